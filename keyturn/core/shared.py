@@ -166,8 +166,8 @@ class Shares(Protocol):
         That is one that is deleted and can be restored, is disabled, or holds something else than an object.
         """
 
-    def put(self, remote: str, change: Change, seen: Shared | None) -> None:
-        """Do it to what was ``seen``, or make the secret with these keys alone where that is None.
+    def put(self, remote: str, change: Change, current: Shared | None) -> None:
+        """Do it to the secret as it was looked at, or make it with these keys alone where ``current`` is None.
 
         What is noted comes first or together with the value, what is no longer noted goes last. Raises Conflict where
         somebody else was faster and the service has refused the write. Where the service can't refuse it, what others

@@ -256,22 +256,22 @@ class Store(Protocol):
         remote: str,
         value: Sensitive,
         marks: OwnershipTags,
-        found: RemoteSecret | None,
+        current: RemoteSecret | None,
         *,
         details: Details = NO_DETAILS,
     ) -> RemoteSecret:
         """Create the secret, or give it a new version, with ``marks``; the answer is what is served now.
 
-        ``found`` is what :meth:`describe` said, so that no call is spent asking again. Writing what the store
+        ``current`` is what :meth:`describe` said, so that no call is spent asking again. Writing what the store
         already holds under the same marks and details adds no version. Whether Keyturn may overwrite an unowned
         secret is decided by the caller. Afterwards all ``details`` stand that the store can show; what others have
         set beside them stays.
         """
 
-    def relabel(self, remote: str, marks: OwnershipTags, details: Details, found: RemoteSecret) -> RemoteSecret:
+    def relabel(self, remote: str, marks: OwnershipTags, details: Details, current: RemoteSecret) -> RemoteSecret:
         """Lay ``details`` and the tags in ``marks`` beside a copy, without a new version and without its value.
 
-        All else in ``marks`` is what ``found`` has. Safe to repeat after a crash at any point: the marks name a tag
+        All else in ``marks`` is what ``current`` has. Safe to repeat after a crash at any point: the marks name a tag
         until it is gone. Raises UnsupportedOperation, before anything is changed, for what takes a new version there:
         then it is to be written.
         """

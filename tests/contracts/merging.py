@@ -52,11 +52,11 @@ class Meanwhile:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._shares, name)
 
-    def put(self, remote: str, change: Change, seen: Shared | None) -> None:
+    def put(self, remote: str, change: Change, current: Shared | None) -> None:
         """The write, after the next of the acts."""
         if self._acts:
             self._acts.pop(0)()
-        self._shares.put(remote, change, seen)
+        self._shares.put(remote, change, current)
 
 
 class MergingCases:

@@ -93,7 +93,7 @@ class MemoryStore:
         remote: str,
         value: Sensitive,
         marks: OwnershipTags,
-        found: RemoteSecret | None,
+        current: RemoteSecret | None,
         *,
         details: Details = NO_DETAILS,
     ) -> RemoteSecret:
@@ -114,7 +114,7 @@ class MemoryStore:
             self.writes += 1
             return kept.copy(remote)
 
-    def relabel(self, remote: str, marks: OwnershipTags, details: Details, found: RemoteSecret) -> RemoteSecret:
+    def relabel(self, remote: str, marks: OwnershipTags, details: Details, current: RemoteSecret) -> RemoteSecret:
         """What stands beside it, without a new version."""
         if self.refuses:
             raise self.refuses
@@ -210,17 +210,17 @@ class SharedMemory:
             text, version = kept.values[-1], str(len(kept.values))
             return shared_text(f"{self.name}:{remote}", remote, version, text, dict(kept.notes), kept.marks)
 
-    def put(self, remote: str, change: Change, seen: Shared | None) -> None:
+    def put(self, remote: str, change: Change, current: Shared | None) -> None:
         """The notes, then the value."""
-        text = checked_text(f"{self.name}:{remote}", partial(too_large, self._store.kind), change, seen)
+        text = checked_text(f"{self.name}:{remote}", partial(too_large, self._store.kind), change, current)
         if self._store.refuses:
             raise self._store.refuses
         with self._store._open() as secrets:
             kept = secrets.setdefault(remote, Kept([], None))
             kept.notes |= change.laid
-            if len(kept.values) != int(seen.version_id if seen else 0):
+            if len(kept.values) != int(current.version_id if current else 0):
                 raise Conflict("merge into", f"{self.name}:{remote}", "somebody else was faster")
-            if change or seen is None:
+            if change or current is None:
                 kept.values.append(text)
                 self._store.writes += 1
             for name in change.removed:

@@ -121,7 +121,7 @@ class AwsParameterStore:
         remote: str,
         value: Sensitive,
         marks: OwnershipTags,
-        found: RemoteSecret | None,
+        current: RemoteSecret | None,
         *,
         details: Details = NO_DETAILS,
     ) -> RemoteSecret:
@@ -131,20 +131,20 @@ class AwsParameterStore:
         An expiry is not shown: Parameter Store's expiration policy would delete the parameter.
         """
         self._check(remote, value, marks)
-        if found and found.intact and found.marks and replace(found.marks, tags=marks.tags) == marks:
-            return self._labelled(found, marks, details, found)
+        if current and current.intact and current.marks and replace(current.marks, tags=marks.tags) == marks:
+            return self._labelled(current, marks, details, current)
         with translate_aws_errors("write", self._named(remote)):
-            if found is None:
+            if current is None:
                 return self._create(remote, value, marks, details)
-            if found.marks is None:
+            if current.marks is None:
                 self._client.add_tags_to_resource(ResourceType="Parameter", ResourceId=remote, Tags=as_tags(OURS))
-            written = self._update(remote, value, marks, int(found.version_id) + 1)
-        return self._labelled(written, marks, details, found)
+            written = self._update(remote, value, marks, int(current.version_id) + 1)
+        return self._labelled(written, marks, details, current)
 
-    def relabel(self, remote: str, marks: OwnershipTags, details: Details, found: RemoteSecret) -> RemoteSecret:
+    def relabel(self, remote: str, marks: OwnershipTags, details: Details, current: RemoteSecret) -> RemoteSecret:
         """Remove the tags that nobody asks for any more, then set those that are asked for: it makes no version."""
         self._check_name(remote, "label")
-        return self._labelled(found, marks, details, found)
+        return self._labelled(current, marks, details, current)
 
     def with_details(self, copies: Sequence[RemoteSecret]) -> list[RemoteSecret]:
         """The copies with their tags: see :class:`keyturn.providers.aws.parameter_tags.ParameterTags`."""

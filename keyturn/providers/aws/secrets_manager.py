@@ -139,7 +139,7 @@ class AwsSecretsManager:
         remote: str,
         value: Sensitive,
         marks: OwnershipTags,
-        found: RemoteSecret | None,
+        current: RemoteSecret | None,
         *,
         details: Details = NO_DETAILS,
     ) -> RemoteSecret:
@@ -150,15 +150,15 @@ class AwsSecretsManager:
         """
         self._check(remote, value, marks)
         written = RemoteSecret(remote, version_id(marks), marks)
-        if found == written:
-            return self.relabel(remote, marks, details, found)
+        if current == written:
+            return self.relabel(remote, marks, details, current)
         with translate_aws_errors("write", self._named(remote)):
-            if found is None:
+            if current is None:
                 self._create(written, value, marks, details)
             else:
-                self._update(written, value, marks, found)
-                self._lay(remote, marks.to_tags() if found.marks != marks else {}, marks, details, found)
-        return _with(details, written, found)
+                self._update(written, value, marks, current)
+                self._lay(remote, marks.to_tags() if current.marks != marks else {}, marks, details, current)
+        return _with(details, written, current)
 
     def create(
         self, remote: str, value: Sensitive, marks: OwnershipTags, *, details: Details = NO_DETAILS
@@ -179,13 +179,15 @@ class AwsSecretsManager:
             raise Taken("write", self._named(remote), "a secret of that name is there", "Look at it before writing")
         return _with(details, written, None)
 
-    def relabel(self, remote: str, marks: OwnershipTags, details: Details, found: RemoteSecret) -> RemoteSecret:
+    def relabel(self, remote: str, marks: OwnershipTags, details: Details, current: RemoteSecret) -> RemoteSecret:
         """Untag what nobody asks for any more, tag, then describe: AWS makes no version of any of it."""
         self._limits.check_name(remote, "label")
-        renamed = found.marks is None or found.marks.tags != marks.tags
+        renamed = current.marks is None or current.marks.tags != marks.tags
         with translate_aws_errors("label", self._named(remote)):
-            self._lay(remote, {TAG_TAGS: " ".join(marks.tags)} if renamed and marks.tags else {}, marks, details, found)
-        return _with(details, replace(found, marks=marks), found)
+            self._lay(
+                remote, {TAG_TAGS: " ".join(marks.tags)} if renamed and marks.tags else {}, marks, details, current
+            )
+        return _with(details, replace(current, marks=marks), current)
 
     def read(self, remote: str) -> Sensitive:
         """The value served now. Raises NotFound, also where the secret is scheduled for deletion."""

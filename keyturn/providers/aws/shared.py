@@ -70,11 +70,11 @@ class SharedSecrets:
         text = Sensitive(field(answer, "SecretString", MERGE, self._named(remote))) if current else None
         return shared_text(self._named(remote), remote, current, text, tags, OwnershipTags.from_tags(tags))
 
-    def put(self, remote: str, change: Change, seen: Shared | None) -> None:
+    def put(self, remote: str, change: Change, current: Shared | None) -> None:
         """Tags first, then the version beside the current one, then AWSCURRENT, which only the one seen gives up."""
-        text = checked_text(self._named(remote), partial(too_large, AWS_SECRETS_MANAGER), change, seen)
+        text = checked_text(self._named(remote), partial(too_large, AWS_SECRETS_MANAGER), change, current)
         with translate_aws_errors(MERGE, self._named(remote)):
-            if seen is None:
+            if current is None:
                 self._client.create_secret(
                     Name=remote,
                     ClientRequestToken=str(uuid.uuid4()),
@@ -87,7 +87,7 @@ class SharedSecrets:
                 tags = [{"Key": key, "Value": value} for key, value in change.laid.items()]
                 self._client.tag_resource(SecretId=remote, Tags=tags)  # type: ignore[arg-type]
             if change:
-                self._serve(remote, text, seen.version_id)
+                self._serve(remote, text, current.version_id)
             if change.removed:
                 self._client.untag_resource(SecretId=remote, TagKeys=change.removed)
 
@@ -183,17 +183,17 @@ class SharedParameters:
         version, text = str(field(parameter, "Version", MERGE, name)), Sensitive(field(parameter, "Value", MERGE, name))
         return shared_text(name, remote, version, text, tags, copy.marks, snapshot=description)
 
-    def put(self, remote: str, change: Change, seen: Shared | None) -> None:
+    def put(self, remote: str, change: Change, current: Shared | None) -> None:
         """Tags first, then the value; where a version lies between, the change is laid over that one."""
-        checked_text(self._named(remote), self._limits.refuses_size, change, seen)
+        checked_text(self._named(remote), self._limits.refuses_size, change, current)
         with translate_aws_errors(MERGE, self._named(remote)):
-            if seen is None:
+            if current is None:
                 self._create(remote, change)
                 return
             if change.laid:
                 self._client.add_tags_to_resource(ResourceType="Parameter", ResourceId=remote, Tags=_noted(change))
             if change:
-                self._update(remote, change, seen)
+                self._update(remote, change, current)
             if change.removed:
                 self._client.remove_tags_from_resource(
                     ResourceType="Parameter", ResourceId=remote, TagKeys=change.removed

@@ -68,11 +68,11 @@ class SharedAzure:
             self._named(remote), remote, version, text, tags, marks, snapshot=(served.properties, versions)
         )
 
-    def put(self, remote: str, change: Change, seen: Shared | None) -> None:
+    def put(self, remote: str, change: Change, current: Shared | None) -> None:
         """Value and notes in one call; where a version lies between, the change is laid over that one."""
-        checked_text(self._named(remote), SIZE, change, seen)
+        checked_text(self._named(remote), SIZE, change, current)
         with self._calling(MERGE, remote):
-            self._set(remote, change, seen)
+            self._set(remote, change, current)
 
     def listed(self) -> Iterator[tuple[str, Mapping[str, str]]]:
         """The current versions' tags: what somebody has set without the notes since is not among them."""

@@ -155,23 +155,23 @@ class AzureKeyVault:
         remote: str,
         value: Sensitive,
         marks: OwnershipTags,
-        found: RemoteSecret | None,
+        current: RemoteSecret | None,
         *,
         details: Details = NO_DETAILS,
     ) -> RemoteSecret:
         """Set value, marks and details in one call, and keep the tags and content type that others gave.
 
         A deleted secret is recovered or purged first, which needs the permission to and can take seconds. Raises
-        Conflict where ``found`` is None and a deleted secret of somebody else has the name after all, and
+        Conflict where ``current`` is None and a deleted secret of somebody else has the name after all, and
         UnsupportedOperation where it must be purged and the vault protects it.
         """
         self._check(remote, value, marks)
-        settled = found is not None and found.intact and found.marks == marks
+        settled = current is not None and current.intact and current.marks == marks
         with self._calling("write", remote):
             if settled and (same := self._same(remote, value, marks)) is not None:
                 lacks = unfulfilled(details, same, SHOWN[AZURE_KEY_VAULT])
                 return self._label(same, marks, details) if lacks else same
-            existing = found if found is None or isinstance(found, AzureSecret) else self._find(remote)
+            existing = current if current is None or isinstance(current, AzureSecret) else self._find(remote)
             return self._set(remote, value, marks, existing, details)
 
     def create(
@@ -200,15 +200,15 @@ class AzureKeyVault:
             raise Conflict("write", self._full(remote), "it serves something else than was written", LOOK)
         return made
 
-    def relabel(self, remote: str, marks: OwnershipTags, details: Details, found: RemoteSecret) -> RemoteSecret:
+    def relabel(self, remote: str, marks: OwnershipTags, details: Details, current: RemoteSecret) -> RemoteSecret:
         """Change the very version that was found, in one call. Raises Conflict where it is no longer the one served.
 
         A version that somebody else sets meanwhile is another one, and stays without our tags.
         """
-        insist_on_value(self._full(remote), found, marks)
+        insist_on_value(self._full(remote), current, marks)
         with self._calling("label", remote):
-            existing = found if isinstance(found, AzureSecret) and found.version else self._find(remote)
-            if existing is None or existing != found:
+            existing = current if isinstance(current, AzureSecret) and current.version else self._find(remote)
+            if existing is None or existing != current:
                 raise has_changed(self._full(remote))
             return self._label(existing, marks, details)
 

@@ -71,21 +71,21 @@ class SharedFiles:
         version = "-".join(map(str, identity(status).values()))
         return Shared(remote, version, members, shown, tags, marks, texts=self._lines, seen=(whole, status))
 
-    def put(self, remote: str, change: Change, seen: Shared | None) -> None:
+    def put(self, remote: str, change: Change, current: Shared | None) -> None:
         """The notes, then the whole file in one step; mode and owner stay as they were."""
-        text = self._text(remote, change, seen)
+        text = self._text(remote, change, current)
         with self._opened(MERGE, remote, True) as directory:
             if directory is None:
                 raise NotFound(MERGE, self._named(remote), "the directory was removed", "It is made again by itself")
             with only_writer(directory, remote) as descriptor:
-                self._refuse_changed(directory, remote, seen)
+                self._refuse_changed(directory, remote, current)
                 notes = _notes(directory, remote)
                 if change.laid:
                     _keep(directory, remote, {**notes, **change.laid})
-                if change or seen is None:
+                if change or current is None:
                     fill_draft(descriptor, text)
-                    _as_before(descriptor, seen)
-                    self._refuse_changed(directory, remote, seen)
+                    _as_before(descriptor, current)
+                    self._refuse_changed(directory, remote, current)
                     os.rename(draft_name(remote), remote, src_dir_fd=directory, dst_dir_fd=directory)
                 else:
                     os.unlink(draft_name(remote), dir_fd=directory)

@@ -79,14 +79,14 @@ class Files:
         remote: str,
         value: Sensitive,
         marks: OwnershipTags,
-        found: RemoteSecret | None,
+        current: RemoteSecret | None,
         *,
         details: Details = NO_DETAILS,
     ) -> RemoteSecret:
         """Replace the file whole, after the marks of what is to come; whoever reads sees the old text or the new."""
         self._limits.check(remote, value)
-        if found == RemoteSecret(remote, found.version_id if found else "", marks):
-            return found
+        if current == RemoteSecret(remote, current.version_id if current else "", marks):
+            return current
         lines = self._as_lines(remote, value)
         with self._opened("write", remote, make=True) as directory:
             if directory is None:
@@ -100,7 +100,7 @@ class Files:
             os.fsync(directory)
         return RemoteSecret(remote, _version(written), marks)
 
-    def relabel(self, remote: str, marks: OwnershipTags, details: Details, found: RemoteSecret) -> RemoteSecret:
+    def relabel(self, remote: str, marks: OwnershipTags, details: Details, current: RemoteSecret) -> RemoteSecret:
         """Raises UnsupportedOperation: this store is written whole."""
         raise only_written_whole(self._named(remote))
 

@@ -63,14 +63,14 @@ class SharedGcp:
         tags = dict(bare.annotations)
         return shared_text(self._named(remote), remote, number, text, tags, marks_of(bare), snapshot=bare.etag)
 
-    def put(self, remote: str, change: Change, seen: Shared | None) -> None:
+    def put(self, remote: str, change: Change, current: Shared | None) -> None:
         """The notes, then the version; where one lies between, the change is laid over that one."""
-        checked_text(self._named(remote), SIZE, change, seen)
-        etag = self._note(remote, change.laid, seen)
-        if change or seen is None:
-            self._add(remote, change, seen)
-        if seen is not None and change.removed:
-            self._annotate(remote, {**seen.tags, **change.tags}, etag)
+        checked_text(self._named(remote), SIZE, change, current)
+        etag = self._note(remote, change.laid, current)
+        if change or current is None:
+            self._add(remote, change, current)
+        if current is not None and change.removed:
+            self._annotate(remote, {**current.tags, **change.tags}, etag)
 
     def listed(self) -> Iterator[tuple[str, Mapping[str, str]]]:
         """Every secret's annotations are looked at."""

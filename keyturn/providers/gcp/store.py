@@ -131,7 +131,7 @@ class GcpSecretManager:
         remote: str,
         value: Sensitive,
         marks: OwnershipTags,
-        found: RemoteSecret | None,
+        current: RemoteSecret | None,
         *,
         details: Details = NO_DETAILS,
     ) -> RemoteSecret:
@@ -140,10 +140,10 @@ class GcpSecretManager:
         Safe to repeat after a crash at any point. Raises Conflict when somebody else was faster.
         """
         self._check(remote, value)
-        if found is not None and not isinstance(found, GcpSecret):
+        if current is not None and not isinstance(current, GcpSecret):
             # A copy from a listing may be old, and lacks the etag.
-            found = self._look(remote, "write")
-        before = found or self._create(remote, marks, details)
+            current = self._look(remote, "write")
+        before = current or self._create(remote, marks, details)
         if before.intact and before.marks == marks and not unfulfilled(details, before, SHOWN[GCP_SECRET_MANAGER]):
             return before
         self._check_room(before, marks, details)
@@ -175,15 +175,15 @@ class GcpSecretManager:
             raise errors.Conflict("write", self._named(remote), "it serves another value than was written")
         return self._record(made, marks, details, number)
 
-    def relabel(self, remote: str, marks: OwnershipTags, details: Details, found: RemoteSecret) -> RemoteSecret:
+    def relabel(self, remote: str, marks: OwnershipTags, details: Details, current: RemoteSecret) -> RemoteSecret:
         """Change labels and annotations in one call that Google refuses where the secret has changed.
 
         Adding a version changes no etag; the number that the marks name stays, so that another's version shows.
         Raises Conflict.
         """
-        insist_on_value(self._named(remote), found, marks)
-        existing = found if isinstance(found, GcpSecret) else self._look(remote, "label")
-        if existing is None or existing != found:
+        insist_on_value(self._named(remote), current, marks)
+        existing = current if isinstance(current, GcpSecret) else self._look(remote, "label")
+        if existing is None or existing != current:
             raise has_changed(self._named(remote))
         self._check_room(existing, marks, details)
         labelled = self._update(existing, marks, details, existing.version_id, "label")

@@ -92,22 +92,22 @@ class GitHubActions:
         remote: str,
         value: Sensitive,
         marks: OwnershipTags,
-        found: RemoteSecret | None,
+        current: RemoteSecret | None,
         *,
         details: Details = NO_DETAILS,
     ) -> RemoteSecret:
         """Seal the value and put it there, unless it is there already, then note the marks."""
         self._limits.check(remote, value)
-        if found == RemoteSecret(remote, found.version_id if found else "", marks):
-            return found
-        if found and found.intact and found.marks and found.marks.fingerprint == marks.fingerprint:
-            updated_at = found.version_id
+        if current == RemoteSecret(remote, current.version_id if current else "", marks):
+            return current
+        if current and current.intact and current.marks and current.marks.fingerprint == marks.fingerprint:
+            updated_at = current.version_id
         else:
-            updated_at = self._update(remote, value, marks, found)
-        self._note(remote, marks, updated_at, there=found is None or found.marks is not None)
+            updated_at = self._update(remote, value, marks, current)
+        self._note(remote, marks, updated_at, there=current is None or current.marks is not None)
         return RemoteSecret(remote, updated_at, marks)
 
-    def relabel(self, remote: str, marks: OwnershipTags, details: Details, found: RemoteSecret) -> RemoteSecret:
+    def relabel(self, remote: str, marks: OwnershipTags, details: Details, current: RemoteSecret) -> RemoteSecret:
         """Raises UnsupportedOperation: this store is written whole."""
         raise only_written_whole(self._named(remote))
 

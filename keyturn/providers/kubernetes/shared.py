@@ -50,18 +50,18 @@ class SharedKubernetes:
         members = {key: _decoded(text) for key, text in (manifest.get("data") or {}).items()}
         return Shared(remote, metadata["resourceVersion"], members, None, tags, marks_in(metadata), texts=True)
 
-    def put(self, remote: str, change: Change, seen: Shared | None) -> None:
+    def put(self, remote: str, change: Change, current: Shared | None) -> None:
         """Keys and note in one call, which the API server refuses where somebody was faster."""
-        self._check(remote, change, seen)
+        self._check(remote, change, current)
         put = {key: _encoded(value) for key, value in change.put.items()}
-        restart_for = self._restart_for(change, seen)
+        restart_for = self._restart_for(change, current)
         annotations = {**change.tags, **({RESTART_FOR: restart_for} if restart_for else {})}
-        if seen is None:
+        if current is None:
             metadata = {"name": remote, "annotations": {key: text for key, text in annotations.items() if text}}
             self._post(remote, new_secret(metadata, OPAQUE, put))
         else:
             data = {**put, **dict.fromkeys(change.take)}
-            self._patch(remote, {"metadata": {"annotations": annotations}, "data": data}, seen.version_id)
+            self._patch(remote, {"metadata": {"annotations": annotations}, "data": data}, current.version_id)
 
     def listed(self) -> Iterator[tuple[str, Mapping[str, str]]]:
         """Every Secret's annotations are looked at, and no value travels."""

@@ -141,7 +141,7 @@ class Kubernetes:
         remote: str,
         value: Sensitive,
         marks: OwnershipTags,
-        found: RemoteSecret | None,
+        current: RemoteSecret | None,
         *,
         details: Details = NO_DETAILS,
     ) -> RemoteSecret:
@@ -150,7 +150,7 @@ class Kubernetes:
         Safe to repeat after a crash at any point. Raises Conflict when somebody else was faster. An expiry is not
         shown: a Secret has no place for it.
         """
-        secret = self._fresh(remote, found)
+        secret = self._fresh(remote, current)
         entries = self._entries(remote, value, details.content_type or _asked_before(secret))
         settled = secret is not None and secret.intact and secret.marks == marks
         if secret and settled and not unfulfilled(details, secret, TAKES):
@@ -170,14 +170,14 @@ class Kubernetes:
         """How far the workloads are that use these Secrets; see :class:`Restarts`."""
         return self._restarter.look(remotes, note=note)
 
-    def relabel(self, remote: str, marks: OwnershipTags, details: Details, found: RemoteSecret) -> RemoteSecret:
+    def relabel(self, remote: str, marks: OwnershipTags, details: Details, current: RemoteSecret) -> RemoteSecret:
         """Change labels and annotations of exactly what was found, in one call; no workload is restarted for it.
 
         Raises Conflict where it has changed, and UnsupportedOperation for another type.
         """
-        insist_on_value(self._named(remote), found, marks)
-        secret = found if isinstance(found, KubernetesSecret) else self._look(remote, "label")
-        if secret is None or secret != found:
+        insist_on_value(self._named(remote), current, marks)
+        secret = current if isinstance(current, KubernetesSecret) else self._look(remote, "label")
+        if secret is None or secret != current:
             raise has_changed(self._named(remote))
         if details.content_type not in ("", _asked_before(secret)):
             hint = "Write it whole"

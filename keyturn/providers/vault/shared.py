@@ -53,20 +53,20 @@ class SharedVault:
             fields = self._fields(remote, number) if number else {}
         return Shared(remote, str(number or ""), fields, None, tags, OwnershipTags.from_tags(tags))
 
-    def put(self, remote: str, change: Change, seen: Shared | None) -> None:
+    def put(self, remote: str, change: Change, current: Shared | None) -> None:
         """The notes, then a version that the server refuses where another one came between; then what of them goes."""
-        members = dict(seen.members) if seen else {}
+        members = dict(current.members) if current else {}
         fields = {**{key: value for key, value in members.items() if key not in change.take}, **change.put}
         if problem := self._problem(fields):
             raise Invalid(MERGE, self._named(remote), f"{problem}, with the keys of others", "Nothing was written")
         with self._translating(MERGE, remote):
             if change.laid:
-                self._note(remote, change.laid, seen)
-            if change or seen is None:
-                body = {"options": {"cas": int(seen.version_id or 0) if seen else 0}, "data": fields}
+                self._note(remote, change.laid, current)
+            if change or current is None:
+                body = {"options": {"cas": int(current.version_id or 0) if current else 0}, "data": fields}
                 self._calls.post(MERGE, self._named(remote), f"{self._mount}/data/{remote}", body)
             if change.removed:
-                self._note(remote, dict.fromkeys(change.removed), seen)
+                self._note(remote, dict.fromkeys(change.removed), current)
 
     def listed(self) -> Iterator[tuple[str, Mapping[str, str]]]:
         """Every secret's metadata is read."""

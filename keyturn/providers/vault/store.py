@@ -122,34 +122,34 @@ class VaultStore:
         remote: str,
         value: Sensitive,
         marks: OwnershipTags,
-        found: RemoteSecret | None,
+        current: RemoteSecret | None,
         *,
         details: Details = NO_DETAILS,
     ) -> RemoteSecret:
         """A new version unless the newest is this value, then the marks. Raises Conflict when another was faster."""
         self._check(remote, value, marks)
-        as_it_is = found is not None and found == RemoteSecret(remote, found.version_id, marks)
-        if found and as_it_is and not unfulfilled(details, found, SHOWN[VAULT]):
-            return found
+        as_it_is = current is not None and current == RemoteSecret(remote, current.version_id, marks)
+        if current and as_it_is and not unfulfilled(details, current, SHOWN[VAULT]):
+            return current
         with self._translating("write", remote):
             fields = stored_fields(value)
-            version = self._serving(remote, fields, marks, found) or self._put(remote, fields, marks, found)
+            version = self._serving(remote, fields, marks, current) or self._put(remote, fields, marks, current)
             ends = {EXPIRES_AT: _shown(details.expires_at)}
-            self._mark(remote, {**_beside(found, details), **_tags(marks, version, fields, value), **ends})
-        return RemoteSecret(remote, str(version), marks, details=_laid(found, details))
+            self._mark(remote, {**_beside(current, details), **_tags(marks, version, fields, value), **ends})
+        return RemoteSecret(remote, str(version), marks, details=_laid(current, details))
 
-    def relabel(self, remote: str, marks: OwnershipTags, details: Details, found: RemoteSecret) -> RemoteSecret:
+    def relabel(self, remote: str, marks: OwnershipTags, details: Details, current: RemoteSecret) -> RemoteSecret:
         """Lay marks and details over the custom metadata in one call, which makes no version.
 
         Only what differs is sent: the server compares nothing here, and whoever writes a version meanwhile keeps the
         marks of that.
         """
         self._limits.check_name(remote, "label")
-        insist_on_value(self._named(remote), found, marks)
+        insist_on_value(self._named(remote), current, marks)
         ends = {EXPIRES_AT: _shown(details.expires_at)} if details.expires_at else {}
         with self._translating("label", remote):
-            self._mark(remote, {**_beside(found, details), **_changed(found.marks, marks), **ends})
-        return RemoteSecret(remote, found.version_id, marks, details=_laid(found, details))
+            self._mark(remote, {**_beside(current, details), **_changed(current.marks, marks), **ends})
+        return RemoteSecret(remote, current.version_id, marks, details=_laid(current, details))
 
     def read(self, remote: str) -> Sensitive:
         """The newest version's text. Raises NotFound, also where that version is deleted or destroyed."""
