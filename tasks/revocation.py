@@ -1,28 +1,30 @@
 """The parts of an emergency revocation as tasks: each finds the incident again by its id."""
 
+import asyncio
 import functools
 import os
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from prefect.logging import get_logger
 
 from blocks.channel import BlockChannel
-from keyturn.core import errors
-from keyturn.core.errors import TerminalError, TransientError
+from keyturn.core.conductor import Step as Wanted
 from keyturn.core.ledger import Entry
 from keyturn.providers.ledger.opening import spooled_ledger
-from keyturn.revocation import incident_store, outbox, recheck, resume, run
-from keyturn.revocation.incident import STEPS, Incident, IncidentStatus, Mode, Result, SecretProgress, Step
+from keyturn.revocation import incident_store, outbox, protocol, recheck, resume, run
+from keyturn.revocation.conclude import conclude as conclude_incident
+from keyturn.revocation.incident import Incident, IncidentStatus, Mode, SecretProgress, Step
 from keyturn.revocation.preview import Preview
 from keyturn.revocation.preview import preview_revocation as previewed
 from keyturn.revocation.report import to_markdown
 from keyturn.revocation.report.facts import ledger_facts, readers_of, sign_ledger
 from keyturn.revocation.selector import Selector, select_secrets
+from keyturn.revocation.steps import advance as revoke_step
 from keyturn.rotation.context import Workspace
-from tasks.step import step
+from tasks.step import look, step
 from tasks.workspace import named, names, opened
 
 NO_RETRIES: Final = 0
@@ -117,37 +119,37 @@ def recheck_incident(incident: str) -> IncidentStatus:
 
 
 @step("advance", retries=NO_RETRIES)
-def advance(path: str, incident: Incident, wanted: Step) -> SecretProgress:
-    """One step of one secret. Raises TransientError with what is left of it, so that it shows as failed."""
-    return insist(run.take_step(revoking_workspace(), incident, path, wanted), (wanted,))
+def advance(path: str, incident: Incident, steps: tuple[Step, ...]) -> SecretProgress:
+    """One step of one secret. Raises what is left of it, so that it shows as failed."""
+    return revoke_step(revoking_workspace(), path, incident, steps)
 
 
 @step("revoke", retries=NO_RETRIES)
-def advance_all(path: str, incident: Incident) -> SecretProgress:
-    """Every step of one secret in one task, for incidents with many. Raises TransientError with what is left."""
-    steps = STEPS[incident.mode]
-    for wanted in steps:
-        progress = run.take_step(revoking_workspace(), incident, path, wanted)
-    return insist(progress, steps)
-
-
-def insist(progress: SecretProgress, steps: tuple[Step, ...]) -> SecretProgress:
-    """The progress, where these steps are done. Raises TransientError where a retry may help, else TerminalError."""
-    missing = [wanted for wanted in steps if wanted not in progress.done]
-    if not missing:
-        return progress
-    kinds = {event.kind for event in progress.events if event.step in missing and event.result is Result.FAILED}
-    mends = any(issubclass(getattr(errors, kind, TransientError), TransientError) for kind in kinds or {""})
-    faults = [left for left in progress.left if left.partition(":")[0] in missing]
-    problem = "; ".join(faults) or f"{', '.join(missing)} not done"
-    hint = "It keeps the incident open, and is tried again with it"
-    raise (TransientError if mends else TerminalError)("revoke", progress.path, problem, hint)
+def advance_all(path: str, incident: Incident, steps: tuple[Step, ...]) -> SecretProgress:
+    """Several steps of one secret, for incidents with many. Raises what is left of them."""
+    return revoke_step(revoking_workspace(), path, incident, steps)
 
 
 @step("conclude")
 def conclude(incident: str) -> IncidentStatus:
     """Leases, copies that nothing declares now, and the proof of all; closes the incident where nothing is left."""
-    return run.conclude_incident(revoking_workspace(), incident_store.load_incident(revoking_workspace(), incident))
+    return conclude_incident(revoking_workspace(), incident)
+
+
+async def take(wanted: Wanted) -> Any:
+    """Carry out a step of :mod:`keyturn.revocation.protocol`: as a task where it changes something."""
+    match wanted.verb, wanted.arguments:
+        case protocol.ADVANCE, (path, incident, (one_step,)):
+            return await advance.with_options(task_run_name=f"{one_step} {path}")(path, incident, (one_step,))
+        case protocol.ADVANCE, (path, incident, steps):
+            return await advance_all.with_options(task_run_name=f"revoke {path}")(path, incident, steps)
+        case protocol.CONCLUDE, (incident,):
+            return await conclude(incident)
+        case protocol.LOOK, (incident,):
+            return await look(load_status, incident)
+        case protocol.PAUSE, (seconds,):
+            return await asyncio.sleep(seconds)
+    raise AssertionError(f"no task for the step {wanted.verb.name}")
 
 
 @step("checkpoint")

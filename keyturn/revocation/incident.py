@@ -162,6 +162,11 @@ class SecretProgress:
         return SecretProgress(**read)
 
 
+def steps_missing(mode: Mode, progress: SecretProgress) -> tuple[Step, ...]:
+    """What is to be done still for a secret, in order."""
+    return tuple(step for step in STEPS[mode] if step not in progress.done)
+
+
 class News(StrEnum):
     """What people are told of an incident."""
 

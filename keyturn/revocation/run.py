@@ -1,41 +1,27 @@
-"""A revocation from its trigger to its proof: what a command, a flow, or a worker that finds it half done runs.
+"""A revocation from its trigger to its proof as plain functions: what a command runs, or whoever has no Prefect.
 
 Who runs it gives it a ledger that holds nothing up (:class:`keyturn.ledger.spool.Spooled`): an intruder does not wait
 until a disk has room again.
 """
 
 from collections.abc import Collection, Iterator
-from dataclasses import replace
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
-from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, TransientError
+from keyturn.core.conductor import Conductor, conduct
+from keyturn.core.errors import Conflict, Denied, Invalid, TransientError
 from keyturn.core.hub import Right
 from keyturn.core.ledger import Outcome
-from keyturn.revocation import incident_store
-from keyturn.revocation.incident import STEPS, Incident, IncidentStatus, Mode, SecretProgress, Step
-from keyturn.revocation.purge import clear_hub, clear_stores
-from keyturn.revocation.replace import push_everywhere, replace_leaked, tell_everyone
-from keyturn.revocation.revoke import cut_credentials
+from keyturn.revocation import incident_store, protocol
+from keyturn.revocation.incident import Incident, IncidentStatus, Mode
 from keyturn.revocation.selector import Selection
-from keyturn.revocation.step_result import StepFunction, StepResult, is_repeated
-from keyturn.revocation.strays import clear_strays
-from keyturn.revocation.verify import prove_secret
 from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.journal import entry, note_down, record_action
 
-AT_ONCE: Final = 16
-"""Secrets that are cut at once: before anything else is done."""
+T = TypeVar("T")
 
-SIDE_BY_SIDE: Final = 8
-"""Secrets that are replaced at once."""
-
-SERVING: Final = (Step.REPLACE, Step.PUSH, Step.NOTIFY)
-"""What those who use a secret wait for."""
-
-TRIES: Final = 4
-PAUSE: Final = 1.0
-"""Seconds before the first of several tries, doubled each time."""
+PAUSES: Final = (1.0, 2.0, 4.0)
+"""Seconds before what failed is tried again."""
 
 
 def begin(
@@ -59,7 +45,7 @@ def begin(
         incident, reason, mode, selector, actor, triggered_at, workspace.clock(), selection.paths, selection.leases
     )
     opened = create_or_find(workspace, request)
-    cut_all(workspace, opened)
+    conduct_here(workspace, protocol.take_phase(opened, protocol.ENDING))
     return opened
 
 
@@ -110,76 +96,12 @@ def rights_needed(workspace: Workspace, paths: Collection[str], incident: str) -
         yield Right("update", hub.address("destroy", path))
 
 
-def cut_all(workspace: Workspace, incident: Incident) -> None:
-    """End every credential of the incident, side by side; one that fails stops no other."""
-    side_by_side(lambda path: take_step(workspace, incident, path, Step.CUT), incident.paths, AT_ONCE)
-
-
-# --- one step of one secret --------------------------------------------------------------------------------
-
-
-DOERS: Final[dict[Step, StepFunction]] = {
-    Step.CUT: cut_credentials,
-    Step.REPLACE: replace_leaked,
-    Step.PUSH: push_everywhere,
-    Step.NOTIFY: tell_everyone,
-    Step.HUB: clear_hub,
-    Step.FORGET: clear_stores,
-    Step.PROVE: prove_secret,
-}
-
-
-def take_step(workspace: Workspace, incident: Incident, path: str, step: Step) -> SecretProgress:
-    """One step of one secret; what goes wrong is part of the progress, and not raised. Done before is success."""
-    progress, result = SecretProgress(path, ""), StepResult(workspace, step)
-    with result.at(""):
-        progress = incident_store.load_progress(workspace, incident, path)
-        if step in progress.done:
-            return progress
-        if path not in workspace.catalogue.secrets:
-            result.add_left("", "the catalogue declares it no more", "Put it back there until the incident is closed")
-        elif step is not Step.CUT and progress.cut_at is None:
-            result.add_left("", "its credential is not ended yet")
-        elif step is Step.CUT:  # it records itself, once the secret is in its hands
-            DOERS[step](workspace, incident, progress, result)
-        else:
-            with record_action(workspace, f"revoke: {step}", path, note=incident.id) as doing:
-                DOERS[step](workspace, incident, progress, result)
-                doing.version = result.changes.get("version", progress.version)
-                doing.fingerprint = result.changes.get("fingerprint", progress.fingerprint)
-                doing.note = "; ".join((incident.id, *result.left))
-    return save_progress(workspace, incident, progress, result)
-
-
-def save_progress(
-    workspace: Workspace, incident: Incident, progress: SecretProgress, result: StepResult
-) -> SecretProgress:
-    """The progress with what a step has done, in the hub; where that can't be written, the step is left to be done."""
-    try:
-        return incident_store.update_progress(workspace, incident, progress.path, result.onto)
-    except KeyturnError as error:
-        result.add_failure("", error)
-        return result.onto(progress)
+# --- the rest of it
 
 
 def restore_service(workspace: Workspace, incident: Incident) -> None:
     """Replace, push and tell: until then whoever uses the secrets is cut off. The rest hurries less."""
-
-    def one(path: str) -> None:
-        for step in STEPS[incident.mode]:
-            if step in SERVING:
-                take_step(workspace, incident, path, step)
-
-    side_by_side(one, incident.paths, SIDE_BY_SIDE)
-
-
-def take_steps(workspace: Workspace, incident: Incident, path: str) -> None:
-    """Every step of one secret that is not done yet, in order."""
-    for step in STEPS[incident.mode]:
-        take_step(workspace, incident, path, step)
-
-
-# --- the incident as a whole -------------------------------------------------------------------------------
+    conduct_here(workspace, protocol.take_phase(incident, protocol.SERVING))
 
 
 def finish(workspace: Workspace, incident: str) -> IncidentStatus:
@@ -187,57 +109,9 @@ def finish(workspace: Workspace, incident: str) -> IncidentStatus:
 
     Raises NotFound, and TransientError where the hub can't be asked to the end.
     """
-    for attempt in range(TRIES):
-        last = attempt == TRIES - 1
-        try:
-            stands = try_all(workspace, incident)
-        except TransientError:
-            if last:
-                raise
-        else:
-            if not stands.open or last:
-                return stands
-        workspace.sleep(PAUSE * 2**attempt)
-    raise AssertionError("unreachable")
+    return conduct_here(workspace, protocol.see_through(incident, PAUSES))
 
 
-def try_all(workspace: Workspace, incident: str) -> IncidentStatus:
-    """How an incident stands once all that is left of it was tried; one that is closed is left alone."""
-    current = incident_store.load_incident(workspace, incident)
-    if current.closed_at:
-        return incident_store.load_status(workspace, incident)
-    cut_all(workspace, current)
-    side_by_side(lambda path: take_steps(workspace, current, path), current.paths, SIDE_BY_SIDE)
-    return conclude_incident(workspace, current)
-
-
-def conclude_incident(workspace: Workspace, incident: Incident) -> IncidentStatus:
-    """End the leases, remove copies that nothing declares now, and close the incident where nothing is left."""
-    result = StepResult(workspace, Step.PROVE)
-    for lease in incident.leases:
-        result.attempt(lease, lambda lease=lease: end_lease(workspace, lease))  # type: ignore[misc]
-    status = incident_store.load_status(workspace, incident.id)
-    side_by_side(
-        lambda store: clear_strays(workspace, status, store, result), sorted(workspace.catalogue.stores), AT_ONCE
-    )
-    over = not result.left and all(set(STEPS[incident.mode]) <= set(secret.done) for secret in status.secrets)
-    closed_at = workspace.clock() if over else None
-
-    def lay(current: Incident) -> Incident:
-        fresh = [event for event in result.events if not is_repeated(event, current.events)]
-        events = (*current.events, *fresh)
-        return replace(
-            current, events=events, left=tuple(dict.fromkeys(result.left)), closed_at=current.closed_at or closed_at
-        )
-
-    with record_action(workspace, "close incident" if over else "look at incident", note=incident.id) as doing:
-        changed = incident_store.update_incident(workspace, incident.id, lay)
-        doing.note = "; ".join((incident.id, *result.left))
-    return IncidentStatus(changed, status.secrets)
-
-
-def end_lease(workspace: Workspace, lease: str) -> str:
-    """End a lease that was chosen by its prefix. Absent is success."""
-    with record_action(workspace, "revoke lease", place=lease):
-        workspace.hub.revoke_lease(lease)
-    return "the lease is ended"
+def conduct_here(workspace: Workspace, wanted: Conductor[T]) -> T:
+    """Carry out each step of a protocol by a call, and those side by side in threads."""
+    return conduct(wanted, lambda step: step.verb.body(workspace, *step.arguments, **step.options), side_by_side)

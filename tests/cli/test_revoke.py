@@ -344,7 +344,7 @@ def test_without_any_prefect_server_it_is_done_here_all_the_same(shop: Shop) -> 
 def test_a_store_that_is_away_keeps_the_incident_open_until_it_is_resumed(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "PAUSE", 0.01)
+    monkeypatch.setattr(run, "PAUSES", (0.0, 0.0, 0.0))
     path, away = shop.database.path, free_port()
     shop.move_store(away)
     done = told("revoke", path, "--reason", "leaked", "--incident", "INC-8", "--local", code=3)
@@ -367,7 +367,7 @@ def test_a_store_that_is_away_keeps_the_incident_open_until_it_is_resumed(
 
 
 def test_a_target_that_is_away_is_no_end_and_ends_with_1(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "PAUSE", 0.01)
+    monkeypatch.setattr(run, "PAUSES", (0.0, 0.0, 0.0))
     file = shop.catalogue / "all.yaml"
     file.write_text(file.read_text().replace(f"port: {shop.lab.world.port}", f"port: {free_port()}"))
     result = keyturn("revoke", shop.database.path, "--reason", "leaked", "--incident", fresh(), "--local")
@@ -378,7 +378,7 @@ def test_a_target_that_is_away_is_no_end_and_ends_with_1(shop: Shop, monkeypatch
 
 
 def test_the_same_name_means_the_same_incident(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "PAUSE", 0.01)
+    monkeypatch.setattr(run, "PAUSES", (0.0, 0.0, 0.0))
     away = free_port()
     shop.move_store(away)
     asked = ["revoke", shop.database.path, "--reason", "leaked", "--incident", "INC-9", "--local"]

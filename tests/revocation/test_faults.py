@@ -9,12 +9,12 @@ import pytest
 
 from keyturn.core.errors import CandidateRejected, KeyturnError, TransientError, Unavailable
 from keyturn.core.sensitive import SecretFields
-from keyturn.revocation import incident_store, run
+from keyturn.revocation import incident_store, protocol, run
 from keyturn.revocation.incident import STEPS, IncidentStatus, Mode, Step
 from keyturn.revocation.incident_store import load_incident as load_incident
 from keyturn.revocation.resume import claim_reminder
-from keyturn.revocation.run import take_step
 from keyturn.revocation.selector import Selection
+from keyturn.revocation.steps import take_step
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.sync import sync_destinations
 from tests.revocation.scene import KINDS, Scene
@@ -66,7 +66,7 @@ def in_spite_of_it(scene: Scene, workspace: Workspace, mode: Mode) -> IncidentSt
 
 def test_a_hub_that_fails_for_one_secret_keeps_no_other_from_being_ended(lab: Lab) -> None:
     """More secrets than are cut at once: those that wait for their turn must have it."""
-    secrets = [lab.generated() for _ in range(run.AT_ONCE + 8)]
+    secrets = [lab.generated() for _ in range(protocol.AT_ONCE[protocol.ENDING] + 8)]
     opened, incident = lab.open(*secrets), f"INC-{fresh()}"
     down = Unavailable("write", "it", "the hub does not answer")
 

@@ -1,0 +1,48 @@
+"""The end of a try at an incident: its leases, copies that nothing declares now, and whether anything is left."""
+
+from dataclasses import replace
+from typing import Final
+
+from keyturn.revocation.incident import Incident, IncidentStatus, Step, steps_missing
+from keyturn.revocation.incident_store import load_incident, load_status, update_incident
+from keyturn.revocation.step_result import StepResult, is_repeated
+from keyturn.revocation.strays import clear_strays
+from keyturn.rotation.context import Workspace, side_by_side
+from keyturn.rotation.journal import record_action
+
+AT_ONCE: Final = 16
+"""Stores that are looked through at once."""
+
+
+def conclude(workspace: Workspace, incident: str) -> IncidentStatus:
+    """End the leases, remove copies that nothing declares now, and close the incident where nothing is left.
+
+    Raises NotFound, and TransientError where the hub can't be asked.
+    """
+    concluded, result = load_incident(workspace, incident), StepResult(workspace, Step.PROVE)
+    for lease in concluded.leases:
+        result.attempt(lease, lambda lease=lease: end_lease(workspace, lease))  # type: ignore[misc]
+    status = load_status(workspace, incident)
+    side_by_side(
+        lambda store: clear_strays(workspace, status, store, result), sorted(workspace.catalogue.stores), AT_ONCE
+    )
+    over = not result.left and not any(steps_missing(concluded.mode, secret) for secret in status.secrets)
+    closed_at = workspace.clock() if over else None
+
+    def lay(current: Incident) -> Incident:
+        fresh = [event for event in result.events if not is_repeated(event, current.events)]
+        left = tuple(dict.fromkeys(result.left))
+        closed = current.closed_at or closed_at
+        return replace(current, events=(*current.events, *fresh), left=left, closed_at=closed)
+
+    with record_action(workspace, "close incident" if over else "look at incident", note=incident) as doing:
+        changed = update_incident(workspace, incident, lay)
+        doing.note = "; ".join((incident, *result.left))
+    return IncidentStatus(changed, status.secrets)
+
+
+def end_lease(workspace: Workspace, lease: str) -> str:
+    """End a lease that was chosen by its prefix. Absent is success."""
+    with record_action(workspace, "revoke lease", place=lease):
+        workspace.hub.revoke_lease(lease)
+    return "the lease is ended"

@@ -1,0 +1,85 @@
+"""One step of one secret: what it has done, and what is left of it, stands in the hub, and nothing else is raised."""
+
+from typing import Final
+
+from keyturn.core import errors
+from keyturn.core.errors import KeyturnError, TerminalError, TransientError
+from keyturn.revocation import incident_store
+from keyturn.revocation.incident import Incident, Result, SecretProgress, Step
+from keyturn.revocation.purge import clear_hub, clear_stores
+from keyturn.revocation.replace import push_everywhere, replace_leaked, tell_everyone
+from keyturn.revocation.revoke import cut_credentials
+from keyturn.revocation.step_result import StepFunction, StepResult
+from keyturn.revocation.verify import prove_secret
+from keyturn.rotation.context import Workspace
+from keyturn.rotation.journal import record_action
+
+FUNCTIONS: Final[dict[Step, StepFunction]] = {
+    Step.CUT: cut_credentials,
+    Step.REPLACE: replace_leaked,
+    Step.PUSH: push_everywhere,
+    Step.NOTIFY: tell_everyone,
+    Step.HUB: clear_hub,
+    Step.FORGET: clear_stores,
+    Step.PROVE: prove_secret,
+}
+
+
+def take_step(workspace: Workspace, incident: Incident, path: str, step: Step) -> SecretProgress:
+    """One step of one secret; what goes wrong is part of the progress, and not raised. Done before is success."""
+    progress, result = SecretProgress(path, ""), StepResult(workspace, step)
+    with result.at(""):
+        progress = incident_store.load_progress(workspace, incident, path)
+        if step in progress.done:
+            return progress
+        if path not in workspace.catalogue.secrets:
+            result.add_left("", "the catalogue declares it no more", "Put it back there until the incident is closed")
+        elif step is not Step.CUT and progress.cut_at is None:
+            result.add_left("", "its credential is not ended yet")
+        elif step is Step.CUT:  # it records itself, once the secret is in its hands
+            FUNCTIONS[step](workspace, incident, progress, result)
+        else:
+            with record_action(workspace, f"revoke: {step}", path, note=incident.id) as doing:
+                FUNCTIONS[step](workspace, incident, progress, result)
+                doing.version = result.changes.get("version", progress.version)
+                doing.fingerprint = result.changes.get("fingerprint", progress.fingerprint)
+                doing.note = "; ".join((incident.id, *result.left))
+    return save_progress(workspace, incident, progress, result)
+
+
+def save_progress(
+    workspace: Workspace, incident: Incident, progress: SecretProgress, result: StepResult
+) -> SecretProgress:
+    """The progress with what a step has done, in the hub; where that can't be written, the step is left to be done."""
+    try:
+        return incident_store.update_progress(workspace, incident, progress.path, result.onto)
+    except KeyturnError as error:
+        result.add_failure("", error)
+        return result.onto(progress)
+
+
+def advance(workspace: Workspace, path: str, incident: Incident, steps: tuple[Step, ...]) -> SecretProgress:
+    """These steps of one secret, in order; one that fails stops none after it.
+
+    Raises what is left of them, which the incident keeps: TransientError where another try may help, else
+    TerminalError.
+    """
+    for step in steps:
+        progress = take_step(workspace, incident, path, step)
+    if missing := tuple(step for step in steps if step not in progress.done):
+        raise unfinished_error(progress, missing)
+    return progress
+
+
+def unfinished_error(progress: SecretProgress, missing: tuple[Step, ...]) -> KeyturnError:
+    """What is left of these steps of a secret."""
+    left = "; ".join(line for line in progress.left if line.partition(":")[0] in missing)
+    kind = TransientError if may_mend(progress, missing) else TerminalError
+    hint = "It keeps the incident open, and is tried again with it"
+    return kind("revoke", progress.path, left or f"{', '.join(missing)} not done", hint)
+
+
+def may_mend(progress: SecretProgress, missing: tuple[Step, ...]) -> bool:
+    """Whether what keeps these steps from being done may pass by itself: what only a person mends does not."""
+    kinds = {event.kind for event in progress.events if event.step in missing and event.result is Result.FAILED}
+    return any(issubclass(getattr(errors, kind, TransientError), TransientError) for kind in kinds or {""})

@@ -1,0 +1,237 @@
+"""One incident, three conductors: plain functions, Prefect, and the command end it alike, entry for entry."""
+
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from typer.testing import CliRunner
+
+from flows import emergency
+from flows.emergency import emergency_revoke
+from keyturn.cli.app import app
+from keyturn.cli.environment import opened_workspace
+from keyturn.cli.incident_tables import standing_data
+from keyturn.core.errors import KeyturnError
+from keyturn.ledger.entries import parse_leaf
+from keyturn.providers.ledger.opening import configured_ledger
+from keyturn.revocation import run
+from keyturn.revocation.give_up import give_up_incident
+from keyturn.revocation.incident import IncidentStatus, Mode
+from keyturn.revocation.incident_store import find_incident, load_status
+from keyturn.revocation.report.facts import entries_of
+from keyturn.revocation.selector import Selector, select_secrets
+from keyturn.rotation.context import Workspace
+from tests.flows.gate import Door, Gate
+from tests.flows.runs import ended
+from tests.flows.site import Architect, Site, destination
+from tests.flows.test_emergency import login as login  # the revoker's
+from tests.flows.test_rotate import gated, port_of
+from tests.support.lab import Declared, Lab, fresh
+
+pytestmark = pytest.mark.slow
+
+OWN: Final = re.compile(r"at|.*_at|seconds|actor|triggered|fingerprint")
+"""What every run has of its own."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A secret that has leaked, at a site of its own, and the incident that is about it.
+
+    ``begun`` says that it stands in the hub already, and is gone on with by its name alone.
+    """
+
+    site: Site
+    catalogue: Path
+    secret: Declared
+    incident: str
+    mode: Mode = Mode.REPLACE
+    begun: bool = False
+
+    @property
+    def status(self) -> IncidentStatus:
+        return load_status(self.site.workspace, self.incident)
+
+    def begin(self, workspace: Workspace) -> None:
+        """Open the incident, and end what leaked."""
+        selector = Selector(paths=(self.secret.path,))
+        now, chosen = workspace.clock(), select_secrets(workspace, selector)
+        about = {"reason": "leaked", "mode": self.mode, "selector": selector.words, "actor": "test"}
+        run.begin(workspace, chosen, incident=self.incident, triggered_at=now, **about)  # type: ignore[arg-type]
+
+
+# --- the conductors
+
+
+def plainly(case: Case) -> str:
+    """As plain functions; what it ended with."""
+    with opened_workspace(case.catalogue, revoking=True) as workspace:
+        try:
+            if not case.begun:
+                case.begin(workspace)
+            return "" if not run.finish(workspace, case.incident).open else "open"
+        except KeyturnError as error:
+            return type(error).__name__
+
+
+def in_prefect(case: Case) -> str:
+    """By the flow."""
+    path, reason = ("", "") if case.begun else (case.secret.path, "leaked")
+    state = ended(emergency_revoke, path, "", "any", "", "", "", "", reason, case.incident, str(case.mode), False)
+    return "" if state.is_completed() else "open" if find_incident(case.site.workspace, case.incident) else "Denied"
+
+
+def by_command(case: Case) -> str:
+    """By the command, which prints what is kept of the incident."""
+    about = [case.secret.path, "--reason", "leaked", "--incident", case.incident, "--mode", str(case.mode)]
+    words = ["--resume", case.incident] if case.begun else about
+    done = CliRunner().invoke(app, ["revoke", *words, "--local", "--json", "--catalogue", str(case.catalogue)])
+    if not done.stdout:
+        return "Denied" if "lacks" in done.stderr else done.output
+    printed = json.loads(done.stdout)
+    assert {**printed, **standing_data(case.status)} == printed
+    return "open" if done.exit_code else ""
+
+
+CONDUCTORS: Final = (plainly, in_prefect, by_command)
+
+
+# --- what they have to end
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where cases are made; ``door`` stands before the store."""
+
+    build: Callable[..., Site]
+    architect: Architect
+    lab: Lab
+    door: Gate
+
+    def case(self, **changes: Any) -> Case:
+        """A secret with a copy and a consumer."""
+        secret = self.lab.alternating(destinations=[destination("gated")], consumers=["app"])
+        secret = replace(secret, data={**secret.data, **changes})
+        site = self.build(secret, stores=gated(self.door))
+        return Case(site, self.architect.directory / site.name, secret, fresh())
+
+
+def closed(place: Place) -> Case:
+    return place.case()
+
+
+def revoked_only(place: Place) -> Case:
+    return replace(place.case(), mode=Mode.REVOKE_ONLY)
+
+
+def without_store(place: Place) -> Case:
+    place.door.move(Door.SHUT)
+    return place.case()
+
+
+def left_to_a_person(place: Place) -> Case:
+    return place.case(rotation={"strategy": "manual"})
+
+
+def died_after_the_cut(place: Place) -> Case:
+    case = replace(place.case(), begun=True)
+    with opened_workspace(case.catalogue, revoking=True) as workspace:
+        case.begin(workspace)
+    return case
+
+
+def given_up(place: Place) -> Case:
+    case = without_store(place)
+    with opened_workspace(case.catalogue, revoking=True) as workspace:
+        case.begin(workspace)
+        give_up_incident(workspace, case.incident, "looked at by hand", "test")
+    place.door.move(Door.OPEN)
+    return replace(case, begun=True)
+
+
+def refused(place: Place) -> Case:
+    return place.case()
+
+
+OUTCOMES: Final[Mapping[Callable[[Place], Case], str]] = {
+    closed: "",
+    revoked_only: "",
+    without_store: "open",
+    left_to_a_person: "open",
+    died_after_the_cut: "",
+    given_up: "",
+    refused: "Denied",
+}
+"""What makes each, and what a run of it ends with."""
+
+
+@pytest.fixture
+def place(
+    build: Callable[..., Site],
+    architect: Architect,
+    lab: Lab,
+    gate: Callable[[int, Door], Gate],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Place:
+    """The environment of whoever is on call, and a store that may be away; nobody waits long."""
+    monkeypatch.delenv("VAULT_TOKEN", raising=False)
+    monkeypatch.setenv("VAULT_ADDR", lab.world.hub_address)
+    for module, name in ((run, "PAUSES"), (emergency, "PAUSES")):
+        monkeypatch.setattr(module, name, (0.1, 0.1))
+    return Place(build, architect, lab, gate(port_of(architect.stores["aws"]["endpoint_url"]), Door.OPEN))
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES, ids=lambda outcome: outcome.__name__)
+def test_plain_functions_prefect_and_the_command_leave_the_same(
+    place: Place, outcome: Callable[[Place], Case], login: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers = {name: str(place.architect.directory / half) for name, half in zip(login, HALVES, strict=True)}
+    left = []
+    for conduct in CONDUCTORS:
+        for name, file in (workers if outcome is refused else login).items():
+            monkeypatch.setenv(name, file)
+        place.door.move(Door.OPEN)
+        case = outcome(place)
+        assert conduct(case) == OUTCOMES[outcome], conduct.__name__
+        left.append(kept(case))
+    assert left[1] == left[0]
+    assert left[2] == left[0]
+
+
+HALVES: Final = ("role-id", "secret-id")
+
+
+def kept(case: Case) -> Any:
+    """All that is kept of the incident, and what the ledger tells of it, without what every run has of its own."""
+    if find_incident(case.site.workspace, case.incident) is None:
+        return None
+    own = {case.secret.path: "PATH", case.incident: "ID", case.secret.data["destinations"][0]["name"]: "PLACE"}
+    return common(standing_data(case.status), own), common(entries(case), own)
+
+
+def common(data: Any, own: Mapping[str, str]) -> Any:
+    """The data with the words that stand for what is its own."""
+    if isinstance(data, dict):
+        return {name: common(value, own) for name, value in data.items() if not OWN.fullmatch(name)}
+    if isinstance(data, list):
+        return [common(value, own) for value in data]
+    for name, word in own.items() if isinstance(data, str) else ():
+        data = data.replace(name, word)
+    return re.sub(r"fingerprint [0-9a-f]+", "fingerprint", data) if isinstance(data, str) else data
+
+
+def entries(case: Case) -> list[str]:
+    """What the ledger tells of the incident, in no order: places are worked at side by side.
+
+    Each once: the command tries what serves people once more, before it hands the rest over.
+    """
+    with closing(configured_ledger(os.environ)) as ledger:
+        numbers = entries_of(ledger, case.status.incident)
+        told = [parse_leaf(leaf).entry for number in numbers for _, leaf in ledger.leaves(number, number)]
+    return sorted({f"{entry.action} {entry.secret} {entry.place} {entry.outcome}: {entry.note}" for entry in told})
