@@ -108,6 +108,12 @@ def test_the_wheel_holds_what_an_operator_starts_from(wheel: zipfile.ZipFile) ->
     assert wheel.read(f"{INSIDE}prefect.yaml") == (ROOT / "prefect.yaml").read_bytes()
 
 
+def test_the_wheel_holds_the_templates_of_reports(wheel: zipfile.ZipFile) -> None:
+    templates = {str(path.relative_to(ROOT)) for path in (ROOT / "keyturn").rglob("templates/*")}
+    assert "keyturn/revocation/report/templates/report.html.j2" in templates
+    assert templates <= set(wheel.namelist())
+
+
 def test_the_wheel_carries_its_licence(wheel: zipfile.ZipFile, metadata: Message) -> None:
     assert metadata["License-Expression"] == "Apache-2.0"
     text = next(name for name in wheel.namelist() if name.endswith("/licenses/LICENSE"))
@@ -120,6 +126,8 @@ def test_the_base_holds_neither_prefect_nor_a_cloud(metadata: Message) -> None:
     assert base == {
         "cronsim",
         "hvac",
+        "jinja2",
+        "markupsafe",
         "mnemonic",
         "msgspec",
         "pydantic",
@@ -175,6 +183,8 @@ def modules_of(distributions: set[str]) -> list[str]:
         "keyturn.providers.registry",
         "keyturn.providers.vault.hub",
         "keyturn.providers.http.webhook",
+        "keyturn.revocation.report.render",
+        "keyturn.revocation.run",
         "keyturn.rotation.run",
         "keyturn.strategies.accounts",
     ],

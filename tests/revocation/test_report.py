@@ -3,6 +3,8 @@
 import json
 import re
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
 from datetime import timedelta, timezone
@@ -18,6 +20,7 @@ from keyturn.access_log.readers import LogRead, PathReaders, Readers, Related, S
 from keyturn.core.errors import Unavailable
 from keyturn.revocation.incident import Event, IncidentStatus, LeakedVersion, Mode, Result, SecretProgress, Step
 from keyturn.revocation.report import LedgerFacts, model, to_data, to_html, to_markdown, write_report
+from keyturn.revocation.report.render import environment
 from keyturn.revocation.report.words import lasted, ranges, visible
 from tests.revocation.incidents import (
     AWS,
@@ -390,6 +393,7 @@ HOSTILE = (
     "left\u202egnp.exe\u202c \u2066x\u2069 \u200f\u200b\ufeff",
     "\x00\x07\x1b[31mred\x1b[0m\x7f\x85\u2028\u2029\ud800",
     "{{ jinja }} ${shell} %s",
+    "{% include '/etc/passwd' %}{# gone #}{{ 7 * 7 }}",
     "שלום עולם",
     "x" * 5_000,
 )
@@ -460,6 +464,20 @@ def test_nothing_unseen_and_nothing_that_turns_writing_around_is_left(text: str,
     made = form(case, told, LedgerFacts((), text))
     assert [letter for letter in made if not letter.isprintable() and letter != "\n"] == []
     made.encode()
+
+
+@pytest.mark.parametrize("kind", ["html", "markdown"])
+def test_a_template_that_does_not_think_of_it_writes_text(kind: str) -> None:
+    words, macro = "<script>|`**x**`</script>\n# head", "{% macro say(words) %}{{ words }}{% endmacro %}"
+    made = environment(kind).from_string(f"{macro}{{{{ words }}}}{{{{ say(words) }}}}").render(words=words)
+    assert made.count("script" if kind == "html" else "\\<script\\>") in (2, 4)
+    assert not re.search(r"<script|(?<!\\)[|`*]|\n" if kind == "markdown" else r"<|\n", made.replace("\\<", ""))
+
+
+def test_only_who_writes_a_report_imports_what_writes_it() -> None:
+    asked = "import sys, keyturn.cli.revoke, keyturn.revocation.run, keyturn.revocation.report.facts as _;"
+    done = subprocess.run([sys.executable, "-c", f"{asked} print('jinja2' in sys.modules)"], capture_output=True)
+    assert (done.stdout, done.stderr) == (b"False\n", b"")
 
 
 def test_a_link_that_renderers_make_by_themselves_is_broken_up() -> None:

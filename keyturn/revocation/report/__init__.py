@@ -12,8 +12,6 @@ from keyturn.access_log.readers import Readers
 from keyturn.revocation.incident import IncidentStatus
 from keyturn.revocation.report.build import build_report
 from keyturn.revocation.report.files import file_name, json_text, write_private
-from keyturn.revocation.report.html import html
-from keyturn.revocation.report.markdown import markdown
 from keyturn.revocation.report.model import IncidentReport, LedgerFacts
 
 __all__ = ["LedgerFacts", "to_data", "to_html", "to_markdown", "write_report"]
@@ -32,14 +30,18 @@ def to_html(
     status: IncidentStatus, readers: Readers, ledger: LedgerFacts = NO_FACTS, at: datetime | None = None
 ) -> str:
     """The report as one HTML page that needs nothing else."""
-    return html(_made(status, readers, ledger, at))
+    from keyturn.revocation.report.render import render_html
+
+    return render_html(_made(status, readers, ledger, at))
 
 
 def to_markdown(
     status: IncidentStatus, readers: Readers, ledger: LedgerFacts = NO_FACTS, at: datetime | None = None
 ) -> str:
     """The report as CommonMark with tables; long tables are cut, and say so."""
-    return markdown(_made(status, readers, ledger, at))
+    from keyturn.revocation.report.render import render_markdown
+
+    return render_markdown(_made(status, readers, ledger, at))
 
 
 def write_report(
@@ -53,9 +55,11 @@ def write_report(
 
     Earlier ones of the incident are replaced, and the directory is made where it is missing. Raises Unavailable.
     """
+    from keyturn.revocation.report.render import render_html
+
     made = _made(status, readers, ledger, at)
     stem = file_name(status.incident.id)
-    texts = {f"{stem}.html": html(made), f"{stem}.json": json_text(to_plain(asdict(made)))}
+    texts = {f"{stem}.html": render_html(made), f"{stem}.json": json_text(to_plain(asdict(made)))}
     return [write_private(directory / name, text) for name, text in texts.items()]
 
 
