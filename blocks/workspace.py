@@ -51,6 +51,9 @@ class KeyturnWorkspace(Block):
         default=None,
         description="The token role (auth/token/roles) that leases of the database engine are asked for with.",
     )
+    insecure_http: bool = Field(
+        default=False, description="Whether the hub may be spoken to in clear on another machine."
+    )
     transit_mount: str = Field(default="transit", description="The transit engine that holds the ledger's key.")
 
     @staticmethod

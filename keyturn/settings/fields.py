@@ -1,6 +1,5 @@
 """The kinds of value that the catalogue's models share, each with its own words for what is wrong."""
 
-import ipaddress
 import re
 from datetime import timedelta
 from typing import Annotated, Any, Final, LiteralString, get_args
@@ -10,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Pla
 from pydantic_core import PydanticCustomError
 
 from keyturn.core import mounts
+from keyturn.core.outbound import leaves_in_clear
 from keyturn.settings import durations
 
 PLAIN: Final = "keyturn"
@@ -173,18 +173,10 @@ def split_url(url: str, schemes: tuple[str, ...]) -> SplitResult:
     return parts
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host name can only be this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def keep_plain_http_at_home(url: str, insecure_http: bool, remedy: str) -> None:
     """Refuse plain http to another machine unless ``insecure_http``; the remedy is to say so."""
-    parts = split_url(url, ("https", "http"))
-    if parts.scheme == "http" and not insecure_http and not is_loopback(parts.hostname or ""):
+    split_url(url, ("https", "http"))
+    if leaves_in_clear(url) and not insecure_http:
         raise refused("plain http to another machine", remedy, "url")
 
 

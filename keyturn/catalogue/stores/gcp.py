@@ -7,8 +7,9 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from keyturn.core.details import GCP_ANNOTATIONS, GCP_LABELS, GCP_MAX_ANNOTATIONS, GCP_ROOM, SHOWN, size_of
 from keyturn.core.names import GCP_SECRET_MANAGER, LIMITS
+from keyturn.core.outbound import is_loopback
 from keyturn.core.stores import Details
-from keyturn.settings.fields import Duration, Line, PositiveDuration, is_loopback, matching, refused
+from keyturn.settings.fields import Duration, Line, PositiveDuration, matching, refused
 from keyturn.settings.stores import StoreBase, System
 
 Project = Annotated[

@@ -1,6 +1,5 @@
 """The way to Secret Manager: endpoints, an emulator's channel, no payloads in the SDK's log, checksums of values."""
 
-import ipaddress
 import logging
 from collections.abc import Sequence
 from functools import reduce
@@ -12,6 +11,7 @@ from google.cloud.secretmanager_v1 import SecretManagerServiceClient
 from google.cloud.secretmanager_v1.services.secret_manager_service.transports import SecretManagerServiceGrpcTransport
 
 from keyturn.core.errors import Invalid
+from keyturn.core.outbound import is_loopback
 
 # At DEBUG the SDK's transport logs whole requests and answers, payloads included.
 logging.getLogger(SecretManagerServiceGrpcTransport.__module__).addFilter(lambda record: record.levelno > logging.DEBUG)
@@ -50,11 +50,7 @@ def kept_at(replication: Sequence[str], *, regional: bool, kms_key_name: str | N
 def loopback_transport(endpoint: str, name: str) -> SecretManagerServiceGrpcTransport:
     """An unencrypted transport without credentials, to this machine alone."""
     host, _, port = endpoint.rpartition(":")
-    try:
-        local = ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        local = host == "localhost"
-    if not local or not port.isdigit():
+    if not is_loopback(host) or not port.isdigit():
         problem = f"endpoint {endpoint!r} is not a loopback host:port"
         raise Invalid("open", name, problem, "An endpoint is for an emulator; leave it out for Google Cloud")
     # By default a proxy of the environment would see the values, and a lost connection stay so for two minutes.

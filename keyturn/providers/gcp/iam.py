@@ -9,7 +9,6 @@ sign-in to ten minutes, where Activity Analyzer tells the day of the last one.
 import base64
 import binascii
 import functools
-import ipaddress
 import json
 import logging
 import re
@@ -28,6 +27,7 @@ from google.oauth2 import service_account
 
 from keyturn.core import errors
 from keyturn.core.cloud_keys import CREDENTIALS_JSON, NEVER, CloudKey, KeyUse
+from keyturn.core.outbound import is_loopback
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.strategies import EXPIRES_AT
 from keyturn.providers.gcp.iam_errors import CHECK, from_google, translate_refusal
@@ -268,11 +268,7 @@ def _own_credentials(endpoint: str | None) -> Any:
 
 def _is_loopback(endpoint: str) -> bool:
     host, _, port = endpoint.rpartition(":")
-    try:
-        local = ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        local = host == "localhost"
-    return local and port.isdigit()
+    return is_loopback(host) and port.isdigit()
 
 
 def _listed(key: Mapping[str, Any]) -> CloudKey:

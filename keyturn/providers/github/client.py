@@ -9,7 +9,6 @@ from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -17,8 +16,8 @@ from requests.auth import AuthBase
 from requests.utils import get_environ_proxies
 
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
+from keyturn.core.outbound import leaves_in_clear
 from keyturn.providers.answers import retry_after
-from keyturn.providers.http.api_target import is_loopback
 
 TIMEOUT: Final = (5, 15)
 """Seconds to connect, and for each wait for bytes."""
@@ -50,8 +49,7 @@ class GitHubCalls:
 
     def __init__(self, name: str, *, token_file: str, api_url: str, ca_file: str | None) -> None:
         """Raises Invalid for plain http to another machine."""
-        parts = urlsplit(api_url)
-        if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
+        if leaves_in_clear(api_url):
             raise Invalid("open", name, "plain http to another machine", "Use https")
         self._name = name
         self._url = api_url.rstrip("/")

@@ -1,7 +1,6 @@
 """A REST API as a target: one request at a time, as the catalogue describes it."""
 
 import base64
-import ipaddress
 import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -17,6 +16,7 @@ from requests.adapters import HTTPAdapter
 
 from keyturn.core import templates
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
+from keyturn.core.outbound import leaves_in_clear
 from keyturn.core.rest import Answer, Listing, Request, read_json
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.answers import retry_after, untrusted
@@ -54,7 +54,7 @@ class HttpApi:
         self._headers = dict(headers or {})
         self._timeout = timeout.total_seconds()
         self._session = api_session(ca_file)
-        if urlsplit(url).scheme == "http" and not insecure_http and not is_loopback(urlsplit(url).hostname or ""):
+        if leaves_in_clear(url) and not insecure_http:
             hint = "Use https, or say insecure_http: true if nobody between may be there"
             raise Invalid("open", name, "plain http to another machine", hint)
 
@@ -284,11 +284,3 @@ def url_origin(url: str) -> tuple[str, str]:
 def unquote_segments(path: str) -> list[str]:
     """The parts of a path as a server may see them."""
     return [unquote(part) for part in path.partition("?")[0].split("/")[1:]]
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name can only be this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -10,10 +10,11 @@ from urllib.parse import SplitResult, urlsplit
 import requests
 
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Throttled, Unavailable
+from keyturn.core.outbound import leaves_in_clear
 from keyturn.ledger.formats import Format
 from keyturn.ledger.forwarding import Message
 from keyturn.providers.answers import retry_after, untrusted
-from keyturn.providers.http.api_target import api_session, is_loopback
+from keyturn.providers.http.api_target import api_session
 
 DOING: Final = "forward to"
 TIMEOUT: Final = 20.0
@@ -134,7 +135,7 @@ def _parts(url: str) -> SplitResult:
     if parts.username is not None or parts.query or parts.fragment:
         hint = "Leave scheme, host, port and path, and put a token into KEYTURN_FORWARD_HTTP_TOKEN_FILE"
         raise _unusable("its address holds a user, a query or a fragment", hint)
-    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+    if leaves_in_clear(url):
         raise _unusable("plain http to another machine", "Use https")
     return parts
 

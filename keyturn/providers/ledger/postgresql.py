@@ -31,6 +31,7 @@ from keyturn.providers.ledger.postgresql_schema import (
     from_psycopg,
     prepare_schema,
 )
+from keyturn.providers.libpq import guarded
 
 SHORTEST: Final = 2
 """Seconds: libpq waits no shorter for a connection."""
@@ -281,6 +282,7 @@ class _Session:
             tcp_user_timeout=round(self._patience * 1000),
             application_name="keyturn-ledger",
             client_encoding="UTF8",
+            **guarded(self._address, os.environ),
         )
         # A snapshot taken before the wait for the lock would show an older newest entry: each statement takes its own.
         connection.set_session(isolation_level=ISOLATION_LEVEL_READ_COMMITTED, autocommit=True)

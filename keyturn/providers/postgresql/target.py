@@ -28,6 +28,7 @@ from keyturn.providers.accounts import (
     login_refused,
     superseded,
 )
+from keyturn.providers.libpq import tls
 from keyturn.providers.postgresql import accounts, privileges, sessions
 from keyturn.providers.postgresql.accounts import highest
 from keyturn.providers.postgresql.scram import verifier
@@ -55,6 +56,14 @@ REFUSALS: Final = re.compile(
 KEPT_OUT: Final = re.compile(r"FATAL: .*permission denied for database")
 """What the server says to whom it has let in, and who may not use this one database."""
 
+NO_SCRAM: Final = re.compile(r"authentication method requirement .* failed")
+"""libpq refuses the way in which a server wants to be convinced. Source: "require_auth" in its documentation."""
+
+NO_TRUST: Final = re.compile(
+    r"certificate verify failed|server certificate for|root certificate|SSL was required|does not support SSL"
+)
+"""What libpq says where TLS fails that it was told to insist on."""
+
 NO_DATABASE: Final = re.compile(r"FATAL: .*database .* does not exist")
 
 
@@ -73,12 +82,11 @@ class PostgreSQL:
         port: int,
         database: str,
         admin: Callable[[], SecretFields],
-        sslmode: str = "prefer",
+        sslmode: str | None = None,
         ca_file: str | None = None,
     ) -> None:
         self.name = name
-        self._where: dict[str, Any] = {"host": host, "port": port, "dbname": database, "sslmode": sslmode}
-        self._where |= {"sslrootcert": ca_file} if ca_file else {}
+        self._where: dict[str, Any] = {"host": host, "port": port, "dbname": database} | tls([host], sslmode, ca_file)
         self._admin = admin
         self._idle = Idle(self._connect_admin, usable)
 
@@ -250,6 +258,8 @@ class PostgreSQL:
             user=account,
             password=password.reveal(),
             connect_timeout=TIMEOUT,
+            # Whoever answers in the server's place could ask for the password itself.
+            require_auth="scram-sha-256",
             # No limit of the server's holds once it has vanished without a word, as in a fail-over after a power cut.
             keepalives_idle=TIMEOUT,
             keepalives_interval=2,
@@ -275,6 +285,13 @@ class PostgreSQL:
                 return Invalid(
                     doing, name, "a role that the catalogue names does not exist", "Create the owner role first"
                 )
+            case psycopg2.OperationalError() if NO_SCRAM.search(str(error)):
+                problem = "the server does not log this account in by scram-sha-256, and nothing was shown to it"
+                hint = "See pg_hba.conf and the account's password for that. If they say so: who answers there?"
+                return Denied(doing, name, problem, hint)
+            case psycopg2.OperationalError() if NO_TRUST.search(str(error)):
+                problem = f"TLS as sslmode {self._where['sslmode']} wants it can't be had from the server"
+                return Denied(doing, name, problem, "Check ca_file and host against the server's certificate")
             case psycopg2.OperationalError() if NO_DATABASE.search(str(error)):
                 problem = f"there is no database {self._where['dbname']}"
                 return Invalid(doing, name, problem, "Correct the target's database")

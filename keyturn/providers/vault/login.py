@@ -6,15 +6,19 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import hvac
 from hvac import exceptions as vault
 
 from keyturn.core.errors import Denied, Invalid, NotFound, Unavailable
+from keyturn.core.outbound import leaves_in_clear
 from keyturn.providers.vault.tls import NoRedirects, TlsSettings, insist_on_files, open_session, tls_from_environment
 
 TIMEOUT = 10.0
 """Seconds a single request to the hub may take."""
+INSECURE_HTTP: Final = "KEYTURN_HUB_INSECURE_HTTP"
+"""The variable that lets the hub be spoken to in clear over a network."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,8 @@ class HubSettings:
 
     ``token_env`` names an environment variable, the ``*_file`` settings name files. A lease ends with the token
     that asked for it, so leases are asked for with an orphan token of ``lease_token_role`` (auth/token/roles). What
-    ``ca_file`` to ``tls_server_name`` mean stands in :class:`TlsSettings`.
+    ``ca_file`` to ``tls_server_name`` mean stands in :class:`TlsSettings`. A hub on another machine has an https
+    address, unless ``insecure_http`` says that nobody can listen between; else Invalid is raised.
     """
 
     address: str
@@ -41,6 +46,13 @@ class HubSettings:
     client_cert_file: str | None = None
     client_key_file: str | None = None
     tls_server_name: str | None = None
+    insecure_http: bool = False
+
+    def __post_init__(self) -> None:
+        if leaves_in_clear(self.address) and not self.insecure_http:
+            problem = "token and values would go to another machine in clear"
+            hint = f"Give the hub an https address. Where nobody can listen between, set {INSECURE_HTTP}=true"
+            raise Invalid("speak plain http to", self.address, problem, hint)
 
     @property
     def tls(self) -> TlsSettings:
@@ -72,6 +84,7 @@ class HubSettings:
             client_cert_file=tls.client_cert_file,
             client_key_file=tls.client_key_file,
             tls_server_name=tls.server_name,
+            insecure_http=env.get(INSECURE_HTTP, "").lower() in ("1", "true"),
         )
 
 

@@ -1,0 +1,18 @@
+"""Where a connection may go in clear: to this machine alone, unless somebody says that nobody can listen between."""
+
+import ipaddress
+from urllib.parse import urlsplit
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address, in brackets or without, can only be this machine."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def leaves_in_clear(url: str) -> bool:
+    """Whether what is sent to this address can be read on its way to another machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "http" and not is_loopback(parts.hostname or "")

@@ -1,0 +1,1 @@
+"""What must be refused, shown by somebody who tries it."""

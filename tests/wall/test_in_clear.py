@@ -1,0 +1,152 @@
+"""Nothing that is worth stealing leaves this machine in clear, whatever answers at the other end."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import pytest
+
+from deployments.local.support.ports import LOOPBACK
+from keyturn.core.errors import Denied, Invalid, KeyturnError
+from keyturn.core.outbound import is_loopback, leaves_in_clear
+from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.providers.ledger.address import open_ledger
+from keyturn.providers.libpq import guarded
+from keyturn.providers.postgresql.target import PostgreSQL
+from keyturn.providers.vault.login import HubSettings
+
+PASSWORD = "pw-that-nobody-may-hear"
+ADMIN = SecretFields({"username": "keyturn_admin", "password": PASSWORD})
+ASK_CLEARTEXT, ASK_MD5, WELCOME = b"\x00\x00\x00\x03", b"\x00\x00\x00\x05salt", b"\x00\x00\x00\x00"
+"""The bodies of PostgreSQL's authentication requests. Source: "Message Formats" in its documentation."""
+
+
+@contextmanager
+def rogue_postgresql(demand: bytes) -> Iterator[tuple[int, list[bytes]]]:
+    """Somebody in the database's place, without TLS, who asks for the password so: port and what is heard."""
+    heard: list[bytes] = []
+    with closing(socket.create_server((LOOPBACK, 0))) as server:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with closing(connection):
+                    talk(connection, demand, heard)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield server.getsockname()[1], heard
+        server.shutdown(socket.SHUT_RDWR)
+    thread.join(5)
+
+
+def talk(connection: socket.socket, demand: bytes, heard: list[bytes]) -> None:
+    """Refuse TLS, ask for the password, and keep all that comes."""
+    connection.settimeout(5)
+    message = connection.recv(4096)
+    if message[4:8] == b"\x04\xd2\x16\x2f":  # SSLRequest
+        connection.sendall(b"N")
+        message = connection.recv(4096)
+    heard.append(message)
+    if message:
+        connection.sendall(b"R" + (len(demand) + 4).to_bytes(4, "big") + demand)
+        heard.append(connection.recv(4096))
+
+
+@pytest.mark.parametrize("demand", [ASK_CLEARTEXT, ASK_MD5, WELCOME], ids=["cleartext", "md5", "welcome"])
+def test_whoever_answers_for_a_database_is_shown_no_password(demand: bytes) -> None:
+    with rogue_postgresql(demand) as (port, heard):
+        target = PostgreSQL("pg", host=LOOPBACK, port=port, database="app", admin=lambda: ADMIN)
+        with pytest.raises(Denied, match="scram-sha-256"):
+            target.accepts("app_a", Sensitive(PASSWORD))
+        with pytest.raises(Denied, match=r"pg_hba\.conf"):
+            target.set_password("app_a", Sensitive(PASSWORD), sequence=1)
+    assert len(heard) == 4
+    assert heard[0], "it was not spoken to at all"
+    assert PASSWORD.encode() not in b"".join(heard)
+
+
+def test_a_database_without_tls_is_refused_where_tls_is_insisted_on() -> None:
+    with rogue_postgresql(ASK_CLEARTEXT) as (port, heard):
+        target = PostgreSQL("pg", host=LOOPBACK, port=port, database="app", admin=lambda: ADMIN, sslmode="verify-full")
+        with pytest.raises(Denied, match="verify-full"):
+            target.accepts("app_a", Sensitive(PASSWORD))
+    assert not any(heard)
+
+
+@pytest.mark.parametrize(
+    ("host", "mode"),
+    [
+        ("db.example.com", "verify-full"),
+        ("192.0.2.7", "verify-full"),
+        ("localhost.example.com", "verify-full"),
+        (LOOPBACK, "prefer"),
+        ("localhost", "prefer"),
+        ("/run/postgresql", "prefer"),
+    ],
+)
+def test_a_database_on_another_machine_is_spoken_to_over_tls_unless_somebody_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, host: str, mode: str
+) -> None:
+    settings: dict[str, object] = {}
+    monkeypatch.setattr("keyturn.providers.postgresql.target.psycopg2.connect", lambda **given: settings.update(given))
+    with pytest.raises(AttributeError):  # there is no connection to close
+        PostgreSQL("pg", host=host, port=5432, database="app", admin=lambda: ADMIN).accepts("a", Sensitive("b"))
+    assert settings["sslmode"] == mode
+    assert settings.get("sslrootcert") == ("system" if mode == "verify-full" else None)
+    assert settings["require_auth"] == "scram-sha-256"
+
+
+@pytest.mark.parametrize(
+    ("address", "env", "insisted"),
+    [
+        ("postgresql://me@db.example.com/ledger", {}, {"sslmode": "verify-full", "sslrootcert": "system"}),
+        ("postgresql://me@a.example.com,b.example.com/ledger", {}, {"sslmode": "verify-full", "sslrootcert": "system"}),
+        ("postgresql:///ledger", {"PGHOST": "db.example.com"}, {"sslmode": "verify-full", "sslrootcert": "system"}),
+        ("postgresql://me@db.example.com/ledger?sslmode=require", {}, {}),
+        ("postgresql://me@db.example.com/ledger", {"PGSSLROOTCERT": "/ca.pem"}, {"sslmode": "verify-full"}),
+        ("postgresql://me@localhost/ledger", {}, {"sslmode": "prefer"}),
+        ("postgresql:///ledger", {}, {"sslmode": "prefer"}),
+    ],
+)
+def test_a_ledger_on_another_machine_is_written_over_tls_unless_its_address_says_otherwise(
+    address: str, env: dict[str, str], insisted: dict[str, str]
+) -> None:
+    assert guarded(address, env) == insisted | {"require_auth": "!password,!md5"}
+    assert "require_auth" not in guarded(f"{address}{'&' if '?' in address else '?'}require_auth=password", env)
+
+
+def test_whoever_answers_for_the_ledger_is_shown_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    with rogue_postgresql(ASK_CLEARTEXT) as (port, heard):
+        ledger = open_ledger(f"postgresql://me@{LOOPBACK}:{port}/ledger")
+        with closing(ledger), pytest.raises(KeyturnError):
+            ledger.size()
+    assert heard[0], "it was not spoken to at all"
+    assert PASSWORD.encode() not in b"".join(heard)
+
+
+def test_a_hub_on_another_machine_has_an_https_address() -> None:
+    env = {"VAULT_ADDR": "http://vault.example.com:8200"}
+    with pytest.raises(Invalid, match=r"vault\.example\.com.*KEYTURN_HUB_INSECURE_HTTP=true"):
+        HubSettings.from_environment(env)
+    assert HubSettings.from_environment({**env, "KEYTURN_HUB_INSECURE_HTTP": "true"}).insecure_http
+    assert not HubSettings.from_environment({"VAULT_ADDR": "https://vault.example.com:8200"}).insecure_http
+    assert not HubSettings.from_environment({"VAULT_ADDR": f"http://{LOOPBACK}:8200"}).insecure_http
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "localhost", "::1", "[::1]"])
+def test_this_machine_is_told_by_its_addresses(host: str) -> None:
+    assert is_loopback(host)
+    assert not leaves_in_clear(f"http://{host if '::' not in host or host[0] == '[' else f'[{host}]'}:80/x")
+
+
+@pytest.mark.parametrize("host", ["", "example.com", "10.0.0.1", "127.0.0.1.example.com", "[2001:db8::1]"])
+def test_every_other_host_is_another_machine(host: str) -> None:
+    assert not is_loopback(host)
+    assert leaves_in_clear(f"http://{host}/x")
+    assert not leaves_in_clear(f"https://{host}/x")
