@@ -18,7 +18,6 @@ from prefect.context import FlowRunContext
 from prefect.states import Completed, Failed
 
 from flows.heartbeat import heartbeats
-from flows.result import leave_outcome
 from keyturn.core.acting import Acting, acting
 from keyturn.core.errors import KeyturnError, NotFound, TerminalError, Unrecorded, unexpected
 from keyturn.rotation.context import Workspace
@@ -111,7 +110,7 @@ def runbook(
             try:
                 opened = await asyncio.to_thread(opens)
                 with heartbeats(), told_of(opened, name, path, looks=looks and not path):
-                    return await leave_outcome(await body(*args, **kwargs))
+                    return await body(*args, **kwargs)
             except KeyturnError as error:
                 return ended(error)
             except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value

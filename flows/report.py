@@ -8,7 +8,6 @@ from typing import Final
 from prefect.artifacts import acreate_table_artifact
 
 from flows.fleet import Stopped
-from flows.result import leave_result
 from keyturn.core.errors import KeyturnError
 from keyturn.core.fingerprint import shown
 from keyturn.core.plan import Action, Plan
@@ -16,7 +15,6 @@ from keyturn.revocation.incident import IncidentStatus, Step
 from keyturn.revocation.preview import Preview
 from keyturn.rotation.outcome import Outcome
 from keyturn.rotation.previous import Retirement
-from keyturn.rotation.report import outcome_data
 from keyturn.rotation.rollout import Acknowledgement
 from keyturn.rotation.sync import Pushed
 from keyturn.sync.apply import Result
@@ -44,7 +42,7 @@ def slug(key: str) -> str:
 
 
 async def rotation_table(outcome: Outcome) -> None:
-    """Where one rotation has arrived: for people, and as data for whoever waits for it."""
+    """Where one rotation has arrived."""
     rows: list[Row] = [{"secret": outcome.path, "what": "secret", "name": outcome.path, "state": str(outcome.state)}]
     rows += [push_row(outcome.path, place) for place in outcome.destinations]
     rows += [tell_row(consumer) for consumer in outcome.consumers]
@@ -53,7 +51,6 @@ async def rotation_table(outcome: Outcome) -> None:
     title = f"{outcome.path}: version {outcome.version}, fingerprint {shown(outcome.fingerprint)}"
     title += f", {outcome.message}" if outcome.message else ""
     await table(f"rotate-{outcome.path}", rows, title)
-    await leave_result(outcome_data(outcome))
 
 
 def push_row(path: str, place: Pushed) -> Row:

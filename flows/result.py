@@ -2,20 +2,12 @@
 
 import json
 import uuid
-from typing import Any, Final, TypeVar
+from typing import Any
 
 from prefect.artifacts import Artifact
-from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 
 from keyturn.core.result_parts import PART, RESULT, WAITS, split_text
-from keyturn.rotation.outcome import Outcome, RunState
-from keyturn.rotation.report import outcome_data
-
-T = TypeVar("T")
-
-WITHOUT_TABLE: Final = (RunState.HELD, RunState.NOT_DUE)
-"""How a rotation ends that has changed nothing, and leaves no table."""
 
 
 async def leave_result(data: dict[str, Any]) -> None:
@@ -34,11 +26,3 @@ def is_waited_for() -> bool:
     """Whether a command line has started this run, and waits to tell what it came to."""
     run = FlowRunContext.get()
     return bool(run and run.flow_run and run.flow_run.labels.get(WAITS))
-
-
-async def leave_outcome(returned: T) -> T:
-    """Leave the outcome of a rotation that ends without a table, and return the same."""
-    outcome = returned.data if isinstance(returned, State) else returned
-    if isinstance(outcome, Outcome) and outcome.state in WITHOUT_TABLE:
-        await leave_result(outcome_data(outcome))
-    return returned

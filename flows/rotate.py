@@ -8,9 +8,11 @@ from functools import partial
 
 from flows.common import runbook, well, workspace
 from flows.report import rotation_table
+from flows.result import leave_result
 from keyturn.core.policy import Trigger
 from keyturn.rotation import protocol
 from keyturn.rotation.outcome import Outcome, unsettled
+from keyturn.rotation.report import outcome_data
 from tasks.conduct import conduct
 from tasks.rotation import take
 
@@ -36,6 +38,7 @@ async def rotate_secret(
     outcome = await conduct(rotation, partial(take, path))
     if outcome.promoted:
         await rotation_table(outcome)
+    await leave_result(outcome_data(outcome))
     if error := unsettled(outcome):
         raise error
     return well(outcome.headline, outcome)

@@ -1,19 +1,17 @@
 """What rotations, syncs and retirements have come to, whether they ran here or through Prefect."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from keyturn.cli.failures import BEHIND, FAILED, HELD
 from keyturn.cli.progress import notice_lines
 from keyturn.cli.watch import Run
 from keyturn.core.errors import KeyturnError, Locked, TransientError
-from keyturn.rotation.outcome import Outcome, RunState
+from keyturn.rotation.outcome import Outcome
 from keyturn.rotation.report import OldCredential, outcome_from
 from keyturn.sync.notices import unheard
 from keyturn.sync.report import SyncReport
-
-CHECKED: Final = "not due; copies and consumers checked"
 
 ROTATION_COLUMNS: Final = ("what", "name", "state", "version")
 COPY_COLUMNS: Final = ("secret", "copy", "state")
@@ -27,10 +25,7 @@ def outcome_of(path: str, run: Run) -> Outcome:
     """What a run of rotate-secret did, as its flow has left it. Raises the error that it ended with."""
     if run.result is None:
         raise run.error("rotate", path)
-    outcome = outcome_from(run.result)
-    if outcome.state is RunState.SETTLED and not outcome.message:
-        return replace(outcome, message=CHECKED)
-    return outcome
+    return outcome_from(run.result)
 
 
 def outcome_rows(outcome: Outcome) -> list[tuple[object, ...]]:

@@ -194,17 +194,17 @@ def tell_everyone(secret: Secret, rotation: Rotation, in_step: bool) -> Conducto
 
     That all copies are ``in_step`` is kept with who acknowledged: the grace counts from here.
     """
-    first, told = canary(secret, rotation), []
+    first, answers = canary(secret, rotation), []
     if first and secret.rollout:
-        told = yield from tell_wave(rotation, first, in_step)
-        if refused := silent(told):
-            return told, refused
+        answers = yield from tell_wave(rotation, first, in_step)
+        if refused := silent(answers):
+            return answers, refused
         yield from PAUSE(secret.rollout.pause.total_seconds())
         if secret.rollout.health and (refused := (yield from HEALTH(first))):
-            return told, refused
+            return answers, refused
         yield from PASS_CANARY(rotation.token)
     rest = [consumer for consumer in secret.consumers if consumer not in first]
-    return [*told, *(yield from tell_wave(rotation, rest, in_step and not first))], ""
+    return [*answers, *(yield from tell_wave(rotation, rest, in_step and not first))], ""
 
 
 def tell_wave(rotation: Rotation, consumers: Sequence[str], in_step: bool) -> Conductor[list[Acknowledgement]]:
