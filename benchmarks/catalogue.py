@@ -35,7 +35,7 @@ from deployments.local.openbao import OpenBao
 from deployments.local.postgres import PostgreSQL
 from deployments.local.prepare import ADMIN, OWNER, Hub, database, prepare
 from deployments.local.support.ports import free_port
-from keyturn.catalogue import load
+from keyturn.catalogue import load_catalogue
 from keyturn.core.hub import ROTATED_AT, TOKEN
 from keyturn.core.record import Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
@@ -47,7 +47,7 @@ from keyturn.rotation.decide import sight
 from keyturn.rotation.quiet import list_secrets, listed_records
 from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan
-from keyturn.sync.run import carry_out, here
+from keyturn.sync.run import carry_out, local_executor
 
 ROOT: Final = Path(__file__).parent.parent
 REGION: Final = "eu-central-1"
@@ -110,7 +110,7 @@ class Site:
         self.catalogue = self.declare()
         self.fill()
         workspace = self.open()
-        carry_out(workspace, plan(workspace), here(Applier(workspace)))
+        carry_out(workspace, plan(workspace), local_executor(Applier(workspace)))
 
     def declare(self) -> Path:
         """The catalogue's files."""
@@ -163,7 +163,7 @@ class Site:
 
     def open(self) -> Workspace:
         """The catalogue and its hub, opened."""
-        return open_workspace(load(self.catalogue, os.environ), VaultHub(HubSettings.from_environment()))
+        return open_workspace(load_catalogue(self.catalogue, os.environ), VaultHub(HubSettings.from_environment()))
 
     def forget(self) -> None:
         """Drop what was kept of earlier openings."""

@@ -22,7 +22,7 @@ from deployments.local.prepare import Hub
 from deployments.local.support.ports import LOOPBACK, free_ports
 from deployments.local.support.process import Process
 from deployments.local.support.tls import certificate_in
-from keyturn.catalogue import Catalogue, load
+from keyturn.catalogue import Catalogue, load_catalogue
 from keyturn.providers.vault.login import HubSettings
 
 ENVIRONMENT: Final = {
@@ -148,7 +148,7 @@ class Clouds:
         directory.mkdir()
         text = CATALOGUE.format(region=REGION, folder=FOLDER, project=PROJECT, ca=self.tls.authority, **self.ports)
         (directory / "benchmark.yaml").write_text(text)
-        return load(directory, os.environ)
+        return load_catalogue(directory, os.environ)
 
 
 def fields_of(name: str) -> dict[str, str | int]:

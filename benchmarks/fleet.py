@@ -36,7 +36,7 @@ from deployments.local.postgres import PostgreSQL
 from deployments.local.prepare import ADMIN, Hub, database, prepare
 from deployments.local.support.ports import free_port
 from deployments.local.support.process import Process
-from keyturn.catalogue import Catalogue, load
+from keyturn.catalogue import Catalogue, load_catalogue
 from keyturn.core.hub import ROTATED_AT
 from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
@@ -190,7 +190,7 @@ def main() -> None:
     end_in_order()
     with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
         servers = Servers(Path(directory), stack, options.secrets)
-        workspace = open_workspace(load(servers.catalogue, os.environ), VaultHub(servers.settings))
+        workspace = open_workspace(load_catalogue(servers.catalogue, os.environ), VaultHub(servers.settings))
         paths = sorted(workspace.catalogue.secrets)
         server = stack.enter_context(prefect_server(Path(directory) / "prefect"))
         register(servers, workspace.catalogue)

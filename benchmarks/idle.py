@@ -31,7 +31,7 @@ from deployments.bootstrap import EMERGENCY, bootstrap
 from deployments.local.openbao import OpenBao
 from deployments.local.prepare import Hub
 from deployments.local.support.ports import free_port
-from keyturn.catalogue import load
+from keyturn.catalogue import load_catalogue
 from keyturn.core.workspaces import HOUSE
 from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
@@ -81,7 +81,7 @@ class Installation:
         stack.callback(self.server.stop)
         self.server.start()
         stack.enter_context(self.server.in_use())
-        self.workspace = open_workspace(load(self.catalogue, {}), VaultHub(self.settings))
+        self.workspace = open_workspace(load_catalogue(self.catalogue, {}), VaultHub(self.settings))
 
     def write_catalogue(self, count: int) -> None:
         """So many secrets, each with a copy in a file."""

@@ -35,7 +35,7 @@ from benchmarks.processes import end_in_order
 from deployments.local.postgres import PostgreSQL
 from deployments.local.prepare import ADMIN, OWNER, Hub, database, prepare
 from deployments.local.support.ports import free_port
-from keyturn.catalogue import load
+from keyturn.catalogue import load_catalogue
 from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.revocation import run
@@ -44,7 +44,7 @@ from keyturn.revocation.selector import Selection, Selector, select_secrets
 from keyturn.rotation.context import Workspace
 from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan
-from keyturn.sync.run import carry_out, here
+from keyturn.sync.run import carry_out, local_executor
 
 ROOT: Final = Path(__file__).parent.parent
 GOAL_ONE: Final = 1.0
@@ -83,8 +83,8 @@ class Site:
         self.names = [f"app{number:04}" for number in range(secrets)]
         self._fill()
         self.catalogue = self._declare()
-        self.workspace = open_workspace(load(self.catalogue, os.environ), VaultHub(self.clouds.settings))
-        carry_out(self.workspace, plan(self.workspace), here(Applier(self.workspace)))
+        self.workspace = open_workspace(load_catalogue(self.catalogue, os.environ), VaultHub(self.clouds.settings))
+        carry_out(self.workspace, plan(self.workspace), local_executor(Applier(self.workspace)))
 
     def _fill(self) -> None:
         hub, pg = Hub(self.clouds.hub.address, self.clouds.hub.root_token), self.postgres

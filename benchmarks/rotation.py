@@ -151,7 +151,7 @@ def four_steps(servers: Servers) -> Callable[[], None]:
 
 def plain(servers: Servers) -> Callable[[], None]:
     """Keyturn's whole protocol as plain functions: more is checked, and every step survives a crash."""
-    from keyturn.catalogue import load
+    from keyturn.catalogue import load_catalogue
     from keyturn.core.policy import Trigger
     from keyturn.providers.registry import open_workspace
     from keyturn.providers.vault.hub import VaultHub
@@ -159,7 +159,7 @@ def plain(servers: Servers) -> Callable[[], None]:
     from keyturn.rotation.run import rotate
 
     os.environ["KEYTURN_LEDGER"] = str(servers.directory / "ledger.db")
-    workspace = open_workspace(load(servers.catalogue, os.environ), VaultHub(hub_settings(servers)))
+    workspace = open_workspace(load_catalogue(servers.catalogue, os.environ), VaultHub(hub_settings(servers)))
 
     def once() -> None:
         rotate(workspace, PATH, Trigger.FORCE)

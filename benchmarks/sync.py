@@ -41,7 +41,7 @@ from typing import IO, Any, Final, cast
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.processes import at_rest, cpu, end_in_order, memory
-from keyturn.catalogue import load
+from keyturn.catalogue import load_catalogue
 from keyturn.core.plan import Action
 from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
@@ -114,7 +114,7 @@ def listing(clouds: Any) -> Told:
 def reconcile_here(directory: Path, port: int, secrets: int) -> None:
     """In a process of its own: look once, find nothing to do, and print what it took."""
     hub = VaultHub(HubSettings(f"http://127.0.0.1:{port}", token_file=str(directory / "token")))
-    workspace = open_workspace(load(directory / "catalogue", os.environ), hub)
+    workspace = open_workspace(load_catalogue(directory / "catalogue", os.environ), hub)
     for store in workspace.catalogue.stores:
         workspace.open_store(store).describe("nothing")
     hub.fingerprint_key()

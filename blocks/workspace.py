@@ -8,7 +8,7 @@ from typing import Final
 from prefect.blocks.core import Block
 from pydantic import Field
 
-from keyturn.catalogue import load
+from keyturn.catalogue import load_catalogue
 from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.providers.vault.login import HubSettings
@@ -71,7 +71,7 @@ class KeyturnWorkspace(Block):
         """
         refuse_unread(os.environ)
         settings = self.model_dump(include=set(HubSettings.__dataclass_fields__)) | own_login(os.environ)
-        return open_workspace(load(Path(self.catalogue), os.environ), VaultHub(HubSettings(**settings)))
+        return open_workspace(load_catalogue(Path(self.catalogue), os.environ), VaultHub(HubSettings(**settings)))
 
 
 def own_login(environment: Mapping[str, str]) -> dict[str, str | None]:

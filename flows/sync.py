@@ -17,7 +17,7 @@ from keyturn.rotation.context import Workspace
 from keyturn.sync.apply import Result
 from keyturn.sync.notices import Notices, unheard
 from keyturn.sync.report import SyncReport
-from keyturn.sync.run import by_store, failing, summary, work_of
+from keyturn.sync.run import by_store, count_states, failing_copies, work_of
 from keyturn.sync_processes.executor import executor
 from tasks import sync as tasks
 from tasks.step import look
@@ -40,7 +40,7 @@ async def sync(path: str | None = None, deep: bool = False) -> dict[str, int]:
     if work_of(opened, planned):
         begins()
     results = [*await carry_out(opened, planned), *await restarted(planned)]
-    counts = summary(planned, results)
+    counts = count_states(planned, results)
     await look(tasks.remember, planned, results)
     notices = await told(planned, results)
     text = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
@@ -101,7 +101,7 @@ async def restarted(planned: Plan) -> list[Result]:
 
 def raise_behind(planned: Plan, results: Sequence[Result]) -> None:
     """End the run as failed when a copy could not be brought in step, naming each."""
-    behind = failing(planned, results)
+    behind = failing_copies(planned, results)
     if behind:
         hint = "All the others are in step; the next run heals only these"
         text = "; ".join(f"{label} of {failure.path} ({failure.error})" for label, failure in behind.items())

@@ -52,7 +52,7 @@ def restart_all(planned: Plan) -> list[Result]:
 @step("remember")
 def remember(planned: Plan, results: list[Result]) -> None:
     """Keep what the run has learnt of each store."""
-    run.remember(current_workspace(), planned, results)
+    run.record_results(current_workspace(), planned, results)
 
 
 @step("owing")

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import pytest
 
-from keyturn.catalogue import find_problems, load
+from keyturn.catalogue import find_problems, load_catalogue
 from keyturn.catalogue.checks import STRATEGIES
 
 PAGES = Path(__file__).parents[1] / "docs" / "strategies"
@@ -23,7 +23,7 @@ def write_examples(page: Path, directory: Path) -> None:
 def test_the_examples_load_and_use_their_strategy(name: str, tmp_path: Path) -> None:
     write_examples(PAGES / f"{name}.md", tmp_path)
     assert find_problems(tmp_path, {}) == []
-    used = {secret.rotation.strategy for secret in load(tmp_path, {}).secrets.values()}
+    used = {secret.rotation.strategy for secret in load_catalogue(tmp_path, {}).secrets.values()}
     assert used == {name}
 
 

@@ -5,7 +5,7 @@ It stands on :mod:`keyturn.core`, :mod:`keyturn.settings`, the models of the str
 
 from keyturn.catalogue.choice import Classification
 from keyturn.catalogue.destinations import Destination
-from keyturn.catalogue.load import find_problems, load
+from keyturn.catalogue.load import find_problems, load_catalogue
 from keyturn.catalogue.models import Catalogue, Secret
 from keyturn.catalogue.problems import CatalogueInvalid, Problem
 from keyturn.catalogue.schema import schema
@@ -18,6 +18,6 @@ __all__ = [
     "Problem",
     "Secret",
     "find_problems",
-    "load",
+    "load_catalogue",
     "schema",
 ]

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Final, Protocol
 
-from keyturn.catalogue.plain import at, text
-from keyturn.catalogue.problems import Path, Problem
-from keyturn.catalogue.source import Entry
+from keyturn.catalogue.plain import at, text_at
+from keyturn.catalogue.problems import KeyPath, Problem
+from keyturn.catalogue.source import CatalogueEntry
 
 MYSQL: Final = "mysql"
 LONGEST_MYSQL: Final = 32
@@ -16,11 +16,11 @@ class Declared(Protocol):
     """All entries, by section and name."""
 
     @property
-    def entries(self) -> Mapping[str, Mapping[str, Entry]]:
+    def entries(self) -> Mapping[str, Mapping[str, CatalogueEntry]]:
         """The targets are among them."""
 
 
-def short_enough(entry: Entry, world: Declared) -> Iterator[Problem]:
+def short_enough(entry: CatalogueEntry, world: Declared) -> Iterator[Problem]:
     """MySQL's names of users and roles are shorter than PostgreSQL's."""
     if _kind(entry, world) == MYSQL:
         for path, name in _accounts(entry):
@@ -29,7 +29,7 @@ def short_enough(entry: Entry, world: Declared) -> Iterator[Problem]:
                 yield entry.problem(path, "the name is too long for a MySQL account", remedy)
 
 
-def old_password_can_be_kept(entry: Entry, world: Declared) -> Iterator[Problem]:
+def old_password_can_be_kept(entry: CatalogueEntry, world: Declared) -> Iterator[Problem]:
     """Only MySQL keeps two passwords of one account."""
     kind = _kind(entry, world)
     if at(entry.data, ("rotation", "keeps_old_password")) is True and kind and kind != MYSQL:
@@ -38,14 +38,14 @@ def old_password_can_be_kept(entry: Entry, world: Declared) -> Iterator[Problem]
         yield entry.problem(path, f"an account of the kind {kind} has one password", remedy)
 
 
-def _kind(entry: Entry, world: Declared) -> str | None:
-    target = world.entries["targets"].get(text(entry, "rotation", "target") or "")
-    return text(target, "kind") if target else None
+def _kind(entry: CatalogueEntry, world: Declared) -> str | None:
+    target = world.entries["targets"].get(text_at(entry, "rotation", "target") or "")
+    return text_at(target, "kind") if target else None
 
 
-def _accounts(entry: Entry) -> Iterator[tuple[Path, str]]:
+def _accounts(entry: CatalogueEntry) -> Iterator[tuple[KeyPath, str]]:
     users = at(entry.data, ("rotation", "users"))
-    named: list[tuple[Path, object]] = [
+    named: list[tuple[KeyPath, object]] = [
         (("rotation", "users", index), name) for index, name in enumerate(users if isinstance(users, list) else ())
     ]
     named += [(("rotation", key), at(entry.data, ("rotation", key))) for key in ("owner_role", "user")]

@@ -117,7 +117,7 @@ def insist_on_sound(directory: Path, file: Path, text: str, env: Mapping[str, st
         raise Invalid("add to", str(file), message, first.remedy.replace(f"{copy}/", ""))
 
 
-def write(file: Path, text: str, mode: int | None = None) -> None:
+def write_file(file: Path, text: str, mode: int | None = None) -> None:
     """Put ``text`` in ``file`` at once: whoever reads it sees all of it, or what was there before.
 
     Without ``mode`` a file that is there keeps its own, and a new one can be read by all.

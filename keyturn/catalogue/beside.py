@@ -8,9 +8,9 @@ from pydantic import ValidationError
 
 from keyturn.catalogue.destinations import KEYS_BESIDE, Copying, Destination, SyncSettings
 from keyturn.catalogue.groups import Groups, members
-from keyturn.catalogue.plain import about, at, destinations, duration
-from keyturn.catalogue.problems import Path, Problem
-from keyturn.catalogue.source import Entry
+from keyturn.catalogue.plain import at, describe_secret, destinations, duration
+from keyturn.catalogue.problems import KeyPath, Problem
+from keyturn.catalogue.source import CatalogueEntry
 from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.times import Turn
 from keyturn.core.stores import NO_DETAILS, Details
@@ -23,7 +23,7 @@ REMEDY: Final = "Write what the store takes, or leave it out."
 LENGTHEN: Final = "Lengthen it: a punctual secret would be shown as expired."
 
 
-class World(Protocol):
+class _World(Protocol):
     """The stores and patterns that could be read, and what stands for several stores."""
 
     @property
@@ -70,18 +70,18 @@ def expiry(place: Copying, made_at: datetime | None, ends_at: datetime | None) -
     return min((moment for moment in (over, ends_at) if moment), default=None)
 
 
-def taken_by_their_stores(entry: Entry, world: World) -> Iterator[Problem]:
+def taken_by_their_stores(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
     """Every store takes what a destination asks for beside its copies there."""
     for index, name, _ in destinations(entry):
         store, place = (
             world.stores.get(members(world.groups, name)[0]),
             _place(at(entry.data, ("destinations",))[index]),
         )
-        if store and place and (refusal := refused(place, store)):
+        if store and place and (refusal := refuse_details(place, store)):
             yield entry.problem(("destinations", index, *key(place)), f"the store {name} refuses it: {refusal}", REMEDY)
 
 
-def expiring_after_the_rotation(entry: Entry, world: World) -> Iterator[Problem]:
+def expiring_after_the_rotation(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
     """No copy is shown as expired while its secret is rotated in time."""
     turn = Turn.of(entry)
     if turn is None:
@@ -97,7 +97,7 @@ def expiring_after_the_rotation(entry: Entry, world: World) -> Iterator[Problem]
             yield entry.problem(path, message, LENGTHEN)
 
 
-def refused(place: Copying, store: StoreSettings) -> str | None:
+def refuse_details(place: Copying, store: StoreSettings) -> str | None:
     """Why a store can't have beside its copies what a destination or sync asks for; None where it asks for nothing."""
     return store.refuses_details(details(place, store, SOME_DAY)) if says(place) else None
 
@@ -107,18 +107,18 @@ def refuses_own(store: StoreSettings) -> str | None:
     return store.refuses_details(Details(store.tags)) if store.tags else None
 
 
-def key(place: Copying) -> Path:
+def key(place: Copying) -> KeyPath:
     """The key meant, where a place asks for one thing alone."""
     keys = [key for key in KEYS_BESIDE if getattr(place, key)]
     return (keys[0],) if len(keys) == 1 else ()
 
 
-def _expiring(entry: Entry, world: World) -> Iterator[tuple[Path, Copying, str]]:
+def _expiring(entry: CatalogueEntry, world: _World) -> Iterator[tuple[KeyPath, Copying, str]]:
     for index, _, _ in destinations(entry):
         if place := _place(at(entry.data, ("destinations",))[index]):
             yield ("destinations", index, "expires_after"), place, ""
     for name, sync in world.syncs.items():
-        if sync.expires_after and sync.covers(entry.name, about(entry)):
+        if sync.expires_after and sync.covers(entry.name, describe_secret(entry)):
             yield ("rotation",), sync, f" of the sync {name}"
 
 

@@ -14,10 +14,10 @@ from keyturn.catalogue.destinations import SyncSettings, Update
 from keyturn.catalogue.environment import references
 from keyturn.catalogue.freezes import apart, covers, illegal_pattern
 from keyturn.catalogue.groups import Groups, members
-from keyturn.catalogue.plain import about, at, destinations, merged_keys, names, text
-from keyturn.catalogue.problems import Path, Problem
+from keyturn.catalogue.plain import at, copy_names, describe_secret, destinations, merged_keys, text_at
+from keyturn.catalogue.problems import KeyPath, Problem
 from keyturn.catalogue.rules import RuleSettings
-from keyturn.catalogue.source import Entry
+from keyturn.catalogue.source import CatalogueEntry
 from keyturn.catalogue.stores import STORE_KINDS, StoreSettings
 from keyturn.catalogue.targets import TargetSettings
 from keyturn.core.mounts import DEFAULT, EVERY, split
@@ -45,7 +45,7 @@ class World:
     ``complete`` is False where a file could not be read: then a name may be declared there.
     """
 
-    entries: Mapping[str, Mapping[str, Entry]]
+    entries: Mapping[str, Mapping[str, CatalogueEntry]]
     systems: Mapping[tuple[str, str], System]
     complete: bool
     syncs: Mapping[str, SyncSettings] = field(default_factory=dict)
@@ -69,7 +69,7 @@ class World:
     def kind(self, store: str) -> str | None:
         """A store's kind, even of one that is broken otherwise."""
         entry = self.entries["stores"].get(store.partition("/")[0])
-        kind = text(entry, "kind") if entry else None
+        kind = text_at(entry, "kind") if entry else None
         return kind if kind in STORE_KINDS else None
 
     def gives_back(self, store: str) -> bool:
@@ -79,11 +79,11 @@ class World:
 
 
 Found = Iterator[Problem]
-Claim = tuple[Any, Entry, Path, str]
+Claim = tuple[Any, CatalogueEntry, KeyPath, str]
 """What is claimed, by whom, where it says so, and what it is called in a message."""
 
 
-def find(world: World) -> list[Problem]:
+def find_conflicts(world: World) -> list[Problem]:
     """Everything that is wrong between the entries."""
     secrets = list(world.entries["secrets"].values())
     problems = [problem for check in EACH for entry in secrets for problem in check(entry, world)]
@@ -103,13 +103,13 @@ def find(world: World) -> list[Problem]:
 # --- one secret --------------------------------------------------------------------------------------------
 
 
-def legal_hub_path(entry: Entry, _: World) -> Found:
+def legal_hub_path(entry: CatalogueEntry, _: World) -> Found:
     """The name of a secret is a path in the hub."""
     if flaw := illegal_secret(entry.name):
         yield entry.problem((), *flaw)
 
 
-def known_mount(entry: Entry, world: World) -> Found:
+def known_mount(entry: CatalogueEntry, world: World) -> Found:
     """What stands before a path is a declared mount."""
     mount, within = split(entry.name)
     if mount == DEFAULT:
@@ -118,7 +118,7 @@ def known_mount(entry: Entry, world: World) -> Found:
         yield from _declared(entry, (), "mounts", mount, world)
 
 
-def not_below_another(entry: Entry, world: World) -> Found:
+def not_below_another(entry: CatalogueEntry, world: World) -> Found:
     """A path is a secret or a folder, not both: a policy for the one would open the other."""
     parts = entry.name.split("/")
     for above in ("/".join(parts[:count]) for count in range(1, len(parts))):
@@ -127,35 +127,35 @@ def not_below_another(entry: Entry, world: World) -> Found:
             yield entry.problem((), f"this secret lies below the secret {above}", remedy)
 
 
-def no_references(entry: Entry, _: World) -> Found:
+def no_references(entry: CatalogueEntry, _: World) -> Found:
     """What a secret is does not depend on the environment."""
     yield from references(entry)
 
 
-def known_stores(entry: Entry, world: World) -> Found:
+def known_stores(entry: CatalogueEntry, world: World) -> Found:
     """Every destination is in a declared store."""
     for index, store, _ in destinations(entry):
         yield from _declared(entry, ("destinations", index, "store"), "stores", store, world)
 
 
-def known_target(entry: Entry, world: World) -> Found:
+def known_target(entry: CatalogueEntry, world: World) -> Found:
     """The target is declared."""
-    if name := text(entry, "rotation", "target"):
+    if name := text_at(entry, "rotation", "target"):
         yield from _declared(entry, ("rotation", "target"), "targets", name, world)
 
 
-def fitting_target(entry: Entry, world: World) -> Found:
+def fitting_target(entry: CatalogueEntry, world: World) -> Found:
     """The target is of a kind that the strategy works at."""
-    name, model = text(entry, "rotation", "target"), _strategy(entry)
+    name, model = text_at(entry, "rotation", "target"), _strategy(entry)
     other = world.entries["targets"].get(name or "")
-    kind = text(other, "kind") if other else None
+    kind = text_at(other, "kind") if other else None
     if model and model.targets and kind and kind not in model.targets and kind in TARGET_KINDS:
-        strategy, fitting = text(entry, "rotation", "strategy"), ", ".join(sorted(model.targets))
+        strategy, fitting = text_at(entry, "rotation", "strategy"), ", ".join(sorted(model.targets))
         message = f"{strategy} does not work at {name}, which is of the kind {kind}"
         yield entry.problem(("rotation", "target"), message, f"Name a target of the kind {fitting}.")
 
 
-def known_consumers(entry: Entry, world: World) -> Found:
+def known_consumers(entry: CatalogueEntry, world: World) -> Found:
     """Every consumer is declared, and named once."""
     consumers = at(entry.data, ("consumers",))
     before: set[str] = set()
@@ -168,7 +168,7 @@ def known_consumers(entry: Entry, world: World) -> Found:
         yield from _declared(entry, ("consumers", index), "consumers", name, world)
 
 
-def canary_among_consumers(entry: Entry, _: World) -> Found:
+def canary_among_consumers(entry: CatalogueEntry, _: World) -> Found:
     """Who is told first is among those who are told, and the old value can be put back."""
     canary, consumers = at(entry.data, ("rollout", "canary")), at(entry.data, ("consumers",))
     listed = consumers if isinstance(consumers, list) else []
@@ -182,20 +182,20 @@ def canary_among_consumers(entry: Entry, _: World) -> Found:
             )
     model = _strategy(entry)
     if canary is not None and model and not model.takes_back:
-        message = f"with {text(entry, 'rotation', 'strategy')} the previous value can't be put in force again"
+        message = f"with {text_at(entry, 'rotation', 'strategy')} the previous value can't be put in force again"
         yield entry.problem(("rollout",), message, "Leave rollout out, or use another strategy.")
 
 
-def legal_remote_names(entry: Entry, world: World) -> Found:
+def legal_remote_names(entry: CatalogueEntry, world: World) -> Found:
     """Every destination's name is one that its store allows."""
-    for index, store, name in names(entry):
+    for index, store, name in copy_names(entry):
         kind = world.kind(store)
         if kind and name and (flaw := STORE_KINDS[kind].LIMITS.refuses_name(name)):
             path = ("destinations", index, "name")
             yield entry.problem(path, f"the store {store} refuses this name: {flaw}", "Rename it.")
 
 
-def stores_that_can_be_read(entry: Entry, world: World) -> Found:
+def stores_that_can_be_read(entry: CatalogueEntry, world: World) -> Found:
     """Single keys are laid into secrets, and fields added to copies, that can be read alone."""
     for index, group, _ in destinations(entry):
         place = at(entry.data, ("destinations",))[index]
@@ -217,7 +217,7 @@ def _no_addition(store: str) -> tuple[str, str]:
     return message, "Say create-only, or leave update out."
 
 
-EACH: Final[tuple[Callable[[Entry, World], Found], ...]] = (
+EACH: Final[tuple[Callable[[CatalogueEntry, World], Found], ...]] = (
     legal_hub_path,
     known_mount,
     not_below_another,
@@ -238,7 +238,7 @@ EACH: Final[tuple[Callable[[Entry, World], Found], ...]] = (
 )
 
 
-def _declared(entry: Entry, path: Path, section: str, name: str, world: World) -> Found:
+def _declared(entry: CatalogueEntry, path: KeyPath, section: str, name: str, world: World) -> Found:
     declared = world.named(section)
     if section == "stores" and world.unsound(name.partition("/")[0]):
         return
@@ -250,18 +250,18 @@ def _declared(entry: Entry, path: Path, section: str, name: str, world: World) -
 # --- names of stores, targets, consumers and freezes -------------------------------------------------------
 
 
-def _labelled(world: World) -> list[Entry]:
+def _labelled(world: World) -> list[CatalogueEntry]:
     labelled = ("stores", "targets", "consumers", "freezes", "syncs", "mounts", "rules")
     return [entry for section in labelled for entry in world.entries[section].values()]
 
 
-def _legal_label(entry: Entry) -> Found:
+def _legal_label(entry: CatalogueEntry) -> Found:
     if not re.fullmatch(NAME, entry.name):
         remedy = "Use 1 to 63 letters, digits, hyphens and underscores, a letter or digit first."
         yield entry.problem((), "this name can't be used", remedy)
 
 
-def _freeze(entry: Entry, world: World) -> Found:
+def _freeze(entry: CatalogueEntry, world: World) -> Found:
     """A freeze takes no references, its mounts are declared, and each of its patterns covers a secret."""
     yield from references(entry)
     yield from _known_mounts(entry, ("paths",), world)
@@ -272,7 +272,7 @@ def _freeze(entry: Entry, world: World) -> Found:
             yield entry.problem(("paths", index), "no secret lies there", advice(pattern, secrets, "Remove it."))
 
 
-def _sync(entry: Entry, world: World) -> Found:
+def _sync(entry: CatalogueEntry, world: World) -> Found:
     """A sync takes no references, its stores and mounts are declared, and the stores allow the names that it makes."""
     yield from references(entry)
     for key in ("paths", "without"):
@@ -282,7 +282,7 @@ def _sync(entry: Entry, world: World) -> Found:
         if isinstance(store, str):
             yield from _declared(entry, ("stores", index), "stores", store, world)
         settings = world.stores.get(members(world.groups, store)[0]) if isinstance(store, str) else None
-        if sync and settings and (flaw := beside.refused(sync, settings)):
+        if sync and settings and (flaw := beside.refuse_details(sync, settings)):
             yield entry.problem(beside.key(sync), f"the store {store} refuses it: {flaw}", beside.REMEDY)
         for member in members(world.groups, store) if sync and isinstance(store, str) else ():
             if sync and sync.merge and not world.gives_back(member):
@@ -290,7 +290,9 @@ def _sync(entry: Entry, world: World) -> Found:
             if sync and sync.update is Update.ADD_FIELDS and not world.gives_back(member):
                 yield entry.problem(("stores", index), *_no_addition(member))
     chosen = (
-        [(secret.name, sync.destinations(secret.name, about(secret))) for secret in _secrets(world)] if sync else []
+        [(secret.name, sync.destinations(secret.name, describe_secret(secret))) for secret in _secrets(world)]
+        if sync
+        else []
     )
     if sync and sync.of_declared and world.complete and not any(made for _, made in chosen):
         yield entry.problem((), "it chooses no secret", _nobody(sync, world))
@@ -302,7 +304,7 @@ def _sync(entry: Entry, world: World) -> Found:
             return
 
 
-def _rule(entry: Entry, world: World) -> Found:
+def _rule(entry: CatalogueEntry, world: World) -> Found:
     """A rule takes no references, and its stores and mounts are declared."""
     yield from references(entry)
     for key in ("paths", "without"):
@@ -316,17 +318,17 @@ def _rule(entry: Entry, world: World) -> Found:
 
 def _nobody(sync: SyncSettings, world: World) -> str:
     """What to do about a sync whose conditions no declared secret fulfils."""
-    owners = {about(secret).owner for secret in _secrets(world)} - {""}
+    owners = {describe_secret(secret).owner for secret in _secrets(world)} - {""}
     strange = [owner for owner in sync.owners if owner not in owners]
     otherwise = "No declared secret fulfils all that it asks for: correct it, or remove it."
     return advice(strange[0], owners, otherwise) if strange else otherwise
 
 
-def _secrets(world: World) -> Iterable[Entry]:
+def _secrets(world: World) -> Iterable[CatalogueEntry]:
     return world.entries["secrets"].values()
 
 
-def _known_mounts(entry: Entry, key: Path, world: World) -> Found:
+def _known_mounts(entry: CatalogueEntry, key: KeyPath, world: World) -> Found:
     """What stands before the patterns are declared mounts."""
     patterns = at(entry.data, key)
     for index, pattern in enumerate(patterns if isinstance(patterns, list) else ()):
@@ -335,20 +337,20 @@ def _known_mounts(entry: Entry, key: Path, world: World) -> Found:
             yield from _declared(entry, (*key, index), "mounts", mount, world)
 
 
-def _mount(entry: Entry, others: Mapping[str, Entry]) -> Found:
+def _mount(entry: CatalogueEntry, others: Mapping[str, CatalogueEntry]) -> Found:
     """A mount takes no references, leaves the default one its name, and no other has its place."""
     yield from references(entry)
     if entry.name == DEFAULT:
         remedy = "Call it otherwise: secrets of the default mount have no name before their paths."
         yield entry.problem((), f"{DEFAULT} is what the default mount is called", remedy)
-    place = text(entry, "mount")
-    first = next((other for other in others.values() if text(other, "mount") == place), entry)
+    place = text_at(entry, "mount")
+    first = next((other for other in others.values() if text_at(other, "mount") == place), entry)
     if place and first is not entry:
         remedy = f"The first is at {first.file}:{first.line}: a secret has one name, so remove one of the two."
         yield entry.problem(("mount",), f"it is the mount {first.name} already", remedy)
 
 
-def _own_tags(entry: Entry, world: World) -> Found:
+def _own_tags(entry: CatalogueEntry, world: World) -> Found:
     """A store can give its own tags to its copies."""
     store = world.stores.get(members(world.groups, entry.name)[0])
     if store and (refusal := beside.refuses_own(store)):
@@ -358,7 +360,7 @@ def _own_tags(entry: Entry, world: World) -> Found:
 # --- what only one secret may have -------------------------------------------------------------------------
 
 
-def places(entry: Entry, world: World) -> Iterator[Claim]:
+def claimed_places(entry: CatalogueEntry, world: World) -> Iterator[Claim]:
     """Where the secret is pushed to; two stores may be the same system, and some fold case."""
     for path, spot, called, keys in _spots(entry, world):
         if keys is None:
@@ -369,10 +371,14 @@ def places(entry: Entry, world: World) -> Iterator[Claim]:
             yield ("key", *spot, key), entry, path, f"the key {key} of {called}"
 
 
-def _spots(entry: Entry, world: World) -> Iterator[tuple[Path, tuple[System, str], str, Sequence[str] | None]]:
+def _spots(
+    entry: CatalogueEntry, world: World
+) -> Iterator[tuple[KeyPath, tuple[System, str], str, Sequence[str] | None]]:
     """Where the secret is pushed to, what tells the place from others, its name; the keys of a merged copy."""
-    own = ((("destinations", index), store, name, merged_keys(entry, index)) for index, store, name in names(entry))
-    facts = about(entry)
+    own = (
+        (("destinations", index), store, name, merged_keys(entry, index)) for index, store, name in copy_names(entry)
+    )
+    facts = describe_secret(entry)
     made = (
         ((), destination.store, destination.name, destination.keys if destination.merge else None)
         for sync in world.syncs.values()
@@ -386,7 +392,7 @@ def _spots(entry: Entry, world: World) -> Iterator[tuple[Path, tuple[System, str
             yield path, (world.system("stores", store), folded), f"{name} in the store {store}", keys
 
 
-def _whole_and_merged(secrets: list[Entry], world: World) -> Found:
+def _whole_and_merged(secrets: list[CatalogueEntry], world: World) -> Found:
     """A copy that is the whole of a secret leaves no room for single keys in it."""
     own = (merged_keys(entry, index) for entry in secrets for index, _, _ in destinations(entry))
     if not any(sync.merge for sync in world.syncs.values()) and all(keys is None for keys in own):
@@ -400,9 +406,9 @@ def _whole_and_merged(secrets: list[Entry], world: World) -> Found:
             yield entry.problem(path, f"{called} is no secret to merge keys into", remedy)
 
 
-def accounts(entry: Entry, world: World) -> Iterator[Claim]:
+def accounts(entry: CatalogueEntry, world: World) -> Iterator[Claim]:
     """What the secret rotates at its target."""
-    target, model = text(entry, "rotation", "target"), _strategy(entry)
+    target, model = text_at(entry, "rotation", "target"), _strategy(entry)
     for key in model.claims if target and model else ():
         value = at(entry.data, ("rotation", key))
         listed = (
@@ -416,23 +422,23 @@ def accounts(entry: Entry, world: World) -> Iterator[Claim]:
                 yield claimed, entry, ("rotation", *path), f"the account {name} on the target {target}"
 
 
-def engine_roles(entry: Entry, _: World) -> Iterator[Claim]:
+def engine_roles(entry: CatalogueEntry, _: World) -> Iterator[Claim]:
     """The role of the hub's database engine."""
-    role, mount = text(entry, "rotation", "role"), text(entry, "rotation", "mount") or "database"
+    role, mount = text_at(entry, "rotation", "role"), text_at(entry, "rotation", "mount") or "database"
     model = _strategy(entry)
     if role and model and model.claims_role:
         yield ("role", mount, role), entry, ("rotation", "role"), f"the role {role} of the engine at {mount}"
 
 
-CLAIMS: Final = (places, accounts, engine_roles)
+CLAIMS: Final = (claimed_places, accounts, engine_roles)
 
 
-def _lists_of_several(secrets: list[Entry], world: World) -> Found:
+def _lists_of_several(secrets: list[CatalogueEntry], world: World) -> Found:
     """Keys that a dead run left are found in a list: no other secret's keys may be taken for them."""
-    lists: dict[Any, list[tuple[Entry, list[str]]]] = {}
+    lists: dict[Any, list[tuple[CatalogueEntry, list[str]]]] = {}
     for entry in secrets:
-        target, path = text(entry, "rotation", "target"), text(entry, "rotation", "list", "path")
-        if target and path and text(entry, "rotation", "strategy") == "http-api-key":
+        target, path = text_at(entry, "rotation", "target"), text_at(entry, "rotation", "list", "path")
+        if target and path and text_at(entry, "rotation", "strategy") == "http-api-key":
             where = at(entry.data, ("rotation", "list", "where"))
             conditions = sorted(f"{key} {value}" for key, value in where.items()) if isinstance(where, dict) else []
             lists.setdefault((world.system("targets", target), path), []).append((entry, conditions))
@@ -440,7 +446,7 @@ def _lists_of_several(secrets: list[Entry], world: World) -> Found:
         yield from _not_told_apart(several)
 
 
-def _not_told_apart(several: list[tuple[Entry, list[str]]]) -> Found:
+def _not_told_apart(several: list[tuple[CatalogueEntry, list[str]]]) -> Found:
     if all("{{path}}" in str(conditions) for _, conditions in several):
         return
     for entry, conditions in several:
@@ -460,8 +466,10 @@ def _told_apart(mine: list[str], theirs: list[str]) -> bool:
     return all(by_path) or (bool(mine and theirs) and not any(by_path) and mine != theirs)
 
 
-def _claimed_twice(claims: Callable[[Entry, World], Iterator[Claim]], secrets: list[Entry], world: World) -> Found:
-    first: dict[Any, tuple[Entry, Path]] = {}
+def _claimed_twice(
+    claims: Callable[[CatalogueEntry, World], Iterator[Claim]], secrets: list[CatalogueEntry], world: World
+) -> Found:
+    first: dict[Any, tuple[CatalogueEntry, KeyPath]] = {}
     for what, entry, path, called in (claim for secret in secrets for claim in claims(secret, world)):
         if what not in first:
             first[what] = (entry, path)
@@ -471,5 +479,5 @@ def _claimed_twice(claims: Callable[[Entry, World], Iterator[Claim]], secrets: l
             yield entry.problem(path, f"{called} is taken already", remedy)
 
 
-def _strategy(entry: Entry) -> type[StrategySettings] | None:
-    return STRATEGIES.get(text(entry, "rotation", "strategy") or "")
+def _strategy(entry: CatalogueEntry) -> type[StrategySettings] | None:
+    return STRATEGIES.get(text_at(entry, "rotation", "strategy") or "")

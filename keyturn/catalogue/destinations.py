@@ -46,7 +46,7 @@ def _template(template: str) -> str:
 Template = Annotated[str, AfterValidator(_template), WithJsonSchema({"type": "string", "pattern": r"\{.+\}"})]
 
 
-class Part(Model):
+class TemplatePart(Model):
     """A template that stands beside others in one copy."""
 
     template: Template
@@ -119,7 +119,9 @@ class Copying(Model):
     """There is one copy for each of these fields, the field's bare text; the name holds {field} for the field's own."""
     template: Template | None = None
     """The copy is this text, with the fields' values in place of {field}."""
-    templates: dict[Line, Annotated[Part, BeforeValidator(_part, json_schema_input_type=str | Part)]] | None = None
+    templates: (
+        dict[Line, Annotated[TemplatePart, BeforeValidator(_part, json_schema_input_type=str | TemplatePart)]] | None
+    ) = None
     """The copy holds these texts by name, beside fields where they are given: templates, or each with its escape."""
     escape: Escape | None = None
     """How values are written in templates: none, url, libpq, odbc, ado or json; url where one begins like that."""

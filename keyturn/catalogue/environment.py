@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from keyturn.catalogue.problems import Path, Problem
-from keyturn.catalogue.source import Entry
+from keyturn.catalogue.problems import KeyPath, Problem
+from keyturn.catalogue.source import CatalogueEntry
 
 REFERENCE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^${}]*))?\}")
 """A variable's name, and the default that counts where it is unset or empty."""
@@ -20,25 +20,25 @@ class Expanded:
     that a problem has been reported for.
     """
 
-    entry: Entry
+    entry: CatalogueEntry
     problems: list[Problem] = field(default_factory=list)
-    empty: set[Path] = field(default_factory=set)
-    unresolved: set[Path] = field(default_factory=set)
+    empty: set[KeyPath] = field(default_factory=set)
+    unresolved: set[KeyPath] = field(default_factory=set)
 
 
-def expand(entry: Entry, env: Mapping[str, str]) -> Expanded:
+def expand(entry: CatalogueEntry, env: Mapping[str, str]) -> Expanded:
     """Fill in every reference in ``entry``; values that can't be filled in are left out and reported."""
     done = Expanded(entry)
     done.entry = entry.holding(_filled(entry.data, (), env, done))
     return done
 
 
-def variables(entry: Entry) -> set[str]:
+def variables(entry: CatalogueEntry) -> set[str]:
     """The variables that an entry refers to."""
     return {reference[1] for _, text in _texts(entry.data, ()) for reference in REFERENCE.finditer(text)}
 
 
-def references(entry: Entry) -> list[Problem]:
+def references(entry: CatalogueEntry) -> list[Problem]:
     """A problem for each reference in an entry where none is read."""
     return [
         entry.problem(path, "environment references are read in stores, targets and consumers only", "Write it out.")
@@ -47,14 +47,14 @@ def references(entry: Entry) -> list[Problem]:
     ]
 
 
-def _texts(data: Any, path: Path) -> list[tuple[Path, str]]:
+def _texts(data: Any, path: KeyPath) -> list[tuple[KeyPath, str]]:
     if isinstance(data, str):
         return [(path, data)]
     children = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
     return [text for key, value in children for text in _texts(value, (*path, key))]
 
 
-def _filled(data: Any, path: Path, env: Mapping[str, str], done: Expanded) -> Any:
+def _filled(data: Any, path: KeyPath, env: Mapping[str, str], done: Expanded) -> Any:
     if isinstance(data, dict):
         children = {key: _filled(value, (*path, key), env, done) for key, value in data.items()}
         return {key: value for key, value in children.items() if (*path, key) not in done.empty | done.unresolved}
@@ -63,7 +63,7 @@ def _filled(data: Any, path: Path, env: Mapping[str, str], done: Expanded) -> An
     return _text(data, path, env, done) if isinstance(data, str) and "${" in data else data
 
 
-def _text(text: str, path: Path, env: Mapping[str, str], done: Expanded) -> str:
+def _text(text: str, path: KeyPath, env: Mapping[str, str], done: Expanded) -> str:
     references = list(REFERENCE.finditer(text))
     missing = [ref[1] for ref in references if ref[1] not in env and ref[2] is None]
     if len(references) != text.count("${"):

@@ -14,7 +14,7 @@ from keyturn.catalogue.environment import Expanded
 from keyturn.catalogue.freezes import FreezeSettings
 from keyturn.catalogue.models import SecretDeclaration
 from keyturn.catalogue.mounts import MountSettings
-from keyturn.catalogue.problems import Path, Problem
+from keyturn.catalogue.problems import KeyPath, Problem
 from keyturn.catalogue.rules import RuleSettings
 from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.targets import TargetSettings
@@ -35,7 +35,7 @@ SHAPES: Final[dict[str, Any]] = {
 
 _ADAPTERS: Final[dict[str, TypeAdapter[Any]]] = {section: TypeAdapter(shape) for section, shape in SHAPES.items()}
 
-_TAGGED: Final[dict[str, Path]] = {"stores": (), "targets": (), "secrets": ("rotation",)}
+_TAGGED: Final[dict[str, KeyPath]] = {"stores": (), "targets": (), "secrets": ("rotation",)}
 """Where pydantic puts the chosen kind or strategy into the way to a value, though the file has no such key."""
 
 Said = tuple[str, str]
@@ -66,7 +66,7 @@ SENTENCES: Final[dict[str, Said]] = {
 }
 
 
-def check(expanded: Expanded) -> tuple[Model | None, list[Problem]]:
+def check_entry(expanded: Expanded) -> tuple[Model | None, list[Problem]]:
     """The entry as its model, or all that keeps it from being one."""
     entry = expanded.entry
     try:
@@ -88,7 +88,7 @@ def _problem(expanded: Expanded, error: ErrorDetails) -> Problem | None:
     return entry.problem(path, message, remedy)
 
 
-def _path(section: str, error: ErrorDetails) -> Path:
+def _path(section: str, error: ErrorDetails) -> KeyPath:
     """The way to the value meant, as the file has it."""
     path, above = error["loc"], _TAGGED.get(section)
     if above is not None and path[: len(above)] == above and len(path) > len(above):
@@ -100,7 +100,7 @@ def _path(section: str, error: ErrorDetails) -> Path:
     return (*path, key.strip("'")) if key else path
 
 
-def _words(error: ErrorDetails, path: Path, shape: Any, data: Any) -> Said:
+def _words(error: ErrorDetails, path: KeyPath, shape: Any, data: Any) -> Said:
     kind, context = error["type"], error.get("ctx", {})
     if kind == PLAIN:
         return context["message"], context["remedy"]
@@ -113,14 +113,14 @@ def _words(error: ErrorDetails, path: Path, shape: Any, data: Any) -> Said:
     return SENTENCES.get(kind) or _bounded(error)
 
 
-def _unknown_key(path: Path, shape: Any, data: Any) -> Said:
+def _unknown_key(path: KeyPath, shape: Any, data: Any) -> Said:
     key = str(path[-1])
     if key == "<<":
         return "merge keys (<<) are not read here", "Write the keys out."
     return "unknown key", advice(key, known_keys(shape, path[:-1], data), "Remove it.")
 
 
-def _missing(path: Path, shape: Any, data: Any) -> Said:
+def _missing(path: KeyPath, shape: Any, data: Any) -> Said:
     if isinstance(path[-1], int):
         return "the list is too short", "Name exactly two."
     info = known_keys(shape, path[:-1], data).get(str(path[-1]))
@@ -153,7 +153,7 @@ def _choice(expected: str, value: Any) -> Said:
 # --- which keys a mapping may hold -------------------------------------------------------------------------
 
 
-def known_keys(shape: Any, path: Path, data: Any) -> dict[str, FieldInfo]:
+def known_keys(shape: Any, path: KeyPath, data: Any) -> dict[str, FieldInfo]:
     """The keys that the mapping at ``path`` may hold, with what is known of each."""
     if not path:
         fitting = [model for model in models(shape) if _fits(model, data)]

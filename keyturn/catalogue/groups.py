@@ -10,7 +10,7 @@ Groups = Mapping[str, tuple[str, ...]]
 """The names of the stores that an entry stands for, by its own; entries that stand for themselves are not in it."""
 
 
-def spread(declared: Mapping[str, StoreBase]) -> tuple[dict[str, Any], dict[str, tuple[str, ...]]]:
+def spread_stores(declared: Mapping[str, StoreBase]) -> tuple[dict[str, Any], dict[str, tuple[str, ...]]]:
     """Every store by its name, and which of them an entry has brought that stands for several."""
     stores, groups = dict[str, Any](), dict[str, tuple[str, ...]]()
     for name, settings in declared.items():

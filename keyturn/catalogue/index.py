@@ -50,7 +50,7 @@ class Index:
         begin = hashlib.sha256(os.fsencode(os.path.abspath(directory))).hexdigest()[:16]
         place = cache_directory(env) if sum(map(len, content.values())) >= WORTH else None
         self._env = env
-        self._digest = digest(content, env) if place else ""
+        self._digest = _digest_of(content, env) if place else ""
         self._file = place / f"{begin}-{self._digest[:32]}.json" if place else None
 
     def find(self) -> Declared | None:
@@ -94,7 +94,7 @@ def cache_directory(env: Mapping[str, str]) -> Path | None:
     return home / ".cache" / "keyturn" if home.is_absolute() else None
 
 
-def digest(content: Content, env: Mapping[str, str]) -> str:
+def _digest_of(content: Content, env: Mapping[str, str]) -> str:
     """What tells these files, with the values that they seem to refer to and by this code, from all others."""
     texts = [raw.decode(errors="replace") for raw in content.values() if b"${" in raw]
     names = sorted({reference[1] for text in texts for reference in REFERENCE.finditer(text)})

@@ -7,11 +7,11 @@ from yaml.nodes import ScalarNode
 
 from keyturn.catalogue.destinations import SyncSettings
 from keyturn.catalogue.environment import Expanded, expand
-from keyturn.catalogue.explain import check
+from keyturn.catalogue.explain import check_entry
 from keyturn.catalogue.groups import Groups, spread_places
 from keyturn.catalogue.models import Secret, SecretDeclaration
 from keyturn.catalogue.problems import CatalogueInvalid
-from keyturn.catalogue.source import Entry
+from keyturn.catalogue.source import CatalogueEntry
 from keyturn.settings.fields import Model
 
 EXPANDED: Final = ("stores", "targets", "consumers")
@@ -48,9 +48,9 @@ class Secrets(Mapping[str, Secret]):
 
 def model_of(section: str, name: str, data: Any, env: Mapping[str, str]) -> Model:
     """The model of one entry. Raises CatalogueInvalid where it is not sound after all."""
-    entry = Entry(section, name, "", 0, NOWHERE, data)
+    entry = CatalogueEntry(section, name, "", 0, NOWHERE, data)
     expanded = expand(entry, env) if section in EXPANDED else Expanded(entry)
-    model, problems = check(expanded)
+    model, problems = check_entry(expanded)
     if model is None:
         raise CatalogueInvalid("as it was kept", problems)
     return model

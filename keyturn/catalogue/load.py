@@ -8,8 +8,8 @@ from typing import Any
 
 from keyturn.catalogue import checks, source
 from keyturn.catalogue.environment import Expanded, expand, variables
-from keyturn.catalogue.explain import check
-from keyturn.catalogue.groups import spread, spread_sync
+from keyturn.catalogue.explain import check_entry
+from keyturn.catalogue.groups import spread_stores, spread_sync
 from keyturn.catalogue.index import Declared, Index
 from keyturn.catalogue.lazily import EXPANDED, Secrets, model_of, with_places
 from keyturn.catalogue.models import Catalogue
@@ -17,7 +17,7 @@ from keyturn.catalogue.problems import CatalogueInvalid, Problem
 from keyturn.catalogue.rules import spread_rule
 
 
-def load(directory: Path, env: Mapping[str, str]) -> Catalogue:
+def load_catalogue(directory: Path, env: Mapping[str, str]) -> Catalogue:
     """The catalogue in ``directory``, references filled in from ``env``. Raises CatalogueInvalid.
 
     Files that were checked before are not read again: each secret is made when it is first asked for.
@@ -46,7 +46,7 @@ def _uncollected() -> Iterator[None]:
 
 def _anew(directory: Path, gathered: source.Gathered, index: Index, env: Mapping[str, str]) -> Catalogue:
     """A catalogue of which nothing is known, checked whole. Raises CatalogueInvalid."""
-    read = source.parse(gathered)
+    read = source.parse_files(gathered)
     made, problems = _examine(read, env)
     if problems:
         raise CatalogueInvalid(str(directory), problems)
@@ -70,7 +70,7 @@ def _opened(declared: Declared, env: Mapping[str, str]) -> Catalogue:
 
 def _spread(made: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Every store by its own name, the groups of those that one entry declares; syncs and rules that name each."""
-    stores, groups = spread(made["stores"])
+    stores, groups = spread_stores(made["stores"])
     return {
         "stores": stores,
         "groups": groups,
@@ -84,12 +84,12 @@ def _named(name: str) -> dict[str, Any]:
     return {source.ID: name} if name else {}
 
 
-def _plain(entries: Mapping[str, Mapping[str, source.Entry]]) -> Declared:
+def _plain(entries: Mapping[str, Mapping[str, source.CatalogueEntry]]) -> Declared:
     """The data of each entry, as it is written."""
     return {section: {name: entry.data for name, entry in named.items()} for section, named in entries.items()}
 
 
-def _variables(entries: Mapping[str, Mapping[str, source.Entry]]) -> set[str]:
+def _variables(entries: Mapping[str, Mapping[str, source.CatalogueEntry]]) -> set[str]:
     """The variables that the entries refer to."""
     return {name for section in EXPANDED for entry in entries[section].values() for name in variables(entry)}
 
@@ -97,18 +97,18 @@ def _variables(entries: Mapping[str, Mapping[str, source.Entry]]) -> set[str]:
 def find_problems(directory: Path, env: Mapping[str, str]) -> list[Problem]:
     """Everything that is wrong with the catalogue in ``directory``, in the order of files and lines."""
     with _uncollected():
-        return _examine(source.read(directory), env)[1]
+        return _examine(source.read_directory(directory), env)[1]
 
 
-def _examine(read: source.Source, env: Mapping[str, str]) -> tuple[dict[str, dict[str, Any]], list[Problem]]:
+def _examine(read: source.ParsedFiles, env: Mapping[str, str]) -> tuple[dict[str, dict[str, Any]], list[Problem]]:
     """Every entry that is sound by itself, and every problem, of the files, the entries and between them."""
     problems = list(read.problems)
     made: dict[str, dict[str, Any]] = {section: {} for section in source.SECTIONS}
-    entries: dict[str, dict[str, source.Entry]] = {section: {} for section in source.SECTIONS}
+    entries: dict[str, dict[str, source.CatalogueEntry]] = {section: {} for section in source.SECTIONS}
     for section, named in read.entries.items():
         for name, entry in named.items():
             expanded = expand(entry, env) if section in EXPANDED else Expanded(entry)
-            model, more = check(expanded)
+            model, more = check_entry(expanded)
             problems += expanded.problems + more
             entries[section][name] = expanded.entry
             if model is not None:
@@ -117,4 +117,4 @@ def _examine(read: source.Source, env: Mapping[str, str]) -> tuple[dict[str, dic
     systems = {(kind, name): model.system for kind in ("stores", "targets") for name, model in made[kind].items()}
     read_as = {key: made[key] for key in ("syncs", "groups", "stores", "rules")}
     world = checks.World(entries, systems, read.complete, **read_as)
-    return made, sorted({*problems, *checks.find(world)})
+    return made, sorted({*problems, *checks.find_conflicts(world)})

@@ -28,7 +28,7 @@ DEFAULT_ID: Final = "default"
 """The id of a catalogue that declares none: the only one of its hub."""
 
 
-class Rollout(Model):
+class RolloutSettings(Model):
     """Consumers are told in two waves: the rest only once the canary is well."""
 
     canary: Annotated[tuple[Line, ...], Field(min_length=1)]
@@ -68,7 +68,7 @@ class SecretDeclaration(Model):
     """The places it is pushed to."""
     consumers: tuple[Line, ...] = ()
     """The names of the applications that are told when it changes."""
-    rollout: Rollout | None = None
+    rollout: RolloutSettings | None = None
     """Tell some of the consumers first; without it, all of them at once."""
 
     @property
@@ -85,7 +85,7 @@ class Secret(SecretDeclaration):
 
 
 class Catalogue(Model):
-    """Everything that is declared. It comes from :func:`keyturn.catalogue.load`, which has checked it whole."""
+    """Everything that is declared: :func:`keyturn.catalogue.load_catalogue` gives it, and has checked it whole."""
 
     id: str = DEFAULT_ID
     """What it is called in the marks of its copies, which tells them from those of another catalogue of the hub."""
@@ -152,10 +152,10 @@ class Catalogue(Model):
         return _found("consumer", name, self.consumers)
 
 
-Found = TypeVar("Found")
+_Found = TypeVar("_Found")
 
 
-def _found(what: str, name: str, entries: Mapping[str, Found]) -> Found:
+def _found(what: str, name: str, entries: Mapping[str, _Found]) -> _Found:
     return entries[_known(what, name, entries)]
 
 

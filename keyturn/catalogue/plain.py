@@ -6,27 +6,27 @@ from datetime import timedelta
 from typing import Any
 
 from keyturn.catalogue.choice import About
-from keyturn.catalogue.problems import Path
-from keyturn.catalogue.source import Entry
+from keyturn.catalogue.problems import KeyPath
+from keyturn.catalogue.source import CatalogueEntry
 from keyturn.core.references import Unfit
 from keyturn.core.spelling import Case, spelled
 from keyturn.settings import durations
 
 
-def at(data: Any, path: Path) -> Any:
+def at(data: Any, path: KeyPath) -> Any:
     """The value at ``path``, None where there is none."""
     for part in path:
         data = data.get(part) if isinstance(data, dict) else None
     return data
 
 
-def text(entry: Entry, *path: str) -> str | None:
+def text_at(entry: CatalogueEntry, *path: str) -> str | None:
     """The text at ``path`` of an entry."""
     value = at(entry.data, path)
     return value if isinstance(value, str) else None
 
 
-def about(entry: Entry) -> About:
+def describe_secret(entry: CatalogueEntry) -> About:
     """What a secret is chosen by, besides its path."""
     data = entry.data if isinstance(entry.data, dict) else {}
     owner, classification, labels = data.get("owner"), data.get("classification"), data.get("labels")
@@ -37,15 +37,15 @@ def about(entry: Entry) -> About:
     )
 
 
-def duration(entry: Entry, key: str, section: str = "rotation") -> timedelta | None:
+def duration(entry: CatalogueEntry, key: str, section: str = "rotation") -> timedelta | None:
     """The duration of that name in a secret's rotation, or another section of it."""
     try:
-        return durations.parse(text(entry, section, key) or "")
+        return durations.parse(text_at(entry, section, key) or "")
     except ValueError:
         return None
 
 
-def merged_keys(entry: Entry, index: int) -> list[str] | None:
+def merged_keys(entry: CatalogueEntry, index: int) -> list[str] | None:
     """The keys of others' secret that a destination is merged into; None where it is a whole copy."""
     listed = at(entry.data, ("destinations",))
     destination = listed[index]
@@ -59,7 +59,7 @@ def merged_keys(entry: Entry, index: int) -> list[str] | None:
     return [*named, *(map(str, templates) if isinstance(templates, dict) else ())]
 
 
-def destinations(entry: Entry) -> Iterator[tuple[int, str, str | None]]:
+def destinations(entry: CatalogueEntry) -> Iterator[tuple[int, str, str | None]]:
     """Each destination's place in the list, its store, and its name there."""
     listed = at(entry.data, ("destinations",))
     for index, destination in enumerate(listed if isinstance(listed, list) else ()):
@@ -68,7 +68,7 @@ def destinations(entry: Entry) -> Iterator[tuple[int, str, str | None]]:
             yield index, store, name if isinstance(name, str) else None
 
 
-def names(entry: Entry) -> Iterator[tuple[int, str, str | None]]:
+def copy_names(entry: CatalogueEntry) -> Iterator[tuple[int, str, str | None]]:
     """The same, with a name for each copy where there is one for each of several fields."""
     for index, store, name in destinations(entry):
         place = at(entry.data, ("destinations",))[index]

@@ -6,9 +6,9 @@ from typing import Any, Final, Protocol
 from pydantic import ValidationError
 
 from keyturn.catalogue.destinations import Destination, SyncSettings
-from keyturn.catalogue.plain import about, at, duration, text
-from keyturn.catalogue.problems import Path, Problem
-from keyturn.catalogue.source import Entry
+from keyturn.catalogue.plain import at, describe_secret, duration, text_at
+from keyturn.catalogue.problems import KeyPath, Problem
+from keyturn.catalogue.source import CatalogueEntry
 from keyturn.core.mapping import Shape
 from keyturn.core.references import PREVIOUS, names_previous
 
@@ -22,7 +22,7 @@ TIED: Final[Mapping[str, tuple[str, str]]] = {
 BY_HAND: Final = "manual"
 
 
-class World(Protocol):
+class _World(Protocol):
     """What the patterns say."""
 
     @property
@@ -30,9 +30,9 @@ class World(Protocol):
         """The patterns that could be read."""
 
 
-def given_for_a_grace(entry: Entry, world: World) -> Iterator[Problem]:
+def given_for_a_grace(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
     """The version before is given for the secret's grace, so there has to be one."""
-    grace, strategy = duration(entry, "grace"), text(entry, "rotation", "strategy")
+    grace, strategy = duration(entry, "grace"), text_at(entry, "rotation", "strategy")
     if grace or (grace is None and strategy != BY_HAND):
         return  # a grace that is missing, or can't be read, is told elsewhere
     for path, whose, _ in telling(entry, world):
@@ -40,23 +40,23 @@ def given_for_a_grace(entry: Entry, world: World) -> Iterator[Problem]:
         yield entry.problem(path, message, "Set grace under rotation, or leave previous out.")
 
 
-def whole_credentials(entry: Entry, world: World) -> Iterator[Problem]:
+def whole_credentials(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
     """A password of the version before is that of the account before."""
-    name, secret = TIED.get(text(entry, "rotation", "strategy") or "", ("", ""))
+    name, secret = TIED.get(text_at(entry, "rotation", "strategy") or "", ("", ""))
     for path, whose, shape in telling(entry, world) if name else ():
         if f"{PREVIOUS}{secret}" in shape.references and f"{PREVIOUS}{name}" not in shape.references:
             message = f"{whose} gives {PREVIOUS}{secret} without the {name} that it belongs to"
             yield entry.problem(path, message, f"Put {PREVIOUS}{name} beside it.")
 
 
-def telling(entry: Entry, world: World) -> Iterator[tuple[Path, str, Shape]]:
+def telling(entry: CatalogueEntry, world: _World) -> Iterator[tuple[KeyPath, str, Shape]]:
     """The copies of a secret that give anything of the version before: where, whose, and how they are made."""
     places = at(entry.data, ("destinations",))
     for index, place in enumerate(places if isinstance(places, list) else ()):
         if PREVIOUS in str(place) and (shape := _shape(place)) and shape.tells_previous:
             yield ("destinations", index), "this copy", shape
     for name, sync in world.syncs.items():
-        if any(map(names_previous, sync.shape.references)) and sync.covers(entry.name, about(entry)):
+        if any(map(names_previous, sync.shape.references)) and sync.covers(entry.name, describe_secret(entry)):
             yield ("rotation",), f"the sync {name}", sync.shape
 
 

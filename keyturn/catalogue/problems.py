@@ -6,7 +6,7 @@ from typing import Final
 
 from keyturn.core.errors import Invalid
 
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 """The way to a value inside the catalogue: keys, and positions in lists."""
 
 
@@ -59,7 +59,7 @@ class CatalogueInvalid(Invalid):
         return f"and {more:,} more: mend these first, then see what is left" if more else ""
 
 
-def dotted(path: Path) -> str:
+def dotted(path: KeyPath) -> str:
     """A path as people read it: ``secrets.app/db.rotation.users[1]``."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return text.removeprefix(".")

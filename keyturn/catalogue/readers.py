@@ -5,9 +5,9 @@ from functools import lru_cache
 from typing import Any, Final, Protocol
 
 from keyturn.catalogue.destinations import SyncSettings
-from keyturn.catalogue.plain import about, at, destinations, text
+from keyturn.catalogue.plain import at, describe_secret, destinations, text_at
 from keyturn.catalogue.problems import Problem
-from keyturn.catalogue.source import Entry
+from keyturn.catalogue.source import CatalogueEntry
 from keyturn.core.dotenv import Reader, refuses_text
 
 SEVERAL_LINES: Final[Mapping[str, frozenset[str]]] = {
@@ -22,11 +22,11 @@ TEXTS: Final = ("field", "each_field", "template", "templates")
 REMEDY: Final = "Set another reader on the store, leave the field out with fields, or narrow the alphabet."
 
 
-class World(Protocol):
+class _World(Protocol):
     """All entries, by section and name."""
 
     @property
-    def entries(self) -> Mapping[str, Mapping[str, Entry]]:
+    def entries(self) -> Mapping[str, Mapping[str, CatalogueEntry]]:
         """The entries."""
 
     @property
@@ -34,7 +34,7 @@ class World(Protocol):
         """The patterns that could be read."""
 
 
-def carried_by_their_readers(entry: Entry, world: World) -> Iterator[Problem]:
+def carried_by_their_readers(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
     """What the lines of an environment file are read by gives every value back that the rotation may make."""
     for index, store, _ in destinations(entry):
         shape = at(entry.data, ("destinations",))[index]
@@ -44,18 +44,18 @@ def carried_by_their_readers(entry: Entry, world: World) -> Iterator[Problem]:
     for name, sync in world.syncs.items():
         stores = [store for store in sync.stores if _lines(world, store)]
         lines = sync.fields or not any(getattr(sync, key) for key in TEXTS)
-        if stores and lines and sync.covers(entry.name, about(entry)):
+        if stores and lines and sync.covers(entry.name, describe_secret(entry)):
             for message in (message for store in stores for message in _refused(entry, store, sync.fields, world)):
                 yield entry.problem(("rotation",), f"{message}, where the sync {name} pushes it", REMEDY)
 
 
-def _lines(world: World, store: str) -> Entry | None:
+def _lines(world: _World, store: str) -> CatalogueEntry | None:
     """The store, where its files are lines."""
     file = world.entries["stores"].get(store)
-    return file if file and text(file, "kind") == "file" and text(file, "format") == "dotenv" else None
+    return file if file and text_at(file, "kind") == "file" and text_at(file, "format") == "dotenv" else None
 
 
-def _refused(entry: Entry, store: str, chosen: Any, world: World) -> Iterator[str]:
+def _refused(entry: CatalogueEntry, store: str, chosen: Any, world: _World) -> Iterator[str]:
     file = _lines(world, store)
     listed = chosen.values() if isinstance(chosen, dict) else chosen or ()
     named = {str(name) for names in listed for name in (names if isinstance(names, list | tuple) else (names,))} or None
@@ -64,8 +64,8 @@ def _refused(entry: Entry, store: str, chosen: Any, world: World) -> Iterator[st
             yield f"the field {field} may hold {refusal} (the store {store})"
 
 
-def _values(entry: Entry, reader: Reader | None) -> Iterator[tuple[str, str | None]]:
-    for field in sorted(SEVERAL_LINES.get(text(entry, "rotation", "strategy") or "", ())):
+def _values(entry: CatalogueEntry, reader: Reader | None) -> Iterator[tuple[str, str | None]]:
+    for field in sorted(SEVERAL_LINES.get(text_at(entry, "rotation", "strategy") or "", ())):
         yield field, refuses_text("a\nb", reader)
     rotation = at(entry.data, ("rotation",))
     named = at(rotation, ("fields",))
@@ -88,8 +88,8 @@ def _alphabet(alphabet: str, reader: Reader | None) -> str | None:
     return next((refusal for text in texts if (refusal := refuses_text(text, reader))), None)
 
 
-def _reader(file: Entry) -> Reader | None:
-    name = text(file, "reader")
+def _reader(file: CatalogueEntry) -> Reader | None:
+    name = text_at(file, "reader")
     return Reader(name) if name in list(Reader) else None
 
 

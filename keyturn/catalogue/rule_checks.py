@@ -5,20 +5,20 @@ from typing import Any, Protocol
 
 from keyturn.catalogue.destinations import SyncSettings
 from keyturn.catalogue.groups import Groups, members
-from keyturn.catalogue.plain import about, destinations
-from keyturn.catalogue.problems import Path, Problem
+from keyturn.catalogue.plain import describe_secret, destinations
+from keyturn.catalogue.problems import KeyPath, Problem
 from keyturn.catalogue.rules import RuleSettings
-from keyturn.catalogue.source import Entry
+from keyturn.catalogue.source import CatalogueEntry
 
-Copied = tuple[Path, str, str]
+Copied = tuple[KeyPath, str, str]
 """Where an entry says it, the store, and which sync has made it, if one has."""
 
 
-class World(Protocol):
+class _World(Protocol):
     """All entries by section and name; and the stores, rules and syncs that could be read."""
 
     @property
-    def entries(self) -> Mapping[str, Mapping[str, Entry]]:
+    def entries(self) -> Mapping[str, Mapping[str, CatalogueEntry]]:
         """The entries."""
 
     @property
@@ -38,9 +38,9 @@ class World(Protocol):
         """Which stores an entry stands for."""
 
 
-def copied_as_the_rules_say(entry: Entry, world: World) -> Iterator[Problem]:
+def copied_as_the_rules_say(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
     """No copy lies where a rule forbids it, and none is missing that a rule wants."""
-    facts = about(entry)
+    facts = describe_secret(entry)
     ruling = [(name, rule) for name, rule in world.rules.items() if rule.covers(entry.name, facts)]
     if not ruling:
         return
@@ -55,19 +55,19 @@ def copied_as_the_rules_say(entry: Entry, world: World) -> Iterator[Problem]:
             yield _problem(entry, (), name, world, f"wants a copy in {place}", remedy)
 
 
-def _copies(entry: Entry, world: World) -> Iterator[Copied]:
+def _copies(entry: CatalogueEntry, world: _World) -> Iterator[Copied]:
     """Every store that the secret is pushed to, as far as they could be read."""
     for index, named, _ in destinations(entry):
         for store in members(world.groups, named):
             if store in world.stores:
                 yield ("destinations", index, "store"), store, ""
     for name, sync in world.syncs.items():
-        for place in sync.destinations(entry.name, about(entry)):
+        for place in sync.destinations(entry.name, describe_secret(entry)):
             if place.store in world.stores:
                 yield (), place.store, name
 
 
-def _problem(entry: Entry, path: Path, name: str, world: World, message: str, remedy: str) -> Problem:
+def _problem(entry: CatalogueEntry, path: KeyPath, name: str, world: _World, message: str, remedy: str) -> Problem:
     rule = world.entries["rules"][name]
     reason = world.rules[name].reason
     why = f" ({reason})" if reason else ""

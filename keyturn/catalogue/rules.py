@@ -31,7 +31,7 @@ def _kind(kind: str) -> str:
     return kind
 
 
-Kind = Annotated[str, AfterValidator(_kind), WithJsonSchema({"enum": list(STORE_KINDS)})]
+StoreKind = Annotated[str, AfterValidator(_kind), WithJsonSchema({"enum": list(STORE_KINDS)})]
 
 
 class Where(Model):
@@ -39,7 +39,7 @@ class Where(Model):
 
     stores: tuple[Line, ...] = ()
     """Stores by their names in this catalogue; a name that stands for several means each of them."""
-    kinds: tuple[Kind, ...] = ()
+    kinds: tuple[StoreKind, ...] = ()
     """Stores of one of these kinds."""
     places: tuple[PlacePattern, ...] = ()
     """Stores whose copies lie in one of these places: regions, locations, or what the store says; * is any text."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from keyturn.catalogue.problems import Path, Problem, dotted
+from keyturn.catalogue.problems import KeyPath, Problem, dotted
 from keyturn.catalogue.reading import read_file
 from keyturn.catalogue.syntax import NotYaml, compose
 from keyturn.core.suggest import advice
@@ -30,7 +30,7 @@ _FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?
 
 
 @dataclass(frozen=True)
-class Entry:
+class CatalogueEntry:
     """One named thing of a section: its plain data, and where it stands."""
 
     section: str
@@ -40,7 +40,7 @@ class Entry:
     node: Node
     data: Any
 
-    def line_of(self, path: Path) -> int:
+    def line_of(self, path: KeyPath) -> int:
         """The line of the value at ``path`` below this entry, or of the nearest thing above it that is there."""
         node, line = self.node, self.line
         for part in path:
@@ -50,12 +50,12 @@ class Entry:
             node, line = step
         return line
 
-    def problem(self, path: Path, message: str, remedy: str) -> Problem:
+    def problem(self, path: KeyPath, message: str, remedy: str) -> Problem:
         """A problem with the value at ``path`` below this entry."""
         where = dotted((self.section, self.name, *path))
         return Problem(self.file, self.line_of(path), where, message, remedy)
 
-    def holding(self, data: Any) -> "Entry":
+    def holding(self, data: Any) -> "CatalogueEntry":
         """This entry with other data in the same place."""
         return replace(self, data=data)
 
@@ -73,19 +73,19 @@ def _line(node: Node) -> int:
 
 
 @dataclass
-class Source:
+class ParsedFiles:
     """Everything read: the entries of each section by name, and what was wrong with the files.
 
     ``complete`` is False where a file could not be read, so that more may be declared than is known. ``id`` is the
     catalogue's, empty where none is declared.
     """
 
-    entries: dict[str, dict[str, Entry]] = field(default_factory=lambda: {section: {} for section in SECTIONS})
+    entries: dict[str, dict[str, CatalogueEntry]] = field(default_factory=lambda: {section: {} for section in SECTIONS})
     problems: list[Problem] = field(default_factory=list)
     complete: bool = True
     id: str = ""
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: CatalogueEntry) -> None:
         """Take an entry in; a name that is taken is a problem that tells both places."""
         if first := self.entries[entry.section].get(entry.name):
             remedy = f"The first is at {first.file}:{first.line}: rename or remove one of the two."
@@ -132,14 +132,14 @@ def _bytes(file: FilePath) -> bytes | OSError | NotYaml:
         return error
 
 
-def read(directory: FilePath) -> Source:
+def read_directory(directory: FilePath) -> ParsedFiles:
     """Read every ``*.yaml`` file of ``directory``; nothing raises, all that is wrong is in the source's problems."""
-    return parse(gather(directory))
+    return parse_files(gather(directory))
 
 
-def parse(gathered: Gathered) -> Source:
+def parse_files(gathered: Gathered) -> ParsedFiles:
     """The entries of these files; nothing raises, all that is wrong is in the source's problems."""
-    source = Source(problems=list(gathered.problems))
+    source = ParsedFiles(problems=list(gathered.problems))
     for file, raw in gathered.files.items():
         _parse_file(file, raw, source)
     return source
@@ -164,7 +164,7 @@ def _whole(path: FilePath, message: str, remedy: str) -> Problem:
     return Problem(str(path), 0, "", message, remedy)
 
 
-def _parse_file(path: FilePath, raw: bytes | OSError | NotYaml, source: Source) -> None:
+def _parse_file(path: FilePath, raw: bytes | OSError | NotYaml, source: ParsedFiles) -> None:
     try:
         if not isinstance(raw, bytes):
             raise raw
@@ -194,7 +194,7 @@ def _unreadable(path: FilePath, error: OSError | NotYaml | RecursionError) -> Pr
     return _whole(path, "the file is nested too deeply", "No part of a catalogue goes this deep.")
 
 
-def _take_sections(file: str, root: MappingNode, data: dict[str, Any], source: Source) -> None:
+def _take_sections(file: str, root: MappingNode, data: dict[str, Any], source: ParsedFiles) -> None:
     for key, node in _first_of_each(root):
         name, content = key.value, data.get(key.value)
         if name == ID:
@@ -205,7 +205,9 @@ def _take_sections(file: str, root: MappingNode, data: dict[str, Any], source: S
         elif isinstance(node, MappingNode):
             for inner, value in _first_of_each(node):
                 source.add(
-                    Entry(name, inner.value, file, _line(inner), value, content[inner.value] if content else None)
+                    CatalogueEntry(
+                        name, inner.value, file, _line(inner), value, content[inner.value] if content else None
+                    )
                 )
         elif content is not None:
             remedy = "Write one indented `name:` for each, with its settings below."
@@ -229,7 +231,7 @@ class Converter:
         self._done: dict[int, Any] = {}
         self._open: set[int] = set()
 
-    def plain(self, node: Node, path: Path = ()) -> Any:
+    def plain(self, node: Node, path: KeyPath = ()) -> Any:
         """The data of one node; an anchor's data is made once, however often it is used."""
         if id(node) in self._open:
             self._add(node, path, "this value contains itself", "Write the value out instead of the alias.")
@@ -240,7 +242,7 @@ class Converter:
             self._open.remove(id(node))
         return self._done[id(node)]
 
-    def _made(self, node: Node, path: Path) -> Any:
+    def _made(self, node: Node, path: KeyPath) -> Any:
         if isinstance(node, ScalarNode):
             return self._scalar(node, path)
         if node.tag not in (f"{_STANDARD}map", f"{_STANDARD}seq"):
@@ -249,7 +251,7 @@ class Converter:
             return [self.plain(item, (*path, index)) for index, item in enumerate(node.value)]
         return self._mapping(node, path) if isinstance(node, MappingNode) else None
 
-    def _mapping(self, node: MappingNode, path: Path) -> dict[str, Any]:
+    def _mapping(self, node: MappingNode, path: KeyPath) -> dict[str, Any]:
         made: dict[str, Any] = {}
         lines: dict[str, int] = {}
         for key, value in node.value:
@@ -262,7 +264,7 @@ class Converter:
                 made[key.value], lines[key.value] = self.plain(value, (*path, key.value)), _line(key)
         return made
 
-    def _scalar(self, node: ScalarNode, path: Path) -> Any:
+    def _scalar(self, node: ScalarNode, path: KeyPath) -> Any:
         text, kind = node.value, node.tag.removeprefix(_STANDARD)
         if kind == node.tag or kind in ("binary", "set", "omap", "pairs"):
             self._tagged(node, path)
@@ -274,8 +276,8 @@ class Converter:
             return int(text) if len(text) < 20 else text
         return float(text) if _FLOAT.fullmatch(text) else text
 
-    def _tagged(self, node: Node, path: Path) -> None:
+    def _tagged(self, node: Node, path: KeyPath) -> None:
         self._add(node, path, "tags (words that begin with !) are not read here", "Quote a text that begins with !.")
 
-    def _add(self, node: Node, path: Path, message: str, remedy: str) -> None:
+    def _add(self, node: Node, path: KeyPath, message: str, remedy: str) -> None:
         self._problems.append(Problem(self._file, _line(node), dotted(path), message, remedy))

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
-from keyturn.catalogue.plain import duration, text
+from keyturn.catalogue.plain import duration, text_at
 from keyturn.catalogue.problems import Problem
-from keyturn.catalogue.source import Entry
+from keyturn.catalogue.source import CatalogueEntry
 from keyturn.core.cron import Cron, flaw
 from keyturn.settings.durations import show
 from keyturn.settings.timing import is_timezone
@@ -22,18 +22,18 @@ class Turn:
     remedy: str
 
     @staticmethod
-    def of(entry: Entry) -> "Turn | None":
+    def of(entry: CatalogueEntry) -> "Turn | None":
         """What interval or cron says; None where neither can be read."""
         if interval := duration(entry, "interval"):
             return Turn(interval, interval, "interval", "lengthen interval")
-        cron, zone = text(entry, "rotation", "cron"), text(entry, "rotation", "timezone")
+        cron, zone = text_at(entry, "rotation", "cron"), text_at(entry, "rotation", "timezone")
         if not cron or not zone or flaw(cron) or not is_timezone(zone):
             return None
         distances = Cron(cron, zone).distances()
         return Turn(*distances, "time between two runs of cron", "let it run more rarely") if distances else None
 
 
-def grace_within_interval(entry: Entry, _: object) -> Iterator[Problem]:
+def grace_within_interval(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
     """The previous value is gone before the next rotation needs its place."""
     turn, grace = Turn.of(entry), duration(entry, "grace")
     if turn and grace is not None and grace >= turn.shortest:
@@ -41,7 +41,7 @@ def grace_within_interval(entry: Entry, _: object) -> Iterator[Problem]:
         yield entry.problem(("rotation", "grace"), message, f"Shorten grace or {turn.remedy}: two values live at most.")
 
 
-def max_grace_between(entry: Entry, _: object) -> Iterator[Problem]:
+def max_grace_between(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
     """The end that nothing delays comes after the grace, and no later than the next rotation."""
     turn, grace, limit = Turn.of(entry), duration(entry, "grace"), duration(entry, "max_grace")
     if limit and grace is not None and limit < grace:
@@ -52,7 +52,7 @@ def max_grace_between(entry: Entry, _: object) -> Iterator[Problem]:
         yield entry.problem(("rotation", "max_grace"), message, f"Set it to {show(turn.shortest)} or less.")
 
 
-def jitter_within_half(entry: Entry, _: object) -> Iterator[Problem]:
+def jitter_within_half(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
     """Spreading never doubles the distance between two rotations."""
     turn, jitter = Turn.of(entry), duration(entry, "jitter")
     if turn and jitter and jitter > turn.shortest / 2:
@@ -60,7 +60,7 @@ def jitter_within_half(entry: Entry, _: object) -> Iterator[Problem]:
         yield entry.problem(("rotation", "jitter"), message, f"Set it to {show(turn.shortest / 2)} or less.")
 
 
-def maximum_age_above_interval(entry: Entry, _: object) -> Iterator[Problem]:
+def maximum_age_above_interval(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
     """The alarm sounds for what is late, not for what is on time."""
     turn, limit = Turn.of(entry), duration(entry, "maximum_age")
     jitter = duration(entry, "jitter") or timedelta(0)
@@ -72,7 +72,7 @@ def maximum_age_above_interval(entry: Entry, _: object) -> Iterator[Problem]:
         yield entry.problem(("rotation", "maximum_age"), message, remedy)
 
 
-def watch_within_grace(entry: Entry, _: object) -> Iterator[Problem]:
+def watch_within_grace(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
     """While the canary is watched, the value that it may be put back to still works."""
     grace, watch = duration(entry, "grace"), duration(entry, "pause", "rollout")
     if watch and grace is not None and watch > grace:

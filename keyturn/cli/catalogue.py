@@ -26,13 +26,13 @@ def validate(directory: DirectoryArgument = None, as_json: JsonOption = False) -
 
     References such as ${NAME} are filled in from the environment, as on a worker.
     """
-    from keyturn.catalogue import CatalogueInvalid, load
+    from keyturn.catalogue import CatalogueInvalid, load_catalogue
     from keyturn.catalogue.source import SECTIONS
 
     stack_in_use()
     chosen = catalogue_directory(directory)
     try:
-        catalogue = load(chosen, os.environ)
+        catalogue = load_catalogue(chosen, os.environ)
     except CatalogueInvalid as invalid:
         tell_problems(chosen, invalid, as_json)
         raise typer.Exit(FAILED) from None

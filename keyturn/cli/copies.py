@@ -13,7 +13,7 @@ from keyturn.core.plan import TROUBLE, Action, Item, Plan
 from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.sync import CopyState
 from keyturn.sync import store_status
-from keyturn.sync.plan import Wanted, failing, plan
+from keyturn.sync.plan import Wanted, plan, unknown_item
 from keyturn.sync.restarts import remarks
 from keyturn.sync.store_status import Failing
 
@@ -114,7 +114,7 @@ def unreadable_plan(workspace: Workspace, error: KeyturnError) -> Plan:
     wanted = [
         Wanted(path, place) for path, secret in workspace.catalogue.secrets.items() for place in secret.destinations
     ]
-    return Plan(workspace.clock(), (), tuple(failing(copy, 0, error) for copy in wanted))
+    return Plan(workspace.clock(), (), tuple(unknown_item(copy, 0, error) for copy in wanted))
 
 
 def failing_copies(workspace: Workspace, stores: Sequence[str]) -> dict[str, Mapping[str, Failing]]:
@@ -122,7 +122,7 @@ def failing_copies(workspace: Workspace, stores: Sequence[str]) -> dict[str, Map
 
     def failing_in(store: str) -> Mapping[str, Failing]:
         try:
-            return store_status.load(workspace, store)[0].failing
+            return store_status.load_status(workspace, store)[0].failing
         except KeyturnError:
             return {}
 

@@ -110,7 +110,7 @@ def catalogue_directory(directory: Path | None) -> Path:
 
 def load_catalogue(directory: Path | None) -> "Catalogue":
     """The catalogue, checked. Raises Invalid."""
-    from keyturn.catalogue import load
+    from keyturn.catalogue import load_catalogue as load
 
     return load(catalogue_directory(directory), os.environ)
 

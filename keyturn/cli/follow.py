@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from keyturn.core.hub import Hub
     from keyturn.rotation.context import Workspace
-    from keyturn.sync.changes import Source
+    from keyturn.sync.changes import ChangeSource
 
 POLL: Final = "5s"
 
@@ -92,7 +92,7 @@ def seconds(poll: str) -> float:
     return every
 
 
-def source_of(latest: "Latest", audit_file: Path | None, position: Path | None, every: float) -> "Source":
+def source_of(latest: "Latest", audit_file: Path | None, position: Path | None, every: float) -> "ChangeSource":
     """The audit file, or else the hub itself; in either the mounts of the catalogue as it is then."""
     from keyturn.providers.vault.login import HubSettings
     from keyturn.sync.audit_file import AuditFile

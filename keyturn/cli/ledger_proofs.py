@@ -177,7 +177,7 @@ def put(text: str, out: Path | None) -> None:
     if out is None:
         return write_text(text)
 
-    from keyturn.catalogue.append import write as written
+    from keyturn.catalogue.append import write_file as written
 
     with naming_file(out):
         return written(out, f"{text}\n", mode=0o600)

@@ -70,11 +70,11 @@ def make_plan(workspace: "Workspace", paths: list[str], deep: bool, *, unseen: b
 
 def save_plan(workspace: "Workspace", planned: "Plan", file: Path) -> None:
     """Write the plan to ``file``, signed with this hub's key, at once and for the owner's eyes alone."""
-    from keyturn.catalogue.append import write
+    from keyturn.catalogue.append import write_file
     from keyturn.core.plan import write_plan
 
     with naming_file(file):
-        write(file, write_plan(planned, workspace.hub.fingerprint_key()), mode=0o600)
+        write_file(file, write_plan(planned, workspace.hub.fingerprint_key()), mode=0o600)
 
 
 def insist_on_no_trouble(planned: "Plan") -> None:

@@ -15,7 +15,7 @@ from keyturn.rotation.context import Workspace
 from keyturn.sync import run
 from keyturn.sync.apply import Result
 from keyturn.sync.notices import Notices
-from keyturn.sync.plan import due
+from keyturn.sync.plan import deletion_due
 from keyturn.sync.report import notice_data
 from keyturn.sync.store_status import Failing
 
@@ -106,10 +106,10 @@ class Applied:
         """From what the library tells."""
         done = {(result.store, result.name) for result in results}
         left = [i for i in planned.work if i.action is Action.DELETE and (i.store, i.name) not in done]
-        delayed = tuple(item for item in left if not due(item, workspace.clock()))
+        delayed = tuple(item for item in left if not deletion_due(item, workspace.clock()))
         capped = tuple(item for item in left if item not in delayed)
         ordered = sorted(results, key=lambda result: (bool(result.error), result.path, result.label))
-        return Applied(planned, tuple(ordered), run.failing(planned, results), delayed, capped, notices)
+        return Applied(planned, tuple(ordered), run.failing_copies(planned, results), delayed, capped, notices)
 
     def rows(self) -> Iterator[tuple[str, ...]]:
         """For people: what was done, then what failed."""
@@ -138,7 +138,7 @@ class Applied:
         """For scripts."""
         waiting = [(item, "delete_after") for item in self.delayed] + [(item, "most_deletions") for item in self.capped]
         return {
-            "counts": run.summary(self.planned, self.results),
+            "counts": run.count_states(self.planned, self.results),
             "results": [{"secret": r.path, **{k: v for k, v in vars(r).items() if k != "path"}} for r in self.results],
             "failing": [
                 {"copy": label, "secret": failure.path, "kind": failure.kind, "error": failure.error}

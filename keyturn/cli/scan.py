@@ -57,7 +57,7 @@ def scan(store: StoreOption = None, catalogue: CatalogueOption = None, as_json: 
     No value is read, and nothing is written. With --store the hub is left out. Ends with 1 where something can't be
     read.
     """
-    from keyturn.sync.scan import scan as library
+    from keyturn.sync.scan import scan_stores as library
 
     with opened_workspace(catalogue) as workspace:
         result = library(workspace, store or [])
@@ -150,10 +150,10 @@ def import_from_store(
 
         importing.insist_on_readable(workspace, store)
         chosen = importing.importable(workspace, store) if everything else names or []
-        imports = importing.look(workspace, store, chosen, to)
+        imports = importing.look_at_imports(workspace, store, chosen, to)
         declared = Declaring(workspace, catalogue, file, owner or "nobody yet", classification)
         declared.check(imports)
-        done = imports if dry_run else importing.bring(workspace, imports)
+        done = imports if dry_run else importing.import_all(workspace, imports)
         notes = declared.notes(done, "would declare") if dry_run else declared.write(done)
     show_imports(done, notes, as_json)
 
@@ -191,7 +191,7 @@ class Declaring:
 
         if text := self._text(done):
             with naming_file(self._file):
-                declaring.write(self._file, text)
+                declaring.write_file(self._file, text)
         return self.notes(done)
 
     def notes(self, done: Sequence["Import"], verb: str = "declares") -> list[str]:

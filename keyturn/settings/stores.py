@@ -18,7 +18,7 @@ System = tuple[str, ...]
 
 PLACE: Final = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
 
-Place = Annotated[
+PlaceName = Annotated[
     str,
     matching(PLACE, "is no name of a place", "Use small letters, digits and hyphens between them."),
     WithJsonSchema({"type": "string", "pattern": f"^{PLACE}$"}),
@@ -116,7 +116,7 @@ class Placed(StoreBase):
 
     OWN = StoreBase.OWN | {"place"}
 
-    place: Place | None = None
+    place: PlaceName | None = None
     """Where it stands, for the rules of the catalogue: a region, a site, such as westeurope or plant-7."""
 
     @property

@@ -24,7 +24,7 @@ SILENT: Final = 5
 """So many copies in a row that a store does not answer for end the work there."""
 
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Applier:
 
         What is made so is still to be confirmed.
         """
-        return self._guarded(item, lambda: made(self.workspace, item, read) or once(self.workspace, item))
+        return self._guarded(item, lambda: make_new(self.workspace, item, read) or once(self.workspace, item))
 
     def confirm(self, copies: Sequence[Made]) -> Iterator[Result]:
         """What became of new copies, told together once they are there: those that CURRENT has left are done again."""
@@ -108,7 +108,7 @@ class Applier:
             whole = still and not destination(self.workspace, copy.item).shape.tells_previous
             yield settled(copy.item, copy.pushed) if whole else self.apply(copy.item, copy.pushed.version)
 
-    def _guarded(self, item: Item, work: Callable[[], T]) -> T | Result:
+    def _guarded(self, item: Item, work: Callable[[], _T]) -> _T | Result:
         try:
             self._heard(item)
             return self._patiently(item, work)
@@ -123,7 +123,7 @@ class Applier:
             problem, hint = "not tried: the store has stopped answering", "The next run goes on with what is left"
             raise Unavailable("push to", item.label, problem, hint)
 
-    def _patiently(self, item: Item, work: Callable[[], T]) -> T:
+    def _patiently(self, item: Item, work: Callable[[], _T]) -> _T:
         pace = self.pace(item.store)
         for attempt in range(TRIES):
             try:
@@ -152,7 +152,7 @@ def once(workspace: Workspace, item: Item, overtaken: int = 0) -> Result:
     return settled(item, converge(workspace, item.path, destination(workspace, item), overtaken, labels=planned))
 
 
-def made(workspace: Workspace, item: Item, read: Callable[[str], HubSecret]) -> Made | None:
+def make_new(workspace: Workspace, item: Item, read: Callable[[str], HubSecret]) -> Made | None:
     """A new copy, made without a look; None where the store can't, or something is there. Raises what hinders it."""
     making = None if item.merged else creator(workspace.open_store(item.store))
     if making is None:
@@ -173,7 +173,7 @@ def destination(workspace: Workspace, item: Item) -> Destination:
 
 def delete(workspace: Workspace, item: Item) -> None:
     """Delete a copy that is proven to be this Keyturn's own, and as it was when it was planned. Raises otherwise."""
-    store = opened(workspace, item)
+    store = open_item(workspace, item)
     copy = store.describe(item.name)
     if copy is None:
         return
@@ -181,7 +181,7 @@ def delete(workspace: Workspace, item: Item) -> None:
     store.delete(item.name)
 
 
-def opened(workspace: Workspace, item: Item) -> Store:
+def open_item(workspace: Workspace, item: Item) -> Store:
     """The store of a copy; of single keys in others' secret, the view of what is noted as this secret's."""
     return workspace.open_part(item.path, item.store) if item.merged else workspace.open_store(item.store)
 
@@ -197,7 +197,7 @@ def check_ours(workspace: Workspace, item: Item, copy: RemoteSecret) -> None:
         raise NotOwned("delete", item.label, f"the catalogue {copy.marks.catalogue or DEFAULT_ID} has made it", hint)
     if copy.marks.adopted:
         raise NotOwned("delete", item.label, "somebody else had made it before it was adopted", hint)
-    store = opened(workspace, item)
+    store = open_item(workspace, item)
     if Unsupported.READ in store.unsupported:
         raise NotOwned("delete", item.label, "its values can't be read, so nothing proves whose it is", hint)
     if workspace.fingerprint_of(store.read(item.name)) != copy.marks.fingerprint:

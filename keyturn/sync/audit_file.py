@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from keyturn.core.errors import Denied, KeyturnError, NotFound, Unavailable
-from keyturn.sync.changes import EVERYTHING, MONOTONIC, Clock, Seen, read_lines
+from keyturn.sync.changes import EVERYTHING, MONOTONIC, Clock, News, read_lines
 
 CHUNK: Final = 4 * 1024 * 1024
 """Bytes read in one look; where there are more, the next look follows at once."""
@@ -61,7 +61,7 @@ class Position:
 
 
 class AuditFile:
-    """A :class:`keyturn.sync.changes.Source`: the secrets that the lines of ``file`` tell changes of.
+    """A :class:`keyturn.sync.changes.ChangeSource`: the secrets that the lines of ``file`` tell changes of.
 
     Begins at the end of the file, or where ``position`` says; where that is lost, EVERYTHING has changed.
     """
@@ -83,7 +83,7 @@ class AuditFile:
         self._saved: Position | None = None
         self._looked_at = clock()
 
-    def look(self) -> Seen:
+    def look(self) -> News:
         """What the lines added since the last look tell. Raises Denied, NotFound, Unavailable."""
         try:
             if self._file is None:
@@ -107,21 +107,21 @@ class AuditFile:
             self._file.close()
             self._file = None
 
-    def _begin(self) -> Seen:
+    def _begin(self) -> News:
         """Open the file where it was left, or at its end."""
         file, position = self._path.open("rb"), Position.read(self._kept)
         self._file = file
         if position and self._is(file, position):
             self._start(file, position.offset)
-            return Seen(frozenset(position.pending), more=True)
+            return News(frozenset(position.pending), more=True)
         self._start(file, os.fstat(file.fileno()).st_size)
-        return Seen(frozenset({EVERYTHING}))
+        return News(frozenset({EVERYTHING}))
 
     def _is(self, file: BinaryIO, position: Position) -> bool:
         """Whether this is the file of the position, and no shorter than it was."""
         stands = os.fstat(file.fileno())
         fits = stands.st_ino == position.inode and stands.st_size >= position.offset
-        return fits and digest(file, position.head_size) == position.head
+        return fits and _digest(file, position.head_size) == position.head
 
     def _start(self, file: BinaryIO, offset: int) -> None:
         self._offset, self._partial = offset, b""
@@ -131,29 +131,29 @@ class AuditFile:
 
     def _learn_head(self, file: BinaryIO) -> None:
         size = min(HEAD, self._offset)
-        self._head = (digest(file, size), size)
+        self._head = (_digest(file, size), size)
 
-    def _go_on(self, file: BinaryIO) -> Seen:
+    def _go_on(self, file: BinaryIO) -> News:
         lapsed, self._looked_at = self._clock() - self._looked_at > LAPSE, self._clock()
         if self._is_cut(file):
             # What stood between the last look and the cut can't be told any more.
             self._start(file, 0)
-            return Seen(frozenset({EVERYTHING}), more=True)
+            return News(frozenset({EVERYTHING}), more=True)
         news = self._read(file)
         if news.more or not self._is_replaced(file):
             return news
         # The new file holds something, so the hub has let go of the old one: what is left there is the last of it.
         rest = self._read(file)
         if rest.more:
-            return Seen(news.paths | rest.paths, news.unreadable + rest.unreadable, more=True)
+            return News(news.paths | rest.paths, news.unreadable + rest.unreadable, more=True)
         self._move_on()
         missed = {EVERYTHING} if lapsed else set()
-        return Seen(news.paths | rest.paths | missed, news.unreadable + rest.unreadable, more=True)
+        return News(news.paths | rest.paths | missed, news.unreadable + rest.unreadable, more=True)
 
     def _is_cut(self, file: BinaryIO) -> bool:
         """Whether the file was truncated in place, as logrotate's copytruncate does."""
         head, size = self._head
-        return os.fstat(file.fileno()).st_size < self._offset + len(self._partial) or digest(file, size) != head
+        return os.fstat(file.fileno()).st_size < self._offset + len(self._partial) or _digest(file, size) != head
 
     def _is_replaced(self, file: BinaryIO) -> bool:
         """Whether another file has the name, and the hub writes to it."""
@@ -167,7 +167,7 @@ class AuditFile:
         self._file = self._path.open("rb")
         self._start(self._file, 0)
 
-    def _read(self, file: BinaryIO) -> Seen:
+    def _read(self, file: BinaryIO) -> News:
         """The whole lines of the next chunk; what follows the last of them waits for its end."""
         read = os.pread(file.fileno(), CHUNK, self._offset + len(self._partial))
         whole, end, partial = (self._partial + read).rpartition(b"\n")
@@ -178,7 +178,7 @@ class AuditFile:
         if end and self._head[1] < HEAD:
             self._learn_head(file)
         paths, unreadable = read_lines(whole, self._changed)
-        return Seen(frozenset(paths), unreadable + self._endless(), more=len(read) == CHUNK)
+        return News(frozenset(paths), unreadable + self._endless(), more=len(read) == CHUNK)
 
     def _endless(self) -> int:
         """Drop a line that has no end; how many were dropped."""
@@ -189,7 +189,7 @@ class AuditFile:
         return 1
 
 
-def digest(file: BinaryIO, size: int) -> str:
+def _digest(file: BinaryIO, size: int) -> str:
     """Tells a file by its first ``size`` bytes."""
     return hashlib.sha256(os.pread(file.fileno(), size, 0)).hexdigest()
 

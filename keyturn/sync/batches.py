@@ -15,12 +15,12 @@ from keyturn.sync.changes import EVERYTHING
 from keyturn.sync.notices import Notices, tell_written
 from keyturn.sync.owing import Owing, owing
 from keyturn.sync.plan import plan
-from keyturn.sync.run import carry_out, failing, here
+from keyturn.sync.run import carry_out, failing_copies, local_executor
 from keyturn.sync.store_status import Failing
 
 
 @dataclass(frozen=True)
-class Outcome:
+class BatchOutcome:
     """What became of a batch, in names only.
 
     ``failing`` are copies by their labels, ``held`` secrets whose rotation is at work; ``error`` ended all of it.
@@ -42,7 +42,7 @@ class Outcome:
         return unknown | {failure.path: failure.kind for failure in ordered}
 
 
-def bring(workspace: Workspace, paths: list[str], patient: frozenset[str]) -> Outcome:
+def bring_in_step(workspace: Workspace, paths: list[str], patient: frozenset[str]) -> BatchOutcome:
     """Bring every copy of these secrets in step; an error is part of the answer.
 
     Where a rotation is at work on a secret of ``patient``, that pushes it, and two at once could only meet.
@@ -51,15 +51,17 @@ def bring(workspace: Workspace, paths: list[str], patient: frozenset[str]) -> Ou
         held = frozenset(path for path in paths if path in patient and rotating(workspace, path))
         rest = [path for path in paths if path not in held]
         if not rest:
-            return Outcome(held=held)
+            return BatchOutcome(held=held)
         planned = plan(workspace, () if EVERYTHING in rest else rest, unseen=True)
-        results = carry_out(workspace, planned, here(Applier(workspace)), heals=EVERYTHING in rest)
-        return Outcome(tuple(results), failing(planned, results), held, owing=owed(workspace, planned, results))
+        results = carry_out(workspace, planned, local_executor(Applier(workspace)), heals=EVERYTHING in rest)
+        return BatchOutcome(
+            tuple(results), failing_copies(planned, results), held, owing=owed(workspace, planned, results)
+        )
     except KeyturnError as error:
-        return Outcome(error=error)
+        return BatchOutcome(error=error)
     except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value
         problem, hint = f"unexpected {type(error).__name__}", "Please report it to Keyturn's maintainers"
-        return Outcome(error=Invalid("sync", f"{len(paths)} secrets", problem, hint))
+        return BatchOutcome(error=Invalid("sync", f"{len(paths)} secrets", problem, hint))
 
 
 def owed(workspace: Workspace, planned: Plan, results: list[Result]) -> Owing:
@@ -70,7 +72,7 @@ def owed(workspace: Workspace, planned: Plan, results: list[Result]) -> Owing:
         return Owing(errors=dict.fromkeys(planned.paths or (EVERYTHING,), error))
 
 
-def tell(workspace: Workspace, paths: list[str]) -> Notices:
+def tell_consumers(workspace: Workspace, paths: list[str]) -> Notices:
     """Tell the consumers of these secrets; an error is part of the answer."""
     try:
         return tell_written(workspace, paths)

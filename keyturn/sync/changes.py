@@ -25,7 +25,7 @@ CHANGING: Final = {
 
 
 @dataclass(frozen=True)
-class Seen:
+class News:
     """What one look told: secrets that have changed, EVERYTHING among them where some may have been missed.
 
     ``unreadable`` counts lines that could not be read, ``more`` says that there is more to see at once. ``errors`` are
@@ -38,13 +38,13 @@ class Seen:
     errors: tuple[KeyturnError, ...] = ()
 
 
-class Source(Protocol):
+class ChangeSource(Protocol):
     """Tells of changes in the hub. Used by one thread."""
 
     pause: float
     """Seconds between two looks."""
 
-    def look(self) -> Seen:
+    def look(self) -> News:
         """What has changed since the last look. Raises what keeps it from looking."""
 
     def keep(self, pending: Collection[str]) -> None:
@@ -69,7 +69,7 @@ class AuditLines(AuditMount):
 
 
 class Polling:
-    """A :class:`Source` that lists the hub's versions every ``pause`` seconds. ``hub`` gives the one to ask now.
+    """A :class:`ChangeSource` that lists the hub's versions every ``pause`` seconds. ``hub`` gives the one to ask now.
 
     Nothing is kept over a restart: the first look stands for everything.
     """
@@ -79,16 +79,16 @@ class Polling:
         self._hub = hub
         self._known: dict[str, tuple[int, str, bool]] | None = None
 
-    def look(self) -> Seen:
+    def look(self) -> News:
         """Every secret whose version, or whether that can be read, differs from the last look; those gone too."""
         secrets = survey(self._hub())
-        now = {path: standing(info) for path, info in secrets.items()}
+        now = {path: state_of(info) for path, info in secrets.items()}
         before, errors = self._known, tuple(secrets.unread.values())
         self._known = now | {path: state for path, state in (before or {}).items() if secrets.error(path)}
         if before is None:
-            return Seen(frozenset({EVERYTHING}), errors=errors)
+            return News(frozenset({EVERYTHING}), errors=errors)
         paths = self._known.keys() | before.keys()
-        return Seen(frozenset(path for path in paths if self._known.get(path) != before.get(path)), errors=errors)
+        return News(frozenset(path for path in paths if self._known.get(path) != before.get(path)), errors=errors)
 
     def keep(self, pending: Collection[str]) -> None:
         """Nothing: the first look after a restart stands for everything."""
@@ -97,7 +97,7 @@ class Polling:
         """Nothing is open."""
 
 
-def standing(info: SecretInfo) -> tuple[int, str, bool]:
+def state_of(info: SecretInfo) -> tuple[int, str, bool]:
     """The newest version, when it was made, since numbers are used again, and whether it can be read."""
     return info.version, made_at(info), info.served
 

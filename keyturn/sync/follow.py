@@ -12,9 +12,9 @@ from typing import Final
 
 from keyturn.core.errors import KeyturnError
 from keyturn.rotation.context import Workspace
-from keyturn.sync.batches import Outcome, bring, concerns, tell, transient
-from keyturn.sync.changes import EVERYTHING, MONOTONIC, Clock, Source
-from keyturn.sync.lines import heard, one_line, told
+from keyturn.sync.batches import BatchOutcome, bring_in_step, concerns, tell_consumers, transient
+from keyturn.sync.changes import EVERYTHING, MONOTONIC, ChangeSource, Clock
+from keyturn.sync.lines import notice_lines, one_line, outcome_lines
 from keyturn.sync.notices import Notices
 
 GATHER: Final = 0.5
@@ -58,12 +58,12 @@ class Follower:
     """
 
     workspace: Callable[[], Workspace]
-    source: Source
+    source: ChangeSource
     say: Say
     beat: Callable[[], None] = lambda: None
     clock: Clock = MONOTONIC
     _waiting: dict[str, Waiting] = field(default_factory=dict)
-    _at_work: dict["Future[Outcome]", dict[str, Waiting]] = field(default_factory=dict)
+    _at_work: dict["Future[BatchOutcome]", dict[str, Waiting]] = field(default_factory=dict)
     _telling: dict["Future[Notices]", dict[str, Waiting]] = field(default_factory=dict)
     _look_at: float = float("-inf")
     _trouble: str = ""
@@ -162,7 +162,7 @@ class Follower:
             if paths and len(self._at_work) < AT_ONCE and set(paths) <= set(ready):
                 batch = {path: self._waiting.pop(path) for path in paths}
                 patient = frozenset(path for path, waiting in batch.items() if now - waiting.since < PATIENCE)
-                self._at_work[pool.submit(bring, self.workspace(), sorted(batch), patient)] = batch
+                self._at_work[pool.submit(bring_in_step, self.workspace(), sorted(batch), patient)] = batch
 
     def _collect(self, tellers: Executor | None) -> None:
         """What is done; consumers are told next, or once this begins anew where there are no ``tellers`` any more."""
@@ -177,14 +177,14 @@ class Follower:
     def _fresh(self) -> Waiting:
         return Waiting(self.clock(), self.clock())
 
-    def _settle(self, batch: dict[str, Waiting], outcome: Outcome) -> None:
+    def _settle(self, batch: dict[str, Waiting], outcome: BatchOutcome) -> None:
         """Say what became of a batch, and let wait again what is worth it."""
         for path in outcome.held:
             self._recheck(path, batch[path])
         for path in outcome.owing.held:
             self._recheck(path, batch.get(path) or self._fresh(), patience=PATIENCE)
         fates = {path: self._fate(path, batch.get(path), kind) for path, kind in outcome.broken(batch).items()}
-        for line in told(outcome, fates):
+        for line in outcome_lines(outcome, fates):
             self.say(line)
 
     def _recheck(self, path: str, waiting: Waiting, patience: float = float("inf")) -> None:
@@ -196,7 +196,7 @@ class Follower:
     def _tell(self, tellers: Executor | None, batch: dict[str, Waiting]) -> None:
         if tellers is None:
             return self._waiting.update({path: self._waiting.get(path, waiting) for path, waiting in batch.items()})
-        self._telling[tellers.submit(tell, self.workspace(), sorted(batch))] = batch
+        self._telling[tellers.submit(tell_consumers, self.workspace(), sorted(batch))] = batch
         return None
 
     def _hear(self, batch: dict[str, Waiting], notices: Notices) -> None:
@@ -214,7 +214,7 @@ class Follower:
             path: self._fate(path, batch.get(path), kind)
             for path, kind in (kinds | {notified.path: notified.kind for notified in silent}).items()
         }
-        for line in heard(notices, fates):
+        for line in notice_lines(notices, fates):
             self.say(line)
 
     def _fate(self, path: str, failed: Waiting | None, kind: str) -> str:

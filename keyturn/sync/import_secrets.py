@@ -18,7 +18,7 @@ from keyturn.core.shared import notes_in, sharing
 from keyturn.core.stores import Store, Unsupported
 from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.journal import record_action
-from keyturn.sync.scan import places, undeclared
+from keyturn.sync.scan import declared_names, undeclared_copies
 
 AT_ONCE: Final = 8
 
@@ -71,7 +71,9 @@ def insist_on_readable(workspace: Workspace, store: str) -> None:
 
 def importable(workspace: Workspace, store: str) -> list[str]:
     """The names of everything in a store that nobody manages and the catalogue does not speak of."""
-    return sorted(copy.name for copy in undeclared(workspace, store, places(workspace)) if copy.marks is None)
+    return sorted(
+        copy.name for copy in undeclared_copies(workspace, store, declared_names(workspace)) if copy.marks is None
+    )
 
 
 def path_for(name: str, prefix: str = "") -> str:
@@ -84,7 +86,7 @@ def path_for(name: str, prefix: str = "") -> str:
     return join(mount, re.sub(r"[^A-Za-z0-9_./-]", "-", "/".join(parts)))
 
 
-def look(workspace: Workspace, store: str, names: Sequence[str], prefix: str = "") -> list[Import]:
+def look_at_imports(workspace: Workspace, store: str, names: Sequence[str], prefix: str = "") -> list[Import]:
     """What importing these would do, each by itself; errors are part of the answer. Nothing is written."""
     unique = list(dict.fromkeys(names))
     taken = Counter(path_for(name, prefix) for name in unique)
@@ -111,8 +113,8 @@ def check_path(label: str, path: str, claims: int) -> None:
 
 def found(workspace: Workspace, store: str, name: str, path: str) -> Import:
     """One secret as it stands in the store and in the hub. Raises what stands in the way."""
-    text = held(workspace, store, name)
-    fields, field = fields_of(text)
+    text = read_importable(workspace, store, name)
+    fields, field = parse_fields(text)
     current = workspace.hub.read(path)
     if current is None and workspace.hub.describe(path) is not None:
         raise Conflict("import", path, "the hub has had a secret there, whose newest version is deleted", ELSEWHERE)
@@ -125,7 +127,7 @@ def found(workspace: Workspace, store: str, name: str, path: str) -> Import:
 ELSEWHERE: Final = "Choose another path with --to"
 
 
-def held(workspace: Workspace, store: str, name: str) -> Sensitive:
+def read_importable(workspace: Workspace, store: str, name: str) -> Sensitive:
     """What a store's secret holds, to the byte. Raises why it can't be imported."""
     adapter = workspace.open_store(store)
     copy = adapter.describe(name)
@@ -154,7 +156,7 @@ def merged_keys(adapter: Store, name: str) -> list[str]:
     return sorted(key for note in notes_in(shared.tags).values() for key in note.keys) if shared else []
 
 
-def fields_of(text: Sensitive) -> tuple[SecretFields, str]:
+def parse_fields(text: Sensitive) -> tuple[SecretFields, str]:
     """The fields of a text, and the name of the one that holds all of it: none for a JSON object.
 
     One that would not come back from the hub as it was (a key twice, a number that is none, or that the hub would
@@ -182,8 +184,11 @@ def _no_number(_: str) -> Any:
     raise ValueError
 
 
-def bring(workspace: Workspace, wanted: Sequence[Import]) -> list[Import]:
-    """Write to the hub what :func:`look` found new; errors are part of the answer, and what failed before stays so."""
+def import_all(workspace: Workspace, wanted: Sequence[Import]) -> list[Import]:
+    """Write to the hub what :func:`look_at_imports` found new; errors are part of the answer.
+
+    What failed before stays so.
+    """
 
     def one(item: Import) -> Import:
         try:
@@ -196,8 +201,8 @@ def bring(workspace: Workspace, wanted: Sequence[Import]) -> list[Import]:
 
 def brought(workspace: Workspace, item: Import) -> Import:
     """One secret, written unless somebody else was there first. Raises Conflict where that was another value."""
-    text = held(workspace, item.store, item.name)
-    fields, field = fields_of(text)
+    text = read_importable(workspace, item.store, item.name)
+    fields, field = parse_fields(text)
     try:
         with record_action(workspace, "import", item.path, place=f"{item.store}:{item.name}") as doing:
             doing.version, doing.fingerprint = (

@@ -6,7 +6,7 @@ from typing import Final
 
 from keyturn.core.errors import KeyturnError
 from keyturn.rotation.sync import CopyState
-from keyturn.sync.batches import Outcome
+from keyturn.sync.batches import BatchOutcome
 from keyturn.sync.changes import EVERYTHING
 from keyturn.sync.notices import Notices
 
@@ -14,7 +14,7 @@ SHOWN: Final = 5
 """So many failing copies of one batch are named, so many silent consumers, and so many secrets of one reason."""
 
 
-def told(outcome: Outcome, fates: dict[str, str]) -> list[str]:
+def outcome_lines(outcome: BatchOutcome, fates: dict[str, str]) -> list[str]:
     """What became of a batch, a line for each copy that was written; of many that fail the first."""
     done = [result for result in outcome.results if not result.error and result.state != CopyState.IN_STEP]
     lines = [f"{result.path}: {result.label} {result.state}" for result in done]
@@ -22,11 +22,11 @@ def told(outcome: Outcome, fates: dict[str, str]) -> list[str]:
         f"error: {one_line(result.error)} ({result.path}: {fates[result.path]})" for result in outcome.failing.values()
     ]
     more = [f"error: {len(failed) - SHOWN} more copies are not in step"] if len(failed) > SHOWN else []
-    whole = [f"error: {one_line(str(outcome.error))} ({named(fates)})"] if outcome.error else []
+    whole = [f"error: {one_line(str(outcome.error))} ({_named(fates)})"] if outcome.error else []
     return lines + failed[:SHOWN] + more + whole + hindered(outcome.owing.errors, fates)
 
 
-def heard(notices: Notices, fates: dict[str, str]) -> list[str]:
+def notice_lines(notices: Notices, fates: dict[str, str]) -> list[str]:
     """Whom a batch has reached, a line for each; of many who do not answer the first."""
     lines = [
         f"{notified.path}: told {notified.consumer} of version {notified.version}"
@@ -45,13 +45,14 @@ def hindered(errors: Mapping[str, KeyturnError], fates: dict[str, str]) -> list[
     for path, error in errors.items():
         reasons[one_line(str(error))].append(path)
     return [
-        f"error: {why} ({named({path: fates[path] for path in paths})})" for why, paths in list(reasons.items())[:SHOWN]
+        f"error: {why} ({_named({path: fates[path] for path in paths})})"
+        for why, paths in list(reasons.items())[:SHOWN]
     ]
 
 
-def named(fates: dict[str, str]) -> str:
+def _named(fates: dict[str, str]) -> str:
     """The secrets of a batch that failed as a whole, and what becomes of them."""
-    paths = [shown(path) for path in sorted(fates)]
+    paths = [_shown(path) for path in sorted(fates)]
     more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
     return f"{', '.join(paths[:SHOWN])}{more}: {next(iter(fates.values()))}"
 
@@ -61,6 +62,6 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def shown(path: str) -> str:
+def _shown(path: str) -> str:
     """How a secret is named to people."""
     return "all secrets" if path == EVERYTHING else path

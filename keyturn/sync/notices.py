@@ -108,7 +108,7 @@ def tell_batch(workspace: Workspace, part: int, paths: Sequence[str]) -> Notices
         owed = claim_owed(workspace, part, paths, claim)
         mine = {path: heard for path, heard in owed.items() if heard.claim == claim}
         waves = side_by_side(lambda path: wave(workspace, path, mine[path]), mine)
-        keep(workspace, part, dict(zip(mine, waves, strict=True)))
+        keep_answers(workspace, part, dict(zip(mine, waves, strict=True)))
     except KeyturnError as error:
         return Notices(errors=dict.fromkeys(paths, error))
     by_path = dict(zip(mine, waves, strict=True))
@@ -139,7 +139,7 @@ def taken(heard: Heard, now: datetime) -> bool:
     return now - datetime.fromisoformat(heard.held_at) < HOLD
 
 
-def keep(workspace: Workspace, part: int, waves: Mapping[str, Wave]) -> None:
+def keep_answers(workspace: Workspace, part: int, waves: Mapping[str, Wave]) -> None:
     """Keep who was told, and let go of the secrets; one that another run has gone on with stays as it is."""
 
     def lay(records: dict[str, Heard]) -> HeardByPath:
@@ -166,8 +166,8 @@ def tell_secret(workspace: Workspace, path: str, heard: Heard) -> Wave:
     """Tell the canary, where the catalogue names one, and the rest only once that is well."""
     rollout = workspace.secret(path).rollout
     if rollout is None or heard.canary_well:
-        return tell(workspace, path, heard, heard.waiting)
-    first = tell(workspace, path, heard, [consumer for consumer in rollout.canary if consumer in heard.waiting])
+        return _tell(workspace, path, heard, heard.waiting)
+    first = _tell(workspace, path, heard, [consumer for consumer in rollout.canary if consumer in heard.waiting])
     now = workspace.hub_now()
     if any(notice.error for notice in first.told):
         return first
@@ -179,11 +179,11 @@ def tell_secret(workspace: Workspace, path: str, heard: Heard) -> Wave:
         ailing = [Notified(path, consumer, heard.version, why, Unavailable.__name__) for consumer in rollout.canary[:1]]
         return replace(watched, told=(*watched.told, *ailing))
     well = replace(watched.heard, canary_well=True)
-    rest = tell(workspace, path, well, well.waiting)
+    rest = _tell(workspace, path, well, well.waiting)
     return replace(rest, told=(*first.told, *rest.told))
 
 
-def tell(workspace: Workspace, path: str, heard: Heard, consumers: Iterable[str]) -> Wave:
+def _tell(workspace: Workspace, path: str, heard: Heard, consumers: Iterable[str]) -> Wave:
     """Tell these, side by side."""
     listed = list(consumers)
     notices = side_by_side(lambda consumer: notified(workspace, path, heard, consumer), listed)

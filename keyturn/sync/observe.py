@@ -83,7 +83,7 @@ def _described(workspace: Workspace, path: str) -> SecretInfo | KeyturnError | N
         return error
 
 
-Places = list[tuple[str, Destination]]
+Placements = list[tuple[str, Destination]]
 """Secrets of the hub, each with a place of its copy."""
 
 
@@ -106,7 +106,7 @@ def begun_listings(workspace: Workspace, names: Iterable[str]) -> Iterator[Listi
 
 
 def stores(
-    workspace: Workspace, wanted: Mapping[str, Places], listings: Listings, *, listed: bool, deep: bool
+    workspace: Workspace, wanted: Mapping[str, Placements], listings: Listings, *, listed: bool, deep: bool
 ) -> dict[str, Holdings]:
     """What each store holds under the wanted names; with ``listed``, everything else that is ours there too.
 
@@ -138,7 +138,7 @@ def stores(
     return dict(zip(names, side_by_side(look, names), strict=True))
 
 
-def _look_at_parts(workspace: Workspace, wanted: Places, holdings: Holdings) -> None:
+def _look_at_parts(workspace: Workspace, wanted: Placements, holdings: Holdings) -> None:
     """Each by itself, with its value: what others do to their keys shows in no listing. One stops no other."""
 
     def look(placement: tuple[str, Destination]) -> RemoteSecret | KeyturnError | None:

@@ -168,7 +168,7 @@ def verdicts_of(
     """What is to be kept of each secret whose newest version is another one than what is kept tells of."""
     news = [path for path in paths if path in infos and news_of(before.get(path), infos[path])]
     verdicts = side_by_side(
-        lambda path: verdict(workspace, infos[path], before.get(path), looked, arrived), news, AT_ONCE
+        lambda path: judge_version(workspace, infos[path], before.get(path), looked, arrived), news, AT_ONCE
     )
     return dict(zip(news, verdicts, strict=True))
 
@@ -191,7 +191,7 @@ def news_of(heard: Heard | None, info: SecretInfo) -> bool:
     return info.served and not (heard and heard.of(info))
 
 
-def verdict(
+def judge_version(
     workspace: Workspace, info: SecretInfo, before: Heard | None, looked: datetime | None, arrived: Mapping[str, int]
 ) -> Verdict:
     """What is to be kept of a secret that holds a version which nothing is kept of; an error is part of the answer."""

@@ -65,18 +65,18 @@ def plan(workspace: Workspace, patterns: Sequence[str] = (), *, deep: bool = Fal
     that are carried out at once: what new copies will hold is not looked at, so they have no fingerprint yet, and
     what hinders them shows when they are made.
     """
-    paths, asked_at = chosen(workspace, patterns), workspace.hub_now()
+    paths, asked_at = select_paths(workspace, patterns), workspace.hub_now()
     with observe.begun_listings(workspace, workspace.catalogue.stores if paths is None else ()) as listings:
         secrets = observe.hub_secrets(workspace, paths)
         wanted = list(wants(workspace, paths if paths is not None else known(workspace, secrets)))
-        by_store: dict[str, observe.Places] = defaultdict(list, {store: [] for store in listings})
+        by_store: dict[str, observe.Placements] = defaultdict(list, {store: [] for store in listings})
         for want in wanted:
             by_store[want.place.store].append((want.path, want.place))
         listed = paths is None or len(wanted) > observe.FEW
         holdings = observe.stores(workspace, by_store, listings, listed=listed, deep=deep)
     ledger = ledger_versions(workspace, {want.path for want in wanted})
     lost = lost_versions(workspace, {want.path for want in wanted}, secrets, holdings, ledger.of)
-    items = [failing(want, 0, error) for want in wanted if (error := secrets.error(want.path))]
+    items = [unknown_item(want, 0, error) for want in wanted if (error := secrets.error(want.path))]
     readable = [want for want in wanted if not secrets.error(want.path)]
     stopped, rest = (
         [want for want in readable if want.path in lost],
@@ -88,12 +88,12 @@ def plan(workspace: Workspace, patterns: Sequence[str] = (), *, deep: bool = Fal
         left = (want for store in sorted(holdings) for want in left_over(workspace, store, holdings[store], wanted))
         items += [want for want in left if not secrets.error(want.path)]  # unreadable is not undeclared
     ordered = tuple(sorted(items, key=lambda item: (item.path, item.label)))
-    remarks = (*unread(secrets), *remarked(workspace, ledger.error, whole=paths is None))
+    remarks = (*unread_remarks(secrets), *remarked(workspace, ledger.error, whole=paths is None))
     listing = HubListing(asked_at, secrets)
     return Plan(workspace.clock(), tuple(patterns), ordered, deep, remarks, listing)
 
 
-def unread(secrets: Survey) -> Iterator[str]:
+def unread_remarks(secrets: Survey) -> Iterator[str]:
     """What is not told of because a mount of the hub can't be read."""
     for mount, error in secrets.unread.items():
         yield (
@@ -125,7 +125,7 @@ def known(workspace: Workspace, secrets: Mapping[str, SecretInfo]) -> list[str]:
     return sorted({*workspace.catalogue.secrets, *fitting})
 
 
-def chosen(workspace: Workspace, patterns: Sequence[str]) -> list[str] | None:
+def select_paths(workspace: Workspace, patterns: Sequence[str]) -> list[str] | None:
     """The secrets that fit; None for all. Raises NotFound."""
     if not patterns:
         return None
@@ -240,7 +240,7 @@ def by_marks(
     if want.rival:
         return item_of(want, Action.CONFLICT, version, copy, f"{want.rival} is pushed to the same place")
     if error := holdings.failure(path, place):
-        return failing(want, version, error)
+        return unknown_item(want, version, error)
     if refusal := holdings.limits.refuses_name(place.name):
         return replace(item_of(want, Action.BLOCKED, version, copy, refusal), kind="Invalid")
     if not version or info is None:
@@ -248,7 +248,7 @@ def by_marks(
     if refusal := workspace.catalogue.forbids(path, place.store):
         return replace(item_of(want, Action.BLOCKED, version, copy, refusal), kind="Invalid")
     if isinstance(before, KeyturnError) and place.shape.tells_previous:
-        return failing(want, version, before)
+        return unknown_item(want, version, before)
     if copy and copy.marks and copy.marks.source == path and copy.intact and owned(workspace, copy):
         held = copy.marks
         # A mark that somebody has taken off is put back. A deep plan trusts no number: it compares fingerprints.
@@ -275,11 +275,11 @@ def in_step(
     """A copy that holds the value: in sync, or to be labelled where something else stands beside it than is wanted."""
     place, version = want.place, wanted.version
     if holdings.untold and copy.details is None and asks(workspace, place, copy):
-        return failing(want, version, holdings.untold)
+        return unknown_item(want, version, holdings.untold)
     try:
         why = wrong_beside(workspace, place, copy, wanted)
     except KeyturnError as error:  # a moment in the secret's metadata that is none
-        return failing(want, version, error)
+        return unknown_item(want, version, error)
     if not why:
         return item_of(want, Action.IN_SYNC, version, copy)
     if refusal := outlives_copy(workspace, place, wanted):
@@ -307,7 +307,7 @@ def by_value(workspace: Workspace, same: Sequence[Wanted], holdings: Mapping[str
         secret = workspace.hub.read(same[0].path)
         secret = secret and with_previous(workspace, secret, [want.place for want in same])
     except KeyturnError as error:
-        return [failing(want, 0, error) for want in same]
+        return [unknown_item(want, 0, error) for want in same]
     return [judged(workspace, want, secret, holdings[want.place.store]) for want in same]
 
 
@@ -317,9 +317,9 @@ def judged(workspace: Workspace, want: Wanted, secret: HubSecret | None, holding
     try:
         return compared(workspace, want, secret, copy, holdings) if secret else without_source(workspace, want, copy)
     except KeyturnError as error:
-        return failing(want, secret.version if secret else 0, error)
+        return unknown_item(want, secret.version if secret else 0, error)
     except Exception as error:  # noqa: BLE001  its text could hold a value, and it stops no other copy
-        return failing(want, secret.version if secret else 0, unexpected(error))
+        return unknown_item(want, secret.version if secret else 0, unexpected(error))
 
 
 def compared(
@@ -334,7 +334,7 @@ def compared(
         return replace(item_of(want, Action.BLOCKED, secret.version, copy, refusal), kind="Invalid")
     if more and copy:
         return addition(workspace, want, secret, copy, more)
-    action, why, hands_off = verdict(workspace, want, copy, marks.fingerprint)
+    action, why, hands_off = decide_action(workspace, want, copy, marks.fingerprint)
     if action is Action.IN_SYNC and copy:
         return in_step(workspace, want, secret, copy, holdings, marks.fingerprint)
     why = why or left_out(workspace, secret, place)
@@ -353,7 +353,9 @@ def addition(workspace: Workspace, want: Wanted, secret: HubSecret, copy: Remote
     return replace(item, fingerprint=more.marks.fingerprint, beside=digest_of(workspace, want.place, secret))
 
 
-def verdict(workspace: Workspace, want: Wanted, copy: RemoteSecret | None, digest: str) -> tuple[Action, str, bool]:
+def decide_action(
+    workspace: Workspace, want: Wanted, copy: RemoteSecret | None, digest: str
+) -> tuple[Action, str, bool]:
     """The action, why, and whether the catalogue wants hands off."""
     place = want.place
     hands_off = drifted(place) is CopyState.DRIFTED
@@ -484,7 +486,7 @@ def left_over_parts(workspace: Workspace, store: str, holdings: Holdings, wanted
         try:
             copy = workspace.open_part(path, store).describe(name)
         except KeyturnError as error:
-            items.append(failing(Wanted(path, part_place(store, name, note)), 0, error))
+            items.append(unknown_item(Wanted(path, part_place(store, name, note)), 0, error))
             continue
         if copy and copy.marks and copy.intact:
             want = Wanted(path, part_place(store, name, note))
@@ -515,12 +517,12 @@ def deletion(workspace: Workspace, want: Wanted, copy: RemoteSecret, since: Mapp
     return replace(item, due=due.isoformat())
 
 
-def due(item: Item, now: datetime) -> bool:
+def deletion_due(item: Item, now: datetime) -> bool:
     """Whether a deletion's delay is over."""
     return not item.due or datetime.fromisoformat(item.due) <= now
 
 
-def failing(want: Wanted, version: int, error: KeyturnError) -> Item:
+def unknown_item(want: Wanted, version: int, error: KeyturnError) -> Item:
     """A copy that nothing can be told of now."""
     place, kind = want.place, type(error).__name__
     return Item(

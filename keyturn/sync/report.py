@@ -11,7 +11,7 @@ from keyturn.rotation.sync import CopyState
 from keyturn.sync.apply import Result
 from keyturn.sync.notices import Notices, Notified
 from keyturn.sync.restarts import RESTART
-from keyturn.sync.run import failing, of_workloads, summary
+from keyturn.sync.run import count_states, failing_copies, of_workloads
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class SyncReport:
     def after(planned: Plan, results: Sequence[Result], notices: Notices) -> "SyncReport":
         """What came of a plan that was carried out."""
         done = {(result.store, result.name): result for result in results}
-        broken = failing(planned, results)
+        broken = failing_copies(planned, results)
         copies = []
         for item in planned.items:
             result, behind = done.get((item.store, item.name)), broken.get(item.label)
@@ -57,7 +57,7 @@ class SyncReport:
                 SyncedCopy(failure.path, store, name, RESTART, str(CopyState.FAILED), failure.error, failure.kind)
                 for name, failure in workloads.items()
             ]
-        return SyncReport(tuple(copies), summary(planned, results), notices)
+        return SyncReport(tuple(copies), count_states(planned, results), notices)
 
     def to_data(self) -> dict[str, Any]:
         """All of it but why nobody could be told."""

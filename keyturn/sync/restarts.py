@@ -19,11 +19,11 @@ FAILED: Final = "RolloutFailed"
 WORKLOADS: Final = "workloads"
 """The name under which it is kept that a store's workloads can't be looked at."""
 
-Names = Collection[str]
+RemoteNames = Collection[str]
 Paths = Mapping[tuple[str, str], str]
 
 
-def scope(workspace: Workspace, planned: Plan) -> dict[str, Names]:
+def scope(workspace: Workspace, planned: Plan) -> dict[str, RemoteNames]:
     """The copies of a plan by store, where that restarts anybody."""
     restarting = {
         store for store in {item.store for item in planned.items} if wants_restarts(workspace.catalogue, store)
@@ -63,12 +63,17 @@ def restart_all(workspace: Workspace, planned: Plan, written: Iterable[Result] |
         result for store in refused for result in unrestarted(workspace, planned, store, wanted[store], refused[store])
     ]
     rollouts = (
-        result for store in wanted if store not in refused for result in looked_at(workspace, store, wanted, paths)
+        result
+        for store in wanted
+        if store not in refused
+        for result in failed_rollouts(workspace, store, wanted, paths)
     )
     return [*failed, *rollouts]
 
 
-def unrestarted(workspace: Workspace, planned: Plan, store: str, names: Names, error: KeyturnError) -> list[Result]:
+def unrestarted(
+    workspace: Workspace, planned: Plan, store: str, names: RemoteNames, error: KeyturnError
+) -> list[Result]:
     """A result for each copy whose users could not be restarted; one for all where nobody can tell which these are."""
     workloads = restarts(workspace, store)
     try:
@@ -77,39 +82,39 @@ def unrestarted(workspace: Workspace, planned: Plan, store: str, names: Names, e
         owed = ()
     message = f"who uses it is not restarted: {error}"
     copies = [item for item in planned.items if item.store == store and item.name in owed]
-    failures = [failing(item.path, store, item.name, message, error, item.slot) for item in copies]
-    return failures or [failing("", store, WORKLOADS, message, error)]
+    failures = [_failing(item.path, store, item.name, message, error, item.slot) for item in copies]
+    return failures or [_failing("", store, WORKLOADS, message, error)]
 
 
-def looked_at(workspace: Workspace, store: str, wanted: Mapping[str, Names], paths: Paths) -> list[Result]:
+def failed_rollouts(workspace: Workspace, store: str, wanted: Mapping[str, RemoteNames], paths: Paths) -> list[Result]:
     """A result for each rollout that has failed, and where nobody can look at any."""
     workloads = restarts(workspace, store)
     try:
         rollouts = workloads.rollouts(wanted[store], note=True) if workloads else ()
     except KeyturnError as error:
         message = f"nobody can tell whether workloads are restarted: {error}"
-        return [failing("", store, WORKLOADS, message, error)]
+        return [_failing("", store, WORKLOADS, message, error)]
     broken = [rollout for rollout in rollouts if rollout.state is RolloutState.FAILED]
     return [
         Result(
             RESTART,
-            path_of(rollout.remotes, store, paths),
+            _path_of(rollout.remotes, store, paths),
             store,
             rollout.name,
             str(CopyState.FAILED),
-            told(rollout),
+            describe_rollout(rollout),
             FAILED,
         )
         for rollout in broken
     ]
 
 
-def path_of(remotes: Collection[str], store: str, paths: Paths) -> str:
+def _path_of(remotes: Collection[str], store: str, paths: Paths) -> str:
     """The first secret whose copy these are."""
     return next((paths[store, name] for name in remotes if (store, name) in paths), "")
 
 
-def failing(path: str, store: str, name: str, message: str, error: KeyturnError, slot: str = "") -> Result:
+def _failing(path: str, store: str, name: str, message: str, error: KeyturnError, slot: str = "") -> Result:
     """What could not be done."""
     return Result(RESTART, path, store, name, str(CopyState.FAILED), message, type(error).__name__, slot=slot)
 
@@ -121,13 +126,13 @@ def remarks(workspace: Workspace, planned: Plan) -> list[str]:
         workloads = restarts(workspace, store)
         try:
             rollouts = workloads.rollouts(names) if workloads else ()
-            lines += [f"{store}: {told(rollout)}" for rollout in rollouts if told(rollout)]
+            lines += [f"{store}: {describe_rollout(rollout)}" for rollout in rollouts if describe_rollout(rollout)]
         except KeyturnError as error:
             lines.append(f"{store}: nobody can tell whether workloads are restarted: {error}")
     return lines
 
 
-def told(rollout: Rollout) -> str:
+def describe_rollout(rollout: Rollout) -> str:
     """A rollout in words; empty where it is finished."""
     words = {
         RolloutState.FINISHED: "",

@@ -12,10 +12,10 @@ from keyturn.rotation.sync import CopyState
 from keyturn.sync import store_status
 from keyturn.sync.apply import Applier, Result
 from keyturn.sync.journal import Written
-from keyturn.sync.plan import due, plan
+from keyturn.sync.plan import deletion_due, plan
 from keyturn.sync.restarts import RESTART, restart_all
-from keyturn.sync.store_status import Change, Failing
-from keyturn.sync.threads import Crew, Report
+from keyturn.sync.store_status import Failing, StatusChange
+from keyturn.sync.threads import Crew, ReportResult
 
 SHOWN: Final = 5
 """So many of the copies that have moved are named."""
@@ -24,14 +24,14 @@ SHOWN: Final = 5
 class Executor(Protocol):
     """Who applies items. ``report`` is called for each as it is done, from any thread."""
 
-    def __call__(self, items: Sequence[Item], report: Report) -> None:
+    def __call__(self, items: Sequence[Item], report: ReportResult) -> None:
         """Returns when all of them are done."""
 
 
-def here(applier: Applier) -> Executor:
+def local_executor(applier: Applier) -> Executor:
     """Applies items in threads of this process: some for each store, so that none waits for another."""
 
-    def execute(items: Sequence[Item], report: Report) -> None:
+    def execute(items: Sequence[Item], report: ReportResult) -> None:
         with Crew(applier) as crew:
             for same in by_store(items).values():
                 crew.take(same, report)
@@ -50,7 +50,7 @@ def by_store(items: Sequence[Item]) -> dict[str, list[Item]]:
 def work_of(workspace: Workspace, planned: Plan) -> list[Item]:
     """What is done now: writes first, then the deletions whose delay is over, no more of them than a store allows."""
     now, deletions = workspace.clock(), by_store([item for item in planned.work if item.action is Action.DELETE])
-    ready = {store: [item for item in items if due(item, now)] for store, items in deletions.items()}
+    ready = {store: [item for item in items if deletion_due(item, now)] for store, items in deletions.items()}
     capped = [
         item for store, items in ready.items() for item in items[: workspace.catalogue.store(store).most_deletions]
     ]
@@ -77,7 +77,7 @@ def new(planned: Plan, now: Plan) -> list[Item]:
 
 
 def carry_out(
-    workspace: Workspace, planned: Plan, execute: Executor, report: Report = lambda _: None, *, heals: bool = True
+    workspace: Workspace, planned: Plan, execute: Executor, report: ReportResult = lambda _: None, *, heals: bool = True
 ) -> list[Result]:
     """Apply a plan, restart who uses what was written, and remember what became of it.
 
@@ -97,14 +97,14 @@ def carry_out(
             execute(work, take)
         results += restart_all(workspace, planned, None if heals else list(results))
     finally:
-        remember(workspace, planned, results)
+        record_results(workspace, planned, results)
     return results
 
 
-def remember(workspace: Workspace, planned: Plan, results: Sequence[Result]) -> None:
+def record_results(workspace: Workspace, planned: Plan, results: Sequence[Result]) -> None:
     """Keep each store's standing, for `keyturn status` and for the delay of deletions; note what was brought back."""
     for store, change in changes(planned, results).items():
-        store_status.record(workspace, store, change)
+        store_status.record_change(workspace, store, change)
     for path, version in caught_up(planned).items():
         if current := workspace.hub.read(path):
             overtake(workspace, current, version)
@@ -119,17 +119,17 @@ def caught_up(planned: Plan) -> dict[str, int]:
     return held
 
 
-def changes(planned: Plan, results: Sequence[Result]) -> dict[str, Change]:
+def changes(planned: Plan, results: Sequence[Result]) -> dict[str, StatusChange]:
     """What a run has learnt, store by store."""
     workloads = of_workloads(planned, results)
     done = {(result.store, result.slot): result for result in results}
-    learnt: dict[str, Change] = {}
+    learnt: dict[str, StatusChange] = {}
     for store, items in by_store(planned.items).items():
         broken = {item.slot: failure for item in items if (failure := failing_of(item, done.get((store, item.slot))))}
         doomed = {item.slot for item in items if item.action is Action.DELETE and (store, item.slot) not in done}
         in_step = {item.slot for item in items} - broken.keys() - doomed
         broken |= workloads.get(store, {})
-        learnt[store] = Change(frozenset(in_step), broken, frozenset(doomed), whole=not planned.paths)
+        learnt[store] = StatusChange(frozenset(in_step), broken, frozenset(doomed), whole=not planned.paths)
     return learnt
 
 
@@ -142,7 +142,7 @@ def of_workloads(planned: Plan, results: Iterable[Result]) -> dict[str, dict[str
     return failures
 
 
-def failing(planned: Plan, results: Sequence[Result]) -> dict[str, Failing]:
+def failing_copies(planned: Plan, results: Sequence[Result]) -> dict[str, Failing]:
     """Every copy that a run could not bring in step, and every restart that has failed, by store and name.
 
     Not those it was to leave alone.
@@ -165,7 +165,7 @@ def failing_of(item: Item, done: Result | None) -> Failing | None:
     return Failing(item.path, kind, item.why or f"not done: {item.action}", "")
 
 
-def summary(planned: Plan, results: Sequence[Result]) -> dict[str, int]:
+def count_states(planned: Plan, results: Sequence[Result]) -> dict[str, int]:
     """How many copies are in which state after a run."""
     done = {(result.store, result.slot): result.state for result in results}
     counts: dict[str, int] = defaultdict(int)

@@ -54,7 +54,7 @@ class Scan:
     hub: HubScan | None = None
 
 
-def scan(workspace: Workspace, stores: Sequence[str] = ()) -> Scan:
+def scan_stores(workspace: Workspace, stores: Sequence[str] = ()) -> Scan:
     """What nobody manages in these stores, or in all and the hub. One that can't be read is told, and stops no other.
 
     Raises NotFound for a store that the catalogue does not declare. Nothing is written, and no value is read.
@@ -102,7 +102,7 @@ def nobodys(secrets: Mapping[str, SecretInfo], managed: Collection[str]) -> tupl
     return tuple(sorted(path for path in unmarked if path not in mine))
 
 
-def places(workspace: Workspace) -> Mapping[System, frozenset[str]]:
+def declared_names(workspace: Workspace) -> Mapping[System, frozenset[str]]:
     """Every name that the catalogue pushes to, by system: two of its stores may be the same one."""
     return pushed_names(workspace, known(workspace, observe.hub_secrets(workspace, None)))
 
@@ -119,7 +119,7 @@ def pushed_names(workspace: Workspace, paths: Iterable[str]) -> Mapping[System, 
 def one_store(workspace: Workspace, store: str, declared: Mapping[System, frozenset[str]]) -> StoreScan:
     """One store; an error is part of the answer."""
     try:
-        others = undeclared(workspace, store, declared)
+        others = undeclared_copies(workspace, store, declared)
         parts = undeclared_parts(workspace, store)
     except KeyturnError as error:
         return StoreScan(store, error=str(error), kind=type(error).__name__)
@@ -128,7 +128,9 @@ def one_store(workspace: Workspace, store: str, declared: Mapping[System, frozen
     return StoreScan(store, tuple(unmanaged), tuple(sorted(left, key=lambda copy: copy.name)))
 
 
-def undeclared(workspace: Workspace, store: str, declared: Mapping[System, frozenset[str]]) -> list[RemoteSecret]:
+def undeclared_copies(
+    workspace: Workspace, store: str, declared: Mapping[System, frozenset[str]]
+) -> list[RemoteSecret]:
     """Everything in a store under names that the catalogue does not push to. Raises what the store says."""
     settings = workspace.catalogue.store(store)
     mine = declared.get(settings.system, frozenset())

@@ -30,7 +30,7 @@ class Failing:
 
 
 @dataclass
-class Standing:
+class StoreStatus:
     """One store as the last runs left it."""
 
     checked_at: str = ""
@@ -45,10 +45,10 @@ class Standing:
         return {**vars(self), "failing": failing}
 
     @staticmethod
-    def from_data(data: Mapping[str, Any]) -> "Standing":
+    def from_data(data: Mapping[str, Any]) -> "StoreStatus":
         """From what the hub keeps."""
         failing = {name: Failing(**failure) for name, failure in data["failing"].items()}
-        return Standing(**{**data, "failing": failing})
+        return StoreStatus(**{**data, "failing": failing})
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class LeftStore:
         )
 
 
-def path_of(workspace: Workspace, store: str) -> str:
+def state_path(workspace: Workspace, store: str) -> str:
     """Where it is kept in Keyturn's own mount: each catalogue of a hub has its own, by its id."""
     whose = workspace.catalogue.id
     # A store's name may tell its group first; a slash here would make it that of a catalogue.
@@ -78,44 +78,46 @@ def path_of(workspace: Workspace, store: str) -> str:
 
 def left_stores(workspace: Workspace) -> list[LeftStore]:
     """The stores that have left the catalogue with copies in them."""
-    beginning = path_of(workspace, "")
+    beginning = state_path(workspace, "")
     stored = [path.removeprefix(beginning) for path in workspace.hub.list_state(beginning.rstrip("/"))]
     names = {name.replace(".", "/") for name in stored if "/" not in name}
     # One that has become a group has its copies in the stores of that.
     gone = sorted(names - workspace.catalogue.stores.keys() - workspace.catalogue.groups.keys())
-    counted = ((name, load(workspace, name)[0]) for name in gone)
+    counted = ((name, load_status(workspace, name)[0]) for name in gone)
     mount = workspace.hub.state_mount
     return [
-        LeftStore(name, copies, f"{mount}/{path_of(workspace, name)}")
+        LeftStore(name, copies, f"{mount}/{state_path(workspace, name)}")
         for name, status in counted
         if (copies := status.in_step + len(status.failing) + status.uncounted)
     ]
 
 
-def load(workspace: Workspace, store: str) -> tuple[Standing, int]:
+def load_status(workspace: Workspace, store: str) -> tuple[StoreStatus, int]:
     """The store's standing, and the version to write the next one over."""
-    state = workspace.hub.read_state(path_of(workspace, store))
-    return (Standing.from_data(state.data), state.version) if state else (Standing(), 0)
+    state = workspace.hub.read_state(state_path(workspace, store))
+    return (StoreStatus.from_data(state.data), state.version) if state else (StoreStatus(), 0)
 
 
 def tombstones(workspace: Workspace, store: str) -> dict[str, datetime]:
     """Since when each copy is known to be wanted no more."""
-    return {name: datetime.fromisoformat(at) for name, at in load(workspace, store)[0].tombstones.items()}
+    return {name: datetime.fromisoformat(at) for name, at in load_status(workspace, store)[0].tombstones.items()}
 
 
-def record(workspace: Workspace, store: str, change: "Change") -> None:
+def record_change(workspace: Workspace, store: str, change: "StatusChange") -> None:
     """Keep what a run found at one store. Raises Contended when others keep writing it."""
 
-    def applied(before: Standing) -> Standing:
+    def applied(before: StoreStatus) -> StoreStatus:
         after = replace(before)
         change.apply(after, workspace.clock().isoformat(timespec="seconds"))
         return after
 
-    update_state(workspace, path_of(workspace, store), lambda: load(workspace, store), applied, Standing.to_data)
+    update_state(
+        workspace, state_path(workspace, store), lambda: load_status(workspace, store), applied, StoreStatus.to_data
+    )
 
 
 @dataclass(frozen=True)
-class Change:
+class StatusChange:
     """What one run learnt of one store: names in step, failing ones, and those that are to go.
 
     A ``whole`` run has seen all copies of the store: what it does not name is forgotten.
@@ -126,7 +128,7 @@ class Change:
     doomed: frozenset[str]
     whole: bool
 
-    def apply(self, standing: Standing, now: str) -> None:
+    def apply(self, standing: StoreStatus, now: str) -> None:
         """Lay it over what was kept before; what still fails keeps its beginning."""
         before = standing.failing
         failures = {} if self.whole else {name: failure for name, failure in before.items() if name not in self.in_step}

@@ -22,7 +22,7 @@ from keyturn.sync.readings import Readings
 BATCH: Final = 50
 """New copies after which CURRENT is compared again."""
 
-Report = Callable[[Result], None]
+ReportResult = Callable[[Result], None]
 """Called for each copy as it is done, from any thread."""
 
 
@@ -47,10 +47,10 @@ class Crew:
             for pool in self._pools.values():
                 pool.shutdown(cancel_futures=True)
 
-    def take(self, items: Sequence[Item], report: Report) -> None:
+    def take(self, items: Sequence[Item], report: ReportResult) -> None:
         """Begin with these items of one store; returns at once. What ``report`` raises is raised at the end."""
         for batch in batches(items):
-            part = Part(self, len(batch), report)
+            part = BatchPart(self, len(batch), report)
             for item in batch:
                 self._begin(item.store, partial(part.do, item))
 
@@ -61,10 +61,10 @@ class Crew:
         self._work.append(self._pools[store].submit(copy_context().run, work))
 
 
-class Part:
+class BatchPart:
     """One batch: its new copies are reported together, once CURRENT has been compared again."""
 
-    def __init__(self, crew: Crew, size: int, report: Report) -> None:
+    def __init__(self, crew: Crew, size: int, report: ReportResult) -> None:
         self._crew = crew
         self._left = size
         self._report = report

@@ -17,8 +17,8 @@ from keyturn.providers.vault.hub import VaultHub
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.sync import CopyState
 from keyturn.sync.apply import Applier, Result, result
-from keyturn.sync.run import Executor, here
-from keyturn.sync.threads import Crew, Report
+from keyturn.sync.run import Executor, local_executor
+from keyturn.sync.threads import Crew, ReportResult
 from keyturn.sync_processes.scheduler import Worker, spread
 from keyturn.sync_processes.worker import READY, Order, line_of
 
@@ -40,7 +40,7 @@ class Within:
         """It is."""
         then()
 
-    def give(self, items: list[Item], report: Report) -> None:
+    def give(self, items: list[Item], report: ReportResult) -> None:
         """Begin with a batch."""
         self._crew.take(items, report)
 
@@ -54,7 +54,7 @@ class Child:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=packages_directory()
         )
         self._input, self._output = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stdout)
-        self._open: dict[tuple[str, str], tuple[Item, Report]] = {}
+        self._open: dict[tuple[str, str], tuple[Item, ReportResult]] = {}
         self._waiting: list[Callable[[], None]] | None = []
         self._lock = threading.Lock()
         self.alive = True
@@ -72,7 +72,7 @@ class Child:
                 return
         then()
 
-    def give(self, items: list[Item], report: Report) -> None:
+    def give(self, items: list[Item], report: ReportResult) -> None:
         """Have a batch applied. When the process dies before it answers, the answer says so."""
         with self._lock:
             self._open |= {(item.store, item.name): (item, report) for item in items}
@@ -132,7 +132,7 @@ def executor(workspace: Workspace, items: int) -> Iterator[Executor]:
     """Applies so many items: in this process where they are few, else in one for each core, this one among them."""
     processes = min(os.cpu_count() or 1, MOST)
     if items < ENOUGH or processes < 2 or not isinstance(workspace.hub, VaultHub):
-        yield here(Applier(workspace))
+        yield local_executor(Applier(workspace))
         return
     order = Order(workspace.catalogue, workspace.hub.settings, 1 / processes, acting.get())
     children = [Child(order) for _ in range(processes - 1)]
@@ -146,7 +146,7 @@ def executor(workspace: Workspace, items: int) -> Iterator[Executor]:
 def shared(applier: Applier, children: Sequence[Child]) -> Executor:
     """Applies items in this process and in these."""
 
-    def execute(items: Sequence[Item], report: Report) -> None:
+    def execute(items: Sequence[Item], report: ReportResult) -> None:
         with Crew(applier) as crew:
             workers: list[Worker] = [Within(crew), *children]
             spread(workers, items, report)

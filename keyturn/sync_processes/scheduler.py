@@ -8,7 +8,7 @@ from typing import Protocol
 from keyturn.core.plan import Item
 from keyturn.sync.apply import Result
 from keyturn.sync.run import by_store
-from keyturn.sync.threads import BATCH, Report, batches
+from keyturn.sync.threads import BATCH, ReportResult, batches
 
 
 class Worker(Protocol):
@@ -21,7 +21,7 @@ class Worker(Protocol):
     def when_ready(self, then: Callable[[], None]) -> None:
         """Call ``then`` once it can begin, perhaps at once, perhaps never."""
 
-    def give(self, items: list[Item], report: Report) -> None:
+    def give(self, items: list[Item], report: ReportResult) -> None:
         """Begin with a batch of one store; returns at once. Each item is reported, whatever becomes of the worker."""
 
 
@@ -53,7 +53,7 @@ class Dealer:
         return longest.pop() if longest and not busy else []
 
 
-def spread(workers: Sequence[Worker], items: Sequence[Item], report: Report) -> None:
+def spread(workers: Sequence[Worker], items: Sequence[Item], report: ReportResult) -> None:
     """Have all items applied, and report each from this thread."""
     dealer, answers = Dealer(items, len(workers)), SimpleQueue[tuple[int, Result | None]]()
     open_ones: Counter[tuple[int, str]] = Counter()

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keyturn.catalogue import CatalogueInvalid, Problem, find_problems, load
+from keyturn.catalogue import CatalogueInvalid, Problem, find_problems, load_catalogue
 
 BROKEN = Path(__file__).parent / "broken"
 CATALOGUES = sorted(path.name for path in BROKEN.iterdir())
@@ -34,7 +34,7 @@ def test_a_broken_catalogue_gives_exactly_the_expected_problems(name: str) -> No
 @pytest.mark.parametrize("name", CATALOGUES)
 def test_a_broken_catalogue_is_not_loaded_and_the_error_holds_every_problem(name: str) -> None:
     with pytest.raises(CatalogueInvalid) as caught:
-        load(BROKEN / name, ENV)
+        load_catalogue(BROKEN / name, ENV)
     problems = find_problems(BROKEN / name, ENV)
     assert list(caught.value.problems) == problems
     assert all(str(problem) in str(caught.value) for problem in caught.value.shown)

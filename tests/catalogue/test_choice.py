@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from keyturn.catalogue import Catalogue, load
+from keyturn.catalogue import Catalogue, load_catalogue
 from keyturn.catalogue.choice import About, Choice
 
 OURS = About("pay@example.com", "restricted", {"team": "pay", "stage": "production"})
@@ -67,7 +67,7 @@ def test_syncs_push_what_they_choose_and_what_is_not_declared_by_its_path_alone(
     monkeypatch.setattr("keyturn.catalogue.index.WORTH", 0)
     (tmp_path / "all.yaml").write_text(CATALOGUE)
     for read in ("anew", "from the index"):
-        catalogue = load(tmp_path, {"XDG_CACHE_HOME": str(tmp_path / "cache")})
+        catalogue = load_catalogue(tmp_path, {"XDG_CACHE_HOME": str(tmp_path / "cache")})
         assert labels(catalogue, "pay/db") == ["aws:pay/db", "plant:db"], read
         assert labels(catalogue, "pay/test") == ["aws:pay/test"], read
         assert labels(catalogue, "pay/undeclared") == ["aws:pay/undeclared"], read

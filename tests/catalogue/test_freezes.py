@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.catalogue import load
+from keyturn.catalogue import load_catalogue
 from keyturn.catalogue.freezes import FreezeSettings, covers
 from keyturn.core.windows import Freeze
 
@@ -44,7 +44,7 @@ def test_a_pattern_fits_whole_paths(pattern: str, inside: list[str], outside: li
 
 def test_each_secret_knows_its_freezes(tmp_path: Path) -> None:
     (tmp_path / "all.yaml").write_text(CATALOGUE)
-    catalogue = load(tmp_path, {})
+    catalogue = load_catalogue(tmp_path, {})
     begins, ends = datetime(2026, 12, 20, 17, tzinfo=UTC), datetime(2027, 1, 2, 7, tzinfo=UTC)
     christmas = Freeze("christmas", begins, ends, "nobody is here")
     assert catalogue.freezes_of("test/db") == (christmas,)

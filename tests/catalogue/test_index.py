@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from keyturn.catalogue import Catalogue, CatalogueInvalid, index, load
+from keyturn.catalogue import Catalogue, CatalogueInvalid, index, load_catalogue
 from keyturn.catalogue.lazily import Secrets
 
 SHARED = """
@@ -70,7 +70,7 @@ def edit(files: Path, before: str, after: str) -> None:
 
 
 def test_the_second_opening_says_the_same_and_makes_what_is_asked_for(files: Path, env: dict[str, str]) -> None:
-    first, second = load(files, env), load(files, env)
+    first, second = load_catalogue(files, env), load_catalogue(files, env)
     assert (by_need(first), by_need(second)) == (False, True)
     secrets: Any = second.secrets
     assert secrets["team/s00007"] == first.secrets["team/s00007"]
@@ -83,47 +83,47 @@ def test_the_second_opening_says_the_same_and_makes_what_is_asked_for(files: Pat
 
 
 def test_an_edited_file_is_read_whatever_its_size_and_time(files: Path, env: dict[str, str]) -> None:
-    load(files, env)
+    load_catalogue(files, env)
     edit(files, "owner_role: o00007", "owner_role: p00007")
-    again = load(files, env)
+    again = load_catalogue(files, env)
     assert not by_need(again)
     assert again.secret("team/s00007").rotation.owner_role == "p00007"  # type: ignore[union-attr]
 
 
 def test_what_only_a_look_at_all_secrets_shows_is_refused_all_the_same(files: Path, env: dict[str, str]) -> None:
-    load(files, env)
+    load_catalogue(files, env)
     edit(files, "{store: aws, name: s00007}", "{store: aws, name: s00008}")
     for _ in range(2):
         with pytest.raises(CatalogueInvalid, match="s00008 in the store aws is taken already"):
-            load(files, env)
+            load_catalogue(files, env)
     (files / "more.yaml").write_text("secrets:\n" + SECRET % ((9,) * 5))
     with pytest.raises(CatalogueInvalid, match="this name is declared twice"):
-        load(files, env)
+        load_catalogue(files, env)
 
 
 def test_a_variable_with_another_value_is_seen_even_where_the_file_spells_it_in_code(
     files: Path, env: dict[str, str]
 ) -> None:
-    load(files, env)
-    changed = load(files, {**env, "DB_HOST": "other"})
+    load_catalogue(files, env)
+    changed = load_catalogue(files, {**env, "DB_HOST": "other"})
     assert (by_need(changed), changed.target("main-db").host) == (False, "other")  # type: ignore[union-attr]
-    moved = load(files, {**env, "VAULT_URL": "https://two.vault.azure.net"})
+    moved = load_catalogue(files, {**env, "VAULT_URL": "https://two.vault.azure.net"})
     assert not by_need(moved)
     assert str(moved.store("vault").vault_url) == "https://two.vault.azure.net"  # type: ignore[union-attr]
-    assert by_need(load(files, {**env, "UNRELATED": "1", "DB_HOST": "other"}))
+    assert by_need(load_catalogue(files, {**env, "UNRELATED": "1", "DB_HOST": "other"}))
 
 
 def test_an_index_of_other_code_is_not_used(files: Path, env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    load(files, env)
+    load_catalogue(files, env)
     monkeypatch.setattr(index, "code_stamp", lambda: "another release")
-    assert not by_need(load(files, env))
+    assert not by_need(load_catalogue(files, env))
 
 
 @pytest.mark.parametrize("harm", HARMS)
 def test_an_index_that_was_damaged_or_that_others_could_write_is_not_believed(
     files: Path, env: dict[str, str], harm: str
 ) -> None:
-    load(files, env)
+    load_catalogue(files, env)
     (file,) = kept(env)
     content = file.read_bytes()
     match harm:
@@ -143,11 +143,11 @@ def test_an_index_that_was_damaged_or_that_others_could_write_is_not_believed(
             os.mkfifo(file, 0o600)
         case _:
             file.parent.chmod(0o777)
-    assert not by_need(load(files, env))
+    assert not by_need(load_catalogue(files, env))
 
 
 def test_it_is_for_its_user_alone_and_holds_no_value_of_a_variable(files: Path, env: dict[str, str]) -> None:
-    load(files, {**env, "DB_HOST": "a-host-of-ours"})
+    load_catalogue(files, {**env, "DB_HOST": "a-host-of-ours"})
     (file,) = kept(env)
     assert [stat.S_IMODE(one.stat().st_mode) for one in (file.parent, file)] == [0o700, 0o600]
     assert "a-host-of-ours" not in file.read_text()
@@ -156,22 +156,26 @@ def test_it_is_for_its_user_alone_and_holds_no_value_of_a_variable(files: Path, 
 
 def test_without_a_place_for_it_the_catalogue_opens(files: Path, env: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file where a directory should be")
-    assert len(load(files, env).secrets) == len(load(files, {"VAULT_URL": env["VAULT_URL"]}).secrets) == COUNT
+    assert (
+        len(load_catalogue(files, env).secrets)
+        == len(load_catalogue(files, {"VAULT_URL": env["VAULT_URL"]}).secrets)
+        == COUNT
+    )
 
 
 def test_several_at_once_open_and_keep_it(files: Path, env: dict[str, str]) -> None:
     with ThreadPoolExecutor(4) as pool:
-        assert all(len(one.secrets) == COUNT for one in pool.map(lambda _: load(files, env), range(4)))
-    assert by_need(load(files, env))
+        assert all(len(one.secrets) == COUNT for one in pool.map(lambda _: load_catalogue(files, env), range(4)))
+    assert by_need(load_catalogue(files, env))
     assert [one.suffix for one in kept(env)] == [".json"]
 
 
 def test_few_stay_of_one_directory_and_none_of_a_small_one(files: Path, env: dict[str, str]) -> None:
     for number in range(index.KEPT + 2):
-        load(files, {**env, "DB_HOST": f"db-{number}"})
+        load_catalogue(files, {**env, "DB_HOST": f"db-{number}"})
     assert len(kept(env)) == index.KEPT
     small = files.parent / "small"
     small.mkdir()
     (small / "shared.yaml").write_text(SHARED.split("syncs:")[0])
-    load(small, env)
+    load_catalogue(small, env)
     assert len(kept(env)) == index.KEPT

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from keyturn.catalogue import Catalogue, Classification, find_problems, load
+from keyturn.catalogue import Catalogue, Classification, find_problems, load_catalogue
 from keyturn.catalogue.stores.aws import AwsSecretsManagerSettings
 from keyturn.catalogue.stores.azure import AzureKeyVaultSettings
 from keyturn.catalogue.stores.gcp import GcpSecretManagerSettings
@@ -30,12 +30,12 @@ ENV = {
 
 @pytest.fixture(scope="module")
 def example() -> Catalogue:
-    return load(EXAMPLE, ENV)
+    return load_catalogue(EXAMPLE, ENV)
 
 
 def loaded(directory: Path, text: str, env: dict[str, str] | None = None) -> Catalogue:
     (directory / "all.yaml").write_text(text)
-    return load(directory, env or {})
+    return load_catalogue(directory, env or {})
 
 
 SECRET = """
@@ -102,13 +102,13 @@ def test_connections_come_from_the_environment(example: Catalogue) -> None:
 
 def test_an_empty_default_leaves_an_optional_setting_out(example: Catalogue) -> None:
     assert example.store("aws") == AwsSecretsManagerSettings(kind="aws-secrets-manager", region="eu-central-1")
-    elsewhere = load(EXAMPLE, {**ENV, "KEYTURN_AWS_ENDPOINT": "http://127.0.0.1:5000"}).store("aws")
+    elsewhere = load_catalogue(EXAMPLE, {**ENV, "KEYTURN_AWS_ENDPOINT": "http://127.0.0.1:5000"}).store("aws")
     assert isinstance(elsewhere, AwsSecretsManagerSettings)
     assert elsewhere.endpoint_url == "http://127.0.0.1:5000"
 
 
 def test_a_number_may_come_from_the_environment() -> None:
-    assert load(EXAMPLE, {**ENV, "KEYTURN_POSTGRES_PORT": "6543"}).target("ml-postgres").port == 6543
+    assert load_catalogue(EXAMPLE, {**ENV, "KEYTURN_POSTGRES_PORT": "6543"}).target("ml-postgres").port == 6543
 
 
 def test_without_its_environment_the_example_names_every_missing_variable() -> None:
@@ -167,7 +167,7 @@ def test_sections_may_be_spread_over_files_and_left_empty(tmp_path: Path) -> Non
     (tmp_path / "a.yaml").write_text("consumers:\n  one: {url: 'https://one.example.com', signing_key: webhooks/one}\n")
     (tmp_path / "b.yaml").write_text("consumers:\n  two: {url: 'https://two.example.com', signing_key: webhooks/two}\n")
     (tmp_path / "c.yaml").write_text("consumers:\nsecrets:\n")
-    assert set(load(tmp_path, {}).consumers) == {"one", "two"}
+    assert set(load_catalogue(tmp_path, {}).consumers) == {"one", "two"}
 
 
 @pytest.mark.parametrize(
@@ -194,5 +194,5 @@ def test_the_examples_of_the_operators_guide_are_a_sound_catalogue(tmp_path: Pat
     guide = (EXAMPLE.parents[1] / "docs" / "catalogue.md").read_text(encoding="utf-8")
     for number, block in enumerate(re.findall(r"^```yaml\n(.*?)^```", guide, flags=re.M | re.S)):
         (tmp_path / f"{number}.yaml").write_text(block)
-    strategies = {secret.rotation.strategy for secret in load(tmp_path, {}).secrets.values()}
+    strategies = {secret.rotation.strategy for secret in load_catalogue(tmp_path, {}).secrets.values()}
     assert strategies == {"alternating-users", "single-user", "vault-dynamic", "generated", "signing-key"}

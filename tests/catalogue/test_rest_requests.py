@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keyturn.catalogue import find_problems, load
+from keyturn.catalogue import find_problems, load_catalogue
 from keyturn.strategies.http_api_key import HttpApiKeySettings
 from keyturn.strategies.ssh_key import SshKeySettings
 
@@ -55,7 +55,7 @@ def catalogue() -> dict[str, Any]:
 
 def test_all_that_may_be_said_is_read(tmp_path: Path) -> None:
     (tmp_path / "all.yaml").write_text(yaml.safe_dump(catalogue()))
-    read = load(tmp_path, {})
+    read = load_catalogue(tmp_path, {})
     key, ssh = read.secret("app/key").rotation, read.secret("app/ssh").rotation
     assert isinstance(key, HttpApiKeySettings)
     assert isinstance(ssh, SshKeySettings)

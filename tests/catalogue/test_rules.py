@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.catalogue import find_problems, load
+from keyturn.catalogue import find_problems, load_catalogue
 
 STORES = """
 stores:
@@ -98,7 +98,7 @@ def test_of_secrets_that_are_not_declared_a_rule_by_paths_is_asked(tmp_path: Pat
         f"rules:\n  eu: {{paths: ['pay/**'], {EU}}}\n  owned: {{owners: [a@example.com], never: {{stores: [vault]}}}}\n"
     )
     (tmp_path / "all.yaml").write_text(f"{STORES}{SECRET % ''}\n{rules}")
-    catalogue = load(tmp_path, {})
+    catalogue = load_catalogue(tmp_path, {})
     forbidden = (
         "the rule eu allows copies in eu-* or europe-* or westeurope alone, and aws/us-east-1 keeps them in us-east-1"
     )

@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 
 from deployments.local.emulators.aws import LocalAws
 from deployments.local.support.ports import free_port
-from keyturn.catalogue import find_problems, load
+from keyturn.catalogue import find_problems, load_catalogue
 from keyturn.cli import plan as cli
 from keyturn.cli.app import app
 from keyturn.cli.progress import EVERY, Progress
@@ -314,7 +314,7 @@ def test_what_is_imported_is_in_the_hub_declared_adopted_and_then_in_sync(shop: 
     done = bring(shop, "--all", "--classification", "restricted")
     assert [(one["path"], one["state"]) for one in done["imports"]] == [(db, "imported"), (token, "imported")]
     assert find_problems(shop.directory, os.environ) == []
-    secret = load(shop.directory, os.environ).secret(token)
+    secret = load_catalogue(shop.directory, os.environ).secret(token)
     assert (secret.owner, str(secret.classification)) == ("me@example.com", "restricted")
     assert actions() == {"legacy/db": "adopt", "legacy/token": "adopt"}
     told("apply", "--auto")
@@ -351,7 +351,7 @@ def test_another_value_in_the_hub_stays_and_the_others_are_imported(shop: Shop) 
         shop.raw.create_secret(Name=name, SecretString=VALUE)
     done = bring(shop, "first", "second", code=1)
     assert [one["state"] for one in done["imports"]] == ["failed", "imported"]
-    assert sorted(load(shop.directory, os.environ).secrets) == [shop.path("second")]
+    assert sorted(load_catalogue(shop.directory, os.environ).secrets) == [shop.path("second")]
     kept = shop.lab.hub.read(shop.path("first"))
     assert kept is not None
     assert kept.fields.reveal() == {"value": "ours"}

@@ -23,7 +23,7 @@ from deployments.local.prepare import CONSUMERS, REVOKER, WORKER, Hub, prepare
 from deployments.local.services import SERVICES
 from deployments.local.stack import quiet, remove, up
 from deployments.local.support.files import write_private
-from keyturn.catalogue import load
+from keyturn.catalogue import load_catalogue
 from keyturn.cli import drill as shown
 from keyturn.core.errors import Unavailable
 from keyturn.core.ledger import Outcome
@@ -81,7 +81,7 @@ class Site:
             (place / file.name).write_text(file.read_text())
         text = MORE.format(files=place / "real", rotation=rotation, destinations=destinations)
         (place / "more.yaml").write_text(text)
-        declared = dataclasses.replace(self.workspace, catalogue=load(place, os.environ))
+        declared = dataclasses.replace(self.workspace, catalogue=load_catalogue(place, os.environ))
         return Site(self.stack, place, declared)
 
     def everything(self) -> dict[str, Any]:
@@ -149,7 +149,7 @@ def site(stack: Stack) -> Iterator[Site]:
         for name, value in environment.revoker(stack).items():
             patch.setenv(name, value)
         hub = VaultHub(HubSettings.from_environment())
-        workspace = open_workspace(load(catalogue, os.environ), hub)
+        workspace = open_workspace(load_catalogue(catalogue, os.environ), hub)
         for path in (DATABASE, KEYS):
             assert all(one.in_step for one in sync_destinations(workspace, path))
         directory(stack).mkdir()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.catalogue import load
+from keyturn.catalogue import load_catalogue
 from keyturn.core.errors import Conflict, Superseded
 from keyturn.core.policy import Trigger
 from keyturn.providers.registry import open_workspace
@@ -138,7 +138,7 @@ def test_a_consumer_that_refuses_a_notice_from_a_wrong_clock_is_named_with_the_c
         assert consumer.versions(secret.path) == []
         assert lab.logs_in(secret.first)
         # By a clock that is right, but later: the grace began in the future of everybody else.
-        later = replace(open_workspace(load(catalogue, {}), lab.hub), clock=lambda: datetime.now(UTC) + OFF)
+        later = replace(open_workspace(load_catalogue(catalogue, {}), lab.hub), clock=lambda: datetime.now(UTC) + OFF)
         assert_healed(lab, later, secret)
         assert consumer.versions(secret.path) == [2]
     assert_never_refused(client)

@@ -12,7 +12,7 @@ from blocks.workspace import KeyturnWorkspace
 from deployments.local.environment import LEASE_TOKEN_ROLE
 from deployments.local.prepare import DATABASE, WORKER
 from deployments.local.prepare import Hub as PreparedHub
-from keyturn.catalogue import load
+from keyturn.catalogue import load_catalogue
 from keyturn.catalogue.destinations import Destination
 from keyturn.core.record import Record
 from keyturn.core.stores import RemoteSecret
@@ -95,7 +95,7 @@ class Architect:
         with self.server.in_use():
             block = self.workspace(place, hub or world.hub_address)
             block.save(name, overwrite=True, _sync=True)  # type: ignore[call-arg]
-        return Site(name, open_workspace(load(place, {}), self.lab.hub))
+        return Site(name, open_workspace(load_catalogue(place, {}), self.lab.hub))
 
     def workspace(self, catalogue: Path, address: str) -> KeyturnWorkspace:
         """A block that logs in as a worker does: with an AppRole whose two halves lie in files."""

@@ -20,7 +20,7 @@ from deployments.local.pager import Pager
 from deployments.local.prepare import Hub
 from deployments.local.support.ports import free_port
 from flows.rotate_due import LATE
-from keyturn.catalogue import load
+from keyturn.catalogue import load_catalogue
 from keyturn.core.hub import Hub as HubPort
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.workspaces import WorkspaceNames
@@ -91,7 +91,7 @@ def two(
         catalogue = directory / "catalogue"
         before = {kind: ids(server, kind) for kind in KINDS}
         block = KeyturnWorkspace.from_settings(catalogue, settings)
-        asyncio.run(bootstrap(block, load(catalogue, {}), pager.address, lambda _: None, OTHER))
+        asyncio.run(bootstrap(block, load_catalogue(catalogue, {}), pager.address, lambda _: None, OTHER))
         installed.rest()
         rest(server)
         with other_worker(server, directory):

@@ -18,9 +18,9 @@ from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.rollback import rollback
 from keyturn.rotation.run import rotate
 from keyturn.sync.apply import Applier
-from keyturn.sync.batches import bring
+from keyturn.sync.batches import bring_in_step
 from keyturn.sync.plan import plan
-from keyturn.sync.run import carry_out, here
+from keyturn.sync.run import carry_out, local_executor
 from tests.revocation.late import Late
 from tests.revocation.scene import KINDS, Scene, begun
 from tests.support.lab import Lab, fresh
@@ -127,15 +127,15 @@ def test_a_rotation_that_is_being_taken_back_when_a_revocation_overtakes_it_brin
 
 
 def full_plan(scene: Scene, workspace: Workspace) -> None:
-    carry_out(workspace, plan(workspace), here(Applier(workspace)))
+    carry_out(workspace, plan(workspace), local_executor(Applier(workspace)))
 
 
 def quick_plan(scene: Scene, workspace: Workspace) -> None:
-    carry_out(workspace, plan(workspace, unseen=True), here(Applier(workspace)))
+    carry_out(workspace, plan(workspace, unseen=True), local_executor(Applier(workspace)))
 
 
 def followed(scene: Scene, workspace: Workspace) -> None:
-    bring(workspace, [scene.path], frozenset({scene.path}))
+    bring_in_step(workspace, [scene.path], frozenset({scene.path}))
 
 
 SYNCS = (full_plan, quick_plan, followed)

@@ -19,7 +19,7 @@ from keyturn.rotation.run import rotate
 from keyturn.rotation.sync import CopyState, sync_destinations
 from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan
-from keyturn.sync.run import carry_out, here
+from keyturn.sync.run import carry_out, local_executor
 from tests.rotation.helpers import Worker, remote, with_copy
 from tests.support.hooks import eventually
 from tests.support.lab import INTERVAL, Declared, Lab, Opened
@@ -106,7 +106,9 @@ def test_a_store_that_deletes_what_the_hub_has_no_more_keeps_the_copies_of_what_
     (item,) = plan(opened.workspace, [secret.path], unseen=True).items
     assert (item.action, item.why) == (Action.BLOCKED, f"{said}; its copies are left alone")
     opened.clock.advance(timedelta(days=30))
-    carry_out(opened.workspace, plan(opened.workspace, [secret.path], unseen=True), here(Applier(opened.workspace)))
+    carry_out(
+        opened.workspace, plan(opened.workspace, [secret.path], unseen=True), local_executor(Applier(opened.workspace))
+    )
     assert opened.store.read(remote(secret)).reveal() == copy
 
 

@@ -24,7 +24,7 @@ from keyturn.rotation.run import rotate
 from keyturn.rotation.sync import CopyState, sync_destinations
 from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan
-from keyturn.sync.run import carry_out, here
+from keyturn.sync.run import carry_out, local_executor
 from tests.rotation.helpers import Worker, remote, with_copy
 from tests.support.hooks import Replaced
 from tests.support.lab import Declared, Lab, Opened
@@ -104,7 +104,7 @@ def test_after_a_restored_snapshot_nothing_dead_is_pushed_and_recover_brings_the
 
     planned = plan(workspace)
     assert [item.action for item in planned.items if item.path == path] == [Action.AHEAD]
-    assert carry_out(workspace, planned, here(Applier(workspace))) == []
+    assert carry_out(workspace, planned, local_executor(Applier(workspace))) == []
     (pushed,) = sync_destinations(workspace, path)
     assert (pushed.state, pushed.kind) == (CopyState.FAILED, Ahead.__name__)
     assert "keyturn recover" in pushed.error or "restored from a backup" in pushed.error

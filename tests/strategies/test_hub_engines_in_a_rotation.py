@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 
-from keyturn.catalogue import Catalogue
-from keyturn.catalogue import load as load_catalogue
+from keyturn.catalogue import Catalogue, load_catalogue
 from keyturn.core.errors import Invalid
 from keyturn.core.hub import EXPIRES_AT
 from keyturn.core.policy import Trigger

@@ -13,8 +13,7 @@ import pytest
 
 from deployments.local.redis import ADMIN_RULES, Redis
 from deployments.local.support.ports import free_port
-from keyturn.catalogue import Catalogue
-from keyturn.catalogue import load as load_catalogue
+from keyturn.catalogue import Catalogue, load_catalogue
 from keyturn.core.errors import CandidateRejected, Invalid, Locked, Superseded
 from keyturn.core.passwords import PasswordPolicy
 from keyturn.core.policy import Trigger

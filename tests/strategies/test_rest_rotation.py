@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.catalogue import load
+from keyturn.catalogue import load_catalogue
 from keyturn.core.errors import Invalid, NotFound, Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
@@ -72,7 +72,7 @@ class Site:
         self.name = f"t{secrets.token_hex(6)}"
         (directory / "all.yaml").write_text(CATALOGUE.replace("NAME", self.name))
         self.clock = Clock()
-        catalogue = load(directory, {"URL": server.url})
+        catalogue = load_catalogue(directory, {"URL": server.url})
         self.workspace: Workspace = replace(open_workspace(catalogue, lab.hub), clock=self.clock)
 
     def admin(self, **fields: str) -> None:

@@ -17,7 +17,7 @@ from keyturn.sync.apply import Applier
 from keyturn.sync.notices import Notices, tell_written
 from keyturn.sync.owing import Owing, owing
 from keyturn.sync.plan import plan
-from keyturn.sync.run import carry_out, here
+from keyturn.sync.run import carry_out, local_executor
 from tests.support.consumer import Consumer
 from tests.support.lab import Lab, fresh
 from tests.support.memory_store import MemoryStore
@@ -76,7 +76,7 @@ class Audience:
         """Copies in step, and whom that leaves to be told."""
         opened = workspace or self.open()
         planned = plan(opened, patterns, unseen=True)
-        return owing(opened, planned, carry_out(opened, planned, here(Applier(opened))))
+        return owing(opened, planned, carry_out(opened, planned, local_executor(Applier(opened))))
 
     def sync(self, *patterns: str, workspace: Workspace | None = None) -> Notices:
         """What a scheduled sync does; without patterns, of everything."""

@@ -12,7 +12,7 @@ from keyturn.providers.registry import open_workspace
 from keyturn.rotation.context import Workspace
 from keyturn.sync.apply import Applier, Result
 from keyturn.sync.plan import plan
-from keyturn.sync.run import carry_out, here
+from keyturn.sync.run import carry_out, local_executor
 from tests.support.clock import Clock
 from tests.support.lab import Lab, fresh
 from tests.support.memory_store import MemoryStore
@@ -77,7 +77,9 @@ class Site:
     def run(self, *patterns: str, deep: bool = False) -> list[Result]:
         """Plan and apply, as `keyturn apply --auto` does."""
         workspace = self.workspace
-        return carry_out(workspace, plan(workspace, patterns, deep=deep, unseen=self.unseen), here(Applier(workspace)))
+        return carry_out(
+            workspace, plan(workspace, patterns, deep=deep, unseen=self.unseen), local_executor(Applier(workspace))
+        )
 
     def served(self, store: str) -> dict[str, str]:
         """What a store serves, by name."""

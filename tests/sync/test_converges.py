@@ -16,7 +16,7 @@ from keyturn.core.plan import Action
 from keyturn.core.sensitive import SecretFields
 from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan
-from keyturn.sync.run import here
+from keyturn.sync.run import local_executor
 from tests.support import sampling
 from tests.support.hooks import Hooked, Once, Replaced, raising
 from tests.support.lab import Lab
@@ -139,7 +139,7 @@ class History:
                 raise Death
 
         try:
-            here(Applier(workspace))(self.site.plan().work, die)
+            local_executor(Applier(workspace))(self.site.plan().work, die)
         except Death:
             return
 
@@ -166,13 +166,13 @@ class History:
         """A run that finds a newer version in the hub once its new copies are made."""
         moves = Once(lambda: self.hub_write(name, value))
         workspace = dataclasses.replace(self.site.workspace, hub=Hooked(self.site.lab.hub, describe_many=moves))
-        here(Applier(workspace))(plan(workspace, unseen=True).work, lambda _: None)
+        local_executor(Applier(workspace))(plan(workspace, unseen=True).work, lambda _: None)
 
     def die(self, **changes: Any) -> None:
         """A run with these parts exchanged, of which one ends the process."""
         workspace = dataclasses.replace(self.site.workspace, **changes)
         with suppress(Death):
-            here(Applier(workspace))(plan(workspace, unseen=True).work, lambda _: None)
+            local_executor(Applier(workspace))(plan(workspace, unseen=True).work, lambda _: None)
 
     def rendered(self, name: str) -> str:
         """What a copy of CURRENT holds."""

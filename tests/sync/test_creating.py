@@ -17,7 +17,7 @@ from keyturn.rotation.context import Workspace
 from keyturn.rotation.sync import CopyState
 from keyturn.sync.apply import Applier, Result
 from keyturn.sync.plan import plan
-from keyturn.sync.run import carry_out, here
+from keyturn.sync.run import carry_out, local_executor
 from keyturn.sync.threads import BATCH
 from tests.support.hooks import Hooked, Once, Replaced, raising
 from tests.sync.site import Site
@@ -57,7 +57,7 @@ class Careful:
 def run(workspace: Workspace, planned: Any = None) -> dict[str, Result]:
     """Plan and apply; what became of each copy, by its label."""
     planned = planned or plan(workspace, unseen=True)
-    return {result.label: result for result in carry_out(workspace, planned, here(Applier(workspace)))}
+    return {result.label: result for result in carry_out(workspace, planned, local_executor(Applier(workspace)))}
 
 
 def with_store(site: Site, name: str, wrap: Callable[[Any], Any]) -> Workspace:
@@ -288,7 +288,7 @@ def test_what_is_reported_wrongly_is_raised_and_not_lost(site: Site) -> None:
         raise LookupError(result.name)
 
     with pytest.raises(LookupError):
-        here(Applier(workspace))(plan(workspace).work, report)
+        local_executor(Applier(workspace))(plan(workspace).work, report)
 
 
 def test_marks_results_and_ledger_tell_version_and_fingerprint_although_the_plan_did_not(site: Site) -> None:

@@ -26,7 +26,7 @@ from keyturn.rotation import run
 from keyturn.rotation.context import Workspace, this_process
 from keyturn.sync import batches, follow
 from keyturn.sync.audit_file import AuditFile, Position
-from keyturn.sync.changes import EVERYTHING, AuditLines, Polling, Seen, Source
+from keyturn.sync.changes import EVERYTHING, AuditLines, ChangeSource, News, Polling
 from keyturn.sync.follow import Follower
 from tests.support.lab import Lab
 from tests.support.mounts import make_kv
@@ -71,7 +71,7 @@ class Followed:
 
 
 @contextmanager
-def following(source: Source, workspace: Callable[[], Workspace]) -> Iterator[Followed]:
+def following(source: ChangeSource, workspace: Callable[[], Workspace]) -> Iterator[Followed]:
     """A follower in a thread, past its first look at everything; ended as a signal ends it."""
     looked, stop, followed = threading.Event(), threading.Event(), Followed([])
     follower = Follower(workspace, source, followed.said.append, looked.set)
@@ -106,12 +106,12 @@ def serves(site: Site, path: str, value: str, stores: tuple[str, ...] = ("one", 
 
 
 @pytest.fixture(params=["audit file", "polling"])
-def source(request: pytest.FixtureRequest, bao: OpenBao, site: Site, tmp_path: Path) -> Source:
+def source(request: pytest.FixtureRequest, bao: OpenBao, site: Site, tmp_path: Path) -> ChangeSource:
     """Either way to see changes."""
     return audit(bao, tmp_path) if request.param == "audit file" else Polling(lambda: site.lab.hub, 0.1)
 
 
-def test_a_change_reaches_every_copy(site: Site, source: Source) -> None:
+def test_a_change_reaches_every_copy(site: Site, source: ChangeSource) -> None:
     first = site.write("a", x="1")
     workspace = site.workspace
     with following(source, lambda: workspace) as followed:
@@ -124,7 +124,9 @@ def test_a_change_reaches_every_copy(site: Site, source: Source) -> None:
     assert f"{new}: one:{new} created" in followed.said
 
 
-def test_a_change_of_what_is_pushed_nowhere_is_nobodys_business(site: Site, source: Source, root: hvac.Client) -> None:
+def test_a_change_of_what_is_pushed_nowhere_is_nobodys_business(
+    site: Site, source: ChangeSource, root: hvac.Client
+) -> None:
     workspace = site.workspace
     with following(source, lambda: workspace) as followed:
         root.secrets.kv.v2.create_or_update_secret(f"elsewhere/{site.folder}", {"x": "1"})
@@ -135,7 +137,7 @@ def test_a_change_of_what_is_pushed_nowhere_is_nobodys_business(site: Site, sour
     assert set(site.served("one")) == {path}
 
 
-def test_an_unchanged_copy_is_not_written_again(site: Site, source: Source) -> None:
+def test_an_unchanged_copy_is_not_written_again(site: Site, source: ChangeSource) -> None:
     path = site.write("a", x="1")
     workspace = site.workspace
     with following(source, lambda: workspace):
@@ -151,9 +153,9 @@ def test_changes_that_come_together_are_one_batch(
     site: Site, bao: OpenBao, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[list[str]] = []
-    workspace, bring = site.workspace, batches.bring
+    workspace, bring = site.workspace, batches.bring_in_step
 
-    def counted(workspace: Workspace, paths: list[str], patient: frozenset[str]) -> batches.Outcome:
+    def counted(workspace: Workspace, paths: list[str], patient: frozenset[str]) -> batches.BatchOutcome:
         seen.append(paths)
         return bring(workspace, paths, patient)
 
@@ -165,7 +167,7 @@ def test_changes_that_come_together_are_one_batch(
     assert [batch for batch in seen if batch != [EVERYTHING]] in ([], [sorted(paths)])
 
 
-def test_a_store_that_is_down_holds_up_no_other_and_is_tried_again(site: Site, source: Source) -> None:
+def test_a_store_that_is_down_holds_up_no_other_and_is_tried_again(site: Site, source: ChangeSource) -> None:
     workspace = site.workspace
     with following(source, lambda: workspace) as followed:
         site.stores["one"].refuses = Unavailable("write", "one:a", "it does not answer", "Wait")
@@ -178,7 +180,7 @@ def test_a_store_that_is_down_holds_up_no_other_and_is_tried_again(site: Site, s
     assert "tried again in 1 s" in followed.errors()[0]
 
 
-def test_what_does_not_pass_by_itself_is_told_in_one_line_and_left(site: Site, source: Source) -> None:
+def test_what_does_not_pass_by_itself_is_told_in_one_line_and_left(site: Site, source: ChangeSource) -> None:
     workspace = site.workspace
     with following(source, lambda: workspace) as followed:
         site.stores["one"].refuses = Denied("write", "one:a", "no right\nto write", "Grant it")
@@ -313,8 +315,8 @@ def test_what_a_living_rotation_has_written_is_left_to_it(lab: Lab) -> None:
     written = opened.store.writes
     opened.store.delete("copy")
     patient = frozenset({declared.path})
-    assert batches.bring(opened.workspace, [declared.path], patient) == batches.Outcome(held=patient)
-    assert batches.bring(opened.workspace, [declared.path], frozenset()).error is None
+    assert batches.bring_in_step(opened.workspace, [declared.path], patient) == batches.BatchOutcome(held=patient)
+    assert batches.bring_in_step(opened.workspace, [declared.path], frozenset()).error is None
     assert opened.store.writes == written + 1
 
 
@@ -325,7 +327,7 @@ def test_what_somebody_writes_after_a_rotation_is_not_left_to_it(lab: Lab) -> No
     info = lab.hub.describe(declared.path)
     assert info is not None
     lab.hub.write(declared.path, SecretFields({"value": "by hand"}), cas=info.version)
-    outcome = batches.bring(opened.workspace, [declared.path], frozenset({declared.path}))
+    outcome = batches.bring_in_step(opened.workspace, [declared.path], frozenset({declared.path}))
     assert [one.state for one in outcome.results] == ["updated"]
 
 
@@ -407,7 +409,7 @@ class Files:
         """All that is to be seen now."""
         return set().union(*(seen.paths for seen in self.looks(source or self.source)))
 
-    def looks(self, source: AuditFile) -> list[Seen]:
+    def looks(self, source: AuditFile) -> list[News]:
         looks = [source.look()]
         while looks[-1].more:
             looks.append(source.look())

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.catalogue import Catalogue, load
+from keyturn.catalogue import Catalogue, load_catalogue
 from keyturn.core.errors import NotFound
 from keyturn.core.plan import Action
 from keyturn.core.sensitive import SecretFields
@@ -14,8 +14,8 @@ from keyturn.revocation.selector import Selector, select_secrets
 from keyturn.rotation.context import Workspace
 from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan
-from keyturn.sync.run import carry_out, here
-from keyturn.sync.scan import scan
+from keyturn.sync.run import carry_out, local_executor
+from keyturn.sync.scan import scan_stores
 from keyturn.sync.store_status import left_stores
 from tests.support.lab import Lab, fresh
 from tests.support.memory_store import MemoryStore
@@ -43,7 +43,7 @@ class Places:
             f"syncs: {syncs}\n"
         )
         (self.directory / "all.yaml").write_text(declared)
-        opened = open_workspace(load(self.directory, {}), self.lab.hub)
+        opened = open_workspace(load_catalogue(self.directory, {}), self.lab.hub)
         return dataclasses.replace(opened, open_store=self.store)
 
     def store(self, name: str) -> MemoryStore:
@@ -52,7 +52,9 @@ class Places:
 
     def run(self, workspace: Workspace) -> dict[str, str]:
         """Plan and apply; what became of each copy."""
-        return {done.label: done.state for done in carry_out(workspace, plan(workspace), here(Applier(workspace)))}
+        return {
+            done.label: done.state for done in carry_out(workspace, plan(workspace), local_executor(Applier(workspace)))
+        }
 
 
 @pytest.fixture
@@ -125,7 +127,7 @@ def test_plans_runs_and_scans_name_each_store_by_itself(places: Places) -> None:
     }
     assert places.run(workspace) == {"aws/us-east-1:key": "updated"}
     places.stores["aws/us-east-1"].put_by_hand("nobodys", "theirs")
-    assert [(one.store, one.unmanaged) for one in scan(workspace, ["aws"]).stores] == [
+    assert [(one.store, one.unmanaged) for one in scan_stores(workspace, ["aws"]).stores] == [
         ("aws/eu-central-1", ()),
         ("aws/us-east-1", ("nobodys",)),
     ]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyturn.catalogue import append as declaring
-from keyturn.catalogue import find_problems, load
+from keyturn.catalogue import find_problems, load_catalogue
 from keyturn.catalogue.append import Declaration
 from keyturn.core.errors import Denied, Invalid, NotFound, UnsupportedOperation
 from keyturn.core.exact import number
@@ -21,11 +21,11 @@ from keyturn.core.stores import Unsupported
 from keyturn.sync.import_secrets import (
     Import,
     ImportState,
-    bring,
-    fields_of,
+    import_all,
     importable,
     insist_on_readable,
-    look,
+    look_at_imports,
+    parse_fields,
     path_for,
 )
 from tests.sync.site import Site
@@ -34,7 +34,7 @@ from tests.sync.site import Site
 def imported(site: Site, *names: str) -> list[Import]:
     """Look and bring, as `keyturn import` does; each name below the site's folder."""
     workspace = site.workspace
-    return bring(workspace, look(workspace, "one", names, site.folder))
+    return import_all(workspace, look_at_imports(workspace, "one", names, site.folder))
 
 
 def in_hub(site: Site, name: str) -> dict[str, object] | None:
@@ -56,7 +56,7 @@ def test_a_json_object_becomes_fields_and_other_text_the_field_value(site: Site)
 
 @pytest.mark.parametrize("text", ["[1, 2]", '"x"', "1", "null", "{}", '{"a": 1, "a": 2}', '{"a": NaN}', '{"a": ', ""])
 def test_what_is_no_object_that_comes_back_as_it_was_is_kept_as_text(text: str) -> None:
-    fields, field = fields_of(Sensitive(text))
+    fields, field = parse_fields(Sensitive(text))
     assert (fields.reveal(), field) == ({"value": text}, "value")
 
 
@@ -65,7 +65,7 @@ SAFE = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text()
 
 @given(st.dictionaries(st.text(), SAFE | st.lists(SAFE, max_size=2) | st.dictionaries(st.text(), SAFE), min_size=1))
 def test_any_object_becomes_its_own_fields(said: dict[str, object]) -> None:
-    fields, field = fields_of(Sensitive(json.dumps(said)))
+    fields, field = parse_fields(Sensitive(json.dumps(said)))
     assert (fields.reveal(), field) == (said, "")
 
 
@@ -100,7 +100,7 @@ def test_what_the_next_sync_writes_over_the_original_is_the_same_to_the_byte(sit
     for name, text in TO_THE_BYTE.items():
         store.put_by_hand(site.path(name), text)
     workspace = site.workspace
-    done = bring(workspace, look(workspace, "one", [site.path(name) for name in TO_THE_BYTE]))
+    done = import_all(workspace, look_at_imports(workspace, "one", [site.path(name) for name in TO_THE_BYTE]))
     assert [one for one in done if one.error or one.respelled] == []
     assert {one.path for one in done if not one.field} == {site.path("canonical")}
     for one in done:
@@ -186,10 +186,10 @@ def test_whoever_writes_between_the_look_and_the_import_is_not_overwritten(site:
     for name in ("a", "b"):
         site.stores["one"].put_by_hand(name, "theirs")
     workspace = site.workspace
-    seen = look(workspace, "one", ["a", "b"], site.folder)
+    seen = look_at_imports(workspace, "one", ["a", "b"], site.folder)
     site.write("a", value="ours")
     site.write("b", value="theirs")
-    first, second = bring(workspace, seen)
+    first, second = import_all(workspace, seen)
     assert (first.kind, second.state) == ("Conflict", ImportState.SAME)
     assert in_hub(site, "a") == {"value": "ours"}
 
@@ -210,7 +210,7 @@ def test_one_that_fails_stops_no_other(site: Site) -> None:
 
 def test_looking_writes_nothing_and_says_what_would_be(site: Site) -> None:
     site.stores["one"].put_by_hand("token", "s3cr3t-value")
-    seen = look(site.workspace, "one", ["token", "token"], site.folder)
+    seen = look_at_imports(site.workspace, "one", ["token", "token"], site.folder)
     assert seen == [Import("one", "token", site.path("token"), ImportState.NEW, "value")]
     assert in_hub(site, "token") is None
     assert "s3cr3t" not in repr(seen)
@@ -219,7 +219,7 @@ def test_looking_writes_nothing_and_says_what_would_be(site: Site) -> None:
 def test_a_copy_that_keyturn_keeps_is_not_imported(site: Site) -> None:
     path = site.write("a", x="1")
     site.run()
-    (done,) = look(site.workspace, "one", [path], "elsewhere")
+    (done,) = look_at_imports(site.workspace, "one", [path], "elsewhere")
     assert (done.kind, path in done.error) == ("NotOwned", True)
 
 
@@ -272,7 +272,7 @@ def test_what_was_imported_and_declared_is_adopted_and_then_in_sync(site: Site) 
     site.stores["one"].put_by_hand(site.path("token"), "text")
     site.syncs["all"] |= {"stores": ["one"], "field": "value", "adopt": True}
     workspace = site.workspace
-    bring(workspace, look(workspace, "one", [site.path("token")]))
+    import_all(workspace, look_at_imports(workspace, "one", [site.path("token")]))
     assert set(site.actions().values()) == {Action.ADOPT}
     site.run()
     assert set(site.actions().values()) == {Action.IN_SYNC}
@@ -299,23 +299,23 @@ def declared(file: Path, *declarations: Declaration) -> str:
     """Add them, checked, as `keyturn import` does; the file's text afterwards."""
     text = declaring.added(file, declarations)
     declaring.insist_on_sound(file.parent, file, text, {})
-    declaring.write(file, text)
+    declaring.write_file(file, text)
     return file.read_bytes().decode()
 
 
 def paths(directory: Path) -> Sequence[str]:
     assert find_problems(directory, {}) == []
-    return sorted(load(directory, {}).secrets)
+    return sorted(load_catalogue(directory, {}).secrets)
 
 
 def test_a_new_file_declares_a_secret_that_a_person_replaces_and_adopts_its_copy(directory: Path) -> None:
     declared(directory / "imported.yaml", TOKEN, DB)
     assert paths(directory) == ["legacy/db.prod", "legacy/token"]
-    secret = load(directory, {}).secret("legacy/token")
+    secret = load_catalogue(directory, {}).secret("legacy/token")
     (place,) = secret.destinations
     assert (secret.owner, secret.rotation.strategy) == ("me@example.com", "manual")
     assert (place.label, place.adopt, place.field) == ("aws:legacy/token", True, "value")
-    other = load(directory, {}).secret("legacy/db.prod")
+    other = load_catalogue(directory, {}).secret("legacy/db.prod")
     assert (other.owner, other.destinations[0].name, other.destinations[0].field) == (DB.owner, DB.name, None)
     assert not [name for name in os.listdir(directory) if name.startswith(".")]
 

@@ -15,7 +15,7 @@ from keyturn.core.sensitive import Sensitive
 from keyturn.core.shared import Change, notes_in
 from keyturn.core.stores import OwnershipTags
 from keyturn.sync import import_secrets as importing
-from keyturn.sync.scan import scan
+from keyturn.sync.scan import scan_stores
 from tests.support import sampling
 from tests.support.lab import Lab
 from tests.support.memory_store import MemoryStore
@@ -190,9 +190,9 @@ def test_a_scan_tells_of_keys_that_nothing_declares_and_an_import_leaves_them(si
     site.run()
     workspace = site.workspace
     with pytest.raises(NotOwned, match="its keys PASSWORD, TOKEN, USER are copies"):
-        importing.held(workspace, "one", site.folder)
+        importing.read_importable(workspace, "one", site.folder)
     del site.syncs["db"]
-    (found,) = scan(site.workspace, ["one"]).stores
+    (found,) = scan_stores(site.workspace, ["one"]).stores
     assert [one.name for one in found.undeclared] == [f"{site.folder} (PASSWORD, USER)"]
     assert found.unmanaged == ()
 

@@ -25,11 +25,11 @@ from keyturn.rotation.run import rotate
 from keyturn.rotation.undeclared import list_undeclared
 from keyturn.sync import import_secrets as importing
 from keyturn.sync.apply import Applier
-from keyturn.sync.batches import bring
+from keyturn.sync.batches import bring_in_step
 from keyturn.sync.changes import EVERYTHING, Polling
 from keyturn.sync.plan import plan
-from keyturn.sync.run import carry_out, here
-from keyturn.sync.scan import scan
+from keyturn.sync.run import carry_out, local_executor
+from keyturn.sync.scan import scan_stores
 from tests.support.clock import Clock
 from tests.support.hooks import eventually
 from tests.support.lab import Lab, fresh
@@ -123,7 +123,7 @@ class Two:
         """Plan and apply; the plan."""
         workspace = self.workspace
         planned = plan(workspace, patterns, unseen=True)
-        carry_out(workspace, planned, here(Applier(workspace)))
+        carry_out(workspace, planned, local_executor(Applier(workspace)))
         return planned
 
     def actions(self, *patterns: str) -> dict[str, Action]:
@@ -210,7 +210,7 @@ def test_a_pattern_of_a_mount_that_can_not_be_read_fits_nobody_knows_what(two: T
 def test_a_batch_of_a_follower_brings_what_can_be_read(two: Two) -> None:
     two.write(two.here, "newer")
     two.hub.closed = True
-    outcome = bring(two.workspace, [two.here, two.there], frozenset())
+    outcome = bring_in_step(two.workspace, [two.here, two.there], frozenset())
     assert two.served()[f"default/{two.folder}/app"] == '{"value":"newer"}'
     assert outcome.broken([two.here, two.there]) == {two.there: "Denied"}
 
@@ -241,12 +241,12 @@ def test_a_look_at_many_raises_for_the_secrets_of_the_closed_mount_alone(two: Tw
 def test_a_scan_tells_of_either_mount_and_takes_no_copy_of_a_closed_one_for_left_over(two: Two) -> None:
     nobodys = f"payments:{fresh()}"
     two.write(nobodys, "nobody's")
-    hub = scan(two.workspace).hub
+    hub = scan_stores(two.workspace).hub
     assert hub is not None
     assert nobodys in hub.unmanaged
     assert not {two.here, two.there, f"{two.there}-undeclared"} & set(hub.unmanaged)
     two.hub.closed = True
-    found = scan(two.workspace)
+    found = scan_stores(two.workspace)
     assert found.hub is not None
     assert found.hub.kind == "Denied"
     assert found.stores[0].undeclared == ()
@@ -265,8 +265,8 @@ def test_an_import_goes_to_the_mount_that_the_prefix_names(two: Two) -> None:
     assert importing.path_for("team/key", f"payments:{two.folder}") == f"payments:{two.folder}/team/key"
     assert importing.path_for("team/key", "payments:") == "payments:team/key"
     two.store.put_by_hand("by-hand", '{"value":"v"}')
-    seen = importing.look(two.workspace, "one", ["by-hand"], f"payments:{two.folder}")
-    (done,) = importing.bring(two.workspace, seen)
+    seen = importing.look_at_imports(two.workspace, "one", ["by-hand"], f"payments:{two.folder}")
+    (done,) = importing.import_all(two.workspace, seen)
     assert (done.error, done.path) == ("", f"payments:{two.folder}/by-hand")
     assert two.hub.read(done.path) is not None
 

@@ -20,7 +20,7 @@ from keyturn.core.errors import Unavailable
 from keyturn.core.notices import Notice
 from keyturn.rotation.context import Workspace
 from keyturn.sync.audit_file import AuditFile
-from keyturn.sync.changes import AuditLines, Polling, Source
+from keyturn.sync.changes import AuditLines, ChangeSource, Polling
 from keyturn.sync.follow import Follower
 from tests.support.hooks import Hooked, Once, eventually, raising
 from tests.support.lab import Lab
@@ -41,7 +41,7 @@ def people(lab: Lab) -> Iterator[Audience]:
 
 
 @contextmanager
-def following(source: Source, workspace: Workspace) -> Iterator[list[str]]:
+def following(source: ChangeSource, workspace: Workspace) -> Iterator[list[str]]:
     """A follower in a thread, past its first look; what it says."""
     looked, stop, said = threading.Event(), threading.Event(), list[str]()
     thread = threading.Thread(target=Follower(lambda: workspace, source, said.append, looked.set).run, args=(stop,))

@@ -17,10 +17,10 @@ from keyturn.providers.registry import open_workspace
 from keyturn.rotation.context import Workspace
 from keyturn.sync import store_status
 from keyturn.sync.apply import Applier, Result
-from keyturn.sync.batches import bring
+from keyturn.sync.batches import bring_in_step
 from keyturn.sync.plan import plan
 from keyturn.sync.restarts import remarks
-from keyturn.sync.run import carry_out, failing, here
+from keyturn.sync.run import carry_out, failing_copies, local_executor
 from tests.support.cluster import Cluster, running
 from tests.support.lab import Lab, fresh
 
@@ -64,8 +64,8 @@ class Folder:
         """Plan and apply; the results, and what is failing in which words."""
         workspace = self.workspace()
         planned = plan(workspace, [f"{self.name}/{path}" for path in paths], unseen=True)
-        results = carry_out(workspace, planned, here(Applier(workspace)))
-        return results, {label: one.error for label, one in failing(planned, results).items()}
+        results = carry_out(workspace, planned, local_executor(Applier(workspace)))
+        return results, {label: one.error for label, one in failing_copies(planned, results).items()}
 
     def deploy(self) -> None:
         """It has begun with what was there before."""
@@ -127,10 +127,10 @@ def test_a_follower_restarts_for_what_it_has_written_alone(folder: Folder, monke
     with monkeypatch.context() as busy:
         busy.setattr("keyturn.sync.run.restart_all", lambda *_: [])
         folder.run("a")
-    assert bring(folder.workspace(), [f"{folder.name}/a"], frozenset()).failing == {}
+    assert bring_in_step(folder.workspace(), [f"{folder.name}/a"], frozenset()).failing == {}
     assert folder.restarts == 0
     folder.write("b")
-    assert bring(folder.workspace(), [f"{folder.name}/b"], frozenset()).failing == {}
+    assert bring_in_step(folder.workspace(), [f"{folder.name}/b"], frozenset()).failing == {}
     assert folder.restarts == 1
 
 
@@ -171,7 +171,7 @@ def test_a_failed_rollout_is_an_alarm_until_it_is_done(folder: Folder) -> None:
     results, behind = folder.run()
     assert behind == {f"cluster:deployment/{folder.name}": said}
     assert [(one.action, one.path, one.kind) for one in results] == [("restart", f"{folder.name}/a", "RolloutFailed")]
-    kept = store_status.load(folder.workspace(), "cluster")[0]
+    kept = store_status.load_status(folder.workspace(), "cluster")[0]
     assert (kept.in_step, {name: one.error for name, one in kept.failing.items()}) == (
         5,
         {f"deployment/{folder.name}": said},
@@ -179,7 +179,7 @@ def test_a_failed_rollout_is_an_alarm_until_it_is_done(folder: Folder) -> None:
     assert folder.remarks() == [f"cluster: {said}"]
     folder.cluster.finish(folder.name, 2)
     assert folder.run() == ([], {})
-    assert store_status.load(folder.workspace(), "cluster")[0].failing == {}
+    assert store_status.load_status(folder.workspace(), "cluster")[0].failing == {}
     # What somebody else rolls out later, and badly, is not ours to tell.
     folder.cluster.patch(folder.name, {"spec": {"template": {"metadata": {"labels": {"release": "2"}}}}})
     folder.cluster.fail(folder.name)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from keyturn.core.errors import Unavailable
 from keyturn.core.plan import Action, Item
 from keyturn.sync.apply import Result, result
-from keyturn.sync.threads import BATCH, Report
+from keyturn.sync.threads import BATCH, ReportResult
 from keyturn.sync_processes.scheduler import Dealer, spread
 
 
@@ -28,7 +28,7 @@ class Quick:
         if self._ready:
             then()
 
-    def give(self, given: list[Item], report: Report) -> None:
+    def give(self, given: list[Item], report: ReportResult) -> None:
         self.did += given
         for item in given:
             report(result(item, "created"))
@@ -39,9 +39,9 @@ class Slow(Quick):
 
     def __init__(self) -> None:
         super().__init__()
-        self.left: list[tuple[Item, Report]] = []
+        self.left: list[tuple[Item, ReportResult]] = []
 
-    def give(self, given: list[Item], report: Report) -> None:
+    def give(self, given: list[Item], report: ReportResult) -> None:
         self.did += given
         self.left += [(item, report) for item in given]
 

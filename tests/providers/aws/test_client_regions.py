@@ -10,7 +10,7 @@ import boto3
 import pytest
 
 from deployments.local.emulators.aws import LocalAws
-from keyturn.catalogue import load
+from keyturn.catalogue import load_catalogue
 from keyturn.providers.registry import open_store
 from tests.contracts.store import fresh_value, put
 
@@ -32,7 +32,7 @@ def stores(kind: str, aws: LocalAws, tmp_path: Path) -> Iterator[dict[str, Any]]
     entry = f"{{kind: {kind}, regions: [eu-central-1, us-east-1], endpoint_url: '{aws.endpoint_url}'}}"
     (tmp_path / "stores.yaml").write_text(f"stores:\n  aws: {entry}\n")
     with ExitStack() as stack:
-        opened = {name: open_store(name, settings) for name, settings in load(tmp_path, {}).stores.items()}
+        opened = {name: open_store(name, settings) for name, settings in load_catalogue(tmp_path, {}).stores.items()}
         yield {name: stack.enter_context(closing(store)) for name, store in opened.items()}  # type: ignore[type-var]
 
 

@@ -17,7 +17,7 @@ from keyturn.providers.vault.login import HubSettings
 from keyturn.rotation.context import Workspace
 from keyturn.sync.apply import Applier, Result
 from keyturn.sync.plan import plan
-from keyturn.sync.run import carry_out, here
+from keyturn.sync.run import carry_out, local_executor
 from tests.support.hooks import eventually
 from tests.support.lab import Lab, fresh
 from tests.support.mounts import make_kv
@@ -125,4 +125,6 @@ class RealSite:
     def run(self, *patterns: str, deep: bool = False) -> list[Result]:
         """Plan and apply, as `keyturn apply --auto` does."""
         workspace = self.workspace
-        return carry_out(workspace, plan(workspace, patterns, deep=deep, unseen=True), here(Applier(workspace)))
+        return carry_out(
+            workspace, plan(workspace, patterns, deep=deep, unseen=True), local_executor(Applier(workspace))
+        )

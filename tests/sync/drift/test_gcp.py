@@ -16,7 +16,7 @@ from keyturn.core.stores import TAG_FINGERPRINT, TAG_MANAGED_BY, TAG_VERSION
 from keyturn.providers.gcp.store import GcpSecretManager
 from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan
-from keyturn.sync.run import carry_out, here
+from keyturn.sync.run import carry_out, local_executor
 from tests.deployments.emulators.test_gcp_secret_manager import connected, running
 from tests.support.hooks import raising
 from tests.sync.drift.site import Look, RealSite
@@ -169,6 +169,6 @@ class TestGcpSecretManager(DriftContract):
             ends.setattr(GcpSecretManager, "_add", raising(Unavailable("write", "it", "the process is gone")))
             site.run()
         assert planned.work[0].action is Action.CREATE
-        assert [one.error for one in carry_out(workspace, planned, here(Applier(workspace)))] == [""]
+        assert [one.error for one in carry_out(workspace, planned, local_executor(Applier(workspace)))] == [""]
         assert_in_step(site, hands, path)
         assert hands.versions(site.remote(path)) == 1
