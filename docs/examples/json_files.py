@@ -76,24 +76,24 @@ class JsonFiles:
         remote: str,
         value: Sensitive,
         marks: OwnershipTags,
-        found: RemoteSecret | None,
+        current: RemoteSecret | None,
         *,
         details: Details = NO_DETAILS,
     ) -> RemoteSecret:
         """Replace the document whole, value and marks together. Raises Conflict where it is not what was found."""
         self._limits.check(remote, value)
-        if found is not None and found == RemoteSecret(remote, found.version_id, marks):
-            return found
+        if current is not None and current == RemoteSecret(remote, current.version_id, marks):
+            return current
         with self._locked("write", remote):
             document = self._load("write", remote)
-            if (None if document is None else described(remote, document)) != found:
+            if (None if document is None else described(remote, document)) != current:
                 raise Conflict("write", self._named(remote), "it has changed since it was looked at", "Run it again")
             revision = revision_of(document or {}) + 1
             note = {**marks.to_tags(), "revision": revision, "sha256": digest(value.reveal())}
             self._replace(remote, {"value": value.reveal(), OURS: note})
         return RemoteSecret(remote, str(revision), marks)
 
-    def relabel(self, remote: str, marks: OwnershipTags, details: Details, found: RemoteSecret) -> RemoteSecret:
+    def relabel(self, remote: str, marks: OwnershipTags, details: Details, current: RemoteSecret) -> RemoteSecret:
         """Raises UnsupportedOperation: a document is written whole."""
         raise only_written_whole(self._named(remote))
 

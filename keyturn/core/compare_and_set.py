@@ -10,9 +10,9 @@ from typing import Final, Generic, TypeVar
 
 from keyturn.core.errors import Conflict, Contended
 
-S = TypeVar("S")
-V = TypeVar("V")
-R = TypeVar("R", covariant=True)
+Before = TypeVar("Before")
+Wanted = TypeVar("Wanted")
+Written = TypeVar("Written", covariant=True)
 
 ATTEMPTS: Final = 16
 """How often one change is tried. With the pauses between, it is about five seconds, and ten at most."""
@@ -27,7 +27,7 @@ IN_HUB: Final = "The hub's audit log names who writes there. Nothing is lost: ru
 
 
 @dataclass(frozen=True)
-class Entry(Generic[S, V, R]):
+class VersionedEntry(Generic[Before, Wanted, Written]):
     """What several processes change: how it is read, with its version, and written over that version.
 
     ``write`` is given what was read and what is wanted, and raises Conflict where another write came between.
@@ -36,9 +36,9 @@ class Entry(Generic[S, V, R]):
     """
 
     name: str
-    read: Callable[[], S]
-    write: Callable[[S, V], R]
-    writer: Callable[[S], str] = lambda _: ""
+    read: Callable[[], Before]
+    write: Callable[[Before, Wanted], Written]
+    writer: Callable[[Before], str] = lambda _: ""
     hint: str = IN_HUB
 
 
@@ -48,8 +48,12 @@ def jittered(sleep: Callable[[float], None], chance: Callable[[], float]) -> Pau
 
 
 def change_entry(
-    entry: Entry[S, V, R], change: Callable[[S], V | None], pause: Pause, *, first: S | None = None
-) -> tuple[S, R | None]:
+    entry: VersionedEntry[Before, Wanted, Written],
+    change: Callable[[Before], Wanted | None],
+    pause: Pause,
+    *,
+    first: Before | None = None,
+) -> tuple[Before, Written | None]:
     """What stood there before the change, and what its write gave; None where ``change`` wants none.
 
     ``change`` is asked anew for whatever another writer leaves; ``first`` is what has been read already. Raises

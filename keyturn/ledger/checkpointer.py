@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from keyturn.core.compare_and_set import Entry, change_entry, jittered
+from keyturn.core.compare_and_set import VersionedEntry, change_entry, jittered
 from keyturn.core.errors import Conflict, Rewritten
 from keyturn.core.hub import Hub
 from keyturn.core.ledger import Signer
@@ -243,7 +243,7 @@ def _write(stored_copy: CheckpointCopy, newest: Checkpoint, version: int) -> Non
         note = there[0]
         return None if note and read_checkpoint(note).size >= newest.size else newest.note
 
-    entry: Entry[tuple[str, int], str, None] = Entry(
+    entry: VersionedEntry[tuple[str, int], str, None] = VersionedEntry(
         f"the copy of the newest checkpoint of {newest.origin}",
         stored_copy.read,
         lambda there, note: stored_copy.write(note, cas=there[1]),

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
-from keyturn.core.compare_and_set import Entry, change_entry
+from keyturn.core.compare_and_set import VersionedEntry, change_entry
 from keyturn.core.errors import Invalid, NotFound
 from keyturn.revocation.incident import Incident, IncidentStatus, Mode, SecretProgress
 from keyturn.revocation.news import with_news
@@ -100,7 +100,7 @@ def update_incident(workspace: Workspace, incident: str, lay: Callable[[Incident
         version = workspace.hub.write_state(_head(incident), _sealed(changed.to_data()), cas=current.version)
         return replace(changed, version=version)
 
-    entry = Entry(f"incident {incident}", lambda: load_incident(workspace, incident), write)
+    entry = VersionedEntry(f"incident {incident}", lambda: load_incident(workspace, incident), write)
     current, changed = change_entry(entry, laid, workspace.pause)
     return changed or current
 

@@ -4,21 +4,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from keyturn.core.compare_and_set import Entry, change_entry
+from keyturn.core.compare_and_set import VersionedEntry, change_entry
 from keyturn.core.hub import HubSecret
 from keyturn.rotation.context import Workspace
 
 T = TypeVar("T")
 
 
-def current_entry(workspace: Workspace, path: str) -> Entry[HubSecret | None, HubSecret, HubSecret]:
+def current_entry(workspace: Workspace, path: str) -> VersionedEntry[HubSecret | None, HubSecret, HubSecret]:
     """CURRENT of a secret: what is written becomes its next version. One that is absent has none before it."""
 
     def write(current: HubSecret | None, wanted: HubSecret) -> HubSecret:
         version = workspace.hub.write(path, wanted.fields, cas=current.version if current else 0)
         return replace(wanted, version=version)
 
-    return Entry(path, lambda: workspace.hub.read(path), write)
+    return VersionedEntry(path, lambda: workspace.hub.read(path), write)
 
 
 def update_state(
@@ -42,6 +42,6 @@ def update_state(
         workspace.hub.write_state(place, to_data(after), cas=before[1])
         return after
 
-    entry = Entry(f"{workspace.hub.state_mount}/{place}", load, write)
+    entry = VersionedEntry(f"{workspace.hub.state_mount}/{place}", load, write)
     before, after = change_entry(entry, changed, workspace.pause)
     return before[0] if after is None else after

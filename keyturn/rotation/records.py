@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from keyturn.core.compare_and_set import Entry, change_entry
+from keyturn.core.compare_and_set import VersionedEntry, change_entry
 from keyturn.core.errors import Conflict, Invalid, KeyturnError, Locked, Superseded
 from keyturn.core.hub import State
 from keyturn.core.record import FORMAT, Newer, Record, Rotation, Stage
@@ -76,7 +76,7 @@ def update_record(
 
     ``first`` is the record where it has been read already. Raises Contended, and whatever ``change`` raises.
     """
-    entry: Entry[Record, Record, Record] = Entry(
+    entry: VersionedEntry[Record, Record, Record] = VersionedEntry(
         f"the record of {path}",
         lambda: load(workspace, path),
         lambda _, wanted: rewrite(workspace, path, wanted),

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
 
-from keyturn.core.compare_and_set import Entry, change_entry
+from keyturn.core.compare_and_set import VersionedEntry, change_entry
 from keyturn.core.errors import CandidateRejected, CertainRefusal, Conflict, Invalid, Locked, Superseded
 from keyturn.core.hub import EXPIRES_AT, ROTATED_AT, TOKEN, HubSecret
 from keyturn.core.policy import Reason
@@ -297,7 +297,7 @@ def tell_again(workspace: Workspace, path: str) -> None:
         if (record.version, current) != (there[0].version, there[1]):
             raise Conflict("tell of", path, "it has changed meanwhile", "It is told again")
 
-    change_entry(Entry(f"the metadata of {path}", look, write), told, workspace.pause)
+    change_entry(VersionedEntry(f"the metadata of {path}", look, write), told, workspace.pause)
 
 
 def write_current(workspace: Workspace, attempt: Attempt) -> HubSecret:
@@ -312,7 +312,7 @@ def write_current(workspace: Workspace, attempt: Attempt) -> HubSecret:
         version = workspace.hub.write(latest.path, fields, cas=newest_version(workspace, latest))
         return HubSecret(latest.path, version, fields)
 
-    entry = Entry(attempt.path, lambda: seen_again(workspace, attempt), write)
+    entry = VersionedEntry(attempt.path, lambda: seen_again(workspace, attempt), write)
     latest, written = change_entry(entry, merged, workspace.pause, first=attempt)
     # Nothing is written only where CURRENT holds the candidate already.
     return written or cast(HubSecret, latest.current)

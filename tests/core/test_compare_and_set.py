@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from keyturn.core.compare_and_set import ATTEMPTS, FIRST_PAUSE, LONGEST_PAUSE, Entry, change_entry, jittered
+from keyturn.core.compare_and_set import ATTEMPTS, FIRST_PAUSE, LONGEST_PAUSE, VersionedEntry, change_entry, jittered
 from keyturn.core.errors import Conflict, Contended, NotFound, TransientError
 
 
@@ -32,8 +32,8 @@ class Shelf:
         return f"version {self.version}"
 
     @property
-    def entry(self) -> Entry[tuple[int, int], int, str]:
-        return Entry("shelf", self.read, self.write, lambda before: f"process {before[0]}", "Look who it is")
+    def entry(self) -> VersionedEntry[tuple[int, int], int, str]:
+        return VersionedEntry("shelf", self.read, self.write, lambda before: f"process {before[0]}", "Look who it is")
 
     def add_one(self) -> tuple[tuple[int, int], str | None]:
         return change_entry(self.entry, lambda before: before[0] + 1, self.pauses.append)
@@ -90,7 +90,7 @@ def test_what_a_write_raises_but_a_conflict_is_not_tried_again() -> None:
         raise NotFound("write", "shelf", "it is gone")
 
     with pytest.raises(NotFound):
-        change_entry(Entry("shelf", Shelf().read, gone), lambda before: 1, Shelf().pauses.append)
+        change_entry(VersionedEntry("shelf", Shelf().read, gone), lambda before: 1, Shelf().pauses.append)
 
 
 def test_pauses_double_up_to_the_longest_and_are_made_shorter_by_chance() -> None:
