@@ -154,7 +154,7 @@ class Site:
         path, now = path_of(number), datetime.now(UTC)
         hub.write(path, SecretFields({"username": f"app{number:05}_a", "password": "first"}), cas=0)
         token = f"token-{number:05}"
-        hub.annotate(path, {ROTATED_AT: now.isoformat(), TOKEN: token})
+        hub.patch_metadata(path, {ROTATED_AT: now.isoformat(), TOKEN: token})
         past = Rotation(
             token, 1, Stage.RETIRED, "alternating-users", "", "host/1/1", now, 0, version=1, promoted_at=now,
             closed_at=now + timedelta(hours=1),

@@ -111,7 +111,7 @@ class Taken:
 def make_due(workspace: Workspace, path: str) -> None:
     """End what the last rotation left, and let the secret look as old as can be."""
     retire(workspace, path, Waive.EVERYTHING)
-    workspace.hub.annotate(path, {ROTATED_AT: LONG_AGO})
+    workspace.hub.patch_metadata(path, {ROTATED_AT: LONG_AGO})
 
 
 def plain(workspace: Workspace, paths: list[str], threads: int) -> int:

@@ -236,7 +236,7 @@ class Hub(Protocol):
     def write(self, path: str, fields: SecretFields, *, cas: int) -> int:
         """Write the whole secret and return its new version."""
 
-    def annotate(self, path: str, custom: Mapping[str, str | None]) -> None:
+    def patch_metadata(self, path: str, custom: Mapping[str, str | None]) -> None:
         """Lay ``custom`` over the secret's custom metadata; None removes a key, other keys stay."""
 
     def read_state(self, path: str) -> State | None:
@@ -269,7 +269,7 @@ class Hub(Protocol):
     def destroy(self, path: str, versions: Collection[int]) -> None:
         """Remove the values of these versions for good, deleted ones too. Absent and destroyed before are success."""
 
-    def lacking(self, wanted: Collection["Right"]) -> list["Right"]:
+    def missing_capabilities(self, wanted: Collection["Right"]) -> list["Right"]:
         """Those of ``wanted`` that the login in use does not have, in their order."""
 
     def leases(self, prefix: str) -> list[str]:

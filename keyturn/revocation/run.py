@@ -71,7 +71,7 @@ def create_or_find(workspace: Workspace, request: Incident) -> Incident:
 
 def insist_on_rights(workspace: Workspace, selection: Selection, incident: str) -> None:
     """Whether the hub lets this login do all of it; asked before anything is changed. Raises Denied, and records it."""
-    lacking = workspace.hub.lacking(list(rights_needed(workspace, selection.paths, incident)))
+    lacking = workspace.hub.missing_capabilities(list(rights_needed(workspace, selection.paths, incident)))
     if not lacking:
         return
     missing = ", ".join(f"{right.capability} on {right.path}" for right in lacking[:5])

@@ -61,7 +61,7 @@ def undeleted(workspace: Workspace, path: str, deleted: Collection[int], lasting
     """Let deleted versions be read for a while, and those up to ``lasting`` for good; why not, where that is denied."""
     again = [version for version in deleted if version > lasting]
     verbs = ("undelete", "delete") if again else ("undelete",) if deleted else ()
-    lacks = workspace.hub.lacking([Right("update", workspace.hub.address(verb, path)) for verb in verbs])
+    lacks = workspace.hub.missing_capabilities([Right("update", workspace.hub.address(verb, path)) for verb in verbs])
     if lacks:
         yield f"this login lacks {', '.join(f'{right.capability} on {right.path}' for right in lacks)}"
         return

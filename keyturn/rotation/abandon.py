@@ -79,4 +79,4 @@ def keep_age(workspace: Workspace, path: str) -> None:
     """Write the secret's age down where only its newest version told it, before that version is written again."""
     info = workspace.hub.describe(path)
     if info and ROTATED_AT not in info.custom and info.rotated_at:
-        workspace.hub.annotate(path, {ROTATED_AT: info.rotated_at.isoformat()})
+        workspace.hub.patch_metadata(path, {ROTATED_AT: info.rotated_at.isoformat()})

@@ -82,7 +82,7 @@ def tested_since(workspace: Workspace, info: SecretInfo, ahead: Iterable[KnownVe
 def overtake(workspace: Workspace, current: HubSecret, version: int) -> None:
     """Note in the hub that versions up to this one, which it has lost, no longer count."""
     if version > max(current.version, overtaken(current.custom)):
-        workspace.hub.annotate(current.path, {OVERTAKEN: str(version)})
+        workspace.hub.patch_metadata(current.path, {OVERTAKEN: str(version)})
 
 
 def lost_by_hub(workspace: Workspace, path: str, hub_version: int) -> KnownVersion | None:

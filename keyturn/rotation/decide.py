@@ -203,7 +203,7 @@ def _remember(workspace: Workspace, path: str, trigger: Trigger, stands: SecretS
     if name is None or info is None or info.asked(name) or by_hand:
         return stands
     mark = {name: f"{info.promoted_by} {workspace.clock().isoformat()}"}
-    workspace.hub.annotate(path, mark)
+    workspace.hub.patch_metadata(path, mark)
     return replace(stands, info=replace(info, custom={**info.custom, **mark}))
 
 

@@ -92,7 +92,7 @@ def in_force(workspace: Workspace, held: HeldValues, chosen: Value) -> HubSecret
             hint = f"Look again: keyturn recover {path}"
             raise Conflict("recover", path, "the hub's secret has changed since it was looked at", hint) from None
         written = HubSecret(path, version, chosen.fields)
-    workspace.hub.annotate(path, _metadata_of(workspace, held, written))
+    workspace.hub.patch_metadata(path, _metadata_of(workspace, held, written))
     return written
 
 

@@ -95,7 +95,7 @@ def carry_versions(workspace: Workspace, old: str, new: str, record: Record) -> 
     for number, version in enumerate(versions[len(present) :], start=len(present)):
         workspace.hub.write(new, version.fields, cas=number)
     if versions:
-        workspace.hub.annotate(new, dict(versions[-1].custom))
+        workspace.hub.patch_metadata(new, dict(versions[-1].custom))
     return [version.version for version in versions]
 
 

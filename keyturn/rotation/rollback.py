@@ -54,7 +54,7 @@ def taken_back(workspace: Workspace, path: str, record: Record, why: str) -> Rot
         rotation = doomed(workspace, path, record, rotation, why)
         record = save(workspace, path, record, rotation)
     record, restored = put_back(workspace, path, record, before)
-    workspace.hub.annotate(path, metadata_of(workspace, path, before.fields, rotation))
+    workspace.hub.patch_metadata(path, metadata_of(workspace, path, before.fields, rotation))
     return close_reverted(workspace, path, record, restored)
 
 

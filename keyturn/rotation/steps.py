@@ -247,7 +247,7 @@ def in_force(workspace: Workspace, attempt: Attempt) -> Attempt:
     """Write the candidate as CURRENT, and the record after it. Raises Superseded, Conflict."""
     path, rotation = attempt.path, going_on(attempt).rotation
     current = write_current(workspace, attempt)
-    workspace.hub.annotate(path, metadata_of(workspace, path, attempt.candidate, rotation))
+    workspace.hub.patch_metadata(path, metadata_of(workspace, path, attempt.candidate, rotation))
     promoted = rotation.to(
         Stage.PROMOTED,
         version=current.version,
@@ -292,7 +292,7 @@ def tell_again(workspace: Workspace, path: str) -> None:
         return metadata_of(workspace, path, current.fields, newest) if newest and current else None
 
     def write(there: tuple[Record, HubSecret | None], custom: dict[str, str | None]) -> None:
-        workspace.hub.annotate(path, custom)
+        workspace.hub.patch_metadata(path, custom)
         record, current = look()
         if (record.version, current) != (there[0].version, there[1]):
             raise Conflict("tell of", path, "it has changed meanwhile", "It is told again")

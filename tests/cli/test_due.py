@@ -52,7 +52,7 @@ class Calendar:
         marks = {ROTATED_AT: (self.now - age).isoformat()}
         if life:
             marks[EXPIRES_AT] = (self.now - age + life).isoformat()
-        self.lab.hub.annotate(made.path, marks)
+        self.lab.hub.patch_metadata(made.path, marks)
         made.data["rotation"] = {**made.data["rotation"], **rotation}
         self.declared.append(made)
         return made.path

@@ -204,8 +204,8 @@ class HubContract:
 
     def test_annotations_are_laid_over_what_is_there(self, hub: Hub, path: str) -> None:
         hub.write(path, SecretFields({"n": 1}), cas=0)
-        hub.annotate(path, {"team": "ml", "stage": "old"})
-        hub.annotate(path, {"stage": "new"})
+        hub.patch_metadata(path, {"team": "ml", "stage": "old"})
+        hub.patch_metadata(path, {"stage": "new"})
         info = hub.describe(path)
         assert info is not None
         assert dict(info.custom) == {"team": "ml", "stage": "new"}
@@ -214,7 +214,7 @@ class HubContract:
     def test_the_annotated_moment_is_when_it_was_rotated(self, hub: Hub, path: str) -> None:
         moment = datetime(2024, 2, 29, 23, 59, 59, 123456, tzinfo=UTC)
         hub.write(path, SecretFields({"n": 1}), cas=0)
-        hub.annotate(path, {ROTATED_AT: moment.isoformat()})
+        hub.patch_metadata(path, {ROTATED_AT: moment.isoformat()})
         hub.write(path, SecretFields({"n": 2}), cas=1)
         info = hub.describe(path)
         assert info is not None
@@ -386,8 +386,11 @@ class HubContract:
     # rights
 
     def test_who_may_do_everything_lacks_nothing(self, hub: Hub) -> None:
-        assert hub.lacking([Right("update", f"{hub.mount}/destroy/a"), Right("sudo", "sys/leases/lookup/")]) == []
-        assert hub.lacking([]) == []
+        assert (
+            hub.missing_capabilities([Right("update", f"{hub.mount}/destroy/a"), Right("sudo", "sys/leases/lookup/")])
+            == []
+        )
+        assert hub.missing_capabilities([]) == []
 
     def test_what_a_login_lacks_is_told_in_the_order_it_was_asked(self, hub_with: Callable[[str], Hub]) -> None:
         narrow = hub_with(
@@ -410,8 +413,8 @@ class HubContract:
             Right("read", "secret/data/other"),
         ]
         mixed = [right for pair in zip(lacks, has, strict=True) for right in pair]
-        assert narrow.lacking(mixed) == lacks
-        assert narrow.lacking(has) == []
+        assert narrow.missing_capabilities(mixed) == lacks
+        assert narrow.missing_capabilities(has) == []
 
     # leases
 

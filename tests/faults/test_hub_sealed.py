@@ -23,7 +23,7 @@ BEFORE = {
     "it is installed": ("strategy", "install"),
     "it is verified": ("strategy", "verify"),
     "it is promoted": ("hub", "write"),
-    "the record says that it is promoted": ("hub", "annotate"),
+    "the record says that it is promoted": ("hub", "patch_metadata"),
 }
 """The call before which the hub is sealed."""
 

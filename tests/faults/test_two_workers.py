@@ -59,7 +59,7 @@ def due(lab: Lab, count: int) -> list[Declared]:
     """Secrets whose time has come."""
     made = [lab.alternating() for _ in range(count)]
     for secret in made:
-        lab.hub.annotate(secret.path, {ROTATED_AT: "2020-01-01T00:00:00+00:00"})
+        lab.hub.patch_metadata(secret.path, {ROTATED_AT: "2020-01-01T00:00:00+00:00"})
     return made
 
 

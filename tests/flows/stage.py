@@ -47,7 +47,7 @@ class Planted:
         value = self.canary(declared.path)
         fields = SecretFields({**declared.first, "canary": value * times})
         self.lab.hub.write(declared.path, fields, cas=1)
-        self.lab.hub.annotate(declared.path, {ROTATED_AT: "2020-01-01T00:00:00+00:00"})
+        self.lab.hub.patch_metadata(declared.path, {ROTATED_AT: "2020-01-01T00:00:00+00:00"})
         rotation = {**declared.data["rotation"], **({"target": target} if target else {})}
         return dataclasses.replace(declared, data={**declared.data, "rotation": rotation})
 

@@ -94,7 +94,7 @@ def entries(site: Site) -> list[Entry]:
 def secret(lab: Lab) -> Declared:
     """One that is due, and has a copy to be made."""
     declared = lab.alternating(destinations=[destination()])
-    lab.hub.annotate(declared.path, {ROTATED_AT: "2020-01-01T00:00:00+00:00"})
+    lab.hub.patch_metadata(declared.path, {ROTATED_AT: "2020-01-01T00:00:00+00:00"})
     return declared
 
 

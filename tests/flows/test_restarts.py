@@ -55,7 +55,7 @@ def test_the_due_secrets_of_one_workload_are_one_restart(
 ) -> None:
     name, secrets = shop
     for secret in secrets:
-        lab.hub.annotate(secret.path, {ROTATED_AT: LONG_AGO})
+        lab.hub.patch_metadata(secret.path, {ROTATED_AT: LONG_AGO})
     state = ended(rotate_due)
     assert state.is_completed()
     assert (cluster.restarts(name), cluster.restarts(f"{name}-other")) == (1, 1)

@@ -25,7 +25,7 @@ LONG_AGO = "2020-01-01T00:00:00+00:00"
 
 def due(lab: Lab, secret: Declared) -> Declared:
     """The same secret, as old as can be."""
-    lab.hub.annotate(secret.path, {ROTATED_AT: LONG_AGO})
+    lab.hub.patch_metadata(secret.path, {ROTATED_AT: LONG_AGO})
     return secret
 
 

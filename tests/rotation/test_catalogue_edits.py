@@ -206,7 +206,7 @@ def test_a_rename_that_dies_anywhere_is_finished_by_the_next(
         served, new = lab.current(secret), named_otherwise(secret)
         edited = again(lab, opened, new).workspace
         dying = Dying(place)
-        hub: Any = Hooked(edited.hub, write=dying, write_state=dying, annotate=dying)
+        hub: Any = Hooked(edited.hub, write=dying, write_state=dying, patch_metadata=dying)
         try:
             rename(replace(edited, hub=hub), secret.path, new.path)
         except Unavailable:

@@ -102,7 +102,7 @@ def test_a_suspicion_is_written_down_once(lab: Lab, secret: Declared) -> None:
     decide(run.workspace, secret.path, Trigger.COMPROMISE)
     said = run.workspace.hub.describe(secret.path)
     assert said is not None
-    decide(run.hooking("hub", annotate=raising(AssertionError())).workspace, secret.path, Trigger.COMPROMISE)
+    decide(run.hooking("hub", patch_metadata=raising(AssertionError())).workspace, secret.path, Trigger.COMPROMISE)
     assert said.custom[SUSPECTED_AT].startswith("- ")
 
 

@@ -210,7 +210,7 @@ def test_i5_a_promoted_candidate_is_not_given_up_when_the_run_is_taken_over(lab:
     secret = lab.alternating()
     run = worker(lab, secret)
     with pytest.raises(Unavailable):
-        rotate(run.hooking("hub", annotate=raising(LOST)).workspace, secret.path, Trigger.FORCE)
+        rotate(run.hooking("hub", patch_metadata=raising(LOST)).workspace, secret.path, Trigger.FORCE)
     current = lab.current(secret)
     assert current["username"] == secret.users[1]
     lab.sql(f"CREATE ROLE {secret.owner}_g; GRANT {secret.owner}_g TO {secret.users[0]}")

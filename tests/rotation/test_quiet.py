@@ -66,7 +66,7 @@ def looking(lab: Lab) -> Looking:
 def test_what_was_quiet_is_not_read_again_and_is_due_all_the_same(looking: Looking) -> None:
     assert not [one for one in looking.look().values() if one.work]
     assert looking.records == set()
-    looking.lab.hub.annotate(looking.secrets[1].path, {"keyturn-rotated-at": "2020-01-01T00:00:00+00:00"})
+    looking.lab.hub.patch_metadata(looking.secrets[1].path, {"keyturn-rotated-at": "2020-01-01T00:00:00+00:00"})
     found = looking.look()
     assert [found[one.path].work for one in looking.secrets] == [False, True, False]
     assert looking.records == set()

@@ -149,7 +149,7 @@ def test_a_run_that_dies_while_it_takes_back_is_finished_by_the_next(
         if next(count) == write:
             raise KeyboardInterrupt
 
-    hooks: dict[str, Any] = {"write_state": dies} if before else {"annotate": raising(KeyboardInterrupt())}
+    hooks: dict[str, Any] = {"write_state": dies} if before else {"patch_metadata": raising(KeyboardInterrupt())}
     with pytest.raises(KeyboardInterrupt):
         rollback(run.hooking("hub", **hooks).workspace, secret.path, token, "the canary is not well")
     record = run.record()
@@ -226,7 +226,7 @@ def test_a_late_promotion_does_not_make_what_was_put_back_look_young(
     late = worker(lab, secret, dead_holder(), consumers=CONSUMERS)
     attempt = late.verified()
     opened.sender.unwell["canary"] = REFUSES
-    late = late.hooking("hub", annotate=Once(lambda: rotate(opened.workspace, secret.path)))
+    late = late.hooking("hub", patch_metadata=Once(lambda: rotate(opened.workspace, secret.path)))
     with pytest.raises(Conflict):
         steps.promote(late.workspace, attempt)
     info = opened.workspace.hub.describe(secret.path)

@@ -271,7 +271,7 @@ def test_an_abandonment_does_not_make_the_secret_look_young(lab: Lab, secret: De
     assert before.rotated_at is not None
     moment = before.rotated_at - timedelta(days=1) if dated else before.rotated_at
     if dated:
-        lab.hub.annotate(secret.path, {ROTATED_AT: moment.isoformat()})
+        lab.hub.patch_metadata(secret.path, {ROTATED_AT: moment.isoformat()})
     run = worker(lab, secret)
     abandon(run.workspace, run.installed(), "it was refused")
     after = lab.hub.describe(secret.path)

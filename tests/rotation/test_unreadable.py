@@ -122,7 +122,7 @@ def test_what_a_newer_keyturn_has_added_outlives_a_rotation_of_an_older_one(
 
 def metadata(name: str) -> Callable[[Lab, str], None]:
     """Write something that is no moment into the secret's metadata."""
-    return lambda lab, path: lab.hub.annotate(path, {name: "yesterday"})
+    return lambda lab, path: lab.hub.patch_metadata(path, {name: "yesterday"})
 
 
 SPOILERS: dict[str, Callable[[Lab, str], None]] = {
@@ -179,7 +179,7 @@ def test_what_can_be_retired_is_retired_beside_it(
 
 
 def test_copies_are_synced_beside_it(lab: Lab, opened: Opened, secrets: tuple[Declared, Declared]) -> None:
-    lab.hub.annotate(secrets[0].path, {EXPIRES_AT: "2026-03-01"})
+    lab.hub.patch_metadata(secrets[0].path, {EXPIRES_AT: "2026-03-01"})
     (failed,), (pushed,) = (sync_destinations(opened.workspace, one.path) for one in secrets)
     assert said(failed.error)
     assert pushed.in_step
@@ -198,7 +198,7 @@ def test_the_follower_syncs_what_its_record_cant_tell_of(
 def test_a_revocation_is_refused_by_no_record_that_cant_be_read(lab: Lab) -> None:
     site = Site.of(lab, lab.alternating())
     spoil(lab, site.secret.path, {"history": "{", "frozen": 3})
-    lab.hub.annotate(site.secret.path, {ROTATED_AT: "yesterday"})
+    lab.hub.patch_metadata(site.secret.path, {ROTATED_AT: "yesterday"})
     assert not site.revoke().open
     assert not lab.logs_in(site.secret.first)
     assert lab.logs_in(lab.current(site.secret))

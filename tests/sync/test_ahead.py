@@ -149,7 +149,7 @@ def test_who_brings_the_lost_value_back_by_hand_is_in_step_and_goes_on(site: Sit
 def test_versions_that_were_recovered_from_no_longer_count(site: Site) -> None:
     path = grown(site)
     written_anew(site, "a", "old")
-    site.lab.hub.annotate(path, {OVERTAKEN: "5"})
+    site.lab.hub.patch_metadata(path, {OVERTAKEN: "5"})
     site.run()
     assert site.served("one") == site.served("two") == {path: '{"password":"old"}'}
     site.write("a", password="newer")

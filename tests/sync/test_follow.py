@@ -143,7 +143,7 @@ def test_an_unchanged_copy_is_not_written_again(site: Site, source: ChangeSource
     with following(source, lambda: workspace):
         until(serves(site, path, "1"))
         written = site.stores["one"].writes
-        site.lab.hub.annotate(path, {"note": "not a change of the value"})
+        site.lab.hub.patch_metadata(path, {"note": "not a change of the value"})
         other = site.write("b", x="1")
         until(serves(site, other, "1"))
     assert site.stores["one"].writes == written + 1

@@ -413,7 +413,7 @@ def test_a_look_at_what_has_not_changed_reads_no_secret_and_writes_one_line(peop
         return lambda place="", *_, **__: calls.append(f"{what} {place}")
 
     mine = people.open()
-    verbs = ("read", "describe", "describe_many", "read_state", "write_state", "annotate", "write")
+    verbs = ("read", "describe", "describe_many", "read_state", "write_state", "patch_metadata", "write")
     hub = Hooked(mine.hub, **{verb: note(verb) for verb in verbs})
     people.sync(workspace=dataclasses.replace(mine, hub=hub))
     assert not [call for call in calls if any(path in call for path in paths)]

@@ -80,7 +80,7 @@ def test_paths_of_the_hub_that_no_entry_and_no_pattern_covers_are_told_and_copie
     covered, nobodys, copy = site.write("a", x="1"), f"tests/{fresh()}", f"tests/{fresh()}"
     for path in (nobodys, copy):
         site.lab.hub.write(path, SecretFields({"x": "s3cr3t-value"}), cas=0)
-    site.lab.hub.annotate(copy, {TAG_MANAGED_BY: MANAGED_BY})
+    site.lab.hub.patch_metadata(copy, {TAG_MANAGED_BY: MANAGED_BY})
     hub = scan_stores(site.workspace).hub
     assert hub is not None
     assert nobodys in hub.unmanaged

@@ -97,7 +97,7 @@ class VaultHub:
         """
         return self._put(self._address("data", path), path, fields.reveal(), cas)
 
-    def annotate(self, path: str, custom: Mapping[str, str | None]) -> None:
+    def patch_metadata(self, path: str, custom: Mapping[str, str | None]) -> None:
         """Lay ``custom`` over the secret's custom metadata; None removes a key, other keys stay."""
         body = {"custom_metadata": dict(custom)}
         self._calls.patch("annotate", path, self._address("metadata", path), body)
@@ -171,7 +171,7 @@ class VaultHub:
         if versions:
             self._calls.post("destroy", path, self._address("destroy", path), {"versions": sorted(versions)})
 
-    def lacking(self, wanted: Collection[Right]) -> list[Right]:
+    def missing_capabilities(self, wanted: Collection[Right]) -> list[Right]:
         """Those of ``wanted`` that the login in use does not have, asked for many at a time."""
         paths, capabilities = list(dict.fromkeys(right.path for right in wanted)), dict[str, Any]()
         for start in range(0, len(paths), PATHS):

@@ -300,7 +300,7 @@ def test_the_emergency_workers_policies_allow_all_of_it_beside_what_a_worker_may
 ) -> None:
     path = f"emergency/{fresh()}"
     with worker_hub(lab, tmp_path, role=REVOKER) as hub:
-        assert hub.lacking(NEEDED) == []
+        assert hub.missing_capabilities(NEEDED) == []
         for version in range(2):
             hub.write(path, SecretFields({"n": version}), cas=version)
         hub.destroy(path, [1])
@@ -317,7 +317,7 @@ def test_a_workers_own_policy_signs_and_does_not_destroy(lab: Lab, tmp_path: Pat
     path = f"emergency/{fresh()}"
     with worker_hub(lab, tmp_path) as hub:
         assert verifies(hub.signer(LEDGER_KEY), b"checkpoint")
-        assert NEEDED[0] in hub.lacking(NEEDED)
+        assert NEEDED[0] in hub.missing_capabilities(NEEDED)
         hub.write(path, SecretFields({"n": 1}), cas=0)
         with pytest.raises(Denied, match=f"secret/destroy/{path}"):
             hub.destroy(path, [1])
@@ -327,8 +327,8 @@ def test_a_worker_may_change_custom_metadata_and_nothing_else_about_a_secret(lab
     path = f"emergency/{fresh()}"
     with worker_hub(lab, tmp_path) as hub:
         hub.write(path, SecretFields({"n": 1}), cas=0)
-        hub.annotate(path, {"team": "ml"})
-        hub.annotate(path, {"team": None, "keyturn-token": "t"})
+        hub.patch_metadata(path, {"team": "ml"})
+        hub.patch_metadata(path, {"team": None, "keyturn-token": "t"})
         before = hub.describe(path)
         assert before
         assert before.custom == {"keyturn-token": "t"}
@@ -398,8 +398,8 @@ def test_rights_are_those_in_the_namespace_of_the_login(lab: Lab, tmp_path: Path
     lab.root.adapter.request("post", f"/v1/sys/namespaces/{namespace}")
     rules = 'path "secret/destroy/*" { capabilities = ["update"] }'
     with closing(hub_as(lab, tmp_path / fresh(), rules, namespace=namespace)) as hub:
-        assert hub.lacking(NEEDED[:1]) == []
-        assert hub.lacking(NEEDED[2:3]) == [NEEDED[2]]
+        assert hub.missing_capabilities(NEEDED[:1]) == []
+        assert hub.missing_capabilities(NEEDED[2:3]) == [NEEDED[2]]
 
 
 def test_a_login_that_may_not_even_ask_is_denied(lab: Lab, tmp_path: Path) -> None:
@@ -408,7 +408,7 @@ def test_a_login_that_may_not_even_ask_is_denied(lab: Lab, tmp_path: Path) -> No
     (tmp_path / "token").write_text(told["auth"]["client_token"])
     with closing(VaultHub(HubSettings(lab.world.hub_address, token_file=str(tmp_path / "token")))) as hub:
         with pytest.raises(Denied) as caught:
-            hub.lacking(NEEDED)
+            hub.missing_capabilities(NEEDED)
         assert_silent(caught.value)
 
 
@@ -451,7 +451,7 @@ def test_a_mount_that_is_not_there_is_no_absent_secret_when_written(world: World
 def test_a_request_that_the_hub_calls_malformed_is_invalid(world: World) -> None:
     value = secret_text()
     with closing(world.hub()) as hub, pytest.raises(Invalid) as caught:
-        hub.annotate("ml-training/database", {"key": value * 100})
+        hub.patch_metadata("ml-training/database", {"key": value * 100})
     assert_silent(caught.value, value)
 
 
@@ -505,7 +505,7 @@ def test_everything_happens_inside_the_namespace(world: World, lab: Lab) -> None
     with closing(VaultHub(settings)) as hub:
         hub.write(path, SecretFields({"n": 1}), cas=0)
         hub.write_state(path, {"n": 2}, cas=0)
-        hub.annotate(path, {"team": "inside"})
+        hub.patch_metadata(path, {"team": "inside"})
         assert inside.secrets.kv.v2.read_secret_version(path, raise_on_deleted_version=True)["data"]["data"] == {"n": 1}
         assert list(hub.list_state("ns")) == [path]
         with pytest.raises(Conflict):

@@ -57,7 +57,7 @@ def test_a_secret_of_another_mount_has_all_that_one_of_the_default_mount_has(
     assert kv.read_secret_version(path, mount_point=f"hub-{name}", raise_on_deleted_version=True)["data"]["data"] == {
         "x": "newer"
     }
-    hub.annotate(there, {"note": "of the other one"})
+    hub.patch_metadata(there, {"note": "of the other one"})
     told = hub.describe_many([here, there])
     assert {found: info.version for found, info in told.items()} == {here: 1, there: 2}
     assert (told[here].custom, told[there].custom) == ({}, {"note": "of the other one"})
@@ -69,7 +69,7 @@ def test_a_secret_of_another_mount_has_all_that_one_of_the_default_mount_has(
     assert [one.state for one in info.versions] == [VersionState.DESTROYED, VersionState.READABLE]
     assert [one.path for one in hub.describe_below(there.removesuffix("/app"))] == [there]
     assert hub.address("destroy", there) == f"hub-{name}/destroy/{path}"
-    assert hub.lacking([Right("update", hub.address("data", there))]) == []
+    assert hub.missing_capabilities([Right("update", hub.address("data", there))]) == []
 
 
 def test_a_survey_tells_of_every_mount(hub: VaultHub, name: str) -> None:

@@ -109,7 +109,7 @@ def test_all_that_speaks_to_the_hub_trusts_the_authority_that_is_named(bao: Over
     path = secrets.token_hex(4)
     with closing(VaultHub(settings(bao, bao.here, ca_file=files.ca))) as hub:
         assert hub.write(path, SecretFields({"n": 1}), cas=0) == 1
-        hub.annotate(path, {"team": "inside"})
+        hub.patch_metadata(path, {"team": "inside"})
         assert [secret.path for secret in hub.describe_below(path[:-1])] in ([], [path])
         assert hub.describe_many([path])[path].custom["team"] == "inside"
         assert len(hub.signer("ledger").sign(b"message")) == 64
@@ -265,7 +265,7 @@ def test_a_hub_that_redirects_takes_neither_token_nor_value_along(
         for call in (
             lambda: hub.read("a"),
             lambda: hub.write("a", SecretFields({"n": value}), cas=0),
-            lambda: hub.annotate("a", {"n": "1"}),
+            lambda: hub.patch_metadata("a", {"n": "1"}),
             lambda: hub.revoke_lease("database/creds/a/b"),
             lambda: list(hub.list_state("a")),
             lambda: logging_in.read("a"),
