@@ -62,9 +62,9 @@ def keyword_pairs(text: str, port: int, bare_odbc: Callable[[str], str] = str) -
         return None
     pairs = dict(_pairs(text))
     odbc = bool({"driver", "dsn"} & set(pairs))
-    found = {name: next((pairs[key] for key in keys if key in pairs), None) for name, keys in NAMES.items()}
-    values = {name: _plain(raw, odbc) if raw is not None else "" for name, raw in found.items()}
-    password = found["password"]
+    raw_values = {name: next((pairs[key] for key in keys if key in pairs), None) for name, keys in NAMES.items()}
+    values = {name: _plain(raw, odbc) if raw is not None else "" for name, raw in raw_values.items()}
+    password = raw_values["password"]
     if password is None or not values["account"] or not values["host"]:
         return None
     if odbc and not password.startswith("{"):
@@ -101,9 +101,9 @@ def url(text: str, schemes: str, port: int) -> Connection | None:
     except ValueError:
         return None  # among them several hosts with ports of their own
     account, password = parts.username, parts.password
-    asked = dict(parse_qsl(parts.query, keep_blank_values=True))
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
     if bare != text:
-        account, password = asked.get("user"), asked.get("password")
+        account, password = query.get("user"), query.get("password")
     elif AMBIGUOUS.search(f"{account}{password}"):
         return None
     elif account is not None and password is not None:

@@ -57,8 +57,8 @@ def measured(cron: Cron) -> tuple[timedelta, timedelta] | None:
         runs.append(run)
         if run > SAMPLE + LONGEST_LOOK or (run > SAMPLE + YEAR and len(runs) > ENOUGH):
             break
-    found = sorted({later - earlier for earlier, later in pairwise(runs)})
-    return (found[0], found[-1]) if found and found[-1] < LONGEST_LOOK else None
+    distances = sorted({later - earlier for earlier, later in pairwise(runs)})
+    return (distances[0], distances[-1]) if distances and distances[-1] < LONGEST_LOOK else None
 
 
 def flaw(expression: str) -> str | None:

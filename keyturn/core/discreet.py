@@ -72,14 +72,14 @@ class Names:
             return any(name.fullmatch(text) for name in (ACCOUNT, MADE))
         return (field in NAMES or field.endswith(ENDINGS)) and IDENTIFIER.fullmatch(text) is not None
 
-    def clean(self, said: str, fields: Fields) -> str:
+    def clean(self, message: str, fields: Fields) -> str:
         """What was said, with each text of these fields that may not be shown replaced by its fingerprint."""
         for text in sorted({text for field, text in fields if not self.may_show(field, text)}, key=len, reverse=True):
             if len(text) >= CERTAIN:
-                said = said.replace(text, self._hidden(text))
+                message = message.replace(text, self._hidden(text))
             elif len(text) >= LEAST:
-                said = re.sub(rf"(?<!\w){re.escape(text)}(?!\w)", self._hidden(text), said)
-        return said
+                message = re.sub(rf"(?<!\w){re.escape(text)}(?!\w)", self._hidden(text), message)
+        return message
 
     def _hidden(self, text: str) -> str:
         with suppress(KeyturnError):
@@ -96,41 +96,49 @@ class Discreet:
         self._names = names
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._strategy, name)
-        return functools.partial(self._ask, name, found) if callable(found) and not name.startswith("_") else found
+        attribute = getattr(self._strategy, name)
+        return (
+            functools.partial(self._ask, name, attribute)
+            if callable(attribute) and not name.startswith("_")
+            else attribute
+        )
 
-    def _ask(self, verb: str, ask: Callable[..., Any], *args: Any, **given: Any) -> Any:
+    def _ask(self, verb: str, ask: Callable[..., Any], *args: Any, **named: Any) -> Any:
         try:
-            answer = ask(*args, **given)
+            answer = ask(*args, **named)
         except KeyturnError as error:
-            raise self._cleaned(error, self._texts((args, tuple(given.values())))) from None
+            raise self._cleaned(error, self._texts((args, tuple(named.values())))) from None
         if verb == "in_use":
-            return self._clean(answer, self._texts((args, tuple(given.values())))) if answer else answer
+            return self._clean(answer, self._texts((args, tuple(named.values())))) if answer else answer
         if isinstance(answer, RevokeResult) and answer.outlives:
-            return replace(answer, outlives=self._clean(answer.outlives, self._texts((args, tuple(given.values())))))
+            return replace(answer, outlives=self._clean(answer.outlives, self._texts((args, tuple(named.values())))))
         return answer
 
     def _cleaned(self, error: E, fields: Fields) -> E:
         made, names = copy.copy(error), self._names()
         for part in ("doing", "name", "problem", "hint", "step"):
             setattr(made, part, names.clean(getattr(error, part), fields))
-        made.args = tuple(names.clean(one, fields) if isinstance(one, str) else one for one in error.args)
+        made.args = tuple(
+            names.clean(argument, fields) if isinstance(argument, str) else argument for argument in error.args
+        )
         return made
 
-    def _clean(self, said: Iterable[str], fields: Fields) -> tuple[str, ...]:
+    def _clean(self, messages: Iterable[str], fields: Fields) -> tuple[str, ...]:
         names = self._names()
-        return tuple(names.clean(one, fields) for one in said)
+        return tuple(names.clean(message, fields) for message in messages)
 
-    def _texts(self, given: Any) -> list[tuple[str, str]]:
+    def _texts(self, argument: Any) -> list[tuple[str, str]]:
         """The texts that a verb was given: of a secret those of the credential, and what stands for its name."""
-        if isinstance(given, Change):
-            return self._texts((given.candidate, given.current))
-        if isinstance(given, SecretFields):
+        if isinstance(argument, Change):
+            return self._texts((argument.candidate, argument.current))
+        if isinstance(argument, SecretFields):
             wanted = {*self._strategy.credential_fields, *PEOPLES}
-            return [(name, text) for name, text in given.reveal().items() if name in wanted and isinstance(text, str)]
-        if isinstance(given, Mapping):
-            return [(name, text) for name, text in given.items() if isinstance(text, str)]
-        return [pair for one in given for pair in self._texts(one)] if isinstance(given, tuple | list) else []
+            return [
+                (name, text) for name, text in argument.reveal().items() if name in wanted and isinstance(text, str)
+            ]
+        if isinstance(argument, Mapping):
+            return [(name, text) for name, text in argument.items() if isinstance(text, str)]
+        return [pair for part in argument for pair in self._texts(part)] if isinstance(argument, tuple | list) else []
 
 
 def discreet(strategy: Strategy, names: Callable[[], Names]) -> Strategy:

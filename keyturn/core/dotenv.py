@@ -101,17 +101,17 @@ class Line:
 
 def lines_of(text: Sensitive, reader: Reader | None) -> list[Line]:
     """The lines of a file as its reader parts them. Raises ValueError, naming the line, where it can't be told how."""
-    found: list[Line] = []
-    at, given = 0, text.reveal()
-    while at < len(given):
-        line = _SKIPPED.match(given, at) or _OTHERS[reader].match(given, at)
+    lines: list[Line] = []
+    at, plain = 0, text.reveal()
+    while at < len(plain):
+        line = _SKIPPED.match(plain, at) or _OTHERS[reader].match(plain, at)
         if line is None:
-            number = given.count("\n", 0, at) + 1
+            number = plain.count("\n", 0, at) + 1
             raise ValueError(f"line {number} is not understood as KEY=value: see the store's format and reader")
         key = line.groupdict().get("key") or ""
-        found.append(Line(line[0], key, _text_of(line[0], line["value"], reader) if key else ""))
+        lines.append(Line(line[0], key, _text_of(line[0], line["value"], reader) if key else ""))
         at = line.end()
-    return found
+    return lines
 
 
 def edited(text: Sensitive, put: Mapping[str, Any], take: Collection[str], reader: Reader | None) -> Sensitive:
@@ -124,11 +124,11 @@ def edited(text: Sensitive, put: Mapping[str, Any], take: Collection[str], reade
         raise ValueError(f"the variable {twice} stands in it twice")
     written = {key: f"{_checked(key)}={_written(key, _shown(value), reader)}\n" for key, value in put.items()}
     there = {line.key for line in lines}
-    kept = [written.get(line.key, line.raw) for line in lines if line.key not in take]
+    remaining = [written.get(line.key, line.raw) for line in lines if line.key not in take]
     fresh = [line for key, line in written.items() if key not in there]
-    if fresh and kept and not kept[-1].endswith("\n"):
-        kept[-1] += "\n"
-    return Sensitive("".join((*kept, *fresh)))
+    if fresh and remaining and not remaining[-1].endswith("\n"):
+        remaining[-1] += "\n"
+    return Sensitive("".join((*remaining, *fresh)))
 
 
 def _text_of(raw: str, value: str, reader: Reader | None) -> str:
@@ -149,7 +149,7 @@ def refuses_text(text: str, reader: Reader | None) -> str | None:
     """Why the reader would not give ``text`` back; None where it does."""
     if "\0" in text:
         return "a null character, which no environment can"
-    return next((said for pattern, said in REFUSED[reader] if pattern.search(text)), None)
+    return next((reason for pattern, reason in REFUSED[reader] if pattern.search(text)), None)
 
 
 def _checked(name: str) -> str:
@@ -159,8 +159,8 @@ def _checked(name: str) -> str:
 
 
 def _written(name: str, text: str, reader: Reader | None) -> str:
-    if said := refuses_text(text, reader):
-        raise ValueError(f"the field {name} holds {said}")
+    if reason := refuses_text(text, reader):
+        raise ValueError(f"the field {name} holds {reason}")
     if reader is Reader.DOCKER and len(f"{name}={text}".encode(errors="replace")) > LONGEST:
         raise ValueError(f"the field {name} is longer than a line that docker run --env-file reads")
     return QUOTES[reader](text)

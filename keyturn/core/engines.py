@@ -140,8 +140,8 @@ class CertificateRole:
     def takes(self, kind: KeyKind) -> bool:
         """Whether it signs keys of this kind; 0 bits stands for every size that the hub finds strong enough."""
         family, _, size = kind.partition("-")
-        asked = {"p": "ec"}.get(family, family)
-        return self.key_type == "any" or (self.key_type == asked and self.key_bits in (0, int(size or 0)))
+        key_type = {"p": "ec"}.get(family, family)
+        return self.key_type == "any" or (self.key_type == key_type and self.key_bits in (0, int(size or 0)))
 
 
 class Authority(Protocol):

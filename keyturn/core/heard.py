@@ -52,15 +52,17 @@ class Heard:
 
         A silence that goes on for the same reason keeps its beginning.
         """
-        silent = {name: goes_on(self.waiting.get(name), one, now) for name, one in answers.items() if one}
-        told = sorted({*self.told, *(name for name, one in answers.items() if one is None)})
-        waiting = {name: silent.get(name, one) for name, one in self.waiting.items() if name not in told}
-        return replace(self, told=tuple(told), waiting=waiting)
+        silent = {name: goes_on(self.waiting.get(name), silence, now) for name, silence in answers.items() if silence}
+        acknowledged = sorted({*self.told, *(name for name, silence in answers.items() if silence is None)})
+        waiting = {
+            name: silent.get(name, silence) for name, silence in self.waiting.items() if name not in acknowledged
+        }
+        return replace(self, told=tuple(acknowledged), waiting=waiting)
 
     def owing(self, consumers: Iterable[str]) -> "Heard":
         """The same without those that the catalogue names no more, whom nobody will tell."""
         declared = set(consumers)
-        return replace(self, waiting={name: one for name, one in self.waiting.items() if name in declared})
+        return replace(self, waiting={name: silence for name, silence in self.waiting.items() if name in declared})
 
     def held(self, holder: str, claim: str, now: str) -> "Heard":
         """The same, in the hands of ``holder``."""
@@ -72,14 +74,14 @@ class Heard:
 
     def to_data(self) -> dict[str, Any]:
         """As the hub keeps it; what is empty is left out."""
-        waiting = {name: vars(one) if one else None for name, one in self.waiting.items()}
+        waiting = {name: vars(silence) if silence else None for name, silence in self.waiting.items()}
         plain = {**vars(self), "told": list(self.told), "waiting": waiting}
         return {name: value for name, value in plain.items() if value}
 
     @staticmethod
     def from_data(data: Mapping[str, Any]) -> "Heard":
         """From what the hub keeps. Raises TypeError, ValueError, AttributeError for what it can't be."""
-        waiting = {name: Silence(**one) if one else None for name, one in data.get("waiting", {}).items()}
+        waiting = {name: Silence(**silence) if silence else None for name, silence in data.get("waiting", {}).items()}
         heard = Heard(**{**data, "told": tuple(data.get("told", ())), "waiting": waiting})
         for moment in (heard.made_at, heard.canary_told_at, heard.held_at):
             if moment:

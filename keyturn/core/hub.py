@@ -42,8 +42,8 @@ def moment(path: str, name: str, text: str) -> datetime | None:
 
 def overtaken(custom: Mapping[str, str]) -> int:
     """The newest version of a lost history that no longer counts, 0 where none was lost."""
-    said = custom.get(OVERTAKEN, "")
-    return int(said) if said.isdecimal() else 0
+    number = custom.get(OVERTAKEN, "")
+    return int(number) if number.isdecimal() else 0
 
 
 @dataclass(frozen=True)
@@ -131,8 +131,8 @@ class SecretInfo:
 
     def asked(self, name: str) -> datetime | None:
         """When WANTED_AT or SUSPECTED_AT was said of the credential that is CURRENT; None where of none or another."""
-        token, _, said = self.custom.get(name, "").partition(" ")
-        return moment(self.path, name, said) if token == self.promoted_by else None
+        token, _, at = self.custom.get(name, "").partition(" ")
+        return moment(self.path, name, at) if token == self.promoted_by else None
 
     @property
     def overtaken(self) -> int:
@@ -185,15 +185,15 @@ class Survey(dict[str, SecretInfo]):
 
 def survey(hub: "Hub") -> Survey:
     """Every secret of all mounts; one mount that can't be read stops no other. Raises where none can be read."""
-    found, unread = dict[str, SecretInfo](), dict[str, KeyturnError]()
+    infos, unread = dict[str, SecretInfo](), dict[str, KeyturnError]()
     for mount in ("", *hub.mounts):
         try:
-            found |= {info.path: info for info in hub.describe_below(join(mount, ""))}
+            infos |= {info.path: info for info in hub.describe_below(join(mount, ""))}
         except KeyturnError as error:
             unread[mount] = error
     if len(unread) > len(hub.mounts):
         raise next(iter(unread.values()))
-    return Survey(found, unread)
+    return Survey(infos, unread)
 
 
 class Hub(Protocol):

@@ -77,5 +77,5 @@ class KeyMaker(Protocol):
 def thumbprint(jwk: Mapping[str, str]) -> str:
     """The key's name: SHA-256 over its public members, as base64url without padding (RFC 7638)."""
     members = {name: jwk[name] for name in PUBLIC_MEMBERS[jwk["kty"]]}
-    said = json.dumps(members, separators=(",", ":"), sort_keys=True)
-    return base64.urlsafe_b64encode(hashlib.sha256(said.encode()).digest()).rstrip(b"=").decode()
+    canonical = json.dumps(members, separators=(",", ":"), sort_keys=True)
+    return base64.urlsafe_b64encode(hashlib.sha256(canonical.encode()).digest()).rstrip(b"=").decode()

@@ -91,9 +91,9 @@ class Shape:
         """Eight digits that tell this shape from others; empty for the whole secret as it is."""
         if self == WHOLE:
             return ""
-        said: list[Any] = [self.fields, self.field, self.template, self.escape, self.encoding]
+        parts: list[Any] = [self.fields, self.field, self.template, self.escape, self.encoding]
         more = [self.templates, self.join, self.case]
-        return hashlib.sha256(json.dumps(said + more if any(more) else said).encode()).hexdigest()[:8]
+        return hashlib.sha256(json.dumps(parts + more if any(more) else parts).encode()).hexdigest()[:8]
 
     def marked(self, previous: int) -> str:
         """The mark of a copy that gives version ``previous`` beside CURRENT; 0 where it gives none."""
@@ -101,16 +101,16 @@ class Shape:
 
     def added_from(self, version: int, created_at: datetime | None) -> str:
         """The mark of a copy that keeps what it has, and has every field of this version: `OwnershipTags.grown`."""
-        told = hashlib.sha256(f"{version} {created_at}".encode()).hexdigest()[:8]
-        return f"{self.mark}-{GROWN}{told}"
+        digest = hashlib.sha256(f"{version} {created_at}".encode()).hexdigest()[:8]
+        return f"{self.mark}-{GROWN}{digest}"
 
     @property
     def references(self) -> tuple[str, ...]:
         """Every name in it, of the version before as well."""
         if self.template:
             return tuple(places(self.template))
-        listed = [self.field, *(one for _, one in self.fields)]
-        named = [name for one in listed for name in ((one,) if isinstance(one, str) else one) if name]
+        listed = [self.field, *(entry for _, entry in self.fields)]
+        named = [name for entry in listed for name in ((entry,) if isinstance(entry, str) else entry) if name]
         return (*named, *(name for _, template, _ in self.templates for name in places(template)))
 
     @property
@@ -126,8 +126,8 @@ class Shape:
     def render(self, fields: SecretFields, previous: SecretFields | None = None) -> Sensitive:
         """The copy's text. Raises Unfit where a field is missing, or the text can't be a copy."""
         values = Values(fields, previous)
-        if said := values.lacking(self.references):
-            raise Unfit(said)
+        if missing := values.lacking(self.references):
+            raise Unfit(missing)
         return _encoded(self.encoding, self._text(values))
 
     def strings(self, name: str) -> "Iterator[Shape]":
@@ -139,8 +139,8 @@ class Shape:
 
     def invert(self, text: Sensitive) -> Mapping[str, Any]:
         """The secret's fields that a copy's text holds, by their own names. Raises Unfit where that can't be told."""
-        if said := self._one_way():
-            raise Unfit(said)
+        if reason := self._one_way():
+            raise Unfit(reason)
         try:
             plain = text.reveal() if self.encoding is Encoding.TEXT else _from_base64(text.reveal())
             held = json.loads(plain)
@@ -161,11 +161,11 @@ class Shape:
 
     def _own(self, held: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         """CURRENT's fields in a copy; of several values in one text nobody can tell where one ends."""
-        for new, one in self.fields:
-            if isinstance(one, str):
-                yield from [] if names_previous(one) else [(one, held[new])]
-            elif self.join is None and not names_previous(one[0]):
-                yield one[0], held[new][0]
+        for new, names in self.fields:
+            if isinstance(names, str):
+                yield from [] if names_previous(names) else [(names, held[new])]
+            elif self.join is None and not names_previous(names[0]):
+                yield names[0], held[new][0]
 
     def _text(self, values: Values) -> Sensitive:
         if self.template:
@@ -175,16 +175,16 @@ class Shape:
             return SecretFields({"": value})[""] if isinstance(self.field, str) else _list_text(value)
         if not (self.fields or self.templates):
             return payload(SecretFields(respelled(values.fields.reveal(), self.case)) if self.case else values.fields)
-        found = {new: self._value(one, values) for new, one in self.fields}
-        made = {new: value for new, value in found.items() if value is not ABSENT}
+        listed = {new: self._value(names, values) for new, names in self.fields}
+        made = {new: value for new, value in listed.items() if value is not ABSENT}
         texts = {new: self._filled(template, escape, values) for new, template, escape in self.templates}
         return payload(SecretFields({**made, **texts}))
 
-    def _value(self, one: Names, values: Values) -> Any:
+    def _value(self, wanted: Names, values: Values) -> Any:
         """The JSON value of one name, or of several; ABSENT where there is none."""
-        if isinstance(one, str):
-            return values.find(one)
-        names = values.several(one)
+        if isinstance(wanted, str):
+            return values.find(wanted)
+        names = values.several(wanted)
         if self.join is None:
             return [values.find(name) for name in names]
         return joined([values.text(name).reveal() for name in names], self.join)
@@ -209,12 +209,12 @@ def with_missing(held: Sensitive, newer: Sensitive) -> tuple[Sensitive, tuple[st
 
 def _object(text: Sensitive) -> dict[str, Any]:
     try:
-        found = json.loads(text.reveal())
+        members = json.loads(text.reveal())
     except ValueError:
-        found = None
-    if not isinstance(found, dict):
+        members = None
+    if not isinstance(members, dict):
         raise Unfit("it is no JSON object, so no field can be added to it")
-    return found
+    return members
 
 
 def default_escape(template: str) -> Escape:
@@ -291,7 +291,7 @@ def _filled(template: str, values: Values, escape: Escape, between: str) -> str:
             made += (
                 put(joined(texts, between), place)
                 if escape in QUOTED
-                else joined([put(one, place) for one in texts], between)
+                else joined([put(value, place) for value in texts], between)
             )
     return made
 

@@ -21,14 +21,14 @@ EVERY: Final = "*"
 _NAMED: Final = re.compile(rf"({MOUNT}):(.*)", re.DOTALL)
 
 
-def split(path: str, known: Collection[str] | None = None) -> tuple[str, str]:
+def split(path: str, mounts: Collection[str] | None = None) -> tuple[str, str]:
     """The mount's name, empty for the default one, and the path in it.
 
-    ``known`` are the names that there are: what begins otherwise is in the default mount, whatever its path looks like.
+    ``mounts`` are the names that there are: what begins otherwise is in the default mount, whatever it looks like.
     Without them, whatever stands before the colon is a mount.
     """
     named = _NAMED.fullmatch(path) if ":" in path else None  # thousands of paths are asked for, few have one
-    return (named[1], named[2]) if named and (known is None or named[1] in known) else ("", path)
+    return (named[1], named[2]) if named and (mounts is None or named[1] in mounts) else ("", path)
 
 
 def join(mount: str, path: str) -> str:
@@ -41,7 +41,7 @@ def mount_of(path: str) -> str:
     return split(path)[0]
 
 
-def undeclared(mount: str, known: Collection[str], name: str) -> Invalid:
+def undeclared(mount: str, mounts: Collection[str], name: str) -> Invalid:
     """What is said where no mount of that name is declared."""
-    hint = advice(mount, known, "Declare it under mounts")
+    hint = advice(mount, mounts, "Declare it under mounts")
     return Invalid("find", name, f"the catalogue declares no mount {mount}", hint)

@@ -42,12 +42,12 @@ class Notice:
     def from_json(body: str | bytes) -> "Notice":
         """Read a body back; fields it does not know are passed over. Raises ValueError, which quotes nothing."""
         try:
-            said = json.loads(body)
+            fields = json.loads(body)
         except (ValueError, RecursionError):
             raise ValueError("the body is not JSON") from None
-        if not isinstance(said, dict):
+        if not isinstance(fields, dict):
             raise ValueError("the body is not a JSON object")
-        return Notice(_text(said, "event"), _text(said, "secret_path"), _version(said), _instant(said))
+        return Notice(_text(fields, "event"), _text(fields, "secret_path"), _version(fields), _instant(fields))
 
 
 def message_id(path: str, version: int, event: str, made_at: datetime | None = None) -> str:
@@ -59,23 +59,23 @@ def message_id(path: str, version: int, event: str, made_at: datetime | None = N
     return f"msg_{uuid.uuid5(_IDS, json.dumps(about)).hex}"
 
 
-def _text(said: dict[str, Any], name: str) -> str:
-    value = said.get(name)
+def _text(fields: dict[str, Any], name: str) -> str:
+    value = fields.get(name)
     if not isinstance(value, str) or not value:
         raise ValueError(f"{name} is not a text")
     return value
 
 
-def _version(said: dict[str, Any]) -> int:
-    value = said.get("version")
+def _version(fields: dict[str, Any]) -> int:
+    value = fields.get("version")
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError("version is not a whole number from 1")
     return value
 
 
-def _instant(said: dict[str, Any]) -> datetime:
+def _instant(fields: dict[str, Any]) -> datetime:
     try:
-        instant = datetime.fromisoformat(_text(said, "timestamp"))
+        instant = datetime.fromisoformat(_text(fields, "timestamp"))
         if instant.tzinfo is not None:
             return instant.astimezone(UTC)
     except (ValueError, OverflowError):

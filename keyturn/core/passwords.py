@@ -97,8 +97,8 @@ class PasswordPolicy:
 
     def __post_init__(self) -> None:
         for check in (_options, _shape, _alphabet, _classes, _separator, _prefix, _reach, _pace):
-            if said := check(self):
-                raise Invalid("use", "password policy", *said)
+            if flaw_and_remedy := check(self):
+                raise Invalid("use", "password policy", *flaw_and_remedy)
 
     @property
     def size(self) -> int:
@@ -146,8 +146,8 @@ Flaw = tuple[str, str] | None
 def _options(policy: PasswordPolicy) -> Flaw:
     for form, names in OPTIONS.items():
         if form is not policy.form and any(getattr(policy, name) is not None for name in names):
-            said = f"{' and '.join(names)} {'don' if len(names) > 1 else 'doesn'}'t apply to the form {policy.form}"
-            return said, f"Remove {'them' if len(names) > 1 else 'it'}, or use the form {form}."
+            problem = f"{' and '.join(names)} {'don' if len(names) > 1 else 'doesn'}'t apply to the form {policy.form}"
+            return problem, f"Remove {'them' if len(names) > 1 else 'it'}, or use the form {form}."
     return None
 
 
@@ -186,8 +186,8 @@ def _classes(policy: PasswordPolicy) -> Flaw:
 def _separator(policy: PasswordPolicy) -> Flaw:
     if policy.separator is None or (len(policy.separator) == 1 and policy.separator in SEPARATORS):
         return None
-    said = "words need one character between them that is no letter, or they could be read in several ways"
-    return said, "Use a hyphen, a space, a digit or another sign of ASCII."
+    problem = "words need one character between them that is no letter, or they could be read in several ways"
+    return problem, "Use a hyphen, a space, a digit or another sign of ASCII."
 
 
 def _prefix(policy: PasswordPolicy) -> Flaw:
@@ -205,13 +205,15 @@ def _reach(policy: PasswordPolicy) -> Flaw:
     has = policy.entropy()
     if has >= policy.minimum_entropy:
         return None
-    said = f"its values hold {math.floor(has)} bits of entropy, and minimum_entropy asks for {policy.minimum_entropy:g}"
+    problem = (
+        f"its values hold {math.floor(has)} bits of entropy, and minimum_entropy asks for {policy.minimum_entropy:g}"
+    )
     if policy.form is Form.UUID:
-        return said, f"Use another form, or accept it with minimum_entropy: {UUID_BITS}."
+        return problem, f"Use another form, or accept it with minimum_entropy: {UUID_BITS}."
     if policy.form is not Form.PASSWORD:
         needed = math.ceil(policy.minimum_entropy * policy.size / has)
-        return said, f"Set length to {needed} {UNITS.get(policy.form, 'bytes')} or more."
-    return said, "Raise length, or allow more characters."
+        return problem, f"Set length to {needed} {UNITS.get(policy.form, 'bytes')} or more."
+    return problem, "Raise length, or allow more characters."
 
 
 def _pace(policy: PasswordPolicy) -> Flaw:

@@ -126,8 +126,8 @@ class Plan:
 def write_plan(plan: Plan, key: Sensitive) -> str:
     """The plan as a file holds it: JSON, with a signature that only this hub's Keyturn can make."""
     chosen = {"paths": plan.paths, "deep": plan.deep, "remarks": plan.remarks}
-    said = {"format": FORMAT, "made_at": plan.made_at.isoformat(), **chosen, "items": _rows(plan.items)}
-    return json.dumps({"plan": said, "signature": _signature(said, key)}, indent=1) + "\n"
+    body = {"format": FORMAT, "made_at": plan.made_at.isoformat(), **chosen, "items": _rows(plan.items)}
+    return json.dumps({"plan": body, "signature": _signature(body, key)}, indent=1) + "\n"
 
 
 def read_plan(text: str, key: Sensitive, name: str) -> Plan:
@@ -135,17 +135,17 @@ def read_plan(text: str, key: Sensitive, name: str) -> Plan:
     hint = "Make it anew with: keyturn plan -o FILE"
     try:
         held = json.loads(text)
-        said, signature = held["plan"], held["signature"]
-        sound = hmac.compare_digest(str(signature), _signature(said, key))
+        body, signature = held["plan"], held["signature"]
+        sound = hmac.compare_digest(str(signature), _signature(body, key))
     except (ValueError, KeyError, TypeError):
         raise Invalid("read", name, "it is not a plan", hint) from None
     if not sound:
         raise Invalid("read", name, "its signature is wrong: it was changed, or made with another hub", hint)
-    if said["format"] != FORMAT:
-        raise Invalid("read", name, f"its format is {said['format']}, this release writes {FORMAT}", hint)
-    items = tuple(Item(**{**row, "action": Action(row["action"])}) for row in said["items"])
-    remarks = tuple(said.get("remarks", ()))
-    return Plan(datetime.fromisoformat(said["made_at"]), tuple(said["paths"]), items, said["deep"], remarks)
+    if body["format"] != FORMAT:
+        raise Invalid("read", name, f"its format is {body['format']}, this release writes {FORMAT}", hint)
+    items = tuple(Item(**{**row, "action": Action(row["action"])}) for row in body["items"])
+    remarks = tuple(body.get("remarks", ()))
+    return Plan(datetime.fromisoformat(body["made_at"]), tuple(body["paths"]), items, body["deep"], remarks)
 
 
 def _rows(items: Sequence[Item]) -> list[dict[str, Any]]:
@@ -153,24 +153,24 @@ def _rows(items: Sequence[Item]) -> list[dict[str, Any]]:
     return [{key: value for key, value in asdict(item).items() if value} for item in items]
 
 
-def _signature(said: Any, key: Sensitive) -> str:
-    body = json.dumps(said, sort_keys=True, separators=(",", ":"))
+def _signature(plan: Any, key: Sensitive) -> str:
+    body = json.dumps(plan, sort_keys=True, separators=(",", ":"))
     return hmac.new(key.reveal().encode(), f"keyturn plan\n{body}".encode(), hashlib.sha256).hexdigest()
 
 
 def moved(planned: Sequence[Item], now: Sequence[Item]) -> list[str]:
     """What is no longer as a plan found it, a sentence for each; empty where nothing has moved."""
     stands = {(item.store, item.slot): item for item in now}
-    said = []
+    differences = []
     for item in planned:
         other = stands.get((item.store, item.slot))
         if other is None:
-            said.append(f"{item.label} is no longer part of the plan")
+            differences.append(f"{item.label} is no longer part of the plan")
         elif _stands(item) != _stands(other):
-            said.append(
+            differences.append(
                 f"{item.label} was to {item.action} (version {item.version}), now {other.action} ({other.version})"
             )
-    return said
+    return differences
 
 
 def _stands(item: Item) -> tuple[object, ...]:

@@ -59,7 +59,7 @@ def outlook(facts: Facts) -> Outlook:
     starts = [(start(cause, facts), cause) for cause in causes(facts)]
     if not starts:
         return Outlook(None, "nothing makes it due", "", alarm=False)
-    begins, cause = min(starts, key=lambda found: found[0].at)
+    begins, cause = min(starts, key=lambda pair: pair[0].at)
     return Outlook(begins.at, said(cause, begins), "; ".join(begins.held), late(facts) is not None)
 
 
@@ -79,8 +79,8 @@ def alarm(facts: Facts) -> Reason | None:
 
 def late(facts: Facts) -> Cause | None:
     """What should have been over by now."""
-    found = (compromised(facts), dying(facts), beyond_maximum_age(facts))
-    return next((cause for cause in found if cause and cause.since <= facts.now), None)
+    overdue = (compromised(facts), dying(facts), beyond_maximum_age(facts))
+    return next((cause for cause in overdue if cause and cause.since <= facts.now), None)
 
 
 def start(cause: Cause, facts: Facts) -> Start:
@@ -102,7 +102,7 @@ def let_through(at: datetime, cause: Cause, facts: Facts) -> tuple[datetime, tup
     window = facts.schedule.window if Hold.WINDOW in cause.heeds else None
     freezes = facts.freezes if Hold.FREEZE in cause.heeds else ()
     while True:
-        if freeze := next((one for one in freezes if one.holds(at)), None):
+        if freeze := next((candidate for candidate in freezes if candidate.holds(at)), None):
             at = freeze.ends
             held[f"freeze {freeze.name}"] = f"the freeze {freeze.name} until {told(at)} ({freeze.reason})"
         elif window and not window.holds(at):

@@ -210,8 +210,8 @@ class Record:
 
         A Lamport clock: it goes on from whichever is ahead, so a record that was lost or restored heals by itself.
         """
-        known = (*self.history, *([self.rotation] if self.rotation else []))
-        return max(self.version, stands, *(past.sequence for past in known)) + 1
+        rotations = (*self.history, *([self.rotation] if self.rotation else []))
+        return max(self.version, stands, *(past.sequence for past in rotations)) + 1
 
     @property
     def refused_for_certain(self) -> Rotation | None:

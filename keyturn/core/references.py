@@ -70,23 +70,23 @@ class Values:
 
     def several(self, names: Sequence[str]) -> list[str]:
         """Those of the names that there is a value for; one of the version before only where it is another."""
-        found: list[tuple[str, Any]] = []
+        present: list[tuple[str, Any]] = []
         for name in names:
             value = self.find(name)
-            again = names_previous(name) and value in [other for _, other in found]
+            again = names_previous(name) and value in [other for _, other in present]
             if value is not ABSENT and not again:
-                found.append((name, value))
-        return [name for name, _ in found]
+                present.append((name, value))
+        return [name for name, _ in present]
 
     def lacking(self, names: Iterable[str]) -> str:
         """What is missing for these names, in words; empty where nothing is."""
-        said = []
+        problems = []
         for name in sorted(set(names)):
             try:
                 self.find(name)
             except Unfit as error:
-                said.append(str(error))
-        return "; ".join(said)
+                problems.append(str(error))
+        return "; ".join(problems)
 
 
 def value_of(fields: SecretFields, name: str) -> Any:

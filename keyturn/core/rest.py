@@ -59,17 +59,17 @@ class Answer:
 
     __slots__ = ("__said", "link", "status")
 
-    def __init__(self, status: int, said: Any = _NOTHING, link: str | None = None) -> None:
+    def __init__(self, status: int, body: Any = _NOTHING, link: str | None = None) -> None:
         self.status = status
         self.link = link
-        self.__said = said
+        self.__said = body
 
     def text(self, pointer: str = "") -> Sensitive | None:
         """The text or whole number at ``pointer``; None where there is neither, or an empty text."""
-        found = _at(self.__said, pointer)
-        if isinstance(found, str):
-            return Sensitive(found) if found else None
-        return Sensitive(str(found)) if isinstance(found, int) and not isinstance(found, bool) else None
+        value = _at(self.__said, pointer)
+        if isinstance(value, str):
+            return Sensitive(value) if value else None
+        return Sensitive(str(value)) if isinstance(value, int) and not isinstance(value, bool) else None
 
     def is_null(self, pointer: str) -> bool:
         """Whether ``pointer`` leads to null, or nowhere."""
@@ -77,8 +77,8 @@ class Answer:
 
     def entries(self, pointer: str = "") -> tuple["Answer", ...] | None:
         """The members of the list at ``pointer``; None where there is no list."""
-        found = _at(self.__said, pointer)
-        return tuple(Answer(self.status, member) for member in found) if isinstance(found, list) else None
+        value = _at(self.__said, pointer)
+        return tuple(Answer(self.status, member) for member in value) if isinstance(value, list) else None
 
     def __repr__(self) -> str:
         return f"Answer({self.status}, '{MASK}')"
@@ -114,10 +114,10 @@ class RestApi(Protocol):
 def read_json(raw: bytes, status: int, link: str | None = None) -> Answer:
     """The answer that ``raw`` holds; text that is not JSON counts as nothing."""
     try:
-        said = json.loads(raw)
+        body = json.loads(raw)
     except (ValueError, RecursionError):
-        said = _NOTHING
-    return Answer(status, said, link)
+        body = _NOTHING
+    return Answer(status, body, link)
 
 
 def moment(text: str) -> datetime | None:
@@ -129,23 +129,23 @@ def moment(text: str) -> datetime | None:
         seconds = int(text) / (1000 if len(text) > 11 else 1)
         return datetime.fromtimestamp(seconds, UTC)
     try:
-        told = datetime.fromisoformat(text)
+        at = datetime.fromisoformat(text)
     except ValueError:
         return None
     if re.fullmatch(r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}", text):
-        told += timedelta(days=1) - timedelta(microseconds=1)
-    return told if told.tzinfo else told.replace(tzinfo=UTC)
+        at += timedelta(days=1) - timedelta(microseconds=1)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
-def _at(said: Any, pointer: str) -> Any:
+def _at(value: Any, pointer: str) -> Any:
     for part in pointer.split("/")[1:]:
-        said = _member(said, part.replace("~1", "/").replace("~0", "~"))
-    return said
+        value = _member(value, part.replace("~1", "/").replace("~0", "~"))
+    return value
 
 
-def _member(said: Any, part: str) -> Any:
-    if isinstance(said, dict):
-        return said.get(part, _NOTHING)
-    if isinstance(said, list) and re.fullmatch(r"0|[1-9][0-9]{0,8}", part):
-        return said[int(part)] if int(part) < len(said) else _NOTHING
+def _member(value: Any, part: str) -> Any:
+    if isinstance(value, dict):
+        return value.get(part, _NOTHING)
+    if isinstance(value, list) and re.fullmatch(r"0|[1-9][0-9]{0,8}", part):
+        return value[int(part)] if int(part) < len(value) else _NOTHING
     return _NOTHING

@@ -68,8 +68,8 @@ def note_id(source: str) -> str:
 
 def notes_in(tags: Mapping[str, str]) -> dict[str, Note]:
     """Every note among these tags or annotations, by the hub path that it is of; what is malformed is none."""
-    found = (_note(name, tags) for name in tags if re.fullmatch(rf"{NOTE}[0-9a-f]{{12}}", name))
-    return {note.marks.source: note for note in found if note}
+    notes = (_note(name, tags) for name in tags if re.fullmatch(rf"{NOTE}[0-9a-f]{{12}}", name))
+    return {note.marks.source: note for note in notes if note}
 
 
 def note_names(source: str, tags: Mapping[str, str]) -> list[str]:
@@ -84,8 +84,8 @@ def _note(name: str, tags: Mapping[str, str]) -> Note | None:
     digest, _, rest = "".join((text, *pieces)).partition(":")
     catalogue, _, rest = rest.partition(":")
     keys, _, source = rest.partition(":")
-    told = {TAG_SOURCE: source, TAG_FINGERPRINT: digest, TAG_CATALOGUE: catalogue, TAG_MANAGED_BY: MANAGED_BY}
-    marks = OwnershipTags.from_tags(told)
+    owner_tags = {TAG_SOURCE: source, TAG_FINGERPRINT: digest, TAG_CATALOGUE: catalogue, TAG_MANAGED_BY: MANAGED_BY}
+    marks = OwnershipTags.from_tags(owner_tags)
     if marks is None or not keys or name != f"{NOTE}{note_id(marks.source)}":
         return None
     listed = keys.split(_JOINT)
@@ -98,7 +98,7 @@ def _spelled(key: str) -> str:
 
 
 def _read(spelled: str) -> str:
-    return re.sub(rb"=([0-9A-F]{2})", lambda found: bytes([int(found[1], 16)]), spelled.encode()).decode(
+    return re.sub(rb"=([0-9A-F]{2})", lambda match: bytes([int(match[1], 16)]), spelled.encode()).decode(
         errors="replace"
     )
 
@@ -232,20 +232,20 @@ def _members(text: str) -> tuple[list[_Member], int]:
 
 
 def _parsed(text: str) -> tuple[list[_Member], int]:
-    decode, found = json.JSONDecoder().raw_decode, list[_Member]()
+    decode, members = json.JSONDecoder().raw_decode, list[_Member]()
     at = _after(text, 0, "{")
     first, at = at, _past_space(text, at)
     while text[at] != "}":
-        at = _past_space(text, _after(text, at, ",")) if found else at
+        at = _past_space(text, _after(text, at, ",")) if members else at
         begin = at
         key, at = decode(text, _after(text, at, '"') - 1)
         value_begin = _past_space(text, _after(text, at, ":"))
         value, end = decode(text, value_begin)
-        found.append(_Member(key, begin, value_begin, end, value))
+        members.append(_Member(key, begin, value_begin, end, value))
         at = _past_space(text, end)
     if _past_space(text, at + 1) != len(text):
         raise ValueError
-    return found, first
+    return members, first
 
 
 def _after(text: str, at: int, sign: str) -> int:
@@ -256,8 +256,8 @@ def _after(text: str, at: int, sign: str) -> int:
 
 
 def _past_space(text: str, at: int) -> int:
-    found = _SPACE.match(text, at)
-    return found.end() if found else at
+    match = _SPACE.match(text, at)
+    return match.end() if match else at
 
 
 def _only(members: Collection[_Member], key: str) -> _Member | None:

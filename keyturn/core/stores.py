@@ -57,14 +57,14 @@ class Details:
     @property
     def asked(self) -> frozenset[Detail]:
         """Which of them are asked for."""
-        said = {
+        values = {
             Detail.TAGS: self.tags,
             Detail.ANNOTATIONS: self.annotations,
             Detail.DESCRIPTION: self.description,
             Detail.CONTENT_TYPE: self.content_type,
             Detail.EXPIRY: self.expires_at,
         }
-        return frozenset(detail for detail, value in said.items() if value)
+        return frozenset(detail for detail, value in values.items() if value)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -105,19 +105,19 @@ def others(tags: Mapping[str, str]) -> dict[str, str]:
     return {name: text for name, text in tags.items() if not name.startswith(OWN_PREFIX)}
 
 
-def tag_changes(there: Mapping[str, str], asked: Mapping[str, str], before: Iterable[str]) -> dict[str, str | None]:
-    """What is to be laid over the tags that are ``there`` so that those ``asked`` for stand; None removes one.
+def tag_changes(there: Mapping[str, str], wanted: Mapping[str, str], before: Iterable[str]) -> dict[str, str | None]:
+    """What is to be laid over the tags that are ``there`` so that the ``wanted`` ones stand; None removes one.
 
     ``before`` are the names that Keyturn has set (:attr:`OwnershipTags.tags`): what nobody asks for is removed of these
     alone.
     """
-    gone: dict[str, str | None] = {name: None for name in before if name in there and name not in asked}
-    return gone | {name: text for name, text in asked.items() if there.get(name) != text}
+    gone: dict[str, str | None] = {name: None for name in before if name in there and name not in wanted}
+    return gone | {name: text for name, text in wanted.items() if there.get(name) != text}
 
 
-def changed_tags(there: Mapping[str, str], asked: Mapping[str, str], before: Iterable[str]) -> dict[str, str]:
+def changed_tags(there: Mapping[str, str], wanted: Mapping[str, str], before: Iterable[str]) -> dict[str, str]:
     """The tags that stand after :func:`tag_changes`, for services that take them all at once."""
-    changed = {**there, **tag_changes(there, asked, before)}
+    changed = {**there, **tag_changes(there, wanted, before)}
     return {name: text for name, text in changed.items() if text is not None}
 
 
@@ -165,7 +165,7 @@ class OwnershipTags:
     def from_tags(tags: dict[str, str]) -> "OwnershipTags | None":
         """The marks in a store's tags; None where Keyturn's are absent or malformed."""
         path, _, rest = tags.get(TAG_SOURCE, "").rpartition("@")
-        numbered, *said = rest.split("+")
+        numbered, *qualifiers = rest.split("+")
         version, _, made = numbered.partition(":")
         if tags.get(TAG_MANAGED_BY) != MANAGED_BY or not path or not version.isdecimal():
             return None
@@ -173,10 +173,10 @@ class OwnershipTags:
             created_at = datetime.fromisoformat(made) if made else None
         except ValueError:
             return None
-        shape = next((one for one in said if one != ADOPTED), "")
+        shape = next((qualifier for qualifier in qualifiers if qualifier != ADOPTED), "")
         digest, catalogue = tags.get(TAG_FINGERPRINT, ""), tags.get(TAG_CATALOGUE, "")
         named = tuple(tags.get(TAG_TAGS, "").split())
-        return OwnershipTags(path, int(version), digest, shape, created_at, catalogue, ADOPTED in said, named)
+        return OwnershipTags(path, int(version), digest, shape, created_at, catalogue, ADOPTED in qualifiers, named)
 
     def to_tags(self) -> dict[str, str]:
         """The tags, for stores whose tags are plain key and value pairs."""

@@ -4,16 +4,16 @@ import difflib
 from collections.abc import Iterable
 
 
-def likely(name: str, known: Iterable[str]) -> str | None:
+def likely(name: str, choice: Iterable[str]) -> str | None:
     """The known name that was probably meant, if one is near."""
-    by_folded = {one.casefold(): one for one in known}
-    found = difflib.get_close_matches(name.casefold(), by_folded, n=1)
-    return by_folded[found[0]] if found else None
+    by_folded = {option.casefold(): option for option in choice}
+    near = difflib.get_close_matches(name.casefold(), by_folded, n=1)
+    return by_folded[near[0]] if near else None
 
 
-def advice(name: str, known: Iterable[str], otherwise: str) -> str:
+def advice(name: str, choice: Iterable[str], otherwise: str) -> str:
     """The remedy for an unknown name: the one likely meant, else the whole choice, else ``otherwise``."""
-    names = sorted(known)
-    if meant := likely(name, names):
-        return f"Did you mean {meant}?"
+    names = sorted(choice)
+    if near := likely(name, names):
+        return f"Did you mean {near}?"
     return f"Known here: {', '.join(names)}." if names else otherwise

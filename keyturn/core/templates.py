@@ -15,7 +15,7 @@ _PLACE: Final = re.compile(rf"\{{\{{ *({NAME}) *\}}\}}")
 
 def names(text: str) -> tuple[str, ...]:
     """Every name that ``text`` asks for, in their order."""
-    return tuple(found[1] for found in _PLACE.finditer(text))
+    return tuple(match[1] for match in _PLACE.finditer(text))
 
 
 def is_sound(text: str) -> bool:
@@ -26,7 +26,7 @@ def is_sound(text: str) -> bool:
 
 def fill(text: str, value: Callable[[str], str]) -> str:
     """``text`` with the value of each name in its place."""
-    return _PLACE.sub(lambda found: value(found[1]), text)
+    return _PLACE.sub(lambda match: value(match[1]), text)
 
 
 def fill_all(data: Any, value: Callable[[str], str]) -> Any:
@@ -50,5 +50,5 @@ def texts(data: Any) -> Iterator[str]:
 def pattern(text: str, expression: Callable[[str], str]) -> re.Pattern[str]:
     """What matches ``text`` with anything that fits each name's regular expression in its place."""
     pieces = _PLACE.split(text)
-    said = [expression(piece) if index % 2 else re.escape(piece) for index, piece in enumerate(pieces)]
-    return re.compile("".join(said))
+    expressions = [expression(piece) if index % 2 else re.escape(piece) for index, piece in enumerate(pieces)]
+    return re.compile("".join(expressions))

@@ -48,7 +48,7 @@ class Window:
         """The moments of a local day at which the window may open: its beginning, and a change of the clocks."""
         zone = ZoneInfo(self.zone)
         yield from (instant(datetime.combine(day, self.begin), zone, fold) for fold in (0, 1))
-        before, after = (instant(datetime.combine(one, time()), zone) for one in (day, day + DAY))
+        before, after = (instant(datetime.combine(midnight, time()), zone) for midnight in (day, day + DAY))
         if before.astimezone(zone).utcoffset() != after.astimezone(zone).utcoffset():
             yield change(before, after, zone)
 

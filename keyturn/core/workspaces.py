@@ -42,8 +42,8 @@ class WorkspaceNames:
     def of_run(tags: Collection[str]) -> "WorkspaceNames":
         """The one whose tag is among those of a run; the default one where none is."""
         begin = f"{HOUSE}-"
-        found = sorted(tag.removeprefix(begin) for tag in tags if tag.startswith(begin))
-        return WorkspaceNames(found[0]) if found and HOUSE not in tags else WorkspaceNames()
+        names = sorted(tag.removeprefix(begin) for tag in tags if tag.startswith(begin))
+        return WorkspaceNames(names[0]) if names and HOUSE not in tags else WorkspaceNames()
 
     @property
     def own(self) -> str:

@@ -18,10 +18,10 @@ _READ: Final = re.compile(PATTERN)
 
 def parse(text: str) -> timedelta:
     """Read one duration. Raises ValueError, which quotes nothing of the text."""
-    found = _READ.fullmatch(text)
-    if not found:
+    match = _READ.fullmatch(text)
+    if not match:
         raise ValueError("is not a duration")
-    seconds = sum(int(part[:-1]) * UNITS[part[-1]] for part in found.groups() if part)
+    seconds = sum(int(part[:-1]) * UNITS[part[-1]] for part in match.groups() if part)
     if seconds > LONGEST.total_seconds():
         raise ValueError("is longer than ten years")
     return timedelta(seconds=seconds)
@@ -29,10 +29,10 @@ def parse(text: str) -> timedelta:
 
 def show(duration: timedelta) -> str:
     """How people write it, days rather than weeks; :func:`parse` reads it back to the same duration."""
-    left, said = int(duration.total_seconds()), ""
+    left, text = int(duration.total_seconds()), ""
     for unit, seconds in UNITS.items():
         if unit == "w":
             continue
         count, left = divmod(left, seconds)
-        said += f"{count}{unit}" if count else ""
-    return said or "0s"
+        text += f"{count}{unit}" if count else ""
+    return text or "0s"

@@ -114,8 +114,8 @@ def illegal_secret(path: str) -> tuple[str, str] | None:
 
 
 def _hub_path(path: str) -> str:
-    if said := illegal_path(path):
-        raise refused(*said)
+    if flaw_and_remedy := illegal_path(path):
+        raise refused(*flaw_and_remedy)
     return path
 
 

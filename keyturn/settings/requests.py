@@ -175,12 +175,12 @@ class LastUsedSettings(RequestSettings):
     """Where the answer holds the time: RFC 3339, or seconds or milliseconds since 1970."""
 
 
-def check_names(request: RequestSettings | None, key: str, known: Collection[str], *prefixes: str) -> None:
-    """Refuse a request that asks for a name which is neither ``known`` nor has one of the ``prefixes``."""
+def check_names(request: RequestSettings | None, key: str, names: Collection[str], *prefixes: str) -> None:
+    """Refuse a request that asks for a name which is neither among ``names`` nor has one of the ``prefixes``."""
     for place, text in request.places() if request else ():
         for name in templates.names(text):
-            if name not in known and not name.startswith(prefixes):
-                choice = [*known, *(f"{prefix}FIELD" for prefix in prefixes)]
+            if name not in names and not name.startswith(prefixes):
+                choice = [*names, *(f"{prefix}FIELD" for prefix in prefixes)]
                 raise refused(
                     f"{place} asks for {{{{{name}}}}}, which is not known there", advice(name, choice, ""), key
                 )

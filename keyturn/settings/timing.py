@@ -59,9 +59,9 @@ def _timezone(name: str) -> str:
 
 
 def _cron(expression: str) -> str:
-    if said := flaw(expression):
+    if problem := flaw(expression):
         remedy = 'Write minute, hour, day of the month, month and day of the week, such as "0 3 * * sun".'
-        raise refused(f"is not a cron expression: {said}", remedy)
+        raise refused(f"is not a cron expression: {problem}", remedy)
     distances = Cron(expression, "UTC").distances()
     if distances is None:
         raise refused("comes round less than once in eight years", "Write one that comes round more often.")

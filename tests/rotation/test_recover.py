@@ -291,7 +291,7 @@ def test_a_forced_rotation_of_a_hub_that_has_lost_versions_ends_no_account_that_
 
 
 @pytest.mark.sampled(2, each=("call",))
-@pytest.mark.parametrize("call", ["write", "annotate", "write_state"])
+@pytest.mark.parametrize("call", ["write", "patch_metadata", "write_state"])
 @pytest.mark.parametrize("after", [False, True])
 def test_a_recovery_that_dies_at_any_write_is_finished_by_the_next(durable: Lab, call: str, after: bool) -> None:
     secret = with_copy(durable.single())
