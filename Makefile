@@ -1,9 +1,10 @@
 # `make help` tells what there is. Nothing here needs root. KEYTURN_PYTHON chooses a Python.
-# Tests wait a lot, so two processes run them side by side, each with servers of its own.
+# Tests run in several processes, the longest first; one file runs in one process. See tests/conftest.py.
 
 .DEFAULT_GOAL := help
 
 VENV := .venv
+PYTEST := $(VENV)/bin/pytest --numprocesses=auto --dist=loadgroup --no-loadscope-reorder
 PY := $(VENV)/bin/python
 UV_COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
@@ -19,8 +20,8 @@ setup:  ## make the virtual environment, .venv
 demo: setup  ## start the whole stack on loopback and rotate before your eyes (KEEP=1 keeps it)
 	@$(PY) -m deployments.local.demo
 
-test: setup  ## all tests; ARGS goes to pytest (ARGS="tests/core -n 0": one folder, in one process)
-	$(VENV)/bin/pytest --numprocesses=2 --dist=loadgroup $(ARGS)
+test: setup  ## all tests; ARGS goes to pytest (ARGS=tests/core/test_cron.py: one file)
+	$(PYTEST) $(ARGS)
 
 check: setup  ## style and types
 	$(VENV)/bin/ruff check .
@@ -29,7 +30,7 @@ check: setup  ## style and types
 
 test-deep: setup  ## every case of every table that make test takes samples of (ARGS as above)
 	@echo "Every boundary of every matrix: this takes about two hours on two quiet cores."
-	KEYTURN_TESTS=deep $(VENV)/bin/pytest --numprocesses=2 --dist=loadgroup $(ARGS)
+	KEYTURN_TESTS=deep $(PYTEST) $(ARGS)
 
 wheel: setup  ## build the wheel into dist/
 	$(PY) -m hatchling build --target wheel

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import hypothesis
 import pytest
 
 from deployments.local.mariadb import MariaDB
@@ -25,8 +26,33 @@ pytest.register_assert_rewrite(
 
 
 TESTS: Final = Path(__file__).parent
-TOGETHER: Final = ("crash", "faults", "flows", "rotation")
-"""Packages whose tests share servers that are dear to start: where several processes run tests, one has all of them."""
+PROCESSES: Final = 3
+"""Tests wait a lot, so two cores have enough to do with that; each has servers of its own."""
+
+GROUPS: Final = {
+    "flows/test_leaks.py": "leaks",
+    "flows/test_bootstrap.py": "leaks",
+    "flows/test_workspaces.py": "leaks",
+    "flows/test_installed_wheel.py": "leaks",
+    "flows": "flows",
+    "crash": "crash",
+    "faults": "faults",
+    "deployments/test_whole_stack.py": "",
+    "sync/drift": "drift",
+    "test_compose_run.py": "",
+    "deployments/test_drill_in_a_stack.py": "",
+    "cli/test_stack.py": "",
+    "revocation/test_late.py": "",
+    "revocation/test_stores.py": "",
+    "rotation": "rotation",
+    "cli/test_sync.py": "",
+    "sync/test_killed.py": "",
+    "support/test_warden.py": "",
+    "sync/test_converges.py": "",
+}
+"""Where several processes run tests, the longest begin, so that none ends alone with one. Tests of one group share
+servers that are dear to start, so one process has all of them; without a name it is a file's.
+"""
 
 WORKERS: Final[list[int]] = []
 """The pids of the processes that run tests for this one."""
@@ -37,9 +63,19 @@ def pytest_configure(config: pytest.Config) -> None:
     # To compile what tests import takes each process 10 s, and each child that imports Keyturn half a second.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
+    # No test asserts a time: on a busy machine an example may take long.
+    hypothesis.settings.register_profile("tests", deadline=None)
+    hypothesis.settings.load_profile("tests")
     sampling.keep_seed()
     warden.watch()
     warden.end_tidily_when_terminated(WORKERS)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """How many processes ``make test`` takes: one file is not worth starting any."""
+    files = [argument for argument in config.args if argument.partition("::")[0].endswith(".py")]
+    return 0 if len(config.args) == len(files) == 1 else PROCESSES
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -69,10 +105,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         over = set(sampling.left_out(items))
         items[:] = [item for item in items if item not in over]
         config.hook.pytest_deselected(items=list(over))
+    order = [*GROUPS]
     for item in items:
-        place = item.path.relative_to(TESTS)
-        group = place.parts[0] if place.parts[0] in TOGETHER else str(place)
-        item.add_marker(pytest.mark.xdist_group(group))
+        item.add_marker(pytest.mark.xdist_group(group_of(item)))
+    items.sort(key=lambda item: order.index(entry) if (entry := entry_of(item)) else len(order))
+
+
+def entry_of(item: pytest.Item) -> str | None:
+    """The first of the groups' entries that is its file or a folder around it."""
+    place = item.path.relative_to(TESTS)
+    around = {str(place), *map(str, place.parents)}
+    return next((entry for entry in GROUPS if entry in around), None)
+
+
+def group_of(item: pytest.Item) -> str:
+    """The tests that run in one process with it."""
+    entry = entry_of(item)
+    return (GROUPS[entry] if entry else "") or str(item.path.relative_to(TESTS))
 
 
 @pytest.fixture(scope="session", autouse=True)
