@@ -7,6 +7,7 @@ import pytest
 from keyturn.core import errors
 from keyturn.core.errors import (
     RETRY_AFTER_LIMIT,
+    Contended,
     KeyturnError,
     Locked,
     TerminalError,
@@ -28,7 +29,13 @@ LEAVES = [
 def test_every_error_says_by_its_class_whether_to_try_again() -> None:
     assert len(LEAVES) > 8
     assert all(issubclass(kind, TransientError) != issubclass(kind, TerminalError) for kind in LEAVES)
-    assert {kind for kind in LEAVES if issubclass(kind, TransientError)} == {Locked, Throttled, Unavailable, Unrecorded}
+    assert {kind for kind in LEAVES if issubclass(kind, TransientError)} == {
+        Contended,
+        Locked,
+        Throttled,
+        Unavailable,
+        Unrecorded,
+    }
 
 
 def test_a_message_tells_what_to_what_why_and_what_to_do() -> None:

@@ -141,7 +141,7 @@ def assert_one_version_each(lab: Lab, pushed: Pushed) -> None:
 
 def test_killed_many_times_it_ends_in_step_with_one_version_for_each_value(lab: Lab, pushed: Pushed) -> None:
     chance = random.Random(seed())  # noqa: S311
-    for _ in range(examples(2, 5)):
+    for _ in range(examples(1, 5)):
         killed(lab, pushed, chance.randrange(0, 8))
     with start(lab, pushed) as process:
         process.communicate(timeout=120)
@@ -156,6 +156,7 @@ def children() -> list[int]:
     return [pid for pid in pids if b"keyturn.sync_processes.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
+@pytest.mark.sampled(3)
 def test_two_processes_share_the_work(lab: Lab, pushed: Pushed) -> None:
     workspace = opened(lab, pushed)
     with child(lab, workspace) as other:
@@ -164,6 +165,7 @@ def test_two_processes_share_the_work(lab: Lab, pushed: Pushed) -> None:
     assert_one_version_each(lab, pushed)
 
 
+@pytest.mark.sampled(3)
 def test_a_worker_process_that_dies_at_work_leaves_its_part_to_the_next_run(lab: Lab, pushed: Pushed) -> None:
     workspace = opened(lab, pushed)
     with child(lab, workspace) as other:
@@ -180,6 +182,7 @@ def test_a_worker_process_that_dies_at_work_leaves_its_part_to_the_next_run(lab:
     assert_one_version_each(lab, pushed)
 
 
+@pytest.mark.sampled(3)
 def test_a_worker_process_that_dies_before_it_begins_leaves_its_part_to_the_others(
     lab: Lab, pushed: Pushed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
