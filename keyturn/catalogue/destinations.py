@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 
 from keyturn.catalogue.choice import About, Choice
 from keyturn.core import mapping
-from keyturn.core.mapping import ONLY_PREVIOUS, Encoding, Escape, Names, Shape
+from keyturn.core.mapping import ONLY_PREVIOUS, Encoding, Escape, Shape, ValueNames
 from keyturn.core.mounts import DEFAULT, split
 from keyturn.core.references import Unfit, names_previous
 from keyturn.core.spelling import Case, spelled
@@ -36,7 +36,7 @@ class Drift(StrEnum):
 
 
 def _template(template: str) -> str:
-    if (flaw := mapping.flaw(template)) == ONLY_PREVIOUS:
+    if (flaw := mapping.template_flaw(template)) == ONLY_PREVIOUS:
         raise refused(flaw, "Put the field itself beside it, such as {key,previous.key}.")
     if flaw:
         raise refused(flaw, "Write {field} where a field goes, and {{ or }} for a brace.")
@@ -222,7 +222,7 @@ class Copying(Model):
         """The key that names the copy's fields."""
         return "fields" if self.fields is not None else "templates"
 
-    def _named(self) -> list[tuple[str, Names]]:
+    def _named(self) -> list[tuple[str, ValueNames]]:
         """The names in the copy, and what stands under them."""
         if isinstance(self.fields, dict):
             return list(self.fields.items())

@@ -7,7 +7,7 @@ from datetime import timedelta
 from keyturn.catalogue.plain import duration, text_at
 from keyturn.catalogue.problems import Problem
 from keyturn.catalogue.source import CatalogueEntry
-from keyturn.core.cron import Cron, flaw
+from keyturn.core.cron import Cron, cron_flaw
 from keyturn.settings.durations import show
 from keyturn.settings.timing import is_timezone
 
@@ -27,7 +27,7 @@ class Turn:
         if interval := duration(entry, "interval"):
             return Turn(interval, interval, "interval", "lengthen interval")
         cron, zone = text_at(entry, "rotation", "cron"), text_at(entry, "rotation", "timezone")
-        if not cron or not zone or flaw(cron) or not is_timezone(zone):
+        if not cron or not zone or cron_flaw(cron) or not is_timezone(zone):
             return None
         distances = Cron(cron, zone).distances()
         return Turn(*distances, "time between two runs of cron", "let it run more rarely") if distances else None

@@ -67,7 +67,7 @@ def beyond_maximum_age(facts: Facts) -> Cause | None:
     limit, since = facts.schedule.maximum_age, facts.rotated_at
     if limit is None or since is None:
         return None
-    message = f"rotated {told(since)}, beyond its maximum age {moment(since + limit, facts)}"
+    message = f"rotated {told(since)}, beyond its maximum age {describe_moment(since + limit, facts)}"
     return Cause("BeyondMaximumAge", message, since + limit, Hold.PAUSE | Hold.FREEZE, alarm=True)
 
 
@@ -82,7 +82,7 @@ def expiring(facts: Facts) -> Cause | None:
     renewed = since + (ends - since) * RENEWED_AFTER
     if planned is not None and renewed < planned < ends:
         renewed = planned
-    message = f"its life ends {told(ends)}, due {moment(renewed, facts)}"
+    message = f"its life ends {told(ends)}, due {describe_moment(renewed, facts)}"
     return Cause("Expiring", message, renewed, deadline=max(renewed, since + (ends - since) * LATE_AFTER))
 
 
@@ -99,7 +99,7 @@ def too_old(facts: Facts) -> Cause | None:
     at = due_at(facts) if facts.schedule.interval else None
     if at is None:
         return None
-    return Cause("TooOld", f"{age(facts)}due {moment(at, facts)}", at)
+    return Cause("TooOld", f"{age(facts)}due {describe_moment(at, facts)}", at)
 
 
 def scheduled(facts: Facts) -> Cause | None:
@@ -107,7 +107,7 @@ def scheduled(facts: Facts) -> Cause | None:
     at = due_at(facts) if facts.schedule.cron else None
     if at is None:
         return None
-    return Cause("Scheduled", f"{age(facts)}due by its cron {moment(at, facts)}", at)
+    return Cause("Scheduled", f"{age(facts)}due by its cron {describe_moment(at, facts)}", at)
 
 
 CAUSES: Final = (forced, compromised, never_made, beyond_maximum_age, wanted, too_old, scheduled, expiring)
@@ -137,6 +137,6 @@ def age(facts: Facts) -> str:
     return f"rotated {told(facts.rotated_at)}, " if facts.rotated_at else ""
 
 
-def moment(at: datetime, facts: Facts) -> str:
+def describe_moment(at: datetime, facts: Facts) -> str:
     """A moment past or to come."""
     return f"since {told(at)}" if at <= facts.now else f"from {told(at)} on"

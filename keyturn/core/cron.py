@@ -61,7 +61,7 @@ def measured(cron: Cron) -> tuple[timedelta, timedelta] | None:
     return (distances[0], distances[-1]) if distances and distances[-1] < LONGEST_LOOK else None
 
 
-def flaw(expression: str) -> str | None:
+def cron_flaw(expression: str) -> str | None:
     """What is wrong with an expression, in words that quote nothing of it; None for one that can be read."""
     if len(expression.split()) != FIELDS:
         return "has not five fields"

@@ -46,7 +46,7 @@ ENDINGS: Final = ("id", "_id", "Id", "_name", "_sha256")
 """Fields that hold such an id, and how their names end."""
 
 
-class Names:
+class ShownNames:
     """Which texts of one secret's fields may be shown: those that the catalogue has ``declared``, and what looks so.
 
     An account that the catalogue named before an edit has to be told, so what looks like one counts too.
@@ -91,7 +91,7 @@ class Names:
 class Discreet:
     """A strategy that tells no fields of its secret but names: in its errors, in ``in_use`` and of a ``revoke``."""
 
-    def __init__(self, strategy: Strategy, names: Callable[[], Names]) -> None:
+    def __init__(self, strategy: Strategy, names: Callable[[], ShownNames]) -> None:
         self._strategy = strategy
         self._names = names
 
@@ -141,6 +141,6 @@ class Discreet:
         return [pair for part in argument for pair in self._texts(part)] if isinstance(argument, tuple | list) else []
 
 
-def discreet(strategy: Strategy, names: Callable[[], Names]) -> Strategy:
+def discreet(strategy: Strategy, names: Callable[[], ShownNames]) -> Strategy:
     """The strategy, which tells no more than ``names`` allows; that is asked for once there is something to tell."""
     return cast(Strategy, Discreet(strategy, names))

@@ -90,7 +90,7 @@ class DatabaseEngine(Protocol):
 
 
 @dataclass(frozen=True)
-class Names:
+class SubjectNames:
     """Whom a certificate speaks for: DNS names in lower case, ``common_name`` among them, and IP addresses."""
 
     common_name: str
@@ -108,7 +108,7 @@ class Certificate:
     """What a certificate says; ``serial`` is in the hub's spelling, bytes in hex with colons."""
 
     serial: str
-    names: Names
+    names: SubjectNames
     begins_at: datetime
     ends_at: datetime
     revoked: bool = False
@@ -153,7 +153,7 @@ class Authority(Protocol):
     def allows(self) -> CertificateRole:
         """What the role allows. Raises NotFound."""
 
-    def sign(self, private_key: Sensitive, names: Names, ttl: timedelta) -> Issued:
+    def sign(self, private_key: Sensitive, names: SubjectNames, ttl: timedelta) -> Issued:
         """A certificate for the key, of which only the public half leaves this machine.
 
         Raises Invalid when the role refuses the names or the key.

@@ -28,7 +28,7 @@ OVERTAKEN = "keyturn-overtaken"
 """Custom metadata: the newest version of a history that the hub has lost and that was recovered from, a number."""
 
 
-def moment(path: str, name: str, text: str) -> datetime | None:
+def metadata_moment(path: str, name: str, text: str) -> datetime | None:
     """What the custom metadata ``name`` of a secret holds; None where it is empty. Raises Invalid for no moment."""
     if not text:
         return None
@@ -63,7 +63,7 @@ class HubSecret:
 
     def marked(self, name: str) -> datetime | None:
         """A moment in the custom metadata; None where it is absent or empty. Raises Invalid for what is none."""
-        return moment(self.path, name, self.custom.get(name, ""))
+        return metadata_moment(self.path, name, self.custom.get(name, ""))
 
     @property
     def info(self) -> "SecretInfo | None":
@@ -127,12 +127,12 @@ class SecretInfo:
 
     def marked(self, name: str) -> datetime | None:
         """A moment in the custom metadata; None where it is absent or empty. Raises Invalid for what is none."""
-        return moment(self.path, name, self.custom.get(name, ""))
+        return metadata_moment(self.path, name, self.custom.get(name, ""))
 
     def asked(self, name: str) -> datetime | None:
         """When WANTED_AT or SUSPECTED_AT was said of the credential that is CURRENT; None where of none or another."""
         token, _, at = self.custom.get(name, "").partition(" ")
-        return moment(self.path, name, at) if token == self.promoted_by else None
+        return metadata_moment(self.path, name, at) if token == self.promoted_by else None
 
     @property
     def overtaken(self) -> int:

@@ -64,7 +64,7 @@ ODBC_SPECIAL: Final = re.compile(r"[\[\]{}(),;?*=!]")
 PEM: Final = re.compile(r"(-----BEGIN ([A-Z0-9 ]+)-----\n([A-Za-z0-9+/=:, -]*\n)+-----END \2-----\n)+")
 
 
-Names = str | tuple[str, ...]
+ValueNames = str | tuple[str, ...]
 """What one value is made of: one name, or several whose values stand side by side."""
 
 
@@ -77,8 +77,8 @@ class Shape:
     ``case`` spells the names of a copy that is the whole secret.
     """
 
-    fields: tuple[tuple[str, Names], ...] = ()
-    field: Names = ""
+    fields: tuple[tuple[str, ValueNames], ...] = ()
+    field: ValueNames = ""
     template: str = ""
     escape: Escape | None = None
     encoding: Encoding = Encoding.TEXT
@@ -180,7 +180,7 @@ class Shape:
         texts = {new: self._filled(template, escape, values) for new, template, escape in self.templates}
         return payload(SecretFields({**made, **texts}))
 
-    def _value(self, wanted: Names, values: Values) -> Any:
+    def _value(self, wanted: ValueNames, values: Values) -> Any:
         """The JSON value of one name, or of several; ABSENT where there is none."""
         if isinstance(wanted, str):
             return values.find(wanted)
@@ -222,7 +222,7 @@ def default_escape(template: str) -> Escape:
     return Escape.URL if URL.match(template) else Escape.NONE
 
 
-def flaw(template: str) -> str | None:
+def template_flaw(template: str) -> str | None:
     """What is wrong with a template; None when it is sound."""
     try:
         parts = list(Formatter().parse(template))

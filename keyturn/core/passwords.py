@@ -275,7 +275,7 @@ def _password(policy: PasswordPolicy, choice: Choice) -> str:
             return text
 
 
-def flaw(policy: PasswordPolicy, value: Sensitive) -> str | None:
+def password_flaw(policy: PasswordPolicy, value: Sensitive) -> str | None:
     """Why ``value`` breaks its policy, in words that show nothing of it; None when it keeps it."""
     match policy.form:
         case Form.PASSWORD:

@@ -120,7 +120,7 @@ def read_json(raw: bytes, status: int, link: str | None = None) -> Answer:
     return Answer(status, body, link)
 
 
-def moment(text: str) -> datetime | None:
+def parse_moment(text: str) -> datetime | None:
     """The time that an API tells: RFC 3339, or seconds or milliseconds since 1970; None where it is neither.
 
     Without a zone it is UTC; a day without a time means its end.

@@ -4,24 +4,24 @@ from collections.abc import Iterator
 from typing import Any
 
 from keyturn.catalogue import Catalogue
-from keyturn.core.discreet import Names
+from keyturn.core.discreet import ShownNames
 from keyturn.core.fingerprint import fingerprint, shown
 from keyturn.core.hub import Hub
 from keyturn.core.sensitive import Sensitive
 
 
-def names_of(catalogue: Catalogue, hub: Hub, path: str) -> Names:
+def names_of(catalogue: Catalogue, hub: Hub, path: str) -> ShownNames:
     """What may be shown of the secret at ``path``; also of one that is not declared."""
 
     def digits(text: Sensitive) -> str:
         return shown(fingerprint(hub.fingerprint_key(), text))
 
     if path not in catalogue.secrets:
-        return Names({path}, digits)
+        return ShownNames({path}, digits)
     rotation = catalogue.secret(path).rotation
     target = getattr(rotation, "target", None)
     settings = [rotation.model_dump(), catalogue.target(target).model_dump() if target else {}]
-    return Names({path, *path.replace(":", "/").split("/"), *_texts(settings)}, digits)
+    return ShownNames({path, *path.replace(":", "/").split("/"), *_texts(settings)}, digits)
 
 
 def _texts(data: Any) -> Iterator[str]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from keyturn.core.discreet import Names
+from keyturn.core.discreet import ShownNames
 from keyturn.core.errors import KeyturnError
 from keyturn.core.record import Record, Rotation, Stage
 from keyturn.rotation.context import Workspace, side_by_side
@@ -42,7 +42,7 @@ def leaves(rotation: Rotation) -> str:
     """What a rotation that nobody goes on with leaves at its target, in words."""
     where = f" at {rotation.target}" if rotation.target else ""
     if rotation.stage in (Stage.PROMOTED, Stage.REVERTED, Stage.RETIRING):
-        old = Names(()).told(rotation.ends)
+        old = ShownNames(()).told(rotation.ends)
         return f"the old credential ({old}){where} is not ended" if old else "its last rotation is not retired"
     return f"a rotation is {rotation.stage}{where}, and CURRENT is as it was"
 

@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from keyturn.core import windows
-from keyturn.core.cron import Cron, flaw
+from keyturn.core.cron import Cron, cron_flaw
 from keyturn.core.facts import Schedule
 from keyturn.core.suggest import likely
 from keyturn.settings.fields import Duration, Model, PositiveDuration, refused
@@ -59,7 +59,7 @@ def _timezone(name: str) -> str:
 
 
 def _cron(expression: str) -> str:
-    if problem := flaw(expression):
+    if problem := cron_flaw(expression):
         remedy = 'Write minute, hour, day of the month, month and day of the week, such as "0 3 * * sun".'
         raise refused(f"is not a cron expression: {problem}", remedy)
     distances = Cron(expression, "UTC").distances()

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal, Protocol, Self
 from pydantic import WithJsonSchema, model_validator
 
 from keyturn.core.errors import Invalid
-from keyturn.core.rest import moment
+from keyturn.core.rest import parse_moment
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.strategies import EXPIRES_AT, Change, RevokeResult
 from keyturn.settings import durations
@@ -211,7 +211,7 @@ class AzureAppSecret(StrategyBase):
 
     def _fresh(self, credential: SecretFields) -> bool:
         """Whether the secret may be so new that Graph does not list it; not one that Keyturn made a while ago."""
-        made = moment(_text(credential, "rotated_at") or "")
+        made = parse_moment(_text(credential, "rotated_at") or "")
         return made is None or self.clock() - made < FRESH
 
     def _own(self, application: Application) -> list[Password]:

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
-from keyturn.core.engines import Authority, Certificate, CertificateRole, Names
+from keyturn.core.engines import Authority, Certificate, CertificateRole, SubjectNames
 from keyturn.core.errors import CandidateRejected, Invalid
 from keyturn.core.keys import KeyKind, KeyMaker
 from keyturn.core.sensitive import SecretFields
@@ -41,7 +41,7 @@ class CertificateStrategy(StrategyBase):
         keys: KeyMaker,
         clock: Callable[[], datetime],
         *,
-        names: Names,
+        names: SubjectNames,
         kind: KeyKind,
         ttl: timedelta,
         life: timedelta,
@@ -259,9 +259,9 @@ class CertificateSettings(StrategySettings):
     """What the private key is made of."""
 
     @property
-    def names(self) -> Names:
+    def names(self) -> SubjectNames:
         """Whom it speaks for."""
-        return Names(self.common_name, frozenset({self.common_name, *self.alt_names}), frozenset(self.ip_sans))
+        return SubjectNames(self.common_name, frozenset({self.common_name, *self.alt_names}), frozenset(self.ip_sans))
 
     @property
     def renewed(self) -> timedelta:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, WithJsonSchema
 
 from keyturn.core.errors import CandidateRejected
-from keyturn.core.passwords import PasswordPolicy, flaw, generate
+from keyturn.core.passwords import PasswordPolicy, generate, password_flaw
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Change
 from keyturn.settings.fields import matching, refused
@@ -37,7 +37,7 @@ class Generated(StrategyBase):
             return "the catalogue asks for this field and the candidate lacks it"
         if change.current and field in change.current and change.current[field] == change.candidate[field]:
             return "the value is the one that serves already"
-        return flaw(policy, change.candidate[field])
+        return password_flaw(policy, change.candidate[field])
 
 
 FieldName = Annotated[

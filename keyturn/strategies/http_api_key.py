@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from keyturn.core import templates
 from keyturn.core.errors import CandidateRejected, Invalid, KeyturnError
-from keyturn.core.rest import Answer, RestApi, moment
+from keyturn.core.rest import Answer, RestApi, parse_moment
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.strategies import EXPIRES_AT, Change, RevokeResult
 from keyturn.settings.fields import Duration, refused
@@ -235,7 +235,7 @@ class HttpApiKey(RestStrategy):
 
 def rfc3339(text: Sensitive | None) -> Sensitive | None:
     """The time that an API tells, as the schedule reads it; None where it is no time."""
-    at = moment(text.reveal()) if text else None
+    at = parse_moment(text.reveal()) if text else None
     return Sensitive(at.isoformat()) if at else None
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, Field
 
 from keyturn.core.errors import Invalid
-from keyturn.core.rest import Answer, Listing, Request, RestApi, moment
+from keyturn.core.rest import Answer, Listing, Request, RestApi, parse_moment
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import RevokeResult
 from keyturn.settings.fields import Line, refused
@@ -94,7 +94,7 @@ class RestStrategy(StrategyBase):
         if answer.is_null(pointer):
             return ()
         text = answer.text(pointer)
-        at = moment(text.reveal()) if text else None
+        at = parse_moment(text.reveal()) if text else None
         if at is None:
             hint = "Point to RFC 3339, or to seconds or milliseconds since 1970"
             raise Invalid("look up the last use of a key at", self.api.name, "what it tells is no time", hint)

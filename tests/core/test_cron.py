@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keyturn.core.cron import Cron, flaw
+from keyturn.core.cron import Cron, cron_flaw
 from keyturn.core.windows import change, instant
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -149,12 +149,12 @@ def test_the_distances_between_runs_are_known(
     ],
 )
 def test_a_mistake_is_told_by_its_field(expression: str, said: str | None) -> None:
-    assert flaw(expression) == said
+    assert cron_flaw(expression) == said
 
 
 @given(st.text(max_size=30) | st.text(alphabet="0123456789*/,-#L WMONFRI", max_size=30))
 def test_whatever_is_written_is_read_or_refused(expression: str) -> None:
-    said = flaw(expression)
+    said = cron_flaw(expression)
     assert said is None or said
     if said is None:
         cron = Cron(expression, "UTC")

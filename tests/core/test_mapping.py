@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyturn.catalogue.destinations import Destination
-from keyturn.core.mapping import WHOLE, Encoding, Escape, Shape, flaw
+from keyturn.core.mapping import WHOLE, Encoding, Escape, Shape, template_flaw
 from keyturn.core.references import Unfit
 from keyturn.core.sensitive import SecretFields
 from tests.support import ado
@@ -174,7 +174,7 @@ def test_pem_gets_one_kind_of_line_end_and_a_last_one() -> None:
 
 @pytest.mark.parametrize("template", ["{", "}", "{a!r}", "{a:>3}", "none", "{a b}", "{}"])
 def test_a_template_that_means_nothing_has_a_flaw(template: str) -> None:
-    assert flaw(template)
+    assert template_flaw(template)
 
 
 def test_shapes_are_told_apart_by_their_mark_and_the_whole_has_none() -> None:

@@ -13,7 +13,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from keyturn.core.errors import Invalid
-from keyturn.core.passwords import CLASSES, PRINTABLE, SEPARATORS, Form, PasswordPolicy, flaw, generate
+from keyturn.core.passwords import CLASSES, PRINTABLE, SEPARATORS, Form, PasswordPolicy, generate, password_flaw
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.tokens import BASE62, PREFIX, token
 from keyturn.core.words import english
@@ -47,7 +47,7 @@ def policies(draw: st.DrawFn) -> PasswordPolicy:
 
 @given(policies(), st.integers(0, 2**32))
 def test_every_value_keeps_its_policy(policy: PasswordPolicy, seed: int) -> None:
-    assert flaw(policy, generate(policy, uniform(seed).choice)) is None
+    assert password_flaw(policy, generate(policy, uniform(seed).choice)) is None
 
 
 @given(policies())
@@ -58,7 +58,7 @@ def test_no_policy_that_can_be_made_holds_less_than_its_minimum(policy: Password
 def test_entropy_counts_exactly_the_values_there_are() -> None:
     policy = PasswordPolicy(length=4, alphabet="abAB12", classes=("lower", "upper", "digit"), minimum_entropy=1)
     every = [Sensitive("".join(text)) for text in product("abAB12", repeat=4)]
-    assert policy.entropy() == pytest.approx(math.log2(sum(flaw(policy, value) is None for value in every)))
+    assert policy.entropy() == pytest.approx(math.log2(sum(password_flaw(policy, value) is None for value in every)))
 
 
 def test_every_value_is_as_likely_as_any_other() -> None:
@@ -86,7 +86,7 @@ def test_url_safe_texts_that_no_bytes_give_are_flawed(size: int) -> None:
     drawn = bytes(range(255 - size, 255))
     made = base64.urlsafe_b64encode(drawn).rstrip(b"=").decode()
     ends = [made[:-1] + last for last in string.ascii_letters + string.digits + "-_"]
-    kept = [text for text in ends if flaw(policy, Sensitive(text)) is None]
+    kept = [text for text in ends if password_flaw(policy, Sensitive(text)) is None]
     assert len(kept) == {1: 4, 2: 16, 3: 64}[size]
     assert made in kept
 
@@ -116,7 +116,7 @@ def test_a_passphrase_has_as_many_bits_as_its_words() -> None:
 def test_the_words_of_a_passphrase_may_be_parted_by_another_sign() -> None:
     policy = PasswordPolicy(Form.PASSPHRASE, 7, minimum_entropy=77, separator=" ")
     assert len(generate(policy).reveal().split(" ")) == 7
-    assert flaw(policy, Sensitive("-".join(english()[:7])))
+    assert password_flaw(policy, Sensitive("-".join(english()[:7])))
 
 
 @given(st.integers(1, 40), st.sampled_from(sorted(SEPARATORS)), st.integers(0, 2**32))
@@ -154,10 +154,10 @@ def test_a_token_has_its_prefix_its_random_characters_and_their_checksum() -> No
 def test_no_character_of_a_token_can_be_mistyped_unnoticed(drawn: str, data: st.DataObject) -> None:
     policy = PasswordPolicy(Form.TOKEN, len(drawn), minimum_entropy=1, prefix="kt_live")
     whole = token("kt_live", drawn)
-    assert flaw(policy, Sensitive(whole)) is None
+    assert password_flaw(policy, Sensitive(whole)) is None
     place = data.draw(st.integers(0, len(whole) - 1))
     other = data.draw(st.sampled_from(sorted(set(BASE62 + "_-") - {whole[place]})))
-    assert flaw(policy, Sensitive(whole[:place] + other + whole[place + 1 :]))
+    assert password_flaw(policy, Sensitive(whole[:place] + other + whole[place + 1 :]))
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_a_policy_that_can_not_be_met_can_not_be_made(policy: dict[str, object],
     ],
 )
 def test_a_flaw_is_told_without_the_value(policy: PasswordPolicy, text: str, said: str) -> None:
-    told = flaw(policy, Sensitive(text))
+    told = password_flaw(policy, Sensitive(text))
     assert told
     assert said in told
     assert text not in told

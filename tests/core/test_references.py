@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyturn.core.mapping import Escape, Shape, flaw
+from keyturn.core.mapping import Escape, Shape, template_flaw
 from keyturn.core.references import Unfit, value_of
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.spelling import Case, respelled, spelled, words_of
@@ -139,7 +139,7 @@ def test_what_leads_nowhere_back_says_so(shape: Shape) -> None:
 
 @pytest.mark.parametrize("template", ["{previous.a}", "{a,}", "{a,,b}", "{,}"])
 def test_a_template_of_nothing_that_lasts_has_a_flaw(template: str) -> None:
-    assert flaw(template)
+    assert template_flaw(template)
 
 
 @pytest.mark.parametrize(

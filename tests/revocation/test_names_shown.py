@@ -10,7 +10,7 @@ import pytest
 
 from keyturn.cli.hearing import Hearings
 from keyturn.cli.status import secret_status
-from keyturn.core.discreet import Discreet, Names
+from keyturn.core.discreet import Discreet, ShownNames
 from keyturn.core.errors import KeyturnError, Throttled
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
@@ -69,8 +69,8 @@ def test_a_password_in_the_username_is_in_no_message_record_report_or_ledger(
     assert [line for line in said if canary in line] == []
 
 
-def names(*declared: str) -> Names:
-    return Names(declared, lambda text: "f1f2f3f4f5f6")
+def names(*declared: str) -> ShownNames:
+    return ShownNames(declared, lambda text: "f1f2f3f4f5f6")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from keyturn.core.passwords import Form, PasswordPolicy, flaw, generate
+from keyturn.core.passwords import Form, PasswordPolicy, generate, password_flaw
 from keyturn.settings.passwords import PasswordSettings
 
 EVERY = [
@@ -28,7 +28,7 @@ EVERY = [
 def test_settings_become_the_policy_that_they_say(said: dict[str, Any], meant: PasswordPolicy) -> None:
     policy = PasswordSettings.model_validate(said).policy
     assert policy == meant
-    assert flaw(policy, generate(policy)) is None
+    assert password_flaw(policy, generate(policy)) is None
 
 
 def test_every_form_can_be_said() -> None:

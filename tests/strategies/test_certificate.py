@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 
 from deployments.local.openbao import OpenBao
-from keyturn.core.engines import Names
+from keyturn.core.engines import SubjectNames
 from keyturn.core.errors import CandidateRejected, Invalid, NotFound
 from keyturn.core.keys import KeyKind
 from keyturn.core.sensitive import SecretFields
@@ -24,7 +24,7 @@ from tests.support.engines import worker_hub
 from tests.support.lab import Lab
 from tests.support.pki import Pki
 
-NAMES = Names(
+NAMES = SubjectNames(
     "www.internal", frozenset({"www.internal", "api.internal", "*.apps.internal"}), frozenset({"10.1.2.3", "fd00::1"})
 )
 TTL = timedelta(days=30)
@@ -71,7 +71,7 @@ class TestCertificate(StrategyContract):
     def case(self, hub: VaultHub, pki: Pki) -> Case:
         role = pki.role()
         made = strategy(hub, pki, role)
-        others = Names("db.internal", frozenset({"db.internal"}), frozenset())
+        others = SubjectNames("db.internal", frozenset({"db.internal"}), frozenset())
 
         def another_key(candidate: SecretFields) -> SecretFields:
             return candidate.merged({"private_key": CryptographyKeys().private_key(KeyKind.P_256)})
@@ -257,7 +257,7 @@ def test_a_role_that_is_not_there_is_not_found(hub: VaultHub, pki: Pki) -> None:
 def test_names_that_the_role_does_not_allow_are_invalid_and_the_hint_names_its_settings(
     hub: VaultHub, pki: Pki
 ) -> None:
-    names = Names("www.example.com", frozenset({"www.example.com"}), frozenset())
+    names = SubjectNames("www.example.com", frozenset({"www.example.com"}), frozenset())
     with pytest.raises(Invalid, match=r"refuses the request.*allowed_domains"):
         strategy(hub, pki, pki.role(use_csr_common_name=False), names=names).mint(None)
 
@@ -281,7 +281,7 @@ def test_a_certificate_that_the_mount_cut_short_is_revoked_and_refused(lab: Lab,
 def test_a_catalogue_with_other_names_goes_on_as_long_as_one_stays(hub: VaultHub, pki: Pki) -> None:
     role = pki.role()
     current = strategy(hub, pki, role).mint(None)
-    renamed = Names("new.internal", frozenset({"new.internal", "api.internal"}), frozenset())
+    renamed = SubjectNames("new.internal", frozenset({"new.internal", "api.internal"}), frozenset())
     made = strategy(hub, pki, role, names=renamed)
     made.preflight(current, None)
     made.verify(change(made, current))
@@ -290,7 +290,7 @@ def test_a_catalogue_with_other_names_goes_on_as_long_as_one_stays(hub: VaultHub
 def test_a_certificate_for_wholly_other_names_is_not_replaced_and_the_hint_leads_on(hub: VaultHub, pki: Pki) -> None:
     role = pki.role()
     current = strategy(hub, pki, role).mint(None)
-    other = strategy(hub, pki, role, names=Names("db.internal", frozenset({"db.internal"}), frozenset()))
+    other = strategy(hub, pki, role, names=SubjectNames("db.internal", frozenset({"db.internal"}), frozenset()))
     with pytest.raises(Invalid, match=r"for .*api.internal.*take serial out of apps/contract"):
         other.preflight(current, None)
     other.preflight(SecretFields({name: value for name, value in current.items() if name != "serial"}), None)
@@ -370,7 +370,7 @@ def test_a_certificate_that_the_hub_does_not_know_is_told_and_nobody_can_say_whe
 def test_a_certificate_for_wholly_other_names_is_not_cut(hub: VaultHub, pki: Pki) -> None:
     role = pki.role()
     current = strategy(hub, pki, role).mint(None)
-    other = strategy(hub, pki, role, names=Names("db.internal", frozenset({"db.internal"}), frozenset()))
+    other = strategy(hub, pki, role, names=SubjectNames("db.internal", frozenset({"db.internal"}), frozenset()))
     with pytest.raises(Invalid, match="none of which the catalogue names"):
         other.revoke(current, 6)
     assert pki.accepts(current, "api.internal")

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 from cryptography.x509.verification import ExtensionPolicy, PolicyBuilder, Store, VerificationError
 
-from keyturn.core.engines import Certificate, Names
+from keyturn.core.engines import Certificate, SubjectNames
 from keyturn.core.errors import Invalid
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.keys.key_maker import PublicKey, parse_private_key
@@ -19,7 +19,7 @@ from keyturn.providers.keys.key_maker import PublicKey, parse_private_key
 NONE: Final = "it is no certificate in PEM"
 
 
-def signing_request(private_key: Sensitive, names: Names) -> str:
+def signing_request(private_key: Sensitive, names: SubjectNames) -> str:
     """A certificate signing request for the key (RFC 2986), PEM; it holds only the public half."""
     key = parse_private_key(private_key)
     alternative: list[x509.GeneralName] = [x509.DNSName(name) for name in sorted(names.dns)]
@@ -52,15 +52,15 @@ def serial_of(certificate: x509.Certificate) -> str:
     return number.to_bytes((number.bit_length() + 7) // 8 or 1).hex(":")
 
 
-def names_of(certificate: x509.Certificate) -> Names:
+def names_of(certificate: x509.Certificate) -> SubjectNames:
     """Whom it speaks for."""
     common = [str(name.value) for name in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     try:
         alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
-        return Names("".join(common[:1]), frozenset(), frozenset())
+        return SubjectNames("".join(common[:1]), frozenset(), frozenset())
     dns = frozenset(name.lower() for name in alternative.get_values_for_type(x509.DNSName))
-    return Names("".join(common[:1]), dns, frozenset(map(str, alternative.get_values_for_type(x509.IPAddress))))
+    return SubjectNames("".join(common[:1]), dns, frozenset(map(str, alternative.get_values_for_type(x509.IPAddress))))
 
 
 def belongs_to_key(pem: str, private_key: Sensitive) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from keyturn.core.engines import Certificate, CertificateRole, Issued, Names
+from keyturn.core.engines import Certificate, CertificateRole, Issued, SubjectNames
 from keyturn.core.errors import CandidateRejected, Invalid, NotFound
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.accounts import GIVEN_UP
@@ -33,7 +33,7 @@ class VaultAuthority:
         stores, leases = not role["no_store"], bool(role.get("generate_lease"))
         return CertificateRole(longest, role["key_type"], role["key_bits"], stores, leases)
 
-    def sign(self, private_key: Sensitive, names: Names, ttl: timedelta) -> Issued:
+    def sign(self, private_key: Sensitive, names: SubjectNames, ttl: timedelta) -> Issued:
         """A certificate for the key. The names stand in the request and beside it: the role says which it takes."""
         through = f"{self.mount}/issuer/{self._issuer}" if self._issuer else self.mount
         body = {

@@ -15,7 +15,7 @@ import pytest
 
 from deployments.local.support.tls import certificate_in
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
-from keyturn.core.rest import Listing, Request, moment
+from keyturn.core.rest import Listing, Request, parse_moment
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.http.api_target import MOST_PAGES, HttpApi
 from tests.support.rest_api import RestApi, Said
@@ -392,9 +392,9 @@ def test_a_date_is_read_in_each_of_its_forms() -> None:
         "2026-02-03T04:05:06",
         "2026-02-03 04:05:06.000000000Z",
     ):
-        assert moment(text) == at
-    assert moment(str(int(at.timestamp()))) == at
-    assert moment(f"{int(at.timestamp())}000") == at
-    assert moment("2026-02-03") == datetime(2026, 2, 3, 23, 59, 59, 999999, tzinfo=UTC)
+        assert parse_moment(text) == at
+    assert parse_moment(str(int(at.timestamp()))) == at
+    assert parse_moment(f"{int(at.timestamp())}000") == at
+    assert parse_moment("2026-02-03") == datetime(2026, 2, 3, 23, 59, 59, 999999, tzinfo=UTC)
     for text in ("", "never", "yesterday", "-5", "12345678901234567890", "2026-13-01"):
-        assert moment(text) is None
+        assert parse_moment(text) is None

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from keyturn.core.engines import CertificateRole, Names
+from keyturn.core.engines import CertificateRole, SubjectNames
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound
 from keyturn.core.keys import KeyKind
 from keyturn.core.sensitive import Sensitive
@@ -28,7 +28,7 @@ from tests.support.engines import worker_hub
 from tests.support.lab import Lab
 from tests.support.pki import Pki
 
-NAMES = Names("a.internal", frozenset({"a.internal"}), frozenset())
+NAMES = SubjectNames("a.internal", frozenset({"a.internal"}), frozenset())
 DAY = timedelta(days=1)
 NOW = datetime(2030, 6, 1, tzinfo=UTC)
 
@@ -221,8 +221,8 @@ def test_names_are_told_in_lower_case_and_addresses_in_their_short_form(root: Ma
         lib.RFC822Name("someone@example.com"),
     )  # fmt: skip
     told = x509.describe_certificate(Made("a.internal", root, names=said).pem)
-    assert told.names == Names("a.internal", frozenset({"b.internal"}), frozenset({"2001:db8::1"}))
-    assert x509.describe_certificate(Made("a.internal", root).pem).names == Names(
+    assert told.names == SubjectNames("a.internal", frozenset({"b.internal"}), frozenset({"2001:db8::1"}))
+    assert x509.describe_certificate(Made("a.internal", root).pem).names == SubjectNames(
         "a.internal", frozenset(), frozenset()
     )
     assert x509.describe_certificate(Made("", root, names=(lib.DNSName("b.internal"),)).pem).names.common_name == ""
