@@ -1,11 +1,12 @@
 """Turns what pydantic found into plain words, with the line, and never with a value."""
 
+import functools
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from keyturn.catalogue.consumers import ConsumerSettings
@@ -20,6 +21,7 @@ from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.targets import TargetSettings
 from keyturn.core.suggest import advice, likely
 from keyturn.settings.fields import PLAIN, Model, models
+from keyturn.settings.meanings import meanings
 
 SHAPES: Final[dict[str, Any]] = {
     "stores": StoreSettings,
@@ -32,11 +34,6 @@ SHAPES: Final[dict[str, Any]] = {
     "rules": RuleSettings,
 }
 """What an entry of each section must be."""
-
-_ADAPTERS: Final[dict[str, TypeAdapter[Any]]] = {section: TypeAdapter(shape) for section, shape in SHAPES.items()}
-
-_TAGGED: Final[dict[str, KeyPath]] = {"stores": (), "targets": (), "secrets": ("rotation",)}
-"""Where pydantic puts the chosen kind or strategy into the way to a value, though the file has no such key."""
 
 Said = tuple[str, str]
 
@@ -70,15 +67,21 @@ def check_entry(expanded: Expanded) -> tuple[Model | None, list[Problem]]:
     """The entry as its model, or all that keeps it from being one."""
     entry = expanded.entry
     try:
-        return _ADAPTERS[entry.section].validate_python(entry.data), []
+        return _adapter(entry.section).validate_python(entry.data), []
     except ValidationError as error:
         problems = [_problem(expanded, details) for details in error.errors(include_url=False)]
         return None, [problem for problem in problems if problem]
 
 
+@functools.cache
+def _adapter(section: str) -> TypeAdapter[Any]:
+    """What makes the models of a section: it is built when the first entry needs it."""
+    return TypeAdapter(SHAPES[section])
+
+
 def _problem(expanded: Expanded, error: ErrorDetails) -> Problem | None:
     entry = expanded.entry
-    path = _path(entry.section, error)
+    path = _path(error)
     if path in expanded.unresolved:
         return None
     message, remedy = _words(error, path, SHAPES[entry.section], entry.data)
@@ -88,11 +91,9 @@ def _problem(expanded: Expanded, error: ErrorDetails) -> Problem | None:
     return entry.problem(path, message, remedy)
 
 
-def _path(section: str, error: ErrorDetails) -> KeyPath:
+def _path(error: ErrorDetails) -> KeyPath:
     """The way to the value meant, as the file has it."""
-    path, above = error["loc"], _TAGGED.get(section)
-    if above is not None and path[: len(above)] == above and len(path) > len(above):
-        path = (*above, *path[len(above) + 1 :])
+    path = error["loc"]
     if path[-1:] == ("[key]",):
         path = path[:-1]
     named = {PLAIN: "key", "union_tag_not_found": "discriminator", "union_tag_invalid": "discriminator"}
@@ -123,8 +124,8 @@ def _unknown_key(path: KeyPath, shape: Any, data: Any) -> Said:
 def _missing(path: KeyPath, shape: Any, data: Any) -> Said:
     if isinstance(path[-1], int):
         return "the list is too short", "Name exactly two."
-    info = known_keys(shape, path[:-1], data).get(str(path[-1]))
-    meaning = " ".join((info.description or "").split()) if info else ""
+    key = known_keys(shape, path[:-1], data).get(str(path[-1]))
+    meaning = " ".join(key.meaning.split()) if key else ""
     return MISSING, f"Add {path[-1]}: {meaning[:1].lower()}{meaning[1:]}"
 
 
@@ -153,11 +154,23 @@ def _choice(expected: str, value: Any) -> Said:
 # --- which keys a mapping may hold -------------------------------------------------------------------------
 
 
-def known_keys(shape: Any, path: KeyPath, data: Any) -> dict[str, FieldInfo]:
+@dataclass(frozen=True)
+class Key:
+    """What is known of a key: what its value must be, and what it means."""
+
+    annotation: Any
+    meaning: str
+
+
+def known_keys(shape: Any, path: KeyPath, data: Any) -> dict[str, Key]:
     """The keys that the mapping at ``path`` may hold, with what is known of each."""
     if not path:
         fitting = [model for model in models(shape) if _fits(model, data)]
-        return {info.alias or name: info for model in fitting for name, info in model.model_fields.items()}
+        return {
+            info.alias or name: Key(info.annotation, meanings(model).get(name, ""))
+            for model in fitting
+            for name, info in model.model_fields.items()
+        }
     part, rest = path[0], path[1:]
     if isinstance(part, int):
         return known_keys(shape, rest, data[part])

@@ -9,7 +9,7 @@ from keyturn.catalogue.destinations import SyncSettings
 from keyturn.catalogue.environment import Expanded, expand
 from keyturn.catalogue.explain import check_entry
 from keyturn.catalogue.groups import Groups, spread_places
-from keyturn.catalogue.models import Secret, SecretDeclaration
+from keyturn.catalogue.models import Secret, SecretDeclaration, spread_fields
 from keyturn.catalogue.problems import CatalogueInvalid
 from keyturn.catalogue.source import CatalogueEntry
 from keyturn.settings.fields import Model
@@ -57,9 +57,8 @@ def model_of(section: str, name: str, data: Any, env: Mapping[str, str]) -> Mode
 
 
 def with_places(path: str, declared: SecretDeclaration, syncs: Mapping[str, SyncSettings], groups: Groups) -> Secret:
-    """The declared secret with all its places: its own, and those that syncs give it."""
+    """The declared secret with all its places: its own, and those that syncs give it. All of it is checked already."""
     about = declared.about
     made = (place for sync in syncs.values() for place in sync.destinations(path, about))
-    return Secret(
-        path=path, **{**dict(declared), "destinations": (*spread_places(declared.destinations, groups), *made)}
-    )
+    places = spread_fields((*spread_places(declared.destinations, groups), *made))
+    return Secret.model_construct(**{**dict(declared), "path": path, "destinations": places})

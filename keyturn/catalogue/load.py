@@ -53,7 +53,7 @@ def _anew(directory: Path, gathered: source.Gathered, index: Index, env: Mapping
     index.keep({**_plain(read.entries), source.ID: _named(read.id)}, _variables(read.entries))
     syncs, groups = made["syncs"], made["groups"]
     secrets = {path: with_places(path, declared, syncs, groups) for path, declared in made["secrets"].items()}
-    return Catalogue(**{**made, **_named(read.id), "secrets": secrets})
+    return Catalogue.model_construct(**{**made, **_named(read.id), "secrets": secrets})
 
 
 def _opened(declared: Declared, env: Mapping[str, str]) -> Catalogue:

@@ -46,7 +46,7 @@ class RolloutSettings(Model):
         return self
 
 
-def _spread(places: tuple[Destination, ...]) -> tuple[Destination, ...]:
+def spread_fields(places: tuple[Destination, ...]) -> tuple[Destination, ...]:
     """The places with those of each field's copy one by one."""
     return tuple(destination for place in places for destination in place.spread())
 
@@ -64,7 +64,7 @@ class SecretDeclaration(Model):
     """What else it is chosen by, such as `team: payments`; they are written to no copy."""
     rotation: Rotation
     """How and when it is replaced."""
-    destinations: Annotated[tuple[Destination, ...], AfterValidator(_spread)] = ()
+    destinations: Annotated[tuple[Destination, ...], AfterValidator(spread_fields)] = ()
     """The places it is pushed to."""
     consumers: tuple[Line, ...] = ()
     """The names of the applications that are told when it changes."""

@@ -18,7 +18,9 @@ from keyturn.catalogue.source import ID
 from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.targets import TargetSettings
 from keyturn.settings import durations
+from keyturn.settings.choices import Choice
 from keyturn.settings.fields import CATALOGUE_ID, NAME, SECRET_PATH, Model, models
+from keyturn.settings.meanings import meanings
 
 SECTIONS: Final = (StoreSettings, TargetSettings, ConsumerSettings)
 """What stands in the sections where an environment reference may stand for any value."""
@@ -55,6 +57,19 @@ class _Generator(GenerateJsonSchema):
 
     def encode_default(self, dft: Any) -> Any:
         return durations.show(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        made, model = super().model_schema(schema), schema["cls"]
+        for name, meaning in meanings(model).items():
+            key = model.model_fields[name].alias or name
+            made["properties"][key] = {**made["properties"][key], "description": meaning}
+        return made
+
+    def function_plain_schema(self, schema: core_schema.PlainValidatorFunctionSchema) -> JsonSchemaValue:
+        choice = getattr(schema["function"]["function"], "__self__", None)
+        if isinstance(choice, Choice):
+            return self.generate_inner(choice.to_core_schema())
+        return super().function_plain_schema(schema)
 
     def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
         made = super().tagged_union_schema(schema)

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 from keyturn.catalogue.stores.aws import Region, RoleArn
 from keyturn.catalogue.stores.gcp import LoopbackAddress, Project
 from keyturn.core import templates
+from keyturn.settings.choices import ByTag
 from keyturn.settings.fields import (
     HttpsUrl,
     HubPath,
@@ -248,5 +249,5 @@ TargetSettings = Annotated[
     | AzureResourceManagerSettings
     | GcpIamSettings
     | HttpApiSettings,
-    Field(discriminator="kind"),
+    ByTag("kind"),
 ]

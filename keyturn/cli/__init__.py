@@ -1,6 +1,7 @@
 """The command line ``keyturn``."""
 
 import gc
+import os
 import sys
 from typing import Final
 
@@ -16,10 +17,13 @@ With thousands of secrets its usual looks are a third of what a command costs, a
 def main() -> None:
     """Run the command line."""
     gc.set_threshold(*SELDOM)
+    # Pydantic looks through all installed packages for plugins of its own, which takes longer than it does all else.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
-        from keyturn.cli.app import app
+        from keyturn.cli.commands import COMMANDS, make_app
 
         enter()
-        app(prog_name="keyturn")
+        first = sys.argv[1] if len(sys.argv) > 1 else ""
+        make_app(first if first in COMMANDS else "")(prog_name="keyturn")
     except KeyboardInterrupt:
         sys.exit(130)

@@ -1,6 +1,5 @@
 """``keyturn bootstrap``: register the deployments, blocks, limits and automations with the Prefect server."""
 
-import asyncio
 import os
 
 from keyturn.cli.environment import catalogue_directory, insist_on_hub, load_catalogue
@@ -25,6 +24,8 @@ def bootstrap(
     insist_on_hub()
     api = insist_on_prefect()
     declared = load_catalogue(catalogue)
+
+    import asyncio
 
     from blocks.workspace import KeyturnWorkspace
     from deployments.bootstrap import bootstrap as register

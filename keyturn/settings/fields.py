@@ -19,9 +19,13 @@ _TEMPLATE: Final[LiteralString] = "{message}"
 
 
 class Model(BaseModel):
-    """Base of every model here: unchangeable, and closed to keys it does not know."""
+    """Base of every model here: unchangeable, and closed to keys it does not know.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True)
+    A model is built when it is first used, and what its keys mean is read when it is asked for
+    (:mod:`keyturn.settings.meanings`): a command in a hurry pays for neither where it needs none.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
 
 def models(shape: Any) -> list[type[Model]]:
@@ -37,11 +41,10 @@ def refused(message: str, remedy: str, key: str = "") -> PydanticCustomError:
 
 
 def matching(pattern: str, message: str, remedy: str) -> AfterValidator:
-    """A check that the whole text matches."""
-    compiled = re.compile(pattern)
+    """A check that the whole text matches. The pattern is compiled when a text is there."""
 
     def check(text: str) -> str:
-        if not compiled.fullmatch(text):
+        if not re.fullmatch(pattern, text):
             raise refused(message, remedy)
         return text
 

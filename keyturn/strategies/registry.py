@@ -2,8 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field
-
+from keyturn.settings.choices import ByTag
 from keyturn.strategies.accounts import AlternatingUsersSettings, SingleUserSettings
 from keyturn.strategies.aws_iam_key import AwsIamKeySettings
 from keyturn.strategies.azure_app_secret import AzureAppSecretSettings
@@ -35,5 +34,5 @@ Rotation = Annotated[
     | RedisAclSettings
     | HttpApiKeySettings
     | SshKeySettings,
-    Field(discriminator="strategy"),
+    ByTag("strategy"),
 ]

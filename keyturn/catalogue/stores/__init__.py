@@ -6,9 +6,8 @@ from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Annotated, Final, get_args
 
-from pydantic import Field
-
 from keyturn.catalogue.stores.registry import STORES
+from keyturn.settings.choices import ByTag
 from keyturn.settings.stores import StoreBase
 
 
@@ -33,4 +32,4 @@ STORE_KINDS: Final[Mapping[str, type[StoreBase]]] = {
 if TYPE_CHECKING:
     StoreSettings = StoreBase
 else:
-    StoreSettings = Annotated[reduce(or_, STORE_KINDS.values()), Field(discriminator="kind")]
+    StoreSettings = Annotated[reduce(or_, STORE_KINDS.values()), ByTag("kind")]

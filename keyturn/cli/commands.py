@@ -1,0 +1,104 @@
+"""The commands, put together; each is imported when it is wanted, or when all of them are."""
+
+from importlib import import_module
+from typing import Annotated, Any, Final
+
+import typer
+from typer.core import TyperGroup
+
+from keyturn import __version__
+from keyturn.cli.actor import acting_person
+from keyturn.cli.failures import EXIT_CODES, error_boundary
+from keyturn.cli.guide import GROUPS, help_ending
+from keyturn.cli.output import write_text
+from keyturn.core.acting import acting
+
+COMMANDS: Final = {
+    "up": "stack.up",
+    "down": "stack.down",
+    "status": "stack.status",
+    "env": "stack.env",
+    "bootstrap": "registration.bootstrap",
+    "rotate": "rotation.rotate",
+    "plan": "plan.plan",
+    "apply": "plan.apply",
+    "sync": "rotation.sync",
+    "retire": "rotation.retire",
+    "rename": "rename.rename",
+    "forget": "rename.forget",
+    "recover": "recover.recover",
+    "history": "history.history",
+    "scan": "scan.scan",
+    "follow": "follow.follow",
+    "get": "get.get",
+    "revoke": "revoke.revoke",
+    "whois": "whois.whois",
+    "incidents": "incidents.incidents",
+    "due": "due.show_due",
+    "import": "scan.import_from_store",
+    "catalogue": "catalogue.commands",
+    "ledger": "ledger.commands",
+}
+"""Each command, or group of commands, and what it is in which module here."""
+
+SHORT: Final = 66
+"""Characters of what each command is said to do."""
+
+
+class Commands(TyperGroup):
+    """The commands in their groups; each ends with an exit code and one line, whatever it raises."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Each group under its own heading, in the order of :data:`GROUPS`."""
+        for heading, names in GROUPS.items():
+            commands = [(name, self.commands[name]) for name in names]
+            with formatter.section(heading):
+                formatter.write_dl([(name, command.get_short_help_str(SHORT)) for name, command in commands])
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        with error_boundary():
+            return super().invoke(ctx)
+
+
+def tell_version(wanted: bool) -> None:
+    """Print the version and end."""
+    if wanted:
+        write_text(f"keyturn {__version__}")
+        raise typer.Exit
+
+
+def keyturn(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=tell_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Keyturn rotates secrets and keeps every copy of them the same.
+
+    Where VAULT_ADDR is not set and the local stack runs, every command uses the stack.
+    """
+    acting.set(acting_person(context.invoked_subcommand or ""))
+
+
+def make_app(only: str = "") -> typer.Typer:
+    """The command line with all its commands, or with the one that is known to be wanted: it need not wait for others.
+
+    Help, completion and advice about a wrong name need all of them.
+    """
+    app = typer.Typer(
+        cls=Commands,
+        epilog=EXIT_CODES,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback()(keyturn)
+    for name in [only] if only else COMMANDS:
+        module, _, function = COMMANDS[name].partition(".")
+        command = getattr(import_module(f"keyturn.cli.{module}"), function)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name, epilog=help_ending(name))(command)
+    return app
