@@ -98,8 +98,8 @@ async def emergency_revoke(
         return await show_preview(selector, Mode(mode))
     opened = await take_up(incident.strip(), selector, reason.strip(), Mode(mode))
     # Beside the rest: a chat that does not answer holds nothing up.
-    _, standing = await asyncio.gather(tasks.tell_people.fn(opened.id), see_through(opened, PAUSES))
-    return end_run(standing)
+    _, status = await asyncio.gather(tasks.tell_people.fn(opened.id), see_through(opened, PAUSES))
+    return end_run(status)
 
 
 async def show_preview(selector: Selector, mode: Mode) -> IncidentStatus | None:

@@ -25,20 +25,16 @@ async def finish_incidents() -> int:
         await recheck(closed)
     unfinished = await look(tasks.list_unfinished)
     unread, readable = part_unreadable(unfinished)
-    standings = [await go_on_with(incident) for incident in readable if incident.closed_at is None]
-    still = [status for status in standings if status.open]
-    unheard = [
-        status
-        for status in still
-        if await tasks.claim_reminder.fn(status.incident.id) and not await remind_people(status)
-    ]
+    statuses = [await go_on_with(incident) for incident in readable if incident.closed_at is None]
+    still = [status for status in statuses if status.open]
+    unheard = [status for status in still if not await remind_people(status)]
     for incident in readable:
         await tasks.tell_people.fn(incident.id)
     if unheard:
         raise still_open_error(unheard)
     if unread:
         raise unreadable_error(unread)
-    return well("; ".join(map(summarise_incident, standings)) or "no incident is open", len(still))
+    return well("; ".join(map(summarise_incident, statuses)) or "no incident is open", len(still))
 
 
 def part_unreadable(incidents: Sequence[Incident]) -> tuple[list[Incident], list[Incident]]:
@@ -57,13 +53,15 @@ def unreadable_error(incidents: Sequence[Incident]) -> Invalid:
 async def recheck(incident: Incident) -> None:
     """One closed incident looked at once more; what stops it is no obstacle to the next."""
     with suppress(KeyturnError):  # the task shows it, and the next run looks again
-        standing = await tasks.recheck_incident(incident.id)
-        if standing.open:
-            emit(REOPENED, standing.incident, summarise_incident(standing))
+        status = await tasks.recheck_incident(incident.id)
+        if status.open:
+            emit(REOPENED, status.incident, summarise_incident(status))
 
 
 async def remind_people(status: IncidentStatus) -> bool:
-    """Tell that an incident stays open; whether somebody has heard it."""
+    """Once an hour, tell that an incident stays open; false where it is time to and nobody has heard it."""
+    if not await tasks.claim_reminder.fn(status.incident.id):
+        return True
     emit(STAYS_OPEN, status.incident, summarise_incident(status))
     return not await tasks.tell_people.fn(status.incident.id)
 

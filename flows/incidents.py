@@ -31,9 +31,9 @@ async def see_through(
 
     A try that came no further than it stood ``before`` leaves no report.
     """
-    status = await conduct(protocol.see_through(incident.id, pauses, before), tasks.take)
+    status = await conduct(protocol.see_through(incident.id, pauses, before), tasks.take_as_task)
     if before is None or not same_status(before, status):
-        await sign_ledger(status)
+        await sign(status)
         await leave_report(status)
     if not status.open and incident.closed_at is None:
         emit(CLOSED, status.incident, summarise_incident(status))
@@ -41,35 +41,35 @@ async def see_through(
     return status
 
 
-async def sign_ledger(standing: IncidentStatus) -> None:
+async def sign(status: IncidentStatus) -> None:
     """A checkpoint of the ledger that covers the incident; one that can't be made is a failed task, and no more."""
     with suppress(KeyturnError):
-        await tasks.sign_checkpoint(standing.incident.id)
+        await tasks.sign_checkpoint(status.incident.id)
 
 
-async def leave_report(standing: IncidentStatus) -> None:
+async def leave_report(status: IncidentStatus) -> None:
     """The table and the report in the Prefect UI; a report that can't be made takes nothing back."""
-    incident = standing.incident
-    await table(f"incident-{incident.id}", incident_rows(standing), summarise_incident(standing))
+    incident = status.incident
+    await table(f"incident-{incident.id}", incident_rows(status), summarise_incident(status))
     try:
         text = await tasks.make_report(incident.id)
     except KeyturnError as error:
         text = f"The report can't be made: {error}"
     key = slug(names().artifact(f"report-{incident.id}"))
-    await acreate_markdown_artifact(text, key=key, description=summarise_incident(standing))
+    await acreate_markdown_artifact(text, key=key, description=summarise_incident(status))
 
 
-def end_run(standing: IncidentStatus) -> IncidentStatus:
+def end_run(status: IncidentStatus) -> IncidentStatus:
     """How the run ends: well once the incident is closed. Raises TransientError with what is left of an open one."""
-    if standing.open:
-        raise still_open_error([standing])
-    return well(summarise_incident(standing), standing)
+    if status.open:
+        raise still_open_error([status])
+    return well(summarise_incident(status), status)
 
 
-def still_open_error(standings: Sequence[IncidentStatus]) -> TransientError:
+def still_open_error(statuses: Sequence[IncidentStatus]) -> TransientError:
     """What is left of these incidents, for people."""
-    names = ", ".join(status.incident.id for status in standings)
-    text = "; ".join(left for status in standings for left in status.left) or "its proof is not complete"
+    names = ", ".join(status.incident.id for status in statuses)
+    text = "; ".join(left for status in statuses for left in status.left) or "its proof is not complete"
     hint = f"It is tried again every five minutes. Mend the cause; `keyturn revoke --resume {names}` tries at once"
     return TransientError("close", names, f"something is left: {text}", hint)
 

@@ -15,7 +15,7 @@ from keyturn.core.conductor import Step as Wanted
 from keyturn.core.ledger import Entry
 from keyturn.providers.ledger.opening import spooled_ledger
 from keyturn.revocation import incident_store, outbox, protocol, recheck, resume, run
-from keyturn.revocation.conclude import conclude as conclude_incident
+from keyturn.revocation.conclude import conclude_incident
 from keyturn.revocation.incident import Incident, IncidentStatus, Mode, SecretProgress, Step
 from keyturn.revocation.preview import Preview
 from keyturn.revocation.preview import preview_revocation as previewed
@@ -136,7 +136,7 @@ def conclude(incident: str) -> IncidentStatus:
     return conclude_incident(revoking_workspace(), incident)
 
 
-async def take(wanted: Wanted) -> Any:
+async def take_as_task(wanted: Wanted) -> Any:
     """Carry out a step of :mod:`keyturn.revocation.protocol`: as a task where it changes something."""
     match wanted.verb, wanted.arguments:
         case protocol.ADVANCE, (path, incident, (one_step,)):

@@ -14,7 +14,7 @@ AT_ONCE: Final = 16
 """Stores that are looked through at once."""
 
 
-def conclude(workspace: Workspace, incident: str) -> IncidentStatus:
+def conclude_incident(workspace: Workspace, incident: str) -> IncidentStatus:
     """End the leases, remove copies that nothing declares now, and close the incident where nothing is left.
 
     Raises NotFound, and TransientError where the hub can't be asked.

@@ -11,7 +11,7 @@ from typing import Final
 
 from keyturn.core.conductor import Conductor, Verb, take_side_by_side
 from keyturn.core.errors import KeyturnError, TransientError
-from keyturn.revocation.conclude import conclude
+from keyturn.revocation.conclude import conclude_incident
 from keyturn.revocation.incident import STEPS, Incident, IncidentStatus, Step, steps_missing
 from keyturn.revocation.incident_store import load_status
 from keyturn.revocation.steps import advance, may_mend
@@ -38,7 +38,7 @@ def wait(workspace: Workspace, seconds: float) -> None:
 
 LOOK: Final = Verb("look", load_status)
 ADVANCE: Final = Verb("advance", advance)
-CONCLUDE: Final = Verb("conclude", conclude)
+CONCLUDE: Final = Verb("conclude", conclude_incident)
 PAUSE: Final = Verb("pause", wait)
 
 
