@@ -102,10 +102,20 @@ def apart(pattern: str) -> tuple[str, str]:
 
 @cache
 def _compiled(pattern: str) -> re.Pattern[str]:
+    """The pattern as an expression that takes time in proportion to the path, however many stars it has.
+
+    What stands between two stars is looked for from the left, and never again further on: if a later place led to a
+    match, the first one would, too.
+    """
     *folders, last = pattern.split("/")
-    parts = ["(?:[^/]+/)*" if part == "**" else f"{_part(part)}/" for part in folders]
-    return re.compile("".join([*parts, ".+" if last == "**" else _part(last)]))
+    first, *between = "".join(part if part == "**" else f"{_part(part)}/" for part in folders).split("**")
+    middle = [f"(?>(?:[^/]+/)*?{text})" for text in between[:-1]]
+    end = [f"(?:[^/]+/)*{text}" for text in between[-1:]]
+    return re.compile("".join([first, *middle, *end, ".+" if last == "**" else _part(last)]))
 
 
 def _part(part: str) -> str:
-    return re.escape(part).replace(r"\*", "[^/]*")
+    first, *between = (re.escape(text) for text in part.split("*"))
+    middle = [f"(?>[^/]*?{text})" for text in between[:-1]]
+    end = [f"[^/]*{text}" for text in between[-1:]]
+    return "".join([first, *middle, *end])
