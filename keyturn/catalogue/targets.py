@@ -134,11 +134,17 @@ class AwsIamSettings(Model):
     region: Region = "us-east-1"
     """Where to sign in; IAM itself belongs to no region."""
     endpoint_url: WebUrl | None = None
-    """Another address than AWS's own: an emulator."""
+    """Another address than AWS's own: an emulator. Plain http is for loopback alone."""
     role_arn: RoleArn | None = None
     """The IAM role to assume, to work in its account."""
     profile: Line | None = None
     """The profile in AWS's configuration files to take credentials from."""
+
+    @model_validator(mode="after")
+    def _keep_keys_from_others(self) -> Self:
+        if self.endpoint_url:
+            keep_plain_http_at_home(self.endpoint_url, False, "Use https.", "endpoint_url")
+        return self
 
     @property
     def system(self) -> System:

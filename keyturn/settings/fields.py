@@ -176,11 +176,11 @@ def split_url(url: str, schemes: tuple[str, ...]) -> SplitResult:
     return parts
 
 
-def keep_plain_http_at_home(url: str, insecure_http: bool, remedy: str) -> None:
-    """Refuse plain http to another machine unless ``insecure_http``; the remedy is to say so."""
+def keep_plain_http_at_home(url: str, insecure_http: bool, remedy: str, key: str = "url") -> None:
+    """Refuse plain http to another machine unless ``insecure_http``; the remedy is to say so. ``key`` names the URL."""
     split_url(url, ("https", "http"))
     if leaves_in_clear(url) and not insecure_http:
-        raise refused("plain http to another machine", remedy, "url")
+        raise refused("plain http to another machine", remedy, key)
 
 
 def _https(url: str) -> str:

@@ -19,7 +19,7 @@ from pydantic import (
 from keyturn.core.details import AWS_MAX_DESCRIPTION, AWS_MAX_TAG, AWS_TAGS, SHOWN, refuses_names
 from keyturn.core.names import AWS_PARAMETER_STORE, AWS_SECRETS_MANAGER, LIMITS, Limits
 from keyturn.core.stores import Details
-from keyturn.settings.fields import Duration, Line, Model, WebUrl, matching, refused
+from keyturn.settings.fields import Duration, Line, Model, WebUrl, keep_plain_http_at_home, matching, refused
 from keyturn.settings.stores import StoreBase, System
 
 Region = Annotated[
@@ -102,20 +102,29 @@ class AwsSettings(StoreBase):
     model_config = ConfigDict(json_schema_extra=_regional)
 
     EXTRA = "aws"
-    OWN = StoreBase.OWN | {"regions", "role_arns"}
+    OWN = StoreBase.OWN | {"regions", "role_arns", "insecure_http"}
 
     regions: Annotated[tuple[Region, ...], Field(json_schema_extra={"minItems": 1})] = ()
     """Instead of region: a store in each of these, named NAME/REGION, which Keyturn writes by itself."""
     region: Region | None = Field(default=None, validate_default=True)
     """The region's code, such as eu-central-1."""
     endpoint_url: WebUrl | None = None
-    """Another address than AWS's own: a VPC endpoint or an emulator."""
+    """Another address than AWS's own: a VPC endpoint or an emulator. Plain http is for loopback alone."""
+    insecure_http: bool = False
+    """Allow plain http to another machine, such as an emulator's container: anybody between reads the values."""
     role_arn: RoleArn | None = None
     """The IAM role to assume, to work in its account."""
     role_arns: Annotated[tuple[RoleArn, ...], Field(json_schema_extra={"minItems": 1})] = ()
     """Instead of role_arn: a store in the account of each of these roles, named NAME/ACCOUNT."""
     profile: Line | None = None
     """The profile in AWS's configuration files to take credentials from."""
+
+    @model_validator(mode="after")
+    def _keep_values_from_others(self) -> Self:
+        if self.endpoint_url:
+            remedy = "Use https, or say insecure_http: true if nobody between may be there."
+            keep_plain_http_at_home(self.endpoint_url, self.insecure_http, remedy, "endpoint_url")
+        return self
 
     @field_validator("region")
     @classmethod

@@ -1,11 +1,11 @@
 """GitHub Actions as a store."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import WithJsonSchema
+from pydantic import WithJsonSchema, model_validator
 
 from keyturn.core.names import GITHUB_ACTIONS, LIMITS
-from keyturn.settings.fields import Line, WebUrl, matching
+from keyturn.settings.fields import Line, WebUrl, keep_plain_http_at_home, matching
 from keyturn.settings.stores import Placed, System
 
 Repository = Annotated[
@@ -37,6 +37,11 @@ class GitHubActionsSettings(Placed):
     READABLE = False
     QUOTA = 1.0
     """GitHub's advice: one content request a second."""
+
+    @model_validator(mode="after")
+    def _keep_values_from_others(self) -> Self:
+        keep_plain_http_at_home(self.api_url, False, "Use https.", "api_url")
+        return self
 
     @property
     def system(self) -> System:
