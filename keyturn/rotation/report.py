@@ -67,5 +67,5 @@ class OldCredential:
     def of(path: str, result: Retirement | KeyturnError) -> "OldCredential":
         """From what the library tells."""
         if isinstance(result, KeyturnError):
-            return OldCredential(path, "failed", str(result))
+            return OldCredential(path, "failed", result.text)
         return OldCredential(path, result.state, result.message)

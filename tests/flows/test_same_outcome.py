@@ -9,8 +9,10 @@ from http import HTTPStatus
 from typing import Any
 
 import pytest
+from prefect import State
 
 import flows.result
+from flows.retire import retire as retire_flow
 from flows.rotate import rotate_secret
 from keyturn.core.errors import KeyturnError
 from keyturn.core.policy import Trigger
@@ -19,7 +21,8 @@ from keyturn.core.result_parts import RESULT, join_parts
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.rotation.outcome import RunState, unsettled
 from keyturn.rotation.records import load_record, save
-from keyturn.rotation.report import outcome_data
+from keyturn.rotation.report import OldCredential, outcome_data
+from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.rollback import rollback
 from keyturn.rotation.run import rotate
 from keyturn.rotation.verbs import PUSH
@@ -164,6 +167,21 @@ def test_plain_calls_and_tasks_come_to_the_same(
     assert bool(error) is case.fails
 
 
+@pytest.mark.parametrize("waive", [Waive.NOTHING, Waive.GRACE])
+def test_so_does_a_retirement(
+    lab: Lab, build: Callable[..., Site], prefect: PrefectServer, waive: Waive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flows.result, "is_waited_for", lambda: True)
+    here, there = (lab.alternating(destinations=[destination()], grace="1h") for _ in range(2))
+    site = build(here, there)
+    for secret in (here, there):
+        assert rotate(site.workspace, secret.path, FORCE).state is RunState.ROTATED
+    plain = vars(OldCredential.of(here.path, retire(site.workspace, here.path, waive)))
+    left = result_of(prefect, ended(retire_flow, there.path, waive))
+    assert left is not None
+    assert [alike(json.dumps(plain))] == [alike(json.dumps(one)) for one in left["secrets"]]
+
+
 def by_calls(site: Site, secret: Declared, case: Case) -> tuple[dict[str, Any] | None, str]:
     """What a plain run comes to: its JSON, and what it fails with."""
     try:
@@ -176,10 +194,14 @@ def by_calls(site: Site, secret: Declared, case: Case) -> tuple[dict[str, Any] |
 def by_tasks(prefect: PrefectServer, secret: Declared, case: Case) -> tuple[dict[str, Any] | None, str]:
     """The same of a run of the flow, whose JSON it leaves for the command line."""
     state = ended(rotate_secret, secret.path, case.trigger)
-    run = {"flow_run_id": {"any_": [str(state.state_details.flow_run_id)]}, "type": {"any_": [RESULT]}}
-    left = join_parts(json.loads(one["data"]) for one in prefect.all("artifacts", artifacts=run))
     failed = result(state) if state.is_failed() else None
-    return json.loads(alike(json.dumps(left))), alike(told(failed))
+    return json.loads(alike(json.dumps(result_of(prefect, state)))), alike(told(failed))
+
+
+def result_of(prefect: PrefectServer, state: State[Any]) -> dict[str, Any] | None:
+    """The JSON that a run has left for the command line."""
+    run = {"flow_run_id": {"any_": [str(state.state_details.flow_run_id)]}, "type": {"any_": [RESULT]}}
+    return join_parts(json.loads(one["data"]) for one in prefect.all("artifacts", artifacts=run))
 
 
 def told(error: KeyturnError | None) -> str:
