@@ -66,7 +66,9 @@ async def turn(opened: Workspace, due: list[str], stop_at: float, side_by_side: 
 
 async def shared(opened: Workspace, due: list[str]) -> list[frozenset[str]]:
     """The secrets whose copies the same workloads use: these are restarted once, after the last of them."""
-    restarting = [path for path in due if restarts.restarting(opened, opened.secret(path).destinations)]
+    restarting = [
+        path for path in due if restarts.restarting_stores(opened.catalogue, opened.secret(path).destinations)
+    ]
     return await look(tasks.sharing, restarting) if len(restarting) > 1 else []
 
 

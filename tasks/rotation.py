@@ -18,6 +18,7 @@ from keyturn.rotation.outcome import Outcome, unsettled
 from keyturn.rotation.quiet import list_secrets, listed_records
 from keyturn.rotation.renew import renew_credentials
 from keyturn.rotation.retire import in_grace
+from keyturn.rotation.sync import known_places
 from keyturn.rotation.verbs import Work
 from tasks.step import look, step
 from tasks.workspace import current_workspace
@@ -43,7 +44,7 @@ STEPS: Final[Mapping[Verb[..., Any], Task[..., Coroutine[Any, Any, Any]]]] = {
 }
 """Each step of :mod:`keyturn.rotation.verbs`."""
 
-UNSHOWN: Final = frozenset({verbs.DESCRIBE_PREVIOUS})
+UNSHOWN: Final = frozenset({verbs.DESCRIBE_PREVIOUS, verbs.FIND_PLACES})
 """What leaves no task run: it looks, and the outcome tells what it has seen."""
 
 retire_one = as_task(verbs.RETIRE)
@@ -62,7 +63,7 @@ async def take(path: str, wanted: Step) -> Any:
 @step("restart")
 def restart_together(paths: list[str]) -> None:
     """The same for several secrets, in every store. Raises the first that is refused."""
-    places = [place for path in paths for place in current_workspace().secret(path).destinations]
+    places = [place for path in paths for place in known_places(current_workspace(), path)[0]]
     for error in restarts.restart_users(current_workspace(), restarts.restarting(current_workspace(), places)).values():
         raise error
 

@@ -163,7 +163,7 @@ class Demo:
         from keyturn.rotation.sync import look_at_copy
         from tasks.workspace import current_workspace
 
-        for destination in current_workspace().secret(path).destinations:
+        for destination in current_workspace().places(path):
             yield f"{destination.store}:{destination.name} {look_at_copy(current_workspace(), path, destination).state}"
 
     def verdict(self, earlier: dict[str, dict[str, Any]], *, refused: bool, notified: bool) -> bool:

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
 from keyturn.catalogue import account_names, beside, previous, readers, rule_checks, times
-from keyturn.catalogue.destinations import SyncSettings, Update
+from keyturn.catalogue.destinations import EACH as FIELD
+from keyturn.catalogue.destinations import Destination, FieldPattern, SyncSettings, Update
 from keyturn.catalogue.environment import references
 from keyturn.catalogue.freezes import apart, covers, illegal_pattern
 from keyturn.catalogue.groups import Groups, members
-from keyturn.catalogue.plain import at, copy_names, describe_secret, destinations, merged_keys, text_at
+from keyturn.catalogue.plain import at, copy_names, describe_secret, destinations, merged_keys, name_templates, text_at
 from keyturn.catalogue.problems import KeyPath, Problem
 from keyturn.catalogue.rules import RuleSettings
 from keyturn.catalogue.source import CatalogueEntry
@@ -33,6 +34,8 @@ STRATEGIES: Final[Mapping[str, type[StrategySettings]]] = {
     if issubclass(model, StrategySettings)
     for tag in get_args(model.model_fields["strategy"].annotation)
 }
+SAMPLE: Final = "field"
+"""Stands for a field's name where only the secret tells which there are."""
 TARGET_KINDS: Final = {
     tag for model in models(TargetSettings) for tag in get_args(model.model_fields["kind"].annotation)
 }
@@ -188,7 +191,8 @@ def canary_among_consumers(entry: CatalogueEntry, _: World) -> Found:
 
 def legal_remote_names(entry: CatalogueEntry, world: World) -> Found:
     """Every destination's name is one that its store allows."""
-    for index, store, name in copy_names(entry):
+    patterns = ((index, store, name.replace(FIELD, SAMPLE)) for index, store, name in name_templates(entry))
+    for index, store, name in (*copy_names(entry), *patterns):
         kind = world.kind(store)
         if kind and name and (flaw := STORE_KINDS[kind].LIMITS.refuses_name(name)):
             path = ("destinations", index, "name")
@@ -297,9 +301,9 @@ def _sync(entry: CatalogueEntry, world: World) -> Found:
     if sync and sync.of_declared and world.complete and not any(made for _, made in chosen):
         yield entry.problem((), "it chooses no secret", _nobody(sync, world))
     for path, place in ((path, place) for path, made in chosen for place in made):
-        kind = world.kind(place.store)
-        if kind and (flaw := STORE_KINDS[kind].LIMITS.refuses_name(place.name)):
-            refusal = f"the store {place.store} refuses the name {place.name} of {path}: {flaw}"
+        kind, name = world.kind(place.store), place.of(SAMPLE).name if isinstance(place, FieldPattern) else place.name
+        if kind and (flaw := STORE_KINDS[kind].LIMITS.refuses_name(name)):
+            refusal = f"the store {place.store} refuses the name {name} of {path}: {flaw}"
             yield entry.problem(("name",), refusal, "Change the name, or say a separator.")
             return
 
@@ -383,6 +387,7 @@ def _spots(
         ((), destination.store, destination.name, destination.keys if destination.merge else None)
         for sync in world.syncs.values()
         for destination in sync.destinations(entry.name, facts)
+        if isinstance(destination, Destination)  # a pattern's names are told by the secret's fields: see the plan
     )
     spread = ((path, store, name, keys) for path, group, name, keys in own for store in members(world.groups, group))
     for path, store, name, keys in (*spread, *made):

@@ -2,12 +2,21 @@
 
 import re
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
+from functools import cache, cached_property
 from string import Formatter
-from typing import Annotated, Any, Final, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
+    model_validator,
+)
 
 from keyturn.catalogue.choice import About, Choice
 from keyturn.core import mapping
@@ -81,6 +90,9 @@ NAME_PARTS: Final = ("path", "folder", "name", "mount")
 KEYS_BESIDE: Final = ("tags", "annotations", "description", "content_type", "expires_after")
 """The keys of destinations and syncs that ask for something beside a copy."""
 
+EVERY_FIELD: Final = "*"
+"""What stands for any text in a pattern of fields' names."""
+
 EACH: Final = "{field}"
 """Where the field's name goes in the names of copies of which there is one for each field."""
 
@@ -96,6 +108,29 @@ def _name_template(template: str) -> str:
 
 
 NameTemplate = Annotated[str, AfterValidator(_name_template), WithJsonSchema({"type": "string", "pattern": r"\{.+\}"})]
+
+
+def _each_field(value: Any, listed: ValidatorFunctionWrapHandler) -> Any:
+    if not isinstance(value, str):
+        return listed(value)
+    if EVERY_FIELD not in value or not value.isprintable() or value != value.strip():
+        raise refused("is no pattern of fields' names", "Write a list, such as [name], or a pattern with *: API_*.")
+    return value
+
+
+_EACH_SCHEMA: Final = {
+    "anyOf": [
+        {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1},
+        {"type": "string", "pattern": r"\*"},
+    ]
+}
+
+if TYPE_CHECKING:
+    EachField = str | tuple[str, ...]
+else:  # one type at run time, so that what is wrong with a list is told as of any other
+    EachField = Annotated[
+        tuple[Line, ...], Field(min_length=1), WrapValidator(_each_field), WithJsonSchema(_EACH_SCHEMA)
+    ]
 
 
 class Copying(Model):
@@ -115,8 +150,9 @@ class Copying(Model):
     fields: dict[Line, FieldNames] | tuple[Line, ...] | None = None
     """The copy holds these fields alone: a list, or a mapping of their names in the copy to the fields. A field that is
     JSON has properties: config.db.host. Of the version before, as long as its grace lasts: previous.key."""
-    each_field: Annotated[tuple[Line, ...], Field(min_length=1)] | None = None
-    """There is one copy for each of these fields, the field's bare text; the name holds {field} for the field's own."""
+    each_field: EachField | None = None
+    """There is one copy for each of these fields, the field's bare text; the name holds {field} for the field's own.
+    A list of fields, or a pattern of their names: * is any text, such as API_*."""
     template: Template | None = None
     """The copy is this text, with the fields' values in place of {field}."""
     templates: (
@@ -167,7 +203,12 @@ class Copying(Model):
     @property
     def each(self) -> list[tuple[str, str]]:
         """What stands for {field} in the name of each field's copy, and the field; none where there is one copy."""
-        return self._spelled(self.each_field or (), "each_field")
+        return self._spelled(self.each_field, "each_field") if isinstance(self.each_field, tuple) else []
+
+    @property
+    def by_pattern(self) -> bool:
+        """Whether there is a copy for each field that fits a pattern, so that only the secret tells which there are."""
+        return isinstance(self.each_field, str)
 
     @model_validator(mode="after")
     def _keys_alone(self) -> Self:
@@ -271,6 +312,12 @@ class Destination(Copying):
     """The store's name in this catalogue."""
     name: Line
     """The secret's name there."""
+    _by_pattern: bool = False
+
+    @property
+    def of_pattern(self) -> bool:
+        """Whether it is one of those that a pattern makes, so that the secret's fields decide whether it is there."""
+        return self._by_pattern
 
     @model_validator(mode="after")
     def _name_of_each(self) -> Self:
@@ -279,16 +326,16 @@ class Destination(Copying):
         return self
 
     def spread(self, names: Mapping[str, str] | None = None) -> "tuple[Destination, ...]":
-        """The place of each field's copy, where there is one for each, else this one.
+        """The place of each field's copy, where there is one for each that is named, else this one.
 
         ``names`` are the copies' names by what stands for {field}, where they are not told by this one's.
         """
-        if not self.each_field:
+        if not self.each:
             return (self,)
         named = names or {new: self.name.replace(EACH, new) for new, _ in self.each}
-        return tuple(self._alone(named[new], field) for new, field in self.each)
+        return tuple(self.alone(named[new], field) for new, field in self.each)
 
-    def _alone(self, name: str, field: str) -> "Destination":
+    def alone(self, name: str, field: str) -> "Destination":
         """The place of one field's copy."""
         made = self.model_copy(update={"name": name, "field": field, "each_field": None, "case": None})
         made.__dict__.pop("shape", None)  # what was told of all of them is copied too
@@ -309,6 +356,68 @@ class Destination(Copying):
     def label(self) -> str:
         """How it is named to people."""
         return f"{self.store}:{self.name}"
+
+
+@dataclass(frozen=True)
+class FieldPattern:
+    """A place for each field that fits a pattern, not spread yet: which ones there are, only the secret's fields tell.
+
+    :meth:`keyturn.rotation.context.Keyturn.places` spreads it.
+    """
+
+    place: Destination
+    """What is said of all of them; its name holds {field}."""
+
+    @property
+    def store(self) -> str:
+        """The store's name in this catalogue."""
+        return self.place.store
+
+    @property
+    def group(self) -> str:
+        """The entry of the catalogue that its store comes from."""
+        return self.place.group
+
+    @property
+    def label(self) -> str:
+        """How all of them are named to people."""
+        return self.place.label
+
+    def chosen(self, fields: Iterable[str]) -> list[str]:
+        """Those of the names that fit, in order."""
+        return sorted(field for field in fields if _fitting(str(self.place.each_field)).fullmatch(field))
+
+    def spread(self, fields: Iterable[str]) -> tuple[Destination, ...]:
+        """The place of each field that fits. Raises Unfit for a name that can't be spelled, or read as a field's."""
+        return tuple(self.of(field) for field in self.chosen(fields))
+
+    def of(self, field: str) -> Destination:
+        """The place of one field's copy. Raises Unfit."""
+        if names_previous(field):
+            raise Unfit(f"the name of the field {field} is taken for one of the version before")
+        made = self.place.alone(self.place.name.replace(EACH, spelled(field, self.place.case)), field)
+        made._by_pattern = True
+        return made
+
+    def owns(self, name: str) -> bool:
+        """Whether a copy of that name may be one of these."""
+        before, _, after = self.place.name.partition(EACH)
+        parts = [re.escape(part) for part in (before, *after.split(EACH))]
+        return re.fullmatch(".+".join(parts), name, re.DOTALL) is not None
+
+
+Place = Destination | FieldPattern
+"""Where a secret is pushed to, as the catalogue says it: one copy, or one for each field that fits a pattern."""
+
+
+def place_of(destination: Destination) -> Place:
+    """The same, as what it is."""
+    return FieldPattern(destination) if destination.by_pattern else destination
+
+
+@cache
+def _fitting(pattern: str) -> re.Pattern[str]:
+    return re.compile(".*".join(map(re.escape, pattern.split(EVERY_FIELD))), re.DOTALL)
 
 
 class SyncSettings(Copying, Choice):
@@ -340,12 +449,13 @@ class SyncSettings(Copying, Choice):
         made = self.name.format(path=within, folder=folder, name=last, mount=mount or DEFAULT, field=field)
         return made if self.separator is None else made.replace("/", self.separator)
 
-    def destinations(
-        self, path: str, about: About | None, mounts: Collection[str] | None = None
-    ) -> tuple[Destination, ...]:
+    def destinations(self, path: str, about: About | None, mounts: Collection[str] | None = None) -> tuple[Place, ...]:
         """The places that the secret at ``path`` is pushed to, of which the catalogue says this; none if not chosen."""
         if not self.covers(path, about, mounts):
             return ()
+        if self.by_pattern:
+            name = self.remote(path, mounts, EACH)
+            return tuple(FieldPattern(place.renamed(name)) for place in self._places)
         # What is said here was checked when it was read; the store's own limits say which names it takes.
         if self.each_field:
             names = {new: self.remote(path, mounts, new) for new, _ in self.each}

@@ -5,7 +5,7 @@ from typing import Any, Final, cast
 
 from yaml.nodes import ScalarNode
 
-from keyturn.catalogue.destinations import SyncSettings
+from keyturn.catalogue.destinations import FieldPattern, SyncSettings
 from keyturn.catalogue.environment import Expanded, expand
 from keyturn.catalogue.explain import check_entry
 from keyturn.catalogue.groups import Groups, spread_places
@@ -60,5 +60,6 @@ def with_places(path: str, declared: SecretDeclaration, syncs: Mapping[str, Sync
     """The declared secret with all its places: its own, and those that syncs give it. All of it is checked already."""
     about = declared.about
     made = (place for sync in syncs.values() for place in sync.destinations(path, about))
-    places = spread_fields((*spread_places(declared.destinations, groups), *made))
-    return Secret.model_construct(**{**dict(declared), "path": path, "destinations": places})
+    plain = (place.place if isinstance(place, FieldPattern) else place for place in made)
+    places = spread_fields((*spread_places(declared.pushed_to, groups), *plain))
+    return Secret.model_construct(**{**dict(declared), "path": path, "pushed_to": places})

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Final, Self, TypeVar
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from keyturn.catalogue.choice import About, Classification, Labels
 from keyturn.catalogue.consumers import ConsumerSettings
-from keyturn.catalogue.destinations import Destination, SyncSettings
+from keyturn.catalogue.destinations import Destination, Place, SyncSettings, place_of
 from keyturn.catalogue.freezes import FreezeSettings
 from keyturn.catalogue.mounts import MountSettings
 from keyturn.catalogue.rules import RuleSettings
@@ -54,6 +54,8 @@ def spread_fields(places: tuple[Destination, ...]) -> tuple[Destination, ...]:
 class SecretDeclaration(Model):
     """What the files say about one secret."""
 
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
+
     owner: Line
     """Who answers for the secret, as an address that reaches them."""
     classification: Classification
@@ -64,12 +66,17 @@ class SecretDeclaration(Model):
     """What else it is chosen by, such as `team: payments`; they are written to no copy."""
     rotation: Rotation
     """How and when it is replaced."""
-    destinations: Annotated[tuple[Destination, ...], AfterValidator(spread_fields)] = ()
+    pushed_to: Annotated[tuple[Destination, ...], AfterValidator(spread_fields), Field(alias="destinations")] = ()
     """The places it is pushed to."""
     consumers: tuple[Line, ...] = ()
     """The names of the applications that are told when it changes."""
     rollout: RolloutSettings | None = None
     """Tell some of the consumers first; without it, all of them at once."""
+
+    @property
+    def destinations(self) -> tuple[Place, ...]:
+        """The places it is pushed to; of copies for each field that fits a pattern, the pattern."""
+        return tuple(map(place_of, self.pushed_to))
 
     @property
     def about(self) -> About:
@@ -110,7 +117,7 @@ class Catalogue(Model):
         """The secret at ``path``. Raises NotFound with the one likely meant."""
         return _found("secret", path, self.secrets)
 
-    def destinations(self, path: str) -> tuple[Destination, ...]:
+    def destinations(self, path: str) -> tuple[Place, ...]:
         """The places that the secret at ``path`` is pushed to; one that is not declared may fit a sync's paths too."""
         if path in self.secrets:
             return self.secrets[path].destinations

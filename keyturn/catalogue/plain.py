@@ -73,9 +73,19 @@ def copy_names(entry: CatalogueEntry) -> Iterator[tuple[int, str, str | None]]:
     for index, store, name in destinations(entry):
         place = at(entry.data, ("destinations",))[index]
         each, case = at(place, ("each_field",)), at(place, ("case",))
+        if isinstance(each, str):
+            yield index, store, None  # only the secret's fields tell the names
+            continue
         if not isinstance(each, list) or name is None:
             yield index, store, name
             continue
         for field in each:
             with suppress(ValueError):
                 yield index, store, name.replace("{field}", spelled(str(field), Case(case) if case else None))
+
+
+def name_templates(entry: CatalogueEntry) -> Iterator[tuple[int, str, str]]:
+    """The same of destinations with a copy for each field that fits a pattern, whose name holds {field}."""
+    for index, store, name in destinations(entry):
+        if name and isinstance(at(at(entry.data, ("destinations",))[index], ("each_field",)), str):
+            yield index, store, name

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from keyturn.catalogue.destinations import FieldPattern
 from keyturn.cli.output import stamp, when
 from keyturn.core.errors import KeyturnError
 from keyturn.core.fingerprint import shown
@@ -112,7 +113,9 @@ def look_at_copies(workspace: Workspace) -> CatalogueCopies:
 def unreadable_plan(workspace: Workspace, error: KeyturnError) -> Plan:
     """A plan that says of every declared copy why nothing can be told of it."""
     wanted = [
-        Wanted(path, place) for path, secret in workspace.catalogue.secrets.items() for place in secret.destinations
+        Wanted(path, place.place if isinstance(place, FieldPattern) else place)
+        for path, secret in workspace.catalogue.secrets.items()
+        for place in secret.destinations
     ]
     return Plan(workspace.clock(), (), tuple(unknown_item(copy, 0, error) for copy in wanted))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
 
+from keyturn.catalogue.spreading import plain_places
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import FAILED, say
 from keyturn.cli.options import CatalogueOption, JsonOption
@@ -172,7 +173,11 @@ def placed(workspace: "Workspace", paths: Sequence[str], store: str) -> tuple[di
     names: dict[str, str] = {}
     failed: list[KeyturnError] = []
     for path in dict.fromkeys(paths):
-        there = [place for place in workspace.catalogue.destinations(path) if place.store == store]
+        try:
+            there = [place for place in workspace.places(path) if place.store == store]
+        except KeyturnError as error:
+            failed.append(error)
+            continue
         names |= {place.name: path for place in there if not place.merge}
         if not there:
             hint = "Add the store to its destinations in the catalogue"
@@ -184,7 +189,7 @@ def merged(workspace: "Workspace", paths: Sequence[str], store: str) -> Read:
     """What stands in secrets of others under the keys that are these secrets' copies, and nothing of the others."""
     values: list[ReadValue] = []
     failed: list[KeyturnError] = []
-    pairs = ((path, place) for path in dict.fromkeys(paths) for place in workspace.catalogue.destinations(path))
+    pairs = ((path, place) for path in dict.fromkeys(paths) for place in plain_places(workspace.catalogue, path))
     for path, place in ((path, place) for path, place in pairs if place.store == store and place.merge):
         try:
             view = workspace.open_copy(path, place)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from keyturn.catalogue.spreading import plain_places
 from keyturn.cli.environment import catalogue_directory, opened_workspace
 from keyturn.cli.failures import FAILED, end_command, naming_file
 from keyturn.cli.options import CatalogueOption, JsonOption
@@ -54,8 +55,8 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would b
 def scan(store: StoreOption = None, catalogue: CatalogueOption = None, as_json: JsonOption = False) -> None:
     """Find secrets in the stores and in the hub that nobody manages, and copies that nothing declares.
 
-    No value is read, and nothing is written. With --store the hub is left out. Ends with 1 where something can't be
-    read.
+    No value of a store is read, and nothing is written; of the hub, the names of fields where a pattern of them makes
+    copies. With --store the hub is left out. Ends with 1 where something can't be read.
     """
     from keyturn.sync.scan import scan_stores as library
 
@@ -222,14 +223,14 @@ class Declaring:
         return not imported.error and imported.path not in self._catalogue.secrets and not self._pushed(imported)
 
     def _pushed(self, imported: "Import") -> bool:
-        places = self._catalogue.destinations(imported.path)
+        places = plain_places(self._catalogue, imported.path)
         return any((place.store, place.name) == (imported.store, imported.name) for place in places)
 
     def _left(self, imported: "Import") -> str:
         """What a person has to add to what is declared already."""
         if imported.error or self._missing(imported):
             return ""
-        adopted = [place for place in self._catalogue.destinations(imported.path) if place.adopt]
+        adopted = [place for place in plain_places(self._catalogue, imported.path) if place.adopt]
         if any((place.store, place.name) == (imported.store, imported.name) for place in adopted):
             return ""
         what = "say `adopt: true` where it is pushed to" if self._pushed(imported) else "add the destination"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from keyturn.catalogue.destinations import Destination
+from keyturn.catalogue.spreading import all_places, has_pattern
 from keyturn.core.errors import NotFound
 from keyturn.core.hub import HubSecret
 from keyturn.core.sensitive import SecretFields
@@ -62,6 +63,17 @@ def has_leaked(
     # What was noted then is known by its value. Of a secret that was removed and made anew the numbers begin again.
     noted = version.version in {leaked.version for leaked in progress.old}
     return holds_leaked(workspace, progress, version) or (not noted and version.version <= last <= newest)
+
+
+def incident_places(workspace: Workspace, progress: SecretProgress) -> tuple[Destination, ...]:
+    """Every place that the secret is pushed to; of a pattern that of each field of CURRENT, and none without CURRENT.
+
+    What fields of a leaked version have left elsewhere are strays. Raises what keeps CURRENT from being read: nothing
+    is proven by what could not be looked at.
+    """
+    catalogue, path = workspace.catalogue, progress.path
+    current = workspace.hub.read(path) if has_pattern(catalogue, path) else None
+    return all_places(catalogue, path, current.fields if current else ())
 
 
 def leaked_digests(progress: SecretProgress, place: Destination) -> set[str]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
+from keyturn.catalogue.spreading import all_places
 from keyturn.core.errors import KeyturnError
 from keyturn.core.sensitive import SecretFields
 from keyturn.revocation.by_place import Ended
@@ -38,7 +39,7 @@ def end_lost(held: HeldRecord, ended: Ended, sight: Sight) -> tuple[Unseen, ...]
 def lost_credentials(workspace: Workspace, path: str, sight: Sight) -> Iterator[Value]:
     """What copies hold that no version of the hub does."""
     digests = {workspace.fingerprint(version.fields) for version in sight.versions}
-    for place in workspace.catalogue.destinations(path):
+    for place in all_places(workspace.catalogue, path, sight.current.fields if sight.current else ()):
         value = held_by(workspace, path, place, sight.current)
         if isinstance(value, Value) and value.fingerprint not in digests:
             yield value

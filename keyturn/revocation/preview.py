@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from keyturn.catalogue.spreading import all_places
 from keyturn.core.errors import KeyturnError, TransientError, unexpected
 from keyturn.core.hub import HubSecret
 from keyturn.core.record import Record
@@ -70,6 +71,7 @@ def preview_secret(workspace: Workspace, path: str, mode: Mode) -> SecretPreview
     """One secret's part of it."""
     secret, record = workspace.secret(path), load_record(workspace, path)
     versions = list(readable_versions(workspace, path))
+    fields = {name for version in versions for name in version.fields}
     named = dict.fromkeys(name for version in versions for name in credential_names(workspace, version))
     return SecretPreview(
         path,
@@ -77,7 +79,7 @@ def preview_secret(workspace: Workspace, path: str, mode: Mode) -> SecretPreview
         secret.owner,
         str(secret.classification),
         versions[0].version if versions else 0,
-        tuple(place.label for place in workspace.catalogue.destinations(path)),
+        tuple(place.label for place in all_places(workspace.catalogue, path, fields)),
         tuple(secret.consumers),
         tuple(named),
         tuple(dict.fromkeys(use for version in versions for use in describe_uses(workspace, version))),

@@ -12,6 +12,7 @@ from keyturn.revocation.incident import Incident, Mode, SecretProgress, Step
 from keyturn.revocation.leaked_versions import (
     UNKNOWN,
     has_leaked,
+    incident_places,
     last_ended,
     leaked_digest_served,
     leaked_digests,
@@ -118,7 +119,7 @@ def keep_rest(workspace: Workspace, path: str) -> bool:
 
 def clear_stores(workspace: Workspace, incident: Incident, progress: SecretProgress, result: StepResult) -> None:
     """Remove old versions in every store; without a replacement, the copies too. What can't be removed is told."""
-    places = workspace.catalogue.destinations(progress.path)
+    places = incident_places(workspace, progress)
     current = workspace.hub.read(progress.path) if incident.mode is Mode.REPLACE else None
     current = current and with_previous(workspace, current, places)
     fresh = version_fingerprints(workspace, current) if current else {}

@@ -20,7 +20,7 @@ from keyturn.rotation.records import load_record, rewrite
 from keyturn.rotation.restarts import list_names, restart, restarting
 from keyturn.rotation.retire import close_retired, tidy
 from keyturn.rotation.run import candidate_in_force
-from keyturn.rotation.sync import push_destination
+from keyturn.rotation.sync import known_places, push_destination
 from keyturn.strategies.manual import ManualSettings
 
 
@@ -139,8 +139,8 @@ def push_everywhere(workspace: Workspace, incident: Incident, progress: SecretPr
     """Bring every copy to the new value, side by side; one that fails stops no other."""
     if Step.REPLACE not in progress.done:
         return result.add_left("", "there is no new value yet")
-    places = workspace.secret(progress.path).destinations
-    for pushed in side_by_side(lambda place: push_destination(workspace, progress.path, place), places):
+    places, unknown = known_places(workspace, progress.path)
+    for pushed in (*side_by_side(lambda place: push_destination(workspace, progress.path, place), places), *unknown):
         label = f"{pushed.store}:{pushed.name}"
         if pushed.in_step:
             result.add_done(label, f"{pushed.state}, version {pushed.version}")
@@ -151,7 +151,7 @@ def push_everywhere(workspace: Workspace, incident: Incident, progress: SecretPr
 
 def restart_everyone(workspace: Workspace, path: str, result: StepResult) -> None:
     """Restart who uses the copies; nobody waits for the pods, and the cut has waited for nothing of this."""
-    for store, names in restarting(workspace, workspace.secret(path).destinations).items():
+    for store, names in restarting(workspace, known_places(workspace, path)[0]).items():
         with result.at(store):
             if workloads := restart(workspace, store, names, path):
                 result.add_done(store, f"restarted {list_names(workloads)}")

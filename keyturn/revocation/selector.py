@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Final
 
 from keyturn.catalogue.freezes import covers
+from keyturn.catalogue.spreading import all_places, plain_places
 from keyturn.core.errors import Invalid, NotFound, TerminalError
 from keyturn.core.hub import HubSecret
 from keyturn.core.sensitive import SecretFields, Sensitive
@@ -209,7 +210,7 @@ def _matches(
 
 def digests_beside(workspace: Workspace, secret: HubSecret, older: Iterable[HubSecret]) -> Iterator[tuple[str, str]]:
     """The fingerprints under ``store:name`` of copies that gave one of the older versions beside this one."""
-    places = [place for place in workspace.catalogue.destinations(secret.path) if place.shape.tells_previous]
+    places = [place for place in plain_places(workspace.catalogue, secret.path) if place.shape.tells_previous]
     near = islice((version for version in older if version.version < secret.version), NEAR) if places else ()
     for previous in near:
         for place in places:
@@ -220,7 +221,7 @@ def digests_beside(workspace: Workspace, secret: HubSecret, older: Iterable[HubS
 def version_fingerprints(workspace: Workspace, secret: HubSecret) -> dict[str, str]:
     """The fingerprint of a whole version under the empty name, and those of its copies under ``store:name``."""
     made = {"": workspace.fingerprint(secret.fields)}
-    for place in workspace.catalogue.destinations(secret.path):
+    for place in all_places(workspace.catalogue, secret.path, secret.fields):
         # A copy that can't be made of this version was never made of it.
         with suppress(Invalid):
             made[place.label] = workspace.fingerprint_of(text_of(secret, place))

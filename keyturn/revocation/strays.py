@@ -1,12 +1,14 @@
 """Copies of leaked values that the catalogue has no place for any more."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 
+from keyturn.catalogue.destinations import Destination
 from keyturn.core.errors import NotFound
 from keyturn.core.shared import sharing
 from keyturn.core.stores import RemoteSecret, Store, Unsupported
 from keyturn.revocation.incident import IncidentStatus, SecretProgress
-from keyturn.revocation.leaked_versions import marked_before
+from keyturn.revocation.leaked_versions import incident_places, marked_before
 from keyturn.revocation.step_result import StepResult
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.journal import record_action
@@ -40,9 +42,12 @@ def find_strays(
     Marks can be copied: only one whose fingerprint this hub's key has made is Keyturn's own to remove. False beside a
     copy of what nobody could look at says that it can't be told. Before each is the store, or the view of its keys.
     """
+    declared = cache(lambda path: incident_places(workspace, secrets[path]))
     for view, copy, merged in marked_copies(workspace, store, opened):
         secret = secrets.get(copy.marks.source) if copy.marks else None
-        if secret is None or copy.marks is None or is_declared(workspace, secret.path, store, copy.name, merged=merged):
+        if secret is None or copy.marks is None:
+            continue
+        if is_declared(workspace, declared(secret.path), store, copy.name, merged=merged):
             continue
         leaked = {digest for old in secret.old for digest in old.digests}
         # One that fields were added to is like no single version: it holds what its marks' version held.
@@ -62,10 +67,10 @@ def marked_copies(workspace: Workspace, store: str, opened: Store) -> Iterator[t
             yield workspace.open_part(note.marks.source, store), RemoteSecret(name, "", note.marks), True
 
 
-def is_declared(workspace: Workspace, path: str, store: str, name: str, *, merged: bool) -> bool:
-    """Whether the catalogue pushes the secret there, whole or merged."""
+def is_declared(workspace: Workspace, declared: Iterable[Destination], store: str, name: str, *, merged: bool) -> bool:
+    """Whether one of the declared places is there, whole or merged."""
     limits, system = workspace.catalogue.store(store).limits, workspace.catalogue.store(store).system
-    places = [place for place in workspace.catalogue.destinations(path) if place.merge is merged]
+    places = [place for place in declared if place.merge is merged]
     mine = {limits.same(place.name) for place in places if workspace.catalogue.store(place.store).system == system}
     return limits.same(name) in mine
 

@@ -11,6 +11,7 @@ from keyturn.revocation.incident import STEPS, Incident, Mode, SecretProgress, S
 from keyturn.revocation.leaked_versions import (
     has_leaked,
     holds_leaked,
+    incident_places,
     last_ended,
     leaked_digest_served,
     leaked_digests,
@@ -31,7 +32,7 @@ def prove_secret(workspace: Workspace, incident: Incident, progress: SecretProgr
     if Step.HUB not in progress.done:
         result.add_left("", "it is not proven that the target refuses the old value")
     prove_target(workspace, progress, result)
-    places = workspace.catalogue.destinations(progress.path)
+    places = incident_places(workspace, progress)
     current = prove_hub(workspace, incident, progress, result)
     current = current and with_previous(workspace, current, places)
     fresh = version_fingerprints(workspace, current) if current else {}

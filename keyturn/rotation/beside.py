@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Final
 
 from keyturn.catalogue.destinations import Destination
+from keyturn.catalogue.spreading import plain_places
 from keyturn.core.hub import HubSecret, SecretInfo
 from keyturn.core.record import Record, Stage
 from keyturn.core.references import PREVIOUS, Unfit, names_previous, value_of
@@ -109,4 +110,4 @@ def still_beside(workspace: Workspace, secret: HubSecret, places: Iterable[Desti
 
 def told_anywhere(workspace: Workspace, path: str) -> bool:
     """Whether any copy of the secret gives the version before beside CURRENT."""
-    return any(place.shape.tells_previous for place in workspace.secret(path).destinations)
+    return any(place.shape.tells_previous for place in plain_places(workspace.catalogue, path))

@@ -15,9 +15,10 @@ from typing import Final, Protocol, TypeVar
 from keyturn.catalogue import Catalogue
 from keyturn.catalogue.destinations import Destination
 from keyturn.catalogue.models import Secret
+from keyturn.catalogue.spreading import spread_patterns
 from keyturn.core.channel import Channel
 from keyturn.core.compare_and_set import Pause, jittered
-from keyturn.core.errors import UnsupportedOperation
+from keyturn.core.errors import NotFound, UnsupportedOperation
 from keyturn.core.fingerprint import fingerprint, payload
 from keyturn.core.hub import Hub
 from keyturn.core.ledger import Ledger
@@ -141,6 +142,25 @@ class Workspace:
         if (shares := sharing(whole)) is None:
             raise UnsupportedOperation("merge into", store, "it lays no single keys into a secret", "Leave merge out")
         return Parts(whole, shares, path, keys, self.fingerprint_of)
+
+    def places(self, path: str, fields: Iterable[str] | None = None) -> tuple[Destination, ...]:
+        """Every place that the secret is pushed to; of patterns of fields, that of each of ``fields`` or of CURRENT's.
+
+        Raises Invalid where two fields' copies would be one, and of such patterns alone: NotFound where the hub has no
+        version of the secret, and what else keeps CURRENT's names from being read. So what is not known is never none.
+        """
+        declared = self.catalogue.destinations(path)
+        plain = tuple(place for place in declared if isinstance(place, Destination))
+        if len(plain) == len(declared):
+            return plain
+        return spread_patterns(self.catalogue, path, self.field_names(path) if fields is None else fields)
+
+    def field_names(self, path: str) -> tuple[str, ...]:
+        """The names of CURRENT's fields. Raises NotFound where the hub has none, and why it can't be read."""
+        if current := self.hub.read(path):
+            return tuple(current.fields)
+        hint = "Rotate it once, write its first version, or see what has become of it: workspace status"
+        raise NotFound("find the fields of", path, "the hub has no version of it that can be read", hint)
 
     def secret(self, path: str) -> Secret:
         """The catalogue's entry. Raises NotFound with the likely path meant."""

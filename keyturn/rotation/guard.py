@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from keyturn.catalogue.destinations import Destination
+from keyturn.catalogue.spreading import all_places
 from keyturn.core.errors import Ahead, CandidateRejected, Invalid, KeyturnError, TransientError
 from keyturn.core.hub import HubSecret
 from keyturn.core.record import Rotation
@@ -34,9 +35,10 @@ def guard_destinations(workspace: Workspace, path: str, *, urgent: bool, by_hand
 def insist_on_destinations(workspace: Workspace, path: str, *, urgent: bool, by_hand: bool) -> None:
     """Raises the first error that speaks against it, one that does not pass before others."""
     current = workspace.hub.read(path)
-    refusals = side_by_side(
-        lambda place: refusal_by_destination(workspace, path, place, current), workspace.secret(path).destinations
-    )
+    fields = current.fields if current else ()
+    # An emergency is held up by no two fields that would have one copy: these are told once the others are pushed.
+    places = all_places(workspace.catalogue, path, fields) if urgent else workspace.places(path, fields)
+    refusals = side_by_side(lambda place: refusal_by_destination(workspace, path, place, current), places)
     errors = [error for error in refusals if error and not (urgent and isinstance(error, TransientError))]
     if lost := lost_by_hub(workspace, path, current.version if current else 0):
         errors.append(ahead(workspace, path, lost, "rotate"))
@@ -54,7 +56,7 @@ def guard_candidate(workspace: Workspace, attempt: Attempt) -> None:
     check_target(workspace, attempt.path, attempt.rotation)
     workspace.open_strategy(attempt.path).preflight(attempt.guarded, attempt.candidate)
     whole = (attempt.ground or SecretFields({})).merged(attempt.candidate)
-    for destination in workspace.secret(attempt.path).destinations:
+    for destination in all_places(workspace.catalogue, attempt.path, whole):
         for flaw in flaws(workspace, destination, whole):
             raise unfit(workspace, attempt, destination, flaw)
         beside = attempt.serving if destination.shape.tells_previous else None

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from keyturn.catalogue.destinations import Destination
+from keyturn.catalogue.spreading import all_places
 from keyturn.core.errors import KeyturnError, TerminalError
 from keyturn.core.hub import HubSecret
 from keyturn.core.references import Unfit
@@ -71,8 +72,10 @@ def values(workspace: Workspace, path: str) -> HeldValues:
 
     Raises NotFound for a secret that nothing declares, and what the hub or the target raises when they don't answer.
     """
-    places = workspace.catalogue.destinations(path) or workspace.secret(path).destinations
+    if not workspace.catalogue.destinations(path):
+        workspace.secret(path)
     current, info = workspace.hub.read(path), workspace.hub.describe(path)
+    places = all_places(workspace.catalogue, path, current.fields if current else ())
     looked = side_by_side(lambda place: held_value(workspace, path, place, current), places)
     held_by_hub = [of_hub(workspace, current)] if current else []
     in_copies = (value for value in looked if isinstance(value, Value))

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from keyturn.catalogue import Catalogue
+from keyturn.catalogue.destinations import Destination
 from keyturn.catalogue.models import Secret
 from keyturn.core.conductor import Conductor, take_side_by_side
 from keyturn.core.errors import CandidateRejected, KeyturnError, Locked
@@ -29,6 +30,7 @@ from keyturn.rotation.verbs import (
     DECIDE,
     DECIDE_AGAIN,
     DESCRIBE_PREVIOUS,
+    FIND_PLACES,
     FIND_PROMOTED,
     FINISH_TAKING_BACK,
     GUARD,
@@ -175,18 +177,24 @@ def push_everywhere(secret: Secret, restarting: Sequence[str]) -> Conductor[list
 
     A copy in a store that refuses the restart has failed.
     """
-    places, refused = secret.destinations, {}
-    results = yield from take_side_by_side(PUSH(place.store, place.name) for place in places)
+    (places, unknown), refused = (yield from find_places(secret)), {}
+    results = yield from take_side_by_side(PUSH(store, name) for store, name in places)
     for store in restarting:
         try:
             yield from RESTART(store)
         except KeyturnError as error:
             refused[store] = error
     pushed = [
-        failed(place, result) if isinstance(result, KeyturnError) else result
-        for place, result in zip(places, results, strict=True)
+        failed(store, name, result) if isinstance(result, KeyturnError) else result
+        for (store, name), result in zip(places, results, strict=True)
     ]
-    return unless_refused(pushed, refused)
+    return unless_refused([*pushed, *unknown], refused)
+
+
+def find_places(secret: Secret) -> Conductor[tuple[list[tuple[str, str]], list[Pushed]]]:
+    """Where to push to, by store and name: the catalogue tells, but for copies of each field that fits a pattern."""
+    places = [(place.store, place.name) for place in secret.destinations if isinstance(place, Destination)]
+    return (places, []) if len(places) == len(secret.destinations) else (yield from FIND_PLACES())
 
 
 def tell_everyone(secret: Secret, rotation: Rotation, in_step: bool) -> Conductor[tuple[list[Acknowledgement], str]]:

@@ -9,12 +9,12 @@ from keyturn.core.record import Record, Rotation, Stage
 from keyturn.core.strategies import EXPIRES_AT as EXPIRY_FIELD
 from keyturn.rotation.abandon import abandon
 from keyturn.rotation.attempt import Attempt
-from keyturn.rotation.context import Workspace, side_by_side
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.grace import counted_from_now
 from keyturn.rotation.journal import record_action
 from keyturn.rotation.living import HUB, HeldValues, Value
 from keyturn.rotation.records import claim, load_record, save
-from keyturn.rotation.sync import Pushed, push_destination, restart_after_push
+from keyturn.rotation.sync import Pushed, sync_destinations
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,7 @@ def recover(workspace: Workspace, held: HeldValues, chosen: Value) -> Recovery:
         settle_record(workspace, path, record, current, chosen.place)
         doing.version, doing.fingerprint = newest(workspace, current), workspace.fingerprint(current.fields)
         doing.note += ", and logs in" if chosen.lives else ", untried"
-    places = workspace.catalogue.destinations(path)
-    pushed = side_by_side(lambda place: push_destination(workspace, path, place), places)
-    copies = tuple(restart_after_push(workspace, path, pushed, places))
+    copies = tuple(sync_destinations(workspace, path))
     return Recovery(path, chosen.place, chosen.version, doing.version, doing.fingerprint, bool(chosen.lives), copies)
 
 

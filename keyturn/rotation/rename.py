@@ -14,7 +14,7 @@ from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.guard import check_target
 from keyturn.rotation.journal import record_action
 from keyturn.rotation.records import claim, load_record, rewrite
-from keyturn.rotation.sync import Pushed, restart_after_push, take_over_copy
+from keyturn.rotation.sync import Pushed, known_places, restart_after_push, take_over_copy
 
 HINT = "Nothing was changed"
 
@@ -35,7 +35,7 @@ def rename(workspace: Workspace, old: str, new: str) -> Renamed:
     The rotation that is open, or waits for the end of its old credential, goes on there. The hub's secret at ``old``
     stays, for whoever reads it still. Raises Invalid, NotFound, Locked before anything is changed.
     """
-    secret = workspace.secret(new)
+    workspace.secret(new)
     if old in workspace.catalogue.secrets:
         raise Invalid("rename", old, "the catalogue declares it still", f"Take it out there, where {new} replaces it")
     with record_action(workspace, "rename", new, note=f"from {old}") as doing:
@@ -44,8 +44,9 @@ def rename(workspace: Workspace, old: str, new: str) -> Renamed:
             insist_on_one_life(workspace, new, before, there)
             moved = carry_versions(workspace, old, new, before)
             carry_record(workspace, new, before, there, moved)
-        pushed = side_by_side(lambda place: take_over_copy(workspace, old, new, place), secret.destinations)
-        copies = restart_after_push(workspace, new, pushed, secret.destinations)
+        places, unknown = known_places(workspace, new)
+        pushed = side_by_side(lambda place: take_over_copy(workspace, old, new, place), places)
+        copies = [*restart_after_push(workspace, new, pushed, places), *unknown]
         if tokens(before):
             rewrite(workspace, old, Record(version=before.version))
         info = workspace.hub.describe(new)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from keyturn.catalogue.destinations import Destination
+from keyturn.catalogue.spreading import plain_places
 from keyturn.core.connections import Connection
 from keyturn.core.errors import CandidateRejected, Misrendered
 from keyturn.core.mapping import Shape
@@ -59,7 +60,7 @@ def connections(workspace: Workspace, attempt: Attempt) -> Iterator[tuple[Destin
     if reader is None or attempt.rotation.urgent or not set(attempt.candidate) >= LOGIN:
         return
     whole = (attempt.ground or SecretFields({})).merged(attempt.candidate)
-    for destination in workspace.secret(attempt.path).destinations:
+    for destination in plain_places(workspace.catalogue, attempt.path):  # a field by itself is no login
         for shape, previous in strings(destination, attempt.serving):
             probe, text = _written(shape, whole.merged({"password": PROBE}), previous), _written(shape, whole, previous)
             if probe and text and reader.read_connection(probe):

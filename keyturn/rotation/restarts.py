@@ -11,7 +11,8 @@ from contextvars import ContextVar
 from typing import Final
 
 from keyturn.catalogue import Catalogue
-from keyturn.catalogue.destinations import Destination
+from keyturn.catalogue.destinations import Destination, Place
+from keyturn.catalogue.spreading import plain_places
 from keyturn.core.errors import KeyturnError
 from keyturn.core.rollouts import Restarts, restarter
 from keyturn.rotation.context import Workspace
@@ -43,7 +44,7 @@ def wants_restarts(catalogue: Catalogue, store: str) -> bool:
     return bool(getattr(catalogue.store(store), "restart", False))
 
 
-def restarting_stores(catalogue: Catalogue, places: Iterable[Destination]) -> list[str]:
+def restarting_stores(catalogue: Catalogue, places: Iterable[Place]) -> list[str]:
     """The stores of these places whose settings say that they restart who uses a copy."""
     return [store for store in dict.fromkeys(place.store for place in places) if wants_restarts(catalogue, store)]
 
@@ -118,12 +119,20 @@ def restarted_together(workspace: Workspace, paths: Iterable[str]) -> list[froze
     """
     by_store: dict[str, dict[str, str]] = defaultdict(dict)
     for path in paths:
-        for place in workspace.secret(path).destinations:
+        for place in _places(workspace, path):
             if wants_restarts(workspace.catalogue, place.store):
                 by_store[place.store][place.name] = path
     several = {store: names for store, names in by_store.items() if len(names) > 1}
     used = [group for store, names in several.items() for group in used_together(workspace, store, names)]
     return [group for group in join_groups(used) if len(group) > 1]
+
+
+def _places(workspace: Workspace, path: str) -> tuple[Destination, ...]:
+    """The places of its copies, as far as they can be told."""
+    try:
+        return workspace.places(path)
+    except KeyturnError:
+        return plain_places(workspace.catalogue, path)
 
 
 def used_together(workspace: Workspace, store: str, paths: Mapping[str, str]) -> list[frozenset[str]]:

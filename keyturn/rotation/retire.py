@@ -12,7 +12,7 @@ from keyturn.core.record import Record, Rotation, Stage
 from keyturn.rotation.ahead import describe_ahead, lost_by_hub
 from keyturn.rotation.attempt import still_named
 from keyturn.rotation.beside import told_anywhere
-from keyturn.rotation.context import Workspace, side_by_side
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.decide import freezes
 from keyturn.rotation.entries import current_entry
 from keyturn.rotation.grace import beyond_max_grace, count_grace, grace_over
@@ -24,7 +24,7 @@ from keyturn.rotation.previous import Retirement, credential_names
 from keyturn.rotation.records import insist_on_holding, load_record, save, take_over, update_record
 from keyturn.rotation.restarts import unfinished_rollouts
 from keyturn.rotation.rollout import canary, notify_again
-from keyturn.rotation.sync import CopyState, Pushed, look_at_copy, sync_destinations
+from keyturn.rotation.sync import CopyState, Pushed, known_places, look_at_copies, sync_destinations
 
 ROUNDS: Final = 5
 """How often a retirement begins again because others wrote the record meanwhile."""
@@ -97,7 +97,7 @@ def retired(workspace: Workspace, path: str, waive: Waive, token: str | None) ->
     forced = waived(workspace, path, rotation, waive)
     if waive is Waive.EVERYTHING:
         bring_copies_along(workspace, path)
-    copies = side_by_side(lambda place: look_at_copy(workspace, path, place), workspace.secret(path).destinations)
+    copies = look_at_copies(workspace, path)
     record, rotation = noted(workspace, path, record, rotation, copies)
     held_by = tuple(obstacles(workspace, path, rotation, waive, copies))
     if held_by and not forced:
@@ -257,7 +257,7 @@ def obstacles(workspace: Workspace, path: str, rotation: Rotation, waive: Waive,
     reasons += [f"{c.store}:{c.name} is not in step: {c.error or c.state}" for c in copies if not c.in_step]
     if not rotation.urgent:
         note = waive is not Waive.EVERYTHING
-        reasons += unfinished_rollouts(workspace, secret.destinations, rotation.version, note=note)
+        reasons += unfinished_rollouts(workspace, known_places(workspace, path)[0], rotation.version, note=note)
     silent = sorted(set(secret.consumers) - set(rotation.acknowledged))
     reasons += [f"{consumer} has not acknowledged version {rotation.version}" for consumer in silent]
     if waive is Waive.EVERYTHING:
@@ -276,7 +276,7 @@ def on_it(workspace: Workspace, path: str) -> Retirement | None:
         return Retirement(
             path, rotation.version, retired=False, names=credential_names(workspace, path, rotation.ends), left=why
         )
-    copies = side_by_side(lambda place: look_at_copy(workspace, path, place), workspace.secret(path).destinations)
+    copies = look_at_copies(workspace, path)
     speaks_against = tuple(obstacles(workspace, path, rotation, Waive.EVERYTHING, copies))
     return Retirement(
         path,

@@ -8,6 +8,7 @@ from typing import Final
 from keyturn.catalogue import beside
 from keyturn.catalogue.destinations import Destination, Drift, Update
 from keyturn.catalogue.models import DEFAULT_ID
+from keyturn.catalogue.spreading import patterns_of, plain_places
 from keyturn.core.errors import (
     Conflict,
     Denied,
@@ -78,9 +79,26 @@ class Pushed:
 
 def sync_destinations(workspace: Workspace, path: str) -> list[Pushed]:
     """Bring every destination to CURRENT, side by side, and restart who uses what; one that fails stops no other."""
-    places = workspace.secret(path).destinations
+    places, unknown = known_places(workspace, path)
     pushed = side_by_side(lambda destination: push_destination(workspace, path, destination), places)
-    return restart_after_push(workspace, path, pushed, places)
+    return [*restart_after_push(workspace, path, pushed, places), *unknown]
+
+
+def look_at_copies(workspace: Workspace, path: str) -> list[Pushed]:
+    """Where every destination stands, without writing; an error is part of the answer."""
+    places, unknown = known_places(workspace, path)
+    return [*side_by_side(lambda place: look_at_copy(workspace, path, place), places), *unknown]
+
+
+def known_places(workspace: Workspace, path: str) -> tuple[tuple[Destination, ...], list[Pushed]]:
+    """The places that the secret is pushed to, and a failure for each pattern of fields that can't be spread now."""
+    try:
+        return workspace.places(path), []
+    except KeyturnError as error:
+        patterns = patterns_of(workspace.catalogue, path)
+        return plain_places(workspace.catalogue, path), [
+            failed(pattern.store, pattern.place.name, error) for pattern in patterns
+        ]
 
 
 def restart_after_push(
@@ -107,7 +125,7 @@ def push_destination(workspace: Workspace, path: str, destination: Destination) 
     try:
         return carry(workspace, path, destination)
     except KeyturnError as error:
-        return failed(destination, error)
+        return failed(destination.store, destination.name, error)
 
 
 def carry(workspace: Workspace, path: str, destination: Destination) -> Pushed:
@@ -123,7 +141,7 @@ def look_at_copy(workspace: Workspace, path: str, destination: Destination) -> P
     try:
         return compare(workspace, current(workspace, path), destination)[0]
     except KeyturnError as error:
-        return failed(destination, error)
+        return failed(destination.store, destination.name, error)
 
 
 def converge(
@@ -439,7 +457,7 @@ def take_over_copy(workspace: Workspace, old: str, new: str, destination: Destin
             with record_action(workspace, "push", new, place=destination.label, note=f"it was the copy of {old}"):
                 return write_copy(workspace, wanted, destination, text, marks, copy)
     except KeyturnError as error:
-        return failed(destination, error)
+        return failed(destination.store, destination.name, error)
     return push_destination(workspace, new, destination)
 
 
@@ -484,6 +502,6 @@ def outcome(destination: Destination, state: CopyState, marks: OwnershipTags) ->
     return Pushed(destination.store, destination.name, state, marks.version, marks.fingerprint)
 
 
-def failed(destination: Destination, error: KeyturnError) -> Pushed:
+def failed(store: str, name: str, error: KeyturnError) -> Pushed:
     """A destination that could not be reached or written."""
-    return Pushed(destination.store, destination.name, CopyState.FAILED, 0, "", error.text, type(error).__name__)
+    return Pushed(store, name, CopyState.FAILED, 0, "", error.text, type(error).__name__)

@@ -4,8 +4,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
+from keyturn.catalogue.spreading import plain_places
 from keyturn.core.conductor import Step, Verb
-from keyturn.core.errors import KeyturnError
+from keyturn.core.errors import Conflict, KeyturnError
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Rotation
 from keyturn.rotation import decide, restarts, steps
@@ -21,7 +22,7 @@ from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.rollback import finish_rollback, rollback
 from keyturn.rotation.rollout import Acknowledgement, conclude, notify_consumer, pass_canary, unwell
-from keyturn.rotation.sync import Pushed, carry
+from keyturn.rotation.sync import Pushed, carry, known_places
 
 
 @dataclass
@@ -90,14 +91,24 @@ class Work:
         self._promoted = steps.promote(self.workspace, self._resumed(token)).rotation
         return self._promoted
 
+    def find_places(self) -> tuple[list[tuple[str, str]], list[Pushed]]:
+        """The store and name of every destination, and a failure for each pattern of fields that can't be spread."""
+        places, unknown = known_places(self.workspace, self.path)
+        return [(place.store, place.name) for place in places], unknown
+
     def push(self, store: str, name: str) -> Pushed:
         """Bring one destination to CURRENT. Raises what stands in the way."""
-        places = self.workspace.secret(self.path).destinations
-        return carry(self.workspace, self.path, next(d for d in places if (d.store, d.name) == (store, name)))
+        plain = plain_places(self.workspace.catalogue, self.path)
+        places = plain if (store, name) in [(d.store, d.name) for d in plain] else self.workspace.places(self.path)
+        for place in places:
+            if (place.store, place.name) == (store, name):
+                return carry(self.workspace, self.path, place)
+        raise Conflict("push to", f"{store}:{name}", "the secret has no such field any more", "Sync it again")
 
     def restart(self, store: str) -> None:
         """Restart who uses the secret's copies in this store, where that is owed. Returns before their pods begin."""
-        names = [place.name for place in self.workspace.secret(self.path).destinations if place.store == store]
+        places, _ = known_places(self.workspace, self.path)
+        names = [place.name for place in places if place.store == store]
         for error in restarts.restart_users(self.workspace, {store: names}, self.path).values():
             raise error
 
@@ -169,6 +180,7 @@ STAGE: Final = Verb("stage", Work.stage)
 INSTALL: Final = Verb("install", Work.install)
 VERIFY: Final = Verb("verify", Work.verify)
 PROMOTE: Final = Verb("promote", Work.promote)
+FIND_PLACES: Final = Verb("find places", Work.find_places)
 PUSH: Final = Verb("push", Work.push)
 RESTART: Final = Verb("restart", Work.restart)
 NOTIFY: Final = Verb("notify", Work.notify)

@@ -165,7 +165,7 @@ def make_new(workspace: Workspace, item: Item, read: Callable[[str], HubSecret])
 
 def destination(workspace: Workspace, item: Item) -> Destination:
     """The catalogue's word on an item's place. Raises Conflict where it has none any more."""
-    for place in workspace.catalogue.destinations(item.path):
+    for place in workspace.places(item.path):
         if (place.store, place.name) == (item.store, item.name):
             return place
     raise Conflict("push to", item.label, f"{item.path} is not pushed there any more", "Make the plan anew")

@@ -8,7 +8,7 @@ from functools import cache
 from itertools import chain
 from typing import Final
 
-from keyturn.catalogue.destinations import Destination, Update
+from keyturn.catalogue.destinations import Destination, FieldPattern, Update
 from keyturn.catalogue.freezes import apart, covers
 from keyturn.catalogue.models import DEFAULT_ID
 from keyturn.core.errors import KeyturnError, NotFound, unexpected
@@ -44,6 +44,7 @@ from keyturn.settings.stores import Deletion, System
 from keyturn.sync import observe
 from keyturn.sync.behind import lost_versions
 from keyturn.sync.observe import Holdings
+from keyturn.sync.spread import SpreadPlaces, noted_place, spread_by_fields, unspread_item
 from keyturn.sync.store_status import left_stores, tombstones
 
 AT_ONCE: Final = 16
@@ -68,7 +69,10 @@ def plan(workspace: Workspace, patterns: Sequence[str] = (), *, deep: bool = Fal
     paths, asked_at = select_paths(workspace, patterns), workspace.hub_now()
     with observe.begun_listings(workspace, workspace.catalogue.stores if paths is None else ()) as listings:
         secrets = observe.hub_secrets(workspace, paths)
-        wanted = list(wants(workspace, paths if paths is not None else known(workspace, secrets)))
+        chosen = paths if paths is not None else known(workspace, secrets)
+        declared = {path: workspace.catalogue.destinations(path) for path in chosen}
+        spread = spread_by_fields(workspace, declared, secrets)
+        wanted = list(wants(workspace, spread.places))
         by_store: dict[str, observe.Placements] = defaultdict(list, {store: [] for store in listings})
         for want in wanted:
             by_store[want.place.store].append((want.path, want.place))
@@ -84,9 +88,11 @@ def plan(workspace: Workspace, patterns: Sequence[str] = (), *, deep: bool = Fal
     )
     items += [behind(want, secrets[want.path], holdings[want.place.store], lost[want.path]) for want in stopped]
     items += decided(workspace, rest, secrets, holdings, unseen=unseen, deep=deep)
+    items += unspread(workspace, spread, holdings)
     if paths is None:
         left = (want for store in sorted(holdings) for want in left_over(workspace, store, holdings[store], wanted))
-        items += [want for want in left if not secrets.error(want.path)]  # unreadable is not undeclared
+        # Unreadable is not undeclared.
+        items += [it for it in left if not (secrets.error(it.path) or spread.may_own(it.path, it.name))]
     ordered = tuple(sorted(items, key=lambda item: (item.path, item.label)))
     remarks = (*unread_remarks(secrets), *remarked(workspace, ledger.error, whole=paths is None))
     listing = HubListing(asked_at, secrets)
@@ -147,8 +153,24 @@ def select_paths(workspace: Workspace, patterns: Sequence[str]) -> list[str] | N
     return sorted(paths)
 
 
-def wants(workspace: Workspace, paths: Iterable[str]) -> Iterator[Wanted]:
-    """Every copy of these secrets; a place that two of all secrets want has both of them."""
+def unspread(workspace: Workspace, spread: SpreadPlaces, holdings: Mapping[str, Holdings]) -> Iterator[Item]:
+    """Copies of patterns whose fields can't be told: what hinders a look, or what becomes of those that are there."""
+    for path, error in spread.unknown.items():
+        yield from (unspread_item(path, pattern, error) for pattern in spread.patterns[path])
+    for path in spread.absent:
+        for pattern in spread.patterns[path]:
+            held = holdings[pattern.store].copies.values() if pattern.store in holdings else ()
+            copies = [copy for copy in held if copy.marks and copy.marks.source == path and pattern.owns(copy.name)]
+            yield from (without_source(workspace, Wanted(path, noted_place(pattern, c.name)), c) for c in copies)
+            if not copies:
+                yield without_source(workspace, Wanted(path, pattern.place), None)
+
+
+def wants(workspace: Workspace, places: Mapping[str, Iterable[Destination]]) -> Iterator[Wanted]:
+    """Every copy of these secrets; a place that two of all secrets want has both of them.
+
+    What a pattern of fields makes comes last: a new field of one secret takes no place that another declares.
+    """
     claimed: dict[Hashable, str] = {}
 
     @cache
@@ -156,14 +178,14 @@ def wants(workspace: Workspace, paths: Iterable[str]) -> Iterator[Wanted]:
         settings = workspace.catalogue.store(name)
         return settings.system, settings.limits
 
-    for path in paths:
-        for place in workspace.catalogue.destinations(path):
-            system, limits = store(place.store)
-            spot = (system, limits.same(place.name))
-            rivals = (other for key in barred(spot, path, place) if (other := claimed.get(key)))
-            yield Wanted(path, place, next(rivals, ""))
-            for key in taken(spot, path, place):
-                claimed.setdefault(key, path)
+    pairs = [(path, place) for path, several in places.items() for place in several]
+    for path, place in sorted(pairs, key=lambda pair: pair[1].of_pattern):
+        system, limits = store(place.store)
+        spot = (system, limits.same(place.name))
+        rivals = (other for key in barred(spot, path, place) if (other := claimed.get(key)))
+        yield Wanted(path, place, next(rivals, ""))
+        for key in taken(spot, path, place):
+            claimed.setdefault(key, path)
 
 
 def taken(spot: Hashable, path: str, place: Destination) -> list[Hashable]:
@@ -383,10 +405,11 @@ def pushed_to(workspace: Workspace, place: Destination, path: str) -> bool:
     """Whether the secret at ``path`` is pushed there still: two that adopt one copy would take it from each other."""
     store = workspace.catalogue.store(place.store)
     there = (store.system, store.limits.same(place.name))
-    named = (
-        (workspace.catalogue.store(destination.store), destination.name)
-        for destination in workspace.catalogue.destinations(path)
-    )
+    places = workspace.catalogue.destinations(path)
+    # Of a field's copy it is enough that it may be there.
+    fitting = [other for other in places if not isinstance(other, FieldPattern) or other.owns(place.name)]
+    names = [place.name if isinstance(other, FieldPattern) else other.name for other in fitting]
+    named = zip((workspace.catalogue.store(other.store) for other in fitting), names, strict=True)
     if there not in [(other.system, other.limits.same(name)) for other, name in named]:
         return False
     info = workspace.hub.describe(path)

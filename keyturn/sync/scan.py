@@ -1,17 +1,21 @@
 """What lies in the stores and in the hub that the catalogue does not speak of: nobody's secrets, copies left over."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from keyturn.catalogue.destinations import FieldPattern
+from keyturn.catalogue.spreading import plain_places
 from keyturn.core.errors import Denied, KeyturnError
 from keyturn.core.hub import SecretInfo, Survey
 from keyturn.core.shared import sharing
 from keyturn.core.stores import MANAGED_BY, TAG_MANAGED_BY, RemoteSecret
 from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.parts import parts_in
-from keyturn.settings.stores import System
+from keyturn.settings.stores import StoreBase, System
 from keyturn.sync import observe
 from keyturn.sync.plan import known
+from keyturn.sync.spread import spread_by_fields
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,8 @@ class Scan:
 def scan_stores(workspace: Workspace, stores: Sequence[str] = ()) -> Scan:
     """What nobody manages in these stores, or in all and the hub. One that can't be read is told, and stops no other.
 
-    Raises NotFound for a store that the catalogue does not declare. Nothing is written, and no value is read.
+    Raises NotFound for a store that the catalogue does not declare. Nothing is written. No value is
+    read but CURRENT of secrets with copies for each field that fits a pattern, for the names of its fields.
     """
     named = {store for name in stores for store in workspace.catalogue.members(name)}
     chosen = sorted(named or workspace.catalogue.stores)
@@ -66,7 +71,7 @@ def scan_stores(workspace: Workspace, stores: Sequence[str] = ()) -> Scan:
     except Denied as error:
         return unlisted(workspace, chosen, None if stores else HubScan((), str(error), type(error).__name__), error)
     paths = known(workspace, secrets)
-    declared = pushed_names(workspace, paths)
+    declared = pushed_names(workspace, paths, secrets)
     scans = [
         known_only(answer, secrets)
         for answer in side_by_side(lambda store: one_store(workspace, store, declared), chosen)
@@ -91,7 +96,7 @@ def unlisted(workspace: Workspace, chosen: Sequence[str], hub: HubScan | None, e
     if workspace.catalogue.syncs:
         why = f"nobody can tell which copies are the catalogue's: {error}"
         return Scan(tuple(StoreScan(store, error=why, kind=type(error).__name__) for store in chosen), hub)
-    declared = pushed_names(workspace, workspace.catalogue.secrets)
+    declared = pushed_names(workspace, workspace.catalogue.secrets, Survey())
     return Scan(tuple(side_by_side(lambda store: one_store(workspace, store, declared), chosen)), hub)
 
 
@@ -102,21 +107,42 @@ def nobodys(secrets: Mapping[str, SecretInfo], managed: Collection[str]) -> tupl
     return tuple(sorted(path for path in unmarked if path not in mine))
 
 
-def declared_names(workspace: Workspace) -> Mapping[System, frozenset[str]]:
-    """Every name that the catalogue pushes to, by system: two of its stores may be the same one."""
-    return pushed_names(workspace, known(workspace, observe.hub_secrets(workspace, None)))
+@dataclass(frozen=True)
+class DeclaredNames:
+    """The names that secrets are pushed to, by system: two of a catalogue's stores may be the same one.
+
+    ``patterns`` are those of secrets whose fields can't be told: whatever fits one of them may be a copy of a field.
+    """
+
+    names: Mapping[System, frozenset[str]]
+    patterns: Mapping[System, tuple[FieldPattern, ...]]
+
+    def has(self, settings: StoreBase, name: str) -> bool:
+        """Whether something is pushed to that name, or may be."""
+        listed = settings.limits.same(name) in self.names.get(settings.system, ())
+        return listed or any(pattern.owns(name) for pattern in self.patterns.get(settings.system, ()))
 
 
-def pushed_names(workspace: Workspace, paths: Iterable[str]) -> Mapping[System, frozenset[str]]:
-    """The names that these secrets are pushed to, by system."""
-    by_system: dict[System, set[str]] = {}
-    for place in (place for path in paths for place in workspace.catalogue.destinations(path)):
+def declared_names(workspace: Workspace) -> DeclaredNames:
+    """Every name that the catalogue pushes to."""
+    secrets = observe.hub_secrets(workspace, None)
+    return pushed_names(workspace, known(workspace, secrets), secrets)
+
+
+def pushed_names(workspace: Workspace, paths: Iterable[str], secrets: Survey) -> DeclaredNames:
+    """The names that these secrets are pushed to."""
+    by_system: dict[System, set[str]] = defaultdict(set)
+    patterns: dict[System, tuple[FieldPattern, ...]] = defaultdict(tuple)
+    spread = spread_by_fields(workspace, {path: workspace.catalogue.destinations(path) for path in paths}, secrets)
+    for place in (place for places in spread.places.values() for place in places):
         store = workspace.catalogue.store(place.store)
-        by_system.setdefault(store.system, set()).add(store.limits.same(place.name))
-    return {system: frozenset(names) for system, names in by_system.items()}
+        by_system[store.system].add(store.limits.same(place.name))
+    for pattern in (pattern for path in (*spread.unknown, *spread.absent) for pattern in spread.patterns[path]):
+        patterns[workspace.catalogue.store(pattern.store).system] += (pattern,)
+    return DeclaredNames({system: frozenset(names) for system, names in by_system.items()}, patterns)
 
 
-def one_store(workspace: Workspace, store: str, declared: Mapping[System, frozenset[str]]) -> StoreScan:
+def one_store(workspace: Workspace, store: str, declared: DeclaredNames) -> StoreScan:
     """One store; an error is part of the answer."""
     try:
         others = undeclared_copies(workspace, store, declared)
@@ -128,13 +154,10 @@ def one_store(workspace: Workspace, store: str, declared: Mapping[System, frozen
     return StoreScan(store, tuple(unmanaged), tuple(sorted(left, key=lambda copy: copy.name)))
 
 
-def undeclared_copies(
-    workspace: Workspace, store: str, declared: Mapping[System, frozenset[str]]
-) -> list[RemoteSecret]:
+def undeclared_copies(workspace: Workspace, store: str, declared: DeclaredNames) -> list[RemoteSecret]:
     """Everything in a store under names that the catalogue does not push to. Raises what the store says."""
     settings = workspace.catalogue.store(store)
-    mine = declared.get(settings.system, frozenset())
-    return [copy for copy in workspace.open_store(store).list_all() if settings.limits.same(copy.name) not in mine]
+    return [copy for copy in workspace.open_store(store).list_all() if not declared.has(settings, copy.name)]
 
 
 def undeclared_parts(workspace: Workspace, store: str) -> list[RemoteSecret]:
@@ -142,7 +165,7 @@ def undeclared_parts(workspace: Workspace, store: str) -> list[RemoteSecret]:
     settings, shares = workspace.catalogue.store(store), sharing(workspace.open_store(store))
     copies = []
     for name, note in parts_in(shares) if shares else ():
-        places = [place for place in workspace.catalogue.destinations(note.marks.source) if place.merge]
+        places = [place for place in plain_places(workspace.catalogue, note.marks.source) if place.merge]
         there = [place.name for place in places if workspace.catalogue.store(place.store).system == settings.system]
         if settings.limits.same(name) not in map(settings.limits.same, there):
             copies.append(RemoteSecret(f"{name} ({', '.join(note.keys)})", "", note.marks))

@@ -11,7 +11,7 @@ from deployments.local.drill.names import Names
 from deployments.local.home import Stack
 from deployments.local.prepare import DATABASE
 from keyturn.catalogue import Catalogue
-from keyturn.catalogue.destinations import Destination
+from keyturn.catalogue.destinations import Destination, FieldPattern
 from keyturn.catalogue.models import Secret
 from keyturn.core.names import (
     AWS_PARAMETER_STORE,
@@ -91,6 +91,9 @@ def places(catalogue: Catalogue, secret: Secret, stack: Stack, names: Names, fil
     """Every destination of the real secret once more, under a fresh name, in the stack's store of the same kind."""
     stores, destinations, differs = dict[str, Any](), [], []
     for number, place in enumerate(secret.destinations, 1):
+        if isinstance(place, FieldPattern):
+            differs.append(f"its copies {place.label} have no stand-in: their fields are told by the real secret alone")
+            continue
         kind = kind_of(catalogue.store(place.store))
         if kind not in AT_THE_STACK:
             differs.append(f"its copy {place.label} has no stand-in: the local stack has no {kind}")

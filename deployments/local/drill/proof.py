@@ -27,7 +27,7 @@ def found(
             yield f"the hub still gives a leaked value, as version {secret.version}"
     current = workspace.hub.read(progress.path)
     fresh = version_fingerprints(workspace, current) if current else {}
-    for place in workspace.catalogue.destinations(progress.path):
+    for place in workspace.places(progress.path):
         leaks = {version_fingerprints(workspace, version).get(place.label, "") for version in leaked}
         try:
             yield from in_place(workspace, progress, place, leaks - {"", fresh.get(place.label, "")})
