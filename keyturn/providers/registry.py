@@ -76,7 +76,7 @@ class Opening:
     @property
     def keys(self) -> KeyMaker:
         """What makes asymmetric keys. Raises Invalid, naming the extra, where the package is not installed."""
-        keys: KeyMaker = _adapter("keyturn.providers.keys.key_maker", "CryptographyKeys", "certificates")()
+        keys: KeyMaker = _adapter("keyturn.providers.keys.key_maker", "CryptographyKeys", "certificates", "keys")()
         return keys
 
 
@@ -100,7 +100,7 @@ def open_store(name: str, settings: StoreSettings) -> Store:
     """The store's adapter. Raises Invalid, naming the extra, where its SDK is not installed."""
     module, _, adapter = settings.ADAPTER.partition(":")
     arguments = {key: value for key, value in settings if key not in settings.OWN}
-    store: Store = _adapter(module, adapter, settings.EXTRA)(name, **arguments)
+    store: Store = _adapter(module, adapter, settings.EXTRA, f"the store {name}")(name, **arguments)
     return store
 
 
@@ -111,7 +111,7 @@ def open_target(name: str, settings: TargetSettings, hub: Hub) -> Any:
         fields = getattr(settings, "admin_fields", LOGIN)
         arguments["admin"] = lambda: admin_credential(hub, name, path, fields)
     module, adapter, extra = TARGETS[settings.kind]
-    return _adapter(module, adapter, extra)(name, **arguments)
+    return _adapter(module, adapter, extra, f"the target {name}")(name, **arguments)
 
 
 def admin_credential(hub: Hub, name: str, path: str, fields: Collection[str] = LOGIN) -> SecretFields:
@@ -126,11 +126,11 @@ def admin_credential(hub: Hub, name: str, path: str, fields: Collection[str] = L
     return SecretFields(state.data)
 
 
-def _adapter(module: str, name: str, extra: str) -> Any:
+def _adapter(module: str, name: str, extra: str, what: str) -> Any:
     try:
         return getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
-        raise Invalid("open", name, f"the package {error.name} is missing", f"Install keyturn[{extra}]") from None
+        raise Invalid("open", what, f"the package {error.name} is missing", f"Install keyturn[{extra}]") from None
 
 
 class CatalogueSender:

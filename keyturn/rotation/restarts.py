@@ -101,8 +101,8 @@ def unfinished_rollouts(
     """
     problems = []
     for store, names in restarting(workspace, places).items():
-        workloads = restarts(workspace, store)
         try:
+            workloads = restarts(workspace, store)
             rollouts = workloads.rollouts(names, note=note) if workloads else ()
         except KeyturnError as error:
             whose = f"the workloads that use {list_names(names)}"
@@ -137,8 +137,8 @@ def _places(workspace: Workspace, path: str) -> tuple[Destination, ...]:
 
 def used_together(workspace: Workspace, store: str, paths: Mapping[str, str]) -> list[frozenset[str]]:
     """The secrets that each workload of a store uses, of these by the names of their copies."""
-    workloads = restarts(workspace, store)
     try:
+        workloads = restarts(workspace, store)
         rollouts = workloads.rollouts(paths) if workloads else ()
     except KeyturnError:
         return []

@@ -38,8 +38,8 @@ def scope(workspace: Workspace, planned: Plan) -> dict[str, RemoteNames]:
 def any_owed(workspace: Workspace, planned: Plan) -> bool:
     """Whether a restart is owed for any copy of the plan; what can't be looked at is left to :func:`restart_all`."""
     for store, names in scope(workspace, planned).items():
-        workloads = restarts(workspace, store)
         try:
+            workloads = restarts(workspace, store)
             if workloads and workloads.owed(names):
                 return True
         except KeyturnError:
@@ -75,8 +75,8 @@ def unrestarted(
     workspace: Workspace, planned: Plan, store: str, names: RemoteNames, error: KeyturnError
 ) -> list[Result]:
     """A result for each copy whose users could not be restarted; one for all where nobody can tell which these are."""
-    workloads = restarts(workspace, store)
     try:
+        workloads = restarts(workspace, store)
         owed = workloads.owed(names) if workloads else ()
     except KeyturnError:
         owed = ()
@@ -88,8 +88,8 @@ def unrestarted(
 
 def failed_rollouts(workspace: Workspace, store: str, wanted: Mapping[str, RemoteNames], paths: Paths) -> list[Result]:
     """A result for each rollout that has failed, and where nobody can look at any."""
-    workloads = restarts(workspace, store)
     try:
+        workloads = restarts(workspace, store)
         rollouts = workloads.rollouts(wanted[store], note=True) if workloads else ()
     except KeyturnError as error:
         message = f"nobody can tell whether workloads are restarted: {error}"
@@ -123,8 +123,8 @@ def remarks(workspace: Workspace, planned: Plan) -> list[str]:
     """What a person should know of who uses the copies of a plan: who is not restarted, or not done with it."""
     lines = []
     for store, names in sorted(scope(workspace, planned).items()):
-        workloads = restarts(workspace, store)
         try:
+            workloads = restarts(workspace, store)
             rollouts = workloads.rollouts(names) if workloads else ()
             lines += [f"{store}: {describe_rollout(rollout)}" for rollout in rollouts if describe_rollout(rollout)]
         except KeyturnError as error:

@@ -4,14 +4,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from keyturn.catalogue import Catalogue
-from keyturn.core.errors import Denied
+from keyturn.core.errors import Denied, Invalid
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.registry import open_workspace
 from keyturn.rotation.context import Workspace
@@ -19,7 +19,7 @@ from keyturn.sync import store_status
 from keyturn.sync.apply import Applier, Result
 from keyturn.sync.batches import bring_in_step
 from keyturn.sync.plan import plan
-from keyturn.sync.restarts import remarks
+from keyturn.sync.restarts import remarks, restart_all
 from keyturn.sync.run import carry_out, failing_copies, local_executor
 from tests.support.cluster import Cluster, running
 from tests.support.lab import Lab, fresh
@@ -211,3 +211,18 @@ def test_workloads_that_can_not_be_looked_at_are_said_although_nothing_is_owed(l
     less.user = "writer"
     assert list(less.run()[1]) == ["cluster:workloads"]
     assert less.remarks()[0].startswith("cluster: nobody can tell whether workloads are restarted: look at")
+
+
+def test_a_store_that_can_not_be_opened_hides_nothing_of_the_others(lab: Lab, cluster: Cluster) -> None:
+    folder = Folder(lab, cluster)
+    folder.write("a")
+    whole = folder.workspace()
+
+    def without_its_package(name: str) -> Any:
+        raise Invalid("open", f"the store {name}", "the package kubernetes is missing", "Install keyturn[kubernetes]")
+
+    workspace = replace(whole, open_store=without_its_package)
+    planned = plan(workspace)
+    why = "cluster: nobody can tell whether workloads are restarted: open the store cluster: the package kubernetes is"
+    assert [line[: len(why)] for line in remarks(workspace, planned)] == [why]
+    assert {result.kind for result in restart_all(workspace, planned)} == {Invalid.__name__}
