@@ -130,6 +130,7 @@ def test_the_base_holds_neither_prefect_nor_a_cloud(metadata: Message) -> None:
         "markupsafe",
         "mnemonic",
         "msgspec",
+        "platformdirs",
         "pydantic",
         "pyyaml",
         "requests",

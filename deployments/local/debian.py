@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from keyturn.core.errors import NotFound, Unavailable
+from keyturn.settings.directories import cache_directory
 
 PROGRAMS: Final = ("usr/sbin", "usr/bin", "sbin", "bin")
 SYSTEM_PROGRAMS: Final = ("/usr/local/sbin", "/usr/sbin", "/sbin")
@@ -62,8 +63,7 @@ def within_reach(installed: Program, directory: Path) -> Program:
 
 def cache() -> Path:
     """Where packages of this system's release are kept unpacked."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home).absolute() / "keyturn" / "debian" / release()
+    return cache_directory() / "debian" / release()
 
 
 def release() -> str:

@@ -10,6 +10,7 @@ from deployments.local.home import Stack
 from deployments.local.support.files import kept_secret
 from deployments.local.support.ports import LOOPBACK
 from deployments.local.support.tls import certificate_in
+from keyturn.settings.directories import cache_directory
 
 REGION: Final = "eu-central-1"
 PROJECT: Final = "keyturn-local"
@@ -187,7 +188,7 @@ def inherited() -> dict[str, str]:
     if sys.dont_write_bytecode and not sys.pycache_prefix and not _compiled():
         # Compiling Prefect anew takes 20 s at every start. Kept apart, bytecode never lies beside the sources.
         variables.pop("PYTHONDONTWRITEBYTECODE", None)
-        variables["PYTHONPYCACHEPREFIX"] = str(_cache() / "keyturn" / "bytecode")
+        variables["PYTHONPYCACHEPREFIX"] = str(cache_directory() / "bytecode")
     return variables
 
 
@@ -195,7 +196,3 @@ def _compiled() -> bool:
     """Whether the installed packages have their bytecode beside them, as `make` leaves them."""
     spec = importlib.util.find_spec("prefect")
     return bool(spec and spec.origin and Path(importlib.util.cache_from_source(spec.origin)).exists())
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

@@ -21,6 +21,8 @@ from typing import Any, Final
 import pydantic
 
 from keyturn.catalogue.environment import REFERENCE
+from keyturn.core.errors import Invalid
+from keyturn.settings.directories import cache_directory, make_private
 
 WORTH: Final = 100_000
 """Bytes of files, some 300 secrets, from which on it is quicker than to read the files again."""
@@ -30,8 +32,6 @@ KEPT: Final = 4
 
 LIMIT: Final = 1 << 30
 """Bytes of an index that are read at most."""
-
-PRIVATE: Final = 0o700
 
 DECIDING: Final = ("catalogue", "core", "settings", "strategies")
 """The packages whose code decides whether a catalogue is sound, and what it says."""
@@ -48,7 +48,7 @@ class Index:
 
     def __init__(self, directory: Path, content: Content, env: Mapping[str, str]) -> None:
         begin = hashlib.sha256(os.fsencode(os.path.abspath(directory))).hexdigest()[:16]
-        place = cache_directory(env) if sum(map(len, content.values())) >= WORTH else None
+        place = _place() if sum(map(len, content.values())) >= WORTH else None
         self._env = env
         self._digest = _digest_of(content, env) if place else ""
         self._file = place / f"{begin}-{self._digest[:32]}.json" if place else None
@@ -72,8 +72,7 @@ class Index:
         names = sorted(variables)
         content = {"of": self._digest, "variables": names, "values": _values(names, self._env), "declared": declared}
         with suppress(OSError):
-            self._file.parent.mkdir(PRIVATE, parents=True, exist_ok=True)
-            _insist_on_own(os.stat(self._file.parent, follow_symlinks=False), stat.S_IFDIR)
+            _insist_on_own(os.stat(make_private(self._file.parent), follow_symlinks=False), stat.S_IFDIR)
             _replace(self._file, _sealed(content))
             _clear(self._file)
 
@@ -85,13 +84,12 @@ class Index:
         return declared
 
 
-def cache_directory(env: Mapping[str, str]) -> Path | None:
-    """``keyturn`` in the user's cache directory (XDG's XDG_CACHE_HOME); None where the environment names no home."""
-    named = Path(env.get("XDG_CACHE_HOME", ""))
-    if named.is_absolute():
-        return named / "keyturn"
-    home = Path(env.get("HOME", ""))
-    return home / ".cache" / "keyturn" if home.is_absolute() else None
+def _place() -> Path | None:
+    """The user's cache directory; None where there is none."""
+    try:
+        return cache_directory()
+    except Invalid:
+        return None
 
 
 def _digest_of(content: Content, env: Mapping[str, str]) -> str:

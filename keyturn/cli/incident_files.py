@@ -1,6 +1,5 @@
 """The report of an incident as files that only their owner reads."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +10,11 @@ if TYPE_CHECKING:
 
 def write_report_files(workspace: "Workspace", standing: "IncidentStatus", directory: Path | None) -> list[Path]:
     """The report as it is now, in every form; the files of an earlier one are replaced. Raises Unavailable, OSError."""
-    from keyturn.providers.ledger.address import state_directory
     from keyturn.revocation.report import write_report
     from keyturn.revocation.report.facts import ledger_facts, readers_of
+    from keyturn.settings.directories import PRIVATE, make_private, state_directory
 
-    place = directory or state_directory(os.environ) / "incidents"
+    place = directory or state_directory() / "incidents"
     if directory is None:
-        place.mkdir(parents=True, exist_ok=True)
-        place.chmod(0o700)
+        make_private(place).chmod(PRIVATE)
     return write_report(standing, readers_of(workspace, standing), place, ledger_facts(standing))

@@ -65,9 +65,10 @@ def test_syncs_push_what_they_choose_and_what_is_not_declared_by_its_path_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("keyturn.catalogue.index.WORTH", 0)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "all.yaml").write_text(CATALOGUE)
     for read in ("anew", "from the index"):
-        catalogue = load_catalogue(tmp_path, {"XDG_CACHE_HOME": str(tmp_path / "cache")})
+        catalogue = load_catalogue(tmp_path, {})
         assert labels(catalogue, "pay/db") == ["aws:pay/db", "plant:db"], read
         assert labels(catalogue, "pay/test") == ["aws:pay/test"], read
         assert labels(catalogue, "pay/undeclared") == ["aws:pay/undeclared"], read

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from keyturn.core.errors import Invalid
 from keyturn.ledger.ports import StoredLedger
+from keyturn.settings.directories import state_directory
 
 VARIABLE: Final = "KEYTURN_LEDGER"
 NAME_VARIABLE: Final = "KEYTURN_LEDGER_NAME"
@@ -29,18 +30,13 @@ _DOTS: Final = re.compile(r"(?<![^/])\.*(?![^/])")
 
 
 def ledger_address(env: Mapping[str, str]) -> str:
-    """What KEYTURN_LEDGER says, else ``keyturn/ledger.db`` in the user's state directory (XDG's XDG_STATE_HOME)."""
-    if address := env.get(VARIABLE):
-        return address
-    return str(state_directory(env) / "ledger.db")
+    """What KEYTURN_LEDGER says, else the ledger of this user and machine. Raises Invalid where there can be none."""
+    return env.get(VARIABLE) or str(own_ledger())
 
 
-def state_directory(env: Mapping[str, str]) -> Path:
-    """``keyturn`` in the user's state directory (XDG's XDG_STATE_HOME)."""
-    state = Path(env.get("XDG_STATE_HOME", ""))
-    if not state.is_absolute():
-        state = Path(env.get("HOME") or Path.home()) / ".local" / "state"
-    return state / "keyturn"
+def own_ledger() -> Path:
+    """``ledger.db`` in the user's state directory. Raises Invalid."""
+    return state_directory() / "ledger.db"
 
 
 def ledger_origin(address: str, env: Mapping[str, str]) -> str:

@@ -11,7 +11,7 @@ from keyturn.ledger.checkpoints import Checkpoint
 from keyturn.ledger.ports import StoredLedger
 from keyturn.ledger.signed_notes import PublicKey
 from keyturn.ledger.spool import Lost, Spooled
-from keyturn.providers.ledger.address import PATIENCE, ledger_address, ledger_origin, open_ledger
+from keyturn.providers.ledger.address import PATIENCE, ledger_address, ledger_origin, open_ledger, own_ledger
 
 SIGNING_KEY: Final = "keyturn-ledger"
 """The key of the hub's transit engine that signs checkpoints."""
@@ -38,7 +38,7 @@ def spool_file(env: Mapping[str, str]) -> Path:
         return Path(file).expanduser().absolute()
     address = ledger_address(env)
     if "://" in address:
-        address = ledger_address({name: value for name, value in env.items() if name in ("XDG_STATE_HOME", "HOME")})
+        address = str(own_ledger())
     return Path(f"{address}.spool").expanduser().absolute()
 
 

@@ -11,6 +11,7 @@ from threading import Lock
 from typing import Final, TypeVar
 
 from keyturn.core.errors import KeyturnError
+from keyturn.settings.directories import make_private
 
 T = TypeVar("T")
 
@@ -33,7 +34,6 @@ TABLES: Final = (
 )
 
 PRIVATE_FILE: Final = 0o600
-PRIVATE_DIRECTORY: Final = 0o700
 
 PATIENCE: Final = 10.0
 """Seconds that reading a copy waits for a lock."""
@@ -175,7 +175,7 @@ def _create(file: Path) -> None:
     """Make the file, empty and private, where it is missing; its directory, too."""
     if file.exists():
         return
-    file.parent.mkdir(PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+    make_private(file.parent)
     with suppress(FileExistsError):
         os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE_FILE))
 

@@ -1,5 +1,6 @@
 """Which ledger is written, and what it is called."""
 
+import os
 import socket
 from pathlib import Path
 
@@ -23,8 +24,12 @@ from keyturn.providers.ledger.sqlite import SqliteLedger
         ({}, str(Path.home() / ".local/state/keyturn/ledger.db")),
     ],
 )
-def test_the_environment_tells_which(env: dict[str, str], address: str) -> None:
-    assert ledger_address(env) == address
+def test_the_environment_tells_which(env: dict[str, str], address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("KEYTURN_LEDGER", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    assert ledger_address(os.environ) == address
 
 
 HOST = socket.gethostname()
