@@ -134,3 +134,14 @@ def test_the_guide_explains_every_verb_of_the_port_and_every_fact_of_the_setting
     assert len(verbs) > 10
     assert len(facts) > 8
     assert {name for name in verbs | facts if f"`{name}" not in GUIDE.read_text()} == set()
+
+
+def test_a_merge_into_it_is_refused_before_anything_is_written(env: dict[str, str], tmp_path: Path) -> None:
+    declared(tmp_path, "apps/gateway")
+    file = tmp_path / "catalogue" / "all.yaml"
+    file.write_text(
+        file.read_text().replace("stores: [appliance]", "stores: [appliance]\n    fields: [username]\n    merge: true")
+    )
+    ((code, told, _),) = run(env, "catalogue validate")
+    assert code == 1
+    assert "the store appliance lays no single keys into a secret" in told

@@ -75,6 +75,11 @@ class World:
         kind = text_at(entry, "kind") if entry else None
         return kind if kind in STORE_KINDS else None
 
+    def merges(self, store: str) -> bool:
+        """Whether single keys can be laid into secrets there."""
+        kind = self.kind(store)
+        return kind is None or STORE_KINDS[kind].MERGES
+
     def gives_back(self, store: str) -> bool:
         """Whether its values can be read; a store of no known kind is refused for that."""
         kind = self.kind(store)
@@ -204,15 +209,15 @@ def stores_that_can_be_read(entry: CatalogueEntry, world: World) -> Found:
     for index, group, _ in destinations(entry):
         place = at(entry.data, ("destinations",))[index]
         for store in members(world.groups, group):
-            if world.gives_back(store):
-                continue
-            if merged_keys(entry, index) is not None:
-                yield entry.problem(("destinations", index, "merge"), *_no_merge(store))
-            if at(place, ("update",)) == Update.ADD_FIELDS:
+            if merged_keys(entry, index) is not None and not world.merges(store):
+                yield entry.problem(("destinations", index, "merge"), *_no_merge(store, world))
+            if at(place, ("update",)) == Update.ADD_FIELDS and not world.gives_back(store):
                 yield entry.problem(("destinations", index, "update"), *_no_addition(store))
 
 
-def _no_merge(store: str) -> tuple[str, str]:
+def _no_merge(store: str, world: World) -> tuple[str, str]:
+    if world.gives_back(store):
+        return f"the store {store} lays no single keys into a secret", "Leave merge out, or choose another store."
     return f"the store {store} gives no value back, so nothing can be merged there", "Leave merge out."
 
 
@@ -289,8 +294,8 @@ def _sync(entry: CatalogueEntry, world: World) -> Found:
         if sync and settings and (flaw := beside.refuse_details(sync, settings)):
             yield entry.problem(beside.key(sync), f"the store {store} refuses it: {flaw}", beside.REMEDY)
         for member in members(world.groups, store) if sync and isinstance(store, str) else ():
-            if sync and sync.merge and not world.gives_back(member):
-                yield entry.problem(("stores", index), *_no_merge(member))
+            if sync and sync.merge and not world.merges(member):
+                yield entry.problem(("stores", index), *_no_merge(member, world))
             if sync and sync.update is Update.ADD_FIELDS and not world.gives_back(member):
                 yield entry.problem(("stores", index), *_no_addition(member))
     chosen = (

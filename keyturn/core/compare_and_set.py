@@ -31,14 +31,14 @@ class VersionedEntry(Generic[Before, Wanted, Written]):
     """What several processes change: how it is read, with its version, and written over that version.
 
     ``write`` is given what was read and what is wanted, and raises Conflict where another write came between.
-    ``writer`` says for people who has written what was read, empty where nobody can tell; ``hint`` what they do about
-    one that others keep writing.
+    ``writer`` says for people who has written what was read, and is None or says nothing where nobody can tell;
+    ``hint`` is what they do about one that others keep writing.
     """
 
     name: str
     read: Callable[[], Before]
     write: Callable[[Before, Wanted], Written]
-    writer: Callable[[Before], str] = lambda _: ""
+    writer: Callable[[Before], str] | None = None
     hint: str = IN_HUB
 
 
@@ -71,6 +71,6 @@ def change_entry(
             return before, entry.write(before, wanted)
         except Conflict:
             continue
-    writer = entry.writer(entry.read())
+    writer = entry.writer(entry.read()) if entry.writer else ""
     problem = f"others keep writing it: {ATTEMPTS} times a write of theirs came first"
     raise Contended("change", entry.name, f"{problem}{f', the last one by {writer}' if writer else ''}", entry.hint)

@@ -69,7 +69,9 @@ class StoreBase(Model):
     TAKES: ClassVar[frozenset[Detail]] = frozenset()
     """What it can show beside a copy."""
     READABLE: ClassVar[bool] = True
-    """Whether it gives values back: without, nothing can be merged there."""
+    """Whether it gives values back: without, no fields can be added there."""
+    MERGES: ClassVar[bool] = False
+    """Whether single keys can be laid into secrets that others own there: the adapter has ``shared`` then."""
     QUOTA: ClassVar[float | None] = None
     """How many copies a second the service's published quotas allow to write; None where there are none."""
 

@@ -22,6 +22,7 @@ from keyturn.catalogue.stores import STORE_KINDS
 from keyturn.core.errors import Invalid, KeyturnError, NotFound, Taken, UnsupportedOperation
 from keyturn.core.fingerprint import fingerprint
 from keyturn.core.sensitive import Sensitive
+from keyturn.core.shared import sharing
 from keyturn.core.stores import (
     NO_DETAILS,
     Creates,
@@ -161,7 +162,11 @@ class StoreContract:
         """Gives an existing secret another value behind Keyturn's back."""
         raise NotImplementedError
 
-    # find
+    def test_its_settings_say_what_it_can(self, store: Store) -> None:
+        can = (Unsupported.READ not in store.unsupported, sharing(store) is not None)
+        assert can == (self.settings.READABLE, self.settings.MERGES)
+
+    # describe
 
     def test_what_is_absent_is_found_as_none(self, store: Store, remote: str) -> None:
         assert store.describe(remote) is None

@@ -102,6 +102,7 @@ class AwsSettings(StoreBase):
     model_config = ConfigDict(json_schema_extra=_regional)
 
     EXTRA = "aws"
+    MERGES = True
     OWN = StoreBase.OWN | {"regions", "role_arns", "insecure_http"}
 
     regions: Annotated[tuple[Region, ...], Field(json_schema_extra={"minItems": 1})] = ()

@@ -29,6 +29,7 @@ class AzureKeyVaultSettings(Placed):
     ADAPTER = "keyturn.providers.azure.store:AzureKeyVault"
     EXTRA = "azure"
     LIMITS = LIMITS[AZURE_KEY_VAULT]
+    MERGES = True
     TAKES = SHOWN[AZURE_KEY_VAULT]
     QUOTA = 30.0
     """300 secret creations in 10 seconds."""

@@ -26,6 +26,7 @@ class FileSettings(Placed):
 
     ADAPTER = "keyturn.providers.files.store:Files"
     LIMITS = LIMITS[FILE]
+    MERGES = True
 
     @model_validator(mode="after")
     def _lines_have_a_reader(self) -> Self:

@@ -74,6 +74,7 @@ class GcpSecretManagerSettings(StoreBase):
     ADAPTER = "keyturn.providers.gcp.store:GcpSecretManager"
     EXTRA = "gcp"
     LIMITS = LIMITS[GCP_SECRET_MANAGER]
+    MERGES = True
     TAKES = SHOWN[GCP_SECRET_MANAGER]
     QUOTA = 10 / 3
     """600 writes a minute, three of them for each copy."""

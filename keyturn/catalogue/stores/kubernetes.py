@@ -44,6 +44,7 @@ class KubernetesSettings(Placed):
     ADAPTER = "keyturn.providers.kubernetes.store:Kubernetes"
     EXTRA = "kubernetes"
     LIMITS = LIMITS[KUBERNETES]
+    MERGES = True
     TAKES = SHOWN[KUBERNETES] | {Detail.CONTENT_TYPE}
 
     @property

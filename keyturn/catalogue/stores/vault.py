@@ -33,6 +33,7 @@ class VaultSettings(Placed):
 
     ADAPTER = "keyturn.providers.vault.store:VaultStore"
     LIMITS = LIMITS[VAULT]
+    MERGES = True
     TAKES = SHOWN[VAULT]
 
     @model_validator(mode="after")
