@@ -2,12 +2,13 @@
 
 import os
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
-from keyturn.cli.failures import BEHIND, FAILED, end_command, of_the_system, say
+from keyturn.cli.failures import BEHIND, FAILED, end_command, missing_package, of_the_system, say
 from keyturn.cli.output import note, write_json, write_table
 from keyturn.core.errors import KeyturnError, TransientError, Unavailable
 from keyturn.core.workspaces import WorkspaceNames
@@ -84,6 +85,8 @@ def tell_on_call(workspace: "Workspace", incident: str) -> None:
 
 def through_prefect(incident: str, timeout: float, workspace: WorkspaceNames) -> "Run | None":
     """Have the worker do it, and watch; None where the watching ended first. Raises what keeps it from being done."""
+    if find_spec("prefect") is None:
+        raise missing_package("prefect")
     if address := os.environ.get("PREFECT_API_URL"):
         insist_on_answer(address)
     from keyturn.cli.watch import StillRuns, run_deployment

@@ -27,9 +27,11 @@ class AppriseChannel:
         self._address = address
 
     def send(self, announcement: Announcement) -> None:
-        """Raises Unavailable where it was not taken, Invalid where Apprise knows no such address."""
-        import apprise
-
+        """Raises Unavailable where it was not taken, Invalid where Apprise is not there, or knows no such address."""
+        try:
+            import apprise
+        except ModuleNotFoundError:
+            raise Invalid("tell", NAME, "the package apprise is missing", "Install keyturn[flows]") from None
         sender = apprise.Apprise()
         with silence_apprise():
             if not sender.add(self._address().reveal()):

@@ -341,6 +341,20 @@ def test_without_any_prefect_server_it_is_done_here_all_the_same(shop: Shop) -> 
     assert "going on in this process, without Prefect: PREFECT_API_URL is not set" in done.stderr
 
 
+@pytest.mark.parametrize("package", ["prefect", "apprise"])
+def test_a_laptop_without_prefect_revokes_all_the_same(shop: Shop, package: str) -> None:
+    program = (
+        f"import sys\nsys.modules[{package!r}] = None\n"
+        f"sys.argv = ['keyturn', 'revoke', {shop.keys.path!r}, '--reason', 'leaked', '--json']\n"
+        "from keyturn.cli import main\nmain()"
+    )
+    server = {"prefect": {"PREFECT_API_URL": "http://127.0.0.1:9/api"}, "apprise": {"KEYTURN_FAILURE_URL": "json://x"}}
+    done = run_python(program, env={**os.environ, **server[package]})
+    assert (done.returncode, json.loads(done.stdout)["state"]) == (0, "closed"), done.stderr
+    assert f"the package {package} is missing" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_store_that_is_away_keeps_the_incident_open_until_it_is_resumed(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
