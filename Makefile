@@ -23,7 +23,7 @@ demo: setup  ## start the whole stack on loopback and rotate before your eyes (K
 test: setup  ## all tests; ARGS goes to pytest (ARGS=tests/core/test_cron.py: one file)
 	$(PYTEST) $(ARGS)
 
-check: setup  ## style and types
+check: setup  ## style and types, those of the tests too
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy

@@ -48,7 +48,8 @@ class AtWork:
     """An application that does all it ever does again and again, in an open session and in new ones."""
 
     def __init__(self, work: Callable[[int], None]) -> None:
-        self.rounds, self.errors = 0, []
+        self.rounds = 0
+        self.errors: list[Any] = []
         self._work, self._stop = work, threading.Event()
         self._thread = threading.Thread(target=self._run)
 

@@ -8,7 +8,7 @@ import shutil
 import signal
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from deployments.local.support.files import kept_secret, private_directory, write_private
 from deployments.local.support.ports import LOOPBACK, http_status
@@ -68,7 +68,7 @@ class OpenBao:
         # In memory there is nothing to close.
         self.process.stop(signal.SIGKILL if self.dev else signal.SIGTERM)
 
-    def __enter__(self) -> "OpenBao":
+    def __enter__(self) -> Self:
         self.start()
         return self
 

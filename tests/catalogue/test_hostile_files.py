@@ -29,7 +29,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "a directory": (Path.mkdir, "this is a directory, and can't be read as a file"),
     "a link to itself": (lambda path: path.symlink_to(path), "the file can't be read (Too many levels of symbolic"),
     "a file without an end": (
-        lambda path: os.truncate(path, FILE_LIMIT + 1) if path.touch() is None else None,
+        lambda path: path.write_bytes(bytes(FILE_LIMIT + 1)),
         f"the file has more than {FILE_LIMIT:,} bytes",
     ),
     "a bomb of aliases": (lambda path: path.write_text(BOMB), "the aliases of this file stand for "),

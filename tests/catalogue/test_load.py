@@ -3,6 +3,7 @@
 import re
 from datetime import time, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -18,6 +19,7 @@ from keyturn.core.policy import Schedule, Window
 from keyturn.strategies.accounts import AlternatingUsersSettings, SingleUserSettings
 from keyturn.strategies.generated import GeneratedSettings
 from keyturn.strategies.vault_dynamic import VaultDynamicSettings
+from tests.support.places import single
 
 EXAMPLE = Path(__file__).parents[2] / "deployments" / "catalogue"
 ENV = {
@@ -61,7 +63,7 @@ def test_the_example_declares_the_two_secrets_of_the_demo(example: Catalogue) ->
     }
     for path, expected in places.items():
         secret = example.secret(path)
-        assert [(place.store, place.name) for place in secret.destinations] == expected
+        assert [(place.store, place.name) for place in single(secret.destinations)] == expected
         assert secret.consumers == ("trainer", "inference")
         assert secret.path == path
 
@@ -96,7 +98,8 @@ def test_connections_come_from_the_environment(example: Catalogue) -> None:
     assert example.store("azure") == AzureKeyVaultSettings(kind="azure-key-vault", vault_url="https://localhost:8443")
     assert example.store("gcp") == GcpSecretManagerSettings(kind="gcp-secret-manager", project="keyturn-demo")
     assert example.store("cluster") == KubernetesSettings(kind="kubernetes", namespace="ml", restart=True)
-    assert (example.target("ml-postgres").host, example.target("ml-postgres").port) == ("127.0.0.1", 5432)
+    target: Any = example.target("ml-postgres")
+    assert (target.host, target.port) == ("127.0.0.1", 5432)
     assert example.consumer("trainer").url == "http://127.0.0.1:9001"
 
 
@@ -108,7 +111,8 @@ def test_an_empty_default_leaves_an_optional_setting_out(example: Catalogue) -> 
 
 
 def test_a_number_may_come_from_the_environment() -> None:
-    assert load_catalogue(EXAMPLE, {**ENV, "KEYTURN_POSTGRES_PORT": "6543"}).target("ml-postgres").port == 6543
+    target: Any = load_catalogue(EXAMPLE, {**ENV, "KEYTURN_POSTGRES_PORT": "6543"}).target("ml-postgres")
+    assert target.port == 6543
 
 
 def test_without_its_environment_the_example_names_every_missing_variable() -> None:

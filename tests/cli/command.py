@@ -59,7 +59,7 @@ def one_line(done: "subprocess.CompletedProcess[str]", *words: str) -> None:
 def at_terminal(*arguments: str, answers: dict[str, str], env: dict[str, str] | None = None) -> tuple[int, str]:
     """Run one command at a terminal of its own; ``answers`` are typed once the words before them are shown."""
     ours, theirs = pty.openpty()
-    streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+    streams: dict[str, Any] = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
     with subprocess.Popen([*SCRIPT, *arguments], env=env, start_new_session=True, **streams) as process:
         os.close(theirs)
         shown = ""

@@ -63,6 +63,7 @@ class MergingCases:
     """The cases, for a class that has the contract's fixtures."""
 
     kind: ClassVar[str]
+    settings: Any
     keeps_versions: ClassVar[bool] = True
     """Whether old versions of a secret can be read."""
 

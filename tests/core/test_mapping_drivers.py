@@ -4,6 +4,7 @@ import string
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from random import Random
+from typing import Any
 
 import psycopg2
 import pymysql
@@ -80,7 +81,11 @@ class Account:
 
 @pytest.fixture(scope="module")
 def account(postgres: PostgreSQL) -> Iterator[Account]:
-    superuser = {"user": postgres.superuser, "password": postgres.superuser_password, "dbname": "postgres"}
+    superuser: dict[str, Any] = {
+        "user": postgres.superuser,
+        "password": postgres.superuser_password,
+        "dbname": "postgres",
+    }
     with closing(psycopg2.connect(host=postgres.host, port=postgres.port, **superuser)) as connection:
         connection.autocommit = True
         yield Account(connection, postgres)
@@ -90,7 +95,7 @@ def account(postgres: PostgreSQL) -> Iterator[Account]:
 def user(mariadb: MariaDB) -> Iterator[Callable[[str], dict[str, str]]]:
     """Gives a user at MariaDB this password; what its copies are made of."""
     name = fresh()
-    superuser = {"user": mariadb.superuser, "password": mariadb.superuser_password}
+    superuser: dict[str, Any] = {"user": mariadb.superuser, "password": mariadb.superuser_password}
     with closing(pymysql.connect(host=mariadb.host, port=mariadb.port, autocommit=True, **superuser)) as connection:
 
         def given(password: str) -> dict[str, str]:

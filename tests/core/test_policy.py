@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -27,7 +28,7 @@ ROTATED = datetime(2025, 3, 3, 12, tzinfo=UTC)  # a Monday
 EVERY_DAY = frozenset(range(7))
 
 
-def facts(age: timedelta, trigger: Trigger = Trigger.SCHEDULE, **schedule: object) -> Facts:
+def facts(age: timedelta, trigger: Trigger = Trigger.SCHEDULE, **schedule: Any) -> Facts:
     policy = Schedule(**{"interval": 30 * DAY, **schedule})  # type: ignore[arg-type]
     return Facts("ml/database", policy, ROTATED + age, ROTATED, trigger)
 
@@ -253,7 +254,7 @@ def test_an_alarm_names_what_holds_the_secret() -> None:
 SUNDAYS = Cron("0 3 * * sun", "Europe/Berlin")
 
 
-def by_cron(age: timedelta, **schedule: object) -> Facts:
+def by_cron(age: timedelta, **schedule: Any) -> Facts:
     return facts(age, interval=None, cron=SUNDAYS, **schedule)
 
 

@@ -20,6 +20,7 @@ from tests.support.application import Application
 from tests.support.crash_child import Ended
 from tests.support.hooks import eventually
 from tests.support.lab import Declared
+from tests.support.places import single
 
 KILLED = "killed"
 LOST = "answer lost"
@@ -152,7 +153,7 @@ class Row:
         if kept(current.fields.reveal(), changed) != kept(secret.first, changed):
             yield "the secret's other fields have changed"
         yield from self.kind.left(self.site, secret, SecretFields(current.fields))
-        for destination in workspace.secret(secret.path).destinations:
+        for destination in single(workspace.secret(secret.path).destinations):
             yield from self._left_in_store(workspace, destination.name)
         told = self.site.consumer.versions(secret.path)
         if told != ([2] if secret.data.get("consumers") else []):

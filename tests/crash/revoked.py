@@ -15,6 +15,7 @@ from tests.crash.matrix import Row
 from tests.crash.site import Lane, Site
 from tests.support.crash_child import Job, revoke
 from tests.support.lab import Declared, fresh
+from tests.support.places import single
 
 
 class Revocation:
@@ -76,7 +77,7 @@ class Revocation:
         readable = [one.version for one in info.versions if one.readable] if info else []
         if readable != ([current.version] if current else []):
             yield f"the hub still gives versions {readable}"
-        for destination in workspace.secret(secret.path).destinations:
+        for destination in single(workspace.secret(secret.path).destinations):
             yield from self.left_in_store(workspace.open_store(destination.store), destination.name)
 
     def left_in_store(self, store: Store, name: str) -> Iterator[str]:

@@ -22,6 +22,7 @@ from tests.crash.site import AT_ONCE, Lane, Site
 from tests.support.application import Application
 from tests.support.hooks import eventually
 from tests.support.lab import Declared
+from tests.support.places import single
 
 STATED: Final = (Superseded, Locked, Conflict)
 """How a worker that comes too late may fail."""
@@ -143,7 +144,7 @@ class Suspensions:
             yield "the secret's metadata names an older rotation"
         if told.marked(ROTATED_AT) != datetime.fromisoformat(current.fields["rotated_at"].reveal()):
             yield "the secret's metadata tells the age of an older version"
-        for place in workspace.secret(secret.path).destinations:
+        for place in single(workspace.secret(secret.path).destinations):
             copy = workspace.open_store(place.store).describe(place.name)
             if not (copy and copy.intact and copy.marks and copy.marks.version == current.version):
                 yield f"the store holds {copy}"

@@ -18,6 +18,7 @@ from keyturn.rotation.sync import CopyState, converge, sync_destinations
 from tests.faults.outcome import assert_healed, assert_never_refused, assert_untouched
 from tests.support.application import Patient
 from tests.support.lab import Declared, Lab, catalogue_data, fresh
+from tests.support.places import single
 from tests.support.throttling_proxy import ThrottlingProxy
 from tests.support.world import REGION
 
@@ -70,7 +71,7 @@ def test_a_cloud_that_stays_throttled_holds_up_no_other_and_sync_heals(
         assert isinstance(behind, TransientError)
         assert SLOWER in behind.problem
         with pytest.raises(Throttled, match=SLOWER):
-            converge(workspace, secret.path, workspace.secret(secret.path).destinations[0])
+            converge(workspace, secret.path, single(workspace.secret(secret.path).destinations)[0])
         held = retire(workspace, secret.path).held_by
         assert len(held) == 1
         assert held[0].startswith(f"slow:{secret.data['destinations'][0]['name']} is not in step")

@@ -42,7 +42,7 @@ FLOWS: dict[str, Any] = {
 def main() -> None:
     """Run all of it, and say all that can be said."""
     job = json.load(sys.stdin)
-    emergency.PAUSES = (0.5,)  # type: ignore[assignment]
+    emergency.PAUSES = (0.5,)  # type: ignore[misc,assignment]
     made = note_what_is_made()
     told = [run(name, arguments) for name, *arguments in job["runs"]]
     told += [command(words) for words in job["commands"]]

@@ -21,6 +21,7 @@ from keyturn.providers.vault.login import HubSettings
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.records import load_record as load_record
 from tests.support.lab import Declared, Lab, fresh
+from tests.support.places import single
 from tests.support.prefect_server import PrefectServer
 
 
@@ -49,7 +50,7 @@ class Site:
 
     def place(self, secret: Declared, store: str) -> Destination:
         """The secret's destination in that store."""
-        return next(d for d in self.workspace.secret(secret.path).destinations if d.store == store)
+        return next(d for d in single(self.workspace.secret(secret.path).destinations) if d.store == store)
 
     def record(self, secret: Declared) -> Record:
         """The secret's rotation record."""

@@ -71,8 +71,9 @@ def command(
 def emptied(site: Site) -> None:
     """Take every copy away."""
     for store in STORES:
-        for file in Path(site.workspace.catalogue.store(store).directory).iterdir():
-            file.unlink()
+        settings: Any = site.workspace.catalogue.store(store)
+    for file in Path(settings.directory).iterdir():
+        file.unlink()
 
 
 def without_run(data: dict[str, Any]) -> dict[str, Any]:

@@ -91,7 +91,8 @@ def silence(installed: Installed, architect: Architect, tmp_path_factory: pytest
     server = installed.server
     begun = Silence(server)
     with server.in_use():
-        channel = FailureChannel.load("default", _sync=True)._block_document_id  # type: ignore[attr-defined,call-arg]
+        block: Any = FailureChannel.load("default", _sync=True)  # type: ignore[call-arg]
+        channel = block._block_document_id
         tag = {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{begun.tag}"}
         begun.put("crash", crash_automation(within=SOON, runs=ResourceSpecification(tag)))
         begun.put("rotations", silence_automation(channel, installed.deployments["rotate-due"], within=SOON))
@@ -143,7 +144,9 @@ def test_that_nobody_rotates_is_reported(silence: Silence, pager: Pager) -> None
 
 
 def test_a_killed_run_is_crashed_and_quick_ones_that_completed_are_left_alone(silence: Silence) -> None:
-    states = wait_for(lambda: (all_runs := silence.runs()) and "CRASHED" in all_runs.values() and all_runs, PATIENCE)
+    states: Any = wait_for(
+        lambda: (all_runs := silence.runs()) and "CRASHED" in all_runs.values() and all_runs, PATIENCE
+    )
     (killed_run,) = [run for run, state in states.items() if state != "COMPLETED"]
     assert len(states) == 9
     # The killed run began last: whatever the automation has against the others, it has said by now.

@@ -1,6 +1,5 @@
 """Many copies in one run: what is shown, what fails, and that each store is on its own."""
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
@@ -97,7 +96,7 @@ def test_a_store_that_fails_stops_no_other_and_what_is_wrong_is_named_and_rememb
 def test_one_secret_alone_is_pushed_when_asked_for(build: Build, lab: Lab, tmp_path: Path) -> None:
     asked, other = copied(lab, "one"), copied(lab, "one")
     site = build(asked, other, stores=files(tmp_path, "one"))
-    assert asyncio.run(sync(asked.path)) == {"created": 1}
+    assert completed(sync, asked.path) == {"created": 1}
     assert site.workspace.open_store("one").describe(site.place(other, "one").name) is None
 
 

@@ -139,8 +139,8 @@ def test_a_second_workspace_adds_its_own_and_leaves_what_was_there(two: Two) -> 
     both = {(kind, name) for kind in ("keyturn-workspace", "keyturn-failure-channel") for name in ("default", "other")}
     assert both <= blocks
     automations = two.names("automations")
-    ours = {name for name in automations if name.startswith("keyturn: ")}
-    assert {name.replace("keyturn:", "keyturn-other:") for name in ours} <= automations
+    first = {name for name in automations if name.startswith("keyturn: ")}
+    assert {name.replace("keyturn:", "keyturn-other:") for name in first} <= automations
 
 
 def test_a_rotation_in_one_workspace_never_touches_the_other(two: Two) -> None:

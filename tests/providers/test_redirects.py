@@ -70,7 +70,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Site
         for scheme, context in (("https", tls), ("http", None)):
             pair = [opened.enter_context(HTTPServer("127.0.0.1", ssl_context=context)) for _ in range(2)]
             redirecting(*pair)
-            made[scheme] = Site(*pair, directory / "ca.pem", directory / "token")
+            made[scheme] = Site(pair[0], pair[1], directory / "ca.pem", directory / "token")
         yield made
 
 

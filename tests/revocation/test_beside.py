@@ -18,6 +18,7 @@ from keyturn.rotation.sync import sync_destinations
 from tests.revocation.scene import Scene
 from tests.revocation.site import Site
 from tests.support.lab import Lab
+from tests.support.places import single
 
 
 @pytest.fixture
@@ -40,7 +41,8 @@ def served(scene: Scene) -> list[str]:
 
 def faults_of(scene: Scene, stands: IncidentStatus) -> list[str]:
     """What a proof would say of the copy now."""
-    place, current = scene.workspace.catalogue.destinations(scene.path)[0], scene.lab.hub.read(scene.path)
+    (place,) = single(scene.workspace.catalogue.destinations(scene.path))
+    current = scene.lab.hub.read(scene.path)
     assert current is not None
     return list(
         copy_faults(

@@ -26,6 +26,7 @@ from tests.revocation.site import CONSUMERS, Site
 from tests.support.engines import OverPostgreSQL
 from tests.support.hooks import Hooked, Once, raising
 from tests.support.lab import Declared, Lab, Opened, fresh
+from tests.support.places import single
 
 KINDS = ["alternating", "single", "dynamic", "generated"]
 LOST = Unavailable("end the sessions of", "pg", "the database does not answer", "It is tried again")
@@ -275,7 +276,7 @@ def text(site: Site) -> str:
     """What the copy of CURRENT holds."""
     current = site.workspace.hub.read(site.secret.path)
     assert current is not None
-    return site.workspace.secret(site.secret.path).destinations[0].shape.render(current.fields).reveal()
+    return single(site.workspace.secret(site.secret.path).destinations)[0].shape.render(current.fields).reveal()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -25,6 +25,7 @@ from keyturn.sync.plan import plan
 from tests.rotation.helpers import Worker, remote, with_copy
 from tests.support.hooks import Hooked, raising
 from tests.support.lab import Declared, Lab, Opened, fresh
+from tests.support.places import single
 
 KEYS = {"field": ["value", "previous.value"]}
 GRACE = timedelta(hours=1)
@@ -75,7 +76,7 @@ def test_a_plan_from_marks_alone_sees_a_copy_that_still_gives_what_is_retired(la
     opened.store.refuses = None
     assert len(served(opened, secret)) == 2
     assert item(opened.workspace, secret).action is Action.UPDATE
-    place = opened.workspace.secret(secret.path).destinations[0]
+    place = single(opened.workspace.secret(secret.path).destinations)[0]
     assert look_at_copy(opened.workspace, secret.path, place).state is CopyState.STALE
     sync_destinations(opened.workspace, secret.path)
     assert served(opened, secret) == [second]

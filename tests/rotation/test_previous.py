@@ -2,11 +2,13 @@
 
 from contextlib import closing
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from keyturn.core.errors import TerminalError, Unavailable
 from keyturn.core.policy import Trigger
+from keyturn.core.stores import RemoteSecret
 from keyturn.rotation.outcome import Outcome, RunState, unsettled
 from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import Waive, on_it, retire
@@ -123,9 +125,9 @@ class LosesAnswers(MemoryStore):
 
     losing = 0
 
-    def write(self, *given: object, **named: object) -> None:
+    def write(self, *given: Any, **named: Any) -> RemoteSecret:
         self._maybe()
-        super().write(*given, **named)  # type: ignore[arg-type]
+        return super().write(*given, **named)
 
     def _maybe(self) -> None:
         if self.losing:

@@ -151,14 +151,16 @@ def test_a_template_that_no_password_mends_is_named_and_current_is_untouched(
 )
 def test_what_leads_elsewhere_is_not_tried_and_not_called_tried(lab: Lab, template: str) -> None:
     secret = with_copy(lab.alternating(), template=template, escape="none")
-    opened, logins = lab.open(secret), []
+    opened = lab.open(secret)
+    logins: list[Any] = []
     assert rotate(spied(opened, secret, logins).workspace, secret.path, Trigger.FORCE).state is RunState.ROTATED
     assert logins == []
 
 
 def test_an_encoded_copy_is_tried_as_it_is_before_it_is_encoded(lab: Lab) -> None:
     secret = with_copy(lab.alternating(), template=URL, encoding="base64")
-    opened, logins = lab.open(secret), []
+    opened = lab.open(secret)
+    logins: list[Any] = []
     rotate(spied(opened, secret, logins).workspace, secret.path, Trigger.FORCE)
     assert len(logins) == 1
 

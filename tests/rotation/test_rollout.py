@@ -84,7 +84,7 @@ def test_a_canary_that_fails_brings_the_previous_value_back_everywhere(lab: Lab,
             failing.clear()
         told(consumer, path, version, at)
 
-    opened.sender.deliver = recovers  # type: ignore[method-assign]
+    opened.sender.deliver = recovers  # type: ignore[method-assign,assignment]
     outcome = rotate(opened.workspace, secret.path, Trigger.FORCE)
     candidate = opened.workspace.hub.read(secret.path, 2)
     assert candidate is not None

@@ -13,6 +13,7 @@ from keyturn.rotation.sync import CopyState, Pushed, look_at_copy, sync_destinat
 from tests.rotation.helpers import remote, with_copy, worker
 from tests.support.hooks import Hooked, Once
 from tests.support.lab import Declared, Lab, Opened, fresh
+from tests.support.places import single
 
 
 @pytest.fixture
@@ -112,7 +113,7 @@ def test_a_secret_without_destinations_is_in_step(lab: Lab) -> None:
 
 
 def test_looking_writes_nothing(opened: Opened, secret: Declared) -> None:
-    destination = opened.workspace.secret(secret.path).destinations[0]
+    destination = single(opened.workspace.secret(secret.path).destinations)[0]
     assert look_at_copy(opened.workspace, secret.path, destination).state is CopyState.STALE
     assert opened.store.writes == 0
     sync_destinations(opened.workspace, secret.path)

@@ -132,7 +132,7 @@ SPOILERS: dict[str, Callable[[Lab, str], None]] = {
 }
 
 
-@pytest.fixture(params=SPOILERS.values(), ids=SPOILERS)
+@pytest.fixture(params=[*SPOILERS.values()], ids=[*SPOILERS])
 def spoilt(request: pytest.FixtureRequest, lab: Lab, secrets: tuple[Declared, Declared]) -> str:
     """The path of a secret of which something can't be read."""
     request.param(lab, secrets[0].path)

@@ -31,7 +31,7 @@ def refusal(**given: Any) -> tuple[str, str]:
     return str(error["loc"][0]), error["msg"]
 
 
-SUNDAYS = {"cron": "0 3 * * sun", "timezone": "Europe/Berlin"}
+SUNDAYS: dict[str, Any] = {"cron": "0 3 * * sun", "timezone": "Europe/Berlin"}
 
 
 def test_an_interval_is_the_schedule() -> None:

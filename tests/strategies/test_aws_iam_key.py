@@ -303,11 +303,14 @@ def test_the_old_key_is_ended_of_the_user_that_it_was_named_with(case: Case, tar
 def opened_session(aws: LocalAws, fields: SecretFields) -> Callable[[], bool]:
     """A session that somebody has got with the key, and whether it may read secrets still."""
     plain = fields.reveal()
-    signing = {"aws_access_key_id": plain["access_key_id"], "aws_secret_access_key": plain["secret_access_key"]}
-    at = {"region_name": REGION, "endpoint_url": aws.endpoint_url}
+    signing: dict[str, Any] = {
+        "aws_access_key_id": plain["access_key_id"],
+        "aws_secret_access_key": plain["secret_access_key"],
+    }
+    at: dict[str, Any] = {"region_name": REGION, "endpoint_url": aws.endpoint_url}
     with closing(boto3.Session().client("sts", **at, **signing)) as sts:
         got = sts.get_session_token()["Credentials"]
-    token = {"aws_access_key_id": got["AccessKeyId"], "aws_secret_access_key": got["SecretAccessKey"]}
+    token: dict[str, Any] = {"aws_access_key_id": got["AccessKeyId"], "aws_secret_access_key": got["SecretAccessKey"]}
 
     def works() -> bool:
         client = boto3.Session().client("secretsmanager", **at, **token, aws_session_token=got["SessionToken"])
@@ -362,7 +365,10 @@ def test_a_new_key_is_not_touched_by_the_policy_against_older_sessions(
 ) -> None:
     case.strategy.revoke(case.current, 6)
     plain = case.strategy.mint(None).reveal()
-    signing = {"aws_access_key_id": plain["access_key_id"], "aws_secret_access_key": plain["secret_access_key"]}
+    signing: dict[str, Any] = {
+        "aws_access_key_id": plain["access_key_id"],
+        "aws_secret_access_key": plain["secret_access_key"],
+    }
     client = boto3.Session().client("secretsmanager", region_name=REGION, endpoint_url=aws.endpoint_url, **signing)
     with closing(client):
         assert client.list_secrets()["SecretList"] == []

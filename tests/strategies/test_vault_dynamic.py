@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -314,7 +315,7 @@ def another_admin(lab: Lab, *rights: str) -> Iterator[PostgreSQL]:
     for right in rights:
         lab.sql(f"GRANT {right} TO {name}")
     admin = SecretFields({"username": name, "password": password})
-    where = {"host": lab.world.host, "port": lab.world.port, "database": DATABASE}
+    where: dict[str, Any] = {"host": lab.world.host, "port": lab.world.port, "database": DATABASE}
     with closing(PostgreSQL("pg", **where, admin=lambda: admin, sslmode="disable")) as target:
         yield target
 

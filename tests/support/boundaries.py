@@ -20,7 +20,7 @@ import redis.connection
 
 REQUEST = http.client.HTTPConnection.endheaders.__code__
 WRITES = {
-    id(pymysql.connections.Connection._write_bytes.__code__): "MySQL packet",
+    id(getattr(pymysql.connections.Connection, "_write_bytes").__code__): "MySQL packet",  # noqa: B009  unknown to its stubs
     id(redis.connection.AbstractConnection.send_packed_command.__code__): "Redis command",
 }
 """By the functions' identity: to hash a function's code takes longer than most calls."""

@@ -217,6 +217,6 @@ def worker_hub(lab: Lab, directory: Path, token_role: str | None = LEASE, role: 
     role_id, secret_id = Hub(lab.world.hub_address, lab.world.hub_token).login_of(role)
     (directory / "role-id").write_text(role_id)
     (directory / "secret-id").write_text(secret_id)
-    files = {"role_id_file": str(directory / "role-id"), "secret_id_file": str(directory / "secret-id")}
+    files: dict[str, Any] = {"role_id_file": str(directory / "role-id"), "secret_id_file": str(directory / "secret-id")}
     with closing(VaultHub(HubSettings(lab.world.hub_address, lease_token_role=token_role, **files))) as hub:
         yield hub

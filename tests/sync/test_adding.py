@@ -19,6 +19,7 @@ from keyturn.providers.files.store import Files
 from keyturn.providers.vault.store import VaultStore
 from keyturn.rotation.sync import CopyState, look_at_copy
 from tests.support.memory_store import MemoryStore
+from tests.support.places import single
 from tests.sync.site import Site
 
 
@@ -89,7 +90,8 @@ def test_values_are_read_once_for_each_version_and_never_at_idle(adding: Site) -
     assert adding.item(f"one:{path}").why == "add-fields: it keeps what it has"
     adding.run()
     assert (
-        look_at_copy(adding.workspace, path, adding.workspace.catalogue.destinations(path)[0]).state is CopyState.KEPT
+        look_at_copy(adding.workspace, path, single(adding.workspace.catalogue.destinations(path))[0]).state
+        is CopyState.KEPT
     )
     assert (store.reads, store.writes) == (read, written)
 

@@ -15,6 +15,7 @@ from keyturn.core.stores import OwnershipTags
 from keyturn.rotation.sync import look_at_copy, push_destination
 from keyturn.sync.observe import hub_secrets
 from keyturn.sync.plan import plan
+from tests.support.places import single
 from tests.sync.site import Site
 
 
@@ -94,7 +95,7 @@ def test_one_destination_is_refused_in_the_same_way_as_a_plan(site: Site) -> Non
     path = grown(site)
     written_anew(site, "a", "old")
     workspace = site.workspace
-    for place in workspace.catalogue.destinations(path):
+    for place in single(workspace.catalogue.destinations(path)):
         assert push_destination(workspace, path, place).kind == Ahead.__name__
         assert look_at_copy(workspace, path, place).kind == Ahead.__name__
     assert site.served("one") == {path: '{"password":"p5"}'}

@@ -5,6 +5,7 @@ from datetime import timedelta
 from keyturn.catalogue.destinations import Destination
 from keyturn.catalogue.models import SecretDeclaration
 from keyturn.core.plan import Action
+from tests.support.places import single
 from tests.sync.site import Site
 
 
@@ -46,7 +47,10 @@ def test_a_destination_of_a_secret_stands_for_those_of_its_fields() -> None:
     place = {"store": "aws", "name": "app-{field}", "each_field": ["a", "b"], "case": "upper"}
     data = {"owner": "a@example.com", "classification": "internal", "rotation": {"strategy": "manual"}}
     declared = SecretDeclaration.model_validate({**data, "destinations": [place]})
-    assert [(one.label, one.shape.field) for one in declared.destinations] == [("aws:app-A", "a"), ("aws:app-B", "b")]
+    assert [(one.label, one.shape.field) for one in single(declared.destinations)] == [
+        ("aws:app-A", "a"),
+        ("aws:app-B", "b"),
+    ]
     assert SecretDeclaration.model_validate(dict(declared)).destinations == declared.destinations
     asked = Destination.model_validate(place)
     assert asked.shape.field == ""

@@ -28,6 +28,7 @@ from keyturn.sync.import_secrets import (
     parse_fields,
     path_for,
 )
+from tests.support.places import single
 from tests.sync.site import Site
 
 
@@ -312,11 +313,12 @@ def test_a_new_file_declares_a_secret_that_a_person_replaces_and_adopts_its_copy
     declared(directory / "imported.yaml", TOKEN, DB)
     assert paths(directory) == ["legacy/db.prod", "legacy/token"]
     secret = load_catalogue(directory, {}).secret("legacy/token")
-    (place,) = secret.destinations
+    (place,) = single(secret.destinations)
     assert (secret.owner, secret.rotation.strategy) == ("me@example.com", "manual")
     assert (place.label, place.adopt, place.field) == ("aws:legacy/token", True, "value")
     other = load_catalogue(directory, {}).secret("legacy/db.prod")
-    assert (other.owner, other.destinations[0].name, other.destinations[0].field) == (DB.owner, DB.name, None)
+    (place,) = single(other.destinations)
+    assert (other.owner, place.name, place.field) == (DB.owner, DB.name, None)
     assert not [name for name in os.listdir(directory) if name.startswith(".")]
 
 

@@ -215,7 +215,7 @@ def dying(site: Site, *, after_value: bool) -> None:
         put(remote, change if after_value else Change(tags=change.laid), seen)
         raise Unavailable("merge into", remote, "the connection broke off")
 
-    shared.put = half  # type: ignore[method-assign]
+    shared.put = half  # type: ignore[method-assign,assignment]
 
 
 @pytest.mark.parametrize("after_value", [False, True])
@@ -264,7 +264,7 @@ def test_whatever_others_edit_between_our_writes_their_keys_stay_and_ours_end_in
                     owner(made, **acts.pop())
                 put(*given)
 
-            shared.put = late  # type: ignore[method-assign]
+            shared.put = late  # type: ignore[method-assign,assignment]
             made.run()
             del shared.put
             continue

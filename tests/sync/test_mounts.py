@@ -5,6 +5,7 @@ import json
 import secrets
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -61,16 +62,16 @@ def ready(lab: Lab, mount: str) -> bool:
 class Unreadable:
     """The hub, whose mount `payments` denies everything while ``closed``."""
 
-    def __init__(self, inner: object) -> None:
+    def __init__(self, inner: Any) -> None:
         self.closed = False
         self._inner = inner
 
-    def __getattr__(self, name: str) -> object:
+    def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._inner, name)
         if name not in ("read", "describe", "describe_below"):
             return attribute
 
-        def call(path: str = "", *more: object) -> object:
+        def call(path: str = "", *more: object) -> Any:
             if self.closed and path.startswith("payments:"):
                 raise REFUSAL
             return attribute(path, *more)
@@ -85,7 +86,7 @@ class Two:
         self.lab, self.mount, self.folder = lab, mount, fresh()
         self.store, self.clock = MemoryStore("one"), Clock()
         self.here, self.there = f"{self.folder}/app", f"payments:{self.folder}/app"
-        self.hub = Unreadable(lab.hub.mounted({"payments": mount}))
+        self.hub: Any = Unreadable(lab.hub.mounted({"payments": mount}))
         self.settings = {**SETTINGS, "deletion": "delete", "delete_after": "0s"}
         self.syncs = {
             "all": {"paths": [f"*:{self.folder}/*"], "stores": ["one"], "name": "{mount}/{path}"},

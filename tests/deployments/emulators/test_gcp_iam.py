@@ -248,7 +248,7 @@ def test_another_signature_and_what_is_no_jwt_are_refused(server: LocalGcpIam, a
         assert requests.post(found["token_uri"], given, timeout=10).json()["error"] == "invalid_grant"
     told = requests.post(found["token_uri"], {"grant_type": "password"}, timeout=10).json()
     assert told["error"] == "unsupported_grant_type"
-    unsigned = jwt.encode(claims(found), None, "none")
+    unsigned = jwt.encode(claims(found), None, "none")  # type: ignore[arg-type]
     given = {"grant_type": GRANT, "assertion": unsigned}
     assert requests.post(found["token_uri"], given, timeout=10).json()["error"] == "invalid_grant"
     curve = ec.generate_private_key(ec.SECP256R1())

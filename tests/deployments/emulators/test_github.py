@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 import requests
@@ -74,9 +75,7 @@ def test_an_environment_has_secrets_and_a_key_of_its_own(server: LocalGitHub) ->
 @pytest.mark.parametrize("name", ["GITHUB_A", "github_a", "1A", "A-B", "A%20B", "%C3%89"])
 def test_an_illegal_name_is_refused(server: LocalGitHub, name: str) -> None:
     assert put(server, name) == 422
-    assert (
-        ask(server, "POST", f"{ACTIONS}/variables", json={"name": requests.utils.unquote(name), "value": ""})[0] == 422
-    )
+    assert ask(server, "POST", f"{ACTIONS}/variables", json={"name": unquote(name), "value": ""})[0] == 422
 
 
 def test_the_largest_value_is_taken_and_a_larger_one_refused(server: LocalGitHub) -> None:

@@ -123,7 +123,7 @@ def test_a_role_that_may_not_be_assumed_is_denied(
 @pytest.mark.parametrize("settings", [{"endpoint_url": "no url"}, {"endpoint_url": None, "region": "no region"}])
 def test_malformed_settings_are_invalid(settings: dict[str, str]) -> None:
     with pytest.raises(Invalid, match="malformed"):
-        AwsSecretsManager("aws", **{"region": REGION, **settings})
+        AwsSecretsManager("aws", **{"region": REGION, **settings})  # type: ignore[arg-type]
 
 
 # answers that the local server does not give

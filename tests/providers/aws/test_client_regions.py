@@ -45,7 +45,8 @@ def test_each_region_has_its_own_copy_its_own_changes_and_its_own_name(
         put(store, remote, values[name])
     assert {name: store.read(remote) for name, store in stores.items()} == values
     service, theirs = KINDS[kind]
-    with closing(boto3.Session().client(service, region_name="us-east-1", endpoint_url=aws.endpoint_url)) as client:
+    session: Any = boto3.Session()
+    with closing(session.client(service, region_name="us-east-1", endpoint_url=aws.endpoint_url)) as client:
         change = client.put_parameter if service == "ssm" else client.put_secret_value
         change(**theirs(remote))
     assert {name: store.describe(remote).intact for name, store in stores.items()} == {NEAR: True, FAR: False}

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import boto3
 import pytest
@@ -30,7 +30,7 @@ from tests.support import local_aws
 REGION = "eu-central-1"
 CLOUD_REGION = os.environ.get("KEYTURN_TEST_AWS_REGION", "")
 # Takes what the largest values need, and no more.
-TIER = "Intelligent-Tiering"
+TIER: Final = "Intelligent-Tiering"
 
 Opened = Callable[..., AwsParameterStore]
 
@@ -504,4 +504,4 @@ def test_an_endpoint_that_nobody_listens_on_is_unavailable(aws: LocalAws) -> Non
 @pytest.mark.parametrize("settings", [{"endpoint_url": "no url"}, {"region": "no region"}])
 def test_malformed_settings_are_invalid(settings: dict[str, str]) -> None:
     with pytest.raises(Invalid, match="malformed"):
-        AwsParameterStore("aws", **{"region": REGION, **settings})
+        AwsParameterStore("aws", **{"region": REGION, **settings})  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 ON, OFF = SecretVersion.State.ENABLED, SecretVersion.State.DISABLED
 
 
-def version(number: int, day: float, state: SecretVersion.State = OFF, **fields: Any) -> SecretVersion:
+def version(number: int, day: float, state: Any = OFF, **fields: Any) -> SecretVersion:
     name = f"projects/1/secrets/x/versions/{number}"
     return SecretVersion(name=name, create_time=START + timedelta(days=day), state=state, **fields)
 

@@ -583,7 +583,7 @@ def test_a_version_that_somebody_brings_back_while_it_is_destroyed_is_locked(
         destroy(**asked)
         return client.enable_secret_version(name=asked["request"]["name"])
 
-    store._client.destroy_secret_version = destroyed_and_enabled_again  # type: ignore[method-assign]
+    store._client.destroy_secret_version = destroyed_and_enabled_again  # type: ignore[method-assign,assignment]
     with pytest.raises(errors.Locked, match="version 1 could not be destroyed") as caught:
         store.purge_old_versions(remote)
     assert_silent(caught.value, value, store, remote)

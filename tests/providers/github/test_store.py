@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -131,7 +132,7 @@ class Local(GitHubContract):
 
     @pytest.fixture
     def raw(self, server: LocalGitHub) -> Raws:
-        inside = "actions" if self.environment is None else f"environments/{requests.utils.quote(self.environment, '')}"
+        inside = "actions" if self.environment is None else f"environments/{quote(self.environment, '')}"
         return Raws(server.api_url, server.token_file, f"repos/octo/app/{inside}")
 
     @pytest.fixture

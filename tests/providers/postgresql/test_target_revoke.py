@@ -189,7 +189,11 @@ def test_the_sessions_of_an_account_that_is_dropped_meanwhile_end_too(lab: Lab, 
     account, own = fresh(), password()
     lab.sql(f"CREATE ROLE {account} LOGIN PASSWORD %s", own.reveal())
     with lab.opened(SecretFields({"username": account, "password": own})) as works_still:
-        assert target.end_sessions(account, lambda: lab.sql(f"DROP ROLE {account}")) == 1
+
+        def drop() -> None:
+            lab.sql(f"DROP ROLE {account}")
+
+        assert target.end_sessions(account, drop) == 1
         assert not works_still()
 
 

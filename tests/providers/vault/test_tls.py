@@ -57,7 +57,7 @@ class OverTls(OpenBao):
 
     def _dev_config(self) -> dict[str, Any]:
         asking = {"tls_require_and_verify_client_cert": True, "tls_client_ca_file": self.files.ca}
-        ways = ((self.here, self.files.here, {}), (self.elsewhere, self.files.elsewhere, {}))
+        ways: Any = ((self.here, self.files.here, {}), (self.elsewhere, self.files.elsewhere, {}))
         return {
             **super()._dev_config(),
             "listener": [
@@ -93,9 +93,9 @@ def bao(files: Files, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Over
         yield server
 
 
-def settings(bao: OverTls, port: int, **given: str) -> HubSettings:
+def settings(bao: OverTls, port: int, **given: Any) -> HubSettings:
     """The worker's login at one of the listeners."""
-    login = {f"{name}_id_file": str(bao.directory / f"{name}-id") for name in ("role", "secret")}
+    login: dict[str, Any] = {f"{name}_id_file": str(bao.directory / f"{name}-id") for name in ("role", "secret")}
     return HubSettings(f"https://127.0.0.1:{port}", **login, **given)
 
 

@@ -21,6 +21,7 @@ from keyturn.sync.run import carry_out, local_executor
 from tests.support.hooks import eventually
 from tests.support.lab import Lab, fresh
 from tests.support.mounts import make_kv
+from tests.support.places import single
 from tests.support.world import TOKEN_VARIABLE
 
 STORE = "real"
@@ -111,7 +112,7 @@ class RealSite:
 
     def remote(self, path: str) -> str:
         """The name of its copy."""
-        return self.catalogue.destinations(path)[0].name
+        return single(self.catalogue.destinations(path))[0].name
 
     def plan(self, *patterns: str, deep: bool = False) -> Plan:
         """A plan made by a new process."""

@@ -24,7 +24,7 @@ OURS = {"x": "1"}
 THEIRS = {"x": "2"}
 
 
-BESIDE: Final = (
+BESIDE: Final[tuple[dict[Detail, Any], ...]] = (
     {Detail.TAGS: {"team": "web", "cost": "1"}, Detail.ANNOTATIONS: {"note": "a"}, Detail.DESCRIPTION: "One"},
     {Detail.TAGS: {"team": "shop"}, Detail.CONTENT_TYPE: "text/plain", Detail.EXPIRY: "90d"},
     {},

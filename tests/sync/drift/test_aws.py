@@ -197,6 +197,7 @@ def assert_labels_are_finished(site: RealSite, monkeypatch: pytest.MonkeyPatch, 
     assert [one.state for one in site.run()] == [CopyState.LABELLED]
     assert said_of(site, path) == dict.fromkeys(Look, Action.IN_SYNC)
     [found] = describe_copies(site.workspace, STORE, [site.store.describe(site.remote(path))])
+    assert found.details is not None
     assert (found.version_id, found.details.tags) == (before.version_id, {"team": "shop"})
 
 

@@ -47,7 +47,7 @@ class Gcloud:
         try:
             self._add(name, data)
         except api.NotFound:
-            secret = {"replication": {"automatic": {}}}
+            secret: dict[str, Any] = {"replication": {"automatic": {}}}
             self.client.create_secret(
                 request={"parent": f"projects/{PROJECT}", "secret_id": name, "secret": secret},
             )

@@ -102,7 +102,7 @@ def settings_for(cluster: Server, pki: Path, tmp_path: Path) -> dict[str, Any]:
 
 
 class TestKubernetes(DriftContract):
-    acts = (
+    acts: ClassVar[tuple[Act, ...]] = (
         CHANGED,
         STRIPPED,
         TAKEN,
