@@ -159,7 +159,7 @@ def test_changes_that_come_together_are_one_batch(
         seen.append(paths)
         return bring(workspace, paths, patient)
 
-    monkeypatch.setattr(follow, "bring", counted)
+    monkeypatch.setattr(follow, "bring_in_step", counted)
     monkeypatch.setattr(follow, "GATHER", 2.0)
     with following(audit(bao, tmp_path), lambda: workspace):
         paths = [site.write(f"s{number}", x="1") for number in range(10)]
