@@ -48,6 +48,7 @@ from keyturn.sync.run import carry_out, local_executor
 
 ROOT: Final = Path(__file__).parent.parent
 GOAL_ONE: Final = 1.0
+GOAL_COMMAND: Final = 0.5
 GOAL_MANY: Final = 60.0
 SETTINGS: Final = """
 stores:
@@ -214,7 +215,7 @@ def row(name: str, taken: Sequence[float], goal: float | None = None) -> None:
     """One line of the table."""
     ordered = sorted(taken)
     high = ordered[min(len(ordered) - 1, int(len(ordered) * 0.95))]
-    wanted = f"  goal {goal:.0f} s: {'met' if ordered[-1] <= goal else 'MISSED'}" if goal else ""
+    wanted = f"  goal {goal:g} s: {'met' if ordered[-1] <= goal else 'MISSED'}" if goal else ""
     middle = statistics.median(ordered)
     print(f"{name:52}{ordered[0]:8.3f}{middle:9.3f}{high:9.3f}{ordered[-1]:9.3f}{wanted}")
 
@@ -241,7 +242,7 @@ def main() -> None:
         row("one secret: the old login is refused", refused, GOAL_ONE)
         row("one secret: every copy gone, and proven", closed)
         if by_command:
-            row("by the command, from its start: refused", by_command, GOAL_ONE)
+            row("by the command, from its start: refused", by_command, GOAL_COMMAND)
         copies = 3 * len(stands.secrets)
         last = (slowest - stands.incident.triggered_at).total_seconds()
         print(f"{len(stands.secrets)} secrets, {copies} copies, one incident: the last is refused after {last:.2f} s,")

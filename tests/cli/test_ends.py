@@ -122,6 +122,16 @@ def test_what_needs_no_server_imports_neither_prefect_nor_an_sdk(arguments: list
     assert done.stdout.splitlines()[-1] == "loaded []", done.stderr
 
 
+def test_a_command_that_is_known_waits_for_no_other(tmp_path: Path) -> None:
+    program = (
+        "import sys\nsys.argv = ['keyturn', 'whois', '--help']\nfrom keyturn.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as ended:\n    assert ended.code == 0, ended.code\n"
+        "print('loaded', [name for name in ('whois', 'revoke', 'scan') if f'keyturn.cli.{name}' in sys.modules])"
+    )
+    done = run_python(program, env=surroundings(tmp_path / "no"))
+    assert done.stdout.splitlines()[-1] == "loaded ['whois']", done.stderr
+
+
 @pytest.mark.parametrize(("package", "arguments", "extra"), [("prefect", ["rotate", "a/b"], "flows")])
 def test_a_missing_package_is_one_line_with_the_extra_that_brings_it(
     package: str, arguments: list[str], extra: str, tmp_path: Path
