@@ -406,11 +406,11 @@ class FieldPattern:
         return re.fullmatch(".+".join(parts), name, re.DOTALL) is not None
 
 
-Place = Destination | FieldPattern
+DeclaredPlace = Destination | FieldPattern
 """Where a secret is pushed to, as the catalogue says it: one copy, or one for each field that fits a pattern."""
 
 
-def place_of(destination: Destination) -> Place:
+def place_of(destination: Destination) -> DeclaredPlace:
     """The same, as what it is."""
     return FieldPattern(destination) if destination.by_pattern else destination
 
@@ -449,7 +449,9 @@ class SyncSettings(Copying, Choice):
         made = self.name.format(path=within, folder=folder, name=last, mount=mount or DEFAULT, field=field)
         return made if self.separator is None else made.replace("/", self.separator)
 
-    def destinations(self, path: str, about: About | None, mounts: Collection[str] | None = None) -> tuple[Place, ...]:
+    def destinations(
+        self, path: str, about: About | None, mounts: Collection[str] | None = None
+    ) -> tuple[DeclaredPlace, ...]:
         """The places that the secret at ``path`` is pushed to, of which the catalogue says this; none if not chosen."""
         if not self.covers(path, about, mounts):
             return ()

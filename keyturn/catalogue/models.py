@@ -8,7 +8,7 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from keyturn.catalogue.choice import About, Classification, Labels
 from keyturn.catalogue.consumers import ConsumerSettings
-from keyturn.catalogue.destinations import Destination, Place, SyncSettings, place_of
+from keyturn.catalogue.destinations import DeclaredPlace, Destination, SyncSettings, place_of
 from keyturn.catalogue.freezes import FreezeSettings
 from keyturn.catalogue.mounts import MountSettings
 from keyturn.catalogue.rules import RuleSettings
@@ -74,7 +74,7 @@ class SecretDeclaration(Model):
     """Tell some of the consumers first; without it, all of them at once."""
 
     @property
-    def destinations(self) -> tuple[Place, ...]:
+    def destinations(self) -> tuple[DeclaredPlace, ...]:
         """The places it is pushed to; of copies for each field that fits a pattern, the pattern."""
         return tuple(map(place_of, self.pushed_to))
 
@@ -117,7 +117,7 @@ class Catalogue(Model):
         """The secret at ``path``. Raises NotFound with the one likely meant."""
         return _found("secret", path, self.secrets)
 
-    def destinations(self, path: str) -> tuple[Place, ...]:
+    def destinations(self, path: str) -> tuple[DeclaredPlace, ...]:
         """The places that the secret at ``path`` is pushed to; one that is not declared may fit a sync's paths too."""
         if path in self.secrets:
             return self.secrets[path].destinations

@@ -125,7 +125,7 @@ def failing_copies(workspace: Workspace, stores: Sequence[str]) -> dict[str, Map
 
     def failing_in(store: str) -> Mapping[str, Failing]:
         try:
-            return store_status.load_status(workspace, store)[0].failing
+            return store_status.load_store_status(workspace, store)[0].failing
         except KeyturnError:
             return {}
 

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from typing import Final
 
 from keyturn.catalogue import Catalogue
-from keyturn.catalogue.destinations import Destination, Place
+from keyturn.catalogue.destinations import DeclaredPlace, Destination
 from keyturn.catalogue.spreading import plain_places
 from keyturn.core.errors import KeyturnError
 from keyturn.core.rollouts import Restarts, restarter
@@ -44,7 +44,7 @@ def wants_restarts(catalogue: Catalogue, store: str) -> bool:
     return bool(getattr(catalogue.store(store), "restart", False))
 
 
-def restarting_stores(catalogue: Catalogue, places: Iterable[Place]) -> list[str]:
+def restarting_stores(catalogue: Catalogue, places: Iterable[DeclaredPlace]) -> list[str]:
     """The stores of these places whose settings say that they restart who uses a copy."""
     return [store for store in dict.fromkeys(place.store for place in places) if wants_restarts(catalogue, store)]
 

@@ -125,14 +125,16 @@ def claim_owed(workspace: Workspace, part: int, paths: Sequence[str], claim: str
     now = workspace.hub_now()
 
     def lay(records: dict[str, Heard]) -> HeardByPath:
-        free = [path for path in paths if path in records and records[path].waiting and not taken(records[path], now)]
+        free = [
+            path for path in paths if path in records and records[path].waiting and not is_taken(records[path], now)
+        ]
         return {**records, **{path: records[path].held(workspace.holder, claim, now.isoformat()) for path in free}}
 
     after = change_part(workspace, part, lay)
     return {path: after[path] for path in paths if path in after and after[path].waiting}
 
 
-def taken(heard: Heard, now: datetime) -> bool:
+def is_taken(heard: Heard, now: datetime) -> bool:
     """Whether another run tells this secret's consumers, and may be alive."""
     if not heard.holder or alive(heard.holder) is False:
         return False

@@ -184,11 +184,11 @@ def wants(workspace: Workspace, places: Mapping[str, Iterable[Destination]]) -> 
         spot = (system, limits.same(place.name))
         rivals = (other for key in barred(spot, path, place) if (other := claimed.get(key)))
         yield Wanted(path, place, next(rivals, ""))
-        for key in taken(spot, path, place):
+        for key in claims_of(spot, path, place):
             claimed.setdefault(key, path)
 
 
-def taken(spot: Hashable, path: str, place: Destination) -> list[Hashable]:
+def claims_of(spot: Hashable, path: str, place: Destination) -> list[Hashable]:
     """What a copy claims of a spot: the whole of it, or each of its keys."""
     return [(spot, "merged"), (spot, path), *((spot, "", key) for key in place.keys)] if place.merge else [(spot, "")]
 

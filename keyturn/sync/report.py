@@ -71,10 +71,10 @@ class SyncReport:
     @staticmethod
     def of_result(data: Mapping[str, Any]) -> "SyncReport":
         """From all of it."""
-        told = tuple(notice_from(notice) for notice in data["notices"])
+        answers = tuple(notice_from(notice) for notice in data["notices"])
         untold = {path: error_from(error) for path, error in data["errors"].items()}
         copies = tuple(SyncedCopy(**copy) for copy in data["copies"])
-        return SyncReport(copies, data["counts"], Notices(told, errors=untold))
+        return SyncReport(copies, data["counts"], Notices(answers, errors=untold))
 
 
 def notice_data(notices: Notices) -> list[dict[str, Any]]:

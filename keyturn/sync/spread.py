@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from keyturn.catalogue.destinations import EVERY_FIELD, Destination, FieldPattern, Place
+from keyturn.catalogue.destinations import EVERY_FIELD, DeclaredPlace, Destination, FieldPattern
 from keyturn.catalogue.spreading import SameName
 from keyturn.core.errors import KeyturnError
 from keyturn.core.hub import Survey
@@ -32,9 +32,11 @@ class SpreadPlaces:
         return unspread and any(pattern.owns(name) for pattern in self.patterns[path])
 
 
-def spread_by_fields(workspace: Workspace, declared: Mapping[str, tuple[Place, ...]], secrets: Survey) -> SpreadPlaces:
+def spread_by_fields(
+    workspace: Workspace, declared: Mapping[str, tuple[DeclaredPlace, ...]], secrets: Survey
+) -> SpreadPlaces:
     """The same places, with those of patterns one by one; CURRENT is read for its names, of such secrets alone."""
-    patterns = {path: found for path, places in declared.items() if (found := _patterns(places))}
+    patterns = {path: several for path, places in declared.items() if (several := _patterns(places))}
     places = {path: _plain(some) for path, some in declared.items()}
     unknown = {path: error for path in patterns if (error := secrets.error(path))}
     present = [path for path in patterns if path not in unknown and path in secrets and secrets[path].served]
@@ -48,11 +50,11 @@ def spread_by_fields(workspace: Workspace, declared: Mapping[str, tuple[Place, .
     return SpreadPlaces(places, patterns, unknown, absent)
 
 
-def _patterns(places: tuple[Place, ...]) -> tuple[FieldPattern, ...]:
+def _patterns(places: tuple[DeclaredPlace, ...]) -> tuple[FieldPattern, ...]:
     return tuple(place for place in places if isinstance(place, FieldPattern))
 
 
-def _plain(places: tuple[Place, ...]) -> tuple[Destination, ...]:
+def _plain(places: tuple[DeclaredPlace, ...]) -> tuple[Destination, ...]:
     return tuple(place for place in places if isinstance(place, Destination))
 
 

@@ -83,7 +83,7 @@ def left_stores(workspace: Workspace) -> list[LeftStore]:
     names = {name.replace(".", "/") for name in stored if "/" not in name}
     # One that has become a group has its copies in the stores of that.
     gone = sorted(names - workspace.catalogue.stores.keys() - workspace.catalogue.groups.keys())
-    counted = ((name, load_status(workspace, name)[0]) for name in gone)
+    counted = ((name, load_store_status(workspace, name)[0]) for name in gone)
     mount = workspace.hub.state_mount
     return [
         LeftStore(name, copies, f"{mount}/{state_path(workspace, name)}")
@@ -92,7 +92,7 @@ def left_stores(workspace: Workspace) -> list[LeftStore]:
     ]
 
 
-def load_status(workspace: Workspace, store: str) -> tuple[StoreStatus, int]:
+def load_store_status(workspace: Workspace, store: str) -> tuple[StoreStatus, int]:
     """The store's standing, and the version to write the next one over."""
     state = workspace.hub.read_state(state_path(workspace, store))
     return (StoreStatus.from_data(state.data), state.version) if state else (StoreStatus(), 0)
@@ -100,7 +100,7 @@ def load_status(workspace: Workspace, store: str) -> tuple[StoreStatus, int]:
 
 def tombstones(workspace: Workspace, store: str) -> dict[str, datetime]:
     """Since when each copy is known to be wanted no more."""
-    return {name: datetime.fromisoformat(at) for name, at in load_status(workspace, store)[0].tombstones.items()}
+    return {name: datetime.fromisoformat(at) for name, at in load_store_status(workspace, store)[0].tombstones.items()}
 
 
 def record_change(workspace: Workspace, store: str, change: "StatusChange") -> None:
@@ -112,7 +112,11 @@ def record_change(workspace: Workspace, store: str, change: "StatusChange") -> N
         return after
 
     update_state(
-        workspace, state_path(workspace, store), lambda: load_status(workspace, store), applied, StoreStatus.to_data
+        workspace,
+        state_path(workspace, store),
+        lambda: load_store_status(workspace, store),
+        applied,
+        StoreStatus.to_data,
     )
 
 

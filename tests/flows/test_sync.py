@@ -86,11 +86,11 @@ def test_a_store_that_fails_stops_no_other_and_what_is_wrong_is_named_and_rememb
     assert isinstance(failed, TransientError)
     assert str(failed).startswith(f"sync 1 of 2 copies: one:{site.place(secret, 'one').name} of {secret.path} (")
     assert site.served(secret, "two") == secret.first
-    kept = store_status.load_status(site.workspace, "one")[0].failing
+    kept = store_status.load_store_status(site.workspace, "one")[0].failing
     assert [one.path for one in kept.values()] == [secret.path]
     (tmp_path / "one").unlink()
     assert completed(sync) == {"created": 1, "in step": 1}
-    assert not store_status.load_status(site.workspace, "one")[0].failing
+    assert not store_status.load_store_status(site.workspace, "one")[0].failing
 
 
 def test_one_secret_alone_is_pushed_when_asked_for(build: Build, lab: Lab, tmp_path: Path) -> None:

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-from keyturn.catalogue.destinations import Destination, Place
+from keyturn.catalogue.destinations import DeclaredPlace, Destination
 
 
-def single(places: Iterable[Place]) -> list[Destination]:
+def single(places: Iterable[DeclaredPlace]) -> list[Destination]:
     """These, each of which is one copy."""
     made = [place for place in places if isinstance(place, Destination)]
     assert len(made) == len([*places])

@@ -159,7 +159,7 @@ def assert_over(site: Site, name: str, said: str) -> None:
     assert (item.action, item.kind) == (Action.BLOCKED, "Invalid")
     assert said in item.why
     site.run()
-    assert said in store_status.load_status(site.workspace, "one")[0].failing[name].error
+    assert said in store_status.load_store_status(site.workspace, "one")[0].failing[name].error
 
 
 def test_what_no_look_tells_is_asked_for_only_where_the_catalogue_wants_it(site: Site) -> None:

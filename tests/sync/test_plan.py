@@ -65,7 +65,7 @@ def test_a_changed_copy_has_drifted_and_is_repaired_unless_only_reported(site: S
     assert (item.action, item.work) == (Action.DRIFTED, drift == "repair")
     site.run()
     assert site.served("one") == {path: '{"x":"1"}' if drift == "repair" else "changed"}
-    kept = store_status.load_status(site.workspace, "one")[0].failing
+    kept = store_status.load_store_status(site.workspace, "one")[0].failing
     assert [one.kind for one in kept.values()] == ([] if drift == "repair" else ["drifted"])
 
 

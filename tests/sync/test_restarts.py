@@ -171,7 +171,7 @@ def test_a_failed_rollout_is_an_alarm_until_it_is_done(folder: Folder) -> None:
     results, behind = folder.run()
     assert behind == {f"cluster:deployment/{folder.name}": said}
     assert [(one.action, one.path, one.kind) for one in results] == [("restart", f"{folder.name}/a", "RolloutFailed")]
-    kept = store_status.load_status(folder.workspace(), "cluster")[0]
+    kept = store_status.load_store_status(folder.workspace(), "cluster")[0]
     assert (kept.in_step, {name: one.error for name, one in kept.failing.items()}) == (
         5,
         {f"deployment/{folder.name}": said},
@@ -179,7 +179,7 @@ def test_a_failed_rollout_is_an_alarm_until_it_is_done(folder: Folder) -> None:
     assert folder.remarks() == [f"cluster: {said}"]
     folder.cluster.finish(folder.name, 2)
     assert folder.run() == ([], {})
-    assert store_status.load_status(folder.workspace(), "cluster")[0].failing == {}
+    assert store_status.load_store_status(folder.workspace(), "cluster")[0].failing == {}
     # What somebody else rolls out later, and badly, is not ours to tell.
     folder.cluster.patch(folder.name, {"spec": {"template": {"metadata": {"labels": {"release": "2"}}}}})
     folder.cluster.fail(folder.name)

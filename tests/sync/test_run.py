@@ -77,14 +77,14 @@ def test_one_store_down_one_throttling_and_one_denying_leave_the_rest_in_step(si
     site.stores["one"].refuses = Denied("write", "one", "no right to write", "Grant it")
     results = {result.store: result for result in site.run()}
     assert (results["one"].kind, results["two"].error) == ("Denied", "")
-    kept = store_status.load_status(site.workspace, "one")[0].failing[path]
+    kept = store_status.load_store_status(site.workspace, "one")[0].failing[path]
     assert (kept.kind, kept.path) == ("Denied", path)
     site.clock.advance(timedelta(hours=1))
     site.run()
-    assert store_status.load_status(site.workspace, "one")[0].failing[path].since == kept.since
+    assert store_status.load_store_status(site.workspace, "one")[0].failing[path].since == kept.since
     site.stores["one"].refuses = None
     site.run()
-    assert store_status.load_status(site.workspace, "one")[0].failing == {}
+    assert store_status.load_store_status(site.workspace, "one")[0].failing == {}
     assert site.stores["two"].writes == 1
 
 
@@ -144,7 +144,7 @@ def test_a_copy_that_nothing_declares_is_deleted_after_its_delay(site: Site) -> 
     assert set(site.actions().values()) == {Action.DELETE}
     site.run()
     assert site.served("one") == {}
-    assert store_status.load_status(site.workspace, "one")[0].tombstones.keys() <= set()
+    assert store_status.load_store_status(site.workspace, "one")[0].tombstones.keys() <= set()
 
 
 def test_declared_again_it_stays_and_its_delay_begins_anew(site: Site) -> None:

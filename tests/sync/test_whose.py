@@ -15,7 +15,7 @@ from keyturn.rotation.context import Workspace
 from keyturn.sync.apply import Applier, Result
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, local_executor
-from keyturn.sync.store_status import left_stores, load_status
+from keyturn.sync.store_status import left_stores, load_store_status
 from tests.support.lab import Lab, fresh
 from tests.sync.site import SETTINGS, Site
 
@@ -155,7 +155,7 @@ def test_a_store_that_leaves_the_catalogue_with_copies_in_it_is_told(site: Site,
 
     there = opened({store: {**SETTINGS, "profile": store}})
     run(there)
-    assert load_status(there, store)[0].in_step == 1
+    assert load_store_status(there, store)[0].in_step == 1
     assert store not in {left.name for left in left_stores(there)}
     gone = opened({})
     (left,) = [one for one in left_stores(gone) if one.name == store]
