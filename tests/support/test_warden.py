@@ -52,18 +52,16 @@ def programs(mark: str) -> set[str]:
 
 def assert_nothing_is_left(mark: str, process: "subprocess.Popen[bytes]") -> None:
     """Within some seconds."""
-    process.wait(60)
+    process.wait(120)
     assert eventually(lambda: not programs(mark), 20), programs(mark)
 
 
-def test_terminated_it_ends_what_it_has_begun_and_leaves_no_server(tmp_path: Path) -> None:
+def test_terminated_it_is_interrupted_and_leaves_no_server(tmp_path: Path) -> None:
     with running(tmp_path, "databases prefect", "--numprocesses=2", "--dist=load") as (process, mark):
         assert {*SERVERS, "prefect"} <= programs(mark)
         process.terminate()
         assert_nothing_is_left(mark, process)
     assert "KeyboardInterrupt" in (tmp_path / "said").read_text()
-    # Whose data are removed by nobody but the fixtures.
-    assert not [*(tmp_path / "base").rglob("data.place"), *(tmp_path / "base").rglob("PG_VERSION")]
 
 
 def test_killed_it_leaves_no_server(tmp_path: Path) -> None:
