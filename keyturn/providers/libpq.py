@@ -29,10 +29,10 @@ def tls(hosts: Sequence[str], sslmode: str | None, ca_file: str | None) -> dict[
 
 def guarded(address: str, env: Mapping[str, str]) -> dict[str, Any]:
     """What is insisted on for a connection string, beside what it says itself, or libpq's variables do."""
-    told = {name: env[variable] for name, variable in VARIABLES.items() if env.get(variable)} | parse_dsn(address)
-    hosts = str(told.get("host") or told.get("hostaddr") or "").split(",")
-    settings = tls(hosts, told.get("sslmode"), told.get("sslrootcert")) | {"require_auth": NO_PLAIN_PASSWORD}
-    return {name: text for name, text in settings.items() if name not in told}
+    stated = {name: env[variable] for name, variable in VARIABLES.items() if env.get(variable)} | parse_dsn(address)
+    hosts = str(stated.get("host") or stated.get("hostaddr") or "").split(",")
+    settings = tls(hosts, stated.get("sslmode"), stated.get("sslrootcert")) | {"require_auth": NO_PLAIN_PASSWORD}
+    return {name: text for name, text in settings.items() if name not in stated}
 
 
 def stays_here(host: str) -> bool:
