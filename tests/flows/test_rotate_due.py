@@ -40,7 +40,7 @@ def test_one_due_secret_that_fails_stops_no_other(
     state = ended(rotate_due)
     failed = error(state)
     assert isinstance(failed, Denied)
-    assert str(failed).startswith(f"{broken.path}, rotate: set the password of pg:{broken.users[1]}: the admin role")
+    assert str(failed).startswith(f"{broken.path}, install: set the password of pg:{broken.users[1]}: the admin role")
     assert [site.version(s) for s in (*turned, broken, fresh)] == [2, 2, 1, 1]
     assert all(lab.current(s) != s.first for s in turned)
 
@@ -58,7 +58,7 @@ def test_a_secret_that_cant_be_looked_at_stops_no_other(build: Build, lab: Lab) 
     lab.hub.write_state(f"rotations/{unreadable.path}", {"rotation": {"stage": "no such stage"}, "history": []}, cas=0)
     site = build(turned, unreadable)
     failed = error(ended(rotate_due))
-    assert str(failed).startswith(f"{unreadable.path}, rotate: read {unreadable.path}: its record ")
+    assert str(failed).startswith(f"{unreadable.path}, decide: read {unreadable.path}: its record ")
     assert site.version(turned) == 2
     assert str(error(ended(retire))).startswith(f"{unreadable.path}, retire: ")
 
