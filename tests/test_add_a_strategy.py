@@ -8,21 +8,45 @@ from pathlib import Path
 
 import pytest
 
+from docs.examples.plain_tokens import PlainTokens
 from docs.examples.test_token_files import TestTokenFiles, lets_in
 from docs.examples.token_files import TokenFiles
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
+from keyturn.core.strategies import Change
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.run import rotate
+from tests.contracts.strategy import Case, StrategyContract
 from tests.support.lab import Lab
 
 ROOT = Path(__file__).parents[1]
 GUIDE = ROOT / "docs" / "add-a-strategy.md"
-FILES = [ROOT / "docs" / "examples" / name for name in ("token_files.py", "test_token_files.py")]
+FILES = [ROOT / "docs" / "examples" / name for name in ("plain_tokens.py", "token_files.py", "test_token_files.py")]
 
 __all__ = ["TestTokenFiles"]
 """The contract, which pytest runs here."""
+
+
+class TestPlainTokens(StrategyContract):
+    """The smallest strategy keeps the contract, but for what it says that it lacks."""
+
+    changes = frozenset({"id", "token"})
+    has_place = False
+    answers = False
+
+    @pytest.fixture
+    def case(self, tmp_path: Path) -> Case:
+        strategy = PlainTokens(tmp_path)
+        current = strategy.mint(None)
+        strategy.install(Change("apps/plain", 1, current, None))
+        return Case(
+            strategy,
+            current,
+            works=lambda fields: fields["token"].reveal() in {file.read_text() for file in tmp_path.iterdir()},
+            spoilt=lambda candidate: candidate.merged({"token": "not-the-token-that-was-written"}),
+        )
+
 
 LOADS = """
 import sys, types
@@ -35,9 +59,9 @@ registry = types.ModuleType("keyturn.strategies.registry")
 exec(compile(sys.stdin.read(), "registry.py", "exec"), registry.__dict__)
 sys.modules["keyturn.strategies.registry"] = registry
 
-from keyturn.catalogue import load
+from keyturn.catalogue import load_catalogue
 
-strategy = load(Path(sys.argv[1]), {}).secret("apps/gateway").rotation.open("apps/gateway", None)
+strategy = load_catalogue(Path(sys.argv[1]), {}).secret("apps/gateway").rotation.open("apps/gateway", None)
 print(type(strategy).__name__, strategy.directory)
 """
 """Loads a catalogue with the registry that comes from standard input, in an interpreter of its own."""
@@ -95,9 +119,15 @@ def test_the_example_rotates_a_secret_and_ends_the_old_token(lab: Lab, tmp_path:
     assert [lets_in(tmp_path, version) for version in versions] == [False, False, True]
 
 
+def test_the_smallest_strategy_has_six_verbs() -> None:
+    verbs = {name for name in vars(PlainTokens) if not name.startswith("_")} - {"credential_fields"}
+    assert verbs == {"mint", "install", "verify", "credential_id", "retire", "revoke"}
+
+
 def test_the_guide_explains_every_verb_of_the_port() -> None:
     port = (ROOT / "keyturn" / "core" / "strategies.py").read_text()
     strategy = port[port.index("class Strategy(") : port.index("class AccountTarget(")]
+    strategy += port[port.index("class ReadsConnections(") :]
     verbs = set(re.findall(r"def (\w+)\(", strategy)) | {"mints_at_target", "overlaps", "expires_at"}
     assert len(verbs) > 10
     assert {verb for verb in verbs if f"`{verb}`" not in GUIDE.read_text()} == set()

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Protocol, cast
+from typing import Protocol
 
+from keyturn.core.capabilities import capability
 from keyturn.core.sensitive import Sensitive
 
 MANAGED_BY = "keyturn"
@@ -332,9 +333,9 @@ class Describes(Protocol):
 
 def describer(store: Store) -> Describes | None:
     """The store, where it has :class:`Describes`."""
-    return cast(Describes, store) if hasattr(store, "with_details") else None
+    return capability(store, Describes)
 
 
 def creator(store: Store) -> Creates | None:
     """The store, where it has :class:`Creates`."""
-    return cast(Creates, store) if hasattr(store, "create") else None
+    return capability(store, Creates)

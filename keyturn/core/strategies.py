@@ -6,7 +6,7 @@ The shape follows the Vault database plugin (few verbs, requests that can grow, 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol, cast
+from typing import Final, Protocol
 
 from keyturn.core.connections import Connection
 from keyturn.core.sensitive import SecretFields, Sensitive
@@ -46,7 +46,10 @@ class RevokeResult:
 
 
 class Strategy(Protocol):
-    """How one kind of credential is replaced. Every verb may be called again after a crash."""
+    """How one kind of credential is replaced. Every verb may be called again after a crash.
+
+    What few of them need is a capability, which :func:`keyturn.core.capabilities.capability` asks for.
+    """
 
     mints_at_target: bool
     """Whether :meth:`mint` itself makes something outside, so that the intent is saved first."""
@@ -66,15 +69,6 @@ class Strategy(Protocol):
     def mint(self, current: SecretFields | None) -> SecretFields:
         """Make the candidate: only the fields that change."""
 
-    def existing_ids(self) -> Sequence[str]:
-        """Names of what is at the target already, saved before a mint that makes something there."""
-
-    def remove_orphans(self, before: Sequence[str], credentials: Sequence[SecretFields]) -> None:
-        """Remove what a mint that died before its candidate was saved may have left at the target.
-
-        What was there ``before``, and the ``credentials`` that a version or candidate holds, are spared.
-        """
-
     def install(self, change: Change) -> None:
         """Make the target accept the candidate. Raises Superseded when a newer rotation was there."""
 
@@ -86,12 +80,6 @@ class Strategy(Protocol):
 
     def abandon(self, change: Change) -> None:
         """Take back what was installed for a candidate that is given up; CURRENT works afterwards."""
-
-    def rollback(self, change: Change) -> None:
-        """Undo a promotion: ``change.current`` works again and for good, where the candidate has ended it or would.
-
-        Both work afterwards where both can be in force.
-        """
 
     def credential_id(self, current: SecretFields) -> Mapping[str, str]:
         """The names (never values) by which :meth:`retire` can end this credential later."""
@@ -138,11 +126,45 @@ class Strategy(Protocol):
         target does not answer.
         """
 
+
+class RemovesOrphans(Protocol):
+    """What a strategy has besides where a mint that died may have left something at the target."""
+
+    def existing_ids(self) -> Sequence[str]:
+        """Names of what is at the target already, saved before a mint that makes something there."""
+
+    def remove_orphans(self, before: Sequence[str], credentials: Sequence[SecretFields]) -> None:
+        """Remove what a mint that died before its candidate was saved may have left at the target.
+
+        What was there ``before``, and the ``credentials`` that a version or candidate holds, are spared.
+        """
+
+
+class RollsBack(Protocol):
+    """What a strategy has besides where undoing a promotion is more than leaving both credentials in force.
+
+    Without it nothing is done where the credentials overlap; else the candidate is abandoned.
+    """
+
+    def rollback(self, change: Change) -> None:
+        """Undo a promotion: ``change.current`` works again and for good, where the candidate has ended it or would.
+
+        Both work afterwards where both can be in force.
+        """
+
+
+class AdjustsFields(Protocol):
+    """What a strategy has besides where the secret says more of the credentials in force than the newest one."""
+
     def cleanup_fields(self, current: SecretFields) -> SecretFields | None:
         """The fields of CURRENT that must change once the old credential has ended; None when none must."""
 
     def rollback_fields(self, before: SecretFields, promoted: SecretFields) -> Mapping[str, Sensitive]:
         """The fields of ``before`` that must differ when it is put in force again, since ``promoted`` works still."""
+
+
+class Renews(Protocol):
+    """What a strategy has besides where its credential ends by itself unless it is renewed."""
 
     def renew(self, credential_id: Mapping[str, str]) -> None:
         """Renew a credential that would end by itself before it is replaced. It is asked for every few minutes."""
@@ -227,8 +249,3 @@ class ReadsConnections(Protocol):
 
     def check_connection(self, connection: Connection) -> None:
         """Log in on a new connection with what was read. Raises CandidateRejected when it is refused."""
-
-
-def connection_reader(strategy: Strategy) -> ReadsConnections | None:
-    """The strategy, where it has :class:`ReadsConnections`."""
-    return cast(ReadsConnections, strategy) if hasattr(strategy, "read_connection") else None

@@ -3,11 +3,12 @@
 from collections.abc import Hashable, Iterable, Iterator
 from functools import partial
 
+from keyturn.core.capabilities import capability
 from keyturn.core.errors import KeyturnError, Superseded, TransientError
 from keyturn.core.hub import HubSecret
 from keyturn.core.record import Record
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import RevokeResult, Strategy
+from keyturn.core.strategies import RemovesOrphans, RevokeResult, Strategy
 from keyturn.revocation.by_place import Ended, end_by_place, end_by_place_again
 from keyturn.revocation.incident import Incident, LeakedVersion, SecretProgress, Step
 from keyturn.revocation.incident_store import load_incident, load_progress, update_progress
@@ -232,8 +233,9 @@ def end_interrupted(workspace: Workspace, path: str, held: HeldRecord) -> Revoke
         return RevokeResult(
             outlives=(f"what rotation {rotation.token} has made at {place}, where the catalogue leads no more",)
         )
-    if rotation and rotation.version is None and record.candidate is None and strategy.mints_at_target:
-        strategy.remove_orphans(rotation.before, ())
+    orphans = capability(strategy, RemovesOrphans) if strategy.mints_at_target else None
+    if orphans and rotation and rotation.version is None and record.candidate is None:
+        orphans.remove_orphans(rotation.before, ())
     return RevokeResult()
 
 

@@ -9,12 +9,13 @@ from typing import Final
 
 from keyturn.catalogue.destinations import Destination
 from keyturn.catalogue.spreading import plain_places
+from keyturn.core.capabilities import capability
 from keyturn.core.connections import Connection
 from keyturn.core.errors import CandidateRejected, Misrendered
 from keyturn.core.mapping import Shape
 from keyturn.core.references import Unfit
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.strategies import ReadsConnections, connection_reader
+from keyturn.core.strategies import ReadsConnections
 from keyturn.rotation.attempt import Attempt
 from keyturn.rotation.context import Workspace
 
@@ -43,7 +44,7 @@ def guard_rendered(workspace: Workspace, attempt: Attempt) -> None:
 
 def check_rendered(workspace: Workspace, attempt: Attempt) -> str:
     """Log in with what these copies will say; which ones, in words for the ledger. Raises Misrendered, naming one."""
-    reader, tried = connection_reader(workspace.open_strategy(attempt.path)), []
+    reader, tried = capability(workspace.open_strategy(attempt.path), ReadsConnections), []
     for destination, connection in connections(workspace, attempt):
         if reader and connection:
             _log_in(reader, attempt.path, destination, connection)
@@ -56,7 +57,7 @@ def connections(workspace: Workspace, attempt: Attempt) -> Iterator[tuple[Destin
 
     None for one that leads there with any other password, and with this one is no login or leads elsewhere.
     """
-    reader = connection_reader(workspace.open_strategy(attempt.path))
+    reader = capability(workspace.open_strategy(attempt.path), ReadsConnections)
     if reader is None or attempt.rotation.urgent or not set(attempt.candidate) >= LOGIN:
         return
     whole = (attempt.ground or SecretFields({})).merged(attempt.candidate)

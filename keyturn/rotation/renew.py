@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable
 
+from keyturn.core.capabilities import capability
 from keyturn.core.errors import KeyturnError
 from keyturn.core.record import Stage
+from keyturn.core.strategies import Renews
 from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.journal import record_action
 from keyturn.rotation.records import load_record
@@ -33,9 +35,11 @@ def renew(workspace: Workspace, path: str) -> None:
     record = load_record(workspace, path)
     if record.frozen:
         return
-    strategy, current = workspace.open_strategy(path), workspace.hub.read(path)
-    if current:
-        strategy.renew(strategy.credential_id(current.fields))
+    strategy = workspace.open_strategy(path)
+    if (renewing := capability(strategy, Renews)) is None:
+        return
+    if current := workspace.hub.read(path):
+        renewing.renew(strategy.credential_id(current.fields))
     retiring = record.retiring
     if retiring and retiring.stage is not Stage.RETIRING and not retiring.urgent:
-        strategy.renew(retiring.ends)
+        renewing.renew(retiring.ends)

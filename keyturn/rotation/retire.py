@@ -5,10 +5,12 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import Final
 
+from keyturn.core.capabilities import capability
 from keyturn.core.compare_and_set import change_entry
 from keyturn.core.errors import Conflict, KeyturnError, Locked, Superseded
 from keyturn.core.hub import HubSecret
 from keyturn.core.record import Record, Rotation, Stage
+from keyturn.core.strategies import AdjustsFields
 from keyturn.rotation.ahead import describe_ahead, lost_by_hub
 from keyturn.rotation.attempt import still_named
 from keyturn.rotation.beside import told_anywhere
@@ -227,7 +229,8 @@ def tidy(workspace: Workspace, path: str) -> bool:
     """Write CURRENT without what only the old credential needed; whether there was anything."""
 
     def tidied(current: HubSecret | None) -> HubSecret | None:
-        left = workspace.open_strategy(path).cleanup_fields(current.fields) if current else None
+        adjusts = capability(workspace.open_strategy(path), AdjustsFields)
+        left = adjusts.cleanup_fields(current.fields) if current and adjusts else None
         if current is None or left is None or current.fields.holds(left):
             return None
         return replace(current, fields=current.fields.merged(left))

@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 
+from keyturn.core.capabilities import capability
 from keyturn.core.compare_and_set import change_entry
 from keyturn.core.errors import Conflict, NotFound, Superseded
 from keyturn.core.hub import HubSecret
 from keyturn.core.record import Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change, Strategy
+from keyturn.core.strategies import AdjustsFields, Change, RollsBack, Strategy
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.entries import current_entry
 from keyturn.rotation.grace import counted_from_now
@@ -107,15 +108,23 @@ def put_back(workspace: Workspace, path: str, record: Record, before: HubSecret)
 def put_back_at_target(workspace: Workspace, path: str, record: Record, change: Change) -> Record:
     """Let the target know the old credential again; the record, with a greater number where it has refused its own."""
     try:
-        workspace.open_strategy(path).rollback(change)
+        roll_back(workspace.open_strategy(path), change)
     except Superseded:
         higher = renumbered(workspace, path, record)
         if higher.version == record.version or higher.rotation is None:
             raise
         _insist_on_holding(workspace, path, higher.rotation)
-        workspace.open_strategy(path).rollback(replace(change, sequence=higher.rotation.sequence))
+        roll_back(workspace.open_strategy(path), replace(change, sequence=higher.rotation.sequence))
         return higher
     return record
+
+
+def roll_back(strategy: Strategy, change: Change) -> None:
+    """Make the old credential work again and for good; one that overlaps with its successor does already."""
+    if rolls_back := capability(strategy, RollsBack):
+        rolls_back.rollback(change)
+    elif not strategy.overlaps:
+        strategy.abandon(change)
 
 
 def _insist_on_holding(workspace: Workspace, path: str, rotation: Rotation) -> None:
@@ -128,7 +137,8 @@ def _insist_on_holding(workspace: Workspace, path: str, rotation: Rotation) -> N
 def restored(strategy: Strategy, before: SecretFields, promoted: SecretFields, current: SecretFields) -> SecretFields:
     """The old fields, and those that somebody has added since; what only the candidate had goes."""
     added = {name: value for name, value in current.reveal().items() if name not in promoted}
-    return SecretFields(added).merged(before).merged(strategy.rollback_fields(before, promoted))
+    adjusts = capability(strategy, AdjustsFields)
+    return SecretFields(added).merged(before).merged(adjusts.rollback_fields(before, promoted) if adjusts else {})
 
 
 def close_reverted(workspace: Workspace, path: str, record: Record, restored: HubSecret) -> Rotation:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
 
+from keyturn.core.capabilities import capability
 from keyturn.core.compare_and_set import VersionedEntry, change_entry
 from keyturn.core.errors import CandidateRejected, CertainRefusal, Conflict, Invalid, Locked, Superseded
 from keyturn.core.hub import EXPIRES_AT, ROTATED_AT, TOKEN, HubSecret
@@ -12,7 +13,7 @@ from keyturn.core.policy import Reason
 from keyturn.core.record import Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import EXPIRES_AT as EXPIRY_FIELD
-from keyturn.core.strategies import Change
+from keyturn.core.strategies import Change, RemovesOrphans
 from keyturn.rotation.abandon import abandon
 from keyturn.rotation.ahead import ahead, lost_by_hub
 from keyturn.rotation.attempt import Attempt, ends, newest_version, still_named
@@ -75,7 +76,8 @@ def stage(workspace: Workspace, path: str, decision: Decision, status: SecretSta
         fields = [attempt.current.fields] if attempt.current else []
         with record_action(workspace, "stage", path, note="an earlier run died while it made a candidate"):
             insist_on_holding(workspace, attempt.path, attempt.record)
-            workspace.open_strategy(path).remove_orphans(record.open.before, fields)
+            if orphans := capability(workspace.open_strategy(path), RemovesOrphans):
+                orphans.remove_orphans(record.open.before, fields)
             return mint(workspace, attempt)
     return attempt
 
@@ -139,6 +141,7 @@ def open_rotation(workspace: Workspace, attempt: Attempt, decision: Decision) ->
         insist_on_new(workspace, path)
     strategy = workspace.open_strategy(path)
     strategy.preflight(None if decision.changes_account else attempt.serving, None)
+    orphans = capability(strategy, RemovesOrphans)
     rotation = Rotation(
         token=str(uuid.uuid4()),
         sequence=record.next_sequence(),
@@ -149,7 +152,7 @@ def open_rotation(workspace: Workspace, attempt: Attempt, decision: Decision) ->
         opened_at=workspace.clock(),
         base_version=base,
         ends=ends(workspace, attempt),
-        before=tuple(strategy.existing_ids()),
+        before=tuple(orphans.existing_ids()) if orphans else (),
         target=workspace.target(path),
         urgent=decision.urgent,
         catalogue=workspace.catalogue.id,

@@ -79,23 +79,14 @@ class StrategyBase:
     def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
         """Nothing speaks against it."""
 
-    def existing_ids(self) -> Sequence[str]:
-        """Nothing: a mint makes only texts."""
-        return ()
-
-    def remove_orphans(self, before: Sequence[str], credentials: Sequence[SecretFields]) -> None:
-        """Nothing to remove."""
-
     def install(self, change: Change) -> None:
         """Nothing: the candidate works from its mint on, or there is no target."""
 
     def abandon(self, change: Change) -> None:
-        """Nothing was installed."""
-
-    def rollback(self, change: Change) -> None:
-        """What overlaps works already; the rest is as after an abandonment."""
-        if not self.overlaps:
-            self.abandon(change)
+        """End the candidate as an old credential is ended, unless CURRENT has come to hold it."""
+        given_up = self.credential_id(change.candidate)
+        if given_up and (change.current is None or given_up != self.credential_id(change.current)):
+            self.retire(given_up, change.sequence)
 
     def credential_id(self, current: SecretFields) -> Mapping[str, str]:
         """Nothing outside honours the old value."""
@@ -127,17 +118,6 @@ class StrategyBase:
     def accepts(self, credential: SecretFields) -> bool | None:
         """Nobody can tell: there is no target."""
         return None
-
-    def cleanup_fields(self, current: SecretFields) -> SecretFields | None:
-        """Nothing is left over."""
-        return None
-
-    def rollback_fields(self, before: SecretFields, promoted: SecretFields) -> Mapping[str, Sensitive]:
-        """It is put back as it was."""
-        return {}
-
-    def renew(self, credential_id: Mapping[str, str]) -> None:
-        """It does not end by itself."""
 
 
 class LoginStrategy(StrategyBase):

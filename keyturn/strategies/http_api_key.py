@@ -152,12 +152,6 @@ class HttpApiKey(RestStrategy):
         answer = self.api.call(test, self.fields(key, current), doing, as_admin=False, also=refusals)
         return answer.status if answer.status in refusals else None
 
-    def abandon(self, change: Change) -> None:
-        """Delete the candidate, unless CURRENT has come to hold it."""
-        given_up = self.credential_id(change.candidate)
-        if change.current is None or given_up != self.credential_id(change.current):
-            self.retire(given_up, change.sequence)
-
     def credential_id(self, current: SecretFields) -> Mapping[str, str]:
         """The id of the key that serves now."""
         return {self.keys.id: current[self.keys.id].reveal()} if self.keys.id in current else {}

@@ -55,6 +55,9 @@ class SigningKey(StrategyBase):
             field, problem = flaw
             raise CandidateRejected("verify", f"{self.name}:{field}", problem, "Run the rotation again")
 
+    def abandon(self, change: Change) -> None:
+        """Nothing was installed."""
+
     def credential_id(self, current: SecretFields) -> Mapping[str, str]:
         """The name of the key that serves."""
         if KID in current:

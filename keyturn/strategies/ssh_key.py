@@ -118,12 +118,6 @@ class SshKey(RestStrategy):
         hint = "The key is given up, and CURRENT stays as it is: run the rotation again"
         return CandidateRejected(doing, self.api.name, problem, hint)
 
-    def abandon(self, change: Change) -> None:
-        """Take the public half back, unless CURRENT has come to hold it."""
-        given_up = self.credential_id(change.candidate)
-        if change.current is None or given_up != self.credential_id(change.current):
-            self.retire(given_up, change.sequence)
-
     def credential_id(self, current: SecretFields) -> Mapping[str, str]:
         """Fingerprint and public key, which are no secrets."""
         return public(current)

@@ -9,11 +9,13 @@ from datetime import datetime
 from typing import Final
 
 from keyturn.catalogue.freezes import covers
+from keyturn.core.capabilities import capability
 from keyturn.core.errors import KeyturnError, unexpected
 from keyturn.core.heard import Heard, made_at
 from keyturn.core.hub import TOKEN, HubSecret, SecretInfo
 from keyturn.core.plan import Action, Plan
 from keyturn.core.record import Rotation
+from keyturn.core.strategies import AdjustsFields
 from keyturn.rotation.ahead import lost_by_hub
 from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.heard import PARTS, HeardByPath, by_part, change_part, keep_look, last_look, load_part, was_there
@@ -279,5 +281,6 @@ def carries_on(workspace: Workspace, path: str, before: Heard, old: HubSecret, c
     """Whether CURRENT holds what ``old`` does, or that without what only a retired credential needed."""
     if old.fields == current.fields:
         return True
-    left = workspace.open_strategy(path).cleanup_fields(old.fields) if before.rotated else None
+    adjusts = capability(workspace.open_strategy(path), AdjustsFields) if before.rotated else None
+    left = adjusts.cleanup_fields(old.fields) if adjusts else None
     return left is not None and old.fields.merged(left) == current.fields

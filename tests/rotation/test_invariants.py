@@ -20,7 +20,7 @@ from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.run import rotate
 from keyturn.rotation.sync import CopyState, sync_destinations
 from tests.rotation.helpers import remote, with_copy, worker
-from tests.support.hooks import dead_holder, raising
+from tests.support.hooks import Once, dead_holder, raising
 from tests.support.lab import Declared, Lab
 
 LOST = Unavailable("write", "the hub", "the connection failed", "Try again")
@@ -136,7 +136,7 @@ def test_i4_of_two_that_decided_together_one_opens_the_rotation(lab: Lab) -> Non
     secret = lab.alternating()
     late = worker(lab, secret, "late/2/2")
     early = worker(lab, secret, "early/1/1")
-    late = late.hooking("strategy", existing_ids=lambda: early.staged())
+    late = late.hooking("strategy", preflight=Once(lambda: early.staged()))
     with pytest.raises(Locked, match="held by process 1 on early"):
         late.staged()
     opened = early.record()

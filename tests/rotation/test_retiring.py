@@ -1,6 +1,6 @@
 """Retiring is a stage: saved before the target is told, and closed to a rollback."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from types import FrameType
 
@@ -152,7 +152,13 @@ def stage(lab: Lab, secret: Declared) -> Stage | None:
 def test_the_same_worker_goes_on_with_what_it_began(lab: Lab, secret: Declared) -> None:
     promoted(lab, secret)
     run = Worker(worker(lab, secret).workspace, secret.path)
+    strategy = run.workspace.open_strategy(secret.path)
+
+    def ends_and_dies(credential_id: Mapping[str, str], sequence: int) -> None:
+        strategy.retire(credential_id, sequence)
+        raise KeyboardInterrupt
+
     with pytest.raises(KeyboardInterrupt):
-        retire(run.hooking("strategy", cleanup_fields=raising(KeyboardInterrupt())).workspace, secret.path)
+        retire(run.hooking("strategy", retire=ends_and_dies).workspace, secret.path)
     assert retire(run.workspace, secret.path).retired
     assert [past.stage for past in run.record().history] == [Stage.RETIRED]

@@ -118,7 +118,7 @@ class TestSingleUser(StrategyContract):
 
     def test_sweeping_ends_what_a_dead_run_left(self, case: Case) -> None:
         """Nothing is left by a mint that makes only a text; both versions name one account."""
-        case.strategy.remove_orphans(case.strategy.existing_ids(), [])
+        case.remove_orphans(case.existing_ids(), [])
         assert case.works(case.current)
 
     def test_a_version_that_names_no_user_is_the_users(self, case: Case) -> None:

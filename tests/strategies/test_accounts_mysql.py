@@ -138,7 +138,7 @@ class TestSingleUserOnMariaDB(StrategyContract):
 
     def test_sweeping_ends_what_a_dead_run_left(self, case: Case) -> None:
         """Nothing is left by a mint that makes only a text; both versions name one account."""
-        case.strategy.remove_orphans(case.strategy.existing_ids(), [])
+        case.remove_orphans(case.existing_ids(), [])
         assert case.works(case.current)
 
     def test_a_promotion_that_is_taken_back_leaves_the_old_password_alone(self, case: Case) -> None:
@@ -177,7 +177,7 @@ class TestSingleUserWithTwoPasswords(StrategyContract):
 
     def test_sweeping_ends_what_a_dead_run_left(self, case: Case) -> None:
         """Nothing is left by a mint that makes only a text; both versions name one account."""
-        case.strategy.remove_orphans(case.strategy.existing_ids(), [])
+        case.remove_orphans(case.existing_ids(), [])
         assert case.works(case.current)
 
     def test_installing_again_after_a_crash_does_not_push_the_old_password_out(

@@ -504,10 +504,10 @@ def test_a_refusal_proves_nothing_where_keyturn_itself_is_refused(
 
 
 def test_a_worker_that_sweeps_too_late_spares_what_a_newer_rotation_put_in_force(case: Case) -> None:
-    before = case.strategy.existing_ids()
+    before = case.existing_ids()
     newer = case.installed()
     case.strategy.verify(newer)
-    case.strategy.remove_orphans(before, [case.current])
+    case.remove_orphans(before, [case.current])
     assert case.works(case.current.merged(newer.candidate))
 
 

@@ -86,8 +86,8 @@ class TestCertificate(StrategyContract):
 
     def test_sweeping_ends_what_a_dead_run_left(self, case: Case) -> None:
         """Nothing of use is left: the key was nowhere but in the process that died."""
-        before, orphan = case.strategy.existing_ids(), case.strategy.mint(case.current)
-        case.strategy.remove_orphans(before, [case.current])
+        before, orphan = case.existing_ids(), case.strategy.mint(case.current)
+        case.remove_orphans(before, [case.current])
         assert before == ()
         assert case.works(orphan)
 

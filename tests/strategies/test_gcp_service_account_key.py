@@ -426,10 +426,10 @@ def test_a_full_account_has_room_again_after_a_cut(case: Case, google: Google, a
 
 
 def test_a_worker_that_sweeps_too_late_spares_what_a_newer_rotation_put_in_force(case: Case) -> None:
-    before = case.strategy.existing_ids()
+    before = case.existing_ids()
     newer = case.installed()
     case.strategy.verify(newer)
-    case.strategy.remove_orphans(before, [case.current])
+    case.remove_orphans(before, [case.current])
     assert case.works(case.current.merged(newer.candidate))
 
 

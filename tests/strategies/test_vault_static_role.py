@@ -89,8 +89,8 @@ class VaultStaticRoleCases(StrategyContract):
 
     def test_sweeping_ends_what_a_dead_run_left(self, case: Case) -> None:
         """It leaves it: the engine holds no other password, and the next mint takes it up."""
-        before, orphan = case.strategy.existing_ids(), case.strategy.mint(case.current)
-        case.strategy.remove_orphans(before, [case.current])
+        before, orphan = case.existing_ids(), case.strategy.mint(case.current)
+        case.remove_orphans(before, [case.current])
         assert case.strategy.mint(case.current) == orphan
 
     def test_the_guard_lets_the_secrets_own_credentials_pass(self, case: Case) -> None:
