@@ -72,7 +72,7 @@ OPTIONS: Final = {
 }
 """The rules that only one form knows."""
 
-Choice = Callable[[Sequence[str]], str]
+Draw = Callable[[Sequence[str]], str]
 """Draws one, each as likely as any other."""
 
 
@@ -245,7 +245,7 @@ def _values(policy: PasswordPolicy) -> int:
     )
 
 
-def generate(policy: PasswordPolicy, choice: Choice = secrets.choice) -> Sensitive:
+def generate(policy: PasswordPolicy, choice: Draw = secrets.choice) -> Sensitive:
     """A new value, every one that the policy allows being as likely as any other."""
     match policy.form:
         case Form.PASSWORD:
@@ -262,11 +262,11 @@ def generate(policy: PasswordPolicy, choice: Choice = secrets.choice) -> Sensiti
             return Sensitive(token(policy.prefix or "", "".join(choice(BASE62) for _ in range(policy.size))))
 
 
-def _octets(count: int, choice: Choice) -> bytes:
+def _octets(count: int, choice: Draw) -> bytes:
     return bytes.fromhex("".join(choice(_HEX) for _ in range(2 * count)))
 
 
-def _password(policy: PasswordPolicy, choice: Choice) -> str:
+def _password(policy: PasswordPolicy, choice: Draw) -> str:
     """Draw whole texts until one shows every class: putting classes in place and shuffling would be biased."""
     characters, required = policy.characters, set(policy.required)
     while True:

@@ -46,7 +46,7 @@ class Choice:
             raise PydanticKnownError("union_tag_not_found", {"discriminator": f"'{self.key}'"})
         tag = data[self.key]
         if not isinstance(tag, str) or tag not in self.models:
-            expected = ", ".join(f"'{known}'" for known in self.models)
+            expected = ", ".join(f"'{name}'" for name in self.models)
             context = {"discriminator": f"'{self.key}'", "tag": str(tag), "expected_tags": expected}
             raise PydanticKnownError("union_tag_invalid", context)
         return self.models[tag].model_validate(data)

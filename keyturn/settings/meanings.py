@@ -15,11 +15,11 @@ from pydantic import BaseModel
 
 def meanings(model: type[BaseModel]) -> Mapping[str, str]:
     """What each field of the model means, by its name; those that it has from its bases too."""
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for base in reversed(model.__mro__):
         if issubclass(base, BaseModel) and base is not BaseModel:
-            found |= _of_module(base.__module__).get(base.__qualname__, {})
-    return {name: text for name, text in found.items() if name in model.model_fields}
+            texts |= _of_module(base.__module__).get(base.__qualname__, {})
+    return {name: text for name, text in texts.items() if name in model.model_fields}
 
 
 @functools.cache
