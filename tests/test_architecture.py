@@ -1,4 +1,7 @@
-"""Imports go one way, SDKs stay at the edge, and importing the library costs little. All told from the sources."""
+"""Imports go one way, SDKs stay at the edge, a name stands for one thing, and importing the library costs little.
+
+All told from the sources.
+"""
 
 import ast
 import subprocess
@@ -221,3 +224,51 @@ def loaded(module: str, unwanted: tuple[str, ...]) -> list[str]:
         [sys.executable, "-c", look, *unwanted], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
     )
     return told.stdout.split()
+
+
+PRONOUNS = frozenset(
+    {"one", "said", "told", "found", "known", "here", "kept", "asked", "given", "seen", "stood", "meant"}
+)
+"""What no variable and no parameter is called: the noun says what it holds."""
+
+LAYERED = frozenset({"rotate", "main"})
+"""A verb of the protocol keeps its name from the command line down to the library, and a program's entry is `main`."""
+
+
+def defined(file: Path) -> Iterator[str]:
+    """The public functions and classes of a module; constants say something of their own module alone."""
+    for node in ast.parse(file.read_text(), str(file)).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
+            yield node.name
+
+
+def test_a_public_name_stands_for_one_thing() -> None:
+    modules: dict[str, list[str]] = {}
+    for file in sources("keyturn"):
+        for name in set(defined(file)) - LAYERED:
+            modules.setdefault(name, []).append(str(file.relative_to(ROOT)))
+    assert {name: files for name, files in modules.items() if len(files) > 2} == {}
+
+
+def bound(node: ast.AST) -> str | None:
+    """The variable or parameter that a node binds."""
+    if isinstance(node, ast.arg):
+        return node.arg
+    return node.id if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) else None
+
+
+def functions(file: Path) -> Iterator[ast.AST]:
+    """Every function of a module; fields of classes are data, and keep the names that are stored."""
+    tree = ast.parse(file.read_text(), str(file))
+    yield from (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def test_variables_are_nouns() -> None:
+    pronouns = {
+        f"{file.relative_to(ROOT)}:{getattr(node, 'lineno', 0)} {bound(node)}"
+        for file in sources("keyturn", "flows", "tasks", "blocks")
+        for function in functions(file)
+        for node in ast.walk(function)
+        if bound(node) in PRONOUNS
+    }
+    assert sorted(pronouns) == []

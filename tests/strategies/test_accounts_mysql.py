@@ -142,6 +142,7 @@ class TestSingleUserOnMariaDB(StrategyContract):
         assert case.works(case.current)
 
     def test_a_promotion_that_is_taken_back_leaves_the_old_password_alone(self, case: Case) -> None:
+        assert isinstance(case.strategy, SingleUser)
         change = case.installed()
         case.strategy.rollback(Change(change.path, 5, case.current.merged(change.candidate), case.current))
         assert case.works(case.current)
@@ -192,6 +193,7 @@ class TestSingleUserWithTwoPasswords(StrategyContract):
         ]
 
     def test_a_promotion_that_is_taken_back_leaves_both_until_the_newer_one_ends(self, case: Case) -> None:
+        assert isinstance(case.strategy, SingleUser)
         change = case.installed()
         newer = case.current.merged(change.candidate)
         for _ in range(2):

@@ -39,6 +39,7 @@ class TestSigningKey(StrategyContract):
         )
 
     def test_what_the_old_key_signed_passes_until_it_is_retired(self, case: Case) -> None:
+        assert isinstance(case.strategy, SigningKey)
         before = signed(case.current)
         after = case.current.merged(case.installed().candidate)
         assert passes(before, after)
@@ -64,6 +65,7 @@ class TestSigningKey(StrategyContract):
         assert not passes(signed(case.current), third)
 
     def test_a_key_that_is_put_back_is_published_beside_the_one_that_is_taken_back(self, case: Case) -> None:
+        assert isinstance(case.strategy, SigningKey)
         promoted = case.current.merged(case.strategy.mint(case.current))
         put_back = case.current.merged(case.strategy.rollback_fields(case.current, promoted))
         assert {key["kid"] for key in published(put_back)} == {case.current["kid"].reveal(), promoted["kid"].reveal()}
