@@ -1,4 +1,4 @@
-"""The port of the hub: the KV v2 that is the system of record, and the engines it has."""
+"""The ports of the hub: secrets in the KV v2 that is the system of record, Keyturn's state, and the engines it has."""
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
@@ -183,7 +183,7 @@ class Survey(dict[str, SecretInfo]):
         return self.refused.get(path) or self.unread.get(mount_of(path))
 
 
-def survey(hub: "Hub") -> Survey:
+def survey(hub: "SecretsPort") -> Survey:
     """Every secret of all mounts; one mount that can't be read stops no other. Raises where none can be read."""
     infos, unread = dict[str, SecretInfo](), dict[str, KeyturnError]()
     for mount in ("", *hub.mounts):
@@ -196,13 +196,13 @@ def survey(hub: "Hub") -> Survey:
     return Survey(infos, unread)
 
 
-class Hub(Protocol):
-    """The system of record. One instance serves many threads.
+class SecretsPort(Protocol):
+    """The secrets of the system of record, in its mount and others.
 
-    Reads of what is absent give None. Writes are compare-and-set: ``cas`` is the version the writer saw
-    last (0: there was none), and Conflict is raised when another write came between. ``mount`` and ``state_mount`` are
-    where secrets and Keyturn's own state are, as :class:`Right` names them. For a path in a mount that is not among
-    ``mounts``, and for what is no KV v2 mount, Invalid is raised.
+    Reads of what is absent give None. Writes are compare-and-set: ``cas`` is the version the writer saw last (0: there
+    was none), and Conflict is raised when another write came between. ``mount`` and ``state_mount`` are where secrets
+    and Keyturn's own state are, as :class:`Right` names them. For a path in a mount that is not among ``mounts``, and
+    for what is no KV v2 mount, Invalid is raised.
     """
 
     mount: str
@@ -239,6 +239,25 @@ class Hub(Protocol):
     def patch_metadata(self, path: str, custom: Mapping[str, str | None]) -> None:
         """Lay ``custom`` over the secret's custom metadata; None removes a key, other keys stay."""
 
+    def delete(self, path: str, versions: Collection[int]) -> None:
+        """Let nobody read these versions until :meth:`undelete`. Absent, deleted and destroyed ones stay so."""
+
+    def undelete(self, path: str, versions: Collection[int]) -> None:
+        """Make what was deleted of these versions readable again. Absent and destroyed ones stay as they are."""
+
+    def destroy(self, path: str, versions: Collection[int]) -> None:
+        """Remove the values of these versions for good, deleted ones too. Absent and destroyed before are success."""
+
+    def missing_capabilities(self, wanted: Collection["Right"]) -> list["Right"]:
+        """Those of ``wanted`` that the login in use does not have, in their order."""
+
+
+class StatePort(Protocol):
+    """Keyturn's own state in the hub, and what goes by the hub's word: its clock, and the key of fingerprints.
+
+    Written as secrets are: Conflict is raised when another write came between.
+    """
+
     def read_state(self, path: str) -> State | None:
         """An entry in Keyturn's own mount, which consumers can't read."""
 
@@ -260,17 +279,9 @@ class Hub(Protocol):
     def fingerprint_key(self) -> Sensitive:
         """The key of all fingerprints; made at the first call."""
 
-    def delete(self, path: str, versions: Collection[int]) -> None:
-        """Let nobody read these versions until :meth:`undelete`. Absent, deleted and destroyed ones stay so."""
 
-    def undelete(self, path: str, versions: Collection[int]) -> None:
-        """Make what was deleted of these versions readable again. Absent and destroyed ones stay as they are."""
-
-    def destroy(self, path: str, versions: Collection[int]) -> None:
-        """Remove the values of these versions for good, deleted ones too. Absent and destroyed before are success."""
-
-    def missing_capabilities(self, wanted: Collection["Right"]) -> list["Right"]:
-        """Those of ``wanted`` that the login in use does not have, in their order."""
+class EnginesPort(Protocol):
+    """What the hub makes and signs by itself, and the leases of what it has made."""
 
     def leases(self, prefix: str) -> list[str]:
         """The ids of all leases below ``prefix``, such as ``database/creds/ml-reader``; none is no error."""
@@ -289,3 +300,10 @@ class Hub(Protocol):
 
         Raises Invalid where what works with certificates is not installed.
         """
+
+
+class Hub(SecretsPort, StatePort, EnginesPort, Protocol):
+    """The system of record: all three ports. One instance serves many threads.
+
+    Whoever needs one of them asks for that one alone.
+    """

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from keyturn.core.compare_and_set import VersionedEntry, change_entry, jittered
 from keyturn.core.errors import Conflict, Rewritten
-from keyturn.core.hub import Hub
+from keyturn.core.hub import StatePort
 from keyturn.core.ledger import Signer
 from keyturn.ledger.checkpoints import Checkpoint, read_checkpoint, trusted
 from keyturn.ledger.merkle import CompactRange, tree_root
@@ -45,7 +45,7 @@ class CheckpointCopy(Protocol):
 class CheckpointInHub:
     """A :class:`CheckpointCopy` in Keyturn's own part of the hub."""
 
-    def __init__(self, hub: Hub, origin: str) -> None:
+    def __init__(self, hub: StatePort, origin: str) -> None:
         self._hub = hub
         self._path = f"ledgers/{origin}"
         self._looked = ""

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from keyturn.core.errors import Conflict, Invalid, KeyturnError, Rewritten, Throttled, TransientError
-from keyturn.core.hub import Hub
+from keyturn.core.hub import StatePort
 from keyturn.core.ledger import Entry
 from keyturn.ledger.entries import parse_leaf
 from keyturn.ledger.formats import Format, encode_as, sequenced
@@ -70,7 +70,7 @@ class Forwarded:
 
 def forward(
     ledger: StoredLedger,
-    hub: Hub,
+    hub: StatePort,
     collector: Collector,
     *,
     sleep: Callable[[float], None] = time.sleep,
@@ -100,7 +100,7 @@ def forward(
 class _Position:
     """The last entry that was acknowledged, as the hub keeps it."""
 
-    def __init__(self, hub: Hub, path: str) -> None:
+    def __init__(self, hub: StatePort, path: str) -> None:
         self._hub, self._path = hub, path
         state = hub.read_state(path)
         self._version = state.version if state else 0

@@ -6,11 +6,11 @@ from typing import Any
 from keyturn.catalogue import Catalogue
 from keyturn.core.discreet import ShownNames
 from keyturn.core.fingerprint import fingerprint, shown
-from keyturn.core.hub import Hub
+from keyturn.core.hub import StatePort
 from keyturn.core.sensitive import Sensitive
 
 
-def names_of(catalogue: Catalogue, hub: Hub, path: str) -> ShownNames:
+def names_of(catalogue: Catalogue, hub: StatePort, path: str) -> ShownNames:
     """What may be shown of the secret at ``path``; also of one that is not declared."""
 
     def digits(text: Sensitive) -> str:

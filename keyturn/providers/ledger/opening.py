@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from keyturn.core.hub import Hub
+from keyturn.core.hub import EnginesPort, Hub
 from keyturn.ledger.checkpointer import CheckpointInHub, sign_checkpoint
 from keyturn.ledger.checkpoints import Checkpoint
 from keyturn.ledger.ports import StoredLedger
@@ -50,7 +50,7 @@ def spooled_ledger(env: Mapping[str, str], lost: Lost) -> Spooled:
     return Spooled(configured_ledger(env, patience=HASTE), spool_file(env), lost)
 
 
-def public_key(hub: Hub, origin: str) -> PublicKey:
+def public_key(hub: EnginesPort, origin: str) -> PublicKey:
     """The key that signs the checkpoints of the ledger of that name, as the hub tells it. Raises NotFound, Denied."""
     return PublicKey(origin, hub.signer(SIGNING_KEY).public_key())
 
