@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from keyturn.catalogue.destinations import Destination
 from keyturn.core.errors import NotFound, UnsupportedOperation
 from keyturn.core.hub import HubSecret
+from keyturn.core.record import Rotation
 from keyturn.core.stores import RemoteSecret, Store, Unsupported
 from keyturn.revocation.by_place import find_reopened
 from keyturn.revocation.incident import STEPS, Incident, Mode, SecretProgress, Step
+from keyturn.revocation.incident_store import find_incident, load_progress
 from keyturn.revocation.leaked_versions import (
     has_leaked,
     holds_leaked,
@@ -16,12 +18,14 @@ from keyturn.revocation.leaked_versions import (
     leaked_digest_served,
     leaked_digests,
 )
+from keyturn.revocation.lock import NOTE
 from keyturn.revocation.purge import describe_served
 from keyturn.revocation.selector import version_fingerprints
-from keyturn.revocation.sight import Sight, read_versions
+from keyturn.revocation.sight import Sight, is_finished_cut, read_versions
 from keyturn.revocation.step_result import StepResult
 from keyturn.rotation.beside import with_previous
 from keyturn.rotation.context import Workspace, side_by_side
+from keyturn.rotation.records import load_whatever
 
 
 def prove_secret(workspace: Workspace, incident: Incident, progress: SecretProgress, result: StepResult) -> None:
@@ -77,8 +81,9 @@ def prove_hub(
 
 def prove_target(workspace: Workspace, progress: SecretProgress, result: StepResult) -> None:
     """Whether all that nobody could look at has ended by its place, and stays so."""
-    if progress.unseen and progress.placeless:
-        words = "; ".join(version.words for version in progress.unseen)
+    unseen = [version for version in progress.unseen if version.version > last_ended_by_others(workspace, progress)]
+    if unseen and progress.placeless:
+        words = "; ".join(version.words for version in unseen)
         hint = "See by hand that nothing takes it any more, then give the incident up, with that as the reason"
         result.add_left("", f"not proven: could not look at {words}, and {progress.placeless}", hint)
     for version in (version for version in progress.unseen if version.accepted):
@@ -88,6 +93,22 @@ def prove_target(workspace: Workspace, progress: SecretProgress, result: StepRes
         for name in find_reopened(workspace, progress):
             result.add_left("", f"the target lets somebody in by {name}, though all was ended", "It is ended again")
             result.again |= {Step.CUT, Step.HUB}
+
+
+def last_ended_by_others(workspace: Workspace, progress: SecretProgress) -> int:
+    """Up to which version another incident, which has taken the secret over, could look at all and has ended it.
+
+    What is noted here was looked at too late then. -1 where there is no such incident.
+    """
+    cuts = (past for past in load_whatever(workspace, progress.path).history if is_finished_cut(past, progress.path))
+    others = (past for past in cuts if past.token != progress.token)
+    return max((past.base_version for past in others if saw_all(workspace, past, progress.path)), default=-1)
+
+
+def saw_all(workspace: Workspace, cut: Rotation, path: str) -> bool:
+    """Whether the incident of this cut could look at every version; not where nobody can tell any more."""
+    incident = find_incident(workspace, cut.note.removeprefix(NOTE))
+    return incident is not None and not load_progress(workspace, incident, path).unseen
 
 
 def prove_sight(incident: Incident, progress: SecretProgress, sight: Sight, result: StepResult) -> None:

@@ -202,6 +202,23 @@ def test_two_incidents_one_of_which_is_overtaken_by_the_other_at_any_point_both_
             raise
 
 
+def test_an_incident_that_looks_at_what_another_one_has_destroyed_meanwhile_is_proven_by_that_one(lab: Lab) -> None:
+    """Where no target could be asked, it would wait for a person for ever."""
+    dry, scene = Late(NEVER, lambda: None), Scene.of(lab, "generated")
+    scene.revoke(Mode.REPLACE, dry.run(scene.workspace))
+    reads = [at for at, name in enumerate(dry.calls) if name == "hub.read"]
+    hidden = 0
+    for at in reads[:8]:
+        scene, other = Scene.of(lab, "generated"), f"INC-other-{fresh()}"
+        suspended = Late(at, lambda scene=scene, other=other: through(scene, Mode.REPLACE, other))  # type: ignore[misc]
+        with suppress(*STATED):
+            scene.revoke(Mode.REPLACE, suspended.run(scene.workspace))
+        status = run.finish(scene.workspace, scene.site.incident)
+        hidden += len(status.secrets[0].unseen)
+        assert (status.left, status.open) == ((), False), f"suspended before call {at}"
+    assert hidden, "none of them came too late to look"
+
+
 # --- two processes at once ---------------------------------------------------------------------------------
 
 
