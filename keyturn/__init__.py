@@ -1,3 +1,3 @@
 """Secret rotation and cross-cloud secret sync over a Vault or OpenBao hub; free of Prefect and of every SDK."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
