@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 
 VENV := .venv
-PYTEST := $(VENV)/bin/pytest --numprocesses=auto --dist=loadgroup --no-loadscope-reorder
+PYTEST := $(VENV)/bin/pytest --numprocesses=auto --dist=loadscope --no-loadscope-reorder
 PY := $(VENV)/bin/python
 UV_COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header

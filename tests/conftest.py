@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Final
 
 import hypothesis
@@ -97,31 +97,46 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what the sample does not hold, unless it is named, and say which tests stay in one process.
-
-    Those are the ones of a file, or of a whole package.
-    """
+    """Leave out what the sample does not hold, unless it is named, and begin with the groups that take longest."""
     if not any("::" in argument for argument in config.args):
         over = set(sampling.left_out(items))
         items[:] = [item for item in items if item not in over]
         config.hook.pytest_deselected(items=list(over))
     order = [*GROUPS]
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group_of(item)))
-    items.sort(key=lambda item: order.index(entry) if (entry := entry_of(item)) else len(order))
+    items.sort(key=lambda item: order.index(entry) if (entry := entry_of(file_of(item.nodeid))) else len(order))
 
 
-def entry_of(item: pytest.Item) -> str | None:
-    """The first of the groups' entries that is its file or a folder around it."""
-    place = item.path.relative_to(TESTS)
-    around = {str(place), *map(str, place.parents)}
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each process whole groups, the first ones first.
+
+    The plugin's own way by marks, which it adds to the names of tests, has no effect on the newest pytest.
+    """
+    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+    class Groups(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(file_of(nodeid))
+
+    return Groups(config, log)
+
+
+def file_of(nodeid: str) -> PurePath:
+    """The test's file below the folder of all tests."""
+    file = PurePath(nodeid.partition("::")[0])
+    return file.relative_to(TESTS.name) if file.parts[0] == TESTS.name else file
+
+
+def entry_of(file: PurePath) -> str | None:
+    """The first of the groups' entries that is this file or a folder around it."""
+    around = {str(file), *map(str, file.parents)}
     return next((entry for entry in GROUPS if entry in around), None)
 
 
-def group_of(item: pytest.Item) -> str:
-    """The tests that run in one process with it."""
-    entry = entry_of(item)
-    return (GROUPS[entry] if entry else "") or str(item.path.relative_to(TESTS))
+def group_of(file: PurePath) -> str:
+    """The tests that run in one process with those of the file."""
+    entry = entry_of(file)
+    return (GROUPS[entry] if entry else "") or str(file)
 
 
 @pytest.fixture(scope="session", autouse=True)
