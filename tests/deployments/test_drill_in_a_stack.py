@@ -286,7 +286,7 @@ def test_without_a_replacement_everybody_stays_out(site: Site) -> None:
 def test_what_is_left_is_told_and_ends_with_3(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    monkeypatch.setattr(engine, "TRIES", 1)
+    monkeypatch.setattr(engine, "PAUSES", ())
     before, places = site.everything(), "[{store: gcp, name: n, update: create-only}]"
     drilled, _ = site.declaring(tmp_path / "catalogue", STRATEGIES["generated"], places).drill(PATH)
     copy = f"gcp:{drilled.names.copy('gcp-secret-manager', 1)}"

@@ -63,7 +63,7 @@ TASKS = {
     "decide", "guard", "stage", "install", "verify", "promote", "push", "notify", "health", "pass canary", "revert",
     "renew", "conclude", "make way", "retire", "rotate", "find due", "find unretired", "plan", "remember", "preview",
     "begin", "find", "find open", "advance", "revoke", "report", "remind", "drain", "checkpoint", "forward",
-    "look", "tell", "check logins", "lay ground", "find to look at", "look again",
+    "look", "tell", "find places", "check logins", "lay ground", "find to look at", "look again",
     "look for restarts", "look for shared workloads", "restart", "owing",
 }  # fmt: skip
 """The names of all tasks. Before a new one is named here, see that what it changes is written to the ledger."""

@@ -72,8 +72,8 @@ def emptied(site: Site) -> None:
     """Take every copy away."""
     for store in STORES:
         settings: Any = site.workspace.catalogue.store(store)
-    for file in Path(settings.directory).iterdir():
-        file.unlink()
+        for file in Path(settings.directory).iterdir():
+            file.unlink()
 
 
 def without_run(data: dict[str, Any]) -> dict[str, Any]:
