@@ -49,7 +49,7 @@ class PostgresqlSettings(Model):
     sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = None
     """How far TLS is insisted on, in libpq's words. Without it verify-full, the safe one; on loopback prefer."""
     ca_file: Line | None = None
-    """A PEM file with the CA that signed the server's certificate; without it, those that the system trusts."""
+    """A PEM file with the CA that signed the server's certificate; without it, the public authorities."""
     admin: HubPath
     """The path in the hub's state mount that holds username and password of the role that may alter others."""
 

@@ -1,30 +1,34 @@
 """Nothing that is worth stealing leaves this machine in clear, whatever answers at the other end."""
 
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 
 import pytest
+import trustme
 
 from deployments.local.support.ports import LOOPBACK
 from keyturn.core.errors import Denied, Invalid, KeyturnError
 from keyturn.core.outbound import is_loopback, leaves_in_clear
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.ledger.address import open_ledger
-from keyturn.providers.libpq import guarded
+from keyturn.providers.libpq import guarded, public_authorities, tls
 from keyturn.providers.postgresql.target import PostgreSQL
 from keyturn.providers.vault.login import HubSettings
 
 PASSWORD = "pw-that-nobody-may-hear"
 ADMIN = SecretFields({"username": "keyturn_admin", "password": PASSWORD})
+PUBLIC = str(public_authorities({}))
 ASK_CLEARTEXT, ASK_MD5, WELCOME = b"\x00\x00\x00\x03", b"\x00\x00\x00\x05salt", b"\x00\x00\x00\x00"
 """The bodies of PostgreSQL's authentication requests. Source: "Message Formats" in its documentation."""
 
 
 @contextmanager
-def rogue_postgresql(demand: bytes) -> Iterator[tuple[int, list[bytes]]]:
-    """Somebody in the database's place, without TLS, who asks for the password so: port and what is heard."""
+def rogue_postgresql(demand: bytes, tls: ssl.SSLContext | None = None) -> Iterator[tuple[int, list[bytes]]]:
+    """Somebody in the database's place, with this TLS if any, who asks for the password so: port and what is heard."""
     heard: list[bytes] = []
     with closing(socket.create_server((LOOPBACK, 0))) as server:
 
@@ -34,8 +38,8 @@ def rogue_postgresql(demand: bytes) -> Iterator[tuple[int, list[bytes]]]:
                     connection, _ = server.accept()
                 except OSError:
                     return
-                with closing(connection):
-                    talk(connection, demand, heard)
+                with closing(connection), suppress(ssl.SSLError):  # whoever does not trust it hangs up
+                    talk(connection, demand, heard, tls)
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
@@ -44,17 +48,20 @@ def rogue_postgresql(demand: bytes) -> Iterator[tuple[int, list[bytes]]]:
     thread.join(5)
 
 
-def talk(connection: socket.socket, demand: bytes, heard: list[bytes]) -> None:
-    """Refuse TLS, ask for the password, and keep all that comes."""
+def talk(connection: socket.socket, demand: bytes, heard: list[bytes], tls: ssl.SSLContext | None) -> None:
+    """Say whether there is TLS, ask for the password, and keep all that comes."""
     connection.settimeout(5)
     message = connection.recv(4096)
     if message[4:8] == b"\x04\xd2\x16\x2f":  # SSLRequest
-        connection.sendall(b"N")
-        message = connection.recv(4096)
-    heard.append(message)
-    if message:
-        connection.sendall(b"R" + (len(demand) + 4).to_bytes(4, "big") + demand)
-        heard.append(connection.recv(4096))
+        connection.sendall(b"S" if tls else b"N")
+        connection = tls.wrap_socket(connection, server_side=True) if tls else connection
+        message = b""
+    with closing(connection):
+        message = message or connection.recv(4096)
+        heard.append(message)
+        if message:
+            connection.sendall(b"R" + (len(demand) + 4).to_bytes(4, "big") + demand)
+            heard.append(connection.recv(4096))
 
 
 @pytest.mark.parametrize("demand", [ASK_CLEARTEXT, ASK_MD5, WELCOME], ids=["cleartext", "md5", "welcome"])
@@ -97,16 +104,19 @@ def test_a_database_on_another_machine_is_spoken_to_over_tls_unless_somebody_say
     with pytest.raises(AttributeError):  # there is no connection to close
         PostgreSQL("pg", host=host, port=5432, database="app", admin=lambda: ADMIN).accepts("a", Sensitive("b"))
     assert settings["sslmode"] == mode
-    assert settings.get("sslrootcert") == ("system" if mode == "verify-full" else None)
+    authorities = settings.get("sslrootcert")
+    assert (authorities is None) == (mode == "prefer")
+    assert authorities is None or "-----BEGIN CERTIFICATE-----" in Path(str(authorities)).read_text()
     assert settings["require_auth"] == "scram-sha-256"
 
 
 @pytest.mark.parametrize(
     ("address", "env", "insisted"),
     [
-        ("postgresql://me@db.example.com/ledger", {}, {"sslmode": "verify-full", "sslrootcert": "system"}),
-        ("postgresql://me@a.example.com,b.example.com/ledger", {}, {"sslmode": "verify-full", "sslrootcert": "system"}),
-        ("postgresql:///ledger", {"PGHOST": "db.example.com"}, {"sslmode": "verify-full", "sslrootcert": "system"}),
+        ("postgresql://me@db.example.com/ledger", {}, {"sslmode": "verify-full", "sslrootcert": PUBLIC}),
+        ("postgresql://me@a.example.com,b.example.com/ledger", {}, {"sslmode": "verify-full", "sslrootcert": PUBLIC}),
+        ("postgresql:///ledger", {"PGHOST": "db.example.com"}, {"sslmode": "verify-full", "sslrootcert": PUBLIC}),
+        ("postgresql://me@db.example.com/ledger?sslmode=verify-full", {}, {"sslrootcert": PUBLIC}),
         ("postgresql://me@db.example.com/ledger?sslmode=require", {}, {}),
         ("postgresql://me@db.example.com/ledger", {"PGSSLROOTCERT": "/ca.pem"}, {"sslmode": "verify-full"}),
         ("postgresql://me@localhost/ledger", {}, {"sslmode": "prefer"}),
@@ -118,6 +128,40 @@ def test_a_ledger_on_another_machine_is_written_over_tls_unless_its_address_says
 ) -> None:
     assert guarded(address, env) == insisted | {"require_auth": "!password,!md5"}
     assert "require_auth" not in guarded(f"{address}{'&' if '?' in address else '?'}require_auth=password", env)
+
+
+def test_authorities_that_libpq_has_of_its_own_are_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert tls(["db.example.com"], None, None, {})["sslrootcert"] == PUBLIC
+    (tmp_path / ".postgresql").mkdir()
+    (tmp_path / ".postgresql" / "root.crt").touch()
+    assert tls(["db.example.com"], None, None, {}) == {"sslmode": "verify-full"}
+
+
+@pytest.mark.parametrize("said_by", ["ca_file", "SSL_CERT_FILE", "nobody"])
+def test_a_database_behind_a_private_authority_is_spoken_to_by_whoever_was_told_of_it(
+    said_by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, server = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(server)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if said_by == "SSL_CERT_FILE":
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    ca_file = str(tmp_path / "ca.pem") if said_by == "ca_file" else None
+    with rogue_postgresql(ASK_CLEARTEXT, server) as (port, heard):
+        target = PostgreSQL(
+            "pg",
+            host="localhost",
+            port=port,
+            database="app",
+            admin=lambda: ADMIN,
+            sslmode="verify-full",
+            ca_file=ca_file,
+        )
+        with pytest.raises(Denied, match="verify-full" if said_by == "nobody" else "scram-sha-256"):
+            target.accepts("app_a", Sensitive(PASSWORD))
+    assert bool(heard) == (said_by != "nobody")
 
 
 def test_whoever_answers_for_the_ledger_is_shown_no_password(monkeypatch: pytest.MonkeyPatch) -> None:

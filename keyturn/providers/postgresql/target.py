@@ -5,6 +5,7 @@ transaction as the password and under an advisory lock, so that a worker that wa
 old password on an account that has moved on. Advisory locks are per database: all workers use the same one.
 """
 
+import os
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -86,7 +87,8 @@ class PostgreSQL:
         ca_file: str | None = None,
     ) -> None:
         self.name = name
-        self._where: dict[str, Any] = {"host": host, "port": port, "dbname": database} | tls([host], sslmode, ca_file)
+        self._where: dict[str, Any] = {"host": host, "port": port, "dbname": database}
+        self._where |= tls([host], sslmode, ca_file, os.environ)
         self._admin = admin
         self._idle = Idle(self._connect_admin, usable)
 
@@ -212,18 +214,21 @@ class PostgreSQL:
     @contextmanager
     def _transaction(self, doing: str, account: str) -> Iterator[Cursor]:
         """A transaction of the admin's; whatever the server refuses in it is told in our words."""
-        try:
-            with self._idle.lent() as connection, connection, connection.cursor() as cursor:
-                yield cursor
-        except psycopg2.Error as error:
-            raise self._translated(error, doing, account) from None
+        with self._lent(doing, account) as connection, connection, connection.cursor() as cursor:
+            yield cursor
 
     @contextmanager
     def _asking(self, doing: str, account: str) -> Iterator[Cursor]:
         """The same for questions alone: without a transaction around them, which would be two round trips more."""
+        with self._lent(doing, account) as connection, questions(connection), connection.cursor() as cursor:
+            yield cursor
+
+    @contextmanager
+    def _lent(self, doing: str, account: str) -> Iterator[PgConnection]:
+        """A session of the admin's; whatever the server refuses in it is told in our words."""
         try:
-            with self._idle.lent() as connection, questions(connection), connection.cursor() as cursor:
-                yield cursor
+            with self._idle.lent() as connection:
+                yield connection
         except psycopg2.Error as error:
             raise self._translated(error, doing, account) from None
 
