@@ -14,9 +14,10 @@ from keyturn.core.plan import TROUBLE, Action, Item, Plan
 from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.sync import CopyState
 from keyturn.sync import store_status
-from keyturn.sync.plan import Wanted, plan, unknown_item
+from keyturn.sync.plan import plan
 from keyturn.sync.restarts import remarks
 from keyturn.sync.store_status import Failing
+from keyturn.sync.wanted import Wanted, unknown_item
 
 AT_ONCE: Final = 8
 

@@ -14,8 +14,8 @@ from keyturn.core.plan import Action, Item, Plan
 from keyturn.rotation.context import Workspace
 from keyturn.sync import run
 from keyturn.sync.apply import Result
+from keyturn.sync.left_over import deletion_due
 from keyturn.sync.notices import Notices
-from keyturn.sync.plan import deletion_due
 from keyturn.sync.report import notice_data
 from keyturn.sync.store_status import Failing
 

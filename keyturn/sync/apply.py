@@ -14,8 +14,8 @@ from keyturn.core.plan import Action, Item
 from keyturn.core.stores import RemoteSecret, Store, Unsupported, creator
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.sync import CopyState, Pushed, converge, create_copy
+from keyturn.sync.left_over import made_here
 from keyturn.sync.pace import Pace
-from keyturn.sync.plan import made_here
 
 TRIES: Final = 6
 """How often one copy is tried while its store asks for a slower pace."""

@@ -1,23 +1,18 @@
 """A plan: for each copy, what stands, what should, and what is to be done about it."""
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
-from functools import cache
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Final
 
 from keyturn.catalogue.destinations import Destination, FieldPattern, Update
 from keyturn.catalogue.freezes import apart, covers
-from keyturn.catalogue.models import DEFAULT_ID
 from keyturn.core.errors import KeyturnError, NotFound, unexpected
 from keyturn.core.hub import HubSecret, SecretInfo, Survey
 from keyturn.core.lineage import KnownVersion
 from keyturn.core.mounts import DEFAULT
-from keyturn.core.names import Limits
-from keyturn.core.plan import SLOT, Action, HubListing, Item, Plan
-from keyturn.core.shared import Note, sharing
+from keyturn.core.plan import Action, HubListing, Item, Plan
 from keyturn.core.stores import OwnershipTags, RemoteSecret
 from keyturn.core.suggest import advice
 from keyturn.rotation.adding import KEEPS, Grown, keeps
@@ -26,7 +21,6 @@ from keyturn.rotation.beside import left_out, marked_version, with_previous
 from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.labels import asks, digest_of, outlives_copy, wrong_beside
 from keyturn.rotation.missing import describe_missing
-from keyturn.rotation.parts import parts_in
 from keyturn.rotation.records import load_record
 from keyturn.rotation.sync import (
     CopyState,
@@ -40,23 +34,16 @@ from keyturn.rotation.sync import (
     text_of,
     theirs,
 )
-from keyturn.settings.stores import Deletion, System
+from keyturn.settings.stores import Deletion
 from keyturn.sync import observe
 from keyturn.sync.behind import lost_versions
+from keyturn.sync.left_over import deletion, left_over, made_here
 from keyturn.sync.observe import Holdings
 from keyturn.sync.spread import SpreadPlaces, noted_place, spread_by_fields, unspread_item
 from keyturn.sync.store_status import left_stores, tombstones
+from keyturn.sync.wanted import Wanted, item_of, unknown_item, wants
 
 AT_ONCE: Final = 16
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """One copy that the catalogue wants; ``rival`` is another secret that wants the same place."""
-
-    path: str
-    place: Destination
-    rival: str = ""
 
 
 def plan(workspace: Workspace, patterns: Sequence[str] = (), *, deep: bool = False, unseen: bool = False) -> Plan:
@@ -164,39 +151,6 @@ def unspread(workspace: Workspace, spread: SpreadPlaces, holdings: Mapping[str, 
             yield from (without_source(workspace, Wanted(path, noted_place(pattern, c.name)), c) for c in copies)
             if not copies:
                 yield without_source(workspace, Wanted(path, pattern.place), None)
-
-
-def wants(workspace: Workspace, places: Mapping[str, Iterable[Destination]]) -> Iterator[Wanted]:
-    """Every copy of these secrets; a place that two of all secrets want has both of them.
-
-    What a pattern of fields makes comes last: a new field of one secret takes no place that another declares.
-    """
-    claimed: dict[Hashable, str] = {}
-
-    @cache
-    def store(name: str) -> tuple[System, Limits]:
-        settings = workspace.catalogue.store(name)
-        return settings.system, settings.limits
-
-    pairs = [(path, place) for path, several in places.items() for place in several]
-    for path, place in sorted(pairs, key=lambda pair: pair[1].of_pattern):
-        system, limits = store(place.store)
-        spot = (system, limits.same(place.name))
-        rivals = (other for key in barred(spot, path, place) if (other := claimed.get(key)))
-        yield Wanted(path, place, next(rivals, ""))
-        for key in claims_of(spot, path, place):
-            claimed.setdefault(key, path)
-
-
-def claims_of(spot: Hashable, path: str, place: Destination) -> list[Hashable]:
-    """What a copy claims of a spot: the whole of it, or each of its keys."""
-    return [(spot, "merged"), (spot, path), *((spot, "", key) for key in place.keys)] if place.merge else [(spot, "")]
-
-
-def barred(spot: Hashable, path: str, place: Destination) -> list[Hashable]:
-    """What must not be claimed there for a copy: by a whole one anything, by keys the whole and these very keys."""
-    keys = [(spot, path), *((spot, "", key) for key in place.keys)] if place.merge else [(spot, "merged")]
-    return [(spot, ""), *keys]
 
 
 def decided(
@@ -457,104 +411,3 @@ def missing_here(workspace: Workspace, path: str) -> str:
     if path not in workspace.catalogue.secrets:
         return ""
     return describe_missing(workspace.hub.describe(path), load_record(workspace, path))
-
-
-def left_over(workspace: Workspace, store: str, holdings: Holdings, wanted: Sequence[Wanted]) -> list[Item]:
-    """Copies that this catalogue has made and that nothing declares any more, where the settings delete such ones.
-
-    Of several stores that are one system all have to say so, and the first of them does it.
-    """
-    system = workspace.catalogue.store(store).system
-    if not deletes(workspace, store):
-        return []
-    mine = {
-        holdings.limits.same(want.place.name)
-        for want in wanted
-        if workspace.catalogue.store(want.place.store).system == system
-    }
-    marked_copies = ((name, copy, copy.marks) for name, copy in holdings.copies.items() if copy.marks and copy.intact)
-    orphans = [copy for name, copy, marks in marked_copies if name not in mine and deletable(workspace, marks)]
-    since = tombstones(workspace, store) if orphans else {}
-    places = [(copy, Destination(store=store, name=copy.name)) for copy in orphans]
-    return left_over_parts(workspace, store, holdings, wanted) + [
-        deletion(workspace, Wanted(copy.marks.source, place), copy, since, "nothing declares it any more")
-        for copy, place in places
-        if copy.marks
-    ]
-
-
-def deletes(workspace: Workspace, store: str) -> bool:
-    """Whether what nothing declares any more is deleted in this store's system, and this is the one that does it."""
-    system = workspace.catalogue.store(store).system
-    twins = {name: other for name, other in workspace.catalogue.stores.items() if other.system == system}
-    return store == min(twins) and all(other.deletion is Deletion.DELETE for other in twins.values())
-
-
-def left_over_parts(workspace: Workspace, store: str, holdings: Holdings, wanted: Sequence[Wanted]) -> list[Item]:
-    """The same of keys in secrets that others own. They are looked for where some are declared, or wait to go."""
-    system = workspace.catalogue.store(store).system
-    there = [
-        want for want in wanted if want.place.merge and workspace.catalogue.store(want.place.store).system == system
-    ]
-    since = tombstones(workspace, store)
-    shares = sharing(workspace.open_store(store))
-    if shares is None or not (there or any(SLOT in name for name in since)):
-        return []
-    mine = {(want.path, holdings.limits.same(want.place.name)) for want in there}
-    items = []
-    for name, note in parts_in(shares):
-        path = note.marks.source
-        if (path, holdings.limits.same(name)) in mine or not deletable(workspace, note.marks):
-            continue
-        try:
-            copy = workspace.open_part(path, store).describe(name)
-        except KeyturnError as error:
-            items.append(unknown_item(Wanted(path, part_place(store, name, note)), 0, error))
-            continue
-        if copy and copy.marks and copy.intact:
-            want = Wanted(path, part_place(store, name, note))
-            items.append(deletion(workspace, want, copy, since, "nothing declares its keys any more"))
-    return items
-
-
-def part_place(store: str, name: str, note: Note) -> Destination:
-    """The place that a note tells of."""
-    return Destination(store=store, name=name, merge=True, fields=note.keys)
-
-
-def made_here(workspace: Workspace, marks: OwnershipTags) -> bool:
-    """Whether this very catalogue has made the copy; what has no id is that of the catalogue without one."""
-    return (marks.catalogue or DEFAULT_ID) == workspace.catalogue.id
-
-
-def deletable(workspace: Workspace, marks: OwnershipTags) -> bool:
-    """Whether a copy may be deleted here: what was adopted is somebody else's, and is let go."""
-    return made_here(workspace, marks) and not marks.adopted
-
-
-def deletion(workspace: Workspace, want: Wanted, copy: RemoteSecret, since: Mapping[str, datetime], why: str) -> Item:
-    """A deletion, with the moment before which it is not done."""
-    settings = workspace.catalogue.store(want.place.store)
-    item = item_of(want, Action.DELETE, 0, copy, why)
-    due = since.get(item.slot, workspace.clock()) + settings.delete_after
-    return replace(item, due=due.isoformat())
-
-
-def deletion_due(item: Item, now: datetime) -> bool:
-    """Whether a deletion's delay is over."""
-    return not item.due or datetime.fromisoformat(item.due) <= now
-
-
-def unknown_item(want: Wanted, version: int, error: KeyturnError) -> Item:
-    """A copy that nothing can be told of now."""
-    place, kind = want.place, type(error).__name__
-    return Item(
-        Action.BLOCKED, want.path, place.store, place.name, version, why=str(error), kind=kind, merged=place.merge
-    )
-
-
-def item_of(want: Wanted, action: Action, version: int, copy: RemoteSecret | None, why: str = "") -> Item:
-    """An item on one copy as it was found."""
-    holds = copy.marks.version if copy and copy.marks else 0
-    place, version_id = want.place, copy.version_id if copy else ""
-    return Item(action, want.path, place.store, place.name, version, holds, version_id, why=why, merged=place.merge)

@@ -12,7 +12,8 @@ from keyturn.rotation.sync import CopyState
 from keyturn.sync import store_status
 from keyturn.sync.apply import Applier, Result
 from keyturn.sync.journal import Written
-from keyturn.sync.plan import deletion_due, plan
+from keyturn.sync.left_over import deletion_due
+from keyturn.sync.plan import plan
 from keyturn.sync.restarts import RESTART, restart_all
 from keyturn.sync.store_status import Failing, StatusChange
 from keyturn.sync.threads import Crew, ReportResult

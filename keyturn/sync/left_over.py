@@ -1,0 +1,104 @@
+"""Copies that nothing declares any more: whose they are, whether they are deleted, and when."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from keyturn.catalogue.destinations import Destination
+from keyturn.catalogue.models import DEFAULT_ID
+from keyturn.core.errors import KeyturnError
+from keyturn.core.plan import SLOT, Action, Item
+from keyturn.core.shared import Note, sharing
+from keyturn.core.stores import OwnershipTags, RemoteSecret
+from keyturn.rotation.context import Workspace
+from keyturn.rotation.parts import parts_in
+from keyturn.settings.stores import Deletion
+from keyturn.sync.observe import Holdings
+from keyturn.sync.store_status import tombstones
+from keyturn.sync.wanted import Wanted, item_of, unknown_item
+
+
+def left_over(workspace: Workspace, store: str, holdings: Holdings, wanted: Sequence[Wanted]) -> list[Item]:
+    """Copies that this catalogue has made and that nothing declares any more, where the settings delete such ones.
+
+    Of several stores that are one system all have to say so, and the first of them does it.
+    """
+    system = workspace.catalogue.store(store).system
+    if not deletes(workspace, store):
+        return []
+    mine = {
+        holdings.limits.same(want.place.name)
+        for want in wanted
+        if workspace.catalogue.store(want.place.store).system == system
+    }
+    marked_copies = ((name, copy, copy.marks) for name, copy in holdings.copies.items() if copy.marks and copy.intact)
+    orphans = [copy for name, copy, marks in marked_copies if name not in mine and deletable(workspace, marks)]
+    since = tombstones(workspace, store) if orphans else {}
+    places = [(copy, Destination(store=store, name=copy.name)) for copy in orphans]
+    return left_over_parts(workspace, store, holdings, wanted) + [
+        deletion(workspace, Wanted(copy.marks.source, place), copy, since, "nothing declares it any more")
+        for copy, place in places
+        if copy.marks
+    ]
+
+
+def deletes(workspace: Workspace, store: str) -> bool:
+    """Whether what nothing declares any more is deleted in this store's system, and this is the one that does it."""
+    system = workspace.catalogue.store(store).system
+    twins = {name: other for name, other in workspace.catalogue.stores.items() if other.system == system}
+    return store == min(twins) and all(other.deletion is Deletion.DELETE for other in twins.values())
+
+
+def left_over_parts(workspace: Workspace, store: str, holdings: Holdings, wanted: Sequence[Wanted]) -> list[Item]:
+    """The same of keys in secrets that others own. They are looked for where some are declared, or wait to go."""
+    system = workspace.catalogue.store(store).system
+    there = [
+        want for want in wanted if want.place.merge and workspace.catalogue.store(want.place.store).system == system
+    ]
+    since = tombstones(workspace, store)
+    shares = sharing(workspace.open_store(store))
+    if shares is None or not (there or any(SLOT in name for name in since)):
+        return []
+    mine = {(want.path, holdings.limits.same(want.place.name)) for want in there}
+    items = []
+    for name, note in parts_in(shares):
+        path = note.marks.source
+        if (path, holdings.limits.same(name)) in mine or not deletable(workspace, note.marks):
+            continue
+        try:
+            copy = workspace.open_part(path, store).describe(name)
+        except KeyturnError as error:
+            items.append(unknown_item(Wanted(path, part_place(store, name, note)), 0, error))
+            continue
+        if copy and copy.marks and copy.intact:
+            want = Wanted(path, part_place(store, name, note))
+            items.append(deletion(workspace, want, copy, since, "nothing declares its keys any more"))
+    return items
+
+
+def part_place(store: str, name: str, note: Note) -> Destination:
+    """The place that a note tells of."""
+    return Destination(store=store, name=name, merge=True, fields=note.keys)
+
+
+def made_here(workspace: Workspace, marks: OwnershipTags) -> bool:
+    """Whether this very catalogue has made the copy; what has no id is that of the catalogue without one."""
+    return (marks.catalogue or DEFAULT_ID) == workspace.catalogue.id
+
+
+def deletable(workspace: Workspace, marks: OwnershipTags) -> bool:
+    """Whether a copy may be deleted here: what was adopted is somebody else's, and is let go."""
+    return made_here(workspace, marks) and not marks.adopted
+
+
+def deletion(workspace: Workspace, want: Wanted, copy: RemoteSecret, since: Mapping[str, datetime], why: str) -> Item:
+    """A deletion, with the moment before which it is not done."""
+    settings = workspace.catalogue.store(want.place.store)
+    item = item_of(want, Action.DELETE, 0, copy, why)
+    due = since.get(item.slot, workspace.clock()) + settings.delete_after
+    return replace(item, due=due.isoformat())
+
+
+def deletion_due(item: Item, now: datetime) -> bool:
+    """Whether a deletion's delay is over."""
+    return not item.due or datetime.fromisoformat(item.due) <= now

@@ -1,0 +1,70 @@
+"""Which copies the catalogue wants, and what a plan says of one."""
+
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from keyturn.catalogue.destinations import Destination
+from keyturn.core.errors import KeyturnError
+from keyturn.core.names import Limits
+from keyturn.core.plan import Action, Item
+from keyturn.core.stores import RemoteSecret
+from keyturn.rotation.context import Workspace
+from keyturn.settings.stores import System
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One copy that the catalogue wants; ``rival`` is another secret that wants the same place."""
+
+    path: str
+    place: Destination
+    rival: str = ""
+
+
+def wants(workspace: Workspace, places: Mapping[str, Iterable[Destination]]) -> Iterator[Wanted]:
+    """Every copy of these secrets; a place that two of all secrets want has both of them.
+
+    What a pattern of fields makes comes last: a new field of one secret takes no place that another declares.
+    """
+    claimed: dict[Hashable, str] = {}
+
+    @cache
+    def store(name: str) -> tuple[System, Limits]:
+        settings = workspace.catalogue.store(name)
+        return settings.system, settings.limits
+
+    pairs = [(path, place) for path, several in places.items() for place in several]
+    for path, place in sorted(pairs, key=lambda pair: pair[1].of_pattern):
+        system, limits = store(place.store)
+        spot = (system, limits.same(place.name))
+        rivals = (other for key in barred(spot, path, place) if (other := claimed.get(key)))
+        yield Wanted(path, place, next(rivals, ""))
+        for key in claims_of(spot, path, place):
+            claimed.setdefault(key, path)
+
+
+def claims_of(spot: Hashable, path: str, place: Destination) -> list[Hashable]:
+    """What a copy claims of a spot: the whole of it, or each of its keys."""
+    return [(spot, "merged"), (spot, path), *((spot, "", key) for key in place.keys)] if place.merge else [(spot, "")]
+
+
+def barred(spot: Hashable, path: str, place: Destination) -> list[Hashable]:
+    """What must not be claimed there for a copy: by a whole one anything, by keys the whole and these very keys."""
+    keys = [(spot, path), *((spot, "", key) for key in place.keys)] if place.merge else [(spot, "merged")]
+    return [(spot, ""), *keys]
+
+
+def unknown_item(want: Wanted, version: int, error: KeyturnError) -> Item:
+    """A copy that nothing can be told of now."""
+    place, kind = want.place, type(error).__name__
+    return Item(
+        Action.BLOCKED, want.path, place.store, place.name, version, why=str(error), kind=kind, merged=place.merge
+    )
+
+
+def item_of(want: Wanted, action: Action, version: int, copy: RemoteSecret | None, why: str = "") -> Item:
+    """An item on one copy as it was found."""
+    holds = copy.marks.version if copy and copy.marks else 0
+    place, version_id = want.place, copy.version_id if copy else ""
+    return Item(action, want.path, place.store, place.name, version, holds, version_id, why=why, merged=place.merge)
