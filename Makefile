@@ -29,7 +29,7 @@ check: setup  ## style and types, those of the tests too
 	$(VENV)/bin/mypy
 
 test-deep: setup  ## every case of every table that make test takes samples of (ARGS as above)
-	@echo "Every case of every table: this takes one to two hours on two quiet cores (make test ten minutes)."
+	@echo "Every case of every table: this takes hours, where make test takes half of one on two cores."
 	KEYTURN_TESTS=deep $(PYTEST) $(ARGS)
 
 wheel: setup  ## build the wheel into dist/

@@ -103,10 +103,7 @@ def inside(field: str, value: Any, parts: Sequence[str]) -> Any:
     where = ".".join(parts)
     while parts:
         value = opened(field, value)
-        count = next(
-            (n for n in range(len(parts), 0, -1) if isinstance(value, dict) and ".".join(parts[:n]) in value), 0
-        )
-        if count:
+        if count := key_length(value, parts):
             value, parts = value[".".join(parts[:count])], parts[count:]
         elif isinstance(value, list) and parts[0].isdecimal() and int(parts[0]) < len(value):
             value, parts = value[int(parts[0])], parts[1:]

@@ -1,6 +1,6 @@
 """Proving that it is over: nobody gives the old value, and the target takes it no more."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from keyturn.catalogue.destinations import Destination
 from keyturn.core.errors import NotFound, UnsupportedOperation
@@ -8,7 +8,7 @@ from keyturn.core.hub import HubSecret
 from keyturn.core.record import Rotation
 from keyturn.core.stores import RemoteSecret, Store, Unsupported
 from keyturn.revocation.by_place import find_reopened
-from keyturn.revocation.incident import STEPS, Incident, Mode, SecretProgress, Step
+from keyturn.revocation.incident import STEPS, Incident, Mode, SecretProgress, Step, Unseen
 from keyturn.revocation.incident_store import find_incident, load_progress
 from keyturn.revocation.leaked_versions import (
     has_leaked,
@@ -81,8 +81,7 @@ def prove_hub(
 
 def prove_target(workspace: Workspace, progress: SecretProgress, result: StepResult) -> None:
     """Whether all that nobody could look at has ended by its place, and stays so."""
-    unseen = [version for version in progress.unseen if version.version > last_ended_by_others(workspace, progress)]
-    if unseen and progress.placeless:
+    if progress.placeless and (unseen := still_unseen(workspace, progress)):
         words = "; ".join(version.words for version in unseen)
         hint = "See by hand that nothing takes it any more, then give the incident up, with that as the reason"
         result.add_left("", f"not proven: could not look at {words}, and {progress.placeless}", hint)
@@ -95,14 +94,17 @@ def prove_target(workspace: Workspace, progress: SecretProgress, result: StepRes
             result.again |= {Step.CUT, Step.HUB}
 
 
-def last_ended_by_others(workspace: Workspace, progress: SecretProgress) -> int:
-    """Up to which version another incident, which has taken the secret over, could look at all and has ended it.
+def still_unseen(workspace: Workspace, progress: SecretProgress) -> Sequence[Unseen]:
+    """What nobody could look at, but for what another incident, which has taken the secret over, has seen and ended.
 
-    What is noted here was looked at too late then. -1 where there is no such incident.
+    What is noted here was looked at too late then.
     """
+    if not progress.unseen:
+        return ()
     cuts = (past for past in load_whatever(workspace, progress.path).history if is_finished_cut(past, progress.path))
     others = (past for past in cuts if past.token != progress.token)
-    return max((past.base_version for past in others if saw_all(workspace, past, progress.path)), default=-1)
+    ended = max((past.base_version for past in others if saw_all(workspace, past, progress.path)), default=-1)
+    return [version for version in progress.unseen if version.version > ended]
 
 
 def saw_all(workspace: Workspace, cut: Rotation, path: str) -> bool:

@@ -1,8 +1,7 @@
 """How a run of a rotation ended, in names only."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
 
 from keyturn.core.errors import KeyturnError, TerminalError, TransientError
 from keyturn.core.record import Rotation, Stage
@@ -34,10 +33,6 @@ class Outcome:
     consumers: tuple[Acknowledgement, ...] = ()
     previous: str = ""
     """What has become of the credential before it, and of what had to make way: whether it works, and until when."""
-
-    def to_data(self) -> dict[str, Any]:
-        """As JSON-ready data."""
-        return asdict(self)
 
     @property
     def promoted(self) -> bool:

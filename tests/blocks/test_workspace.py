@@ -31,6 +31,7 @@ SETTINGS = HubSettings(
     client_cert_file="/etc/client.pem",
     client_key_file="/etc/client.key",
     tls_server_name="hub.internal",
+    insecure_http=True,
 )
 
 

@@ -16,6 +16,7 @@ from keyturn.core.strategies import Change
 from keyturn.rotation import steps
 from keyturn.rotation.abandon import abandon
 from keyturn.rotation.outcome import RunState
+from keyturn.rotation.report import outcome_data
 from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.run import rotate
 from keyturn.rotation.sync import CopyState, sync_destinations
@@ -272,7 +273,7 @@ def test_i7_no_value_is_in_what_a_run_says_or_keeps(lab: Lab, kind: str, caplog:
     retirement = retire(run.workspace, secret.path)
     kept = lab.hub.read_state(f"rotations/{secret.path}")
     assert kept is not None
-    said = [str(outcome), json.dumps(outcome.to_data()), str(retirement), caplog.text, json.dumps(kept.data)]
+    said = [str(outcome), json.dumps(outcome_data(outcome)), str(retirement), caplog.text, json.dumps(kept.data)]
     said.append(pickle.dumps([outcome, retirement]).decode("latin-1"))
     values = [
         fields[name]

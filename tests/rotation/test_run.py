@@ -9,6 +9,7 @@ from keyturn.core.errors import NotFound, TerminalError, TransientError, Unavail
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.rotation.outcome import Outcome, RunState, unsettled
+from keyturn.rotation.report import outcome_data
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from tests.rotation.helpers import Worker, remote, with_copy, worker
@@ -43,7 +44,7 @@ def test_a_secret_is_rotated_on_schedule_again_and_again(lab: Lab, kind: str, ti
 def test_an_outcome_is_names_alone_and_fits_json(lab: Lab) -> None:
     secret = with_copy(lab.generated())
     outcome = rotate(lab.open(secret).workspace, secret.path, Trigger.FORCE)
-    told = json.loads(json.dumps(outcome.to_data()))
+    told = json.loads(json.dumps(outcome_data(outcome)))
     assert told["path"] == secret.path
     assert (told["state"], told["version"], len(told["fingerprint"])) == ("rotated", 2, 12)
     assert told["destinations"][0]["name"] == remote(secret)
