@@ -47,6 +47,21 @@ def overtaken(custom: Mapping[str, str]) -> int:
 
 
 @dataclass(frozen=True)
+class Identity:
+    """Whom the hub takes the login in use for.
+
+    ``entity_id`` is the same for all logins of one person or service, empty for a token that belongs to none;
+    ``display_name`` is what the login method calls them, such as ``oidc-alice``; ``accessor`` names this login, and is
+    no secret; ``path`` is where it was made, such as ``auth/oidc/oidc/callback``.
+    """
+
+    display_name: str
+    entity_id: str
+    accessor: str
+    path: str
+
+
+@dataclass(frozen=True)
 class HubSecret:
     """One version of a secret, with its values. ``custom`` is the secret's custom metadata.
 
@@ -253,7 +268,7 @@ class SecretsPort(Protocol):
 
 
 class StatePort(Protocol):
-    """Keyturn's own state in the hub, and what goes by the hub's word: its clock, and the key of fingerprints.
+    """Keyturn's own state in the hub, and what goes by the hub's word: its clock, fingerprints' key, who is logged in.
 
     Written as secrets are: Conflict is raised when another write came between.
     """
@@ -278,6 +293,9 @@ class StatePort(Protocol):
 
     def fingerprint_key(self) -> Sensitive:
         """The key of all fingerprints; made at the first call."""
+
+    def identity(self) -> Identity:
+        """Whom the hub takes the login in use for. Raises Denied where the login may not ask."""
 
 
 class EnginesPort(Protocol):

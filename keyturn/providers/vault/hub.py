@@ -11,7 +11,7 @@ from typing import Any, Final
 from keyturn.core.engines import Authority
 from keyturn.core.errors import Conflict, Invalid, NotFound, Unavailable
 from keyturn.core.exact import changed
-from keyturn.core.hub import HubSecret, Right, SecretInfo, State, VersionInfo
+from keyturn.core.hub import HubSecret, Identity, Right, SecretInfo, State, VersionInfo
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.database_engine import VaultDatabase
@@ -155,6 +155,11 @@ class VaultHub:
         if self._fingerprint_key is None:
             self._fingerprint_key = self._read_fingerprint_key() or self._make_fingerprint_key()
         return self._fingerprint_key
+
+    def identity(self) -> Identity:
+        """Whom the hub takes the login in use for. Raises Denied where its policies lack auth/token/lookup-self."""
+        token = self._calls.get("ask for", "the login", "auth/token/lookup-self").json()["data"]
+        return Identity(token["display_name"], token["entity_id"], token["accessor"], token["path"])
 
     def delete(self, path: str, versions: Collection[int]) -> None:
         """Let nobody read these versions until they are undeleted. Absent, deleted and destroyed ones stay so."""

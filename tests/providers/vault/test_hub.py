@@ -266,6 +266,27 @@ def test_a_token_is_read_from_a_file(world: World, tmp_path: Path) -> None:
         assert hub.read("ml-training/database") is not None
 
 
+def test_the_hub_says_whose_login_it_is(short: AppRole, world: World, lab: Lab) -> None:
+    with closing(VaultHub(short.settings)) as hub:
+        identity = hub.identity()
+        assert identity.entity_id
+        assert identity.path == "auth/approle/login"
+        assert identity.display_name == "approle"
+        assert [identity.accessor] == short.tokens()
+        assert hub.identity() == identity
+        short.root.auth.token.revoke_accessor(identity.accessor)
+        assert hub.identity().entity_id == identity.entity_id, "the same service, whichever its login is"
+    assert lab.hub.identity().entity_id == ""
+
+
+def test_a_login_that_may_not_ask_whose_it_is_is_denied(lab: Lab, tmp_path: Path) -> None:
+    token = lab.root.auth.token.create(policies=["none"], no_default_policy=True)["auth"]["client_token"]
+    with closing(VaultHub(HubSettings(lab.world.hub_address, token_env=TOKEN_VARIABLE))) as hub:
+        hub._calls._session._client = hub._calls._session.as_token(token)
+        with pytest.raises(Denied, match="auth/token/lookup-self"):
+            hub.identity()
+
+
 def test_the_environment_names_everything() -> None:
     with pytest.raises(Invalid, match="VAULT_ADDR"):
         HubSettings.from_environment({})
