@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from os.path import relpath
 from pathlib import Path, PurePath
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from deployments.local.support.ports import free_port
 from tests.support import sampling, warden
 from tests.support.engines import OverMariaDB, OverPostgreSQL
 from tests.support.lab import Lab
+from tests.support.sampling import ROOT
 from tests.support.world import TOKEN_VARIABLE, World
 
 pytest.register_assert_rewrite(
@@ -84,6 +86,11 @@ def pytest_testnodeready(node: Any) -> None:
     WORKERS.append(node.gateway._rinfo().pid)
 
 
+def files_in(arguments: list[str]) -> list[str]:
+    """The files of tests that are named, as the names of their tests begin."""
+    return [relpath(argument, ROOT) for argument in arguments if argument.endswith(".py")]
+
+
 def pytest_report_header() -> str:
     """What is tried of long tables."""
     return sampling.description()
@@ -99,7 +106,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what the sample does not hold, unless it is named, and begin with the groups that take longest."""
     if not any("::" in argument for argument in config.args):
-        over = set(sampling.left_out(items))
+        over = set(sampling.left_out(items, files_in(config.args)))
         items[:] = [item for item in items if item not in over]
         config.hook.pytest_deselected(items=list(over))
     order = [*GROUPS]

@@ -27,7 +27,7 @@ from deployments.local.support.ports import LOOPBACK, free_ports
 from deployments.local.support.process import Process
 from tests.test_compose import ANY_ADDRESS, HOME, ROOT, interpolated
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(3, of="files")]
 
 PATIENCE = 120
 PORT_PAIR = re.compile(r"\b([a-z-]+)=(\d+)\b")

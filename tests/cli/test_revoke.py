@@ -31,6 +31,8 @@ from tests.support.consumer import Consumer
 from tests.support.lab import Declared, Lab, catalogue_data, fresh
 from tests.support.world import REGION, World
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 WIDTH = 80
 
 runner = CliRunner()

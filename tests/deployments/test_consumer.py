@@ -33,6 +33,8 @@ from keyturn.core.stores import OwnershipTags
 from keyturn.providers.aws.secrets_manager import AwsSecretsManager
 from keyturn.providers.http.webhook import WebhookSender
 
+pytestmark = pytest.mark.sampled(2, of="file")
+
 KEY = Sensitive("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 OTHER_KEY = Sensitive("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")
 PATH = "ml-training/database"
@@ -78,7 +80,8 @@ class Stack:
         """The accounts that ``application`` has connections of."""
         with self.superuser() as cursor:
             cursor.execute("SELECT usename FROM pg_stat_activity WHERE application_name = %s", (application,))
-            return {row[0] for row in cursor.fetchall()}
+            # A connection that is just beginning has no account yet.
+            return {row[0] for row in cursor.fetchall() if row[0]}
 
     def put(self, path: str, **fields: str) -> int:
         """Write a secret's next version to the hub."""

@@ -39,7 +39,7 @@ from keyturn.rotation.context import Workspace
 from keyturn.rotation.sync import sync_destinations
 from tests.cli.command import SCRIPT, one_line, run_keyturn, surroundings
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(3, of="files")]
 
 NEEDED = ("openbao", "postgres", "aws", "azure", "gcp", "kubernetes")
 DATABASE = "ml-training/database"

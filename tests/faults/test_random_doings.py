@@ -17,6 +17,8 @@ from tests.crash.site import Site
 from tests.faults.operators import Case
 from tests.support import sampling
 
+pytestmark = pytest.mark.sampled(3, of="files")
+
 
 def old_value_back(case: Case) -> None:
     """Somebody writes the first value again, as the newest version."""

@@ -34,7 +34,7 @@ from tests.flows.test_emergency import login as login  # the revoker's
 from tests.flows.test_rotate import gated, port_of
 from tests.support.lab import Declared, Lab, fresh
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(2, of="file")]
 
 OWN: Final = re.compile(r"at|.*_at|seconds|actor|triggered|fingerprint")
 """What every run has of its own."""

@@ -25,6 +25,8 @@ from tests.revocation.site import Site
 from tests.support.hooks import Hooked, raising
 from tests.support.lab import Declared, Lab
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 KINDS = ["alternating", "single", "dynamic", "generated"]
 UNRECORDED = Unrecorded("write", "the ledger", "the disk is full")
 LOST = Unavailable("reach", "memory", "it does not answer", "Try again")

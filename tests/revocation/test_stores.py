@@ -28,6 +28,8 @@ from tests.support.hooks import Replaced
 from tests.support.lab import Declared, Lab, catalogue_data, fresh
 from tests.support.sender import RecordingSender
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 REPLACE, REVOKE_ONLY = Mode.REPLACE, Mode.REVOKE_ONLY
 VERBS = (
     "describe",

@@ -21,6 +21,8 @@ from tests.rotation.helpers import worker
 from tests.support.hooks import Hooked, Replaced, raising
 from tests.support.lab import INTERVAL, Declared, Lab
 
+pytestmark = pytest.mark.sampled(2, of="file")
+
 
 class Looking:
     """Looks at many secrets, and what each of them read."""

@@ -12,6 +12,8 @@ from tests.support.crash_child import Job, Zygote
 from tests.support.lab import Declared, Lab, catalogue_data
 from tests.support.world import REGION
 
+pytestmark = pytest.mark.sampled(2, of="file")
+
 PROCESSES = 8
 ROUNDS = 4
 LEFT = {RunState.HELD, RunState.NOT_DUE, RunState.SETTLED}

@@ -30,6 +30,8 @@ from tests.support.hooks import Replaced
 from tests.support.lab import Declared, Lab, Opened
 from tests.support.world import TOKEN_VARIABLE, World
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 
 @pytest.fixture(scope="module")
 def durable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:

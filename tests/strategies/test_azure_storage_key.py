@@ -42,6 +42,8 @@ from tests.strategies.azure import (
 from tests.strategies.revoking import revoked
 from tests.support.lab import Lab
 
+pytestmark = pytest.mark.sampled(2, of="file")
+
 
 @pytest.fixture(scope="module")
 def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureManagement]:

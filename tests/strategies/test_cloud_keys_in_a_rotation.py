@@ -30,6 +30,8 @@ from tests.support import local_aws
 from tests.support.lab import Lab, fresh
 from tests.support.sender import RecordingSender
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 PROJECT = "ml-project"
 
 

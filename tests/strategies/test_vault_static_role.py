@@ -20,6 +20,8 @@ from tests.contracts.strategy import Case, StrategyContract
 from tests.support.engines import Engine, OverMariaDB, OverPostgreSQL, worker_hub
 from tests.support.lab import Lab
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 MONTH = timedelta(days=30)
 
 

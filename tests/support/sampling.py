@@ -4,12 +4,15 @@
 
 A test that knows its cases while it runs asks for a :func:`sample`. Where each case is a test of its own, they carry
 ``@pytest.mark.sampled(one_in, each=(...))``, and a sample is tried of those that have the same ``each`` parameters.
+A file that has many dear tests marks itself: ``sampled(one_in, of="file")`` makes its tests the cases of one table;
+with ``of="files"`` all files that are marked so are one table, and each is tried whole or not at all. A file that
+somebody names runs whole.
 """
 
 import os
 import subprocess
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from hashlib import sha256
@@ -22,6 +25,7 @@ T = TypeVar("T")
 
 SEED_VARIABLE: Final = "KEYTURN_TESTS_SEED"
 DEEP_VARIABLE: Final = "KEYTURN_TESTS"
+FILES: Final = "files"
 ROOT: Final = Path(__file__).parents[2]
 DIGITS: Final = 8
 """So many hexadecimal digits of a commit are its seed."""
@@ -37,19 +41,37 @@ def sample(label: str, cases: Sequence[T], one_in: int, at_least: int = 1) -> li
     return list(cases[(seed() + number_of(label)) % stride :: stride])
 
 
-def left_out(items: Iterable[pytest.Item]) -> list[pytest.Item]:
-    """The tests marked as sampled that this run does not try."""
-    tables: defaultdict[tuple[Any, ...], list[pytest.Item]] = defaultdict(list)
+def left_out(items: Iterable[pytest.Item], named: Collection[str] = ()) -> list[pytest.Item]:
+    """The tests marked as sampled that this run does not try; ``named`` are files that run whole."""
+    tables: defaultdict[tuple[Any, ...], defaultdict[str, list[pytest.Item]]] = defaultdict(lambda: defaultdict(list))
     for item in items:
-        if mark := item.get_closest_marker("sampled"):
-            tables[(mark.args[0], *table_of(item, mark.kwargs.get("each", ())))].append(item)
-    tried = {item for (one_in, *_), cases in tables.items() for item in sample(cases[0].nodeid, cases, one_in)}
-    return [item for cases in tables.values() for item in cases if item not in tried]
+        mark = item.get_closest_marker("sampled")
+        if mark and not (mark.kwargs.get("of") and file_of(item) in named):
+            case = file_of(item) if mark.kwargs.get("of") == FILES else item.nodeid
+            tables[(mark.args[0], *table_of(item, mark.kwargs))][case].append(item)
+    return [item for (one_in, *_), cases in tables.items() for item in over(cases, one_in)]
 
 
-def table_of(item: Any, each: Sequence[str]) -> tuple[object, ...]:
-    """What the cases of one table have in common: the function, and the very objects that are ``each`` parameters."""
+def over(cases: Mapping[str, list[pytest.Item]], one_in: int) -> list[pytest.Item]:
+    """Of one table the tests whose case is not drawn."""
+    tried = {*sample(next(iter(cases)), [*cases], one_in)}
+    return [item for case, items in cases.items() if case not in tried for item in items]
+
+
+def table_of(item: Any, options: Mapping[str, Any]) -> tuple[object, ...]:
+    """What the cases of one table share: a mark on files, the file, or the function and its ``each`` parameters."""
+    match options.get("of"):
+        case "files":
+            return ()
+        case "file":
+            return (file_of(item),)
+    each: Sequence[str] = options.get("each", ())
     return item.parent.nodeid, item.originalname, *(id(item.callspec.params[name]) for name in each)
+
+
+def file_of(item: pytest.Item) -> str:
+    """The test's file, as its name begins."""
+    return item.nodeid.partition("::")[0]
 
 
 def examples(few: int, many: int) -> int:

@@ -57,8 +57,8 @@ def test_tables_of_other_labels_begin_at_other_cases() -> None:
 class Case:
     """A test of a table, as pytest has collected it."""
 
-    def __init__(self, name: str, mark: pytest.Mark | None, **params: object) -> None:
-        self.nodeid, self.originalname = f"file::{name}", name.partition("[")[0]
+    def __init__(self, name: str, mark: pytest.Mark | None, file: str = "file", **params: object) -> None:
+        self.nodeid, self.originalname = f"{file}::{name}", name.partition("[")[0]
         self.parent, self.callspec = SimpleNamespace(nodeid="file"), SimpleNamespace(params=params)
         self.mark = mark
 
@@ -82,6 +82,26 @@ def test_of_tests_that_are_marked_some_of_each_kind_are_tried_and_of_the_others_
         assert {case.callspec.params["kind"] for case in tried} == set(kinds)
         assert len(tried) < len(table)
     assert sorted(over) == sorted(case.nodeid for case in table)
+
+
+def test_of_a_file_some_tests_are_tried_and_of_files_some_are_tried_whole_but_those_that_are_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    within, whole = pytest.mark.sampled(3, of="file").mark, pytest.mark.sampled(2, of="files").mark
+    items: list[Any] = [Case(f"t{number}", within, file="within.py") for number in range(6)]
+    items += [Case(f"t{number}", whole, file=f"{name}.py") for name in "abcd" for number in range(3)]
+    over: Counter[str] = Counter()
+    for seed in range(6):
+        monkeypatch.setenv(SEED_VARIABLE, str(seed))
+        left = {item.nodeid for item in sampling.left_out(items)}
+        over.update(left)
+        assert sum(name.startswith("within") for name in left) == 4
+        files = [{item.nodeid for item in items if item.nodeid.startswith(f"{name}.py")} for name in "abcd"]
+        assert sum(file <= left for file in files) == sum(not file & left for file in files) == 2
+        assert not any(
+            item.nodeid.startswith(("within", "a")) for item in sampling.left_out(items, ["within.py", "a.py"])
+        )
+    assert {*over.values()} == {3, 4}
 
 
 def test_a_deep_run_tries_all(monkeypatch: pytest.MonkeyPatch) -> None:

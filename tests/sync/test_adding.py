@@ -22,6 +22,8 @@ from tests.support.memory_store import MemoryStore
 from tests.support.places import single
 from tests.sync.site import Site
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 
 class Counting(MemoryStore):
     """A store that tells how often a value was read."""

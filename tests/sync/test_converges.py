@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
@@ -21,6 +22,8 @@ from tests.support import sampling
 from tests.support.hooks import Hooked, Once, Replaced, raising
 from tests.support.lab import Lab
 from tests.sync.site import Site
+
+pytestmark = pytest.mark.sampled(3, of="files")
 
 NAMES = ("a", "b", "c")
 STORES = ("one", "two")

@@ -22,6 +22,8 @@ from keyturn.sync.threads import BATCH
 from tests.support.hooks import Hooked, Once, Replaced, raising
 from tests.sync.site import Site
 
+pytestmark = pytest.mark.sampled(2, of="file")
+
 
 class Counted:
     """``inner`` itself; each call is counted by its name."""

@@ -13,6 +13,8 @@ from keyturn.sync import store_status
 from tests.support.memory_store import MemoryStore
 from tests.sync.site import Site
 
+pytestmark = pytest.mark.sampled(2, of="file")
+
 
 def untold(copy: RemoteSecret) -> RemoteSecret:
     """The copy without what stands beside it."""

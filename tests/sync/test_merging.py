@@ -21,6 +21,8 @@ from tests.support.lab import Lab
 from tests.support.memory_store import MemoryStore
 from tests.sync.site import Site
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 NAME = "shared"
 
 

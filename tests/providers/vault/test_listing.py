@@ -18,6 +18,8 @@ from keyturn.providers.vault.listing import PAGE, VaultListing, describe_below
 from keyturn.providers.vault.login import HubSettings
 from tests.support.mounts import make_kv
 
+pytestmark = pytest.mark.sampled(2, of="file")
+
 VARIABLE = "KEYTURN_TEST_LISTING_TOKEN"
 HOP = frozenset({"connection", "content-length", "host", "transfer-encoding", "accept-encoding"})
 NO_SUCH_PATH = b'{"data":null,"warnings":["Invalid path for a versioned K/V secrets engine."]}'

@@ -31,6 +31,8 @@ from tests.sync.drift.suite import (
     said_of,
 )
 
+pytestmark = pytest.mark.sampled(4, of="file")
+
 REGION = "eu-central-1"
 
 

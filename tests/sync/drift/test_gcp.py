@@ -32,6 +32,8 @@ from tests.sync.drift.suite import (
     said_of,
 )
 
+pytestmark = pytest.mark.sampled(2, of="file")
+
 PROJECT = "keyturn-drift"
 
 

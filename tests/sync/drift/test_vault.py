@@ -18,6 +18,8 @@ from tests.support.mounts import make_kv
 from tests.sync.drift.site import RealSite
 from tests.sync.drift.suite import CHANGED, ERASED, OURS, STRIPPED, TAKEN, Act, DriftContract, many
 
+pytestmark = pytest.mark.sampled(2, of="file")
+
 
 @dataclass
 class VaultCli:
