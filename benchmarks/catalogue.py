@@ -41,10 +41,10 @@ from keyturn.core.record import Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.providers.vault.login import HubSettings
 from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.decide import sight
 from keyturn.rotation.quiet import list_secrets, listed_records
+from keyturn.settings.hub import HubSettings
 from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, local_executor

@@ -23,7 +23,8 @@ from deployments.local.support.ports import LOOPBACK, free_ports
 from deployments.local.support.process import Process
 from deployments.local.support.tls import certificate_in
 from keyturn.catalogue import Catalogue, load_catalogue
-from keyturn.providers.vault.login import HubSettings
+from keyturn.settings.hub import HubSettings
+from keyturn.settings.hub_login import TokenLogin
 
 ENVIRONMENT: Final = {
     "AWS_EC2_METADATA_DISABLED": "true",
@@ -73,7 +74,7 @@ class Clouds:
         os.environ.update(ENVIRONMENT, AWS_SHARED_CREDENTIALS_FILE=str(self._aws.credentials))
         os.environ["KEYTURN_LEDGER"] = str(directory / "ledger" / "ledger.db")
         self._fill_hub()
-        self.settings = HubSettings(f"http://{LOOPBACK}:{outer['hub']}", token_file=str(self._token()))
+        self.settings = HubSettings(f"http://{LOOPBACK}:{outer['hub']}", login=TokenLogin(file=str(self._token())))
         self.catalogue = self._catalogue()
 
     @property

@@ -40,11 +40,12 @@ from keyturn.catalogue import Catalogue, load_catalogue
 from keyturn.core.hub import ROTATED_AT
 from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.providers.vault.login import HubSettings
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.run import rotate
+from keyturn.settings.hub import HubSettings
+from keyturn.settings.hub_login import TokenLogin
 
 LONG_AGO = "2020-01-01T00:00:00+00:00"
 GOAL = 1.25
@@ -79,7 +80,7 @@ class Servers:
         (self.catalogue / "fleet.yaml").write_text("".join([target, *entries]))
         token = directory / "token"
         token.write_text(self.hub.root_token)
-        self.settings = HubSettings(self.hub.address, token_file=str(token))
+        self.settings = HubSettings(self.hub.address, login=TokenLogin(file=str(token)))
 
     def fill(self, admin: Hub, names: Iterable[str]) -> None:
         """Give every secret its first version and its first user."""

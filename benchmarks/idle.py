@@ -35,7 +35,8 @@ from keyturn.catalogue import load_catalogue
 from keyturn.core.workspaces import HOUSE
 from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.providers.vault.login import HubSettings
+from keyturn.settings.hub import HubSettings
+from keyturn.settings.hub_login import TokenLogin
 from tests.support.prefect_server import PrefectServer, wait_for
 
 DAY = timedelta(days=1)
@@ -74,7 +75,7 @@ class Installation:
         self.write_catalogue(count)
         token = directory / "token"
         token.write_text(self.hub.root_token)
-        self.settings = HubSettings(self.hub.address, token_file=str(token))
+        self.settings = HubSettings(self.hub.address, login=TokenLogin(file=str(token)))
         self.ledger = directory / "ledger" / "ledger.db"
         os.environ["KEYTURN_LEDGER"] = str(self.ledger)
         self.server = PrefectServer(directory / "prefect")

@@ -170,11 +170,12 @@ def plain(servers: Servers) -> Callable[[], None]:
 
 def hub_settings(servers: Servers) -> Any:
     """The hub's address, and the file with a token."""
-    from keyturn.providers.vault.login import HubSettings
+    from keyturn.settings.hub import HubSettings
+    from keyturn.settings.hub_login import TokenLogin
 
     token = servers.directory / "token"
     token.write_text(servers.hub.root_token)
-    return HubSettings(servers.hub.address, token_file=str(token))
+    return HubSettings(servers.hub.address, login=TokenLogin(file=str(token)))
 
 
 def measure(sides: dict[str, Callable[[], Any]], runs: int) -> dict[str, list[float]]:

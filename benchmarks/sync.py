@@ -45,7 +45,8 @@ from keyturn.catalogue import load_catalogue
 from keyturn.core.plan import Action
 from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.providers.vault.login import HubSettings
+from keyturn.settings.hub import HubSettings
+from keyturn.settings.hub_login import TokenLogin
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out
 from keyturn.sync_processes.executor import executor
@@ -113,7 +114,7 @@ def listing(clouds: Any) -> Told:
 
 def reconcile_here(directory: Path, port: int, secrets: int) -> None:
     """In a process of its own: look once, find nothing to do, and print what it took."""
-    hub = VaultHub(HubSettings(f"http://127.0.0.1:{port}", token_file=str(directory / "token")))
+    hub = VaultHub(HubSettings(f"http://127.0.0.1:{port}", login=TokenLogin(file=str(directory / "token"))))
     workspace = open_workspace(load_catalogue(directory / "catalogue", os.environ), hub)
     for store in workspace.catalogue.stores:
         workspace.open_store(store).describe("nothing")

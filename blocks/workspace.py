@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, get_args
 
 from prefect.blocks.core import Block
 from pydantic import Field
@@ -11,15 +11,20 @@ from pydantic import Field
 from keyturn.catalogue import load_catalogue
 from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.providers.vault.login import HubSettings
-from keyturn.providers.vault.tls import refuse_unread
 from keyturn.rotation.context import Workspace
+from keyturn.settings.hub import HubSettings
+from keyturn.settings.hub_login import (
+    ROLE_ID_FILE,
+    TOKEN_FILE,
+    HubLogin,
+    TokenLogin,
+    login_from_environment,
+)
+from keyturn.settings.tls import refuse_unread
 
-LOGIN_FILES: Final = {
-    "role_id_file": "KEYTURN_HUB_ROLE_ID_FILE",
-    "secret_id_file": "KEYTURN_HUB_SECRET_ID_FILE",
-    "token_file": "KEYTURN_HUB_TOKEN_FILE",
-}
+LOGIN_VARIABLES: Final = (ROLE_ID_FILE, TOKEN_FILE)
+"""Each of these says that a process has a login of its own."""
+LOGINS: Final = {login.__name__: login for login in get_args(HubLogin)}
 
 
 class KeyturnWorkspace(Block):
@@ -42,11 +47,9 @@ class KeyturnWorkspace(Block):
     tls_server_name: str | None = Field(
         default=None, description="The name in the hub's certificate, where the address has another one."
     )
-    role_id_file: str | None = Field(default=None, description="The file with the worker's AppRole role id.")
-    secret_id_file: str | None = Field(default=None, description="The file with the worker's AppRole secret id.")
-    approle_mount: str = Field(default="approle", description="Where the AppRole method is mounted.")
-    token_file: str | None = Field(default=None, description="A file with a token, instead of the AppRole.")
-    token_env: str = Field(default="VAULT_TOKEN", description="The variable that holds a token, if no file does.")
+    login: dict[str, str | None] = Field(
+        default={}, description="How a worker logs in whose environment does not say it: names of files and of roles."
+    )
     lease_token_role: str | None = Field(
         default=None,
         description="The token role (auth/token/roles) that leases of the database engine are asked for with.",
@@ -59,7 +62,8 @@ class KeyturnWorkspace(Block):
     @staticmethod
     def from_settings(catalogue: Path, hub: HubSettings) -> "KeyturnWorkspace":
         """The same settings as a block."""
-        return KeyturnWorkspace(catalogue=str(catalogue), **vars(hub))
+        login = {"method": type(hub.login).__name__, **vars(hub.login)}
+        return KeyturnWorkspace(catalogue=str(catalogue), **vars(hub) | {"login": login})
 
     def _event_method_called_resources(self) -> None:
         """Every run loads this block: that is no news, and Prefect keeps no event of it."""
@@ -70,11 +74,19 @@ class KeyturnWorkspace(Block):
         A worker whose environment names a login of its own uses that: what may revoke is not for every worker.
         """
         refuse_unread(os.environ)
-        settings = self.model_dump(include=set(HubSettings.__dataclass_fields__)) | own_login(os.environ)
+        settings = self.model_dump(include=set(HubSettings.__dataclass_fields__))
+        settings["login"] = own_login(os.environ) or login_of(self.login)
         return open_workspace(load_catalogue(Path(self.catalogue), os.environ), VaultHub(HubSettings(**settings)))
 
 
-def own_login(environment: Mapping[str, str]) -> dict[str, str | None]:
-    """The files with this process's own login, where its environment names any; they replace all of the block's."""
-    named = {field: environment.get(variable) or None for field, variable in LOGIN_FILES.items()}
-    return named if any(named.values()) else {}
+def own_login(environment: Mapping[str, str]) -> HubLogin | None:
+    """This process's own login, where its environment names one; it replaces all of the block's."""
+    named = any(environment.get(variable) for variable in LOGIN_VARIABLES)
+    return login_from_environment(environment) if named else None
+
+
+def login_of(stored: Mapping[str, str | None]) -> HubLogin:
+    """The login that a block keeps."""
+    settings: dict[str, Any] = dict(stored)
+    login: HubLogin = LOGINS[settings.pop("method", TokenLogin.__name__)](**settings)
+    return login

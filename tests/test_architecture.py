@@ -72,6 +72,7 @@ ARROWS = {
     },
     "keyturn.sync_processes": {
         "keyturn.core",
+        "keyturn.settings",
         "keyturn.catalogue",
         "keyturn.rotation",
         "keyturn.sync",

@@ -126,7 +126,7 @@ def opened_workspace(catalogue: Path | None, *, revoking: bool = False) -> Itera
 
     from keyturn.providers.registry import open_workspace
     from keyturn.providers.vault.hub import VaultHub
-    from keyturn.providers.vault.login import HubSettings
+    from keyturn.settings.hub import HubSettings
 
     hub = VaultHub(HubSettings.from_environment())
     try:

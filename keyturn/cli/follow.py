@@ -94,7 +94,7 @@ def seconds(poll: str) -> float:
 
 def source_of(latest: "Latest", audit_file: Path | None, position: Path | None, every: float) -> "ChangeSource":
     """The audit file, or else the hub itself; in either the mounts of the catalogue as it is then."""
-    from keyturn.providers.vault.login import HubSettings
+    from keyturn.settings.hub import HubSettings
     from keyturn.sync.audit_file import AuditFile
     from keyturn.sync.changes import AuditLines, Polling
 

@@ -51,7 +51,7 @@ def the_hub() -> "Iterator[Hub]":
     insist_on_hub()
 
     from keyturn.providers.vault.hub import VaultHub
-    from keyturn.providers.vault.login import HubSettings
+    from keyturn.settings.hub import HubSettings
 
     hub = VaultHub(HubSettings.from_environment())
     try:

@@ -30,7 +30,7 @@ def bootstrap(
     from blocks.workspace import KeyturnWorkspace
     from deployments.bootstrap import bootstrap as register
     from keyturn.providers.apprise_channel import insist_on_address
-    from keyturn.providers.vault.login import HubSettings
+    from keyturn.settings.hub import HubSettings
 
     if failure_url:
         insist_on_address(Sensitive(failure_url))

@@ -16,7 +16,7 @@ from keyturn.core.acting import Acting, acting
 from keyturn.core.plan import Action, Item
 from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.providers.vault.login import HubSettings
+from keyturn.settings.hub import HubSettings
 from keyturn.sync.apply import Applier, Result
 from keyturn.sync.threads import Crew
 

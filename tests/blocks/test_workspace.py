@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from blocks.workspace import LOGIN_FILES, KeyturnWorkspace
+from blocks.workspace import LOGIN_VARIABLES, KeyturnWorkspace
 from keyturn.core.errors import NotFound
-from keyturn.providers.vault.login import HubSettings
+from keyturn.settings.hub import HubSettings
+from keyturn.settings.hub_login import AppRoleLogin, TokenLogin
 from tasks.workspace import current_workspace, opened
 from tests.support.lab import Lab, fresh
 from tests.support.prefect_server import PrefectServer
@@ -21,11 +22,7 @@ SETTINGS = HubSettings(
     state_mount="state",
     namespace="team",
     ca_file="/etc/ca.pem",
-    token_env="TOKEN",
-    token_file="/run/token",
-    role_id_file="/run/role-id",
-    secret_id_file="/run/secret-id",
-    approle_mount="roles",
+    login=AppRoleLogin("/run/role-id", "/run/secret-id", mount="roles"),
     lease_token_role="leases",
     transit_mount="keys",
     client_cert_file="/etc/client.pem",
@@ -38,7 +35,7 @@ SETTINGS = HubSettings(
 def test_every_setting_of_the_hub_is_one_of_the_block(tmp_path: Path) -> None:
     block = KeyturnWorkspace.from_settings(tmp_path, SETTINGS)
     fields = {field.name for field in dataclasses.fields(HubSettings)}
-    assert block.model_dump(include=fields) == dataclasses.asdict(SETTINGS)
+    assert block.model_dump(include=fields) == dataclasses.asdict(SETTINGS) | {"login": block.login}
     assert fields <= set(KeyturnWorkspace.model_fields)
 
 
@@ -47,7 +44,7 @@ def test_it_comes_back_from_the_server_as_it_went_and_opens(
 ) -> None:
     (tmp_path / "empty.yaml").write_text("secrets: {}\n")
     name, token = fresh(), lab.world.hub_token
-    settings = HubSettings(lab.world.hub_address, token_env=TOKEN_VARIABLE)
+    settings = HubSettings(lab.world.hub_address, login=TokenLogin(TOKEN_VARIABLE))
     KeyturnWorkspace.from_settings(tmp_path, settings).save(name, _sync=True)  # type: ignore[call-arg]
     monkeypatch.setenv("KEYTURN_WORKSPACE", name)
     workspace = current_workspace()
@@ -56,7 +53,7 @@ def test_it_comes_back_from_the_server_as_it_went_and_opens(
     assert current_workspace() is workspace
 
     documents = prefect.all("block_documents", block_documents={"name": {"any_": [name]}}, include_secrets=True)
-    assert documents[0]["data"]["token_env"] == TOKEN_VARIABLE
+    assert documents[0]["data"]["login"]["env"] == TOKEN_VARIABLE
     assert token not in json.dumps(documents)
 
 
@@ -73,7 +70,9 @@ def test_one_process_opens_a_workspace_from_within_a_running_loop_as_well(
 ) -> None:
     (tmp_path / "empty.yaml").write_text("secrets: {}\n")
     name = fresh()
-    block = KeyturnWorkspace.from_settings(tmp_path, HubSettings(lab.world.hub_address, token_env=TOKEN_VARIABLE))
+    block = KeyturnWorkspace.from_settings(
+        tmp_path, HubSettings(lab.world.hub_address, login=TokenLogin(TOKEN_VARIABLE))
+    )
     block.save(name, _sync=True)  # type: ignore[call-arg]
 
     async def inside() -> bool:
@@ -87,12 +86,10 @@ def test_a_worker_with_a_login_of_its_own_uses_that_and_no_part_of_the_blocks(
 ) -> None:
     (tmp_path / "empty.yaml").write_text("secrets: {}\n")
     block = KeyturnWorkspace.from_settings(tmp_path, SETTINGS)
-    for variable in LOGIN_FILES.values():
+    for variable in LOGIN_VARIABLES:
         monkeypatch.delenv(variable, raising=False)
     assert block.open().hub.settings == SETTINGS  # type: ignore[attr-defined]
     monkeypatch.setenv("KEYTURN_HUB_ROLE_ID_FILE", "/run/own-role-id")
     monkeypatch.setenv("KEYTURN_HUB_SECRET_ID_FILE", "/run/own-secret-id")
-    own = dataclasses.replace(
-        SETTINGS, role_id_file="/run/own-role-id", secret_id_file="/run/own-secret-id", token_file=None
-    )
+    own = dataclasses.replace(SETTINGS, login=AppRoleLogin("/run/own-role-id", "/run/own-secret-id"))
     assert block.open().hub.settings == own  # type: ignore[attr-defined]

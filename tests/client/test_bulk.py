@@ -188,10 +188,10 @@ def test_the_documents_example_runs(lab: Lab, aws: LocalAws, counting: Counting,
     lab.hub.write(f"{folder}/database", SecretFields({"password": "p"}), cas=0)
     code = example[1].replace("ml-training", folder).replace("ml-api-keys", remotes[0])
     code = code.replace('region="eu-central-1"', f'region="{REGION}", endpoint_url="{counting.url}"')
-    code = code.replace("HubSettings.from_environment()", f"HubSettings('{lab.world.hub_address}', token_env='TOKEN')")
+    code = code.replace("HubSettings.from_environment()", f"HubSettings('{lab.world.hub_address}')")
     told: dict[str, Any] = {"connect": lambda password: None}
     with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("TOKEN", lab.world.hub_token)
+        environment.setenv("VAULT_TOKEN", lab.world.hub_token)
         exec(compile(code, str(DOCUMENT), "exec"), told)  # noqa: S102  our own document
     bulk = told["bulk"]
     assert list(bulk.values) == [("hub", f"{folder}/database"), ("aws", remotes[0])]

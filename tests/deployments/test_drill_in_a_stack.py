@@ -31,12 +31,12 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.ledger.entries import parse_leaf
 from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.providers.vault.login import HubSettings
 from keyturn.revocation import incident_store
 from keyturn.revocation import run as engine
 from keyturn.revocation.incident import IncidentStatus, Mode
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.sync import sync_destinations
+from keyturn.settings.hub import HubSettings
 from tests.cli.command import SCRIPT, one_line, run_keyturn, surroundings
 
 pytestmark = [pytest.mark.slow, pytest.mark.sampled(3, of="files")]

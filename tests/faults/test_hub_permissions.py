@@ -13,9 +13,10 @@ from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.providers.vault.login import HubSettings
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.run import rotate
+from keyturn.settings.hub import HubSettings
+from keyturn.settings.hub_login import TokenLogin
 from tests.faults.outcome import assert_healed, assert_never_refused, assert_untouched, candidate
 from tests.support.application import Patient
 from tests.support.lab import Declared, Lab, fresh
@@ -55,7 +56,9 @@ def policy(lab: Lab, tmp_path: Path) -> Iterator[Policy]:
 @pytest.fixture
 def worker(lab: Lab, policy: Policy, tmp_path: Path) -> Iterator[Worker]:
     """Opens a Keyturn that uses the token."""
-    settings = HubSettings(lab.world.hub_address, token_file=str(tmp_path / "token"), lease_token_role=LEASE_TOKEN_ROLE)
+    settings = HubSettings(
+        lab.world.hub_address, login=TokenLogin(file=str(tmp_path / "token")), lease_token_role=LEASE_TOKEN_ROLE
+    )
     hub = VaultHub(settings)
     lab.hub.fingerprint_key()
     yield lambda secret: open_workspace(lab.open(secret).workspace.catalogue, hub)

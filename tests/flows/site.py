@@ -17,9 +17,10 @@ from keyturn.catalogue.destinations import Destination
 from keyturn.core.record import Record
 from keyturn.core.stores import RemoteSecret
 from keyturn.providers.registry import open_workspace
-from keyturn.providers.vault.login import HubSettings
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.records import load_record as load_record
+from keyturn.settings.hub import HubSettings
+from keyturn.settings.hub_login import AppRoleLogin
 from tests.support.lab import Declared, Lab, fresh
 from tests.support.places import single
 from tests.support.prefect_server import PrefectServer
@@ -106,7 +107,7 @@ class Architect:
             role_id.write_text(login[0])
             secret_id.write_text(login[1])
         settings = HubSettings(
-            address, role_id_file=str(role_id), secret_id_file=str(secret_id), lease_token_role=LEASE_TOKEN_ROLE
+            address, login=AppRoleLogin(str(role_id), str(secret_id)), lease_token_role=LEASE_TOKEN_ROLE
         )
         return KeyturnWorkspace.from_settings(catalogue, settings)
 

@@ -25,7 +25,8 @@ from keyturn.core.hub import Hub as HubPort
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.workspaces import WorkspaceNames
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.providers.vault.login import HubSettings
+from keyturn.settings.hub import HubSettings
+from keyturn.settings.hub_login import TokenLogin
 from tests.cli.command import run_keyturn, surroundings
 from tests.flows.runs import AWS_VARIABLES, Installed, register
 from tests.flows.site import Architect
@@ -83,7 +84,7 @@ def two(
         secret = architect.lab.generated()
         register(architect.build(secret), architect, pager.address)
         Hub(bao.address, bao.root_token).mounts()
-        settings = HubSettings(bao.address, token_file=str(directory / "bao" / "root.token"))
+        settings = HubSettings(bao.address, login=TokenLogin(file=str(directory / "bao" / "root.token")))
         hub = VaultHub(settings)
         hub.write(secret.path, SecretFields({"value": "first"}), cas=0)
         (directory / "catalogue").mkdir()

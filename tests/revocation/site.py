@@ -14,7 +14,6 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.ledger.entries import parse_leaf
 from keyturn.ledger.spool import Spooled
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.providers.vault.login import HubSettings
 from keyturn.revocation import incident_store, run
 from keyturn.revocation.incident import Incident, IncidentStatus, Mode, SecretProgress
 from keyturn.revocation.selector import Selection
@@ -22,6 +21,7 @@ from keyturn.rotation.context import Workspace
 from keyturn.rotation.records import load_record
 from keyturn.rotation.run import rotate
 from keyturn.rotation.sync import sync_destinations
+from keyturn.settings.hub import HubSettings
 from tests.rotation.helpers import Worker
 from tests.support.lab import Declared, Lab, Opened, fresh
 from tests.support.memory_store import MemoryStore
@@ -80,9 +80,8 @@ class Site:
     def with_rights_of(self, policy: str) -> Workspace:
         """The same, logged in to the hub with one policy alone."""
         made = self.lab.root.auth.token.create(policies=[policy], ttl="1h")
-        settings = HubSettings(self.lab.world.hub_address, token_env="KEYTURN_TEST_LITTLE_TOKEN")
-        hub = VaultHub(settings)
-        hub._calls._session._token = lambda: made["auth"]["client_token"]  # type: ignore[method-assign]
+        hub = VaultHub(HubSettings(self.lab.world.hub_address))
+        hub._calls._session._client = hub._calls._session.as_token(made["auth"]["client_token"])
         return replace(self.workspace, hub=hub)
 
     def with_a_full_ledger(self, spool: Path) -> None:

@@ -16,7 +16,8 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import AccountTarget, Change, RevokeResult
 from keyturn.providers.postgresql.target import PostgreSQL
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.providers.vault.login import HubSettings
+from keyturn.settings.hub import HubSettings
+from keyturn.settings.hub_login import TokenLogin
 from keyturn.strategies.vault_dynamic import MOST, VaultDynamic, wants_renewal
 from tests.contracts.strategy import Case, StrategyContract
 from tests.support.engines import Engine, OverMariaDB, OverPostgreSQL, worker_hub
@@ -177,7 +178,7 @@ def test_a_lease_whose_token_lives_too_short_is_given_back(lab: Lab, over_postgr
     lab.root.auth.token.create_or_update_role(
         token_role, orphan=True, allowed_policies=[LEASE], token_explicit_max_ttl="1h"
     )
-    settings = HubSettings(lab.world.hub_address, token_env=TOKEN_VARIABLE, lease_token_role=token_role)
+    settings = HubSettings(lab.world.hub_address, login=TokenLogin(TOKEN_VARIABLE), lease_token_role=token_role)
     with closing(VaultHub(settings)) as hub:
         short = strategy(hub, over_postgresql, role)
         short.preflight(None, None)

@@ -14,7 +14,8 @@ from deployments.local.prepare import LEASE, OWNER, WORKER, Hub
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import AccountTarget
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.providers.vault.login import HubSettings
+from keyturn.settings.hub import HubSettings
+from keyturn.settings.hub_login import AppRoleLogin
 from tests.support.lab import Lab, fresh
 from tests.support.mariadb_lab import answers
 
@@ -217,6 +218,6 @@ def worker_hub(lab: Lab, directory: Path, token_role: str | None = LEASE, role: 
     role_id, secret_id = Hub(lab.world.hub_address, lab.world.hub_token).login_of(role)
     (directory / "role-id").write_text(role_id)
     (directory / "secret-id").write_text(secret_id)
-    files: dict[str, Any] = {"role_id_file": str(directory / "role-id"), "secret_id_file": str(directory / "secret-id")}
-    with closing(VaultHub(HubSettings(lab.world.hub_address, lease_token_role=token_role, **files))) as hub:
+    login = AppRoleLogin(str(directory / "role-id"), str(directory / "secret-id"))
+    with closing(VaultHub(HubSettings(lab.world.hub_address, login=login, lease_token_role=token_role))) as hub:
         yield hub

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 import hvac
 
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.providers.vault.login import HubSettings
+from keyturn.settings.hub import HubSettings
+from keyturn.settings.hub_login import TokenLogin
 
 TOKEN_VARIABLE = "KEYTURN_TEST_HUB_TOKEN"
 REGION = "eu-central-1"
@@ -25,7 +26,7 @@ class World:
 
     def hub(self) -> VaultHub:
         """A new connection to the hub."""
-        return VaultHub(HubSettings(self.hub_address, token_env=TOKEN_VARIABLE))
+        return VaultHub(HubSettings(self.hub_address, login=TokenLogin(TOKEN_VARIABLE)))
 
     def root(self) -> hvac.Client:
         """The SDK's own client, which knows nothing of Keyturn."""

@@ -21,9 +21,10 @@ from keyturn.core.errors import Conflict, Denied, NotFound, Throttled, Unavailab
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.providers.vault.login import HubSettings
 from keyturn.rotation import run
 from keyturn.rotation.context import Workspace, this_process
+from keyturn.settings.hub import HubSettings
+from keyturn.settings.hub_login import TokenLogin
 from keyturn.sync import batches, follow
 from keyturn.sync.audit_file import AuditFile, Position
 from keyturn.sync.changes import EVERYTHING, AuditLines, ChangeSource, News, Polling
@@ -51,7 +52,7 @@ def bao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
 def site(bao: OpenBao) -> Iterator[Site]:
     """A folder of its own in that hub, and two empty stores."""
     lab = Lab(World(bao.address, bao.root_token, "", 0, "", ""))
-    lab.hub = VaultHub(HubSettings(bao.address, token_file=str(bao.directory / "root.token")))
+    lab.hub = VaultHub(HubSettings(bao.address, login=TokenLogin(file=str(bao.directory / "root.token"))))
     yield Site(lab)
     lab.hub.close()
 

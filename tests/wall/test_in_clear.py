@@ -17,7 +17,7 @@ from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.ledger.address import open_ledger
 from keyturn.providers.libpq import guarded, public_authorities, tls
 from keyturn.providers.postgresql.target import PostgreSQL
-from keyturn.providers.vault.login import HubSettings
+from keyturn.settings.hub import HubSettings
 
 PASSWORD = "pw-that-nobody-may-hear"
 ADMIN = SecretFields({"username": "keyturn_admin", "password": PASSWORD})

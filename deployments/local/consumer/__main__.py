@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import psycopg2
@@ -88,11 +87,12 @@ def main() -> int:
 
 def _hub(settings: argparse.Namespace) -> Source:
     from keyturn.providers.vault.hub import VaultHub
-    from keyturn.providers.vault.login import HubSettings
+    from keyturn.settings.hub import HubSettings
+    from keyturn.settings.hub_login import ROLE_ID_FILE, SECRET_ID_FILE
 
-    files = {name: getattr(settings, name) for name in ("role_id_file", "secret_id_file")}
-    hub = replace(HubSettings.from_environment(), **{name: file for name, file in files.items() if file})
-    return HubSource(VaultHub(hub))
+    files = {ROLE_ID_FILE: settings.role_id_file, SECRET_ID_FILE: settings.secret_id_file}
+    login = {variable: file for variable, file in files.items() if file}
+    return HubSource(VaultHub(HubSettings.from_environment({**os.environ, **login})))
 
 
 def _aws(settings: argparse.Namespace) -> Source:

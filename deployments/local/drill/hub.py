@@ -6,7 +6,7 @@ from typing import Any, Final
 from deployments.local.drill.names import FOLDER
 from keyturn.core.hub import State
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.providers.vault.login import HubSettings
+from keyturn.settings.hub import HubSettings
 
 SHARED: Final = ("targets/", "fingerprint-key", f"{FOLDER}/")
 """What is the same for a drill: Keyturn's own accounts at targets, and the key of fingerprints."""

@@ -26,7 +26,6 @@ from keyturn.core.errors import Invalid, Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.registry import open_workspace
-from keyturn.providers.vault.login import HubSettings
 from keyturn.revocation.incident import IncidentStatus, Mode, Result, Step
 from keyturn.revocation.run import begin, finish
 from keyturn.revocation.selector import Selection, readable_versions
@@ -34,6 +33,7 @@ from keyturn.rotation.context import Workspace
 from keyturn.rotation.journal import record_action
 from keyturn.rotation.run import rotate
 from keyturn.rotation.sync import Pushed, sync_destinations
+from keyturn.settings.hub import HubSettings
 
 Tell = Callable[[str], None]
 

@@ -13,8 +13,9 @@ from hvac import exceptions as vault
 
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
 from keyturn.providers.answers import untrusted
-from keyturn.providers.vault.login import HubSettings, LoginSession
+from keyturn.providers.vault.login import LoginSession
 from keyturn.providers.vault.tls import Redirected
+from keyturn.settings.hub import HubSettings
 
 ABSENT: Final = re.compile(
     r"invalid lease|lease not found|unknown role|no static role found|cannot fetch sysview|"

@@ -17,10 +17,10 @@ from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.database_engine import VaultDatabase
 from keyturn.providers.vault.leases import leases_below, revoke_lease
 from keyturn.providers.vault.listing import VaultListing
-from keyturn.providers.vault.login import HubSettings
 from keyturn.providers.vault.mounts import KvMounts, insist_on_apart
 from keyturn.providers.vault.store_versions import version_state
 from keyturn.providers.vault.transit_signer import VaultSigner
+from keyturn.settings.hub import HubSettings
 
 FINGERPRINT_KEY = "fingerprint-key"
 PATHS: Final = 500

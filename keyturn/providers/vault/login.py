@@ -1,92 +1,21 @@
-"""Logging in to the hub, and staying logged in: a token or an AppRole, from the environment or from files."""
+"""Logging in to the hub, and staying logged in, whichever way."""
 
-import os
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import hvac
 from hvac import exceptions as vault
 
-from keyturn.core.errors import Denied, Invalid, NotFound, Unavailable
-from keyturn.core.outbound import leaves_in_clear
-from keyturn.providers.vault.tls import NoRedirects, TlsSettings, insist_on_files, open_session, tls_from_environment
+from keyturn.core.errors import KeyturnError
+from keyturn.providers.vault.logins import TokenLife, open_method
+from keyturn.providers.vault.tls import NoRedirects, insist_on_files, open_session
+from keyturn.settings.hub import HubSettings
 
 TIMEOUT = 10.0
 """Seconds a single request to the hub may take."""
-INSECURE_HTTP: Final = "KEYTURN_HUB_INSECURE_HTTP"
-"""The variable that lets the hub be spoken to in clear over a network."""
-
-
-@dataclass(frozen=True)
-class HubSettings:
-    """Where the hub is and which references lead to a login; never the credential itself.
-
-    ``token_env`` names an environment variable, the ``*_file`` settings name files. A lease ends with the token
-    that asked for it, so leases are asked for with an orphan token of ``lease_token_role`` (auth/token/roles). What
-    ``ca_file`` to ``tls_server_name`` mean stands in :class:`TlsSettings`. A hub on another machine has an https
-    address, unless ``insecure_http`` says that nobody can listen between; else Invalid is raised.
-    """
-
-    address: str
-    mount: str = "secret"
-    state_mount: str = "keyturn"
-    namespace: str | None = None
-    ca_file: str | None = None
-    token_env: str = "VAULT_TOKEN"
-    token_file: str | None = None
-    role_id_file: str | None = None
-    secret_id_file: str | None = None
-    approle_mount: str = "approle"
-    lease_token_role: str | None = None
-    transit_mount: str = "transit"
-    client_cert_file: str | None = None
-    client_key_file: str | None = None
-    tls_server_name: str | None = None
-    insecure_http: bool = False
-
-    def __post_init__(self) -> None:
-        if leaves_in_clear(self.address) and not self.insecure_http:
-            problem = "token and values would go to another machine in clear"
-            hint = f"Give the hub an https address. Where nobody can listen between, set {INSECURE_HTTP}=true"
-            hint += ", for workers as `keyturn bootstrap` runs"
-            raise Invalid("speak plain http to", self.address, problem, hint)
-
-    @property
-    def tls(self) -> TlsSettings:
-        """Whom the hub's connections trust, and by which name."""
-        return TlsSettings(self.ca_file, self.client_cert_file, self.client_key_file, self.tls_server_name)
-
-    @staticmethod
-    def from_environment(env: Mapping[str, str] = os.environ) -> "HubSettings":
-        """Vault's own variables, and KEYTURN_HUB_* for the rest.
-
-        Raises Invalid without VAULT_ADDR, and for what would change whom the hub's clients trust and is not read.
-        """
-        if not env.get("VAULT_ADDR"):
-            raise Invalid(
-                "find", "the hub", "VAULT_ADDR is not set", "Set it to the hub's address, as for the vault CLI"
-            )
-        tls = tls_from_environment(env)
-        return HubSettings(
-            env["VAULT_ADDR"],
-            mount=env.get("KEYTURN_HUB_MOUNT", "secret"),
-            state_mount=env.get("KEYTURN_HUB_STATE_MOUNT", "keyturn"),
-            namespace=env.get("VAULT_NAMESPACE"),
-            ca_file=tls.ca_file,
-            role_id_file=env.get("KEYTURN_HUB_ROLE_ID_FILE"),
-            secret_id_file=env.get("KEYTURN_HUB_SECRET_ID_FILE"),
-            token_file=env.get("KEYTURN_HUB_TOKEN_FILE"),
-            lease_token_role=env.get("KEYTURN_HUB_LEASE_TOKEN_ROLE"),
-            transit_mount=env.get("KEYTURN_HUB_TRANSIT_MOUNT", "transit"),
-            client_cert_file=tls.client_cert_file,
-            client_key_file=tls.client_key_file,
-            tls_server_name=tls.server_name,
-            insecure_http=env.get(INSECURE_HTTP, "").lower() in ("1", "true"),
-        )
+PATIENCE: Final = 30.0
+"""Seconds between two tries to replace a token that lives on."""
 
 
 class LoginSession:
@@ -97,7 +26,8 @@ class LoginSession:
         self._lock = threading.Lock()
         self._http = open_session(settings.address, settings.tls)
         self._client: hvac.Client | None = None
-        self._renew_at = float("inf")
+        self._method = open_method(settings.login)
+        self._renew_at = self._ends_at = float("inf")
 
     def client(self) -> hvac.Client:
         """A client that is logged in."""
@@ -118,9 +48,9 @@ class LoginSession:
 
     def login_again(self) -> bool:
         """Drop the token for a new one; False where the login can't give another one."""
-        if not self._settings.role_id_file:
-            return False
         with self._lock:
+            if not self._method.has_another():
+                return False
             self._client = self._login()
         return True
 
@@ -131,36 +61,30 @@ class LoginSession:
     def _login(self) -> hvac.Client:
         insist_on_files(self._settings.tls)
         client = self._new_client()
-        if self._settings.role_id_file:
-            self._login_approle(client)
-        else:
-            client.token = self._token()
-            self._note_life(client.auth.token.lookup_self().json()["data"])
+        self._note_life(self._method.log_in(client))
         return client
-
-    def _login_approle(self, client: hvac.Client) -> None:
-        role_id, secret_id = (_content(f) for f in (self._settings.role_id_file, self._settings.secret_id_file) if f)
-        try:
-            answer = client.auth.approle.login(
-                role_id, secret_id, mount_point=self._settings.approle_mount, use_token=False
-            ).json()
-        except (vault.InvalidRequest, vault.Forbidden):
-            hint = "Make a new secret id for the role and write it to the file"
-            raise Denied("log in to", "the hub", "the AppRole's role id or secret id is refused", hint) from None
-        client.token = answer["auth"]["client_token"]
-        self._note_life({"ttl": answer["auth"]["lease_duration"], "renewable": answer["auth"]["renewable"]})
 
     def _renew(self, client: hvac.Client) -> None:
         try:
             answer = client.auth.token.renew_self().json()["auth"]
-            self._note_life({"ttl": answer["lease_duration"], "renewable": answer["renewable"]})
+            self._note_life(TokenLife(float(answer["lease_duration"]), bool(answer["renewable"])))
         except vault.VaultError:
-            self._client = self._login()
+            self._replace()
 
-    def _note_life(self, token: Mapping[str, object]) -> None:
-        ttl = float(str(token["ttl"]))
-        renewable = ttl > 0 and (token["renewable"] or self._settings.role_id_file)
-        self._renew_at = time.monotonic() + ttl * 2 / 3 if renewable else float("inf")
+    def _replace(self) -> None:
+        """Log in anew. Where that fails, the token that lives is used to its end: its cause may be over by then."""
+        try:
+            self._client = self._login()
+        except KeyturnError:
+            if time.monotonic() >= self._ends_at:
+                raise
+            self._renew_at = min(time.monotonic() + PATIENCE, self._ends_at)
+
+    def _note_life(self, life: TokenLife) -> None:
+        renews = life.ttl > 0 and (life.renewable or self._method.replaces)
+        now = time.monotonic()
+        self._renew_at = now + life.ttl * 2 / 3 if renews else float("inf")
+        self._ends_at = now + life.ttl if life.ttl > 0 else float("inf")
 
     def _new_client(self) -> hvac.Client:
         settings = self._settings
@@ -171,21 +95,3 @@ class LoginSession:
             session=self._http,
             adapter=NoRedirects,
         )
-
-    def _token(self) -> str:
-        settings = self._settings
-        if settings.token_file:
-            return _content(settings.token_file)
-        if token := os.environ.get(settings.token_env):
-            return token
-        hint = f"Set {settings.token_env}, or KEYTURN_HUB_ROLE_ID_FILE and KEYTURN_HUB_SECRET_ID_FILE"
-        raise Denied("log in to", "the hub", "no token and no AppRole is given", hint)
-
-
-def _content(file: str) -> str:
-    try:
-        return Path(file).read_text().strip()
-    except FileNotFoundError:
-        raise NotFound("read", file, "there is no such file", "It should hold the hub's login") from None
-    except OSError:
-        raise Unavailable("read", file, "the file can't be read", "Check its owner and mode") from None

@@ -35,9 +35,10 @@ from keyturn.core.stores import (
 from keyturn.providers.limits import StoreLimits, insist_on_value, unfulfilled
 from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.listing import VaultListing
-from keyturn.providers.vault.login import HubSettings
 from keyturn.providers.vault.shared import SharedVault
 from keyturn.providers.vault.store_versions import VaultOldVersions, is_readable
+from keyturn.settings.hub import HubSettings
+from keyturn.settings.hub_login import AppRoleLogin, TokenLogin
 
 TEXT_FIELD: Final = "value"
 """Where a text stands that is no JSON object."""
@@ -91,9 +92,7 @@ class VaultStore:
                 mount=mount,
                 namespace=namespace,
                 ca_file=ca_file,
-                token_file=token_file,
-                role_id_file=role_id_file,
-                secret_id_file=secret_id_file,
+                login=AppRoleLogin(role_id_file, secret_id_file or "") if role_id_file else TokenLogin(file=token_file),
             )
         )
         self._listing = VaultListing(self._calls, mount, self._named("*"))

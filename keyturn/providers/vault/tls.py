@@ -1,13 +1,10 @@
 """Connections to a Vault or OpenBao: whom they trust, by which name, and that they follow nobody elsewhere.
 
-Everything that speaks to the hub or to a second Vault goes over a session from here. What the names of Vault's own
-command line mean is from "Vault CLI: environment variables".
+Everything that speaks to the hub or to a second Vault goes over a session from here.
 """
 
 import os
 import ssl
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import requests
@@ -17,49 +14,9 @@ from requests.utils import get_environ_proxies
 
 from keyturn.core.errors import Invalid
 from keyturn.providers.vault.session import DirectSession
+from keyturn.settings.tls import TlsSettings, distrusted
 
 CONNECTIONS: Final = 32
-
-FALSE: Final = frozenset({"", "0", "f", "false"})
-"""What Go's strconv.ParseBool takes for no, in any case, and what is not set."""
-
-
-@dataclass(frozen=True)
-class TlsSettings:
-    """How a server proves who it is, and how its client does.
-
-    ``ca_file`` holds the authorities (PEM) that are trusted instead of the public ones. ``client_cert_file`` and
-    ``client_key_file`` are shown to the server; ``server_name`` is the name in its certificate, where its address has
-    another one.
-    """
-
-    ca_file: str | None = None
-    client_cert_file: str | None = None
-    client_key_file: str | None = None
-    server_name: str | None = None
-
-
-def tls_from_environment(env: Mapping[str, str]) -> TlsSettings:
-    """Vault's own variables. Raises Invalid for those that would be left out silently."""
-    refuse_unread(env)
-    return TlsSettings(
-        env.get("VAULT_CACERT") or None,
-        env.get("VAULT_CLIENT_CERT") or None,
-        env.get("VAULT_CLIENT_KEY") or None,
-        env.get("VAULT_TLS_SERVER_NAME") or None,
-    )
-
-
-def refuse_unread(env: Mapping[str, str]) -> None:
-    """Raises Invalid for variables of Vault's command line that would change whom we trust, and are not read here."""
-    if env.get("VAULT_SKIP_VERIFY", "").lower() not in FALSE:
-        problem = "VAULT_SKIP_VERIFY is set, and the hub's certificate is always checked"
-        raise _refused(problem, "Unset it, and name the file with the CA of the hub in VAULT_CACERT")
-    for name in ("VAULT_CAPATH", "VAULT_CACERT_BYTES"):
-        # Where VAULT_CACERT is set, Vault's own command does not look at these either.
-        if env.get(name) and not env.get("VAULT_CACERT"):
-            problem = f"{name} is set, which is not read"
-            raise _refused(problem, "Put the authorities' certificates into one file, and name it in VAULT_CACERT")
 
 
 def insist_on_files(settings: TlsSettings) -> None:
@@ -72,7 +29,7 @@ def insist_on_files(settings: TlsSettings) -> None:
             raise _unusable("VAULT_CACERT (ca_file)", settings.ca_file, "certificate", error) from None
     if bool(settings.client_cert_file) != bool(settings.client_key_file):
         problem = "of VAULT_CLIENT_CERT and VAULT_CLIENT_KEY one alone is set"
-        raise _refused(problem, "Set both (client_cert_file and client_key_file), or neither")
+        raise distrusted(problem, "Set both (client_cert_file and client_key_file), or neither")
     if settings.client_cert_file and settings.client_key_file:
         try:
             # A key with a passphrase would ask for it at the terminal.
@@ -133,8 +90,4 @@ class _NamedAdapter(HTTPAdapter):
 def _unusable(setting: str, file: str, what: str, error: OSError) -> Invalid:
     """What a file lacks: OpenSSL's errors are OSErrors too, and say nothing that helps."""
     reason = f": {error.strerror}" if not isinstance(error, ssl.SSLError) and error.strerror else ""
-    return _refused(f"{setting} names {file}, where no {what} can be read{reason}", "Correct it, or mend the file")
-
-
-def _refused(problem: str, hint: str) -> Invalid:
-    return Invalid("trust", "the hub", problem, hint)
+    return distrusted(f"{setting} names {file}, where no {what} can be read{reason}", "Correct it, or mend the file")

@@ -15,7 +15,8 @@ from keyturn.core.engines import DatabaseEngine, Terms
 from keyturn.core.errors import Denied, Unavailable
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.providers.vault.login import HubSettings
+from keyturn.settings.hub import HubSettings
+from keyturn.settings.hub_login import TokenLogin
 from tests.contracts.engines import DAY, DatabaseEngineContract
 from tests.contracts.hub import assert_silent
 from tests.support.engines import CONNECTION, Engine, OverMariaDB, OverPostgreSQL, worker_hub
@@ -124,7 +125,7 @@ def test_a_lease_is_no_longer_than_the_life_of_the_token_that_asks(
     token = lab.root.auth.token.create(policies=[asker], ttl="2s")["auth"]["client_token"]
     (tmp_path / "token").write_text(token)
     role = over_postgresql.dynamic()
-    with closing(VaultHub(HubSettings(lab.world.hub_address, token_file=str(tmp_path / "token")))) as hub:
+    with closing(VaultHub(HubSettings(lab.world.hub_address, login=TokenLogin(file=str(tmp_path / "token"))))) as hub:
         lease = hub.database("database").issue(role)
     assert lease.terms.default <= timedelta(seconds=2)
     assert lease.terms.longest <= timedelta(seconds=2)
@@ -153,7 +154,7 @@ def test_a_lease_asked_for_through_the_token_role_outlives_the_workers_login(
 def test_a_token_that_got_no_lease_is_given_back(lab: Lab, over_postgresql: OverPostgreSQL) -> None:
     token_role = fresh()
     lab.root.auth.token.create_or_update_role(token_role, orphan=True, allowed_policies=["default"])
-    settings = HubSettings(lab.world.hub_address, token_env=TOKEN_VARIABLE, lease_token_role=token_role)
+    settings = HubSettings(lab.world.hub_address, login=TokenLogin(TOKEN_VARIABLE), lease_token_role=token_role)
     with closing(VaultHub(settings)) as hub, pytest.raises(Denied) as caught:
         hub.database("database").issue(over_postgresql.dynamic())
     assert_silent(caught.value)

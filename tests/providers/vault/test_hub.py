@@ -21,7 +21,8 @@ from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Unavailable
 from keyturn.core.hub import Hub, Right
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.providers.vault.login import HubSettings
+from keyturn.settings.hub import HubSettings
+from keyturn.settings.hub_login import AppRoleLogin, TokenLogin
 from tests.contracts.hub import HubContract, Leased, assert_silent, secret_text, verifies
 from tests.support.engines import OverPostgreSQL, worker_hub
 from tests.support.lab import Lab, fresh
@@ -40,7 +41,7 @@ def hub_as(lab: Lab, token_file: Path, *rules: str, namespace: str | None = None
     root = hvac.Client(url=lab.world.hub_address, token=lab.world.hub_token, namespace=namespace)
     root.sys.create_or_update_policy(token_file.name, "\n".join(rules))
     token_file.write_text(root.auth.token.create(policies=[token_file.name])["auth"]["client_token"])
-    return VaultHub(HubSettings(lab.world.hub_address, token_file=str(token_file), namespace=namespace))
+    return VaultHub(HubSettings(lab.world.hub_address, login=TokenLogin(file=str(token_file)), namespace=namespace))
 
 
 def new_hub_at(hub: VaultHub) -> VaultHub:
@@ -83,7 +84,7 @@ class TestVaultHub(HubContract):
         opened: list[VaultHub] = []
 
         def open_hub() -> Hub:
-            opened.append(VaultHub(HubSettings(world.hub_address, state_mount=mount, token_env=TOKEN_VARIABLE)))
+            opened.append(VaultHub(HubSettings(world.hub_address, state_mount=mount, login=TokenLogin(TOKEN_VARIABLE))))
             return opened[-1]
 
         yield open_hub
@@ -159,9 +160,7 @@ class AppRole:
         self.role_id, self.secret_id = directory / "role-id", directory / "secret-id"
         self.role_id.write_text(root.auth.approle.read_role_id(self.name)["data"]["role_id"] + "\n")
         self.new_secret_id()
-        self.settings = HubSettings(
-            world.hub_address, role_id_file=str(self.role_id), secret_id_file=str(self.secret_id)
-        )
+        self.settings = HubSettings(world.hub_address, login=AppRoleLogin(str(self.role_id), str(self.secret_id)))
 
     def new_secret_id(self) -> None:
         """As an operator renews it."""
@@ -248,22 +247,64 @@ def test_an_absent_login_file_is_named(short: AppRole) -> None:
 def test_a_wrong_token_is_denied(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = secret_text()
     monkeypatch.setenv("WRONG_TOKEN", wrong)
-    hub = VaultHub(HubSettings(world.hub_address, token_env="WRONG_TOKEN"))
+    hub = VaultHub(HubSettings(world.hub_address, login=TokenLogin("WRONG_TOKEN")))
     with closing(hub), pytest.raises(Denied) as caught:
         hub.read("ml-training/database")
     assert_silent(caught.value, wrong)
 
 
 def test_no_login_at_all_is_denied_and_the_hint_names_the_variables(world: World) -> None:
-    hub = VaultHub(HubSettings(world.hub_address, token_env="NO_SUCH_VARIABLE"))
+    hub = VaultHub(HubSettings(world.hub_address, login=TokenLogin("NO_SUCH_VARIABLE")))
     with closing(hub), pytest.raises(Denied, match="NO_SUCH_VARIABLE, or KEYTURN_HUB_ROLE_ID_FILE"):
         hub.read("ml-training/database")
 
 
 def test_a_token_is_read_from_a_file(world: World, tmp_path: Path) -> None:
     (tmp_path / "token").write_text(f"{world.hub_token}\n")
-    with closing(VaultHub(HubSettings(world.hub_address, token_file=str(tmp_path / "token")))) as hub:
+    with closing(VaultHub(HubSettings(world.hub_address, login=TokenLogin(file=str(tmp_path / "token"))))) as hub:
         assert hub.read("ml-training/database") is not None
+
+
+def test_a_token_that_was_replaced_in_its_file_is_read_again(world: World, lab: Lab, tmp_path: Path) -> None:
+    tokens = [lab.root.auth.token.create(policies=["root"])["auth"]["client_token"] for _ in range(2)]
+    (tmp_path / "token").write_text(tokens[0])
+    with closing(VaultHub(HubSettings(world.hub_address, login=TokenLogin(file=str(tmp_path / "token"))))) as hub:
+        assert hub.read("ml-training/database") is not None
+        lab.root.auth.token.revoke(tokens[0])
+        with pytest.raises(Denied):
+            hub.read("ml-training/database")
+        (tmp_path / "token").write_text(tokens[1])
+        assert hub.read("ml-training/database") is not None
+
+
+def test_what_a_persons_login_left_in_their_home_is_the_last_that_is_tried(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".vault-token").write_text(world.hub_token)
+    (tmp_path / ".vault-token").chmod(0o600)
+    settings = HubSettings.from_environment({"VAULT_ADDR": world.hub_address, "HOME": str(tmp_path)})
+    monkeypatch.delenv("VAULT_TOKEN", raising=False)
+    with closing(VaultHub(settings)) as hub:
+        assert hub.read("ml-training/database") is not None
+    monkeypatch.setenv("VAULT_TOKEN", secret_text())
+    with closing(VaultHub(settings)) as hub, pytest.raises(Denied):
+        hub.read("ml-training/database")
+
+
+def test_a_token_that_lives_is_used_to_its_end_where_no_new_one_can_be_had(
+    world: World, lab: Lab, tmp_path: Path
+) -> None:
+    role = AppRole(world, lab.root, tmp_path, "1h")
+    with closing(VaultHub(role.settings)) as hub:
+        session = hub._calls._session
+        hub.describe("ml-training/database")
+        role.secret_id.unlink()
+        session._replace()
+        assert hub.describe("ml-training/database") is not None
+        assert session._renew_at < time.monotonic() + 60
+        session._ends_at = 0.0
+        with pytest.raises(NotFound, match="secret-id"):
+            session._replace()
 
 
 def test_the_hub_says_whose_login_it_is(short: AppRole, world: World, lab: Lab) -> None:
@@ -281,7 +322,7 @@ def test_the_hub_says_whose_login_it_is(short: AppRole, world: World, lab: Lab) 
 
 def test_a_login_that_may_not_ask_whose_it_is_is_denied(lab: Lab, tmp_path: Path) -> None:
     token = lab.root.auth.token.create(policies=["none"], no_default_policy=True)["auth"]["client_token"]
-    with closing(VaultHub(HubSettings(lab.world.hub_address, token_env=TOKEN_VARIABLE))) as hub:
+    with closing(VaultHub(HubSettings(lab.world.hub_address, login=TokenLogin(TOKEN_VARIABLE)))) as hub:
         hub._calls._session._client = hub._calls._session.as_token(token)
         with pytest.raises(Denied, match="auth/token/lookup-self"):
             hub.identity()
@@ -290,6 +331,8 @@ def test_a_login_that_may_not_ask_whose_it_is_is_denied(lab: Lab, tmp_path: Path
 def test_the_environment_names_everything() -> None:
     with pytest.raises(Invalid, match="VAULT_ADDR"):
         HubSettings.from_environment({})
+    with pytest.raises(Invalid, match="KEYTURN_HUB_SECRET_ID_FILE is not set"):
+        HubSettings.from_environment({"VAULT_ADDR": "https://hub", "KEYTURN_HUB_ROLE_ID_FILE": "/role"})
     settings = HubSettings.from_environment(
         {"VAULT_ADDR": "https://hub", "VAULT_NAMESPACE": "team", "VAULT_CACERT": "/ca", "KEYTURN_HUB_MOUNT": "kv"}
         | {"KEYTURN_HUB_STATE_MOUNT": "state", "KEYTURN_HUB_TOKEN_FILE": "/token", "KEYTURN_HUB_ROLE_ID_FILE": "/role"}
@@ -298,8 +341,8 @@ def test_the_environment_names_everything() -> None:
         | {"VAULT_TLS_SERVER_NAME": "hub.internal", "VAULT_SKIP_VERIFY": "false", "VAULT_CAPATH": "/not/asked/for"}
     )
     assert settings == HubSettings(
-        "https://hub", mount="kv", state_mount="state", namespace="team", ca_file="/ca", token_file="/token",
-        role_id_file="/role", secret_id_file="/secret", lease_token_role="leases", transit_mount="keys",
+        "https://hub", mount="kv", state_mount="state", namespace="team", ca_file="/ca",
+        login=AppRoleLogin("/role", "/secret"), lease_token_role="leases", transit_mount="keys",
         client_cert_file="/cert", client_key_file="/key", tls_server_name="hub.internal",
     )  # fmt: skip
 
@@ -407,7 +450,7 @@ def test_an_answer_that_no_transit_engine_gives_is_not_taken(
     told = {"type": "ed25519", "latest_version": 1, "keys": {"1": {"public_key": public}}}
     httpserver.expect_request("/v1/keys/keys/ledger").respond_with_json({"data": told})
     httpserver.expect_request("/v1/keys/sign/ledger").respond_with_json({"data": {"signature": signature}})
-    settings = HubSettings(httpserver.url_for("").rstrip("/"), token_env="ANY_TOKEN", transit_mount="keys")
+    settings = HubSettings(httpserver.url_for("").rstrip("/"), login=TokenLogin("ANY_TOKEN"), transit_mount="keys")
     with closing(VaultHub(settings)) as hub:
         with pytest.raises(Unavailable, match="not what its transit engine gives") as caught:
             hub.signer("ledger").sign(b"m")
@@ -427,7 +470,7 @@ def test_a_login_that_may_not_even_ask_is_denied(lab: Lab, tmp_path: Path) -> No
     lab.root.sys.create_or_update_policy(policy := fresh(), 'path "secret/*" { capabilities = ["read"] }')
     told = lab.root.auth.token.create(policies=[policy], no_default_policy=True)
     (tmp_path / "token").write_text(told["auth"]["client_token"])
-    with closing(VaultHub(HubSettings(lab.world.hub_address, token_file=str(tmp_path / "token")))) as hub:
+    with closing(VaultHub(HubSettings(lab.world.hub_address, login=TokenLogin(file=str(tmp_path / "token"))))) as hub:
         with pytest.raises(Denied) as caught:
             hub.missing_capabilities(NEEDED)
         assert_silent(caught.value)
@@ -463,7 +506,7 @@ def test_a_path_outside_the_policy_is_denied(short: AppRole, lab: Lab) -> None:
 
 
 def test_a_mount_that_is_not_there_is_no_absent_secret_when_written(world: World) -> None:
-    settings = HubSettings(world.hub_address, mount="nowhere", token_env=TOKEN_VARIABLE)
+    settings = HubSettings(world.hub_address, mount="nowhere", login=TokenLogin(TOKEN_VARIABLE))
     with closing(VaultHub(settings)) as hub, pytest.raises(NotFound, match="mount") as caught:
         hub.write("some/secret", SecretFields({"password": "x"}), cas=0)
     assert_silent(caught.value)
@@ -479,14 +522,14 @@ def test_a_request_that_the_hub_calls_malformed_is_invalid(world: World) -> None
 def test_a_wrong_address_is_unavailable() -> None:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv(TOKEN_VARIABLE, "any")
-        hub = VaultHub(HubSettings(f"http://127.0.0.1:{free_port()}", token_env=TOKEN_VARIABLE))
+        hub = VaultHub(HubSettings(f"http://127.0.0.1:{free_port()}", login=TokenLogin(TOKEN_VARIABLE)))
         with closing(hub), pytest.raises(Unavailable, match="VAULT_ADDR") as caught:
             hub.read("ml-training/database")
     assert_silent(caught.value)
 
 
 def test_a_hub_that_speaks_no_tls_is_not_trusted_as_one_that_does(world: World) -> None:
-    hub = VaultHub(HubSettings(world.hub_address.replace("http:", "https:"), token_env=TOKEN_VARIABLE))
+    hub = VaultHub(HubSettings(world.hub_address.replace("http:", "https:"), login=TokenLogin(TOKEN_VARIABLE)))
     with closing(hub), pytest.raises(Denied, match="the hub refuses the TLS connection, or speaks no TLS"):
         hub.read("ml-training/database")
 
@@ -494,7 +537,7 @@ def test_a_hub_that_speaks_no_tls_is_not_trusted_as_one_that_does(world: World) 
 def test_a_sealed_hub_is_unavailable_for_every_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with OpenBao(tmp_path / "bao", free_port(), dev=True) as server:
         monkeypatch.setenv("SEALED_TOKEN", server.root_token)
-        with closing(VaultHub(HubSettings(server.address, token_env="SEALED_TOKEN"))) as hub:
+        with closing(VaultHub(HubSettings(server.address, login=TokenLogin("SEALED_TOKEN")))) as hub:
             hub.write("some/secret", SecretFields({"n": 1}), cas=0)
             hvac.Client(url=server.address, token=server.root_token).sys.seal()
             value = secret_text()
@@ -506,7 +549,7 @@ def test_a_sealed_hub_is_unavailable_for_every_call(tmp_path: Path, monkeypatch:
                     call("some/secret")
         server.stop()
         with (
-            closing(VaultHub(HubSettings(server.address, token_env="SEALED_TOKEN"))) as hub,
+            closing(VaultHub(HubSettings(server.address, login=TokenLogin("SEALED_TOKEN")))) as hub,
             pytest.raises(Unavailable, match="VAULT_ADDR"),
         ):
             hub.read("some/secret")
@@ -522,7 +565,7 @@ def test_everything_happens_inside_the_namespace(world: World, lab: Lab) -> None
     for mount in ("secret", "keyturn"):
         make_kv(inside, mount)
     path = f"ns/{secrets.token_hex(4)}"
-    settings = HubSettings(world.hub_address, namespace=namespace, token_env=TOKEN_VARIABLE)
+    settings = HubSettings(world.hub_address, namespace=namespace, login=TokenLogin(TOKEN_VARIABLE))
     with closing(VaultHub(settings)) as hub:
         hub.write(path, SecretFields({"n": 1}), cas=0)
         hub.write_state(path, {"n": 2}, cas=0)

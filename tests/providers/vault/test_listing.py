@@ -15,7 +15,8 @@ from deployments.local.openbao import OpenBao
 from keyturn.core.errors import Denied
 from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.listing import PAGE, VaultListing, describe_below
-from keyturn.providers.vault.login import HubSettings
+from keyturn.settings.hub import HubSettings
+from keyturn.settings.hub_login import TokenLogin
 from tests.support.mounts import make_kv
 
 pytestmark = pytest.mark.sampled(2, of="file")
@@ -103,7 +104,7 @@ def calls(
     """Requests to a server that lists metadata, and to one that does not."""
     monkeypatch.setenv(VARIABLE, openbao.root_token)
     address = openbao.address if request.param == "OpenBao" else door.url
-    with closing(Calls(HubSettings(address, token_env=VARIABLE))) as opened:
+    with closing(Calls(HubSettings(address, login=TokenLogin(VARIABLE)))) as opened:
         yield opened
 
 
@@ -164,7 +165,7 @@ def test_neighbours_are_told_by_one_request(
     monkeypatch.setenv(VARIABLE, openbao.root_token)
     paths = [f"a/s{number:03}" for number in range(60)]
     write(raw, mount, *paths)
-    with closing(Calls(HubSettings(openbao.address, token_env=VARIABLE))) as calls:
+    with closing(Calls(HubSettings(openbao.address, login=TokenLogin(VARIABLE)))) as calls:
         asked: list[str] = []
         real = calls.find
 
@@ -182,7 +183,7 @@ def test_which_way_the_server_lists_is_found_out_once(
 ) -> None:
     monkeypatch.setenv(VARIABLE, openbao.root_token)
     write(raw, mount, "a", "b/c")
-    with closing(Calls(HubSettings(door.url, token_env=VARIABLE))) as calls:
+    with closing(Calls(HubSettings(door.url, login=TokenLogin(VARIABLE)))) as calls:
         listing = VaultListing(calls, mount, "vault:*")
         assert list(listing.below("empty")) == []
         assert sorted(path for path, _ in listing.below()) == ["a", "b/c"]
@@ -197,7 +198,7 @@ def test_a_policy_that_does_not_name_the_detailed_listing_leaves_the_other_way(
     rule = f'path "{mount}/metadata/*" {{ capabilities = ["list", "read"] }}'
     raw.sys.create_or_update_policy(mount, rule)
     monkeypatch.setenv(VARIABLE, raw.auth.token.create(policies=[mount])["auth"]["client_token"])
-    with closing(Calls(HubSettings(openbao.address, token_env=VARIABLE))) as calls:
+    with closing(Calls(HubSettings(openbao.address, login=TokenLogin(VARIABLE)))) as calls:
         assert sorted(path for path, _ in describe_below(calls, mount)) == ["a", "b/c"]
         assert dict(VaultListing(calls, mount, mount).of(["a", "b", "c", "d", "e"])).keys() == {"a"}
         with pytest.raises(Denied, match="secret/metadata"):

@@ -11,7 +11,8 @@ from keyturn.core.errors import Denied, Invalid, KeyturnError, Unavailable
 from keyturn.core.hub import Right, VersionState, survey
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.providers.vault.login import HubSettings
+from keyturn.settings.hub import HubSettings
+from keyturn.settings.hub_login import TokenLogin
 from tests.support.hooks import eventually
 from tests.support.lab import Lab, fresh
 from tests.support.mounts import make_kv
@@ -152,7 +153,9 @@ def test_a_login_without_rights_in_one_mount_is_denied_there_alone(lab: Lab, nam
     (tmp_path / "token").write_text(lab.root.auth.token.create(policies=[f"only-{name}"])["auth"]["client_token"])
     path = fresh()
     lab.hub.write(path, SecretFields({"x": "1"}), cas=0)
-    with closing(VaultHub(HubSettings(lab.world.hub_address, token_file=str(tmp_path / "token")))) as worker:
+    with closing(
+        VaultHub(HubSettings(lab.world.hub_address, login=TokenLogin(file=str(tmp_path / "token"))))
+    ) as worker:
         hub = worker.mounted({name: f"hub-{name}"})
         told = survey(hub)
         assert path in told

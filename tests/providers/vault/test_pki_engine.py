@@ -22,7 +22,8 @@ from keyturn.core.sensitive import Sensitive
 from keyturn.providers.keys import x509
 from keyturn.providers.keys.key_maker import CryptographyKeys
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.providers.vault.login import HubSettings
+from keyturn.settings.hub import HubSettings
+from keyturn.settings.hub_login import TokenLogin
 from tests.contracts.hub import assert_silent
 from tests.support.engines import worker_hub
 from tests.support.lab import Lab
@@ -95,7 +96,7 @@ def test_a_refused_request_says_which_settings_to_look_at_and_nothing_of_the_key
 
 def test_a_login_without_the_rights_is_denied(lab: Lab, pki: Pki, key: Sensitive, tmp_path: Path) -> None:
     (tmp_path / "token").write_text(lab.root.auth.token.create(policies=["default"])["auth"]["client_token"])
-    with closing(VaultHub(HubSettings(lab.world.hub_address, token_file=str(tmp_path / "token")))) as hub:
+    with closing(VaultHub(HubSettings(lab.world.hub_address, login=TokenLogin(file=str(tmp_path / "token"))))) as hub:
         authority = hub.authority(pki.mount, pki.role())
         for call in (
             authority.allows,
@@ -111,7 +112,7 @@ def test_without_the_package_the_extra_is_named() -> None:
     asks = (
         "import sys; sys.modules['cryptography'] = None\n"
         "from keyturn.providers.vault.hub import VaultHub\n"
-        "from keyturn.providers.vault.login import HubSettings\n"
+        "from keyturn.settings.hub import HubSettings\n"
         "VaultHub(HubSettings('http://127.0.0.1:1')).authority('pki', 'role')"
     )
     done = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=False, timeout=60)

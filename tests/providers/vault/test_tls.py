@@ -19,8 +19,9 @@ from deployments.local.support.ports import free_port
 from keyturn.core.errors import Denied, Invalid, KeyturnError
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.providers.vault.login import HubSettings
 from keyturn.providers.vault.store import VaultStore
+from keyturn.settings.hub import HubSettings
+from keyturn.settings.hub_login import AppRoleLogin, TokenLogin
 from tests.contracts.store import fresh_value, marks_for
 from tests.support.mounts import make_kv
 
@@ -95,8 +96,8 @@ def bao(files: Files, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Over
 
 def settings(bao: OverTls, port: int, **given: Any) -> HubSettings:
     """The worker's login at one of the listeners."""
-    login: dict[str, Any] = {f"{name}_id_file": str(bao.directory / f"{name}-id") for name in ("role", "secret")}
-    return HubSettings(f"https://127.0.0.1:{port}", **login, **given)
+    login = AppRoleLogin(*(str(bao.directory / f"{name}-id") for name in ("role", "secret")))
+    return HubSettings(f"https://127.0.0.1:{port}", login=login, **given)
 
 
 def store(bao: OverTls, **given: str) -> VaultStore:
@@ -256,9 +257,9 @@ def test_a_hub_that_redirects_takes_neither_token_nor_value_along(
     token = tmp_path / "token"
     token.write_text("hvs.a-token")
     address, value = lying(status), fresh_value()
-    by_role = HubSettings(address, role_id_file=str(token), secret_id_file=str(token))
+    by_role = HubSettings(address, login=AppRoleLogin(str(token), str(token)))
     with (
-        closing(VaultHub(HubSettings(address, token_file=str(token)))) as hub,
+        closing(VaultHub(HubSettings(address, login=TokenLogin(file=str(token))))) as hub,
         closing(VaultHub(by_role)) as logging_in,
     ):
         hub._calls._session._client = hub._calls._session.as_token("hvs.a-token")

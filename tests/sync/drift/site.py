@@ -13,8 +13,9 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.core.stores import RemoteSecret
 from keyturn.providers.registry import open_store, open_workspace
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.providers.vault.login import HubSettings
 from keyturn.rotation.context import Workspace
+from keyturn.settings.hub import HubSettings
+from keyturn.settings.hub_login import TokenLogin
 from keyturn.sync.apply import Applier, Result
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, local_executor
@@ -71,7 +72,7 @@ class RealSite:
         self.store: Any = Watched(open_store(STORE, self.catalogue.store(STORE)))
         self.mount = f"hub-{self.folder}"
         make_kv(self.lab.root, self.mount)
-        self.hub = VaultHub(HubSettings(self.lab.world.hub_address, mount=self.mount, token_env=TOKEN_VARIABLE))
+        self.hub = VaultHub(HubSettings(self.lab.world.hub_address, mount=self.mount, login=TokenLogin(TOKEN_VARIABLE)))
         assert eventually(self.mounted)
         return self
 

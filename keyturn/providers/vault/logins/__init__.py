@@ -1,0 +1,17 @@
+"""The ways to log in to a hub, a file for each kind; their settings stand in :mod:`keyturn.settings.hub_login`."""
+
+from keyturn.providers.vault.logins.approle import AppRoleMethod
+from keyturn.providers.vault.logins.exchange import LoginMethod, TokenLife
+from keyturn.providers.vault.logins.token import TokenMethod
+from keyturn.settings.hub_login import AppRoleLogin, HubLogin, TokenLogin
+
+__all__ = ["LoginMethod", "TokenLife", "open_method"]
+
+
+def open_method(login: HubLogin) -> LoginMethod:
+    """What logs in as these settings say. Nothing is read or asked yet."""
+    match login:
+        case TokenLogin():
+            return TokenMethod(login)
+        case AppRoleLogin():
+            return AppRoleMethod(login)

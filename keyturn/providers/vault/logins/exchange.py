@@ -1,0 +1,78 @@
+"""A login's exchange with the hub: what was shown is answered with a token, or with a refusal."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import hvac
+import requests
+from hvac import exceptions as vault
+
+from keyturn.core.errors import Denied, Unavailable
+
+REFUSED: Final = (
+    vault.InvalidRequest,
+    vault.Unauthorized,
+    vault.Forbidden,
+    vault.InvalidPath,
+    vault.UnsupportedOperation,
+)
+"""How a hub says no to a login: each method has its own status for that."""
+
+
+@dataclass(frozen=True)
+class TokenLife:
+    """How long a token lives, in seconds; 0 for ever."""
+
+    ttl: float
+    renewable: bool
+
+
+class LoginMethod(Protocol):
+    """One way to log in; used by one thread at a time."""
+
+    replaces: bool
+    """Whether it can make a new token at any time, so that one that can't be renewed is replaced before it ends."""
+
+    def log_in(self, client: hvac.Client) -> TokenLife:
+        """Give the client a token. Raises Denied, NotFound, Invalid, Unavailable, and what the SDK raises."""
+
+    def has_another(self) -> bool:
+        """Whether logging in again could give another token than the last."""
+
+
+class Refusal(Exception):
+    """The hub said no. ``text`` is for recognizing why, and for nobody to see."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+
+
+def exchange(client: hvac.Client, mount: str, body: Mapping[str, Any]) -> TokenLife:
+    """Show ``body`` to the method at ``mount``, and take the token. Raises Refusal, and what the SDK raises."""
+    try:
+        answer = client.adapter.post(f"/v1/auth/{mount}/login", json=dict(body))
+    except REFUSED as error:
+        raise Refusal(str(error.args)) from None
+    return take_token(client, answer)
+
+
+def take_token(client: hvac.Client, answer: requests.Response) -> TokenLife:
+    """Give the client the token in an answer. Raises Denied where a second factor is wanted, Unavailable for none."""
+    try:
+        auth = answer.json()["auth"]
+        if auth.get("mfa_requirement"):
+            hint = "Exempt this role from the hub's login MFA (sys/mfa/login-enforcement)"
+            raise Denied("log in to", "the hub", "it asks for a second factor, which a program can't give", hint)
+        life = TokenLife(float(auth["lease_duration"]), bool(auth["renewable"]))
+        client.token = auth["client_token"]
+    except (requests.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError):
+        problem = "its answer to the login can't be understood"
+        raise Unavailable("log in to", "the hub", problem, "Check that VAULT_ADDR leads to the hub itself") from None
+    return life
+
+
+def denied(problem: str, hint: str) -> Denied:
+    """The login is refused."""
+    return Denied("log in to", "the hub", problem, hint)

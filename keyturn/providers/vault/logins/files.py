@@ -1,0 +1,87 @@
+"""Files that a login lies in: of a reasonable size, nobody else's to change, and said of where others may read them."""
+
+import logging
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+from keyturn.core.errors import Denied, Invalid, NotFound, Unavailable
+
+log = logging.getLogger(__name__)
+
+LIMIT: Final = 64 * 1024
+"""Bytes; a JWT with many claims has a few thousand."""
+
+_TOLD: Final[set[str]] = set()
+
+
+def read_login(file: str, setting: str, *, private: bool = True) -> str:
+    """The text of a file with a login, without white space around it. Links are followed, as Kubernetes makes them.
+
+    ``setting`` is the variable that names it. Where every user of the machine may read what should be ``private``,
+    that is said once. Raises NotFound, Unavailable, Invalid, and Denied where every user may write it.
+    """
+    try:
+        text, status = _content(file, 0)
+    except FileNotFoundError:
+        hint = f"It should hold the hub's login: correct {setting}, or write the file"
+        raise NotFound("read", file, "there is no such file", hint) from None
+    except OSError as error:
+        problem = f"the file can't be read: {error.strerror}"
+        raise Unavailable("read", file, problem, f"Check its owner and mode, and {setting}") from None
+    if _open_to_all(file, status, stat.S_IWOTH):
+        raise Denied("read", file, "every user of this machine may write it", "Take that right away: chmod o-w")
+    if private and file not in _TOLD and _open_to_all(file, status, stat.S_IROTH):
+        _TOLD.add(file)
+        log.warning("%s holds a login to the hub, and every user of this machine may read it: chmod 0600 it", file)
+    return _filled(text, file, setting)
+
+
+def read_own(file: str) -> str | None:
+    """The text of the file that a person's login has left, which is theirs alone; None where there is none.
+
+    Raises Denied where it is a link, somebody else's, or open to others: it could be a trap, or be known.
+    """
+    try:
+        text, status = _content(file, os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        raise _not_theirs(file, "it is a link, or can't be read") from None
+    if status.st_uid != os.geteuid():
+        raise _not_theirs(file, "it belongs to another user")
+    if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise _not_theirs(file, "other users may read or write it")
+    return _filled(text, file, "the file that `vault login` writes")
+
+
+def _content(file: str, flags: int) -> tuple[bytes, os.stat_result]:
+    # A pipe that nobody writes to would be waited for.
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | flags)
+    with os.fdopen(descriptor, "rb") as opened:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(0, "it is no regular file")
+        return opened.read(LIMIT + 1), status
+
+
+def _filled(content: bytes, file: str, setting: str) -> str:
+    text = content.decode(errors="replace").strip()
+    if not text or len(content) > LIMIT or not text.isprintable():
+        raise Invalid("read", file, "it holds no login", f"It should be one short line: mend it, or {setting}")
+    return text
+
+
+def _open_to_all(file: str, status: os.stat_result, right: int) -> bool:
+    """Whether every user has this right on the file: its mode says so, and each directory above lets them through."""
+    if not status.st_mode & right:
+        return False
+    try:
+        return all(parent.stat().st_mode & stat.S_IXOTH for parent in Path(os.path.realpath(file)).parents)
+    except OSError:
+        return True
+
+
+def _not_theirs(file: str, problem: str) -> Denied:
+    return Denied("read", file, problem, "Remove it, and log in again: `vault login`")

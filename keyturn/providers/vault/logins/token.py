@@ -1,0 +1,42 @@
+"""A token that somebody else has made: from a file, a variable, or what a person's login has left."""
+
+import os
+
+import hvac
+
+from keyturn.core.sensitive import Sensitive
+from keyturn.providers.vault.logins.exchange import TokenLife, denied
+from keyturn.providers.vault.logins.files import read_login, read_own
+from keyturn.settings.hub_login import TOKEN_FILE, TokenLogin
+
+
+class TokenMethod:
+    """Reads the token again at each login; another one that lies there by then is another login."""
+
+    replaces = False
+
+    def __init__(self, login: TokenLogin) -> None:
+        self._login = login
+        self._last: Sensitive | None = None
+
+    def log_in(self, client: hvac.Client) -> TokenLife:
+        """Ask the hub how long the token lives. Raises Denied where there is none."""
+        client.token = self._token()
+        self._last = Sensitive(client.token)
+        token = client.auth.token.lookup_self().json()["data"]
+        return TokenLife(float(token["ttl"]), bool(token["renewable"]))
+
+    def has_another(self) -> bool:
+        """Whether somebody has put another token there since."""
+        return self._last is not None and self._token() != self._last.reveal()
+
+    def _token(self) -> str:
+        login = self._login
+        if login.file:
+            return read_login(login.file, f"{TOKEN_FILE} (token_file)")
+        if token := os.environ.get(login.env):
+            return token
+        if login.helper_file and (token := read_own(login.helper_file)):
+            return token
+        hint = f"Set {login.env}, or KEYTURN_HUB_ROLE_ID_FILE and KEYTURN_HUB_SECRET_ID_FILE"
+        raise denied("no token and no AppRole is given", hint)

@@ -1,0 +1,78 @@
+"""Where the hub is, whom its connections trust, and how to log in to it; never a credential itself."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from keyturn.core.errors import Invalid
+from keyturn.core.outbound import leaves_in_clear
+from keyturn.settings.hub_login import HubLogin, TokenLogin, login_from_environment
+from keyturn.settings.tls import TlsSettings, tls_from_environment
+
+INSECURE_HTTP: Final = "KEYTURN_HUB_INSECURE_HTTP"
+"""The variable that lets the hub be spoken to in clear over a network."""
+
+
+@dataclass(frozen=True)
+class HubSettings:
+    """Where the hub is and which references lead to a login; never the credential itself.
+
+    A lease ends with the token that asked for it, so leases are asked for with an orphan token of
+    ``lease_token_role`` (auth/token/roles). What ``ca_file`` to ``tls_server_name`` mean stands in
+    :class:`TlsSettings`. A hub on another machine has an https address, unless ``insecure_http`` says that nobody can
+    listen between; else Invalid is raised.
+    """
+
+    address: str
+    mount: str = "secret"
+    state_mount: str = "keyturn"
+    namespace: str | None = None
+    ca_file: str | None = None
+    login: HubLogin = field(default_factory=TokenLogin)
+    lease_token_role: str | None = None
+    transit_mount: str = "transit"
+    client_cert_file: str | None = None
+    client_key_file: str | None = None
+    tls_server_name: str | None = None
+    insecure_http: bool = False
+
+    def __post_init__(self) -> None:
+        if leaves_in_clear(self.address) and not self.insecure_http:
+            problem = "token and values would go to another machine in clear"
+            hint = f"Give the hub an https address. Where nobody can listen between, set {INSECURE_HTTP}=true"
+            hint += ", for workers as `keyturn bootstrap` runs"
+            raise Invalid("speak plain http to", self.address, problem, hint)
+
+    @property
+    def tls(self) -> TlsSettings:
+        """Whom the hub's connections trust, and by which name."""
+        return TlsSettings(self.ca_file, self.client_cert_file, self.client_key_file, self.tls_server_name)
+
+    @staticmethod
+    def from_environment(env: Mapping[str, str] = os.environ) -> "HubSettings":
+        """Vault's own variables, and KEYTURN_HUB_* for the rest.
+
+        Raises Invalid without VAULT_ADDR, and for what would change whom the hub's clients trust, or who they are,
+        and is not read.
+        """
+        if not env.get("VAULT_ADDR"):
+            raise Invalid(
+                "find", "the hub", "VAULT_ADDR is not set", "Set it to the hub's address, as for the vault CLI"
+            )
+        tls = tls_from_environment(env)
+        return HubSettings(
+            env["VAULT_ADDR"],
+            mount=env.get("KEYTURN_HUB_MOUNT", "secret"),
+            state_mount=env.get("KEYTURN_HUB_STATE_MOUNT", "keyturn"),
+            namespace=env.get("VAULT_NAMESPACE"),
+            ca_file=tls.ca_file,
+            login=login_from_environment(env, Path(env["HOME"]) if env.get("HOME") else None),
+            lease_token_role=env.get("KEYTURN_HUB_LEASE_TOKEN_ROLE"),
+            transit_mount=env.get("KEYTURN_HUB_TRANSIT_MOUNT", "transit"),
+            client_cert_file=tls.client_cert_file,
+            client_key_file=tls.client_key_file,
+            tls_server_name=tls.server_name,
+            insecure_http=env.get(INSECURE_HTTP, "").lower() in ("1", "true"),
+        )
