@@ -58,7 +58,7 @@ FOLDER: Final = 100
 AT_ONCE: Final = 8
 SHARED: Final = """
 targets:
-  pg: {{kind: postgresql, host: {host}, port: {port}, database: ml, admin: targets/ml-postgres}}
+  ml-postgres: {{kind: postgresql, host: {host}, port: {port}, database: ml, admin: targets/ml-postgres}}
 stores:
   aws: {{kind: aws-secrets-manager, region: {region}, endpoint_url: "{aws}", writes_per_second: 1e6}}
 """
@@ -68,7 +68,7 @@ SECRET: Final = """
     classification: internal
     rotation:
       strategy: alternating-users
-      target: pg
+      target: ml-postgres
       users: [{name}_a, {name}_b]
       owner_role: ml_trainer
       interval: 30d

@@ -51,14 +51,14 @@ LONG_AGO = "2020-01-01T00:00:00+00:00"
 GOAL = 1.25
 TARGET = """
 targets:
-  pg: {{kind: postgresql, host: {host}, port: {port}, database: ml, admin: targets/ml-postgres}}
+  ml-postgres: {{kind: postgresql, host: {host}, port: {port}, database: ml, admin: targets/ml-postgres}}
 secrets:
 """
 SECRET = """
   fleet/{name}:
     owner: benchmark
     classification: internal
-    rotation: {{strategy: alternating-users, target: pg, users: [{name}_a, {name}_b], owner_role: ml_trainer,
+    rotation: {{strategy: alternating-users, target: ml-postgres, users: [{name}_a, {name}_b], owner_role: ml_trainer,
                 interval: 30d, grace: 1m}}
 """
 

@@ -57,14 +57,14 @@ stores:
            ca_file: {ca}, writes_per_second: 1e6}}
   gcp: {{kind: gcp-secret-manager, project: {project}, endpoint: "127.0.0.1:{gcp}", writes_per_second: 1e6}}
 targets:
-  pg: {{kind: postgresql, host: {host}, port: {port}, database: ml, admin: targets/ml-postgres}}
+  ml-postgres: {{kind: postgresql, host: {host}, port: {port}, database: ml, admin: targets/ml-postgres}}
 secrets:
 """
 SECRET: Final = """
   revoke/{name}:
     owner: benchmark
     classification: restricted
-    rotation: {{strategy: alternating-users, target: pg, users: [{name}_a, {name}_b], owner_role: ml_trainer,
+    rotation: {{strategy: alternating-users, target: ml-postgres, users: [{name}_a, {name}_b], owner_role: ml_trainer,
                 interval: 30d, grace: 1m}}
     destinations: [{{store: aws, name: {name}}}, {{store: azure, name: {name}}}, {{store: gcp, name: {name}}}]
 """

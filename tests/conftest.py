@@ -189,6 +189,7 @@ def world(openbao: OpenBao, postgres: PostgreSQL) -> Iterator[World]:
     """Both servers, prepared; the root token is in the environment while tests run."""
     hub = Hub(openbao.address, openbao.root_token)
     prepare(hub, postgres.host, postgres.port, postgres.superuser_password, ())
+    hub.first("targets/pg", hub.first("targets/ml-postgres", {}, "keyturn"), "keyturn")
     hub.database_engine(postgres.host, postgres.port, "unused")
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv(TOKEN_VARIABLE, openbao.root_token)

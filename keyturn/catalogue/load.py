@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from keyturn.catalogue import checks, source
+from keyturn.catalogue import checks, power, source
 from keyturn.catalogue.environment import Expanded, expand, variables
 from keyturn.catalogue.explain import check_entry
 from keyturn.catalogue.groups import spread_stores, spread_sync
@@ -113,6 +113,7 @@ def _examine(read: source.ParsedFiles, env: Mapping[str, str]) -> tuple[dict[str
             entries[section][name] = expanded.entry
             if model is not None:
                 made[section][name] = model
+                problems += [entry.problem(*flaw) for flaw in power.find_flaws(section, name, model)]
     made |= _spread(made)
     systems = {(kind, name): model.system for kind in ("stores", "targets") for name, model in made[kind].items()}
     read_as = {key: made[key] for key in ("syncs", "groups", "stores", "rules")}

@@ -140,14 +140,14 @@ def shop(
     """Fresh secrets, and the environment that leads to them."""
     listening, key = consumer
     name = fresh()
-    lab.hub.write_state(f"webhooks/{name}", {"key": key}, cas=0)
+    lab.hub.write_state(f"webhooks/app/{name}", {"key": key}, cas=0)
     places = {"grace": "1h", "consumers": ["app"]}
     database = lab.alternating(destinations=[{"store": "memory", "name": f"{name}-db"}], **places)
     keys = lab.generated(destinations=[{"store": "memory", "name": f"{name}-keys"}], **places)
     directory = tmp_path / "catalogue"
     directory.mkdir()
     store = {"kind": "aws-secrets-manager", "region": REGION, "endpoint_url": f"http://127.0.0.1:{aws.port}"}
-    app = {"url": listening.url, "signing_key": f"webhooks/{name}"}
+    app = {"url": listening.url, "signing_key": f"webhooks/app/{name}"}
     write_catalogue(directory, catalogue_data(world, (database, keys), store, {"app": app}))
     for variable, value in {
         "VAULT_ADDR": world.hub_address,

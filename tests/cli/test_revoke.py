@@ -112,14 +112,14 @@ def shop(
         monkeypatch.delenv(name)
     listening, key = consumer
     name = fresh()
-    lab.hub.write_state(f"webhooks/{name}", {"key": key}, cas=0)
+    lab.hub.write_state(f"webhooks/app/{name}", {"key": key}, cas=0)
     database = lab.alternating(destinations=[{"store": "memory", "name": f"{name}-db"}], consumers=["app"])
     keys = lab.generated(destinations=[{"store": "memory", "name": f"{name}-keys"}], consumers=["app"])
     directory = tmp_path / "catalogue"
     directory.mkdir()
     store = {"kind": "aws-secrets-manager", "region": REGION, "endpoint_url": aws.endpoint_url}
     data = catalogue_data(
-        world, (database, keys), store, {"app": {"url": listening.url, "signing_key": f"webhooks/{name}"}}
+        world, (database, keys), store, {"app": {"url": listening.url, "signing_key": f"webhooks/app/{name}"}}
     )
     for entry in data["secrets"].values():
         entry.pop("path", None)

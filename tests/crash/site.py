@@ -111,11 +111,11 @@ class Site:
         self.store = {"kind": "aws-secrets-manager", "region": REGION, "endpoint_url": self.aws.endpoint_url}
         self.cloud = self.aws_client("secretsmanager")
         key = f"whsec_{secrets.token_hex(24)}"
-        if self.lab.hub.read_state("webhooks/crash") is None:
-            self.lab.hub.write_state("webhooks/crash", {"key": key}, cas=0)
-        key = self.lab.hub.read_state("webhooks/crash").data["key"]  # type: ignore[union-attr]
+        if self.lab.hub.read_state("webhooks/app/crash") is None:
+            self.lab.hub.write_state("webhooks/app/crash", {"key": key}, cas=0)
+        key = self.lab.hub.read_state("webhooks/app/crash").data["key"]  # type: ignore[union-attr]
         self.consumer = self.server("consumer", lambda: Consumer(Sensitive(key)), lambda server: server.url)
-        self.consumers = {"app": {"url": self.consumer.url, "signing_key": "webhooks/crash"}}
+        self.consumers = {"app": {"url": self.consumer.url, "signing_key": "webhooks/app/crash"}}
         self.lab.hub.fingerprint_key()
         return self
 

@@ -65,7 +65,8 @@ def own_hub(world: World, lab: Lab, tmp_path_factory: pytest.TempPathFactory) ->
             hub = Hub(server.address, server.root_token)
             hub.mounts()
             hub.roles()
-            hub.first("targets/ml-postgres", lab.admin().reveal(), "keyturn")
+            for name in ("ml-postgres", "pg"):
+                hub.first(f"targets/{name}", lab.admin().reveal(), "keyturn")
             with Lab(dataclasses.replace(world, hub_address=server.address)) as made:
                 yield DurableHub(server, disk, made)
         finally:
@@ -91,8 +92,8 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
 def consumer(lab: Lab) -> Iterator[Consumer]:
     """An application that is told, whose key lies in the hub."""
     key = f"whsec_{secrets.token_hex(24)}"
-    lab.keep("webhooks/faults", {"key": key})
-    with Consumer(Sensitive(key), "webhooks/faults") as listening:
+    lab.keep("webhooks/app/faults", {"key": key})
+    with Consumer(Sensitive(key), "webhooks/app/faults") as listening:
         yield listening
 
 
@@ -107,7 +108,8 @@ def site(world: World, lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> It
         hub.mounts()
         hub.roles()
         hub.ledger_key()
-        hub.first("targets/ml-postgres", lab.admin().reveal(), "keyturn")
+        for name in ("ml-postgres", "pg"):
+            hub.first(f"targets/{name}", lab.admin().reveal(), "keyturn")
         hub.database_engine(world.host, world.port, "unused")
         with Lab(dataclasses.replace(world, hub_address=server.address)) as made, Site(made) as opened:
             yield opened

@@ -46,7 +46,7 @@ MISTAKES = {
     "an admin without the right to alter": Mistake(
         "set the password of pg:{user}: the admin role may not do that",
         "Give the admin role CREATEROLE, and `GRANT {user} TO <admin> WITH ADMIN OPTION`",
-        target={"admin": f"targets/{NOBODY}"},
+        target={"admin": f"targets/pg/{NOBODY}"},
     ),
     "a database that does not exist": Mistake(
         f"log in to pg:keyturn_admin: there is no database {NOBODY}",
@@ -96,8 +96,10 @@ def show(lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize("what", MISTAKES)
 def test_a_mistake_is_one_error_with_its_remedy_and_mending_it_is_enough(lab: Lab, show: Show, what: str) -> None:
     mistake, right = MISTAKES[what], lab.alternating()
-    if what.startswith("an admin") and not lab.hub.read_state(f"targets/{NOBODY}"):
-        lab.hub.write_state(f"targets/{NOBODY}", {"username": NOBODY, "password": lab.user(NOBODY, right.owner)}, cas=0)
+    if what.startswith("an admin") and not lab.hub.read_state(f"targets/pg/{NOBODY}"):
+        lab.hub.write_state(
+            f"targets/pg/{NOBODY}", {"username": NOBODY, "password": lab.user(NOBODY, right.owner)}, cas=0
+        )
     wrong = dataclasses.replace(right, data={**right.data, "rotation": right.data["rotation"] | mistake.rotation})
     code, error, remedy = show(wrong, **mistake.target)
     assert code == "1"

@@ -45,9 +45,9 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
 
 @pytest.fixture(scope="package")
 def consumer(lab: Lab) -> Iterator[Consumer]:
-    """An application whose signing key lies in the hub at ``webhooks/flows``."""
+    """An application whose signing key lies in the hub at ``webhooks/app/flows``."""
     key = f"whsec_{secrets.token_hex(24)}"
-    lab.keep("webhooks/flows", {"key": key})
+    lab.keep("webhooks/app/flows", {"key": key})
     with Consumer(Sensitive(key)) as listening:
         yield listening
 
@@ -66,7 +66,7 @@ def architect(
 ) -> Architect:
     """Builds sites whose store is ``aws`` and whose consumer is ``app``."""
     stores = {"aws": {"kind": "aws-secrets-manager", "region": REGION, "endpoint_url": aws.endpoint_url}}
-    consumers = {"app": {"url": consumer.url, "signing_key": "webhooks/flows"}}
+    consumers = {"app": {"url": consumer.url, "signing_key": "webhooks/app/flows"}}
     return Architect(server, lab, tmp_path_factory.mktemp("sites"), stores, consumers)
 
 

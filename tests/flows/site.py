@@ -85,10 +85,12 @@ class Architect:
         place.mkdir()
         world = self.lab.world
         pg = {"kind": "postgresql", "host": world.host, "port": world.port, "database": DATABASE, "sslmode": "disable"}
-        pg["admin"] = "targets/ml-postgres"
         catalogue = {
             "stores": self.stores | (stores or {}),
-            "targets": {name: pg | changes for name, changes in {"pg": {}, **(targets or {})}.items()},
+            "targets": {
+                name: pg | {"admin": self.admin_of(name)} | changes
+                for name, changes in {"pg": {}, **(targets or {})}.items()
+            },
             "consumers": self.consumers | (consumers or {}),
             "secrets": {one.path: one.data for one in declared},
         }
@@ -98,6 +100,13 @@ class Architect:
             block = self.workspace(place, hub or world.hub_address)
             block.save(name, overwrite=True, _sync=True)  # type: ignore[call-arg]
         return Site(name, open_workspace(load_catalogue(place, {}), self.lab.hub))
+
+    def admin_of(self, target: str) -> str:
+        """Where the lab's admin credential lies for a target of this name."""
+        path = f"targets/{target}"
+        if self.lab.hub.read_state(path) is None:
+            self.lab.hub.write_state(path, self.lab.admin().reveal(), cas=0)
+        return path
 
     def workspace(self, catalogue: Path, address: str) -> KeyturnWorkspace:
         """A block that logs in as a worker does: with an AppRole whose two halves lie in files."""

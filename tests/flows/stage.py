@@ -90,9 +90,11 @@ class Stage:
     def set_up(architect: Architect, planted: Planted, azure: dict[str, str]) -> "Stage":
         """Secrets, and what refuses each of them."""
         lab, secret = architect.lab, planted.secret
-        admin = planted.state(f"targets/{fresh()}", {"username": "keyturn_admin", "password": planted.canary("admin")})
+        admin = planted.state(
+            f"targets/refused/{fresh()}", {"username": "keyturn_admin", "password": planted.canary("admin")}
+        )
         planted.values["signing key"] = f"whsec_{secrets.token_hex(24)}"
-        key = planted.state(f"webhooks/{fresh()}", {"key": planted.values["signing key"]})
+        key = planted.state(f"webhooks/unsigned/{fresh()}", {"key": planted.values["signing key"]})
         gate = Gate(lab.world.port, Door.HELD)
         stage = {
             "alternating": secret(lab.alternating(**pushed())),

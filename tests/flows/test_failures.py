@@ -27,7 +27,7 @@ def heard(pager: Pager, path: str) -> str:
 def test_a_failed_run_is_reported_with_secret_step_and_remedy(
     installed: Installed, architect: Architect, lab: Lab, pager: Pager
 ) -> None:
-    admin = f"targets/{fresh()}"
+    admin = f"targets/pg/{fresh()}"
     wrong = {"username": "keyturn_admin", "password": f"CANARY-{fresh()}"}
     lab.hub.write_state(admin, wrong, cas=0)
     secret = lab.alternating()

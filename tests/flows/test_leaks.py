@@ -122,7 +122,7 @@ def confidential(architect: Architect, aws: LocalAws, planted: Planted) -> None:
         "database admin": lab.admin()["password"].reveal(),
         "fingerprint key": lab.hub.fingerprint_key().reveal(),
     }
-    state = lab.hub.read_state("webhooks/flows")
+    state = lab.hub.read_state("webhooks/app/flows")
     assert state is not None
     planted.values["webhook key"] = state.data["key"]
 

@@ -27,9 +27,9 @@ Build = Callable[..., Site]
 
 @pytest.fixture
 def canary(lab: Lab) -> Iterator[Consumer]:
-    """An application with a key of its own, at ``webhooks/canary-...``."""
+    """An application with a key of its own, at ``webhooks/canary/...``."""
     key = f"whsec_{secrets.token_hex(24)}"
-    path = f"webhooks/{fresh()}"
+    path = f"webhooks/canary/{fresh()}"
     lab.hub.write_state(path, {"key": key}, cas=0)
     with Consumer(Sensitive(key), path) as listening:
         yield listening

@@ -91,7 +91,7 @@ def test_a_store_that_comes_back_is_tried_again_and_the_run_completes(
 def test_what_no_retry_mends_fails_at_once_and_says_secret_step_and_remedy(
     build: Build, prefect: PrefectServer, lab: Lab
 ) -> None:
-    admin = f"targets/{fresh()}"
+    admin = f"targets/pg/{fresh()}"
     right = lab.admin().reveal()
     lab.hub.write_state(admin, {**right, "password": "CANARY-not-the-password"}, cas=0)
     secret = lab.alternating()
@@ -159,7 +159,7 @@ def test_a_destination_that_somebody_else_owns_stops_it_before_anything_changes(
 def test_a_silent_consumer_delays_the_retirement_until_it_has_acknowledged(
     build: Build, lab: Lab, consumer: Consumer
 ) -> None:
-    path = f"webhooks/{fresh()}"
+    path = f"webhooks/silent/{fresh()}"
     lab.hub.write_state(path, {"key": f"whsec_{secrets.token_hex(24)}"}, cas=0)
     secret = lab.alternating(consumers=["app", "silent"])
     build(secret, consumers={"silent": {"url": f"{consumer.url}/", "signing_key": path}})
@@ -173,7 +173,7 @@ def test_a_silent_consumer_delays_the_retirement_until_it_has_acknowledged(
     assert kept.held_by == ("silent has not acknowledged version 2",)
     assert lab.logs_in(secret.first)
 
-    right = lab.hub.read_state("webhooks/flows")
+    right = lab.hub.read_state("webhooks/app/flows")
     assert right is not None
     lab.hub.write_state(path, right.data, cas=1)
     (over,) = completed(retire, secret.path)

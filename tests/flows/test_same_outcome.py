@@ -153,7 +153,7 @@ def test_plain_calls_and_tasks_come_to_the_same(
 ) -> None:
     monkeypatch.setattr(flows.result, "is_waited_for", lambda: True)
     monkeypatch.setattr(STEPS[PUSH], "retry_delay_seconds", [0, 0, 0, 0])
-    key = lab_key(lab)
+    key = lab_key(lab, "canary")
     with Consumer(Sensitive(key[1]), key[0]) as canary:
         scene = Scene(lab, canary, gate(int(aws.endpoint_url.rpartition(":")[2]), Door.SHUT))
         here, there = case.secret(scene), case.secret(scene)
@@ -221,9 +221,9 @@ def alike(text: str) -> str:
     return text
 
 
-def lab_key(lab: Lab) -> tuple[str, str]:
-    """Where a new key of an application lies in the hub, and the key."""
-    path, key = f"webhooks/{fresh()}", f"whsec_{secrets.token_hex(24)}"
+def lab_key(lab: Lab, consumer: str) -> tuple[str, str]:
+    """Where a new key of a consumer lies in the hub, and the key."""
+    path, key = f"webhooks/{consumer}/{fresh()}", f"whsec_{secrets.token_hex(24)}"
     lab.keep(path, {"key": key})
     return path, key
 
@@ -235,14 +235,14 @@ def stores(scene: Scene) -> dict[str, dict[str, str]]:
 
 def targets(lab: Lab, case: Case) -> dict[str, dict[str, str]]:
     """The database, with the wrong password of its admin where it is not to let it in."""
-    admin = f"targets/{fresh()}"
+    admin = f"targets/pg/{fresh()}"
     lab.keep(admin, {**lab.admin().reveal(), **({} if case.admits else {"password": "not-this-one"})})
     return {"pg": {"admin": admin}}
 
 
 def consumers(scene: Scene) -> dict[str, dict[str, str]]:
     """The canary, and one that is told with a key that it does not know."""
-    stranger = lab_key(scene.lab)[0]
+    stranger = lab_key(scene.lab, "stranger")[0]
     return {
         "canary": {"url": scene.canary.url, "signing_key": scene.canary.signing_key, "timeout": "2s"},
         "stranger": {"url": f"{scene.canary.url}/", "signing_key": stranger},

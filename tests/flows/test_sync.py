@@ -114,7 +114,8 @@ def test_what_somebody_writes_is_told_by_the_run_which_names_who_does_not_take_i
 ) -> None:
     place = {"store": "one", "name": fresh()}
     secret = lab.generated(consumers=["app", "gone"], destinations=[place])
-    gone = {"url": f"http://127.0.0.1:{free_port()}", "signing_key": "webhooks/flows", "timeout": "1s"}
+    lab.keep("webhooks/gone", {"key": f"whsec_{fresh()}"})
+    gone = {"url": f"http://127.0.0.1:{free_port()}", "signing_key": "webhooks/gone", "timeout": "1s"}
     site = build(secret, stores=files(tmp_path, "one"), consumers={"gone": gone})
     keep_look(site.workspace, site.workspace.hub.now() + timedelta(seconds=1))
     completed(sync)

@@ -27,7 +27,7 @@ targets:
   api:
     kind: http-api
     url: "${URL}"
-    admin: targets/NAME
+    admin: targets/api/NAME
     headers: { authorization: "Bearer {{admin.token}}" }
     timeout: 5s
 secrets:
@@ -77,7 +77,7 @@ class Site:
 
     def admin(self, **fields: str) -> None:
         """Write the admin credential, at first."""
-        self.lab.hub.write_state(f"targets/{self.name}", fields, cas=0)
+        self.lab.hub.write_state(f"targets/api/{self.name}", fields, cas=0)
 
     def current(self, secret: str) -> SecretFields:
         found = self.lab.hub.read(f"tests/{self.name}/{secret}")
@@ -186,7 +186,7 @@ def test_a_key_that_is_refused_is_deleted_again_and_current_stays(site: Site) ->
 
 def test_the_admins_missing_field_is_told_with_its_path(lab: Lab, server: RestApi, tmp_path: Path) -> None:
     site = Site(lab, server, tmp_path)
-    with pytest.raises(NotFound, match=f"targets/{site.name}.*Write token to targets/{site.name}"):
+    with pytest.raises(NotFound, match=f"targets/api/{site.name}.*Write token to targets/api/{site.name}"):
         site.rotate("key")
     site.admin(username="someone", password="else")
     with pytest.raises(Invalid, match=f"targets/{site.name}: .* lacks a field. Write token"):

@@ -278,7 +278,7 @@ def catalogue_data(
     target = {"kind": "postgresql", "host": world.host, "port": world.port, "database": DATABASE}
     return {
         "stores": {"memory": store},
-        "targets": {"pg": {**target, "admin": "targets/ml-postgres", "sslmode": "disable"}, **targets},
+        "targets": {"pg": {**target, "admin": "targets/pg", "sslmode": "disable"}, **targets},
         "consumers": consumers,
         "secrets": {one.path: {**one.data, "path": one.path} for one in declared},
     }

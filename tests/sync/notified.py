@@ -102,7 +102,7 @@ def audience(lab: Lab, *names: str) -> Iterator[Audience]:
     with ExitStack() as stack:
         consumers = {}
         for name in names:
-            key, place = f"whsec_{secrets.token_hex(24)}", f"webhooks/{fresh()}"
+            key, place = f"whsec_{secrets.token_hex(24)}", f"webhooks/{name}/{fresh()}"
             lab.hub.write_state(place, {"key": key}, cas=0)
             consumers[name] = stack.enter_context(Consumer(Sensitive(key), place))
         yield Audience(lab, consumers)
