@@ -10,6 +10,7 @@ from deployments.local.home import Stack
 from deployments.local.support.files import kept_secret
 from deployments.local.support.ports import LOOPBACK
 from deployments.local.support.tls import certificate_in
+from keyturn.catalogue.operators_policy import VARIABLE
 from keyturn.settings.directories import cache_directory
 
 REGION: Final = "eu-central-1"
@@ -66,6 +67,7 @@ def environment(stack: Stack) -> dict[str, str]:
         "KEYTURN_TRAINER_URL": stack.url("trainer"),
         "KEYTURN_INFERENCE_URL": stack.url("inference"),
         **channel(stack),
+        **operators_policy(),
         **ledger(stack),
         **hub(stack),
         **prefect(stack),
@@ -90,6 +92,11 @@ def channel(stack: Stack) -> dict[str, str]:
     """Where whoever is on call is told, in a file, once `keyturn up` was given it."""
     file = stack.home / "failure-url"
     return {"KEYTURN_FAILURE_URL_FILE": str(file)} if file.exists() else {}
+
+
+def operators_policy() -> dict[str, str]:
+    """What this machine's operator lets catalogues do, where a file says it."""
+    return {VARIABLE: file} if (file := os.environ.get(VARIABLE)) else {}
 
 
 def hub(stack: Stack) -> dict[str, str]:

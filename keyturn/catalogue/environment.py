@@ -1,7 +1,7 @@
 """``${NAME}`` and ``${NAME:-default}`` in the connection settings, filled in from the environment."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -11,31 +11,46 @@ from keyturn.catalogue.source import CatalogueEntry
 REFERENCE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^${}]*))?\}")
 """A variable's name, and the default that counts where it is unset or empty."""
 
+ALLOWED: Final = (
+    "Name one that begins with KEYTURN_ and is neither Keyturn's own nor a credential's, or let the operator's file "
+    "allow it under `variables`."
+)
+
 
 @dataclass
 class Expanded:
     """An entry with its references filled in.
 
     ``empty`` are the values that a reference left empty: they count as left out. ``unresolved`` are those
-    that a problem has been reported for.
+    that a problem has been reported for. ``breaches`` are references to variables that may not be named.
     """
 
     entry: CatalogueEntry
     problems: list[Problem] = field(default_factory=list)
+    breaches: list[Problem] = field(default_factory=list)
     empty: set[KeyPath] = field(default_factory=set)
     unresolved: set[KeyPath] = field(default_factory=set)
+    allows: Callable[[str], bool] = lambda _: True
 
 
-def expand(entry: CatalogueEntry, env: Mapping[str, str]) -> Expanded:
-    """Fill in every reference in ``entry``; values that can't be filled in are left out and reported."""
-    done = Expanded(entry)
+def expand(entry: CatalogueEntry, env: Mapping[str, str], allows: Callable[[str], bool] = lambda _: True) -> Expanded:
+    """Fill in every reference in ``entry``; values that can't be filled in are left out and reported.
+
+    ``allows`` tells which variables may be named.
+    """
+    done = Expanded(entry, allows=allows)
     done.entry = entry.holding(_filled(entry.data, (), env, done))
     return done
 
 
 def variables(entry: CatalogueEntry) -> set[str]:
     """The variables that an entry refers to."""
-    return {reference[1] for _, text in _texts(entry.data, ()) for reference in REFERENCE.finditer(text)}
+    return variables_in(entry.data)
+
+
+def variables_in(data: Any) -> set[str]:
+    """The variables that plain data refers to."""
+    return {reference[1] for _, text in _texts(data, ()) for reference in REFERENCE.finditer(text)}
 
 
 def references(entry: CatalogueEntry) -> list[Problem]:
@@ -69,6 +84,8 @@ def _text(text: str, path: KeyPath, env: Mapping[str, str], done: Expanded) -> s
     if len(references) != text.count("${"):
         remedy = "Write ${NAME} or ${NAME:-default}; names are letters, digits and underscores."
         done.problems.append(done.entry.problem(path, "an environment reference that can't be read", remedy))
+    for name in dict.fromkeys(ref[1] for ref in references if not done.allows(ref[1])):
+        done.breaches.append(done.entry.problem(path, f"the variable {name} may not be named here", ALLOWED))
     for name in missing:
         done.problems.append(done.entry.problem(path, f"the environment variable {name} is not set", _how(name)))
     if missing or len(references) != text.count("${"):

@@ -69,8 +69,13 @@ def check_entry(expanded: Expanded) -> tuple[Model | None, list[Problem]]:
     try:
         return _adapter(entry.section).validate_python(entry.data), []
     except ValidationError as error:
-        problems = [_problem(expanded, details) for details in error.errors(include_url=False)]
-        return None, [problem for problem in problems if problem]
+        return None, explain_errors(expanded, SHAPES[entry.section], error)
+
+
+def explain_errors(expanded: Expanded, shape: Any, error: ValidationError) -> list[Problem]:
+    """All that keeps an entry from being of this shape, in plain words."""
+    problems = [_problem(expanded, shape, details) for details in error.errors(include_url=False)]
+    return [problem for problem in problems if problem]
 
 
 @functools.cache
@@ -79,12 +84,12 @@ def _adapter(section: str) -> TypeAdapter[Any]:
     return TypeAdapter(SHAPES[section])
 
 
-def _problem(expanded: Expanded, error: ErrorDetails) -> Problem | None:
+def _problem(expanded: Expanded, shape: Any, error: ErrorDetails) -> Problem | None:
     entry = expanded.entry
     path = _path(error)
     if path in expanded.unresolved:
         return None
-    message, remedy = _words(error, path, SHAPES[entry.section], entry.data)
+    message, remedy = _words(error, path, shape, entry.data)
     if message == MISSING and path in expanded.empty:
         remedy = "Set the variable to something, or write the value out."
         return entry.problem(path, "the environment reference leaves this empty", remedy)

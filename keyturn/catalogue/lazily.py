@@ -5,7 +5,6 @@ from typing import Any, Final, cast
 
 from yaml.nodes import ScalarNode
 
-from keyturn.catalogue import power
 from keyturn.catalogue.destinations import FieldPattern, SyncSettings
 from keyturn.catalogue.environment import Expanded, expand
 from keyturn.catalogue.explain import check_entry
@@ -52,8 +51,7 @@ def model_of(section: str, name: str, data: Any, env: Mapping[str, str]) -> Mode
     entry = CatalogueEntry(section, name, "", 0, NOWHERE, data)
     expanded = expand(entry, env) if section in EXPANDED else Expanded(entry)
     model, problems = check_entry(expanded)
-    flaws = () if model is None else power.find_flaws(section, name, model)
-    if model is None or (problems := [entry.problem(*flaw) for flaw in flaws]):
+    if model is None:
         raise CatalogueInvalid("as it was kept", problems)
     return model
 

@@ -4,29 +4,48 @@ import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from keyturn.catalogue import checks, power, source
-from keyturn.catalogue.environment import Expanded, expand, variables
+from keyturn.catalogue.environment import Expanded, expand, variables, variables_in
 from keyturn.catalogue.explain import check_entry
 from keyturn.catalogue.groups import spread_stores, spread_sync
 from keyturn.catalogue.index import Declared, Index
 from keyturn.catalogue.lazily import EXPANDED, Secrets, model_of, with_places
 from keyturn.catalogue.models import Catalogue
+from keyturn.catalogue.operators_policy import OperatorsPolicy
+from keyturn.catalogue.policy_file import load_policy
+from keyturn.catalogue.power import Surroundings
 from keyturn.catalogue.problems import CatalogueInvalid, Problem
 from keyturn.catalogue.rules import spread_rule
 
+WAY_OUT: Final = (
+    "A leaked credential need not wait for that: keyturn revoke PATH --reason WHY --override-policy goes on, tells "
+    "whoever is there, and writes it to the ledger"
+)
 
-def load_catalogue(directory: Path, env: Mapping[str, str]) -> Catalogue:
+
+def load_catalogue(directory: Path, env: Mapping[str, str], *, despite_policy: bool = False) -> Catalogue:
     """The catalogue in ``directory``, references filled in from ``env``. Raises CatalogueInvalid.
 
-    Files that were checked before are not read again: each secret is made when it is first asked for.
+    Files that were checked before are not read again: each secret is made when it is first asked for. What they may
+    not name on this machine is asked anew all the same; ``despite_policy`` lets it pass, and the catalogue tells it.
     """
     with _uncollected():
+        around, unsure = _surroundings(directory, env)
         gathered = source.gather(directory)
         index = Index(directory, gathered.content, env)
-        declared = index.find()
-        return _anew(directory, gathered, index, env) if declared is None else _opened(declared, env)
+        if not unsure and (declared := index.find()) is not None and (opened := _opened(declared, around)):
+            return opened
+        return _anew(gathered, index, around, unsure, despite_policy)
+
+
+def _surroundings(directory: Path, env: Mapping[str, str]) -> tuple[Surroundings, list[Problem]]:
+    """What the operator allows here; with what is wrong with it, the defaults."""
+    try:
+        return Surroundings(load_policy(env, directory), env, directory), []
+    except CatalogueInvalid as invalid:
+        return Surroundings(OperatorsPolicy(), env, directory), list(invalid.problems)
 
 
 @contextmanager
@@ -44,28 +63,44 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _anew(directory: Path, gathered: source.Gathered, index: Index, env: Mapping[str, str]) -> Catalogue:
+def _anew(
+    gathered: source.Gathered, index: Index, around: Surroundings, unsure: list[Problem], despite_policy: bool
+) -> Catalogue:
     """A catalogue of which nothing is known, checked whole. Raises CatalogueInvalid."""
     read = source.parse_files(gathered)
-    made, problems = _examine(read, env)
-    if problems:
-        raise CatalogueInvalid(str(directory), problems)
+    made, problems, breaches = _examine(read, around)
+    breaches = sorted({*breaches, *unsure})
+    if problems or (breaches and not despite_policy):
+        everything = sorted({*problems, *breaches})
+        raise CatalogueInvalid(str(around.directory), everything, hint="" if problems else WAY_OUT)
     index.keep({**_plain(read.entries), source.ID: _named(read.id)}, _variables(read.entries))
     syncs, groups = made["syncs"], made["groups"]
     secrets = {path: with_places(path, declared, syncs, groups) for path, declared in made["secrets"].items()}
-    return Catalogue.model_construct(**{**made, **_named(read.id), "secrets": secrets})
+    more = {"policy": around.policy, "waived": tuple(map(str, breaches)), "secrets": secrets}
+    return Catalogue.model_construct(**{**made, **_named(read.id), **more})
 
 
-def _opened(declared: Declared, env: Mapping[str, str]) -> Catalogue:
-    """A catalogue that was found sound before: everything but the secrets is made at once."""
+def _opened(declared: Declared, around: Surroundings) -> Catalogue | None:
+    """A catalogue that was found sound before: everything but the secrets is made at once.
+
+    None where it asks for what is not allowed here: where that stands is told by its files.
+    """
     made: dict[str, Any] = {
-        section: {name: model_of(section, name, data, env) for name, data in declared[section].items()}
+        section: {name: model_of(section, name, data, around.env) for name, data in declared[section].items()}
         for section in source.SECTIONS
         if section != "secrets"
     }
+    if next(power.find_flaws(made, around), None) or not all(map(around.policy.allows_variable, _named_in(declared))):
+        return None
     made |= _spread(made)
     secrets = Secrets(declared["secrets"], made["syncs"], made["groups"])
-    return Catalogue.model_construct(**{**made, **declared[source.ID], "secrets": secrets})
+    return Catalogue.model_construct(**{**made, **declared[source.ID], "policy": around.policy, "secrets": secrets})
+
+
+def _named_in(declared: Declared) -> set[str]:
+    """The variables that what was kept refers to."""
+    texts = (declared[section] for section in EXPANDED)
+    return {name for data in texts for name in variables_in(data)}
 
 
 def _spread(made: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -97,25 +132,38 @@ def _variables(entries: Mapping[str, Mapping[str, source.CatalogueEntry]]) -> se
 def find_problems(directory: Path, env: Mapping[str, str]) -> list[Problem]:
     """Everything that is wrong with the catalogue in ``directory``, in the order of files and lines."""
     with _uncollected():
-        return _examine(source.read_directory(directory), env)[1]
+        around, unsure = _surroundings(directory, env)
+        _, problems, breaches = _examine(source.read_directory(directory), around)
+        return sorted({*problems, *breaches, *unsure})
 
 
-def _examine(read: source.ParsedFiles, env: Mapping[str, str]) -> tuple[dict[str, dict[str, Any]], list[Problem]]:
+Examined = tuple[dict[str, dict[str, Any]], list[Problem], list[Problem]]
+"""The models; what is wrong with them; and what they ask for and may not have here."""
+
+
+def _examine(read: source.ParsedFiles, around: Surroundings) -> Examined:
     """Every entry that is sound by itself, and every problem, of the files, the entries and between them."""
-    problems = list(read.problems)
+    problems, breaches = list(read.problems), list[Problem]()
     made: dict[str, dict[str, Any]] = {section: {} for section in source.SECTIONS}
     entries: dict[str, dict[str, source.CatalogueEntry]] = {section: {} for section in source.SECTIONS}
     for section, named in read.entries.items():
         for name, entry in named.items():
-            expanded = expand(entry, env) if section in EXPANDED else Expanded(entry)
+            expanded = _expanded(entry, around)
             model, more = check_entry(expanded)
             problems += expanded.problems + more
+            breaches += expanded.breaches
             entries[section][name] = expanded.entry
             if model is not None:
                 made[section][name] = model
-                problems += [entry.problem(*flaw) for flaw in power.find_flaws(section, name, model)]
+    breaches += [entries[section][name].problem(*flaw) for section, name, flaw in power.find_flaws(made, around)]
     made |= _spread(made)
     systems = {(kind, name): model.system for kind in ("stores", "targets") for name, model in made[kind].items()}
     read_as = {key: made[key] for key in ("syncs", "groups", "stores", "rules")}
     world = checks.World(entries, systems, read.complete, **read_as)
-    return made, sorted({*problems, *checks.find_conflicts(world)})
+    return made, sorted({*problems, *checks.find_conflicts(world)}), breaches
+
+
+def _expanded(entry: source.CatalogueEntry, around: Surroundings) -> Expanded:
+    """The entry with its references filled in, where it may have any."""
+    allowed = around.policy.allows_variable
+    return expand(entry, around.env, allowed) if entry.section in EXPANDED else Expanded(entry)

@@ -11,6 +11,7 @@ from keyturn.catalogue.consumers import ConsumerSettings
 from keyturn.catalogue.destinations import DeclaredPlace, Destination, SyncSettings, place_of
 from keyturn.catalogue.freezes import FreezeSettings
 from keyturn.catalogue.mounts import MountSettings
+from keyturn.catalogue.operators_policy import OperatorsPolicy
 from keyturn.catalogue.rules import RuleSettings
 from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.targets import TargetSettings
@@ -107,6 +108,10 @@ class Catalogue(Model):
     syncs: dict[str, SyncSettings] = Field(default_factory=dict)
     mounts: dict[str, MountSettings] = Field(default_factory=dict)
     rules: dict[str, RuleSettings] = Field(default_factory=dict)
+    policy: OperatorsPolicy = Field(default_factory=OperatorsPolicy)
+    """What the operator of this machine lets catalogues do."""
+    waived: tuple[str, ...] = ()
+    """What it asks for and may not have here, where somebody has let that pass for this once."""
 
     @property
     def mount_paths(self) -> dict[str, str]:

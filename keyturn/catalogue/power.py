@@ -1,30 +1,251 @@
-"""What a line of the catalogue can't reach, whoever merged it: the hub's entries of another target or consumer.
+"""What a line of the catalogue can't reach, whoever merged it: others' entries of the hub, hosts, accounts and files.
 
-It is asked of the models that are made, on every load, also where the catalogue was checked whole before.
+It is asked of the models that are made, on every load, also where the catalogue was checked whole before. Much of it
+holds whatever the operator's file says: see :mod:`keyturn.catalogue.operators_policy`.
 """
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
+from keyturn.catalogue.operators_policy import VARIABLE, OperatorsPolicy
 from keyturn.catalogue.problems import KeyPath
+from keyturn.core.errors import Invalid
+from keyturn.core.hosts import refuses_host
+from keyturn.settings.directories import cache_directory, state_directory
 
 Flaw = tuple[KeyPath, str, str]
 """Where in the entry, what is wrong, and the remedy."""
 
+Models = Mapping[str, Mapping[str, Any]]
+"""Everything that is made, by section and name."""
+
 OWN_PLACES: Final = {"targets": ("admin", "targets"), "consumers": ("signing_key", "webhooks")}
 """For each section the key that names an entry of the hub's state mount, and the folder that it lies in."""
 
+LEADING: Final = ("stores", "targets", "consumers")
+"""The sections that name hosts, accounts and files."""
 
-def find_flaws(section: str, name: str, model: Any) -> Iterator[Flaw]:
-    """Everything that an entry asks for and may not have."""
-    if section in OWN_PLACES:
-        yield from _other_place(section, name, model)
+FILES: Final = ("directory", "kubeconfig")
+"""Keys that name files or directories, besides those that end in _file."""
+
+PORTS: Final = {"https": 443, "http": 80}
+
+DEVICES: Final = ("/proc", "/sys", "/dev")
+"""What is no file: nothing that a catalogue names lies below."""
+
+SYSTEM: Final = (
+    *(
+        "/bin",
+        "/boot",
+        "/etc",
+        "/lib",
+        "/lib32",
+        "/lib64",
+        "/sbin",
+        "/usr",
+        "/var/spool",
+        "/var/lib",
+        "/var/run/secrets",
+    ),
+    *("/run/secrets", "/run/systemd"),
+)
+"""Where nothing is written unless the operator's file allows it under `directories`."""
+
+HOME: Final = (
+    *(
+        ".ssh",
+        ".aws",
+        ".azure",
+        ".config/gcloud",
+        ".config/gh",
+        ".docker",
+        ".gnupg",
+        ".kube",
+        ".prefect",
+        ".vault-token",
+    ),
+    *(".bao-token", ".netrc", ".pgpass", ".git-credentials", ".postgresql"),
+)
+"""Below the user's home, what logs this machine or its user in somewhere."""
+
+LOGINS: Final = (
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_CONFIG_FILE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AZURE_FEDERATED_TOKEN_FILE",
+    "AZURE_CLIENT_CERTIFICATE_PATH",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "PGPASSFILE",
+    "VAULT_CLIENT_KEY",
+    "KEYTURN_LEDGER_SPOOL",
+    VARIABLE,
+)
+"""Variables that name a file which is this process's own."""
+
+OWN_FILES: Final = ("KEYTURN_HUB_", "KEYTURN_FAILURE_", "KEYTURN_FORWARD_")
+"""What variables begin with that name Keyturn's own files, where they end in _FILE."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where a catalogue is loaded: what the operator allows, the environment, and the catalogue's own directory."""
+
+    policy: OperatorsPolicy
+    env: Mapping[str, str]
+    directory: Path
+
+
+def find_flaws(made: Models, around: Surroundings) -> Iterator[tuple[str, str, Flaw]]:
+    """Everything that entries ask for and may not have: the section, the entry's name, and what of it."""
+    files = FileRules.of(made, around)
+    for section in LEADING:
+        for name, model in made[section].items():
+            flaws = (_other_place(section, name, model), _hosts(model, around), _accounts(model, around))
+            yield from ((section, name, flaw) for part in (*flaws, files.find_flaws(model)) for flaw in part)
+
+
+# --- entries of the hub ------------------------------------------------------------------------------------
 
 
 def _other_place(section: str, name: str, model: Any) -> Iterator[Flaw]:
     """Another entry's credential is sent to no host of this one's own."""
-    key, folder = OWN_PLACES[section]
+    key, folder = OWN_PLACES.get(section, ("", ""))
     path, own = getattr(model, key, None), f"{folder}/{name}"
     if path is not None and path != own and not path.startswith(f"{own}/"):
         message = f"it may only be read from the hub at {own} or below: what lies elsewhere is another's"
         yield (key,), message, f"Write {own}, and move the entry there in Keyturn's own mount of the hub."
+
+
+# --- hosts and accounts ------------------------------------------------------------------------------------
+
+
+def _hosts(model: Any, around: Surroundings) -> Iterator[Flaw]:
+    """No host that gives out credentials, and none that the operator's file leaves out."""
+    for path, host, port in _places(model):
+        if why := refuses_host(host):
+            yield path, f"no catalogue may lead to this host: {why}", "Name the host that is meant."
+        elif not around.policy.allows_host(host, port):
+            remedy = f"Let the operator add it to `hosts` in {around.env.get(VARIABLE)}, or name another."
+            yield path, "the operator's file does not allow this host", remedy
+
+
+def _places(model: Any) -> Iterator[tuple[KeyPath, str, int]]:
+    """Every host that the settings name, and its port; a socket's directory is this machine."""
+    for key, value in model:
+        if key == "host":
+            yield from (((key,), _machine(host), model.port) for host in value.split(","))
+        elif key == "nodes":
+            for index, node in enumerate(value):
+                host, _, port = node.rpartition(":")
+                yield (key, index), host, int(port)
+        elif isinstance(value, str) and "://" in value:
+            parts = urlsplit(value)
+            yield (key,), parts.hostname or "", parts.port or PORTS.get(parts.scheme, 0)
+        elif key == "endpoint" and value:
+            host, _, port = value.rpartition(":")
+            yield (key,), host, int(port)
+
+
+def _machine(host: str) -> str:
+    return "localhost" if host.startswith(("/", "@")) else host
+
+
+def _accounts(model: Any, around: Surroundings) -> Iterator[Flaw]:
+    """No account of somebody else's in a cloud, where the operator's file says which are ours."""
+    for path, account in getattr(model, "accounts", {}).items():
+        if not around.policy.allows_account(account):
+            remedy = f"Let the operator add it to `accounts` in {around.env.get(VARIABLE)}, or name another."
+            yield path, f"the operator's file does not allow the account {account}", remedy
+
+
+# --- files -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FileRules:
+    """Which files and directories this machine lets the catalogue name. All paths are whole, with links followed."""
+
+    allowed: tuple[str, ...] | None
+    own: frozenset[str]
+    logins: tuple[str, ...]
+    catalogue: str
+    written: frozenset[str]
+
+    @staticmethod
+    def of(made: Models, around: Surroundings) -> "FileRules":
+        """The rules for the entries of a catalogue: ``written`` is where stores of the kind file put their copies."""
+        home = os.path.expanduser("~")
+        written = (store.directory for store in made["stores"].values() if store.kind == "file")
+        allowed = around.policy.directories
+        return FileRules(
+            None if allowed is None else tuple(map(_real, allowed)),
+            frozenset(map(_real, _own_files(around.env))),
+            (*(_real(os.path.join(home, part)) for part in HOME), *_own_directories()),
+            _real(str(around.directory)),
+            frozenset(map(_real, written)),
+        )
+
+    def find_flaws(self, model: Any) -> Iterator[Flaw]:
+        """No file that logs Keyturn or its user in, and none that the operator's file leaves out."""
+        for key, value in model:
+            if not isinstance(value, str) or not (key.endswith("_file") or key in FILES):
+                continue
+            parts = value.split(os.pathsep) if key == "kubeconfig" else [value]
+            if why := next((why for part in parts if (why := self._refuses(key, part))), None):
+                yield (key,), *why
+
+    def _refuses(self, key: str, path: str) -> tuple[str, str] | None:
+        real, writes = _real(path), key == "directory"
+        if real in self.own or (writes and any(os.path.dirname(own) == real for own in self.own)):
+            return "it is a file of Keyturn's own, or beside one", "Name another place."
+        if _below(real, DEVICES) or (_below(real, self.logins) and not self._is_kubeconfig(key, real)):
+            return "no catalogue may name what lies there", "Keep the file in a directory of its own."
+        if key != "ca_file" and _below(real, (self.catalogue,)):
+            return "it lies in the catalogue's directory", "Keep it where the catalogue's authors can't write."
+        if not writes and _below(real, self.written):
+            return "a store of this catalogue writes files there", "Keep it where no copy is written."
+        return self._refuses_place(real, writes)
+
+    def _refuses_place(self, real: str, writes: bool) -> tuple[str, str] | None:
+        if self.allowed is not None and not _below(real, self.allowed):
+            return "the operator's file does not allow this place", "Let the operator add it to `directories`."
+        if self.allowed is None and writes and (real == "/" or _below(real, SYSTEM)):
+            remedy = "Choose a directory of its own, or let the operator's file allow it under `directories`."
+            return "no copies are written to a directory of the system", remedy
+        return None
+
+    @staticmethod
+    def _is_kubeconfig(key: str, real: str) -> bool:
+        return key == "kubeconfig" and _below(real, (_real("~/.kube"),))
+
+
+def _real(path: str) -> str:
+    return os.path.realpath(os.path.expanduser(path))
+
+
+def _below(path: str, directories: tuple[str, ...] | frozenset[str]) -> bool:
+    return any(path == directory or path.startswith(directory.rstrip("/") + "/") for directory in directories)
+
+
+def _own_files(env: Mapping[str, str]) -> Iterator[str]:
+    """The files that log this process in, and those that it writes what it did to."""
+    for name, value in env.items():
+        own = name.startswith(OWN_FILES) and name.endswith("_FILE") and not name.endswith("CA_FILE")
+        if value and (own or name in LOGINS):
+            yield value
+    if (ledger := env.get("KEYTURN_LEDGER")) and "://" not in ledger:
+        yield from (ledger, f"{ledger}.spool")
+
+
+def _own_directories() -> Iterator[str]:
+    """Where Keyturn keeps its state and its cache, and its own code."""
+    yield _real(str(Path(__file__).parents[1]))
+    for place in (state_directory, cache_directory):
+        try:
+            yield _real(str(place()))
+        except Invalid:
+            continue

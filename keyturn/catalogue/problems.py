@@ -36,11 +36,11 @@ class Problem:
 class CatalogueInvalid(Invalid):
     """The catalogue can't be used; ``problems`` holds every reason at once, in the order of files and lines."""
 
-    def __init__(self, directory: str, problems: Iterable[Problem]) -> None:
+    def __init__(self, directory: str, problems: Iterable[Problem], what: str = "catalogue", hint: str = "") -> None:
         self.problems = tuple(problems)
         lines = [self.count, *map(str, self.shown), *([self.others] if self.others else [])]
-        super().__init__("read", f"catalogue {directory}", "\n  ".join(lines))
-        self.args = (directory, self.problems)
+        super().__init__("read", f"{what} {directory}", "\n  ".join(lines), hint)
+        self.args = (directory, self.problems, what, hint)
 
     @property
     def count(self) -> str:

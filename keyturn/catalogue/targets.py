@@ -21,7 +21,7 @@ from keyturn.settings.fields import (
     refused,
 )
 from keyturn.settings.requests import Headers
-from keyturn.settings.stores import System
+from keyturn.settings.stores import Accounts, System
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
 
@@ -147,6 +147,11 @@ class AwsIamSettings(Model):
         return self
 
     @property
+    def accounts(self) -> Accounts:
+        """That of the role."""
+        return {("role_arn",): self.role_arn.split(":")[4]} if self.role_arn else {}
+
+    @property
     def system(self) -> System:
         """The account as far as it is told here, and the address."""
         account = self.role_arn.split(":")[4] if self.role_arn else self.profile or ""
@@ -166,6 +171,11 @@ class MicrosoftGraphSettings(Model):
     """Another address for logging in than https://login.microsoftonline.com."""
     ca_file: Line | None = None
     """A PEM file with the CA that signed the certificate, where it is not a public one."""
+
+    @property
+    def accounts(self) -> Accounts:
+        """The tenant."""
+        return {("tenant",): self.tenant} if self.tenant else {}
 
     @property
     def system(self) -> System:
@@ -189,6 +199,11 @@ class AzureResourceManagerSettings(Model):
     """A PEM file with the CA that signed the certificate, where it is not a public one."""
 
     @property
+    def accounts(self) -> Accounts:
+        """The subscription."""
+        return {("subscription",): self.subscription}
+
+    @property
     def system(self) -> System:
         """The subscription."""
         return (self.kind, self.endpoint.rstrip("/").casefold(), self.subscription.casefold())
@@ -203,6 +218,11 @@ class GcpIamSettings(Model):
     """The project's id or number."""
     endpoint: LoopbackAddress | None = None
     """An emulator on this machine, as host:port: spoken to without encryption and credentials."""
+
+    @property
+    def accounts(self) -> Accounts:
+        """The project."""
+        return {("project",): self.project}
 
     @property
     def system(self) -> System:

@@ -108,21 +108,23 @@ def catalogue_directory(directory: Path | None) -> Path:
     raise Invalid("find", "the catalogue", f"there is no directory {DEFAULT_CATALOGUE} here", remedy)
 
 
-def load_catalogue(directory: Path | None) -> "Catalogue":
-    """The catalogue, checked. Raises Invalid."""
+def load_catalogue(directory: Path | None, *, despite_policy: bool = False) -> "Catalogue":
+    """The catalogue, checked; what the policy refuses is let pass where that is asked for. Raises Invalid."""
     from keyturn.catalogue import load_catalogue as load
 
-    return load(catalogue_directory(directory), os.environ)
+    return load(catalogue_directory(directory), os.environ, despite_policy=despite_policy)
 
 
 @contextmanager
-def opened_workspace(catalogue: Path | None, *, revoking: bool = False) -> Iterator["Workspace"]:
+def opened_workspace(
+    catalogue: Path | None, *, revoking: bool = False, despite_policy: bool = False
+) -> Iterator["Workspace"]:
     """Everything that a rotation needs, in this process. Raises what can't be found or reached.
 
     A revocation has a login of its own, and is not held up by a ledger that can't be written.
     """
     insist_on_hub(revoking=revoking)
-    declared = load_catalogue(catalogue)
+    declared = load_catalogue(catalogue, despite_policy=despite_policy)
 
     from keyturn.providers.registry import open_workspace
     from keyturn.providers.vault.hub import VaultHub

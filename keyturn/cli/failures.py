@@ -95,9 +95,13 @@ def one_line(error: KeyturnError) -> KeyturnError:
     place = f"{first.file}:{first.line}" if first.line else first.file
     text = ": ".join(part for part in (place, first.where, first.message) if part)
     if len(problems) == 1:
-        return Invalid(error.doing, error.name, text, first.remedy)
+        return Invalid(error.doing, error.name, text, _with_hint(first.remedy, error))
     remedy = f"Run `keyturn catalogue validate {directory}`: it shows them all with their remedies"
-    return Invalid(error.doing, error.name, f"{len(problems)} problems, the first is {text}", remedy)
+    return Invalid(error.doing, error.name, f"{len(problems)} problems, the first is {text}", _with_hint(remedy, error))
+
+
+def _with_hint(remedy: str, error: KeyturnError) -> str:
+    return f"{remedy.rstrip('.')}. {error.hint}" if error.hint else remedy
 
 
 def missing_package(package: str) -> KeyturnError:

@@ -24,6 +24,7 @@ from keyturn.cli.options import (
     WorkspaceOption,
 )
 from keyturn.cli.output import note, write_json, write_table
+from keyturn.cli.override import note_override
 from keyturn.core.acting import acting
 from keyturn.core.errors import KeyturnError, TerminalError
 from keyturn.core.workspaces import DEFAULT
@@ -56,6 +57,10 @@ ModeOption = Annotated[
 PreviewOption = Annotated[bool, typer.Option("--preview", help="Only show what would end and who is cut off.")]
 YesToRevokeOption = Annotated[bool, typer.Option("--yes", help="Don't ask, and don't wait for the preview.")]
 Resume = Annotated[str, typer.Option("--resume", metavar="ID", help="Go on with an open incident.")]
+OverridePolicy = Annotated[
+    bool,
+    typer.Option("--override-policy", help="Go on although the operator's file refuses the catalogue; it is recorded."),
+]
 DrillOption = Annotated[
     bool, typer.Option("--drill", help="Revoke a copy of one PATH in the local stack, and tell how long it takes.")
 ]
@@ -87,6 +92,7 @@ def revoke(
     yes: YesToRevokeOption = False,
     resume: Resume = "",
     drill: DrillOption = False,
+    override_policy: OverridePolicy = False,
     local: LocalOption = False,
     catalogue: CatalogueOption = None,
     timeout: TimeoutOption = TIMEOUT,
@@ -109,10 +115,12 @@ def revoke(
         insist_on_a_drill(request, resume, preview)
         return rehearse(selector.paths[0], mode, request.reason, catalogue, report, as_json=as_json)
     insist_on_sense(request, resume, preview=preview, asks=not (yes or may_go_unasked(selector)))
-    with opened_workspace(catalogue, revoking=True) as workspace:
+    with opened_workspace(catalogue, revoking=True, despite_policy=override_policy) as workspace:
+        request = note_override(workspace, request) if override_policy else request
         if preview:
             return show_preview(workspace, request, as_json)
-        through = Through(local, timeout, prefect_workspace)
+        # Workers hold to the policy, so they could not go on with it.
+        through = Through(local or bool(workspace.catalogue.waived), timeout, prefect_workspace)
         carried = resumed(workspace, resume, through) if resume else revoked(workspace, request, yes, through)
         return show_incident(workspace, carried, report, as_json)
 

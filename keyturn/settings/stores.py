@@ -12,6 +12,9 @@ from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import Detail, Details
 from keyturn.settings.fields import Duration, Line, Model, matching
 
+Accounts = Mapping[tuple[str | int, ...], str]
+"""Accounts, projects and the like, by where settings name them: keys, and positions in lists."""
+
 System = tuple[str, ...]
 """What tells one remote system from another: two entries with the same one are the same system."""
 
@@ -84,6 +87,11 @@ class StoreBase(Model):
     def places(self) -> tuple[str, ...]:
         """Where copies lie: regions, locations; empty where nothing tells."""
         return ()
+
+    @property
+    def accounts(self) -> Accounts:
+        """The accounts, projects or repositories that it names, by where its settings do."""
+        return {}
 
     @property
     def place_remedy(self) -> str:

@@ -14,7 +14,7 @@ from keyturn.catalogue import CatalogueInvalid, Problem, find_problems, load_cat
 
 BROKEN = Path(__file__).parent / "broken"
 CATALOGUES = sorted(path.name for path in BROKEN.iterdir())
-ENV = {"EMPTY": "", "WORD": "many"}
+ENV = {"KEYTURN_EMPTY": "", "KEYTURN_WORD": "many"}
 JARGON = ("input should", "pydantic", "field required", "extra inputs")
 
 
@@ -115,11 +115,12 @@ def test_hidden_files_are_left_alone(tmp_path: Path) -> None:
 
 def test_the_value_of_a_variable_is_never_quoted(tmp_path: Path) -> None:
     (tmp_path / "all.yaml").write_text(
-        'stores: {aws: {kind: aws-secrets-manager, region: "${SECRET}"}}\n'
-        'targets: {db: {kind: postgresql, host: a, port: "${SECRET}", database: b, admin: "/${SECRET}"}}\n'
-        'consumers: {app: {url: "${SECRET}", signing_key: a, timeout: "${SECRET}"}}\n'
+        'stores: {aws: {kind: aws-secrets-manager, region: "${KEYTURN_VALUE}"}}\n'
+        'targets: {db: {kind: postgresql, host: a, port: "${KEYTURN_VALUE}", database: b,'
+        ' admin: "/${KEYTURN_VALUE}"}}\n'
+        'consumers: {app: {url: "${KEYTURN_VALUE}", signing_key: a, timeout: "${KEYTURN_VALUE}"}}\n'
     )
-    problems = find_problems(tmp_path, {"SECRET": "correct horse"})
+    problems = find_problems(tmp_path, {"KEYTURN_VALUE": "correct horse"})
     assert len(problems) == 5
     assert not [problem for problem in problems if "horse" in str(problem)]
 

@@ -15,10 +15,10 @@ from keyturn.catalogue.lazily import Secrets
 
 SHARED = """
 targets:
-  main-db: {kind: postgresql, host: "${DB_HOST:-db}", database: app, admin: targets/main-db}
+  main-db: {kind: postgresql, host: "${KEYTURN_DB_HOST:-db}", database: app, admin: targets/main-db}
 stores:
   aws: {kind: aws-secrets-manager, region: eu-central-1}
-  vault: {kind: azure-key-vault, vault_url: "$\\x7bVAULT_URL}"}
+  vault: {kind: azure-key-vault, vault_url: "$\\x7bKEYTURN_VAULT_URL}"}
 syncs:
   all: {paths: ["team/*"], stores: [vault], name: "{name}"}
 """
@@ -37,7 +37,7 @@ HARMS = ("cut off", "changed", "another's", "open to others", "a link", "a pipe"
 @pytest.fixture
 def env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return {"XDG_CACHE_HOME": str(tmp_path / "cache"), "VAULT_URL": "https://one.vault.azure.net"}
+    return {"XDG_CACHE_HOME": str(tmp_path / "cache"), "KEYTURN_VAULT_URL": "https://one.vault.azure.net"}
 
 
 @pytest.fixture
@@ -106,13 +106,13 @@ def test_a_variable_with_another_value_is_seen_even_where_the_file_spells_it_in_
     files: Path, env: dict[str, str]
 ) -> None:
     load_catalogue(files, env)
-    changed = load_catalogue(files, {**env, "DB_HOST": "other"})
+    changed = load_catalogue(files, {**env, "KEYTURN_DB_HOST": "other"})
     assert (by_need(changed), changed.target("main-db").host) == (False, "other")  # type: ignore[union-attr]
-    moved = load_catalogue(files, {**env, "VAULT_URL": "https://two.vault.azure.net"})
+    moved = load_catalogue(files, {**env, "KEYTURN_VAULT_URL": "https://two.vault.azure.net"})
     assert not by_need(moved)
     vault: Any = moved.store("vault")
     assert str(vault.vault_url) == "https://two.vault.azure.net"
-    assert by_need(load_catalogue(files, {**env, "UNRELATED": "1", "DB_HOST": "other"}))
+    assert by_need(load_catalogue(files, {**env, "UNRELATED": "1", "KEYTURN_DB_HOST": "other"}))
 
 
 def test_an_index_of_other_code_is_not_used(files: Path, env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,11 +149,11 @@ def test_an_index_that_was_damaged_or_that_others_could_write_is_not_believed(
 
 
 def test_it_is_for_its_user_alone_and_holds_no_value_of_a_variable(files: Path, env: dict[str, str]) -> None:
-    load_catalogue(files, {**env, "DB_HOST": "a-host-of-ours"})
+    load_catalogue(files, {**env, "KEYTURN_DB_HOST": "a-host-of-ours"})
     (file,) = kept(env)
     assert [stat.S_IMODE(one.stat().st_mode) for one in (file.parent, file)] == [0o700, 0o600]
     assert "a-host-of-ours" not in file.read_text()
-    assert json.loads(file.read_bytes().partition(b"\n")[2])["variables"] == ["DB_HOST", "VAULT_URL"]
+    assert json.loads(file.read_bytes().partition(b"\n")[2])["variables"] == ["KEYTURN_DB_HOST", "KEYTURN_VAULT_URL"]
 
 
 def test_without_a_place_for_it_the_catalogue_opens(files: Path, env: dict[str, str], tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_several_at_once_open_and_keep_it(files: Path, env: dict[str, str]) -> N
 
 def test_few_stay_of_one_directory_and_none_of_a_small_one(files: Path, env: dict[str, str]) -> None:
     for number in range(index.KEPT + 2):
-        load_catalogue(files, {**env, "DB_HOST": f"db-{number}"})
+        load_catalogue(files, {**env, "KEYTURN_DB_HOST": f"db-{number}"})
     assert len(kept(env)) == index.KEPT
     small = files.parent / "small"
     small.mkdir()

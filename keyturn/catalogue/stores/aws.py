@@ -20,7 +20,7 @@ from keyturn.core.details import AWS_MAX_DESCRIPTION, AWS_MAX_TAG, AWS_TAGS, SHO
 from keyturn.core.names import AWS_PARAMETER_STORE, AWS_SECRETS_MANAGER, LIMITS, Limits
 from keyturn.core.stores import Details
 from keyturn.settings.fields import Duration, Line, Model, WebUrl, keep_plain_http_at_home, matching, refused
-from keyturn.settings.stores import StoreBase, System
+from keyturn.settings.stores import Accounts, StoreBase, System
 
 Region = Annotated[
     str,
@@ -185,6 +185,13 @@ class AwsSettings(StoreBase):
     def places(self) -> tuple[str, ...]:
         """The region."""
         return (self.region,) if self.region else self.regions
+
+    @property
+    def accounts(self) -> Accounts:
+        """Those of the roles."""
+        several = {("role_arns", index): role for index, role in enumerate(self.role_arns)}
+        roles = {("role_arn",): self.role_arn} if self.role_arn else several
+        return {path: _account(role) for path, role in roles.items()}
 
     @property
     def system(self) -> System:

@@ -10,7 +10,7 @@ from keyturn.core.names import GCP_SECRET_MANAGER, LIMITS
 from keyturn.core.outbound import is_loopback
 from keyturn.core.stores import Details
 from keyturn.settings.fields import Duration, Line, PositiveDuration, matching, refused
-from keyturn.settings.stores import StoreBase, System
+from keyturn.settings.stores import Accounts, StoreBase, System
 
 Project = Annotated[
     str,
@@ -99,6 +99,11 @@ class GcpSecretManagerSettings(StoreBase):
     def place_remedy(self) -> str:
         """Google is told where, or chooses."""
         return "Say location, or replication, on the store: without either, Google chooses."
+
+    @property
+    def accounts(self) -> Accounts:
+        """The project."""
+        return {("project",): self.project}
 
     @property
     def system(self) -> System:

@@ -6,7 +6,7 @@ from pydantic import WithJsonSchema, model_validator
 
 from keyturn.core.names import GITHUB_ACTIONS, LIMITS
 from keyturn.settings.fields import Line, WebUrl, keep_plain_http_at_home, matching
-from keyturn.settings.stores import Placed, System
+from keyturn.settings.stores import Accounts, Placed, System
 
 Repository = Annotated[
     str,
@@ -42,6 +42,11 @@ class GitHubActionsSettings(Placed):
     def _keep_values_from_others(self) -> Self:
         keep_plain_http_at_home(self.api_url, False, "Use https.", "api_url")
         return self
+
+    @property
+    def accounts(self) -> Accounts:
+        """The repository."""
+        return {("repository",): self.repository}
 
     @property
     def system(self) -> System:

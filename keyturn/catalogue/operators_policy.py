@@ -1,0 +1,93 @@
+"""What the operator of a machine lets any catalogue do there: a YAML file outside it, which ``KEYTURN_POLICY`` names.
+
+Whoever may merge into the catalogue may not write this file. Without it the defaults of :mod:`keyturn.catalogue.power`
+hold, and so do they beside it: it can allow nothing that those refuse altogether.
+"""
+
+import os
+import re
+from fnmatch import fnmatchcase
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, WithJsonSchema
+
+from keyturn.core.hosts import HostPattern
+from keyturn.settings.fields import Line, Model, matching, refused
+
+VARIABLE: Final = "KEYTURN_POLICY"
+
+PREFIX: Final = "KEYTURN_"
+"""What the variables begin with that any catalogue may name."""
+
+OWN: Final = re.compile(r"KEYTURN_(HUB|FAILURE|FORWARD|LEDGER|POLICY)(_|\Z)")
+"""Those of them that are Keyturn's own, and lead to its login, its record or whom it tells."""
+
+CREDENTIAL: Final = re.compile(
+    r"PASSW(OR)?D|PASSPHRASE|SECRET|CREDENTIAL|(\A|_)(TOKEN|PWD|(API|ACCESS|PRIVATE|SIGNING)_?KEY|AUTH_STRING|DSN|"
+    r"CONNECTION_(STRING|URL))(_|\Z)"
+)
+"""What the name of a variable has that holds a credential by itself; one that ends in _FILE names a file."""
+
+
+def _host(text: str) -> str:
+    try:
+        HostPattern.parse(text)
+    except ValueError:
+        remedy = "Write db.example.com, *.example.com, 10.1.0.0/16, and :port behind it where only that is meant."
+        raise refused("is no pattern of hosts", remedy) from None
+    return text
+
+
+def _directory(text: str) -> str:
+    if not os.path.isabs(text) or os.path.normpath(text) != text.rstrip("/"):
+        raise refused("is no whole path of a directory", "Begin with /, and write no part . or ..")
+    return text
+
+
+def _variable(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*\*?", text):
+        raise refused("is no variable's name", "Write its name, or the beginning of several with * at its end.")
+    if never_named(text):
+        raise refused("is a variable that no catalogue may name", "Give the value its own, such as KEYTURN_DB_HOST.")
+    return text
+
+
+Host = Annotated[str, AfterValidator(_host), WithJsonSchema({"type": "string", "minLength": 1})]
+Directory = Annotated[str, AfterValidator(_directory), WithJsonSchema({"type": "string", "pattern": "^/"})]
+Variable = Annotated[str, AfterValidator(_variable), WithJsonSchema({"type": "string", "minLength": 1})]
+Account = Annotated[Line, matching(r"[A-Za-z0-9._:/*-]+", "is no pattern of accounts", "Write its id; * is any text.")]
+
+
+class OperatorsPolicy(Model):
+    """What catalogues may do on this machine. What is left out is not narrowed beyond the defaults."""
+
+    hosts: tuple[Host, ...] | None = None
+    """Hosts that stores, targets and consumers may be at: names, *.domains, networks, each with :port or without."""
+    accounts: tuple[Account, ...] | None = None
+    """Accounts of AWS, projects of Google Cloud, tenants and subscriptions of Azure, repositories of GitHub that the
+    catalogue may name; * is any text."""
+    directories: tuple[Directory, ...] | None = None
+    """Directories that files which the catalogue names lie below, and that stores of the kind file may write below."""
+    variables: tuple[Variable, ...] = ()
+    """Variables that ${} may name besides those that begin with KEYTURN_; * at the end is any text."""
+
+    def allows_host(self, host: str, port: int) -> bool:
+        """Whether the catalogue may lead there, as far as this says."""
+        return self.hosts is None or any(HostPattern.parse(pattern).covers(host, port) for pattern in self.hosts)
+
+    def allows_account(self, account: str) -> bool:
+        """Whether the catalogue may name this account."""
+        return self.accounts is None or any(fnmatchcase(account, pattern) for pattern in self.accounts)
+
+    def allows_variable(self, name: str) -> bool:
+        """Whether a catalogue may name this variable."""
+        if never_named(name):
+            return False
+        listed = (fnmatchcase(name, pattern) for pattern in self.variables)
+        return name.startswith(PREFIX) or any(listed)
+
+
+def never_named(variable: str) -> bool:
+    """Whether a variable holds what no catalogue may ask for, whatever the operator's file says."""
+    holds = CREDENTIAL.search(variable.upper()) and not variable.upper().endswith("_FILE")
+    return bool(OWN.match(variable) or holds)
