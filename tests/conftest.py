@@ -37,6 +37,8 @@ GROUPS: Final = {
     "flows/test_workspaces.py": "leaks",
     "flows/test_installed_wheel.py": "leaks",
     "flows": "flows",
+    "blocks": "flows",
+    "tasks": "flows",
     "crash": "crash",
     "faults": "faults",
     "deployments/test_whole_stack.py": "",
@@ -66,7 +68,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
     # No test asserts a time: on a busy machine an example may take long.
-    hypothesis.settings.register_profile("tests", deadline=None)
+    hypothesis.settings.register_profile("tests", deadline=None, max_examples=sampling.examples(30, 100))
     hypothesis.settings.load_profile("tests")
     sampling.keep_seed()
     warden.watch()
@@ -89,6 +91,17 @@ def pytest_testnodeready(node: Any) -> None:
 def files_in(arguments: list[str]) -> list[str]:
     """The files of tests that are named, as the names of their tests begin."""
     return [relpath(argument, ROOT) for argument in arguments if argument.endswith(".py")]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """Stop Prefect's server behind the last test of its group: it works even where nobody asks it."""
+    result = yield
+    # To import it is to import Prefect.
+    servers = sys.modules.get("tests.support.prefect_server")
+    if servers and (nextitem is None or group_of(file_of(nextitem.nodeid)) != group_of(file_of(item.nodeid))):
+        servers.stop_shared(item.config)
+    return result
 
 
 def pytest_report_header() -> str:

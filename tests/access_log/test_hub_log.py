@@ -26,6 +26,7 @@ from keyturn.access_log.readers import gather
 from keyturn.core.access import Access, AccessLog
 from keyturn.core.audit_lines import AuditMount
 from keyturn.core.errors import Unavailable
+from tests.support import sampling
 from tests.support.mounts import make_kv
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
@@ -358,7 +359,9 @@ def test_a_name_that_is_no_text_stops_nothing(tmp_path: Path, sample: dict[str, 
     assert log.coverage.gaps == ("1 of its lines could not be read",)
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=sampling.examples(60, 300), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
 @given(data=st.data())
 def test_whatever_becomes_of_a_line_it_is_read_or_refused(sample: dict[str, Any], data: st.DataObject) -> None:
     whole = line(sample, NOON)[:-1]

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyturn.catalogue import CatalogueInvalid, Problem, find_problems, load_catalogue
+from tests.support import sampling
 
 BROKEN = Path(__file__).parent / "broken"
 CATALOGUES = sorted(path.name for path in BROKEN.iterdir())
@@ -190,7 +191,7 @@ def found_in(raw: bytes) -> list[Problem]:
         return find_problems(Path(directory), {})
 
 
-@settings(max_examples=300)
+@settings(max_examples=sampling.examples(60, 300))
 @given(mutated())
 def test_whatever_stands_in_a_file_is_a_problem_with_a_line_and_never_a_crash(data: Any) -> None:
     for problem in found_in(yaml.safe_dump(data).encode()):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from keyturn.catalogue import find_problems, load_catalogue
 from keyturn.strategies.http_api_key import HttpApiKeySettings
 from keyturn.strategies.ssh_key import SshKeySettings
+from tests.support import sampling
 
 NAME = "keyturn {{path}} {{unique}}"
 TIMES = {"target": "api", "interval": "30d", "grace": "1h"}
@@ -94,7 +95,7 @@ def mutated(draw: st.DrawFn) -> Any:
     return data
 
 
-@settings(max_examples=150)
+@settings(max_examples=sampling.examples(30, 150))
 @given(mutated())
 def test_whatever_stands_there_is_a_problem_with_a_line_and_never_a_crash(data: Any) -> None:
     with TemporaryDirectory() as directory:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from keyturn.core.cron import Cron, cron_flaw
 from keyturn.core.windows import change, instant
+from tests.support import sampling
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 BERLIN = "Europe/Berlin"
@@ -70,7 +71,7 @@ def until(cron: Cron, begin: datetime, end: datetime) -> list[datetime]:
     return list(takewhile(lambda run: run < end, cron.runs(begin)))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=sampling.examples(40, 150), deadline=None)
 @given(near_changes, st.integers(0, 23), st.integers(0, 59), st.integers(-2880, 2880))
 def test_a_set_time_comes_once_a_day_and_late_where_it_is_skipped(
     change_day: tuple[str, datetime], hour: int, minute: int, offset: int
@@ -88,7 +89,7 @@ def test_a_set_time_comes_once_a_day_and_late_where_it_is_skipped(
     assert until(Cron(f"{minute} {hour} * * *", name), begin, end) == [run for run in expected if begin < run < end]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=sampling.examples(30, 60), deadline=None)
 @given(near_changes, st.sampled_from(["*/30 * * * *", "*/20 1,2,3 * * *", "15 * * * *"]), st.integers(-2880, 2880))
 def test_what_runs_all_the_time_runs_through_the_change(
     change_day: tuple[str, datetime], expression: str, offset: int

@@ -22,6 +22,7 @@ from keyturn.core.policy import (
     due_at,
     outlook,
 )
+from tests.support import sampling
 
 DAY = timedelta(days=1)
 ROTATED = datetime(2025, 3, 3, 12, tzinfo=UTC)  # a Monday
@@ -341,7 +342,7 @@ anything = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=sampling.examples(60, 300), deadline=None)
 @given(anything)
 def test_a_secret_is_due_at_its_outlook_and_not_a_quarter_of_an_hour_earlier(given_facts: Facts) -> None:
     found = outlook(given_facts)

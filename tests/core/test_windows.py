@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyturn.core.windows import Freeze, Window, change
+from tests.support import sampling
 
 MINUTE = timedelta(minutes=1)
 EVERY_DAY = frozenset(range(7))
@@ -168,7 +169,7 @@ def near_a_change(draw: st.DrawFn) -> tuple[Window, datetime]:
     return window, day.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC) + draw(st.integers(-2880, 2880)) * MINUTE
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=sampling.examples(60, 300), deadline=None)
 @given(near_a_change())
 def test_nothing_is_open_before_the_next_opening_and_the_opening_is(found: tuple[Window, datetime]) -> None:
     window, now = found

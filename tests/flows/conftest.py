@@ -22,9 +22,9 @@ from tests.support.prefect_server import PrefectServer, shared
 from tests.support.world import REGION
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> PrefectServer:
-    """The Prefect server of the test run."""
+    """Prefect's server."""
     return shared(request.config, tmp_path_factory)
 
 

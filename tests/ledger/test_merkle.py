@@ -19,6 +19,7 @@ from keyturn.ledger.merkle import (
     verify_consistency,
     verify_inclusion,
 )
+from tests.support import sampling
 
 LEAVES = [
     bytes.fromhex(leaf)
@@ -188,7 +189,7 @@ def test_what_is_in_no_tree_is_asked_for_in_vain() -> None:
         consistency_proof(NODES, 8, 7)
 
 
-@settings(max_examples=50)
+@settings(max_examples=sampling.examples(20, 50))
 @given(st.integers(1, 300), st.integers(0, 8), st.binary(min_size=32, max_size=32))
 def test_a_proof_with_a_changed_hash_does_not_hold(size: int, place: int, other: bytes) -> None:
     index = size // 2

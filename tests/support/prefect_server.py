@@ -166,13 +166,19 @@ SERVER = pytest.StashKey[PrefectServer]()
 
 
 def shared(config: pytest.Config, directories: pytest.TempPathFactory) -> PrefectServer:
-    """The one server of a test run: it takes nine seconds to start, so every package that needs it asks here."""
+    """The server of the tests at work: it takes nine seconds to start, so every package that needs it asks here."""
     if SERVER not in config.stash:
-        server = PrefectServer(directories.mktemp("prefect"))
+        server = config.stash[SERVER] = PrefectServer(directories.mktemp("prefect"))
         config.add_cleanup(server.stop)
-        config.stash[SERVER] = server
         server.start()
     return config.stash[SERVER]
+
+
+def stop_shared(config: pytest.Config) -> None:
+    """Stop it; whoever asks next gets another."""
+    if server := config.stash.get(SERVER, None):
+        del config.stash[SERVER]
+        server.stop()
 
 
 def wait_for(found: Callable[[], T | None], seconds: float = 20) -> T:
