@@ -9,7 +9,7 @@ PY := $(VENV)/bin/python
 UV_COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
 
-.PHONY: help setup demo test test-deep check wheel lock screenshot clean
+.PHONY: help setup demo test test-deep check wheel sbom licences lock screenshot clean
 
 help:  ## tell what make does here
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | awk -F '\t' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -23,10 +23,12 @@ demo: setup  ## start the whole stack on loopback and rotate before your eyes (K
 test: setup  ## all tests; ARGS goes to pytest (ARGS=tests/core/test_cron.py: one file)
 	$(PYTEST) $(ARGS)
 
-check: setup  ## style and types, those of the tests too
+check: setup  ## style, types (those of the tests too), and what is known against our code and the locked packages
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/bandit --quiet --recursive --configfile pyproject.toml keyturn flows tasks blocks deployments
+	$(PY) -m deployments.supply_chain audit
 
 test-deep: setup  ## every case of every table that make test takes samples of (ARGS as above)
 	@echo "Every case of every table: this takes hours, where make test takes half of one on two cores."
@@ -34,6 +36,12 @@ test-deep: setup  ## every case of every table that make test takes samples of (
 
 wheel: setup  ## build the wheel into dist/
 	$(PY) -m hatchling build --target wheel
+
+sbom: setup  ## write a bill of materials (CycloneDX) into dist/
+	$(PY) -m deployments.supply_chain sbom dist/keyturn.cdx.json
+
+licences: setup  ## write docs/licences.md, after make lock
+	$(PY) -m deployments.supply_chain licences docs/licences.md
 
 lock: setup  ## lock the dependencies, from pyproject.toml (UPGRADE=--upgrade: newer ones)
 	sed -n 's/ *\\$$//; /^uv==/p' requirements-setup.txt | $(UV_COMPILE) $(UPGRADE) -o requirements-setup.txt -

@@ -17,6 +17,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from deployments import supply_chain
+
 ROOT = Path(__file__).parents[1]
 PROJECT = ("flows", "tasks", "blocks", "deployments")
 INSIDE = "keyturn/project/"
@@ -29,6 +31,12 @@ LGPL = frozenset({"psycopg2-binary"})
 
 FILE_COPYLEFT = frozenset({"hypothesis"})
 """MPL-2.0, and used by the tests alone."""
+
+MPL_BELOW = frozenset({"certifi", "pathspec", "text-unidecode"})
+"""Needed by what we need: MPL-2.0 twice; the last is under the Artistic License, at one's choice."""
+
+AGREEABLE = re.compile(r"MIT|Apache|BSD|ISC|PSF|Python Software Foundation|Zlib|CC0|0BSD|Unlicense")
+"""Of whatever is locked, however it spells it."""
 
 PERMISSIVE = re.compile(r"\b(MIT|Apache[- ](Software License|2\.0)|BSD-[23]-Clause|BSD License)\b")
 
@@ -257,6 +265,55 @@ def test_the_exceptions_are_what_they_are_named_for(project: dict[str, Any]) -> 
     dev = requirements(project["optional-dependencies"]["dev"])
     others = direct({**project, "optional-dependencies": {**project["optional-dependencies"], "dev": []}})
     assert all("MPL-2.0" in licence(name) and name in dev and name not in others for name in FILE_COPYLEFT)
+
+
+def test_every_locked_package_is_listed_with_its_licence() -> None:
+    assert (ROOT / "docs" / "licences.md").read_text() == supply_chain.table(), "make licences"
+
+
+def test_no_locked_package_has_a_licence_that_nobody_has_agreed_to() -> None:
+    agreed = LGPL | FILE_COPYLEFT | MPL_BELOW
+    foreign = {entry.name: entry.licence for entry in supply_chain.packages() if not AGREEABLE.search(entry.licence)}
+    assert set(foreign) == agreed, foreign
+
+
+def test_the_bill_of_materials_names_every_locked_package_with_the_hashes_of_its_files(tmp_path: Path) -> None:
+    target = tmp_path / "dist" / "bom.json"
+    assert supply_chain.main(["sbom", str(target)]) == 0
+    bill = json.loads(target.read_text())
+    head = bill["bomFormat"], bill["specVersion"], bill["metadata"]["component"]["name"]
+    assert head == ("CycloneDX", "1.6", "keyturn")
+    entries = locked((ROOT / "requirements.lock").read_text())
+    components = {component["name"]: component for component in bill["components"]}
+    assert set(components) == set(entries)
+    for name, entry in entries.items():
+        assert {item["content"] for item in components[name]["hashes"]} == set(re.findall(r"sha256:(\w+)", entry))
+    assert components["hvac"]["scope"] == "required"
+    assert components["pytest"]["scope"] == "excluded"
+
+
+@pytest.mark.parametrize(
+    ("answer", "required", "code", "words"),
+    [
+        ([{"name": "a", "version": "1", "vulns": []}], "", 0, "nothing is known"),
+        ([{"name": "a", "version": "1", "vulns": [{"id": "X", "fix_versions": ["2"]}]}], "", 1, "a 1: X, mended in 2"),
+        ([{"name": "a", "version": "1", "skip_reason": "?"}], "", 0, "2 of .* were NOT looked up"),
+        (None, "", 0, "were NOT looked up"),
+        (None, "required", 1, "were NOT looked up"),
+    ],
+)
+def test_the_audit_says_what_it_could_not_look_up(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    answer: Any,
+    required: str,
+    code: int,
+    words: str,
+) -> None:
+    monkeypatch.setenv(supply_chain.REQUIRED, required)
+    monkeypatch.setattr(supply_chain, "asked", lambda lock: answer)
+    assert supply_chain.main(["audit"]) == code
+    assert re.search(words, capsys.readouterr().out)
 
 
 def test_setting_up_without_a_usable_python_says_what_to_install(tmp_path: Path) -> None:
