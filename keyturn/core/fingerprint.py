@@ -23,6 +23,15 @@ def fingerprint(key: Sensitive, value: Sensitive) -> str:
     return hmac.new(key.reveal().encode(), value.reveal().encode(), hashlib.sha256).hexdigest()
 
 
+def derived_key(key: Sensitive, purpose: str) -> Sensitive:
+    """A key of its own for this purpose, 64 hex digits (HKDF-SHA256, RFC 5869, without a salt, one block).
+
+    What is signed with it can be had from no fingerprint, whatever somebody gets fingerprinted.
+    """
+    extracted = hmac.digest(bytes(hashlib.sha256().digest_size), key.reveal().encode(), "sha256")
+    return Sensitive(hmac.digest(extracted, purpose.encode() + b"\x01", "sha256").hex())
+
+
 def shown(digest: str) -> str:
     """The part of a fingerprint that people see."""
     return digest[:SHOWN]

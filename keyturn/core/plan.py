@@ -1,6 +1,5 @@
 """What is to be done so that every copy is in step, shown before it is done."""
 
-import hashlib
 import hmac
 import json
 from collections.abc import Sequence
@@ -10,10 +9,13 @@ from enum import StrEnum
 from typing import Any, Final
 
 from keyturn.core.errors import Invalid
+from keyturn.core.fingerprint import derived_key, fingerprint
 from keyturn.core.hub import Survey
 from keyturn.core.sensitive import Sensitive
 
 FORMAT: Final = 1
+PURPOSE: Final = "keyturn plan signing 1"
+"""What the key that signs plans is derived for: no value that somebody gets fingerprinted passes for a plan."""
 
 SLOT: Final = "#"
 """Stands between the name of others' secret and the hub's, in what tells apart who has keys in one."""
@@ -155,7 +157,7 @@ def _rows(items: Sequence[Item]) -> list[dict[str, Any]]:
 
 def _signature(plan: Any, key: Sensitive) -> str:
     body = json.dumps(plan, sort_keys=True, separators=(",", ":"))
-    return hmac.new(key.reveal().encode(), f"keyturn plan\n{body}".encode(), hashlib.sha256).hexdigest()
+    return fingerprint(derived_key(key, PURPOSE), Sensitive(body))
 
 
 def moved(planned: Sequence[Item], now: Sequence[Item]) -> list[str]:
