@@ -15,6 +15,7 @@ from keyturn.catalogue.destinations import Destination, FieldPattern, SyncSettin
 from keyturn.catalogue.environment import references
 from keyturn.catalogue.freezes import apart, covers, illegal_pattern
 from keyturn.catalogue.groups import Groups, members
+from keyturn.catalogue.models import SecretDeclaration
 from keyturn.catalogue.plain import at, copy_names, describe_secret, destinations, merged_keys, name_templates, text_at
 from keyturn.catalogue.problems import KeyPath, Problem
 from keyturn.catalogue.rules import RuleSettings
@@ -55,6 +56,7 @@ class World:
     groups: Groups = field(default_factory=dict)
     stores: Mapping[str, StoreSettings] = field(default_factory=dict)
     rules: Mapping[str, RuleSettings] = field(default_factory=dict)
+    secrets: Mapping[str, SecretDeclaration] = field(default_factory=dict)
 
     def system(self, section: str, name: str) -> System:
         """The remote system behind a store or target; one that is broken or undeclared stands for itself."""
@@ -244,6 +246,7 @@ EACH: Final[tuple[Callable[[CatalogueEntry, World], Found], ...]] = (
     *previous.CHECKS,
     *account_names.CHECKS,
     rule_checks.copied_as_the_rules_say,
+    rule_checks.replaced_as_the_rules_say,
 )
 
 

@@ -1,4 +1,4 @@
-"""Secrets whose copies lie where a rule of the catalogue forbids them, or are missing where one wants them."""
+"""Secrets whose copies lie where a rule of the catalogue forbids them, or are replaced more seldom than it says."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
@@ -15,7 +15,7 @@ Copied = tuple[KeyPath, str, str]
 
 
 class _World(Protocol):
-    """All entries by section and name; and the stores, rules and syncs that could be read."""
+    """All entries by section and name; and the stores, rules, secrets and syncs that could be read."""
 
     @property
     def entries(self) -> Mapping[str, Mapping[str, CatalogueEntry]]:
@@ -30,12 +30,26 @@ class _World(Protocol):
         """The rules."""
 
     @property
+    def secrets(self) -> Mapping[str, Any]:
+        """The secrets, without their places."""
+
+    @property
     def syncs(self) -> Mapping[str, SyncSettings]:
         """The syncs."""
 
     @property
     def groups(self) -> Groups:
         """Which stores an entry stands for."""
+
+
+def replaced_as_the_rules_say(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
+    """No value becomes older, and none ends sooner, than a rule lets it."""
+    facts, secret = describe_secret(entry), world.secrets.get(entry.name)
+    if secret is None:
+        return
+    for name, rule in world.rules.items():
+        for key, message, remedy in rule.refuses_timing(secret.rotation) if rule.covers(entry.name, facts) else ():
+            yield _problem(entry, ("rotation", key) if key else ("rotation",), name, world, message, remedy)
 
 
 def copied_as_the_rules_say(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:

@@ -10,8 +10,10 @@ from keyturn.catalogue.choice import Choice
 from keyturn.catalogue.groups import Groups, members
 from keyturn.catalogue.stores import STORE_KINDS
 from keyturn.core.suggest import advice
-from keyturn.settings.fields import Line, Model, matching, refused
+from keyturn.settings.durations import show
+from keyturn.settings.fields import Line, Model, PositiveDuration, matching, refused
 from keyturn.settings.stores import StoreBase
+from keyturn.settings.timing import Timing
 
 Said = tuple[str, str]
 """What is wrong, and the remedy."""
@@ -22,6 +24,16 @@ PlacePattern = Annotated[
     str,
     matching(PLACE_PATTERN, "is no pattern of places", "Write a place such as eu-central-1, or eu-* for some of them."),
     WithJsonSchema({"type": "string", "pattern": f"^{PLACE_PATTERN}$"}),
+]
+
+ACCOUNT_PATTERN: Final = r"[A-Za-z0-9._:/*-]+"
+
+AccountPattern = Annotated[
+    str,
+    matching(
+        ACCOUNT_PATTERN, "is no pattern of accounts", "Write an account's id, a project, OWNER/NAME, or a part with *."
+    ),
+    WithJsonSchema({"type": "string", "pattern": f"^{ACCOUNT_PATTERN}$"}),
 ]
 
 
@@ -43,11 +55,13 @@ class Where(Model):
     """Stores of one of these kinds."""
     places: tuple[PlacePattern, ...] = ()
     """Stores whose copies lie in one of these places: regions, locations, or what the store says; * is any text."""
+    accounts: tuple[AccountPattern, ...] = ()
+    """Stores of these accounts of AWS, projects of Google Cloud, repositories of GitHub; * is any text."""
 
     @model_validator(mode="after")
     def _names_some(self) -> Self:
-        if not (self.stores or self.kinds or self.places):
-            raise refused("names no store", "Add stores, kinds or places.")
+        if not (self.stores or self.kinds or self.places or self.accounts):
+            raise refused("names no store", "Add stores, kinds, places or accounts.")
         return self
 
     def names(self, store: str, settings: StoreBase) -> bool:
@@ -55,28 +69,42 @@ class Where(Model):
         return (not self.stores or store in self.stores) and (not self.kinds or settings.kind in self.kinds)
 
     def outside(self, settings: StoreBase) -> list[str]:
-        """The store's places that are none of these; none where all places will do."""
-        return [place for place in settings.places if self.places and not self._has(place)]
+        """The store's places and accounts that are none of these; none where all will do."""
+        pairs = self._asked(settings)
+        return [value for patterns, values in pairs for value in values if not _has(patterns, value)]
 
-    def within(self, settings: StoreBase) -> list[str]:
-        """The store's places that are among these; all of them where any will do."""
-        return [place for place in settings.places if not self.places or self._has(place)]
+    def within(self, settings: StoreBase) -> list[str] | None:
+        """Of the store's places and accounts one each that is among these, where asked; None where one has none."""
+        fitting = [[value for value in values if _has(patterns, value)] for patterns, values in self._asked(settings)]
+        return [values[0] for values in fitting] if all(fitting) else None
 
-    def untold(self, settings: StoreBase) -> bool:
-        """Whether it asks for places, and the store does not tell its own."""
-        return bool(self.places) and not settings.places
+    def untold(self, store: str, settings: StoreBase) -> Said | None:
+        """What it asks for and the store does not tell, and what to do; None where it is told."""
+        if self.places and not settings.places:
+            return f"asks where the copies in {store} lie, and nothing says it", settings.place_remedy
+        if self.accounts and not settings.accounts:
+            remedy = "Name it on the store, such as by role_arn."
+            return f"asks in whose account {store} is, and nothing says it", remedy
+        return None
 
-    def _has(self, place: str) -> bool:
-        return any(fnmatchcase(place, pattern) for pattern in self.places)
+    def _asked(self, settings: StoreBase) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+        """The patterns that are given, each with what the store has."""
+        pairs = ((self.places, settings.places), (self.accounts, tuple(settings.accounts.values())))
+        return [(patterns, values) for patterns, values in pairs if patterns]
 
     @property
     def words(self) -> str:
         """What is asked for, as people read it."""
-        return " and ".join(" or ".join(choices) for choices in (self.stores, self.kinds, self.places) if choices)
+        conditions = (self.stores, self.kinds, self.places, self.accounts)
+        return " and ".join(" or ".join(choices) for choices in conditions if choices)
+
+
+def _has(patterns: tuple[str, ...], value: str) -> bool:
+    return any(fnmatchcase(value, pattern) for pattern in patterns)
 
 
 class RuleSettings(Choice):
-    """Where the secrets that it chooses may be copied to, must be, and must not be."""
+    """Where the secrets that it chooses may be copied to, must be, and must not be; how soon they are replaced."""
 
     only: Where | None = None
     """The stores that they may be copied to; to no other."""
@@ -84,32 +112,49 @@ class RuleSettings(Choice):
     """The stores that they must not be copied to."""
     always: Where | None = None
     """Where they must have a copy: in each of these stores, or in one of such a kind and place."""
+    most_age: PositiveDuration | None = None
+    """How old a value may become until its replacement is due: interval and jitter together, or the longest of cron."""
+    least_grace: PositiveDuration | None = None
+    """How long the previous value has to stay valid at least after the new one is in force."""
     reason: Line | None = None
     """Why, for whoever comes upon the rule."""
 
     @model_validator(mode="after")
     def _says_where(self) -> Self:
-        if not (self.only or self.never or self.always):
-            raise refused("says nothing of copies", "Add only, never or always.")
+        if not (self.only or self.never or self.always or self.most_age or self.least_grace):
+            raise refused("asks for nothing", "Add only, never, always, most_age or least_grace.")
         return self
 
     def refuses(self, store: str, settings: StoreBase) -> Said | None:
         """Why no copy may be in this store; None where one may."""
         if (only := self.only) and not only.names(store, settings):
             return f"allows copies in {only.words} alone", "Push it there, or nowhere."
-        if (only := self.only) and only.untold(settings):
-            return _untold(store, settings)
+        if (only := self.only) and (untold := only.untold(store, settings)):
+            return untold
         if (only := self.only) and (strange := only.outside(settings)):
             return f"allows copies in {only.words} alone, and {store} keeps them in {strange[0]}", "Push it elsewhere."
         never = self.never
         if not never or not never.names(store, settings):
             return None
-        if never.untold(settings):
-            return _untold(store, settings)
-        if never.places and not (places := never.within(settings)):
+        if untold := never.untold(store, settings):
+            return untold
+        if (fitting := never.within(settings)) is None:
             return None
-        at = f", and {store} keeps them in {places[0]}" if never.places else ""
+        at = f", and {store} keeps them in {fitting[0]}" if fitting else ""
         return f"forbids copies in {never.words}{at}", "Push it elsewhere."
+
+    def refuses_timing(self, timing: Timing) -> Iterator[tuple[str, str, str]]:
+        """What a rotation's times break: the key meant, what is wrong, and the remedy."""
+        age = timing.longest or timing.maximum_age
+        if self.most_age and (age is None or age > self.most_age):
+            key = next((key for key in ("interval", "cron", "maximum_age") if getattr(timing, key)), "")
+            problem = f"lets no value become older than {show(self.most_age)}"
+            may = f"this one may become {show(age)}" if age else "nothing says how old this one may"
+            remedy = "Have it replaced more often: interval, cron, or maximum_age where a person replaces it."
+            yield key, f"{problem}, and {may}", remedy
+        by_hand = timing.schedule.by_hand  # Keyturn ends no value that a person replaces
+        if self.least_grace and timing.grace < self.least_grace and not by_hand:
+            yield "grace", f"wants a grace of {show(self.least_grace)} at least", f"Set it to {show(self.least_grace)}."
 
     def lacks(self, copies: Mapping[str, StoreBase]) -> Iterator[str]:
         """Where a copy is wanted that a secret with copies in these stores has not."""
@@ -122,12 +167,8 @@ class RuleSettings(Choice):
             yield always.words
 
     def _suffices(self, always: Where, store: str, settings: StoreBase) -> bool:
-        certain = not always.untold(settings) and not always.outside(settings)
+        certain = not always.untold(store, settings) and not always.outside(settings)
         return always.names(store, settings) and certain
-
-
-def _untold(store: str, settings: StoreBase) -> Said:
-    return f"asks where the copies in {store} lie, and nothing says it", settings.place_remedy
 
 
 def spread_rule(rule: RuleSettings, groups: Groups) -> RuleSettings:

@@ -66,6 +66,13 @@ def problems(directory: Path, rule: str, *stores: str) -> list[str]:
         ("always: {places: [europe-*]}", ["frankfurt", "aws"], []),
         ("always: {places: [europe-*]}", ["two", "google"], ["wants a copy in europe-*"]),
         ("always: {kinds: [kubernetes]}", [], ["wants a copy in kubernetes"]),
+        # accounts
+        ("only: {accounts: ['1111*', my-project]}", ["parameters", "google"], []),
+        ("only: {accounts: [my-project]}", ["parameters"], ["keeps them in 111122223333"]),
+        ("only: {accounts: ['*']}", ["aws/us-east-1"], ["in whose account aws/us-east-1 is"]),
+        ("never: {accounts: [a/*]}", ["actions"], ["forbids copies in a/*, and actions keeps them in a/b"]),
+        ("never: {accounts: ['1*'], places: [us-*]}", ["parameters"], []),
+        ("always: {accounts: [my-project], places: [europe-*]}", ["two"], ["wants a copy in europe-* and my-project"]),
         # which secrets
         (f"owners: [else@example.com], {EU}", ["aws"], []),
         (f"classifications: [restricted], labels: {{team: pay}}, {EU}", ["aws"], ["keeps them in us-east-1"]),
@@ -106,3 +113,43 @@ def test_of_secrets_that_are_not_declared_a_rule_by_paths_is_asked(tmp_path: Pat
     assert catalogue.forbids("pay/undeclared", "aws/eu-central-1") == ""
     assert catalogue.forbids("ml/undeclared", "aws/us-east-1") == ""
     assert catalogue.forbids("pay/undeclared", "vault") == ""
+
+
+TIMED = """
+secrets:
+  pay/db:
+    owner: pay@example.com
+    classification: restricted
+    rotation: {%s}
+rules:
+  a: {classifications: [restricted], %s, reason: the bank's own}
+"""
+
+
+@pytest.mark.parametrize(
+    ("rotation", "rule", "said"),
+    [
+        ("strategy: generated, interval: 30d, grace: 1h", "most_age: 30d", ""),
+        ("strategy: generated, interval: 30d, jitter: 1h, grace: 1h", "most_age: 30d", "interval: the rule a lets no"),
+        ('strategy: generated, cron: "0 3 * * sun", timezone: UTC, grace: 1h', "most_age: 8d", ""),
+        (
+            'strategy: generated, cron: "0 3 1 * *", timezone: UTC, grace: 1h',
+            "most_age: 1w",
+            "cron: the rule a lets no",
+        ),
+        ("strategy: manual", "most_age: 30d", "rotation: the rule a lets no value become older than 30d, and nothing"),
+        ("strategy: manual, maximum_age: 30d", "most_age: 30d", ""),
+        ("strategy: manual, maximum_age: 31d", "most_age: 30d", "maximum_age: the rule a lets no value become older"),
+        ("strategy: generated, interval: 30d, grace: 59m", "least_grace: 1h", "grace: the rule a wants a grace of 1h"),
+        ("strategy: generated, interval: 30d, grace: 1h", "least_grace: 1h", ""),
+        ("strategy: manual", "least_grace: 1h", ""),
+    ],
+)
+def test_a_value_becomes_no_older_than_the_rule_lets_it(tmp_path: Path, rotation: str, rule: str, said: str) -> None:
+    (tmp_path / "all.yaml").write_text(TIMED % (rotation, rule))
+    found = [str(problem) for problem in find_problems(tmp_path, {})]
+    assert len(found) == bool(said), found
+    if said:
+        assert said in found[0]
+        assert "The rule is at" in found[0]
+        assert "(the bank's own)" in found[0]
