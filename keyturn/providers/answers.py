@@ -1,8 +1,40 @@
-"""What servers say over HTTP whichever they are: how long to wait, and whether their certificate was the trouble."""
+"""What servers say over HTTP whichever they are: how long to wait, whether their certificate was the trouble, and what
+of an answer was not taken.
+"""
 
 import ssl
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+
+
+class RefusedAnswer(OSError):
+    """An answer that is not taken; its text says why, to people, and holds nothing of the answer."""
+
+
+class TooLate(RefusedAnswer, TimeoutError):
+    """The deadline was over before the whole answer was there."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"no whole answer within {seconds:g} s")
+
+
+def objection(error: BaseException | None) -> str | None:
+    """Why an answer was not taken, wherever in an SDK's error that lies; None where something else was wrong."""
+    return next((str(cause) for cause in _causes(error) if isinstance(cause, RefusedAnswer)), None)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and all that it was made of: SDKs chain it, or give it as an argument."""
+    waiting, passed = [error], set[int]()
+    while waiting:
+        cause = waiting.pop()
+        if not isinstance(cause, BaseException) or id(cause) in passed:
+            continue
+        passed.add(id(cause))
+        yield cause
+        given = (getattr(cause, name, None) for name in ("reason", "inner_exception"))
+        waiting += [cause.__cause__, cause.__context__, *given, *cause.args]
 
 
 def retry_after(header: str, now: datetime | None = None) -> float | None:

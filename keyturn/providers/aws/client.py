@@ -1,12 +1,14 @@
-"""What the AWS adapters share: signing in, and turning the SDK's errors into ours."""
+"""What the AWS adapters share: connections, signing in, and turning the SDK's errors into ours."""
 
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final
 
 import boto3
+from botocore.awsrequest import AWSConnection
 from botocore.config import Config
 from botocore.credentials import CredentialProvider, CredentialResolver, DeferredRefreshableCredentials
 from botocore.exceptions import (
@@ -23,9 +25,12 @@ from botocore.exceptions import (
 )
 from botocore.exceptions import ConnectionError as NotConnected
 from botocore.parsers import ResponseParserError
-from botocore.session import get_session
+from botocore.session import Session as BotocoreSession
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, Locked, NotFound, Throttled, Unavailable
+from keyturn.providers import outbound
+from keyturn.providers.answers import objection
 
 SDK_CONFIG: Final = Config(
     connect_timeout=5,
@@ -35,6 +40,9 @@ SDK_CONFIG: Final = Config(
     retries={"mode": "standard", "total_max_attempts": 2},
     user_agent_extra="keyturn",
 )
+
+LONGEST_CALL: Final = 15.0
+"""Seconds for one call, a second try among it."""
 
 for _told_whole in ("botocore.endpoint", "botocore.parsers"):
     # At DEBUG these two log every request and answer whole, secret values included.
@@ -110,6 +118,8 @@ HINTS: Final[Mapping[str, str]] = {
 }
 """What to do about codes that say enough by themselves."""
 
+SLOWER: Final = "It is tried again by itself; where it lasts, see who else calls AWS so often, or raise the quota"
+
 NO_IDENTITY: Final = (
     CredentialRetrievalError,
     NoCredentialsError,
@@ -128,7 +138,8 @@ def from_aws(error: Exception, doing: str, name: str) -> KeyturnError:
     if isinstance(error, NO_IDENTITY):
         return Denied(doing, name, f"no usable AWS credentials ({kind})", "Give this process a role, or a profile")
     if isinstance(error, NotConnected | HTTPClientError | IncompleteReadError | ResponseParserError):
-        return Unavailable(doing, name, f"AWS did not answer ({kind})", "Check the network, region and endpoint")
+        problem = f"AWS did not answer ({objection(error) or kind})"
+        return Unavailable(doing, name, problem, "Check the network, region and endpoint")
     return Invalid(doing, name, f"the AWS SDK refuses this ({kind})", "Check the region, endpoint and settings")
 
 
@@ -136,8 +147,7 @@ def from_code(code: str, operation: str, doing: str, name: str) -> KeyturnError:
     """Our error for one of AWS's codes, as an answer about many secrets gives them."""
     problem = f"AWS answered {code} to {operation}"
     if code.startswith(("Throttl", "RequestThrottled")) or ERRORS.get(code) is Throttled:
-        hint = "It is tried again by itself; where it lasts, see who else calls AWS so often, or raise the quota"
-        return Throttled(doing, name, problem, hint)
+        return Throttled(doing, name, problem, SLOWER)
     return ERRORS.get(code, Invalid)(doing, name, problem, _hint(code, operation))
 
 
@@ -157,12 +167,44 @@ class AwsSettings:
 
 def open_session(settings: AwsSettings) -> boto3.Session:
     """A session that signs in as the settings say; a role is assumed at the first call, not here."""
-    source = boto3.Session(profile_name=settings.profile)
+    source = boto3.Session(botocore_session=_OutboundSession(profile=settings.profile))
     if not settings.role_arn:
         return source
-    session = get_session()
+    session = _OutboundSession()
     session.register_component("credential_provider", CredentialResolver([_AssumedRole(source, settings)]))
     return boto3.Session(botocore_session=session)
+
+
+class _OutboundSession(BotocoreSession):
+    """The SDK's session, whose clients use our connections, and end a call with its retry when its time is over.
+
+    The SDK has no setting for its connections; clients that it makes for itself, to sign in, come from here too.
+    """
+
+    def create_client(self, *args: Any, **settings: Any) -> Any:
+        """As the SDK does."""
+        client: Any = super().create_client(*args, **settings)
+        endpoint = client._endpoint
+        endpoint.http_session._pool_classes_by_scheme.update(POOLS)
+        send = endpoint.make_request
+
+        def make_request(*given: Any) -> Any:
+            with outbound.within(LONGEST_CALL):
+                return send(*given)
+
+        endpoint.make_request = make_request
+        return client
+
+
+def _pool(kind: type, connection: type) -> Any:
+    """Connections of ours, with what the SDK adds to its own."""
+    return type("AwsPool", (kind,), {"ConnectionCls": type("AwsConnection", (AWSConnection, connection), {})})
+
+
+POOLS: Final[Mapping[str, Any]] = {
+    "http": _pool(HTTPConnectionPool, outbound.Connection),
+    "https": _pool(HTTPSConnectionPool, outbound.SecureConnection),
+}
 
 
 class _AssumedRole(CredentialProvider):
@@ -219,7 +261,10 @@ def field(answer: Mapping[str, Any], name: str, doing: str, of: str) -> Any:
 
 def _from_answer(error: ClientError, doing: str, name: str) -> KeyturnError:
     code, operation = error.response["Error"]["Code"], error.operation_name
-    if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
+    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return Throttled(doing, name, f"AWS answered {code} to {operation}", SLOWER)
+    if status >= 500:
         problem = f"AWS answered {code} to {operation}"
         return Unavailable(doing, name, problem, "It is tried again by itself; see AWS's service health")
     return from_code(code, operation, doing, name)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
+import requests
 from azure.core.exceptions import (
     AzureError,
     ClientAuthenticationError,
@@ -13,10 +14,13 @@ from azure.core.exceptions import (
     ServiceRequestError,
     ServiceResponseError,
 )
+from azure.core.pipeline.transport import RequestsTransport
 from azure.identity import ClientSecretCredential, DefaultAzureCredential, EnvironmentCredential
+from requests.utils import get_environ_proxies
 
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, Locked, NotFound, Throttled, Unavailable
-from keyturn.providers.answers import retry_after
+from keyturn.providers.answers import objection, retry_after
+from keyturn.providers.outbound import keep_to, open_anywhere
 
 ROLE: Final = "Key Vault Secrets Officer"
 
@@ -32,7 +36,6 @@ SDK_SETTINGS: Final[Mapping[str, Any]] = {
 """Seconds and counts. Only a connection that never came about is tried again, once: whoever calls paces retries, and
 a write whose answer got lost must not be sent twice, which would add a version. No token and no value follows a
 redirect."""
-
 SECRET: Final = "AZURE_CLIENT_SECRET"
 OWN_SIGN_IN: Final = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", SECRET)
 
@@ -48,13 +51,50 @@ def credential(
     if authority is None:
         # The default credential's chain forgets why a sign-in failed, and so whether to try again.
         named = not missing or (missing == [SECRET] and os.environ.get("AZURE_CLIENT_CERTIFICATE_PATH"))
-        return (EnvironmentCredential if named else DefaultAzureCredential)(**SDK_SETTINGS, **trust)
+        kind = EnvironmentCredential if named else DefaultAzureCredential
+        return kind(transport=open_transport(None, trust), **SDK_SETTINGS, **trust)
     if missing:
         raise Invalid("open", name, f"{', '.join(missing)} not set", "A private authority needs all three")
     tenant, client, secret = (os.environ[variable] for variable in OWN_SIGN_IN)
     return ClientSecretCredential(
-        tenant, client, secret, authority=authority, disable_instance_discovery=True, **SDK_SETTINGS, **trust
+        tenant,
+        client,
+        secret,
+        authority=authority,
+        disable_instance_discovery=True,
+        transport=open_transport(authority, trust),
+        **SDK_SETTINGS,
+        **trust,
     )
+
+
+def open_transport(url: str | None, trust: Mapping[str, str]) -> RequestsTransport:
+    """What the SDK sends through: to the server of ``url`` alone, or to whatever Azure names where that is None."""
+    session = requests.Session()
+    if url is None:
+        open_anywhere(session)
+    else:
+        # The environment is read once here, and not again for each request, which costs a sixth of one.
+        session.trust_env = False
+        session.proxies = get_environ_proxies(url)
+        keep_to(session, url)
+    return OneTry(session=session, **SDK_SETTINGS, **trust)
+
+
+class OneTry(RequestsTransport):
+    """The SDK's way to requests. What was sent, and not answered as it should be, was no connection that failed.
+
+    The SDK would send it again where the body of an answer comes too late.
+    """
+
+    def send(self, *args: Any, **settings: Any) -> Any:
+        """As the SDK does. Raises ServiceResponseError where an answer is not taken."""
+        try:
+            return super().send(*args, **settings)
+        except ServiceRequestError as error:
+            if objection(error) is None:
+                raise
+            raise ServiceResponseError(error, error=error) from None
 
 
 @contextmanager
@@ -73,12 +113,14 @@ def translate_azure_errors(doing: str, name: str) -> Iterator[None]:
 def from_azure(error: AzureError, doing: str, name: str) -> KeyturnError:
     """Our error for one of the SDK's: our words and the service's error code, none of its text."""
     if _unanswered(error):
-        return Unavailable(doing, name, "no answer from Azure", "Check the address, DNS, firewall and proxy")
+        refusal = objection(error)
+        problem = f"no answer from Azure{f': {refusal}' if refusal else ''}"
+        return Unavailable(doing, name, problem, "Check the address, DNS, firewall and proxy")
     if isinstance(error, HttpResponseError) and error.status_code is not None:
         return _refused(error, error.status_code, doing, name)
     if isinstance(error, ClientAuthenticationError):
         return Denied(doing, name, "Entra ID gave no token", _sign_in_hint())
-    return Unavailable(doing, name, f"the Azure SDK gave up ({type(error).__name__})")
+    return Unavailable(doing, name, f"the Azure SDK gave up ({objection(error) or type(error).__name__})")
 
 
 def service_code(error: HttpResponseError) -> str:

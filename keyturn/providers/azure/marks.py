@@ -7,9 +7,10 @@ created, and, where it is ours, the hub's version and the fingerprint's beginnin
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any, Final
 
-from azure.core.exceptions import ServiceResponseError
+from azure.core.exceptions import HttpResponseError, ServiceResponseError
 from azure.core.rest import HttpRequest
 from azure.keyvault.secrets import SecretClient, SecretProperties
 
@@ -63,7 +64,8 @@ def page(client: SecretClient, where: str) -> tuple[Sequence[Mapping[str, Any]],
     The SDK's own models of 10,000 entries cost more than twice the CPU of all else that listing them takes.
     """
     answer = client.send_request(HttpRequest("GET", where))
-    answer.raise_for_status()
+    if answer.status_code >= HTTPStatus.MULTIPLE_CHOICES:
+        raise HttpResponseError(response=answer)
     try:
         document = answer.json()
     except ValueError:

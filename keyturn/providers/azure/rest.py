@@ -8,18 +8,15 @@ from typing import Any, Final
 import requests
 from azure.core.credentials import TokenCredential
 from azure.core.exceptions import AzureError
-from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Locked, NotFound, Throttled, TransientError, Unavailable
 from keyturn.providers import answers
 from keyturn.providers.azure import client as azure
+from keyturn.providers.outbound import open_anywhere
 
 TIMEOUT: Final = (5, 10)
-"""Seconds to connect, and for each wait for bytes."""
-
-CONNECTIONS: Final = 32
-"""Kept open for threads that call at once."""
+"""Seconds to connect, and for the whole answer."""
 
 CODE: Final = re.compile(r"[A-Za-z_.]{1,80}")
 """What a service's word for the reason looks like; anything else is not repeated."""
@@ -34,7 +31,7 @@ def open_rest_session(ca_file: str | None) -> requests.Session:
     session.verify = ca_file or True
     session.headers["User-Agent"] = "keyturn"
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-    session.mount("https://", HTTPAdapter(pool_connections=1, pool_maxsize=CONNECTIONS))
+    open_anywhere(session)
     return session
 
 
@@ -166,7 +163,7 @@ def send(
         hint = "Check the address, and ca_file in the catalogue"
         raise Invalid(doing, name, "its certificate can't be verified", hint) from None
     except requests.RequestException as error:
-        problem = f"no answer from Azure ({type(error).__name__})"
+        problem = f"no answer from Azure ({answers.objection(error) or type(error).__name__})"
         raise Unavailable(doing, name, problem, "Check the address, DNS, firewall and proxy") from None
 
 

@@ -12,6 +12,7 @@ from google.cloud.secretmanager_v1.services.secret_manager_service.transports im
 
 from keyturn.core.errors import Invalid
 from keyturn.core.outbound import is_loopback
+from keyturn.providers.outbound import LARGEST_ANSWER
 
 # At DEBUG the SDK's transport logs whole requests and answers, payloads included.
 logging.getLogger(SecretManagerServiceGrpcTransport.__module__).addFilter(lambda record: record.levelno > logging.DEBUG)
@@ -55,5 +56,5 @@ def loopback_transport(endpoint: str, name: str) -> SecretManagerServiceGrpcTran
         raise Invalid("open", name, problem, "An endpoint is for an emulator; leave it out for Google Cloud")
     # By default a proxy of the environment would see the values, and a lost connection stay so for two minutes.
     options = [("grpc.enable_http_proxy", 0), ("grpc.max_reconnect_backoff_ms", 1000)]
-    options.append(("grpc.max_receive_message_length", -1))
+    options.append(("grpc.max_receive_message_length", LARGEST_ANSWER))
     return SecretManagerServiceGrpcTransport(channel=grpc.insecure_channel(endpoint, options=options))

@@ -31,6 +31,7 @@ from keyturn.core.outbound import is_loopback
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.strategies import EXPIRES_AT
 from keyturn.providers.gcp.iam_errors import CHECK, from_google, translate_refusal
+from keyturn.providers.outbound import open_anywhere
 
 IAM: Final = "https://iam.googleapis.com"
 MONITORING: Final = "https://monitoring.googleapis.com"
@@ -39,7 +40,7 @@ SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 SMALL_SCOPE: Final = "https://www.googleapis.com/auth/userinfo.email"
 """What a new key is tried for: a token that opens next to nothing."""
 DEADLINE: Final = 10.0
-"""Seconds that one call may take. Nothing is repeated here: the flows retry."""
+"""Seconds to connect, and for the whole answer. Nothing is repeated here: the flows retry."""
 PROBE: Final = b"keyturn"
 KEY_ID: Final = re.compile(r"\w+")
 """What can stand in an address as a key's id and lead nowhere else."""
@@ -66,10 +67,14 @@ class GcpIam:
         self._project = f"projects/{project}"
         self._iam, self._monitoring = (IAM, MONITORING) if endpoint is None else (f"http://{endpoint}",) * 2
         with self._translated("open", name):
-            self._session = transport.AuthorizedSession(_own_credentials(endpoint))  # type: ignore[no-untyped-call]
-        self._signing_in = requests.Session()
+            self._signing_in = requests.Session()
+            self._session = transport.AuthorizedSession(  # type: ignore[no-untyped-call]
+                _own_credentials(endpoint), auth_request=transport.Request(self._signing_in)
+            )
         # Neither a token nor what a key has signed follows a redirect.
         self._session.max_redirects = self._signing_in.max_redirects = 0
+        open_anywhere(self._signing_in)
+        open_anywhere(self._session)
         # On loopback, a proxy of the environment would see the keys.
         self._session.trust_env = self._signing_in.trust_env = endpoint is None
 
@@ -220,7 +225,7 @@ class GcpIam:
             answer: requests.Response = self._session.request(  # type: ignore[no-untyped-call]
                 method, address, params=params, timeout=DEADLINE
             )
-            if not answer.ok:
+            if answer.status_code >= 300:
                 raise translate_refusal(answer, doing, name)
             try:
                 document = answer.json()

@@ -6,7 +6,7 @@ import requests
 from google.auth import exceptions as auth
 
 from keyturn.core import errors
-from keyturn.providers.answers import retry_after
+from keyturn.providers.answers import objection, retry_after
 
 CHECK: Final = "Check the network and the endpoint"
 SIGN_IN: Final = "Set GOOGLE_APPLICATION_CREDENTIALS, or run: gcloud auth application-default login"
@@ -37,4 +37,4 @@ def from_google(error: Exception, doing: str, name: str) -> errors.KeyturnError:
     lasting = isinstance(error, auth.GoogleAuthError) and not error.retryable
     if lasting and not isinstance(error, auth.TransportError):
         return errors.Denied(doing, name, f"no usable Google credentials ({kind})", SIGN_IN)
-    return errors.Unavailable(doing, name, f"Google did not answer ({kind})", CHECK)
+    return errors.Unavailable(doing, name, f"Google did not answer ({objection(error) or kind})", CHECK)

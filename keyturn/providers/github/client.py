@@ -11,18 +11,17 @@ from pathlib import Path
 from typing import Any, Final
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from requests.utils import get_environ_proxies
 
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
 from keyturn.core.outbound import leaves_in_clear
-from keyturn.providers.answers import retry_after
+from keyturn.providers.answers import objection, retry_after
+from keyturn.providers.outbound import keep_to
 
 TIMEOUT: Final = (5, 15)
-"""Seconds to connect, and for each wait for bytes."""
+"""Seconds to connect, and for the whole answer."""
 
-CONNECTIONS: Final = 32
 API_VERSION: Final = "2022-11-28"
 SECONDARY: Final = re.compile(rb"secondary rate limit|abuse detection", re.IGNORECASE)
 """What GitHub says of a limit that it names in no header ("Rate limits for the REST API")."""
@@ -133,8 +132,7 @@ def _session(url: str, ca_file: str | None) -> requests.Session:
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
     accept = {"accept": "application/vnd.github+json", "x-github-api-version": API_VERSION}
     session.headers.update({"user-agent": "keyturn", **accept})
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=CONNECTIONS))
+    keep_to(session, url)
     return session
 
 
@@ -205,5 +203,5 @@ def _unanswered(error: OSError, doing: str, name: str) -> KeyturnError:
         return Denied(doing, name, "its TLS certificate is not trusted", "Give the CA that signed it as ca_file")
     if not isinstance(error, requests.RequestException):
         return Invalid(doing, name, "its ca_file can't be read", "Correct the path, and who may read the file")
-    problem = f"GitHub does not answer ({type(error).__name__})"
+    problem = f"GitHub does not answer ({objection(error) or type(error).__name__})"
     return Unavailable(doing, name, problem, "Check api_url, DNS, firewall and proxy")

@@ -2,7 +2,6 @@
 
 import base64
 import re
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -12,16 +11,15 @@ from typing import Any, Final
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
 
 from keyturn.core import templates
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
 from keyturn.core.outbound import leaves_in_clear
 from keyturn.core.rest import Answer, Listing, Request, read_json
 from keyturn.core.sensitive import SecretFields
-from keyturn.providers.answers import retry_after, untrusted
+from keyturn.providers.answers import objection, retry_after, untrusted
+from keyturn.providers.outbound import keep_to
 
-CONNECTIONS: Final = 32
 LARGEST_ANSWER: Final = 4 * 1024 * 1024
 """Bytes: a page of 100 keys holds a hundredth of that."""
 MOST_PAGES: Final = 100
@@ -53,7 +51,7 @@ class HttpApi:
         self._admin = admin
         self._headers = dict(headers or {})
         self._timeout = timeout.total_seconds()
-        self._session = api_session(ca_file)
+        self._session = api_session(url, ca_file)
         if leaves_in_clear(url) and not insecure_http:
             hint = "Use https, or say insecure_http: true if nobody between may be there"
             raise Invalid("open", name, "plain http to another machine", hint)
@@ -168,16 +166,13 @@ class HttpApi:
         return read_json(raw, answer.status_code, answer.links.get("next", {}).get("url"))
 
     def _read(self, answer: requests.Response, doing: str) -> bytes:
-        """The body, up to a limit in size and in time."""
-        raw, end = bytearray(), time.monotonic() + 3 * self._timeout
+        """The body, up to a limit in size; its time is the connection's to watch."""
+        raw = bytearray()
         for chunk in answer.iter_content(65_536):
             raw += chunk
             if len(raw) > LARGEST_ANSWER:
                 problem = f"its answer is longer than {LARGEST_ANSWER >> 20} MiB"
                 raise Invalid(doing, self.name, problem, "Check the path in the catalogue")
-            if time.monotonic() > end:
-                problem = f"its answer does not end within {3 * self._timeout:g} s"
-                raise Unavailable(doing, self.name, problem, "See whether it is overloaded, or raise its timeout")
         return bytes(raw)
 
     def _accepted(self, answer: Answer, request: Request, doing: str, also: Collection[int]) -> Answer:
@@ -200,7 +195,8 @@ class HttpApi:
             return Invalid(doing, self.name, "its ca_file can't be read", "Correct the path, and who may read the file")
         if isinstance(error, ValueError):
             return Invalid(doing, self.name, "the request can't be sent", "Correct the target's url, and the request")
-        return Unavailable(doing, self.name, "the connection failed", "Check the target's url, and that it runs")
+        problem = objection(error) or "the connection failed"
+        return Unavailable(doing, self.name, problem, "Check the target's url, that it runs, and its timeout")
 
 
 @dataclass(frozen=True)
@@ -239,15 +235,14 @@ class RequestValues:
         raise Invalid(self._doing, self._api, problem, f"Write the field {field.rpartition('.')[2]} {where} in the hub")
 
 
-def api_session(ca_file: str | None) -> requests.Session:
-    """What sends requests: with nothing from the environment, and without a memory."""
+def api_session(url: str, ca_file: str | None) -> requests.Session:
+    """What sends requests to one server: with nothing from the environment, and without a memory."""
     made = requests.Session()
     made.trust_env = False
     made.verify = True if ca_file is None else ca_file
     made.headers.update({"user-agent": "keyturn", "accept": "application/json"})
     made.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-    for scheme in ("http", "https"):
-        made.mount(f"{scheme}://", HTTPAdapter(pool_maxsize=CONNECTIONS))
+    keep_to(made, url)
     return made
 
 

@@ -17,12 +17,13 @@ from standardwebhooks.webhooks import EmptyWebhookSecretError
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Throttled, TransientError, Unavailable
 from keyturn.core.notices import HEALTH_PATH, NOTICE_PATH, Notice
 from keyturn.core.sensitive import Sensitive
-from keyturn.providers.answers import retry_after, untrusted
-from keyturn.providers.deadline import DeadlineAdapter, within
+from keyturn.providers.answers import objection, retry_after, untrusted
+from keyturn.providers.outbound import OutboundAdapter, within
 
 DOING: Final = "notify"
 ASKING: Final = "ask the health of"
-CONNECTIONS: Final = 32
+CONSUMERS: Final = 32
+"""How many consumers' connections are kept open."""
 GOOD_FOR: Final = 300
 """Seconds that a notice is good for. Source: Standard Webhooks' own libraries."""
 NOTICE_LIMIT: Final = 60.0
@@ -56,7 +57,7 @@ class WebhookSender:
         self._session.headers["user-agent"] = "keyturn"
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         for scheme in self._schemes:
-            self._session.mount(f"{scheme}://", DeadlineAdapter(pool_maxsize=CONNECTIONS))
+            self._session.mount(f"{scheme}://", OutboundAdapter(CONSUMERS))
 
     def deliver(self, url: str, key: Sensitive, notice: Notice, *, message_id: str, timeout: float, name: str) -> None:
         """Send ``notice`` once, and return when it has been acknowledged, which is status 200 and nothing else.
@@ -186,7 +187,8 @@ def _unanswered(error: requests.RequestException, late: float | None, name: str,
         return _silent(late, name, doing)
     if isinstance(error, requests.exceptions.InvalidURL):
         return Invalid(doing, name, "its address is not a URL", "Mend the consumer's address")
-    return Unavailable(doing, name, "the connection failed", "See whether the consumer runs at its address")
+    problem = objection(error) or "the connection failed"
+    return Unavailable(doing, name, problem, "See whether the consumer runs at its address")
 
 
 def _refused(answer: requests.Response, name: str) -> KeyturnError:

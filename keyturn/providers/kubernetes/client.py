@@ -19,10 +19,11 @@ from kubernetes.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION
 from urllib3.exceptions import HTTPError
 
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
-from keyturn.providers.answers import retry_after
+from keyturn.providers.answers import objection, retry_after
+from keyturn.providers.outbound import POOLS
 
 TIMEOUT: Final = (5.0, 20.0)
-"""Seconds to connect, and to wait for the answer. The client's own retries are off: the flows retry."""
+"""Seconds to connect, and for the whole answer. The client's own retries are off: the flows retry."""
 CONNECTIONS: Final = 64
 PAGE_SIZE: Final = 500
 """What kubectl asks for at once."""
@@ -61,6 +62,7 @@ class Namespace:
     def __init__(self, name: str, settings: client.Configuration) -> None:
         self.name = name
         self._api = client.ApiClient(settings)
+        self._api.rest_client.pool_manager.pool_classes_by_scheme = dict(POOLS)
         self._api.user_agent = MANAGER
         self.core = client.CoreV1Api(self._api)
         self.apps = client.AppsV1Api(self._api)
@@ -177,7 +179,9 @@ def _unanswered(error: HTTPError, doing: Doing) -> KeyturnError:
     cause = getattr(error, "reason", None) or error
     if isinstance(cause, urllib3.exceptions.SSLError):
         return _untrusted(cause, doing)
-    return Unavailable(doing.what, doing.name, "no answer from the API server", NO_ANSWER)
+    refusal = objection(error)
+    problem = f"no answer from the API server{f': {refusal}' if refusal else ''}"
+    return Unavailable(doing.what, doing.name, problem, NO_ANSWER)
 
 
 def _untrusted(error: BaseException | None, doing: Doing) -> KeyturnError:

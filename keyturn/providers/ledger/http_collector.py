@@ -13,12 +13,12 @@ from keyturn.core.errors import Denied, Invalid, KeyturnError, Throttled, Unavai
 from keyturn.core.outbound import leaves_in_clear
 from keyturn.ledger.formats import Format
 from keyturn.ledger.forwarding import Message
-from keyturn.providers.answers import retry_after, untrusted
+from keyturn.providers.answers import objection, retry_after, untrusted
 from keyturn.providers.http.api_target import api_session
 
 DOING: Final = "forward to"
 TIMEOUT: Final = 20.0
-"""Seconds to connect, and for each wait for bytes."""
+"""Seconds to connect, and for the whole answer."""
 ANSWER_LIMIT: Final = 4096
 """Bytes of an answer that are drained so that its connection can be used again; nobody looks at them."""
 PORTS: Final = {"http": 80, "https": 443}
@@ -68,7 +68,7 @@ class HttpCollector:
         body = "".join(f"{message.text}\n" for message in messages).encode()
         try:
             with (
-                api_session(self._ca_file) as http,
+                api_session(self._url, self._ca_file) as http,
                 http.post(
                     self._url, data=body, headers=headers, timeout=self._timeout, allow_redirects=False, stream=True
                 ) as answer,
@@ -105,7 +105,7 @@ class HttpCollector:
             hint = "Name a file of PEM certificates in KEYTURN_FORWARD_HTTP_CA_FILE"
             return Invalid(DOING, self.name, "its authority's certificate can't be read", hint)
         hint = "See whether the collector runs; what it has not acknowledged is sent again"
-        return Unavailable(DOING, self.name, "the connection failed", hint)
+        return Unavailable(DOING, self.name, objection(error) or "the connection failed", hint)
 
     def _refused(self, answer: requests.Response) -> KeyturnError:
         """What a status other than 2xx means; the body is not looked at."""

@@ -12,7 +12,7 @@ import requests
 from hvac import exceptions as vault
 
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
-from keyturn.providers.answers import untrusted
+from keyturn.providers.answers import objection, untrusted
 from keyturn.providers.vault.login import LoginSession
 from keyturn.providers.vault.tls import Redirected
 from keyturn.settings.hub import HubSettings
@@ -23,6 +23,7 @@ ABSENT: Final = re.compile(
 )
 """What the engines say of what is not there, under statuses that mean something else elsewhere."""
 
+NO_ANSWER: Final = "the hub does not answer"
 
 BEHIND: Final = timedelta(seconds=5)
 """So far back the date of an answer is what cutting to the second, or another node, makes of it; the clock was set."""
@@ -146,7 +147,8 @@ def from_vault(error: Exception, doing: str, name: str, path: str) -> KeyturnErr
         case requests.exceptions.SSLError():
             return _untrusted(error, doing, name)
         case requests.RequestException():
-            return Unavailable(doing, name, "the hub does not answer", "Check VAULT_ADDR and that the hub runs")
+            problem = f"the hub does not answer as it should: {refusal}" if (refusal := objection(error)) else NO_ANSWER
+            return Unavailable(doing, name, problem, "Check VAULT_ADDR and that the hub runs")
         case _:
             return Unavailable(
                 doing, name, "the hub failed inside", "See the hub's own log; it is tried again by itself"

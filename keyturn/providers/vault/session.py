@@ -7,6 +7,8 @@ import requests
 from requests.hooks import default_hooks
 from requests.structures import CaseInsensitiveDict
 
+from keyturn.providers.outbound import LONGEST_WAIT, within
+
 
 class DirectSession(requests.Session):
     """Connections that send what they are given: no cookies, no redirects, nothing merged for each request.
@@ -17,7 +19,7 @@ class DirectSession(requests.Session):
     def request(  # type: ignore[override]  # only what the SDK gives
         self, method: str, url: str, **arguments: Any
     ) -> requests.Response:
-        """Send one request. Raises what the adapter raises."""
+        """Send one request, all of which takes ``timeout`` seconds at most. Raises what the adapter raises."""
         request = requests.PreparedRequest()
         request.method = method.upper()
         request.prepare_url(url, arguments.get("params"))
@@ -29,7 +31,8 @@ class DirectSession(requests.Session):
             request.body = raw
         adapter, timeout = self.get_adapter(str(request.url)), arguments.get("timeout")
         trusting = True if self.verify is None else self.verify
-        answer = adapter.send(request, timeout=timeout, verify=trusting, cert=self.cert, proxies=self.proxies)
-        # Read to its end, which gives the connection back for the next one.
-        _ = answer.content
+        with within(timeout or LONGEST_WAIT):
+            answer = adapter.send(request, timeout=timeout, verify=trusting, cert=self.cert, proxies=self.proxies)
+            # Read to its end, which gives the connection back for the next one.
+            _ = answer.content
         return answer

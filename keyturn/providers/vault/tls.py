@@ -9,14 +9,13 @@ from typing import Any, Final
 
 import requests
 from hvac.adapters import RawAdapter
-from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
 
 from keyturn.core.errors import Invalid
+from keyturn.providers.outbound import OutboundAdapter, keep_to
 from keyturn.providers.vault.session import DirectSession
 from keyturn.settings.tls import TlsSettings, distrusted
 
-CONNECTIONS: Final = 32
 
 
 def insist_on_files(settings: TlsSettings) -> None:
@@ -50,8 +49,7 @@ def open_session(address: str, settings: TlsSettings) -> requests.Session:
     made.verify = settings.ca_file or os.environ.get("REQUESTS_CA_BUNDLE") or True
     if settings.client_cert_file and settings.client_key_file:
         made.cert = (settings.client_cert_file, settings.client_key_file)
-    for scheme in ("http://", "https://"):
-        made.mount(scheme, _NamedAdapter(settings.server_name))
+    keep_to(made, address, _NamedAdapter(settings.server_name))
     return made
 
 
@@ -73,12 +71,12 @@ class NoRedirects(RawAdapter):  # type: ignore[misc]
         return answer
 
 
-class _NamedAdapter(HTTPAdapter):
+class _NamedAdapter(OutboundAdapter):
     """Connections that ask for a server by this name, and look for it in its certificate; by their address if None."""
 
     def __init__(self, server_name: str | None) -> None:
         self._names = {"server_hostname": server_name} if server_name else {}
-        super().__init__(pool_connections=4, pool_maxsize=CONNECTIONS)
+        super().__init__()
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **settings: Any) -> None:
         super().init_poolmanager(connections, maxsize, block, **settings, **self._names)
