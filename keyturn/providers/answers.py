@@ -33,8 +33,8 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
             continue
         passed.add(id(cause))
         yield cause
-        given = (getattr(cause, name, None) for name in ("reason", "inner_exception"))
-        waiting += [cause.__cause__, cause.__context__, *given, *cause.args]
+        inner = (getattr(cause, name, None) for name in ("reason", "inner_exception"))
+        waiting += [cause.__cause__, cause.__context__, *inner, *cause.args]
 
 
 def retry_after(header: str, now: datetime | None = None) -> float | None:

@@ -166,11 +166,11 @@ def redirects_to(url: str) -> Behaviour:
     return redirect
 
 
-def answers_in_turn(documents: Callable[[int], Any]) -> Behaviour:
-    """What ``documents`` gives for the number of the request, from 1, as JSON."""
+def answers_in_turn(documents: Callable[[str, int], Any]) -> Behaviour:
+    """What ``documents`` gives for its own address and the number of the request, from 1, as JSON."""
 
     def answer(liar: Liar, connection: socket.socket, _request: bytes) -> None:
-        body = json.dumps(documents(len(liar.requests))).encode()
+        body = json.dumps(documents(liar.url, len(liar.requests))).encode()
         liar.send(connection, OK + b"content-length: %d\r\n\r\n" % len(body) + body)
 
     return answer

@@ -1,7 +1,7 @@
 """What the AWS adapters share: connections, signing in, and turning the SDK's errors into ours."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -31,6 +31,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, Locked, NotFound, Throttled, Unavailable
 from keyturn.providers import outbound
 from keyturn.providers.answers import objection
+from keyturn.providers.pages import bounded
 
 SDK_CONFIG: Final = Config(
     connect_timeout=5,
@@ -188,9 +189,9 @@ class _OutboundSession(BotocoreSession):
         endpoint.http_session._pool_classes_by_scheme.update(POOLS)
         send = endpoint.make_request
 
-        def make_request(*given: Any) -> Any:
+        def make_request(*request: Any) -> Any:
             with outbound.within(LONGEST_CALL):
-                return send(*given)
+                return send(*request)
 
         endpoint.make_request = make_request
         return client
@@ -250,6 +251,15 @@ def translate_aws_errors(doing: str, name: str) -> Iterator[None]:
         yield
     except (ClientError, BotoCoreError, ResponseParserError) as error:
         raise from_aws(error, doing, name) from None
+
+
+def bounded_pages(pages: Iterable[Mapping[str, Any]], doing: str, name: str) -> Iterator[Mapping[str, Any]]:
+    """The pages of one of the SDK's paginators. Raises Unavailable for a listing that does not end."""
+    return bounded(pages, _following, doing, name)
+
+
+def _following(page: Mapping[str, Any]) -> str | None:
+    return next((str(page[key]) for key in ("NextToken", "PaginationToken", "Marker") if page.get(key)), None)
 
 
 def field(answer: Mapping[str, Any], name: str, doing: str, of: str) -> Any:

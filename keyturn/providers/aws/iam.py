@@ -22,7 +22,14 @@ from botocore.exceptions import ClientError
 from keyturn.core.cloud_keys import CloudKey, KeyUse
 from keyturn.core.errors import CandidateRejected, Invalid, NotFound, TerminalError
 from keyturn.core.sensitive import SecretFields
-from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, field, open_session, translate_aws_errors
+from keyturn.providers.aws.client import (
+    SDK_CONFIG,
+    AwsSettings,
+    bounded_pages,
+    field,
+    open_session,
+    translate_aws_errors,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient
@@ -73,7 +80,11 @@ class AwsIam:
         with translate_aws_errors("list the keys of", name):
             pages = self._iam.get_paginator("list_access_keys").paginate(UserName=account)
             try:
-                listed = [key for page in pages for key in field(page, "AccessKeyMetadata", "list the keys of", name)]
+                listed = [
+                    key
+                    for page in bounded_pages(pages, "list the keys of", name)
+                    for key in field(page, "AccessKeyMetadata", "list the keys of", name)
+                ]
             except self._iam.exceptions.NoSuchEntityException:
                 hint = "Make the user, or correct its name in the secret's rotation"
                 raise NotFound("list the keys of", name, "there is no such IAM user", hint) from None

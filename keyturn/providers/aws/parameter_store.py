@@ -29,7 +29,7 @@ from keyturn.core.stores import (
     RemoteSecret,
     Unsupported,
 )
-from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, field, opening, translate_aws_errors
+from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, bounded_pages, field, opening, translate_aws_errors
 from keyturn.providers.aws.parameter_tags import ParameterTags, Tagging, as_tags
 from keyturn.providers.aws.shared import SharedParameters
 
@@ -249,7 +249,7 @@ class AwsParameterStore:
             ParameterFilters=filters, PaginationConfig={"PageSize": PAGE}
         )
         with translate_aws_errors(doing, self._named(remote)):
-            for page in pages:
+            for page in bounded_pages(pages, doing, self._named(remote)):
                 for parameter in field(page, "Parameters", doing, self._named(remote)):
                     yield self._copy(parameter)
 
@@ -278,7 +278,11 @@ class AwsParameterStore:
         pages = self._client.get_paginator("get_parameter_history").paginate(Name=remote, WithDecryption=decrypted)
         with translate_aws_errors(doing, name):
             try:
-                history = [parameter for page in pages for parameter in field(page, "Parameters", doing, name)]
+                history = [
+                    parameter
+                    for page in bounded_pages(pages, doing, name)
+                    for parameter in field(page, "Parameters", doing, name)
+                ]
             except self._client.exceptions.ParameterNotFound:
                 return []
         newest = max((field(parameter, "Version", doing, name) for parameter in history), default=0)

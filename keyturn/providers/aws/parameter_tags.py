@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from keyturn.core.stores import TAG_MANAGED_BY, TAG_TAGS, Details, OwnershipTags, RemoteSecret, others, tag_changes
-from keyturn.providers.aws.client import SDK_CONFIG, field, translate_aws_errors
+from keyturn.providers.aws.client import SDK_CONFIG, bounded_pages, field, translate_aws_errors
 
 if TYPE_CHECKING:
     import boto3
@@ -102,7 +102,7 @@ class ParameterTags:
         listed: dict[str, dict[str, str]] = {}
         with translate_aws_errors(LIST, name):
             pages = self._tagging().get_paginator("get_resources").paginate(**wanted, ResourcesPerPage=PAGE)
-            for page in pages:
+            for page in bounded_pages(pages, LIST, name):
                 for resource in field(page, "ResourceTagMappingList", LIST, name):
                     arn = str(field(resource, "ResourceARN", LIST, name))
                     listed[_key(arn.partition(":parameter/")[2])] = _read(resource.get("Tags", ()))

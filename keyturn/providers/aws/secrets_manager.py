@@ -26,10 +26,19 @@ from keyturn.core.stores import (
     others,
     tag_changes,
 )
-from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, field, from_code, opening, translate_aws_errors
+from keyturn.providers.aws.client import (
+    SDK_CONFIG,
+    AwsSettings,
+    bounded_pages,
+    field,
+    from_code,
+    opening,
+    translate_aws_errors,
+)
 from keyturn.providers.aws.secrets_manager_versions import ERASE, FORGET, PAST, AwsVersions, RegionalClients
 from keyturn.providers.aws.shared import SharedSecrets
 from keyturn.providers.limits import StoreLimits
+from keyturn.providers.pages import PageGuard
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -335,7 +344,7 @@ class AwsSecretsManager:
             Filters=filters, IncludePlannedDeletion=False, PaginationConfig={"PageSize": 100}
         )
         with translate_aws_errors("list", self._named("*")):
-            for page in pages:
+            for page in bounded_pages(pages, "list", self._named("*")):
                 for entry in field(page, "SecretList", "list", self._named("*")):
                     if entry.get("PrimaryRegion", self._region) == self._region:
                         yield _copy(entry)
@@ -343,6 +352,7 @@ class AwsSecretsManager:
     def _batch(self, remotes: Sequence[str]) -> Iterator[Mapping[str, Any]]:
         """What AWS gives of these secrets; raises the first error that isn't absence."""
         request: BatchGetSecretValueRequestTypeDef = {"SecretIdList": remotes}
+        guard = PageGuard("read", self._named("*"))
         while True:
             with translate_aws_errors("read", self._named("*")):
                 answer = self._client.batch_get_secret_value(**request)
@@ -352,7 +362,7 @@ class AwsSecretsManager:
             yield from field(answer, "SecretValues", "read", self._named("*"))
             if not (token := answer.get("NextToken")):
                 return
-            request["NextToken"] = token
+            request["NextToken"] = guard.follow(token)
 
     def _text(self, remote: str, answer: Mapping[str, Any]) -> Sensitive:
         name = self._named(remote)

@@ -14,6 +14,7 @@ from keyturn.core.errors import Locked, NotFound
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import OwnershipTags
 from keyturn.providers.aws.client import SDK_CONFIG, field, translate_aws_errors
+from keyturn.providers.pages import PageGuard
 from keyturn.providers.side_by_side import read_side_by_side
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ class AwsVersions:
         request: ListSecretVersionIdsRequestTypeDef = {"SecretId": remote, "IncludeDeprecated": True}
         versions: dict[str, Sequence[str]] = {}
         name = self._named(remote)
+        guard = PageGuard(doing, name)
         with translate_aws_errors(doing, name):
             while True:
                 try:
@@ -144,7 +146,7 @@ class AwsVersions:
                     versions[field(entry, "VersionId", doing, name)] = entry.get("VersionStages", ())
                 if not (token := page.get("NextToken")):
                     return versions
-                request["NextToken"] = token
+                request["NextToken"] = guard.follow(token)
 
     def _values(self, client: "SecretsManagerClient", remote: str, versions: Sequence[str]) -> dict[str, Sensitive]:
         return read_side_by_side(lambda version: self._value(client, remote, version), versions, READERS)

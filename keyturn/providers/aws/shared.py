@@ -17,7 +17,7 @@ from keyturn.core.names import AWS_SECRETS_MANAGER, LIMITS, Limits, too_large
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.shared import NOTE, Change, Shared
 from keyturn.core.stores import MANAGED_BY, OwnershipTags, RemoteSecret
-from keyturn.providers.aws.client import field, translate_aws_errors
+from keyturn.providers.aws.client import bounded_pages, field, translate_aws_errors
 from keyturn.providers.limits import StoreLimits
 from keyturn.providers.sharing import MERGE, checked_text, shared_text
 
@@ -97,7 +97,7 @@ class SharedSecrets:
             Filters=[{"Key": "tag-key", "Values": [NOTE]}], IncludePlannedDeletion=False
         )
         with translate_aws_errors("list", self._named("*")):
-            for page in pages:
+            for page in bounded_pages(pages, "list", self._named("*")):
                 for entry in field(page, "SecretList", "list", self._named("*")):
                     tags = {tag["Key"]: tag["Value"] for tag in entry.get("Tags", ())}
                     if entry.get("PrimaryRegion", self._region) == self._region and any(
@@ -207,7 +207,9 @@ class SharedParameters:
         )
         with translate_aws_errors("list", self._named("*")):
             names = [
-                parameter["Name"] for page in pages for parameter in field(page, "Parameters", "list", self._named("*"))
+                parameter["Name"]
+                for page in bounded_pages(pages, "list", self._named("*"))
+                for parameter in field(page, "Parameters", "list", self._named("*"))
             ]
             for name in names:
                 tags = self._tags(name)

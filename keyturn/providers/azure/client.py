@@ -81,7 +81,7 @@ def open_transport(url: str | None, trust: Mapping[str, str]) -> RequestsTranspo
     return OneTry(session=session, **SDK_SETTINGS, **trust)
 
 
-class OneTry(RequestsTransport):
+class OneTry(RequestsTransport):  # type: ignore[misc]
     """The SDK's way to requests. What was sent, and not answered as it should be, was no connection that failed.
 
     The SDK would send it again where the body of an answer comes too late.

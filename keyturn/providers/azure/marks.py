@@ -15,6 +15,7 @@ from azure.core.rest import HttpRequest
 from azure.keyvault.secrets import SecretClient, SecretProperties
 
 from keyturn.core.stores import Details, OwnershipTags, RemoteSecret, others
+from keyturn.providers.pages import bounded
 
 FIRST_PAGE: Final = "/secrets"
 PURGEABLE: Final = "Purgeable"
@@ -73,6 +74,13 @@ def page(client: SecretClient, where: str) -> tuple[Sequence[Mapping[str, Any]],
     if not isinstance(document, dict) or not isinstance(document.get("value"), list):
         raise ServiceResponseError("the answer is not a page of Key Vault's")
     return document["value"], document.get("nextLink") or ""
+
+
+def versions_of(client: SecretClient, remote: str, name: str) -> list[SecretProperties]:
+    """What the service tells of each version, 25 to a call. ``name`` stands in errors."""
+    pages: Any = client.list_properties_of_secret_versions(remote).by_page()
+    following = lambda _: pages.continuation_token  # noqa: E731
+    return [version for page in bounded(pages, following, "list the versions of", name) for version in page]
 
 
 def created(properties: SecretProperties) -> float:

@@ -20,7 +20,7 @@ from keyturn.core.sensitive import Sensitive
 from keyturn.core.shared import NOTE, Change, Shared
 from keyturn.core.stores import OwnershipTags
 from keyturn.providers.azure import client as azure
-from keyturn.providers.azure.marks import created
+from keyturn.providers.azure.marks import created, versions_of
 from keyturn.providers.azure.versions import DISABLED
 from keyturn.providers.sharing import MERGE, checked_text, shared_text
 
@@ -115,7 +115,7 @@ class SharedAzure:
 
     def _versions(self, remote: str) -> list[SecretProperties]:
         try:
-            return list(self._client.list_properties_of_secret_versions(remote))
+            return versions_of(self._client, remote, self._named(remote))
         except ResourceNotFoundError:
             return []
 

@@ -41,10 +41,12 @@ from keyturn.providers.azure.marks import (
     describe_entry,
     describe_properties,
     page,
+    versions_of,
 )
 from keyturn.providers.azure.shared import SharedAzure
 from keyturn.providers.azure.versions import BEING_DELETED, DISABLED, AzureVersions
 from keyturn.providers.limits import has_changed, insist_on_value, unfulfilled
+from keyturn.providers.pages import PageGuard
 from keyturn.providers.side_by_side import read_side_by_side
 
 RECOVERABLE: Final = "ObjectIsDeletedButRecoverable"
@@ -241,10 +243,10 @@ class AzureKeyVault:
 
     def _entries(self) -> Iterator[Mapping[str, Any]]:
         """What the listing's pages tell, which may be empty before the last."""
-        where = FIRST_PAGE
+        where, guard = FIRST_PAGE, PageGuard("list", self._full(ANY))
         while where:
             with self._calling("list", ANY):
-                entries, where = page(self._client, where)
+                entries, where = page(self._client, guard.follow(where))
             yield from entries
 
     def _same(self, remote: str, value: Sensitive, marks: OwnershipTags) -> AzureSecret | None:
@@ -298,7 +300,7 @@ class AzureKeyVault:
 
     def _find_in_versions(self, remote: str, served: AzureSecret | None = None) -> AzureSecret | None:
         """What is ``served`` (None: it can't be got), with the newest marks that any version carries."""
-        history = sorted(self._client.list_properties_of_secret_versions(remote), key=created)
+        history = sorted(versions_of(self._client, remote, self._full(remote)), key=created)
         if not history:
             return served
         served = served or describe_properties(remote, history[-1], intact=False)

@@ -17,7 +17,7 @@ from azure.keyvault.secrets import DeletedSecret, SecretClient, SecretProperties
 from keyturn.core.errors import Denied, Locked
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.azure import client as azure
-from keyturn.providers.azure.marks import PURGEABLE
+from keyturn.providers.azure.marks import PURGEABLE, versions_of
 from keyturn.providers.side_by_side import read_side_by_side
 
 DISABLED: Final = "SecretDisabled"
@@ -81,7 +81,7 @@ class AzureVersions:
     def _old(self, remote: str) -> list[SecretProperties]:
         """Every version but the one that is served: none of what is absent or deleted, all where it is disabled."""
         try:
-            history = list(self._client.list_properties_of_secret_versions(remote))
+            history = versions_of(self._client, remote, self._named(remote))
         except ResourceNotFoundError:
             return []
         # Asked for after the listing, so that what is made meanwhile is in neither.

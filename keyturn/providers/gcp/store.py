@@ -51,6 +51,7 @@ from keyturn.providers.gcp.retention import DESTROY, ENABLED, NOT_DESTROYED, to_
 from keyturn.providers.gcp.shared import SharedGcp
 from keyturn.providers.gcp.versions import GcpPast
 from keyturn.providers.limits import has_changed, insist_on_value, unfulfilled
+from keyturn.providers.pages import PageGuard
 from keyturn.providers.side_by_side import read_side_by_side
 
 DEADLINE: Final = 10.0
@@ -242,12 +243,15 @@ class GcpSecretManager:
     ) -> Iterator[Any]:
         """The bare messages of a listing's pages."""
         pages = self._call(doing, remote, rpc, request).pages
+        guard = PageGuard(doing, self.name if remote is None else self._named(remote))
         while True:
             with self._translated(doing, remote):
                 page = next(pages, None)
             if page is None:
                 return
             yield type(page).pb(page)
+            if page.next_page_token:
+                guard.follow(page.next_page_token)
 
     def _latest(self, remote: str, doing: str) -> SecretVersion | None:
         name = f"{self._path(remote, doing)}/versions/latest"

@@ -18,6 +18,7 @@ from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFoun
 from keyturn.core.outbound import leaves_in_clear
 from keyturn.providers.answers import objection, retry_after
 from keyturn.providers.outbound import keep_to
+from keyturn.providers.pages import PageGuard
 
 TIMEOUT: Final = (5, 15)
 """Seconds to connect, and for the whole answer."""
@@ -29,6 +30,7 @@ SECONDARY: Final = re.compile(rb"secondary rate limit|abuse detection", re.IGNOR
 SECONDARY_WAIT: Final = 60.0
 """Seconds to wait where it names none, by the same page."""
 
+CHECK: Final = "Check api_url, and what stands between: a proxy, a gateway"
 TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 
 
@@ -65,13 +67,18 @@ class GitHubCalls:
 
     def pages(self, doing: str, name: str, path: str, key: str, size: int) -> Iterator[dict[str, Any]]:
         """Every entry of a list, ``size`` in a page. Raises NotFound."""
-        number, count = 1, 0
+        number, count, guard = 1, 0, PageGuard(doing, name)
         while True:
             page = self.send(doing, name, "GET", f"{path}?per_page={size}&page={number}")
-            yield from page[key]
-            count += len(page[key])
-            if not page[key] or count >= page["total_count"]:
+            entries, total = page.get(key), page.get("total_count")
+            if not isinstance(entries, list) or not isinstance(total, int):
+                raise Unavailable(doing, name, "the answer is no list of GitHub's", CHECK)
+            yield from entries
+            count += len(entries)
+            if not entries or count >= total:
                 return
+            # Pages are numbered: one that begins as another did is that one again.
+            guard.follow(str(entries[0].get("name")))
             number += 1
 
     def send(
@@ -143,7 +150,7 @@ def _document(answer: requests.Response, doing: str, name: str) -> dict[str, Any
         document = None
     if not isinstance(document, dict):
         problem = f"the answer ({answer.status_code}) is not GitHub's"
-        raise Unavailable(doing, name, problem, "Check api_url, and what stands between: a proxy, a gateway")
+        raise Unavailable(doing, name, problem, CHECK)
     return document
 
 

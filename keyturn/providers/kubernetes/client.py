@@ -21,6 +21,7 @@ from urllib3.exceptions import HTTPError
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
 from keyturn.providers.answers import objection, retry_after
 from keyturn.providers.outbound import POOLS
+from keyturn.providers.pages import PageGuard
 
 TIMEOUT: Final = (5.0, 20.0)
 """Seconds to connect, and for the whole answer. The client's own retries are off: the flows retry."""
@@ -82,13 +83,13 @@ class Namespace:
 
     def pages(self, doing: Doing, rpc: Callable[..., Any], **arguments: Any) -> Iterator[list[dict[str, Any]]]:
         """The items of a listing, page after page."""
-        more: dict[str, str] = {}
+        more, guard = dict[str, str](), PageGuard(doing.what, doing.name)
         while True:
             page = self.call(doing, rpc, limit=PAGE_SIZE, **more, **arguments)
             yield page.get("items") or []
             if not (token := page.get("metadata", {}).get("continue")):
                 return
-            more = {"_continue": token}
+            more = {"_continue": guard.follow(token)}
 
     def close(self) -> None:
         """Let go of every connection."""

@@ -10,7 +10,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-from keyturn.core.errors import Denied
+from keyturn.core.errors import Denied, Unavailable
+from keyturn.providers.pages import HINT, PageGuard
 from keyturn.providers.vault.client import Calls
 
 PAGE: Final = 1000
@@ -24,6 +25,11 @@ FEW: Final = 3
 
 SPARE: Final = 5
 """So many others may stand between some secrets that one page tells of; the server reads each entry of a page."""
+
+MOST_FOLDERS: Final = 200_000
+"""Folders of one listing."""
+DEEPEST: Final = 100
+"""Folders within one another: a path has 200 characters at most."""
 
 Described = tuple[str, Mapping[str, Any]]
 """A secret's path in its mount, and the metadata that the server keeps of it, as it tells it."""
@@ -41,8 +47,9 @@ class VaultListing:
     def below(self, prefix: str = "") -> Iterator[Described]:
         """Every secret below ``prefix``, in its folders too; nothing there is no error. Raises Denied."""
         folders = [f"{prefix.strip('/')}/" if prefix.strip("/") else ""]
+        guard = PageGuard("list", self._name, MOST_FOLDERS)
         while folders:
-            folder = folders.pop()
+            folder = self._enter(guard, folders.pop())
             for path, metadata in self._entries(folder):
                 if path.endswith("/"):
                     folders.append(path)
@@ -55,8 +62,10 @@ class VaultListing:
         None where any of them does not: what could not be listed is not taken for absent.
         """
         begin, folders, entries = f"{prefix.strip('/')}/", [""], dict[str, Mapping[str, Any]]()
+        guard = PageGuard("list", self._name, MOST_FOLDERS)
         with ThreadPoolExecutor(THREADS) as pool:
             while folders:
+                folders = [self._enter(guard, folder) for folder in folders]
                 pages = list(pool.map(lambda folder: self._pages(begin + folder), folders))
                 if None in pages:
                     return None
@@ -69,15 +78,22 @@ class VaultListing:
                 entries |= {path: metadata for path, metadata in listed.items() if metadata is not None}
         return entries
 
+    def _enter(self, guard: PageGuard, folder: str) -> str:
+        """A folder that is listed next. Raises Unavailable for one that is too deep, or was there before."""
+        if folder.count("/") > DEEPEST:
+            raise Unavailable("list", self._name, f"its folders are more than {DEEPEST} deep", HINT)
+        return guard.follow(folder)
+
     def _pages(self, folder: str) -> list[tuple[str, Mapping[str, Any] | None]] | None:
         """All pages of a folder; folders in it tell nothing. None where the first can't be had."""
         entries, page = list[tuple[str, Mapping[str, Any] | None]](), self._page(folder, "")
+        guard = PageGuard("list", self._name)
         if page is None:
             return None
         while page is not None:
             names, metadata = page["keys"], page.get("key_info") or {}
             entries += [(name, None if name.endswith("/") else metadata.get(name)) for name in names]
-            page = self._page(folder, names[-1]) if len(names) >= PAGE else None
+            page = self._page(folder, guard.follow(names[-1])) if len(names) >= PAGE else None
         return entries
 
     def of(self, paths: Collection[str]) -> Iterator[Described]:
@@ -117,6 +133,7 @@ class VaultListing:
     def _entries(self, folder: str) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
         """What stands directly in a folder; folders themselves end with a slash and tell nothing."""
         page = self._page(folder, "") if self._tells_metadata else None
+        guard = PageGuard("list", self._name)
         if page is None:
             yield from self._one_by_one(folder)
         while page is not None:
@@ -124,7 +141,7 @@ class VaultListing:
             for name in names:
                 # Deleted since the names were taken: the server leaves it without metadata.
                 yield folder + name, None if name.endswith("/") else metadata.get(name)
-            page = self._page(folder, names[-1]) if len(names) >= PAGE else None
+            page = self._page(folder, guard.follow(names[-1])) if len(names) >= PAGE else None
 
     def _page(self, folder: str, after: str, limit: int = PAGE) -> dict[str, Any] | None:
         """One page of names with their metadata; None where there is none, or this way is closed."""

@@ -5,7 +5,7 @@ Everything that speaks to the hub or to a second Vault goes over a session from 
 
 import os
 import ssl
-from typing import Any, Final
+from typing import Any
 
 import requests
 from hvac.adapters import RawAdapter
@@ -15,7 +15,6 @@ from keyturn.core.errors import Invalid
 from keyturn.providers.outbound import OutboundAdapter, keep_to
 from keyturn.providers.vault.session import DirectSession
 from keyturn.settings.tls import TlsSettings, distrusted
-
 
 
 def insist_on_files(settings: TlsSettings) -> None:
