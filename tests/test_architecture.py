@@ -38,7 +38,7 @@ ARROWS = {
     "keyturn.core": set(),
     "keyturn.settings": {"keyturn.core"},
     "keyturn.strategies": {"keyturn.core", "keyturn.settings"},
-    "keyturn.catalogue": {"keyturn.core", "keyturn.settings", "keyturn.strategies"},
+    "keyturn.catalogue": {"keyturn.core", "keyturn.ledger", "keyturn.settings", "keyturn.strategies"},
     "keyturn.client": {"keyturn.core"},
     "keyturn.ledger": {"keyturn.core"},
     "keyturn.access_log": {"keyturn.core"},

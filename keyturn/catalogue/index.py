@@ -21,6 +21,7 @@ from typing import Any, Final
 import pydantic
 
 from keyturn.catalogue.environment import REFERENCE
+from keyturn.catalogue.signature import Digests
 from keyturn.core.errors import Invalid
 from keyturn.settings.directories import cache_directory, make_private
 
@@ -46,11 +47,11 @@ Declared = dict[str, dict[str, Any]]
 class Index:
     """What is kept of these files of one directory, as they are under this environment."""
 
-    def __init__(self, directory: Path, content: Content, env: Mapping[str, str]) -> None:
+    def __init__(self, directory: Path, content: Content, digests: Digests, env: Mapping[str, str]) -> None:
         begin = hashlib.sha256(os.fsencode(os.path.abspath(directory))).hexdigest()[:16]
         place = _place() if sum(map(len, content.values())) >= WORTH else None
         self._env = env
-        self._digest = _digest_of(content, env) if place else ""
+        self._digest = _digest_of(content, digests, env) if place else ""
         self._file = place / f"{begin}-{self._digest[:32]}.json" if place else None
 
     def find(self) -> Declared | None:
@@ -92,11 +93,11 @@ def _place() -> Path | None:
         return None
 
 
-def _digest_of(content: Content, env: Mapping[str, str]) -> str:
+def _digest_of(content: Content, digests: Digests, env: Mapping[str, str]) -> str:
     """What tells these files, with the values that they seem to refer to and by this code, from all others."""
     texts = [raw.decode(errors="replace") for raw in content.values() if b"${" in raw]
     names = sorted({reference[1] for text in texts for reference in REFERENCE.finditer(text)})
-    files = [(name, hashlib.sha256(raw).hexdigest()) for name, raw in sorted(content.items())]
+    files = sorted(digests.items())
     return hashlib.sha256(json.dumps([code_stamp(), files, _values(names, env)]).encode()).hexdigest()
 
 

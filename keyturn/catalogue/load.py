@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from keyturn.catalogue import checks, power, source
+from keyturn.catalogue import checks, power, signature, source
 from keyturn.catalogue.environment import Expanded, expand, variables, variables_in
 from keyturn.catalogue.explain import check_entry
 from keyturn.catalogue.groups import spread_stores, spread_sync
@@ -34,8 +34,9 @@ def load_catalogue(directory: Path, env: Mapping[str, str], *, despite_policy: b
     with _uncollected():
         around, unsure = _surroundings(directory, env)
         gathered = source.gather(directory)
-        index = Index(directory, gathered.content, env)
-        if not unsure and (declared := index.find()) is not None and (opened := _opened(declared, around)):
+        unsure += signature.find_breaches(directory, gathered.digests, around.policy)
+        index = Index(directory, gathered.content, gathered.digests, env)
+        if not unsure and (declared := index.find()) is not None and (opened := _opened(declared, gathered, around)):
             return opened
         return _anew(gathered, index, around, unsure, despite_policy)
 
@@ -76,11 +77,16 @@ def _anew(
     index.keep({**_plain(read.entries), source.ID: _named(read.id)}, _variables(read.entries))
     syncs, groups = made["syncs"], made["groups"]
     secrets = {path: with_places(path, declared, syncs, groups) for path, declared in made["secrets"].items()}
-    more = {"policy": around.policy, "waived": tuple(map(str, breaches)), "secrets": secrets}
+    more = {**_beside(gathered, around), "waived": tuple(map(str, breaches)), "secrets": secrets}
     return Catalogue.model_construct(**{**made, **_named(read.id), **more})
 
 
-def _opened(declared: Declared, around: Surroundings) -> Catalogue | None:
+def _beside(gathered: source.Gathered, around: Surroundings) -> dict[str, Any]:
+    """What a catalogue tells besides what it declares."""
+    return {"policy": around.policy, "digest": signature.digest_of(gathered.digests)}
+
+
+def _opened(declared: Declared, gathered: source.Gathered, around: Surroundings) -> Catalogue | None:
     """A catalogue that was found sound before: everything but the secrets is made at once.
 
     None where it asks for what is not allowed here: where that stands is told by its files.
@@ -94,7 +100,7 @@ def _opened(declared: Declared, around: Surroundings) -> Catalogue | None:
         return None
     made |= _spread(made)
     secrets = Secrets(declared["secrets"], made["syncs"], made["groups"])
-    return Catalogue.model_construct(**{**made, **declared[source.ID], "policy": around.policy, "secrets": secrets})
+    return Catalogue.model_construct(**{**made, **declared[source.ID], **_beside(gathered, around), "secrets": secrets})
 
 
 def _named_in(declared: Declared) -> set[str]:
@@ -129,11 +135,16 @@ def _variables(entries: Mapping[str, Mapping[str, source.CatalogueEntry]]) -> se
     return {name for section in EXPANDED for entry in entries[section].values() for name in variables(entry)}
 
 
-def find_problems(directory: Path, env: Mapping[str, str]) -> list[Problem]:
-    """Everything that is wrong with the catalogue in ``directory``, in the order of files and lines."""
+def find_problems(directory: Path, env: Mapping[str, str], *, signed: bool = True) -> list[Problem]:
+    """Everything that is wrong with the catalogue in ``directory``, in the order of files and lines.
+
+    Files that are not ``signed`` yet are looked at as if they were.
+    """
     with _uncollected():
         around, unsure = _surroundings(directory, env)
-        _, problems, breaches = _examine(source.read_directory(directory), around)
+        gathered = source.gather(directory)
+        unsure += signature.find_breaches(directory, gathered.digests, around.policy) if signed else []
+        _, problems, breaches = _examine(source.parse_files(gathered), around)
         return sorted({*problems, *breaches, *unsure})
 
 

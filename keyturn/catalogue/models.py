@@ -110,6 +110,8 @@ class Catalogue(Model):
     rules: dict[str, RuleSettings] = Field(default_factory=dict)
     policy: OperatorsPolicy = Field(default_factory=OperatorsPolicy)
     """What the operator of this machine lets catalogues do."""
+    digest: str = ""
+    """Of the files that it was loaded from, all names and all bytes: 64 hex digits, as its signature lists them."""
     waived: tuple[str, ...] = ()
     """What it asks for and may not have here, where somebody has let that pass for this once."""
 

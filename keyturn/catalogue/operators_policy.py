@@ -7,11 +7,13 @@ hold, and so do they beside it: it can allow nothing that those refuse altogethe
 import os
 import re
 from fnmatch import fnmatchcase
-from typing import Annotated, Final
+from typing import Annotated, Final, Self
 
-from pydantic import AfterValidator, WithJsonSchema
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
+from keyturn.core.errors import Invalid
 from keyturn.core.hosts import HostPattern
+from keyturn.ledger.signed_notes import PublicKey
 from keyturn.settings.fields import Line, Model, matching, refused
 
 VARIABLE: Final = "KEYTURN_POLICY"
@@ -55,6 +57,25 @@ def _variable(text: str) -> str:
 Host = Annotated[str, AfterValidator(_host), WithJsonSchema({"type": "string", "minLength": 1})]
 Directory = Annotated[str, AfterValidator(_directory), WithJsonSchema({"type": "string", "pattern": "^/"})]
 Variable = Annotated[str, AfterValidator(_variable), WithJsonSchema({"type": "string", "minLength": 1})]
+
+
+def _verifier_key(text: str) -> str:
+    try:
+        PublicKey.parse(text)
+    except Invalid:
+        raise refused("is no public key", "Write what `keyturn catalogue sign` tells: name+hash+base64.") from None
+    return text.strip()
+
+
+MOMENT: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z"
+"""A time in UTC, so that an earlier one comes before it as text, too."""
+
+Moment = Annotated[
+    str,
+    matching(MOMENT, "is no time in UTC", "Write it as 2026-11-27T12:00:00Z."),
+    WithJsonSchema({"type": "string", "pattern": f"^{MOMENT}$"}),
+]
+VerifierKey = Annotated[str, AfterValidator(_verifier_key), WithJsonSchema({"type": "string", "minLength": 1})]
 Account = Annotated[Line, matching(r"[A-Za-z0-9._:/*-]+", "is no pattern of accounts", "Write its id; * is any text.")]
 
 
@@ -70,6 +91,20 @@ class OperatorsPolicy(Model):
     """Directories that files which the catalogue names lie below, and that stores of the kind file may write below."""
     variables: tuple[Variable, ...] = ()
     """Variables that ${} may name besides those that begin with KEYTURN_; * at the end is any text."""
+    signed_by: tuple[VerifierKey, ...] = ()
+    """Public keys, as `keyturn catalogue sign` tells them, one of which has to have signed the catalogue; without any
+    it need not be signed."""
+    signatures: Annotated[int, Field(ge=1)] = 1
+    """How many of these keys have to have signed it."""
+    signed_after: Moment | None = None
+    """What was signed before this time is refused, such as 2026-11-27T12:00:00Z: an older catalogue is not put back."""
+
+    @model_validator(mode="after")
+    def _enough_keys(self) -> Self:
+        if self.signatures > max(1, len({PublicKey.parse(key).key for key in self.signed_by})):
+            remedy = "Name more under signed_by, or ask for fewer."
+            raise refused("there are fewer keys than that", remedy, "signatures")
+        return self
 
     def allows_host(self, host: str, port: int) -> bool:
         """Whether the catalogue may lead there, as far as this says."""

@@ -3,9 +3,11 @@
 Scalars follow YAML 1.2, as editors do: ``12:00`` and ``yes`` are text. Files hold data alone, no tags.
 """
 
+import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path as FilePath
 from typing import Any, Final
 
@@ -118,6 +120,12 @@ class Gathered:
         content = {file.name: raw for file, raw in self.files.items() if isinstance(raw, bytes)}
         return content if len(content) == len(self.files) and not self.problems else {}
 
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """The SHA-256 of each file that could be read, in hex, by its name."""
+        read = ((file.name, raw) for file, raw in self.files.items() if isinstance(raw, bytes))
+        return {name: hashlib.sha256(raw).hexdigest() for name, raw in read}
+
 
 def gather(directory: FilePath) -> Gathered:
     """Read the bytes of every ``*.yaml`` file of ``directory``; nothing raises."""
@@ -130,11 +138,6 @@ def _bytes(file: FilePath) -> bytes | OSError | NotYaml:
         return read_file(file)
     except (OSError, NotYaml) as error:
         return error
-
-
-def read_directory(directory: FilePath) -> ParsedFiles:
-    """Read every ``*.yaml`` file of ``directory``; nothing raises, all that is wrong is in the source's problems."""
-    return parse_files(gather(directory))
 
 
 def parse_files(gathered: Gathered) -> ParsedFiles:

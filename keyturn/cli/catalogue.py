@@ -2,18 +2,32 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from keyturn.cli.environment import catalogue_directory, stack_in_use
+from keyturn.cli.environment import catalogue_directory, insist_on_hub, stack_in_use
 from keyturn.cli.failures import EXIT_CODES, FAILED
 from keyturn.cli.options import CATALOGUE_VARIABLE, JsonOption
 from keyturn.cli.output import write_json, write_text
 
-commands = typer.Typer(help="Check the catalogue, or print its schema.", no_args_is_help=True)
+commands = typer.Typer(help="Check the catalogue, sign it, or print its schema.", no_args_is_help=True)
 
+KeyFileOption = Annotated[
+    Path | None,
+    typer.Option("--key-file", metavar="FILE", help="A private key of Ed25519, in PEM."),
+]
+HubKeyOption = Annotated[
+    str, typer.Option("--hub-key", metavar="NAME", help="A key of Ed25519 in the hub's transit engine, by its name.")
+]
+NameOption = Annotated[
+    str,
+    typer.Option("--name", help="What the signature calls the key; its own name, or its file's, by default."),
+]
 DirectoryArgument = Annotated[
     Path | None,
     typer.Argument(metavar="DIR", envvar=CATALOGUE_VARIABLE, help="The directory; deployments/catalogue by default."),
@@ -56,6 +70,65 @@ def tell_problems(directory: Path, invalid: Any, as_json: bool) -> None:
     if invalid.others:
         write_text(invalid.others)
     return write_text(f"{invalid.count} in {directory}")
+
+
+@commands.command(epilog=EXIT_CODES)
+def sign(
+    directory: DirectoryArgument = None,
+    key_file: KeyFileOption = None,
+    hub_key: HubKeyOption = "",
+    name: NameOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Vouch for the catalogue's files as they are now: their names and all that is in them.
+
+    The signature is written to catalogue.sig beside them. Who else has signed these very files stays in it.
+    """
+    if bool(key_file) == bool(hub_key):
+        raise typer.BadParameter("give --key-file FILE, or --hub-key NAME: one of the two")
+    chosen = catalogue_directory(directory)
+    with signer_of(key_file, hub_key) as signer:
+        signed = write_signature(chosen, name or hub_key or (key_file.stem if key_file else ""), signer)
+    if as_json:
+        return write_json({"catalogue": str(chosen), **signed})
+    return write_text(f"{chosen} is signed: {signed['files']} files, {signed['digest']}\nby {signed['key']}")
+
+
+@contextmanager
+def signer_of(key_file: Path | None, hub_key: str) -> Iterator[Any]:
+    """The key that signs: a file's, or one of the hub's transit engine, which it never leaves. Raises what keeps it."""
+    if key_file:
+        from keyturn.providers.keys.note_signer import FileSigner
+
+        yield FileSigner(key_file)
+        return
+    insist_on_hub()
+    from keyturn.providers.vault.hub import VaultHub
+    from keyturn.settings.hub import HubSettings
+
+    hub = VaultHub(HubSettings.from_environment())
+    try:
+        yield hub.signer(hub_key)
+    finally:
+        hub.close()
+
+
+def write_signature(directory: Path, name: str, signer: Any) -> dict[str, Any]:
+    """Sign the files of this directory; what was signed, and the public key. Raises Invalid."""
+    from keyturn.catalogue import CatalogueInvalid
+    from keyturn.catalogue.append import write_file
+    from keyturn.catalogue.signature import FILE, add_signature, digest_of
+    from keyturn.catalogue.source import gather, parse_files
+    from keyturn.ledger.signed_notes import PublicKey
+
+    gathered = gather(directory)
+    if gathered.problems or not gathered.content:
+        raise CatalogueInvalid(str(directory), gathered.problems or parse_files(gathered).problems)
+    file = directory / FILE
+    before = file.read_text(errors="replace") if file.is_file() else ""
+    write_file(file, add_signature(before, gathered.digests, name, signer, datetime.now(UTC)), 0o644)
+    key = str(PublicKey(name, signer.public_key()))
+    return {"files": len(gathered.digests), "digest": digest_of(gathered.digests), "key": key}
 
 
 @commands.command()
