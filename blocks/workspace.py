@@ -14,17 +14,19 @@ from keyturn.providers.vault.hub import VaultHub
 from keyturn.rotation.context import Workspace
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import (
+    AUTH,
     ROLE_ID_FILE,
     TOKEN_FILE,
     HubLogin,
+    KubernetesLogin,
     TokenLogin,
     login_from_environment,
 )
 from keyturn.settings.tls import refuse_unread
 
-LOGIN_VARIABLES: Final = (ROLE_ID_FILE, TOKEN_FILE)
+OWN_LOGIN: Final = (AUTH, ROLE_ID_FILE, TOKEN_FILE)
 """Each of these says that a process has a login of its own."""
-LOGINS: Final = {login.__name__: login for login in get_args(HubLogin)}
+LOGINS: Final = {login.__name__: login for login in (*get_args(HubLogin), KubernetesLogin)}
 
 
 class KeyturnWorkspace(Block):
@@ -81,7 +83,7 @@ class KeyturnWorkspace(Block):
 
 def own_login(environment: Mapping[str, str]) -> HubLogin | None:
     """This process's own login, where its environment names one; it replaces all of the block's."""
-    named = any(environment.get(variable) for variable in LOGIN_VARIABLES)
+    named = any(environment.get(variable) for variable in OWN_LOGIN)
     return login_from_environment(environment) if named else None
 
 

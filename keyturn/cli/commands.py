@@ -18,6 +18,8 @@ COMMANDS: Final = {
     "down": "stack.down",
     "status": "stack.status",
     "env": "stack.env",
+    "login": "login.login",
+    "logout": "login.logout",
     "bootstrap": "registration.bootstrap",
     "rotate": "rotation.rotate",
     "plan": "plan.plan",

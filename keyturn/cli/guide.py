@@ -9,6 +9,7 @@ GROUPS: Final = {
     "Copies": ("plan", "apply", "sync", "follow", "scan", "import"),
     "Emergencies": ("revoke", "whois", "incidents"),
     "Catalogue and ledger": ("catalogue", "ledger", "bootstrap"),
+    "Your own login": ("login", "logout"),
     "Local stack": ("up", "down", "env"),
 }
 """The commands by what they are about, in the order in which help shows them."""
@@ -48,6 +49,8 @@ EXAMPLES: Final = {
     "whois": ("keyturn whois --stdin", "keyturn whois 3f9a1c"),
     "incidents": ("keyturn incidents --open", "keyturn incidents INC-1 --report ./report"),
     "bootstrap": ("keyturn bootstrap", "keyturn bootstrap --failure-url 'slack://TokenA/TokenB/TokenC'"),
+    "login": ("keyturn login", "keyturn login --role oncall --no-browser", "keyturn login --method userpass alice"),
+    "logout": ("keyturn logout",),
     "up": ("keyturn up", "keyturn up --catalogue ./catalogue"),
     "down": ("keyturn down", "keyturn down --delete"),
     "env": ('eval "$(keyturn env)"', "keyturn env --json"),

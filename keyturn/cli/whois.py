@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from keyturn.revocation.selector import Match
 
 FINGERPRINT: Final = re.compile(r"[0-9a-fA-F]{8,64}")
+PROMPT: Final = "The leaked value (not shown; pipe it in where it has several lines): "
 LONGEST: Final = 1 << 20
 """Bytes; no store takes a secret as long as that."""
 
@@ -63,7 +64,7 @@ def insist_on_fingerprint(fingerprint: str | None) -> None:
 
 def given() -> Sensitive:
     """The leaked value, from a pipe or from a person who types or pastes it unseen. Raises Invalid for none."""
-    text = typed() if sys.stdin.isatty() else piped()
+    text = typed(PROMPT, "a leaked value") if sys.stdin.isatty() else piped()
     if not text:
         raise Invalid("look for", "a leaked value", "nothing was given", "Pipe it in, or type it when you are asked")
     return Sensitive(text)
@@ -81,15 +82,14 @@ def piped() -> str:
     return text.removesuffix("\n").removesuffix("\r")
 
 
-def typed() -> str:
+def typed(prompt: str, what: str, remedy: str = "Pipe it in") -> str:
     """One line, unseen; what was pasted after it is dropped, so that no shell runs it. Raises Invalid."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", getpass.GetPassWarning)
         try:
-            return getpass.getpass("The leaked value (not shown; pipe it in where it has several lines): ")
+            return getpass.getpass(prompt)
         except getpass.GetPassWarning:
-            problem = "this terminal can't hide what is typed"
-            raise Invalid("look for", "a leaked value", problem, "Pipe it in") from None
+            raise Invalid("ask for", what, "this terminal can't hide what is typed", remedy) from None
         except EOFError:
             return ""
         finally:

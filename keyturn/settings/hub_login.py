@@ -1,21 +1,43 @@
 """How to log in to the hub: a small class for each method, and the variables that say which and how.
 
-None holds a secret: they name files and a variable.
+Settings are called what Vault Agent and External Secrets call them. None holds a secret that lasts: they name files,
+a variable, or roles of the hub. Source: "Vault Agent: auto-auth methods".
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from keyturn.core.errors import Invalid
 
+AUTH: Final = "KEYTURN_HUB_AUTH"
+MOUNT_PATH: Final = "KEYTURN_HUB_AUTH_MOUNT_PATH"
+ROLE: Final = "KEYTURN_HUB_AUTH_ROLE"
+TOKEN_PATH: Final = "KEYTURN_HUB_AUTH_TOKEN_PATH"
+AUDIENCE: Final = "KEYTURN_HUB_AUTH_AUDIENCE"
+REGION: Final = "KEYTURN_HUB_AUTH_REGION"
+HEADER_VALUE: Final = "KEYTURN_HUB_AUTH_HEADER_VALUE"
 ROLE_ID_FILE: Final = "KEYTURN_HUB_ROLE_ID_FILE"
 SECRET_ID_FILE: Final = "KEYTURN_HUB_SECRET_ID_FILE"
+WRAPPED_SECRET_ID_FILE: Final = "KEYTURN_HUB_WRAPPED_SECRET_ID_FILE"
 TOKEN_FILE: Final = "KEYTURN_HUB_TOKEN_FILE"
 
+SERVICE_ACCOUNT_TOKEN: Final = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+"""Where a pod finds the token of its service account, unless it was given another one."""
+
 HELPER_FILE: Final = ".vault-token"
-"""What `vault login` and `bao login` leave, in the user's home."""
+"""What `keyturn login`, `vault login` and `bao login` leave, in the user's home."""
+
+LOGIN_VARIABLES: Final = (
+    AUTH, MOUNT_PATH, ROLE, TOKEN_PATH, AUDIENCE, REGION, HEADER_VALUE,
+    ROLE_ID_FILE, SECRET_ID_FILE, WRAPPED_SECRET_ID_FILE, TOKEN_FILE,
+)  # fmt: skip
+"""All that says how a program logs in; a token in VAULT_TOKEN is besides."""
+
+_MOUNT: Final = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
+_REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 
 
 @dataclass(frozen=True)
@@ -32,25 +54,156 @@ class TokenLogin:
 
 @dataclass(frozen=True)
 class AppRoleLogin:
-    """An AppRole's two ids, in files."""
+    """An AppRole's two ids, in files.
+
+    ``wrapped_secret_id_file`` is where a token lies that the secret id is wrapped in, which can be unwrapped once.
+    The secret id is kept in ``secret_id_file`` then, or in memory alone where that is not given.
+    """
 
     role_id_file: str
-    secret_id_file: str
+    secret_id_file: str | None = None
+    wrapped_secret_id_file: str | None = None
     mount: str = "approle"
 
 
-HubLogin = TokenLogin | AppRoleLogin
+@dataclass(frozen=True)
+class JwtLogin:
+    """A JWT in a file that somebody renews: read again at each login.
+
+    Where ``audience`` is given, a JWT for another one is not shown to the hub at all.
+    """
+
+    role: str
+    token_path: str
+    audience: str | None = None
+    mount: str = "jwt"
+
+
+@dataclass(frozen=True)
+class KubernetesLogin(JwtLogin):
+    """A pod's service account: the hub asks the cluster whether its token holds (TokenReview)."""
+
+    token_path: str = SERVICE_ACCOUNT_TOKEN
+    mount: str = "kubernetes"
+
+
+@dataclass(frozen=True)
+class AwsLogin:
+    """What AWS says of this process: a signed request to STS (GetCallerIdentity), which the hub sends in its place.
+
+    ``region`` is the STS that signs, the global one if None. ``header_value`` is signed too: the hub's own name, so
+    that no other hub can use the request (``iam_server_id_header_value``).
+    """
+
+    role: str
+    region: str | None = None
+    header_value: str | None = None
+    mount: str = "aws"
+
+
+@dataclass(frozen=True)
+class CertLogin:
+    """The client certificate that the connection shows. Without ``role`` the hub takes the first role that fits."""
+
+    role: str | None = None
+    mount: str = "cert"
+
+
+HubLogin = TokenLogin | AppRoleLogin | JwtLogin | AwsLogin | CertLogin
 
 
 def login_from_environment(env: Mapping[str, str], home: Path | None = None) -> HubLogin:
-    """An AppRole where its role id is given, else a token. ``home`` is where a person's own may lie, unknown if None.
+    """The login that KEYTURN_HUB_AUTH names; without it an AppRole where its role id is given, else a token.
 
-    Raises Invalid for a role id without a secret id.
+    ``home`` is where a person's own token may lie, unknown if None. Raises Invalid, naming the variable, for a method
+    that is none, for a setting that it needs and lacks, and for one that it would leave out silently.
     """
-    if not (role_id := env.get(ROLE_ID_FILE)):
-        helper = home / HELPER_FILE if home else None
-        return TokenLogin(file=env.get(TOKEN_FILE) or None, helper_file=str(helper) if helper else None)
-    if not (secret_id := env.get(SECRET_ID_FILE)):
-        problem = f"{SECRET_ID_FILE} is not set, which an AppRole needs"
-        raise Invalid("log in to", "the hub", problem, "Name the file that holds the secret id")
-    return AppRoleLogin(role_id, secret_id)
+    method = env.get(AUTH) or ("approle" if env.get(ROLE_ID_FILE) else "token")
+    if method not in _READ:
+        raise _wrong(AUTH, f"is none of {', '.join(_READ)}", "Set it to one of these")
+    for name in (MOUNT_PATH, ROLE, TOKEN_PATH, AUDIENCE, REGION, HEADER_VALUE):
+        if env.get(name) and name not in _READ[method]:
+            readers = [reader for reader, names in _READ.items() if name in names]
+            hint = f"Unset it, or set {AUTH} to a method that reads it: {', '.join(readers)}"
+            raise _wrong(name, f"is set, which the method {method} does not read", hint)
+    helper = home / HELPER_FILE if home else None
+    return _token(env, helper) if method == "token" else _MADE[method](env)
+
+
+def _token(env: Mapping[str, str], helper: Path | None) -> TokenLogin:
+    return TokenLogin(file=env.get(TOKEN_FILE) or None, helper_file=str(helper) if helper else None)
+
+
+def _approle(env: Mapping[str, str]) -> AppRoleLogin:
+    role_id = _needed(env, "approle", ROLE_ID_FILE, "Name the file that holds the role id")
+    secret_id, wrapped = env.get(SECRET_ID_FILE) or None, env.get(WRAPPED_SECRET_ID_FILE) or None
+    if not secret_id and not wrapped:
+        hint = f"Name the file that holds the secret id, or {WRAPPED_SECRET_ID_FILE} one that holds it wrapped"
+        raise _wrong(SECRET_ID_FILE, "is not set, which the method approle needs", hint)
+    return AppRoleLogin(role_id, secret_id, wrapped, _mount(env, "approle"))
+
+
+def _jwt(env: Mapping[str, str]) -> JwtLogin:
+    path = _needed(env, "jwt", TOKEN_PATH, "Name the file that holds the JWT")
+    return JwtLogin(_role(env, "jwt"), path, env.get(AUDIENCE) or None, _mount(env, "jwt"))
+
+
+def _kubernetes(env: Mapping[str, str]) -> KubernetesLogin:
+    path, audience = env.get(TOKEN_PATH) or SERVICE_ACCOUNT_TOKEN, env.get(AUDIENCE) or None
+    return KubernetesLogin(_role(env, "kubernetes"), path, audience, _mount(env, "kubernetes"))
+
+
+def _aws(env: Mapping[str, str]) -> AwsLogin:
+    region = env.get(REGION) or None
+    if region and not _REGION.fullmatch(region):
+        raise _wrong(REGION, "is no region of AWS", "Write it as AWS does, such as eu-central-1")
+    return AwsLogin(_role(env, "aws"), region, env.get(HEADER_VALUE) or None, _mount(env, "aws"))
+
+
+def _cert(env: Mapping[str, str]) -> CertLogin:
+    if not env.get("VAULT_CLIENT_CERT"):
+        hint = "Name the files of the certificate and of its key there and in VAULT_CLIENT_KEY"
+        raise _wrong("VAULT_CLIENT_CERT", "is not set, which the method cert needs", hint)
+    if not env.get("VAULT_ADDR", "").startswith("https:"):
+        raise _wrong("VAULT_ADDR", "is no https address: a certificate is shown over TLS alone", "Set it to one")
+    return CertLogin(env.get(ROLE) or None, _mount(env, "cert"))
+
+
+_MADE: Final[Mapping[str, Callable[[Mapping[str, str]], HubLogin]]] = {
+    "approle": _approle,
+    "kubernetes": _kubernetes,
+    "jwt": _jwt,
+    "aws": _aws,
+    "cert": _cert,
+}
+
+_READ: Final[Mapping[str, Collection[str]]] = {
+    "token": (),
+    "approle": (MOUNT_PATH,),
+    "kubernetes": (MOUNT_PATH, ROLE, TOKEN_PATH, AUDIENCE),
+    "jwt": (MOUNT_PATH, ROLE, TOKEN_PATH, AUDIENCE),
+    "aws": (MOUNT_PATH, ROLE, REGION, HEADER_VALUE),
+    "cert": (MOUNT_PATH, ROLE),
+}
+"""The methods, and which of the variables that begin with KEYTURN_HUB_AUTH each of them reads."""
+
+
+def _role(env: Mapping[str, str], method: str) -> str:
+    return _needed(env, method, ROLE, "Set it to the role's name in the hub")
+
+
+def _mount(env: Mapping[str, str], method: str) -> str:
+    mount = (env.get(MOUNT_PATH) or method).strip("/").removeprefix("auth/")
+    if not _MOUNT.fullmatch(mount) or {".", ".."} & set(mount.split("/")):
+        raise _wrong(MOUNT_PATH, "is no path of a method", f"Write it as `vault auth list` does, such as {method}")
+    return mount
+
+
+def _needed(env: Mapping[str, str], method: str, name: str, hint: str) -> str:
+    if value := env.get(name):
+        return value
+    raise _wrong(name, f"is not set, which the method {method} needs", hint)
+
+
+def _wrong(name: str, problem: str, hint: str) -> Invalid:
+    return Invalid("log in to", "the hub", f"{name} {problem}", hint)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from blocks.workspace import LOGIN_VARIABLES, KeyturnWorkspace
+from blocks.workspace import OWN_LOGIN, KeyturnWorkspace
 from keyturn.core.errors import NotFound
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import AppRoleLogin, TokenLogin
@@ -86,7 +86,7 @@ def test_a_worker_with_a_login_of_its_own_uses_that_and_no_part_of_the_blocks(
 ) -> None:
     (tmp_path / "empty.yaml").write_text("secrets: {}\n")
     block = KeyturnWorkspace.from_settings(tmp_path, SETTINGS)
-    for variable in LOGIN_VARIABLES:
+    for variable in OWN_LOGIN:
         monkeypatch.delenv(variable, raising=False)
     assert block.open().hub.settings == SETTINGS  # type: ignore[attr-defined]
     monkeypatch.setenv("KEYTURN_HUB_ROLE_ID_FILE", "/run/own-role-id")

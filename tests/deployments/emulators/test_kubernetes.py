@@ -20,6 +20,7 @@ from kubernetes.client.exceptions import ApiException
 from deployments.local.emulators.kubernetes import Account, Emulator, Server, rules
 from deployments.local.emulators.kubernetes.__main__ import accounts, arguments
 from deployments.local.support.ports import free_port
+from tests.support.issuers import Issuer
 
 ROOT = Path(__file__).parents[3]
 ROLE = ROOT / "deployments/policies/kubernetes-role.yaml"
@@ -490,3 +491,33 @@ def test_the_role_has_what_the_adapter_calls_and_no_more() -> None:
     workloads = dict.fromkeys(("deployments", "statefulsets", "daemonsets"), ("list", "patch"))
     assert granted == rules(secrets=("get", "list", "create", "patch", "delete"), **workloads)
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
+
+
+# --- whose a token is --------------------------------------------------------------------------------------
+
+
+def review(api: kubernetes.client.ApiClient, token: str, audiences: list[str] | None = None) -> Any:
+    spec = kubernetes.client.V1TokenReviewSpec(token=token, audiences=audiences)
+    body = kubernetes.client.V1TokenReview(spec=spec)
+    return kubernetes.client.AuthenticationV1Api(api).create_token_review(body).status
+
+
+def test_a_token_is_its_accounts_for_whom_it_is_for_and_until_it_ends(pki: Path, tmp_path: Path) -> None:
+    cluster, user = Issuer("cluster"), "system:serviceaccount:ml:app"
+    own, ended = cluster.token(user, ["hub"]), cluster.token(user, ["hub"], lives=-600)
+    known = [*ACCOUNTS, Account(user, own, rules()), Account(user, ended, rules())]
+    with Server(Emulator(tmp_path / "data", known), pki / "cert.pem", pki / "key.pem") as server:
+        with client(server.url, pki) as api:
+            status = review(api, own, ["hub", "other"])
+            assert (status.authenticated, status.audiences) == (True, ["hub"])
+            assert (status.user.username, bool(status.user.uid)) == (user, True)
+            assert "system:serviceaccounts:ml" in status.user.groups
+            for token, audiences in ((own, ["other"]), (own, None), (ended, ["hub"]), ("nobody's", ["hub"])):
+                status = review(api, token, audiences)
+                assert not status.authenticated
+                assert status.user is None
+                assert status.error
+            refused(422, "Invalid", review, api, "")
+        for token in (own, "reader's token"):
+            with client(server.url, pki, token) as api:
+                refused(403, "Forbidden", review, api, own, ["hub"])

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from deployments.local.emulators.kubernetes import fields, patches
+from deployments.local.emulators.kubernetes import fields, patches, token_review
 from deployments.local.emulators.kubernetes.access import Account, allow, signed_in
 from deployments.local.emulators.kubernetes.controller import Controller
 from deployments.local.emulators.kubernetes.messages import Answer, Refusal, Request
@@ -58,6 +58,8 @@ class Emulator:
         """The answer to any call; refusals are answers too."""
         try:
             account = signed_in(self._accounts, request)
+            if request.parts == token_review.PATH:
+                return self._review(account, request)
             kind, namespace, name, part = _address(request)
             _check_method(request, name)
             verb = "list" if request.method == "GET" and not name else VERBS[request.method]
@@ -69,6 +71,12 @@ class Emulator:
                 return self._served(request, kind, namespace, name)
         except Refusal as refusal:
             return refusal.answer
+
+    def _review(self, account: Account, request: Request) -> Answer:
+        if request.method != "POST":
+            raise Refusal(405, "the server does not allow this method on the requested resource")
+        allow(account, "create", "tokenreviews", token_review.GROUP, "", "")
+        return Answer(token_review.review(self._accounts, request.document(), time.time()), 201)
 
     def _admit(self) -> None:
         now = self._clock()

@@ -1,9 +1,12 @@
 """The ways to log in to a hub, a file for each kind; their settings stand in :mod:`keyturn.settings.hub_login`."""
 
 from keyturn.providers.vault.logins.approle import AppRoleMethod
+from keyturn.providers.vault.logins.aws import AwsMethod
+from keyturn.providers.vault.logins.certificate import CertMethod
 from keyturn.providers.vault.logins.exchange import LoginMethod, TokenLife
+from keyturn.providers.vault.logins.jwt import JwtMethod
 from keyturn.providers.vault.logins.token import TokenMethod
-from keyturn.settings.hub_login import AppRoleLogin, HubLogin, TokenLogin
+from keyturn.settings.hub_login import AppRoleLogin, AwsLogin, CertLogin, HubLogin, JwtLogin, TokenLogin
 
 __all__ = ["LoginMethod", "TokenLife", "open_method"]
 
@@ -15,3 +18,9 @@ def open_method(login: HubLogin) -> LoginMethod:
             return TokenMethod(login)
         case AppRoleLogin():
             return AppRoleMethod(login)
+        case JwtLogin():
+            return JwtMethod(login)
+        case AwsLogin():
+            return AwsMethod(login)
+        case CertLogin():
+            return CertMethod(login)

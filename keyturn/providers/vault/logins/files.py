@@ -3,10 +3,12 @@
 import logging
 import os
 import stat
+import tempfile
 from pathlib import Path
 from typing import Final
 
 from keyturn.core.errors import Denied, Invalid, NotFound, Unavailable
+from keyturn.core.sensitive import Sensitive
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +55,21 @@ def read_own(file: str) -> str | None:
         raise _not_theirs(file, "it belongs to another user")
     if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise _not_theirs(file, "other users may read or write it")
-    return _filled(text, file, "the file that `vault login` writes")
+    return _filled(text, file, "the file that `keyturn login` writes")
+
+
+def write_own(file: str, text: Sensitive) -> None:
+    """Put a login into a file of this user's alone, whole or not at all; a link in its place goes. Raises OSError."""
+    descriptor, draft = tempfile.mkstemp(dir=os.path.dirname(os.path.abspath(file)), prefix=".keyturn-")
+    try:
+        with os.fdopen(descriptor, "w") as written:
+            written.write(text.reveal())
+            written.flush()
+            os.fsync(descriptor)
+        os.replace(draft, file)
+    except BaseException:
+        os.unlink(draft)
+        raise
 
 
 def _content(file: str, flags: int) -> tuple[bytes, os.stat_result]:
@@ -84,4 +100,4 @@ def _open_to_all(file: str, status: os.stat_result, right: int) -> bool:
 
 
 def _not_theirs(file: str, problem: str) -> Denied:
-    return Denied("read", file, problem, "Remove it, and log in again: `vault login`")
+    return Denied("read", file, problem, "Remove it, and log in again: `keyturn login`")

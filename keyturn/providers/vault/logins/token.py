@@ -7,7 +7,7 @@ import hvac
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.vault.logins.exchange import TokenLife, denied
 from keyturn.providers.vault.logins.files import read_login, read_own
-from keyturn.settings.hub_login import TOKEN_FILE, TokenLogin
+from keyturn.settings.hub_login import AUTH, TOKEN_FILE, TokenLogin
 
 
 class TokenMethod:
@@ -38,5 +38,5 @@ class TokenMethod:
             return token
         if login.helper_file and (token := read_own(login.helper_file)):
             return token
-        hint = f"Set {login.env}, or KEYTURN_HUB_ROLE_ID_FILE and KEYTURN_HUB_SECRET_ID_FILE"
-        raise denied("no token and no AppRole is given", hint)
+        hint = f"Run `keyturn login`, or set {login.env}, or KEYTURN_HUB_ROLE_ID_FILE and KEYTURN_HUB_SECRET_ID_FILE"
+        raise denied("no token and no other login is given", f"{hint}, or {AUTH} to another method")

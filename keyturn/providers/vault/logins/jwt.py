@@ -1,0 +1,90 @@
+"""A JWT: of a Kubernetes service account, or of any other issuer that the hub trusts (OIDC).
+
+Its claims are read here without a look at its signature: to say what is wrong, and never to trust it.
+"""
+
+import base64
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import hvac
+
+from keyturn.core.errors import Denied, Invalid
+from keyturn.providers.vault.logins.exchange import Refusal, TokenLife, denied, exchange
+from keyturn.providers.vault.logins.files import read_login
+from keyturn.settings.hub_login import AUDIENCE, ROLE, SERVICE_ACCOUNT_TOKEN, TOKEN_PATH, JwtLogin, KubernetesLogin
+
+
+class JwtMethod:
+    """Reads the file again at each login: whoever renews it does so before the JWT ends."""
+
+    replaces = True
+
+    def __init__(self, login: JwtLogin) -> None:
+        self._login = login
+
+    def log_in(self, client: hvac.Client) -> TokenLife:
+        """Show the JWT. Raises Denied, NotFound, Invalid; one for another audience is not shown."""
+        login = self._login
+        # Kubernetes lets every user of a container read what it projects there.
+        text = read_login(login.token_path, TOKEN_PATH, private=login.token_path != SERVICE_ACCOUNT_TOKEN)
+        claims = claims_of(text, login.token_path)
+        if login.audience and login.audience not in audiences(claims):
+            problem = f"the JWT in {login.token_path} is for {shown(audiences(claims))}, not for {login.audience}"
+            hint = f"Let whoever issues it name that audience, or correct {AUDIENCE}. It was not shown to the hub"
+            raise denied(problem, hint)
+        try:
+            return exchange(client, login.mount, {"role": login.role, "jwt": text})
+        except Refusal as refusal:
+            raise self._refused(refusal, claims) from None
+
+    def has_another(self) -> bool:
+        """It can be asked again."""
+        return True
+
+    def _refused(self, refusal: Refusal, claims: Mapping[str, Any]) -> Denied:
+        login = self._login
+        if (end := ended_at(claims)) is not None:
+            hint = "See why nobody has renewed the file since, and that this machine's and the hub's clocks are right"
+            return denied(f"the JWT in {login.token_path} expired at {end:%Y-%m-%d %H:%M:%S} UTC", hint)
+        whose = f"the JWT of {shown([claims.get('sub')])} for {shown(audiences(claims))}"
+        problem = f"the role {login.role} at auth/{login.mount} refuses {whose}, or there is no such role"
+        bound = "bound_audiences, bound_subject, bound_claims"
+        if isinstance(login, KubernetesLogin):
+            bound = "bound_service_account_names, bound_service_account_namespaces, audience"
+        return denied(problem, f"Check {ROLE}, the role's {bound}, and the method's config in the hub")
+
+
+def claims_of(text: str, file: str) -> Mapping[str, Any]:
+    """What a JWT says of itself. Raises Invalid for what is none."""
+    try:
+        _, payload, _ = text.split(".")
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        if isinstance(claims, dict):
+            return claims
+    except (ValueError, RecursionError):
+        pass
+    raise Invalid("read", file, "it holds no JWT", f"It should be one, signed: correct {TOKEN_PATH}, or mend the file")
+
+
+def audiences(claims: Mapping[str, Any]) -> list[Any]:
+    """Whom it is for. Source: RFC 7519, 4.1.3."""
+    audience = claims.get("aud")
+    return audience if isinstance(audience, list) else [audience]
+
+
+def ended_at(claims: Mapping[str, Any]) -> datetime | None:
+    """When it ended; None where it has not, by this machine's clock, or says nothing of it."""
+    try:
+        end = datetime.fromtimestamp(claims["exp"], UTC)
+    except (KeyError, TypeError, ValueError, OverflowError, OSError):
+        return None
+    return end if end <= datetime.now(UTC) else None
+
+
+def shown(claims: list[Any]) -> str:
+    """Claims as a message has them: what issuers write into them, and nothing else."""
+    texts = [claim for claim in claims if isinstance(claim, str) and claim.isprintable() and len(claim) <= 200]
+    return ", ".join(texts) or "nobody"

@@ -1,0 +1,273 @@
+"""Whoever is not the worker is not let in as it, and a wrap that somebody has opened is an alarm, not a failure."""
+
+import base64
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_httpserver import HTTPServer
+
+from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound
+from keyturn.settings.hub_login import AppRoleLogin, AwsLogin
+from tests.support.hub_logins import KEYS, SERVER_ID, AwsHub, Doors, Pods
+from tests.support.issuers import Issuer
+from tests.support.lab import Lab
+
+
+@pytest.fixture(scope="module")
+def pods(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pods]:
+    made = Pods(tmp_path_factory.mktemp("cluster"))
+    yield made
+    made.server.stop()
+
+
+@pytest.fixture(scope="module")
+def doors(lab: Lab, pods: Pods, tmp_path_factory: pytest.TempPathFactory) -> Doors:
+    return Doors(lab, pods, tmp_path_factory.mktemp("doors"))
+
+
+def refusal(doors: Doors, login: Any, *silent: str) -> str:
+    """What is said where the login is refused; it holds none of these."""
+    with doors.hub(login) as hub, pytest.raises(Denied) as caught:
+        hub.read("ml-training/database")
+    assert caught.value.hint
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+    assert not [text for text in silent if text in str(caught.value)]
+    return str(caught.value)
+
+
+# --- pods and JWTs -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("token", "problem"),
+    [
+        ("neighbour", "refuses the JWT of system:serviceaccount:ml:other"),
+        ("forged", "refuses the JWT of system:serviceaccount:ml:keyturn"),
+        ("ended", "expired at"),
+    ],
+)
+def test_another_pods_token_is_refused(doors: Doors, token: str, problem: str) -> None:
+    message = refusal(doors, doors.as_pod(token), doors.pods.tokens[token])
+    assert problem in message
+
+
+def test_a_token_for_another_audience_is_refused_by_the_hub_too(doors: Doors) -> None:
+    message = refusal(doors, doors.as_pod("for another", audience=None))
+    assert "for somebody-else" in message
+    assert "bound_service_account_names, bound_service_account_namespaces, audience" in message
+
+
+def test_a_token_for_another_audience_is_not_even_shown(doors: Doors, httpserver: HTTPServer) -> None:
+    login = doors.as_pod("for another")
+    message = refusal(doors, login)
+    assert f"{doors.token} is for somebody-else, not for openbao" in message
+    assert "KEYTURN_HUB_AUTH_AUDIENCE" in message
+    elsewhere = AwsHub.__new__(AwsHub)
+    elsewhere.address = httpserver.url_for("").rstrip("/")
+    with closing(elsewhere.session(login)) as session, pytest.raises(Denied):  # type: ignore[arg-type]
+        session.client()
+    assert httpserver.log == []
+
+
+@pytest.mark.parametrize(
+    ("claims", "problem"),
+    [
+        ({"audience": "somebody-else"}, "for somebody-else"),
+        ({"subject": "repo:acme/fork"}, "refuses the JWT of repo:acme/fork"),
+        ({"lives": -600}, "expired at"),
+    ],
+)
+def test_a_jwt_that_is_not_the_roles_is_refused(doors: Doors, claims: dict[str, Any], problem: str) -> None:
+    login = doors.as_program(audience=None)
+    doors.issue(**claims)
+    assert problem in refusal(doors, login, doors.token.read_text())
+
+
+def test_a_jwt_of_another_issuer_or_without_a_signature_is_refused(doors: Doors) -> None:
+    login = doors.as_program()
+    doors.token.write_text(Issuer("ci").token("repo:acme/app", "openbao"))
+    assert "refuses the JWT" in refusal(doors, login)
+    doors.issue()
+    head, body, _ = doors.token.read_text().split(".")
+    none = base64.urlsafe_b64encode(json.dumps({"alg": "none"}).encode()).decode().rstrip("=")
+    for forged in (f"{none}.{body}.", f"{head}.{body}.AAAA"):
+        doors.token.write_text(forged)
+        assert "refuses the JWT" in refusal(doors, login)
+
+
+def test_a_role_and_a_method_that_are_not_there_are_named(doors: Doors) -> None:
+    assert "the role nobody at auth/" in refusal(doors, doors.as_program("nobody"))
+    assert "KEYTURN_HUB_AUTH_ROLE" in refusal(doors, doors.as_pod(role="nobody"))
+    doors.issue()
+    doors.jwt, real = "nowhere", doors.jwt
+    try:
+        assert "at auth/nowhere" in refusal(doors, doors.as_program())
+    finally:
+        doors.jwt = real
+
+
+def test_a_file_without_a_jwt_is_named(doors: Doors) -> None:
+    login = doors.as_program()
+    for text in ("no-jwt", "a.b.c", "a.W10.c"):
+        doors.token.write_text(text)
+        with doors.hub(login) as hub, pytest.raises(Invalid, match=r"it holds no JWT.*KEYTURN_HUB_AUTH_TOKEN_PATH"):
+            hub.read("any")
+    doors.token.unlink()
+    with doors.hub(login) as hub, pytest.raises(NotFound, match=r"no such file.*KEYTURN_HUB_AUTH_TOKEN_PATH"):
+        hub.read("any")
+
+
+# --- wrapped secret ids ------------------------------------------------------------------------------------
+
+
+def test_a_wrap_that_somebody_else_has_opened_is_an_alarm(doors: Doors) -> None:
+    login = doors.as_role()
+    wrap = doors.wrap.read_text()
+    stolen = doors.root.sys.unwrap(wrap)["data"]["secret_id"]
+    message = refusal(doors, login, wrap, stolen)
+    assert "ALARM" in message
+    assert "was opened before" in message
+    assert "destroy it" in message
+    assert doors.wrap.exists(), "what tells of it stays"
+
+
+def test_a_wrap_of_somebody_elses_making_is_an_alarm_and_is_not_opened(doors: Doors) -> None:
+    login = doors.as_role()
+    wrap = doors.root.sys.wrap({"secret_id": "of-an-attacker"}, ttl=300)["wrap_info"]["token"]
+    doors.wrap.write_text(wrap)
+    message = refusal(doors, login, wrap)
+    assert "ALARM" in message
+    assert "is no secret id of auth/approle" in message
+    assert doors.root.sys.unwrap(wrap)["data"] == {"secret_id": "of-an-attacker"}
+
+
+def test_what_is_no_wrap_is_refused(doors: Doors) -> None:
+    login = doors.as_role()
+    doors.wrap.write_text(doors.lab.world.hub_token)
+    assert "ALARM" in refusal(doors, login, doors.lab.world.hub_token)
+    doors.wrap.unlink()
+    assert "KEYTURN_HUB_SECRET_ID_FILE" in refusal(doors, login)
+
+
+def test_a_wrap_that_could_not_be_removed_afterwards_is_not_opened(
+    doors: Doors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    login = doors.as_role()
+    monkeypatch.setattr("os.access", lambda place, mode: False)
+    with doors.hub(login) as hub, pytest.raises(Invalid, match="nothing can be written to"):
+        hub.read("any")
+    monkeypatch.undo()
+    assert doors.root.sys.unwrap(doors.wrap.read_text())["data"]["secret_id"]
+
+
+def test_an_absent_role_id_is_named_before_a_wrap_is_opened(doors: Doors) -> None:
+    login = doors.as_role()
+    without = AppRoleLogin("/no/such/role-id", None, login.wrapped_secret_id_file)
+    with doors.hub(without) as hub, pytest.raises(NotFound, match="KEYTURN_HUB_ROLE_ID_FILE"):
+        hub.read("any")
+    assert doors.wrap.exists()
+
+
+# --- AWS ---------------------------------------------------------------------------------------------------
+
+
+def decoded(body: dict[str, Any]) -> dict[str, list[str]]:
+    headers: dict[str, list[str]] = json.loads(base64.b64decode(body["iam_request_headers"]))
+    return headers
+
+
+def encode(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def unsigned(body: dict[str, Any]) -> None:
+    headers = decoded(body)
+    headers["Authorization"] = [f"{headers['Authorization'][0].rpartition('=')[0]}={'0' * 64}"]
+    body["iam_request_headers"] = encode(json.dumps(headers))
+
+
+def asks_for_more(body: dict[str, Any]) -> None:
+    body["iam_request_body"] = encode("Action=GetSessionToken&Version=2011-06-15")
+
+
+def another_server(body: dict[str, Any]) -> None:
+    headers = {**decoded(body), "X-Vault-AWS-IAM-Server-ID": ["other.example.com"]}
+    body["iam_request_headers"] = encode(json.dumps(headers))
+
+
+def sent_elsewhere(body: dict[str, Any]) -> None:
+    body["iam_request_url"] = encode("https://sts.amazonaws.com.evil.example/")
+
+
+def of_yesterday(body: dict[str, Any]) -> None:
+    headers = decoded(body)
+    headers["X-Amz-Date"] = ["20200101T000000Z"]
+    body["iam_request_headers"] = encode(json.dumps(headers))
+
+
+@pytest.mark.parametrize("alter", [unsigned, asks_for_more, another_server, sent_elsewhere, of_yesterday])
+def test_a_request_that_somebody_changed_is_refused(
+    httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch, alter: Callable[[dict[str, Any]], None]
+) -> None:
+    hub = AwsHub(httpserver, monkeypatch)
+    hub.alter = alter
+    with closing(hub.session(AwsLogin("worker", None, SERVER_ID))) as session:
+        with pytest.raises(Denied, match="the role worker at auth/aws refuses this process's AWS identity"):
+            session.client()
+        hub.alter = lambda body: None
+        assert session.client().token == hub.token
+    assert hub.callers == ["AKIDEXAMPLE"]
+
+
+@pytest.mark.parametrize(
+    ("login", "key"),
+    [
+        (AwsLogin("worker", None, "other.example.com"), "AKIDEXAMPLE"),
+        (AwsLogin("worker"), "AKIDEXAMPLE"),
+        (AwsLogin("nobody", None, SERVER_ID), "AKIDEXAMPLE"),
+        (AwsLogin("worker", None, SERVER_ID), "AKIDFOREIGN"),
+    ],
+    ids=["for another hub", "for no hub", "another role", "somebody else"],
+)
+def test_another_identity_or_a_request_for_another_hub_is_refused(
+    httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch, login: AwsLogin, key: str
+) -> None:
+    hub = AwsHub(httpserver, monkeypatch)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", KEYS[key])
+    with closing(hub.session(login)) as session, pytest.raises(Denied) as caught:
+        session.client()
+    assert KEYS[key] not in str(caught.value)
+    assert hub.callers == []
+
+
+def test_no_key_travels_to_the_hub(httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = AwsHub(httpserver, monkeypatch)
+    with closing(hub.session(AwsLogin("worker", None, SERVER_ID))) as session:
+        session.client()
+    (request, _) = httpserver.log[0]
+    body = request.get_data(as_text=True)
+    parts = [base64.b64decode(text).decode() for name, text in json.loads(body).items() if name not in NAMES]
+    assert not [text for text in (body, *parts) if KEYS["AKIDEXAMPLE"] in text]
+
+
+NAMES = ("role", "iam_http_request_method")
+
+
+def test_without_credentials_one_error_says_what_to_give(
+    httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    hub = AwsHub(httpserver, monkeypatch)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    refusal = pytest.raises(KeyturnError, match=r"no AWS credentials are given.*AWS_WEB_IDENTITY_TOKEN_FILE")
+    with closing(hub.session(AwsLogin("worker"))) as session, refusal:
+        session.client()
+    assert httpserver.log == []
