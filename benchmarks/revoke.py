@@ -39,6 +39,7 @@ from keyturn.catalogue import load_catalogue
 from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.revocation import run
+from keyturn.revocation.consent import Consent
 from keyturn.revocation.incident import IncidentStatus, Mode
 from keyturn.revocation.selector import Selection, Selector, select_secrets
 from keyturn.rotation.context import Workspace
@@ -157,7 +158,7 @@ def revoke(workspace: Workspace, selection: Selection, name: str) -> IncidentSta
         mode=Mode.REPLACE,
         selector=name,
         triggered_at=now,
-        actor="benchmark",
+        consent=Consent(selection.size),
     )
     stands = run.finish(workspace, name)
     if stands.open:

@@ -124,13 +124,13 @@ def runbook(
 
 
 def at_work() -> Acting:
-    """Who asked for this run, as far as Prefect knows: a schedule, an automation, or whoever may use the server."""
+    """This run, and who asked for it as far as Prefect knows: a schedule, an automation, whoever may use the server."""
     run = FlowRunContext.get()
     if run is None or run.flow_run is None:
-        return Acting("Prefect")
+        return Acting("Prefect", through_prefect=True)
     by = run.flow_run.created_by
-    actor = f"{(by.type or 'Prefect').lower()} {by.display_value or ''}".strip() if by else "Prefect"
-    return Acting(actor, f"{run.flow_run.name} {run.flow_run.id}")
+    asked_by = f"{(by.type or 'Prefect').lower()} {by.display_value or ''}".strip() if by else "Prefect"
+    return Acting(f"{run.flow_run.name} {run.flow_run.id}", asked_by, through_prefect=True)
 
 
 def ended(error: KeyturnError) -> Any:

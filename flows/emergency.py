@@ -12,8 +12,8 @@ from pydantic import Field
 from flows.common import runbook, well
 from flows.incidents import OPENED, emit, end_run, see_through
 from flows.report import preview_rows, table
-from keyturn.core.acting import acting
 from keyturn.core.errors import Invalid
+from keyturn.revocation.consent import Consent
 from keyturn.revocation.incident import Incident, IncidentStatus, Mode
 from keyturn.revocation.incident_store import new_incident_id
 from keyturn.revocation.selector import Selector
@@ -80,6 +80,15 @@ async def emergency_revoke(
     only_show_what_would_happen: Annotated[
         bool, form("Only show what would happen", "Nothing is ended and nothing is changed.")
     ] = False,
+    expect: Annotated[
+        int,
+        form(
+            "How many end",
+            "Needed for more than five secrets, for **, for leases and for revoke-only: the number that `only show "
+            "what would happen` tells. Any other number changes nothing.",
+            ge=0,
+        ),
+    ] = 0,
 ) -> IncidentStatus | None:
     """End what has leaked at once: all the fields that you fill in choose together. Safe to run again.
 
@@ -96,7 +105,7 @@ async def emergency_revoke(
     )
     if only_show_what_would_happen:
         return await show_preview(selector, Mode(mode))
-    opened = await take_up(incident.strip(), selector, reason.strip(), Mode(mode))
+    opened = await take_up(incident.strip(), selector, reason.strip(), Mode(mode), Consent(expect))
     # Beside the rest: a chat that does not answer holds nothing up.
     _, status = await asyncio.gather(tasks.tell_people.fn(opened.id), see_through(opened, PAUSES))
     return end_run(status)
@@ -106,21 +115,21 @@ async def show_preview(selector: Selector, mode: Mode) -> IncidentStatus | None:
     """Leave a table of what would end, and change nothing."""
     radius = await tasks.preview(selector, mode)
     await table("emergency-preview", preview_rows(radius), f"what a revocation of {selector.words} would end")
+    size = len(radius.secrets) + len(radius.leases)
     text = f"only shown: {len(radius.secrets)} secrets, {len(radius.leases)} leases; nothing was changed"
+    text += f". To end them, say how many: {size}"
     return well(text, None)
 
 
-async def take_up(incident: str, selector: Selector, reason: str, mode: Mode) -> Incident:
+async def take_up(incident: str, selector: Selector, reason: str, mode: Mode, consent: Consent) -> Incident:
     """Open the incident, which ends every chosen credential; or find the one whose id alone was given."""
     if selector == Selector() and incident:
         return await tasks.load_incident(incident)
     if not reason:
         hint = "Say in a few words what has happened: it stands in the report and in the ledger"
         raise Invalid("revoke", selector.words or "nothing", "no reason is given", hint)
-    triggered_at, who = runtime.flow_run.scheduled_start_time or datetime.now(UTC), acting.get()
-    opened = await tasks.begin(
-        incident or own_id(), selector, reason, mode, triggered_at, who.actor if who else "Prefect"
-    )
+    triggered_at = runtime.flow_run.scheduled_start_time or datetime.now(UTC)
+    opened = await tasks.begin(incident or own_id(), selector, reason, mode, triggered_at, consent)
     emit(OPENED, opened, f"{opened.reason}: {opened.selector}")
     return opened
 

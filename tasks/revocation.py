@@ -16,6 +16,7 @@ from keyturn.core.ledger import Entry
 from keyturn.providers.ledger.opening import spooled_ledger
 from keyturn.revocation import incident_store, outbox, protocol, recheck, resume, run
 from keyturn.revocation.conclude import conclude_incident
+from keyturn.revocation.consent import Consent
 from keyturn.revocation.incident import Incident, IncidentStatus, Mode, SecretProgress, Step
 from keyturn.revocation.preview import Preview
 from keyturn.revocation.preview import preview_revocation as previewed
@@ -60,8 +61,13 @@ def preview(selector: Selector, mode: Mode) -> Preview:
 
 
 @step("begin")
-def begin(incident: str, selector: Selector, reason: str, mode: Mode, triggered_at: datetime, actor: str) -> Incident:
-    """Write the incident down, and end every chosen credential. Raises Denied where the login may not do all of it."""
+def begin(
+    incident: str, selector: Selector, reason: str, mode: Mode, triggered_at: datetime, consent: Consent
+) -> Incident:
+    """Write the incident down, and end every chosen credential.
+
+    Raises Denied where the login may not do all of it, and Invalid where its size had to be said and was not.
+    """
     selection = resume.select_again(revoking_workspace(), incident, selector)
     return run.begin(
         revoking_workspace(),
@@ -71,7 +77,7 @@ def begin(incident: str, selector: Selector, reason: str, mode: Mode, triggered_
         mode=mode,
         selector=selector.words,
         triggered_at=triggered_at,
-        actor=actor,
+        consent=consent,
     )
 
 

@@ -30,12 +30,22 @@ path "sys/capabilities-self" {
   capabilities = ["update"]
 }
 
-# Find and end leases below any prefix, whichever engine gave them.
+# Find and end leases below any prefix, whichever engine gave them; but for those that are logins, Keyturn's own among
+# them, and the hub's.
 path "sys/leases/lookup/*" {
   capabilities = ["list", "sudo"]
 }
+path "sys/leases/lookup/auth/*" {
+  capabilities = ["deny"]
+}
+path "sys/leases/lookup/sys/*" {
+  capabilities = ["deny"]
+}
 path "sys/leases/revoke" {
   capabilities = ["update"]
+  denied_parameters = {
+    "lease_id" = ["auth/*", "sys/*"]
+  }
 }
 
 # Find and end the tokens that were made to ask for leases (strategy vault-dynamic), and with them leases that nobody

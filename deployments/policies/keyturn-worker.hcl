@@ -40,6 +40,14 @@ path "secret/detailed-metadata/*" {
 #   capabilities = ["list", "read"]
 # }
 
+# Whose login this is, for the ledger. The hub's policy `default` allows the same.
+path "auth/token/lookup-self" {
+  capabilities = ["read"]
+}
+path "identity/entity/id/{{identity.entity.id}}" {
+  capabilities = ["read"]
+}
+
 # Keyturn's own state: candidates, admin credentials, signing keys. Nobody else may read this mount.
 path "keyturn/data/*" {
   capabilities = ["create", "read", "update"]
@@ -87,6 +95,9 @@ path "sys/leases/renew" {
 }
 path "sys/leases/revoke" {
   capabilities = ["update"]
+  denied_parameters = {
+    "lease_id" = ["auth/*", "sys/*"]
+  }
 }
 
 # Only for the strategy vault-static-role: whose account it is, its password, and a new one. Narrow `*` to the

@@ -1,4 +1,4 @@
-"""Who runs a command, for the ledger and for incidents."""
+"""Which command runs, and as which user of this machine: a remark beside whom the hub names."""
 
 import os
 import pwd
@@ -7,12 +7,10 @@ import socket
 from keyturn.core.acting import Acting
 
 
-def acting_person(command: str) -> Acting:
-    """The user of this machine who runs ``command``, and on whose behalf where that was said to sudo."""
+def acting_command(command: str) -> Acting:
+    """The process that runs ``command``. Its user is the one that the system knows it by, whatever variables say."""
     try:
         user = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         user = f"uid {os.getuid()}"
-    behind = os.environ.get("SUDO_USER")
-    name = f"{behind} as {user}" if behind and behind != user else user
-    return Acting(f"{name}@{socket.gethostname()}", f"keyturn {command}, process {os.getpid()}")
+    return Acting(f"keyturn {command}, process {os.getpid()}", f"{user}@{socket.gethostname()}")

@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from keyturn import __version__
-from keyturn.cli.actor import acting_person
+from keyturn.cli.actor import acting_command
 from keyturn.cli.failures import EXIT_CODES, error_boundary
 from keyturn.cli.guide import GROUPS, help_ending
 from keyturn.cli.output import write_text
@@ -80,7 +80,7 @@ def keyturn(
 
     Where VAULT_ADDR is not set and the local stack runs, every command uses the stack.
     """
-    acting.set(acting_person(context.invoked_subcommand or ""))
+    acting.set(acting_command(context.invoked_subcommand or ""))
 
 
 def make_app(only: str = "") -> typer.Typer:

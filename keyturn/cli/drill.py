@@ -9,7 +9,6 @@ from keyturn.cli.environment import known_stack, opened_workspace
 from keyturn.cli.failures import BEHIND, end_command
 from keyturn.cli.incident_runner import sign_ledger, tell_files, write_reports
 from keyturn.cli.output import note, write_json, write_table, write_text
-from keyturn.core.acting import acting
 from keyturn.core.errors import Invalid, TransientError, Unavailable
 from keyturn.revocation.incident import Mode
 
@@ -28,15 +27,17 @@ TIMES: Final = {
 }
 
 
-def drill(path: str, mode: Mode, reason: str, catalogue: Path | None, report: Path | None, *, as_json: bool) -> None:
+def drill(
+    path: str, mode: Mode, reason: str, expect: int, catalogue: Path | None, report: Path | None, *, as_json: bool
+) -> None:
     """Revoke a copy of one secret in the local stack, and say how long it took; the secret itself is left alone."""
     stack = insist_on_stack()
     from deployments.local.drill import Asked
     from deployments.local.drill import drill as carried_out
+    from keyturn.revocation.consent import Consent
 
-    who = acting.get()
     with opened_workspace(catalogue, revoking=True) as workspace:
-        drilled = carried_out(workspace, stack, Asked(path, mode, reason, who.actor if who else ""), note)
+        drilled = carried_out(workspace, stack, Asked(path, mode, reason, Consent(expect)), note)
         sign_ledger(workspace)
         files = write_reports(workspace, drilled.standing, report)
     show_drill(drilled, files, as_json)

@@ -103,6 +103,8 @@ def about_rows(incident: Incident) -> Iterator[Row]:
     yield "reason", incident.reason
     yield "chosen", f"{incident.selector} ({incident.mode})"
     yield "asked by", incident.actor
+    if incident.remark:
+        yield "through", incident.remark
     yield "asked at", f"{when(incident.triggered_at)} UTC"
     if incident.closed_at:
         yield "given up at" if incident.given_up else "closed at", f"{when(incident.closed_at)} UTC"
@@ -178,6 +180,7 @@ def incident_data(incident: Incident) -> dict[str, Any]:
         "mode": str(incident.mode),
         "selector": incident.selector,
         "actor": incident.actor,
+        "remark": incident.remark,
         "triggered_at": stamp(incident.triggered_at),
         "opened_at": stamp(incident.opened_at),
         "closed_at": stamp(incident.closed_at),

@@ -50,11 +50,9 @@ def incidents(
 def give_up_incident(workspace: "Workspace", incident: str, reason: str) -> None:
     """Close it with what is left, tell people, and say what its secrets need now."""
     from keyturn.cli.incident_runner import tell_on_call
-    from keyturn.core.acting import acting
     from keyturn.revocation.give_up import give_up_incident
 
-    who = acting.get()
-    standing = give_up_incident(workspace, incident, reason, who.actor if who else "")
+    standing = give_up_incident(workspace, incident, reason)
     tell_on_call(workspace, incident)
     note(f"{incident} is given up, and not proven: {len(standing.left)} things stay listed as left")
     for secret in standing.secrets:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from keyturn.cli.output import span, stamp, when
+from keyturn.core.acting import ASKED_FOR_BY
 
 if TYPE_CHECKING:
     from keyturn.core.ledger import Entry
@@ -24,7 +25,13 @@ def entry_row(numbered: "Numbered") -> tuple[str, ...]:
     entry = numbered.entry
     remark = entry.note if len(entry.note) <= NOTE else f"{entry.note[: NOTE - 1]}\N{HORIZONTAL ELLIPSIS}"
     what = "\n".join(filter(None, (f"{entry.action}: {entry.outcome}", remark.replace("\n", " "))))
-    return str(numbered.sequence), when(entry.time).replace(" ", "\n"), entry.actor, what, "\n".join(_objects(entry))
+    return str(numbered.sequence), when(entry.time).replace(" ", "\n"), who(entry), what, "\n".join(_objects(entry))
+
+
+def who(entry: "Entry") -> str:
+    """Whom the hub named, without what tells two logins apart, and who asked by the word of the process."""
+    name, (_, _, asked_by) = entry.actor.partition(" (")[0], entry.run.rpartition(ASKED_FOR_BY)
+    return "\n".join((name, f"for {asked_by}")) if ASKED_FOR_BY in entry.run else name
 
 
 def _objects(entry: "Entry") -> list[str]:

@@ -25,7 +25,6 @@ from keyturn.cli.options import (
 )
 from keyturn.cli.output import note, write_json, write_table
 from keyturn.cli.override import note_override
-from keyturn.core.acting import acting
 from keyturn.core.errors import KeyturnError, TerminalError
 from keyturn.core.workspaces import DEFAULT
 from keyturn.revocation.incident import Mode, Step
@@ -56,6 +55,15 @@ ModeOption = Annotated[
 ]
 PreviewOption = Annotated[bool, typer.Option("--preview", help="Only show what would end and who is cut off.")]
 YesToRevokeOption = Annotated[bool, typer.Option("--yes", help="Don't ask, and don't wait for the preview.")]
+ExpectOption = Annotated[
+    int,
+    typer.Option(
+        "--expect",
+        metavar="N",
+        min=0,
+        help="How many secrets and leases end. Needed for more than five, for '**', leases and revoke-only.",
+    ),
+]
 Resume = Annotated[str, typer.Option("--resume", metavar="ID", help="Go on with an open incident.")]
 OverridePolicy = Annotated[
     bool,
@@ -75,6 +83,7 @@ class Request:
     reason: str
     incident: str
     since: datetime
+    expect: int = 0
 
 
 def revoke(
@@ -99,6 +108,7 @@ def revoke(
     as_json: JsonOption = False,
     report: ReportOption = None,
     prefect_workspace: WorkspaceOption = DEFAULT,
+    expect: ExpectOption = 0,
 ) -> None:
     """End leaked credentials everywhere, at once.
 
@@ -110,10 +120,10 @@ def revoke(
 
     since = datetime.now(UTC)
     selector = Selector(tuple(paths or ()), owner, classification, target, store, lease_prefix, fingerprint)
-    request = Request(selector, mode, reason.strip(), incident.strip(), since)
+    request = Request(selector, mode, reason.strip(), incident.strip(), since, expect)
     if drill:
         insist_on_a_drill(request, resume, preview)
-        return rehearse(selector.paths[0], mode, request.reason, catalogue, report, as_json=as_json)
+        return rehearse(selector.paths[0], mode, request.reason, expect, catalogue, report, as_json=as_json)
     insist_on_sense(request, resume, preview=preview, asks=not (yes or may_go_unasked(selector)))
     with opened_workspace(catalogue, revoking=True, despite_policy=override_policy) as workspace:
         request = note_override(workspace, request) if override_policy else request
@@ -156,13 +166,16 @@ def may_go_unasked(selector: "Selector") -> bool:
 def show_preview(workspace: "Workspace", request: Request, as_json: bool) -> None:
     """What would happen; nothing does."""
     from keyturn.cli.incident_tables import preview_data
+    from keyturn.revocation.consent import why_size_is_asked
     from keyturn.revocation.preview import preview_revocation
     from keyturn.revocation.selector import select_secrets
 
-    radius = preview_revocation(workspace, select_secrets(workspace, request.selector), request.mode)
+    selection = select_secrets(workspace, request.selector)
+    radius = preview_revocation(workspace, selection, request.mode)
     if as_json:
-        return write_json(preview_data(radius))
-    return tell_preview(radius, "this would end; nothing was changed")
+        return write_json({**preview_data(radius), "size": selection.size})
+    asked = f"; to end it, say --expect {selection.size}" if why_size_is_asked(selection, request.mode) else ""
+    return tell_preview(radius, f"this would end; nothing was changed{asked}")
 
 
 def tell_preview(radius: "Preview", remark: str) -> None:
@@ -178,17 +191,17 @@ def tell_preview(radius: "Preview", remark: str) -> None:
 
 def revoked(workspace: "Workspace", request: Request, yes: bool, through: Through) -> Carried:
     """Ask where somebody is there to answer, cut, and see it through."""
+    from keyturn.revocation.consent import Consent
     from keyturn.revocation.incident_store import new_incident_id
     from keyturn.revocation.resume import select_again
     from keyturn.revocation.run import begin, restore_service
 
     incident = request.incident or new_incident_id(request.since)
     selection, triggered_at = select_again(workspace, incident, request.selector), request.since
-    answered = not yes and sys.stdin.isatty()
+    answered, expect = not yes and sys.stdin.isatty(), request.expect
     if answered:
-        confirm(workspace, selection, request.mode)
+        expect = confirm(workspace, selection, request)
         triggered_at = datetime.now(UTC)
-    who = acting.get()
     with goes_on_later(incident):
         opened = begin(
             workspace,
@@ -198,7 +211,7 @@ def revoked(workspace: "Workspace", request: Request, yes: bool, through: Throug
             mode=request.mode,
             selector=request.selector.words,
             triggered_at=triggered_at,
-            actor=who.actor if who else "",
+            consent=Consent(expect),
         )
         tell_cut(workspace, opened)
         restore_service(workspace, opened)
@@ -225,12 +238,17 @@ def resumed(workspace: "Workspace", incident: str, through: Through) -> Carried:
     return carried
 
 
-def confirm(workspace: "Workspace", selection: "Selection", mode: Mode) -> None:
-    """Show what would end, and ask. Ends with 1 where the answer is no."""
+def confirm(workspace: "Workspace", selection: "Selection", request: Request) -> int:
+    """Show what would end, and ask; how much whoever answers expects to end. Ends with 1 where the answer is no."""
+    from keyturn.revocation.consent import why_size_is_asked
     from keyturn.revocation.preview import preview_revocation
 
-    tell_preview(preview_revocation(workspace, selection, mode), "this ends now, and whoever uses it is cut off")
+    radius = preview_revocation(workspace, selection, request.mode)
+    tell_preview(radius, "this ends now, and whoever uses it is cut off")
+    if why_size_is_asked(selection, request.mode) and not request.expect:
+        return int(typer.prompt("How many end? Type the number to revoke", type=int, err=True))
     typer.confirm("Revoke?", abort=True, err=True)
+    return request.expect
 
 
 def tell_cut(workspace: "Workspace", incident: "Incident") -> None:

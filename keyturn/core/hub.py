@@ -52,13 +52,30 @@ class Identity:
 
     ``entity_id`` is the same for all logins of one person or service, empty for a token that belongs to none;
     ``display_name`` is what the login method calls them, such as ``oidc-alice``; ``accessor`` names this login, and is
-    no secret; ``path`` is where it was made, such as ``auth/oidc/oidc/callback``.
+    no secret; ``path`` is where it was made, such as ``auth/oidc/oidc/callback``. ``role`` is the role or user that the
+    method logged in, ``entity_name`` what the hub's administrators call the entity; each is empty where nobody tells.
     """
 
     display_name: str
     entity_id: str
     accessor: str
     path: str
+    role: str = ""
+    entity_name: str = ""
+
+    @property
+    def name(self) -> str:
+        """For people, short: ``userpass-ana``, ``approle keyturn-worker``."""
+        shown = self.display_name or "unnamed login"
+        return shown if not self.role or f"-{shown}".endswith(f"-{self.role}") else f"{shown} {self.role}"
+
+    @property
+    def words(self) -> str:
+        """All of it: ``userpass-ana (entity ana 7f3a..., accessor 8609...)``."""
+        entity = " ".join(filter(None, ("entity", self.entity_name, self.entity_id))) if self.entity_id else ""
+        accessor = f"accessor {self.accessor}" if self.accessor else ""
+        remark = ", ".join(filter(None, (entity, accessor)))
+        return f"{self.name} ({remark})" if remark else self.name
 
 
 @dataclass(frozen=True)
@@ -295,7 +312,7 @@ class StatePort(Protocol):
         """The key of all fingerprints; made at the first call."""
 
     def identity(self) -> Identity:
-        """Whom the hub takes the login in use for. Raises Denied where the login may not ask."""
+        """Whom the hub takes the login in use for, asked once for each login. Raises Denied where it may not ask."""
 
 
 class EnginesPort(Protocol):

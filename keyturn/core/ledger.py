@@ -26,9 +26,10 @@ VERSIONED: Final = ("promote", "push", "recover", "revert")
 class Entry:
     """One action, in names only; what has none of a thing leaves it empty.
 
-    ``time`` is UTC. ``actor`` is who asked, ``run`` the Prefect run or process it was done in, ``host`` the machine.
-    ``secret`` is a hub path, ``version`` the hub's, ``fingerprint`` 64 hex digits. ``place`` is the destination
-    (``store:name``), target or consumer that it was done to, ``note`` a remark: why, or the error's words.
+    ``time`` is UTC. ``actor`` is whom the hub takes the login for, ``host`` the machine. ``run`` is a remark: the
+    Prefect run or process that it was done in, and who asked as far as that knows. ``secret`` is a hub path,
+    ``version`` the hub's, ``fingerprint`` 64 hex digits. ``place`` is the destination (``store:name``), target or
+    consumer that it was done to, ``note`` a remark: why, or the error's words.
     """
 
     time: datetime

@@ -9,10 +9,10 @@ from keyturn.revocation.incident_store import load_incident, load_status, update
 from keyturn.revocation.lock import cut_token, newest_version
 from keyturn.rotation import records
 from keyturn.rotation.context import Workspace
-from keyturn.rotation.journal import record_action
+from keyturn.rotation.journal import actor_of, record_action
 
 
-def give_up_incident(workspace: Workspace, incident: str, reason: str, actor: str) -> IncidentStatus:
+def give_up_incident(workspace: Workspace, incident: str, reason: str) -> IncidentStatus:
     """Close an open incident with what is left of it, which is never called proven; its secrets are let go.
 
     Raises Invalid without a reason, or for one that is closed, NotFound, and what keeps a secret from being let go:
@@ -29,7 +29,7 @@ def give_up_incident(workspace: Workspace, incident: str, reason: str, actor: st
         for path in current.paths:
             with record_action(workspace, "let go", path, note=incident):
                 release_secret(workspace, current, path)
-        changes = {"given_up": reason.strip(), "given_up_by": actor, "closed_at": workspace.clock()}
+        changes = {"given_up": reason.strip(), "given_up_by": actor_of(workspace), "closed_at": workspace.clock()}
         update_incident(workspace, incident, lambda latest: latest if latest.closed_at else replace(latest, **changes))  # type: ignore[arg-type]
     return load_status(workspace, incident)
 

@@ -195,7 +195,9 @@ class Message:
 
 @dataclass(frozen=True)
 class Incident:
-    """One revocation, as opened. ``selector`` tells in words what was chosen, ``actor`` who asked.
+    """One revocation, as opened. ``selector`` tells in words what was chosen.
+
+    ``actor`` is who asked, in the hub's words, and ``remark`` what their process said of itself.
 
     ``triggered_at`` is when the person or system asked, ``opened_at`` when it stood in the hub. ``leases`` are those
     that were chosen by their prefix; ``events`` tells what became of them, and of copies that nothing declares now.
@@ -227,6 +229,7 @@ class Incident:
     tried_at: datetime | None = None
     outbox: tuple[Message, ...] = ()
     """What people are told of it: everything that is not sent yet, and the last of what is."""
+    remark: str = ""
     version: int = field(default=0, compare=False)
     """That of the hub's entry."""
 

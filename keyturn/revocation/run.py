@@ -13,10 +13,11 @@ from keyturn.core.errors import Conflict, Denied, Invalid, TransientError
 from keyturn.core.hub import Right
 from keyturn.core.ledger import Outcome
 from keyturn.revocation import incident_store, protocol
+from keyturn.revocation.consent import SILENT, Consent, insist_on_consent
 from keyturn.revocation.incident import Incident, IncidentStatus, Mode
 from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Workspace, side_by_side
-from keyturn.rotation.journal import entry, note_down, record_action
+from keyturn.rotation.journal import actor_of, entry, note_down, record_action, remark_of_process
 
 T = TypeVar("T")
 
@@ -33,17 +34,28 @@ def begin(
     mode: Mode,
     selector: str,
     triggered_at: datetime,
-    actor: str,
+    consent: Consent = SILENT,
 ) -> Incident:
     """Open the incident in the hub, and end every chosen credential at its target, side by side.
 
-    Called again with the same name it goes on. What can't be ended keeps the incident open, and raises nothing. Raises
-    Denied, before anything is changed, where the login lacks a right, and Invalid where the name is another incident's.
+    Called again with the same name it goes on. What can't be ended keeps the incident open, and raises nothing. Raises,
+    before anything is changed, Denied where the login lacks a right, and Invalid where the size of what ends had to be
+    said and was not, or the name is another incident's.
     """
-    insist_on_rights(workspace, selection, incident)
     request = Incident(
-        incident, reason, mode, selector, actor, triggered_at, workspace.clock(), selection.paths, selection.leases
+        incident,
+        reason,
+        mode,
+        selector,
+        actor_of(workspace),
+        triggered_at,
+        workspace.clock(),
+        selection.paths,
+        selection.leases,
+        remark=remark_of_process(),
     )
+    insist_on_consent(workspace, request, selection, consent)
+    insist_on_rights(workspace, selection, incident)
     opened = create_or_find(workspace, request)
     conduct_here(workspace, protocol.take_phase(opened, protocol.ENDING))
     return opened

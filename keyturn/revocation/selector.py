@@ -53,10 +53,19 @@ class Selector:
 
 @dataclass(frozen=True)
 class Selection:
-    """The secrets of the catalogue that fit, in order, and the leases below the prefix."""
+    """The secrets of the catalogue that fit, in order, and the leases below the prefix.
+
+    ``sweeping`` says that a pattern was given which fits whatever there is.
+    """
 
     paths: tuple[str, ...]
     leases: tuple[str, ...] = ()
+    sweeping: bool = False
+
+    @property
+    def size(self) -> int:
+        """How much it is: secrets, and leases that were chosen by their prefix."""
+        return len(self.paths) + len(self.leases)
 
 
 @dataclass(frozen=True)
@@ -85,7 +94,12 @@ def select_secrets(workspace: Workspace, selector: Selector) -> Selection:
     if not paths and not leases:
         hint = "See `keyturn status` for the secrets of the catalogue"
         raise NotFound("revoke", selector.words, "no secret of the catalogue fits", hint)
-    return Selection(paths, leases)
+    return Selection(paths, leases, any(map(fits_everything, selector.paths)))
+
+
+def fits_everything(pattern: str) -> bool:
+    """Whether a pattern names nothing: ``**``, ``**/*``."""
+    return "**" in pattern.split("/") and not pattern.strip("*/")
 
 
 def _fitting(workspace: Workspace, selector: Selector, leases: Sequence[str]) -> set[str]:

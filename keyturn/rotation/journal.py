@@ -19,6 +19,9 @@ from keyturn.core.errors import Denied, KeyturnError, Unrecorded
 from keyturn.core.ledger import Entry, Outcome
 from keyturn.rotation.context import Workspace
 
+UNNAMED: Final = "a login that the hub has not named"
+"""The actor where the hub could not be asked, or denied it."""
+
 OFTEN: Final = 2.0
 """Seconds that an outcome waits for others before it is written."""
 
@@ -148,11 +151,10 @@ def entry(
     place: str = "",
     note: str = "",
 ) -> Entry:
-    """An entry of this moment, by whoever is at work here."""
-    who = acting.get() or Acting(f"process {os.getpid()}")
+    """An entry of this moment, by whom the hub takes this login for; its ``run`` is what the process says of itself."""
     return Entry(
         workspace.clock(),
-        who.actor,
+        actor_of(workspace),
         action,
         outcome,
         secret,
@@ -160,9 +162,22 @@ def entry(
         fingerprint,
         place,
         note,
-        who.run,
+        remark_of_process(),
         socket.gethostname(),
     )
+
+
+def actor_of(workspace: Workspace) -> str:
+    """Who is at work: what the hub says of the login. Where it says nothing, that holds nothing up."""
+    try:
+        return workspace.hub.identity().words
+    except KeyturnError:
+        return UNNAMED
+
+
+def remark_of_process() -> str:
+    """What this process says of itself, for which nobody vouches: what it runs, and who asked as far as it knows."""
+    return (acting.get() or Acting(f"process {os.getpid()}")).remark
 
 
 def _ended(workspace: Workspace, begun: Entry, doing: Doing, outcome: Outcome, why: str) -> None:

@@ -212,7 +212,7 @@ def test_several_secrets_are_chosen_by_their_owner_and_revoked_side_by_side(shop
 
 def test_without_a_replacement_nothing_is_left_until_somebody_rotates_it(shop: Shop) -> None:
     path = shop.database.path
-    done = told("revoke", path, "--reason", "an intruder", "--mode", "revoke-only", "--local")
+    done = told("revoke", path, "--reason", "an intruder", "--mode", "revoke-only", "--expect", "1", "--local")
     assert (done["state"], done["secrets"][0]["version"]) == ("closed", 0)
     assert shop.lab.hub.read(path) is None
     assert not shop.lab.logs_in(shop.database.first)
@@ -592,7 +592,9 @@ def test_a_version_that_was_deleted_first_is_ended_and_proven_and_found_by_whois
 
 def test_what_can_not_be_proven_is_given_up_by_a_person_and_stays_listed(shop: Shop) -> None:
     shop.lab.hub.destroy(shop.keys.path, [1])
-    opened = told("revoke", shop.keys.path, "--reason", "leaked", "--mode", "revoke-only", "--local", code=3)
+    opened = told(
+        "revoke", shop.keys.path, "--reason", "leaked", "--mode", "revoke-only", "--expect", "1", "--local", code=3
+    )
     assert any("not proven: could not look at version 1" in said for said in opened["left"])
     given_up = told("incidents", opened["id"], "--give-up", "the owner has looked, ticket 4711")
     assert (given_up["state"], given_up["given_up"]) == ("given up", "the owner has looked, ticket 4711")

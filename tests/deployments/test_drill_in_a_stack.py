@@ -33,6 +33,7 @@ from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.revocation import incident_store
 from keyturn.revocation import run as engine
+from keyturn.revocation.consent import Consent
 from keyturn.revocation.incident import IncidentStatus, Mode
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.sync import sync_destinations
@@ -72,7 +73,7 @@ class Site:
     def drill(self, path: str, mode: Mode = Mode.REPLACE) -> tuple[Drilled, list[str]]:
         """One drill, and what was said meanwhile."""
         said = list[str]()
-        return drill(self.workspace, self.stack, Asked(path, mode, "", "tester"), said.append), said
+        return drill(self.workspace, self.stack, Asked(path, mode, "", Consent(1)), said.append), said
 
     def declaring(self, place: Path, rotation: str, destinations: str = "[]") -> "Site":
         """The same stack with one more secret in the catalogue."""

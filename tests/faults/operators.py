@@ -19,6 +19,7 @@ from keyturn.core.record import Record
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.registry import open_workspace
 from keyturn.revocation import run
+from keyturn.revocation.consent import Consent
 from keyturn.revocation.incident import IncidentStatus, Mode
 from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Workspace
@@ -201,7 +202,7 @@ class Case:
             mode=mode,
             selector=self.path,
             triggered_at=self.clock(),
-            actor="tester",
+            consent=Consent(1),
         )
         standing = run.finish(workspace, begun.id)
         self.note()

@@ -120,6 +120,7 @@ def test_the_form_of_a_revocation_names_every_field_and_takes_no_value_for_a_fin
         "incident",
         "mode",
         "only_show_what_would_happen",
+        "expect",
     ]
     assert fields["classification"]["enum"] == ["any", *map(str, Classification)]
     assert fields["mode"]["enum"] == list(map(str, Mode))

@@ -21,6 +21,7 @@ from keyturn.core.errors import KeyturnError
 from keyturn.ledger.entries import parse_leaf
 from keyturn.providers.ledger.opening import configured_ledger
 from keyturn.revocation import run
+from keyturn.revocation.consent import Consent
 from keyturn.revocation.give_up import give_up_incident
 from keyturn.revocation.incident import IncidentStatus, Mode
 from keyturn.revocation.incident_store import find_incident, load_status
@@ -62,7 +63,7 @@ class Case:
         """Open the incident, and end what leaked."""
         selector = Selector(paths=(self.secret.path,))
         now, chosen = workspace.clock(), select_secrets(workspace, selector)
-        about = {"reason": "leaked", "mode": self.mode, "selector": selector.words, "actor": "test"}
+        about = {"reason": "leaked", "mode": self.mode, "selector": selector.words, "consent": Consent(1)}
         run.begin(workspace, chosen, incident=self.incident, triggered_at=now, **about)  # type: ignore[arg-type]
 
 
@@ -83,13 +84,14 @@ def plainly(case: Case) -> str:
 def in_prefect(case: Case) -> str:
     """By the flow."""
     path, reason = ("", "") if case.begun else (case.secret.path, "leaked")
-    state = ended(emergency_revoke, path, "", "any", "", "", "", "", reason, case.incident, str(case.mode), False)
+    state = ended(emergency_revoke, path, "", "any", "", "", "", "", reason, case.incident, str(case.mode), False, 1)
     return "" if state.is_completed() else "open" if find_incident(case.site.workspace, case.incident) else "Denied"
 
 
 def by_command(case: Case) -> str:
     """By the command, which prints what is kept of the incident."""
-    about = [case.secret.path, "--reason", "leaked", "--incident", case.incident, "--mode", str(case.mode)]
+    about = [case.secret.path, "--reason", "leaked", "--incident", case.incident]
+    about += ["--mode", str(case.mode), "--expect", "1"]
     words = ["--resume", case.incident] if case.begun else about
     done = CliRunner().invoke(app, ["revoke", *words, "--local", "--json", "--catalogue", str(case.catalogue)])
     if not done.stdout:
@@ -150,7 +152,7 @@ def given_up(place: Place) -> Case:
     case = without_store(place)
     with opened_workspace(case.catalogue, revoking=True) as workspace:
         case.begin(workspace)
-        give_up_incident(workspace, case.incident, "looked at by hand", "test")
+        give_up_incident(workspace, case.incident, "looked at by hand")
     place.door.move(Door.OPEN)
     return replace(case, begun=True)
 

@@ -15,6 +15,7 @@ from keyturn.ledger.entries import parse_leaf
 from keyturn.ledger.spool import Spooled
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.revocation import incident_store, run
+from keyturn.revocation.consent import Consent
 from keyturn.revocation.incident import Incident, IncidentStatus, Mode, SecretProgress
 from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Workspace
@@ -108,7 +109,7 @@ class Site:
             mode=mode,
             selector=self.secret.path,
             triggered_at=opened.clock(),
-            actor="tester",
+            consent=Consent(1),
         )
 
     def revoke(self, mode: Mode = Mode.REPLACE) -> IncidentStatus:

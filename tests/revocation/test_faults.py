@@ -10,6 +10,7 @@ import pytest
 from keyturn.core.errors import CandidateRejected, KeyturnError, TransientError, Unavailable
 from keyturn.core.sensitive import SecretFields
 from keyturn.revocation import incident_store, protocol, run
+from keyturn.revocation.consent import Consent
 from keyturn.revocation.incident import STEPS, IncidentStatus, Mode, Step
 from keyturn.revocation.incident_store import load_incident as load_incident
 from keyturn.revocation.resume import claim_reminder
@@ -88,7 +89,7 @@ def test_a_hub_that_fails_for_one_secret_keeps_no_other_from_being_ended(lab: La
         mode=Mode.REPLACE,
         selector="all",
         triggered_at=workspace.clock(),
-        actor="tester",
+        consent=Consent(len(secrets)),
     )
     cut = {one.path for one in incident_store.load_status(workspace, incident).secrets if one.cut_at}
     assert cut == {one.path for one in secrets[2:]}

@@ -43,7 +43,7 @@ def test_what_is_left_of_an_incident_that_was_given_up_stays_listed_and_is_never
 ) -> None:
     scene = stuck(lab, mode)
     left = incident_store.load_status(scene.workspace, scene.site.incident).left
-    stands = give_up_incident(scene.workspace, scene.site.incident, "looked by hand, ticket 4711", "ana")
+    stands = give_up_incident(scene.workspace, scene.site.incident, "looked by hand, ticket 4711")
     assert (stands.open, stands.left, left != ()) == (False, left, True)
     assert "given up" in summarise_incident(stands)
     assert "not proven" in summarise_incident(stands)
@@ -57,7 +57,7 @@ def test_what_is_left_of_an_incident_that_was_given_up_stays_listed_and_is_never
 @MODES
 def test_a_secret_that_an_incident_let_go_can_be_rotated_and_nothing_dead_comes_back(lab: Lab, mode: Mode) -> None:
     scene = stuck(lab, mode)
-    give_up_incident(scene.workspace, scene.site.incident, "looked by hand", "ana")
+    give_up_incident(scene.workspace, scene.site.incident, "looked by hand")
     record = load_record(scene.workspace, scene.path)
     assert record.open is None
     assert record.frozen == ("" if mode is Mode.REPLACE else scene.site.incident)
@@ -74,7 +74,7 @@ def test_a_secret_that_could_not_even_be_cut_is_let_go_as_well(lab: Lab) -> None
         plain, open_strategy=lambda path: Hooked(plain.open_strategy(path), revoke=down, revoke_found=down)
     )
     scene.site.begin(workspace=failing)
-    stands = give_up_incident(failing, scene.site.incident, "the database is gone for good", "ana")
+    stands = give_up_incident(failing, scene.site.incident, "the database is gone for good")
     assert any("cut: " in said for said in stands.left)
     assert load_record(scene.workspace, scene.path).open is None
     assert rotate(scene.workspace, scene.path, Trigger.FORCE).state is RunState.ROTATED
@@ -84,10 +84,10 @@ def test_a_secret_that_could_not_even_be_cut_is_let_go_as_well(lab: Lab) -> None
 def test_only_an_open_incident_is_given_up_and_only_with_a_reason(lab: Lab) -> None:
     scene = stuck(lab)
     with pytest.raises(Invalid, match="no reason is given"):
-        give_up_incident(scene.workspace, scene.site.incident, "  ", "ana")
-    give_up_incident(scene.workspace, scene.site.incident, "looked by hand", "ana")
+        give_up_incident(scene.workspace, scene.site.incident, "  ")
+    give_up_incident(scene.workspace, scene.site.incident, "looked by hand")
     with pytest.raises(Invalid, match="it is given up"):
-        give_up_incident(scene.workspace, scene.site.incident, "again", "ana")
+        give_up_incident(scene.workspace, scene.site.incident, "again")
     assert not run.finish(scene.workspace, scene.site.incident).open
 
 

@@ -14,6 +14,7 @@ from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.revocation import incident_store, run
+from keyturn.revocation.consent import Consent
 from keyturn.revocation.incident import STEPS, IncidentStatus, Mode, SecretProgress, Step
 from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Workspace, _stands
@@ -111,7 +112,7 @@ def begin(workspace: Workspace, incident: str, mode: Mode, *paths: str) -> None:
         mode=mode,
         selector=", ".join(sorted(paths)),
         triggered_at=workspace.clock(),
-        actor="tester",
+        consent=Consent(len(paths)),
     )
 
 

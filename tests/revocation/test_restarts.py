@@ -7,6 +7,7 @@ import pytest
 
 from keyturn.core.policy import Trigger
 from keyturn.revocation import run
+from keyturn.revocation.consent import Consent
 from keyturn.revocation.incident import IncidentStatus, Mode, Step
 from keyturn.revocation.selector import Selection
 from keyturn.rotation.run import rotate
@@ -31,7 +32,7 @@ def revoked(opened: Opened, path: str) -> IncidentStatus:
         mode=Mode.REPLACE,
         selector=path,
         triggered_at=opened.clock(),
-        actor="tester",
+        consent=Consent(1),
     )
     return run.finish(workspace, incident)
 

@@ -14,6 +14,7 @@ from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.registry import open_workspace
 from keyturn.revocation import run
+from keyturn.revocation.consent import Consent
 from keyturn.revocation.incident import IncidentStatus, Mode, Step
 from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Workspace
@@ -98,7 +99,7 @@ class Everywhere:
             mode=mode,
             selector=self.path,
             triggered_at=self.clock(),
-            actor="tester",
+            consent=Consent(1),
         )
         return run.finish(opened, self.incident)
 

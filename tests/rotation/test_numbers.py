@@ -13,6 +13,7 @@ from keyturn.core.policy import Trigger
 from keyturn.core.record import Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.revocation import run as incidents
+from keyturn.revocation.consent import Consent
 from keyturn.revocation.incident import IncidentStatus, Mode
 from keyturn.revocation.selector import Selection
 from keyturn.rotation import steps
@@ -99,7 +100,7 @@ class Site:
             mode=Mode.REPLACE,
             selector=path,
             triggered_at=now,
-            actor="tester",
+            consent=Consent(1),
         )
         return incidents.finish(workspace, incident)
 

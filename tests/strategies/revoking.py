@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from keyturn.revocation import run
+from keyturn.revocation.consent import Consent
 from keyturn.revocation.incident import IncidentStatus, Mode
 from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Workspace
@@ -21,7 +22,7 @@ def revoked(workspace: Workspace, path: str, mode: Mode = Mode.REPLACE) -> Incid
         mode=mode,
         selector=path,
         triggered_at=datetime.now(UTC),
-        actor="tester",
+        consent=Consent(1),
     )
     return run.finish(workspace, incident.id)
 

@@ -29,6 +29,7 @@ from keyturn.catalogue.stores.aws import AwsSecretsManagerSettings
 from keyturn.core.errors import KeyturnError
 from keyturn.core.policy import Trigger
 from keyturn.providers.registry import open_store, open_workspace
+from keyturn.revocation.consent import Consent
 from keyturn.revocation.incident import IncidentStatus, Mode
 from keyturn.revocation.incident_store import find_incident
 from keyturn.revocation.run import begin, finish
@@ -258,7 +259,7 @@ def revoke(workspace: Workspace, path: str, incident: str, mode: Mode) -> Incide
         mode=mode,
         selector=path,
         triggered_at=workspace.clock(),
-        actor="tester",
+        consent=Consent(1),
     )
     return finish(workspace, incident)
 

@@ -26,6 +26,7 @@ from keyturn.core.errors import Invalid, Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.registry import open_workspace
+from keyturn.revocation.consent import SILENT, Consent
 from keyturn.revocation.incident import IncidentStatus, Mode, Result, Step
 from keyturn.revocation.run import begin, finish
 from keyturn.revocation.selector import Selection, readable_versions
@@ -45,7 +46,7 @@ class Asked:
     path: str
     mode: Mode
     reason: str
-    actor: str
+    consent: Consent = SILENT
 
 
 @dataclass(frozen=True)
@@ -217,7 +218,7 @@ def revoked(
                 mode=request.mode,
                 selector=path,
                 triggered_at=copy.clock(),
-                actor=request.actor,
+                consent=request.consent,
             )
             standing = finish(copy, opened.id)
     (progress,) = standing.secrets

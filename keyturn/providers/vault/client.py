@@ -82,6 +82,13 @@ class Calls:
         if expected is None or not expected - BEHIND < date <= expected:
             self._heard = date, elapsed()
 
+    def login(self) -> object:
+        """The login in use: another object once it is another login. Raises what keeps it from being made."""
+        try:
+            return self._session.client()
+        except (vault.VaultError, requests.RequestException) as error:
+            raise from_vault(error, "log in to", "the hub", "auth/token/lookup-self") from None
+
     def close(self) -> None:
         """Let go of the connections."""
         self._session.close()

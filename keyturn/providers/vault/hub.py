@@ -15,6 +15,7 @@ from keyturn.core.hub import HubSecret, Identity, Right, SecretInfo, State, Vers
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.database_engine import VaultDatabase
+from keyturn.providers.vault.identity import identify
 from keyturn.providers.vault.leases import leases_below, revoke_lease
 from keyturn.providers.vault.listing import VaultListing
 from keyturn.providers.vault.mounts import KvMounts, insist_on_apart
@@ -38,6 +39,7 @@ class VaultHub:
         self._calls = Calls(settings)
         self._kv = KvMounts(self._calls, settings.mount, {})
         self._fingerprint_key: Sensitive | None = None
+        self._identified: tuple[object, Identity] | None = None
         self._owners: dict[str, str] = {}
 
     @property
@@ -158,8 +160,10 @@ class VaultHub:
 
     def identity(self) -> Identity:
         """Whom the hub takes the login in use for. Raises Denied where its policies lack auth/token/lookup-self."""
-        token = self._calls.get("ask for", "the login", "auth/token/lookup-self").json()["data"]
-        return Identity(token["display_name"], token["entity_id"], token["accessor"], token["path"])
+        login = self._calls.login()
+        if self._identified is None or self._identified[0] is not login:
+            self._identified = login, identify(self._calls)
+        return self._identified[1]
 
     def delete(self, path: str, versions: Collection[int]) -> None:
         """Let nobody read these versions until they are undeleted. Absent, deleted and destroyed ones stay so."""

@@ -31,10 +31,19 @@ def lease_prefix(text: str) -> str:
         raise _no_prefix(
             text, "it is no path of the hub as it stands", "Write it out, without dots, escapes and blanks"
         )
-    if parts[0].lower() in LOGINS:
-        hint = f"Leases below {parts[0]}/ are logins and the hub's own: end one with the hub's own command"
-        raise _no_prefix(text, f"it lies below {parts[0]}/", hint)
+    if is_login(parts[0]):
+        raise _no_login("find leases below", text)
     return "/".join(parts)
+
+
+def is_login(lease: str) -> bool:
+    """Whether a lease, or what is below a prefix, is a login or the hub's own."""
+    return lease.strip().lstrip("/").partition("/")[0].lower() in LOGINS
+
+
+def _no_login(doing: str, text: str) -> Invalid:
+    hint = "Such leases are logins and the hub's own: end one with the hub's own command"
+    return Invalid(doing, repr(text[:100]), f"it lies below {text.strip().lstrip('/').partition('/')[0]}/", hint)
 
 
 def _no_prefix(text: str, problem: str, hint: str) -> Invalid:
@@ -52,7 +61,12 @@ def leases_below(calls: Calls, prefix: str) -> list[str]:
 
 
 def revoke_lease(calls: Calls, lease_id: str) -> None:
-    """End a lease and what it gave, before this returns. Absent is success. Raises Unavailable where it goes on."""
+    """End a lease and what it gave, before this returns. Absent is success.
+
+    Raises Unavailable where it goes on, and Invalid for one that is a login, whoever wrote that into a secret.
+    """
+    if is_login(lease_id):
+        raise _no_login("revoke", lease_id)
     try:
         calls.post("revoke", lease_id, "sys/leases/revoke", {"lease_id": lease_id, "sync": True})
     except NotFound:

@@ -64,6 +64,7 @@ def about_incident(incident: Incident) -> About:
         mode=str(incident.mode),
         selector=incident.selector,
         actor=incident.actor,
+        remark=incident.remark,
         triggered_at=incident.triggered_at,
         opened_at=incident.opened_at,
         closed_at=incident.closed_at,

@@ -34,6 +34,8 @@ class About:
     leases: tuple[str, ...]
     given_up: str = ""
     """By whom and why a person has closed it with things left; empty for every other one."""
+    remark: str = ""
+    """What the process that opened it said of itself, and of who asked: nobody vouches for it."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,112 @@
+"""Who did something is what the hub says of the login: no variable, no form and no other program signs for somebody."""
+
+import os
+import pwd
+from typing import Any
+
+import pytest
+
+from keyturn.cli.actor import acting_command
+from keyturn.core.acting import Acting, acting
+from keyturn.core.errors import Unavailable
+from keyturn.core.ledger import Entry, Outcome
+from keyturn.core.policy import Trigger
+from keyturn.ledger.entries import parse_leaf
+from keyturn.revocation.give_up import give_up_incident
+from keyturn.revocation.report.build import about_incident
+from keyturn.rotation.context import Workspace
+from keyturn.rotation.journal import UNNAMED, entry
+from keyturn.rotation.run import rotate
+from tests.revocation.site import Site
+from tests.support.lab import Lab
+from tests.support.people import hub_with, person
+
+
+def entries_of(workspace: Workspace, secret: str) -> list[Entry]:
+    """What the ledger tells of a secret."""
+    ledger: Any = workspace.ledger
+    found = [parse_leaf(leaf).entry for _, leaf in ledger.leaves()]
+    return [one for one in found if one.secret == secret]
+
+
+@pytest.mark.parametrize("variable", ["SUDO_USER", "USER", "LOGNAME", "USERNAME"])
+def test_no_variable_signs_for_somebody(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "the-auditor")
+    said = acting_command("revoke")
+    assert "the-auditor" not in said.remark
+    assert said.asked_by.startswith(f"{pwd.getpwuid(os.getuid()).pw_name}@")
+
+
+def test_what_is_done_bears_the_name_that_the_hub_gives_the_login(lab: Lab) -> None:
+    ana, secret = person(lab, "ana"), lab.generated()
+    workspace = ana.workspace(lab.open(secret).workspace)
+    token = acting.set(Acting("keyturn rotate, process 1", "somebody-else@laptop"))
+    try:
+        rotate(workspace, secret.path, Trigger.FORCE)
+    finally:
+        acting.reset(token)
+    entries = entries_of(workspace, secret.path)
+    identity = workspace.hub.identity()
+    assert identity.entity_id == ana.entity
+    words = f"userpass-{ana.name} (entity {ana.name} {ana.entity}, accessor {identity.accessor})"
+    assert {one.actor for one in entries} == {words}
+    assert {one.run for one in entries} == {"keyturn rotate, process 1, asked for by somebody-else@laptop"}
+
+
+def test_what_the_process_says_of_itself_is_never_the_actor(lab: Lab) -> None:
+    secret = lab.generated()
+    workspace = lab.open(secret).workspace
+    token = acting.set(Acting("run", "userpass-ana (entity ana, accessor x)"))
+    try:
+        written = entry(workspace, "rotate", Outcome.BEGUN, secret.path)
+    finally:
+        acting.reset(token)
+    assert "ana" not in written.actor
+    assert written.actor == lab.hub.identity().words
+
+
+def test_an_incident_and_its_end_bear_the_names_of_two_logins(lab: Lab) -> None:
+    ana, bea = person(lab, "ana"), person(lab, "bea")
+    site = Site.of(lab, lab.generated())
+    opened = site.begin(workspace=ana.workspace(site.workspace))
+    assert opened.actor.startswith(f"userpass-{ana.name} (entity {ana.name} {ana.entity}, ")
+    assert about_incident(opened).remark == opened.remark
+    status = give_up_incident(bea.workspace(site.workspace), opened.id, "looked at by hand")
+    assert status.incident.given_up_by.startswith(f"userpass-{bea.name} (")
+
+
+def test_a_token_that_its_maker_gave_anothers_name_shows_as_one_that_somebody_made(lab: Lab) -> None:
+    made = lab.root.auth.token.create(policies=["root"], ttl="1h", display_name="ana", meta={"username": "ana"})
+    identity = hub_with(lab, made["auth"]["client_token"]).identity()
+    assert (identity.name, identity.entity_id, identity.role) == ("token-ana", "", "")
+
+
+def test_two_logins_of_one_person_are_told_apart(lab: Lab) -> None:
+    ana = person(lab, "ana")
+    first, second = ana.hub().identity(), ana.hub().identity()
+    assert (first.name, first.entity_id) == (second.name, second.entity_id)
+    assert first.words != second.words
+
+
+def test_a_login_that_may_not_ask_who_it_is_is_held_up_by_nothing_and_named_so(lab: Lab) -> None:
+    made = lab.root.auth.token.create(policies=["nothing-at-all"], no_default_policy=True, ttl="1h")
+    hub, secret = hub_with(lab, made["auth"]["client_token"]), lab.generated()
+    workspace = lab.open(secret).workspace
+    poor: Any = type("Poor", (), {"identity": staticmethod(hub.identity)})()
+    assert entry(with_hub(workspace, poor), "rotate", Outcome.BEGUN, secret.path).actor == UNNAMED
+
+
+def test_a_hub_that_is_away_holds_no_entry_up(lab: Lab) -> None:
+    def away() -> None:
+        raise Unavailable("ask for", "the login", "the hub does not answer")
+
+    workspace = lab.open(lab.generated()).workspace
+    gone: Any = type("Gone", (), {"identity": staticmethod(away)})()
+    assert entry(with_hub(workspace, gone), "rotate", Outcome.FAILED).actor == UNNAMED
+
+
+def with_hub(workspace: Workspace, hub: Any) -> Workspace:
+    """The workspace over another hub."""
+    from dataclasses import replace
+
+    return replace(workspace, hub=hub)
