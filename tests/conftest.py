@@ -1,5 +1,6 @@
 """One hub and one database for the whole run, prepared as the example needs them. A missing server is an error."""
 
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from deployments.local.redis import Redis
 from deployments.local.support.ports import free_port
 from tests.support import sampling, warden
 from tests.support.engines import OverMariaDB, OverPostgreSQL
-from tests.support.lab import Lab
+from tests.support.lab import LOOSE, Lab
 from tests.support.sampling import ROOT
 from tests.support.world import TOKEN_VARIABLE, World
 
@@ -159,6 +160,16 @@ def group_of(file: PurePath) -> str:
     """The tests that run in one process with those of the file."""
     entry = entry_of(file)
     return (GROUPS[entry] if entry else "") or str(file)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def limits_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A run of the tests is an hour of one login: the operator lets it ask for more than people do."""
+    file = tmp_path_factory.mktemp("policy") / "policy.yaml"
+    file.write_text(f"limits: {json.dumps(LOOSE.model_dump())}\n")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("KEYTURN_POLICY", str(file))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -11,6 +11,8 @@ from typing import Annotated, Final, Self
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
+from keyturn.catalogue.approvals import ApprovalSettings
+from keyturn.catalogue.limits import LimitSettings
 from keyturn.core.errors import Invalid
 from keyturn.core.hosts import HostPattern
 from keyturn.ledger.signed_notes import PublicKey
@@ -98,6 +100,10 @@ class OperatorsPolicy(Model):
     """How many of these keys have to have signed it."""
     signed_after: Moment | None = None
     """What was signed before this time is refused, such as 2026-11-27T12:00:00Z: an older catalogue is not put back."""
+    limits: LimitSettings = Field(default_factory=LimitSettings)
+    """How much may be asked for within an hour."""
+    approvals: ApprovalSettings = Field(default_factory=ApprovalSettings)
+    """What a second person has to approve."""
 
     @model_validator(mode="after")
     def _enough_keys(self) -> Self:

@@ -36,6 +36,8 @@ COMMANDS: Final = {
     "revoke": "revoke.revoke",
     "whois": "whois.whois",
     "incidents": "incidents.incidents",
+    "approve": "approvals.approve",
+    "review": "approvals.review",
     "due": "due.show_due",
     "import": "scan.import_from_store",
     "catalogue": "catalogue.commands",

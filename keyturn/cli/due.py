@@ -1,7 +1,7 @@
 """``keyturn due``: when and why each secret is rotated next, what holds it back, and what is late."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -36,18 +36,24 @@ def show_due(
 
     And what holds it back: its window, a freeze, or a pause after a rotation that was taken back.
     """
+    from keyturn.cli.approvals import tell_unreviewed
     from keyturn.cli.stack import note_undeclared
 
     with opened_workspace(catalogue) as workspace:
+        from keyturn.rotation.approvals import list_unreviewed
         from keyturn.rotation.undeclared import left_open
 
         rows = prospects(workspace, [workspace.secret(path).path] if path else sorted(workspace.catalogue.secrets))
         undeclared = [] if path else left_open(workspace)
+        unreviewed = [] if path else list_unreviewed(workspace)
     if as_json:
         others = [{"path": secret.path, "left": secret.message} for secret in undeclared]
-        write_json({"secrets": [prospect.to_data() for prospect in rows], "undeclared": others})
+        broken = [asdict(glass) for glass in unreviewed]
+        secrets = [prospect.to_data() for prospect in rows]
+        write_json({"secrets": secrets, "undeclared": others, "unreviewed": broken})
     else:
         note_undeclared(undeclared)
+        tell_unreviewed(unreviewed)
         write_table(COLUMNS, (prospect.row() for prospect in rows), whole=("when (UTC)",))
     if check:
         insist_on_punctual(rows)

@@ -7,7 +7,7 @@ from keyturn.cli.failures import EXIT_CODES
 GROUPS: Final = {
     "Secrets": ("status", "due", "rotate", "retire", "history", "rename", "forget", "recover", "get"),
     "Copies": ("plan", "apply", "sync", "follow", "scan", "import"),
-    "Emergencies": ("revoke", "whois", "incidents"),
+    "Emergencies": ("revoke", "whois", "incidents", "approve", "review"),
     "Catalogue and ledger": ("catalogue", "ledger", "bootstrap"),
     "Your own login": ("login", "logout"),
     "Local stack": ("up", "down", "env"),
@@ -48,6 +48,8 @@ EXAMPLES: Final = {
     ),
     "whois": ("keyturn whois --stdin", "keyturn whois 3f9a1c"),
     "incidents": ("keyturn incidents --open", "keyturn incidents INC-1 --report ./report"),
+    "approve": ("keyturn approve REQ-3f9a1c07",),
+    "review": ("keyturn review BG-20261127-031204-7f3a --verdict 'was right: nobody answered'",),
     "bootstrap": ("keyturn bootstrap", "keyturn bootstrap --failure-url 'slack://TokenA/TokenB/TokenC'"),
     "login": ("keyturn login", "keyturn login --role oncall --no-browser", "keyturn login --method userpass alice"),
     "logout": ("keyturn logout",),

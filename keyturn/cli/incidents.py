@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from keyturn.cli.environment import opened_workspace
-from keyturn.cli.options import CatalogueOption, JsonOption, ReportOption
+from keyturn.cli.options import BreakGlassOption, CatalogueOption, JsonOption, ReportOption
 from keyturn.cli.output import note, write_json, write_table, write_text
+from keyturn.core.acting import going_past_rules
 from keyturn.revocation.incident import Mode
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def incidents(
     as_json: JsonOption = False,
     report: ReportOption = None,
     give_up: GiveUpOption = "",
+    break_glass: BreakGlassOption = "",
 ) -> None:
     """Show the incidents, the newest first; or one in full, with everything that was done.
 
@@ -39,7 +41,7 @@ def incidents(
         raise typer.BadParameter("give an ID or --open, not both")
     if give_up and incident is None:
         raise typer.BadParameter("--give-up is for one incident: give its ID")
-    with opened_workspace(catalogue, revoking=bool(give_up)) as workspace:
+    with going_past_rules(break_glass=break_glass), opened_workspace(catalogue, revoking=bool(give_up)) as workspace:
         if give_up and incident is not None:
             give_up_incident(workspace, incident, give_up)
         if incident is None:
@@ -62,12 +64,19 @@ def give_up_incident(workspace: "Workspace", incident: str, reason: str) -> None
 
 def show_all(workspace: "Workspace", only_open: bool, as_json: bool) -> None:
     """One line for each."""
+    from dataclasses import asdict
+
     from keyturn.cli import incident_tables as tables
+    from keyturn.cli.approvals import tell_unreviewed
     from keyturn.revocation import incident_store
+    from keyturn.rotation.approvals import list_unreviewed
 
     incidents = incident_store.list_open(workspace) if only_open else incident_store.list_incidents(workspace)
+    unreviewed = list_unreviewed(workspace)
     if as_json:
-        return write_json({"incidents": [tables.incident_data(incident) for incident in incidents]})
+        listed = [tables.incident_data(incident) for incident in incidents]
+        return write_json({"incidents": listed, "unreviewed": [asdict(broken) for broken in unreviewed]})
+    tell_unreviewed(unreviewed)
     if not incidents:
         return note("no incident is open" if only_open else "there was no incident")
     return write_table(tables.LIST_COLUMNS, map(tables.list_row, incidents), whole=("opened (UTC)", "state", "secrets"))

@@ -63,3 +63,17 @@ FailureUrlOption = Annotated[
         help="Where failed runs are reported, as an Apprise address. It may hold a token: prefer the variable.",
     ),
 ]
+OverLimitOption = Annotated[
+    str,
+    typer.Option(
+        "--over-limit", metavar="REASON", help="Go past a limit of how often it may be asked for: people are told."
+    ),
+]
+BreakGlassOption = Annotated[
+    str,
+    typer.Option(
+        "--break-glass",
+        metavar="REASON",
+        help="Do without the second person whom it needs: people are told, and somebody has to review it.",
+    ),
+]

@@ -16,15 +16,18 @@ from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import say
 from keyturn.cli.incident_runner import Carried, Through, carry_on, resume_hint, show_incident, tell_on_call
 from keyturn.cli.options import (
+    BreakGlassOption,
     CatalogueOption,
     JsonOption,
     LocalOption,
+    OverLimitOption,
     ReportOption,
     TimeoutOption,
     WorkspaceOption,
 )
 from keyturn.cli.output import note, write_json, write_table
 from keyturn.cli.override import note_override
+from keyturn.core.acting import going_past_rules
 from keyturn.core.errors import KeyturnError, TerminalError
 from keyturn.core.workspaces import DEFAULT
 from keyturn.revocation.incident import Mode, Step
@@ -109,6 +112,8 @@ def revoke(
     report: ReportOption = None,
     prefect_workspace: WorkspaceOption = DEFAULT,
     expect: ExpectOption = 0,
+    over_limit: OverLimitOption = "",
+    break_glass: BreakGlassOption = "",
 ) -> None:
     """End leaked credentials everywhere, at once.
 
@@ -125,7 +130,10 @@ def revoke(
         insist_on_a_drill(request, resume, preview)
         return rehearse(selector.paths[0], mode, request.reason, expect, catalogue, report, as_json=as_json)
     insist_on_sense(request, resume, preview=preview, asks=not (yes or may_go_unasked(selector)))
-    with opened_workspace(catalogue, revoking=True, despite_policy=override_policy) as workspace:
+    with (
+        going_past_rules(over_limit, break_glass),
+        opened_workspace(catalogue, revoking=True, despite_policy=override_policy) as workspace,
+    ):
         request = note_override(workspace, request) if override_policy else request
         if preview:
             return show_preview(workspace, request, as_json)
@@ -174,8 +182,8 @@ def show_preview(workspace: "Workspace", request: Request, as_json: bool) -> Non
     radius = preview_revocation(workspace, selection, request.mode)
     if as_json:
         return write_json({**preview_data(radius), "size": selection.size})
-    asked = f"; to end it, say --expect {selection.size}" if why_size_is_asked(selection, request.mode) else ""
-    return tell_preview(radius, f"this would end; nothing was changed{asked}")
+    remedy = f"; to end it, say --expect {selection.size}" if why_size_is_asked(selection, request.mode) else ""
+    return tell_preview(radius, f"this would end; nothing was changed{remedy}")
 
 
 def tell_preview(radius: "Preview", remark: str) -> None:

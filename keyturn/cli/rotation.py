@@ -9,17 +9,20 @@ import typer
 from keyturn.cli.environment import load_catalogue, opened_workspace, stack_in_use
 from keyturn.cli.failures import BEHIND, HELD, end_command
 from keyturn.cli.options import (
+    BreakGlassOption,
     CatalogueOption,
     DeepOption,
     JsonOption,
     LocalOption,
     OptionalPath,
     OptionalPattern,
+    OverLimitOption,
     PathArgument,
     TimeoutOption,
     WorkspaceOption,
 )
 from keyturn.cli.output import note, write_json, write_table
+from keyturn.core.acting import going_past_rules
 from keyturn.core.workspaces import DEFAULT, WorkspaceNames
 
 if TYPE_CHECKING:
@@ -73,6 +76,8 @@ def rotate(
     timeout: TimeoutOption = TIMEOUT,
     as_json: JsonOption = False,
     workspace: WorkspaceOption = DEFAULT,
+    over_limit: OverLimitOption = "",
+    break_glass: BreakGlassOption = "",
 ) -> None:
     """Replace one secret everywhere.
 
@@ -83,12 +88,14 @@ def rotate(
     chosen_trigger = trigger(
         now or (ground is not None and not compromised), compromised, end_previous or change_account
     )
+    insist_on_own_word(local, over_limit, break_glass)
     if end_previous and not yes:
         confirm_end(path, catalogue)
     parameters: dict[str, Any] = {"path": path, "trigger": chosen_trigger}
     parameters |= {"end_previous": end_previous, "ground": ground, "change_account": change_account}
     if local:
-        return show_outcome(rotate_here(parameters, catalogue), None, as_json)
+        with going_past_rules(over_limit, break_glass):
+            return show_outcome(rotate_here(parameters, catalogue), None, as_json)
     run = run_through_prefect("rotate-secret", parameters, catalogue, timeout, workspace)
 
     from keyturn.cli.reports import outcome_of
@@ -96,6 +103,12 @@ def rotate(
     if not run.completed and run.result is None and (run.did("promote") or run.did("conclude")):
         end_command(run.error("rotate", path), BEHIND)
     return show_outcome(outcome_of(path, run), run, as_json)
+
+
+def insist_on_own_word(local: bool, *reasons: str) -> None:
+    """Wrong usage where a rule is to be gone past elsewhere: the login that does it has to be one's own."""
+    if any(reasons) and not local:
+        raise typer.BadParameter("--over-limit and --break-glass go with --local: it is your own login that does it")
 
 
 def trigger(now: bool, compromised: bool, end_previous: bool = False) -> "Trigger":
@@ -207,6 +220,7 @@ def retire(
     timeout: TimeoutOption = TIMEOUT,
     as_json: JsonOption = False,
     workspace: WorkspaceOption = DEFAULT,
+    break_glass: BreakGlassOption = "",
 ) -> None:
     """End old credentials that nobody needs.
 
@@ -215,11 +229,13 @@ def retire(
     """
     from keyturn.cli.reports import RETIREMENT_COLUMNS, Retirements
 
+    insist_on_own_word(local, break_glass)
     waive = waived(path, early, force)
     if path and force and not yes and sys.stdin.isatty():
         confirm_end(path, catalogue)
     if local:
-        report = retire_here(path, waive, catalogue)
+        with going_past_rules(break_glass=break_glass):
+            report = retire_here(path, waive, catalogue)
     else:
         parameters = {"path": path, "waive": waive}
         report = Retirements.of(run_through_prefect("retire", parameters, catalogue, timeout, workspace))

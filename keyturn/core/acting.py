@@ -4,6 +4,8 @@ Who it is says the hub (:class:`keyturn.core.hub.Identity`). What stands here is
 for it.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
@@ -30,3 +32,28 @@ class Acting:
 
 
 acting: ContextVar[Acting | None] = ContextVar("acting", default=None)
+
+
+@dataclass(frozen=True)
+class PastRules:
+    """Why whoever is at work goes past a rule on purpose; empty where they do not.
+
+    ``over_limit`` is for limits of how often something may be asked for, ``break_glass`` for a second person's word.
+    Only commands say it, by whoever is logged in themselves: nothing that Prefect runs does.
+    """
+
+    over_limit: str = ""
+    break_glass: str = ""
+
+
+past_rules: ContextVar[PastRules] = ContextVar("past_rules", default=PastRules())  # noqa: B039  it can't be changed
+
+
+@contextmanager
+def going_past_rules(over_limit: str = "", break_glass: str = "") -> Iterator[None]:
+    """Let rules be gone past here, for these reasons."""
+    token = past_rules.set(PastRules(over_limit.strip(), break_glass.strip()))
+    try:
+        yield
+    finally:
+        past_rules.reset(token)

@@ -84,6 +84,10 @@ class Missing(NotFound):
     """What was there is deleted, destroyed or gone: a person has to say what is right, and nothing is made up."""
 
 
+class OverLimit(TerminalError):
+    """So much of it was asked for within the hour that more has to wait, or to be meant."""
+
+
 class Denied(TerminalError):
     """The credentials in use lack the permission, or are refused."""
 

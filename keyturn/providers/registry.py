@@ -4,7 +4,7 @@ import importlib
 import os
 import threading
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
@@ -59,7 +59,19 @@ def open_workspace(catalogue: Catalogue, hub: Hub, ledger: Ledger | None = None)
     )
     sender, ledger = CatalogueSender(catalogue, hub), ledger or configured_ledger(os.environ)
     channel = configured_channel(os.environ)
-    return Workspace(catalogue, hub, strategies, stores, sender, ledger, tools.clock, channel=channel)
+    opened = Workspace(catalogue, hub, strategies, stores, sender, ledger, tools.clock, channel=channel)
+    policy = catalogue.policy
+    return replace(opened, limits=policy.limits, approvals=policy.approvals, verify_signature=verify_signature)
+
+
+def verify_signature(public_key: bytes, message: bytes, signature: bytes) -> bool:
+    """Whether an Ed25519 signature holds. Raises Invalid, naming the extra, where the package is missing."""
+    try:
+        from keyturn.providers.ledger.ed25519 import verify_ed25519
+    except ModuleNotFoundError as error:
+        problem = f"the package {error.name} is missing"
+        raise Invalid("verify", "a signature", problem, "Install keyturn[certificates]") from None
+    return verify_ed25519(public_key, message, signature)
 
 
 @dataclass(frozen=True)

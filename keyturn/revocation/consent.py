@@ -43,8 +43,8 @@ def insist_on_consent(workspace: Workspace, wanted: Incident, selection: Selecti
     problem = f"{consent.expect} were expected, and {size_words(selection)} would end" if consent.expect else why
     refused = entry(workspace, "open incident", Outcome.DENIED, note=f"{wanted.id}: {wanted.selector}: {problem}")
     note_down(workspace, [refused])
-    hint = f"It would end {names_of(selection)}. Nothing was changed. If that is what you mean, say so: --expect {size}"
-    raise Invalid("revoke", wanted.selector, problem, f"{hint}, or the field expect in Prefect")
+    hint = f"It would end {shorten_names(selection)}. Nothing was changed. If that is what you mean, say so:"
+    raise Invalid("revoke", wanted.selector, problem, f"{hint} --expect {size}, or the field expect in Prefect")
 
 
 def why_size_is_asked(selection: Selection, mode: Mode) -> str:
@@ -55,8 +55,8 @@ def why_size_is_asked(selection: Selection, mode: Mode) -> str:
         (mode is Mode.REVOKE_ONLY, "something that is not replaced"),
         (bool(selection.leases), "leases by their prefix"),
     )
-    asked = " and ".join(what for is_so, what in reasons if is_so)
-    return f"it ends {asked}, {size_words(selection)}, and how many was not said" if asked else ""
+    dangers = " and ".join(what for is_so, what in reasons if is_so)
+    return f"it ends {dangers}, {size_words(selection)}, and how many was not said" if dangers else ""
 
 
 def size_words(selection: Selection) -> str:
@@ -67,7 +67,7 @@ def size_words(selection: Selection) -> str:
     return f"{selection.size} in all, {words}" if secrets and leases else words
 
 
-def names_of(selection: Selection) -> str:
+def shorten_names(selection: Selection) -> str:
     """The first of what would end."""
     names = (*selection.paths, *selection.leases)
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""

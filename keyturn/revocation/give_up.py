@@ -8,6 +8,7 @@ from keyturn.revocation.incident import Incident, IncidentStatus, Mode
 from keyturn.revocation.incident_store import load_incident, load_status, update_incident
 from keyturn.revocation.lock import cut_token, newest_version
 from keyturn.rotation import records
+from keyturn.rotation.approvals import Deed, insist_on_approval
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.journal import actor_of, record_action
 
@@ -25,6 +26,9 @@ def give_up_incident(workspace: Workspace, incident: str, reason: str) -> Incide
     if not reason.strip():
         hint = "Say who has looked, and what they saw: it stands in the report and in the ledger"
         raise Invalid("give up", f"incident {incident}", "no reason is given", hint)
+    if workspace.approvals.give_up:
+        about = {"incident": incident, "reason": reason.strip()}
+        insist_on_approval(workspace, Deed("give up", about, f"incident {incident}", incident))
     with record_action(workspace, "give up incident", note=f"{incident}: {reason.strip()}"):
         for path in current.paths:
             with record_action(workspace, "let go", path, note=incident):

@@ -15,6 +15,8 @@ from keyturn.core.ledger import Outcome
 from keyturn.revocation import incident_store, protocol
 from keyturn.revocation.consent import SILENT, Consent, insist_on_consent
 from keyturn.revocation.incident import Incident, IncidentStatus, Mode
+from keyturn.revocation.limits import insist_on_incident_pace
+from keyturn.revocation.second_person import insist_on_second_person
 from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.journal import actor_of, entry, note_down, record_action, remark_of_process
@@ -39,8 +41,8 @@ def begin(
     """Open the incident in the hub, and end every chosen credential at its target, side by side.
 
     Called again with the same name it goes on. What can't be ended keeps the incident open, and raises nothing. Raises,
-    before anything is changed, Denied where the login lacks a right, and Invalid where the size of what ends had to be
-    said and was not, or the name is another incident's.
+    before anything is changed: Denied where the login lacks a right or a second person's word, OverLimit where there
+    were too many, Invalid where the size of what ends had to be said and was not, or the name is another incident's.
     """
     request = Incident(
         incident,
@@ -56,6 +58,8 @@ def begin(
     )
     insist_on_consent(workspace, request, selection, consent)
     insist_on_rights(workspace, selection, incident)
+    insist_on_second_person(workspace, request)
+    insist_on_incident_pace(workspace, request)
     opened = create_or_find(workspace, request)
     conduct_here(workspace, protocol.take_phase(opened, protocol.ENDING))
     return opened

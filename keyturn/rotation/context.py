@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from keyturn.catalogue import Catalogue
+from keyturn.catalogue.approvals import ApprovalSettings
 from keyturn.catalogue.destinations import Destination
+from keyturn.catalogue.limits import LimitSettings
 from keyturn.catalogue.models import Secret
 from keyturn.catalogue.spreading import spread_patterns
 from keyturn.core.channel import Channel
@@ -79,6 +81,11 @@ def side_by_side(work: Callable[[T], R], items: Iterable[T], at_once: int | None
         return [result for results in done for result in results]
 
 
+def verify_nothing(public_key: bytes, message: bytes, signature: bytes) -> bool:
+    """Where nothing is there to verify signatures with, none holds."""
+    return False
+
+
 class Sender(Protocol):
     """Delivers notices to consumers."""
 
@@ -128,6 +135,13 @@ class Workspace:
     def pause(self) -> Pause:
         """The wait between two attempts at what others change at the same time."""
         return jittered(self.sleep, self.chance)
+
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    """How often within an hour something may be asked for."""
+    approvals: ApprovalSettings = field(default_factory=ApprovalSettings)
+    """What a second person has to approve."""
+    verify_signature: Callable[[bytes, bytes, bytes], bool] = verify_nothing
+    """Whether, for an Ed25519 key of 32 bytes and a message, the signature holds."""
 
     channel: Channel | None = None
     """Where whoever is on call is told; None where nothing names it here."""

@@ -19,7 +19,7 @@ def make_way(
     waive = Waive.EVERYTHING if end_previous or trigger is Trigger.COMPROMISE else Waive.NOTHING
     if trigger is Trigger.FORCE and ends_nothing(workspace, path):
         waive = Waive.EVERYTHING
-    retirement = retire(workspace, path, waive, token)
+    retirement = retire(workspace, path, waive, token, by_hand=end_previous)
     if retirement.held_by:
         names = f" ({retirement.names})" if retirement.names else ""
         held_by = "; ".join(retirement.held_by)

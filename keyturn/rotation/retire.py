@@ -12,6 +12,7 @@ from keyturn.core.hub import HubSecret
 from keyturn.core.record import Record, Rotation, Stage
 from keyturn.core.strategies import AdjustsFields
 from keyturn.rotation.ahead import describe_ahead, lost_by_hub
+from keyturn.rotation.approvals import Deed, insist_on_approval
 from keyturn.rotation.attempt import still_named
 from keyturn.rotation.beside import told_anywhere
 from keyturn.rotation.context import Workspace
@@ -47,15 +48,25 @@ class Overtaken(Conflict):
         super().__init__("retire", path, "another run has written its record meanwhile", "The next run goes on with it")
 
 
-def retire(workspace: Workspace, path: str, waive: Waive = Waive.NOTHING, token: str | None = None) -> Retirement:
+def retire(
+    workspace: Workspace,
+    path: str,
+    waive: Waive = Waive.NOTHING,
+    token: str | None = None,
+    *,
+    by_hand: bool = True,
+) -> Retirement:
     """End the old credential when its grace is over and all the evidence is there. Absent is success.
 
     Consumers that were silent are told again first. What holds it back is named; ``max_grace``, and waiving
     everything, end it all the same and say so in the history. With ``token`` only the credential before that
     rotation is ended. One whose end was begun is ended, without evidence again. That another run is at it holds
-    it back here.
+    it back here. Where a person waives everything ``by_hand``, the site may want a second one: Denied is raised then.
     """
     waiting = load_record(workspace, path).retiring
+    if waiting and waive is Waive.EVERYTHING and by_hand and workspace.approvals.end_previous:
+        about = {"secret": path, "version": waiting.version, "rotation": waiting.token}
+        insist_on_approval(workspace, Deed("end previous", about, path, waiting.token))
     if waiting and waive is not Waive.EVERYTHING and waiting.stage is not Stage.RETIRING:
         secret = workspace.secret(path)
         notify_again(workspace, path, waiting, canary(secret, waiting) or secret.consumers)

@@ -22,6 +22,7 @@ from keyturn.rotation.decide import UNFINISHED, Decision, SecretStatus, insist_o
 from keyturn.rotation.grace import counted_from_now
 from keyturn.rotation.guard import check_target, describe_move, guard_candidate
 from keyturn.rotation.journal import record_action
+from keyturn.rotation.limits import insist_on_pace
 from keyturn.rotation.living import living_elsewhere
 from keyturn.rotation.missing import insist_on_current, read_current
 from keyturn.rotation.records import (
@@ -139,6 +140,7 @@ def open_rotation(workspace: Workspace, attempt: Attempt, decision: Decision) ->
         raise Locked("rotate", path, problem, "Nothing to do: it is done")
     if not (base or record.version):
         insist_on_new(workspace, path)
+    insist_on_pace(workspace, path, record, decision.reason.code if decision.reason else "")
     strategy = workspace.open_strategy(path)
     strategy.preflight(None if decision.changes_account else attempt.serving, None)
     orphans = capability(strategy, RemovesOrphans)

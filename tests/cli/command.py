@@ -32,7 +32,7 @@ def one_generated_secret(directory: Path) -> Path:
 def surroundings(home: Path, **more: str) -> dict[str, str]:
     """This process's environment, with no stack, hub or catalogue but those given."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
-    kept["KEYTURN_LEDGER"] = os.environ["KEYTURN_LEDGER"]
+    kept |= {name: os.environ[name] for name in ("KEYTURN_LEDGER", "KEYTURN_POLICY")}
     prefect = home.parent / "prefect"
     return {**kept, "PYTHONPATH": str(ROOT), "KEYTURN_HOME": str(home), "PREFECT_HOME": str(prefect), **more}
 

@@ -37,7 +37,7 @@ from tests.support.lab import Declared, Lab, fresh
 
 pytestmark = [pytest.mark.slow, pytest.mark.sampled(2, of="file")]
 
-OWN: Final = re.compile(r"at|.*_at|seconds|actor|triggered|fingerprint")
+OWN: Final = re.compile(r"at|.*_at|seconds|actor|remark|triggered|fingerprint")
 """What every run has of its own."""
 
 
@@ -225,7 +225,7 @@ def common(data: Any, own: Mapping[str, str]) -> Any:
         return [common(value, own) for value in data]
     for name, word in own.items() if isinstance(data, str) else ():
         data = data.replace(name, word)
-    return re.sub(r"fingerprint [0-9a-f]+", "fingerprint", data) if isinstance(data, str) else data
+    return re.sub(r"(fingerprint|accessor) \w+", r"\1", data) if isinstance(data, str) else data
 
 
 def entries(case: Case) -> list[str]:

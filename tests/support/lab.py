@@ -13,6 +13,7 @@ from psycopg2.extensions import connection as Connection
 
 from deployments.local.prepare import ADMIN, DATABASE, database
 from keyturn.catalogue import Catalogue
+from keyturn.catalogue.limits import LimitSettings
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.stores import Store
 from keyturn.providers.postgresql.target import PostgreSQL
@@ -24,6 +25,14 @@ from tests.support.sender import RecordingSender
 from tests.support.world import REGION, World
 
 INTERVAL = timedelta(days=30)
+LOOSE = LimitSettings(
+    incidents=100_000,
+    incidents_of_one_login=100_000,
+    incidents_of_one_secret=1_000,
+    rotations=100_000,
+    rotations_of_one_secret=100,
+)
+"""All tests of a run are one hour's work of one login."""
 TIMING = ("interval", "grace", "max_grace", "jitter", "maximum_age", "window", "password", "users", "fields")
 
 
@@ -150,6 +159,7 @@ class Lab:
             sender=sender or recording,
             clock=clock or still,
             hub_clock=clock or still,
+            limits=LOOSE,
         )
         if holder:
             workspace = dataclasses.replace(workspace, holder=holder)

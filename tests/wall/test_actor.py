@@ -2,6 +2,7 @@
 
 import os
 import pwd
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from keyturn.cli.actor import acting_command
 from keyturn.core.acting import Acting, acting
 from keyturn.core.errors import Unavailable
+from keyturn.core.hub import Identity
 from keyturn.core.ledger import Entry, Outcome
 from keyturn.core.policy import Trigger
 from keyturn.ledger.entries import parse_leaf
@@ -48,7 +50,7 @@ def test_what_is_done_bears_the_name_that_the_hub_gives_the_login(lab: Lab) -> N
     entries = entries_of(workspace, secret.path)
     identity = workspace.hub.identity()
     assert identity.entity_id == ana.entity
-    words = f"userpass-{ana.name} (entity {ana.name} {ana.entity}, accessor {identity.accessor})"
+    words = f"approle {ana.name} (entity {ana.name} {ana.entity}, accessor {identity.accessor})"
     assert {one.actor for one in entries} == {words}
     assert {one.run for one in entries} == {"keyturn rotate, process 1, asked for by somebody-else@laptop"}
 
@@ -69,16 +71,22 @@ def test_an_incident_and_its_end_bear_the_names_of_two_logins(lab: Lab) -> None:
     ana, bea = person(lab, "ana"), person(lab, "bea")
     site = Site.of(lab, lab.generated())
     opened = site.begin(workspace=ana.workspace(site.workspace))
-    assert opened.actor.startswith(f"userpass-{ana.name} (entity {ana.name} {ana.entity}, ")
+    assert opened.actor.startswith(f"approle {ana.name} (entity {ana.name} {ana.entity}, ")
     assert about_incident(opened).remark == opened.remark
     status = give_up_incident(bea.workspace(site.workspace), opened.id, "looked at by hand")
-    assert status.incident.given_up_by.startswith(f"userpass-{bea.name} (")
+    assert status.incident.given_up_by.startswith(f"approle {bea.name} (")
 
 
 def test_a_token_that_its_maker_gave_anothers_name_shows_as_one_that_somebody_made(lab: Lab) -> None:
     made = lab.root.auth.token.create(policies=["root"], ttl="1h", display_name="ana", meta={"username": "ana"})
     identity = hub_with(lab, made["auth"]["client_token"]).identity()
     assert (identity.name, identity.entity_id, identity.role) == ("token-ana", "", "")
+
+
+def test_a_person_is_called_what_their_way_in_calls_them_and_once() -> None:
+    ana = Identity("userpass-ana", "7f3a", "8609", "auth/userpass/login/ana", role="ana")
+    assert ana.words == "userpass-ana (entity 7f3a, accessor 8609)"
+    assert Identity("", "", "", "").words == "unnamed login"
 
 
 def test_two_logins_of_one_person_are_told_apart(lab: Lab) -> None:
@@ -107,6 +115,4 @@ def test_a_hub_that_is_away_holds_no_entry_up(lab: Lab) -> None:
 
 def with_hub(workspace: Workspace, hub: Any) -> Workspace:
     """The workspace over another hub."""
-    from dataclasses import replace
-
     return replace(workspace, hub=hub)

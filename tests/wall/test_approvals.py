@@ -1,0 +1,421 @@
+"""Where a site asks for a second person, one alone does not get it done, whatever they write into the hub."""
+
+import base64
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployments.local.prepare import POLICIES
+from keyturn.catalogue import Catalogue
+from keyturn.catalogue.approvals import ApprovalSettings, ApproverSettings
+from keyturn.catalogue.policy_file import load_policy
+from keyturn.catalogue.problems import CatalogueInvalid
+from keyturn.core.acting import PastRules, past_rules
+from keyturn.core.channel import Announcement
+from keyturn.core.errors import Denied, Invalid
+from keyturn.core.ledger import Outcome
+from keyturn.core.policy import Trigger
+from keyturn.ledger.entries import parse_leaf
+from keyturn.providers.registry import open_workspace
+from keyturn.revocation import run
+from keyturn.revocation.consent import Consent
+from keyturn.revocation.give_up import give_up_incident
+from keyturn.revocation.incident import Incident, Mode
+from keyturn.revocation.incident_store import find_incident
+from keyturn.revocation.selector import Selection
+from keyturn.rotation import approvals
+from keyturn.rotation.approvals import ApprovalRequest
+from keyturn.rotation.context import Workspace
+from keyturn.rotation.retire import Waive, retire
+from keyturn.rotation.run import rotate
+from tests.support.lab import Declared, Lab, fresh
+from tests.support.people import Person, person
+
+
+@dataclass
+class Bank:
+    """A site where bea and cleo may approve, and ana works."""
+
+    lab: Lab
+    ana: Person
+    bea: Person
+    cleo: Person
+    settings: ApprovalSettings
+
+    def workspace(self, who: Person, *secrets: Declared) -> Workspace:
+        """A workspace in which one of them is at work."""
+        return replace(who.workspace(self.lab.open(*secrets).workspace), approvals=self.settings)
+
+    def approver(self, who: Person, workspace: Workspace) -> Workspace:
+        """The same workspace, in which another one is at work."""
+        return replace(workspace, hub=who.hub())
+
+    def approve(self, who: Person, workspace: Workspace) -> ApprovalRequest:
+        """Let one of them approve what waits."""
+        return approvals.approve_request(self.approver(who, workspace), self.waiting(workspace))
+
+    def waiting(self, workspace: Workspace) -> ApprovalRequest:
+        """The only request that ana has made."""
+        (found,) = [one for one in self.requests(workspace) if one.entity == self.ana.entity]
+        return found
+
+    def requests(self, workspace: Workspace) -> list[ApprovalRequest]:
+        names = [place.rpartition("/")[2] for place in self.lab.hub.list_state("approvals")]
+        return [approvals.load_request(workspace, name) for name in names]
+
+
+@pytest.fixture(scope="module")
+def keys(lab: Lab) -> None:
+    """The transit engine is there."""
+    if "transit/" not in lab.root.sys.list_mounted_secrets_engines()["data"]:
+        lab.root.sys.enable_secrets_engine("transit")
+
+
+@pytest.fixture
+def bank(lab: Lab, keys: None) -> Bank:
+    ana, bea, cleo = (person(lab, name) for name in ("ana", "bea", "cleo"))
+    approvers = {who.name: approver_of(lab, who) for who in (ana, bea, cleo)}
+    settings = ApprovalSettings(
+        approvers=approvers, incidents_over=1, revoke_only=True, give_up=True, end_previous=True
+    )
+    return Bank(lab, ana, bea, cleo, settings)
+
+
+def approver_of(lab: Lab, who: Person) -> ApproverSettings:
+    """Their key in the hub, as the operator's file names it."""
+    name = f"keyturn-approver-{who.name}"
+    lab.root.secrets.transit.create_key(name, key_type="ed25519")
+    key = lab.root.secrets.transit.read_key(name)["data"]["keys"]["1"]["public_key"]
+    return ApproverSettings(entity=who.entity, key=name, public_key=key)
+
+
+def begin(workspace: Workspace, *secrets: Declared, incident: str = "", **changes: Any) -> Incident:
+    """Begin an incident over these."""
+    about: dict[str, Any] = {"reason": "leaked", "mode": Mode.REPLACE, "selector": "both of them", **changes}
+    return run.begin(
+        workspace,
+        Selection(tuple(sorted(one.path for one in secrets))),
+        incident=incident or fresh(),
+        triggered_at=workspace.clock(),
+        consent=Consent(len(secrets)),
+        **about,
+    )
+
+
+def notes(workspace: Workspace, action: str) -> list[tuple[Outcome, str]]:
+    """What the ledger tells of an action."""
+    ledger: Any = workspace.ledger
+    entries = [parse_leaf(leaf).entry for _, leaf in ledger.leaves()]
+    return [(entry.outcome, entry.note) for entry in entries if entry.action == action]
+
+
+def untouched(lab: Lab, *secrets: Declared) -> bool:
+    return [lab.current(secret) for secret in secrets] == [secret.first for secret in secrets]
+
+
+@pytest.fixture
+def pair(lab: Lab) -> tuple[Declared, Declared]:
+    return lab.generated(), lab.generated()
+
+
+@pytest.fixture
+def asked(bank: Bank, pair: tuple[Declared, Declared]) -> Workspace:
+    """Ana has asked to end two secrets, and was refused."""
+    workspace = bank.workspace(bank.ana, *pair)
+    with pytest.raises(Denied, match="a second person has to approve it, and nobody has: request REQ-"):
+        begin(workspace, *pair)
+    return workspace
+
+
+# --- who approves
+
+
+def test_one_alone_ends_nothing_and_is_told_who_may_approve(bank: Bank, pair: tuple[Declared, Declared]) -> None:
+    workspace, incident = bank.workspace(bank.ana, *pair), fresh()
+    with pytest.raises(Denied, match=f"{bank.bea.name} or {bank.cleo.name} runs `keyturn approve REQ-") as refused:
+        begin(workspace, *pair, incident=incident)
+    assert bank.ana.name not in refused.value.hint
+    assert untouched(bank.lab, *pair)
+    assert find_incident(workspace, incident) is None
+
+
+def test_with_a_second_persons_word_it_is_done_and_the_ledger_names_both(
+    bank: Bank, asked: Workspace, pair: tuple[Declared, Declared]
+) -> None:
+    signed = bank.approve(bank.bea, asked)
+    incident = begin(asked, *pair)
+    run.finish(asked, incident.id)
+    assert not untouched(bank.lab, *pair)
+    (outcome, note) = notes(asked, "approved")[-1]
+    assert outcome is Outcome.DONE
+    assert f"by {bank.bea.name}, digest {signed.digest}" in note
+    assert bank.ana.name in incident.actor
+
+
+def test_who_asks_can_not_approve_it_though_the_file_names_them(bank: Bank, asked: Workspace) -> None:
+    with pytest.raises(Denied, match="you have asked for it yourself"):
+        bank.approve(bank.ana, asked)
+
+
+def test_who_signs_their_own_request_past_the_command_gets_nowhere(
+    bank: Bank, asked: Workspace, pair: tuple[Declared, Declared]
+) -> None:
+    request, own = bank.waiting(asked), bank.settings.approvers[bank.ana.name]
+    signature = base64.b64encode(asked.hub.signer(own.key).sign(request.message)).decode()
+    forge(bank, request, approver=bank.ana.name, signature=signature)
+    with pytest.raises(Denied, match="who asks for it has approved it"):
+        begin(asked, *pair)
+    assert untouched(bank.lab, *pair)
+
+
+def test_a_signature_under_anothers_name_does_not_hold(
+    bank: Bank, asked: Workspace, pair: tuple[Declared, Declared]
+) -> None:
+    request, own = bank.waiting(asked), bank.settings.approvers[bank.ana.name]
+    signature = base64.b64encode(asked.hub.signer(own.key).sign(request.message)).decode()
+    forge(bank, request, approver=bank.bea.name, signature=signature)
+    with pytest.raises(Denied, match="the signature is not over this request"):
+        begin(asked, *pair)
+    assert untouched(bank.lab, *pair)
+
+
+@pytest.mark.parametrize("approver", ["nobody", ""])
+def test_a_name_that_the_operator_does_not_know_approves_nothing(
+    bank: Bank, asked: Workspace, pair: tuple[Declared, Declared], approver: str
+) -> None:
+    signed = bank.approve(bank.bea, asked)
+    forge(bank, signed, approver=approver)
+    with pytest.raises(Denied, match="is nobody whom the operator's file lets approve"):
+        begin(asked, *pair)
+
+
+def test_somebody_whom_the_file_does_not_name_can_not_approve(bank: Bank, asked: Workspace) -> None:
+    dora = person(bank.lab, "dora")
+    with pytest.raises(Denied, match="is nobody who may"):
+        bank.approve(dora, asked)
+
+
+def test_a_key_that_is_not_the_files_signs_nothing(bank: Bank, asked: Workspace) -> None:
+    other = bank.settings.approvers[bank.cleo.name].public_key
+    bea = bank.settings.approvers[bank.bea.name].model_copy(update={"public_key": other})
+    settings = bank.settings.model_copy(update={"approvers": {bank.bea.name: bea}})
+    with pytest.raises(Denied, match="is not the one that the operator's file names"):
+        approvals.approve_request(replace(bank.approver(bank.bea, asked), approvals=settings), bank.waiting(asked))
+
+
+# --- for what
+
+
+@pytest.mark.parametrize(
+    "change", [{"reason": "something else"}, {"mode": Mode.REVOKE_ONLY}, {"selector": "all of them"}]
+)
+def test_an_approval_is_for_exactly_what_was_asked(
+    bank: Bank, asked: Workspace, pair: tuple[Declared, Declared], change: dict[str, Any]
+) -> None:
+    bank.approve(bank.bea, asked)
+    with pytest.raises(Denied):
+        begin(asked, *pair, **change)
+    assert untouched(bank.lab, *pair)
+
+
+def test_an_approval_of_some_secrets_is_none_of_others(bank: Bank) -> None:
+    secrets = [bank.lab.generated() for _ in range(3)]
+    workspace = bank.workspace(bank.ana, *secrets)
+    with pytest.raises(Denied):
+        begin(workspace, *secrets[:2])
+    bank.approve(bank.bea, workspace)
+    with pytest.raises(Denied):
+        begin(workspace, *secrets)
+    assert untouched(bank.lab, *secrets)
+
+
+@pytest.mark.parametrize("name", ["about", "expires_at", "size", "nonce"])
+def test_a_request_that_was_changed_after_it_was_signed_is_good_for_nothing(
+    bank: Bank, asked: Workspace, pair: tuple[Declared, Declared], name: str
+) -> None:
+    signed = bank.approve(bank.bea, asked)
+    later = (bank.lab.open().clock() + timedelta(days=3)).isoformat()
+    changed: Any = {"about": {**signed.about, "reason": "other"}, "expires_at": later, "size": 1, "nonce": "0"}[name]
+    forge(bank, signed, **{name: changed})
+    if name in ("about", "size"):
+        # What is signed is told anew from what is asked for: what the hub keeps of it decides nothing.
+        assert begin(asked, *pair).closed_at is None
+        return
+    with pytest.raises(Denied, match="the signature is not over this request"):
+        begin(asked, *pair)
+    assert untouched(bank.lab, *pair)
+
+
+def test_an_approval_is_for_once(bank: Bank, asked: Workspace, pair: tuple[Declared, Declared]) -> None:
+    bank.approve(bank.bea, asked)
+    first = begin(asked, *pair)
+    assert begin(asked, *pair, incident=first.id).id == first.id, "who comes back to it needs no second one"
+    with pytest.raises(Denied, match="a second person has to approve it"):
+        begin(asked, *pair)
+
+
+def test_an_approval_runs_out(bank: Bank, asked: Workspace, pair: tuple[Declared, Declared]) -> None:
+    bank.approve(bank.bea, asked)
+    later = asked.hub_now() + timedelta(minutes=61)
+    with pytest.raises(Denied, match="a second person has to approve it"):
+        begin(replace(asked, hub_clock=lambda: later), *pair)
+    assert untouched(bank.lab, *pair)
+
+
+def test_what_is_over_can_not_be_approved_any_more(bank: Bank, asked: Workspace) -> None:
+    later = asked.hub_now() + timedelta(minutes=61)
+    with pytest.raises(Invalid, match="it is over"):
+        bank.approve(bank.bea, replace(asked, hub_clock=lambda: later))
+
+
+def test_an_approval_is_nobody_elses(bank: Bank, asked: Workspace, pair: tuple[Declared, Declared]) -> None:
+    bank.approve(bank.bea, asked)
+    with pytest.raises(Denied, match="a second person has to approve it"):
+        begin(bank.approver(bank.cleo, asked), *pair)
+    assert untouched(bank.lab, *pair)
+
+
+def test_a_login_that_belongs_to_nobody_can_not_ask(bank: Bank, pair: tuple[Declared, Declared]) -> None:
+    workspace = replace(bank.lab.open(*pair).workspace, approvals=bank.settings)
+    with pytest.raises(Denied, match="the hub knows no entity for this login"):
+        begin(workspace, *pair)
+    assert untouched(bank.lab, *pair)
+
+
+# --- what needs it
+
+
+def test_what_is_not_named_needs_nobody(bank: Bank) -> None:
+    secret = bank.lab.generated()
+    assert begin(bank.workspace(bank.ana, secret), secret).closed_at is None
+
+
+def test_giving_an_incident_up_needs_a_second_person(bank: Bank) -> None:
+    secret = bank.lab.generated()
+    workspace = bank.workspace(bank.ana, secret)
+    opened = begin(workspace, secret)
+    with pytest.raises(Denied, match="a second person"):
+        give_up_incident(workspace, opened.id, "looked by hand")
+    bank.approve(bank.bea, workspace)
+    assert give_up_incident(workspace, opened.id, "looked by hand").incident.given_up == "looked by hand"
+
+
+def test_ending_what_somebody_may_use_needs_a_second_person(bank: Bank) -> None:
+    secret = bank.lab.alternating()
+    workspace = bank.workspace(bank.ana, secret)
+    rotate(workspace, secret.path, Trigger.FORCE)
+    for end in (
+        lambda: retire(workspace, secret.path, Waive.EVERYTHING),
+        lambda: rotate(workspace, secret.path, Trigger.FORCE, end_previous=True),
+    ):
+        with pytest.raises(Denied, match="a second person"):
+            end()
+    assert bank.lab.logs_in(secret.first)
+    bank.approve(bank.bea, workspace)
+    assert retire(workspace, secret.path, Waive.EVERYTHING).retired
+    assert not bank.lab.logs_in(secret.first)
+
+
+# --- breaking the glass
+
+
+@pytest.fixture
+def in_need() -> Iterator[None]:
+    token = past_rules.set(PastRules(break_glass="nobody answers, ticket 4711"))
+    yield
+    past_rules.reset(token)
+
+
+@pytest.mark.usefixtures("in_need")
+def test_in_need_it_is_done_heard_recorded_and_listed_until_another_person_has_looked(
+    bank: Bank, pair: tuple[Declared, Declared]
+) -> None:
+    told = list[Announcement]()
+    channel: Any = type("Pager", (), {"send": staticmethod(told.append)})()
+    workspace = replace(bank.workspace(bank.ana, *pair), channel=channel)
+    assert begin(workspace, *pair).closed_at is None
+    (broken,) = [one for one in approvals.list_unreviewed(workspace) if one.entity == bank.ana.entity]
+    assert broken.reason == "nobody answers, ticket 4711"
+    assert notes(workspace, "break glass")[-1][1].startswith(broken.id)
+    assert [broken.id in one.body for one in told] == [True]
+    with pytest.raises(Denied, match="you have broken it yourself"):
+        approvals.review_broken(workspace, broken.id, "all is well")
+    reviewed = approvals.review_broken(bank.approver(bank.bea, workspace), broken.id, "as it should be")
+    assert bank.bea.name in reviewed.reviewed_by
+    assert broken.id not in [one.id for one in approvals.list_unreviewed(workspace)]
+
+
+# --- rights
+
+
+def test_an_approvers_policy_lets_them_sign_with_their_own_key_alone_and_end_nothing(bank: Bank) -> None:
+    root = bank.lab.root
+    root.sys.create_or_update_policy("keyturn-approver", (POLICIES / "keyturn-approver.hcl").read_text())
+    emil = person(bank.lab, "emil", policies=["keyturn-approver"], rules="")
+    approver_of(bank.lab, emil)
+    hub = emil.hub()
+    assert len(hub.signer(f"keyturn-approver-{emil.name}").sign(b"x")) == 64
+    refused = [
+        ("post", "transit/sign/keyturn-approver-" + bank.bea.name, {"input": "eA=="}),
+        ("post", "transit/sign/keyturn-ledger", {"input": "eA=="}),
+        ("post", "keyturn/data/incidents/x/head", {"data": {"incident": "{}"}}),
+        ("post", "secret/data/tests/x", {"data": {"a": "b"}}),
+        ("post", "sys/leases/revoke", {"lease_id": "database/creds/x"}),
+    ]
+    for method, path, body in refused:
+        with pytest.raises(Denied):
+            getattr(hub._calls, method)("try", path, path, body)
+    with pytest.raises(Denied):
+        hub.read("tests/x")
+
+
+def test_a_worker_can_not_sign_for_an_approver(bank: Bank) -> None:
+    root = bank.lab.root
+    for name in ("keyturn-worker", "keyturn-revoker"):
+        root.sys.create_or_update_policy(name, (POLICIES / f"{name}.hcl").read_text())
+    worker = person(bank.lab, "worker", policies=["keyturn-worker", "keyturn-revoker"], rules="")
+    with pytest.raises(Denied):
+        worker.hub().signer(f"keyturn-approver-{bank.bea.name}")
+
+
+def forge(bank: Bank, request: ApprovalRequest, **changes: Any) -> None:
+    """What somebody who may write Keyturn's state does to a request."""
+    forged = replace(request, **changes)
+    bank.lab.keep(f"approvals/{request.id}", {"request": json.dumps(asdict(forged))})
+
+
+# --- the operator's file
+
+
+def test_the_operators_file_says_who_and_what_and_workspaces_hold_to_it(lab: Lab, tmp_path: Path) -> None:
+    key = base64.b64encode(bytes(32)).decode()
+    file = tmp_path / "policy.yaml"
+    file.write_text(
+        f"limits: {{incidents: 7}}\napprovals:\n  incidents_over: 3\n"
+        f"  approvers: {{bea: {{entity: e-1, key: keyturn-approver-bea, public_key: {key}}}}}\n"
+    )
+    policy = load_policy({"KEYTURN_POLICY": str(file)}, tmp_path / "catalogue")
+    workspace = open_workspace(Catalogue(policy=policy), lab.hub)
+    assert (workspace.limits.incidents, workspace.approvals.incidents_over) == (7, 3)
+    assert workspace.approvals.approvers["bea"].entity == "e-1"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "approvals: {revoke_only: true}",
+        "approvals: {approvers: {bea: {entity: e, key: k, public_key: c2hvcnQ=}}}",
+        "approvals: {approvers: {bea: {entity: e, key: ../k, public_key: c2hvcnQ=}}}",
+        "approvals: {revoke_olny: true}",
+        "limits: {incidents: 0}",
+    ],
+)
+def test_a_file_that_says_it_wrong_is_refused_whole(tmp_path: Path, text: str) -> None:
+    (tmp_path / "policy.yaml").write_text(text)
+    with pytest.raises(CatalogueInvalid):
+        load_policy({"KEYTURN_POLICY": str(tmp_path / "policy.yaml")}, tmp_path / "catalogue")

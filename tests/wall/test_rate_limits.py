@@ -1,0 +1,265 @@
+"""A flood ends soon, for an hour; who has one leaked secret to end is in nobody's queue."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from keyturn.catalogue.limits import LimitSettings
+from keyturn.core.acting import Acting, PastRules, acting, past_rules
+from keyturn.core.channel import Announcement
+from keyturn.core.errors import Invalid, OverLimit
+from keyturn.core.ledger import Outcome
+from keyturn.core.limits import Happening, free_again, with_happening
+from keyturn.core.policy import Trigger
+from keyturn.ledger.entries import parse_leaf
+from keyturn.revocation import run
+from keyturn.revocation.consent import Consent
+from keyturn.revocation.incident import Incident, Mode
+from keyturn.revocation.incident_store import find_incident
+from keyturn.revocation.selector import Selection
+from keyturn.rotation.context import Workspace
+from keyturn.rotation.records import load_record
+from keyturn.rotation.run import rotate
+from tests.support.lab import Declared, Lab, fresh
+from tests.support.people import person
+
+NOW = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
+SMALL = LimitSettings(
+    incidents=2, incidents_of_one_login=4, incidents_of_one_secret=3, rotations=4, rotations_of_one_secret=2
+)
+
+
+@pytest.fixture(autouse=True)
+def nothing_counted(lab: Lab) -> None:
+    """Nobody has asked for anything within the hour."""
+    for kind in ("incidents", "rotations"):
+        lab.keep(f"limits/{kind}", {"limits": "[]"})
+
+
+@pytest.fixture
+def through_prefect() -> Iterator[None]:
+    """What is done here was asked for at the Prefect server."""
+    token = acting.set(Acting("emergency-revoke 1", "user somebody", through_prefect=True))
+    yield
+    acting.reset(token)
+
+
+@pytest.fixture
+def on_purpose() -> Iterator[None]:
+    """Whoever is at work says why limits are exceeded."""
+    token = past_rules.set(PastRules(over_limit="a breach, ticket 4711"))
+    yield
+    past_rules.reset(token)
+
+
+def opened(lab: Lab, *secrets: Declared) -> Workspace:
+    """A workspace with small limits."""
+    return replace(lab.open(*secrets).workspace, limits=SMALL)
+
+
+def begin(workspace: Workspace, *secrets: Declared, incident: str = "") -> Incident:
+    """Begin an incident over these."""
+    return run.begin(
+        workspace,
+        Selection(tuple(sorted(one.path for one in secrets))),
+        incident=incident or fresh(),
+        reason="leaked",
+        mode=Mode.REPLACE,
+        selector="what was asked for",
+        triggered_at=workspace.clock(),
+        consent=Consent(),
+    )
+
+
+def notes(workspace: Workspace, action: str) -> list[tuple[Outcome, str]]:
+    """What the ledger tells of an action."""
+    ledger: Any = workspace.ledger
+    entries = [parse_leaf(leaf).entry for _, leaf in ledger.leaves()]
+    return [(entry.outcome, entry.note) for entry in entries if entry.action == action]
+
+
+# --- incidents
+
+
+@pytest.mark.usefixtures("through_prefect")
+def test_a_flood_through_prefect_is_over_after_so_many(lab: Lab) -> None:
+    secrets = [lab.generated() for _ in range(3)]
+    workspace = opened(lab, *secrets)
+    for secret in secrets[:2]:
+        begin(workspace, secret)
+    refused = fresh()
+    with pytest.raises(OverLimit, match=r"2 incidents were begun within the hour.*possible again at .* UTC"):
+        begin(workspace, secrets[2], incident=refused)
+    assert find_incident(workspace, refused) is None
+    assert lab.current(secrets[2]) == secrets[2].first
+    assert notes(workspace, "over limit")[-1][0] is Outcome.DENIED
+
+
+def test_a_flood_of_others_holds_no_persons_single_revocation_back(lab: Lab) -> None:
+    secrets = [lab.generated() for _ in range(3)]
+    workspace = opened(lab, *secrets)
+    token = acting.set(Acting("emergency-revoke 1", "user somebody", through_prefect=True))
+    try:
+        for _ in range(2):
+            begin(workspace, secrets[0])
+        with pytest.raises(OverLimit):
+            begin(workspace, secrets[0])
+    finally:
+        acting.reset(token)
+    ana = person(lab, "ana").workspace(workspace)
+    assert begin(ana, secrets[0]).closed_at is None, "also of the very secret that the others flood"
+
+
+def test_what_one_login_does_is_counted_for_that_login_alone(lab: Lab) -> None:
+    secrets = [lab.generated() for _ in range(5)]
+    workspace = opened(lab, *secrets)
+    ana, bea = (person(lab, name).workspace(workspace) for name in ("ana", "bea"))
+    for secret in secrets[:4]:
+        begin(ana, secret)
+    with pytest.raises(OverLimit, match="4 incidents over single secrets were begun by this login"):
+        begin(ana, secrets[4])
+    begin(bea, secrets[4])
+
+
+def test_one_secret_is_not_revoked_again_and_again(lab: Lab) -> None:
+    secret = lab.generated()
+    ana = person(lab, "ana").workspace(opened(lab, secret))
+    for _ in range(3):
+        run.finish(ana, begin(ana, secret).id)
+    with pytest.raises(OverLimit, match=f"3 incidents over {secret.path} were begun"):
+        begin(ana, secret)
+
+
+def test_several_secrets_at_once_are_counted_for_all(lab: Lab) -> None:
+    pairs = [[lab.generated(), lab.generated()] for _ in range(3)]
+    workspace = opened(lab, *(one for pair in pairs for one in pair))
+    ana, bea = (person(lab, name).workspace(workspace) for name in ("ana", "bea"))
+    begin(ana, *pairs[0])
+    begin(bea, *pairs[1])
+    with pytest.raises(OverLimit):
+        begin(ana, *pairs[2])
+
+
+@pytest.mark.usefixtures("through_prefect")
+def test_an_open_incident_is_gone_on_with_however_many_there_were(lab: Lab) -> None:
+    secret = lab.generated()
+    workspace = opened(lab, secret)
+    first = begin(workspace, secret)
+    begin(workspace, secret, incident=first.id)
+    assert begin(workspace, secret, incident=first.id).id == first.id
+
+
+@pytest.mark.usefixtures("through_prefect", "on_purpose")
+def test_who_means_it_goes_on_and_is_heard(lab: Lab) -> None:
+    secrets, told = [lab.generated() for _ in range(3)], list[Announcement]()
+    channel: Any = type("Pager", (), {"send": staticmethod(told.append)})()
+    workspace = replace(opened(lab, *secrets), channel=channel)
+    for secret in secrets:
+        begin(workspace, secret)
+    (outcome, note) = notes(workspace, "over limit")[-1]
+    assert outcome is Outcome.DONE
+    assert "on purpose: a breach, ticket 4711" in note
+    assert ["a breach, ticket 4711" in one.body for one in told] == [True]
+
+
+@pytest.mark.usefixtures("through_prefect")
+def test_a_count_that_can_not_be_read_is_none_to_go_by(lab: Lab) -> None:
+    secret = lab.generated()
+    workspace = opened(lab, secret)
+    lab.keep("limits/incidents", {"limits": "[[1,"})
+    with pytest.raises(Invalid, match="malformed"):
+        begin(workspace, secret)
+    assert lab.current(secret) == secret.first
+
+
+def test_a_count_that_can_not_be_read_holds_no_single_revocation_back(lab: Lab) -> None:
+    secret = lab.generated()
+    lab.keep("limits/incidents", {"limits": "[[1,"})
+    assert begin(opened(lab, secret), secret).closed_at is None
+
+
+# --- rotations
+
+
+@pytest.mark.parametrize("trigger", [Trigger.FORCE, Trigger.EVENT, Trigger.COMPROMISE])
+def test_one_secret_is_not_rotated_again_and_again_at_somebodys_word(lab: Lab, trigger: Trigger) -> None:
+    secret = lab.generated()
+    workspace = opened(lab, secret)
+    for _ in range(2):
+        rotate(workspace, secret.path, trigger, end_previous=trigger is Trigger.FORCE)
+    before = lab.current(secret)
+    with pytest.raises(OverLimit, match=r"2 rotations of it were asked for within the hour"):
+        rotate(workspace, secret.path, trigger, end_previous=trigger is Trigger.FORCE)
+    assert lab.current(secret) == before
+    assert load_record(workspace, secret.path).open is None
+
+
+def test_a_workspace_is_not_rotated_through_again_and_again(lab: Lab) -> None:
+    secrets = [lab.generated() for _ in range(5)]
+    workspace = opened(lab, *secrets)
+    for secret in secrets[:4]:
+        rotate(workspace, secret.path, Trigger.FORCE)
+    with pytest.raises(OverLimit, match=r"4 rotations were asked for within the hour"):
+        rotate(workspace, secrets[4].path, Trigger.FORCE)
+    assert lab.current(secrets[4]) == secrets[4].first
+    later = workspace.clock() + timedelta(minutes=61)
+    rotate(replace(workspace, hub_clock=lambda: later), secrets[4].path, Trigger.FORCE)
+
+
+def test_the_schedule_is_held_back_by_nobodys_requests(lab: Lab) -> None:
+    secrets = [lab.generated(interval="30d") for _ in range(5)]
+    workspace = opened(lab, *secrets)
+    for secret in secrets[:4]:
+        rotate(workspace, secret.path, Trigger.FORCE)
+    later = workspace.clock() + timedelta(days=40)
+    due = replace(workspace, clock=lambda: later)
+    assert rotate(due, secrets[4].path, Trigger.SCHEDULE).version == 2
+
+
+def test_what_a_revocation_replaces_is_held_back_by_no_limit(lab: Lab) -> None:
+    secret = lab.generated()
+    workspace = opened(lab, secret)
+    for _ in range(2):
+        rotate(workspace, secret.path, Trigger.FORCE, end_previous=True)
+    before = lab.current(secret)
+    assert run.finish(workspace, begin(workspace, secret).id).open is False
+    assert lab.current(secret)["value"] != before["value"]
+
+
+@pytest.mark.usefixtures("on_purpose")
+def test_a_rotation_that_is_meant_goes_on_and_stands_in_the_ledger(lab: Lab) -> None:
+    secret = lab.generated()
+    workspace = opened(lab, secret)
+    for _ in range(3):
+        rotate(workspace, secret.path, Trigger.FORCE, end_previous=True)
+    assert notes(workspace, "over limit")[-1][0] is Outcome.DONE
+
+
+# --- the count
+
+
+def test_what_is_an_hour_old_counts_no_more_nor_what_a_wrong_clock_has_dated_far_ahead() -> None:
+    ages = (timedelta(hours=1), timedelta(minutes=59), timedelta(minutes=-70))
+    happenings = [Happening(NOW - age) for age in ages]
+    assert free_again(happenings, 2, NOW) is None
+    assert free_again(happenings, 1, NOW) == NOW + timedelta(minutes=1)
+
+
+def test_the_moment_that_is_told_is_the_first_at_which_there_is_room() -> None:
+    happenings = [Happening(NOW - timedelta(minutes=age), count) for age, count in ((50, 3), (40, 2), (10, 4))]
+    for limit in range(1, 12):
+        again = free_again(happenings, limit, NOW)
+        assert (again is None) is (limit > 9)
+        assert again is None or free_again(happenings, limit, again) is None
+        assert again is None or free_again(happenings, limit, again - timedelta(seconds=1))
+
+
+def test_many_within_a_minute_take_one_place() -> None:
+    counting = list[Happening]()
+    for second in range(50):
+        counting = with_happening(counting, Happening(NOW + timedelta(seconds=second)))
+    assert [one.count for one in counting] == [50]
+    assert [Happening.from_data(one.to_data()) for one in counting] == counting
