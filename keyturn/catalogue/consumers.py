@@ -5,7 +5,7 @@ from typing import Self
 
 from pydantic import model_validator
 
-from keyturn.settings.fields import HubPath, Model, PositiveDuration, WebUrl, keep_plain_http_at_home
+from keyturn.settings.fields import HubPath, Line, Model, PositiveDuration, WebUrl, keep_plain_http_at_home
 
 
 class ConsumerSettings(Model):
@@ -17,6 +17,8 @@ class ConsumerSettings(Model):
     """The path in the hub's state mount whose field `key` signs the messages."""
     timeout: PositiveDuration = timedelta(seconds=5)
     """How long to wait for its answer."""
+    ca_file: Line | None = None
+    """A PEM file with the CA of its certificate, where it is not a public one."""
     insecure_http: bool = False
     """Allow plain http to another machine: messages hold no value, yet anybody between can read and drop them."""
 

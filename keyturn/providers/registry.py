@@ -6,9 +6,11 @@ import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from keyturn.catalogue import Catalogue
+from keyturn.catalogue.consumers import ConsumerSettings
 from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.targets import TargetSettings
 from keyturn.core.discreet import discreet
@@ -151,14 +153,14 @@ class CatalogueSender:
     def __init__(self, catalogue: Catalogue, hub: Hub) -> None:
         self._catalogue = catalogue
         self._hub = hub
-        self._senders = Cached(lambda scheme: _webhook_sender(allow_http=scheme == "http"))
+        self._senders = Cached(lambda consumer: _webhook_sender(catalogue.consumer(consumer)))
 
     def deliver(
         self, consumer: str, path: str, version: int, at: datetime, event: str = SECRET_ROTATED, *, made: bool = False
     ) -> None:
         """Tell ``consumer``; returns once it has acknowledged. Raises the last error of several tries."""
         settings = self._catalogue.consumer(consumer)
-        self._sender(settings.url).deliver_with_retries(
+        self._senders(consumer).deliver_with_retries(
             settings.url,
             self._signing_key(consumer, settings.signing_key),
             Notice(event, path, version, at),
@@ -171,11 +173,8 @@ class CatalogueSender:
     def check_health(self, consumer: str) -> None:
         """Ask ``consumer`` whether it is well. Raises what it answered when it is not."""
         settings = self._catalogue.consumer(consumer)
-        self._sender(settings.url).check_health(settings.url, timeout=settings.timeout.total_seconds(), name=consumer)
-
-    def _sender(self, url: str) -> Any:
-        # The catalogue has refused plain http to other machines unless it was allowed by name.
-        return self._senders("http" if url.startswith("http://") else "https")
+        timeout = settings.timeout.total_seconds()
+        self._senders(consumer).check_health(settings.url, timeout=timeout, name=consumer)
 
     def _signing_key(self, consumer: str, path: str) -> Sensitive:
         state = self._hub.read_state(path)
@@ -185,7 +184,9 @@ class CatalogueSender:
         return Sensitive(state.data["key"])
 
 
-def _webhook_sender(*, allow_http: bool) -> Any:
+def _webhook_sender(settings: ConsumerSettings) -> Any:
     from keyturn.providers.http.webhook import WebhookSender
 
-    return WebhookSender(allow_http=allow_http)
+    # The catalogue has refused plain http to other machines unless it was allowed by name.
+    ca = Path(settings.ca_file) if settings.ca_file else None
+    return WebhookSender(ca=ca, allow_http=settings.url.startswith("http://"))

@@ -56,7 +56,9 @@ class GcpSecretManagerSettings(StoreBase):
     location: Location | None = None
     """Keep regional secrets, in this location alone, such as europe-west3; without it, the project's global ones."""
     endpoint: LoopbackAddress | None = None
-    """An emulator on this machine, as host:port: spoken to without encryption and credentials."""
+    """An emulator on this machine, as host:port: spoken to without credentials, and in clear without a ca_file."""
+    ca_file: Line | None = None
+    """A PEM file with the CA of the emulator's certificate; it is spoken to over TLS then."""
 
     replication: tuple[Line, ...] = ()
     """The locations that new secrets are kept in, such as europe-west3; without any, Google chooses."""
@@ -88,6 +90,8 @@ class GcpSecretManagerSettings(StoreBase):
         if self.kms_key_name and self.kms_key_name.split("/")[3] != self.location:
             message = "the key is of another location than the secrets"
             raise refused(message, f"Name one in {self.location}: Google takes no other.", "kms_key_name")
+        if self.ca_file and not self.endpoint:
+            raise refused("only an emulator has a CA of its own", "Say endpoint too, or leave it out.", "ca_file")
         return self
 
     @property

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from functools import reduce
+from pathlib import Path
 from typing import Any, Final
 
 import grpc
@@ -29,13 +30,15 @@ def crc32c(data: bytes) -> int:
     return remainder ^ 0xFFFFFFFF
 
 
-def open_client(name: str, location: str | None, endpoint: str | None) -> SecretManagerServiceClient:
+def open_client(
+    name: str, location: str | None, endpoint: str | None, ca_file: str | None = None
+) -> SecretManagerServiceClient:
     """The client of a location's own endpoint, of the global one, or of an emulator at ``endpoint``.
 
     The global endpoint refuses regional names, and a regional one all others (source: "Regional endpoints").
     """
     if endpoint is not None:
-        return SecretManagerServiceClient(transport=loopback_transport(endpoint, name))
+        return SecretManagerServiceClient(transport=loopback_transport(endpoint, name, ca_file))
     regional = f"secretmanager.{location}.rep.googleapis.com" if location else None
     return SecretManagerServiceClient(client_options=ClientOptions(api_endpoint=regional))
 
@@ -48,8 +51,8 @@ def kept_at(replication: Sequence[str], *, regional: bool, kms_key_name: str | N
     return {"replication": {"user_managed": {"replicas": replicas}} if replicas else {"automatic": {}}}
 
 
-def loopback_transport(endpoint: str, name: str) -> SecretManagerServiceGrpcTransport:
-    """An unencrypted transport without credentials, to this machine alone."""
+def loopback_transport(endpoint: str, name: str, ca_file: str | None = None) -> SecretManagerServiceGrpcTransport:
+    """A transport without credentials, to this machine alone: over TLS where ``ca_file`` is given, else in clear."""
     host, _, port = endpoint.rpartition(":")
     if not is_loopback(host) or not port.isdigit():
         problem = f"endpoint {endpoint!r} is not a loopback host:port"
@@ -57,4 +60,15 @@ def loopback_transport(endpoint: str, name: str) -> SecretManagerServiceGrpcTran
     # By default a proxy of the environment would see the values, and a lost connection stay so for two minutes.
     options = [("grpc.enable_http_proxy", 0), ("grpc.max_reconnect_backoff_ms", 1000)]
     options.append(("grpc.max_receive_message_length", LARGEST_ANSWER))
-    return SecretManagerServiceGrpcTransport(channel=grpc.insecure_channel(endpoint, options=options))
+    if ca_file is None:
+        return SecretManagerServiceGrpcTransport(channel=grpc.insecure_channel(endpoint, options=options))
+    trust = grpc.ssl_channel_credentials(_authorities(ca_file, name))
+    return SecretManagerServiceGrpcTransport(channel=grpc.secure_channel(endpoint, trust, options=options))
+
+
+def _authorities(ca_file: str, name: str) -> bytes:
+    try:
+        return Path(ca_file).read_bytes()
+    except OSError as error:
+        problem = f"its ca_file {ca_file} can't be read: {error.strerror}"
+        raise Invalid("open", name, problem, "Correct the path, and who may read the file") from None

@@ -86,6 +86,7 @@ class GcpSecretManager:
         project: str,
         location: str | None = None,
         endpoint: str | None = None,
+        ca_file: str | None = None,
         replication: Sequence[str] = (),
         kms_key_name: str | None = None,
         annotations: Mapping[str, str] | None = None,
@@ -95,6 +96,7 @@ class GcpSecretManager:
     ) -> None:
         """Open it with application default credentials, or without any at ``endpoint``, a loopback host:port.
 
+        The endpoint is spoken to over TLS, and trusted by ``ca_file`` (PEM), where that is given; else in clear.
         Raises Denied without credentials, and Invalid for an endpoint that isn't loopback or settings out of bounds.
         """
         self.name = name
@@ -110,7 +112,7 @@ class GcpSecretManager:
         if problem:
             raise errors.Invalid("open", name, problem, "Correct the store's settings")
         with self._translated("open"):
-            self._client = open_client(name, location, endpoint)
+            self._client = open_client(name, location, endpoint, ca_file)
         self._past = GcpPast(self._client, self._call, self._pages, self._path, self._access, self._named)
         calls = self._client, self._call, self._pages, self._path, self._access
         self.shared = SharedGcp(name, *calls, self._parent, self._kept)
