@@ -29,9 +29,11 @@ def bootstrap(
 
     from blocks.workspace import KeyturnWorkspace
     from deployments.bootstrap import bootstrap as register
+    from deployments.prefect_exposure import insist_on_guarded
     from keyturn.providers.apprise_channel import insist_on_address
     from keyturn.settings.hub import HubSettings
 
+    insist_on_guarded(api)
     if failure_url:
         insist_on_address(Sensitive(failure_url))
     block = KeyturnWorkspace.from_settings(
