@@ -5,6 +5,7 @@ The UI is that of PREFECT_API_URL, or else of the local stack (`KEEP=1 make demo
 
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from deployments.local import environment
 from deployments.local.home import opened
 from keyturn.cli.environment import home_directory
 from keyturn.core.errors import KeyturnError, NotFound, Unavailable
+from keyturn.core.outbound import is_loopback
 
 PICTURE: Final = Path("docs/images/rotate-secret.png")
 FLOW: Final = "rotate-secret"
@@ -43,12 +45,16 @@ QUIET: Final = (
 )
 
 
-def api_address() -> str:
-    """Where Prefect's API is. Raises NotFound where neither the environment nor a local stack tells it."""
-    return os.environ.get("PREFECT_API_URL") or environment.prefect(opened(home_directory()))["PREFECT_API_URL"]
+def api_address() -> tuple[str, str | None]:
+    """Where Prefect's API is, and the authority to trust it by; None for the public ones.
+
+    Raises NotFound where neither the environment nor a local stack tells it.
+    """
+    variables = os.environ if "PREFECT_API_URL" in os.environ else environment.prefect(opened(home_directory()))
+    return variables["PREFECT_API_URL"], variables.get("PREFECT_API_SSL_CERT_FILE")
 
 
-def newest_run(api: str) -> dict[str, Any]:
+def newest_run(api: str, ca_file: str | None) -> dict[str, Any]:
     """The latest completed run of the flow that promoted something. Raises NotFound, Unavailable."""
     query = {
         "sort": "START_TIME_DESC",
@@ -58,7 +64,8 @@ def newest_run(api: str) -> dict[str, Any]:
         "task_runs": {"name": {"any_": ["promote"]}},
     }
     try:
-        answer = httpx.post(f"{api}/flow_runs/filter", json=query, timeout=10)
+        trusted = ssl.create_default_context(cafile=ca_file)
+        answer = httpx.post(f"{api}/flow_runs/filter", json=query, timeout=10, verify=trusted)
         answer.raise_for_status()
     except httpx.HTTPError:
         hint = "Start the stack with `KEEP=1 make demo`, or set PREFECT_API_URL"
@@ -87,6 +94,8 @@ def shoot(page: str, picture: Path) -> None:
             *QUIET,
             # Chromium's own sandbox does not work as root.
             *(["--no-sandbox"] if os.geteuid() == 0 else []),
+            # Nor does it take a file with an authority; what answers on this machine was asked over checked TLS before.
+            *(["--ignore-certificate-errors"] if is_loopback(urlsplit(page).hostname or "") else []),
             f"--user-data-dir={profile}",
             f"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE {urlsplit(page).hostname}",
             f"--window-size={WIDTH},{HEIGHT}",
@@ -103,8 +112,8 @@ def shoot(page: str, picture: Path) -> None:
 def main() -> int:
     """Take the picture; 1 where it can't be taken."""
     try:
-        api = api_address()
-        run = newest_run(api)
+        api, ca_file = api_address()
+        run = newest_run(api, ca_file)
         shoot(f"{api.removesuffix('/api')}/runs/flow-run/{run['id']}", PICTURE)
     except KeyturnError as error:
         sys.stderr.write(f"{error}\n")

@@ -17,6 +17,7 @@ from deployments.local.postgres import PostgreSQL
 from deployments.local.prepare import Hub, prepare
 from deployments.local.redis import Redis
 from deployments.local.support.ports import free_port
+from deployments.local.support.tls import certificate_in
 from tests.support import sampling, warden
 from tests.support.engines import OverMariaDB, OverPostgreSQL
 from tests.support.lab import LOOSE, Lab
@@ -182,8 +183,12 @@ def ledger_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 
 @pytest.fixture(scope="session")
 def openbao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
-    """A hub in memory."""
-    with OpenBao(tmp_path_factory.mktemp("openbao"), free_port(), dev=True) as server:
+    """A hub in memory, which speaks TLS."""
+    directory = tmp_path_factory.mktemp("openbao")
+    tls = certificate_in(directory / "tls")
+    with OpenBao(directory, free_port(), dev=True, certificate=tls) as server, pytest.MonkeyPatch.context() as patch:
+        # What a client of the tests' own trusts, or a process, that is told of no authority.
+        patch.setenv("REQUESTS_CA_BUNDLE", str(tls.authority))
         yield server
 
 
@@ -211,7 +216,7 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
 @pytest.fixture(scope="session")
 def world(openbao: OpenBao, postgres: PostgreSQL) -> Iterator[World]:
     """Both servers, prepared; the root token is in the environment while tests run."""
-    hub = Hub(openbao.address, openbao.root_token)
+    hub = Hub(openbao.address, openbao.root_token, openbao.ca_file)
     prepare(hub, postgres.host, postgres.port, postgres.superuser_password, ())
     hub.first("targets/pg", hub.first("targets/ml-postgres", {}, "keyturn"), "keyturn")
     hub.database_engine(postgres.host, postgres.port, "unused")
@@ -224,6 +229,8 @@ def world(openbao: OpenBao, postgres: PostgreSQL) -> Iterator[World]:
             postgres.port,
             postgres.superuser_password,
             str(postgres.process.log),
+            openbao.ca_file,
+            openbao.clear_port,
         )
 
 

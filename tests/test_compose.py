@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[1]
 HOME = "/var/lib/keyturn"
 OWN_IMAGE = re.compile(r"keyturn:\d+\.\d+\.\d+")
 ANY_ADDRESS = "0.0.0.0"  # noqa: S104  looked for, not bound to
+LISTENING = ("aws", "azure", "gcp", "kubernetes", "prefect-server", "trainer", "inference")
 HELPERS = {"pod", "files", "prepare"}
 """Containers beside the stack's services: who holds the network, and two that do one thing and end."""
 
@@ -134,7 +135,7 @@ def test_volumes_and_configurations_are_declared_and_used(compose: dict[str, Any
 
 
 def test_every_volume_is_mounted_where_the_image_gives_it_an_owner(services: dict[str, Any]) -> None:
-    owned = re.search(r"for directory in ([\w ]+);", (ROOT / "deployments" / "Dockerfile").read_text())
+    owned = re.search(r"for directory in ([\w -]+);", (ROOT / "deployments" / "Dockerfile").read_text())
     assert owned
     for name, service in services.items():
         for volume, target in named_volumes(service).items():
@@ -143,10 +144,27 @@ def test_every_volume_is_mounted_where_the_image_gives_it_an_owner(services: dic
 
 
 def test_an_application_holds_no_login_but_its_own(services: dict[str, Any]) -> None:
-    assert set(named_volumes(services["trainer"])) == {"trainer"}
-    assert set(named_volumes(services["inference"])) == {"aws", "inference"}
+    assert set(named_volumes(services["trainer"])) == {"trainer", "tls"}
+    assert set(named_volumes(services["inference"])) == {"aws", "inference", "tls"}
     holders = {name for name, service in services.items() if "openbao" in named_volumes(service)}
     assert holders == {"files", "openbao", "prepare"}
+
+
+def test_nobody_but_its_maker_holds_the_authoritys_key_and_each_server_its_own(services: dict[str, Any]) -> None:
+    assert {name for name, service in services.items() if "authority" in named_volumes(service)} == {"files"}
+    for name, volumes in ((name, named_volumes(services[name])) for name in LISTENING):
+        assert options(services[name]["command"])["cert"].startswith(f"{volumes[name]}/tls/"), name
+        assert options(services[name]["command"])["key"].startswith(f"{volumes[name]}/tls/"), name
+
+
+def test_nothing_is_spoken_to_in_clear(compose: dict[str, Any], services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        assert "http://" not in json.dumps({**service, "healthcheck": None}), name
+    hub = json.loads(compose["configs"]["openbao"]["content"])
+    assert hub["listener"]["tcp"]["tls_cert_file"].startswith(f"{HOME}/openbao/tls/")
+    assert "ssl=on" in services["postgres"]["command"]
+    allowed = [line.split()[0] for line in compose["configs"]["pg_hba"]["content"].splitlines()]
+    assert set(allowed) == {"local", "hostssl"}
 
 
 def test_no_secret_stands_in_the_file(services: dict[str, Any]) -> None:
@@ -198,7 +216,7 @@ def test_each_process_is_given_what_the_local_stack_gives_it(
 
 def test_services_listen_where_the_others_are_told(services: dict[str, Any]) -> None:
     listening = ports(services["prepare"]["environment"]["KEYTURN_PORTS"])
-    for name in ("aws", "azure", "gcp", "kubernetes", "prefect-server", "trainer", "inference"):
+    for name in LISTENING:
         assert options(services[name]["command"])["port"] == str(listening[name])
 
 

@@ -25,6 +25,7 @@ from deployments.local.openbao import binary
 from deployments.local.postgres import PostgreSQL
 from deployments.local.support.ports import LOOPBACK, free_ports
 from deployments.local.support.process import Process
+from deployments.local.support.tls import Authority
 from tests.test_compose import ANY_ADDRESS, HOME, ROOT, interpolated
 
 pytestmark = [pytest.mark.slow, pytest.mark.sampled(3, of="files")]
@@ -72,7 +73,11 @@ class Containers:
         if name == "pod":
             return
         if name == "postgres":
-            running.enter_context(PostgreSQL(self.home / name, self.ports[name], durable=False))
+            files = Authority(self.home / "tls" / "ca.pem", self.home / "authority" / "ca.key").files_in(
+                self.home / name / "tls"
+            )
+            server = PostgreSQL(self.home / name, self.ports[name], durable=False, certificate=files)
+            running.enter_context(server)
         elif self.services[name]["restart"] == "no":
             subprocess.run(self.command(name), check=True, env=self.environment(name), cwd=ROOT)
         else:
@@ -102,6 +107,11 @@ class Containers:
         words = ["sh", "-c", check[0].replace("$$", "$")] if kind == "CMD-SHELL" else self.with_python(check)
         return subprocess.run(words, capture_output=True, check=False, env=self.environment(name)).returncode == 0
 
+    def stats(self, name: str) -> dict[str, Any]:
+        """What an application counts."""
+        address, trusted = f"https://127.0.0.1:{self.ports[name]}/stats", str(self.home / "tls" / "ca.pem")
+        return dict(requests.get(address, timeout=10, verify=trusted).json())
+
     @staticmethod
     def with_python(words: list[str]) -> list[str]:
         """The words, with this test's interpreter in the place of the image's."""
@@ -119,7 +129,7 @@ def containers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containers]
 
 def test_the_applications_work_on_the_first_credential(containers: Containers) -> None:
     for name in ("trainer", "inference"):
-        shown = requests.get(f"http://127.0.0.1:{containers.ports[name]}/stats", timeout=10).json()
+        shown = containers.stats(name)
         assert shown["username"] == "ml_trainer_a"
         assert shown["served"] > 0
 
@@ -138,6 +148,6 @@ def test_the_worker_rotates_and_the_applications_follow(containers: Containers) 
     )
     assert done.returncode == 0, done.stdout + done.stderr
     for name in ("trainer", "inference"):
-        shown = requests.get(f"http://127.0.0.1:{containers.ports[name]}/stats", timeout=10).json()
+        shown = containers.stats(name)
         assert shown["username"] == "ml_trainer_b"
         assert [notice["secret_path"] for notice in shown["acknowledged"]] == [path]

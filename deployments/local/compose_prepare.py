@@ -1,6 +1,6 @@
 """``python -m deployments.local.compose_prepare files|services``: what the containers of docker-compose.yml start from.
 
-``files`` makes keys, passwords and a certificate before any server starts; ``services`` fills the servers once
+``files`` makes keys, passwords and certificates before any server starts; ``services`` fills the servers once
 they answer. Both may run again: what is there stays as it is.
 """
 
@@ -14,7 +14,6 @@ from typing import Final
 from deployments.local.home import Stack
 from deployments.local.prepare import CONSUMER, CONSUMERS, prepare_stack
 from deployments.local.support.files import kept_secret, private_directory, write_private
-from deployments.local.support.tls import certificate_in
 from keyturn.cli.environment import home_directory
 from keyturn.core.errors import Invalid, KeyturnError
 
@@ -48,7 +47,8 @@ def make_files(stack: Stack) -> None:
     kept_secret(private_directory(stack.directory("postgres")) / "superuser.password")
     kept_secret(private_directory(stack.directory("azure")) / "client.secret")
     kept_secret(private_directory(stack.directory("kubernetes")) / "token")
-    certificate_in(stack.home / "tls")
+    for service in stack.ports:
+        stack.issue_certificate(service)
 
 
 def fill_services(stack: Stack) -> None:

@@ -24,7 +24,7 @@ from deployments.local.demo_leak import leak
 from deployments.local.home import locked
 from deployments.local.leak_scan import Finding, scan
 from deployments.local.pager import Pager
-from deployments.local.prepare import CONSUMERS, DATABASE, Hub, prepare_stack
+from deployments.local.prepare import CONSUMERS, DATABASE, hub_of, prepare_stack
 from deployments.local.services import DATABASE_SECRET
 from deployments.local.stack import Stack, down, status, up
 from deployments.local.support.files import write_private
@@ -32,6 +32,7 @@ from deployments.local.support.ports import free_port
 from keyturn.cli.environment import home_directory
 from keyturn.core.errors import KeyturnError, Unavailable
 from keyturn.core.fingerprint import shown
+from keyturn.providers.postgresql.target import refused_login
 
 SECRETS: Final = (DATABASE_SECRET, "ml-training/api-keys")
 PATIENCE: Final = 90
@@ -57,7 +58,7 @@ class Demo:
         self.console = console
         self.stack = stack
         self.pager = pager
-        self.kv = Hub(stack.hub.address, stack.hub.root_token).client.secrets.kv.v2
+        self.kv = hub_of(stack).client.secrets.kv.v2
         self.seen: dict[str, str] = {}
         """The values that were in play before some of them were destroyed."""
 
@@ -128,7 +129,10 @@ class Demo:
 
     def stats(self) -> dict[str, dict[str, Any]]:
         """What each application counts."""
-        return {name: requests.get(f"{self.stack.url(name)}/stats", timeout=10).json() for name in CONSUMERS}
+        trusted = environment.ca_file(self.stack)
+        return {
+            name: requests.get(f"{self.stack.url(name)}/stats", timeout=10, verify=trusted).json() for name in CONSUMERS
+        }
 
     def refused(self, fields: dict[str, Any]) -> bool:
         """Whether the database refuses the old password."""
@@ -139,10 +143,13 @@ class Demo:
                 dbname=DATABASE,
                 user=fields["username"],
                 password=fields["password"],
+                sslmode="verify-full",
+                sslrootcert=environment.ca_file(self.stack),
                 connect_timeout=10,
             ).close()
-        except psycopg2.OperationalError:
-            return True
+        except psycopg2.OperationalError as error:
+            # A server that does not answer, or is not trusted, refuses nobody.
+            return refused_login(error)
         return False
 
     def show(self, before: dict[str, Before], stats: dict[str, dict[str, Any]]) -> None:

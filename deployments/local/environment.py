@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from deployments.local.foreign_pages import origins
 from deployments.local.home import Stack
 from deployments.local.support.files import kept_secret
 from deployments.local.support.ports import LOOPBACK
-from deployments.local.support.tls import certificate_in
 from keyturn.catalogue.operators_policy import VARIABLE
 from keyturn.settings.directories import cache_directory
 
@@ -64,8 +64,10 @@ def environment(stack: Stack) -> dict[str, str]:
         "KEYTURN_CATALOGUE": catalogue_directory(),
         "KEYTURN_POSTGRES_HOST": LOOPBACK,
         "KEYTURN_POSTGRES_PORT": str(stack.ports["postgres"]),
+        "KEYTURN_POSTGRES_CA_FILE": ca_file(stack),
         "KEYTURN_TRAINER_URL": stack.url("trainer"),
         "KEYTURN_INFERENCE_URL": stack.url("inference"),
+        "KEYTURN_CONSUMER_CA_FILE": ca_file(stack),
         **channel(stack),
         **operators_policy(),
         **ledger(stack),
@@ -76,6 +78,11 @@ def environment(stack: Stack) -> dict[str, str]:
         **gcp(stack),
         **kubernetes(stack),
     }
+
+
+def ca_file(stack: Stack) -> str:
+    """The authority that every server of the stack is trusted by."""
+    return str(stack.authority.certificate)
 
 
 def catalogue_directory() -> str:
@@ -100,8 +107,8 @@ def operators_policy() -> dict[str, str]:
 
 
 def hub(stack: Stack) -> dict[str, str]:
-    """Where the hub is."""
-    return {"VAULT_ADDR": stack.hub.address}
+    """Where the hub is, and whom to trust there."""
+    return {"VAULT_ADDR": stack.hub.address, "VAULT_CACERT": ca_file(stack)}
 
 
 def prefect(stack: Stack) -> dict[str, str]:
@@ -109,6 +116,7 @@ def prefect(stack: Stack) -> dict[str, str]:
     api = f"{stack.url('prefect-server')}/api"
     return {
         "PREFECT_API_URL": api,
+        "PREFECT_API_SSL_CERT_FILE": ca_file(stack),
         "PREFECT_HOME": str(stack.directory("prefect")),
         "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -126,7 +134,7 @@ def prefect_server(stack: Stack) -> dict[str, str]:
             "PREFECT_SERVER_UI_API_URL": f"{stack.url('prefect-server')}/api",
             "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(stack.directory("prefect") / "ui"),
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-            "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": stack.url("prefect-server"),
+            "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": ",".join(origins([stack.ports["prefect-server"]])),
             "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
         }
     )
@@ -136,6 +144,7 @@ def aws(stack: Stack) -> dict[str, str]:
     """AWS, with the access key in a file that its server makes."""
     return {
         "KEYTURN_AWS_ENDPOINT": stack.url("aws"),
+        "AWS_CA_BUNDLE": ca_file(stack),
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
         "AWS_SHARED_CREDENTIALS_FILE": str(stack.directory("aws") / "credentials"),
@@ -146,9 +155,9 @@ def aws(stack: Stack) -> dict[str, str]:
 def azure(stack: Stack) -> dict[str, str]:
     """The vault, who signs in to it, and the authority that its certificate is trusted by."""
     return {
-        "KEYTURN_AZURE_VAULT_URL": stack.url("azure", "https"),
-        "KEYTURN_AZURE_AUTHORITY": stack.url("azure", "https"),
-        "KEYTURN_AZURE_CA_FILE": str(certificate_in(stack.home / "tls").authority),
+        "KEYTURN_AZURE_VAULT_URL": stack.url("azure"),
+        "KEYTURN_AZURE_AUTHORITY": stack.url("azure"),
+        "KEYTURN_AZURE_CA_FILE": ca_file(stack),
         "AZURE_TENANT_ID": stack.tenant_id,
         "AZURE_CLIENT_ID": stack.client_id,
         "AZURE_CLIENT_SECRET": kept_secret(stack.directory("azure") / "client.secret"),
@@ -156,8 +165,9 @@ def azure(stack: Stack) -> dict[str, str]:
 
 
 def gcp(stack: Stack) -> dict[str, str]:
-    """The project and its endpoint."""
-    return {"KEYTURN_GCP_PROJECT": PROJECT, "KEYTURN_GCP_ENDPOINT": f"{LOOPBACK}:{stack.ports['gcp']}"}
+    """The project, its endpoint and the authority that it is trusted by."""
+    endpoint = f"{LOOPBACK}:{stack.ports['gcp']}"
+    return {"KEYTURN_GCP_PROJECT": PROJECT, "KEYTURN_GCP_ENDPOINT": endpoint, "KEYTURN_GCP_CA_FILE": ca_file(stack)}
 
 
 def kubernetes(stack: Stack) -> dict[str, str]:
@@ -165,8 +175,8 @@ def kubernetes(stack: Stack) -> dict[str, str]:
     token = stack.directory("kubernetes") / "token"
     kept_secret(token)
     return {
-        "KEYTURN_KUBERNETES_SERVER": stack.url("kubernetes", "https"),
-        "KEYTURN_KUBERNETES_CA_FILE": str(certificate_in(stack.home / "tls").authority),
+        "KEYTURN_KUBERNETES_SERVER": stack.url("kubernetes"),
+        "KEYTURN_KUBERNETES_CA_FILE": ca_file(stack),
         "KEYTURN_KUBERNETES_TOKEN_FILE": str(token),
     }
 

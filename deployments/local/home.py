@@ -14,6 +14,7 @@ from deployments.local.openbao import OpenBao
 from deployments.local.postgres import PostgreSQL
 from deployments.local.support.files import private_directory, write_private
 from deployments.local.support.ports import LOOPBACK, free_ports
+from deployments.local.support.tls import Authority, Certificate
 from keyturn.core.errors import Invalid, NotFound
 
 Progress = Callable[[str], None]
@@ -39,22 +40,35 @@ class Stack:
     @property
     def hub(self) -> OpenBao:
         """The hub's server."""
-        return OpenBao(self.directory("openbao"), self.ports["openbao"])
+        return OpenBao(self.directory("openbao"), self.ports["openbao"], certificate=self.certificate("openbao"))
 
     @property
     def database(self) -> PostgreSQL:
         """The database's server."""
-        return PostgreSQL(self.directory("postgres"), self.ports["postgres"])
+        return PostgreSQL(self.directory("postgres"), self.ports["postgres"], certificate=self.certificate("postgres"))
+
+    @property
+    def authority(self) -> Authority:
+        """Who signs the certificates of all servers here; whoever speaks to one trusts the first of its two files."""
+        return Authority(self.home / "tls" / "ca.pem", self.home / "authority" / "ca.key")
+
+    def certificate(self, service: str) -> Certificate:
+        """Where the certificate of a service lies once the stack was started."""
+        return self.authority.files_in(self.directory(service) / "tls")
+
+    def issue_certificate(self, service: str) -> bool:
+        """Have a good certificate for a service; whether it was made now."""
+        return self.authority.issue(self.directory(service) / "tls")
 
     def directory(self, service: str) -> Path:
         """Where a service keeps its data and its log."""
         return self.home / service
 
-    def url(self, service: str, scheme: str = "http") -> str:
+    def url(self, service: str) -> str:
         """Where a service answers. Raises NotFound where the stack is older than the service."""
         if service not in self.ports:
             raise NotFound("find", service, f"the stack in {self.home} has none yet", "Add it with `keyturn up`")
-        return f"{scheme}://{LOOPBACK}:{self.ports[service]}"
+        return f"https://{LOOPBACK}:{self.ports[service]}"
 
     def login_files(self, role: str) -> LoginFiles:
         """The files that hold this AppRole's login once the stack is prepared."""

@@ -54,6 +54,7 @@ class MariaDB(DatabaseServer):
         server, data = _server(account), self._data(account)
         if not data.exists():
             self._initialize(server, data, account)
+        self._put_certificate(data, account)
         command = [*_command(server, data), *self._settings(data)]
         environment = {**os.environ, **server.environment}
         self.process.start(command, ready=self._ready, account=account, cwd=data, environment=environment)
@@ -86,14 +87,19 @@ class MariaDB(DatabaseServer):
         with tempfile.TemporaryDirectory(prefix="new-", dir=data.parent) as scratch:
             fresh = Path(scratch) / "data"
             fresh.mkdir(mode=0o700)
-            issued = certificate_in(self.directory / "tls")
-            write_private(fresh / "server.pem", issued.certificate.read_bytes())
-            write_private(fresh / "server.key", issued.key.read_bytes())
             if account:
-                for path in (Path(scratch), fresh, *fresh.iterdir()):
+                for path in (Path(scratch), fresh):
                     os.chown(path, account.uid, account.gid)
             self._fill(server, fresh, account)
             fresh.replace(data)
+
+    def _put_certificate(self, data: Path, account: Account | None) -> None:
+        # At each start, as it may have been renewed; where the account can read it.
+        issued = certificate_in(self.directory / "tls")
+        for name, file in (("server.pem", issued.certificate), ("server.key", issued.key)):
+            write_private(data / name, file.read_bytes())
+            if account:
+                os.chown(data / name, account.uid, account.gid)
 
     def _fill(self, server: Program, data: Path, account: Account | None) -> None:
         accounts = ACCOUNTS.format(host=self.host, password=self.superuser_password)

@@ -1,4 +1,4 @@
-"""The hub: the real OpenBao server, durable for the stack or in memory for tests, on loopback."""
+"""The hub: the real OpenBao server on loopback, durable for the stack or in memory for tests, over TLS or in clear."""
 
 import importlib.util
 import json
@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from deployments.local.support.files import kept_secret, private_directory, write_private
-from deployments.local.support.ports import LOOPBACK, http_status
+from deployments.local.support.ports import LOOPBACK, free_port, http_status
 from deployments.local.support.process import Process
+from deployments.local.support.tls import Certificate
 from keyturn.core.errors import NotFound
 
 
@@ -31,13 +32,18 @@ class OpenBao:
     """One OpenBao server under ``directory``; starting it again opens what it held.
 
     Raft storage sealed with a static key file, so a restart unseals itself. Where ``dev`` is set, it starts
-    faster, lives in memory, and forgets everything when stopped.
+    faster, lives in memory, and forgets everything when stopped. With a ``certificate`` it speaks TLS at its port; one
+    in memory is then spoken to in clear at ``clear_port`` besides.
     """
 
-    def __init__(self, directory: Path, port: int, *, dev: bool = False) -> None:
+    def __init__(
+        self, directory: Path, port: int, *, dev: bool = False, certificate: Certificate | None = None
+    ) -> None:
         self.directory = directory
         self.port = port
-        self.address = f"http://{LOOPBACK}:{port}"
+        self.certificate = certificate
+        self.address = f"{'https' if certificate else 'http'}://{LOOPBACK}:{port}"
+        self.clear_port = free_port() if dev and certificate else port
         self.audit_log = directory / "audit.log"
         self.dev = dev
         self.process = Process("openbao", directory)
@@ -49,6 +55,11 @@ class OpenBao:
     def root_token(self) -> str:
         """A token that may do everything, kept in a file of mode 0600."""
         return self._token.read_text()
+
+    @property
+    def ca_file(self) -> str | None:
+        """The authority to trust it by; None where it speaks in clear."""
+        return str(self.certificate.authority) if self.certificate else None
 
     def start(self) -> None:
         """Start it unless it runs, and return when it is unsealed and takes the root token."""
@@ -81,31 +92,33 @@ class OpenBao:
         if not self.dev:
             return inherited
         # In the environment rather than as arguments, which every user of the machine can see.
-        listen = {"BAO_DEV_LISTEN_ADDRESS": f"{LOOPBACK}:{self.port}", "BAO_DEV_ROOT_TOKEN_ID": self.root_token}
+        listen = {"BAO_DEV_LISTEN_ADDRESS": f"{LOOPBACK}:{self.clear_port}", "BAO_DEV_ROOT_TOKEN_ID": self.root_token}
         return inherited | listen
 
     def _dev_config(self) -> dict[str, Any]:
-        return {"audit": self._audit()}
+        listener = {"listener": {"tcp": self._listener()}} if self.certificate else {}
+        return {"audit": self._audit(), **listener}
 
     def _durable_config(self) -> dict[str, Any]:
         return {
             # The fastest raft timing; a single node needs no patience with its peers.
             "storage": {"raft": {"path": str(self._storage()), "node_id": "local", "performance_multiplier": "1"}},
-            # A single node never calls its own cluster address, so any free port serves.
-            "listener": {
-                "tcp": {
-                    "address": f"{LOOPBACK}:{self.port}",
-                    "cluster_address": f"{LOOPBACK}:0",
-                    "tls_disable": True,
-                }
-            },
+            "listener": {"tcp": self._listener()},
             "api_addr": self.address,
-            "cluster_addr": f"http://{LOOPBACK}:0",
+            "cluster_addr": f"https://{LOOPBACK}:0",
             "disable_mlock": True,
             "seal": {"static": {"current_key_id": "local", "current_key": f"file://{self._seal_key()}"}},
             "audit": self._audit(),
             "initialize": [{"admin": {"request": [{"token": self._admin_token_request()}]}}],
         }
+
+    def _listener(self) -> dict[str, Any]:
+        files = self.certificate
+        tls: dict[str, Any] = {"tls_disable": True}
+        if files:
+            tls = {"tls_cert_file": str(files.certificate.resolve()), "tls_key_file": str(files.key.resolve())}
+        # A single node never calls its own cluster address, so any free port serves.
+        return {"address": f"{LOOPBACK}:{self.port}", "cluster_address": f"{LOOPBACK}:0", **tls}
 
     def _audit(self) -> list[dict[str, Any]]:
         return [{"type": "file", "path": "file", "options": {"file_path": str(self.audit_log)}}]
@@ -134,6 +147,6 @@ class OpenBao:
         # Healthy comes before the token is made, about a second earlier at the very first start.
         token = {"X-Vault-Token": self.root_token}
         return (
-            http_status(self.port, "/v1/sys/health") == HTTPStatus.OK
-            and http_status(self.port, "/v1/auth/token/lookup-self", token) == HTTPStatus.OK
+            http_status(self.port, "/v1/sys/health", ca_file=self.ca_file) == HTTPStatus.OK
+            and http_status(self.port, "/v1/auth/token/lookup-self", token, ca_file=self.ca_file) == HTTPStatus.OK
         )

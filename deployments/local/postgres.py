@@ -7,25 +7,41 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Final
 
+from deployments.local import postgres_tls
 from deployments.local.database_server import STATE, DatabaseServer, passable
 from deployments.local.support.files import write_private
-from deployments.local.support.process import Account
+from deployments.local.support.process import Account, Process
+from deployments.local.support.tls import Certificate
 from keyturn.core.errors import NotFound, Unavailable
 
 STOP_SIGNAL: Final = signal.SIGINT
 """Asks for its "fast" shutdown, which does not wait until every client has gone."""
 
+TLS: Final = "postgres-tls"
+"""The process that speaks TLS for the server: the package's own build can't."""
+
 
 class PostgreSQL(DatabaseServer):
-    """One PostgreSQL server; stopping it cuts open connections."""
+    """One PostgreSQL server; stopping it cuts open connections.
+
+    With a ``certificate`` it is reached over TLS alone, at the same port; else in clear.
+    """
 
     name: ClassVar = "postgres"
     superuser: ClassVar = "postgres"
+
+    def __init__(
+        self, directory: Path, port: int, *, durable: bool = True, certificate: Certificate | None = None
+    ) -> None:
+        super().__init__(directory, port, durable=durable)
+        self.certificate = certificate
+        self._front = Process(TLS, directory)
 
     def _start(self, account: Account | None) -> None:
         programs = programs_for(account, installation())
@@ -34,16 +50,25 @@ class PostgreSQL(DatabaseServer):
             self._initialize(programs, data, account)
         command = [str(programs / "postgres"), "-D", str(data), *self._settings()]
         self.process.start(command, ready=lambda: self._ready(data), account=account, cwd=data)
+        if self.certificate:
+            self._start_front(self.certificate, data)
+
+    def _start_front(self, files: Certificate, data: Path) -> None:
+        # Where the server's socket lies: by its name alone, as a path to one is limited to 107 characters.
+        command = [sys.executable, "-I", postgres_tls.__file__, f"--port={self.port}", f"--socket=.s.PGSQL.{self.port}"]
+        command += [f"--cert={files.certificate.resolve()}", f"--key={files.key.resolve()}"]
+        self._front.start(command, ready=lambda: self._front.says(r"^ready\b"), cwd=data)
 
     def _stop(self) -> None:
+        self._front.stop()
         self.process.stop(STOP_SIGNAL)
 
     def _settings(self) -> list[str]:
         settings = {
-            "listen_addresses": self.host,
+            "listen_addresses": "" if self.certificate else self.host,
             "port": str(self.port),
-            # No socket: a path to one is limited to 107 characters, and TCP is what applications use.
-            "unix_socket_directories": "",
+            # Behind TLS a socket in its own directory; else none, as TCP is what applications use.
+            "unix_socket_directories": "." if self.certificate else "",
             "max_connections": "200",
             "fsync": "on" if self.durable else "off",
             "synchronous_commit": "on" if self.durable else "off",

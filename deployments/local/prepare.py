@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import hvac
 import psycopg2
@@ -49,8 +50,8 @@ PASSED_ON: Final = ("KEYTURN_FAILURE_URL",)
 class Hub:
     """A hub being prepared, with a token that may do everything."""
 
-    def __init__(self, address: str, token: str) -> None:
-        self.client = hvac.Client(url=address, token=token)
+    def __init__(self, address: str, token: str, ca_file: str | None = None) -> None:
+        self.client = hvac.Client(url=address, token=token, verify=ca_file or True)
 
     def mounts(self) -> None:
         """The secrets, Keyturn's own state, the database engine, the engine that signs, and AppRole."""
@@ -96,14 +97,15 @@ class Hub:
             kv.create_or_update_secret(path, fields, cas=0, mount_point=mount)
             return fields
 
-    def database_engine(self, host: str, port: int, role: str, ttl: str = "768h") -> None:
+    def database_engine(self, host: str, port: int, role: str, ttl: str = "768h", ca_file: str | None = None) -> None:
         """Let the engine make accounts for ``role``, members of the owner role, in the local database."""
         admin = self.first("targets/ml-postgres", {}, "keyturn")
+        tls = f"sslmode=verify-full&sslrootcert={quote(ca_file)}" if ca_file else "sslmode=disable"
         self.client.secrets.database.configure(
             name="ml",
             plugin_name="postgresql-database-plugin",
             allowed_roles=["*"],
-            connection_url=f"postgresql://{{{{username}}}}:{{{{password}}}}@{host}:{port}/{DATABASE}?sslmode=disable",
+            connection_url=f"postgresql://{{{{username}}}}:{{{{password}}}}@{host}:{port}/{DATABASE}?{tls}",
             username=admin["username"],
             password=admin["password"],
         )
@@ -146,9 +148,12 @@ class Hub:
 
 
 @contextmanager
-def database(host: str, port: int, password: str, name: str = "postgres") -> Iterator[Cursor]:
-    """A superuser's cursor, each statement in a transaction of its own."""
-    connection = psycopg2.connect(host=host, port=port, user="postgres", password=password, dbname=name)
+def database(
+    host: str, port: int, password: str, name: str = "postgres", ca_file: str | None = None
+) -> Iterator[Cursor]:
+    """A superuser's cursor, each statement in a transaction of its own; over TLS where an authority is given."""
+    tls: dict[str, Any] = {"sslmode": "verify-full", "sslrootcert": ca_file} if ca_file else {}
+    connection = psycopg2.connect(host=host, port=port, user="postgres", password=password, dbname=name, **tls)
     connection.autocommit = True
     try:
         with connection.cursor() as cursor:
@@ -157,9 +162,11 @@ def database(host: str, port: int, password: str, name: str = "postgres") -> Ite
         connection.close()
 
 
-def prepare_database(host: str, port: int, superuser_password: str, admin_password: str, first_password: str) -> None:
+def prepare_database(
+    host: str, port: int, superuser_password: str, admin_password: str, first_password: str, ca_file: str | None = None
+) -> None:
     """The database ``ml``, the admin role that Keyturn uses, the owner role, and the first of its two users."""
-    with database(host, port, superuser_password) as cursor:
+    with database(host, port, superuser_password, ca_file=ca_file) as cursor:
         make_role(cursor, ADMIN, f"LOGIN CREATEROLE PASSWORD {literal(cursor, admin_password)}")
         cursor.execute(f"GRANT pg_signal_backend TO {ADMIN}")
         make_role(cursor, OWNER, "NOLOGIN")
@@ -184,8 +191,18 @@ def make_role(cursor: Cursor, role: str, attributes: str) -> None:
         cursor.execute(f"CREATE ROLE {role} {attributes}")
 
 
-def prepare(hub: Hub, host: str, port: int, superuser_password: str, consumers: tuple[str, ...]) -> None:
-    """Bring a new hub and a new database to where the example's catalogue can be rotated."""
+def prepare(
+    hub: Hub,
+    host: str,
+    port: int,
+    superuser_password: str,
+    consumers: tuple[str, ...],
+    ca_file: str | None = None,
+) -> None:
+    """Bring a new hub and a new database to where the example's catalogue can be rotated.
+
+    The database is spoken to over TLS where its authority is given.
+    """
     hub.mounts()
     hub.roles()
     hub.ledger_key()
@@ -198,8 +215,8 @@ def prepare(hub: Hub, host: str, port: int, superuser_password: str, consumers: 
     )
     for consumer in consumers:
         hub.first(f"webhooks/{consumer}", {"key": f"whsec_{secrets.token_hex(24)}"}, "keyturn")
-    prepare_database(host, port, superuser_password, admin["password"], secret["password"])
-    hub.database_engine(host, port, READER)
+    prepare_database(host, port, superuser_password, admin["password"], secret["password"], ca_file)
+    hub.database_engine(host, port, READER, ca_file=ca_file)
     hub.certificate_authority()
 
 
@@ -209,13 +226,18 @@ def write_login(files: LoginFiles, role_id: str, secret_id: str) -> None:
     write_private(files.secret_id, secret_id, LOGIN_MODE)
 
 
+def hub_of(stack: Stack) -> Hub:
+    """The stack's hub, with the token that may do everything."""
+    return Hub(stack.hub.address, stack.hub.root_token, stack.hub.ca_file)
+
+
 def prepare_stack(stack: Stack) -> None:
     """All of it for the local stack; then Prefect is told of Keyturn, and the clouds get their first copies.
 
     Raises Unavailable with the last words of a command that failed.
     """
-    hub, pg = Hub(stack.hub.address, stack.hub.root_token), stack.database
-    prepare(hub, pg.host, pg.port, pg.superuser_password, CONSUMERS)
+    hub, pg = hub_of(stack), stack.database
+    prepare(hub, pg.host, pg.port, pg.superuser_password, CONSUMERS, environment.ca_file(stack))
     for role in (WORKER, REVOKER, CONSUMER):
         login = stack.login_files(role)
         if not login.secret_id.exists():

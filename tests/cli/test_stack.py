@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from deployments.local.home import Stack, opened_or_made
-from deployments.local.prepare import WORKER, Hub, write_login
+from deployments.local.prepare import WORKER, hub_of, write_login
 from deployments.local.services import SERVICES
 from keyturn.cli.failures import HELD
 from tests.cli.command import SCRIPT, one_generated_secret, one_line, run_keyturn, surroundings
@@ -30,8 +30,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     home = tmp_path_factory.mktemp("stack") / "home"
     home.mkdir()
     made = opened_or_made(home, [service.name for service in SERVICES if service.listens])
+    made.issue_certificate("openbao")
     with made.hub:
-        hub = Hub(made.hub.address, made.hub.root_token)
+        hub = hub_of(made)
         hub.mounts()
         hub.roles()
         write_login(made.login_files(WORKER), *hub.login_of(WORKER))

@@ -47,7 +47,7 @@ class Lane:
         self._stack = ExitStack()
         self.reach()
         world = self._site.lab.world
-        self.hub_address = self._redirected(world.hub_address)
+        self.hub_address = self._redirected(world.hub_in_clear)
         # A store's client takes long to make, so here and in the zygote there is one, which every child inherits.
         store = self._redirected(self._site.store)
         self._stores = warm(store)
@@ -100,7 +100,7 @@ class Site:
         self._stack = ExitStack()
         self._servers: dict[str, Any] = {}
         self._lanes: list[Lane] = []
-        self.ports = {"hub": port_of(lab.world.hub_address), "postgresql": lab.world.port}
+        self.ports = {"hub": port_of(lab.world.hub_in_clear), "postgresql": lab.world.port}
 
     def __enter__(self) -> "Site":
         self.environment = self._stack.enter_context(pytest.MonkeyPatch.context())

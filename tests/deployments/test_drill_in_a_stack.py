@@ -19,7 +19,7 @@ from deployments.local.drill import Asked, Drilled, accounts, drill, removal, ru
 from deployments.local.drill.kept import directory
 from deployments.local.drill.proof import found
 from deployments.local.home import Stack, locked, opened_or_made
-from deployments.local.prepare import CONSUMERS, REVOKER, WORKER, Hub, prepare
+from deployments.local.prepare import CONSUMERS, REVOKER, WORKER, hub_of, prepare
 from deployments.local.services import SERVICES
 from deployments.local.stack import quiet, remove, up
 from deployments.local.support.files import write_private
@@ -80,14 +80,14 @@ class Site:
         place.mkdir()
         for file in self.catalogue.glob("*.yaml"):
             (place / file.name).write_text(file.read_text())
-        text = MORE.format(files=place / "real", rotation=rotation, destinations=destinations)
+        text = MORE.format(files=place.with_name("real"), rotation=rotation, destinations=destinations)
         (place / "more.yaml").write_text(text)
         declared = dataclasses.replace(self.workspace, catalogue=load_catalogue(place, os.environ))
         return Site(self.stack, place, declared)
 
     def everything(self) -> dict[str, Any]:
         """The names of all that there is."""
-        hub = Hub(self.stack.hub.address, self.stack.hub.root_token).client
+        hub = hub_of(self.stack).client
         with accounts.superuser(self.stack) as cursor:
             cursor.execute("SELECT rolname FROM pg_roles")
             roles = {name for (name,) in cursor.fetchall()}
@@ -121,8 +121,8 @@ def below(hub: Any, mount: str, folder: str) -> Iterator[str]:
 
 def fill(stack: Stack) -> None:
     """What `keyturn up` does, without Prefect."""
-    hub, pg = Hub(stack.hub.address, stack.hub.root_token), stack.database
-    prepare(hub, pg.host, pg.port, pg.superuser_password, CONSUMERS)
+    hub, pg = hub_of(stack), stack.database
+    prepare(hub, pg.host, pg.port, pg.superuser_password, CONSUMERS, environment.ca_file(stack))
     for role in (WORKER, REVOKER):
         login, (role_id, secret_id) = stack.login_files(role), hub.login_of(role)
         write_private(login.role_id, role_id)
@@ -270,7 +270,7 @@ def test_of_others_two_accounts_stand_in_and_it_is_said(site: Site, tmp_path: Pa
     assert "the local stack has no vault" in differs
     assert "the copy in gcp is the whole secret" in differs
     assert site.everything() == before
-    assert not (place / "real").exists()
+    assert not place.with_name("real").exists()
 
 
 def test_without_a_replacement_everybody_stays_out(site: Site) -> None:

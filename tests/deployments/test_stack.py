@@ -1,10 +1,13 @@
 """The whole stack: one command starts what is missing, and a failure leaves nothing behind."""
 
+import dataclasses
 import socket
 import stat
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,9 +15,11 @@ import pytest
 from deployments.local.home import Stack, locked
 from deployments.local.services import Service
 from deployments.local.stack import down, opened, status, up
+from deployments.local.support import issuing
+from deployments.local.support.process import Process
 from keyturn.cli.environment import home_directory
 from keyturn.core.errors import Invalid, NotFound, Unavailable
-from tests.deployments.stand_ins import FAILING, small
+from tests.deployments.stand_ins import FAILING, WAITING, serving, small
 
 SMALL = (small("one"), small("two"), small("three", late=True))
 
@@ -68,6 +73,50 @@ def test_only_the_service_that_died_is_started_again(home: Path) -> None:
     after = running(home)
     assert after["two"] != before["two"]
     assert {**after, "two": 0} == {**before, "two": 0}
+
+
+def test_a_stack_whose_certificates_run_out_starts_anew_with_new_ones(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack, lines = up(home, Prepare(), services=SMALL), list[str]()
+    before, trusted = running(home), stack.authority.certificate.read_bytes()
+    stack.certificate("two").certificate.unlink()
+    with monkeypatch.context() as short:
+        short.setattr(issuing, "LIFE", timedelta(days=20))
+        assert stack.issue_certificate("two")
+    old = {name: stack.certificate(name).certificate.read_bytes() for name in before}
+    up(home, Prepare(), lines.append, SMALL)
+    assert lines[0] == "certificates are renewed: everything starts anew"
+    assert not set(running(home).values()) & set(before.values())
+    renewed = {name for name, pem in old.items() if stack.certificate(name).certificate.read_bytes() != pem}
+    assert renewed == {"two"}
+    assert stack.authority.certificate.read_bytes() == trusted
+    # And one that was stopped meanwhile.
+    down(home, services=SMALL)
+    stack.certificate("two").certificate.unlink()
+    up(home, Prepare(), services=SMALL)
+    assert set(running(home)) == {"one", "two", "three"}
+
+
+def test_of_a_service_with_parts_what_is_left_is_stopped_before_it_starts_again(home: Path) -> None:
+    name = "one"
+    whole = dataclasses.replace(SMALL[0], parts=("half",), start=lambda stack: both(stack, name))
+    stack = up(home, Prepare(), services=(whole,))
+    half, main = Process("half", stack.directory(name)), whole.process(stack)
+    left = half.pid
+    main.stop()
+    assert not whole.runs(stack)
+    up(home, Prepare(), services=(whole,))
+    assert whole.runs(stack)
+    assert half.pid != left
+    down(home, services=(whole,))
+    assert half.pid is None
+
+
+def both(stack: Stack, name: str) -> None:
+    serving(name)(stack)
+    half = Process("half", stack.directory(name))
+    half.start([sys.executable, "-c", WAITING], ready=lambda: half.says("^ready"))
 
 
 def test_addresses_stay_the_same_after_a_restart_and_a_new_service_gets_its_own(home: Path) -> None:

@@ -3,6 +3,9 @@
 import dataclasses
 import json
 import os
+import socket
+import ssl
+import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,11 +30,20 @@ from tests.support.mounts import make_kv
 
 pytestmark = pytest.mark.slow
 
+APPLICATIONS = ("trainer", "inference")
+
+FOREIGN_REQUESTS = [
+    ({"Content-Type": "application/json", "Origin": "https://elsewhere.example"}, 403),
+    ({"Content-Type": "application/json", "Host": "elsewhere.example"}, 421),
+    ({"Content-Type": "application/json", "Sec-Fetch-Site": "cross-site"}, 403),
+    ({"Content-Type": "text/plain"}, 415),
+    ({}, 415),
+]
+
 
 def with_stand_ins() -> tuple[Service, ...]:
     """The real table, with small programs for the applications, which need what only bootstrap makes."""
-    applications = ("trainer", "inference")
-    return tuple(dataclasses.replace(s, start=serving(s.name)) if s.name in applications else s for s in SERVICES)
+    return tuple(dataclasses.replace(s, start=serving(s.name)) if s.name in APPLICATIONS else s for s in SERVICES)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +71,12 @@ def test_every_store_takes_a_secret_from_an_sdk_that_knows_only_the_environment(
         ca_file=reached["KEYTURN_AZURE_CA_FILE"],
         authority=reached["KEYTURN_AZURE_AUTHORITY"],
     )
-    gcp = GcpSecretManager("gcp", project=reached["KEYTURN_GCP_PROJECT"], endpoint=reached["KEYTURN_GCP_ENDPOINT"])
+    gcp = GcpSecretManager(
+        "gcp",
+        project=reached["KEYTURN_GCP_PROJECT"],
+        endpoint=reached["KEYTURN_GCP_ENDPOINT"],
+        ca_file=reached["KEYTURN_GCP_CA_FILE"],
+    )
     cluster = Kubernetes(
         "cluster",
         namespace=NAMESPACE,
@@ -82,21 +99,33 @@ def test_every_store_takes_a_secret_from_an_sdk_that_knows_only_the_environment(
 
 
 def test_the_worker_serves_the_pool_of_a_prefect_server_that_reports_to_nobody(reached: dict[str, str]) -> None:
-    api = reached["PREFECT_API_URL"]
-    workers = requests.post(f"{api}/work_pools/keyturn/workers/filter", json={}, timeout=10).json()
+    api, prefect = reached["PREFECT_API_URL"], trusting(reached["PREFECT_API_SSL_CERT_FILE"])
+    workers = prefect.post(f"{api}/work_pools/keyturn/workers/filter", json={}, timeout=10).json()
     assert {worker["name"] for worker in workers} == {"local", "revoker"}
-    settings = requests.get(f"{api}/admin/settings", timeout=10).json()["server"]
+    settings = prefect.get(f"{api}/admin/settings", timeout=10).json()["server"]
     assert settings["analytics_enabled"] is False
     assert settings["ui"]["api_url"] == api
-    page = requests.get(api.removesuffix("/api"), timeout=10)
+    page = prefect.get(api.removesuffix("/api"), timeout=10)
     assert page.status_code == 200
     assert "text/html" in page.headers["content-type"]
 
 
-def test_a_page_of_another_origin_may_not_use_the_prefect_server(reached: dict[str, str]) -> None:
-    foreign = {"Origin": "https://elsewhere.example", "Access-Control-Request-Method": "POST"}
-    answer = requests.options(f"{reached['PREFECT_API_URL']}/flows/filter", headers=foreign, timeout=10)
+@pytest.mark.parametrize(("headers", "status"), FOREIGN_REQUESTS)
+def test_a_page_of_another_origin_may_not_use_the_prefect_server(
+    reached: dict[str, str], headers: dict[str, str], status: int
+) -> None:
+    api, prefect = reached["PREFECT_API_URL"], trusting(reached["PREFECT_API_SSL_CERT_FILE"])
+    answer = prefect.post(f"{api}/flows/filter", data=b"{}", headers=headers, timeout=10)
+    assert answer.status_code == status
     assert "access-control-allow-origin" not in answer.headers
+    assert prefect.post(f"{api}/flows/filter", json={}, timeout=10).status_code == 200
+
+
+def trusting(ca_file: str) -> requests.Session:
+    """A client that trusts this authority alone."""
+    made = requests.Session()
+    made.verify, made.trust_env = ca_file, False
+    return made
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks into /proc")
@@ -131,12 +160,33 @@ def test_no_secret_is_on_a_command_line_or_in_the_record(stack: Stack) -> None:
     assert not any(secret in shown for secret in kept)
 
 
+def test_every_server_shows_a_certificate_of_the_one_authority_and_speaks_to_nobody_in_clear(stack: Stack) -> None:
+    trusted = ssl.create_default_context(cafile=str(stack.authority.certificate))
+    for name in (service.name for service in SERVICES if service.listens and service.name not in APPLICATIONS):
+        with socket.create_connection(("127.0.0.1", stack.ports[name]), 10) as connection:
+            connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            answer = connection.recv(100)
+        assert b"200" not in answer, name
+        if name != "postgres":  # it begins in a way of its own
+            with (
+                socket.create_connection(("127.0.0.1", stack.ports[name]), 10) as connection,
+                trusted.wrap_socket(connection, server_hostname="127.0.0.1") as secure,
+            ):
+                assert secure.version() == "TLSv1.3", name
+
+
+def test_only_their_owner_reads_the_keys(stack: Stack) -> None:
+    keys = [stack.authority.key, *stack.home.glob("*/tls/server.key")]
+    assert len(keys) == 1 + len([service for service in SERVICES if service.listens])
+    assert {stat.S_IMODE(key.stat().st_mode) for key in keys} == {0o600}
+
+
 def test_what_the_hub_holds_survives_a_restart_of_the_stack(stack: Stack) -> None:
-    client = hvac.Client(url=stack.hub.address, token=stack.hub.root_token)
+    client = hvac.Client(url=stack.hub.address, token=stack.hub.root_token, verify=stack.hub.ca_file)
     make_kv(client, "kept")
     down(stack.home, services=with_stand_ins())
     assert not any(each.running for each in status(stack.home))
     again = up(stack.home, lambda stack: None, services=with_stand_ins())
     assert again == stack
-    client = hvac.Client(url=again.hub.address, token=again.hub.root_token)
+    client = hvac.Client(url=again.hub.address, token=again.hub.root_token, verify=again.hub.ca_file)
     assert "kept/" in client.sys.list_mounted_secrets_engines()["data"]

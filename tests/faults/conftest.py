@@ -67,7 +67,7 @@ def own_hub(world: World, lab: Lab, tmp_path_factory: pytest.TempPathFactory) ->
             hub.roles()
             for name in ("ml-postgres", "pg"):
                 hub.first(f"targets/{name}", lab.admin().reveal(), "keyturn")
-            with Lab(dataclasses.replace(world, hub_address=server.address)) as made:
+            with Lab(dataclasses.replace(world, hub_address=server.address, hub_ca=None, hub_clear_port=None)) as made:
                 yield DurableHub(server, disk, made)
         finally:
             server.stop()
@@ -111,7 +111,10 @@ def site(world: World, lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> It
         for name in ("ml-postgres", "pg"):
             hub.first(f"targets/{name}", lab.admin().reveal(), "keyturn")
         hub.database_engine(world.host, world.port, "unused")
-        with Lab(dataclasses.replace(world, hub_address=server.address)) as made, Site(made) as opened:
+        with (
+            Lab(dataclasses.replace(world, hub_address=server.address, hub_ca=None, hub_clear_port=None)) as made,
+            Site(made) as opened,
+        ):
             yield opened
 
 

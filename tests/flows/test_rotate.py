@@ -199,7 +199,7 @@ def test_a_rotation_that_another_process_holds_is_left_to_it_without_a_retry(
 
 def test_a_hub_that_does_not_answer_is_waited_for(build: Build, prefect: PrefectServer, lab: Lab, gate: Put) -> None:
     secret = lab.generated()
-    door = gate(port_of(lab.world.hub_address), Door.SHUT)
+    door = gate(port_of(lab.world.hub_in_clear), Door.SHUT)
     build(secret, hub=door.url)
     once_retrying(prefect, f"rotate-{secret.path}", lambda: door.move(Door.OPEN))
     state = ended(rotate_secret, secret.path, Trigger.FORCE)

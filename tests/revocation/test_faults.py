@@ -32,7 +32,7 @@ pytestmark = pytest.mark.sampled(3, of="file")
 
 @pytest.mark.parametrize(("kind", "mode"), [("alternating", Mode.REPLACE), ("generated", Mode.REVOKE_ONLY)])
 def test_the_hubs_answers_may_be_lost_after_any_of_its_writes(lab: Lab, kind: str, mode: Mode) -> None:
-    port, faults = int(lab.world.hub_address.rpartition(":")[2]), Faults()
+    port, faults = int(lab.world.hub_in_clear.rpartition(":")[2]), Faults()
     with FaultProxy("hub", port, faults) as proxy:
         hub = replace(lab.world, hub_address=f"http://127.0.0.1:{proxy.port}").hub()
 

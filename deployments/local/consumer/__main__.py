@@ -15,6 +15,7 @@ from deployments.local.consumer.database import Address
 from deployments.local.consumer.server import Server
 from deployments.local.consumer.sources import HubSource, Source
 from deployments.local.support.ports import LOOPBACK
+from deployments.local.support.serving import add_certificate, context_of
 from keyturn.client.webhook import Receiver
 from keyturn.core.errors import KeyturnError
 from keyturn.core.sensitive import Sensitive
@@ -25,6 +26,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m deployments.local.consumer", description=__doc__)
     made.add_argument("--name", required=True, help="what it calls itself to the database and in its counters")
     made.add_argument("--port", type=int, required=True, help="port on 127.0.0.1; 0 takes a free one")
+    add_certificate(made)
     made.add_argument("--webhook-key-file", type=Path, required=True, help="accepted keys, one a line, read anew")
     made.add_argument("--source", choices=("hub", "aws"), required=True, help="where it reads its secrets")
     made.add_argument("--secret", required=True, help="hub path of the database credential")
@@ -38,6 +40,9 @@ def parser() -> argparse.ArgumentParser:
     postgres.add_argument("--postgres-host", default=LOOPBACK)
     postgres.add_argument("--postgres-port", type=int, default=5432)
     postgres.add_argument("--database", default="postgres")
+    postgres.add_argument(
+        "--postgres-ca-file", help="the server's CA, PEM; libpq's own variables tell of TLS without it"
+    )
     return made
 
 
@@ -48,18 +53,18 @@ def open_source(settings: argparse.Namespace) -> Source:
 
 def serve(settings: argparse.Namespace) -> None:
     """Query and answer until SIGTERM or SIGINT; says ``ready`` on stdout when it does."""
-    address = Address(settings.postgres_host, settings.postgres_port, settings.database)
+    address = Address(settings.postgres_host, settings.postgres_port, settings.database, settings.postgres_ca_file)
     application = Application(settings.name, open_source(settings), settings.secret, address)
     receiver = Receiver(lambda: [Sensitive(key) for key in settings.webhook_key_file.read_text().split()])
     settings.webhook_key_file.stat()
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
-    with Server(settings.port, application, receiver) as server:
+    with Server(settings.port, application, receiver, context_of(settings)) as server:
         application.start()
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
-        sys.stdout.write(f"ready on http://{LOOPBACK}:{server.server_port}\n")
+        sys.stdout.write(f"ready on {server.url}\n")
         sys.stdout.flush()
         stopped.wait()
         server.shutdown()

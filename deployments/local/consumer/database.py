@@ -24,11 +24,20 @@ TIMEOUT: Final = 5
 
 @dataclass(frozen=True)
 class Address:
-    """Where the database is; a secret's own ``host``, ``port`` and ``database`` fields go before."""
+    """Where the database is; a secret's own ``host``, ``port`` and ``database`` fields go before.
+
+    With a ``ca_file`` (PEM) it is spoken to over TLS that is checked, else as libpq does by itself.
+    """
 
     host: str
     port: int
     database: str
+    ca_file: str | None = None
+
+    @property
+    def tls(self) -> dict[str, Any]:
+        """What libpq is told of TLS."""
+        return {"sslmode": "verify-full", "sslrootcert": self.ca_file} if self.ca_file else {}
 
     def pool(self, fields: SecretFields, application: str) -> Pool:
         """A pool whose connections log in with ``fields``; none is opened yet. Raises Invalid."""
@@ -38,7 +47,7 @@ class Address:
 
     def _connect(self, fields: SecretFields, application: str) -> psycopg2.extensions.connection:
         held: dict[str, Any] = {"host": self.host, "port": self.port, "database": self.database} | fields.reveal()
-        connection = psycopg2.connect(
+        connection: psycopg2.extensions.connection = psycopg2.connect(
             host=held["host"],
             port=held["port"],
             dbname=held["database"],
@@ -46,6 +55,7 @@ class Address:
             password=held["password"],
             application_name=application,
             connect_timeout=TIMEOUT,
+            **self.tls,
             options=f"-c statement_timeout={TIMEOUT * 1000}",
         )
         connection.autocommit = True

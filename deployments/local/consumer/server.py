@@ -1,6 +1,7 @@
 """The application's HTTP side, on loopback: notices in, health and counters out."""
 
 import json
+import ssl
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -61,9 +62,15 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """Serves ``application`` on 127.0.0.1; port 0 takes a free one, told by ``server_port``."""
+    """Serves ``application`` on 127.0.0.1, over ``tls`` where it is given; port 0 takes a free one, told by ``url``."""
 
     daemon_threads = True
 
-    def __init__(self, port: int, application: Application, receiver: Receiver) -> None:
+    def __init__(
+        self, port: int, application: Application, receiver: Receiver, tls: ssl.SSLContext | None = None
+    ) -> None:
         super().__init__((LOOPBACK, port), partial(Handler, application, receiver))
+        self.url = f"{'https' if tls else 'http'}://{LOOPBACK}:{self.server_port}"
+        if tls:
+            # The handshake is left to the connection's own thread, at its first read.
+            self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)

@@ -8,6 +8,7 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
+from deployments.local import environment
 from deployments.local.home import Stack
 from deployments.local.prepare import ADMIN, DATABASE, database, literal
 from keyturn.core.sensitive import SecretFields
@@ -56,7 +57,8 @@ def drop_accounts(stack: Stack, prefix: str) -> None:
 
 def superuser(stack: Stack) -> Any:
     """A cursor that may do everything."""
-    return database(stack.database.host, stack.ports["postgres"], stack.database.superuser_password, DATABASE)
+    server = stack.database
+    return database(server.host, server.port, server.superuser_password, DATABASE, environment.ca_file(stack))
 
 
 def grant(cursor: Cursor, statement: str, *roles: str) -> None:
@@ -81,7 +83,8 @@ def logged_in(stack: Stack, fields: SecretFields) -> Connection:
         dbname=held["database"],
         user=held["username"],
         password=held["password"],
-        sslmode="disable",
+        sslmode="verify-full",
+        sslrootcert=environment.ca_file(stack),
         connect_timeout=TIMEOUT,
         application_name="intruder",
         options=f"-c statement_timeout={TIMEOUT}s",

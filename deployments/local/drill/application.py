@@ -7,6 +7,7 @@ from socketserver import ThreadingMixIn
 from typing import Final
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+from deployments.local import environment
 from deployments.local.consumer.application import Application
 from deployments.local.consumer.database import Address
 from deployments.local.consumer.sources import Credential, HubSource, Source, read_promised
@@ -59,8 +60,9 @@ def consumer_of(sample: Sample, stack: Stack, hub: Hub, path: str) -> Applicatio
     """The application that fits the secret, which reads the hub."""
     if not sample.logs_in:
         return Comparing(HubSource(hub), path)
-    where = address(stack)
-    return Application(CONSUMER, HubSource(hub), path, Address(where["host"], where["port"], where["database"]))
+    where, trusted = address(stack), environment.ca_file(stack)
+    database = Address(where["host"], where["port"], where["database"], trusted)
+    return Application(CONSUMER, HubSource(hub), path, database)
 
 
 class Quiet(WSGIRequestHandler):

@@ -52,7 +52,8 @@ def _azure(stack: Stack, files: str) -> dict[str, Any]:
 
 def _gcp(stack: Stack, files: str) -> dict[str, Any]:
     variables = environment.gcp(stack)
-    return {"project": variables["KEYTURN_GCP_PROJECT"], "endpoint": variables["KEYTURN_GCP_ENDPOINT"]}
+    keys = {"project": "PROJECT", "endpoint": "ENDPOINT", "ca_file": "CA_FILE"}
+    return {key: variables[f"KEYTURN_GCP_{name}"] for key, name in keys.items()}
 
 
 def _kubernetes(stack: Stack, files: str) -> dict[str, Any]:
@@ -125,7 +126,8 @@ def catalogue_of(
     """The catalogue of the drill's secret alone, and what is otherwise about its copies."""
     shaped, differs = fitting(where.destinations, first)
     database = {"kind": "postgresql", "host": stack.database.host, "port": stack.ports["postgres"]}
-    target = {**database, "database": DATABASE, "sslmode": "disable", "admin": "targets/ml-postgres"}
+    tls = {"sslmode": "verify-full", "ca_file": environment.ca_file(stack)}
+    target = {**database, **tls, "database": DATABASE, "admin": "targets/ml-postgres"}
     declared = {
         "path": names.secret,
         "owner": secret.owner,

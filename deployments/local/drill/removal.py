@@ -14,7 +14,7 @@ from deployments.local.drill.accounts import drop_accounts
 from deployments.local.drill.kept import Kept, files_of
 from deployments.local.drill.samples import ENGINE
 from deployments.local.home import Stack
-from deployments.local.prepare import Hub
+from deployments.local.prepare import hub_of
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import KeyturnError
 from keyturn.core.stores import Store
@@ -45,7 +45,7 @@ class Removal:
     left: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.hub = Hub(self.stack.hub.address, self.stack.hub.root_token).client
+        self.hub = hub_of(self.stack).client
 
     def trying(self, what: str, work: Callable[[], Any]) -> None:
         """Do it; what it raises is noted."""

@@ -8,6 +8,7 @@ from deployments.local.drill.declared import TARGET, plain
 from deployments.local.drill.names import Names
 from deployments.local.home import Stack
 from deployments.local.prepare import Hub as Superuser
+from deployments.local.prepare import hub_of
 from keyturn.catalogue.models import Secret
 from keyturn.core.hub import Hub
 from keyturn.core.passwords import generate
@@ -114,7 +115,7 @@ class Maker:
 
     @property
     def _superuser(self) -> Superuser:
-        return Superuser(self.stack.hub.address, self.stack.hub.root_token)
+        return hub_of(self.stack)
 
 
 def like(rotation: Timing) -> dict[str, Any]:

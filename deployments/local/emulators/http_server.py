@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Final, Generic, Protocol, Self, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from deployments.local.support.ports import LOOPBACK
+from deployments.local.support.serving import add_certificate, server_context
 
 IDLE_SECONDS: Final = 60
 
@@ -194,11 +195,7 @@ class HttpsServer(HttpServer[Served]):
     """Serves an emulator at ``https://localhost:port``. Raises OSError, too, where the certificate can't be read."""
 
     def __init__(self, emulator: Served, certificate: Path, key: Path, port: int = 0) -> None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key)
-        # Tickets for resuming a session would come at any time after the handshake, and nobody resumes one here.
-        context.num_tickets = 0
-        super().__init__(emulator, port, tls=context)
+        super().__init__(emulator, port, tls=server_context(certificate, key))
 
 
 def parser(program: str, description: str, *, data: str, tls: bool = False) -> argparse.ArgumentParser:
@@ -206,8 +203,7 @@ def parser(program: str, description: str, *, data: str, tls: bool = False) -> a
     made = argparse.ArgumentParser(prog=program, description=description)
     made.add_argument("--port", type=int, required=True)
     if tls:
-        made.add_argument("--cert", type=Path, required=True, help="certificate for localhost and 127.0.0.1, PEM")
-        made.add_argument("--key", type=Path, required=True, help="its private key, PEM")
+        add_certificate(made, required=True)
     made.add_argument("--data", type=Path, required=True, help=data)
     return made
 

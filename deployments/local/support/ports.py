@@ -3,6 +3,7 @@
 import http.client
 import random
 import socket
+import ssl
 from collections.abc import Mapping
 from typing import Final
 
@@ -39,9 +40,14 @@ def free_port() -> int:
     return free_ports(1)[0]
 
 
-def http_status(port: int, path: str, headers: Mapping[str, str] | None = None) -> int | None:
-    """What a plain GET on this port answers, past any proxy of the environment; None when nothing does."""
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=2)
+def http_status(
+    port: int, path: str, headers: Mapping[str, str] | None = None, *, ca_file: str | None = None
+) -> int | None:
+    """What a plain GET on this port answers, past any proxy of the environment; None when nothing does.
+
+    It is asked over TLS, and trusted by ``ca_file``, where one is given; else in clear.
+    """
+    connection = _connection(port, ca_file)
     try:
         connection.request("GET", path, headers=dict(headers or {}))
         return connection.getresponse().status
@@ -49,3 +55,9 @@ def http_status(port: int, path: str, headers: Mapping[str, str] | None = None) 
         return None
     finally:
         connection.close()
+
+
+def _connection(port: int, ca_file: str | None) -> http.client.HTTPConnection:
+    if ca_file is None:
+        return http.client.HTTPConnection(LOOPBACK, port, timeout=2)
+    return http.client.HTTPSConnection(LOOPBACK, port, timeout=2, context=ssl.create_default_context(cafile=ca_file))

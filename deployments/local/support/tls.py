@@ -1,35 +1,43 @@
-"""A certificate for loopback, and the authority to trust it by."""
+"""Certificates for loopback, and the private authority to trust them by: where they lie."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-
-from deployments.local.support.files import private_directory, write_private
-from deployments.local.support.ports import LOOPBACK
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """Three PEM files: who signed it, the certificate, and its private key."""
+    """Three PEM files: the authority that signed it, the certificate, and its private key (0600)."""
 
     authority: Path
     certificate: Path
     key: Path
 
 
+@dataclass(frozen=True)
+class Authority:
+    """A private authority: its certificate (PEM), which clients trust, and the key that signs (PEM, 0600)."""
+
+    certificate: Path
+    key: Path
+
+    def files_in(self, directory: Path) -> Certificate:
+        """Where the certificate of the server in this directory lies once it is issued."""
+        return Certificate(self.certificate, directory / "server.pem", directory / "server.key")
+
+    def issue(self, directory: Path, now: datetime | None = None) -> bool:
+        """Have a certificate for loopback in this directory; whether it was made now.
+
+        One that is there stays while it is good and not about to end, and so does the authority.
+        """
+        # Where nothing has to be issued, nobody waits for the package to load.
+        from deployments.local.support import issuing
+
+        return issuing.issue(self.key, self.files_in(directory), now or datetime.now(UTC))
+
+
 def certificate_in(directory: Path) -> Certificate:
-    """The certificate for ``localhost`` and 127.0.0.1 in this directory, made the first time it is asked for."""
-    files = Certificate(directory / "ca.pem", directory / "server.pem", directory / "server.key")
-    # The authority is written last, so where it is, the others are.
-    if not files.authority.exists():
-        _issue(files, private_directory(directory))
-    return files
-
-
-def _issue(files: Certificate, directory: Path) -> None:
-    import trustme
-
-    authority = trustme.CA(organization_name=f"Keyturn's local stack in {directory.parent.name}")
-    issued = authority.issue_cert("localhost", LOOPBACK)
-    write_private(files.key, issued.private_key_pem.bytes())
-    write_private(files.certificate, b"".join(blob.bytes() for blob in issued.cert_chain_pems))
-    write_private(files.authority, authority.cert_pem.bytes())
+    """A certificate for loopback in this directory, beside an authority of its own."""
+    authority = Authority(directory / "ca.pem", directory / "ca.key")
+    authority.issue(directory)
+    return authority.files_in(directory)

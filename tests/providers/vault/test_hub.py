@@ -529,7 +529,7 @@ def test_a_wrong_address_is_unavailable() -> None:
 
 
 def test_a_hub_that_speaks_no_tls_is_not_trusted_as_one_that_does(world: World) -> None:
-    hub = VaultHub(HubSettings(world.hub_address.replace("http:", "https:"), login=TokenLogin(TOKEN_VARIABLE)))
+    hub = VaultHub(HubSettings(world.hub_in_clear.replace("http:", "https:"), login=TokenLogin(TOKEN_VARIABLE)))
     with closing(hub), pytest.raises(Denied, match="the hub refuses the TLS connection, or speaks no TLS"):
         hub.read("ml-training/database")
 

@@ -93,7 +93,7 @@ def mount(raw: hvac.Client) -> Iterator[str]:
 
 @pytest.fixture
 def door(openbao: OpenBao) -> Iterator[LikeVault]:
-    with LikeVault(openbao.address) as server:
+    with LikeVault(f"http://127.0.0.1:{openbao.clear_port}") as server:
         yield server
 
 

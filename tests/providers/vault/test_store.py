@@ -83,7 +83,7 @@ class TestVaultStoreWithoutTheDetailedListing(VaultContract):
     @pytest.fixture
     def store(self, openbao: OpenBao, mount: str, token_file: Path) -> Iterator[VaultStore]:
         with (
-            LikeVault(openbao.address) as server,
+            LikeVault(f"http://127.0.0.1:{openbao.clear_port}") as server,
             closing(VaultStore("vault", address=server.url, mount=mount, token_file=str(token_file))) as store,
         ):
             yield store

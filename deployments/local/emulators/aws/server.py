@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import ssl
 import threading
 import traceback
 from http import HTTPStatus
@@ -132,10 +133,10 @@ class Keeper(threading.Thread):
                 state.save(self.path)
 
 
-def serve(listener: socket.socket, data: Path, key_settle: float = 0) -> None:
+def serve(listener: socket.socket, data: Path, key_settle: float = 0, tls: ssl.SSLContext | None = None) -> None:
     """Answer on ``listener`` until SIGTERM or SIGINT; says ``ready`` when it does. Secrets and key lie in ``data``.
 
-    A user's new access key is known ``key_settle`` seconds after it was made.
+    It speaks TLS where that is given. A user's new access key is known ``key_settle`` seconds after it was made.
     """
     private_directory(data)
     dispatch.install()
@@ -156,10 +157,13 @@ def serve(listener: socket.socket, data: Path, key_settle: float = 0) -> None:
         request_handler=Handler,
         fd=listener.fileno(),
     )
+    if tls:
+        # The handshake is left to the connection's own thread, at its first read.
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     keeper = Keeper(application, data / "secrets.json")
     keeper.start()
     _stop_on_signal(server)
-    print(f"ready on http://{LOOPBACK}:{listener.getsockname()[1]}", flush=True)  # noqa: T201
+    print(f"ready on {'https' if tls else 'http'}://{LOOPBACK}:{listener.getsockname()[1]}", flush=True)  # noqa: T201
     server.serve_forever(poll_interval=0.05)
     keeper.stop()
 

@@ -11,10 +11,13 @@ from pathlib import Path
 # Its C library would add lines of its own to the one that says what went wrong. It reads this when it is loaded.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
+import grpc
+
 from deployments.local.emulators.gcp_secret_manager.admission import Admission
 from deployments.local.emulators.gcp_secret_manager.paging import LARGEST_PAGE
 from deployments.local.emulators.gcp_secret_manager.servicer import make_server
 from deployments.local.emulators.gcp_secret_manager.state import State
+from deployments.local.support.serving import add_certificate
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,7 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     state = State(options.data)
     server = make_server(state, Admission(token, options.requests_per_minute), options.largest_page)
     try:
-        server.add_insecure_port(f"127.0.0.1:{options.port}")
+        _listen(server, options)
+    except OSError as error:
+        state.close()
+        return _complain(f"the certificate can't be read: {error.strerror}")
     except RuntimeError:
         state.close()
         return _complain(f"port {options.port} is in use")
@@ -42,9 +48,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _listen(server: grpc.Server, options: argparse.Namespace) -> None:
+    address = f"127.0.0.1:{options.port}"
+    if options.cert and options.key:
+        pair = options.key.read_bytes(), options.cert.read_bytes()
+        server.add_secure_port(address, grpc.ssl_server_credentials([pair]))
+    else:
+        server.add_insecure_port(address)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="gcp_secret_manager", description="Emulates Google Cloud Secret Manager.")
     parser.add_argument("--port", type=int, required=True, help="loopback port to listen on")
+    add_certificate(parser)
     parser.add_argument("--data", type=Path, required=True, help="directory of its state; made if absent")
     parser.add_argument("--require-token-env", metavar="NAME", help="admit only the bearer token in this variable")
     parser.add_argument("--requests-per-minute", type=int, metavar="N", help="refuse calls above this quota")

@@ -8,6 +8,7 @@ from deployments.local.emulators.github.server import PROGRAM, Server
 from deployments.local.emulators.github.state import State
 from deployments.local.emulators.http_server import cannot_serve, parser, serve
 from deployments.local.support.files import kept_secret
+from deployments.local.support.serving import add_certificate, context_of
 
 
 def main(argv: list[str]) -> int:
@@ -21,7 +22,8 @@ def main(argv: list[str]) -> int:
         state.add(repository, environment)
     conduct = Conduct(options.hourly_requests, options.writes_per_minute, frozenset(options.deny))
     try:
-        server = Server(Emulator(state, kept_secret(options.data / "token"), conduct), options.port)
+        emulator = Emulator(state, kept_secret(options.data / "token"), conduct)
+        server = Server(emulator, options.port, tls=context_of(options))
     except OSError as error:
         return cannot_serve(PROGRAM, options.port, error)
     return serve(server)
@@ -30,6 +32,7 @@ def main(argv: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     description = "Actions secrets and variables of GitHub, on loopback."
     made = parser(PROGRAM, description, data="directory that keeps everything; the token is there")
+    add_certificate(made)
     made.add_argument("--repository", action="append", default=[], metavar="OWNER/NAME", help="make it if absent")
     made.add_argument("--environment", action="append", default=[], metavar="OWNER/NAME:ENVIRONMENT")
     made.add_argument("--hourly-requests", type=int, help="the primary rate limit; none without it")

@@ -38,7 +38,7 @@ class _Handler(Handler):
 
 
 class Server(HttpServer[Emulator]):
-    """Serves an emulator at ``http://127.0.0.1:port`` from construction to :meth:`stop`."""
+    """Serves an emulator at ``http://127.0.0.1:port``, or over TLS, from construction to :meth:`stop`."""
 
     program = PROGRAM
     handler = _Handler
