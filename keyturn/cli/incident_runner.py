@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 from keyturn.cli.failures import BEHIND, FAILED, end_command, missing_package, of_the_system, say
@@ -102,18 +102,35 @@ def through_prefect(incident: str, timeout: float, workspace: WorkspaceNames) ->
 
 
 def insist_on_answer(api: str) -> None:
-    """Raises Unavailable where nobody answers there soon; whatever is answered is left to Prefect's client."""
-    from urllib.request import urlopen
+    """Raises Unavailable where nobody answers there soon; whatever is answered is left to Prefect's client.
+
+    A server that drips is one that does not answer, so it is asked from a thread that may be left alone.
+    """
+    from threading import Thread
 
     if urlsplit(api).scheme not in ("http", "https"):
         return
-    try:
-        urlopen(f"{api.rstrip('/')}/health", timeout=ANSWERS).close()  # noqa: S310  the scheme was looked at
-    except HTTPError:
-        return
-    except (URLError, OSError) as error:
+    answers = list[bool]()
+    asking = Thread(target=lambda: answers.append(is_answered(f"{api.rstrip('/')}/health")), daemon=True)
+    asking.start()
+    asking.join(ANSWERS)
+    if not any(answers):
         problem = f"the Prefect server at {api} does not answer"
-        raise Unavailable("run", FLOW, problem, "Check PREFECT_API_URL and that the server runs") from error
+        raise Unavailable("run", FLOW, problem, "Check PREFECT_API_URL and that the server runs")
+
+
+def is_answered(url: str) -> bool:
+    """Whether a server answers there, whatever it says."""
+    from http.client import HTTPException
+    from urllib.request import urlopen
+
+    try:
+        urlopen(url, timeout=ANSWERS).close()  # noqa: S310  the caller looked at the scheme
+    except HTTPError:
+        return True
+    except (OSError, HTTPException):
+        return False
+    return True
 
 
 def resume_hint(incident: str) -> str:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BODY_LIMIT: Final = 65_536
+LONGEST_LENGTH: Final = 15
+"""Digits of a Content-Length: Python refuses to read 5,000."""
 """Bytes; a notice needs some two hundred."""
 
 REMEMBERED: Final = 10_000
@@ -119,16 +121,25 @@ def wsgi_app(receiver: Receiver, on_notice: Callable[[Notice], object]) -> "WSGI
     return app
 
 
+def readable_size(length: str) -> int | None:
+    """How many bytes of a body to read by its Content-Length; None where that is no number.
+
+    One byte over the limit is enough for the receiver to refuse it, however long it says it is.
+    """
+    if not (length.isascii() and length.isdigit()):
+        return None
+    return min(int(length), BODY_LIMIT + 1) if len(length) <= LONGEST_LENGTH else BODY_LIMIT + 1
+
+
 def _answer(receiver: Receiver, on_notice: Callable[[Notice], object], environ: "WSGIEnvironment") -> HTTPStatus:
     if environ.get("PATH_INFO") != NOTICE_PATH:
         return HTTPStatus.NOT_FOUND
     if environ.get("REQUEST_METHOD") != "POST":
         return HTTPStatus.METHOD_NOT_ALLOWED
-    length = environ.get("CONTENT_LENGTH") or ""
-    if not (length.isascii() and length.isdigit()):
+    size = readable_size(environ.get("CONTENT_LENGTH") or "")
+    if size is None:
         return HTTPStatus.LENGTH_REQUIRED
-    # One byte over the limit is enough for the receiver to refuse it, however long it says it is.
-    body = environ["wsgi.input"].read(min(int(length), BODY_LIMIT + 1))
+    body = environ["wsgi.input"].read(size)
     named = {name[5:].replace("_", "-"): text for name, text in environ.items() if name.startswith("HTTP_")}
     return receiver.handle(named, body, on_notice)
 

@@ -1,6 +1,7 @@
 """Where a connection may go in clear: to this machine alone, unless somebody says that nobody can listen between."""
 
 import ipaddress
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 
@@ -10,6 +11,11 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def is_set(env: Mapping[str, str], variable: str) -> bool:
+    """Whether a variable of the environment allows what it is named after."""
+    return env.get(variable, "").lower() in ("1", "true")
 
 
 def leaves_in_clear(url: str) -> bool:

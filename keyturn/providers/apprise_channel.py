@@ -1,8 +1,9 @@
 """The failure channel: any service that Apprise speaks to, by the address that the environment names."""
 
 import logging
+import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -17,8 +18,12 @@ URL_FILE: Final = "KEYTURN_FAILURE_URL_FILE"
 NAME: Final = "the failure channel"
 
 
+LONGEST: Final = 30.0
+"""Seconds for one message: Apprise waits four for a connection and four for each piece of an answer."""
+
+
 class AppriseChannel:
-    """Sends through Apprise, which waits four seconds for a connection and four for an answer.
+    """Sends through Apprise, which is let follow no redirect, and is not waited for longer than ``LONGEST``.
 
     ``address`` is asked for it when something is sent, so that one which can't be read holds nothing else up.
     """
@@ -32,15 +37,39 @@ class AppriseChannel:
             import apprise
         except ModuleNotFoundError:
             raise Invalid("tell", NAME, "the package apprise is missing", "Install keyturn[flows]") from None
-        sender = apprise.Apprise()
         with silence_apprise():
-            if not sender.add(self._address().reveal()):
+            service = apprise.Apprise.instantiate(self._address().reveal(), suppress_exceptions=True)
+            if service is None:
                 raise unknown_address()
+            # The address holds a token, and may ask for redirects itself.
+            service.redirects = False
             body = f"{announcement.body}\nMessage: {announcement.id}"
-            taken = sender.notify(title=announcement.subject, body=body, notify_type=apprise.NotifyType.FAILURE)
+            sender = apprise.Apprise(service)
+            kind = apprise.NotifyType.FAILURE
+            taken = answered(
+                lambda: bool(sender.notify(title=announcement.subject, body=body, notify_type=kind)), LONGEST
+            )
+        if taken is None:
+            raise Unavailable("tell", NAME, f"the service did not answer within {LONGEST:g} s", "It is sent again")
         if not taken:
             hint = "It stays in the outbox and is sent again. See that the address is right and its service answers"
             raise Unavailable("tell", NAME, "the service did not take it", hint)
+
+
+def answered(send: Callable[[], bool], seconds: float) -> bool | None:
+    """What ``send`` comes to, False where it raises; None where that is not known in time, and it is left alone."""
+    outcome = list[bool]()
+
+    def run() -> None:
+        with suppress(Exception):
+            outcome.append(send())
+            return
+        outcome.append(False)
+
+    sending = threading.Thread(target=run, daemon=True)
+    sending.start()
+    sending.join(seconds)
+    return outcome[0] if outcome else None
 
 
 def configured_channel(environment: Mapping[str, str]) -> AppriseChannel | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from keyturn.core.errors import Invalid
-from keyturn.core.outbound import leaves_in_clear
+from keyturn.core.outbound import is_set, leaves_in_clear
 from keyturn.settings.hub_login import HubLogin, TokenLogin, login_from_environment
 from keyturn.settings.tls import TlsSettings, tls_from_environment
 
@@ -74,5 +74,5 @@ class HubSettings:
             client_cert_file=tls.client_cert_file,
             client_key_file=tls.client_key_file,
             tls_server_name=tls.server_name,
-            insecure_http=env.get(INSECURE_HTTP, "").lower() in ("1", "true"),
+            insecure_http=is_set(env, INSECURE_HTTP),
         )

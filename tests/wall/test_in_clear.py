@@ -1,5 +1,6 @@
 """Nothing that is worth stealing leaves this machine in clear, whatever answers at the other end."""
 
+import re
 import socket
 import ssl
 import threading
@@ -9,8 +10,10 @@ from pathlib import Path
 
 import pytest
 import trustme
+from pydantic import ValidationError
 
 from deployments.local.support.ports import LOOPBACK
+from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Denied, Invalid, KeyturnError
 from keyturn.core.outbound import is_loopback, leaves_in_clear
 from keyturn.core.sensitive import SecretFields, Sensitive
@@ -19,6 +22,7 @@ from keyturn.providers.libpq import guarded, public_authorities, tls
 from keyturn.providers.postgresql.target import PostgreSQL
 from keyturn.settings.hub import HubSettings
 
+CLEAR = "http://clear.example.com"
 PASSWORD = "pw-that-nobody-may-hear"
 ADMIN = SecretFields({"username": "keyturn_admin", "password": PASSWORD})
 PUBLIC = str(public_authorities({}))
@@ -181,6 +185,33 @@ def test_a_hub_on_another_machine_has_an_https_address() -> None:
     assert HubSettings.from_environment({**env, "KEYTURN_HUB_INSECURE_HTTP": "true"}).insecure_http
     assert not HubSettings.from_environment({"VAULT_ADDR": "https://vault.example.com:8200"}).insecure_http
     assert not HubSettings.from_environment({"VAULT_ADDR": f"http://{LOOPBACK}:8200"}).insecure_http
+
+
+@pytest.mark.parametrize(
+    ("part", "settings"),
+    [
+        ("stores", {"kind": "aws-secrets-manager", "region": "eu-central-1", "endpoint_url": CLEAR}),
+        ("stores", {"kind": "aws-parameter-store", "region": "eu-central-1", "endpoint_url": CLEAR}),
+        ("stores", {"kind": "azure-key-vault", "vault_url": CLEAR}),
+        ("stores", {"kind": "azure-key-vault", "vault_url": "https://a.vault.azure.net", "authority": CLEAR}),
+        ("stores", {"kind": "gcp-secret-manager", "project": "my-project", "endpoint": CLEAR[7:] + ":80"}),
+        ("stores", {"kind": "kubernetes", "namespace": "app", "server": CLEAR, "token_file": "/token"}),
+        ("stores", {"kind": "vault", "address": CLEAR, "token_file": "/token"}),
+        ("stores", {"kind": "github-actions", "repository": "a/b", "token_file": "/token", "api_url": CLEAR}),
+        ("targets", {"kind": "http-api", "admin": "targets/api", "url": CLEAR}),
+        ("targets", {"kind": "aws-iam", "endpoint_url": CLEAR}),
+        ("targets", {"kind": "microsoft-graph", "endpoint": CLEAR}),
+        ("targets", {"kind": "microsoft-graph", "authority": CLEAR}),
+        ("targets", {"kind": "azure-resource-manager", "subscription": "s", "endpoint": CLEAR}),
+        ("targets", {"kind": "gcp-iam", "project": "my-project", "endpoint": CLEAR[7:] + ":80"}),
+        ("consumers", {"url": CLEAR, "signing_key": "webhooks/app"}),
+    ],
+)
+def test_no_place_of_a_catalogue_is_spoken_to_in_clear_on_another_machine(part: str, settings: dict[str, str]) -> None:
+    with pytest.raises(ValidationError) as raised:
+        Catalogue.model_validate({part: {"place": settings}})
+    (error,) = raised.value.errors()
+    assert re.search("https|this machine", error["msg"] + error["ctx"]["remedy"])
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "localhost", "::1", "[::1]"])

@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 from http.client import HTTPMessage
+from io import BytesIO
 
 import pytest
 
+from keyturn.client.webhook import BODY_LIMIT, Receiver, wsgi_app
 from keyturn.core.errors import RETRY_AFTER_LIMIT, KeyturnError, Throttled
+from keyturn.core.notices import NOTICE_PATH, Notice
+from keyturn.core.sensitive import Sensitive
 from keyturn.providers.answers import RefusedAnswer
 from keyturn.providers.outbound import cap_waits, insist_on_size, within
 from tests.support.clients import CLIENTS, LIBRARIES, TOKEN, WAIT, Act, ask_hub, forward_entries, notify_consumer
@@ -97,6 +101,23 @@ def test_a_header_that_asks_for_a_wait_asks_for_a_minute_at_most() -> None:
     cap_waits(headers)
     waits = {name: headers[name] for name in headers if "retry" in name}
     assert waits == {"retry-after": "60", "x-ms-retry-after-ms": "30000"}
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "0" * 5000, str(1 << 40)])
+def test_a_notice_of_any_length_is_refused_without_being_read(length: str) -> None:
+    acted_on = list[Notice]()
+    statuses = list[str]()
+    environ = {
+        "PATH_INFO": NOTICE_PATH,
+        "REQUEST_METHOD": "POST",
+        "CONTENT_LENGTH": length,
+        "wsgi.input": BytesIO(b"x" * (2 * BODY_LIMIT)),
+    }
+    app = wsgi_app(Receiver([Sensitive("whsec_" + "A" * 32)]), acted_on.append)
+    assert list(app(environ, lambda status, *_: statuses.append(status))) == []  # type: ignore[arg-type, return-value]
+    assert statuses[0].startswith("4")
+    assert environ["wsgi.input"].tell() == BODY_LIMIT + 1  # type: ignore[attr-defined]
+    assert acted_on == []
 
 
 @pytest.mark.parametrize("length", ["9" * 5000, "-1", "1_000", "٣", "", "12, 13", str(1 << 40)])

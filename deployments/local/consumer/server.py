@@ -9,7 +9,7 @@ from typing import Any
 
 from deployments.local.consumer.application import Application
 from deployments.local.support.ports import LOOPBACK
-from keyturn.client.webhook import BODY_LIMIT, Receiver
+from keyturn.client.webhook import BODY_LIMIT, Receiver, readable_size
 from keyturn.core.notices import HEALTH_PATH, NOTICE_PATH
 
 
@@ -39,14 +39,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """A notice."""
-        length = self.headers.get("content-length", "")
-        if self.path != NOTICE_PATH or not (length.isascii() and length.isdigit()):
+        size = readable_size(self.headers.get("content-length", ""))
+        if self.path != NOTICE_PATH or size is None:
             self.close_connection = True
             self._answer(HTTPStatus.LENGTH_REQUIRED if self.path == NOTICE_PATH else HTTPStatus.NOT_FOUND, {})
             return
         # What is not read would be taken for the next request.
-        self.close_connection = int(length) > BODY_LIMIT
-        body = self.rfile.read(min(int(length), BODY_LIMIT + 1))
+        self.close_connection = size > BODY_LIMIT
+        body = self.rfile.read(size)
         self._answer(self.receiver.handle(dict(self.headers.items()), body, self.application.follow), {})
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:

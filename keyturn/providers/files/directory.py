@@ -3,15 +3,30 @@
 import errno
 import fcntl
 import os
+import re
 import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Final
 
 from keyturn.core.sensitive import Sensitive
 
 PRIVATE: Final = 0o600
+PATIENCE: Final = 10.0
+"""Seconds that another writer of the same file is waited for: a write takes some milliseconds."""
+PAUSE: Final = 0.02
+LOCKS: Final = Path("/proc/locks")
+"""Where Linux tells who holds which lock (source: proc_locks(5))."""
+
+
+class StillHeld(OSError):
+    """Another writer holds a file for longer than a write takes; ``holder`` says who, in words."""
+
+    def __init__(self, holder: str) -> None:
+        super().__init__(errno.EWOULDBLOCK, "another writer holds it")
+        self.holder = holder
 
 
 def draft_name(remote: str) -> str:
@@ -37,7 +52,10 @@ def content(directory: int, name: str) -> tuple[Sensitive, os.stat_result]:
 
 @contextmanager
 def only_writer(directory: int, remote: str) -> Iterator[int]:
-    """The draft of a file, empty and locked: one writer at a time. What a killed writer left is used again."""
+    """The draft of a file, empty and locked: one writer at a time. What a killed writer left is used again.
+
+    Raises StillHeld where another one holds it for too long: it may be suspended.
+    """
     name = draft_name(remote)
     with _locked(directory, name) as descriptor:
         try:
@@ -52,17 +70,39 @@ def only_writer(directory: int, remote: str) -> Iterator[int]:
 
 @contextmanager
 def _locked(directory: int, name: str) -> Iterator[int]:
+    until = time.monotonic() + PATIENCE
     while True:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
         descriptor = os.open(name, flags, PRIVATE, dir_fd=directory)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            _lock(descriptor, until)
             # While it waited, another writer may have made the draft the file itself.
             if _is_still(directory, name, descriptor):
                 yield descriptor
                 return
         finally:
             os.close(descriptor)
+
+
+def _lock(descriptor: int, until: float) -> None:
+    """Wait for the lock until then, by the monotonic clock. Raises StillHeld."""
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise StillHeld(_holder(os.fstat(descriptor).st_ino)) from None
+        time.sleep(PAUSE)
+
+
+def _holder(inode: int) -> str:
+    """Who holds the lock of a file, by its number: the process, its program, and whether it is suspended."""
+    try:
+        pid = next(iter(re.findall(rf"FLOCK +\S+ +WRITE +(\d+) \S+:{inode} ", LOCKS.read_text())), "0")
+        status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    except (OSError, ValueError):
+        return "a process that the system does not tell"
+    return f"process {pid} ({status['Name']}), which is {status['State'].partition('(')[2].rstrip(')')}"
 
 
 def _is_still(directory: int, name: str, descriptor: int) -> bool:

@@ -14,11 +14,11 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, Final, Literal
 
 from keyturn.core.dotenv import Dotenv, Reader
-from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Unavailable
+from keyturn.core.errors import Denied, Invalid, KeyturnError, Locked, NotFound, Unavailable
 from keyturn.core.names import FILE, LIMITS
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import NO_DETAILS, Details, OwnershipTags, RemoteSecret, Unsupported
-from keyturn.providers.files.directory import content, draft_name, fill_draft, identity, only_writer, replace
+from keyturn.providers.files.directory import StillHeld, content, draft_name, fill_draft, identity, only_writer, replace
 from keyturn.providers.files.shared import SharedFiles
 from keyturn.providers.limits import StoreLimits, only_written_whole
 
@@ -221,6 +221,10 @@ class Files:
                 os.close(descriptor)
 
     def _from_os(self, error: OSError, doing: str, remote: str) -> KeyturnError:
+        if isinstance(error, StillHeld):
+            problem = f"{error.holder}, holds its draft {draft_name(remote)} in {self._directory}"
+            hint = "Let it go on (kill -CONT) or end it; where nobody holds it any more, run it again"
+            return Locked(doing, self._named(remote), problem, hint)
         name, reason = self._named(remote), os.strerror(error.errno) if error.errno else "the system refuses it"
         if error.errno in _FULL:
             return Unavailable(

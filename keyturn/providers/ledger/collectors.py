@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from keyturn.core.errors import Invalid
+from keyturn.core.outbound import is_set
 from keyturn.ledger.formats import Format
 from keyturn.ledger.forwarding import Collector
 
@@ -15,14 +16,18 @@ def collectors(env: Mapping[str, str]) -> list[Collector]:
     """Those of KEYTURN_FORWARD_SYSLOG and KEYTURN_FORWARD_HTTP; none is no error. Raises Invalid; nothing is sent."""
     configured: list[Collector] = []
     if address := env.get(SYSLOG):
-        from keyturn.providers.ledger.syslog import Syslog
+        from keyturn.providers.ledger.syslog import INSECURE, Syslog
 
-        configured.append(Syslog(address, _form(env, SYSLOG), ca_file=env.get(f"{SYSLOG}_CA_FILE") or None))
+        ca_file, insecure = env.get(f"{SYSLOG}_CA_FILE") or None, is_set(env, INSECURE)
+        configured.append(Syslog(address, _form(env, SYSLOG), ca_file=ca_file, insecure=insecure))
     if url := env.get(HTTP):
-        from keyturn.providers.ledger.http_collector import HttpCollector
+        from keyturn.providers.ledger.http_collector import INSECURE_HTTP, HttpCollector
 
         token_file, ca_file = (env.get(f"{HTTP}_{what}_FILE") or None for what in ("TOKEN", "CA"))
-        configured.append(HttpCollector(url, _form(env, HTTP), token_file=token_file, ca_file=ca_file))
+        insecure = is_set(env, INSECURE_HTTP)
+        configured.append(
+            HttpCollector(url, _form(env, HTTP), token_file=token_file, ca_file=ca_file, insecure_http=insecure)
+        )
     return configured
 
 

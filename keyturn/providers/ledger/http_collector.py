@@ -17,6 +17,8 @@ from keyturn.providers.answers import objection, retry_after, untrusted
 from keyturn.providers.http.api_target import api_session
 
 DOING: Final = "forward to"
+INSECURE_HTTP: Final = "KEYTURN_FORWARD_HTTP_INSECURE_HTTP"
+"""The variable that lets entries, and the collector's token, go to another machine in clear."""
 TIMEOUT: Final = 20.0
 """Seconds to connect, and for the whole answer."""
 ANSWER_LIMIT: Final = 4096
@@ -31,8 +33,9 @@ CONTENT_TYPES: Final = {
 
 
 class HttpCollector:
-    """A :class:`keyturn.ledger.forwarding.Collector` at an https URL; plain http goes to this machine alone.
+    """A :class:`keyturn.ledger.forwarding.Collector` at an https URL.
 
+    Plain http goes to this machine alone, unless ``insecure_http``.
     ``token_file`` holds the token that it asks for, or the whole of an Authorization header: ``Splunk`` and a token.
     Errors name the host alone, since some collectors have a token in the path. Raises Invalid.
     """
@@ -45,8 +48,9 @@ class HttpCollector:
         token_file: str | None = None,
         ca_file: str | None = None,
         timeout: float = TIMEOUT,
+        insecure_http: bool = False,
     ) -> None:
-        parts = _parts(url)
+        parts = _parts(url, insecure_http)
         self.name = _name(parts)
         self.form = form
         self._url = url
@@ -124,7 +128,7 @@ class HttpCollector:
         return Invalid(DOING, self.name, problem, hint)
 
 
-def _parts(url: str) -> SplitResult:
+def _parts(url: str, insecure_http: bool) -> SplitResult:
     try:
         parts = urlsplit(url)
         sound = parts.scheme in PORTS and parts.hostname and parts.port != 0
@@ -135,8 +139,9 @@ def _parts(url: str) -> SplitResult:
     if parts.username is not None or parts.query or parts.fragment:
         hint = "Leave scheme, host, port and path, and put a token into KEYTURN_FORWARD_HTTP_TOKEN_FILE"
         raise _unusable("its address holds a user, a query or a fragment", hint)
-    if leaves_in_clear(url):
-        raise _unusable("plain http to another machine", "Use https")
+    if leaves_in_clear(url) and not insecure_http:
+        hint = f"Use https; where nobody can listen or write between, set {INSECURE_HTTP}=true"
+        raise _unusable("plain http to another machine", hint)
     return parts
 
 

@@ -10,22 +10,26 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from keyturn import __version__
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Unavailable
+from keyturn.core.outbound import is_loopback
 from keyturn.ledger.formats import Format, Severity, severity
 from keyturn.ledger.forwarding import Message
+from keyturn.providers.outbound import ended_after
 
 DOING: Final = "forward to"
+INSECURE: Final = "KEYTURN_FORWARD_SYSLOG_INSECURE"
+"""The variable that lets entries go to another machine in clear."""
 PORTS: Final = {"udp": 514, "tcp": 514, "tls": 6514}
 """Where collectors listen by default; for TCP there is no number of syslog's own."""
 TIMEOUT: Final = 20.0
-"""Seconds to connect, and for each wait until the collector goes on reading or closes."""
+"""Seconds to connect, and for a batch from then until the collector closes."""
 
 LOG_AUDIT: Final = 13
 SEVERITY: Final = {Severity.INFORMATIONAL: 6, Severity.MEDIUM: 4, Severity.HIGH: 3, Severity.CRITICAL: 2}
@@ -46,13 +50,23 @@ ENOUGH: Final = 65_536
 class Syslog:
     """A :class:`keyturn.ledger.forwarding.Collector` at ``udp``, ``tcp`` or ``tls://host:port``. Raises Invalid.
 
-    A certificate is checked against ``ca_file``, or against the public authorities.
+    A certificate is checked against ``ca_file``, or against the public authorities. Without TLS it speaks to this
+    machine alone, unless ``insecure``.
     """
 
     def __init__(
-        self, address: str, form: Format = Format.JSONL, *, ca_file: str | None = None, timeout: float = TIMEOUT
+        self,
+        address: str,
+        form: Format = Format.JSONL,
+        *,
+        ca_file: str | None = None,
+        timeout: float = TIMEOUT,
+        insecure: bool = False,
     ) -> None:
         parts = _parts(address)
+        if parts.scheme != "tls" and not is_loopback(parts.hostname or "") and not insecure:
+            hint = f"Use tls://; where nobody can listen or write between, set {INSECURE}=true"
+            raise Invalid("open", "the syslog collector", "entries would go to another machine in clear", hint)
         self._host, self._port = parts.hostname or "", parts.port or PORTS[parts.scheme]
         self.name = f"syslog/{parts.scheme}/{self._host}:{self._port}"
         self.form = form
@@ -74,14 +88,14 @@ class Syslog:
                 connection.send(message[:LARGEST_DATAGRAM])
 
     def _over_tcp(self, messages: Sequence[bytes]) -> None:
-        with self._connected(socket.SOCK_STREAM) as connection:
+        with self._connected(socket.SOCK_STREAM) as connection, self._in_time(connection):
             connection.sendall(framed(messages))
             _insist_on_open(connection)
             self._see_it_read(connection)
 
     def _over_tls(self, messages: Sequence[bytes]) -> None:
         context = self._context()
-        with self._connected(socket.SOCK_STREAM) as connection:
+        with self._connected(socket.SOCK_STREAM) as connection, self._in_time(connection):
             channel = _Tls(context, connection, self._host)
             channel.send(framed(messages))
             _insist_on_open(connection)
@@ -104,6 +118,17 @@ class Syslog:
         datagrams = socket.socket(family, kind)
         datagrams.connect(address)
         return datagrams
+
+    @contextmanager
+    def _in_time(self, connection: socket.socket) -> Iterator[None]:
+        """One deadline for all of it: a collector that drips is no better than a silent one. Raises TimeoutError."""
+        with ended_after(connection.fileno(), self._timeout) as late:
+            try:
+                yield
+            except OSError:
+                if late.is_set():
+                    raise TimeoutError from None
+                raise
 
     def _see_it_read(self, connection: socket.socket) -> None:
         """End our half, and wait until the other side closes its own in order. Raises OSError.

@@ -1,6 +1,8 @@
 """Connections to a MySQL or MariaDB server, and what its errors mean."""
 
+import socket
 import ssl
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,9 +13,12 @@ from keyturn.core.errors import CandidateRejected, Denied, Invalid, KeyturnError
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.mysql.grants import User
 from keyturn.providers.mysql.password_hashes import NATIVE, SHA2
+from keyturn.providers.outbound import ended_after
 
 TIMEOUT: Final = 10
-"""Seconds to connect, and for each answer."""
+"""Seconds to connect, to log in, and for each wait for bytes of an answer."""
+LONGEST_ANSWER: Final = 30.0
+"""Seconds for a whole answer, the wait for locks among it."""
 
 IDLE: Final = 60
 """Seconds after which the server drops a silent session, and the locks that it holds."""
@@ -48,7 +53,8 @@ PREVENTED: Final = 1290
 """By one of the server's options, which the text names."""
 
 HASHES_PREVENTED: Final = "strict-password-validation"
-NOT_REACHED: Final = frozenset({2003, 2026})
+CONNECTION_FAILED: Final = 2003
+NOT_REACHED: Final = frozenset({CONNECTION_FAILED, 2026})
 UNTRUSTED: Final = "CERTIFICATE_VERIFY_FAILED"
 NO_TLS: Final = 2026
 NO_DATABASE_PRIVILEGE: Final = 1044
@@ -113,7 +119,7 @@ class MySQLSession:
         ``needs`` is the grant that it takes, with ``{admin}`` for the user of this session.
         """
         try:
-            with self._connection.cursor() as cursor:
+            with self._connection.cursor() as cursor, self._in_time():
                 cursor.execute(statement, values or None)
                 return list(cursor.fetchall())
         except err.Error as error:
@@ -123,6 +129,10 @@ class MySQLSession:
         """The first value of the first row; None without one."""
         rows = self.run(statement, *values, needs=needs)
         return rows[0][0] if rows else None
+
+    def _in_time(self) -> AbstractContextManager[object]:
+        connection: Any = self._connection
+        return ended_after(connection._sock.fileno(), LONGEST_ANSWER) if self._connection.open else nullcontext()
 
     def usable(self) -> bool:
         """Whether it still reaches the server."""
@@ -195,6 +205,20 @@ class MySQLServer:
         return Invalid, f"the server refuses it (error {error.code})", "See the server's log"
 
     def _connection(self, account: str, password: Sensitive, database: str | None) -> "pymysql.Connection[Any]":
+        connection = self._described(account, password, database)
+        try:
+            reached = socket.create_connection((self.host, self.port), TIMEOUT)
+        except OSError as error:
+            raise err.OperationalError(CONNECTION_FAILED, str(error)) from None
+        reached.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        reached.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        # Greeting, TLS and login together: a timeout of the library's is one for each wait for bytes.
+        with ended_after(reached.fileno(), TIMEOUT):
+            connection.connect(reached)
+        return connection
+
+    def _described(self, account: str, password: Sensitive, database: str | None) -> "pymysql.Connection[Any]":
+        """The connection as it is to be, not made yet."""
         return pymysql.connect(
             host=self.host,
             port=self.port,
@@ -210,6 +234,7 @@ class MySQLServer:
             program_name="keyturn",
             ssl=self._trust(),
             ssl_disabled=self.tls == "disable",
+            defer_connect=True,
         )
 
     def _trust(self) -> ssl.SSLContext | None:

@@ -1,8 +1,9 @@
 """One node of a Redis: logging in, the few commands that its users are changed with, and its errors in our words."""
 
+import socket
 import ssl
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -12,9 +13,12 @@ from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from keyturn.core.errors import Invalid, KeyturnError, Unavailable
 from keyturn.core.sensitive import Sensitive
+from keyturn.providers.outbound import ended_after
 
 TIMEOUT: Final = 10
 """Seconds for a connection and for each command."""
+LONGEST_SESSION: Final = 30.0
+"""Seconds for a session, logging in among it, however slowly the server answers."""
 
 GONE: Final = "password you are trying to remove"
 NO_FILE: Final = "not configured to use an ACL file"
@@ -56,13 +60,28 @@ class Node:
         options |= {"socket_timeout": TIMEOUT, "decode_responses": True, "encoding_errors": "replace"}
         options |= {"ssl_ca_certs": self.ca_file} if self.tls else {}
         # Typed as anything: redis-py says what its clients take and give, and of its connections only the names.
-        kind: Any = redis.SSLConnection if self.tls else redis.Connection
+        kind: Any = _WatchedTls if self.tls else _Watched
         connection = kind(host=self.host, port=self.port, password=password.reveal(), **options)
-        try:
+        with ExitStack() as ended:
+            ended.callback(connection.disconnect)
+            connection.watch = lambda descriptor: ended.enter_context(ended_after(descriptor, LONGEST_SESSION))
             connection.connect()
             yield NodeSession(connection)
-        finally:
-            connection.disconnect()
+
+
+class _Watched(redis.Connection):
+    """A connection that is watched from the moment that it is there, while TLS is agreed on and when logging in."""
+
+    watch: Callable[[int], Any]
+
+    def _connect(self) -> socket.socket:
+        connection: socket.socket = super()._connect()  # type: ignore[no-untyped-call]
+        self.watch(connection.fileno())
+        return connection
+
+
+class _WatchedTls(redis.SSLConnection, _Watched):
+    """The same over TLS, which begins once there is a connection."""
 
 
 class NodeSession:
