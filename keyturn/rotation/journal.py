@@ -22,6 +22,12 @@ from keyturn.rotation.context import Workspace
 UNNAMED: Final = "a login that the hub has not named"
 """The actor where the hub could not be asked, or denied it."""
 
+CATALOGUE: Final = "catalogue "
+"""What stands before a catalogue's digest in the note of an opening entry."""
+
+NOTE_LIMIT: Final = 1000
+"""Characters that a note may have: :data:`keyturn.ledger.entries.TEXT_LIMIT`."""
+
 OFTEN: Final = 2.0
 """Seconds that an outcome waits for others before it is written."""
 
@@ -68,6 +74,8 @@ class _Waiting:
 _waiting: ContextVar[_Waiting | None] = ContextVar("waiting", default=None)
 _announced: ContextVar[frozenset[tuple[str, str]]] = ContextVar("announced", default=frozenset())
 """The steps of which secret an entry has announced that is durable."""
+_within: ContextVar[bool] = ContextVar("within", default=False)
+"""Whether an action is under way here, whose opening entry tells by which catalogue."""
 
 
 @contextmanager
@@ -120,6 +128,7 @@ def record_action(
         _write(workspace, [begun])
     doing = Doing(note=note)
     token = _announced.set(_announced.get() | {(step, secret) for step in announcing})
+    outermost = _within.set(True)
     try:
         yield doing
     except KeyturnError as error:
@@ -131,6 +140,7 @@ def record_action(
         raise
     finally:
         _announced.reset(token)
+        _within.reset(outermost)
     _add(workspace, _last(workspace, begun, doing, Outcome.DONE, doing.note))
 
 
@@ -151,7 +161,12 @@ def entry(
     place: str = "",
     note: str = "",
 ) -> Entry:
-    """An entry of this moment, by whom the hub takes this login for; its ``run`` is what the process says of itself."""
+    """An entry of this moment, by whom the hub takes this login for; its ``run`` is what the process says of itself.
+
+    The one that opens a run tells by which catalogue it goes.
+    """
+    if outcome is Outcome.BEGUN and not _within.get():
+        note = with_catalogue(note, workspace.catalogue.digest)
     return Entry(
         workspace.clock(),
         actor_of(workspace),
@@ -178,6 +193,17 @@ def actor_of(workspace: Workspace) -> str:
 def remark_of_process() -> str:
     """What this process says of itself, for which nobody vouches: what it runs, and who asked as far as it knows."""
     return (acting.get() or Acting(f"process {os.getpid()}")).remark
+
+
+def with_catalogue(note: str, digest: str) -> str:
+    """The note, and the catalogue's digest behind it, whole; a part of the note, so that every reader reads it.
+
+    One that is not known is left out.
+    """
+    if not digest:
+        return note
+    words = f"{CATALOGUE}{digest}"
+    return f"{note[: NOTE_LIMIT - len(words) - 2]}; {words}" if note else words
 
 
 def _ended(workspace: Workspace, begun: Entry, doing: Doing, outcome: Outcome, why: str) -> None:

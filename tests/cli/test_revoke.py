@@ -609,10 +609,10 @@ def test_what_can_not_be_proven_is_given_up_by_a_person_and_stays_listed(shop: S
 def test_what_the_operators_file_refuses_ends_nothing_until_somebody_overrides_it_and_that_is_recorded(
     shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    policy, path = tmp_path / "policy.yaml", shop.database.path
+    policy, path, incident = tmp_path / "policy.yaml", shop.database.path, fresh()
     policy.write_text("hosts: [nowhere.example.com]\n")
     monkeypatch.setenv("KEYTURN_POLICY", str(policy))
-    command = ("revoke", path, "--reason", "leaked", "--incident", "INC-11")
+    command = ("revoke", path, "--reason", "leaked", "--incident", incident)
     refused = keyturn(*command)
     assert refused.exit_code == 1
     assert "the operator's file does not allow this host" in refused.stderr
@@ -628,7 +628,7 @@ def test_what_the_operators_file_refuses_ends_nothing_until_somebody_overrides_i
     entries = [entry for entry in listed if str(shop.catalogue) in entry["note"]]
     assert [entry["note"].split(":")[0] for entry in entries] == ["leaked"]
     assert "targets.pg.host" in entries[0]["note"]
-    assert "policy overridden" in json.loads((shop.reports / "INC-11.json").read_text())["incident"]["reason"]
+    assert "policy overridden" in json.loads((shop.reports / f"{incident}.json").read_text())["incident"]["reason"]
 
 
 def test_with_nothing_to_override_a_revocation_is_as_ever(shop: Shop) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from itertools import chain
 
 import pytest
@@ -10,7 +11,8 @@ from keyturn.core.errors import CandidateRejected, Unrecorded
 from keyturn.core.ledger import Entry, NewestVersion, Outcome
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.rotation.journal import record_action, written_together
+from keyturn.ledger.entries import TEXT_LIMIT, leaf, parse_leaf
+from keyturn.rotation.journal import record_action, with_catalogue, written_together
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.run import rotate
 from tests.rotation.helpers import remote, with_copy, worker
@@ -122,3 +124,25 @@ def test_an_action_that_was_not_announced_begins_with_an_entry_of_its_own(lab: L
         [("stage", Outcome.DONE), ("retire", Outcome.BEGUN)],
         done("retire", "rotate"),
     ]
+
+
+def test_the_entry_that_opens_a_run_tells_by_which_catalogue_and_the_others_do_not(lab: Lab) -> None:
+    secret, ledger, digest = with_copy(lab.alternating()), Commits(), "c0ffee" * 10 + "cafe"
+    workspace = replace(lab.open(secret).workspace, ledger=ledger)
+    workspace = replace(workspace, catalogue=workspace.catalogue.model_copy(update={"digest": digest}))
+    assert rotate(workspace, secret.path, Trigger.FORCE).state is RunState.ROTATED
+    told = [entry for entry in chain.from_iterable(ledger.writes) if digest in entry.note]
+    assert [(entry.action, entry.outcome) for entry in told] == [("rotate", Outcome.BEGUN)]
+    assert told[0].note.endswith(f"push to memory:{remote(secret)}; catalogue {digest}")
+
+
+def test_the_digest_stays_whole_beside_a_long_note_which_every_reader_of_the_ledger_reads() -> None:
+    digest = "0" * 64
+    assert with_catalogue("", digest) == f"catalogue {digest}"
+    assert with_catalogue("why", "") == "why"
+    long = with_catalogue("x" * 5000, digest)
+    assert len(long) == TEXT_LIMIT
+    assert long.endswith(f"x; catalogue {digest}")
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    opening = Entry(moment, "a", "rotate", Outcome.BEGUN, note=long)
+    assert parse_leaf(leaf(1, opening)).entry == opening
