@@ -92,7 +92,7 @@ def _handler(take: Callable[[str], bool]) -> type[BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             taken = take(self.path)
-            text = "You are signed in: go back to the terminal." if taken else "This is not what is waited for."
+            text = "Received: go back to the terminal." if taken else "This is not what is waited for."
             body = f"<!DOCTYPE html><title>Keyturn</title><p>{text}</p>".encode()
             self.send_response_only(200 if taken else 400)
             for name, value in (("Content-Type", "text/html; charset=utf-8"), ("Content-Length", str(len(body)))):

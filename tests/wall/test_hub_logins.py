@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 from pytest_httpserver import HTTPServer
+from werkzeug import Response
 
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound
+from keyturn.providers.vault.hub import VaultHub
+from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import AppRoleLogin, AwsLogin
 from tests.support.hub_logins import KEYS, SERVER_ID, AwsHub, Doors, Pods
 from tests.support.issuers import Issuer
@@ -66,10 +69,9 @@ def test_a_token_for_another_audience_is_not_even_shown(doors: Doors, httpserver
     message = refusal(doors, login)
     assert f"{doors.token} is for somebody-else, not for openbao" in message
     assert "KEYTURN_HUB_AUTH_AUDIENCE" in message
-    elsewhere = AwsHub.__new__(AwsHub)
-    elsewhere.address = httpserver.url_for("").rstrip("/")
-    with closing(elsewhere.session(login)) as session, pytest.raises(Denied):  # type: ignore[arg-type]
-        session.client()
+    settings = HubSettings(httpserver.url_for("").rstrip("/"), login=login)
+    with closing(VaultHub(settings)) as hub, pytest.raises(Denied):
+        hub.read("any")
     assert httpserver.log == []
 
 
@@ -119,6 +121,35 @@ def test_a_file_without_a_jwt_is_named(doors: Doors) -> None:
     doors.token.unlink()
     with doors.hub(login) as hub, pytest.raises(NotFound, match=r"no such file.*KEYTURN_HUB_AUTH_TOKEN_PATH"):
         hub.read("any")
+
+
+# --- a server in the hub's place ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (Response("<html>", 200), "can't be understood"),
+        (Response("{}", 200), "can't be understood"),
+        (Response('{"auth": null}', 200), "can't be understood"),
+        (
+            Response('{"auth": {"client_token": "x", "lease_duration": "long", "renewable": true}}'),
+            "can't be understood",
+        ),
+        (Response('{"auth": {"client_token": "", "mfa_requirement": {"mfa_request_id": "1"}}}'), "a second factor"),
+        (Response("", 307, {"Location": "/elsewhere"}), "a redirect, which is not followed"),
+        (Response('{"errors": ["s3cr3t"]}', 500), "failed inside"),
+    ],
+)
+def test_an_answer_that_is_none_logs_nobody_in_and_is_not_shown(
+    doors: Doors, httpserver: HTTPServer, answer: Response, problem: str
+) -> None:
+    httpserver.expect_request(f"/v1/auth/{doors.jwt}/login").respond_with_response(answer)
+    settings = HubSettings(httpserver.url_for("").rstrip("/"), login=doors.as_program())
+    with closing(VaultHub(settings)) as hub, pytest.raises(KeyturnError, match=problem) as caught:
+        hub.read("any")
+    assert "s3cr3t" not in str(caught.value)
+    assert [request.path for request, _ in httpserver.log] == [f"/v1/auth/{doors.jwt}/login"]
 
 
 # --- wrapped secret ids ------------------------------------------------------------------------------------

@@ -42,19 +42,15 @@ class LoginMethod(Protocol):
 
 
 class Refusal(Exception):
-    """The hub said no. ``text`` is for recognizing why, and for nobody to see."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.text = text
+    """The hub said no; why, it tells nobody whom it does not know."""
 
 
 def exchange(client: hvac.Client, mount: str, body: Mapping[str, Any]) -> TokenLife:
     """Show ``body`` to the method at ``mount``, and take the token. Raises Refusal, and what the SDK raises."""
     try:
         answer = client.adapter.post(f"/v1/auth/{mount}/login", json=dict(body))
-    except REFUSED as error:
-        raise Refusal(str(error.args)) from None
+    except REFUSED:
+        raise Refusal from None
     return take_token(client, answer)
 
 

@@ -37,14 +37,14 @@ class JwtMethod:
             raise denied(problem, hint)
         try:
             return exchange(client, login.mount, {"role": login.role, "jwt": text})
-        except Refusal as refusal:
-            raise self._refused(refusal, claims) from None
+        except Refusal:
+            raise self._refused(claims) from None
 
     def has_another(self) -> bool:
         """It can be asked again."""
         return True
 
-    def _refused(self, refusal: Refusal, claims: Mapping[str, Any]) -> Denied:
+    def _refused(self, claims: Mapping[str, Any]) -> Denied:
         login = self._login
         if (end := ended_at(claims)) is not None:
             hint = "See why nobody has renewed the file since, and that this machine's and the hub's clocks are right"
