@@ -36,16 +36,15 @@ def show_due(
 
     And what holds it back: its window, a freeze, or a pause after a rotation that was taken back.
     """
-    from keyturn.cli.approvals import tell_unreviewed
+    from keyturn.cli.approvals import find_unreviewed, tell_unreviewed
     from keyturn.cli.stack import note_undeclared
 
     with opened_workspace(catalogue) as workspace:
-        from keyturn.rotation.approvals import list_unreviewed
         from keyturn.rotation.undeclared import left_open
 
         rows = prospects(workspace, [workspace.secret(path).path] if path else sorted(workspace.catalogue.secrets))
         undeclared = [] if path else left_open(workspace)
-        unreviewed = [] if path else list_unreviewed(workspace)
+        unreviewed = [] if path else find_unreviewed(workspace)
     if as_json:
         others = [{"path": secret.path, "left": secret.message} for secret in undeclared]
         broken = [asdict(glass) for glass in unreviewed]

@@ -67,12 +67,11 @@ def show_all(workspace: "Workspace", only_open: bool, as_json: bool) -> None:
     from dataclasses import asdict
 
     from keyturn.cli import incident_tables as tables
-    from keyturn.cli.approvals import tell_unreviewed
+    from keyturn.cli.approvals import find_unreviewed, tell_unreviewed
     from keyturn.revocation import incident_store
-    from keyturn.rotation.approvals import list_unreviewed
 
     incidents = incident_store.list_open(workspace) if only_open else incident_store.list_incidents(workspace)
-    unreviewed = list_unreviewed(workspace)
+    unreviewed = find_unreviewed(workspace)
     if as_json:
         listed = [tables.incident_data(incident) for incident in incidents]
         return write_json({"incidents": listed, "unreviewed": [asdict(broken) for broken in unreviewed]})

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from keyturn.core.acting import acting, past_rules
-from keyturn.core.errors import Invalid, KeyturnError, TransientError
+from keyturn.core.errors import Denied, Invalid, KeyturnError, TransientError
 from keyturn.core.limits import Happening, free_again, with_happening
 from keyturn.revocation.consent import FEW, is_begun
 from keyturn.revocation.incident import Incident
@@ -25,7 +25,7 @@ def insist_on_incident_pace(workspace: Workspace, wanted: Incident) -> None:
     One that is gone on with is not held back. Raises Invalid where what was counted can't be read.
     """
     if is_persons_own(wanted):
-        with suppress(TransientError, Invalid):
+        with suppress(TransientError, Invalid, Denied):
             count_incident(workspace, wanted)
     else:
         count_incident(workspace, wanted)

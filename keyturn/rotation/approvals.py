@@ -23,10 +23,11 @@ from keyturn.core.channel import Announcement
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound
 from keyturn.core.hub import Identity
 from keyturn.core.ledger import Outcome
+from keyturn.core.limits import Happening
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.entries import update_state
 from keyturn.rotation.journal import entry, note_down, record_action, remark_of_process
-from keyturn.rotation.limits import speak_up
+from keyturn.rotation.limits import count_happening, exceeded, speak_up
 
 APPROVALS: Final = "approvals"
 BROKEN: Final = "break-glass"
@@ -122,8 +123,10 @@ def request_id(deed: Deed, identity: Identity) -> str:
 
 
 def ask(workspace: Workspace, deed: Deed, identity: Identity, before: ApprovalRequest | None) -> ApprovalRequest:
-    """Write the request down in the hub, in the place of one that is over, and let people know."""
-    now = workspace.hub_now()
+    """Write the request down in the hub, in the place of one that is over, and let people know. Raises OverLimit."""
+    now, most = workspace.hub_now(), workspace.limits.incidents
+    if again := count_happening(workspace, "requests", Happening(now), most):
+        exceeded(workspace, deed.words, most, "approvals were asked for", again)
     request = ApprovalRequest(
         request_id(deed, identity),
         deed.action,

@@ -35,8 +35,12 @@ class Person:
 
     def hub(self) -> VaultHub:
         """The hub, logged in to anew."""
+        return hub_with(self.lab, self.token())
+
+    def token(self) -> str:
+        """What a new login gives."""
         answer = self.lab.root.auth.approle.login(self.role, self.secret, use_token=False)
-        return hub_with(self.lab, answer["auth"]["client_token"])
+        return str(answer["auth"]["client_token"])
 
 
 def person(lab: Lab, name: str, policies: Sequence[str] = (), rules: str = EVERYTHING) -> Person:

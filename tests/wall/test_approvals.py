@@ -2,6 +2,8 @@
 
 import base64
 import json
+import os
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
@@ -9,15 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner, Result
 
 from deployments.local.prepare import POLICIES
 from keyturn.catalogue import Catalogue
 from keyturn.catalogue.approvals import ApprovalSettings, ApproverSettings
+from keyturn.catalogue.limits import LimitSettings
 from keyturn.catalogue.policy_file import load_policy
 from keyturn.catalogue.problems import CatalogueInvalid
+from keyturn.cli.app import app
 from keyturn.core.acting import PastRules, past_rules
 from keyturn.core.channel import Announcement
-from keyturn.core.errors import Denied, Invalid
+from keyturn.core.errors import Denied, Invalid, OverLimit
 from keyturn.core.ledger import Outcome
 from keyturn.core.policy import Trigger
 from keyturn.ledger.entries import parse_leaf
@@ -287,6 +292,18 @@ def test_a_login_that_belongs_to_nobody_can_not_ask(bank: Bank, pair: tuple[Decl
     assert untouched(bank.lab, *pair)
 
 
+def test_a_flood_of_requests_is_over_after_so_many(bank: Bank) -> None:
+    secrets = [bank.lab.generated() for _ in range(4)]
+    workspace = replace(bank.workspace(bank.ana, *secrets), limits=LimitSettings(incidents=2))
+    bank.lab.keep("limits/requests", {"limits": "[]"})
+    for other in secrets[1:3]:
+        with pytest.raises(Denied):
+            begin(workspace, secrets[0], other)
+    with pytest.raises(OverLimit, match="2 approvals were asked for within the hour"):
+        begin(workspace, secrets[0], secrets[3])
+    bank.lab.keep("limits/requests", {"limits": "[]"})
+
+
 # --- what needs it
 
 
@@ -348,6 +365,51 @@ def test_in_need_it_is_done_heard_recorded_and_listed_until_another_person_has_l
     reviewed = approvals.review_broken(bank.approver(bank.bea, workspace), broken.id, "as it should be")
     assert bank.bea.name in reviewed.reviewed_by
     assert broken.id not in [one.id for one in approvals.list_unreviewed(workspace)]
+
+
+# --- the commands
+
+
+def test_the_commands_do_the_same(
+    bank: Bank, pair: tuple[Declared, Declared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "catalogue").mkdir()
+    rotation = "{strategy: generated, interval: 30d, grace: 1h}"
+    entries = (f"  {one.path}: {{owner: a@b.c, classification: internal, rotation: {rotation}}}" for one in pair)
+    (tmp_path / "catalogue" / "all.yaml").write_text("\n".join(["secrets:", *entries]))
+    policy = {"approvals": bank.settings.model_dump(mode="json", exclude={"valid_for"})}
+    (tmp_path / "policy.yaml").write_text(json.dumps(policy))
+    for name in [name for name in os.environ if name.startswith(("VAULT_", "PREFECT_", "KEYTURN_HUB_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("KEYTURN_POLICY", str(tmp_path / "policy.yaml"))
+    monkeypatch.setenv("KEYTURN_CATALOGUE", str(tmp_path / "catalogue"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("VAULT_ADDR", bank.lab.world.hub_address)
+
+    def run(who: Person, *arguments: str) -> Result:
+        monkeypatch.setenv("VAULT_TOKEN", who.token())
+        return CliRunner().invoke(app, list(arguments))
+
+    revoke = ("revoke", *(one.path for one in pair), "--reason", "leaked", "--yes", "--local")
+    refused = run(bank.ana, *revoke)
+    assert refused.exit_code == 1
+    (request,) = set(re.findall(r"REQ-[0-9a-f]{8}", refused.stderr))
+    assert run(bank.ana, "approve", request, "--yes").exit_code == 1
+    assert untouched(bank.lab, *pair)
+    approved = run(bank.bea, "approve", request, "--yes")
+    assert approved.exit_code == 0, approved.output
+    assert all(one.path in approved.stdout for one in pair)
+    assert run(bank.ana, *revoke).exit_code == 0
+    assert not untouched(bank.lab, *pair)
+
+    assert run(bank.ana, *revoke, "--break-glass", "nobody answers").exit_code == 0
+    listed = json.loads(run(bank.ana, "incidents", "--json").stdout)["unreviewed"]
+    (broken,) = [one["id"] for one in listed if one["entity"] == bank.ana.entity]
+    assert f"NOT REVIEWED {broken}" in run(bank.ana, "due").stderr
+    assert run(bank.ana, "review", broken, "--verdict", "fine").exit_code == 1
+    assert run(bank.cleo, "review", broken, "--verdict", "fine").exit_code == 0
+    assert broken not in run(bank.ana, "due").stderr
+    assert run(bank.bea, "approve", "REQ-../../x", "--yes").exit_code == 1
 
 
 # --- rights
