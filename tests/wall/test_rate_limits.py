@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from keyturn.catalogue.limits import LimitSettings
+from keyturn.cli.actor import acting_command
 from keyturn.core.acting import Acting, PastRules, acting, past_rules
 from keyturn.core.channel import Announcement
 from keyturn.core.errors import Invalid, OverLimit
@@ -179,6 +181,20 @@ def test_a_count_that_can_not_be_read_holds_no_single_revocation_back(lab: Lab) 
     secret = lab.generated()
     lab.keep("limits/incidents", {"limits": "[[1,"})
     assert begin(opened(lab, secret), secret).closed_at is None
+
+
+def test_nothing_that_prefect_runs_can_go_past_a_rule() -> None:
+    root = Path(__file__).parents[2]
+    texts = [file.read_text() for part in ("flows", "tasks", "blocks") for file in (root / part).rglob("*.py")]
+    assert len(texts) > 20
+    assert not [word for word in ("past_rules", "over_limit", "break_glass") for text in texts if word in text]
+
+
+def test_what_prefect_runs_is_no_persons_own() -> None:
+    from flows.common import at_work
+
+    assert at_work().through_prefect
+    assert not acting_command("revoke").through_prefect
 
 
 # --- rotations
