@@ -30,6 +30,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from keyturn.core.errors import RETRY_AFTER_LIMIT
+from keyturn.core.hosts import METADATA_NAMES, refuses_host, to_address
 from keyturn.providers.answers import RefusedAnswer, TooLate, retry_after
 
 CONNECTIONS: Final = 32
@@ -186,6 +187,9 @@ class Connection(HTTPConnection):
         _leave_time_for(self)
         super().connect()
 
+    def _new_conn(self) -> socket.socket:
+        return insist_on_place(super()._new_conn(), self.host)
+
     def putheader(self, header: str | bytes, *values: Any) -> None:
         """Send a header. Nothing is wanted compressed: what it would unfold to could not be told before."""
         super().putheader(*_uncompressed(header, values))
@@ -221,7 +225,7 @@ class SecureConnection(HTTPSConnection):
         super().putheader(*_uncompressed(header, values))
 
     def _new_conn(self) -> socket.socket:
-        connection = super()._new_conn()
+        connection = insist_on_place(super()._new_conn(), self.host)
         # TLS takes the socket over, and what is ended later has to be known now.
         self._spare = connection.dup()
         return connection
@@ -230,6 +234,18 @@ class SecureConnection(HTTPSConnection):
         late.set()
         with suppress(OSError, AttributeError):
             self._spare.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]  # gone where it was connected just now
+
+
+def insist_on_place(connection: socket.socket, host: str) -> socket.socket:
+    """The connection; it is closed where a name has led to what gives out this machine's credentials.
+
+    An SDK that looks for these asks by address, or by a name of the cloud's own. Raises RefusedAnswer.
+    """
+    peer = str(connection.getpeername()[0])
+    if to_address(host) is None and host.casefold() not in METADATA_NAMES and refuses_host(peer):
+        connection.close()
+        raise RefusedAnswer("its name leads to where a cloud gives out this machine's credentials")
+    return connection
 
 
 def _leave_time_for(connection: HTTPConnection) -> float:

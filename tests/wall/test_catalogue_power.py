@@ -1,22 +1,29 @@
 """Whoever may merge one line into the catalogue gets no credential, no file and no host that the line does not own."""
 
+import ipaddress
 import json
 import os
 import re
+import socket
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 import keyturn
 from keyturn.catalogue import CatalogueInvalid, find_problems, load_catalogue
 from keyturn.catalogue.index import WORTH
 from keyturn.catalogue.operators_policy import VARIABLE, OperatorsPolicy
 from keyturn.catalogue.policy_file import load_policy
+from keyturn.core import hosts
 from keyturn.core.errors import Invalid
 from keyturn.core.references import Unfit
 from keyturn.core.sensitive import SecretFields
+from keyturn.providers.answers import objection
 from keyturn.providers.http.api_target import RequestValues
+from keyturn.providers.outbound import keep_to
 from keyturn.providers.vault.mounts import insist_on_apart
 from keyturn.settings.directories import cache_directory, state_directory
 
@@ -152,6 +159,28 @@ def test_nothing_is_sent_to_where_a_cloud_gives_out_credentials(host: str, tmp_p
     text = f'consumers:\n  mine: {{ url: "https://{host}/", signing_key: webhooks/mine }}\n'
     (flaw,) = problems(tmp_path, text)
     assert "consumers.mine.url: no catalogue may lead to this host" in flaw
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_name_that_leads_to_where_a_cloud_gives_out_credentials_is_sent_nothing(
+    scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This machine is taken for such a place: what listens here hears nothing."""
+    monkeypatch.setattr(hosts, "METADATA_ADDRESSES", {ipaddress.ip_address("127.0.0.1")})
+    monkeypatch.setattr(
+        "socket.getaddrinfo",
+        lambda _, port, *rest: [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port))],
+    )
+    with closing(socket.create_server(("127.0.0.1", 0))) as server, requests.Session() as session:
+        url = f"{scheme}://rebound.example.com:{server.getsockname()[1]}/latest"
+        keep_to(session, url)
+        with pytest.raises(requests.RequestException) as refused:
+            session.get(url, timeout=5)
+        assert "its name leads to where a cloud gives out" in str(objection(refused.value))
+        connection, _ = server.accept()
+        with closing(connection):
+            connection.settimeout(5)
+            assert connection.recv(1) == b""
 
 
 ENTRIES = {
