@@ -37,7 +37,7 @@ from deployments.silence import (
 )
 from deployments.texts import filled, notification
 from flows.check_logins import REFUSED
-from flows.keep_ledger import BEHIND
+from flows.keep_ledger import BEHIND, UNWITNESSED
 from flows.rotate_due import LATE
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Invalid, Unavailable
@@ -94,6 +94,16 @@ BEHIND_BODY: Final = """\
 
 Ledger: {{ event.payload.ledger }}
 Nothing is lost: what it lacks is sent when it takes it. While that fails this is told once an hour.
+"""
+
+
+UNWITNESSED_SUBJECT: Final = "<called>: {{ event.payload.witness }} did not cosign the ledger"
+UNWITNESSED_BODY: Final = """\
+{{ event.payload.why }}
+
+Ledger: {{ event.payload.ledger }}
+Its checkpoints are made all the same. A witness that is down is asked again with the next one; one that has seen \
+another history says that this one was changed: `keyturn ledger verify --witnesses 1`. Told once an hour.
 """
 
 
@@ -184,6 +194,7 @@ async def make_automations(failure_url: str | None, workspace: WorkspaceNames = 
         await put_automation(late_automation(channel, workspace))
         await put_automation(refused_automation(channel, workspace))
         await put_automation(behind_automation(channel, workspace))
+        await put_automation(unwitnessed_automation(channel, workspace))
         await put_automation(silence_automation(channel, due.id, workspace))
         await put_automation(waiting_automation(channel, workspace))
         await put_automation(unserved_automation(channel, workspace))
@@ -277,6 +288,23 @@ def behind_automation(channel: Any, workspace: WorkspaceNames = DEFAULT) -> Auto
             within=BEHIND_AGAIN,
         ),
         actions=[notification(channel, BEHIND_SUBJECT, BEHIND_BODY, workspace)],
+    )
+
+
+def unwitnessed_automation(channel: Any, workspace: WorkspaceNames = DEFAULT) -> Automation:
+    """A witness that did not cosign is reported, once an hour."""
+    return Automation(
+        name=workspace.automation("report a witness that does not cosign"),
+        description="Sends which witness did not cosign the ledger's checkpoint, and why.",
+        trigger=EventTrigger(
+            expect={UNWITNESSED},
+            match=ResourceSpecification({"prefect.resource.id": workspace.resource(LEDGER, "*")}),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Reactive,
+            threshold=1,
+            within=BEHIND_AGAIN,
+        ),
+        actions=[notification(channel, UNWITNESSED_SUBJECT, UNWITNESSED_BODY, workspace)],
     )
 
 

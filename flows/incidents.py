@@ -1,9 +1,14 @@
 """What the two flows of revocation share: an incident seen through to its proof, its report, and who is told."""
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Final
 
 from prefect.artifacts import acreate_markdown_artifact
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import WorkQueueStatus
+from prefect.deployments import arun_deployment
 from prefect.events import emit_event
 
 from flows.common import well
@@ -16,12 +21,21 @@ from keyturn.revocation.news import summarise_incident
 from keyturn.revocation.resume import same_status
 from tasks import revocation as tasks
 from tasks.conduct import conduct
+from tasks.step import look
 from tasks.workspace import names
 
 OPENED, STAYS_OPEN, CLOSED = "keyturn.incident.opened", "keyturn.incident.open", "keyturn.incident.closed"
 REOPENED = "keyturn.incident.reopened"
 """What Prefect is told of an incident; the resource is ``keyturn.incident.ID``, or of a workspace with a name
 ``keyturn-NAME.incident.ID``."""
+
+KEEPER: Final = "keep-ledger"
+"""The flow that makes checkpoints."""
+NOTARY: Final = "notary"
+"""The work queue that it is in."""
+WAITS: Final = 20
+PAUSE: Final = 1.0
+"""So often, and so many seconds apart, an incident looks whether the notary has signed before its report is made."""
 
 
 async def see_through(
@@ -42,9 +56,32 @@ async def see_through(
 
 
 async def sign(status: IncidentStatus) -> None:
-    """A checkpoint of the ledger that covers the incident; one that can't be made is a failed task, and no more."""
+    """A checkpoint of the ledger that covers the incident; one that can't be made is a failed task, and no more.
+
+    A login that may not sign asks the notary, and waits a little: what it makes later covers the incident as well.
+    """
     with suppress(KeyturnError):
-        await tasks.sign_checkpoint(status.incident.id)
+        if not await tasks.sign_checkpoint(status.incident.id) and await ask_notary():
+            await vouched_for(status.incident.id)
+
+
+async def ask_notary() -> bool:
+    """Ask for a run of keep-ledger, which is in the queue of the notary's worker; whether one is there to take it."""
+    try:
+        await arun_deployment(names().deployed(KEEPER), timeout=0, as_subflow=False)
+        async with get_client() as client:
+            queue = await client.read_work_queue_by_name(NOTARY, work_pool_name=names().own)
+    except Exception:  # noqa: BLE001  whatever keeps Prefect from it, the schedule asks within five minutes
+        return False
+    return queue.status is WorkQueueStatus.READY
+
+
+async def vouched_for(incident: str) -> None:
+    """Wait until a checkpoint covers the incident, and for the notary no longer than it usually takes."""
+    for _ in range(WAITS):
+        if await look(tasks.is_vouched_for, incident):
+            return
+        await asyncio.sleep(PAUSE)
 
 
 async def leave_report(status: IncidentStatus) -> None:

@@ -20,6 +20,8 @@ REWRITTEN: Final = "keyturn.ledger.rewritten"
 """The event of a ledger whose history was changed."""
 OWN: Final = 2
 """Entries that each run of this flow leaves itself."""
+UNWITNESSED: Final = "keyturn.ledger.unwitnessed"
+"""The event of a witness that did not cosign a checkpoint: it is down, or has seen another history."""
 BEHIND: Final = "keyturn.ledger.behind"
 """The event of a collector that entries don't reach."""
 
@@ -48,6 +50,7 @@ async def keep_ledger() -> Kept:
     forwarded = await asyncio.gather(*(tasks.forward_to.fn(collector) for collector in tasks.collector_names()))
     result = Kept(name, drained, signed if isinstance(signed, tasks.Signed) else tasks.Signed(0), tuple(forwarded))
     tell_behind(result)
+    tell_unwitnessed(result)
     if remarkable(result, signed):
         await table("keep-ledger", rows(result, signed), described(result))
     if isinstance(signed, KeyturnError):
@@ -58,6 +61,8 @@ async def keep_ledger() -> Kept:
 def remarkable(result: Kept, signed: tasks.Signed | KeyturnError) -> bool:
     """Whether something but the runs of this flow was new, or something is wrong: else no table is left."""
     if isinstance(signed, KeyturnError) or result.drained.entries or result.drained.torn:
+        return True
+    if any(outcome.error for outcome in signed.witnessed):
         return True
     return signed.fresh > OWN or any(forwarded.error for forwarded in result.forwarded)
 
@@ -81,6 +86,14 @@ def tell_behind(result: Kept) -> None:
             emit_event(BEHIND, resource=resource(f"{result.name}/{forwarded.collector}"), payload=payload)
 
 
+def tell_unwitnessed(result: Kept) -> None:
+    """Tell Prefect of every witness that did not cosign; the checkpoint is made all the same."""
+    for outcome in result.signed.witnessed:
+        if outcome.error:
+            payload = {"ledger": result.name, "witness": outcome.witness, "why": str(outcome.error)}
+            emit_event(UNWITNESSED, resource=resource(f"{result.name}/{outcome.witness}"), payload=payload)
+
+
 def resource(name: str) -> dict[str, str]:
     """What an event is about."""
     return {"prefect.resource.id": names().resource(LEDGER, name)}
@@ -91,6 +104,13 @@ def rows(result: Kept, signed: tasks.Signed | KeyturnError) -> list[Row]:
     drained = f"{result.drained.entries} entries that had waited were appended" if result.drained.entries else "empty"
     lines: list[Row] = [{"what": "spool", "state": "; ".join((drained, *result.drained.torn))}]
     lines.append({"what": "checkpoint", "state": checkpoint_state(signed)})
+    lines += [
+        {
+            "what": f"witness {outcome.witness}",
+            "state": f"not cosigned: {outcome.error}" if outcome.error else "cosigned",
+        }
+        for outcome in result.signed.witnessed
+    ]
     return lines + [
         {"what": forwarded.collector, "state": collector_state(forwarded)} for forwarded in result.forwarded
     ]

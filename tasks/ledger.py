@@ -13,9 +13,16 @@ from keyturn.core.ledger import Entry, Outcome
 from keyturn.ledger.checkpoints import read_checkpoint
 from keyturn.ledger.forwarding import Forwarded, forward
 from keyturn.ledger.spool import Spooled
+from keyturn.ledger.witnessing import Witnessed
 from keyturn.providers.ledger.address import ledger_address, ledger_origin
 from keyturn.providers.ledger.collectors import collectors
-from keyturn.providers.ledger.opening import configured_ledger, make_checkpoint, spool_file
+from keyturn.providers.ledger.opening import (
+    configured_ledger,
+    environment_witnesses,
+    make_checkpoint,
+    named_ledger,
+    spool_file,
+)
 from keyturn.rotation.journal import entry, note_down
 from tasks.step import step
 from tasks.workspace import current_workspace
@@ -36,13 +43,14 @@ class Drained:
 class Signed:
     """The newest checkpoint: how many entries it covers and its note; ``new`` says that it was made just now.
 
-    ``fresh`` is how many of them the one before did not cover.
+    ``fresh`` is how many of them the one before did not cover, ``witnessed`` what each witness said to it.
     """
 
     size: int
     note: str = ""
     new: bool = False
     fresh: int = 0
+    witnessed: tuple[Witnessed, ...] = ()
 
 
 def ledger_name() -> str:
@@ -63,7 +71,7 @@ def drain(ledger: str) -> Drained:
     def note(_: Sequence[Entry], why: str) -> None:
         torn.append(why)
 
-    with closing(configured_ledger(os.environ)) as stored:
+    with closing(named_ledger(os.environ, current_workspace().hub)) as stored:
         entries = Spooled(stored, spool_file(os.environ), note).drain()
     note_down(current_workspace(), [entry(current_workspace(), "drain", Outcome.FAILED, note=why) for why in torn])
     return Drained(entries, tuple(torn))
@@ -74,11 +82,14 @@ def checkpoint(ledger: str) -> Signed:
     """Sign how the ledger stands, where something is new. Raises Rewritten where its history was changed."""
     with closing(configured_ledger(os.environ)) as stored:
         before = stored.newest()
-        made = make_checkpoint(current_workspace().hub, stored, current_workspace().clock)
+        witnesses = environment_witnesses(os.environ)
+        made = make_checkpoint(current_workspace().hub, stored, current_workspace().clock, witnesses)
         note = made.note if made else before
     newest = read_checkpoint(note) if note else None
     covered = read_checkpoint(before).size if before else 0
-    return Signed(newest.size, note, made is not None, newest.size - covered) if newest else Signed(0)
+    if newest is None:
+        return Signed(0)
+    return Signed(newest.size, note, made is not None, newest.size - covered, tuple(witnesses.outcomes))
 
 
 @step("forward", retries=ITSELF)

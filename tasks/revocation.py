@@ -40,7 +40,7 @@ def spooled_workspace(name: str) -> Workspace:
     """
     workspace = opened(name)
     channel = workspace.channel or BlockChannel(names().name)
-    return replace(workspace, ledger=spooled_ledger(os.environ, log_lost), channel=channel)
+    return replace(workspace, ledger=spooled_ledger(os.environ, workspace.hub, log_lost), channel=channel)
 
 
 def log_lost(entries: Sequence[Entry], why: str) -> None:
@@ -159,9 +159,15 @@ async def take_as_task(wanted: Wanted) -> Any:
 
 
 @step("checkpoint")
-def sign_checkpoint(incident: str) -> None:
-    """Sign how the ledger stands, so that everything of the incident so far is covered."""
-    sign_ledger(revoking_workspace())
+def sign_checkpoint(incident: str) -> bool:
+    """Sign how the ledger stands, so that everything of the incident so far is covered; whether this login may."""
+    return sign_ledger(revoking_workspace())
+
+
+@step("look")
+def is_vouched_for(incident: str) -> bool:
+    """Whether a checkpoint covers everything of the incident so far."""
+    return bool(ledger_facts(incident_store.load_status(revoking_workspace(), incident)).checkpoint)
 
 
 @step("report")

@@ -181,6 +181,14 @@ def ledger_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         yield
 
 
+@pytest.fixture(autouse=True)
+def another_ledger_may_come(request: pytest.FixtureRequest) -> None:
+    """A hub belongs to one ledger; the tests' one hub to each in turn that a test has of its own."""
+    if "world" in request.fixturenames:
+        world: World = request.getfixturevalue("world")
+        world.root().secrets.kv.v2.delete_metadata_and_all_versions("ledger", mount_point="keyturn")
+
+
 @pytest.fixture(scope="session")
 def openbao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
     """A hub in memory, which speaks TLS."""

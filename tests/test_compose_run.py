@@ -41,8 +41,8 @@ class Containers:
         self.home = home
         text = interpolated((ROOT / "docker-compose.yml").read_text())
         told = yaml.safe_load(text)["services"]["prepare"]["environment"]["KEYTURN_PORTS"]
-        named = (*PORT_PAIR.findall(told), ("health", "8080"), ("revoker-health", "8081"))
-        moved = dict(zip(named, free_ports(11), strict=True))
+        named = (*PORT_PAIR.findall(told), ("health", "8080"), ("revoker-health", "8081"), ("notary-health", "8082"))
+        moved = dict(zip(named, free_ports(len(named)), strict=True))
         self.ports = {name: port for (name, _), port in moved.items()}
         for (_, number), port in moved.items():
             text = re.sub(rf"(?<![\w.-]){number}(?![\w-])", str(port), text)

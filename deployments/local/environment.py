@@ -18,6 +18,9 @@ PROJECT: Final = "keyturn-local"
 NAMESPACE: Final = "ml"
 WORKER_ROLE: Final = "keyturn-worker"
 REVOKER_ROLE: Final = "keyturn-revoker"
+NOTARY_ROLE: Final = "keyturn-notary"
+WITNESSES: Final = ("witness-1", "witness-2")
+"""The services that cosign the ledger's checkpoints."""
 LEASE_TOKEN_ROLE: Final = "keyturn-lease"
 
 FOREIGN: Final = (
@@ -91,8 +94,21 @@ def catalogue_directory() -> str:
 
 
 def ledger(stack: Stack) -> dict[str, str]:
-    """Where the ledger lies, in a directory that its first use makes, for its owner alone; and its name."""
-    return {"KEYTURN_LEDGER": str(stack.directory("ledger") / "ledger.db"), "KEYTURN_LEDGER_NAME": "local"}
+    """Where the ledger lies, in a directory that its first use makes, for its owner alone; its name, and witnesses."""
+    return {
+        "KEYTURN_LEDGER": str(stack.directory("ledger") / "ledger.db"),
+        "KEYTURN_LEDGER_NAME": "local",
+        **witnesses(stack),
+    }
+
+
+def witnesses(stack: Stack) -> dict[str, str]:
+    """The keys and addresses of the witnesses that were started here; none in a stack that has none."""
+    keys = {name: stack.directory(name) / "witness.pub" for name in WITNESSES if name in stack.ports}
+    named = [f"{file.read_text().strip()} {stack.url(name)}" for name, file in keys.items() if file.exists()]
+    if not named:
+        return {}
+    return {"KEYTURN_LEDGER_WITNESSES": ", ".join(named), "KEYTURN_LEDGER_WITNESS_CA_FILE": ca_file(stack)}
 
 
 def channel(stack: Stack) -> dict[str, str]:
@@ -196,6 +212,11 @@ def worker(stack: Stack, role: str = WORKER_ROLE) -> dict[str, str]:
 def revoker(stack: Stack) -> dict[str, str]:
     """The same for revocations: a login that may do more, and the hub's audit file, which tells who read a secret."""
     return worker(stack, REVOKER_ROLE) | {"KEYTURN_HUB_AUDIT_FILE": str(stack.hub.audit_log)}
+
+
+def notary(stack: Stack) -> dict[str, str]:
+    """The same for whoever signs the ledger's checkpoints: a login that may do that, and nothing else."""
+    return worker(stack, NOTARY_ROLE)
 
 
 def inherited() -> dict[str, str]:

@@ -3,12 +3,13 @@
 Everything here may run again: what is there stays as it is.
 """
 
+import base64
 import hashlib
 import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ from deployments.local import environment
 from deployments.local.home import LoginFiles, Stack
 from deployments.local.support.files import write_private
 from keyturn.core.errors import Unavailable
+from keyturn.ledger.signed_notes import PublicKey
 
 POLICIES: Final = Path(__file__).parent.parent / "policies"
 DATABASE: Final = "ml"
@@ -34,6 +36,7 @@ FIRST_USER: Final = "ml_trainer_a"
 SECOND_USER: Final = "ml_trainer_b"
 WORKER: Final = "keyturn-worker"
 REVOKER: Final = environment.REVOKER_ROLE
+NOTARY: Final = environment.NOTARY_ROLE
 CONSUMER: Final = "consumer"
 LEASE: Final = environment.LEASE_TOKEN_ROLE
 LEDGER_KEY: Final = "keyturn-ledger"
@@ -68,19 +71,25 @@ class Hub:
             self.client.sys.enable_auth_method("approle")
 
     def roles(self) -> None:
-        """AppRoles for the worker, for emergencies and for applications, and a token role for leases.
+        """AppRoles for the worker, for emergencies, for the notary and for applications, and a token role for leases.
 
         Each has its policy; the one for emergencies has the worker's as well.
         """
-        for name in (WORKER, REVOKER, CONSUMER, LEASE):
+        for name in (WORKER, REVOKER, NOTARY, CONSUMER, LEASE):
             self.client.sys.create_or_update_policy(name, (POLICIES / f"{name}.hcl").read_text())
         self.client.auth.token.create_or_update_role(LEASE, allowed_policies=[LEASE], orphan=True)
-        for name, policies in ((WORKER, [WORKER]), (REVOKER, [WORKER, REVOKER]), (CONSUMER, [CONSUMER])):
+        policies_of = {WORKER: [WORKER], REVOKER: [WORKER, REVOKER], NOTARY: [NOTARY], CONSUMER: [CONSUMER]}
+        for name, policies in policies_of.items():
             self.client.auth.approle.create_or_update_approle(name, token_policies=policies, token_ttl="1h")
 
     def ledger_key(self) -> None:
         """The key that signs the ledger's checkpoints, made where there is none."""
         self.client.secrets.transit.create_key(LEDGER_KEY, key_type="ed25519")
+
+    def public_ledger_key(self) -> bytes:
+        """The public half of the newest version of that key, 32 bytes."""
+        key = self.client.secrets.transit.read_key(LEDGER_KEY)["data"]
+        return base64.b64decode(key["keys"][str(key["latest_version"])]["public_key"])
 
     def login_of(self, role: str) -> tuple[str, str]:
         """The role's id and a new secret id."""
@@ -238,10 +247,11 @@ def prepare_stack(stack: Stack) -> None:
     """
     hub, pg = hub_of(stack), stack.database
     prepare(hub, pg.host, pg.port, pg.superuser_password, CONSUMERS, environment.ca_file(stack))
-    for role in (WORKER, REVOKER, CONSUMER):
+    for role in (WORKER, REVOKER, NOTARY, CONSUMER):
         login = stack.login_files(role)
         if not login.secret_id.exists():
             write_login(login, *hub.login_of(role))
+    tell_witnesses(stack)
     for consumer in CONSUMERS:
         write_private(stack.webhook_key_file(consumer), hub.first(f"webhooks/{consumer}", {}, "keyturn")["key"])
     if url := os.environ.get("KEYTURN_FAILURE_URL"):
@@ -256,7 +266,7 @@ def prepare_stack(stack: Stack) -> None:
             )
         )
     # So that a new stack's ledger is vouched for at once; the schedule does it from then on.
-    run_cli(stack, ("ledger", "checkpoint"))
+    run_cli(stack, ("ledger", "checkpoint"), environment.notary(stack))
     write_private(stamp, fingerprint_of_registration())
 
 
@@ -273,12 +283,20 @@ def fingerprint_of_registration() -> str:
     return digest.hexdigest()
 
 
-def run_cli(stack: Stack, command: Sequence[str]) -> None:
-    """Run one of Keyturn's own commands as the stack's worker would. Raises Unavailable."""
-    variables = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+def tell_witnesses(stack: Stack) -> None:
+    """Give each witness the key of the stack's ledger, which it reads anew for each request."""
+    key = str(PublicKey("keyturn/local", hub_of(stack).public_ledger_key()))
+    for name in environment.WITNESSES:
+        if stack.directory(name).is_dir():
+            write_private(stack.directory(name) / "ledgers", f"{key}\n")
+
+
+def run_cli(stack: Stack, command: Sequence[str], variables: Mapping[str, str] | None = None) -> None:
+    """Run one of Keyturn's own commands as the stack's worker would, or with another login. Raises Unavailable."""
+    passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     done = subprocess.run(
         [sys.executable, "-m", "keyturn.cli", *command],
-        env=environment.inherited() | environment.worker(stack) | variables,
+        env=environment.inherited() | dict(variables or environment.worker(stack)) | passed_on,
         cwd=environment.ROOT,
         capture_output=True,
         text=True,

@@ -19,6 +19,7 @@ CONSUMER_ROLE: Final = "consumer"
 POOL: Final = "keyturn"
 DEFAULT_QUEUE: Final = "default"
 EMERGENCY_QUEUE: Final = "emergency"
+NOTARY_QUEUE: Final = "notary"
 DATABASE_SECRET: Final = "ml-training/database"
 
 
@@ -158,6 +159,26 @@ def revoker(stack: Stack) -> None:
     run_worker(stack, "revoker", "revoker", EMERGENCY_QUEUE, environment.revoker(stack))
 
 
+def notary(stack: Stack) -> None:
+    """Who signs the ledger's checkpoints and does nothing else, with a login that may do nothing else."""
+    run_worker(stack, "notary", "notary", NOTARY_QUEUE, environment.notary(stack))
+
+
+def witness(name: str) -> Callable[[Stack], None]:
+    """Who cosigns the checkpoints, with a key and a memory of its own, and no login to anything."""
+
+    def start(stack: Stack) -> None:
+        tls, directory = stack.certificate(name), stack.directory(name)
+        arguments = [
+            *("keyturn.cli", "ledger", "witness", str(directory), f"--name=localhost/{name}"),
+            *(f"--ledgers={directory / 'ledgers'}", f"--port={stack.ports[name]}"),
+            *(f"--tls-certificate={tls.certificate}", f"--tls-key={tls.key}"),
+        ]
+        run_module(stack, name, arguments, {})
+
+    return start
+
+
 def run_worker(stack: Stack, service: str, name: str, queue: str, variables: dict[str, str]) -> None:
     """A worker of the pool that serves one queue."""
     run_module(
@@ -220,6 +241,8 @@ SERVICES: Final = (
     Service("prefect-server", "prefect", prefect_server),
     Service("prefect-worker", "prefect", prefect_worker, listens=False, needs_preparation=True),
     Service("revoker", "prefect", revoker, listens=False, needs_preparation=True),
+    Service("notary", "prefect", notary, listens=False, needs_preparation=True),
+    *(Service(name, "cryptography", witness(name)) for name in environment.WITNESSES),
     Service("follower", "hvac", follower, listens=False, needs_preparation=True),
     Service("trainer", "psycopg2", consumer("trainer", *FROM_HUB), needs_preparation=True),
     Service("inference", "psycopg2", consumer("inference", *FROM_AWS), needs_preparation=True),

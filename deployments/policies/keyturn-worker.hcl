@@ -60,13 +60,30 @@ path "keyturn/detailed-metadata/*" {
   capabilities = ["list", "read"]
 }
 
-# The ledger's checkpoints: the public key, and signatures by a key that never leaves the hub. `transit` is the mount,
-# `keyturn-ledger` the key.
-path "transit/keys/keyturn-ledger" {
+# Which ledger is this hub's: the first use writes it, and nobody here changes it.
+path "keyturn/data/ledger" {
+  capabilities = ["create", "read"]
+}
+path "keyturn/metadata/ledger" {
   capabilities = ["read"]
 }
-path "transit/sign/keyturn-ledger" {
-  capabilities = ["update"]
+
+# What the notary keeps (keyturn-notary.hcl): the newest checkpoint, and how far collectors are. It is read here, and
+# written by nobody but the notary. The public key of the ledger: `transit` is the mount, `keyturn-ledger` the key.
+path "keyturn/data/ledgers/*" {
+  capabilities = ["read"]
+}
+path "keyturn/metadata/ledgers/*" {
+  capabilities = ["read", "list"]
+}
+path "keyturn/data/forwarding/*" {
+  capabilities = ["read"]
+}
+path "keyturn/metadata/forwarding/*" {
+  capabilities = ["read", "list"]
+}
+path "transit/keys/keyturn-ledger" {
+  capabilities = ["read"]
 }
 
 # Only for the strategy vault-dynamic: how long the roles' leases last, tokens that ask for leases

@@ -13,6 +13,7 @@ from keyturn.core.errors import Invalid, Unavailable
 if TYPE_CHECKING:
     from deployments.local.home import Stack
     from keyturn.catalogue import Catalogue
+    from keyturn.core.hub import Hub
     from keyturn.core.ledger import Entry, Ledger
     from keyturn.rotation.context import Workspace
 
@@ -21,17 +22,17 @@ DEFAULT_HOME: Final = ".keyturn"
 DEFAULT_CATALOGUE: Final = Path("deployments/catalogue")
 
 
-def stack_in_use(*, revoking: bool = False) -> "Stack | None":
+def stack_in_use(*, revoking: bool = False, signing: bool = False) -> "Stack | None":
     """The local stack, its environment set, where it runs and VAULT_ADDR leads nowhere else. Says so.
 
-    Its worker's login to the hub is used, or the revoker's, which may do more.
+    Its worker's login to the hub is used; or the revoker's, which may do more, or the notary's, which may sign.
     """
     if os.environ.get("VAULT_ADDR"):
         return None
     stack = known_stack()
     if stack is None or stack.hub.process.pid is None:
         return None
-    adopt(stack, revoking=revoking)
+    adopt(stack, revoking=revoking, signing=signing)
     note(f"using the local stack in {stack.home}: hub {stack.hub.address}")
     return stack
 
@@ -51,20 +52,20 @@ def known_stack() -> "Stack | None":
     return opened(home)
 
 
-def adopt(stack: "Stack", *, revoking: bool = False) -> None:
+def adopt(stack: "Stack", *, revoking: bool = False, signing: bool = False) -> None:
     """Set the stack's environment in this process, and drop what would lead to somebody's real hub or cloud."""
-    variables = stack_environment(stack, revoking=revoking)
+    variables = stack_environment(stack, revoking=revoking, signing=signing)
     for name in leading_elsewhere():
         del os.environ[name]
     os.environ.update(variables)
 
 
-def stack_environment(stack: "Stack", *, revoking: bool = False) -> dict[str, str]:
-    """What leads to the stack, with the worker's or the revoker's login to its hub, which lies in files."""
-    from deployments.local.environment import revoker, worker
+def stack_environment(stack: "Stack", *, revoking: bool = False, signing: bool = False) -> dict[str, str]:
+    """What leads to the stack, with the worker's, the revoker's or the notary's login to its hub, in files."""
+    from deployments.local.environment import notary, revoker, worker
 
     settle_catalogue(None)
-    return revoker(stack) if revoking else worker(stack)
+    return revoker(stack) if revoking else notary(stack) if signing else worker(stack)
 
 
 def settle_catalogue(directory: Path | None) -> None:
@@ -85,9 +86,9 @@ def leading_elsewhere() -> list[str]:
     return sorted(name for name in os.environ if name.startswith(FOREIGN) and name not in own)
 
 
-def insist_on_hub(*, revoking: bool = False) -> None:
+def insist_on_hub(*, revoking: bool = False, signing: bool = False) -> None:
     """Say which hub is used: that of VAULT_ADDR, or the local stack's. Raises Unavailable, Invalid."""
-    if stack_in_use(revoking=revoking) is not None:
+    if stack_in_use(revoking=revoking, signing=signing) is not None:
         return None
     if address := os.environ.get("VAULT_ADDR"):
         return note(f"using the hub {address}")
@@ -132,12 +133,12 @@ def opened_workspace(
 
     hub = VaultHub(HubSettings.from_environment())
     try:
-        yield open_workspace(declared, hub, spooled() if revoking else None)
+        yield open_workspace(declared, hub, spooled(hub) if revoking else None)
     finally:
         hub.close()
 
 
-def spooled() -> "Ledger":
+def spooled(hub: "Hub") -> "Ledger":
     """The ledger with its spool; what neither takes is said here. Raises Invalid."""
     from keyturn.providers.ledger.opening import spooled_ledger
 
@@ -145,4 +146,4 @@ def spooled() -> "Ledger":
         actions = ", ".join(dict.fromkeys(entry.action for entry in entries))
         note(f"NOT RECORDED, neither in the ledger nor in its spool: {actions or 'what was torn'}: {why}")
 
-    return spooled_ledger(os.environ, lost)
+    return spooled_ledger(os.environ, hub, lost)

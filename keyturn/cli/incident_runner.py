@@ -175,7 +175,8 @@ def sign_ledger(workspace: "Workspace") -> None:
     from keyturn.revocation.report.facts import sign_ledger
 
     try:
-        sign_ledger(workspace)
+        if not sign_ledger(workspace):
+            note("the ledger's next checkpoint covers it: the notary makes one every five minutes")
     except KeyturnError as error:
         say(error)
 

@@ -1,6 +1,7 @@
 """``keyturn ledger``: the record of what was done: shown, exported, signed; verified and proved beside."""
 
 import json
+import os
 import re
 import sys
 from collections import deque
@@ -17,6 +18,7 @@ from keyturn.cli import ledger_sources as sources
 from keyturn.cli import ledger_tables as tables
 from keyturn.cli.failures import EXIT_CODES
 from keyturn.cli.ledger_proofs import OutOption, make_or_check_proof, verify_ledger
+from keyturn.cli.ledger_witness import witness
 from keyturn.cli.options import JsonOption
 from keyturn.cli.output import note, write_json, write_table, write_text
 from keyturn.core.errors import Invalid, Rewritten
@@ -39,6 +41,11 @@ SecretOption = Annotated[
 ActionOption = Annotated[
     str | None, typer.Option("--action", metavar="ACTION", help="Only this action, or a pattern such as 'revoke*'.")
 ]
+ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it stands in both ledgers.")]
+FromOption = Annotated[
+    str | None, typer.Option("--from", metavar="ADDRESS", help="Where the old ledger lies: its last entry tells of it.")
+]
+LostOption = Annotated[bool, typer.Option("--lost", help="The old one is gone, and can't be told.")]
 LastOption = Annotated[int, typer.Option("--last", metavar="N", min=1, help="So many, the newest.")]
 
 
@@ -164,12 +171,15 @@ def checkpoint() -> None:
 
     The hub's transit key `keyturn-ledger` signs. The schedule does it every five minutes.
     """
-    with sources.the_hub() as hub:
-        from keyturn.providers.ledger.opening import make_checkpoint
+    with sources.the_hub(signing=True) as hub:
+        from keyturn.providers.ledger.opening import environment_witnesses, make_checkpoint
 
         with sources.the_ledger() as ledger:
-            made = make_checkpoint(hub, ledger, lambda: datetime.now(UTC))
+            witnesses = environment_witnesses(os.environ)
+            made = make_checkpoint(hub, ledger, lambda: datetime.now(UTC), witnesses)
             newest = made.note if made else ledger.newest()
+    for outcome in witnesses.outcomes:
+        note(f"not cosigned: {outcome.error}" if outcome.error else f"cosigned by {outcome.witness}")
     if made is None:
         note("nothing is new since the newest checkpoint" if newest else "the ledger is empty")
     if newest:
@@ -185,10 +195,31 @@ def key() -> None:
         write_text(str(public_key(hub, sources.configured_origin())))
 
 
+def move(reason: ReasonOption, old: FromOption = None, lost: LostOption = False) -> None:
+    """Go over to the ledger that KEYTURN_LEDGER names now, for good: the old one, the hub and the new one tell of it.
+
+    The login has to be one that may sign: the notary's. Every worker and every person needs the new address before.
+    """
+    if (old is None) != lost:
+        raise typer.BadParameter("give --from ADDRESS, or --lost where nobody can read the old one any more")
+    with sources.the_hub(signing=True) as hub:
+        from keyturn.ledger.naming import read_name
+        from keyturn.providers.ledger.address import open_ledger
+        from keyturn.providers.ledger.moving import move_ledger
+
+        name, _ = read_name(hub)
+        before = open_ledger(old, origin=name.origin) if old and name else None
+        with sources.the_ledger() as ledger:
+            moved = move_ledger(hub, before, ledger, reason, lambda: datetime.now(UTC))
+    note(f"the hub names {moved.origin}; before it was {', '.join(ledger.origin for ledger in moved.before)}")
+
+
 commands = typer.Typer(help="Show, verify, prove and export the record of what was done.", no_args_is_help=True)
 commands.command("show", epilog=EXIT_CODES)(show_entries)
 commands.command("verify", epilog=EXIT_CODES)(verify_ledger)
 commands.command("prove", epilog=EXIT_CODES)(make_or_check_proof)
 commands.command("export", epilog=EXIT_CODES)(export)
 commands.command("checkpoint", epilog=EXIT_CODES)(checkpoint)
+commands.command("move", epilog=EXIT_CODES)(move)
+commands.command("witness", epilog=EXIT_CODES)(witness)
 commands.command("key", epilog=EXIT_CODES)(key)

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,9 @@ import typer
 from keyturn.cli import ledger_sources as sources
 from keyturn.cli import ledger_tables as tables
 from keyturn.cli.failures import FAILED, end_command, naming_file
-from keyturn.cli.options import JsonOption
+from keyturn.cli.ledger_hub import differences
+from keyturn.cli.ledger_witness import demand
+from keyturn.cli.options import CatalogueOption, JsonOption
 from keyturn.cli.output import note, when, write_json, write_table, write_text
 from keyturn.core.errors import Invalid, NotFound, Rewritten
 
@@ -40,6 +43,20 @@ KeyOption = Annotated[
     typer.Option("--public-key", metavar="KEY", help="Believe this key and nothing else; several are allowed."),
 ]
 KeyFileOption = Annotated[Path | None, typer.Option("--public-key-file", metavar="FILE", help="The same, from a file.")]
+WitnessesOption = Annotated[
+    int, typer.Option("--witnesses", metavar="N", min=0, help="So many witnesses must have cosigned it.")
+]
+WitnessOption = Annotated[
+    list[str] | None, typer.Option("--witness", metavar="KEY", help="Believe this witness; several are allowed.")
+]
+FreshOption = Annotated[
+    str | None,
+    typer.Option("--fresh", metavar="AGE", help="Nothing that is older may lack a checkpoint, such as 15m."),
+]
+AgainstHubOption = Annotated[
+    bool,
+    typer.Option("--against-hub", help="Hold it against the hub: every version, every entry, and CURRENT's values."),
+]
 OutOption = Annotated[
     Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write there (mode 0600), not to standard output.")
 ]
@@ -60,6 +77,11 @@ def verify_ledger(
     public_key: KeyOption = None,
     public_key_file: KeyFileOption = None,
     known_checkpoints: KnownOption = None,
+    witnesses: WitnessesOption = 0,
+    witness: WitnessOption = None,
+    fresh: FreshOption = None,
+    against_hub: AgainstHubOption = False,
+    catalogue: CatalogueOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find out whether the ledger is as it was written: nothing changed, taken out, put in or cut off.
@@ -69,18 +91,37 @@ def verify_ledger(
 
     Ends with 1 where it is not whole, and names the first bad entry.
     """
+    from keyturn.ledger.freshness import find_stale
     from keyturn.ledger.verify import verify_ledger as verified
     from keyturn.providers.ledger.ed25519 import verify_ed25519
 
     insist_on_one(file, export, checkpoints)
     keys = sources.given_keys(public_key or [], public_key_file)
+    age = age_of(fresh) if fresh else None
     held = [checkpoint_in(path) for path in known_checkpoints or []]
     sources.settle_ledger()
     copied = bool(file or export)
     with opened_source(file, export, checkpoints) as source:
         trust = sources.trust(keys, lambda: sources.origin_of(source) if copied else sources.configured_origin())
         report = verified(source, trust.keys, verify_ed25519, elsewhere=[*trust.known, *held])
+        now = datetime.now(UTC)
+        if witnesses or witness:
+            report = demand(report, witnesses or len(witness or ()), witness or (), now, ask=not copied)
+        if age is not None:
+            report = replace(report, problems=(*report.problems, *find_stale(source, report, now, age)))
+        if against_hub:
+            report = replace(report, problems=(*report.problems, *differences(source, catalogue, now)))
     show_report(report, trust.keys, as_json)
+
+
+def age_of(text: str) -> timedelta:
+    """A duration. Wrong usage where it is none."""
+    from keyturn.settings.durations import parse
+
+    try:
+        return parse(text)
+    except ValueError:
+        raise typer.BadParameter("write a duration such as 15m", param_hint="--fresh") from None
 
 
 def insist_on_one(file: Path | None, export: Path | None, checkpoints: Path | None) -> None:
@@ -119,7 +160,7 @@ def show_report(report: "Verification", keys: "Sequence[PublicKey]", as_json: bo
     else:
         write_table(tables.REPORT_COLUMNS, tables.report_rows(name, report, now))
     if problem := report.problem:
-        hint = "Keep it as it is for those who look into it; docs/ledger.md says what to do"
+        hint = problem.hint or "Keep it as it is for those who look into it; docs/ledger.md says what to do"
         end_command(Rewritten("verify", name, problem.what, hint), FAILED)
     if report.newest is None:
         end_command(

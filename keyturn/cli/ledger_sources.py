@@ -46,9 +46,9 @@ def the_ledger() -> "Iterator[StoredLedger]":
 
 
 @contextmanager
-def the_hub() -> "Iterator[Hub]":
-    """The hub of the environment, or the local stack's. Raises Unavailable, Invalid."""
-    insist_on_hub()
+def the_hub(*, signing: bool = False) -> "Iterator[Hub]":
+    """The hub of the environment, or the local stack's, with the login that may sign. Raises Unavailable, Invalid."""
+    insist_on_hub(signing=signing)
 
     from keyturn.providers.vault.hub import VaultHub
     from keyturn.settings.hub import HubSettings
@@ -94,12 +94,25 @@ def trust(keys: "Sequence[PublicKey]", origin: Callable[[], str]) -> Trust:
         return Trust(keys)
     with the_hub() as hub:
         from keyturn.ledger.checkpointer import CheckpointInHub
-        from keyturn.providers.ledger.opening import public_key
 
         name = origin()
         newest, _ = CheckpointInHub(hub, name).read()
         note("the hub tells the key and the newest checkpoint; with --public-key nothing but that key is believed")
-        return Trust([public_key(hub, name)], [newest] if newest else [])
+        return Trust(hub_keys(hub, name), [newest] if newest else [])
+
+
+def hub_keys(hub: "Hub", origin: str) -> "Sequence[PublicKey]":
+    """The keys that the hub names for a ledger, of this time or of an earlier one. Raises Invalid for any other."""
+    from keyturn.ledger.naming import read_name
+    from keyturn.providers.ledger.opening import public_key
+
+    name, _ = read_name(hub)
+    if name is None or (name.origin == origin and not name.keys):
+        return [public_key(hub, origin)]
+    if keys := name.keys_of(origin):
+        return keys
+    hint = "Set KEYTURN_LEDGER and KEYTURN_LEDGER_NAME as the hub's workers have them, or give a --public-key"
+    raise Invalid("verify", origin, f"the hub names another ledger: {name.origin}", hint)
 
 
 def origin_of(source: "LedgerSource") -> str:

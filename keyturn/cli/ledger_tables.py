@@ -58,7 +58,15 @@ def report_rows(name: str, report: "Verification", now: datetime) -> list[tuple[
         ("compared", f"with {report.checkpoints} checkpoints"),
         ("whole", "yes" if report.whole and newest else "no"),
     ]
+    if report.cosigned is not None:
+        rows.insert(3, ("witnesses", f"{report.cosigned} have cosigned it{_at(report.cosigned_at, now)}"))
     return rows + [("problem", str(problem)) for problem in report.problems]
+
+
+def _at(at: datetime | None, now: datetime) -> str:
+    if at is None:
+        return ""
+    return ", just now" if now <= at else f", {span(now - at)} ago"
 
 
 def _made(checkpoint: "Checkpoint", now: datetime) -> str:
@@ -78,6 +86,7 @@ def report_data(name: str, report: "Verification", now: datetime) -> dict[str, A
         "vouched": report.vouched,
         "checkpoints": report.checkpoints,
         "newest": checkpoint_data(report.newest, now) if report.newest else None,
+        "cosigned": report.cosigned,
         "problems": problems,
     }
 

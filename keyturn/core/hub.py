@@ -24,6 +24,13 @@ WANTED_AT = "keyturn-wanted-at"
 SUSPECTED_AT = "keyturn-suspected-at"
 """Custom metadata: which rotation's credential may be known to others, and since when; written like WANTED_AT."""
 
+ENTRIES = "keyturn-entries"
+"""Custom metadata: by which entry of which ledger each version was written, the newest first: `VERSION LEDGER NUMBER`
+with semicolons between, as many as there is room for."""
+
+METADATA_LIMIT = 512
+"""Bytes that one value of custom metadata may have. Source: "KV secrets engine, version 2 (API)" of Vault."""
+
 OVERTAKEN = "keyturn-overtaken"
 """Custom metadata: the newest version of a history that the hub has lost and that was recovered from, a number."""
 
@@ -38,6 +45,26 @@ def metadata_moment(path: str, name: str, text: str) -> datetime | None:
     problem = f"its metadata {name} is no moment with a time zone: somebody has edited it"
     hint = f"Write it anew, such as `vault kv metadata patch -custom-metadata={name}=2026-03-01T12:00:00Z`"
     raise Invalid("read", path, problem, f"{hint}, or leave it empty")
+
+
+def entries_by_version(custom: Mapping[str, str]) -> dict[int, tuple[str, int]]:
+    """For each version that the metadata tells of, the ledger's name and the number of the entry it was written by."""
+    named: dict[int, tuple[str, int]] = {}
+    for text in custom.get(ENTRIES, "").split(";"):
+        version, _, place = text.strip().partition(" ")
+        ledger, _, number = place.rpartition(" ")
+        if version.isdecimal() and number.isdecimal() and ledger:
+            named.setdefault(int(version[:18]), (ledger, int(number[:18])))
+    return named
+
+
+def with_entry(custom: Mapping[str, str], version: int, place: str) -> str:
+    """The metadata's text once ``version`` is written by the entry at ``place``; the oldest fall out of it."""
+    earlier = {old: f"{name} {number}" for old, (name, number) in entries_by_version(custom).items()}
+    texts = [f"{old} {at}" for old, at in sorted({**earlier, version: place}.items(), reverse=True)]
+    while len(texts) > 1 and len("; ".join(texts).encode()) > METADATA_LIMIT:
+        texts.pop()
+    return "; ".join(texts)
 
 
 def overtaken(custom: Mapping[str, str]) -> int:
@@ -295,6 +322,12 @@ class StatePort(Protocol):
 
     def write_state(self, path: str, data: Mapping[str, Any], *, cas: int) -> int:
         """Write such an entry and return its new version; only the newest version is kept. A deleted one is none."""
+
+    def claim_state(self, path: str, data: Mapping[str, Any]) -> None:
+        """Write such an entry where there never was one, for which a login needs ``create`` alone.
+
+        Raises Conflict where there is one, or Denied, since this login may not change it.
+        """
 
     def newest_states(self, prefix: str) -> Mapping[str, VersionInfo] | None:
         """The newest version of every entry below ``prefix``, by the path within it, told by listings alone.

@@ -57,10 +57,11 @@ class NewestVersion:
 class Ledger(Protocol):
     """Where entries are written. One instance serves many threads, several processes may write the same ledger."""
 
-    def append(self, entries: Sequence[Entry]) -> None:
+    def append(self, entries: Sequence[Entry]) -> "int | str | None":
         """Write these, one after the other and all of them or none, and return once they are durable.
 
-        Raises Unrecorded.
+        Where it knows, it gives the number of the last of them; one that knows its ledger's name, that before it, with
+        a space between. Raises Unrecorded.
         """
 
     def newest_versions(self, secrets: Collection[str]) -> Mapping[str, NewestVersion]:
@@ -79,6 +80,9 @@ class Signer(Protocol):
 
     def public_key(self) -> bytes:
         """Its public half, 32 bytes."""
+
+    def public_keys(self) -> Sequence[bytes]:
+        """The public halves of all versions that are kept of it, 32 bytes each, the one that signs last."""
 
     def sign(self, message: bytes) -> bytes:
         """64 bytes."""

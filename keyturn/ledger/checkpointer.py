@@ -23,6 +23,7 @@ from keyturn.ledger.ports import StoredLedger
 from keyturn.ledger.reader import LedgerReader
 from keyturn.ledger.signed_notes import PublicKey, Verify, signed_by
 from keyturn.ledger.tiles import grown, nodes_of
+from keyturn.ledger.witnessing import Witnesses
 
 ATTEMPTS: Final = 3
 """How often it is begun again because another process made one meanwhile."""
@@ -85,19 +86,21 @@ def sign_checkpoint(
     verify: Verify,
     *,
     thorough: bool = True,
+    witnesses: Witnesses | None = None,
 ) -> Checkpoint | None:
     """Sign how the ledger stands, store that in it and beside it; None when nothing is new since the last one.
 
     Raises Rewritten, and signs nothing, when the ledger does not continue its newest checkpoint and the one that is
     kept beside it. ``thorough`` computes them again from all entries, a second for a million. Without it the stored
     tiles are compared with what was signed, which tells entries that are missing, and leaves changed ones to the
-    verifier; where they do not hash to that all entries are read after all.
+    verifier; where they do not hash to that all entries are read after all. ``witnesses`` are asked to cosign it; it
+    is kept with what they gave, be that nothing.
     """
     for _ in range(ATTEMPTS):
         attempt = _Attempt(ledger, PublicKey(ledger.origin, signer.public_key()), verify)
         try:
             state, version = attempt.examine(copy, thorough=thorough)
-            made = attempt.signed(state, signer, clock)
+            made = attempt.signed(state, signer, clock, witnesses)
         except Conflict as error:
             conflict = error
             continue
@@ -141,7 +144,9 @@ class _Attempt:
         latest = max(earlier, key=lambda checkpoint: checkpoint.size, default=None)
         return _LedgerState(size, root, newest, copy, latest), version
 
-    def signed(self, state: _LedgerState, signer: Signer, clock: Callable[[], datetime]) -> Checkpoint | None:
+    def signed(
+        self, state: _LedgerState, signer: Signer, clock: Callable[[], datetime], witnesses: Witnesses | None
+    ) -> Checkpoint | None:
         """The new checkpoint, stored; None where nothing is new. Raises Conflict."""
         latest = state.latest
         if state.size == (latest.size if latest else 0):
@@ -150,6 +155,8 @@ class _Attempt:
             return None
         made = Checkpoint(self.ledger.origin, state.size, state.root, clock()).sign(signer)
         trusted(made.note, [self.key], self.verify)
+        if witnesses:
+            made = witnesses.cosigned(made, latest.size if latest else 0, nodes_of(self._tile))
         self.ledger.keep(made.note, made.size, self.tiles, after=state.newest)
         return made
 

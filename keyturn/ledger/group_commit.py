@@ -13,13 +13,16 @@ class GroupCommit:
     Whoever comes while another writes waits, and the first of those who waited writes for all of them.
     """
 
-    def __init__(self, write: Callable[[Sequence[str]], None]) -> None:
+    def __init__(self, write: Callable[[Sequence[str]], int | None]) -> None:
         self._write = write
         self._waiting: deque[_Part] = deque()
         self._writing = Lock()
 
-    def add(self, texts: Sequence[str]) -> None:
-        """Write these, in order and next to each other. Raises what ``write`` raised."""
+    def add(self, texts: Sequence[str]) -> int | None:
+        """Write these, in order and next to each other; the number of the last, where ``write`` tells that of its own.
+
+        Raises what ``write`` raised.
+        """
         part = _Part(texts)
         self._waiting.append(part)
         with self._writing:
@@ -27,17 +30,19 @@ class GroupCommit:
                 self._write_for_all()
         if part.error:
             raise part.error from None
+        return part.last
 
     def _write_for_all(self) -> None:
         parts = [self._waiting.popleft() for _ in range(len(self._waiting))]
         error: KeyturnError = Unrecorded("write", "the ledger", "it was interrupted", "Run it again")
         try:
-            self._write([text for part in parts for text in part.texts] if len(parts) > 1 else parts[0].texts)
+            last = self._write([text for part in parts for text in part.texts] if len(parts) > 1 else parts[0].texts)
         except KeyturnError as raised:
             error = raised
         else:
-            for part in parts:
-                part.over = True
+            for part in reversed(parts):
+                part.over, part.last = True, last
+                last = last - len(part.texts) if last else None
         finally:
             for part in parts:
                 part.end(error)
@@ -49,6 +54,7 @@ class _Part:
     def __init__(self, texts: Sequence[str]) -> None:
         self.texts = texts
         self.over = False
+        self.last: int | None = None
         self.error: KeyturnError | None = None
 
     def end(self, error: KeyturnError) -> None:

@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final, Self
 
 from keyturn.core.errors import Invalid, Rewritten
 from keyturn.core.ledger import Signer
@@ -37,6 +37,10 @@ class PublicKey:
     ``str`` gives the form for command lines.
     """
 
+    TYPE: ClassVar[bytes] = ED25519
+    OTHER: ClassVar[str] = "it is not whole, or not one of Ed25519"
+    """What a text is that is none."""
+
     name: str
     key: bytes = field(repr=False)
 
@@ -49,22 +53,22 @@ class PublicKey:
     @property
     def key_id(self) -> bytes:
         """What signatures tell the key by, 4 bytes."""
-        return hashlib.sha256(self.name.encode() + b"\n" + ED25519 + self.key).digest()[:KEY_ID_SIZE]
+        return hashlib.sha256(self.name.encode() + b"\n" + self.TYPE + self.key).digest()[:KEY_ID_SIZE]
 
     def __str__(self) -> str:
-        return f"{self.name}+{self.key_id.hex()}+{base64.b64encode(ED25519 + self.key).decode()}"
+        return f"{self.name}+{self.key_id.hex()}+{base64.b64encode(self.TYPE + self.key).decode()}"
 
     @classmethod
-    def parse(cls, text: str) -> "PublicKey":
+    def parse(cls, text: str) -> Self:
         """The key in the form for command lines. Raises Invalid."""
         name, key_id, encoded = [*text.strip().split("+", 2), "", ""][:3]
         typed = _decoded(encoded)
-        if typed[:1] == ED25519 and len(typed) == 1 + KEY_SIZE and _nameable(name):
+        if typed[:1] == cls.TYPE and len(typed) == 1 + KEY_SIZE and _nameable(name):
             public_key = cls(name, typed[1:])
             if public_key.key_id.hex() == key_id:
                 return public_key
         hint = "It reads name+hash+base64, in one piece, and is told by whoever runs the ledger"
-        raise Invalid("read", "a public key", "it is not whole, or not one of Ed25519", hint)
+        raise Invalid("read", "a public key", cls.OTHER, hint)
 
 
 def sign_note(text: str, name: str, signer: Signer) -> str:
@@ -99,6 +103,11 @@ def unverified_text(note: str) -> str:
 def signed_by(note: str, key: PublicKey) -> bool:
     """Whether the note says that this key has signed it; whether it did is another question."""
     return any((name, key_id) == (key.name, key.key_id) for name, key_id, _ in _parted(note)[1])
+
+
+def signatures_of(note: str) -> list[tuple[str, bytes, bytes]]:
+    """Of each signature the key's name, its id and the signature, whether it holds or not. Raises Rewritten."""
+    return _parted(note)[1]
 
 
 def _parted(note: str) -> tuple[str, list[tuple[str, bytes, bytes]]]:

@@ -59,12 +59,13 @@ class Spooled:
         self._monotonic = monotonic
         self._not_before = 0.0
 
-    def append(self, entries: Sequence[Entry]) -> None:
+    def append(self, entries: Sequence[Entry]) -> int | str | None:
         """Write these to the ledger, after those that wait; where it can't be written, to the file."""
         try:
-            self._to_ledger(entries)
+            return self._to_ledger(entries)
         except KeyturnError as error:
             self._to_file(entries, error)
+            return None
 
     def newest_versions(self, secrets: Collection[str]) -> Mapping[str, NewestVersion]:
         """What the ledger tells; what waits in the file is not looked at. Raises Unavailable."""
@@ -90,12 +91,12 @@ class Spooled:
         """Let go of the ledger; what waits stays in the file."""
         self._ledger.close()
 
-    def _to_ledger(self, entries: Sequence[Entry]) -> None:
+    def _to_ledger(self, entries: Sequence[Entry]) -> int | str | None:
         if self._monotonic() < self._not_before:
             raise Unrecorded("write", "the ledger", "it refused a moment ago", "It is tried again soon")
         try:
             self.drain()
-            self._ledger.append(entries)
+            return self._ledger.append(entries)
         except KeyturnError:
             self._not_before = self._monotonic() + PAUSE
             raise

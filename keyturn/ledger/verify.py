@@ -6,12 +6,14 @@ checkpoint that is held elsewhere, such as in the hub, tells that.
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import groupby
 
 from keyturn.core.errors import Rewritten
 from keyturn.ledger.bisect import first_changed
 from keyturn.ledger.checkpoints import Checkpoint, trusted
+from keyturn.ledger.cosignatures import WitnessKey, valid_cosignatures
 from keyturn.ledger.merkle import CompactRange
 from keyturn.ledger.ports import LedgerSource
 from keyturn.ledger.reader import LedgerReader
@@ -20,11 +22,15 @@ from keyturn.ledger.signed_notes import PublicKey, Verify
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong, in a sentence. The first bad entry is one of ``first`` to ``last``; 0 where none is to blame."""
+    """What is wrong, in a sentence. The first bad entry is one of ``first`` to ``last``; 0 where none is to blame.
+
+    ``hint`` is the remedy, where it is another one than to keep the ledger for those who look into it.
+    """
 
     what: str
     first: int = 0
     last: int = 0
+    hint: str = ""
 
     def __str__(self) -> str:
         return self.what
@@ -34,7 +40,8 @@ class Problem:
 class Verification:
     """What the verifier found: the first ``vouched`` of ``entries`` are as they were when ``newest`` was signed.
 
-    ``entries`` counts those that are in order. Problems with entries come first.
+    ``entries`` counts those that are in order. Problems with entries come first. Where a quorum of witnesses was asked
+    for, ``cosigned`` is how many cosignatures of ``newest`` hold, and ``cosigned_at`` when there were enough of them.
     """
 
     entries: int
@@ -42,6 +49,8 @@ class Verification:
     checkpoints: int
     newest: Checkpoint | None
     problems: tuple[Problem, ...] = ()
+    cosigned: int | None = None
+    cosigned_at: datetime | None = None
 
     @property
     def problem(self) -> Problem | None:
@@ -70,6 +79,27 @@ def verify_ledger(
         first = reader.read + 1
         damage = Problem(f"it can't be read from entry {first} on: {error.problem}", first, first)
         return Verification(reader.read, 0, 0, None, (damage, *signed.problems))
+
+
+def demand_witnesses(
+    report: Verification, needed: int, keys: Collection[WitnessKey], verify: Verify, now: datetime
+) -> Verification:
+    """The same with what is wrong where fewer than ``needed`` of these witnesses have cosigned the newest checkpoint.
+
+    Whoever signs for the ledger can't make theirs: a history that was signed anew has none, since a witness cosigns
+    what continues what it has seen, and nothing else.
+    """
+    newest = report.newest
+    if newest is None:
+        return replace(report, cosigned=0)
+    valid = valid_cosignatures(newest.note, keys, verify, now)
+    if len(valid) >= needed:
+        times = sorted((cosignature.time for cosignature in valid), reverse=True)
+        return replace(report, cosigned=len(valid), cosigned_at=times[needed - 1])
+    problem = (
+        f"{newest} has {len(valid)} valid cosignatures by the witnesses that are believed, and {needed} are wanted"
+    )
+    return replace(report, cosigned=len(valid), problems=(*report.problems, Problem(problem)))
 
 
 class _Signed:
@@ -115,7 +145,7 @@ def _compare(source: LedgerSource, signed: _Signed, reader: LedgerReader) -> Ver
         same_size = list(checkpoints)
         if bad := _first_problem(source, reader, compact_range, newest, same_size):
             break
-        newest = same_size[0]
+        newest = max(same_size, key=lambda checkpoint: len(checkpoint.note))  # the one with most cosignatures
     reader.to_the_end()
     if reader.misplaced and not bad:
         bad = Problem(reader.misplaced.problem, reader.misplaced.sequence, reader.misplaced.sequence)

@@ -22,7 +22,7 @@ from keyturn.core.notices import SECRET_ROTATED, Notice, message_id
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import Store
 from keyturn.providers.apprise_channel import configured_channel
-from keyturn.providers.ledger.opening import configured_ledger
+from keyturn.providers.ledger.opening import named_ledger
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.naming import names_of
 
@@ -59,7 +59,7 @@ def open_workspace(catalogue: Catalogue, hub: Hub, ledger: Ledger | None = None)
     strategies = Cached(
         lambda path: discreet(catalogue.secret(path).rotation.open(path, tools), lambda: names_of(catalogue, hub, path))
     )
-    sender, ledger = CatalogueSender(catalogue, hub), ledger or configured_ledger(os.environ)
+    sender, ledger = CatalogueSender(catalogue, hub), ledger or named_ledger(os.environ, hub)
     channel = configured_channel(os.environ)
     opened = Workspace(catalogue, hub, strategies, stores, sender, ledger, tools.clock, channel=channel)
     policy = catalogue.policy

@@ -1,21 +1,31 @@
 """What rotations, syncs and revocations of several workers change at the same time, as entries of the hub."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from keyturn.core.compare_and_set import VersionedEntry, change_entry
+from keyturn.core.errors import KeyturnError
 from keyturn.core.hub import HubSecret
 from keyturn.rotation.context import Workspace
+from keyturn.rotation.journal import entry_mark
 
 T = TypeVar("T")
 
 
 def current_entry(workspace: Workspace, path: str) -> VersionedEntry[HubSecret | None, HubSecret, HubSecret]:
-    """CURRENT of a secret: what is written becomes its next version. One that is absent has none before it."""
+    """CURRENT of a secret: what is written becomes its next version. One that is absent has none before it.
+
+    The version names the entry of the ledger by which it was begun, where that is known.
+    """
 
     def write(current: HubSecret | None, wanted: HubSecret) -> HubSecret:
         version = workspace.hub.write(path, wanted.fields, cas=current.version if current else 0)
+        if mark := entry_mark(current.custom if current else {}, version):
+            # It is written: a remark on it holds nothing up, least of all a revocation.
+            with suppress(KeyturnError):
+                workspace.hub.patch_metadata(path, mark)
         return replace(wanted, version=version)
 
     return VersionedEntry(path, lambda: workspace.hub.read(path), write)

@@ -7,7 +7,7 @@ action may announce its steps: then each of them is begun by the one entry that 
 import os
 import socket
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -16,6 +16,7 @@ from typing import Final
 
 from keyturn.core.acting import Acting, acting
 from keyturn.core.errors import Denied, KeyturnError, Unrecorded
+from keyturn.core.hub import ENTRIES, with_entry
 from keyturn.core.ledger import Entry, Outcome
 from keyturn.rotation.context import Workspace
 
@@ -59,12 +60,15 @@ class _Waiting:
         if late:
             self.write()
 
-    def write(self, entries: Sequence[Entry] = ()) -> None:
-        """Write what waits and then these. Raises Unrecorded: what waited waits on, and is tried again."""
+    def write(self, entries: Sequence[Entry] = ()) -> str:
+        """Write what waits and then these; where the last of them stands.
+
+        Raises Unrecorded: what waited waits on, and is tried again.
+        """
         with self.lock:
             waiting, self.entries = self.entries, []
         try:
-            note_down(self.workspace, [*waiting, *entries])
+            return note_down(self.workspace, [*waiting, *entries])
         except BaseException:
             with self.lock:
                 self.entries = waiting + self.entries
@@ -76,6 +80,18 @@ _announced: ContextVar[frozenset[tuple[str, str]]] = ContextVar("announced", def
 """The steps of which secret an entry has announced that is durable."""
 _within: ContextVar[bool] = ContextVar("within", default=False)
 """Whether an action is under way here, whose opening entry tells by which catalogue."""
+_announced_by: ContextVar[str] = ContextVar("announced_by", default="")
+"""Where the entry stands by which what is at work was begun: the ledger's name and a number, empty if unknown."""
+
+
+def announced_by() -> str:
+    """The ledger and the number of the entry by which the action at work here was begun; empty where nobody knows."""
+    return _announced_by.get()
+
+
+def entry_mark(custom: Mapping[str, str], version: int) -> dict[str, str | None]:
+    """What the secret's metadata tells of the entry by which ``version`` is written; nothing where nobody knows it."""
+    return {ENTRIES: with_entry(custom, version, place)} if (place := announced_by()) else {}
 
 
 @contextmanager
@@ -124,11 +140,13 @@ def record_action(
     its own words, which hold names alone, and raised on.
     """
     begun = entry(workspace, action, Outcome.BEGUN, secret, place=place, note=note)
+    position = _announced_by.get()
     if changes and (action, secret) not in _announced.get():
-        _write(workspace, [begun])
+        position = _write(workspace, [begun])
     doing = Doing(note=note)
     token = _announced.set(_announced.get() | {(step, secret) for step in announcing})
     outermost = _within.set(True)
+    at = _announced_by.set(position)
     try:
         yield doing
     except KeyturnError as error:
@@ -141,13 +159,17 @@ def record_action(
     finally:
         _announced.reset(token)
         _within.reset(outermost)
+        _announced_by.reset(at)
     _add(workspace, _last(workspace, begun, doing, Outcome.DONE, doing.note))
 
 
-def note_down(workspace: Workspace, entries: Sequence[Entry]) -> None:
-    """Write what needs no beginning: an observation, or many actions announced together. Raises Unrecorded."""
-    if entries:
-        workspace.ledger.append(entries)
+def note_down(workspace: Workspace, entries: Sequence[Entry]) -> str:
+    """Write what needs no beginning: an observation, or many actions announced together; where the last stands.
+
+    Raises Unrecorded.
+    """
+    place = workspace.ledger.append(entries) if entries else None
+    return place if isinstance(place, str) else ""
 
 
 def entry(
@@ -221,12 +243,10 @@ def _add(workspace: Workspace, last: Entry) -> None:
         note_down(workspace, [last])
 
 
-def _write(workspace: Workspace, entries: Sequence[Entry]) -> None:
-    """Write these, after what waits, and wait for the disk. Raises Unrecorded."""
-    if waiting := _waiting.get():
-        waiting.write(entries)
-    else:
-        note_down(workspace, entries)
+def _write(workspace: Workspace, entries: Sequence[Entry]) -> str:
+    """Write these, after what waits, and wait for the disk; where the last of them stands. Raises Unrecorded."""
+    waiting = _waiting.get()
+    return waiting.write(entries) if waiting else note_down(workspace, entries)
 
 
 def _last(workspace: Workspace, begun: Entry, doing: Doing, outcome: Outcome, note: str) -> Entry:

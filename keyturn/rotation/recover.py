@@ -11,7 +11,7 @@ from keyturn.rotation.abandon import abandon
 from keyturn.rotation.attempt import Attempt
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.grace import counted_from_now
-from keyturn.rotation.journal import record_action
+from keyturn.rotation.journal import entry_mark, record_action
 from keyturn.rotation.living import HUB, HeldValues, Value
 from keyturn.rotation.records import claim, load_record, save
 from keyturn.rotation.sync import Pushed, sync_destinations
@@ -103,7 +103,8 @@ def _metadata_of(workspace: Workspace, held: HeldValues, written: HubSecret) -> 
     if held.current is not None and written.version == held.current.version:
         return lost
     made = plain.get("rotated_at") or workspace.clock().isoformat()
-    return {ROTATED_AT: made, EXPIRES_AT: plain.get(EXPIRY_FIELD), TOKEN: str(uuid.uuid4()), **lost}
+    mark = entry_mark(held.current.custom if held.current else {}, written.version)
+    return {ROTATED_AT: made, EXPIRES_AT: plain.get(EXPIRY_FIELD), TOKEN: str(uuid.uuid4()), **lost, **mark}
 
 
 def settle_record(workspace: Workspace, path: str, record: Record, current: HubSecret, place: str) -> None:

@@ -21,7 +21,7 @@ from keyturn.rotation.context import T, Workspace
 from keyturn.rotation.decide import UNFINISHED, Decision, SecretStatus, insist_on_room
 from keyturn.rotation.grace import counted_from_now
 from keyturn.rotation.guard import check_target, describe_move, guard_candidate
-from keyturn.rotation.journal import record_action
+from keyturn.rotation.journal import entry_mark, record_action
 from keyturn.rotation.limits import insist_on_pace
 from keyturn.rotation.living import living_elsewhere
 from keyturn.rotation.missing import insist_on_current, read_current
@@ -252,7 +252,9 @@ def in_force(workspace: Workspace, attempt: Attempt) -> Attempt:
     """Write the candidate as CURRENT, and the record after it. Raises Superseded, Conflict."""
     path, rotation = attempt.path, going_on(attempt).rotation
     current = write_current(workspace, attempt)
-    workspace.hub.patch_metadata(path, metadata_of(workspace, path, attempt.candidate, rotation))
+    custom = attempt.current.custom if attempt.current else {}
+    marks = metadata_of(workspace, path, attempt.candidate, rotation) | entry_mark(custom, current.version)
+    workspace.hub.patch_metadata(path, marks)
     promoted = rotation.to(
         Stage.PROMOTED,
         version=current.version,

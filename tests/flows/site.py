@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from blocks.workspace import KeyturnWorkspace
 from deployments.local.environment import LEASE_TOKEN_ROLE
-from deployments.local.prepare import DATABASE, WORKER
+from deployments.local.prepare import DATABASE, NOTARY, WORKER
 from deployments.local.prepare import Hub as PreparedHub
 from keyturn.catalogue import load_catalogue
 from keyturn.catalogue.destinations import Destination
@@ -124,3 +125,10 @@ class Architect:
 def destination(store: str = "aws") -> dict[str, str]:
     """A place in a store that nobody has used."""
     return {"store": store, "name": fresh()}
+
+
+def as_notary(lab: Lab, directory: Path, environment: pytest.MonkeyPatch) -> None:
+    """Let this process's runs log in to the hub as the notary does, whatever the block says."""
+    token = lab.root.auth.token.create(policies=[NOTARY])["auth"]["client_token"]
+    (directory / "notary.token").write_text(token)
+    environment.setenv("KEYTURN_HUB_TOKEN_FILE", str(directory / "notary.token"))

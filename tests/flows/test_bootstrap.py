@@ -84,6 +84,7 @@ def test_bootstrap_registers_pool_blocks_limits_deployments_and_automations(inst
         "keyturn: a silent run is crashed",
         "keyturn: report a failed run",
         "keyturn: report a collector that is behind",
+        "keyturn: report a witness that does not cosign",
         "keyturn: report a late secret",
         "keyturn: report a login that is refused",
         "keyturn: report a queue that nobody serves",
@@ -101,7 +102,8 @@ def test_revocations_have_a_queue_of_their_own_that_nothing_limits(installed: In
     assert queues["emergency"]["concurrency_limit"] is None
     served = {name: d["work_queue_name"] for name, d in by_name(server, "deployments").items()}
     assert {name for name, queue in served.items() if queue == "emergency"} == {"emergency-revoke", "finish-incidents"}
-    assert set(served.values()) == {"default", "emergency"}
+    assert {name for name, queue in served.items() if queue == "notary"} == {"keep-ledger"}
+    assert set(served.values()) == {"default", "emergency", "notary"}
 
 
 def test_the_form_of_a_revocation_names_every_field_and_takes_no_value_for_a_fingerprint(installed: Installed) -> None:

@@ -25,7 +25,7 @@ from keyturn.ledger.spool import Spooled
 from keyturn.providers.ledger.address import open_ledger
 from keyturn.providers.ledger.opening import spool_file
 from tests.flows.runs import Installed, completed, ended, error, register, result
-from tests.flows.site import Architect, Site
+from tests.flows.site import Architect, Site, as_notary
 from tests.ledger.entries import entries, entry
 from tests.support.lab import Lab, fresh
 from tests.support.prefect_server import PrefectServer, wait_for
@@ -77,6 +77,7 @@ def desk(build: Build, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     made = Desk(tmp_path / "ledger.db", fresh(), lab)
     monkeypatch.setenv("KEYTURN_LEDGER", str(made.file))
     monkeypatch.setenv("KEYTURN_LEDGER_NAME", made.name)
+    as_notary(lab, tmp_path, monkeypatch)
     made.name = f"keyturn/{made.name}"
     from tasks.workspace import opened
 
@@ -230,14 +231,14 @@ def test_the_deployment_keeps_the_workers_own_ledger_and_people_hear_of_a_change
     register(site, architect, pager.address)
     installed.rest()
     desk.write(*entries(3))
-    env = {name: os.environ[name] for name in ("KEYTURN_LEDGER", "KEYTURN_LEDGER_NAME")}
-    run = installed.ended(installed.start("keep-ledger", site, env))
+    env = {name: os.environ[name] for name in ("KEYTURN_LEDGER", "KEYTURN_LEDGER_NAME", "KEYTURN_HUB_TOKEN_FILE")}
+    run = installed.ended(installed.start("keep-ledger", site, env, queue="default"))
     assert run["state_type"] == "COMPLETED", run["state"]
     assert read_checkpoint(desk.newest()).size == 4
     assert {"spool", "checkpoint"} == {row["what"] for row in installed.rows(run["id"])}
 
     desk.tamper("DELETE FROM entries WHERE sequence > 1")
-    run = installed.ended(installed.start("keep-ledger", site, env))
+    run = installed.ended(installed.start("keep-ledger", site, env, queue="default"))
     assert run["state_type"] == "FAILED"
     (message,) = wait_for(lambda: [one for one in pager.messages if desk.name in one])
     assert message.startswith("Keyturn: keep-ledger failed\n")

@@ -21,7 +21,7 @@ from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.ledger.entries import parse_leaf
 from tests.flows.runs import Installed, ended
-from tests.flows.site import Site, destination
+from tests.flows.site import Site, as_notary, destination
 from tests.support.lab import Declared, Lab
 from tests.support.prefect_server import PrefectServer
 
@@ -112,6 +112,8 @@ def test_a_run_of_each_flow_is_in_the_ledger_with_all_it_did(
     if "revoke" in name or "incidents" in name:
         (tmp_path / "token").write_text(lab.world.hub_token)
         monkeypatch.setenv("KEYTURN_HUB_TOKEN_FILE", str(tmp_path / "token"))
+    if name == "keep-ledger":
+        as_notary(lab, tmp_path, monkeypatch)
     site, row = build(secret), TABLE[name]
     if name == "retire":
         ended(partial(flow_named("rotate-secret"), path=secret.path, trigger=Trigger.FORCE))

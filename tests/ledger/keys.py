@@ -18,6 +18,9 @@ class Key:
     def public_key(self) -> bytes:
         return self._key.public_key().public_bytes_raw()
 
+    def public_keys(self) -> list[bytes]:
+        return [self.public_key()]
+
     def sign(self, message: bytes) -> bytes:
         return self._key.sign(message)
 

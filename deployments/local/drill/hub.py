@@ -8,8 +8,8 @@ from keyturn.core.hub import State
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
 
-SHARED: Final = ("targets/", "fingerprint-key", f"{FOLDER}/")
-"""What is the same for a drill: Keyturn's own accounts at targets, and the key of fingerprints."""
+SHARED: Final = ("targets/", "fingerprint-key", "ledger", f"{FOLDER}/")
+"""What is the same for a drill: Keyturn's own accounts at targets, the key of fingerprints, and the ledger's name."""
 
 
 class HubOfADrill(VaultHub):

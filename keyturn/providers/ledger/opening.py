@@ -8,13 +8,12 @@ from typing import Final
 from keyturn.core.hub import EnginesPort, Hub
 from keyturn.ledger.checkpointer import CheckpointInHub, sign_checkpoint
 from keyturn.ledger.checkpoints import Checkpoint
+from keyturn.ledger.naming import SIGNING_KEY, NamedLedger, insist_on_named, keep_keys
 from keyturn.ledger.ports import StoredLedger
 from keyturn.ledger.signed_notes import PublicKey
 from keyturn.ledger.spool import Lost, Spooled
+from keyturn.ledger.witnessing import Witnesses
 from keyturn.providers.ledger.address import PATIENCE, ledger_address, ledger_origin, open_ledger, own_ledger
-
-SIGNING_KEY: Final = "keyturn-ledger"
-"""The key of the hub's transit engine that signs checkpoints."""
 
 SPOOL: Final = "KEYTURN_LEDGER_SPOOL"
 
@@ -42,12 +41,25 @@ def spool_file(env: Mapping[str, str]) -> Path:
     return Path(f"{address}.spool").expanduser().absolute()
 
 
-def spooled_ledger(env: Mapping[str, str], lost: Lost) -> Spooled:
-    """The same ledger for what must not be held up by it: what it does not take at the moment waits in the spool.
+def named_ledger(env: Mapping[str, str], hub: Hub) -> NamedLedger:
+    """The same ledger, which takes nothing unless it is the one that the hub names. Raises Invalid."""
+    return NamedLedger(configured_ledger(env), hub)
+
+
+def spooled_ledger(env: Mapping[str, str], hub: Hub, lost: Lost) -> Spooled:
+    """The same for what must not be held up by it: what the ledger does not take at the moment waits in the spool.
 
     ``lost`` is told of entries that could be written nowhere. Raises Invalid.
     """
-    return Spooled(configured_ledger(env, patience=HASTE), spool_file(env), lost)
+    return Spooled(NamedLedger(configured_ledger(env, patience=HASTE), hub), spool_file(env), lost)
+
+
+def environment_witnesses(env: Mapping[str, str]) -> Witnesses:
+    """Those that the environment names, perhaps none. Raises Invalid."""
+    from keyturn.providers.ledger.ed25519 import verify_ed25519
+    from keyturn.providers.ledger.http_witness import WITNESSES, configured_witnesses
+
+    return Witnesses(configured_witnesses(env) if env.get(WITNESSES) else (), verify_ed25519)
 
 
 def public_key(hub: EnginesPort, origin: str) -> PublicKey:
@@ -55,17 +67,23 @@ def public_key(hub: EnginesPort, origin: str) -> PublicKey:
     return PublicKey(origin, hub.signer(SIGNING_KEY).public_key())
 
 
-def make_checkpoint(hub: Hub, ledger: StoredLedger, clock: Callable[[], datetime]) -> Checkpoint | None:
+def make_checkpoint(
+    hub: Hub, ledger: StoredLedger, clock: Callable[[], datetime], witnesses: Witnesses | None = None
+) -> Checkpoint | None:
     """Sign how the ledger stands, and keep that in it and in the hub; None when nothing is new since the last one.
 
-    It costs what is new, but once a day, when all entries are read.
-    Raises Rewritten when what the last one covers is not there any more, and what the hub and the ledger raise.
+    ``witnesses`` are asked to cosign it. It costs what is new, but once a day, when all entries are read.
+    Raises Invalid for a ledger that is not the one that the hub names, Rewritten when what the last one covers is not
+    there any more, and what the hub and the ledger raise.
     """
     from keyturn.providers.ledger.ed25519 import verify_ed25519
 
+    keep_keys(hub, insist_on_named(hub, ledger))
     copy, now = CheckpointInHub(hub, ledger.origin), clock()
     whole = copy.look_is_due(now)
-    made = sign_checkpoint(ledger, hub.signer(SIGNING_KEY), copy, clock, verify_ed25519, thorough=whole)
+    made = sign_checkpoint(
+        ledger, hub.signer(SIGNING_KEY), copy, clock, verify_ed25519, thorough=whole, witnesses=witnesses
+    )
     if whole:
         copy.looked_through(now)
     return made

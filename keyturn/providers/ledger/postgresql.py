@@ -98,10 +98,9 @@ class PostgresqlLedger:
         self._patience = patience
         self._kept: _Session | None = None
 
-    def append(self, entries: Sequence[Entry]) -> None:
+    def append(self, entries: Sequence[Entry]) -> int | None:
         """Write these in one transaction, perhaps with those of other threads, and wait for the server's disk."""
-        if entries:
-            self._session.group_commit.add([encode(entry) for entry in entries])
+        return self._session.group_commit.add([encode(entry) for entry in entries]) if entries else None
 
     def size(self) -> int:
         """The newest entry's number. Raises Unavailable where it can't be read, as all that reads."""
@@ -205,34 +204,34 @@ class _Session:
         with self._turn:
             self._drop()
 
-    def _append(self, tails: Sequence[str]) -> None:
+    def _append(self, tails: Sequence[str]) -> int | None:
         arguments = {"tails": list(tails)}
         with self._turn:
             reused = self._connection is not None
             try:
-                self._written(self._asked(IN_A_ROW + APPEND, arguments), len(tails))
+                return self._written(self._asked(IN_A_ROW + APPEND, arguments), len(tails))
             except FAILURES as error:
                 if not (reused and self._broken()):
                     raise from_psycopg(Unrecorded, error, "write to", self._address) from None
-            else:
-                return
-            self._append_unless_written(tails)
+            return self._append_unless_written(tails)
 
-    def _append_unless_written(self, tails: Sequence[str]) -> None:
-        """Write what was sent when the connection broke, unless it arrived."""
+    def _append_unless_written(self, tails: Sequence[str]) -> int | None:
+        """Write what was sent when the connection broke, unless it arrived: then nobody tells its number."""
         arguments = {"tails": list(tails), "tail": tails[0], "seen": self._seen}
         with self._in_a_row("write to") as cursor:
             cursor.execute(FIND, arguments)
             if cursor.fetchall() == [(None,)]:
                 cursor.execute(APPEND, arguments)
-                self._written(cursor.fetchall(), len(tails))
+                return self._written(cursor.fetchall(), len(tails))
+        return None
 
-    def _written(self, rows: list[Any], wanted: int) -> None:
-        """Raises NotOurs where something within the database let fewer entries in."""
+    def _written(self, rows: list[Any], wanted: int) -> int:
+        """The newest entry's number. Raises NotOurs where something within the database let fewer entries in."""
         ((count, newest),) = rows
         if count != wanted:
             raise NotOurs("a rule or a trigger keeps entries out", "Remove it: nobody else writes to keyturn_ledger")
-        self._seen = newest
+        self._seen = int(newest)
+        return self._seen
 
     @contextmanager
     def _in_a_row(self, doing: str) -> Iterator[Any]:

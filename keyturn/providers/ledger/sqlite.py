@@ -71,10 +71,9 @@ class SqliteLedger:
         self._patience = patience
         self._kept: _Session | None = None
 
-    def append(self, entries: Sequence[Entry]) -> None:
+    def append(self, entries: Sequence[Entry]) -> int | None:
         """Write these in one transaction, perhaps with those of other threads, and wait for the disk."""
-        if entries:
-            self._session.group_commit.add([encode(entry) for entry in entries])
+        return self._session.group_commit.add([encode(entry) for entry in entries]) if entries else None
 
     def size(self) -> int:
         """The newest entry's number. Raises Unavailable where it can't be read, as all that reads."""
@@ -267,7 +266,7 @@ class _Session:
         with self._turn:
             self._drop()
 
-    def _append(self, tails: Sequence[str]) -> None:
+    def _append(self, tails: Sequence[str]) -> int:
         with self._transaction("write to") as connection:
             first = connection.execute(SIZE).fetchone()[0] + 1
             if first > LAST - len(tails):
@@ -276,6 +275,7 @@ class _Session:
             for begun in range(0, whole, ROWS):
                 connection.execute(INSERT_ROWS, tails[begun : begun + ROWS])
             connection.executemany(INSERT_ONE, [(tail,) for tail in tails[whole:]])
+        return int(first) + len(tails) - 1
 
     @contextmanager
     def _transaction(self, doing: str) -> Iterator[sqlite3.Connection]:

@@ -126,6 +126,10 @@ class VaultHub:
                 raise
             return self._put_state(path, data, gone)
 
+    def claim_state(self, path: str, data: Mapping[str, Any]) -> None:
+        """Write an entry where there never was one, in one request: what was prepared would count as there."""
+        self._put_state(path, data, 0)
+
     def newest_states(self, prefix: str) -> Mapping[str, VersionInfo] | None:
         """The newest version of every entry below ``prefix``; None on Vault, whose listings tell names alone."""
         listed = VaultListing(self._calls, self.state_mount, self._state_name(prefix)).metadata_below(prefix)

@@ -25,12 +25,17 @@ class VaultSigner:
         settings = calls.get("read", self._name, self._name).json()["data"]
         self._refuse_other_kinds(settings)
         self._version = int(settings["latest_version"])
-        public = settings["keys"][str(self._version)]["public_key"]
-        self._public = self._decoded(public, PUBLIC_BYTES)
+        versions = sorted((int(number), key["public_key"]) for number, key in settings["keys"].items())
+        self._all = [self._decoded(public, PUBLIC_BYTES) for number, public in versions if number <= self._version]
+        self._public = self._all[-1]
 
     def public_key(self) -> bytes:
         """Its public half, 32 bytes."""
         return self._public
+
+    def public_keys(self) -> list[bytes]:
+        """Those of all versions that the engine keeps up to this one."""
+        return self._all
 
     def sign(self, message: bytes) -> bytes:
         """64 bytes, by the private half of :meth:`public_key`, also after the key has been rotated."""

@@ -5,18 +5,18 @@ It needs no Prefect: the command line makes reports too.
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from keyturn.access_log.hub_log import HubAuditLog
 from keyturn.access_log.readers import Readers, gather
-from keyturn.core.errors import Invalid, KeyturnError
+from keyturn.core.errors import Denied, Invalid, KeyturnError
 from keyturn.ledger.checkpoints import read_checkpoint
 from keyturn.ledger.entries import parse_leaf
 from keyturn.ledger.ports import StoredLedger
-from keyturn.providers.ledger.opening import configured_ledger, make_checkpoint
+from keyturn.providers.ledger.opening import configured_ledger, environment_witnesses, make_checkpoint
 from keyturn.revocation.incident import Incident, IncidentStatus
 from keyturn.revocation.report import LedgerFacts
 from keyturn.rotation.context import Workspace
@@ -61,10 +61,15 @@ def ledger_facts(status: IncidentStatus, env: Mapping[str, str] = os.environ) ->
         return LedgerFacts()
 
 
-def sign_ledger(workspace: Workspace, env: Mapping[str, str] = os.environ) -> None:
-    """A checkpoint of the ledger as it is now, so that an incident is covered by one. Raises Rewritten, Unavailable."""
-    with closing(configured_ledger(env)) as ledger:
-        make_checkpoint(workspace.hub, ledger, workspace.clock)
+def sign_ledger(workspace: Workspace, env: Mapping[str, str] = os.environ) -> bool:
+    """A checkpoint of the ledger as it is now, so that an incident is covered by one; whether this login may sign.
+
+    Where it may not, the notary's next one covers it. Raises Rewritten, Unavailable.
+    """
+    with suppress(Denied), closing(configured_ledger(env)) as ledger:
+        make_checkpoint(workspace.hub, ledger, workspace.clock, environment_witnesses(env))
+        return True
+    return False
 
 
 def facts_in(ledger: StoredLedger, incident: Incident) -> LedgerFacts:

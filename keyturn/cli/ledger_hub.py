@@ -1,0 +1,33 @@
+"""``keyturn ledger verify --against-hub``: what is in the hub and in no entry, and the other way round."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from keyturn.cli.environment import opened_workspace
+from keyturn.cli.output import note
+
+if TYPE_CHECKING:
+    from keyturn.ledger.ports import LedgerSource
+    from keyturn.ledger.verify import Problem
+
+UNSEEN_HINT = "Use a login that may read it: nothing is known of it, and nothing is said to be in order"
+
+
+def differences(source: "LedgerSource", catalogue: Path | None, now: datetime) -> "list[Problem]":
+    """Everything in which both differ, and what could not be looked at. Raises what opening the hub raises."""
+    from keyturn.ledger.against_hub import HubToCompare, compare_with_hub
+    from keyturn.ledger.naming import read_name
+    from keyturn.ledger.verify import Problem
+
+    with opened_workspace(catalogue) as workspace:
+        name, _ = read_name(workspace.hub)
+        ledgers = [name.origin, *(earlier.origin for earlier in name.before)] if name else []
+        by_hand = [path for path, secret in workspace.catalogue.secrets.items() if secret.rotation.strategy == "manual"]
+        paths = list(workspace.catalogue.secrets)
+        there = HubToCompare(workspace.hub, paths, workspace.fingerprint, ledgers, now, by_hand)
+        comparison = compare_with_hub(source, there)
+    unseen = [Problem(f"could not look at {text}", hint=UNSEEN_HINT) for text in comparison.unseen]
+    if not comparison.problems and not unseen:
+        note(f"held against the hub: {comparison.secrets} secrets, and nothing was done without an entry")
+    return [*comparison.problems, *unseen]

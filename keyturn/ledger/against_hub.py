@@ -1,0 +1,191 @@
+"""Holding the ledger against the hub: what is there that no entry tells of, and what entries tell that is not there.
+
+Nothing that could not be looked at counts as in order. Of values only keyed fingerprints are compared, and of CURRENT
+alone.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from keyturn.core.errors import Invalid, KeyturnError
+from keyturn.core.hub import HubSecret, SecretInfo, SecretsPort, VersionInfo, entries_by_version
+from keyturn.core.ledger import Entry, Outcome
+from keyturn.core.sensitive import SecretFields
+from keyturn.ledger.entries import parse_leaf
+from keyturn.ledger.ports import LedgerSource
+from keyturn.ledger.verify import Problem
+
+RENAME: Final = "rename"
+WRITES: Final = ("promote", "recover", "revert", "import", RENAME)
+"""The actions whose entries tell of a version that they wrote."""
+INCIDENT: Final = "open incident"
+"""The action, about no one secret, by which a revocation writes CURRENT anew of each that it is about."""
+ENDS: Final = ("forget", "let go", "cut", "revoke")
+"""How the actions begin after which a secret, or a version of it, may be gone."""
+
+SETTLED: Final = timedelta(minutes=1)
+"""What is younger is not compared: it may be written at this moment."""
+AT_ONCE: Final = 8
+
+
+@dataclass(frozen=True)
+class HubComparison:
+    """How many secrets were compared, what is wrong, and which could not be looked at and why."""
+
+    secrets: int
+    problems: tuple[Problem, ...]
+    unseen: tuple[str, ...]
+
+
+@dataclass
+class _Told:
+    """What entries tell of one secret: the entries by version, and the last entry that may have taken it away.
+
+    ``carried`` is the version up to which a rename has carried over what stood under another name.
+    """
+
+    by_version: dict[int, tuple[int, Entry]] = field(default_factory=dict)
+    begun: set[int] = field(default_factory=set)
+    ended: int = 0
+    carried: int = 0
+
+
+@dataclass(frozen=True)
+class _Secret:
+    """What the hub shows of one; ``error`` where it shows nothing."""
+
+    info: SecretInfo | None = None
+    current: HubSecret | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class HubToCompare:
+    """The hub, with what is needed to compare: which secrets, how fingerprints are made, which ledgers are its own.
+
+    ``by_hand`` are secrets whose versions people write themselves, ``incidents`` the entries that open revocations.
+    """
+
+    hub: SecretsPort
+    paths: Collection[str]
+    fingerprint: Callable[[SecretFields], str]
+    ledgers: Collection[str]
+    now: datetime
+    by_hand: Collection[str] = ()
+    incidents: Collection[int] = ()
+
+
+def compare_with_hub(source: LedgerSource, there: HubToCompare) -> HubComparison:
+    """Hold every secret against the entries that tell of it. Raises what the ledger raises."""
+    shown = _looked_at(there)
+    histories, began = _told(source)
+    there = replace(there, incidents=histories.pop("", _Told()).begun)
+    paths = sorted({*there.paths, *histories})
+    shown |= _looked_at(there, [path for path in paths if path not in shown])
+    problems = [
+        problem
+        for path in paths
+        if not shown[path].error
+        for problem in _problems(path, shown[path], histories.get(path, _Told()), began, there)
+    ]
+    unseen = tuple(f"{path}: {shown[path].error}" for path in paths if shown[path].error)
+    return HubComparison(len(paths), tuple(problems), unseen)
+
+
+def _looked_at(there: HubToCompare, paths: Collection[str] | None = None) -> dict[str, _Secret]:
+    listed = sorted(there.paths if paths is None else paths)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return dict(zip(listed, pool.map(lambda path: _look(there.hub, path), listed), strict=True))
+
+
+def _look(hub: SecretsPort, path: str) -> _Secret:
+    try:
+        info = hub.describe(path)
+        return _Secret(info, hub.read(path) if info and info.served else None)
+    except KeyturnError as error:
+        return _Secret(error=error.problem)
+
+
+def _told(source: LedgerSource) -> tuple[dict[str, _Told], datetime | None]:
+    """What the entries tell, by secret, and when the first of them was written."""
+    histories: dict[str, _Told] = defaultdict(_Told)
+    began: datetime | None = None
+    for sequence, leaf in source.leaves():
+        try:
+            entry = parse_leaf(leaf).entry
+        except Invalid:
+            continue  # the verifier tells of it
+        began = began or entry.time
+        if entry.outcome is Outcome.BEGUN and (entry.secret or entry.action == INCIDENT):
+            histories[entry.secret].begun.add(sequence)
+        if not entry.secret:
+            continue
+        if entry.action in WRITES and entry.outcome is Outcome.DONE and entry.version:
+            histories[entry.secret].by_version[entry.version] = (sequence, entry)
+        if entry.action == RENAME and entry.outcome is Outcome.DONE:
+            histories[entry.secret].carried = max(histories[entry.secret].carried, entry.version)
+        if entry.action.startswith(ENDS):
+            histories[entry.secret].ended = sequence
+    return histories, began
+
+
+def _problems(
+    path: str, secret: _Secret, history: _Told, began: datetime | None, there: HubToCompare
+) -> Iterator[Problem]:
+    info = secret.info
+    versions = info.versions if info else ()
+    if began and path not in there.by_hand:
+        untold = [version for version in versions if began < version.created_at <= there.now - SETTLED]
+        yield from _untold(path, info, untold, history, there)
+    yield from _gone(path, info, history, there)
+    if secret.current:
+        yield from _differing(path, secret.current, history, there)
+
+
+def _untold(
+    path: str, info: SecretInfo | None, versions: Collection[VersionInfo], history: _Told, there: HubToCompare
+) -> Iterator[Problem]:
+    """Versions that the hub has and no entry tells of; one that names the entry that announced it is told."""
+    named = entries_by_version(info.custom) if info else {}
+    for version in versions:
+        if version.version in history.by_version or version.version <= history.carried:
+            continue
+        ledger, number = named.get(version.version, ("", 0))
+        if ledger in there.ledgers and (number in history.begun or number in there.incidents):
+            continue
+        made = f"version {version.version} of {path}, made {version.created_at:%Y-%m-%d %H:%M:%S} UTC"
+        if ledger and ledger not in there.ledgers:
+            yield Problem(f"{made}, was done under another ledger, {ledger}")
+        else:
+            yield Problem(f"{made}, is in the hub, and no entry tells of it")
+
+
+def _gone(path: str, info: SecretInfo | None, history: _Told, there: HubToCompare) -> Iterator[Problem]:
+    """The newest version that entries tell of, where the hub does not have it any more."""
+    newest = max(history.by_version, default=0)
+    sequence, entry = history.by_version.get(newest, (0, None))
+    if entry is None or entry.time > there.now - SETTLED or newest <= (info.overtaken if info else 0):
+        return
+    if info is None or info.version < newest:
+        newest_there = f"the hub's newest is {info.version}" if info and info.version else "the hub has none of it"
+        if info or history.ended < sequence:
+            problem = f"entry {sequence} tells of version {newest} of {path}, and {newest_there}"
+            yield Problem(f"{problem}: an older state was put back, or it was deleted", sequence, sequence)
+    elif history.ended < sequence and (
+        gone := [each for each in info.versions if each.version == newest and not each.readable]
+    ):
+        yield Problem(
+            f"version {newest} of {path} is {gone[0].state} in the hub, and no entry tells of that", sequence, sequence
+        )
+
+
+def _differing(path: str, current: HubSecret, history: _Told, there: HubToCompare) -> Iterator[Problem]:
+    """CURRENT, where it holds another value than the entry tells."""
+    sequence, entry = history.by_version.get(current.version, (0, None))
+    if entry and entry.fingerprint and entry.fingerprint != there.fingerprint(current.fields):
+        problem = f"version {current.version} of {path} holds another value than entry {sequence} tells of"
+        yield Problem(problem, sequence, sequence)

@@ -1,0 +1,107 @@
+"""Witnesses over HTTP, as the environment names them. Source of the protocol: C2SP's tlog-witness."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import requests
+
+from keyturn.core.errors import Denied, Invalid, KeyturnError, Rewritten, Unavailable
+from keyturn.core.outbound import leaves_in_clear
+from keyturn.ledger.cosignatures import WitnessKey
+from keyturn.ledger.witness import SIZE_TYPE, build_request, parse_size
+from keyturn.ledger.witnessing import OtherSize
+from keyturn.providers.answers import untrusted
+from keyturn.providers.http.api_target import api_session
+from keyturn.providers.outbound import within
+
+WITNESSES: Final = "KEYTURN_LEDGER_WITNESSES"
+CA_FILE: Final = "KEYTURN_LEDGER_WITNESS_CA_FILE"
+
+DOING: Final = "be cosigned by"
+DEADLINE: Final = 10.0
+"""Seconds for one exchange with a witness, all of it."""
+AGAIN: Final = "See whether it runs; it is asked again with the next checkpoint"
+ANSWER_LIMIT: Final = 4096
+"""Bytes of an answer: a signature line takes 150."""
+
+
+class HttpWitness:
+    """A :class:`keyturn.ledger.witnessing.WitnessPort` at an https URL; plain http goes to this machine alone.
+
+    Raises Invalid for other addresses.
+    """
+
+    def __init__(self, key: WitnessKey, url: str, ca_file: str | None = None, deadline: float = DEADLINE) -> None:
+        if not url.startswith(("https://", "http://")) or leaves_in_clear(url):
+            raise Invalid("ask", key.name, "its address is not an https URL", f"Write it so in {WITNESSES}")
+        self.key = key
+        self._url = f"{url.rstrip('/')}/add-checkpoint"
+        self._ca_file = ca_file
+        self._deadline = deadline
+
+    def add_checkpoint(self, old: int, proof: Sequence[bytes], note: str) -> str:
+        """Its signature lines. Raises OtherSize, Rewritten where it has seen another history, Unavailable, Denied."""
+        status, kind, body = self._exchange(build_request(old, proof, note))
+        if status == 200:
+            return body
+        if status == 409 and kind.partition(";")[0].strip() == SIZE_TYPE:
+            try:
+                size = parse_size(body)
+            except ValueError:
+                raise self._error(Invalid, "the size that it tells can't be read", "See its own log") from None
+            raise OtherSize(DOING, self.key.name, f"it has cosigned {size} entries before", size=size)
+        if status == 422:
+            problem = "it has cosigned another history of this ledger before"
+            raise self._error(Rewritten, problem, "Keep the ledger as it is: docs/ledger.md says what to do")
+        raise self._refused(status)
+
+    def _exchange(self, body: bytes) -> tuple[int, str, str]:
+        """Status, content type and text of the answer."""
+        try:
+            with within(self._deadline), api_session(self._url, self._ca_file) as http:
+                headers = {"content-type": "text/plain; charset=utf-8", "accept-encoding": "identity"}
+                with http.post(
+                    self._url, data=body, headers=headers, timeout=self._deadline, allow_redirects=False, stream=True
+                ) as answer:
+                    content = answer.raw.read(ANSWER_LIMIT + 1, decode_content=False)
+                    kind, length = (answer.headers.get(f"content-{what}", "") for what in ("type", "length"))
+        except (OSError, requests.RequestException, ValueError) as error:
+            raise self._unanswered(error) from None
+        except Exception:  # noqa: BLE001  urllib3's errors where the body is cut off
+            raise self._error(Unavailable, "its answer was cut off", AGAIN) from None
+        if len(content) > ANSWER_LIMIT:
+            raise self._error(Invalid, "its answer is longer than any cosignature", "Check its address")
+        if length.isdigit() and int(length[:9]) > len(content):
+            raise self._error(Unavailable, "its answer was cut off", AGAIN)
+        return answer.status_code, kind, content.decode(errors="replace")
+
+    def _unanswered(self, error: Exception) -> KeyturnError:
+        if untrusted(error):
+            return self._error(Denied, "its certificate is not trusted", f"Name its authority in {CA_FILE}")
+        return self._error(Unavailable, f"no answer within {self._deadline:g} s", AGAIN)
+
+    def _refused(self, status: int) -> KeyturnError:
+        if status in (403, 404):
+            hint = "Tell whoever runs it the ledger's key: keyturn ledger key"
+            return self._error(Denied, f"it answered {status}: it does not know the ledger, or its key", hint)
+        if 300 <= status < 400:
+            return self._error(Invalid, f"it answered {status}, a redirect, which is not followed", "Give its own URL")
+        return self._error(Unavailable, f"it answered {status}", "See its own log")
+
+    def _error(self, kind: type[KeyturnError], problem: str, hint: str) -> KeyturnError:
+        return kind(DOING, self.key.name, problem, hint)
+
+
+def configured_witnesses(env: Mapping[str, str]) -> list[HttpWitness]:
+    """Those of KEYTURN_LEDGER_WITNESSES, none where it is empty: each a key and a URL, with commas between them.
+
+    Raises Invalid.
+    """
+    entries = [entry.split() for entry in env.get(WITNESSES, "").split(",") if entry.strip()]
+    for entry in entries:
+        if len(entry) != 2:
+            raise Invalid("read", WITNESSES, "each entry is a key and a URL", "Write: KEY URL, KEY URL")
+    ports = [HttpWitness(WitnessKey.parse(key), url, env.get(CA_FILE) or None) for key, url in entries]
+    if len({port.key.key for port in ports}) != len(ports):
+        raise Invalid("read", WITNESSES, "two witnesses have one key", "Give each its own")
+    return ports

@@ -1,0 +1,141 @@
+"""What a witness keeps: its key, and what it has seen of each ledger, in two files of its own."""
+
+import base64
+import fcntl
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from keyturn.core.errors import Invalid, Locked
+from keyturn.ledger.cosignatures import WitnessKey
+from keyturn.ledger.witness import Seen
+
+PRIVATE: Final = 0o600
+BEGINNING: Final = "PRIVATE+KEY+"
+"""How the line of a private key begins, as in Go's sumdb/note; the rest is as of the public one."""
+
+
+class WitnessSigner:
+    """A :class:`keyturn.core.ledger.Signer` whose key is in a file of mode 0600, one line."""
+
+    def __init__(self, name: str, key: Ed25519PrivateKey) -> None:
+        self._key = key
+        self.key = WitnessKey(name, self.public_key())
+
+    def public_key(self) -> bytes:
+        """Its public half, 32 bytes."""
+        return self._key.public_key().public_bytes_raw()
+
+    def public_keys(self) -> list[bytes]:
+        """The same: it has one."""
+        return [self.public_key()]
+
+    def sign(self, message: bytes) -> bytes:
+        """64 bytes."""
+        return self._key.sign(message)
+
+    @classmethod
+    def made(cls, file: Path, name: str) -> "WitnessSigner":
+        """A new key, kept in ``file``. Raises OSError where there is one already."""
+        signer = cls(name, Ed25519PrivateKey.generate())
+        typed = base64.b64encode(WitnessKey.TYPE + signer._key.private_bytes_raw()).decode()
+        _write_new(file, f"{BEGINNING}{name}+{signer.key.key_id.hex()}+{typed}\n")
+        return signer
+
+    @classmethod
+    def read(cls, file: Path) -> "WitnessSigner":
+        """The key in ``file``. Raises Invalid, OSError."""
+        try:
+            name, key_id, typed = file.read_text().strip().removeprefix(BEGINNING).split("+", 2)
+            decoded = base64.b64decode(typed, validate=True)
+            signer = cls(name, Ed25519PrivateKey.from_private_bytes(decoded[1:]))
+        except ValueError:
+            signer, key_id, decoded = None, "", b""
+        if signer is None or decoded[:1] != WitnessKey.TYPE or signer.key.key_id.hex() != key_id:
+            raise Invalid("read", str(file), "it holds no witness's key", "Bring it back from a backup")
+        return signer
+
+
+class StateFile:
+    """A :class:`keyturn.ledger.witness.WitnessState` in one file of JSON, which one process at a time has open.
+
+    It is written whole, beside, and put in place once the disk has it. Raises Invalid for a file that can't be read:
+    a witness that has forgotten what it saw would cosign any history. Raises Locked where another process has it.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._turn = threading.Lock()
+        self._lock = os.open(f"{file}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            raise Locked("open", str(file), "another witness has it", "Give each a file of its own") from None
+        self._seen = _parsed(file)
+
+    @staticmethod
+    def make(file: Path) -> None:
+        """A new one, of a witness that has seen nothing. Raises OSError where there is one already."""
+        _write_new(file, "{}\n")
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Whoever is inside is the only one who reads and writes."""
+        with self._turn:
+            yield
+
+    def read(self, origin: str) -> Seen:
+        """The last checkpoint of that ledger that was cosigned."""
+        return self._seen.get(origin, Seen())
+
+    def write(self, origin: str, state: Seen) -> None:
+        """Keep it, and return once it is durable. Raises OSError, and then what was kept before counts."""
+        after = {**self._seen, origin: state}
+        beside = Path(f"{self._file}.new")
+        beside.unlink(missing_ok=True)
+        _write_new(beside, json.dumps({name: _data(value) for name, value in sorted(after.items())}, indent=2) + "\n")
+        os.replace(beside, self._file)
+        _to_disk(self._file.parent)
+        self._seen = after
+
+    def close(self) -> None:
+        """Let another process have it."""
+        os.close(self._lock)
+
+
+def _data(state: Seen) -> dict[str, Any]:
+    return {"size": state.size, "root": base64.b64encode(state.root).decode()}
+
+
+def _parsed(file: Path) -> dict[str, Seen]:
+    try:
+        stored = json.loads(file.read_text())
+        return {str(name): Seen(int(state["size"]), base64.b64decode(state["root"])) for name, state in stored.items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        problem = "what it has seen can't be read, and without that it would cosign any history"
+        raise Invalid("read", str(file), problem, "Bring it back from a backup, or begin with a new key") from None
+
+
+def _write_new(file: Path, text: str) -> None:
+    """A file that was not there, for its owner alone, on the disk. Raises OSError."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    with os.fdopen(os.open(file, flags, PRIVATE), "w") as opened:
+        opened.write(text)
+        opened.flush()
+        os.fsync(opened.fileno())
+    _to_disk(file.parent)
+
+
+def _to_disk(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

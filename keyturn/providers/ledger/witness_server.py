@@ -1,0 +1,157 @@
+"""A witness as a process: one path over HTTP, with a bound for everything that a caller may send.
+
+It asks nobody who he is: what it cosigns is signed by the ledger's key, and continues what it has seen.
+"""
+
+import errno
+import ssl
+import threading
+from contextlib import suppress
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from socket import SHUT_RDWR, socket
+from typing import Any, Final
+
+from keyturn.core.errors import Invalid
+from keyturn.ledger.signed_notes import PublicKey
+from keyturn.ledger.witness import REQUEST_LIMIT, TEXT_TYPE, Witness, WitnessAnswer
+from keyturn.providers.ledger.ed25519 import verify_ed25519
+from keyturn.providers.ledger.witness_files import StateFile, WitnessSigner
+
+PATH: Final = "/add-checkpoint"
+DEADLINE: Final = 10.0
+"""Seconds for a whole request, from its connection to its answer."""
+AT_ONCE: Final = 16
+"""Connections at the same time; more of them wait to be accepted."""
+
+
+def opened_witness(directory: Path, name: str, ledgers: Path) -> Witness:
+    """The witness whose key and memory lie in ``directory``, both made at the first start.
+
+    ``ledgers`` is a file with the key of each ledger that it knows, a line each; it is read for each request, so a key
+    that was added counts at once. Raises Invalid where key or memory is gone, or can't be read, Locked where another
+    process has them, and OSError.
+    """
+    key, state = directory / "witness.key", directory / "witness.json"
+    if not key.exists() and not state.exists():
+        # The memory first: a key whose memory was never there is refused from then on.
+        StateFile.make(state)
+        WitnessSigner.made(key, name)
+    for file in (key, state):
+        if not file.exists():
+            hint = "Bring it back from a backup, or begin with a new directory, and so with a new key"
+            raise Invalid("open", str(file), "it is gone, and the other file is there", hint)
+    signer = WitnessSigner.read(key)
+    if signer.key.name != name:
+        raise Invalid("open", str(key), f"it is the key of {signer.key.name}", "Give it its own --name")
+    return Witness(
+        signer.key,
+        signer,
+        lambda: ledgers_in(ledgers),
+        StateFile(state),
+        verify_ed25519,
+        lambda: datetime.now(UTC),
+    )
+
+
+def ledgers_in(file: Path) -> list[PublicKey]:
+    """The keys in a file, none where there is no such file yet. Raises OSError where it can't be read."""
+    try:
+        return [PublicKey.parse(line) for line in file.read_text().split()]
+    except FileNotFoundError:
+        return []
+    except (UnicodeDecodeError, Invalid):
+        raise OSError(errno.EINVAL, "it holds no keys", str(file)) from None
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers what the protocol asks, and nothing else."""
+
+    server: "WitnessServer"
+    protocol_version = "HTTP/1.1"
+    server_version, sys_version = "keyturn-witness", ""
+
+    def setup(self) -> None:
+        """Begin the deadline of this connection: one that drips is ended by it."""
+        self._timer = threading.Timer(DEADLINE, _end, (self.request,))
+        self._timer.daemon = True
+        self._timer.start()
+        super().setup()
+
+    def finish(self) -> None:
+        """Its end."""
+        self._timer.cancel()
+        with suppress(OSError):
+            super().finish()
+
+    def do_POST(self) -> None:
+        """Ask the witness."""
+        length = self.headers.get("content-length", "")
+        if self.path != PATH:
+            return self._answer(WitnessAnswer(404, "there is nothing here\n"))
+        if not length.isascii() or not length.isdigit() or len(length) > 9 or int(length) > REQUEST_LIMIT:
+            return self._answer(WitnessAnswer(413, "the request is too large, or tells no length\n"))
+        body = self.rfile.read(int(length))
+        try:
+            return self._answer(self.server.witness.add_checkpoint(body))
+        except OSError:
+            # What could not be kept was not cosigned.
+            return self._answer(WitnessAnswer(503, "what was seen can't be kept\n"))
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: callers are not remembered."""
+
+    def _answer(self, answer: WitnessAnswer) -> None:
+        body = answer.body.encode()
+        self.send_response(answer.status)
+        self.send_header("content-type", answer.content_type or TEXT_TYPE)
+        self.send_header("content-length", str(len(body)))
+        self.send_header("connection", "close")
+        self.close_connection = True
+        self.end_headers()
+        self.wfile.write(body)
+
+
+class WitnessServer(ThreadingHTTPServer):
+    """Serves one witness at an address; over TLS where a certificate is given."""
+
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], witness: Witness, tls: ssl.SSLContext | None = None) -> None:
+        self.witness = witness
+        self._tls = tls
+        self._places = threading.BoundedSemaphore(AT_ONCE)
+        super().__init__(address, Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Hand it to a thread, once there is a place."""
+        self._places.acquire()
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """The handshake is the thread's, with a timeout of its own: one that is silent holds up no other."""
+        try:
+            if self._tls:
+                request.settimeout(DEADLINE)
+                request = self._tls.wrap_socket(request, server_side=True)
+            super().process_request_thread(request, client_address)
+        except OSError:
+            self.shutdown_request(request)
+        finally:
+            self._places.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A caller that went away is nothing to tell."""
+
+
+def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """What serves TLS with this certificate. Raises OSError."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+def _end(connection: socket) -> None:
+    with suppress(OSError):
+        socket.shutdown(connection, SHUT_RDWR)

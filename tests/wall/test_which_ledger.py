@@ -1,0 +1,232 @@
+"""The hub belongs to one ledger: what is done with it is written there, or not begun."""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from keyturn.cli.ledger import commands
+from keyturn.core.errors import Denied, Invalid, KeyturnError, Unrecorded
+from keyturn.core.hub import Hub
+from keyturn.core.policy import Trigger
+from keyturn.ledger.entries import parse_leaf
+from keyturn.ledger.naming import LedgerName, claim_name, read_name
+from keyturn.ledger.verify import verify_ledger
+from keyturn.providers.ledger.ed25519 import verify_ed25519
+from keyturn.providers.ledger.moving import move_ledger
+from keyturn.providers.ledger.opening import configured_ledger, make_checkpoint, named_ledger, spooled_ledger
+from keyturn.providers.ledger.sqlite import SqliteLedger
+from keyturn.providers.vault.hub import VaultHub
+from keyturn.rotation.run import rotate
+from keyturn.settings.hub import HubSettings
+from keyturn.settings.hub_login import TokenLogin
+from tests.ledger.entries import entries
+from tests.support.clock import Clock
+from tests.support.lab import Lab, fresh
+from tests.support.world import TOKEN_VARIABLE, World
+
+
+@dataclass
+class Place:
+    """A ledger's file and name, as the environment of a process leads to it."""
+
+    file: Path
+    name: str
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {"KEYTURN_LEDGER": str(self.file), "KEYTURN_LEDGER_NAME": self.name}
+
+    def open(self) -> SqliteLedger:
+        return SqliteLedger(self.file, f"keyturn/{self.name}", patience=5)
+
+    def actions(self) -> list[str]:
+        with closing(self.open()) as ledger:
+            return [parse_leaf(leaf).entry.action for _, leaf in ledger.leaves()]
+
+
+@pytest.fixture
+def right(lab: Lab, tmp_path: Path) -> Place:
+    """The ledger that the hub names: it has entries under a checkpoint."""
+    place = Place(tmp_path / "right.db", fresh())
+    with closing(place.open()) as ledger:
+        ledger.append(entries(3))
+        assert make_checkpoint(lab.hub, ledger, Clock())
+    return place
+
+
+@pytest.fixture
+def engine(world: World) -> Iterator[Hub]:
+    """The same hub with a transit engine of its own, whose key is another one."""
+    mount = f"transit-{fresh()}"
+    world.root().sys.enable_secrets_engine("transit", path=mount)
+    world.root().secrets.transit.create_key("keyturn-ledger", key_type="ed25519", mount_point=mount)
+    with closing(
+        VaultHub(HubSettings(world.hub_address, login=TokenLogin(TOKEN_VARIABLE), transit_mount=mount))
+    ) as hub:
+        yield hub
+
+
+def refusal(place: Place, hub: Hub) -> str:
+    """What an append to the ledger there is refused with; nothing is written."""
+    before = place.actions()
+    with closing(named_ledger(place.env, hub)) as ledger, pytest.raises((Unrecorded, Denied)) as refused:
+        ledger.append(entries(1))
+    assert place.actions() == before
+    return str(refused.value)
+
+
+def test_the_first_use_names_the_ledger_with_its_key(lab: Lab, tmp_path: Path) -> None:
+    place = Place(tmp_path / "first.db", fresh())
+    with closing(named_ledger(place.env, lab.hub)) as ledger:
+        ledger.append(entries(2))
+    name, _ = read_name(lab.hub)
+    assert name
+    assert name.origin == f"keyturn/{place.name}"
+    assert [key.key for key in name.keys] == list(lab.hub.signer("keyturn-ledger").public_keys())
+
+
+def test_of_many_that_come_first_one_names_it(lab: Lab) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        names = list(pool.map(lambda number: claim_name(lab.hub, f"keyturn/ledger-{number}"), range(8)))
+    assert len({name.origin for name in names}) == 1
+    assert read_name(lab.hub)[0] == names[0]
+
+
+def test_a_ledger_of_another_name_takes_nothing_and_nothing_is_rotated(
+    lab: Lab, right: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in Place(tmp_path / "elsewhere.db", fresh()).env.items():
+        monkeypatch.setenv(name, value)
+    secret = lab.generated()
+    opened = lab.open(secret)
+    with pytest.raises(Unrecorded, match=f"the hub names keyturn/{right.name}"):
+        rotate(opened.workspace, secret.path, Trigger.FORCE)
+    info = lab.hub.describe(secret.path)
+    assert info
+    assert info.version == 1
+    assert "move on purpose: keyturn ledger move" in refusal(Place(tmp_path / "elsewhere.db", fresh()), lab.hub)
+
+
+def test_an_empty_ledger_under_the_right_name_is_another_one(lab: Lab, right: Place, tmp_path: Path) -> None:
+    assert "it was never signed" in refusal(Place(tmp_path / "empty.db", right.name), lab.hub)
+
+
+def test_one_that_another_key_has_signed_is_another_one(lab: Lab, engine: Hub, right: Place, tmp_path: Path) -> None:
+    forged = Place(tmp_path / "forged.db", right.name)
+    name, _ = read_name(lab.hub)
+    assert name
+    copy = lab.hub.read_state(f"ledgers/{name.origin}")
+    assert copy
+    lab.keep("ledger", LedgerName(name.origin).to_data())
+    lab.root.secrets.kv.v2.delete_metadata_and_all_versions(f"ledgers/{name.origin}", mount_point="keyturn")
+    with closing(forged.open()) as ledger:
+        ledger.append(entries(5))
+        make_checkpoint(engine, ledger, Clock())
+    lab.keep(f"ledgers/{name.origin}", dict(copy.data))
+    lab.keep("ledger", name.to_data())
+    assert "signed by another key than those that the hub names" in refusal(forged, lab.hub)
+
+
+def test_a_key_that_was_made_anew_signs_nothing(engine: Hub, right: Place) -> None:
+    with closing(right.open()) as ledger:
+        ledger.append(entries(2))
+        with pytest.raises(Invalid, match="is not the one that the hub names for it"):
+            make_checkpoint(engine, ledger, Clock())
+
+
+def test_a_key_that_is_turned_is_followed_and_the_old_one_goes_on_verifying(
+    world: World, engine: VaultHub, tmp_path: Path
+) -> None:
+    place = Place(tmp_path / "turned.db", fresh())
+    with closing(place.open()) as ledger:
+        for number in (1, 2):
+            ledger.append(entries(3, number))
+            assert make_checkpoint(engine, ledger, Clock())
+            world.root().secrets.transit.rotate_key("keyturn-ledger", mount_point=engine.settings.transit_mount)
+        name, _ = read_name(engine)
+        assert name
+        assert verify_ledger(ledger, name.keys, verify_ed25519).whole
+        assert len(name.keys) == 2
+
+
+def test_a_revocation_goes_on_and_what_it_did_waits_for_the_right_ledger(
+    lab: Lab, right: Place, tmp_path: Path
+) -> None:
+    lost: list[str] = []
+    spool = {"KEYTURN_LEDGER_SPOOL": str(tmp_path / "spool")}
+    elsewhere = Place(tmp_path / "elsewhere.db", fresh())
+    with closing(spooled_ledger({**elsewhere.env, **spool}, lab.hub, lambda _, why: lost.append(why))) as ledger:
+        ledger.append(entries(2))
+        assert ledger.waiting() == 2
+    assert elsewhere.actions() == []
+    with closing(spooled_ledger({**right.env, **spool}, lab.hub, lambda _, why: lost.append(why))) as ledger:
+        assert ledger.drain() == 2
+    assert len(right.actions()) == 5
+    assert lost == []
+
+
+def test_a_name_that_somebody_has_edited_is_no_name(lab: Lab, right: Place) -> None:
+    lab.keep("ledger", {"origin": f"keyturn/{right.name}", "keys": "none"})
+    assert "somebody has edited it" in refusal(right, lab.hub)
+
+
+def test_a_hub_that_cant_be_asked_is_no_word_of_it(
+    lab: Lab, world: World, right: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_RIGHTS", lab.root.auth.token.create(policies=["default"])["auth"]["client_token"])
+    with closing(VaultHub(HubSettings(world.hub_address, login=TokenLogin("NO_RIGHTS")))) as hub:
+        assert "the hub denies it" in refusal(right, hub)
+
+
+def test_a_move_is_told_by_both_and_the_old_one_takes_nothing_any_more(lab: Lab, right: Place, tmp_path: Path) -> None:
+    place = Place(tmp_path / "new.db", fresh())
+    with closing(right.open()) as old, closing(place.open()) as new:
+        name = move_ledger(lab.hub, old, new, "a larger disk", Clock())
+        assert move_ledger(lab.hub, old, new, "a larger disk", Clock()) == name
+        assert [(earlier.origin, earlier.size) for earlier in name.before] == [(old.origin, 4)]
+        assert verify_ledger(old, name.keys_of(old.origin), verify_ed25519).vouched == 4
+    assert right.actions()[-1] == "move ledger"
+    assert place.actions() == ["move ledger", "move ledger"]
+    assert f"the hub names keyturn/{place.name}" in refusal(right, lab.hub)
+    with closing(right.open()) as old, closing(place.open()) as new, pytest.raises(Invalid, match="was left before"):
+        move_ledger(lab.hub, new, old, "back again", Clock())
+
+
+def command(*arguments: str) -> Result:
+    return CliRunner().invoke(commands, arguments)
+
+
+def test_the_commands_say_so_and_move_on_purpose(
+    world: World, lab: Lab, right: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place(tmp_path / "new.db", fresh())
+    given = {"VAULT_ADDR": world.hub_address, "VAULT_TOKEN": world.hub_token, "KEYTURN_HOME": str(tmp_path / "none")}
+    for name, value in {**given, **place.env}.items():
+        monkeypatch.setenv(name, value)
+    with closing(configured_ledger(os.environ)) as ledger:
+        ledger.append(entries(1))
+    for refused in (command("checkpoint"), command("verify")):
+        assert isinstance(refused.exception, KeyturnError)
+        assert f"keyturn/{right.name}" in str(refused.exception)
+    assert command("move", "--reason", "a larger disk").exit_code == 2
+    assert isinstance(command("move", "--reason", "lost", "--from", str(tmp_path / "no.db")).exception, Invalid)
+    assert command("move", "--reason", "a larger disk", "--from", str(right.file)).exit_code == 0
+    assert command("checkpoint").exit_code == 0
+    assert command("verify").exit_code == 0
+
+
+def test_a_lost_ledger_is_left_with_what_the_hub_knows_of_it(lab: Lab, right: Place, tmp_path: Path) -> None:
+    place = Place(tmp_path / "new.db", fresh())
+    with closing(place.open()) as new:
+        move_ledger(lab.hub, None, new, "the disk is gone", Clock())
+        notes = [parse_leaf(leaf).entry.note for _, leaf in new.leaves()]
+    assert (
+        notes[0]
+        == f"from keyturn/{right.name}, which is lost; its newest checkpoint covers 3 entries: the disk is gone"
+    )
