@@ -177,16 +177,16 @@ class FileRules:
 
     @staticmethod
     def of(made: Models, around: Surroundings) -> "FileRules":
-        """The rules for the entries of a catalogue: ``written`` is where stores of the kind file put their copies."""
+        """The rules for the entries of a catalogue: ``written`` are the directories that its stores put copies in."""
         home = os.path.expanduser("~")
-        written = (store.directory for store in made["stores"].values() if store.kind == "file")
+        directories = (getattr(store, "directory", None) for store in made["stores"].values())
         allowed = around.policy.directories
         return FileRules(
             None if allowed is None else tuple(map(_real, allowed)),
             frozenset(map(_real, _own_files(around.env))),
             (*(_real(os.path.join(home, part)) for part in HOME), *_own_directories()),
             _real(str(around.directory)),
-            frozenset(map(_real, written)),
+            frozenset(_real(directory) for directory in directories if directory),
         )
 
     def find_flaws(self, model: Any) -> Iterator[Flaw]:
