@@ -22,6 +22,9 @@ INSECURE_HTTP: Final = "KEYTURN_PREFECT_INSECURE_HTTP"
 """The variable that lets the server be spoken to in clear over a network."""
 TRUE: Final = ("1", "true")
 GUARDED: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+OPEN: Final = (HTTPStatus.OK, HTTPStatus.NOT_FOUND)
+PAGE: Final = "work_pools/keyturn"
+"""Whoever is let in hears of the pool, or that there is none. A change would be refused by CSRF protection alone."""
 TIMEOUT: Final = 10.0
 
 NO_TLS: Final = (
@@ -68,11 +71,11 @@ def without_login(api: str) -> int:
     trusted = get_current_settings().api.ssl_cert_file
     try:
         context = ssl.create_default_context(cafile=trusted)
-        answer = httpx.get(f"{api.rstrip('/')}/admin/version", verify=context, timeout=TIMEOUT, trust_env=False)
+        answer = httpx.get(f"{api.rstrip('/')}/{PAGE}", verify=context, timeout=TIMEOUT, trust_env=False)
     except (httpx.HTTPError, OSError) as error:
         problem = f"it does not answer ({type(error).__name__})"
         raise Unavailable("bootstrap", "the Prefect server", problem, "Check PREFECT_API_URL") from None
-    if answer.status_code not in (HTTPStatus.OK, *GUARDED):
+    if answer.status_code not in (*OPEN, *GUARDED):
         problem = f"whether it asks for a password can't be told: it answered {answer.status_code}"
         raise Unavailable("bootstrap", "the Prefect server", problem, "See what stands before it")
     return answer.status_code

@@ -14,11 +14,14 @@ import boto3
 import hvac
 import pytest
 import requests
+from prefect.settings import PREFECT_API_SSL_CERT_FILE, temporary_settings
 
 from deployments.local.environment import NAMESPACE
 from deployments.local.home import Stack
 from deployments.local.services import SERVICES, Service
 from deployments.local.stack import down, environment, remove, status, up
+from deployments.prefect_exposure import OPEN, insist_on_guarded, without_login
+from keyturn.core.errors import Denied
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import OwnershipTags
 from keyturn.providers.aws.parameter_store import AwsParameterStore
@@ -119,6 +122,14 @@ def test_a_page_of_another_origin_may_not_use_the_prefect_server(
     assert answer.status_code == status
     assert "access-control-allow-origin" not in answer.headers
     assert prefect.post(f"{api}/flows/filter", json={}, timeout=10).status_code == 200
+
+
+def test_the_prefect_server_without_a_password_is_known_as_such(reached: dict[str, str]) -> None:
+    api, trusted = reached["PREFECT_API_URL"], reached["PREFECT_API_SSL_CERT_FILE"]
+    with temporary_settings({PREFECT_API_SSL_CERT_FILE: trusted}):
+        assert without_login(api) in OPEN
+        with pytest.raises(Denied, match="PREFECT_SERVER_API_AUTH_STRING"):
+            insist_on_guarded("https://prefect.example.com/api", {}, lambda _: without_login(api))
 
 
 def trusting(ca_file: str) -> requests.Session:

@@ -56,16 +56,18 @@ def test_a_server_on_this_machine_is_not_asked(api: str) -> None:
     insist_on_guarded(api, {}, never_asked)
 
 
-@pytest.mark.parametrize("status", [200, 401, 403])
+@pytest.mark.parametrize("status", [200, 401, 403, 404])
 def test_whether_it_asks_for_a_password_is_told_by_the_server_itself(httpserver: HTTPServer, status: int) -> None:
-    httpserver.expect_oneshot_request("/api/admin/version").respond_with_data("3.9.1", status)
+    httpserver.expect_oneshot_request("/api/work_pools/keyturn").respond_with_data("{}", status)
     assert without_login(httpserver.url_for("/api")) == status
     assert "Authorization" not in httpserver.log[0][0].headers
 
 
-@pytest.mark.parametrize("status", [302, 404, 503])
+@pytest.mark.parametrize("status", [302, 400, 503])
 def test_what_can_not_be_told_is_no_password(httpserver: HTTPServer, status: int) -> None:
-    httpserver.expect_oneshot_request("/api/admin/version").respond_with_data("", status, {"Location": "/elsewhere"})
+    httpserver.expect_oneshot_request("/api/work_pools/keyturn").respond_with_data(
+        "", status, {"Location": "/elsewhere"}
+    )
     with pytest.raises(Unavailable, match=f"answered {status}"):
         without_login(httpserver.url_for("/api"))
 
