@@ -145,7 +145,8 @@ def site(stack: Stack) -> Iterator[Site]:
     """The example's secrets, with copies in every store, and the environment that leads to them."""
     catalogue = environment.ROOT / "deployments" / "catalogue"
     with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith(environment.FOREIGN)]:
+        foreign = [name for name in os.environ if name.startswith(environment.FOREIGN) and name != "KEYTURN_POLICY"]
+        for name in foreign:
             patch.delenv(name)
         for name, value in environment.revoker(stack).items():
             patch.setenv(name, value)

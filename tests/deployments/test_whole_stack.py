@@ -174,16 +174,23 @@ def test_no_secret_is_on_a_command_line_or_in_the_record(stack: Stack) -> None:
 def test_every_server_shows_a_certificate_of_the_one_authority_and_speaks_to_nobody_in_clear(stack: Stack) -> None:
     trusted = ssl.create_default_context(cafile=str(stack.authority.certificate))
     for name in (service.name for service in SERVICES if service.listens and service.name not in APPLICATIONS):
-        with socket.create_connection(("127.0.0.1", stack.ports[name]), 10) as connection:
-            connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
-            answer = connection.recv(100)
-        assert b"200" not in answer, name
+        assert b"200" not in answer_in_clear(stack.ports[name]), name
         if name != "postgres":  # it begins in a way of its own
             with (
                 socket.create_connection(("127.0.0.1", stack.ports[name]), 10) as connection,
                 trusted.wrap_socket(connection, server_hostname="127.0.0.1") as secure,
             ):
                 assert secure.version() == "TLSv1.3", name
+
+
+def answer_in_clear(port: int) -> bytes:
+    """What a server says to a request without TLS."""
+    with socket.create_connection(("127.0.0.1", port), 10) as connection:
+        try:
+            connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            return connection.recv(100)
+        except ConnectionError:
+            return b""  # it hung up
 
 
 def test_only_their_owner_reads_the_keys(stack: Stack) -> None:
