@@ -40,7 +40,9 @@ def durable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     hub = OpenBao(directory / "hub", free_port())
     postgres = PostgreSQL(directory / "postgres", free_port(), durable=False)
     with hub, postgres, pytest.MonkeyPatch.context() as environment:
-        prepare(Hub(hub.address, hub.root_token), postgres.host, postgres.port, postgres.superuser_password, ())
+        prepared = Hub(hub.address, hub.root_token)
+        prepare(prepared, postgres.host, postgres.port, postgres.superuser_password, ())
+        prepared.first("targets/pg", prepared.first("targets/ml-postgres", {}, "keyturn"), "keyturn")
         environment.setenv(TOKEN_VARIABLE, hub.root_token)
         log, password = str(postgres.process.log), postgres.superuser_password
         world = World(hub.address, hub.root_token, postgres.host, postgres.port, password, log)
