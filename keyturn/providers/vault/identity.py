@@ -6,6 +6,7 @@ every token read both of its own.
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
 from keyturn.core.errors import KeyturnError
@@ -21,15 +22,19 @@ ROLES: Final = ("role_name", "username", "role")
 
 def identify(calls: Calls) -> Identity:
     """Whom the hub takes the login in use for. Raises Denied where its policies lack auth/token/lookup-self."""
-    token = calls.get("ask for", "the login", "auth/token/lookup-self").json()["data"]
-    entity, path = str(token.get("entity_id") or ""), str(token.get("path") or "")
+    identity = identity_of(calls.get("ask for", "the login", "auth/token/lookup-self").json()["data"])
+    return replace(identity, entity_name=entity_name(calls, identity.entity_id)) if identity.entity_id else identity
+
+
+def identity_of(token: Mapping[str, Any]) -> Identity:
+    """What the hub tells of a token itself, without the name of its entity."""
+    path = str(token.get("path") or "")
     return Identity(
         str(token.get("display_name") or ""),
-        entity,
+        str(token.get("entity_id") or ""),
         str(token.get("accessor") or ""),
         path,
         "" if path.startswith(MADE) else role_of(token.get("meta") or {}),
-        entity_name(calls, entity) if entity else "",
     )
 
 

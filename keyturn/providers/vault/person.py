@@ -15,6 +15,7 @@ from keyturn.core.errors import Denied, Unavailable
 from keyturn.core.hub import Identity
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.vault.client import from_vault
+from keyturn.providers.vault.identity import identity_of
 from keyturn.providers.vault.login import LoginSession
 from keyturn.providers.vault.logins.exchange import REFUSED, take_token
 from keyturn.providers.vault.tls import insist_on_files
@@ -56,8 +57,7 @@ class PersonLogin:
     def identity(self, token: Sensitive) -> Identity:
         """Whom the hub takes the token for. Raises Denied where it has ended, or may not ask."""
         with _refusals("the token has ended, or may not ask whose it is", "Log in again: `keyturn login`"):
-            data = self._session.as_token(token.reveal()).auth.token.lookup_self().json()["data"]
-            return Identity(data["display_name"], data["entity_id"], data["accessor"], data["path"])
+            return identity_of(self._session.as_token(token.reveal()).auth.token.lookup_self().json()["data"])
 
     def revoke(self, token: Sensitive) -> None:
         """End the token, and the leases it has asked for. One that has ended is success."""
