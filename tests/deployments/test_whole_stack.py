@@ -104,7 +104,7 @@ def test_every_store_takes_a_secret_from_an_sdk_that_knows_only_the_environment(
 def test_the_worker_serves_the_pool_of_a_prefect_server_that_reports_to_nobody(reached: dict[str, str]) -> None:
     api, prefect = reached["PREFECT_API_URL"], trusting(reached["PREFECT_API_SSL_CERT_FILE"])
     workers = prefect.post(f"{api}/work_pools/keyturn/workers/filter", json={}, timeout=10).json()
-    assert {worker["name"] for worker in workers} == {"local", "revoker"}
+    assert {worker["name"] for worker in workers} == {"local", "notary", "revoker"}
     settings = prefect.get(f"{api}/admin/settings", timeout=10).json()["server"]
     assert settings["analytics_enabled"] is False
     assert settings["ui"]["api_url"] == api
