@@ -131,16 +131,13 @@ def through_prefect(threads: int) -> int:
 
 
 def register(servers: Servers, catalogue: Catalogue) -> None:
-    """What the flow needs at its server: the workspace, and a place at the target."""
-    from blocks.workspace import KeyturnWorkspace
+    """What the flow needs: where the workspace is, and at its server a place at the target."""
     from deployments.bootstrap import make_limits
-    from keyturn.core.workspaces import DEFAULT
+    from keyturn.core.workspaces import CATALOGUE_VARIABLE
 
-    async def both() -> None:
-        await make_limits(catalogue)
-        await KeyturnWorkspace.from_settings(servers.catalogue, servers.settings).asave(DEFAULT, overwrite=True)
-
-    asyncio.run(both())
+    os.environ |= {"VAULT_ADDR": servers.settings.address, "KEYTURN_HUB_TOKEN_FILE": str(servers.settings.login.file)}
+    os.environ[CATALOGUE_VARIABLE] = str(servers.catalogue)
+    asyncio.run(make_limits(catalogue))
 
 
 def measure(work: Callable[[], int], fleet: int, shared: list[Process], server: Process) -> Taken:

@@ -26,7 +26,6 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from cronsim import CronSim
 
-from blocks.workspace import KeyturnWorkspace
 from deployments.bootstrap import EMERGENCY, bootstrap
 from deployments.local.openbao import OpenBao
 from deployments.local.prepare import Hub
@@ -97,10 +96,11 @@ class Installation:
 
         for path in self.workspace.catalogue.secrets:
             rotate(self.workspace, path)
-        workspace = KeyturnWorkspace.from_settings(self.catalogue, self.settings)
-        asyncio.run(bootstrap(workspace, self.workspace.catalogue, None, lambda _: None))
+        asyncio.run(bootstrap(self.workspace.catalogue, None, lambda _: None))
         for deployment in self.server.all("deployments"):
             self.server.post(f"deployments/{deployment['id']}/pause_deployment")
+        leading = {"VAULT_ADDR": self.hub.address, "KEYTURN_HUB_TOKEN_FILE": str(self.settings.login.file)}
+        self.server.settle(leading | {"KEYTURN_CATALOGUE": str(self.catalogue)})
         self.server.start_worker(HOUSE, {})
         stack.enter_context(self.server.another_worker(HOUSE, EMERGENCY, {}))
 

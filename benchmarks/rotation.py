@@ -195,12 +195,13 @@ def measure(sides: dict[str, Callable[[], Any]], runs: int) -> dict[str, list[fl
 
 async def through_prefect(servers: Servers, runs: int, before: Callable[[], Any]) -> list[float]:
     """The flow `rotate-secret` in this process, against a Prefect server of its own."""
-    from blocks.workspace import KeyturnWorkspace
     from flows.rotate import rotate_secret
     from keyturn.core.policy import Trigger
-    from keyturn.core.workspaces import DEFAULT
+    from keyturn.core.workspaces import CATALOGUE_VARIABLE
 
-    await KeyturnWorkspace.from_settings(servers.catalogue, hub_settings(servers)).asave(DEFAULT, overwrite=True)
+    settings = hub_settings(servers)
+    os.environ |= {"VAULT_ADDR": settings.address, "KEYTURN_HUB_TOKEN_FILE": settings.login.file}
+    os.environ[CATALOGUE_VARIABLE] = str(servers.catalogue)
     taken = []
     for _ in range(runs + 1):
         before()

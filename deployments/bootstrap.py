@@ -14,8 +14,13 @@ from typing import Any, Final
 
 import httpx
 from prefect.automations import Automation
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.actions import (
+    BlockDocumentUpdate,
+    GlobalConcurrencyLimitCreate,
+    WorkPoolCreate,
+    WorkPoolUpdate,
+)
 from prefect.events.actions import RunDeployment
 from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
@@ -36,17 +41,22 @@ from deployments.silence import (
     waiting_automation,
 )
 from deployments.texts import filled, notification
+from deployments.worker import TYPE, KeyturnWorker
 from flows.check_logins import REFUSED
 from flows.keep_ledger import BEHIND, UNWITNESSED
 from flows.rotate_due import LATE
 from keyturn.catalogue import Catalogue
-from keyturn.core.errors import Invalid, Unavailable
+from keyturn.core.errors import Conflict, Invalid, Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.core.workspaces import LEDGER, SECRET, WorkspaceNames
 
 WITHDRAWN: Final = ("report an incident",)
 """Automations of earlier versions; incidents are told from their outbox."""
 
+REPLACED: Final = (
+    "the work pool {name} was of type {kind}, whose workers run what the API says: it is made anew, of type {type}. "
+    "Start its workers again with --type {type}, and what was waiting in it as well"
+)
 EMERGENCY: Final = "emergency"
 """The work queue of revocations; the first in turn, should one worker serve several queues."""
 AT_ONE_TARGET: Final = 1
@@ -108,7 +118,6 @@ another history says that this one was changed: `keyturn ledger verify --witness
 
 
 async def bootstrap(
-    block: KeyturnWorkspace,
     catalogue: Catalogue,
     failure_url: str | None,
     progress: Callable[[str], None],
@@ -120,11 +129,11 @@ async def bootstrap(
     """
     try:
         progress("work pool and limits")
-        await make_pool(workspace)
+        await make_pool(progress, workspace)
         await make_emergency_queue(workspace)
         await make_limits(catalogue, workspace)
         progress("blocks")
-        await block.asave(workspace.name, overwrite=True)
+        await put_block(workspace)
         progress("deployments")
         with file_of(workspace) as file:
             deploy(file)
@@ -138,11 +147,42 @@ async def bootstrap(
         ) from None
 
 
-async def make_pool(workspace: WorkspaceNames = DEFAULT) -> None:
-    """The process work pool that the deployments name."""
+async def make_pool(progress: Callable[[str], None], workspace: WorkspaceNames = DEFAULT) -> None:
+    """The work pool that the deployments name, of Keyturn's own type; one of another type is made anew.
+
+    Raises Conflict where a worker of the other type makes its pool again.
+    """
+    name, template = workspace.own, KeyturnWorker.get_default_base_job_template()
     async with get_client() as client:
+        if (kind := await type_of_pool(client, name)) not in (TYPE, None):
+            # Prefect changes no pool's type. Its queues, and the places of the deployments there, are made below.
+            await client.delete_work_pool(name)
+            progress(REPLACED.format(name=name, kind=kind, type=TYPE))
         with suppress(ObjectAlreadyExists):
-            await client.create_work_pool(WorkPoolCreate(name=workspace.own, type="process"))
+            await client.create_work_pool(WorkPoolCreate(name=name, type=TYPE, base_job_template=template))
+        if (kind := await type_of_pool(client, name)) != TYPE:
+            hint = "End the workers that were started with --type process, then run this again"
+            raise Conflict("make", f"the work pool {name}", f"a worker has made it anew with the type {kind}", hint)
+        await client.update_work_pool(name, WorkPoolUpdate(base_job_template=template))
+
+
+async def type_of_pool(client: PrefectClient, name: str) -> str | None:
+    """The type of a work pool; None where there is none of that name."""
+    try:
+        return str((await client.read_work_pool(name)).type)
+    except ObjectNotFound:
+        return None
+
+
+async def put_block(workspace: WorkspaceNames = DEFAULT) -> None:
+    """The block that names the workspace, and nothing of the hub that one of an earlier version has held besides."""
+    block = KeyturnWorkspace(workspace=workspace.name)
+    document = await block.asave(workspace.name, overwrite=True)
+    alone = BlockDocumentUpdate(
+        block_schema_id=block._block_schema_id, data={"workspace": workspace.name}, merge_existing_data=False
+    )
+    async with get_client() as client:
+        await client.update_block_document(document, alone)
 
 
 async def make_emergency_queue(workspace: WorkspaceNames = DEFAULT) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from keyturn.core.workspaces import HOUSE, VARIABLE, WorkspaceNames
+from keyturn.core.workspaces import HOUSE, WorkspaceNames
 from keyturn.project import root
 
 
@@ -32,12 +32,12 @@ def file_of(workspace: WorkspaceNames) -> Iterator[Path]:
 
 
 def of_workspace(declared: dict[str, Any], workspace: WorkspaceNames) -> dict[str, Any]:
-    """What the file says, with the workspace's own names; its runs are told which workspace they open."""
+    """What the file says, with the workspace's own names."""
     deployments = [_deployment(deployment, workspace) for deployment in declared["deployments"]]
     return {**{key: declared[key] for key in declared if key != "definitions"}, "deployments": deployments}
 
 
 def _deployment(deployment: dict[str, Any], workspace: WorkspaceNames) -> dict[str, Any]:
-    pool = {**deployment["work_pool"], "name": workspace.own, "job_variables": {"env": {VARIABLE: workspace.name}}}
+    pool = {**deployment["work_pool"], "name": workspace.own}
     tags = [workspace.own if tag == HOUSE else tag for tag in deployment["tags"]]
     return {**deployment, "name": workspace.deployment(deployment["name"]), "tags": tags, "work_pool": pool}

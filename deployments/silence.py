@@ -50,7 +50,7 @@ UNSERVED_BODY: Final = """\
 Nobody has asked it for work for more than two minutes.
 
 Remedy: start its worker: `prefect worker start --pool <pool> --work-queue {{ event.resource.name }} \
---type process`. It is told once; the runs that wait for it are told besides.
+--type keyturn`. It is told once; the runs that wait for it are told besides.
 """
 
 

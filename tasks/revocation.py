@@ -11,6 +11,7 @@ from typing import Any, Final
 from prefect.logging import get_logger
 
 from blocks.channel import BlockChannel
+from blocks.workspace import WorkspaceSettings
 from keyturn.core.conductor import Step as Wanted
 from keyturn.core.ledger import Entry
 from keyturn.providers.ledger.opening import spooled_ledger
@@ -26,19 +27,19 @@ from keyturn.revocation.selector import Selector, select_secrets
 from keyturn.revocation.steps import advance as revoke_step
 from keyturn.rotation.context import Workspace
 from tasks.step import look, step
-from tasks.workspace import named, names, opened
+from tasks.workspace import names, opened, own_settings
 
 NO_RETRIES: Final = 0
 """Retries of a step: the flow goes on with the other steps and secrets, and comes back to what failed."""
 
 
 @functools.cache
-def spooled_workspace(name: str) -> Workspace:
-    """The workspace of that name for a revocation, which a ledger that can't be written does not hold up.
+def spooled_workspace(settings: WorkspaceSettings) -> Workspace:
+    """What these settings lead to for a revocation, which a ledger that can't be written does not hold up.
 
     People are told through the channel that the environment names, or through the one that bootstrap was given.
     """
-    workspace = opened(name)
+    workspace = opened(settings)
     channel = workspace.channel or BlockChannel(names().name)
     return replace(workspace, ledger=spooled_ledger(os.environ, workspace.hub, log_lost), channel=channel)
 
@@ -50,8 +51,8 @@ def log_lost(entries: Sequence[Entry], why: str) -> None:
 
 
 def revoking_workspace() -> Workspace:
-    """The workspace that KEYTURN_WORKSPACE names, with the spool."""
-    return spooled_workspace(named())
+    """The workspace of this process, with the spool."""
+    return spooled_workspace(own_settings())
 
 
 @step("preview")

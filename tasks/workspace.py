@@ -2,39 +2,28 @@
 
 import functools
 import os
-from typing import cast
 
-from prefect.context import FlowRunContext
-
-from blocks.workspace import KeyturnWorkspace
-from keyturn.core.errors import NotFound
-from keyturn.core.workspaces import DEFAULT, VARIABLE, WorkspaceNames
+from blocks.workspace import WorkspaceSettings
+from keyturn.core.workspaces import WorkspaceNames
 from keyturn.rotation.context import Workspace
 
 
 @functools.cache
-def opened(name: str) -> Workspace:
-    """The workspace block of that name, loaded from the Prefect server once in a process. Raises NotFound."""
-    try:
-        block = KeyturnWorkspace.load(name, _sync=True)  # type: ignore[call-arg]  # added by Prefect's dispatch
-    except ValueError:
-        problem = "the Prefect server has no such block"
-        hint = f"Run `keyturn bootstrap{'' if name == DEFAULT else f' --workspace {name}'}` once"
-        raise NotFound("load", f"keyturn-workspace/{name}", problem, hint) from None
-    return cast(KeyturnWorkspace, block).open()
+def opened(settings: WorkspaceSettings) -> Workspace:
+    """What these settings lead to, opened once in a process. Raises Invalid."""
+    return settings.open()
+
+
+def own_settings() -> WorkspaceSettings:
+    """What this process's environment says of catalogue and hub, which the worker has given it. Raises Invalid."""
+    return WorkspaceSettings.from_environment(os.environ)
 
 
 def current_workspace() -> Workspace:
-    """The workspace that KEYTURN_WORKSPACE names: a deployment says it to its runs."""
-    return opened(named())
-
-
-def named() -> str:
-    """The name of this process's workspace block."""
-    return os.environ.get(VARIABLE) or DEFAULT
+    """The workspace of this process. Nothing of where it is comes from the Prefect server."""
+    return opened(own_settings())
 
 
 def names() -> WorkspaceNames:
-    """What the workspace of this run is called on the Prefect server: its deployments' tag tells."""
-    run = FlowRunContext.get()
-    return WorkspaceNames.of_run(run.flow_run.tags if run and run.flow_run else ())
+    """What the workspace of this process is called on the Prefect server."""
+    return WorkspaceNames.from_environment(os.environ)

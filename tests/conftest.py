@@ -36,6 +36,7 @@ PROCESSES: Final = 3
 GROUPS: Final = {
     "flows/test_leaks.py": "leaks",
     "flows/test_bootstrap.py": "leaks",
+    "wall/test_prefect_api.py": "leaks",
     "flows/test_workspaces.py": "leaks",
     "flows/test_installed_wheel.py": "leaks",
     "flows": "flows",

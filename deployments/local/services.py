@@ -184,7 +184,7 @@ def run_worker(stack: Stack, service: str, name: str, queue: str, variables: dic
     run_module(
         stack,
         service,
-        ["prefect", "worker", "start", f"--pool={POOL}", f"--work-queue={queue}", "--type=process", f"--name={name}"],
+        ["prefect", "worker", "start", f"--pool={POOL}", f"--work-queue={queue}", "--type=keyturn", f"--name={name}"],
         variables,
         lambda process: process.says(r"^Worker .* started!"),
     )

@@ -12,8 +12,9 @@ import typer
 
 from keyturn.cli.environment import catalogue_directory, insist_on_hub, stack_in_use
 from keyturn.cli.failures import EXIT_CODES, FAILED
-from keyturn.cli.options import CATALOGUE_VARIABLE, JsonOption
+from keyturn.cli.options import JsonOption
 from keyturn.cli.output import write_json, write_text
+from keyturn.core.workspaces import CATALOGUE_VARIABLE
 
 commands = typer.Typer(help="Check the catalogue, sign it, or print its schema.", no_args_is_help=True)
 

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from keyturn.cli.options import CATALOGUE_VARIABLE
 from keyturn.cli.output import note
 from keyturn.core.errors import Invalid, Unavailable
+from keyturn.core.workspaces import CATALOGUE_VARIABLE
 
 if TYPE_CHECKING:
     from deployments.local.home import Stack

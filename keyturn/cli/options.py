@@ -1,13 +1,11 @@
 """The arguments and options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
-from keyturn.core.workspaces import VARIABLE
-
-CATALOGUE_VARIABLE: Final = "KEYTURN_CATALOGUE"
+from keyturn.core.workspaces import CATALOGUE_VARIABLE, VARIABLE
 
 CatalogueOption = Annotated[
     Path | None,

@@ -20,6 +20,9 @@ POLL: Final = 0.25
 PATIENCE: Final = 15.0
 """Seconds after which a run that nobody has begun is remarked on."""
 
+BEHIND: Final = "awaitingconcurrencyslot"
+"""The state of a run that waits for another of its deployment."""
+
 LAGGING: Final = 3.0
 """Seconds that the last steps are waited for once the run is over: the server learns of them by events."""
 
@@ -149,7 +152,10 @@ class Watcher:
         if not self._remarked:
             self._remarked = True
             state = run.state.name.lower() if run.state else "unknown"
+            if state == BEHIND:
+                return note("  another run of its deployment is at work: this one begins when that is over")
             note(f"  nobody has begun the run yet (it is {state}): does a worker of the pool {self._pool} run?")
+        return None
 
     def _steps(self, client: Any, run: UUID) -> list[Any]:
         from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId

@@ -4,13 +4,15 @@ The workspace `default` has the names that there were before workspaces had any.
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from keyturn.core.errors import Invalid
 
 VARIABLE: Final = "KEYTURN_WORKSPACE"
+CATALOGUE_VARIABLE: Final = "KEYTURN_CATALOGUE"
+"""The variable that names the directory of the catalogue."""
 DEFAULT: Final = "default"
 HOUSE: Final = "keyturn"
 """What the names of the workspace `default` begin with."""
@@ -39,11 +41,14 @@ class WorkspaceNames:
         return WorkspaceNames(env.get(VARIABLE) or DEFAULT)
 
     @staticmethod
-    def of_run(tags: Collection[str]) -> "WorkspaceNames":
-        """The one whose tag is among those of a run; the default one where none is."""
-        begin = f"{HOUSE}-"
-        names = sorted(tag.removeprefix(begin) for tag in tags if tag.startswith(begin))
-        return WorkspaceNames(names[0]) if names and HOUSE not in tags else WorkspaceNames()
+    def of_pool(pool: str) -> "WorkspaceNames":
+        """The one whose work pool has that name. Raises Invalid for a pool of somebody else."""
+        if pool == HOUSE:
+            return WorkspaceNames()
+        if not pool.startswith(f"{HOUSE}-") or pool == f"{HOUSE}-{DEFAULT}":
+            hint = "`keyturn bootstrap` makes the pool keyturn, or with --workspace NAME the pool keyturn-NAME"
+            raise Invalid("serve", f"the work pool {pool}", "it is no workspace's", hint)
+        return WorkspaceNames(pool.removeprefix(f"{HOUSE}-"))
 
     @property
     def own(self) -> str:

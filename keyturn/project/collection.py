@@ -1,7 +1,7 @@
-"""Keyturn's blocks for Prefect, which imports this module in every process: as one of its collections.
+"""Keyturn's blocks and its worker for Prefect, which imports this module in every process: as one of its collections.
 
-A Prefect server needs them to send word of a failure. Somebody else's process is left as it is: the folder ``blocks``
-comes on nobody's path, and no module of that name is imported.
+A Prefect server needs the blocks to send word of a failure, `prefect worker start` the worker. Somebody else's process
+is left as it is: the folders come on nobody's path, and no module of their names is imported.
 """
 
 import sys
@@ -11,8 +11,8 @@ from types import ModuleType
 from keyturn import project
 
 
-def load_block(name: str) -> ModuleType:
-    """One module of the folder, under a name of its own here; it is executed once in a process."""
+def load_part(name: str) -> ModuleType:
+    """One module of the folders, under a name of its own here; it is executed once in a process."""
     if (loaded := sys.modules.get(name)) and str(loaded.__file__).startswith(str(project.root())):
         return loaded
     own, file = f"{project.__name__}.{name}", project.root().joinpath(*name.split(".")).with_suffix(".py")
@@ -25,5 +25,6 @@ def load_block(name: str) -> ModuleType:
     return module
 
 
-FailureChannel = load_block("blocks.channel").FailureChannel
-KeyturnWorkspace = load_block("blocks.workspace").KeyturnWorkspace
+FailureChannel = load_part("blocks.channel").FailureChannel
+KeyturnWorkspace = load_part("blocks.workspace").KeyturnWorkspace
+KeyturnWorker = load_part("deployments.worker").KeyturnWorker

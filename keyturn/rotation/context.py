@@ -106,8 +106,7 @@ class Sender(Protocol):
 class Workspace:
     """One opened catalogue with its hub: what every function of the library works on. Shared by threads.
 
-    Opening adapters is cheap after the first time. On a Prefect server the block `KeyturnWorkspace` names what is
-    opened to one of these, and `WorkspaceNames` says what it is called there.
+    Opening adapters is cheap after the first time. What it is called on a Prefect server is said by `WorkspaceNames`.
     """
 
     catalogue: Catalogue

@@ -42,7 +42,6 @@ class HubSettings:
         if leaves_in_clear(self.address) and not self.insecure_http:
             problem = "token and values would go to another machine in clear"
             hint = f"Give the hub an https address. Where nobody can listen between, set {INSECURE_HTTP}=true"
-            hint += ", for workers as `keyturn bootstrap` runs"
             raise Invalid("speak plain http to", self.address, problem, hint)
 
     @property

@@ -46,26 +46,25 @@ def test_the_environment_names_it() -> None:
     assert WorkspaceNames.from_environment({VARIABLE: ""}) == WorkspaceNames.from_environment({}) == WorkspaceNames()
 
 
-@pytest.mark.parametrize(
-    ("tags", "of"),
-    [
-        ((), "default"),
-        (("keyturn", "rotation"), "default"),
-        (("keyturn-payments", "rotation"), "payments"),
-        (("keyturn", "keyturn-payments"), "default"),
-    ],
-)
-def test_a_run_tells_its_workspace_by_its_tag(tags: tuple[str, ...], of: str) -> None:
-    assert WorkspaceNames.of_run(tags) == WorkspaceNames(of)
+@pytest.mark.parametrize("name", ["default", "payments", "a-b"])
+def test_a_pool_tells_its_workspace(name: str) -> None:
+    workspace = WorkspaceNames(name)
+    assert WorkspaceNames.of_pool(workspace.own) == workspace
 
 
-def test_the_deployments_of_a_workspace_have_its_names_and_open_its_block() -> None:
+@pytest.mark.parametrize("pool", ["", "Keyturn", "keyturn-", "keyturn-default", "keyturn-target-db", "other", "k-x"])
+def test_somebody_elses_pool_is_no_workspaces(pool: str) -> None:
+    with pytest.raises(Invalid, match=r"no workspace|no name of a workspace"):
+        WorkspaceNames.of_pool(pool)
+
+
+def test_the_deployments_of_a_workspace_have_its_names() -> None:
     said = yaml.safe_load(prefect_file().read_text())
     made = of_workspace(said, PAYMENTS)
     assert {one["name"] for one in made["deployments"]} == {f"{one['name']}-payments" for one in said["deployments"]}
     for one in made["deployments"]:
         assert one["work_pool"]["name"] == "keyturn-payments"
-        assert one["work_pool"]["job_variables"] == {"env": {VARIABLE: "payments"}}
+        assert "job_variables" not in one["work_pool"], "the worker takes none"
         assert "keyturn-payments" in one["tags"]
         assert HOUSE not in one["tags"]
     for before, after in zip(said["deployments"], made["deployments"], strict=True):

@@ -37,7 +37,7 @@ def architect(server: PrefectServer, lab: Lab, tmp_path_factory: pytest.TempPath
 def installed(server: PrefectServer, architect: Architect) -> Installed:
     with server.in_use():
         load_apprise()
-        register(architect.build(), architect, None)
+        register(architect.build(), server, None)
         found = Installed(server, {d["name"]: d["id"] for d in server.all("deployments")})
     found.rest()
     return found

@@ -1,5 +1,6 @@
 """Prefect's server and worker, a local AWS, an application that is told, and a channel for failures."""
 
+import os
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -77,13 +78,20 @@ def installed(server: PrefectServer, architect: Architect, aws: LocalAws, pager:
         return install(server, architect, pager.address)
 
 
+LOGIN = ("KEYTURN_HUB_ROLE_ID_FILE", "KEYTURN_HUB_SECRET_ID_FILE")
+
+
 @pytest.fixture
 def build(prefect: PrefectServer, architect: Architect, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Site]:
     """Build a site that the flows of this process work on."""
 
     def built(*declared: object, **changes: object) -> Site:
         site: Site = architect.build(*declared, **changes)  # type: ignore[arg-type]
-        monkeypatch.setenv("KEYTURN_WORKSPACE", site.name)
+        # Whoever has given this process a login of its own keeps it.
+        own_login = any(os.environ.get(name) for name in ("KEYTURN_HUB_TOKEN_FILE", *LOGIN))
+        for name, value in site.variables.items():
+            if not (own_login and name in LOGIN):
+                monkeypatch.setenv(name, value)
         return site
 
     return built

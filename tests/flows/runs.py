@@ -31,11 +31,11 @@ class Installed:
     def start(
         self, name: str, site: Site, env: dict[str, str] | None = None, queue: str | None = None, **parameters: Any
     ) -> str:
-        """Ask for a run by the worker, or by that of another ``queue``; its id."""
+        """Ask for a run by the worker, which leads to this site, or by that of another ``queue``; its id."""
+        self.server.settle(site.variables | (env or {}))
         body = {
             **({"work_queue_name": queue} if queue else {}),
             "parameters": parameters,
-            "job_variables": {"env": {"KEYTURN_WORKSPACE": site.name, **(env or {})}},
             "state": {"type": "SCHEDULED"},
         }
         return str(self.server.post(f"deployments/{self.deployments[name]}/create_flow_run", **body)["id"])
@@ -67,7 +67,7 @@ class Installed:
 def install(server: PrefectServer, architect: Architect, failure_url: str) -> Installed:
     """Bootstrap, and start a talkative worker that may use the local AWS; schedules rest."""
     load_apprise()
-    register(architect.build(), architect, failure_url)
+    register(architect.build(), server, failure_url)
     installed = Installed(server, {d["name"]: d["id"] for d in server.all("deployments")})
     installed.rest()
     variables = {name: os.environ[name] for name in AWS_VARIABLES}
@@ -75,10 +75,10 @@ def install(server: PrefectServer, architect: Architect, failure_url: str) -> In
     return installed
 
 
-def register(site: Site, architect: Architect, failure_url: str | None) -> None:
-    """What ``keyturn bootstrap`` does."""
-    workspace = architect.workspace(architect.directory / site.name, architect.lab.world.hub_address)
-    asyncio.run(bootstrap(workspace, site.workspace.catalogue, failure_url, lambda _: None))
+def register(site: Site, server: PrefectServer, failure_url: str | None) -> None:
+    """What ``keyturn bootstrap`` does; the worker leads to this site from now on."""
+    server.settle(site.variables)
+    asyncio.run(bootstrap(site.workspace.catalogue, failure_url, lambda _: None))
 
 
 def ended(flow: Callable[..., Any], *arguments: Any) -> State[Any]:

@@ -1,4 +1,4 @@
-"""A catalogue of fresh secrets and the workspace block that leads to it, as an operator would have them."""
+"""A catalogue of fresh secrets and the variables that lead to it, as an operator would have them."""
 
 import json
 import secrets
@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import yaml
 
-from blocks.workspace import KeyturnWorkspace
 from deployments.local.environment import LEASE_TOKEN_ROLE
 from deployments.local.prepare import DATABASE, NOTARY, WORKER
 from deployments.local.prepare import Hub as PreparedHub
@@ -20,8 +19,6 @@ from keyturn.core.stores import RemoteSecret
 from keyturn.providers.registry import open_workspace
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.records import load_record as load_record
-from keyturn.settings.hub import HubSettings
-from keyturn.settings.hub_login import AppRoleLogin
 from tests.support.lab import Declared, Lab, fresh
 from tests.support.places import single
 from tests.support.prefect_server import PrefectServer
@@ -29,9 +26,10 @@ from tests.support.prefect_server import PrefectServer
 
 @dataclass(frozen=True)
 class Site:
-    """One workspace on the server; ``workspace`` is the same catalogue opened here, with a login of the tests."""
+    """One catalogue; ``variables`` lead a worker to it, ``workspace`` is it opened here, with a login of the tests."""
 
     name: str
+    variables: dict[str, str]
     workspace: Workspace
 
     def version(self, secret: Declared) -> int:
@@ -77,7 +75,7 @@ class Architect:
         targets: dict[str, dict[str, Any]] | None = None,
         hub: str | None = None,
     ) -> Site:
-        """Write the catalogue and register its block under a new name.
+        """Write the catalogue into a directory of its own.
 
         ``targets`` are the lab's database, with these changes.
         """
@@ -97,10 +95,8 @@ class Architect:
         }
         # Through JSON, since safe YAML has no tuples.
         (place / "catalogue.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(catalogue))))
-        with self.server.in_use():
-            block = self.workspace(place, hub or world.hub_address)
-            block.save(name, overwrite=True, _sync=True)  # type: ignore[call-arg]
-        return Site(name, open_workspace(load_catalogue(place, {}), self.lab.hub))
+        variables = self.variables(place, hub or world.hub_address)
+        return Site(name, variables, open_workspace(load_catalogue(place, {}), self.lab.hub))
 
     def admin_of(self, target: str) -> str:
         """Where the lab's admin credential lies for a target of this name."""
@@ -109,17 +105,20 @@ class Architect:
             self.lab.hub.write_state(path, self.lab.admin().reveal(), cas=0)
         return path
 
-    def workspace(self, catalogue: Path, address: str) -> KeyturnWorkspace:
-        """A block that logs in as a worker does: with an AppRole whose two halves lie in files."""
+    def variables(self, catalogue: Path, address: str) -> dict[str, str]:
+        """What a worker has, which logs in with an AppRole whose two halves lie in files."""
         role_id, secret_id = self.directory / "role-id", self.directory / "secret-id"
         if not secret_id.exists():
             login = PreparedHub(self.lab.world.hub_address, self.lab.world.hub_token).login_of(WORKER)
             role_id.write_text(login[0])
             secret_id.write_text(login[1])
-        settings = HubSettings(
-            address, login=AppRoleLogin(str(role_id), str(secret_id)), lease_token_role=LEASE_TOKEN_ROLE
-        )
-        return KeyturnWorkspace.from_settings(catalogue, settings)
+        return {
+            "VAULT_ADDR": address,
+            "KEYTURN_CATALOGUE": str(catalogue),
+            "KEYTURN_HUB_ROLE_ID_FILE": str(role_id),
+            "KEYTURN_HUB_SECRET_ID_FILE": str(secret_id),
+            "KEYTURN_HUB_LEASE_TOKEN_ROLE": LEASE_TOKEN_ROLE,
+        }
 
 
 def destination(store: str = "aws") -> dict[str, str]:
@@ -128,7 +127,8 @@ def destination(store: str = "aws") -> dict[str, str]:
 
 
 def as_notary(lab: Lab, directory: Path, environment: pytest.MonkeyPatch) -> None:
-    """Let this process's runs log in to the hub as the notary does, whatever the block says."""
+    """Let this process's runs log in to the hub as the notary does, whatever else its environment says."""
     token = lab.root.auth.token.create(policies=[NOTARY])["auth"]["client_token"]
     (directory / "notary.token").write_text(token)
+    environment.setenv("KEYTURN_HUB_AUTH", "token")
     environment.setenv("KEYTURN_HUB_TOKEN_FILE", str(directory / "notary.token"))

@@ -187,7 +187,6 @@ class Stage:
             "KEYTURN_HUB_ROLE_ID_FILE": str(self.directory.parent / "role-id"),
             "KEYTURN_HUB_SECRET_ID_FILE": str(self.directory.parent / "secret-id"),
             "KEYTURN_CATALOGUE": str(self.directory),
-            "KEYTURN_WORKSPACE": self.site.name,
             # Among what is searched: it must hold no value either.
             "KEYTURN_LEDGER": str(kept / "state" / "ledger.db"),
             "PREFECT_LOGGING_LEVEL": "DEBUG",

@@ -51,7 +51,7 @@ def by_name(server: PrefectServer, kind: str) -> dict[str, dict[str, Any]]:
 
 def test_bootstrap_registers_pool_blocks_limits_deployments_and_automations(installed: Installed) -> None:
     server = installed.server
-    assert by_name(server, "work_pools")["keyturn"]["type"] == "process"
+    assert by_name(server, "work_pools")["keyturn"]["type"] == "keyturn"
     assert by_name(server, "v2/concurrency_limits")[LIMIT]["limit"] == 1
 
     blocks = {(b["block_type"]["slug"], b["name"]) for b in server.all("block_documents")}
@@ -77,7 +77,7 @@ def test_bootstrap_registers_pool_blocks_limits_deployments_and_automations(inst
         **dict.fromkeys(one_at_a_time, 1),
     }
     assert deployments["rotate-secret"]["concurrency_options"]["collision_strategy"] == "ENQUEUE"
-    assert deployments["retire"]["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
+    assert deployments["retire"]["concurrency_options"]["collision_strategy"] == "ENQUEUE"
 
     automations = by_name(server, "automations")
     assert set(automations) == {
@@ -143,7 +143,7 @@ def test_a_second_bootstrap_adds_nothing_and_keeps_an_operators_own_limit(
     site = architect.build()
     before = {kind: sorted(one["name"] for one in prefect.all(kind)) for kind in KINDS}
     automations = {one["id"] for one in prefect.all("automations")}
-    register(site, architect, pager.address)
+    register(site, prefect, pager.address)
     installed.rest()
     assert {kind: sorted(one["name"] for one in prefect.all(kind)) for kind in KINDS} == before
     assert {one["id"] for one in prefect.all("automations")} == automations
@@ -153,10 +153,9 @@ def test_a_second_bootstrap_adds_nothing_and_keeps_an_operators_own_limit(
 def test_without_a_server_bootstrap_says_so_once(prefect: PrefectServer, architect: Architect) -> None:
     said: list[str] = []
     site = architect.build()
-    workspace = architect.workspace(architect.directory / site.name, architect.lab.world.hub_address)
     nowhere = f"http://{LOOPBACK}:{free_port()}/api"
     with temporary_settings({PREFECT_API_URL: nowhere}), pytest.raises(Unavailable) as told:
-        asyncio.run(bootstrap(workspace, site.workspace.catalogue, None, said.append))
+        asyncio.run(bootstrap(site.workspace.catalogue, None, said.append))
     assert str(told.value).startswith("bootstrap the Prefect server: it does not answer")
     assert told.value.hint == "Check PREFECT_API_URL"
     assert told.value.__cause__ is None
@@ -199,7 +198,7 @@ def test_an_event_rotates_the_secret_that_it_names_and_a_repeat_of_it_does_not(
 ) -> None:
     secret, other = architect.lab.generated(), architect.lab.generated()
     site = architect.build(secret, other)
-    register(site, architect, pager.address)
+    register(site, prefect, pager.address)
     installed.rest()
     event = str(uuid.uuid4())
     for _ in range(2):

@@ -72,7 +72,7 @@ def queue(installed: Installed, login: dict[str, str], aws: object) -> Iterator[
     assert said is not None
     settings = dict(setting.split("=", 1) for setting in said[1].split())
     assert sorted(said[2].split()) == sorted(
-        ["--pool", HOUSE, "--work-queue", EMERGENCY, "--name", "revoker", "--type", "process"]
+        ["--pool", HOUSE, "--work-queue", EMERGENCY, "--name", "revoker", "--type", "keyturn"]
     )
     as_prefect_has_it = {"PREFECT_WORKER_QUERY_SECONDS": "10"}
     with installed.server.another_worker(HOUSE, EMERGENCY, variables | login | as_prefect_has_it | settings):
@@ -171,7 +171,7 @@ def test_the_command_cuts_by_itself_and_hands_the_rest_to_the_worker(
 ) -> None:
     secret, incident = pushed(lab), fresh()
     site = architect.build(secret)
-    register(site, architect, None)  # the run is of the default workspace
+    register(site, prefect, None)
     installed.rest()
     assert completed_sync(installed, site)
     monkeypatch.delenv("VAULT_TOKEN", raising=False)
@@ -200,7 +200,7 @@ def test_a_preview_leaves_a_table_and_changes_nothing(
     site = build(secret)
     preview = ended(emergency_revoke, secret.path, *defaults(only_show=True))
     assert preview.is_completed()
-    assert preview.message == "only shown: 1 secrets, 0 leases; nothing was changed"
+    assert preview.message == "only shown: 1 secrets, 0 leases; nothing was changed. To end them, say how many: 1"
     assert lab.logs_in(secret.first)
     assert (site.version(secret), lab.hub.read_state(f"rotations/{secret.path}")) == (1, None)
     run = str(preview.state_details.flow_run_id)
@@ -234,7 +234,7 @@ def test_the_rotating_workers_login_is_denied_and_changes_nothing(build: Build, 
 def test_many_secrets_are_a_task_each(build: Build, revoker: None, lab: Lab, prefect: PrefectServer) -> None:
     secrets = [lab.generated() for _ in range(9)]
     site = build(*secrets)
-    closed = ended(emergency_revoke, "tests/*", *defaults("leaked"))
+    closed = ended(emergency_revoke, "tests/*", *defaults("leaked"), len(secrets))
     assert closed.is_completed(), closed.message
     assert {site.version(secret) for secret in secrets} == {2}
     run = str(closed.state_details.flow_run_id)

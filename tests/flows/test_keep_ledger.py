@@ -32,6 +32,9 @@ from tests.support.prefect_server import PrefectServer, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.sampled(3, of="files")]
 
+NOTARYS = ("KEYTURN_HUB_AUTH", "KEYTURN_HUB_TOKEN_FILE")
+"""What leads a run to the login of the notary."""
+
 Build = Callable[..., Site]
 
 
@@ -228,10 +231,10 @@ def test_the_deployment_keeps_the_workers_own_ledger_and_people_hear_of_a_change
     installed: Installed, prefect: PrefectServer, architect: Architect, pager: Pager, desk: Desk
 ) -> None:
     site = architect.build()
-    register(site, architect, pager.address)
+    register(site, prefect, pager.address)
     installed.rest()
     desk.write(*entries(3))
-    env = {name: os.environ[name] for name in ("KEYTURN_LEDGER", "KEYTURN_LEDGER_NAME", "KEYTURN_HUB_TOKEN_FILE")}
+    env = {name: os.environ[name] for name in ("KEYTURN_LEDGER", "KEYTURN_LEDGER_NAME", *NOTARYS)}
     run = installed.ended(installed.start("keep-ledger", site, env, queue="default"))
     assert run["state_type"] == "COMPLETED", run["state"]
     assert read_checkpoint(desk.newest()).size == 4

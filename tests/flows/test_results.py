@@ -46,7 +46,7 @@ def site(
     stores = {store: {"kind": "file", "directory": str(root / store)} for store in STORES}
     built = architect.build(*secrets, stores=stores)
     with installed.server.in_use():
-        register(built, architect, pager.address)
+        register(built, installed.server, pager.address)
     installed.rest()
     return built
 

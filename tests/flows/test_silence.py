@@ -127,7 +127,7 @@ def message(pager: Pager, subject: str) -> str:
 
 def test_a_queue_whose_worker_is_gone_is_reported(silence: Silence, pager: Pager) -> None:
     said = message(pager, f"Keyturn: no worker serves the queue {silence.queue}\n")
-    assert f"prefect worker start --pool keyturn --work-queue {silence.queue} --type process" in said
+    assert f"prefect worker start --pool keyturn --work-queue {silence.queue} --type keyturn" in said
 
 
 def test_a_late_run_that_nobody_begins_is_reported(silence: Silence, pager: Pager) -> None:

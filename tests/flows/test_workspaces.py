@@ -13,7 +13,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from blocks.workspace import KeyturnWorkspace
 from deployments.bootstrap import REQUESTED, bootstrap
 from deployments.local.openbao import OpenBao
 from deployments.local.pager import Pager
@@ -82,21 +81,20 @@ def two(
     server, directory = installed.server, tmp_path_factory.mktemp("other")
     with server.in_use(), OpenBao(directory / "bao", free_port(), dev=True) as bao:
         secret = architect.lab.generated()
-        register(architect.build(secret), architect, pager.address)
+        register(architect.build(secret), server, pager.address)
         Hub(bao.address, bao.root_token).mounts()
-        settings = HubSettings(bao.address, login=TokenLogin(file=str(directory / "bao" / "root.token")))
-        hub = VaultHub(settings)
+        token = str(directory / "bao" / "root.token")
+        hub = VaultHub(HubSettings(bao.address, login=TokenLogin(file=token)))
         hub.write(secret.path, SecretFields({"value": "first"}), cas=0)
         (directory / "catalogue").mkdir()
         (directory / "catalogue" / "all.yaml").write_text(CATALOGUE.format(path=secret.path))
         catalogue = directory / "catalogue"
         before = {kind: ids(server, kind) for kind in KINDS}
-        block = KeyturnWorkspace.from_settings(catalogue, settings)
-        asyncio.run(bootstrap(block, load_catalogue(catalogue, {}), pager.address, lambda _: None, OTHER))
+        asyncio.run(bootstrap(load_catalogue(catalogue, {}), pager.address, lambda _: None, OTHER))
         installed.rest()
         rest(server)
-        with other_worker(server, directory):
-            leading = {"VAULT_ADDR": bao.address, "KEYTURN_CATALOGUE": str(catalogue)}
+        leading = {"VAULT_ADDR": bao.address, "KEYTURN_CATALOGUE": str(catalogue)}
+        with other_worker(server, directory, leading | {"KEYTURN_HUB_TOKEN_FILE": token}):
             environment = surroundings(directory / "home", **server.environment, **leading)
             yield Two(installed, hub, architect.lab.hub, secret.path, environment)
         hub.close()
@@ -120,9 +118,10 @@ def rest(server: PrefectServer) -> None:
             server.post(f"deployments/{one['id']}/pause_deployment")
 
 
-def other_worker(server: PrefectServer, directory: Path):  # type: ignore[no-untyped-def]
-    """A worker of the other pool, whose own environment names no workspace."""
-    variables = {name: os.environ[name] for name in AWS_VARIABLES} | {"KEYTURN_LEDGER": str(directory / "ledger.db")}
+def other_worker(server: PrefectServer, directory: Path, leading: dict[str, str]):  # type: ignore[no-untyped-def]
+    """A worker of the other pool, whose own environment leads to its hub; the workspace is told by the pool."""
+    own = {"KEYTURN_LEDGER": str(directory / "ledger.db"), "KEYTURN_SETTINGS_FILE": ""}
+    variables = {name: os.environ[name] for name in AWS_VARIABLES} | own | leading
     return server.another_worker(OTHER.own, "default", variables)
 
 

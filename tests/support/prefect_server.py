@@ -1,4 +1,4 @@
-"""A real Prefect server and a process worker on loopback, with a home of their own."""
+"""A real Prefect server and a worker of Keyturn's own type on loopback, with a home of their own."""
 
 import json
 import os
@@ -20,6 +20,7 @@ from deployments.local.support.process import Process
 
 T = TypeVar("T")
 
+LEDGER = "KEYTURN_LEDGER"
 PAGE = 200
 """The most that the API gives at once."""
 
@@ -51,6 +52,7 @@ class PrefectServer:
         self.port = free_port()
         self.url = f"http://{LOOPBACK}:{self.port}/api"
         self.home = directory / "home"
+        self.settings = directory / "worker.env"
         self.server = Process("server", directory)
         self.worker = Process("worker", directory)
 
@@ -66,7 +68,7 @@ class PrefectServer:
             "DO_NOT_TRACK": "1",
             "PREFECT_WORKER_QUERY_SECONDS": "0.5",
             # The tests' own, which a worker would otherwise look for in the user's home.
-            **{name: value for name, value in os.environ.items() if name.startswith("KEYTURN_LEDGER")},
+            **{name: value for name, value in os.environ.items() if name.startswith(LEDGER)},
         }
 
     def start(self) -> None:
@@ -82,19 +84,31 @@ class PrefectServer:
 
     def start_worker(self, pool: str, environment: Mapping[str, str]) -> None:
         """Let a worker take what the pool's default queue has; return when it does."""
-        command = ["worker", "start", f"--pool={pool}", "--work-queue=default", "--type=process", "--name=tests"]
-        self._run(self.worker, command, environment, lambda: self.worker.says(r"^Worker .* started!"))
+        command = ["worker", "start", f"--pool={pool}", "--work-queue=default", "--type=keyturn", "--name=tests"]
+        self._run_worker(self.worker, command, environment)
 
     @contextmanager
     def another_worker(self, pool: str, queue: str, environment: Mapping[str, str]) -> Iterator[Process]:
         """One more worker, which takes only what is in this queue of the pool."""
         process = Process(f"worker-{queue}", self.directory)
-        command = ["worker", "start", f"--pool={pool}", f"--work-queue={queue}", "--type=process", f"--name={queue}"]
-        self._run(process, command, environment, lambda: process.says(r"^Worker .* started!"))
+        command = ["worker", "start", f"--pool={pool}", f"--work-queue={queue}", "--type=keyturn", f"--name={queue}"]
+        self._run_worker(process, command, environment)
         try:
             yield process
         finally:
             process.stop()
+
+    def settle(self, variables: Mapping[str, str]) -> None:
+        """What the workers' own file says from now on: runs that begin after this have it."""
+        ledger = {name: value for name, value in self.environment.items() if name.startswith(LEDGER)}
+        written = self.settings.with_suffix(".new")
+        written.write_text("".join(f"{name}={value}\n" for name, value in {**ledger, **variables}.items()))
+        written.replace(self.settings)
+
+    def _run_worker(self, process: Process, command: list[str], variables: Mapping[str, str]) -> None:
+        """One whose settings stand in the file, unless its environment says otherwise."""
+        own = {"KEYTURN_SETTINGS_FILE": str(self.settings), **variables}
+        self._run(process, command, own, lambda: process.says(r"^Worker .* started!"), LEDGER)
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -131,7 +145,7 @@ class PrefectServer:
         for kind, found in told.items():
             (directory / f"{kind}.json").write_text(json.dumps(found))
 
-    def post(self, path: str, **body: Any) -> Any:
+    def post(self, path: str, /, **body: Any) -> Any:
         """What the API answers to this question."""
         return self._ask("POST", path, body)
 
@@ -157,8 +171,16 @@ class PrefectServer:
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
-    def _run(self, process: Process, command: list[str], more: Mapping[str, str], ready: Callable[[], bool]) -> None:
-        environment = {**inherited(), **self.environment, **more}
+    def _run(
+        self,
+        process: Process,
+        command: list[str],
+        more: Mapping[str, str],
+        ready: Callable[[], bool],
+        without: str = "nothing",
+    ) -> None:
+        own = {name: value for name, value in self.environment.items() if not name.startswith(without)}
+        environment = {**inherited(), **own, **more}
         process.start([sys.executable, "-m", "prefect", *command], ready=ready, environment=environment, timeout=120)
 
 

@@ -1,0 +1,169 @@
+"""A worker that can only be Keyturn: it gives each run a process of its own, and tells it nothing but which run it is.
+
+Prefect's process worker does what its API says: a command, variables, a directory, code to fetch. This one takes
+nothing of that, neither from a run and its deployment nor from the work pool. What the process then runs, and what it
+refuses, is said by :mod:`flows.begin`.
+"""
+
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from typing import Any, Final, Self
+from uuid import UUID
+
+import anyio
+import anyio.abc
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterState,
+    FlowRunFilterStateName,
+)
+from prefect.client.schemas.objects import FlowRun, State, WorkPool
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.runner._flow_run_executor import FlowRunExecutor, FlowRunExecutorContext
+from prefect.runner._process_manager import ProcessHandle
+from prefect.runner._starter_engine import EngineCommandStarter
+from prefect.states import Cancelled
+from prefect.utilities.processutils import command_to_string
+from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
+
+from keyturn.core.errors import KeyturnError
+from keyturn.project.worker_settings import own_settings
+
+TYPE: Final = "keyturn"
+PROGRAM: Final = "keyturn.project.flow_run"
+
+TEMPLATE: Final[Mapping[str, Any]] = {
+    "job_configuration": {"stream_output": "start its workers with --type keyturn"},
+    "variables": {"type": "object", "properties": {}, "additionalProperties": False},
+}
+"""What the pool says of its runs: nothing. To a process worker, which would do what runs say, it is no configuration,
+and each run that one takes fails with these words, which Pydantic shows 50 characters of."""
+
+
+WAITING: Final = "AwaitingConcurrencySlot"
+SPARED: Final = "A run that waits already does the same: this one was not needed."
+
+
+class KeyturnJobConfiguration(BaseJobConfiguration):
+    """What a run is started with: nothing that comes from the API."""
+
+    @classmethod
+    async def resolve_for_flow_run(
+        cls,
+        flow_run: FlowRun,
+        *,
+        client: PrefectClient,
+        work_pool: WorkPool,
+        worker_name: str,
+        worker_id: UUID | None = None,
+        deployment: DeploymentResponse | None = None,
+    ) -> Self:
+        """The same for every run; of the run itself its events alone tell."""
+        configuration = cls()
+        configuration._related_objects = {"flow-run": flow_run}
+        return configuration
+
+
+class KeyturnWorkerResult(BaseWorkerResult):
+    """How a run's process ended."""
+
+
+class NoHooks:
+    """Keyturn's flows have none, and nobody else's are loaded into the worker's own process."""
+
+    async def run_cancellation_hooks(self, flow_run: FlowRun, state: State[Any]) -> None:
+        """None."""
+
+    async def run_crashed_hooks(self, flow_run: FlowRun, state: State[Any]) -> None:
+        """None."""
+
+
+class KeyturnWorker(BaseWorker[KeyturnJobConfiguration, BaseVariables, KeyturnWorkerResult]):
+    """``prefect worker start --pool keyturn``: runs Keyturn's own flows, by their names, and nothing else."""
+
+    type = TYPE
+    job_configuration = KeyturnJobConfiguration
+    _display_name = "Keyturn"
+    _description = "Runs Keyturn's own flows by their names, with parameters that fit them, and nothing else."
+    _documentation_url = ""
+
+    @classmethod
+    def get_default_base_job_template(cls) -> dict[str, Any]:
+        """What the pool is made with."""
+        return {key: dict(part) for key, part in TEMPLATE.items()}
+
+    async def setup(self) -> None:
+        """Refuse to start without a hub and a catalogue of one's own."""
+        try:
+            own_settings(os.environ, self._work_pool_name)
+        except KeyturnError as error:
+            raise SystemExit(str(error)) from None
+        await super().setup()
+
+    async def _propose_pending_state(self, flow_run: FlowRun) -> bool:
+        """Whether it may begin now. One of a schedule that has to wait behind another is not needed where one waits.
+
+        So a run that hangs has one behind it that does what all those would that its schedule has asked for meanwhile.
+        """
+        ready = await super()._propose_pending_state(flow_run)
+        if not ready and flow_run.auto_scheduled and await waits_already(self.client, flow_run):
+            await self.client.set_flow_run_state(flow_run.id, Cancelled(message=SPARED), force=True)
+        return ready
+
+    async def run(
+        self,
+        flow_run: FlowRun,
+        configuration: KeyturnJobConfiguration,
+        task_status: anyio.abc.TaskStatus[int] | None = None,
+    ) -> KeyturnWorkerResult:
+        """One run in a process of its own; one that crashes, or is cancelled, ends nothing else."""
+        settings = own_settings(os.environ, self._work_pool_name)
+        with tempfile.TemporaryDirectory(prefix="keyturn-run-") as directory:
+            async with FlowRunExecutorContext() as context:
+                starter = EngineCommandStarter(
+                    # -P: no module is looked for in the directory that it starts in.
+                    command=command_to_string([sys.executable, "-P", "-m", PROGRAM]),
+                    cwd=directory,
+                    env=dict(settings),
+                    control_channel=context.control_channel,
+                )
+                executor = context.create_executor(flow_run, starter, propose_submitting=False, hook_runner=NoHooks())
+                return await see_through(executor, task_status or anyio.TASK_STATUS_IGNORED)
+
+
+async def waits_already(client: PrefectClient, flow_run: FlowRun) -> bool:
+    """Whether this run waits for its deployment's place, and another one waits that does the same.
+
+    Of several the first by id stays, whichever worker asks.
+    """
+    if flow_run.deployment_id is None:
+        return False
+    waiting = await client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(
+            deployment_id=FlowRunFilterDeploymentId(any_=[flow_run.deployment_id]),
+            state=FlowRunFilterState(name=FlowRunFilterStateName(any_=[WAITING])),
+        )
+    )
+    if flow_run.id not in {run.id for run in waiting}:
+        return False
+    return any(run.id < flow_run.id and run.parameters == flow_run.parameters for run in waiting)
+
+
+async def see_through(executor: FlowRunExecutor, task_status: anyio.abc.TaskStatus[int]) -> KeyturnWorkerResult:
+    """Start the process, say its number, and wait for its end. Raises RuntimeError where it could not be started."""
+    results = []
+
+    async def execute(*, task_status: anyio.abc.TaskStatus[ProcessHandle]) -> None:
+        results.append(await executor.submit(task_status=task_status))
+
+    async with anyio.create_task_group() as group:
+        handle = await group.start(execute)
+        task_status.started(handle.pid or 0)
+    (result,) = results
+    if result is None or result.status_code is None:
+        raise RuntimeError("the process of the run could not be started")
+    return KeyturnWorkerResult(status_code=result.status_code, identifier=str(result.handle.pid))
