@@ -70,6 +70,16 @@ ARROWS = {
         "keyturn.revocation",
         "keyturn.providers",
     },
+    "keyturn.policies": {
+        "keyturn.core",
+        "keyturn.settings",
+        "keyturn.ledger",
+        "keyturn.strategies",
+        "keyturn.catalogue",
+        "keyturn.rotation",
+        "keyturn.sync",
+        "keyturn.revocation",
+    },
     "keyturn.sync_processes": {
         "keyturn.core",
         "keyturn.settings",

@@ -1,6 +1,9 @@
-# What a second person may do who approves what others ask for (`approvals:` in the operator's file): see the requests,
-# and sign with their own key, which bears their entity's name. Give it to people, and to no worker. They need nothing
-# else of Keyturn; replace `keyturn` and `transit` by your mounts.
+# What a second person may do in the hub who approves what others ask for (`approvals:` in the operator's file). Give
+# it to people, and to no worker. They need nothing else of Keyturn.
+# Made by `keyturn policy render --everything`: what a catalogue needs that may do everything, for the mounts
+# `secret`, `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
+
+# See the requests, and sign them.
 path "keyturn/data/approvals/*" {
   capabilities = ["read", "update"]
 }
@@ -11,7 +14,7 @@ path "keyturn/metadata/approvals/*" {
   capabilities = ["list"]
 }
 
-# To look at what was done without a second person, and to say so.
+# Look at what was done without a second person, and say so.
 path "keyturn/data/break-glass/*" {
   capabilities = ["read", "update"]
 }
@@ -22,6 +25,7 @@ path "keyturn/metadata/break-glass/*" {
   capabilities = ["list"]
 }
 
+# Their own key, which bears their entity's name.
 path "transit/keys/keyturn-approver-{{identity.entity.name}}" {
   capabilities = ["read"]
 }

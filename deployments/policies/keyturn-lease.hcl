@@ -1,5 +1,12 @@
-# What the token may do that asks the database engine for a lease (strategy vault-dynamic). A lease ends
-# with the token that asked for it, so the worker's own short-lived token must not be the one.
+# What the tokens may do in the hub that a worker makes to ask for leases.
+# Made by `keyturn policy render --everything`: what a catalogue needs that may do everything, for the mounts
+# `secret`, `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
+
+# A lease of the database engine ends with the token that asked for it (strategy vault-dynamic), so the worker's own
+# short-lived token must not be the one.
 path "database/creds/*" {
   capabilities = ["read"]
+}
+path "auth/token/revoke-self" {
+  capabilities = ["update"]
 }

@@ -1,6 +1,21 @@
-# What the notary may do in the hub: sign the ledger's checkpoints, keep them there, and say which ledger is the hub's.
-# No worker may do any of it, and the notary may nothing else: it reads no secret. Replace `keyturn` and `transit` by
-# your mounts.
+# What the notary may do in the hub: sign the ledger's checkpoints, keep them there, and say which ledger is the
+# hub's. No worker may do any of it, and the notary may nothing else: it reads no secret.
+# Made by `keyturn policy render --everything`: what a catalogue needs that may do everything, for the mounts
+# `secret`, `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
+
+# Its own token.
+path "auth/token/lookup-self" {
+  capabilities = ["read"]
+}
+path "auth/token/renew-self" {
+  capabilities = ["update"]
+}
+path "sys/capabilities-self" {
+  capabilities = ["update"]
+}
+path "identity/entity/id/{{identity.entity.id}}" {
+  capabilities = ["read"]
+}
 
 # Signatures by a key that never leaves the hub.
 path "transit/keys/keyturn-ledger" {
@@ -10,23 +25,27 @@ path "transit/sign/keyturn-ledger" {
   capabilities = ["update"]
 }
 
-# The newest checkpoint of each ledger.
+# The newest checkpoint of each ledger, and how far each collector of its entries is.
 path "keyturn/data/ledgers/*" {
   capabilities = ["create", "read", "update"]
 }
 path "keyturn/metadata/ledgers/*" {
   capabilities = ["create", "read", "update"]
+  allowed_parameters = {
+    "max_versions" = ["1"]
+  }
 }
-
-# Which ledger is the hub's, with the keys that have signed for it; `keyturn ledger move` changes it.
-path "keyturn/data/ledger" {
-  capabilities = ["create", "read", "update"]
-}
-
-# How far each collector of the ledger's entries is.
 path "keyturn/data/forwarding/*" {
   capabilities = ["create", "read", "update"]
 }
 path "keyturn/metadata/forwarding/*" {
+  capabilities = ["create", "read", "update"]
+  allowed_parameters = {
+    "max_versions" = ["1"]
+  }
+}
+
+# Which ledger is the hub's, with the keys that have signed for it; `keyturn ledger move` changes it.
+path "keyturn/data/ledger" {
   capabilities = ["create", "read", "update"]
 }

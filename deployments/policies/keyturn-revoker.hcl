@@ -1,51 +1,65 @@
-# What whoever revokes in an emergency may do in the hub besides a worker: give it both policies, and this one to nobody
-# else. Replace `secret` by your mount.
+# What whoever revokes in an emergency may do in the hub besides a worker: give it both policies, and this one to
+# nobody else.
+# Made by `keyturn policy render --everything`: what a catalogue needs that may do everything, for the mounts
+# `secret`, `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
 
 # Look at what was deleted, since the credential in it may live (what a search has looked at is deleted again), and
 # remove the values of old versions for good.
 path "secret/undelete/*" {
   capabilities = ["update"]
+  allowed_parameters = {
+    "versions" = []
+  }
 }
 path "secret/delete/*" {
   capabilities = ["update"]
+  allowed_parameters = {
+    "versions" = []
+  }
 }
 path "secret/destroy/*" {
   capabilities = ["update"]
+  allowed_parameters = {
+    "versions" = []
+  }
 }
-
-# The same for each further mount of the catalogue (`mounts:`), such as one at `kv-payments`:
-#
-# path "kv-payments/undelete/*" {
-#   capabilities = ["update"]
-# }
-# path "kv-payments/delete/*" {
-#   capabilities = ["update"]
-# }
-# path "kv-payments/destroy/*" {
-#   capabilities = ["update"]
-# }
 
 # See before anything is changed whether all of it is allowed.
 path "sys/capabilities-self" {
   capabilities = ["update"]
 }
 
-# Find and end leases below any prefix, whichever engine gave them; but for those that are logins, Keyturn's own among
-# them, and the hub's.
+# The incidents.
+path "keyturn/data/incidents/*" {
+  capabilities = ["create", "read", "update"]
+}
+path "keyturn/metadata/incidents/*" {
+  capabilities = ["create", "read", "update"]
+  allowed_parameters = {
+    "max_versions" = ["1"]
+  }
+}
+
+# Find and end leases, whichever engine gave them; but for those that are logins, Keyturn's own among them, and the
+# hub's.
 path "sys/leases/lookup/*" {
   capabilities = ["list", "sudo"]
+}
+path "sys/leases/revoke" {
+  capabilities = ["update"]
+  allowed_parameters = {
+    "lease_id" = []
+    "sync" = []
+  }
+  denied_parameters = {
+    "lease_id" = ["auth/*", "sys/*"]
+  }
 }
 path "sys/leases/lookup/auth/*" {
   capabilities = ["deny"]
 }
 path "sys/leases/lookup/sys/*" {
   capabilities = ["deny"]
-}
-path "sys/leases/revoke" {
-  capabilities = ["update"]
-  denied_parameters = {
-    "lease_id" = ["auth/*", "sys/*"]
-  }
 }
 
 # Find and end the tokens that were made to ask for leases (strategy vault-dynamic), and with them leases that nobody
@@ -58,7 +72,13 @@ path "auth/token/accessors/" {
 }
 path "auth/token/lookup-accessor" {
   capabilities = ["update"]
+  allowed_parameters = {
+    "accessor" = []
+  }
 }
 path "auth/token/revoke-accessor" {
   capabilities = ["update"]
+  allowed_parameters = {
+    "accessor" = []
+  }
 }

@@ -1,94 +1,174 @@
-# What a Keyturn worker may do in the hub. Replace `secret`, `keyturn`, `transit`, `database` and `pki` by
-# your mounts.
+# What a Keyturn worker may do in the hub.
+# Made by `keyturn policy render --everything`: what a catalogue needs that may do everything, for the mounts
+# `secret`, `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
 
-# The secrets themselves: read them, promote new versions, and keep rotation state in their metadata.
-path "secret/data/*" {
-  capabilities = ["create", "read", "update"]
-}
-# Giving back a version that somebody deleted, where a person says so (`keyturn rotate PATH --from VERSION`).
-path "secret/undelete/*" {
-  capabilities = ["update"]
-}
-# The custom metadata alone: not how many versions are kept or how long, nor who may write without compare-and-set.
-path "secret/metadata/*" {
-  capabilities = ["read", "list", "patch"]
-  allowed_parameters = {
-    "custom_metadata" = []
-  }
-}
-
-# OpenBao lists many secrets with their metadata in one request; Vault has no such path and needs no such rule.
-path "secret/detailed-metadata/*" {
-  capabilities = ["list", "read"]
-}
-
-# A catalogue may name further mounts (`mounts:`), each of which needs the same four rules. For one at `kv-payments`:
-#
-# path "kv-payments/data/*" {
-#   capabilities = ["create", "read", "update"]
-# }
-# path "kv-payments/undelete/*" {
-#   capabilities = ["update"]
-# }
-# path "kv-payments/metadata/*" {
-#   capabilities = ["read", "list", "patch"]
-#   allowed_parameters = {
-#     "custom_metadata" = []
-#   }
-# }
-# path "kv-payments/detailed-metadata/*" {
-#   capabilities = ["list", "read"]
-# }
-
-# Whose login this is, for the ledger. The hub's policy `default` allows the same.
+# Its own token: whose it is, what it may do, how long it lasts, and that it lasts on. The hub's policy `default`
+# allows most of it too.
 path "auth/token/lookup-self" {
   capabilities = ["read"]
+}
+path "auth/token/renew-self" {
+  capabilities = ["update"]
+}
+path "sys/capabilities-self" {
+  capabilities = ["update"]
 }
 path "identity/entity/id/{{identity.entity.id}}" {
   capabilities = ["read"]
 }
 
-# Keyturn's own state: candidates, admin credentials, signing keys. Nobody else may read this mount.
-path "keyturn/data/*" {
+# The secrets themselves: read them, and promote new versions.
+path "secret/data/*" {
   capabilities = ["create", "read", "update"]
 }
-path "keyturn/metadata/*" {
-  capabilities = ["create", "read", "update", "list"]
-}
-# OpenBao again: which records were written since the last look. Without it each of them is read.
-path "keyturn/detailed-metadata/*" {
-  capabilities = ["list", "read"]
+
+# Giving back a version that somebody deleted, where a person says so (`keyturn rotate PATH --from VERSION`).
+path "secret/undelete/*" {
+  capabilities = ["update"]
+  allowed_parameters = {
+    "versions" = []
+  }
 }
 
-# Which ledger is this hub's: the first use writes it, and nobody here changes it.
+# The custom metadata alone: not how many versions are kept or how long, nor who may write without compare-and-set.
+path "secret/metadata/*" {
+  capabilities = ["read", "patch", "list"]
+  allowed_parameters = {
+    "custom_metadata" = []
+  }
+}
+
+# What there is, by names and metadata, without values: a whole mount is listed at once. OpenBao tells of many secrets
+# in one request; Vault has no detailed-metadata, and needs no rule for it.
+path "secret/detailed-metadata/*" {
+  capabilities = ["list"]
+}
+
+# Keyturn's own state. Nobody else may read this mount. Of each entry the newest version alone is kept.
+path "keyturn/data/rotations/*" {
+  capabilities = ["create", "read", "update"]
+}
+path "keyturn/metadata/rotations/*" {
+  capabilities = ["create", "read", "update", "list"]
+  allowed_parameters = {
+    "max_versions" = ["1"]
+  }
+}
+path "keyturn/detailed-metadata/rotations/*" {
+  capabilities = ["list"]
+}
+path "keyturn/data/incidents/*" {
+  capabilities = ["read"]
+}
+path "keyturn/metadata/incidents/*" {
+  capabilities = ["list"]
+}
+path "keyturn/data/logins/*" {
+  capabilities = ["create", "read", "update"]
+}
+path "keyturn/metadata/logins/*" {
+  capabilities = ["create", "read", "update"]
+  allowed_parameters = {
+    "max_versions" = ["1"]
+  }
+}
+path "keyturn/data/notices/*" {
+  capabilities = ["create", "read", "update"]
+}
+path "keyturn/metadata/notices/*" {
+  capabilities = ["create", "read", "update"]
+  allowed_parameters = {
+    "max_versions" = ["1"]
+  }
+}
+path "keyturn/data/quiet/*" {
+  capabilities = ["create", "read", "update"]
+}
+path "keyturn/metadata/quiet/*" {
+  capabilities = ["create", "read", "update"]
+  allowed_parameters = {
+    "max_versions" = ["1"]
+  }
+}
+path "keyturn/data/sync/*" {
+  capabilities = ["create", "read", "update"]
+}
+path "keyturn/metadata/sync/*" {
+  capabilities = ["create", "read", "update", "list"]
+  allowed_parameters = {
+    "max_versions" = ["1"]
+  }
+}
+path "keyturn/data/ledgers/*" {
+  capabilities = ["read"]
+}
+path "keyturn/metadata/ledgers/*" {
+  capabilities = ["list"]
+}
+path "keyturn/data/forwarding/*" {
+  capabilities = ["read"]
+}
+path "keyturn/metadata/forwarding/*" {
+  capabilities = ["list"]
+}
+path "keyturn/data/limits/*" {
+  capabilities = ["create", "read", "update"]
+}
+path "keyturn/metadata/limits/*" {
+  capabilities = ["create", "read", "update"]
+  allowed_parameters = {
+    "max_versions" = ["1"]
+  }
+}
+path "keyturn/data/approvals/*" {
+  capabilities = ["create", "read", "update"]
+}
+path "keyturn/metadata/approvals/*" {
+  capabilities = ["create", "read", "update", "list"]
+  allowed_parameters = {
+    "max_versions" = ["1"]
+  }
+}
+path "keyturn/data/break-glass/*" {
+  capabilities = ["create", "read", "update"]
+}
+path "keyturn/metadata/break-glass/*" {
+  capabilities = ["create", "read", "update", "list"]
+  allowed_parameters = {
+    "max_versions" = ["1"]
+  }
+}
+
+# The key of all fingerprints, which is made once.
+path "keyturn/data/fingerprint-key" {
+  capabilities = ["create", "read"]
+}
+path "keyturn/metadata/fingerprint-key" {
+  capabilities = ["read"]
+}
+
+# What targets are administered with, and what signs notices: people put it there.
+path "keyturn/data/targets/*" {
+  capabilities = ["read"]
+}
+path "keyturn/data/webhooks/*" {
+  capabilities = ["read"]
+}
+
+# Which ledger is this hub's: the first use writes it, and nobody here changes it. Its public key.
 path "keyturn/data/ledger" {
   capabilities = ["create", "read"]
 }
 path "keyturn/metadata/ledger" {
   capabilities = ["read"]
 }
-
-# What the notary keeps (keyturn-notary.hcl): the newest checkpoint, and how far collectors are. It is read here, and
-# written by nobody but the notary. The public key of the ledger: `transit` is the mount, `keyturn-ledger` the key.
-path "keyturn/data/ledgers/*" {
-  capabilities = ["read"]
-}
-path "keyturn/metadata/ledgers/*" {
-  capabilities = ["read", "list"]
-}
-path "keyturn/data/forwarding/*" {
-  capabilities = ["read"]
-}
-path "keyturn/metadata/forwarding/*" {
-  capabilities = ["read", "list"]
-}
 path "transit/keys/keyturn-ledger" {
   capabilities = ["read"]
 }
 
-# Only for the strategy vault-dynamic: how long the roles' leases last, tokens that ask for leases
-# (keyturn-lease.hcl) and end with theirs, seeing leases, renewing them, ending them. Narrow `*` to the roles of the
-# catalogue; renewing and ending can't be narrowed, whoever knows a lease's id or a token's accessor may do it.
+# For the strategy vault-dynamic: how long a role's leases last, tokens that ask for leases (keyturn-lease.hcl) and
+# end with theirs, seeing leases, renewing them, ending them. Ending a token can't be narrowed: whoever knows its
+# accessor may do it.
 path "database/roles/*" {
   capabilities = ["read"]
 }
@@ -97,28 +177,40 @@ path "sys/mounts/database/tune" {
 }
 path "auth/token/create/keyturn-lease" {
   capabilities = ["create", "update"]
+  allowed_parameters = {
+    "meta" = []
+  }
 }
 path "auth/token/revoke-accessor" {
   capabilities = ["update"]
+  allowed_parameters = {
+    "accessor" = []
+  }
 }
 path "sys/leases/lookup/database/creds/*" {
   capabilities = ["list", "sudo"]
 }
 path "sys/leases/lookup" {
   capabilities = ["update"]
+  allowed_parameters = {
+    "lease_id" = ["database/creds/*"]
+  }
 }
 path "sys/leases/renew" {
   capabilities = ["update"]
+  allowed_parameters = {
+    "lease_id" = ["database/creds/*"]
+  }
 }
 path "sys/leases/revoke" {
   capabilities = ["update"]
-  denied_parameters = {
-    "lease_id" = ["auth/*", "sys/*"]
+  allowed_parameters = {
+    "lease_id" = ["database/creds/*"]
+    "sync" = []
   }
 }
 
-# Only for the strategy vault-static-role: whose account it is, its password, and a new one. Narrow `*` to the
-# roles of the catalogue.
+# For the strategy vault-static-role: whose account it is, its password, and a new one.
 path "database/static-roles/*" {
   capabilities = ["read"]
 }
@@ -129,21 +221,23 @@ path "database/rotate-role/*" {
   capabilities = ["update"]
 }
 
-# Only for the strategy certificate: what a role allows, signing requests, seeing what was issued, revoking it.
-# Narrow `*` to the roles of the catalogue; revoking can't be narrowed to a role. The second path for signing is
-# for secrets that name an `issuer`.
+# For the strategy certificate: what a role allows, signing requests, seeing what was issued, revoking it. Revoking
+# can't be narrowed to a role.
 path "pki/roles/*" {
   capabilities = ["read"]
 }
 path "pki/sign/*" {
   capabilities = ["update"]
 }
-path "pki/issuer/+/sign/*" {
-  capabilities = ["update"]
-}
 path "pki/cert/*" {
   capabilities = ["read"]
 }
 path "pki/revoke" {
+  capabilities = ["update"]
+  allowed_parameters = {
+    "serial_number" = []
+  }
+}
+path "pki/issuer/+/sign/*" {
   capabilities = ["update"]
 }

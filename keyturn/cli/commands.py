@@ -42,6 +42,7 @@ COMMANDS: Final = {
     "import": "scan.import_from_store",
     "catalogue": "catalogue.commands",
     "ledger": "ledger.commands",
+    "policy": "policy.commands",
 }
 """Each command, or group of commands, and what it is in which module here."""
 

@@ -8,7 +8,7 @@ GROUPS: Final = {
     "Secrets": ("status", "due", "rotate", "retire", "history", "rename", "forget", "recover", "get"),
     "Copies": ("plan", "apply", "sync", "follow", "scan", "import"),
     "Emergencies": ("revoke", "whois", "incidents", "approve", "review"),
-    "Catalogue and ledger": ("catalogue", "ledger", "bootstrap"),
+    "Catalogue and ledger": ("catalogue", "policy", "ledger", "bootstrap"),
     "Your own login": ("login", "logout"),
     "Local stack": ("up", "down", "env"),
 }

@@ -1,6 +1,6 @@
 """The ports of the hub: secrets in the KV v2 that is the system of record, Keyturn's state, and the engines it has."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -309,6 +309,9 @@ class SecretsPort(Protocol):
 
     def missing_capabilities(self, wanted: Collection["Right"]) -> list["Right"]:
         """Those of ``wanted`` that the login in use does not have, in their order."""
+
+    def capabilities(self, paths: Sequence[str]) -> Mapping[str, frozenset[str]]:
+        """What the login in use may do at these paths: ``deny`` stands for nothing, ``root`` for everything."""
 
 
 class StatePort(Protocol):

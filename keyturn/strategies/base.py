@@ -1,6 +1,6 @@
 """What a strategy's file is made of: its settings in the catalogue, and its verbs, most of which do nothing."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Protocol
 
@@ -8,6 +8,7 @@ from keyturn.core.connections import Connection
 from keyturn.core.errors import UnsupportedOperation
 from keyturn.core.hub import Hub
 from keyturn.core.keys import KeyMaker
+from keyturn.core.rights import HubPlaces, Section
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.strategies import Change, RevokeResult, Strategy
 from keyturn.settings.timing import Timing
@@ -49,6 +50,18 @@ class StrategySettings(Timing):
     def open(self, path: str, tools: Tools) -> Strategy:
         """The strategy, ready to work on the secret at ``path``."""
         raise NotImplementedError
+
+    def rights(self, places: HubPlaces) -> Iterator[Section]:
+        """What it needs of the hub besides the secret itself; nothing, unless an engine of the hub does the work."""
+        return iter(())
+
+    def rights_to_revoke(self, places: HubPlaces) -> Iterator[Section]:
+        """What it needs besides in an emergency."""
+        return iter(())
+
+    def rights_to_ask(self, places: HubPlaces) -> Iterator[Section]:
+        """What the tokens need that it makes to ask for leases."""
+        return iter(())
 
 
 class LoginTarget(Protocol):

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 from keyturn.core.engines import Authority, Certificate, CertificateRole, SubjectNames
 from keyturn.core.errors import CandidateRejected, Invalid
 from keyturn.core.keys import KeyKind, KeyMaker
+from keyturn.core.rights import HubPlaces, Section, allow
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import EXPIRES_AT, Change, RevokeResult
 from keyturn.settings import durations
@@ -276,6 +277,20 @@ class CertificateSettings(StrategySettings):
             remedy = f"Set it to {durations.show(left)} or less, lengthen ttl, or shorten interval."
             raise refused(problem, remedy, "grace")
         return self
+
+    def rights(self, places: HubPlaces) -> Iterator[Section]:
+        """What the role allows, signing, seeing what was issued, and revoking it."""
+        through = f"{self.mount}/issuer/{self.issuer}" if self.issuer else self.mount
+        yield Section(
+            "For the strategy certificate: what a role allows, signing requests, seeing what was issued, revoking it."
+            " Revoking can't be narrowed to a role.",
+            (
+                allow(f"{self.mount}/roles/{self.role}", "read"),
+                allow(f"{through}/sign/{self.role}", "update"),
+                allow(f"{self.mount}/cert/*", "read"),
+                allow(f"{self.mount}/revoke", "update", serial_number=()),
+            ),
+        )
 
     def open(self, path: str, tools: Tools) -> CertificateStrategy:
         """Certificates of the authority."""

@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from keyturn.core.engines import DatabaseEngine, Lease, LeaseStanding
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound
+from keyturn.core.rights import ANYTHING, HubPlaces, Section, allow
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import EXPIRES_AT, TOKEN_ACCESSOR, AccountTarget, Change, RevokeResult
 from keyturn.settings.fields import EngineRole, HubPath, Line
@@ -239,6 +240,50 @@ class VaultDynamicSettings(StrategySettings):
     role: EngineRole
     """The engine's role, of no other secret. Its leases last an hour or more unless they are renewed, and can last
     for interval, jitter and grace together."""
+
+    def rights(self, places: HubPlaces) -> Iterator[Section]:
+        """How long the role's leases last, tokens that ask for them, and seeing, renewing and ending them."""
+        leases = f"{self.mount}/creds/{self.role}"
+        these = {"lease_id": (leases if self.role == ANYTHING else f"{leases}/*",)}
+        yield Section(
+            "For the strategy vault-dynamic: how long a role's leases last, tokens that ask for leases"
+            " (keyturn-lease.hcl) and end with theirs, seeing leases, renewing them, ending them. Ending a token"
+            " can't be narrowed: whoever knows its accessor may do it.",
+            (
+                allow(f"{self.mount}/roles/{self.role}", "read"),
+                allow(f"sys/mounts/{self.mount}/tune", "read"),
+                allow(f"auth/token/create/{places.lease_token_role}", "create", "update", meta=()),
+                allow("auth/token/revoke-accessor", "update", accessor=()),
+                allow(f"sys/leases/lookup/{leases if self.role == ANYTHING else f'{leases}/'}", "list", "sudo"),
+                allow("sys/leases/lookup", "update", **these),
+                allow("sys/leases/renew", "update", **these),
+                allow("sys/leases/revoke", "update", **these, sync=()),
+            ),
+        )
+
+    def rights_to_revoke(self, places: HubPlaces) -> Iterator[Section]:
+        """Finding and ending the tokens that were made for leases."""
+        yield Section(
+            "Find and end the tokens that were made to ask for leases (strategy vault-dynamic), and with them leases"
+            " that nobody knows of any more. Such a token tells the secret that it was made for.",
+            (
+                allow("auth/token/accessors", "list", "sudo"),
+                allow("auth/token/accessors/", "list", "sudo"),
+                allow("auth/token/lookup-accessor", "update", accessor=()),
+                allow("auth/token/revoke-accessor", "update", accessor=()),
+            ),
+        )
+
+    def rights_to_ask(self, places: HubPlaces) -> Iterator[Section]:
+        """Asking for a lease, and ending itself where there is none."""
+        yield Section(
+            "A lease of the database engine ends with the token that asked for it (strategy vault-dynamic), so the"
+            " worker's own short-lived token must not be the one.",
+            (
+                allow(f"{self.mount}/creds/{self.role}", "read"),
+                allow("auth/token/revoke-self", "update"),
+            ),
+        )
 
     def open(self, path: str, tools: Tools) -> VaultDynamic:
         """Leases of the engine, tried at the target."""

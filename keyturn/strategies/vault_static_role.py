@@ -9,6 +9,7 @@ from pydantic import BeforeValidator
 
 from keyturn.core.engines import DatabaseEngine, StaticRole
 from keyturn.core.errors import CandidateRejected, Invalid, NotFound
+from keyturn.core.rights import HubPlaces, Section, allow
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import AccountTarget, Change, RevokeResult
 from keyturn.settings.fields import EngineRole, HubPath, Line
@@ -146,6 +147,17 @@ class VaultStaticRoleSettings(StrategySettings):
     """The engine's static role, of no other secret. Its rotation_period is at least twice the interval."""
     accepts_gap: Annotated[Literal[True], BeforeValidator(is_true)]
     """True, once it is accepted that logins are refused from the change until the consumer has read the new value."""
+
+    def rights(self, places: HubPlaces) -> Iterator[Section]:
+        """The role, its password, and a new one."""
+        yield Section(
+            "For the strategy vault-static-role: whose account it is, its password, and a new one.",
+            (
+                allow(f"{self.mount}/static-roles/{self.role}", "read"),
+                allow(f"{self.mount}/static-creds/{self.role}", "read"),
+                allow(f"{self.mount}/rotate-role/{self.role}", "update"),
+            ),
+        )
 
     def open(self, path: str, tools: Tools) -> VaultStaticRole:
         """The engine's role, tried at the target."""

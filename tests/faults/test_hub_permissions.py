@@ -126,7 +126,7 @@ def test_a_worker_that_may_not_annotate_has_promoted_and_the_next_run_says_so(
 def test_a_worker_that_may_not_read_its_own_state_begins_nothing(lab: Lab, policy: Policy, worker: Worker) -> None:
     secret = lab.alternating()
     workspace = worker(secret)
-    policy.allow(having('"list"', at=re.escape("keyturn/data/*")))
+    policy.allow(having('"list"', at=re.escape("keyturn/data/rotations/*")))
     with pytest.raises(Denied, match=f"policy the path keyturn/data/rotations/{secret.path} "):
         rotate(workspace, secret.path, Trigger.FORCE)
     policy.allow(WHOLE)

@@ -9,9 +9,10 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from keyturn.core.engines import Authority
-from keyturn.core.errors import Conflict, Invalid, NotFound, Unavailable
+from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Unavailable
 from keyturn.core.exact import changed
 from keyturn.core.hub import HubSecret, Identity, Right, SecretInfo, State, VersionInfo
+from keyturn.core.rights import holds
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.database_engine import VaultDatabase
@@ -186,12 +187,17 @@ class VaultHub:
 
     def missing_capabilities(self, wanted: Collection[Right]) -> list[Right]:
         """Those of ``wanted`` that the login in use does not have, asked for many at a time."""
-        paths, capabilities = list(dict.fromkeys(right.path for right in wanted)), dict[str, Any]()
-        for start in range(0, len(paths), PATHS):
-            body = {"paths": paths[start : start + PATHS]}
+        held = self.capabilities([right.path for right in wanted])
+        return [right for right in wanted if not holds(held[right.path], right.capability)]
+
+    def capabilities(self, paths: Sequence[str]) -> dict[str, frozenset[str]]:
+        """What the login in use may do at these paths, as the hub says it: ``deny`` for nothing, ``root`` for all."""
+        unique, held = list(dict.fromkeys(paths)), dict[str, Any]()
+        for start in range(0, len(unique), PATHS):
+            body = {"paths": unique[start : start + PATHS]}
             answer = self._calls.post("ask for the rights on", "the hub", "sys/capabilities-self", body)
-            capabilities |= answer.json()["data"]
-        return [right for right in wanted if not _allows(capabilities.get(right.path) or (), right.capability)]
+            held |= answer.json()["data"]
+        return {path: frozenset(held.get(path) or ()) for path in unique}
 
     def leases(self, prefix: str) -> list[str]:
         """The ids of all leases below ``prefix``, in order; none is no error."""
@@ -224,7 +230,8 @@ class VaultHub:
 
     def _create_state(self, path: str, data: Mapping[str, Any]) -> int:
         url = self._state_url("metadata", path)
-        self._calls.post("prepare", self._state_name(path), url, {"max_versions": 1})
+        # As text, since policies allow values of parameters by their text alone.
+        self._calls.post("prepare", self._state_name(path), url, {"max_versions": "1"})
         return self._put_state(path, data, 0)
 
     def _put_state(self, path: str, data: Mapping[str, Any], cas: int) -> int:
@@ -243,10 +250,12 @@ class VaultHub:
     def _make_fingerprint_key(self) -> Sensitive:
         key = secrets.token_hex(32)
         try:
-            self._create_state(FINGERPRINT_KEY, {"key": key})
-        except Conflict:
+            self.claim_state(FINGERPRINT_KEY, {"key": key})
+        except (Conflict, Denied) as error:
             if made := self._read_fingerprint_key():  # another worker made it
                 return made
+            if isinstance(error, Denied) and not self._last_deleted(FINGERPRINT_KEY):
+                raise
             problem = "the key of all fingerprints was deleted: no copy could be told from another any more"
             hint = f"Give it back: `vault kv undelete -mount={self.state_mount} -versions=1 {FINGERPRINT_KEY}`"
             raise NotFound("read", self._state_name(FINGERPRINT_KEY), problem, f"{hint}, or from a snapshot") from None
@@ -281,11 +290,6 @@ class VaultHub:
             raise Invalid("write", name, why, hint)
         response = self._calls.post("write", name, url, {"options": {"cas": cas}, "data": dict(data)})
         return int(response.json()["data"]["version"])
-
-
-def _allows(capabilities: Collection[str], wanted: str) -> bool:
-    """Whether a path's capabilities hold this one: ``root`` stands for all of them, and ``deny`` for none."""
-    return "deny" not in capabilities and ("root" in capabilities or wanted in capabilities)
 
 
 def _info(path: str, metadata: Mapping[str, Any]) -> SecretInfo:

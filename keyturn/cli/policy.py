@@ -1,0 +1,162 @@
+"""``keyturn policy``: write the least rights that each login needs, and compare a login's with them."""
+
+import os
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from keyturn.cli.environment import catalogue_directory, insist_on_hub, load_catalogue, stack_in_use
+from keyturn.cli.failures import EXIT_CODES, FAILED
+from keyturn.cli.options import CatalogueOption, JsonOption
+from keyturn.cli.output import note, write_json, write_table, write_text
+from keyturn.core.errors import Invalid
+
+if TYPE_CHECKING:
+    from keyturn.core.rights import Document
+    from keyturn.policies.check import Comparison
+    from keyturn.policies.scope import HubScope
+
+commands = typer.Typer(help="The least rights that each login needs.", no_args_is_help=True)
+
+NOT_ASKED: Final = "https://not-asked.invalid"
+"""Stands for the hub's address where only the names in it are wanted."""
+
+AlsoOption = Annotated[
+    list[str] | None,
+    typer.Option("--also", metavar="PATH", help="A secret that the catalogue does not declare, such as a former name."),
+]
+LeasePrefixOption = Annotated[
+    list[str] | None,
+    typer.Option("--lease-prefix", metavar="PREFIX", help="Leases that an incident may end besides the catalogue's."),
+]
+
+
+@commands.command(epilog=EXIT_CODES)
+def render(
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write files there instead of printing them.")
+    ] = None,
+    also: AlsoOption = None,
+    lease_prefix: LeasePrefixOption = None,
+    everything: Annotated[
+        bool, typer.Option("--everything", help="For a catalogue that may do everything, instead of this one.")
+    ] = False,
+    catalogue: CatalogueOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the policies and roles of all logins, for exactly what the catalogue declares.
+
+    Asks no server. The mounts are those of the environment, as on a worker. A file of the directory is overwritten
+    only where this command has made it.
+    """
+    documents = documents_of(catalogue, also or [], lease_prefix or [], everything)
+    if output is not None:
+        return write_files(output, documents, as_json)
+    if as_json:
+        return write_json({"documents": [{"name": made.name, "text": made.text} for made in documents]})
+    return write_text("\n".join(f"# --- {made.name}\n{made.text}" for made in documents).rstrip("\n"))
+
+
+def documents_of(
+    catalogue: Path | None, also: list[str], lease_prefixes: list[str], everything: bool
+) -> "list[Document]":
+    """What there is to write. Raises Invalid."""
+    from keyturn.catalogue import source
+    from keyturn.catalogue.signature import digest_of
+    from keyturn.policies import documents
+
+    if everything:
+        return documents.everything()
+    stack_in_use()
+    digest = digest_of(source.gather(catalogue_directory(catalogue)).digests)
+    return documents.rendered(hub_scope(catalogue, also, lease_prefixes), digest)
+
+
+def hub_scope(catalogue: Path | None, also: list[str], lease_prefixes: list[str]) -> "HubScope":
+    """What of the hub the catalogue has to do with, in the mounts of the environment. Raises Invalid."""
+    from keyturn.core.rights import HubPlaces
+    from keyturn.policies.scope import scope_of
+    from keyturn.providers.vault.leases import lease_prefix
+    from keyturn.settings.hub import HubSettings
+
+    declared = load_catalogue(catalogue)
+    hub = HubSettings.from_environment({**os.environ, "VAULT_ADDR": os.environ.get("VAULT_ADDR") or NOT_ASKED})
+    places = HubPlaces(
+        hub.mount,
+        hub.state_mount,
+        hub.transit_mount,
+        hub.lease_token_role or HubPlaces.lease_token_role,
+        declared.mount_paths,
+    )
+    return scope_of(declared, places, also, [lease_prefix(prefix) for prefix in lease_prefixes])
+
+
+def write_files(directory: Path, documents: "list[Document]", as_json: bool) -> None:
+    """The files, and what is left of an earlier time. Raises Invalid for a file that somebody else has made."""
+    from keyturn.policies.directory import left_over, write
+
+    if directory.exists() and not directory.is_dir():
+        raise Invalid("write", str(directory), "it is no directory", "Name another")
+    write(directory, documents)
+    left = list(left_over(directory, documents))
+    if as_json:
+        return write_json({"directory": str(directory), "files": [made.name for made in documents], "left_over": left})
+    for name in left:
+        note(f"{directory / name} was made for an earlier catalogue, which this one has no need of: remove it")
+    return write_text("\n".join(str(directory / made.name) for made in documents))
+
+
+@commands.command(epilog=EXIT_CODES)
+def check(
+    role: Annotated[
+        str,
+        typer.Option("--as", metavar="LOGIN", help="Whose work it does: worker, revoker, notary or consumer:NAME."),
+    ] = "worker",
+    also: AlsoOption = None,
+    lease_prefix: LeasePrefixOption = None,
+    catalogue: CatalogueOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what the login in use lacks in the hub for its work, and what it has beyond. Ends with 1 where it lacks any.
+
+    Changes nothing. The hub tells rights on paths that it is asked about: those of the catalogue, and dangerous ones.
+    """
+    from keyturn.policies import check as checks
+    from keyturn.policies.roles import needed, unasked
+    from keyturn.providers.vault.hub import VaultHub
+    from keyturn.settings.hub import HubSettings
+
+    insist_on_hub(revoking=role == "revoker")
+    declared = load_catalogue(catalogue)
+    scope = hub_scope(catalogue, also or [], lease_prefix or [])
+    sections = needed(scope, role)
+    with closing(VaultHub(HubSettings.from_environment())) as hub:
+        held = hub.capabilities(checks.paths_to_ask(scope, sections))
+    compared = checks.compare(scope, sections, held)
+    tell(role, compared, list(unasked(declared)), as_json)
+    if compared.lacking:
+        raise typer.Exit(FAILED)
+
+
+def tell(role: str, compared: "Comparison", unasked: list[str], as_json: bool) -> None:
+    """What was found, and what nobody has looked at."""
+    if as_json:
+        findings = {
+            "lacking": [vars(finding) for finding in compared.lacking],
+            "beyond": [{"capability": finding.capability, "path": finding.path} for finding in compared.beyond],
+        }
+        return write_json({"as": role, **findings, "not_asked": unasked})
+    rows = [
+        *(("lacks", finding.capability, finding.path, finding.why) for finding in compared.lacking),
+        *(("has beyond", finding.capability, finding.path, "") for finding in compared.beyond),
+    ]
+    if rows:
+        write_table(("", "capability", "path in the hub", "needed for"), rows)
+    for name in unasked:
+        note(f"not asked: {name}")
+    return write_text(
+        f"in the hub a {role.partition(':')[0]} lacks {len(compared.lacking)} rights here,"
+        f" and has {len(compared.beyond)} beyond, of those that were asked about"
+    )

@@ -1,0 +1,98 @@
+"""What a login needs, as data: rules of the hub's policies, and documents for whoever else gives rights.
+
+Strategies and stores say theirs in their settings; :mod:`keyturn.policies` puts them together and writes them out.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+ANYTHING: Final = "*"
+"""What stands for any text, at a rule's end and in names of copies."""
+
+
+@dataclass(frozen=True)
+class HubRule:
+    """What may be done at a path of the hub: exact, or a beginning with ``*`` after it.
+
+    ``parameters`` are the only ones that a request may have, each with its allowed texts, or with any where there are
+    none; without it, all. Source: "Policies" in the documentation of Vault and OpenBao.
+    """
+
+    path: str
+    capabilities: frozenset[str]
+    parameters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    denied: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Values of parameters that are refused all the same."""
+
+    def __or__(self, other: "HubRule") -> "HubRule":
+        """What both allow together, at the one path."""
+        names = [*self.parameters, *(name for name in other.parameters if name not in self.parameters)]
+        both = {name: _values(self.parameters.get(name), other.parameters.get(name)) for name in names}
+        # Requests that only look have none, so a rule for those alone says nothing of them.
+        limited = [rule for rule in (self, other) if rule.capabilities & WRITING]
+        free = any(not rule.parameters for rule in limited)
+        capabilities = self.capabilities | other.capabilities
+        return replace(
+            self, capabilities=capabilities, parameters={} if free else both, denied={**self.denied, **other.denied}
+        )
+
+
+WRITING: Final = frozenset({"create", "update", "patch"})
+"""The capabilities that parameters limit."""
+
+
+def _values(some: tuple[str, ...] | None, others: tuple[str, ...] | None) -> tuple[str, ...]:
+    """The values that are allowed together; none stand for all of them."""
+    if some is None or others is None:
+        return some if others is None else others  # type: ignore[return-value]  # one of them is there
+    return tuple(dict.fromkeys((*some, *others))) if some and others else ()
+
+
+def allow(path: str, *capabilities: str, **parameters: tuple[str, ...]) -> HubRule:
+    """A rule in few words."""
+    return HubRule(path, frozenset(capabilities), parameters)
+
+
+def holds(capabilities: Collection[str], wanted: str) -> bool:
+    """Whether a path's capabilities hold this one: ``root`` stands for all of them, and ``deny`` for none."""
+    return "deny" not in capabilities and ("root" in capabilities or wanted in capabilities)
+
+
+@dataclass(frozen=True)
+class Section:
+    """Rules with one reason."""
+
+    why: str
+    rules: tuple[HubRule, ...]
+
+
+def merged(sections: Iterable[Section]) -> Iterator[Section]:
+    """Each reason once, and under it each path once, where it comes first; what is empty is left out."""
+    rules, paths = dict[str, HubRule](), dict[str, list[str]]()
+    for why, rule in ((section.why, rule) for section in sections for rule in section.rules):
+        if rule.path not in rules:
+            paths.setdefault(why, []).append(rule.path)
+        rules[rule.path] = rules[rule.path] | rule if rule.path in rules else rule
+    for why, own in paths.items():
+        yield Section(why, tuple(rules[path] for path in own))
+
+
+@dataclass(frozen=True)
+class HubPlaces:
+    """Where things are in the hub, and by which names."""
+
+    mount: str = "secret"
+    state_mount: str = "keyturn"
+    transit_mount: str = "transit"
+    lease_token_role: str = "keyturn-lease"
+    mounts: Mapping[str, str] = field(default_factory=dict)
+    """The paths of further mounts of secrets, by their names."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """A file that gives a login its rights, whole."""
+
+    name: str
+    text: str

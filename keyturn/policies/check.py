@@ -1,0 +1,137 @@
+"""What a login may do in the hub, beside what it needs: what it lacks, and what it has beyond.
+
+The hub tells capabilities of paths that it is asked about, and of no others; so the dangerous ones are asked about by
+name. It does not tell which parameters a request may have.
+"""
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from keyturn.core.rights import ANYTHING, HubRule, Section, holds
+from keyturn.ledger.naming import SIGNING_KEY
+from keyturn.policies.scope import HubScope, SecretPath
+
+TEMPLATE: Final = re.compile(r"\{\{.*\}\}")
+"""What the hub fills in, so that nobody can ask about it."""
+PROBE: Final = "keyturn-policy-check"
+"""Stands for a name that no rule is about, and that nobody uses."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A capability on a path."""
+
+    capability: str
+    path: str
+    why: str = ""
+    """What it is needed for, where it is lacking."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a login lacks of what it needs, and what it has beyond, each in the order of its paths."""
+
+    lacking: tuple[Finding, ...]
+    beyond: tuple[Finding, ...]
+
+
+def paths_to_ask(scope: HubScope, sections: Sequence[Section]) -> list[str]:
+    """The paths whose capabilities tell both: those of the rules, and those of what is dangerous."""
+    return list(dict.fromkeys((*(sample(rule.path) for rule in _rules(sections)), *dangerous(scope))))
+
+
+def compare(scope: HubScope, sections: Sequence[Section], held: Mapping[str, Collection[str]]) -> Comparison:
+    """What ``held``, the capabilities by path, lacks and has beyond the rules of ``sections``."""
+    lacking = [
+        Finding(capability, rule.path, section.why)
+        for section in sections
+        for rule in _rules([section])
+        for capability in sorted(rule.capabilities - {"deny"})
+        if not holds(held[sample(rule.path)], capability)
+    ]
+    beyond = [
+        Finding(capability, path)
+        for path in paths_to_ask(scope, sections)
+        for capability in sorted(held[path])
+        if capability != "deny" and capability not in allowed(sections, path)
+    ]
+    if any("root" in capabilities for capabilities in held.values()):
+        beyond = [Finding("root", ANYTHING)]
+    return Comparison(tuple(lacking), tuple(beyond))
+
+
+def allowed(sections: Sequence[Section], path: str) -> frozenset[str]:
+    """What the rules allow at a path: those of the one that fits it best, as the hub decides it."""
+    fitting = [rule for rule in _rules(sections) if _fits(rule.path, path)]
+    best = max(fitting, key=lambda rule: (not rule.path.endswith(ANYTHING), len(rule.path)), default=None)
+    return best.capabilities if best else frozenset()
+
+
+def sample(path: str) -> str:
+    """A path that a rule is about, since the hub is asked about paths and not about beginnings."""
+    return path.replace("/+/", f"/{PROBE}/").removesuffix(ANYTHING) + (PROBE if path.endswith(ANYTHING) else "")
+
+
+def dangerous(scope: HubScope) -> Iterator[str]:
+    """What no login of Keyturn's may do, or none but the one that needs it."""
+    yield from (f"{path}/{PROBE}" for path in POWERS)
+    yield from ("sys/seal", "auth/token/create", "auth/token/create-orphan", "auth/token/accessors", "identity/entity")
+    for mount in scope.mounts:
+        yield f"{mount}/config"
+        yield from (f"{mount}/{kind}/{PROBE}" for kind in KINDS)
+    for secret in scope.secrets:
+        yield from _of_secret(secret)
+    state, transit = scope.places.state_mount, scope.places.transit_mount
+    yield f"{state}/config"
+    yield from (f"{state}/data/{path}" for path in (PROBE, "fingerprint-key", *scope.admins, *scope.keys))
+    yield from (f"{state}/{kind}/rotations/{PROBE}" for kind in ("metadata", "destroy", "delete"))
+    yield from (f"{transit}/{kind}/{PROBE}" for kind in ("sign", "keys", "decrypt", "export/signing-key"))
+    yield from (f"{transit}/{kind}/{SIGNING_KEY}" for kind in ("sign", "keys", "export/signing-key"))
+    for engine in sorted({str(rotation.mount) for rotation in scope.rotations if hasattr(rotation, "mount")}):
+        yield from (f"{engine}/{kind}/{PROBE}" for kind in ENGINES)
+
+
+POWERS: Final = (
+    "sys/policies/acl",
+    "sys/policy",
+    "sys/mounts",
+    "sys/auth",
+    "sys/audit",
+    "sys/raw",
+    "sys/leases/lookup/auth",
+    "sys/leases/revoke-prefix",
+    "sys/leases/revoke-force",
+    "auth/token/roles",
+    "auth/token/create",
+    "auth/approle/role",
+    "auth/userpass/users",
+    "identity/entity/id",
+)
+KINDS: Final = ("data", "metadata", "undelete", "delete", "destroy")
+ENGINES: Final = (
+    "config",
+    "roles",
+    "creds",
+    "static-creds",
+    "static-roles",
+    "rotate-role",
+    "rotate-root",
+    "sign",
+    "sign-verbatim",
+    "issue",
+)
+
+
+def _of_secret(secret: SecretPath) -> Iterator[str]:
+    yield from (f"{secret.mount}/{kind}/{secret.path}" for kind in KINDS)
+
+
+def _rules(sections: Sequence[Section]) -> Iterator[HubRule]:
+    return (rule for section in sections for rule in section.rules if not TEMPLATE.search(rule.path))
+
+
+def _fits(rule: str, path: str) -> bool:
+    pattern = re.escape(rule.removesuffix(ANYTHING)).replace(r"\+", "[^/]+")
+    return re.fullmatch(pattern + (".*" if rule.endswith(ANYTHING) else ""), path) is not None

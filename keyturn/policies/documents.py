@@ -1,0 +1,60 @@
+"""The documents that give logins their rights: one file each, the same for the same catalogue, whoever renders them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from keyturn.core.rights import Document
+from keyturn.policies import hub
+from keyturn.policies.hcl import comment, policy
+from keyturn.policies.scope import EVERYTHING, HubScope
+
+MADE: Final = "keyturn policy render"
+"""What stands in every document, and tells it from what people wrote."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What the documents are made from: the digest of a catalogue, or none where it may do everything."""
+
+    digest: str = ""
+
+    def __str__(self) -> str:
+        if not self.digest:
+            return (
+                f"Made by `{MADE} --everything`: what a catalogue needs that may do everything, for the mounts"
+                " `secret`, `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours."
+            )
+        return f"Made by `{MADE}` from the catalogue sha256:{self.digest}. Change that, and render anew."
+
+
+def hub_documents(scope: HubScope, origin: Origin) -> Iterator[Document]:
+    """The hub's policies: of the worker, of whoever revokes, of what asks for leases, and of each consumer."""
+    for role, about in hub.ABOUT.items():
+        if role != hub.CONSUMER:
+            yield from _hub_document(scope, origin, role, role, about)
+    for name in scope.consumers:
+        role, file = (
+            (f"{hub.CONSUMER}:{name}", f"{hub.CONSUMER}-{name}") if name else (f"{hub.CONSUMER}:", hub.CONSUMER)
+        )
+        yield from _hub_document(scope, origin, role, file, hub.ABOUT[hub.CONSUMER])
+
+
+def _hub_document(scope: HubScope, origin: Origin, role: str, file: str, about: str) -> Iterator[Document]:
+    if rules := hub.sections(scope, role):
+        yield Document(f"{file}.hcl", f"{comment(about)}\n{comment(str(origin))}\n\n{policy(rules)}")
+
+
+def rendered(scope: HubScope, digest: str) -> list[Document]:
+    """All of them, by name."""
+    return sorted(hub_documents(scope, Origin(digest)), key=lambda document: document.name)
+
+
+def was_made(text: str) -> bool:
+    """Whether a file's content was made here."""
+    return MADE in text
+
+
+def everything() -> list[Document]:
+    """What stands in deployments/policies."""
+    return sorted(hub_documents(EVERYTHING, Origin()), key=lambda document: document.name)

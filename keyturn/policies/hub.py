@@ -1,0 +1,284 @@
+"""The rules of the hub's policies: what each login needs there, and nothing beside it.
+
+Whoever lets Keyturn keep something new in its own mount of the hub adds a line to :data:`STATE`; whoever lets it call
+something new there adds a section. ``keyturn policy render --everything`` then writes deployments/policies anew.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from keyturn.core.rights import ANYTHING, HubRule, Section, allow, merged
+from keyturn.ledger.forwarding import FORWARDING
+from keyturn.ledger.naming import NAMED, SIGNING_KEY
+from keyturn.policies.scope import HubScope, SecretPath
+from keyturn.revocation.incident_store import INCIDENTS
+from keyturn.rotation.approvals import APPROVALS, BROKEN
+from keyturn.rotation.heard import NOTICES
+from keyturn.rotation.limits import LIMITS
+from keyturn.rotation.logins import LOGINS
+from keyturn.rotation.quiet import QUIET
+from keyturn.rotation.records import ROTATIONS
+from keyturn.sync.store_status import SYNC
+
+WORKER: Final = "keyturn-worker"
+REVOKER: Final = "keyturn-revoker"
+LEASE: Final = "keyturn-lease"
+APPROVER: Final = "keyturn-approver"
+NOTARY: Final = "keyturn-notary"
+CONSUMER: Final = "consumer"
+
+Sections = Iterator[Section]
+
+
+@dataclass(frozen=True)
+class StatePart:
+    """Entries of Keyturn's own mount with one beginning, and who may do what with them besides.
+
+    A worker lists entries where ``listed`` says so: ``names``, or ``versions`` too, which takes OpenBao's own listing.
+    """
+
+    prefix: str
+    written_by: tuple[str, ...] = (WORKER,)
+    read_by: tuple[str, ...] = (WORKER,)
+    listed: tuple[str, ...] = ()
+
+
+STATE: Final = (
+    StatePart(ROTATIONS, listed=("names", "versions")),
+    StatePart(INCIDENTS, written_by=(REVOKER,), listed=("names",)),
+    StatePart(LOGINS),
+    StatePart(NOTICES),
+    StatePart(QUIET),
+    StatePart(SYNC, listed=("names",)),
+    StatePart("ledgers", written_by=(NOTARY,), read_by=(NOTARY, WORKER), listed=("names",)),
+    StatePart(FORWARDING, written_by=(NOTARY,), read_by=(NOTARY, WORKER), listed=("names",)),
+    StatePart(LIMITS),
+    StatePart(APPROVALS, listed=("names",)),
+    StatePart(BROKEN, listed=("names",)),
+)
+"""What Keyturn keeps in its own mount, besides what people put there, and the key of fingerprints."""
+
+
+def worker(scope: HubScope) -> Sections:
+    """What a worker may do."""
+    yield Section(
+        "Its own token: whose it is, what it may do, how long it lasts, and that it lasts on. The hub's policy"
+        " `default` allows most of it too.",
+        tuple(own_token()),
+    )
+    yield Section(
+        "The secrets themselves: read them, and promote new versions.",
+        tuple(allow(at("data", secret), "create", "read", "update") for secret in scope.secrets),
+    )
+    yield Section(
+        "Giving back a version that somebody deleted, where a person says so (`keyturn rotate PATH --from VERSION`).",
+        tuple(allow(at("undelete", secret), "update", versions=()) for secret in scope.secrets),
+    )
+    yield Section(
+        "The custom metadata alone: not how many versions are kept or how long, nor who may write without"
+        " compare-and-set.",
+        tuple(allow(at("metadata", secret), "read", "patch", custom_metadata=()) for secret in scope.secrets),
+    )
+    yield Section(
+        "What there is, by names and metadata, without values: a whole mount is listed at once. OpenBao tells of many"
+        " secrets in one request; Vault has no detailed-metadata, and needs no rule for it.",
+        tuple(
+            allow(f"{mount}/{kind}/*", "list") for mount in scope.mounts for kind in ("metadata", "detailed-metadata")
+        ),
+    )
+    yield Section(
+        "What a sync copies though the catalogue does not declare it: to read.",
+        tuple(rule for secret in scope.copied for rule in _readable(secret)),
+    )
+    yield Section(
+        "Keyturn's own state. Nobody else may read this mount. Of each entry the newest version alone is kept.",
+        tuple(rule for part in STATE for rule in state(scope, part, WORKER)),
+    )
+    yield Section("The key of all fingerprints, which is made once.", tuple(fingerprint_key(scope)))
+    yield Section(
+        "What targets are administered with, and what signs notices: people put it there.",
+        tuple(allow(f"{scope.places.state_mount}/data/{path}", "read") for path in (*scope.admins, *scope.keys)),
+    )
+    yield from ledger(scope)
+    for rotation in scope.rotations:
+        yield from rotation.rights(scope.places)
+
+
+def revoker(scope: HubScope) -> Sections:
+    """What whoever revokes in an emergency may do besides a worker."""
+    yield Section(
+        "Look at what was deleted, since the credential in it may live (what a search has looked at is deleted again),"
+        " and remove the values of old versions for good.",
+        tuple(
+            allow(at(verb, secret), "update", versions=())
+            for verb in ("undelete", "delete", "destroy")
+            for secret in scope.secrets
+        ),
+    )
+    yield Section(
+        "See before anything is changed whether all of it is allowed.", (allow("sys/capabilities-self", "update"),)
+    )
+    yield Section("The incidents.", tuple(rule for part in STATE for rule in state(scope, part, REVOKER)))
+    yield Section(
+        "Find and end leases, whichever engine gave them; but for those that are logins, Keyturn's own among them, and"
+        " the hub's.",
+        tuple(_leases(scope)),
+    )
+    for rotation in scope.rotations:
+        yield from rotation.rights_to_revoke(scope.places)
+
+
+def lease(scope: HubScope) -> Sections:
+    """What the tokens may do that ask for leases; nothing where there are none."""
+    for rotation in scope.rotations:
+        yield from rotation.rights_to_ask(scope.places)
+
+
+def approver(scope: HubScope) -> Sections:
+    """What a second person may do who approves what others ask for."""
+    state, transit = scope.places.state_mount, scope.places.transit_mount
+    for prefix, why in ((APPROVALS, "See the requests, and sign them."), (BROKEN, GLASS)):
+        yield Section(
+            why,
+            (
+                allow(f"{state}/data/{prefix}/*", "read", "update"),
+                allow(f"{state}/metadata/{prefix}", "list"),
+                allow(f"{state}/metadata/{prefix}/*", "list"),
+            ),
+        )
+    key = "keyturn-approver-{{identity.entity.name}}"
+    yield Section(
+        "Their own key, which bears their entity's name.",
+        (allow(f"{transit}/keys/{key}", "read"), allow(f"{transit}/sign/{key}", "update")),
+    )
+    yield Section("Whose login this is. The hub's policy `default` allows the same.", tuple(identity()))
+
+
+GLASS: Final = "Look at what was done without a second person, and say so."
+
+
+def consumer(scope: HubScope, name: str) -> Sections:
+    """What an application may do."""
+    yield Section(
+        "Read its own secrets, and nothing else.",
+        tuple(allow(at("data", secret), "read") for secret in scope.consumers[name]),
+    )
+
+
+ABOUT: Final = {
+    WORKER: "What a Keyturn worker may do in the hub.",
+    REVOKER: "What whoever revokes in an emergency may do in the hub besides a worker: give it both policies, and this"
+    " one to nobody else.",
+    LEASE: "What the tokens may do in the hub that a worker makes to ask for leases.",
+    APPROVER: "What a second person may do in the hub who approves what others ask for (`approvals:` in the operator's"
+    " file). Give it to people, and to no worker. They need nothing else of Keyturn.",
+    NOTARY: "What the notary may do in the hub: sign the ledger's checkpoints, keep them there, and say which ledger is"
+    " the hub's. No worker may do any of it, and the notary may nothing else: it reads no secret.",
+    CONSUMER: "What an application may do in the hub.",
+}
+
+
+def sections(scope: HubScope, role: str) -> list[Section]:
+    """The rules of a policy, by its name, each path once; none where the catalogue needs no such login."""
+    made, _, name = role.partition(":")
+    return list(merged(consumer(scope, name) if made == CONSUMER else ROLES[role](scope)))
+
+
+def own_token() -> Iterator[HubRule]:
+    """What the policy `default` gives too, where a login has it."""
+    yield allow("auth/token/lookup-self", "read")
+    yield allow("auth/token/renew-self", "update")
+    yield allow("sys/capabilities-self", "update")
+    yield from identity()
+
+
+def identity() -> Iterator[HubRule]:
+    """Whose login it is, for the ledger."""
+    yield allow("auth/token/lookup-self", "read")
+    yield allow("identity/entity/id/{{identity.entity.id}}", "read")
+
+
+def state(scope: HubScope, part: StatePart, role: str) -> Iterator[HubRule]:
+    """What a login may do with some of Keyturn's own entries."""
+    mount = scope.places.state_mount
+    if role in part.written_by:
+        yield allow(f"{mount}/data/{part.prefix}/*", "create", "read", "update")
+        yield allow(f"{mount}/metadata/{part.prefix}/*", "create", "read", "update", max_versions=("1",))
+    elif role in part.read_by:
+        yield allow(f"{mount}/data/{part.prefix}/*", "read")
+    if role == WORKER and part.listed:
+        yield allow(f"{mount}/metadata/{part.prefix}/*", "list")
+    if role == WORKER and "versions" in part.listed:
+        yield allow(f"{mount}/detailed-metadata/{part.prefix}/*", "list")
+
+
+def fingerprint_key(scope: HubScope) -> Iterator[HubRule]:
+    """Reading the key, and making it on a new hub: never another in its place."""
+    yield allow(f"{scope.places.state_mount}/data/fingerprint-key", "create", "read")
+    yield allow(f"{scope.places.state_mount}/metadata/fingerprint-key", "read")
+
+
+def ledger(scope: HubScope) -> Sections:
+    """Which ledger is the hub's, and its public key."""
+    state = scope.places.state_mount
+    yield Section(
+        "Which ledger is this hub's: the first use writes it, and nobody here changes it. Its public key.",
+        (
+            allow(f"{state}/data/{NAMED}", "create", "read"),
+            allow(f"{state}/metadata/{NAMED}", "read"),
+            allow(f"{scope.places.transit_mount}/keys/{SIGNING_KEY}", "read"),
+        ),
+    )
+
+
+def notary(scope: HubScope) -> Sections:
+    """What signs the ledger, and keeps what was signed."""
+    mount, transit = scope.places.state_mount, scope.places.transit_mount
+    yield Section("Its own token.", tuple(own_token()))
+    yield Section(
+        "Signatures by a key that never leaves the hub.",
+        (allow(f"{transit}/keys/{SIGNING_KEY}", "read"), allow(f"{transit}/sign/{SIGNING_KEY}", "update")),
+    )
+    yield Section(
+        "The newest checkpoint of each ledger, and how far each collector of its entries is.",
+        tuple(rule for part in STATE if part.written_by == (NOTARY,) for rule in state(scope, part, NOTARY)),
+    )
+    yield Section(
+        "Which ledger is the hub's, with the keys that have signed for it; `keyturn ledger move` changes it.",
+        (allow(f"{mount}/data/{NAMED}", "create", "read", "update"),),
+    )
+
+
+def _leases(scope: HubScope) -> Iterator[HubRule]:
+    for prefix in scope.lease_prefixes:
+        beginning = prefix if prefix.endswith("*") else f"{prefix.rstrip('/')}/*"
+        yield allow(f"sys/leases/lookup/{beginning}", "list", "sudo")
+        # Said also where any may be ended: where another policy of the login says which, that would count alone.
+        revoke = allow("sys/leases/revoke", "update", lease_id=() if beginning == ANYTHING else (beginning,), sync=())
+        yield replace(revoke, denied={"lease_id": tuple(f"{logins}/*" for logins in NO_ENGINES)})
+    yield from (allow(f"sys/leases/lookup/{logins}/*", "deny") for logins in NO_ENGINES if scope.lease_prefixes)
+
+
+NO_ENGINES: Final = ("auth", "sys")
+"""Below these are people's and machines' logins, Keyturn's own among them, and the hub's own: no engine's leases."""
+
+
+def _readable(secret: SecretPath) -> Iterator[HubRule]:
+    yield allow(at("data", secret), "read")
+    yield allow(at("metadata", secret), "read", "list")
+
+
+def at(kind: str, secret: SecretPath) -> str:
+    """Where a secret is in the hub's API."""
+    return f"{secret.mount}/{kind}/{secret.path}"
+
+
+ROLES: Final[dict[str, Callable[[HubScope], Sections]]] = {
+    WORKER: worker,
+    REVOKER: revoker,
+    LEASE: lease,
+    APPROVER: approver,
+    NOTARY: notary,
+}
+"""The policies by their names, besides those of consumers."""

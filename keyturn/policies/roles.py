@@ -1,0 +1,31 @@
+"""Whose login it is, as people say it, and what that login needs in the hub."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from keyturn.catalogue.models import Catalogue
+from keyturn.core.errors import Invalid
+from keyturn.core.rights import Section, merged
+from keyturn.core.suggest import advice
+from keyturn.policies import hub
+from keyturn.policies.scope import HubScope
+
+LOGINS: Final = {"worker": (hub.WORKER,), "revoker": (hub.WORKER, hub.REVOKER), "notary": (hub.NOTARY,)}
+"""The policies that each login has."""
+
+
+def needed(scope: HubScope, role: str) -> list[Section]:
+    """What a login needs: ``worker``, ``revoker``, ``notary`` or ``consumer:NAME``. Raises Invalid for any other."""
+    name = role.removeprefix(f"{hub.CONSUMER}:")
+    if name != role and name in scope.consumers:
+        return hub.sections(scope, role)
+    if role in LOGINS:
+        return list(merged(section for made in LOGINS[role] for section in hub.sections(scope, made)))
+    logins = [*LOGINS, *(f"{hub.CONSUMER}:{consumer}" for consumer in scope.consumers)]
+    raise Invalid("check", f"the rights of {role}", "no login is called so", advice(role, logins, "Say worker"))
+
+
+def unasked(catalogue: Catalogue) -> Iterator[str]:
+    """Where rights are given by somebody else than the hub, who is not asked."""
+    yield from (f"the store {name} ({store.kind})" for name, store in sorted(catalogue.stores.items()))
+    yield from (f"the target {name} ({target.kind})" for name, target in sorted(catalogue.targets.items()))

@@ -1,0 +1,128 @@
+"""What of the hub a catalogue has to do with, and the same for a catalogue that may do everything."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from keyturn.catalogue.freezes import apart
+from keyturn.catalogue.models import Catalogue
+from keyturn.core.errors import Invalid
+from keyturn.core.mounts import EVERY, split
+from keyturn.core.rights import ANYTHING, HubPlaces
+from keyturn.settings.fields import illegal_secret
+from keyturn.strategies.base import StrategySettings
+from keyturn.strategies.certificate import CertificateSettings
+from keyturn.strategies.vault_dynamic import VaultDynamicSettings
+from keyturn.strategies.vault_static_role import VaultStaticRoleSettings
+
+
+@dataclass(frozen=True)
+class SecretPath:
+    """A secret, or with ``*`` at its end all whose paths begin so: the path of its mount, and the one in it."""
+
+    mount: str
+    path: str
+
+
+@dataclass(frozen=True)
+class HubScope:
+    """What of the hub is Keyturn's to work on.
+
+    ``copied`` are secrets that are read alone, since a sync copies what nothing declares; ``admins`` and ``keys`` the
+    paths in the state mount of what targets are administered and notices are signed with; ``consumers`` what each
+    application reads; ``lease_prefixes`` whose leases an incident may end, whatever engine gave them.
+    """
+
+    places: HubPlaces
+    secrets: tuple[SecretPath, ...]
+    copied: tuple[SecretPath, ...] = ()
+    admins: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    rotations: tuple[StrategySettings, ...] = ()
+    consumers: Mapping[str, tuple[SecretPath, ...]] = field(default_factory=dict)
+    lease_prefixes: tuple[str, ...] = ()
+
+    @property
+    def mounts(self) -> tuple[str, ...]:
+        """The mounts of secrets, the default one first."""
+        return tuple(dict.fromkeys((self.places.mount, *self.places.mounts.values())))
+
+
+def scope_of(
+    catalogue: Catalogue, places: HubPlaces, also: Sequence[str] = (), lease_prefixes: Sequence[str] = ()
+) -> HubScope:
+    """What the catalogue declares; ``also`` are further secrets, such as one that is renamed. Raises Invalid."""
+    for path in also:
+        if flaw := illegal_secret(path):
+            raise Invalid("render policies for", path, *flaw)
+    targets, consumers = catalogue.targets.values(), catalogue.consumers.values()
+    admins = {admin for target in targets if isinstance(admin := getattr(target, "admin", None), str)}
+    return HubScope(
+        places,
+        tuple(secret_path(places, path) for path in sorted({*catalogue.secrets, *also})),
+        tuple(sorted(_copied(catalogue, places), key=lambda copied: (copied.mount, copied.path))),
+        tuple(sorted(admins)),
+        tuple(sorted({consumer.signing_key for consumer in consumers})),
+        tuple(catalogue.secrets[path].rotation for path in sorted(catalogue.secrets)),
+        {name: _read_by(catalogue, places, name) for name in sorted(catalogue.consumers)},
+        tuple(sorted(lease_prefixes)),
+    )
+
+
+def secret_path(places: HubPlaces, path: str) -> SecretPath:
+    """Where a secret is. Raises Invalid for one in a mount that nothing declares."""
+    mount, within = split(path)
+    if mount and mount not in places.mounts:
+        raise Invalid("render policies for", path, f"there is no mount {mount}", "Declare it under mounts")
+    return SecretPath(places.mounts[mount] if mount else places.mount, within)
+
+
+def _read_by(catalogue: Catalogue, places: HubPlaces, consumer: str) -> tuple[SecretPath, ...]:
+    declared = sorted(path for path, secret in catalogue.secrets.items() if consumer in secret.consumers)
+    return tuple(secret_path(places, path) for path in declared)
+
+
+def _copied(catalogue: Catalogue, places: HubPlaces) -> set[SecretPath]:
+    """What syncs copy though nothing declares it: a rule can say a beginning, and so says no less than a pattern."""
+    patterns = (
+        pattern for sync in catalogue.syncs.values() if not sync.of_declared for pattern in sync.paths or ("**",)
+    )
+    return {
+        SecretPath(mount, _beginning(within)) for pattern in patterns for mount, within in _in_mounts(places, pattern)
+    }
+
+
+def _in_mounts(places: HubPlaces, pattern: str) -> Iterator[tuple[str, str]]:
+    """The mounts that a pattern is about, and what it says of paths in each."""
+    mount, within = apart(pattern)
+    named = {"": places.mount, **places.mounts}
+    wanted = named if mount == EVERY else [mount] if mount in named else []
+    yield from ((named[name], within) for name in wanted)
+
+
+def _beginning(pattern: str) -> str:
+    """What stands before the first wildcard, with one at its end; the whole where there is none."""
+    beginning, wildcard, _ = pattern.partition("*")
+    return f"{beginning}{wildcard}"
+
+
+def _any(kind: type[StrategySettings], **settings: Any) -> StrategySettings:
+    """A strategy with what its rights depend on, though no catalogue could say it so."""
+    return kind.model_construct(**settings)
+
+
+EVERYTHING: Final = HubScope(
+    HubPlaces(),
+    (SecretPath("secret", ANYTHING),),
+    admins=("targets/*",),
+    keys=("webhooks/*",),
+    rotations=(
+        _any(VaultDynamicSettings, mount="database", role=ANYTHING),
+        _any(VaultStaticRoleSettings, mount="database", role=ANYTHING),
+        _any(CertificateSettings, mount="pki", role=ANYTHING, issuer=None),
+        _any(CertificateSettings, mount="pki", role=ANYTHING, issuer="+"),
+    ),
+    consumers={"": (SecretPath("secret", "ml-training/*"),)},
+    lease_prefixes=(ANYTHING,),
+)
+"""What the files in deployments/policies are for: to be narrowed by hand, or to try Keyturn with."""

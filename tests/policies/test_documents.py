@@ -1,0 +1,132 @@
+"""What is rendered: the same for the same catalogue, nothing for what it does not declare, and nobody else's files."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keyturn.catalogue import Catalogue, load_catalogue
+from keyturn.core.errors import Invalid
+from keyturn.core.rights import Document, HubPlaces, Section, allow, merged
+from keyturn.policies import hub as rules
+from keyturn.policies.directory import left_over, write
+from keyturn.policies.documents import everything, rendered
+from keyturn.policies.scope import SecretPath, scope_of
+from tests.cli.command import run_keyturn
+
+ROOT = Path(__file__).parents[2]
+POLICIES = ROOT / "deployments" / "policies"
+EXAMPLE = ROOT / "deployments" / "catalogue"
+VARIABLES = {
+    "KEYTURN_TRAINER_URL": "https://trainer.example.com",
+    "KEYTURN_INFERENCE_URL": "https://inference.example.com",
+    "KEYTURN_AZURE_VAULT_URL": "https://ml.vault.azure.net",
+    "KEYTURN_GCP_PROJECT": "ml-project",
+}
+SECRET: dict[str, Any] = {
+    "owner": "tests@example.com",
+    "classification": "internal",
+    "rotation": {"strategy": "generated", "interval": "30d", "grace": "1h"},
+}
+
+
+def paths(role: str, **sections: Any) -> set[str]:
+    """The paths in a policy for a catalogue of these."""
+    scope = scope_of(Catalogue.model_validate(sections), HubPlaces(mounts={"pay": "kv-pay"}))
+    return {rule.path for section in rules.sections(scope, role) for rule in section.rules}
+
+
+def test_the_repositorys_policies_are_those_of_a_catalogue_that_may_do_everything() -> None:
+    made = {document.name: document.text for document in everything()}
+    there = {file.name: file.read_text() for file in POLICIES.iterdir() if file.name in made}
+    assert there == made, "run `keyturn policy render --everything --output deployments/policies`"
+
+
+def test_the_same_catalogue_gives_the_same_documents_and_each_names_its_digest() -> None:
+    first, second = (rendered(scope_of(load_catalogue(EXAMPLE, VARIABLES), HubPlaces()), "3f9a" * 16) for _ in range(2))
+    assert first == second
+    assert [document.name for document in first] == sorted(document.name for document in first)
+    assert all("sha256:" + "3f9a" * 16 in document.text.replace("\n# ", "") for document in first)
+
+
+def test_a_secret_of_another_mount_is_named_there_and_that_mount_is_listed() -> None:
+    named = paths(
+        rules.WORKER, secrets={"pay:cards": {**SECRET, "path": "pay:cards"}}, mounts={"pay": {"mount": "kv-pay"}}
+    )
+    assert {"kv-pay/data/cards", "kv-pay/metadata/cards", "kv-pay/detailed-metadata/*"} <= named
+    assert not {path for path in named if path.startswith("secret/data/")}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "copied"),
+    [
+        ("team/*", SecretPath("secret", "team/*")),
+        ("team/app", SecretPath("secret", "team/app")),
+        ("**", SecretPath("secret", "*")),
+        ("pay:team/**/db", SecretPath("kv-pay", "team/*")),
+    ],
+)
+def test_what_a_sync_copies_without_its_being_declared_is_read_and_not_written(
+    pattern: str, copied: SecretPath
+) -> None:
+    store = {"kind": "file", "directory": "/tmp/copies"}
+    catalogue = Catalogue.model_validate(
+        {
+            "stores": {"files": store},
+            "syncs": {"all": {"paths": [pattern], "stores": ["files"]}},
+            "mounts": {"pay": {"mount": "kv-pay"}},
+        }
+    )
+    scope = scope_of(catalogue, HubPlaces(mounts={"pay": "kv-pay"}))
+    assert scope.copied == (copied,)
+    rule = next(
+        rule
+        for section in rules.sections(scope, rules.WORKER)
+        for rule in section.rules
+        if rule.path == f"{copied.mount}/data/{copied.path}"
+    )
+    assert rule.capabilities == {"read"}
+
+
+def test_engines_that_no_secret_uses_are_not_named() -> None:
+    assert not {path for path in paths(rules.WORKER) if path.startswith(("database/", "pki/", "sys/leases"))}
+    assert paths(rules.LEASE) == set()
+    assert not {path for path in paths(rules.REVOKER) if path.startswith(("sys/leases", "auth/"))}
+
+
+def test_rules_of_one_path_are_one_and_what_either_allows_is_allowed() -> None:
+    limited, free = allow("a", "update", name=("x",)), allow("a", "read")
+    (section,) = merged([Section("why", (limited,)), Section("why", (free, allow("a", "update", name=("y",))))])
+    assert section.rules == (allow("a", "update", "read", name=("x", "y")),)
+    (section,) = merged([Section("why", (limited, allow("a", "update")))])
+    assert not section.rules[0].parameters
+
+
+def test_files_that_people_have_made_are_left_alone_and_nothing_is_written_beside_them(tmp_path: Path) -> None:
+    (tmp_path / "b.hcl").write_text('path "secret/*" {}')
+    made = [
+        Document("a.hcl", "# Made by `keyturn policy render`"),
+        Document("b.hcl", "# Made by `keyturn policy render`"),
+    ]
+    with pytest.raises(Invalid, match=r"b\.hcl: it is there, and"):
+        write(tmp_path, made)
+    assert [file.name for file in tmp_path.iterdir()] == ["b.hcl"]
+    (tmp_path / "b.hcl").unlink()
+    (tmp_path / "b.hcl").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(Invalid):
+        write(tmp_path, made)
+    (tmp_path / "b.hcl").unlink()
+    write(tmp_path, made)
+    write(tmp_path, made[:1])
+    assert list(left_over(tmp_path, made[:1])) == ["b.hcl"]
+
+
+def test_the_command_writes_the_examples_policies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in VARIABLES.items():
+        monkeypatch.setenv(name, value)
+    result = run_keyturn("policy", "render", "--catalogue", str(EXAMPLE), "--output", str(tmp_path), "--json")
+    assert result.returncode == 0, result.stderr
+    files = json.loads(result.stdout)["files"]
+    assert {"keyturn-worker.hcl", "keyturn-revoker.hcl", "consumer-trainer.hcl"} <= set(files)
+    assert 'path "secret/data/ml-training/database"' in (tmp_path / "keyturn-worker.hcl").read_text()

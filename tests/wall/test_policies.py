@@ -1,0 +1,520 @@
+"""A login with a rendered policy does its whole work in the hub, and not one call beside it."""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import requests
+
+from deployments.local.prepare import LEASE
+from keyturn.catalogue import Catalogue
+from keyturn.core.plan import Action
+from keyturn.core.policy import Trigger
+from keyturn.core.rights import HubPlaces, HubRule
+from keyturn.core.sensitive import SecretFields
+from keyturn.ledger.naming import SIGNING_KEY
+from keyturn.policies import hub as rules
+from keyturn.policies.check import PROBE, Comparison, compare, paths_to_ask
+from keyturn.policies.hcl import policy
+from keyturn.policies.roles import needed
+from keyturn.policies.scope import HubScope, scope_of
+from keyturn.providers.registry import open_workspace
+from keyturn.providers.vault.hub import VaultHub
+from keyturn.revocation import run as incidents
+from keyturn.revocation.consent import Consent
+from keyturn.revocation.incident import Mode
+from keyturn.revocation.incident_store import list_incidents
+from keyturn.revocation.selector import Selection
+from keyturn.rotation.context import Workspace
+from keyturn.rotation.logins import check_logins
+from keyturn.rotation.outcome import RunState
+from keyturn.rotation.quiet import list_secrets, listed_records
+from keyturn.rotation.renew import renew_credentials
+from keyturn.rotation.retire import retire
+from keyturn.rotation.run import rotate
+from keyturn.rotation.undeclared import list_undeclared
+from keyturn.settings.hub import HubSettings
+from keyturn.settings.hub_login import TokenLogin
+from keyturn.sync.plan import plan
+from tests.cli.command import run_keyturn
+from tests.support.clock import Clock
+from tests.support.engines import OverPostgreSQL
+from tests.support.lab import Declared, Lab, catalogue_data, fresh
+from tests.support.memory_store import MemoryStore
+from tests.support.pki import Pki
+from tests.support.sender import RecordingSender
+from tests.support.world import REGION
+
+CONSUMER: Final = "app"
+MANY: Final = 1_000
+"""So many secrets are told by listings."""
+METHODS: Final = {"get": "read", "list": "list", "post": "update", "patch": "patch", "delete": "delete"}
+
+
+@dataclass
+class Site:
+    """Secrets of every kind that works with the hub, and logins with the policies that are rendered for them."""
+
+    lab: Lab
+    catalogue: Catalogue
+    scope: HubScope
+    stack: ExitStack
+    calls: dict[str, set[tuple[str, str]]] = field(default_factory=lambda: defaultdict(set))
+    tokens: dict[str, str] = field(default_factory=dict)
+
+    def install(self, directory: Path) -> None:
+        """Write the policies to the hub under names of their own, and make a token with each, without any other."""
+        for role in (rules.WORKER, rules.REVOKER, rules.NOTARY, rules.LEASE, f"{rules.CONSUMER}:{CONSUMER}"):
+            named = f"{self.prefix}-{role.replace(':', '-')}"
+            self.lab.root.sys.create_or_update_policy(named, policy(rules.sections(self.scope, role)))
+            policies = [named, *([f"{self.prefix}-{rules.WORKER}"] if role == rules.REVOKER else [])]
+            made = self.lab.root.auth.token.create(policies=policies, no_default_policy=True, ttl="1h")
+            self.tokens[role] = made["auth"]["client_token"]
+        leases = f"{self.prefix}-{rules.LEASE}"
+        token_role = {"allowed_policies": [leases], "token_no_default_policy": True, "orphan": True}
+        self.lab.root.write_data(f"auth/token/roles/{leases}", data=token_role)
+        self.directory = directory
+
+    @property
+    def prefix(self) -> str:
+        """What the names of its policies begin with."""
+        return self.scope.places.lease_token_role.removesuffix(f"-{LEASE}")
+
+    def hub(self, role: str) -> VaultHub:
+        """The hub with that login alone; every call that it makes is noted."""
+        file = self.directory / role.replace(":", "-")
+        file.write_text(self.tokens[role])
+        role_of_tokens = self.scope.places.lease_token_role
+        settings = HubSettings(
+            self.lab.world.hub_address, login=TokenLogin(file=str(file)), lease_token_role=role_of_tokens
+        )
+        hub = VaultHub(settings)
+        self.stack.enter_context(closing(hub))
+        ask = hub._calls._call
+
+        def noted(doing: str, name: str, method: str, path: str, token: str | None = None, **arguments: Any) -> Any:
+            listing = (arguments.get("params") or {}).get("list")
+            self.calls[rules.LEASE if token else role].add(("list" if listing else METHODS[method], path))
+            return ask(doing, name, method, path, token=token, **arguments)
+
+        hub._calls._call = noted  # type: ignore[method-assign]
+        return hub
+
+    def compared(self, role: str, login: str, more: Sequence[str] = ()) -> Comparison:
+        """How a login compares with what ``login`` needs; with the policies of ``role``, and ``more``."""
+        held = self.lab.root.auth.token.lookup(self.tokens[role])["data"]["policies"]
+        made = self.lab.root.auth.token.create(policies=[*held, *more], no_default_policy=True, ttl="1h")
+        sections = needed(self.scope, login)
+        named = paths_to_ask(self.scope, sections)
+        response = requests.post(
+            f"{self.lab.world.hub_address}/v1/sys/capabilities",
+            headers={"X-Vault-Token": self.lab.world.hub_token},
+            json={"token": made["auth"]["client_token"], "paths": named},
+            timeout=20,
+        )
+        return compare(self.scope, sections, response.json()["data"])
+
+    def ask(self, role: str, method: str, path: str, body: Mapping[str, Any]) -> requests.Response:
+        """What the hub answers whoever has that login and asks by hand."""
+
+        def filled(text: str) -> str:
+            return text.format(**self.names)
+
+        plain = {"Content-Type": "application/merge-patch+json"} if method == "PATCH" else {}
+        sent = {name: [filled(text) for text in value] if name == "policies" else value for name, value in body.items()}
+        return requests.request(
+            method,
+            f"{self.lab.world.hub_address}/v1/{filled(path)}",
+            headers={"X-Vault-Token": self.tokens[role], **plain},
+            data=json.dumps(sent) if body else None,
+            timeout=20,
+        )
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """What stands in the paths of calls."""
+        by_strategy = {secret.rotation.strategy: path for path, secret in self.catalogue.secrets.items()}
+        other = f"tests/{fresh()}"
+        self.lab.hub.write(other, SecretFields({"value": "of somebody else"}), cas=0)
+        roles = {name: self.catalogue.secrets[path].rotation for name, path in by_strategy.items()}
+        return {
+            "own": by_strategy["generated"],
+            "other": other,
+            "policy": f"{self.prefix}-{rules.WORKER}",
+            "lease": self.scope.places.lease_token_role,
+            "role": getattr(roles["vault-dynamic"], "role"),  # noqa: B009  of some strategies alone
+            "signer": getattr(roles["certificate"], "role"),  # noqa: B009
+        }
+
+    @property
+    def dynamic(self) -> str:
+        """The secret whose credential is a lease."""
+        secrets = self.catalogue.secrets.items()
+        return next(path for path, secret in secrets if secret.rotation.strategy == "vault-dynamic")
+
+    def workspace(self, role: str) -> Workspace:
+        """What works with that login."""
+        clock, memory = Clock(), MemoryStore("memory")
+        return replace(
+            open_workspace(self.catalogue, self.hub(role)),
+            clock=clock,
+            hub_clock=clock,
+            sender=RecordingSender(),
+            sleep=lambda seconds: None,
+            open_store=lambda name: memory,
+        )
+
+
+@pytest.fixture(scope="module")
+def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    directory = tmp_path_factory.mktemp("policies")
+    engine, pki = OverPostgreSQL(lab), Pki(lab, directory)
+    kinds: list[dict[str, Any]] = [
+        {"strategy": "vault-dynamic", "target": "pg", "role": engine.dynamic("24h", "768h"), "interval": "10d"},
+        {
+            "strategy": "vault-static-role",
+            "target": "pg",
+            "role": engine.static()[0],
+            "interval": "10d",
+            "accepts_gap": True,
+        },
+        {"strategy": "certificate", "role": pki.role(), "common_name": "www.internal", "ttl": "15d"},
+    ]
+    about = {"owner": "tests@example.com", "classification": "internal"}
+    engines = [
+        Declared(f"tests/{fresh()}", {**about, "rotation": {"grace": "0s", **rotation}}, {}) for rotation in kinds
+    ]
+    declared = [lab.alternating(), lab.single(), lab.generated(), *engines]
+    pushed = [
+        secret.having(destinations=[{"store": "memory", "name": secret.path}], consumers=[CONSUMER])
+        for secret in declared
+    ]
+    consumers = {CONSUMER: {"url": "http://127.0.0.1:9/", "signing_key": "webhooks/app"}}
+    store = {"kind": "aws-secrets-manager", "region": REGION}
+    catalogue = Catalogue.model_validate(catalogue_data(lab.world, tuple(pushed), store, consumers))
+    scope = scope_of(catalogue, HubPlaces(lease_token_role=f"{fresh()}-{LEASE}"), lease_prefixes=["database/creds"])
+    with ExitStack() as stack:
+        made = Site(lab, catalogue, scope, stack)
+        made.install(directory)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def worked(site: Site) -> Site:
+    """The same, when a worker has done its whole job: each secret is rotated twice, pushed, tried and retired."""
+    workspace = site.workspace(rules.WORKER)
+    for _ in range(2):
+        for path in site.catalogue.secrets:
+            rotated = rotate(workspace, path, Trigger.FORCE)
+            assert (rotated.state, [copy for copy in rotated.destinations if not copy.in_step]) == (
+                RunState.ROTATED,
+                [],
+            )
+            retire(workspace, path)
+    assert {item.action for item in plan(workspace).items} == {Action.IN_SYNC}
+    check_logins(workspace, site.catalogue.secrets, whose_turn=False)
+    assert renew_credentials(workspace, [site.dynamic]) == {}
+    with list_secrets(workspace, MANY), listed_records(workspace, MANY) as records:
+        for path in site.catalogue.secrets:
+            assert records(path).history
+    assert [secret for secret in list_undeclared(workspace) if secret.path in site.catalogue.secrets] == []
+    workspace.hub.signer(SIGNING_KEY).public_key()
+    notary = site.hub(rules.NOTARY)
+    notary.signer(SIGNING_KEY).sign(b"the ledger as it stands")
+    for place in ("ledgers", "forwarding"):
+        notary.write_state(f"{place}/{fresh()}", {"a": "b"}, cas=0)
+        assert list(workspace.hub.list_state(place))
+    return site
+
+
+@pytest.fixture(scope="module")
+def revoked(worked: Site) -> Site:
+    """The same, after an incident of all of it by whoever has the revoker's policy besides."""
+    workspace, incident = worked.workspace(rules.REVOKER), f"INC-{fresh()}"
+    gone = next(path for path, secret in worked.catalogue.secrets.items() if secret.rotation.strategy == "generated")
+    worked.lab.hub.delete(gone, [1])
+    leases = tuple(workspace.hub.leases("database/creds"))
+    incidents.begin(
+        workspace,
+        Selection(tuple(worked.catalogue.secrets), leases[:0]),
+        incident=incident,
+        reason="leaked in a log",
+        mode=Mode.REPLACE,
+        selector="**",
+        triggered_at=workspace.clock(),
+        consent=Consent(len(worked.catalogue.secrets)),
+    )
+    status = incidents.finish(workspace, incident)
+    assert (status.open, status.left) == (False, ())
+    assert incident in {listed.id for listed in list_incidents(worked.workspace(rules.WORKER))}
+    return worked
+
+
+def test_with_the_rendered_policies_the_whole_job_is_done_and_an_incident_is_proven(revoked: Site) -> None:
+    assert all(revoked.calls[role] for role in (rules.WORKER, rules.REVOKER, rules.LEASE))
+
+
+@pytest.mark.parametrize("role", [rules.WORKER, rules.REVOKER, rules.NOTARY, rules.LEASE])
+def test_a_rendered_policy_has_no_rule_that_nothing_needs(revoked: Site, role: str) -> None:
+    by = (role, rules.REVOKER) if role == rules.WORKER else (role,)  # whoever revokes has the worker's policy too
+    calls = set().union(*(revoked.calls[caller] for caller in by))
+    idle = [
+        f"{capability} on {rule.path}"
+        for section in rules.sections(revoked.scope, role)
+        for rule in section.rules
+        for capability in sorted(rule.capabilities)
+        if not is_used(rule, capability, calls) and not ELSEWHERE.search(f"{capability} on {rule.path}")
+    ]
+    assert idle == []
+
+
+ELSEWHERE: Final = re.compile(
+    "|".join(
+        (
+            "on auth/token/(lookup|renew|revoke)-self|sys/capabilities-self",  # the login itself, outside of any call
+            "sudo on ",  # what listing takes there
+            "on secret/undelete/|on secret/delete/",  # where somebody has deleted a version
+            "on keyturn/(meta)?data/(notices|forwarding|sync|quiet)/",  # following, forwarding, deletions, thousands
+            "on keyturn/(meta)?data/fingerprint-key",  # made once
+            "(read|update) on keyturn/metadata/",  # where an entry was deleted, or only prepared
+            "create on keyturn/metadata/",
+            "list on secret/metadata/",  # on Vault
+            "read on keyturn/data/webhooks/",  # the sender is a stand-in here
+            "on sys/leases/(lookup|renew)$",  # as its life goes on
+            "list on keyturn/metadata/(rotations|sync)/",  # on Vault
+            "on pki/issuer/",
+            "on identity/entity/id/|deny on ",
+            "on keyturn/(meta)?data/ledger$",  # the first use of the hub, and `keyturn ledger move`
+            "read on keyturn/data/ledgers/",
+            "on keyturn/(meta)?data/(limits|approvals|break-glass)/",  # where a site asks for a second person
+            "on auth/token/accessors/$",  # as other versions of the hub spell it
+        )
+    )
+)
+"""What is needed where this job does not come to, and why."""
+
+
+def is_used(rule: HubRule, capability: str, calls: set[tuple[str, str]]) -> bool:
+    """Whether one of the calls took this capability at the rule's path."""
+    method = "update" if capability == "create" else capability
+    beginning = rule.path.removesuffix("*")
+    return any(
+        called == method
+        and (f"{path}/".startswith(beginning) if rule.path.endswith("*") else rule.path in (path, f"{path}/"))
+        for called, path in calls
+    )
+
+
+# --- beside it
+
+Attack = tuple[str, str, dict[str, Any]]
+
+OF_A_WORKER: Final[list[Attack]] = [
+    ("GET", "secret/data/{other}", {}),
+    ("POST", "secret/data/{other}", {"data": {"a": "b"}}),
+    ("GET", "secret/metadata/{other}", {}),
+    ("PATCH", "secret/metadata/{other}", {"custom_metadata": {"a": "b"}}),
+    ("POST", "secret/undelete/{other}", {"versions": [1]}),
+    ("DELETE", "secret/data/{own}", {}),
+    ("POST", "secret/delete/{own}", {"versions": [1]}),
+    ("POST", "secret/destroy/{own}", {"versions": [1]}),
+    ("DELETE", "secret/metadata/{own}", {}),
+    ("POST", "secret/metadata/{own}", {"max_versions": 1}),
+    ("PATCH", "secret/metadata/{own}", {"max_versions": 1}),
+    ("PATCH", "secret/metadata/{own}", {"custom_metadata": {"a": "b"}, "max_versions": 1}),
+    ("PATCH", "secret/metadata/{own}", {"delete_version_after": "1s"}),
+    ("PATCH", "secret/metadata/{own}", {"cas_required": False}),
+    ("POST", "secret/config", {"max_versions": 1}),
+    ("POST", "keyturn/data/targets/ml-postgres", {"data": {"username": "me"}}),
+    ("GET", "keyturn/data/targets/another", {}),
+    ("POST", "keyturn/data/webhooks/app", {"data": {"key": "mine"}}),
+    ("POST", "keyturn/data/fingerprint-key", {"data": {"key": "mine"}}),
+    ("POST", "keyturn/data/incidents/INC-1/head", {"data": {"incident": "closed"}}),
+    ("POST", "keyturn/data/anything", {"data": {"a": "b"}}),
+    ("POST", "keyturn/metadata/rotations/{own}", {"max_versions": "50"}),
+    ("DELETE", "keyturn/data/rotations/{own}", {}),
+    ("DELETE", "keyturn/metadata/rotations/{own}", {}),
+    ("POST", "keyturn/config", {"max_versions": 50}),
+    ("GET", "sys/policies/acl/{policy}", {}),
+    ("POST", "sys/policies/acl/{policy}", {"policy": 'path "*" { capabilities = ["sudo"] }'}),
+    ("POST", "sys/policy/{policy}", {"policy": 'path "*" { capabilities = ["sudo"] }'}),
+    ("POST", "sys/mounts/mine", {"type": "kv"}),
+    ("DELETE", "sys/mounts/secret", {}),
+    ("POST", "sys/mounts/database/tune", {"max_lease_ttl": "1s"}),
+    ("POST", "sys/auth/mine", {"type": "userpass"}),
+    ("GET", "sys/audit", {}),
+    ("POST", "sys/seal", {}),
+    ("POST", "auth/approle/role/keyturn-revoker/secret-id", {}),
+    ("POST", "auth/token/create", {"policies": ["{policy}"]}),
+    ("POST", "auth/token/create-orphan", {}),
+    ("POST", "auth/token/create/{lease}", {"policies": ["{policy}"]}),
+    ("POST", "auth/token/create/{lease}", {"ttl": "87600h"}),
+    ("LIST", "auth/token/accessors", {}),
+    ("POST", "auth/token/lookup-accessor", {"accessor": "any"}),
+    ("POST", "identity/entity", {"name": "mine"}),
+    ("LIST", "sys/leases/lookup/database/creds/another", {}),
+    ("LIST", "sys/leases/lookup/auth", {}),
+    ("POST", "sys/leases/lookup", {"lease_id": "database/creds/another/abc"}),
+    ("POST", "sys/leases/renew", {"lease_id": "database/creds/another/abc"}),
+    ("POST", "sys/leases/revoke", {"lease_id": "database/creds/another/abc"}),
+    ("POST", "sys/leases/revoke", {"lease_id": "auth/token/create/abc"}),
+    ("POST", "sys/leases/revoke-prefix/database", {}),
+    ("POST", "sys/leases/revoke-force/database", {}),
+    ("GET", "database/creds/{role}", {}),
+    ("GET", "database/creds/another", {}),
+    ("GET", "database/config/ml", {}),
+    ("GET", "database/roles/another", {}),
+    ("POST", "database/roles/{role}", {"db_name": "ml"}),
+    ("GET", "database/static-creds/another", {}),
+    ("POST", "database/rotate-role/another", {}),
+    ("POST", "database/rotate-root/ml", {}),
+    ("POST", "pki/sign/another", {"csr": ""}),
+    ("POST", "pki/issue/{signer}", {"common_name": "www.internal"}),
+    ("POST", "pki/sign-verbatim/{signer}", {"csr": ""}),
+    ("POST", "pki/issuer/default/sign/{signer}", {"csr": ""}),
+    ("POST", "pki/roles/{signer}", {"allow_any_name": True}),
+    ("GET", "transit/keys/another", {}),
+    ("POST", "transit/sign/another", {"input": ""}),
+    ("POST", "transit/sign/keyturn-ledger", {"input": ""}),
+    ("POST", "keyturn/data/ledgers/any", {"data": {"checkpoint": "mine"}}),
+    ("POST", "transit/keys/keyturn-ledger/config", {"exportable": True}),
+    ("POST", "transit/keys/keyturn-ledger/rotate", {}),
+    ("GET", "transit/export/signing-key/keyturn-ledger", {}),
+    ("DELETE", "transit/keys/keyturn-ledger", {}),
+]
+OF_A_NOTARY: Final[list[Attack]] = [
+    ("GET", "secret/data/{own}", {}),
+    ("LIST", "secret/metadata", {}),
+    ("GET", "keyturn/data/rotations/{own}", {}),
+    ("GET", "keyturn/data/targets/ml-postgres", {}),
+    ("POST", "transit/sign/another", {"input": ""}),
+    ("POST", "transit/keys/keyturn-ledger/rotate", {}),
+    ("DELETE", "transit/keys/keyturn-ledger", {}),
+]
+OF_A_REVOKER: Final[list[Attack]] = [
+    ("GET", "secret/data/{other}", {}),
+    ("POST", "secret/destroy/{other}", {"versions": [1]}),
+    ("POST", "secret/delete/{other}", {"versions": [1]}),
+    ("DELETE", "secret/metadata/{own}", {}),
+    ("PATCH", "secret/metadata/{own}", {"max_versions": 1}),
+    ("DELETE", "keyturn/metadata/incidents/INC-1/head", {}),
+    ("POST", "sys/policies/acl/{policy}", {"policy": ""}),
+    ("LIST", "sys/leases/lookup/auth", {}),
+    ("LIST", "sys/leases/lookup/pki", {}),
+    ("POST", "sys/leases/revoke", {"lease_id": "pki/issue/x/abc"}),
+    ("POST", "sys/leases/revoke", {"lease_id": "auth/token/create/abc"}),
+    ("POST", "sys/leases/revoke-prefix/database/creds", {}),
+    ("POST", "auth/token/revoke-orphan", {"token": "any"}),
+    ("POST", "auth/token/create", {}),
+    ("POST", "auth/approle/role/keyturn-worker/secret-id", {}),
+]
+OF_A_CONSUMER: Final[list[Attack]] = [
+    ("POST", "secret/data/{own}", {"data": {"a": "b"}}),
+    ("GET", "secret/data/{other}", {}),
+    ("GET", "secret/metadata/{own}", {}),
+    ("LIST", "secret/metadata", {}),
+    ("GET", "keyturn/data/rotations/{own}", {}),
+    ("GET", "keyturn/data/webhooks/app", {}),
+    ("GET", "keyturn/data/fingerprint-key", {}),
+    ("POST", "transit/sign/keyturn-ledger", {"input": ""}),
+]
+OF_A_LEASE: Final[list[Attack]] = [
+    ("GET", "database/creds/another", {}),
+    ("GET", "secret/data/{own}", {}),
+    ("GET", "keyturn/data/rotations/{own}", {}),
+    ("POST", "auth/token/create", {}),
+    ("POST", "sys/leases/revoke", {"lease_id": "database/creds/{role}/abc"}),
+]
+BESIDE: Final = {
+    rules.WORKER: OF_A_WORKER,
+    rules.REVOKER: OF_A_REVOKER,
+    rules.NOTARY: OF_A_NOTARY,
+    f"{rules.CONSUMER}:{CONSUMER}": OF_A_CONSUMER,
+    rules.LEASE: OF_A_LEASE,
+}
+
+
+@pytest.mark.parametrize(
+    ("role", "attack"),
+    [
+        pytest.param(role, attack, id=f"{role} {attack[0]} {attack[1]} {' '.join(attack[2])}".strip())
+        for role, attacks in BESIDE.items()
+        for attack in attacks
+    ],
+)
+def test_a_call_beside_its_work_is_refused(site: Site, role: str, attack: Attack) -> None:
+    method, path, body = attack
+    response = site.ask(role, method, path, body)
+    assert (response.status_code, "permission denied" in response.text) == (403, True), response.text
+
+
+@pytest.mark.parametrize("role", [rules.WORKER, rules.REVOKER, f"{rules.CONSUMER}:{CONSUMER}"])
+def test_the_same_way_of_asking_is_answered_where_it_is_its_work(site: Site, role: str) -> None:
+    assert site.ask(role, "GET", "secret/data/{own}", {}).status_code == 200
+
+
+# --- what a login may do is told by the hub
+
+
+@pytest.mark.parametrize(
+    ("login", "role"), [("worker", rules.WORKER), ("revoker", rules.REVOKER), ("consumer:app", "consumer:app")]
+)
+def test_a_login_with_its_rendered_policies_lacks_nothing_and_has_nothing_beyond(
+    site: Site, login: str, role: str
+) -> None:
+    assert site.compared(role, login) == Comparison((), ())
+
+
+def test_a_worker_is_no_revoker_and_the_other_way_round(site: Site) -> None:
+    lacking = {finding.path for finding in site.compared(rules.WORKER, "revoker").lacking}
+    assert f"secret/destroy/{site.names['own']}" in lacking
+    beyond = {(finding.capability, finding.path) for finding in site.compared(rules.REVOKER, "worker").beyond}
+    assert ("update", f"secret/destroy/{site.names['own']}") in beyond
+
+
+@pytest.mark.parametrize(
+    ("granted", "beyond"),
+    [
+        ('path "secret/data/*" { capabilities = ["read"] }', ("read", f"secret/data/{PROBE}")),
+        ('path "sys/policies/acl/*" { capabilities = ["update"] }', ("update", f"sys/policies/acl/{PROBE}")),
+        ('path "auth/*" { capabilities = ["create"] }', ("create", f"auth/approle/role/{PROBE}")),
+        ('path "transit/sign/*" { capabilities = ["update"] }', ("update", f"transit/sign/{PROBE}")),
+        ('path "keyturn/data/*" { capabilities = ["update"] }', ("update", f"keyturn/data/{PROBE}")),
+        ('path "secret/metadata/*" { capabilities = ["delete"] }', ("delete", f"secret/metadata/{PROBE}")),
+    ],
+)
+def test_what_a_login_has_beyond_its_work_is_told(site: Site, granted: str, beyond: tuple[str, str]) -> None:
+    policy_name = fresh()
+    site.lab.root.sys.create_or_update_policy(policy_name, granted)
+    compared = site.compared(rules.WORKER, "worker", [policy_name])
+    assert beyond in {(finding.capability, finding.path) for finding in compared.beyond}
+    assert compared.lacking == ()
+
+
+def test_the_command_tells_a_login_with_all_rights_and_one_that_lacks_some(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "catalogue.yaml").write_text(json.dumps({"secrets": {"tests/nobody": DECLARED}}))
+    monkeypatch.setenv("VAULT_ADDR", site.lab.world.hub_address)
+    command = ("policy", "check", "--catalogue", str(tmp_path), "--json")
+    monkeypatch.setenv("VAULT_TOKEN", site.lab.world.hub_token)
+    result = run_keyturn(*command)
+    assert (result.returncode, json.loads(result.stdout)["beyond"]) == (0, [{"capability": "root", "path": "*"}])
+    monkeypatch.setenv("VAULT_TOKEN", site.tokens[rules.WORKER])
+    result = run_keyturn(*command)
+    assert result.returncode == 1
+    assert "secret/data/tests/nobody" in {finding["path"] for finding in json.loads(result.stdout)["lacking"]}
+
+
+DECLARED: Final = {
+    "owner": "tests@example.com",
+    "classification": "internal",
+    "rotation": {"strategy": "generated", "fields": {"value": {}}, "interval": "30d", "grace": "1h"},
+}
