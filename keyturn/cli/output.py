@@ -111,6 +111,21 @@ def printable(text: str) -> str:
     )
 
 
+def for_terminal(text: str) -> str:
+    r"""A value as a terminal may show it: what would steer it is written as Python does, such as \x1b, and is said so.
+
+    In a pipe or a file it stays as it is. Line ends and tabs stay.
+    """
+    if not sys.stdout.isatty() or text.translate({9: None, 10: None}).isprintable():
+        return text
+    note(
+        "the value holds control characters, which are written as \\x1b and the like here: a pipe gets them as they are"
+    )
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode() for char in text
+    )
+
+
 def encodable(text: str) -> str:
     """The text in characters that stdout can take; others are written as Python does, such as \\xe9."""
     encoding = sys.stdout.encoding or "utf-8"

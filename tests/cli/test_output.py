@@ -1,5 +1,7 @@
 """A table of thousands of rows looks like one of a few, and is drawn in a fraction of the time."""
 
+import io
+
 import pytest
 
 from keyturn.cli import output
@@ -50,3 +52,28 @@ def test_long_cells_are_folded_to_the_terminal_and_never_cut(capsys: pytest.Capt
 def test_what_could_steer_a_terminal_is_not_printed_in_a_large_table_either(capsys: pytest.CaptureFixture[str]) -> None:
     output.write_table(("a",), [("\x1b[31mred",)] * (output.MANY + 1))
     assert "\x1b" not in capsys.readouterr().out
+
+
+class Screen(io.StringIO):
+    """A stdout that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("a\x1b[2Jb", "a\\x1b[2Jb"),
+        ("-----BEGIN\n\tkey\n", "-----BEGIN\n\tkey\n"),
+        ("right\u202eleft", "right\\u202eleft"),
+        ("over\rwritten", "over\\rwritten"),
+        ("p\xe4ssword", "p\xe4ssword"),
+    ],
+)
+def test_a_value_steers_no_terminal_and_a_pipe_gets_it_as_it_is(
+    value: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert output.for_terminal(value) == value
+    monkeypatch.setattr("sys.stdout", Screen())
+    assert output.for_terminal(value) == shown
