@@ -82,6 +82,7 @@ ARROWS = {
     },
     "keyturn.sync_processes": {
         "keyturn.core",
+        "keyturn.project",
         "keyturn.settings",
         "keyturn.catalogue",
         "keyturn.rotation",

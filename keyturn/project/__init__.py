@@ -5,6 +5,7 @@ Keyturn's own processes have them on their path: the command line, and a run of 
 from here, such as ``keyturn.project.rotate_secret``.
 """
 
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -12,7 +13,10 @@ from types import ModuleType
 from typing import Any, Final
 
 from keyturn.core.errors import Invalid
+from keyturn.project.process import guard_process
 
+RUN: Final = "PREFECT__FLOW_RUN_ID"
+"""What Prefect tells the process of a flow run, and no other."""
 FOLDERS: Final = ("flows", "tasks", "blocks", "deployments")
 
 FLOWS: Final = {
@@ -42,6 +46,8 @@ def enter() -> None:
 
     Raises Invalid where it has imported another package of such a name already.
     """
+    if RUN in os.environ:
+        guard_process()
     place = str(root())
     if sys.path[:1] != [place]:
         sys.path[:] = [place, *(entry for entry in sys.path if entry != place)]

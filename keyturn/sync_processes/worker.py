@@ -14,6 +14,7 @@ from typing import Final
 from keyturn.catalogue import Catalogue
 from keyturn.core.acting import Acting, acting
 from keyturn.core.plan import Action, Item
+from keyturn.project.process import guard_process
 from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
@@ -45,6 +46,7 @@ def items_of(line: bytes) -> list[Item]:
 
 def main() -> None:
     """Work until the input ends."""
+    guard_process()
     order: Order = pickle.load(sys.stdin.buffer)  # noqa: S301  it comes from the process that started this one
     acting.set(order.acting)
     applier = Applier(open_workspace(order.catalogue, VaultHub(order.hub)), order.share)
