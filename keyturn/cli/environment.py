@@ -146,4 +146,7 @@ def spooled(hub: "Hub") -> "Ledger":
         actions = ", ".join(dict.fromkeys(entry.action for entry in entries))
         note(f"NOT RECORDED, neither in the ledger nor in its spool: {actions or 'what was torn'}: {why}")
 
-    return spooled_ledger(os.environ, hub, lost)
+    def missing(why: str) -> None:
+        note(f"entries wait in the spool: {why}")
+
+    return spooled_ledger(os.environ, hub, lost, missing)

@@ -4,6 +4,7 @@ import json
 import os
 import secrets
 import stat
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -288,7 +289,7 @@ def test_a_login_that_may_not_do_all_of_it_changes_nothing_and_is_told_what_it_l
     monkeypatch.setenv("VAULT_TOKEN", worker)
     result = keyturn("revoke", shop.database.path, "--reason", "leaked", "--local")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert f"lacks update on secret/destroy/{shop.database.path}" in result.stderr
+    assert "lacks create on keyturn/data/incidents/" in result.stderr
     assert "keyturn-revoker.hcl" in result.stderr
     assert "--resume" not in result.stderr
     assert untouched(shop)
@@ -636,3 +637,18 @@ def test_with_nothing_to_override_a_revocation_is_as_ever(shop: Shop) -> None:
     assert result.exit_code == 0, result.output
     assert "nothing had to be overridden" in result.stderr
     assert "OVERRIDING" not in result.stderr
+
+
+def test_a_ledger_whose_package_is_missing_holds_no_revocation_up_and_its_entries_wait(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = tmp_path / "spool"
+    monkeypatch.setenv("KEYTURN_LEDGER", "postgresql://me@127.0.0.1:1/ledger")
+    monkeypatch.setenv("KEYTURN_LEDGER_SPOOL", str(spool))
+    monkeypatch.delitem(sys.modules, "keyturn.providers.ledger.postgresql", raising=False)
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
+    result = keyturn("revoke", shop.keys.path, "--reason", "leaked", "--local")
+    assert "entries wait in the spool: open the ledger: the package psycopg2 is missing here" in result.stderr
+    assert "Traceback" not in result.output
+    assert shop.lab.current(shop.keys)["value"] != shop.keys.first["value"]
+    assert spool.read_bytes().count(b"\n") > 3

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from keyturn.core.errors import Invalid
+from keyturn.core.errors import Invalid, Unavailable
 from keyturn.ledger.ports import StoredLedger
 from keyturn.settings.directories import state_directory
 
@@ -58,14 +58,18 @@ def open_ledger(address: str, *, origin: str = "", patience: float = PATIENCE) -
     """The ledger at a path or at ``postgresql://user@host:port/database``; nothing is touched before its first use.
 
     An empty ``origin`` is made of the address. PostgreSQL's password comes from libpq's own PGPASSFILE or PGPASSWORD.
-    Raises Invalid for any other address, and for one that holds a password.
+    Raises Invalid for any other address, and for one that holds a password; Unavailable without the package for it.
     """
     name = origin or ledger_origin(address, {})
     if _is_file(address):
         from keyturn.providers.ledger.sqlite import SqliteLedger
 
         return SqliteLedger(_file(address), name, patience=patience)
-    from keyturn.providers.ledger.postgresql import PostgresqlLedger
+    try:
+        from keyturn.providers.ledger.postgresql import PostgresqlLedger
+    except ModuleNotFoundError as error:
+        problem, hint = f"the package {error.name} is missing here", "Install keyturn[postgres]"
+        raise Unavailable("open", "the ledger", problem, hint) from None
 
     return PostgresqlLedger(_without_password(address), name, patience=patience)
 

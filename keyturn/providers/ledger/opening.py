@@ -1,11 +1,13 @@
 """Keeping the ledger that the environment names: opening it, its spool, its key, and making checkpoints of it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn, cast
 
+from keyturn.core.errors import Unavailable, Unrecorded
 from keyturn.core.hub import EnginesPort, Hub
+from keyturn.core.ledger import Entry
 from keyturn.ledger.checkpointer import CheckpointInHub, sign_checkpoint
 from keyturn.ledger.checkpoints import Checkpoint
 from keyturn.ledger.naming import SIGNING_KEY, NamedLedger, insist_on_named, keep_keys
@@ -23,7 +25,10 @@ HASTE: Final = 0.5
 
 
 def configured_ledger(env: Mapping[str, str], *, patience: float = PATIENCE) -> StoredLedger:
-    """The ledger that the environment names, by its name in checkpoints; nothing is touched yet. Raises Invalid."""
+    """The ledger that the environment names, by its name in checkpoints; nothing is touched yet.
+
+    Raises Invalid, and Unavailable where the package is missing that opens it.
+    """
     address = ledger_address(env)
     return open_ledger(address, origin=ledger_origin(address, env), patience=patience)
 
@@ -43,15 +48,52 @@ def spool_file(env: Mapping[str, str]) -> Path:
 
 def named_ledger(env: Mapping[str, str], hub: Hub) -> NamedLedger:
     """The same ledger, which takes nothing unless it is the one that the hub names. Raises Invalid."""
-    return NamedLedger(configured_ledger(env), hub)
+    return NamedLedger(ledger_to_write(env), hub)
 
 
-def spooled_ledger(env: Mapping[str, str], hub: Hub, lost: Lost) -> Spooled:
+def spooled_ledger(
+    env: Mapping[str, str], hub: Hub, lost: Lost, missing: Callable[[str], None] = lambda why: None
+) -> Spooled:
     """The same for what must not be held up by it: what the ledger does not take at the moment waits in the spool.
 
-    ``lost`` is told of entries that could be written nowhere. Raises Invalid.
+    So does all of it where the ledger can't be opened here, which ``missing`` is told. ``lost`` is told of entries that
+    could be written nowhere. Raises Invalid.
     """
-    return Spooled(NamedLedger(configured_ledger(env, patience=HASTE), hub), spool_file(env), lost)
+    ledger = ledger_to_write(env, patience=HASTE)
+    if isinstance(ledger, Unopened):
+        missing(str(ledger.why))
+    return Spooled(NamedLedger(ledger, hub), spool_file(env), lost)
+
+
+def ledger_to_write(env: Mapping[str, str], *, patience: float = PATIENCE) -> StoredLedger:
+    """The same ledger; where it can't be opened here, one that says so at the first entry. Raises Invalid."""
+    try:
+        return configured_ledger(env, patience=patience)
+    except Unavailable as error:
+        return cast("StoredLedger", Unopened(ledger_origin(ledger_address(env), env), error))
+
+
+class Unopened:
+    """A ledger that this machine can't open: nothing is written to it, and nothing known of it."""
+
+    def __init__(self, origin: str, why: Unavailable) -> None:
+        self.origin = origin
+        self.why = why
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Raises Unrecorded."""
+        raise Unrecorded("write", "the ledger", self.why.problem, self.why.hint)
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
+    def __getattr__(self, verb: str) -> Callable[..., NoReturn]:
+        """Every other verb raises Unavailable."""
+
+        def refuse(*_: object, **__: object) -> NoReturn:
+            raise self.why
+
+        return refuse
 
 
 def environment_witnesses(env: Mapping[str, str]) -> Witnesses:

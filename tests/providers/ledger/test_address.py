@@ -2,15 +2,18 @@
 
 import os
 import socket
+import sys
 from pathlib import Path
 
 import pytest
 
-from keyturn.core.errors import Invalid
+from keyturn.core.errors import Invalid, Unavailable, Unrecorded
 from keyturn.ledger.signed_notes import PublicKey
 from keyturn.providers.ledger.address import ledger_address, ledger_origin, open_ledger
+from keyturn.providers.ledger.opening import configured_ledger, ledger_to_write
 from keyturn.providers.ledger.postgresql import PostgresqlLedger
 from keyturn.providers.ledger.sqlite import SqliteLedger
+from tests.ledger.entries import entry
 
 
 @pytest.mark.parametrize(
@@ -92,3 +95,19 @@ def test_an_address_with_a_password_is_refused_and_not_repeated(address: str) ->
             opening(address)
         assert "s3cr3t" not in str(caught.value)
         assert caught.value.hint
+
+
+def test_where_the_package_of_a_ledger_is_missing_the_first_entry_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "keyturn.providers.ledger.postgresql")
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
+    env = {"KEYTURN_LEDGER": "postgresql://me@127.0.0.1:1/ledger"}
+    with pytest.raises(Unrecorded, match="psycopg2 is missing here"):
+        ledger_to_write(env).append([entry(1)])
+    with pytest.raises(Unavailable):
+        ledger_to_write(env).size()
+    with pytest.raises(Unavailable, match=r"Install keyturn\[postgres\]"):
+        configured_ledger(env)
+    monkeypatch.undo()
+    assert isinstance(configured_ledger(env), PostgresqlLedger)
