@@ -117,7 +117,8 @@ async def show_preview(selector: Selector, mode: Mode) -> IncidentStatus | None:
     await table("emergency-preview", preview_rows(radius), f"what a revocation of {selector.words} would end")
     size = len(radius.secrets) + len(radius.leases)
     text = f"only shown: {len(radius.secrets)} secrets, {len(radius.leases)} leases; nothing was changed"
-    text += f". To end them, say how many: {size}"
+    if size > 1 or mode is Mode.REVOKE_ONLY:
+        text += f"; to end them, say how many: {size}"
     return well(text, None)
 
 

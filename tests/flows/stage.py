@@ -166,7 +166,15 @@ class Stage:
         return {
             "check-logins": ["check-logins"],
             "emergency-revoke preview": ["emergency-revoke", everything, *rest, "", "replace", True],
-            "emergency-revoke all": ["emergency-revoke", everything, *rest, "INC-ALL"],
+            "emergency-revoke all": [
+                "emergency-revoke",
+                everything,
+                *rest,
+                "INC-ALL",
+                "replace",
+                False,
+                len(self.secrets),
+            ],
             "emergency-revoke one": ["emergency-revoke", self.secrets["alternating"].path, *rest, "INC-ONE"],
             "emergency-revoke nothing": ["emergency-revoke", "", *rest],
             "finish-incidents": ["finish-incidents"],

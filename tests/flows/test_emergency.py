@@ -234,6 +234,9 @@ def test_the_rotating_workers_login_is_denied_and_changes_nothing(build: Build, 
 def test_many_secrets_are_a_task_each(build: Build, revoker: None, lab: Lab, prefect: PrefectServer) -> None:
     secrets = [lab.generated() for _ in range(9)]
     site = build(*secrets)
+    unsaid = ended(emergency_revoke, "tests/*", *defaults("leaked"))
+    assert f"--expect {len(secrets)}" in str(unsaid.message)
+    assert {site.version(secret) for secret in secrets} == {1}
     closed = ended(emergency_revoke, "tests/*", *defaults("leaked"), len(secrets))
     assert closed.is_completed(), closed.message
     assert {site.version(secret) for secret in secrets} == {2}
