@@ -91,6 +91,14 @@ def pytest_testnodeready(node: Any) -> None:
     WORKERS.append(node.gateway._rinfo().pid)
 
 
+def belongs_with(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
+    """Whether the next test may ask the servers of this one."""
+    if nextitem is None:
+        return False
+    file, following = file_of(item.nodeid), file_of(nextitem.nodeid)
+    return file.parent == following.parent or group_of(file) == group_of(following)
+
+
 def files_in(arguments: list[str]) -> list[str]:
     """The files of tests that are named, as the names of their tests begin."""
     return [relpath(argument, ROOT) for argument in arguments if argument.endswith(".py")]
@@ -100,9 +108,9 @@ def files_in(arguments: list[str]) -> list[str]:
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
     """Stop Prefect's server behind the last test of its group: it works even where nobody asks it."""
     result = yield
-    # To import it is to import Prefect.
+    # To import it is to import Prefect. Files of one folder share fixtures that know the server.
     servers = sys.modules.get("tests.support.prefect_server")
-    if servers and (nextitem is None or group_of(file_of(nextitem.nodeid)) != group_of(file_of(item.nodeid))):
+    if servers and not belongs_with(item, nextitem):
         servers.stop_shared(item.config)
     return result
 
