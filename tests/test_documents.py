@@ -58,8 +58,21 @@ def test_the_picture_is_small_enough_to_load_with_the_page() -> None:
 
 def test_decisions_say_their_context_and_their_cost() -> None:
     decisions = sorted((ROOT / "docs" / "decisions").glob("*.md"))
-    numbers = [int(path.name[:3]) for path in decisions]
-    assert numbers == sorted(set(numbers)), "a number is given once"
+    assert [int(path.name[:3]) for path in decisions] == list(range(1, len(decisions) + 1))
     for path in decisions:
         headings = re.findall(r"(?m)^## (.*)$", path.read_text())
         assert headings == ["Context", "Decision", "What it costs"], path.name
+
+
+ROW = re.compile(r"^\|.*\| `([\w/.]+)::(test_\w+)` \|$", re.M)
+"""A row of the table of footholds: the file of tests, by its name in tests/wall or whole, and the test."""
+
+
+def test_each_foothold_names_a_test_that_is_there() -> None:
+    section = (ROOT / "docs" / "security.md").read_text().partition("## Footholds")[2].partition("\n## ")[0]
+    table = [line for line in section.splitlines() if line.startswith("|") and not line.startswith(("| foothold", "|-"))]
+    rows = ROW.findall(section)
+    assert len(rows) == len(table) >= 60
+    for file, name in rows:
+        path = ROOT / file if "/" in file else ROOT / "tests" / "wall" / f"test_{file}.py"
+        assert re.search(rf"^(async )?def {name}\(", path.read_text(), re.M), f"{path.name}::{name}"
