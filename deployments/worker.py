@@ -130,6 +130,8 @@ class KeyturnWorker(BaseWorker[KeyturnJobConfiguration, BaseVariables, KeyturnWo
                     cwd=directory,
                     env=dict(settings),
                     control_channel=context.control_channel,
+                    # Whoever ends a run with all that it has started does not end its worker.
+                    isolate_process_group=True,
                 )
                 executor = context.create_executor(flow_run, starter, propose_submitting=False, hook_runner=NoHooks())
                 return await see_through(executor, task_status or anyio.TASK_STATUS_IGNORED)

@@ -70,7 +70,9 @@ ROW = re.compile(r"^\|.*\| `([\w/.]+)::(test_\w+)` \|$", re.M)
 
 def test_each_foothold_names_a_test_that_is_there() -> None:
     section = (ROOT / "docs" / "security.md").read_text().partition("## Footholds")[2].partition("\n## ")[0]
-    table = [line for line in section.splitlines() if line.startswith("|") and not line.startswith(("| foothold", "|-"))]
+    table = [
+        line for line in section.splitlines() if line.startswith("|") and not line.startswith(("| foothold", "|-"))
+    ]
     rows = ROW.findall(section)
     assert len(rows) == len(table) >= 60
     for file, name in rows:

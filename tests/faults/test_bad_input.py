@@ -126,7 +126,10 @@ def test_a_token_that_may_only_read_is_told_which_path_its_policy_lacks(
     lab: Lab, show: Show, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secret, policy = lab.alternating(), fresh()
-    lab.root.sys.create_or_update_policy(policy, 'path "*" { capabilities = ["read", "list"] }')
+    rules = (
+        'path "*" { capabilities = ["read", "list"] } path "keyturn/data/ledger" { capabilities = ["create", "read"] }'
+    )
+    lab.root.sys.create_or_update_policy(policy, rules)
     token = lab.root.auth.token.create(policies=[policy])["auth"]["client_token"]
     with monkeypatch.context() as reading:
         reading.setenv("VAULT_TOKEN", token)
