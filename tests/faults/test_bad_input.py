@@ -126,10 +126,10 @@ def test_a_token_that_may_only_read_is_told_which_path_its_policy_lacks(
     lab: Lab, show: Show, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secret, policy = lab.alternating(), fresh()
-    rules = (
-        'path "*" { capabilities = ["read", "list"] } path "keyturn/data/ledger" { capabilities = ["create", "read"] }'
-    )
-    lab.root.sys.create_or_update_policy(policy, rules)
+    own = ("data/ledger", "data/limits/*", "metadata/limits/*")
+    writes = (f'path "keyturn/{place}" {{ capabilities = ["create", "read", "update", "patch"] }}' for place in own)
+    rules = ['path "*" { capabilities = ["read", "list"] }', *writes]
+    lab.root.sys.create_or_update_policy(policy, "\n".join(rules))
     token = lab.root.auth.token.create(policies=[policy])["auth"]["client_token"]
     with monkeypatch.context() as reading:
         reading.setenv("VAULT_TOKEN", token)
