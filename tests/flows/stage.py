@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from deployments.local.emulators.aws import LocalAws
-from deployments.local.environment import ROOT, inherited
+from deployments.local.environment import LEASE_TOKEN_ROLE, ROOT, inherited
 from deployments.local.prepare import REVOKER
 from deployments.local.prepare import Hub as PreparedHub
 from keyturn.core.hub import ROTATED_AT
@@ -194,6 +194,7 @@ class Stage:
             "VAULT_ADDR": planted.lab.world.hub_address,
             "KEYTURN_HUB_ROLE_ID_FILE": str(self.directory.parent / "role-id"),
             "KEYTURN_HUB_SECRET_ID_FILE": str(self.directory.parent / "secret-id"),
+            "KEYTURN_HUB_LEASE_TOKEN_ROLE": LEASE_TOKEN_ROLE,
             "KEYTURN_CATALOGUE": str(self.directory),
             # Among what is searched: it must hold no value either.
             "KEYTURN_LEDGER": str(kept / "state" / "ledger.db"),
