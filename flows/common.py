@@ -19,9 +19,11 @@ from prefect.states import Completed, Failed
 
 from flows.heartbeat import heartbeats
 from keyturn.core.acting import Acting, acting
-from keyturn.core.errors import KeyturnError, NotFound, TerminalError, Unrecorded, unexpected
+from keyturn.core.errors import KeyturnError, NotFound, TerminalError, TransientError, Unrecorded, unexpected
+from keyturn.ledger.naming import read_name
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.journal import record_action
+from tasks.ledger import find_hub
 from tasks.workspace import current_workspace, names
 
 SIDE_BY_SIDE: Final = 8
@@ -73,6 +75,14 @@ def told_of(opened: Workspace, name: str, path: str, *, looks: bool) -> Iterator
             _beginning.reset(token)
 
 
+async def once_hub_answers(opened: Workspace) -> None:
+    """Wait for a hub that does not answer, as any step does: without its word on the ledger no run begins."""
+    try:
+        await asyncio.to_thread(read_name, opened.hub)
+    except TransientError:
+        await find_hub("the hub")
+
+
 def runbook(
     name: str,
     run_name: str | Callable[[], str] | None = None,
@@ -109,6 +119,8 @@ def runbook(
             token, path = acting.set(at_work()), named(*args, **kwargs)
             try:
                 opened = await asyncio.to_thread(opens)
+                if opens is current_workspace:
+                    await once_hub_answers(opened)
                 with heartbeats(), told_of(opened, name, path, looks=looks and not path):
                     return await body(*args, **kwargs)
             except KeyturnError as error:

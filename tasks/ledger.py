@@ -12,6 +12,7 @@ from typing import Final
 from keyturn.core.ledger import Entry, Outcome
 from keyturn.ledger.checkpoints import read_checkpoint
 from keyturn.ledger.forwarding import Forwarded, forward
+from keyturn.ledger.naming import read_name
 from keyturn.ledger.spool import Spooled
 from keyturn.ledger.witnessing import Witnessed
 from keyturn.providers.ledger.address import ledger_address, ledger_origin
@@ -61,6 +62,12 @@ def ledger_name() -> str:
 def collector_names() -> list[str]:
     """The collectors that this worker sends to. Raises Invalid."""
     return [collector.name for collector in collectors(os.environ)]
+
+
+@step("hub")
+def find_hub(hub: str) -> None:
+    """Ask the hub which ledger is its own. Raises Unavailable where it does not answer, and Denied."""
+    read_name(current_workspace().hub)
 
 
 @step("drain")

@@ -38,6 +38,13 @@ WORKER: Final = "keyturn-worker"
 REVOKER: Final = environment.REVOKER_ROLE
 NOTARY: Final = environment.NOTARY_ROLE
 CONSUMER: Final = "consumer"
+DRILL: Final = "keyturn-drill"
+DRILLS: Final = "\n".join(
+    f'path "keyturn/{kind}/drills/*" {{ capabilities = ["create", "read", "update", "list"] }}'
+    for kind in ("data", "metadata")
+)
+"""What a drill keeps apart, in a local stack alone."""
+
 LEASE: Final = environment.LEASE_TOKEN_ROLE
 LEDGER_KEY: Final = "keyturn-ledger"
 READER: Final = "ml-reader"
@@ -78,7 +85,8 @@ class Hub:
         for name in (WORKER, REVOKER, NOTARY, CONSUMER, LEASE):
             self.client.sys.create_or_update_policy(name, (POLICIES / f"{name}.hcl").read_text())
         self.client.auth.token.create_or_update_role(LEASE, allowed_policies=[LEASE], orphan=True)
-        policies_of = {WORKER: [WORKER], REVOKER: [WORKER, REVOKER], NOTARY: [NOTARY], CONSUMER: [CONSUMER]}
+        self.client.sys.create_or_update_policy(DRILL, DRILLS)
+        policies_of = {WORKER: [WORKER], REVOKER: [WORKER, REVOKER, DRILL], NOTARY: [NOTARY], CONSUMER: [CONSUMER]}
         for name, policies in policies_of.items():
             self.client.auth.approle.create_or_update_approle(name, token_policies=policies, token_ttl="1h")
 

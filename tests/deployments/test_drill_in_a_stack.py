@@ -386,7 +386,7 @@ def test_the_command_writes_the_report_and_says_what_it_did(site: Site, tmp_path
     assert people.stdout.startswith(f"drill of {KEYS}")
     assert people.stderr.splitlines()[-1].endswith("is over: all of it is proven, and nothing of it is left")
     listed = run_keyturn("incidents", "--json", "--catalogue", str(site.catalogue), env=env)
-    assert json.loads(listed.stdout) == {"incidents": []}
+    assert json.loads(listed.stdout) == {"incidents": [], "unreviewed": []}
 
 
 def test_a_drill_runs_on_the_local_stack_alone(site: Site, tmp_path: Path) -> None:

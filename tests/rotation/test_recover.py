@@ -44,6 +44,8 @@ def durable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         prepare(prepared, postgres.host, postgres.port, postgres.superuser_password, ())
         prepared.first("targets/pg", prepared.first("targets/ml-postgres", {}, "keyturn"), "keyturn")
         environment.setenv(TOKEN_VARIABLE, hub.root_token)
+        # A hub of its own has a ledger of its own.
+        environment.setenv("KEYTURN_LEDGER", str(directory / "ledger.db"))
         log, password = str(postgres.process.log), postgres.superuser_password
         world = World(hub.address, hub.root_token, postgres.host, postgres.port, password, log)
         with Lab(world) as made:
