@@ -15,7 +15,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from deployments.local.openbao import OpenBao
-from deployments.local.prepare import LEDGER_KEY, REVOKER
+from deployments.local.prepare import LEDGER_KEY, NOTARY, REVOKER
 from deployments.local.support.ports import free_port
 from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Unavailable
 from keyturn.core.hub import Hub, Right
@@ -374,13 +374,18 @@ def test_the_emergency_workers_policies_allow_all_of_it_beside_what_a_worker_may
         assert lease.lease_id in hub.leases("database/creds")
         hub.revoke_lease(lease.lease_id)
         assert not lab.logs_in(lease.fields)
+
+
+def test_a_notarys_own_policy_signs(lab: Lab, tmp_path: Path) -> None:
+    with worker_hub(lab, tmp_path, role=NOTARY) as hub:
         assert verifies(hub.signer(LEDGER_KEY), b"checkpoint")
 
 
-def test_a_workers_own_policy_signs_and_does_not_destroy(lab: Lab, tmp_path: Path) -> None:
+def test_a_workers_own_policy_neither_signs_nor_destroys(lab: Lab, tmp_path: Path) -> None:
     path = f"emergency/{fresh()}"
     with worker_hub(lab, tmp_path) as hub:
-        assert verifies(hub.signer(LEDGER_KEY), b"checkpoint")
+        with pytest.raises(Denied, match=f"transit/sign/{LEDGER_KEY}"):
+            hub.signer(LEDGER_KEY).sign(b"checkpoint")
         assert NEEDED[0] in hub.missing_capabilities(NEEDED)
         hub.write(path, SecretFields({"n": 1}), cas=0)
         with pytest.raises(Denied, match=f"secret/destroy/{path}"):
