@@ -4,12 +4,14 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from os.path import relpath
 from pathlib import Path, PurePath
 from typing import Any, Final
 
 import hypothesis
 import pytest
+from hvac.exceptions import InvalidPath
 
 from deployments.local.mariadb import MariaDB
 from deployments.local.openbao import OpenBao
@@ -191,11 +193,15 @@ def ledger_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 
 
 @pytest.fixture(autouse=True)
-def another_ledger_may_come(request: pytest.FixtureRequest) -> None:
-    """A hub belongs to one ledger; the tests' one hub to each in turn that a test has of its own."""
+def nothing_of_other_tests(request: pytest.FixtureRequest) -> None:
+    """A hub belongs to one ledger, and counts an hour: the tests' one hub to each ledger in turn, and for each test."""
     if "world" in request.fixturenames:
-        world: World = request.getfixturevalue("world")
-        world.root().secrets.kv.v2.delete_metadata_and_all_versions("ledger", mount_point="keyturn")
+        kv = request.getfixturevalue("world").root().secrets.kv.v2
+        counts: list[str] = []
+        with suppress(InvalidPath):  # nothing was counted yet
+            counts = kv.list_secrets("limits", mount_point="keyturn")["data"]["keys"]
+        for path in ("ledger", *(f"limits/{count}" for count in counts)):
+            kv.delete_metadata_and_all_versions(path, mount_point="keyturn")
 
 
 @pytest.fixture(scope="session")
