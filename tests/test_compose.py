@@ -194,6 +194,8 @@ def test_each_process_is_given_what_the_local_stack_gives_it(
     services: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     given = services["prefect-worker"]["environment"]
+    # The tests have an operator's file of their own.
+    monkeypatch.delenv("KEYTURN_POLICY")
     monkeypatch.setenv("KEYTURN_CATALOGUE", given["KEYTURN_CATALOGUE"])
     listening = ports(services["prepare"]["environment"]["KEYTURN_PORTS"])
     stack = Stack(tmp_path, listening, given["AZURE_TENANT_ID"], given["AZURE_CLIENT_ID"])
