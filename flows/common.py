@@ -19,8 +19,7 @@ from prefect.states import Completed, Failed
 
 from flows.heartbeat import heartbeats
 from keyturn.core.acting import Acting, acting
-from keyturn.core.errors import KeyturnError, NotFound, TerminalError, TransientError, Unrecorded, unexpected
-from keyturn.ledger.naming import read_name
+from keyturn.core.errors import KeyturnError, NotFound, TerminalError, Unrecorded, unexpected
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.journal import record_action
 from tasks.ledger import find_hub
@@ -75,12 +74,13 @@ def told_of(opened: Workspace, name: str, path: str, *, looks: bool) -> Iterator
             _beginning.reset(token)
 
 
-async def once_hub_answers(opened: Workspace) -> None:
-    """Wait for a hub that does not answer, as any step does: without its word on the ledger no run begins."""
+async def begin_run(stack: ExitStack, opened: Workspace, name: str, path: str, *, looks: bool) -> None:
+    """Have the ledger told of it in ``stack``. A hub that does not say which ledger is its own is waited for, once."""
     try:
-        await asyncio.to_thread(read_name, opened.hub)
-    except TransientError:
+        stack.enter_context(told_of(opened, name, path, looks=looks))
+    except Unrecorded:
         await find_hub("the hub")
+        stack.enter_context(told_of(opened, name, path, looks=looks))
 
 
 def runbook(
@@ -119,9 +119,8 @@ def runbook(
             token, path = acting.set(at_work()), named(*args, **kwargs)
             try:
                 opened = await asyncio.to_thread(opens)
-                if opens is current_workspace:
-                    await once_hub_answers(opened)
-                with heartbeats(), told_of(opened, name, path, looks=looks and not path):
+                with heartbeats(), ExitStack() as stack:
+                    await begin_run(stack, opened, name, path, looks=looks and not path)
                     return await body(*args, **kwargs)
             except KeyturnError as error:
                 return ended(error)
