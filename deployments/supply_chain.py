@@ -154,11 +154,12 @@ def component(package: Package) -> Component:
 
 def audit() -> int:
     """Print what is known against the locked packages, and what could not be looked up; give the exit code."""
+    counts = {lock: len(packages(lock)) for lock in LOCKS}
     lines, vulnerable, unseen = [], 0, 0
-    for lock in LOCKS:
+    for lock, count in counts.items():
         answer = asked(lock)
         if answer is None:
-            unseen += len(packages(lock))
+            unseen += count
             continue
         for entry in answer:
             unseen += "skip_reason" in entry
@@ -166,7 +167,7 @@ def audit() -> int:
             lines += [vulnerability(entry, found) for found in entry.get("vulns", ())]
     if unseen:
         lines.append(
-            f"audit: {unseen} of {sum(len(packages(lock)) for lock in LOCKS)} locked packages were NOT looked up: "
+            f"audit: {unseen} of {sum(counts.values())} locked packages were NOT looked up: "
             "the list of vulnerabilities could not be asked, as without a network. "
             f"{REQUIRED}=required makes that a failure."
         )

@@ -38,37 +38,38 @@ DEVICES: Final = ("/proc", "/sys", "/dev")
 """What is no file: nothing that a catalogue names lies below."""
 
 SYSTEM: Final = (
-    *(
-        "/bin",
-        "/boot",
-        "/etc",
-        "/lib",
-        "/lib32",
-        "/lib64",
-        "/sbin",
-        "/usr",
-        "/var/spool",
-        "/var/lib",
-        "/var/run/secrets",
-    ),
-    *("/run/secrets", "/run/systemd"),
+    "/bin",
+    "/boot",
+    "/etc",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/sbin",
+    "/usr",
+    "/var/spool",
+    "/var/lib",
+    "/var/run/secrets",
+    "/run/secrets",
+    "/run/systemd",
 )
 """Where nothing is written unless the operator's file allows it under `directories`."""
 
 HOME: Final = (
-    *(
-        ".ssh",
-        ".aws",
-        ".azure",
-        ".config/gcloud",
-        ".config/gh",
-        ".docker",
-        ".gnupg",
-        ".kube",
-        ".prefect",
-        ".vault-token",
-    ),
-    *(".bao-token", ".netrc", ".pgpass", ".git-credentials", ".postgresql"),
+    ".ssh",
+    ".aws",
+    ".azure",
+    ".config/gcloud",
+    ".config/gh",
+    ".docker",
+    ".gnupg",
+    ".kube",
+    ".prefect",
+    ".vault-token",
+    ".bao-token",
+    ".netrc",
+    ".pgpass",
+    ".git-credentials",
+    ".postgresql",
 )
 """Below the user's home, what logs this machine or its user in somewhere."""
 

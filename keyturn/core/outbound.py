@@ -1,16 +1,15 @@
 """Where a connection may go in clear: to this machine alone, unless somebody says that nobody can listen between."""
 
-import ipaddress
 from collections.abc import Mapping
 from urllib.parse import urlsplit
+
+from keyturn.core.hosts import to_address
 
 
 def is_loopback(host: str) -> bool:
     """Whether a host's name or address, in brackets or without, can only be this machine."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
+    address = to_address(host)
+    return address.is_loopback if address else host == "localhost"
 
 
 def is_set(env: Mapping[str, str], variable: str) -> bool:

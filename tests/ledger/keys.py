@@ -5,24 +5,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from keyturn.core.errors import Conflict
 from keyturn.ledger.checkpointer import CheckpointCopy
 from keyturn.ledger.signed_notes import PublicKey
+from keyturn.providers.keys.note_signer import KeySigner
 
 ORIGIN = "keyturn/tests"
 
 
-class Key:
-    """A :class:`keyturn.core.ledger.Signer` that holds its key."""
+class Key(KeySigner):
+    """One that was made just now."""
 
     def __init__(self) -> None:
-        self._key = Ed25519PrivateKey.generate()
-
-    def public_key(self) -> bytes:
-        return self._key.public_key().public_bytes_raw()
-
-    def public_keys(self) -> list[bytes]:
-        return [self.public_key()]
-
-    def sign(self, message: bytes) -> bytes:
-        return self._key.sign(message)
+        super().__init__(Ed25519PrivateKey.generate())
 
     def public(self, name: str = ORIGIN) -> PublicKey:
         return PublicKey(name, self.public_key())

@@ -222,3 +222,17 @@ def signed_by(headers: dict[str, str], content: str) -> tuple[list[str], str | N
     age = datetime.now(UTC) - datetime.strptime(at, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     right = hmac.compare_digest(hmac.digest(signing, text.encode(), "sha256").hex(), fields["Signature"])
     return names, key if right and service == "sts" and age < timedelta(minutes=15) else None
+
+
+@pytest.fixture(scope="module")
+def pods(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pods]:
+    """A cluster that tells whose a token is."""
+    made = Pods(tmp_path_factory.mktemp("cluster"))
+    yield made
+    made.server.stop()
+
+
+@pytest.fixture(scope="module")
+def doors(lab: Lab, pods: Pods, tmp_path_factory: pytest.TempPathFactory) -> Doors:
+    """The hub, with every way to log in set up."""
+    return Doors(lab, pods, tmp_path_factory.mktemp("doors"))

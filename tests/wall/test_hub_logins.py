@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,21 +15,10 @@ from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import AppRoleLogin, AwsLogin
-from tests.support.hub_logins import KEYS, SERVER_ID, AwsHub, Doors, Pods
+from tests.support.hub_logins import KEYS, SERVER_ID, AwsHub, Doors
+from tests.support.hub_logins import doors as doors
+from tests.support.hub_logins import pods as pods
 from tests.support.issuers import Issuer
-from tests.support.lab import Lab
-
-
-@pytest.fixture(scope="module")
-def pods(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pods]:
-    made = Pods(tmp_path_factory.mktemp("cluster"))
-    yield made
-    made.server.stop()
-
-
-@pytest.fixture(scope="module")
-def doors(lab: Lab, pods: Pods, tmp_path_factory: pytest.TempPathFactory) -> Doors:
-    return Doors(lab, pods, tmp_path_factory.mktemp("doors"))
 
 
 def refusal(doors: Doors, login: Any, *silent: str) -> str:

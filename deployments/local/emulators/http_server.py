@@ -144,12 +144,12 @@ class Handler(BaseHTTPRequestHandler, ABC):
         length = self.headers.get("Content-Length", "0")
         if (
             not length.isdigit()
-            or len(length) > 15
+            or len(length) > LONGEST_LENGTH
             or int(length) > self.max_body
             or "Transfer-Encoding" in self.headers
         ):
             self.close_connection = True
-            self.rfile.read(min(int(length[:15]), self.max_dropped) if length.isdigit() else 0)
+            self.rfile.read(min(int(length[:LONGEST_LENGTH]), self.max_dropped) if length.isdigit() else 0)
             self._send(self.refusal())
             return
         self._send(self.answer(self.rfile.read(int(length))))

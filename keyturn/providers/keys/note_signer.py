@@ -12,23 +12,30 @@ from keyturn.core.errors import Invalid
 MAKE = "Make one: openssl genpkey -algorithm ed25519 -out FILE"
 
 
-class FileSigner:
-    """A :class:`keyturn.core.ledger.Signer` whose key is a PEM file that its owner alone may read. Raises Invalid."""
+class KeySigner:
+    """A :class:`keyturn.core.ledger.Signer` that holds its key."""
 
-    def __init__(self, file: Path) -> None:
-        self._key = _read_key(file)
+    def __init__(self, key: Ed25519PrivateKey) -> None:
+        self._key = key
 
     def public_key(self) -> bytes:
         """Its public half, 32 bytes."""
         return self._key.public_key().public_bytes_raw()
 
     def public_keys(self) -> list[bytes]:
-        """The same: a file holds one key."""
+        """The same: it has one key."""
         return [self.public_key()]
 
     def sign(self, message: bytes) -> bytes:
         """64 bytes."""
         return self._key.sign(message)
+
+
+class FileSigner(KeySigner):
+    """One whose key is a PEM file that its owner alone may read. Raises Invalid."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(_read_key(file))
 
 
 def _read_key(file: Path) -> Ed25519PrivateKey:

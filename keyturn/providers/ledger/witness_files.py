@@ -15,30 +15,19 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from keyturn.core.errors import Invalid, Locked
 from keyturn.ledger.cosignatures import WitnessKey
 from keyturn.ledger.witness import Seen
+from keyturn.providers.keys.note_signer import KeySigner
 
 PRIVATE: Final = 0o600
 BEGINNING: Final = "PRIVATE+KEY+"
 """How the line of a private key begins, as in Go's sumdb/note; the rest is as of the public one."""
 
 
-class WitnessSigner:
-    """A :class:`keyturn.core.ledger.Signer` whose key is in a file of mode 0600, one line."""
+class WitnessSigner(KeySigner):
+    """A witness's, whose key is in a file of mode 0600, one line."""
 
     def __init__(self, name: str, key: Ed25519PrivateKey) -> None:
-        self._key = key
+        super().__init__(key)
         self.key = WitnessKey(name, self.public_key())
-
-    def public_key(self) -> bytes:
-        """Its public half, 32 bytes."""
-        return self._key.public_key().public_bytes_raw()
-
-    def public_keys(self) -> list[bytes]:
-        """The same: it has one."""
-        return [self.public_key()]
-
-    def sign(self, message: bytes) -> bytes:
-        """64 bytes."""
-        return self._key.sign(message)
 
     @classmethod
     def made(cls, file: Path, name: str) -> "WitnessSigner":

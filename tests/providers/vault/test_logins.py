@@ -5,7 +5,6 @@ A certificate's login is tried in tests/wall/test_certificate_login.py.
 """
 
 import time
-from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
@@ -23,22 +22,11 @@ from keyturn.settings.hub_login import (
     TokenLogin,
     login_from_environment,
 )
-from tests.support.hub_logins import SERVER_ID, AwsHub, Doors, Pods, at_once
-from tests.support.lab import Lab
+from tests.support.hub_logins import SERVER_ID, AwsHub, Doors, at_once
+from tests.support.hub_logins import doors as doors
+from tests.support.hub_logins import pods as pods
 
 ADDRESS = {"VAULT_ADDR": "https://hub"}
-
-
-@pytest.fixture(scope="module")
-def pods(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pods]:
-    made = Pods(tmp_path_factory.mktemp("cluster"))
-    yield made
-    made.server.stop()
-
-
-@pytest.fixture(scope="module")
-def doors(lab: Lab, pods: Pods, tmp_path_factory: pytest.TempPathFactory) -> Doors:
-    return Doors(lab, pods, tmp_path_factory.mktemp("doors"))
 
 
 def test_a_pod_logs_in_with_its_service_account(doors: Doors) -> None:
