@@ -193,15 +193,22 @@ def ledger_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 
 
 @pytest.fixture(autouse=True)
-def nothing_of_other_tests(request: pytest.FixtureRequest) -> None:
-    """A hub belongs to one ledger, and counts an hour: the tests' one hub to each ledger in turn, and for each test."""
-    if "world" in request.fixturenames:
-        kv = request.getfixturevalue("world").root().secrets.kv.v2
-        counts: list[str] = []
-        with suppress(InvalidPath):  # nothing was counted yet
-            counts = kv.list_secrets("limits", mount_point="keyturn")["data"]["keys"]
-        for path in ("ledger", *(f"limits/{count}" for count in counts)):
-            kv.delete_metadata_and_all_versions(path, mount_point="keyturn")
+def nothing_of_other_tests(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A hub belongs to one ledger, and counts an hour: the tests' one hub to each ledger in turn, and for each test.
+
+    Its ledger is forgotten behind a test, too: what the next module sets up comes before its first test.
+    """
+    if "world" not in request.fixturenames:
+        yield
+        return
+    kv = request.getfixturevalue("world").root().secrets.kv.v2
+    counts: list[str] = []
+    with suppress(InvalidPath):  # nothing was counted yet
+        counts = kv.list_secrets("limits", mount_point="keyturn")["data"]["keys"]
+    for path in ("ledger", *(f"limits/{count}" for count in counts)):
+        kv.delete_metadata_and_all_versions(path, mount_point="keyturn")
+    yield
+    kv.delete_metadata_and_all_versions("ledger", mount_point="keyturn")
 
 
 @pytest.fixture(scope="session")
