@@ -17,7 +17,7 @@ import urllib3
 import yaml
 from kubernetes.client.exceptions import ApiException
 
-from deployments.local.emulators.kubernetes import Account, Emulator, Server, rules
+from deployments.local.emulators.kubernetes import Account, Emulator, Server, rules, rules_of
 from deployments.local.emulators.kubernetes.__main__ import accounts, arguments
 from deployments.local.support.ports import free_port
 from tests.support.issuers import Issuer
@@ -482,14 +482,96 @@ def test_an_empty_token_file_is_told(tmp_path: Path) -> None:
         accounts(arguments(["--port=1", *given, f"--token-file={tmp_path / 'token'}"]))
 
 
+# who may do what
+
+
+NAMED: dict[str, Any] = {
+    "metadata": {"name": "named", "namespace": "default"},
+    "rules": [
+        {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "patch", "list"], "resourceNames": ["mine"]},
+        {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]},
+        {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["list"]},
+    ],
+}
+
+
+@pytest.fixture
+def named(pki: Path, tmp_path: Path) -> Iterator[tuple[Server, Any]]:
+    emulator = Emulator(tmp_path / "data", ACCOUNTS, namespaces=("default", "other"))
+    emulator.admit(Account("named", "named's token", rules_of(NAMED)))
+    with Server(emulator, pki / "cert.pem", pki / "key.pem") as server, client(server.url, pki, "named's token") as own:
+        yield server, own
+
+
+def test_a_rule_with_names_is_about_these_alone_and_about_its_namespace(
+    named: tuple[Server, Any],
+) -> None:
+    core: Any = Api(named[1])
+    apps: Any = kubernetes.client.AppsV1Api(named[1])
+    for name in ("mine", "theirs"):
+        core.create_namespaced_secret("default", secret(name))
+    assert core.read_namespaced_secret("mine", "default").metadata.name == "mine"
+    assert [kind.metadata.name for kind in listed(core, field_selector="metadata.name=mine")] == ["mine"]
+    assert apps.list_namespaced_deployment("default").items == []
+    refused(403, "Forbidden", core.read_namespaced_secret, "theirs", "default")
+    refused(403, "Forbidden", core.patch_namespaced_secret, "theirs", "default", {"data": {}})
+    refused(403, "Forbidden", core.delete_namespaced_secret, "mine", "default")
+    refused(403, "Forbidden", core.list_namespaced_secret, "default")
+    refused(403, "Forbidden", core.list_namespaced_secret, "default", field_selector="metadata.name!=mine")
+    refused(403, "Forbidden", core.read_namespaced_secret, "mine", "other")
+    refused(403, "Forbidden", apps.list_namespaced_stateful_set, "default")
+
+
+def listed(core: Any, **selector: str) -> list[Any]:
+    return list(core.list_namespaced_secret("default", **selector).items)
+
+
+@pytest.mark.parametrize(
+    ("asked", "allowed"),
+    [
+        ({"verb": "get", "resource": "secrets", "name": "mine", "namespace": "default"}, True),
+        ({"verb": "get", "resource": "secrets", "name": "theirs", "namespace": "default"}, False),
+        ({"verb": "get", "resource": "secrets", "namespace": "default"}, False),
+        ({"verb": "get", "resource": "secrets", "name": "mine", "namespace": "other"}, False),
+        ({"verb": "list", "resource": "deployments", "group": "apps", "namespace": "default"}, True),
+        ({"verb": "list", "resource": "deployments", "namespace": "default"}, False),
+    ],
+)
+def test_whoever_asks_is_told_whether_they_may(named: tuple[Server, Any], asked: dict[str, str], allowed: bool) -> None:
+    api: Any = kubernetes.client.AuthorizationV1Api(named[1])
+    answer = api.create_self_subject_access_review({"spec": {"resourceAttributes": asked}})
+    assert answer.status.allowed is allowed
+
+
+def test_whoever_asks_is_told_their_rules_unless_another_authorizer_has_them(
+    named: tuple[Server, Any],
+) -> None:
+    server, own = named
+    api: Any = kubernetes.client.AuthorizationV1Api(own)
+    ask = api.create_self_subject_rules_review
+    status = ask({"spec": {"namespace": "default"}}).status
+    rights = [rule for rule in status.resource_rules if rule.api_groups != ["authorization.k8s.io"]]
+    assert not status.incomplete
+    assert {(tuple(rule.verbs), tuple(rule.resource_names or ())) for rule in rights} == {
+        (("get", "list", "patch"), ("mine",)),
+        (("create",), ()),
+        (("list",), ()),
+    }
+    assert len(ask({"spec": {"namespace": "other"}}).status.resource_rules) == 1
+    server.emulator.tells_no_rules = True
+    status = ask({"spec": {"namespace": "default"}}).status
+    assert (status.incomplete, len(status.resource_rules)) == (True, 1)
+
+
 # the policy
 
 
 def test_the_role_has_what_the_adapter_calls_and_no_more() -> None:
     role, binding = yaml.safe_load_all(ROLE.read_text())
     granted = {(resource, verb) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]}
-    workloads = dict.fromkeys(("deployments", "statefulsets", "daemonsets"), ("list", "patch"))
-    assert granted == rules(secrets=("get", "list", "create", "patch", "delete"), **workloads)
+    secrets = {("secrets", verb) for verb in ("get", "list", "create", "patch", "delete")}
+    workloads = {(kind, verb) for kind in ("deployments", "statefulsets", "daemonsets") for verb in ("list", "patch")}
+    assert granted == secrets | workloads
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
 
 

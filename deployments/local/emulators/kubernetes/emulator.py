@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from deployments.local.emulators.kubernetes import fields, patches, token_review
-from deployments.local.emulators.kubernetes.access import Account, allow, signed_in
+from deployments.local.emulators.kubernetes import fields, patches, self_review, token_review
+from deployments.local.emulators.kubernetes.access import Account, Asked, allow, signed_in
 from deployments.local.emulators.kubernetes.controller import Controller
 from deployments.local.emulators.kubernetes.messages import Answer, Refusal, Request
 from deployments.local.emulators.kubernetes.objects import SECRETS, WORKLOADS, Kind, Objects, Place
@@ -29,7 +29,8 @@ class Emulator:
 
     ``requests_per_10s`` is how many calls are answered before 429; ``clock`` counts seconds. A listing that goes on
     shows what is there when it goes on, where the API server shows what was there when it began. ``controller`` tells
-    how far the workloads are.
+    how far the workloads are. With ``tells_no_rules``, another authorizer than RBAC says who may do what, as with a
+    cloud's own: then nobody is told all rules at once.
     """
 
     def __init__(
@@ -48,22 +49,28 @@ class Emulator:
         self._namespaces = frozenset(namespaces)
         self._most = requests_per_10s
         self._clock = clock
+        self.tells_no_rules = False
         self._recent: deque[float] = deque()
 
     def close(self) -> None:
         """Let go of the data; the emulator can't be used afterwards."""
         self._state.close()
 
+    def admit(self, account: Account) -> None:
+        """Another account from now on, or other rules and another token for one that is there."""
+        self._accounts = (*(there for there in self._accounts if there.user != account.user), account)
+
     def answer(self, request: Request) -> Answer:
         """The answer to any call; refusals are answers too."""
         try:
             account = signed_in(self._accounts, request)
-            if request.parts == token_review.PATH:
+            if request.parts in (token_review.PATH, self_review.ACCESS, self_review.RULES):
                 return self._review(account, request)
             kind, namespace, name, part = _address(request)
             _check_method(request, name)
             verb = "list" if request.method == "GET" and not name else VERBS[request.method]
-            allow(account, verb, kind.resource + (f"/{part}" if part else ""), kind.group, namespace, name)
+            resource = kind.resource + (f"/{part}" if part else "")
+            allow(account, Asked(verb, kind.group, resource, namespace, name or _selected(request)))
             with self._state.transaction():
                 self._admit()
                 if part:
@@ -75,7 +82,12 @@ class Emulator:
     def _review(self, account: Account, request: Request) -> Answer:
         if request.method != "POST":
             raise Refusal(405, "the server does not allow this method on the requested resource")
-        allow(account, "create", "tokenreviews", token_review.GROUP, "", "")
+        if request.parts == self_review.ACCESS:
+            return Answer(self_review.access_review(account, request.document()), 201)
+        if request.parts == self_review.RULES:
+            answer = self_review.rules_review(account, request.document(), incomplete=self.tells_no_rules)
+            return Answer(answer, 201)
+        allow(account, Asked("create", token_review.GROUP, "tokenreviews", ""))
         return Answer(token_review.review(self._accounts, request.document(), time.time()), 201)
 
     def _admit(self) -> None:
@@ -180,6 +192,13 @@ def _address(request: Request) -> tuple[Kind, str, str, str]:
     if kind is None or parts not in ([], ["status"] if kind is not SECRETS else []):
         raise Refusal(404, "the server could not find the requested resource")
     return kind, namespace, name, "".join(parts)
+
+
+def _selected(request: Request) -> str:
+    """The one object that a listing is about, which is allowed as that object is."""
+    selector = request.query.get("fieldSelector", "") if request.method == "GET" else ""
+    field, _, name = selector.partition("=")
+    return name.removeprefix("=") if field == "metadata.name" and "," not in name else ""
 
 
 def _check_method(request: Request, name: str) -> None:
