@@ -26,6 +26,7 @@ from deployments.local import environment
 from deployments.local.home import LoginFiles, Stack
 from deployments.local.support.files import write_private
 from keyturn.core.errors import Unavailable
+from keyturn.core.webhook_keys import WebhookKeys
 from keyturn.ledger.signed_notes import PublicKey
 
 POLICIES: Final = Path(__file__).parent.parent / "policies"
@@ -261,7 +262,8 @@ def prepare_stack(stack: Stack) -> None:
             write_login(login, *hub.login_of(role))
     tell_witnesses(stack)
     for consumer in CONSUMERS:
-        write_private(stack.webhook_key_file(consumer), hub.first(f"webhooks/{consumer}", {}, "keyturn")["key"])
+        keys = WebhookKeys.from_data(consumer, hub.first(f"webhooks/{consumer}", {}, "keyturn")).all
+        write_private(stack.webhook_key_file(consumer), "".join(f"{key.reveal()}\n" for key in keys))
     if url := os.environ.get("KEYTURN_FAILURE_URL"):
         write_private(stack.home / "failure-url", url)
     stamp = stack.home / "registered"

@@ -206,7 +206,7 @@ def consumer(name: str, *source: str) -> Callable[[Stack], None]:
             "deployments.local.consumer",
             f"--name={name}",
             *listening_options(stack, name),
-            f"--webhook-key-file={stack.webhook_key_file(name)}",
+            f"--webhook-key-path=webhooks/{name}",
             f"--secret={DATABASE_SECRET}",
             f"--role-id-file={login.role_id}",
             f"--secret-id-file={login.secret_id}",

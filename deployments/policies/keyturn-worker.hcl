@@ -147,12 +147,14 @@ path "keyturn/metadata/fingerprint-key" {
   capabilities = ["read"]
 }
 
-# What targets are administered with, and what signs notices: people put it there.
+# What targets are administered with: people put it there.
 path "keyturn/data/targets/*" {
   capabilities = ["read"]
 }
+
+# What signs notices: people put it there, and `rotate-own-keys` replaces it.
 path "keyturn/data/webhooks/*" {
-  capabilities = ["read"]
+  capabilities = ["read", "update"]
 }
 
 # Which ledger is this hub's: the first use writes it, and nobody here changes it. Its public key.

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from keyturn.catalogue.approvals import ApprovalSettings
 from keyturn.catalogue.limits import LimitSettings
+from keyturn.catalogue.own_keys import OwnKeySettings
 from keyturn.core.errors import Invalid
 from keyturn.core.hosts import HostPattern
 from keyturn.ledger.signed_notes import PublicKey
@@ -104,6 +105,8 @@ class OperatorsPolicy(Model):
     """How much may be asked for within an hour."""
     approvals: ApprovalSettings = Field(default_factory=ApprovalSettings)
     """What a second person has to approve."""
+    own_keys: OwnKeySettings = Field(default_factory=OwnKeySettings)
+    """When Keyturn's own keys are replaced."""
 
     @model_validator(mode="after")
     def _enough_keys(self) -> Self:

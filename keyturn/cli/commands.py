@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "apply": "plan.apply",
     "sync": "rotation.sync",
     "retire": "rotation.retire",
+    "rotate-own-keys": "own_keys.rotate_own_keys",
     "rename": "rename.rename",
     "forget": "rename.forget",
     "recover": "recover.recover",

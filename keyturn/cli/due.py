@@ -15,6 +15,7 @@ from keyturn.core.errors import CandidateRejected, KeyturnError, TerminalError
 
 if TYPE_CHECKING:
     from keyturn.core.lineage import KnownVersion
+    from keyturn.core.own_keys import OwnKey
     from keyturn.core.policy import Outlook, Reason
     from keyturn.core.record import Record, Rotation
     from keyturn.rotation.context import Workspace
@@ -37,6 +38,7 @@ def show_due(
     And what holds it back: its window, a freeze, or a pause after a rotation that was taken back.
     """
     from keyturn.cli.approvals import find_unreviewed, tell_unreviewed
+    from keyturn.cli.own_keys import is_late, own_keys_of, tell_own_keys
     from keyturn.cli.stack import note_undeclared
 
     with opened_workspace(catalogue) as workspace:
@@ -45,17 +47,21 @@ def show_due(
         rows = prospects(workspace, [workspace.secret(path).path] if path else sorted(workspace.catalogue.secrets))
         undeclared = [] if path else left_open(workspace)
         unreviewed = [] if path else find_unreviewed(workspace)
+        own_keys, now = [] if path else own_keys_of(workspace), workspace.hub_now()
     if as_json:
         others = [{"path": secret.path, "left": secret.message} for secret in undeclared]
         broken = [asdict(glass) for glass in unreviewed]
         secrets = [prospect.to_data() for prospect in rows]
-        write_json({"secrets": secrets, "undeclared": others, "unreviewed": broken})
+        own = [key.to_data() for key in own_keys]
+        write_json({"secrets": secrets, "own_keys": own, "undeclared": others, "unreviewed": broken})
     else:
         note_undeclared(undeclared)
         tell_unreviewed(unreviewed)
         write_table(COLUMNS, (prospect.row() for prospect in rows), whole=("when (UTC)",))
+        tell_own_keys(own_keys, now)
     if check:
         insist_on_punctual(rows)
+        insist_on_young([key for key in own_keys if is_late(key, now)])
 
 
 @dataclass(frozen=True)
@@ -216,6 +222,14 @@ def insist_on_punctual(prospects: Sequence[Prospect]) -> None:
         problem = first.alarm.message if first.alarm else first.login or first.blocked or first.error
         remedy = f"See what holds it, then rotate it now: `keyturn rotate {first.path} --now`"
         end_command(TerminalError("check", name, problem, remedy), FAILED)
+
+
+def insist_on_young(late: "Sequence[OwnKey]") -> None:
+    """End with 1 where a key of Keyturn's own should have been replaced."""
+    if late:
+        problem = late[0].blocked or f"it has been due since {minute(late[0].due_at)} UTC"
+        remedy = "See `keyturn due` and the runs of rotate-own-keys"
+        end_command(TerminalError("check", late[0].name, problem, remedy), FAILED)
 
 
 def minute(moment: datetime | None) -> str:

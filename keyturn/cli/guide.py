@@ -8,7 +8,7 @@ GROUPS: Final = {
     "Secrets": ("status", "due", "rotate", "retire", "history", "rename", "forget", "recover", "get"),
     "Copies": ("plan", "apply", "sync", "follow", "scan", "import"),
     "Emergencies": ("revoke", "whois", "incidents", "approve", "review"),
-    "Catalogue and ledger": ("catalogue", "policy", "ledger", "bootstrap"),
+    "Catalogue and ledger": ("catalogue", "policy", "ledger", "rotate-own-keys", "bootstrap"),
     "Your own login": ("login", "logout"),
     "Local stack": ("up", "down", "env"),
 }
@@ -23,6 +23,7 @@ EXAMPLES: Final = {
         "keyturn rotate ml-training/database --from 7",
     ),
     "retire": ("keyturn retire", "keyturn retire ml-training/database --early"),
+    "rotate-own-keys": ("keyturn rotate-own-keys", "keyturn rotate-own-keys webhooks/trainer --now"),
     "history": ("keyturn history ml-training/database", "keyturn history ml-training/database --json"),
     "rename": ("keyturn rename ml-training/database ml/database",),
     "forget": ("keyturn forget ml-training/database", "keyturn forget ml-training/database --end-previous"),

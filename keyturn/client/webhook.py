@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from standardwebhooks import Webhook, WebhookVerificationError
 from standardwebhooks.webhooks import EmptyWebhookSecretError
 
-from keyturn.core.errors import Denied, Invalid
+from keyturn.core.errors import Denied, Invalid, KeyturnError
 from keyturn.core.notices import NOTICE_PATH, Notice
 from keyturn.core.sensitive import Sensitive
 
@@ -36,8 +36,8 @@ REMEMBERED: Final = 10_000
 class Receiver:
     """Verifies notices and hands each to the application once. One instance serves many threads.
 
-    ``keys`` are all the webhook keys accepted now, or a function that tells them: while a key is itself
-    being replaced there are two.
+    ``keys`` are all the webhook keys accepted now, or a function that tells them, such as
+    :class:`keyturn.client.webhook_keys.HubKeys`: while a key is itself being replaced there are two.
     """
 
     def __init__(self, keys: Sequence[Sensitive] | Callable[[], Sequence[Sensitive]]) -> None:
@@ -64,8 +64,8 @@ class Receiver:
         """The status to answer after ``on_notice`` has been called, unless the notice is a repeat.
 
         200 when it returned, now or for an earlier delivery; 503 when it raised or is still at work for
-        an earlier delivery, so that the sender tries again; 400 and 401 as :meth:`receive` refuses. What
-        ``on_notice`` raised is logged by its class alone, for its text may hold a secret.
+        an earlier delivery, or when the keys can't be read, so that the sender tries again; 400 and 401 as
+        :meth:`receive` refuses. What ``on_notice`` raised is logged by its class alone, for its text may hold a secret.
         """
         lowered = {name.lower(): text for name, text in headers.items()}
         try:
@@ -76,6 +76,9 @@ class Receiver:
         except Denied as error:
             log.warning("%s", error)
             return HTTPStatus.UNAUTHORIZED
+        except KeyturnError as error:
+            log.warning("%s", error)
+            return HTTPStatus.SERVICE_UNAVAILABLE
         return self._once(lowered["webhook-id"], notice, on_notice)
 
     def _verify(self, headers: Mapping[str, str], body: bytes) -> None:

@@ -97,8 +97,12 @@ def worker(scope: HubScope) -> Sections:
     )
     yield Section("The key of all fingerprints, which is made once.", tuple(fingerprint_key(scope)))
     yield Section(
-        "What targets are administered with, and what signs notices: people put it there.",
-        tuple(allow(f"{scope.places.state_mount}/data/{path}", "read") for path in (*scope.admins, *scope.keys)),
+        "What targets are administered with: people put it there.",
+        tuple(allow(f"{scope.places.state_mount}/data/{path}", "read") for path in scope.admins),
+    )
+    yield Section(
+        "What signs notices: people put it there, and `rotate-own-keys` replaces it.",
+        tuple(allow(f"{scope.places.state_mount}/data/{path}", "read", "update") for path in scope.keys),
     )
     yield from ledger(scope)
     for rotation in scope.rotations:
@@ -163,6 +167,10 @@ def consumer(scope: HubScope, name: str) -> Sections:
     yield Section(
         "Read its own secrets, and nothing else.",
         tuple(allow(at("data", secret), "read") for secret in scope.consumers[name]),
+    )
+    yield Section(
+        "Read the keys that notices to it are signed with: while one is replaced there are two.",
+        tuple(allow(f"{scope.places.state_mount}/data/{path}", "read") for path in scope.consumer_keys.get(name, ())),
     )
 
 

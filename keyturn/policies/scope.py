@@ -30,7 +30,8 @@ class HubScope:
 
     ``copied`` are secrets that are read alone, since a sync copies what nothing declares; ``admins`` and ``keys`` the
     paths in the state mount of what targets are administered and notices are signed with; ``consumers`` what each
-    application reads; ``lease_prefixes`` whose leases an incident may end, whatever engine gave them.
+    application reads, ``consumer_keys`` the paths of what signs its notices; ``lease_prefixes`` whose leases an
+    incident may end, whatever engine gave them.
     """
 
     places: HubPlaces
@@ -40,6 +41,7 @@ class HubScope:
     keys: tuple[str, ...] = ()
     rotations: tuple[StrategySettings, ...] = ()
     consumers: Mapping[str, tuple[SecretPath, ...]] = field(default_factory=dict)
+    consumer_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     lease_prefixes: tuple[str, ...] = ()
 
     @property
@@ -65,6 +67,7 @@ def scope_of(
         tuple(sorted({consumer.signing_key for consumer in consumers})),
         tuple(catalogue.secrets[path].rotation for path in sorted(catalogue.secrets)),
         {name: _read_by(catalogue, places, name) for name in sorted(catalogue.consumers)},
+        {name: (catalogue.consumers[name].signing_key,) for name in sorted(catalogue.consumers)},
         tuple(sorted(lease_prefixes)),
     )
 
@@ -123,6 +126,7 @@ EVERYTHING: Final = HubScope(
         _any(CertificateSettings, mount="pki", role=ANYTHING, issuer="+"),
     ),
     consumers={"": (SecretPath("secret", "ml-training/*"),)},
+    consumer_keys={"": ("webhooks/trainer", "webhooks/inference")},
     lease_prefixes=(ANYTHING,),
 )
 """What the files in deployments/policies are for: to be narrowed by hand, or to try Keyturn with."""

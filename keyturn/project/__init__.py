@@ -25,6 +25,7 @@ FLOWS: Final = {
     "check_logins": "flows.check_logins",
     "sync": "flows.sync",
     "retire": "flows.retire",
+    "rotate_own_keys": "flows.rotate_own_keys",
     "keep_ledger": "flows.keep_ledger",
     "emergency_revoke": "flows.emergency",
     "finish_incidents": "flows.finish_incidents",

@@ -3,7 +3,7 @@
 import importlib
 import os
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,13 +14,14 @@ from keyturn.catalogue.consumers import ConsumerSettings
 from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.targets import TargetSettings
 from keyturn.core.discreet import discreet
-from keyturn.core.errors import Invalid, NotFound
+from keyturn.core.errors import Denied, Invalid, NotFound
 from keyturn.core.hub import Hub
 from keyturn.core.keys import KeyMaker
 from keyturn.core.ledger import Ledger
 from keyturn.core.notices import SECRET_ROTATED, Notice, message_id
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import Store
+from keyturn.core.webhook_keys import WebhookKeys
 from keyturn.providers.apprise_channel import configured_channel
 from keyturn.providers.ledger.opening import named_ledger
 from keyturn.rotation.context import Workspace
@@ -63,7 +64,13 @@ def open_workspace(catalogue: Catalogue, hub: Hub, ledger: Ledger | None = None)
     channel = configured_channel(os.environ)
     opened = Workspace(catalogue, hub, strategies, stores, sender, ledger, tools.clock, channel=channel)
     policy = catalogue.policy
-    return replace(opened, limits=policy.limits, approvals=policy.approvals, verify_signature=verify_signature)
+    return replace(
+        opened,
+        limits=policy.limits,
+        approvals=policy.approvals,
+        own_keys=policy.own_keys,
+        verify_signature=verify_signature,
+    )
 
 
 def verify_signature(public_key: bytes, message: bytes, signature: bytes) -> bool:
@@ -159,16 +166,30 @@ class CatalogueSender:
         self, consumer: str, path: str, version: int, at: datetime, event: str = SECRET_ROTATED, *, made: bool = False
     ) -> None:
         """Tell ``consumer``; returns once it has acknowledged. Raises the last error of several tries."""
-        settings = self._catalogue.consumer(consumer)
-        self._senders(consumer).deliver_with_retries(
-            settings.url,
-            self._signing_key(consumer, settings.signing_key),
-            Notice(event, path, version, at),
-            message_id=message_id(path, version, event, at if made else None),
-            timeout=settings.timeout.total_seconds(),
-            name=consumer,
-            attempts=ATTEMPTS,
-        )
+        keys = self._signing_keys(consumer)
+        notice, sent_id = Notice(event, path, version, at), message_id(path, version, event, at if made else None)
+        try:
+            self._send(consumer, keys.all, notice, sent_id)
+        except Denied:
+            if keys.next is None:
+                raise
+            # A receiver that compares the whole header with one signature knows the old key alone.
+            self._send(consumer, (keys.key,), notice, sent_id)
+
+    def accepts_next_key(self, consumer: str, path: str, version: int, at: datetime, *, made: bool = False) -> bool:
+        """Whether ``consumer`` acknowledges the notice again, which it has heard, by its next webhook key alone.
+
+        False where it refuses the signature, or there is no next key; raises whatever else keeps it from answering.
+        """
+        keys = self._signing_keys(consumer)
+        if keys.next is None:
+            return False
+        notice = Notice(SECRET_ROTATED, path, version, at)
+        try:
+            self._send(consumer, (keys.next,), notice, message_id(path, version, notice.event, at if made else None))
+        except Denied:
+            return False
+        return True
 
     def check_health(self, consumer: str) -> None:
         """Ask ``consumer`` whether it is well. Raises what it answered when it is not."""
@@ -176,12 +197,25 @@ class CatalogueSender:
         timeout = settings.timeout.total_seconds()
         self._senders(consumer).check_health(settings.url, timeout=timeout, name=consumer)
 
-    def _signing_key(self, consumer: str, path: str) -> Sensitive:
+    def _send(self, consumer: str, keys: Sequence[Sensitive], notice: Notice, sent_id: str) -> None:
+        settings = self._catalogue.consumer(consumer)
+        self._senders(consumer).deliver_with_retries(
+            settings.url,
+            keys,
+            notice,
+            message_id=sent_id,
+            timeout=settings.timeout.total_seconds(),
+            name=consumer,
+            attempts=ATTEMPTS,
+        )
+
+    def _signing_keys(self, consumer: str) -> WebhookKeys:
+        path = self._catalogue.consumer(consumer).signing_key
         state = self._hub.read_state(path)
-        if state is None or "key" not in state.data:
+        if state is None:
             hint = f"Write the consumer's webhook key to the field `key` at {path} in Keyturn's own mount of the hub"
             raise NotFound("read", path, f"the signing key of consumer {consumer} is not there", hint)
-        return Sensitive(state.data["key"])
+        return WebhookKeys.from_data(path, state.data)
 
 
 def _webhook_sender(settings: ConsumerSettings) -> Any:

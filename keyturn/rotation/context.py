@@ -17,6 +17,7 @@ from keyturn.catalogue.approvals import ApprovalSettings
 from keyturn.catalogue.destinations import Destination
 from keyturn.catalogue.limits import LimitSettings
 from keyturn.catalogue.models import Secret
+from keyturn.catalogue.own_keys import OwnKeySettings
 from keyturn.catalogue.spreading import spread_patterns
 from keyturn.core.channel import Channel
 from keyturn.core.compare_and_set import Pause, jittered
@@ -98,6 +99,12 @@ class Sender(Protocol):
         made the version, which is part of the id then.
         """
 
+    def accepts_next_key(self, consumer: str, path: str, version: int, at: datetime, *, made: bool = False) -> bool:
+        """Whether ``consumer`` acknowledges a notice again that it has heard, once its next webhook key alone signs it.
+
+        False where it refuses the signature; raises whatever else keeps it from answering.
+        """
+
     def check_health(self, consumer: str) -> None:
         """Ask ``consumer`` whether it is well; raises what it answered when it is not."""
 
@@ -139,6 +146,8 @@ class Workspace:
     """How often within an hour something may be asked for."""
     approvals: ApprovalSettings = field(default_factory=ApprovalSettings)
     """What a second person has to approve."""
+    own_keys: OwnKeySettings = field(default_factory=OwnKeySettings)
+    """When Keyturn's own keys are replaced."""
     verify_signature: Callable[[bytes, bytes, bytes], bool] = verify_nothing
     """Whether, for an Ed25519 key of 32 bytes and a message, the signature holds."""
 

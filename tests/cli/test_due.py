@@ -15,6 +15,7 @@ from keyturn.cli.app import app
 from keyturn.core.errors import Unavailable
 from keyturn.core.hub import EXPIRES_AT, ROTATED_AT
 from keyturn.core.policy import Trigger
+from keyturn.core.webhook_keys import generate_webhook_key
 from keyturn.rotation import steps
 from keyturn.rotation.decide import decide
 from keyturn.rotation.logins import check_logins
@@ -45,6 +46,7 @@ class Calendar:
         self.now = datetime.now(UTC)
         self.declared: list[Declared] = []
         self.freezes: dict[str, Any] = {}
+        self.consumers: dict[str, Any] = {}
 
     def secret(self, age: timedelta, life: timedelta | None = None, **rotation: Any) -> str:
         """A secret rotated ``age`` ago; its path."""
@@ -74,7 +76,7 @@ class Calendar:
     def write(self) -> None:
         """As an operator writes it."""
         store = {"kind": "aws-secrets-manager", "region": REGION}
-        data = catalogue_data(self.lab.world, tuple(self.declared), store, {})
+        data = catalogue_data(self.lab.world, tuple(self.declared), store, self.consumers)
         for entry in data["secrets"].values():
             del entry["path"]
         (self.directory / "all.yaml").write_text(yaml.safe_dump({**data, "freezes": self.freezes}))
@@ -250,3 +252,42 @@ def test_a_current_that_does_not_log_in_is_a_row_an_alarm_and_a_number(
     for words in ("DOES NOT LOG IN", "login can't be tried", "logs in", "nobody can tell", "login not tried yet"):
         assert words in shown
     assert "last tried" in shown
+
+
+def test_the_keys_that_keyturn_itself_works_with_are_shown_and_one_that_is_late_is_told(
+    calendar: Calendar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calendar.secret(DAY)
+    held, lost = (f"webhooks/{name}/{fresh()}" for name in ("held", "lost"))
+    calendar.lab.keep(held, {"key": generate_webhook_key().reveal()})
+    calendar.consumers = {
+        name: {"url": "http://127.0.0.1:9", "signing_key": path} for name, path in (("held", held), ("lost", lost))
+    }
+    calendar.due("--check")
+    shown = {key["name"]: key for key in json.loads(keyturn("due", "--json").stdout)["own_keys"]}
+    assert (shown[held]["state"], shown[held]["what"], shown[held]["blocked"]) == (
+        "in use",
+        "signs notices to held",
+        "",
+    )
+    since, due_at = (datetime.fromisoformat(shown[held][name]) for name in ("since", "due_at"))
+    assert due_at - since == 90 * DAY
+    assert (shown[lost]["state"], shown[lost]["due_at"]) == ("unknown", None)
+    assert "Write its webhook key to the field `key`" in shown[lost]["blocked"]
+
+    assert json.loads(keyturn("rotate-own-keys", held, "--local", "--json").stdout) == {"own_keys": []}
+    (turned,) = json.loads(keyturn("rotate-own-keys", held, "--now", "--local", "--json").stdout)["own_keys"]
+    assert (turned["name"], turned["changed"], turned["error"]) == (held, True, "")
+    assert "own key" in keyturn("due").stdout
+    assert "signs notices to held, being replaced since" in " ".join(keyturn("due").stdout.split())
+    assert "the signing key of consumer lost is not there" in keyturn("rotate-own-keys", "--local", code=1).stderr
+    assert f"Did you mean {held}?" in keyturn("rotate-own-keys", held[:-1], "--local", code=1).stderr
+
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("own_keys: { webhook_grace: 0s }\n")
+    monkeypatch.setenv("KEYTURN_POLICY", str(policy))
+    with pytest.MonkeyPatch.context() as later:
+        later.setattr("keyturn.rotation.context.Workspace.hub_now", lambda workspace: calendar.now + 2 * DAY)
+        late = keyturn("due", "--check", code=1)
+    assert "has not acknowledged a notice by the new key yet" in late.stderr
+    assert "LATE: it was due" in late.stdout

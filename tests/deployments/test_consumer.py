@@ -188,7 +188,7 @@ class Consumer:
     def tell(self, version: int, *, path: str = PATH, key: Sensitive = KEY, event: str = SECRET_ROTATED) -> None:
         notice = Notice(event, path, version, datetime.now(UTC))
         sent_id = message_id(path, version, event)
-        self.sender.deliver(self.url, key, notice, message_id=sent_id, timeout=10, name=self.name)
+        self.sender.deliver(self.url, [key], notice, message_id=sent_id, timeout=10, name=self.name)
 
     def serves_more(self) -> None:
         """Wait until it has served ten queries more."""

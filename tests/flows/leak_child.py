@@ -20,17 +20,20 @@ from flows.keep_ledger import keep_ledger
 from flows.retire import retire
 from flows.rotate import rotate_secret
 from flows.rotate_due import rotate_due
+from flows.rotate_own_keys import rotate_own_keys
 from flows.sync import sync
 from keyturn.cli.app import app
 from keyturn.core.errors import KeyturnError
 from keyturn.core.passwords import PasswordPolicy
 from keyturn.core.sensitive import Sensitive
+from keyturn.rotation import webhook_keys
 from keyturn.strategies import accounts, generated
 
 FLOWS: dict[str, Any] = {
     "rotate": rotate_secret,
     "rotate-due": rotate_due,
     "check-logins": check_logins,
+    "rotate-own-keys": rotate_own_keys,
     "sync": sync,
     "retire": retire,
     "emergency-revoke": emergency_revoke,
@@ -62,6 +65,15 @@ def note_what_is_made() -> list[str]:
             return value
 
         module.generate = noting  # type: ignore[attr-defined]
+    module_of_keys: Any = webhook_keys
+    generate_key = module_of_keys.generate_webhook_key
+
+    def noting_key() -> Sensitive:
+        key: Sensitive = generate_key()
+        made.append(key.reveal())
+        return key
+
+    module_of_keys.generate_webhook_key = noting_key
     return made
 
 

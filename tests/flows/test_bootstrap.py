@@ -65,13 +65,22 @@ def test_bootstrap_registers_pool_blocks_limits_deployments_and_automations(inst
         "check-logins": ["23 * * * *"],
         "sync": ["37 3 * * *", "7 * * * *"],
         "retire": ["*/10 * * * *"],
+        "rotate-own-keys": ["41 * * * *"],
         "emergency-revoke": [],
         "finish-incidents": ["*/5 * * * *"],
         "keep-ledger": ["*/5 * * * *"],
     }
     assert all("keyturn" in d["tags"] and d["work_pool_name"] == "keyturn" for d in deployments.values())
     limits = {name: d["global_concurrency_limit"] for name, d in deployments.items()}
-    one_at_a_time = ("rotate-due", "check-logins", "sync", "retire", "finish-incidents", "keep-ledger")
+    one_at_a_time = (
+        "rotate-due",
+        "check-logins",
+        "sync",
+        "retire",
+        "rotate-own-keys",
+        "finish-incidents",
+        "keep-ledger",
+    )
     assert {name: told["limit"] for name, told in limits.items() if told} == {
         "rotate-secret": 16,
         **dict.fromkeys(one_at_a_time, 1),

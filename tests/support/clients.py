@@ -128,7 +128,7 @@ def call_api(place: Place) -> object:
 def notify_consumer(place: Place) -> object:
     notice = Notice(SECRET_ROTATED, "app/db", 3, datetime(2026, 11, 1, tzinfo=UTC))
     sender = WebhookSender(ca=Path(place.ca_file), allow_http=True)
-    sender.deliver(place.url, Sensitive("whsec_" + "A" * 32), notice, message_id="m", timeout=WAIT, name="app")
+    sender.deliver(place.url, [Sensitive("whsec_" + "A" * 32)], notice, message_id="m", timeout=WAIT, name="app")
     return None
 
 

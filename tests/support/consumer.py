@@ -1,6 +1,7 @@
 """A consumer on loopback: it takes signed notices with the library's own receiver, and drops repeats by id."""
 
 import threading
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -16,13 +17,13 @@ class Consumer:
     ``health`` is what it answers when asked how it is, ``asked`` counts that. ``signing_key`` is where its key lies.
     """
 
-    def __init__(self, key: Sensitive, signing_key: str = "") -> None:
+    def __init__(self, key: Sensitive | Callable[[], Sequence[Sensitive]], signing_key: str = "") -> None:
         self.signing_key = signing_key
         self.health = HTTPStatus.OK
         self.asked = 0
         self.handled: list[Notice] = []
         self.delivered = 0
-        receiver = Receiver([key])
+        receiver = Receiver([key] if isinstance(key, Sensitive) else key)
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"

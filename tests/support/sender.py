@@ -14,6 +14,8 @@ class RecordingSender:
     unwell: dict[str, Exception] = field(default_factory=dict)
     told: list[tuple[str, str, int]] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
+    accepting: set[str] = field(default_factory=set)
+    """Who accepts a next webhook key."""
 
     def deliver(
         self, consumer: str, path: str, version: int, at: datetime, event: str = SECRET_ROTATED, *, made: bool = False
@@ -23,6 +25,12 @@ class RecordingSender:
             raise self.silent[consumer]
         self.told.append((consumer, path, version))
         self.events.append(event)
+
+    def accepts_next_key(self, consumer: str, path: str, version: int, at: datetime, *, made: bool = False) -> bool:
+        """As ``accepting`` says, or raise."""
+        if consumer in self.silent:
+            raise self.silent[consumer]
+        return consumer in self.accepting
 
     def check_health(self, consumer: str) -> None:
         """Well, or raise."""

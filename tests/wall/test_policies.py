@@ -19,6 +19,7 @@ from keyturn.core.plan import Action
 from keyturn.core.policy import Trigger
 from keyturn.core.rights import HubPlaces, HubRule
 from keyturn.core.sensitive import SecretFields
+from keyturn.core.webhook_keys import generate_webhook_key
 from keyturn.ledger.naming import SIGNING_KEY
 from keyturn.policies import hub as rules
 from keyturn.policies.check import PROBE, Comparison, compare, paths_to_ask
@@ -35,6 +36,7 @@ from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.logins import check_logins
 from keyturn.rotation.outcome import RunState
+from keyturn.rotation.own_keys import turn_own_key
 from keyturn.rotation.quiet import list_secrets, listed_records
 from keyturn.rotation.renew import renew_credentials
 from keyturn.rotation.retire import retire
@@ -53,6 +55,7 @@ from tests.support.sender import RecordingSender
 from tests.support.world import REGION
 
 CONSUMER: Final = "app"
+SIGNING: Final = "webhooks/app/policies"
 MANY: Final = 1_000
 """So many secrets are told by listings."""
 METHODS: Final = {"get": "read", "list": "list", "post": "update", "patch": "patch", "delete": "delete"}
@@ -196,10 +199,11 @@ def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         secret.having(destinations=[{"store": "memory", "name": secret.path}], consumers=[CONSUMER])
         for secret in declared
     ]
-    consumers = {CONSUMER: {"url": "http://127.0.0.1:9/", "signing_key": "webhooks/app"}}
+    consumers = {CONSUMER: {"url": "http://127.0.0.1:9/", "signing_key": SIGNING}}
     store = {"kind": "aws-secrets-manager", "region": REGION}
     catalogue = Catalogue.model_validate(catalogue_data(lab.world, tuple(pushed), store, consumers))
     scope = scope_of(catalogue, HubPlaces(lease_token_role=f"{fresh()}-{LEASE}"), lease_prefixes=["database/creds"])
+    lab.keep(SIGNING, {"key": generate_webhook_key().reveal()})
     with ExitStack() as stack:
         made = Site(lab, catalogue, scope, stack)
         made.install(directory)
@@ -221,6 +225,7 @@ def worked(site: Site) -> Site:
     assert {item.action for item in plan(workspace).items} == {Action.IN_SYNC}
     check_logins(workspace, site.catalogue.secrets, whose_turn=False)
     assert renew_credentials(workspace, [site.dynamic]) == {}
+    assert turn_own_key(workspace, SIGNING, forced=True).changed
     with list_secrets(workspace, MANY), listed_records(workspace, MANY) as records:
         for path in site.catalogue.secrets:
             assert records(path).history
@@ -286,7 +291,6 @@ ELSEWHERE: Final = re.compile(
             "(read|update) on keyturn/metadata/",  # where an entry was deleted, or only prepared
             "create on keyturn/metadata/",
             "list on secret/metadata/",  # on Vault
-            "read on keyturn/data/webhooks/",  # the sender is a stand-in here
             "on sys/leases/(lookup|renew)$",  # as its life goes on
             "list on keyturn/metadata/(rotations|sync)/",  # on Vault
             "on pki/issuer/",

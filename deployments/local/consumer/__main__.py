@@ -6,6 +6,8 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import psycopg2
@@ -17,7 +19,9 @@ from deployments.local.consumer.sources import HubSource, Source
 from deployments.local.support.ports import LOOPBACK
 from deployments.local.support.serving import add_certificate, context_of
 from keyturn.client.webhook import Receiver
+from keyturn.client.webhook_keys import HubKeys
 from keyturn.core.errors import KeyturnError
+from keyturn.core.hub import Hub
 from keyturn.core.sensitive import Sensitive
 
 
@@ -27,7 +31,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--name", required=True, help="what it calls itself to the database and in its counters")
     made.add_argument("--port", type=int, required=True, help="port on 127.0.0.1; 0 takes a free one")
     add_certificate(made)
-    made.add_argument("--webhook-key-file", type=Path, required=True, help="accepted keys, one a line, read anew")
+    keys = made.add_mutually_exclusive_group(required=True)
+    keys.add_argument("--webhook-key-file", type=Path, help="accepted keys, one a line, read anew")
+    keys.add_argument("--webhook-key-path", help="where the accepted keys are in Keyturn's own mount of the hub")
     made.add_argument("--source", choices=("hub", "aws"), required=True, help="where it reads its secrets")
     made.add_argument("--secret", required=True, help="hub path of the database credential")
     hub = made.add_argument_group("hub", "VAULT_ADDR and KEYTURN_HUB_* tell what is not given here")
@@ -48,15 +54,27 @@ def parser() -> argparse.ArgumentParser:
 
 def open_source(settings: argparse.Namespace) -> Source:
     """The source that the settings name. Raises KeyturnError."""
-    return _hub(settings) if settings.source == "hub" else _aws(settings)
+    return HubSource(open_hub(settings)) if settings.source == "hub" else _aws(settings)
+
+
+def keys_of(settings: argparse.Namespace) -> Callable[[], Sequence[Sensitive]]:
+    """What tells the accepted keys. Raises OSError, KeyturnError where there are none now."""
+    file: Path | None = settings.webhook_key_file
+    keys = HubKeys(open_hub(settings), settings.webhook_key_path) if file is None else partial(keys_in, file)
+    keys()
+    return keys
+
+
+def keys_in(file: Path) -> Sequence[Sensitive]:
+    """The keys of a file."""
+    return [Sensitive(key) for key in file.read_text().split()]
 
 
 def serve(settings: argparse.Namespace) -> None:
     """Query and answer until SIGTERM or SIGINT; says ``ready`` on stdout when it does."""
     address = Address(settings.postgres_host, settings.postgres_port, settings.database, settings.postgres_ca_file)
     application = Application(settings.name, open_source(settings), settings.secret, address)
-    receiver = Receiver(lambda: [Sensitive(key) for key in settings.webhook_key_file.read_text().split()])
-    settings.webhook_key_file.stat()
+    receiver = Receiver(keys_of(settings))
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
@@ -90,14 +108,15 @@ def main() -> int:
     return 0
 
 
-def _hub(settings: argparse.Namespace) -> Source:
+def open_hub(settings: argparse.Namespace) -> Hub:
+    """The hub, with the login that the settings or the environment name. Raises Invalid."""
     from keyturn.providers.vault.hub import VaultHub
     from keyturn.settings.hub import HubSettings
     from keyturn.settings.hub_login import ROLE_ID_FILE, SECRET_ID_FILE
 
     files = {ROLE_ID_FILE: settings.role_id_file, SECRET_ID_FILE: settings.secret_id_file}
     login = {variable: file for variable, file in files.items() if file}
-    return HubSource(VaultHub(HubSettings.from_environment({**os.environ, **login})))
+    return VaultHub(HubSettings.from_environment({**os.environ, **login}))
 
 
 def _aws(settings: argparse.Namespace) -> Source:

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
@@ -59,16 +59,19 @@ class WebhookSender:
         for scheme in self._schemes:
             self._session.mount(f"{scheme}://", OutboundAdapter(CONSUMERS))
 
-    def deliver(self, url: str, key: Sensitive, notice: Notice, *, message_id: str, timeout: float, name: str) -> None:
+    def deliver(
+        self, url: str, keys: Sequence[Sensitive], notice: Notice, *, message_id: str, timeout: float, name: str
+    ) -> None:
         """Send ``notice`` once, and return when it has been acknowledged, which is status 200 and nothing else.
 
+        It has a signature by each of ``keys``, so that a receiver takes it who holds one of them.
         ``timeout`` is in seconds, for all of it: a server that drips its answer is no better than one that is silent.
         Raises TransientError when the same message may be sent again, TerminalError when a person has to mend
         something first.
         """
         self._check(url, name)
         body = notice.to_json()
-        headers = {"content-type": "application/json", **_signed(key, message_id, body, name)}
+        headers = {"content-type": "application/json", **_signed(keys, message_id, body, name)}
         answer = self._ask("POST", url.rstrip("/") + NOTICE_PATH, timeout, name, DOING, body.encode(), headers)
         if answer.status_code != requests.codes.ok:
             raise _refused(answer, name)
@@ -76,7 +79,7 @@ class WebhookSender:
     def deliver_with_retries(
         self,
         url: str,
-        key: Sensitive,
+        keys: Sequence[Sensitive],
         notice: Notice,
         *,
         message_id: str,
@@ -98,7 +101,7 @@ class WebhookSender:
         for attempt in range(1, attempts + 1):
             left = max(LEAST, min(timeout, until - clock()))
             try:
-                return self.deliver(url, key, notice, message_id=message_id, timeout=left, name=name)
+                return self.deliver(url, keys, notice, message_id=message_id, timeout=left, name=name)
             except TransientError as error:
                 requested = error.retry_after if isinstance(error, Throttled) else None
                 pause = max(backoff(attempt, base, cap, jitter()), min(requested or 0.0, cap))
@@ -159,18 +162,18 @@ class WebhookSender:
             raise Invalid(doing, name, "its address holds a user, a query or a fragment", hint)
 
 
-def _signed(key: Sensitive, message_id: str, body: str, name: str) -> dict[str, str]:
+def _signed(keys: Sequence[Sensitive], message_id: str, body: str, name: str) -> dict[str, str]:
     """The three headers of Standard Webhooks; the timestamp is that of the attempt."""
     now = datetime.now(UTC)
     try:
-        signature = Webhook(key.reveal()).sign(message_id, now, body)
+        signatures = [Webhook(key.reveal()).sign(message_id, now, body) for key in keys]
     except (ValueError, EmptyWebhookSecretError):
         hint = "A key is whsec_ and the base64 of 24 to 64 random bytes"
         raise Invalid(DOING, name, "its webhook key is empty or not base64", hint) from None
     return {
         "webhook-id": message_id,
         "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": signature,
+        "webhook-signature": " ".join(signatures),
     }
 
 

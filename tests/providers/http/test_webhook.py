@@ -47,14 +47,14 @@ class Sleeper:
 
 
 def send(sender: WebhookSender, url: str, *, key: Sensitive = KEY, timeout: float = 5) -> None:
-    sender.deliver(url, key, NOTICE, message_id=ID, timeout=timeout, name="webhook:trainer")
+    sender.deliver(url, [key], NOTICE, message_id=ID, timeout=timeout, name="webhook:trainer")
 
 
 def send_patiently(
     sender: WebhookSender, url: str, sleep: Sleeper, *, attempts: int = 4, base: float = 1, cap: float = 3
 ) -> None:
     sender.deliver_with_retries(
-        url, KEY, NOTICE, message_id=ID, timeout=5, name="webhook:trainer",
+        url, [KEY], NOTICE, message_id=ID, timeout=5, name="webhook:trainer",
         attempts=attempts, base=base, cap=cap, sleep=sleep, jitter=lambda: 1.0,
     )  # fmt: skip
 
@@ -329,7 +329,7 @@ def test_all_tries_of_a_notice_have_one_deadline(sender: WebhookSender) -> None:
     sleep = Sleeper()
     with closing(Dripping(HEADERS)) as server, pytest.raises(Unavailable):
         sender.deliver_with_retries(
-            f"http://127.0.0.1:{server.port}", KEY, NOTICE, message_id=ID, timeout=0.1, name="webhook:trainer",
+            f"http://127.0.0.1:{server.port}", [KEY], NOTICE, message_id=ID, timeout=0.1, name="webhook:trainer",
             attempts=100, sleep=sleep, jitter=lambda: 1.0, clock=lambda: float(next(passed)),
         )  # fmt: skip
     assert server.asked == 1

@@ -1,0 +1,18 @@
+"""Keyturn's own keys: where each stands, and its next step, as tasks."""
+
+from keyturn.core.own_keys import KeyTurn
+from keyturn.rotation import own_keys
+from tasks.step import step
+from tasks.workspace import current_workspace
+
+
+@step("look at own keys")
+def due_keys(name: str | None, forced: bool) -> list[str]:
+    """The names of those whose next step is due, or of all that are asked for. Raises NotFound."""
+    return own_keys.due_keys(current_workspace(), name, forced=forced)
+
+
+@step("turn own key")
+def turn_own_key(name: str, forced: bool) -> KeyTurn:
+    """The next step of one."""
+    return own_keys.turn_own_key(current_workspace(), name, forced=forced)
