@@ -14,6 +14,7 @@ from keyturn.cli.output import note, write_json, write_table, write_text
 from keyturn.core.errors import Invalid
 
 if TYPE_CHECKING:
+    from keyturn.catalogue import Catalogue
     from keyturn.core.rights import Document
     from keyturn.policies.check import Comparison
     from keyturn.policies.scope import HubScope
@@ -71,17 +72,17 @@ def documents_of(
         return documents.everything()
     stack_in_use()
     digest = digest_of(source.gather(catalogue_directory(catalogue)).digests)
-    return documents.rendered(hub_scope(catalogue, also, lease_prefixes), digest)
+    declared = load_catalogue(catalogue)
+    return documents.rendered(hub_scope(declared, also, lease_prefixes), declared, digest)
 
 
-def hub_scope(catalogue: Path | None, also: list[str], lease_prefixes: list[str]) -> "HubScope":
+def hub_scope(declared: "Catalogue", also: list[str], lease_prefixes: list[str]) -> "HubScope":
     """What of the hub the catalogue has to do with, in the mounts of the environment. Raises Invalid."""
     from keyturn.core.rights import HubPlaces
     from keyturn.policies.scope import scope_of
     from keyturn.providers.vault.leases import lease_prefix
     from keyturn.settings.hub import HubSettings
 
-    declared = load_catalogue(catalogue)
     hub = HubSettings.from_environment({**os.environ, "VAULT_ADDR": os.environ.get("VAULT_ADDR") or NOT_ASKED})
     places = HubPlaces(
         hub.mount,
@@ -130,7 +131,7 @@ def check(
 
     insist_on_hub(revoking=role == "revoker")
     declared = load_catalogue(catalogue)
-    scope = hub_scope(catalogue, also or [], lease_prefix or [])
+    scope = hub_scope(declared, also or [], lease_prefix or [])
     sections = needed(scope, role)
     with closing(VaultHub(HubSettings.from_environment())) as hub:
         held = hub.capabilities(checks.paths_to_ask(scope, sections))

@@ -96,3 +96,26 @@ class Document:
 
     name: str
     text: str
+
+
+@dataclass(frozen=True)
+class CopyRights:
+    """What is done with copies in one store: their names, in which ``*`` is any text, and what is asked of them.
+
+    ``foreign`` are names of secrets that may be others' and carry no mark of Keyturn's: those that are adopted, and
+    those that keys are merged into. ``file`` is what the documents' names begin with, ``origin`` says of what they are
+    made.
+    """
+
+    file: str
+    origin: str
+    names: tuple[str, ...]
+    foreign: tuple[str, ...] = ()
+    deletes: bool = False
+    merges: bool = False
+    tags: bool = False
+    describes: bool = False
+
+    def of(self, names: tuple[str, ...], file: str) -> "CopyRights":
+        """The same for some of the names."""
+        return replace(self, names=names, foreign=tuple(name for name in self.foreign if name in names), file=file)

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from keyturn.catalogue.models import Catalogue
 from keyturn.core.rights import Document
-from keyturn.policies import hub
+from keyturn.policies import copies, hub
 from keyturn.policies.hcl import comment, policy
 from keyturn.policies.scope import EVERYTHING, HubScope
 
@@ -45,16 +46,20 @@ def _hub_document(scope: HubScope, origin: Origin, role: str, file: str, about: 
         yield Document(f"{file}.hcl", f"{comment(about)}\n{comment(str(origin))}\n\n{policy(rules)}")
 
 
-def rendered(scope: HubScope, digest: str) -> list[Document]:
+def rendered(scope: HubScope, catalogue: Catalogue, digest: str) -> list[Document]:
     """All of them, by name."""
-    return sorted(hub_documents(scope, Origin(digest)), key=lambda document: document.name)
+    origin = Origin(digest)
+    made = (*hub_documents(scope, origin), *copies.store_documents(catalogue, str(origin)))
+    return sorted(made, key=lambda document: document.name)
 
 
 def was_made(text: str) -> bool:
     """Whether a file's content was made here."""
-    return MADE in text
+    return MADE in text or MADE.replace(" ", "") in text
 
 
 def everything() -> list[Document]:
     """What stands in deployments/policies."""
-    return sorted(hub_documents(EVERYTHING, Origin()), key=lambda document: document.name)
+    origin = Origin()
+    made = (*hub_documents(EVERYTHING, origin), *copies.everything(f"Made by {MADE} everything"))
+    return sorted(made, key=lambda document: document.name)

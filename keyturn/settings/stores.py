@@ -1,6 +1,6 @@
 """What the settings of every store have: which system it is, what it allows, and what may be deleted there."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Self
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Self
 from pydantic import Field, WithJsonSchema
 
 from keyturn.core.names import Limits
+from keyturn.core.rights import CopyRights, Document
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import Detail, Details
 from keyturn.settings.fields import Duration, Line, Model, matching
@@ -106,6 +107,10 @@ class StoreBase(Model):
     def limits(self) -> Limits:
         """Which names and sizes it allows."""
         return self.LIMITS
+
+    def rights(self, copies: CopyRights) -> Iterator[Document]:
+        """The documents that let a login do what is done with these copies, and nothing else; none where none do."""
+        return iter(())
 
     def refuses_value(self, value: Sensitive) -> str | None:
         """Why a value can't be written there for what is in it, in words that show nothing of it; None where it can."""

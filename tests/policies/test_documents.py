@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 from keyturn.catalogue import Catalogue, load_catalogue
+from keyturn.catalogue.stores.aws import AwsSecretsManagerSettings
+from keyturn.catalogue.stores.aws_rights import LONGEST
 from keyturn.core.errors import Invalid
-from keyturn.core.rights import Document, HubPlaces, Section, allow, merged
+from keyturn.core.rights import CopyRights, Document, HubPlaces, Section, allow, merged
 from keyturn.policies import hub as rules
+from keyturn.policies.copies import store_documents
 from keyturn.policies.directory import left_over, write
 from keyturn.policies.documents import everything, rendered
 from keyturn.policies.scope import SecretPath, scope_of
@@ -44,10 +47,11 @@ def test_the_repositorys_policies_are_those_of_a_catalogue_that_may_do_everythin
 
 
 def test_the_same_catalogue_gives_the_same_documents_and_each_names_its_digest() -> None:
-    first, second = (rendered(scope_of(load_catalogue(EXAMPLE, VARIABLES), HubPlaces()), "3f9a" * 16) for _ in range(2))
+    catalogue = load_catalogue(EXAMPLE, VARIABLES)
+    first, second = (rendered(scope_of(catalogue, HubPlaces()), catalogue, "3f9a" * 16) for _ in range(2))
     assert first == second
     assert [document.name for document in first] == sorted(document.name for document in first)
-    assert all("sha256:" + "3f9a" * 16 in document.text.replace("\n# ", "") for document in first)
+    assert all("3f9a" * 16 in document.text for document in first)
 
 
 def test_a_secret_of_another_mount_is_named_there_and_that_mount_is_listed() -> None:
@@ -130,3 +134,41 @@ def test_the_command_writes_the_examples_policies(tmp_path: Path, monkeypatch: p
     files = json.loads(result.stdout)["files"]
     assert {"keyturn-worker.hcl", "keyturn-revoker.hcl", "consumer-trainer.hcl"} <= set(files)
     assert 'path "secret/data/ml-training/database"' in (tmp_path / "keyturn-worker.hcl").read_text()
+
+
+def test_a_policy_of_aws_names_the_copies_and_is_divided_where_it_would_be_too_long() -> None:
+    settings = AwsSecretsManagerSettings(kind="aws-secrets-manager", region="eu-central-1")
+    names = tuple(f"team/application-{number:03}/credentials" for number in range(200))
+    made = list(settings.rights(CopyRights("store-aws", "made by a test", names)))
+    daily = [json.loads(document.text) for document in made if "revoker" not in document.name]
+    assert len(daily) > 1
+    assert all(len("".join(document.text.split())) <= LONGEST for document in made)
+    looking = {arn for policy in daily for arn in policy["Statement"][1]["Resource"]}
+    assert looking == {f"arn:aws:secretsmanager:eu-central-1:*:secret:{name}-??????" for name in names}
+    assert not any("DeleteSecret" in json.dumps(policy) for policy in daily)
+
+
+def test_copies_that_no_secret_of_the_catalogue_names_are_told_by_the_beginning_of_their_names() -> None:
+    catalogue = Catalogue.model_validate(
+        {
+            "stores": {"aws": {"kind": "aws-secrets-manager", "region": "eu-central-1"}},
+            "syncs": {"all": {"paths": ["team/**"], "stores": ["aws"], "name": "copy-{path}", "separator": "-"}},
+        }
+    )
+    (daily, _) = store_documents(catalogue, "made by a test")
+    assert "secret:copy-team-*" in daily.text
+
+
+def test_a_store_that_nothing_is_pushed_to_is_listed_and_a_key_is_used_through_the_service_alone() -> None:
+    place: dict[str, Any] = {"kind": "aws-secrets-manager", "region": "eu-central-1", "kms_key_id": "alias/copies"}
+    catalogue = Catalogue.model_validate(
+        {"stores": {"aws": {**place, "role_arn": "arn:aws:iam::111122223333:role/keyturn", "replicas": ["eu-west-1"]}}}
+    )
+    (daily,) = store_documents(catalogue, "made by a test")
+    listing, key = json.loads(daily.text)["Statement"]
+    assert listing["Action"] == ["secretsmanager:BatchGetSecretValue", "secretsmanager:ListSecrets"]
+    assert key["Resource"] == ["arn:aws:kms:*:111122223333:key/*"]
+    assert key["Condition"] == {
+        "StringLike": {"kms:ViaService": "secretsmanager.*"},
+        "ForAnyValue:StringEquals": {"kms:ResourceAliases": "alias/copies"},
+    }

@@ -16,8 +16,10 @@ from pydantic import (
     model_validator,
 )
 
+from keyturn.catalogue.stores import aws_rights
 from keyturn.core.details import AWS_MAX_DESCRIPTION, AWS_MAX_TAG, AWS_TAGS, SHOWN, refuses_names
 from keyturn.core.names import AWS_PARAMETER_STORE, AWS_SECRETS_MANAGER, LIMITS, Limits
+from keyturn.core.rights import CopyRights, Document
 from keyturn.core.stores import Details
 from keyturn.settings.fields import Duration, Line, Model, WebUrl, keep_plain_http_at_home, matching, refused
 from keyturn.settings.stores import Accounts, StoreBase, System
@@ -194,6 +196,11 @@ class AwsSettings(StoreBase):
         return {path: _account(role) for path, role in roles.items()}
 
     @property
+    def rights_place(self) -> aws_rights.Place:
+        """Where its secrets are, as ARNs say it; the account is known where a role is assumed."""
+        return aws_rights.Place(self.region or "*", _account(self.role_arn) if self.role_arn else "*")
+
+    @property
     def system(self) -> System:
         """Service, region, account as far as it is told here, and address."""
         account = _account(self.role_arn) if self.role_arn else self.profile or ""
@@ -233,6 +240,12 @@ class AwsSecretsManagerSettings(AwsSettings):
             raise refused("every one of the regions would be replicated to the same place", remedy, "replicas")
         return self
 
+    def rights(self, copies: CopyRights) -> Iterator[Document]:
+        """IAM policies, for every day and for emergencies."""
+        regions, own = [replica.region for replica in self.replicas], [replica.kms_key_id for replica in self.replicas]
+        keys = aws_rights.Keys(tuple(key for key in (self.kms_key_id, *own) if key), bool(regions))
+        return aws_rights.secrets_manager(self.rights_place, copies, regions, keys)
+
     ADAPTER = "keyturn.providers.aws.secrets_manager:AwsSecretsManager"
     LIMITS = LIMITS[AWS_SECRETS_MANAGER]
     TAKES = SHOWN[AWS_SECRETS_MANAGER]
@@ -250,6 +263,11 @@ class AwsParameterStoreSettings(AwsSettings):
     """The KMS key of a SecureString: its id, ARN or alias. Without it, aws/ssm."""
     tier: Literal["Standard", "Advanced", "Intelligent-Tiering"] = "Standard"
     """Standard takes 4 KB a value, Advanced 8 KB for a charge."""
+
+    def rights(self, copies: CopyRights) -> Iterator[Document]:
+        """IAM policies, for every day and for emergencies."""
+        keys = aws_rights.Keys((self.kms_key_id,) if self.kms_key_id else ())
+        return aws_rights.parameter_store(self.rights_place, copies, keys)
 
     ADAPTER = "keyturn.providers.aws.parameter_store:AwsParameterStore"
     LIMITS = LIMITS[AWS_PARAMETER_STORE]

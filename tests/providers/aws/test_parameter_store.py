@@ -17,8 +17,10 @@ from pytest_httpserver import HTTPServer
 
 from deployments.local.emulators.aws import LocalAws
 from deployments.local.support.ports import free_port
+from keyturn.catalogue.stores.aws import AwsParameterStoreSettings
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, Locked, NotFound, Throttled, Unavailable
 from keyturn.core.names import AWS_PARAMETER_STORE
+from keyturn.core.rights import CopyRights
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import Details, OwnershipTags, RemoteSecret
 from keyturn.providers.aws.parameter_store import AwsParameterStore
@@ -378,22 +380,37 @@ class TestAwsParameterStore(MergingCases, AwsContract):
 
     # permissions and silence
 
-    def test_the_policy_that_is_shipped_allows_all_that_a_store_does(
+    def test_the_rendered_policies_allow_what_a_store_does_and_nothing_with_others(
         self, opened: Opened, aws: LocalAws, remote: str, foreign: Raw, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        foreign(remote, fresh_value().reveal())
-        local_aws.become(aws, local_aws.POLICIES / "aws-parameter-store.json", monkeypatch)
+        adopted, theirs = f"{remote}-adopted", f"{remote}-theirs"
+        for name in (adopted, theirs):
+            foreign(name, fresh_value().reveal())
+        settings = AwsParameterStoreSettings(kind=AWS_PARAMETER_STORE, region=REGION)
+        copies = CopyRights("store-aws", "tests", (adopted, remote), (adopted,), deletes=True, tags=True)
+        daily, emergency = (document.text for document in settings.rights(copies))
+        local_aws.become(aws, [daily], monkeypatch)
         store, value = opened(), fresh_value()
+        put(store, adopted, value)
         put(store, remote, value)
         assert store.read(remote) == store.read_many([remote])[remote] == value
         assert remote in [copy.name for copy in store.list_managed()]
-        assert store.old_versions(remote)
-        assert store.purge_old_versions(remote)
         store.delete(remote)
         written = put(store, remote, value, 2, Details({"team": "a"}))
         store.relabel(remote, marks_for(value, 2), Details({}), written)
         assert len(store.with_details([written] * (FEW + 1))) > FEW
-        assert store.purge(remote) == ()
+        for refused in (
+            lambda: store.read(theirs),
+            lambda: store.write(theirs, value, marks_for(value), None),
+            lambda: store.delete(theirs),
+        ):
+            with pytest.raises(Denied):
+                refused()
+        local_aws.become(aws, [daily, emergency], monkeypatch)
+        revoker = opened()
+        assert revoker.old_versions(adopted) is not None
+        revoker.purge_old_versions(remote)
+        assert revoker.purge(remote) == ()
 
     def test_a_user_without_permission_is_told_which_one_is_missing(
         self, opened: Opened, aws: LocalAws, remote: str, monkeypatch: pytest.MonkeyPatch

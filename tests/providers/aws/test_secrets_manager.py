@@ -3,6 +3,7 @@
 ``KEYTURN_TEST_AWS_REGION`` names the region to use with the credentials of the environment.
 """
 
+import json
 import logging
 import os
 import secrets
@@ -13,12 +14,14 @@ from typing import Any, ClassVar
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from pytest_httpserver import HTTPServer
 
 from deployments.local.emulators.aws import LocalAws
 from keyturn.catalogue.stores.aws import AwsSecretsManagerSettings
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
 from keyturn.core.names import AWS_SECRETS_MANAGER
+from keyturn.core.rights import CopyRights
 from keyturn.core.stores import Details, OwnershipTags, RemoteSecret
 from keyturn.providers.aws.secrets_manager import AwsSecretsManager, version_id
 from tests.contracts.merging import MergingCases
@@ -32,6 +35,19 @@ CLOUD_REGION = os.environ.get("KEYTURN_TEST_AWS_REGION", "")
 
 
 Opened = Callable[..., AwsSecretsManager]
+MARK = [{"Key": "keyturn-managed-by", "Value": "keyturn"}]
+
+
+def rendered(names: tuple[str, ...], foreign: tuple[str, ...] = ()) -> list[str]:
+    """The policy for every day and the one for emergencies, for copies of these names."""
+    settings = AwsSecretsManagerSettings(kind=AWS_SECRETS_MANAGER, region=REGION, replicas=("eu-west-1",))
+    copies = CopyRights("store-aws", "tests", names, foreign, deletes=True, tags=True, describes=True)
+    return [document.text for document in settings.rights(copies)]
+
+
+def actions(policy: str) -> set[str]:
+    """What a policy allows, without the service's name."""
+    return {action.partition(":")[2] for statement in json.loads(policy)["Statement"] for action in statement["Action"]}
 
 
 class AwsContract(StoreContract):
@@ -352,26 +368,78 @@ class TestAwsSecretsManager(MergingCases, AwsContract):
         assert store.write(remote, value, laid.marks, laid, details=asked) == laid
         assert made == []
 
-    def test_the_policy_that_is_shipped_allows_all_that_a_store_does(
+    def test_the_rendered_policies_allow_what_a_store_does_and_no_call_that_it_does_not_make(
         self, opened: Opened, aws: LocalAws, raw: Any, remote: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        raw.create_secret(Name=remote, SecretString="theirs")
-        local_aws.become(aws, local_aws.POLICIES / "aws-secrets-manager.json", monkeypatch)
-        store, value = opened(replicas=["eu-west-1"]), fresh_value()
-        put(store, remote, value)
+        adopted, gone = f"{remote}-adopted", f"{remote}-gone"
+        raw.create_secret(Name=adopted, SecretString="theirs")
+        names = (adopted, remote, f"{remote}-new", f"{remote}-newer")
+        daily, emergency = rendered(names, foreign=(adopted,))
+        with_mark = opened(replicas=["eu-west-1"])
+        put(with_mark, gone, fresh_value())
+        local_aws.become(aws, [daily], monkeypatch)
+        store, value, made = opened(replicas=["eu-west-1"]), fresh_value(), set[str]()
+        store._client.meta.events.register("before-call.secretsmanager", lambda model, **_: made.add(model.name))
+        for name in (adopted, remote):
+            put(store, name, value)
         raw.put_secret_value(SecretId=remote, SecretString="tampered")
         put(store, remote, value)
         store.delete(remote)
         put(store, remote, value)
-        put(store, f"{remote}-new", value)
         store.create(f"{remote}-newer", value, marks_for(value))
+        store.delete(gone)
         assert store.read(remote) == store.read_many([remote])[remote] == value
-        assert {f"{remote}-new", remote} <= {copy.name for copy in store.list_all()}
+        assert remote in {copy.name for copy in store.list_all()}
         there = put(store, remote, value, details=Details({"team": "a"}))
         store.relabel(remote, marks_for(value), Details(description="Another"), there)
-        assert store.old_versions(remote)
-        assert store.purge_old_versions(remote)
-        assert store.purge(remote) == ()
+        raw.remove_regions_from_replication(SecretId=remote, RemoveReplicaRegions=["eu-west-1"])
+        put(store, remote, fresh_value(), 2)
+        assert actions(daily) - {"UpdateSecretVersionStage"} <= made
+        with pytest.raises(Denied):
+            store.purge(remote)
+        local_aws.become(aws, [daily, emergency], monkeypatch)
+        revoker = opened(replicas=["eu-west-1"])
+        assert revoker.old_versions(remote)
+        assert revoker.purge_old_versions(remote)
+        assert revoker.purge(remote) == ()
+
+    @pytest.mark.parametrize(
+        "attack",
+        [
+            lambda aws, remote: aws.delete_secret(SecretId=remote, ForceDeleteWithoutRecovery=True),
+            lambda aws, remote: aws.delete_secret(SecretId=f"{remote}-theirs", RecoveryWindowInDays=30),
+            lambda aws, remote: aws.put_secret_value(SecretId=f"{remote}-theirs", SecretString="mine"),
+            lambda aws, remote: aws.get_secret_value(SecretId=f"{remote}-other"),
+            lambda aws, remote: aws.put_secret_value(SecretId=f"{remote}-other", SecretString="mine"),
+            lambda aws, remote: aws.update_secret(SecretId=f"{remote}-other", Description="mine"),
+            lambda aws, remote: aws.create_secret(Name=f"{remote}-unheard", SecretString="mine", Tags=MARK),
+            lambda aws, remote: aws.create_secret(Name=f"{remote}-new", SecretString="without a mark"),
+            lambda aws, remote: aws.tag_resource(SecretId=f"{remote}-other", Tags=MARK),
+            lambda aws, remote: aws.untag_resource(SecretId=f"{remote}-theirs", TagKeys=["team"]),
+            lambda aws, remote: aws.list_secret_version_ids(SecretId=remote),
+            lambda aws, remote: aws.get_random_password(),
+            lambda aws, remote: aws.put_resource_policy(SecretId=remote, ResourcePolicy="{}"),
+            lambda aws, remote: aws.delete_resource_policy(SecretId=remote),
+            lambda aws, remote: aws.rotate_secret(SecretId=remote),
+            lambda aws, remote: aws.cancel_rotate_secret(SecretId=remote),
+        ],
+    )
+    def test_a_call_beside_the_rendered_policy_is_refused(
+        self,
+        opened: Opened,
+        aws: LocalAws,
+        raw: Any,
+        remote: str,
+        monkeypatch: pytest.MonkeyPatch,
+        attack: Callable[[Any, str], Any],
+    ) -> None:
+        put(opened(), remote, fresh_value())
+        put(opened(), f"{remote}-other", fresh_value())
+        raw.create_secret(Name=f"{remote}-theirs", SecretString="theirs")
+        daily, _ = rendered((remote, f"{remote}-new", f"{remote}-theirs"))
+        local_aws.become(aws, [daily], monkeypatch)
+        with pytest.raises(ClientError, match="AccessDenied"):
+            attack(opened()._client, remote)
 
     def test_a_new_copy_has_its_replicas_and_costs_one_call(
         self, opened: Opened, raw: Any, remote: str, monkeypatch: pytest.MonkeyPatch

@@ -2,9 +2,11 @@
 
 A statement applies where all its conditions hold, and a condition on something that the request does not have does
 not hold ("IAM JSON policy elements: Condition operators"). Known are ``DateLessThan`` of ``aws:TokenIssueTime``, which
-only requests of sessions have, and ``StringEquals`` of ``iam:PermissionsBoundary``, the boundary of the user whom a
-request is about. With any other condition an allowance does not apply, and a denial does. A boundary is remembered,
-and takes nothing away from its user.
+only requests of sessions have, ``StringEquals`` of ``iam:PermissionsBoundary``, the boundary of the user whom a
+request is about, and of the tags of a secret or parameter and of those that a request lays on it, and
+``secretsmanager:ForceDeleteWithoutRecovery``. With any other condition an allowance does not apply, and a denial does.
+A boundary is remembered, and takes nothing away from its user. Statements about secrets and parameters apply by the
+ARNs that they name, which moto does not look at; a request for several is weighed by the first.
 """
 
 import json
@@ -16,6 +18,8 @@ from moto.core.responses import ActionResult
 from moto.iam import access_control
 from moto.iam.models import User, iam_backends
 from moto.iam.responses import IamResponse
+
+from deployments.local.emulators.aws import resources
 
 ISSUED: Final = "aws:TokenIssueTime"
 BOUNDARY: Final = "iam:PermissionsBoundary"
@@ -48,7 +52,7 @@ def _context(request: access_control.IAMRequestBase, resource: str) -> Context:
     users = {user.arn: user for accounts in iam_backends.values() for user in accounts["aws"].users.values()}
     if boundary := getattr(users.get(resource), "boundary", None):
         context[BOUNDARY] = boundary
-    return context
+    return context | resources.told_by(request)
 
 
 def _applying(policy: Any, context: Context) -> str:
@@ -56,16 +60,23 @@ def _applying(policy: Any, context: Context) -> str:
     document = access_control.IAMPolicy(policy)._policy_json
     statements = document["Statement"]
     listed = statements if isinstance(statements, list) else [statements]
-    applying = [{**statement, "Condition": {}} for statement in listed if _applies(statement, context)]
+    applying = [
+        {**statement, "Condition": {}, **({"Resource": "*"} if resources.ARN in context else {})}
+        for statement in listed
+        if _applies(statement, context) and resources.is_about(statement, context)
+    ]
     return json.dumps({**document, "Statement": applying})
 
 
 def _applies(statement: Mapping[str, Any], context: Context) -> bool:
     for operator, wanted in statement.get("Condition", {}).items():
         for key, value in wanted.items():
-            if (operator, key) not in HOLDS:
+            holds = HOLDS.get((operator, key)) or HOLDS.get((operator, key.partition("/")[0]))
+            if holds is None:
                 return bool(statement["Effect"] == "Deny")
-            if key not in context or not HOLDS[operator, key](context[key], value):
+            if key not in context and operator.endswith("IfExists"):
+                continue
+            if key not in context or not holds(context[key], value):
                 return False
     return True
 
@@ -81,6 +92,9 @@ def _equal(text: str, value: Any) -> bool:
 HOLDS: Final[Mapping[tuple[str, str], Callable[[str, Any], bool]]] = {
     ("DateLessThan", ISSUED): _before,
     ("StringEquals", BOUNDARY): _equal,
+    ("StringEquals", resources.REQUEST_TAG): _equal,
+    ("StringEquals", resources.RESOURCE_TAG): _equal,
+    ("BoolIfExists", resources.FORCED): _equal,
 }
 
 

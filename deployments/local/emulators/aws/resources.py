@@ -1,0 +1,67 @@
+"""Which secret or parameter a request is about, its tags, and those that the request lays on it.
+
+Source: "Actions, resources, and condition keys" of AWS Secrets Manager and of AWS Systems Manager.
+"""
+
+import json
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+from moto.iam.access_control import IAMRequestBase
+from moto.secretsmanager.models import secretsmanager_backends
+from moto.ssm.models import ssm_backends
+
+ARN: Final = "keyturn:arn"
+"""What the request is about, among what is known of it; IAM has no such key."""
+REQUEST_TAG: Final = "aws:RequestTag"
+RESOURCE_TAG: Final = "aws:ResourceTag"
+FORCED: Final = "secretsmanager:ForceDeleteWithoutRecovery"
+NEW: Final = "-AbCdEf"
+"""The end of a secret's ARN before there is one."""
+
+Tags = Mapping[str, str]
+
+
+def told_by(request: IAMRequestBase) -> dict[str, str]:
+    """What conditions may ask of a request about a secret or a parameter; nothing of any other."""
+    if request._service not in ("secretsmanager", "ssm"):
+        return {}
+    body = json.loads(request._body or b"{}")
+    arn, tags = (_secret if request._service == "secretsmanager" else _parameter)(request, body)
+    laid = {tag["Key"]: tag["Value"] for tag in body.get("Tags") or ()}
+    forced = {FORCED: str(body["ForceDeleteWithoutRecovery"]).lower()} if "ForceDeleteWithoutRecovery" in body else {}
+    return {
+        ARN: arn,
+        **{f"{RESOURCE_TAG}/{name}": text for name, text in tags.items()},
+        **{f"{REQUEST_TAG}/{name}": text for name, text in laid.items()},
+        **forced,
+    }
+
+
+def is_about(statement: Mapping[str, Any], context: Mapping[str, str]) -> bool:
+    """Whether a statement names what the request is about. What lists everything is about all of it."""
+    if ARN not in context:
+        return True
+    named = statement.get("Resource", [])
+    return any(fnmatchcase(context[ARN], pattern) for pattern in ([named] if isinstance(named, str) else named))
+
+
+def _secret(request: IAMRequestBase, body: Mapping[str, Any]) -> tuple[str, Tags]:
+    name = body.get("SecretId") or body.get("Name")
+    if name is None:
+        return "*", {}
+    backend = secretsmanager_backends[request.account_id][request._region]
+    secret = next((kept for kept in backend.secrets.values() if name in (kept.name, kept.arn)), None)
+    if secret is None:
+        return f"arn:aws:secretsmanager:{request._region}:{request.account_id}:secret:{name}{NEW}", {}
+    return secret.arn, {tag["Key"]: tag["Value"] for tag in secret.tags or ()}
+
+
+def _parameter(request: IAMRequestBase, body: Mapping[str, Any]) -> tuple[str, Tags]:
+    text = body.get("Name") or body.get("ResourceId") or next(iter(body.get("Names") or ()), None)
+    if text is None:
+        return "*", {}
+    name, backend = text.partition(":")[0], ssm_backends[request.account_id][request._region]
+    arn = f"arn:aws:ssm:{request._region}:{request.account_id}:parameter/{name.removeprefix('/')}"
+    return arn, backend.list_tags_for_resource("Parameter", name) if name in backend._parameters else {}

@@ -1,0 +1,178 @@
+"""IAM policies for the stores of AWS: narrowed to the copies' names, and to what carries Keyturn's tag.
+
+Sources: "Actions, resources, and condition keys" of AWS Secrets Manager and of AWS Systems Manager, in the Service
+Authorization Reference; "IAM and AWS STS quotas" (6,144 characters a policy, white space apart).
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from keyturn.core.rights import ANYTHING, CopyRights, Document
+from keyturn.core.stores import MANAGED_BY, TAG_MANAGED_BY
+
+Statement = dict[str, Any]
+
+LONGEST: Final = 6_144
+"""Characters of one policy, white space apart."""
+OURS: Final = {"StringEquals": {f"aws:ResourceTag/{TAG_MANAGED_BY}": MANAGED_BY}}
+MARKED: Final = {"StringEquals": {f"aws:RequestTag/{TAG_MANAGED_BY}": MANAGED_BY}}
+RECOVERABLE: Final = {"BoolIfExists": {"secretsmanager:ForceDeleteWithoutRecovery": "false"}}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A region of an account; ``*`` where it is not known."""
+
+    region: str
+    account: str
+
+    @property
+    def partition(self) -> str:
+        """Which of Amazon's worlds it is in."""
+        return next((f"aws-{part}" for part in ("cn", "us-gov") if self.region.startswith(f"{part}-")), "aws")
+
+    def secret(self, name: str) -> str:
+        """A secret's ARN; AWS adds six characters to its name."""
+        return self._arn("secretsmanager", f"secret:{name}" + ("" if name.endswith(ANYTHING) else "-??????"))
+
+    def parameter(self, name: str) -> str:
+        """A parameter's ARN."""
+        return self._arn("ssm", f"parameter/{name.removeprefix('/')}")
+
+    def key(self, name: str) -> str:
+        """The ARN of a KMS key."""
+        return self._arn("kms", f"key/{name}")
+
+    def _arn(self, service: str, what: str) -> str:
+        return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{what}"
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The KMS keys that a store names: ids, aliases or ARNs; in any region where copies are replicated."""
+
+    names: tuple[str, ...]
+    replicated: bool = False
+
+    def statements(self, place: Place, service: str) -> Iterator[Statement]:
+        """Using them through the service alone, which asks in its caller's name."""
+        for number, name in enumerate(dict.fromkeys(self.names), 1):
+            called = {"ForAnyValue:StringEquals": {"kms:ResourceAliases": name}} if name.startswith("alias/") else {}
+            condition = {"StringLike": {"kms:ViaService": f"{service}.*"}, **called}
+            actions = ["Decrypt", "Encrypt", "GenerateDataKey"]
+            yield from _allow(f"Encrypt{number}", "kms", actions, [self._arn(place, name)], condition)
+
+    def _arn(self, place: Place, name: str) -> str:
+        if name.startswith("arn:"):
+            return name
+        key = ANYTHING if name.startswith("alias/") else name
+        return (replace(place, region=ANYTHING) if self.replicated else place).key(key)
+
+
+def secrets_manager(place: Place, copies: CopyRights, replicas: Sequence[str], keys: Keys) -> Iterator[Document]:
+    """The everyday policy, and the one for emergencies besides it."""
+    marked, everywhere = [place.secret(ANYTHING)], [place, *(replace(place, region=region) for region in replicas)]
+
+    def daily(some: CopyRights) -> list[Statement]:
+        named, foreign = list(map(place.secret, some.names)), list(map(place.secret, some.foreign))
+        write = ["PutSecretValue", "RestoreSecret", "TagResource", "UpdateSecretVersionStage"]
+        write += ["UntagResource"] if some.tags or some.merges else []
+        write += ["UpdateSecret"] if some.describes else []
+        adopt = [*write, "CreateSecret"] if some.merges else write
+        delete = ["DeleteSecret", "DescribeSecret", *(["RemoveRegionsFromReplication"] if replicas else [])]
+        return [
+            *_allow("FindByListing", "secretsmanager", ["BatchGetSecretValue", "ListSecrets"], [ANYTHING]),
+            *_allow("Look", "secretsmanager", ["DescribeSecret", "GetSecretValue"], named),
+            *_allow("MakeWithTheMark", "secretsmanager", ["CreateSecret", "TagResource"], named, MARKED),
+            *_allow("WriteWhatIsMarked", "secretsmanager", write, named, OURS),
+            *_allow("WriteWhatIsAdopted", "secretsmanager", adopt, foreign),
+            *_allow("Replicate", "secretsmanager", ["ReplicateSecretToRegions"] if replicas else [], named),
+            # What has left the catalogue has no name there any more: the mark tells it.
+            *_allow("DeleteWithRecovery", "secretsmanager", delete if some.deletes else [], marked, OURS | RECOVERABLE),
+            *keys.statements(place, "secretsmanager"),
+        ]
+
+    def emergency(some: CopyRights) -> list[Statement]:
+        named = list(map(place.secret, some.names))
+        copied = sorted({there.secret(name) for there in everywhere for name in some.names})
+        look = ["DescribeSecret", "GetSecretValue", "ListSecretVersionIds"]
+        erase = ["DeleteSecret", *(["RemoveRegionsFromReplication"] if replicas else [])]
+        return [
+            *_allow("OldVersions", "secretsmanager", look, copied),
+            *_allow("ForgetOldVersions", "secretsmanager", ["UpdateSecretVersionStage"], named),
+            *_allow("DeleteForGood", "secretsmanager", erase, named, OURS),
+        ]
+
+    yield from _documents(copies, copies.file, daily)
+    yield from _documents(copies, f"{copies.file}-revoker", emergency)
+
+
+def parameter_store(place: Place, copies: CopyRights, keys: Keys) -> Iterator[Document]:
+    """The same for parameters, whose marks stand in their descriptions, and one of them in a tag."""
+
+    def daily(some: CopyRights) -> list[Statement]:
+        named, foreign = list(map(place.parameter, some.names)), list(map(place.parameter, some.foreign))
+        tagging = ["AddTagsToResource", "ListTagsForResource", "RemoveTagsFromResource"]
+        write = ["PutParameter", *(tagging if some.tags or some.merges else ["AddTagsToResource"])]
+        tagged = ["GetResources"] if some.tags or some.merges else []
+        delete = ["DeleteParameter"] if some.deletes else []
+        return [
+            *_allow("FindByListing", "ssm", ["DescribeParameters"], [ANYTHING]),
+            *_allow("FindTags", "tag", tagged, [ANYTHING]),
+            *_allow("Look", "ssm", ["GetParameter", "GetParameters"], named),
+            *_allow("MakeWithTheMark", "ssm", ["AddTagsToResource", "PutParameter"], named, MARKED),
+            *_allow("WriteWhatIsMarked", "ssm", write, named, OURS),
+            *_allow("WriteWhatIsAdopted", "ssm", write, foreign),
+            *_allow("Delete", "ssm", delete, [place.parameter(ANYTHING)], OURS),
+            *keys.statements(place, "ssm"),
+        ]
+
+    def emergency(some: CopyRights) -> list[Statement]:
+        named = list(map(place.parameter, some.names))
+        return [
+            *_allow("OldVersions", "ssm", ["GetParameterHistory"], named),
+            *_allow("DeleteForGood", "ssm", ["DeleteParameter"], named, OURS),
+        ]
+
+    yield from _documents(copies, copies.file, daily)
+    yield from _documents(copies, f"{copies.file}-revoker", emergency)
+
+
+def _allow(
+    sid: str, service: str, actions: Sequence[str], resources: Sequence[str], condition: Statement | None = None
+) -> Iterator[Statement]:
+    """A statement; none without actions or resources."""
+    if actions and resources:
+        named = [f"{service}:{action}" for action in sorted(actions)]
+        made = {"Sid": sid, "Effect": "Allow", "Action": named, "Resource": sorted(resources)}
+        yield {**made, **({"Condition": condition} if condition else {})}
+
+
+def _documents(copies: CopyRights, file: str, make: Callable[[CopyRights], list[Statement]]) -> Iterator[Document]:
+    """One policy, or as many as it takes to keep each short enough."""
+    parts = list(_parts(copies, make))
+    for number, statements in enumerate(parts, 1):
+        name = f"{file}-{number}.json" if len(parts) > 1 else f"{file}.json"
+        if statements:
+            yield Document(name, _text(statements, copies.origin))
+
+
+def _parts(copies: CopyRights, make: Callable[[CopyRights], list[Statement]]) -> Iterator[list[Statement]]:
+    statements, names = make(copies), copies.names
+    if len(names) < 2 or len(re.sub(r"\s", "", _text(statements, copies.origin))) <= LONGEST:
+        yield statements
+    else:
+        middle = len(names) // 2
+        for some in (names[:middle], names[middle:]):
+            yield from _parts(copies.of(some, copies.file), make)
+
+
+def _text(statements: list[Statement], origin: str) -> str:
+    """A policy takes no comment, so the first statement's name says of what it is made."""
+    first, *others = statements
+    reason = re.sub(r"[^A-Za-z0-9]", "", origin)
+    named = [{**first, "Sid": f"{first['Sid']}{reason}"}, *others]
+    return json.dumps({"Version": "2012-10-17", "Statement": named}, indent=2) + "\n"
