@@ -1,23 +1,39 @@
-# What a Keyturn worker may do in a second Vault or OpenBao that is a store (kind `vault`). Replace `secret` by the
-# store's mount. It can neither destroy versions nor remove a secret with its history.
+# What a Keyturn worker may do in a second Vault or OpenBao that is a store (kind `vault`). It can neither destroy
+# versions nor remove a secret with its history.
+# Made by keyturn policy render everything
 
-# The copies: write new versions, read them for a deep check.
+# Its own token: how long it lasts, that it lasts on, and what it may do. The policy `default` allows it too.
+path "auth/token/lookup-self" {
+  capabilities = ["read"]
+}
+path "auth/token/renew-self" {
+  capabilities = ["update"]
+}
+path "sys/capabilities-self" {
+  capabilities = ["update"]
+}
+
+# The copies: write new versions, read them to compare.
 path "secret/data/*" {
   capabilities = ["create", "read", "update"]
 }
-# Whose a copy is and which version it serves, told and listed without values. Of the settings of a secret it changes
-# the custom metadata alone: not how many versions are kept or how long.
+
+# Whose a copy is and which version it serves. Of the settings of a secret the custom metadata alone are changed: not
+# how many versions are kept or how long.
 path "secret/metadata/*" {
   capabilities = ["create", "read", "update", "patch", "list"]
   allowed_parameters = {
     "custom_metadata" = []
   }
 }
-# OpenBao alone: the same for a thousand secrets in one answer. Vault has no such path, and needs no such rule.
+
+# What there is, by names and metadata, without values. OpenBao tells of a thousand secrets in one answer of detailed-
+# metadata; Vault has no such path, and each secret's metadata is read there.
 path "secret/detailed-metadata/*" {
   capabilities = ["list"]
 }
-# Deleting, which undelete takes back.
+
+# Deleting what the catalogue names no more, which undelete takes back.
 path "secret/delete/*" {
   capabilities = ["update"]
 }

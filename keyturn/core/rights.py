@@ -3,12 +3,17 @@
 Strategies and stores say theirs in their settings; :mod:`keyturn.policies` puts them together and writes them out.
 """
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 ANYTHING: Final = "*"
 """What stands for any text, at a rule's end and in names of copies."""
+TEMPLATE: Final = re.compile(r"\{\{.*\}\}")
+"""What the hub fills in, so that nobody can ask about it."""
+PROBE: Final = "keyturn-policy-check"
+"""Stands for a name that no rule is about, and that nobody uses."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,28 @@ def merged(sections: Iterable[Section]) -> Iterator[Section]:
         yield Section(why, tuple(rules[path] for path in own))
 
 
+def allowed(sections: Iterable[Section], path: str) -> frozenset[str]:
+    """What the rules allow at a path: those of the one that fits it best, as the hub decides it."""
+    fitting = [rule for rule in rules_of(sections) if _fits(rule.path, path)]
+    best = max(fitting, key=lambda rule: (not rule.path.endswith(ANYTHING), len(rule.path)), default=None)
+    return best.capabilities if best else frozenset()
+
+
+def sample(path: str) -> str:
+    """A path that a rule is about, since the hub is asked about paths and not about beginnings."""
+    return path.replace("/+/", f"/{PROBE}/").removesuffix(ANYTHING) + (PROBE if path.endswith(ANYTHING) else "")
+
+
+def rules_of(sections: Iterable[Section]) -> Iterator[HubRule]:
+    """The rules that the hub can be asked about."""
+    return (rule for section in sections for rule in section.rules if not TEMPLATE.search(rule.path))
+
+
+def _fits(rule: str, path: str) -> bool:
+    pattern = re.escape(rule.removesuffix(ANYTHING)).replace(r"\+", "[^/]+")
+    return re.fullmatch(pattern + (".*" if rule.endswith(ANYTHING) else ""), path) is not None
+
+
 @dataclass(frozen=True)
 class HubPlaces:
     """Where things are in the hub, and by which names."""
@@ -115,6 +142,8 @@ class CopyRights:
     merges: bool = False
     tags: bool = False
     describes: bool = False
+    departed: bool = False
+    """Whether copies are deleted that nothing names any more."""
 
     def of(self, names: tuple[str, ...], file: str) -> "CopyRights":
         """The same for some of the names."""

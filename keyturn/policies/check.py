@@ -4,19 +4,13 @@ The hub tells capabilities of paths that it is asked about, and of no others; so
 name. It does not tell which parameters a request may have.
 """
 
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from keyturn.core.rights import ANYTHING, HubRule, Section, holds
+from keyturn.core.rights import ANYTHING, PROBE, Section, allowed, holds, rules_of, sample
 from keyturn.ledger.naming import SIGNING_KEY
 from keyturn.policies.scope import HubScope, SecretPath
-
-TEMPLATE: Final = re.compile(r"\{\{.*\}\}")
-"""What the hub fills in, so that nobody can ask about it."""
-PROBE: Final = "keyturn-policy-check"
-"""Stands for a name that no rule is about, and that nobody uses."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +33,7 @@ class Comparison:
 
 def paths_to_ask(scope: HubScope, sections: Sequence[Section]) -> list[str]:
     """The paths whose capabilities tell both: those of the rules, and those of what is dangerous."""
-    return list(dict.fromkeys((*(sample(rule.path) for rule in _rules(sections)), *dangerous(scope))))
+    return list(dict.fromkeys((*(sample(rule.path) for rule in rules_of(sections)), *dangerous(scope))))
 
 
 def compare(scope: HubScope, sections: Sequence[Section], held: Mapping[str, Collection[str]]) -> Comparison:
@@ -47,7 +41,7 @@ def compare(scope: HubScope, sections: Sequence[Section], held: Mapping[str, Col
     lacking = [
         Finding(capability, rule.path, section.why)
         for section in sections
-        for rule in _rules([section])
+        for rule in rules_of([section])
         for capability in sorted(rule.capabilities - {"deny"})
         if not holds(held[sample(rule.path)], capability)
     ]
@@ -60,18 +54,6 @@ def compare(scope: HubScope, sections: Sequence[Section], held: Mapping[str, Col
     if any("root" in capabilities for capabilities in held.values()):
         beyond = [Finding("root", ANYTHING)]
     return Comparison(tuple(lacking), tuple(beyond))
-
-
-def allowed(sections: Sequence[Section], path: str) -> frozenset[str]:
-    """What the rules allow at a path: those of the one that fits it best, as the hub decides it."""
-    fitting = [rule for rule in _rules(sections) if _fits(rule.path, path)]
-    best = max(fitting, key=lambda rule: (not rule.path.endswith(ANYTHING), len(rule.path)), default=None)
-    return best.capabilities if best else frozenset()
-
-
-def sample(path: str) -> str:
-    """A path that a rule is about, since the hub is asked about paths and not about beginnings."""
-    return path.replace("/+/", f"/{PROBE}/").removesuffix(ANYTHING) + (PROBE if path.endswith(ANYTHING) else "")
 
 
 def dangerous(scope: HubScope) -> Iterator[str]:
@@ -126,12 +108,3 @@ ENGINES: Final = (
 
 def _of_secret(secret: SecretPath) -> Iterator[str]:
     yield from (f"{secret.mount}/{kind}/{secret.path}" for kind in KINDS)
-
-
-def _rules(sections: Sequence[Section]) -> Iterator[HubRule]:
-    return (rule for section in sections for rule in section.rules if not TEMPLATE.search(rule.path))
-
-
-def _fits(rule: str, path: str) -> bool:
-    pattern = re.escape(rule.removesuffix(ANYTHING)).replace(r"\+", "[^/]+")
-    return re.fullmatch(pattern + (".*" if rule.endswith(ANYTHING) else ""), path) is not None

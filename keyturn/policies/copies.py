@@ -8,6 +8,8 @@ from keyturn.catalogue.freezes import apart
 from keyturn.catalogue.models import Catalogue
 from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.stores.aws import AwsParameterStoreSettings, AwsSecretsManagerSettings, Replica
+from keyturn.catalogue.stores.kubernetes import KubernetesSettings
+from keyturn.catalogue.stores.vault import VaultSettings
 from keyturn.core.mounts import DEFAULT, EVERY
 from keyturn.core.rights import ANYTHING, CopyRights, Document
 from keyturn.settings.stores import Deletion, StoreBase
@@ -33,6 +35,7 @@ def copies_in(catalogue: Catalogue, store: str, settings: StoreSettings, origin:
         merges=any(place.merge for place in places),
         tags=bool(settings.tags) or any(place.tags for place in places),
         describes=any(place.description for place in places),
+        departed=settings.deletion is Deletion.DELETE,
     )
 
 
@@ -81,6 +84,8 @@ _EVERYWHERE: Final = Replica.model_construct(region=ANYTHING)
 EVERYTHING: Final = {
     "aws-secrets-manager": _any(AwsSecretsManagerSettings, replicas=(_EVERYWHERE,), kms_key_id=ANYTHING),
     "aws-parameter-store": _any(AwsParameterStoreSettings, kms_key_id=ANYTHING),
+    "keyturn-vault-store": _any(VaultSettings, mount="secret"),
+    "kubernetes-role": _any(KubernetesSettings, namespace="apps", restart=True),
 }
 """The stores whose rights are rendered, with whatever makes them ask for more."""
 
@@ -88,4 +93,6 @@ EVERYTHING: Final = {
 def everything(origin: str) -> Iterator[Document]:
     """The same for stores that may do everything with copies of any name, but nothing with what carries no mark."""
     for kind, settings in EVERYTHING.items():
-        yield from settings.rights(CopyRights(kind, origin, (ANYTHING,), deletes=True, tags=True, describes=True))
+        yield from settings.rights(
+            CopyRights(kind, origin, (ANYTHING,), deletes=True, tags=True, describes=True, departed=True)
+        )

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from keyturn.catalogue.models import Catalogue
+from keyturn.core.hcl import comment, policy
 from keyturn.core.rights import Document
 from keyturn.policies import copies, hub
-from keyturn.policies.hcl import comment, policy
 from keyturn.policies.scope import EVERYTHING, HubScope
 
 MADE: Final = "keyturn policy render"

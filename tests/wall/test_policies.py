@@ -15,15 +15,15 @@ import requests
 
 from deployments.local.prepare import LEASE
 from keyturn.catalogue import Catalogue
+from keyturn.core.hcl import policy
 from keyturn.core.plan import Action
 from keyturn.core.policy import Trigger
-from keyturn.core.rights import HubPlaces, HubRule
+from keyturn.core.rights import PROBE, HubPlaces, HubRule
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.webhook_keys import generate_webhook_key
 from keyturn.ledger.naming import SIGNING_KEY
 from keyturn.policies import hub as rules
-from keyturn.policies.check import PROBE, Comparison, compare, paths_to_ask
-from keyturn.policies.hcl import policy
+from keyturn.policies.check import Comparison, compare, paths_to_ask
 from keyturn.policies.roles import needed
 from keyturn.policies.scope import HubScope, scope_of
 from keyturn.providers.registry import open_workspace

@@ -1,8 +1,10 @@
 """Kubernetes as a store."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Literal
 
+from keyturn.core import kubernetes_rights
 from keyturn.core.details import (
     KUBERNETES_ANNOTATIONS,
     KUBERNETES_LABELS,
@@ -12,6 +14,7 @@ from keyturn.core.details import (
     size_of,
 )
 from keyturn.core.names import KUBERNETES, LIMITS
+from keyturn.core.rights import CopyRights, Document
 from keyturn.core.stores import Detail, Details
 from keyturn.settings.fields import HttpsUrl, Line, PositiveDuration
 from keyturn.settings.stores import Placed, System
@@ -38,6 +41,8 @@ class KubernetesSettings(Placed):
     """Keep the keys of a Secret that others have put beside Keyturn's."""
     restart: bool = False
     """Restart the Deployments, StatefulSets and DaemonSets that use a Secret, after it has changed: once in a run."""
+    workloads: tuple[Line, ...] = ()
+    """The names of those that may be restarted: others are neither restarted nor looked at. Without any, all may."""
     restart_timeout: PositiveDuration = timedelta(minutes=30)
     """How long such a restart may take until every pod is new; beyond it, it has failed, and people are told."""
 
@@ -52,6 +57,11 @@ class KubernetesSettings(Placed):
         """The cluster, as far as it is told here, and the namespace."""
         cluster = self.server.rstrip("/").casefold() if self.server else f"{self.kubeconfig or ''}#{self.context or ''}"
         return (self.kind, cluster, self.namespace)
+
+    def rights(self, copies: CopyRights) -> Iterator[Document]:
+        """A Role with its RoleBinding, and the RoleBinding of whoever revokes."""
+        place = kubernetes_rights.StoreNamespace(self.namespace, self.merge, self.restart, self.workloads)
+        return kubernetes_rights.role_documents(place, copies)
 
     def refuses_details(self, details: Details) -> str | None:
         """What a Secret lacks, or has no room for."""

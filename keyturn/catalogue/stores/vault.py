@@ -1,11 +1,14 @@
 """A second Vault or OpenBao as a store."""
 
+from collections.abc import Iterator
 from typing import Literal, Self
 
 from pydantic import model_validator
 
+from keyturn.core import vault_store_rights
 from keyturn.core.details import SHOWN, VAULT_MAX_TEXT, VAULT_TAGS, refuses_names
 from keyturn.core.names import LIMITS, VAULT
+from keyturn.core.rights import CopyRights, Document
 from keyturn.core.stores import Details
 from keyturn.settings.fields import HubPath, Line, WebUrl, keep_plain_http_at_home, refused
 from keyturn.settings.stores import Placed, System
@@ -47,6 +50,10 @@ class VaultSettings(Placed):
     def system(self) -> System:
         """Address, namespace and mount."""
         return (self.kind, self.address.rstrip("/").casefold(), self.namespace or "", self.mount)
+
+    def rights(self, copies: CopyRights) -> Iterator[Document]:
+        """Policies, for every day and for emergencies."""
+        return vault_store_rights.store_policies(self.mount, copies)
 
     def refuses_details(self, details: Details) -> str | None:
         """What custom metadata lacks, or has no room for."""

@@ -101,7 +101,7 @@ class Restarter:
     """The workloads of one namespace, for the ``store``.
 
     ``ours`` lists the Secrets that hold anything of Keyturn's, by their names, ``look_for`` gives one. A rollout that
-    takes longer than ``limit`` has failed.
+    takes longer than ``limit`` has failed. Where ``only`` names any, others are left alone.
     """
 
     namespace: Namespace
@@ -109,6 +109,7 @@ class Restarter:
     ours: Callable[[], Mapping[str, KubernetesSecret]]
     look_for: Callable[[str], KubernetesSecret | None]
     limit: timedelta
+    only: frozenset[str] = frozenset()
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def owed(self, remotes: Collection[str]) -> list[str]:
@@ -160,7 +161,8 @@ class Restarter:
         listing = getattr(self.namespace.apps, f"list_namespaced_{word}")
         for page in self.namespace.pages(doing, listing, **selector):
             for body in page:
-                yield Workload(kind, doing.resource, word, self.namespace.name, body)
+                if not self.only or body["metadata"]["name"] in self.only:
+                    yield Workload(kind, doing.resource, word, self.namespace.name, body)
 
     def _again(self, workload: Workload) -> Workload | None:
         """The same by a listing, so that the right to list is enough."""

@@ -92,8 +92,8 @@ class Kubernetes:
     the pod's own service account. A text that is a JSON object as Keyturn writes one becomes one key for each field,
     any other text the single key ``value``. With ``merge``, keys that others have put beside ours stay; without it
     they are drift, and a write removes them. With ``restart``, a write notes beside the Secret that the workloads that
-    use it are to be restarted, and it is a failure where that takes longer than ``restart_timeout``. Raises Invalid for
-    settings that can't work.
+    use it are to be restarted, those of ``workloads`` alone where it names any, and it is a failure where that takes
+    longer than ``restart_timeout``. Raises Invalid for settings that can't work.
     """
 
     unsupported: frozenset[Unsupported] = frozenset()
@@ -110,6 +110,7 @@ class Kubernetes:
         context: str | None = None,
         merge: bool = False,
         restart: bool = False,
+        workloads: Sequence[str] = (),
         restart_timeout: timedelta = timedelta(minutes=30),
     ) -> None:
         self.name = name
@@ -121,7 +122,8 @@ class Kubernetes:
         self._core = self._namespace.core
         self._merge = merge
         self.restarts = restart
-        self._restarter = Restarter(self._namespace, name, self._ours, self._look_for, restart_timeout)
+        only = frozenset(workloads)
+        self._restarter = Restarter(self._namespace, name, self._ours, self._look_for, restart_timeout, only)
         self.shared = SharedKubernetes(name, self._namespace, restart, self._manageable)
 
     def describe(self, remote: str) -> RemoteSecret | None:
