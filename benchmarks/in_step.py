@@ -18,8 +18,9 @@ from deployments.local.emulators.azure_key_vault.state import State as AzureStat
 from deployments.local.emulators.gcp_secret_manager import secret_rpcs, version_rpcs
 from deployments.local.emulators.gcp_secret_manager.state import State as GcpState
 from deployments.local.support.files import private_directory
-from keyturn.core.fingerprint import fingerprint, payload
-from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.core.fingerprint import payload
+from keyturn.core.fingerprint_keys import FingerprintKeys
+from keyturn.core.sensitive import SecretFields
 from keyturn.core.stores import OwnershipTags
 from keyturn.providers.aws.secrets_manager import version_id
 from keyturn.providers.vault.hub import VaultHub
@@ -30,16 +31,16 @@ Copies = list[tuple[str, str, OwnershipTags]]
 
 def lay(clouds: Clouds) -> None:
     """Put a copy of each secret into each of the clouds, which must be stopped."""
-    copies = list(_copies(clouds, VaultHub(clouds.settings).fingerprint_key()))
+    copies = list(_copies(clouds, VaultHub(clouds.settings).fingerprint_keys()))
     _into_aws(clouds.directory / "aws", copies)
     _into_azure(clouds.directory / "azure", copies)
     _into_gcp(clouds.directory / "gcp", copies)
 
 
-def _copies(clouds: Clouds, key: Sensitive) -> Iterator[tuple[str, str, OwnershipTags]]:
+def _copies(clouds: Clouds, keys: FingerprintKeys) -> Iterator[tuple[str, str, OwnershipTags]]:
     for name in clouds.names:
         text = payload(SecretFields(fields_of(name)))
-        yield name, text.reveal(), OwnershipTags(f"{FOLDER}/{name}", 1, fingerprint(key, text))
+        yield name, text.reveal(), OwnershipTags(f"{FOLDER}/{name}", 1, keys.make(f"{FOLDER}/{name}", text))
 
 
 def _into_aws(directory: Path, copies: Copies) -> None:

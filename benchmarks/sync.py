@@ -118,7 +118,7 @@ def reconcile_here(directory: Path, port: int, secrets: int) -> None:
     workspace = open_workspace(load_catalogue(directory / "catalogue", os.environ), hub)
     for store in workspace.catalogue.stores:
         workspace.open_store(store).describe("nothing")
-    hub.fingerprint_key()
+    hub.fingerprint_keys()
     began = time.perf_counter()
     planned = plan(workspace)
     with executor(workspace, len(planned.work)) as execute:

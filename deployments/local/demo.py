@@ -123,7 +123,7 @@ class Demo:
         read = self.kv.read_secret_version(path, mount_point="secret", raise_on_deleted_version=True)["data"]
         return Before(
             read["metadata"]["version"],
-            shown(current_workspace().fingerprint(SecretFields(read["data"]))),
+            shown(current_workspace().fingerprint(path, SecretFields(read["data"]))),
             read["data"],
         )
 

@@ -139,12 +139,18 @@ path "keyturn/metadata/break-glass/*" {
   }
 }
 
-# The key of all fingerprints, which is made once.
+# The keys of all fingerprints: each is made once, and so is the word that it is in use, or retired.
 path "keyturn/data/fingerprint-key" {
   capabilities = ["create", "read"]
 }
 path "keyturn/metadata/fingerprint-key" {
   capabilities = ["read"]
+}
+path "keyturn/data/fingerprint-keys/*" {
+  capabilities = ["create", "read"]
+}
+path "keyturn/metadata/fingerprint-keys/*" {
+  capabilities = ["read", "list"]
 }
 
 # What targets are administered with: people put it there.

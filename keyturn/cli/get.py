@@ -66,8 +66,8 @@ def get(
 ) -> None:
     """Read many secrets at once: their versions and fingerprints, and their values only with --reveal.
 
-    Equal fingerprints are equal values. What can't be read is told by itself, and the others are shown. Each value
-    that is printed is an entry of the ledger: where that can't be written, none is.
+    Equal fingerprints of one secret are equal values. What can't be read is told by itself, and the others are shown.
+    Each value that is printed is an entry of the ledger: where that can't be written, none is.
     """
     if reveal and len(set(paths)) > 1 and not as_json:
         raise typer.BadParameter("several values need --json", param_hint="--reveal")
@@ -97,7 +97,7 @@ def note_reveal(workspace: "Workspace", values: Sequence[ReadValue], field: str 
                 Outcome.DONE,
                 value.path,
                 version=value.version or 0,
-                fingerprint=workspace.fingerprint_of(value.text),
+                fingerprint=workspace.fingerprint_of(value.path, value.text),
                 place="" if value.place == HUB else value.place,
                 note=what,
             )
@@ -132,7 +132,9 @@ def from_hub(workspace: "Workspace", paths: Sequence[str], field: str | None) ->
         except KeyturnError as error:
             failed.append(error)
         else:
-            values.append(ReadValue(secret.path, HUB, secret.version, short_fingerprint(workspace, text), text))
+            values.append(
+                ReadValue(secret.path, HUB, secret.version, short_fingerprint(workspace, secret.path, text), text)
+            )
     return values, failed
 
 
@@ -151,7 +153,9 @@ def from_store(workspace: "Workspace", paths: Sequence[str], store: str, field: 
     def of_copy(name: str) -> ReadValue | KeyturnError:
         text = bulk.values[store, name]
         try:
-            value = ReadValue(names[name], f"{store}:{name}", version_of(workspace, store, name, text), "", text)
+            value = ReadValue(
+                names[name], f"{store}:{name}", version_of(workspace, names[name], store, name, text), "", text
+            )
         except KeyturnError as error:
             return error
         return chosen(value)
@@ -161,7 +165,7 @@ def from_store(workspace: "Workspace", paths: Sequence[str], store: str, field: 
             text = field_of(value.path, json_fields(value), field) if field else value.text
         except KeyturnError as error:
             return error
-        return replace(value, fingerprint=short_fingerprint(workspace, text), text=text)
+        return replace(value, fingerprint=short_fingerprint(workspace, value.path, text), text=text)
 
     done = [*side_by_side(of_copy, [name for _, name in bulk.values], 8), *map(chosen, parts)]
     failed += [error for error in done if isinstance(error, KeyturnError)]
@@ -202,11 +206,13 @@ def merged(workspace: "Workspace", paths: Sequence[str], store: str) -> Read:
     return values, failed
 
 
-def version_of(workspace: "Workspace", store: str, name: str, text: "Sensitive") -> int | None:
+def version_of(workspace: "Workspace", path: str, store: str, name: str, text: "Sensitive") -> int | None:
     """The hub's version that the copy holds by its marks; None where they are not of this value."""
+    from keyturn.core.fingerprint import vouches
+
     copy = workspace.open_store(store).describe(name)
     marks = copy.marks if copy else None
-    return marks.version if marks and marks.fingerprint == workspace.fingerprint_of(text) else None
+    return marks.version if marks and vouches(marks.fingerprint, workspace.fingerprint_of(path, text)) else None
 
 
 def json_fields(value: ReadValue) -> "SecretFields":
@@ -231,8 +237,8 @@ def field_of(path: str, fields: "SecretFields", field: str) -> "Sensitive":
     return fields[field]
 
 
-def short_fingerprint(workspace: "Workspace", text: "Sensitive") -> str:
+def short_fingerprint(workspace: "Workspace", path: str, text: "Sensitive") -> str:
     """The part of the fingerprint that people see."""
     from keyturn.core.fingerprint import shown
 
-    return shown(workspace.fingerprint_of(text))
+    return shown(workspace.fingerprint_of(path, text))

@@ -74,7 +74,7 @@ def save_plan(workspace: "Workspace", planned: "Plan", file: Path) -> None:
     from keyturn.core.plan import write_plan
 
     with naming_file(file):
-        write_file(file, write_plan(planned, workspace.hub.fingerprint_key()), mode=0o600)
+        write_file(file, write_plan(planned, workspace.fingerprint_keys.current.key), mode=0o600)
 
 
 def insist_on_no_trouble(planned: "Plan") -> None:
@@ -130,7 +130,8 @@ def load_plan(workspace: "Workspace", file: Path) -> "Plan":
         text = file.read_text()
     except UnicodeDecodeError:
         raise Invalid("read", str(file), "it is not a plan", "Make it anew with: keyturn plan -o FILE") from None
-    return insist_on(workspace, read_plan(text, workspace.hub.fingerprint_key(), str(file)))
+    keys = workspace.fingerprint_keys
+    return insist_on(workspace, read_plan(text, keys.current.key, str(file), keys.former))
 
 
 def show_applied(done: "Applied", as_json: bool) -> None:

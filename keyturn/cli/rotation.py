@@ -300,7 +300,7 @@ def ready(workspace: "Workspace", path: str | None) -> list[str]:
     """
     paths = [workspace.secret(path).path] if path else sorted(workspace.catalogue.secrets)
     note_local()
-    workspace.hub.fingerprint_key()
+    workspace.hub.fingerprint_keys()
     return paths
 
 

@@ -9,9 +9,10 @@ from typing import Any, Protocol
 
 from keyturn.core.engines import Authority, DatabaseEngine
 from keyturn.core.errors import Invalid, KeyturnError
+from keyturn.core.fingerprint_keys import FingerprintKeys
 from keyturn.core.ledger import Signer
 from keyturn.core.mounts import join, mount_of
-from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.core.sensitive import SecretFields
 
 ROTATED_AT = "keyturn-rotated-at"
 """Custom metadata: when Keyturn last promoted, RFC 3339."""
@@ -344,8 +345,8 @@ class StatePort(Protocol):
     def now(self) -> datetime:
         """The time by the hub's own clock, to the second: the same for all workers, whatever their clocks say."""
 
-    def fingerprint_key(self) -> Sensitive:
-        """The key of all fingerprints; made at the first call."""
+    def fingerprint_keys(self, *, fresh: bool = False) -> FingerprintKeys:
+        """The keys of all fingerprints, asked for again after a minute, or at once; made at the first call."""
 
     def identity(self) -> Identity:
         """Whom the hub takes the login in use for, asked once for each login. Raises Denied where it may not ask."""

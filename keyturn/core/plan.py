@@ -2,7 +2,7 @@
 
 import hmac
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -132,15 +132,20 @@ def write_plan(plan: Plan, key: Sensitive) -> str:
     return json.dumps({"plan": body, "signature": _signature(body, key)}, indent=1) + "\n"
 
 
-def read_plan(text: str, key: Sensitive, name: str) -> Plan:
-    """The plan in a file's text. Raises Invalid for one that is broken, or not signed by this hub's Keyturn."""
+def read_plan(text: str, key: Sensitive, name: str, former: Sequence[Sensitive] = ()) -> Plan:
+    """The plan in a file's text. Raises Invalid for one that is broken, or not signed by this hub's Keyturn.
+
+    One that was signed with one of the ``former`` keys is refused too: whoever has got such a key can sign with it.
+    """
     hint = "Make it anew with: keyturn plan -o FILE"
     try:
         held = json.loads(text)
         body, signature = held["plan"], held["signature"]
-        sound = hmac.compare_digest(str(signature), _signature(body, key))
+        sound, outlived = _is_signed(body, signature, [key]), _is_signed(body, signature, former)
     except (ValueError, KeyError, TypeError):
         raise Invalid("read", name, "it is not a plan", hint) from None
+    if outlived:
+        raise Invalid("read", name, "it was signed with a key that has been replaced since", hint)
     if not sound:
         raise Invalid("read", name, "its signature is wrong: it was changed, or made with another hub", hint)
     if body["format"] != FORMAT:
@@ -153,6 +158,10 @@ def read_plan(text: str, key: Sensitive, name: str) -> Plan:
 def _rows(items: Sequence[Item]) -> list[dict[str, Any]]:
     """Each item without the fields that say nothing."""
     return [{key: value for key, value in asdict(item).items() if value} for item in items]
+
+
+def _is_signed(plan: Any, signature: Any, keys: Iterable[Sensitive]) -> bool:
+    return any(hmac.compare_digest(str(signature).encode(), _signature(plan, key).encode()) for key in keys)
 
 
 def _signature(plan: Any, key: Sensitive) -> str:

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from keyturn.core.errors import Invalid, KeyturnError
+from keyturn.core.fingerprint import is_noted
 from keyturn.core.hub import HubSecret, SecretInfo, SecretsPort, VersionInfo, entries_by_version
 from keyturn.core.ledger import Entry, Outcome
 from keyturn.core.sensitive import SecretFields
@@ -72,7 +73,7 @@ class HubToCompare:
 
     hub: SecretsPort
     paths: Collection[str]
-    fingerprint: Callable[[SecretFields], str]
+    fingerprint: Callable[[str, SecretFields], str]
     ledgers: Collection[str]
     now: datetime
     by_hand: Collection[str] = ()
@@ -186,6 +187,6 @@ def _gone(path: str, info: SecretInfo | None, history: _Told, there: HubToCompar
 def _differing(path: str, current: HubSecret, history: _Told, there: HubToCompare) -> Iterator[Problem]:
     """CURRENT, where it holds another value than the entry tells."""
     sequence, entry = history.by_version.get(current.version, (0, None))
-    if entry and entry.fingerprint and entry.fingerprint != there.fingerprint(current.fields):
+    if entry and entry.fingerprint and not is_noted([entry.fingerprint], there.fingerprint(path, current.fields)):
         problem = f"version {current.version} of {path} holds another value than entry {sequence} tells of"
         yield Problem(problem, sequence, sequence)

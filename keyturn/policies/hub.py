@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
+from keyturn.core.fingerprint_keys import FIRST_KEY, KEYS
 from keyturn.core.rights import ANYTHING, HubRule, Section, allow, merged
 from keyturn.ledger.forwarding import FORWARDING
 from keyturn.ledger.naming import NAMED, SIGNING_KEY
@@ -95,7 +96,10 @@ def worker(scope: HubScope) -> Sections:
         "Keyturn's own state. Nobody else may read this mount. Of each entry the newest version alone is kept.",
         tuple(rule for part in STATE for rule in state(scope, part, WORKER)),
     )
-    yield Section("The key of all fingerprints, which is made once.", tuple(fingerprint_key(scope)))
+    yield Section(
+        "The keys of all fingerprints: each is made once, and so is the word that it is in use, or retired.",
+        tuple(fingerprint_keys(scope)),
+    )
     yield Section(
         "What targets are administered with: people put it there.",
         tuple(allow(f"{scope.places.state_mount}/data/{path}", "read") for path in scope.admins),
@@ -221,10 +225,13 @@ def state(scope: HubScope, part: StatePart, role: str) -> Iterator[HubRule]:
         yield allow(f"{mount}/detailed-metadata/{part.prefix}/*", "list")
 
 
-def fingerprint_key(scope: HubScope) -> Iterator[HubRule]:
-    """Reading the key, and making it on a new hub: never another in its place."""
-    yield allow(f"{scope.places.state_mount}/data/fingerprint-key", "create", "read")
-    yield allow(f"{scope.places.state_mount}/metadata/fingerprint-key", "read")
+def fingerprint_keys(scope: HubScope) -> Iterator[HubRule]:
+    """Reading the keys, and making a first one or a successor: never another in the place of one."""
+    mount = scope.places.state_mount
+    yield allow(f"{mount}/data/{FIRST_KEY}", "create", "read")
+    yield allow(f"{mount}/metadata/{FIRST_KEY}", "read")
+    yield allow(f"{mount}/data/{KEYS}/*", "create", "read")
+    yield allow(f"{mount}/metadata/{KEYS}/*", "list", "read")
 
 
 def ledger(scope: HubScope) -> Sections:

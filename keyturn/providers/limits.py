@@ -7,6 +7,7 @@ from collections.abc import Set
 from dataclasses import dataclass
 
 from keyturn.core.errors import Conflict, Invalid, UnsupportedOperation
+from keyturn.core.fingerprint import vouches
 from keyturn.core.names import Limits
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import NO_DETAILS, Detail, Details, OwnershipTags, RemoteSecret
@@ -46,7 +47,7 @@ def insist_on_value(name: str, copy: RemoteSecret, marks: OwnershipTags) -> None
 
     Else marks of ours would say of another's value that it is ours.
     """
-    if not copy.intact or copy.marks is None or copy.marks.fingerprint != marks.fingerprint:
+    if not copy.intact or copy.marks is None or not vouches(copy.marks.fingerprint, marks.fingerprint):
         raise UnsupportedOperation("label", name, "it does not serve this text as Keyturn wrote it", "Write the copy")
 
 

@@ -1,11 +1,13 @@
 """Telling what has leaked from what came after it: versions of the hub, and copies."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from keyturn.catalogue.destinations import Destination
 from keyturn.catalogue.spreading import all_places, has_pattern
 from keyturn.core.errors import NotFound
+from keyturn.core.fingerprint import is_noted, under_every_key, vouches
+from keyturn.core.fingerprint_keys import generation_of
 from keyturn.core.hub import HubSecret
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.stores import OwnershipTags, RemoteSecret, Store, Unsupported
@@ -22,17 +24,19 @@ def credential_digest(workspace: Workspace, secret: HubSecret) -> str:
     """The fingerprint of what a rotation replaces in a version, whatever stands beside it; empty without any."""
     makes = set(workspace.open_strategy(secret.path).credential_fields) - NO_CREDENTIAL
     held = {name: value for name, value in secret.fields.reveal().items() if name in makes}
-    return workspace.fingerprint(SecretFields(held)) if held else ""
+    return workspace.fingerprint(secret.path, SecretFields(held)) if held else ""
 
 
 def leaked_version(workspace: Workspace, secret: HubSecret, older: Sequence[HubSecret] = ()) -> LeakedVersion:
     """What a leaked version is known by afterwards, also in copies that gave one of the ``older`` beside it."""
     digests: dict[str, tuple[str, ...]] = {}
+    fingerprints = version_fingerprints(workspace, secret)
     for place, digest in digests_beside(workspace, secret, older):
-        digests[place] = (*digests.get(place, ()), digest)
-    return LeakedVersion(
-        secret.version, version_fingerprints(workspace, secret), credential_digest(workspace, secret), digests
-    )
+        digests[place] = (*digests.get(place, ()), *sorted(under_every_key(digest)))
+    for place, digest in fingerprints.items():
+        digests[place] = (*digests.get(place, ()), *sorted(under_every_key(digest) - {digest}))
+    beside = {place: some for place, some in digests.items() if some}
+    return LeakedVersion(secret.version, fingerprints, credential_digest(workspace, secret), beside)
 
 
 def last_leaked(progress: SecretProgress) -> int:
@@ -44,7 +48,8 @@ def holds_leaked(workspace: Workspace, progress: SecretProgress, version: HubSec
     """Whether a version holds a value that has leaked, or the credential of one among other fields."""
     whole = {leaked.fingerprints.get("", "") for leaked in progress.old}
     credentials = {leaked.credential for leaked in progress.old} - {""}
-    return workspace.fingerprint(version.fields) in whole or credential_digest(workspace, version) in credentials
+    made, credential = workspace.fingerprint(version.path, version.fields), credential_digest(workspace, version)
+    return is_noted(whole, made) or is_noted(credentials, credential)
 
 
 def last_ended(incident: Incident, progress: SecretProgress) -> int:
@@ -101,11 +106,11 @@ def leaked_digest_served(
     if Unsupported.READ in store.unsupported:
         return digest_by_marks(copy, marks, leaks)
     try:
-        digest = workspace.fingerprint_of(store.read(place.name))
+        digest = workspace.fingerprint_of(progress.path, store.read(place.name))
     except NotFound:
         return ""
-    newer = marks is not None and not before and marks.fingerprint == digest
-    return digest if digest in leaks or (progress.unseen and not newer) else ""
+    newer = marks is not None and not before and vouches(marks.fingerprint, digest)
+    return digest if is_noted(leaks, digest) or (progress.unseen and not newer) else ""
 
 
 def digest_by_marks(copy: RemoteSecret | None, marks: OwnershipTags | None, leaks: set[str]) -> str:
@@ -114,4 +119,11 @@ def digest_by_marks(copy: RemoteSecret | None, marks: OwnershipTags | None, leak
         return ""
     if marks is not None and marks.fingerprint in leaks:
         return marks.fingerprint or UNKNOWN
+    if marks is not None and not comparable(marks.fingerprint, leaks):
+        return marks.fingerprint
     return "" if copy.marks is not None and copy.intact else UNKNOWN
+
+
+def comparable(mark: str, leaks: Collection[str]) -> bool:
+    """Whether a mark that is none of ``leaks`` is of no leaked value: nothing is proven by one of another key."""
+    return not leaks or generation_of(mark) in map(generation_of, leaks)

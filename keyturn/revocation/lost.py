@@ -38,7 +38,7 @@ def end_lost(held: HeldRecord, ended: Ended, sight: Sight) -> tuple[Unseen, ...]
 
 def lost_credentials(workspace: Workspace, path: str, sight: Sight) -> Iterator[Value]:
     """What copies hold that no version of the hub does."""
-    digests = {workspace.fingerprint(version.fields) for version in sight.versions}
+    digests = {workspace.fingerprint(path, version.fields) for version in sight.versions}
     for place in all_places(workspace.catalogue, path, sight.current.fields if sight.current else ()):
         value = held_by(workspace, path, place, sight.current)
         if isinstance(value, Value) and value.fingerprint not in digests:

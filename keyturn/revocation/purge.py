@@ -5,7 +5,7 @@ from typing import Any
 
 from keyturn.catalogue.destinations import Destination, Update
 from keyturn.core.errors import KeyturnError, NotFound
-from keyturn.core.fingerprint import shown
+from keyturn.core.fingerprint import is_noted, shown, vouches
 from keyturn.core.hub import HubSecret
 from keyturn.core.stores import RemoteSecret, Store, Unsupported
 from keyturn.revocation.incident import Incident, Mode, SecretProgress, Step
@@ -148,7 +148,7 @@ def clear_place(
         return result.add_done(place.label, "it is somebody else's, and left alone")
     if incident.mode is Mode.REPLACE:
         digest = leaked_digest_served(workspace, progress, store, place, copy)
-        if digest and digest != fresh:
+        if digest and not vouches(digest, fresh):
             advice = f"Its destination says {place.update}: write it there by hand"
             hint = advice if place.update is not Update.REPLACE else ""
             return result.add_left(place.label, f"{describe_served(progress, place, digest)} still", hint)
@@ -180,7 +180,7 @@ def describe_served(progress: SecretProgress, place: Destination, digest: str) -
     """What a copy serves, in words: the old value, or what could not be compared with it."""
     if digest == UNKNOWN:
         return "it may serve the old value: the store gives none back, and somebody else has written there"
-    if digest in leaked_digests(progress, place) or not progress.unseen:
+    if is_noted(leaked_digests(progress, place), digest) or not progress.unseen:
         return f"it serves the old value (fingerprint {shown(digest)})"
     return f"it may serve an old value, which nobody could look at in the hub (fingerprint {shown(digest)})"
 

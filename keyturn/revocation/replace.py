@@ -40,7 +40,10 @@ def replace_leaked(workspace: Workspace, incident: Incident, progress: SecretPro
     current = workspace.hub.read(path)
     result.changes = {"version": rotation.version or 0, "fingerprint": rotation.fingerprint}
     if current and not holds_leaked(workspace, progress, current):
-        result.changes = {"version": current.version, "fingerprint": workspace.fingerprint(current.fields)}
+        result.changes = {
+            "version": current.version,
+            "fingerprint": workspace.fingerprint(current.path, current.fields),
+        }
     return result.add_done("", f"version {result.changes['version']} is in force")
 
 
@@ -75,7 +78,7 @@ def await_a_person(workspace: Workspace, progress: SecretProgress, result: StepR
         return result.add_left(
             "", f"version {current.version}, which somebody has written, is the value that leaked", hint
         )
-    result.changes = {"version": current.version, "fingerprint": workspace.fingerprint(current.fields)}
+    result.changes = {"version": current.version, "fingerprint": workspace.fingerprint(current.path, current.fields)}
     return result.add_done("", f"somebody has written version {current.version}")
 
 

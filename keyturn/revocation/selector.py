@@ -10,6 +10,7 @@ from typing import Final
 from keyturn.catalogue.freezes import covers
 from keyturn.catalogue.spreading import all_places, plain_places
 from keyturn.core.errors import Invalid, NotFound, TerminalError
+from keyturn.core.fingerprint import Fingerprint, is_noted, under_every_key
 from keyturn.core.hub import HubSecret
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.suggest import advice
@@ -169,24 +170,34 @@ def whois(workspace: Workspace, fingerprint: str, *, every: bool = False) -> lis
     With ``every`` a secret that the hub denies raises; without, it is told as unseen.
     """
     wanted = fingerprint.strip().lower()
-    if not LEAST_DIGITS <= len(wanted) <= WHOLE or set(wanted) - set("0123456789abcdef"):
+    digits, _, generation = wanted.partition("-")
+    whole = not generation or (len(digits) == WHOLE and generation.isdecimal())
+    if not LEAST_DIGITS <= len(digits) <= WHOLE or set(digits) - set("0123456789abcdef") or not whole:
         problem = f"a fingerprint is {LEAST_DIGITS} to {WHOLE} hexadecimal digits"
         raise Invalid("look for", "the fingerprint", problem, "Take the digits that `keyturn status` or a report shows")
-    return _search(workspace, lambda path: _matches(workspace, path, lambda digest: digest.startswith(wanted)), every)
+
+    def fits(made: str) -> bool:
+        return any(digest.startswith(wanted) for digest in under_every_key(made))
+
+    return _search(workspace, lambda path: _matches(workspace, path, fits), every)
 
 
 def whois_value(workspace: Workspace, value: Sensitive) -> list[Match]:
     """Every version and copy that holds this text: as a whole, as a copy has it, or in one field."""
-    digests = _digests(workspace, value)
-    return _search(workspace, lambda path: _matches(workspace, path, lambda other: other in digests, by_field=True))
+
+    def look(path: str) -> Iterator[Match]:
+        digests = _digests(workspace, path, value)
+        return _matches(workspace, path, lambda made: is_noted(digests, made), by_field=True)
+
+    return _search(workspace, look)
 
 
-def _digests(workspace: Workspace, value: Sensitive) -> set[str]:
-    """The fingerprints of a text: as it stands, and where it is a JSON object, as Keyturn spells that."""
-    digests = {workspace.fingerprint_of(value)}
+def _digests(workspace: Workspace, path: str, value: Sensitive) -> set[str]:
+    """The fingerprints of a text at one path: as it stands, and where it is a JSON object, as Keyturn spells that."""
+    digests = {*under_every_key(workspace.fingerprint_of(path, value))}
     with suppress(ValueError, RecursionError):
         if isinstance(document := json.loads(value.reveal()), dict):
-            digests.add(workspace.fingerprint(SecretFields(document)))
+            digests |= under_every_key(workspace.fingerprint(path, SecretFields(document)))
     return digests
 
 
@@ -218,25 +229,30 @@ def _matches(
         for place, digest in digests_beside(workspace, version, sight.versions):
             if wanted(digest):
                 yield Match(path, version.version, place)
-        if by_field and any(wanted(workspace.fingerprint_of(text)) for text in version.fields.values()):
+        if by_field and any(wanted(workspace.fingerprint_of(path, text)) for text in version.fields.values()):
             yield Match(path, version.version)
 
 
-def digests_beside(workspace: Workspace, secret: HubSecret, older: Iterable[HubSecret]) -> Iterator[tuple[str, str]]:
+def digests_beside(
+    workspace: Workspace, secret: HubSecret, older: Iterable[HubSecret]
+) -> Iterator[tuple[str, Fingerprint]]:
     """The fingerprints under ``store:name`` of copies that gave one of the older versions beside this one."""
     places = [place for place in plain_places(workspace.catalogue, secret.path) if place.shape.tells_previous]
     near = islice((version for version in older if version.version < secret.version), NEAR) if places else ()
     for previous in near:
         for place in places:
             with suppress(Invalid):
-                yield place.label, workspace.fingerprint_of(text_of(replace(secret, previous=previous), place))
+                yield (
+                    place.label,
+                    workspace.fingerprint_of(secret.path, text_of(replace(secret, previous=previous), place)),
+                )
 
 
-def version_fingerprints(workspace: Workspace, secret: HubSecret) -> dict[str, str]:
+def version_fingerprints(workspace: Workspace, secret: HubSecret) -> dict[str, Fingerprint]:
     """The fingerprint of a whole version under the empty name, and those of its copies under ``store:name``."""
-    made = {"": workspace.fingerprint(secret.fields)}
+    made = {"": workspace.fingerprint(secret.path, secret.fields)}
     for place in all_places(workspace.catalogue, secret.path, secret.fields):
         # A copy that can't be made of this version was never made of it.
         with suppress(Invalid):
-            made[place.label] = workspace.fingerprint_of(text_of(secret, place))
+            made[place.label] = workspace.fingerprint_of(secret.path, text_of(secret, place))
     return made

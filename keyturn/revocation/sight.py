@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from keyturn.core.errors import TerminalError
+from keyturn.core.fingerprint import is_noted
 from keyturn.core.hub import HubSecret, Right, SecretInfo, VersionInfo, VersionState
 from keyturn.core.record import Record, Rotation, Stage
 from keyturn.revocation.incident import LeakedVersion, Unseen
@@ -103,9 +104,10 @@ def history_lost(workspace: Workspace, record: Record, sight: Sight) -> str:
     if newest > sight.last:
         what = "its history was removed" if sight.last else "all of it was removed"
         return f"{what}: rotations had put versions up to {newest} in force, and the hub has {sight.last or 'none'}"
-    digests = {version.version: workspace.fingerprint(version.fields) for version in sight.versions}
+    digests = {version.version: workspace.fingerprint(version.path, version.fields) for version in sight.versions}
     for past in promoted:
-        if digests.get(past.version or 0, past.fingerprint) != past.fingerprint:
+        made = digests.get(past.version or 0)
+        if made and past.fingerprint and not is_noted([past.fingerprint], made):
             return f"its history was removed: version {past.version} is another than a rotation had put in force"
     return ""
 

@@ -5,14 +5,14 @@ from functools import cache
 
 from keyturn.catalogue.destinations import Destination
 from keyturn.core.errors import NotFound
-from keyturn.core.shared import sharing
+from keyturn.core.fingerprint import is_noted
 from keyturn.core.stores import RemoteSecret, Store, Unsupported
 from keyturn.revocation.incident import IncidentStatus, SecretProgress
-from keyturn.revocation.leaked_versions import incident_places, marked_before
+from keyturn.revocation.leaked_versions import comparable, incident_places, marked_before
 from keyturn.revocation.step_result import StepResult
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.journal import record_action
-from keyturn.rotation.parts import parts_in
+from keyturn.rotation.marked import marked_copies
 
 UNCLEAR = "a copy that nothing declares may give an old value, which nobody could look at in the hub"
 
@@ -52,19 +52,12 @@ def find_strays(
         leaked = {digest for old in secret.old for digest in old.digests}
         # One that fields were added to is like no single version: it holds what its marks' version held.
         unclear = (secret.unseen or copy.marks.grown) and marked_before(secret, copy.marks)
+        unclear = unclear or (Unsupported.READ in view.unsupported and not comparable(copy.marks.fingerprint, leaked))
         unseen = {copy.marks.fingerprint} if unclear else set()
-        if copy.marks.fingerprint in leaked or serves_leaked(workspace, view, copy, leaked | unseen):
+        if copy.marks.fingerprint in leaked or serves_leaked(workspace, secret.path, view, copy, leaked | unseen):
             yield view, copy, True
         elif unseen:
             yield view, copy, False
-
-
-def marked_copies(workspace: Workspace, store: str, opened: Store) -> Iterator[tuple[Store, RemoteSecret, bool]]:
-    """Every copy that carries marks, whole ones and those that are keys of others' secrets, with which of the two."""
-    yield from ((opened, copy, False) for copy in opened.list_managed())
-    if shares := sharing(opened):
-        for name, note in parts_in(shares):
-            yield workspace.open_part(note.marks.source, store), RemoteSecret(name, "", note.marks), True
 
 
 def is_declared(workspace: Workspace, declared: Iterable[Destination], store: str, name: str, *, merged: bool) -> bool:
@@ -75,9 +68,11 @@ def is_declared(workspace: Workspace, declared: Iterable[Destination], store: st
     return limits.same(name) in mine
 
 
-def serves_leaked(workspace: Workspace, store: Store, copy: RemoteSecret, leaked: set[str]) -> bool:
+def serves_leaked(workspace: Workspace, path: str, store: Store, copy: RemoteSecret, leaked: set[str]) -> bool:
     """Whether a copy gives a leaked value."""
     try:
-        return Unsupported.READ not in store.unsupported and workspace.fingerprint_of(store.read(copy.name)) in leaked
+        if Unsupported.READ in store.unsupported:
+            return False
+        return is_noted(leaked, workspace.fingerprint_of(path, store.read(copy.name)))
     except NotFound:
         return False  # it is disabled, or deleted

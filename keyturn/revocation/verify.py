@@ -1,9 +1,10 @@
 """Proving that it is over: nobody gives the old value, and the target takes it no more."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 
 from keyturn.catalogue.destinations import Destination
 from keyturn.core.errors import NotFound, UnsupportedOperation
+from keyturn.core.fingerprint import is_noted, under_every_key, vouches
 from keyturn.core.hub import HubSecret
 from keyturn.core.record import Rotation
 from keyturn.core.stores import RemoteSecret, Store, Unsupported
@@ -135,7 +136,7 @@ def copy_faults(workspace: Workspace, progress: SecretProgress, place: Destinati
     store = workspace.open_copy(progress.path, place)
     copy = store.describe(place.name)
     digest = leaked_digest_served(workspace, progress, store, place, copy)
-    if digest and digest != fresh:
+    if digest and not vouches(digest, fresh):
         ours = copy is None or copy.marks is not None
         whose = "" if ours else ", and Keyturn has not made it: remove it there by hand"
         yield f"{describe_served(progress, place, digest)}{whose}"
@@ -143,29 +144,38 @@ def copy_faults(workspace: Workspace, progress: SecretProgress, place: Destinati
         copy
         and fresh
         and place.shape.tells_previous
-        and digest_served(workspace, store, place, copy) not in ("", fresh)
+        and not serves_fresh(digest_served(workspace, progress.path, store, place, copy), fresh)
     ):
         yield "it may give the old value beside the new one: it serves another text than it should"
-    for version in leaking_versions(workspace, store, place, leaked_digests(progress, place) - {fresh}):
+    for version in leaking_versions(
+        workspace, progress.path, store, place, leaked_digests(progress, place) - under_every_key(fresh)
+    ):
         # What the service can't remove was told.
         if not any(words.startswith(f"{place.label}: version {version} ") for words in progress.remains):
             yield f"version {version} still gives the old value"
 
 
-def digest_served(workspace: Workspace, store: Store, place: Destination, copy: RemoteSecret) -> str:
+def serves_fresh(digest: str, fresh: str) -> bool:
+    """Whether that is what a copy should serve, or nothing."""
+    return not digest or vouches(digest, fresh)
+
+
+def digest_served(workspace: Workspace, path: str, store: Store, place: Destination, copy: RemoteSecret) -> str:
     """The fingerprint of what a copy serves; by its marks where the store gives nothing back."""
     if Unsupported.READ in store.unsupported:
         return copy.marks.fingerprint if copy.marks and copy.intact else ""
     try:
-        return workspace.fingerprint_of(store.read(place.name))
+        return workspace.fingerprint_of(path, store.read(place.name))
     except NotFound:
         return ""
 
 
-def leaking_versions(workspace: Workspace, store: Store, place: Destination, leaks: set[str]) -> Iterator[str]:
+def leaking_versions(
+    workspace: Workspace, path: str, store: Store, place: Destination, leaks: Set[str]
+) -> Iterator[str]:
     """The old versions of a copy that give a leaked value, by the store's own names of them."""
     try:
         past = store.old_versions(place.name)
     except UnsupportedOperation:
         return
-    yield from (version for version, value in past.items() if workspace.fingerprint_of(value) in leaks)
+    yield from (version for version, value in past.items() if is_noted(leaks, workspace.fingerprint_of(path, value)))

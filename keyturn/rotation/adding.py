@@ -5,6 +5,7 @@ from datetime import datetime
 
 from keyturn.catalogue.destinations import Destination, Update
 from keyturn.core.errors import Conflict, Invalid
+from keyturn.core.fingerprint import vouches
 from keyturn.core.mapping import with_missing
 from keyturn.core.references import Unfit
 from keyturn.core.sensitive import Sensitive
@@ -57,7 +58,7 @@ def grown(
     """
     held = workspace.open_copy(marks.source, destination).read(destination.name)
     there = copy.marks
-    if there is None or workspace.fingerprint_of(held) != there.fingerprint:
+    if there is None or not vouches(there.fingerprint, workspace.fingerprint_of(there.source, held)):
         problem = "it holds something else than its marks tell, so nobody knows what to keep"
         raise Conflict("add to", destination.label, problem, "See who writes there; once it is deleted it is made anew")
     try:
@@ -65,7 +66,7 @@ def grown(
     except Unfit as error:
         hint = "Say create-only or replace, or delete the copy, so that it is made anew; nothing was written"
         raise Invalid("add to", destination.label, str(error), hint) from None
-    digest = workspace.fingerprint_of(whole)
+    digest = workspace.fingerprint_of(marks.source, whole)
     if digest == marks.fingerprint:
         return Grown(whole, marks, added)  # it is CURRENT's copy then, like any other
     shape = destination.shape.added_from(marks.version, marks.created_at)

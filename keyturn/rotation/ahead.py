@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from keyturn.core.errors import Ahead, KeyturnError
+from keyturn.core.fingerprint import is_noted
 from keyturn.core.hub import OVERTAKEN, TOKEN, HubSecret, SecretInfo, overtaken
 from keyturn.core.lineage import KnownVersion
 from keyturn.core.stores import RemoteSecret
@@ -66,7 +67,7 @@ def newer_version(workspace: Workspace, path: str, versions: Iterable[KnownVersi
     newest = max(ahead, key=lambda version: version.order)
     current = workspace.hub.read(path) if info.served else None
     digests = {version.fingerprint for version in ahead if version.version == newest.version} - {""}
-    holds_it = current is not None and workspace.fingerprint(current.fields) in digests
+    holds_it = current is not None and is_noted(digests, workspace.fingerprint(path, current.fields))
     return None if holds_it or tested_since(workspace, info, ahead) else newest
 
 

@@ -22,7 +22,8 @@ from keyturn.catalogue.spreading import spread_patterns
 from keyturn.core.channel import Channel
 from keyturn.core.compare_and_set import Pause, jittered
 from keyturn.core.errors import NotFound, UnsupportedOperation
-from keyturn.core.fingerprint import fingerprint, payload
+from keyturn.core.fingerprint import Fingerprint, payload
+from keyturn.core.fingerprint_keys import FingerprintKeys
 from keyturn.core.hub import Hub
 from keyturn.core.ledger import Ledger
 from keyturn.core.notices import SECRET_ROTATED
@@ -193,10 +194,15 @@ class Workspace:
         name = getattr(self.secret(path).rotation, "target", None)
         return " ".join(self.catalogue.target(name).system) if name else ""
 
-    def fingerprint(self, fields: SecretFields) -> str:
-        """The fingerprint of a whole secret."""
-        return self.fingerprint_of(payload(fields))
+    @property
+    def fingerprint_keys(self) -> FingerprintKeys:
+        """The hub's keys of fingerprints."""
+        return self.hub.fingerprint_keys()
 
-    def fingerprint_of(self, text: Sensitive) -> str:
-        """The fingerprint of a text."""
-        return fingerprint(self.hub.fingerprint_key(), text)
+    def fingerprint(self, path: str, fields: SecretFields) -> Fingerprint:
+        """The fingerprint of the whole secret at ``path``."""
+        return self.fingerprint_of(path, payload(fields))
+
+    def fingerprint_of(self, path: str, text: Sensitive) -> Fingerprint:
+        """The fingerprint of a text of the secret at ``path``: equal texts of two secrets have two."""
+        return self.fingerprint_keys.make(path, text)

@@ -13,6 +13,10 @@ from keyturn.core.hub import EXPIRES_AT, HubSecret, SecretInfo
 from keyturn.core.stores import ANNOTATION, Detail, Details, RemoteSecret, describer
 from keyturn.rotation.context import Workspace
 
+UNKNOWN_KEY: Final = "its marks were made with a key that is retired, or that this hub does not have"
+
+MARKED_ANEW: Final = "its fingerprint is by the key before: it is marked anew"
+
 WORDS: Final = {
     Detail.DESCRIPTION: "another description",
     Detail.CONTENT_TYPE: "another content type",
@@ -58,6 +62,12 @@ def wrong_beside(
         return ""
     details = details_of(workspace, destination, wanted)
     return differing(details if destination.expires_after else replace(details, expires_at=None), shown)
+
+
+def outlived_mark(workspace: Workspace, copy: RemoteSecret) -> str:
+    """That a copy is to be marked anew, since its mark was made with a key before the one in use; else empty."""
+    outlived = copy.marks is not None and workspace.fingerprint_keys.outlived(copy.marks.fingerprint)
+    return MARKED_ANEW if outlived else ""
 
 
 def differing(details: Details, shown: RemoteSecret) -> str:

@@ -8,6 +8,7 @@ from typing import Final
 from keyturn.catalogue.destinations import Destination
 from keyturn.catalogue.spreading import all_places
 from keyturn.core.errors import KeyturnError, TerminalError
+from keyturn.core.fingerprint import vouches
 from keyturn.core.hub import HubSecret
 from keyturn.core.references import Unfit
 from keyturn.core.sensitive import SecretFields
@@ -89,7 +90,9 @@ def values(workspace: Workspace, path: str) -> HeldValues:
 
 def of_hub(workspace: Workspace, current: HubSecret) -> Value:
     """CURRENT itself."""
-    return Value(HUB, current.version, current.created_at, current.fields, workspace.fingerprint(current.fields))
+    return Value(
+        HUB, current.version, current.created_at, current.fields, workspace.fingerprint(current.path, current.fields)
+    )
 
 
 def held_value(
@@ -116,7 +119,7 @@ def value_of(
 ) -> Value | Useless:
     """The secret's fields as a copy holds them, where they are all there and nobody has changed them."""
     text = workspace.open_copy(path, place).read(place.name)
-    if workspace.fingerprint_of(text) != marks.fingerprint:
+    if not vouches(marks.fingerprint, workspace.fingerprint_of(path, text)):
         return Useless(place.label, "somebody else has changed it")
     if marks.shape.partition("-")[0] != place.shape.mark:
         return Useless(place.label, "it was made in another shape than the catalogue says now")
@@ -130,7 +133,7 @@ def value_of(
         parts = {name: value for name, value in parts.items() if not inside_one(name, current.fields)}
     under = current.fields if current and place.shape.fields else SecretFields({})
     fields = under.merged(parts)
-    return Value(place.label, marks.version, marks.created_at, fields, workspace.fingerprint(fields))
+    return Value(place.label, marks.version, marks.created_at, fields, workspace.fingerprint(path, fields))
 
 
 def inside_one(name: str, fields: SecretFields) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 
 from keyturn.catalogue import Catalogue
 from keyturn.core.discreet import ShownNames
-from keyturn.core.fingerprint import fingerprint, shown
+from keyturn.core.fingerprint import shown
 from keyturn.core.hub import StatePort
 from keyturn.core.sensitive import Sensitive
 
@@ -14,7 +14,7 @@ def names_of(catalogue: Catalogue, hub: StatePort, path: str) -> ShownNames:
     """What may be shown of the secret at ``path``; also of one that is not declared."""
 
     def digits(text: Sensitive) -> str:
-        return shown(fingerprint(hub.fingerprint_key(), text))
+        return shown(hub.fingerprint_keys().make(path, text))
 
     if path not in catalogue.secrets:
         return ShownNames({path}, digits)

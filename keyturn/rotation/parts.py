@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from keyturn.core.errors import Conflict, Locked, NotFound, NotOwned, UnsupportedOperation
-from keyturn.core.fingerprint import payload
+from keyturn.core.fingerprint import payload, vouches
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.shared import Change, Note, Shared, Shares, members_of, note_names, notes_in
 from keyturn.core.stores import NO_DETAILS, Details, OwnershipTags, RemoteSecret, Store, Unsupported
@@ -43,7 +43,7 @@ class Parts:
         shares: Shares,
         source: str,
         keys: Collection[str],
-        fingerprint_of: Callable[[Sensitive], str],
+        fingerprint_of: Callable[[str, Sensitive], str],
     ) -> None:
         self.name = whole.name
         self._whole = whole
@@ -202,10 +202,11 @@ class Parts:
         return next((note for note in notes.values() if self._keys.intersection(note.keys)), None)
 
     def _copy(self, shared: Shared, note: Note, theirs: tuple[str, ...]) -> SeenPart:
-        digest = self._fingerprint_of(payload(SecretFields(held_by(shared, note.keys, note.not_texts))))
+        held = payload(SecretFields(held_by(shared, note.keys, note.not_texts)))
+        digest = self._fingerprint_of(note.marks.source, held)
         # A write that died has noted keys that are gone: they are its owner's again.
         left = frozenset(note.keys) - self._keys - shared.members.keys() if self._keys else ()
-        intact = digest == note.marks.fingerprint and not left
+        intact = vouches(note.marks.fingerprint, digest) and not left
         return SeenPart(shared.name, self._version(note.marks, digest), note.marks, intact, theirs=theirs)
 
     def _version(self, marks: OwnershipTags, digest: str) -> str:
@@ -281,7 +282,8 @@ class Parts:
         gone: dict[str, str | None] = dict.fromkeys(note_names(other.marks.source, shared.tags))
         if not (keys := tuple(key for key in other.keys if key not in ours)):
             return gone
-        digest = self._fingerprint_of(payload(SecretFields(held_by(shared, keys, other.not_texts))))
+        held = payload(SecretFields(held_by(shared, keys, other.not_texts)))
+        digest = self._fingerprint_of(other.marks.source, held)
         remaining = Note(replace(other.marks, fingerprint=digest), keys, other.not_texts & set(keys))
         return {**gone, **remaining.to_tags()}
 

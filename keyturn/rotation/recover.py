@@ -63,7 +63,7 @@ def recover(workspace: Workspace, held: HeldValues, chosen: Value) -> Recovery:
         record = insist_on_free(workspace, path)
         current = in_force(workspace, held, chosen)
         settle_record(workspace, path, record, current, chosen.place)
-        doing.version, doing.fingerprint = newest(workspace, current), workspace.fingerprint(current.fields)
+        doing.version, doing.fingerprint = newest(workspace, current), workspace.fingerprint(path, current.fields)
         doing.note += ", and logs in" if chosen.lives else ", untried"
     copies = tuple(sync_destinations(workspace, path))
     return Recovery(path, chosen.place, chosen.version, doing.version, doing.fingerprint, bool(chosen.lives), copies)
@@ -125,7 +125,7 @@ def settle_record(workspace: Workspace, path: str, record: Record, current: HubS
 
 def promoted_then(workspace: Workspace, path: str, rotation: Rotation, current: HubSecret) -> Rotation:
     """The rotation whose candidate turned out to be the value: its old credential ends after its grace, as always."""
-    digest, now = workspace.fingerprint(current.fields), workspace.clock()
+    digest, now = workspace.fingerprint(path, current.fields), workspace.clock()
     changes = {"version": current.version, "fingerprint": digest, "promoted_at": now}
     return rotation.to(Stage.PROMOTED, **changes, **counted_from_now(workspace, path))
 

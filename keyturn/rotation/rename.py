@@ -4,7 +4,7 @@ Each step asks whether it is done, so that a command that died is run again. The
 last: until then the old name is shown as open.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from keyturn.core.errors import Invalid, NotFound
@@ -128,16 +128,22 @@ def carry_record(workspace: Workspace, new: str, before: Record, there: Record, 
     """Write the record under the new name, with the numbers that versions have there. Done before is success."""
     if not before.version or (there.version and tokens(there) == tokens(before) and tokens(before)):
         return
-    history = tuple(renumbered(workspace, old, moved) for old in before.history)
-    rotation = renumbered(workspace, before.rotation, moved) if before.rotation else None
+    # Fingerprints are bound to the path: those of what can't be read here are of nothing any more.
+    digests = {version.version: workspace.fingerprint(new, version.fields) for version in contents(workspace, new)}
+    history = tuple(renumbered(workspace, old, moved, digests) for old in before.history)
+    rotation = renumbered(workspace, before.rotation, moved, digests) if before.rotation else None
     rewrite(workspace, new, replace(before, rotation=rotation, history=history, version=there.version))
 
 
-def renumbered(workspace: Workspace, rotation: Rotation, moved: Sequence[int]) -> Rotation:
+def renumbered(workspace: Workspace, rotation: Rotation, moved: Sequence[int], digests: Mapping[int, str]) -> Rotation:
     """The rotation with the numbers that its versions have now: each counts those that went before it."""
     version = rotation.version and _number(rotation.version, moved)
     return replace(
-        rotation, base_version=_number(rotation.base_version, moved), version=version, holder=workspace.holder
+        rotation,
+        base_version=_number(rotation.base_version, moved),
+        version=version,
+        fingerprint=digests.get(version or 0, ""),
+        holder=workspace.holder,
     )
 
 

@@ -258,7 +258,7 @@ def in_force(workspace: Workspace, attempt: Attempt) -> Attempt:
     promoted = rotation.to(
         Stage.PROMOTED,
         version=current.version,
-        fingerprint=workspace.fingerprint(current.fields),
+        fingerprint=workspace.fingerprint(current.path, current.fields),
         promoted_at=workspace.clock(),
         **counted_from_now(workspace, path),
     )

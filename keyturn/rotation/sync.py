@@ -20,6 +20,7 @@ from keyturn.core.errors import (
     TerminalError,
     UnsupportedOperation,
 )
+from keyturn.core.fingerprint import vouches
 from keyturn.core.hub import HubSecret
 from keyturn.core.lineage import KnownVersion
 from keyturn.core.references import Unfit
@@ -30,7 +31,8 @@ from keyturn.rotation.ahead import copy_version, insist_on_newest, ledger_versio
 from keyturn.rotation.beside import still_beside, with_previous
 from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.journal import record_action
-from keyturn.rotation.labels import asks, describe_copies, details_of, outlives_copy, wrong_beside
+from keyturn.rotation.labels import asks, describe_copies, details_of, outlived_mark, outlives_copy, wrong_beside
+from keyturn.rotation.marked import mark_anew
 from keyturn.rotation.missing import describe_missing, remedies
 from keyturn.rotation.parts import Parts, SeenPart
 from keyturn.rotation.records import load_record
@@ -175,7 +177,8 @@ def converge(
             if current_version(workspace, path) != wanted.version:
                 continue  # a rotation has gone on between the two looks
             overtake(workspace, wanted, copy.marks.version)
-        if copy and stands.state is CopyState.IN_STEP and (labels or asks(workspace, destination, copy)):
+        wanting = labels or (copy and (asks(workspace, destination, copy) or outlived_mark(workspace, copy)))
+        if copy and stands.state is CopyState.IN_STEP and wanting:
             stands = label(workspace, wanted, destination, text, copy)
             if stands.state is CopyState.LABELLED and current_version(workspace, path) != wanted.version:
                 continue
@@ -269,7 +272,8 @@ def compare_by(
     check_owned(workspace, destination, copy, marks.source)
     if copy and newer_than(copy, marks):
         insist_on_newest(workspace, marks.source, known_by(workspace, copy, marks.source, destination.label))
-    return outcome(destination, _standing(destination, copy, marks), marks), copy
+    refused = copy is not None and copy.marks is not None and workspace.fingerprint_keys.refuses(copy.marks.fingerprint)
+    return outcome(destination, _standing(destination, copy, marks, refused=refused), marks), copy
 
 
 def newer_than(copy: RemoteSecret, marks: OwnershipTags) -> bool:
@@ -278,7 +282,7 @@ def newer_than(copy: RemoteSecret, marks: OwnershipTags) -> bool:
     One that holds the very secret does not: it is in step.
     """
     held = copy.marks
-    if held is None or held.source != marks.source or (held.fingerprint == marks.fingerprint and not held.shape):
+    if held is None or held.source != marks.source or (vouches(held.fingerprint, marks.fingerprint) and not held.shape):
         return False
     later = held.created_at is not None and marks.created_at is not None and held.created_at > marks.created_at
     return later or held.version > marks.version
@@ -290,15 +294,18 @@ def known_by(workspace: Workspace, copy: RemoteSecret, path: str, label: str) ->
     return [version] if version and copy.marks and ours(workspace, copy.marks) else []
 
 
-def _standing(destination: Destination, copy: RemoteSecret | None, marks: OwnershipTags) -> CopyState:
-    """What is to be said of a copy, by its marks and the catalogue's policies."""
+def _standing(destination: Destination, copy: RemoteSecret | None, marks: OwnershipTags, *, refused: bool) -> CopyState:
+    """What is to be said of a copy, by its marks and the catalogue's policies.
+
+    ``refused`` says that its marks were made with a key that nothing is believed of.
+    """
     if copy is None or copy.marks is None or copy.marks.source != marks.source:
         return CopyState.STALE
     if copy.marks.catalogue not in (*UNCLAIMED, marks.catalogue):
         return CopyState.STALE
-    if not copy.intact:
+    if not copy.intact or refused:
         return drifted(destination)
-    if copy.marks.fingerprint == marks.fingerprint and not copy.outdated:
+    if vouches(copy.marks.fingerprint, marks.fingerprint) and not copy.outdated:
         return CopyState.IN_STEP
     keep = destination.update is Update.CREATE_ONLY or keeps(destination, copy, marks.version, marks.created_at)
     return CopyState.KEPT if keep else CopyState.STALE
@@ -322,7 +329,9 @@ def grown_copy(
     held = copy.marks
     if held.source != (source or marks.source) or not ours(workspace, held) or theirs(copy):
         return None
-    if held.fingerprint == marks.fingerprint and not copy.outdated:
+    if workspace.fingerprint_keys.refuses(held.fingerprint):
+        return None
+    if vouches(held.fingerprint, workspace.fingerprint_of(held.source, text)) and not copy.outdated:
         return None
     return grown(workspace, destination, copy, text, marks)
 
@@ -338,7 +347,7 @@ def stripped(workspace: Workspace, path: str, destination: Destination, digest: 
     if Unsupported.READ in store.unsupported:
         return False
     try:
-        return workspace.fingerprint_of(store.read(destination.name)) == digest
+        return vouches(digest, workspace.fingerprint_of(path, store.read(destination.name)))
     except TerminalError:
         return False
 
@@ -362,7 +371,7 @@ def marked(workspace: Workspace, wanted: HubSecret, destination: Destination, te
     return OwnershipTags(
         wanted.path,
         wanted.version,
-        workspace.fingerprint_of(text),
+        workspace.fingerprint_of(wanted.path, text),
         destination.shape.marked(wanted.previous.version if wanted.previous else 0),
         wanted.created_at,
         workspace.catalogue.id,
@@ -374,17 +383,21 @@ def label(
     workspace: Workspace, wanted: HubSecret, destination: Destination, text: Sensitive, copy: RemoteSecret
 ) -> Pushed:
     """Lay what the catalogue asks for beside a copy that is in step; written again where the store can't else."""
-    [shown] = describe_copies(workspace, destination.store, [copy])
+    [shown] = [copy] if destination.merge else describe_copies(workspace, destination.store, [copy])
+    store, marks = workspace.open_copy(wanted.path, destination), marked(workspace, wanted, destination, text)
     if shown.marks is None or not wrong_beside(workspace, destination, shown, wanted):
-        return outcome(destination, CopyState.IN_STEP, marked(workspace, wanted, destination, text))
+        if not outlived_mark(workspace, shown):
+            return outcome(destination, CopyState.IN_STEP, marks)
+        mark_anew(workspace, store, shown, text)
+        return outcome(destination, CopyState.LABELLED, marks)
     check_fits(workspace, destination, text, wanted)
-    store, details = workspace.open_copy(wanted.path, destination), details_of(workspace, destination, wanted)
-    marks = replace(shown.marks, tags=details.names)
+    details = details_of(workspace, destination, wanted)
+    laid = replace(shown.marks, tags=details.names, fingerprint=marks.fingerprint)
     try:
-        store.relabel(destination.name, marks, details, shown)
+        store.relabel(destination.name, laid, details, shown)
     except UnsupportedOperation:
-        store.write(destination.name, text, marks, shown, details=details)
-    return outcome(destination, CopyState.LABELLED, marked(workspace, wanted, destination, text))
+        store.write(destination.name, text, laid, shown, details=details)
+    return outcome(destination, CopyState.LABELLED, marks)
 
 
 def ours(workspace: Workspace, marks: OwnershipTags) -> bool:
@@ -494,7 +507,7 @@ def read_back(workspace: Workspace, destination: Destination, marks: OwnershipTa
     if Unsupported.READ in store.unsupported:
         copy = store.describe(destination.name)
         return copy is not None and copy.intact and copy.marks == marks
-    return workspace.fingerprint_of(store.read(destination.name)) == marks.fingerprint
+    return vouches(marks.fingerprint, workspace.fingerprint_of(marks.source, store.read(destination.name)))
 
 
 def outcome(destination: Destination, state: CopyState, marks: OwnershipTags) -> Pushed:

@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 from keyturn.catalogue.destinations import Destination
 from keyturn.catalogue.models import DEFAULT_ID
 from keyturn.core.errors import Conflict, KeyturnError, NotOwned, Taken, Throttled, Unavailable, unexpected
+from keyturn.core.fingerprint import vouches
 from keyturn.core.hub import HubSecret
 from keyturn.core.plan import Action, Item
 from keyturn.core.stores import RemoteSecret, Store, Unsupported, creator
@@ -84,14 +85,14 @@ class Applier:
 
     def apply(self, item: Item, overtaken: int = 0) -> Result:
         """Do what the item says; an error is part of the answer, not raised. See :func:`converge`."""
-        return self._guarded(item, lambda: once(self.workspace, item, overtaken))
+        return self.attempt(item, lambda: once(self.workspace, item, overtaken))
 
     def make(self, item: Item, read: Callable[[str], HubSecret]) -> Result | Made:
         """Make a new copy without a look, of what ``read`` gives for its path; with one where that can't be done.
 
         What is made so is still to be confirmed.
         """
-        return self._guarded(item, lambda: make_new(self.workspace, item, read) or once(self.workspace, item))
+        return self.attempt(item, lambda: make_new(self.workspace, item, read) or once(self.workspace, item))
 
     def confirm(self, copies: Sequence[Made]) -> Iterator[Result]:
         """What became of new copies, told together once they are there: those that CURRENT has left are done again."""
@@ -108,7 +109,8 @@ class Applier:
             whole = still and not destination(self.workspace, copy.item).shape.tells_previous
             yield settled(copy.item, copy.pushed) if whole else self.apply(copy.item, copy.pushed.version)
 
-    def _guarded(self, item: Item, work: Callable[[], _T]) -> _T | Result:
+    def attempt(self, item: Item, work: Callable[[], _T]) -> _T | Result:
+        """Do ``work`` at the pace of the item's store; an error is part of the answer, not raised."""
         try:
             self._heard(item)
             return self._patiently(item, work)
@@ -200,8 +202,10 @@ def check_ours(workspace: Workspace, item: Item, copy: RemoteSecret) -> None:
     store = open_item(workspace, item)
     if Unsupported.READ in store.unsupported:
         raise NotOwned("delete", item.label, "its values can't be read, so nothing proves whose it is", hint)
-    if workspace.fingerprint_of(store.read(item.name)) != copy.marks.fingerprint:
-        raise NotOwned("delete", item.label, "its fingerprint was made with another hub's key", hint)
+    if not vouches(copy.marks.fingerprint, workspace.fingerprint_of(item.path, store.read(item.name))):
+        raise NotOwned(
+            "delete", item.label, "its fingerprint was made with another hub's key, or with a retired one", hint
+        )
 
 
 def settled(item: Item, pushed: Pushed) -> Result:

@@ -207,7 +207,7 @@ def brought(workspace: Workspace, item: Import) -> Import:
         with record_action(workspace, "import", item.path, place=f"{item.store}:{item.name}") as doing:
             doing.version, doing.fingerprint = (
                 workspace.hub.write(item.path, fields, cas=0),
-                workspace.fingerprint(fields),
+                workspace.fingerprint(item.path, fields),
             )
             insist_on_kept(workspace, item.path, doing.version, fields)
     except Conflict:

@@ -11,6 +11,7 @@ from typing import Final
 from keyturn.catalogue.freezes import covers
 from keyturn.core.capabilities import capability
 from keyturn.core.errors import KeyturnError, unexpected
+from keyturn.core.fingerprint import is_noted
 from keyturn.core.heard import Heard, made_at
 from keyturn.core.hub import TOKEN, HubSecret, SecretInfo
 from keyturn.core.plan import Action, Plan
@@ -231,8 +232,8 @@ def judged(workspace: Workspace, path: str, before: Heard) -> Verdict:
         return Verdict(held=True)
     if lost_by_hub(workspace, path, info.version):
         return Verdict()
-    digest = workspace.fingerprint(current.fields)
-    if last and (last.version, last.fingerprint) == (info.version, digest):
+    digest = workspace.fingerprint(path, current.fields)
+    if last and last.version == info.version and is_noted([last.fingerprint], digest):
         return Verdict(of_rotation(last, info))  # as where a candidate was recovered
     last_heard = latest(before, last, info)
     if same_value(workspace, last_heard, info, current, digest):
@@ -266,7 +267,9 @@ def same_value(workspace: Workspace, before: Heard, info: SecretInfo, current: H
         return False
     made = {version.version: version.created_at.isoformat() for version in info.versions}
     old = workspace.hub.read(info.path, before.version) if made.get(before.version) == before.made_at else None
-    if digest != before.fingerprint and not (old and carries_on(workspace, info.path, before, old, current)):
+    if not is_noted([before.fingerprint], digest) and not (
+        old and carries_on(workspace, info.path, before, old, current)
+    ):
         return False
     between = [version for version in info.versions if (before.version if old else 0) < version.version < info.version]
     if len(between) > BETWEEN:

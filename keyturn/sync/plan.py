@@ -9,6 +9,7 @@ from typing import Final
 from keyturn.catalogue.destinations import Destination, FieldPattern, Update
 from keyturn.catalogue.freezes import apart, covers
 from keyturn.core.errors import KeyturnError, NotFound, unexpected
+from keyturn.core.fingerprint import vouches
 from keyturn.core.hub import HubSecret, SecretInfo, Survey
 from keyturn.core.lineage import KnownVersion
 from keyturn.core.mounts import DEFAULT
@@ -19,7 +20,7 @@ from keyturn.rotation.adding import KEEPS, Grown, keeps
 from keyturn.rotation.ahead import describe_ahead, ledger_versions, remedy
 from keyturn.rotation.beside import left_out, marked_version, with_previous
 from keyturn.rotation.context import Workspace, side_by_side
-from keyturn.rotation.labels import asks, digest_of, outlives_copy, wrong_beside
+from keyturn.rotation.labels import UNKNOWN_KEY, asks, digest_of, outlived_mark, outlives_copy, wrong_beside
 from keyturn.rotation.missing import describe_missing
 from keyturn.rotation.records import load_record
 from keyturn.rotation.sync import (
@@ -228,11 +229,15 @@ def by_marks(
     if copy and copy.marks and copy.marks.source == path and copy.intact and owned(workspace, copy):
         held = copy.marks
         # A mark that somebody has taken off is put back. A deep plan trusts no number: it compares fingerprints.
+        keys = workspace.fingerprint_keys
+        lasting = not (keys.refuses(held.fingerprint) or keys.outlived(held.fingerprint))
         tells = isinstance(before, int) or not place.shape.tells_previous
         same_shape = tells and held.shape == place.shape.marked(before if isinstance(before, int) else 0)
-        named = same_shape and made_of(held, info) and held.fingerprint and not copy.outdated
+        named = same_shape and made_of(held, info) and held.fingerprint and not copy.outdated and lasting
         if named and not deep:
             return in_step(workspace, want, info, copy, holdings)
+        if keys.refuses(held.fingerprint):
+            return None
         if place.update is Update.CREATE_ONLY:
             return item_of(want, Action.IN_SYNC, version, copy, "create-only: it keeps what it has")
         if not deep and keeps(place, copy, version, info.newest.created_at if info.newest else None):
@@ -253,12 +258,13 @@ def in_step(
     if holdings.untold and copy.details is None and asks(workspace, place, copy):
         return unknown_item(want, version, holdings.untold)
     try:
-        why = wrong_beside(workspace, place, copy, wanted)
+        wrong = wrong_beside(workspace, place, copy, wanted)
     except KeyturnError as error:  # a moment in the secret's metadata that is none
         return unknown_item(want, version, error)
+    why = wrong or outlived_mark(workspace, copy)
     if not why:
         return item_of(want, Action.IN_SYNC, version, copy)
-    if refusal := outlives_copy(workspace, place, wanted):
+    if wrong and (refusal := outlives_copy(workspace, place, wanted)):
         return replace(item_of(want, Action.BLOCKED, version, copy, refusal), kind="Invalid")
     held = copy.marks.fingerprint if copy.marks else ""
     item = item_of(want, Action.UPDATE, version, copy, why)
@@ -350,7 +356,9 @@ def decide_action(
         return (Action.ADOPT if place.adopt else Action.CONFLICT), why, False
     if not copy.intact:
         return Action.DRIFTED, "somebody else has changed, disabled or deleted it", hands_off
-    if copy.marks.fingerprint == digest and not copy.outdated:
+    if workspace.fingerprint_keys.refuses(copy.marks.fingerprint):
+        return Action.DRIFTED, UNKNOWN_KEY, hands_off
+    if vouches(copy.marks.fingerprint, digest) and not copy.outdated:
         return Action.IN_SYNC, "", False
     return Action.UPDATE, "it was written for another reader" if copy.outdated else "", False
 

@@ -258,7 +258,7 @@ class HubContract:
         told = [hub.now()]
         for _ in range(30):
             hub.read_state("nothing")
-            hub.fingerprint_key()
+            hub.fingerprint_keys()
             hub.write_state(f"times/{len(told)}", {}, cas=0)
             told.append(hub.now())
         assert before <= told[0]
@@ -504,10 +504,10 @@ class HubContract:
 
         def ask(hub: Hub) -> str:
             together.wait(10)
-            return hub.fingerprint_key().reveal()
+            return hub.fingerprint_keys().current.key.reveal()
 
         with ThreadPoolExecutor(THREADS) as pool:
             keys = set(pool.map(ask, hubs))
         assert len(keys) == 1
-        assert keys == {new_hub().fingerprint_key().reveal()}
+        assert keys == {new_hub().fingerprint_keys().current.key.reveal()}
         assert len(keys.pop()) >= 32

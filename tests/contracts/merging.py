@@ -28,7 +28,7 @@ def view(store: Store, keys: str, source: str = SOURCE, shares: Shares | None = 
     """The keys, parted by spaces, of one secret of the hub."""
     used = shares or sharing(store)
     assert used is not None
-    return Parts(store, used, source, keys.split(), lambda text: fingerprint(KEY, text))
+    return Parts(store, used, source, keys.split(), lambda _, text: fingerprint(KEY, text))
 
 
 def part(keys: str, **more: Any) -> Sensitive:

@@ -116,7 +116,7 @@ class Site:
         key = self.lab.hub.read_state("webhooks/app/crash").data["key"]  # type: ignore[union-attr]
         self.consumer = self.server("consumer", lambda: Consumer(Sensitive(key)), lambda server: server.url)
         self.consumers = {"app": {"url": self.consumer.url, "signing_key": "webhooks/app/crash"}}
-        self.lab.hub.fingerprint_key()
+        self.lab.hub.fingerprint_keys()
         return self
 
     def __exit__(self, *_: object) -> None:

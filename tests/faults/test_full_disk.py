@@ -34,7 +34,7 @@ def test_a_full_disk_leads_to_the_hubs_own_log_and_room_heals(durable_hub: Durab
         way = "limited"  # the same calls fail there, with another error
     secret = lab.alternating()
     run = worker(lab, secret)
-    lab.hub.fingerprint_key()
+    lab.hub.fingerprint_keys()
     with Patient(lab.hub, secret.path, lab.logs_in) as client:
         full = run.hooking("hub", **{call: Once(lambda: durable_hub.fill(way))})
         with pytest.raises(Unavailable, match=FULL):

@@ -60,7 +60,7 @@ def worker(lab: Lab, policy: Policy, tmp_path: Path) -> Iterator[Worker]:
         lab.world.hub_address, login=TokenLogin(file=str(tmp_path / "token")), lease_token_role=LEASE_TOKEN_ROLE
     )
     hub = VaultHub(settings)
-    lab.hub.fingerprint_key()
+    lab.hub.fingerprint_keys()
     yield lambda secret: open_workspace(lab.open(secret).workspace.catalogue, hub)
     hub.close()
 

@@ -34,7 +34,7 @@ def test_a_hub_that_is_sealed_stops_the_run_there_and_the_next_one_goes_on(durab
     what, call = BEFORE[step]
     secret = lab.alternating()
     run = worker(lab, secret)
-    lab.hub.fingerprint_key()
+    lab.hub.fingerprint_keys()
     with Patient(lab.hub, secret.path, lab.logs_in) as client:
         with pytest.raises(Unavailable, match=SEALED):
             rotate(run.hooking(what, **{call: Once(durable_hub.seal)}).workspace, secret.path, Trigger.FORCE)

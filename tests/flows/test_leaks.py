@@ -122,7 +122,7 @@ def confidential(architect: Architect, aws: LocalAws, planted: Planted) -> None:
         "root token": lab.world.hub_token,
         "superuser": lab.world.superuser_password,
         "database admin": lab.admin()["password"].reveal(),
-        "fingerprint key": lab.hub.fingerprint_key().reveal(),
+        "fingerprint key": lab.hub.fingerprint_keys().current.key.reveal(),
     }
     state = lab.hub.read_state("webhooks/app/flows")
     assert state is not None

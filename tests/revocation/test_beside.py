@@ -77,7 +77,8 @@ def test_nothing_is_proven_while_a_copy_gives_a_leaked_value_beside_the_new_one(
     assert found is not None
     assert found.marks is not None
     text = Sensitive(json.dumps([*served(scene), scene.leaked[1]["value"]]))
-    marks = replace(found.marks, fingerprint=scene.workspace.fingerprint_of(text), shape=f"{found.marks.shape}-2")
+    digest = scene.workspace.fingerprint_of(scene.path, text)
+    marks = replace(found.marks, fingerprint=digest, shape=f"{found.marks.shape}-2")
     scene.store.write(scene.path, text, marks, found)
     assert "it may give the old value beside the new one" in faults_of(scene, stands)[0]
 
@@ -97,6 +98,6 @@ def test_without_a_replacement_the_copy_of_both_is_gone(scene: Scene) -> None:
 
 
 def test_the_fingerprint_of_a_copy_with_both_is_found(scene: Scene) -> None:
-    digest = scene.workspace.fingerprint_of(scene.store.read(scene.path))
+    digest = scene.workspace.fingerprint_of(scene.path, scene.store.read(scene.path))
     found: Any = whois(scene.workspace, digest)
     assert [(match.version, match.place) for match in found] == [(2, f"memory:{scene.path}")]

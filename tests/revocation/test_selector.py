@@ -108,7 +108,7 @@ def test_by_a_prefix_of_leases_with_the_secret_that_holds_one(site: Site) -> Non
 
 
 def test_by_the_fingerprint_that_people_are_shown(site: Site) -> None:
-    digest = site.workspace.fingerprint(SecretFields(site.secret.first))
+    digest = site.workspace.fingerprint(site.secret.path, SecretFields(site.secret.first))
     assert chosen(site, fingerprint=digest[:12]) == (site.secret.path,)
     # The copy of a whole secret has the same text, and so the same fingerprint.
     wanted = [Match(site.secret.path, 1), Match(site.secret.path, 1, f"memory:{site.secret.path}")]

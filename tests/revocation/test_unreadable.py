@@ -146,7 +146,7 @@ def test_a_second_revocation_is_proven_though_the_first_has_destroyed_what_was_t
 def test_whois_finds_a_value_in_a_deleted_version_and_leaves_it_deleted(lab: Lab, kind: str) -> None:
     scene = Scene.of(lab, kind)
     workspace, secret = scene.workspace, scene.secret_of(scene.leaked[0])
-    whole = workspace.fingerprint(SecretFields(scene.leaked[0]))
+    whole = workspace.fingerprint(scene.path, SecretFields(scene.leaked[0]))
     delete(scene)
     for found in (whois(workspace, whole), whois_value(workspace, Sensitive(secret))):
         assert [(one.path, one.version) for one in found if not one.place] == [(scene.path, 1)]

@@ -53,7 +53,7 @@ def test_a_copy_carries_its_source_its_version_and_a_keyed_fingerprint(opened: O
     assert current is not None
     marks = OwnershipTags(secret.path, 1, pushed.fingerprint, created_at=current.created_at, catalogue="default")
     assert copy.marks == marks
-    assert pushed.fingerprint == opened.workspace.fingerprint(SecretFields(secret.first))
+    assert pushed.fingerprint == opened.workspace.fingerprint(secret.path, SecretFields(secret.first))
 
 
 def test_a_copy_changed_by_hand_is_mended(lab: Lab, opened: Opened, secret: Declared) -> None:

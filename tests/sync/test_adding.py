@@ -109,7 +109,7 @@ def test_the_plan_names_the_fields_and_the_marks_the_oldest_version_and_prove_wh
     assert copy
     assert copy.marks
     assert (copy.marks.version, copy.marks.grown, done.version) == (1, True, 2)
-    assert copy.marks.fingerprint == item.fingerprint == workspace.fingerprint_of(adding.stores["one"].read(path))
+    assert copy.marks.fingerprint == item.fingerprint == workspace.fingerprint_of(path, adding.stores["one"].read(path))
 
 
 def test_a_copy_that_holds_current_after_all_bears_the_marks_of_that(adding: Site) -> None:

@@ -112,7 +112,7 @@ def test_the_same_number_of_another_incarnation_is_not_in_step(site: Site) -> No
 
 def test_a_deep_plan_compares_fingerprints_where_old_marks_tell_numbers_alone(site: Site) -> None:
     path = site.write("a", password="of old")
-    digest = site.workspace.fingerprint(SecretFields({"password": "of old"}))
+    digest = site.workspace.fingerprint(path, SecretFields({"password": "of old"}))
     for store in site.stores.values():
         text = store.write(path, payload_of("of old"), OwnershipTags(path, 1, digest), None)
         assert text.marks == OwnershipTags(path, 1, digest)

@@ -298,7 +298,7 @@ def test_marks_results_and_ledger_tell_version_and_fingerprint_although_the_plan
     site.lab.hub.write(path, SecretFields({"x": "2"}), cas=1)
     noted: list[Entry] = []
     workspace = dataclasses.replace(site.workspace, ledger=Replaced(site.workspace.ledger, append=noted.extend))
-    digest = workspace.fingerprint(SecretFields({"x": "2"}))
+    digest = workspace.fingerprint(path, SecretFields({"x": "2"}))
     results = run(workspace)
     assert {(result.state, result.version, result.fingerprint) for result in results.values()} == {
         (str(CopyState.CREATED), 2, digest)

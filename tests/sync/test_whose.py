@@ -102,7 +102,7 @@ def test_an_older_releases_copy_is_deleted_only_by_the_catalogue_without_an_id(s
     path = written(site.lab, folder, "v")
     default = team(site, "default")
     text = Sensitive('{"password":"v"}')
-    site.stores["one"].write(path, text, OwnershipTags(path, 1, default.fingerprint_of(text)), None)
+    site.stores["one"].write(path, text, OwnershipTags(path, 1, default.fingerprint_of(path, text)), None)
     runs(site, team(site, "team-a"))
     assert set(site.served("one")) == {path}
     runs(site, default)

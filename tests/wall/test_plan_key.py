@@ -34,3 +34,8 @@ def test_a_derived_key_is_that_of_the_standard() -> None:
     key = HKDF(hashes.SHA256(), length=32, salt=None, info=b"a purpose").derive(KEY.reveal().encode())
     assert derived_key(KEY, "a purpose").reveal() == key.hex()
     assert derived_key(KEY, "another").reveal() != key.hex()
+
+
+def test_a_plan_that_was_signed_with_a_replaced_key_is_refused_with_what_to_do() -> None:
+    with pytest.raises(Invalid, match=r"a key that has been replaced since.*keyturn plan -o FILE"):
+        read_plan(PLAN, Sensitive("0c" * 32), "plan.json", [KEY])

@@ -2,6 +2,7 @@
 
 import json
 import re
+import secrets
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -287,7 +288,7 @@ ELSEWHERE: Final = re.compile(
             "sudo on ",  # what listing takes there
             "on secret/undelete/|on secret/delete/",  # where somebody has deleted a version
             "on keyturn/(meta)?data/(notices|forwarding|sync|quiet)/",  # following, forwarding, deletions, thousands
-            "on keyturn/(meta)?data/fingerprint-key",  # made once
+            "on keyturn/(meta)?data/fingerprint-keys?(/|$)",  # made once, and asked for once a minute
             "(read|update) on keyturn/metadata/",  # where an entry was deleted, or only prepared
             "create on keyturn/metadata/",
             "list on secret/metadata/",  # on Vault
@@ -340,6 +341,9 @@ OF_A_WORKER: Final[list[Attack]] = [
     ("GET", "keyturn/data/targets/another", {}),
     ("POST", "keyturn/data/webhooks/app", {"data": {"key": "mine"}}),
     ("POST", "keyturn/data/fingerprint-key", {"data": {"key": "mine"}}),
+    ("DELETE", "keyturn/data/fingerprint-keys/2", {}),
+    ("DELETE", "keyturn/metadata/fingerprint-keys/2", {}),
+    ("POST", "keyturn/metadata/fingerprint-keys/2", {"max_versions": 1}),
     ("POST", "keyturn/data/incidents/INC-1/head", {"data": {"incident": "closed"}}),
     ("POST", "keyturn/data/anything", {"data": {"a": "b"}}),
     ("POST", "keyturn/metadata/rotations/{own}", {"max_versions": "50"}),
@@ -427,6 +431,7 @@ OF_A_CONSUMER: Final[list[Attack]] = [
     ("GET", "keyturn/data/rotations/{own}", {}),
     ("GET", "keyturn/data/webhooks/app", {}),
     ("GET", "keyturn/data/fingerprint-key", {}),
+    ("GET", "keyturn/data/fingerprint-keys/2", {}),
     ("POST", "transit/sign/keyturn-ledger", {"input": ""}),
 ]
 OF_A_LEASE: Final[list[Attack]] = [
@@ -443,6 +448,15 @@ BESIDE: Final = {
     f"{rules.CONSUMER}:{CONSUMER}": OF_A_CONSUMER,
     rules.LEASE: OF_A_LEASE,
 }
+
+
+def test_a_worker_can_begin_a_successor_of_the_fingerprints_key_and_never_change_one(site: Site) -> None:
+    # Far beyond the newest, where nobody takes it for a key.
+    path = f"keyturn/data/fingerprint-keys/{secrets.randbelow(10**6) + 10**6}"
+    assert site.ask(rules.WORKER, "POST", path, {"data": {"key": "first"}}).status_code == 200
+    for method, body in (("POST", {"data": {"key": "mine"}}), ("PATCH", {"data": {"key": "mine"}}), ("DELETE", {})):
+        assert site.ask(rules.WORKER, method, path, body).status_code == 403
+    assert site.ask(rules.WORKER, "GET", path, {}).json()["data"]["data"] == {"key": "first"}
 
 
 @pytest.mark.parametrize(

@@ -18,12 +18,12 @@ def found(
     tries: Callable[[SecretFields], bool | None],
 ) -> Iterator[str]:
     """Where a leaked value still is, or is accepted, in words. What the engine has told to remain is not told again."""
-    values = {workspace.fingerprint(version.fields) for version in leaked}
+    values = {workspace.fingerprint(progress.path, version.fields) for version in leaked}
     yield from (
         f"version {secret.version} is not seen to be refused" for secret in leaked if tries(secret.fields) is not False
     )
     for secret in readable_versions(workspace, progress.path):
-        if workspace.fingerprint(secret.fields) in values:
+        if workspace.fingerprint(secret.path, secret.fields) in values:
             yield f"the hub still gives a leaked value, as version {secret.version}"
     current = workspace.hub.read(progress.path)
     fresh = version_fingerprints(workspace, current) if current else {}
@@ -40,9 +40,9 @@ def in_place(workspace: Workspace, progress: SecretProgress, place: Destination,
     store = workspace.open_copy(progress.path, place)
     for version, value in store.old_versions(place.name).items():
         reported = any(line.startswith(f"{place.label}: version {version} ") for line in progress.remains)
-        if not reported and workspace.fingerprint_of(value) in leaks:
+        if not reported and workspace.fingerprint_of(progress.path, value) in leaks:
             yield f"{place.label}: version {version} still gives a leaked value"
-    if (served := serves(workspace, progress.path, place)) and workspace.fingerprint_of(served) in leaks:
+    if (served := serves(workspace, progress.path, place)) and workspace.fingerprint_of(progress.path, served) in leaks:
         yield f"{place.label}: still serves a leaked value"
 
 

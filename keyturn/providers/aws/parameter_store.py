@@ -32,6 +32,7 @@ from keyturn.core.stores import (
 from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, bounded_pages, field, opening, translate_aws_errors
 from keyturn.providers.aws.parameter_tags import ParameterTags, Tagging, as_tags
 from keyturn.providers.aws.shared import SharedParameters
+from keyturn.providers.limits import only_written_whole
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
@@ -55,7 +56,7 @@ OURS: Final = {TAG_MANAGED_BY: MANAGED_BY}
 """The tag that every parameter of Keyturn's carries."""
 
 DESCRIPTION: Final = re.compile(
-    f"{TAG_MANAGED_BY}={MANAGED_BY} {TAG_VERSION}=([0-9]+) {TAG_FINGERPRINT}=([0-9a-f]*)"
+    f"{TAG_MANAGED_BY}={MANAGED_BY} {TAG_VERSION}=([0-9]+) {TAG_FINGERPRINT}=([0-9a-f-]*)"
     f"(?: {TAG_CATALOGUE}=([a-z0-9-]*))? {TAG_SOURCE}=(.+)",
     re.DOTALL,
 )
@@ -142,8 +143,13 @@ class AwsParameterStore:
         return self._labelled(written, marks, details, current)
 
     def relabel(self, remote: str, marks: OwnershipTags, details: Details, current: RemoteSecret) -> RemoteSecret:
-        """Remove the tags that nobody asks for any more, then set those that are asked for: it makes no version."""
+        """Remove the tags that nobody asks for any more, then set those that are asked for: it makes no version.
+
+        Other marks are a description, which is only told together with the value. Raises UnsupportedOperation.
+        """
         self._check_name(remote, "label")
+        if current.marks is None or current.marks.fingerprint != marks.fingerprint:
+            raise only_written_whole(self._named(remote))
         return self._labelled(current, marks, details, current)
 
     def with_details(self, copies: Sequence[RemoteSecret]) -> list[RemoteSecret]:

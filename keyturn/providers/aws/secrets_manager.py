@@ -17,8 +17,10 @@ from keyturn.core.names import AWS_SECRETS_MANAGER, LIMITS, too_large
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import (
     NO_DETAILS,
+    TAG_FINGERPRINT,
     TAG_MANAGED_BY,
     TAG_TAGS,
+    TAG_VERSION,
     Details,
     OwnershipTags,
     RemoteSecret,
@@ -37,7 +39,7 @@ from keyturn.providers.aws.client import (
 )
 from keyturn.providers.aws.secrets_manager_versions import ERASE, FORGET, PAST, AwsVersions, RegionalClients
 from keyturn.providers.aws.shared import SharedSecrets
-from keyturn.providers.limits import StoreLimits
+from keyturn.providers.limits import StoreLimits, insist_on_value
 from keyturn.providers.pages import PageGuard
 
 if TYPE_CHECKING:
@@ -166,7 +168,8 @@ class AwsSecretsManager:
                 self._create(written, value, marks, details)
             else:
                 self._update(written, value, marks, current)
-                self._lay(remote, marks.to_tags() if current.marks != marks else {}, marks, details, current)
+                own = marks.to_tags() if current.marks != marks else {}
+                self._lay(remote, own | _named_version(current, written), marks, details, current)
         return _with(details, written, current)
 
     def create(
@@ -189,13 +192,18 @@ class AwsSecretsManager:
         return _with(details, written, None)
 
     def relabel(self, remote: str, marks: OwnershipTags, details: Details, current: RemoteSecret) -> RemoteSecret:
-        """Untag what nobody asks for any more, tag, then describe: AWS makes no version of any of it."""
+        """Untag what nobody asks for any more, tag, then describe: AWS makes no version of any of it.
+
+        Marks with another fingerprint imply another version than the one that is there: a tag names that.
+        """
         self._limits.check_name(remote, "label")
+        insist_on_value(self._named(remote), current, marks)
         renamed = current.marks is None or current.marks.tags != marks.tags
+        own = {TAG_TAGS: " ".join(marks.tags)} if renamed and marks.tags else {}
+        if current.marks and current.marks.fingerprint != marks.fingerprint:
+            own |= {TAG_FINGERPRINT: marks.fingerprint, TAG_VERSION: current.version_id}
         with translate_aws_errors("label", self._named(remote)):
-            self._lay(
-                remote, {TAG_TAGS: " ".join(marks.tags)} if renamed and marks.tags else {}, marks, details, current
-            )
+            self._lay(remote, own, marks, details, current)
         return _with(details, replace(current, marks=marks), current)
 
     def read(self, remote: str) -> Sensitive:
@@ -404,8 +412,14 @@ def _copy(secret: Mapping[str, Any]) -> RemoteSecret:
     details = Details(theirs, description=description) if theirs or description else NO_DETAILS
     current = _current(secret)
     served = bool(current) and "DeletedDate" not in secret
-    intact = served and (marks is None or current == version_id(marks))
+    intact = served and (marks is None or current == (tags.get(TAG_VERSION) or version_id(marks)))
     return RemoteSecret(secret["Name"], current, marks, intact, details=details)
+
+
+def _named_version(current: RemoteSecret, written: RemoteSecret) -> dict[str, str]:
+    """The tag that names the version, where the copy may have one: that stood for another version."""
+    implied = current.marks is not None and current.version_id == version_id(current.marks)
+    return {} if implied or current.marks is None else {TAG_VERSION: written.version_id}
 
 
 def _with(details: Details, copy: RemoteSecret, current: RemoteSecret | None) -> RemoteSecret:

@@ -17,10 +17,10 @@ from keyturn.core.dotenv import Dotenv, Reader
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Locked, NotFound, Unavailable
 from keyturn.core.names import FILE, LIMITS
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import NO_DETAILS, Details, OwnershipTags, RemoteSecret, Unsupported
+from keyturn.core.stores import NO_DETAILS, TAG_FINGERPRINT, Details, OwnershipTags, RemoteSecret, Unsupported
 from keyturn.providers.files.directory import StillHeld, content, draft_name, fill_draft, identity, only_writer, replace
 from keyturn.providers.files.shared import SharedFiles
-from keyturn.providers.limits import StoreLimits, only_written_whole
+from keyturn.providers.limits import StoreLimits, has_changed, insist_on_value, only_written_whole
 
 PAST: Final = "read old versions of"
 FORGET: Final = "forget old versions of"
@@ -101,8 +101,17 @@ class Files:
         return RemoteSecret(remote, _version(written), marks)
 
     def relabel(self, remote: str, marks: OwnershipTags, details: Details, current: RemoteSecret) -> RemoteSecret:
-        """Raises UnsupportedOperation: this store is written whole."""
-        raise only_written_whole(self._named(remote))
+        """Change the marks alone, where they bear another fingerprint. Raises UnsupportedOperation for all else."""
+        self._limits.check_name(remote, "label")
+        insist_on_value(self._named(remote), current, marks)
+        with self._opened("label", remote) as directory:
+            note = _note(directory, remote) if directory is not None else {}
+            if directory is None or not note or note.get(TAG_FINGERPRINT) == marks.fingerprint:
+                raise only_written_whole(self._named(remote))
+            if self._look(directory, remote) != current:
+                raise has_changed(self._named(remote))
+            replace(directory, _note_name(remote), json.dumps({**note, **marks.to_tags()}))
+        return RemoteSecret(remote, current.version_id, marks)
 
     def read(self, remote: str) -> Sensitive:
         """The text that was written, byte for byte; of a file that somebody else wrote, its content. NotFound."""

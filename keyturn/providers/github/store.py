@@ -22,6 +22,7 @@ from nacl.exceptions import CryptoError
 from nacl.public import PublicKey, SealedBox
 
 from keyturn.core.errors import Conflict, Invalid, NotFound, Unavailable, UnsupportedOperation
+from keyturn.core.fingerprint import vouches
 from keyturn.core.names import GITHUB_ACTIONS, LIMITS
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import NO_DETAILS, Details, OwnershipTags, RemoteSecret, Unsupported
@@ -100,7 +101,7 @@ class GitHubActions:
         self._limits.check(remote, value)
         if current == RemoteSecret(remote, current.version_id if current else "", marks):
             return current
-        if current and current.intact and current.marks and current.marks.fingerprint == marks.fingerprint:
+        if current and current.intact and current.marks and vouches(current.marks.fingerprint, marks.fingerprint):
             updated_at = current.version_id
         else:
             updated_at = self._update(remote, value, marks, current)

@@ -64,12 +64,31 @@ class KubernetesSecret(RemoteSecret):
     @property
     def content(self) -> str:
         """What pods that begin now have of it: another text whenever they would have something else."""
-        return self.restart_for or (self.mended if self.mended.startswith(self._plain) else "") or self._plain
+        return self.restart_for or self._mended or self._plain
 
     @property
     def restarted(self) -> dict[str, Any]:
         """The annotations that are left once its users are restarted."""
-        return {"annotations": {RESTART_FOR: None, MENDED: self.content if self.content != self._plain else None}}
+        return {"annotations": {RESTART_FOR: None, MENDED: self._mending(self._plain)}}
+
+    def marked_anew(self, marks: OwnershipTags) -> dict[str, str | None]:
+        """The annotation that keeps the content what it is, where it is to bear a fingerprint by another key."""
+        if self.marks is None or self.marks.fingerprint == marks.fingerprint:
+            return {}
+        return {MENDED: self._mending(shown(marks.fingerprint))}
+
+    def _mending(self, plain: str) -> str | None:
+        """What the annotation is to say beside marks that say ``plain``; None where these alone tell the content."""
+        if self.content == plain:
+            return None
+        return self.content if self.content.startswith(plain) else f"{plain}={self.content}"
+
+    @property
+    def _mended(self) -> str:
+        """What the annotation tells of these very marks; those of another value don't count."""
+        if not self._plain or not self.mended.startswith(self._plain):
+            return ""
+        return self.mended.removeprefix(f"{self._plain}=")
 
     @property
     def _plain(self) -> str:

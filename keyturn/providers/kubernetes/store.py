@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from keyturn.core.details import SHOWN
 from keyturn.core.errors import Conflict, Invalid, NotFound, UnsupportedOperation
-from keyturn.core.fingerprint import shown
+from keyturn.core.fingerprint import shown, vouches
 from keyturn.core.names import KUBERNETES, LIMITS, too_large
 from keyturn.core.rollouts import Rollout
 from keyturn.core.sensitive import Sensitive
@@ -184,7 +184,9 @@ class Kubernetes:
         if details.content_type not in ("", _asked_before(secret)):
             hint = "Write it whole"
             raise UnsupportedOperation("label", self._named(remote), "its type is told by a write alone", hint)
-        return self._patch(secret, "label", {"metadata": labelled(marks, details, secret)})
+        metadata = labelled(marks, details, secret)
+        metadata["annotations"] |= secret.marked_anew(marks)
+        return self._patch(secret, "label", {"metadata": metadata})
 
     def read(self, remote: str) -> Sensitive:
         """The value served now; with ``merge``, of our keys alone. Raises NotFound, and Invalid for binary data."""
@@ -293,7 +295,7 @@ class Kubernetes:
         plain = shown(marks.fingerprint)
         if secret is None or secret.marks is None:
             return plain
-        if secret.served and secret.marks.fingerprint == marks.fingerprint:
+        if secret.served and vouches(secret.marks.fingerprint, marks.fingerprint):
             return secret.restart_for
         # Pods may have begun with what was there between, under the annotation that they are to get.
         between = not secret.served or secret.restart_for

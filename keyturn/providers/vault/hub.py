@@ -1,7 +1,6 @@
 """The hub over hvac: KV v2 for secrets, a KV v2 mount of Keyturn's own for its state, and the hub's engines."""
 
 import copy
-import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -9,13 +8,15 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from keyturn.core.engines import Authority
-from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Unavailable
+from keyturn.core.errors import Conflict, Invalid, Unavailable
 from keyturn.core.exact import changed
+from keyturn.core.fingerprint_keys import FingerprintKeys
 from keyturn.core.hub import HubSecret, Identity, Right, SecretInfo, State, VersionInfo
 from keyturn.core.rights import holds
-from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.core.sensitive import SecretFields
 from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.database_engine import VaultDatabase
+from keyturn.providers.vault.fingerprint_keys import HubKeys
 from keyturn.providers.vault.identity import identify
 from keyturn.providers.vault.leases import leases_below, revoke_lease
 from keyturn.providers.vault.listing import VaultListing
@@ -24,7 +25,6 @@ from keyturn.providers.vault.store_versions import version_state
 from keyturn.providers.vault.transit_signer import VaultSigner
 from keyturn.settings.hub import HubSettings
 
-FINGERPRINT_KEY = "fingerprint-key"
 PATHS: Final = 500
 """Asked for in one request; OpenBao takes at most 1,000 strings in one."""
 THREADS: Final = 16
@@ -39,7 +39,7 @@ class VaultHub:
         self.mount, self.state_mount = settings.mount, settings.state_mount
         self._calls = Calls(settings)
         self._kv = KvMounts(self._calls, settings.mount, {})
-        self._fingerprint_key: Sensitive | None = None
+        self._fingerprint_keys = HubKeys(self, settings.state_mount, self._last_deleted, self._calls.now)
         self._identified: tuple[object, Identity] | None = None
         self._owners: dict[str, str] = {}
 
@@ -150,18 +150,16 @@ class VaultHub:
     def now(self) -> datetime:
         """The time by the hub's own clock, to the second. Asks nothing where it has answered before."""
         if (at := self._calls.now()) is None:
-            self.fingerprint_key()
+            self.fingerprint_keys()
             at = self._calls.now()
         if at is None:
             hint = "Let the proxy before it pass the header Date on"
             raise Unavailable("ask for the time of", "the hub", "its answers tell none", hint)
         return at
 
-    def fingerprint_key(self) -> Sensitive:
-        """The key of all fingerprints: 256 random bits, made at the first call on a new hub."""
-        if self._fingerprint_key is None:
-            self._fingerprint_key = self._read_fingerprint_key() or self._make_fingerprint_key()
-        return self._fingerprint_key
+    def fingerprint_keys(self, *, fresh: bool = False) -> FingerprintKeys:
+        """The keys of all fingerprints, 256 random bits each; the first is made at the first call on a new hub."""
+        return self._fingerprint_keys.get(fresh=fresh)
 
     def identity(self) -> Identity:
         """Whom the hub takes the login in use for. Raises Denied where its policies lack auth/token/lookup-self."""
@@ -242,24 +240,6 @@ class VaultHub:
         body = self._get(self._state_url("metadata", path), self._state_name(path))
         info = _info(path, body) if body else None
         return info.version if info and not info.served else 0
-
-    def _read_fingerprint_key(self) -> Sensitive | None:
-        state = self.read_state(FINGERPRINT_KEY)
-        return Sensitive(state.data["key"]) if state else None
-
-    def _make_fingerprint_key(self) -> Sensitive:
-        key = secrets.token_hex(32)
-        try:
-            self.claim_state(FINGERPRINT_KEY, {"key": key})
-        except (Conflict, Denied) as error:
-            if made := self._read_fingerprint_key():  # another worker made it
-                return made
-            if isinstance(error, Denied) and not self._last_deleted(FINGERPRINT_KEY):
-                raise
-            problem = "the key of all fingerprints was deleted: no copy could be told from another any more"
-            hint = f"Give it back: `vault kv undelete -mount={self.state_mount} -versions=1 {FINGERPRINT_KEY}`"
-            raise NotFound("read", self._state_name(FINGERPRINT_KEY), problem, f"{hint}, or from a snapshot") from None
-        return Sensitive(key)
 
     def _address(self, kind: str, path: str) -> str:
         """The same for what changes it. Raises Invalid for a path in a mount that nothing declares."""

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from keyturn.core.details import SHOWN
 from keyturn.core.errors import Conflict, Invalid, KeyturnError, NotFound
-from keyturn.core.fingerprint import payload
+from keyturn.core.fingerprint import payload, vouches
 from keyturn.core.hub import EXPIRES_AT
 from keyturn.core.names import LIMITS, VAULT, too_large
 from keyturn.core.sensitive import SecretFields, Sensitive
@@ -214,7 +214,7 @@ class VaultStore:
         if current is None:
             return None
         if current.intact:
-            same = current.marks is not None and current.marks.fingerprint == marks.fingerprint
+            same = current.marks is not None and vouches(current.marks.fingerprint, marks.fingerprint)
             return int(current.version_id) if same else None
         served = self._data(remote)
         same = served is not None and payload(SecretFields(served["data"])) == payload(SecretFields(fields))

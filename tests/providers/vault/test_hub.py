@@ -120,12 +120,12 @@ class TestVaultHub(HubContract):
         self, lab: Lab, new_hub: Callable[[], VaultHub]
     ) -> None:
         hub = new_hub()
-        key, mount = hub.fingerprint_key(), hub.state_mount
+        key, mount = hub.fingerprint_keys().current.key, hub.state_mount
         lab.root.secrets.kv.v2.delete_latest_version_of_secret("fingerprint-key", mount_point=mount)
         with pytest.raises(NotFound, match=r"was deleted.*vault kv undelete"):
-            new_hub_at(hub).fingerprint_key()
+            new_hub_at(hub).fingerprint_keys()
         lab.root.secrets.kv.v2.undelete_secret_versions("fingerprint-key", [1], mount_point=mount)
-        assert new_hub_at(hub).fingerprint_key() == key
+        assert new_hub_at(hub).fingerprint_keys().current.key == key
 
     def test_an_old_candidate_does_not_stay_in_the_state(self, lab: Lab) -> None:
         path, value = f"rotations/{fresh()}", secret_text()
@@ -579,6 +579,6 @@ def test_everything_happens_inside_the_namespace(world: World, lab: Lab) -> None
         assert list(hub.list_state("ns")) == [path]
         with pytest.raises(Conflict):
             hub.write(path, SecretFields({"n": 3}), cas=0)
-        assert hub.fingerprint_key() != lab.hub.fingerprint_key()
+        assert hub.fingerprint_keys().current.key != lab.hub.fingerprint_keys().current.key
     assert lab.hub.read(path) is None
     assert lab.hub.read_state(path) is None

@@ -19,7 +19,7 @@ from keyturn.settings.hub_login import TokenLogin
 from keyturn.sync.apply import Applier, Result
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, local_executor
-from tests.support.hooks import eventually
+from tests.support.hooks import Replaced, eventually
 from tests.support.lab import Lab, fresh
 from tests.support.mounts import make_kv
 from tests.support.places import single
@@ -45,6 +45,13 @@ class Watched:
     def __init__(self, store: Any) -> None:
         self._store = store
         self.asked: list[str] = []
+
+    def listing(self, names: set[str]) -> "Watched":
+        """The same, where lists tell of these alone."""
+        copies, lowered = self._store.list_managed, {name.lower() for name in names}
+        return Watched(
+            Replaced(self._store, list_managed=lambda: (copy for copy in copies() if copy.name.lower() in lowered))
+        )
 
     def find(self, remote: str) -> RemoteSecret | None:
         """What the adapter finds."""

@@ -11,11 +11,15 @@ from typing import Any, ClassVar, Final, Protocol
 import pytest
 
 from keyturn.core.details import SHOWN
+from keyturn.core.errors import UnsupportedOperation
+from keyturn.core.fingerprint_keys import generation_of
 from keyturn.core.plan import WRITES, Action
 from keyturn.core.stores import Detail, Unsupported
+from keyturn.rotation.labels import MARKED_ANEW
 from keyturn.rotation.sync import CopyState
 from keyturn.sync import observe
 from tests.support.lab import Lab
+from tests.support.turning import hub_apart, turns
 from tests.sync.drift.site import STORE, Look, RealSite
 
 MANY = observe.FEW + 10
@@ -86,6 +90,8 @@ class DriftContract:
 
     acts: ClassVar[tuple[Act, ...]] = (CHANGED, STRIPPED, TAKEN, ERASED)
     sync: ClassVar[dict[str, Any]] = {}
+    written_to_mark: ClassVar[int] = 0
+    """How many versions it takes to mark a copy anew."""
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Every act of the store, where a case takes one."""
@@ -167,6 +173,26 @@ class DriftContract:
             assert said_of(site, path) == dict.fromkeys(Look, Action.IN_SYNC)
         assert site.store.describe(site.remote(path)).version_id == before.version_id
         assert hands.served(site.remote(path)) == OURS
+
+    def test_while_the_key_of_fingerprints_is_replaced_nothing_drifts_and_no_version_is_made(
+        self, site: RealSite, hands: Hands
+    ) -> None:
+        with hub_apart(site.lab, site.mount) as site.hub:
+            path, name = site.write("a", **OURS), site.remote(f"{site.folder}/a")
+            site.run()
+            # Other tests' copies are another hub's.
+            site.store = site.store.listing({name})
+            before = versions(site.store, name)
+            steps = []
+            for turned in turns(site.workspace):
+                steps.append(turned.step)
+                items = [site.item(path, look) for look in Look]
+                assert {item.action for item in items} <= {Action.IN_SYNC, Action.UPDATE}
+                assert all(item.why == MARKED_ANEW for item in items if item.action is Action.UPDATE)
+            assert steps == ["begun", "in use", "marking", "retired"]
+            assert versions(site.store, name) - before == self.written_to_mark
+            assert generation_of(site.store.describe(name).marks.fingerprint) == 2
+            assert_in_step(site, hands, path)
 
     def test_many_copies_that_are_gone_are_all_made_again(self, site: RealSite, hands: Hands) -> None:
         paths, everything = many(site), f"{site.folder}/**"
@@ -258,6 +284,14 @@ class FoldingContract(DriftContract):
         assert hands.served(site.remote(path)) == THEIRS
 
 
+def versions(store: Any, name: str) -> int:
+    """How many values the store can give, where it can give any."""
+    try:
+        return len(store.old_versions(name))
+    except UnsupportedOperation:
+        return 0
+
+
 def many(site: RealSite) -> list[str]:
     """So many secrets in the hub that a plan of them reads listings."""
     return [site.write(f"s{number:02}", **OURS) for number in range(MANY)]
@@ -282,4 +316,4 @@ def assert_in_step(site: RealSite, hands: Hands, path: str) -> None:
     found = site.store.describe(name)
     assert (found.marks.source, found.intact) == (path, True)
     if Unsupported.READ not in site.store.unsupported:
-        assert site.workspace.fingerprint_of(site.store.read(name)) == found.marks.fingerprint
+        assert site.workspace.fingerprint_of(path, site.store.read(name)) == found.marks.fingerprint

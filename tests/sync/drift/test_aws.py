@@ -206,6 +206,7 @@ def assert_labels_are_finished(site: RealSite, monkeypatch: pytest.MonkeyPatch, 
 class TestAwsParameterStore(DriftContract):
     acts = (CHANGED, STRIPPED, TAKEN, ERASED, Act("another-type", ParametersConsole.retype))
     sync: ClassVar = {"name": "/{path}"}
+    written_to_mark = 1
 
     @pytest.fixture
     def settings(self, aws: LocalAws) -> dict[str, Any]:
