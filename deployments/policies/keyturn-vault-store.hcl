@@ -33,7 +33,7 @@ path "secret/detailed-metadata/*" {
   capabilities = ["list"]
 }
 
-# Deleting what the catalogue names no more, which undelete takes back.
+# Deleting, which undelete takes back.
 path "secret/delete/*" {
   capabilities = ["update"]
 }

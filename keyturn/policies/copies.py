@@ -8,6 +8,7 @@ from keyturn.catalogue.freezes import apart
 from keyturn.catalogue.models import Catalogue
 from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.stores.aws import AwsParameterStoreSettings, AwsSecretsManagerSettings, Replica
+from keyturn.catalogue.stores.gcp import GcpSecretManagerSettings
 from keyturn.catalogue.stores.kubernetes import KubernetesSettings
 from keyturn.catalogue.stores.vault import VaultSettings
 from keyturn.core.mounts import DEFAULT, EVERY
@@ -84,6 +85,7 @@ _EVERYWHERE: Final = Replica.model_construct(region=ANYTHING)
 EVERYTHING: Final = {
     "aws-secrets-manager": _any(AwsSecretsManagerSettings, replicas=(_EVERYWHERE,), kms_key_id=ANYTHING),
     "aws-parameter-store": _any(AwsParameterStoreSettings, kms_key_id=ANYTHING),
+    "gcp-secret-manager": _any(GcpSecretManagerSettings, location=None, old_versions="disable"),
     "keyturn-vault-store": _any(VaultSettings, mount="secret"),
     "kubernetes-role": _any(KubernetesSettings, namespace="apps", restart=True),
 }
@@ -93,6 +95,4 @@ EVERYTHING: Final = {
 def everything(origin: str) -> Iterator[Document]:
     """The same for stores that may do everything with copies of any name, but nothing with what carries no mark."""
     for kind, settings in EVERYTHING.items():
-        yield from settings.rights(
-            CopyRights(kind, origin, (ANYTHING,), deletes=True, tags=True, describes=True, departed=True)
-        )
+        yield from settings.rights(CopyRights(kind, origin, (ANYTHING,), deletes=True, tags=True, describes=True))

@@ -1,13 +1,16 @@
 """The stores of Google Cloud."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
+from keyturn.core import gcp_rights
 from keyturn.core.details import GCP_ANNOTATIONS, GCP_LABELS, GCP_MAX_ANNOTATIONS, GCP_ROOM, SHOWN, size_of
 from keyturn.core.names import GCP_SECRET_MANAGER, LIMITS
 from keyturn.core.outbound import is_loopback
+from keyturn.core.rights import CopyRights, Document
 from keyturn.core.stores import Details
 from keyturn.settings.fields import Duration, Line, PositiveDuration, matching, refused
 from keyturn.settings.stores import Accounts, StoreBase, System
@@ -114,6 +117,10 @@ class GcpSecretManagerSettings(StoreBase):
         """The project, its one location where the secrets are regional, and the address."""
         home = f"{self.project}/{self.location}" if self.location else self.project
         return (self.kind, home, (self.endpoint or "").casefold())
+
+    def rights(self, copies: CopyRights) -> Iterator[Document]:
+        """Custom roles, and the conditions that they are bound under."""
+        return gcp_rights.role_files(gcp_rights.GcpScope(self.location or "", self.old_versions), copies)
 
     def refuses_details(self, details: Details) -> str | None:
         """What Secret Manager lacks, or has no room for. Its own expiry deletes the secret, so none is given there."""

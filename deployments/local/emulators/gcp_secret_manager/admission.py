@@ -4,26 +4,31 @@ import hmac
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 import grpc
 from google.rpc import error_details_pb2  # type: ignore[import-untyped]
 
 from deployments.local.emulators.gcp_secret_manager.errors import Refused
+from deployments.local.emulators.gcp_secret_manager.grants import Grant
 from deployments.local.emulators.gcp_secret_manager.messages import Duration
 
 _WINDOW: Final = 60.0
 
 
 class Admission:
-    """Admits a call, or refuses it. Without a token and without a quota everything is admitted."""
+    """Admits a call, or refuses it. Without a token and without a quota everything is admitted.
+
+    ``grants`` are what whoever calls may do; None for everything.
+    """
 
     def __init__(self, token: str | None, requests_per_minute: int | None) -> None:
         self._token = token
         self._quota = requests_per_minute
         self._admitted: deque[float] = deque()
         self._lock = threading.Lock()
+        self.grants: Collection[Grant] | None = None
 
     def admit(self, metadata: Iterable[tuple[str, str | bytes]]) -> None:
         """Refuse with UNAUTHENTICATED (no token), PERMISSION_DENIED (another one) or RESOURCE_EXHAUSTED."""

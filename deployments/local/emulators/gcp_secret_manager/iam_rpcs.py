@@ -1,4 +1,7 @@
-"""The calls on a secret's IAM policy. It is kept and given back; the emulator does not evaluate it."""
+"""The calls on a secret's IAM policy. It is kept and given back; the emulator does not evaluate it.
+
+What whoever calls may do is told by the grants of :mod:`admission`.
+"""
 
 import secrets
 from typing import Any, Final
@@ -6,7 +9,9 @@ from typing import Any, Final
 import grpc
 from google.iam.v1 import iam_policy_pb2, policy_pb2  # type: ignore[import-untyped]
 
+from deployments.local.emulators.gcp_secret_manager.admission import Admission
 from deployments.local.emulators.gcp_secret_manager.errors import Refused, invalid
+from deployments.local.emulators.gcp_secret_manager.grants import held
 from deployments.local.emulators.gcp_secret_manager.messages import Pb
 from deployments.local.emulators.gcp_secret_manager.resource_names import read_secret
 from deployments.local.emulators.gcp_secret_manager.state import State
@@ -41,10 +46,11 @@ def set_iam_policy(state: State, request: Pb) -> Pb:
     return policy
 
 
-def test_iam_permissions(state: State, request: Pb) -> Pb:
-    """Those of the permissions that the caller holds: whoever is admitted to the emulator holds all."""
-    state.secret(read_secret(request.resource))
+def test_iam_permissions(state: State, request: Pb, admission: Admission) -> Pb:
+    """Those of the permissions that the caller holds; none of a secret that is not there, which is no error."""
     for permission in request.permissions:
         if not permission.startswith("secretmanager.") or "*" in permission:
             invalid(f"Permission {permission} is not valid for this resource.")
-    return iam_policy_pb2.TestIamPermissionsResponse(permissions=request.permissions)
+    name = read_secret(request.resource)
+    own = held(admission.grants, request.permissions, str(name)) if state.find_secret(name) else []
+    return iam_policy_pb2.TestIamPermissionsResponse(permissions=own)

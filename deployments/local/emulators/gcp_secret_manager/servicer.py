@@ -8,7 +8,7 @@ from typing import Any, Final, NoReturn
 
 import grpc
 
-from deployments.local.emulators.gcp_secret_manager import iam_rpcs, secret_rpcs, version_rpcs
+from deployments.local.emulators.gcp_secret_manager import grants, iam_rpcs, secret_rpcs, version_rpcs
 from deployments.local.emulators.gcp_secret_manager.admission import Admission
 from deployments.local.emulators.gcp_secret_manager.errors import Refused
 from deployments.local.emulators.gcp_secret_manager.messages import Pb, request
@@ -28,7 +28,7 @@ class Call:
     request: Any
 
 
-def calls(largest_page: int) -> dict[str, Call]:
+def calls(largest_page: int, admission: Admission) -> dict[str, Call]:
     """Every method that the emulator knows."""
     return {
         "CreateSecret": Call(secret_rpcs.create_secret, request("CreateSecretRequest")),
@@ -49,7 +49,9 @@ def calls(largest_page: int) -> dict[str, Call]:
         "DestroySecretVersion": Call(version_rpcs.destroy_secret_version, request("DestroySecretVersionRequest")),
         "GetIamPolicy": Call(iam_rpcs.get_iam_policy, iam_rpcs.GetIamPolicyRequest),
         "SetIamPolicy": Call(iam_rpcs.set_iam_policy, iam_rpcs.SetIamPolicyRequest),
-        "TestIamPermissions": Call(iam_rpcs.test_iam_permissions, iam_rpcs.TestIamPermissionsRequest),
+        "TestIamPermissions": Call(
+            partial(iam_rpcs.test_iam_permissions, admission=admission), iam_rpcs.TestIamPermissionsRequest
+        ),
     }
 
 
@@ -57,15 +59,16 @@ def make_server(state: State, admission: Admission, largest_page: int) -> grpc.S
     """A server with the whole service on it, not yet bound to a port."""
     # Two servers could share a port silently with SO_REUSEPORT, each answering some of the calls.
     server = grpc.server(ThreadPoolExecutor(_THREADS), options=[("grpc.so_reuseport", 0)])
-    handlers = {name: _handler(call, state, admission) for name, call in calls(largest_page).items()}
+    handlers = {name: _handler(name, call, state, admission) for name, call in calls(largest_page, admission).items()}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
     return server
 
 
-def _handler(call: Call, state: State, admission: Admission) -> Any:
+def _handler(name: str, call: Call, state: State, admission: Admission) -> Any:
     def answer(message: Pb, context: grpc.ServicerContext) -> Pb:
         try:
             admission.admit(context.invocation_metadata())
+            grants.check(admission.grants, name, message)
             with state.transaction():
                 return call.run(state, message)
         except Refused as refused:

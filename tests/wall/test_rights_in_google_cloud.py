@@ -1,0 +1,147 @@
+"""With the rendered roles a store in Google Cloud does its whole work, and not one call beside it."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+from google.api_core import exceptions as api
+
+from deployments.local.emulators.gcp_secret_manager.admission import Admission
+from deployments.local.emulators.gcp_secret_manager.grants import Grant
+from deployments.local.emulators.gcp_secret_manager.paging import LARGEST_PAGE
+from deployments.local.emulators.gcp_secret_manager.servicer import make_server
+from deployments.local.emulators.gcp_secret_manager.state import State
+from keyturn.core.gcp_rights import NAMES, GcpScope, conditions, role_files
+from keyturn.core.rights import CopyRights
+from tests.deployments.emulators.test_gcp_secret_manager import connected
+from tests.support.lab import Lab
+from tests.wall.rendered import Rendered
+
+PROJECT: Final = "keyturn-rights"
+SECRETS: Final = f"projects/{PROJECT}/secrets"
+AUTOMATIC: Final[dict[str, Any]] = {"replication": {"automatic": {}}}
+
+
+class InGoogleCloud(Rendered):
+    """The secrets of one project, some of which are others'."""
+
+    def __init__(self, lab: Lab, admission: Admission, port: int) -> None:
+        self.admission = admission
+        super().__init__(lab, {"kind": "gcp-secret-manager", "project": PROJECT, "endpoint": f"127.0.0.1:{port}"})
+
+    def grant(self, revoking: bool) -> None:
+        """Whoever calls has the rendered roles, bound as they say."""
+        self.admission.grants = grants(self.documents, revoking)
+
+
+def grants(documents: dict[str, str], revoking: bool) -> list[Grant]:
+    """What the documents give, under the conditions in them."""
+    texts = {name: yaml.safe_load(text) for name, text in documents.items()}
+    bound = [text["expression"] for name, text in texts.items() if "-condition-" in name] or [""]
+    made = []
+    for name, role in texts.items():
+        if "-condition-" not in name and (revoking or "revoker" not in name):
+            under = [""] if "-project" in name else bound
+            made += [Grant(frozenset(role["includedPermissions"]), condition) for condition in under]
+    return made
+
+
+@pytest.fixture(scope="module")
+def served(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[InGoogleCloud, Any]]:
+    admission, state = Admission(None, None), State(tmp_path_factory.mktemp("gcp") / "data")
+    server = make_server(state, admission, LARGEST_PAGE)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        with connected(port) as connection:
+            client: Any = connection
+            site = InGoogleCloud(lab, admission, port)
+            for name in (site.foreign, "theirs", f"{site.remote}-theirs"):
+                client.create_secret(parent=f"projects/{PROJECT}", secret_id=name, secret=AUTOMATIC)
+                client.add_secret_version(parent=f"{SECRETS}/{name}", payload={"data": b"theirs"})
+            yield site, client
+    finally:
+        server.stop(grace=None).wait()
+        state.close()
+
+
+@pytest.fixture
+def site(served: tuple[InGoogleCloud, Any]) -> InGoogleCloud:
+    return served[0]
+
+
+def test_with_the_rendered_roles_the_whole_job_is_done_and_an_incident_is_proven(site: InGoogleCloud) -> None:
+    site.work()
+    site.revoke()
+
+
+Call = Callable[[Any, str], Any]
+
+ATTACKS: Final[dict[str, Call]] = {
+    "read another's": lambda gcp, own: gcp.access_secret_version(name=f"{SECRETS}/theirs/versions/latest"),
+    "read of a like name": lambda gcp, own: gcp.access_secret_version(name=f"{SECRETS}/{own}-theirs/versions/1"),
+    "describe another's": lambda gcp, own: gcp.get_secret(name=f"{SECRETS}/theirs"),
+    "write another's": lambda gcp, own: gcp.add_secret_version(parent=f"{SECRETS}/theirs", payload={"data": b"a"}),
+    "write of a like name": lambda gcp, own: gcp.add_secret_version(
+        parent=f"{SECRETS}/{own}-theirs", payload={"data": b"a"}
+    ),
+    "disable another's": lambda gcp, own: gcp.disable_secret_version(name=f"{SECRETS}/theirs/versions/1"),
+    "label another's": lambda gcp, own: gcp.update_secret(
+        secret={"name": f"{SECRETS}/theirs", "labels": {"a": "b"}}, update_mask={"paths": ["labels"]}
+    ),
+    "delete another's": lambda gcp, own: gcp.delete_secret(name=f"{SECRETS}/theirs"),
+    "delete its own": lambda gcp, own: gcp.delete_secret(name=f"{SECRETS}/{own}"),
+    "destroy its own": lambda gcp, own: gcp.destroy_secret_version(name=f"{SECRETS}/{own}/versions/1"),
+    "enable its own": lambda gcp, own: gcp.enable_secret_version(name=f"{SECRETS}/{own}/versions/1"),
+    "read its policy": lambda gcp, own: gcp.get_iam_policy(request={"resource": f"{SECRETS}/{own}"}),
+    "set its policy": lambda gcp, own: gcp.set_iam_policy(request={"resource": f"{SECRETS}/{own}"}),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
+def test_a_call_beside_the_rendered_roles_is_refused(served: tuple[InGoogleCloud, Any], attack: Call) -> None:
+    site, client = served
+    site.grant(revoking=False)
+    with pytest.raises(api.PermissionDenied):
+        attack(client, site.remote)
+
+
+@pytest.mark.parametrize("attack", ["delete another's", "disable another's", "read of a like name", "set its policy"])
+def test_whoever_revokes_does_nothing_to_what_is_others(served: tuple[InGoogleCloud, Any], attack: str) -> None:
+    site, client = served
+    site.grant(revoking=True)
+    with pytest.raises(api.PermissionDenied):
+        ATTACKS[attack](client, site.remote)
+
+
+def test_many_names_are_several_conditions_of_as_many_operators_as_google_takes() -> None:
+    names = tuple(f"copy-{number}" for number in range(2 * NAMES + 1))
+    made = conditions(GcpScope(), CopyRights("store-gcp", "made by a test", names))
+    assert [text.count("||") + 1 for text in made] == [2 * NAMES, 2 * NAMES, 2]
+    assert all(text.count("||") <= 12 for text in made)
+
+
+def test_names_that_only_the_hub_tells_are_told_by_their_beginnings_and_regional_ones_by_their_location() -> None:
+    copies = CopyRights("store-gcp", "made by a test", ("a", "team-*"))
+    (text,) = conditions(GcpScope("europe-west3"), copies)
+    held = Grant(frozenset({"p"}), text)
+    home = "projects/1/locations/europe-west3/secrets"
+    assert all(held.allows("p", f"{home}/{name}") for name in ("a", "a/versions/1", "team-b", "team-b/versions/2"))
+    assert not any(held.allows("p", f"{home}/{name}") for name in ("ab", "teal", "x/versions/1"))
+    assert not held.allows("p", "projects/1/secrets/a")
+    assert conditions(GcpScope(), CopyRights("store-gcp", "made by a test", ("*",))) == ()
+
+
+def test_what_the_settings_ask_for_is_rendered_and_nothing_else() -> None:
+    copies = CopyRights("store-gcp", "made by a test", ("a",))
+    kept = {document.name: document.text for document in role_files(GcpScope(old_versions="keep"), copies)}
+    assert "versions.list" not in kept["store-gcp.yaml"]
+    assert "versions.disable" not in kept["store-gcp.yaml"]
+    assert list(role_files(GcpScope(), CopyRights("store-gcp", "made by a test", ()))) == []
+
+
+def test_a_condition_that_is_not_understood_is_refused_by_the_emulator(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not known here"):
+        Grant(frozenset(), 'resource.name.matches("a")')
