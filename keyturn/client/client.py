@@ -1,0 +1,232 @@
+"""Secrets for a program that asks for them all the time: from memory while that is right, and from their sources else.
+
+client = SecretClient([HubSource(hub), StoreSource(aws)])
+password = client.get("ml-training/database")["password"].reveal()
+receiver.handle(headers, body, client.told)
+"""
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from types import TracebackType
+from typing import Any, Final, Self
+
+from keyturn.client.cache import Cache
+from keyturn.client.failover import Failover
+from keyturn.client.keeper import Keeper
+from keyturn.client.policy import CachePolicy
+from keyturn.client.reader import Reader
+from keyturn.client.secrets import Secret, SecretSource
+from keyturn.client.statistics import Event, Statistics
+from keyturn.client.watches import Callback, Watches
+from keyturn.core.errors import Invalid, KeyturnError, NotFound, TransientError
+from keyturn.core.notices import SECRET_REVOKED, Notice
+from keyturn.core.sensitive import Sensitive
+
+PAUSE: Final = 0.05
+"""Seconds between two looks at a source that lags."""
+
+DEFAULT: Final = CachePolicy()
+
+Sources = Sequence[SecretSource] | Callable[[], Sequence[SecretSource]]
+
+
+class SecretClient:
+    """Reads secrets from the first of ``sources`` that answers, and keeps them for as long as their policy says.
+
+    ``policies`` are for paths that fit a pattern (``payments/*``), the first that fits; ``policy`` is for all others.
+    Every ``poll`` seconds the source is asked whether what is in use has another version, 0 for never: a backstop for
+    notices that did not arrive. ``patience`` is for how many seconds a source may lag behind a notice. Serves many
+    threads. A child that was forked begins with nothing kept; it may read where ``sources`` are given as a function,
+    which opens them anew there.
+    """
+
+    def __init__(
+        self,
+        sources: Sources,
+        *,
+        policy: CachePolicy = DEFAULT,
+        policies: Mapping[str, CachePolicy] | None = None,
+        max_entries: int = 1000,
+        max_bytes: int = 64 * 2**20,
+        poll: float = 60.0,
+        patience: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.statistics = Statistics()
+        self._sources = sources
+        self._policy = policy
+        self._policies = dict(policies or {})
+        self._limits = (max_entries, max_bytes)
+        self._poll = poll
+        self._patience = patience
+        self._clock = clock
+        self._watches = Watches()
+        self._opened_in = 0 if callable(sources) else os.getpid()
+        self._begin()
+        os.register_at_fork(after_in_child=_beginning_of(weakref.ref(self)))
+
+    def get(self, path: str) -> Secret:
+        """The secret, from memory where it is kept.
+
+        Raises NotFound and Denied, and what sources raise where nothing is kept that may be given instead.
+        """
+        return self._cache.hot[path]
+
+    def kept(self, path: str) -> Secret | None:
+        """The secret where it may be given at once; None where it has to be looked for."""
+        return dict.get(self._cache.hot, path)
+
+    def get_json(self, path: str) -> dict[str, Any]:
+        """All fields in clear, with their JSON types."""
+        return self.get(path).fields.reveal()
+
+    def field(self, path: str, name: str) -> Sensitive:
+        """One field. Raises NotFound where the secret has none of that name."""
+        try:
+            return self.get(path).fields[name]
+        except KeyError:
+            raise NotFound("read", path, f"it has no field {name}", "Check the field's name") from None
+
+    def get_many(self, paths: Iterable[str]) -> dict[str, Secret]:
+        """Several secrets; those that are not kept are read in as few calls as their source allows.
+
+        Raises the first error; what could be read is kept, so that to ask again costs the others alone.
+        """
+        wanted = list(dict.fromkeys(paths))
+        missing = [path for path in wanted if path not in self._cache.hot]
+        read = self._reader.read_many(missing) if len(missing) > 1 else {}
+        return {path: read[path] if path in read else self.get(path) for path in wanted}
+
+    def refresh(self, path: str) -> Secret:
+        """Read it now, whatever is kept."""
+        self._cache.forget(path)
+        return self._reader.read(path)
+
+    def warm(self, paths: Iterable[str]) -> None:
+        """Read all of these before they are asked for. Raises the first error, once all others are read."""
+        errors: list[KeyturnError] = []
+        wanted = list(dict.fromkeys(paths))
+        read = self._reader.read_many(wanted)
+        for path in wanted:
+            try:
+                if path not in read:
+                    self.get(path)
+            except KeyturnError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+    def watch(self, path: str, callback: Callback) -> Callable[[], None]:
+        """Call ``callback`` with each version after the one that is served now; calling what is returned ends that.
+
+        It is called by the thread that has read the new version. What it raises is logged by its class alone.
+        """
+        return self._watches.add(self.get(path), callback)
+
+    def told(self, notice: Notice) -> None:
+        """Take a notice: what it has made old is let go of at once, and what is in use is read as it was promised.
+
+        When it returns, no :meth:`get` that begins then gives what the notice has ended. Raises what a source raises;
+        where it lags, it is waited for. A revoked secret that nothing replaces is absent from then on.
+        """
+        self.statistics.count(Event.NOTICE)
+        path = notice.secret_path
+        held = self._cache.held(path)
+        floor_ttl = self.policy_of(path).floor_ttl
+        self._cache.promise(path, notice.version, notice.timestamp, self._clock() + floor_ttl)
+        self._reader.promise(path)
+        if held or path in self._watches:
+            self._read_promised(notice)
+
+    def tend(self) -> float | None:
+        """Let go of what is old by now; the instant of the next time. A thread of the client's own calls it."""
+        return self._cache.tick(self._clock())
+
+    def policy_of(self, path: str) -> CachePolicy:
+        """The policy that holds for a secret."""
+        fitting = (policy for pattern, policy in self._policies.items() if fnmatchcase(path, pattern))
+        return next(fitting, self._policy)
+
+    def close(self) -> None:
+        """Keep nothing and read nothing any more."""
+        self._closed = True
+        self._keeper.stop()
+        self._cache.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _begin(self) -> None:
+        self._closed = False
+        self._opening = threading.Lock()
+        self._opened: Failover | None = None
+        self._keeper = Keeper(self.tend, self._renew, self._ask, self._poll, self._clock)
+        self._reader = Reader(self._failover, self.statistics, self._clock, self._keeper.renew, self._watches.saw)
+        self._cache = Cache(self._reader.miss, self.policy_of, *self._limits, self._keeper.wake)
+        self._reader.cache = self._cache
+        # In the place of the method: a hit is then one call, of the map's own lookup.
+        self.get = self._cache.hot.__getitem__  # type: ignore[method-assign, assignment]
+
+    def _failover(self) -> Failover:
+        if self._closed:
+            raise Invalid("read", "secrets", "the client was closed", "Make another one")
+        with self._opening:
+            if self._opened is None:
+                self._opened = Failover(self._open(), self._clock)
+            return self._opened
+
+    def _open(self) -> Sequence[SecretSource]:
+        if callable(self._sources):
+            return self._sources()
+        if self._opened_in == os.getpid():
+            return self._sources
+        problem = "the process was forked after its sources were opened, and two can't share their connections"
+        raise Invalid(
+            "read", "secrets", problem, "Give SecretClient a function that opens them, or make it in the child"
+        )
+
+    def _renew(self, path: str) -> None:
+        self.statistics.count(Event.RENEWAL)
+        self._reader.read(path)
+
+    def _ask(self) -> None:
+        paths = list(dict.fromkeys((*self._cache.paths(), *self._watches.paths())))
+        if not paths:
+            return
+        source, revisions = self._failover().versions(paths)
+        for path in paths:
+            held = self._cache.held(path)
+            if held and held.source == source and revisions.get(path) != held.revision:
+                self._keeper.renew(path)
+
+    def _read_promised(self, notice: Notice) -> None:
+        deadline = self._clock() + self._patience
+        while True:
+            try:
+                self._reader.read(notice.secret_path)
+                return
+            except TransientError:
+                if self._clock() >= deadline:
+                    raise
+            except NotFound:
+                if notice.event == SECRET_REVOKED:
+                    return
+                raise
+            time.sleep(PAUSE)
+
+
+def _beginning_of(client: "weakref.ref[SecretClient]") -> Callable[[], None]:
+    def begin() -> None:
+        if living := client():
+            living._begin()
+
+    return begin

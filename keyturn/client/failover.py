@@ -1,0 +1,115 @@
+"""Several sources of the same secrets: the next is asked where one does not answer, and the first again later."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from keyturn.client.secrets import Secret, SecretSource
+from keyturn.core.errors import Invalid, KeyturnError, TerminalError, TransientError, Unavailable
+
+FIRST_REST: Final = 1.0
+LONGEST_REST: Final = 30.0
+"""Seconds for which a source that does not answer is left alone: twice as long each time."""
+
+
+@dataclass
+class Breaker:
+    """How a source has answered lately; ``rests_until`` is 0 while it answers."""
+
+    source: SecretSource
+    rests_until: float = 0.0
+    rest: float = 0.0
+    error: TransientError | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def answered(self) -> None:
+        """It did: it is asked in its turn again."""
+        self.rests_until, self.rest, self.error = 0.0, 0.0, None
+
+    def failed(self, error: TransientError, now: float) -> None:
+        """It did not. Of several that ask at once, the first one's failure counts."""
+        with self.lock:
+            if now >= self.rests_until:
+                self.rest = min(LONGEST_REST, 2 * self.rest or FIRST_REST)
+                self.rests_until, self.error = now + self.rest, error
+
+
+class Failover:
+    """Asks sources in their order. ``clock`` is monotonic, in seconds. Raises Invalid where there are none."""
+
+    def __init__(self, sources: Sequence[SecretSource], clock: Callable[[], float]) -> None:
+        if not sources:
+            raise Invalid("read", "secrets", "there is no source to read them from", "Give SecretClient one")
+        self._breakers = [Breaker(source) for source in sources]
+        self._clock = clock
+
+    @property
+    def resting(self) -> dict[str, KeyturnError]:
+        """The sources that are left alone for now, and why."""
+        return {each.source.name: each.error for each in self._breakers if each.error and each.rests_until}
+
+    def read(self, path: str, fits: Callable[[Secret], bool]) -> Secret:
+        """The secret from the first that answers and whose answer ``fits``; that there is none is an answer, too.
+
+        Raises Unavailable where all that answered serve what does not fit, and else the first failure.
+        """
+        errors: list[KeyturnError] = []
+        for breaker in self._awake(errors):
+            try:
+                secret = breaker.source.read(path)
+            except TransientError as error:
+                breaker.failed(error, self._clock())
+                errors.append(error)
+                continue
+            except TerminalError:
+                breaker.answered()
+                raise
+            breaker.answered()
+            if fits(secret):
+                return secret
+            errors.append(lagging(secret))
+        raise errors[0]
+
+    def read_many(self, paths: Sequence[str], fits: Callable[[Secret], bool]) -> dict[str, Secret]:
+        """What the first that answers serves of these, and fits; whatever is left is to be read by itself."""
+        for breaker in self._awake([]):
+            try:
+                served = breaker.source.read_many(paths)
+            except TransientError as error:
+                breaker.failed(error, self._clock())
+            except TerminalError:
+                return {}
+            else:
+                breaker.answered()
+                return {path: secret for path, secret in served.items() if fits(secret)}
+        return {}
+
+    def versions(self, paths: Sequence[str]) -> tuple[str, dict[str, str]]:
+        """The first source that answers, and which revisions it serves. Raises KeyturnError where none does."""
+        errors: list[KeyturnError] = []
+        for breaker in self._awake(errors):
+            try:
+                revisions = dict(breaker.source.versions(paths))
+            except TransientError as error:
+                breaker.failed(error, self._clock())
+                errors.append(error)
+            else:
+                breaker.answered()
+                return breaker.source.name, revisions
+        raise errors[0]
+
+    def _awake(self, errors: list[KeyturnError]) -> Iterator[Breaker]:
+        """Those that do not rest; of those that do, their last failure is added to ``errors``."""
+        for breaker in self._breakers:
+            if breaker.error and self._clock() < breaker.rests_until:
+                errors.append(breaker.error)
+            else:
+                yield breaker
+
+
+def lagging(secret: Secret) -> Unavailable:
+    """What was served is older than what was seen or promised."""
+    shown = f"version {secret.version}" if secret.version is not None else "what it served before"
+    problem = f"it still serves {shown}, and a newer one was seen or promised"
+    return Unavailable("read", f"{secret.source}:{secret.path}", problem, "See whether the newer one was synced there")

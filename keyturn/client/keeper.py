@@ -1,0 +1,108 @@
+"""What a client does behind the program's back: let go of what is old, read again what is due, ask for new versions."""
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from keyturn.core.errors import KeyturnError
+
+log = logging.getLogger(__name__)
+
+THREADS: Final = 4
+"""How many secrets are read again side by side."""
+LONGEST_SLEEP: Final = 3600.0
+"""Seconds."""
+
+
+class Keeper:
+    """A thread that begins when it is first needed, and ends with the process or with :meth:`stop`.
+
+    ``tend`` does what is due, and says when it is to be called again. ``read`` reads one secret again; what it raises
+    is logged.
+    """
+
+    def __init__(
+        self,
+        tend: Callable[[], float | None],
+        read: Callable[[str], object],
+        poll: Callable[[], object],
+        every: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._tend = tend
+        self._read = read
+        self._poll = poll
+        self._every = every
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._under_way: set[str] = set()
+        self._woken = False
+        self._stopped = False
+        self._thread: threading.Thread | None = None
+        self._pool: ThreadPoolExecutor | None = None
+
+    def wake(self) -> None:
+        """Something is due sooner than was said; the thread begins where there is none."""
+        with self._changed:
+            if self._thread is None and not self._stopped:
+                self._thread = threading.Thread(target=self._run, name="keyturn-client", daemon=True)
+                self._thread.start()
+            self._woken = True
+            self._changed.notify()
+
+    def renew(self, path: str) -> None:
+        """Read it again in another thread, unless one is at it."""
+        with self._changed:
+            if self._stopped or path in self._under_way:
+                return
+            self._under_way.add(path)
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(THREADS, "keyturn-client")
+            self._pool.submit(self._renew, path)
+
+    def stop(self) -> None:
+        """End the thread, after what it is at."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify()
+            thread, pool = self._thread, self._pool
+        if thread:
+            thread.join()
+        if pool:
+            pool.shutdown(cancel_futures=True)
+
+    def _renew(self, path: str) -> None:
+        try:
+            self._read(path)
+        except KeyturnError as error:
+            log.warning("%s", error)
+        except Exception as error:  # noqa: BLE001 - an SDK's text may hold anything
+            log.error("%s could not be read again: %s", path, type(error).__name__)
+        finally:
+            with self._changed:
+                self._under_way.discard(path)
+
+    def _run(self) -> None:
+        polled_at = self._clock()
+        while not self._stopped:
+            at = self._tend()
+            if self._every and self._clock() - polled_at >= self._every:
+                self._asked()
+                polled_at = self._clock()
+            self._sleep(min(at or float("inf"), polled_at + self._every if self._every else float("inf")))
+
+    def _asked(self) -> None:
+        try:
+            self._poll()
+        except KeyturnError as error:
+            log.warning("%s", error)
+        except Exception as error:  # noqa: BLE001 - an SDK's text may hold anything
+            log.error("versions could not be asked for: %s", type(error).__name__)
+
+    def _sleep(self, until: float) -> None:
+        with self._changed:
+            if not self._woken and not self._stopped:
+                self._changed.wait(max(0.0, min(until - self._clock(), LONGEST_SLEEP)))
+            self._woken = False

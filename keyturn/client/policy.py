@@ -1,0 +1,44 @@
+"""For how long a secret may be given without being read again."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from keyturn.client.secrets import Secret
+
+SHORTEST_FLOOR: Final = 600.0
+"""Seconds for which a newer version that was seen or promised is insisted on, at least."""
+
+
+@dataclass(frozen=True)
+class CachePolicy:
+    """Times in seconds; ``ttl``, ``neg_ttl`` and ``resurrect_ttl`` as in Kong Gateway's secrets management.
+
+    ``ttl`` is shortened by a share of it up to ``jitter``, by chance, so that many processes don't read at once. After
+    the share ``ahead`` of it, whoever asks gets what is kept, and it is read again meanwhile. For ``revalidate_ttl``
+    after it the same is done; for ``resurrect_ttl`` after it what is kept is given if no source answers, who are then
+    asked once in ``retry_after``. That something is not there is believed for ``neg_ttl``.
+    """
+
+    ttl: float = 3600.0
+    jitter: float = 0.1
+    ahead: float = 0.8
+    neg_ttl: float = 5.0
+    revalidate_ttl: float = 0.0
+    resurrect_ttl: float = 86_400.0
+    retry_after: float = 5.0
+
+    @property
+    def floor_ttl(self) -> float:
+        """For how long no older version than one that was seen is taken."""
+        return max(SHORTEST_FLOOR, 2 * self.ttl)
+
+    def drawn_ttl(self, chance: float, secret: Secret) -> float:
+        """How long this one is kept; ``chance`` is from 0 to 1. No longer than the credential itself holds."""
+        ttl = self.ttl * (1 - self.jitter * chance)
+        if secret.expires_at:
+            ttl = min(ttl, max(0.0, (secret.expires_at - secret.read_at).total_seconds()))
+        return ttl
+
+
+RESTRICTED: Final = CachePolicy(resurrect_ttl=0.0)
+"""For what may not be given while nobody can say whether it still holds."""

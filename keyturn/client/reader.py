@@ -1,0 +1,120 @@
+"""Reading: once for all who ask at the same time, into the cache, and never what is older than what was promised."""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from functools import partial
+from typing import Final
+
+from keyturn.client.cache import Cache, Look
+from keyturn.client.failover import Failover, lagging
+from keyturn.client.secrets import Secret
+from keyturn.client.statistics import Event, Statistics
+from keyturn.core.errors import Denied, KeyturnError, NotFound, Unavailable
+
+TRIES: Final = 3
+"""How often a read is begun anew because something newer was promised meanwhile."""
+
+
+class Reader:
+    """Joins a cache to its sources. ``renew`` has a secret read behind the program's back, ``saw`` hears of each read.
+
+    Serves many threads.
+    """
+
+    def __init__(
+        self,
+        failover: Callable[[], Failover],
+        statistics: Statistics,
+        clock: Callable[[], float],
+        renew: Callable[[str], object],
+        saw: Callable[[Secret], object],
+    ) -> None:
+        self.cache: Cache
+        self._failover = failover
+        self._statistics = statistics
+        self._clock = clock
+        self._renew = renew
+        self._saw = saw
+        self._lock = threading.Lock()
+        self._flights: dict[str, Future[Secret]] = {}
+
+    def miss(self, path: str) -> Secret:
+        """What to give to somebody whose secret is not in the map of hits."""
+        self._statistics.count(Event.MISS)
+        look, secret = self.cache.look(path, self._clock())
+        if secret is None:
+            return self.read(path)
+        if look is Look.GIVE_AND_READ:
+            self._renew(path)
+        return secret
+
+    def read(self, path: str) -> Secret:
+        """Read it, or wait for whoever is reading it. What is kept is given where the policy lets it be."""
+        mine = Future[Secret]()
+        with self._lock:
+            flight = self._flights.setdefault(path, mine)
+        return self._fly(path, mine) if flight is mine else flight.result()
+
+    def read_many(self, paths: Sequence[str]) -> dict[str, Secret]:
+        """Those of them that a source gives in its bulk call; the others are to be read one by one."""
+        began = self.cache.floors.clock()
+        served = self._failover().read_many(paths, partial(self._admits, began))
+        read = {path: secret for path, secret in served.items() if self.cache.put(secret, self._clock(), began)}
+        for secret in read.values():
+            self._saw(secret)
+        return read
+
+    def promise(self, path: str) -> None:
+        """Something newer was promised: whoever asks from now on waits for no read that began before."""
+        with self._lock:
+            self._flights.pop(path, None)
+
+    def _fly(self, path: str, flight: Future[Secret]) -> Secret:
+        try:
+            secret = self._read(path)
+        except BaseException as error:
+            flight.set_exception(error)
+            raise
+        else:
+            flight.set_result(secret)
+            return secret
+        finally:
+            with self._lock:
+                if self._flights.get(path) is flight:
+                    del self._flights[path]
+
+    def _read(self, path: str) -> Secret:
+        try:
+            secret = self._admitted(path)
+        except (NotFound, Denied) as error:
+            self.cache.put_absence(path, error, self._clock())
+            raise
+        except KeyturnError:
+            self._statistics.count(Event.ERROR)
+            old = self.cache.failed(path, self._clock())
+            if old is None:
+                raise
+            if old.stale:
+                self._statistics.count(Event.STALE)
+            return old
+        self._saw(secret)
+        return secret
+
+    def _admitted(self, path: str) -> Secret:
+        for tries in range(TRIES, 0, -1):
+            began = self.cache.floors.clock()
+            try:
+                secret = self._failover().read(path, partial(self._admits, began))
+            except Unavailable:
+                # It may have served what it had before the notice that came meanwhile.
+                if began == self.cache.floors.clock() or tries == 1:
+                    raise
+            else:
+                if self.cache.put(secret, self._clock(), began):
+                    return secret
+        raise lagging(secret)
+
+    def _admits(self, began: int, secret: Secret) -> bool:
+        self._statistics.count(Event.READ)
+        return self.cache.floors.admits(secret, self._clock(), began)

@@ -1,0 +1,52 @@
+"""What an application gets when it asks for a secret, and whom the client asks for it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+
+from keyturn.core.sensitive import SecretFields, Sensitive
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A secret as ``source`` served it at ``read_at``. It refuses to be printed, as its fields do.
+
+    ``version`` is the hub's number, None where the source can't tell it for this very value; ``revision`` is the
+    source's own mark of the value, other after every write. ``made_at`` is when the version was made, and
+    ``expires_at`` when the credential ends by itself, where the source tells. ``stale`` says that the source could not
+    be asked when this was due to be read again.
+    """
+
+    path: str
+    fields: SecretFields = field(compare=False)
+    version: int | None
+    revision: str
+    source: str
+    read_at: datetime
+    made_at: datetime | None = None
+    expires_at: datetime | None = None
+    stale: bool = False
+
+    def __getitem__(self, name: str) -> Sensitive:
+        """One field. Raises KeyError."""
+        return self.fields[name]
+
+    def age(self, now: datetime | None = None) -> float:
+        """Seconds since it was read."""
+        return ((now or datetime.now(UTC)) - self.read_at).total_seconds()
+
+
+class SecretSource(Protocol):
+    """Reads secrets by their hub path. Raises the errors of :mod:`keyturn.core.errors`; serves many threads."""
+
+    name: str
+
+    def read(self, path: str) -> Secret:
+        """What is served now. Raises NotFound."""
+
+    def read_many(self, paths: Sequence[str]) -> Mapping[str, Secret]:
+        """The same of many, in as few calls as it allows; what is absent is left out."""
+
+    def versions(self, paths: Sequence[str]) -> Mapping[str, str]:
+        """The revision that is served now of each, without reading values; what is absent is left out."""

@@ -1,0 +1,129 @@
+"""Where secrets are read: the hub, and copies in any store. Both stand on ports; adapters are opened elsewhere."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Protocol
+
+from keyturn.client.bulk import BulkReader
+from keyturn.client.secrets import Secret
+from keyturn.core.errors import NotFound
+from keyturn.core.hub import EXPIRES_AT, HubSecret, SecretsPort, metadata_moment
+from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.core.stores import RemoteSecret, Store
+
+Now = Callable[[], datetime]
+
+
+class ReadableHub(SecretsPort, BulkReader[HubSecret], Protocol):
+    """The hub, as its adapter reads one secret or many."""
+
+
+def utc_now() -> datetime:
+    """This machine's clock."""
+    return datetime.now(UTC)
+
+
+class HubSource:
+    """Reads the hub itself, where a secret's own name is its path."""
+
+    def __init__(self, hub: ReadableHub, name: str = "hub", now: Now = utc_now) -> None:
+        self.name = name
+        self._hub = hub
+        self._now = now
+
+    def read(self, path: str) -> Secret:
+        """The newest version. Raises NotFound."""
+        secret = self._hub.read(path)
+        if secret is None:
+            raise NotFound(
+                "read", f"{self.name}:{path}", "there is no such secret", "Check its name, or write it there"
+            )
+        return self._of(path, secret)
+
+    def read_many(self, paths: Sequence[str]) -> Mapping[str, Secret]:
+        """The newest versions of these, side by side."""
+        read = self._hub.read_many(paths)
+        return {path: self._of(path, secret) for path, secret in read.items()}
+
+    def versions(self, paths: Sequence[str]) -> Mapping[str, str]:
+        """Their newest version numbers; a version that was deleted is none."""
+        infos = self._hub.describe_many(paths)
+        return {path: str(info.version) for path, info in infos.items() if info.served}
+
+    def below(self, prefix: str) -> Sequence[str]:
+        """The paths of all secrets below a folder, such as ``ml-training``."""
+        return [info.path for info in self._hub.describe_below(prefix)]
+
+    def _of(self, path: str, secret: HubSecret) -> Secret:
+        expires_at = metadata_moment(path, EXPIRES_AT, secret.custom.get(EXPIRES_AT, ""))
+        version = secret.version
+        return Secret(path, secret.fields, version, str(version), self.name, self._now(), secret.created_at, expires_at)
+
+
+class StoreSource:
+    """Reads copies of secrets in a store; ``names`` tells a path's name there, where it is another."""
+
+    def __init__(self, store: Store, names: Mapping[str, str] | None = None, now: Now = utc_now) -> None:
+        self.name = store.name
+        self._store = store
+        self._names = dict(names or {})
+        self._now = now
+
+    def read(self, path: str) -> Secret:
+        """The copy as it is served now.
+
+        It is described before its value is read and behind it: the hub's version is that of the marks only where they
+        belong to this very value. Raises NotFound.
+        """
+        remote = self._names.get(path, path)
+        before = self._described(remote)
+        text = self._store.read(remote)
+        return self._of(path, text, before, self._described(remote))
+
+    def read_many(self, paths: Sequence[str]) -> Mapping[str, Secret]:
+        """The same of many; what is absent is left out."""
+        remotes = {self._names.get(path, path): path for path in paths}
+        before = {remote: self._store.describe(remote) for remote in remotes}
+        texts = self._store.read_many([remote for remote, described in before.items() if described])
+        return {
+            remotes[remote]: self._of(remotes[remote], text, described, self._store.describe(remote))
+            for remote, text in texts.items()
+            if (described := before[remote])
+        }
+
+    def versions(self, paths: Sequence[str]) -> Mapping[str, str]:
+        """The store's own names of what it serves of these."""
+        described = {path: self._store.describe(self._names.get(path, path)) for path in paths}
+        return {path: remote.version_id for path, remote in described.items() if remote and remote.intact}
+
+    def _described(self, remote: str) -> RemoteSecret:
+        described = self._store.describe(remote)
+        if described is None:
+            raise NotFound(
+                "read", f"{self.name}:{remote}", "there is no such secret", "Check its name, or sync it there"
+            )
+        return described
+
+    def _of(self, path: str, text: Sensitive, before: RemoteSecret, after: RemoteSecret | None) -> Secret:
+        settled = after is not None and after.version_id == before.version_id and after.marks == before.marks
+        marks = before.marks if settled and before.intact and not before.outdated else None
+        of_path = marks if marks and marks.source == path else None
+        return Secret(
+            path,
+            fields_of(text),
+            of_path.version if of_path else None,
+            before.version_id if settled else "",
+            self.name,
+            self._now(),
+            of_path.created_at if of_path else None,
+        )
+
+
+def fields_of(text: Sensitive) -> SecretFields:
+    """The fields of a JSON object; any other text is the one field ``value``."""
+    try:
+        fields = json.loads(text.reveal())
+    except (ValueError, RecursionError):
+        fields = None
+    return SecretFields(fields if isinstance(fields, dict) else {"value": text})

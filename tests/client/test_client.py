@@ -1,0 +1,336 @@
+"""The client over sources in memory: many threads, notices, outages, forks."""
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from keyturn.client.asynchronous import AsyncSecretClient
+from keyturn.client.client import SecretClient
+from keyturn.client.policy import RESTRICTED, CachePolicy
+from keyturn.client.secrets import Secret
+from keyturn.client.statistics import Event
+from keyturn.core.errors import Invalid, KeyturnError, NotFound, Unavailable
+from keyturn.core.notices import SECRET_REVOKED, SECRET_ROTATED, Notice
+from tests.support.hooks import eventually
+from tests.support.served import MADE, MemorySource
+
+THREADS = 200
+
+
+class Clock:
+    """Seconds that the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def source() -> MemorySource:
+    return MemorySource(a=1, b=1)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def client(source: MemorySource, clock: Clock) -> Iterator[SecretClient]:
+    with SecretClient([source], poll=0, patience=0, clock=clock) as client:
+        yield client
+
+
+def rotated(path: str, version: int, event: str = SECRET_ROTATED) -> Notice:
+    return Notice(event, path, version, MADE)
+
+
+def test_a_secret_is_read_once_and_then_given_from_memory(client: SecretClient, source: MemorySource) -> None:
+    assert [client.get("a").version for _ in range(100)] == [1] * 100
+    assert client.get_json("a") == {"password": "a-1"}
+    assert client.field("a", "password").reveal() == "a-1"
+    assert source.reads == ["a"]
+    assert client.statistics[Event.MISS] == 1
+
+
+def test_a_field_that_is_not_there_is_named(client: SecretClient) -> None:
+    with pytest.raises(NotFound, match="it has no field user"):
+        client.field("a", "user")
+
+
+def test_however_many_miss_at_once_it_is_read_once(client: SecretClient, source: MemorySource) -> None:
+    source.gate.clear()
+    waiting = threading.Barrier(THREADS + 1)
+
+    def ask() -> int | None:
+        waiting.wait()
+        return client.get("a").version
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        asked = [pool.submit(ask) for _ in range(THREADS)]
+        waiting.wait()
+        eventually(lambda: client.statistics[Event.MISS] == THREADS)
+        source.gate.set()
+        assert {each.result() for each in asked} == {1}
+    assert source.reads == ["a"]
+
+
+def test_what_is_not_there_is_asked_for_once_in_a_while(
+    client: SecretClient, source: MemorySource, clock: Clock
+) -> None:
+    for _ in range(3):
+        with pytest.raises(NotFound):
+            client.get("none")
+    assert source.reads == ["none"]
+    clock.now += 6
+    source.served["none"] = 1
+    assert client.get("none").version == 1
+
+
+def test_after_a_notice_nothing_older_is_given(client: SecretClient, source: MemorySource) -> None:
+    client.get("a")
+    source.served["a"] = 2
+    client.told(rotated("a", 2))
+    assert client.get("a").version == 2
+    assert source.reads == ["a", "a"]
+
+
+def test_a_notice_of_what_is_not_in_use_reads_nothing(client: SecretClient, source: MemorySource) -> None:
+    client.told(rotated("b", 2))
+    assert source.reads == []
+
+
+def test_a_read_that_was_under_way_when_the_notice_came_is_not_believed(
+    client: SecretClient, source: MemorySource
+) -> None:
+    client.get("b")
+    source.gate.clear()
+    with ThreadPoolExecutor(2) as pool:
+        before = pool.submit(client.get, "a")
+        assert eventually(lambda: "a" in source.reads)
+        source.served["a"] = 2
+        client.told(rotated("a", 2))
+        after = pool.submit(client.get, "a")
+        assert eventually(lambda: source.reads.count("a") == 2)
+        source.gate.set()
+        assert after.result().version == 2
+        assert before.result().version == 2
+    assert client.get("a").version == 2
+
+
+def test_a_source_that_lags_behind_a_notice_is_waited_for(source: MemorySource) -> None:
+    with SecretClient([source], poll=0, patience=30) as client:
+        client.get("a")
+        threading.Timer(0.2, lambda: source.served.update(a=2)).start()
+        client.told(rotated("a", 2))
+        assert client.get("a").version == 2
+
+
+def test_where_it_lags_on_the_notice_fails_and_nothing_old_is_given(client: SecretClient) -> None:
+    client.get("a")
+    with pytest.raises(Unavailable, match="a newer one was seen or promised"):
+        client.told(rotated("a", 2))
+    with pytest.raises(Unavailable):
+        client.get("a")
+
+
+def test_a_revoked_secret_is_gone_even_while_no_source_answers(client: SecretClient, source: MemorySource) -> None:
+    client.get("a")
+    source.away = True
+    with pytest.raises(Unavailable):
+        client.told(rotated("a", 1, SECRET_REVOKED))
+    with pytest.raises(Unavailable):
+        client.get("a")
+    source.away = False
+    del source.served["a"]
+
+
+def test_a_revoked_secret_that_nothing_replaces_is_absent(client: SecretClient, source: MemorySource) -> None:
+    client.get("a")
+    del source.served["a"]
+    client.told(rotated("a", 1, SECRET_REVOKED))
+    with pytest.raises(NotFound):
+        client.get("a")
+
+
+def test_an_outage_is_lived_through_up_to_the_policys_limit(source: MemorySource, clock: Clock) -> None:
+    policy = CachePolicy(ttl=100, jitter=0, resurrect_ttl=86_400, retry_after=10)
+    with SecretClient([source], policy=policy, policies={"b*": RESTRICTED}, poll=0, clock=clock) as client:
+        client.warm(["a", "b"])
+        source.away = True
+        for _ in range(80):
+            clock.now += 1000
+            client.tend()
+            assert client.get("a").version == 1
+        assert client.get("a").stale
+        with pytest.raises(Unavailable):
+            client.get("b")
+        source.away = False
+        source.served["a"] = 2
+        clock.now += 100
+        client.tend()
+        assert eventually(lambda: client.get("a").version == 2)
+        assert not client.get("a").stale
+        clock.now += 90_000
+        source.away = True
+        client.tend()
+        with pytest.raises(Unavailable):
+            client.get("a")
+
+
+def test_the_next_source_is_asked_where_one_is_away_and_the_first_again_later(clock: Clock) -> None:
+    hub, copy = MemorySource("hub", a=1, b=1, c=1), MemorySource("aws", a=1, b=1, c=1)
+    with SecretClient([hub, copy], poll=0, clock=clock) as client:
+        hub.away = True
+        assert client.get("a").source == "aws"
+        assert client.get("b").source == "aws"
+        assert hub.reads == ["a"]
+        hub.away = False
+        clock.now += 2
+        assert client.get("c").source == "hub"
+
+
+def test_that_the_first_source_knows_of_none_is_an_answer() -> None:
+    hub, copy = MemorySource("hub"), MemorySource("aws", a=1)
+    with SecretClient([hub, copy], poll=0) as client, pytest.raises(NotFound, match="hub:a"):
+        client.get("a")
+
+
+def test_a_copy_that_lags_behind_what_was_seen_is_not_given(clock: Clock) -> None:
+    hub, copy = MemorySource("hub", a=5), MemorySource("aws", a=4)
+    with SecretClient([hub, copy], policy=RESTRICTED, poll=0, clock=clock) as client:
+        client.get("a")
+        hub.away = True
+        clock.now += 3600
+        client.tend()
+        with pytest.raises(Unavailable):
+            client.get("a")
+
+
+def test_many_are_read_in_one_call_and_one_that_is_missing_takes_nothing_from_others(
+    client: SecretClient, source: MemorySource
+) -> None:
+    source.served |= {f"s{number}": number + 1 for number in range(50)}
+    read = client.get_many(f"s{number}" for number in range(50))
+    assert [secret.version for secret in read.values()] == [*range(1, 51)]
+    assert (source.bulk_reads, source.reads) == (1, [])
+    with pytest.raises(NotFound, match="hub:none"):
+        client.warm(["none", "a", "b"])
+    assert client.get_many(["a", "b"]).keys() == {"a", "b"}
+    assert source.reads == ["none"]
+
+
+def test_who_watches_hears_of_each_version_once(client: SecretClient, source: MemorySource) -> None:
+    heard: list[int | None] = []
+    stop = client.watch("a", lambda secret: heard.append(secret.version))
+    source.served["a"] = 2
+    client.told(rotated("a", 2))
+    client.refresh("a")
+    assert heard == [2]
+    stop()
+    source.served["a"] = 3
+    client.told(rotated("a", 3))
+    assert heard == [2]
+
+
+def test_what_a_watching_function_raises_is_logged_without_its_text(
+    client: SecretClient, source: MemorySource, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(secret: Secret) -> None:
+        raise ValueError(secret["password"].reveal())
+
+    client.watch("a", fail)
+    source.served["a"] = 2
+    client.told(rotated("a", 2))
+    assert "ValueError" in caplog.text
+    assert "a-2" not in caplog.text
+
+
+def test_a_version_that_no_notice_told_of_is_found_by_asking(source: MemorySource) -> None:
+    with SecretClient([source], poll=0.05) as client:
+        client.get("a")
+        source.served["a"] = 2
+        assert eventually(lambda: client.get("a").version == 2)
+
+
+def test_what_was_removed_is_found_by_asking_too(source: MemorySource) -> None:
+    with SecretClient([source], poll=0.05) as client:
+        client.get("a")
+        del source.served["a"]
+        assert eventually(lambda: raises(NotFound, lambda: client.get("a")))
+
+
+def test_what_is_asked_for_all_the_time_is_read_again_before_it_is_old(source: MemorySource, clock: Clock) -> None:
+    with SecretClient([source], policy=CachePolicy(ttl=100, jitter=0), poll=0, clock=clock) as client:
+        client.get("a")
+        clock.now += 81
+        client.tend()
+        client.get("a")
+        assert eventually(lambda: source.reads == ["a", "a"])
+        assert client.statistics[Event.RENEWAL] == 1
+
+
+def test_a_forked_child_reads_anew_where_it_can_open_its_sources() -> None:
+    with SecretClient(lambda: [MemorySource(a=os.getpid())], poll=0) as client:
+        client.get("a")
+        assert in_a_child(lambda: client.get("a").version == os.getpid())
+
+
+def test_a_forked_child_does_not_use_connections_that_its_parent_uses(client: SecretClient) -> None:
+    client.get("a")
+    assert in_a_child(lambda: raises(Invalid, lambda: client.get("a")))
+    assert client.get("a").version == 1
+
+
+def test_a_client_that_was_closed_gives_nothing(source: MemorySource) -> None:
+    client = SecretClient([source], poll=0)
+    client.get("a")
+    client.close()
+    with pytest.raises(Invalid, match="was closed"):
+        client.get("a")
+
+
+def test_nothing_shows_a_value(client: SecretClient) -> None:
+    assert "a-1" not in repr(client.get("a"))
+    assert "a-1" not in repr(client.get_many(["a"]))
+
+
+def test_asyncio_gets_the_same(client: SecretClient, source: MemorySource) -> None:
+    async def ask() -> list[int | None]:
+        asynchronous = AsyncSecretClient(client)
+        several = await asyncio.gather(*(asynchronous.get("a") for _ in range(50)))
+        await asynchronous.warm(["b"])
+        source.served["a"] = 2
+        await asynchronous.told(rotated("a", 2))
+        assert (await asynchronous.field("a", "password")).reveal() == "a-2"
+        assert await asynchronous.get_json("b") == {"password": "b-1"}
+        return [secret.version for secret in (*several, await asynchronous.get("a"))]
+
+    assert asyncio.run(ask()) == [*[1] * 50, 2]
+    assert source.reads.count("a") == 2
+
+
+def raises(kind: type[KeyturnError], call: Callable[[], object]) -> bool:
+    try:
+        call()
+    except kind:
+        return True
+    return False
+
+
+def in_a_child(check: Callable[[], bool]) -> bool:
+    """Whether it holds in a process that is forked from this one."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            code = 0 if check() else 2
+        finally:
+            os._exit(code)
+    return os.waitpid(pid, 0)[1] == 0

@@ -1,0 +1,121 @@
+"""The hub and copies in stores as sources of a client, and a signed notice from one end to the other."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from standardwebhooks import Webhook
+
+from keyturn.client.client import SecretClient
+from keyturn.client.sources import HubSource, StoreSource
+from keyturn.client.webhook import Receiver
+from keyturn.core.errors import NotFound
+from keyturn.core.hub import EXPIRES_AT
+from keyturn.core.notices import SECRET_REVOKED, SECRET_ROTATED, Notice, message_id
+from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.core.stores import OwnershipTags
+from tests.support.lab import Lab, fresh
+from tests.support.memory_store import MemoryStore
+
+KEY = Sensitive("whsec_" + "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0")
+NOW = datetime.now(UTC)
+DOCUMENT = Path(__file__).parents[2] / "docs" / "client.md"
+
+
+@pytest.fixture
+def path(lab: Lab) -> str:
+    path = f"{fresh()}/database"
+    lab.hub.write(path, SecretFields({"password": "first", "port": 5432}), cas=0)
+    return path
+
+
+def test_the_hub_tells_version_age_and_end(lab: Lab, path: str) -> None:
+    ends = NOW + timedelta(hours=1)
+    lab.hub.patch_metadata(path, {EXPIRES_AT: ends.isoformat()})
+    secret = HubSource(lab.hub).read(path)
+    assert (secret.version, secret.revision, secret.source, secret.expires_at) == (1, "1", "hub", ends)
+    assert secret["port"].reveal() == "5432"
+    assert secret.made_at is not None
+    assert 0 <= secret.age() < 60
+
+
+def test_what_was_deleted_in_the_hub_is_no_secret_and_has_no_version(lab: Lab, path: str) -> None:
+    source = HubSource(lab.hub)
+    assert source.versions([path, f"{path}-none"]) == {path: "1"}
+    assert source.read_many([path, f"{path}-none"]).keys() == {path}
+    lab.hub.delete(path, [1])
+    assert source.versions([path]) == {}
+    with pytest.raises(NotFound, match=f"hub:{path}"):
+        source.read(path)
+
+
+def marked(store: MemoryStore, path: str, version: int, text: str) -> None:
+    marks = OwnershipTags(path, version, "0" * 64, created_at=NOW)
+    store.write("copy", Sensitive(text), marks, store.describe("copy"))
+
+
+def test_a_copy_tells_the_hubs_version_where_its_marks_are_those_of_its_value() -> None:
+    store = MemoryStore("memory")
+    source = StoreSource(store, {"a/b": "copy"})
+    marked(store, "a/b", 7, '{"password": "x"}')
+    secret = source.read("a/b")
+    assert (secret.version, secret.source, secret.made_at) == (7, "memory", NOW)
+    assert secret["password"].reveal() == "x"
+    assert source.read_many(["a/b"])["a/b"].version == 7
+    store.put_by_hand("copy", "plain")
+    by_hand = source.read("a/b")
+    assert by_hand.version is None
+    assert by_hand["value"].reveal() == "plain"
+    assert by_hand.revision != secret.revision
+
+
+def test_a_copy_of_another_secret_tells_no_version() -> None:
+    store = MemoryStore("memory")
+    marked(store, "another", 7, "{}")
+    assert StoreSource(store, {"a/b": "copy"}).read("a/b").version is None
+
+
+def test_a_copy_that_is_not_there_is_named_as_it_is_called_there() -> None:
+    with pytest.raises(NotFound, match="memory:copy"):
+        StoreSource(MemoryStore("memory"), {"a/b": "copy"}).read("a/b")
+
+
+def deliver(client: SecretClient, event: str, path: str, version: int) -> int:
+    at = datetime.now(UTC)
+    notice = Notice(event, path, version, at)
+    message, body = message_id(notice.secret_path, notice.version, notice.event), notice.to_json()
+    signature = Webhook(KEY.reveal()).sign(message, at, body)
+    stamp = str(int(at.timestamp()))
+    headers = {"webhook-id": message, "webhook-timestamp": stamp, "webhook-signature": signature}
+    return Receiver([KEY]).handle(headers, body.encode(), client.told)
+
+
+def test_a_notice_is_acknowledged_once_the_new_version_is_what_everybody_gets(lab: Lab, path: str) -> None:
+    with SecretClient([HubSource(lab.hub)], poll=0, patience=0.2) as client:
+        assert client.get(path)["password"].reveal() == "first"
+        assert deliver(client, SECRET_ROTATED, path, 2) == 503
+        lab.hub.write(path, SecretFields({"password": "second"}), cas=1)
+        assert deliver(client, SECRET_ROTATED, path, 2) == 200
+        assert client.get(path)["password"].reveal() == "second"
+        lab.hub.destroy(path, [1, 2])
+        assert deliver(client, SECRET_REVOKED, path, 2) == 200
+        with pytest.raises(NotFound):
+            client.get(path)
+
+
+def test_the_documents_examples_run(lab: Lab) -> None:
+    folder, logged_in = fresh(), list[tuple[str, str]]()
+    lab.hub.write(f"{folder}/database", SecretFields({"username": "u", "password": "p"}), cas=0)
+    names: dict[str, Any] = {"connect": lambda *words: logged_in.append(words), "headers": {}, "body": b""}
+    names["receiver"] = Receiver([KEY])
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("VAULT_ADDR", lab.world.hub_address)
+        environment.setenv("VAULT_TOKEN", lab.world.hub_token)
+        environment.setenv("VAULT_CACERT", str(lab.world.hub_ca))
+        for code in re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL):
+            exec(compile(code.replace("ml-training", folder), str(DOCUMENT), "exec"), names)  # noqa: S102  our own document
+            names["client"].close()
+    assert logged_in == [("u", "p")]
+    assert names["status"] == 401

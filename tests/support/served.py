@@ -1,0 +1,54 @@
+"""A source of secrets in memory, which may be away, lag or be slow."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from keyturn.client.secrets import Secret
+from keyturn.core.errors import NotFound, Unavailable
+from keyturn.core.sensitive import SecretFields
+
+MADE = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def secret(path: str, version: int = 1, source: str = "hub", text: str = "") -> Secret:
+    """Version ``version`` of a secret, whose password tells it."""
+    fields = SecretFields({"password": text or f"{path}-{version}"})
+    return Secret(path, fields, version, str(version), source, datetime.now(UTC), MADE)
+
+
+class MemorySource:
+    """Serves ``versions_served``; counts its calls. While ``gate`` is clear, reads wait for it."""
+
+    def __init__(self, name: str = "hub", **versions: int) -> None:
+        self.name = name
+        self.served: dict[str, int] = dict(versions)
+        self.away = False
+        self.reads: list[str] = []
+        self.bulk_reads = 0
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def read(self, path: str) -> Secret:
+        self.reads.append(path)
+        made = self._answer(path)
+        self.gate.wait(30)
+        return made
+
+    def read_many(self, paths: Sequence[str]) -> Mapping[str, Secret]:
+        self.bulk_reads += 1
+        return {path: self._answer(path) for path in paths if path in self.served or self.away}
+
+    def versions(self, paths: Sequence[str]) -> Mapping[str, str]:
+        self._insist()
+        return {path: str(self.served[path]) for path in paths if path in self.served}
+
+    def _answer(self, path: str) -> Secret:
+        self._insist()
+        if path not in self.served:
+            raise NotFound("read", f"{self.name}:{path}", "there is none", "Check its name")
+        return secret(path, self.served[path], self.name)
+
+    def _insist(self) -> None:
+        if self.away:
+            raise Unavailable("read", self.name, "it does not answer", "Try again")
