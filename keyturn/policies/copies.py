@@ -8,6 +8,7 @@ from keyturn.catalogue.freezes import apart
 from keyturn.catalogue.models import Catalogue
 from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.stores.aws import AwsParameterStoreSettings, AwsSecretsManagerSettings, Replica
+from keyturn.catalogue.stores.azure import AzureKeyVaultSettings
 from keyturn.catalogue.stores.gcp import GcpSecretManagerSettings
 from keyturn.catalogue.stores.kubernetes import KubernetesSettings
 from keyturn.catalogue.stores.vault import VaultSettings
@@ -85,6 +86,7 @@ _EVERYWHERE: Final = Replica.model_construct(region=ANYTHING)
 EVERYTHING: Final = {
     "aws-secrets-manager": _any(AwsSecretsManagerSettings, replicas=(_EVERYWHERE,), kms_key_id=ANYTHING),
     "aws-parameter-store": _any(AwsParameterStoreSettings, kms_key_id=ANYTHING),
+    "azure-key-vault": _any(AzureKeyVaultSettings, vault_url="https://VAULT.vault.azure.net", deleted_name="recover"),
     "gcp-secret-manager": _any(GcpSecretManagerSettings, location=None, old_versions="disable"),
     "keyturn-vault-store": _any(VaultSettings, mount="secret"),
     "kubernetes-role": _any(KubernetesSettings, namespace="apps", restart=True),

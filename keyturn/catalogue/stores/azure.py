@@ -1,9 +1,13 @@
 """The stores of Azure."""
 
+from collections.abc import Iterator
 from typing import Literal
+from urllib.parse import urlsplit
 
+from keyturn.core import azure_rights
 from keyturn.core.details import AZURE_MAX_CONTENT_TYPE, AZURE_MAX_TAG, AZURE_TAGS, SHOWN, refuses_names
 from keyturn.core.names import AZURE_KEY_VAULT, LIMITS
+from keyturn.core.rights import CopyRights, Document
 from keyturn.core.stores import Details
 from keyturn.settings.fields import HttpsUrl, Line
 from keyturn.settings.stores import Placed, System
@@ -38,6 +42,11 @@ class AzureKeyVaultSettings(Placed):
     def system(self) -> System:
         """The vault."""
         return (self.kind, self.vault_url.rstrip("/").casefold())
+
+    def rights(self, copies: CopyRights) -> Iterator[Document]:
+        """Role definitions, and where they are assigned."""
+        vault = (urlsplit(self.vault_url).hostname or "").partition(".")[0]
+        return azure_rights.key_vault_roles(azure_rights.KeyVault(vault, self.deleted_name), copies)
 
     def refuses_details(self, details: Details) -> str | None:
         """What Key Vault lacks, or has no room for."""

@@ -37,6 +37,7 @@ from deployments.local.emulators.azure_key_vault import (
 )
 from deployments.local.emulators.azure_key_vault.secret_calls import WITH_CONTENT_TYPE, WITH_EXPIRY
 from deployments.local.support.ports import free_port
+from keyturn.catalogue.stores.azure import AzureKeyVaultSettings
 from keyturn.core.errors import (
     Conflict,
     Denied,
@@ -49,6 +50,7 @@ from keyturn.core.errors import (
     UnsupportedOperation,
 )
 from keyturn.core.names import AZURE_KEY_VAULT
+from keyturn.core.rights import CopyRights
 from keyturn.core.stores import Details, OwnershipTags, RemoteSecret
 from keyturn.providers.azure import client as azure
 from keyturn.providers.azure import store as azure_key_vault
@@ -64,7 +66,6 @@ pytestmark = pytest.mark.sampled(3, of="file")
 CLIENT_SECRET = "the client's secret"
 NARROW = "Keyturn copies"
 REVOKER = "Keyturn copies and revocation"
-POLICIES = Path(auth.__file__).parents[3] / "policies"
 DIRECTORY = Directory(
     TENANT,
     (
@@ -226,25 +227,26 @@ def raw(pki: Path, vault: Server) -> Iterator[SecretClient]:
         yield client
 
 
-def allowed_by(*files: Path) -> tuple[str, ...]:
-    """The data actions that these role definitions give together."""
-    actions = (action for file in files for action in json.loads(file.read_text())["DataActions"])
+def allowed_by(*parts: str) -> tuple[str, ...]:
+    """The data actions that these of the rendered role definitions give together, where nothing is deleted."""
+    settings = AzureKeyVaultSettings(kind="azure-key-vault", vault_url="https://v.vault.azure.net")
+    made = {made.name: made.text for made in settings.rights(CopyRights("store-azure", "made by a test", ("*",)))}
+    actions = (action for part in parts for action in json.loads(made[f"store-azure{part}.json"])["DataActions"])
     return tuple(action.removeprefix("Microsoft.KeyVault/vaults/") for action in actions)
 
 
 @pytest.fixture
 def revoker(pki: Path, vault: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[ClientSecretCredential]:
-    """The sign-in of an application with both roles in deployments/policies."""
-    both = allowed_by(POLICIES / "azure-key-vault.json", POLICIES / "azure-key-vault-revoker.json")
-    monkeypatch.setitem(auth.ROLES, REVOKER, both)
+    """The sign-in of an application with all of the rendered roles."""
+    monkeypatch.setitem(auth.ROLES, REVOKER, allowed_by("-vault", "", "-revoker"))
     with credential_for(pki, vault.url, "revoker") as credential:
         yield credential
 
 
 @pytest.fixture
 def narrow(pki: Path, vault: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[ClientSecretCredential]:
-    """The sign-in of an application with the role in deployments/policies, and nothing else."""
-    monkeypatch.setitem(auth.ROLES, NARROW, allowed_by(POLICIES / "azure-key-vault.json"))
+    """The sign-in of an application with the rendered roles for every day, and nothing else."""
+    monkeypatch.setitem(auth.ROLES, NARROW, allowed_by("-vault", ""))
     with credential_for(pki, vault.url, "narrow") as credential:
         yield credential
 
@@ -400,7 +402,7 @@ class TestAzureKeyVault(MergingCases, AzureContract):
         store.create(remote, value, marks_for(value), details=both)
         put(store, remote, fresh_value(), 2, details=both)
 
-    def test_the_role_in_the_policies_is_enough_to_change_tags_and_without_it_the_right_is_named(
+    def test_the_rendered_roles_are_enough_to_change_tags_and_without_it_the_right_is_named(
         self, opened: Open, remote: str, narrow: ClientSecretCredential, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         store, value = opened(credential=narrow), fresh_value()
@@ -631,7 +633,7 @@ class TestAzureKeyVault(MergingCases, AzureContract):
 
     # permissions
 
-    def test_the_role_in_the_policies_is_enough_for_all_but_deleting(
+    def test_the_rendered_roles_are_enough_for_all_but_deleting(
         self, opened: Open, remote: str, raw: SecretClient, narrow: ClientSecretCredential
     ) -> None:
         store = opened(credential=narrow)
@@ -735,7 +737,7 @@ class TestAzureKeyVault(MergingCases, AzureContract):
         assert store.purge(remote) == stays
         assert_gone(store, remote)
 
-    def test_both_roles_in_the_policies_together_are_enough_to_forget_and_erase(
+    def test_all_rendered_roles_together_are_enough_to_forget_and_erase(
         self, opened: Open, remote: str, raw: SecretClient, revoker: ClientSecretCredential
     ) -> None:
         store = opened(credential=revoker)

@@ -30,6 +30,9 @@ ROLES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """What each built-in role allows, as beginnings of the data action's name after ``Microsoft.KeyVault/vaults/``."""
 
+ON_SECRETS: Final[dict[str, Mapping[str, tuple[str, ...]]]] = {}
+"""What a role allows besides on single secrets, by their names in small letters, where it is assigned to these."""
+
 
 @dataclass(frozen=True)
 class Application:
@@ -191,9 +194,13 @@ class SignIn:
         return Answer({"access_token": token, **answer}, headers={"Cache-Control": "no-store"})
 
 
-def allow(role: str, action: str) -> None:
-    """Raise a 403 refusal unless the role includes the data action, such as ``secrets/getSecret/action``."""
-    if any(action.startswith(beginning) for beginning in ROLES[role]):
+def allow(role: str, action: str, name: str = "") -> None:
+    """Raise a 403 refusal unless the role includes the data action, such as ``secrets/getSecret/action``.
+
+    ``name`` is the secret that it is about; empty where it is about all of them.
+    """
+    on_secret = ON_SECRETS.get(role, {}).get(name.lower(), ())
+    if any(action.startswith(beginning) for beginning in (*ROLES[role], *on_secret)):
         return
     message = (
         "Caller is not authorized to perform action on resource.\r\nIf role assignments, deny assignments or role "

@@ -73,7 +73,8 @@ class Emulator:
             raise Refusal(405, "MethodNotAllowed", f"HTTP {request.method} not allowed")
         action, call = route
         self.throttle.admit(creates=action == "setSecret/action")
-        allow(role, f"{root.removeprefix('deleted')}/{action}")
+        name = request.parts[1] if len(request.parts) > 1 else ""
+        allow(role, f"{root.removeprefix('deleted')}/{action}", name)
         return call()
 
 
