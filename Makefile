@@ -31,7 +31,7 @@ check: setup  ## style, types (those of the tests too), and what is known agains
 	$(PY) -m deployments.supply_chain audit
 
 test-deep: setup  ## every case of every table that make test takes samples of (ARGS as above)
-	@echo "Every case of every table: this takes hours, where make test takes half of one on two cores."
+	@echo "Every case of every table: this takes hours, where make test takes ten minutes on two quiet cores."
 	KEYTURN_TESTS=deep $(PYTEST) $(ARGS)
 
 wheel: setup  ## build the wheel into dist/

@@ -28,7 +28,7 @@ from deployments.local.support.process import Process
 from deployments.local.support.tls import Authority
 from tests.test_compose import ANY_ADDRESS, HOME, ROOT, interpolated
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(3, of="files")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(4, of="files")]
 
 PATIENCE = 120
 PORT_PAIR = re.compile(r"\b([a-z-]+)=(\d+)\b")

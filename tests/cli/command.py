@@ -40,7 +40,7 @@ def surroundings(home: Path, **more: str) -> dict[str, str]:
 def run_keyturn(*arguments: str, env: dict[str, str] | None = None, **more: Any) -> "subprocess.CompletedProcess[str]":
     """Run one command and return when it has ended."""
     given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more}
-    return subprocess.run([*SCRIPT, *arguments], env=env, text=True, check=False, timeout=120, **given)
+    return subprocess.run([*SCRIPT, *arguments], env=env, text=True, check=False, timeout=300, **given)
 
 
 def run_python(program: str, **more: Any) -> "subprocess.CompletedProcess[str]":

@@ -33,7 +33,7 @@ from keyturn.core.stores import OwnershipTags
 from keyturn.providers.aws.secrets_manager import AwsSecretsManager
 from keyturn.providers.http.webhook import WebhookSender
 
-pytestmark = pytest.mark.sampled(2, of="file")
+pytestmark = pytest.mark.sampled(3, of="file")
 
 KEY = Sensitive("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 OTHER_KEY = Sensitive("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")

@@ -35,7 +35,7 @@ from tests.flows.test_emergency import login as login  # the revoker's
 from tests.flows.test_rotate import gated, port_of
 from tests.support.lab import Declared, Lab, fresh
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(2, of="file")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(3, of="file")]
 
 OWN: Final = re.compile(r"at|.*_at|seconds|actor|remark|triggered|fingerprint")
 """What every run has of its own."""
