@@ -1,9 +1,15 @@
 #!/bin/sh
-# Azure's SDKs read a client's secret from the environment only, and containers are given it as a file.
+# What is read from the environment alone, by Azure's SDKs and by Prefect, containers are given as a file: NAME_FILE.
 set -eu
 
-if [ -n "${AZURE_CLIENT_SECRET_FILE:-}" ]; then
-  AZURE_CLIENT_SECRET=$(cat "$AZURE_CLIENT_SECRET_FILE")
-  export AZURE_CLIENT_SECRET
-fi
+for name in AZURE_CLIENT_SECRET PREFECT_API_AUTH_STRING PREFECT_SERVER_API_AUTH_STRING PREFECT_SERVER_ENCRYPTION_KEY \
+  PREFECT_SERVER_DATABASE_CONNECTION_URL KEYTURN_LEDGER_WITNESSES; do
+  eval "file=\${${name}_FILE:-}"
+  [ -n "$file" ] || continue
+  if [ ! -r "$file" ]; then
+    echo "entrypoint: ${name}_FILE names $file, which is not there or can't be read by the user $(id -u)" >&2
+    exit 1
+  fi
+  export "$name=$(cat "$file")"
+done
 exec "$@"

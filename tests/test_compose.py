@@ -1,6 +1,7 @@
 """The containers of docker-compose.yml, without Docker: their file's rules, and the stack that their commands make."""
 
 import importlib.util
+import itertools
 import json
 import os
 import re
@@ -8,39 +9,30 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from deployments.local import environment
-from deployments.local.compose_prepare import ports
+from deployments.local.compose_prepare import addresses
 from deployments.local.home import Stack
 from deployments.local.services import SERVICES
 from deployments.local.support.files import kept_secret
+from tests.support.compose import ANY_ADDRESS, HOME, ROOT, compose_file, named_volumes, options, specification
 
-ROOT = Path(__file__).parents[1]
-HOME = "/var/lib/keyturn"
 OWN_IMAGE = re.compile(r"keyturn:\d+\.\d+\.\d+")
-ANY_ADDRESS = "0.0.0.0"  # noqa: S104  looked for, not bound to
-LISTENING = ("aws", "azure", "gcp", "kubernetes", "prefect-server", "trainer", "inference")
-HELPERS = {"pod", "files", "prepare"}
-"""Containers beside the stack's services: who holds the network, and two that do one thing and end.
-
-Witnesses are left to whoever runs some elsewhere: their keys are known only once they have started.
-"""
-
-
-def interpolated(text: str, given: Mapping[str, str] = {}) -> str:
-    """Compose's own variables filled in: the value given, else the default that the file names."""
-    return re.sub(r"(?<!\$)\$\{(\w+):-([^}]*)\}", lambda found: given.get(found[1]) or found[2], text)
+EMULATORS = ("aws", "azure", "gcp", "kubernetes")
+LISTENING = (*EMULATORS, "prefect-server", "trainer", "inference")
+HELPERS = {"files", "prepare"}
+"""Containers beside the stack's services: two that do one thing and end."""
 
 
 @pytest.fixture(scope="module")
 def compose() -> dict[str, Any]:
-    return dict(yaml.safe_load(interpolated((ROOT / "docker-compose.yml").read_text())))
+    return compose_file()
 
 
 @pytest.fixture(scope="module")
@@ -48,35 +40,24 @@ def services(compose: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return dict(compose["services"])
 
 
-def options(command: list[str]) -> dict[str, str]:
-    """The ``--name=value`` arguments."""
-    return dict(argument.removeprefix("--").split("=", 1) for argument in command if argument.startswith("--"))
-
-
-def named_volumes(service: Mapping[str, Any]) -> dict[str, str]:
-    """Each named volume's place in the container."""
-    mounts = [mount.split(":") for mount in service.get("volumes", ())]
-    return {source: target for source, target, *_ in mounts if not source.startswith(".")}
-
-
 def test_the_containers_are_the_services_of_the_local_stack(services: dict[str, Any]) -> None:
-    assert set(services) - HELPERS == {service.name for service in SERVICES} - set(environment.WITNESSES)
+    assert set(services) - HELPERS == {service.name for service in SERVICES}
 
 
-def test_only_what_compose_knows_is_written(compose: dict[str, Any], services: dict[str, Any]) -> None:
-    assert {key for key in compose if not key.startswith("x-")} == {"name", "services", "configs", "volumes"}
-    known = {"image", "build", "command", "entrypoint", "environment", "volumes", "configs", "healthcheck", "ports"}
-    known |= {"depends_on", "network_mode", "restart", "init", "cap_drop", "security_opt", "user"}
+def test_the_file_is_one_that_the_compose_specification_allows(compose: dict[str, Any]) -> None:
+    assert list(specification().iter_errors(compose)) == []
+
+
+def test_every_variable_is_a_text(services: dict[str, Any]) -> None:
     for name, service in services.items():
-        assert set(service) <= known, name
         assert {type(value) for value in service.get("environment", {}).values()} <= {str}, name
 
 
-def test_every_image_has_a_fixed_tag(services: dict[str, Any]) -> None:
+def test_every_image_is_named_by_an_exact_version(services: dict[str, Any]) -> None:
     for name, service in services.items():
         image, _, tag = service["image"].rpartition(":")
         assert image, name
-        assert re.fullmatch(r"\d[\w.-]*", tag), name
+        assert re.fullmatch(r"\d+(\.\d+)+(-\w+)?", tag), name
         assert ("build" in service) == bool(OWN_IMAGE.fullmatch(service["image"])), name
 
 
@@ -91,28 +72,8 @@ def test_keyturns_image_carries_its_version(services: dict[str, Any]) -> None:
     assert own == {f"keyturn:{project['version']}"}
 
 
-def test_nothing_is_published_beyond_this_machine(services: dict[str, Any]) -> None:
-    published = {name: service["ports"] for name, service in services.items() if "ports" in service}
-    assert published == {"pod": ["127.0.0.1:4200:4200"]}
-    assert {service.get("network_mode") for name, service in services.items() if name != "pod"} == {"service:pod"}
-
-
-def test_only_prefects_page_listens_beyond_loopback(services: dict[str, Any]) -> None:
-    said = {name: json.dumps([s.get("command"), s.get("environment")]) for name, s in services.items()}
-    assert {name for name, text in said.items() if ANY_ADDRESS in text} == {"prefect-server"}
-    assert "listen_addresses=127.0.0.1" in services["postgres"]["command"]
-
-
 def test_a_login_to_postgresql_needs_its_password_also_over_loopback(services: dict[str, Any]) -> None:
     assert services["postgres"]["environment"]["POSTGRES_INITDB_ARGS"] == "--auth=scram-sha-256"
-
-
-def test_nobody_is_root_and_nobody_becomes_more_than_they_are(services: dict[str, Any]) -> None:
-    for name, service in services.items():
-        assert service["cap_drop"] == ["ALL"], name
-        assert service["security_opt"] == ["no-new-privileges:true"], name
-        assert "build" in service or service["user"] == "10001:10001", name
-    assert "\nUSER 10001:10001\n" in (ROOT / "deployments" / "Dockerfile").read_text()
 
 
 def test_dependencies_exist_and_can_be_waited_for(services: dict[str, Any]) -> None:
@@ -125,9 +86,9 @@ def test_dependencies_exist_and_can_be_waited_for(services: dict[str, Any]) -> N
 
 def test_whoever_serves_is_checked_and_started_again(services: dict[str, Any]) -> None:
     for name, service in services.items():
-        once = name in ("files", "prepare")
+        once = name in HELPERS
         assert service["restart"] == ("no" if once else "unless-stopped"), name
-        assert once or name == "pod" or service["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL"), name
+        assert once or service["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL"), name
 
 
 def test_volumes_and_configurations_are_declared_and_used(compose: dict[str, Any], services: dict[str, Any]) -> None:
@@ -135,39 +96,38 @@ def test_volumes_and_configurations_are_declared_and_used(compose: dict[str, Any
     assert set(compose["volumes"]) == used
     asked = {config["source"] for service in services.values() for config in service.get("configs", ())}
     assert set(compose["configs"]) == asked
+    assert all((ROOT / config["file"]).is_file() for config in compose["configs"].values())
 
 
 def test_every_volume_is_mounted_where_the_image_gives_it_an_owner(services: dict[str, Any]) -> None:
-    owned = re.search(r"for directory in ([\w -]+);", (ROOT / "deployments" / "Dockerfile").read_text())
+    owned = re.search(r"for directory in ([\w ./\\\n-]+);", (ROOT / "deployments" / "Dockerfile").read_text())
     assert owned
     for name, service in services.items():
         for volume, target in named_volumes(service).items():
-            assert target == f"{HOME}/{volume}", name
-            assert volume in owned[1].split(), name
+            place = "." if volume == "prepared" else volume.replace("server-", "servers/", 1)
+            assert target == os.path.normpath(f"{HOME}/{place}"), name
+            assert place in owned[1].split(), name
 
 
-def test_an_application_holds_no_login_but_its_own(services: dict[str, Any]) -> None:
-    assert set(named_volumes(services["trainer"])) == {"trainer", "tls"}
-    assert set(named_volumes(services["inference"])) == {"aws", "inference", "tls"}
-    holders = {name for name, service in services.items() if "openbao" in named_volumes(service)}
-    assert holders == {"files", "openbao", "prepare"}
-
-
-def test_nobody_but_its_maker_holds_the_authoritys_key_and_each_server_its_own(services: dict[str, Any]) -> None:
-    assert {name for name, service in services.items() if "authority" in named_volumes(service)} == {"files"}
+def test_each_server_has_a_certificate_of_its_own(services: dict[str, Any]) -> None:
     for name, volumes in ((name, named_volumes(services[name])) for name in LISTENING):
-        assert options(services[name]["command"])["cert"].startswith(f"{volumes[name]}/tls/"), name
-        assert options(services[name]["command"])["key"].startswith(f"{volumes[name]}/tls/"), name
+        assert options(services[name]["command"])["cert"].startswith(f"{volumes[f'server-{name}']}/tls/"), name
+        assert options(services[name]["command"])["key"].startswith(f"{volumes[f'server-{name}']}/tls/"), name
+
+
+def config(compose: dict[str, Any], name: str) -> str:
+    return (ROOT / compose["configs"][name]["file"]).read_text()
 
 
 def test_nothing_is_spoken_to_in_clear(compose: dict[str, Any], services: dict[str, Any]) -> None:
     for name, service in services.items():
         assert "http://" not in json.dumps({**service, "healthcheck": None}), name
-    hub = json.loads(compose["configs"]["openbao"]["content"])
-    assert hub["listener"]["tcp"]["tls_cert_file"].startswith(f"{HOME}/openbao/tls/")
+    hub = json.loads(config(compose, "openbao"))
+    assert hub["listener"]["tcp"]["tls_cert_file"].startswith(f"{HOME}/servers/openbao/tls/")
     assert "ssl=on" in services["postgres"]["command"]
-    allowed = [line.split()[0] for line in compose["configs"]["pg_hba"]["content"].splitlines()]
-    assert set(allowed) == {"local", "hostssl"}
+    lines = [line.split() for line in config(compose, "pg_hba").splitlines() if not line.startswith("#")]
+    assert {kind for kind, *_ in lines} == {"local", "hostssl"}
+    assert {how for *_, how in lines} == {"scram-sha-256"}
 
 
 def test_no_secret_stands_in_the_file(services: dict[str, Any]) -> None:
@@ -177,53 +137,81 @@ def test_no_secret_stands_in_the_file(services: dict[str, Any]) -> None:
             assert not telling or value.startswith(f"{HOME}/"), f"{name}: {variable}"
 
 
+def program_of(command: list[str]) -> tuple[str, ...]:
+    """What is run as a module, with the names of its commands; nothing for a program of others."""
+    words = [word for word in command if not word.startswith("-")]
+    if words[0] not in ("python", "prefect"):
+        return ()
+    module = words[1] if words[0] == "python" else words[0]
+    assert importlib.util.find_spec(module), module
+    named = itertools.takewhile(str.isalpha, words[words.index(module) + 1 :])
+    return (module, *named) if module in ("prefect", "keyturn.cli") else (module,)
+
+
+def help_of(program: tuple[str, ...]) -> str:
+    asked = [sys.executable, "-m", *program, "--help"]
+    return subprocess.run(
+        asked, capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "200"}
+    ).stdout
+
+
 def test_every_command_is_one_that_its_program_takes(services: dict[str, Any]) -> None:
-    for name, service in services.items():
-        words = [word for word in service["command"] if not word.startswith("-")]
-        if words[0] not in ("python", "prefect"):
-            continue
-        program = words[1:2] if words[0] == "python" else words
-        assert importlib.util.find_spec(program[0]), name
-        asked = [sys.executable, "-m", *program, "--help"]
-        shown = subprocess.run(asked, capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "200"})
-        for option in filter(lambda word: word.startswith("--"), service["command"]):
-            assert re.search(rf"{option.partition('=')[0]}\b", shown.stdout), f"{name}: {option}"
+    programs = {name: program for name, service in services.items() if (program := program_of(service["command"]))}
+    asked = sorted({*programs.values()})
+    with ThreadPoolExecutor(2) as pool:
+        shown = dict(zip(asked, pool.map(help_of, asked), strict=True))
+    for name, program in programs.items():
+        for option in filter(lambda word: word.startswith("--"), services[name]["command"]):
+            assert re.search(rf"{option.partition('=')[0]}\b", shown[program]), f"{name}: {option}"
 
 
 def test_each_process_is_given_what_the_local_stack_gives_it(
     services: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    given = services["prefect-worker"]["environment"]
+    given = {name: service.get("environment", {}) for name, service in services.items()}
     # The tests have an operator's file of their own.
     monkeypatch.delenv("KEYTURN_POLICY")
-    monkeypatch.setenv("KEYTURN_CATALOGUE", given["KEYTURN_CATALOGUE"])
-    listening = ports(services["prepare"]["environment"]["KEYTURN_PORTS"])
-    stack = Stack(tmp_path, listening, given["AZURE_TENANT_ID"], given["AZURE_CLIENT_ID"])
+    monkeypatch.setenv("KEYTURN_CATALOGUE", given["prefect-worker"]["KEYTURN_CATALOGUE"])
+    places = addresses(services["prepare"]["environment"]["KEYTURN_SERVICES"])
+    identity = given["azure"]["AZURE_TENANT_ID"], given["azure"]["AZURE_CLIENT_ID"]
+    hosts = {name: host for name, (host, _) in places.items()}
+    stack = Stack(tmp_path, {name: port for name, (_, port) in places.items()}, *identity, hosts)
     secret = kept_secret(stack.directory("azure") / "client.secret")
 
-    def moved(variables: Mapping[str, str]) -> dict[str, str]:
+    def expected(variables: Mapping[str, str], container: str) -> dict[str, str]:
+        """What is the same there: files lie elsewhere, a secret is given as a file, and the role has its own."""
         there = {name: value.replace(str(tmp_path), HOME) for name, value in variables.items()}
-        return {
-            "AZURE_CLIENT_SECRET_FILE" if value == secret else name: (
-                f"{HOME}/azure/client.secret" if value == secret else value
-            )
-            for name, value in there.items()
-        }
+        if there.pop("AZURE_CLIENT_SECRET", None) == secret:
+            there["AZURE_CLIENT_SECRET_FILE"] = f"{HOME}/azure/client.secret"
+        if "KEYTURN_HUB_ROLE_ID_FILE" in there:
+            login = f"{HOME}/{container.removeprefix('prefect-')}/hub"
+            there["KEYTURN_HUB_ROLE_ID_FILE"] = f"{login}.role-id"
+            there["KEYTURN_HUB_SECRET_ID_FILE"] = f"{login}.secret-id"
+        return there
 
-    assert moved(environment.worker(stack)).items() <= given.items()
-    assert (
-        moved(environment.worker(stack, environment.REVOKER_ROLE)).items() <= services["revoker"]["environment"].items()
-    )
-    assert moved(environment.notary(stack)).items() <= services["notary"]["environment"].items()
-    assert moved(environment.prefect_server(stack)).items() <= services["prefect-server"]["environment"].items()
-    assert moved(environment.aws(stack)).items() <= services["inference"]["environment"].items()
-    assert moved(environment.hub(stack)).items() <= services["trainer"]["environment"].items()
+    server, notary = environment.prefect_server(stack), environment.notary(stack)
+    # What is published is what its own pages are.
+    pages = {name: server.pop(name) for name in list(server) if name.endswith(("UI_API_URL", "ALLOWED_ORIGINS"))}
+    # The notary has no login to a cloud, and the follower none to Prefect.
+    cloud_logins = {*environment.azure(stack), *environment.aws(stack)} - {*given["notary"]}
+    assert all("https://127.0.0.1:4200" in given["prefect-server"][name] for name in pages)
+    for container, variables in (
+        ("prefect-worker", environment.worker(stack)),
+        ("revoker", environment.worker(stack)),
+        ("notary", {name: value for name, value in notary.items() if name not in cloud_logins}),
+        ("follower", {name: value for name, value in environment.worker(stack).items() if "PREFECT" not in name}),
+        ("trainer", environment.hub(stack)),
+        ("inference", environment.aws_reader(stack)),
+        ("prefect-server", server),
+    ):
+        assert expected(variables, container).items() <= {"DO_NOT_TRACK": "1", **given[container]}.items(), container
 
 
 def test_services_listen_where_the_others_are_told(services: dict[str, Any]) -> None:
-    listening = ports(services["prepare"]["environment"]["KEYTURN_PORTS"])
-    for name in LISTENING:
-        assert options(services[name]["command"])["port"] == str(listening[name])
+    places = addresses(services["prepare"]["environment"]["KEYTURN_SERVICES"])
+    for name in (*LISTENING, *environment.WITNESSES):
+        assert places[name] == (name, int(options(services[name]["command"])["port"]))
+        assert options(services[name]["command"])["host"] == ANY_ADDRESS
 
 
 def test_no_container_waits_for_itself(services: dict[str, Any]) -> None:

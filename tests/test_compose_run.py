@@ -8,30 +8,35 @@ import os
 import re
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from configparser import ConfigParser
+from functools import reduce
 from graphlib import TopologicalSorter
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 import requests
 import yaml
+from botocore.exceptions import ClientError
 
+from deployments.local.compose_prepare import addresses
 from deployments.local.environment import inherited
 from deployments.local.openbao import binary
 from deployments.local.postgres import PostgreSQL
-from deployments.local.support.ports import LOOPBACK, free_ports
+from deployments.local.support.ports import LOOPBACK, free_ports, in_use
 from deployments.local.support.process import Process
 from deployments.local.support.tls import Authority
-from tests.test_compose import ANY_ADDRESS, HOME, ROOT, interpolated
+from tests.support.compose import ANY_ADDRESS, HOME, ROOT, interpolated
 
 pytestmark = [pytest.mark.slow, pytest.mark.sampled(4, of="files")]
 
 PATIENCE = 120
-PORT_PAIR = re.compile(r"\b([a-z-]+)=(\d+)\b")
+HEALTH_PORTS = {"prefect-worker": "health", "revoker": "revoker-health", "notary": "notary-health"}
+HEALTH_NUMBERS = {"health": 8080, "revoker-health": 8081, "notary-health": 8082}
 
 
 class Containers:
@@ -39,17 +44,27 @@ class Containers:
 
     def __init__(self, home: Path) -> None:
         self.home = home
+        self._ends: list[list[Callable[[], None]]] = []
         text = interpolated((ROOT / "docker-compose.yml").read_text())
-        told = yaml.safe_load(text)["services"]["prepare"]["environment"]["KEYTURN_PORTS"]
-        named = (*PORT_PAIR.findall(told), ("health", "8080"), ("revoker-health", "8081"), ("notary-health", "8082"))
-        moved = dict(zip(named, free_ports(len(named)), strict=True))
-        self.ports = {name: port for (name, _), port in moved.items()}
-        for (_, number), port in moved.items():
-            text = re.sub(rf"(?<![\w.-]){number}(?![\w-])", str(port), text)
-        text = text.replace("/etc/keyturn/catalogue", str(ROOT / "deployments" / "catalogue"))
-        text = text.replace(HOME, str(home)).replace(ANY_ADDRESS, LOOPBACK)
-        self.compose: dict[str, Any] = yaml.safe_load(text)
+        services = addresses(yaml.safe_load(text)["services"]["prepare"]["environment"]["KEYTURN_SERVICES"])
+        named = {name: port for name, (_, port) in services.items()} | HEALTH_NUMBERS
+        self.ports = dict(zip(named, free_ports(len(named)), strict=True))
+        self._moves: list[tuple[str, str]] = [
+            *((rf"(?<![\w.-]){named[name]}(?![\w-])", str(port)) for name, port in self.ports.items()),
+            *((rf"(?<![\w./-]){name}:(?=\d)", f"{LOOPBACK}:") for name in services),
+            (r"(?<=//)(" + "|".join(services) + r"):(?=\d)", f"{LOOPBACK}:"),
+            (r"(?<=HOST: )postgres\b", LOOPBACK),
+            (re.escape("/etc/keyturn/catalogue"), str(ROOT / "deployments" / "catalogue")),
+            (re.escape("/run/keyturn"), str(home)),
+            (re.escape(HOME), str(home)),
+            (re.escape(ANY_ADDRESS), LOOPBACK),
+        ]
+        self.compose: dict[str, Any] = yaml.safe_load(self.moved(text))
         self.services: dict[str, dict[str, Any]] = self.compose["services"]
+
+    def moved(self, text: str) -> str:
+        """What the text says, on loopback and in this home."""
+        return reduce(lambda result, move: re.sub(move[0], move[1], result), self._moves, text)
 
     def environment(self, name: str) -> dict[str, str]:
         """What the container has: the image's variables and the service's own."""
@@ -58,31 +73,36 @@ class Containers:
         own: dict[str, str] = self.services[name].get("environment", {})
         return inherited() | programs | image | own
 
-    def start(self, running: ExitStack) -> None:
-        """Start all of them, those side by side that wait for nobody else; ``running`` stops them."""
+    def start(self) -> None:
+        """Start all of them, those side by side that wait for nobody else."""
         waits = {name: set(service.get("depends_on", ())) for name, service in self.services.items()}
         order = TopologicalSorter(waits)
         order.prepare()
         with ThreadPoolExecutor() as pool:
             while ready := order.get_ready():
-                list(pool.map(lambda name: self.run(name, running), ready))
+                self._ends.append([])
+                list(pool.map(self.run, ready))
                 order.done(*ready)
 
-    def run(self, name: str, running: ExitStack) -> None:
+    def stop(self) -> None:
+        """Stop them, those at once that were started so, and the last first: a worker says goodbye to its server."""
+        with ThreadPoolExecutor() as pool:
+            for ends in reversed(self._ends):
+                list(pool.map(lambda end: end(), ends))
+
+    def run(self, name: str) -> None:
         """Start one, until its check succeeds; one that only prepares is waited for."""
-        if name == "pod":
-            return
         if name == "postgres":
-            files = Authority(self.home / "tls" / "ca.pem", self.home / "authority" / "ca.key").files_in(
-                self.home / name / "tls"
-            )
+            authority = Authority(self.home / "tls" / "ca.pem", self.home / "authority" / "ca.key")
+            files = authority.files_in(self.home / "servers" / name / "tls")
             server = PostgreSQL(self.home / name, self.ports[name], durable=False, certificate=files)
-            running.enter_context(server)
+            self._ends[-1].append(server.stop)
+            server.start()
         elif self.services[name]["restart"] == "no":
             subprocess.run(self.command(name), check=True, env=self.environment(name), cwd=ROOT)
         else:
             process = Process(name, self.home / name)
-            running.callback(process.stop)
+            self._ends[-1].append(process.stop)
             process.start(
                 self.command(name),
                 ready=lambda: self.healthy(name),
@@ -96,14 +116,16 @@ class Containers:
         service = self.services[name]
         if name == "openbao":
             configuration = self.home / "openbao.json"
-            configuration.write_text(self.compose["configs"]["openbao"]["content"])
+            configuration.write_text(self.moved((ROOT / self.compose["configs"][name]["file"]).read_text()))
             return [str(binary()), *(w.replace("/etc/openbao.json", str(configuration)) for w in service["command"])]
-        return ["sh", str(ROOT / "deployments" / "entrypoint.sh"), *self.with_python(service["command"])]
+        return self.through_entrypoint(service["command"])
 
     def healthy(self, name: str) -> bool:
-        """Whether the service's own check succeeds."""
+        """Whether the service's own check succeeds. Each look is a process, so there is none before it can listen."""
+        port = self.ports.get(HEALTH_PORTS.get(name, name))
+        if port and not in_use(port):
+            return False
         kind, *check = self.services[name]["healthcheck"]["test"]
-        time.sleep(0.5)
         words = ["sh", "-c", check[0].replace("$$", "$")] if kind == "CMD-SHELL" else self.with_python(check)
         return subprocess.run(words, capture_output=True, check=False, env=self.environment(name)).returncode == 0
 
@@ -111,6 +133,10 @@ class Containers:
         """What an application counts."""
         address, trusted = f"https://127.0.0.1:{self.ports[name]}/stats", str(self.home / "tls" / "ca.pem")
         return dict(requests.get(address, timeout=10, verify=trusted).json())
+
+    def through_entrypoint(self, words: list[str]) -> list[str]:
+        """What the image does first, and then the words."""
+        return ["sh", str(ROOT / "deployments" / "entrypoint.sh"), *self.with_python(words)]
 
     @staticmethod
     def with_python(words: list[str]) -> list[str]:
@@ -122,9 +148,11 @@ class Containers:
 @pytest.fixture(scope="module")
 def containers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containers]:
     made = Containers(tmp_path_factory.mktemp("compose"))
-    with ExitStack() as running:
-        made.start(running)
+    try:
+        made.start()
         yield made
+    finally:
+        made.stop()
 
 
 def test_the_applications_work_on_the_first_credential(containers: Containers) -> None:
@@ -134,20 +162,76 @@ def test_the_applications_work_on_the_first_credential(containers: Containers) -
         assert shown["served"] > 0
 
 
-def test_the_worker_rotates_and_the_applications_follow(containers: Containers) -> None:
-    path = "ml-training/database"
-    run = ["prefect", "deployment", "run", "rotate-secret/rotate-secret", "--watch"]
-    parameters = json.dumps({"path": path, "trigger": "force"})
-    done = subprocess.run(
-        containers.with_python([*run, "--params", parameters]),
+def deployment_run(containers: Containers, deployment: str, **parameters: str) -> "subprocess.CompletedProcess[str]":
+    """What a person's command comes to, with the login to Prefect that the workers have."""
+    run = ["prefect", "deployment", "run", deployment, "--watch", "--params", json.dumps(parameters)]
+    return subprocess.run(
+        containers.through_entrypoint(run),
         capture_output=True,
         text=True,
         check=False,
         timeout=PATIENCE,
         env=containers.environment("prefect-worker") | {"PREFECT_HOME": str(containers.home / "client")},
     )
+
+
+def test_the_worker_rotates_and_the_applications_follow(containers: Containers) -> None:
+    path = "ml-training/database"
+    done = deployment_run(containers, "rotate-secret/rotate-secret", path=path, trigger="force")
     assert done.returncode == 0, done.stdout + done.stderr
     for name in ("trainer", "inference"):
         shown = containers.stats(name)
         assert shown["username"] == "ml_trainer_b"
         assert [notice["secret_path"] for notice in shown["acknowledged"]] == [path]
+
+
+def test_the_notary_signs_and_both_witnesses_cosign(containers: Containers) -> None:
+    done = deployment_run(containers, "keep-ledger/keep-ledger")
+    assert done.returncode == 0, done.stdout + done.stderr
+    verify = ["python", "-m", "keyturn.cli", "ledger", "verify", "--witnesses", "2"]
+    verified = subprocess.run(
+        containers.through_entrypoint(verify),
+        capture_output=True,
+        text=True,
+        check=False,
+        env=containers.environment("notary"),
+    )
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+def test_the_application_s_key_to_aws_reads_its_copies_and_does_nothing_else(containers: Containers) -> None:
+    variables = containers.environment("inference")
+    parser = ConfigParser(interpolation=None)
+    parser.read(variables["AWS_SHARED_CREDENTIALS_FILE"])
+    client = boto3.client(
+        "secretsmanager",
+        endpoint_url=variables["KEYTURN_AWS_ENDPOINT"],
+        region_name=variables["AWS_REGION"],
+        verify=variables["AWS_CA_BUNDLE"],
+        aws_access_key_id=parser["default"]["aws_access_key_id"],
+        aws_secret_access_key=parser["default"]["aws_secret_access_key"],
+    )
+    assert client.get_secret_value(SecretId="ml-database-credentials")["SecretString"]
+    for call in (
+        lambda: client.put_secret_value(SecretId="ml-database-credentials", SecretString="theirs"),
+        lambda: client.delete_secret(SecretId="ml-database-credentials"),
+        client.list_secrets,
+    ):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            call()
+
+
+def test_prefect_lets_nobody_in_without_its_password(containers: Containers) -> None:
+    url = f"https://127.0.0.1:{containers.ports['prefect-server']}/api/deployments/filter"
+    trusted = str(containers.home / "tls" / "ca.pem")
+    for guessed in (None, ("", "guessed")):
+        answer = requests.post(url, json={}, auth=guessed, timeout=10, verify=trusted)
+        assert answer.status_code == HTTPStatus.UNAUTHORIZED
+
+
+def test_each_container_s_login_is_its_own_and_read_by_nobody_else(containers: Containers) -> None:
+    logins = sorted(containers.home.glob("*/hub.secret-id"))
+    assert [login.parent.name for login in logins] == ["follower", "notary", "revoker", "trainer", "worker"]
+    assert len({login.read_text() for login in logins}) == len(logins)
+    assert {login.stat().st_mode & 0o777 for login in logins} == {0o400}
+    assert {login.parent.stat().st_mode & 0o077 for login in logins} == {0}

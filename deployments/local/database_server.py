@@ -26,12 +26,12 @@ class DatabaseServer(ABC):
     Where ``durable`` is False it writes without waiting for the disk, and its data is removed when stopped.
     """
 
-    host: Final = LOOPBACK
     name: ClassVar[str]
     superuser: ClassVar[str]
 
-    def __init__(self, directory: Path, port: int, *, durable: bool = True) -> None:
+    def __init__(self, directory: Path, port: int, *, durable: bool = True, host: str = LOOPBACK) -> None:
         self.directory = directory
+        self.host = host
         self.port = port
         self.durable = durable
         self.process = Process(self.name, directory)

@@ -9,7 +9,6 @@ from typing import Final
 from deployments.local.foreign_pages import origins
 from deployments.local.home import Stack
 from deployments.local.support.files import kept_secret
-from deployments.local.support.ports import LOOPBACK
 from keyturn.catalogue.operators_policy import VARIABLE
 from keyturn.settings.directories import cache_directory
 
@@ -65,7 +64,7 @@ def environment(stack: Stack) -> dict[str, str]:
     return {
         "KEYTURN_HOME": str(stack.home),
         "KEYTURN_CATALOGUE": catalogue_directory(),
-        "KEYTURN_POSTGRES_HOST": LOOPBACK,
+        "KEYTURN_POSTGRES_HOST": stack.host("postgres"),
         "KEYTURN_POSTGRES_PORT": str(stack.ports["postgres"]),
         "KEYTURN_POSTGRES_CA_FILE": ca_file(stack),
         "KEYTURN_TRAINER_URL": stack.url("trainer"),
@@ -129,9 +128,11 @@ def hub(stack: Stack) -> dict[str, str]:
 
 def prefect(stack: Stack) -> dict[str, str]:
     """The Prefect server and a home of its own, without reports to anybody."""
-    api = f"{stack.url('prefect-server')}/api"
+    password = stack.directory("prefect-server") / "password"
     return {
-        "PREFECT_API_URL": api,
+        "PREFECT_API_URL": f"{stack.url('prefect-server')}/api",
+        # In containers alone: here the server is reached from this machine and no further.
+        **({"PREFECT_API_AUTH_STRING": password.read_text()} if password.exists() else {}),
         "PREFECT_API_SSL_CERT_FILE": ca_file(stack),
         "PREFECT_HOME": str(stack.directory("prefect")),
         "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
@@ -168,6 +169,11 @@ def aws(stack: Stack) -> dict[str, str]:
     }
 
 
+def aws_reader(stack: Stack) -> dict[str, str]:
+    """The same with a key that may only read secrets, as an application has it."""
+    return aws(stack) | {"AWS_SHARED_CREDENTIALS_FILE": str(stack.directory("aws-reader") / "credentials")}
+
+
 def azure(stack: Stack) -> dict[str, str]:
     """The vault, who signs in to it, and the authority that its certificate is trusted by."""
     return {
@@ -182,7 +188,7 @@ def azure(stack: Stack) -> dict[str, str]:
 
 def gcp(stack: Stack) -> dict[str, str]:
     """The project, its endpoint and the authority that it is trusted by."""
-    endpoint = f"{LOOPBACK}:{stack.ports['gcp']}"
+    endpoint = f"{stack.host('gcp')}:{stack.ports['gcp']}"
     return {"KEYTURN_GCP_PROJECT": PROJECT, "KEYTURN_GCP_ENDPOINT": endpoint, "KEYTURN_GCP_CA_FILE": ca_file(stack)}
 
 

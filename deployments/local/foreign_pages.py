@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 NAMES: Final = (LOOPBACK, "localhost")
+HTTPS: Final = 443
 READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 FOREIGN: Final = frozenset({"cross-site", "same-site"})
 """What browsers say of a request that another origin's page makes, with `Sec-Fetch-Site`."""
@@ -23,9 +24,12 @@ POLICY_VIOLATION: Final = 1008
 """The code that a WebSocket is closed with (RFC 6455, 7.4.1)."""
 
 
-def origins(ports: Iterable[int]) -> list[str]:
-    """Where the pages of a server on loopback come from, at each port that leads to it."""
-    return [f"https://{name}:{port}" for name in NAMES for port in ports]
+def origins(ports: Iterable[int], names: Iterable[str] = ()) -> list[str]:
+    """Where the pages of a server on loopback, or of these names, come from, at each port that leads to it."""
+    numbers = [*ports]
+    # Browsers leave out the port that https has by itself.
+    ends = ["" if port == HTTPS else f":{port}" for port in numbers]
+    return [f"https://{name}{end}" for name in (*NAMES, *names) for end in ends]
 
 
 @dataclass(frozen=True)

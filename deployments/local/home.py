@@ -6,7 +6,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,35 +30,47 @@ class LoginFiles:
 
 @dataclass(frozen=True)
 class Stack:
-    """One local stack: where its things lie and where its services answer. Nothing here is secret."""
+    """One local stack: where its things lie and where its services answer. Nothing here is secret.
+
+    ``hosts`` are the names of those that answer elsewhere than on loopback: in containers, that is all of them.
+    """
 
     home: Path
     ports: Mapping[str, int]
     tenant_id: str
     client_id: str
+    hosts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def hub(self) -> OpenBao:
         """The hub's server."""
-        return OpenBao(self.directory("openbao"), self.ports["openbao"], certificate=self.certificate("openbao"))
+        tls, host = self.certificate("openbao"), self.host("openbao")
+        return OpenBao(self.directory("openbao"), self.ports["openbao"], certificate=tls, host=host)
 
     @property
     def database(self) -> PostgreSQL:
         """The database's server."""
-        return PostgreSQL(self.directory("postgres"), self.ports["postgres"], certificate=self.certificate("postgres"))
+        tls, host = self.certificate("postgres"), self.host("postgres")
+        return PostgreSQL(self.directory("postgres"), self.ports["postgres"], certificate=tls, host=host)
 
     @property
     def authority(self) -> Authority:
         """Who signs the certificates of all servers here; whoever speaks to one trusts the first of its two files."""
-        return Authority(self.home / "tls" / "ca.pem", self.home / "authority" / "ca.key")
+        names = frozenset(self.hosts.values()) - {LOOPBACK}
+        return Authority(self.home / "tls" / "ca.pem", self.home / "authority" / "ca.key", names)
+
+    def host(self, service: str) -> str:
+        """The host that others reach a service at."""
+        return self.hosts.get(service, LOOPBACK)
 
     def certificate(self, service: str) -> Certificate:
         """Where the certificate of a service lies once the stack was started."""
         return self.authority.files_in(self.directory(service) / "tls")
 
-    def issue_certificate(self, service: str) -> bool:
-        """Have a good certificate for a service; whether it was made now."""
-        return self.authority.issue(self.directory(service) / "tls")
+    def issue_certificate(self, service: str, directory: Path | None = None) -> bool:
+        """Have a good certificate for a service, in its directory or in another; whether it was made now."""
+        names = {self.host(service)} - {LOOPBACK}
+        return self.authority.issue((directory or self.directory(service)) / "tls", names=names)
 
     def directory(self, service: str) -> Path:
         """Where a service keeps its data and its log."""
@@ -68,7 +80,7 @@ class Stack:
         """Where a service answers. Raises NotFound where the stack is older than the service."""
         if service not in self.ports:
             raise NotFound("find", service, f"the stack in {self.home} has none yet", "Add it with `keyturn up`")
-        return f"https://{LOOPBACK}:{self.ports[service]}"
+        return f"https://{self.host(service)}:{self.ports[service]}"
 
     def login_files(self, role: str) -> LoginFiles:
         """The files that hold this AppRole's login once the stack is prepared."""
@@ -99,8 +111,8 @@ def opened_or_made(home: Path, listening: Iterable[str]) -> Stack:
     new = [name for name in listening if name not in stack.ports]
     if new or not stack.ports:
         stack = Stack(home, _with_ports(stack.ports, new), stack.tenant_id, stack.client_id)
-        settings: dict[str, Any] = {**asdict(stack), "home": None}
-        del settings["home"]
+        settings: dict[str, Any] = asdict(stack)
+        del settings["home"], settings["hosts"]
         write_private(home / "stack.json", json.dumps(settings, indent=2))
     return stack
 

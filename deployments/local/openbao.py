@@ -33,16 +33,23 @@ class OpenBao:
 
     Raft storage sealed with a static key file, so a restart unseals itself. Where ``dev`` is set, it starts
     faster, lives in memory, and forgets everything when stopped. With a ``certificate`` it speaks TLS at its port; one
-    in memory is then spoken to in clear at ``clear_port`` besides.
+    in memory is then spoken to in clear at ``clear_port`` besides. ``host`` is where others reach it: it is started
+    here on loopback alone, and elsewhere by a container.
     """
 
     def __init__(
-        self, directory: Path, port: int, *, dev: bool = False, certificate: Certificate | None = None
+        self,
+        directory: Path,
+        port: int,
+        *,
+        dev: bool = False,
+        certificate: Certificate | None = None,
+        host: str = LOOPBACK,
     ) -> None:
         self.directory = directory
         self.port = port
         self.certificate = certificate
-        self.address = f"{'https' if certificate else 'http'}://{LOOPBACK}:{port}"
+        self.address = f"{'https' if certificate else 'http'}://{host}:{port}"
         self.clear_port = free_port() if dev and certificate else port
         self.audit_log = directory / "audit.log"
         self.dev = dev

@@ -16,6 +16,7 @@ from typing import ClassVar, Final
 from deployments.local import postgres_tls
 from deployments.local.database_server import STATE, DatabaseServer, passable
 from deployments.local.support.files import write_private
+from deployments.local.support.ports import LOOPBACK
 from deployments.local.support.process import Account, Process
 from deployments.local.support.tls import Certificate
 from keyturn.core.errors import NotFound, Unavailable
@@ -37,9 +38,15 @@ class PostgreSQL(DatabaseServer):
     superuser: ClassVar = "postgres"
 
     def __init__(
-        self, directory: Path, port: int, *, durable: bool = True, certificate: Certificate | None = None
+        self,
+        directory: Path,
+        port: int,
+        *,
+        durable: bool = True,
+        certificate: Certificate | None = None,
+        host: str = LOOPBACK,
     ) -> None:
-        super().__init__(directory, port, durable=durable)
+        super().__init__(directory, port, durable=durable, host=host)
         self.certificate = certificate
         self._front = Process(TLS, directory)
 

@@ -11,8 +11,7 @@ import sys
 import uvicorn
 
 from deployments.local.foreign_pages import OwnPagesOnly, origins
-from deployments.local.support.ports import LOOPBACK
-from deployments.local.support.serving import add_certificate
+from deployments.local.support.serving import add_certificate, add_host
 
 
 def serve(options: argparse.Namespace) -> None:
@@ -22,7 +21,7 @@ def serve(options: argparse.Namespace) -> None:
     from prefect.settings import get_current_settings
 
     settings = get_current_settings().server
-    allowed = origins([options.port, *options.published_port])
+    allowed = origins([options.port, *options.published_port], options.name)
     uvicorn.run(
         OwnPagesOnly(create_app(final=True), allowed),
         host=options.host,
@@ -42,8 +41,10 @@ def serve(options: argparse.Namespace) -> None:
 def parser() -> argparse.ArgumentParser:
     """The options."""
     made = argparse.ArgumentParser(prog="python -m deployments.local.prefect_server", description=__doc__)
-    made.add_argument("--host", default=LOOPBACK, help="address to listen on")
+    add_host(made)
     made.add_argument("--port", type=int, required=True)
+    names = "a host that others know it by, besides loopback"
+    made.add_argument("--name", action="append", default=[], metavar="HOST", help=names)
     published = "a port of this machine that leads here, as a container's does"
     made.add_argument("--published-port", type=int, action="append", default=[], metavar="N", help=published)
     add_certificate(made, required=True)

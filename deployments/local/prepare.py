@@ -55,7 +55,7 @@ SERVICES: Final = "services"
 CONSUMERS: Final = ("trainer", "inference")
 LOGIN_MODE: Final = 0o400
 """Of the files that hold a login to the hub: nobody writes them, and their owner alone reads them."""
-PASSED_ON: Final = ("KEYTURN_FAILURE_URL",)
+PASSED_ON: Final = ("KEYTURN_FAILURE_URL", "KEYTURN_PREFECT_ENCRYPTED")
 
 
 class Hub:

@@ -88,7 +88,12 @@ def aws(stack: Stack) -> None:
     run_module(
         stack,
         "aws",
-        ["deployments.local.emulators.aws", *listening_options(stack, "aws"), *data_option(stack, "aws")],
+        [
+            "deployments.local.emulators.aws",
+            *listening_options(stack, "aws"),
+            *data_option(stack, "aws"),
+            f"--reader-credentials={environment.aws_reader(stack)['AWS_SHARED_CREDENTIALS_FILE']}",
+        ],
         {},
     )
 
@@ -213,7 +218,7 @@ def consumer(name: str, *source: str) -> Callable[[Stack], None]:
             f"--postgres-ca-file={environment.ca_file(stack)}",
             *source,
         ]
-        run_module(stack, name, arguments, environment.hub(stack) | environment.aws(stack))
+        run_module(stack, name, arguments, environment.hub(stack) | environment.aws_reader(stack))
 
     return start
 

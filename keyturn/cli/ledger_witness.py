@@ -30,6 +30,10 @@ NameOption = Annotated[str, typer.Option("--name", metavar="NAME", help="Its nam
 LedgersOption = Annotated[
     Path, typer.Option("--ledgers", metavar="FILE", help="The keys of the ledgers that it knows, a line each.")
 ]
+PublicOption = Annotated[
+    Path | None,
+    typer.Option("--public-key-file", metavar="FILE", help="Where its public key is written; beside its own else."),
+]
 HostOption = Annotated[str, typer.Option("--host", metavar="ADDRESS", help="The address to listen at.")]
 PortOption = Annotated[int, typer.Option("--port", metavar="PORT", min=1, max=65535, help="The port.")]
 CertificateOption = Annotated[
@@ -42,6 +46,7 @@ def witness(
     directory: DirectoryArgument,
     name: NameOption,
     ledgers: LedgersOption,
+    public_key_file: PublicOption = None,
     host: HostOption = "127.0.0.1",
     port: PortOption = 8110,
     tls_certificate: CertificateOption = None,
@@ -58,7 +63,7 @@ def witness(
 
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     opened = opened_witness(directory, name, ledgers)
-    (directory / PUBLIC).write_text(f"{opened.key}\n")
+    (public_key_file or directory / PUBLIC).write_text(f"{opened.key}\n")
     tls = tls_context(tls_certificate, tls_key) if tls_certificate and tls_key else None
     with WitnessServer((host, port), opened, tls) as server:
         # Stopping waits for the loop, which runs in this thread.

@@ -195,6 +195,7 @@ def test_a_hub_on_another_machine_has_an_https_address() -> None:
         ("stores", {"kind": "azure-key-vault", "vault_url": CLEAR}),
         ("stores", {"kind": "azure-key-vault", "vault_url": "https://a.vault.azure.net", "authority": CLEAR}),
         ("stores", {"kind": "gcp-secret-manager", "project": "my-project", "endpoint": CLEAR[7:] + ":80"}),
+        ("stores", {"kind": "gcp-secret-manager", "project": "my-project", "endpoint": "ipv4:10.0.0.1:80"}),
         ("stores", {"kind": "kubernetes", "namespace": "app", "server": CLEAR, "token_file": "/token"}),
         ("stores", {"kind": "vault", "address": CLEAR, "token_file": "/token"}),
         ("stores", {"kind": "github-actions", "repository": "a/b", "token_file": "/token", "api_url": CLEAR}),

@@ -17,7 +17,7 @@ from deployments.local.consumer.database import Address
 from deployments.local.consumer.server import Server
 from deployments.local.consumer.sources import HubSource, Source
 from deployments.local.support.ports import LOOPBACK
-from deployments.local.support.serving import add_certificate, context_of
+from deployments.local.support.serving import add_certificate, add_host, context_of
 from keyturn.client.webhook import Receiver
 from keyturn.client.webhook_keys import HubKeys
 from keyturn.core.errors import KeyturnError
@@ -29,7 +29,8 @@ def parser() -> argparse.ArgumentParser:
     """The settings; where one is not given, the environment is asked."""
     made = argparse.ArgumentParser(prog="python -m deployments.local.consumer", description=__doc__)
     made.add_argument("--name", required=True, help="what it calls itself to the database and in its counters")
-    made.add_argument("--port", type=int, required=True, help="port on 127.0.0.1; 0 takes a free one")
+    add_host(made)
+    made.add_argument("--port", type=int, required=True, help="port; 0 takes a free one")
     add_certificate(made)
     keys = made.add_mutually_exclusive_group(required=True)
     keys.add_argument("--webhook-key-file", type=Path, help="accepted keys, one a line, read anew")
@@ -78,7 +79,8 @@ def serve(settings: argparse.Namespace) -> None:
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
-    with Server(settings.port, application, receiver, context_of(settings)) as server:
+    listening = settings.host, settings.port
+    with Server(listening, application, receiver, context_of(settings)) as server:
         application.start()
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()

@@ -1,4 +1,4 @@
-"""The application's HTTP side, on loopback: notices in, health and counters out."""
+"""The application's HTTP side: notices in, health and counters out."""
 
 import json
 import ssl
@@ -8,7 +8,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from deployments.local.consumer.application import Application
-from deployments.local.support.ports import LOOPBACK
 from keyturn.client.webhook import BODY_LIMIT, Receiver, readable_size
 from keyturn.core.notices import HEALTH_PATH, NOTICE_PATH
 
@@ -62,15 +61,19 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """Serves ``application`` on 127.0.0.1, over ``tls`` where it is given; port 0 takes a free one, told by ``url``."""
+    """Serves ``application`` at ``address``, over ``tls`` where that is given; port 0 takes a free one, see ``url``."""
 
     daemon_threads = True
 
     def __init__(
-        self, port: int, application: Application, receiver: Receiver, tls: ssl.SSLContext | None = None
+        self,
+        address: tuple[str, int],
+        application: Application,
+        receiver: Receiver,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        super().__init__((LOOPBACK, port), partial(Handler, application, receiver))
-        self.url = f"{'https' if tls else 'http'}://{LOOPBACK}:{self.server_port}"
+        super().__init__(address, partial(Handler, application, receiver))
+        self.url = f"{'https' if tls else 'http'}://{address[0]}:{self.server_port}"
         if tls:
             # The handshake is left to the connection's own thread, at its first read.
             self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)

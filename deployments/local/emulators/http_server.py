@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Final, Generic, Protocol, Self, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from deployments.local.support.ports import LOOPBACK
-from deployments.local.support.serving import add_certificate, server_context
+from deployments.local.support.serving import add_certificate, add_host, server_context
 
 IDLE_SECONDS: Final = 60
 LONGEST_LENGTH: Final = 15
@@ -55,13 +55,18 @@ class Listener(socketserver.ThreadingTCPServer, Generic[Served]):
     request_queue_size = 128
 
     def __init__(
-        self, emulator: Served, handler: type["Handler"], program: str, port: int, tls: ssl.SSLContext | None
+        self,
+        emulator: Served,
+        handler: type["Handler"],
+        program: str,
+        address: tuple[str, int],
+        tls: ssl.SSLContext | None,
     ) -> None:
         self.emulator = emulator
         self._program = program
         self._tls = tls
         self._open: set[socket.socket] = set()
-        super().__init__((LOOPBACK, port), handler)
+        super().__init__(address, handler)
 
     def get_request(self) -> tuple[socket.socket, Any]:
         connection, address = self.socket.accept()
@@ -167,7 +172,7 @@ class Handler(BaseHTTPRequestHandler, ABC):
 
 
 class HttpServer(Generic[Served]):
-    """Serves an emulator at ``http://127.0.0.1:port`` from construction to :meth:`stop`.
+    """Serves an emulator at ``http://127.0.0.1:port`` from construction to :meth:`stop`, or on ``host``.
 
     ``port`` 0 takes any free one. Raises OSError where the port is taken.
     """
@@ -175,9 +180,11 @@ class HttpServer(Generic[Served]):
     program: ClassVar[str]
     handler: ClassVar[type[Handler]]
 
-    def __init__(self, emulator: Served, port: int = 0, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, emulator: Served, port: int = 0, *, host: str = LOOPBACK, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.emulator = emulator
-        self._listener = Listener(emulator, self.handler, self.program, port, tls)
+        self._listener = Listener(emulator, self.handler, self.program, (host, port), tls)
         self.port: int = self._listener.server_address[1]
         self.url = f"http://{LOOPBACK}:{self.port}" if tls is None else f"https://localhost:{self.port}"
         self._thread = threading.Thread(target=self._listener.serve_forever, args=(0.01,), daemon=True)
@@ -201,13 +208,14 @@ class HttpServer(Generic[Served]):
 class HttpsServer(HttpServer[Served]):
     """Serves an emulator at ``https://localhost:port``. Raises OSError, too, where the certificate can't be read."""
 
-    def __init__(self, emulator: Served, certificate: Path, key: Path, port: int = 0) -> None:
-        super().__init__(emulator, port, tls=server_context(certificate, key))
+    def __init__(self, emulator: Served, certificate: Path, key: Path, port: int = 0, *, host: str = LOOPBACK) -> None:
+        super().__init__(emulator, port, host=host, tls=server_context(certificate, key))
 
 
 def parser(program: str, description: str, *, data: str, tls: bool = False) -> argparse.ArgumentParser:
     """What every service is told: ``--port`` and ``--data``, explained by ``data``; with TLS, its certificate."""
     made = argparse.ArgumentParser(prog=program, description=description)
+    add_host(made)
     made.add_argument("--port", type=int, required=True)
     if tls:
         add_certificate(made, required=True)
@@ -215,9 +223,9 @@ def parser(program: str, description: str, *, data: str, tls: bool = False) -> a
     return made
 
 
-def cannot_serve(program: str, port: int, error: OSError) -> int:
+def cannot_serve(program: str, host: str, port: int, error: OSError) -> int:
     """Say why the port can't be had; the exit code for that."""
-    sys.stderr.write(f"{program}: can't serve on {LOOPBACK}:{port}: {error.strerror or error}\n")
+    sys.stderr.write(f"{program}: can't serve on {host}:{port}: {error.strerror or error}\n")
     return 1
 
 

@@ -1,4 +1,4 @@
-"""Making a private authority and the certificates of servers on loopback, and telling whether those that are there do.
+"""Making a private authority and certificates of servers on one machine, and telling whether those that are there do.
 
 X.509 version 3, with the extensions that OpenSSL checks where it is strict (RFC 5280, 4.2.1).
 """
@@ -46,35 +46,51 @@ OTHER_USES: Final = (
 )
 
 
-def issue(authority_key: Path, files: Certificate, now: datetime) -> bool:
-    """Have these files, and the authority's; whether the server's were made now. What is good stays as it is."""
-    if not _good(files.authority, authority_key, now, LIFE):
-        _make_authority(files.authority, authority_key, now)
+def issue(
+    authority_key: Path,
+    files: Certificate,
+    now: datetime,
+    names: frozenset[str] = frozenset(),
+    all_names: frozenset[str] = frozenset(),
+) -> bool:
+    """Have these files, and the authority's; whether the server's were made now. What is good stays as it is.
+
+    The server's are for loopback and ``names``; the authority signs for localhost and ``all_names`` alone.
+    """
+    if not (_good(files.authority, authority_key, now, LIFE) and _permits(files.authority, all_names)):
+        _make_authority(files.authority, authority_key, now, all_names)
     issuer = x509.load_pem_x509_certificate(files.authority.read_bytes())
-    if _good(files.certificate, files.key, now, RENEWED_BEFORE) and _issued_by(issuer, files.certificate):
+    good = _good(files.certificate, files.key, now, RENEWED_BEFORE) and _issued_by(issuer, files.certificate)
+    if good and _names_in(files.certificate) == names | {HOST}:
         return False
-    _make_certificate(files, issuer, _key_in(authority_key), now)
+    _make_certificate(files, issuer, _key_in(authority_key), now, names)
     return True
 
 
-def _make_authority(certificate: Path, key_file: Path, now: datetime) -> None:
+def _make_authority(certificate: Path, key_file: Path, now: datetime, names: frozenset[str]) -> None:
     key, name = ec.generate_private_key(ec.SECP256R1()), _named("Keyturn's local stack")
     builder = _begun(name, name, key, now, LIFE_OF_AUTHORITY)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     builder = builder.add_extension(_usage("key_cert_sign", "crl_sign"), critical=True)
     # It can speak for no other name, even where somebody lets a browser trust it. Not so for addresses: gRPC's
     # BoringSSL refuses an authority that says anything of them.
-    builder = builder.add_extension(x509.NameConstraints([x509.DNSName(HOST)], None), critical=True)
+    permitted = [x509.DNSName(name) for name in (HOST, *sorted(names))]
+    builder = builder.add_extension(x509.NameConstraints(permitted, None), critical=True)
     _write(certificate, key_file, builder.sign(key, hashes.SHA256()), key)
 
 
 def _make_certificate(
-    files: Certificate, issuer: x509.Certificate, signer: ec.EllipticCurvePrivateKey, now: datetime
+    files: Certificate,
+    issuer: x509.Certificate,
+    signer: ec.EllipticCurvePrivateKey,
+    now: datetime,
+    others: frozenset[str],
 ) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     builder = _begun(_named(HOST), issuer.subject, key, now, LIFE)
-    names = [x509.DNSName(HOST), *(x509.IPAddress(ipaddress.ip_address(address)) for address in ADDRESSES)]
-    builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    hosts = [x509.DNSName(name) for name in (HOST, *sorted(others))]
+    addresses = [x509.IPAddress(ipaddress.ip_address(address)) for address in ADDRESSES]
+    builder = builder.add_extension(x509.SubjectAlternativeName([*hosts, *addresses]), critical=False)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     builder = builder.add_extension(_usage("digital_signature"), critical=True)
     builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -117,6 +133,22 @@ def _good(certificate: Path, key_file: Path, now: datetime, still: timedelta) ->
     except (FileNotFoundError, ValueError, TypeError, UnsupportedAlgorithm):
         return False
     return matches and read.not_valid_before_utc <= now and now + still <= read.not_valid_after_utc
+
+
+def _permits(authority: Path, names: frozenset[str]) -> bool:
+    """Whether the authority signs for these hosts and localhost, and for no other name."""
+    read = x509.load_pem_x509_certificate(authority.read_bytes())
+    try:
+        limits = read.extensions.get_extension_for_class(x509.NameConstraints).value
+    except x509.ExtensionNotFound:
+        return False
+    return {name.value for name in limits.permitted_subtrees or ()} == names | {HOST}
+
+
+def _names_in(certificate: Path) -> set[str]:
+    read = x509.load_pem_x509_certificate(certificate.read_bytes())
+    names = read.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return set(names.get_values_for_type(x509.DNSName))
 
 
 def _issued_by(issuer: x509.Certificate, certificate: Path) -> bool:

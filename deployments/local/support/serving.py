@@ -4,6 +4,13 @@ import argparse
 import ssl
 from pathlib import Path
 
+from deployments.local.support.ports import LOOPBACK
+
+
+def add_host(parser: argparse.ArgumentParser) -> None:
+    """The option ``--host``; without it, nothing but this machine, or this container, is served."""
+    parser.add_argument("--host", default=LOOPBACK, help="address to listen on")
+
 
 def add_certificate(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
     """The options ``--cert`` and ``--key``; without them, where that is allowed, the program speaks in clear."""

@@ -1,6 +1,7 @@
-"""Certificates for loopback, and the private authority to trust them by: where they lie."""
+"""Certificates for servers of one machine, and the private authority to trust them by: where they lie."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,24 +17,29 @@ class Certificate:
 
 @dataclass(frozen=True)
 class Authority:
-    """A private authority: its certificate (PEM), which clients trust, and the key that signs (PEM, 0600)."""
+    """A private authority: its certificate (PEM), which clients trust, and the key that signs (PEM, 0600).
+
+    ``names`` are the hosts that it may sign for besides localhost: those of containers, and of nobody else.
+    """
 
     certificate: Path
     key: Path
+    names: frozenset[str] = field(default_factory=frozenset)
 
     def files_in(self, directory: Path) -> Certificate:
         """Where the certificate of the server in this directory lies once it is issued."""
         return Certificate(self.certificate, directory / "server.pem", directory / "server.key")
 
-    def issue(self, directory: Path, now: datetime | None = None) -> bool:
-        """Have a certificate for loopback in this directory; whether it was made now.
+    def issue(self, directory: Path, now: datetime | None = None, names: Iterable[str] = ()) -> bool:
+        """Have a certificate for loopback, and for ``names``, in this directory; whether it was made now.
 
         One that is there stays while it is good and not about to end, and so does the authority.
         """
         # Where nothing has to be issued, nobody waits for the package to load.
         from deployments.local.support import issuing
 
-        return issuing.issue(self.key, self.files_in(directory), now or datetime.now(UTC))
+        files, now = self.files_in(directory), now or datetime.now(UTC)
+        return issuing.issue(self.key, files, now, frozenset(names), self.names)
 
 
 def certificate_in(directory: Path) -> Certificate:

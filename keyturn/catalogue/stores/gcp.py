@@ -1,5 +1,6 @@
 """The stores of Google Cloud."""
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated, Final, Literal, Self
@@ -22,18 +23,34 @@ Project = Annotated[
 ]
 
 
-def _loopback_address(address: str) -> str:
+NOT_HERE: Final = "is not host:port of this machine"
+FOR_EMULATORS: Final = "Leave it out for Google Cloud; for an emulator: 127.0.0.1:PORT."
+
+
+PLAIN_HOST: Final = re.compile(r"[\w.-]+|\[[0-9a-f:.]+\]", re.ASCII | re.IGNORECASE)
+"""No scheme of gRPC's (`ipv4:`, `dns:`), which would lead past whoever looks at the host."""
+
+
+def _address(address: str) -> str:
     host, _, port = address.rpartition(":")
-    if not port.isdecimal() or not 0 < int(port) <= 65_535 or not is_loopback(host.strip("[]")):
-        raise refused(
-            "is not host:port of this machine", "Leave it out for Google Cloud; for an emulator: 127.0.0.1:PORT."
-        )
+    if not PLAIN_HOST.fullmatch(host) or not port.isdecimal() or not 0 < int(port) <= 65_535:
+        raise refused(NOT_HERE, FOR_EMULATORS)
     return address
 
 
-LoopbackAddress = Annotated[
-    str, AfterValidator(_loopback_address), WithJsonSchema({"type": "string", "pattern": ":[0-9]{1,5}$"})
-]
+def _is_here(address: str) -> bool:
+    return is_loopback(address.rpartition(":")[0].strip("[]"))
+
+
+def _loopback_address(address: str) -> str:
+    if not _is_here(_address(address)):
+        raise refused(NOT_HERE, FOR_EMULATORS)
+    return address
+
+
+_SCHEMA: Final = WithJsonSchema({"type": "string", "pattern": ":[0-9]{1,5}$"})
+Address = Annotated[str, AfterValidator(_address), _SCHEMA]
+LoopbackAddress = Annotated[str, AfterValidator(_loopback_address), _SCHEMA]
 
 
 Location = Annotated[
@@ -58,8 +75,8 @@ class GcpSecretManagerSettings(StoreBase):
     """The project's id or number."""
     location: Location | None = None
     """Keep regional secrets, in this location alone, such as europe-west3; without it, the project's global ones."""
-    endpoint: LoopbackAddress | None = None
-    """An emulator on this machine, as host:port: spoken to without credentials, and in clear without a ca_file."""
+    endpoint: Address | None = None
+    """An emulator, as host:port: spoken to without credentials, in clear without a ca_file; elsewhere only with one."""
     ca_file: Line | None = None
     """A PEM file with the CA of the emulator's certificate; it is spoken to over TLS then."""
 
@@ -93,6 +110,8 @@ class GcpSecretManagerSettings(StoreBase):
         if self.kms_key_name and self.kms_key_name.split("/")[3] != self.location:
             message = "the key is of another location than the secrets"
             raise refused(message, f"Name one in {self.location}: Google takes no other.", "kms_key_name")
+        if self.endpoint and not self.ca_file and not _is_here(self.endpoint):
+            raise refused(f"{NOT_HERE}, and has no ca_file", FOR_EMULATORS, "endpoint")
         if self.ca_file and not self.endpoint:
             raise refused("only an emulator has a CA of its own", "Say endpoint too, or leave it out.", "ca_file")
         return self

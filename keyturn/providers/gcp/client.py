@@ -38,7 +38,7 @@ def open_client(
     The global endpoint refuses regional names, and a regional one all others (source: "Regional endpoints").
     """
     if endpoint is not None:
-        return SecretManagerServiceClient(transport=loopback_transport(endpoint, name, ca_file))
+        return SecretManagerServiceClient(transport=emulator_transport(endpoint, name, ca_file))
     regional = f"secretmanager.{location}.rep.googleapis.com" if location else None
     return SecretManagerServiceClient(client_options=ClientOptions(api_endpoint=regional))
 
@@ -51,11 +51,11 @@ def kept_at(replication: Sequence[str], *, regional: bool, kms_key_name: str | N
     return {"replication": {"user_managed": {"replicas": replicas}} if replicas else {"automatic": {}}}
 
 
-def loopback_transport(endpoint: str, name: str, ca_file: str | None = None) -> SecretManagerServiceGrpcTransport:
-    """A transport without credentials, to this machine alone: over TLS where ``ca_file`` is given, else in clear."""
+def emulator_transport(endpoint: str, name: str, ca_file: str | None = None) -> SecretManagerServiceGrpcTransport:
+    """A transport without credentials: over TLS where ``ca_file`` is given, else in clear, to this machine alone."""
     host, _, port = endpoint.rpartition(":")
-    if not is_loopback(host) or not port.isdigit():
-        problem = f"endpoint {endpoint!r} is not a loopback host:port"
+    if not (host and port.isdigit()) or (ca_file is None and not is_loopback(host)):
+        problem = f"endpoint {endpoint!r} is not a loopback host:port, and has no ca_file"
         raise Invalid("open", name, problem, "An endpoint is for an emulator; leave it out for Google Cloud")
     # By default a proxy of the environment would see the values, and a lost connection stay so for two minutes.
     options = [("grpc.enable_http_proxy", 0), ("grpc.max_reconnect_backoff_ms", 1000)]

@@ -19,7 +19,7 @@ from moto.iam.models import AccessKey, IAMBackend, iam_backends
 from moto.iam.responses import IamResponse
 from werkzeug.wrappers import Response
 
-from deployments.local.emulators.aws.credentials import USER
+from deployments.local.emulators.aws.credentials import USERS
 
 PARTITION: Final = "aws"
 UNKNOWN_KEY: Final = (
@@ -50,7 +50,7 @@ class AccessKeys:
         return answer
 
     def _settled(self, key: AccessKey) -> bool:
-        return key.user_name in (None, USER) or utcnow() - key.create_date >= timedelta(seconds=self.settle)
+        return key.user_name in (None, *USERS) or utcnow() - key.create_date >= timedelta(seconds=self.settle)
 
 
 def signing_key(authorization: str) -> AccessKey | None:

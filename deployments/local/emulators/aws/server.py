@@ -133,9 +133,16 @@ class Keeper(threading.Thread):
                 state.save(self.path)
 
 
-def serve(listener: socket.socket, data: Path, key_settle: float = 0, tls: ssl.SSLContext | None = None) -> None:
-    """Answer on ``listener`` until SIGTERM or SIGINT; says ``ready`` when it does. Secrets and key lie in ``data``.
+def serve(
+    listener: socket.socket,
+    data: Path,
+    keys: tuple[Path, Path | None],
+    key_settle: float = 0,
+    tls: ssl.SSLContext | None = None,
+) -> None:
+    """Answer on ``listener`` until SIGTERM or SIGINT; says ``ready`` when it does. Secrets lie in ``data``.
 
+    ``keys`` are the files of the access key that may do everything, and of one that may only read secrets, if any.
     It speaks TLS where that is given. A user's new access key is known ``key_settle`` seconds after it was made.
     """
     private_directory(data)
@@ -146,7 +153,7 @@ def serve(listener: socket.socket, data: Path, key_settle: float = 0, tls: ssl.S
     sessions.install()
     conditions.install()
     settings.INITIAL_NO_AUTH_ACTION_COUNT = 0
-    credentials.admit(data / "credentials")
+    credentials.admit(*keys)
     state.restore(data / "secrets.json")
     application = Application(dispatch.Dispatcher(), iam.AccessKeys(key_settle))
     server = make_server(
@@ -163,7 +170,8 @@ def serve(listener: socket.socket, data: Path, key_settle: float = 0, tls: ssl.S
     keeper = Keeper(application, data / "secrets.json")
     keeper.start()
     _stop_on_signal(server)
-    print(f"ready on {'https' if tls else 'http'}://{LOOPBACK}:{listener.getsockname()[1]}", flush=True)  # noqa: T201
+    host, port = listener.getsockname()
+    print(f"ready on {'https' if tls else 'http'}://{host}:{port}", flush=True)  # noqa: T201
     server.serve_forever(poll_interval=0.05)
     keeper.stop()
 

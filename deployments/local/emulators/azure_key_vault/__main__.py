@@ -50,10 +50,10 @@ def main(argv: list[str]) -> int:
     limits = Limits(args.requests_per_10s, args.creates_per_10s)
     emulator = Emulator(args.data, directory(args), limits=limits, settle=args.settle_seconds)
     try:
-        server = Server(emulator, args.cert, args.key, args.port)
+        server = Server(emulator, args.cert, args.key, args.port, host=args.host)
     except OSError as error:
         emulator.close()
-        return cannot_serve(PROGRAM, args.port, error)
+        return cannot_serve(PROGRAM, args.host, args.port, error)
     return serve(server)
 
 

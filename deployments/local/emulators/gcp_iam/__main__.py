@@ -16,10 +16,10 @@ def main(argv: list[str]) -> int:
     for email in options.service_account:
         emulator.add_account(email)
     try:
-        server = Server(emulator, options.port)
+        server = Server(emulator, options.port, host=options.host)
     except OSError as error:
         emulator.close()
-        return cannot_serve(PROGRAM, options.port, error)
+        return cannot_serve(PROGRAM, options.host, options.port, error)
     return serve(server)
 
 

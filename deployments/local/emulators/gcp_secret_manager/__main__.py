@@ -17,7 +17,7 @@ from deployments.local.emulators.gcp_secret_manager.admission import Admission
 from deployments.local.emulators.gcp_secret_manager.paging import LARGEST_PAGE
 from deployments.local.emulators.gcp_secret_manager.servicer import make_server
 from deployments.local.emulators.gcp_secret_manager.state import State
-from deployments.local.support.serving import add_certificate
+from deployments.local.support.serving import add_certificate, add_host
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _listen(server: grpc.Server, options: argparse.Namespace) -> None:
-    address = f"127.0.0.1:{options.port}"
+    address = f"{options.host}:{options.port}"
     if options.cert and options.key:
         pair = options.key.read_bytes(), options.cert.read_bytes()
         server.add_secure_port(address, grpc.ssl_server_credentials([pair]))
@@ -59,7 +59,8 @@ def _listen(server: grpc.Server, options: argparse.Namespace) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="gcp_secret_manager", description="Emulates Google Cloud Secret Manager.")
-    parser.add_argument("--port", type=int, required=True, help="loopback port to listen on")
+    add_host(parser)
+    parser.add_argument("--port", type=int, required=True, help="port to listen on")
     add_certificate(parser)
     parser.add_argument("--data", type=Path, required=True, help="directory of its state; made if absent")
     parser.add_argument("--require-token-env", metavar="NAME", help="admit only the bearer token in this variable")

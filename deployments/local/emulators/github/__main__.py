@@ -23,9 +23,9 @@ def main(argv: list[str]) -> int:
     conduct = Conduct(options.hourly_requests, options.writes_per_minute, frozenset(options.deny))
     try:
         emulator = Emulator(state, kept_secret(options.data / "token"), conduct)
-        server = Server(emulator, options.port, tls=context_of(options))
+        server = Server(emulator, options.port, host=options.host, tls=context_of(options))
     except OSError as error:
-        return cannot_serve(PROGRAM, options.port, error)
+        return cannot_serve(PROGRAM, options.host, options.port, error)
     return serve(server)
 
 

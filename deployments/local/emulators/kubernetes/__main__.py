@@ -9,7 +9,6 @@ from deployments.local.emulators.kubernetes.access import READ, Account, rules
 from deployments.local.emulators.kubernetes.emulator import Emulator
 from deployments.local.emulators.kubernetes.objects import SECRETS, WORKLOADS
 from deployments.local.emulators.kubernetes.server import PROGRAM, Server
-from deployments.local.support.ports import LOOPBACK
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:
@@ -49,11 +48,11 @@ def main(argv: list[str]) -> int:
         requests_per_10s=args.requests_per_10s,
     )
     try:
-        server = Server(emulator, args.cert, args.key, args.port)
+        server = Server(emulator, args.cert, args.key, args.port, host=args.host)
     except OSError as error:
         emulator.close()
-        return cannot_serve(PROGRAM, args.port, error)
-    return serve(server, f"ready on {LOOPBACK}:{server.port}")
+        return cannot_serve(PROGRAM, args.host, args.port, error)
+    return serve(server, f"ready on {args.host}:{server.port}")
 
 
 if __name__ == "__main__":
