@@ -142,10 +142,15 @@ class UnsupportedOperation(TerminalError):
 
 def unexpected(error: Exception) -> TerminalError:
     """An error that Keyturn did not foresee, told by its class and place alone."""
-    frames = [(frame.f_globals["__name__"], line) for frame, line in traceback.walk_tb(error.__traceback__)]
-    ours = [(module, line) for module, line in frames if module.startswith("keyturn.")]
-    module, line = (ours or frames)[-1]
-    problem = f"unexpected {type(error).__name__} at line {line} of {module}"
+    problem = f"unexpected {type(error).__name__} at {raised_at(error)}"
     return TerminalError(
         "run", "this step", problem, "Nothing is lost: a later run goes on from here. Please report it"
     )
+
+
+def raised_at(error: Exception) -> str:
+    """Where an error was raised: the last of Keyturn's own lines on its way."""
+    frames = [(frame.f_globals["__name__"], line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    ours = [(module, line) for module, line in frames if module.startswith("keyturn.")]
+    module, line = (ours or frames)[-1]
+    return f"line {line} of {module}"

@@ -1,11 +1,21 @@
-"""What servers say over HTTP whichever they are: how long to wait, whether their certificate was the trouble, and what
-of an answer was not taken.
+"""What servers say over HTTP whichever they are: how long to wait, whether their certificate was the trouble, what of
+an answer was not taken, and that one is of another shape.
 """
 
+import functools
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from types import FunctionType
+from typing import Any, Final, TypeVar
+
+from keyturn.core.errors import Unavailable, raised_at
+
+A = TypeVar("A", bound=type[Any])
+
+MISREAD: Final = (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
+"""What reading an answer ends with that has other parts, or others' kinds, than its API promises."""
 
 
 class RefusedAnswer(OSError):
@@ -58,3 +68,47 @@ def untrusted(error: BaseException | None) -> bool:
     while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
         error = error.__context__
     return error is not None
+
+
+# --- answers of another shape
+
+
+def reads_answers(name: str = "") -> Callable[[A], A]:
+    """An adapter that reads answers with no look at their shape first: one of another shape is told as Unavailable.
+
+    It is tried again, since a proxy's page passes. In the error stands ``name``, or the adapter's own.
+    """
+
+    def guarded(adapter: A) -> A:
+        for verb, function in list(vars(adapter).items()):
+            if isinstance(function, FunctionType) and not verb.startswith("_"):
+                setattr(adapter, verb, _telling(function, name))
+        return adapter
+
+    return guarded
+
+
+def _telling(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    def entries(where: str, answers: Iterator[Any]) -> Iterator[Any]:
+        try:
+            yield from answers
+        except MISREAD as error:
+            raise _misread(error, where) from None
+
+    @functools.wraps(function)
+    def ask(adapter: Any, *arguments: Any, **options: Any) -> Any:
+        where = name or str(adapter.name)
+        try:
+            answer = function(adapter, *arguments, **options)
+        except MISREAD as error:
+            raise _misread(error, where) from None
+        return entries(where, answer) if isinstance(answer, Iterator) else answer
+
+    return ask
+
+
+def _misread(error: Exception, where: str) -> Unavailable:
+    """Told by its class and place alone: the text of such an error could hold a value."""
+    problem = f"its answer is not what its API promises ({type(error).__name__} at {raised_at(error)})"
+    hint = "See that the address leads to it, and that no proxy answers in its place; it is tried again by itself"
+    return Unavailable("understand", where, problem, hint)

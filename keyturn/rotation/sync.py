@@ -9,6 +9,7 @@ from keyturn.catalogue import beside
 from keyturn.catalogue.destinations import Destination, Drift, Update
 from keyturn.catalogue.models import DEFAULT_ID
 from keyturn.catalogue.spreading import patterns_of, plain_places
+from keyturn.core.conductor import outcome_of
 from keyturn.core.errors import (
     Conflict,
     Denied,
@@ -124,10 +125,8 @@ def unrestarted(pushed: Pushed, error: KeyturnError) -> Pushed:
 
 def push_destination(workspace: Workspace, path: str, destination: Destination) -> Pushed:
     """Bring one destination to CURRENT; an error is part of the answer, not raised."""
-    try:
-        return carry(workspace, path, destination)
-    except KeyturnError as error:
-        return failed(destination.store, destination.name, error)
+    pushed = outcome_of(lambda: carry(workspace, path, destination))
+    return failed(destination.store, destination.name, pushed) if isinstance(pushed, KeyturnError) else pushed
 
 
 def carry(workspace: Workspace, path: str, destination: Destination) -> Pushed:
@@ -140,10 +139,8 @@ def carry(workspace: Workspace, path: str, destination: Destination) -> Pushed:
 
 def look_at_copy(workspace: Workspace, path: str, destination: Destination) -> Pushed:
     """Where one destination stands, without writing; an error is part of the answer."""
-    try:
-        return compare(workspace, current(workspace, path), destination)[0]
-    except KeyturnError as error:
-        return failed(destination.store, destination.name, error)
+    looked = outcome_of(lambda: compare(workspace, current(workspace, path), destination)[0])
+    return failed(destination.store, destination.name, looked) if isinstance(looked, KeyturnError) else looked
 
 
 def converge(

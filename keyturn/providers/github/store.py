@@ -26,6 +26,7 @@ from keyturn.core.fingerprint import vouches
 from keyturn.core.names import GITHUB_ACTIONS, LIMITS
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import NO_DETAILS, Details, OwnershipTags, RemoteSecret, Unsupported
+from keyturn.providers.answers import reads_answers
 from keyturn.providers.github.client import GitHubCalls
 from keyturn.providers.limits import StoreLimits, only_written_whole
 
@@ -42,6 +43,7 @@ Key = tuple[str, str]
 """A public key's id, and the key in base64."""
 
 
+@reads_answers()
 class GitHubActions:
     """A :class:`keyturn.core.stores.Store`. Names fold case: GitHub keeps them in capitals. Deleting is for good."""
 

@@ -10,6 +10,7 @@ import requests
 from keyturn.core.engines import Lease, LeaseStanding, StaticRole, Terms
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound
 from keyturn.core.sensitive import SecretFields
+from keyturn.providers.answers import reads_answers
 from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.leases import revoke_lease
 
@@ -19,6 +20,7 @@ THREADS: Final = 16
 """Tokens that are looked up at once."""
 
 
+@reads_answers("the hub")
 class VaultDatabase:
     """A :class:`keyturn.core.engines.DatabaseEngine` at ``mount``; ``owners`` keeps whose a token is, which stays so.
 

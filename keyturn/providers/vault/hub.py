@@ -14,6 +14,7 @@ from keyturn.core.fingerprint_keys import FingerprintKeys
 from keyturn.core.hub import HubSecret, Identity, Right, SecretInfo, State, VersionInfo
 from keyturn.core.rights import holds
 from keyturn.core.sensitive import SecretFields
+from keyturn.providers.answers import reads_answers
 from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.database_engine import VaultDatabase
 from keyturn.providers.vault.fingerprint_keys import HubKeys
@@ -31,6 +32,7 @@ THREADS: Final = 16
 """Reads that are under way at once."""
 
 
+@reads_answers("the hub")
 class VaultHub:
     """A :class:`keyturn.core.hub.Hub` on Vault 1.12 or newer, or OpenBao 2."""
 
@@ -195,7 +197,7 @@ class VaultHub:
             body = {"paths": unique[start : start + PATHS]}
             answer = self._calls.post("ask for the rights on", "the hub", "sys/capabilities-self", body)
             held |= answer.json()["data"]
-        return {path: frozenset(held.get(path) or ()) for path in unique}
+        return {path: frozenset(held[path] or ()) for path in unique}
 
     def leases(self, prefix: str) -> list[str]:
         """The ids of all leases below ``prefix``, in order; none is no error."""
@@ -262,7 +264,8 @@ class VaultHub:
 
     def _get(self, url: str, name: str, params: Mapping[str, Any] | None = None) -> Any:
         response = self._calls.find("read", name, url, params)
-        return None if response is None else response.json()["data"]
+        # An answer with nothing in it is no word of what is there.
+        return None if response is None else dict(response.json()["data"])
 
     def _put(self, url: str, name: str, data: Mapping[str, Any], cas: int) -> int:
         if why := changed(dict(data)):

@@ -28,11 +28,11 @@ def identify(calls: Calls) -> Identity:
 
 def identity_of(token: Mapping[str, Any]) -> Identity:
     """What the hub tells of a token itself, without the name of its entity."""
-    path = str(token.get("path") or "")
+    path = str(token["path"] or "")
     return Identity(
         str(token.get("display_name") or ""),
         str(token.get("entity_id") or ""),
-        str(token.get("accessor") or ""),
+        str(token["accessor"] or ""),
         path,
         "" if path.startswith(MADE) else role_of(token.get("meta") or {}),
     )

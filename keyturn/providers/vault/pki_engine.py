@@ -9,6 +9,7 @@ from keyturn.core.engines import Certificate, CertificateRole, Issued, SubjectNa
 from keyturn.core.errors import CandidateRejected, Invalid, NotFound
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.accounts import GIVEN_UP
+from keyturn.providers.answers import reads_answers
 from keyturn.providers.keys import x509
 from keyturn.providers.vault.client import Calls
 
@@ -16,6 +17,7 @@ SERIAL: Final = re.compile(r"[0-9a-f]{2}([:-][0-9a-f]{2})+")
 """A serial number as the hub spells it; ``cert/ca`` and ``cert/crl`` are something else."""
 
 
+@reads_answers("the hub")
 class VaultAuthority:
     """A :class:`keyturn.core.engines.Authority`: a ``role`` of the engine at ``mount``."""
 

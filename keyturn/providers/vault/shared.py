@@ -10,6 +10,7 @@ from keyturn.core.names import LIMITS, VAULT, too_large
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.shared import NOTE, Change, Shared
 from keyturn.core.stores import OwnershipTags
+from keyturn.providers.answers import reads_answers
 from keyturn.providers.limits import StoreLimits
 from keyturn.providers.sharing import MERGE
 from keyturn.providers.vault.client import Calls
@@ -17,6 +18,7 @@ from keyturn.providers.vault.listing import VaultListing
 from keyturn.providers.vault.store_versions import is_readable
 
 
+@reads_answers()
 class SharedVault:
     """:class:`keyturn.core.shared.Shares` in one mount; ``translating`` lets errors speak of the store."""
 

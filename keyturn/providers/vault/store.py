@@ -32,6 +32,7 @@ from keyturn.core.stores import (
     others,
     tag_changes,
 )
+from keyturn.providers.answers import reads_answers
 from keyturn.providers.limits import StoreLimits, insist_on_value, unfulfilled
 from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.listing import VaultListing
@@ -63,6 +64,7 @@ FORGET: Final = "forget old versions of"
 ERASE: Final = "erase"
 
 
+@reads_answers()
 class VaultStore:
     """A :class:`keyturn.core.stores.Store`. Logs in with the token in ``token_file``, or with an AppRole's two files.
 

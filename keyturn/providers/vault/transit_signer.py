@@ -4,6 +4,7 @@ import base64
 from typing import Any, Final
 
 from keyturn.core.errors import Invalid, Unavailable
+from keyturn.providers.answers import reads_answers
 from keyturn.providers.vault.client import Calls
 
 ED25519: Final = "ed25519"
@@ -12,6 +13,7 @@ SIGNATURE_BYTES: Final = 64
 """Source of both: RFC 8032, section 5.1."""
 
 
+@reads_answers("the hub")
 class VaultSigner:
     """A :class:`keyturn.core.ledger.Signer`: the newest version that the key had when this was made, and no later one.
 

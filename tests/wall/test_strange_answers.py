@@ -1,0 +1,78 @@
+"""A server that says yes, and something else than its API promises, is told of, and is not taken for an empty one."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keyturn.core.errors import Unavailable
+from keyturn.core.hub import Right
+from keyturn.core.sensitive import SecretFields
+from keyturn.providers.vault.hub import VaultHub
+from keyturn.settings.hub import HubSettings
+from keyturn.settings.hub_login import TokenLogin
+from tests.support.clients import TOKEN, list_github, list_vault
+from tests.support.liar import Liar, answers_in_turn
+from tests.wall.conftest import Serve
+
+LOGIN = {"data": {"ttl": 0, "renewable": False, "policies": ["p"], "path": "auth/token/create"}}
+"""What a Vault says of a token."""
+STRANGE: dict[str, Any] = {
+    "another server's": {"status": "s3cr3t"},
+    "a list": ["s3cr3t"],
+    "a text": "s3cr3t",
+    "nothing": None,
+    "a text as data": {"data": "s3cr3t", "auth": "s3cr3t"},
+    "nothing as data": {"data": None, "auth": None},
+    "texts in data": {"data": {"data": "s3cr3t", "metadata": "s3cr3t", "keys": 5, "versions": "s3cr3t", "key_info": 7}},
+    "numbers in metadata": {"data": {"data": {}, "metadata": {"version": "s3cr3t", "created_time": 7}, "version": []}},
+}
+VERBS: dict[str, Callable[[VaultHub], object]] = {
+    "read": lambda hub: hub.read("app/db"),
+    "describe": lambda hub: hub.describe("app/db"),
+    "describe all": lambda hub: list(hub.describe_below()),
+    "write": lambda hub: hub.write("app/db", SecretFields({"x": "1"}), cas=0),
+    "read state": lambda hub: hub.read_state("rotations/app/db"),
+    "write state": lambda hub: hub.write_state("rotations/app/db", {"x": "1"}, cas=1),
+    "list state": lambda hub: list(hub.list_state("rotations")),
+    "key": lambda hub: hub.fingerprint_keys(),
+    "rights": lambda hub: hub.missing_capabilities([Right("read", "secret/data/app/db")]),
+    "identity": lambda hub: hub.identity().words,
+    "sign": lambda hub: hub.signer("keyturn-ledger").sign(b"x"),
+    "lease": lambda hub: hub.database("database").issue("role"),
+}
+
+
+@pytest.fixture
+def answering(tmp_path: Path) -> Iterator[Callable[[Any], VaultHub]]:
+    """A hub whose every answer after the login is this one."""
+    (tmp_path / "token").write_text(TOKEN)
+    answer: list[Any] = []
+    with Liar(answers_in_turn(lambda _, number: LOGIN if number == 1 else answer[0])) as server:
+        settings = HubSettings(server.url, login=TokenLogin(file=str(tmp_path / "token")))
+        with closing(VaultHub(settings)) as hub:
+
+            def answers(body: Any) -> VaultHub:
+                answer[:] = [body]
+                return hub
+
+            yield answers
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_hub_that_answers_something_else_is_told_so(answering: Callable[[Any], VaultHub], verb: str) -> None:
+    for body in STRANGE.values():
+        with pytest.raises(Unavailable) as raised:
+            VERBS[verb](answering(body))
+        assert "s3cr3t" not in str(raised.value)
+
+
+@pytest.mark.parametrize("body", STRANGE.values(), ids=list(STRANGE))
+@pytest.mark.parametrize("act", [list_vault, list_github])
+def test_a_store_that_answers_something_else_is_told_so(serve: Serve, act: Any, body: Any) -> None:
+    _, place = serve(answers_in_turn(lambda _, number: LOGIN if number == 1 and act is list_vault else body), act)
+    with pytest.raises(Unavailable) as raised:
+        act(place)
+    assert "s3cr3t" not in str(raised.value)
