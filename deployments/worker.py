@@ -31,6 +31,7 @@ from prefect.utilities.processutils import command_to_string
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
 from keyturn.core.errors import KeyturnError
+from keyturn.project.process import guard_process
 from keyturn.project.worker_settings import own_settings
 
 TYPE: Final = "keyturn"
@@ -97,7 +98,8 @@ class KeyturnWorker(BaseWorker[KeyturnJobConfiguration, BaseVariables, KeyturnWo
         return {key: dict(part) for key, part in TEMPLATE.items()}
 
     async def setup(self) -> None:
-        """Refuse to start without a hub and a catalogue of one's own."""
+        """Let nobody read this process, and refuse to start without a hub and a catalogue of one's own."""
+        guard_process()
         try:
             own_settings(os.environ, self._work_pool_name)
         except KeyturnError as error:

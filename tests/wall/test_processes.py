@@ -23,14 +23,19 @@ AS_A_USER = (
 
 GUARDED = "from keyturn.project.process import guard_process; guard_process()"
 AS_A_RUN = "os.environ['PREFECT__FLOW_RUN_ID'] = 'x'; keyturn.project.enter()"
+LOADED = "import asyncio, contextlib, keyturn.project; keyturn.project.enter(); import deployments.worker"
+AS_A_WORKER = """
+with contextlib.suppress(SystemExit):  # it has no hub
+    asyncio.run(deployments.worker.KeyturnWorker('pool').setup())
+"""
 SPY = f"{AS_A_USER}; open(f'/proc/{{sys.argv[1]}}/environ', 'rb').read(); open(f'/proc/{{sys.argv[1]}}/mem', 'rb')"
 
 
 @contextmanager
-def waiting(program: str) -> Iterator[int]:
-    """The pid of a process that has run this program, and waits."""
+def waiting(program: str, loaded: str = "pass") -> Iterator[int]:
+    """The pid of a process that has run this program, and waits; what is ``loaded`` first, it could not read then."""
     process = subprocess.Popen(
-        [sys.executable, "-c", f"{AS_A_USER}; {program}; print('ready', flush=True); input()"],
+        [sys.executable, "-c", f"{loaded}\n{AS_A_USER}\n{program}\nprint('ready', flush=True); input()"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         cwd=ROOT,
@@ -56,9 +61,13 @@ def core_size(pid: int) -> list[str]:
     return next(line for line in lines if line.startswith("Max core file size")).split()[4:6]
 
 
-@pytest.mark.parametrize("program", [GUARDED, AS_A_RUN], ids=["guarded", "flow run"])
-def test_a_process_that_holds_values_is_read_by_no_other_and_leaves_no_core(program: str) -> None:
-    with waiting(program) as pid:
+@pytest.mark.parametrize(
+    ("program", "loaded"),
+    [(GUARDED, "pass"), (AS_A_RUN, "pass"), (AS_A_WORKER, LOADED)],
+    ids=["guarded", "flow run", "worker"],
+)
+def test_a_process_that_holds_values_is_read_by_no_other_and_leaves_no_core(program: str, loaded: str) -> None:
+    with waiting(program, loaded) as pid:
         result = spied(pid)
         assert (result.returncode, "PermissionError" in result.stderr) == (1, True)
         assert core_size(pid) == ["0", "0"]
