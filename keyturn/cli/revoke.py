@@ -33,7 +33,7 @@ from keyturn.core.workspaces import DEFAULT
 from keyturn.revocation.incident import Mode, Step
 
 if TYPE_CHECKING:
-    from keyturn.revocation.incident import Incident
+    from keyturn.revocation.incident import Incident, SecretProgress
     from keyturn.revocation.preview import Preview
     from keyturn.revocation.selector import Selection, Selector
     from keyturn.rotation.context import Workspace
@@ -202,7 +202,7 @@ def revoked(workspace: "Workspace", request: Request, yes: bool, through: Throug
     from keyturn.revocation.consent import Consent
     from keyturn.revocation.incident_store import new_incident_id
     from keyturn.revocation.resume import select_again
-    from keyturn.revocation.run import begin, restore_service
+    from keyturn.revocation.run import begin, restore_service, tell_and_clear
 
     incident = request.incident or new_incident_id(request.since)
     selection, triggered_at = select_again(workspace, incident, request.selector), request.since
@@ -226,6 +226,8 @@ def revoked(workspace: "Workspace", request: Request, yes: bool, through: Throug
         tell_back(workspace, opened)
         beforehand = nullcontext() if answered else told_beside(workspace, selection, request.mode)
         with beforehand, in_background(lambda: tell_on_call(workspace, opened.id)):
+            tell_and_clear(workspace, opened)
+            tell_silent(workspace, opened)
             carried = carry_on(workspace, opened.id, through)
     tell_on_call(workspace, opened.id)
     return carried
@@ -277,12 +279,25 @@ def tell_back(workspace: "Workspace", incident: "Incident") -> None:
     from keyturn.revocation.incident_store import load_status
 
     for secret in load_status(workspace, incident.id).secrets:
-        for step in (Step.PUSH, Step.NOTIFY):
-            if faults := [left.removeprefix(f"{step}: ") for left in secret.left if left.startswith(f"{step}: ")]:
-                note(f"{secret.path}: {step}: {'; '.join(faults)}")
+        tell_left(secret, Step.PUSH)
         if Step.REPLACE in secret.done:
             taken = (workspace.clock() - incident.triggered_at).total_seconds()
-            note(f"{secret.path}: version {secret.version} is in force, pushed and told after {taken:.2f} s")
+            pushed = "in force and pushed" if Step.PUSH in secret.done else "in force"
+            note(f"{secret.path}: version {secret.version} is {pushed} after {taken:.2f} s")
+
+
+def tell_silent(workspace: "Workspace", incident: "Incident") -> None:
+    """Say who has not heard of it yet."""
+    from keyturn.revocation.incident_store import load_status
+
+    for secret in load_status(workspace, incident.id).secrets:
+        tell_left(secret, Step.NOTIFY)
+
+
+def tell_left(secret: "SecretProgress", step: Step) -> None:
+    """Say what one step has left of a secret; nothing where it has left nothing."""
+    if faults := [left.removeprefix(f"{step}: ") for left in secret.left if left.startswith(f"{step}: ")]:
+        note(f"{secret.path}: {step}: {'; '.join(faults)}")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""An incident seen through, said once: end what leaked, serve who waits for the new value, clear, prove, close.
+"""An incident seen through, said once: end what leaked, serve who waits for the new value, tell, clear, prove, close.
 
 Each ``yield from`` is a step that whoever conducts it carries out (:mod:`keyturn.core.conductor`): as a plain function
 here, as a task in Prefect. How far every secret is, and what a step has left, stands in the hub: whoever comes next
@@ -20,12 +20,19 @@ from keyturn.rotation.context import Workspace
 Steps = tuple[Step, ...]
 
 ENDING: Final[Steps] = (Step.CUT,)
-SERVING: Final[Steps] = (Step.REPLACE, Step.PUSH, Step.NOTIFY)
+SERVING: Final[Steps] = (Step.REPLACE, Step.PUSH)
 """What those who use a secret wait for."""
-CLEARING: Final[Steps] = (Step.HUB, Step.FORGET, Step.PROVE)
+TELLING: Final[Steps] = (Step.NOTIFY,)
+"""What waits for those who use it, as long as they take to answer."""
+CLEARING: Final[Steps] = (Step.HUB, Step.FORGET)
+PROVING: Final[Steps] = (Step.PROVE,)
 
-AT_ONCE: Final[Mapping[Steps, int]] = {ENDING: 16, SERVING: 8, CLEARING: 8}
-"""The phases, each for all secrets before the next one for any: so many of them at once."""
+BESIDE: Final[Sequence[Steps]] = (TELLING, CLEARING)
+"""Neither waits for the other. The proof waits for both: what it wants done anew, nobody may be at work on."""
+PHASES: Final[Sequence[Sequence[Steps]]] = ((ENDING,), (SERVING,), BESIDE, (PROVING,))
+"""Each for all secrets before the next one for any."""
+AT_ONCE: Final[Mapping[Steps, int]] = {ENDING: 16, SERVING: 8, TELLING: 16, CLEARING: 8, PROVING: 8}
+"""So many secrets at once in each phase."""
 
 FEW: Final = 8
 """Secrets of which each step is asked for by itself, so that it is shown; of more, each phase is."""
@@ -69,9 +76,18 @@ def try_once(incident: str, before: IncidentStatus | None) -> Conductor[Incident
         secret.path: STEPS[status.incident.mode] if shown else steps_missing(status.incident.mode, secret)
         for secret in status.secrets
     }
-    for phase in AT_ONCE:
-        yield from take_phase(status.incident, phase, left)
+    for phases in PHASES:
+        yield from take_phases(status.incident, phases, left)
     return (yield from CONCLUDE(incident))
+
+
+def take_phases(
+    incident: Incident, phases: Sequence[Steps], left: Mapping[str, Steps] | None = None
+) -> Conductor[None]:
+    """These phases, beside each other where they are several: one whose steps hang holds no other up."""
+    for result in (yield from take_side_by_side(take_phase(incident, phase, left) for phase in phases)):
+        if isinstance(result, KeyturnError):
+            raise result
 
 
 def take_phase(incident: Incident, phase: Steps, left: Mapping[str, Steps] | None = None) -> Conductor[None]:

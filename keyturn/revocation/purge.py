@@ -12,8 +12,10 @@ from keyturn.revocation.incident import Incident, Mode, SecretProgress, Step
 from keyturn.revocation.leaked_versions import (
     UNKNOWN,
     has_leaked,
+    holds_leaked,
     incident_places,
     last_ended,
+    last_leaked,
     leaked_digest_served,
     leaked_digests,
     leaked_version,
@@ -32,7 +34,8 @@ def clear_hub(workspace: Workspace, incident: Incident, progress: SecretProgress
     """Destroy every version that has leaked, each once the target is seen to refuse it.
 
     What the target still takes is ended once more, and kept while that fails: only its holder can try it again. What
-    came after the cut is kept too.
+    came after the cut is kept too, and what somebody has put in force by hand between the cut and the replacement
+    until consumers were told of that.
     """
     if Step.CUT not in progress.done:
         return result.add_left("", "the old value is kept until its sessions are ended")
@@ -44,7 +47,7 @@ def clear_hub(workspace: Workspace, incident: Incident, progress: SecretProgress
     old = [version for version in sight.versions if has_leaked(workspace, incident, progress, version, last)]
     if incident.mode is Mode.REPLACE:
         old = [version for version in old if version.version != last]
-    accepted = {version.version: still_accepted(workspace, version, result) for version in old}
+    accepted = {version.version: still_accepted(workspace, progress, version, result) for version in old}
     doomed = [number for number, taken in accepted.items() if not taken]
     if last in doomed and not keep_rest(workspace, progress.path):
         result.add_left(
@@ -88,11 +91,17 @@ def destroyable_unseen(
     return []
 
 
-def still_accepted(workspace: Workspace, version: HubSecret, result: StepResult) -> bool | None:
+def still_accepted(
+    workspace: Workspace, progress: SecretProgress, version: HubSecret, result: StepResult
+) -> bool | None:
     """Whether the target still takes a version, which is told, or may take it; None where nobody can tell."""
     strategy = workspace.open_strategy(version.path)
     try:
         taken = strategy.accepts(version.fields)
+        if taken and is_in_use(workspace, progress, version):
+            hint = "It has not leaked, and ends once they were"
+            result.add_left(f"version {version.version}", "its consumers are yet to be told of the new one", hint)
+            return True
         if taken and end_late(workspace, version):
             taken = strategy.accepts(version.fields)
     except KeyturnError as error:
@@ -101,6 +110,14 @@ def still_accepted(workspace: Workspace, version: HubSecret, result: StepResult)
     if taken:
         result.add_left(f"version {version.version}", "the target still accepts it", "It is tried again")
     return taken
+
+
+def is_in_use(workspace: Workspace, progress: SecretProgress, version: HubSecret) -> bool:
+    """Whether a version that somebody has written since the cut serves consumers whom nobody has tried to tell yet."""
+    if version.version <= last_leaked(progress) or holds_leaked(workspace, progress, version):
+        return False
+    tried = Step.NOTIFY in progress.done or any(words.startswith(f"{Step.NOTIFY}: ") for words in progress.left)
+    return not tried and bool(workspace.secret(version.path).consumers)
 
 
 def keep_rest(workspace: Workspace, path: str) -> bool:

@@ -116,8 +116,13 @@ def rights_needed(workspace: Workspace, paths: Collection[str], incident: str) -
 
 
 def restore_service(workspace: Workspace, incident: Incident) -> None:
-    """Replace, push and tell: until then whoever uses the secrets is cut off. The rest hurries less."""
+    """Replace and push: until then whoever uses the secrets is cut off. The rest hurries less."""
     conduct_here(workspace, protocol.take_phase(incident, protocol.SERVING))
+
+
+def tell_and_clear(workspace: Workspace, incident: Incident) -> None:
+    """Tell consumers, and clear hub and stores beside that, however long one of them takes to answer."""
+    conduct_here(workspace, protocol.take_phases(incident, protocol.BESIDE))
 
 
 def finish(workspace: Workspace, incident: str) -> IncidentStatus:

@@ -72,15 +72,21 @@ class StepResult:
         if self.step in progress.done:
             return progress.having(events=events)
         others = tuple(words for words in progress.left if not words.startswith(f"{self.step}: "))
-        finished = progress.done if self.left else (*progress.done, self.step)
+        finished = set(progress.done) if self.left else {*progress.done, self.step}
         remains = tuple(dict.fromkeys((*progress.remains, *self.remains)))
         return progress.having(
             **self.changes,
             events=events,
-            left=(*others, *dict.fromkeys(self.left)),
+            left=tuple(sorted((*others, *dict.fromkeys(self.left)), key=step_of)),
             remains=remains,
-            done=tuple(step for step in finished if step not in self.again),
+            done=tuple(step for step in Step if step in finished - self.again),
         )
+
+
+def step_of(words: str) -> int:
+    """Which of the steps something left is of, by its words: steps side by side end in any order."""
+    name = words.partition(":")[0]
+    return list(Step).index(Step(name)) if name in set(Step) else -1
 
 
 def events_since_replacement(events: Sequence[Event]) -> Sequence[Event]:

@@ -4,8 +4,11 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from contextvars import copy_context
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +26,7 @@ from keyturn.providers.ledger.opening import configured_ledger
 from keyturn.revocation import run
 from keyturn.revocation.consent import Consent
 from keyturn.revocation.give_up import give_up_incident
-from keyturn.revocation.incident import IncidentStatus, Mode
+from keyturn.revocation.incident import IncidentStatus, Mode, SecretProgress, Step
 from keyturn.revocation.incident_store import find_incident, load_status
 from keyturn.revocation.report.facts import entries_of
 from keyturn.revocation.selector import Selector, select_secrets
@@ -34,6 +37,7 @@ from tests.flows.site import Architect, Site, destination
 from tests.flows.test_emergency import login as login  # the revoker's
 from tests.flows.test_rotate import gated, port_of
 from tests.support.lab import Declared, Lab, fresh
+from tests.support.prefect_server import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.sampled(3, of="file")]
 
@@ -43,7 +47,7 @@ OWN: Final = re.compile(r"at|.*_at|seconds|actor|remark|triggered|fingerprint")
 
 @dataclass(frozen=True)
 class Case:
-    """A secret that has leaked, at a site of its own, and the incident that is about it.
+    """A secret that has leaked, at a site of its own, perhaps others ``beside`` it, and the incident about them.
 
     ``begun`` says that it stands in the hub already, and is gone on with by its name alone.
     """
@@ -54,6 +58,12 @@ class Case:
     incident: str
     mode: Mode = Mode.REPLACE
     begun: bool = False
+    beside: tuple[Declared, ...] = ()
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """All that have leaked."""
+        return tuple(secret.path for secret in (self.secret, *self.beside))
 
     @property
     def status(self) -> IncidentStatus:
@@ -61,9 +71,9 @@ class Case:
 
     def begin(self, workspace: Workspace) -> None:
         """Open the incident, and end what leaked."""
-        selector = Selector(paths=(self.secret.path,))
+        selector = Selector(paths=self.paths)
         now, chosen = workspace.clock(), select_secrets(workspace, selector)
-        about = {"reason": "leaked", "mode": self.mode, "selector": selector.words, "consent": Consent(1)}
+        about = {"reason": "leaked", "mode": self.mode, "selector": selector.words, "consent": Consent(len(self.paths))}
         run.begin(workspace, chosen, incident=self.incident, triggered_at=now, **about)  # type: ignore[arg-type]
 
 
@@ -83,15 +93,16 @@ def plainly(case: Case) -> str:
 
 def in_prefect(case: Case) -> str:
     """By the flow."""
-    path, reason = ("", "") if case.begun else (case.secret.path, "leaked")
-    state = ended(emergency_revoke, path, "", "any", "", "", "", "", reason, case.incident, str(case.mode), False, 1)
+    path, reason = ("", "") if case.begun else (" ".join(case.paths), "leaked")
+    said, expect = (case.incident, str(case.mode), False), len(case.paths)
+    state = ended(emergency_revoke, path, "", "any", "", "", "", "", reason, *said, expect)
     return "" if state.is_completed() else "open" if find_incident(case.site.workspace, case.incident) else "Denied"
 
 
 def by_command(case: Case) -> str:
     """By the command, which prints what is kept of the incident."""
-    about = [case.secret.path, "--reason", "leaked", "--incident", case.incident]
-    about += ["--mode", str(case.mode), "--expect", "1"]
+    about = [*case.paths, "--reason", "leaked", "--incident", case.incident]
+    about += ["--mode", str(case.mode), "--expect", str(len(case.paths)), "--yes"]
     words = ["--resume", case.incident] if case.begun else about
     done = CliRunner().invoke(app, ["revoke", *words, "--local", "--json", "--catalogue", str(case.catalogue)])
     if not done.stdout:
@@ -206,9 +217,48 @@ def test_plain_functions_prefect_and_the_command_leave_the_same(
     assert left[2] == left[0]
 
 
+@pytest.mark.parametrize("conduct", [in_prefect, by_command], ids=lambda conduct: conduct.__name__)
+def test_a_consumer_that_hangs_holds_up_no_clearing_of_hub_and_stores(
+    place: Place,
+    gate: Callable[[int, Door], Gate],
+    conduct: Callable[[Case], str],
+    login: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, file in login.items():
+        monkeypatch.setenv(name, file)
+    app = place.architect.consumers["app"]
+    slow = gate(port_of(app["url"]), Door.HELD)
+    secrets = [place.lab.alternating(destinations=[destination()], consumers=[name]) for name in ("slow", "app")]
+    key = place.lab.hub.read_state(app["signing_key"])
+    assert key is not None
+    place.lab.keep("webhooks/slow", dict(key.data))
+    site = place.build(*secrets, consumers={"slow": {"url": slow.url, "signing_key": "webhooks/slow"}})
+    case = Case(site, place.architect.directory / site.name, secrets[0], fresh(), beside=(secrets[1],))
+
+    def let_go_once_cleared() -> list[SecretProgress]:
+        assert slow.taken.wait(60)
+        try:
+            return [wait_for(partial(once_cleared, case, secret.path), 60) for secret in secrets]
+        finally:
+            slow.move(Door.OPEN)
+
+    with ThreadPoolExecutor(1) as pool:
+        looking = pool.submit(copy_context().run, let_go_once_cleared)
+        assert conduct(case) == ""
+        hung, _ = looking.result()
+    assert Step.NOTIFY not in hung.done
+    assert {step for secret in case.status.secrets for step in secret.done} == set(Step)
+
+
+def once_cleared(case: Case, path: str) -> SecretProgress | None:
+    """A secret of the incident, once hub and stores are cleared of its old value."""
+    secret = next(secret for secret in case.status.secrets if secret.path == path)
+    return secret if {Step.HUB, Step.FORGET} <= set(secret.done) else None
+
+
 OTHER: Final = re.compile(r"(fingerprint|accessor) \w+|; catalogue [0-9a-f]{64}")
 """What differs in a text: plain functions are given a catalogue here that was never a file."""
-
 HALVES: Final = ("role-id", "secret-id")
 
 
@@ -217,7 +267,14 @@ def kept(case: Case) -> Any:
     if find_incident(case.site.workspace, case.incident) is None:
         return None
     own = {case.secret.path: "PATH", case.incident: "ID", case.secret.data["destinations"][0]["name"]: "PLACE"}
-    return common(standing_data(case.status), own), common(entries(case), own)
+    return in_no_order(common(standing_data(case.status), own)), common(entries(case), own)
+
+
+def in_no_order(data: Any) -> Any:
+    """What was done is told in the order in which it ended, and consumers are told while hub and stores are cleared."""
+    for secret in data["secrets"]:
+        secret["events"].sort(key=json.dumps)
+    return data
 
 
 def common(data: Any, own: Mapping[str, str]) -> Any:

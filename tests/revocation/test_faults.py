@@ -186,6 +186,26 @@ def test_a_credential_of_somebodys_own_that_is_in_force_at_last_is_neither_ended
         assert lab.logs_in(lab.current(scene.site.secret))
 
 
+def test_what_somebody_has_put_in_force_since_the_cut_works_until_its_consumers_were_told_of_the_replacement(
+    lab: Lab,
+) -> None:
+    scene = Scene.of(lab, "alternating", rotated=1)
+    incident = scene.site.begin()
+    (other,) = set(scene.site.secret.users) - {scene.leaked[-1]["username"]}
+    by_hand = {**scene.leaked[-1], "username": other, "password": f"by-hand-{fresh()}"}
+    lab.sql(f"ALTER ROLE {other} LOGIN PASSWORD '{by_hand['password']}'")
+    version = scene.write(**by_hand)
+    for step in (Step.REPLACE, Step.PUSH, Step.HUB):
+        stands = take_step(scene.workspace, incident, scene.path, step)
+    assert [said.partition(".")[0] for said in stands.left] == [
+        f"hub: version {version}: its consumers are yet to be told of the new one"
+    ]
+    assert lab.logs_in(by_hand)
+    scene.assert_over()
+    assert not lab.logs_in(by_hand)
+    scene.assert_works()
+
+
 @pytest.mark.parametrize("mode", list(Mode))
 def test_a_secret_that_was_removed_and_made_anew_meanwhile_is_not_taken_for_the_old_one_by_its_numbers(
     lab: Lab, mode: Mode

@@ -88,11 +88,12 @@ def first(stage: Stage, step: Step) -> int:
 
 
 @pytest.mark.parametrize("count", [2, FEW + 1], ids=["few", "many"])
-def test_all_are_cut_before_one_is_replaced_and_served_before_one_is_cleared(count: int) -> None:
+def test_all_are_cut_before_one_is_replaced_and_served_before_one_is_told_or_cleared(count: int) -> None:
     secrets = stage(*(f"a/{number}" for number in range(count)))
     assert not secrets.see_through().open
     assert last(secrets, Step.CUT) < first(secrets, Step.REPLACE)
-    assert last(secrets, Step.NOTIFY) < first(secrets, Step.HUB)
+    assert last(secrets, Step.PUSH) < min(first(secrets, Step.NOTIFY), first(secrets, Step.HUB))
+    assert max(last(secrets, Step.NOTIFY), last(secrets, Step.FORGET)) < first(secrets, Step.PROVE)
     assert sorted(secrets.asked) == sorted((secret.path, step) for secret in secrets.status.secrets for step in Step)
     assert (secrets.pauses, secrets.concluded) == ([], 1)
 
