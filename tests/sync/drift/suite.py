@@ -193,6 +193,10 @@ class DriftContract:
             assert versions(site.store, name) - before == self.written_to_mark
             assert generation_of(site.store.describe(name).marks.fingerprint) == 2
             assert_in_step(site, hands, path)
+            hands.put(name, THEIRS)
+            assert site.item(path).action is Action.DRIFTED
+            site.run(deep=True)
+            assert_in_step(site, hands, path)
 
     def test_many_copies_that_are_gone_are_all_made_again(self, site: RealSite, hands: Hands) -> None:
         paths, everything = many(site), f"{site.folder}/**"
