@@ -8,7 +8,7 @@ entry of its own, ``fingerprint-keys/2.used``, and so is the end of the one befo
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import count, takewhile
+from itertools import takewhile
 from typing import Any, Final
 
 from keyturn.core.fingerprint import Fingerprint, fingerprint
@@ -18,6 +18,8 @@ FIRST_KEY: Final = "fingerprint-key"
 KEYS: Final = "fingerprint-keys"
 USED: Final = "used"
 RETIRED: Final = "retired"
+MOST: Final = 250
+"""So many keys count: whoever may begin a successor can't keep others busy with reading them."""
 BOUND: Final = "bound"
 """Stands in an entry whose fingerprints are bound to the secret's path: in every one but those of older releases."""
 
@@ -108,7 +110,7 @@ class FingerprintKeys:
 
 def generations(names: Collection[str]) -> Iterator[int]:
     """The keys that entries of these names are, up to the first that is missing: what lies beyond is nobody's."""
-    return takewhile(lambda number: number == 1 or str(number) in names, count(1))
+    return takewhile(lambda number: number == 1 or str(number) in names, range(1, MOST + 1))
 
 
 def keys_of(

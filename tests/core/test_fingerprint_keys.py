@@ -7,6 +7,7 @@ import pytest
 from keyturn.core.fingerprint import fingerprint, is_noted, under_every_key, vouches
 from keyturn.core.fingerprint_keys import (
     BOUND,
+    MOST,
     FingerprintKey,
     FingerprintKeys,
     generation_of,
@@ -80,6 +81,7 @@ def test_no_word_retires_the_key_in_use_or_uses_one_that_is_not_there() -> None:
 
 def test_keys_are_counted_up_to_the_first_that_is_missing() -> None:
     assert list(generations({"2", "3", "5", "2.used"})) == [1, 2, 3]
+    assert len(list(generations({str(number) for number in range(100_000)}))) == MOST
 
 
 @pytest.mark.parametrize("data", [{}, {"key": ""}, {"key": 1}])
