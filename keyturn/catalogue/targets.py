@@ -1,14 +1,16 @@
 """The targets that honour credentials: one model for each kind, told apart by ``kind``."""
 
 import re
+from collections.abc import Iterator
 from datetime import timedelta
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from keyturn.catalogue.stores.aws import Region, RoleArn
 from keyturn.catalogue.stores.gcp import LoopbackAddress, Project
-from keyturn.core import templates
+from keyturn.core import aws_rights, templates
+from keyturn.core.rights import AccountRights, Document
 from keyturn.settings.choices import ByTag
 from keyturn.settings.fields import (
     HttpsUrl,
@@ -35,7 +37,18 @@ def _of_the_admin(headers: dict[str, str]) -> dict[str, str]:
     return headers
 
 
-class PostgresqlSettings(Model):
+class TargetBase(Model):
+    """What honours credentials."""
+
+    ASKS: ClassVar[str] = ""
+    """What asks it which rights the login in use has, as MODULE:FUNCTION; empty where nobody can be asked."""
+
+    def rights(self, accounts: AccountRights) -> Iterator[Document]:
+        """The documents that let a login make and end credentials of these accounts; none where it has an admin."""
+        return iter(())
+
+
+class PostgresqlSettings(TargetBase):
     """A PostgreSQL server whose roles' passwords are rotated."""
 
     kind: Literal["postgresql"]
@@ -59,7 +72,7 @@ class PostgresqlSettings(Model):
         return (self.kind, self.host.casefold(), str(self.port))
 
 
-class MysqlSettings(Model):
+class MysqlSettings(TargetBase):
     """A MySQL (8.0 or newer) or MariaDB (10.6 or newer) server whose users' passwords are rotated."""
 
     kind: Literal["mysql"]
@@ -94,7 +107,7 @@ def _redis_node(text: str) -> str:
 RedisNode = Annotated[str, AfterValidator(_redis_node), WithJsonSchema({"type": "string", "pattern": ":[0-9]{1,5}$"})]
 
 
-class RedisSettings(Model):
+class RedisSettings(TargetBase):
     """A Redis (6.2 or newer) or Valkey whose ACL users' passwords are rotated: one server, or several nodes."""
 
     kind: Literal["redis"]
@@ -126,7 +139,7 @@ class RedisSettings(Model):
         return (self.kind, self.host.casefold(), str(self.port))
 
 
-class AwsIamSettings(Model):
+class AwsIamSettings(TargetBase):
     """AWS IAM, in one account. Credentials come from AWS's usual chain."""
 
     kind: Literal["aws-iam"]
@@ -151,6 +164,12 @@ class AwsIamSettings(Model):
         """That of the role."""
         return {("role_arn",): self.role_arn.split(":")[4]} if self.role_arn else {}
 
+    ASKS = "keyturn.providers.aws.rights:ask_iam"
+
+    def rights(self, accounts: AccountRights) -> Iterator[Document]:
+        """IAM policies, for every day and for emergencies."""
+        return aws_rights.of_iam(accounts, region=self.region, role_arn=self.role_arn)
+
     @property
     def system(self) -> System:
         """The account as far as it is told here, and the address."""
@@ -158,7 +177,7 @@ class AwsIamSettings(Model):
         return (self.kind, account, (self.endpoint_url or "").rstrip("/").casefold())
 
 
-class MicrosoftGraphSettings(Model):
+class MicrosoftGraphSettings(TargetBase):
     """Microsoft Graph, for the secrets of applications. Credentials come from Azure's default chain."""
 
     kind: Literal["microsoft-graph"]
@@ -184,7 +203,7 @@ class MicrosoftGraphSettings(Model):
         return (self.kind, *(part.casefold() for part in parts))
 
 
-class AzureResourceManagerSettings(Model):
+class AzureResourceManagerSettings(TargetBase):
     """Azure Resource Manager, for the keys of storage accounts. Credentials come from Azure's default chain."""
 
     kind: Literal["azure-resource-manager"]
@@ -209,7 +228,7 @@ class AzureResourceManagerSettings(Model):
         return (self.kind, self.endpoint.rstrip("/").casefold(), self.subscription.casefold())
 
 
-class GcpIamSettings(Model):
+class GcpIamSettings(TargetBase):
     """Google Cloud IAM, for the keys of service accounts. Credentials are Google's application default ones."""
 
     kind: Literal["gcp-iam"]
@@ -230,7 +249,7 @@ class GcpIamSettings(Model):
         return (self.kind, self.project, (self.endpoint or "").casefold())
 
 
-class HttpApiSettings(Model):
+class HttpApiSettings(TargetBase):
     """Any REST API that makes, tries and deletes a credential."""
 
     kind: Literal["http-api"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from keyturn.cli import elsewhere
 from keyturn.cli.environment import catalogue_directory, insist_on_hub, load_catalogue, stack_in_use
 from keyturn.cli.failures import EXIT_CODES, FAILED
 from keyturn.cli.options import CatalogueOption, JsonOption
@@ -120,12 +121,13 @@ def check(
     catalogue: CatalogueOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what the login in use lacks in the hub for its work, and what it has beyond. Ends with 1 where it lacks any.
+    """Say what the login in use lacks for its work, and what it has beyond.
 
-    Changes nothing. The hub tells rights on paths that it is asked about: those of the catalogue, and dangerous ones.
+    Ends with 1 where it lacks any, or where nobody could look. Changes nothing. The hub, stores and targets tell rights
+    that they are asked about: those for the catalogue, and dangerous ones.
     """
     from keyturn.policies import check as checks
-    from keyturn.policies.roles import needed, unasked
+    from keyturn.policies.roles import needed
     from keyturn.providers.vault.hub import VaultHub
     from keyturn.settings.hub import HubSettings
 
@@ -135,29 +137,60 @@ def check(
     sections = needed(scope, role)
     with closing(VaultHub(HubSettings.from_environment())) as hub:
         held = hub.capabilities(checks.paths_to_ask(scope, sections))
-    compared = checks.compare(scope, sections, held)
-    tell(role, compared, list(unasked(declared)), as_json)
-    if compared.lacking:
+    compared, answers = checks.compare(scope, sections, held), elsewhere.ask_everyone(declared, role)
+    tell(role, compared, answers, list(elsewhere.unasked(declared, role)), as_json)
+    if compared.lacking or any(answer.is_bad for answer in answers):
         raise typer.Exit(FAILED)
 
 
-def tell(role: str, compared: "Comparison", unasked: list[str], as_json: bool) -> None:
+def tell(
+    role: str, compared: "Comparison", answers: list[elsewhere.RightElsewhere], unasked: list[str], as_json: bool
+) -> None:
     """What was found, and what nobody has looked at."""
+    findings_elsewhere = [answer for answer in answers if answer.finding]
     if as_json:
         findings = {
             "lacking": [vars(finding) for finding in compared.lacking],
             "beyond": [{"capability": finding.capability, "path": finding.path} for finding in compared.beyond],
         }
-        return write_json({"as": role, **findings, "not_asked": unasked})
+        others = [
+            {
+                "where": answer.where,
+                "finding": answer.finding,
+                "call": answer.verdict.call,
+                "place": answer.verdict.place,
+                "why": answer.verdict.why,
+            }
+            for answer in findings_elsewhere
+        ]
+        return write_json({"as": role, **findings, "elsewhere": others, "not_asked": unasked})
     rows = [
         *(("lacks", finding.capability, finding.path, finding.why) for finding in compared.lacking),
         *(("has beyond", finding.capability, finding.path, "") for finding in compared.beyond),
     ]
     if rows:
         write_table(("", "capability", "path in the hub", "needed for"), rows)
+    if findings_elsewhere:
+        lines = [
+            (answer.finding, answer.where, answer.verdict.call, answer.verdict.place, answer.verdict.why)
+            for answer in findings_elsewhere
+        ]
+        write_table(("", "where", "call", "of", "needed for"), lines)
     for name in unasked:
         note(f"not asked: {name}")
+    if answers:
+        write_text(summary(role, answers))
     return write_text(
         f"in the hub a {role.partition(':')[0]} lacks {len(compared.lacking)} rights here,"
         f" and has {len(compared.beyond)} beyond, of those that were asked about"
+    )
+
+
+def summary(role: str, answers: list[elsewhere.RightElsewhere]) -> str:
+    """How many of each there are."""
+    findings = [answer.finding for answer in answers]
+    return (
+        f"in stores and at targets a {role} lacks {findings.count('lacks')} rights here,"
+        f" has {findings.count('has beyond')} beyond, and {findings.count('could not look')} could not be looked at,"
+        f" of {len(answers)} that were asked about"
     )

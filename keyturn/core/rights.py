@@ -148,3 +148,30 @@ class CopyRights:
     def of(self, names: tuple[str, ...], file: str) -> "CopyRights":
         """The same for some of the names."""
         return replace(self, names=names, foreign=tuple(name for name in self.foreign if name in names), file=file)
+
+
+@dataclass(frozen=True)
+class AccountRights:
+    """Whose credentials are made and ended at one target: the accounts' names, as the secrets' rotations say them.
+
+    ``file`` is what the documents' names begin with, ``origin`` says of what they are made.
+    """
+
+    file: str
+    origin: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the other side says of one call of the login in use, at one place.
+
+    ``needed`` are those that the rendered documents allow. ``allowed`` is None where nobody could look. ``why`` says
+    what it is needed for, or why nobody could look.
+    """
+
+    call: str
+    place: str
+    needed: bool
+    allowed: bool | None
+    why: str = ""

@@ -7,7 +7,7 @@ from typing import Final
 from keyturn.catalogue.models import Catalogue
 from keyturn.core.hcl import comment, policy
 from keyturn.core.rights import Document
-from keyturn.policies import copies, hub
+from keyturn.policies import accounts, copies, hub
 from keyturn.policies.scope import EVERYTHING, HubScope
 
 MADE: Final = "keyturn policy render"
@@ -49,7 +49,8 @@ def _hub_document(scope: HubScope, origin: Origin, role: str, file: str, about: 
 def rendered(scope: HubScope, catalogue: Catalogue, digest: str) -> list[Document]:
     """All of them, by name."""
     origin = Origin(digest)
-    made = (*hub_documents(scope, origin), *copies.store_documents(catalogue, str(origin)))
+    elsewhere = (*copies.store_documents(catalogue, str(origin)), *accounts.target_documents(catalogue, str(origin)))
+    made = (*hub_documents(scope, origin), *elsewhere)
     return sorted(made, key=lambda document: document.name)
 
 
@@ -60,6 +61,6 @@ def was_made(text: str) -> bool:
 
 def everything() -> list[Document]:
     """What stands in deployments/policies."""
-    origin = Origin()
-    made = (*hub_documents(EVERYTHING, origin), *copies.everything(f"Made by {MADE} everything"))
+    origin, brief = Origin(), f"Made by {MADE} everything"
+    made = (*hub_documents(EVERYTHING, origin), *copies.everything(brief), *accounts.every_target(brief))
     return sorted(made, key=lambda document: document.name)

@@ -1,9 +1,7 @@
 """Whose login it is, as people say it, and what that login needs in the hub."""
 
-from collections.abc import Iterator
 from typing import Final
 
-from keyturn.catalogue.models import Catalogue
 from keyturn.core.errors import Invalid
 from keyturn.core.rights import Section, merged
 from keyturn.core.suggest import advice
@@ -23,9 +21,3 @@ def needed(scope: HubScope, role: str) -> list[Section]:
         return list(merged(section for made in LOGINS[role] for section in hub.sections(scope, made)))
     logins = [*LOGINS, *(f"{hub.CONSUMER}:{consumer}" for consumer in scope.consumers)]
     raise Invalid("check", f"the rights of {role}", "no login is called so", advice(role, logins, "Say worker"))
-
-
-def unasked(catalogue: Catalogue) -> Iterator[str]:
-    """Where rights are given by somebody else than the hub, who is not asked."""
-    yield from (f"the store {name} ({store.kind})" for name, store in sorted(catalogue.stores.items()))
-    yield from (f"the target {name} ({target.kind})" for name, target in sorted(catalogue.targets.items()))

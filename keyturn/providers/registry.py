@@ -19,6 +19,7 @@ from keyturn.core.hub import Hub
 from keyturn.core.keys import KeyMaker
 from keyturn.core.ledger import Ledger
 from keyturn.core.notices import SECRET_ROTATED, Notice, message_id
+from keyturn.core.rights import AccountRights, CopyRights, Verdict
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import Store
 from keyturn.core.webhook_keys import WebhookKeys
@@ -123,6 +124,21 @@ def open_store(name: str, settings: StoreSettings) -> Store:
     arguments = {key: value for key, value in settings if key not in settings.OWN}
     store: Store = _adapter(module, adapter, settings.EXTRA, f"the store {name}")(name, **arguments)
     return store
+
+
+def ask_store(name: str, settings: StoreSettings, copies: CopyRights, revoking: bool) -> list[Verdict]:
+    """What the login in use may do with copies in a store that can be asked. Raises what an adapter raises."""
+    module, _, function = settings.ASKS.partition(":")
+    arguments = {key: value for key, value in settings if key not in settings.OWN}
+    return list(_adapter(module, function, settings.EXTRA, f"the store {name}")(name, copies, revoking, **arguments))
+
+
+def ask_target(name: str, settings: TargetSettings, accounts: AccountRights, revoking: bool) -> list[Verdict]:
+    """What the login in use may do with accounts at a target that can be asked. Raises what an adapter raises."""
+    module, _, function = settings.ASKS.partition(":")
+    arguments = {key: value for key, value in settings if key not in ("kind", "admin")}
+    ask = _adapter(module, function, TARGETS[settings.kind][2], f"the target {name}")
+    return list(ask(name, accounts, revoking, **arguments))
 
 
 def open_target(name: str, settings: TargetSettings, hub: Hub) -> Any:

@@ -66,6 +66,12 @@ class StoreBase(Model):
 
     It is opened with the store's name, and all settings but those in OWN.
     """
+    ASKS: ClassVar[str] = ""
+    """What asks there which rights the login in use has, as MODULE:FUNCTION; empty where nobody can.
+
+    It is called with the store's name, what is done with copies there, whether the login is for emergencies too, and
+    what the adapter is opened with. It changes nothing, and gives a :class:`keyturn.core.rights.Verdict` for each call.
+    """
     EXTRA: ClassVar[str] = ""
     """The extra of the package that brings its SDK; empty where it needs none."""
     LIMITS: ClassVar[Limits]

@@ -8,7 +8,7 @@ import pytest
 
 from keyturn.catalogue import Catalogue, load_catalogue
 from keyturn.catalogue.stores.aws import AwsSecretsManagerSettings
-from keyturn.catalogue.stores.aws_rights import LONGEST
+from keyturn.core.aws_rights import LONGEST
 from keyturn.core.errors import Invalid
 from keyturn.core.rights import CopyRights, Document, HubPlaces, Section, allow, merged
 from keyturn.policies import hub as rules
@@ -165,7 +165,8 @@ def test_a_store_that_nothing_is_pushed_to_is_listed_and_a_key_is_used_through_t
         {"stores": {"aws": {**place, "role_arn": "arn:aws:iam::111122223333:role/keyturn", "replicas": ["eu-west-1"]}}}
     )
     (daily,) = store_documents(catalogue, "made by a test")
-    listing, key = json.loads(daily.text)["Statement"]
+    listing, key, asking = json.loads(daily.text)["Statement"]
+    assert asking["Resource"] == ["arn:aws:iam::111122223333:role/keyturn"]
     assert listing["Action"] == ["secretsmanager:BatchGetSecretValue", "secretsmanager:ListSecrets"]
     assert key["Resource"] == ["arn:aws:kms:*:111122223333:key/*"]
     assert key["Condition"] == {

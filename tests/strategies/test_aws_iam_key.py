@@ -31,7 +31,7 @@ from tests.support.lab import Lab
 pytestmark = pytest.mark.sampled(6, of="file")
 
 REGION = "eu-central-1"
-POLICY = Path(__file__).parents[2] / "deployments" / "policies" / "aws-iam-keys.json"
+POLICIES = Path(__file__).parents[2] / "deployments" / "policies"
 
 
 @pytest.fixture(scope="module")
@@ -441,7 +441,7 @@ def test_the_policy_lets_sessions_be_revoked_of_users_within_the_boundary(
     case: Case, aws: LocalAws, iam: Any, reader: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, policy = opened_session(aws, case.current), policy_without()
-    boundary = policy["Statement"][1]["Condition"]["StringEquals"]["iam:PermissionsBoundary"]
+    boundary = "arn:aws:iam::123456789012:policy/keyturn-applications"
     iam.put_user_permissions_boundary(UserName=reader, PermissionsBoundary=boundary)
     sign_in_as(iam, monkeypatch, policy)
     with closing(AwsIam("aws", region=REGION, endpoint_url=aws.endpoint_url)) as restricted:
@@ -517,9 +517,12 @@ def test_a_worker_that_sweeps_too_late_spares_what_a_newer_rotation_put_in_force
 
 
 def policy_without(action: str = "") -> dict[str, Any]:
-    policy: dict[str, Any] = json.loads(POLICY.read_text().replace("111122223333", "123456789012"))
-    policy["Statement"][0]["Action"] = [one for one in policy["Statement"][0]["Action"] if one != action]
-    return policy
+    """What whoever revokes has: both policies, but for one action."""
+    texts = [(POLICIES / f"aws-iam{role}.json").read_text() for role in ("", "-revoker")]
+    statements = [statement for text in texts for statement in json.loads(text)["Statement"]]
+    for statement in statements:
+        statement["Action"] = [listed for listed in statement["Action"] if listed != action]
+    return {"Version": "2012-10-17", "Statement": [statement for statement in statements if statement["Action"]]}
 
 
 def sign_in_as(iam: Any, monkeypatch: pytest.MonkeyPatch, policy: dict[str, Any]) -> str:

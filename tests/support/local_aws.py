@@ -1,5 +1,6 @@
 """Leading this process, and those that it starts, to the local AWS and to no other."""
 
+import configparser
 import json
 import os
 import secrets
@@ -25,16 +26,19 @@ def use(server: LocalAws, patch: pytest.MonkeyPatch) -> None:
     patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
+def key_of(server: LocalAws) -> dict[str, str]:
+    """The key that may do everything, as the SDK's clients take it."""
+    text = configparser.ConfigParser()
+    text.read(server.credentials)
+    return dict(text["default"])
+
+
 def become(server: LocalAws, policy: Path | Sequence[str], patch: pytest.MonkeyPatch) -> None:
     """Sign in as a fresh user who may do what this policy file allows, or these policies together."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         patch.delenv(name, raising=False)
     texts = [policy.read_text()] if isinstance(policy, Path) else policy
     statements = [statement for text in texts for statement in json.loads(text)["Statement"]]
-    for statement in statements:
-        # moto names this one after the service's address.
-        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
-        statement["Action"] = [action.replace("tag:", "tagging:") for action in actions]
     document = {"Version": "2012-10-17", "Statement": statements}
     with closing(boto3.Session().client("iam", region_name="us-east-1", endpoint_url=server.endpoint_url)) as iam:
         name = f"user-{secrets.token_hex(4)}"

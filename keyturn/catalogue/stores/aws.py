@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from keyturn.catalogue.stores import aws_rights
+from keyturn.core import aws_rights
 from keyturn.core.details import AWS_MAX_DESCRIPTION, AWS_MAX_TAG, AWS_TAGS, SHOWN, refuses_names
 from keyturn.core.names import AWS_PARAMETER_STORE, AWS_SECRETS_MANAGER, LIMITS, Limits
 from keyturn.core.rights import CopyRights, Document
@@ -196,11 +196,6 @@ class AwsSettings(StoreBase):
         return {path: _account(role) for path, role in roles.items()}
 
     @property
-    def rights_place(self) -> aws_rights.Place:
-        """Where its secrets are, as ARNs say it; the account is known where a role is assumed."""
-        return aws_rights.Place(self.region or "*", _account(self.role_arn) if self.role_arn else "*")
-
-    @property
     def system(self) -> System:
         """Service, region, account as far as it is told here, and address."""
         account = _account(self.role_arn) if self.role_arn else self.profile or ""
@@ -242,10 +237,11 @@ class AwsSecretsManagerSettings(AwsSettings):
 
     def rights(self, copies: CopyRights) -> Iterator[Document]:
         """IAM policies, for every day and for emergencies."""
-        regions, own = [replica.region for replica in self.replicas], [replica.kms_key_id for replica in self.replicas]
-        keys = aws_rights.Keys(tuple(key for key in (self.kms_key_id, *own) if key), bool(regions))
-        return aws_rights.secrets_manager(self.rights_place, copies, regions, keys)
+        return aws_rights.of_secrets_manager(
+            copies, region=self.region, role_arn=self.role_arn, kms_key_id=self.kms_key_id, replicas=self.replicas
+        )
 
+    ASKS = "keyturn.providers.aws.rights:ask_secrets_manager"
     ADAPTER = "keyturn.providers.aws.secrets_manager:AwsSecretsManager"
     LIMITS = LIMITS[AWS_SECRETS_MANAGER]
     TAKES = SHOWN[AWS_SECRETS_MANAGER]
@@ -266,9 +262,11 @@ class AwsParameterStoreSettings(AwsSettings):
 
     def rights(self, copies: CopyRights) -> Iterator[Document]:
         """IAM policies, for every day and for emergencies."""
-        keys = aws_rights.Keys((self.kms_key_id,) if self.kms_key_id else ())
-        return aws_rights.parameter_store(self.rights_place, copies, keys)
+        return aws_rights.of_parameter_store(
+            copies, region=self.region, role_arn=self.role_arn, kms_key_id=self.kms_key_id
+        )
 
+    ASKS = "keyturn.providers.aws.rights:ask_parameter_store"
     ADAPTER = "keyturn.providers.aws.parameter_store:AwsParameterStore"
     LIMITS = LIMITS[AWS_PARAMETER_STORE]
     TAKES = SHOWN[AWS_PARAMETER_STORE]

@@ -10,8 +10,9 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
+from keyturn.core.aws_rights import Replica
 from keyturn.core.errors import Invalid, NotFound, Taken
 from keyturn.core.names import AWS_SECRETS_MANAGER, LIMITS, too_large
 from keyturn.core.sensitive import Sensitive
@@ -69,18 +70,6 @@ TAG_VALUE: Final = re.compile(r"[\w .:/=+@-]{1,256}")
 def version_id(marks: OwnershipTags) -> str:
     """The id of the version that a push of these marks makes: also its ClientRequestToken."""
     return str(uuid.uuid5(VERSIONS, "\n".join((marks.source_tag, marks.fingerprint))))
-
-
-class Replica(Protocol):
-    """A region that AWS keeps a copy in, and the ARN of the key that encrypts it there."""
-
-    @property
-    def region(self) -> str:
-        """Its code."""
-
-    @property
-    def kms_key_id(self) -> str | None:
-        """None for the store's own key, where it has one name in all regions."""
 
 
 class AwsSecretsManager:

@@ -2,16 +2,18 @@
 
 A statement applies where all its conditions hold, and a condition on something that the request does not have does
 not hold ("IAM JSON policy elements: Condition operators"). Known are ``DateLessThan`` of ``aws:TokenIssueTime``, which
-only requests of sessions have, ``StringEquals`` of ``iam:PermissionsBoundary``, the boundary of the user whom a
-request is about, and of the tags of a secret or parameter and of those that a request lays on it, and
-``secretsmanager:ForceDeleteWithoutRecovery``. With any other condition an allowance does not apply, and a denial does.
-A boundary is remembered, and takes nothing away from its user. Statements about secrets and parameters apply by the
-ARNs that they name, which moto does not look at; a request for several is weighed by the first.
+only requests of sessions have, ``StringEquals`` and ``StringLike`` of ``iam:PermissionsBoundary``, the boundary of the
+user whom a request is about, ``StringEquals`` of the tags of a secret or parameter and of those that a request lays on
+it, and ``secretsmanager:ForceDeleteWithoutRecovery``. With any other condition an allowance does not apply, and a
+denial does. A boundary is remembered, and takes nothing away from its user. Statements about secrets and parameters
+apply by the ARNs that they name, which moto does not look at; a request for several is weighed by the first.
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from moto.core.responses import ActionResult
@@ -61,14 +63,22 @@ def _applying(policy: Any, context: Context) -> str:
     statements = document["Statement"]
     listed = statements if isinstance(statements, list) else [statements]
     applying = [
-        {**statement, "Condition": {}, **({"Resource": "*"} if resources.ARN in context else {})}
+        {**_as_moto_names(statement), "Condition": {}, **({"Resource": "*"} if resources.ARN in context else {})}
         for statement in listed
-        if _applies(statement, context) and resources.is_about(statement, context)
+        if applies(statement, context) and resources.is_about(statement, context)
     ]
     return json.dumps({**document, "Statement": applying})
 
 
-def _applies(statement: Mapping[str, Any], context: Context) -> bool:
+def _as_moto_names(statement: Mapping[str, Any]) -> Mapping[str, Any]:
+    """With the service `tag` under the name of its address, as moto has it."""
+    named = statement.get("Action", [])
+    actions = [named] if isinstance(named, str) else named
+    return {**statement, "Action": [re.sub("^tag:", "tagging:", action) for action in actions]}
+
+
+def applies(statement: Mapping[str, Any], context: Context) -> bool:
+    """Whether all its conditions hold."""
     for operator, wanted in statement.get("Condition", {}).items():
         for key, value in wanted.items():
             holds = HOLDS.get((operator, key)) or HOLDS.get((operator, key.partition("/")[0]))
@@ -89,9 +99,16 @@ def _equal(text: str, value: Any) -> bool:
     return text in (value if isinstance(value, list) else [value])
 
 
+def _like(text: str, value: Any) -> bool:
+    return any(fnmatchcase(text, pattern) for pattern in (value if isinstance(value, list) else [value]))
+
+
 HOLDS: Final[Mapping[tuple[str, str], Callable[[str, Any], bool]]] = {
     ("DateLessThan", ISSUED): _before,
     ("StringEquals", BOUNDARY): _equal,
+    ("StringLike", BOUNDARY): _like,
+    ("StringLike", "kms:ViaService"): _like,
+    ("ForAnyValue:StringEquals", "kms:ResourceAliases"): _equal,
     ("StringEquals", resources.REQUEST_TAG): _equal,
     ("StringEquals", resources.RESOURCE_TAG): _equal,
     ("BoolIfExists", resources.FORCED): _equal,

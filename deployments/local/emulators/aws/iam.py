@@ -69,6 +69,8 @@ _as_moto_says: Final = IamResponse._determine_resource
 
 def _resource(request: IamResponse) -> str:
     """The ARN of the user whom a request names, or whose key it names; of anything else what moto says."""
+    if source := request._get_param("PolicySourceArn"):
+        return str(source)
     key = _key(request._get_param("AccessKeyId") or "")
     name = request._get_param("UserName") or (key.user_name if key else None)
     if not name:

@@ -24,6 +24,7 @@ from deployments.local.emulators.aws import (
     refusals,
     secrets_manager,
     sessions,
+    simulation,
     state,
 )
 from deployments.local.support.files import private_directory
@@ -152,6 +153,7 @@ def serve(
     iam.install()
     sessions.install()
     conditions.install()
+    simulation.install()
     settings.INITIAL_NO_AUTH_ACTION_COUNT = 0
     credentials.admit(*keys)
     state.restore(data / "secrets.json")

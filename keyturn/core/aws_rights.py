@@ -8,15 +8,18 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from keyturn.core.rights import ANYTHING, CopyRights, Document
+from keyturn.core.rights import ANYTHING, AccountRights, CopyRights, Document
 from keyturn.core.stores import MANAGED_BY, TAG_MANAGED_BY
 
 Statement = dict[str, Any]
 
 LONGEST: Final = 6_144
 """Characters of one policy, white space apart."""
+BOUNDARY: Final = "keyturn-applications"
+"""The permissions boundary of users whose sessions may be revoked: whoever may put a policy on a user may give him any
+right within it."""
 OURS: Final = {"StringEquals": {f"aws:ResourceTag/{TAG_MANAGED_BY}": MANAGED_BY}}
 MARKED: Final = {"StringEquals": {f"aws:RequestTag/{TAG_MANAGED_BY}": MANAGED_BY}}
 RECOVERABLE: Final = {"BoolIfExists": {"secretsmanager:ForceDeleteWithoutRecovery": "false"}}
@@ -28,6 +31,13 @@ class Place:
 
     region: str
     account: str
+    role: str | None = None
+    """The ARN of the role that works there, where it is known."""
+
+    @classmethod
+    def of(cls, region: str | None, role_arn: str | None) -> "Place":
+        """Where a store's or a target's settings lead."""
+        return cls(region or ANYTHING, role_arn.split(":")[4] if role_arn else ANYTHING, role_arn)
 
     @property
     def partition(self) -> str:
@@ -41,6 +51,11 @@ class Place:
     def parameter(self, name: str) -> str:
         """A parameter's ARN."""
         return self._arn("ssm", f"parameter/{name.removeprefix('/')}")
+
+    def user(self, name: str) -> list[str]:
+        """The ARNs of an IAM user: a name is one account's alone, whatever its path is. Of a path, all in it."""
+        paths = [name] if "/" in name else [name, f"*/{name}"]
+        return [f"arn:{self.partition}:iam::{self.account}:user/{path}" for path in paths]
 
     def key(self, name: str) -> str:
         """The ARN of a KMS key."""
@@ -72,8 +87,48 @@ class Keys:
         return (replace(place, region=ANYTHING) if self.replicated else place).key(key)
 
 
+class Replica(Protocol):
+    """A region that AWS keeps a copy in, and the KMS key that encrypts it there."""
+
+    @property
+    def region(self) -> str:
+        """Its code."""
+
+    @property
+    def kms_key_id(self) -> str | None:
+        """Its ARN; None for the store's own key, where it has one name in all regions."""
+
+
+def of_secrets_manager(
+    copies: CopyRights,
+    *,
+    region: str | None,
+    role_arn: str | None = None,
+    kms_key_id: str | None = None,
+    replicas: Sequence[Replica] = (),
+) -> Iterator[Document]:
+    """The policies of a store with these settings."""
+    keys = Keys(
+        tuple(key for key in (kms_key_id, *(replica.kms_key_id for replica in replicas)) if key), bool(replicas)
+    )
+    return secrets_manager(Place.of(region, role_arn), copies, [replica.region for replica in replicas], keys)
+
+
+def of_parameter_store(
+    copies: CopyRights, *, region: str | None, role_arn: str | None = None, kms_key_id: str | None = None
+) -> Iterator[Document]:
+    """The policies of a store with these settings."""
+    return parameter_store(Place.of(region, role_arn), copies, Keys((kms_key_id,) if kms_key_id else ()))
+
+
+def of_iam(accounts: AccountRights, *, region: str, role_arn: str | None = None) -> Iterator[Document]:
+    """The policies of a target with these settings."""
+    return iam_users(Place.of(region, role_arn), accounts) if accounts.names else iter(())
+
+
 def secrets_manager(place: Place, copies: CopyRights, replicas: Sequence[str], keys: Keys) -> Iterator[Document]:
     """The everyday policy, and the one for emergencies besides it."""
+    regions = ["RemoveRegionsFromReplication"] if replicas else []
     marked, everywhere = [place.secret(ANYTHING)], [place, *(replace(place, region=region) for region in replicas)]
 
     def daily(some: CopyRights) -> list[Statement]:
@@ -82,7 +137,8 @@ def secrets_manager(place: Place, copies: CopyRights, replicas: Sequence[str], k
         write += ["UntagResource"] if some.tags or some.merges else []
         write += ["UpdateSecret"] if some.describes else []
         adopt = [*write, "CreateSecret"] if some.merges else write
-        delete = ["DeleteSecret", "DescribeSecret", *(["RemoveRegionsFromReplication"] if replicas else [])]
+        leave = ["DescribeSecret", "GetSecretValue", *regions] if some.deletes else []
+        delete = ["DeleteSecret"] if some.deletes else []
         return [
             *_allow("FindByListing", "secretsmanager", ["BatchGetSecretValue", "ListSecrets"], [ANYTHING]),
             *_allow("Look", "secretsmanager", ["DescribeSecret", "GetSecretValue"], named),
@@ -90,20 +146,22 @@ def secrets_manager(place: Place, copies: CopyRights, replicas: Sequence[str], k
             *_allow("WriteWhatIsMarked", "secretsmanager", write, named, OURS),
             *_allow("WriteWhatIsAdopted", "secretsmanager", adopt, foreign),
             *_allow("Replicate", "secretsmanager", ["ReplicateSecretToRegions"] if replicas else [], named),
-            # What has left the catalogue has no name there any more: the mark tells it.
-            *_allow("DeleteWithRecovery", "secretsmanager", delete if some.deletes else [], marked, OURS | RECOVERABLE),
+            # What has left the catalogue has no name there any more: the mark tells it, and it is read once more.
+            *_allow("LookAtWhatIsLeft", "secretsmanager", leave, marked, OURS),
+            *_allow("DeleteWithRecovery", "secretsmanager", delete, marked, OURS | RECOVERABLE),
             *keys.statements(place, "secretsmanager"),
+            *_allow("AskWhatItMayDo", "iam", ["SimulatePrincipalPolicy"], [place.role] if place.role else []),
         ]
 
     def emergency(some: CopyRights) -> list[Statement]:
         named = list(map(place.secret, some.names))
         copied = sorted({there.secret(name) for there in everywhere for name in some.names})
         look = ["DescribeSecret", "GetSecretValue", "ListSecretVersionIds"]
-        erase = ["DeleteSecret", *(["RemoveRegionsFromReplication"] if replicas else [])]
         return [
             *_allow("OldVersions", "secretsmanager", look, copied),
             *_allow("ForgetOldVersions", "secretsmanager", ["UpdateSecretVersionStage"], named),
-            *_allow("DeleteForGood", "secretsmanager", erase, named, OURS),
+            *_allow("RemoveReplicas", "secretsmanager", regions, named, OURS),
+            *_allow("DeleteForGood", "secretsmanager", ["DeleteSecret"], named, OURS),
         ]
 
     yield from _documents(copies, copies.file, daily)
@@ -118,7 +176,7 @@ def parameter_store(place: Place, copies: CopyRights, keys: Keys) -> Iterator[Do
         tagging = ["AddTagsToResource", "ListTagsForResource", "RemoveTagsFromResource"]
         write = ["PutParameter", *(tagging if some.tags or some.merges else ["AddTagsToResource"])]
         tagged = ["GetResources"] if some.tags or some.merges else []
-        delete = ["DeleteParameter"] if some.deletes else []
+        delete = ["DeleteParameter", "GetParameter"] if some.deletes else []
         return [
             *_allow("FindByListing", "ssm", ["DescribeParameters"], [ANYTHING]),
             *_allow("FindTags", "tag", tagged, [ANYTHING]),
@@ -128,6 +186,7 @@ def parameter_store(place: Place, copies: CopyRights, keys: Keys) -> Iterator[Do
             *_allow("WriteWhatIsAdopted", "ssm", write, foreign),
             *_allow("Delete", "ssm", delete, [place.parameter(ANYTHING)], OURS),
             *keys.statements(place, "ssm"),
+            *_allow("AskWhatItMayDo", "iam", ["SimulatePrincipalPolicy"], [place.role] if place.role else []),
         ]
 
     def emergency(some: CopyRights) -> list[Statement]:
@@ -139,6 +198,24 @@ def parameter_store(place: Place, copies: CopyRights, keys: Keys) -> Iterator[Do
 
     yield from _documents(copies, copies.file, daily)
     yield from _documents(copies, f"{copies.file}-revoker", emergency)
+
+
+def iam_users(place: Place, accounts: AccountRights) -> Iterator[Document]:
+    """The access keys of users; and for emergencies the policy that ends their sessions."""
+    named = [arn for name in accounts.names for arn in place.user(name)]
+    keys = [f"{verb}AccessKey" for verb in ("Create", "Delete", "Update")]
+    look = ["GetAccessKeyLastUsed", "GetUser", "ListAccessKeys"]
+    bound = {"StringLike": {"iam:PermissionsBoundary": f"arn:{place.partition}:iam::{place.account}:policy/{BOUNDARY}"}}
+    daily = [
+        *_allow("RotateAccessKeysOfTheseUsers", "iam", [*keys, *look], named),
+        *_allow("AskWhatItMayDo", "iam", ["SimulatePrincipalPolicy"], [place.role] if place.role else []),
+    ]
+    emergency = [
+        *_allow("SeeWhetherSessionsAreRevoked", "iam", ["GetUserPolicy"], named),
+        *_allow("RevokeSessionsOfThoseWithinTheBoundary", "iam", ["PutUserPolicy"], named, bound),
+    ]
+    yield Document(f"{accounts.file}.json", _text(daily, accounts.origin))
+    yield Document(f"{accounts.file}-revoker.json", _text(emergency, accounts.origin))
 
 
 def _allow(
@@ -173,6 +250,15 @@ def _parts(copies: CopyRights, make: Callable[[CopyRights], list[Statement]]) ->
 def _text(statements: list[Statement], origin: str) -> str:
     """A policy takes no comment, so the first statement's name says of what it is made."""
     first, *others = statements
-    reason = re.sub(r"[^A-Za-z0-9]", "", origin)
-    named = [{**first, "Sid": f"{first['Sid']}{reason}"}, *others]
+    named = [{**first, "Sid": f"{first['Sid']}{_told_in_a_name(origin)}"}, *others]
     return json.dumps({"Version": "2012-10-17", "Statement": named}, indent=2) + "\n"
+
+
+def _told_in_a_name(origin: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]", "", origin)
+
+
+def statements_of(document: Document, origin: str) -> list[Statement]:
+    """What a document of these says, without its origin."""
+    statements = json.loads(document.text)["Statement"]
+    return [{**statement, "Sid": statement["Sid"].removesuffix(_told_in_a_name(origin))} for statement in statements]

@@ -1,0 +1,78 @@
+"""``keyturn policy check`` beyond the hub: what stores and targets say of the login in use."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from keyturn.core.errors import KeyturnError
+from keyturn.core.rights import ANYTHING, Verdict
+
+if TYPE_CHECKING:
+    from keyturn.catalogue import Catalogue
+
+ASKING: Final = frozenset({"worker", "revoker"})
+"""The logins that have anything to do with stores and targets."""
+
+
+@dataclass(frozen=True)
+class RightElsewhere:
+    """A verdict, and the store or target that it is about."""
+
+    where: str
+    verdict: Verdict
+
+    @property
+    def finding(self) -> str:
+        """What people are told of it; empty where all is as it should be."""
+        if self.verdict.allowed is None:
+            return "could not look"
+        if self.verdict.needed != self.verdict.allowed:
+            return "lacks" if self.verdict.needed else "has beyond"
+        return ""
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether the work may fail for it, as far as anybody knows."""
+        return self.verdict.needed and not self.verdict.allowed
+
+
+def ask_everyone(declared: "Catalogue", role: str) -> list[RightElsewhere]:
+    """What all say that can be asked. One that does not answer is in it as a place where nobody could look."""
+    return [RightElsewhere(where, verdict) for where, there in _askable(declared, role) for verdict in _verdicts(there)]
+
+
+def unasked(declared: "Catalogue", role: str) -> Iterator[str]:
+    """Who gives rights and can't be asked for them."""
+    stores, targets = declared.stores.items(), declared.targets.items()
+    for kind, name, settings in (*(("store", *pair) for pair in stores), *(("target", *pair) for pair in targets)):
+        if role not in ASKING or not settings.ASKS:
+            yield f"the {kind} {name} ({settings.kind})"
+
+
+def _askable(declared: "Catalogue", role: str) -> Iterator[tuple[str, Callable[[], list[Verdict]]]]:
+    from functools import partial
+
+    from keyturn.policies.accounts import accounts_at
+    from keyturn.policies.copies import copies_in
+    from keyturn.providers.registry import ask_store, ask_target
+
+    if role not in ASKING:
+        return
+    revoking = role == "revoker"
+    for name, store in declared.stores.items():
+        if store.ASKS:
+            copies: Any = copies_in(declared, name, store, "")
+            yield f"store {name}", partial(ask_store, name, store, copies, revoking)
+    for name, target in declared.targets.items():
+        if target.ASKS:
+            accounts: Any = accounts_at(declared, name, "")
+            yield f"target {name}", partial(ask_target, name, target, accounts, revoking)
+
+
+def _verdicts(ask_there: Callable[[], list[Verdict]]) -> list[Verdict]:
+    try:
+        return ask_there()
+    except KeyturnError as error:
+        return [
+            Verdict(ANYTHING, ANYTHING, needed=True, allowed=None, why=f"{error.problem}. {error.hint}".strip(". "))
+        ]
