@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from configparser import ConfigParser
 from functools import reduce
@@ -22,19 +22,23 @@ import pytest
 import requests
 import yaml
 from botocore.exceptions import ClientError
+from cryptography.fernet import Fernet
 
 from deployments.local.compose_prepare import addresses
 from deployments.local.environment import inherited
 from deployments.local.openbao import binary
 from deployments.local.postgres import PostgreSQL
+from deployments.local.support.files import write_private
 from deployments.local.support.ports import LOOPBACK, free_ports, in_use
 from deployments.local.support.process import Process
 from deployments.local.support.tls import Authority
-from tests.support.compose import ANY_ADDRESS, HOME, ROOT, interpolated
+from keyturn.project.worker_settings import read_settings
+from tests.support.compose import ANY_ADDRESS, GIVEN, HOME, PRODUCTION, ROOT, compose_file, interpolated
 
 pytestmark = [pytest.mark.slow, pytest.mark.sampled(4, of="files")]
 
 PATIENCE = 120
+ROLES = ("prefect", "worker", "revoker", "notary")
 HEALTH_PORTS = {"prefect-worker": "health", "revoker": "revoker-health", "notary": "notary-health"}
 HEALTH_NUMBERS = {"health": 8080, "revoker-health": 8081, "notary-health": 8082}
 
@@ -145,6 +149,66 @@ class Containers:
         return [*program.get(words[0], words[:1]), *words[1:]]
 
 
+class Production(Containers):
+    """The services of the production file, with what an operator gives them; its mounts are followed to there."""
+
+    def __init__(self, home: Path, given: Mapping[str, str]) -> None:
+        self.home = home
+        self._ends = []
+        numbers = {"prefect-server": 4200, "worker": 8080, "revoker-health": 8081, "notary-health": 8082}
+        self.ports = dict(zip(numbers, free_ports(len(numbers)), strict=True))
+        ports = [(rf"(?<![\w.-]){numbers[name]}(?![\w-])", str(port)) for name, port in self.ports.items()]
+        self.services = {}
+        for name, service in compose_file(PRODUCTION, given)["services"].items():
+            mounts = [mount for mount in service.pop("volumes") if isinstance(mount, dict)]
+            binds = [(re.escape(mount["target"]), mount["source"]) for mount in mounts]
+            places = [(re.escape(HOME), str(home / name)), (re.escape(ANY_ADDRESS), LOOPBACK)]
+            self._moves = [*ports, *binds, *places]
+            self.services[name] = json.loads(self.moved(json.dumps(service)))
+        # Registering takes as long as all the rest, and is done in the local stack's containers.
+        del self.services["bootstrap"]
+
+
+@pytest.fixture(scope="module")
+def production(containers: Containers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Production]:
+    """The production containers, as an operator of the local stack's hub would have them.
+
+    Their Prefect server is on SQLite: the package that tests have PostgreSQL from lacks an extension that it asks for.
+    """
+    home = tmp_path_factory.mktemp("production")
+    tls = Authority(containers.home / "tls" / "ca.pem", containers.home / "authority" / "ca.key")
+    tls.issue(home / "prefect-login")
+    secrets = {
+        "prefect.password": "operator:of-the-tests",
+        "encryption.key": Fernet.generate_key().decode(),
+        "database.url": f"sqlite+aiosqlite:///{home}/prefect.db",
+    }
+    for role in ROLES:
+        login = home / f"{role}-login"
+        for name, text in secrets.items():
+            write_private(login / name, text, 0o400)
+        for file in (containers.home / role).glob("hub.*"):
+            write_private(login / file.name, file.read_text(), 0o400)
+        places = containers.environment("prefect-worker").items()
+        lines = [f"{name}={value}" for name, value in places if re.match("KEYTURN_(AWS|AZURE|GCP|KUBE|TRA|INF)", name)]
+        write_private(login / "settings", "\n".join(lines), 0o400)
+    write_private(home / "policy.yaml", "limits: {}\n", 0o400)
+    given = GIVEN | {
+        "KEYTURN_CATALOGUE_DIRECTORY": str(ROOT / "deployments" / "catalogue"),
+        "KEYTURN_POLICY_FILE": str(home / "policy.yaml"),
+        "KEYTURN_CA_FILE": str(tls.certificate),
+        "KEYTURN_PREFECT_HOST": "localhost",
+        "VAULT_ADDR": containers.environment("notary")["VAULT_ADDR"],
+        **{f"KEYTURN_{role.upper()}_LOGIN": str(home / f"{role}-login") for role in ROLES},
+    }
+    made = Production(home, given)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
 @pytest.fixture(scope="module")
 def containers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containers]:
     made = Containers(tmp_path_factory.mktemp("compose"))
@@ -235,3 +299,25 @@ def test_each_container_s_login_is_its_own_and_read_by_nobody_else(containers: C
     assert len({login.read_text() for login in logins}) == len(logins)
     assert {login.stat().st_mode & 0o777 for login in logins} == {0o400}
     assert {login.parent.stat().st_mode & 0o077 for login in logins} == {0}
+
+
+def test_the_production_containers_start_with_what_an_operator_gives_them(production: Production) -> None:
+    # Each was healthy, by the check of its container.
+    assert set(production.services) == {"prefect-server", "worker", "revoker", "notary"}
+    trusted = production.environment("worker")["PREFECT_API_SSL_CERT_FILE"]
+    url = f"https://localhost:{production.ports['prefect-server']}/api/work_pools/keyturn"
+    assert requests.get(url, timeout=10, verify=trusted).status_code == HTTPStatus.UNAUTHORIZED
+
+
+def test_a_production_worker_reads_the_hub_with_its_own_login(production: Production) -> None:
+    variables = production.environment("worker")
+    settings = read_settings(Path(variables["KEYTURN_SETTINGS_FILE"]))
+    done = subprocess.run(
+        production.through_entrypoint(["python", "-m", "keyturn.cli", "status", "--json"]),
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**settings, **variables},
+    )
+    assert done.returncode == 0, done.stderr
+    assert {secret["path"] for secret in json.loads(done.stdout)["secrets"]} >= {"ml-training/database"}

@@ -14,6 +14,23 @@ ROOT: Final = Path(__file__).parents[2]
 HOME: Final = "/var/lib/keyturn"
 ANY_ADDRESS: Final = "0.0.0.0"  # noqa: S104  looked for, not bound to
 LOCAL: Final = ROOT / "docker-compose.yml"
+PRODUCTION: Final = ROOT / "docker-compose.production.yml"
+GIVEN: Final = {
+    "KEYTURN_IMAGE": f"registry.example.com/keyturn:0.2.0@sha256:{'3f' * 32}",
+    "KEYTURN_CATALOGUE_DIRECTORY": "/etc/keyturn/catalogue",
+    "KEYTURN_POLICY_FILE": "/etc/keyturn/policy.yaml",
+    "KEYTURN_CA_FILE": "/etc/keyturn/ca.pem",
+    "KEYTURN_PREFECT_HOST": "prefect.example.com",
+    "KEYTURN_PREFECT_LOGIN": "/etc/keyturn/prefect",
+    "KEYTURN_WORKER_LOGIN": "/etc/keyturn/worker",
+    "KEYTURN_REVOKER_LOGIN": "/etc/keyturn/revoker",
+    "KEYTURN_NOTARY_LOGIN": "/etc/keyturn/notary",
+    "VAULT_ADDR": "https://vault.example.com:8200",
+    "KEYTURN_LEDGER": "postgresql://keyturn@db.example.com/keyturn_ledger",
+    "KEYTURN_LEDGER_NAME": "example",
+}
+"""What an operator says to the production file."""
+
 VARIABLE: Final = re.compile(r"(?<!\$)\$\{(\w+)(?::([-?])((?:[^{}]|\{[^}]*\})*))?\}")
 
 

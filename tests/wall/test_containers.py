@@ -1,6 +1,6 @@
 """What somebody has who has taken over one container: its own login, its own networks, and nothing to write to.
 
-Read from docker-compose.yml, as Compose reads it. What the containers run is tried in tests/test_compose_run.py.
+Read from the compose files, as Compose reads them. What the containers run is tried in tests/test_compose_run.py.
 """
 
 import json
@@ -10,7 +10,17 @@ from typing import Any
 
 import pytest
 
-from tests.support.compose import HOME, LOCAL, ROOT, compose_file, named_volumes, options, written_volumes
+from tests.support.compose import (
+    GIVEN,
+    HOME,
+    LOCAL,
+    PRODUCTION,
+    ROOT,
+    compose_file,
+    named_volumes,
+    options,
+    written_volumes,
+)
 
 LOGINS = {
     "aws": {"prefect-worker", "revoker", "follower"},
@@ -42,6 +52,12 @@ def compose() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def services(compose: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return dict(compose["services"])
+
+
+@pytest.fixture(params=[LOCAL, PRODUCTION], ids=lambda file: str(file.name))
+def confined(request: pytest.FixtureRequest) -> dict[str, dict[str, Any]]:
+    """The services of each file."""
+    return dict(compose_file(request.param, GIVEN)["services"])
 
 
 def holders(services: dict[str, Any], volume: str) -> set[str]:
@@ -97,10 +113,10 @@ def test_nobody_but_the_workers_writes_the_ledger_and_the_notary_holds_no_login_
 
 
 def test_a_process_in_a_container_becomes_no_more_than_it_is_and_writes_nothing_but_its_volumes(
-    services: dict[str, Any],
+    confined: dict[str, Any],
 ) -> None:
-    for name, service in services.items():
-        assert service["user"] == "10001:10001", name
+    for name, service in confined.items():
+        assert re.fullmatch(r"100\d\d:100\d\d", service["user"]), name
         assert service["read_only"] is True, name
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
@@ -112,8 +128,8 @@ def test_a_process_in_a_container_becomes_no_more_than_it_is_and_writes_nothing_
     assert "\nUSER 10001:10001\n" in (ROOT / "deployments" / "Dockerfile").read_text()
 
 
-def test_one_container_takes_the_machine_from_no_other(services: dict[str, Any]) -> None:
-    for name, service in services.items():
+def test_one_container_takes_the_machine_from_no_other(confined: dict[str, Any]) -> None:
+    for name, service in confined.items():
         assert 0 < service["pids_limit"] <= 1024, name
         assert 0 < service["cpus"] <= 2, name
         # No swap: what is in memory gets on no disk. Nor does a core.

@@ -41,13 +41,18 @@ def free_port() -> int:
 
 
 def http_status(
-    port: int, path: str, headers: Mapping[str, str] | None = None, *, ca_file: str | None = None
+    port: int,
+    path: str,
+    headers: Mapping[str, str] | None = None,
+    *,
+    ca_file: str | None = None,
+    host: str = LOOPBACK,
 ) -> int | None:
     """What a plain GET on this port answers, past any proxy of the environment; None when nothing does.
 
     It is asked over TLS, and trusted by ``ca_file``, where one is given; else in clear.
     """
-    connection = _connection(port, ca_file)
+    connection = _connection(host, port, ca_file)
     try:
         connection.request("GET", path, headers=dict(headers or {}))
         return connection.getresponse().status
@@ -57,7 +62,7 @@ def http_status(
         connection.close()
 
 
-def _connection(port: int, ca_file: str | None) -> http.client.HTTPConnection:
+def _connection(host: str, port: int, ca_file: str | None) -> http.client.HTTPConnection:
     if ca_file is None:
-        return http.client.HTTPConnection(LOOPBACK, port, timeout=2)
-    return http.client.HTTPSConnection(LOOPBACK, port, timeout=2, context=ssl.create_default_context(cafile=ca_file))
+        return http.client.HTTPConnection(host, port, timeout=2)
+    return http.client.HTTPSConnection(host, port, timeout=2, context=ssl.create_default_context(cafile=ca_file))
