@@ -110,3 +110,29 @@ def test_a_key_that_is_not_the_certificates_is_made_anew_with_it(authority: Auth
     one.key.write_bytes(two.key.read_bytes())
     assert authority.issue(tmp_path / "one")
     assert shakes_hands(one, authority.certificate, "localhost")
+
+
+def test_an_authority_of_containers_signs_for_their_names_and_for_no_other(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "ca.pem", tmp_path / "ca.key", frozenset({"openbao", "postgres"}))
+    assert authority.issue(tmp_path / "hub", names={"openbao"})
+    files = authority.files_in(tmp_path / "hub")
+    assert shakes_hands(files, authority.certificate, "openbao")
+    assert shakes_hands(files, authority.certificate, "localhost")
+    assert not shakes_hands(files, authority.certificate, "postgres")
+    assert not authority.issue(tmp_path / "hub", names={"openbao"})
+    assert authority.issue(tmp_path / "other", names={"hub.example.com"})
+    other = authority.files_in(tmp_path / "other")
+    assert not shakes_hands(other, authority.certificate, "hub.example.com")
+
+
+def test_a_service_that_is_new_gets_an_authority_that_may_sign_for_it(tmp_path: Path) -> None:
+    before = Authority(tmp_path / "ca.pem", tmp_path / "ca.key", frozenset({"openbao"}))
+    before.issue(tmp_path / "hub", names={"openbao"})
+    old = before.certificate.read_bytes()
+    after = Authority(before.certificate, before.key, frozenset({"openbao", "witness-1"}))
+    assert after.issue(tmp_path / "witness", names={"witness-1"})
+    assert after.certificate.read_bytes() != old
+    assert shakes_hands(after.files_in(tmp_path / "witness"), after.certificate, "witness-1")
+    # The hub's own is by the one before, and so is made anew as well.
+    assert after.issue(tmp_path / "hub", names={"openbao"})
+    assert shakes_hands(after.files_in(tmp_path / "hub"), after.certificate, "openbao")

@@ -4,6 +4,7 @@ The door alone is tried here, before a small application; before Prefect in test
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -24,7 +25,9 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": kind, "status": 200})
 
 
-def asked(*headers: tuple[bytes, bytes], method: str = "POST", kind: str = "http") -> dict[str, Any]:
+def asked(
+    *headers: tuple[bytes, bytes], method: str = "POST", kind: str = "http", own: Sequence[str] = origins([4200])
+) -> dict[str, Any]:
     """What the client hears first."""
     sent: list[dict[str, Any]] = []
 
@@ -35,7 +38,7 @@ def asked(*headers: tuple[bytes, bytes], method: str = "POST", kind: str = "http
         raise AssertionError("nothing of a request that is refused is read")
 
     scope: Any = {"type": kind, "headers": headers} | ({"method": method} if kind == "http" else {})
-    asyncio.run(OwnPagesOnly(application, origins([4200]))(scope, receive, send))
+    asyncio.run(OwnPagesOnly(application, own)(scope, receive, send))
     return sent[0]
 
 
@@ -135,3 +138,22 @@ def test_its_own_page_its_clients_and_links_to_it_are_let_in(method: str, header
 def test_its_own_page_and_its_clients_open_websockets() -> None:
     assert asked(HOST, OWN, kind="websocket")["type"] == "websocket.accept"
     assert asked(HOST, kind="websocket")["type"] == "websocket.accept"
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        (b"prefect.example.com", 200),  # as browsers write it, at the port that https has by itself
+        (b"prefect.example.com:4200", 200),
+        (b"prefect.example.com:443", 421),
+        (b"prefect.example.com.evil.example", 421),
+        (b"other.example.com:4200", 421),
+    ],
+)
+def test_a_server_in_production_answers_to_its_own_name_and_to_no_other(host: bytes, status: int) -> None:
+    own = origins([4200, 443], ["prefect.example.com"])
+    assert asked((b"host", host), JSON, BODY, own=own)["status"] == status
+    page = (b"origin", b"https://prefect.example.com")
+    foreign = (b"origin", b"https://evil.example")
+    assert asked((b"host", b"prefect.example.com"), page, JSON, BODY, own=own)["status"] == 200
+    assert asked((b"host", b"prefect.example.com"), foreign, JSON, BODY, own=own)["status"] == 403

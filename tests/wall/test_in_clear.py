@@ -215,6 +215,14 @@ def test_no_place_of_a_catalogue_is_spoken_to_in_clear_on_another_machine(part: 
     assert re.search("https|this machine", error["msg"] + error["ctx"]["remedy"])
 
 
+@pytest.mark.parametrize("host", ["ipv4:169.254.169.254", "dns:gcp", "unix:gcp", "user@gcp", "gcp/x", "gcp gcp", ""])
+def test_an_emulator_s_address_is_a_plain_host_whatever_grpc_would_take(host: str) -> None:
+    place = {"kind": "gcp-secret-manager", "project": "my-project", "endpoint": f"{host}:443", "ca_file": "/ca.pem"}
+    with pytest.raises(ValidationError, match="is not host:port"):
+        Catalogue.model_validate({"stores": {"place": place}})
+    assert Catalogue.model_validate({"stores": {"place": {**place, "endpoint": "gcp:9090"}}})
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "localhost", "::1", "[::1]"])
 def test_this_machine_is_told_by_its_addresses(host: str) -> None:
     assert is_loopback(host)
