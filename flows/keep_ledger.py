@@ -8,6 +8,7 @@ from typing import Final
 from prefect.events import emit_event
 
 from flows.common import runbook, well, workspace
+from flows.own_login import keep_login
 from flows.report import Row, table
 from keyturn.core.errors import KeyturnError, Rewritten
 from keyturn.core.workspaces import LEDGER
@@ -49,6 +50,7 @@ async def keep_ledger() -> Kept:
     signed = await checkpointed(name)
     forwarded = await asyncio.gather(*(tasks.forward_to.fn(collector) for collector in tasks.collector_names()))
     result = Kept(name, drained, signed if isinstance(signed, tasks.Signed) else tasks.Signed(0), tuple(forwarded))
+    await keep_login()
     tell_behind(result)
     tell_unwitnessed(result)
     if remarkable(result, signed):

@@ -2,6 +2,7 @@
 
 from keyturn.core.own_keys import KeyTurn
 from keyturn.rotation import own_keys
+from keyturn.rotation.own_login import turn_own_login
 from tasks.step import step
 from tasks.workspace import current_workspace
 
@@ -16,3 +17,9 @@ def due_keys(name: str | None, forced: bool) -> list[str]:
 def turn_own_key(name: str, forced: bool) -> KeyTurn:
     """The next step of one."""
     return own_keys.turn_own_key(current_workspace(), name, forced=forced)
+
+
+@step("turn own login", retries=0)
+def turn_login() -> KeyTurn | None:
+    """The next step of the secret id that this process logs in with; None where it logs in otherwise."""
+    return turn_own_login(current_workspace())

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import hvac
 import psycopg2
@@ -26,8 +26,11 @@ from deployments.local import environment
 from deployments.local.home import LoginFiles, Stack
 from deployments.local.support.files import write_private
 from keyturn.core.errors import Unavailable
+from keyturn.core.outbound import is_loopback
 from keyturn.core.webhook_keys import WebhookKeys
 from keyturn.ledger.signed_notes import PublicKey
+from keyturn.policies.hub import login_policy
+from keyturn.providers.vault.own_login import PLACE
 
 POLICIES: Final = Path(__file__).parent.parent / "policies"
 DATABASE: Final = "ml"
@@ -53,6 +56,9 @@ ROOT_CA: Final = "pki-root"
 CA: Final = "pki"
 SERVICES: Final = "services"
 CONSUMERS: Final = ("trainer", "inference")
+SECRET_ID_TTL: Final = "768h"
+LOOPBACK_NETWORKS: Final = ["127.0.0.0/8", "::1/128"]
+PRIVATE_NETWORKS: Final = [*LOOPBACK_NETWORKS, "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"]
 LOGIN_MODE: Final = 0o400
 """Of the files that hold a login to the hub: nobody writes them, and their owner alone reads them."""
 PASSED_ON: Final = ("KEYTURN_FAILURE_URL", "KEYTURN_PREFECT_ENCRYPTED")
@@ -83,13 +89,23 @@ class Hub:
 
         Each has its policy; the one for emergencies has the worker's as well.
         """
-        for name in (WORKER, REVOKER, NOTARY, CONSUMER, LEASE):
+        own = [login_policy(role) for role in (WORKER, REVOKER, NOTARY)]
+        for name in (WORKER, REVOKER, NOTARY, CONSUMER, LEASE, *own):
             self.client.sys.create_or_update_policy(name, (POLICIES / f"{name}.hcl").read_text())
         self.client.auth.token.create_or_update_role(LEASE, allowed_policies=[LEASE], orphan=True)
         self.client.sys.create_or_update_policy(DRILL, DRILLS)
-        policies_of = {WORKER: [WORKER], REVOKER: [WORKER, REVOKER, DRILL], NOTARY: [NOTARY], CONSUMER: [CONSUMER]}
-        for name, policies in policies_of.items():
-            self.client.auth.approle.create_or_update_approle(name, token_policies=policies, token_ttl="1h")
+        self.client.auth.approle.create_or_update_approle(CONSUMER, token_policies=[CONSUMER], token_ttl="1h")
+        policies_of = {WORKER: [WORKER], REVOKER: [WORKER, REVOKER, DRILL], NOTARY: [NOTARY]}
+        for role, policies in policies_of.items():
+            self.client.auth.approle.create_or_update_approle(
+                role,
+                token_policies=[*policies, login_policy(role)],
+                token_ttl="1h",
+                token_bound_cidrs=self.neighbours,
+                secret_id_bound_cidrs=self.neighbours,
+                secret_id_ttl=SECRET_ID_TTL,
+                secret_id_num_uses=0,
+            )
 
     def ledger_key(self) -> None:
         """The key that signs the ledger's checkpoints, made where there is none."""
@@ -100,10 +116,21 @@ class Hub:
         key = self.client.secrets.transit.read_key(LEDGER_KEY)["data"]
         return base64.b64decode(key["keys"][str(key["latest_version"])]["public_key"])
 
+    @property
+    def neighbours(self) -> list[str]:
+        """The addresses that Keyturn's own logins come from: this machine's, or its containers'."""
+        return LOOPBACK_NETWORKS if is_loopback(urlsplit(self.client.url).hostname or "") else PRIVATE_NETWORKS
+
     def login_of(self, role: str) -> tuple[str, str]:
-        """The role's id and a new secret id."""
+        """The role's id and a new secret id, which is for one place alone."""
         role_id = self.client.auth.approle.read_role_id(role)["data"]["role_id"]
-        return role_id, self.client.auth.approle.generate_secret_id(role)["data"]["secret_id"]
+        metadata = {PLACE: f"local stack {secrets.token_hex(8)}"}
+        return role_id, self.client.auth.approle.generate_secret_id(role, metadata)["data"]["secret_id"]
+
+    def accepts(self, role: str, secret_id: str) -> bool:
+        """Whether a secret id of the role works still: it ends by itself where a stack lies still for long."""
+        answer = self.client.auth.approle.read_secret_id(role, secret_id)
+        return isinstance(answer, dict) and bool(answer.get("data"))
 
     def first(self, path: str, fields: dict[str, Any], mount: str = "secret") -> dict[str, Any]:
         """Write the first version unless there is one; the fields as they are there now."""
@@ -258,7 +285,7 @@ def prepare_stack(stack: Stack) -> None:
     prepare(hub, pg.host, pg.port, pg.superuser_password, CONSUMERS, environment.ca_file(stack))
     for role in (WORKER, REVOKER, NOTARY, CONSUMER):
         login = stack.login_files(role)
-        if not login.secret_id.exists():
+        if not login.secret_id.exists() or not hub.accepts(role, login.secret_id.read_text()):
             write_login(login, *hub.login_of(role))
     tell_witnesses(stack)
     for consumer in CONSUMERS:

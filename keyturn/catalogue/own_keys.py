@@ -27,3 +27,5 @@ class OwnKeySettings(Model):
     """How old a key that signs notices may become."""
     webhook_grace: Duration = timedelta(days=7)
     """How long notices are signed with the old key and the new one at least."""
+    secret_ids: Age = timedelta(days=30)
+    """How old the secret id of an AppRole may become; one that ends by itself is replaced before that, too."""

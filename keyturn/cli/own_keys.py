@@ -95,7 +95,7 @@ def tell_own_keys(keys: "Sequence[OwnKey]", now: datetime) -> None:
 
 def row_of(key: "OwnKey", now: datetime) -> tuple[str, str, str]:
     """One of them, for people."""
-    moment = "unknown" if key.since is None else "now" if key.due(now) else f"{key.due_at:%Y-%m-%d %H:%M}"
+    moment = "now" if key.due(now) else f"{key.due_at:%Y-%m-%d %H:%M}" if key.due_at else "-"
     since = f"{key.state} since {key.since:%Y-%m-%d %H:%M} UTC" if key.since else str(key.state)
     late = [f"LATE: it was due {key.due_at:%Y-%m-%d %H:%M} UTC"] if key.due_at and is_late(key, now) else []
     blocked = [key.blocked] if key.blocked else []

@@ -12,6 +12,7 @@ from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.core.fingerprint_keys import FingerprintKeys
 from keyturn.core.ledger import Signer
 from keyturn.core.mounts import join, mount_of
+from keyturn.core.own_login import OwnLogin
 from keyturn.core.sensitive import SecretFields
 
 ROTATED_AT = "keyturn-rotated-at"
@@ -350,6 +351,9 @@ class StatePort(Protocol):
 
     def identity(self) -> Identity:
         """Whom the hub takes the login in use for, asked once for each login. Raises Denied where it may not ask."""
+
+    def own_login(self) -> OwnLogin | None:
+        """The AppRole that is logged in with; None for any other login. Raises as :meth:`identity` does."""
 
 
 class EnginesPort(Protocol):

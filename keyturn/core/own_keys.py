@@ -15,6 +15,8 @@ class KeyState(StrEnum):
     IN_USE = "in use"
     TURNING = "being replaced"
     """The next one is there beside it."""
+    BY_HAND = "replaced by hand"
+    """This login may not replace it."""
     UNKNOWN = "unknown"
     """Nobody could look."""
 

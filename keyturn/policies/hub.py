@@ -29,6 +29,14 @@ APPROVER: Final = "keyturn-approver"
 NOTARY: Final = "keyturn-notary"
 CONSUMER: Final = "consumer"
 
+APPROLE: Final = "auth/approle/role"
+
+
+def login_policy(role: str) -> str:
+    """The policy that lets an AppRole of that name replace its own secret id."""
+    return f"{role}-login"
+
+
 Sections = Iterator[Section]
 
 
@@ -178,6 +186,11 @@ def consumer(scope: HubScope, name: str) -> Sections:
     )
 
 
+OWN_LOGIN: Final = (
+    "Give it to no other login, and to a role alone that is bound to addresses (secret_id_bound_cidrs,"
+    " token_bound_cidrs) and whose secret ids end by themselves (secret_id_ttl)."
+)
+
 ABOUT: Final = {
     WORKER: "What a Keyturn worker may do in the hub.",
     REVOKER: "What whoever revokes in an emergency may do in the hub besides a worker: give it both policies, and this"
@@ -187,6 +200,10 @@ ABOUT: Final = {
     " file). Give it to people, and to no worker. They need nothing else of Keyturn.",
     NOTARY: "What the notary may do in the hub: sign the ledger's checkpoints, keep them there, and say which ledger is"
     " the hub's. No worker may do any of it, and the notary may nothing else: it reads no secret.",
+    **{
+        login_policy(role): f"What lets the AppRole {role} replace its own secret id. {OWN_LOGIN}"
+        for role in (WORKER, REVOKER, NOTARY)
+    },
     CONSUMER: "What an application may do in the hub.",
 }
 
@@ -265,6 +282,38 @@ def notary(scope: HubScope) -> Sections:
     )
 
 
+def own_login(role: str) -> Callable[[HubScope], Sections]:
+    """What lets the AppRole of that name make itself a new secret id before its own ends."""
+
+    def rules(scope: HubScope) -> Sections:
+        base = f"{APPROLE}/{role}"
+        yield Section(
+            "Its own role, and the secret ids of that: which they are, a new one, and the end of an old one. A new one"
+            " has the role's own life and addresses, since no request may say others.",
+            (
+                allow(base, "read"),
+                allow(f"{base}/secret-id", "update", "list", metadata=()),
+                allow(f"{base}/secret-id/", "list"),
+                allow(f"{base}/secret-id/lookup", "update", secret_id=()),
+                allow(f"{base}/secret-id-accessor/lookup", "update", secret_id_accessor=()),
+                allow(f"{base}/secret-id-accessor/destroy", "update", secret_id_accessor=()),
+            ),
+        )
+        if role == WORKER:
+            yield Section(
+                "How old the secret ids of Keyturn's other logins are, for `keyturn due`.",
+                tuple(rule for other in (REVOKER, NOTARY) for rule in _ages(f"{APPROLE}/{other}")),
+            )
+
+    return rules
+
+
+def _ages(base: str) -> Iterator[HubRule]:
+    yield allow(f"{base}/secret-id", "list")
+    yield allow(f"{base}/secret-id/", "list")
+    yield allow(f"{base}/secret-id-accessor/lookup", "update", secret_id_accessor=())
+
+
 def _leases(scope: HubScope) -> Iterator[HubRule]:
     for prefix in scope.lease_prefixes:
         beginning = prefix if prefix.endswith("*") else f"{prefix.rstrip('/')}/*"
@@ -295,5 +344,6 @@ ROLES: Final[dict[str, Callable[[HubScope], Sections]]] = {
     LEASE: lease,
     APPROVER: approver,
     NOTARY: notary,
+    **{login_policy(role): own_login(role) for role in (WORKER, REVOKER, NOTARY)},
 }
 """The policies by their names, besides those of consumers."""

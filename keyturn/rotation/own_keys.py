@@ -1,15 +1,20 @@
 """Keyturn's own keys together: where each stands, and its next step."""
 
+from collections.abc import Callable
+from functools import partial
+
 from keyturn.core.errors import KeyturnError, NotFound
-from keyturn.core.own_keys import KeyTurn, OwnKey
+from keyturn.core.own_keys import KeyState, KeyTurn, OwnKey
 from keyturn.core.suggest import advice
 from keyturn.rotation.context import Workspace
+from keyturn.rotation.own_login import key_name, own_login_keys, turn_own_login
 from keyturn.rotation.webhook_keys import turn_webhook_key, webhook_key
 
 
 def own_keys(workspace: Workspace) -> list[OwnKey]:
     """Every one that this login can see; what hinders a look is part of the answer."""
-    return [webhook_key(workspace, consumer) for consumer in sorted(workspace.catalogue.consumers)]
+    consumers = sorted(workspace.catalogue.consumers)
+    return [*(webhook_key(workspace, consumer) for consumer in consumers), *own_login_keys(workspace)]
 
 
 def due_keys(workspace: Workspace, name: str | None = None, *, forced: bool = False) -> list[str]:
@@ -21,15 +26,25 @@ def due_keys(workspace: Workspace, name: str | None = None, *, forced: bool = Fa
     if name and name not in {key.name for key in keys}:
         hint = advice(name, [key.name for key in keys], "`keyturn due` lists them")
         raise NotFound("replace", name, "no key of Keyturn's own is called so", hint)
-    now = workspace.hub_now()
-    chosen = [key for key in keys if name in (None, key.name)]
-    return [key.name for key in chosen if forced or key.since is None or key.due(now)]
+    now, turned = workspace.hub_now(), turned_here(workspace)
+    chosen = [key for key in keys if key.name in turned and name in (None, key.name)]
+    return [key.name for key in chosen if forced or key.state is KeyState.UNKNOWN or key.due(now)]
+
+
+def turned_here(workspace: Workspace) -> dict[str, Callable[..., KeyTurn | None]]:
+    """What takes the next step of each that this process may replace, by its name; other logins replace their own."""
+    consumers = workspace.catalogue.consumers
+    turns: dict[str, Callable[..., KeyTurn | None]] = {
+        settings.signing_key: partial(turn_webhook_key, workspace, consumer) for consumer, settings in consumers.items()
+    }
+    if login := workspace.hub.own_login():
+        turns[key_name(login.role)] = partial(turn_own_login, workspace)
+    return turns
 
 
 def turn_own_key(workspace: Workspace, name: str, *, forced: bool = False) -> KeyTurn:
     """The next step of the one of that name. Raises what hinders it."""
-    consumers = {settings.signing_key: consumer for consumer, settings in workspace.catalogue.consumers.items()}
-    return turn_webhook_key(workspace, consumers[name], forced=forced)
+    return turned_here(workspace)[name](forced=forced) or KeyTurn(name, "there is none any more")
 
 
 def turn_own_keys(

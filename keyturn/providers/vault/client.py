@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -14,6 +15,7 @@ from hvac import exceptions as vault
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
 from keyturn.providers.answers import objection, untrusted
 from keyturn.providers.vault.login import LoginSession
+from keyturn.providers.vault.logins.exchange import Refusal, denied, exchange
 from keyturn.providers.vault.tls import Redirected
 from keyturn.settings.hub import HubSettings
 
@@ -88,6 +90,19 @@ class Calls:
             return self._session.client()
         except (vault.VaultError, requests.RequestException) as error:
             raise from_vault(error, "log in to", "the hub", "auth/token/lookup-self") from None
+
+    def prove_login(self, mount: str, body: Mapping[str, Any]) -> None:
+        """Log in once at the method at ``mount``, and end that login. Raises Denied, and why it can't be tried."""
+        client = self._session.stranger()
+        try:
+            exchange(client, mount, body)
+            # Where it may not end itself, it ends with its own life.
+            with suppress(vault.VaultError):
+                client.adapter.post("/v1/auth/token/revoke-self")
+        except Refusal:
+            raise denied("the new login is refused", "See whether the role is bound to other addresses") from None
+        except (vault.VaultError, requests.RequestException) as error:
+            raise from_vault(error, "log in to", "the hub", f"auth/{mount}/login") from None
 
     def close(self) -> None:
         """Let go of the connections."""

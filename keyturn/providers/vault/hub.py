@@ -12,6 +12,7 @@ from keyturn.core.errors import Conflict, Invalid, Unavailable
 from keyturn.core.exact import changed
 from keyturn.core.fingerprint_keys import FingerprintKeys
 from keyturn.core.hub import HubSecret, Identity, Right, SecretInfo, State, VersionInfo
+from keyturn.core.own_login import OwnLogin
 from keyturn.core.rights import holds
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.answers import reads_answers
@@ -22,9 +23,11 @@ from keyturn.providers.vault.identity import identify
 from keyturn.providers.vault.leases import leases_below, revoke_lease
 from keyturn.providers.vault.listing import VaultListing
 from keyturn.providers.vault.mounts import KvMounts, insist_on_apart
+from keyturn.providers.vault.own_login import VaultOwnLogin
 from keyturn.providers.vault.store_versions import version_state
 from keyturn.providers.vault.transit_signer import VaultSigner
 from keyturn.settings.hub import HubSettings
+from keyturn.settings.hub_login import AppRoleLogin
 
 PATHS: Final = 500
 """Asked for in one request; OpenBao takes at most 1,000 strings in one."""
@@ -169,6 +172,13 @@ class VaultHub:
         if self._identified is None or self._identified[0] is not login:
             self._identified = login, identify(self._calls)
         return self._identified[1]
+
+    def own_login(self) -> OwnLogin | None:
+        """The AppRole that is logged in with; None for any other login. Raises as :meth:`identity` does."""
+        login = self.settings.login
+        if not isinstance(login, AppRoleLogin) or not (role := self.identity().role):
+            return None
+        return VaultOwnLogin(self._calls, login, role)
 
     def delete(self, path: str, versions: Collection[int]) -> None:
         """Let nobody read these versions until they are undeleted. Absent, deleted and destroyed ones stay so."""

@@ -46,6 +46,10 @@ class LoginSession:
         client.token = token
         return client
 
+    def stranger(self) -> hvac.Client:
+        """A client that is not logged in, over the same connections."""
+        return self._new_client()
+
     def login_again(self) -> bool:
         """Drop the token for a new one; False where the login can't give another one."""
         with self._lock:

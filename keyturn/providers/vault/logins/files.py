@@ -58,13 +58,14 @@ def read_own(file: str) -> str | None:
     return _filled(text, file, "the file that `keyturn login` writes")
 
 
-def write_own(file: str, text: Sensitive) -> None:
+def write_own(file: str, text: Sensitive, mode: int = 0o600) -> None:
     """Put a login into a file of this user's alone, whole or not at all; a link in its place goes. Raises OSError."""
     descriptor, draft = tempfile.mkstemp(dir=os.path.dirname(os.path.abspath(file)), prefix=".keyturn-")
     try:
         with os.fdopen(descriptor, "w") as written:
             written.write(text.reveal())
             written.flush()
+            os.fchmod(descriptor, mode)
             os.fsync(descriptor)
         os.replace(draft, file)
     except BaseException:

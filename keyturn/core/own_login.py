@@ -1,0 +1,55 @@
+"""The login that Keyturn itself has at the hub by an AppRole: its secret id, and how it gets another one."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class SecretId:
+    """One secret id, as the hub tells of it; ``accessor`` names it, and is no secret.
+
+    ``place`` says whose it is alone, so that they may end it: a host and a file, or what a person has called it; empty
+    where nobody has said so. ``replaces`` is the accessor of the one whose place it has taken.
+    """
+
+    accessor: str
+    made_at: datetime
+    ends_at: datetime | None = None
+    place: str = ""
+    replaces: str = ""
+
+    def due_at(self, oldest: timedelta) -> datetime:
+        """When it should be replaced: at that age, and where it ends by itself once two thirds of its life are over."""
+        by_age = self.made_at + oldest
+        return by_age if self.ends_at is None else min(by_age, self.made_at + (self.ends_at - self.made_at) * 2 / 3)
+
+
+class OwnLogin(Protocol):
+    """The AppRole that this process logs in with, and where its secret id lies."""
+
+    role: str
+    file: str
+
+    def rights(self) -> Sequence[tuple[str, str]]:
+        """What it takes to replace it: capabilities, and the paths that they are on."""
+
+    def alone(self) -> AbstractContextManager[None]:
+        """While no other process of this machine replaces it. Raises NotFound, Unavailable for a file that is not."""
+
+    def in_use(self) -> SecretId:
+        """The one in the file. Raises NotFound where the hub knows it no more, and why it can't be read."""
+
+    def of_role(self, role: str) -> list[SecretId]:
+        """All of a role, the newest first; of very many the first that the hub lists. Raises Denied."""
+
+    def hindrance(self) -> str:
+        """Why it can't be replaced, with the remedy: the role is bound to nothing, the file can't be; mostly empty."""
+
+    def replace(self, current: SecretId) -> None:
+        """Make a new one, log in with it, and put it into the file. Raises KeyturnError, and the file is as it was."""
+
+    def end(self, accessor: str) -> None:
+        """End one of the role's. Absent is success."""

@@ -1,0 +1,151 @@
+"""The secret id that Keyturn logs in with: looking at it, making another one, and ending the one before.
+
+What has to be known after a crash stands with the secret ids themselves, in their metadata: whose each is alone, and
+which one it has replaced. Source: "AppRole auth method (API)" of Vault and of OpenBao.
+"""
+
+import fcntl
+import json
+import os
+import secrets
+import socket
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, Final
+
+from keyturn.core.errors import Invalid, NotFound, Unavailable
+from keyturn.core.own_login import SecretId
+from keyturn.core.sensitive import Sensitive
+from keyturn.providers.vault.client import Calls
+from keyturn.providers.vault.logins.files import read_login, write_own
+from keyturn.settings.hub_login import ROLE_ID_FILE, SECRET_ID_FILE, AppRoleLogin
+
+PLACE: Final = "keyturn-place"
+REPLACES: Final = "keyturn-replaces"
+"""The metadata of a secret id: whose alone it is, and the accessor of the one before it there."""
+DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+MOST: Final = 100
+"""Secret ids of a role that are looked up."""
+
+
+class VaultOwnLogin:
+    """A :class:`keyturn.core.own_login.OwnLogin` of the AppRole method."""
+
+    def __init__(self, calls: Calls, login: AppRoleLogin, role: str) -> None:
+        self.role = role
+        self.file = login.secret_id_file or ""
+        self._calls = calls
+        self._login = login
+
+    def rights(self) -> Sequence[tuple[str, str]]:
+        """What it takes to replace it: capabilities, and the paths that they are on."""
+        base = self._base(self.role)
+        looks = [("update", f"{base}/{path}") for path in ("secret-id/lookup", "secret-id-accessor/lookup")]
+        ends = ("update", f"{base}/secret-id-accessor/destroy")
+        return [("read", base), ("update", f"{base}/secret-id"), ("list", f"{base}/secret-id"), *looks, ends]
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While no other process of this machine replaces it. Raises NotFound, Unavailable for a file that is not."""
+        try:
+            directory = os.open(os.path.dirname(os.path.abspath(self.file)), DIRECTORY)
+        except OSError as error:
+            problem = f"its directory can't be opened: {error.strerror}"
+            raise Unavailable("replace", self.file, problem, f"Check {SECRET_ID_FILE}") from None
+        try:
+            # The file itself is another one once it was replaced; its directory stays.
+            fcntl.flock(directory, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(directory)
+
+    def in_use(self) -> SecretId:
+        """The one in the file. Raises NotFound where the hub knows it no more, and what keeps it from being read."""
+        secret_id, path = self._read(), f"{self._base(self.role)}/secret-id/lookup"
+        answer = self._calls.post("look up", f"the secret id of {self.role}", path, {"secret_id": secret_id})
+        if not answer.content:
+            hint = f"Make a new one for the role, and write it to {self.file}"
+            raise NotFound("look up", f"the secret id of {self.role}", "the hub knows it no more", hint)
+        return secret_id_of(answer.json()["data"])
+
+    def of_role(self, role: str) -> list[SecretId]:
+        """All of a role, the newest first; of very many the first that the hub lists. Raises Denied."""
+        accessors = self._calls.list(f"the secret ids of {role}", f"{self._base(role)}/secret-id")
+        listed = [found for accessor in accessors[:MOST] if (found := self._look_up(role, accessor))]
+        return sorted(listed, key=lambda secret_id: secret_id.made_at, reverse=True)
+
+    def hindrance(self) -> str:
+        """Why it can't be replaced, with the remedy; mostly empty."""
+        settings = self._calls.get("read", f"the role {self.role}", self._base(self.role)).json()["data"]
+        if not settings.get("secret_id_bound_cidrs"):
+            why = "whoever has stolen a token of it could make itself a login that works anywhere"
+            remedy = "give it secret_id_bound_cidrs, or take the policy that lets it make secret ids from it"
+            return f"the role {self.role} is bound to no addresses, so {why}: {remedy}"
+        return unwritable(self.file)
+
+    def replace(self, current: SecretId) -> None:
+        """Make a new one, log in with it, and put it into the file. Raises KeyturnError, and the file is as it was."""
+        name, path = f"the secret id of {self.role}", f"{self._base(self.role)}/secret-id"
+        metadata = {PLACE: self._place(current), REPLACES: current.accessor}
+        made = self._calls.post("replace", name, path, {"metadata": json.dumps(metadata)}).json()["data"]
+        secret_id = Sensitive(made["secret_id"])
+        role_id = read_login(self._login.role_id_file, f"{ROLE_ID_FILE} (role_id_file)", private=False)
+        self._calls.prove_login(self._login.mount, {"role_id": role_id, "secret_id": secret_id.reveal()})
+        try:
+            write_own(self.file, secret_id, stat.S_IMODE(os.stat(self.file).st_mode) & 0o600)
+        except OSError as error:
+            self.end(made["secret_id_accessor"])
+            raise Invalid("write", self.file, f"it can't be written: {error.strerror}", unwritable(self.file)) from None
+
+    def end(self, accessor: str) -> None:
+        """End one of the role's. Absent is success."""
+        path = f"{self._base(self.role)}/secret-id-accessor/destroy"
+        try:
+            self._calls.post("end", f"the secret id {accessor}", path, {"secret_id_accessor": accessor})
+        except (NotFound, Unavailable):
+            if self._look_up(self.role, accessor):
+                raise
+
+    def _read(self) -> str:
+        return read_login(self.file, f"{SECRET_ID_FILE} (secret_id_file)")
+
+    def _base(self, role: str) -> str:
+        return f"auth/{self._login.mount}/role/{role}"
+
+    def _place(self, current: SecretId) -> str:
+        """The same as of the one before; at first one that nobody else has, whatever hosts are called."""
+        own = f"{socket.gethostname()}:{os.path.abspath(self.file)}:"
+        return current.place if current.place.startswith(own) else f"{own}{secrets.token_hex(8)}"
+
+    def _look_up(self, role: str, accessor: str) -> SecretId | None:
+        path = f"{self._base(role)}/secret-id-accessor/lookup"
+        try:
+            answer = self._calls.post("look up", f"the secret id {accessor}", path, {"secret_id_accessor": accessor})
+        except NotFound:
+            return None
+        return secret_id_of(answer.json()["data"]) if answer.content else None
+
+
+def secret_id_of(data: Mapping[str, Any]) -> SecretId:
+    """What the hub tells of one."""
+    ends_at = datetime.fromisoformat(data["expiration_time"])
+    metadata = data.get("metadata") or {}
+    return SecretId(
+        data["secret_id_accessor"],
+        datetime.fromisoformat(data["creation_time"]),
+        ends_at if ends_at.year > 1 else None,  # the zero time of Go stands for never
+        str(metadata.get(PLACE, "")),
+        str(metadata.get(REPLACES, "")),
+    )
+
+
+def unwritable(file: str) -> str:
+    """Why nothing can take the file's place; empty where something can."""
+    directory = os.path.dirname(os.path.abspath(file))
+    if os.path.islink(file):
+        return f"{file} is a link: whoever makes it should renew what it leads to"
+    if not os.access(directory, os.W_OK | os.X_OK):
+        return f"nothing can be written to {directory}: let the user that runs Keyturn write there"
+    return ""
