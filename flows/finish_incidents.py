@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from flows.common import begins, runbook, well
 from flows.incidents import REOPENED, STAYS_OPEN, emit, see_through, still_open_error
-from flows.own_login import keep_login
+from flows.own_login import end_left_tokens, keep_login
 from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.revocation.incident import Incident, IncidentStatus
 from keyturn.revocation.news import summarise_incident
@@ -31,6 +31,7 @@ async def finish_incidents() -> int:
     unheard = [status for status in still if not await remind_people(status)]
     for incident in readable:
         await tasks.tell_people.fn(incident.id)
+    await end_left_tokens()
     await keep_login()
     if unheard:
         raise still_open_error(unheard)

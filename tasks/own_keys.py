@@ -1,7 +1,8 @@
 """Keyturn's own keys: where each stands, and its next step, as tasks."""
 
+from keyturn.core.errors import KeyturnError
 from keyturn.core.own_keys import KeyTurn
-from keyturn.rotation import own_keys
+from keyturn.rotation import lease_tokens, own_keys
 from keyturn.rotation.own_login import turn_own_login
 from tasks.step import step
 from tasks.workspace import current_workspace
@@ -17,6 +18,12 @@ def due_keys(name: str | None, forced: bool) -> list[str]:
 def turn_own_key(name: str, forced: bool) -> KeyTurn:
     """The next step of one."""
     return own_keys.turn_own_key(current_workspace(), name, forced=forced)
+
+
+@step("end left tokens", retries=0)
+def end_left_tokens() -> dict[str, list[str] | KeyturnError]:
+    """End tokens, and their leases, of runs that are no more: the accessors, by secret. Raises Denied."""
+    return lease_tokens.end_left_tokens(current_workspace())
 
 
 @step("turn own login", retries=0)

@@ -46,6 +46,8 @@ class StrategySettings(Timing):
     """Whether a credential that was replaced can be put in force again, for a canary that is not well."""
     renews: ClassVar[bool] = False
     """Whether the credential must be kept alive between rotations."""
+    leaves_tokens: ClassVar[bool] = False
+    """Whether tokens of the hub ask for it at ``mount``, which outlive a run that died with one."""
 
     def open(self, path: str, tools: Tools) -> Strategy:
         """The strategy, ready to work on the secret at ``path``."""

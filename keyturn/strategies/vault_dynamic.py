@@ -230,6 +230,7 @@ class VaultDynamicSettings(StrategySettings):
     targets = DATABASES
     renews = True
     claims_role = True
+    leaves_tokens = True
 
     strategy: Literal["vault-dynamic"]
     """How the secret is replaced."""

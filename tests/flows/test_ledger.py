@@ -66,7 +66,7 @@ TASKS = {
     "begin", "find", "find open", "advance", "revoke", "report", "remind", "drain", "checkpoint", "forward",
     "look", "tell", "find places", "check logins", "lay ground", "find to look at", "look again",
     "look for restarts", "look for shared workloads", "restart", "owing", "hub", "look at own keys",
-    "turn own key", "turn own login",
+    "turn own key", "turn own login", "end left tokens",
 }  # fmt: skip
 """The names of all tasks. Before a new one is named here, see that what it changes is written to the ledger."""
 

@@ -16,6 +16,9 @@ from keyturn.providers.vault.leases import revoke_lease
 
 OWNER: Final = "keyturn-secret"
 """The metadata of a token that was made to ask for a lease: the path of the secret that it is for."""
+WORKSPACE: Final = "keyturn-state"
+"""The same: the mount of Keyturn's own state, which no two workspaces share."""
+NOBODY: Final = ("", "")
 THREADS: Final = 16
 """Tokens that are looked up at once."""
 
@@ -24,13 +27,23 @@ THREADS: Final = 16
 class VaultDatabase:
     """A :class:`keyturn.core.engines.DatabaseEngine` at ``mount``; ``owners`` keeps whose a token is, which stays so.
 
+    Whose: the secret's path, and the mount of the Keyturn's state that has made it, both empty for any other token.
+
     A lease ends with the token that asked for it, so leases are asked for with an orphan token of ``token_role``
     (auth/token/roles); without one, with the worker's own.
     """
 
-    def __init__(self, calls: Calls, mount: str, token_role: str | None, owners: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        calls: Calls,
+        mount: str,
+        token_role: str | None,
+        owners: dict[str, tuple[str, str]] | None = None,
+        workspace: str = "",
+    ) -> None:
         self.mount = mount
         self._owners = {} if owners is None else owners
+        self._workspace = workspace
         self._calls = calls
         self._token_role = token_role
 
@@ -105,11 +118,11 @@ class VaultDatabase:
 
     def tokens(self, owner: str) -> list[str]:
         """The accessors of the tokens that tell this ``owner``: each that the hub has is looked up, once."""
-        accessors = self._calls.list("the hub's tokens", "auth/token/accessors")
-        unknown = [accessor for accessor in accessors if accessor not in self._owners]
-        with ThreadPoolExecutor(THREADS) as pool:
-            self._owners.update(zip(unknown, pool.map(self._owner, unknown), strict=True))
-        return [accessor for accessor in accessors if self._owners[accessor] == owner]
+        return [accessor for accessor, (secret, _) in self._owned() if secret == owner]
+
+    def own_tokens(self, owner: str) -> list[str]:
+        """Those of them that tell this workspace, too: an older Keyturn's tell none."""
+        return [accessor for accessor, whose in self._owned() if whose == (owner, self._workspace)]
 
     def end_token(self, accessor: str) -> None:
         """End a token by its accessor. Absent is success."""
@@ -118,20 +131,29 @@ class VaultDatabase:
         except (NotFound, Invalid):
             return  # the hub's word for an accessor that it does not know
 
-    def _owner(self, accessor: str) -> str:
+    def _owned(self) -> list[tuple[str, tuple[str, str]]]:
+        """Every token that there is, by its accessor, and whose it is."""
+        accessors = self._calls.list("the hub's tokens", "auth/token/accessors")
+        unknown = [accessor for accessor in accessors if accessor not in self._owners]
+        with ThreadPoolExecutor(THREADS) as pool:
+            self._owners.update(zip(unknown, pool.map(self._owner, unknown), strict=True))
+        return [(accessor, self._owners[accessor]) for accessor in accessors]
+
+    def _owner(self, accessor: str) -> tuple[str, str]:
         try:
             body = {"accessor": accessor}
             token = answer_data(
                 self._calls.post("look up", f"the token {accessor}", "auth/token/lookup-accessor", body)
             )
         except (NotFound, Invalid):
-            return ""  # it has ended since
+            return NOBODY  # it has ended since
         except Denied:
             # The same may be said of one that has ended since: only what is there still is denied.
             if accessor in self._calls.list("the hub's tokens", "auth/token/accessors"):
                 raise
-            return ""
-        return str((token.get("meta") or {}).get(OWNER, ""))
+            return NOBODY
+        meta = token.get("meta") or {}
+        return str(meta.get(OWNER, "")), str(meta.get(WORKSPACE, ""))
 
     def _asker(self, owner: str) -> tuple[str | None, timedelta | None, str]:
         """The token to ask for a lease with, None for our own, how long it lives, None for always, and its accessor."""
@@ -139,7 +161,8 @@ class VaultDatabase:
             own = answer_data(self._calls.get("look up", "the hub's login", "auth/token/lookup-self"))
             return None, lasting(own["ttl"]), ""
         name = f"auth/token/create/{self._token_role}"
-        made = self._calls.post("create", name, name, {"meta": {OWNER: owner}} if owner else {}).json()["auth"]
+        about = {"meta": {OWNER: owner, WORKSPACE: self._workspace}} if owner else {}
+        made = self._calls.post("create", name, name, about).json()["auth"]
         return made["client_token"], lasting(made["lease_duration"]), made["accessor"]
 
 

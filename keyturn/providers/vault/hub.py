@@ -46,7 +46,7 @@ class VaultHub:
         self._kv = KvMounts(self._calls, settings.mount, {})
         self._fingerprint_keys = HubKeys(self, settings.state_mount, self._last_deleted, self._calls.now)
         self._identified: tuple[object, Identity] | None = None
-        self._owners: dict[str, str] = {}
+        self._owners: dict[str, tuple[str, str]] = {}
 
     @property
     def mounts(self) -> Mapping[str, str]:
@@ -223,7 +223,9 @@ class VaultHub:
 
     def database(self, mount: str) -> VaultDatabase:
         """The database engine at ``mount``."""
-        return VaultDatabase(self._calls, mount, self.settings.lease_token_role, self._owners)
+        return VaultDatabase(
+            self._calls, mount, self.settings.lease_token_role, self._owners, self.settings.state_mount
+        )
 
     def authority(self, mount: str, role: str, issuer: str | None = None) -> Authority:
         """A role of a PKI engine. Raises Invalid, naming the extra, where the package cryptography is missing."""
