@@ -2,8 +2,9 @@
 
 from keyturn.core.errors import KeyturnError
 from keyturn.core.own_keys import KeyTurn
-from keyturn.rotation import lease_tokens, own_keys
+from keyturn.rotation import lease_tokens
 from keyturn.rotation.own_login import turn_own_login
+from keyturn.sync import own_keys
 from tasks.step import step
 from tasks.workspace import current_workspace
 

@@ -27,5 +27,8 @@ class OwnKeySettings(Model):
     """How old a key that signs notices may become."""
     webhook_grace: Duration = timedelta(days=7)
     """How long notices are signed with the old key and the new one at least."""
+    fingerprint_key: Age | None = None
+    """How old the key of the fingerprints may become; without it, it is replaced where somebody says so, since that
+    marks every copy anew."""
     secret_ids: Age = timedelta(days=30)
     """How old the secret id of an AppRole may become; one that ends by itself is replaced before that, too."""

@@ -61,7 +61,7 @@ def turn_here(name: str | None, now: bool, catalogue: Path | None) -> list[dict[
     """The next steps, in this process."""
     with opened_workspace(catalogue) as workspace:
         from keyturn.core.own_keys import turn_data
-        from keyturn.rotation.own_keys import turn_own_keys
+        from keyturn.sync.own_keys import turn_own_keys
 
         note("running in this process, without Prefect")
         return [turn_data(*result) for result in turn_own_keys(workspace, name, forced=now).items()]
@@ -81,7 +81,7 @@ def turn_through_prefect(name: str | None, now: bool, timeout: float, workspace:
 
 def own_keys_of(workspace: "Workspace") -> "list[OwnKey]":
     """All that there are, the one that is due next first."""
-    from keyturn.rotation.own_keys import own_keys
+    from keyturn.sync.own_keys import own_keys
 
     now = workspace.clock()
     return sorted(own_keys(workspace), key=lambda key: (key.due_at is None, key.due_at or now, key.name))

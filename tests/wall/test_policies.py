@@ -37,7 +37,6 @@ from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.logins import check_logins
 from keyturn.rotation.outcome import RunState
-from keyturn.rotation.own_keys import turn_own_key
 from keyturn.rotation.quiet import list_secrets, listed_records
 from keyturn.rotation.renew import renew_credentials
 from keyturn.rotation.retire import retire
@@ -45,6 +44,7 @@ from keyturn.rotation.run import rotate
 from keyturn.rotation.undeclared import list_undeclared
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
+from keyturn.sync.own_keys import turn_own_key
 from keyturn.sync.plan import plan
 from tests.cli.command import run_keyturn
 from tests.support.clock import Clock

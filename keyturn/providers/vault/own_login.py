@@ -73,8 +73,8 @@ class VaultOwnLogin:
     def of_role(self, role: str) -> list[SecretId]:
         """All of a role, the newest first; of very many the first that the hub lists. Raises Denied."""
         accessors = self._calls.list(f"the secret ids of {role}", f"{self._base(role)}/secret-id")
-        listed = [found for accessor in accessors[:MOST] if (found := self._look_up(role, accessor))]
-        return sorted(listed, key=lambda secret_id: secret_id.made_at, reverse=True)
+        listed = (self._look_up(role, accessor) for accessor in accessors[:MOST])
+        return sorted(filter(None, listed), key=lambda secret_id: secret_id.made_at, reverse=True)
 
     def hindrance(self) -> str:
         """Why it can't be replaced, with the remedy; mostly empty."""

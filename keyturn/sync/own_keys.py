@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 
 from keyturn.core.errors import KeyturnError, NotFound
 from keyturn.core.own_keys import KeyState, KeyTurn, OwnKey
@@ -9,12 +10,39 @@ from keyturn.core.suggest import advice
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.own_login import key_name, own_login_keys, turn_own_login
 from keyturn.rotation.webhook_keys import turn_webhook_key, webhook_key
+from keyturn.sync.own_fingerprints import standing, turn_fingerprint_key
+
+FINGERPRINTS: Final = "fingerprint-key"
 
 
 def own_keys(workspace: Workspace) -> list[OwnKey]:
     """Every one that this login can see; what hinders a look is part of the answer."""
     consumers = sorted(workspace.catalogue.consumers)
-    return [*(webhook_key(workspace, consumer) for consumer in consumers), *own_login_keys(workspace)]
+    webhooks = (webhook_key(workspace, consumer) for consumer in consumers)
+    return [*webhooks, fingerprint_key(workspace), *own_login_keys(workspace)]
+
+
+def fingerprint_key(workspace: Workspace) -> OwnKey:
+    """Where the key of the fingerprints stands: an open turn goes on at once, and one begins where a site says when."""
+    what = "the key of all fingerprints"
+    try:
+        stands = standing(workspace)
+    except KeyturnError as error:
+        return OwnKey(FINGERPRINTS, what, KeyState.UNKNOWN, blocked=str(error))
+    if stands.turning:
+        return OwnKey(FINGERPRINTS, what, KeyState.TURNING, stands.made_at, workspace.hub_now())
+    oldest = workspace.own_keys.fingerprint_key
+    return OwnKey(FINGERPRINTS, what, KeyState.IN_USE, stands.made_at, stands.made_at + oldest if oldest else None)
+
+
+def turn_fingerprints(workspace: Workspace, *, forced: bool = False) -> KeyTurn:
+    """The next step of the key of the fingerprints. Raises what keeps the hub from being asked."""
+    key = fingerprint_key(workspace)
+    begins = forced or (key.state is KeyState.IN_USE and key.due(workspace.hub_now()))
+    turned = turn_fingerprint_key(workspace, workspace.hub_now(), begin=begins)
+    message = f"{turned.message}: {turned.left[0]}" if turned.left else turned.message
+    changed = turned.step not in ("nothing", "settling", "held open")
+    return KeyTurn(FINGERPRINTS, message, changed=changed, blocked=turned.step == "held open")
 
 
 def due_keys(workspace: Workspace, name: str | None = None, *, forced: bool = False) -> list[str]:
@@ -37,6 +65,7 @@ def turned_here(workspace: Workspace) -> dict[str, Callable[..., KeyTurn | None]
     turns: dict[str, Callable[..., KeyTurn | None]] = {
         settings.signing_key: partial(turn_webhook_key, workspace, consumer) for consumer, settings in consumers.items()
     }
+    turns[FINGERPRINTS] = partial(turn_fingerprints, workspace)
     if login := workspace.hub.own_login():
         turns[key_name(login.role)] = partial(turn_own_login, workspace)
     return turns
