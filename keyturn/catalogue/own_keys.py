@@ -30,5 +30,7 @@ class OwnKeySettings(Model):
     fingerprint_key: Age | None = None
     """How old the key of the fingerprints may become; without it, it is replaced where somebody says so, since that
     marks every copy anew."""
+    ledger_key: Age | None = None
+    """How old the key that signs the ledger may become before it is told of; the hub, or a person, replaces it."""
     secret_ids: Age = timedelta(days=30)
     """How old the secret id of an AppRole may become; one that ends by itself is replaced before that, too."""

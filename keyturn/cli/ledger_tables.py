@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from keyturn.core.ledger import Entry
     from keyturn.ledger.checkpoints import Checkpoint
     from keyturn.ledger.entries import Numbered
+    from keyturn.ledger.succession import Succession
     from keyturn.ledger.verify import Verification
 
 ENTRY_COLUMNS: Final = ("entry", "when (UTC)", "who", "what", "to what")
@@ -60,7 +61,13 @@ def report_rows(name: str, report: "Verification", now: datetime) -> list[tuple[
     ]
     if report.cosigned is not None:
         rows.insert(3, ("witnesses", f"{report.cosigned} have cosigned it{_at(report.cosigned_at, now)}"))
+    rows += [("key", _handed_over(succession)) for succession in report.successions]
     return rows + [("problem", str(problem)) for problem in report.problems]
+
+
+def _handed_over(succession: "Succession") -> str:
+    words = f"from entry {succession.sequence} on {succession.successor}, by the word of the key before"
+    return f"{words}: have it told to you by whoever runs the ledger, too"
 
 
 def _at(at: datetime | None, now: datetime) -> str:
@@ -87,6 +94,10 @@ def report_data(name: str, report: "Verification", now: datetime) -> dict[str, A
         "checkpoints": report.checkpoints,
         "newest": checkpoint_data(report.newest, now) if report.newest else None,
         "cosigned": report.cosigned,
+        "successions": [
+            {"entry": succession.sequence, "key": str(succession.key), "successor": str(succession.successor)}
+            for succession in report.successions
+        ],
         "problems": problems,
     }
 

@@ -86,3 +86,6 @@ class Signer(Protocol):
 
     def sign(self, message: bytes) -> bytes:
         """64 bytes."""
+
+    def earlier(self, public_key: bytes) -> "Signer":
+        """The version of it that has this public half, to sign with. Raises NotFound where it has none such."""

@@ -12,12 +12,13 @@ from itertools import groupby
 
 from keyturn.core.errors import Rewritten
 from keyturn.ledger.bisect import first_changed
-from keyturn.ledger.checkpoints import Checkpoint, trusted
+from keyturn.ledger.checkpoints import Checkpoint, read_checkpoint, trusted
 from keyturn.ledger.cosignatures import WitnessKey, valid_cosignatures
 from keyturn.ledger.merkle import CompactRange
 from keyturn.ledger.ports import LedgerSource
 from keyturn.ledger.reader import LedgerReader
 from keyturn.ledger.signed_notes import PublicKey, Verify
+from keyturn.ledger.succession import KeyTerm, Succession, key_terms
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class Verification:
     problems: tuple[Problem, ...] = ()
     cosigned: int | None = None
     cosigned_at: datetime | None = None
+    successions: tuple[Succession, ...] = ()
+    """Where a key that is believed has handed over to one that was not given."""
 
     @property
     def problem(self) -> Problem | None:
@@ -70,11 +73,12 @@ def verify_ledger(
 
     One pass over the entries. Raises Unavailable where the ledger can't be read.
     """
-    signed, reader = _Signed(keys, verify), LedgerReader(source)
+    terms, successions = key_terms(source, keys, verify)
+    signed, reader = _Signed(terms, verify), LedgerReader(source)
     try:
         signed.add_stored(source.checkpoints())
         signed.add_held_elsewhere(elsewhere)
-        return _compare(source, signed, reader)
+        return replace(_compare(source, signed, reader), successions=tuple(successions))
     except Rewritten as error:
         first = reader.read + 1
         damage = Problem(f"it can't be read from entry {first} on: {error.problem}", first, first)
@@ -105,10 +109,10 @@ def demand_witnesses(
 class _Signed:
     """The checkpoints that one may believe, and what is wrong with the others."""
 
-    def __init__(self, keys: Collection[PublicKey], verify: Verify) -> None:
+    def __init__(self, terms: Collection[KeyTerm], verify: Verify) -> None:
         self.checkpoints: list[Checkpoint] = []
         self.problems: list[Problem] = []
-        self._keys = keys
+        self._terms = terms
         self._verify = verify
 
     def add_stored(self, notes: Iterator[str]) -> None:
@@ -130,7 +134,8 @@ class _Signed:
 
     def _believed(self, note: str, name: str) -> Checkpoint | None:
         try:
-            return trusted(note, self._keys, self._verify)
+            size = read_checkpoint(note).size
+            return trusted(note, [term.key for term in self._terms if term.covers(size)], self._verify)
         except Rewritten as error:
             self.problems.append(Problem(f"{name} was not made by this ledger's key: {error.problem}"))
             return None

@@ -1,10 +1,12 @@
 """Keyturn's own keys together: where each stands, and its next step."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from typing import Final
 
-from keyturn.core.errors import KeyturnError, NotFound
+from keyturn.core.errors import Denied, KeyturnError, NotFound
 from keyturn.core.own_keys import KeyState, KeyTurn, OwnKey
 from keyturn.core.suggest import advice
 from keyturn.rotation.context import Workspace
@@ -13,13 +15,32 @@ from keyturn.rotation.webhook_keys import turn_webhook_key, webhook_key
 from keyturn.sync.own_fingerprints import standing, turn_fingerprint_key
 
 FINGERPRINTS: Final = "fingerprint-key"
+LEDGER: Final = "ledger-key"
+SIGNING_KEY: Final = "keyturn-ledger"
+"""The same as :data:`keyturn.ledger.naming.SIGNING_KEY`, which this can't import."""
+TURN_LEDGER: Final = f"turn it: vault write -f transit/keys/{SIGNING_KEY}/rotate, or let the hub: auto_rotate_period"
 
 
 def own_keys(workspace: Workspace) -> list[OwnKey]:
     """Every one that this login can see; what hinders a look is part of the answer."""
     consumers = sorted(workspace.catalogue.consumers)
     webhooks = (webhook_key(workspace, consumer) for consumer in consumers)
-    return [*webhooks, fingerprint_key(workspace), *own_login_keys(workspace)]
+    return [*webhooks, fingerprint_key(workspace), *ledger_key(workspace), *own_login_keys(workspace)]
+
+
+def ledger_key(workspace: Workspace) -> list[OwnKey]:
+    """The key that signs the ledger, which the hub's engine turns, or a person; none where there is none to be seen."""
+    what = "signs the ledger, where a notary is at work"
+    try:
+        made_at: datetime | None = getattr(workspace.hub.signer(SIGNING_KEY), "made_at", None)
+    except (NotFound, Denied):
+        return []
+    except KeyturnError as error:
+        return [OwnKey(LEDGER, what, KeyState.UNKNOWN, blocked=str(error))]
+    oldest = workspace.own_keys.ledger_key
+    due_at = made_at + oldest if made_at and oldest else None
+    key = OwnKey(LEDGER, what, KeyState.BY_HAND, made_at, due_at)
+    return [replace(key, blocked=TURN_LEDGER) if key.due(workspace.hub_now()) else key]
 
 
 def fingerprint_key(workspace: Workspace) -> OwnKey:

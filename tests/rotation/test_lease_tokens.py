@@ -11,6 +11,7 @@ from deployments.local.prepare import LEASE
 from keyturn.core.errors import Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.core.strategies import TOKEN_ACCESSOR
+from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.lease_tokens import end_left_tokens
@@ -38,9 +39,8 @@ class Site:
     def workspace(self) -> Workspace:
         """Opened anew, as each run does."""
         opened = self.lab.open(self.secret).workspace
-        strategy: Any = opened.open_strategy(self.secret.path)
-        strategy.engine = self.hub.database("database")
-        return replace(opened, hub=self.hub)
+        asking = open_workspace(opened.catalogue, self.hub)
+        return replace(opened, hub=self.hub, open_strategy=asking.open_strategy)
 
     def rotate(self) -> str:
         """One rotation; the accessor of the token that it has asked with."""

@@ -153,6 +153,10 @@ def test_a_key_that_is_turned_is_followed_and_the_old_one_goes_on_verifying(
         assert name
         assert verify_ledger(ledger, name.keys, verify_ed25519).whole
         assert len(name.keys) == 2
+        by_the_first = verify_ledger(ledger, name.keys[:1], verify_ed25519)
+        assert by_the_first.whole
+        assert [succession.successor for succession in by_the_first.successions] == [name.keys[1]]
+        assert not verify_ledger(ledger, name.keys[1:], verify_ed25519).whole
 
 
 def test_a_revocation_goes_on_and_what_it_did_waits_for_the_right_ledger(

@@ -7,7 +7,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from keyturn.core.errors import Invalid
+from keyturn.core.errors import Invalid, NotFound
 
 MAKE = "Make one: openssl genpkey -algorithm ed25519 -out FILE"
 
@@ -29,6 +29,12 @@ class KeySigner:
     def sign(self, message: bytes) -> bytes:
         """64 bytes."""
         return self._key.sign(message)
+
+    def earlier(self, public_key: bytes) -> "KeySigner":
+        """Itself. Raises NotFound for any other: it has one key."""
+        if public_key != self.public_key():
+            raise NotFound("sign with", "an earlier key", "a file holds one key alone", "Name the file of that one")
+        return self
 
 
 class FileSigner(KeySigner):

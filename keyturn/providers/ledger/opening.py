@@ -1,19 +1,21 @@
 """Keeping the ledger that the environment names: opening it, its spool, its key, and making checkpoints of it."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Final, NoReturn, cast
 
-from keyturn.core.errors import Unavailable, Unrecorded
+from keyturn.core.errors import Denied, Invalid, NotFound, Unavailable, Unrecorded
 from keyturn.core.hub import EnginesPort, Hub
 from keyturn.core.ledger import Entry
 from keyturn.ledger.checkpointer import CheckpointInHub, sign_checkpoint
 from keyturn.ledger.checkpoints import Checkpoint
-from keyturn.ledger.naming import SIGNING_KEY, NamedLedger, insist_on_named, keep_keys
+from keyturn.ledger.naming import SIGNING_KEY, LedgerName, NamedLedger, insist_on_named, keep_keys
 from keyturn.ledger.ports import StoredLedger
 from keyturn.ledger.signed_notes import PublicKey
 from keyturn.ledger.spool import Lost, Spooled
+from keyturn.ledger.succession import succession_entry
 from keyturn.ledger.witnessing import Witnesses
 from keyturn.providers.ledger.address import PATIENCE, ledger_address, ledger_origin, open_ledger, own_ledger
 
@@ -120,7 +122,9 @@ def make_checkpoint(
     """
     from keyturn.providers.ledger.ed25519 import verify_ed25519
 
-    keep_keys(hub, insist_on_named(hub, ledger))
+    name = insist_on_named(hub, ledger)
+    hand_over(hub, ledger, name, clock)
+    keep_keys(hub, name)
     copy, now = CheckpointInHub(hub, ledger.origin), clock()
     whole = copy.look_is_due(now)
     made = sign_checkpoint(
@@ -129,3 +133,19 @@ def make_checkpoint(
     if whole:
         copy.looked_through(now)
     return made
+
+
+def hand_over(hub: Hub, ledger: StoredLedger, name: LedgerName, clock: Callable[[], datetime]) -> None:
+    """Where the hub's engine has turned the key, let the one that signed last sign for the new one, in an entry.
+
+    One that may sign no more (``min_encryption_version``) signs for none: then both keys have to be told to whoever
+    verifies, and nothing else is held up.
+    """
+    signer = hub.signer(SIGNING_KEY)
+    engine = [PublicKey(ledger.origin, key) for key in signer.public_keys()]
+    earlier = [key for key in engine if key in name.keys]
+    if not earlier or engine[-1] in name.keys:
+        return
+    with suppress(Invalid, Denied, NotFound):
+        old = signer.earlier(earlier[-1].key)
+        ledger.append([succession_entry(old, engine[-1], clock(), hub.identity().words)])

@@ -18,6 +18,7 @@ from typing import Any, Final
 from keyturn.core.errors import Invalid, NotFound, Unavailable
 from keyturn.core.own_login import SecretId
 from keyturn.core.sensitive import Sensitive
+from keyturn.providers.answers import reads_answers
 from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.logins.files import read_login, write_own
 from keyturn.settings.hub_login import ROLE_ID_FILE, SECRET_ID_FILE, AppRoleLogin
@@ -30,6 +31,7 @@ MOST: Final = 100
 """Secret ids of a role that are looked up."""
 
 
+@reads_answers("the hub")
 class VaultOwnLogin:
     """A :class:`keyturn.core.own_login.OwnLogin` of the AppRole method."""
 

@@ -1,9 +1,12 @@
 """An Ed25519 key in the hub's transit engine. Source: "Transit secrets engine (API)" of Vault and OpenBao."""
 
 import base64
+import copy
+from contextlib import suppress
+from datetime import datetime
 from typing import Any, Final
 
-from keyturn.core.errors import Invalid, Unavailable
+from keyturn.core.errors import Invalid, NotFound, Unavailable
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.vault.client import Calls
 
@@ -29,7 +32,10 @@ class VaultSigner:
         self._version = int(settings["latest_version"])
         versions = sorted((int(number), key["public_key"]) for number, key in settings["keys"].items())
         self._all = [self._decoded(public, PUBLIC_BYTES) for number, public in versions if number <= self._version]
+        self._numbers = dict(zip(self._all, (number for number, _ in versions), strict=False))
         self._public = self._all[-1]
+        self.made_at = _moment(settings["keys"][str(self._version)].get("creation_time"))
+        """When that version was made; None where the engine does not tell."""
 
     def public_key(self) -> bytes:
         """Its public half, 32 bytes."""
@@ -38,6 +44,15 @@ class VaultSigner:
     def public_keys(self) -> list[bytes]:
         """Those of all versions that the engine keeps up to this one."""
         return self._all
+
+    def earlier(self, public_key: bytes) -> "VaultSigner":
+        """The version that has this public half. Raises NotFound where the engine keeps none such."""
+        if public_key not in self._numbers:
+            hint = "See its versions, and min_decryption_version: vault read " + self._name
+            raise NotFound("sign with", self._name, "the hub keeps no such version of the key", hint)
+        version = copy.copy(self)
+        version._version, version._public = self._numbers[public_key], public_key
+        return version
 
     def sign(self, message: bytes) -> bytes:
         """64 bytes, by the private half of :meth:`public_key`, also after the key has been rotated."""
@@ -66,3 +81,10 @@ class VaultSigner:
     def _unexpected(self) -> Unavailable:
         problem = "the hub's answer is not what its transit engine gives"
         return Unavailable("sign with", self._name, problem, "Check VAULT_ADDR, and what stands between")
+
+
+def _moment(text: object) -> datetime | None:
+    """The moment, where the engine tells one."""
+    with suppress(ValueError):
+        return datetime.fromisoformat(str(text))
+    return None

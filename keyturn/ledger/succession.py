@@ -1,0 +1,104 @@
+"""When the key that signs a ledger is followed by another, the old one signs for the new one, in an entry.
+
+What is signed is a note of its own, which no checkpoint can be taken for. The entry is only how it travels: whoever may
+write entries can't make one, and a verifier that was given the old key alone believes the new one from there on. It
+proves as much as the old key does: whoever has that signs for a key of theirs, so the new one is told out of band too.
+"""
+
+import base64
+import binascii
+import socket
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from keyturn.core.errors import Invalid, Rewritten
+from keyturn.core.ledger import Entry, Outcome, Signer
+from keyturn.ledger.entries import parse_leaf
+from keyturn.ledger.ports import Entries
+from keyturn.ledger.signed_notes import PublicKey, Verify, open_note, sign_note, signed_by
+
+ACTION: Final = "ledger key"
+"""The action of the entry that carries it."""
+TITLE: Final = "keyturn ledger key succession"
+"""The first line of the note; that of a checkpoint is the ledger's name, in one word."""
+MARK: Final = f'"action":"{ACTION}"'.encode()
+
+
+@dataclass(frozen=True)
+class Succession:
+    """The entry from which on ``successor`` signs in the place of ``key``."""
+
+    sequence: int
+    key: PublicKey
+    successor: PublicKey
+
+
+@dataclass(frozen=True)
+class KeyTerm:
+    """A key, and which checkpoints it may have signed: over ``first`` entries or more, and fewer than ``before``."""
+
+    key: PublicKey
+    first: int = 0
+    before: int | None = None
+
+    def covers(self, size: int) -> bool:
+        """Whether it may have signed a checkpoint over so many entries."""
+        return self.first <= size and (self.before is None or size < self.before)
+
+
+def succession_entry(signer: Signer, successor: PublicKey, at: datetime, actor: str) -> Entry:
+    """The entry by which the key of ``signer``, the old one, hands over. Raises what the signer raises."""
+    text = f"{TITLE}\n{successor.name}\n{successor}\n"
+    note = base64.b64encode(sign_note(text, successor.name, signer).encode()).decode()
+    return Entry(at, actor, ACTION, Outcome.DONE, place=str(successor), note=note, host=socket.gethostname())
+
+
+def key_terms(source: Entries, keys: Collection[PublicKey], verify: Verify) -> tuple[list[KeyTerm], list[Succession]]:
+    """Which keys may have signed what, for whoever believes ``keys``, and the successions that say so.
+
+    The entries are looked through only where some checkpoint was signed by none of ``keys``.
+    """
+    if not _has_stranger(source, keys):
+        return [KeyTerm(key) for key in keys], []
+    successions = list(_successions(source, keys, verify))
+    ends = {succession.key: succession.sequence for succession in reversed(successions)}
+    begins = {succession.successor: succession.sequence for succession in reversed(successions)}
+    terms = [KeyTerm(key, 0, ends.get(key)) for key in keys]
+    return terms + [KeyTerm(key, first, ends.get(key)) for key, first in begins.items() if key not in keys], successions
+
+
+def _has_stranger(source: Entries, keys: Collection[PublicKey]) -> bool:
+    """Whether some checkpoint was signed by none of these; one that can't be read is the verifier's to tell of."""
+    with suppress(Rewritten):
+        return any(not any(signed_by(note, key) for key in keys) for note in source.checkpoints())
+    return False
+
+
+def _successions(source: Entries, keys: Collection[PublicKey], verify: Verify) -> Iterator[Succession]:
+    """Those that a key has signed which is believed by then, in their order."""
+    believed = list(keys)
+    with suppress(Rewritten):  # the verifier tells where it can't be read any further
+        for sequence, leaf in source.leaves():
+            succession = _signed_for(sequence, leaf, believed, verify) if MARK in leaf else None
+            if succession and succession.successor not in believed:
+                believed.append(succession.successor)
+                yield succession
+
+
+def _signed_for(sequence: int, leaf: bytes, believed: Collection[PublicKey], verify: Verify) -> Succession | None:
+    """What an entry says, where it says it by a key that is believed; None for anything else that calls itself so."""
+    try:
+        note = base64.b64decode(parse_leaf(leaf).entry.note, validate=True).decode()
+        key = next((key for key in believed if signed_by(note, key)), None)
+        if key is None:
+            return None
+        title, origin, text = open_note(note, [key], verify).split("\n")[:3]
+        successor = PublicKey.parse(text)
+    except (Invalid, Rewritten, ValueError, binascii.Error):
+        return None
+    if (title, origin, successor.name) != (TITLE, key.name, key.name):
+        return None
+    return Succession(sequence, key, successor)
