@@ -146,6 +146,7 @@ def test_a_policy_of_aws_names_the_copies_and_is_divided_where_it_would_be_too_l
     looking = {arn for policy in daily for arn in policy["Statement"][1]["Resource"]}
     assert looking == {f"arn:aws:secretsmanager:eu-central-1:*:secret:{name}-??????" for name in names}
     assert not any("DeleteSecret" in json.dumps(policy) for policy in daily)
+    assert not any("secret:*" in json.dumps(policy) for policy in daily), "nothing is read but the copies"
 
 
 def test_copies_that_no_secret_of_the_catalogue_names_are_told_by_the_beginning_of_their_names() -> None:

@@ -409,7 +409,7 @@ class TestAwsSecretsManager(MergingCases, AwsContract):
             lambda aws, remote: aws.delete_secret(SecretId=remote, ForceDeleteWithoutRecovery=True),
             lambda aws, remote: aws.delete_secret(SecretId=f"{remote}-theirs", RecoveryWindowInDays=30),
             lambda aws, remote: aws.put_secret_value(SecretId=f"{remote}-theirs", SecretString="mine"),
-            lambda aws, remote: aws.get_secret_value(SecretId=f"{remote}-other"),
+            lambda aws, remote: aws.get_secret_value(SecretId=f"{remote}-others-own"),
             lambda aws, remote: aws.put_secret_value(SecretId=f"{remote}-other", SecretString="mine"),
             lambda aws, remote: aws.update_secret(SecretId=f"{remote}-other", Description="mine"),
             lambda aws, remote: aws.create_secret(Name=f"{remote}-unheard", SecretString="mine", Tags=MARK),
@@ -435,7 +435,8 @@ class TestAwsSecretsManager(MergingCases, AwsContract):
     ) -> None:
         put(opened(), remote, fresh_value())
         put(opened(), f"{remote}-other", fresh_value())
-        raw.create_secret(Name=f"{remote}-theirs", SecretString="theirs")
+        for name in ("theirs", "others-own"):
+            raw.create_secret(Name=f"{remote}-{name}", SecretString="theirs")
         daily, _ = rendered((remote, f"{remote}-new", f"{remote}-theirs"))
         local_aws.become(aws, [daily], monkeypatch)
         with pytest.raises(ClientError, match="AccessDenied"):
