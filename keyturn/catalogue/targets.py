@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from keyturn.catalogue.stores.aws import Region, RoleArn
 from keyturn.catalogue.stores.gcp import LoopbackAddress, Project
-from keyturn.core import aws_rights, templates
+from keyturn.core import aws_rights, azure_rights, gcp_rights, templates
 from keyturn.core.rights import AccountRights, Document
 from keyturn.settings.choices import ByTag
 from keyturn.settings.fields import (
@@ -217,6 +217,10 @@ class AzureResourceManagerSettings(TargetBase):
     ca_file: Line | None = None
     """A PEM file with the CA that signed the certificate, where it is not a public one."""
 
+    def rights(self, accounts: AccountRights) -> Iterator[Document]:
+        """A role definition, and where it is assigned."""
+        return azure_rights.storage_key_roles(self.subscription, accounts)
+
     @property
     def accounts(self) -> Accounts:
         """The subscription."""
@@ -237,6 +241,12 @@ class GcpIamSettings(TargetBase):
     """The project's id or number."""
     endpoint: LoopbackAddress | None = None
     """An emulator on this machine, as host:port: spoken to without encryption and credentials."""
+
+    ASKS = "keyturn.providers.gcp.rights:ask_service_accounts"
+
+    def rights(self, accounts: AccountRights) -> Iterator[Document]:
+        """Custom roles."""
+        return gcp_rights.key_role(self.project, accounts)
 
     @property
     def accounts(self) -> Accounts:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from keyturn.core.rights import ANYTHING, CopyRights, Document
+from keyturn.core.rights import ANYTHING, AccountRights, CopyRights, Document
 
 SECRETS: Final = "Microsoft.KeyVault/vaults/secrets/"
 SUBSCRIPTION: Final = "/subscriptions/${AZURE_SUBSCRIPTION}"
@@ -76,23 +76,46 @@ def key_vault_roles(vault: KeyVault, copies: CopyRights) -> Iterator[Document]:
             yield Document(f"{copies.file}{part}-assignments.json", f"{json.dumps(document, indent=2)}\n")
 
 
+def storage_key_roles(subscription: str, accounts: AccountRights) -> Iterator[Document]:
+    """The role definition that regenerates keys of storage accounts, and where it is assigned."""
+    if not accounts.names:
+        return
+    own = f" ({accounts.file.removeprefix('target-')})" if accounts.file.startswith("target-") else ""
+    role = _Role(f"Keyturn storage keys{own}", "Lists and regenerates keys.", on_control_plane=STORAGE_KEYS)
+    yield Document(f"{accounts.file}.json", role.text(accounts.origin, f"/subscriptions/{subscription}"))
+    group = f"/subscriptions/{subscription}/resourceGroups/${{AZURE_RESOURCE_GROUP}}"
+    places = [f"{group}/providers/Microsoft.Storage/storageAccounts/{name}" for name in accounts.names]
+    document = {"made": accounts.origin, "assignments": role.assigned(places)}
+    yield Document(f"{accounts.file}-assignments.json", f"{json.dumps(document, indent=2)}\n")
+
+
+STORAGE_KEYS: Final = tuple(
+    f"Microsoft.Storage/storageAccounts/{action}" for action in ("listkeys/action", "read", "regeneratekey/action")
+)
+"""What is needed on a storage account whose keys are rotated; whoever revokes needs the same."""
+
+
 @dataclass(frozen=True)
 class _Role:
-    """A custom role, which may do nothing but these data actions."""
+    """A custom role, which may do nothing but these data actions, or actions on resources themselves."""
 
     name: str
     about: str
-    actions: tuple[str, ...]
+    actions: tuple[str, ...] = ()
+    on_control_plane: tuple[str, ...] = ()
 
-    def text(self, origin: str) -> str:
+    def text(self, origin: str, scope: str = SUBSCRIPTION) -> str:
         """As ``az role definition create`` reads it."""
         about = {"Name": self.name, "IsCustom": True, "Description": f"{self.about} {origin}"}
-        actions = {"Actions": [], "NotActions": [], "DataActions": list(self.actions), "NotDataActions": []}
-        return f"{json.dumps({**about, **actions, 'AssignableScopes': [SUBSCRIPTION]}, indent=2)}\n"
+        data = {"DataActions": list(self.actions), "NotDataActions": []}
+        actions = {"Actions": list(self.on_control_plane), "NotActions": [], **data}
+        return f"{json.dumps({**about, **actions, 'AssignableScopes': [scope]}, indent=2)}\n"
 
     def assigned(self, scopes: Sequence[str]) -> list[dict[str, str]]:
         """Where it is assigned; nowhere where it allows nothing."""
-        return [{"role": self.name, "scope": scope} for scope in scopes] if self.actions else []
+        return (
+            [{"role": self.name, "scope": scope} for scope in scopes] if self.actions or self.on_control_plane else []
+        )
 
 
 def _actions(*names: str) -> tuple[str, ...]:

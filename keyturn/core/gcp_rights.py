@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from keyturn.core.hcl import comment
-from keyturn.core.rights import ANYTHING, CopyRights, Document
+from keyturn.core.rights import ANYTHING, AccountRights, CopyRights, Document
 
 NAMES: Final = 6
 """So many names stand in one condition: each takes two terms, and 12 operators join 13."""
@@ -82,6 +82,32 @@ def role_files(scope: GcpScope, copies: CopyRights) -> Iterator[Document]:
         yield Document(f"{_condition_file(copies.file, number)}", _condition(number, expression, copies.origin))
 
 
+def key_role(project: str, accounts: AccountRights) -> Iterator[Document]:
+    """The role that makes and ends keys of the accounts, and the one that tells of their use; nothing without any."""
+    if not accounts.names:
+        return
+    bound = f"Bind it on each of these service accounts, and not on the project {project}: {', '.join(accounts.names)}."
+    use = (
+        f"tells whether an old key is used still. Bind it on the project {project}; without it nothing is known of use."
+    )
+    for part, about, permissions in (
+        ("", f"makes and ends keys. {bound}", ON_ACCOUNT),
+        ("-project", use, ("monitoring.timeSeries.list",)),
+    ):
+        yield Document(f"{accounts.file}{part}.yaml", _role(about, permissions, accounts.origin, "Keyturn keys"))
+
+
+ON_ACCOUNT: Final = (
+    "iam.serviceAccountKeys.create",
+    "iam.serviceAccountKeys.delete",
+    "iam.serviceAccountKeys.disable",
+    "iam.serviceAccountKeys.get",
+    "iam.serviceAccountKeys.list",
+    "iam.serviceAccounts.get",
+)
+"""What is needed on a service account whose keys are rotated; whoever revokes needs the same."""
+
+
 def _under(file: str, bound: Sequence[str]) -> str:
     if not bound:
         return ""
@@ -105,11 +131,11 @@ def _terms(scope: GcpScope, name: str) -> str:
     return f"{own} || resource.name.extract({versions}) == {json.dumps(name)}"
 
 
-def _role(about: str, permissions: Sequence[str], origin: str) -> str:
+def _role(about: str, permissions: Sequence[str], origin: str, title: str = "Keyturn copies") -> str:
     """A custom role as ``gcloud iam roles create --file`` reads it."""
     listed = "".join(f"- {permission}\n" for permission in permissions)
     head = "\n".join((comment(f"A role of Keyturn's that {about}"), comment(origin), ""))
-    return f"{head}title: Keyturn copies\nstage: GA\nincludedPermissions:\n{listed}"
+    return f"{head}title: {title}\nstage: GA\nincludedPermissions:\n{listed}"
 
 
 def _condition(number: int, expression: str, origin: str) -> str:

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from keyturn.catalogue.models import Catalogue
+from keyturn.core.errors import Invalid
 from keyturn.core.hcl import comment, policy
 from keyturn.core.rights import Document
 from keyturn.policies import accounts, copies, hub
@@ -47,11 +49,14 @@ def _hub_document(scope: HubScope, origin: Origin, role: str, file: str, about: 
 
 
 def rendered(scope: HubScope, catalogue: Catalogue, digest: str) -> list[Document]:
-    """All of them, by name."""
+    """All of them, by name. Raises Invalid where two would have the same one."""
     origin = Origin(digest)
     elsewhere = (*copies.store_documents(catalogue, str(origin)), *accounts.target_documents(catalogue, str(origin)))
-    made = (*hub_documents(scope, origin), *elsewhere)
-    return sorted(made, key=lambda document: document.name)
+    made = sorted((*hub_documents(scope, origin), *elsewhere), key=lambda document: document.name)
+    if twice := next((first.name for first, second in pairwise(made) if first.name == second.name), None):
+        problem = "two stores, or two targets, have names that make the same file of it"
+        raise Invalid("render", twice, problem, "Give one of them another name in the catalogue")
+    return made
 
 
 def was_made(text: str) -> bool:

@@ -174,3 +174,13 @@ def test_a_store_that_nothing_is_pushed_to_is_listed_and_a_key_is_used_through_t
         "StringLike": {"kms:ViaService": "secretsmanager.*"},
         "ForAnyValue:StringEquals": {"kms:ResourceAliases": "alias/copies"},
     }
+
+
+def test_two_stores_whose_names_make_the_same_file_are_told_apart_by_people() -> None:
+    stores = {name: {"kind": "kubernetes", "namespace": name} for name in ("plant", "plant-revoker")}
+    destinations = [{"store": name, "name": "a"} for name in stores]
+    secret = {**SECRET, "path": "team/a", "destinations": destinations}
+    rotation = {**SECRET["rotation"], "fields": {"value": {}}}
+    catalogue = Catalogue.model_validate({"stores": stores, "secrets": {"team/a": {**secret, "rotation": rotation}}})
+    with pytest.raises(Invalid, match="same file"):
+        rendered(scope_of(catalogue, HubPlaces()), catalogue, "3f9a" * 16)

@@ -9,6 +9,9 @@ from typing import Any, Final
 import pytest
 import requests
 
+from keyturn.core.errors import Denied
+from keyturn.core.rights import PROBE, Verdict
+from keyturn.providers.vault import rights
 from tests.support.lab import Lab
 from tests.support.mounts import make_kv
 from tests.wall.rendered import Rendered
@@ -46,6 +49,10 @@ class InVault(Rendered):
             data=json.dumps(body) if body else None,
             timeout=20,
         )
+
+    def verdicts(self, revoking: bool) -> list[Verdict]:
+        """What the server says of the login."""
+        return list(rights.ask_second_vault("memory", self.copies, revoking, **self.opened_with()))
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +108,40 @@ def test_whoever_revokes_ends_no_secret_of_others(site: InVault, path: str) -> N
     site.grant(revoking=True)
     assert site.ask("DELETE", path, {}).status_code == 403
     assert site.ask("POST", path.replace("metadata", "destroy").replace("data", "destroy"), {}).status_code == 403
+
+
+# --- what the login may do is told by the server
+
+LOOKS: Final = 'path "auth/token/lookup-self" { capabilities = ["read"] }'
+
+
+@pytest.mark.parametrize("revoking", [False, True])
+def test_a_login_with_the_rendered_policies_lacks_nothing_and_has_nothing_beyond(site: InVault, revoking: bool) -> None:
+    site.grant(revoking)
+    verdicts = site.verdicts(revoking)
+    assert {verdict.allowed for verdict in verdicts if verdict.needed} == {True}
+    assert [verdict for verdict in verdicts if not verdict.needed] == []
+
+
+def test_what_a_login_lacks_and_what_it_has_beyond_is_told(site: InVault) -> None:
+    asks = f'{LOOKS} path "sys/capabilities-self" {{ capabilities = ["update"] }}'
+    more = (
+        f'path "{site.mount}/data/*" {{ capabilities = ["read"] }} path "sys/mounts/*" {{ capabilities = ["create"] }}'
+    )
+    site.become([asks, more])
+    verdicts = site.verdicts(revoking=True)
+    lacking = {(verdict.call, verdict.place) for verdict in verdicts if verdict.needed and not verdict.allowed}
+    beyond = {(verdict.call, verdict.place) for verdict in verdicts if not verdict.needed and verdict.allowed}
+    assert ("update", f"{site.mount}/destroy/{site.remote}") in lacking
+    assert ("read", f"{site.mount}/data/{site.remote}") not in lacking
+    assert {("read", f"{site.mount}/data/{PROBE}"), ("create", f"sys/mounts/{PROBE}")} <= beyond
+    site.token_file.write_text(site.lab.world.hub_token)
+    assert [verdict for verdict in site.verdicts(revoking=False) if not verdict.needed] == [
+        Verdict("root", "*", needed=False, allowed=True)
+    ]
+
+
+def test_a_login_that_may_not_ask_is_told(site: InVault) -> None:
+    site.become([LOOKS])
+    with pytest.raises(Denied):
+        site.verdicts(revoking=False)

@@ -1,6 +1,7 @@
 """With the rendered roles a store in Google Cloud does its whole work, and not one call beside it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -8,13 +9,17 @@ import pytest
 import yaml
 from google.api_core import exceptions as api
 
+from deployments.local.emulators.gcp_iam.emulator import Conduct
+from deployments.local.emulators.gcp_iam.emulator import Emulator as GoogleIam
+from deployments.local.emulators.gcp_iam.server import Server
 from deployments.local.emulators.gcp_secret_manager.admission import Admission
 from deployments.local.emulators.gcp_secret_manager.grants import Grant
 from deployments.local.emulators.gcp_secret_manager.paging import LARGEST_PAGE
 from deployments.local.emulators.gcp_secret_manager.servicer import make_server
 from deployments.local.emulators.gcp_secret_manager.state import State
 from keyturn.core.gcp_rights import NAMES, GcpScope, conditions, role_files
-from keyturn.core.rights import CopyRights
+from keyturn.core.rights import CopyRights, Verdict
+from keyturn.providers.gcp import rights
 from tests.deployments.emulators.test_gcp_secret_manager import connected
 from tests.support.lab import Lab
 from tests.wall.rendered import Rendered
@@ -22,6 +27,21 @@ from tests.wall.rendered import Rendered
 PROJECT: Final = "keyturn-rights"
 SECRETS: Final = f"projects/{PROJECT}/secrets"
 AUTOMATIC: Final[dict[str, Any]] = {"replication": {"automatic": {}}}
+
+
+class ResourceManager(GoogleIam):
+    """Tells what whoever calls may do on the project."""
+
+    port = 0
+
+    def tell(self, grants: Iterable[Grant]) -> None:
+        """From now on what these allow."""
+        held = {
+            permission
+            for permission in rights.ON_PROJECT
+            if any(grant.allows(permission, f"projects/{PROJECT}") for grant in grants)
+        }
+        self._conduct = Conduct(denied=frozenset(rights.ON_PROJECT) - held)
 
 
 class InGoogleCloud(Rendered):
@@ -114,6 +134,98 @@ def test_whoever_revokes_does_nothing_to_what_is_others(served: tuple[InGoogleCl
     site.grant(revoking=True)
     with pytest.raises(api.PermissionDenied):
         ATTACKS[attack](client, site.remote)
+
+
+# --- what the account may do is told by Google
+
+
+@pytest.fixture(scope="module")
+def resource_manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ResourceManager]:
+    emulator = ResourceManager(tmp_path_factory.mktemp("resource-manager"), Conduct())
+    with Server(emulator, 0) as server:
+        emulator.port = server.port
+        yield emulator
+
+
+def verdicts(site: InGoogleCloud, there: ResourceManager, revoking: bool, *more: Grant) -> list[Verdict]:
+    """What Google says of whoever has the rendered roles, and more."""
+    site.grant(revoking)
+    site.admission.grants = [*(site.admission.grants or ()), *more]
+    there.tell(site.admission.grants)
+    endpoint = f"127.0.0.1:{there.port}"
+    return list(
+        rights.ask_secret_manager("memory", site.copies, revoking, **site.opened_with(), resource_manager=endpoint)
+    )
+
+
+@pytest.fixture
+def copied(served: tuple[InGoogleCloud, Any]) -> Iterator[InGoogleCloud]:
+    """Both copies are there."""
+    site, client = served
+    site.admission.grants = None
+    for name in (site.remote, site.foreign):
+        with suppress(api.AlreadyExists):
+            client.create_secret(parent=f"projects/{PROJECT}", secret_id=name, secret=AUTOMATIC)
+    yield site
+    site.admission.grants = None
+
+
+@pytest.mark.parametrize("revoking", [False, True])
+def test_an_account_with_the_rendered_roles_lacks_nothing_and_has_nothing_beyond(
+    copied: InGoogleCloud, resource_manager: ResourceManager, revoking: bool
+) -> None:
+    answers = verdicts(copied, resource_manager, revoking)
+    assert {verdict.allowed for verdict in answers if verdict.needed} == {True}
+    assert [verdict for verdict in answers if not verdict.needed] == []
+    assert {verdict.place for verdict in answers} == {
+        f"projects/{PROJECT}",
+        f"{SECRETS}/{copied.remote}",
+        f"{SECRETS}/{copied.foreign}",
+    }
+
+
+def test_what_an_account_lacks_and_what_it_has_beyond_is_told(
+    copied: InGoogleCloud, resource_manager: ResourceManager
+) -> None:
+    more = Grant(frozenset({"secretmanager.versions.access", "iam.serviceAccountKeys.create"}))
+    of_one = Grant(frozenset({"secretmanager.versions.enable"}), f'resource.name.endsWith("/secrets/{copied.remote}")')
+    answers = verdicts(copied, resource_manager, False, more, of_one)
+    beyond = {(verdict.call, verdict.place) for verdict in answers if not verdict.needed and verdict.allowed}
+    assert beyond == {
+        ("secretmanager.versions.access", f"projects/{PROJECT}"),
+        ("iam.serviceAccountKeys.create", f"projects/{PROJECT}"),
+        ("secretmanager.versions.enable", f"{SECRETS}/{copied.remote}"),
+    }
+    copied.grant(revoking=False)
+    copied.admission.grants = [
+        grant for grant in copied.admission.grants or () if "secretmanager.versions.add" not in grant.permissions
+    ]
+    resource_manager.tell(copied.admission.grants)
+    endpoint = f"127.0.0.1:{resource_manager.port}"
+    asked = rights.ask_secret_manager("memory", copied.copies, False, **copied.opened_with(), resource_manager=endpoint)
+    lacking = {(verdict.call, verdict.place) for verdict in asked if verdict.needed and not verdict.allowed}
+    assert ("secretmanager.versions.add", f"{SECRETS}/{copied.remote}") in lacking
+    assert ("secretmanager.secrets.create", f"projects/{PROJECT}") not in lacking
+
+
+def test_what_is_not_there_yet_can_not_be_asked_about(
+    served: tuple[InGoogleCloud, Any], resource_manager: ResourceManager
+) -> None:
+    site, client = served
+    site.admission.grants = None
+    with suppress(api.NotFound):
+        client.delete_secret(name=f"{SECRETS}/{site.remote}")
+    (unknown,) = [verdict for verdict in verdicts(site, resource_manager, False) if verdict.allowed is None]
+    assert (unknown.place, unknown.needed) == (f"{SECRETS}/{site.remote}", True)
+    assert "not there yet" in unknown.why
+
+
+def test_where_nobody_tells_rights_on_the_project_it_is_said(copied: InGoogleCloud) -> None:
+    answers = list(rights.ask_secret_manager("memory", copied.copies, False, **copied.opened_with()))
+    assert {verdict.call for verdict in answers if verdict.allowed is None} == {
+        "secretmanager.secrets.create",
+        "secretmanager.secrets.list",
+    }
 
 
 def test_many_names_are_several_conditions_of_as_many_operators_as_google_takes() -> None:

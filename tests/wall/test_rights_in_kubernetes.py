@@ -8,9 +8,13 @@ import pytest
 import yaml
 from kubernetes.client.exceptions import ApiException
 
-from deployments.local.emulators.kubernetes import Account, rules_of
+from deployments.local.emulators.kubernetes import Account, rules, rules_of
 from keyturn.catalogue import Catalogue
+from keyturn.cli import elsewhere
+from keyturn.core.errors import Denied
+from keyturn.core.rights import Verdict
 from keyturn.policies.copies import store_documents
+from keyturn.providers.kubernetes import rights
 from tests.support.cluster import NAMESPACE, Cluster, running
 from tests.support.lab import Lab
 from tests.wall.rendered import Rendered
@@ -42,6 +46,10 @@ class InKubernetes(Rendered):
         )
         made.api_key["BearerToken"] = "Bearer worker's token"
         return kubernetes.client.ApiClient(made)
+
+    def verdicts(self) -> list[Verdict]:
+        """What the API server says of the account."""
+        return list(rights.ask_namespace("memory", self.copies, False, **self.opened_with()))
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +94,46 @@ def test_a_call_beside_the_rendered_role_is_refused(site: InKubernetes, attack: 
     assert refused.value.status == 403
 
 
+# --- what the account may do is told by the API server
+
+
+@pytest.mark.parametrize("tells", [True, False], ids=["by its rules", "call by call"])
+def test_an_account_with_the_rendered_role_lacks_nothing_and_has_nothing_beyond(
+    site: InKubernetes, tells: bool
+) -> None:
+    site.grant(revoking=False)
+    site.cluster.emulator.tells_no_rules = not tells
+    try:
+        verdicts = site.verdicts()
+    finally:
+        site.cluster.emulator.tells_no_rules = False
+    assert {verdict.allowed for verdict in verdicts if verdict.needed} == {True}
+    assert [verdict for verdict in verdicts if not verdict.needed and verdict.allowed] == []
+
+
+@pytest.mark.parametrize("tells", [True, False], ids=["by its rules", "call by call"])
+def test_what_an_account_lacks_and_what_it_has_beyond_is_told(site: InKubernetes, tells: bool) -> None:
+    more = rules(secrets=("get", "list", "deletecollection"))
+    site.cluster.emulator.admit(Account("worker", "worker's token", more))
+    site.cluster.emulator.tells_no_rules = not tells
+    try:
+        verdicts = site.verdicts()
+    finally:
+        site.cluster.emulator.tells_no_rules = False
+    lacking = {(verdict.call, verdict.place) for verdict in verdicts if verdict.needed and not verdict.allowed}
+    beyond = {verdict.call.removesuffix(".*") for verdict in verdicts if not verdict.needed and verdict.allowed}
+    assert ("patch secrets", f"{NAMESPACE}/{site.remote}") in lacking
+    assert ("list deployments.apps", NAMESPACE) in lacking
+    assert ("get secrets", f"{NAMESPACE}/{site.remote}") not in lacking
+    assert {"deletecollection secrets", "get secrets"} <= beyond
+
+
+def test_an_account_that_is_unknown_is_told(site: InKubernetes) -> None:
+    site.cluster.emulator.admit(Account("worker", "another's token"))
+    with pytest.raises(Denied):
+        site.verdicts()
+
+
 def test_names_that_only_the_hub_tells_are_said_by_no_name_and_departed_ones_are_deleted() -> None:
     store = {"kind": "kubernetes", "namespace": "apps", "deletion": "delete"}
     destinations = [{"store": "k", "name": "a"}]
@@ -110,3 +158,14 @@ def rules_in(data: dict[str, Any]) -> list[dict[str, Any]]:
 
 ROTATION: Final = {"strategy": "generated", "fields": {"value": {}}, "interval": "30d", "grace": "1h"}
 ABOUT: Final = {"owner": "tests@example.com", "classification": "internal", "rotation": ROTATION}
+
+
+def test_the_command_asks_what_can_be_asked_and_names_the_rest(site: InKubernetes) -> None:
+    site.grant(revoking=False)
+    answers = elsewhere.ask_everyone(site.catalogue, "worker")
+    assert [answer.finding for answer in answers if answer.finding] == []
+    assert {answer.where for answer in answers} == {"store memory"}
+    assert list(elsewhere.unasked(site.catalogue, "worker")) == ["the target pg (postgresql)"]
+    site.cluster.emulator.admit(Account("worker", "another's token"))
+    (answer,) = elsewhere.ask_everyone(site.catalogue, "worker")
+    assert (answer.finding, answer.is_bad) == ("could not look", True)

@@ -94,6 +94,7 @@ class GcpSecretManagerSettings(StoreBase):
     """How long such a version stays disabled before a later write destroys it."""
 
     ADAPTER = "keyturn.providers.gcp.store:GcpSecretManager"
+    ASKS = "keyturn.providers.gcp.rights:ask_secret_manager"
     EXTRA = "gcp"
     LIMITS = LIMITS[GCP_SECRET_MANAGER]
     MERGES = True

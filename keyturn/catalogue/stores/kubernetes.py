@@ -47,6 +47,7 @@ class KubernetesSettings(Placed):
     """How long such a restart may take until every pod is new; beyond it, it has failed, and people are told."""
 
     ADAPTER = "keyturn.providers.kubernetes.store:Kubernetes"
+    ASKS = "keyturn.providers.kubernetes.rights:ask_namespace"
     EXTRA = "kubernetes"
     LIMITS = LIMITS[KUBERNETES]
     MERGES = True

@@ -35,6 +35,7 @@ class VaultSettings(Placed):
     """A file with the AppRole's secret id."""
 
     ADAPTER = "keyturn.providers.vault.store:VaultStore"
+    ASKS = "keyturn.providers.vault.rights:ask_second_vault"
     LIMITS = LIMITS[VAULT]
     MERGES = True
     TAKES = SHOWN[VAULT]

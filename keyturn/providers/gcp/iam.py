@@ -35,6 +35,7 @@ from keyturn.providers.outbound import open_anywhere
 
 IAM: Final = "https://iam.googleapis.com"
 MONITORING: Final = "https://monitoring.googleapis.com"
+RESOURCE_MANAGER: Final = "https://cloudresourcemanager.googleapis.com"
 METRIC: Final = "iam.googleapis.com/service_account/key/authn_events_count"
 SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 SMALL_SCOPE: Final = "https://www.googleapis.com/auth/userinfo.email"
@@ -65,7 +66,8 @@ class GcpIam:
             raise errors.Invalid("open", name, problem, hint)
         self.name = name
         self._project = f"projects/{project}"
-        self._iam, self._monitoring = (IAM, MONITORING) if endpoint is None else (f"http://{endpoint}",) * 2
+        services = (IAM, MONITORING, RESOURCE_MANAGER)
+        self._iam, self._monitoring, self._projects = services if endpoint is None else (f"http://{endpoint}",) * 3
         with self._translated("open", name):
             self._signing_in = requests.Session()
             self._session = transport.AuthorizedSession(  # type: ignore[no-untyped-call]
@@ -158,6 +160,20 @@ class GcpIam:
         lasting = "for up to an hour, or 12 hours where the organization allows longer ones"
         return (f"access tokens that {account} has got, {lasting}: only disabling the account ends them sooner",)
 
+    def permissions_on_project(self, permissions: Sequence[str]) -> frozenset[str]:
+        """Those of the permissions that the login in use has on the whole project. Raises Denied, Unavailable."""
+        address = f"{self._projects}/v1/{self._project}:testIamPermissions"
+        body = {"permissions": list(permissions)}
+        answer = self._call("ask for the rights on", self._project, "POST", address, body=body)
+        return self._permissions(answer, permissions)
+
+    def permissions_on_account(self, account: str, permissions: Sequence[str]) -> frozenset[str]:
+        """Those of the permissions that the login in use has on a service account. Raises NotFound, Denied."""
+        body = {"permissions": list(permissions)}
+        address = f"{self._path(account)}:testIamPermissions"
+        answer = self._call("ask for the rights on", account, "POST", address, body=body)
+        return self._permissions(answer, permissions)
+
     def close(self) -> None:
         """Let go of connections; the target can't be used afterwards."""
         self._session.close()  # type: ignore[no-untyped-call]
@@ -218,12 +234,18 @@ class GcpIam:
         return functools.partial(transport.Request(self._signing_in), timeout=DEADLINE)
 
     def _call(
-        self, doing: str, account: str, method: str, address: str, params: Mapping[str, str] | None = None
+        self,
+        doing: str,
+        account: str,
+        method: str,
+        address: str,
+        params: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         name = self._named(account)
         with self._translated(doing, name):
             answer: requests.Response = self._session.request(  # type: ignore[no-untyped-call]
-                method, address, params=params, timeout=DEADLINE
+                method, address, params=params, json=body, timeout=DEADLINE
             )
             if answer.status_code >= 300:
                 raise translate_refusal(answer, doing, name)
@@ -239,6 +261,13 @@ class GcpIam:
         if name not in document:
             raise errors.Unavailable(doing, self._named(account), f"the answer lacks {name}", CHECK)
         return document[name]
+
+    def _permissions(self, answer: Mapping[str, Any], permissions: Sequence[str]) -> frozenset[str]:
+        """Those that the answer names; where it names none, Google leaves the list out."""
+        held = answer.get("permissions", [])
+        if not isinstance(held, list):
+            raise errors.Unavailable("ask for the rights on", self.name, "the answer is not Google's", CHECK)
+        return frozenset(permission for permission in permissions if permission in held)
 
     def _path(self, account: str) -> str:
         return f"{self._iam}/v1/{self._project}/serviceAccounts/{account}"

@@ -67,14 +67,17 @@ class Namespace:
         self._api.user_agent = MANAGER
         self.core = client.CoreV1Api(self._api)
         self.apps = client.AppsV1Api(self._api)
+        self.authorization = client.AuthorizationV1Api(self._api)
 
     def call(self, doing: Doing, rpc: Callable[..., Any], *, accept: str = JSON, **arguments: Any) -> Any:
         """What the API server answers. Raises our errors, which hold nothing of the answer but its reason."""
+        return self.ask(doing, rpc, accept=accept, namespace=self.name, **arguments)
+
+    def ask(self, doing: Doing, rpc: Callable[..., Any], *, accept: str = JSON, **arguments: Any) -> Any:
+        """The same of what is in no namespace."""
         headers = {"Accept": f"{accept},{JSON}"}
         with self._translated(doing):
-            answer = rpc(
-                namespace=self.name, _preload_content=False, _request_timeout=TIMEOUT, _headers=headers, **arguments
-            )
+            answer = rpc(_preload_content=False, _request_timeout=TIMEOUT, _headers=headers, **arguments)
             raw = answer.data
         try:
             return json.loads(raw)

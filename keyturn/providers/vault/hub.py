@@ -16,6 +16,7 @@ from keyturn.core.own_login import OwnLogin
 from keyturn.core.rights import holds
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.answers import reads_answers
+from keyturn.providers.vault.capabilities import capabilities_at
 from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.database_engine import VaultDatabase
 from keyturn.providers.vault.fingerprint_keys import HubKeys
@@ -29,8 +30,6 @@ from keyturn.providers.vault.transit_signer import VaultSigner
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import AppRoleLogin
 
-PATHS: Final = 500
-"""Asked for in one request; OpenBao takes at most 1,000 strings in one."""
 THREADS: Final = 16
 """Reads that are under way at once."""
 
@@ -202,12 +201,7 @@ class VaultHub:
 
     def capabilities(self, paths: Sequence[str]) -> dict[str, frozenset[str]]:
         """What the login in use may do at these paths, as the hub says it: ``deny`` for nothing, ``root`` for all."""
-        unique, held = list(dict.fromkeys(paths)), dict[str, Any]()
-        for start in range(0, len(unique), PATHS):
-            body = {"paths": unique[start : start + PATHS]}
-            answer = self._calls.post("ask for the rights on", "the hub", "sys/capabilities-self", body)
-            held |= answer.json()["data"]
-        return {path: frozenset(held[path] or ()) for path in unique}
+        return capabilities_at(self._calls, paths)
 
     def leases(self, prefix: str) -> list[str]:
         """The ids of all leases below ``prefix``, in order; none is no error."""

@@ -34,6 +34,7 @@ from keyturn.core.stores import (
 )
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.limits import StoreLimits, insist_on_value, unfulfilled
+from keyturn.providers.vault.capabilities import capabilities_at
 from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.listing import VaultListing
 from keyturn.providers.vault.shared import SharedVault
@@ -204,6 +205,11 @@ class VaultStore:
         with self._translating(ERASE, remote):
             self._past.remove(remote, ERASE)
         return ()
+
+    def capabilities(self, paths: Sequence[str]) -> dict[str, frozenset[str]]:
+        """What the login in use may do at these paths of its API, in any mount."""
+        with self._translating("ask for the rights in", "*"):
+            return capabilities_at(self._calls, paths, self._named("*"))
 
     def close(self) -> None:
         """Let go of the connections."""

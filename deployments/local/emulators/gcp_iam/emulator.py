@@ -14,6 +14,7 @@ IAM: Final = re.compile(
     r"/v1/projects/(?P<project>[^/]+)/serviceAccounts"
     r"(/(?P<account>[^/:]+)(?P<keys>/keys(/(?P<key>[^/:]+))?)?)?(:(?P<verb>\w+))?"
 )
+PROJECT: Final = re.compile(r"/v1/projects/[^/]+:testIamPermissions")
 MONITORING: Final = re.compile(r"/v3/projects/(?P<project>[^/]+)/timeSeries")
 
 Call = Callable[[], dict[str, Any]]
@@ -24,12 +25,14 @@ class Conduct:
     """How the emulator differs from an open one.
 
     ``settle`` is how many seconds pass until a new key signs in, ``key_life`` how many an organization allows a key
-    made here (None: for ever), ``denied`` the permissions that the caller lacks.
+    made here (None: for ever), ``denied`` the permissions that the caller lacks, ``on_project`` those that are told to
+    be the caller's on the whole project (None: all others).
     """
 
     settle: float = 0
     key_life: float | None = None
     denied: frozenset[str] = frozenset()
+    on_project: frozenset[str] | None = None
 
 
 class Emulator:
@@ -71,16 +74,24 @@ class Emulator:
         if (match := MONITORING.fullmatch(request.path)) and request.method == "GET":
             project = match["project"]
             return "monitoring.timeSeries.list", lambda: metrics.listed(self._state, request, project)
+        if PROJECT.fullmatch(request.path) and request.method == "POST":
+            return "", lambda: self._held(request, self._conduct.on_project)
         if not (match := IAM.fullmatch(request.path)):
             raise not_found("The requested URL was not found on this server.")
         if match["account"] is None:
             return self._known(request, match, self._on_project(request, match["project"]))
         account = account_calls.find(self._state, match["project"], match["account"])
         if match["keys"] is None:
-            return self._known(request, match, self._on_account(account))
+            return self._known(request, match, self._on_account(request, account))
         if match["key"] is None:
             return self._known(request, match, self._on_keys(request, account))
         return self._known(request, match, self._on_key(request, account, match["key"]))
+
+    def _held(self, request: Request, own: frozenset[str] | None) -> dict[str, Any]:
+        """Those of the permissions that the caller has, which everybody is told of themselves."""
+        asked, denied = request.document().get("permissions", []), self._conduct.denied
+        allowed = [permission for permission in asked if permission not in denied]
+        return {"permissions": allowed if own is None else [permission for permission in asked if permission in own]}
 
     def _known(self, request: Request, match: re.Match[str], calls: dict[str, tuple[str, Call]]) -> tuple[str, Call]:
         wanted = f"{request.method} {match['verb'] or ''}".strip()
@@ -93,12 +104,13 @@ class Emulator:
             "POST": ("iam.serviceAccounts.create", lambda: account_calls.create(self._state, request, project)),
         }
 
-    def _on_account(self, account: Account) -> dict[str, tuple[str, Call]]:
+    def _on_account(self, request: Request, account: Account) -> dict[str, tuple[str, Call]]:
         def switched(disabled: bool) -> Call:
             return lambda: account_calls.switch(self._state, account, disabled=disabled)
 
         return {
             "GET": ("iam.serviceAccounts.get", lambda: account_calls.get(account)),
+            "POST testIamPermissions": ("", lambda: self._held(request, None)),
             "POST disable": ("iam.serviceAccounts.disable", switched(True)),
             "POST enable": ("iam.serviceAccounts.enable", switched(False)),
         }

@@ -1,0 +1,174 @@
+"""What the account in use may do with a store's secrets, as Google tells it of permissions that it is asked about.
+
+Rights on a secret are told by Secret Manager, of secrets that are there; rights on the project by Resource Manager.
+Source: "projects.secrets.testIamPermissions" of both API references: what is not there holds no permission, and is no
+error. Conditions on a name count.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from typing import Any, Final
+
+from google.api_core import exceptions as api
+from google.auth import exceptions as auth
+
+from keyturn.core import gcp_rights
+from keyturn.core.errors import Denied, NotFound
+from keyturn.core.rights import ANYTHING, AccountRights, CopyRights, Verdict
+from keyturn.providers.gcp.client import open_client
+from keyturn.providers.gcp.errors import from_gcp
+from keyturn.providers.gcp.iam import GcpIam
+from keyturn.providers.gcp.store import DEADLINE
+
+DOING: Final = "ask for the rights on"
+AT_ONCE: Final = 8
+"""Secrets that are asked about at once."""
+
+ON_SECRET: Final = tuple(
+    f"secretmanager.{name}"
+    for name in (
+        "secrets.delete",
+        "secrets.get",
+        "secrets.getIamPolicy",
+        "secrets.setIamPolicy",
+        "secrets.update",
+        "versions.access",
+        "versions.add",
+        "versions.destroy",
+        "versions.disable",
+        "versions.enable",
+        "versions.get",
+        "versions.list",
+    )
+)
+"""All that can be allowed on one secret."""
+ON_PROJECT: Final = (
+    *ON_SECRET,
+    "secretmanager.secrets.create",
+    "secretmanager.secrets.list",
+    "resourcemanager.projects.setIamPolicy",
+    "iam.roles.update",
+    "iam.serviceAccountKeys.create",
+    "iam.serviceAccounts.getAccessToken",
+)
+"""What is asked about the whole project: what a store needs there, and what is dangerous."""
+
+ABSENT: Final = "it is not there yet, and Google tells rights on what is there alone"
+UNNAMED: Final = "only the hub tells these names, and Google tells rights on names alone"
+EMULATED: Final = "an emulator has no Resource Manager, which tells it"
+
+
+def ask_secret_manager(
+    name: str,
+    copies: CopyRights,
+    revoking: bool,
+    *,
+    project: str,
+    location: str | None = None,
+    endpoint: str | None = None,
+    ca_file: str | None = None,
+    old_versions: str = "disable",
+    resource_manager: str | None = None,
+    **others: Any,
+) -> Iterator[Verdict]:
+    """What the store needs and whether it is allowed, then what is allowed beyond. Raises Denied and Unavailable.
+
+    Changes nothing. ``resource_manager`` is an emulator's address for that service.
+    """
+    scope = gcp_rights.GcpScope(location or "", old_versions)
+    needed = gcp_rights.on_copies(scope, copies) + (gcp_rights.in_emergencies(scope, copies) if revoking else ())
+    parent = f"projects/{project}" + (f"/locations/{location}" if location else "")
+    needed_there = gcp_rights.on_project(copies)
+    everywhere = needed_there + (() if gcp_rights.conditions(scope, copies) else needed)
+    if endpoint is None or resource_manager is not None:
+        yield from _on_project(name, project, everywhere, resource_manager)
+    else:
+        yield from (Verdict(permission, parent, True, None, EMULATED) for permission in needed_there)
+    with _translated(name):
+        client = open_client(name, location, endpoint, ca_file)
+    with closing(client.transport), ThreadPoolExecutor(AT_ONCE) as pool:
+        asking = _Secrets(name, client, parent, (*needed, *(set(needed_there) & set(ON_SECRET))))
+        for verdicts in pool.map(asking.about, copies.names):
+            yield from verdicts
+
+
+def ask_service_accounts(
+    name: str, accounts: AccountRights, revoking: bool, *, project: str, endpoint: str | None = None
+) -> Iterator[Verdict]:
+    """What a target needs on its service accounts, then what is allowed beyond. Raises Denied, NotFound, Unavailable.
+
+    Changes nothing. Whoever revokes needs the same. To look at uses is no need.
+    """
+    needed = gcp_rights.ON_ACCOUNT
+    with closing(GcpIam(name, project=project, endpoint=endpoint)) as iam:
+        for account in accounts.names:
+            held = iam.permissions_on_account(account, (*needed, *BEYOND_KEYS))
+            yield from (Verdict(permission, account, True, permission in held) for permission in needed)
+            yield from (Verdict(permission, account, False, True) for permission in BEYOND_KEYS if permission in held)
+        if accounts.names:
+            everywhere = iam.permissions_on_project((*needed, *ON_PROJECT))
+            place = f"projects/{project}"
+            yield from (Verdict(permission, place, False, True) for permission in sorted(everywhere))
+
+
+BEYOND_KEYS: Final = (
+    "iam.serviceAccounts.actAs",
+    "iam.serviceAccounts.delete",
+    "iam.serviceAccounts.getAccessToken",
+    "iam.serviceAccounts.setIamPolicy",
+    "iam.serviceAccounts.update",
+)
+
+
+def _on_project(name: str, project: str, needed: Sequence[str], endpoint: str | None) -> Iterator[Verdict]:
+    with closing(GcpIam(name, project=project, endpoint=endpoint)) as iam:
+        held = iam.permissions_on_project(ON_PROJECT)
+    place = f"projects/{project}"
+    yield from (Verdict(permission, place, True, permission in held) for permission in needed)
+    yield from (Verdict(permission, place, False, True) for permission in ON_PROJECT if permission in held - {*needed})
+
+
+class _Secrets:
+    """Questions about single secrets, each of which needs the same permissions."""
+
+    def __init__(self, name: str, client: Any, parent: str, needed: Sequence[str]) -> None:
+        self._name = name
+        self._client = client
+        self._parent = parent
+        self._needed = needed
+
+    def about(self, remote: str) -> list[Verdict]:
+        """What is needed on it, then what is held beyond."""
+        path = f"{self._parent}/secrets/{remote}"
+        if ANYTHING in remote:
+            return [Verdict(ANYTHING, path, True, None, UNNAMED)]
+        held = self._held(path)
+        if not held and self._is_absent(path):
+            return [Verdict(ANYTHING, path, True, None, ABSENT)]
+        needed = [Verdict(permission, path, True, permission in held) for permission in self._needed]
+        beyond = [permission for permission in ON_SECRET if permission in held and permission not in self._needed]
+        return [*needed, *(Verdict(permission, path, False, True) for permission in beyond)]
+
+    def _held(self, path: str) -> frozenset[str]:
+        request = {"resource": path, "permissions": list(ON_SECRET)}
+        with _translated(self._name):
+            answer = self._client.test_iam_permissions(request=request, retry=None, timeout=DEADLINE)
+        return frozenset(answer.permissions)
+
+    def _is_absent(self, path: str) -> bool:
+        """Whether Google says so; to whoever may not look it says that they may not."""
+        try:
+            with suppress(Denied), _translated(self._name):
+                self._client.get_secret(request={"name": path}, retry=None, timeout=DEADLINE)
+        except NotFound:
+            return True
+        return False
+
+
+@contextmanager
+def _translated(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (api.GoogleAPIError, auth.GoogleAuthError) as error:
+        raise from_gcp(error, DOING, name) from None

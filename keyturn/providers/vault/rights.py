@@ -1,0 +1,50 @@
+"""What a login may do in a second Vault or OpenBao, beside what a store there needs."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import Any, Final
+
+from keyturn.core import vault_store_rights
+from keyturn.core.rights import ANYTHING, PROBE, CopyRights, Section, Verdict, allowed, holds, merged, rules_of, sample
+from keyturn.providers.vault.store import VaultStore
+
+POWERS: Final = ("sys/policies/acl", "sys/mounts", "sys/auth", "auth/token/create", "auth/approle/role", "sys/raw")
+KINDS: Final = ("data", "metadata", "delete", "undelete", "destroy")
+
+
+def ask_second_vault(
+    name: str, copies: CopyRights, revoking: bool, *, mount: str, **settings: Any
+) -> Iterator[Verdict]:
+    """What a store needs and whether it is allowed, then what is allowed beyond. Raises Denied, Unavailable.
+
+    Changes nothing. Which parameters a request may have is not told.
+    """
+    made = [*vault_store_rights.sections(mount, copies)]
+    if revoking:
+        made += vault_store_rights.emergency_sections(mount, copies)
+    sections = list(merged(made))
+    with closing(VaultStore(name, mount=mount, **settings)) as store:
+        yield from verdicts(sections, store.capabilities(paths_to_ask(mount, copies, sections)))
+
+
+def paths_to_ask(mount: str, copies: CopyRights, sections: Sequence[Section]) -> list[str]:
+    """Those of the rules, and those of what is dangerous."""
+    needed = (sample(rule.path) for rule in rules_of(sections))
+    powers = (f"{path}/{PROBE}" for path in POWERS)
+    others = (f"{mount}/{kind}/{name}" for kind in KINDS for name in (PROBE, *map(sample, copies.names)))
+    return list(dict.fromkeys((*needed, f"{mount}/config", "auth/token/create", *powers, *others)))
+
+
+def verdicts(sections: Sequence[Section], held: dict[str, frozenset[str]]) -> Iterator[Verdict]:
+    """What is needed, then what is had beyond; whoever may do all is told so once."""
+    for section in sections:
+        for rule in rules_of([section]):
+            for wanted in sorted(rule.capabilities):
+                may = holds(held[sample(rule.path)], wanted)
+                yield Verdict(wanted, rule.path, needed=True, allowed=may, why=section.why)
+    if any("root" in own for own in held.values()):
+        yield Verdict("root", ANYTHING, needed=False, allowed=True)
+        return
+    for path, own in held.items():
+        for beyond in sorted(own - {"deny"} - allowed(sections, path)):
+            yield Verdict(beyond, path, needed=False, allowed=True)
