@@ -2,9 +2,11 @@
 
 import json
 import threading
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from deployments.local.support.ports import LOOPBACK
+from keyturn.client.webhook import BODY_LIMIT, readable_size
 from keyturn.core.errors import Unavailable
 
 
@@ -33,19 +35,27 @@ class Pager:
         self._server.shutdown()
         self._server.server_close()
 
-    def _keep(self, body: bytes) -> None:
-        event = json.loads(body)
+    def _keep(self, body: bytes) -> HTTPStatus:
+        try:
+            event = json.loads(body)
+            message = f"{event['title']}\n{event['message']}"
+        except (ValueError, TypeError, LookupError, RecursionError):
+            return HTTPStatus.BAD_REQUEST
         with self._arrived:
-            self.messages.append(f"{event['title']}\n{event['message']}")
+            self.messages.append(message)
             self._arrived.notify_all()
+        return HTTPStatus.OK
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         keep = self._keep
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                keep(self.rfile.read(int(self.headers["Content-Length"])))
-                self.send_response(200)
+                size = readable_size(self.headers.get("content-length", ""))
+                # One that says no length, or is too long, is not read to its end.
+                self.close_connection = size is None or size > BODY_LIMIT
+                status = HTTPStatus.BAD_REQUEST if size is None else keep(self.rfile.read(size))
+                self.send_response(status)
                 self.end_headers()
 
             def log_request(self, code: int | str = "-", size: int | str = "-") -> None:

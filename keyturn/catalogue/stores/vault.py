@@ -42,7 +42,7 @@ class VaultSettings(Placed):
 
     @model_validator(mode="after")
     def _one_login(self) -> Self:
-        keep_plain_http_at_home(self.address, False, "Use https.")
+        keep_plain_http_at_home(self.address, False, "Use https.", "address")
         if (self.token_file is None) == (self.role_id_file is None):
             raise refused("says no login, or two", "Give token_file, or role_id_file and secret_id_file.", "token_file")
         return self
