@@ -12,7 +12,8 @@ from keyturn.cli.output import note, when, write_json, write_table
 from keyturn.core.errors import KeyturnError
 
 if TYPE_CHECKING:
-    from keyturn.rotation.approvals import ApprovalRequest, BrokenGlass
+    from keyturn.rotation.approvals import ApprovalRequest
+    from keyturn.rotation.broken_glass import BrokenGlass
     from keyturn.rotation.context import Workspace
 
 RequestArgument = Annotated[str, typer.Argument(metavar="REQUEST", help="Its name, such as REQ-3f9a1c07.")]
@@ -82,11 +83,9 @@ def review(
     from dataclasses import asdict
 
     with opened_workspace(catalogue) as workspace:
-        from keyturn.rotation import approvals
+        from keyturn.rotation.broken_glass import read_broken, review_broken
 
-        broken = approvals.read_broken(workspace, glass)[0]
-        if verdict:
-            broken = approvals.review_broken(workspace, glass, verdict)
+        broken = review_broken(workspace, glass, verdict) if verdict else read_broken(workspace, glass)[0]
     if as_json:
         return write_json(asdict(broken))
     write_table((broken.id, ""), glass_rows(broken), whole=(broken.id,))
@@ -110,7 +109,7 @@ def glass_rows(broken: "BrokenGlass") -> list[tuple[str, str]]:
 
 def find_unreviewed(workspace: "Workspace") -> "list[BrokenGlass]":
     """What was done without a second person and nobody has looked at since; where that can't be read, say so."""
-    from keyturn.rotation.approvals import list_unreviewed
+    from keyturn.rotation.broken_glass import list_unreviewed
 
     try:
         return list_unreviewed(workspace)

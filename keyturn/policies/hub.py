@@ -14,7 +14,8 @@ from keyturn.ledger.forwarding import FORWARDING
 from keyturn.ledger.naming import NAMED, SIGNING_KEY
 from keyturn.policies.scope import HubScope, SecretPath
 from keyturn.revocation.incident_store import INCIDENTS
-from keyturn.rotation.approvals import APPROVALS, BROKEN
+from keyturn.rotation.approvals import APPROVALS
+from keyturn.rotation.broken_glass import BROKEN
 from keyturn.rotation.heard import NOTICES
 from keyturn.rotation.limits import LIMITS
 from keyturn.rotation.logins import LOGINS

@@ -8,8 +8,9 @@ from keyturn.revocation.incident import Incident, IncidentStatus, Mode
 from keyturn.revocation.incident_store import load_incident, load_status, update_incident
 from keyturn.revocation.lock import cut_token, newest_version
 from keyturn.rotation import records
-from keyturn.rotation.approvals import Deed, insist_on_approval
+from keyturn.rotation.approvals import insist_on_approval
 from keyturn.rotation.context import Workspace
+from keyturn.rotation.deeds import Deed
 from keyturn.rotation.journal import actor_of, record_action
 
 

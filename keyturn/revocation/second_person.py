@@ -2,8 +2,9 @@
 
 from keyturn.revocation.consent import is_begun
 from keyturn.revocation.incident import Incident, Mode
-from keyturn.rotation.approvals import Deed, insist_on_approval
+from keyturn.rotation.approvals import insist_on_approval
 from keyturn.rotation.context import Workspace
+from keyturn.rotation.deeds import Deed
 
 
 def insist_on_second_person(workspace: Workspace, wanted: Incident) -> None:

@@ -12,11 +12,12 @@ from keyturn.core.hub import HubSecret
 from keyturn.core.record import Record, Rotation, Stage
 from keyturn.core.strategies import AdjustsFields
 from keyturn.rotation.ahead import describe_ahead, lost_by_hub
-from keyturn.rotation.approvals import Deed, insist_on_approval
+from keyturn.rotation.approvals import insist_on_approval
 from keyturn.rotation.attempt import still_named
 from keyturn.rotation.beside import told_anywhere
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.decide import freezes
+from keyturn.rotation.deeds import Deed
 from keyturn.rotation.entries import current_entry
 from keyturn.rotation.grace import beyond_max_grace, count_grace, grace_over
 from keyturn.rotation.guard import describe_move

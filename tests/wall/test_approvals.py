@@ -33,7 +33,7 @@ from keyturn.revocation.give_up import give_up_incident
 from keyturn.revocation.incident import Incident, Mode
 from keyturn.revocation.incident_store import find_incident
 from keyturn.revocation.selector import Selection
-from keyturn.rotation import approvals
+from keyturn.rotation import approvals, broken_glass
 from keyturn.rotation.approvals import ApprovalRequest
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.retire import Waive, retire
@@ -356,15 +356,15 @@ def test_in_need_it_is_done_heard_recorded_and_listed_until_another_person_has_l
     channel: Any = type("Pager", (), {"send": staticmethod(told.append)})()
     workspace = replace(bank.workspace(bank.ana, *pair), channel=channel)
     assert begin(workspace, *pair).closed_at is None
-    (broken,) = [one for one in approvals.list_unreviewed(workspace) if one.entity == bank.ana.entity]
+    (broken,) = [one for one in broken_glass.list_unreviewed(workspace) if one.entity == bank.ana.entity]
     assert broken.reason == "nobody answers, ticket 4711"
     assert notes(workspace, "break glass")[-1][1].startswith(broken.id)
     assert [broken.id in one.body for one in told] == [True]
     with pytest.raises(Denied, match="you have broken it yourself"):
-        approvals.review_broken(workspace, broken.id, "all is well")
-    reviewed = approvals.review_broken(bank.approver(bank.bea, workspace), broken.id, "as it should be")
+        broken_glass.review_broken(workspace, broken.id, "all is well")
+    reviewed = broken_glass.review_broken(bank.approver(bank.bea, workspace), broken.id, "as it should be")
     assert bank.bea.name in reviewed.reviewed_by
-    assert broken.id not in [one.id for one in approvals.list_unreviewed(workspace)]
+    assert broken.id not in [one.id for one in broken_glass.list_unreviewed(workspace)]
 
 
 # --- the commands
