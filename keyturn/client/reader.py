@@ -54,7 +54,11 @@ class Reader:
         mine = Future[Secret]()
         with self._lock:
             flight = self._flights.setdefault(path, mine)
-        return self._fly(path, mine) if flight is mine else flight.result()
+        if flight is not mine:
+            return flight.result()
+        secret = self._fly(path, mine)
+        self._saw(secret)
+        return secret
 
     def read_many(self, paths: Sequence[str]) -> dict[str, Secret]:
         """Those of them that a source gives in its bulk call; the others are to be read one by one."""
@@ -86,7 +90,7 @@ class Reader:
 
     def _read(self, path: str) -> Secret:
         try:
-            secret = self._admitted(path)
+            return self._admitted(path)
         except (NotFound, Denied) as error:
             self.cache.put_absence(path, error, self._clock())
             raise
@@ -98,8 +102,6 @@ class Reader:
             if old.stale:
                 self._statistics.count(Event.STALE)
             return old
-        self._saw(secret)
-        return secret
 
     def _admitted(self, path: str) -> Secret:
         for tries in range(TRIES, 0, -1):

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
+from deployments.local.prepare import DATABASE
 from keyturn.client.client import SecretClient
 from keyturn.client.sources import HubSource, StoreSource
 from keyturn.client.webhook import Receiver
@@ -106,8 +107,7 @@ def test_a_notice_is_acknowledged_once_the_new_version_is_what_everybody_gets(la
 
 
 def test_the_documents_examples_run(lab: Lab) -> None:
-    folder, logged_in = fresh(), list[tuple[str, str]]()
-    lab.hub.write(f"{folder}/database", SecretFields({"username": "u", "password": "p"}), cas=0)
+    path, logged_in = lab.alternating().path, list[tuple[str, str]]()
     names: dict[str, Any] = {"connect": lambda *words: logged_in.append(words), "headers": {}, "body": b""}
     names["receiver"] = Receiver([KEY])
     with pytest.MonkeyPatch.context() as environment:
@@ -115,7 +115,13 @@ def test_the_documents_examples_run(lab: Lab) -> None:
         environment.setenv("VAULT_TOKEN", lab.world.hub_token)
         environment.setenv("VAULT_CACERT", str(lab.world.hub_ca))
         for code in re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL):
-            exec(compile(code.replace("ml-training", folder), str(DOCUMENT), "exec"), names)  # noqa: S102  our own document
-            names["client"].close()
-    assert logged_in == [("u", "p")]
+            there = code.replace("ml-training/database", path).replace('host="db.example", dbname="ml"', host_of(lab))
+            exec(compile(there, str(DOCUMENT), "exec"), names)  # noqa: S102  our own document
+    names["engine"].dispose()
+    names["pool"].close()
+    assert len(logged_in) == 1
     assert names["status"] == 401
+
+
+def host_of(lab: Lab) -> str:
+    return f'host="{lab.world.host}", port={lab.world.port}, dbname="{DATABASE}", sslmode="disable"'

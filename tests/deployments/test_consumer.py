@@ -19,13 +19,11 @@ import psycopg2.extensions
 import pytest
 import requests
 
-from deployments.local.consumer.pool import SIZE, Pool, Retired
-from deployments.local.consumer.sources import Credential, read_promised
 from deployments.local.emulators.aws import LocalAws
 from deployments.local.openbao import OpenBao
 from deployments.local.postgres import PostgreSQL
 from deployments.local.support.ports import free_port
-from keyturn.core.errors import Denied, TransientError, Unavailable
+from keyturn.core.errors import Denied, TransientError
 from keyturn.core.fingerprint import fingerprint, payload
 from keyturn.core.notices import HEALTH_PATH, NOTICE_PATH, SECRET_REVOKED, SECRET_ROTATED, Notice, message_id
 from keyturn.core.sensitive import SecretFields, Sensitive
@@ -111,7 +109,12 @@ class Stack:
         """Bring the copy in AWS to this version, as Keyturn does."""
         store = AwsSecretsManager("aws", region=REGION, endpoint_url=self.aws.endpoint_url)
         value = payload(SecretFields(fields))
-        store.write(COPY, value, OwnershipTags(PATH, version, fingerprint(KEY, value)), store.describe(COPY))
+        store.write(
+            COPY,
+            value,
+            OwnershipTags(PATH, version, fingerprint(KEY, value), created_at=datetime.now(UTC)),
+            store.describe(COPY),
+        )
         store.close()
 
 
@@ -425,80 +428,4 @@ def test_it_does_not_begin_without_its_secret(stack: Stack) -> None:
     out, err = consumer.process.communicate(timeout=15)
     consumer.sender.close()
     assert (consumer.process.returncode, consumer.url, out) == (1, "", "")
-    assert err == f"trainer-hub: read {PATH}: the hub has no such secret. Write it there first\n"
-
-
-def credential(version: int | None, revision: str) -> Credential:
-    return Credential(SecretFields({}), version, revision, None)
-
-
-def test_a_secret_fulfils_a_notice_by_its_version_or_else_by_having_changed() -> None:
-    notice = Notice(SECRET_ROTATED, PATH, 5, datetime.now(UTC))
-    known = credential(None, "one")
-    assert credential(5, "").fulfils(notice, known)
-    assert credential(6, "").fulfils(notice, known)
-    assert not credential(4, "").fulfils(notice, known)
-    assert credential(None, "two").fulfils(notice, known)
-    assert not credential(None, "one").fulfils(notice, known)
-    assert credential(None, "one").fulfils(notice, None)
-
-
-def test_where_the_source_tells_no_version_the_notice_does() -> None:
-    class Unmarked:
-        name = "unmarked"
-
-        def read(self, path: str) -> Credential:
-            return credential(None, "two")
-
-    notice = Notice(SECRET_ROTATED, PATH, 5, datetime.now(UTC))
-    assert read_promised(Unmarked(), notice, credential(None, "one"), 0).version == 5
-    with pytest.raises(Unavailable, match="version 5 is not visible"):
-        read_promised(Unmarked(), notice, credential(None, "two"), 0)
-
-
-@pytest.fixture
-def pool(servers: Stack) -> Iterator[Pool]:
-    server = servers.postgres
-
-    def connect() -> psycopg2.extensions.connection:
-        return psycopg2.connect(
-            host=server.host, port=server.port, user=server.superuser, password=server.superuser_password
-        )
-
-    made = Pool(connect)
-    yield made
-    made.retire(5)
-
-
-def test_retiring_a_pool_waits_for_what_is_lent_and_closes_everything(pool: Pool) -> None:
-    with pool.connection() as connection:
-        retiring = threading.Thread(target=pool.retire, args=(10,))
-        retiring.start()
-        retiring.join(0.2)
-        assert retiring.is_alive()
-        assert not connection.closed
-    retiring.join()
-    assert connection.closed
-    with pytest.raises(Retired), pool.connection():
-        pass
-
-
-def test_a_pool_lends_one_connection_again_and_never_more_than_its_size(pool: Pool) -> None:
-    with pool.connection() as first:
-        pass
-    held = [pool.connection() for _ in range(SIZE)]
-    connections = [one.__enter__() for one in held]
-    assert first in connections
-    entered = threading.Event()
-
-    def wait_for_one() -> None:
-        with pool.connection():
-            entered.set()
-
-    waiting = threading.Thread(target=wait_for_one)
-    waiting.start()
-    assert not entered.wait(0.2)
-    for one in held:
-        one.__exit__(None, None, None)
-    waiting.join()
-    assert entered.is_set()
+    assert err == f"trainer-hub: read hub:{PATH}: there is no such secret. Check its name, or write it there\n"

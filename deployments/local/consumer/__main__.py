@@ -9,20 +9,24 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg2
 
 from deployments.local.consumer.application import Application
 from deployments.local.consumer.database import Address
 from deployments.local.consumer.server import Server
-from deployments.local.consumer.sources import HubSource, Source
 from deployments.local.support.ports import LOOPBACK
 from deployments.local.support.serving import add_certificate, add_host, context_of
+from keyturn.client.secrets import SecretSource
+from keyturn.client.sources import HubSource, StoreSource
 from keyturn.client.webhook import Receiver
 from keyturn.client.webhook_keys import HubKeys
 from keyturn.core.errors import KeyturnError
-from keyturn.core.hub import Hub
 from keyturn.core.sensitive import Sensitive
+
+if TYPE_CHECKING:
+    from keyturn.providers.vault.hub import VaultHub
 
 
 def parser() -> argparse.ArgumentParser:
@@ -53,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def open_source(settings: argparse.Namespace) -> Source:
+def open_source(settings: argparse.Namespace) -> SecretSource:
     """The source that the settings name. Raises KeyturnError."""
     return HubSource(open_hub(settings)) if settings.source == "hub" else _aws(settings)
 
@@ -110,7 +114,7 @@ def main() -> int:
     return 0
 
 
-def open_hub(settings: argparse.Namespace) -> Hub:
+def open_hub(settings: argparse.Namespace) -> "VaultHub":
     """The hub, with the login that the settings or the environment name. Raises Invalid."""
     from keyturn.providers.vault.hub import VaultHub
     from keyturn.settings.hub import HubSettings
@@ -121,18 +125,14 @@ def open_hub(settings: argparse.Namespace) -> Hub:
     return VaultHub(HubSettings.from_environment({**os.environ, **login}))
 
 
-def _aws(settings: argparse.Namespace) -> Source:
-    import boto3
-
-    from deployments.local.consumer.aws_source import AwsSource
-    from keyturn.providers.aws.client import SDK_CONFIG, translate_aws_errors
+def _aws(settings: argparse.Namespace) -> SecretSource:
+    from keyturn.providers.aws.secrets_manager import AwsSecretsManager
 
     pairs = [text.rpartition("=") for text in settings.aws_secret]
     names = {path or settings.secret: name for path, _, name in pairs}
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION", "")
     endpoint = os.environ.get("KEYTURN_AWS_ENDPOINT")
-    with translate_aws_errors("open", "aws"):
-        client = boto3.client("secretsmanager", endpoint_url=endpoint, config=SDK_CONFIG)
-    return AwsSource(client, names)
+    return StoreSource(AwsSecretsManager("aws", region=region, endpoint_url=endpoint), names)
 
 
 if __name__ == "__main__":

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import psycopg2
-import psycopg2.extensions
 from psycopg2 import errors
+from psycopg2.extensions import connection as Connection
 
-from deployments.local.consumer.pool import Pool
+from keyturn.client.pool import SecretPool
+from keyturn.client.secrets import Secret
 from keyturn.core.errors import Invalid
-from keyturn.core.sensitive import SecretFields
 
 JOBS: Final = "CREATE TABLE IF NOT EXISTS jobs (worker text PRIMARY KEY, done bigint NOT NULL, ran_as text NOT NULL)"
 WRITE: Final = (
@@ -39,15 +39,13 @@ class Address:
         """What libpq is told of TLS."""
         return {"sslmode": "verify-full", "sslrootcert": self.ca_file} if self.ca_file else {}
 
-    def pool(self, fields: SecretFields, application: str) -> Pool:
-        """A pool whose connections log in with ``fields``; none is opened yet. Raises Invalid."""
-        if missing := {"username", "password"} - set(fields):
+    def connect(self, application: str, secret: Secret) -> Connection:
+        """A connection that logs in with the secret. Raises Invalid, and psycopg2.Error."""
+        if missing := {"username", "password"} - set(secret.fields):
             raise Invalid("log in to", "the database", f"the secret lacks {' and '.join(sorted(missing))}")
-        return Pool(lambda: self._connect(fields, application))
-
-    def _connect(self, fields: SecretFields, application: str) -> psycopg2.extensions.connection:
-        held: dict[str, Any] = {"host": self.host, "port": self.port, "database": self.database} | fields.reveal()
-        connection: psycopg2.extensions.connection = psycopg2.connect(
+        held: dict[str, Any] = {"host": self.host, "port": self.port, "database": self.database}
+        held |= secret.fields.reveal()
+        connection: Connection = psycopg2.connect(
             host=held["host"],
             port=held["port"],
             dbname=held["database"],
@@ -62,7 +60,7 @@ class Address:
         return connection
 
 
-def choose_statement(pool: Pool, worker: str) -> str:
+def choose_statement(pool: SecretPool[Connection], worker: str) -> str:
     """The writing query where the credential may write to a table ``jobs``, made if it may; else the reading one."""
     with pool.connection() as connection, connection.cursor() as cursor:
         # It may not, or another application makes the table at this moment: the next statement tells.
@@ -75,8 +73,8 @@ def choose_statement(pool: Pool, worker: str) -> str:
     return WRITE
 
 
-def run(pool: Pool, statement: str, worker: str) -> None:
-    """One query on a lent connection. Raises psycopg2.Error, and Retired before anything was sent."""
+def run(pool: SecretPool[Connection], statement: str, worker: str) -> None:
+    """One query on a lent connection. Raises psycopg2.Error, and what the pool raises before anything was sent."""
     with pool.connection() as connection, connection.cursor() as cursor:
         cursor.execute(statement, {"worker": worker})
         cursor.fetchone()

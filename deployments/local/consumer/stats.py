@@ -17,7 +17,6 @@ class Stats:
 
     served: int = 0
     failed: int = 0
-    reloads: int = 0
     healthy: bool = False
     last_error_class: str | None = None
     acknowledged: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=ACKNOWLEDGED))
@@ -36,16 +35,6 @@ class Stats:
             self.healthy = False
             self.last_error_class = type(error).__name__
 
-    def recovery_failed(self, error: Exception) -> None:
-        """Note why no credential that works was found; of the error only the class is kept."""
-        with self._lock:
-            self.last_error_class = type(error).__name__
-
-    def reloaded(self) -> None:
-        """Count a change to a new pool."""
-        with self._lock:
-            self.reloads += 1
-
     def settled(self, notice: Notice) -> None:
         """Note a notice that has been acted upon."""
         sent_id = message_id(notice.secret_path, notice.version, notice.event)
@@ -58,7 +47,6 @@ class Stats:
             return {
                 "served": self.served,
                 "failed": self.failed,
-                "reloads": self.reloads,
                 "last_error_class": self.last_error_class,
                 "acknowledged": list(self.acknowledged),
             }

@@ -10,15 +10,16 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from deployments.local import environment
 from deployments.local.consumer.application import Application
 from deployments.local.consumer.database import Address
-from deployments.local.consumer.sources import Credential, HubSource, Source, read_promised
 from deployments.local.drill.accounts import address
 from deployments.local.drill.declared import CONSUMER
 from deployments.local.drill.samples import Sample
 from deployments.local.home import Stack
 from deployments.local.support.ports import LOOPBACK
+from keyturn.client.client import SecretClient
+from keyturn.client.secrets import Secret, SecretSource
+from keyturn.client.sources import HubSource, ReadableHub
 from keyturn.client.webhook import Receiver, wsgi_app
 from keyturn.core.errors import NotFound
-from keyturn.core.hub import Hub
 from keyturn.core.notices import SECRET_REVOKED, Notice
 from keyturn.core.sensitive import SecretFields, Sensitive
 
@@ -28,35 +29,38 @@ PATIENCE: Final = 5.0
 class Comparing:
     """An application that its callers present the secret to, such as the key of an API."""
 
-    def __init__(self, source: Source, path: str) -> None:
-        self._source, self._path = source, path
-        self._held: Credential | None = None
+    def __init__(self, source: SecretSource, path: str) -> None:
+        self._client = SecretClient([source], poll=0, patience=PATIENCE)
+        self._path = path
+        self._secret: Secret | None = None
 
     def start(self) -> None:
         """Read what callers have to present. Raises NotFound."""
-        self._held = self._source.read(self._path)
+        self._secret = self._client.get(self._path)
 
     def follow(self, notice: Notice) -> None:
         """Accept the new value alone; none, where it was revoked and nothing took its place."""
+        self._client.told(notice)
         try:
-            credential = read_promised(self._source, notice, self._held, PATIENCE)
+            secret = self._client.get(self._path)
         except NotFound:
             if notice.event != SECRET_REVOKED:
                 raise
-            self._held = None
+            self._secret = None
             return
-        ended = notice.event == SECRET_REVOKED and self._held is not None and credential.fields == self._held.fields
-        self._held = None if ended else credential
+        ended = notice.event == SECRET_REVOKED and self._secret is not None and secret.fields == self._secret.fields
+        self._secret = None if ended else secret
 
     def accepts(self, presented: SecretFields) -> bool:
         """Whether a caller is let in with it."""
-        return self._held is not None and self._held.fields == presented
+        return self._secret is not None and self._secret.fields == presented
 
     def stop(self) -> None:
-        """Nothing runs."""
+        """Keep nothing any more."""
+        self._client.close()
 
 
-def consumer_of(sample: Sample, stack: Stack, hub: Hub, path: str) -> Application | Comparing:
+def consumer_of(sample: Sample, stack: Stack, hub: ReadableHub, path: str) -> Application | Comparing:
     """The application that fits the secret, which reads the hub."""
     if not sample.logs_in:
         return Comparing(HubSource(hub), path)

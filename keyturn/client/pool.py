@@ -1,0 +1,251 @@
+"""Connections that are opened with a secret, and replaced when it is, while none that is in use is dropped.
+
+pool = SecretPool(client, "ml-training/database", connect, refused=(psycopg2.OperationalError,))
+with pool.connection() as connection: ...
+status = receiver.handle(headers, body, pool.told)
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final, Generic, Protocol, TypeVar
+
+from keyturn.client.client import SecretClient
+from keyturn.client.secrets import Secret
+from keyturn.core.errors import NotFound
+from keyturn.core.notices import SECRET_REVOKED, Notice
+
+
+class Closable(Protocol):
+    """What a pool has to know of a connection."""
+
+    def close(self) -> object:
+        """End it."""
+
+
+C = TypeVar("C", bound=Closable)
+
+Refusals = tuple[type[BaseException], ...]
+
+TRIES: Final = 3
+"""How often a connection is asked for while pools take each other's place."""
+PAUSE: Final = 0.5
+"""Seconds for which a secret whose login was refused is not read anew again."""
+
+
+class Retired(Exception):
+    """These connections are lent no more: others have taken their place."""
+
+
+def connector(client: SecretClient, path: str, connect: Callable[[Secret], C], refused: Refusals) -> Callable[[], C]:
+    """A function that opens a connection with the secret as it is by then, for any pool that takes one.
+
+    Where the login is refused with what was kept, the secret is read anew, and tried once more if it is another.
+    """
+
+    def open_connection() -> C:
+        secret = client.get(path)
+        try:
+            return connect(secret)
+        except refused:
+            fresh = client.refresh(path)
+            if fresh.fields == secret.fields:
+                raise
+            return connect(fresh)
+
+    return open_connection
+
+
+@dataclass(frozen=True)
+class Held(Generic[C]):
+    """A connection, and when it was opened by :func:`time.monotonic`."""
+
+    connection: C
+    opened_at: float = field(default_factory=time.monotonic)
+
+
+class Connections(Generic[C]):
+    """At most ``size`` connections of one credential, opened by ``connect`` when they are wanted, for many threads.
+
+    One that was opened more than ``lifetime`` seconds ago, or is closed, is not lent again.
+    """
+
+    def __init__(self, connect: Callable[[], C], size: int, lifetime: float) -> None:
+        self._connect = connect
+        self._size = size
+        self._lifetime = lifetime
+        self._idle: list[Held[C]] = []
+        self._lent = 0
+        self._retired = False
+        self._changed = threading.Condition()
+
+    def borrow(self) -> Held[C]:
+        """A connection that is to be given back. Raises Retired, and what ``connect`` raises."""
+        idle = self._claim()
+        if idle and self._fit(idle):
+            return idle
+        try:
+            if idle:
+                idle.connection.close()
+            return Held(self._connect())
+        except BaseException:
+            self.give_back(None)
+            raise
+
+    def give_back(self, held: Held[C] | None) -> None:
+        """Lend it to the next who asks."""
+        with self._changed:
+            self._lent -= 1
+            if held and (self._retired or not self._fit(held)):
+                held.connection.close()
+            elif held:
+                self._idle.append(held)
+            self._changed.notify_all()
+
+    def retire(self, patience: float) -> None:
+        """Lend no more, and close all; those that are lent are waited for for so many seconds, and closed when back."""
+        with self._changed:
+            self._retired = True
+            self._changed.notify_all()
+            while self._idle:
+                self._idle.pop().connection.close()
+            self._changed.wait_for(lambda: not self._lent, patience)
+
+    def _claim(self) -> Held[C] | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._retired or self._lent < self._size)
+            if self._retired:
+                raise Retired
+            self._lent += 1
+            return self._idle.pop() if self._idle else None
+
+    def _fit(self, held: Held[C]) -> bool:
+        closed = getattr(held.connection, "closed", False)
+        return not closed and time.monotonic() - held.opened_at < self._lifetime
+
+
+class SecretPool(Generic[C]):
+    """Lends connections that ``connect`` opens with the secret at ``path``, at most ``size`` at a time.
+
+    ``refused`` are the exceptions by which ``connect`` says that the login is refused: the secret is then read anew
+    and tried again. On another version a connection is opened with it first; if that works, all others are replaced:
+    those in use are given ``patience`` seconds, and closed when they come back. Serves many threads.
+    """
+
+    def __init__(
+        self,
+        client: SecretClient,
+        path: str,
+        connect: Callable[[Secret], C],
+        *,
+        refused: Refusals,
+        size: int = 4,
+        lifetime: float = 3600.0,
+        patience: float = 5.0,
+    ) -> None:
+        self._client = client
+        self._path = path
+        self._connect = connect
+        self._refused = refused
+        self._limits = (size, lifetime)
+        self._patience = patience
+        self._replacing = threading.Lock()
+        self._closed = False
+        self._healed_at = -PAUSE
+        self.replaced = 0
+        """How often all connections were replaced."""
+        self._secret = client.get(path)
+        self._connections = self._opened(self._secret)
+        self._unwatch = client.watch(path, self._follow)
+
+    @property
+    def secret(self) -> Secret:
+        """The version whose connections are lent."""
+        return self._secret
+
+    @contextmanager
+    def connection(self) -> Iterator[C]:
+        """Lend a connection. Raises what ``connect`` raises, and what the client does where the secret is gone."""
+        connections, held = self._borrow()
+        try:
+            yield held.connection
+        finally:
+            connections.give_back(held)
+
+    def told(self, notice: Notice) -> None:
+        """Take a notice: it returns once the connections lent are of what it promised, and others are closed.
+
+        Raises what ``connect`` raises where the new version does not work: the connections before stay.
+        """
+        self._client.told(notice)
+        if notice.secret_path == self._path:
+            self._settle(notice)
+
+    def close(self) -> None:
+        """Lend no more; those in use are closed when they come back."""
+        self._unwatch()
+        self._closed = True
+        self._connections.retire(0)
+
+    def _settle(self, notice: Notice) -> None:
+        ended = notice.event == SECRET_REVOKED
+        try:
+            secret = self._client.get(self._path)
+            with self._replacing:
+                self._use(secret, anew=ended)
+        except NotFound:
+            if not ended:
+                raise
+            self._connections.retire(self._patience)
+        except self._refused:
+            # A new one is taken up once it works; the one from before never does again.
+            if not ended or secret.fields != self._secret.fields:
+                raise
+            self._connections.retire(self._patience)
+
+    def _follow(self, secret: Secret) -> None:
+        with self._replacing:
+            self._use(secret)
+
+    def _borrow(self) -> tuple[Connections[C], Held[C]]:
+        for tries in range(TRIES, 0, -1):
+            connections = self._connections
+            try:
+                return connections, connections.borrow()
+            except Retired:
+                if self._closed or (tries == 1 and connections is self._connections):
+                    raise
+                self._heal(connections)
+            except self._refused:
+                if tries == 1 or not self._heal(connections):
+                    raise
+        raise Retired
+
+    def _heal(self, failed: Connections[C]) -> bool:
+        """Whether connections of another secret are lent now than those that were refused."""
+        if time.monotonic() - self._healed_at >= PAUSE:
+            self._healed_at = time.monotonic()
+            # It is read without the lock: whoever reads it for all may be waiting for that.
+            secret = self._client.refresh(self._path)
+            with self._replacing:
+                if self._connections is failed:
+                    self._use(secret)
+        return self._connections is not failed
+
+    def _use(self, secret: Secret, *, anew: bool = False) -> None:
+        """Lend connections of this secret; those of the same one are replaced only where they are to be ``anew``."""
+        if self._closed or (secret.fields == self._secret.fields and not anew):
+            self._secret = secret
+            return
+        fresh = self._opened(secret)
+        fresh.give_back(fresh.borrow())
+        retiring, self._connections = self._connections, fresh
+        self.replaced += secret.fields != self._secret.fields
+        self._secret = secret
+        retiring.retire(self._patience)
+
+    def _opened(self, secret: Secret) -> Connections[C]:
+        return Connections(partial(self._connect, secret), *self._limits)
