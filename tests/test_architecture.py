@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -137,12 +138,23 @@ def sources(*parts: str) -> Iterator[Path]:
         yield from sorted((ROOT / part).rglob("*.py"))
 
 
+@cache
+def parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(), str(file))
+
+
+@cache
+def nodes(file: Path) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(parsed(file)))
+
+
 def imports(*parts: str) -> Iterator[Import]:
     """Every import statement, those inside functions and those for type checkers too."""
     for file in sources(*parts):
-        module = ast.parse(file.read_text(), str(file))
-        for node in ast.walk(module):
-            within = node not in module.body
+        module = parsed(file)
+        outside = set(map(id, module.body))
+        for node in nodes(file):
+            within = id(node) not in outside
             if isinstance(node, ast.Import):
                 yield from (Import(file, node.lineno, alias.name, within) for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
@@ -249,7 +261,7 @@ LAYERED = frozenset({"rotate", "main"})
 
 def defined(file: Path) -> Iterator[str]:
     """The public functions and classes of a module; constants say something of their own module alone."""
-    for node in ast.parse(file.read_text(), str(file)).body:
+    for node in parsed(file).body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
             yield node.name
 
@@ -271,8 +283,7 @@ def bound(node: ast.AST) -> str | None:
 
 def functions(file: Path) -> Iterator[ast.AST]:
     """Every function of a module; fields of classes are data, and keep the names that are stored."""
-    tree = ast.parse(file.read_text(), str(file))
-    yield from (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    yield from (node for node in nodes(file) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
 def test_variables_are_nouns() -> None:
