@@ -294,7 +294,7 @@ def _sample(pattern: str, place: Place) -> str:
     if not pattern.startswith("arn:"):
         return pattern.replace(ANYTHING, f"{place.region}.amazonaws.com")
     parts = pattern.replace("??????", SUFFIX).split(":", 5)
-    parts[4] = parts[4].replace(ANYTHING, place.account)
+    parts[3], parts[4] = parts[3].replace(ANYTHING, place.region), parts[4].replace(ANYTHING, place.account)
     return ":".join(parts).replace(ANYTHING, PROBE)
 
 
