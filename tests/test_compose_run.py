@@ -32,7 +32,6 @@ from deployments.local.support.files import write_private
 from deployments.local.support.ports import LOOPBACK, free_ports, in_use
 from deployments.local.support.process import Process
 from deployments.local.support.tls import Authority
-from keyturn.project.worker_settings import read_settings
 from tests.support.compose import ANY_ADDRESS, GIVEN, HOME, PRODUCTION, ROOT, compose_file, interpolated
 
 pytestmark = [pytest.mark.slow, pytest.mark.sampled(4, of="files")]
@@ -311,13 +310,12 @@ def test_the_production_containers_start_with_what_an_operator_gives_them(produc
 
 def test_a_production_worker_reads_the_hub_with_its_own_login(production: Production) -> None:
     variables = production.environment("worker")
-    settings = read_settings(Path(variables["KEYTURN_SETTINGS_FILE"]))
     done = subprocess.run(
         production.through_entrypoint(["python", "-m", "keyturn.cli", "status", "--json"]),
         capture_output=True,
         text=True,
         check=False,
-        env={**settings, **variables},
+        env=variables,
     )
     assert done.returncode == 0, done.stderr
     assert {secret["path"] for secret in json.loads(done.stdout)["secrets"]} >= {"ml-training/database"}

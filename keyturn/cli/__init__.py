@@ -19,6 +19,28 @@ NO_VALUES: Final = {"--help", "--version"}
 """What needs no guarding, and is answered sooner without."""
 
 
+SETTINGS_FILE: Final = "KEYTURN_SETTINGS_FILE"
+
+
+def take_settings() -> None:
+    """Add what the operator's file of settings says, as a worker's runs have it; the environment goes before it."""
+    if not (file := os.environ.get(SETTINGS_FILE)):
+        return
+    from pathlib import Path
+
+    from keyturn.cli.failures import FAILED
+    from keyturn.core.errors import KeyturnError
+    from keyturn.project.worker_settings import read_settings
+
+    try:
+        settings = read_settings(Path(file))
+    except KeyturnError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(FAILED)
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
+
+
 def main() -> None:
     """Run the command line."""
     gc.set_threshold(*SELDOM)
@@ -29,6 +51,7 @@ def main() -> None:
 
         if not NO_VALUES.intersection(sys.argv[1:2]):
             guard_process()
+            take_settings()
         enter()
         first = sys.argv[1] if len(sys.argv) > 1 else ""
         make_app(first if first in COMMANDS else "")(prog_name="keyturn")

@@ -22,7 +22,7 @@ from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import Sensitive
 from keyturn.rotation import steps
 from keyturn.rotation.decide import decide
-from tests.cli.command import run_keyturn
+from tests.cli.command import one_generated_secret, run_keyturn, surroundings
 from tests.support.consumer import Consumer
 from tests.support.lab import Declared, Lab, catalogue_data, fresh
 from tests.support.world import REGION, World
@@ -357,3 +357,19 @@ def test_a_declared_secret_that_was_never_made_has_no_history(shop: Shop, world:
     assert f"remedy: Make its first with `keyturn rotate {unmade.path}`" in result.stderr
     status = told("status")["secrets"][0]
     assert (status["version"], status["rotated_at"], status["due"]) == (0, None, "NeverMade")
+
+
+def test_a_command_takes_what_the_operators_file_of_settings_says_and_the_environment_goes_before_it(
+    tmp_path: Path,
+) -> None:
+    settings = tmp_path / "settings"
+    settings.write_text(f"KEYTURN_CATALOGUE={one_generated_secret(tmp_path / 'catalogue')}\n")
+    env = surroundings(tmp_path / "home", KEYTURN_SETTINGS_FILE=str(settings))
+    assert run_keyturn("catalogue", "validate", env=env, cwd=tmp_path).returncode == 0
+    refused = run_keyturn("catalogue", "validate", env={**env, "KEYTURN_CATALOGUE": "none"}, cwd=tmp_path)
+    assert refused.returncode == 1
+    settings.chmod(0o666)
+    refused = run_keyturn("catalogue", "validate", env=env, cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "others than its owner may write it" in refused.stderr
+    assert "Traceback" not in refused.stderr
