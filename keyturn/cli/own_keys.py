@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 TIMEOUT: Final = 600
 LATE: Final = timedelta(days=1)
 """How long a step may be overdue before it is late: the schedule tries it every hour."""
+BY_HAND: Final = "replaced by hand"
+"""As :class:`keyturn.core.own_keys.KeyState` has it, which is not imported for the help."""
 COLUMNS: Final = ("own key", "what became of it")
 DUE_COLUMNS: Final = ("own key", "next (UTC)", "why")
 
@@ -97,6 +99,8 @@ def row_of(key: "OwnKey", now: datetime) -> tuple[str, str, str]:
     """One of them, for people."""
     moment = "now" if key.due(now) else f"{key.due_at:%Y-%m-%d %H:%M}" if key.due_at else "-"
     since = f"{key.state} since {key.since:%Y-%m-%d %H:%M} UTC" if key.since else str(key.state)
+    if key.since and key.state == BY_HAND:
+        since = f"made {key.since:%Y-%m-%d %H:%M} UTC, {key.state}"
     late = [f"LATE: it was due {key.due_at:%Y-%m-%d %H:%M} UTC"] if key.due_at and is_late(key, now) else []
     blocked = [key.blocked] if key.blocked else []
     return key.name, moment, "\n".join([*late, f"{key.what}, {since}", *blocked])

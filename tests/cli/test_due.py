@@ -279,7 +279,9 @@ def test_the_keys_that_keyturn_itself_works_with_are_shown_and_one_that_is_late_
     (turned,) = json.loads(keyturn("rotate-own-keys", held, "--now", "--local", "--json").stdout)["own_keys"]
     assert (turned["name"], turned["changed"], turned["error"]) == (held, True, "")
     assert "own key" in keyturn("due").stdout
-    assert "signs notices to held, being replaced since" in " ".join(keyturn("due").stdout.split())
+    words = " ".join(keyturn("due").stdout.split())
+    assert "signs notices to held, being replaced since" in words
+    assert "UTC, replaced by hand" in words
     assert "the signing key of consumer lost is not there" in keyturn("rotate-own-keys", "--local", code=1).stderr
     assert f"Did you mean {held}?" in keyturn("rotate-own-keys", held[:-1], "--local", code=1).stderr
 
