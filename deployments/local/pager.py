@@ -6,7 +6,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from deployments.local.support.ports import LOOPBACK
-from keyturn.client.webhook import BODY_LIMIT, readable_size
+from keyturn.client.webhook import readable_size
 from keyturn.core.errors import Unavailable
 
 
@@ -52,8 +52,6 @@ class Pager:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 size = readable_size(self.headers.get("content-length", ""))
-                # One that says no length, or is too long, is not read to its end.
-                self.close_connection = size is None or size > BODY_LIMIT
                 status = HTTPStatus.BAD_REQUEST if size is None else keep(self.rfile.read(size))
                 self.send_response(status)
                 self.end_headers()

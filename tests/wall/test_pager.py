@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
+import requests
 
 from deployments.local.pager import Pager
 from deployments.local.support.ports import LOOPBACK, free_port
@@ -44,5 +45,5 @@ def test_what_is_no_message_is_refused(pager: tuple[Pager, int], body: bytes) ->
     assert b" 400 " in answer_to(port, f"content-length: {len(body)}", body)
     assert listening.messages == []
     message = json.dumps({"title": "t", "message": "m"}).encode()
-    assert b" 200 " in answer_to(port, f"content-length: {len(message)}", message)
+    assert requests.post(f"http://{LOOPBACK}:{port}/", message, timeout=20).status_code == 200
     assert listening.messages == ["t\nm"]

@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,20 @@ from prefect.deployments.steps.core import run_steps
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
 from pydantic import ValidationError
 
+from blocks.channel import FailureChannel
 from blocks.workspace import KeyturnWorkspace
 from deployments.bootstrap import make_pool, put_block
+from deployments.local.pager import Pager
+from deployments.local.support.ports import free_port
 from deployments.worker import KeyturnWorker
 from flows import begin
 from flows.rotate import rotate_secret
+from keyturn.core.channel import Announcement
 from keyturn.core.errors import Invalid
-from keyturn.core.workspaces import WorkspaceNames
+from keyturn.core.workspaces import CATALOGUE_VARIABLE, VARIABLE, WorkspaceNames
 from keyturn.project.worker_settings import own_settings
+from tasks.revocation import revoking_workspace
+from tests.cli.command import one_generated_secret
 from tests.flows.gate import Door, Gate
 from tests.flows.runs import Installed
 from tests.flows.site import Architect, Site
@@ -338,3 +345,24 @@ def test_a_changed_workspace_block_leads_a_worker_nowhere(tried: Tried) -> None:
     assert found is not None
     assert (found.version, tried.elsewhere.taken.is_set()) == (2, False)
     assert json.dumps(tried.honest).count(tried.elsewhere.url) == 0
+
+
+@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")
+@pytest.mark.parametrize("named", [True, False], ids=["its own", "the block's"])
+@pytest.mark.usefixtures("server")
+def test_a_changed_failure_channel_hears_of_no_incident_where_the_worker_names_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    workspace = "wall-named" if named else "wall-unnamed"
+    with closing(Pager(free_port())) as ours, closing(Pager(free_port())) as theirs:
+        changed = FailureChannel(url=theirs.address, notify_type="failure")
+        changed.save(workspace, overwrite=True, _sync=True)  # type: ignore[call-arg]
+        monkeypatch.setenv(CATALOGUE_VARIABLE, str(one_generated_secret(tmp_path / "catalogue")))
+        monkeypatch.setenv("VAULT_ADDR", "http://127.0.0.1:9")
+        monkeypatch.setenv(VARIABLE, workspace)
+        monkeypatch.delenv("KEYTURN_FAILURE_URL_FILE", raising=False)
+        monkeypatch.setenv("KEYTURN_FAILURE_URL", ours.address if named else "")
+        channel = revoking_workspace().channel
+        assert channel is not None
+        channel.send(Announcement("msg_1", "subject", "body"))
+        assert (len(ours.messages), len(theirs.messages)) == ((1, 0) if named else (0, 1))
