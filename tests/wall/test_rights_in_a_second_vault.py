@@ -16,6 +16,8 @@ from tests.support.lab import Lab
 from tests.support.mounts import make_kv
 from tests.wall.rendered import Rendered
 
+pytestmark = pytest.mark.sampled(4, of="files")
+
 
 class InVault(Rendered):
     """A mount of another server than the hub, as far as Keyturn can tell; one secret there is somebody else's."""

@@ -43,6 +43,8 @@ from tests.support.clock import Clock
 from tests.support.lab import LOOSE, Lab, fresh
 from tests.support.sender import RecordingSender
 
+pytestmark = pytest.mark.sampled(4, of="files")
+
 REGION, ELSEWHERE = "eu-central-1", "eu-west-1"
 ORIGIN = "Made by `keyturn policy render` for a test."
 ACCOUNT = "123456789012"

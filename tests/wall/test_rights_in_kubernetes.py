@@ -19,6 +19,8 @@ from tests.support.cluster import NAMESPACE, Cluster, running
 from tests.support.lab import Lab
 from tests.wall.rendered import Rendered
 
+pytestmark = pytest.mark.sampled(4, of="files")
+
 WORKLOAD: Final = "api"
 
 
