@@ -239,8 +239,8 @@ class Demo:
         self.console.print(f"[bold]▸[/bold] {line}")
 
 
-PLAIN: Final = frozenset({"username", "host", "port", "database", "rotated_at"})
-"""Fields that are no secrets: they stand in the catalogue, or tell a time."""
+PLAIN: Final = frozenset({"username", "host", "port", "database", "rotated_at", "bound"})
+"""Fields that are no secrets: they stand in the catalogue, or tell a time or a kind."""
 
 
 def acknowledges(stats: dict[str, Any], path: str, version: int) -> bool:
