@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from pytest_httpserver import HTTPServer
 
-from keyturn.cli.failures import BEHIND, FAILED, HELD
+from keyturn.cli.failures import BEHIND, FAILED, HELD, error_boundary
 from keyturn.cli.output import span
 from keyturn.cli.reports import Copies, Retirements, outcome_of
 from keyturn.cli.watch import Run
@@ -190,6 +191,19 @@ def test_a_damaged_stack_is_one_line(tmp_path: Path) -> None:
 
 
 def test_an_error_that_nobody_foresaw_tells_its_class_and_place_but_not_its_text(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(typer.Exit) as ended, error_boundary():
+        raise ValueError("correct-horse")
+    stderr = capsys.readouterr().err
+    assert ended.value.exit_code == 1
+    assert "unexpected ValueError in " in stderr
+    assert "test_ends.py:" in stderr
+    assert "Please report this line" in stderr
+    assert "horse" not in stderr
+
+
+def test_an_answer_of_the_hub_that_is_none_is_told_as_such_but_not_its_text(
     catalogue: Path, tmp_path: Path, httpserver: HTTPServer
 ) -> None:
     login = {"data": {"ttl": 0, "renewable": False}}
@@ -199,7 +213,7 @@ def test_an_error_that_nobody_foresaw_tells_its_class_and_place_but_not_its_text
     httpserver.expect_request("/v1/secret/metadata/a/b").respond_with_json(strange)
     given = {"VAULT_ADDR": httpserver.url_for("").rstrip("/"), "VAULT_TOKEN": "t", "KEYTURN_CATALOGUE": str(catalogue)}
     done = run_keyturn("history", "a/b", env=surroundings(tmp_path / "no", **given))
-    one_line(done, "unexpected ValueError in ", "vault/hub.py:", "Please report this line")
+    one_line(done, "its answer is not what its API promises (ValueError at line ", "keyturn.providers.vault.hub")
     assert "horse" not in done.stderr
 
 

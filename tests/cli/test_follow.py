@@ -208,7 +208,7 @@ def test_versions_and_fingerprints_are_shown_and_no_value(shop: Shop) -> None:
     assert done.returncode == 0, done.stderr
     rows = [row.split() for row in done.stdout.splitlines() if "hub" in row]
     assert [row[:3] for row in rows] == [[path, "hub", "1"] for path in paths]
-    assert rows[0][3] == rows[1][3]
+    assert rows[0][3] != rows[1][3], "equal values of two secrets are not told as such"
     assert "the-value" not in done.stdout + done.stderr
     assert "the-value" not in json.dumps(told(shop, *paths))
 
