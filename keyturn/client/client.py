@@ -102,9 +102,8 @@ class SecretClient:
         return {path: read[path] if path in read else self.get(path) for path in wanted}
 
     def refresh(self, path: str) -> Secret:
-        """Read it now, whatever is kept."""
-        self._cache.forget(path)
-        return self._reader.read(path)
+        """Read it now, whatever is kept; where no source can be asked, that is raised, and what is kept stays."""
+        return self._reader.fresh(path)
 
     def warm(self, paths: Iterable[str]) -> None:
         """Read all of these before they are asked for. Raises the first error, once all others are read."""
@@ -212,7 +211,7 @@ class SecretClient:
         deadline = self._clock() + self._patience
         while True:
             try:
-                self._reader.read(notice.secret_path)
+                self._reader.fresh(notice.secret_path)
                 return
             except TransientError:
                 if self._clock() >= deadline:

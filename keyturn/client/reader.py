@@ -10,7 +10,7 @@ from keyturn.client.cache import Cache, Look
 from keyturn.client.failover import Failover, lagging
 from keyturn.client.secrets import Secret
 from keyturn.client.statistics import Event, Statistics
-from keyturn.core.errors import Denied, KeyturnError, NotFound, Unavailable
+from keyturn.core.errors import Denied, KeyturnError, NotFound
 
 TRIES: Final = 3
 """How often a read is begun anew because something newer was promised meanwhile."""
@@ -50,7 +50,21 @@ class Reader:
         return secret
 
     def read(self, path: str) -> Secret:
-        """Read it, or wait for whoever is reading it. What is kept is given where the policy lets it be."""
+        """Read it; where no source can be asked, what is kept is given if the policy lets it be."""
+        try:
+            return self.fresh(path)
+        except (NotFound, Denied):
+            raise
+        except KeyturnError:
+            old = self.cache.failed(path, self._clock())
+            if old is None:
+                raise
+            if old.stale:
+                self._statistics.count(Event.STALE)
+            return old
+
+    def fresh(self, path: str) -> Secret:
+        """Read it, or wait for whoever is reading it. Raises what sources raise; what is kept stays then."""
         mine = Future[Secret]()
         with self._lock:
             flight = self._flights.setdefault(path, mine)
@@ -76,8 +90,9 @@ class Reader:
 
     def _fly(self, path: str, flight: Future[Secret]) -> Secret:
         try:
-            secret = self._read(path)
+            secret = self._admitted(path)
         except BaseException as error:
+            self._statistics.count(Event.ERROR)
             flight.set_exception(error)
             raise
         else:
@@ -88,33 +103,20 @@ class Reader:
                 if self._flights.get(path) is flight:
                     del self._flights[path]
 
-    def _read(self, path: str) -> Secret:
-        try:
-            return self._admitted(path)
-        except (NotFound, Denied) as error:
-            self.cache.put_absence(path, error, self._clock())
-            raise
-        except KeyturnError:
-            self._statistics.count(Event.ERROR)
-            old = self.cache.failed(path, self._clock())
-            if old is None:
-                raise
-            if old.stale:
-                self._statistics.count(Event.STALE)
-            return old
-
     def _admitted(self, path: str) -> Secret:
         for tries in range(TRIES, 0, -1):
             began = self.cache.floors.clock()
             try:
                 secret = self._failover().read(path, partial(self._admits, began))
-            except Unavailable:
-                # It may have served what it had before the notice that came meanwhile.
-                if began == self.cache.floors.clock() or tries == 1:
-                    raise
-            else:
-                if self.cache.put(secret, self._clock(), began):
-                    return secret
+            except KeyturnError as error:
+                # It may be what was so before the notice that came meanwhile.
+                if began != self.cache.floors.clock() and tries > 1:
+                    continue
+                if isinstance(error, NotFound | Denied):
+                    self.cache.put_absence(path, error, self._clock())
+                raise
+            if self.cache.put(secret, self._clock(), began):
+                return secret
         raise lagging(secret)
 
     def _admits(self, began: int, secret: Secret) -> bool:

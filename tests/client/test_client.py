@@ -184,6 +184,37 @@ def test_an_outage_is_lived_through_up_to_the_policys_limit(source: MemorySource
             client.get("a")
 
 
+def test_what_is_kept_stays_where_it_was_to_be_read_anew_and_nobody_answers(
+    client: SecretClient, source: MemorySource, clock: Clock
+) -> None:
+    client.get("a")
+    source.away = True
+    with pytest.raises(Unavailable):
+        client.refresh("a")
+    assert client.get("a").version == 1
+    source.away, source.served["a"] = False, 2
+    clock.now += 2
+    assert client.refresh("a").version == 2
+    assert client.get("a").version == 2
+
+
+def test_that_it_was_absent_before_a_notice_is_not_believed_behind_it(
+    client: SecretClient, source: MemorySource
+) -> None:
+    gone = threading.Event()
+
+    def absent_at_first(path: str) -> Secret:
+        if path == "new" and not gone.is_set():
+            gone.set()
+            source.served["new"] = 1
+            client.told(rotated("new", 1))
+            raise NotFound("read", "hub:new", "there is none")
+        return read(path)
+
+    read, source.read = source.read, absent_at_first  # type: ignore[method-assign]
+    assert client.get("new").version == 1
+
+
 def test_the_next_source_is_asked_where_one_is_away_and_the_first_again_later(clock: Clock) -> None:
     hub, copy = MemorySource("hub", a=1, b=1, c=1), MemorySource("aws", a=1, b=1, c=1)
     with SecretClient([hub, copy], poll=0, clock=clock) as client:
