@@ -17,6 +17,8 @@ from deployments.local.services import DATABASE_SECRET
 TURNS: Final = 5
 LONGEST: Final = 120.0
 """Seconds for which the leaked login is tried."""
+VERIFY: Final = ("ledger", "verify", "--witnesses", "2", "--against-hub", "--fresh", "15m")
+PROVEN: Final = "whole, as signed and as two witnesses have seen it, and the hub holds nothing beside it"
 
 
 class Stage(Protocol):
@@ -50,7 +52,8 @@ async def leak(stage: Stage) -> bool:
     )
     show(stage, report)
     recovered = await asyncio.to_thread(at_work_again, stage)
-    whole, verified = await asyncio.to_thread(command, stage, "ledger", "verify")
+    stage.console.print(f"  $ keyturn {' '.join(VERIFY)}", style="dim")
+    whole, verified = await asyncio.to_thread(command, stage, *VERIFY)
     show(stage, verified)
     accepted = refused_after is None
     refused = "STILL ACCEPTED" if accepted else f"refused {refused_after:.2f} s after the command began"
@@ -58,7 +61,7 @@ async def leak(stage: Stage) -> bool:
         f"the leaked password: {refused}",
         f"the incident: {'closed, and proven' if closed else 'STILL OPEN'}",
         f"both applications on the new login: {'yes' if recovered else 'NO'}",
-        f"the ledger of all that was done: {'whole, as signed' if whole else 'NOT WHOLE'}",
+        f"the ledger of all that was done: {PROVEN if whole else 'NOT WHOLE'}",
     ]
     for line in lines:
         stage.console.print(f"  {line}", style="bold")

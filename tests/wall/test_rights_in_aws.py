@@ -43,7 +43,7 @@ from tests.support.clock import Clock
 from tests.support.lab import LOOSE, Lab, fresh
 from tests.support.sender import RecordingSender
 
-pytestmark = pytest.mark.sampled(4, of="files")
+pytestmark = pytest.mark.sampled(5, of="files")
 
 REGION, ELSEWHERE = "eu-central-1", "eu-west-1"
 ORIGIN = "Made by `keyturn policy render` for a test."
