@@ -30,6 +30,7 @@ import boto3
 import hvac
 import psycopg2
 
+from benchmarks.limits import loosen
 from deployments.local.emulators.aws import LocalAws
 from deployments.local.openbao import OpenBao
 from deployments.local.postgres import PostgreSQL
@@ -159,6 +160,7 @@ def plain(servers: Servers) -> Callable[[], None]:
     from keyturn.rotation.run import rotate
 
     os.environ["KEYTURN_LEDGER"] = str(servers.directory / "ledger.db")
+    loosen(servers.directory)
     workspace = open_workspace(load_catalogue(servers.catalogue, os.environ), VaultHub(hub_settings(servers)))
 
     def once() -> None:
@@ -202,6 +204,7 @@ async def through_prefect(servers: Servers, runs: int, before: Callable[[], Any]
     settings = hub_settings(servers)
     os.environ |= {"VAULT_ADDR": settings.address, "KEYTURN_HUB_TOKEN_FILE": settings.login.file}
     os.environ[CATALOGUE_VARIABLE] = str(servers.catalogue)
+    loosen(servers.directory)
     taken = []
     for _ in range(runs + 1):
         before()

@@ -1,0 +1,25 @@
+"""An operator's file under which a benchmark may do within an hour what no site does."""
+
+import json
+import os
+from pathlib import Path
+from typing import Final
+
+from keyturn.catalogue.limits import LimitSettings
+from keyturn.catalogue.policy_file import VARIABLE
+
+HIGHEST: Final = LimitSettings(
+    incidents=100_000,
+    incidents_of_one_login=100_000,
+    incidents_of_one_secret=1_000,
+    rotations=100_000,
+    rotations_of_one_secret=100,
+)
+
+
+def loosen(directory: Path) -> None:
+    """Write it below ``directory``, and have this process and all that it starts go by it."""
+    file = directory / "operator.yaml"
+    file.write_text(json.dumps({"limits": HIGHEST.model_dump()}))
+    file.chmod(0o600)
+    os.environ[VARIABLE] = str(file)
