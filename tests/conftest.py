@@ -18,7 +18,7 @@ from deployments.local.openbao import OpenBao
 from deployments.local.postgres import PostgreSQL
 from deployments.local.prepare import Hub, prepare
 from deployments.local.redis import Redis
-from deployments.local.support.ports import free_port
+from deployments.local.support.ports import RANGE, RANGE_VARIABLE, free_port
 from deployments.local.support.tls import certificate_in
 from tests.support import sampling, warden
 from tests.support.engines import OverMariaDB, OverPostgreSQL
@@ -76,8 +76,20 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.register_profile("tests", deadline=None, max_examples=sampling.examples(30, 100))
     hypothesis.settings.load_profile("tests")
     sampling.keep_seed()
+    choose_ports_apart()
     warden.watch()
     warden.end_tidily_when_terminated(WORKERS)
+
+
+def choose_ports_apart() -> None:
+    """Give each process of a run ports of its own: one that another has chosen looks free until somebody listens."""
+    number, count = (
+        os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:],
+        int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1)),
+    )
+    share = len(RANGE) // count
+    first = RANGE.start + int(number) * share
+    os.environ[RANGE_VARIABLE] = f"{first}-{first + share - 1}"
 
 
 @pytest.hookimpl(optionalhook=True)
