@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from secrets import token_urlsafe
@@ -275,8 +275,9 @@ class Case:
             self.kv("undelete_secret_versions", versions=[one.version for one in info.versions])
 
     def edit_copy(self) -> None:
-        """Somebody writes something else into the copy."""
-        self.site.cloud.put_secret_value(SecretId=self.remote, SecretString='{"value": "by hand"}')
+        """Somebody writes something else into the copy, where there is one."""
+        with suppress(self.site.cloud.exceptions.ResourceNotFoundException):
+            self.site.cloud.put_secret_value(SecretId=self.remote, SecretString='{"value": "by hand"}')
 
     def delete_other_keys(self) -> None:
         """Somebody deletes each access key of the user but that of CURRENT, as the message asks."""
