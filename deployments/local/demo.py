@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import json
 import os
 import sys
 import time
@@ -20,7 +21,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from deployments.local import environment
-from deployments.local.demo_leak import leak
+from deployments.local.demo_leak import command, leak, show
 from deployments.local.home import locked
 from deployments.local.leak_scan import Finding, scan
 from deployments.local.pager import Pager
@@ -35,6 +36,8 @@ from keyturn.core.fingerprint import shown
 from keyturn.providers.postgresql.target import refused_login
 
 SECRETS: Final = (DATABASE_SECRET, "ml-training/api-keys")
+PREFIX: Final = "keyturn-"
+"""How the names of the policies of Keyturn's own logins begin."""
 PATIENCE: Final = 90
 TURNS: Final = 5
 PAUSE: Final = 3
@@ -64,6 +67,7 @@ class Demo:
 
     async def run(self) -> bool:
         """Rotate, retire, fail and recover, leak and revoke; whether all of it went as it should."""
+        narrowed = await self.narrow()
         before = {path: self.look(path) for path in SECRETS}
         queries = self.stats()
         self.say("Rotating both secrets through the worker, while both applications query without pause")
@@ -78,7 +82,33 @@ class Demo:
         self.seen = self.values()
         ended = await leak(self)
         hidden = self.no_leak()
-        return await self.in_sync() and hidden and sound and ended
+        return await self.in_sync() and hidden and sound and ended and narrowed
+
+    async def narrow(self) -> bool:
+        """Give Keyturn's logins what this catalogue needs, and nothing else; whether the worker lacks nothing of it."""
+        self.say("Keyturn's logins to the hub get what this catalogue needs, and nothing else")
+        for step in ("policy render", "policy check"):
+            self.console.print(f"  $ keyturn {step}", style="dim")
+        fitting = await asyncio.to_thread(self.policies)
+        found = "lacks nothing and has nothing beyond" if fitting else "HAS OTHER RIGHTS"
+        self.console.print(f"  the worker's login to the hub: {found}", style="bold")
+        return fitting
+
+    def policies(self) -> bool:
+        """Render them, lay them into the hub, and ask whether the worker's login has just that."""
+        made, text = command(self, "policy", "render", "--json")
+        if not made:
+            show(self, text)
+            return False
+        policies = hub_of(self.stack).client.sys
+        for document in json.loads(text)["documents"]:
+            name = document["name"].removesuffix(".hcl")
+            if name.startswith(PREFIX) and name != document["name"]:
+                policies.create_or_update_policy(name, document["text"])
+        # What the clouds' local logins have beyond is told, too: they are for trying.
+        _, report = command(self, "policy", "check", "--json")
+        found = json.loads(report[: report.rindex("}") + 1])
+        return not found["lacking"] and not found["beyond"]
 
     async def failure(self) -> bool:
         """A rotation that fails half way, its notification, and the run that finishes what it began."""

@@ -109,4 +109,6 @@ def at_work_again(stage: Stage) -> bool:
 
 def show(stage: Stage, text: str) -> None:
     """What a command said, set apart."""
-    stage.console.print(indent(text.rstrip(), "  "), style="dim", markup=False, highlight=False, soft_wrap=True)
+    stage.console.print(
+        indent(text.rstrip(), "  "), style="dim", markup=False, emoji=False, highlight=False, soft_wrap=True
+    )
