@@ -57,34 +57,27 @@ def succession_entry(signer: Signer, successor: PublicKey, at: datetime, actor: 
 
 
 def key_terms(source: Entries, keys: Collection[PublicKey], verify: Verify) -> tuple[list[KeyTerm], list[Succession]]:
-    """Which keys may have signed what, for whoever believes ``keys``, and the successions that say so.
+    """Which keys may have signed what, for whoever believes ``keys``, and what successors they are not told of yet.
 
-    The entries are looked through only where some checkpoint was signed by none of ``keys``.
+    All entries are looked through: a key that has handed over vouches for nothing later, whoever has it by then.
     """
-    if not _has_stranger(source, keys):
-        return [KeyTerm(key) for key in keys], []
     successions = list(_successions(source, keys, verify))
-    ends = {succession.key: succession.sequence for succession in reversed(successions)}
-    begins = {succession.successor: succession.sequence for succession in reversed(successions)}
-    terms = [KeyTerm(key, 0, ends.get(key)) for key in keys]
-    return terms + [KeyTerm(key, first, ends.get(key)) for key, first in begins.items() if key not in keys], successions
-
-
-def _has_stranger(source: Entries, keys: Collection[PublicKey]) -> bool:
-    """Whether some checkpoint was signed by none of these; one that can't be read is the verifier's to tell of."""
-    with suppress(Rewritten):
-        return any(not any(signed_by(note, key) for key in keys) for note in source.checkpoints())
-    return False
+    strangers = [succession for succession in successions if succession.successor not in keys]
+    ends = {succession.key: succession.sequence for succession in successions}
+    begins = {succession.successor: succession.sequence for succession in strangers}
+    return [KeyTerm(key, begins.get(key, 0), ends.get(key)) for key in (*keys, *begins)], strangers
 
 
 def _successions(source: Entries, keys: Collection[PublicKey], verify: Verify) -> Iterator[Succession]:
-    """Those that a key has signed which is believed by then, in their order."""
-    believed = list(keys)
+    """Those that a key has signed which is believed by then, in their order; each key hands over once."""
+    believed, ended = list(keys), set[PublicKey]()
     with suppress(Rewritten):  # the verifier tells where it can't be read any further
         for sequence, leaf in source.leaves():
             succession = _signed_for(sequence, leaf, believed, verify) if MARK in leaf else None
-            if succession and succession.successor not in believed:
-                believed.append(succession.successor)
+            if succession and succession.successor not in {succession.key, *ended}:
+                believed.remove(succession.key)
+                ended.add(succession.key)
+                believed += [succession.successor] if succession.successor not in believed else []
                 yield succession
 
 

@@ -121,6 +121,30 @@ def test_the_old_key_signs_nothing_more_once_it_has_handed_over(site: Site) -> N
     assert (report.whole, report.vouched) == (False, 4)
 
 
+@pytest.mark.parametrize("kept", ["all", "none of the new one's"])
+def test_nor_where_both_are_believed_or_the_new_ones_checkpoints_are_gone(site: Site, kept: str) -> None:
+    site.ledger.append([site.hand_over(site.old, site.new)])
+    if kept == "all":
+        site.sign(site.new)
+    site.ledger.append(entries(2, 5))
+    site.sign(site.old)
+    for keys in ((site.old, site.new), (site.old,)):
+        report = site.verify(*keys)
+        assert not report.whole
+        assert report.vouched < 6
+
+
+def test_a_key_that_has_handed_over_hands_nothing_over_again(site: Site) -> None:
+    site.ledger.append([site.hand_over(site.old, site.new)])
+    site.sign(site.new)
+    site.ledger.append([site.hand_over(site.old, site.thief)])
+    site.sign(site.thief)
+    for keys in ((site.old, site.new), (site.old,)):
+        report = site.verify(*keys)
+        assert not report.whole
+        assert report.vouched == 4
+
+
 def test_the_new_key_has_signed_nothing_from_before(site: Site) -> None:
     site.ledger.append(entries(2, 4))
     site.sign(site.new)
