@@ -62,6 +62,14 @@ ARROWS = {
         "keyturn.rotation",
         "keyturn.providers",
     },
+    "keyturn.providers.sources": {
+        "keyturn.core",
+        "keyturn.settings",
+        "keyturn.catalogue",
+        "keyturn.client",
+        "keyturn.providers",
+        "keyturn.providers.registry",
+    },
     "keyturn.revocation.report.facts": {
         "keyturn.core",
         "keyturn.settings",

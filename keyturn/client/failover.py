@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from keyturn.client.secrets import Secret, SecretSource
+from keyturn.client.secrets import NotServed, Secret, SecretSource
 from keyturn.core.errors import Invalid, KeyturnError, TerminalError, TransientError, Unavailable
 
 FIRST_REST: Final = 1.0
@@ -52,7 +52,8 @@ class Failover:
     def read(self, path: str, fits: Callable[[Secret], bool]) -> Secret:
         """The secret from the first that answers and whose answer ``fits``; that there is none is an answer, too.
 
-        Raises Unavailable where all that answered serve what does not fit, and else the first failure.
+        Raises Unavailable where all that answered serve what does not fit, and else the first failure; NotServed where
+        none of them has a place for it.
         """
         errors: list[KeyturnError] = []
         for breaker in self._awake(errors):
@@ -62,6 +63,9 @@ class Failover:
                 breaker.failed(error, self._clock())
                 errors.append(error)
                 continue
+            except NotServed as error:
+                errors.append(error)
+                continue
             except TerminalError:
                 breaker.answered()
                 raise
@@ -69,7 +73,7 @@ class Failover:
             if fits(secret):
                 return secret
             errors.append(lagging(secret))
-        raise errors[0]
+        raise next((error for error in errors if not isinstance(error, NotServed)), errors[0])
 
     def read_many(self, paths: Sequence[str], fits: Callable[[Secret], bool]) -> dict[str, Secret]:
         """What the first that answers serves of these, and fits; whatever is left is to be read by itself."""

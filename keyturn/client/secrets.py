@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
+from keyturn.core.errors import NotFound
 from keyturn.core.sensitive import SecretFields, Sensitive
 
 
@@ -37,13 +38,17 @@ class Secret:
         return ((now or datetime.now(UTC)) - self.read_at).total_seconds()
 
 
+class NotServed(NotFound):
+    """This source has no place for that secret, so it says nothing of whether there is one: the next is asked."""
+
+
 class SecretSource(Protocol):
     """Reads secrets by their hub path. Raises the errors of :mod:`keyturn.core.errors`; serves many threads."""
 
     name: str
 
     def read(self, path: str) -> Secret:
-        """What is served now. Raises NotFound."""
+        """What is served now. Raises NotFound, NotServed."""
 
     def read_many(self, paths: Sequence[str]) -> Mapping[str, Secret]:
         """The same of many, in as few calls as it allows; what is absent is left out."""

@@ -1,12 +1,14 @@
 """Where secrets are read: the hub, and copies in any store. Both stand on ports; adapters are opened elsewhere."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Protocol
 
 from keyturn.client.bulk import BulkReader
-from keyturn.client.secrets import Secret
+from keyturn.client.secrets import NotServed, Secret
 from keyturn.core.errors import NotFound
 from keyturn.core.hub import EXPIRES_AT, HubSecret, SecretsPort, metadata_moment
 from keyturn.core.sensitive import SecretFields, Sensitive
@@ -62,12 +64,17 @@ class HubSource:
 
 
 class StoreSource:
-    """Reads copies of secrets in a store; ``names`` tells a path's name there, where it is another."""
+    """Reads copies of secrets in a store; ``names`` tells a path's name there, where it is another.
 
-    def __init__(self, store: Store, names: Mapping[str, str] | None = None, now: Now = utc_now) -> None:
+    It may be a function, which raises NotServed for a secret that has no copy there.
+    """
+
+    def __init__(
+        self, store: Store, names: Mapping[str, str] | Callable[[str], str] | None = None, now: Now = utc_now
+    ) -> None:
         self.name = store.name
         self._store = store
-        self._names = dict(names or {})
+        self._named = names if callable(names) else partial(_named, dict(names or {}))
         self._now = now
 
     def read(self, path: str) -> Secret:
@@ -76,14 +83,14 @@ class StoreSource:
         It is described before its value is read and behind it: the hub's version is that of the marks only where they
         belong to this very value. Raises NotFound.
         """
-        remote = self._names.get(path, path)
+        remote = self._named(path)
         before = self._described(remote)
         text = self._store.read(remote)
         return self._of(path, text, before, self._described(remote))
 
     def read_many(self, paths: Sequence[str]) -> Mapping[str, Secret]:
         """The same of many; what is absent is left out."""
-        remotes = {self._names.get(path, path): path for path in paths}
+        remotes = {remote: path for path, remote in self._served(paths)}
         before = {remote: self._store.describe(remote) for remote in remotes}
         texts = self._store.read_many([remote for remote, described in before.items() if described])
         return {
@@ -94,8 +101,13 @@ class StoreSource:
 
     def versions(self, paths: Sequence[str]) -> Mapping[str, str]:
         """The store's own names of what it serves of these."""
-        described = {path: self._store.describe(self._names.get(path, path)) for path in paths}
+        described = {path: self._store.describe(remote) for path, remote in self._served(paths)}
         return {path: remote.version_id for path, remote in described.items() if remote and remote.intact}
+
+    def _served(self, paths: Sequence[str]) -> Iterator[tuple[str, str]]:
+        for path in paths:
+            with suppress(NotServed):
+                yield path, self._named(path)
 
     def _described(self, remote: str) -> RemoteSecret:
         described = self._store.describe(remote)
@@ -118,6 +130,10 @@ class StoreSource:
             self._now(),
             of_path.created_at if of_path else None,
         )
+
+
+def _named(names: Mapping[str, str], path: str) -> str:
+    return names.get(path, path)
 
 
 def fields_of(text: Sensitive) -> SecretFields:

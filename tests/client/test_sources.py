@@ -106,7 +106,8 @@ def test_a_notice_is_acknowledged_once_the_new_version_is_what_everybody_gets(la
             client.get(path)
 
 
-def test_the_documents_examples_run(lab: Lab) -> None:
+def test_the_documents_examples_run(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "all.yaml").write_text("stores: {aws: {kind: aws-secrets-manager, region: eu-central-1}}")
     path, logged_in = lab.alternating().path, list[tuple[str, str]]()
     names: dict[str, Any] = {"connect": lambda *words: logged_in.append(words), "headers": {}, "body": b""}
     names["receiver"] = Receiver([KEY])
@@ -114,6 +115,7 @@ def test_the_documents_examples_run(lab: Lab) -> None:
         environment.setenv("VAULT_ADDR", lab.world.hub_address)
         environment.setenv("VAULT_TOKEN", lab.world.hub_token)
         environment.setenv("VAULT_CACERT", str(lab.world.hub_ca))
+        environment.setenv("KEYTURN_CATALOGUE", str(tmp_path))
         for code in re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL):
             there = code.replace("ml-training/database", path).replace('host="db.example", dbname="ml"', host_of(lab))
             exec(compile(there, str(DOCUMENT), "exec"), names)  # noqa: S102  our own document
