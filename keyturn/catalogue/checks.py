@@ -13,7 +13,7 @@ from keyturn.catalogue import account_names, beside, previous, readers, rule_che
 from keyturn.catalogue.destinations import EACH as FIELD
 from keyturn.catalogue.destinations import Destination, FieldPattern, SyncSettings, Update
 from keyturn.catalogue.environment import references
-from keyturn.catalogue.freezes import apart, covers, illegal_pattern
+from keyturn.catalogue.freezes import illegal_pattern
 from keyturn.catalogue.groups import Groups, members
 from keyturn.catalogue.models import SecretDeclaration
 from keyturn.catalogue.plain import at, copy_names, describe_secret, destinations, merged_keys, name_templates, text_at
@@ -23,6 +23,7 @@ from keyturn.catalogue.source import CatalogueEntry
 from keyturn.catalogue.stores import STORE_KINDS, StoreSettings
 from keyturn.catalogue.targets import TargetSettings
 from keyturn.core.mounts import DEFAULT, EVERY, split
+from keyturn.core.path_patterns import apart, covers
 from keyturn.core.suggest import advice, likely
 from keyturn.settings.fields import NAME, illegal_secret, models
 from keyturn.settings.stores import System

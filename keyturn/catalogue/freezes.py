@@ -1,15 +1,14 @@
 """The freeze calendar: times in which nothing is rotated that can wait."""
 
 import re
-from collections.abc import Collection
 from datetime import datetime
-from functools import cache
 from typing import Annotated, Any, Final, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from keyturn.core.mounts import EVERY, MOUNT, split
+from keyturn.core.mounts import EVERY, MOUNT
+from keyturn.core.path_patterns import covers, has_stars_beside
 from keyturn.core.windows import Freeze, instant
 from keyturn.settings.fields import Line, Model, illegal_secret, refused
 from keyturn.settings.timing import Timezone
@@ -31,7 +30,7 @@ def _local(value: Any) -> datetime:
 
 def illegal_pattern(pattern: str) -> tuple[str, str] | None:
     """Why ``pattern`` can't be one of paths, and the remedy; None when it can."""
-    if any("**" in part and part != "**" for part in apart(pattern)[1].split("/")):
+    if has_stars_beside(pattern):
         return "** stands beside something else", "Write it alone between two slashes, as in prod/**."
     return illegal_secret(pattern.replace("*", "x"))
 
@@ -82,40 +81,3 @@ class FreezeSettings(Model):
     def covers(self, path: str) -> bool:
         """Whether it holds the secret at ``path``."""
         return any(covers(pattern, path) for pattern in self.paths)
-
-
-def covers(pattern: str, path: str, mounts: Collection[str] | None = None) -> bool:
-    """Whether a path fits a pattern. One without a mount's name fits in the default mount alone, ``*:`` in any.
-
-    ``mounts`` are the names that there are; without them, whatever stands before a colon is one.
-    """
-    wanted, within = apart(pattern)
-    mount, rest = split(path, mounts)
-    return wanted in (EVERY, mount) and _compiled(within).fullmatch(rest) is not None
-
-
-@cache
-def apart(pattern: str) -> tuple[str, str]:
-    """The mount's name that a pattern begins with, and the pattern of paths in it."""
-    return (EVERY, pattern[2:]) if pattern.startswith(f"{EVERY}:") else split(pattern)
-
-
-@cache
-def _compiled(pattern: str) -> re.Pattern[str]:
-    """The pattern as an expression that takes time in proportion to the path, however many stars it has.
-
-    What stands between two stars is looked for from the left, and never again further on: if a later place led to a
-    match, the first one would, too.
-    """
-    *folders, last = pattern.split("/")
-    first, *between = "".join(part if part == "**" else f"{_part(part)}/" for part in folders).split("**")
-    middle = [f"(?>(?:[^/]+/)*?{text})" for text in between[:-1]]
-    end = [f"(?:[^/]+/)*{text}" for text in between[-1:]]
-    return re.compile("".join([first, *middle, *end, ".+" if last == "**" else _part(last)]))
-
-
-def _part(part: str) -> str:
-    first, *between = (re.escape(text) for text in part.split("*"))
-    middle = [f"(?>[^/]*?{text})" for text in between[:-1]]
-    end = [f"[^/]*{text}" for text in between[-1:]]
-    return "".join([first, *middle, *end])

@@ -9,15 +9,15 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
 from keyturn.client.cache import Cache
 from keyturn.client.failover import Failover
 from keyturn.client.keeper import Keeper
-from keyturn.client.policy import CachePolicy
+from keyturn.client.patterns import expand
+from keyturn.client.policy import CachePolicy, Policies
 from keyturn.client.reader import Reader
 from keyturn.client.secrets import Secret, SecretSource
 from keyturn.client.statistics import Event, Statistics
@@ -37,7 +37,7 @@ Sources = Sequence[SecretSource] | Callable[[], Sequence[SecretSource]]
 class SecretClient:
     """Reads secrets from the first of ``sources`` that answers, and keeps them for as long as their policy says.
 
-    ``policies`` are for paths that fit a pattern (``payments/*``), the first that fits; ``policy`` is for all others.
+    ``policies`` are for paths that fit a pattern (``payments/**``), the first that fits; ``policy`` is for all others.
     Every ``poll`` seconds the source is asked whether what is in use has another version, 0 for never: a backstop for
     notices that did not arrive. ``patience`` is for how many seconds a source may lag behind a notice. Serves many
     threads. A child that was forked begins with nothing kept; it may read where ``sources`` are given as a function,
@@ -58,8 +58,7 @@ class SecretClient:
     ) -> None:
         self.statistics = Statistics()
         self._sources = sources
-        self._policy = policy
-        self._policies = dict(policies or {})
+        self._policies = Policies(policies or {}, policy)
         self._limits = (max_entries, max_bytes)
         self._poll = poll
         self._patience = patience
@@ -94,30 +93,23 @@ class SecretClient:
     def get_many(self, paths: Iterable[str]) -> dict[str, Secret]:
         """Several secrets; those that are not kept are read in as few calls as their source allows.
 
-        Raises the first error; what could be read is kept, so that to ask again costs the others alone.
+        Raises the first error, once all others are read: they are kept, so that to ask again costs little.
         """
-        wanted = list(dict.fromkeys(paths))
-        missing = [path for path in wanted if path not in self._cache.hot]
-        read = self._reader.read_many(missing) if len(missing) > 1 else {}
-        return {path: read[path] if path in read else self.get(path) for path in wanted}
+        answers: dict[str, Secret | KeyturnError | None] = {path: self.kept(path) for path in paths}
+        answers |= self._reader.read_many([path for path, secret in answers.items() if secret is None])
+        return dict(_given(answers))
 
     def refresh(self, path: str) -> Secret:
         """Read it now, whatever is kept; where no source can be asked, that is raised, and what is kept stays."""
         return self._reader.fresh(path)
 
     def warm(self, paths: Iterable[str]) -> None:
-        """Read all of these before they are asked for. Raises the first error, once all others are read."""
-        errors: list[KeyturnError] = []
-        wanted = list(dict.fromkeys(paths))
-        read = self._reader.read_many(wanted)
-        for path in wanted:
-            try:
-                if path not in read:
-                    self.get(path)
-            except KeyturnError as error:
-                errors.append(error)
-        if errors:
-            raise errors[0]
+        """Read all of these before they are asked for. Raises the first error, once all others are read.
+
+        A path may be a pattern, such as ``ml-training/*``, or ``payments/**`` for what lies deeper too. Raises Invalid
+        where no source can list secrets, or more fit than are kept.
+        """
+        self.get_many(expand(paths, self._failover().below, self._limits[0]))
 
     def watch(self, path: str, callback: Callback) -> Callable[[], None]:
         """Call ``callback`` with each version after the one that is served now; calling what is returned ends that.
@@ -130,16 +122,26 @@ class SecretClient:
         """Take a notice: what it has made old is let go of at once, and what is in use is read as it was promised.
 
         When it returns, no :meth:`get` that begins then gives what the notice has ended. Raises what a source raises;
-        where it lags, it is waited for. A revoked secret that nothing replaces is absent from then on.
+        where it lags, it is waited for. A revoked secret that nothing replaces is not given from then on, even by a
+        source that still has it, which nobody waits for.
         """
         self.statistics.count(Event.NOTICE)
         path = notice.secret_path
         held = self._cache.held(path)
         floor_ttl = self.policy_of(path).floor_ttl
-        self._cache.promise(path, notice.version, notice.timestamp, self._clock() + floor_ttl)
+        self._cache.promise(path, notice.oldest_served, notice.timestamp, self._clock() + floor_ttl)
         self._reader.promise(path)
-        if held or path in self._watches:
-            self._read_promised(notice)
+        if notice.replaced and (held or path in self._watches):
+            self._read_promised(notice, bool(held and held.version))
+
+    def in_force(self, notice: Notice) -> Secret | None:
+        """What is to be used behind a notice; None where it was revoked and nothing has taken its place."""
+        try:
+            return self.get(notice.secret_path)
+        except KeyturnError as error:
+            if notice.replaced and not (notice.event == SECRET_REVOKED and isinstance(error, NotFound)):
+                raise
+            return None
 
     def tend(self) -> float | None:
         """Let go of what is old by now; the instant of the next time. A thread of the client's own calls it."""
@@ -147,8 +149,12 @@ class SecretClient:
 
     def policy_of(self, path: str) -> CachePolicy:
         """The policy that holds for a secret."""
-        fitting = (policy for pattern, policy in self._policies.items() if fnmatchcase(path, pattern))
-        return next(fitting, self._policy)
+        return self._policies.of(path)
+
+    @property
+    def health(self) -> dict[str, KeyturnError | None]:
+        """The sources that were opened, and how each has failed that did not answer when it was asked last."""
+        return self._opened.health if self._opened else {}
 
     def close(self) -> None:
         """Keep nothing and read nothing any more."""
@@ -207,12 +213,14 @@ class SecretClient:
             if held and held.source == source and revisions.get(path) != held.revision:
                 self._keeper.renew(path)
 
-    def _read_promised(self, notice: Notice) -> None:
+    def _read_promised(self, notice: Notice, versioned: bool) -> None:
+        """Read it until it is served; a ``versioned`` source that is being written to tells no version for a moment."""
         deadline = self._clock() + self._patience
         while True:
             try:
-                self._reader.fresh(notice.secret_path)
-                return
+                secret = self._reader.fresh(notice.secret_path)
+                if secret.version or not versioned or self._clock() >= deadline:
+                    return
             except TransientError:
                 if self._clock() >= deadline:
                     raise
@@ -221,6 +229,14 @@ class SecretClient:
                     return
                 raise
             time.sleep(PAUSE)
+
+
+def _given(answers: Mapping[str, Secret | KeyturnError | None]) -> Iterator[tuple[str, Secret]]:
+    for path, answer in answers.items():
+        if isinstance(answer, KeyturnError):
+            raise answer
+        if answer:
+            yield path, answer
 
 
 def _beginning_of(client: "weakref.ref[SecretClient]") -> Callable[[], None]:

@@ -3,36 +3,48 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar, cast
 
-from keyturn.client.secrets import NotServed, Secret, SecretSource
+from keyturn.client.secrets import Lists, NotServed, Secret, SecretSource
+from keyturn.core.capabilities import capability
 from keyturn.core.errors import Invalid, KeyturnError, TerminalError, TransientError, Unavailable
+
+T = TypeVar("T")
 
 FIRST_REST: Final = 1.0
 LONGEST_REST: Final = 30.0
 """Seconds for which a source that does not answer is left alone: twice as long each time."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """A source is left alone for so many ``seconds``, ``until`` then, since it failed with ``error``."""
+
+    error: TransientError
+    seconds: float
+    until: float
+
+
 @dataclass
 class Breaker:
-    """How a source has answered lately; ``rests_until`` is 0 while it answers."""
+    """How a source has answered lately; it has no ``rest`` while it answers."""
 
     source: SecretSource
-    rests_until: float = 0.0
-    rest: float = 0.0
-    error: TransientError | None = None
+    rest: Rest | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def answered(self) -> None:
         """It did: it is asked in its turn again."""
-        self.rests_until, self.rest, self.error = 0.0, 0.0, None
+        if self.rest:
+            with self.lock:
+                self.rest = None
 
     def failed(self, error: TransientError, now: float) -> None:
         """It did not. Of several that ask at once, the first one's failure counts."""
         with self.lock:
-            if now >= self.rests_until:
-                self.rest = min(LONGEST_REST, 2 * self.rest or FIRST_REST)
-                self.rests_until, self.error = now + self.rest, error
+            if self.rest is None or now >= self.rest.until:
+                seconds = min(LONGEST_REST, 2 * self.rest.seconds) if self.rest else FIRST_REST
+                self.rest = Rest(error, seconds, now + seconds)
 
 
 class Failover:
@@ -45,9 +57,9 @@ class Failover:
         self._clock = clock
 
     @property
-    def resting(self) -> dict[str, KeyturnError]:
-        """The sources that are left alone for now, and why."""
-        return {each.source.name: each.error for each in self._breakers if each.error and each.rests_until}
+    def health(self) -> dict[str, KeyturnError | None]:
+        """All sources by their names, and how each has failed that did not answer when it was asked last."""
+        return {each.source.name: each.rest.error if each.rest else None for each in self._breakers}
 
     def read(self, path: str, fits: Callable[[Secret], bool]) -> Secret:
         """The secret from the first that answers and whose answer ``fits``; that there is none is an answer, too.
@@ -91,23 +103,38 @@ class Failover:
 
     def versions(self, paths: Sequence[str]) -> tuple[str, dict[str, str]]:
         """The first source that answers, and which revisions it serves. Raises KeyturnError where none does."""
+        return self._first(self._breakers, lambda source: (source.name, dict(source.versions(paths))))
+
+    def below(self, folder: str) -> Sequence[str]:
+        """The paths of all secrets below a folder, by the first that answers of those that can list them.
+
+        Raises Invalid where none can.
+        """
+        listing = [each for each in self._breakers if capability(each.source, Lists)]
+        if not listing:
+            names = ", ".join(each.source.name for each in self._breakers)
+            raise Invalid("list", f"{folder}/", f"none of the sources can list: {names}", "Name each secret by itself")
+        return self._first(listing, lambda source: cast(Lists, source).below(folder))
+
+    def _first(self, breakers: Sequence[Breaker], ask: Callable[[SecretSource], T]) -> T:
         errors: list[KeyturnError] = []
-        for breaker in self._awake(errors):
+        for breaker in self._awake(errors, breakers):
             try:
-                revisions = dict(breaker.source.versions(paths))
+                answer = ask(breaker.source)
             except TransientError as error:
                 breaker.failed(error, self._clock())
                 errors.append(error)
             else:
                 breaker.answered()
-                return breaker.source.name, revisions
+                return answer
         raise errors[0]
 
-    def _awake(self, errors: list[KeyturnError]) -> Iterator[Breaker]:
+    def _awake(self, errors: list[KeyturnError], breakers: Sequence[Breaker] = ()) -> Iterator[Breaker]:
         """Those that do not rest; of those that do, their last failure is added to ``errors``."""
-        for breaker in self._breakers:
-            if breaker.error and self._clock() < breaker.rests_until:
-                errors.append(breaker.error)
+        for breaker in breakers or self._breakers:
+            rest = breaker.rest
+            if rest and self._clock() < rest.until:
+                errors.append(rest.error)
             else:
                 yield breaker
 

@@ -1,9 +1,11 @@
 """For how long a secret may be given without being read again."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from keyturn.client.secrets import Secret
+from keyturn.core.path_patterns import covers
 
 SHORTEST_FLOOR: Final = 600.0
 """Seconds for which a newer version that was seen or promised is insisted on, at least."""
@@ -38,6 +40,26 @@ class CachePolicy:
         if secret.expires_at:
             ttl = min(ttl, max(0.0, (secret.expires_at - secret.read_at).total_seconds()))
         return ttl
+
+
+class Policies:
+    """Policies by paths and patterns, in their order: the first that fits holds, and ``default`` where none does.
+
+    Thousands of paths cost a lookup, patterns a look at each.
+    """
+
+    def __init__(self, policies: Mapping[str, CachePolicy], default: CachePolicy) -> None:
+        self._policies = dict(policies)
+        self._default = default
+        self._places = {name: place for place, name in enumerate(policies)}
+        self._patterns = [name for name in policies if "*" in name]
+
+    def of(self, path: str) -> CachePolicy:
+        """The one that holds for this path."""
+        fitting = [name for name in self._patterns if covers(name, path)]
+        if path in self._policies:
+            fitting.append(path)
+        return self._policies[min(fitting, key=self._places.__getitem__)] if fitting else self._default
 
 
 RESTRICTED: Final = CachePolicy(resurrect_ttl=0.0)

@@ -15,7 +15,6 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from keyturn.client.client import SecretClient
 from keyturn.client.secrets import Secret
-from keyturn.core.errors import NotFound
 from keyturn.core.notices import SECRET_REVOKED, Notice
 
 
@@ -192,14 +191,13 @@ class SecretPool(Generic[C]):
 
     def _settle(self, notice: Notice) -> None:
         ended = notice.event == SECRET_REVOKED
+        secret = self._client.in_force(notice)
+        if secret is None:
+            self._connections.retire(self._patience)
+            return
         try:
-            secret = self._client.get(self._path)
             with self._replacing:
                 self._use(secret, anew=ended)
-        except NotFound:
-            if not ended:
-                raise
-            self._connections.retire(self._patience)
         except self._refused:
             # A new one is taken up once it works; the one from before never does again.
             if not ended or secret.fields != self._secret.fields:
@@ -226,7 +224,7 @@ class SecretPool(Generic[C]):
 
     def _heal(self, failed: Connections[C]) -> bool:
         """Whether connections of another secret are lent now than those that were refused."""
-        if time.monotonic() - self._healed_at >= PAUSE:
+        if self._connections is failed and time.monotonic() - self._healed_at >= PAUSE:
             self._healed_at = time.monotonic()
             # It is read without the lock: whoever reads it for all may be waiting for that.
             secret = self._client.refresh(self._path)

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Final
 
@@ -12,6 +12,8 @@ from keyturn.client.secrets import Secret
 from keyturn.client.statistics import Event, Statistics
 from keyturn.core.errors import Denied, KeyturnError, NotFound
 
+THREADS: Final = 8
+"""How many of those are read side by side that have to be read by themselves."""
 TRIES: Final = 3
 """How often a read is begun anew because something newer was promised meanwhile."""
 
@@ -74,8 +76,22 @@ class Reader:
         self._saw(secret)
         return secret
 
-    def read_many(self, paths: Sequence[str]) -> dict[str, Secret]:
-        """Those of them that a source gives in its bulk call; the others are to be read one by one."""
+    def read_many(self, paths: Sequence[str]) -> dict[str, Secret | KeyturnError]:
+        """Each of them, or why it can't be had: in bulk what a source gives so, the others by themselves."""
+        answers: dict[str, Secret | KeyturnError] = {**self._in_bulk(paths)} if len(paths) > 1 else {}
+        others = [path for path in paths if path not in answers]
+        if others:
+            with ThreadPoolExecutor(THREADS, "keyturn-client") as pool:
+                answers |= zip(others, pool.map(self._answer, others), strict=True)
+        return answers
+
+    def _answer(self, path: str) -> Secret | KeyturnError:
+        try:
+            return self.miss(path)
+        except KeyturnError as error:
+            return error
+
+    def _in_bulk(self, paths: Sequence[str]) -> dict[str, Secret]:
         began = self.cache.floors.clock()
         served = self._failover().read_many(paths, partial(self._admits, began))
         read = {path: secret for path, secret in served.items() if self.cache.put(secret, self._clock(), began)}

@@ -55,3 +55,10 @@ class SecretSource(Protocol):
 
     def versions(self, paths: Sequence[str]) -> Mapping[str, str]:
         """The revision that is served now of each, without reading values; what is absent is left out."""
+
+
+class Lists(Protocol):
+    """What a source can do besides where it knows all secrets by their hub paths."""
+
+    def below(self, folder: str, /) -> Sequence[str]:
+        """The paths of all secrets that are served below a folder, in its folders too."""

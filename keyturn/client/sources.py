@@ -53,9 +53,9 @@ class HubSource:
         infos = self._hub.describe_many(paths)
         return {path: str(info.version) for path, info in infos.items() if info.served}
 
-    def below(self, prefix: str) -> Sequence[str]:
-        """The paths of all secrets below a folder, such as ``ml-training``."""
-        return [info.path for info in self._hub.describe_below(prefix)]
+    def below(self, folder: str, /) -> Sequence[str]:
+        """The paths of all secrets that are served below a folder, such as ``ml-training``."""
+        return [info.path for info in self._hub.describe_below(folder) if info.served]
 
     def _of(self, path: str, secret: HubSecret) -> Secret:
         expires_at = metadata_moment(path, EXPIRES_AT, secret.custom.get(EXPIRES_AT, ""))

@@ -11,8 +11,7 @@ from typing import Any, Final
 
 SECRET_ROTATED: Final = "secret_rotated"
 SECRET_REVOKED: Final = "secret_revoked"
-"""The value before this version was ended at once, since others know it. Where nothing replaces it, the version names
-the one that has ended."""
+"""The value before this version was ended at once, since others know it; or this one was, and nothing replaces it."""
 
 NOTICE_PATH: Final = "/api/secrets/rotation"
 """Where a consumer takes notices, below its own address."""
@@ -25,17 +24,28 @@ _IDS: Final = uuid.UUID("6f1d7a52-0f0b-5b0e-9a57-3c5f4f1e8d21")
 
 @dataclass(frozen=True)
 class Notice:
-    """That ``secret_path`` has been at ``version`` since ``timestamp``, and why: ``event``."""
+    """That ``secret_path`` has been at ``version`` since ``timestamp``, and why: ``event``.
+
+    Where it is not ``replaced``, ``version`` is what was ended at ``timestamp``, and nothing has taken its place.
+    """
 
     event: str
     secret_path: str
     version: int
     timestamp: datetime
+    replaced: bool = True
+
+    @property
+    def oldest_served(self) -> int:
+        """The oldest version that may be given from then on."""
+        return self.version if self.replaced else self.version + 1
 
     def to_json(self) -> str:
         """The body of the message; the timestamp is RFC 3339 in UTC."""
         instant = self.timestamp.astimezone(UTC).isoformat().replace("+00:00", "Z")
         body = {"event": self.event, "secret_path": self.secret_path, "version": self.version, "timestamp": instant}
+        if self.event == SECRET_REVOKED:
+            body["replaced"] = self.replaced
         return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
 
     @staticmethod
@@ -47,15 +57,20 @@ class Notice:
             raise ValueError("the body is not JSON") from None
         if not isinstance(fields, dict):
             raise ValueError("the body is not a JSON object")
-        return Notice(_text(fields, "event"), _text(fields, "secret_path"), _version(fields), _instant(fields))
+        replaced = fields.get("replaced", True) is not False
+        return Notice(
+            _text(fields, "event"), _text(fields, "secret_path"), _version(fields), _instant(fields), replaced
+        )
 
 
-def message_id(path: str, version: int, event: str, made_at: datetime | None = None) -> str:
+def message_id(path: str, version: int, event: str, made_at: datetime | None = None, *, replaced: bool = True) -> str:
     """The id of the one message about this event, whichever run sends it and however often (RFC 9562, UUID 5).
 
-    ``made_at`` tells apart versions of one number, where a secret was removed and is counted from 1 again.
+    ``made_at`` tells apart versions of one number, where a secret was removed and is counted from 1 again; that the
+    version is not ``replaced`` tells its own end apart from that of the one before it.
     """
-    about = [event, path, version, *([made_at.astimezone(UTC).isoformat()] if made_at else [])]
+    made = [made_at.astimezone(UTC).isoformat()] if made_at else []
+    about = [event, path, version, *made, *([] if replaced else ["ended"])]
     return f"msg_{uuid.uuid5(_IDS, json.dumps(about)).hex}"
 
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from keyturn.catalogue.destinations import EACH, Destination, FieldPattern, SyncSettings
-from keyturn.catalogue.freezes import apart
 from keyturn.catalogue.models import Catalogue
 from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.stores.aws import AwsParameterStoreSettings, AwsSecretsManagerSettings, Replica
@@ -13,6 +12,7 @@ from keyturn.catalogue.stores.gcp import GcpSecretManagerSettings
 from keyturn.catalogue.stores.kubernetes import KubernetesSettings
 from keyturn.catalogue.stores.vault import VaultSettings
 from keyturn.core.mounts import DEFAULT, EVERY
+from keyturn.core.path_patterns import apart
 from keyturn.core.rights import ANYTHING, CopyRights, Document
 from keyturn.settings.stores import Deletion, StoreBase
 

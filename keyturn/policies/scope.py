@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from keyturn.catalogue.freezes import apart
 from keyturn.catalogue.models import Catalogue
 from keyturn.core.errors import Invalid
 from keyturn.core.mounts import EVERY, split
+from keyturn.core.path_patterns import apart
 from keyturn.core.rights import ANYTHING, HubPlaces
 from keyturn.settings.fields import illegal_secret
 from keyturn.strategies.base import StrategySettings

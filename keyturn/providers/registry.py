@@ -179,11 +179,20 @@ class CatalogueSender:
         self._senders = Cached(lambda consumer: _webhook_sender(catalogue.consumer(consumer)))
 
     def deliver(
-        self, consumer: str, path: str, version: int, at: datetime, event: str = SECRET_ROTATED, *, made: bool = False
+        self,
+        consumer: str,
+        path: str,
+        version: int,
+        at: datetime,
+        event: str = SECRET_ROTATED,
+        *,
+        made: bool = False,
+        replaced: bool = True,
     ) -> None:
         """Tell ``consumer``; returns once it has acknowledged. Raises the last error of several tries."""
         keys = self._signing_keys(consumer)
-        notice, sent_id = Notice(event, path, version, at), message_id(path, version, event, at if made else None)
+        notice = Notice(event, path, version, at, replaced)
+        sent_id = message_id(path, version, event, at if made else None, replaced=replaced)
         try:
             self._send(consumer, keys.all, notice, sent_id)
         except Denied:

@@ -213,9 +213,9 @@ def record_written(workspace: Workspace, incident: Incident, progress: SecretPro
 
 def notify_consumer(workspace: Workspace, progress: SecretProgress, version: int, consumer: str) -> str:
     """Tell one consumer, and return once it has acknowledged. Raises its refusal."""
-    at = progress.cut_at or workspace.clock()
+    at, replaced = progress.cut_at or workspace.clock(), bool(progress.version)
     try:
-        workspace.sender.deliver(consumer, progress.path, version, at, SECRET_REVOKED)
+        workspace.sender.deliver(consumer, progress.path, version, at, SECRET_REVOKED, replaced=replaced)
     except KeyturnError:
         raise
     except Exception as error:  # noqa: BLE001  one that is not foreseen stops no other consumer

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
 
-from keyturn.catalogue.freezes import covers
 from keyturn.catalogue.spreading import all_places, plain_places
 from keyturn.core.errors import Invalid, NotFound, TerminalError
 from keyturn.core.fingerprint import Fingerprint, is_noted, under_every_key
 from keyturn.core.hub import HubSecret
+from keyturn.core.path_patterns import covers
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.suggest import advice
 from keyturn.revocation.sight import describe_unreadable, read_versions, remembered_versions

@@ -92,12 +92,20 @@ class Sender(Protocol):
     """Delivers notices to consumers."""
 
     def deliver(
-        self, consumer: str, path: str, version: int, at: datetime, event: str = SECRET_ROTATED, *, made: bool = False
+        self,
+        consumer: str,
+        path: str,
+        version: int,
+        at: datetime,
+        event: str = SECRET_ROTATED,
+        *,
+        made: bool = False,
+        replaced: bool = True,
     ) -> None:
         """Tell ``consumer`` that ``path`` is at ``version`` since ``at``; returns once it has acknowledged.
 
         Tries several times under one message id and raises the last error. ``made`` says that ``at`` is when the hub
-        made the version, which is part of the id then.
+        made the version, which is part of the id then; where it is not ``replaced``, it was ended then.
         """
 
     def accepts_next_key(self, consumer: str, path: str, version: int, at: datetime, *, made: bool = False) -> bool:

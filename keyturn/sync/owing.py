@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
-from keyturn.catalogue.freezes import covers
 from keyturn.core.capabilities import capability
 from keyturn.core.errors import KeyturnError, unexpected
 from keyturn.core.fingerprint import is_noted
 from keyturn.core.heard import Heard, made_at
 from keyturn.core.hub import TOKEN, HubSecret, SecretInfo
+from keyturn.core.path_patterns import covers
 from keyturn.core.plan import Action, Plan
 from keyturn.core.record import Rotation
 from keyturn.core.strategies import AdjustsFields

@@ -7,12 +7,12 @@ from itertools import chain
 from typing import Final
 
 from keyturn.catalogue.destinations import Destination, FieldPattern, Update
-from keyturn.catalogue.freezes import apart, covers
 from keyturn.core.errors import KeyturnError, NotFound, unexpected
 from keyturn.core.fingerprint import vouches
 from keyturn.core.hub import HubSecret, SecretInfo, Survey
 from keyturn.core.lineage import KnownVersion
 from keyturn.core.mounts import DEFAULT
+from keyturn.core.path_patterns import apart, covers
 from keyturn.core.plan import Action, HubListing, Item, Plan
 from keyturn.core.stores import OwnershipTags, RemoteSecret
 from keyturn.core.suggest import advice

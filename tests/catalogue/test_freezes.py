@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from keyturn.catalogue import load_catalogue
-from keyturn.catalogue.freezes import FreezeSettings, covers
+from keyturn.catalogue.freezes import FreezeSettings
+from keyturn.core.path_patterns import covers
 from keyturn.core.windows import Freeze
 
 CATALOGUE = """

@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -132,6 +134,16 @@ def test_a_source_that_lags_behind_a_notice_is_waited_for(source: MemorySource) 
         assert client.get("a").version == 2
 
 
+def test_a_copy_that_is_being_written_is_read_until_it_tells_its_version(source: MemorySource) -> None:
+    with SecretClient([source], poll=0, patience=30) as client:
+        client.get("a")
+        read, source.served["a"] = source.read, 2
+        between = iter([replace(read("a"), version=None, revision="2")])
+        source.read = lambda path: next(between, None) or read(path)  # type: ignore[method-assign]
+        client.told(rotated("a", 2))
+        assert client.get("a").version == 2
+
+
 def test_where_it_lags_on_the_notice_fails_and_nothing_old_is_given(client: SecretClient) -> None:
     client.get("a")
     with pytest.raises(Unavailable, match="a newer one was seen or promised"):
@@ -157,6 +169,29 @@ def test_a_revoked_secret_that_nothing_replaces_is_absent(client: SecretClient, 
     client.told(rotated("a", 1, SECRET_REVOKED))
     with pytest.raises(NotFound):
         client.get("a")
+
+
+def test_a_copy_that_still_serves_what_was_revoked_for_good_is_not_believed_and_nobody_waits_for_it(
+    client: SecretClient, source: MemorySource
+) -> None:
+    client.watch("a", lambda secret: None)
+    client.told(Notice(SECRET_REVOKED, "a", 1, MADE, replaced=False))
+    assert client.in_force(Notice(SECRET_REVOKED, "a", 1, MADE, replaced=False)) is None
+    with pytest.raises(Unavailable, match="still serves version 1"):
+        client.get("a")
+    with pytest.raises(Unavailable):
+        client.get_many(["a", "b"])
+    source.served["a"] = 2
+    assert client.refresh("a").version == 2
+
+
+def test_an_older_version_that_was_revoked_for_good_takes_nothing_from_the_newer_one(
+    client: SecretClient, source: MemorySource
+) -> None:
+    source.served["a"] = 3
+    client.get("a")
+    client.told(Notice(SECRET_REVOKED, "a", 2, MADE, replaced=False))
+    assert client.get("a").version == 3
 
 
 def test_an_outage_is_lived_through_up_to_the_policys_limit(source: MemorySource, clock: Clock) -> None:
@@ -257,6 +292,75 @@ def test_many_are_read_in_one_call_and_one_that_is_missing_takes_nothing_from_ot
     assert source.reads == ["none"]
 
 
+def test_what_a_bulk_call_does_not_give_is_read_side_by_side_and_all_of_it_before_an_error_is_raised(
+    client: SecretClient, source: MemorySource
+) -> None:
+    source.read_many = lambda paths: {}  # type: ignore[method-assign]
+    source.gate.clear()
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(client.get_many, ["none", "a", "b"])
+        assert eventually(lambda: {"a", "b"} <= set(source.reads))
+        source.gate.set()
+        with pytest.raises(NotFound, match="hub:none"):
+            reading.result()
+    assert client.kept("a")
+    assert client.kept("b")
+
+
+def test_all_that_fits_a_pattern_is_warmed(client: SecretClient, source: MemorySource) -> None:
+    source.served |= dict.fromkeys(["ml/a", "ml/b", "ml/c/d", "payments/e/f", "other"], 1)
+    client.warm(["ml/*", "payments/**", "other"])
+    assert {path for path in source.served if client.kept(path)} == {"ml/a", "ml/b", "payments/e/f", "other"}
+    assert (source.bulk_reads, source.reads) == (1, [])
+
+
+@pytest.mark.parametrize("pattern", ["ml/x**", "*:ml/*"])
+def test_a_pattern_that_means_nothing_here_is_refused(client: SecretClient, pattern: str) -> None:
+    with pytest.raises(Invalid, match=re.escape(pattern)):
+        client.warm([pattern])
+
+
+def test_more_than_is_kept_is_not_warmed(source: MemorySource) -> None:
+    source.served |= {f"ml/{number}": 1 for number in range(6)}
+    with SecretClient([source], poll=0, max_entries=5) as client, pytest.raises(Invalid, match="it is 6 secrets"):
+        client.warm(["ml/*"])
+    assert source.bulk_reads == 0
+
+
+def test_a_pattern_is_listed_by_the_next_source_that_can() -> None:
+    hub, copy = MemorySource("hub", a=1), MemorySource("copy", a=1)
+    copies = Copies(copy)
+    with SecretClient([copies], poll=0) as client, pytest.raises(Invalid, match="can list: copy"):
+        client.warm(["*"])
+    with SecretClient([copies, hub], poll=0) as client:
+        client.warm(["*"])
+        assert client.get("a").source == "copy"
+    hub.away = True
+    with SecretClient([copies, hub], poll=0) as client, pytest.raises(Unavailable, match="hub"):
+        client.warm(["*"])
+
+
+class Copies:
+    """A source that can't list what there is."""
+
+    def __init__(self, source: MemorySource) -> None:
+        self.name = source.name
+        self.read, self.read_many, self.versions = source.read, source.read_many, source.versions
+
+
+def test_how_its_sources_answer_is_told(clock: Clock) -> None:
+    hub, copy = MemorySource("hub", a=1, b=1), MemorySource("aws", a=1, b=1)
+    with SecretClient([hub, copy], poll=0, clock=clock) as client:
+        assert client.health == {}
+        hub.away = True
+        client.get("a")
+        assert {name: type(error) for name, error in client.health.items()} == {"hub": Unavailable, "aws": type(None)}
+        hub.away = False
+        clock.now += 2
+        client.get("b")
+        assert client.health == {"hub": None, "aws": None}
+
+
 def test_who_watches_hears_of_each_version_once(client: SecretClient, source: MemorySource) -> None:
     heard: list[int | None] = []
     stop = client.watch("a", lambda secret: heard.append(secret.version))
@@ -305,6 +409,14 @@ def test_what_is_asked_for_all_the_time_is_read_again_before_it_is_old(source: M
         client.get("a")
         assert eventually(lambda: source.reads == ["a", "a"])
         assert client.statistics[Event.RENEWAL] == 1
+
+
+def test_the_first_policy_that_fits_holds(source: MemorySource) -> None:
+    deep, own, flat, later = (CachePolicy(ttl=seconds) for seconds in (1, 2, 3, 4))
+    policies = {"a/**": deep, "b/own": own, "b/*": flat, "a/own": later}
+    with SecretClient([source], policies=policies, poll=0) as client:
+        of = {path: client.policy_of(path).ttl for path in ("a/own", "a/b/c", "b/own", "b/c", "b/c/d")}
+    assert of == {"a/own": 1, "a/b/c": 1, "b/own": 2, "b/c": 3, "b/c/d": 3600}
 
 
 def test_a_forked_child_reads_anew_where_it_can_open_its_sources() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyturn.core.notices import SECRET_ROTATED, Notice, message_id
+from keyturn.core.notices import SECRET_REVOKED, SECRET_ROTATED, Notice, message_id
 
 NOTICE = Notice(SECRET_ROTATED, "ml-training/database", 7, datetime(2025, 3, 1, 12, 30, tzinfo=UTC))
 
@@ -34,6 +34,20 @@ def test_the_timestamp_is_told_in_utc_wherever_it_was_taken() -> None:
     assert (
         Notice(SECRET_ROTATED, "a", 1, abroad).to_json() == Notice(SECRET_ROTATED, "a", 1, NOTICE.timestamp).to_json()
     )
+
+
+def test_a_revocation_says_whether_anything_takes_its_place() -> None:
+    ended = Notice(SECRET_REVOKED, "a", 7, NOTICE.timestamp, replaced=False)
+    assert json.loads(ended.to_json())["replaced"] is False
+    assert Notice.from_json(ended.to_json()) == ended
+    assert ended.oldest_served == 8
+    assert json.loads(Notice(SECRET_REVOKED, "a", 7, NOTICE.timestamp).to_json())["replaced"] is True
+    assert NOTICE.oldest_served == 7
+
+
+def test_that_a_version_has_ended_has_another_id_than_that_the_one_before_it_has() -> None:
+    ids = {message_id("a", 7, SECRET_REVOKED, replaced=replaced) for replaced in (True, False)}
+    assert len(ids | {message_id("a", 7, SECRET_ROTATED)}) == 3
 
 
 @given(notices)

@@ -12,7 +12,7 @@ from keyturn.client.client import SecretClient
 from keyturn.client.pool import Retired, SecretPool, connector
 from keyturn.client.secrets import Secret
 from keyturn.client.sources import HubSource
-from keyturn.core.errors import NotFound
+from keyturn.core.errors import NotFound, Unavailable
 from keyturn.core.notices import SECRET_REVOKED, SECRET_ROTATED, Notice
 from keyturn.core.policy import Trigger
 from keyturn.rotation.retire import Waive, retire
@@ -75,8 +75,8 @@ def pool(client: SecretClient, database: Database) -> Iterator[SecretPool[Sessio
     pool.close()
 
 
-def notice(version: int, event: str = SECRET_ROTATED, path: str = "a") -> Notice:
-    return Notice(event, path, version, datetime.now(UTC))
+def notice(version: int, event: str = SECRET_ROTATED, path: str = "a", replaced: bool = True) -> Notice:
+    return Notice(event, path, version, datetime.now(UTC), replaced)
 
 
 def test_connections_are_lent_again_and_no_more_than_so_many(pool: SecretPool[Session], database: Database) -> None:
@@ -153,6 +153,34 @@ def test_what_was_revoked_and_is_still_served_is_lent_no_more_once_it_is_refused
     assert all(session.closed for session in database.sessions)
     with pytest.raises(Retired), pool.connection():
         pass
+
+
+def test_what_nothing_replaces_is_lent_no_more_although_a_copy_still_serves_it_and_it_works(
+    pool: SecretPool[Session], database: Database, source: MemorySource
+) -> None:
+    with pool.connection() as old:
+        pass
+    pool.told(notice(1, SECRET_REVOKED, replaced=False))
+    assert old.closed
+    with pytest.raises(Unavailable), pool.connection():
+        pass
+    source.served["a"], database.password = 2, "a-2"
+    pool.told(notice(2))
+    with pool.connection() as connection:
+        assert connection.password == "a-2"
+
+
+def test_connections_that_another_thread_has_replaced_are_not_read_for_again(
+    client: SecretClient, source: MemorySource, database: Database
+) -> None:
+    pool = SecretPool(client, "a", database.connect, refused=(Refused,), patience=0)
+    refused = pool._connections
+    source.served["a"], database.password = 2, "a-2"
+    pool.told(notice(2))
+    before = len(source.reads)
+    assert pool._heal(refused)
+    assert len(source.reads) == before
+    pool.close()
 
 
 def test_what_was_revoked_and_replaced_by_the_same_version_is_opened_anew(

@@ -67,7 +67,7 @@ def test_without_a_replacement_nothing_is_left_of_it_anywhere(lab: Lab, kind: st
         assert not lab.logs_in(SecretFields(site.secret.first))
     assert readable(site) == []
     assert site.store.describe(site.secret.path) is None
-    assert site.opened.sender.events == [SECRET_REVOKED]
+    assert site.opened.sender.events == [f"{SECRET_REVOKED} for good"]
 
 
 def test_what_was_only_revoked_stays_so_until_a_person_rotates_it(lab: Lab) -> None:

@@ -18,13 +18,21 @@ class RecordingSender:
     """Who accepts a next webhook key."""
 
     def deliver(
-        self, consumer: str, path: str, version: int, at: datetime, event: str = SECRET_ROTATED, *, made: bool = False
+        self,
+        consumer: str,
+        path: str,
+        version: int,
+        at: datetime,
+        event: str = SECRET_ROTATED,
+        *,
+        made: bool = False,
+        replaced: bool = True,
     ) -> None:
         """Note it, or raise."""
         if consumer in self.silent:
             raise self.silent[consumer]
         self.told.append((consumer, path, version))
-        self.events.append(event)
+        self.events.append(event if replaced else f"{event} for good")
 
     def accepts_next_key(self, consumer: str, path: str, version: int, at: datetime, *, made: bool = False) -> bool:
         """As ``accepting`` says, or raise."""

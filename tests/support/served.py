@@ -43,6 +43,10 @@ class MemorySource:
         self._insist()
         return {path: str(self.served[path]) for path in paths if path in self.served}
 
+    def below(self, folder: str, /) -> Sequence[str]:
+        self._insist()
+        return [path for path in self.served if path.startswith(f"{folder}/" if folder else "")]
+
     def _answer(self, path: str) -> Secret:
         self._insist()
         if path not in self.served:

@@ -1,6 +1,6 @@
 """Two secrets with a copy each in one store, worked on with the rights that are rendered for them and no others."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -24,6 +24,35 @@ from tests.support.lab import LOOSE, Lab, catalogue_data, fresh
 from tests.support.sender import RecordingSender
 
 ORIGIN = "Made by `keyturn policy render` for a test."
+
+
+def opened(lab: Lab, catalogue: Catalogue, clock: Clock) -> Workspace:
+    """What works with the login in use, by this clock, and tells nobody."""
+    return replace(
+        open_workspace(catalogue, lab.hub),
+        clock=clock,
+        hub_clock=clock,
+        sender=RecordingSender(),
+        sleep=lambda seconds: None,
+        limits=LOOSE,
+    )
+
+
+def end_leaked(workspace: Workspace, paths: Sequence[str], mode: Mode) -> None:
+    """An incident of these secrets, from its beginning to its end, with nothing left."""
+    incident = f"INC-{fresh()}"
+    incidents.begin(
+        workspace,
+        Selection(tuple(paths)),
+        incident=incident,
+        reason="leaked in a log",
+        mode=mode,
+        selector="**",
+        triggered_at=workspace.clock(),
+        consent=Consent(len(paths)),
+    )
+    status = incidents.finish(workspace, incident)
+    assert (status.open, status.left) == (False, ())
 
 
 class Rendered:
@@ -66,14 +95,7 @@ class Rendered:
 
     def workspace(self) -> Workspace:
         """What works with that login."""
-        return replace(
-            open_workspace(self.catalogue, self.lab.hub),
-            clock=self.clock,
-            hub_clock=self.clock,
-            sender=RecordingSender(),
-            sleep=lambda seconds: None,
-            limits=LOOSE,
-        )
+        return opened(self.lab, self.catalogue, self.clock)
 
     def work(self) -> None:
         """A worker's whole job: each secret is rotated three times, pushed, compared, and its old value retired."""
@@ -90,16 +112,4 @@ class Rendered:
         """An incident of both, whose copies are replaced; then one of both, whose copies go."""
         self.grant(revoking=True)
         for mode in (Mode.REPLACE, Mode.REVOKE_ONLY):
-            workspace, incident = self.workspace(), f"INC-{fresh()}"
-            incidents.begin(
-                workspace,
-                Selection(self.paths),
-                incident=incident,
-                reason="leaked in a log",
-                mode=mode,
-                selector="**",
-                triggered_at=self.clock(),
-                consent=Consent(len(self.paths)),
-            )
-            status = incidents.finish(workspace, incident)
-            assert (status.open, status.left) == (False, ())
+            end_leaked(self.workspace(), self.paths, mode)

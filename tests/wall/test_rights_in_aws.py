@@ -5,7 +5,7 @@ import secrets
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -26,11 +26,7 @@ from keyturn.core.rights import Verdict
 from keyturn.core.sensitive import SecretFields
 from keyturn.policies.accounts import target_documents
 from keyturn.policies.copies import store_documents
-from keyturn.providers.registry import open_workspace
-from keyturn.revocation import run as incidents
-from keyturn.revocation.consent import Consent
 from keyturn.revocation.incident import Mode
-from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
@@ -40,13 +36,12 @@ from keyturn.sync.run import carry_out, local_executor
 from tests.cli.command import run_keyturn
 from tests.support import local_aws
 from tests.support.clock import Clock
-from tests.support.lab import LOOSE, Lab, fresh
-from tests.support.sender import RecordingSender
+from tests.support.lab import Lab, fresh
+from tests.wall.rendered import ORIGIN, end_leaked, opened
 
 pytestmark = pytest.mark.sampled(5, of="files")
 
 REGION, ELSEWHERE = "eu-central-1", "eu-west-1"
-ORIGIN = "Made by `keyturn policy render` for a test."
 ACCOUNT = "123456789012"
 ABOUT: Final = {"owner": "tests@example.com", "classification": "internal"}
 MARK: Final = [{"Key": "keyturn-managed-by", "Value": "keyturn"}]
@@ -195,14 +190,7 @@ class Site:
             return send(client, operation, arguments)
 
         self.patch.setattr(BaseClient, "_make_api_call", make)
-        return replace(
-            open_workspace(self.catalogue, self.lab.hub),
-            clock=self.clock,
-            hub_clock=self.clock,
-            sender=RecordingSender(),
-            sleep=lambda seconds: None,
-            limits=LOOSE,
-        )
+        return opened(self.lab, self.catalogue, self.clock)
 
     def sync(self, workspace: Workspace) -> set[Action]:
         """Make and carry out a plan; what it had to do."""
@@ -262,18 +250,7 @@ def worked(site: Site) -> Site:
 def revoked(worked: Site) -> Site:
     """The same, after an incident whose copies are replaced, and one whose copies go."""
     for mode in (Mode.REPLACE, Mode.REVOKE_ONLY):
-        workspace, incident = worked.workspace("revoker"), f"INC-{fresh()}"
-        incidents.begin(
-            workspace,
-            Selection(worked.paths),
-            incident=incident,
-            reason="leaked in a log",
-            mode=mode,
-            selector="**",
-            triggered_at=worked.clock(),
-            consent=Consent(len(worked.paths)),
-        )
-        assert not incidents.finish(workspace, incident).open
+        end_leaked(worked.workspace("revoker"), worked.paths, mode)
     return worked
 
 

@@ -12,8 +12,8 @@ from deployments.local.consumer.stats import Stats
 from keyturn.client.client import SecretClient
 from keyturn.client.pool import Retired, SecretPool
 from keyturn.client.secrets import SecretSource
-from keyturn.core.errors import KeyturnError, NotFound
-from keyturn.core.notices import SECRET_REVOKED, Notice
+from keyturn.core.errors import KeyturnError
+from keyturn.core.notices import Notice
 
 WORKERS: Final = 2
 PAUSE: Final = 0.02
@@ -91,11 +91,7 @@ class Application:
 
     def _read_other(self, notice: Notice) -> None:
         self._client.told(notice)
-        try:
-            self._client.get(notice.secret_path)
-        except NotFound:
-            if notice.event != SECRET_REVOKED:
-                raise
+        self._client.in_force(notice)
 
     def _work(self, worker: str) -> None:
         while not self._stopping.wait(PAUSE):

@@ -19,7 +19,6 @@ from keyturn.client.client import SecretClient
 from keyturn.client.secrets import Secret, SecretSource
 from keyturn.client.sources import HubSource, ReadableHub
 from keyturn.client.webhook import Receiver, wsgi_app
-from keyturn.core.errors import NotFound
 from keyturn.core.notices import SECRET_REVOKED, Notice
 from keyturn.core.sensitive import SecretFields, Sensitive
 
@@ -41,14 +40,8 @@ class Comparing:
     def follow(self, notice: Notice) -> None:
         """Accept the new value alone; none, where it was revoked and nothing took its place."""
         self._client.told(notice)
-        try:
-            secret = self._client.get(self._path)
-        except NotFound:
-            if notice.event != SECRET_REVOKED:
-                raise
-            self._secret = None
-            return
-        ended = notice.event == SECRET_REVOKED and self._secret is not None and secret.fields == self._secret.fields
+        secret, before = self._client.in_force(notice), self._secret
+        ended = notice.event == SECRET_REVOKED and secret and before and secret.fields == before.fields
         self._secret = None if ended else secret
 
     def accepts(self, presented: SecretFields) -> bool:
