@@ -187,6 +187,7 @@ def main() -> None:
     logging.disable(logging.WARNING)
     end_in_order()
     with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
+        os.environ["KEYTURN_LEDGER"] = str(Path(directory) / "ledger.db")
         servers = Servers(Path(directory), stack, options.secrets)
         workspace = open_workspace(load_catalogue(servers.catalogue, os.environ), VaultHub(servers.settings))
         paths = sorted(workspace.catalogue.secrets)

@@ -47,6 +47,9 @@ IN_BATCHES: Final = {
 The recorder's interval is cut to whole seconds by Prefect 3.9; below one it flushes without pause, on a whole core.
 """
 
+NO_TOKENS: Final = {"PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "false"}
+"""The stack's server asks for no CSRF token, since its door refuses foreign pages: each client would ask for one."""
+
 RETENTION: Final = {
     "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": "P2D",
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
@@ -134,6 +137,7 @@ def prefect(stack: Stack) -> dict[str, str]:
         # In containers alone: here the server is reached from this machine and no further.
         **({"PREFECT_API_AUTH_STRING": password.read_text()} if password.exists() else {}),
         "PREFECT_API_SSL_CERT_FILE": ca_file(stack),
+        **NO_TOKENS,
         "PREFECT_HOME": str(stack.directory("prefect")),
         "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
