@@ -1,10 +1,14 @@
 """The same client for asyncio: what is kept is given at once, and what has to be read is read in a thread."""
 
 import asyncio
-from collections.abc import Iterable
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from typing import Any
 
+from keyturn.client import open_leases
 from keyturn.client.client import SecretClient
+from keyturn.client.credentials import TTL, Credential
 from keyturn.client.secrets import Secret
 from keyturn.core.notices import Notice
 from keyturn.core.sensitive import Sensitive
@@ -41,6 +45,36 @@ class AsyncSecretClient:
         """Read all of these before they are asked for."""
         await asyncio.to_thread(self.client.warm, [*paths])
 
+    @asynccontextmanager
+    async def lease(
+        self,
+        path: str,
+        *,
+        ttl: float | None = TTL,
+        replaced: bool = True,
+        on_change: Callable[[Credential], object] | None = None,
+    ) -> AsyncIterator[Credential]:
+        """A credential of this process's own, given back behind the block. ``on_change`` is called in a thread."""
+        open_leases.end_tidily()
+        taking = asyncio.ensure_future(
+            asyncio.to_thread(self.client.lease, path, ttl=ttl, replaced=replaced, on_change=on_change)
+        )
+        try:
+            credential = await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            taking.add_done_callback(_give_back)
+            raise
+        try:
+            yield credential
+        finally:
+            await asyncio.shield(asyncio.to_thread(credential.close))
+
     async def told(self, notice: Notice) -> None:
         """Take a notice."""
         await asyncio.to_thread(self.client.told, notice)
+
+
+def _give_back(taking: asyncio.Future[Credential]) -> None:
+    """What came once nobody waited for it any more."""
+    if not taking.cancelled() and taking.exception() is None:
+        threading.Thread(target=taking.result().close, name="keyturn-lease").start()

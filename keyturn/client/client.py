@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from keyturn.client.cache import Cache
+from keyturn.client.credentials import TTL, Credential
 from keyturn.client.failover import Failover
 from keyturn.client.keeper import Keeper
 from keyturn.client.patterns import expand
@@ -22,6 +23,7 @@ from keyturn.client.reader import Reader
 from keyturn.client.secrets import Secret, SecretSource
 from keyturn.client.statistics import Event, Statistics
 from keyturn.client.watches import Callback, Watches
+from keyturn.core.engines import Lessor
 from keyturn.core.errors import Invalid, KeyturnError, NotFound, TransientError
 from keyturn.core.notices import SECRET_REVOKED, Notice
 from keyturn.core.sensitive import Sensitive
@@ -117,6 +119,26 @@ class SecretClient:
         It is called by the thread that has read the new version. What it raises is logged by its class alone.
         """
         return self._watches.add(self.get(path), callback)
+
+    def lease(
+        self,
+        path: str,
+        *,
+        ttl: float | None = TTL,
+        replaced: bool = True,
+        on_change: Callable[[Credential], object] | None = None,
+    ) -> Credential:
+        """A dynamic credential of this process's own, such as of ``database/creds/ml-reader``; ``with`` gives it back.
+
+        It is renewed for ``ttl`` seconds at a time, None for the role's default: so long it outlives a process that was
+        killed. ``on_change`` is called when another has taken its place, as it does at the end of its longest life
+        where it is to be ``replaced``, and when it has ended. Raises what the hub raises.
+        """
+
+        def take(lessor: Lessor) -> Credential:
+            return Credential(lessor, path, ttl, replaced=replaced, on_change=on_change)
+
+        return self._failover().lease(path, take)
 
     def told(self, notice: Notice) -> None:
         """Take a notice: what it has made old is let go of at once, and what is in use is read as it was promised.

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar, cast
 
-from keyturn.client.secrets import Lists, NotServed, Secret, SecretSource
+from keyturn.client.secrets import Lends, Lists, NotServed, Secret, SecretSource
 from keyturn.core.capabilities import capability
+from keyturn.core.engines import Lessor
 from keyturn.core.errors import Invalid, KeyturnError, TerminalError, TransientError, Unavailable
 
 T = TypeVar("T")
@@ -115,6 +116,14 @@ class Failover:
             names = ", ".join(each.source.name for each in self._breakers)
             raise Invalid("list", f"{folder}/", f"none of the sources can list: {names}", "Name each secret by itself")
         return self._first(listing, lambda source: cast(Lists, source).below(folder))
+
+    def lease(self, path: str, take: Callable[[Lessor], T]) -> T:
+        """What ``take`` makes of the first that answers of those that give leases. Raises Invalid where none does."""
+        lending = [each for each in self._breakers if capability(each.source, Lends)]
+        if not lending:
+            problem = "none of the client's sources gives leases"
+            raise Invalid("take a lease of", path, problem, "Give SecretClient the hub as a source")
+        return self._first(lending, lambda source: take(cast(Lends, source).lessor))
 
     def _first(self, breakers: Sequence[Breaker], ask: Callable[[SecretSource], T]) -> T:
         errors: list[KeyturnError] = []

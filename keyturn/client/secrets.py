@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
+from keyturn.core.engines import Lessor
 from keyturn.core.errors import NotFound
 from keyturn.core.sensitive import SecretFields, Sensitive
 
@@ -55,6 +56,14 @@ class SecretSource(Protocol):
 
     def versions(self, paths: Sequence[str]) -> Mapping[str, str]:
         """The revision that is served now of each, without reading values; what is absent is left out."""
+
+
+class Lends(Protocol):
+    """A source whose engines give leases."""
+
+    @property
+    def lessor(self) -> Lessor:
+        """What gives them."""
 
 
 class Lists(Protocol):

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from keyturn.client.bulk import BulkReader
 from keyturn.client.secrets import NotServed, Secret
+from keyturn.core.engines import Lessor
 from keyturn.core.errors import NotFound
 from keyturn.core.hub import EXPIRES_AT, HubSecret, SecretsPort, metadata_moment
 from keyturn.core.sensitive import SecretFields, Sensitive
@@ -17,8 +18,8 @@ from keyturn.core.stores import RemoteSecret, Store
 Now = Callable[[], datetime]
 
 
-class ReadableHub(SecretsPort, BulkReader[HubSecret], Protocol):
-    """The hub, as its adapter reads one secret or many."""
+class ReadableHub(SecretsPort, BulkReader[HubSecret], Lessor, Protocol):
+    """The hub, as its adapter reads one secret or many, and gives leases."""
 
 
 def utc_now() -> datetime:
@@ -33,6 +34,11 @@ class HubSource:
         self.name = name
         self._hub = hub
         self._now = now
+
+    @property
+    def lessor(self) -> Lessor:
+        """What gives leases."""
+        return self._hub
 
     def read(self, path: str) -> Secret:
         """The newest version. Raises NotFound."""

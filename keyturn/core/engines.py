@@ -1,11 +1,48 @@
-"""The ports of what the hub makes by itself: accounts of a database engine, and certificates of its PKI."""
+"""The ports of what the hub makes by itself: credentials with leases, accounts of a database engine, certificates."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from keyturn.core.keys import KeyKind
 from keyturn.core.sensitive import SecretFields, Sensitive
+
+# --- credentials for whoever asks --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class IssuedLease:
+    """A credential that an engine has made for whoever asked, and the lease that it ends with.
+
+    ``ttl`` counts from the answer on, until it ends unless it is renewed: no longer than the login that has asked for
+    it, which ``asker`` is for the adapter.
+    """
+
+    lease_id: str
+    fields: SecretFields
+    ttl: timedelta
+    renewable: bool
+    asker: object = field(default=None, repr=False, compare=False)
+
+
+class Lessor(Protocol):
+    """Issues credentials of any engine that gives leases, such as a database's or AWS's. Serves many threads."""
+
+    def issue_lease(self, path: str) -> IssuedLease:
+        """A new credential, by the path that it is read at, such as ``database/creds/ml-reader``.
+
+        Raises NotFound and Denied, and Invalid for a path that gives no lease.
+        """
+
+    def renew_lease(self, lease: IssuedLease, ttl: timedelta) -> IssuedLease:
+        """The lease as it is once it was renewed for ``ttl`` from now on, as far as it can; zero asks for its default.
+
+        Raises NotFound when it has ended, and Invalid for one that is never renewed.
+        """
+
+    def revoke_lease(self, lease_id: str) -> None:
+        """End a lease, and what it gave, before this returns. Absent is success."""
+
 
 # --- accounts ----------------------------------------------------------------------------------------------
 

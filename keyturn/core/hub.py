@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
-from keyturn.core.engines import Authority, DatabaseEngine
+from keyturn.core.engines import Authority, DatabaseEngine, Lessor
 from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.core.fingerprint_keys import FingerprintKeys
 from keyturn.core.ledger import Signer
@@ -356,14 +356,11 @@ class StatePort(Protocol):
         """The AppRole that is logged in with; None for any other login. Raises as :meth:`identity` does."""
 
 
-class EnginesPort(Protocol):
+class EnginesPort(Lessor, Protocol):
     """What the hub makes and signs by itself, and the leases of what it has made."""
 
     def leases(self, prefix: str) -> list[str]:
         """The ids of all leases below ``prefix``, such as ``database/creds/ml-reader``; none is no error."""
-
-    def revoke_lease(self, lease_id: str) -> None:
-        """End a lease, and what it gave, before this returns. Absent is success."""
 
     def signer(self, key: str) -> Signer:
         """The Ed25519 key of that name in the transit engine, which never leaves the hub. Raises NotFound, Denied."""

@@ -17,6 +17,7 @@ from keyturn.core.hub import EXPIRES_AT
 from keyturn.core.notices import SECRET_REVOKED, SECRET_ROTATED, Notice, message_id
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import OwnershipTags
+from tests.support.engines import OverPostgreSQL
 from tests.support.lab import Lab, fresh
 from tests.support.memory_store import MemoryStore
 
@@ -109,6 +110,7 @@ def test_a_notice_is_acknowledged_once_the_new_version_is_what_everybody_gets(la
 def test_the_documents_examples_run(lab: Lab, tmp_path: Path) -> None:
     (tmp_path / "all.yaml").write_text("stores: {aws: {kind: aws-secrets-manager, region: eu-central-1}}")
     path, logged_in = lab.alternating().path, list[tuple[str, str]]()
+    role = OverPostgreSQL(lab).dynamic()
     names: dict[str, Any] = {"connect": lambda *words: logged_in.append(words), "headers": {}, "body": b""}
     names["receiver"] = Receiver([KEY])
     with pytest.MonkeyPatch.context() as environment:
@@ -118,10 +120,12 @@ def test_the_documents_examples_run(lab: Lab, tmp_path: Path) -> None:
         environment.setenv("KEYTURN_CATALOGUE", str(tmp_path))
         for code in re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL):
             there = code.replace("ml-training/database", path).replace('host="db.example", dbname="ml"', host_of(lab))
+            there = there.replace("creds/ml-reader", f"creds/{role}")
             exec(compile(there, str(DOCUMENT), "exec"), names)  # noqa: S102  our own document
     names["engine"].dispose()
     names["pool"].close()
     assert len(logged_in) == 1
+    assert lab.hub.leases(f"database/creds/{role}") == []
     assert names["status"] == 401
 
 

@@ -14,7 +14,7 @@ from hvac import exceptions as vault
 
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
 from keyturn.providers.answers import objection, untrusted
-from keyturn.providers.vault.login import LoginSession
+from keyturn.providers.vault.login import LoginLife, LoginSession
 from keyturn.providers.vault.logins.exchange import Refusal, denied, exchange
 from keyturn.providers.vault.tls import Redirected
 from keyturn.settings.hub import HubSettings
@@ -90,6 +90,18 @@ class Calls:
             return self._session.client()
         except (vault.VaultError, requests.RequestException) as error:
             raise from_vault(error, "log in to", "the hub", "auth/token/lookup-self") from None
+
+    def prolong_login(self) -> None:
+        """Let the login live for as long as it can, by another one if need be: what is asked for next ends with it."""
+        try:
+            self._session.prolong()
+        except (vault.VaultError, requests.RequestException) as error:
+            raise from_vault(error, "renew", "the hub's login", "auth/token/renew-self") from None
+
+    @property
+    def login_life(self) -> LoginLife:
+        """How long the login in use lives. It is another object once it is another login."""
+        return self._session.life
 
     def prove_login(self, mount: str, body: Mapping[str, Any]) -> None:
         """Log in once at the method at ``mount``, and end that login. Raises Denied, and why it can't be tried."""

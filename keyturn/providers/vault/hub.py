@@ -3,11 +3,11 @@
 import copy
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-from keyturn.core.engines import Authority
+from keyturn.core.engines import Authority, IssuedLease
 from keyturn.core.errors import Conflict, Invalid, Unavailable
 from keyturn.core.exact import changed
 from keyturn.core.fingerprint_keys import FingerprintKeys
@@ -21,7 +21,7 @@ from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.database_engine import VaultDatabase
 from keyturn.providers.vault.fingerprint_keys import HubKeys
 from keyturn.providers.vault.identity import identify
-from keyturn.providers.vault.leases import leases_below, revoke_lease
+from keyturn.providers.vault.leases import issue_lease, leases_below, renew_lease, revoke_lease
 from keyturn.providers.vault.listing import VaultListing
 from keyturn.providers.vault.mounts import KvMounts, insist_on_apart
 from keyturn.providers.vault.own_login import VaultOwnLogin
@@ -206,6 +206,14 @@ class VaultHub:
     def leases(self, prefix: str) -> list[str]:
         """The ids of all leases below ``prefix``, in order; none is no error."""
         return leases_below(self._calls, prefix)
+
+    def issue_lease(self, path: str) -> IssuedLease:
+        """A new credential, by the path that it is read at. It ends with the login in use."""
+        return issue_lease(self._calls, path)
+
+    def renew_lease(self, lease: IssuedLease, ttl: timedelta) -> IssuedLease:
+        """The lease as it is once it was renewed. Raises NotFound when it has ended."""
+        return renew_lease(self._calls, lease, ttl)
 
     def revoke_lease(self, lease_id: str) -> None:
         """End a lease, and what it gave, before this returns. Absent is success."""

@@ -1,13 +1,19 @@
-"""Leases of the hub's engines, whichever engine gave them: listing them, and ending them.
+"""Leases of the hub's engines, whichever engine gives them: taking, renewing, listing and ending them.
 
 Source: "/sys/leases" in the API of Vault and of OpenBao. Listing needs ``list`` and ``sudo`` on sys/leases/lookup.
 """
 
 import re
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Final
 
+from keyturn.core.engines import IssuedLease
 from keyturn.core.errors import Invalid, NotFound, Unavailable
+from keyturn.core.sensitive import SecretFields
 from keyturn.providers.vault.client import Calls
+from keyturn.providers.vault.login import LoginLife
 
 LOGINS: Final = ("auth", "sys")
 """Below these are people's and machines' logins, Keyturn's own among them, and the hub's own: no engine's leases."""
@@ -58,6 +64,32 @@ def leases_below(calls: Calls, prefix: str) -> list[str]:
         for name in calls.list(folder, f"sys/leases/lookup/{folder}"):
             (folders if name.endswith("/") else lease_ids).append(folder + name)
     return sorted(lease_ids)
+
+
+def issue_lease(calls: Calls, path: str) -> IssuedLease:
+    """A new credential of the engine that is read at ``path``. Raises Invalid where that gives no lease."""
+    where = lease_prefix(path)
+    calls.prolong_login()
+    answer = calls.get("take a lease of", where, where).json()
+    if not answer["lease_id"]:
+        hint = "Name the path that an engine makes credentials at, such as database/creds/ml-reader"
+        raise Invalid("take a lease of", where, "what is read there has none", hint)
+    login = calls.login_life
+    ttl = _ttl(answer, login)
+    return IssuedLease(answer["lease_id"], SecretFields(answer["data"]), ttl, bool(answer["renewable"]), login)
+
+
+def renew_lease(calls: Calls, lease: IssuedLease, ttl: timedelta) -> IssuedLease:
+    """The lease as it is then. It ends with the login that has asked for it, whoever renews it."""
+    calls.prolong_login()
+    body = {"lease_id": lease.lease_id, "increment": round(ttl.total_seconds())}
+    answer = calls.post("renew", lease.lease_id, "sys/leases/renew", body).json()
+    asker = lease.asker if isinstance(lease.asker, LoginLife) else LoginLife()
+    return replace(lease, ttl=_ttl(answer, asker), renewable=bool(answer["renewable"]))
+
+
+def _ttl(answer: Mapping[str, Any], login: LoginLife) -> timedelta:
+    return timedelta(seconds=max(0.0, min(float(answer["lease_duration"]), login.left)))
 
 
 def revoke_lease(calls: Calls, lease_id: str) -> None:

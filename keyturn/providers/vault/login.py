@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import dataclass
 from typing import Final
 
 import hvac
@@ -18,6 +19,24 @@ PATIENCE: Final = 30.0
 """Seconds between two tries to replace a token that lives on."""
 
 
+@dataclass
+class LoginLife:
+    """How long one login lives: ``granted`` seconds when it was made; it ends at an instant that renewals move."""
+
+    granted: float = float("inf")
+    ends_at: float = float("inf")
+
+    @property
+    def left(self) -> float:
+        """Seconds."""
+        return self.ends_at - time.monotonic()
+
+    @property
+    def lasts(self) -> bool:
+        """Whether half of it at least is left."""
+        return self.left >= self.granted / 2
+
+
 class LoginSession:
     """One login shared by many threads, renewed when two thirds of its life are over."""
 
@@ -27,7 +46,8 @@ class LoginSession:
         self._http = open_session(settings.address, settings.tls)
         self._client: hvac.Client | None = None
         self._method = open_method(settings.login)
-        self._renew_at = self._ends_at = float("inf")
+        self._renew_at = float("inf")
+        self.life = LoginLife()
 
     def client(self) -> hvac.Client:
         """A client that is logged in."""
@@ -58,6 +78,18 @@ class LoginSession:
             self._client = self._login()
         return True
 
+    def prolong(self) -> None:
+        """Renew a login of whose life less than half is left, or log in anew where that gives no more.
+
+        What ends with a login, such as a lease, is asked for behind this.
+        """
+        client = self.client()
+        with self._lock:
+            if client is self._client and not self.life.lasts:
+                self._renew(client)
+                if not self.life.lasts and self._method.has_another():
+                    self._replace()
+
     def close(self) -> None:
         """Let go of the connections."""
         self._http.close()
@@ -65,7 +97,9 @@ class LoginSession:
     def _login(self) -> hvac.Client:
         insist_on_files(self._settings.tls)
         client = self._new_client()
-        self._note_life(self._method.log_in(client))
+        life = self._method.log_in(client)
+        self.life = LoginLife(life.ttl or float("inf"))
+        self._note_life(life)
         return client
 
     def _renew(self, client: hvac.Client) -> None:
@@ -80,15 +114,15 @@ class LoginSession:
         try:
             self._client = self._login()
         except KeyturnError:
-            if time.monotonic() >= self._ends_at:
+            if self.life.left <= 0:
                 raise
-            self._renew_at = min(time.monotonic() + PATIENCE, self._ends_at)
+            self._renew_at = min(time.monotonic() + PATIENCE, self.life.ends_at)
 
     def _note_life(self, life: TokenLife) -> None:
         renews = life.ttl > 0 and (life.renewable or self._method.replaces)
         now = time.monotonic()
         self._renew_at = now + life.ttl * 2 / 3 if renews else float("inf")
-        self._ends_at = now + life.ttl if life.ttl > 0 else float("inf")
+        self.life.ends_at = now + life.ttl if life.ttl > 0 else float("inf")
 
     def _new_client(self) -> hvac.Client:
         settings = self._settings

@@ -302,7 +302,7 @@ def test_a_token_that_lives_is_used_to_its_end_where_no_new_one_can_be_had(
         session._replace()
         assert hub.describe("ml-training/database") is not None
         assert session._renew_at < time.monotonic() + 60
-        session._ends_at = 0.0
+        session.life.ends_at = 0.0
         with pytest.raises(NotFound, match="secret-id"):
             session._replace()
 

@@ -1,0 +1,328 @@
+"""A credential of a process's own: an engine makes it, it is renewed while the process lives, and given back at last.
+
+with client.lease("database/creds/ml-reader") as credential:
+    login = credential.fields
+    connect(login["username"].reveal(), login["password"].reveal())
+"""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from os import getpid
+from types import TracebackType
+from typing import Final, Self
+
+from keyturn.client import open_leases
+from keyturn.core.engines import IssuedLease, Lessor
+from keyturn.core.errors import Invalid, KeyturnError, Missing, TerminalError, Throttled, TransientError
+from keyturn.core.sensitive import SecretFields, Sensitive
+
+log = logging.getLogger(__name__)
+
+TTL: Final = 900.0
+"""Seconds for which a credential outlives a process that was killed, unless it is told otherwise."""
+RENEWED: Final = (0.5, 0.65)
+"""It is renewed between these shares of its life, so that a thousand jobs that begin together are not one moment's."""
+LONGEST_SLEEP: Final = 30.0
+"""Seconds; a machine that has slept sees then what is over."""
+FIRST_PAUSE: Final = 1.0
+LONGEST_PAUSE: Final = 30.0
+SHORTEST_PAUSE: Final = 0.2
+"""Seconds between two tries to renew; no longer than a quarter of what is left."""
+BETTER: Final = 1.5
+"""By so much a new lease has to last longer than what is left of the one before, or it is not worth having."""
+
+Watcher = Callable[["Credential"], object]
+
+
+def elapsed() -> float:
+    """Seconds since some moment, those too in which the machine slept."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+@dataclass(frozen=True)
+class Term:
+    """A lease as it was issued or renewed last, by a call that began at ``began``."""
+
+    lease: IssuedLease
+    began: float
+    expires_at: datetime
+
+    @property
+    def left(self) -> float:
+        """Seconds that it had then."""
+        return self.lease.ttl.total_seconds()
+
+    @property
+    def ends(self) -> float:
+        """When it ends."""
+        return self.began + self.left
+
+    @property
+    def renewal(self) -> float:
+        """When to renew it."""
+        return self.began + self.left * random.uniform(*RENEWED)  # noqa: S311  it keeps processes apart
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What has ended a credential, and what to do about it."""
+
+    problem: str
+    hint: str
+
+
+class Credential:
+    """A credential that is this process's alone; a thread renews it. Serves many threads.
+
+    Where it can't be renewed any longer, as at the role's ``max_ttl``, a new one takes its place unless ``replaced`` is
+    false, and the one before lives until its own end. It has ended where the hub refuses to renew it, as when an
+    incident has revoked it, and where its time was over before the hub answered: no other is taken then.
+    ``on_change`` is called with it after either, by that thread. Leaving a ``with`` block, or :meth:`close`, gives it
+    back, and so do the process's end and SIGTERM. A process that was forked owns nothing of its parent's.
+    """
+
+    def __init__(
+        self,
+        lessor: Lessor,
+        path: str,
+        ttl: float | None = TTL,
+        *,
+        replaced: bool = True,
+        on_change: Watcher | None = None,
+        clock: Callable[[], float] = elapsed,
+    ) -> None:
+        self.path = path
+        self._lessor = lessor
+        self._ttl = ttl
+        self._replaced = replaced
+        self._on_change = on_change
+        self._clock = clock
+        self._pid = getpid()
+        self._tending = threading.RLock()
+        self._stopped = threading.Event()
+        self._failures = 0
+        self._end: Ending | None = None
+        self._before: list[Term] = []
+        self._spent = False
+        self._term = self._take()
+        self._full = self._aim(self._term)
+        self._reported = self._state()
+        open_leases.add(self)
+        try:
+            threading.Thread(target=self._keep, name="keyturn-lease", daemon=True).start()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def fields(self) -> SecretFields:
+        """What the engine has made, all of one credential. Raises Missing where that has ended."""
+        term = self._term
+        self._insist_on_life(term)
+        return term.lease.fields
+
+    def __getitem__(self, name: str) -> Sensitive:
+        """One field. Raises KeyError, and Missing where the credential has ended."""
+        return self.fields[name]
+
+    @property
+    def lease_id(self) -> str:
+        """The hub's name of the lease; no secret."""
+        return self._term.lease.lease_id
+
+    @property
+    def expires_at(self) -> datetime:
+        """When it ends unless it is renewed before, by this machine's clock."""
+        return self._term.expires_at
+
+    @property
+    def renewable(self) -> bool:
+        """Whether the lease can be renewed at all."""
+        return self._term.lease.renewable
+
+    @property
+    def expired(self) -> bool:
+        """Whether it has ended, however: by its time, by the hub's refusal, or given back."""
+        return self._ending(self._term) is not None
+
+    @property
+    def ended(self) -> str:
+        """What has ended it, in words; empty while it holds."""
+        ending = self._ending(self._term)
+        return ending.problem if ending else ""
+
+    def renew(self) -> None:
+        """Renew it now, as where a login with it is refused; what is not renewable is left as it is.
+
+        Raises Missing where it has ended, and Unavailable.
+        """
+        self._insist_on_own()
+        with self._tending:
+            self._insist_on_life(self._term)
+            try:
+                if self.renewable:
+                    self._renew()
+            except TransientError:
+                raise
+            except KeyturnError as error:
+                self._refused(error)
+        self._tell()
+        self._insist_on_life(self._term)
+
+    def close(self) -> None:
+        """Give it back: its lease is revoked. Where the hub can't be reached, that is logged, and its time ends it."""
+        if self._pid != getpid() or self._stopped.is_set():
+            return
+        self._stopped.set()
+        with self._tending:
+            self._end = self._end or Ending("it was given back", "Take another one")
+            for term in (*self._before, self._term):
+                self._give_back(term)
+        open_leases.discard(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "ended" if self.expired else f"until {self.expires_at:%Y-%m-%dT%H:%M:%SZ}"
+        return f"Credential({self.lease_id}, {state})"
+
+    def _keep(self) -> None:
+        due = self._term.began if self._lasts_too_long(self._term) else self._term.renewal
+        while not self._stopped.wait(max(0.0, min(due - self._clock(), LONGEST_SLEEP))):
+            if self._clock() < due:
+                continue
+            with self._tending:
+                due = self._tend()
+            self._tell()
+            if self._end:
+                return
+
+    def _tend(self) -> float:
+        """Renew it; the instant of the next time."""
+        try:
+            if not self.expired:  # as it also is once it was given back
+                self._renew()
+                return self._term.ends if self._spent else self._term.renewal
+        except TransientError as error:
+            self._failures += 1
+            if not self.expired:
+                log.warning("%s", error)
+                return self._clock() + self._pause(error)
+        except KeyturnError as error:
+            self._refused(error)
+        self._end = self._ending(self._term)
+        return self._clock()
+
+    def _renew(self) -> None:
+        """Renew the lease, or let another take its place where that gives it less than half of its time."""
+        renewed = self._renewed()
+        if renewed:
+            self._term, self._full = renewed, max(self._full, self._aim(renewed))
+        self._failures = 0
+        if not renewed or renewed.left < self._full / 2:
+            self._replace()
+
+    def _renewed(self) -> Term | None:
+        if not self._term.lease.renewable:
+            return None
+        wanted, lease = timedelta(seconds=self._ttl or 0), self._term.lease
+        return self._timed(lambda: self._lessor.renew_lease(lease, wanted))
+
+    def _replace(self) -> None:
+        """Take another one, unless that would end as soon."""
+        self._spent = not self._replaced
+        if self._spent:
+            return
+        try:
+            term = self._take()
+        except TerminalError as error:
+            log.warning("%s", error)
+            self._spent = True
+            return
+        if term.ends - self._clock() < BETTER * (self._term.ends - self._clock()):
+            self._spent = True
+            self._give_back(term)
+            return
+        now = self._clock()
+        self._before = [*(before for before in self._before if before.ends > now), self._term]
+        self._term, self._full = term, self._aim(term)
+
+    def _take(self) -> Term:
+        return self._timed(lambda: self._lessor.issue_lease(self.path))
+
+    def _timed(self, ask: Callable[[], IssuedLease]) -> Term:
+        began, at = self._clock(), datetime.now(UTC)
+        lease = ask()
+        return Term(lease, began, at + lease.ttl)
+
+    def _aim(self, term: Term) -> float:
+        """How many seconds a renewal is to give."""
+        return min(term.left, self._ttl or term.left)
+
+    def _lasts_too_long(self, term: Term) -> bool:
+        return term.lease.renewable and self._ttl is not None and term.left > self._ttl
+
+    def _ending(self, term: Term) -> Ending | None:
+        if self._end or self._clock() < term.ends:
+            return self._end
+        if self._pid != getpid():
+            return Ending("it was not renewed in this process, which was forked", "Take another one in this process")
+        if self._spent:
+            return Ending("its time is over", "It lives as long as the role's max_ttl, or the login that took it")
+        return Ending("its time was over before the hub renewed it", "See that the hub answers; then take another one")
+
+    def _insist_on_life(self, term: Term) -> None:
+        if ending := self._ending(term):
+            raise Missing("use", term.lease.lease_id, ending.problem, ending.hint)
+
+    def _refused(self, error: KeyturnError) -> None:
+        """Whatever still works with it is not to be relied on."""
+        problem = f"the hub does not renew it ({error.problem}): it was revoked, or the login that took it has ended"
+        self._end = Ending(problem, "Find out who has ended it, and why, before another one is taken")
+
+    def _state(self) -> tuple[str, bool]:
+        return self._term.lease.lease_id, self._end is not None
+
+    def _tell(self) -> None:
+        """Say what has changed, once."""
+        with self._tending:
+            state = self._state()
+            if state == self._reported or self._stopped.is_set():
+                return
+            self._reported = state
+        if self._end:
+            log.error("%s: %s. %s", self.lease_id, self._end.problem, self._end.hint)
+        if self._on_change is None:
+            return
+        try:
+            self._on_change(self)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it raises, its text may hold the value
+            log.error("%s: the function that watches it raised %s", self.lease_id, type(error).__name__)
+
+    def _pause(self, error: TransientError) -> float:
+        wait = (error.retry_after or 0.0) if isinstance(error, Throttled) else 0.0
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self._failures, 10)) * random.uniform(0.5, 1.0)  # noqa: S311
+        left = self._term.ends - self._clock()
+        return min(max(pause, wait), max(left / 4, SHORTEST_PAUSE))
+
+    def _give_back(self, term: Term) -> None:
+        try:
+            self._lessor.revoke_lease(term.lease.lease_id)
+        except KeyturnError as error:
+            log.warning("%s; it ends by itself at %s", error, term.expires_at.isoformat(timespec="seconds"))
+
+    def _insist_on_own(self) -> None:
+        if self._pid != getpid():
+            problem = "another process has taken it, from which this one was forked"
+            raise Invalid("renew", self.lease_id, problem, "Take another one in this process")
