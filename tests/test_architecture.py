@@ -29,7 +29,9 @@ SDKS = {
     "nacl",
     "psycopg2",
     "pymysql",
+    "redis",
     "requests",
+    "sqlalchemy",
     "standardwebhooks",
 }
 WHERE_SDKS_LIVE = {"keyturn.providers": SDKS, "keyturn.client": {"standardwebhooks"}, "deployments.local": SDKS}
@@ -62,6 +64,10 @@ ARROWS = {
         "keyturn.rotation",
         "keyturn.providers",
     },
+    "keyturn.providers.aws.pool": {"keyturn.core", "keyturn.client"},
+    "keyturn.providers.postgresql.pool": {"keyturn.core", "keyturn.client"},
+    "keyturn.providers.redis.pool": {"keyturn.core", "keyturn.client"},
+    "keyturn.providers.sqlalchemy.pool": {"keyturn.core", "keyturn.client"},
     "keyturn.providers.sources": {
         "keyturn.core",
         "keyturn.settings",

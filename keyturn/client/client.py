@@ -87,10 +87,7 @@ class SecretClient:
 
     def field(self, path: str, name: str) -> Sensitive:
         """One field. Raises NotFound where the secret has none of that name."""
-        try:
-            return self.get(path).fields[name]
-        except KeyError:
-            raise NotFound("read", path, f"it has no field {name}", "Check the field's name") from None
+        return self.get(path).field(name)
 
     def get_many(self, paths: Iterable[str]) -> dict[str, Secret]:
         """Several secrets; those that are not kept are read in as few calls as their source allows.

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Final, Generic, Protocol, TypeVar
 
 from keyturn.client.client import SecretClient
+from keyturn.client.renewer import Renewer
 from keyturn.client.secrets import Secret
 from keyturn.core.notices import SECRET_REVOKED, Notice
 
@@ -31,8 +32,6 @@ Refusals = tuple[type[BaseException], ...]
 
 TRIES: Final = 3
 """How often a connection is asked for while pools take each other's place."""
-PAUSE: Final = 0.5
-"""Seconds for which a secret whose login was refused is not read anew again."""
 
 
 class Retired(Exception):
@@ -44,16 +43,17 @@ def connector(client: SecretClient, path: str, connect: Callable[[Secret], C], r
 
     Where the login is refused with what was kept, the secret is read anew, and tried once more if it is another.
     """
+    renewer = Renewer(client, path)
 
     def open_connection() -> C:
         secret = client.get(path)
         try:
             return connect(secret)
         except refused:
-            fresh = client.refresh(path)
-            if fresh.fields == secret.fields:
+            other = renewer.other_than(secret)
+            if other is None:
                 raise
-            return connect(fresh)
+            return connect(other)
 
     return open_connection
 
@@ -153,7 +153,7 @@ class SecretPool(Generic[C]):
         self._patience = patience
         self._replacing = threading.Lock()
         self._closed = False
-        self._healed_at = -PAUSE
+        self._renewer = Renewer(client, path)
         self.replaced = 0
         """How often all connections were replaced."""
         self._secret = client.get(path)
@@ -224,10 +224,8 @@ class SecretPool(Generic[C]):
 
     def _heal(self, failed: Connections[C]) -> bool:
         """Whether connections of another secret are lent now than those that were refused."""
-        if self._connections is failed and time.monotonic() - self._healed_at >= PAUSE:
-            self._healed_at = time.monotonic()
-            # It is read without the lock: whoever reads it for all may be waiting for that.
-            secret = self._client.refresh(self._path)
+        # It is read without the lock: whoever reads it for all may be waiting for that.
+        if self._connections is failed and (secret := self._renewer.other_than(self._secret)):
             with self._replacing:
                 if self._connections is failed:
                     self._use(secret)

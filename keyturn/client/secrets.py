@@ -34,6 +34,13 @@ class Secret:
         """One field. Raises KeyError."""
         return self.fields[name]
 
+    def field(self, name: str) -> Sensitive:
+        """The same. Raises NotFound, which names the field."""
+        try:
+            return self.fields[name]
+        except KeyError:
+            raise NotFound("read", self.path, f"it has no field {name}", "Check the field's name") from None
+
     def age(self, now: datetime | None = None) -> float:
         """Seconds since it was read."""
         return ((now or datetime.now(UTC)) - self.read_at).total_seconds()

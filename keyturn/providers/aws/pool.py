@@ -1,0 +1,100 @@
+"""boto3 with an access key that is rotated: every request is signed with the secret as it is by then.
+
+session = open_secret_session(client, "ml-training/uploader", region_name="eu-central-1")
+session.client("s3").list_objects_v2(Bucket="models")
+"""
+
+import threading
+from collections.abc import Mapping
+from typing import Any, Final
+
+import boto3
+from botocore.credentials import CredentialProvider, CredentialResolver, Credentials, ReadOnlyCredentials
+from botocore.session import Session as BotocoreSession
+
+from keyturn.client.client import SecretClient
+from keyturn.client.renewer import Renewer
+
+REFUSED: Final = frozenset(
+    {
+        "AuthFailure",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
+)
+"""How services say that a key is unknown, inactive or wrong. Source: "Common errors" of the services' references."""
+TRIED_AGAIN: Final = "keyturn-tried-again"
+
+
+def open_secret_session(client: SecretClient, path: str, **settings: Any) -> boto3.Session:
+    """A session that signs with the secret at ``path``; ``settings`` are those of :class:`boto3.Session` beside keys.
+
+    The fields are those of an ``aws-iam-key``: ``access_key_id``, ``secret_access_key``, and ``session_token`` where
+    there is one. A request whose key is refused is sent once more, if the secret is another when it is read anew.
+    """
+    credentials = SecretCredentials(client, path)
+    session = BotocoreSession()
+    session.register_component("credential_provider", CredentialResolver([_Provider(credentials)]))
+    session.register("needs-retry", credentials.needs_retry)  # type: ignore[arg-type]
+    return boto3.Session(botocore_session=session, **settings)
+
+
+class SecretCredentials(Credentials):
+    """What botocore signs a request with. Serves many threads."""
+
+    def __init__(self, client: SecretClient, path: str) -> None:
+        self.method = "keyturn"
+        self.account_id = None
+        self._client = client
+        self._path = path
+        self._renewer = Renewer(client, path)
+        self._signed = threading.local()
+
+    @property
+    def access_key(self) -> str:  # type: ignore[override]
+        """The key's id."""
+        return self._client.field(self._path, "access_key_id").reveal()
+
+    @property
+    def secret_key(self) -> str:  # type: ignore[override]
+        """The key."""
+        return self._client.field(self._path, "secret_access_key").reveal()
+
+    @property
+    def token(self) -> str | None:  # type: ignore[override]
+        """What belongs to a key that was made for a time."""
+        return self.get_frozen_credentials().token
+
+    def get_frozen_credentials(self) -> ReadOnlyCredentials:
+        """All of one version. Raises what the client does where there is none."""
+        secret = self._signed.secret = self._client.get(self._path)
+        key, token = secret.field("secret_access_key").reveal(), secret.fields.get("session_token")
+        return ReadOnlyCredentials(secret.field("access_key_id").reveal(), key, token.reveal() if token else None, None)
+
+    def needs_retry(self, response: Any, request_dict: Mapping[str, Any], **_: Any) -> float | None:
+        """Seconds after which to send the request again; None where this does not ask for that."""
+        context, secret = request_dict["context"], getattr(self._signed, "secret", None)
+        if TRIED_AGAIN in context or secret is None or _code(response) not in REFUSED:
+            return None
+        context[TRIED_AGAIN] = True
+        return None if self._renewer.other_than(secret) is None else 0.0
+
+
+class _Provider(CredentialProvider):
+    METHOD = "keyturn"
+
+    def __init__(self, credentials: SecretCredentials) -> None:
+        super().__init__()
+        self._credentials = credentials
+
+    def load(self) -> Credentials:
+        return self._credentials
+
+
+def _code(response: tuple[Any, Mapping[str, Any]] | None) -> str:
+    return str(response[1].get("Error", {}).get("Code", "")) if response else ""

@@ -1,0 +1,125 @@
+"""redis-py's own pool on a secret that is rotated, with no connection dropped that is in use.
+
+pool = SecretConnectionPool(client, "ml-training/cache", host="redis.example", connection_class=redis.SSLConnection)
+cache = redis.Redis(connection_pool=pool)
+status = receiver.handle(headers, body, pool.told)
+"""
+
+import asyncio
+from typing import Any
+
+from redis import Connection, ConnectionPool
+from redis.credentials import CredentialProvider
+from redis.exceptions import AuthenticationError
+
+from keyturn.client.client import SecretClient
+from keyturn.client.renewer import Renewer
+from keyturn.client.secrets import Secret
+from keyturn.core.notices import SECRET_REVOKED, Notice
+
+
+class SecretCredentials(CredentialProvider):
+    """What redis-py logs in with, as it is by then: ``redis.Redis(credential_provider=...)``, clusters and asyncio too.
+
+    The user is that of the field ``username``, or Redis's default one where the secret has none. Alone it changes
+    nothing of connections that are open, and tries nothing again: :class:`SecretConnectionPool` does.
+    """
+
+    def __init__(self, client: SecretClient, path: str) -> None:
+        self._client = client
+        self._path = path
+        self._renewer = Renewer(client, path)
+
+    @property
+    def secret(self) -> Secret:
+        """What is served now."""
+        return self._client.get(self._path)
+
+    def get_credentials(self) -> tuple[str, str]:
+        """The user's name and password. Raises what the client does, and NotFound without a field ``password``."""
+        secret = self.secret
+        user = secret.fields.get("username")
+        return user.reveal() if user else "default", secret.field("password").reveal()
+
+    async def get_credentials_async(self) -> tuple[str, str]:
+        """The same; where the secret has to be read, that is done in a thread."""
+        return await asyncio.to_thread(self.get_credentials)
+
+    def renews(self, refused: Secret) -> bool:
+        """Whether there is another secret than this one, which Redis refuses."""
+        return self._renewer.other_than(refused) is not None
+
+
+class SecretConnectionPool(ConnectionPool):
+    """Connections of redis-py that log in with the secret at ``path``; ``settings`` are those of its own pool.
+
+    Where a login is refused, the secret is read anew and tried once more. On another version it is tried first; if it
+    works, idle connections are closed, and those in use when they come back. Serves many threads.
+    """
+
+    def __init__(
+        self, client: SecretClient, path: str, *, connection_class: type[Connection] = Connection, **settings: Any
+    ) -> None:
+        self._client = client
+        self._path = path
+        self._secret = client.get(path)
+        credentials = SecretCredentials(client, path)
+        super().__init__(_renewing(connection_class), credential_provider=credentials, **settings)
+        self._unwatch = client.watch(path, self._follow)
+
+    def told(self, notice: Notice) -> None:
+        """Take a notice: it returns once no connection logs in with what the notice has ended.
+
+        Raises what redis-py raises where the new version does not work: the connections before stay.
+        """
+        self._client.told(notice)
+        if notice.secret_path != self._path:
+            return
+        if secret := self._client.in_force(notice):
+            self._follow(secret)
+        if notice.event == SECRET_REVOKED:
+            self._replace()
+
+    def close(self) -> None:
+        """Close all connections, and follow the secret no more."""
+        self._unwatch()
+        super().close()
+
+    def _follow(self, secret: Secret) -> None:
+        """Log in with this secret from now on, if it is another and works."""
+        if secret.fields != self._secret.fields:
+            _try_login(self.connection_class(**self.connection_kwargs))
+            self._secret = secret
+            self._replace()
+
+    def _replace(self) -> None:
+        """Close what is idle, and what is in use when it comes back."""
+        for connection in self._get_in_use_connections():  # type: ignore[no-untyped-call]
+            connection.mark_for_reconnect()
+        self.disconnect(inuse_connections=False)
+
+
+def _try_login(connection: Any) -> None:
+    try:
+        connection.connect()
+    finally:
+        connection.disconnect()
+
+
+def _renewing(kind: type[Connection]) -> type[Connection]:
+    """Connections of this kind whose login is tried once more with the secret read anew."""
+
+    class Renewing(kind):  # type: ignore[misc, valid-type]
+        credential_provider: SecretCredentials
+
+        def connect_check_health(self, *settings: Any, **more: Any) -> None:
+            """As redis-py does."""
+            secret = self.credential_provider.secret
+            try:
+                super().connect_check_health(*settings, **more)
+            except AuthenticationError:
+                if not self.credential_provider.renews(secret):
+                    raise
+                super().connect_check_health(*settings, **more)
+
+    return Renewing

@@ -1,0 +1,1 @@
+"""Engines of SQLAlchemy, as applications use them."""

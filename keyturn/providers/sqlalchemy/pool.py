@@ -1,0 +1,80 @@
+"""An engine of SQLAlchemy on a secret that is rotated, with no connection dropped that is in use.
+
+engine = create_engine("postgresql+psycopg2://db.example/ml", pool_recycle=3600)
+login = EngineLogin(engine, client, "ml-training/database")
+status = receiver.handle(headers, body, login.told)
+"""
+
+from typing import Any, Final
+
+from sqlalchemy import Engine, event
+from sqlalchemy.engine import Dialect
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from keyturn.client.client import SecretClient
+from keyturn.client.renewer import Renewer
+from keyturn.client.secrets import Secret
+from keyturn.core.notices import SECRET_REVOKED, Notice
+
+TURN: Final = "keyturn-turn"
+"""Where a connection's record in the pool keeps in which turn it was opened: each version begins another."""
+
+
+class EngineLogin:
+    """Lets an engine log in with the secret at ``path``: its fields ``username`` and ``password``.
+
+    It is for engines of any database whose driver takes ``user`` and ``password``; of an asynchronous one, give its
+    ``sync_engine``. Where a login is refused, the secret is read anew and tried once more. On another version, idle
+    connections are closed, and those in use when they come back. Serves many threads.
+    """
+
+    def __init__(self, engine: Engine, client: SecretClient, path: str) -> None:
+        self._engine = engine
+        self._client = client
+        self._path = path
+        self._renewer = Renewer(client, path)
+        self._turn = 0
+        event.listen(engine, "do_connect", self._connect)
+        event.listen(engine, "checkin", self._checkin)
+        self._unwatch = client.watch(path, lambda secret: self._replace())
+
+    def told(self, notice: Notice) -> None:
+        """Take a notice: it returns once the new version has logged in and idle connections of another are closed.
+
+        Raises what the driver raises where the new version does not work.
+        """
+        self._client.told(notice)
+        if notice.secret_path != self._path:
+            return
+        if self._client.in_force(notice):
+            self._engine.raw_connection().close()
+        if notice.event == SECRET_REVOKED:
+            self._replace()
+
+    def close(self) -> None:
+        """Follow the secret no more."""
+        self._unwatch()
+
+    def _replace(self) -> None:
+        """Close what is idle, and what is in use when it comes back."""
+        self._turn += 1
+        self._engine.dispose()
+
+    def _connect(self, dialect: Dialect, record: ConnectionPoolEntry, arguments: Any, settings: Any) -> Any:
+        record.info[TURN], secret = self._turn, self._client.get(self._path)
+        try:
+            return dialect.connect(*arguments, **settings, **_login(secret))
+        except dialect.loaded_dbapi.OperationalError:
+            other = self._renewer.other_than(secret)
+            if other is None:
+                raise
+            record.info[TURN] = self._turn
+            return dialect.connect(*arguments, **settings, **_login(other))
+
+    def _checkin(self, connection: Any, record: ConnectionPoolEntry) -> None:
+        if connection is not None and record.info[TURN] != self._turn:
+            record.invalidate()
+
+
+def _login(secret: Secret) -> dict[str, str]:
+    return {"user": secret.field("username").reveal(), "password": secret.field("password").reveal()}
