@@ -104,7 +104,7 @@ def notice_rows(notices: Notices) -> list[Row]:
             "copy": notice.consumer,
             "action": NOTIFY,
             "version": notice.version,
-            "state": notice.error or "acknowledged",
+            "state": notice.words,
         }
         for notice in sorted(notices.told, key=lambda notice: (not notice.error, notice.path, notice.consumer))[:SHOWN]
     ]
@@ -112,7 +112,7 @@ def notice_rows(notices: Notices) -> list[Row]:
 
 def tell_row(consumer: Acknowledgement) -> Row:
     """One consumer."""
-    return {"secret": "", "what": "consumer", "name": consumer.consumer, "state": consumer.error or "acknowledged"}
+    return {"secret": "", "what": "consumer", "name": consumer.consumer, "state": consumer.words}
 
 
 def outcome_row(path: str, outcome: Outcome | KeyturnError) -> Row:

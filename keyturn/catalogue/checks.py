@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
-from keyturn.catalogue import account_names, beside, previous, readers, rule_checks, times
+from keyturn.catalogue import account_names, beside, previous, readers, rule_checks, times, unanswered
+from keyturn.catalogue.consumers import ConsumerSettings
 from keyturn.catalogue.destinations import EACH as FIELD
 from keyturn.catalogue.destinations import Destination, FieldPattern, SyncSettings, Update
 from keyturn.catalogue.environment import references
@@ -58,6 +59,7 @@ class World:
     stores: Mapping[str, StoreSettings] = field(default_factory=dict)
     rules: Mapping[str, RuleSettings] = field(default_factory=dict)
     secrets: Mapping[str, SecretDeclaration] = field(default_factory=dict)
+    consumers: Mapping[str, ConsumerSettings] = field(default_factory=dict)
 
     def system(self, section: str, name: str) -> System:
         """The remote system behind a store or target; one that is broken or undeclared stands for itself."""
@@ -246,6 +248,7 @@ EACH: Final[tuple[Callable[[CatalogueEntry, World], Found], ...]] = (
     *beside.CHECKS,
     *previous.CHECKS,
     *account_names.CHECKS,
+    *unanswered.CHECKS,
     rule_checks.copied_as_the_rules_say,
     rule_checks.replaced_as_the_rules_say,
 )

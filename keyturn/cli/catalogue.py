@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -15,6 +15,9 @@ from keyturn.cli.failures import EXIT_CODES, FAILED
 from keyturn.cli.options import JsonOption
 from keyturn.cli.output import write_json, write_text
 from keyturn.core.workspaces import CATALOGUE_VARIABLE
+
+UNANSWERED: Final = "answer nobody, so a notice that was handed over counts, and they have the grace to read it in"
+"""What is said of consumers that give no acknowledgement."""
 
 commands = typer.Typer(help="Check the catalogue, sign it, or print its schema.", no_args_is_help=True)
 
@@ -52,10 +55,14 @@ def validate(directory: DirectoryArgument = None, as_json: JsonOption = False) -
         tell_problems(chosen, invalid, as_json)
         raise typer.Exit(FAILED) from None
     counts = {section: len(getattr(catalogue, section)) for section in SECTIONS}
+    unanswered = sorted(name for name, consumer in catalogue.consumers.items() if not consumer.answers)
     if as_json:
-        return write_json({"catalogue": str(chosen), "valid": True, "problems": [], **counts})
+        return write_json({"catalogue": str(chosen), "valid": True, "problems": [], **counts, "unanswered": unanswered})
     summary = ", ".join(f"{count} {section}" for section, count in counts.items())
-    return write_text(f"{chosen} is valid: {summary}")
+    write_text(f"{chosen} is valid: {summary}")
+    if unanswered:
+        write_text(f"{UNANSWERED}: {', '.join(unanswered)}")
+    return None
 
 
 def tell_problems(directory: Path, invalid: Any, as_json: bool) -> None:

@@ -1,7 +1,7 @@
 """Which of a secret's consumers have heard of CURRENT, by the rotation that made it or by a sync that told of it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -20,6 +20,8 @@ class Answer(StrEnum):
     """What is known of one consumer."""
 
     TOLD = "told"
+    SENT = "sent"
+    """Its notice was handed over; nobody there answers, so nobody knows whether it has taken it."""
     SILENT = "silent"
     """It was tried, and has not acknowledged."""
     WAITS = "not told yet"
@@ -92,16 +94,26 @@ class Hearings:
         if info is None or info.newest is None:
             return everyone(consumers, Answer.WAITS)
         if by_rotation(info, acknowledged, heard):
-            return tuple(heard_of_rotation(name, acknowledged) for name in consumers)
+            return answered(workspace, (heard_of_rotation(name, acknowledged) for name in consumers))
         if isinstance(heard, KeyturnError):
             why = Silence("", type(heard).__name__, str(heard))
             return tuple(Hearing(name, Answer.UNKNOWN, why) for name in consumers)
         if heard and heard.of(info):
-            return tuple(heard_of_write(name, heard) for name in consumers)
+            return answered(workspace, (heard_of_write(name, heard) for name in consumers))
         if record.dead(info.version):
             return everyone(consumers, Answer.INCIDENT)
         before = heard is None and was_there(info, self.looked)
         return everyone(consumers, Answer.NEXT if before else Answer.WAITS)
+
+
+def answered(workspace: Workspace, hearings: Iterable[Hearing]) -> tuple[Hearing, ...]:
+    """The same, where nobody counts as told whose notice was handed over and no more."""
+    return tuple(
+        replace(hearing, answer=Answer.SENT)
+        if hearing.answer is Answer.TOLD and not workspace.catalogue.consumer(hearing.consumer).answers
+        else hearing
+        for hearing in hearings
+    )
 
 
 def everyone(consumers: tuple[str, ...], answer: Answer) -> tuple[Hearing, ...]:

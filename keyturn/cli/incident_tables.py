@@ -141,7 +141,7 @@ def seconds_after(incident: Incident, moment: datetime | None) -> str:
 
 
 def consumers_told(progress: SecretProgress) -> str:
-    """How many consumers have acknowledged."""
+    """How many consumers have acknowledged, or were sent their notice where nobody answers."""
     heard = {event.place: event.result for event in progress.events if event.step is Step.NOTIFY and event.place}
     acknowledged = sum(result is Result.DONE for result in heard.values())
     return f"{acknowledged} of {len(heard)} told" if heard else "-"

@@ -33,7 +33,7 @@ def outcome_rows(outcome: Outcome) -> list[tuple[object, ...]]:
     version = outcome.version or ""
     rows: list[tuple[object, ...]] = [("secret", outcome.path, outcome.state, version)]
     rows += [("copy", f"{p.store}:{p.name}", p.state, p.version or "") for p in outcome.destinations]
-    rows += [("consumer", t.consumer, "silent" if t.error else "acknowledged", "") for t in outcome.consumers]
+    rows += [("consumer", t.consumer, "silent" if t.error else t.words, "") for t in outcome.consumers]
     return rows
 
 

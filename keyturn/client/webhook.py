@@ -3,12 +3,18 @@
     receiver = Receiver([key])
     status = receiver.handle(request.headers, request.body, reload_credential)
 
-Signatures are those of Standard Webhooks 1.0, over HMAC-SHA256; a message is good for five minutes.
+Signatures are those of Standard Webhooks 1.0, over HMAC-SHA256; a message is good for five minutes, and one that lay
+in a queue for as long as queues keep theirs:
+
+    status = receiver.handle_message(text, reload_credential)
 """
 
+import hmac
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +22,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from standardwebhooks.webhooks import EmptyWebhookSecretError
 
 from keyturn.core.errors import Denied, Invalid, KeyturnError
+from keyturn.core.messages import ID, SIGNATURE, TIMESTAMP, SignedMessage
 from keyturn.core.notices import NOTICE_PATH, Notice
 from keyturn.core.sensitive import Sensitive
 
@@ -25,9 +32,18 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BODY_LIMIT: Final = 65_536
+"""Bytes; a notice needs some two hundred."""
+
 LONGEST_LENGTH: Final = 15
 """Digits of a Content-Length: Python refuses to read 5,000."""
-"""Bytes; a notice needs some two hundred."""
+
+QUEUED: Final = 14 * 86_400.0
+"""Seconds that a message may have lain in a queue: AWS SQS keeps none for longer."""
+
+AHEAD: Final = 300.0
+"""Seconds that the sender's clock may be ahead. Source: Standard Webhooks' own libraries."""
+
+HINT: Final = "Check the webhook key and both clocks"
 
 REMEMBERED: Final = 10_000
 """Message ids kept to tell repeats. What falls out is handled again, which re-reads a secret for nothing."""
@@ -68,8 +84,39 @@ class Receiver:
         :meth:`receive` refuses. What ``on_notice`` raised is logged by its class alone, for its text may hold a secret.
         """
         lowered = {name.lower(): text for name, text in headers.items()}
+        return self._taken(lambda: (lowered.get(ID, ""), self.receive(lowered, body)), on_notice)
+
+    def receive_message(self, text: str | bytes, good_for: float = QUEUED) -> tuple[str, Notice]:
+        """The id and the notice of a message that came as one text, by a queue or a channel, not by HTTP.
+
+        ``good_for`` is how many seconds it may have lain there. Raises as :meth:`receive` does.
+        """
+        if len(text) > BODY_LIMIT:
+            raise Invalid("receive", "notice", f"its message has more than {BODY_LIMIT} bytes")
         try:
-            notice = self.receive(lowered, body)
+            message = SignedMessage.from_json(text)
+        except ValueError as error:
+            raise Invalid("receive", "notice", str(error)) from None
+        if not is_recent(message, good_for) or not any(_signs(key, message) for key in self._keys()):
+            raise Denied("receive", "notice", "its signature is missing, wrong, or too old", HINT)
+        try:
+            return message.id, Notice.from_json(message.body)
+        except ValueError as error:
+            raise Invalid("receive", "notice", str(error)) from None
+
+    def handle_message(
+        self, text: str | bytes, on_notice: Callable[[Notice], object], good_for: float = QUEUED
+    ) -> HTTPStatus:
+        """The same as :meth:`handle` for a message that came as one text.
+
+        200 says that it is done with, and may be deleted. Any other status: leave it, so that it comes again, or ends
+        where its queue puts what nobody takes.
+        """
+        return self._taken(lambda: self.receive_message(text, good_for), on_notice)
+
+    def _taken(self, receive: Callable[[], tuple[str, Notice]], on_notice: Callable[[Notice], object]) -> HTTPStatus:
+        try:
+            message_id, notice = receive()
         except Invalid as error:
             log.warning("%s", error)
             return HTTPStatus.BAD_REQUEST
@@ -79,12 +126,11 @@ class Receiver:
         except KeyturnError as error:
             log.warning("%s", error)
             return HTTPStatus.SERVICE_UNAVAILABLE
-        return self._once(lowered["webhook-id"], notice, on_notice)
+        return self._once(message_id, notice, on_notice)
 
     def _verify(self, headers: Mapping[str, str], body: bytes) -> None:
         if not any(_signed_with(key, dict(headers), body) for key in self._keys()):
-            hint = "Check the webhook key and both clocks"
-            raise Denied("receive", "notice", "its signature is missing, wrong, or older than five minutes", hint)
+            raise Denied("receive", "notice", "its signature is missing, wrong, or older than five minutes", HINT)
 
     def _once(self, message_id: str, notice: Notice, on_notice: Callable[[Notice], object]) -> HTTPStatus:
         with self._lock:
@@ -154,3 +200,25 @@ def _signed_with(key: Sensitive, headers: dict[str, str], body: bytes) -> bool:
         # ValueError: a body that is not UTF-8, a header or a key that is not base64.
         return False
     return True
+
+
+def is_recent(message: SignedMessage, good_for: float) -> bool:
+    """Whether a message was signed within so many seconds, as far as its clock and this one agree."""
+    stamp = message.headers.get(TIMESTAMP, "")
+    if not (stamp.isascii() and stamp.isdigit()) or len(stamp) > LONGEST_LENGTH:
+        return False
+    return -AHEAD <= time.time() - int(stamp) <= good_for
+
+
+def _signs(key: Sensitive, message: SignedMessage) -> bool:
+    """Whether one of a recent message's signatures is by this key."""
+    headers = message.headers
+    if not headers.get(ID):
+        return False
+    try:
+        signed_at = datetime.fromtimestamp(int(headers[TIMESTAMP]), UTC)
+        expected = Webhook(key.reveal()).sign(headers[ID], signed_at, message.body).encode()
+    except (EmptyWebhookSecretError, ValueError):
+        return False
+    signatures = headers.get(SIGNATURE, "").encode().split(b" ")
+    return any(hmac.compare_digest(expected, signature) for signature in signatures)

@@ -9,7 +9,7 @@ from keyturn.catalogue.models import Catalogue
 from keyturn.core.errors import Invalid
 from keyturn.core.hcl import comment, policy
 from keyturn.core.rights import Document
-from keyturn.policies import accounts, copies, hub
+from keyturn.policies import accounts, copies, hub, notices
 from keyturn.policies.scope import EVERYTHING, HubScope
 
 MADE: Final = "keyturn policy render"
@@ -51,7 +51,11 @@ def _hub_document(scope: HubScope, origin: Origin, role: str, file: str, about: 
 def rendered(scope: HubScope, catalogue: Catalogue, digest: str) -> list[Document]:
     """All of them, by name. Raises Invalid where two would have the same one."""
     origin = Origin(digest)
-    elsewhere = (*copies.store_documents(catalogue, str(origin)), *accounts.target_documents(catalogue, str(origin)))
+    elsewhere = (
+        *copies.store_documents(catalogue, str(origin)),
+        *accounts.target_documents(catalogue, str(origin)),
+        *notices.notice_documents(catalogue, str(origin)),
+    )
     made = sorted((*hub_documents(scope, origin), *elsewhere), key=lambda document: document.name)
     if twice := next((first.name for first, second in pairwise(made) if first.name == second.name), None):
         problem = "two stores, or two targets, have names that make the same file of it"

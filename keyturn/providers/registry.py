@@ -6,15 +6,16 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from keyturn.catalogue import Catalogue
 from keyturn.catalogue.consumers import ConsumerSettings
 from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.targets import TargetSettings
+from keyturn.core.capabilities import capability
+from keyturn.core.consumers import ChecksHealth, NoticeSender
 from keyturn.core.discreet import discreet
-from keyturn.core.errors import Denied, Invalid, NotFound
+from keyturn.core.errors import Denied, Invalid, NotFound, UnsupportedOperation
 from keyturn.core.hub import Hub
 from keyturn.core.keys import KeyMaker
 from keyturn.core.ledger import Ledger
@@ -176,7 +177,7 @@ class CatalogueSender:
     def __init__(self, catalogue: Catalogue, hub: Hub) -> None:
         self._catalogue = catalogue
         self._hub = hub
-        self._senders = Cached(lambda consumer: _webhook_sender(catalogue.consumer(consumer)))
+        self._senders = Cached(lambda consumer: open_consumer(consumer, catalogue.consumer(consumer), hub))
 
     def deliver(
         self,
@@ -196,7 +197,7 @@ class CatalogueSender:
         try:
             self._send(consumer, keys.all, notice, sent_id)
         except Denied:
-            if keys.next is None:
+            if keys.next is None or not self._catalogue.consumer(consumer).answers:
                 raise
             # A receiver that compares the whole header with one signature knows the old key alone.
             self._send(consumer, (keys.key,), notice, sent_id)
@@ -217,22 +218,20 @@ class CatalogueSender:
         return True
 
     def check_health(self, consumer: str) -> None:
-        """Ask ``consumer`` whether it is well. Raises what it answered when it is not."""
-        settings = self._catalogue.consumer(consumer)
-        timeout = settings.timeout.total_seconds()
-        self._senders(consumer).check_health(settings.url, timeout=timeout, name=consumer)
+        """Ask ``consumer`` whether it is well. Raises what it answered when it is not, or that it can't be asked."""
+        timeout = self._catalogue.consumer(consumer).timeout.total_seconds()
+        if (asks := capability(self._senders(consumer), ChecksHealth)) is None:
+            raise UnsupportedOperation(
+                "ask the health of", consumer, "it has no way to answer", "Leave it out of canary"
+            )
+        asks.check_health(timeout)
 
     def _send(self, consumer: str, keys: Sequence[Sensitive], notice: Notice, sent_id: str) -> None:
-        settings = self._catalogue.consumer(consumer)
-        self._senders(consumer).deliver_with_retries(
-            settings.url,
-            keys,
-            notice,
-            message_id=sent_id,
-            timeout=settings.timeout.total_seconds(),
-            name=consumer,
-            attempts=ATTEMPTS,
-        )
+        from keyturn.providers.notices import deliver_notice
+
+        timeout = self._catalogue.consumer(consumer).timeout.total_seconds()
+        sender = self._senders(consumer)
+        deliver_notice(sender, keys, notice, message_id=sent_id, timeout=timeout, name=consumer, attempts=ATTEMPTS)
 
     def _signing_keys(self, consumer: str) -> WebhookKeys:
         path = self._catalogue.consumer(consumer).signing_key
@@ -243,9 +242,23 @@ class CatalogueSender:
         return WebhookKeys.from_data(path, state.data)
 
 
-def _webhook_sender(settings: ConsumerSettings) -> Any:
-    from keyturn.providers.http.webhook import WebhookSender
+def open_consumer(name: str, settings: ConsumerSettings, hub: Hub) -> NoticeSender:
+    """What carries notices to a consumer. Raises Invalid, naming the extra, where its SDK is not installed."""
+    module, _, adapter = settings.ADAPTER.partition(":")
+    arguments: dict[str, Any] = {key: value for key, value in settings if key not in settings.OWN}
+    if path := getattr(settings, "login", None):
+        arguments["login"] = lambda: consumer_login(hub, name, path)
+    sender: NoticeSender = _adapter(module, adapter, settings.EXTRA, f"the consumer {name}")(name, **arguments)
+    return sender
 
-    # The catalogue has refused plain http to other machines unless it was allowed by name.
-    ca = Path(settings.ca_file) if settings.ca_file else None
-    return WebhookSender(ca=ca, allow_http=settings.url.startswith("http://"))
+
+def consumer_login(hub: Hub, name: str, path: str) -> SecretFields:
+    """What notices to a consumer are carried with, read whenever that connects. Raises NotFound, Invalid."""
+    state = hub.read_state(path)
+    if state is None:
+        hint = f"Write {' and '.join(sorted(LOGIN, reverse=True))} to {path} in Keyturn's own mount of the hub"
+        raise NotFound("read", path, f"the login that consumer {name} is told by is not there", hint)
+    if lacking := sorted(LOGIN - state.data.keys(), reverse=True):
+        problem = f"the login that consumer {name} is told by lacks a field"
+        raise Invalid("read", path, problem, f"Write {' and '.join(lacking)}")
+    return SecretFields(state.data)

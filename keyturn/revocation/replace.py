@@ -212,7 +212,7 @@ def record_written(workspace: Workspace, incident: Incident, progress: SecretPro
 
 
 def notify_consumer(workspace: Workspace, progress: SecretProgress, version: int, consumer: str) -> str:
-    """Tell one consumer, and return once it has acknowledged. Raises its refusal."""
+    """Tell one consumer; what is known of it then, in words. Raises its refusal."""
     at, replaced = progress.cut_at or workspace.clock(), bool(progress.version)
     try:
         workspace.sender.deliver(consumer, progress.path, version, at, SECRET_REVOKED, replaced=replaced)
@@ -220,4 +220,6 @@ def notify_consumer(workspace: Workspace, progress: SecretProgress, version: int
         raise
     except Exception as error:  # noqa: BLE001  one that is not foreseen stops no other consumer
         raise unexpected(error) from None
-    return "has acknowledged"
+    if workspace.catalogue.consumer(consumer).answers:
+        return "has acknowledged"
+    return "its notice was handed over; nobody answers there, so it is not known whether it has taken it"

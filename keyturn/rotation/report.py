@@ -22,7 +22,10 @@ def outcome_data(outcome: Outcome) -> dict[str, Any]:
         "version": outcome.version,
         "fingerprint": shown(outcome.fingerprint),
         "destinations": [copy_data(copy) for copy in outcome.destinations],
-        "consumers": [{"consumer": consumer.consumer, "error": consumer.error} for consumer in outcome.consumers],
+        "consumers": [
+            {"consumer": consumer.consumer, "error": consumer.error, "answers": consumer.answers}
+            for consumer in outcome.consumers
+        ],
     }
 
 

@@ -274,12 +274,17 @@ def obstacles(workspace: Workspace, path: str, rotation: Rotation, waive: Waive,
         note = waive is not Waive.EVERYTHING
         reasons += unfinished_rollouts(workspace, known_places(workspace, path)[0], rotation.version, note=note)
     silent = sorted(set(secret.consumers) - set(rotation.acknowledged))
-    reasons += [f"{consumer} has not acknowledged version {rotation.version}" for consumer in silent]
+    reasons += [f"{consumer} {has_not(workspace, consumer)} version {rotation.version}" for consumer in silent]
     if waive is Waive.EVERYTHING:
         return [*reasons, *uses(workspace, path, rotation)]
     # Asked last, and only once nothing else speaks against it: a target need not be asked every few minutes. A
     # session of a credential that others may know is no reason to keep it.
     return reasons or ([] if rotation.urgent else list(uses(workspace, path, rotation)))
+
+
+def has_not(workspace: Workspace, consumer: str) -> str:
+    """What is owed of a consumer that is silent."""
+    return "has not acknowledged" if workspace.catalogue.consumer(consumer).answers else "could not be sent"
 
 
 def on_it(workspace: Workspace, path: str) -> Retirement | None:

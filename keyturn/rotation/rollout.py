@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
 from keyturn.catalogue.models import Secret
 from keyturn.core.errors import KeyturnError, Superseded
@@ -11,13 +12,26 @@ from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.journal import record_action
 from keyturn.rotation.records import update_record
 
+ACKNOWLEDGED: Final = "acknowledged"
+HANDED_OVER: Final = "handed over, and nobody answers there"
+"""What is known of a consumer that was told: its own word, or that of whoever carries the notice on."""
+
 
 @dataclass(frozen=True)
 class Acknowledgement:
-    """One consumer after it was told; ``error`` is empty when it acknowledged."""
+    """One consumer after it was told; ``error`` is empty when it acknowledged.
+
+    Of one that ``answers`` to nobody, when its notice was handed over: whether it has taken it, nobody knows.
+    """
 
     consumer: str
     error: str = ""
+    answers: bool = True
+
+    @property
+    def words(self) -> str:
+        """What is known of it, for people."""
+        return self.error or (ACKNOWLEDGED if self.answers else HANDED_OVER)
 
 
 def canary(secret: Secret, rotation: Rotation) -> tuple[str, ...]:
@@ -62,12 +76,13 @@ def notify_again(workspace: Workspace, path: str, rotation: Rotation, consumers:
 
 def notify_consumer(workspace: Workspace, path: str, rotation: Rotation, consumer: str) -> Acknowledgement:
     """Tell one consumer; silence is part of the answer, not raised. Acknowledged before is success."""
+    answers = workspace.catalogue.consumer(consumer).answers
     if consumer in rotation.acknowledged:
-        return Acknowledgement(consumer)
+        return Acknowledgement(consumer, answers=answers)
     if rotation.version is None or rotation.promoted_at is None:
-        return Acknowledgement(consumer, "the rotation is not promoted yet")
+        return Acknowledgement(consumer, "the rotation is not promoted yet", answers)
     error = deliver(workspace, consumer, path, rotation.version, rotation.fingerprint, rotation.promoted_at)
-    return Acknowledgement(consumer, str(error) if error else "")
+    return Acknowledgement(consumer, str(error) if error else "", answers)
 
 
 def deliver(
@@ -81,6 +96,7 @@ def deliver(
         with record_action(workspace, "notify", path, place=consumer, changes=False) as doing:
             doing.version, doing.fingerprint = version, fingerprint
             workspace.sender.deliver(consumer, path, version, at, made=made)
+            doing.note = "" if workspace.catalogue.consumer(consumer).answers else HANDED_OVER
     except KeyturnError as error:
         return error
     return None

@@ -116,7 +116,7 @@ class Work:
         """Tell one consumer, until it acknowledges or is out of tries. Of a rotation that is over nobody is told."""
         rotation = self._in_force(token)
         if rotation is None:
-            return Acknowledgement(consumer)
+            return Acknowledgement(consumer, answers=self.workspace.catalogue.consumer(consumer).answers)
         return notify_consumer(self.workspace, self.path, rotation, consumer)
 
     def pause(self, seconds: float) -> None:

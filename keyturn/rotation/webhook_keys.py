@@ -77,7 +77,7 @@ def turn_webhook_key(workspace: Workspace, consumer: str, *, forced: bool = Fals
         return KeyTurn(name, due.why)
     if denied := _denied(workspace, name):
         return KeyTurn(name, denied, blocked=True)
-    if held.keys.next and (unproven := _unproven(workspace, consumer)):
+    if held.keys.next and (unproven := _unproven(workspace, consumer, held, forced=forced)):
         return KeyTurn(name, unproven, blocked=True)
     if held.keys.next:
         written, did = with_next_alone(held.data), f"{consumer} accepts the new key, which alone signs from now on"
@@ -118,11 +118,14 @@ def _denied(workspace: Workspace, name: str) -> str:
     return f"this login may not write {path}: give it the worker's policy as `keyturn policy render` writes it now"
 
 
-def _unproven(workspace: Workspace, consumer: str) -> str:
+def _unproven(workspace: Workspace, consumer: str, held: HeldKeys, *, forced: bool) -> str:
     """Why the new key may not sign alone yet: the consumer has not acknowledged a notice by it. Empty where it has.
 
     Tried with a notice that it has acknowledged before, which it drops as a repeat once it has checked the signature.
+    Of one that answers nobody, a person says so, ``forced``, once the whole grace is over.
     """
+    if not workspace.catalogue.consumer(consumer).answers:
+        return "" if forced and _due(workspace, held, forced=False) else _not_accepted(workspace, consumer)
     notice = next(_heard_before(workspace, consumer), None)
     if notice is None:
         has_secrets = any(consumer in secret.consumers for secret in workspace.catalogue.secrets.values())
@@ -136,7 +139,10 @@ def _unproven(workspace: Workspace, consumer: str) -> str:
 
 
 def _not_accepted(workspace: Workspace, consumer: str) -> str:
-    name = workspace.catalogue.consumer(consumer).signing_key
+    settings, name = workspace.catalogue.consumer(consumer), workspace.catalogue.consumer(consumer).signing_key
+    if not settings.answers:
+        by_hand = f"see to it that it does, then `keyturn rotate-own-keys {name} --now` once the grace is over"
+        return f"{consumer} answers nobody, so that it accepts the new key can't be tried: {by_hand}"
     remedy = f"let it read the field `next` of {name} in the hub's mount {workspace.hub.state_mount}, or give it to it"
     return f"{consumer} has not acknowledged a notice by the new key yet: {remedy}"
 

@@ -15,12 +15,16 @@ from keyturn.settings.fields import Model, models
 
 @dataclass(frozen=True)
 class ByTag:
-    """Annotates a union of models whose field ``key`` is a literal: a name of the kind."""
+    """Annotates a union of models whose field ``key`` is a literal: a name of the kind.
+
+    ``default`` is the kind of what says none, where there is one.
+    """
 
     key: str
+    default: str = ""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(Choice.of(source, self.key).validate)
+        return core_schema.no_info_plain_validator_function(Choice.of(source, self.key, self.default).validate)
 
 
 @dataclass(frozen=True)
@@ -29,12 +33,13 @@ class Choice:
 
     key: str
     models: Mapping[str, type[Model]] = field(repr=False)
+    default: str = ""
 
     @staticmethod
-    def of(shape: Any, key: str) -> "Choice":
+    def of(shape: Any, key: str, default: str = "") -> "Choice":
         """The models of that union, which has one for each tag."""
         tagged = {tag: model for model in models(shape) for tag in get_args(model.model_fields[key].annotation)}
-        return Choice(key, tagged)
+        return Choice(key, tagged, default)
 
     def validate(self, data: Any) -> Model:
         """The model that the data asks for. Raises what pydantic's tagged union does, without the tag in the way."""
@@ -42,9 +47,9 @@ class Choice:
             return data
         if not isinstance(data, dict):
             raise PydanticKnownError("model_attributes_type")
-        if self.key not in data:
+        if self.key not in data and not self.default:
             raise PydanticKnownError("union_tag_not_found", {"discriminator": f"'{self.key}'"})
-        tag = data[self.key]
+        tag = data.get(self.key, self.default)
         if not isinstance(tag, str) or tag not in self.models:
             expected = ", ".join(f"'{name}'" for name in self.models)
             context = {"discriminator": f"'{self.key}'", "tag": str(tag), "expected_tags": expected}

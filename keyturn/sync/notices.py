@@ -14,7 +14,7 @@ from keyturn.core.errors import KeyturnError, TransientError, Unavailable, unexp
 from keyturn.core.heard import Heard, Silence
 from keyturn.rotation.context import Workspace, alive, side_by_side
 from keyturn.rotation.heard import HeardByPath, by_part, change_part
-from keyturn.rotation.rollout import deliver, unwell
+from keyturn.rotation.rollout import Acknowledgement, deliver, unwell
 
 PARTS_AT_ONCE: Final = 4
 AT_ONCE: Final = 8
@@ -32,13 +32,22 @@ HOLD: Final = timedelta(minutes=3)
 
 @dataclass(frozen=True)
 class Notified:
-    """One consumer after it was told. ``error`` and its class ``kind`` are empty where it acknowledged."""
+    """One consumer after it was told. ``error`` and its class ``kind`` are empty where it acknowledged.
+
+    Of one that ``answers`` to nobody, where its notice was handed over.
+    """
 
     path: str
     consumer: str
     version: int
     error: str = ""
     kind: str = ""
+    answers: bool = True
+
+    @property
+    def words(self) -> str:
+        """What is known of it, for people."""
+        return Acknowledgement(self.consumer, self.error, self.answers).words
 
 
 @dataclass(frozen=True)
@@ -201,4 +210,4 @@ def notified(workspace: Workspace, path: str, heard: Heard, consumer: str) -> No
     except Exception as unforeseen:  # noqa: BLE001  one that is not foreseen stops no other consumer
         error = unexpected(unforeseen)
     failure = (str(error), type(error).__name__) if error else ("", "")
-    return Notified(path, consumer, heard.version, *failure)
+    return Notified(path, consumer, heard.version, *failure, workspace.catalogue.consumer(consumer).answers)

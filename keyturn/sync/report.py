@@ -80,14 +80,21 @@ class SyncReport:
 def notice_data(notices: Notices) -> list[dict[str, Any]]:
     """Each consumer that was told, and what came of it."""
     return [
-        {"secret": o.path, "consumer": o.consumer, "version": o.version, "error": o.error, "kind": o.kind}
+        {
+            "secret": o.path,
+            "consumer": o.consumer,
+            "version": o.version,
+            "error": o.error,
+            "kind": o.kind,
+            "answers": o.answers,
+        }
         for o in notices.told
     ]
 
 
 def notice_from(data: Mapping[str, Any]) -> Notified:
     """The consumer in that JSON."""
-    return Notified(data["secret"], data["consumer"], data["version"], data["error"], data["kind"])
+    return Notified(data["secret"], data["consumer"], data["version"], data["error"], data["kind"], data["answers"])
 
 
 def error_data(error: KeyturnError) -> dict[str, str]:

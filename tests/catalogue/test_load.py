@@ -100,7 +100,8 @@ def test_connections_come_from_the_environment(example: Catalogue) -> None:
     assert example.store("cluster") == KubernetesSettings(kind="kubernetes", namespace="ml", restart=True)
     target: Any = example.target("ml-postgres")
     assert (target.host, target.port) == ("127.0.0.1", 5432)
-    assert example.consumer("trainer").url == "http://127.0.0.1:9001"
+    trainer: Any = example.consumer("trainer")
+    assert trainer.url == "http://127.0.0.1:9001"
 
 
 def test_an_empty_default_leaves_an_optional_setting_out(example: Catalogue) -> None:

@@ -18,6 +18,7 @@ from deployments.local.support.ports import free_port
 from keyturn.catalogue import find_problems, schema
 from keyturn.catalogue.problems import SHOWN
 from keyturn.cli.app import app
+from keyturn.cli.catalogue import UNANSWERED
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import Sensitive
 from keyturn.rotation import steps
@@ -85,6 +86,13 @@ def test_a_sound_catalogue_is_valid(shop: "Shop") -> None:
     result = keyturn("catalogue", "validate", str(shop.catalogue))
     assert (result.exit_code, result.stdout.count("valid")) == (0, 1)
     assert told("catalogue", "validate")["secrets"] == 2
+
+
+def test_consumers_that_answer_nobody_are_named(tmp_path: Path) -> None:
+    queue = "{kind: aws-sqs, queue_arn: 'arn:aws:sqs:eu-central-1:111122223333:jobs', signing_key: webhooks/jobs}"
+    (tmp_path / "all.yaml").write_text(f"consumers: {{jobs: {queue}}}\n")
+    assert f"{UNANSWERED}: jobs" in keyturn("catalogue", "validate", str(tmp_path)).stdout
+    assert told("catalogue", "validate", str(tmp_path))["unanswered"] == ["jobs"]
 
 
 def test_the_schema_is_printed_as_it_is_kept() -> None:
@@ -177,7 +185,7 @@ def test_a_secret_is_rotated_without_prefect_and_its_history_tells_it(shop: Shop
     after = shop.lab.current(shop.database)
     assert (done["state"], done["version"], done["run"]) == ("rotated", 2, None)
     assert [copy["state"] for copy in done["destinations"]] == ["created"]
-    assert done["consumers"] == [{"consumer": "app", "error": ""}]
+    assert done["consumers"] == [{"consumer": "app", "error": "", "answers": True}]
     assert after["username"] != before["username"]
     assert shop.lab.logs_in(after)
     assert shop.consumer.versions(path) == [2]

@@ -261,7 +261,7 @@ ROTATED = {
     "version": 7,
     "fingerprint": "0123456789ab",
     "destinations": [COPY],
-    "consumers": [{"consumer": "app", "error": ""}],
+    "consumers": [{"consumer": "app", "error": "", "answers": True}],
 }
 
 

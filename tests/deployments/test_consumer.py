@@ -30,6 +30,7 @@ from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import OwnershipTags
 from keyturn.providers.aws.secrets_manager import AwsSecretsManager
 from keyturn.providers.http.webhook import WebhookSender
+from keyturn.providers.notices import sign_notice
 
 pytestmark = pytest.mark.sampled(3, of="file")
 
@@ -179,7 +180,7 @@ class Consumer:
         )  # fmt: skip
         assert self.process.stdout
         self.url = self.process.stdout.readline().removeprefix("ready on ").strip()
-        self.sender = WebhookSender(allow_http=True)
+        self.sender = WebhookSender(self.name, self.url)
 
     def stats(self) -> dict[str, Any]:
         told: dict[str, Any] = requests.get(f"{self.url}/stats", timeout=5).json()
@@ -191,7 +192,7 @@ class Consumer:
     def tell(self, version: int, *, path: str = PATH, key: Sensitive = KEY, event: str = SECRET_ROTATED) -> None:
         notice = Notice(event, path, version, datetime.now(UTC))
         sent_id = message_id(path, version, event)
-        self.sender.deliver(self.url, [key], notice, message_id=sent_id, timeout=10, name=self.name)
+        self.sender.send(sign_notice([key], notice, sent_id, self.name), 10)
 
     def serves_more(self) -> None:
         """Wait until it has served ten queries more."""

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from time import time
 
 from azure.core.credentials import AccessToken
@@ -24,6 +23,7 @@ from keyturn.providers.http.api_target import HttpApi
 from keyturn.providers.http.webhook import WebhookSender
 from keyturn.providers.kubernetes.store import Kubernetes
 from keyturn.providers.ledger.http_collector import HttpCollector
+from keyturn.providers.notices import sign_notice
 from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.store import VaultStore
 from keyturn.settings.hub import HubSettings
@@ -127,8 +127,8 @@ def call_api(place: Place) -> object:
 
 def notify_consumer(place: Place) -> object:
     notice = Notice(SECRET_ROTATED, "app/db", 3, datetime(2026, 11, 1, tzinfo=UTC))
-    sender = WebhookSender(ca=Path(place.ca_file), allow_http=True)
-    sender.deliver(place.url, [Sensitive("whsec_" + "A" * 32)], notice, message_id="m", timeout=WAIT, name="app")
+    sender = WebhookSender("app", place.url, ca_file=place.ca_file, insecure_http=True)
+    sender.send(sign_notice([Sensitive("whsec_" + "A" * 32)], notice, "m", "app"), WAIT)
     return None
 
 

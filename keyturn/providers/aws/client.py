@@ -50,8 +50,11 @@ for _told_whole in ("botocore.endpoint", "botocore.parsers"):
     logging.getLogger(_told_whole).setLevel(logging.INFO)
 
 ERRORS: Final[Mapping[str, type[KeyturnError]]] = {
+    "AWS.SimpleQueueService.NonExistentQueue": NotFound,
     "AccessDenied": Denied,
     "AccessDeniedException": Denied,
+    "AuthorizationError": Denied,
+    "AuthorizationErrorException": Denied,
     "DecryptionFailure": Denied,
     "EncryptionFailure": Denied,
     "ExpiredToken": Denied,
@@ -59,10 +62,20 @@ ERRORS: Final[Mapping[str, type[KeyturnError]]] = {
     "IncompleteSignature": Denied,
     "InvalidClientTokenId": Denied,
     "InvalidSignatureException": Denied,
+    "KMSAccessDenied": Denied,
+    "KMSAccessDeniedException": Denied,
+    "KMSDisabled": Denied,
+    "KMSThrottling": Throttled,
+    "KmsAccessDenied": Denied,
+    "KmsDisabled": Denied,
+    "KmsThrottled": Throttled,
     "MissingAuthenticationToken": Denied,
     "MissingAuthenticationTokenException": Denied,
     "NotAuthorized": Denied,
+    "NotFound": NotFound,
+    "NotFoundException": NotFound,
     "OptInRequired": Denied,
+    "QueueDoesNotExist": NotFound,
     "RequestExpired": Denied,
     "SignatureDoesNotMatch": Denied,
     "UnrecognizedClientException": Denied,
@@ -108,13 +121,28 @@ PARAMETER_OPERATIONS: Final = frozenset(
         "RemoveTagsFromResource",
     }
 )
-NO_PERMISSION: Final = frozenset({"AccessDenied", "AccessDeniedException", "NotAuthorized"})
+NOTICE_OPERATIONS: Final[Mapping[str, str]] = {
+    "DeleteMessage": "sqs",
+    "Publish": "sns",
+    "ReceiveMessage": "sqs",
+    "SendMessage": "sqs",
+}
+"""What consumers are told by, and the service that each is of."""
+NO_PERMISSION: Final = frozenset({"AccessDenied", "AccessDeniedException", "AuthorizationError", "NotAuthorized"})
 KMS_FAILURE: Final = frozenset({"DecryptionFailure", "EncryptionFailure"})
+NO_QUEUE: Final = "Make the queue or topic, or correct its ARN in the catalogue"
+KEY_OF_QUEUE: Final = "Allow kms:GenerateDataKey and kms:Decrypt on the KMS key that encrypts it"
 HINTS: Final[Mapping[str, str]] = {
     "HierarchyTypeMismatchException": "AWS keeps this parameter's type: delete it, or give the store the same type",
     "InvalidKeyId": "See that the KMS key is there in this region, is enabled, and may be used",
     "ParameterLimitExceeded": "The region is full for this tier: delete parameters, or use the Advanced tier",
     "ParameterMaxVersionLimitExceeded": "Its oldest version has a label: move the label to a newer version",
+    "AWS.SimpleQueueService.NonExistentQueue": NO_QUEUE,
+    "KMSAccessDenied": KEY_OF_QUEUE,
+    "KmsAccessDenied": KEY_OF_QUEUE,
+    "NotFound": NO_QUEUE,
+    "NotFoundException": NO_QUEUE,
+    "QueueDoesNotExist": NO_QUEUE,
     "ParameterPatternMismatchException": "The parameter's AllowedPattern refuses the value: change the pattern",
 }
 """What to do about codes that say enough by themselves."""
@@ -297,6 +325,8 @@ def _missing_permission(operation: str) -> str:
         return f"Allow iam:{operation} on the user whose keys are rotated"
     if operation == "GetResources":
         return "Allow tag:GetResources, which lists the tags of parameters"
+    if operation in NOTICE_OPERATIONS:
+        return f"Allow {NOTICE_OPERATIONS[operation]}:{operation} on it, and its KMS key where one of your own encrypts"
     if operation in PARAMETER_OPERATIONS:
         return f"Allow ssm:{operation}, and kms:Encrypt, kms:Decrypt and kms:GenerateDataKey on a key of your own"
     service = "sts" if operation == "AssumeRole" else "secretsmanager"

@@ -1,135 +1,82 @@
-"""Telling a consumer over HTTP that a secret changed, signed per Standard Webhooks 1.0."""
+"""Telling a consumer over HTTP that a secret changed."""
 
-import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 import requests
-from standardwebhooks import Webhook
-from standardwebhooks.webhooks import EmptyWebhookSecretError
 
-from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Throttled, TransientError, Unavailable
-from keyturn.core.notices import HEALTH_PATH, NOTICE_PATH, Notice
-from keyturn.core.sensitive import Sensitive
+from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
+from keyturn.core.messages import SignedMessage
+from keyturn.core.notices import HEALTH_PATH, NOTICE_PATH
+from keyturn.core.outbound import leaves_in_clear
 from keyturn.providers.answers import objection, retry_after, untrusted
+from keyturn.providers.notices import DOING
 from keyturn.providers.outbound import OutboundAdapter, within
 
-DOING: Final = "notify"
 ASKING: Final = "ask the health of"
-CONSUMERS: Final = 32
-"""How many consumers' connections are kept open."""
+SCHEMES: Final = ("https", "http")
 GOOD_FOR: Final = 300
 """Seconds that a notice is good for. Source: Standard Webhooks' own libraries."""
-NOTICE_LIMIT: Final = 60.0
-"""Seconds for one notice, all tries and the waits between them together."""
-LEAST: Final = 0.1
-"""Seconds that a try has, however little is left."""
 ANSWER_LIMIT: Final = 4096
 """Bytes of an answer that are drained so that its connection can be used again; nobody looks at them."""
 
 
-def backoff(attempt: int, base: float, cap: float, jitter: float) -> float:
-    """Seconds to wait after failed attempt number ``attempt`` (from 1), with ``jitter`` drawn from 0 to 1.
-
-    Source: "Exponential Backoff And Jitter" (AWS Architecture Blog), full jitter.
-    """
-    return jitter * min(cap, base * 2.0 ** min(attempt - 1, 64))
-
-
 class WebhookSender:
-    """Delivers notices; one instance serves many threads. Errors are named by the caller's ``name``.
+    """Delivers notices to the application at ``url``; one instance serves many threads.
 
-    Only https is spoken unless ``allow_http``; certificates are checked against ``ca``, or against the
-    public authorities. The environment's proxies and ``.netrc`` play no part.
+    Plain http is spoken on loopback, and elsewhere where ``insecure_http`` allows it; certificates are checked against
+    ``ca_file``, or against the public authorities. The environment's proxies and ``.netrc`` play no part.
     """
 
-    def __init__(self, *, ca: Path | None = None, allow_http: bool = False) -> None:
-        self._schemes = ("https", "http") if allow_http else ("https",)
+    def __init__(self, name: str, url: str, *, ca_file: str | None = None, insecure_http: bool = False) -> None:
+        self.name = name
+        self._url = url.rstrip("/")
+        self._insecure_http = insecure_http
         self._session = requests.Session()
         self._session.trust_env = False
-        self._session.verify = True if ca is None else str(ca)
+        self._session.verify = True if ca_file is None else ca_file
         self._session.headers["user-agent"] = "keyturn"
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-        for scheme in self._schemes:
-            self._session.mount(f"{scheme}://", OutboundAdapter(CONSUMERS))
+        for scheme in SCHEMES:
+            self._session.mount(f"{scheme}://", OutboundAdapter())
 
-    def deliver(
-        self, url: str, keys: Sequence[Sensitive], notice: Notice, *, message_id: str, timeout: float, name: str
-    ) -> None:
-        """Send ``notice`` once, and return when it has been acknowledged, which is status 200 and nothing else.
+    def send(self, message: SignedMessage, timeout: float) -> None:
+        """Send it once, and return when it has been acknowledged, which is status 200 and nothing else.
 
-        It has a signature by each of ``keys``, so that a receiver takes it who holds one of them.
         ``timeout`` is in seconds, for all of it: a server that drips its answer is no better than one that is silent.
         Raises TransientError when the same message may be sent again, TerminalError when a person has to mend
         something first.
         """
-        self._check(url, name)
-        body = notice.to_json()
-        headers = {"content-type": "application/json", **_signed(keys, message_id, body, name)}
-        answer = self._ask("POST", url.rstrip("/") + NOTICE_PATH, timeout, name, DOING, body.encode(), headers)
+        self._check(DOING)
+        headers = {"content-type": "application/json", **message.headers}
+        answer = self._ask("POST", NOTICE_PATH, timeout, DOING, message.body.encode(), headers)
         if answer.status_code != requests.codes.ok:
-            raise _refused(answer, name)
+            raise _refused(answer, self.name)
 
-    def deliver_with_retries(
-        self,
-        url: str,
-        keys: Sequence[Sensitive],
-        notice: Notice,
-        *,
-        message_id: str,
-        timeout: float,
-        name: str,
-        attempts: int,
-        base: float = 0.5,
-        cap: float = 30.0,
-        sleep: Callable[[float], None] = time.sleep,
-        jitter: Callable[[], float] = random.random,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """Send up to ``attempts`` times under one message id; raises the last error.
-
-        The waits grow from ``base`` to ``cap`` seconds; one the consumer asked for is kept up to ``cap``. All of it
-        together takes a minute at most, or ``attempts`` timeouts where those are longer.
-        """
-        until = clock() + max(NOTICE_LIMIT, attempts * timeout)
-        for attempt in range(1, attempts + 1):
-            left = max(LEAST, min(timeout, until - clock()))
-            try:
-                return self.deliver(url, keys, notice, message_id=message_id, timeout=left, name=name)
-            except TransientError as error:
-                requested = error.retry_after if isinstance(error, Throttled) else None
-                pause = max(backoff(attempt, base, cap, jitter()), min(requested or 0.0, cap))
-                if attempt == attempts or clock() + pause >= until:
-                    raise
-            sleep(pause)
-        raise Invalid(DOING, name, f"{attempts} attempts are none", "Allow one attempt at least")
-
-    def check_health(self, url: str, *, timeout: float, name: str) -> None:
-        """Ask the consumer how it is; well is status 200 and nothing else. Raises as :meth:`deliver` does."""
-        self._check(url, name, ASKING)
-        answer = self._ask("GET", url.rstrip("/") + HEALTH_PATH, timeout, name, ASKING)
+    def check_health(self, timeout: float) -> None:
+        """Ask the consumer how it is; well is status 200 and nothing else. Raises as :meth:`send` does."""
+        self._check(ASKING)
+        answer = self._ask("GET", HEALTH_PATH, timeout, ASKING)
         if answer.status_code != requests.codes.ok:
             hint = f"See the consumer's log; it answers 200 at GET {HEALTH_PATH} once it works"
-            raise Unavailable(ASKING, name, f"answered {answer.status_code}", hint)
+            raise Unavailable(ASKING, self.name, f"answered {answer.status_code}", hint)
 
     def _ask(
         self,
         method: str,
-        url: str,
+        path: str,
         timeout: float,
-        name: str,
         doing: str,
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> requests.Response:
         """One exchange within ``timeout``, of whose answer the status and the headers are kept."""
-        until = time.monotonic() + timeout
+        until, url = time.monotonic() + timeout, self._url + path
         try:
             with (
                 within(timeout),
@@ -140,41 +87,26 @@ class WebhookSender:
                 next(answer.iter_content(ANSWER_LIMIT), None)
         except requests.RequestException as error:
             late = isinstance(error, requests.Timeout) or time.monotonic() >= until
-            raise _unanswered(error, timeout if late else None, name, doing) from None
+            raise _unanswered(error, timeout if late else None, self.name, doing) from None
         if time.monotonic() >= until:
-            raise _silent(timeout, name, doing)
+            raise _silent(timeout, self.name, doing)
         return answer
 
     def close(self) -> None:
         """Let go of connections; the sender can't be used afterwards."""
         self._session.close()
 
-    def _check(self, url: str, name: str, doing: str = DOING) -> None:
+    def _check(self, doing: str) -> None:
         try:
-            parts = urlsplit(url)
+            parts = urlsplit(self._url)
+            wrong = parts.scheme not in SCHEMES or not parts.hostname
         except ValueError:
-            raise Invalid(doing, name, "its address is not a URL", "Mend the consumer's address") from None
-        if parts.scheme not in self._schemes or not parts.hostname:
-            allowed = " or ".join(self._schemes)
-            raise Invalid(doing, name, f"its address is not an {allowed} URL", "Give the consumer one over TLS")
+            raise Invalid(doing, self.name, "its address is not a URL", "Mend the consumer's address") from None
+        if wrong or (leaves_in_clear(self._url) and not self._insecure_http):
+            raise Invalid(doing, self.name, "its address is not an https URL", "Give the consumer one over TLS")
         if parts.username is not None or parts.query or parts.fragment:
             hint = "Leave scheme, host, port and a path prefix: the signature proves who sends"
-            raise Invalid(doing, name, "its address holds a user, a query or a fragment", hint)
-
-
-def _signed(keys: Sequence[Sensitive], message_id: str, body: str, name: str) -> dict[str, str]:
-    """The three headers of Standard Webhooks; the timestamp is that of the attempt."""
-    now = datetime.now(UTC)
-    try:
-        signatures = [Webhook(key.reveal()).sign(message_id, now, body) for key in keys]
-    except (ValueError, EmptyWebhookSecretError):
-        hint = "A key is whsec_ and the base64 of 24 to 64 random bytes"
-        raise Invalid(DOING, name, "its webhook key is empty or not base64", hint) from None
-    return {
-        "webhook-id": message_id,
-        "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": " ".join(signatures),
-    }
+            raise Invalid(doing, self.name, "its address holds a user, a query or a fragment", hint)
 
 
 def _silent(timeout: float, name: str, doing: str) -> KeyturnError:

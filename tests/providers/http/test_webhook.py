@@ -9,6 +9,7 @@ from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -21,7 +22,8 @@ from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Throttl
 from keyturn.core.notices import NOTICE_PATH, SECRET_ROTATED, Notice, message_id
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.answers import retry_after
-from keyturn.providers.http.webhook import WebhookSender, backoff
+from keyturn.providers.http.webhook import WebhookSender
+from keyturn.providers.notices import backoff, deliver_notice, sign_notice
 
 KEY = Sensitive("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 NOTICE = Notice(SECRET_ROTATED, "ml-training/database", 7, datetime(2025, 3, 1, 12, 30, tzinfo=UTC))
@@ -29,11 +31,26 @@ ID = message_id(NOTICE.secret_path, NOTICE.version, NOTICE.event)
 LEAK = "hunter2"
 
 
+class Senders(dict[str, WebhookSender]):
+    """A sender for each address, made when it is first asked for."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__()
+        self.settings = {"insecure_http": True, **settings}
+
+    def __missing__(self, url: str) -> WebhookSender:
+        made = self[url] = WebhookSender("webhook:trainer", url, **self.settings)
+        return made
+
+    def close(self) -> None:
+        for sender in self.values():
+            sender.close()
+
+
 @pytest.fixture
-def sender() -> Iterator[WebhookSender]:
-    made = WebhookSender(allow_http=True)
-    yield made
-    made.close()
+def sender() -> Iterator[Senders]:
+    with closing(Senders()) as made:
+        yield made
 
 
 class Sleeper:
@@ -46,15 +63,15 @@ class Sleeper:
         self.slept.append(seconds)
 
 
-def send(sender: WebhookSender, url: str, *, key: Sensitive = KEY, timeout: float = 5) -> None:
-    sender.deliver(url, [key], NOTICE, message_id=ID, timeout=timeout, name="webhook:trainer")
+def send(sender: Senders, url: str, *, key: Sensitive = KEY, timeout: float = 5) -> None:
+    sender[url].send(sign_notice([key], NOTICE, ID, "webhook:trainer"), timeout)
 
 
 def send_patiently(
-    sender: WebhookSender, url: str, sleep: Sleeper, *, attempts: int = 4, base: float = 1, cap: float = 3
+    sender: Senders, url: str, sleep: Sleeper, *, attempts: int = 4, base: float = 1, cap: float = 3
 ) -> None:
-    sender.deliver_with_retries(
-        url, [KEY], NOTICE, message_id=ID, timeout=5, name="webhook:trainer",
+    deliver_notice(
+        sender[url], [KEY], NOTICE, message_id=ID, timeout=5, name="webhook:trainer",
         attempts=attempts, base=base, cap=cap, sleep=sleep, jitter=lambda: 1.0,
     )  # fmt: skip
 
@@ -66,7 +83,7 @@ def answers(server: HTTPServer, *statuses: int, headers: dict[str, str] | None =
     return server.url_for("")
 
 
-def test_a_receiver_takes_what_is_sent(sender: WebhookSender, httpserver: HTTPServer) -> None:
+def test_a_receiver_takes_what_is_sent(sender: Senders, httpserver: HTTPServer) -> None:
     told: list[Notice] = []
     receiver = Receiver([KEY])
 
@@ -102,7 +119,7 @@ def test_a_receiver_takes_what_is_sent(sender: WebhookSender, httpserver: HTTPSe
     ],
 )
 def test_every_answer_but_200_is_an_error_of_its_class_that_tells_nothing_of_the_body(
-    sender: WebhookSender, httpserver: HTTPServer, status: int, error: type[KeyturnError]
+    sender: Senders, httpserver: HTTPServer, status: int, error: type[KeyturnError]
 ) -> None:
     url = answers(httpserver, status, headers={"location": httpserver.url_for("/elsewhere")})
     with pytest.raises(error) as caught:
@@ -116,27 +133,25 @@ def test_every_answer_but_200_is_an_error_of_its_class_that_tells_nothing_of_the
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_consumer_that_asks_for_a_slower_pace_is_heard(
-    sender: WebhookSender, httpserver: HTTPServer, status: int
-) -> None:
+def test_a_consumer_that_asks_for_a_slower_pace_is_heard(sender: Senders, httpserver: HTTPServer, status: int) -> None:
     with pytest.raises(Throttled) as caught:
         send(sender, answers(httpserver, status, headers={"retry-after": "7"}))
     assert caught.value.retry_after == 7
 
 
-def test_a_consumer_that_is_not_there_is_unavailable(sender: WebhookSender) -> None:
+def test_a_consumer_that_is_not_there_is_unavailable(sender: Senders) -> None:
     with socket.socket() as unheard:
         unheard.bind(("127.0.0.1", 0))
         with pytest.raises(Unavailable, match="connection failed"):
             send(sender, f"http://127.0.0.1:{unheard.getsockname()[1]}")
 
 
-def test_a_consumer_that_does_not_answer_is_unavailable(sender: WebhookSender) -> None:
+def test_a_consumer_that_does_not_answer_is_unavailable(sender: Senders) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(Unavailable, match=r"within 0\.2 s"):
         send(sender, f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=0.2)
 
 
-def test_an_answer_that_breaks_off_is_unavailable(sender: WebhookSender) -> None:
+def test_an_answer_that_breaks_off_is_unavailable(sender: Senders) -> None:
     with socket.create_server(("127.0.0.1", 0)) as broken:
 
         def answer() -> None:
@@ -166,22 +181,22 @@ def test_an_answer_that_breaks_off_is_unavailable(sender: WebhookSender) -> None
         "http://*.example",
     ],
 )
-def test_an_address_that_is_none_is_refused_without_being_quoted(sender: WebhookSender, url: str) -> None:
+def test_an_address_that_is_none_is_refused_without_being_quoted(sender: Senders, url: str) -> None:
     with pytest.raises(Invalid, match="its address") as caught:
         send(sender, url)
     assert LEAK not in repr(caught.value)
 
 
 @pytest.mark.parametrize("key", ["", "whsec_", "whsec_a", "whsec_é"])
-def test_a_key_that_is_none_is_refused_without_being_quoted(sender: WebhookSender, key: str) -> None:
+def test_a_key_that_is_none_is_refused_without_being_quoted(sender: Senders, key: str) -> None:
     with pytest.raises(Invalid, match="webhook key"):
         send(sender, "http://127.0.0.1:1", key=Sensitive(key))
 
 
 def test_plain_http_is_refused_unless_it_is_allowed() -> None:
-    strict = WebhookSender()
+    strict = Senders(insecure_http=False)
     with pytest.raises(Invalid, match="not an https URL"):
-        send(strict, "http://127.0.0.1:1")
+        send(strict, "http://192.0.2.1:1")
     strict.close()
 
 
@@ -197,14 +212,14 @@ def tls(tmp_path: Path) -> Iterator[tuple[HTTPServer, Path]]:
 
 def test_tls_is_spoken_with_whom_the_ca_vouches_for(tls: tuple[HTTPServer, Path]) -> None:
     server, ca = tls
-    sender = WebhookSender(ca=ca)
+    sender = Senders(ca_file=str(ca))
     send(sender, answers(server, 200))
     sender.close()
 
 
 def test_a_certificate_that_nobody_vouches_for_is_denied_and_not_tried_again(tls: tuple[HTTPServer, Path]) -> None:
     server, _ = tls
-    sender, sleep = WebhookSender(), Sleeper()
+    sender, sleep = Senders(), Sleeper()
     with pytest.raises(Denied, match="certificate"):
         send_patiently(sender, answers(server, 200), sleep)
     sender.close()
@@ -212,7 +227,7 @@ def test_a_certificate_that_nobody_vouches_for_is_denied_and_not_tried_again(tls
 
 
 def test_a_netrc_and_a_proxy_in_the_environment_play_no_part(
-    sender: WebhookSender, httpserver: HTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sender: Senders, httpserver: HTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "netrc").write_text("default login keyturn password hunter2\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
@@ -221,16 +236,14 @@ def test_a_netrc_and_a_proxy_in_the_environment_play_no_part(
     assert "authorization" not in httpserver.log[0][0].headers
 
 
-def test_a_consumer_cannot_plant_a_cookie(sender: WebhookSender, httpserver: HTTPServer) -> None:
+def test_a_consumer_cannot_plant_a_cookie(sender: Senders, httpserver: HTTPServer) -> None:
     url = answers(httpserver, 200, 200, headers={"set-cookie": "session=hunter2; Path=/"})
     send(sender, url)
     send(sender, url)
     assert "cookie" not in httpserver.log[1][0].headers
 
 
-def test_every_retry_carries_the_same_id_and_the_waits_grow_to_the_cap(
-    sender: WebhookSender, httpserver: HTTPServer
-) -> None:
+def test_every_retry_carries_the_same_id_and_the_waits_grow_to_the_cap(sender: Senders, httpserver: HTTPServer) -> None:
     sleep = Sleeper()
     send_patiently(sender, answers(httpserver, 503, 500, 429, 200), sleep)
     assert sleep.slept == [1, 2, 3]
@@ -239,23 +252,21 @@ def test_every_retry_carries_the_same_id_and_the_waits_grow_to_the_cap(
         Webhook(KEY.reveal()).verify(request.data, dict(request.headers))
 
 
-def test_the_last_error_is_raised_when_no_attempt_was_acknowledged(
-    sender: WebhookSender, httpserver: HTTPServer
-) -> None:
+def test_the_last_error_is_raised_when_no_attempt_was_acknowledged(sender: Senders, httpserver: HTTPServer) -> None:
     sleep = Sleeper()
     with pytest.raises(Throttled, match="429"):
         send_patiently(sender, answers(httpserver, 503, 429), sleep, attempts=2)
     assert sleep.slept == [1]
 
 
-def test_an_error_that_a_person_must_mend_is_not_tried_again(sender: WebhookSender, httpserver: HTTPServer) -> None:
+def test_an_error_that_a_person_must_mend_is_not_tried_again(sender: Senders, httpserver: HTTPServer) -> None:
     sleep = Sleeper()
     with pytest.raises(Denied):
         send_patiently(sender, answers(httpserver, 503, 401), sleep)
     assert len(httpserver.log) == 2
 
 
-def test_the_wait_that_a_consumer_asks_for_is_kept_up_to_the_cap(sender: WebhookSender, httpserver: HTTPServer) -> None:
+def test_the_wait_that_a_consumer_asks_for_is_kept_up_to_the_cap(sender: Senders, httpserver: HTTPServer) -> None:
     sleep = Sleeper()
     url = answers(httpserver, 503, headers={"retry-after": "2"})
     answers(httpserver, 503, headers={"retry-after": "86400"})
@@ -301,13 +312,13 @@ HEADERS, BODY = b"HTTP/1.1 200 OK\r\nx: ", b"HTTP/1.1 200 OK\r\nconnection: clos
 
 
 @pytest.mark.parametrize("opening", [b"", HEADERS, HEADERS + b"\r\n", BODY])
-def test_a_server_that_drips_holds_nobody_longer_than_one_that_is_silent(sender: WebhookSender, opening: bytes) -> None:
+def test_a_server_that_drips_holds_nobody_longer_than_one_that_is_silent(sender: Senders, opening: bytes) -> None:
     with closing(Dripping(opening)) as server:
         begun = time.monotonic()
         with pytest.raises(Unavailable, match=r"no answer within 0\.3 s"):
             send(sender, f"http://127.0.0.1:{server.port}", timeout=0.3)
         with pytest.raises(Unavailable, match=r"no answer within 0\.3 s"):
-            sender.check_health(f"http://127.0.0.1:{server.port}", timeout=0.3, name="webhook:trainer")
+            sender[f"http://127.0.0.1:{server.port}"].check_health(0.3)
         assert time.monotonic() - begun < 3
 
 
@@ -316,28 +327,26 @@ def test_a_server_that_drips_over_tls_holds_nobody_either(tmp_path: Path) -> Non
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
-    with closing(Dripping(HEADERS, context)) as server, closing(WebhookSender(ca=tmp_path / "ca.pem")) as sender:
+    with closing(Dripping(HEADERS, context)) as server, closing(Senders(ca_file=str(tmp_path / "ca.pem"))) as sender:
         begun = time.monotonic()
         with pytest.raises(Unavailable, match=r"no answer within 0\.3 s"):
             send(sender, f"https://127.0.0.1:{server.port}", timeout=0.3)
         assert time.monotonic() - begun < 3
 
 
-def test_all_tries_of_a_notice_have_one_deadline(sender: WebhookSender) -> None:
+def test_all_tries_of_a_notice_have_one_deadline(sender: Senders) -> None:
     """Each try takes until its own timeout; the clock is the test's, so that nobody waits a minute."""
     passed = iter(range(0, 10_000, 40))
     sleep = Sleeper()
     with closing(Dripping(HEADERS)) as server, pytest.raises(Unavailable):
-        sender.deliver_with_retries(
-            f"http://127.0.0.1:{server.port}", [KEY], NOTICE, message_id=ID, timeout=0.1, name="webhook:trainer",
-            attempts=100, sleep=sleep, jitter=lambda: 1.0, clock=lambda: float(next(passed)),
+        deliver_notice(
+            sender[f"http://127.0.0.1:{server.port}"], [KEY], NOTICE, message_id=ID, timeout=0.1,
+            name="webhook:trainer", attempts=100, sleep=sleep, jitter=lambda: 1.0, clock=lambda: float(next(passed)),
         )  # fmt: skip
     assert server.asked == 1
 
 
-def test_a_connection_is_used_again_after_a_deadline_that_was_kept(
-    sender: WebhookSender, httpserver: HTTPServer
-) -> None:
+def test_a_connection_is_used_again_after_a_deadline_that_was_kept(sender: Senders, httpserver: HTTPServer) -> None:
     url = answers(httpserver, 200, 200)
     send(sender, url, timeout=0.2)
     time.sleep(0.25)
@@ -345,12 +354,12 @@ def test_a_connection_is_used_again_after_a_deadline_that_was_kept(
     assert len(httpserver.log) == 2
 
 
-def test_no_attempt_at_all_is_an_error(sender: WebhookSender) -> None:
+def test_no_attempt_at_all_is_an_error(sender: Senders) -> None:
     with pytest.raises(Invalid, match="0 attempts"):
         send_patiently(sender, "http://127.0.0.1:1", Sleeper(), attempts=0)
 
 
-def test_one_sender_serves_many_threads(sender: WebhookSender, httpserver: HTTPServer) -> None:
+def test_one_sender_serves_many_threads(sender: Senders, httpserver: HTTPServer) -> None:
     httpserver.expect_request(NOTICE_PATH, method="POST").respond_with_data("ok")
     threads = [threading.Thread(target=send, args=(sender, httpserver.url_for(""))) for _ in range(16)]
     for thread in threads:

@@ -5,8 +5,9 @@ not hold ("IAM JSON policy elements: Condition operators"). Known are ``DateLess
 only requests of sessions have, ``StringEquals`` and ``StringLike`` of ``iam:PermissionsBoundary``, the boundary of the
 user whom a request is about, ``StringEquals`` of the tags of a secret or parameter and of those that a request lays on
 it, and ``secretsmanager:ForceDeleteWithoutRecovery``. With any other condition an allowance does not apply, and a
-denial does. A boundary is remembered, and takes nothing away from its user. Statements about secrets and parameters
-apply by the ARNs that they name, which moto does not look at; a request for several is weighed by the first.
+denial does. A boundary is remembered, and takes nothing away from its user. Statements about secrets, parameters,
+queues and topics apply by the ARNs that they name, which moto does not look at; a request for several is weighed by the
+first.
 """
 
 import json

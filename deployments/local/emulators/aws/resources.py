@@ -1,6 +1,6 @@
-"""Which secret or parameter a request is about, its tags, and those that the request lays on it.
+"""Which secret, parameter, queue or topic a request is about, its tags, and those that the request lays on it.
 
-Source: "Actions, resources, and condition keys" of AWS Secrets Manager and of AWS Systems Manager.
+Source: "Actions, resources, and condition keys" of AWS Secrets Manager, Systems Manager, Amazon SQS and Amazon SNS.
 """
 
 import json
@@ -24,7 +24,9 @@ Tags = Mapping[str, str]
 
 
 def told_by(request: IAMRequestBase) -> dict[str, str]:
-    """What conditions may ask of a request about a secret or a parameter; nothing of any other."""
+    """What conditions may ask of a request about a secret or a parameter, a queue or a topic; nothing of any other."""
+    if request._service in ("sqs", "sns"):
+        return {ARN: (_queue if request._service == "sqs" else _topic)(request)}
     if request._service not in ("secretsmanager", "ssm"):
         return {}
     body = json.loads(request._body or b"{}")
@@ -65,3 +67,16 @@ def _parameter(request: IAMRequestBase, body: Mapping[str, Any]) -> tuple[str, T
     name, backend = text.partition(":")[0], ssm_backends[request.account_id][request._region]
     arn = f"arn:aws:ssm:{request._region}:{request.account_id}:parameter/{name.removeprefix('/')}"
     return arn, backend.list_tags_for_resource("Parameter", name) if name in backend._parameters else {}
+
+
+def _queue(request: IAMRequestBase) -> str:
+    """SQS takes JSON, in which a queue is named by its address; what lists them is about all."""
+    body = json.loads(request._body or b"{}")
+    name = body.get("QueueName") or str(body.get("QueueUrl") or "*").rpartition("/")[2]
+    return f"arn:aws:sqs:{request._region}:{request.account_id}:{name}"
+
+
+def _topic(request: IAMRequestBase) -> str:
+    """SNS takes a form, in which a topic is named by its ARN, but for one that is made."""
+    form = {name: value[0] if isinstance(value, list) else value for name, value in request._data.items()}
+    return form.get("TopicArn") or f"arn:aws:sns:{request._region}:{request.account_id}:{form.get('Name', '*')}"

@@ -1,0 +1,57 @@
+"""A notice as it is sent: its body, and the headers that say which message it is, of when, and by whom it is signed.
+
+Over HTTP they are headers and body. Where only a text can be sent, both stand in one JSON object, the body as a text in
+it: so the signature, which is over ``id.timestamp.body`` (Standard Webhooks 1.0), is that of the very same message.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+ID: Final = "webhook-id"
+TIMESTAMP: Final = "webhook-timestamp"
+SIGNATURE: Final = "webhook-signature"
+
+SNS_TYPE: Final = "Notification"
+"""What AWS SNS says of a message that it has put into another one."""
+
+
+@dataclass(frozen=True)
+class SignedMessage:
+    """The headers of a message, by their names in small letters, and its body."""
+
+    headers: Mapping[str, str]
+    body: str
+
+    @property
+    def id(self) -> str:
+        """The same on every retry, whichever run sends it."""
+        return self.headers[ID]
+
+    def to_json(self) -> str:
+        """The whole message as one text."""
+        return json.dumps({"headers": dict(self.headers), "body": self.body}, ensure_ascii=False, separators=(",", ":"))
+
+    @staticmethod
+    def from_json(text: str | bytes) -> "SignedMessage":
+        """Read it back, also where AWS SNS has put it into a message of its own. Raises ValueError, quoting nothing."""
+        fields = _object(text)
+        if fields.get("Type") == SNS_TYPE:
+            fields = _object(fields.get("Message"))
+        headers, body = fields.get("headers"), fields.get("body")
+        if not isinstance(body, str) or not isinstance(headers, dict):
+            raise ValueError("the message has no headers and body")
+        if not all(isinstance(value, str) for value in headers.values()):
+            raise ValueError("a header of the message is not a text")
+        return SignedMessage({name.lower(): value for name, value in headers.items()}, body)
+
+
+def _object(text: Any) -> dict[str, Any]:
+    try:
+        fields = json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        raise ValueError("the message is not JSON") from None
+    if not isinstance(fields, dict):
+        raise ValueError("the message is not a JSON object")
+    return fields

@@ -1,0 +1,167 @@
+"""Telling consumers by AWS SQS and SNS, and the other end: taking notices from a queue.
+
+Sources: "SendMessage", "ReceiveMessage" and "DeleteMessage" of the Amazon SQS API, "Publish" of the Amazon SNS API.
+"""
+
+import hashlib
+import hmac
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from keyturn.core.errors import TransientError, Unavailable
+from keyturn.core.messages import SignedMessage
+from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, opening, translate_aws_errors
+from keyturn.providers.notices import DOING
+from keyturn.providers.outbound import within
+
+log = logging.getLogger(__name__)
+
+FIFO: Final = ".fifo"
+GROUP: Final = "keyturn"
+"""In a FIFO queue the messages of one group keep their order."""
+AT_ONCE: Final = 10
+"""Messages that SQS gives in one answer at most."""
+LONG_POLL: Final = 5
+"""Seconds that SQS holds an answer back until there is a message: less than a whole answer may take."""
+PAUSE: Final = 5.0
+"""Seconds before a queue that could not be read is asked again."""
+TAKEN: Final = 200
+"""What a receiver answers for a message that is done with."""
+ELSEWHERE: Final = "See that the endpoint is AWS's own: what answers there has not said that it has taken the message"
+
+
+class _Aws:
+    """A place at AWS that an ARN names, and the client of its service."""
+
+    def __init__(
+        self, name: str, arn: str, endpoint_url: str | None, role_arn: str | None, profile: str | None
+    ) -> None:
+        self.name = name
+        _, _, service, region, account, self._resource = arn.split(":")
+        settings = AwsSettings(region, endpoint_url, profile, role_arn)
+        with opening(name, settings) as session:
+            make: Any = session.client  # the stubs tell by the service's name which one it is
+            self.client = make(service, region_name=region, endpoint_url=endpoint_url, config=SDK_CONFIG)
+        self.queue_url = f"{self.client.meta.endpoint_url.rstrip('/')}/{account}/{self._resource}"
+
+    def _once(self, message: SignedMessage) -> Mapping[str, str]:
+        """What has a FIFO queue or topic drop a message that it has taken within the last five minutes."""
+        if not self._resource.endswith(FIFO):
+            return {}
+        return {"MessageGroupId": GROUP, "MessageDeduplicationId": message.id}
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self.client.close()
+
+
+class SqsQueue(_Aws):
+    """:class:`keyturn.core.consumers.NoticeSender` to a queue. Taken is what SQS has confirmed by the text's digest."""
+
+    def __init__(
+        self,
+        name: str,
+        queue_arn: str,
+        *,
+        endpoint_url: str | None = None,
+        role_arn: str | None = None,
+        profile: str | None = None,
+    ) -> None:
+        super().__init__(name, queue_arn, endpoint_url, role_arn, profile)
+
+    def send(self, message: SignedMessage, timeout: float) -> None:
+        """Lay it into the queue."""
+        text = message.to_json()
+        with within(timeout), translate_aws_errors(DOING, self.name):
+            answer: Mapping[str, Any] = self.client.send_message(
+                QueueUrl=self.queue_url, MessageBody=text, **self._once(message)
+            )
+        digest = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+        if not hmac.compare_digest(str(answer.get("MD5OfMessageBody", "")).encode(), digest.encode()):
+            raise Unavailable(DOING, self.name, "its answer is about another message", ELSEWHERE)
+
+
+class SnsTopic(_Aws):
+    """:class:`keyturn.core.consumers.NoticeSender` to a topic. Taken is what SNS has given an id."""
+
+    def __init__(
+        self,
+        name: str,
+        topic_arn: str,
+        *,
+        endpoint_url: str | None = None,
+        role_arn: str | None = None,
+        profile: str | None = None,
+    ) -> None:
+        super().__init__(name, topic_arn, endpoint_url, role_arn, profile)
+        self._topic_arn = topic_arn
+
+    def send(self, message: SignedMessage, timeout: float) -> None:
+        """Publish it."""
+        with within(timeout), translate_aws_errors(DOING, self.name):
+            answer: Mapping[str, Any] = self.client.publish(
+                TopicArn=self._topic_arn, Message=message.to_json(), **self._once(message)
+            )
+        if not answer.get("MessageId"):
+            raise Unavailable(DOING, self.name, "its answer names no message", ELSEWHERE)
+
+
+class SqsReader:
+    """Takes notices from a queue, in the application's own process and with its own login.
+
+    ``handle`` is given each message's text, such as :meth:`keyturn.client.webhook.Receiver.handle_message` with what is
+    to be called, and answers 200 where it is done with. What is not comes again when the queue's visibility timeout is
+    over, as often as its redrive policy lets it.
+    """
+
+    def __init__(
+        self,
+        queue_arn: str,
+        handle: Callable[[str], int],
+        *,
+        endpoint_url: str | None = None,
+        role_arn: str | None = None,
+        profile: str | None = None,
+    ) -> None:
+        self._queue = SqsQueue(
+            f"queue {queue_arn}", queue_arn, endpoint_url=endpoint_url, role_arn=role_arn, profile=profile
+        )
+        self._handle = handle
+        self._over = threading.Event()
+
+    def read_once(self, wait: int = LONG_POLL) -> int:
+        """Take what is there, waiting for ``wait`` seconds for the first; how many are done with. Raises KeyturnError.
+
+        Each is deleted once it is handled, and not before: what dies in between is handled again.
+        """
+        client = self._queue.client
+        with translate_aws_errors("read", self._queue.name):
+            answer = client.receive_message(
+                QueueUrl=self._queue.queue_url, MaxNumberOfMessages=AT_ONCE, WaitTimeSeconds=wait
+            )
+        done = 0
+        for message in answer.get("Messages", ()):
+            if self._handle(message.get("Body", "")) == TAKEN:
+                with translate_aws_errors("delete a message of", self._queue.name):
+                    client.delete_message(QueueUrl=self._queue.queue_url, ReceiptHandle=message["ReceiptHandle"])
+                done += 1
+        return done
+
+    def run(self) -> None:
+        """Read until :meth:`stop`. What passes is logged and tried again; raises what a person has to mend."""
+        while not self._over.is_set():
+            try:
+                self.read_once()
+            except TransientError as error:
+                log.warning("%s", error)
+                self._over.wait(PAUSE)
+
+    def stop(self) -> None:
+        """End it within some seconds, from any thread."""
+        self._over.set()
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._queue.close()

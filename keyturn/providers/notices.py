@@ -1,0 +1,79 @@
+"""What all ways of telling a consumer share: signing per Standard Webhooks 1.0, and trying again under one id."""
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from standardwebhooks import Webhook
+from standardwebhooks.webhooks import EmptyWebhookSecretError
+
+from keyturn.core.consumers import NoticeSender
+from keyturn.core.errors import Invalid, Throttled, TransientError
+from keyturn.core.messages import ID, SIGNATURE, TIMESTAMP, SignedMessage
+from keyturn.core.notices import Notice
+from keyturn.core.sensitive import Sensitive
+
+DOING: Final = "notify"
+NOTICE_LIMIT: Final = 60.0
+"""Seconds for one notice, all tries and the waits between them together."""
+LEAST: Final = 0.1
+"""Seconds that a try has, however little is left."""
+
+
+def backoff(attempt: int, base: float, cap: float, jitter: float) -> float:
+    """Seconds to wait after failed attempt number ``attempt`` (from 1), with ``jitter`` drawn from 0 to 1.
+
+    Source: "Exponential Backoff And Jitter" (AWS Architecture Blog), full jitter.
+    """
+    return jitter * min(cap, base * 2.0 ** min(attempt - 1, 64))
+
+
+def sign_notice(keys: Sequence[Sensitive], notice: Notice, message_id: str, name: str) -> SignedMessage:
+    """The message with a signature by each of ``keys``, so that a receiver takes it who holds one of them.
+
+    The timestamp is that of now. Raises Invalid where one is no key.
+    """
+    now, body = datetime.now(UTC), notice.to_json()
+    try:
+        signatures = [Webhook(key.reveal()).sign(message_id, now, body) for key in keys]
+    except (ValueError, EmptyWebhookSecretError):
+        hint = "A key is whsec_ and the base64 of 24 to 64 random bytes"
+        raise Invalid(DOING, name, "its webhook key is empty or not base64", hint) from None
+    headers = {ID: message_id, TIMESTAMP: str(int(now.timestamp())), SIGNATURE: " ".join(signatures)}
+    return SignedMessage(headers, body)
+
+
+def deliver_notice(
+    sender: NoticeSender,
+    keys: Sequence[Sensitive],
+    notice: Notice,
+    *,
+    message_id: str,
+    timeout: float,
+    name: str,
+    attempts: int,
+    base: float = 0.5,
+    cap: float = 30.0,
+    sleep: Callable[[float], None] = time.sleep,
+    jitter: Callable[[], float] = random.random,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Send up to ``attempts`` times under one message id, each signed anew; raises the last error.
+
+    The waits grow from ``base`` to ``cap`` seconds; one the consumer asked for is kept up to ``cap``. All of it
+    together takes a minute at most, or ``attempts`` timeouts where those are longer.
+    """
+    until = clock() + max(NOTICE_LIMIT, attempts * timeout)
+    for attempt in range(1, attempts + 1):
+        left = max(LEAST, min(timeout, until - clock()))
+        try:
+            return sender.send(sign_notice(keys, notice, message_id, name), left)
+        except TransientError as error:
+            requested = error.retry_after if isinstance(error, Throttled) else None
+            pause = max(backoff(attempt, base, cap, jitter()), min(requested or 0.0, cap))
+            if attempt == attempts or clock() + pause >= until:
+                raise
+        sleep(pause)
+    raise Invalid(DOING, name, f"{attempts} attempts are none", "Allow one attempt at least")
