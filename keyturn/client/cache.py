@@ -101,7 +101,7 @@ class Cache:
         self.hot = Hot(miss)
         self.floors = Floors(4 * max_entries)
         self.bytes = 0
-        self._policy_of = policy_of
+        self.policy_of = policy_of
         self._max_entries = max_entries
         self._max_bytes = max_bytes
         self._sooner = sooner
@@ -139,7 +139,7 @@ class Cache:
         with self._lock:
             if not self.floors.admits(secret, now, began):
                 return False
-            policy = self._policy_of(secret.path)
+            policy = self.policy_of(secret.path)
             self.floors.reached(secret, now + policy.floor_ttl)
             self._drop(secret.path)
             self._absent.pop(secret.path, None)
@@ -152,7 +152,7 @@ class Cache:
         """Believe for a while that there is nothing, or that it may not be read; what was kept of it is let go."""
         with self._lock:
             self._drop(path)
-            self._absent[path] = Absence(error, now + self._policy_of(path).neg_ttl)
+            self._absent[path] = Absence(error, now + self.policy_of(path).neg_ttl)
             while len(self._absent) > self._max_entries:
                 self._absent.popitem(last=False)
 

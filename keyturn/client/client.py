@@ -11,25 +11,27 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from keyturn.client.cache import Cache
 from keyturn.client.credentials import TTL, Credential
 from keyturn.client.failover import Failover
 from keyturn.client.keeper import Keeper
 from keyturn.client.patterns import expand
+from keyturn.client.peers import ALONE, Peers
 from keyturn.client.policy import CachePolicy, Policies
+from keyturn.client.promises import Promises
 from keyturn.client.reader import Reader
 from keyturn.client.secrets import Secret, SecretSource
 from keyturn.client.statistics import Event, Statistics
 from keyturn.client.watches import Callback, Watches
 from keyturn.core.engines import Lessor
-from keyturn.core.errors import Invalid, KeyturnError, NotFound, TransientError
+from keyturn.core.errors import Invalid, KeyturnError, NotFound
 from keyturn.core.notices import SECRET_REVOKED, Notice
 from keyturn.core.sensitive import Sensitive
 
-PAUSE: Final = 0.05
-"""Seconds between two looks at a source that lags."""
+if TYPE_CHECKING:
+    from keyturn.client.host.group import HostGroup
 
 DEFAULT: Final = CachePolicy()
 
@@ -41,9 +43,9 @@ class SecretClient:
 
     ``policies`` are for paths that fit a pattern (``payments/**``), the first that fits; ``policy`` is for all others.
     Every ``poll`` seconds the source is asked whether what is in use has another version, 0 for never: a backstop for
-    notices that did not arrive. ``patience`` is for how many seconds a source may lag behind a notice. Serves many
-    threads. A child that was forked begins with nothing kept; it may read where ``sources`` are given as a function,
-    which opens them anew there.
+    notices that did not arrive. ``patience`` is for how many seconds a source may lag behind a notice. Processes of one
+    ``host`` group share notices and reads. Serves many threads. A child that was forked begins with nothing kept; it
+    may read where ``sources`` are given as a function, which opens them anew there.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class SecretClient:
         max_bytes: int = 64 * 2**20,
         poll: float = 60.0,
         patience: float = 5.0,
+        host: "HostGroup | None" = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.statistics = Statistics()
@@ -64,6 +67,7 @@ class SecretClient:
         self._limits = (max_entries, max_bytes)
         self._poll = poll
         self._patience = patience
+        self._host = host
         self._clock = clock
         self._watches = Watches()
         self._opened_in = 0 if callable(sources) else os.getpid()
@@ -140,18 +144,12 @@ class SecretClient:
     def told(self, notice: Notice) -> None:
         """Take a notice: what it has made old is let go of at once, and what is in use is read as it was promised.
 
-        When it returns, no :meth:`get` that begins then gives what the notice has ended. Raises what a source raises;
-        where it lags, it is waited for. A revoked secret that nothing replaces is not given from then on, even by a
-        source that still has it, which nobody waits for.
+        When it returns, no :meth:`get` that begins then gives what the notice has ended, in any process of the host's
+        group. Raises what a source raises; where it lags, it is waited for; and Unavailable where a process that lives
+        has not taken the notice. A revoked secret that nothing replaces is not given from then on, even by a source
+        that still has it, which nobody waits for.
         """
-        self.statistics.count(Event.NOTICE)
-        path = notice.secret_path
-        held = self._cache.held(path)
-        floor_ttl = self.policy_of(path).floor_ttl
-        self._cache.promise(path, notice.oldest_served, notice.timestamp, self._clock() + floor_ttl)
-        self._reader.promise(path)
-        if notice.replaced and (held or path in self._watches):
-            self._read_promised(notice, bool(held and held.version))
+        self._promises.told(notice)
 
     def in_force(self, notice: Notice) -> Secret | None:
         """What is to be used behind a notice; None where it was revoked and nothing has taken its place."""
@@ -180,6 +178,7 @@ class SecretClient:
         self._closed = True
         self._keeper.stop()
         self._cache.clear()
+        self._peers.leave()
 
     def __enter__(self) -> Self:
         return self
@@ -193,10 +192,17 @@ class SecretClient:
         self._closed = False
         self._opening = threading.Lock()
         self._opened: Failover | None = None
+        self._peers: Peers = self._host.open() if self._host else ALONE
         self._keeper = Keeper(self.tend, self._renew, self._ask, self._poll, self._clock)
-        self._reader = Reader(self._failover, self.statistics, self._clock, self._keeper.renew, self._watches.saw)
+        self._reader = Reader(
+            self._failover, self.statistics, self._clock, self._keeper.renew, self._watches.saw, self._peers
+        )
         self._cache = Cache(self._reader.miss, self.policy_of, *self._limits, self._keeper.wake)
         self._reader.cache = self._cache
+        self._promises = Promises(
+            self._cache, self._reader, self._watches, self._peers, self.statistics, self._patience, self._clock
+        )
+        self._peers.serve(self._promises)
         # In the place of the method: a hit is then one call, of the map's own lookup.
         self.get = self._cache.hot.__getitem__  # type: ignore[method-assign, assignment]
 
@@ -230,24 +236,8 @@ class SecretClient:
         for path in paths:
             held = self._cache.held(path)
             if held and held.source == source and revisions.get(path) != held.revision:
+                self._reader.outdated(path)
                 self._keeper.renew(path)
-
-    def _read_promised(self, notice: Notice, versioned: bool) -> None:
-        """Read it until it is served; a ``versioned`` source that is being written to tells no version for a moment."""
-        deadline = self._clock() + self._patience
-        while True:
-            try:
-                secret = self._reader.fresh(notice.secret_path)
-                if secret.version or not versioned or self._clock() >= deadline:
-                    return
-            except TransientError:
-                if self._clock() >= deadline:
-                    raise
-            except NotFound:
-                if notice.event == SECRET_REVOKED:
-                    return
-                raise
-            time.sleep(PAUSE)
 
 
 def _given(answers: Mapping[str, Secret | KeyturnError | None]) -> Iterator[tuple[str, Secret]]:
@@ -261,6 +251,7 @@ def _given(answers: Mapping[str, Secret | KeyturnError | None]) -> Iterator[tupl
 def _beginning_of(client: "weakref.ref[SecretClient]") -> Callable[[], None]:
     def begin() -> None:
         if living := client():
+            living._peers.abandon()
             living._begin()
 
     return begin

@@ -1,13 +1,15 @@
 """Reading: once for all who ask at the same time, into the cache, and never what is older than what was promised."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
 
 from keyturn.client.cache import Cache, Look
 from keyturn.client.failover import Failover, lagging
+from keyturn.client.peers import Peers
 from keyturn.client.secrets import Secret
 from keyturn.client.statistics import Event, Statistics
 from keyturn.core.errors import Denied, KeyturnError, NotFound
@@ -21,7 +23,7 @@ TRIES: Final = 3
 class Reader:
     """Joins a cache to its sources. ``renew`` has a secret read behind the program's back, ``saw`` hears of each read.
 
-    Serves many threads.
+    What one of ``peers`` has read is taken from there. Serves many threads.
     """
 
     def __init__(
@@ -31,6 +33,7 @@ class Reader:
         clock: Callable[[], float],
         renew: Callable[[str], object],
         saw: Callable[[Secret], object],
+        peers: Peers,
     ) -> None:
         self.cache: Cache
         self._failover = failover
@@ -38,6 +41,8 @@ class Reader:
         self._clock = clock
         self._renew = renew
         self._saw = saw
+        self._peers = peers
+        self._outdated: set[str] = set()
         self._lock = threading.Lock()
         self._flights: dict[str, Future[Secret]] = {}
 
@@ -54,7 +59,7 @@ class Reader:
     def read(self, path: str) -> Secret:
         """Read it; where no source can be asked, what is kept is given if the policy lets it be."""
         try:
-            return self.fresh(path)
+            return self.fresh(path, self.oldest(path))
         except (NotFound, Denied):
             raise
         except KeyturnError:
@@ -65,16 +70,33 @@ class Reader:
                 self._statistics.count(Event.STALE)
             return old
 
-    def fresh(self, path: str) -> Secret:
-        """Read it, or wait for whoever is reading it. Raises what sources raise; what is kept stays then."""
+    def fresh(self, path: str, since: datetime | None = None) -> Secret:
+        """Read it, or wait for whoever is reading it. Raises what sources raise; what is kept stays then.
+
+        What another process of the host has read after ``since`` will do, which is now if it is not given.
+        """
+        secret = self.fetch(path, since)
+        self._saw(secret)
+        return secret
+
+    def fetch(self, path: str, since: datetime | None = None) -> Secret:
+        """The same, and whoever watches it is not told yet."""
         mine = Future[Secret]()
         with self._lock:
             flight = self._flights.setdefault(path, mine)
-        if flight is not mine:
-            return flight.result()
-        secret = self._fly(path, mine)
-        self._saw(secret)
-        return secret
+        return flight.result() if flight is not mine else self._fly(path, since or datetime.now(UTC), mine)
+
+    def oldest(self, path: str) -> datetime:
+        """Since when another process must have read it to be of use: later than this one, and not too long ago."""
+        now = datetime.now(UTC)
+        if path in self._outdated:
+            return now
+        held, oldest = self.cache.held(path), now - timedelta(seconds=self.cache.policy_of(path).ttl)
+        return max(held.read_at, oldest) if held else oldest
+
+    def outdated(self, path: str) -> None:
+        """A source has another version by now: what was read before is of no use."""
+        self._outdated.add(path)
 
     def read_many(self, paths: Sequence[str]) -> dict[str, Secret | KeyturnError]:
         """Each of them, or why it can't be had: in bulk what a source gives so, the others by themselves."""
@@ -92,9 +114,12 @@ class Reader:
             return error
 
     def _in_bulk(self, paths: Sequence[str]) -> dict[str, Secret]:
+        self._peers.join()
         began = self.cache.floors.clock()
-        served = self._failover().read_many(paths, partial(self._admits, began))
-        read = {path: secret for path, secret in served.items() if self.cache.put(secret, self._clock(), began)}
+        read = self._take({path: self.oldest(path) for path in paths}, began)
+        missing = [path for path in paths if path not in read]
+        served = self._failover().read_many(missing, partial(self._admits, began)) if missing else {}
+        read |= {path: secret for path, secret in served.items() if self.cache.put(secret, self._clock(), began)}
         for secret in read.values():
             self._saw(secret)
         return read
@@ -104,9 +129,9 @@ class Reader:
         with self._lock:
             self._flights.pop(path, None)
 
-    def _fly(self, path: str, flight: Future[Secret]) -> Secret:
+    def _fly(self, path: str, since: datetime, flight: Future[Secret]) -> Secret:
         try:
-            secret = self._admitted(path)
+            secret = self._admitted(path, since)
         except BaseException as error:
             self._statistics.count(Event.ERROR)
             flight.set_exception(error)
@@ -119,9 +144,12 @@ class Reader:
                 if self._flights.get(path) is flight:
                     del self._flights[path]
 
-    def _admitted(self, path: str) -> Secret:
+    def _admitted(self, path: str, since: datetime) -> Secret:
+        self._peers.join()
         for tries in range(TRIES, 0, -1):
             began = self.cache.floors.clock()
+            if shared := self._take({path: since}, began):
+                return shared[path]
             try:
                 secret = self._failover().read(path, partial(self._admits, began))
             except KeyturnError as error:
@@ -130,10 +158,22 @@ class Reader:
                     continue
                 if isinstance(error, NotFound | Denied):
                     self.cache.put_absence(path, error, self._clock())
+                    self._outdated.discard(path)
                 raise
             if self.cache.put(secret, self._clock(), began):
+                self._outdated.discard(path)
                 return secret
         raise lagging(secret)
+
+    def _take(self, wanted: Mapping[str, datetime], began: int) -> dict[str, Secret]:
+        """What other processes have of it; it is as old here as it is there."""
+        taken: dict[str, Secret] = {}
+        for path, secret in self._peers.take(wanted).items():
+            if self.cache.put(secret, self._clock() - max(0.0, secret.age()), began):
+                self._statistics.count(Event.SHARED)
+                self._outdated.discard(path)
+                taken[path] = secret
+        return taken
 
     def _admits(self, began: int, secret: Secret) -> bool:
         self._statistics.count(Event.READ)

@@ -12,6 +12,8 @@ class Event(StrEnum):
     """Somebody asked for what was not in the map of hits."""
     READ = "reads"
     """A source gave a value."""
+    SHARED = "shared"
+    """Another process of the host gave what it had read."""
     RENEWAL = "renewals"
     """It was asked behind the program's back."""
     STALE = "stale"

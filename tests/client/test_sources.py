@@ -118,6 +118,7 @@ def test_the_documents_examples_run(lab: Lab, tmp_path: Path) -> None:
         environment.setenv("VAULT_TOKEN", lab.world.hub_token)
         environment.setenv("VAULT_CACERT", str(lab.world.hub_ca))
         environment.setenv("KEYTURN_CATALOGUE", str(tmp_path))
+        environment.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
         for code in re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL):
             there = code.replace("ml-training/database", path).replace('host="db.example", dbname="ml"', host_of(lab))
             there = there.replace("creds/ml-reader", f"creds/{role}")

@@ -1,0 +1,223 @@
+"""The directory in which the processes of a group meet: their sockets, what was promised, and who reads for all.
+
+It belongs to one user, and holds names, versions and times, never a value. Everything in it is reached through one open
+descriptor, so whoever moves it or puts another in its place takes nothing over; that is seen, and the new one joined.
+"""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import secrets
+import stat
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from keyturn.client.host.wire import Message, Promised
+from keyturn.core.errors import Denied, Invalid, Unavailable
+from keyturn.core.notices import Notice
+
+PRIVATE: Final = 0o700
+PRIVATE_FILE: Final = 0o600
+SUFFIX: Final = ".sock"
+BORN: Final = "born"
+PROMISES: Final = "promises.json"
+LOCK: Final = "lock"
+LEADER: Final = "leader"
+LIMIT: Final = 4000
+"""Promises that are kept, one a secret; those that end first go first."""
+LARGEST: Final = 8 * 2**20
+"""Bytes of the file that holds them."""
+POLL: Final = 0.005
+"""Seconds between two tries for a lock."""
+
+Clock = Callable[[], float]
+
+
+class Directory:
+    """One that is open. Raises Denied where it is not this user's alone, and Unavailable for what the disk refuses."""
+
+    def __init__(self, place: Path, patience: float) -> None:
+        self.place = place
+        self._patience = patience
+        with self._explained("join"):
+            self.descriptor = _opened(place)
+            # Threads may be at work in it when it is left, so it stays open for as long as any of them has it.
+            weakref.finalize(self, os.close, self.descriptor)
+            self._make(BORN)
+
+    def address(self, name: str) -> str:
+        """Where to find a socket, however long the directory's own path is."""
+        return f"/proc/self/fd/{self.descriptor}/{name}"
+
+    def fresh_name(self) -> str:
+        """A name that no socket has had."""
+        return secrets.token_hex(8)
+
+    def publish(self, name: str) -> str:
+        """Let others see a socket that listens by now; its name among them."""
+        published = name + SUFFIX
+        with self._explained("join"):
+            os.rename(name, published, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
+        return published
+
+    def members(self) -> list[str]:
+        """The sockets of all processes, of those that are gone, too."""
+        with self._explained("look through"):
+            return sorted(name for name in os.listdir(self.descriptor) if name.endswith(SUFFIX))
+
+    def remove(self, name: str) -> None:
+        """Take away the socket of a process that is gone."""
+        with contextlib.suppress(OSError):
+            os.unlink(name, dir_fd=self.descriptor)
+
+    def holds(self, name: str) -> bool:
+        """Whether this is still the directory at its place, and the socket in it."""
+        try:
+            there, this = os.stat(self.place, follow_symlinks=False), os.fstat(self.descriptor)
+            os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
+        except OSError:
+            return False
+        return (there.st_dev, there.st_ino) == (this.st_dev, this.st_ino)
+
+    def age(self) -> float:
+        """Seconds since it was made."""
+        with self._explained("look at"):
+            return max(0.0, time.time() - os.stat(BORN, dir_fd=self.descriptor).st_mtime)
+
+    def promise(self, promised: Iterable[Promised]) -> None:
+        """Keep these for whoever begins later, beside what is kept already."""
+        with self._explained("write to"), self._locked():
+            now, promises = time.time(), self._read()
+            for notice, remaining in promised:
+                _keep(promises, notice, now + remaining)
+            latest = sorted(promises.items(), key=lambda item: item[1][1])[-LIMIT:]
+            self._write({path: {"notice": notice.to_json(), "until": until} for path, (notice, until) in latest})
+
+    def promised(self) -> list[Promised]:
+        """What was promised and still counts, and for how many seconds."""
+        with self._explained("read"):
+            now = time.time()
+            return [(notice, until - now) for notice, until in self._read().values() if until > now]
+
+    def lead(self, name: str) -> int | None:
+        """Become the one that reads for all, until the descriptor that is returned is closed; None where one is."""
+        with self._explained("join"):
+            descriptor = os.open(LEADER, _flags(os.O_RDWR), PRIVATE_FILE, dir_fd=self.descriptor)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, name.encode(), 0)
+            except BlockingIOError:
+                os.close(descriptor)
+                return None
+            return descriptor
+
+    def leader(self) -> str:
+        """The socket of the one that reads for all, or of the last that did; empty where it is not told yet."""
+        try:
+            descriptor = os.open(LEADER, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self.descriptor)
+        except OSError:
+            return ""
+        with os.fdopen(descriptor) as file:
+            name = file.read(256)
+        return name if name.endswith(SUFFIX) and "/" not in name else ""
+
+    def _make(self, name: str) -> None:
+        os.close(os.open(name, _flags(os.O_WRONLY), PRIVATE_FILE, dir_fd=self.descriptor))
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        descriptor = os.open(LOCK, _flags(os.O_WRONLY), PRIVATE_FILE, dir_fd=self.descriptor)
+        try:
+            self._lock(descriptor)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _lock(self, descriptor: int) -> None:
+        deadline = time.monotonic() + self._patience
+        while True:
+            try:
+                return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(errno.ETIMEDOUT, "another process keeps its lock") from None
+            time.sleep(POLL)
+
+    def _read(self) -> dict[str, tuple[Notice, float]]:
+        try:
+            descriptor = os.open(PROMISES, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self.descriptor)
+        except FileNotFoundError:
+            return {}
+        with os.fdopen(descriptor, "rb") as file:
+            return self._parsed(file.read(LARGEST))
+
+    def _parsed(self, text: bytes) -> dict[str, tuple[Notice, float]]:
+        try:
+            return {
+                path: (Notice.from_json(data["notice"]), float(data["until"]))
+                for path, data in json.loads(text).items()
+            }
+        except (ValueError, KeyError, TypeError, AttributeError):
+            hint = "End the processes of the group, and remove the directory"
+            raise Invalid("read", str(self.place / PROMISES), "somebody has changed it", hint) from None
+
+    def _write(self, promises: dict[str, Message]) -> None:
+        fresh = f"{PROMISES}.new"
+        descriptor = os.open(fresh, _flags(os.O_WRONLY | os.O_TRUNC), PRIVATE_FILE, dir_fd=self.descriptor)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(promises, file)
+        os.rename(fresh, PROMISES, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
+
+    @contextmanager
+    def _explained(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise Unavailable(doing, str(self.place), os.strerror(error.errno or 0), "See to that directory") from None
+
+
+def _keep(promises: dict[str, tuple[Notice, float]], notice: Notice, until: float) -> None:
+    """The newer of two; one with a lower number is newer where the secret was removed and made again."""
+    if before := promises.get(notice.secret_path):
+        older, ends = before
+        if older.version > notice.version and notice.timestamp <= older.timestamp:
+            notice, until = older, max(until, ends)
+    promises[notice.secret_path] = (notice, until)
+
+
+def _flags(mode: int) -> int:
+    return mode | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+def _opened(place: Path) -> int:
+    place.parent.mkdir(PRIVATE, parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        place.mkdir(PRIVATE)
+    _insist_on_way(place)
+    try:
+        descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except (NotADirectoryError, PermissionError):
+        raise _not_ours(place, "is no directory of this user") from None
+    status = os.fstat(descriptor)
+    if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
+        os.close(descriptor)
+        raise _not_ours(place, "is another user's, or open to others")
+    return descriptor
+
+
+def _insist_on_way(place: Path) -> None:
+    """Whoever owns a link or a directory on the way decides who meets whom."""
+    for step in (*place.parents, *place.resolve().parents):
+        if os.lstat(step).st_uid not in (0, os.geteuid()):
+            raise _not_ours(place, f"is reached by way of {step}, which is another user's")
+
+
+def _not_ours(place: Path, problem: str) -> Denied:
+    return Denied("join", str(place), f"it {problem}", "Remove it, or give HostGroup another directory (mode 0700)")

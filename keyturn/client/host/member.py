@@ -1,0 +1,223 @@
+"""A process's part in its host's group: it passes notices on, takes those of others, and shares what it has read."""
+
+import contextlib
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from keyturn.client.host.calls import Round, answer_to, call
+from keyturn.client.host.seat import Seat
+from keyturn.client.host.wire import (
+    Gone,
+    Message,
+    Stuck,
+    notice_data,
+    notice_of,
+    peer_of,
+    receive,
+    secret_data,
+    secret_of,
+    send,
+    wait_at_most,
+)
+from keyturn.client.peers import Local
+from keyturn.client.secrets import Secret
+from keyturn.core.errors import Invalid, KeyturnError
+from keyturn.core.notices import Notice
+
+log = logging.getLogger(__name__)
+
+HANDLERS: Final = 256
+"""Questions that are answered side by side."""
+YOUNG: Final = 2.5
+"""A directory is young for so many checks: those that were in one that is gone come to it meanwhile."""
+TAKE_PATIENCE: Final = 2.0
+"""Seconds for which the process that reads for all is waited for; then each reads for itself, for a while."""
+REST: Final = 10.0
+"""Seconds for which it is not asked again."""
+
+
+class Member:
+    """One process of the group that meets in ``place``; it joins when it is first needed. Serves many threads."""
+
+    def __init__(self, place: Path, patience: float, check: float) -> None:
+        self._place = place
+        self._patience = patience
+        self._check = check
+        self._local: Local
+        self._lock = threading.Lock()
+        self._seat: Seat | None = None
+        self._thread: threading.Thread | None = None
+        self._left = False
+        self._handlers = threading.BoundedSemaphore(HANDLERS)
+        self._connections: set[socket.socket] = set()
+        self._rests_until = 0.0
+
+    def serve(self, local: Local) -> None:
+        """Answer the others from there, once joined."""
+        self._local = local
+
+    def join(self) -> None:
+        """Be told from now on, and know what the others were told. Raises KeyturnError."""
+        if self._seat is None:
+            self._joined()
+
+    @contextlib.contextmanager
+    def tell(self, notice: Notice, floor_ttl: float) -> Iterator[Callable[[], object]]:
+        """Pass a notice on to all that live; what is entered waits until each has taken it. Both raise KeyturnError.
+
+        It is written down before anybody is looked for, and whoever begins shows itself before it reads what was
+        written: so each hears of it, one way or the other.
+        """
+        seat = self._standing()
+        seat.directory.promise([(notice, floor_ttl)])
+        time.sleep(max(0.0, YOUNG * self._check - seat.directory.age()))
+        message = {"ask": "hear", "notice": notice_data((notice, floor_ttl))}
+        with contextlib.closing(Round(seat.directory, seat.name, message, self._patience)) as round_of_calls:
+            yield round_of_calls.wait
+
+    def take(self, wanted: Mapping[str, datetime]) -> Mapping[str, Secret]:
+        """What the process that reads for all has of these, or reads for it; nothing where this one is to read."""
+        seat = self._seat
+        if seat is None or time.monotonic() < self._rests_until:
+            return {}
+        notices = [notice_data(promised) for path in wanted for promised in self._local.promised([path])]
+        message = {"ask": "give", "wanted": {path: at.isoformat() for path, at in wanted.items()}, "notices": notices}
+        try:
+            return self._taken(seat, message)
+        except (Stuck, Gone, OSError, KeyturnError, ValueError, KeyError, TypeError) as error:
+            log.warning("%s: the process that reads for all did not answer: %s", self._place, type(error).__name__)
+            self._rests_until = time.monotonic() + REST
+            return {}
+
+    def leave(self) -> None:
+        """Be told no more."""
+        with self._lock:
+            self._left, seat, thread = True, self._seat, self._thread
+            self._seat = None
+        if seat:
+            seat.give_up()
+        if thread and thread is not threading.current_thread():
+            thread.join()
+
+    def abandon(self) -> None:
+        """Let go of what was inherited from the process that this one was forked from: those are that one's."""
+        for connection in [*self._connections]:
+            connection.close()
+        if self._seat:
+            self._seat.let_go()
+
+    def _joined(self) -> Seat:
+        with self._lock:
+            if self._left:
+                raise Invalid("join", str(self._place), "the client was closed", "Make another one")
+            if self._seat is None:
+                self._seat = self._sit()
+            return self._seat
+
+    def _sit(self) -> Seat:
+        """A seat that others see, then what they were told before; what this process knows is told to the next."""
+        seat = Seat(self._place, self._patience, self._check)
+        self._thread = threading.Thread(target=self._listen, args=(seat,), name="keyturn-host", daemon=True)
+        self._thread.start()
+        for notice, remaining in seat.directory.promised():
+            self._local.promise(notice, remaining)
+        if mine := self._local.promised([]):
+            seat.directory.promise(mine)
+        return seat
+
+    def _standing(self) -> Seat:
+        """A seat that others find, another one where somebody has removed the directory."""
+        seat = self._joined()
+        if not seat.stands:
+            with self._lock:
+                if self._seat is seat:
+                    self._seat = self._sit()
+            seat.give_up()
+        return self._joined()
+
+    def _taken(self, seat: Seat, message: Message) -> Mapping[str, Secret]:
+        """Raises Gone where no process says that it reads for all."""
+        name = seat.leader()
+        while name != seat.name:
+            if pending := call(seat.directory, name, message, TAKE_PATIENCE):
+                answer = answer_to(pending, time.monotonic() + TAKE_PATIENCE)
+                secrets = [secret_of(data) for data in answer.get("secrets", ())]
+                return {secret.path: secret for secret in secrets if secret.path in message["wanted"]}
+            name = seat.leader(gone=name)
+        return {}
+
+    def _listen(self, seat: Seat) -> None:
+        looked_at = time.monotonic()
+        while not self._left:
+            try:
+                connection = seat.accept()
+            except OSError:
+                return
+            if connection:
+                self._handlers.acquire()
+                self._connections.add(connection)
+                threading.Thread(target=self._handle, args=(connection,), daemon=True).start()
+            if time.monotonic() - looked_at >= self._check / 2:
+                if not seat.stands:
+                    self._move()
+                    return
+                looked_at = time.monotonic()
+
+    def _move(self) -> None:
+        """The directory is gone: sit down in the one that is there now, as soon as that can be done."""
+        problem = ""
+        while not self._left:
+            try:
+                self._standing()
+                return
+            except KeyturnError as error:
+                if str(error) != problem:
+                    problem = str(error)
+                    log.error("%s", problem)
+                time.sleep(self._check)
+
+    def _handle(self, connection: socket.socket) -> None:
+        try:
+            wait_at_most(connection, self._patience)
+            if peer_of(connection)[1]:
+                self._answer(connection, receive(connection, time.monotonic() + self._patience))
+        except (Stuck, Gone, ValueError, RecursionError):
+            log.debug("a question of another process did not arrive whole")
+        finally:
+            self._connections.discard(connection)
+            connection.close()
+            self._handlers.release()
+
+    def _answer(self, connection: socket.socket, message: Message) -> None:
+        match message.get("ask"):
+            case "hear":
+                send(connection, self._heard(message))
+            case "give":
+                shared = self._given(message)
+                send(connection, {"secrets": [secret_data(secret) for secret in shared.values()]})
+                for secret in shared.values():
+                    self._local.saw(secret)
+            case _:
+                send(connection, {"problem": "it does not know what it was asked"})
+
+    def _heard(self, message: Message) -> Message:
+        try:
+            self._local.heard(notice_of(message["notice"])[0])
+        except KeyturnError as error:
+            return {"problem": str(error)}
+        except Exception as error:  # noqa: BLE001 - an SDK's text may hold anything
+            return {"problem": type(error).__name__}
+        return {"done": True}
+
+    def _given(self, message: Message) -> Mapping[str, Secret]:
+        wanted = {path: datetime.fromisoformat(at) for path, at in message["wanted"].items()}
+        notices = [notice_of(data) for data in message["notices"]]
+        with contextlib.suppress(Exception):  # whoever asks reads for itself then, and hears what is wrong
+            return self._local.give(wanted, notices)
+        return {}

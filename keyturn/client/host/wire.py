@@ -1,0 +1,138 @@
+"""What processes of a host say to each other: a question and an answer over a socket, JSON behind its length.
+
+Values are in it, so it goes to processes of the same user alone, which the kernel vouches for.
+"""
+
+import json
+import os
+import socket
+import struct
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from keyturn.client.secrets import Secret
+from keyturn.core.notices import Notice
+from keyturn.core.sensitive import SecretFields
+
+LIMIT: Final = 64 * 2**20
+"""Bytes of a message."""
+LENGTH: Final = struct.Struct("!I")
+CREDENTIALS: Final = struct.Struct("3i")
+"""Process, user and group, as ucred of unix(7)."""
+CHUNK: Final = 65_536
+
+Message = dict[str, Any]
+Promised = tuple[Notice, float]
+
+
+class Stuck(Exception):
+    """The other side did not answer in time."""
+
+
+class Gone(Exception):
+    """The other side hung up."""
+
+
+def wait_at_most(connection: socket.socket, seconds: float) -> None:
+    """Give each call on it an end, by the kernel: a time-out of Python's own would cost a second call each time."""
+    limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1_000_000) or 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+
+
+def peer_of(connection: socket.socket) -> tuple[int, bool]:
+    """The process at the other end, 0 where it can't be seen from here, and whether it is of the same user."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
+    pid, user, _ = CREDENTIALS.unpack(credentials)
+    return pid, user == os.geteuid()
+
+
+def send(connection: socket.socket, message: Message) -> None:
+    """Send it whole. Raises Stuck, Gone, and ValueError where it is too long."""
+    body = json.dumps(message).encode()
+    if len(body) > LIMIT:
+        raise ValueError(f"a message has more than {LIMIT} bytes")
+    try:
+        connection.sendall(LENGTH.pack(len(body)) + body)
+    except BlockingIOError:
+        raise Stuck from None
+    except OSError:
+        raise Gone from None
+
+
+def receive(connection: socket.socket, deadline: float) -> Message:
+    """The next message, by ``deadline`` of the monotonic clock. Raises Stuck, Gone and ValueError."""
+    received = bytearray()
+    while len(received) < LENGTH.size or len(received) < LENGTH.size + length_of(received):
+        received += _chunk(connection, deadline)
+    message = json.loads(received[LENGTH.size :])
+    if not isinstance(message, dict):
+        raise ValueError("the message is no object")
+    return message
+
+
+def length_of(received: bytearray) -> int:
+    """How many bytes follow the length. Raises ValueError where they are too many."""
+    (length,) = LENGTH.unpack_from(received)
+    if length > LIMIT:
+        raise ValueError(f"a message has more than {LIMIT} bytes")
+    return int(length)
+
+
+def notice_data(promised: Promised) -> Message:
+    """A notice, and for how many seconds it still counts."""
+    notice, remaining = promised
+    return {"notice": notice.to_json(), "remaining": remaining}
+
+
+def notice_of(data: Mapping[str, Any]) -> Promised:
+    """The same, read back. Raises ValueError."""
+    return Notice.from_json(str(data.get("notice"))), float(data.get("remaining", 0.0))
+
+
+def secret_data(secret: Secret) -> Message:
+    """A secret in clear, for the one process that has asked."""
+    return {
+        "path": secret.path,
+        "fields": secret.fields.reveal(),
+        "version": secret.version,
+        "revision": secret.revision,
+        "source": secret.source,
+        "read_at": secret.read_at.isoformat(),
+        "made_at": secret.made_at.isoformat() if secret.made_at else None,
+        "expires_at": secret.expires_at.isoformat() if secret.expires_at else None,
+    }
+
+
+def secret_of(data: Mapping[str, Any]) -> Secret:
+    """The same, read back. Raises ValueError, KeyError and TypeError for what is none."""
+    return Secret(
+        data["path"],
+        SecretFields(data["fields"]),
+        data["version"],
+        data["revision"],
+        data["source"],
+        datetime.fromisoformat(data["read_at"]),
+        _instant(data["made_at"]),
+        _instant(data["expires_at"]),
+    )
+
+
+def _instant(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+def _chunk(connection: socket.socket, deadline: float) -> bytes:
+    try:
+        chunk = connection.recv(CHUNK)
+    except BlockingIOError:
+        raise Stuck from None
+    except OSError:
+        raise Gone from None
+    if not chunk:
+        raise Gone
+    if time.monotonic() > deadline:
+        raise Stuck
+    return chunk
