@@ -80,6 +80,7 @@ ARROWS = {
         "keyturn.providers",
         "keyturn.providers.registry",
     },
+    "keyturn.providers.process_client": {"keyturn.client", "keyturn.providers.sources"},
     "keyturn.revocation.report.facts": {
         "keyturn.core",
         "keyturn.settings",
