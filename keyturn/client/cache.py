@@ -18,6 +18,7 @@ from enum import Enum, auto
 from typing import Final
 
 from keyturn.client.floors import Floors
+from keyturn.client.offline import NOTHING_OFFLINE, Offline
 from keyturn.client.policy import CachePolicy
 from keyturn.client.secrets import Secret
 from keyturn.core.errors import TerminalError
@@ -86,7 +87,7 @@ class Cache:
     """Secrets by their paths. Every method but the map's own lookup takes ``now``, and may be called by any thread.
 
     At most ``max_entries`` and ``max_bytes`` (of names and values, as UTF-8) are kept. ``sooner`` is called when
-    :meth:`tick` is to be called sooner than it said last.
+    :meth:`tick` is to be called sooner than it said last. ``offline`` hears of what is kept and what is let go.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class Cache:
         max_bytes: int,
         sooner: Callable[[], object] = bool,
         draw: Callable[[], float] = random.random,
+        offline: Offline = NOTHING_OFFLINE,
     ) -> None:
         self.hot = Hot(miss)
         self.floors = Floors(4 * max_entries)
@@ -106,6 +108,7 @@ class Cache:
         self._max_bytes = max_bytes
         self._sooner = sooner
         self._draw = draw
+        self.offline = offline
         self._lock = threading.RLock()
         self._entries: dict[str, Entry] = {}
         self._cold: OrderedDict[str, None] = OrderedDict()
@@ -146,12 +149,33 @@ class Cache:
             size = size_of(secret)
             if size <= self._max_bytes and policy.ttl > 0:
                 self._keep(secret, size, policy, now)
+            self.offline.put(secret, policy)
+            return True
+
+    def adopt(self, secret: Secret, age: float, now: float, began: int) -> bool:
+        """Keep what was read ``age`` seconds ago, since no source can be asked; whether it may still be given.
+
+        What is kept or believed of it by now is newer, and stays; ``began`` is as for :meth:`put`.
+        """
+        with self._lock:
+            policy, size = self.policy_of(secret.path), size_of(secret)
+            fresh_until = now - age + policy.drawn_ttl(0.0, secret)
+            entry = Entry(
+                replace(secret, stale=True), size, policy, now, fresh_until, retry_at=now + policy.retry_after
+            )
+            over = min(policy.ttl, policy.resurrect_ttl) <= 0 or now >= self._end_of_giving(entry)
+            newer = secret.path in self._entries or secret.path in self._absent
+            admitted = self.floors.admits(secret, now, began)
+            if over or newer or not admitted or size > self._max_bytes:
+                return False
+            self._hold(entry, min(entry.retry_at, self._end_of_giving(entry)))
             return True
 
     def put_absence(self, path: str, error: TerminalError, now: float) -> None:
         """Believe for a while that there is nothing, or that it may not be read; what was kept of it is let go."""
         with self._lock:
             self._drop(path)
+            self.offline.forget(path)
             self._absent[path] = Absence(error, now + self.policy_of(path).neg_ttl)
             while len(self._absent) > self._max_entries:
                 self._absent.popitem(last=False)
@@ -163,12 +187,16 @@ class Cache:
             if entry is None or now >= max(entry.fresh_until, entry.fresh_until + entry.policy.resurrect_ttl):
                 return None
             entry.retry_at = now + entry.policy.retry_after
-            return self._give_old(path, entry, now)
+            if now >= entry.fresh_until:
+                entry.secret = replace(entry.secret, stale=True)
+            self._heat(path, entry, min(entry.retry_at, self._end_of_giving(entry)))
+            return entry.secret
 
     def promise(self, path: str, version: int, made_at: datetime, until: float) -> None:
         """Give nothing older than this version, and nothing whose reading has begun before; see :class:`Floors`."""
         with self._lock:
             self.floors.promise(path, version, made_at, self.held(path), until)
+            self.offline.let_go(path)
             self.forget(path)
 
     def forget(self, path: str) -> None:
@@ -190,11 +218,6 @@ class Cache:
         with self._lock:
             return [*self.hot]
 
-    def secrets(self) -> list[Secret]:
-        """All that is kept, however old."""
-        with self._lock:
-            return [entry.secret for entry in self._entries.values()]
-
     def tick(self, now: float) -> float | None:
         """Take what has grown old out of the map; the instant of the next time, None where nothing waits."""
         with self._lock:
@@ -208,19 +231,12 @@ class Cache:
         if now < entry.renew_at:
             return Look.GIVE, self._heat(path, entry, entry.renew_at)
         if entry.retry_at > now and now < self._end_of_giving(entry):
-            return Look.GIVE, self._give_old(path, entry, now)
+            return Look.GIVE, self._heat(path, entry, min(entry.retry_at, self._end_of_giving(entry)))
         if now < entry.fresh_until:
             return Look.GIVE_AND_READ, self._heat(path, entry, entry.fresh_until)
         if now < entry.fresh_until + entry.policy.revalidate_ttl or (entry.retry_at and now < entry.ends_at):
             return Look.GIVE_AND_READ, entry.secret
         return Look.READ, None
-
-    def _give_old(self, path: str, entry: Entry, now: float) -> Secret:
-        """What could not be read again, until that is tried anew; it is stale from the moment that it was due."""
-        if now < entry.fresh_until:
-            return self._heat(path, entry, min(entry.retry_at, entry.fresh_until))
-        entry.secret = entry.secret if entry.secret.stale else replace(entry.secret, stale=True)
-        return self._heat(path, entry, min(entry.retry_at, self._end_of_giving(entry)))
 
     def _end_of_giving(self, entry: Entry) -> float:
         return entry.fresh_until + entry.policy.resurrect_ttl
@@ -228,10 +244,13 @@ class Cache:
     def _keep(self, secret: Secret, size: int, policy: CachePolicy, now: float) -> None:
         ttl = policy.drawn_ttl(self._draw(), secret)
         entry = Entry(secret, size, policy, now + ttl * policy.ahead, now + ttl)
-        self._make_room(size)
-        self._entries[secret.path] = entry
-        self.bytes += size
-        self._heat(secret.path, entry, entry.renew_at)
+        self._hold(entry, entry.renew_at)
+
+    def _hold(self, entry: Entry, until: float) -> None:
+        self._make_room(entry.size)
+        self._entries[entry.secret.path] = entry
+        self.bytes += entry.size
+        self._heat(entry.secret.path, entry, until)
 
     def _heat(self, path: str, entry: Entry, until: float) -> Secret:
         entry.hot_until = until

@@ -17,6 +17,7 @@ from keyturn.client.cache import Cache
 from keyturn.client.credentials import TTL, Credential
 from keyturn.client.failover import Failover
 from keyturn.client.keeper import Keeper
+from keyturn.client.offline import NOTHING_OFFLINE, Offline
 from keyturn.client.patterns import expand
 from keyturn.client.peers import ALONE, Peers
 from keyturn.client.policy import CachePolicy, Policies
@@ -45,7 +46,8 @@ class SecretClient:
     Every ``poll`` seconds the source is asked whether what is in use has another version, 0 for never: a backstop for
     notices that did not arrive. ``patience`` is for how many seconds a source may lag behind a notice. Processes of one
     ``host`` group share notices and reads. Serves many threads. A child that was forked begins with nothing kept; it
-    may read where ``sources`` are given as a function, which opens them anew there.
+    may read where ``sources`` are given as a function, which opens them anew there. ``offline`` keeps what a restart
+    would lose.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class SecretClient:
         poll: float = 60.0,
         patience: float = 5.0,
         host: "HostGroup | None" = None,
+        offline: Offline = NOTHING_OFFLINE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.statistics = Statistics()
@@ -68,6 +71,7 @@ class SecretClient:
         self._poll = poll
         self._patience = patience
         self._host = host
+        self._offline = offline
         self._clock = clock
         self._watches = Watches()
         self._opened_in = 0 if callable(sources) else os.getpid()
@@ -168,15 +172,6 @@ class SecretClient:
         """The policy that holds for a secret."""
         return self._policies.of(path)
 
-    def secrets(self) -> list[Secret]:
-        """All that is kept now, however old."""
-        return self._cache.secrets()
-
-    @property
-    def size(self) -> int:
-        """Bytes of the names and values that are kept, as UTF-8."""
-        return self._cache.bytes
-
     @property
     def health(self) -> dict[str, KeyturnError | None]:
         """The sources that were opened, and how each has failed that did not answer when it was asked last."""
@@ -188,6 +183,7 @@ class SecretClient:
         self._keeper.stop()
         self._cache.clear()
         self._peers.leave()
+        self._offline.close()
 
     def __enter__(self) -> Self:
         return self
@@ -206,11 +202,12 @@ class SecretClient:
         self._reader = Reader(
             self._failover, self.statistics, self._clock, self._keeper.renew, self._watches.saw, self._peers
         )
-        self._cache = Cache(self._reader.miss, self.policy_of, *self._limits, self._keeper.wake)
+        self._cache = Cache(self._reader.miss, self.policy_of, *self._limits, self._keeper.wake, offline=self._offline)
         self._reader.cache = self._cache
         self._promises = Promises(
             self._cache, self._reader, self._watches, self._peers, self.statistics, self._patience, self._clock
         )
+        self._offline.begin(self._cache, self.statistics, self._recall)
         self._peers.serve(self._promises)
         # In the place of the method: a hit is then one call, of the map's own lookup.
         self.get = self._cache.hot.__getitem__  # type: ignore[method-assign, assignment]
@@ -232,6 +229,10 @@ class SecretClient:
         raise Invalid(
             "read", "secrets", problem, "Give SecretClient a function that opens them, or make it in the child"
         )
+
+    def _recall(self, notice: Notice, remaining: float) -> None:
+        if self._promises.recall(notice, remaining):
+            self._keeper.renew(notice.secret_path)
 
     def _renew(self, path: str) -> None:
         self.statistics.count(Event.RENEWAL)

@@ -4,6 +4,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -14,7 +15,7 @@ from keyturn.client.reader import Reader
 from keyturn.client.secrets import Secret
 from keyturn.client.statistics import Event, Statistics
 from keyturn.client.watches import Watches
-from keyturn.core.errors import KeyturnError, NotFound, TransientError
+from keyturn.core.errors import KeyturnError, NotFound, TransientError, Unavailable
 from keyturn.core.notices import SECRET_REVOKED, Notice
 
 PAUSE: Final = 0.05
@@ -39,9 +40,7 @@ class Pledge:
 
     def covers(self, notice: Notice) -> bool:
         """Whether this is that notice, or one that came after it."""
-        mine = self.notice
-        later = mine.oldest_served > notice.oldest_served and mine.timestamp >= notice.timestamp
-        return mine == notice or later
+        return self.notice.covers(notice)
 
 
 class Promises:
@@ -73,6 +72,7 @@ class Promises:
         self._statistics.count(Event.NOTICE)
         floor_ttl = self._cache.policy_of(notice.secret_path).floor_ttl
         pledge = self._pledge(notice, floor_ttl)
+        self._cache.offline.note(notice, floor_ttl)
         with self._peers.tell(notice, floor_ttl) as wait:
             try:
                 self._read(pledge)
@@ -82,11 +82,23 @@ class Promises:
     def heard(self, notice: Notice) -> None:
         """Take a notice that another process was given."""
         self._statistics.count(Event.NOTICE)
-        self._read(self._pledge_once(notice, self._cache.policy_of(notice.secret_path).floor_ttl))
+        floor_ttl = self._cache.policy_of(notice.secret_path).floor_ttl
+        pledge = self._pledge_once(notice, floor_ttl)
+        self._cache.offline.note(notice, floor_ttl)
+        self._read(pledge)
 
     def promise(self, notice: Notice, remaining: float) -> None:
         """Give nothing any more that the notice has ended, for so many seconds."""
         self._pledge_once(notice, remaining)
+        # Whoever was told first has noted it where this process would look; if not, it looks there no more.
+        with suppress(Unavailable):
+            self._cache.offline.note(notice, remaining)
+
+    def recall(self, notice: Notice, remaining: float) -> bool:
+        """The same for one that is noted already; whether it is news, and the secret in use."""
+        before = self._pledges.get(notice.secret_path)
+        pledge = self._pledge_once(notice, remaining)
+        return pledge is not before and pledge.used
 
     def promised(self, paths: Sequence[str]) -> list[tuple[Notice, float]]:
         """The latest notices of these, or of all where none are named, and for how many seconds each still counts."""

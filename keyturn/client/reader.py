@@ -12,7 +12,7 @@ from keyturn.client.failover import Failover, lagging
 from keyturn.client.peers import Peers
 from keyturn.client.secrets import Secret
 from keyturn.client.statistics import Event, Statistics
-from keyturn.core.errors import Denied, KeyturnError, NotFound
+from keyturn.core.errors import Denied, KeyturnError, NotFound, TransientError
 
 THREADS: Final = 8
 """How many of those are read side by side that have to be read by themselves."""
@@ -62,8 +62,10 @@ class Reader:
             return self.fresh(path, self.oldest(path))
         except (NotFound, Denied):
             raise
-        except KeyturnError:
+        except KeyturnError as error:
             old = self.cache.failed(path, self._clock())
+            if old is None and isinstance(error, TransientError) and self.cache.offline.find(path, self._clock()):
+                old = self.cache.failed(path, self._clock())
             if old is None:
                 raise
             if old.stale:

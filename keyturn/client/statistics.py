@@ -22,6 +22,10 @@ class Event(StrEnum):
     """No source gave a value."""
     NOTICE = "notices"
     """A notice was taken."""
+    OFFLINE = "offline"
+    """No source could be asked, and the offline file had it."""
+    REFUSED = "refused"
+    """An offline file was not believed."""
 
 
 class Statistics:

@@ -40,6 +40,10 @@ class Notice:
         """The oldest version that may be given from then on."""
         return self.version if self.replaced else self.version + 1
 
+    def covers(self, other: "Notice") -> bool:
+        """Whether this is that notice, or one of the same secret that came after it."""
+        return self == other or (self.oldest_served > other.oldest_served and self.timestamp >= other.timestamp)
+
     def to_json(self) -> str:
         """The body of the message; the timestamp is RFC 3339 in UTC."""
         instant = self.timestamp.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -20,6 +20,7 @@ from keyturn.core.stores import OwnershipTags
 from tests.support.engines import OverPostgreSQL
 from tests.support.lab import Lab, fresh
 from tests.support.memory_store import MemoryStore
+from tests.support.offline import add_generation
 
 KEY = Sensitive("whsec_" + "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0")
 NOW = datetime.now(UTC)
@@ -109,11 +110,13 @@ def test_a_notice_is_acknowledged_once_the_new_version_is_what_everybody_gets(la
 
 def test_the_documents_examples_run(lab: Lab, tmp_path: Path) -> None:
     (tmp_path / "all.yaml").write_text("stores: {aws: {kind: aws-secrets-manager, region: eu-central-1}}")
+    add_generation(tmp_path / "key")
     path, logged_in = lab.alternating().path, list[tuple[str, str]]()
     role = OverPostgreSQL(lab).dynamic()
     names: dict[str, Any] = {"connect": lambda *words: logged_in.append(words), "headers": {}, "body": b""}
     names["receiver"] = Receiver([KEY])
     with pytest.MonkeyPatch.context() as environment:
+        environment.setattr("keyturn.client.offline_cache.guard_memory", lambda: None)
         environment.setenv("VAULT_ADDR", lab.world.hub_address)
         environment.setenv("VAULT_TOKEN", lab.world.hub_token)
         environment.setenv("VAULT_CACERT", str(lab.world.hub_ca))
@@ -121,10 +124,12 @@ def test_the_documents_examples_run(lab: Lab, tmp_path: Path) -> None:
         environment.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
         for code in re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL):
             there = code.replace("ml-training/database", path).replace('host="db.example", dbname="ml"', host_of(lab))
-            there = there.replace("creds/ml-reader", f"creds/{role}")
+            there = there.replace("creds/ml-reader", f"creds/{role}").replace("/var/cache/ml", str(tmp_path))
+            there = there.replace("/etc/ml/keyturn.key", str(tmp_path / "key"))
             exec(compile(there, str(DOCUMENT), "exec"), names)  # noqa: S102  our own document
     names["engine"].dispose()
     names["pool"].close()
+    names["lasting"].close()
     assert len(logged_in) == 1
     assert lab.hub.leases(f"database/creds/{role}") == []
     assert names["status"] == 401

@@ -2,11 +2,11 @@
 
 from typing import Final
 
-CONSUMERS: Final = {
-    "http": "keyturn.catalogue.consumers.http.HttpSettings",
-    "aws-sqs": "keyturn.catalogue.consumers.aws.SqsSettings",
-    "aws-sns": "keyturn.catalogue.consumers.aws.SnsSettings",
-}
+CONSUMERS: Final = (
+    "keyturn.catalogue.consumers.http.HttpSettings",
+    "keyturn.catalogue.consumers.aws.SqsSettings",
+    "keyturn.catalogue.consumers.aws.SnsSettings",
+)
 """The settings of each kind of consumer, by the name of their class; they name the adapter in turn."""
 
 DEFAULT: Final = "http"

@@ -94,7 +94,7 @@ ERRORS: Final[Mapping[str, type[KeyturnError]]] = {
     "TooManyRequestsException": Throttled,
     "TooManyUpdates": Locked,
 }
-"""What the codes of Secrets Manager, Parameter Store, IAM, STS and "Common errors" mean; any other is Invalid."""
+"""What the codes of Secrets Manager, Parameter Store, IAM, KMS, STS and "Common errors" mean; any other is Invalid."""
 
 IAM_OPERATIONS: Final = frozenset(
     {
@@ -121,6 +121,7 @@ PARAMETER_OPERATIONS: Final = frozenset(
         "RemoveTagsFromResource",
     }
 )
+KEY_OPERATIONS: Final = frozenset({"Decrypt", "GenerateDataKey"})
 NOTICE_OPERATIONS: Final[Mapping[str, str]] = {
     "DeleteMessage": "sqs",
     "Publish": "sns",
@@ -323,6 +324,8 @@ def _hint(code: str, operation: str) -> str:
 def _missing_permission(operation: str) -> str:
     if operation in IAM_OPERATIONS:
         return f"Allow iam:{operation} on the user whose keys are rotated"
+    if operation in KEY_OPERATIONS:
+        return f"Allow kms:{operation} on the key, in its policy too, with the context that the call has"
     if operation == "GetResources":
         return "Allow tag:GetResources, which lists the tags of parameters"
     if operation in NOTICE_OPERATIONS:

@@ -1,0 +1,127 @@
+"""What stands in an offline file, before it is sealed."""
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from keyturn.client.machine import Machine
+from keyturn.client.secrets import Secret
+from keyturn.core.envelope import Refusal, SealRefused
+from keyturn.core.sensitive import SecretFields, Sensitive
+
+SLACK: Final = 60.0
+"""Seconds by which a clock may be put back, as by NTP, without anything being refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aged:
+    """A secret, and how many seconds ago it was read."""
+
+    secret: Secret
+    age: float
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """Secrets as of a moment: ``generation`` grows with each file, ``number`` is that of the last notice known then."""
+
+    generation: int
+    journal: str
+    number: int
+    sealed_at: float
+    boot: str
+    elapsed: float
+    secrets: tuple[Aged, ...]
+
+    def encode(self) -> Sensitive:
+        """As JSON."""
+        fields = {
+            "generation": self.generation,
+            "journal": self.journal,
+            "number": self.number,
+            "sealed_at": self.sealed_at,
+            "boot": self.boot,
+            "elapsed": self.elapsed,
+            "secrets": [_encode(aged) for aged in self.secrets],
+        }
+        return Sensitive(json.dumps(fields))
+
+    def aged(self, machine: Machine) -> Sequence[Aged]:
+        """The secrets with their ages by now. Raises SealRefused where the clock tells none.
+
+        Time goes on by the clock that shows more of it: one of them may be set by a person, the other knows of this
+        boot alone.
+        """
+        passed = machine.now() - self.sealed_at
+        if passed < -SLACK:
+            raise set_back()
+        if self.boot and self.boot == machine.boot:
+            passed = max(passed, machine.elapsed() - self.elapsed)
+        return [Aged(aged.secret, aged.age + max(0.0, passed)) for aged in self.secrets]
+
+
+def set_back() -> SealRefused:
+    """The clock can't tell how old a file is."""
+    hint = "Set the clock; what is read anew is kept again"
+    return SealRefused(Refusal.CLOCK, "the offline file", "the clock stands before the time it was written", hint)
+
+
+def decode(text: Sensitive) -> Contents:
+    """What :meth:`Contents.encode` has written. Raises SealRefused."""
+    contents = None
+    # Raised behind the block: what a parser raises may hold the whole text.
+    with suppress(ValueError, TypeError, LookupError, RecursionError):
+        contents = _contents(json.loads(text.reveal()))
+    if contents is None:
+        problem = "it is of a shape that this version does not write"
+        raise SealRefused(Refusal.MALFORMED, "the offline file", problem)
+    return contents
+
+
+def _contents(fields: Mapping[str, Any]) -> Contents:
+    return Contents(
+        int(fields["generation"]),
+        str(fields["journal"]),
+        int(fields["number"]),
+        float(fields["sealed_at"]),
+        str(fields["boot"]),
+        float(fields["elapsed"]),
+        tuple(_aged(entry) for entry in fields["secrets"]),
+    )
+
+
+def _encode(aged: Aged) -> dict[str, Any]:
+    secret = aged.secret
+    return {
+        "path": secret.path,
+        "fields": secret.fields.reveal(),
+        "version": secret.version,
+        "revision": secret.revision,
+        "source": secret.source,
+        "read_at": secret.read_at.isoformat(),
+        "made_at": secret.made_at.isoformat() if secret.made_at else None,
+        "expires_at": secret.expires_at.isoformat() if secret.expires_at else None,
+        "age": aged.age,
+    }
+
+
+def _aged(fields: Mapping[str, Any]) -> Aged:
+    secret = Secret(
+        str(fields["path"]),
+        SecretFields(dict(fields["fields"])),
+        None if fields["version"] is None else int(fields["version"]),
+        str(fields["revision"]),
+        str(fields["source"]),
+        datetime.fromisoformat(fields["read_at"]),
+        _moment(fields["made_at"]),
+        _moment(fields["expires_at"]),
+        stale=True,
+    )
+    return Aged(secret, float(fields["age"]))
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

@@ -1,0 +1,94 @@
+"""A file of keys that wrap others: a line each, 32 bytes in base64, the newest last.
+
+    openssl rand -base64 32 >> FILE       # makes it, and later adds a generation
+
+Every line opens what it has wrapped; a line that is removed opens nothing any more.
+"""
+
+import base64
+import hashlib
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from keyturn.core.envelope import KEY_BYTES, DataKey, SealRefused, encode_context, refuse_key
+from keyturn.core.errors import Invalid
+from keyturn.core.sensitive import Sensitive
+from keyturn.providers.keys.aes_gcm import decrypt, encrypt, fresh_key
+
+MAKE: Final = "Make one: (umask 077; openssl rand -base64 32 >> FILE)"
+LARGEST: Final = 65_536
+"""Bytes."""
+ID_DIGITS: Final = 16
+
+
+class FileDataKeys:
+    """:class:`keyturn.core.envelope.DataKeys` by a file that its owner alone may read; it is read at each use.
+
+    Raises Invalid for a file that is missing, of another owner than this process, open to others, a symbolic link, or
+    of another shape.
+    """
+
+    kind = "file"
+
+    def __init__(self, file: Path | str) -> None:
+        self._file = Path(file)
+        self._generations()
+
+    def make(self, context: Mapping[str, str]) -> DataKey:
+        """A data key, wrapped by the last line."""
+        generation, wrapping = [*self._generations().items()][-1]
+        key = fresh_key()
+        wrapped = encrypt(wrapping, key.reveal().encode(), encode_context(context))
+        return DataKey(key, f"{generation}:{base64.b64encode(wrapped).decode()}")
+
+    def unwrap(self, wrapped: str, context: Mapping[str, str]) -> Sensitive:
+        """The data key, by the line that has wrapped it."""
+        generation, _, text = wrapped.partition(":")
+        wrapping = self._generations().get(generation)
+        if wrapping is None:
+            raise refuse_key(str(self._file), "the key that it was sealed with is not in this file")
+        try:
+            return Sensitive(decrypt(wrapping, base64.b64decode(text), encode_context(context)).decode())
+        except (ValueError, SealRefused):
+            raise refuse_key(str(self._file), "the data key was changed since it was wrapped") from None
+
+    def _generations(self) -> dict[str, Sensitive]:
+        """Every line by an id of its own, the newest last."""
+        lines = [Sensitive(line) for line in _read(self._file).reveal().split()]
+        try:
+            raw = {_id_of(line): len(base64.b64decode(line.reveal(), validate=True)) for line in lines}
+        except ValueError:
+            raw = {}
+        if not raw or set(raw.values()) != {KEY_BYTES}:
+            raise Invalid("use", str(self._file), f"its lines are not {KEY_BYTES} bytes in base64 each", MAKE)
+        return {_id_of(line): line for line in lines}
+
+
+def _id_of(line: Sensitive) -> str:
+    """Tells keys apart, and nothing of them."""
+    return hashlib.sha256(b"keyturn key file\0" + line.reveal().encode()).hexdigest()[:ID_DIGITS]
+
+
+def _read(file: Path) -> Sensitive:
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as opened:
+            if problem := _unsafe(os.fstat(descriptor)):
+                raise Invalid("use", str(file), *problem)
+            return Sensitive(opened.read(LARGEST).decode("ascii", "replace"))
+    except OSError as error:
+        raise Invalid("use", str(file), f"it can't be read ({error.strerror})", MAKE) from None
+
+
+def _unsafe(status: os.stat_result) -> tuple[str, str] | None:
+    """What is wrong with who may read the file, and the remedy."""
+    if not stat.S_ISREG(status.st_mode):
+        return "it is no regular file", MAKE
+    if status.st_uid != os.geteuid():
+        return "it belongs to another user than this process", "chown it to this user"
+    if stat.S_IMODE(status.st_mode) & 0o177:
+        return "others may read or write this key, or it is executable", "chmod 0600 it"
+    return None

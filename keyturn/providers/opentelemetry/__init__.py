@@ -1,1 +1,0 @@
-"""OpenTelemetry, which collects metrics."""

@@ -1,1 +1,0 @@
-"""Prometheus, which asks for metrics."""
