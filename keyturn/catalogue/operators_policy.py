@@ -92,6 +92,8 @@ class OperatorsPolicy(Model):
     catalogue may name; * is any text."""
     directories: tuple[Directory, ...] | None = None
     """Directories that files which the catalogue names lie below, and that stores of the kind file may write below."""
+    processes: tuple[Directory, ...] = ()
+    """Directories below which pid files lie whose processes consumers may signal; without any, none may be."""
     variables: tuple[Variable, ...] = ()
     """Variables that ${} may name besides those that begin with KEYTURN_; * at the end is any text."""
     signed_by: tuple[VerifierKey, ...] = ()

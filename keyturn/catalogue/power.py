@@ -32,6 +32,9 @@ LEADING: Final = ("stores", "targets", "consumers")
 FILES: Final = ("directory", "kubeconfig")
 """Keys that name files or directories, besides those that end in _file."""
 
+PID_FILE: Final = "pid_file"
+"""The key that names whose process is signalled, which takes the operator's word."""
+
 PORTS: Final = {"https": 443, "http": 80}
 
 DEVICES: Final = ("/proc", "/sys", "/dev")
@@ -175,12 +178,14 @@ class FileRules:
     logins: tuple[str, ...]
     catalogue: str
     written: frozenset[str]
+    processes: tuple[str, ...] = ()
 
     @staticmethod
     def of(made: Models, around: Surroundings) -> "FileRules":
-        """The rules for the entries of a catalogue: ``written`` are the directories that its stores put copies in."""
+        """The rules for the entries of a catalogue: ``written`` are the directories that copies and notices lie in."""
         home = os.path.expanduser("~")
-        directories = (getattr(store, "directory", None) for store in made["stores"].values())
+        writing = (*made["stores"].values(), *made["consumers"].values())
+        directories = (getattr(entry, "directory", None) for entry in writing)
         allowed = around.policy.directories
         return FileRules(
             None if allowed is None else tuple(map(_real, allowed)),
@@ -188,6 +193,7 @@ class FileRules:
             (*(_real(os.path.join(home, part)) for part in HOME), *_own_directories()),
             _real(str(around.directory)),
             frozenset(_real(directory) for directory in directories if directory),
+            tuple(map(_real, around.policy.processes)),
         )
 
     def find_flaws(self, model: Any) -> Iterator[Flaw]:
@@ -208,7 +214,10 @@ class FileRules:
         if key != "ca_file" and _below(real, (self.catalogue,)):
             return "it lies in the catalogue's directory", "Keep it where the catalogue's authors can't write."
         if not writes and _below(real, self.written):
-            return "a store of this catalogue writes files there", "Keep it where no copy is written."
+            return "this catalogue has files written there", "Keep it where no copy and no notice is written."
+        if key == PID_FILE and not _below(real, self.processes):
+            remedy = "Let the operator add its directory to `processes`, or say directory and no pid_file."
+            return "the operator's file does not allow to signal processes of this directory", remedy
         return self._refuses_place(real, writes)
 
     def _refuses_place(self, real: str, writes: bool) -> tuple[str, str] | None:

@@ -25,6 +25,10 @@ def canary_that_answers(entry: CatalogueEntry, world: _World) -> Iterator[Proble
         if _is_silent(name, world):
             message = f"{name} answers nobody, so nobody could tell whether it is well"
             yield entry.problem(("rollout", "canary", index), message, "Name a consumer that answers, such as by HTTP.")
+        elif at(entry.data, ("rollout", "health")) is not False and not _has_health(name, world):
+            message = f"{name} can't be asked how it is"
+            remedy = "Say health: false, so that its acknowledgement counts alone, or name one that is told by HTTP."
+            yield entry.problem(("rollout", "canary", index), message, remedy)
 
 
 def grace_for_who_is_silent(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
@@ -34,6 +38,11 @@ def grace_for_who_is_silent(entry: CatalogueEntry, world: _World) -> Iterator[Pr
     if silent and grace == timedelta(0):
         message = f"{silent[0]} answers nobody, and with no grace the old credential could end before it has read this"
         yield entry.problem(("rotation", "grace"), message, "Give it the time that it needs, such as 1h.")
+
+
+def _has_health(name: Any, world: _World) -> bool:
+    consumer = world.consumers.get(name) if isinstance(name, str) else None
+    return consumer is None or consumer.HEALTH
 
 
 def _is_silent(name: Any, world: _World) -> bool:

@@ -31,6 +31,8 @@ class ConsumerBase(Model):
 
     It is opened with the consumer's name, and all settings but those in OWN.
     """
+    HEALTH: ClassVar[bool] = False
+    """Whether it can be asked how it is: :class:`keyturn.core.consumers.ChecksHealth`."""
     EXTRA: ClassVar[str] = ""
     """The extra of the package that brings its SDK; empty where it needs none."""
 

@@ -310,7 +310,7 @@ stores:
   cluster: {{ kind: kubernetes, namespace: a, {key}: {tmp_path}/out/copy{server} }}
 """
     (flaw,) = problems(make(tmp_path / "catalogue"), text)
-    assert f"stores.cluster.{key}: a store of this catalogue writes files there" in flaw
+    assert f"stores.cluster.{key}: this catalogue has files written there" in flaw
     beside = f"stores:\n  cluster: {{ kind: kubernetes, namespace: a, {key}: {tmp_path}/catalogue/x{server} }}\n"
     assert "it lies in the catalogue's directory" in problems(tmp_path / "catalogue", beside)[0]
 

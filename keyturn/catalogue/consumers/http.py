@@ -21,6 +21,7 @@ class HttpSettings(ConsumerBase):
     """Allow plain http to another machine: messages hold no value, yet anybody between can read and drop them."""
 
     ADAPTER = "keyturn.providers.http.webhook:WebhookSender"
+    HEALTH = True
 
     @property
     def answers(self) -> bool:

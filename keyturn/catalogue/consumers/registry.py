@@ -6,6 +6,7 @@ CONSUMERS: Final = (
     "keyturn.catalogue.consumers.http.HttpSettings",
     "keyturn.catalogue.consumers.aws.SqsSettings",
     "keyturn.catalogue.consumers.aws.SnsSettings",
+    "keyturn.catalogue.consumers.process.ProcessSettings",
 )
 """The settings of each kind of consumer, by the name of their class; they name the adapter in turn."""
 

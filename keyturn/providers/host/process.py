@@ -1,0 +1,119 @@
+"""Telling a program on this machine: a file in a directory that it takes notices from, and a signal."""
+
+import errno
+import os
+import re
+import signal
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+from keyturn.core.errors import Denied, Invalid, NotFound, Unavailable
+from keyturn.core.messages import SignedMessage
+from keyturn.providers.host.signals import send_signal
+from keyturn.providers.notices import DOING
+
+SUFFIX: Final = ".json"
+MODE: Final = 0o640
+"""A notice may be read by the directory's group: the program is another user."""
+MOST: Final = 1000
+"""Notices that may wait in a directory: a program that takes none is told of no more."""
+PAUSE: Final = 0.05
+"""Seconds between two looks whether a notice was taken."""
+DENIED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+
+
+class HostProcess:
+    """:class:`keyturn.core.consumers.NoticeSender` to a program of this machine.
+
+    With a ``directory`` it has acknowledged a notice once it has removed its file; what is not removed by then waits
+    there, and is signed anew by the next try. With a ``pid_file`` it is sent the signal of that name then.
+    """
+
+    def __init__(
+        self, name: str, *, directory: str | None = None, pid_file: str | None = None, signal: str = "HUP"
+    ) -> None:
+        self.name = name
+        self._directory = directory
+        self._pid_file = pid_file
+        self._signal = signal
+
+    def send(self, message: SignedMessage, timeout: float) -> None:
+        """Lay the notice, send the signal, and wait until it is taken."""
+        until = time.monotonic() + timeout
+        if self._directory is not None:
+            self._lay(message)
+        if self._pid_file is not None:
+            send_signal(self.name, self._pid_file, signal.Signals[f"SIG{self._signal}"])
+        while self._directory is not None and self._waits(message):
+            if time.monotonic() >= until:
+                hint = "See whether the program runs; it removes the file once it uses the new credential"
+                raise Unavailable(DOING, self.name, f"it has not taken its notice within {timeout:g} s", hint)
+            time.sleep(PAUSE)
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+    def _lay(self, message: SignedMessage) -> None:
+        """Put the notice there whole or not at all."""
+        file = self._file(message)
+        draft = f".{file}.new"
+        with self._opened() as directory:
+            if len([name for name in os.listdir(directory) if name.endswith(SUFFIX)]) >= MOST:
+                problem = f"{MOST} notices wait in its directory"
+                raise Unavailable(DOING, self.name, problem, "See why the program takes none, and remove them")
+            with suppress(FileNotFoundError):
+                os.unlink(draft, dir_fd=directory)  # of a run that was killed
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, MODE, dir_fd=directory)
+            try:
+                with os.fdopen(descriptor, "wb") as opened:
+                    os.fchmod(descriptor, MODE)
+                    opened.write(message.to_json().encode())
+                    opened.flush()
+                    os.fsync(descriptor)
+                os.rename(draft, file, src_dir_fd=directory, dst_dir_fd=directory)
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(draft, dir_fd=directory)
+                raise
+            os.fsync(directory)
+
+    def _waits(self, message: SignedMessage) -> bool:
+        with self._opened() as directory:
+            try:
+                os.stat(self._file(message), dir_fd=directory, follow_symlinks=False)
+            except FileNotFoundError:
+                return False
+        return True
+
+    def _file(self, message: SignedMessage) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", message.id):
+            raise Invalid(DOING, self.name, "the message's id can't be the name of a file")
+        return f"{message.id}{SUFFIX}"
+
+    @contextmanager
+    def _opened(self) -> Iterator[int]:
+        """The directory, in which nobody else than its owner and group may remove a file. Raises KeyturnError."""
+        try:
+            descriptor = os.open(self._directory or "", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                self._insist_on_owner(os.fstat(descriptor))
+                yield descriptor
+            finally:
+                os.close(descriptor)
+        except FileNotFoundError:
+            hint = "Make it, for the program's group to write in: install -d -m 2770 -g GROUP DIRECTORY"
+            raise NotFound(DOING, self.name, "its directory is not there", hint) from None
+        except NotADirectoryError:
+            raise Invalid(DOING, self.name, "its directory is none", "Correct its path") from None
+        except OSError as error:
+            problem = f"its directory can't be used: {error.strerror}"
+            kind = Denied if error.errno in DENIED else Unavailable
+            raise kind(DOING, self.name, problem, "See to its owner, its mode and its disk") from None
+
+    def _insist_on_owner(self, status: os.stat_result) -> None:
+        if status.st_mode & stat.S_IWOTH:
+            hint = "Take that right away: whoever removes a notice says that it was taken"
+            raise Denied(DOING, self.name, "everybody on this machine may write in its directory", hint)
