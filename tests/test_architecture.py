@@ -249,6 +249,11 @@ def test_importing_it_loads_no_sdk(module: str) -> None:
     assert loaded(module, LIGHT) == []
 
 
+def test_an_application_pays_for_little_when_it_imports_the_client() -> None:
+    dear = ("asyncio", "difflib", "hashlib", "http", "socket", "ssl", "subprocess", "uuid")
+    assert loaded("keyturn.client.client", (*LIGHT, *dear)) == []
+
+
 def test_the_catalogue_and_the_protocol_load_no_sdk() -> None:
     assert loaded("keyturn.providers.registry", (*sorted(SDKS), "prefect")) == []
 

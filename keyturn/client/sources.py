@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
 
 from keyturn.client.bulk import BulkReader
 from keyturn.client.secrets import NotServed, Secret
@@ -14,6 +15,9 @@ from keyturn.core.errors import NotFound
 from keyturn.core.hub import EXPIRES_AT, HubSecret, SecretsPort, metadata_moment
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import RemoteSecret, Store
+
+THREADS: Final = 8
+"""Copies that are described at once."""
 
 Now = Callable[[], datetime]
 
@@ -97,23 +101,30 @@ class StoreSource:
     def read_many(self, paths: Sequence[str]) -> Mapping[str, Secret]:
         """The same of many; what is absent is left out."""
         remotes = {remote: path for path, remote in self._served(paths)}
-        before = {remote: self._store.describe(remote) for remote in remotes}
-        texts = self._store.read_many([remote for remote, described in before.items() if described])
+        before = self._describe_many([*remotes])
+        texts = self._store.read_many([*before])
+        after = self._describe_many([*texts])
         return {
-            remotes[remote]: self._of(remotes[remote], text, described, self._store.describe(remote))
+            remotes[remote]: self._of(remotes[remote], text, before[remote], after.get(remote))
             for remote, text in texts.items()
-            if (described := before[remote])
         }
 
     def versions(self, paths: Sequence[str]) -> Mapping[str, str]:
         """The store's own names of what it serves of these."""
-        described = {path: self._store.describe(remote) for path, remote in self._served(paths)}
-        return {path: remote.version_id for path, remote in described.items() if remote and remote.intact}
+        remotes = {remote: path for path, remote in self._served(paths)}
+        described = self._describe_many([*remotes])
+        return {remotes[name]: remote.version_id for name, remote in described.items() if remote.intact}
 
     def _served(self, paths: Sequence[str]) -> Iterator[tuple[str, str]]:
         for path in paths:
             with suppress(NotServed):
                 yield path, self._named(path)
+
+    def _describe_many(self, remotes: Sequence[str]) -> dict[str, RemoteSecret]:
+        """Those that are there, described side by side: a listing would ask for a right to all secrets."""
+        with ThreadPoolExecutor(THREADS) as pool:
+            described = zip(remotes, pool.map(self._store.describe, remotes), strict=True)
+            return {remote: copy for remote, copy in described if copy}
 
     def _described(self, remote: str) -> RemoteSecret:
         described = self._store.describe(remote)

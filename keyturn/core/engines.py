@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from keyturn.core.keys import KeyKind
 from keyturn.core.sensitive import SecretFields, Sensitive
+
+if TYPE_CHECKING:
+    from keyturn.core.keys import KeyKind
 
 # --- credentials for whoever asks --------------------------------------------------------------------------
 
@@ -177,7 +179,7 @@ class CertificateRole:
     stores: bool
     leases: bool
 
-    def takes(self, kind: KeyKind) -> bool:
+    def takes(self, kind: "KeyKind") -> bool:
         """Whether it signs keys of this kind; 0 bits stands for every size that the hub finds strong enough."""
         family, _, size = kind.partition("-")
         key_type = {"p": "ec"}.get(family, family)

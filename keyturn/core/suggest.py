@@ -1,11 +1,12 @@
 """Guessing which known name was meant."""
 
-import difflib
 from collections.abc import Iterable
 
 
 def likely(name: str, choice: Iterable[str]) -> str | None:
     """The known name that was probably meant, if one is near."""
+    import difflib  # what has no wrong name pays nothing for it
+
     by_folded = {option.casefold(): option for option in choice}
     near = difflib.get_close_matches(name.casefold(), by_folded, n=1)
     return by_folded[near[0]] if near else None
