@@ -161,6 +161,8 @@ def test_every_extra_is_offered(metadata: Message) -> None:
         "certificates",
         "github",
         "kubernetes",
+        "prometheus",
+        "opentelemetry",
         "local",
         "dev",
         "all",

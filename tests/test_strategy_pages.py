@@ -7,7 +7,7 @@ from typing import Any, get_args
 import pytest
 
 from keyturn.catalogue import find_problems, load_catalogue
-from keyturn.catalogue.checks import STRATEGIES
+from keyturn.strategies.registry import STRATEGIES
 
 PAGES = Path(__file__).parents[1] / "docs" / "strategies"
 WITH_EXAMPLES = sorted(path for path in PAGES.glob("*.md") if path.name != "README.md")

@@ -26,17 +26,12 @@ from keyturn.catalogue.targets import TargetSettings
 from keyturn.core.mounts import DEFAULT, EVERY, split
 from keyturn.core.path_patterns import apart, covers
 from keyturn.core.suggest import advice, likely
-from keyturn.settings.fields import NAME, illegal_secret, models
+from keyturn.settings.choices import models
+from keyturn.settings.fields import NAME, illegal_secret
 from keyturn.settings.stores import System
 from keyturn.strategies.base import StrategySettings
-from keyturn.strategies.registry import Rotation
+from keyturn.strategies.registry import STRATEGIES
 
-STRATEGIES: Final[Mapping[str, type[StrategySettings]]] = {
-    tag: model
-    for model in models(Rotation)
-    if issubclass(model, StrategySettings)
-    for tag in get_args(model.model_fields["strategy"].annotation)
-}
 SAMPLE: Final = "field"
 """Stands for a field's name where only the secret tells which there are."""
 TARGET_KINDS: Final = {

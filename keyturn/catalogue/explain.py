@@ -20,7 +20,8 @@ from keyturn.catalogue.rules import RuleSettings
 from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.targets import TargetSettings
 from keyturn.core.suggest import advice, likely
-from keyturn.settings.fields import PLAIN, Model, models
+from keyturn.settings.choices import models, shape_of
+from keyturn.settings.fields import PLAIN, Model
 from keyturn.settings.meanings import meanings
 
 SHAPES: Final[dict[str, Any]] = {
@@ -172,7 +173,7 @@ def known_keys(shape: Any, path: KeyPath, data: Any) -> dict[str, Key]:
     if not path:
         fitting = [model for model in models(shape) if _fits(model, data)]
         return {
-            info.alias or name: Key(info.annotation, meanings(model).get(name, ""))
+            info.alias or name: Key(shape_of(info), meanings(model).get(name, ""))
             for model in fitting
             for name, info in model.model_fields.items()
         }

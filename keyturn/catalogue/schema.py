@@ -18,8 +18,8 @@ from keyturn.catalogue.source import ID
 from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.targets import TargetSettings
 from keyturn.settings import durations
-from keyturn.settings.choices import Choice
-from keyturn.settings.fields import CATALOGUE_ID, NAME, SECRET_PATH, Model, models
+from keyturn.settings.choices import Choice, models
+from keyturn.settings.fields import CATALOGUE_ID, NAME, SECRET_PATH, Model
 from keyturn.settings.meanings import meanings
 
 SECTIONS: Final = (StoreSettings, TargetSettings, ConsumerSettings)

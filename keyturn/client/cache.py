@@ -187,10 +187,7 @@ class Cache:
             if entry is None or now >= max(entry.fresh_until, entry.fresh_until + entry.policy.resurrect_ttl):
                 return None
             entry.retry_at = now + entry.policy.retry_after
-            if now >= entry.fresh_until:
-                entry.secret = replace(entry.secret, stale=True)
-            self._heat(path, entry, min(entry.retry_at, self._end_of_giving(entry)))
-            return entry.secret
+            return self._give_old(path, entry, now)
 
     def promise(self, path: str, version: int, made_at: datetime, until: float) -> None:
         """Give nothing older than this version, and nothing whose reading has begun before; see :class:`Floors`."""
@@ -218,6 +215,11 @@ class Cache:
         with self._lock:
             return [*self.hot]
 
+    def secrets(self) -> list[Secret]:
+        """All that is kept, however old."""
+        with self._lock:
+            return [entry.secret for entry in self._entries.values()]
+
     def tick(self, now: float) -> float | None:
         """Take what has grown old out of the map; the instant of the next time, None where nothing waits."""
         with self._lock:
@@ -231,12 +233,19 @@ class Cache:
         if now < entry.renew_at:
             return Look.GIVE, self._heat(path, entry, entry.renew_at)
         if entry.retry_at > now and now < self._end_of_giving(entry):
-            return Look.GIVE, self._heat(path, entry, min(entry.retry_at, self._end_of_giving(entry)))
+            return Look.GIVE, self._give_old(path, entry, now)
         if now < entry.fresh_until:
             return Look.GIVE_AND_READ, self._heat(path, entry, entry.fresh_until)
         if now < entry.fresh_until + entry.policy.revalidate_ttl or (entry.retry_at and now < entry.ends_at):
             return Look.GIVE_AND_READ, entry.secret
         return Look.READ, None
+
+    def _give_old(self, path: str, entry: Entry, now: float) -> Secret:
+        """What could not be read again, until that is tried anew; it is stale from the moment that it was due."""
+        if now < entry.fresh_until:
+            return self._heat(path, entry, min(entry.retry_at, entry.fresh_until))
+        entry.secret = entry.secret if entry.secret.stale else replace(entry.secret, stale=True)
+        return self._heat(path, entry, min(entry.retry_at, self._end_of_giving(entry)))
 
     def _end_of_giving(self, entry: Entry) -> float:
         return entry.fresh_until + entry.policy.resurrect_ttl

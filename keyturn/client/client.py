@@ -172,6 +172,15 @@ class SecretClient:
         """The policy that holds for a secret."""
         return self._policies.of(path)
 
+    def secrets(self) -> list[Secret]:
+        """All that is kept now, however old."""
+        return self._cache.secrets()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the names and values that are kept, as UTF-8."""
+        return self._cache.bytes
+
     @property
     def health(self) -> dict[str, KeyturnError | None]:
         """The sources that were opened, and how each has failed that did not answer when it was asked last."""

@@ -3,14 +3,42 @@
 Pydantic's own tagged union builds all of them before the first is used: fifteen strategies for a secret of one.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, get_args
+import importlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Generic, TypeVar, get_args
 
 from pydantic import GetCoreSchemaHandler
+from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
-from keyturn.settings.fields import Model, models
+from keyturn.settings.fields import Model
+
+M = TypeVar("M", bound=Model)
+
+
+class Registered(Mapping[str, type[M]], Generic[M]):
+    """Models by their tag, each of them imported when it is first asked for.
+
+    ``names`` are their modules and their own names, such as ``keyturn.strategies.manual.ManualSettings``.
+    """
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self._names = names
+
+    def __getitem__(self, tag: str) -> type[M]:
+        module, _, name = self._names[tag].rpartition(".")
+        model: type[M] = getattr(importlib.import_module(module), name)
+        return model
+
+    def __contains__(self, tag: object) -> bool:
+        return tag in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 @dataclass(frozen=True)
@@ -18,13 +46,32 @@ class ByTag:
     """Annotates a union of models whose field ``key`` is a literal: a name of the kind.
 
     ``default`` is the kind of what says none, where there is one.
+    What stands in a registry needs no union: its models are ``registered``, and their base is what is annotated.
     """
 
     key: str
     default: str = ""
+    registered: Mapping[str, type[Model]] | None = field(default=None, repr=False)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(Choice.of(source, self.key, self.default).validate)
+        choice = Choice.of(source, self.key) if self.registered is None else Choice(self.key, self.registered)
+        return core_schema.no_info_plain_validator_function(replace(choice, default=self.default).validate)
+
+
+def models(shape: Any) -> list[type[Model]]:
+    """Every model that ``shape``, one or a union of them, allows."""
+    if isinstance(shape, type) and issubclass(shape, Model):
+        return [shape]
+    arguments = get_args(shape)
+    for note in arguments[1:]:
+        if isinstance(note, ByTag) and note.registered is not None:
+            return list(note.registered.values())
+    return [model for inner in arguments for model in models(inner)]
+
+
+def shape_of(info: FieldInfo) -> Any:
+    """What a model's field may hold, with the notes that pydantic keeps apart from it."""
+    return Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
 
 
 @dataclass(frozen=True)
@@ -36,14 +83,14 @@ class Choice:
     default: str = ""
 
     @staticmethod
-    def of(shape: Any, key: str, default: str = "") -> "Choice":
+    def of(shape: Any, key: str) -> "Choice":
         """The models of that union, which has one for each tag."""
         tagged = {tag: model for model in models(shape) for tag in get_args(model.model_fields[key].annotation)}
-        return Choice(key, tagged, default)
+        return Choice(key, tagged)
 
     def validate(self, data: Any) -> Model:
         """The model that the data asks for. Raises what pydantic's tagged union does, without the tag in the way."""
-        if isinstance(data, Model) and isinstance(data, tuple(self.models.values())):
+        if isinstance(data, Model) and self._made(data):
             return data
         if not isinstance(data, dict):
             raise PydanticKnownError("model_attributes_type")
@@ -55,6 +102,11 @@ class Choice:
             context = {"discriminator": f"'{self.key}'", "tag": str(tag), "expected_tags": expected}
             raise PydanticKnownError("union_tag_invalid", context)
         return self.models[tag].model_validate(data)
+
+    def _made(self, data: Model) -> bool:
+        """Whether it is one of the models already."""
+        tag = getattr(data, self.key, None)
+        return isinstance(tag, str) and tag in self.models and isinstance(data, self.models[tag])
 
     def to_core_schema(self) -> CoreSchema:
         """The tagged union that this stands for, all of it built: what a JSON Schema is made of."""

@@ -2,7 +2,7 @@
 
 import re
 from datetime import timedelta
-from typing import Annotated, Any, Final, LiteralString, get_args
+from typing import Annotated, Any, Final, LiteralString
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
@@ -26,13 +26,6 @@ class Model(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
-
-
-def models(shape: Any) -> list[type[Model]]:
-    """Every model that ``shape``, one or a union of them, allows."""
-    if isinstance(shape, type) and issubclass(shape, Model):
-        return [shape]
-    return [model for inner in get_args(shape) for model in models(inner)]
 
 
 def refused(message: str, remedy: str, key: str = "") -> PydanticCustomError:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from keyturn.core.connections import Connection
 from keyturn.core.errors import UnsupportedOperation
@@ -35,6 +35,9 @@ class Tools(Protocol):
 
 class StrategySettings(Timing):
     """What the catalogue says about one secret's rotation: a subclass for each strategy, told by ``strategy``."""
+
+    if TYPE_CHECKING:
+        strategy: str
 
     targets: ClassVar[frozenset[str]] = frozenset()
     """The kinds of target that it works at; empty for one that has no ``target``."""

@@ -1,38 +1,32 @@
 """The strategies there are: to add one, add a line."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
-from keyturn.settings.choices import ByTag
-from keyturn.strategies.accounts import AlternatingUsersSettings, SingleUserSettings
-from keyturn.strategies.aws_iam_key import AwsIamKeySettings
-from keyturn.strategies.azure_app_secret import AzureAppSecretSettings
-from keyturn.strategies.azure_storage_key import AzureStorageKeySettings
-from keyturn.strategies.certificate import CertificateSettings
-from keyturn.strategies.gcp_service_account_key import GcpServiceAccountKeySettings
-from keyturn.strategies.generated import GeneratedSettings
-from keyturn.strategies.http_api_key import HttpApiKeySettings
-from keyturn.strategies.manual import ManualSettings
-from keyturn.strategies.redis_acl import RedisAclSettings
-from keyturn.strategies.signing_key import SigningKeySettings
-from keyturn.strategies.ssh_key import SshKeySettings
-from keyturn.strategies.vault_dynamic import VaultDynamicSettings
-from keyturn.strategies.vault_static_role import VaultStaticRoleSettings
+from keyturn.settings.choices import ByTag, Registered
+from keyturn.strategies.base import StrategySettings
 
-Rotation = Annotated[
-    AlternatingUsersSettings
-    | SingleUserSettings
-    | VaultDynamicSettings
-    | VaultStaticRoleSettings
-    | CertificateSettings
-    | GeneratedSettings
-    | ManualSettings
-    | AwsIamKeySettings
-    | GcpServiceAccountKeySettings
-    | AzureAppSecretSettings
-    | AzureStorageKeySettings
-    | SigningKeySettings
-    | RedisAclSettings
-    | HttpApiKeySettings
-    | SshKeySettings,
-    ByTag("strategy"),
-]
+STRATEGIES: Final = Registered[StrategySettings](
+    {
+        "alternating-users": "keyturn.strategies.accounts.AlternatingUsersSettings",
+        "single-user": "keyturn.strategies.accounts.SingleUserSettings",
+        "vault-dynamic": "keyturn.strategies.vault_dynamic.VaultDynamicSettings",
+        "vault-static-role": "keyturn.strategies.vault_static_role.VaultStaticRoleSettings",
+        "certificate": "keyturn.strategies.certificate.CertificateSettings",
+        "generated": "keyturn.strategies.generated.GeneratedSettings",
+        "manual": "keyturn.strategies.manual.ManualSettings",
+        "aws-iam-key": "keyturn.strategies.aws_iam_key.AwsIamKeySettings",
+        "gcp-service-account-key": "keyturn.strategies.gcp_service_account_key.GcpServiceAccountKeySettings",
+        "azure-app-secret": "keyturn.strategies.azure_app_secret.AzureAppSecretSettings",
+        "azure-storage-key": "keyturn.strategies.azure_storage_key.AzureStorageKeySettings",
+        "signing-key": "keyturn.strategies.signing_key.SigningKeySettings",
+        "redis-acl": "keyturn.strategies.redis_acl.RedisAclSettings",
+        "http-api-key": "keyturn.strategies.http_api_key.HttpApiKeySettings",
+        "ssh-key": "keyturn.strategies.ssh_key.SshKeySettings",
+    }
+)
+"""The settings of each strategy; its file is imported where a catalogue asks for it."""
+
+if TYPE_CHECKING:
+    Rotation = StrategySettings
+else:
+    Rotation = Annotated[StrategySettings, ByTag("strategy", registered=STRATEGIES)]

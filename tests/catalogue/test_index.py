@@ -88,7 +88,7 @@ def test_an_edited_file_is_read_whatever_its_size_and_time(files: Path, env: dic
     edit(files, "owner_role: o00007", "owner_role: p00007")
     again = load_catalogue(files, env)
     assert not by_need(again)
-    assert again.secret("team/s00007").rotation.owner_role == "p00007"  # type: ignore[union-attr]
+    assert again.secret("team/s00007").rotation.owner_role == "p00007"  # type: ignore[attr-defined]
 
 
 def test_what_only_a_look_at_all_secrets_shows_is_refused_all_the_same(files: Path, env: dict[str, str]) -> None:

@@ -18,19 +18,9 @@ from keyturn.client.statistics import Event
 from keyturn.core.errors import Invalid, KeyturnError, NotFound, Unavailable
 from keyturn.core.notices import SECRET_REVOKED, SECRET_ROTATED, Notice
 from tests.support.hooks import eventually
-from tests.support.served import MADE, MemorySource
+from tests.support.served import MADE, Clock, MemorySource
 
 THREADS = 200
-
-
-class Clock:
-    """Seconds that the test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -217,6 +207,21 @@ def test_an_outage_is_lived_through_up_to_the_policys_limit(source: MemorySource
         client.tend()
         with pytest.raises(Unavailable):
             client.get("a")
+
+
+def test_what_could_not_be_read_ahead_is_stale_once_it_was_due(source: MemorySource, clock: Clock) -> None:
+    policy = CachePolicy(ttl=100, jitter=0, retry_after=50)
+    with SecretClient([source], policy=policy, poll=0, clock=clock) as client:
+        client.get("a")
+        source.away = True
+        clock.now += 90
+        client.tend()
+        assert not client.get("a").stale
+        assert eventually(lambda: client.statistics[Event.ERROR] == 1)
+        clock.now += 11
+        client.tend()
+        assert client.get("a").stale
+        assert len(source.reads) == 2
 
 
 def test_what_is_kept_stays_where_it_was_to_be_read_anew_and_nobody_answers(

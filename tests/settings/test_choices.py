@@ -1,12 +1,14 @@
 """A union of models of which only the chosen one is built."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import pytest
 from pydantic import Field, TypeAdapter, ValidationError
 
-from keyturn.settings.choices import ByTag
+from keyturn.catalogue.stores import STORE_KINDS
+from keyturn.settings.choices import ByTag, Registered
 from keyturn.settings.fields import Model
+from keyturn.strategies.registry import STRATEGIES
 from tests.cli.command import run_python
 
 
@@ -50,6 +52,12 @@ def test_it_takes_and_refuses_what_a_tagged_union_does(data: object) -> None:
             ]
 
     assert told(BUILT_AS_NEEDED) == told(PYDANTICS_OWN)
+
+
+@pytest.mark.parametrize(("registry", "key"), [(STRATEGIES, "strategy"), (STORE_KINDS, "kind")])
+def test_what_is_registered_has_the_tag_that_it_is_registered_by(registry: Registered[Model], key: str) -> None:
+    told = {tag: get_args(model.model_fields[key].annotation) for tag, model in registry.items()}
+    assert told == {tag: (tag,) for tag in registry}
 
 
 def test_opening_a_catalogue_builds_the_strategies_that_it_names_and_no_others() -> None:

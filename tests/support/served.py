@@ -21,6 +21,16 @@ def secret(
     return Secret(path, made, version, str(version), source, datetime.now(UTC), MADE)
 
 
+class Clock:
+    """Seconds that the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 class MemorySource:
     """Serves ``versions``, with ``fields`` where a version has some, and counts its calls.
 

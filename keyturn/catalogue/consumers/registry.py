@@ -2,12 +2,12 @@
 
 from typing import Final
 
-CONSUMERS: Final = (
-    "keyturn.catalogue.consumers.http.HttpSettings",
-    "keyturn.catalogue.consumers.aws.SqsSettings",
-    "keyturn.catalogue.consumers.aws.SnsSettings",
-    "keyturn.catalogue.consumers.process.ProcessSettings",
-)
+CONSUMERS: Final = {
+    "http": "keyturn.catalogue.consumers.http.HttpSettings",
+    "aws-sqs": "keyturn.catalogue.consumers.aws.SqsSettings",
+    "aws-sns": "keyturn.catalogue.consumers.aws.SnsSettings",
+    "process": "keyturn.catalogue.consumers.process.ProcessSettings",
+}
 """The settings of each kind of consumer, by the name of their class; they name the adapter in turn."""
 
 DEFAULT: Final = "http"

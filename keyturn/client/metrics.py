@@ -1,0 +1,100 @@
+"""What a client tells of itself in numbers, for whatever collects them. Reading them costs a hit nothing.
+
+Hits are not among them: to count one takes longer than to serve it. Count them where they are asked for, if need be.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Final
+
+from keyturn.client.client import SecretClient
+from keyturn.client.statistics import Event
+
+Samples = Mapping[tuple[str, ...], float]
+"""A value for each set of labels' texts, in the order of the metric's labels."""
+
+
+class Kind(StrEnum):
+    """What a number may do."""
+
+    COUNTER = "counter"
+    """Grow."""
+    GAUGE = "gauge"
+    """Grow and shrink."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number of a client, or several that ``labels`` tell apart. ``name`` has no prefix, ``unit`` is UCUM's."""
+
+    name: str
+    kind: Kind
+    help: str
+    read: Callable[[SecretClient], Samples]
+    unit: str = "1"
+    labels: tuple[str, ...] = ()
+
+
+COUNTERS: Final = {
+    Event.MISS: "Times that somebody asked for what was not in the map of hits.",
+    Event.READ: "Values that a source gave.",
+    Event.RENEWAL: "Times that a secret was read again behind the program's back.",
+    Event.STALE: "Times that what was due to be read again was given, since no source answered.",
+    Event.ERROR: "Times that no source gave a value.",
+    Event.NOTICE: "Notices that were taken.",
+}
+
+
+def metrics(*, per_secret: bool = False) -> Sequence[Metric]:
+    """All of them; ``per_secret`` adds the age and version of each that is kept, whose path is then a label."""
+    return [*_of_all(), *(_of_each() if per_secret else ())]
+
+
+def named(clients: SecretClient | Mapping[str, SecretClient]) -> Mapping[str, SecretClient]:
+    """Clients by their names, where one has none."""
+    return {"default": clients} if isinstance(clients, SecretClient) else clients
+
+
+def _of_all() -> Iterator[Metric]:
+    for event, text in COUNTERS.items():
+        yield Metric(str(event), Kind.COUNTER, text, _count_of(event))
+    yield Metric("kept", Kind.GAUGE, "Secrets that are kept.", lambda client: {(): len(client.secrets())})
+    yield Metric("kept_bytes", Kind.GAUGE, "Bytes of their names and values.", lambda client: {(): client.size}, "By")
+    yield Metric("oldest_seconds", Kind.GAUGE, "How long ago the oldest of them was read.", _oldest, "s")
+    yield Metric("kept_stale", Kind.GAUGE, "Those that were due to be read again when no source answered.", _stale)
+    text = "1 for a source that answered when it was asked last, 0 for others."
+    yield Metric("source_up", Kind.GAUGE, text, _up, labels=("source",))
+
+
+def _of_each() -> Iterator[Metric]:
+    labels = ("path", "source")
+    yield Metric("age_seconds", Kind.GAUGE, "How long ago a secret was read.", _ages, "s", labels)
+    yield Metric("version", Kind.GAUGE, "Its version in the hub, where its source tells it.", _versions, labels=labels)
+
+
+def _count_of(event: Event) -> Callable[[SecretClient], Samples]:
+    return lambda client: {(): client.statistics[event]}
+
+
+def _oldest(client: SecretClient) -> Samples:
+    now = datetime.now(UTC)
+    return {(): max((secret.age(now) for secret in client.secrets()), default=0.0)}
+
+
+def _stale(client: SecretClient) -> Samples:
+    return {(): sum(secret.stale for secret in client.secrets())}
+
+
+def _up(client: SecretClient) -> Samples:
+    return {(name,): float(error is None) for name, error in client.health.items()}
+
+
+def _ages(client: SecretClient) -> Samples:
+    now = datetime.now(UTC)
+    return {(secret.path, secret.source): secret.age(now) for secret in client.secrets()}
+
+
+def _versions(client: SecretClient) -> Samples:
+    return {(secret.path, secret.source): secret.version for secret in client.secrets() if secret.version is not None}

@@ -1,0 +1,23 @@
+"""Single modules of the project's folders, executed in processes that are not Keyturn's own."""
+
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from types import ModuleType
+
+from keyturn import project
+
+
+def load_part(name: str) -> ModuleType:
+    """One module of the folders, under a name of its own here; it is executed once in a process."""
+    if (loaded := sys.modules.get(name)) and str(loaded.__file__).startswith(str(project.root())):
+        return loaded
+    own, file = f"{project.__name__}.{name}", project.root().joinpath(*name.split(".")).with_suffix(".py")
+    if name in project.LOADED:
+        return project.LOADED[name]
+    spec = spec_from_file_location(own, file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file} can't be imported", name=own)
+    # Pydantic and Prefect find a class's surroundings through sys.modules.
+    module = sys.modules[own] = project.LOADED[name] = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,11 @@
+"""Keyturn's plugin for Prefect, which loads this module in every process where plugins are enabled.
+
+Where nothing asks for it, nothing else is imported.
+"""
+
+import os
+
+if any(name.startswith("KEYTURN_SETUP_") for name in os.environ):
+    from keyturn.project.parts import load_part
+
+    setup_environment = load_part("blocks.setup_environment").setup_environment

@@ -1,0 +1,1 @@
+"""OpenTelemetry, which collects metrics."""

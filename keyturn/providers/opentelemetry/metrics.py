@@ -1,0 +1,38 @@
+"""What a client tells of itself, as instruments of OpenTelemetry, which need its API alone.
+
+instrument(client)
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from opentelemetry.metrics import CallbackOptions, Meter, Observation, get_meter
+
+from keyturn.client.client import SecretClient
+from keyturn.client.metrics import Kind, Metric, metrics, named
+
+PREFIX: Final = "keyturn.client."
+
+
+def instrument(
+    clients: SecretClient | Mapping[str, SecretClient], *, per_secret: bool = False, meter: Meter | None = None
+) -> None:
+    """Let the numbers of a client be read whenever they are collected, by ``meter`` or the process's own provider.
+
+    Several are told apart by the attribute ``client``, which is their name, and are given together; ``per_secret`` is
+    that of :func:`keyturn.client.metrics.metrics`.
+    """
+    meter = meter or get_meter("keyturn")
+    for metric in metrics(per_secret=per_secret):
+        kind = metric.kind is Kind.COUNTER
+        create = meter.create_observable_counter if kind else meter.create_observable_gauge
+        create(PREFIX + metric.name, [_observe(metric, named(clients))], metric.unit, metric.help)
+
+
+def _observe(metric: Metric, clients: Mapping[str, SecretClient]) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    def observe(_: CallbackOptions) -> Iterable[Observation]:
+        for name, client in clients.items():
+            for labels, value in metric.read(client).items():
+                yield Observation(value, {"client": name, **dict(zip(metric.labels, labels, strict=True))})
+
+    return observe

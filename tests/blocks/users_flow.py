@@ -1,0 +1,47 @@
+"""A flow as somebody writes it who knows Keyturn's block and its variables, and is careless with both.
+
+What was in play is written to the file that MADE names, for the search alone.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import psycopg2
+from prefect import flow, task
+from prefect.logging import get_run_logger
+
+from keyturn.project.collection import KeyturnSecret
+
+
+def write(made: dict[str, str]) -> None:
+    Path(os.environ["MADE"]).write_text(json.dumps(made))
+
+
+@task(persist_result=True)
+async def careless_task(name: str) -> object:
+    """Returns the value where results are stored."""
+    return await (await KeyturnSecret.load(name)).aget()
+
+
+@task(persist_result=True, result_serializer="json")
+async def careless_in_json(name: str) -> object:
+    """The same, as Prefect advises where the first can't be stored."""
+    return await (await KeyturnSecret.load(name)).aget()
+
+
+@flow(log_prints=True, persist_result=True)
+async def job(name: str, control: str) -> str:
+    """Logs in with what the environment has, and shows whatever it can of the secret."""
+    block = await KeyturnSecret.load(name)
+    value = await block.aget()
+    print(control, value, repr(value), block, block.secret(), {"value": value})  # noqa: T201
+    get_run_logger().info("%s %r %s", value, block.secret().fields, f"{value}")
+    with psycopg2.connect(password=os.environ["PGPASSWORD"]) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT session_user")
+        (user,) = cursor.fetchone() or ("",)
+    made = {"secret": value.reveal(), "variable": os.environ["API_KEY"], "password": os.environ["PGPASSWORD"]}
+    write(made | {"user": user})
+    await careless_task(name)
+    await careless_in_json(name)
+    raise ValueError(f"{value} of {os.environ['PGUSER']}")
