@@ -23,8 +23,8 @@ Flaw = tuple[KeyPath, str, str]
 Models = Mapping[str, Mapping[str, Any]]
 """Everything that is made, by section and name."""
 
-OWN_PLACES: Final = {"targets": ("admin", "targets"), "consumers": ("signing_key", "webhooks")}
-"""For each section the key that names an entry of the hub's state mount, and the folder that it lies in."""
+OWN_PLACES: Final = {"targets": (("admin",), "targets"), "consumers": (("signing_key", "login"), "webhooks")}
+"""For each section the keys that name entries of the hub's state mount, and the folder that they lie in."""
 
 LEADING: Final = ("stores", "targets", "consumers")
 """The sections that name hosts, accounts and files."""
@@ -117,11 +117,13 @@ def find_flaws(made: Models, around: Surroundings) -> Iterator[tuple[str, str, F
 
 def _other_place(section: str, name: str, model: Any) -> Iterator[Flaw]:
     """Another entry's credential is sent to no host of this one's own."""
-    key, folder = OWN_PLACES.get(section, ("", ""))
-    path, own = getattr(model, key, None), f"{folder}/{name}"
-    if path is not None and path != own and not path.startswith(f"{own}/"):
-        message = f"it may only be read from the hub at {own} or below: what lies elsewhere is another's"
-        yield (key,), message, f"Write {own}, and move the entry there in Keyturn's own mount of the hub."
+    keys, folder = OWN_PLACES.get(section, ((), ""))
+    own = f"{folder}/{name}"
+    for key, path in ((key, getattr(model, key, None)) for key in keys):
+        if path is not None and path != own and not path.startswith(f"{own}/"):
+            message = f"it may only be read from the hub at {own} or below: what lies elsewhere is another's"
+            place = f"{own}/login" if key == "login" else own
+            yield (key,), message, f"Write {place}, and move the entry there in Keyturn's own mount of the hub."
 
 
 # --- hosts and accounts ------------------------------------------------------------------------------------

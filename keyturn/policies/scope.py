@@ -29,9 +29,9 @@ class HubScope:
     """What of the hub is Keyturn's to work on.
 
     ``copied`` are secrets that are read alone, since a sync copies what nothing declares; ``admins`` and ``keys`` the
-    paths in the state mount of what targets are administered and notices are signed with; ``consumers`` what each
-    application reads, ``consumer_keys`` the paths of what signs its notices; ``lease_prefixes`` whose leases an
-    incident may end, whatever engine gave them.
+    paths in the state mount of what targets are administered, notices carried, and notices signed with; ``consumers``
+    what each application reads, ``consumer_keys`` the paths of what signs its notices; ``lease_prefixes`` whose leases
+    an incident may end, whatever engine gave them.
     """
 
     places: HubPlaces
@@ -59,6 +59,7 @@ def scope_of(
             raise Invalid("render policies for", path, *flaw)
     targets, consumers = catalogue.targets.values(), catalogue.consumers.values()
     admins = {admin for target in targets if isinstance(admin := getattr(target, "admin", None), str)}
+    admins |= {login for consumer in consumers if isinstance(login := getattr(consumer, "login", None), str)}
     return HubScope(
         places,
         tuple(secret_path(places, path) for path in sorted({*catalogue.secrets, *also})),

@@ -184,3 +184,29 @@ def test_two_stores_whose_names_make_the_same_file_are_told_apart_by_people() ->
     catalogue = Catalogue.model_validate({"stores": stores, "secrets": {"team/a": {**secret, "rotation": rotation}}})
     with pytest.raises(Invalid, match="same file"):
         rendered(scope_of(catalogue, HubPlaces()), catalogue, "3f9a" * 16)
+
+
+def test_the_worker_may_send_notices_and_a_consumer_reads_its_own_key_and_not_what_they_are_sent_with() -> None:
+    queue = "arn:aws:sqs:eu-central-1:111122223333:jobs"
+    consumers = {
+        "jobs": {"kind": "aws-sqs", "queue_arn": queue, "signing_key": "webhooks/jobs"},
+        "app": {
+            "kind": "redis",
+            "host": "redis.example.com",
+            "channel": "c",
+            "login": "webhooks/app/login",
+            "signing_key": "webhooks/app",
+        },
+    }
+    catalogue = Catalogue.model_validate({"consumers": consumers})
+    made = {
+        document.name: document.text for document in rendered(scope_of(catalogue, HubPlaces()), catalogue, "0" * 64)
+    }
+    (statement,) = json.loads(made["notices-jobs.json"])["Statement"]
+    assert (statement["Action"], statement["Resource"]) == (["sqs:SendMessage"], [queue])
+    login, key = 'path "keyturn/data/webhooks/app/login"', 'path "keyturn/data/webhooks/app"'
+    assert login in made["keyturn-worker.hcl"]
+    assert key in made["keyturn-worker.hcl"]
+    assert key in made["consumer-app.hcl"]
+    assert login not in made["consumer-app.hcl"]
+    assert "webhooks/app" not in made["consumer-jobs.hcl"]

@@ -7,6 +7,7 @@ CONSUMERS: Final = {
     "aws-sqs": "keyturn.catalogue.consumers.aws.SqsSettings",
     "aws-sns": "keyturn.catalogue.consumers.aws.SnsSettings",
     "process": "keyturn.catalogue.consumers.process.ProcessSettings",
+    "redis": "keyturn.catalogue.consumers.redis.RedisChannelSettings",
 }
 """The settings of each kind of consumer, by the name of their class; they name the adapter in turn."""
 

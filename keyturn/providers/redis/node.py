@@ -53,18 +53,18 @@ class Node:
         return f"{self.host}:{self.port}"
 
     @contextmanager
-    def session(self, user: str, password: Sensitive) -> Iterator["NodeSession"]:
+    def session(self, user: str, password: Sensitive, seconds: float = LONGEST_SESSION) -> Iterator["NodeSession"]:
         """A new connection that is logged in. Raises redis-py's own errors, for ``from_redis`` to translate."""
         # Without driver_info it sends nothing but AUTH: a user may lack the right to say which library it uses.
         options: dict[str, Any] = {"username": user, "protocol": 2, "driver_info": None}
-        options |= {"socket_timeout": TIMEOUT, "decode_responses": True, "encoding_errors": "replace"}
+        options |= {"socket_timeout": min(TIMEOUT, seconds), "decode_responses": True, "encoding_errors": "replace"}
         options |= {"ssl_ca_certs": self.ca_file} if self.tls else {}
         # Typed as anything: redis-py says what its clients take and give, and of its connections only the names.
         kind: Any = _WatchedTls if self.tls else _Watched
         connection = kind(host=self.host, port=self.port, password=password.reveal(), **options)
         with ExitStack() as ended:
             ended.callback(connection.disconnect)
-            connection.watch = lambda descriptor: ended.enter_context(ended_after(descriptor, LONGEST_SESSION))
+            connection.watch = lambda descriptor: ended.enter_context(ended_after(descriptor, seconds))
             connection.connect()
             yield NodeSession(connection)
 
@@ -127,6 +127,10 @@ class NodeSession:
         """End every session of a user that there is: how many."""
         return int(self._ask("CLIENT", "KILL", "USER", user))
 
+    def publish(self, channel: str, text: str) -> int:
+        """Say it on a channel: how many clients of this node listen there."""
+        return int(self._ask("PUBLISH", channel, text))
+
     def nodes(self) -> int:
         """How many nodes it knows that hold the same data, itself among them."""
         info = parse_pairs(self._ask("INFO"))
@@ -150,12 +154,13 @@ def from_redis(error: RedisError, doing: str, name: str, node: Node) -> KeyturnE
         case ResponseError():
             return from_refusal(str(error), doing, name, node)
         case RedisError() if isinstance(cause, ssl.SSLCertVerificationError):
-            hint = "Name the CA that signed it as the target's ca_file, and the host by which it is certified"
+            hint = "Name the CA that signed it as ca_file, and the host by which it is certified"
             return Invalid(doing, name, f"the certificate of {node} can't be trusted", hint)
         case RedisError() if isinstance(cause, FileNotFoundError):
-            return Invalid(doing, name, "the target's ca_file is not there", "Correct its path")
+            return Invalid(doing, name, "its ca_file is not there", "Correct its path")
         case _:
-            return Unavailable(doing, name, f"{node} does not answer", "Check the target's host, port, tls and ca_file")
+            hint = "Check host, port, tls and ca_file in the catalogue"
+            return Unavailable(doing, name, f"{node} does not answer", hint)
 
 
 def from_refusal(text: str, doing: str, name: str, node: Node) -> KeyturnError:

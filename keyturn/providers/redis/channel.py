@@ -1,0 +1,173 @@
+"""Telling consumers by publish and subscribe of Redis, and the other end: listening to a channel.
+
+Nobody keeps what is published: who is not listening at that moment has missed it. Source: "Redis Pub/Sub".
+"""
+
+import logging
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
+from redis.retry import Retry
+
+from keyturn.core.errors import Denied, KeyturnError, TransientError, Unavailable
+from keyturn.core.messages import SignedMessage
+from keyturn.core.sensitive import SecretFields
+from keyturn.providers.notices import DOING
+from keyturn.providers.redis.node import Node, from_redis
+
+log = logging.getLogger(__name__)
+
+TAKEN: Final = 200
+AGAIN: Final = 503
+"""What a receiver answers for a message that is done with, and for one that it wants to see again."""
+TRIES: Final = 5
+"""How often a message is handled that the application can't take: nobody sends it again."""
+PAUSE: Final = 1.0
+"""Seconds before the second try, and twice as many before each further one; before a lost connection is made anew."""
+WAIT: Final = 1.0
+"""Seconds for which a reader listens before it looks whether it is to end."""
+KEEPALIVE: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+"""A connection of which the other end is gone is noticed within a minute."""
+
+
+class RedisChannel:
+    """:class:`keyturn.core.consumers.NoticeSender` to a channel. Taken is what somebody was listening to.
+
+    ``login`` gives username and password, whenever it connects.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        host: str,
+        channel: str,
+        login: Callable[[], SecretFields],
+        port: int = 6379,
+        tls: bool = True,
+        ca_file: str | None = None,
+    ) -> None:
+        self.name = name
+        self._node = Node(host, port, tls, ca_file)
+        self._channel = channel
+        self._login = login
+
+    def send(self, message: SignedMessage, timeout: float) -> None:
+        """Publish it. Raises Unavailable where nobody was listening."""
+        login = self._login()
+        user = login["username"].reveal()
+        try:
+            with self._node.session(user, login["password"], timeout) as server:
+                listening = server.publish(self._channel, message.to_json())
+        except RedisError as error:
+            rule = f"ACL SETUSER {user} +publish &{self._channel}"
+            raise refusal(error, DOING, self.name, self._node, rule) from None
+        if listening < 1:
+            hint = "See whether it has subscribed, at this node where there are several"
+            raise Unavailable(DOING, self.name, "nobody listens on its channel", hint)
+
+    def close(self) -> None:
+        """There is nothing to close: each notice has a connection of its own."""
+
+
+class RedisReader:
+    """Listens to a channel, in the application's own process and with its own login.
+
+    ``handle`` is given each message's text, such as :meth:`keyturn.client.webhook.Receiver.handle_message` with what is
+    to be called; where it answers 503, it is asked again a few times. ``missed`` is called each time that it begins to
+    listen, since something may have been published before: look then whether secrets are other ones by now.
+    """
+
+    def __init__(
+        self,
+        channel: str,
+        handle: Callable[[str], int],
+        *,
+        host: str,
+        login: Callable[[], SecretFields],
+        port: int = 6379,
+        tls: bool = True,
+        ca_file: str | None = None,
+        missed: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._channel = channel
+        self._handle = handle
+        self._node = Node(host, port, tls, ca_file)
+        self._login = login
+        self._missed = missed
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        """Listen until :meth:`stop`. What passes is logged and tried again; raises what a person has to mend."""
+        while not self._over.is_set():
+            try:
+                self._listen()
+            except TransientError as error:
+                log.warning("%s", error)
+                self._over.wait(PAUSE)
+
+    def stop(self) -> None:
+        """End it within some seconds, from any thread."""
+        self._over.set()
+
+    def _listen(self) -> None:
+        with self._subscribed() as subscription:
+            while not self._over.is_set():
+                message = subscription.get_message(timeout=WAIT)
+                kind = message["type"] if message else ""
+                if kind == "subscribe":
+                    self._missed()
+                elif kind == "message":
+                    self._take(message["data"])
+
+    def _take(self, text: str) -> None:
+        for attempt in range(TRIES):
+            if (status := self._handle(text)) != AGAIN:
+                return
+            if self._over.wait(PAUSE * 2**attempt):
+                return
+        log.error("a notice on %s could not be taken: the last answer was %s", self._channel, status)
+
+    @contextmanager
+    def _subscribed(self) -> Iterator[Any]:
+        login = self._login()
+        user = login["username"].reveal()
+        options: dict[str, Any] = {"ssl": True, "ssl_ca_certs": self._node.ca_file} if self._node.tls else {}
+        client: Any = redis.Redis(
+            host=self._node.host,
+            port=self._node.port,
+            username=user,
+            password=login["password"].reveal(),
+            decode_responses=True,
+            encoding_errors="replace",
+            driver_info=None,
+            protocol=2,
+            # A connection that is made anew unseen would hide that something was missed.
+            retry=Retry(NoBackoff(), 0),
+            socket_connect_timeout=10,
+            socket_keepalive=True,
+            socket_keepalive_options={getattr(socket, name): value for name, value in KEEPALIVE.items()},
+            **options,
+        )
+        try:
+            with client, client.pubsub() as subscription:
+                subscription.subscribe(self._channel)
+                yield subscription
+        except RedisError as error:
+            rule = f"ACL SETUSER {user} +subscribe &{self._channel}"
+            raise refusal(error, "listen to", self._channel, self._node, rule) from None
+
+
+def refusal(error: RedisError, doing: str, name: str, node: Node, rule: str) -> KeyturnError:
+    """The error in our words; ``rule`` is what its user needs."""
+    if isinstance(error, AuthenticationError):
+        return Denied(doing, name, f"{node} refuses the login", "Write the login that is good there to its entry")
+    if isinstance(error, NoPermissionError):
+        return Denied(doing, name, f"{node} forbids it", f"Run there: {rule}")
+    return from_redis(error, doing, name, node)
