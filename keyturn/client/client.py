@@ -121,7 +121,8 @@ class SecretClient:
     def watch(self, path: str, callback: Callback) -> Callable[[], None]:
         """Call ``callback`` with each version after the one that is served now; calling what is returned ends that.
 
-        It is called by the thread that has read the new version. What it raises is logged by its class alone.
+        It is called by the thread that has read the new version, or by one of the client's own where the program waits
+        for that. What it raises is logged by its class alone.
         """
         return self._watches.add(self.get(path), callback)
 
@@ -154,6 +155,13 @@ class SecretClient:
         that still has it, which nobody waits for.
         """
         self._promises.told(notice)
+
+    def hear(self, listener: Callable[[Notice], object]) -> Callable[[], None]:
+        """Call it with each notice that another process of the host was told, once this one has taken it.
+
+        What it raises holds the acknowledgement up; calling what is returned ends that. A pool does it by itself.
+        """
+        return self._promises.hear(listener)
 
     def in_force(self, notice: Notice) -> Secret | None:
         """What is to be used behind a notice; None where it was revoked and nothing has taken its place."""
@@ -208,9 +216,7 @@ class SecretClient:
         self._opened: Failover | None = None
         self._peers: Peers = self._host.open() if self._host else ALONE
         self._keeper = Keeper(self.tend, self._renew, self._ask, self._poll, self._clock)
-        self._reader = Reader(
-            self._failover, self.statistics, self._clock, self._keeper.renew, self._watches.saw, self._peers
-        )
+        self._reader = Reader(self._failover, self.statistics, self._clock, self._keeper, self._watches, self._peers)
         self._cache = Cache(self._reader.miss, self.policy_of, *self._limits, self._keeper.wake, offline=self._offline)
         self._reader.cache = self._cache
         self._promises = Promises(

@@ -62,6 +62,13 @@ class Keeper:
                 self._pool = ThreadPoolExecutor(THREADS, "keyturn-client")
             self._pool.submit(self._renew, path)
 
+    def later(self, call: Callable[[], object]) -> None:
+        """Call it in another thread, unless this was stopped."""
+        with self._changed:
+            if not self._stopped:
+                self._pool = self._pool or ThreadPoolExecutor(THREADS, "keyturn-client")
+                self._pool.submit(call)
+
     def stop(self) -> None:
         """End the thread, after what it is at."""
         with self._changed:

@@ -159,6 +159,7 @@ class SecretPool(Generic[C]):
         self._secret = client.get(path)
         self._connections = self._opened(self._secret)
         self._unwatch = client.watch(path, self._follow)
+        self._unhear = client.hear(self.told)
 
     @property
     def secret(self) -> Secret:
@@ -186,6 +187,7 @@ class SecretPool(Generic[C]):
     def close(self) -> None:
         """Lend no more; those in use are closed when they come back."""
         self._unwatch()
+        self._unhear()
         self._closed = True
         self._connections.retire(0)
 

@@ -21,6 +21,8 @@ from keyturn.core.notices import SECRET_REVOKED, Notice
 PAUSE: Final = 0.05
 """Seconds between two looks at a source that lags."""
 
+Listener = Callable[[Notice], object]
+
 LIMIT: Final = 4000
 """Notices that are remembered, one a secret."""
 
@@ -66,9 +68,16 @@ class Promises:
         self._lock = threading.Lock()
         self._pledges: OrderedDict[str, Pledge] = OrderedDict()
         self._bulk = threading.Lock()
+        self._listeners: list[Listener] = []
+        self._hearing = threading.local()
 
     def told(self, notice: Notice) -> None:
-        """Take a notice, and return once every process of the host has; raises what sources and processes do."""
+        """Take a notice, and return once every process of the host has; raises what sources and processes do.
+
+        Where a listener gives back what it has heard, nothing is left to do.
+        """
+        if getattr(self._hearing, "notice", None) == notice:
+            return
         self._statistics.count(Event.NOTICE)
         floor_ttl = self._cache.policy_of(notice.secret_path).floor_ttl
         pledge = self._pledge(notice, floor_ttl)
@@ -86,6 +95,17 @@ class Promises:
         pledge = self._pledge_once(notice, floor_ttl)
         self._cache.offline.note(notice, floor_ttl)
         self._read(pledge)
+        self._hearing.notice = notice
+        try:
+            for listener in [*self._listeners]:
+                listener(notice)
+        finally:
+            self._hearing.notice = None
+
+    def hear(self, listener: Listener) -> Callable[[], None]:
+        """Call it with each notice that another process was given; calling what is returned ends that."""
+        self._listeners.append(listener)
+        return lambda: self._remove(listener)
 
     def promise(self, notice: Notice, remaining: float) -> None:
         """Give nothing any more that the notice has ended, for so many seconds."""
@@ -122,6 +142,10 @@ class Promises:
     def saw(self, secret: Secret) -> None:
         """It was given to another process, and may be news to whoever watches it in this one."""
         self._watches.saw(secret)
+
+    def _remove(self, listener: Listener) -> None:
+        with suppress(ValueError):
+            self._listeners.remove(listener)
 
     def _pledge(self, notice: Notice, remaining: float) -> Pledge:
         path, until = notice.secret_path, self._clock() + remaining

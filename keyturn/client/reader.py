@@ -9,9 +9,11 @@ from typing import Final
 
 from keyturn.client.cache import Cache, Look
 from keyturn.client.failover import Failover, lagging
+from keyturn.client.keeper import Keeper
 from keyturn.client.peers import Peers
 from keyturn.client.secrets import Secret
 from keyturn.client.statistics import Event, Statistics
+from keyturn.client.watches import Watches
 from keyturn.core.errors import Denied, KeyturnError, NotFound, TransientError
 
 THREADS: Final = 8
@@ -21,7 +23,7 @@ TRIES: Final = 3
 
 
 class Reader:
-    """Joins a cache to its sources. ``renew`` has a secret read behind the program's back, ``saw`` hears of each read.
+    """Joins a cache to its sources. ``keeper`` reads again behind the program's back, ``watches`` hear of each read.
 
     What one of ``peers`` has read is taken from there. Serves many threads.
     """
@@ -31,16 +33,16 @@ class Reader:
         failover: Callable[[], Failover],
         statistics: Statistics,
         clock: Callable[[], float],
-        renew: Callable[[str], object],
-        saw: Callable[[Secret], object],
+        keeper: Keeper,
+        watches: Watches,
         peers: Peers,
     ) -> None:
         self.cache: Cache
         self._failover = failover
         self._statistics = statistics
         self._clock = clock
-        self._renew = renew
-        self._saw = saw
+        self._keeper = keeper
+        self._watches = watches
         self._peers = peers
         self._outdated: set[str] = set()
         self._lock = threading.Lock()
@@ -51,15 +53,18 @@ class Reader:
         self._statistics.count(Event.MISS)
         look, secret = self.cache.look(path, self._clock())
         if secret is None:
-            return self.read(path)
+            return self.read(path, self._saw_later)
         if look is Look.GIVE_AND_READ:
-            self._renew(path)
+            self._keeper.renew(path)
         return secret
 
-    def read(self, path: str) -> Secret:
-        """Read it; where no source can be asked, what is kept is given if the policy lets it be."""
+    def read(self, path: str, saw: Callable[[Secret], object] | None = None) -> Secret:
+        """Read it; where no source can be asked, what is kept is given if the policy lets it be.
+
+        ``saw`` is called with it, or else whoever watches it is.
+        """
         try:
-            return self.fresh(path, self.oldest(path))
+            secret = self.fetch(path, self.oldest(path))
         except (NotFound, Denied):
             raise
         except KeyturnError as error:
@@ -71,6 +76,8 @@ class Reader:
             if old.stale:
                 self._statistics.count(Event.STALE)
             return old
+        (saw or self._watches.saw)(secret)
+        return secret
 
     def fresh(self, path: str, since: datetime | None = None) -> Secret:
         """Read it, or wait for whoever is reading it. Raises what sources raise; what is kept stays then.
@@ -78,7 +85,7 @@ class Reader:
         What another process of the host has read after ``since`` will do, which is now if it is not given.
         """
         secret = self.fetch(path, since)
-        self._saw(secret)
+        self._watches.saw(secret)
         return secret
 
     def fetch(self, path: str, since: datetime | None = None) -> Secret:
@@ -123,13 +130,18 @@ class Reader:
         served = self._failover().read_many(missing, partial(self._admits, began)) if missing else {}
         read |= {path: secret for path, secret in served.items() if self.cache.put(secret, self._clock(), began)}
         for secret in read.values():
-            self._saw(secret)
+            self._watches.saw(secret)
         return read
 
     def promise(self, path: str) -> None:
         """Something newer was promised: whoever asks from now on waits for no read that began before."""
         with self._lock:
             self._flights.pop(path, None)
+
+    def _saw_later(self, secret: Secret) -> None:
+        """The program waits for it, and not for those who watch it too."""
+        if secret.path in self._watches:
+            self._keeper.later(partial(self._watches.saw, secret))
 
     def _fly(self, path: str, since: datetime, flight: Future[Secret]) -> Secret:
         try:

@@ -5,7 +5,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -188,16 +188,30 @@ def test_who_has_left_is_no_obstacle_and_the_next_one_reads_for_all(join: Join, 
     assert source.reads == ["a", "a", "a"]
 
 
-def test_a_pool_of_another_process_lends_the_new_version(join: Join, source: MemorySource) -> None:
+def test_a_pool_of_another_process_lends_the_new_version_or_the_notice_is_not_acknowledged(
+    join: Join, source: MemorySource
+) -> None:
     database = Database("a-1")
     told, other = join(), join()
-    pool = SecretPool(other, "a", database.connect, refused=(Refused,), patience=0)
-    source.served["a"], database.password = 2, "a-2"
-    told.told(rotated("a", 2))
-    with pool.connection() as connection:
-        assert connection.password == "a-2"
-    assert pool.replaced == 1
-    pool.close()
+    with closing(SecretPool(other, "a", database.connect, refused=(Refused,), patience=0)) as pool:
+        source.served["a"] = 2
+        with pytest.raises(Unavailable, match="Refused"):
+            told.told(rotated("a", 2))
+        database.password = "a-2"
+        told.told(rotated("a", 2))
+        assert {session.password for session in database.sessions if not session.closed} == {"a-2"}
+        assert pool.replaced == 1
+
+
+def test_what_an_application_does_with_a_notice_it_does_with_those_of_others(join: Join, source: MemorySource) -> None:
+    versions: list[int] = []
+    first, other = join(), join()
+    other.get("b")
+    stop = other.hear(lambda notice: versions.append(notice.version))
+    first.told(rotated("a", 2))
+    stop()
+    first.told(rotated("a", 3))
+    assert versions == [2]
 
 
 def test_another_host_that_was_not_told_finds_out_by_its_poll(join: Join, source: MemorySource, tmp_path: Path) -> None:

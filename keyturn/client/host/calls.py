@@ -67,10 +67,18 @@ class Round:
     def __init__(self, directory: Directory, own: str, message: Message, patience: float) -> None:
         self._directory = directory
         self._message = message
-        self._deadline = time.monotonic() + patience
+        self._patience = patience
         self._obstacles: list[str] = []
-        names = [name for name in directory.members() if name != own]
-        self._calls = [pending for name in names if (pending := self._call(name))]
+        self._calls: list[Call] = []
+        self._names = {own}
+        self.ask()
+
+    def ask(self) -> None:
+        """Ask all that are seen by now and were not asked before; all have ``patience`` seconds from now."""
+        self._deadline = time.monotonic() + self._patience
+        names = [name for name in self._directory.members() if name not in self._names]
+        self._names.update(names)
+        self._calls += [pending for name in names if (pending := self._call(name))]
 
     def wait(self) -> None:
         """Raises Unavailable where a process that lives has not done it."""

@@ -71,15 +71,16 @@ class Member:
     def tell(self, notice: Notice, floor_ttl: float) -> Iterator[Callable[[], object]]:
         """Pass a notice on to all that live; what is entered waits until each has taken it. Both raise KeyturnError.
 
-        It is written down before anybody is looked for, and whoever begins shows itself before it reads what was
-        written: so each hears of it, one way or the other.
+        It is written down before others are looked for the last time, and whoever begins shows itself before it reads
+        what was written: so each hears of it, one way or the other.
         """
-        seat = self._standing()
-        seat.directory.promise([(notice, floor_ttl)])
-        time.sleep(max(0.0, YOUNG * self._check - seat.directory.age()))
         message = {"ask": "hear", "notice": notice_data((notice, floor_ttl))}
-        with contextlib.closing(Round(seat.directory, seat.name, message, self._patience)) as round_of_calls:
-            yield round_of_calls.wait
+        with contextlib.ExitStack() as rounds:
+            seat, calls = self._ask_all(message, rounds)
+            seat.directory.promise([(notice, floor_ttl)])
+            time.sleep(max(0.0, YOUNG * self._check - seat.directory.age()))
+            calls.ask()
+            yield calls.wait
 
     def take(self, wanted: Mapping[str, datetime]) -> Mapping[str, Secret]:
         """What the process that reads for all has of these, or reads for it; nothing where this one is to read."""
@@ -111,6 +112,15 @@ class Member:
             connection.close()
         if self._seat:
             self._seat.let_go()
+
+    def _ask_all(self, message: Message, rounds: contextlib.ExitStack) -> tuple[Seat, Round]:
+        """They are asked before it is looked whether they are all there are: one more call would keep them waiting."""
+        seat = self._joined()
+        calls = rounds.enter_context(contextlib.closing(Round(seat.directory, seat.name, message, self._patience)))
+        if seat.stands:
+            return seat, calls
+        seat = self._standing()
+        return seat, rounds.enter_context(contextlib.closing(Round(seat.directory, seat.name, message, self._patience)))
 
     def _joined(self) -> Seat:
         with self._lock:

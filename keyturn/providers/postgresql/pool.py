@@ -40,6 +40,7 @@ class SecretThreadedPool(ThreadedConnectionPool):
         self._secret = client.get(path)
         self._current = set[int]()
         super().__init__(minconn, maxconn, **settings)
+        self._unhear = client.hear(self.told)
 
     def told(self, notice: Notice) -> None:
         """Take a notice: it returns once idle connections are of what it promised.
@@ -55,6 +56,11 @@ class SecretThreadedPool(ThreadedConnectionPool):
                 self._adopt(secret, anew=notice.event == SECRET_REVOKED)
             else:
                 self._close_idle()
+
+    def closeall(self) -> None:
+        """Close all connections, and take no more notices."""
+        self._unhear()
+        super().closeall()
 
     def _adopt(self, secret: Secret, *, anew: bool = False) -> None:
         """Use this secret from now on, if it is another and works; ``anew``, the same one on other connections."""

@@ -66,6 +66,7 @@ class SecretConnectionPool(ConnectionPool):
         credentials = SecretCredentials(client, path)
         super().__init__(_renewing(connection_class), credential_provider=credentials, **settings)
         self._unwatch = client.watch(path, self._follow)
+        self._unhear = client.hear(self.told)
 
     def told(self, notice: Notice) -> None:
         """Take a notice: it returns once no connection logs in with what the notice has ended.
@@ -83,6 +84,7 @@ class SecretConnectionPool(ConnectionPool):
     def close(self) -> None:
         """Close all connections, and follow the secret no more."""
         self._unwatch()
+        self._unhear()
         super().close()
 
     def _follow(self, secret: Secret) -> None:

@@ -37,6 +37,7 @@ class EngineLogin:
         event.listen(engine, "do_connect", self._connect)
         event.listen(engine, "checkin", self._checkin)
         self._unwatch = client.watch(path, lambda secret: self._replace())
+        self._unhear = client.hear(self.told)
 
     def told(self, notice: Notice) -> None:
         """Take a notice: it returns once the new version has logged in and idle connections of another are closed.
@@ -54,6 +55,7 @@ class EngineLogin:
     def close(self) -> None:
         """Follow the secret no more."""
         self._unwatch()
+        self._unhear()
 
     def _replace(self) -> None:
         """Close what is idle, and what is in use when it comes back."""
