@@ -45,6 +45,7 @@ ARROWS = {
     "keyturn.strategies": {"keyturn.core", "keyturn.settings"},
     "keyturn.catalogue": {"keyturn.core", "keyturn.ledger", "keyturn.settings", "keyturn.strategies"},
     "keyturn.client": {"keyturn.core"},
+    "keyturn.agent": {"keyturn.core", "keyturn.catalogue", "keyturn.client"},
     "keyturn.ledger": {"keyturn.core"},
     "keyturn.access_log": {"keyturn.core"},
     "keyturn.project": {"keyturn.core", "keyturn.client"},

@@ -160,6 +160,7 @@ def test_every_extra_is_offered(metadata: Message) -> None:
         "redis",
         "certificates",
         "github",
+        "agent",
         "kubernetes",
         "prometheus",
         "opentelemetry",

@@ -34,6 +34,7 @@ COMMANDS: Final = {
     "scan": "scan.scan",
     "follow": "follow.follow",
     "get": "get.get",
+    "agent": "agent.agent",
     "revoke": "revoke.revoke",
     "whois": "whois.whois",
     "incidents": "incidents.incidents",

@@ -6,6 +6,7 @@ from keyturn.cli.failures import EXIT_CODES
 
 GROUPS: Final = {
     "Secrets": ("status", "due", "rotate", "retire", "history", "rename", "forget", "recover", "get"),
+    "Programs": ("agent",),
     "Copies": ("plan", "apply", "sync", "follow", "scan", "import"),
     "Emergencies": ("revoke", "whois", "incidents", "approve", "review"),
     "Catalogue and ledger": ("catalogue", "policy", "ledger", "rotate-own-keys", "bootstrap"),
@@ -32,6 +33,10 @@ EXAMPLES: Final = {
         "keyturn get ml-training/database inference/api-key",
         "keyturn get ml-training/database --from aws",
         "keyturn get ml-training/database --field password --reveal",
+    ),
+    "agent": (
+        "keyturn agent",
+        "keyturn agent --webhook-key webhooks/agent --listen 10.0.0.5:8443 --cert agent.pem --key agent.key",
     ),
     "plan": ("keyturn plan", "keyturn plan 'ml-training/**' --deep", "keyturn plan -o plan.json"),
     "apply": ("keyturn apply plan.json", "keyturn apply --auto 'ml-training/**'"),

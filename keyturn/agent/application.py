@@ -1,0 +1,163 @@
+"""What the agent answers: secrets in AWS's words, notices, and whether it is well."""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final, Protocol, TypeVar
+
+from keyturn.agent import wire
+from keyturn.agent.doors import Entrance
+from keyturn.agent.http import JSON, Handler, HttpAnswer, HttpRequest
+from keyturn.client.client import SecretClient
+from keyturn.client.secrets import Secret
+from keyturn.client.webhook import Receiver
+from keyturn.core.errors import KeyturnError, NotFound
+from keyturn.core.mapping import WHOLE, Shape
+from keyturn.core.notices import HEALTH_PATH, NOTICE_PATH
+from keyturn.core.references import Unfit
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+READERS: Final = 32
+"""Threads that read what is not kept, and ask the hub about callers."""
+NOTICED: Final = 4
+"""Threads that take notices: those are not to wait for a source that does not answer."""
+ANSWER_SECONDS: Final = 61.0
+"""As AWS's agent has."""
+STATISTICS: Final = "/statistics"
+LOG_PAUSE: Final = 1.0
+"""Seconds between two lines that tell of refusals: whoever asks for nonsense does not fill the log."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """A secret by the name that a caller has for it, and how its text is made."""
+
+    path: str
+    name: str
+    arn: str
+    shape: Shape = WHOLE
+
+
+class Names(Protocol):
+    """What callers call secrets."""
+
+    def resolve(self, secret_id: str) -> Named:
+        """Raises NotFound, Invalid."""
+
+
+class Agent:
+    """Answers requests from one client. ``names`` is asked for each anew; without a receiver no notice is taken.
+
+    ``access`` hears of each secret that is given out.
+    """
+
+    def __init__(
+        self,
+        client: SecretClient,
+        names: Callable[[], Names],
+        receiver: Receiver | None = None,
+        access: Callable[[str], object] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = client
+        self._names = names
+        self._receiver = receiver
+        self._access = access
+        self._readers = ThreadPoolExecutor(READERS, "keyturn-agent")
+        self._noticed = ThreadPoolExecutor(NOTICED, "keyturn-notices")
+        self._clock = clock
+        self._logged_at = float("-inf")
+        self._unlogged = 0
+
+    def behind(self, entrance: Entrance) -> Handler:
+        """What answers whoever comes through that door."""
+
+        async def answer(request: HttpRequest) -> HttpAnswer:
+            try:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    return await self._answer(entrance, request)
+            except wire.Refused as refusal:
+                self._note(request, str(int(refusal.answer.status)))
+                return refusal.answer
+            except KeyturnError as error:
+                # Whoever asks for what is not there may have pasted a value for a name.
+                self._note(request, type(error).__name__ if isinstance(error, NotFound) else str(error))
+                return wire.refusal_of(error)
+            except TimeoutError:
+                self._note(request, f"no answer within {ANSWER_SECONDS:g} s")
+                return wire.TOO_SLOW
+            except Exception as error:  # noqa: BLE001 - its text may hold anything
+                log.error("a request failed: %s", type(error).__name__)
+                return wire.FAILED
+
+        return answer
+
+    async def run(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call it in one of the threads that read."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, function, *arguments)
+
+    def close(self) -> None:
+        """End the threads; what they are at is not waited for."""
+        for threads in (self._readers, self._noticed):
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _answer(self, entrance: Entrance, request: HttpRequest) -> HttpAnswer:
+        if request.path == NOTICE_PATH and self._receiver:
+            return await self._take_notice(self._receiver, request)
+        if request.path in (wire.PING, HEALTH_PATH):
+            return wire.HEALTHY if request.method == "GET" else wire.NOT_ALLOWED
+        entrance.admit(request)
+        if request.method != "GET":
+            return wire.NOT_ALLOWED
+        if request.path == STATISTICS and entrance.local:
+            return HttpAnswer(HTTPStatus.OK, json.dumps(self._client.statistics.shown()), JSON)
+        wanted = wire.wanted_by(request.path, request.query)
+        if wanted is None:
+            return wire.NO_SUCH_PLACE
+        return await self._give(entrance, request, wanted)
+
+    async def _give(self, entrance: Entrance, request: HttpRequest, wanted: wire.Wanted) -> HttpAnswer:
+        named = self._names().resolve(wanted.secret_id)
+        wire.insist_on_path(named.path)
+        # Before anything is looked for: how long the answer takes tells nobody what is kept.
+        await entrance.insist_on_right(request, named.path)
+        secret = await self._read(named.path, wanted.refresh)
+        wire.insist_on_version(wanted, secret)
+        try:
+            text = named.shape.render(secret.fields)
+        except Unfit as error:
+            raise NotFound("read", named.name, str(error)) from None
+        if self._access:
+            self._access(f"{request.peer or 'this host'} was given {named.path}, version {secret.version or '?'}")
+        return wire.answer_of(secret, named.name, named.arn, text.reveal())
+
+    async def _read(self, path: str, refresh: bool) -> Secret:
+        if refresh:
+            return await self.run(self._client.refresh, path)
+        secret = self._client.kept(path)
+        return await self.run(self._client.get, path) if secret is None else secret
+
+    async def _take_notice(self, receiver: Receiver, request: HttpRequest) -> HttpAnswer:
+        if request.method != "POST":
+            return wire.NOT_ALLOWED
+        loop, headers = asyncio.get_running_loop(), dict(request.headers)
+        return HttpAnswer(
+            await loop.run_in_executor(self._noticed, receiver.handle, headers, request.body, self._client.told)
+        )
+
+    def _note(self, request: HttpRequest, why: str) -> None:
+        now = self._clock()
+        if now - self._logged_at < LOG_PAUSE:
+            self._unlogged += 1
+            return
+        more = f" (and {self._unlogged} more)" if self._unlogged else ""
+        log.warning("refused %s: %s%s", request.peer or "this host", why, more)
+        self._logged_at, self._unlogged = now, 0

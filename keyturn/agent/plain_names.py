@@ -1,0 +1,24 @@
+"""What callers call secrets where no catalogue says more: by their paths in the hub."""
+
+import re
+from typing import Final
+
+from keyturn.agent.application import Named
+
+ARN: Final = re.compile(r"arn:(aws[a-z-]*):secretsmanager:([a-z0-9-]+):([0-9]{12}):secret:(.+)", re.DOTALL)
+SUFFIX: Final = re.compile(r"-[A-Za-z0-9]{6}\Z")
+"""What AWS puts behind the name in an ARN, and nobody else knows."""
+
+
+class PlainNames:
+    """A name is a path; of an ARN the name in it."""
+
+    def resolve(self, secret_id: str) -> Named:
+        """The secret of that path."""
+        arn = ARN.fullmatch(secret_id)
+        return by_path(SUFFIX.sub("", arn[4]) if arn else secret_id)
+
+
+def by_path(path: str) -> Named:
+    """A secret that callers know by its path in the hub."""
+    return Named(path, path, f"arn:keyturn:secretsmanager:::secret:{path}")

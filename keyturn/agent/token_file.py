@@ -1,0 +1,65 @@
+"""The token that keeps programs apart which may not read secrets: in a file that only those can read who may.
+
+``AWS_TOKEN`` is it, or ``file://`` and the file it is in, as for AWS's agent.
+"""
+
+import os
+import secrets
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from keyturn.core.errors import Invalid
+from keyturn.core.sensitive import Sensitive
+
+VARIABLE: Final = "AWS_TOKEN"
+SHORTEST: Final = 16
+"""Characters."""
+LONGEST: Final = 4096
+
+
+def token_from(env: Mapping[str, str], file: Path) -> tuple[Sensitive, str]:
+    """The token, and where it is, for people. A file that is missing is made. Raises Invalid, OSError."""
+    text = env.get(VARIABLE, "")
+    if text and not text.startswith("file://"):
+        return _checked(text, VARIABLE), VARIABLE
+    place = Path(urlsplit(text).path) if text else file
+    make_token(place)
+    return read_token(place), str(place)
+
+
+def make_token(file: Path) -> None:
+    """Put a new token of 256 bits there, for its owner alone, unless there is one."""
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    except FileExistsError:
+        return
+    with os.fdopen(descriptor, "w") as stream:
+        os.fchmod(descriptor, 0o600)
+        stream.write(f"{secrets.token_urlsafe(32)}\n")
+
+
+def read_token(file: Path) -> Sensitive:
+    """The token in a file that nobody else may write, nor all others read. Raises Invalid, OSError."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as stream:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode) or about.st_uid not in (0, os.geteuid()):
+            raise _unsafe(file, "it is no file of the agent's user")
+        if about.st_mode & (stat.S_IWGRP | stat.S_IRWXO):
+            raise _unsafe(file, "others may write it, or all may read it")
+        return _checked(stream.read(LONGEST + 1).decode("ascii", "replace").strip(), str(file))
+
+
+def _checked(text: str, place: str) -> Sensitive:
+    if not SHORTEST <= len(text) <= LONGEST or not text.isascii() or not text.isprintable():
+        problem = f"it has to be {SHORTEST} to {LONGEST} characters that can be printed"
+        raise Invalid("read", f"the token in {place}", problem, "Delete it: the agent makes one")
+    return Sensitive(text)
+
+
+def _unsafe(file: Path, problem: str) -> Invalid:
+    hint = "Give it to the agent's user with mode 0600, or 0640 for a group"
+    return Invalid("read", f"the token in {file}", problem, hint)

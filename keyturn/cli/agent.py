@@ -1,0 +1,311 @@
+"""``keyturn agent``: one process that gives many programs their secrets, from memory, in the words of AWS's agent."""
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from keyturn.cli.environment import insist_on_hub
+from keyturn.cli.failures import say
+from keyturn.cli.output import note
+from keyturn.core.errors import Invalid, KeyturnError
+from keyturn.core.workspaces import CATALOGUE_VARIABLE
+
+if TYPE_CHECKING:
+    import ssl
+
+    from keyturn.agent.application import Agent, Names
+    from keyturn.agent.decisions import Decisions
+    from keyturn.agent.doors import LocalEntrance
+    from keyturn.agent.http import Door
+    from keyturn.catalogue import Catalogue
+    from keyturn.client.webhook import Receiver
+    from keyturn.providers.sources import SourceOpener
+    from keyturn.providers.vault.hub import VaultHub
+
+PORT: Final = 2773
+"""That of AWS's agent."""
+TOKEN_NAME: Final = "keyturn-agent-token"
+
+PortOption = Annotated[int, typer.Option("--port", min=1, max=65_535, help="The port on 127.0.0.1.")]
+LocalOption = Annotated[bool, typer.Option("--local/--no-local", help="Whether to listen on 127.0.0.1 at all.")]
+SocketOption = Annotated[
+    Path | None, typer.Option("--socket", metavar="FILE", help="Listen at this socket too, for programs of this user.")
+]
+ListenOption = Annotated[
+    str | None,
+    typer.Option(
+        "--listen",
+        metavar="ADDRESS:PORT",
+        help="Serve whoever has a login of their own, and take notices; beyond loopback with --cert and --key.",
+    ),
+]
+CertOption = Annotated[Path | None, typer.Option("--cert", metavar="FILE", help="The certificate for --listen, PEM.")]
+KeyOption = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Its private key, PEM.")]
+TokenOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        metavar="FILE",
+        help="What programs of this host have to show; made where it is missing. AWS_TOKEN counts before it.",
+    ),
+]
+SourceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--source",
+        metavar="NAME",
+        help="hub, the address of a replica, or a store of the catalogue; several in their order.",
+    ),
+]
+TtlOption = Annotated[str, typer.Option("--ttl", metavar="DURATION", help="How long a value is kept.")]
+CheckOption = Annotated[
+    str,
+    typer.Option("--check-every", metavar="DURATION", help="How long the hub's word on a caller of --listen is taken."),
+]
+NoticeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--webhook-key",
+        metavar="PATH",
+        help="Where the key of its notices is in Keyturn's own mount, such as webhooks/agent.",
+    ),
+]
+MappingOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--catalogue", metavar="DIR", envvar=CATALOGUE_VARIABLE, help="The catalogue, for the names of copies in AWS."
+    ),
+]
+AccessOption = Annotated[bool, typer.Option("--access-log", help="Tell of each secret that is given out, on stderr.")]
+
+
+def agent(
+    port: PortOption = PORT,
+    local: LocalOption = True,
+    socket: SocketOption = None,
+    listen: ListenOption = None,
+    cert: CertOption = None,
+    key: KeyOption = None,
+    token_file: TokenOption = None,
+    source: SourceOption = None,
+    ttl: TtlOption = "5m",
+    check_every: CheckOption = "30s",
+    webhook_key: NoticeOption = None,
+    catalogue: MappingOption = None,
+    access_log: AccessOption = False,
+) -> None:
+    """Give programs their secrets from memory, as AWS's Secrets Manager Agent does, until Ctrl-C or SIGTERM.
+
+    Programs of this host show the token in its file. Whoever comes to --listen shows a token of the hub, and is given
+    what the hub lets that token read. SIGHUP reads certificate, token and catalogue again.
+    """
+    kept_for, believed_for = duration_in_seconds(ttl, "--ttl"), duration_in_seconds(check_every, "--check-every")
+    if bool(cert) != bool(key):
+        raise typer.BadParameter("--cert and --key belong together", param_hint="--cert")
+    if not (local or socket or listen):
+        raise typer.BadParameter("there is nothing left to listen at", param_hint="--no-local")
+    insist_on_hub()
+    insist_on_parts()
+
+    from keyturn.agent.application import Agent
+    from keyturn.client.client import SecretClient
+    from keyturn.client.policy import CachePolicy
+    from keyturn.providers.sources import SourceOpener, source_names
+
+    opener = SourceOpener(tuple(source or source_names()), catalogue)
+    with ExitStack() as stack:
+        client = stack.enter_context(SecretClient(opener(), policy=CachePolicy(ttl=kept_for), policies=opener.policies))
+        hub = opened_hub(stack, opener)
+        current = Latest(opener, catalogue)
+        made = Agent(client, lambda: current.names, receiver_of(hub, webhook_key), note if access_log else None)
+        stack.callback(made.close)
+        doors = Doors(stack, made, current)
+        if local:
+            doors.add_local(port, token_file)
+        if socket:
+            doors.add_socket(socket, token_file)
+        if listen:
+            doors.add_listener(listen, cert, key, decisions_of(stack, made, hub, believed_for))
+        run(doors)
+
+
+def duration_in_seconds(duration: str, option: str) -> float:
+    """The duration in seconds. Wrong usage where it is none."""
+    from keyturn.settings.durations import parse
+
+    try:
+        return parse(duration).total_seconds()
+    except ValueError:
+        raise typer.BadParameter("write a duration, such as 30s", param_hint=option) from None
+
+
+def insist_on_parts() -> None:
+    """What the server is made of is installed. Raises Invalid."""
+    try:
+        import h11  # noqa: F401
+    except ModuleNotFoundError:
+        raise Invalid("start", "the agent", "the package h11 is missing", "Install keyturn[agent]") from None
+
+
+def opened_hub(stack: ExitStack, opener: "SourceOpener") -> "VaultHub":
+    """The hub of the environment, for what is no secret of a program's."""
+    from keyturn.providers.vault.hub import VaultHub
+    from keyturn.settings.hub import HubSettings
+
+    hub = VaultHub(HubSettings.from_environment())
+    stack.callback(hub.close)
+    return hub.mounted(opener.declared.mount_paths) if opener.declared else hub
+
+
+def receiver_of(hub: "VaultHub", path: str | None) -> "Receiver | None":
+    """What takes notices; None where nobody signs any for it."""
+    if path is None:
+        return None
+    from keyturn.client.webhook import Receiver
+    from keyturn.client.webhook_keys import HubKeys
+
+    return Receiver(HubKeys(hub, path))
+
+
+def decisions_of(stack: ExitStack, agent: "Agent", hub: "VaultHub", every: float) -> "Decisions":
+    """What the hub says about callers."""
+    from keyturn.agent.decisions import Decisions
+    from keyturn.providers.vault.callers import VaultCallers
+
+    callers = VaultCallers(hub)
+    stack.callback(callers.close)
+    return Decisions(callers, agent.run, every)
+
+
+def run(doors: "Doors") -> None:
+    """Serve until a signal ends it."""
+    import asyncio
+
+    from keyturn.agent.service import serve
+
+    def ready() -> None:
+        for place in doors.places:
+            note(f"ready: {place}")
+
+    asyncio.run(serve(doors.all, doors.reload, ready))
+    note("ended")
+
+
+class Latest:
+    """The names of copies by the catalogue as it was read last."""
+
+    def __init__(self, opener: "SourceOpener", directory: Path | None) -> None:
+        self._directory = directory
+        self.names = callers_names(opener.declared)
+
+    def reload(self) -> None:
+        """Read it again. Raises Invalid, and the names stay as they were."""
+        if self._directory:
+            from keyturn.catalogue import load_catalogue
+
+            self.names = callers_names(load_catalogue(self._directory, os.environ))
+
+
+def callers_names(catalogue: "Catalogue | None") -> "Names":
+    """What callers may call secrets."""
+    if catalogue is None:
+        from keyturn.agent.plain_names import PlainNames
+
+        return PlainNames()
+    from keyturn.agent.names import AwsNames
+
+    return AwsNames.of(catalogue)
+
+
+@dataclass
+class Doors:
+    """Where the agent listens, and what is read again when it is told to."""
+
+    stack: ExitStack
+    agent: "Agent"
+    latest: Latest
+    all: list["Door"] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
+    _reloads: list[Callable[[], None]] = field(default_factory=list)
+
+    def add_local(self, port: int, token_file: Path | None) -> None:
+        """127.0.0.1, for programs that have read the token."""
+        from keyturn.agent.http import Door
+        from keyturn.agent.sockets import open_loopback
+
+        entrance, place = self._entrance(token_file, hosts=True)
+        listener = self.stack.enter_context(open_loopback(port))
+        self.all.append(Door(listener, self.agent.behind(entrance)))
+        self.places.append(f"http://127.0.0.1:{port}, token in {place}")
+
+    def add_socket(self, path: Path, token_file: Path | None) -> None:
+        """A socket in the file system."""
+        from keyturn.agent.http import Door
+        from keyturn.agent.sockets import open_file
+
+        entrance, place = self._entrance(token_file, hosts=False)
+        listener = self.stack.enter_context(open_file(path))
+        self.stack.callback(path.unlink, missing_ok=True)
+        self.all.append(Door(listener, self.agent.behind(entrance)))
+        self.places.append(f"socket {path}, token in {place}")
+
+    def add_listener(self, place: str, cert: Path | None, key: Path | None, decisions: "Decisions") -> None:
+        """An address of the network, for whoever has a login of the hub."""
+        from keyturn.agent.doors import HubEntrance
+        from keyturn.agent.http import Door
+        from keyturn.agent.sockets import open_at
+
+        contexts = self._contexts(cert, key) if cert and key else None
+        listener = self.stack.enter_context(open_at(place, tls=contexts is not None))
+        self.all.append(Door(listener, self.agent.behind(HubEntrance(decisions)), contexts))
+        self.places.append(f"{'https' if contexts else 'http'}://{place}, for logins of the hub")
+
+    def reload(self) -> None:
+        """Read again what may have changed; what can't be used is told of, and the one before stays."""
+        for again in (self.latest.reload, *self._reloads):
+            try:
+                again()
+            except KeyturnError as error:
+                say(error)
+            except OSError as error:
+                note(f"can't read {error.filename}: {error.strerror}; the one before is used on")
+        note("reloaded")
+
+    def _entrance(self, token_file: Path | None, *, hosts: bool) -> "tuple[LocalEntrance, str]":
+        from keyturn.agent.doors import LocalEntrance
+        from keyturn.agent.token_file import token_from
+
+        file = token_file or default_token_file()
+        token, place = token_from(os.environ, file)
+        entrance = LocalEntrance(token, hosts=hosts)
+
+        def again() -> None:
+            entrance.token = token_from(os.environ, file)[0]
+
+        self._reloads.append(again)
+        return entrance, place
+
+    def _contexts(self, cert: Path, key: Path) -> "Callable[[], ssl.SSLContext]":
+        from keyturn.agent.sockets import server_tls
+
+        context = [server_tls(cert, key)]
+
+        def again() -> None:
+            context[0] = server_tls(cert, key)
+
+        self._reloads.append(again)
+        return lambda: context[0]
+
+
+def default_token_file() -> Path:
+    """In the directory that systemd, or the session, has made for what does not outlive it. Raises Invalid."""
+    for variable in ("RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"):
+        if directory := os.environ.get(variable, "").partition(":")[0]:
+            return Path(directory) / TOKEN_NAME
+    problem = "neither RUNTIME_DIRECTORY nor XDG_RUNTIME_DIR is set"
+    raise Invalid("find", "a place for the agent's token", problem, "Give --token-file, or set AWS_TOKEN")

@@ -1,0 +1,61 @@
+"""What a token of somebody else may read: the hub is asked with that very token, so its policies decide, and its log
+tells who read what.
+
+Source: "Lookup a token (self)" in the API of Vault and of OpenBao.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from keyturn.core.callers import Permit
+from keyturn.core.errors import Denied, NotFound
+from keyturn.core.sensitive import Sensitive
+from keyturn.providers.answers import reads_answers
+from keyturn.providers.vault.client import Calls
+from keyturn.providers.vault.hub import VaultHub
+
+
+@reads_answers("the hub")
+class VaultCallers:
+    """A :class:`keyturn.core.callers.CallersPort` over connections of its own."""
+
+    def __init__(self, hub: VaultHub) -> None:
+        self._hub = hub
+        self._calls = Calls(hub.settings)
+
+    def permit(self, token: Sensitive, path: str) -> Permit:
+        """Reads the secret as this token, and drops what it was given. Raises Denied, Unavailable."""
+        try:
+            answer = self._calls.get("read", path, self._hub.address("data", path), token.reveal())
+        except NotFound:
+            pass
+        else:
+            insist_on_value(path, answer.json())
+        about = self._calls.get("look up", "the caller's token", "auth/token/lookup-self", token.reveal())
+        return permit_of(about.json()["data"])
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._calls.close()
+
+
+def insist_on_value(path: str, answer: Mapping[str, Any]) -> None:
+    """It is the value, not the promise of one once others have agreed (control groups). Raises Denied."""
+    if answer.get("wrap_info") or not isinstance((answer["data"] or {}).get("data"), dict):
+        raise Denied("read", path, "the hub gives this token no value yet", "Ask the hub itself")
+
+
+def permit_of(token: Mapping[str, Any]) -> Permit:
+    """By what the hub tells of a token: when it ends, from where it may be used, and how often."""
+    if token.get("num_uses"):
+        return Permit(0.0, networks_of(token))
+    ttl = float(token["ttl"])
+    return Permit(ttl if ttl > 0 else None, networks_of(token))
+
+
+def networks_of(token: Mapping[str, Any]) -> tuple[str, ...]:
+    """The addresses that it is bound to. Raises ValueError for what is no list of texts."""
+    networks = token.get("bound_cidrs") or ()
+    if not isinstance(networks, list | tuple) or not all(isinstance(network, str) for network in networks):
+        raise ValueError("bound_cidrs")
+    return tuple(networks)
