@@ -44,6 +44,8 @@ COUNTERS: Final = {
     Event.STALE: "Times that what was due to be read again was given, since no source answered.",
     Event.ERROR: "Times that no source gave a value.",
     Event.NOTICE: "Notices that were taken.",
+    Event.OFFLINE: "Times that no source could be asked, and the offline file had it.",
+    Event.REFUSED: "Times that an offline file was not believed.",
 }
 
 

@@ -12,7 +12,7 @@ import errno
 import json
 import secrets
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -24,15 +24,18 @@ LOCK: Final = "notices.lock"
 LARGEST: Final = 16 * 2**20
 """Bytes."""
 LINES: Final = 512
-"""So many lines more than are needed are written anew."""
+"""So many lines are written anew as one."""
+HOUR: Final = 3600.0
+"""For so long a notice is kept in any case: processes look here more often."""
 
 
 @dataclass(frozen=True, slots=True)
 class Barrier:
-    """A notice with its number, and until when, in seconds since 1970, its version is insisted on."""
+    """A notice with its number; when it came and until when its version is insisted on, in seconds since 1970."""
 
     number: int
     notice: Notice
+    at: float
     until: float
 
 
@@ -44,9 +47,11 @@ class Journal:
     number: int = 0
     """Of its last line."""
     first: int = 0
-    """Of the first line; notices before it are not there any more."""
+    """Notices up to this one may not be there any more."""
     generation: int = 0
     """Of what was sealed last."""
+    sealed: int = 0
+    """The number of the last notice that was known when that was sealed."""
     clock: float = 0.0
     barriers: list[Barrier] = field(default_factory=list)
     size: int = 0
@@ -64,6 +69,17 @@ class Journal:
         """The same notice, or a later one of its secret."""
         of_it = (each for each in self.barriers if each.notice.secret_path == notice.secret_path)
         return next((each for each in of_it if each.notice.covers(notice)), None)
+
+    def needed(self, now: float) -> list[Barrier]:
+        """The notices that still mean something: of those that what is sealed does not know, each secret's last."""
+        latest = {barrier.notice.secret_path: barrier.number for barrier in self.barriers}
+        return [
+            barrier
+            for barrier in self.barriers
+            if barrier.until > now
+            or barrier.at > now - HOUR
+            or (barrier.number > self.sealed and latest[barrier.notice.secret_path] == barrier.number)
+        ]
 
     def after(self, number: int) -> Iterator[Barrier]:
         """The notices that came after this one."""
@@ -93,12 +109,7 @@ class NoticeJournal:
 
     def sealed(self, generation: int, number: int, now: float) -> None:
         """Keep that what was sealed last has this generation, and knows the notices up to ``number``."""
-        self._add({"generation": generation, "at": now})
-        with self._directory.locked(LOCK):
-            journal = self.read()
-            needed = [each for each in journal.barriers if each.number > number or each.until > now]
-            if journal.lines > len(needed) + LINES:
-                self._directory.replace(FILE, compacted(journal, needed))
+        self._add({"generation": generation, "sealed": number, "at": now})
 
     def _add(self, fields: dict[str, Any], notice: Notice | None = None) -> int:
         with self._directory.locked(LOCK):
@@ -109,26 +120,33 @@ class NoticeJournal:
                 return noted.number
             number = journal.number + 1
             self._directory.append(FILE, encode_line({"number": number, **fields}), journal.size)
+            if journal.lines >= LINES:
+                self._directory.replace(FILE, compacted(self.read(), fields["at"]))
             return number
 
     def _begin(self, lost: Journal, fields: dict[str, Any]) -> int:
         """Another journal, beside which nothing is believed that was sealed before; notices that can be read stay."""
-        journal = Journal(secrets.token_hex(16), lost.number + 1, lost.number + 1, lost.generation)
-        lines = encode_line({"number": journal.number + 1, **fields})
-        self._directory.replace(FILE, compacted(journal, lost.barriers) + lines)
-        return journal.number + 1
+        number = lost.number + 1
+        journal = Journal(secrets.token_hex(16), number, number, lost.generation, barriers=lost.barriers)
+        line = encode_line({"number": number + 1, **fields})
+        self._directory.replace(FILE, compacted(journal, fields["at"]) + line)
+        return number + 1
 
 
-def compacted(journal: Journal, barriers: Sequence[Barrier]) -> bytes:
-    """The same journal with these notices alone."""
+def compacted(journal: Journal, now: float) -> bytes:
+    """The same journal, with the notices alone that are needed."""
+    needed = journal.needed(now)
+    dropped = {barrier.number for barrier in journal.barriers} - {barrier.number for barrier in needed}
     begun = {
         "journal": journal.name,
         "number": journal.number,
+        "first": max(journal.first, *dropped) if dropped else journal.first,
         "generation": journal.generation,
+        "sealed": journal.sealed,
         "at": journal.clock,
         "notices": [
-            {"number": each.number, "notice": json.loads(each.notice.to_json()), "until": each.until}
-            for each in barriers
+            {"number": each.number, "notice": json.loads(each.notice.to_json()), "at": each.at, "until": each.until}
+            for each in needed
         ],
     }
     return encode_line(begun)
@@ -165,7 +183,7 @@ def _fields(line: bytes) -> dict[str, Any]:
 def _take(journal: Journal, fields: dict[str, Any]) -> None:
     number, at = int(fields["number"]), float(fields["at"])
     if "journal" in fields:
-        journal.name, journal.first, journal.sound = str(fields["journal"]), number, journal.lines == 1
+        journal.name, journal.first, journal.sound = str(fields["journal"]), int(fields["first"]), journal.lines == 1
         journal.barriers += [_barrier(each) for each in fields["notices"]]
     elif number != journal.number + 1:
         journal.sound = False
@@ -174,9 +192,9 @@ def _take(journal: Journal, fields: dict[str, Any]) -> None:
     journal.number = number
     journal.clock = max(journal.clock, at)
     if "generation" in fields:
-        journal.generation, journal.clock = int(fields["generation"]), at
+        journal.generation, journal.sealed, journal.clock = int(fields["generation"]), int(fields["sealed"]), at
 
 
 def _barrier(fields: dict[str, Any]) -> Barrier:
     notice = Notice.from_json(json.dumps(fields["notice"]))
-    return Barrier(int(fields["number"]), notice, float(fields["until"]))
+    return Barrier(int(fields["number"]), notice, float(fields["at"]), float(fields["until"]))

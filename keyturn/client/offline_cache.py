@@ -30,7 +30,7 @@ from keyturn.client.process_memory import guard_memory
 from keyturn.client.secrets import Secret
 from keyturn.client.statistics import Event, Statistics
 from keyturn.core.envelope import Envelope, Refusal, SealRefused
-from keyturn.core.errors import KeyturnError, Unavailable
+from keyturn.core.errors import Invalid, KeyturnError, Unavailable
 from keyturn.core.notices import Notice
 
 if TYPE_CHECKING:
@@ -40,14 +40,14 @@ log = logging.getLogger(__name__)
 
 FILE: Final = "secrets"
 LOCK: Final = "secrets.lock"
-OVERHEAD: Final = 4
-"""A file is at most so many times as large as the names and values in it, and a mebibyte more."""
+OVERHEAD: Final = 8
+"""A file is at most so many times as large as the names and values in it, as JSON spells them, and a mebibyte more."""
 SAME_VERSION: Final = 60.0
 """Seconds after which a file is written where nothing in it is new but when it was read."""
 AGAIN: Final = 60.0
 """Seconds after which what could not be written or opened is tried again."""
-MARK_EVERY: Final = 600.0
-"""Seconds between two notes of the time while secrets are given from the file."""
+LOOK_EVERY: Final = 600.0
+"""Seconds between two looks at what others were told, and notes of the time while secrets are given from the file."""
 TRIES: Final = 3
 """How often a file is opened that others replace meanwhile."""
 
@@ -83,6 +83,7 @@ class OfflineCache:
         self._directory = PrivateDirectory(directory)
         self._journal = NoticeJournal(self._directory)
         self._open_envelope = envelope
+        self._began_in = 0
         self._delay = delay
         self._max_bytes = max_bytes
         self._machine = machine or this_machine(host)
@@ -93,7 +94,20 @@ class OfflineCache:
         }
 
     def begin(self, cache: Cache, statistics: Statistics, promised: "Promised") -> None:
-        """Start anew in this process: what notices have promised holds again, and memory is guarded."""
+        """Start anew in this process: what notices have promised holds again, and memory is guarded.
+
+        Raises Invalid where another client of the process has begun with it.
+        """
+        if self._began_in == os.getpid():
+            problem = "another client of this process has it"
+            raise Invalid(
+                "use",
+                f"the offline cache in {self._directory.path}",
+                problem,
+                "Give each its own; they may share a directory",
+            )
+        self._began_in = os.getpid()
+        self._directory.abandon()
         guard_memory()
         self._cache, self._statistics, self._promised = cache, statistics, promised
         self._changed = threading.Condition()
@@ -181,6 +195,7 @@ class OfflineCache:
         if self._thread:
             self._thread.join()
         self.flush()
+        self._began_in = 0
 
     # Reading
 
@@ -295,7 +310,7 @@ class OfflineCache:
         merged = dict(before)
         for path, change in changes.items():
             age = max(0.0, elapsed - change.at)
-            if path in before and (before[path].age < age or self._supersedes(before[path], change.secret)):
+            if path in before and self._outdoes(before[path], change.secret, age):
                 continue
             if change.secret is None:
                 merged.pop(path, None)
@@ -304,12 +319,11 @@ class OfflineCache:
         living = [aged for aged in merged.values() if self._left(aged) > 0]
         return self._fitting(sorted(living, key=lambda aged: aged.age))
 
-    def _supersedes(self, aged: Aged, secret: Secret | None) -> bool:
-        """Whether another process has read a newer version than this one, lately."""
-        version, made_at = aged.secret.version, aged.secret.made_at
-        if secret is None or version is None or aged.age >= self._cache.policy_of(secret.path).floor_ttl:
-            return False
-        return not Floor(version, made_at, math.inf).admits(secret)
+    def _outdoes(self, aged: Aged, secret: Secret | None, age: float) -> bool:
+        """Whether what another process has written is newer than what this one has read ``age`` seconds ago."""
+        if secret and _older(secret, aged.secret):
+            return aged.age < self._cache.policy_of(secret.path).floor_ttl
+        return aged.age < age and not (secret and _older(aged.secret, secret))
 
     def _left(self, aged: Aged) -> float:
         """For how many seconds it may still be given."""
@@ -349,6 +363,7 @@ class OfflineCache:
                 self._promised(barrier.notice, min(left, self._cache.policy_of(barrier.notice.secret_path).floor_ttl))
                 self._ended(barrier.notice)
         self._name, self._number = journal.name if journal.believed else "", journal.number
+        self._own = {number for number in self._own if number > journal.number}
         return journal
 
     def _ended(self, notice: Notice) -> None:
@@ -381,19 +396,27 @@ class OfflineCache:
                 self._thread.start()
 
     def _run(self) -> None:
-        while self._wait():
-            if self._due is not None and time.monotonic() >= self._due:
+        look_at = time.monotonic() + LOOK_EVERY
+        while self._wait(look_at):
+            now = time.monotonic()
+            if self._due is not None and now >= self._due:
                 self.flush()
-            elif self._in_use:
-                self._guarded(lambda: self._journal.mark(self._machine.now()), "written")
+            elif now >= look_at:
+                self._guarded(self._look, "looked at")
+                look_at = now + LOOK_EVERY
 
-    def _wait(self) -> bool:
+    def _wait(self, look_at: float) -> bool:
         """Wait until something is due; False once this was closed."""
         with self._changed:
-            until = MARK_EVERY if self._due is None else min(MARK_EVERY, self._due - time.monotonic())
+            until = (look_at if self._due is None else min(look_at, self._due)) - time.monotonic()
             if not self._closed and until > 0:
                 self._changed.wait(until)
             return not self._closed
+
+    def _look(self) -> None:
+        self._follow()
+        if self._in_use:
+            self._journal.mark(self._machine.now())
 
     def _guarded(self, work: Callable[[], object], done: str) -> bool:
         """Whether it was done; what it raises is counted, and logged once."""
@@ -445,6 +468,11 @@ def refuse_rolled_back(contents: Contents, journal: Journal) -> None:
     else:
         return
     raise SealRefused(Refusal.ROLLED_BACK, "the offline file", problem, "What is read anew is kept again")
+
+
+def _older(secret: Secret, other: Secret) -> bool:
+    """Whether its version is an older one than the other's, as far as both tell."""
+    return other.version is not None and not Floor(other.version, other.made_at, math.inf).admits(secret)
 
 
 def _version(secret: Secret) -> str:

@@ -23,6 +23,7 @@ class PrivateDirectory:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(os.path.abspath(path))
+        self._locks: set[int] = set()
 
     def read(self, name: str, limit: int) -> bytes | None:
         """The whole file, None where there is none; what is longer than ``limit`` is cut behind one byte more."""
@@ -80,13 +81,22 @@ class PrivateDirectory:
         with self._opened(make=True) as directory:
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(name, flags, FILE_MODE, dir_fd=directory)
+            self._locks.add(descriptor)
             try:
                 _lock(descriptor)
                 yield
             finally:
                 # A child that was forked meanwhile has the descriptor, too, and would keep the lock.
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
+                self._locks.discard(descriptor)
                 os.close(descriptor)
+
+    def abandon(self) -> None:
+        """Let go of locks that were inherited from the process that this one was forked from."""
+        for descriptor in self._locks:
+            with suppress(OSError):
+                os.close(descriptor)
+        self._locks = set()
 
     @contextmanager
     def _opened(self, make: bool = False) -> Iterator[int]:

@@ -3,21 +3,24 @@
 import json
 import logging
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from keyturn.client.client import SecretClient
+from keyturn.client.host.group import HostGroup
 from keyturn.client.machine import this_machine
 from keyturn.client.offline_cache import OfflineCache
 from keyturn.client.policy import RESTRICTED, CachePolicy
 from keyturn.client.secrets import Secret
 from keyturn.client.statistics import Event
 from keyturn.core.envelope import Refusal
-from keyturn.core.errors import Denied, NotFound, Unavailable
+from keyturn.core.errors import Denied, Invalid, NotFound, Unavailable
 from keyturn.core.notices import SECRET_REVOKED, SECRET_ROTATED, Notice
 from keyturn.providers.files.data_keys import FileDataKeys
 from keyturn.providers.keys.aes_gcm import AesEnvelope
@@ -244,6 +247,24 @@ def test_processes_share_a_file_and_a_notice(host: Host, source: MemorySource) -
     with outage(host, source) as (client, _):
         assert client.get("a").version == 2
         assert client.get("b").version == 1
+
+
+def test_a_notice_that_another_process_of_the_group_was_told_is_noted_here_too(
+    host: Host, source: MemorySource, tmp_path: Path
+) -> None:
+    lived(host, source, "a")
+    group = HostGroup("trainer", tmp_path, check=0.02)
+    with (
+        host.client(source, host.offline(), host=group) as client,
+        SecretClient([source], poll=0, patience=0, host=group) as without_file,
+    ):
+        client.get("b")
+        without_file.get("b")
+        del source.served["a"]
+        without_file.told(replace(rotated("a", 1, SECRET_REVOKED), replaced=False))
+        # As by a kill: nothing is written and nothing closed.
+        with outage(host, source) as (later, _), pytest.raises(Unavailable):
+            later.get("a")
 
 
 def test_a_lagging_process_puts_no_older_version_into_the_file(host: Host, source: MemorySource) -> None:
@@ -499,3 +520,27 @@ def sealed_with(host: Host) -> str:
     """Which generation of the key has wrapped the file's own."""
     header = json.loads(host.file.read_bytes().partition(b"\n")[0].removeprefix(b"keyturn-sealed-1 "))
     return str(header["wrapped"]).partition(":")[0]
+
+
+def test_two_clients_of_a_process_have_one_each(host: Host, source: MemorySource) -> None:
+    offline = host.offline()
+    with host.client(source, offline), pytest.raises(Invalid, match="Give each its own"):
+        host.client(source, offline)
+    with host.client(source, offline) as client:
+        assert client.get("a").version == 1
+
+
+def test_a_child_that_was_forked_in_the_middle_of_a_write_keeps_no_lock(host: Host) -> None:
+    offline = host.offline()
+    with SecretClient(lambda: [MemorySource(a=1)], policy=POLICY, poll=0, offline=offline) as client:
+        client.get("a")
+        with offline._directory.locked("secrets.lock"):
+            pid = os.fork()
+            if pid == 0:
+                threading.Event().wait(30)
+                os._exit(0)
+        try:
+            assert offline.flush()
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)

@@ -90,7 +90,7 @@ def drop_a_line(host: Host) -> None:
 def rename_notices(host: Host) -> None:
     journal = parse(host.notices.read_bytes())
     journal.name = "another"
-    host.notices.write_bytes(compacted(journal, journal.barriers))
+    host.notices.write_bytes(compacted(journal, 0))
 
 
 def move(host: Host) -> None:

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
-from keyturn.core.envelope import DataKey, refuse_key
+from keyturn.core.envelope import KEY_BYTES, DataKey, refuse_key
+from keyturn.core.errors import Unavailable
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, field, opening, translate_aws_errors
@@ -75,7 +76,11 @@ class KmsDataKeys:
         self._kms.close()
 
     def _key(self, answer: Mapping[str, Any], doing: str) -> Sensitive:
-        return Sensitive(_text(field(answer, "Plaintext", doing, self._name)))
+        key = Sensitive(_text(field(answer, "Plaintext", doing, self._name)))
+        if len(base64.b64decode(key.reveal())) != KEY_BYTES:
+            problem = f"the answer's key is not of {KEY_BYTES} bytes"
+            raise Unavailable(doing, self._name, problem, "Check that the endpoint is AWS's own")
+        return key
 
 
 def _text(raw: bytes) -> str:
