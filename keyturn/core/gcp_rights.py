@@ -108,6 +108,12 @@ ON_ACCOUNT: Final = (
 """What is needed on a service account whose keys are rotated; whoever revokes needs the same."""
 
 
+def notice_role(topic: str, file: str, origin: str) -> Iterator[Document]:
+    """The role that lets notices be published to a topic, and nothing else."""
+    about = f"tells a consumer. Bind it on {topic}, and not on the project."
+    yield Document(f"{file}.yaml", _role(about, ("pubsub.topics.publish",), origin, "Keyturn notices"))
+
+
 def _under(file: str, bound: Sequence[str]) -> str:
     if not bound:
         return ""

@@ -190,6 +190,7 @@ def test_the_worker_may_send_notices_and_a_consumer_reads_its_own_key_and_not_wh
     queue = "arn:aws:sqs:eu-central-1:111122223333:jobs"
     consumers = {
         "jobs": {"kind": "aws-sqs", "queue_arn": queue, "signing_key": "webhooks/jobs"},
+        "topic": {"kind": "gcp-pubsub", "topic": "projects/ml/topics/notices", "signing_key": "webhooks/topic"},
         "app": {
             "kind": "redis",
             "host": "redis.example.com",
@@ -204,6 +205,8 @@ def test_the_worker_may_send_notices_and_a_consumer_reads_its_own_key_and_not_wh
     }
     (statement,) = json.loads(made["notices-jobs.json"])["Statement"]
     assert (statement["Action"], statement["Resource"]) == (["sqs:SendMessage"], [queue])
+    assert "includedPermissions:\n- pubsub.topics.publish\n" in made["notices-topic.yaml"]
+    assert "projects/ml/topics/notices" in made["notices-topic.yaml"]
     login, key = 'path "keyturn/data/webhooks/app/login"', 'path "keyturn/data/webhooks/app"'
     assert login in made["keyturn-worker.hcl"]
     assert key in made["keyturn-worker.hcl"]

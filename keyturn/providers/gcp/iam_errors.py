@@ -1,4 +1,4 @@
-"""What Google Cloud IAM's refusals mean in our words: the status or the kind, and nothing of their text."""
+"""What refusals of Google Cloud's APIs mean in our words: the status or the kind, and nothing of their text."""
 
 from typing import Final
 
@@ -14,14 +14,19 @@ GRANT: Final = "Grant roles/iam.serviceAccountKeyAdmin on the service account to
 NO_ACCOUNT: Final = "Correct the service account in the secret's rotation, or the project of the target"
 
 
-def translate_refusal(answer: requests.Response, doing: str, name: str) -> errors.KeyturnError:
-    """Our error for a refusal of Google's: its status, and nothing of its text. Source: AIP-193."""
+def translate_refusal(
+    answer: requests.Response, doing: str, name: str, grant: str = GRANT, absent: str = NO_ACCOUNT
+) -> errors.KeyturnError:
+    """Our error for a refusal of Google's: its status, and nothing of its text. Source: AIP-193.
+
+    ``grant`` and ``absent`` are the hints where the caller may not, and where there is no such thing.
+    """
     status = answer.status_code
     problem = f"Google answered {status}"
     if status in (401, 403):
-        return errors.Denied(doing, name, problem, GRANT)
+        return errors.Denied(doing, name, problem, grant)
     if status == 404:
-        return errors.NotFound(doing, name, problem, NO_ACCOUNT)
+        return errors.NotFound(doing, name, problem, absent)
     if status == 409:
         return errors.Locked(doing, name, problem, "Somebody else changes it: run again")
     if status == 429:

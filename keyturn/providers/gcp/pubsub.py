@@ -1,0 +1,180 @@
+"""Telling consumers by Google Cloud Pub/Sub, and the other end: taking notices from a subscription.
+
+Sources: "Method: projects.topics.publish", "projects.subscriptions.pull" and "projects.subscriptions.acknowledge" in
+the Pub/Sub API reference. Pub/Sub's own client is a stack of its own, of which this would use two calls.
+"""
+
+import base64
+import binascii
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import google.auth
+import requests
+from google.auth import exceptions as auth
+from google.auth.credentials import AnonymousCredentials
+from google.auth.transport import requests as transport
+
+from keyturn.core.errors import Invalid, TransientError, Unavailable
+from keyturn.core.messages import ID, SignedMessage
+from keyturn.core.outbound import is_loopback
+from keyturn.providers.answers import reads_answers
+from keyturn.providers.gcp.iam_errors import CHECK, from_google, translate_refusal
+from keyturn.providers.notices import DOING
+from keyturn.providers.outbound import open_anywhere, within
+
+log = logging.getLogger(__name__)
+
+PUBSUB: Final = "https://pubsub.googleapis.com"
+SCOPE: Final = "https://www.googleapis.com/auth/pubsub"
+GRANT: Final = "Grant roles/pubsub.publisher on the topic to the caller, and enable the Pub/Sub API"
+SUBSCRIBE: Final = "Grant roles/pubsub.subscriber on the subscription to the caller"
+NO_TOPIC: Final = "Make the topic, or correct it in the catalogue"
+AT_ONCE: Final = 10
+"""Messages that are taken in one answer at most."""
+LONG_PULL: Final = 100.0
+"""Seconds that an answer may take which Pub/Sub holds back until there is a message; it gives up before that."""
+DEADLINE: Final = 10.0
+"""Seconds for every other call."""
+PAUSE: Final = 5.0
+"""Seconds before a subscription that could not be read is asked again."""
+TAKEN: Final = 200
+"""What a receiver answers for a message that is done with."""
+
+
+class _PubSub:
+    """Pub/Sub, as application default credentials let it be used, or an emulator at a loopback host:port."""
+
+    def __init__(self, name: str, endpoint: str | None, grant: str) -> None:
+        host, _, port = (endpoint or "").rpartition(":")
+        if endpoint is not None and not (is_loopback(host) and port.isdigit()):
+            problem, hint = f"endpoint {endpoint!r} is not a loopback host:port", "Leave it out for Google Cloud"
+            raise Invalid("open", name, problem, hint)
+        self.name = name
+        self._grant = grant
+        self._base = f"http://{endpoint}" if endpoint else PUBSUB
+        self._signing_in = requests.Session()
+        try:
+            credentials = AnonymousCredentials() if endpoint else google.auth.default(scopes=[SCOPE])[0]  # type: ignore[no-untyped-call]
+        except auth.GoogleAuthError as error:
+            raise from_google(error, "open", name) from None
+        self._session = transport.AuthorizedSession(  # type: ignore[no-untyped-call]
+            credentials, auth_request=transport.Request(self._signing_in)
+        )
+        self._session.max_redirects = self._signing_in.max_redirects = 0
+        self._session.trust_env = self._signing_in.trust_env = endpoint is None
+        open_anywhere(self._signing_in)
+        open_anywhere(self._session)
+
+    def call(self, doing: str, path: str, body: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+        """The answer's JSON object, within so many seconds. Raises KeyturnError."""
+        try:
+            with within(seconds):
+                answer: requests.Response = self._session.request(  # type: ignore[no-untyped-call]
+                    "POST", f"{self._base}/v1/{path}", json=body, timeout=seconds
+                )
+        except (auth.GoogleAuthError, requests.RequestException) as error:
+            raise from_google(error, doing, self.name) from None
+        if answer.status_code >= 300:
+            raise translate_refusal(answer, doing, self.name, self._grant, NO_TOPIC)
+        try:
+            document = answer.json()
+        except requests.exceptions.JSONDecodeError:
+            document = None
+        if not isinstance(document, dict):
+            raise Unavailable(doing, self.name, "the answer is not Google's", CHECK)
+        return document
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._session.close()  # type: ignore[no-untyped-call]
+        self._signing_in.close()
+
+
+class PubSubTopic:
+    """:class:`keyturn.core.consumers.NoticeSender` to a topic. Taken is what Pub/Sub has given an id."""
+
+    def __init__(self, name: str, *, topic: str, endpoint: str | None = None) -> None:
+        self.name = name
+        self._topic = topic
+        self._service = _PubSub(name, endpoint, GRANT)
+
+    def send(self, message: SignedMessage, timeout: float) -> None:
+        """Publish it, with its id as an attribute, by which a subscription may tell repeats."""
+        data = base64.b64encode(message.to_json().encode()).decode()
+        published = {"messages": [{"data": data, "attributes": {ID: message.id}}]}
+        answer = self._service.call(DOING, f"{self._topic}:publish", published, timeout)
+        ids = answer.get("messageIds")
+        if not (isinstance(ids, list) and len(ids) == 1 and ids[0]):
+            raise Unavailable(DOING, self.name, "its answer names no message", CHECK)
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._service.close()
+
+
+@reads_answers()
+class PubSubReader:
+    """Takes notices from a subscription, in the application's own process and with its own login.
+
+    ``handle`` is given each message's text, such as :meth:`keyturn.client.webhook.Receiver.handle_message` with what is
+    to be called, and answers 200 where it is done with. What is not comes again when the acknowledgement deadline is
+    over, as often as the subscription's dead-letter policy lets it.
+    """
+
+    def __init__(self, subscription: str, handle: Callable[[bytes], int], *, endpoint: str | None = None) -> None:
+        self.name = f"subscription {subscription}"
+        self._subscription = subscription
+        self._handle = handle
+        self._service = _PubSub(self.name, endpoint, SUBSCRIBE)
+        self._over = threading.Event()
+
+    def read_once(self) -> int:
+        """Take what is there, waiting for a first one as long as Pub/Sub does; how many are done with.
+
+        Each is acknowledged once it is handled, and not before. Raises KeyturnError.
+        """
+        begun = time.monotonic()
+        try:
+            answer = self._service.call("read", f"{self._subscription}:pull", {"maxMessages": AT_ONCE}, LONG_PULL)
+        except Unavailable:
+            if time.monotonic() - begun < LONG_PULL:
+                raise
+            return 0  # nothing came all the while
+        done = 0
+        for received in answer.get("receivedMessages", []):
+            if self._handle(_text(received["message"])) == TAKEN:
+                acknowledged = {"ackIds": [received["ackId"]]}
+                self._service.call(
+                    "acknowledge a message of", f"{self._subscription}:acknowledge", acknowledged, DEADLINE
+                )
+                done += 1
+        return done
+
+    def run(self) -> None:
+        """Read until :meth:`stop`. What passes is logged and tried again; raises what a person has to mend."""
+        while not self._over.is_set():
+            try:
+                self.read_once()
+            except TransientError as error:
+                log.warning("%s", error)
+                self._over.wait(PAUSE)
+
+    def stop(self) -> None:
+        """End it once Pub/Sub has answered, from any thread."""
+        self._over.set()
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._service.close()
+
+
+def _text(message: Mapping[str, Any]) -> bytes:
+    """What is in a message; what is not base64 is no notice of ours, and the receiver refuses it."""
+    try:
+        return base64.b64decode(str(message.get("data", "")), validate=True)
+    except binascii.Error:
+        return b""
