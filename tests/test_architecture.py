@@ -46,6 +46,7 @@ ARROWS = {
     "keyturn.catalogue": {"keyturn.core", "keyturn.ledger", "keyturn.settings", "keyturn.strategies"},
     "keyturn.client": {"keyturn.core"},
     "keyturn.agent": {"keyturn.core", "keyturn.catalogue", "keyturn.client"},
+    "keyturn.programs": {"keyturn.core", "keyturn.client", "keyturn.providers"},
     "keyturn.ledger": {"keyturn.core"},
     "keyturn.access_log": {"keyturn.core"},
     "keyturn.project": {"keyturn.core", "keyturn.client"},

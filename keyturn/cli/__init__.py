@@ -19,6 +19,9 @@ NO_VALUES: Final = {"--help", "--version"}
 """What needs no guarding, and is answered sooner without."""
 
 
+INHERITED: Final = dict(os.environ)
+"""What this process was given, before anything was added."""
+
 SETTINGS_FILE: Final = "KEYTURN_SETTINGS_FILE"
 
 

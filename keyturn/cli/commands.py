@@ -45,8 +45,13 @@ COMMANDS: Final = {
     "catalogue": "catalogue.commands",
     "ledger": "ledger.commands",
     "policy": "policy.commands",
+    "exec": "exec.run_program",
+    "render": "render.render_files",
 }
 """Each command, or group of commands, and what it is in which module here."""
+
+WRAPPERS: Final = {"exec"}
+"""What is followed by another command, whose options are its own."""
 
 SHORT: Final = 66
 """Characters of what each command is said to do."""
@@ -107,5 +112,6 @@ def make_app(only: str = "") -> typer.Typer:
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:
-            app.command(name, epilog=help_ending(name))(command)
+            own = {"allow_interspersed_args": False} if name in WRAPPERS else None
+            app.command(name, epilog=help_ending(name), context_settings=own)(command)
     return app

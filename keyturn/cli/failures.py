@@ -31,6 +31,17 @@ Exit codes:
   4    held by another run, or nothing retired because it is held
   130  interrupted"""
 
+NOT_RUN: Final = 125
+EXEC_EXIT_CODES: Final = """\b
+Exit codes:
+  2      wrong usage
+  125    a secret can't be read or given, and CMD does not run
+  126    CMD can't be executed
+  127    there is no such CMD
+  128+n  signal n has ended CMD
+  else   CMD's own"""
+"""As of `env` and `timeout`."""
+
 EXTRAS: Final = {
     "prefect": "flows",
     "httpx": "flows",

@@ -2,11 +2,11 @@
 
 from typing import Final
 
-from keyturn.cli.failures import EXIT_CODES
+from keyturn.cli.failures import EXEC_EXIT_CODES, EXIT_CODES
 
 GROUPS: Final = {
     "Secrets": ("status", "due", "rotate", "retire", "history", "rename", "forget", "recover", "get"),
-    "Programs": ("agent",),
+    "Programs": ("agent", "exec", "render"),
     "Copies": ("plan", "apply", "sync", "follow", "scan", "import"),
     "Emergencies": ("revoke", "whois", "incidents", "approve", "review"),
     "Catalogue and ledger": ("catalogue", "policy", "ledger", "rotate-own-keys", "bootstrap"),
@@ -47,6 +47,16 @@ EXAMPLES: Final = {
         "keyturn import aws legacy/db --owner shop@example.com",
         "keyturn import aws --all --to legacy --dry-run",
     ),
+    "exec": (
+        "keyturn exec --env DB_PASSWORD=ml-training/database#password -- ./train.py",
+        "keyturn exec --env-all DB_=ml-training/database --on-change restart -- ./serve --port 8080",
+        "keyturn exec --file db=ml-training/database#password --on-change signal:HUP -- ./serve",
+        "keyturn exec --template nginx.conf.j2:/run/nginx.conf:signal:HUP -- nginx",
+    ),
+    "render": (
+        "keyturn render --directory /secrets --file db=ml-training/database#password",
+        "keyturn render --template app.ini.j2:/secrets/app.ini --wait 5m",
+    ),
     "revoke": (
         "keyturn revoke ml-training/database --reason 'leaked in a log'",
         "keyturn revoke --owner shop@example.com --preview",
@@ -66,7 +76,11 @@ EXAMPLES: Final = {
 """What each command is called like, most often first."""
 
 
+OWN_EXIT_CODES: Final = {"exec": EXEC_EXIT_CODES}
+"""Those of commands that end as another program does."""
+
+
 def help_ending(command: str) -> str:
     """What a command's help ends with: examples, and what its exit codes mean."""
     lines = "\n".join(f"  {line}" for line in EXAMPLES[command])
-    return f"\b\nExamples:\n{lines}\n\n{EXIT_CODES}"
+    return f"\b\nExamples:\n{lines}\n\n{OWN_EXIT_CODES.get(command, EXIT_CODES)}"

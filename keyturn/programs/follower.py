@@ -1,0 +1,116 @@
+"""Learns that what a program was given has changed, by looking and by being told, and has it carried to the program."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Final
+
+from keyturn.client.client import SecretClient
+from keyturn.core.errors import KeyturnError, TransientError, Unavailable
+from keyturn.core.notices import Notice
+from keyturn.programs.rendering import Declaration, Rendering
+
+QUIET: Final = 0.3
+"""Seconds that a change waits for others: several secrets may be rotated at once."""
+PATIENCE: Final = 30.0
+"""Seconds that a change may take beside the grace of the program."""
+
+
+class Follower:
+    """Has ``declaration`` rendered anew and handed to ``submit``, whose future tells that the program has it.
+
+    Every ``poll`` seconds each secret is read again, 0 for never. ``unfinished`` says that the last change is to be
+    tried again, and ``longest`` for how many seconds one may take.
+    """
+
+    def __init__(
+        self,
+        client: SecretClient,
+        declaration: Declaration,
+        rendering: Rendering,
+        submit: Callable[[Rendering], "Future[None]"],
+        unfinished: Callable[[], bool],
+        tell: Callable[[str], object],
+        poll: float,
+        longest: float,
+    ) -> None:
+        self._client = client
+        self._declaration = declaration
+        self._rendering = rendering
+        self._submit = submit
+        self._unfinished = unfinished
+        self._tell = tell
+        self._poll = poll
+        self._longest = longest
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._changed = threading.Event()
+        self._trouble = ""
+
+    def begin(self) -> None:
+        """Follow until :meth:`stop`, in a thread of its own, and whatever the client is told in other ways."""
+        for path in self._rendering.versions:
+            self._client.watch(path, lambda secret: self._changed.set())
+        threading.Thread(target=self._run, name="keyturn-follow", daemon=True).start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._stopped.set()
+        self._changed.set()
+
+    def told(self, notice: Notice) -> None:
+        """Take a notice; when this returns, the program has what it promises, or was never given that secret.
+
+        Raises what reading raises, and Unavailable where it could not be carried to the program.
+        """
+        self._client.told(notice)
+        if notice.secret_path in self._rendering.versions:
+            self.look()
+
+    def look(self) -> None:
+        """Give the program what its secrets are now. Raises what reading and carrying it out raise."""
+        with self._lock:
+            self._changed.clear()
+            rendering = self._declaration.render(self._client)
+            before = self._rendering
+            same = (rendering.environment, rendering.outputs) == (before.environment, before.outputs)
+            if not same or self._unfinished():
+                self._hand_over(rendering)
+            self._rendering = rendering
+
+    def _hand_over(self, rendering: Rendering) -> None:
+        try:
+            self._submit(rendering).result(self._longest)
+        except TimeoutError:
+            raise Unavailable("give", "a change", f"it took longer than {self._longest:.0f} seconds") from None
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            woken = self._changed.wait(self._poll or None)
+            if self._stopped.wait(QUIET if woken else 0):
+                return
+            try:
+                error = None if woken else self._read_again()
+                self.look()
+            except KeyturnError as failure:
+                error = failure
+            self._say(error)
+
+    def _read_again(self) -> KeyturnError | None:
+        """Read every secret; the first error of a source that can't be asked now. Raises any other error."""
+        error = None
+        for path in self._rendering.versions:
+            try:
+                self._client.refresh(path)
+            except TransientError as failure:
+                error = error or failure
+        return error
+
+    def _say(self, error: KeyturnError | None) -> None:
+        """Say what is wrong once, and once that it is well again."""
+        trouble = str(error) if error else ""
+        if trouble and trouble != self._trouble:
+            self._tell(f"{trouble}; the program goes on with what it has")
+        elif self._trouble and not trouble:
+            self._tell("the secrets can be read again")
+        self._trouble = trouble

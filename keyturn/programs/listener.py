@@ -1,0 +1,128 @@
+"""Takes notices over HTTP for a program that can't, and answers when they have been carried to it."""
+
+import ssl
+import threading
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from pathlib import Path
+from socket import SO_REUSEADDR, SOL_SOCKET
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING, Any, Final, Self
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from keyturn.client.webhook import Receiver, wsgi_app
+from keyturn.core.errors import Invalid
+from keyturn.core.notices import HEALTH_PATH, Notice
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+REUSE: Final = (SOL_SOCKET, SO_REUSEADDR, 1)
+
+SLOW: Final = 30
+"""Seconds that a sender may be silent for."""
+CONNECTIONS: Final = 64
+"""At the same time; a sender that finds no room tries again."""
+
+
+class Handler(WSGIRequestHandler):
+    """One request of one sender."""
+
+    timeout = SLOW
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing: what is refused is logged by the receiver."""
+
+
+class Server(ThreadingMixIn, WSGIServer):
+    """Each connection in a thread, and only so many."""
+
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], tls: ssl.SSLContext | None) -> None:
+        self._room = threading.BoundedSemaphore(CONNECTIONS)
+        super().__init__(address, Handler)
+        if tls:
+            # The handshake is left to the connection's own thread, at its first read.
+            self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+
+    def server_bind(self) -> None:
+        """Bind, and ask no name server who this is."""
+        self.socket.setsockopt(*REUSE)
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+        self.setup_environ()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread, or hang up where there are too many."""
+        if not self._room.acquire(blocking=False):
+            return self.shutdown_request(request)
+        return super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """In that thread."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._room.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A connection that broke is the sender's to try again."""
+
+
+class Listener:
+    """Listens at ``address`` from the start, and hands notices to ``on_notice`` from :meth:`begin` on."""
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        receiver: Receiver,
+        on_notice: Callable[[Notice], object],
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        try:
+            self._server = Server(address, tls)
+        except OSError as error:
+            place = f"{address[0]}:{address[1]}"
+            raise Invalid("listen at", place, error.strerror or "it can't be", "Choose another address") from None
+        self._server.set_app(with_health(wsgi_app(receiver, on_notice)))
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self._server.server_port
+
+    def begin(self) -> None:
+        """Answer, in threads of its own."""
+        threading.Thread(target=self._server.serve_forever, name="keyturn-notices", daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.server_close()
+
+
+def with_health(app: "WSGIApplication") -> "WSGIApplication":
+    """The same, which says besides that it is well: the program runs, or nobody would answer."""
+
+    def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        if environ.get("PATH_INFO") != HEALTH_PATH:
+            return app(environ, start_response)
+        status = HTTPStatus.OK
+        start_response(f"{status.value} {status.phrase}", [("content-length", "0")])
+        return []
+
+    return answer
+
+
+def server_tls(certificate: Path, key: Path) -> ssl.SSLContext:
+    """What a listener shows. Raises Invalid."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError):
+        hint = "Give a certificate and its key, as PEM files that this user may read"
+        raise Invalid("listen with", str(certificate), "certificate and key can't be used", hint) from None
+    return context

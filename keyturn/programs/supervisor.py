@@ -1,0 +1,274 @@
+"""Runs one program for as long as it lives, and carries every change of what it was given to it.
+
+The main thread alone touches the program. Others hand changes in with :meth:`Supervisor.submit`, and wait for them.
+"""
+
+import os
+import queue
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from keyturn.core.errors import KeyturnError, Unavailable
+from keyturn.programs.children import Children, Group, adopt_orphans, signal_group, signal_program
+from keyturn.programs.outputs import Output, write_outputs
+from keyturn.programs.reactions import RESTART, Reaction
+from keyturn.programs.rendering import Rendering
+from keyturn.programs.signals import FOR_ALL, FORWARDED, TYPED, Signals
+from keyturn.programs.terminal import Terminal
+
+PAUSE: Final = 0.05
+"""Seconds between two looks at a group of processes whose end nobody tells."""
+IDLE: Final = 3600.0
+COMMAND_TIMEOUT: Final = 60.0
+"""Seconds that a command may take which a template asks for."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """What is run, and how it is treated. ``environment`` is what it gets beside its secrets; times are in seconds.
+
+    ``reactions`` are those of single files, ``on_change`` that of all else. ``grace`` is for how long it may go on
+    after SIGTERM, and ``settle`` for how long it has to live before a change counts as carried out.
+    """
+
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    on_change: Reaction = RESTART
+    reactions: Mapping[Path, Reaction] = field(default_factory=dict)
+    grace: float = 10.0
+    settle: float = 1.0
+
+
+@dataclass(frozen=True)
+class PendingChange:
+    """What the program is to be given from now on; ``done`` tells that it has it, or why not."""
+
+    rendering: Rendering
+    done: "Future[None]" = field(default_factory=Future)
+
+
+class Supervisor:
+    """Runs ``program``; ``tell`` shows a line to whoever watches."""
+
+    def __init__(self, program: Program, tell: Callable[[str], object]) -> None:
+        self._program = program
+        self._tell = tell
+        self._changes: queue.SimpleQueue[PendingChange] = queue.SimpleQueue()
+        self._signals = Signals()
+        self._terminal = Terminal()
+        self._children = Children(self._terminal)
+        self._group = group_of(self._terminal)
+        self._pid = 0
+        self._ending = False
+        self._rendering = Rendering()
+        self._outputs: Sequence[Output] = ()
+        self._unfinished: list[Reaction] = []
+        self._failure: KeyturnError | None = None
+
+    def run(self, rendering: Rendering, begun: Callable[[], object]) -> int:
+        """Run it until it ends, and return its exit code; ``begun`` is called once, when it runs.
+
+        Raises NotBegun, and what writing its files raises.
+        """
+        adopt_orphans()
+        with self._terminal, self._signals:
+            try:
+                self._write(rendering)
+                self._begin(rendering)
+                begun()
+                return self._watch()
+            finally:
+                if self._pid and self._code is None:
+                    self._stop()
+                if self._pid and self._terminal.held_by(self._pid):
+                    self._terminal.take_back()
+                self._refuse_changes()
+
+    def submit(self, rendering: Rendering) -> "Future[None]":
+        """Let it have this from now on, from any thread; the future fails where that could not be done."""
+        change = PendingChange(rendering)
+        self._changes.put(change)
+        self._signals.wake()
+        return change.done
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether something that a change has asked for has failed, and is to be tried again."""
+        return bool(self._unfinished)
+
+    @property
+    def outputs(self) -> Sequence[Output]:
+        """The files that the program was given last."""
+        return self._outputs
+
+    @property
+    def _code(self) -> int | None:
+        return self._children.ended(self._pid)
+
+    def _write(self, rendering: Rendering) -> Sequence[Output]:
+        written = write_outputs(rendering.outputs)
+        self._outputs = rendering.outputs
+        return written
+
+    def _begin(self, rendering: Rendering) -> None:
+        """Begin it; at the terminal if this process has it, or the program that has ended had it."""
+        group = self._group
+        if group is Group.IN_FRONT and not (self._terminal.in_front or self._terminal.held_by(self._pid)):
+            group = Group.OWN
+        program = self._program
+        self._pid = self._children.begin(program.command, program.environment, rendering.environment, group)
+        self._rendering = rendering
+
+    def _watch(self) -> int:
+        while self._code is None:
+            self._pump(IDLE)
+            while self._code is None and not self._changes.empty():
+                self._carry_out(self._changes.get())
+        if self._failure:
+            raise self._failure
+        return self._code
+
+    def _carry_out(self, change: PendingChange) -> None:
+        try:
+            self._apply(change.rendering)
+        except KeyturnError as error:
+            change.done.set_exception(error)
+        except BaseException as error:
+            change.done.set_exception(Unavailable("give", "a change", f"it failed: {type(error).__name__}"))
+            raise
+        else:
+            change.done.set_result(None)
+
+    def _apply(self, rendering: Rendering) -> None:
+        """Carry a change out: its files first, which the program as it runs may read already."""
+        default = self._program.on_change
+        written = self._write(rendering)
+        reactions = [*self._unfinished, *(self._program.reactions.get(output.file, default) for output in written)]
+        if rendering.environment != self._rendering.environment:
+            reactions.append(default)
+        self._unfinished = without_needless(reactions)
+        if default.restart or rendering.environment == self._rendering.environment:
+            self._rendering = rendering
+        for reaction in [*self._unfinished]:
+            self._react(reaction, rendering)
+            self._unfinished.remove(reaction)
+
+    def _react(self, reaction: Reaction, rendering: Rendering) -> None:
+        if reaction.restart:
+            self._restart(rendering)
+        elif reaction.number:
+            self._tell(f"what {self._name} was given has changed: it is sent {signal.Signals(reaction.number).name}")
+            signal_program(self._pid, reaction.number)
+            self._insist_on_life()
+        elif reaction.command:
+            self._run(reaction.command)
+
+    @property
+    def _name(self) -> str:
+        return os.path.basename(self._program.command[0])
+
+    def _restart(self, rendering: Rendering) -> None:
+        self._tell(f"what {self._name} was given has changed: it is begun anew")
+        self._stop()
+        if self._ending:
+            raise Unavailable("begin", self._name, "it was told to end")
+        try:
+            self._begin(rendering)
+        except KeyturnError as error:
+            self._failure = error
+            raise
+        self._insist_on_life()
+
+    def _insist_on_life(self) -> None:
+        """Wait for as long as it has to live. Raises Unavailable where it does not."""
+        until = time.monotonic() + self._program.settle
+        while self._code is None and (left := until - time.monotonic()) > 0:
+            self._pump(left)
+        if self._code is not None:
+            raise Unavailable("give", self._name, f"it has ended with code {self._code}")
+
+    def _stop(self) -> None:
+        """End it and all that it has begun: SIGTERM, and SIGKILL for what is there after the grace."""
+        until = time.monotonic() + self._program.grace
+        self._send(signal.SIGTERM, everybody=True)
+        self._send(signal.SIGCONT, everybody=True)
+        while (self._code is None or self._send(0, everybody=True)) and (left := until - time.monotonic()) > 0:
+            self._pump(left if self._code is None else min(left, PAUSE))
+        self._send(signal.SIGKILL, everybody=True)
+        while self._code is None:
+            self._pump(PAUSE)
+        self._children.kill_rest()
+
+    def _run(self, command: Sequence[str]) -> None:
+        """Run a template's command. Raises KeyturnError where it fails, or takes too long."""
+        pid = self._children.begin(command, self._program.environment, {}, Group.OWN)
+        until = time.monotonic() + COMMAND_TIMEOUT
+        while (code := self._children.ended(pid)) is None and (left := until - time.monotonic()) > 0:
+            self._pump(left)
+        if code:
+            raise Unavailable("run", command[0], f"it ended with code {code}", "It is run again with the next look")
+        if code is None:
+            signal_group(pid, signal.SIGKILL)
+            raise Unavailable("run", command[0], f"it took longer than {COMMAND_TIMEOUT:.0f} s and was ended")
+
+    def _pump(self, seconds: float) -> None:
+        """Wait for a signal, for this time at most, and do what it asks for."""
+        for number in self._signals.wait(seconds):
+            if number == signal.SIGCONT:
+                self._go_on()
+            elif number in FORWARDED:
+                self._forward(number)
+        if self._pid in self._children.look() and self._group is not Group.SHARED and self._terminal.there:
+            self._stop_too()
+
+    def _forward(self, number: int) -> None:
+        self._ending |= number in FOR_ALL
+        if not (self._group is Group.SHARED and number in TYPED):
+            self._send(number, everybody=number in FOR_ALL)
+
+    def _send(self, number: int, *, everybody: bool) -> bool:
+        """Send it a signal, and with it all in its group; False where none of these is there any more."""
+        if self._group is not Group.SHARED and everybody:
+            return signal_group(self._pid, number)
+        if self._code is None:
+            signal_program(self._pid, number)
+        return self._code is None
+
+    def _stop_too(self) -> None:
+        """It was stopped at the terminal: so is this process, and the shell goes on; where there is none, it does."""
+        if os.getsid(0) == os.getpid():
+            return self._go_on()
+        self._terminal.take_back()
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return self._go_on()
+
+    def _go_on(self) -> None:
+        """Let it go on, at the terminal where this process was brought to the front."""
+        if self._code is not None or self._group is Group.SHARED:
+            return
+        if self._terminal.in_front:
+            self._terminal.give_to(self._pid)
+        self._send(signal.SIGCONT, everybody=True)
+
+    def _refuse_changes(self) -> None:
+        while not self._changes.empty():
+            change = self._changes.get()
+            change.done.set_exception(Unavailable("give", self._name, "it has ended"))
+
+
+def without_needless(reactions: Sequence[Reaction]) -> list[Reaction]:
+    """Each of them once; a program that is begun anew needs no signal."""
+    restart = any(reaction.restart for reaction in reactions)
+    return [reaction for reaction in dict.fromkeys(reactions) if not (restart and reaction.number)]
+
+
+def group_of(terminal: Terminal) -> Group:
+    """In front where it has the terminal to itself; in a pipe others may need it, and what is typed is for all."""
+    if not terminal.in_front:
+        return Group.OWN
+    return Group.IN_FRONT if os.isatty(0) and os.isatty(1) else Group.SHARED

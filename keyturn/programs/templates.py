@@ -1,0 +1,236 @@
+"""Texts with secrets in them, by Jinja2 in its sandbox: ``{{ secret("ml-training/database").password }}``.
+
+    template = Template.load(Path("database.ini.j2"))
+    text = template.render(Reading(client))
+
+A template's errors name its file and line, and nothing of a value.
+"""
+
+import base64
+import json
+import os
+import re
+import shlex
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+from urllib.parse import quote
+
+from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError
+from jinja2 import Template as Compiled
+from jinja2.exceptions import SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from keyturn.client.secrets import Secret
+from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Unavailable
+from keyturn.core.sensitive import Sensitive
+from keyturn.programs.references import Reading
+
+LARGEST: Final = 2**20
+"""Characters of a template, and bytes of what it may become."""
+
+RENDER: Final = "render"
+
+
+class SecretView(Mapping[str, Any]):
+    """A secret as a template sees it: its fields by their names, with their JSON types."""
+
+    def __init__(self, secret: Secret) -> None:
+        self._fields = secret.fields.reveal()
+
+    def __getitem__(self, name: str) -> Any:
+        return self._fields[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def __repr__(self) -> str:
+        return f"SecretView({', '.join(sorted(self._fields))})"
+
+    def __html__(self) -> str:
+        raise Unfit("a secret is written a field at a time, or with the filter json or toml")
+
+    __str__ = __html__
+
+
+class Environment(ImmutableSandboxedEnvironment):
+    """What templates may do: read secrets, and write texts. They reach no file and nothing of this process."""
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """A secret's fields alone, whatever they are called: ``items`` may be one."""
+        return self.getitem(obj, attribute) if isinstance(obj, SecretView) else super().getattr(obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """The same by brackets."""
+        if not isinstance(obj, SecretView):
+            return super().getitem(obj, argument)
+        return obj[argument] if argument in obj else self.undefined(obj=None, name=str(argument))
+
+
+class Template:
+    """A template that was read once: what becomes of its file later does not count."""
+
+    def __init__(self, file: Path, text: str) -> None:
+        self.file = file
+        self._text = text
+        try:
+            environment = made_environment()
+            code = environment.compile(text, str(file), str(file))
+            self._compiled = Compiled.from_code(environment, code, environment.make_globals(None))
+        except TemplateSyntaxError as error:
+            raise Invalid(RENDER, f"{file}:{error.lineno}", f"{error.message}", "Correct the template") from None
+
+    @staticmethod
+    def load(file: Path) -> "Template":
+        """Read and compile one. Raises NotFound, Unavailable, Invalid; Denied where every user may write it."""
+        try:
+            # A pipe that nobody writes to would be waited for.
+            with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), encoding="utf-8") as opened:
+                status = os.fstat(opened.fileno())
+                if not stat.S_ISREG(status.st_mode):
+                    raise Invalid(RENDER, str(file), "it is no regular file", "Give a file with a template")
+                if status.st_mode & stat.S_IWOTH:
+                    problem = "every user of this machine may write it, and so read what it renders"
+                    raise Denied(RENDER, str(file), problem, "Take that right away: chmod o-w")
+                text = opened.read(LARGEST + 1)
+        except FileNotFoundError:
+            raise NotFound(RENDER, str(file), "there is no such template", "Check its name") from None
+        except OSError as error:
+            raise Unavailable(RENDER, str(file), f"it can't be read: {error.strerror}", "Check its mode") from None
+        except UnicodeDecodeError:
+            raise Invalid(RENDER, str(file), "it is not UTF-8 text", "Correct the template") from None
+        if len(text) > LARGEST:
+            raise Invalid(RENDER, str(file), f"it has more than {LARGEST:,} characters", "Split it")
+        return Template(file, text)
+
+    def render(self, reading: Reading) -> Sensitive:
+        """The text with the secrets in it. Raises Invalid with file and line, and what the client raises."""
+        try:
+            text = self._compiled.render(secret=lambda path: self._view(reading, str(path)))
+            size = len(text.encode(errors="replace"))
+        except KeyturnError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the text of whatever it raises may hold a value
+            fields = {path: names for path, names in reading.fields.items() if path in self._text}
+            problem, hint = explained(error, fields)
+            raise Invalid(RENDER, self._place(error.__traceback__), problem, hint) from None
+        if size > LARGEST:
+            raise Invalid(RENDER, str(self.file), f"it becomes more than {LARGEST:,} bytes", "Split it")
+        return Sensitive(text)
+
+    def _view(self, reading: Reading, path: str) -> SecretView:
+        try:
+            return SecretView(reading.secret(path))
+        except KeyturnError as error:
+            if path in self._text:
+                raise
+            # The template has made the name up, of a value perhaps.
+            place = f"a secret for {self.file}"
+            raise type(error)(error.doing, place, "it can't be read", "Check the names in the template") from None
+
+    def _place(self, trace: TracebackType | None) -> str:
+        """The file, and the line of it that ran last."""
+        line = 0
+        while trace:
+            if trace.tb_frame.f_code.co_filename == str(self.file):
+                line = trace.tb_lineno
+            trace = trace.tb_next
+        return f"{self.file}:{line}" if line else str(self.file)
+
+
+class Unfit(ValueError):
+    """A value that can't be written so; the text tells why, and nothing of it."""
+
+
+def explained(error: Exception, fields: Mapping[str, list[str]]) -> tuple[str, str]:
+    """What went wrong, and what to do; by the error's class, for its text may hold a value."""
+    if isinstance(error, UndefinedError):
+        shown = "; ".join(f"{path} has {', '.join(names) or 'no fields'}" for path, names in fields.items())
+        return "a name or a field that stands there does not exist", shown or "Check the names in that line"
+    if isinstance(error, SecurityError):
+        return "it does what a template may not", "A template may read secrets and write texts"
+    if isinstance(error, Unfit):
+        return str(error), "Use another filter, or change the secret"
+    return f"it can't be carried out: {type(error).__name__}", "Correct that line of the template"
+
+
+def made_environment() -> Environment:
+    """Strict: what is not there is an error, unless the template asks for it with ``default`` or ``is defined``."""
+    made = Environment(undefined=StrictUndefined, keep_trailing_newline=True, finalize=plain)
+    made.filters |= FILTERS
+    made.globals = {name: made.globals[name] for name in ("range", "dict", "namespace")}
+    return made
+
+
+def plain(value: Any) -> Any:
+    """What is written out: a text as it is, numbers and the like as JSON."""
+    if isinstance(value, str | StrictUndefined) or hasattr(value, "__html__"):
+        return value
+    return json_text(value)
+
+
+def json_text(value: Any) -> str:
+    """JSON, of a whole secret too."""
+    return json.dumps(dict(value) if isinstance(value, SecretView) else value, ensure_ascii=False)
+
+
+def written_out(value: Any) -> str:
+    """A value as text. Raises Unfit for a whole secret."""
+    if isinstance(value, SecretView):
+        raise Unfit("a secret is written a field at a time, or with the filter json or toml")
+    return value if isinstance(value, str) else json_text(value)
+
+
+def toml_text(value: Any) -> str:
+    """A TOML value: JSON's escapes are TOML's (1.0, "String"), but that DEL is escaped and nothing is null."""
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{toml_text(str(name))} = {toml_text(inner)}" for name, inner in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(toml_text, value)) + "]"
+    if value is None:
+        raise Unfit("TOML knows no null")
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def ini_text(value: Any) -> str:
+    """A value on the line of an INI file, which has no quotes that all readers know. Raises Unfit."""
+    text = written_out(value)
+    if text != text.strip() or not text.isprintable() or re.match(r"[\"';#]", text) or re.search(r"\s[;#]", text):
+        raise Unfit("a value with line breaks, comment signs, quotes or spaces around it can't stand in an INI file")
+    return text
+
+
+def env_text(value: Any) -> str:
+    """A value in an environment file, quoted as Compose, python-dotenv and a shell read alike. Raises Unfit."""
+    from keyturn.core.dotenv import QUOTES, refuses_text
+
+    text = written_out(value)
+    if reason := refuses_text(text, None):
+        raise Unfit(f"an environment file can't hold {reason}")
+    return QUOTES[None](text)
+
+
+def decoded(value: Any) -> str:
+    """The text that base64 holds. Raises Unfit."""
+    try:
+        return base64.b64decode(written_out(value), validate=True).decode()
+    except ValueError:
+        raise Unfit("it is not the base64 of a text") from None
+
+
+FILTERS: Final[Mapping[str, Callable[..., str]]] = {
+    "json": json_text,
+    "toml": toml_text,
+    "ini": ini_text,
+    "env": env_text,
+    "sh": lambda value: shlex.quote(written_out(value)),
+    "url": lambda value: quote(written_out(value), safe=""),
+    "base64": lambda value: base64.b64encode(written_out(value).encode()).decode(),
+    "base64decode": decoded,
+}
+"""What writes a value so that it stays one, in the format that the template is of."""

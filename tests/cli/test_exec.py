@@ -1,0 +1,176 @@
+"""``keyturn exec`` and ``keyturn render`` as people run them, at the real hub, with no more rights than they need."""
+
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from standardwebhooks import Webhook
+
+from deployments.local.support.ports import free_port
+from keyturn.cli.exec import is_own
+from keyturn.core.notices import NOTICE_PATH, Notice
+from keyturn.core.sensitive import SecretFields
+from keyturn.programs.children import lives
+from tests.cli.command import ROOT, SCRIPT, run_keyturn, surroundings
+from tests.support.lab import Declared, Lab, fresh
+
+GUIDE = ROOT / "docs" / "exec.md"
+KEY = "whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+@pytest.fixture
+def secret(lab: Lab) -> Declared:
+    return lab.generated()
+
+
+@pytest.fixture
+def env(lab: Lab, tmp_path: Path, secret: Declared) -> dict[str, str]:
+    """A login that may read this secret and those of the example, and nothing else; it lies in a file."""
+    policy = fresh()
+    rules = (f'path "secret/data/{path}" {{ capabilities = ["read"] }}' for path in (secret.path, "ml-training/*"))
+    lab.root.sys.create_or_update_policy(policy, "\n".join(rules))
+    token = lab.root.auth.token.create(policies=[policy])["auth"]["client_token"]
+    (tmp_path / "token").write_text(token)
+    (tmp_path / "token").chmod(0o600)
+    (tmp_path / "key").write_text(KEY)
+    hub = {"VAULT_ADDR": lab.world.hub_address, "VAULT_CACERT": lab.world.hub_ca or ""}
+    given = {"KEYTURN_HUB_TOKEN_FILE": str(tmp_path / "token"), "BAO_TOKEN": "of-somebody", "OUT": str(tmp_path)}
+    return surroundings(tmp_path / "home", **hub, **given)
+
+
+@pytest.fixture
+def in_memory() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+        yield Path(directory)
+
+
+def until_holds(file: Path, word: str, process: "subprocess.Popen[str]") -> str:
+    """What a program has written, once this is in it."""
+    deadline = time.monotonic() + 90
+    while not file.exists() or word not in file.read_text():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return file.read_text()
+
+
+@contextmanager
+def running(command: list[str], env: dict[str, str]) -> "Iterator[subprocess.Popen[str]]":
+    """A process, which is gone afterwards."""
+    streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=env, text=True, **streams) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def tell(address: str, notice: Notice, key: str = KEY) -> int:
+    """Tell a program, as any sender of Standard Webhooks does; what it answers."""
+    body, at = notice.to_json(), datetime.now(UTC)
+    signature = Webhook(key).sign("msg_1", at, body)
+    headers = {"webhook-id": "msg_1", "webhook-timestamp": str(int(at.timestamp())), "webhook-signature": signature}
+    return requests.post(f"{address}{NOTICE_PATH}", body, headers=headers, timeout=60).status_code
+
+
+def shown_of(process: "subprocess.Popen[str]") -> str:
+    """The arguments of a process and of its children."""
+    pids = [process.pid, *map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split())]
+    return " ".join(Path(f"/proc/{pid}/cmdline").read_text() for pid in pids)
+
+
+def test_a_rotation_reaches_a_program_before_it_is_acknowledged(
+    lab: Lab, env: dict[str, str], secret: Declared, tmp_path: Path
+) -> None:
+    port, first, second = free_port(), secret.first["value"], fresh()
+    program = 'env >"$OUT/env"; stat -c "%a %n" "$KEYTURN_FILES"/* >"$OUT/files"; trap "exit 3" TERM; '
+    program += 'echo "$PW" $(cat "$KEYTURN_FILES/pw") $$ >>"$OUT/shown"; while :; do sleep 0.05; done'
+    given = ("--env", f"PW={secret.path}#value", "--file", f"pw={secret.path}#value", "--poll", "0s")
+    receiving = ("--receive", f"127.0.0.1:{port}", "--webhook-key-file", str(tmp_path / "key"), "--settle", "0s")
+    command = [*SCRIPT, "exec", *given, *receiving, "--", "sh", "-c", program]
+    with running(command, env) as process:
+        pid = int(until_holds(tmp_path / "shown", first, process).split()[-1])
+        variables = dict(line.split("=", 1) for line in (tmp_path / "env").read_text().splitlines() if "=" in line)
+        files = Path(variables["KEYTURN_FILES"])
+        assert variables["VAULT_ADDR"] == lab.world.hub_address
+        assert {name for name in variables if is_own(name)} == {"KEYTURN_FILES"}
+        assert (tmp_path / "files").read_text() == f"600 {files}/pw\n"
+        assert files.parent in (Path("/dev/shm"), Path(os.environ.get("XDG_RUNTIME_DIR") or "/dev/shm"))
+        assert files.stat().st_mode & 0o777 == 0o700
+        version = lab.hub.write(secret.path, SecretFields({"value": second}), cas=1)
+        notice = Notice("secret_rotated", secret.path, version, datetime.now(UTC))
+        assert tell(f"http://127.0.0.1:{port}", notice) == HTTPStatus.OK
+        assert not lives(pid)
+        until_holds(tmp_path / "shown", f"{second} {second} ", process)
+        assert not any(value in shown_of(process) for value in (first, second))
+        process.send_signal(signal.SIGTERM)
+        output = "".join(process.communicate(timeout=60))
+    assert process.returncode == 3
+    assert not files.exists()
+    assert not any(value in output for value in (first, second))
+
+
+def test_files_are_rendered_once_all_or_none(env: dict[str, str], secret: Declared, in_memory: Path) -> None:
+    template = in_memory / "app.ini.j2"
+    template.write_text(f'[app]\nkey = {{{{ secret("{secret.path}").value | ini }}}}\n')
+    given = ("render", "--directory", str(in_memory), "--file", f"value={secret.path}#value")
+    done = run_keyturn(*given, "--template", f"{template}:app.ini", "--mode", "0640", env=env)
+    assert done.returncode == 0, done.stderr
+    assert (in_memory / "value").read_text() == secret.first["value"]
+    assert (in_memory / "app.ini").read_text() == f"[app]\nkey = {secret.first['value']}\n"
+    assert {file.stat().st_mode & 0o777 for file in (in_memory / "value", in_memory / "app.ini")} == {0o640}
+    assert secret.first["value"] not in done.stdout + done.stderr
+    (in_memory / "value").unlink()
+    template.write_text(f'one\n{{{{ secret("{secret.path}").valeu }}}}\n')
+    done = run_keyturn(*given, "--template", f"{template}:app.ini", env=env)
+    assert done.returncode == 1
+    assert f"{template}:2" in done.stderr
+    assert secret.first["value"] not in done.stdout + done.stderr
+    assert sorted(file.name for file in in_memory.iterdir()) == ["app.ini", "app.ini.j2"]
+
+
+# --- the guide ---------------------------------------------------------------------------------------------
+
+
+def guide() -> list[str]:
+    """The commands of the guide, as they stand there."""
+    blocks = re.findall(r"^```console\n(.*?)^```", GUIDE.read_text(), re.M | re.S)
+    lines = "".join(blocks).replace("\\\n", "").splitlines()
+    return [line.removeprefix("$ ") for line in lines if line.startswith("$ keyturn")]
+
+
+def template_of_the_guide() -> str:
+    """The template that the guide shows."""
+    shown = re.search(r"\$ cat pgpass.j2\n(.*?)\$ keyturn", GUIDE.read_text(), re.S)
+    assert shown
+    return shown[1]
+
+
+@pytest.mark.sampled(3)
+@pytest.mark.parametrize("line", guide())
+def test_what_the_guide_says_works(line: str, env: dict[str, str], tmp_path: Path, in_memory: Path) -> None:
+    (tmp_path / "pgpass.j2").write_text(template_of_the_guide())
+    (tmp_path / "app.ini.j2").write_text("")
+    (tmp_path / "webhook-key").write_text(KEY)
+    (tmp_path / "train.py").write_text("#!/bin/sh\n")
+    (tmp_path / "train.py").chmod(0o755)
+    # What the reader has, and others here have not: the command on the path, a mount, and that port.
+    (tmp_path / "keyturn").write_text(f'#!/bin/sh\nexec {" ".join(SCRIPT)} "$@"\n')
+    (tmp_path / "keyturn").chmod(0o755)
+    line = line.replace("/secrets", str(in_memory)).replace("8201", str(free_port()))
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["sh", "-c", line], env={**env, "PATH": path}, cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
