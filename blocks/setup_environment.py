@@ -5,9 +5,10 @@ Prefect calls this while it is imported. It prints and shows what a plugin hands
 
 import os
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Final
 
 from prefect.plugins import HookContext, SetupResult, register_hook
@@ -25,6 +26,13 @@ LEASES: Final = "KEYTURN_SETUP_LEASES"
 """The same of credentials that the hub's engines make for this process alone: all of one path are one credential."""
 ALWAYS: Final = "KEYTURN_SETUP_ALWAYS"
 """The variable that says that processes which run no flow for a worker are set up too."""
+ENGINES: Final = ("prefect.engine", "prefect.flow_engine")
+"""The modules that run a flow for a worker, by which Prefect starts the process that is the flow's own."""
+BOOTSTRAP: Final = "_workspace_runtime_bootstrap.py"
+"""The file by which it starts one of them in an environment of the flow's own, and others for hooks."""
+SPAWNED: Final = "--multiprocessing-fork"
+PREPARES: Final = "prefect.runner."
+"""What prepares a run writes its environment to a file, and becomes the flow's process: it is never set up."""
 SET_UP_FOR: Final = "KEYTURN_SET_UP_FOR"
 """Names the flow run to a process's children, which have its variables and take no credentials of their own."""
 NO_RUN: Final = "-"
@@ -50,7 +58,7 @@ def setup_environment(*, ctx: HookContext) -> SetupResult | None:
     Prefect logs; with PREFECT_PLUGINS_STRICT it ends the process.
     """
     run = os.environ.get(RUN) or NO_RUN
-    if not _is_wanted(os.environ, run):
+    if not _is_wanted(os.environ, run, sys.orig_argv):
         return None
     names = _names(os.environ)
     try:
@@ -75,10 +83,20 @@ def variables(text: str, where: str) -> list[Variable]:
     return [Variable(*match.groups()) for match in matches if match]
 
 
-def _is_wanted(environment: Mapping[str, str], run: str) -> bool:
+def runs_flow(arguments: Sequence[str]) -> bool:
+    """Whether Prefect starts the process in which a flow runs so: others prepare it, wait for it, or run its hooks."""
+    pairs = [*pairwise(arguments)]
+    started = any(before == "-m" and module in ENGINES for before, module in pairs)
+    booted = any(file.endswith(BOOTSTRAP) and operation == "engine" for file, operation in pairs)
+    return started or booted or SPAWNED in arguments
+
+
+def _is_wanted(environment: Mapping[str, str], run: str, arguments: Sequence[str]) -> bool:
     configured = any(environment.get(name) for name in (SECRETS, LEASES))
     always = environment.get(ALWAYS, "").lower() in ("1", "true")
-    return configured and (run != NO_RUN or always) and environment.get(SET_UP_FOR) != run
+    prepares = any(argument.startswith(PREPARES) for argument in arguments)
+    chosen = not prepares if always else run != NO_RUN and runs_flow(arguments)
+    return configured and chosen and environment.get(SET_UP_FOR) != run
 
 
 def _names(environment: Mapping[str, str]) -> list[str]:

@@ -46,11 +46,12 @@ def elapsed() -> float:
 
 @dataclass(frozen=True)
 class Term:
-    """A lease as it was issued or renewed last, by a call that began at ``began``."""
+    """A lease as it was issued or renewed last, by a call that began at ``began``; ``fresh`` until it is renewed."""
 
     lease: IssuedLease
     began: float
     expires_at: datetime
+    fresh: bool
 
     @property
     def left(self) -> float:
@@ -96,6 +97,10 @@ class Credential:
         on_change: Watcher | None = None,
         clock: Callable[[], float] = elapsed,
     ) -> None:
+        if ttl is not None and not ttl >= 1:
+            raise Invalid(
+                "take a lease of", path, f"it can't be renewed for {ttl} s at a time", "Give it a second or more"
+            )
         self.path = path
         self._lessor = lessor
         self._ttl = ttl
@@ -198,7 +203,7 @@ class Credential:
         return f"Credential({self.lease_id}, {state})"
 
     def _keep(self) -> None:
-        due = self._term.began if self._lasts_too_long(self._term) else self._term.renewal
+        due = self._due()
         while not self._stopped.wait(max(0.0, min(due - self._clock(), LONGEST_SLEEP))):
             if self._clock() < due:
                 continue
@@ -213,7 +218,7 @@ class Credential:
         try:
             if not self.expired:  # as it also is once it was given back
                 self._renew()
-                return self._term.ends if self._spent else self._term.renewal
+                return self._due()
         except TransientError as error:
             self._failures += 1
             if not self.expired:
@@ -221,6 +226,11 @@ class Credential:
                 return self._clock() + self._pause(error)
         except KeyturnError as error:
             self._refused(error)
+        except Exception as error:  # noqa: BLE001 - whatever a source raises, its text may hold the value
+            self._failures += 1
+            log.error("%s could not be renewed: %s", self.lease_id, type(error).__name__)
+            if not self.expired:
+                return self._clock() + self._pause()
         self._end = self._ending(self._term)
         return self._clock()
 
@@ -237,7 +247,7 @@ class Credential:
         if not self._term.lease.renewable:
             return None
         wanted, lease = timedelta(seconds=self._ttl or 0), self._term.lease
-        return self._timed(lambda: self._lessor.renew_lease(lease, wanted))
+        return self._timed(lambda: self._lessor.renew_lease(lease, wanted), fresh=False)
 
     def _replace(self) -> None:
         """Take another one, unless that would end as soon."""
@@ -259,19 +269,24 @@ class Credential:
         self._term, self._full = term, self._aim(term)
 
     def _take(self) -> Term:
-        return self._timed(lambda: self._lessor.issue_lease(self.path))
+        return self._timed(lambda: self._lessor.issue_lease(self.path), fresh=True)
 
-    def _timed(self, ask: Callable[[], IssuedLease]) -> Term:
+    def _timed(self, ask: Callable[[], IssuedLease], *, fresh: bool) -> Term:
         began, at = self._clock(), datetime.now(UTC)
         lease = ask()
-        return Term(lease, began, at + lease.ttl)
+        return Term(lease, began, at + lease.ttl, fresh)
 
     def _aim(self, term: Term) -> float:
         """How many seconds a renewal is to give."""
         return min(term.left, self._ttl or term.left)
 
-    def _lasts_too_long(self, term: Term) -> bool:
-        return term.lease.renewable and self._ttl is not None and term.left > self._ttl
+    def _due(self) -> float:
+        """When it is to be renewed: at once where the role's default would let it outlive a killed process for long."""
+        term = self._term
+        if self._spent:
+            return term.ends
+        too_long = term.fresh and term.lease.renewable and term.left > (self._ttl or term.left)
+        return term.began if too_long else term.renewal
 
     def _ending(self, term: Term) -> Ending | None:
         if self._end or self._clock() < term.ends:
@@ -310,7 +325,7 @@ class Credential:
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it raises, its text may hold the value
             log.error("%s: the function that watches it raised %s", self.lease_id, type(error).__name__)
 
-    def _pause(self, error: TransientError) -> float:
+    def _pause(self, error: TransientError | None = None) -> float:
         wait = (error.retry_after or 0.0) if isinstance(error, Throttled) else 0.0
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self._failures, 10)) * random.uniform(0.5, 1.0)  # noqa: S311
         left = self._term.ends - self._clock()
@@ -321,6 +336,8 @@ class Credential:
             self._lessor.revoke_lease(term.lease.lease_id)
         except KeyturnError as error:
             log.warning("%s; it ends by itself at %s", error, term.expires_at.isoformat(timespec="seconds"))
+        except Exception as error:  # noqa: BLE001 - whatever a source raises, its text may hold the value
+            log.error("%s could not be given back: %s", term.lease.lease_id, type(error).__name__)
 
     def _insist_on_own(self) -> None:
         if self._pid != getpid():

@@ -33,6 +33,7 @@ def run(leading: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(process_client, "_opened", {})
     run = str(uuid4())
     monkeypatch.setenv(RUN, run)
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "prefect.flow_engine", "flow.py:job"])
     return run
 
 
@@ -69,6 +70,36 @@ def test_only_a_flow_runs_process_is_set_up_unless_all_are_to_be(
         monkeypatch.delenv(name)
     monkeypatch.setenv(RUN, run)
     assert setup.setup_environment(ctx=CTX) is None
+
+
+PREPARING = ["python", "-m", "prefect.runner._workspace_supervisor", "supervisor.json"]
+
+
+@pytest.mark.parametrize("always", ["", "true"])
+def test_what_prepares_a_run_is_never_set_up_since_it_writes_its_environment_down(
+    run: str, monkeypatch: pytest.MonkeyPatch, always: str
+) -> None:
+    monkeypatch.setenv(setup.ALWAYS, always)
+    monkeypatch.setattr(sys, "orig_argv", PREPARING)
+    assert setup.setup_environment(ctx=CTX) is None
+
+
+def test_a_flows_own_process_is_known_by_how_prefect_starts_it() -> None:
+    bootstrap = "/venv/lib/prefect/runner/_workspace_runtime_bootstrap.py"
+    for own in (
+        ["python", "-m", "prefect.engine"],
+        ["uv", "run", "--project", ".", "python", bootstrap, "engine", "flow.py:job"],
+        ["python", "-c", "from multiprocessing.spawn import spawn_main; spawn_main()", "--multiprocessing-fork"],
+    ):
+        assert setup.runs_flow(own)
+    for other in (
+        PREPARING,
+        ["prefect", "flow-run", "execute"],
+        ["python", "-m", "prefect", "worker", "start"],
+        ["python", bootstrap, "hook", "cancellation", "workspace.json", "flow_run.json", "state.json"],
+        ["python", "train.py", "prefect.engine"],
+    ):
+        assert not setup.runs_flow(other)
 
 
 @pytest.mark.parametrize(

@@ -3,19 +3,28 @@
 What was in play is written to the file that MADE names, for the search alone.
 """
 
+import asyncio
 import json
 import os
+import tempfile
 from pathlib import Path
 
 import psycopg2
 from prefect import flow, task
 from prefect.logging import get_run_logger
 
+from deployments.local.leak_scan import scan
 from keyturn.project.collection import KeyturnSecret
 
 
-def write(made: dict[str, str]) -> None:
+def write(made: dict[str, object]) -> None:
+    """For the search alone."""
     Path(os.environ["MADE"]).write_text(json.dumps(made))
+
+
+def beside(values: dict[str, str]) -> list[str]:
+    """Which files that lie beside the run while it runs hold one of them."""
+    return sorted({str(finding.place) for finding in scan([Path(tempfile.gettempdir())], values)})
 
 
 @task(persist_result=True)
@@ -31,8 +40,8 @@ async def careless_in_json(name: str) -> object:
 
 
 @flow(log_prints=True, persist_result=True)
-async def job(name: str, control: str) -> str:
-    """Logs in with what the environment has, and shows whatever it can of the secret."""
+async def job(name: str, control: str, wait: bool) -> str:
+    """Logs in with what the environment has, shows whatever it can of the secret, and waits to be cancelled."""
     block = await KeyturnSecret.load(name)
     value = await block.aget()
     print(control, value, repr(value), block, block.secret(), {"value": value})  # noqa: T201
@@ -41,7 +50,9 @@ async def job(name: str, control: str) -> str:
         cursor.execute("SELECT session_user")
         (user,) = cursor.fetchone() or ("",)
     made = {"secret": value.reveal(), "variable": os.environ["API_KEY"], "password": os.environ["PGPASSWORD"]}
-    write(made | {"user": user})
+    write(made | {"user": user, "beside": beside(made), "run": os.environ["PREFECT__FLOW_RUN_ID"]})
     await careless_task(name)
     await careless_in_json(name)
+    if wait:
+        await asyncio.sleep(600)
     raise ValueError(f"{value} of {os.environ['PGUSER']}")

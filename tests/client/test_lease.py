@@ -17,7 +17,7 @@ from keyturn.client.asynchronous import AsyncSecretClient
 from keyturn.client.client import SecretClient
 from keyturn.client.credentials import Credential
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Missing, NotFound, Unavailable
-from tests.support.hooks import eventually
+from tests.support.hooks import eventually, raising
 from tests.support.lessor import AWAY, MemoryLessor, Ticking
 from tests.support.served import MemorySource
 
@@ -70,6 +70,20 @@ def test_a_lease_that_would_outlive_a_killed_process_for_long_is_shortened_at_on
         assert eventually(lambda: lessor.living[credential.lease_id] == clock() + 900)
     with Credential(lessor, PATH, None, clock=clock) as credential:
         assert lessor.living[credential.lease_id] == clock() + 86_400
+
+
+def test_so_is_one_that_takes_anothers_place(
+    take: Callable[..., Credential], clock: Ticking, lessor: MemoryLessor
+) -> None:
+    lessor.default, lessor.longest = 86_400, 1000
+    credential = take()
+    assert eventually(renewed(lessor, 1))
+    for _ in range(2):
+        clock.pass_by(400)
+        assert eventually(lambda: credential._term.began == clock())
+    assert eventually(lambda: len(lessor.issued) == 2)
+    assert eventually(lambda: lessor.living[credential.lease_id] == clock() + 600)
+    assert lessor.calls.count("renew") == 4
 
 
 def test_what_can_be_renewed_no_longer_is_replaced_before_it_ends_and_who_watches_is_told(
@@ -185,6 +199,32 @@ def test_an_outage_is_lived_through_until_the_lease_is_over(
     lessor.error = None
     with pytest.raises(Missing, match="its time was over"):
         credential.renew()
+
+
+def test_what_nobody_foresaw_is_tried_again_and_not_repeated(
+    take: Callable[..., Credential],
+    clock: Ticking,
+    lessor: MemoryLessor,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    credential = take()
+    renew = lessor.renew_lease
+    monkeypatch.setattr(lessor, "renew_lease", raising(RuntimeError("p1")))
+    clock.pass_by(400)
+    assert eventually(lambda: "could not be renewed: RuntimeError" in caplog.text)
+    monkeypatch.setattr(lessor, "renew_lease", renew)
+    clock.pass_by(60)
+    assert eventually(renewed(lessor, 1))
+    assert not credential.expired
+    assert "p1" not in caplog.text
+
+
+def test_a_time_that_is_none_is_refused_before_anybody_is_asked(lessor: MemoryLessor) -> None:
+    for ttl in (0, -1, 0.5, float("nan")):
+        with pytest.raises(Invalid, match="Give it a second or more"):
+            Credential(lessor, PATH, ttl)
+    assert lessor.calls == []
 
 
 def test_where_no_other_may_be_had_the_one_there_is_lives_to_its_end(

@@ -15,6 +15,8 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.login import LoginLife
 
+LONGEST: Final = 10 * 366 * 86_400.0
+"""Seconds that are believed of a lease: ten years."""
 LOGINS: Final = ("auth", "sys")
 """Below these are people's and machines' logins, Keyturn's own among them, and the hub's own: no engine's leases."""
 
@@ -89,7 +91,7 @@ def renew_lease(calls: Calls, lease: IssuedLease, ttl: timedelta) -> IssuedLease
 
 
 def _ttl(answer: Mapping[str, Any], login: LoginLife) -> timedelta:
-    return timedelta(seconds=max(0.0, min(float(answer["lease_duration"]), login.left)))
+    return timedelta(seconds=max(0.0, min(float(answer["lease_duration"]), login.left, LONGEST)))
 
 
 def revoke_lease(calls: Calls, lease_id: str) -> None:
