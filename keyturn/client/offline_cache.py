@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 from keyturn.client.cache import Cache, size_of
 from keyturn.client.floors import Floor
 from keyturn.client.machine import Machine, this_machine
+from keyturn.client.notice_journal import FILE as NOTICES
 from keyturn.client.notice_journal import Journal, NoticeJournal
 from keyturn.client.offline_contents import SLACK, Aged, Contents, decode, set_back
 from keyturn.client.policy import CachePolicy
@@ -148,7 +149,7 @@ class OfflineCache:
         self._wake(self._delay)
 
     def note(self, notice: Notice, floor_ttl: float) -> None:
-        """A notice is on the disk when this returns; or the file is gone that it would have spoken of.
+        """A notice is on the disk when this returns; or all is gone that it would have spoken of.
 
         Raises Unavailable where neither can be done.
         """
@@ -373,9 +374,11 @@ class OfflineCache:
 
     def _remove(self, notice: Notice) -> None:
         try:
-            if self._directory.identity(FILE) is not None:
+            if any(self._directory.identity(name) for name in (FILE, NOTICES)):
                 with self._directory.locked(LOCK):
                     self._directory.remove(FILE)
+                    # So that no other process adds to the next file what it has read before.
+                    self._directory.remove(NOTICES)
         except OSError as error:
             problem = f"it can't be kept over a restart, nor the file be removed that it ends ({error.strerror})"
             hint = f"Make room in {self._directory.path}, and see its owner and mode"

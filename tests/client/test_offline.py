@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from keyturn.client.host.group import HostGroup
 from keyturn.client.machine import this_machine
 from keyturn.client.offline_cache import OfflineCache
 from keyturn.client.policy import RESTRICTED, CachePolicy
+from keyturn.client.private_directory import PrivateDirectory
 from keyturn.client.secrets import Secret
 from keyturn.client.statistics import Event
 from keyturn.core.envelope import Refusal
@@ -407,7 +408,7 @@ def test_a_notice_that_can_be_kept_nowhere_is_not_acknowledged_while_the_file_is
     lived(host, source, "a")
     with host.client(source, host.offline()) as client:
         host.cache.chmod(0o500)
-        fail_to_write(monkeypatch, host, "notices", "secrets")
+        fail_to_write(monkeypatch, "append", "replace", "remove")
         with pytest.raises(Unavailable, match="it can't be kept over a restart"):
             client.told(rotated("a", 1, SECRET_REVOKED))
         monkeypatch.undo()
@@ -418,27 +419,27 @@ def test_where_a_notice_can_not_be_kept_the_file_goes_that_it_ends(
     host: Host, source: MemorySource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lived(host, source, "a")
-    with host.client(source, host.offline()) as client:
-        fail_to_write(monkeypatch, host, "notices")
+    beside = host.offline()
+    with host.client(source, beside) as other, host.client(source, host.offline()) as client:
+        other.get("a")
+        fail_to_write(monkeypatch, "append", "replace")
         client.told(rotated("a", 1, SECRET_REVOKED))
         assert not host.file.exists()
         monkeypatch.undo()
+        monkeypatch.setattr("keyturn.client.offline_cache.guard_memory", lambda: None)
+        assert beside.flush()
+    with outage(host, source) as (client, _), pytest.raises(Unavailable):
+        client.get("a")
 
 
-def fail_to_write(monkeypatch: pytest.MonkeyPatch, host: Host, *names: str) -> None:
-    """The disk refuses to write or remove these, whoever asks; a test may run as root."""
-    from keyturn.client.private_directory import PrivateDirectory
+def fail_to_write(monkeypatch: pytest.MonkeyPatch, *methods: str) -> None:
+    """The disk refuses these, whoever asks; a test may run as root."""
 
-    def failing(method: Callable[..., object]) -> Callable[..., object]:
-        def fail(directory: PrivateDirectory, name: str, *arguments: object) -> object:
-            if name in names:
-                raise OSError(28, "No space left on device")
-            return method(directory, name, *arguments)
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
 
-        return fail
-
-    for method in ("append", "replace", "remove"):
-        monkeypatch.setattr(PrivateDirectory, method, failing(getattr(PrivateDirectory, method)))
+    for method in methods:
+        monkeypatch.setattr(PrivateDirectory, method, fail)
 
 
 def test_reads_are_written_together_in_the_background(host: Host, source: MemorySource) -> None:

@@ -18,6 +18,8 @@ from keyturn.providers.aws.data_keys import KmsDataKeys
 from tests.contracts.data_keys import CONTEXT, DataKeysContract
 from tests.support import local_aws
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 REGION = "eu-central-1"
 
 
