@@ -26,12 +26,15 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 READERS: Final = 32
-"""Threads that read what is not kept, and ask the hub about callers."""
+"""Threads that read what is not kept."""
+ASKERS: Final = 16
+"""Threads that ask the hub about callers: however many tokens strangers try, programs of this host don't wait."""
 NOTICED: Final = 4
 """Threads that take notices: those are not to wait for a source that does not answer."""
 ANSWER_SECONDS: Final = 61.0
 """As AWS's agent has."""
 STATISTICS: Final = "/statistics"
+METRICS: Final = "/metrics"
 LOG_PAUSE: Final = 1.0
 """Seconds between two lines that tell of refusals: whoever asks for nonsense does not fill the log."""
 
@@ -56,7 +59,7 @@ class Names(Protocol):
 class Agent:
     """Answers requests from one client. ``names`` is asked for each anew; without a receiver no notice is taken.
 
-    ``access`` hears of each secret that is given out.
+    ``access`` hears of each secret that is given out, ``metrics`` gives the client's numbers as Prometheus reads them.
     """
 
     def __init__(
@@ -65,13 +68,16 @@ class Agent:
         names: Callable[[], Names],
         receiver: Receiver | None = None,
         access: Callable[[str], object] | None = None,
+        metrics: Callable[[], str] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
         self._names = names
         self._receiver = receiver
         self._access = access
+        self._metrics = metrics
         self._readers = ThreadPoolExecutor(READERS, "keyturn-agent")
+        self._askers = ThreadPoolExecutor(ASKERS, "keyturn-callers")
         self._noticed = ThreadPoolExecutor(NOTICED, "keyturn-notices")
         self._clock = clock
         self._logged_at = float("-inf")
@@ -85,7 +91,7 @@ class Agent:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     return await self._answer(entrance, request)
             except wire.Refused as refusal:
-                self._note(request, str(int(refusal.answer.status)))
+                self._note(request, f"{refusal.answer.status:d} {refusal.answer.body}")
                 return refusal.answer
             except KeyturnError as error:
                 # Whoever asks for what is not there may have pasted a value for a name.
@@ -100,13 +106,13 @@ class Agent:
 
         return answer
 
-    async def run(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Call it in one of the threads that read."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, function, *arguments)
+    async def ask(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call it in one of the threads that ask about callers."""
+        return await asyncio.get_running_loop().run_in_executor(self._askers, function, *arguments)
 
     def close(self) -> None:
         """End the threads; what they are at is not waited for."""
-        for threads in (self._readers, self._noticed):
+        for threads in (self._readers, self._askers, self._noticed):
             threads.shutdown(wait=False, cancel_futures=True)
 
     async def _answer(self, entrance: Entrance, request: HttpRequest) -> HttpAnswer:
@@ -117,8 +123,8 @@ class Agent:
         entrance.admit(request)
         if request.method != "GET":
             return wire.NOT_ALLOWED
-        if request.path == STATISTICS and entrance.local:
-            return HttpAnswer(HTTPStatus.OK, json.dumps(self._client.statistics.shown()), JSON)
+        if entrance.local and (numbers := self._numbers(request.path)):
+            return numbers
         wanted = wire.wanted_by(request.path, request.query)
         if wanted is None:
             return wire.NO_SUCH_PLACE
@@ -140,10 +146,16 @@ class Agent:
         return wire.answer_of(secret, named.name, named.arn, text.reveal())
 
     async def _read(self, path: str, refresh: bool) -> Secret:
-        if refresh:
-            return await self.run(self._client.refresh, path)
-        secret = self._client.kept(path)
-        return await self.run(self._client.get, path) if secret is None else secret
+        secret = None if refresh else self._client.kept(path)
+        read = self._client.refresh if refresh else self._client.get
+        if secret is None:
+            secret = await asyncio.get_running_loop().run_in_executor(self._readers, read, path)
+        return secret
+
+    def _numbers(self, path: str) -> HttpAnswer | None:
+        if path == STATISTICS:
+            return HttpAnswer(HTTPStatus.OK, json.dumps(self._client.statistics.shown()), JSON)
+        return HttpAnswer(HTTPStatus.OK, self._metrics()) if path == METRICS and self._metrics else None
 
     async def _take_notice(self, receiver: Receiver, request: HttpRequest) -> HttpAnswer:
         if request.method != "POST":

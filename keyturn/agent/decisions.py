@@ -8,13 +8,13 @@ import hashlib
 import ipaddress
 import secrets
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
 from keyturn.core.callers import CallersPort, Permit
-from keyturn.core.errors import Denied, TerminalError, TransientError
+from keyturn.core.errors import Denied, TerminalError, Throttled, TransientError
 from keyturn.core.sensitive import Sensitive
 
 REMEMBERED: Final = 10_000
@@ -23,6 +23,9 @@ DENIED_SECONDS: Final = 5.0
 """For how long a refusal is believed."""
 REST_SECONDS: Final = 1.0
 """For how long a hub that does not answer is not asked again."""
+
+WAITING: Final = 32
+"""Answers of the hub that one address may wait for at once."""
 
 Key = tuple[bytes, str]
 Run = Callable[[Callable[[Sensitive, str], Permit], Sensitive, str], Awaitable[Permit]]
@@ -49,6 +52,7 @@ class Decisions:
         self._key = secrets.token_bytes(32)
         self._decisions: OrderedDict[Key, Decision] = OrderedDict()
         self._under_way: dict[Key, asyncio.Task[Permit]] = {}
+        self._waiting = Counter[str]()
         self._rests_until = 0.0
         self._error: TransientError | None = None
 
@@ -60,7 +64,7 @@ class Decisions:
         key = hashlib.blake2b(token.reveal().encode(), key=self._key, digest_size=32).digest(), path
         decision = self._decisions.get(key)
         if decision is None or self._clock() >= decision.until:
-            permit = await self._ask(key, token)
+            permit = await self._ask(key, token, peer)
         elif isinstance(decision.answer, Permit):
             permit = decision.answer
         else:
@@ -72,15 +76,24 @@ class Decisions:
         """Believe nothing from before."""
         self._decisions.clear()
 
-    async def _ask(self, key: Key, token: Sensitive) -> Permit:
+    async def _ask(self, key: Key, token: Sensitive, peer: str) -> Permit:
         """Ask once for all who wait for the same answer."""
         if self._error and self._clock() < self._rests_until:
             raise type(self._error)(*self._error.args)
         task = self._under_way.get(key)
         if task is None:
+            if self._waiting[peer] >= WAITING:
+                raise Throttled("read", key[1], f"{WAITING} other logins from {peer} wait for the hub's answer")
             task = self._under_way[key] = asyncio.create_task(self._decide(key, token))
-            task.add_done_callback(lambda _: self._under_way.pop(key, None))
+            self._waiting[peer] += 1
+            task.add_done_callback(lambda _: self._answered(key, peer))
         return await asyncio.shield(task)
+
+    def _answered(self, key: Key, peer: str) -> None:
+        del self._under_way[key]
+        self._waiting[peer] -= 1
+        if not self._waiting[peer]:
+            del self._waiting[peer]
 
     async def _decide(self, key: Key, token: Sensitive) -> Permit:
         asked_at = self._clock()

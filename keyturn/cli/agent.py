@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from keyturn.agent.doors import LocalEntrance
     from keyturn.agent.http import Door
     from keyturn.catalogue import Catalogue
+    from keyturn.client.client import SecretClient
+    from keyturn.client.offline import Offline
     from keyturn.client.webhook import Receiver
     from keyturn.providers.sources import SourceOpener
     from keyturn.providers.vault.hub import VaultHub
@@ -81,6 +83,15 @@ MappingOption = Annotated[
         "--catalogue", metavar="DIR", envvar=CATALOGUE_VARIABLE, help="The catalogue, for the names of copies in AWS."
     ),
 ]
+OfflineOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--offline", metavar="DIR", help="Keep what was read in an encrypted file there, for a start in an outage."
+    ),
+]
+OfflineKeyOption = Annotated[
+    Path | None, typer.Option("--offline-key", metavar="FILE", help="The key of that file, of mode 0600.")
+]
 AccessOption = Annotated[bool, typer.Option("--access-log", help="Tell of each secret that is given out, on stderr.")]
 
 
@@ -97,6 +108,8 @@ def agent(
     check_every: CheckOption = "30s",
     webhook_key: NoticeOption = None,
     catalogue: MappingOption = None,
+    offline: OfflineOption = None,
+    offline_key: OfflineKeyOption = None,
     access_log: AccessOption = False,
 ) -> None:
     """Give programs their secrets from memory, as AWS's Secrets Manager Agent does, until Ctrl-C or SIGTERM.
@@ -107,10 +120,14 @@ def agent(
     kept_for, believed_for = duration_in_seconds(ttl, "--ttl"), duration_in_seconds(check_every, "--check-every")
     if bool(cert) != bool(key):
         raise typer.BadParameter("--cert and --key belong together", param_hint="--cert")
+    if bool(offline) != bool(offline_key):
+        raise typer.BadParameter("--offline and --offline-key belong together", param_hint="--offline")
     if not (local or socket or listen):
         raise typer.BadParameter("there is nothing left to listen at", param_hint="--no-local")
     insist_on_hub()
     insist_on_parts()
+    # The local stack's, where that is used.
+    catalogue = catalogue or (Path(os.environ[CATALOGUE_VARIABLE]) if os.environ.get(CATALOGUE_VARIABLE) else None)
 
     from keyturn.agent.application import Agent
     from keyturn.client.client import SecretClient
@@ -119,10 +136,13 @@ def agent(
 
     opener = SourceOpener(tuple(source or source_names()), catalogue)
     with ExitStack() as stack:
-        client = stack.enter_context(SecretClient(opener(), policy=CachePolicy(ttl=kept_for), policies=opener.policies))
+        policy = CachePolicy(ttl=kept_for)
+        lasting = offline_cache(offline, offline_key)
+        client = stack.enter_context(SecretClient(opener(), policy=policy, policies=opener.policies, offline=lasting))
         hub = opened_hub(stack, opener)
         current = Latest(opener, catalogue)
-        made = Agent(client, lambda: current.names, receiver_of(hub, webhook_key), note if access_log else None)
+        receiver, access = receiver_of(hub, webhook_key), note if access_log else None
+        made = Agent(client, lambda: current.names, receiver, access, metrics_of(client))
         stack.callback(made.close)
         doors = Doors(stack, made, current)
         if local:
@@ -172,6 +192,33 @@ def receiver_of(hub: "VaultHub", path: str | None) -> "Receiver | None":
     return Receiver(HubKeys(hub, path))
 
 
+def offline_cache(directory: Path | None, key: Path | None) -> "Offline":
+    """The encrypted file of what was read, where one is wanted. Raises Invalid, for its key or a missing extra."""
+    from keyturn.client.offline import NOTHING_OFFLINE
+
+    if not (directory and key):
+        return NOTHING_OFFLINE
+    from keyturn.client.offline_cache import OfflineCache
+
+    try:
+        from keyturn.providers.files.data_keys import FileDataKeys
+        from keyturn.providers.keys.aes_gcm import AesEnvelope
+    except ModuleNotFoundError as error:
+        problem = f"the package {error.name} is missing"
+        raise Invalid("open", str(directory), problem, "Install keyturn[certificates]") from None
+    FileDataKeys(key)  # what is wrong with the file is said now, and not when it is first needed
+    return OfflineCache(directory, lambda: AesEnvelope(FileDataKeys(key)))
+
+
+def metrics_of(client: "SecretClient") -> "Callable[[], str] | None":
+    """The client's numbers for Prometheus; None where its package is not installed."""
+    try:
+        from keyturn.providers.prometheus.metrics import exposition_of
+    except ModuleNotFoundError:
+        return None
+    return exposition_of(client)
+
+
 def decisions_of(stack: ExitStack, agent: "Agent", hub: "VaultHub", every: float) -> "Decisions":
     """What the hub says about callers."""
     from keyturn.agent.decisions import Decisions
@@ -179,7 +226,7 @@ def decisions_of(stack: ExitStack, agent: "Agent", hub: "VaultHub", every: float
 
     callers = VaultCallers(hub)
     stack.callback(callers.close)
-    return Decisions(callers, agent.run, every)
+    return Decisions(callers, agent.ask, every)
 
 
 def run(doors: "Doors") -> None:

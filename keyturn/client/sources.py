@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from keyturn.client.bulk import BulkReader
 from keyturn.client.secrets import NotServed, Secret
 from keyturn.core.engines import Lessor
-from keyturn.core.errors import NotFound
+from keyturn.core.errors import Denied, NotFound
 from keyturn.core.hub import EXPIRES_AT, HubSecret, SecretsPort, metadata_moment
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import RemoteSecret, Store
@@ -59,13 +59,25 @@ class HubSource:
         return {path: self._of(path, secret) for path, secret in read.items()}
 
     def versions(self, paths: Sequence[str]) -> Mapping[str, str]:
-        """Their newest version numbers; a version that was deleted is none."""
-        infos = self._hub.describe_many(paths)
+        """Their newest version numbers; a version that was deleted is none.
+
+        A login that may read values and no metadata, as an application's has to be, reads the values for that.
+        """
+        try:
+            infos = self._hub.describe_many(paths)
+        except Denied:
+            return dict(self._read_versions(paths))
         return {path: str(info.version) for path, info in infos.items() if info.served}
 
     def below(self, folder: str, /) -> Sequence[str]:
         """The paths of all secrets that are served below a folder, such as ``ml-training``."""
         return [info.path for info in self._hub.describe_below(folder) if info.served]
+
+    def _read_versions(self, paths: Sequence[str]) -> Iterator[tuple[str, str]]:
+        for path in paths:
+            with suppress(Denied):
+                if secret := self._hub.read(path):
+                    yield path, str(secret.version)
 
     def _of(self, path: str, secret: HubSecret) -> Secret:
         expires_at = metadata_moment(path, EXPIRES_AT, secret.custom.get(EXPIRES_AT, ""))

@@ -9,6 +9,7 @@ import requests
 from keyturn.agent.application import Agent
 from keyturn.agent.doors import LocalEntrance
 from keyturn.agent.plain_names import PlainNames
+from keyturn.cli.agent import metrics_of
 from keyturn.client.client import SecretClient
 from keyturn.client.policy import CachePolicy
 from keyturn.client.secrets import Secret
@@ -160,3 +161,10 @@ def test_who_is_well_says_so_without_a_token(url: str) -> None:
 def test_statistics_are_told_to_whoever_has_the_token(url: str, session: requests.Session) -> None:
     assert session.get(f"{url}/statistics").json().keys() >= {"misses", "reads", "stale"}
     assert ask(f"{url}/statistics").status_code == 403
+
+
+def test_prometheus_reads_the_numbers(client: SecretClient, session: requests.Session) -> None:
+    agent = Agent(client, PlainNames, metrics=metrics_of(client))
+    with serving(agent, LocalEntrance(TOKEN)) as url:
+        assert "keyturn_client_reads_total" in session.get(f"{url}/metrics").text
+        assert ask(f"{url}/metrics").status_code == 403

@@ -21,6 +21,7 @@ from tests.support.engines import OverPostgreSQL
 from tests.support.lab import Lab, fresh
 from tests.support.memory_store import MemoryStore
 from tests.support.offline import add_generation
+from tests.support.people import person
 
 KEY = Sensitive("whsec_" + "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0")
 NOW = datetime.now(UTC)
@@ -52,6 +53,14 @@ def test_what_was_deleted_in_the_hub_is_no_secret_and_has_no_version(lab: Lab, p
     assert source.versions([path]) == {}
     with pytest.raises(NotFound, match=f"hub:{path}"):
         source.read(path)
+
+
+def test_a_login_that_may_read_values_alone_is_told_versions_too(lab: Lab, path: str) -> None:
+    other = f"{path}-other"
+    lab.hub.write(other, SecretFields({"password": "x"}), cas=0)
+    login = person(lab, "reader", rules=f'path "secret/data/{path}" {{ capabilities = ["read"] }}')
+    source = HubSource(login.hub())
+    assert source.versions([path, other, f"{path}-none"]) == {path: "1"}
 
 
 def marked(store: MemoryStore, path: str, version: int, text: str) -> None:

@@ -14,7 +14,7 @@ import trustme
 
 from keyturn.agent import http
 from keyturn.agent.application import Agent
-from keyturn.agent.decisions import Decisions
+from keyturn.agent.decisions import WAITING, Decisions
 from keyturn.agent.doors import HubEntrance, LocalEntrance
 from keyturn.agent.plain_names import PlainNames
 from keyturn.agent.sockets import open_at, open_file, server_tls
@@ -109,7 +109,7 @@ def test_a_value_that_is_kept_is_given_to_those_alone_whom_the_hub_lets_read_it(
     with SecretClient([HubSource(lab.hub)], poll=0) as client:
         client.warm([allowed, forbidden])
         agent = Agent(client, PlainNames)
-        decisions = Decisions(VaultCallers(lab.hub), agent.run, 30.0, clock)
+        decisions = Decisions(VaultCallers(lab.hub), agent.ask, 30.0, clock)
         tls = server_tls(*pair)
         with serving(agent, HubEntrance(decisions), lambda: tls) as url, requests.Session() as session:
             ca = str(tmp_path / "ca.pem")
@@ -168,7 +168,7 @@ def tricks(allowed: str, forbidden: str) -> list[str]:
 
 def test_what_was_denied_is_asked_again_soon_and_what_was_allowed_a_little_later(agent: Agent) -> None:
     callers, clock = Callers(mine=Permit()), Seconds()
-    with serving(agent, HubEntrance(Decisions(callers, agent.run, 30.0, clock))) as url:
+    with serving(agent, HubEntrance(Decisions(callers, agent.ask, 30.0, clock))) as url:
         for _ in range(3):
             assert [asks(url, "a", token).status_code for token in ("mine", "other")] == [200, 400]
         assert len(callers.asked) == 2
@@ -181,7 +181,7 @@ def test_what_was_denied_is_asked_again_soon_and_what_was_allowed_a_little_later
 
 def test_a_decision_lasts_no_longer_than_the_token_and_one_for_a_single_use_not_at_all(agent: Agent) -> None:
     callers, clock = Callers(short=Permit(2.0), once=Permit(0.0)), Seconds()
-    with serving(agent, HubEntrance(Decisions(callers, agent.run, 30.0, clock))) as url:
+    with serving(agent, HubEntrance(Decisions(callers, agent.ask, 30.0, clock))) as url:
         assert asks(url, "a", "short").status_code == 200
         assert [asks(url, "a", "once").status_code for _ in range(2)] == [200, 200]
         assert len(callers.asked) == 3
@@ -194,7 +194,7 @@ def test_a_decision_lasts_no_longer_than_the_token_and_one_for_a_single_use_not_
 def test_a_token_that_is_bound_to_other_addresses_is_worth_nothing(agent: Agent) -> None:
     """The hub sees the agent's address, and would let it pass."""
     callers = Callers(here=Permit(networks=("127.0.0.0/8",)), elsewhere=Permit(networks=("10.0.0.0/8", "nonsense")))
-    with serving(agent, HubEntrance(Decisions(callers, agent.run))) as url:
+    with serving(agent, HubEntrance(Decisions(callers, agent.ask))) as url:
         assert asks(url, "a", "here").status_code == 200
         for _ in range(2):
             assert asks(url, "a", "elsewhere").json()["__type"] == "AccessDeniedException"
@@ -203,7 +203,7 @@ def test_a_token_that_is_bound_to_other_addresses_is_worth_nothing(agent: Agent)
 def test_while_nobody_can_tell_nobody_is_given_anything(agent: Agent, client: SecretClient) -> None:
     callers = Callers(mine=Permit())
     callers.away = True
-    with serving(agent, HubEntrance(Decisions(callers, agent.run))) as url:
+    with serving(agent, HubEntrance(Decisions(callers, agent.ask))) as url:
         for _ in range(3):
             assert asks(url, "a", "mine").status_code == 502
         assert len(callers.asked) == 1  # it rests meanwhile
@@ -213,12 +213,30 @@ def test_while_nobody_can_tell_nobody_is_given_anything(agent: Agent, client: Se
 def test_the_hub_is_asked_once_for_all_who_ask_at_the_same_time(agent: Agent) -> None:
     callers = Callers(mine=Permit())
     callers.gate.clear()
-    with serving(agent, HubEntrance(Decisions(callers, agent.run))) as url, ThreadPoolExecutor(20) as pool:
+    with serving(agent, HubEntrance(Decisions(callers, agent.ask))) as url, ThreadPoolExecutor(20) as pool:
         answers = [pool.submit(asks, url, "a", "mine") for _ in range(20)]
         assert eventually(lambda: callers.asked)
         callers.gate.set()
         assert {answer.result().status_code for answer in answers} == {200}
     assert len(callers.asked) < 20
+
+
+def test_however_many_tokens_somebody_tries_the_hub_has_rest_and_programs_of_the_host_go_on(agent: Agent) -> None:
+    callers = Callers()
+    callers.gate.clear()
+    tokens = [f"guess-{number}" for number in range(60)]
+    with (
+        serving(agent, HubEntrance(Decisions(callers, agent.ask))) as url,
+        serving(agent, LocalEntrance(TOKEN)) as local,
+        ThreadPoolExecutor(60) as pool,
+    ):
+        guesses = [pool.submit(asks, url, "a", token) for token in tokens]
+        assert eventually(lambda: sum(guess.done() for guess in guesses) == 60 - WAITING)
+        assert ask(f"{local}/secretsmanager/get?secretId=a&refreshNow=1", headers=HEADERS).status_code == 200
+        callers.gate.set()
+        kinds = [guess.result().json()["__type"] for guess in guesses]
+    assert kinds.count("ThrottlingException") == 60 - WAITING
+    assert kinds.count("AccessDeniedException") == WAITING
 
 
 @pytest.mark.parametrize(
@@ -234,15 +252,16 @@ def test_the_hub_is_asked_once_for_all_who_ask_at_the_same_time(agent: Agent) ->
 )
 def test_without_exactly_one_token_nobody_is_asked(agent: Agent, headers: dict[str, str]) -> None:
     callers = Callers(mine=Permit())
-    with serving(agent, HubEntrance(Decisions(callers, agent.run))) as url:
+    with serving(agent, HubEntrance(Decisions(callers, agent.ask))) as url:
         assert ask(f"{url}/v1/a", headers=headers).status_code in (400, 403)
-        assert ask(f"{url}/statistics", headers={"X-Vault-Token": "mine"}).status_code == 404
+        for numbers in ("statistics", "metrics"):
+            assert ask(f"{url}/{numbers}", headers={"X-Vault-Token": "mine"}).status_code == 404
     assert callers.asked == []
 
 
 def test_nobody_is_kept_in_memory_by_their_token(agent: Agent) -> None:
     callers = Callers(mine=Permit())
-    decisions = Decisions(callers, agent.run)
+    decisions = Decisions(callers, agent.ask)
     with serving(agent, HubEntrance(decisions)) as url:
         asks(url, "a", "mine")
     assert "mine" not in repr(vars(decisions))

@@ -3,11 +3,12 @@
 REGISTRY.register(ClientCollector(client))
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
+from prometheus_client import generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.registry import Collector
+from prometheus_client.registry import Collector, CollectorRegistry
 
 from keyturn.client.client import SecretClient
 from keyturn.client.metrics import Kind, Metric, metrics, named
@@ -43,3 +44,10 @@ class ClientCollector(Collector):
             for labels, value in metric.read(client).items():
                 family.add_metric([name, *labels], value)
         return family
+
+
+def exposition_of(client: SecretClient) -> Callable[[], str]:
+    """A function that gives the numbers of one client as Prometheus reads them, from a registry of their own."""
+    registry = CollectorRegistry()
+    registry.register(ClientCollector(client))
+    return lambda: generate_latest(registry).decode()
