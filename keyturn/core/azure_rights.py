@@ -95,6 +95,17 @@ STORAGE_KEYS: Final = tuple(
 """What is needed on a storage account whose keys are rotated; whoever revokes needs the same."""
 
 
+DATA_SENDER: Final = "Azure Service Bus Data Sender"
+"""Azure's own role: it sends, and reads nothing."""
+
+
+def notice_assignment(namespace: str, place: str, file: str, origin: str) -> Iterator[Document]:
+    """Where Azure's role that sends is assigned, so that notices go to one queue or topic and nowhere else."""
+    scope = f"{GROUP}/providers/Microsoft.ServiceBus/namespaces/{namespace}/{place}"
+    document = {"made": origin, "assignments": [{"role": DATA_SENDER, "scope": scope}]}
+    yield Document(f"{file}-assignments.json", f"{json.dumps(document, indent=2)}\n")
+
+
 @dataclass(frozen=True)
 class _Role:
     """A custom role, which may do nothing but these data actions, or actions on resources themselves."""

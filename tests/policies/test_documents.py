@@ -191,6 +191,12 @@ def test_the_worker_may_send_notices_and_a_consumer_reads_its_own_key_and_not_wh
     consumers = {
         "jobs": {"kind": "aws-sqs", "queue_arn": queue, "signing_key": "webhooks/jobs"},
         "topic": {"kind": "gcp-pubsub", "topic": "projects/ml/topics/notices", "signing_key": "webhooks/topic"},
+        "bus": {
+            "kind": "azure-service-bus",
+            "namespace_url": "https://ml.servicebus.windows.net",
+            "queue": "jobs",
+            "signing_key": "webhooks/bus",
+        },
         "app": {
             "kind": "redis",
             "host": "redis.example.com",
@@ -207,6 +213,9 @@ def test_the_worker_may_send_notices_and_a_consumer_reads_its_own_key_and_not_wh
     assert (statement["Action"], statement["Resource"]) == (["sqs:SendMessage"], [queue])
     assert "includedPermissions:\n- pubsub.topics.publish\n" in made["notices-topic.yaml"]
     assert "projects/ml/topics/notices" in made["notices-topic.yaml"]
+    (assignment,) = json.loads(made["notices-bus-assignments.json"])["assignments"]
+    assert assignment["role"] == "Azure Service Bus Data Sender"
+    assert assignment["scope"].endswith("/Microsoft.ServiceBus/namespaces/ml/queues/jobs")
     login, key = 'path "keyturn/data/webhooks/app/login"', 'path "keyturn/data/webhooks/app"'
     assert login in made["keyturn-worker.hcl"]
     assert key in made["keyturn-worker.hcl"]

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from keyturn.core.errors import TransientError, Unavailable
+from keyturn.core.errors import Invalid, TransientError, Unavailable
 from keyturn.core.messages import SignedMessage
 from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, opening, translate_aws_errors
 from keyturn.providers.notices import DOING
@@ -144,10 +144,17 @@ class SqsReader:
         done = 0
         for message in answer.get("Messages", ()):
             if self._handle(message.get("Body", "")) == TAKEN:
-                with translate_aws_errors("delete a message of", self._queue.name):
-                    client.delete_message(QueueUrl=self._queue.queue_url, ReceiptHandle=message["ReceiptHandle"])
-                done += 1
+                done += self._deleted(message.get("ReceiptHandle", ""))
         return done
+
+    def _deleted(self, receipt: str) -> bool:
+        try:
+            with translate_aws_errors("delete a message of", self._queue.name):
+                self._queue.client.delete_message(QueueUrl=self._queue.queue_url, ReceiptHandle=receipt)
+        except Invalid:
+            log.warning("%s: a notice was handled for longer than it is hidden, and comes again", self._queue.name)
+            return False
+        return True
 
     def run(self) -> None:
         """Read until :meth:`stop`. What passes is logged and tried again; raises what a person has to mend."""

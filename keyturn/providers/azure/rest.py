@@ -111,7 +111,7 @@ class Rest:
         """
         name = f"{self._name}:{about}"
         url = f"{self._endpoint}/{path}"
-        token = self._token(doing, name)
+        token = self.token(doing, name)
         if at_once is not None:
             at_once()
         signed = Signed(f"Bearer {token}")
@@ -120,7 +120,8 @@ class Rest:
             raise translate_refusal(answer, doing, name, self._permission)
         return document_of(answer, doing, name) if answer.content else {}
 
-    def _token(self, doing: str, name: str) -> str:
+    def token(self, doing: str, name: str) -> str:
+        """What signs a call, of ``scope``. Raises Denied, Invalid, TransientError."""
         try:
             return self._credential.get_token(self.scope).token
         except AzureError as error:
@@ -141,7 +142,7 @@ def send(
     auth: AuthBase | None = None,
     query: Mapping[str, str] | None = None,
     document: Mapping[str, object] | None = None,
-    data: Mapping[str, str] | None = None,
+    data: Mapping[str, str] | bytes | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> requests.Response:
     """One request, and whatever was answered. Raises Unavailable where nothing was, Invalid for a bad certificate."""

@@ -119,6 +119,27 @@ def test_a_queue_that_drops_repeats_is_told_what_is_one(aws: LocalAws) -> None:
         assert [told.version for told in place.notices] == [7, 8]
 
 
+def test_a_receipt_that_is_good_no_more_ends_nothing(aws: LocalAws, httpserver: HTTPServer) -> None:
+    text = sign_notice([KEY], notice(), "msg_7", "trainer").to_json()
+    handled: list[str] = []
+
+    def handle(text: str) -> int:
+        handled.append(text)
+        return 200
+
+    def answer(request: Request) -> Response:
+        if request.headers["x-amz-target"].endswith("ReceiveMessage"):
+            return Response(json.dumps({"Messages": [{"Body": text, "ReceiptHandle": "r"}]}), HTTPStatus.OK)
+        refusal = {"__type": "com.amazonaws.sqs#ReceiptHandleIsInvalid", "message": "The receipt handle has expired."}
+        return Response(json.dumps(refusal), HTTPStatus.BAD_REQUEST)
+
+    httpserver.expect_request("/").respond_with_handler(answer)
+    arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:slow"
+    with closing(SqsReader(arn, handle, endpoint_url=httpserver.url_for("").rstrip("/"))) as reader:
+        assert reader.read_once(0) == 0
+    assert handled == [text]
+
+
 def test_what_is_not_there_is_named_with_its_remedy(place: Place) -> None:
     with pytest.raises(NotFound, match="notify trainer") as caught:
         send(SqsQueue("trainer", f"{place.queue_arn}-2", endpoint_url=place.aws.endpoint_url))
