@@ -31,8 +31,10 @@ def hello() -> str:
 
 
 if __name__ == "__main__":
-    import blocks, deployments, keyturn.project.collection
+    import blocks, deployments, keyturn.project.collection, os
     assert blocks.OURS == deployments.OURS == hello() == "theirs"
+    secret = keyturn.project.collection.KeyturnSecret(path=os.environ["SECRET"], field="value")
+    assert secret.get().reveal() == os.environ["VALUE"]
     print("well")
 """
 
@@ -109,4 +111,10 @@ def test_it_rotates_beside_a_project_with_folders_of_the_same_names(
         finally:
             process.terminate()
     assert site.version(secret) == 2
+    asked = {
+        "SECRET": secret.path,
+        "KEYTURN_SETUP_SECRETS": f"VALUE={secret.path}#value",
+        "KEYTURN_SETUP_ALWAYS": "true",
+    }
+    installation.environment.update(asked | {"PREFECT_PLUGINS_ENABLED": "true"})
     assert "well" in installation.run("-m", "flows.hello")

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from keyturn.core.engines import IssuedLease
 from keyturn.core.errors import Unavailable
 from keyturn.core.hub import Right
 from keyturn.core.sensitive import SecretFields
@@ -29,6 +31,7 @@ STRANGE: dict[str, Any] = {
     "texts in data": {"data": {"data": "s3cr3t", "metadata": "s3cr3t", "keys": 5, "versions": "s3cr3t", "key_info": 7}},
     "numbers in metadata": {"data": {"data": {}, "metadata": {"version": "s3cr3t", "created_time": 7}, "version": []}},
 }
+LEASE = IssuedLease("database/creds/role/1", SecretFields({}), timedelta(minutes=1), renewable=True)
 VERBS: dict[str, Callable[[VaultHub], object]] = {
     "read": lambda hub: hub.read("app/db"),
     "describe": lambda hub: hub.describe("app/db"),
@@ -42,6 +45,8 @@ VERBS: dict[str, Callable[[VaultHub], object]] = {
     "identity": lambda hub: hub.identity().words,
     "sign": lambda hub: hub.signer("keyturn-ledger").sign(b"x"),
     "lease": lambda hub: hub.database("database").issue("role"),
+    "lease of a job": lambda hub: hub.issue_lease("database/creds/role"),
+    "renewal": lambda hub: hub.renew_lease(LEASE, timedelta(minutes=1)),
 }
 
 
