@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from keyturn.programs.reactions import Reaction
     from keyturn.programs.references import FieldReference
     from keyturn.programs.rendering import Declaration, Rendering
+    from keyturn.programs.supervisor import Supervisor
     from keyturn.programs.templates import Template
 
 FILES: Final = "KEYTURN_FILES"
@@ -55,6 +57,14 @@ OWN_PREFIX: Final = "KEYTURN_"
 """The login to the hub, and what else is Keyturn's own: settings, and addresses with passwords in them."""
 
 VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class OnRevoked(StrEnum):
+    """What becomes of the program when a notice tells that what it holds has ended, and that nothing replaces it."""
+
+    KEEP = "keep"
+    STOP = "stop"
+
 
 CommandArgument = Annotated[list[str], typer.Argument(metavar="CMD [ARGS]...", help="The program, behind `--`.")]
 EnvOption = Annotated[
@@ -77,6 +87,9 @@ TemplateOption = Annotated[
 ]
 OnChangeOption = Annotated[
     str, typer.Option("--on-change", metavar="restart|signal:NAME|ignore", help="What CMD gets of another version.")
+]
+OnRevokedOption = Annotated[
+    OnRevoked, typer.Option("--on-revoked", help="What becomes of CMD when nothing replaces a secret that was revoked.")
 ]
 GraceOption = Annotated[
     str, typer.Option("--grace", metavar="DURATION", help="How long CMD may take to end before it is killed.")
@@ -113,6 +126,7 @@ def run_program(
     file: FileOption = None,
     template: TemplateOption = None,
     on_change: OnChangeOption = "restart",
+    on_revoked: OnRevokedOption = OnRevoked.KEEP,
     grace: GraceOption = "10s",
     settle: SettleOption = "1s",
     poll: PollOption = "1m",
@@ -137,7 +151,7 @@ def run_program(
     with told_as_not_run(), ExitStack() as opened:
         order = Order(
             opened, tuple(command), tuple(env or ()), tuple(env_all or ()), tuple(file or ()), tuple(template or ()),
-            on_change, allow_disk, mode_of(mode), keep_login,
+            on_change, allow_disk, mode_of(mode), keep_login, on_revoked is OnRevoked.STOP,
         )  # fmt: skip
         times = Times(
             seconds_of(grace, "--grace"),
@@ -180,6 +194,7 @@ class Order:
     allow_disk: bool
     mode: int
     keep_login: bool
+    stop_revoked: bool = False
 
     @cached_property
     def directory(self) -> Path:
@@ -287,7 +302,7 @@ def carry_out(order: Order, times: Times, client: "SecretClient", listening: "Ca
     reactions = {place: reaction for place, (_, reaction) in order.templates.items()}
     program = Program(order.command, order.environment(), order.reaction, reactions, times.grace, times.settle)
     supervisor = Supervisor(program, note)
-    follower = follower_of(order.declaration, times, client, rendering, supervisor)
+    follower = follower_of(order, times, client, rendering, supervisor)
     order.opened.callback(follower.stop)
     order.opened.callback(lambda: remove_outputs([each for each in supervisor.outputs if each.file in order.files]))
     listener = order.opened.enter_context(listening(follower.told)) if listening else None
@@ -302,14 +317,22 @@ def carry_out(order: Order, times: Times, client: "SecretClient", listening: "Ca
 
 
 def follower_of(
-    declaration: "Declaration", times: Times, client: "SecretClient", rendering: "Rendering", supervisor: Any
+    order: Order, times: Times, client: "SecretClient", rendering: "Rendering", supervisor: "Supervisor"
 ) -> "Follower":
     """Whoever looks for changes, and hands them to the supervisor."""
     from keyturn.programs.follower import PATIENCE, Follower
 
     longest = times.grace + times.settle + PATIENCE
     return Follower(
-        client, declaration, rendering, supervisor.submit, lambda: supervisor.unfinished, note, times.poll, longest
+        client,
+        order.declaration,
+        rendering,
+        supervisor.submit,
+        lambda: supervisor.unfinished,
+        note,
+        times.poll,
+        longest,
+        stop_revoked=order.stop_revoked,
     )
 
 

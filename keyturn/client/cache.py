@@ -311,5 +311,6 @@ class Cache:
 
 
 def size_of(secret: Secret) -> int:
-    """Bytes of the names and values, as UTF-8."""
-    return sum(len(name.encode()) + len(text.reveal().encode()) for name, text in secret.fields.items())
+    """Bytes of the names and values, as UTF-8, which half a character of JSON's is none of."""
+    fields = secret.fields.items()
+    return sum(len(text.encode(errors="surrogatepass")) for name, value in fields for text in (name, value.reveal()))

@@ -105,8 +105,8 @@ class Children:
         """The exit code of one of ours, as a shell tells it; None while it lives."""
         return self._ends.get(pid)
 
-    def kill_rest(self) -> None:
-        """Kill what an ended program has left, wherever it has gone: nothing of it goes on."""
+    def kill_rest(self) -> bool:
+        """Kill what an ended program has left, wherever it has gone; False where some of it can't be."""
         until = time.monotonic() + LONGEST_SWEEP
         while rest := living_children() - self._own - self._before:
             for pid in rest:
@@ -114,7 +114,8 @@ class Children:
             time.sleep(PAUSE)
             self.look()
             if time.monotonic() > until:
-                return
+                return False
+        return True
 
 
 def exit_code(status: int) -> int:

@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from typing import Final
 
 from keyturn.client.client import SecretClient
-from keyturn.core.errors import KeyturnError, TransientError, Unavailable
+from keyturn.core.errors import Denied, KeyturnError, TransientError, Unavailable
 from keyturn.core.notices import Notice
 from keyturn.programs.rendering import Declaration, Rendering
 
@@ -20,7 +20,8 @@ class Follower:
     """Has ``declaration`` rendered anew and handed to ``submit``, whose future tells that the program has it.
 
     Every ``poll`` seconds each secret is read again, 0 for never. ``unfinished`` says that the last change is to be
-    tried again, and ``longest`` for how many seconds one may take.
+    tried again, and ``longest`` for how many seconds one may take. With ``stop_revoked`` an error is handed over where
+    a secret was revoked and nothing has taken its place: the program is to end then.
     """
 
     def __init__(
@@ -28,11 +29,13 @@ class Follower:
         client: SecretClient,
         declaration: Declaration,
         rendering: Rendering,
-        submit: Callable[[Rendering], "Future[None]"],
+        submit: Callable[[Rendering | KeyturnError], "Future[None]"],
         unfinished: Callable[[], bool],
         tell: Callable[[str], object],
         poll: float,
         longest: float,
+        *,
+        stop_revoked: bool = False,
     ) -> None:
         self._client = client
         self._declaration = declaration
@@ -42,6 +45,7 @@ class Follower:
         self._tell = tell
         self._poll = poll
         self._longest = longest
+        self._stop_revoked = stop_revoked
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._changed = threading.Event()
@@ -59,12 +63,17 @@ class Follower:
         self._changed.set()
 
     def told(self, notice: Notice) -> None:
-        """Take a notice; when this returns, the program has what it promises, or was never given that secret.
+        """Take a notice; when this returns, the program has what it promises, or was never given it, or is gone.
 
         Raises what reading raises, and Unavailable where it could not be carried to the program.
         """
         self._client.told(notice)
-        if notice.secret_path in self._rendering.versions:
+        if notice.secret_path not in self._rendering.versions:
+            return
+        if self._stop_revoked and self._client.in_force(notice) is None:
+            problem, hint = "it was revoked, and nothing has taken its place", "Let it be rotated, and begin anew"
+            self._hand_over(Denied("use", notice.secret_path, problem, hint))
+        else:
             self.look()
 
     def look(self) -> None:
@@ -78,7 +87,7 @@ class Follower:
                 self._hand_over(rendering)
             self._rendering = rendering
 
-    def _hand_over(self, rendering: Rendering) -> None:
+    def _hand_over(self, rendering: Rendering | KeyturnError) -> None:
         try:
             self._submit(rendering).result(self._longest)
         except TimeoutError:

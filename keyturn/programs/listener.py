@@ -2,6 +2,7 @@
 
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from pathlib import Path
@@ -21,6 +22,9 @@ REUSE: Final = (SOL_SOCKET, SO_REUSEADDR, 1)
 
 SLOW: Final = 30
 """Seconds that a sender may be silent for."""
+LONGEST_ANSWER: Final = 1.0
+"""Seconds in which an answer is sent that is known."""
+PAUSE: Final = 0.01
 CONNECTIONS: Final = 64
 """At the same time; a sender that finds no room tries again."""
 
@@ -38,9 +42,11 @@ class Server(ThreadingMixIn, WSGIServer):
     """Each connection in a thread, and only so many."""
 
     daemon_threads = True
+    request_queue_size = CONNECTIONS
 
     def __init__(self, address: tuple[str, int], tls: ssl.SSLContext | None) -> None:
         self._room = threading.BoundedSemaphore(CONNECTIONS)
+        self.answering: set[int] = set()
         super().__init__(address, Handler)
         if tls:
             # The handshake is left to the connection's own thread, at its first read.
@@ -65,7 +71,14 @@ class Server(ThreadingMixIn, WSGIServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
+            self.answering.discard(threading.get_ident())
             self._room.release()
+
+    def wait_for_answers(self) -> None:
+        """Let those be sent that are being made, for a moment."""
+        until = time.monotonic() + LONGEST_ANSWER
+        while self.answering and time.monotonic() < until:
+            time.sleep(PAUSE)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A connection that broke is the sender's to try again."""
@@ -86,7 +99,7 @@ class Listener:
         except OSError as error:
             place = f"{address[0]}:{address[1]}"
             raise Invalid("listen at", place, error.strerror or "it can't be", "Choose another address") from None
-        self._server.set_app(with_health(wsgi_app(receiver, on_notice)))
+        self._server.set_app(with_health(wsgi_app(receiver, on_notice), self._server.answering))
 
     @property
     def port(self) -> int:
@@ -101,13 +114,18 @@ class Listener:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._server.wait_for_answers()
         self._server.server_close()
 
 
-def with_health(app: "WSGIApplication") -> "WSGIApplication":
-    """The same, which says besides that it is well: the program runs, or nobody would answer."""
+def with_health(app: "WSGIApplication", answering: set[int]) -> "WSGIApplication":
+    """The same, which says besides that it is well: the program runs, or nobody would answer.
+
+    The thread that is at an answer is among ``answering``.
+    """
 
     def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        answering.add(threading.get_ident())
         if environ.get("PATH_INFO") != HEALTH_PATH:
             return app(environ, start_response)
         status = HTTPStatus.OK

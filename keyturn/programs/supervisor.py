@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -24,6 +25,8 @@ from keyturn.programs.terminal import Terminal
 PAUSE: Final = 0.05
 """Seconds between two looks at a group of processes whose end nobody tells."""
 IDLE: Final = 3600.0
+LONGEST_DEATH: Final = 5.0
+"""Seconds that a process may take to end that was killed."""
 COMMAND_TIMEOUT: Final = 60.0
 """Seconds that a command may take which a template asks for."""
 
@@ -46,9 +49,12 @@ class Program:
 
 @dataclass(frozen=True)
 class PendingChange:
-    """What the program is to be given from now on; ``done`` tells that it has it, or why not."""
+    """What the program is to be given from now on; ``done`` tells that it has it, or why not.
 
-    rendering: Rendering
+    An error instead is why it is to end.
+    """
+
+    rendering: Rendering | KeyturnError
     done: "Future[None]" = field(default_factory=Future)
 
 
@@ -65,6 +71,7 @@ class Supervisor:
         self._group = group_of(self._terminal)
         self._pid = 0
         self._ending = False
+        self._stopping = False
         self._rendering = Rendering()
         self._outputs: Sequence[Output] = ()
         self._unfinished: list[Reaction] = []
@@ -73,7 +80,7 @@ class Supervisor:
     def run(self, rendering: Rendering, begun: Callable[[], object]) -> int:
         """Run it until it ends, and return its exit code; ``begun`` is called once, when it runs.
 
-        Raises NotBegun, and what writing its files raises.
+        Raises NotBegun, what writing its files raises, and why it was ended.
         """
         adopt_orphans()
         with self._terminal, self._signals:
@@ -84,13 +91,17 @@ class Supervisor:
                 return self._watch()
             finally:
                 if self._pid and self._code is None:
-                    self._stop()
+                    with suppress(KeyturnError):
+                        self._stop()
                 if self._pid and self._terminal.held_by(self._pid):
                     self._terminal.take_back()
                 self._refuse_changes()
 
-    def submit(self, rendering: Rendering) -> "Future[None]":
-        """Let it have this from now on, from any thread; the future fails where that could not be done."""
+    def submit(self, rendering: Rendering | KeyturnError) -> "Future[None]":
+        """Let it have this from now on, from any thread; the future fails where that could not be done.
+
+        With an error it is ended, and that is what :meth:`run` raises then.
+        """
         change = PendingChange(rendering)
         self._changes.put(change)
         self._signals.wake()
@@ -135,7 +146,11 @@ class Supervisor:
 
     def _carry_out(self, change: PendingChange) -> None:
         try:
-            self._apply(change.rendering)
+            if isinstance(change.rendering, KeyturnError):
+                self._failure = change.rendering
+                self._stop()
+            else:
+                self._apply(change.rendering)
         except KeyturnError as error:
             change.done.set_exception(error)
         except BaseException as error:
@@ -173,16 +188,21 @@ class Supervisor:
         return os.path.basename(self._program.command[0])
 
     def _restart(self, rendering: Rendering) -> None:
+        self._insist_on_no_end()
         self._tell(f"what {self._name} was given has changed: it is begun anew")
         self._stop()
-        if self._ending:
-            raise Unavailable("begin", self._name, "it was told to end")
+        self._insist_on_no_end()
         try:
             self._begin(rendering)
         except KeyturnError as error:
             self._failure = error
             raise
         self._insist_on_life()
+
+    def _insist_on_no_end(self) -> None:
+        """Raises Unavailable for a program that somebody has told to end."""
+        if self._ending:
+            raise Unavailable("begin", self._name, "it was told to end")
 
     def _insist_on_life(self) -> None:
         """Wait for as long as it has to live. Raises Unavailable where it does not."""
@@ -193,16 +213,25 @@ class Supervisor:
             raise Unavailable("give", self._name, f"it has ended with code {self._code}")
 
     def _stop(self) -> None:
-        """End it and all that it has begun: SIGTERM, and SIGKILL for what is there after the grace."""
+        """End it and all that it has begun: SIGTERM, and SIGKILL for what is there after the grace.
+
+        Raises Unavailable where it can't be ended.
+        """
         until = time.monotonic() + self._program.grace
+        self._stopping = True
         self._send(signal.SIGTERM, everybody=True)
         self._send(signal.SIGCONT, everybody=True)
         while (self._code is None or self._send(0, everybody=True)) and (left := until - time.monotonic()) > 0:
             self._pump(left if self._code is None else min(left, PAUSE))
         self._send(signal.SIGKILL, everybody=True)
-        while self._code is None:
+        until = time.monotonic() + LONGEST_DEATH
+        while self._code is None and time.monotonic() < until:
             self._pump(PAUSE)
-        self._children.kill_rest()
+        self._stopping = False
+        if self._code is None:
+            raise Unavailable("end", self._name, "it can't be ended", "It may run as another user: end it there")
+        if not self._children.kill_rest():
+            self._tell(f"some of what {self._name} has begun can't be ended: it may run as another user")
 
     def _run(self, command: Sequence[str]) -> None:
         """Run a template's command. Raises KeyturnError where it fails, or takes too long."""
@@ -227,7 +256,7 @@ class Supervisor:
             self._stop_too()
 
     def _forward(self, number: int) -> None:
-        self._ending |= number in FOR_ALL
+        self._ending |= number == signal.SIGTERM or (self._stopping and number in FOR_ALL)
         if not (self._group is Group.SHARED and number in TYPED):
             self._send(number, everybody=number in FOR_ALL)
 

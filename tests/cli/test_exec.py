@@ -16,13 +16,15 @@ from typing import Any
 import pytest
 import requests
 from standardwebhooks import Webhook
+from typer.testing import CliRunner
 
 from deployments.local.support.ports import free_port
+from keyturn.cli.app import app
 from keyturn.cli.exec import is_own
 from keyturn.core.notices import NOTICE_PATH, Notice
 from keyturn.core.sensitive import SecretFields
 from keyturn.programs.children import lives
-from tests.cli.command import ROOT, SCRIPT, run_keyturn, surroundings
+from tests.cli.command import ROOT, SCRIPT, surroundings
 from tests.support.lab import Declared, Lab, fresh
 
 GUIDE = ROOT / "docs" / "exec.md"
@@ -121,23 +123,48 @@ def test_a_rotation_reaches_a_program_before_it_is_acknowledged(
     assert not any(value in output for value in (first, second))
 
 
-def test_files_are_rendered_once_all_or_none(env: dict[str, str], secret: Declared, in_memory: Path) -> None:
+def test_files_are_rendered_once_all_or_none(
+    env: dict[str, str], secret: Declared, in_memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     template = in_memory / "app.ini.j2"
     template.write_text(f'[app]\nkey = {{{{ secret("{secret.path}").value | ini }}}}\n')
-    given = ("render", "--directory", str(in_memory), "--file", f"value={secret.path}#value")
-    done = run_keyturn(*given, "--template", f"{template}:app.ini", "--mode", "0640", env=env)
-    assert done.returncode == 0, done.stderr
+    for name in set(os.environ) - set(env):
+        monkeypatch.delenv(name)
+    for name, text in env.items():
+        monkeypatch.setenv(name, text)
+    given = ["render", "--directory", str(in_memory), "--file", f"value={secret.path}#value"]
+    given += ["--template", f"{template}:app.ini"]
+    done = CliRunner().invoke(app, [*given, "--mode", "0640"])
+    assert done.exit_code == 0, done.output
     assert (in_memory / "value").read_text() == secret.first["value"]
     assert (in_memory / "app.ini").read_text() == f"[app]\nkey = {secret.first['value']}\n"
     assert {file.stat().st_mode & 0o777 for file in (in_memory / "value", in_memory / "app.ini")} == {0o640}
-    assert secret.first["value"] not in done.stdout + done.stderr
+    assert secret.first["value"] not in done.output
     (in_memory / "value").unlink()
     template.write_text(f'one\n{{{{ secret("{secret.path}").valeu }}}}\n')
-    done = run_keyturn(*given, "--template", f"{template}:app.ini", env=env)
-    assert done.returncode == 1
+    done = CliRunner().invoke(app, given)
+    assert done.exit_code == 1
     assert f"{template}:2" in done.stderr
-    assert secret.first["value"] not in done.stdout + done.stderr
+    assert secret.first["value"] not in done.output
     assert sorted(file.name for file in in_memory.iterdir()) == ["app.ini", "app.ini.j2"]
+
+
+def test_what_was_revoked_without_a_replacement_ends_a_program_that_says_so(
+    lab: Lab, env: dict[str, str], secret: Declared, tmp_path: Path
+) -> None:
+    port = free_port()
+    receiving = ("--receive", f"127.0.0.1:{port}", "--webhook-key-file", str(tmp_path / "key"), "--on-revoked", "stop")
+    program = 'echo $PW $$ >"$OUT/shown"; exec sleep 1000'
+    command = [*SCRIPT, "exec", "--env", f"PW={secret.path}#value", *receiving, "--", "sh", "-c", program]
+    with running(command, env) as process:
+        pid = int(until_holds(tmp_path / "shown", "\n", process).split()[-1])
+        notice = Notice("secret_revoked", secret.path, 1, datetime.now(UTC), replaced=False)
+        assert tell(f"http://127.0.0.1:{port}", notice) == HTTPStatus.OK
+        assert not lives(pid)
+        output = "".join(process.communicate(timeout=60))
+    assert process.returncode == 125
+    assert f"{secret.path}: it was revoked, and nothing has taken its place" in output
+    assert secret.first["value"] not in output
 
 
 # --- the guide ---------------------------------------------------------------------------------------------
@@ -157,7 +184,7 @@ def template_of_the_guide() -> str:
     return shown[1]
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("line", guide())
 def test_what_the_guide_says_works(line: str, env: dict[str, str], tmp_path: Path, in_memory: Path) -> None:
     (tmp_path / "pgpass.j2").write_text(template_of_the_guide())
