@@ -7,12 +7,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import boto3
 import hvac
 import psycopg2
 import psycopg2.extensions
@@ -28,6 +29,7 @@ from keyturn.core.fingerprint import fingerprint, payload
 from keyturn.core.notices import HEALTH_PATH, NOTICE_PATH, SECRET_REVOKED, SECRET_ROTATED, Notice, message_id
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import OwnershipTags
+from keyturn.providers.aws.queues import SqsQueue
 from keyturn.providers.aws.secrets_manager import AwsSecretsManager
 from keyturn.providers.http.webhook import WebhookSender
 from keyturn.providers.notices import sign_notice
@@ -421,6 +423,21 @@ def test_the_copy_in_aws_is_followed_and_waited_for_where_it_lags(stack: Stack) 
         told = trainer.stats()
         assert (told["username"], told["version"], told["failed"]) == ("trainer_b", 2, 0)
         assert datetime.fromisoformat(told["rotated_at"]).year >= 2025
+
+
+def test_it_takes_notices_from_a_queue_too(stack: Stack) -> None:
+    arn = f"arn:aws:sqs:{REGION}:123456789012:notices"
+    make: Any = boto3.Session().client  # the stubs of this service are not installed
+    with closing(make("sqs", region_name=REGION, endpoint_url=stack.aws.endpoint_url)) as sqs:
+        sqs.create_queue(QueueName="notices")
+    queue = SqsQueue("trainer", arn, endpoint_url=stack.aws.endpoint_url)
+    with running(stack, "hub", f"--queue-arn={arn}") as trainer, closing(queue):
+        version = stack.put(PATH, username="trainer_b", password=NEW)
+        sent_id = message_id(PATH, version, SECRET_ROTATED)
+        queue.send(sign_notice([KEY], Notice(SECRET_ROTATED, PATH, version, datetime.now(UTC)), sent_id, "trainer"), 5)
+        wait_until(lambda: trainer.stats()["version"] == version)
+        wait_until(lambda: [told["id"] for told in trainer.stats()["acknowledged"]] == [sent_id])
+        assert trainer.stats()["failed"] == 0
 
 
 def test_it_does_not_begin_without_its_secret(stack: Stack) -> None:

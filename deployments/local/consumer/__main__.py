@@ -47,6 +47,9 @@ def parser() -> argparse.ArgumentParser:
     aws = made.add_argument_group("aws", "KEYTURN_AWS_ENDPOINT and AWS's own variables tell the rest")
     help_names = "name of the copy there, NAME for --secret or PATH=NAME for another; without one it is the path"
     aws.add_argument("--aws-secret", action="append", default=[], metavar="[PATH=]NAME", help=help_names)
+    aws.add_argument(
+        "--queue-arn", metavar="ARN", help="a queue of SQS that it takes notices from, besides its address"
+    )
     postgres = made.add_argument_group("postgres", "for a secret without host, port and database of its own")
     postgres.add_argument("--postgres-host", default=LOOPBACK)
     postgres.add_argument("--postgres-port", type=int, default=5432)
@@ -86,6 +89,8 @@ def serve(settings: argparse.Namespace) -> None:
     listening = settings.host, settings.port
     with Server(listening, application, receiver, context_of(settings)) as server:
         application.start()
+        if settings.queue_arn:
+            read_queue(settings, receiver, application)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         sys.stdout.write(f"ready on {server.url}\n")
@@ -94,6 +99,18 @@ def serve(settings: argparse.Namespace) -> None:
         server.shutdown()
         thread.join()
     application.stop()
+
+
+def read_queue(settings: argparse.Namespace, receiver: Receiver, application: Application) -> None:
+    """Take notices from the queue as long as the process runs. Raises KeyturnError where it can't be read now."""
+    from keyturn.providers.aws.queues import SqsReader
+
+    def handle(text: str) -> int:
+        return receiver.handle_message(text, application.follow)
+
+    reader = SqsReader(settings.queue_arn, handle, endpoint_url=os.environ.get("KEYTURN_AWS_ENDPOINT"))
+    reader.read_once(wait=0)
+    threading.Thread(target=reader.run, daemon=True).start()
 
 
 def main() -> int:
