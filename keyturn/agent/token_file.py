@@ -1,6 +1,6 @@
 """The token that keeps programs apart which may not read secrets: in a file that only those can read who may.
 
-``AWS_TOKEN`` is it, or ``file://`` and the file it is in, as for AWS's agent.
+Where no file is named, ``AWS_TOKEN`` is it, or ``file://`` and the file it is in, as for AWS's agent.
 """
 
 import os
@@ -15,19 +15,29 @@ from keyturn.core.errors import Invalid
 from keyturn.core.sensitive import Sensitive
 
 VARIABLE: Final = "AWS_TOKEN"
+NAME: Final = "keyturn-agent-token"
 SHORTEST: Final = 16
 """Characters."""
 LONGEST: Final = 4096
 
 
-def token_from(env: Mapping[str, str], file: Path) -> tuple[Sensitive, str]:
+def token_from(env: Mapping[str, str], file: Path | None) -> tuple[Sensitive, str]:
     """The token, and where it is, for people. A file that is missing is made. Raises Invalid, OSError."""
     text = env.get(VARIABLE, "")
-    if text and not text.startswith("file://"):
+    if file is None and text and not text.startswith("file://"):
         return _checked(text, VARIABLE), VARIABLE
-    place = Path(urlsplit(text).path) if text else file
+    place = file or (Path(urlsplit(text).path) if text else default_file(env))
     make_token(place)
     return read_token(place), str(place)
+
+
+def default_file(env: Mapping[str, str]) -> Path:
+    """In the directory that systemd, or the session, has made for what does not outlive it. Raises Invalid."""
+    for variable in ("RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"):
+        if directory := env.get(variable, "").partition(":")[0]:
+            return Path(directory) / NAME
+    problem = "neither RUNTIME_DIRECTORY nor XDG_RUNTIME_DIR is set"
+    raise Invalid("find", "a place for the agent's token", problem, f"Give --token-file, or set {VARIABLE}")
 
 
 def make_token(file: Path) -> None:

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 PORT: Final = 2773
 """That of AWS's agent."""
-TOKEN_NAME: Final = "keyturn-agent-token"
 
 PortOption = Annotated[int, typer.Option("--port", min=1, max=65_535, help="The port on 127.0.0.1.")]
 LocalOption = Annotated[bool, typer.Option("--local/--no-local", help="Whether to listen on 127.0.0.1 at all.")]
@@ -53,7 +52,7 @@ TokenOption = Annotated[
     typer.Option(
         "--token-file",
         metavar="FILE",
-        help="What programs of this host have to show; made where it is missing. AWS_TOKEN counts before it.",
+        help="What programs of this host have to show; made where it is missing. Without it, AWS_TOKEN.",
     ),
 ]
 SourceOption = Annotated[
@@ -327,12 +326,11 @@ class Doors:
         from keyturn.agent.doors import LocalEntrance
         from keyturn.agent.token_file import token_from
 
-        file = token_file or default_token_file()
-        token, place = token_from(os.environ, file)
+        token, place = token_from(os.environ, token_file)
         entrance = LocalEntrance(token, hosts=hosts)
 
         def again() -> None:
-            entrance.token = token_from(os.environ, file)[0]
+            entrance.token = token_from(os.environ, token_file)[0]
 
         self._reloads.append(again)
         return entrance, place
@@ -347,12 +345,3 @@ class Doors:
 
         self._reloads.append(again)
         return lambda: context[0]
-
-
-def default_token_file() -> Path:
-    """In the directory that systemd, or the session, has made for what does not outlive it. Raises Invalid."""
-    for variable in ("RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"):
-        if directory := os.environ.get(variable, "").partition(":")[0]:
-            return Path(directory) / TOKEN_NAME
-    problem = "neither RUNTIME_DIRECTORY nor XDG_RUNTIME_DIR is set"
-    raise Invalid("find", "a place for the agent's token", problem, "Give --token-file, or set AWS_TOKEN")

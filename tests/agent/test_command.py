@@ -1,6 +1,7 @@
 """`keyturn agent` as a supervisor runs it, over the real hub with the least rights, and programs that use it."""
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -26,6 +27,7 @@ from tests.support.people import Person, person
 
 WEBHOOK_KEY = "whsec_" + "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0"
 REGION = "eu-central-1"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "agent.md"
 
 
 @dataclass
@@ -135,6 +137,8 @@ def test_an_agent_from_its_start_to_its_end(host: Host) -> None:
         assert agent.password() == "first-value"
         assert by_socket(socket_file, host.path, agent.headers()).startswith(b"HTTP/1.1 200")
 
+        assert run_example(agent)["password"] == "first-value"
+
         # Programs that asked AWS's agent go on with its names, and its ARNs.
         assert agent.get("prod/db-password")["SecretString"] == "first-value"
         arn = f"arn:aws:secretsmanager:{REGION}:111122223333:secret:prod/db-a1B2c3"
@@ -164,6 +168,22 @@ def test_an_agent_from_its_start_to_its_end(host: Host) -> None:
     assert written.splitlines()[-1] == "ended"
     assert f"was given {host.path}, version 2" in written
     assert not any(text in written for text in ("first-value", "second-value", *before.values()))
+
+
+def run_example(agent: Running) -> Any:
+    """The secret as the document's example reads it."""
+    (code,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    there = {
+        "http://127.0.0.1:2773": agent.url,
+        "/run/keyturn/agent-token": str(agent.host.token_file),
+        "ml-training/database": agent.host.path,
+    }
+    for example, real in there.items():
+        assert example in code
+        code = code.replace(example, real)
+    names: dict[str, Any] = {}
+    exec(compile(code, str(DOCUMENT), "exec"), names)  # noqa: S102  our own document
+    return names["secret"]
 
 
 def by_socket(file: Path, path: str, headers: dict[str, str]) -> bytes:

@@ -292,7 +292,11 @@ def test_a_token_file_that_others_can_change_or_read_is_refused(tmp_path: Path) 
     file = tmp_path / "token"
     token, place = token_from({}, file)
     assert (place, file.stat().st_mode & 0o777, len(token)) == (str(file), 0o600, 43)
-    assert token_from({"AWS_TOKEN": f"file://{file}"}, tmp_path / "other") == (token, str(file))
+    assert token_from({"AWS_TOKEN": f"file://{file}"}, None) == (token, str(file))
+    assert token_from({"AWS_TOKEN": "x" * 40}, file) == (token, str(file))
+    assert token_from({"RUNTIME_DIRECTORY": str(tmp_path)}, None)[1] == str(tmp_path / "keyturn-agent-token")
+    with pytest.raises(Invalid, match="XDG_RUNTIME_DIR is set"):
+        token_from({}, None)
     file.chmod(0o640)
     assert read_token(file) == token
     for mode in (0o660, 0o644, 0o602):
@@ -304,7 +308,7 @@ def test_a_token_file_that_others_can_change_or_read_is_refused(tmp_path: Path) 
     with pytest.raises(OSError, match="symbolic links"):
         token_from({}, link)
     with pytest.raises(Invalid, match="16 to 4096 characters"):
-        token_from({"AWS_TOKEN": "short"}, file)
+        token_from({"AWS_TOKEN": "short"}, None)
     os.mkfifo(tmp_path / "pipe", 0o600)
     with pytest.raises(Invalid, match="no file"):
         read_token(tmp_path / "pipe")
