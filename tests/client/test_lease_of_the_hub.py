@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -126,15 +127,15 @@ def test_the_hub_renews_it_for_as_long_as_is_asked_and_its_longest_life_allows(l
 
 
 class Job:
-    """An AppRole whose tokens live for three seconds, four at most."""
+    """An AppRole whose tokens live for half an hour, and can't be renewed."""
 
     def __init__(self, lab: Lab, role: str, directory: Path) -> None:
-        name = fresh()
+        name, approle = fresh(), lab.root.auth.approle
         lab.root.sys.create_or_update_policy(name, rights(role))
-        lab.root.auth.approle.create_or_update_approle(name, token_policies=[name], token_ttl="3s", token_max_ttl="4s")
+        approle.create_or_update_approle(name, token_policies=[name], token_ttl="30m", token_type="batch")
         files = [directory / "role-id", directory / "secret-id"]
-        files[0].write_text(lab.root.auth.approle.read_role_id(name)["data"]["role_id"])
-        files[1].write_text(lab.root.auth.approle.generate_secret_id(name)["data"]["secret_id"])
+        files[0].write_text(approle.read_role_id(name)["data"]["role_id"])
+        files[1].write_text(approle.generate_secret_id(name)["data"]["secret_id"])
         self.settings = HubSettings(lab.world.hub_address, login=AppRoleLogin(str(files[0]), str(files[1])))
 
 
@@ -142,13 +143,20 @@ def test_it_outlives_the_login_that_took_it(lab: Lab, role: str, tmp_path: Path)
     with (
         closing(VaultHub(Job(lab, role, tmp_path).settings)) as hub,
         SecretClient([HubSource(hub)], poll=0) as client,
-        client.lease(f"database/creds/{role}") as credential,
+        client.lease(f"database/creds/{role}", ttl=3600) as credential,
     ):
-        first = credential.fields
-        assert credential.expires_at - datetime.now(UTC) < timedelta(seconds=4), "it ends with the login"
-        assert eventually(lambda: credential.fields != first and not lab.logs_in(first), 30)
+        first, taken = credential.fields, hub._calls.login_life
+        assert credential.expires_at - datetime.now(UTC) < timedelta(minutes=30), "it ends with the login"
+        credential.renew()
+        assert credential.fields == first
+        taken.ends_at = time.monotonic() + 60
+        credential.renew()
+        assert hub._calls.login_life is not taken, "it has logged in anew"
+        assert credential.fields != first
+        assert credential.expires_at - datetime.now(UTC) > timedelta(minutes=20)
         assert lab.logs_in(credential.fields)
-    assert eventually(lambda: lab.hub.leases(f"database/creds/{role}") == [])
+        assert lab.logs_in(first), "what is connected with it is left alone"
+    assert lab.hub.leases(f"database/creds/{role}") == []
 
 
 CHILD = f"""
