@@ -25,6 +25,8 @@ AT_ONCE: Final = 10
 """Messages that SQS gives in one answer at most."""
 LONG_POLL: Final = 5
 """Seconds that SQS holds an answer back until there is a message: less than a whole answer may take."""
+IDLE: Final = 0.5
+"""Seconds after a look at which nothing was taken: whoever holds no answer back is not asked without a pause."""
 PAUSE: Final = 5.0
 """Seconds before a queue that could not be read is asked again."""
 TAKEN: Final = 200
@@ -160,7 +162,8 @@ class SqsReader:
         """Read until :meth:`stop`. What passes is logged and tried again; raises what a person has to mend."""
         while not self._over.is_set():
             try:
-                self.read_once()
+                if not self.read_once():
+                    self._over.wait(IDLE)
             except TransientError as error:
                 log.warning("%s", error)
                 self._over.wait(PAUSE)

@@ -31,6 +31,8 @@ LONG_POLL: Final = 5
 """Seconds that Service Bus holds an answer back until there is a message: less than a whole answer may take."""
 DEADLINE: Final = 15.0
 """Seconds for one call of a reader, signing in among it."""
+IDLE: Final = 0.5
+"""Seconds after a look at which nothing was taken: whoever holds no answer back is not asked without a pause."""
 PAUSE: Final = 5.0
 """Seconds before a queue that could not be read is asked again."""
 AT_ONCE: Final = 10
@@ -191,7 +193,8 @@ class ServiceBusReader:
         """Read until :meth:`stop`. What passes is logged and tried again; raises what a person has to mend."""
         while not self._over.is_set():
             try:
-                self.read_once()
+                if not self.read_once():
+                    self._over.wait(IDLE)
             except TransientError as error:
                 log.warning("%s", error)
                 self._over.wait(PAUSE)

@@ -39,6 +39,8 @@ LONG_PULL: Final = 100.0
 """Seconds that an answer may take which Pub/Sub holds back until there is a message; it gives up before that."""
 DEADLINE: Final = 10.0
 """Seconds for every other call."""
+IDLE: Final = 0.5
+"""Seconds after a look at which nothing was taken: whoever holds no answer back is not asked without a pause."""
 PAUSE: Final = 5.0
 """Seconds before a subscription that could not be read is asked again."""
 TAKEN: Final = 200
@@ -158,7 +160,8 @@ class PubSubReader:
         """Read until :meth:`stop`. What passes is logged and tried again; raises what a person has to mend."""
         while not self._over.is_set():
             try:
-                self.read_once()
+                if not self.read_once():
+                    self._over.wait(IDLE)
             except TransientError as error:
                 log.warning("%s", error)
                 self._over.wait(PAUSE)

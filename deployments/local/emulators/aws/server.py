@@ -21,6 +21,7 @@ from deployments.local.emulators.aws import (
     dispatch,
     iam,
     parameter_store,
+    queues,
     refusals,
     secrets_manager,
     sessions,
@@ -150,6 +151,7 @@ def serve(
     dispatch.install()
     secrets_manager.install()
     parameter_store.install()
+    queues.install()
     iam.install()
     sessions.install()
     conditions.install()
