@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from typing import Final
 
 from keyturn.client.client import SecretClient
-from keyturn.core.errors import Denied, KeyturnError, TransientError, Unavailable
+from keyturn.core.errors import Denied, KeyturnError, TransientError, Unavailable, unexpected
 from keyturn.core.notices import Notice
 from keyturn.programs.rendering import Declaration, Rendering
 
@@ -103,6 +103,8 @@ class Follower:
                 self.look()
             except KeyturnError as failure:
                 error = failure
+            except Exception as failure:  # noqa: BLE001 - its text may hold a value, and nobody would look again
+                error = unexpected(failure)
             self._say(error)
 
     def _read_again(self) -> KeyturnError | None:

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from deployments.local.support.ports import free_port
 from keyturn.cli.app import app
-from keyturn.cli.exec import is_own
+from keyturn.cli.exec_order import is_own
 from keyturn.core.notices import NOTICE_PATH, Notice
 from keyturn.core.sensitive import SecretFields
 from keyturn.programs.children import lives

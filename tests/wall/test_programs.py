@@ -17,7 +17,7 @@ import requests
 from standardwebhooks import Webhook
 from typer.testing import CliRunner
 
-from keyturn.cli import exec as exec_command
+from keyturn.cli import exec_order
 from keyturn.cli.app import app
 from keyturn.client.client import SecretClient
 from keyturn.client.secrets import Secret
@@ -127,10 +127,10 @@ def test_a_template_reaches_nothing_but_secrets(text: str) -> None:
 
 def test_keyturns_own_login_is_not_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     own = {"VAULT_TOKEN", "BAO_TOKEN", "KEYTURN_LEDGER", "KEYTURN_SETTINGS_FILE", *LOGIN_VARIABLES}
-    monkeypatch.setattr(exec_command, "INHERITED", {**dict.fromkeys(own, "mine"), "LANG": "C"})
+    monkeypatch.setattr(exec_order, "INHERITED", {**dict.fromkeys(own, "mine"), "LANG": "C"})
 
     def passed_on(keep: bool) -> set[str]:
-        order = exec_command.Order(ExitStack(), ("true",), (), (), (), (), "restart", False, 0o600, keep)
+        order = exec_order.Order(ExitStack(), ("true",), (), (), (), (), "restart", False, 0o600, keep)
         return set(order.environment())
 
     assert passed_on(False) == {"LANG"}

@@ -1,0 +1,270 @@
+"""What was asked for of ``keyturn exec``, and carrying it out."""
+
+import re
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from keyturn.cli import INHERITED
+from keyturn.cli.output import note
+from keyturn.cli.programs import (
+    file_named,
+    files_of,
+    insist_on_places,
+    pair_of,
+    put_once,
+    reference_of,
+    with_patience,
+    wrong,
+)
+
+if TYPE_CHECKING:
+    from keyturn.client.client import SecretClient
+    from keyturn.client.webhook import Receiver
+    from keyturn.core.notices import Notice
+    from keyturn.programs.follower import Follower
+    from keyturn.programs.listener import Listener
+    from keyturn.programs.reactions import Reaction
+    from keyturn.programs.references import FieldReference
+    from keyturn.programs.rendering import Declaration, Rendering
+    from keyturn.programs.supervisor import Supervisor
+    from keyturn.programs.templates import Template
+
+FILES: Final = "KEYTURN_FILES"
+"""The variable that tells the program where its files are."""
+
+OWN: Final = ("VAULT_TOKEN", "BAO_TOKEN", "VAULT_CLIENT_CERT", "VAULT_CLIENT_KEY")
+OWN_PREFIX: Final = "KEYTURN_"
+"""The login to the hub, and what else is Keyturn's own: settings, and addresses with passwords in them."""
+
+VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class Times:
+    """All in seconds."""
+
+    grace: float
+    settle: float
+    poll: float
+    wait: float
+
+
+@dataclass(frozen=True)
+class Order:
+    """What was asked for on the command line."""
+
+    opened: ExitStack
+    command: Sequence[str]
+    env: Sequence[str]
+    env_all: Sequence[str]
+    file: Sequence[str]
+    template: Sequence[str]
+    on_change: str
+    allow_disk: bool
+    mode: int
+    keep_login: bool
+    stop_revoked: bool = False
+
+    @cached_property
+    def directory(self) -> Path:
+        """The directory of the files that have no path of their own; made when it is first asked for."""
+        from keyturn.programs.private_directory import PrivateDirectory
+
+        return self.opened.enter_context(PrivateDirectory(on_disk=self.allow_disk)).path
+
+    @cached_property
+    def reaction(self) -> "Reaction":
+        """What is done where nothing else is said."""
+        from keyturn.programs.reactions import Reaction
+
+        try:
+            return Reaction.parse(self.on_change)
+        except ValueError as error:
+            raise wrong("--on-change", str(error)) from None
+
+    @cached_property
+    def templates(self) -> "dict[Path, tuple[Template, Reaction]]":
+        """Each file that a template makes, and what is done when it changes."""
+        from keyturn.programs.reactions import Reaction
+        from keyturn.programs.templates import Template
+
+        templates: dict[Path, tuple[Template, Reaction]] = {}
+        for text in self.template:
+            source, name, *action = [*text.split(":", 2), ""][:3]
+            if not (source and name):
+                raise wrong("--template", "write SOURCE:DEST, or SOURCE:DEST:ACTION")
+            try:
+                reaction = Reaction.parse_any(action[0]) if action[0] else self.reaction
+            except ValueError as error:
+                raise wrong("--template", str(error)) from None
+            place = file_named(name, lambda: self.directory, "--template")
+            put_once(templates, place, (Template.load(Path(source)), reaction), "--template")
+        return templates
+
+    @cached_property
+    def files(self) -> "dict[Path, FieldReference]":
+        """Each file that holds a field."""
+        return files_of(self.file, lambda: self.directory)
+
+    @cached_property
+    def declaration(self) -> "Declaration":
+        """What the program is given."""
+        from keyturn.programs.rendering import Declaration
+
+        variables = {}
+        for text in self.env:
+            name, reference = pair_of(text, "--env", "NAME=PATH#FIELD")
+            variables[variable(name, "--env")] = reference_of(reference, "--env")
+        prefixes = {}
+        for text in self.env_all:
+            prefix, path = pair_of(text, "--env-all", "PREFIX=PATH, such as DB_=ml-training/database")
+            prefixes[variable(prefix, "--env-all")] = path
+        templates = {place: template for place, (template, _) in self.templates.items()}
+        return Declaration(variables, prefixes, self.files, templates, self.mode)
+
+    def check(self, receiving: bool) -> None:
+        """Refuse what can't be kept: nothing to give, and changes that the program would not hear of."""
+        declared = self.declaration
+        variables = bool(declared.variables or declared.prefixes)
+        reactions = [*([self.reaction] if self.files else []), *(reaction for _, reaction in self.templates.values())]
+        if not (variables or reactions):
+            raise wrong("--env", "say what CMD is to be given: --env, --env-all, --file or --template")
+        if twice := set(self.files) & set(self.templates):
+            raise wrong("--template", f"{min(twice)} is given twice")
+        if variables and self.reaction.number:
+            raise wrong("--on-change", "variables change by a restart alone; with a signal, give files")
+        heard = all(reaction.tells for reaction in reactions) and (self.reaction.restart or not variables)
+        if receiving and not heard:
+            raise wrong("--receive", "a notice can't be acknowledged where CMD is not told of a change")
+        insist_on_places(list(self.files), self.allow_disk)
+
+    def environment(self) -> dict[str, str]:
+        """What the program gets beside its secrets: what this process was given, without Keyturn's own."""
+        inherited = {name: text for name, text in INHERITED.items() if self.keep_login or not is_own(name)}
+        own = self.opened_directory
+        return {**inherited, **({FILES: str(own)} if own else {})}
+
+    @property
+    def opened_directory(self) -> Path | None:
+        """The directory, where one was made."""
+        return self.__dict__.get("directory")
+
+
+def variable(name: str, option: str) -> str:
+    """A name that a variable can have."""
+    if not VARIABLE.fullmatch(name):
+        raise wrong(option, f"{name} can't be a variable: letters, digits and _ only, no digit first")
+    return name
+
+
+def is_own(name: str) -> bool:
+    """Whether a variable is Keyturn's own."""
+    return name in OWN or name.startswith(OWN_PREFIX)
+
+
+def carry_out(order: Order, times: Times, client: "SecretClient", listening: "Listening | None") -> int:
+    """Run it, with all that follows its secrets, and return its exit code. Raises KeyturnError."""
+    from keyturn.programs.outputs import remove_outputs
+    from keyturn.programs.supervisor import Program, Supervisor
+
+    rendering = with_patience(lambda: order.declaration.render(client), times.wait)
+    reactions = {place: reaction for place, (_, reaction) in order.templates.items()}
+    program = Program(order.command, order.environment(), order.reaction, reactions, times.grace, times.settle)
+    supervisor = Supervisor(program, note)
+    follower = follower_of(order, times, client, rendering, supervisor)
+    order.opened.callback(follower.stop)
+    order.opened.callback(lambda: remove_outputs([each for each in supervisor.outputs if each.file in order.files]))
+    listener = order.opened.enter_context(listening.open(follower.told)) if listening else None
+
+    def begun() -> None:
+        follower.begin()
+        if listener:
+            listener.begin()
+            note(f"ready: notices are taken at port {listener.port}")
+
+    return supervisor.run(rendering, begun)
+
+
+def follower_of(
+    order: Order, times: Times, client: "SecretClient", rendering: "Rendering", supervisor: "Supervisor"
+) -> "Follower":
+    """Whoever looks for changes, and hands them to the supervisor."""
+    from keyturn.programs.follower import PATIENCE, Follower
+
+    longest = times.grace + times.settle + PATIENCE
+    return Follower(
+        client,
+        order.declaration,
+        rendering,
+        supervisor.submit,
+        lambda: supervisor.unfinished,
+        note,
+        times.poll,
+        longest,
+        stop_revoked=order.stop_revoked,
+    )
+
+
+@dataclass(frozen=True)
+class Listening:
+    """Where notices are taken, and how they are checked."""
+
+    address: tuple[str, int]
+    receiver: "Receiver"
+    certificate: Path | None
+    key: Path | None
+
+    @staticmethod
+    def parse(
+        text: str, key_file: Path | None, key_path: str | None, certificate: Path | None, key: Path | None
+    ) -> "Listening":
+        """Read the options. Wrong usage for what does not belong together."""
+        if (certificate is None) is not (key is None):
+            raise wrong("--receive-cert", "give --receive-cert with --receive-key")
+        return Listening(address_of(text), receiver_of(key_file, key_path), certificate, key)
+
+    def open(self, on_notice: "Callable[[Notice], object]") -> "Listener":
+        """The address taken. Raises Invalid."""
+        from keyturn.programs.listener import Listener, server_tls
+
+        tls = server_tls(self.certificate, self.key) if self.certificate and self.key else None
+        return Listener(self.address, self.receiver, on_notice, tls)
+
+
+def address_of(text: str) -> tuple[str, int]:
+    """Host and port."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise wrong("--receive", "write HOST:PORT, such as 127.0.0.1:8443")
+    return host, int(port)
+
+
+def receiver_of(key_file: Path | None, key_path: str | None) -> "Receiver":
+    """Whoever checks notices: by keys in a file, read anew for each, or by those in the hub."""
+    from keyturn.client.webhook import Receiver
+
+    if (key_file is None) is (key_path is None):
+        raise wrong("--receive", "give --webhook-key-file or --webhook-key")
+    if key_path is not None:
+        from keyturn.client.webhook_keys import HubKeys
+        from keyturn.providers.vault.hub import VaultHub
+        from keyturn.settings.hub import HubSettings
+
+        return Receiver(HubKeys(VaultHub(HubSettings.from_environment()), key_path))
+    return Receiver(partial(keys_in, Path(str(key_file))))
+
+
+def keys_in(file: Path) -> list[Any]:
+    """The keys of a file, one a line. Raises Unavailable: whoever sends a notice is to try again."""
+    from keyturn.core.errors import Unavailable
+    from keyturn.core.sensitive import Sensitive
+
+    try:
+        return [Sensitive(line) for line in file.read_text().split()]
+    except (OSError, UnicodeDecodeError) as error:
+        hint = "Let it hold the keys of notices, one a line"
+        raise Unavailable("read", str(file), f"the file can't be read: {type(error).__name__}", hint) from None
