@@ -8,7 +8,8 @@ from typing import Any
 
 from keyturn.client import open_leases
 from keyturn.client.client import SecretClient
-from keyturn.client.credentials import TTL, Credential
+from keyturn.client.credentials import Credential
+from keyturn.client.policy import LEASE_TTL
 from keyturn.client.secrets import Secret
 from keyturn.core.notices import Notice
 from keyturn.core.sensitive import Sensitive
@@ -50,7 +51,7 @@ class AsyncSecretClient:
         self,
         path: str,
         *,
-        ttl: float | None = TTL,
+        ttl: float | None = LEASE_TTL,
         replaced: bool = True,
         on_change: Callable[[Credential], object] | None = None,
     ) -> AsyncIterator[Credential]:

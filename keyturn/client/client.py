@@ -14,25 +14,25 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from keyturn.client.cache import Cache
-from keyturn.client.credentials import TTL, Credential
 from keyturn.client.failover import Failover
 from keyturn.client.keeper import Keeper
 from keyturn.client.offline import NOTHING_OFFLINE, Offline
 from keyturn.client.patterns import expand
 from keyturn.client.peers import ALONE, Peers
-from keyturn.client.policy import CachePolicy, Policies
+from keyturn.client.policy import LEASE_TTL, CachePolicy, Policies
 from keyturn.client.promises import Promises
 from keyturn.client.reader import Reader
 from keyturn.client.secrets import Secret, SecretSource
 from keyturn.client.statistics import Event, Statistics
 from keyturn.client.watches import Callback, Watches
-from keyturn.core.engines import Lessor
 from keyturn.core.errors import Invalid, KeyturnError, NotFound
 from keyturn.core.notices import SECRET_REVOKED, Notice
 from keyturn.core.sensitive import Sensitive
 
 if TYPE_CHECKING:
+    from keyturn.client.credentials import Credential
     from keyturn.client.host.group import HostGroup
+    from keyturn.core.engines import Lessor
 
 DEFAULT: Final = CachePolicy()
 
@@ -130,10 +130,10 @@ class SecretClient:
         self,
         path: str,
         *,
-        ttl: float | None = TTL,
+        ttl: float | None = LEASE_TTL,
         replaced: bool = True,
-        on_change: Callable[[Credential], object] | None = None,
-    ) -> Credential:
+        on_change: "Callable[[Credential], object] | None" = None,
+    ) -> "Credential":
         """A dynamic credential of this process's own, such as of ``database/creds/ml-reader``; ``with`` gives it back.
 
         It is renewed for ``ttl`` seconds at a time, None for the role's default: so long it outlives a process that was
@@ -141,7 +141,9 @@ class SecretClient:
         where it is to be ``replaced``, and when it has ended. Raises what the hub raises.
         """
 
-        def take(lessor: Lessor) -> Credential:
+        from keyturn.client.credentials import Credential
+
+        def take(lessor: "Lessor") -> Credential:
             return Credential(lessor, path, ttl, replaced=replaced, on_change=on_change)
 
         return self._failover().lease(path, take)

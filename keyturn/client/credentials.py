@@ -17,14 +17,13 @@ from types import TracebackType
 from typing import Final, Self
 
 from keyturn.client import open_leases
+from keyturn.client.policy import LEASE_TTL
 from keyturn.core.engines import IssuedLease, Lessor
 from keyturn.core.errors import Invalid, KeyturnError, Missing, TerminalError, Throttled, TransientError
 from keyturn.core.sensitive import SecretFields, Sensitive
 
 log = logging.getLogger(__name__)
 
-TTL: Final = 900.0
-"""Seconds for which a credential outlives a process that was killed, unless it is told otherwise."""
 RENEWED: Final = (0.5, 0.65)
 """It is renewed between these shares of its life, so that a thousand jobs that begin together are not one moment's."""
 LONGEST_SLEEP: Final = 30.0
@@ -91,7 +90,7 @@ class Credential:
         self,
         lessor: Lessor,
         path: str,
-        ttl: float | None = TTL,
+        ttl: float | None = LEASE_TTL,
         *,
         replaced: bool = True,
         on_change: Watcher | None = None,

@@ -3,12 +3,14 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from keyturn.client.secrets import Lends, Lists, NotServed, Secret, SecretSource
 from keyturn.core.capabilities import capability
-from keyturn.core.engines import Lessor
 from keyturn.core.errors import Invalid, KeyturnError, TerminalError, TransientError, Unavailable
+
+if TYPE_CHECKING:
+    from keyturn.core.engines import Lessor
 
 T = TypeVar("T")
 
@@ -117,7 +119,7 @@ class Failover:
             raise Invalid("list", f"{folder}/", f"none of the sources can list: {names}", "Name each secret by itself")
         return self._first(listing, lambda source: cast(Lists, source).below(folder))
 
-    def lease(self, path: str, take: Callable[[Lessor], T]) -> T:
+    def lease(self, path: str, take: "Callable[[Lessor], T]") -> T:
         """What ``take`` makes of the first that answers of those that give leases. Raises Invalid where none does."""
         lending = [each for each in self._breakers if capability(each.source, Lends)]
         if not lending:

@@ -9,6 +9,8 @@ from keyturn.core.path_patterns import covers
 
 SHORTEST_FLOOR: Final = 600.0
 """Seconds for which a newer version that was seen or promised is insisted on, at least."""
+LEASE_TTL: Final = 900.0
+"""Seconds for which a lease outlives a process that was killed, unless it is told otherwise."""
 
 
 @dataclass(frozen=True)

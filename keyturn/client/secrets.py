@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from keyturn.core.engines import Lessor
 from keyturn.core.errors import NotFound
 from keyturn.core.sensitive import SecretFields, Sensitive
+
+if TYPE_CHECKING:
+    from keyturn.core.engines import Lessor
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class Lends(Protocol):
     """A source whose engines give leases."""
 
     @property
-    def lessor(self) -> Lessor:
+    def lessor(self) -> "Lessor":
         """What gives them."""
 
 
