@@ -65,7 +65,16 @@ def retry_after(header: str, now: datetime | None = None) -> float | None:
 
 def untrusted(error: BaseException | None) -> bool:
     """Whether a certificate's check is behind it, which no retry mends, and not a broken handshake."""
-    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+    return _behind(error, ssl.SSLCertVerificationError)
+
+
+def cut_off(error: BaseException | None) -> bool:
+    """Whether the other side hung up within a handshake without a word, as a balancer does whose servers are away."""
+    return _behind(error, ssl.SSLEOFError)
+
+
+def _behind(error: BaseException | None, kind: type[BaseException]) -> bool:
+    while error is not None and not isinstance(error, kind):
         error = error.__context__
     return error is not None
 

@@ -1,5 +1,6 @@
 """The receiver, given requests that the official library signed, and one that nobody did."""
 
+import asyncio
 import json
 import logging
 import subprocess
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
+from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
@@ -17,6 +19,7 @@ from standardwebhooks import Webhook
 
 from keyturn.client import webhook
 from keyturn.client.webhook import BODY_LIMIT, Receiver, wsgi_app
+from keyturn.client.webhook_asgi import asgi_app
 from keyturn.core.errors import Denied, Invalid
 from keyturn.core.notices import NOTICE_PATH, SECRET_REVOKED, SECRET_ROTATED, Notice, message_id
 from keyturn.core.sensitive import Sensitive
@@ -249,6 +252,34 @@ def test_the_wsgi_application_knows_one_address_and_one_method(served: str, appl
     chunked = requests.post(served + NOTICE_PATH, data=iter([BODY]), headers=signed(), timeout=5)
     assert chunked.status_code == 411
     assert application.told == []
+
+
+def asked(receiver: Receiver, application: Application, parts: list[bytes], **scope: Any) -> int:
+    """The status that the ASGI application answers to a body that comes in these parts."""
+    messages = [{"type": "http.request", "body": part, "more_body": True} for part in parts]
+    coming = iter([*messages, {"type": "http.disconnect"}])
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return next(coming)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(name.lower().encode(), text.encode()) for name, text in signed(b"".join(parts)).items()]
+    request = {"type": "http", "path": NOTICE_PATH, "method": "POST", "headers": headers, **scope}
+    asyncio.run(asgi_app(receiver, application)(request, receive, send))
+    return int(sent[0]["status"])
+
+
+def test_the_asgi_application_answers_as_the_receiver_does(receiver: Receiver, application: Application) -> None:
+    assert asked(receiver, application, [BODY[:10], BODY[10:]]) == 200
+    assert asked(receiver, application, [b"{}"]) == 400
+    assert asked(receiver, application, [b" " * BODY_LIMIT, b" ", b"never read"]) == 400
+    assert asked(receiver, application, [BODY], headers=[]) == 401
+    assert asked(receiver, application, [BODY], path="/") == 404
+    assert asked(receiver, application, [BODY], method="GET") == 405
+    assert application.told == [NOTICE]
 
 
 def test_importing_the_client_loads_no_sdk() -> None:

@@ -13,7 +13,7 @@ import requests
 from hvac import exceptions as vault
 
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
-from keyturn.providers.answers import objection, untrusted
+from keyturn.providers.answers import cut_off, objection, untrusted
 from keyturn.providers.vault.login import LoginLife, LoginSession
 from keyturn.providers.vault.logins.exchange import Refusal, denied, exchange
 from keyturn.providers.vault.tls import Redirected
@@ -191,6 +191,8 @@ def from_vault(error: Exception, doing: str, name: str, path: str) -> KeyturnErr
 
 def _untrusted(error: requests.exceptions.SSLError, doing: str, name: str) -> KeyturnError:
     """What is wrong between the hub's certificate and what is trusted, and the setting that mends it."""
+    if cut_off(error):
+        return Unavailable(doing, name, NO_ANSWER, "Check VAULT_ADDR and that the hub runs")
     if not untrusted(error):
         hint = "Check VAULT_ADDR; where it asks for a client's certificate, set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY"
         return Denied(doing, name, "the hub refuses the TLS connection, or speaks no TLS", hint)

@@ -2,10 +2,12 @@
 
 import base64
 import secrets
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -537,6 +539,26 @@ def test_a_hub_that_speaks_no_tls_is_not_trusted_as_one_that_does(world: World) 
     hub = VaultHub(HubSettings(world.hub_in_clear.replace("http:", "https:"), login=TokenLogin(TOKEN_VARIABLE)))
     with closing(hub), pytest.raises(Denied, match="the hub refuses the TLS connection, or speaks no TLS"):
         hub.read("ml-training/database")
+
+
+def test_a_connection_that_is_cut_within_its_handshake_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TOKEN_VARIABLE, "any")
+    with socket.create_server(("127.0.0.1", 0)) as balancer:
+        threading.Thread(target=hang_up, args=(balancer,), daemon=True).start()
+        address = f"https://127.0.0.1:{balancer.getsockname()[1]}"
+        hub = VaultHub(HubSettings(address, login=TokenLogin(TOKEN_VARIABLE)))
+        with closing(hub), pytest.raises(Unavailable, match="the hub does not answer"):
+            hub.read("ml-training/database")
+
+
+def hang_up(balancer: socket.socket) -> None:
+    """Hear each client's first words, and end the connection as one does that has nothing more to say."""
+    with suppress(OSError):
+        while True:
+            client, _ = balancer.accept()
+            with client:
+                client.recv(65_536)
+                client.shutdown(socket.SHUT_WR)
 
 
 def test_a_sealed_hub_is_unavailable_for_every_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,1 @@
+"""Programs that live on secrets of Keyturn, to copy from."""
