@@ -18,7 +18,7 @@ from keyturn.client.secrets import Secret
 from keyturn.client.webhook import Receiver
 from keyturn.core.errors import KeyturnError, NotFound
 from keyturn.core.mapping import WHOLE, Shape
-from keyturn.core.notices import HEALTH_PATH, NOTICE_PATH
+from keyturn.core.notices import HEALTH_PATH, NOTICE_PATH, Notice
 from keyturn.core.references import Unfit
 
 log = logging.getLogger(__name__)
@@ -60,6 +60,7 @@ class Agent:
     """Answers requests from one client. ``names`` is asked for each anew; without a receiver no notice is taken.
 
     ``access`` hears of each secret that is given out, ``metrics`` gives the client's numbers as Prometheus reads them.
+    ``on_notice`` takes notices for the client, and for what else follows it.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Agent:
         receiver: Receiver | None = None,
         access: Callable[[str], object] | None = None,
         metrics: Callable[[], str] | None = None,
+        on_notice: Callable[[Notice], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
@@ -76,6 +78,7 @@ class Agent:
         self._receiver = receiver
         self._access = access
         self._metrics = metrics
+        self._on_notice = on_notice or client.told
         self._readers = ThreadPoolExecutor(READERS, "keyturn-agent")
         self._askers = ThreadPoolExecutor(ASKERS, "keyturn-callers")
         self._noticed = ThreadPoolExecutor(NOTICED, "keyturn-notices")
@@ -162,7 +165,7 @@ class Agent:
             return wire.NOT_ALLOWED
         loop, headers = asyncio.get_running_loop(), dict(request.headers)
         return HttpAnswer(
-            await loop.run_in_executor(self._noticed, receiver.handle, headers, request.body, self._client.told)
+            await loop.run_in_executor(self._noticed, receiver.handle, headers, request.body, self._on_notice)
         )
 
     def _note(self, request: HttpRequest, why: str) -> None:

@@ -12,6 +12,7 @@ import typer
 from keyturn.cli.environment import insist_on_hub
 from keyturn.cli.failures import say
 from keyturn.cli.output import note
+from keyturn.cli.programs import ModeOption, SourceOption, mode_of, seconds_of, wrong
 from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.core.workspaces import CATALOGUE_VARIABLE
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from keyturn.client.client import SecretClient
     from keyturn.client.offline import Offline
     from keyturn.client.webhook import Receiver
+    from keyturn.core.notices import Notice
     from keyturn.providers.sources import SourceOpener
     from keyturn.providers.vault.hub import VaultHub
 
@@ -53,14 +55,6 @@ TokenOption = Annotated[
         "--token-file",
         metavar="FILE",
         help="What programs of this host have to show; made where it is missing. Without it, AWS_TOKEN.",
-    ),
-]
-SourceOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--source",
-        metavar="NAME",
-        help="hub, the address of a replica, or a store of the catalogue; several in their order.",
     ),
 ]
 TtlOption = Annotated[str, typer.Option("--ttl", metavar="DURATION", help="How long a value is kept.")]
@@ -91,6 +85,14 @@ OfflineOption = Annotated[
 OfflineKeyOption = Annotated[
     Path | None, typer.Option("--offline-key", metavar="FILE", help="The key of that file, of mode 0600.")
 ]
+TemplateOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--template",
+        metavar="SOURCE:DEST[:COMMAND]",
+        help="Keep this Jinja2 template written to DEST, and run a command when it has changed. May be repeated.",
+    ),
+]
 AccessOption = Annotated[bool, typer.Option("--access-log", help="Tell of each secret that is given out, on stderr.")]
 
 
@@ -109,6 +111,8 @@ def agent(
     catalogue: MappingOption = None,
     offline: OfflineOption = None,
     offline_key: OfflineKeyOption = None,
+    template: TemplateOption = None,
+    mode: ModeOption = "0600",
     access_log: AccessOption = False,
 ) -> None:
     """Give programs their secrets from memory, as AWS's Secrets Manager Agent does, until Ctrl-C or SIGTERM.
@@ -116,13 +120,13 @@ def agent(
     Programs of this host show the token in its file. Whoever comes to --listen shows a token of the hub, and is given
     what the hub lets that token read. SIGHUP reads certificate, token and catalogue again.
     """
-    kept_for, believed_for = duration_in_seconds(ttl, "--ttl"), duration_in_seconds(check_every, "--check-every")
+    kept_for, believed_for = seconds_of(ttl, "--ttl"), seconds_of(check_every, "--check-every")
     if bool(cert) != bool(key):
-        raise typer.BadParameter("--cert and --key belong together", param_hint="--cert")
+        raise wrong("--cert", "--cert and --key belong together")
     if bool(offline) != bool(offline_key):
-        raise typer.BadParameter("--offline and --offline-key belong together", param_hint="--offline")
+        raise wrong("--offline", "--offline and --offline-key belong together")
     if not (local or socket or listen):
-        raise typer.BadParameter("there is nothing left to listen at", param_hint="--no-local")
+        raise wrong("--no-local", "there is nothing left to listen at")
     insist_on_hub()
     insist_on_parts()
     # The local stack's, where that is used.
@@ -140,8 +144,9 @@ def agent(
         client = stack.enter_context(SecretClient(opener(), policy=policy, policies=opener.policies, offline=lasting))
         hub = opened_hub(stack, opener)
         current = Latest(opener, catalogue)
+        on_notice = kept_templates(stack, client, template, mode)
         receiver, access = receiver_of(hub, webhook_key), note if access_log else None
-        made = Agent(client, lambda: current.names, receiver, access, metrics_of(client))
+        made = Agent(client, lambda: current.names, receiver, access, metrics_of(client), on_notice)
         stack.callback(made.close)
         doors = Doors(stack, made, current)
         if local:
@@ -151,16 +156,6 @@ def agent(
         if listen:
             doors.add_listener(listen, cert, key, decisions_of(stack, made, hub, believed_for))
         run(doors)
-
-
-def duration_in_seconds(duration: str, option: str) -> float:
-    """The duration in seconds. Wrong usage where it is none."""
-    from keyturn.settings.durations import parse
-
-    try:
-        return parse(duration).total_seconds()
-    except ValueError:
-        raise typer.BadParameter("write a duration, such as 30s", param_hint=option) from None
 
 
 def insist_on_parts() -> None:
@@ -207,6 +202,19 @@ def offline_cache(directory: Path | None, key: Path | None) -> "Offline":
         raise Invalid("open", str(directory), problem, "Install keyturn[certificates]") from None
     FileDataKeys(key)  # what is wrong with the file is said now, and not when it is first needed
     return OfflineCache(directory, lambda: AesEnvelope(FileDataKeys(key)))
+
+
+def kept_templates(
+    stack: ExitStack, client: "SecretClient", templates: list[str] | None, mode: str
+) -> "Callable[[Notice], object]":
+    """Begin to keep files fresh; what takes notices for the client, and for them."""
+    if not templates:
+        return client.told
+    from keyturn.cli.agent_templates import templates_of
+
+    follower = templates_of(templates, mode_of(mode)).begin(client)
+    stack.callback(follower.stop)
+    return follower.told
 
 
 def metrics_of(client: "SecretClient") -> "Callable[[], str] | None":

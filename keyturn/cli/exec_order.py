@@ -229,7 +229,8 @@ class Listening:
 
     def open(self, on_notice: "Callable[[Notice], object]") -> "Listener":
         """The address taken. Raises Invalid."""
-        from keyturn.programs.listener import Listener, server_tls
+        from keyturn.agent.sockets import server_tls
+        from keyturn.programs.listener import Listener
 
         tls = server_tls(self.certificate, self.key) if self.certificate and self.key else None
         return Listener(self.address, self.receiver, on_notice, tls)

@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
-from pathlib import Path
 from socket import SO_REUSEADDR, SOL_SOCKET
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -133,14 +132,3 @@ def with_health(app: "WSGIApplication", answering: set[int]) -> "WSGIApplication
         return []
 
     return answer
-
-
-def server_tls(certificate: Path, key: Path) -> ssl.SSLContext:
-    """What a listener shows. Raises Invalid."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(certificate, key)
-    except (OSError, ssl.SSLError):
-        hint = "Give a certificate and its key, as PEM files that this user may read"
-        raise Invalid("listen with", str(certificate), "certificate and key can't be used", hint) from None
-    return context

@@ -131,7 +131,12 @@ def test_an_agent_from_its_start_to_its_end(host: Host) -> None:
     host.declare()
     socket_file = host.directory / "socket"
     options = ("--webhook-key", f"webhooks/{host.folder}", "--catalogue", str(host.directory / "catalogue"))
-    with host.agent(*options, "--socket", str(socket_file), "--access-log") as agent:
+    source, configuration, copy = (host.directory / name for name in ("app.j2", "app.conf", "copy"))
+    source.write_text(f'password = {{{{ secret("{host.path}").password | toml }}}}\n')
+    template = ("--template", f"{source}:{configuration}:cp {configuration} {copy}")
+    with host.agent(*options, *template, "--socket", str(socket_file), "--access-log") as agent:
+        assert configuration.stat().st_mode & 0o777 == 0o600
+        assert configuration.read_text() == copy.read_text() == 'password = "first-value"\n'
         assert host.token_file.stat().st_mode & 0o777 == 0o600
         assert socket_file.stat().st_mode & 0o777 == 0o600
         assert agent.password() == "first-value"
@@ -151,6 +156,7 @@ def test_an_agent_from_its_start_to_its_end(host: Host) -> None:
         assert agent.password() == "first-value"
         assert notice(agent, host.path, version) == 200
         assert agent.password() == "second-value"
+        assert configuration.read_text() == copy.read_text() == 'password = "second-value"\n'
         assert notice(agent, host.path, version, key="whsec_" + "b3RoZXItb3RoZXItb3RoZXItb3RoZXItb3RoZXI=") == 401
 
         # Another token in the file is taken up at SIGHUP.

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 import trustme
+from typer import BadParameter
 
 from keyturn.agent import http
 from keyturn.agent.application import Agent
@@ -19,6 +20,8 @@ from keyturn.agent.doors import HubEntrance, LocalEntrance
 from keyturn.agent.plain_names import PlainNames
 from keyturn.agent.sockets import open_at, open_file, server_tls
 from keyturn.agent.token_file import read_token, token_from
+from keyturn.cli import INHERITED
+from keyturn.cli.agent_templates import run_command, templates_of
 from keyturn.client.client import SecretClient
 from keyturn.client.secrets import Secret
 from keyturn.client.sources import HubSource
@@ -356,6 +359,22 @@ def test_the_command_says_what_is_wrong_before_it_serves(tmp_path: Path) -> None
     done = run_keyturn("agent", *token, env=env)
     assert "all may read it" in done.stderr
     assert "x" * 40 not in done.stderr
+
+
+def test_a_template_has_a_command_that_the_agent_can_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "app.j2"
+    source.write_text("{{ secret('a').password }}")
+    for template in (f"{source}:app.conf", f"{source}:/run/app.conf:restart", f"{source}:/run/app.conf:signal:HUP"):
+        with pytest.raises(BadParameter):
+            templates_of([template], 0o600)
+    log = tmp_path / "log"
+    monkeypatch.setitem(INHERITED, "VAULT_TOKEN", "the-agents-own")
+    run_command(("sh", "-c", f"env > {log}"))
+    assert "PATH=" in log.read_text()
+    assert "the-agents-own" not in log.read_text()
+    for command in (("false",), (str(tmp_path / "none"),)):
+        with pytest.raises(Unavailable):
+            run_command(command)
 
 
 # --- clients that mean ill
