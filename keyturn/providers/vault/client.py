@@ -7,6 +7,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
+from urllib.parse import quote
 
 import hvac
 import requests
@@ -29,6 +30,16 @@ NO_ANSWER: Final = "the hub does not answer"
 
 BEHIND: Final = timedelta(seconds=5)
 """So far back the date of an answer is what cutting to the second, or another node, makes of it; the clock was set."""
+
+
+def address_of(path: str, doing: str, name: str) -> str:
+    """Where ``path`` is asked for, with each of its characters meant as it stands.
+
+    Raises Invalid for one that climbs, which an HTTP library would follow out of its mount.
+    """
+    if {".", ".."} & set(path.split("/")):
+        raise Invalid(doing, name, "a part of its path is . or ..", "Write the path as `keyturn get` takes it")
+    return f"/v1/{quote(path, safe='/')}"
 
 
 class Calls:
@@ -129,8 +140,10 @@ class Calls:
     def _call(
         self, doing: str, name: str, method: str, path: str, token: str | None = None, **arguments: Any
     ) -> requests.Response | None:
+        address = address_of(path, doing, name)
+
         def ask(client: hvac.Client) -> requests.Response:
-            answer: requests.Response = client.adapter.request(method, f"/v1/{path}", **arguments)
+            answer: requests.Response = client.adapter.request(method, address, **arguments)
             if date := answer.headers.get("Date"):
                 self._hear(date)
             return answer
