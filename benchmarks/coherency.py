@@ -51,8 +51,10 @@ from keyturn.client.sources import HubSource
 from keyturn.client.statistics import Event
 from keyturn.client.webhook import Receiver, wsgi_app
 from keyturn.core.errors import KeyturnError
+from keyturn.core.messages import SignedMessage
 from keyturn.core.notices import SECRET_ROTATED, Notice
 from keyturn.core.sensitive import Sensitive
+from keyturn.providers.http.webhook import WebhookSender
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
@@ -246,23 +248,27 @@ class Site:
 
 
 class Timed:
-    """A sender that notes when each notice was sent and acknowledged."""
+    """When each notice was sent first and acknowledged, by consumer and version."""
 
-    def __init__(self, sender: Any) -> None:
-        self._sender = sender
+    def __init__(self) -> None:
+        self._send = WebhookSender.send
         self.sent: dict[tuple[str, int], float] = {}
         self.acknowledged: dict[tuple[str, int], float] = {}
 
-    def deliver(
-        self, consumer: str, path: str, version: int, at: datetime, event: str = SECRET_ROTATED, **more: Any
-    ) -> None:
-        """Pass it on."""
-        self.sent[consumer, version] = time.monotonic()
-        self._sender.deliver(consumer, path, version, at, event, **more)
-        self.acknowledged[consumer, version] = time.monotonic()
+    def __enter__(self) -> "Timed":
+        timed = self
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sender, name)
+        def send(sender: WebhookSender, message: SignedMessage, timeout: float) -> None:
+            version = Notice.from_json(message.body).version
+            timed.sent.setdefault((sender.name, version), time.monotonic())
+            timed._send(sender, message, timeout)
+            timed.acknowledged[sender.name, version] = time.monotonic()
+
+        WebhookSender.send = send  # type: ignore[method-assign]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        WebhookSender.send = self._send  # type: ignore[method-assign]
 
 
 def rotations(site: Site) -> Timed:
@@ -274,13 +280,12 @@ def rotations(site: Site) -> Timed:
     from keyturn.rotation.run import rotate
 
     workspace = open_workspace(load_catalogue(site.catalogue, os.environ), VaultHub(settings(site.arguments(HOSTS[0]))))
-    timed = Timed(workspace.sender)
-    workspace = dataclasses.replace(workspace, sender=timed)
-    for number in range(site.options.rotations):
-        rotate(workspace, PATH, Trigger.FORCE)
-        held_by = retire(workspace, PATH, Waive.EVERYTHING).held_by
-        if held_by:
-            print(f"rotation {number + 1}: the old credential is held by {held_by}")
+    with Timed() as timed:
+        for number in range(site.options.rotations):
+            rotate(workspace, PATH, Trigger.FORCE)
+            held_by = retire(workspace, PATH, Waive.EVERYTHING).held_by
+            if held_by:
+                print(f"rotation {number + 1}: the old credential is held by {held_by}")
     return timed
 
 
