@@ -50,12 +50,14 @@ class NoticeFiles:
         return sum(self._take(name) for name in names[:AT_ONCE])
 
     def run(self) -> None:
-        """Take notices until :meth:`stop`. That the directory can't be read is logged, and tried again."""
+        """Take notices until :meth:`stop`. What goes wrong is logged, and tried again."""
         while not self._over:
             try:
                 self.read_once()
             except OSError as error:
                 log.warning("%s can't be read: %s", self._directory, error.strerror)
+            except Exception as error:  # noqa: BLE001 - whatever the application raises, its next notice is read
+                log.error("the application raised %s", type(error).__name__)
             with suppress(Empty):
                 self._woken.get(timeout=EVERY)
 

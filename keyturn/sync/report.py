@@ -94,7 +94,9 @@ def notice_data(notices: Notices) -> list[dict[str, Any]]:
 
 def notice_from(data: Mapping[str, Any]) -> Notified:
     """The consumer in that JSON."""
-    return Notified(data["secret"], data["consumer"], data["version"], data["error"], data["kind"], data["answers"])
+    return Notified(
+        data["secret"], data["consumer"], data["version"], data["error"], data["kind"], data.get("answers", True)
+    )
 
 
 def error_data(error: KeyturnError) -> dict[str, str]:

@@ -10,11 +10,12 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from keyturn.core.errors import Invalid, TransientError, Unavailable
+from keyturn.core.errors import Invalid, Unavailable
 from keyturn.core.messages import SignedMessage
 from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, opening, translate_aws_errors
 from keyturn.providers.notices import DOING
 from keyturn.providers.outbound import within
+from keyturn.providers.reading import TAKEN, read_on
 
 log = logging.getLogger(__name__)
 
@@ -25,12 +26,6 @@ AT_ONCE: Final = 10
 """Messages that SQS gives in one answer at most."""
 LONG_POLL: Final = 5
 """Seconds that SQS holds an answer back until there is a message: less than a whole answer may take."""
-IDLE: Final = 0.5
-"""Seconds after a look at which nothing was taken: whoever holds no answer back is not asked without a pause."""
-PAUSE: Final = 5.0
-"""Seconds before a queue that could not be read is asked again."""
-TAKEN: Final = 200
-"""What a receiver answers for a message that is done with."""
 ELSEWHERE: Final = "See that the endpoint is AWS's own: what answers there has not said that it has taken the message"
 
 
@@ -159,14 +154,8 @@ class SqsReader:
         return True
 
     def run(self) -> None:
-        """Read until :meth:`stop`. What passes is logged and tried again; raises what a person has to mend."""
-        while not self._over.is_set():
-            try:
-                if not self.read_once():
-                    self._over.wait(IDLE)
-            except TransientError as error:
-                log.warning("%s", error)
-                self._over.wait(PAUSE)
+        """Read until :meth:`stop`. What goes wrong is logged, and tried again."""
+        read_on(self.read_once, self._over)
 
     def stop(self) -> None:
         """End it within some seconds, from any thread."""

@@ -14,11 +14,12 @@ from urllib.parse import quote
 import requests
 from azure.core.credentials import TokenCredential
 
-from keyturn.core.errors import Denied, KeyturnError, NotFound, TransientError, Unavailable
+from keyturn.core.errors import Denied, KeyturnError, NotFound, Unavailable
 from keyturn.core.messages import SignedMessage
 from keyturn.providers.azure import rest
 from keyturn.providers.notices import DOING
 from keyturn.providers.outbound import within
+from keyturn.providers.reading import TAKEN, read_on
 
 log = logging.getLogger(__name__)
 
@@ -31,14 +32,8 @@ LONG_POLL: Final = 5
 """Seconds that Service Bus holds an answer back until there is a message: less than a whole answer may take."""
 DEADLINE: Final = 15.0
 """Seconds for one call of a reader, signing in among it."""
-IDLE: Final = 0.5
-"""Seconds after a look at which nothing was taken: whoever holds no answer back is not asked without a pause."""
-PAUSE: Final = 5.0
-"""Seconds before a queue that could not be read is asked again."""
 AT_ONCE: Final = 10
 """Messages that are read in one go."""
-TAKEN: Final = 200
-"""What a receiver answers for a message that is done with."""
 
 
 class _ServiceBus:
@@ -190,14 +185,8 @@ class ServiceBusReader:
         return True
 
     def run(self) -> None:
-        """Read until :meth:`stop`. What passes is logged and tried again; raises what a person has to mend."""
-        while not self._over.is_set():
-            try:
-                if not self.read_once():
-                    self._over.wait(IDLE)
-            except TransientError as error:
-                log.warning("%s", error)
-                self._over.wait(PAUSE)
+        """Read until :meth:`stop`. What goes wrong is logged, and tried again."""
+        read_on(self.read_once, self._over)
 
     def stop(self) -> None:
         """End it within some seconds, from any thread."""

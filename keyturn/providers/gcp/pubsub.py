@@ -18,13 +18,14 @@ from google.auth import exceptions as auth
 from google.auth.credentials import AnonymousCredentials
 from google.auth.transport import requests as transport
 
-from keyturn.core.errors import Invalid, TransientError, Unavailable
+from keyturn.core.errors import Invalid, Unavailable
 from keyturn.core.messages import ID, SignedMessage
 from keyturn.core.outbound import is_loopback
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.gcp.iam_errors import CHECK, from_google, translate_refusal
 from keyturn.providers.notices import DOING
 from keyturn.providers.outbound import open_anywhere, within
+from keyturn.providers.reading import TAKEN, read_on
 
 log = logging.getLogger(__name__)
 
@@ -39,12 +40,6 @@ LONG_PULL: Final = 100.0
 """Seconds that an answer may take which Pub/Sub holds back until there is a message; it gives up before that."""
 DEADLINE: Final = 10.0
 """Seconds for every other call."""
-IDLE: Final = 0.5
-"""Seconds after a look at which nothing was taken: whoever holds no answer back is not asked without a pause."""
-PAUSE: Final = 5.0
-"""Seconds before a subscription that could not be read is asked again."""
-TAKEN: Final = 200
-"""What a receiver answers for a message that is done with."""
 
 
 class _PubSub:
@@ -157,14 +152,8 @@ class PubSubReader:
         return done
 
     def run(self) -> None:
-        """Read until :meth:`stop`. What passes is logged and tried again; raises what a person has to mend."""
-        while not self._over.is_set():
-            try:
-                if not self.read_once():
-                    self._over.wait(IDLE)
-            except TransientError as error:
-                log.warning("%s", error)
-                self._over.wait(PAUSE)
+        """Read until :meth:`stop`. What goes wrong is logged, and tried again."""
+        read_on(self.read_once, self._over)
 
     def stop(self) -> None:
         """End it once Pub/Sub has answered, from any thread."""

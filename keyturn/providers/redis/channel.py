@@ -15,21 +15,19 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 from redis.retry import Retry
 
-from keyturn.core.errors import Denied, KeyturnError, TransientError, Unavailable
+from keyturn.core.errors import Denied, KeyturnError, Unavailable
 from keyturn.core.messages import SignedMessage
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.notices import DOING
+from keyturn.providers.reading import AGAIN, read_on
 from keyturn.providers.redis.node import Node, from_redis
 
 log = logging.getLogger(__name__)
 
-TAKEN: Final = 200
-AGAIN: Final = 503
-"""What a receiver answers for a message that is done with, and for one that it wants to see again."""
 TRIES: Final = 5
 """How often a message is handled that the application can't take: nobody sends it again."""
 PAUSE: Final = 1.0
-"""Seconds before the second try, and twice as many before each further one; before a lost connection is made anew."""
+"""Seconds before the second try, and twice as many before each further one."""
 WAIT: Final = 1.0
 """Seconds for which a reader listens before it looks whether it is to end."""
 KEEPALIVE: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
@@ -104,19 +102,14 @@ class RedisReader:
         self._over = threading.Event()
 
     def run(self) -> None:
-        """Listen until :meth:`stop`. What passes is logged and tried again; raises what a person has to mend."""
-        while not self._over.is_set():
-            try:
-                self._listen()
-            except TransientError as error:
-                log.warning("%s", error)
-                self._over.wait(PAUSE)
+        """Listen until :meth:`stop`. What goes wrong is logged, and tried again."""
+        read_on(self._listen, self._over)
 
     def stop(self) -> None:
         """End it within some seconds, from any thread."""
         self._over.set()
 
-    def _listen(self) -> None:
+    def _listen(self) -> int:
         with self._subscribed() as subscription:
             while not self._over.is_set():
                 message = subscription.get_message(timeout=WAIT)
@@ -125,6 +118,7 @@ class RedisReader:
                     self._missed()
                 elif kind == "message":
                     self._take(message["data"])
+        return 0
 
     def _take(self, text: str) -> None:
         for attempt in range(TRIES):

@@ -4,7 +4,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
@@ -17,9 +17,10 @@ from werkzeug import Request, Response
 from deployments.local.emulators.aws import LocalAws
 from keyturn.catalogue.consumers.aws import SnsSettings, SqsSettings
 from keyturn.client.webhook import Receiver
-from keyturn.core.errors import Denied, NotFound, TransientError, Unavailable
+from keyturn.core.errors import Denied, NotFound, Unavailable
 from keyturn.core.notices import SECRET_ROTATED, Notice
 from keyturn.core.sensitive import Sensitive
+from keyturn.providers import reading
 from keyturn.providers.aws.queues import SnsTopic, SqsQueue, SqsReader
 from keyturn.providers.notices import sign_notice
 from tests.support import local_aws
@@ -199,23 +200,28 @@ def test_a_topic_that_names_no_message_has_taken_nothing(aws: LocalAws, httpserv
         send(SnsTopic("trainer", arn, endpoint_url=httpserver.url_for("").rstrip("/")))
 
 
-def test_a_reader_reads_until_it_is_stopped(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("keyturn.providers.aws.queues.LONG_POLL", 1)
-    monkeypatch.setattr("keyturn.providers.aws.queues.PAUSE", 0.01)
-    read, asked = place.reader.read_once, list[int]()
+def test_a_reader_reads_until_it_is_stopped(
+    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(reading, "PAUSE", 0.01)
+    monkeypatch.setattr(reading, "LASTING", 0.01)
+    read = place.reader.read_once
+    failures = [KeyError("hunter2"), Denied("read", "q", "no right"), Unavailable("read", "q", "no answer")]
 
     def read_at_times(wait: int = 0) -> int:
-        asked.append(wait)
-        if len(asked) == 1:
-            raise Unavailable("read", "the queue", "no answer")
+        if failures:
+            raise failures.pop()
         return read(0)
 
     monkeypatch.setattr(place.reader, "read_once", read_at_times)
     thread = threading.Thread(target=place.reader.run)
     thread.start()
-    with suppress(TransientError):
-        send(place.queue())
-    eventually(lambda: place.notices == [notice()])
+    send(place.queue())
+    taken = eventually(lambda: place.notices == [notice()])
     place.reader.stop()
     thread.join(10)
+    assert taken
     assert not thread.is_alive()
+    assert "no answer" in caplog.text
+    assert "KeyError" in caplog.text
+    assert "hunter2" not in caplog.text

@@ -15,6 +15,7 @@ from keyturn.client.webhook import Receiver
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
 from keyturn.core.notices import SECRET_ROTATED, Notice
 from keyturn.core.sensitive import Sensitive
+from keyturn.providers import reading
 from keyturn.providers.gcp import pubsub
 from keyturn.providers.gcp.pubsub import PubSubReader, PubSubTopic
 from keyturn.providers.notices import sign_notice
@@ -150,7 +151,7 @@ def test_a_subscription_that_has_nothing_for_long_is_no_error(
 
 
 def test_a_reader_reads_until_it_is_stopped(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pubsub, "PAUSE", 0.01)
+    monkeypatch.setattr(reading, "PAUSE", 0.01)
     place.server.emulator.answer = failing_once(place.server.emulator)  # type: ignore[method-assign]
     thread = threading.Thread(target=place.reader.run)
     thread.start()
