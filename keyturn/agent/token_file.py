@@ -16,18 +16,19 @@ from keyturn.core.sensitive import Sensitive
 
 VARIABLE: Final = "AWS_TOKEN"
 NAME: Final = "keyturn-agent-token"
+MODE: Final = 0o600
 SHORTEST: Final = 16
 """Characters."""
 LONGEST: Final = 4096
 
 
-def token_from(env: Mapping[str, str], file: Path | None) -> tuple[Sensitive, str]:
-    """The token, and where it is, for people. A file that is missing is made. Raises Invalid, OSError."""
+def token_from(env: Mapping[str, str], file: Path | None, mode: int = MODE) -> tuple[Sensitive, str]:
+    """The token, and where it is, for people. One that is missing is made, with ``mode``. Raises Invalid, OSError."""
     text = env.get(VARIABLE, "")
     if file is None and text and not text.startswith("file://"):
         return _checked(text, VARIABLE), VARIABLE
     place = file or (Path(urlsplit(text).path) if text else default_file(env))
-    make_token(place)
+    make_token(place, mode)
     return read_token(place), str(place)
 
 
@@ -40,14 +41,14 @@ def default_file(env: Mapping[str, str]) -> Path:
     raise Invalid("find", "a place for the agent's token", problem, f"Give --token-file, or set {VARIABLE}")
 
 
-def make_token(file: Path) -> None:
-    """Put a new token of 256 bits there, for its owner alone, unless there is one."""
+def make_token(file: Path, mode: int = MODE) -> None:
+    """Put a new token of 256 bits there, unless there is one."""
     try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, MODE)
     except FileExistsError:
         return
     with os.fdopen(descriptor, "w") as stream:
-        os.fchmod(descriptor, 0o600)
+        os.fchmod(descriptor, mode)
         stream.write(f"{secrets.token_urlsafe(32)}\n")
 
 

@@ -3,27 +3,21 @@
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from keyturn.cli.agent_doors import Doors, Latest
 from keyturn.cli.environment import insist_on_hub
-from keyturn.cli.failures import say
 from keyturn.cli.output import note
 from keyturn.cli.programs import ModeOption, SourceOption, mode_of, seconds_of, wrong
-from keyturn.core.errors import Invalid, KeyturnError
+from keyturn.core.errors import Invalid
 from keyturn.core.workspaces import CATALOGUE_VARIABLE
 
 if TYPE_CHECKING:
-    import ssl
-
-    from keyturn.agent.application import Agent, Names
+    from keyturn.agent.application import Agent
     from keyturn.agent.decisions import Decisions
-    from keyturn.agent.doors import LocalEntrance
-    from keyturn.agent.http import Door
-    from keyturn.catalogue import Catalogue
     from keyturn.client.client import SecretClient
     from keyturn.client.offline import Offline
     from keyturn.client.webhook import Receiver
@@ -36,6 +30,9 @@ PORT: Final = 2773
 
 PortOption = Annotated[int, typer.Option("--port", min=1, max=65_535, help="The port on 127.0.0.1.")]
 LocalOption = Annotated[bool, typer.Option("--local/--no-local", help="Whether to listen on 127.0.0.1 at all.")]
+TokenModeOption = Annotated[
+    str, typer.Option("--token-mode", metavar="MODE", help="The mode that it is made with: 0600, or 0640 for a group.")
+]
 SocketOption = Annotated[
     Path | None, typer.Option("--socket", metavar="FILE", help="Listen at this socket too, for programs of this user.")
 ]
@@ -104,6 +101,7 @@ def agent(
     cert: CertOption = None,
     key: KeyOption = None,
     token_file: TokenOption = None,
+    token_mode: TokenModeOption = "0600",
     source: SourceOption = None,
     ttl: TtlOption = "5m",
     check_every: CheckOption = "30s",
@@ -148,11 +146,11 @@ def agent(
         receiver, access = receiver_of(hub, webhook_key), note if access_log else None
         made = Agent(client, lambda: current.names, receiver, access, metrics_of(client), on_notice)
         stack.callback(made.close)
-        doors = Doors(stack, made, current)
+        doors = Doors(stack, made, current, token_file, mode_of(token_mode))
         if local:
-            doors.add_local(port, token_file)
+            doors.add_local(port)
         if socket:
-            doors.add_socket(socket, token_file)
+            doors.add_socket(socket)
         if listen:
             doors.add_listener(listen, cert, key, decisions_of(stack, made, hub, believed_for))
         run(doors)
@@ -236,7 +234,7 @@ def decisions_of(stack: ExitStack, agent: "Agent", hub: "VaultHub", every: float
     return Decisions(callers, agent.ask, every)
 
 
-def run(doors: "Doors") -> None:
+def run(doors: Doors) -> None:
     """Serve until a signal ends it."""
     import asyncio
 
@@ -248,108 +246,3 @@ def run(doors: "Doors") -> None:
 
     asyncio.run(serve(doors.all, doors.reload, ready))
     note("ended")
-
-
-class Latest:
-    """The names of copies by the catalogue as it was read last."""
-
-    def __init__(self, opener: "SourceOpener", directory: Path | None) -> None:
-        self._directory = directory
-        self.names = callers_names(opener.declared)
-
-    def reload(self) -> None:
-        """Read it again. Raises Invalid, and the names stay as they were."""
-        if self._directory:
-            from keyturn.catalogue import load_catalogue
-
-            self.names = callers_names(load_catalogue(self._directory, os.environ))
-
-
-def callers_names(catalogue: "Catalogue | None") -> "Names":
-    """What callers may call secrets."""
-    if catalogue is None:
-        from keyturn.agent.plain_names import PlainNames
-
-        return PlainNames()
-    from keyturn.agent.names import AwsNames
-
-    return AwsNames.of(catalogue)
-
-
-@dataclass
-class Doors:
-    """Where the agent listens, and what is read again when it is told to."""
-
-    stack: ExitStack
-    agent: "Agent"
-    latest: Latest
-    all: list["Door"] = field(default_factory=list)
-    places: list[str] = field(default_factory=list)
-    _reloads: list[Callable[[], None]] = field(default_factory=list)
-
-    def add_local(self, port: int, token_file: Path | None) -> None:
-        """127.0.0.1, for programs that have read the token."""
-        from keyturn.agent.http import Door
-        from keyturn.agent.sockets import open_loopback
-
-        entrance, place = self._entrance(token_file, hosts=True)
-        listener = self.stack.enter_context(open_loopback(port))
-        self.all.append(Door(listener, self.agent.behind(entrance)))
-        self.places.append(f"http://127.0.0.1:{port}, token in {place}")
-
-    def add_socket(self, path: Path, token_file: Path | None) -> None:
-        """A socket in the file system."""
-        from keyturn.agent.http import Door
-        from keyturn.agent.sockets import open_file
-
-        entrance, place = self._entrance(token_file, hosts=False)
-        listener = self.stack.enter_context(open_file(path))
-        self.stack.callback(path.unlink, missing_ok=True)
-        self.all.append(Door(listener, self.agent.behind(entrance)))
-        self.places.append(f"socket {path}, token in {place}")
-
-    def add_listener(self, place: str, cert: Path | None, key: Path | None, decisions: "Decisions") -> None:
-        """An address of the network, for whoever has a login of the hub."""
-        from keyturn.agent.doors import HubEntrance
-        from keyturn.agent.http import Door
-        from keyturn.agent.sockets import open_at
-
-        contexts = self._contexts(cert, key) if cert and key else None
-        listener = self.stack.enter_context(open_at(place, tls=contexts is not None))
-        self.all.append(Door(listener, self.agent.behind(HubEntrance(decisions)), contexts))
-        self.places.append(f"{'https' if contexts else 'http'}://{place}, for logins of the hub")
-
-    def reload(self) -> None:
-        """Read again what may have changed; what can't be used is told of, and the one before stays."""
-        for again in (self.latest.reload, *self._reloads):
-            try:
-                again()
-            except KeyturnError as error:
-                say(error)
-            except OSError as error:
-                note(f"can't read {error.filename}: {error.strerror}; the one before is used on")
-        note("reloaded")
-
-    def _entrance(self, token_file: Path | None, *, hosts: bool) -> "tuple[LocalEntrance, str]":
-        from keyturn.agent.doors import LocalEntrance
-        from keyturn.agent.token_file import token_from
-
-        token, place = token_from(os.environ, token_file)
-        entrance = LocalEntrance(token, hosts=hosts)
-
-        def again() -> None:
-            entrance.token = token_from(os.environ, token_file)[0]
-
-        self._reloads.append(again)
-        return entrance, place
-
-    def _contexts(self, cert: Path, key: Path) -> "Callable[[], ssl.SSLContext]":
-        from keyturn.agent.sockets import server_tls
-
-        context = [server_tls(cert, key)]
-
-        def again() -> None:
-            context[0] = server_tls(cert, key)
-
-        self._reloads.append(again)
-        return lambda: context[0]

@@ -140,6 +140,7 @@ def test_a_value_that_is_kept_is_given_to_those_alone_whom_the_hub_lets_read_it(
 
             # What is taken back is believed no longer than was said.
             lab.root.auth.token.revoke(tokens[0])
+            assert status(allowed, tokens[0]) == (200, "")
             clock.now += 31
             assert status(allowed, tokens[0]) == (400, "AccessDeniedException")
 
@@ -306,6 +307,8 @@ def test_a_token_file_that_others_can_change_or_read_is_refused(tmp_path: Path) 
         file.chmod(mode)
         with pytest.raises(Invalid, match="others may write it, or all may read it"):
             read_token(file)
+    token_from({}, tmp_path / "of-a-group", 0o640)
+    assert (tmp_path / "of-a-group").stat().st_mode & 0o777 == 0o640
     link = tmp_path / "link"
     link.symlink_to(file)
     with pytest.raises(OSError, match="symbolic links"):
