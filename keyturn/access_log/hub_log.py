@@ -20,18 +20,28 @@ class HubAuditLog:
     """An :class:`keyturn.core.access.AccessLog` of the hub's KV v2 mounts: the JSON lines of a file audit device.
 
     Reads of values count, wrapped ones and their unwrapping too; those of metadata and subkeys don't. The device needs
-    the fields ``time``, ``type``, ``error``, ``auth``, ``request`` and ``response``; hashes may stay hashes.
+    the fields ``time``, ``type``, ``error``, ``auth``, ``request`` and ``response``; hashes may stay hashes. With
+    ``logins`` these are told, too.
     """
 
-    def __init__(self, file: Path, mount: str, namespace: str = "", others: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        file: Path,
+        mount: str,
+        namespace: str = "",
+        others: Mapping[str, str] | None = None,
+        *,
+        logins: bool = False,
+    ) -> None:
         self.name = f"hub audit file {file}"
         self.coverage = Coverage()
         self._file = file
         self._mount = AuditMount(mount, namespace, others or {})
+        self._logins = logins
 
     def accesses(self, since: datetime, until: datetime) -> Iterator[Access]:
-        """Every read and attempt to read within that time, in the order of the lines. Raises Unavailable."""
-        reading = _Reading(HubReads(self._mount))
+        """Every read, login and attempt within that time, in the order of the lines. Raises Unavailable."""
+        reading = _Reading(HubReads(self._mount, logins=self._logins))
         for file in self._chosen(reading, since, until):
             yield from reading.file(file, since, until)
         self.coverage = reading.coverage(since)

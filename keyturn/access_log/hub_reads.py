@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import UNSET
 
-from keyturn.core.access import Access
+from keyturn.core.access import LOGIN, Access
 from keyturn.core.audit_lines import (
     NO_DATA,
     AuditAuth,
@@ -21,6 +21,9 @@ from keyturn.core.audit_lines import (
 
 RESPONSE: Final = b'"response"'
 UNWRAP: Final = "sys/wrapping/unwrap"
+LOGIN_PATH: Final = re.compile(r"auth/.+/login(/[^/]+)?")
+"""Where one logs in, with a user's name behind it for some methods."""
+LOGIN_NEEDLE: Final = b"/login"
 REMEMBERED: Final = 10_000
 """Wrapped answers that are remembered until somebody unwraps them; beyond, the oldest is forgotten."""
 
@@ -29,6 +32,9 @@ SHORT: Final = 8
 """Hex digits that tell one login from another."""
 
 HASHED: Final = "hmac-"
+AGENT: Final = "user-agent"
+FAILED: Final = "failed login"
+"""The principal of a login that failed: whoever asked has shown no more than a name."""
 NUMBER: Final = re.compile(r"[0-9]{1,18}")
 
 NOBODY: Final = AuditAuth()
@@ -37,23 +43,25 @@ NOBODY: Final = AuditAuth()
 class HubReads:
     """Reads the lines of one log in their order, for the KV v2 mounts of one namespace. Used by one thread.
 
+    With ``logins`` those of all namespaces are told, too, and whether they failed; not those of a browser.
     ``given`` counts answers that tell what they held, ``bare`` those without an error that tell nothing.
     """
 
-    def __init__(self, mount: AuditMount) -> None:
+    def __init__(self, mount: AuditMount, *, logins: bool = False) -> None:
         self.given = 0
         self.bare = 0
         self._mount = mount
+        self._logins = logins
         self._wrapped: dict[str, tuple[str, str]] = {}
 
     @property
     def needles(self) -> tuple[bytes, ...]:
         """A line can only be a read if it holds the first of these, and one of the others."""
         data = (f'"{mount.strip("/")}/data/'.encode() for _, mount in self._mount.named)
-        return RESPONSE, UNWRAP.encode(), *data
+        return RESPONSE, UNWRAP.encode(), *data, *((LOGIN_NEEDLE,) if self._logins else ())
 
     def access(self, line: bytes) -> Access | None:
-        """What a line tells, None where it is no read of a value. Raises ValueError."""
+        """What a line tells, None where it is neither a read of a value nor a login. Raises ValueError."""
         audit_line = decode_line(line)
         request = audit_line.request
         if audit_line.type != "response" or request is None:
@@ -62,7 +70,7 @@ class HubReads:
             return self._unwrapped(audit_line, request)
         kind, path = self._mount.place(request) or ("", "")
         if kind != "data" or request.operation != "read":
-            return None
+            return self._login(audit_line, request) if self._logins else None
         who = principal(audit_line.auth or NOBODY)
         if audit_line.response and (wrapped := audit_line.response.wrap_info):
             self._remember(wrapped.token or "", path, who)
@@ -81,9 +89,31 @@ class HubReads:
             version=version(data, request),
             principal=who,
             source=source(request),
+            agent=agent(request),
+            root=is_root(audit_line.auth or NOBODY),
             # An absent or deleted version is answered without an error, and without a value.
             denied=failed or bare or data.http_status_code == ABSENT,
             login=login(audit_line.auth or NOBODY, request),
+        )
+
+    def _login(self, audit_line: AuditLine, request: AuditRequest) -> Access | None:
+        """A login, and whether anybody came in by it."""
+        path, auth, response = request.path or "", audit_line.auth or NOBODY, audit_line.response
+        if request.operation != "update" or not LOGIN_PATH.fullmatch(path):
+            return None
+        failed = bool(audit_line.error) or response is None or response.auth is UNSET
+        return Access(
+            at=parse_time(audit_line.time or ""),
+            system="hub",
+            path=path,
+            version=None,
+            principal=FAILED if failed else principal(auth),
+            source=source(request),
+            denied=failed,
+            login="" if failed else login(auth, request),
+            action=LOGIN,
+            agent=agent(request),
+            root=not failed and is_root(auth),
         )
 
     def _remember(self, token: str, path: str, who: str) -> None:
@@ -122,7 +152,12 @@ def principal(auth: AuditAuth) -> str:
     named_by = None if made else auth.metadata
     role = (named_by and (named_by.role_name or named_by.username or named_by.role)) or ""
     named = shown if not role or f"-{shown}".endswith(f"-{role}") else f"{shown} {role}"
-    return f"{named} (root policy)" if "root" in (auth.policies or ()) else named
+    return f"{named} (root policy)" if is_root(auth) else named
+
+
+def is_root(auth: AuditAuth) -> bool:
+    """Whether the login has the root policy."""
+    return "root" in (auth.policies or ())
 
 
 def login(auth: AuditAuth, request: AuditRequest) -> str:
@@ -135,12 +170,23 @@ def login(auth: AuditAuth, request: AuditRequest) -> str:
 def source(request: AuditRequest) -> str:
     """The address that asked, and for whom it says to have asked where the hub is told to log that."""
     address = request.remote_address or ""
+    forwarded = header(request, "x-forwarded-for")
+    return f"{address}, said to be for {forwarded}" if forwarded else address
+
+
+def agent(request: AuditRequest) -> str:
+    """The program that asked, by its own word, where the hub is told to log that."""
+    return header(request, AGENT)
+
+
+def header(request: AuditRequest, name: str) -> str:
+    """A header that is logged in clear; empty where it is not."""
     if request.headers is UNSET:
-        return address
-    headers = {name.lower(): value for name, value in decode_members(request.headers).items()}
-    header = headers.get("x-forwarded-for")
-    forwarded = ", ".join(map(str, header)) if isinstance(header, list) else str(header or "")
-    return address if not forwarded or HASHED in forwarded else f"{address}, said to be for {forwarded}"
+        return ""
+    headers = {key.lower(): value for key, value in decode_members(request.headers).items()}
+    values = headers.get(name)
+    text = ", ".join(map(str, values)) if isinstance(values, list) else str(values or "")
+    return "" if HASHED in text else text
 
 
 def version(data: AuditData, request: AuditRequest) -> int | None:

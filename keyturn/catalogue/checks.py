@@ -99,6 +99,7 @@ def find_conflicts(world: World) -> list[Problem]:
     problems += [problem for entry in world.entries["freezes"].values() for problem in _freeze(entry, world)]
     problems += [problem for entry in world.entries["syncs"].values() for problem in _sync(entry, world)]
     problems += [problem for entry in world.entries["rules"].values() for problem in _rule(entry, world)]
+    problems += [problem for entry in world.entries["monitors"].values() for problem in _monitor(entry, world)]
     mounts = world.entries["mounts"]
     problems += [problem for entry in mounts.values() for problem in _mount(entry, mounts)]
     problems += [problem for entry in world.entries["stores"].values() for problem in _own_tags(entry, world)]
@@ -262,7 +263,7 @@ def _declared(entry: CatalogueEntry, path: KeyPath, section: str, name: str, wor
 
 
 def _labelled(world: World) -> list[CatalogueEntry]:
-    labelled = ("stores", "targets", "consumers", "freezes", "syncs", "mounts", "rules")
+    labelled = ("stores", "targets", "consumers", "freezes", "syncs", "mounts", "rules", "monitors")
     return [entry for section in labelled for entry in world.entries[section].values()]
 
 
@@ -325,6 +326,13 @@ def _rule(entry: CatalogueEntry, world: World) -> Found:
         for index, store in enumerate(stores if isinstance(stores, list) else ()):
             if isinstance(store, str):
                 yield from _declared(entry, (key, "stores", index), "stores", store, world)
+
+
+def _monitor(entry: CatalogueEntry, world: World) -> Found:
+    """A monitor takes no references, and its mounts are declared."""
+    yield from references(entry)
+    for key in ("paths", "without"):
+        yield from _known_mounts(entry, (key,), world)
 
 
 def _nobody(sync: SyncSettings, world: World) -> str:

@@ -14,6 +14,7 @@ from keyturn.catalogue.destinations import SyncSettings
 from keyturn.catalogue.environment import Expanded
 from keyturn.catalogue.freezes import FreezeSettings
 from keyturn.catalogue.models import SecretDeclaration
+from keyturn.catalogue.monitors import MonitorSettings
 from keyturn.catalogue.mounts import MountSettings
 from keyturn.catalogue.problems import KeyPath, Problem
 from keyturn.catalogue.rules import RuleSettings
@@ -33,6 +34,7 @@ SHAPES: Final[dict[str, Any]] = {
     "syncs": SyncSettings,
     "mounts": MountSettings,
     "rules": RuleSettings,
+    "monitors": MonitorSettings,
 }
 """What an entry of each section must be."""
 

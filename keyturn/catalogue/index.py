@@ -34,7 +34,7 @@ KEPT: Final = 4
 LIMIT: Final = 1 << 30
 """Bytes of an index that are read at most."""
 
-DECIDING: Final = ("catalogue", "core", "settings", "strategies")
+DECIDING: Final = ("access_log", "catalogue", "core", "settings", "strategies")
 """The packages whose code decides whether a catalogue is sound, and what it says."""
 
 Content = Mapping[str, bytes]

@@ -10,6 +10,7 @@ from keyturn.catalogue.choice import About, Classification, Labels
 from keyturn.catalogue.consumers import ConsumerSettings
 from keyturn.catalogue.destinations import DeclaredPlace, Destination, SyncSettings, place_of
 from keyturn.catalogue.freezes import FreezeSettings
+from keyturn.catalogue.monitors import MonitorSettings
 from keyturn.catalogue.mounts import MountSettings
 from keyturn.catalogue.operators_policy import OperatorsPolicy
 from keyturn.catalogue.rules import RuleSettings
@@ -108,6 +109,7 @@ class Catalogue(Model):
     syncs: dict[str, SyncSettings] = Field(default_factory=dict)
     mounts: dict[str, MountSettings] = Field(default_factory=dict)
     rules: dict[str, RuleSettings] = Field(default_factory=dict)
+    monitors: dict[str, MonitorSettings] = Field(default_factory=dict)
     policy: OperatorsPolicy = Field(default_factory=OperatorsPolicy)
     """What the operator of this machine lets catalogues do."""
     digest: str = ""

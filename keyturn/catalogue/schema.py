@@ -12,6 +12,7 @@ from keyturn.catalogue.destinations import SyncSettings
 from keyturn.catalogue.environment import REFERENCE
 from keyturn.catalogue.freezes import FreezeSettings
 from keyturn.catalogue.models import SecretDeclaration
+from keyturn.catalogue.monitors import MonitorSettings
 from keyturn.catalogue.mounts import MountSettings
 from keyturn.catalogue.rules import RuleSettings
 from keyturn.catalogue.source import ID
@@ -47,6 +48,8 @@ class CatalogueFile(Model):
     """Further KV mounts of the hub, by the names that stand before the paths of their secrets."""
     rules: dict[str, RuleSettings] | None = None
     """Which secrets may, must and must not be copied to which stores and places, by name."""
+    monitors: dict[str, MonitorSettings] | None = None
+    """What is usual when secrets are read, and how much weighs what is not, by name."""
 
 
 class _Generator(GenerateJsonSchema):

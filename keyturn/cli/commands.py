@@ -42,6 +42,7 @@ COMMANDS: Final = {
     "review": "approvals.review",
     "due": "due.show_due",
     "import": "scan.import_from_store",
+    "monitor": "monitor.commands",
     "catalogue": "catalogue.commands",
     "ledger": "ledger.commands",
     "policy": "policy.commands",

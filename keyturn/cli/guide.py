@@ -8,7 +8,7 @@ GROUPS: Final = {
     "Secrets": ("status", "due", "rotate", "retire", "history", "rename", "forget", "recover", "get"),
     "Programs": ("agent", "exec", "render"),
     "Copies": ("plan", "apply", "sync", "follow", "scan", "import"),
-    "Emergencies": ("revoke", "whois", "incidents", "approve", "review"),
+    "Emergencies": ("revoke", "whois", "incidents", "approve", "review", "monitor"),
     "Catalogue and ledger": ("catalogue", "policy", "ledger", "rotate-own-keys", "bootstrap"),
     "Your own login": ("login", "logout"),
     "Local stack": ("up", "down", "env"),

@@ -3,18 +3,23 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from msgspec import Struct
 
+READ: Final = "read"
+LOGIN: Final = "login"
+
 
 class Access(Struct, frozen=True, gc=False):
-    """One attempt to read a secret's value; a struct, since a log may tell of millions.
+    """One attempt to read a secret's value, or to log in; a struct, since a log may tell of millions.
 
     ``system`` is where it was read ("hub", or a store's name), ``path`` the secret's in the hub, ``version`` the one
     that was given or asked for, None where the log does not tell. ``principal`` is who, in the system's own words (a
     display name, an entity or ARN), ``login`` tells two logins of one principal apart, ``source`` is the address it
-    came from; both are empty where the log does not tell. ``denied`` says that it got nothing.
+    came from; both are empty where the log does not tell. ``denied`` says that it got nothing. ``action`` is READ, or
+    LOGIN, whose ``path`` is the login method's. ``agent`` is the program that asked, by its own word, where the log
+    tells it; ``root`` says that the login may do everything there.
     """
 
     at: datetime
@@ -25,6 +30,9 @@ class Access(Struct, frozen=True, gc=False):
     source: str
     denied: bool = False
     login: str = ""
+    action: str = READ
+    agent: str = ""
+    root: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,4 +55,7 @@ class AccessLog(Protocol):
     coverage: Coverage
 
     def accesses(self, since: datetime, until: datetime) -> Iterator[Access]:
-        """Every read and attempt to read within that time, oldest first. Raises Unavailable where it can't be read."""
+        """Every read and attempt to read within that time, oldest first; logins where the log was made to tell them.
+
+        Raises Unavailable where it can't be read.
+        """

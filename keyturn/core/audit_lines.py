@@ -79,9 +79,10 @@ NO_DATA: Final = AuditData()
 
 
 class AuditResponse(Struct, gc=False):
-    """What was given. ``data`` has whatever shape the mount gives it, and is not decoded."""
+    """What was given. ``data`` has whatever shape the mount gives it, and is not decoded; ``auth`` is of a login."""
 
     data: Raw | UnsetType = UNSET
+    auth: Raw | UnsetType = UNSET
     wrap_info: WrapInfo | None = None
 
 

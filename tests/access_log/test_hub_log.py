@@ -4,9 +4,7 @@ import gzip
 import io
 import json
 import os
-from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,8 +15,6 @@ from hvac.exceptions import Forbidden, InvalidPath
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deployments.local.openbao import OpenBao
-from deployments.local.support.ports import free_port
 from keyturn.access_log import log_files
 from keyturn.access_log.hub_log import HubAuditLog
 from keyturn.access_log.hub_reads import HubReads
@@ -26,60 +22,9 @@ from keyturn.access_log.readers import gather
 from keyturn.core.access import Access, AccessLog
 from keyturn.core.audit_lines import AuditMount
 from keyturn.core.errors import Unavailable
+from tests.access_log.hub import LONG_AGO, LONG_AHEAD, Hub, read
 from tests.support import sampling
 from tests.support.mounts import make_kv
-
-LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
-LONG_AHEAD = datetime(2100, 1, 1, tzinfo=UTC)
-READER = 'path "secret/data/ml/*" { capabilities = ["read"] }'
-
-
-@dataclass
-class Hub:
-    """A hub with an audit file, and logins of several kinds to it."""
-
-    server: OpenBao
-    root: hvac.Client
-
-    def client(self, token: str) -> hvac.Client:
-        return hvac.Client(url=self.server.address, token=token)
-
-    def approle(self, role: str) -> hvac.Client:
-        ways = self.root.auth.approle
-        secret_id = ways.generate_secret_id(role)["data"]["secret_id"]
-        role_id = ways.read_role_id(role)["data"]["role_id"]
-        return self.client(ways.login(role_id, secret_id, use_token=False)["auth"]["client_token"])
-
-    def userpass(self, name: str) -> hvac.Client:
-        told = hvac.Client(url=self.server.address).auth.userpass.login(name, "a passphrase")
-        return self.client(told["auth"]["client_token"])
-
-    def during(self, work: Callable[[], object], mount: str = "secret", namespace: str = "") -> list[Access]:
-        """What the log tells of what ``work`` did."""
-        known = len(self.told(mount, namespace))
-        work()
-        return self.told(mount, namespace)[known:]
-
-    def told(self, mount: str = "secret", namespace: str = "") -> list[Access]:
-        return list(HubAuditLog(self.server.audit_log, mount, namespace).accesses(LONG_AGO, LONG_AHEAD))
-
-
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    with OpenBao(tmp_path_factory.mktemp("bao"), free_port(), dev=True) as server:
-        root = hvac.Client(url=server.address, token=server.root_token)
-        root.sys.create_or_update_policy("reader", READER)
-        for method in ("approle", "userpass"):
-            root.sys.enable_auth_method(method)
-        root.auth.approle.create_or_update_approle("trainer", token_policies=["reader"])
-        root.auth.userpass.create_or_update_user("ana", "a passphrase", ["reader"])
-        for value in ("first", "second"):
-            root.secrets.kv.v2.create_or_update_secret("ml/database", {"password": value})
-        yield Hub(server, root)
-
-
-def read(client: hvac.Client, path: str = "ml/database", version: int | None = None) -> Any:
-    return client.secrets.kv.v2.read_secret_version(path, version, raise_on_deleted_version=True)
 
 
 def test_it_fills_the_port(hub: Hub) -> None:

@@ -1,0 +1,151 @@
+"""How fast reads are scored: from raw audit lines, and typed; beside a bare msgspec decode and a naive monitor.
+
+    python benchmarks/monitor.py [--lines 300000] [--events 1000000] [--principals 10000] [--rounds 5]
+
+1. The files of benchmarks/access_log.py: each side reads the file and goes through all of its lines, ours scores what
+   they tell.
+2. Typed events of so many principals, over days, with times that are not quite in order: events a second, and what
+   they add to the process's memory after the first fifth of them.
+3. What an event costs once so many came before it, beside a monitor that keeps a list of all events and looks through
+   it for each new one, as one is written at first.
+
+Times are CPU seconds of this process, medians of the rounds, all sides in turn; the collector of cycles is set as the
+command line sets it. The load of the machine stands beside.
+"""
+
+import argparse
+import gc
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks.access_log import BEGAN, bare, logs, taken
+from benchmarks.processes import memory
+from keyturn.access_log.detection.detector import Detector
+from keyturn.access_log.detection.policy import SamePolicy
+from keyturn.access_log.detection.replay import replay_logs
+from keyturn.access_log.hub_log import HubAuditLog
+from keyturn.cli import SELDOM
+from keyturn.core.access import Access
+
+DAY = timedelta(days=1)
+APART = DAY / 200_000
+"""Between two events: so many fill the window of 24 hours, and stay."""
+SOME = 200
+"""Events that the naive monitor is given: it takes long for each."""
+
+
+def scored(file: Path) -> Detector:
+    """Read a file, and score what it tells."""
+    detector = Detector(SamePolicy())
+    replay_logs([HubAuditLog(file, "secret")], [detector])
+    return detector
+
+
+def events(count: int, principals: int, first: int = 0) -> Iterator[Access]:
+    """Reads of so many principals, each of its own secrets from its own addresses; one in 50 is 30 s late."""
+    for number in range(first, first + count):
+        late = 30 if number % 50 == 0 else 0
+        who = number * 7919 % principals
+        yield Access(
+            at=BEGAN + APART * number - timedelta(seconds=late),
+            system="hub",
+            path=f"team-{who % 97}/key-{number % 5}",
+            version=1,
+            principal=f"approle trainer-{who}",
+            source=f"10.{who % 200}.0.{number % 3}",
+            login=f"{who:08x}",
+        )
+
+
+class Naive:
+    """Keeps all events, and looks through them for each new one."""
+
+    def __init__(self, history: Sequence[Access]) -> None:
+        self._events = list(history)
+
+    def scores(self, accesses: Sequence[Access]) -> list[float]:
+        """Of each."""
+        return [self.score(access) for access in accesses]
+
+    def score(self, access: Access) -> float:
+        """The four scores."""
+        window = [other for other in self._events if other.principal == access.principal and access.at - DAY < other.at]
+        self._events.append(access)
+        score = 0.3 * (len(window) >= 1000) + 0.2 * (not 6 <= access.at.hour < 22)
+        score += 0.4 * all(other.source != access.source for other in window)
+        return score + 0.3 * all(other.path != access.path for other in window)
+
+
+def lines_a_second(count: int, rounds: int) -> None:
+    """The first part."""
+    with tempfile.TemporaryDirectory() as directory:
+        for name, file in logs(Path(directory), count):
+            scored(file)
+            both = [(taken(partial(bare, file)), taken(partial(scored, file))) for _ in range(rounds)]
+            beside, own = (statistics.median(times) for times in zip(*both, strict=True))
+            print(f"{name}: {count:,} lines")
+            print(f"  bare msgspec decode     {count / beside:>10,.0f} lines a second")
+            print(f"  read, typed and scored  {count / own:>10,.0f} lines a second: {own / beside:.2f} times its time")
+
+
+def events_a_second(count: int, principals: int) -> None:
+    """The second part: what making the events costs is not counted."""
+    detector, spent, grown, after_fifth = Detector(SamePolicy()), 0.0, 0.0, 0.0
+    part = max(1, count // 50)
+    for number in range(0, count, part):
+        batch = list(events(part, principals, number))
+        spent += taken(partial(feed, detector, batch))
+        if number <= count // 5:
+            after_fifth = memory(os.getpid(), "VmRSS")
+        grown = memory(os.getpid(), "VmRSS") - after_fifth
+    print(f"typed events: {count:,} of {principals:,} principals")
+    print(f"  scored                  {count / spent:>10,.0f} events a second")
+    print(f"  memory: {after_fifth:.0f} MB after the first fifth, {grown:+.0f} MB by all others")
+
+
+def feed(detector: Detector, accesses: Sequence[Access]) -> None:
+    """Score them."""
+    for access in accesses:
+        detector.take(access)
+
+
+def cost_by_history(principals: int) -> None:
+    """The third part."""
+    print("an event, by how many came before it")
+    for history in (5_000, 50_000, 200_000):
+        before, after = list(events(history, principals)), list(events(20_000, principals, history))
+        detector, naive = Detector(SamePolicy()), Naive(before)
+        feed(detector, before)
+        own = taken(partial(feed, detector, after)) / len(after)
+        few = after[: max(10, SOME * 5_000 // history)]
+        theirs = taken(partial(naive.scores, few)) / len(few)
+        rates = f"ours {1 / own:>9,.0f} a second, naive {1 / theirs:>7,.0f}"
+        print(f"  {history:>8,}: {rates}: {theirs / own:,.0f} times our time")
+
+
+def main() -> None:
+    """Measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lines", type=int, default=300_000, help="of each file")
+    parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--principals", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    gc.set_threshold(*SELDOM)
+    print(f"load of the machine: {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}")
+    lines_a_second(arguments.lines, arguments.rounds)
+    events_a_second(arguments.events, arguments.principals)
+    cost_by_history(arguments.principals)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""Scores accesses one by one, as they come."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from math import inf
+
+from keyturn.access_log.detection.alerts import Alert, AlertGroups, Factor, Finding, Level
+from keyturn.access_log.detection.history import NO_HISTORY, History
+from keyturn.access_log.detection.policy import MonitorPolicies, MonitorPolicy
+from keyturn.access_log.detection.profile import MINUTE, Profile
+from keyturn.access_log.detection.reorder import LATENESS, NEVER, OrderCounts, Reorder
+from keyturn.access_log.detection.rules.base import Rule, tuning_of
+from keyturn.access_log.detection.rules.registry import make_rules
+from keyturn.access_log.detection.scores import ADDRESS, HOURS, LIMIT, PATH, describe_scores
+from keyturn.access_log.detection.window import DAY, PATHS, PRINCIPALS, PrincipalWindow, drop_least
+from keyturn.core.access import READ, Access
+
+
+@dataclass
+class DetectionCounts:
+    """What a detector has seen: how many accesses were odd, and how many principals it had to forget."""
+
+    order: OrderCounts
+    odd: int = 0
+    forgotten: int = 0
+
+
+def last_seen(window: PrincipalWindow) -> float:
+    """When the principal was last seen; one that is new stays."""
+    return window.last if window.times else inf
+
+
+class Detector:
+    """Judges accesses by what their principal did in the 24 hours before, and gathers what is odd to alerts.
+
+    They may come late by ``lateness`` against each other. Memory is bounded by :mod:`.window` and the rules. One
+    thread uses it.
+    """
+
+    def __init__(
+        self, policies: MonitorPolicies, history: History = NO_HISTORY, *, lateness: timedelta = LATENESS
+    ) -> None:
+        self._policies = policies
+        self._rules = make_rules(history)
+        self._order = Reorder(lateness)
+        self._groups = AlertGroups()
+        self._windows: dict[tuple[str, str], PrincipalWindow] = {}
+        self._look_at = NEVER
+        self._profiles: dict[tuple[int, tuple[str, ...]], Profile] = {}
+        self.counts = DetectionCounts(self._order.counts)
+
+    def alerts(self, accesses: Iterable[Access]) -> Iterator[Alert]:
+        """Those of a whole log; each is given when it is complete."""
+        for access in accesses:
+            yield from self.take(access)
+        yield from self.end()
+
+    def take(self, access: Access) -> Sequence[Alert]:
+        """Take one access, and give the alerts that are complete by it."""
+        ready = self._order.push(access)
+        if not ready:
+            return ()
+        alerts: list[Alert] = []
+        for at, following in ready:
+            if finding := self._judge(following, at):
+                alerts += self._groups.add(finding, at)
+        if at >= self._look_at:
+            self._look_at = at + MINUTE
+            alerts += self._groups.complete(at)
+        return alerts
+
+    def end(self) -> Sequence[Alert]:
+        """What is left at the end of a log."""
+        alerts: list[Alert] = []
+        for at, access in self._order.end():
+            if finding := self._judge(access, at):
+                alerts += self._groups.add(finding, at)
+        return [*alerts, *self._groups.end()]
+
+    def _judge(self, access: Access, at: float) -> Finding | None:
+        """Score an access, and remember it.
+
+        Most of the time that detection takes is spent here, so it is one piece, and words are made for what is odd.
+        """
+        path, source = access.path, access.source
+        window = self._windows.get((access.system, access.principal)) or self._open(access)
+        profile = window.profiles.get(path) or self._profile(window, access)
+        policy, rules = profile.policy, profile.always
+        if access.action != READ:
+            rules = profile.denied if access.denied else ()
+            return self._conclude(access, 0, 0, self._ask(rules, access, at, window, policy), policy)
+        horizon, times, read_at = at - DAY, window.times, window.read_at
+        while times and times[0] <= horizon:
+            times.popleft()
+        if not times:
+            rules += profile.returning
+        times.append(at)
+        # Where nothing was read in the window, what counts is the one before the last read: a job that runs once a day
+        # is no stranger, and a login that was stolen from it is one.
+        since = horizon if read_at > horizon else read_at - DAY
+        score = odd = 0
+        if len(times) > profile.limit:
+            score, odd = policy.limit_weight, LIMIT
+        if profile.minute != (minute := int(at // MINUTE)):
+            profile.settle(minute)
+        if profile.outside:
+            score, odd = score + policy.hours_weight, odd | HOURS
+        if window.paths.get(path, NEVER) <= since:
+            rules += profile.new_path
+            if read_at != NEVER:
+                score, odd = score + policy.path_weight, odd | PATH
+        if read_at != NEVER and source and window.addresses.get(source, NEVER) <= since:
+            score, odd = score + policy.address_weight, odd | ADDRESS
+        if access.denied:
+            rules += profile.denied
+        if access.root:
+            rules += profile.root
+        factors = self._ask(rules, access, at, window, policy) if rules else ()
+        window.last = at
+        if not access.denied:
+            window.remember(path, source, at)
+        return self._conclude(access, score, odd, factors, policy) if factors or score > policy.alert else None
+
+    def _ask(
+        self, rules: tuple[Rule, ...], access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy
+    ) -> tuple[Factor, ...]:
+        """What the rules find odd."""
+        return tuple(
+            Factor(rule.name, tuning_of(rule, policy).weight, words)
+            for rule in rules
+            if (words := rule.judge(access, at, window, policy))
+        )
+
+    def _conclude(
+        self, access: Access, score: int, odd: int, factors: tuple[Factor, ...], policy: MonitorPolicy
+    ) -> Finding | None:
+        """The finding, where all of it together is enough for one."""
+        score += sum(factor.weight for factor in factors)
+        if score <= policy.alert:
+            return None
+        self.counts.odd += 1
+        level = Level.HIGH if score > policy.high else Level.ALERT
+        return Finding(access, level, score, (*describe_scores(access, odd, policy), *factors))
+
+    def _open(self, access: Access) -> PrincipalWindow:
+        """Begin to remember a principal."""
+        window = self._windows[access.system, access.principal] = PrincipalWindow()
+        if len(self._windows) > PRINCIPALS:
+            self.counts.forgotten += drop_least(
+                self._windows, PRINCIPALS, lambda other: other.last if other.times else inf
+            )
+        return window
+
+    def _profile(self, window: PrincipalWindow, access: Access) -> Profile:
+        """How this principal is judged at this secret."""
+        policy = self._policies.policy(access.principal, access.path)
+        profile = window.shared.get(id(policy))
+        if profile is None:
+            profile = window.shared[id(policy)] = self._made(access.principal, policy)
+            window.make_room(profile.limit)
+        if len(window.profiles) >= PATHS:
+            window.profiles.clear()
+        window.profiles[access.path] = profile
+        return profile
+
+    def _made(self, principal: str, policy: MonitorPolicy) -> Profile:
+        """The rules that can say anything of a principal; those who are judged alike share it."""
+        rules = tuple(
+            rule for rule in self._rules if tuning_of(rule, policy).weight and rule.concerns(principal, policy)
+        )
+        key = (id(policy), tuple(rule.name for rule in rules))
+        if key not in self._profiles:
+            self._profiles[key] = Profile(policy, rules)
+        return self._profiles[key]

@@ -1,0 +1,72 @@
+"""When secrets were revoked and versions of them retired: what an access log alone does not tell."""
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from keyturn.core.ledger import Entry, Outcome
+
+TOLD: Final = 100
+"""Revocations and retirements of one secret that are remembered, the newest."""
+
+ACTIONS: Final = ("promote", "retire", "cut")
+"""The actions of the ledger that tell it."""
+
+
+class History(Protocol):
+    """What has become of secrets. Moments are seconds since 1970."""
+
+    def revoked_at(self, path: str, at: float) -> float | None:
+        """When it was last revoked, up to that moment; None where it was not."""
+
+    def retired_at(self, path: str, version: int, at: float) -> float | None:
+        """When this version was ended, up to that moment; None where it was not, or nobody knows."""
+
+
+@dataclass
+class _OfSecret:
+    newest: int = 0
+    revoked: list[float] = field(default_factory=list)
+    retired: list[tuple[float, int]] = field(default_factory=list)
+
+
+class SecretHistory:
+    """A :class:`History` by the ledger's entries, which come in their order: promotions, retirements, revocations.
+
+    A retirement ends all versions before the one in force, a revocation that one, too.
+    """
+
+    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+        self._secrets: dict[str, _OfSecret] = {}
+        for entry in entries:
+            self.add(entry)
+
+    def add(self, entry: Entry) -> None:
+        """Take one more."""
+        if entry.outcome is not Outcome.DONE or entry.action not in ACTIONS or not entry.secret:
+            return
+        secret, at = self._secrets.setdefault(entry.secret, _OfSecret()), entry.time.timestamp()
+        if entry.action == "promote":
+            secret.newest = max(secret.newest, entry.version)
+            return
+        revoked = entry.action == "cut"
+        if revoked:
+            secret.revoked = [*secret.revoked[1 - TOLD :], at]
+        if secret.newest:
+            secret.retired = [*secret.retired[1 - TOLD :], (at, secret.newest + revoked)]
+
+    def revoked_at(self, path: str, at: float) -> float | None:
+        """When it was last revoked, up to that moment; None where it was not."""
+        moments = self._secrets[path].revoked if path in self._secrets else []
+        before = bisect_right(moments, at)
+        return moments[before - 1] if before else None
+
+    def retired_at(self, path: str, version: int, at: float) -> float | None:
+        """When this version was ended, up to that moment; None where it was not, or nobody knows."""
+        ends = self._secrets[path].retired if path in self._secrets else []
+        return next((end for end, below in ends if end <= at and version < below), None)
+
+
+NO_HISTORY: Final = SecretHistory()
+"""Where nothing is known."""

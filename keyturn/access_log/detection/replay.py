@@ -1,0 +1,33 @@
+"""Runs logs through detectors, all of them in one pass, in the order of the events' times."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from heapq import merge
+from typing import Final
+
+from keyturn.access_log.detection.alerts import Alert
+from keyturn.access_log.detection.detector import Detector
+from keyturn.core.access import Access, AccessLog
+
+BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
+END: Final = datetime(9999, 1, 1, tzinfo=UTC)
+"""No line of a log is from before or after."""
+
+
+def replay_logs(logs: Sequence[AccessLog], detectors: Sequence[Detector]) -> list[list[Alert]]:
+    """The alerts of each detector. Raises Unavailable for a log that can't be read."""
+    alerts: list[list[Alert]] = [[] for _ in detectors]
+    pairs = list(zip(detectors, alerts, strict=True))
+    for access in together(logs):
+        for detector, list_of_it in pairs:
+            list_of_it.extend(detector.take(access))
+    for detector, list_of_it in pairs:
+        list_of_it.extend(detector.end())
+        list_of_it.sort(key=lambda alert: alert.first)
+    return alerts
+
+
+def together(logs: Sequence[AccessLog]) -> Iterator[Access]:
+    """What several logs tell, by time as far as each is in order; each log is read as it goes."""
+    streams = [log.accesses(BEGINNING, END) for log in logs]
+    return streams[0] if len(streams) == 1 else merge(*streams, key=lambda access: access.at)

@@ -1,0 +1,1 @@
+"""What is odd beyond the scores: one file for each rule."""

@@ -1,0 +1,72 @@
+"""The port of the rules, and what several of them need."""
+
+from collections import deque
+from enum import Enum, auto
+from typing import ClassVar, Final, Protocol
+
+from keyturn.access_log.detection.history import History
+from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
+from keyturn.access_log.detection.window import PrincipalWindow, drop_least
+from keyturn.core.access import Access
+
+COUNTED: Final = 50_000
+"""How many principals or addresses a rule counts for; beyond, those that were seen longest ago are forgotten."""
+
+
+class Trigger(Enum):
+    """Which accesses a rule looks at; each of these is told without asking it."""
+
+    ALWAYS = auto()
+    DENIED = auto()
+    """Those that got nothing, failed logins among them."""
+    NEW_PATH = auto()
+    """Reads of what the principal has not been given in its window, be it that it has none."""
+    ROOT = auto()
+    """Those of a login with the hub's root policy."""
+    RETURNING = auto()
+    """The first of a principal after 24 hours without any, the very first too."""
+
+
+class Rule(Protocol):
+    """One rule, for all principals. It is made once for a stream of accesses, and remembers what it needs of it.
+
+    ``name`` is what it is called in the catalogue and in alerts, ``tuning`` how it is set by default.
+    """
+
+    name: ClassVar[str]
+    tuning: ClassVar[Tuning]
+    trigger: ClassVar[Trigger]
+
+    def __init__(self, history: History) -> None:
+        """Make it; ``history`` tells what has become of secrets."""
+
+    def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
+        """Whether it can say anything of this principal under this policy; what it answers once holds for good."""
+
+    def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
+        """What is odd about an access, in words; empty where nothing is. Times come in order.
+
+        ``window`` is the principal's before this access.
+        """
+
+
+def tuning_of(rule: Rule | type[Rule], policy: MonitorPolicy) -> Tuning:
+    """How a rule is set here."""
+    return policy.tunings.get(rule.name, rule.tuning)
+
+
+class Recently:
+    """Counts what came lately, for each of many names. No more than ``count`` are remembered of one."""
+
+    def __init__(self) -> None:
+        self._times: dict[str, deque[float]] = {}
+
+    def full(self, name: str, at: float, tuning: Tuning) -> bool:
+        """Whether this makes it at least ``count`` within the time."""
+        times = self._times.get(name)
+        if times is None or times.maxlen != tuning.count:
+            times = self._times[name] = deque(times or (), tuning.count)
+            if len(self._times) > COUNTED:
+                drop_least(self._times, COUNTED, lambda recent: recent[-1] if recent else at)
+        times.append(at)
+        return len(times) == tuning.count and times[0] > at - tuning.within.total_seconds()

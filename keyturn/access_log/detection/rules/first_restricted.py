@@ -1,0 +1,49 @@
+"""The first read of a restricted secret by a principal."""
+
+from datetime import timedelta
+from typing import ClassVar, Final
+
+from keyturn.access_log.detection.history import History
+from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
+from keyturn.access_log.detection.reorder import NEVER
+from keyturn.access_log.detection.rules.base import Trigger, tuning_of
+from keyturn.access_log.detection.window import DAY, PrincipalWindow, drop_least
+from keyturn.core.access import Access
+
+READERS: Final = 200_000
+"""How many readers of secrets are remembered; beyond, those that read longest ago are forgotten."""
+
+
+class FirstRestricted:
+    """A principal is given a restricted secret that it was not given ``within`` a time.
+
+    In the 24 hours after the first read of any such secret it learns, and says nothing: all reads look like the first.
+    """
+
+    name: ClassVar = "first-restricted"
+    tuning: ClassVar = Tuning(800, 0, timedelta(days=30))
+    trigger: ClassVar = Trigger.ALWAYS
+
+    def __init__(self, history: History) -> None:
+        self._began = NEVER
+        self._readers: dict[tuple[str, str, str], float] = {}
+
+    def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
+        """Whoever comes upon restricted secrets."""
+        return policy.restricted
+
+    def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
+        """Whether it is the first time."""
+        if access.denied:
+            return ""
+        reader = (access.system, access.principal, access.path)
+        before = self._readers.get(reader, NEVER)
+        self._readers[reader] = at
+        if len(self._readers) > READERS:
+            drop_least(self._readers, READERS, lambda moment: moment)
+        if self._began == NEVER:
+            self._began = at
+        tuning = tuning_of(self, policy)
+        if before > at - tuning.within.total_seconds() or at < self._began + DAY:
+            return ""
+        return f"it was not given this restricted secret in the {tuning.within.days} days before"

@@ -1,0 +1,35 @@
+"""The rules there are: to add one, write its file, and add a line."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from keyturn.access_log.detection.history import History
+    from keyturn.access_log.detection.rules.base import Rule
+
+RULES: Final[Mapping[str, str]] = {
+    "failed-reads": "failed_reads.FailedReads",
+    "enumeration": "enumeration.Enumeration",
+    "first-restricted": "first_restricted.FirstRestricted",
+    "other-reader": "other_reader.OtherReader",
+    "address-range": "address_range.AddressRange",
+    "weekend": "weekend.Weekend",
+    "root-token": "root_token.RootToken",
+    "after-revocation": "after_revocation.AfterRevocation",
+    "retired-version": "retired_version.RetiredVersion",
+    "dormant": "dormant.Dormant",
+}
+"""Each rule by its name; its file is imported where accesses are judged."""
+
+
+def rule_class(name: str) -> "type[Rule]":
+    """The rule of that name."""
+    module, _, kind = RULES[name].partition(".")
+    rule: type[Rule] = getattr(import_module(f"keyturn.access_log.detection.rules.{module}"), kind)
+    return rule
+
+
+def make_rules(history: "History") -> "tuple[Rule, ...]":
+    """One of each, for one stream of accesses."""
+    return tuple(rule_class(name)(history) for name in RULES)

@@ -1,0 +1,35 @@
+"""An old version, asked for after its credential has ended."""
+
+from datetime import UTC, datetime
+from typing import ClassVar
+
+from keyturn.access_log.detection.history import NO_HISTORY, History
+from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
+from keyturn.access_log.detection.rules.base import Trigger
+from keyturn.access_log.detection.window import PrincipalWindow
+from keyturn.core.access import Access
+
+
+class RetiredVersion:
+    """An access to a version older than CURRENT that was retired or revoked before."""
+
+    name: ClassVar = "retired-version"
+    tuning: ClassVar = Tuning(800)
+    trigger: ClassVar = Trigger.ALWAYS
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+
+    def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
+        """Every secret, where anything is known of any."""
+        return self._history is not NO_HISTORY
+
+    def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
+        """Whether it had ended."""
+        version = access.version
+        ended = None if version is None else self._history.retired_at(access.path, version, at)
+        return (
+            f"version {version}, which ended at {datetime.fromtimestamp(ended, UTC):%Y-%m-%d %H:%M} UTC"
+            if ended
+            else ""
+        )

@@ -1,0 +1,28 @@
+"""A read with the root policy: nobody's work needs it."""
+
+from typing import ClassVar
+
+from keyturn.access_log.detection.history import History
+from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
+from keyturn.access_log.detection.rules.base import Trigger
+from keyturn.access_log.detection.window import PrincipalWindow
+from keyturn.core.access import Access
+
+
+class RootToken:
+    """The login has the hub's root policy."""
+
+    name: ClassVar = "root-token"
+    tuning: ClassVar = Tuning(800)
+    trigger: ClassVar = Trigger.ROOT
+
+    def __init__(self, history: History) -> None:
+        """Nothing is remembered."""
+
+    def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
+        """Everybody."""
+        return True
+
+    def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
+        """Always."""
+        return "with the root policy"

@@ -1,0 +1,31 @@
+"""An access on a Saturday or Sunday."""
+
+from typing import ClassVar
+from zoneinfo import ZoneInfo
+
+from keyturn.access_log.detection.history import History
+from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
+from keyturn.access_log.detection.profile import SATURDAY
+from keyturn.access_log.detection.rules.base import Trigger
+from keyturn.access_log.detection.window import PrincipalWindow
+from keyturn.core.access import Access
+
+
+class Weekend:
+    """Where the policy expects none on weekends, in its zone."""
+
+    name: ClassVar = "weekend"
+    tuning: ClassVar = Tuning(200)
+    trigger: ClassVar = Trigger.ALWAYS
+
+    def __init__(self, history: History) -> None:
+        """Nothing is remembered."""
+
+    def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
+        """Where weekends are free."""
+        return not policy.weekends
+
+    def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
+        """Which day it is."""
+        local = access.at.astimezone(ZoneInfo(policy.zone))
+        return f"on a {local:%A} in {policy.zone}" if local.weekday() >= SATURDAY else ""

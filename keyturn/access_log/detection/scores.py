@@ -1,0 +1,33 @@
+"""The four scores that every access has: which there are, and what is said of them."""
+
+from collections.abc import Iterator
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from keyturn.access_log.detection.alerts import Factor
+from keyturn.access_log.detection.policy import MonitorPolicy
+from keyturn.core.access import Access
+
+LIMIT: Final = 1
+HOURS: Final = 2
+ADDRESS: Final = 4
+PATH: Final = 8
+
+
+def describe_scores(access: Access, odd: int, policy: MonitorPolicy) -> Iterator[Factor]:
+    """The factors of those that are ``odd``, a sum of the four; one that weighs nothing is none."""
+    if odd & LIMIT and policy.limit_weight:
+        yield Factor("daily-limit", policy.limit_weight, f"more than {policy.limit:,} accesses within 24 hours")
+    if odd & HOURS and policy.hours_weight:
+        local = access.at.astimezone(ZoneInfo(policy.zone))
+        hours = f"{_clock(policy.begin)} to {_clock(policy.end)}"
+        yield Factor("hours", policy.hours_weight, f"at {local:%H:%M} in {policy.zone}, outside {hours}")
+    if odd & ADDRESS and policy.address_weight:
+        words = f"from {access.source}, where it has read nothing from in its last 24 hours"
+        yield Factor("new-address", policy.address_weight, words)
+    if odd & PATH and policy.path_weight:
+        yield Factor("new-path", policy.path_weight, f"{access.path}, which it was not given in its last 24 hours")
+
+
+def _clock(minutes: int) -> str:
+    return f"{minutes // 60:02}:{minutes % 60:02}"

@@ -1,0 +1,70 @@
+"""What is remembered of one principal: its accesses of the last 24 hours, in bounded memory."""
+
+from collections import deque
+from collections.abc import Callable, Hashable
+from heapq import nsmallest
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from keyturn.access_log.detection.reorder import NEVER
+
+if TYPE_CHECKING:
+    from keyturn.access_log.detection.profile import Profile
+
+DAY: Final = 86_400.0
+"""Seconds of the window. What is exactly that old is outside."""
+
+ADDRESSES: Final = 1_000
+PATHS: Final = 10_000
+"""How many addresses and paths of one principal are remembered; beyond, those that were seen longest ago go."""
+
+PRINCIPALS: Final = 50_000
+"""How many principals are remembered; beyond, those that were seen longest ago are forgotten, and counted."""
+
+SPARE: Final = 10
+"""What is full is emptied by this part of it, so that it need not be looked through again soon."""
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+
+class PrincipalWindow:
+    """One principal.
+
+    ``profiles`` say how it is judged, by path; ``shared`` are the same by policy. ``addresses`` and ``paths`` say when
+    each was last seen in a read that gave the value. ``times`` are those of all accesses of the last 24 hours, no more
+    of them than the limit and one. ``read_at`` is that of the last read that gave a value, ``last`` that of the last
+    access but the one that is looked at.
+    """
+
+    __slots__ = ("addresses", "last", "paths", "profiles", "read_at", "shared", "times")
+
+    def __init__(self) -> None:
+        self.times: deque[float] = deque(maxlen=1)
+        self.addresses: dict[str, float] = {}
+        self.paths: dict[str, float] = {}
+        self.profiles: dict[str, Profile] = {}
+        self.shared: dict[int, Profile] = {}
+        self.read_at = self.last = NEVER
+
+    def remember(self, path: str, source: str, at: float) -> None:
+        """That a value was given."""
+        self.paths[path] = self.read_at = at
+        if source:
+            self.addresses[source] = at
+        if len(self.paths) > PATHS:
+            drop_least(self.paths, PATHS, lambda moment: moment)
+        if len(self.addresses) > ADDRESSES:
+            drop_least(self.addresses, ADDRESSES, lambda moment: moment)
+
+    def make_room(self, limit: int) -> None:
+        """Let it count this many accesses a day, and one more."""
+        if limit >= (self.times.maxlen or 0):
+            self.times = deque(self.times, limit + 1)
+
+
+def drop_least(mapping: dict[Key, Value], most: int, rank: Callable[[Value], float]) -> int:
+    """Take those of the lowest rank out of what has grown above ``most``, and some more; how many they were."""
+    over = len(mapping) - most + most // SPARE
+    for key in nsmallest(over, mapping, key=lambda key: rank(mapping[key])):
+        del mapping[key]
+    return over

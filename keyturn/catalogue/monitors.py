@@ -1,0 +1,198 @@
+"""What is usual when secrets are read, and what is not: settings for the detection of odd accesses."""
+
+from collections.abc import Mapping
+from datetime import time
+from fnmatch import fnmatchcase
+from ipaddress import ip_network
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self
+
+from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_validator
+
+from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
+from keyturn.access_log.detection.rules.registry import RULES, rule_class
+from keyturn.catalogue.choice import CHOOSING, About, Choice, Classification
+from keyturn.core.suggest import advice
+from keyturn.settings.fields import Line, Model, PositiveDuration, refused
+from keyturn.settings.timing import ClockTime, Timezone
+
+if TYPE_CHECKING:
+    from keyturn.catalogue.models import Catalogue
+
+WHOLE: Final = 1000
+"""Thousandths, in which weights are counted."""
+
+LARGEST_LIMIT: Final = 1_000_000
+"""So many times of one principal may have to be remembered."""
+
+
+def _network(text: str) -> str:
+    try:
+        ip_network(text)
+    except ValueError:
+        remedy = "Write 10.1.0.0/16, 2001:db8::/32 or one address, without bits behind the network's own."
+        raise refused("is no network", remedy) from None
+    return text
+
+
+def _rule(name: str) -> str:
+    if name not in RULES:
+        raise refused("is no rule", advice(name, RULES, ""))
+    return name
+
+
+NetworkText = Annotated[str, AfterValidator(_network), WithJsonSchema({"type": "string", "minLength": 1})]
+RuleName = Annotated[str, AfterValidator(_rule), WithJsonSchema({"enum": list(RULES)})]
+Weight = Annotated[float, Field(ge=0, le=10)]
+
+
+class HoursSettings(Model):
+    """The usual hours of a day. Where they end before they begin, they go over midnight."""
+
+    begin: Annotated[ClockTime, Field(alias="from")]
+    """The first minute, local time."""
+    end: Annotated[ClockTime, Field(alias="to")]
+    """The end, local time; this minute is outside."""
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        if self.begin == self.end:
+            raise refused("from and to are the same", "To let any hour pass, give hours the weight 0.", "to")
+        return self
+
+
+class WeightSettings(Model):
+    """How much each of the four scores weighs; 0 turns it off."""
+
+    limit: Weight | None = None
+    """More accesses within 24 hours than the limit; 0.3 by default."""
+    hours: Weight | None = None
+    """An access outside the usual hours; 0.2 by default."""
+    address: Weight | None = None
+    """An address that the principal has read nothing from within 24 hours; 0.4 by default."""
+    path: Weight | None = None
+    """A secret that the principal was not given within 24 hours; 0.3 by default."""
+
+
+class DetectionRuleSettings(Model):
+    """How a rule is set; what is left out is as docs/monitoring.md says."""
+
+    weight: Weight | None = None
+    """How much it weighs; 0 turns it off."""
+    count: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    """How many it takes, where the rule counts."""
+    within: PositiveDuration | None = None
+    """Within which time, where the rule looks back."""
+
+
+class MonitorSettings(Choice):
+    """How the accesses of some principals to some secrets are judged; without conditions, all of them."""
+
+    model_config = ConfigDict(json_schema_extra=None)
+
+    principals: tuple[Line, ...] = ()
+    """Principals as the hub's audit log names them, such as `approle trainer`; * is any text."""
+    limit: Annotated[int, Field(ge=1, le=LARGEST_LIMIT)] | None = None
+    """Accesses of one principal within 24 hours that are usual; 1000 by default."""
+    hours: HoursSettings | None = None
+    """The usual hours; 06:00 to 22:00 by default."""
+    timezone: Timezone | None = None
+    """The time zone of hours and weekends: its name in the IANA database, such as Europe/Berlin; UTC by default."""
+    weekends: bool | None = None
+    """Whether accesses on Saturdays and Sundays are usual; true by default."""
+    addresses: Annotated[tuple[NetworkText, ...], Field(min_length=1)] | None = None
+    """Networks, IPv4 and IPv6, that accesses come from; any by default."""
+    readers: Annotated[tuple[Line, ...], Field(min_length=1)] | None = None
+    """Principals that may read these secrets, though the hub may let others; * is any text; anybody by default."""
+    restricted: bool | None = None
+    """Whether a first read by a principal is odd; by default, for secrets of the classification restricted."""
+    weights: WeightSettings | None = None
+    """How much each of the four scores weighs."""
+    alert: Weight | None = None
+    """The score above which there is an alert; 0.7 by default."""
+    high: Weight | None = None
+    """The score above which the alert is high; 0.9 by default."""
+    rules: Annotated[dict[RuleName, DetectionRuleSettings], Field(min_length=1)] | None = None
+    """How the rules beyond the scores are set, by name."""
+
+    @model_validator(mode="after")
+    def _says_which(self) -> Self:
+        for key in (*CHOOSING, "principals"):
+            if key in self.model_fields_set and not getattr(self, key):
+                raise refused("is empty", "Write at least one, or leave it out for all.", key)
+        return self
+
+    @property
+    def conditions(self) -> int:
+        """How many conditions it has: what has more goes before what has fewer."""
+        return sum(bool(getattr(self, key)) for key in (*CHOOSING, "principals"))
+
+    def means(self, principal: str, path: str, about: About | None, mounts: Mapping[str, object]) -> bool:
+        """Whether it is for this principal at this secret."""
+        named = not self.principals or any(fnmatchcase(principal, pattern) for pattern in self.principals)
+        return named and self.covers(path, about, mounts)
+
+    def changes(self) -> dict[str, Any]:
+        """What it sets of a policy, by the policy's names; of weights and rules, each by itself."""
+        plain = ("limit", "weekends", "restricted", "readers")
+        made: dict[str, Any] = {key: value for key in plain if (value := getattr(self, key)) is not None}
+        if self.hours:
+            made |= {"begin": _minutes(self.hours.begin), "end": _minutes(self.hours.end)}
+        if self.timezone:
+            made["zone"] = self.timezone
+        if self.addresses:
+            made["addresses"] = tuple(map(ip_network, self.addresses))
+        made |= {key: _thousandths(value) for key in ("alert", "high") if (value := getattr(self, key)) is not None}
+        weights = self.weights or WeightSettings()
+        made |= {f"{key}_weight": _thousandths(value) for key, value in weights if value is not None}
+        return made
+
+
+def _minutes(clock: time) -> int:
+    return clock.hour * 60 + clock.minute
+
+
+def _thousandths(weight: float) -> int:
+    return round(weight * WHOLE)
+
+
+class DeclaredPolicies:
+    """The policies that a catalogue's monitors make: what one with more conditions says goes before the others.
+
+    Of two with as many, the one whose name comes later. The same objects for the same answers.
+    """
+
+    def __init__(self, monitors: Mapping[str, MonitorSettings], catalogue: "Catalogue") -> None:
+        self._catalogue = catalogue
+        self._monitors = sorted(monitors.items(), key=lambda named: (named[1].conditions, named[0]))
+        self._made: dict[tuple[bool, tuple[str, ...]], MonitorPolicy] = {}
+
+    def policy(self, principal: str, path: str) -> MonitorPolicy:
+        """For this principal at this secret."""
+        secret = self._catalogue.secrets.get(path)
+        about = secret.about if secret else None
+        fitting = [
+            (name, monitor)
+            for name, monitor in self._monitors
+            if monitor.means(principal, path, about, self._catalogue.mounts)
+        ]
+        restricted = bool(about and about.classification == Classification.RESTRICTED)
+        key = (restricted, tuple(name for name, _ in fitting))
+        if key not in self._made:
+            self._made[key] = merge([monitor for _, monitor in fitting], restricted=restricted)
+        return self._made[key]
+
+
+def merge(monitors: list[MonitorSettings], *, restricted: bool) -> MonitorPolicy:
+    """What these say together, the last of them first."""
+    changes: dict[str, Any] = {"restricted": restricted}
+    tunings: dict[str, Tuning] = {}
+    for monitor in monitors:
+        changes |= monitor.changes()
+        for name, settings in (monitor.rules or {}).items():
+            tunings[name] = _tuned(tunings.get(name) or rule_class(name).tuning, settings)
+    return MonitorPolicy(**changes, tunings=tunings)
+
+
+def _tuned(tuning: Tuning, settings: DetectionRuleSettings) -> Tuning:
+    weight = tuning.weight if settings.weight is None else _thousandths(settings.weight)
+    return Tuning(weight, settings.count or tuning.count, settings.within or tuning.within)
