@@ -153,7 +153,7 @@ path "keyturn/metadata/fingerprint-keys/*" {
   capabilities = ["read", "list"]
 }
 
-# What targets are administered with: people put it there.
+# What targets are administered with, and consumers told through: people put it there.
 path "keyturn/data/targets/*" {
   capabilities = ["read"]
 }

@@ -218,14 +218,10 @@ def iam_users(place: Place, accounts: AccountRights) -> Iterator[Document]:
     yield Document(f"{accounts.file}-revoker.json", _text(emergency, accounts.origin))
 
 
-def of_notices(call: str, arn: str, role_arn: str | None, file: str, origin: str) -> Iterator[Document]:
+def of_notices(call: str, arn: str, file: str, origin: str) -> Iterator[Document]:
     """The policy that lets notices be sent to one queue or topic, by the one ``call`` that does it."""
     service, _, action = call.partition(":")
-    statements = [
-        *_allow("TellAConsumer", service, [action], [arn]),
-        *_allow("AskWhatItMayDo", "iam", ["SimulatePrincipalPolicy"], [role_arn] if role_arn else []),
-    ]
-    yield Document(f"{file}.json", _text(statements, origin))
+    yield Document(f"{file}.json", _text(list(_allow("TellAConsumer", service, [action], [arn])), origin))
 
 
 def _allow(

@@ -110,7 +110,7 @@ def worker(scope: HubScope) -> Sections:
         tuple(fingerprint_keys(scope)),
     )
     yield Section(
-        "What targets are administered with: people put it there.",
+        "What targets are administered with, and consumers told through: people put it there.",
         tuple(allow(f"{scope.places.state_mount}/data/{path}", "read") for path in scope.admins),
     )
     yield Section(

@@ -66,7 +66,7 @@ class SqsSettings(_AwsSettings):
 
     def rights(self, file: str, origin: str) -> Iterator[Document]:
         """An IAM policy for the one call, at the one queue."""
-        return aws_rights.of_notices("sqs:SendMessage", self.queue_arn, self.role_arn, file, origin)
+        return aws_rights.of_notices("sqs:SendMessage", self.queue_arn, file, origin)
 
 
 class SnsSettings(_AwsSettings):
@@ -86,4 +86,4 @@ class SnsSettings(_AwsSettings):
 
     def rights(self, file: str, origin: str) -> Iterator[Document]:
         """An IAM policy for the one call, at the one topic."""
-        return aws_rights.of_notices("sns:Publish", self.topic_arn, self.role_arn, file, origin)
+        return aws_rights.of_notices("sns:Publish", self.topic_arn, file, origin)
