@@ -135,10 +135,14 @@ class Member:
         seat = Seat(self._place, self._patience, self._check)
         self._thread = threading.Thread(target=self._listen, args=(seat,), name="keyturn-host", daemon=True)
         self._thread.start()
-        for notice, remaining in seat.directory.promised():
-            self._local.promise(notice, remaining)
-        if mine := self._local.promised([]):
-            seat.directory.promise(mine)
+        try:
+            for notice, remaining in seat.directory.promised():
+                self._local.promise(notice, remaining)
+            if mine := self._local.promised([]):
+                seat.directory.promise(mine)
+        except BaseException:
+            seat.give_up()
+            raise
         return seat
 
     def _standing(self) -> Seat:
@@ -226,8 +230,7 @@ class Member:
         return {"done": True}
 
     def _given(self, message: Message) -> Mapping[str, Secret]:
-        wanted = {path: datetime.fromisoformat(at) for path, at in message["wanted"].items()}
-        notices = [notice_of(data) for data in message["notices"]]
         with contextlib.suppress(Exception):  # whoever asks reads for itself then, and hears what is wrong
-            return self._local.give(wanted, notices)
+            wanted = {path: datetime.fromisoformat(at) for path, at in message["wanted"].items()}
+            return self._local.give(wanted, [notice_of(data) for data in message["notices"]])
         return {}

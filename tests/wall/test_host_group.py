@@ -1,0 +1,203 @@
+"""Who may be one of a host's group, and what those in it are not believed."""
+
+import json
+import os
+import socket
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keyturn.client.client import SecretClient
+from keyturn.client.host import member
+from keyturn.client.host.group import HostGroup
+from keyturn.client.host.wire import LIMIT, Gone, receive, secret_data, send
+from keyturn.core.errors import Denied, Invalid, Unavailable
+from keyturn.core.notices import SECRET_ROTATED, Notice
+from tests.support.served import MADE, MemorySource, secret
+
+CHECK = 0.02
+FOREVER = 1e12
+
+
+@pytest.fixture
+def group(tmp_path: Path) -> HostGroup:
+    return HostGroup("trainer", tmp_path, patience=5, check=CHECK)
+
+
+@pytest.fixture
+def source() -> MemorySource:
+    return MemorySource(a=1)
+
+
+@pytest.fixture
+def client(group: HostGroup, source: MemorySource) -> Iterator[SecretClient]:
+    with SecretClient([source], poll=0, patience=0, host=group) as client:
+        yield client
+
+
+def rotated(version: int) -> Notice:
+    return Notice(SECRET_ROTATED, "a", version, MADE)
+
+
+def test_a_directory_that_is_open_to_others_is_not_joined(group: HostGroup, client: SecretClient) -> None:
+    group.place.mkdir(0o700)
+    group.place.chmod(0o750)
+    with pytest.raises(Denied, match="is another user's, or open to others"):
+        client.get("a")
+
+
+def test_a_link_in_its_place_is_not_followed(group: HostGroup, client: SecretClient, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir(0o700)
+    group.place.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(Denied, match="is no directory of this user"):
+        client.get("a")
+    assert [*(tmp_path / "elsewhere").iterdir()] == []
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_what_another_user_has_made_is_not_joined(
+    group: HostGroup, client: SecretClient, monkeypatch: pytest.MonkeyPatch, made: bool
+) -> None:
+    if made:
+        group.place.mkdir(0o700)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(Denied, match="another user's"):
+        client.get("a")
+
+
+def test_others_see_nothing_of_it(group: HostGroup, client: SecretClient) -> None:
+    client.told(rotated(1))
+    assert stat.S_IMODE(group.place.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(file.stat().st_mode) for file in group.place.iterdir() if file.is_file()} == {0o600}
+
+
+def test_a_process_of_another_user_gets_no_answer(
+    group: HostGroup, client: SecretClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.get("a")
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with connection_to(group) as connection, pytest.raises(Gone):
+        ask(connection)
+
+
+def test_promises_that_somebody_has_changed_are_not_passed_over(
+    group: HostGroup, client: SecretClient, source: MemorySource
+) -> None:
+    client.told(rotated(1))
+    (group.place / "promises.json").write_text('{"a": "never"}')
+    with SecretClient([source], poll=0, host=group) as late, pytest.raises(Invalid, match="somebody has changed it"):
+        late.get("a")
+    with pytest.raises(Invalid, match="somebody has changed it"):
+        client.told(rotated(2))
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\xff" * 64,
+        (LIMIT + 1).to_bytes(4) + b"{}",
+        b"\0\0\0\2[]",
+        b"\0\0\0\2{}",
+        b"\0\0\0\x0e" + b'{"ask":"give"}',
+        b"\0\0\0\x0e" + b'{"ask":"hear"}',
+        b"",
+    ],
+)
+def test_what_is_no_question_does_no_harm(
+    group: HostGroup, client: SecretClient, source: MemorySource, sent: bytes
+) -> None:
+    client.get("a")
+    with connection_to(group) as connection:
+        connection.sendall(sent)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(1024):
+            pass
+    with SecretClient([source], poll=0, patience=0, host=group) as other:
+        source.served["a"] = 2
+        other.told(rotated(2))
+    assert client.get("a").version == 2
+
+
+def test_who_says_that_it_reads_for_all_is_not_believed_what_is_older(
+    group: HostGroup, client: SecretClient, source: MemorySource
+) -> None:
+    with leading(group, lambda: {"secrets": [secret_data(secret("a", 1)), secret_data(secret("b", 9))]}):
+        source.served["a"] = 2
+        with pytest.raises(Unavailable, match="1 of its processes did not take the notice"):
+            client.told(rotated(2))
+        assert client.get("a").version == 2
+        assert client.kept("b") is None
+
+
+@pytest.mark.parametrize("answer", [{}, {"secrets": 1}, {"secrets": [{}]}, {"secrets": ["a"]}])
+def test_who_answers_something_else_is_asked_no_more_for_a_while(
+    group: HostGroup, client: SecretClient, source: MemorySource, answer: Any
+) -> None:
+    with leading(group, lambda: answer):
+        assert client.get("a").version == 1
+    assert source.reads == ["a"]
+
+
+def test_who_does_not_answer_is_not_waited_for_long(
+    group: HostGroup, client: SecretClient, source: MemorySource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(member, "TAKE_PATIENCE", 0.05)
+    silent = threading.Event()
+    with leading(group, lambda: silent.wait(30) and {}):
+        assert client.get("a").version == 1
+        silent.set()
+
+
+def ask(connection: socket.socket) -> Any:
+    send(connection, {"ask": "give", "wanted": {"a": "2020-01-01T00:00:00+00:00"}, "notices": []})
+    return receive(connection, FOREVER)
+
+
+@contextmanager
+def connection_to(group: HostGroup) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(10)
+        connection.connect(str(next(group.place.glob("*.sock"))))
+        yield connection
+
+
+@contextmanager
+def leading(group: HostGroup, answer: Callable[[], Any]) -> Iterator[None]:
+    """A process of the same user that says it reads for all, and answers so."""
+    import fcntl
+
+    group.place.mkdir(0o700)
+    with socket.socket(socket.AF_UNIX) as listener, (group.place / "leader").open("w") as leader:
+        fcntl.flock(leader, fcntl.LOCK_EX)
+        leader.write("liar.sock")
+        leader.flush()
+        os.chmod(group.place / "leader", 0o600)
+        listener.bind(str(group.place / "liar.sock"))
+        listener.listen()
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                with connection, suppress(Gone):
+                    receive(connection, FOREVER)
+                    send(connection, answer())
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def test_the_answers_of_a_liar_are_what_a_process_of_the_group_would_say() -> None:
+    assert json.loads(json.dumps(secret_data(secret("a", 1))))["fields"] == {"password": "a-1"}
