@@ -22,7 +22,9 @@ REMEMBERED: Final = 10_000
 DENIED_SECONDS: Final = 5.0
 """For how long a refusal is believed."""
 REST_SECONDS: Final = 1.0
-"""For how long a hub that does not answer is not asked again."""
+"""For how long a hub that did not answer is not asked again for the same address."""
+REST_WITH_PERMIT: Final = 5.0
+"""The same for whoever was permitted before, and is given the secret meanwhile."""
 
 WAITING: Final = 32
 """Answers of the hub that one address may wait for at once."""
@@ -33,28 +35,45 @@ Run = Callable[[Callable[[Sensitive, str], Permit], Sensitive, str], Awaitable[P
 
 @dataclass(frozen=True)
 class Decision:
-    """What the hub has said, believed until then, by a monotonic clock."""
+    """What the hub has said, believed until then; and when the token itself ends. Both by a monotonic clock."""
 
     answer: Permit | TerminalError
     until: float
+    ends: float = float("-inf")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why the hub could not be asked, and when."""
+
+    error: TransientError
+    at: float
 
 
 class Decisions:
-    """Asked in one event loop. ``run`` calls the port in a thread; a permit is believed for ``every`` seconds."""
+    """Asked in one event loop. ``run`` calls the port in a thread; a permit is believed for ``every`` seconds.
+
+    While the hub does not answer, a permit is believed for as many seconds more as ``outage`` says of the secret.
+    """
 
     def __init__(
-        self, callers: CallersPort, run: Run, every: float = 30.0, clock: Callable[[], float] = time.monotonic
+        self,
+        callers: CallersPort,
+        run: Run,
+        every: float = 30.0,
+        outage: Callable[[str], float] = lambda path: 0.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._callers = callers
         self._run = run
         self._every = every
+        self._outage = outage
         self._clock = clock
         self._key = secrets.token_bytes(32)
         self._decisions: OrderedDict[Key, Decision] = OrderedDict()
         self._under_way: dict[Key, asyncio.Task[Permit]] = {}
         self._waiting = Counter[str]()
-        self._rests_until = 0.0
-        self._error: TransientError | None = None
+        self._failures: OrderedDict[str, Failure] = OrderedDict()
 
     async def insist(self, token: Sensitive, path: str, peer: str) -> None:
         """Raises Denied where this token may not read that secret, or not from there; Unavailable where none can tell.
@@ -62,13 +81,7 @@ class Decisions:
         ``peer`` is the address that the token came from; empty for this host.
         """
         key = hashlib.blake2b(token.reveal().encode(), key=self._key, digest_size=32).digest(), path
-        decision = self._decisions.get(key)
-        if decision is None or self._clock() >= decision.until:
-            permit = await self._ask(key, token, peer)
-        elif isinstance(decision.answer, Permit):
-            permit = decision.answer
-        else:
-            raise type(decision.answer)(*decision.answer.args)
+        permit = self._believed(key) or await self._ask(key, token, peer)
         if permit.networks and not in_networks(peer, permit.networks):
             raise Denied("read", path, "the token is bound to other addresses", "Use it from where it may be used")
 
@@ -76,10 +89,39 @@ class Decisions:
         """Believe nothing from before."""
         self._decisions.clear()
 
+    def _believed(self, key: Key) -> Permit | None:
+        """What was said lately; None where nothing was. Raises what was denied."""
+        decision = self._decisions.get(key)
+        if decision is None or self._clock() >= decision.until:
+            return None
+        if isinstance(decision.answer, Permit):
+            return decision.answer
+        raise type(decision.answer)(*decision.answer.args)
+
+    def _believed_in_outage(self, key: Key) -> Permit | None:
+        decision = self._decisions.get(key)
+        if decision is None or not isinstance(decision.answer, Permit):
+            return None
+        until = min(decision.until + self._outage(key[1]), decision.ends)
+        return decision.answer if self._clock() < until else None
+
     async def _ask(self, key: Key, token: Sensitive, peer: str) -> Permit:
-        """Ask once for all who wait for the same answer."""
-        if self._error and self._clock() < self._rests_until:
-            raise type(self._error)(*self._error.args)
+        earlier, failure = self._believed_in_outage(key), self._failures.get(peer)
+        rest = REST_WITH_PERMIT if earlier else REST_SECONDS
+        if failure and self._clock() < failure.at + rest:
+            if earlier:
+                return earlier
+            raise type(failure.error)(*failure.error.args)
+        try:
+            return await asyncio.shield(self._task(key, token, peer))
+        except TransientError as error:
+            self._note(peer, error)
+            if earlier:
+                return earlier
+            raise
+
+    def _task(self, key: Key, token: Sensitive, peer: str) -> "asyncio.Task[Permit]":
+        """The hub is asked once for all who wait for the same answer. Raises Throttled."""
         task = self._under_way.get(key)
         if task is None:
             if self._waiting[peer] >= WAITING:
@@ -87,7 +129,15 @@ class Decisions:
             task = self._under_way[key] = asyncio.create_task(self._decide(key, token))
             self._waiting[peer] += 1
             task.add_done_callback(lambda _: self._answered(key, peer))
-        return await asyncio.shield(task)
+        return task
+
+    def _note(self, peer: str, error: TransientError) -> None:
+        """Of one address alone: what one makes the hub fail at is no outage for others."""
+        if not isinstance(error, Throttled):
+            self._failures[peer] = Failure(error, self._clock())
+            self._failures.move_to_end(peer)
+        while len(self._failures) > REMEMBERED:
+            self._failures.popitem(last=False)
 
     def _answered(self, key: Key, peer: str) -> None:
         del self._under_way[key]
@@ -99,14 +149,11 @@ class Decisions:
         asked_at = self._clock()
         try:
             permit = await self._run(self._callers.permit, token, key[1])
-        except TransientError as error:
-            self._rests_until, self._error = self._clock() + REST_SECONDS, error
-            raise
         except TerminalError as error:
             self._remember(key, Decision(error, asked_at + DENIED_SECONDS))
             raise
-        lasts = self._every if permit.lasts is None else min(self._every, permit.lasts)
-        self._remember(key, Decision(permit, asked_at + lasts))
+        ends = float("inf") if permit.lasts is None else asked_at + permit.lasts
+        self._remember(key, Decision(permit, min(asked_at + self._every, ends), ends))
         return permit
 
     def _remember(self, key: Key, decision: Decision) -> None:

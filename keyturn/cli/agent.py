@@ -59,6 +59,14 @@ CheckOption = Annotated[
     str,
     typer.Option("--check-every", metavar="DURATION", help="How long the hub's word on a caller of --listen is taken."),
 ]
+OutageOption = Annotated[
+    str,
+    typer.Option(
+        "--outage",
+        metavar="DURATION",
+        help="How much longer the hub's last word on a caller of --listen is taken while it does not answer.",
+    ),
+]
 NoticeOption = Annotated[
     str | None,
     typer.Option(
@@ -105,6 +113,7 @@ def agent(
     source: SourceOption = None,
     ttl: TtlOption = "5m",
     check_every: CheckOption = "30s",
+    outage: OutageOption = "0s",
     webhook_key: NoticeOption = None,
     catalogue: MappingOption = None,
     offline: OfflineOption = None,
@@ -119,6 +128,7 @@ def agent(
     what the hub lets that token read. SIGHUP reads certificate, token and catalogue again.
     """
     kept_for, believed_for = seconds_of(ttl, "--ttl"), seconds_of(check_every, "--check-every")
+    longest = seconds_of(outage, "--outage")
     if bool(cert) != bool(key):
         raise wrong("--cert", "--cert and --key belong together")
     if bool(offline) != bool(offline_key):
@@ -152,7 +162,11 @@ def agent(
         if socket:
             doors.add_socket(socket)
         if listen:
-            doors.add_listener(listen, cert, key, decisions_of(stack, made, hub, believed_for))
+
+            def in_outage(path: str) -> float:
+                return min(longest, client.policy_of(path).resurrect_ttl)
+
+            doors.add_listener(listen, cert, key, decisions_of(stack, made, hub, believed_for, in_outage))
         run(doors)
 
 
@@ -224,14 +238,16 @@ def metrics_of(client: "SecretClient") -> "Callable[[], str] | None":
     return exposition_of(client)
 
 
-def decisions_of(stack: ExitStack, agent: "Agent", hub: "VaultHub", every: float) -> "Decisions":
+def decisions_of(
+    stack: ExitStack, agent: "Agent", hub: "VaultHub", every: float, outage: Callable[[str], float]
+) -> "Decisions":
     """What the hub says about callers."""
     from keyturn.agent.decisions import Decisions
     from keyturn.providers.vault.callers import VaultCallers
 
     callers = VaultCallers(hub)
     stack.callback(callers.close)
-    return Decisions(callers, agent.ask, every)
+    return Decisions(callers, agent.ask, every, outage)
 
 
 def run(doors: Doors) -> None:

@@ -1,5 +1,6 @@
 """What nobody gets out of an agent: secrets that their own login may not read, and its time."""
 
+import asyncio
 import os
 import socket
 import threading
@@ -112,7 +113,7 @@ def test_a_value_that_is_kept_is_given_to_those_alone_whom_the_hub_lets_read_it(
     with SecretClient([HubSource(lab.hub)], poll=0) as client:
         client.warm([allowed, forbidden])
         agent = Agent(client, PlainNames)
-        decisions = Decisions(VaultCallers(lab.hub), agent.ask, 30.0, clock)
+        decisions = Decisions(VaultCallers(lab.hub), agent.ask, 30.0, clock=clock)
         tls = server_tls(*pair)
         with serving(agent, HubEntrance(decisions), lambda: tls) as url, requests.Session() as session:
             ca = str(tmp_path / "ca.pem")
@@ -172,7 +173,7 @@ def tricks(allowed: str, forbidden: str) -> list[str]:
 
 def test_what_was_denied_is_asked_again_soon_and_what_was_allowed_a_little_later(agent: Agent) -> None:
     callers, clock = Callers(mine=Permit()), Seconds()
-    with serving(agent, HubEntrance(Decisions(callers, agent.ask, 30.0, clock))) as url:
+    with serving(agent, HubEntrance(Decisions(callers, agent.ask, 30.0, clock=clock))) as url:
         for _ in range(3):
             assert [asks(url, "a", token).status_code for token in ("mine", "other")] == [200, 400]
         assert len(callers.asked) == 2
@@ -185,7 +186,7 @@ def test_what_was_denied_is_asked_again_soon_and_what_was_allowed_a_little_later
 
 def test_a_decision_lasts_no_longer_than_the_token_and_one_for_a_single_use_not_at_all(agent: Agent) -> None:
     callers, clock = Callers(short=Permit(2.0), once=Permit(0.0)), Seconds()
-    with serving(agent, HubEntrance(Decisions(callers, agent.ask, 30.0, clock))) as url:
+    with serving(agent, HubEntrance(Decisions(callers, agent.ask, 30.0, clock=clock))) as url:
         assert asks(url, "a", "short").status_code == 200
         assert [asks(url, "a", "once").status_code for _ in range(2)] == [200, 200]
         assert len(callers.asked) == 3
@@ -212,6 +213,43 @@ def test_while_nobody_can_tell_nobody_is_given_anything(agent: Agent, client: Se
             assert asks(url, "a", "mine").status_code == 502
         assert len(callers.asked) == 1  # it rests meanwhile
     assert client.kept("a") is not None
+
+
+def test_in_an_outage_the_last_word_holds_as_long_as_was_allowed_and_no_token_outlives_itself(agent: Agent) -> None:
+    callers, clock = Callers(mine=Permit(), short=Permit(40.0), once=Permit(0.0)), Seconds()
+    decisions = Decisions(callers, agent.ask, 30.0, lambda path: {"a": 60.0}.get(path, 0.0), clock)
+    with serving(agent, HubEntrance(decisions)) as url:
+        tokens = ("mine", "short", "once", "other")
+        assert [asks(url, "a", token).status_code for token in tokens] == [200, 200, 200, 400]
+        assert asks(url, "restricted", "mine").json()["__type"] == "ResourceNotFoundException"
+        callers.away = True
+        clock.now += 35
+        assert [asks(url, "a", token).status_code for token in tokens] == [200, 200, 502, 502]
+        assert asks(url, "restricted", "mine").status_code == 502
+        clock.now += 10
+        assert [asks(url, "a", token).status_code for token in ("mine", "short")] == [200, 502]
+        clock.now += 50
+        assert asks(url, "a", "mine").status_code == 502
+        callers.away, callers.rights = False, {}
+        clock.now += 2
+        assert asks(url, "a", "mine").json()["__type"] == "AccessDeniedException"
+
+
+def test_what_one_makes_the_hub_fail_at_keeps_nobody_else_out(agent: Agent) -> None:
+    callers, clock = Callers(mine=Permit()), Seconds()
+    decisions = Decisions(callers, agent.ask, 30.0, clock=clock)
+
+    async def both() -> None:
+        callers.away = True
+        with pytest.raises(Unavailable):
+            await decisions.insist(Sensitive("mine"), "a", "10.0.0.1")
+        callers.away = False
+        with pytest.raises(Unavailable):
+            await decisions.insist(Sensitive("mine"), "a", "10.0.0.1")
+        await decisions.insist(Sensitive("mine"), "a", "10.0.0.2")
+
+    asyncio.run(both())
+    agent.close()
 
 
 def test_the_hub_is_asked_once_for_all_who_ask_at_the_same_time(agent: Agent) -> None:
