@@ -177,6 +177,14 @@ def test_who_begins_after_a_notice_knows_of_it(join: Join, group: HostGroup) -> 
     assert "a-2" not in "".join(file.read_text() for file in group.place.iterdir() if file.is_file())
 
 
+def test_an_older_notice_brings_back_nothing_that_was_revoked_for_good(join: Join) -> None:
+    member = join(MemorySource(a=1))
+    member.told(replace(rotated("a", 1, SECRET_REVOKED), timestamp=MADE + timedelta(hours=1), replaced=False))
+    member.told(rotated("a", 1))
+    with pytest.raises(Unavailable, match="a newer one was seen or promised"):
+        join(MemorySource("copy", a=1)).get("a")
+
+
 def test_who_has_left_is_no_obstacle_and_the_next_one_reads_for_all(join: Join, source: MemorySource) -> None:
     first, second, third = join(), join(), join()
     first.get("a")

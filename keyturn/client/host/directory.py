@@ -187,7 +187,7 @@ def _keep(promises: dict[str, tuple[Notice, float]], notice: Notice, until: floa
     """The newer of two; one with a lower number is newer where the secret was removed and made again."""
     if before := promises.get(notice.secret_path):
         older, ends = before
-        if older.version > notice.version and notice.timestamp <= older.timestamp:
+        if older.oldest_served > notice.oldest_served and notice.timestamp <= older.timestamp:
             notice, until = older, max(until, ends)
     promises[notice.secret_path] = (notice, until)
 
