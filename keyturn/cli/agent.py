@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -10,6 +11,7 @@ import typer
 
 from keyturn.cli.agent_doors import Doors, Latest
 from keyturn.cli.environment import insist_on_hub
+from keyturn.cli.offline import OfflineHostOption, OfflineKeyOption, OfflineOption, RestrictedOption, open_offline
 from keyturn.cli.output import note
 from keyturn.cli.programs import ModeOption, SourceOption, mode_of, seconds_of, wrong
 from keyturn.core.errors import Invalid
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from keyturn.agent.application import Agent
     from keyturn.agent.decisions import Decisions
     from keyturn.client.client import SecretClient
-    from keyturn.client.offline import Offline
     from keyturn.client.webhook import Receiver
     from keyturn.core.notices import Notice
     from keyturn.providers.sources import SourceOpener
@@ -81,15 +82,6 @@ MappingOption = Annotated[
         "--catalogue", metavar="DIR", envvar=CATALOGUE_VARIABLE, help="The catalogue, for the names of copies in AWS."
     ),
 ]
-OfflineOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--offline", metavar="DIR", help="Keep what was read in an encrypted file there, for a start in an outage."
-    ),
-]
-OfflineKeyOption = Annotated[
-    Path | None, typer.Option("--offline-key", metavar="FILE", help="The key of that file, of mode 0600.")
-]
 TemplateOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -118,6 +110,8 @@ def agent(
     catalogue: MappingOption = None,
     offline: OfflineOption = None,
     offline_key: OfflineKeyOption = None,
+    offline_host: OfflineHostOption = "",
+    restricted: RestrictedOption = None,
     template: TemplateOption = None,
     mode: ModeOption = "0600",
     access_log: AccessOption = False,
@@ -131,8 +125,6 @@ def agent(
     longest = seconds_of(outage, "--outage")
     if bool(cert) != bool(key):
         raise wrong("--cert", "--cert and --key belong together")
-    if bool(offline) != bool(offline_key):
-        raise wrong("--offline", "--offline and --offline-key belong together")
     if not (local or socket or listen):
         raise wrong("--no-local", "there is nothing left to listen at")
     insist_on_hub()
@@ -142,14 +134,15 @@ def agent(
 
     from keyturn.agent.application import Agent
     from keyturn.client.client import SecretClient
-    from keyturn.client.policy import CachePolicy
+    from keyturn.client.policy import RESTRICTED, CachePolicy
     from keyturn.providers.sources import SourceOpener, source_names
 
     opener = SourceOpener(tuple(source or source_names()), catalogue)
     with ExitStack() as stack:
-        policy = CachePolicy(ttl=kept_for)
-        lasting = offline_cache(offline, offline_key)
-        client = stack.enter_context(SecretClient(opener(), policy=policy, policies=opener.policies, offline=lasting))
+        policy, unlasting = CachePolicy(ttl=kept_for), replace(RESTRICTED, ttl=kept_for)
+        policies = dict.fromkeys([*(restricted or ()), *opener.policies], unlasting)
+        lasting = open_offline(offline, offline_key, offline_host, catalogue, restricted or ())
+        client = stack.enter_context(SecretClient(opener(), policy=policy, policies=policies, offline=lasting))
         hub = opened_hub(stack, opener)
         current = Latest(opener, catalogue)
         on_notice = kept_templates(stack, client, template, mode)
@@ -196,24 +189,6 @@ def receiver_of(hub: "VaultHub", path: str | None) -> "Receiver | None":
     from keyturn.client.webhook_keys import HubKeys
 
     return Receiver(HubKeys(hub, path))
-
-
-def offline_cache(directory: Path | None, key: Path | None) -> "Offline":
-    """The encrypted file of what was read, where one is wanted. Raises Invalid, for its key or a missing extra."""
-    from keyturn.client.offline import NOTHING_OFFLINE
-
-    if not (directory and key):
-        return NOTHING_OFFLINE
-    from keyturn.client.offline_cache import OfflineCache
-
-    try:
-        from keyturn.providers.files.data_keys import FileDataKeys
-        from keyturn.providers.keys.aes_gcm import AesEnvelope
-    except ModuleNotFoundError as error:
-        problem = f"the package {error.name} is missing"
-        raise Invalid("open", str(directory), problem, "Install keyturn[certificates]") from None
-    FileDataKeys(key)  # what is wrong with the file is said now, and not when it is first needed
-    return OfflineCache(directory, lambda: AesEnvelope(FileDataKeys(key)))
 
 
 def kept_templates(

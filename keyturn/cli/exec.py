@@ -11,6 +11,14 @@ from typing import Annotated
 import typer
 
 from keyturn.cli.failures import NOT_RUN, end_command
+from keyturn.cli.offline import (
+    OfflineHostOption,
+    OfflineKeyOption,
+    OfflineOption,
+    RestrictedOption,
+    open_offline,
+    within_seconds,
+)
 from keyturn.cli.options import CatalogueOption
 from keyturn.cli.programs import (
     DiskOption,
@@ -107,6 +115,10 @@ def run_program(
     receive_cert: CertificateOption = None,
     receive_key: PrivateKeyOption = None,
     catalogue: CatalogueOption = None,
+    offline: OfflineOption = None,
+    offline_key: OfflineKeyOption = None,
+    offline_host: OfflineHostOption = "",
+    restricted: RestrictedOption = None,
 ) -> None:
     """Run CMD with secrets in its environment or in files, and bring it every new version of them.
 
@@ -123,6 +135,8 @@ def run_program(
         seconds_of(wait, "--wait"),
     )
     with told_as_not_run(), ExitStack() as opened:
+        lasting = open_offline(offline, offline_key, offline_host, catalogue, restricted or ())
+        opened.callback(within_seconds, lasting.close)
         order = Order(
             opened, tuple(command), tuple(env or ()), tuple(env_all or ()), tuple(file or ()), tuple(template or ()),
             on_change, allow_disk, mode_of(mode), keep_login, on_revoked is OnRevoked.STOP,
@@ -132,7 +146,8 @@ def run_program(
         if receive:
             listening = Listening.parse(receive, webhook_key_file, webhook_key, receive_cert, receive_key)
         # The client is not closed: that waits for what is being read, and everything ends with this process.
-        code = carry_out(order, times, open_program_client(source, catalogue), listening)
+        client = open_program_client(source, catalogue, lasting, restricted or ())
+        code = carry_out(order, times, client, listening)
     raise typer.Exit(code)
 
 

@@ -13,6 +13,7 @@ from keyturn.core.errors import TransientError
 
 if TYPE_CHECKING:
     from keyturn.client.client import SecretClient
+    from keyturn.client.offline import Offline
     from keyturn.programs.references import FieldReference
 
 T = TypeVar("T")
@@ -119,15 +120,23 @@ def insist_on_places(files: Sequence[Path], allow_disk: bool) -> None:
             insist_on_memory(file.parent)
 
 
-def open_program_client(sources: list[str] | None, catalogue: Path | None) -> "SecretClient":
+def open_program_client(
+    sources: list[str] | None,
+    catalogue: Path | None,
+    offline: "Offline | None" = None,
+    restricted: Sequence[str] = (),
+) -> "SecretClient":
     """A client of these sources; whoever uses it looks for new versions itself. Raises Invalid, Unavailable."""
     from keyturn.cli.environment import insist_on_hub
+    from keyturn.client.offline import NOTHING_OFFLINE
+    from keyturn.client.policy import RESTRICTED
     from keyturn.providers.sources import HUB, open_client, source_names
 
     names = sources or source_names()
     if HUB in names:
         insist_on_hub()
-    return open_client(names, catalogue=catalogue, poll=0)
+    policies = dict.fromkeys(restricted, RESTRICTED)
+    return open_client(names, catalogue=catalogue, policies=policies, poll=0, offline=offline or NOTHING_OFFLINE)
 
 
 def with_patience(call: Callable[[], T], seconds: float) -> T:

@@ -190,6 +190,8 @@ class OfflineCache:
 
     def close(self) -> None:
         """Write what is still to be written, and nothing later."""
+        if not self._began_in:
+            return
         with self._changed:
             self._closed = True
             self._changed.notify_all()

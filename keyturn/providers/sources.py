@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from keyturn.client.client import SecretClient
+from keyturn.client.offline import NOTHING_OFFLINE, Offline
 from keyturn.client.policy import RESTRICTED, CachePolicy
 from keyturn.client.secrets import NotServed, SecretSource
 from keyturn.client.sources import HubSource, StoreSource
@@ -44,18 +45,21 @@ def open_client(
     catalogue: Path | None = None,
     env: Mapping[str, str] = os.environ,
     policies: Mapping[str, CachePolicy] | None = None,
+    offline: Offline = NOTHING_OFFLINE,
     **settings: Any,
 ) -> SecretClient:
     """A client of these sources, or of those that KEYTURN_SOURCES names; ``settings`` are those of SecretClient.
 
     Sources are opened when it reads first, in each process that it is used in; what is wrong with a name is raised
     here. A secret that the catalogue calls restricted is not given while no source answers, unless ``policies`` say
-    otherwise.
+    otherwise; with ``offline``, so that none is written down, the catalogue of the environment is read in any case.
     """
+    if offline is not NOTHING_OFFLINE and catalogue is None and (directory := env.get(CATALOGUE_VARIABLE)):
+        catalogue = Path(directory)
     opener = SourceOpener(tuple(source_names(env) if sources is None else sources), catalogue, env)
     own = dict(policies or {})
     declared = {path: policy for path, policy in opener.policies.items() if path not in own}
-    return SecretClient(opener, policies={**own, **declared}, **settings)
+    return SecretClient(opener, policies={**own, **declared}, offline=offline, **settings)
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,13 @@ import yaml
 from standardwebhooks import Webhook
 
 from deployments.local.support.ports import free_port
-from keyturn.core.notices import NOTICE_PATH, SECRET_ROTATED, Notice, message_id
+from keyturn.core.notices import NOTICE_PATH, SECRET_REVOKED, SECRET_ROTATED, Notice, message_id
 from keyturn.core.sensitive import SecretFields
 from tests.cli.command import SCRIPT, surroundings
 from tests.support.agent import ask
 from tests.support.hooks import eventually
 from tests.support.lab import Lab, fresh
+from tests.support.offline import add_generation
 from tests.support.people import Person, person
 
 WEBHOOK_KEY = "whsec_" + "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0"
@@ -44,16 +45,17 @@ class Host:
     def path(self) -> str:
         return f"{self.folder}/database"
 
-    def write(self, password: str) -> int:
-        info = self.lab.hub.describe(self.path)
-        return self.lab.hub.write(self.path, SecretFields({"password": password}), cas=info.version if info else 0)
+    def write(self, password: str, path: str | None = None) -> int:
+        info = self.lab.hub.describe(path or self.path)
+        cas = info.version if info else 0
+        return self.lab.hub.write(path or self.path, SecretFields({"password": password}), cas=cas)
 
     @property
     def token_file(self) -> Path:
         return self.directory / "token"
 
-    def declare(self) -> None:
-        """A catalogue that pushes the secret to AWS, under names of there."""
+    def declare(self, **others: str) -> None:
+        """A catalogue that pushes the secret to AWS, under names of there; other secrets by their classification."""
         secret = {
             "owner": "shop@example.com",
             "classification": "internal",
@@ -64,7 +66,10 @@ class Host:
             ],
         }
         store = {"kind": "aws-secrets-manager", "region": REGION}
-        text = yaml.safe_dump({"stores": {"aws": store}, "secrets": {self.path: secret}})
+        secrets = {self.path: secret}
+        for path, classification in others.items():
+            secrets[path] = {**secret, "classification": classification, "destinations": []}
+        text = yaml.safe_dump({"stores": {"aws": store}, "secrets": secrets})
         (self.directory / "catalogue").mkdir()
         (self.directory / "catalogue" / "all.yaml").write_text(text)
 
@@ -176,6 +181,29 @@ def test_an_agent_from_its_start_to_its_end(host: Host) -> None:
     assert not any(text in written for text in ("first-value", "second-value", *before.values()))
 
 
+def test_an_agent_that_begins_in_an_outage_gives_what_may_be_given_and_never_what_was_revoked(host: Host) -> None:
+    directory, key = host.directory / "offline", host.directory / "key"
+    add_generation(key)
+    card, revoked, printer = (f"{host.folder}/{name}" for name in ("card", "revoked", "printer"))
+    versions = {path: host.write("value-of-it", path) for path in (card, revoked, printer)}
+    host.declare(**{card: "restricted", revoked: "internal"})
+    kept = ("--offline", str(directory), "--offline-key", f"file:{key}", "--restricted", f"{host.folder}/print*")
+    options = (*kept, "--catalogue", str(host.directory / "catalogue"), "--webhook-key", f"webhooks/{host.folder}")
+    with host.agent(*options) as agent:
+        for path in (card, printer, revoked, host.path):
+            agent.get(path)
+        assert eventually((directory / "secrets").exists)
+        assert notice(agent, revoked, versions[revoked], event=SECRET_REVOKED, replaced=False) == 200
+        # It is killed here.
+    host.env["VAULT_ADDR"] = f"https://127.0.0.1:{free_port()}"
+    with host.agent(*options) as agent:
+        assert agent.password() == "first-value"
+        for path in (card, printer, revoked):
+            assert ask(f"{agent.url}/v1/{path}", headers=agent.headers()).status_code == 502
+    everything = [file.read_bytes() for file in directory.iterdir()] + [agent.log.read_bytes()]
+    assert not any(value in content for content in everything for value in (b"first-value", b"value-of-it"))
+
+
 def run_example(agent: Running) -> Any:
     """The secret as the document's example reads it."""
     (code,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
@@ -202,10 +230,18 @@ def by_socket(file: Path, path: str, headers: dict[str, str]) -> bytes:
         return b"".join(iter(lambda: client.recv(65_536), b""))
 
 
-def notice(agent: Running, path: str, version: int, key: str = WEBHOOK_KEY) -> int:
+def notice(
+    agent: Running,
+    path: str,
+    version: int,
+    key: str = WEBHOOK_KEY,
+    event: str = SECRET_ROTATED,
+    *,
+    replaced: bool = True,
+) -> int:
     """The status that a signed notice is answered with."""
     now = datetime.now(UTC)
-    made, message = Notice(SECRET_ROTATED, path, version, now), message_id(path, version, SECRET_ROTATED)
+    made, message = Notice(event, path, version, now, replaced=replaced), message_id(path, version, event)
     headers = {
         "webhook-id": message,
         "webhook-timestamp": str(int(now.timestamp())),

@@ -26,6 +26,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.programs.children import lives
 from tests.cli.command import ROOT, SCRIPT, surroundings
 from tests.support.lab import Declared, Lab, fresh
+from tests.support.offline import add_generation
 
 GUIDE = ROOT / "docs" / "exec.md"
 KEY = "whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -167,6 +168,18 @@ def test_what_was_revoked_without_a_replacement_ends_a_program_that_says_so(
     assert secret.first["value"] not in output
 
 
+def test_a_program_is_begun_in_an_outage_with_what_the_one_before_it_had(
+    env: dict[str, str], secret: Declared, tmp_path: Path
+) -> None:
+    add_generation(tmp_path / "offline-key")
+    kept = ("--offline", str(tmp_path / "offline"), "--offline-key", f"file:{tmp_path / 'offline-key'}")
+    command = [*SCRIPT, "exec", *kept, "--env", f"PW={secret.path}#value", "--", "sh", "-c", 'echo "it is $PW"']
+    for address in (env["VAULT_ADDR"], f"https://127.0.0.1:{free_port()}"):
+        there = {**env, "VAULT_ADDR": address}
+        done = subprocess.run(command, env=there, capture_output=True, text=True, timeout=120)
+        assert done.stdout == f"it is {secret.first['value']}\n", done.stderr
+
+
 # --- the guide ---------------------------------------------------------------------------------------------
 
 
@@ -190,12 +203,14 @@ def test_what_the_guide_says_works(line: str, env: dict[str, str], tmp_path: Pat
     (tmp_path / "pgpass.j2").write_text(template_of_the_guide())
     (tmp_path / "app.ini.j2").write_text("")
     (tmp_path / "webhook-key").write_text(KEY)
+    add_generation(tmp_path / "offline.key")
     (tmp_path / "train.py").write_text("#!/bin/sh\n")
     (tmp_path / "train.py").chmod(0o755)
     # What the reader has, and others here have not: the command on the path, a mount, and that port.
     (tmp_path / "keyturn").write_text(f'#!/bin/sh\nexec {" ".join(SCRIPT)} "$@"\n')
     (tmp_path / "keyturn").chmod(0o755)
     line = line.replace("/secrets", str(in_memory)).replace("8201", str(free_port()))
+    line = line.replace("/var/cache/ml", str(tmp_path))
     path = f"{tmp_path}:{os.environ['PATH']}"
     done = subprocess.run(
         ["sh", "-c", line], env={**env, "PATH": path}, cwd=tmp_path, capture_output=True, text=True, timeout=120

@@ -9,15 +9,18 @@ import pytest
 import yaml
 
 from deployments.local.support.ports import free_port
+from keyturn.client.offline_cache import OfflineCache
 from keyturn.client.policy import RESTRICTED, CachePolicy
 from keyturn.client.sources import StoreSource
 from keyturn.core.errors import Invalid, NotFound, Unavailable
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import OwnershipTags
+from keyturn.providers.data_keys import open_envelope
 from keyturn.providers.files.store import Files
 from keyturn.providers.sources import SourceOpener, open_client, source_names
 from tests.support.lab import Lab, fresh
 from tests.support.memory_store import MemoryStore
+from tests.support.offline import add_generation
 from tests.support.world import World
 
 ROOT = Path(__file__).parents[2]
@@ -120,11 +123,18 @@ def test_a_name_that_nobody_declares_is_refused_at_once(tmp_path: Path, env: dic
         open_client(["hub"], env={}).get("a")
 
 
-def test_what_is_restricted_outlives_no_outage(tmp_path: Path, env: dict[str, str]) -> None:
+def test_what_is_restricted_outlives_no_outage(
+    tmp_path: Path, env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keyturn.client.offline_cache.guard_memory", lambda: None)
     declared(tmp_path, env, {"name": "whole"}, classification="restricted")
     with open_client(["copies"], env=env) as client:
         assert client.policy_of("shop/database") == RESTRICTED
         assert client.policy_of("shop/other") == CachePolicy()
+    add_generation(tmp_path / "key")
+    offline = OfflineCache(tmp_path / "offline", lambda: open_envelope(f"file:{tmp_path / 'key'}"))
+    with open_client(["hub"], env=env, offline=offline) as client:
+        assert client.policy_of("shop/database") == RESTRICTED
     own = CachePolicy(resurrect_ttl=60)
     with open_client(["copies"], env=env, policies={"shop/*": own}) as client:
         assert client.policy_of("shop/database") == own

@@ -1,0 +1,72 @@
+"""What seals an offline file, by the name of the key that wraps its data keys.
+
+    open_envelope("file:/etc/ml/keyturn.key")
+    open_envelope("kms:arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab")
+    open_envelope("transit:offline@https://hub-2.example:8200")
+
+What a name needs is imported when it is opened.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from keyturn.core.envelope import DataKeys, Envelope
+from keyturn.core.errors import Invalid
+
+SHAPES: Final = "file:PATH, kms:ARN or transit:NAME[@ADDRESS]"
+REGION_VARIABLES: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
+ARN_PARTS: Final = 6
+"""``arn:aws:kms:REGION:ACCOUNT:key/ID``."""
+
+
+def open_envelope(name: str, env: Mapping[str, str] = os.environ) -> Envelope:
+    """What seals with data keys that the key of this name wraps.
+
+    Raises Invalid for what is no such name, a file that can't be used, or an extra that is not installed. KMS and the
+    hub are asked when it is used.
+    """
+    from keyturn.providers.keys.aes_gcm import AesEnvelope
+
+    kind, _, place = name.partition(":")
+    opener = {"file": _file_keys, "kms": _kms_keys, "transit": _transit_keys}.get(kind)
+    if opener is None or not place:
+        raise Invalid("open", f"the key {name}", "it is the name of no key", f"Write {SHAPES}")
+    return AesEnvelope(opener(place, env))
+
+
+def _file_keys(place: str, env: Mapping[str, str]) -> DataKeys:
+    from keyturn.providers.files.data_keys import FileDataKeys
+
+    return FileDataKeys(place)
+
+
+def _kms_keys(place: str, env: Mapping[str, str]) -> DataKeys:
+    try:
+        from keyturn.providers.aws.data_keys import KmsDataKeys
+    except ModuleNotFoundError as error:
+        problem = f"the package {error.name} is missing"
+        raise Invalid("open", f"the KMS key {place}", problem, "Install keyturn[aws]") from None
+    return KmsDataKeys(place, region=_region(place, env))
+
+
+def _region(key: str, env: Mapping[str, str]) -> str:
+    """Where a key of KMS is: its ARN tells, or the environment."""
+    parts = key.split(":")
+    regions = [parts[3]] if len(parts) == ARN_PARTS else [env.get(variable, "") for variable in REGION_VARIABLES]
+    for region in regions:
+        if region:
+            return region
+    hint = f"Write its ARN, or set {REGION_VARIABLES[0]}"
+    raise Invalid("open", f"the KMS key {key}", "nothing tells its region", hint)
+
+
+def _transit_keys(place: str, env: Mapping[str, str]) -> DataKeys:
+    """A key of the hub of VAULT_ADDR, or of another one with the same login."""
+    from keyturn.providers.vault.data_keys import TransitDataKeys
+    from keyturn.settings.hub import HubSettings
+
+    key, _, address = place.partition("@")
+    settings = HubSettings.from_environment(env)
+    return TransitDataKeys(replace(settings, address=address or settings.address), key, settings.transit_mount)
