@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -86,6 +87,16 @@ def agent(client: SecretClient) -> Agent:
     return Agent(client, PlainNames)
 
 
+def tls_of(directory: Path) -> tuple[ssl.SSLContext, str]:
+    """A server's TLS for localhost, and the file of whoever signed its certificate."""
+    authority, certificate, key = trustme.CA(), directory / "cert.pem", directory / "key.pem"
+    issued = authority.issue_cert("localhost")
+    issued.cert_chain_pems[0].write_to_path(certificate)
+    issued.private_key_pem.write_to_path(key)
+    authority.cert_pem.write_to_path(directory / "ca.pem")
+    return server_tls(certificate, key), str(directory / "ca.pem")
+
+
 def asks(url: str, path: str, token: str) -> requests.Response:
     return ask(f"{url}/secretsmanager/get", params={"secretId": path}, headers={"X-Vault-Token": token})
 
@@ -104,19 +115,13 @@ def test_a_value_that_is_kept_is_given_to_those_alone_whom_the_hub_lets_read_it(
         lab.root.auth.token.create(policies=policies, ttl="1h")["auth"]["client_token"]
         for policies in ([folder], ["default"])
     ]
-    authority, pair = trustme.CA(), (tmp_path / "cert.pem", tmp_path / "key.pem")
-    issued = authority.issue_cert("localhost")
-    issued.cert_chain_pems[0].write_to_path(pair[0])
-    issued.private_key_pem.write_to_path(pair[1])
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    tls, ca = tls_of(tmp_path)
     clock = Seconds()
     with SecretClient([HubSource(lab.hub)], poll=0) as client:
         client.warm([allowed, forbidden])
         agent = Agent(client, PlainNames)
         decisions = Decisions(VaultCallers(lab.hub), agent.ask, 30.0, clock=clock)
-        tls = server_tls(*pair)
         with serving(agent, HubEntrance(decisions), lambda: tls) as url, requests.Session() as session:
-            ca = str(tmp_path / "ca.pem")
 
             def status(path: str, token: str) -> tuple[int, str]:
                 answer = session.get(
@@ -449,6 +454,15 @@ def test_clients_that_send_nothing_or_drip_hold_nobody_up(agent: Agent) -> None:
         assert ask(f"{url}/v1/a", headers=HEADERS).status_code == 200
         # The first ones have made room for the last.
         assert (rest_of(drips[0]), rest_of(silent[0])) == (b"", b"")
+
+
+def test_clients_that_never_agree_on_tls_hold_nobody_up(agent: Agent, tmp_path: Path) -> None:
+    context, ca = tls_of(tmp_path)
+    with ExitStack() as stack, serving(agent, LocalEntrance(TOKEN), lambda: context, connections=4) as url:
+        place = url.replace("https://localhost", "http://127.0.0.1")
+        silent = [stack.enter_context(connect(place)) for _ in range(10)]
+        assert ask(f"{url}/v1/a", headers=HEADERS, verify=ca).status_code == 200
+        assert rest_of(silent[0]) == b""
 
 
 def test_a_request_that_drips_has_an_end(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
