@@ -440,7 +440,8 @@ def main() -> int:
         site = Site(Path(directory), stack, options)
         print(f"load at the start: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
         missed = begin_at_once(site)
-        missed |= measure(site)
+        if options.rotations:
+            missed |= measure(site)
     print("a goal is missed" if missed else "all goals are met")
     return int(missed)
 

@@ -74,6 +74,7 @@ class SecretClient:
         self._offline = offline
         self._clock = clock
         self._watches = Watches()
+        self._listeners: list[Callable[[Notice], object]] = []
         self._opened_in = 0 if callable(sources) else os.getpid()
         self._begin()
         os.register_at_fork(after_in_child=_beginning_of(weakref.ref(self)))
@@ -222,7 +223,14 @@ class SecretClient:
         self._cache = Cache(self._reader.miss, self.policy_of, *self._limits, self._keeper.wake, offline=self._offline)
         self._reader.cache = self._cache
         self._promises = Promises(
-            self._cache, self._reader, self._watches, self._peers, self.statistics, self._patience, self._clock
+            self._cache,
+            self._reader,
+            self._watches,
+            self._peers,
+            self.statistics,
+            self._listeners,
+            self._patience,
+            self._clock,
         )
         self._offline.begin(self._cache, self.statistics, self._recall)
         self._peers.serve(self._promises)

@@ -55,6 +55,7 @@ class Promises:
         watches: Watches,
         peers: Peers,
         statistics: Statistics,
+        listeners: list[Listener],
         patience: float,
         clock: Callable[[], float],
     ) -> None:
@@ -68,7 +69,7 @@ class Promises:
         self._lock = threading.Lock()
         self._pledges: OrderedDict[str, Pledge] = OrderedDict()
         self._bulk = threading.Lock()
-        self._listeners: list[Listener] = []
+        self._listeners = listeners
         self._hearing = threading.local()
 
     def told(self, notice: Notice) -> None:

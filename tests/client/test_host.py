@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -183,6 +184,22 @@ def test_an_older_notice_brings_back_nothing_that_was_revoked_for_good(join: Joi
     member.told(rotated("a", 1))
     with pytest.raises(Unavailable, match="a newer one was seen or promised"):
         join(MemorySource("copy", a=1)).get("a")
+
+
+def test_where_no_thread_can_begin_a_question_is_answered_all_the_same(
+    join: Join, source: MemorySource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, other = join(), join()
+    told.get("a"), other.get("a")
+    source.served["a"] = 2
+
+    def refuse(_: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as full:
+        full.setattr(Thread, "start", refuse)
+        told.told(rotated("a", 2))
+    assert other.get("a").version == 2
 
 
 def test_who_has_left_is_no_obstacle_and_the_next_one_reads_for_all(join: Join, source: MemorySource) -> None:

@@ -38,6 +38,8 @@ YOUNG: Final = 2.5
 """A directory is young for so many checks: those that were in one that is gone come to it meanwhile."""
 TAKE_PATIENCE: Final = 2.0
 """Seconds for which the process that reads for all is waited for; then each reads for itself, for a while."""
+PAUSE: Final = 0.05
+"""Seconds until it is looked again for whoever asks, where the system refuses."""
 REST: Final = 10.0
 """Seconds for which it is not asked again."""
 
@@ -172,16 +174,25 @@ class Member:
             try:
                 connection = seat.accept()
             except OSError:
-                return
+                if seat.given_up:
+                    return
+                connection = None
+                time.sleep(PAUSE)  # it has no descriptor to spare
             if connection:
-                self._handlers.acquire()
-                self._connections.add(connection)
-                threading.Thread(target=self._handle, args=(connection,), daemon=True).start()
+                self._begin_to_answer(connection)
             if time.monotonic() - looked_at >= self._check / 2:
                 if not seat.stands:
                     self._move()
                     return
                 looked_at = time.monotonic()
+
+    def _begin_to_answer(self, connection: socket.socket) -> None:
+        self._handlers.acquire()
+        self._connections.add(connection)
+        try:
+            threading.Thread(target=self._handle, args=(connection,), daemon=True).start()
+        except RuntimeError:  # there can be no more threads
+            self._handle(connection)
 
     def _move(self) -> None:
         """The directory is gone: sit down in the one that is there now, as soon as that can be done."""

@@ -25,6 +25,7 @@ class Seat:
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._leading: int | None = None
         self._leader = ""
+        self._given_up = False
         self._lock = threading.Lock()
         name = self.directory.fresh_name()
         try:
@@ -52,6 +53,11 @@ class Seat:
                 self._leader = self._elect(gone)
             return self._leader
 
+    @property
+    def given_up(self) -> bool:
+        """Whether nobody listens at it any more."""
+        return self._given_up or self.listener.fileno() < 0
+
     def accept(self) -> socket.socket | None:
         """The next who asks; None where nobody came for a while. Raises OSError once the seat is given up."""
         try:
@@ -61,6 +67,7 @@ class Seat:
 
     def give_up(self) -> None:
         """Nobody finds it any more, and who waits at it wakes."""
+        self._given_up = True
         self.directory.remove(self.name)
         with contextlib.suppress(OSError):
             self.listener.shutdown(socket.SHUT_RDWR)
