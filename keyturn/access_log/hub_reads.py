@@ -34,7 +34,7 @@ SHORT: Final = 8
 HASHED: Final = "hmac-"
 AGENT: Final = "user-agent"
 FAILED: Final = "failed login"
-"""The principal of a login that failed: whoever asked has shown no more than a name."""
+"""How the principal of a login that failed begins: whoever asked has shown no more than an address."""
 NUMBER: Final = re.compile(r"[0-9]{1,18}")
 
 NOBODY: Final = AuditAuth()
@@ -102,13 +102,14 @@ class HubReads:
         if request.operation != "update" or not LOGIN_PATH.fullmatch(path):
             return None
         failed = bool(audit_line.error) or response is None or response.auth is UNSET
+        address = source(request)
         return Access(
             at=parse_time(audit_line.time or ""),
             system="hub",
             path=path,
             version=None,
-            principal=FAILED if failed else principal(auth),
-            source=source(request),
+            principal=f"{FAILED} from {address}" if failed else principal(auth),
+            source=address,
             denied=failed,
             login="" if failed else login(auth, request),
             action=LOGIN,

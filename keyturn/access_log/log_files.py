@@ -52,8 +52,12 @@ class LogFile:
 
 
 def rotations(file: Path) -> list[LogFile]:
-    """The file, where it is there, and its rotated siblings, by name. Raises OSError."""
-    own = [LogFile(file)] if file.exists() else []
+    """The file, where it is there, and its rotated siblings, by name. Raises OSError.
+
+    One that is named itself may be packed, too.
+    """
+    packing = file.suffix[1:] if file.suffix[1:] in OPENERS else ""
+    own = [LogFile(file, packing)] if file.exists() else []
     named = [(path, path.name[len(file.name) :]) for path in file.parent.iterdir() if path.name.startswith(file.name)]
     matches = ((path, ROTATED.fullmatch(rest)) for path, rest in sorted(named))
     return own + [LogFile(path, rest[1] or "") for path, rest in matches if rest]

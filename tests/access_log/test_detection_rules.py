@@ -57,7 +57,7 @@ def test_failed_logins_count_by_the_address_whoever_they_are_for() -> None:
                 NOON + timedelta(seconds=n),
                 f"auth/userpass/login/{n}",
                 source,
-                "failed login",
+                f"failed login from {source}",
                 denied=True,
                 action=LOGIN,
             )

@@ -1,5 +1,6 @@
 """``keyturn monitor replay``: an audit file of a real OpenBao against the rules of a catalogue."""
 
+import gzip
 import json
 import re
 import shlex
@@ -115,7 +116,7 @@ def test_no_value_and_no_hash_is_in_an_alert(audit_file: Path, home: Path, capsy
 def test_other_rules_are_compared(audit_file: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     difference = replayed(capsys, audit_file, compare=home / "quiet.yaml")["comparison"]
     assert told(difference["only_before"]) == BEFORE
-    assert told(difference["only_after"]) == [("alert", 0.8, "failed login", ["failed-reads"])]
+    assert told(difference["only_after"]) == [("alert", 0.8, "failed login from 127.0.0.1", ["failed-reads"])]
     assert (difference["same"], difference["changed"]) == (0, [])
     monitor.replay([audit_file], compare=home / "quiet.yaml")
     shown = capsys.readouterr().out
@@ -127,7 +128,7 @@ def test_rules_of_a_file_stand_in_for_the_catalogues(
     audit_file: Path, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert told(replayed(capsys, audit_file, rules=home / "quiet.yaml")["alerts"]) == [
-        ("alert", 0.8, "failed login", ["failed-reads"])
+        ("alert", 0.8, "failed login from 127.0.0.1", ["failed-reads"])
     ]
 
 
@@ -142,6 +143,11 @@ def test_a_rotated_file_is_read_once_whether_it_is_named_or_not(
     assert (alone["accesses"], both["accesses"]) == (9, 9)
     assert told(both["alerts"]) == told(alone["alerts"]) == BEFORE
     assert len(both["logs"]) == 1
+
+
+def test_a_packed_file_can_be_named(audit_file: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "audit.log.2.gz").write_bytes(gzip.compress(audit_file.read_bytes()))
+    assert told(replayed(capsys, home / "audit.log.2.gz")["alerts"]) == BEFORE
 
 
 def test_a_copy_of_the_same_log_counts_once(audit_file: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -84,12 +84,11 @@ class Detector:
         Most of the time that detection takes is spent here, so it is one piece, and words are made for what is odd.
         """
         path, source = access.path, access.source
+        if access.action != READ:
+            return self._judge_login(access, at)
         window = self._windows.get((access.system, access.principal)) or self._open(access)
         profile = window.profiles.get(path) or self._profile(window, access)
         policy, rules = profile.policy, profile.always
-        if access.action != READ:
-            rules = profile.denied if access.denied else ()
-            return self._conclude(access, 0, 0, self._ask(rules, access, at, window, policy), policy)
         horizon, times, read_at = at - DAY, window.times, window.read_at
         while times and times[0] <= horizon:
             times.popleft()
@@ -121,6 +120,17 @@ class Detector:
         if not access.denied:
             window.remember(path, source, at)
         return self._conclude(access, score, odd, factors, policy) if factors or score > policy.alert else None
+
+    def _judge_login(self, access: Access, at: float) -> Finding | None:
+        """Score a login.
+
+        Nobody is remembered for it: otherwise whoever tries many names would have others forgotten.
+        """
+        if not access.denied:
+            return None
+        policy = self._policies.policy(access.principal, access.path)
+        profile, window = self._made(access.principal, policy), PrincipalWindow()
+        return self._conclude(access, 0, 0, self._ask(profile.denied, access, at, window, policy), policy)
 
     def _ask(
         self, rules: tuple[Rule, ...], access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy

@@ -19,11 +19,12 @@ def replay_logs(logs: Sequence[AccessLog], detectors: Sequence[Detector]) -> lis
     alerts: list[list[Alert]] = [[] for _ in detectors]
     pairs = list(zip(detectors, alerts, strict=True))
     for access in together(logs):
-        for detector, list_of_it in pairs:
-            list_of_it.extend(detector.take(access))
-    for detector, list_of_it in pairs:
-        list_of_it.extend(detector.end())
-        list_of_it.sort(key=lambda alert: alert.first)
+        for detector, of_detector in pairs:
+            if complete := detector.take(access):
+                of_detector += complete
+    for detector, of_detector in pairs:
+        of_detector += detector.end()
+        of_detector.sort(key=lambda alert: alert.first)
     return alerts
 
 
