@@ -265,7 +265,7 @@ def test_the_hub_is_asked_once_for_all_who_ask_at_the_same_time(agent: Agent) ->
         assert eventually(lambda: callers.asked)
         callers.gate.set()
         assert {answer.result().status_code for answer in answers} == {200}
-    assert len(callers.asked) < 20
+    assert callers.asked == ["a"]
 
 
 def test_however_many_tokens_somebody_tries_the_hub_has_rest_and_programs_of_the_host_go_on(agent: Agent) -> None:
@@ -396,15 +396,9 @@ def test_a_socket_is_not_taken_from_whoever_listens_there(tmp_path: Path) -> Non
 
 def test_the_command_says_what_is_wrong_before_it_serves(tmp_path: Path) -> None:
     env = surroundings(tmp_path / "home", VAULT_ADDR="https://127.0.0.1:1", VAULT_TOKEN="x")
-    token = ("--token-file", str(tmp_path / "token"))
-    done = run_keyturn("agent", "--no-local", "--listen", "10.0.0.5:8443", *token, env=env)
-    assert done.returncode == 1
+    done = run_keyturn("agent", "--no-local", "--listen", "10.0.0.5:8443", env=env)
+    assert (done.returncode, done.stdout) == (1, "")
     assert "in clear to other machines" in done.stderr
-    (tmp_path / "token").write_text("x" * 40)
-    (tmp_path / "token").chmod(0o644)
-    done = run_keyturn("agent", *token, env=env)
-    assert "all may read it" in done.stderr
-    assert "x" * 40 not in done.stderr
 
 
 def test_a_template_has_a_command_that_the_agent_can_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
