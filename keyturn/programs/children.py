@@ -105,10 +105,15 @@ class Children:
         """The exit code of one of ours, as a shell tells it; None while it lives."""
         return self._ends.get(pid)
 
+    @property
+    def rest(self) -> set[int]:
+        """What an ended program has left, as far as it has come to this process."""
+        return living_children() - self._own - self._before
+
     def kill_rest(self) -> bool:
         """Kill what an ended program has left, wherever it has gone; False where some of it can't be."""
         until = time.monotonic() + LONGEST_SWEEP
-        while rest := living_children() - self._own - self._before:
+        while rest := self.rest:
             for pid in rest:
                 signal_program(pid, signal.SIGKILL)
             time.sleep(PAUSE)
@@ -116,6 +121,13 @@ class Children:
             if time.monotonic() > until:
                 return False
         return True
+
+
+def group_of(terminal: Terminal) -> Group:
+    """In front where it has the terminal to itself; in a pipe others may need it, and what is typed is for all."""
+    if not terminal.in_front:
+        return Group.OWN
+    return Group.IN_FRONT if os.isatty(0) and os.isatty(1) else Group.SHARED
 
 
 def exit_code(status: int) -> int:

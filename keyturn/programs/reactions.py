@@ -2,6 +2,7 @@
 
 import shlex
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,3 +49,9 @@ class Reaction:
 
 
 RESTART: Final = Reaction(restart=True)
+
+
+def without_needless(reactions: Sequence[Reaction]) -> list[Reaction]:
+    """Each of them once; a program that is begun anew needs no signal."""
+    restart = any(reaction.restart for reaction in reactions)
+    return [reaction for reaction in dict.fromkeys(reactions) if not (restart and reaction.number)]

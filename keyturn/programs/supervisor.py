@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Final
 
 from keyturn.core.errors import KeyturnError, Unavailable
-from keyturn.programs.children import Children, Group, adopt_orphans, signal_group, signal_program
+from keyturn.programs.children import Children, Group, adopt_orphans, group_of, signal_group, signal_program
 from keyturn.programs.outputs import Output, write_outputs
-from keyturn.programs.reactions import RESTART, Reaction
+from keyturn.programs.reactions import RESTART, Reaction, without_needless
 from keyturn.programs.rendering import Rendering
 from keyturn.programs.signals import FOR_ALL, FORWARDED, TYPED, Signals
 from keyturn.programs.terminal import Terminal
@@ -209,6 +209,9 @@ class Supervisor:
         until = time.monotonic() + self._program.settle
         while self._code is None and (left := until - time.monotonic()) > 0:
             self._pump(left)
+        self._insist_on_running()
+
+    def _insist_on_running(self) -> None:
         if self._code is not None:
             raise Unavailable("give", self._name, f"it has ended with code {self._code}")
 
@@ -221,7 +224,9 @@ class Supervisor:
         self._stopping = True
         self._send(signal.SIGTERM, everybody=True)
         self._send(signal.SIGCONT, everybody=True)
-        while (self._code is None or self._send(0, everybody=True)) and (left := until - time.monotonic()) > 0:
+        stragglers: set[int] = set()
+        while self._something_lives() and (left := until - time.monotonic()) > 0:
+            stragglers |= self._ask_rest(stragglers)
             self._pump(left if self._code is None else min(left, PAUSE))
         self._send(signal.SIGKILL, everybody=True)
         until = time.monotonic() + LONGEST_DEATH
@@ -233,11 +238,23 @@ class Supervisor:
         if not self._children.kill_rest():
             self._tell(f"some of what {self._name} has begun can't be ended: it may run as another user")
 
+    def _something_lives(self) -> bool:
+        """Whether it has not ended, or something that it has begun has not."""
+        return self._code is None or self._send(0, everybody=True) or bool(self._children.rest)
+
+    def _ask_rest(self, stragglers: set[int]) -> set[int]:
+        """Ask what an ended program has left to end, each once; who was asked."""
+        rest = self._children.rest - stragglers if self._code is not None else set()
+        for pid in rest:
+            signal_program(pid, signal.SIGTERM)
+        return rest
+
     def _run(self, command: Sequence[str]) -> None:
         """Run a template's command. Raises KeyturnError where it fails, or takes too long."""
         pid = self._children.begin(command, self._program.environment, {}, Group.OWN)
         until = time.monotonic() + COMMAND_TIMEOUT
         while (code := self._children.ended(pid)) is None and (left := until - time.monotonic()) > 0:
+            self._insist_on_running()
             self._pump(left)
         if code:
             raise Unavailable("run", command[0], f"it ended with code {code}", "It is run again with the next look")
@@ -288,16 +305,3 @@ class Supervisor:
         while not self._changes.empty():
             change = self._changes.get()
             change.done.set_exception(Unavailable("give", self._name, "it has ended"))
-
-
-def without_needless(reactions: Sequence[Reaction]) -> list[Reaction]:
-    """Each of them once; a program that is begun anew needs no signal."""
-    restart = any(reaction.restart for reaction in reactions)
-    return [reaction for reaction in dict.fromkeys(reactions) if not (restart and reaction.number)]
-
-
-def group_of(terminal: Terminal) -> Group:
-    """In front where it has the terminal to itself; in a pipe others may need it, and what is typed is for all."""
-    if not terminal.in_front:
-        return Group.OWN
-    return Group.IN_FRONT if os.isatty(0) and os.isatty(1) else Group.SHARED

@@ -56,6 +56,17 @@ def test_a_new_version_begins_it_anew_and_nothing_of_the_old_one_lives_on(tmp_pa
     assert "second" not in run.errors
 
 
+def test_what_has_left_its_session_is_asked_to_end_before_it_is_killed(tmp_path: Path) -> None:
+    stray = 'trap "echo TERM >>$OUT/asked; exit" TERM; echo >"$OUT/away"; while :; do sleep 0.05; done'
+    program = f"if [ \"$PASSWORD\" = first ]; then setsid sh -c '{stray}' & fi; {SHOW}; {WAIT}"
+    with Run(tmp_path, ["sh", "-c", program], variables=["PASSWORD"], grace=60) as run:
+        run.wrote("away", "\n")
+        run.wrote("shown", "first")
+        run.serve("second")
+        run.wrote("shown", "second")
+        assert run.wrote("asked") == "TERM\n"
+
+
 def test_where_this_process_is_killed_it_is_told(tmp_path: Path) -> None:
     with Run(tmp_path, ["sh", "-c", f"trap 'echo TERM >\"$OUT/heard\"; exit' TERM; {SHOW}; {WAIT}"]) as run:
         pid = pid_in(run.wrote("shown", "\n"))
