@@ -84,7 +84,7 @@ class Channel:
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channels, "PAUSE", 0.02)
+    monkeypatch.setattr(channels, "PAUSE", 0.005)
     for pause in ("IDLE", "PAUSE", "LASTING"):
         monkeypatch.setattr(reading, pause, 0.02)
     monkeypatch.setattr(channels, "WAIT", 0.05)
