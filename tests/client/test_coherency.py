@@ -132,7 +132,7 @@ def test_nobody_reads_what_was_superseded_once_it_is_acknowledged_and_no_login_f
     secret, rotations = lab.alternating(), examples(15, 1000)
     workspace = worker(lab, secret).workspace
     acknowledged: dict[str, dict[int, float]] = {host: {} for host in HOSTS}
-    groups = {host: HostGroup(host, tmp_path, check=0.05) for host in HOSTS}
+    groups = {host: HostGroup(host, tmp_path, patience=20, check=0.05) for host in HOSTS}
     with ExitStack() as stack:
         servers = {host: stack.enter_context(make_server(LOOPBACK, 0, APP, handler_class=Quiet)) for host in HOSTS}
         finishing = [

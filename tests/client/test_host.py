@@ -250,8 +250,9 @@ def test_another_host_that_was_not_told_finds_out_by_its_poll(join: Join, source
     assert eventually(lambda: {client.get("a").version for client in others} == {2})
 
 
-def test_the_directory_may_go_while_they_run(join: Join, group: HostGroup, source: MemorySource) -> None:
-    clients = [join() for _ in range(3)]
+def test_the_directory_may_go_while_they_run(join: Join, source: MemorySource, tmp_path: Path) -> None:
+    group = HostGroup("removed", tmp_path, check=0.2)
+    clients = [join(host=group) for _ in range(3)]
     for client in clients:
         client.get("a")
     shutil.rmtree(group.place)
