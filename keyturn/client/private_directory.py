@@ -14,22 +14,98 @@ DIRECTORY_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
 PATIENCE: Final = 5.0
 """Seconds that another process is waited for: it needs some milliseconds, unless it is suspended."""
-PAUSE: Final = 0.01
+PAUSE: Final = 0.005
+"""Seconds between two tries for a lock."""
 DRAFT: Final = ".new"
 
 
+class OpenDirectory:
+    """The files of a private directory that is open at ``descriptor``; every method raises OSError.
+
+    Another one in its place is not looked at. A file of another user's, or that others may read, is refused.
+    """
+
+    def __init__(self, descriptor: int, patience: float = PATIENCE, locks: set[int] | None = None) -> None:
+        self._descriptor = descriptor
+        self._patience = patience
+        self._locks = set() if locks is None else locks
+
+    def read(self, name: str, limit: int) -> bytes | None:
+        """The whole file, None where there is none; what is longer than ``limit`` is cut behind one byte more."""
+        try:
+            with os.fdopen(_open(self._descriptor, name, os.O_RDONLY), "rb") as file:
+                return file.read(limit + 1)
+        except FileNotFoundError:
+            return None
+
+    def replace(self, name: str, content: bytes, *, lasting: bool = True) -> None:
+        """The new file takes the old one's place in one step, once it is on the disk where it is to be ``lasting``.
+
+        For the only writer.
+        """
+        draft, flags = name + DRAFT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(draft, flags, FILE_MODE, dir_fd=self._descriptor)
+        try:
+            with os.fdopen(descriptor, "wb", buffering=0) as file:
+                os.fchmod(descriptor, FILE_MODE)
+                _write(file.fileno(), content, lasting=lasting)
+            os.rename(draft, name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(draft, dir_fd=self._descriptor)
+            raise
+        if lasting:
+            os.fsync(self._descriptor)
+
+    def append(self, name: str, content: bytes, whole: int) -> None:
+        """Add to a file that is there, behind its first ``whole`` bytes, and wait for the disk: all of it or none."""
+        with os.fdopen(_open(self._descriptor, name, os.O_RDWR), "r+b", buffering=0) as file:
+            try:
+                file.truncate(whole)
+                file.seek(whole)
+                _write(file.fileno(), content)
+            except OSError:
+                with suppress(OSError):
+                    file.truncate(whole)
+                raise
+
+    def remove(self, name: str) -> None:
+        """Absent is success."""
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=self._descriptor)
+            os.fsync(self._descriptor)
+
+    @contextmanager
+    def locked(self, name: str) -> Iterator[None]:
+        """One process and thread at a time. Raises TimeoutError where another keeps it."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(name, flags, FILE_MODE, dir_fd=self._descriptor)
+        self._locks.add(descriptor)
+        try:
+            _lock(descriptor, self._patience)
+            yield
+        finally:
+            # A child that was forked meanwhile has the descriptor, too, and would keep the lock.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            self._locks.discard(descriptor)
+            os.close(descriptor)
+
+
 class PrivateDirectory:
-    """Made with mode 0700 where it is missing. Every method raises OSError, and for what others may write to, too."""
+    """The one at ``path`` by then, made with mode 0700 where something is to be written.
+
+    Every method does what that of :class:`OpenDirectory` does, and refuses a directory that others may use, too.
+    """
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(os.path.abspath(path))
         self._locks: set[int] = set()
 
     def read(self, name: str, limit: int) -> bytes | None:
-        """The whole file, None where there is none; what is longer than ``limit`` is cut behind one byte more."""
+        """None where there is no such file."""
         try:
-            with self._opened() as directory, os.fdopen(_open(directory, name, os.O_RDONLY), "rb") as file:
-                return file.read(limit + 1)
+            with self._opened() as directory:
+                return directory.read(name, limit)
         except FileNotFoundError:
             return None
 
@@ -42,54 +118,25 @@ class PrivateDirectory:
         return status.st_ino, status.st_size, status.st_mtime_ns
 
     def replace(self, name: str, content: bytes) -> None:
-        """The new file takes the old one's place in one step, once it is on the disk; for the only writer."""
+        """In one step, once it is on the disk."""
         with self._opened(make=True) as directory:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(name + DRAFT, flags, FILE_MODE, dir_fd=directory)
-            try:
-                with os.fdopen(descriptor, "wb", buffering=0) as file:
-                    os.fchmod(descriptor, FILE_MODE)
-                    _write(file.fileno(), content)
-                os.rename(name + DRAFT, name, src_dir_fd=directory, dst_dir_fd=directory)
-            except BaseException:
-                with suppress(OSError):
-                    os.unlink(name + DRAFT, dir_fd=directory)
-                raise
-            os.fsync(directory)
+            directory.replace(name, content)
 
     def append(self, name: str, content: bytes, whole: int) -> None:
-        """Add to a file that is there, behind its first ``whole`` bytes, and wait for the disk: all of it or none."""
-        with self._opened() as directory, os.fdopen(_open(directory, name, os.O_RDWR), "r+b", buffering=0) as file:
-            try:
-                file.truncate(whole)
-                file.seek(whole)
-                _write(file.fileno(), content)
-            except OSError:
-                with suppress(OSError):
-                    file.truncate(whole)
-                raise
+        """Behind the first ``whole`` bytes, all of it or none."""
+        with self._opened() as directory:
+            directory.append(name, content, whole)
 
     def remove(self, name: str) -> None:
         """Absent is success."""
         with suppress(FileNotFoundError), self._opened() as directory:
-            os.unlink(name, dir_fd=directory)
-            os.fsync(directory)
+            directory.remove(name)
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
-        """One process and thread at a time. Raises TimeoutError where another keeps it."""
-        with self._opened(make=True) as directory:
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(name, flags, FILE_MODE, dir_fd=directory)
-            self._locks.add(descriptor)
-            try:
-                _lock(descriptor)
-                yield
-            finally:
-                # A child that was forked meanwhile has the descriptor, too, and would keep the lock.
-                fcntl.flock(descriptor, fcntl.LOCK_UN)
-                self._locks.discard(descriptor)
-                os.close(descriptor)
+        """One process and thread at a time."""
+        with self._opened(make=True) as directory, directory.locked(name):
+            yield
 
     def abandon(self) -> None:
         """Let go of locks that were inherited from the process that this one was forked from."""
@@ -99,15 +146,25 @@ class PrivateDirectory:
         self._locks = set()
 
     @contextmanager
-    def _opened(self, make: bool = False) -> Iterator[int]:
+    def _opened(self, make: bool = False) -> Iterator[OpenDirectory]:
         if make:
             self.path.mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = open_private(self.path)
         try:
-            _refuse_others(os.fstat(descriptor), 0o077)
-            yield descriptor
+            yield OpenDirectory(descriptor, locks=self._locks)
         finally:
             os.close(descriptor)
+
+
+def open_private(path: Path) -> int:
+    """A descriptor of a directory of this user's alone. Raises OSError; PermissionError for what is another's."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        _refuse_others(os.fstat(descriptor), 0o077)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _open(directory: int, name: str, flags: int) -> int:
@@ -132,8 +189,8 @@ def _refuse_others(status: os.stat_result, unwanted: int) -> None:
         raise PermissionError(errno.EPERM, "its mode lets others read or write it")
 
 
-def _lock(descriptor: int) -> None:
-    until = time.monotonic() + PATIENCE
+def _lock(descriptor: int, patience: float) -> None:
+    until = time.monotonic() + patience
     while True:
         try:
             return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -143,8 +200,9 @@ def _lock(descriptor: int) -> None:
         time.sleep(PAUSE)
 
 
-def _write(descriptor: int, content: bytes) -> None:
+def _write(descriptor: int, content: bytes, *, lasting: bool = True) -> None:
     rest = memoryview(content)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
-    os.fsync(descriptor)
+    if lasting:
+        os.fsync(descriptor)

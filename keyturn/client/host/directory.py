@@ -10,7 +10,6 @@ import fcntl
 import json
 import os
 import secrets
-import stat
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -19,11 +18,10 @@ from pathlib import Path
 from typing import Final
 
 from keyturn.client.host.wire import Message, Promised
+from keyturn.client.private_directory import DIRECTORY_MODE, FILE_MODE, OpenDirectory, open_private
 from keyturn.core.errors import Denied, Invalid, Unavailable
 from keyturn.core.notices import Notice
 
-PRIVATE: Final = 0o700
-PRIVATE_FILE: Final = 0o600
 SUFFIX: Final = ".sock"
 BORN: Final = "born"
 PROMISES: Final = "promises.json"
@@ -33,8 +31,6 @@ LIMIT: Final = 4000
 """Promises that are kept, one a secret; those that end first go first."""
 LARGEST: Final = 8 * 2**20
 """Bytes of the file that holds them."""
-POLL: Final = 0.005
-"""Seconds between two tries for a lock."""
 
 Clock = Callable[[], float]
 
@@ -44,11 +40,11 @@ class Directory:
 
     def __init__(self, place: Path, patience: float) -> None:
         self.place = place
-        self._patience = patience
         with self._explained("join"):
             self.descriptor = _opened(place)
             # Threads may be at work in it when it is left, so it stays open for as long as any of them has it.
             weakref.finalize(self, os.close, self.descriptor)
+            self._files = OpenDirectory(self.descriptor, patience)
             self._make(BORN)
 
     def address(self, name: str) -> str:
@@ -92,7 +88,7 @@ class Directory:
 
     def promise(self, promised: Iterable[Promised]) -> None:
         """Keep these for whoever begins later, beside what is kept already."""
-        with self._explained("write to"), self._locked():
+        with self._explained("write to"), self._files.locked(LOCK):
             now, promises = time.time(), self._read()
             for notice, remaining in promised:
                 _keep(promises, notice, now + remaining)
@@ -108,7 +104,7 @@ class Directory:
     def lead(self, name: str) -> int | None:
         """Become the one that reads for all, until the descriptor that is returned is closed; None where one is."""
         with self._explained("join"):
-            descriptor = os.open(LEADER, _flags(os.O_RDWR), PRIVATE_FILE, dir_fd=self.descriptor)
+            descriptor = os.open(LEADER, _flags(os.O_RDWR), FILE_MODE, dir_fd=self.descriptor)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 os.ftruncate(descriptor, 0)
@@ -129,34 +125,11 @@ class Directory:
         return name if name.endswith(SUFFIX) and "/" not in name else ""
 
     def _make(self, name: str) -> None:
-        os.close(os.open(name, _flags(os.O_WRONLY), PRIVATE_FILE, dir_fd=self.descriptor))
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        descriptor = os.open(LOCK, _flags(os.O_WRONLY), PRIVATE_FILE, dir_fd=self.descriptor)
-        try:
-            self._lock(descriptor)
-            yield
-        finally:
-            os.close(descriptor)
-
-    def _lock(self, descriptor: int) -> None:
-        deadline = time.monotonic() + self._patience
-        while True:
-            try:
-                return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise TimeoutError(errno.ETIMEDOUT, "another process keeps its lock") from None
-            time.sleep(POLL)
+        os.close(os.open(name, _flags(os.O_WRONLY), FILE_MODE, dir_fd=self.descriptor))
 
     def _read(self) -> dict[str, tuple[Notice, float]]:
-        try:
-            descriptor = os.open(PROMISES, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self.descriptor)
-        except FileNotFoundError:
-            return {}
-        with os.fdopen(descriptor, "rb") as file:
-            return self._parsed(file.read(LARGEST))
+        text = self._files.read(PROMISES, LARGEST)
+        return {} if text is None else self._parsed(text)
 
     def _parsed(self, text: bytes) -> dict[str, tuple[Notice, float]]:
         try:
@@ -169,18 +142,14 @@ class Directory:
             raise Invalid("read", str(self.place / PROMISES), "somebody has changed it", hint) from None
 
     def _write(self, promises: dict[str, Message]) -> None:
-        fresh = f"{PROMISES}.new"
-        descriptor = os.open(fresh, _flags(os.O_WRONLY | os.O_TRUNC), PRIVATE_FILE, dir_fd=self.descriptor)
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(promises, file)
-        os.rename(fresh, PROMISES, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
+        self._files.replace(PROMISES, json.dumps(promises).encode(), lasting=False)
 
     @contextmanager
     def _explained(self, doing: str) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            raise Unavailable(doing, str(self.place), os.strerror(error.errno or 0), "See to that directory") from None
+            raise Unavailable(doing, str(self.place), str(error.strerror), "See to that directory") from None
 
 
 def _keep(promises: dict[str, tuple[Notice, float]], notice: Notice, until: float) -> None:
@@ -197,19 +166,17 @@ def _flags(mode: int) -> int:
 
 
 def _opened(place: Path) -> int:
-    place.parent.mkdir(PRIVATE, parents=True, exist_ok=True)
+    place.parent.mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
-        place.mkdir(PRIVATE)
+        place.mkdir(DIRECTORY_MODE)
     _insist_on_way(place)
     try:
-        descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except (NotADirectoryError, PermissionError):
-        raise _not_ours(place, "is no directory of this user") from None
-    status = os.fstat(descriptor)
-    if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
-        os.close(descriptor)
-        raise _not_ours(place, "is another user's, or open to others")
-    return descriptor
+        return open_private(place)
+    except (NotADirectoryError, PermissionError) as error:
+        others = error.errno == errno.EPERM
+        raise _not_ours(
+            place, "is another user's, or open to others" if others else "is no directory of this user"
+        ) from None
 
 
 def _insist_on_way(place: Path) -> None:
