@@ -57,7 +57,7 @@ def test_a_version_that_nobody_told_of_is_taken_up_when_a_connection_is_asked_fo
     site.change()
     site.client.refresh(site.path)
     assert works(pool.getconn())
-    assert site.sessions() == 1
+    assert eventually(lambda: site.sessions() == 1)
 
 
 def test_a_login_that_is_refused_is_tried_once_more_with_the_secret_read_anew(

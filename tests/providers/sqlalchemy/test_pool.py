@@ -43,7 +43,7 @@ def test_on_a_rotation_what_is_in_use_works_on_and_is_closed_when_it_comes_back(
         site.login.told(site.change())
         assert busy.scalar(text("SELECT 1")) == 1
         site.use()
-        assert site.sessions() == 2
+        assert eventually(lambda: site.sessions() == 2)
     assert eventually(lambda: site.sessions() == 1)
     site.use()
 
