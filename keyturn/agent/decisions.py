@@ -7,12 +7,12 @@ import asyncio
 import hashlib
 import ipaddress
 import secrets
-import time
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
+from keyturn.client.clock import elapsed
 from keyturn.core.callers import CallersPort, Permit
 from keyturn.core.errors import Denied, TerminalError, Throttled, TransientError
 from keyturn.core.sensitive import Sensitive
@@ -62,7 +62,7 @@ class Decisions:
         run: Run,
         every: float = 30.0,
         outage: Callable[[str], float] = lambda path: 0.0,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = elapsed,
     ) -> None:
         self._callers = callers
         self._run = run

@@ -7,13 +7,13 @@ receiver.handle(headers, body, client.told)
 
 import os
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from keyturn.client.cache import Cache
+from keyturn.client.clock import elapsed
 from keyturn.client.failover import Failover
 from keyturn.client.keeper import Keeper
 from keyturn.client.offline import NOTHING_OFFLINE, Offline
@@ -62,7 +62,7 @@ class SecretClient:
         patience: float = 5.0,
         host: "HostGroup | None" = None,
         offline: Offline = NOTHING_OFFLINE,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = elapsed,
     ) -> None:
         self.statistics = Statistics()
         self._sources = sources

@@ -8,7 +8,6 @@ with client.lease("database/creds/ml-reader") as credential:
 import logging
 import random
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,6 +16,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from keyturn.client import open_leases
+from keyturn.client.clock import elapsed
 from keyturn.client.policy import LEASE_TTL
 from keyturn.core.engines import IssuedLease, Lessor
 from keyturn.core.errors import Invalid, KeyturnError, Missing, TerminalError, Throttled, TransientError
@@ -36,11 +36,6 @@ BETTER: Final = 1.5
 """By so much a new lease has to last longer than what is left of the one before, or it is not worth having."""
 
 Watcher = Callable[["Credential"], object]
-
-
-def elapsed() -> float:
-    """Seconds since some moment, those too in which the machine slept."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ log = logging.getLogger(__name__)
 
 THREADS: Final = 4
 """How many secrets are read again side by side."""
-LONGEST_SLEEP: Final = 3600.0
-"""Seconds."""
+LONGEST_SLEEP: Final = 1.0
+"""Seconds: no wait ends sooner for the time that the machine has slept meanwhile, so what is over is seen after it."""
 
 
 class Keeper:
@@ -111,5 +111,6 @@ class Keeper:
     def _sleep(self, until: float) -> None:
         with self._changed:
             if not self._woken and not self._stopped:
-                self._changed.wait(max(0.0, min(until - self._clock(), LONGEST_SLEEP)))
+                waiting = until < float("inf")
+                self._changed.wait(max(0.0, min(until - self._clock(), LONGEST_SLEEP)) if waiting else None)
             self._woken = False

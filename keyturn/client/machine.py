@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from keyturn.client.clock import elapsed
+
 MACHINE_ID: Final = Path("/etc/machine-id")
 """Made when a system is installed, the same over restarts (source: machine-id(5)). It shall not be told to others."""
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
@@ -32,11 +34,7 @@ def this_machine(host: str = "") -> Machine:
     """The machine that this runs on; ``host`` is what to tell it by where its own id is no use, as in a container."""
     identity = f"{host or _read(MACHINE_ID) or socket.gethostname()}"
     digest = hashlib.sha256(b"keyturn offline cache\0" + identity.encode()).hexdigest()
-    return Machine(digest[:DIGITS], _read(BOOT_ID), time.time, _since_boot)
-
-
-def _since_boot() -> float:
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+    return Machine(digest[:DIGITS], _read(BOOT_ID), time.time, elapsed)
 
 
 def _read(file: Path) -> str:

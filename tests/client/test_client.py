@@ -4,12 +4,14 @@ import asyncio
 import os
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
+from keyturn.client import keeper
 from keyturn.client.asynchronous import AsyncSecretClient
 from keyturn.client.client import SecretClient
 from keyturn.client.policy import RESTRICTED, CachePolicy
@@ -207,6 +209,23 @@ def test_an_outage_is_lived_through_up_to_the_policys_limit(source: MemorySource
         client.tend()
         with pytest.raises(Unavailable):
             client.get("a")
+
+
+def test_what_grew_old_while_the_machine_slept_is_let_go_of_when_it_wakes(
+    source: MemorySource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept, real = 0.0, time.clock_gettime
+    monkeypatch.setattr(
+        time, "clock_gettime", lambda clock: real(clock) + (slept if clock == time.CLOCK_BOOTTIME else 0)
+    )
+    monkeypatch.setattr(keeper, "LONGEST_SLEEP", 0.02)
+    with SecretClient([source], policy=CachePolicy(ttl=3600), poll=0) as client:
+        client.get("a")
+        assert client.kept("a")
+        slept = 3601
+        assert eventually(lambda: client.kept("a") is None)
+        source.served["a"] = 2
+        assert client.get("a").version == 2
 
 
 def test_what_could_not_be_read_ahead_is_stale_once_it_was_due(source: MemorySource, clock: Clock) -> None:
