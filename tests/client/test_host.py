@@ -26,7 +26,7 @@ from tests.client.test_pool import Database, Refused
 from tests.support.hooks import eventually
 from tests.support.served import MADE, MemorySource
 
-CHECK = 0.02
+CHECK = 0.01
 """Seconds between two looks at the directory; a young one is waited for for two and a half of them."""
 
 

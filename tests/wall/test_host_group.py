@@ -20,7 +20,7 @@ from keyturn.core.errors import Denied, Invalid, Unavailable
 from keyturn.core.notices import SECRET_ROTATED, Notice
 from tests.support.served import MADE, MemorySource, secret
 
-CHECK = 0.02
+CHECK = 0.01
 FOREVER = 1e12
 
 
