@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -143,6 +143,20 @@ def test_who_answers_something_else_is_asked_no_more_for_a_while(
     assert source.reads == ["a"]
 
 
+def test_when_it_ends_while_it_is_asked_the_next_one_reads_for_all(
+    group: HostGroup, client: SecretClient, source: MemorySource
+) -> None:
+    def end() -> Any:
+        leader.close()
+        raise Gone
+
+    with leading(group, end) as leader:
+        assert client.get("a").version == 1
+        with SecretClient([source], poll=0, host=group) as other:
+            assert other.get("a").version == 1
+    assert source.reads == ["a"]
+
+
 def test_who_does_not_answer_is_not_waited_for_long(
     group: HostGroup, client: SecretClient, source: MemorySource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,8 +181,8 @@ def connection_to(group: HostGroup) -> Iterator[socket.socket]:
 
 
 @contextmanager
-def leading(group: HostGroup, answer: Callable[[], Any]) -> Iterator[None]:
-    """A process of the same user that says it reads for all, and answers so."""
+def leading(group: HostGroup, answer: Callable[[], Any]) -> Iterator[IO[str]]:
+    """A process of the same user that says it reads for all, and answers so; what is given says that it does."""
     import fcntl
 
     group.place.mkdir(0o700)
@@ -193,7 +207,7 @@ def leading(group: HostGroup, answer: Callable[[], Any]) -> Iterator[None]:
         thread = threading.Thread(target=serve)
         thread.start()
         try:
-            yield
+            yield leader
         finally:
             listener.shutdown(socket.SHUT_RDWR)
             thread.join()

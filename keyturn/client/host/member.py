@@ -161,10 +161,11 @@ class Member:
         """Raises Gone where no process says that it reads for all."""
         name = seat.leader()
         while name != seat.name:
-            if pending := call(seat.directory, name, message, TAKE_PATIENCE):
-                answer = answer_to(pending, time.monotonic() + TAKE_PATIENCE)
-                secrets = [secret_of(data) for data in answer.get("secrets", ())]
-                return {secret.path: secret for secret in secrets if secret.path in message["wanted"]}
+            with contextlib.suppress(Gone):
+                if pending := call(seat.directory, name, message, TAKE_PATIENCE):
+                    answer = answer_to(pending, time.monotonic() + TAKE_PATIENCE)
+                    secrets = [secret_of(data) for data in answer.get("secrets", ())]
+                    return {secret.path: secret for secret in secrets if secret.path in message["wanted"]}
             name = seat.leader(gone=name)
         return {}
 
