@@ -5,6 +5,7 @@ import errno
 import gzip
 import lzma
 import re
+import stat
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ class LogFile:
 
     def opened(self) -> BufferedIOBase:
         """Its text. Raises OSError."""
+        if not stat.S_ISREG(mode := self.path.stat().st_mode) and not stat.S_ISDIR(mode):
+            raise OSError(errno.EINVAL, "it is no regular file, and is read more than once")
         if self.packing not in OPENERS:
             raise OSError(errno.ENOTSUP, f"it is packed as {self.packing}, which is not read here")
         return OPENERS[self.packing](self.path)

@@ -15,10 +15,10 @@ SECTION = "monitors"
 
 
 def load_monitors(file: Path) -> dict[str, MonitorSettings]:
-    """The monitors of one file, which holds nothing else. Raises CatalogueInvalid, OSError."""
+    """The monitors of one file, which holds nothing else. Raises CatalogueInvalid."""
     try:
-        raw: bytes | NotYaml = read_file(file)
-    except NotYaml as error:
+        raw: bytes | NotYaml | OSError = read_file(file)
+    except (NotYaml, OSError) as error:
         raw = error
     source = parse_files(Gathered({file: raw}, []))
     problems, made = list(source.problems), dict[str, MonitorSettings]()

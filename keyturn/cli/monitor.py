@@ -89,7 +89,7 @@ def declared_here(directory: Path | None, *, alone: bool) -> "Catalogue":
 
 
 def policies_of(file: Path | None, declared: "Catalogue") -> "MonitorPolicies":
-    """The rules of a file, or of the catalogue. Raises Invalid, OSError."""
+    """The rules of a file, or of the catalogue. Raises Invalid."""
     from keyturn.catalogue.monitors import DeclaredPolicies
     from keyturn.catalogue.monitors_file import load_monitors
 

@@ -121,6 +121,17 @@ def test_after_an_empty_window_the_one_before_the_last_read_counts() -> None:
     assert last_score(*nightly, stolen) == 0.7
 
 
+def test_a_job_that_runs_a_little_later_each_day_is_no_stranger_to_itself() -> None:
+    def run(day: int) -> list[Access]:
+        start = NIGHT + timedelta(days=day, minutes=10 * day)
+        return [access(start + timedelta(seconds=n), f"ml/{n}", f"10.0.0.{n % 3}") for n in range(25)]
+
+    reads = [one for day in range(5) for one in run(day)]
+    assert {score for at, score in scores(reads).items() if at > run(1)[0].at} <= {0.2}
+    thief = access(NIGHT + timedelta(days=4, hours=2), "ml/other", "203.0.113.9")
+    assert last_score(*reads, thief) == 0.9
+
+
 def test_an_attempt_that_got_nothing_makes_nothing_known() -> None:
     tried = after(path="ml/key", source="203.0.113.9", denied=True)
     assert last_score(access(), tried) == 0.7

@@ -458,3 +458,9 @@ def test_lines_are_the_same_wherever_the_chunks_end(monkeypatch: pytest.MonkeyPa
     for size in range(1, len(text) + 1):
         monkeypatch.setattr(log_files, "CHUNK", size)
         assert list(log_files.lines(io.BytesIO(text))) == [b"a", b"bb", b"ccc", b"dddd"]
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "audit.log")
+    with pytest.raises(Unavailable, match="no regular file"):
+        accesses(tmp_path / "audit.log")

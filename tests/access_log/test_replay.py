@@ -201,7 +201,7 @@ def test_what_is_wrong_with_rules_is_told_with_its_place(audit_file: Path, home:
     )
     with pytest.raises(Invalid, match=r"bad\.yaml:3: monitors\.a\.limit"):
         monitor.replay([audit_file], rules=home / "bad.yaml")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(Invalid, match="the file can't be read"):
         monitor.replay([audit_file], compare=home / "none.yaml")
 
 

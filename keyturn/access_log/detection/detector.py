@@ -61,13 +61,13 @@ class Detector:
         ready = self._order.push(access)
         if not ready:
             return ()
-        alerts: list[Alert] = []
+        alerts: Sequence[Alert] = ()
         for at, following in ready:
             if finding := self._judge(following, at):
-                alerts += self._groups.add(finding, at)
+                alerts = (*alerts, *self._groups.add(finding, at))
         if at >= self._look_at:
             self._look_at = at + MINUTE
-            alerts += self._groups.complete(at)
+            alerts = (*alerts, *self._groups.complete(at))
         return alerts
 
     def end(self) -> Sequence[Alert]:
@@ -95,9 +95,9 @@ class Detector:
         if not times:
             rules += profile.returning
         times.append(at)
-        # Where nothing was read in the window, what counts is the one before the last read: a job that runs once a day
-        # is no stranger, and a login that was stolen from it is one.
-        since = horizon if read_at > horizon else read_at - DAY
+        if read_at <= horizon:
+            window.come_back(at)
+        since = window.back_to if at < window.back_until else horizon
         score = odd = 0
         if len(times) > profile.limit:
             score, odd = policy.limit_weight, LIMIT

@@ -41,9 +41,9 @@ class Reorder:
     def __init__(self, lateness: timedelta = LATENESS) -> None:
         self.counts = OrderCounts()
         self._lateness = lateness.total_seconds()
-        self._newest = self._second = self._given_at = NEVER
+        self._newest = self._second = self._given_at = self._same_at = NEVER
         self._last: Access | None = None
-        self._same: set[Access] = set()
+        self._same: set[Access | None] = set()
         self._number = 0
         self._ordered: deque[Timed] = deque()
         self._stragglers: list[tuple[float, int, Access]] = []
@@ -89,19 +89,19 @@ class Reorder:
                 timed = ordered.popleft()
             else:
                 return ready
-            if self._is_new(timed):
+            if timed[0] > self._given_at or self._is_new(timed):
+                self._given_at, self._last = timed
+                self.counts.accesses += 1
                 ready.append(timed)
 
     def _is_new(self, timed: Timed) -> bool:
         """Whether it has not come before; what comes twice tells the same time, so only that is looked at."""
         at, access = timed
-        if at != self._given_at:
-            self._given_at, self._last = at, access
-            self._same.clear()
-        elif access == self._last or access in self._same:
+        if at != self._same_at:
+            self._same_at = at
+            self._same = {self._last}
+        if access in self._same:
             self.counts.duplicates += 1
             return False
-        else:
-            self._same.add(access)
-        self.counts.accesses += 1
+        self._same.add(access)
         return True

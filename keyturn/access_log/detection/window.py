@@ -33,10 +33,10 @@ class PrincipalWindow:
     ``profiles`` say how it is judged, by path; ``shared`` are the same by policy. ``addresses`` and ``paths`` say when
     each was last seen in a read that gave the value. ``times`` are those of all accesses of the last 24 hours, no more
     of them than the limit and one. ``read_at`` is that of the last read that gave a value, ``last`` that of the last
-    access but the one that is looked at.
+    access but the one that is looked at. Until ``back_until`` the window reaches ``back_to`` a time before.
     """
 
-    __slots__ = ("addresses", "last", "paths", "profiles", "read_at", "shared", "times")
+    __slots__ = ("addresses", "back_to", "back_until", "last", "paths", "profiles", "read_at", "shared", "times")
 
     def __init__(self) -> None:
         self.times: deque[float] = deque(maxlen=1)
@@ -44,7 +44,7 @@ class PrincipalWindow:
         self.paths: dict[str, float] = {}
         self.profiles: dict[str, Profile] = {}
         self.shared: dict[int, Profile] = {}
-        self.read_at = self.last = NEVER
+        self.read_at = self.last = self.back_to = self.back_until = NEVER
 
     def remember(self, path: str, source: str, at: float) -> None:
         """That a value was given."""
@@ -55,6 +55,13 @@ class PrincipalWindow:
             drop_least(self.paths, PATHS, lambda moment: moment)
         if len(self.addresses) > ADDRESSES:
             drop_least(self.addresses, ADDRESSES, lambda moment: moment)
+
+    def come_back(self, at: float) -> None:
+        """That nothing was read within 24 hours: for the next, the window before the last read counts, too.
+
+        So a job that runs once a day is no stranger to itself, and a login that was stolen from it is one.
+        """
+        self.back_to, self.back_until = self.read_at - DAY, at + DAY
 
     def make_room(self, limit: int) -> None:
         """Let it count this many accesses a day, and one more."""
