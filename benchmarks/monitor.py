@@ -4,8 +4,8 @@
 
 1. The files of benchmarks/access_log.py: each side reads the file and goes through all of its lines, ours scores what
    they tell.
-2. Typed events of so many principals, over days, with times that are not quite in order: events a second, and what
-   they add to the process's memory after the first fifth of them.
+2. Typed events of so many principals, over days, with times that are not quite in order: events a second, and the
+   memory of the process as they go by.
 3. What an event costs once so many came before it, beside a monitor that keeps a list of all events and looks through
    it for each new one, as one is written at first.
 
@@ -39,6 +39,8 @@ from keyturn.core.access import Access
 DAY = timedelta(days=1)
 APART = DAY / 200_000
 """Between two events: so many fill the window of 24 hours, and stay."""
+PARTS = 8
+BATCH = 20_000
 SOME = 200
 """Events that the naive monitor is given: it takes long for each."""
 
@@ -99,17 +101,15 @@ def lines_a_second(count: int, rounds: int) -> None:
 
 def events_a_second(count: int, principals: int) -> None:
     """The second part: what making the events costs is not counted."""
-    detector, spent, grown, after_fifth = Detector(SamePolicy()), 0.0, 0.0, 0.0
-    part = max(1, count // 50)
-    for number in range(0, count, part):
-        batch = list(events(part, principals, number))
-        spent += taken(partial(feed, detector, batch))
-        if number <= count // 5:
-            after_fifth = memory(os.getpid(), "VmRSS")
-        grown = memory(os.getpid(), "VmRSS") - after_fifth
-    print(f"typed events: {count:,} of {principals:,} principals")
-    print(f"  scored                  {count / spent:>10,.0f} events a second")
-    print(f"  memory: {after_fifth:.0f} MB after the first fifth, {grown:+.0f} MB by all others")
+    detector, spent, sizes = Detector(SamePolicy()), 0.0, list[str]()
+    part = count // PARTS
+    for number in range(0, part * PARTS, part):
+        for first in range(number, number + part, BATCH):
+            spent += taken(partial(feed, detector, list(events(min(BATCH, number + part - first), principals, first))))
+        sizes.append(f"{memory(os.getpid(), 'VmRSS'):.0f}")
+    print(f"typed events: {part * PARTS:,} of {principals:,} principals, {part * PARTS * APART / DAY:.1f} days")
+    print(f"  scored                  {part * PARTS / spent:>10,.0f} events a second")
+    print(f"  memory after each of {PARTS} parts: {', '.join(sizes)} MB")
 
 
 def feed(detector: Detector, accesses: Sequence[Access]) -> None:

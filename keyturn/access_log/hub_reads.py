@@ -89,7 +89,7 @@ class HubReads:
             version=version(data, request),
             principal=who,
             source=source(request),
-            agent=agent(request),
+            agent="" if request.headers is UNSET else agent(request),
             root=is_root(audit_line.auth or NOBODY),
             # An absent or deleted version is answered without an error, and without a value.
             denied=failed or bare or data.http_status_code == ABSENT,
@@ -113,7 +113,7 @@ class HubReads:
             denied=failed,
             login="" if failed else login(auth, request),
             action=LOGIN,
-            agent=agent(request),
+            agent="" if request.headers is UNSET else agent(request),
             root=not failed and is_root(auth),
         )
 

@@ -13,7 +13,7 @@ from keyturn.access_log.detection.reorder import LATENESS, NEVER, OrderCounts, R
 from keyturn.access_log.detection.rules.base import Rule, tuning_of
 from keyturn.access_log.detection.rules.registry import make_rules
 from keyturn.access_log.detection.scores import ADDRESS, HOURS, LIMIT, PATH, describe_scores
-from keyturn.access_log.detection.window import DAY, PATHS, PRINCIPALS, PrincipalWindow, drop_least
+from keyturn.access_log.detection.window import DAY, PRINCIPALS, PrincipalWindow, drop_least
 from keyturn.core.access import READ, Access
 
 
@@ -87,7 +87,8 @@ class Detector:
         if access.action != READ:
             return self._judge_login(access, at)
         window = self._windows.get((access.system, access.principal)) or self._open(access)
-        profile = window.profiles.get(path) or self._profile(window, access)
+        seen_path = window.paths.get(path) or window.begin(path, self._profile(window, access))
+        profile = seen_path.profile
         policy, rules = profile.policy, profile.always
         horizon, times, read_at = at - DAY, window.times, window.read_at
         while times and times[0] <= horizon:
@@ -105,11 +106,12 @@ class Detector:
             profile.settle(minute)
         if profile.outside:
             score, odd = score + policy.hours_weight, odd | HOURS
-        if window.paths.get(path, NEVER) <= since:
+        if seen_path.at <= since:
             rules += profile.new_path
             if read_at != NEVER:
                 score, odd = score + policy.path_weight, odd | PATH
-        if read_at != NEVER and source and window.addresses.get(source, NEVER) <= since:
+        address_at = window.addresses.get(source, NEVER) if source else at
+        if address_at <= since and read_at != NEVER:
             score, odd = score + policy.address_weight, odd | ADDRESS
         if access.denied:
             rules += profile.denied
@@ -118,7 +120,11 @@ class Detector:
         factors = self._ask(rules, access, at, window, policy) if rules else ()
         window.last = at
         if not access.denied:
-            window.remember(path, source, at)
+            seen_path.at = window.read_at = at
+            if address_at == NEVER:
+                window.add_address(source, at)
+            elif source:
+                window.addresses[source] = at
         return self._conclude(access, score, odd, factors, policy) if factors or score > policy.alert else None
 
     def _judge_login(self, access: Access, at: float) -> Finding | None:
@@ -165,13 +171,10 @@ class Detector:
     def _profile(self, window: PrincipalWindow, access: Access) -> Profile:
         """How this principal is judged at this secret."""
         policy = self._policies.policy(access.principal, access.path)
-        profile = window.shared.get(id(policy))
+        profile = window.profiles.get(id(policy))
         if profile is None:
-            profile = window.shared[id(policy)] = self._made(access.principal, policy)
+            profile = window.profiles[id(policy)] = self._made(access.principal, policy)
             window.make_room(profile.limit)
-        if len(window.profiles) >= PATHS:
-            window.profiles.clear()
-        window.profiles[access.path] = profile
         return profile
 
     def _made(self, principal: str, policy: MonitorPolicy) -> Profile:

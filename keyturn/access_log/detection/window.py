@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Hashable
 from heapq import nsmallest
+from math import inf
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from keyturn.access_log.detection.reorder import NEVER
@@ -27,34 +28,51 @@ Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 
+class SeenPath:
+    """A secret that a principal has asked for: when it was last given, and how such an access is judged."""
+
+    __slots__ = ("at", "profile")
+
+    def __init__(self, profile: "Profile") -> None:
+        self.at = NEVER
+        self.profile = profile
+
+
 class PrincipalWindow:
     """One principal.
 
-    ``profiles`` say how it is judged, by path; ``shared`` are the same by policy. ``addresses`` and ``paths`` say when
-    each was last seen in a read that gave the value. ``times`` are those of all accesses of the last 24 hours, no more
-    of them than the limit and one. ``read_at`` is that of the last read that gave a value, ``last`` that of the last
-    access but the one that is looked at. Until ``back_until`` the window reaches ``back_to`` a time before.
+    ``paths`` and ``addresses`` say when each was last seen in a read that gave the value; ``profiles`` how it is
+    judged, by policy. ``times`` are those of all accesses of the last 24 hours, no more of them than the limit and one.
+    ``read_at`` is that of the last read that gave a value, ``last`` that of the last access but the one that is looked
+    at. Until ``back_until`` the window reaches ``back_to`` a time before.
     """
 
-    __slots__ = ("addresses", "back_to", "back_until", "last", "paths", "profiles", "read_at", "shared", "times")
+    __slots__ = ("addresses", "back_to", "back_until", "last", "paths", "profiles", "read_at", "times")
 
     def __init__(self) -> None:
         self.times: deque[float] = deque(maxlen=1)
         self.addresses: dict[str, float] = {}
-        self.paths: dict[str, float] = {}
-        self.profiles: dict[str, Profile] = {}
-        self.shared: dict[int, Profile] = {}
+        self.paths: dict[str, SeenPath] = {}
+        self.profiles: dict[int, Profile] = {}
         self.read_at = self.last = self.back_to = self.back_until = NEVER
 
-    def remember(self, path: str, source: str, at: float) -> None:
-        """That a value was given."""
-        self.paths[path] = self.read_at = at
-        if source:
-            self.addresses[source] = at
+    def begin(self, path: str, profile: "Profile") -> SeenPath:
+        """Look at a secret that it has not asked for before."""
+        seen_path = self.paths[path] = SeenPath(profile)
         if len(self.paths) > PATHS:
-            drop_least(self.paths, PATHS, lambda moment: moment)
+            drop_least(self.paths, PATHS, lambda other: inf if other is seen_path else other.at)
+        return seen_path
+
+    def add_address(self, source: str, at: float) -> None:
+        """That a value was given to an address that is new."""
+        self.addresses[source] = at
         if len(self.addresses) > ADDRESSES:
             drop_least(self.addresses, ADDRESSES, lambda moment: moment)
+
+    def has_read(self, path: str, source: str) -> bool:
+        """Whether it was given this secret, and anything from this address, as far as it is remembered."""
+        seen_path = self.paths.get(path)
+        return seen_path is not None and seen_path.at != NEVER and source in self.addresses
 
     def come_back(self, at: float) -> None:
         """That nothing was read within 24 hours: for the next, the window before the last read counts, too.

@@ -32,6 +32,6 @@ class AfterRevocation:
         revoked = self._history.revoked_at(access.path, at)
         if revoked is None or at > revoked + tuning_of(self, policy).within.total_seconds():
             return ""
-        if access.path in window.paths and access.source in window.addresses:
+        if window.has_read(access.path, access.source):
             return ""
         return f"{(at - revoked) / 60:.0f} min after it was revoked, and not from who and where it is read otherwise"
