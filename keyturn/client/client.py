@@ -273,6 +273,9 @@ class SecretClient:
             if held and held.source == source and revisions.get(path) != held.revision:
                 self._reader.outdated(path)
                 self._keeper.renew(path)
+            elif held is None and path in self._watches and path in revisions:
+                # Nobody asks for it any more, but somebody watches it.
+                self._keeper.renew(path)
 
 
 def _given(answers: Mapping[str, Secret | KeyturnError | None]) -> Iterator[tuple[str, Secret]]:

@@ -398,6 +398,16 @@ def test_who_watches_hears_of_each_version_once(client: SecretClient, source: Me
     assert heard == [2]
 
 
+def test_who_watches_what_nobody_asks_for_any_more_hears_of_its_next_version(source: MemorySource) -> None:
+    heard: list[int | None] = []
+    policy = CachePolicy(ttl=0.05, jitter=0, resurrect_ttl=0)
+    with SecretClient([source], policy=policy, poll=0.05) as client:
+        client.watch("a", lambda secret: heard.append(secret.version))
+        assert eventually(lambda: client.kept("a") is None)
+        source.served["a"] = 2
+        assert eventually(lambda: heard == [2])
+
+
 def test_what_a_watching_function_raises_is_logged_without_its_text(
     client: SecretClient, source: MemorySource, caplog: pytest.LogCaptureFixture
 ) -> None:
