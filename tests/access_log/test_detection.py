@@ -2,18 +2,23 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta, timezone
+from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from keyturn.access_log.detection import alerts as groups
 from keyturn.access_log.detection import window
 from keyturn.access_log.detection.alerts import Alert, Level
 from keyturn.access_log.detection.compare import compare_alerts
 from keyturn.access_log.detection.detector import Detector
-from keyturn.access_log.detection.policy import MonitorPolicy, SamePolicy
+from keyturn.access_log.detection.policy import MonitorPolicy, SamePolicy, Tuning
+from keyturn.access_log.detection.rules.registry import RULES
 from keyturn.access_log.hub_reads import parse_time
 from keyturn.core.access import Access
+from tests.support import sampling
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 """A Wednesday."""
@@ -306,3 +311,92 @@ def test_rules_are_compared_by_principal_and_time() -> None:
     none = compare_alerts(before, [])
     assert (none.only_before, none.only_after) == (tuple(before), ())
     assert compare_alerts([], before).only_after == tuple(before)
+
+
+# --- beside a monitor that keeps everything -----------------------------------------------------------------
+
+
+class Naive:
+    """The documented scores, told from all events so far."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.events: list[Access] = []
+
+    def score(self, one: Access) -> float:
+        """Of the next event, in thousandths."""
+        before = [other for other in self.events if other.principal == one.principal]
+        self.events.append(one)
+        recent = [other for other in before if other.at > one.at - DAY]
+        score = 300 * (len(recent) + 1 > self.limit) + 200 * (not 6 <= one.at.hour < 22)
+        reads = [other for other in before if not other.denied]
+        if not reads:
+            return score
+        since = self.since([*before, one], one.at)
+        window = [other for other in reads if other.at > since]
+        score += 400 * (one.source not in {other.source for other in window})
+        return score + 300 * (one.path not in {other.path for other in window})
+
+    def since(self, events: list[Access], at: datetime) -> datetime:
+        """Where the window begins: further back for the day after a return."""
+        back = at - DAY
+        for one in events:
+            last = max((other.at for other in events if not other.denied and other.at < one.at), default=None)
+            if last and last <= one.at - DAY and at < one.at + DAY:
+                back = last - DAY
+        return back
+
+
+DAY = timedelta(days=1)
+STREAMS = st.lists(
+    st.tuples(
+        st.integers(1, 40 * 3600),
+        st.sampled_from(["app", "job"]),
+        st.sampled_from(["a", "b", "c"]),
+        st.sampled_from(["10.0.0.1", "10.0.0.2"]),
+        st.booleans(),
+    ),
+    max_size=40,
+)
+
+
+def stream(steps: list[tuple[int, str, str, str, bool]]) -> list[Access]:
+    """Accesses that come after each other by so many seconds."""
+    at, accesses = NOON, []
+    for seconds, who, path, source, denied in steps:
+        at += timedelta(seconds=seconds if seconds % 3 == 0 else seconds % 3000)
+        accesses.append(access(at, path, source, who, denied=denied))
+    return accesses
+
+
+def all_scores(detector: Detector, accesses: Iterable[Access]) -> dict[Access, int]:
+    """What each scores, where it does; rules say nothing."""
+    scored: dict[Access, int] = {}
+    conclude: Any = detector._conclude
+
+    def noting(one: Access, score: int, *rest: Any) -> Any:
+        scored[one] = score
+        return conclude(one, score, *rest)
+
+    detector._conclude = noting  # type: ignore[assignment, method-assign]
+    list(detector.alerts(accesses))
+    return scored
+
+
+@settings(max_examples=sampling.examples(80, 1000), deadline=None)
+@given(steps=STREAMS)
+def test_scores_are_those_of_a_monitor_that_keeps_everything(steps: list[tuple[int, str, str, str, bool]]) -> None:
+    accesses, naive = stream(steps), Naive(5)
+    expected = {one: score for one in accesses if (score := naive.score(one))}
+    policy = MonitorPolicy(alert=0, limit=5, tunings={name: Tuning(0) for name in RULES})
+    assert all_scores(Detector(SamePolicy(policy)), accesses) == expected
+
+
+@settings(max_examples=sampling.examples(40, 500), deadline=None)
+@given(steps=STREAMS, seed=st.integers(0, 1000))
+def test_the_order_in_which_they_come_changes_nothing(steps: list[tuple[int, str, str, str, bool]], seed: int) -> None:
+    accesses, random = stream(steps), Random(seed)  # noqa: S311
+    late = {one.at: random.uniform(0, 290) for one in accesses}
+    mixed = sorted(accesses, key=lambda one: one.at.timestamp() + late[one.at])
+    policy = MonitorPolicy(alert=100, limit=5)
+    assert alerts(mixed, policy) == alerts(accesses, policy)
