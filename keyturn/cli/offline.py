@@ -1,13 +1,14 @@
 """The encrypted file of what was read, for the commands that give programs their secrets."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from keyturn.cli.output import note
+from keyturn.core.path_patterns import has_stars_beside
 
 if TYPE_CHECKING:
     from keyturn.client.offline import Offline
@@ -44,20 +45,22 @@ CLOSING: Final = 5.0
 
 
 def open_offline(
-    directory: Path | None, key: str | None, host: str, catalogue: Path | None, restricted: Iterable[str]
+    directory: Path | None, key: str | None, host: str, catalogue: Path | None, restricted: Sequence[str]
 ) -> "Offline":
     """The file, where one is wanted. Raises Invalid for a key that can't be opened; KMS and a hub are asked later."""
     from keyturn.client.offline import NOTHING_OFFLINE
 
     if bool(directory) != bool(key):
         raise typer.BadParameter("--offline and --offline-key belong together", param_hint="--offline")
+    if unfit := [pattern for pattern in restricted if has_stars_beside(pattern)]:
+        raise typer.BadParameter(f"write ** alone between slashes, not as in {unfit[0]}", param_hint="--restricted")
     if not (directory and key):
         return NOTHING_OFFLINE
     from keyturn.client.offline_cache import OfflineCache
     from keyturn.providers.data_keys import open_envelope
 
     envelope = open_envelope(key)
-    if not (catalogue or [*restricted]):
+    if not (catalogue or restricted):
         note(f"neither --catalogue nor --restricted tells what may not lie in {directory}: it gets all that is read")
     if key.startswith("transit:") and "@" not in key:
         note(f"while that hub is away, nothing opens {directory}: write {key}@ADDRESS of another hub")

@@ -11,8 +11,9 @@ from typing import Final, Protocol
 from keyturn.client.bulk import BulkReader
 from keyturn.client.secrets import NotServed, Secret
 from keyturn.core.engines import Lessor
-from keyturn.core.errors import Denied, NotFound
+from keyturn.core.errors import Denied, Invalid, NotFound
 from keyturn.core.hub import EXPIRES_AT, HubSecret, SecretsPort, metadata_moment
+from keyturn.core.mounts import join, split
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import RemoteSecret, Store
 
@@ -31,6 +32,12 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def spelled(path: str) -> str:
+    """A secret's one name; the hub overlooks slashes in it that part nothing."""
+    mount, within = split(path)
+    return join(mount, "/".join(part for part in within.split("/") if part))
+
+
 class HubSource:
     """Reads the hub itself, where a secret's own name is its path."""
 
@@ -45,7 +52,10 @@ class HubSource:
         return self._hub
 
     def read(self, path: str) -> Secret:
-        """The newest version. Raises NotFound."""
+        """The newest version. Raises NotFound, and Invalid for what only the hub takes for a secret's name."""
+        if path != (name := spelled(path)):
+            problem = "the hub takes it for another name, by which notices and policies know the secret"
+            raise Invalid("read", path, problem, f"Write {name}")
         secret = self._hub.read(path)
         if secret is None:
             raise NotFound(
@@ -55,7 +65,7 @@ class HubSource:
 
     def read_many(self, paths: Sequence[str]) -> Mapping[str, Secret]:
         """The newest versions of these, side by side."""
-        read = self._hub.read_many(paths)
+        read = self._hub.read_many([path for path in paths if path == spelled(path)])
         return {path: self._of(path, secret) for path, secret in read.items()}
 
     def versions(self, paths: Sequence[str]) -> Mapping[str, str]:

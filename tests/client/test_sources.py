@@ -12,7 +12,7 @@ from deployments.local.prepare import DATABASE
 from keyturn.client.client import SecretClient
 from keyturn.client.sources import HubSource, StoreSource
 from keyturn.client.webhook import Receiver
-from keyturn.core.errors import NotFound
+from keyturn.core.errors import Invalid, NotFound
 from keyturn.core.hub import EXPIRES_AT
 from keyturn.core.notices import SECRET_REVOKED, SECRET_ROTATED, Notice, message_id
 from keyturn.core.sensitive import SecretFields, Sensitive
@@ -33,6 +33,15 @@ def path(lab: Lab) -> str:
     path = f"{fresh()}/database"
     lab.hub.write(path, SecretFields({"password": "first", "port": 5432}), cas=0)
     return path
+
+
+def test_a_secret_has_one_name_by_which_notices_and_policies_know_it(lab: Lab, path: str) -> None:
+    with SecretClient([HubSource(lab.hub)], poll=0) as client:
+        for other in (f"/{path}", f"{path}/", path.replace("/", "//")):
+            with pytest.raises(Invalid, match=f"Write {path}$"):
+                client.get(other)
+            with pytest.raises(Invalid, match=f"Write {path}$"):
+                client.get_many([path, other])
 
 
 def test_the_hub_tells_version_age_and_end(lab: Lab, path: str) -> None:
