@@ -196,6 +196,11 @@ class Cache:
             self.offline.let_go(path)
             self.forget(path)
 
+    def settle(self, path: str) -> None:
+        """A source that tells no version was waited for; see :meth:`Floors.settle`."""
+        with self._lock:
+            self.floors.settle(path)
+
     def forget(self, path: str) -> None:
         """Keep nothing of it."""
         with self._lock:

@@ -2,10 +2,14 @@
 
 import itertools
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any, Final
 
 from keyturn.client.secrets import Secret
+
+NOTHING: Final = ("", "")
+"""The revision of no source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,7 @@ class Floor:
     made_at: datetime | None
     until: float
     promised: int = 0
-    superseded: tuple[str, str] = ("", "")
+    superseded: tuple[str, str] = NOTHING
 
     def admits(self, secret: Secret) -> bool:
         """Whether this is no older. A secret that was removed and made again is counted from 1, and made later."""
@@ -32,12 +36,26 @@ class Floor:
         return bool(secret.made_at and self.made_at and secret.made_at > self.made_at)
 
 
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What a source that knows no version serves, when that was first read, and the version it is for all we know."""
+
+    served: tuple[str, str]
+    first_read_at: datetime
+    version: int
+
+    def outlives(self, version: int, made_at: datetime) -> bool:
+        """Whether it is what such a notice tells of: it was read behind one, or served since that version was made."""
+        return self.version >= version or self.first_read_at > made_at
+
+
 class Floors:
     """At most ``limit`` of them; those that were set first go first."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._floors: OrderedDict[str, Floor] = OrderedDict()
+        self._sightings: OrderedDict[str, Sighting] = OrderedDict()
         self._events = itertools.count(1)
         self._clock = 0
 
@@ -54,21 +72,43 @@ class Floors:
 
     def reached(self, secret: Secret, until: float) -> None:
         """Insist on this version, which is served now."""
-        if secret.version is not None:
-            floor = self._floors.get(secret.path)
+        floor = self._floors.get(secret.path)
+        if secret.version is None:
+            self._saw(secret, floor.version if floor else 0)
+        else:
             self._set(secret.path, Floor(secret.version, secret.made_at, until, floor.promised if floor else 0))
 
     def promise(self, path: str, version: int, made_at: datetime, held: Secret | None, until: float) -> None:
         """Insist on what a notice has told of, read from now on; an older notice lowers nothing."""
         self._clock = next(self._events)
         floor = self._floors.get(path)
+        superseded = self._superseded(held, version, made_at) if held else floor.superseded if floor else NOTHING
         if floor and floor.version > version and not (floor.made_at and made_at > floor.made_at):
             version, made_at, until = floor.version, floor.made_at or made_at, max(until, floor.until)
-        superseded = (held.source, held.revision) if held else ("", "")
         self._set(path, Floor(version, made_at, until, self._clock, superseded))
+
+    def settle(self, path: str) -> None:
+        """What is served now is what was promised: its source was waited for, and tells no version."""
+        if (floor := self._floors.get(path)) and floor.superseded != NOTHING:
+            self._floors[path] = replace(floor, superseded=NOTHING)
+
+    def _superseded(self, held: Secret, version: int, made_at: datetime) -> tuple[str, str]:
+        served, sighting = (held.source, held.revision), self._sightings.get(held.path)
+        believed = sighting and sighting.served == served and sighting.outlives(version, made_at)
+        return NOTHING if believed else served
+
+    def _saw(self, secret: Secret, version: int) -> None:
+        served, before = (secret.source, secret.revision), self._sightings.get(secret.path)
+        first = before.first_read_at if before and before.served == served else secret.read_at
+        self._sightings[secret.path] = Sighting(served, first, version)
+        _make_room(self._sightings, secret.path, self._limit)
 
     def _set(self, path: str, floor: Floor) -> None:
         self._floors[path] = floor
-        self._floors.move_to_end(path)
-        while len(self._floors) > self._limit:
-            self._floors.popitem(last=False)
+        _make_room(self._floors, path, self._limit)
+
+
+def _make_room(table: OrderedDict[str, Any], newest: str, limit: int) -> None:
+    table.move_to_end(newest)
+    while len(table) > limit:
+        table.popitem(last=False)

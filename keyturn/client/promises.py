@@ -31,14 +31,20 @@ LIMIT: Final = 4000
 class Pledge:
     """A notice that was taken, and until when it counts by the client's clock.
 
-    ``used`` says that the secret was in use, so that what has replaced it is to be read; ``versioned`` that its source
-    told a version.
+    ``used`` says that the secret was in use; ``versioned`` that its source told a version. What tells none is waited
+    for from ``taken`` on.
     """
 
     notice: Notice
+    taken: float
     until: float
     used: bool
     versioned: bool
+
+    @property
+    def to_be_read(self) -> bool:
+        """Whether something has replaced it that is to be in use before the notice is acknowledged."""
+        return self.used and self.notice.replaced
 
     def covers(self, notice: Notice) -> bool:
         """Whether this is that notice, or one that came after it."""
@@ -119,7 +125,7 @@ class Promises:
         """The same for one that is noted already; whether it is news, and the secret in use."""
         before = self._pledges.get(notice.secret_path)
         pledge = self._pledge_once(notice, remaining)
-        return pledge is not before and pledge.used
+        return pledge is not before and pledge.to_be_read
 
     def promised(self, paths: Sequence[str]) -> list[tuple[Notice, float]]:
         """The latest notices of these, or of all where none are named, and for how many seconds each still counts."""
@@ -149,14 +155,19 @@ class Promises:
             self._listeners.remove(listener)
 
     def _pledge(self, notice: Notice, remaining: float) -> Pledge:
-        path, until = notice.secret_path, self._clock() + remaining
+        path, now = notice.secret_path, self._clock()
+        until = now + remaining
         with self._lock:
-            held = self._cache.held(path)
-            used = notice.replaced and (held is not None or path in self._watches)
-            pledge = Pledge(notice, until, used, bool(held and held.version))
+            held, before = self._cache.held(path), self._pledges.get(path)
+            before = before if before and before.until > now else None
+            repeated = before if before and before.covers(notice) else None
+            # What was in use at a notice still is at the next one, though nothing could be read in between.
+            used = held is not None or path in self._watches or bool(before and before.used)
+            versioned = bool(held and held.version) or bool(before and before.versioned)
+            pledge = Pledge(notice, repeated.taken if repeated else now, until, used, versioned)
             self._cache.promise(path, notice.oldest_served, notice.timestamp, until)
             self._reader.promise(path)
-            if not (path in self._pledges and self._pledges[path].covers(notice)):
+            if not repeated:
                 self._pledges[path] = pledge
                 self._pledges.move_to_end(path)
             while len(self._pledges) > LIMIT:
@@ -172,9 +183,14 @@ class Promises:
         return self._pledge(notice, remaining)
 
     def _read(self, pledge: Pledge) -> None:
-        """Read it until it is served; a versioned source that is being written to tells no version for a moment."""
+        """Read it until it is served; a versioned source that is being written to tells no version for a moment.
+
+        One that never tells any is not waited for again: what it serves by the time of a repeat is what there is.
+        """
         path, deadline = pledge.notice.secret_path, self._clock() + self._patience
-        while pledge.used:
+        if self._clock() > pledge.taken + self._patience:
+            self._cache.settle(path)
+        while pledge.to_be_read:
             try:
                 held = self._cache.held(path)
                 secret = held if held and held.version else self._reader.fresh(path, self._reader.oldest(path))

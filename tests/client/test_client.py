@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -142,6 +143,62 @@ def test_where_it_lags_on_the_notice_fails_and_nothing_old_is_given(client: Secr
         client.told(rotated("a", 2))
     with pytest.raises(Unavailable):
         client.get("a")
+
+
+def test_a_notice_that_comes_again_is_not_acknowledged_while_the_source_still_lags(
+    client: SecretClient, source: MemorySource
+) -> None:
+    client.get("a")
+    for notice in (rotated("a", 2), rotated("a", 2), rotated("a", 3)):
+        with pytest.raises(Unavailable, match="a newer one was seen or promised"):
+            client.told(notice)
+    source.served["a"] = 3
+    client.told(rotated("a", 3))
+    source.away = True
+    assert client.get("a").version == 3
+
+
+def test_what_is_written_after_a_revocation_is_read_before_that_is_acknowledged(
+    client: SecretClient, source: MemorySource
+) -> None:
+    client.get("a")
+    client.told(replace(rotated("a", 1, SECRET_REVOKED), replaced=False))
+    source.served["a"] = 2
+    client.told(rotated("a", 2))
+    source.away = True
+    assert client.get("a").version == 2
+
+
+class Versionless(MemorySource):
+    """Tells its own marks alone, as a store does whose copy somebody else has written."""
+
+    def _answer(self, path: str) -> Secret:
+        return replace(super()._answer(path), version=None, made_at=None)
+
+
+def test_what_tells_no_version_and_was_read_before_its_notice_is_given(clock: Clock) -> None:
+    copies = Versionless("copies", a=6)
+    with SecretClient([copies], poll=0, patience=0, clock=clock) as client:
+        client.get("a")
+        notice = replace(rotated("a", 7), timestamp=datetime.now(UTC))
+        copies.served["a"] = 7
+        client.refresh("a")
+        for each in (notice, notice, rotated("a", 6), replace(notice, event=SECRET_REVOKED)):
+            client.told(each)
+            assert client.get("a").revision == "7"
+
+
+def test_what_tells_no_version_is_taken_as_it_is_once_it_was_waited_for(clock: Clock) -> None:
+    copies = Versionless("copies", a=6)
+    with SecretClient([copies], poll=0, patience=0, clock=clock) as client:
+        client.get("a")
+        notice = replace(rotated("a", 7), timestamp=datetime.now(UTC))
+        for earlier in (notice, rotated("a", 6)):
+            with pytest.raises(Unavailable, match="a newer one was seen or promised"):
+                client.told(earlier)
+        clock.now += 1
+        client.told(notice)
+        assert client.get("a").revision == "6"
 
 
 def test_a_revoked_secret_is_gone_even_while_no_source_answers(client: SecretClient, source: MemorySource) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -21,7 +21,7 @@ from keyturn.client.pool import SecretPool
 from keyturn.client.statistics import Event
 from keyturn.core.errors import Invalid, NotFound, Unavailable
 from keyturn.core.notices import SECRET_REVOKED, SECRET_ROTATED, Notice
-from tests.client.test_client import Clock, raises
+from tests.client.test_client import Clock, Versionless, raises
 from tests.client.test_pool import Database, Refused
 from tests.support.hooks import eventually
 from tests.support.served import MADE, MemorySource
@@ -169,6 +169,17 @@ def test_what_tells_no_version_is_taken_from_nobody(join: Join, source: MemorySo
     assert join().get("a").version is None
     assert join().get("a").version is None
     assert source.reads == ["a", "a"]
+
+
+def test_what_tells_no_version_holds_no_notice_up_for_good(join: Join) -> None:
+    copies = Versionless("copies", a=6)
+    told, other = join(copies, patience=0.05), join(copies, patience=0.05)
+    told.get("a"), other.get("a")
+    notice = replace(rotated("a", 7), timestamp=datetime.now(UTC))
+    with pytest.raises(Unavailable):
+        told.told(notice)
+    told.told(notice)
+    assert (told.get("a").revision, other.get("a").revision) == ("6", "6")
 
 
 def test_who_begins_after_a_notice_knows_of_it(join: Join, group: HostGroup) -> None:
