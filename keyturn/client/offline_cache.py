@@ -235,6 +235,8 @@ class OfflineCache:
         for aged in sorted(admitted, key=lambda aged: aged.secret.path == path):
             if self._cache.adopt(aged.secret, aged.age, now, began):
                 self._there.add(aged.secret.path)
+        if self._there and not self._in_use:
+            log.warning("no source answers: what was read before is given from %s", self._directory.path / FILE)
         self._in_use = True
         with suppress(OSError):
             self._journal.mark(self._machine.now())

@@ -178,6 +178,7 @@ def test_a_program_is_begun_in_an_outage_with_what_the_one_before_it_had(
         there = {**env, "VAULT_ADDR": address}
         done = subprocess.run(command, env=there, capture_output=True, text=True, timeout=120)
         assert done.stdout == f"it is {secret.first['value']}\n", done.stderr
+    assert f"no source answers: what was read before is given from {tmp_path / 'offline'}" in done.stderr
 
 
 # --- the guide ---------------------------------------------------------------------------------------------
