@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from keyturn.cli.exec import end_when_told
+from keyturn.cli.offline import OfflineHostOption, OfflineKeyOption, OfflineOption, RestrictedOption, open_offline
 from keyturn.cli.options import CatalogueOption
 from keyturn.cli.output import note
 from keyturn.cli.programs import (
@@ -58,6 +59,10 @@ def render_files(
     allow_disk: DiskOption = False,
     mode: ModeOption = "0600",
     catalogue: CatalogueOption = None,
+    offline: OfflineOption = None,
+    offline_key: OfflineKeyOption = None,
+    offline_host: OfflineHostOption = "",
+    restricted: RestrictedOption = None,
 ) -> None:
     """Read secrets once, write them into files, and end: all of the files, or none.
 
@@ -84,7 +89,8 @@ def render_files(
         raise wrong("--template", f"{min(twice)} is given twice")
     insist_on_places([*files, *([below() / "."] if directory else [])], allow_disk)
     declaration = Declaration(files=files, templates=templates, mode=mode_of(mode))
-    with open_program_client(source, catalogue) as client:
+    lasting = open_offline(offline, offline_key, offline_host, catalogue, restricted or ())
+    with open_program_client(source, catalogue, lasting, restricted or ()) as client:
         rendering = with_patience(lambda: declaration.render(client), seconds_of(wait, "--wait"))
     written = write_outputs(rendering.outputs)
     for output in rendering.outputs:

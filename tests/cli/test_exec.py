@@ -169,7 +169,7 @@ def test_what_was_revoked_without_a_replacement_ends_a_program_that_says_so(
 
 
 def test_a_program_is_begun_in_an_outage_with_what_the_one_before_it_had(
-    env: dict[str, str], secret: Declared, tmp_path: Path
+    env: dict[str, str], secret: Declared, tmp_path: Path, in_memory: Path
 ) -> None:
     add_generation(tmp_path / "offline-key")
     kept = ("--offline", str(tmp_path / "offline"), "--offline-key", f"file:{tmp_path / 'offline-key'}")
@@ -179,6 +179,10 @@ def test_a_program_is_begun_in_an_outage_with_what_the_one_before_it_had(
         done = subprocess.run(command, env=there, capture_output=True, text=True, timeout=120)
         assert done.stdout == f"it is {secret.first['value']}\n", done.stderr
     assert f"no source answers: what was read before is given from {tmp_path / 'offline'}" in done.stderr
+    command = [*SCRIPT, "render", *kept, "--directory", str(in_memory), "--file", f"pw={secret.path}#value"]
+    assert subprocess.run(command, env=there, timeout=120).returncode == 0
+    assert (in_memory / "pw").read_text() == secret.first["value"]
+    assert subprocess.run([*command, "--restricted", "**"], env=there, timeout=120).returncode == 1
 
 
 # --- the guide ---------------------------------------------------------------------------------------------
