@@ -73,6 +73,8 @@ def remarks(replay: Replay) -> Iterator[str]:
         yield f"no ledger was read ({replay.unread}), so nothing is known of what was revoked or retired"
     if late := counts.order.late:
         yield f"{late:,} accesses were more than {span(LATENESS)} older than others before them, and are not judged"
+    if impossible := counts.order.impossible:
+        yield f"{impossible:,} accesses have a time before 1970 or after the year 9000, and are not judged"
     if duplicates := counts.order.duplicates:
         yield f"{duplicates:,} accesses stand there twice, and count once"
     if counts.forgotten:
@@ -131,6 +133,7 @@ def replay_data(replay: Replay) -> dict[str, Any]:
         "accesses": counts.order.accesses,
         "odd": counts.odd,
         "late": counts.order.late,
+        "impossible": counts.order.impossible,
         "duplicates": counts.order.duplicates,
         "forgotten": counts.forgotten,
         "alerts": [alert_data(alert) for alert in replay.alerts],

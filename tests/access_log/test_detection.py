@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyturn.access_log.detection import alerts as groups
-from keyturn.access_log.detection import window
+from keyturn.access_log.detection import reorder, window
 from keyturn.access_log.detection.alerts import Alert, Level
 from keyturn.access_log.detection.compare import compare_alerts
 from keyturn.access_log.detection.detector import Detector
@@ -241,6 +241,14 @@ def test_a_clock_that_is_ahead_makes_nothing_after_it_late() -> None:
     told = list(detector.alerts([access(), ahead, *(after(n) for n in range(1, 30)), after(30, source="203.0.113.9")]))
     assert detector.counts.order.late == 0
     assert [event.at for alert in told for event in alert.events] == [after(30).at]
+
+
+def test_no_more_wait_for_late_ones_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reorder, "HELD", 10)
+    order = reorder.Reorder()
+    reads = [after(n / 600) for n in range(100)]
+    assert [given for one in reads for _, given in order.push(one)] == reads[:90]
+    assert [given for _, given in order.end()] == reads[90:]
 
 
 def test_what_comes_twice_counts_once() -> None:

@@ -165,6 +165,27 @@ def test_malformed_lines_are_counted_and_told(audit_file: Path, home: Path, caps
     assert "2 of its lines could not be read" in data["logs"][0]["gaps"]
 
 
+@pytest.mark.parametrize(
+    ("time", "impossible"),
+    [
+        ("0001-01-01T00:00:00Z", 1),
+        ("9999-12-31T23:59:59Z", 1),
+        ("1969-12-31T23:59:59Z", 1),
+        ("2999-01-01T00:00:00Z", 0),
+    ],
+)
+def test_a_line_of_an_absurd_time_hides_nothing_and_makes_nothing_late(
+    audit_file: Path, home: Path, capsys: pytest.CaptureFixture[str], time: str, impossible: int
+) -> None:
+    lines = audit_file.read_text().splitlines(keepends=True)
+    read_of = next(line for line in lines if '"response"' in line and "secret/data/ml/database" in line)
+    odd = json.dumps(json.loads(read_of) | {"time": time}, separators=(",", ":"))
+    (home / "odd.log").write_text(f"{odd}\n{''.join(lines)}")
+    data = replayed(capsys, home / "odd.log")
+    assert told(data["alerts"])[:2] == BEFORE
+    assert (data["late"], data["impossible"], data["accesses"]) == (0, impossible, 10 - impossible)
+
+
 def test_markup_and_control_characters_stay_text(
     audit_file: Path, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,7 +13,10 @@ from keyturn.core.access import Access
 LATENESS: Final = timedelta(minutes=5)
 """How much older than what came before it an access may be: logs of several nodes differ by less."""
 
-HELD: Final = 1_000_000
+LATEST: Final = 7030 * 365.2425 * 86_400
+"""The year 9000, as seconds since 1970."""
+
+HELD: Final = 200_000
 """Accesses that wait for others at most; beyond, the oldest goes on sooner."""
 
 Timed = tuple[float, Access]
@@ -24,10 +27,14 @@ NEVER: Final = -inf
 
 @dataclass
 class OrderCounts:
-    """What was given on, and what was not: ``late`` was older than what had been given on already."""
+    """What was given on, and what was not: ``late`` was older than what had been given on already.
+
+    ``impossible`` were before 1970, or after the year 9000: a clock that was never set, or nonsense.
+    """
 
     accesses: int = 0
     late: int = 0
+    impossible: int = 0
     duplicates: int = 0
 
 
@@ -52,6 +59,9 @@ class Reorder:
         """Take one, and give on what nothing can come before any more."""
         at = access.at.timestamp()
         ordered, stragglers = self._ordered, self._stragglers
+        if not 0 <= at < LATEST:
+            self.counts.impossible += 1
+            return ()
         if at >= self._newest:
             self._second, self._newest = self._newest, at
             ordered.append((at, access))

@@ -9,9 +9,9 @@ from keyturn.access_log.detection.alerts import Alert
 from keyturn.access_log.detection.detector import Detector
 from keyturn.core.access import Access, AccessLog
 
-BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
-END: Final = datetime(9999, 1, 1, tzinfo=UTC)
-"""No line of a log is from before or after."""
+BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
+END: Final = datetime.max.replace(tzinfo=UTC)
+"""All of a log is read, be its times possible or not: a file that begins with an absurd one is not hidden by it."""
 
 
 def replay_logs(logs: Sequence[AccessLog], detectors: Sequence[Detector]) -> list[list[Alert]]:
