@@ -182,6 +182,13 @@ def test_a_version_that_has_ended_is_told() -> None:
     assert found(reads, history) == [(reads[1].at, "retired-version", 0.8)]
 
 
+def test_what_was_put_back_is_in_force() -> None:
+    history = SecretHistory([entry("promote", NOON, 2), entry("revert", NOON, 3), entry("retire", NOON)])
+    late = NOON + timedelta(hours=2)
+    assert found([access(late, version=2)], history) == [(late, "retired-version", 0.8)]
+    assert found([access(late, version=3)], history) == []
+
+
 def test_a_revocation_ends_the_version_in_force_too() -> None:
     history = SecretHistory([entry("promote", NOON - DAY, 2), entry("cut", NOON), entry("promote", NOON, 3)])
     late = NOON + timedelta(hours=2)

@@ -10,8 +10,11 @@ from keyturn.core.ledger import Entry, Outcome
 TOLD: Final = 100
 """Revocations and retirements of one secret that are remembered, the newest."""
 
-ACTIONS: Final = ("promote", "retire", "cut")
-"""The actions of the ledger that tell it."""
+NEWER: Final = ("promote", "recover", "revert")
+"""The actions of the ledger that tell which version came into force."""
+
+ACTIONS: Final = (*NEWER, "retire", "cut")
+"""Those that tell anything of it."""
 
 
 class History(Protocol):
@@ -27,14 +30,20 @@ class History(Protocol):
 @dataclass
 class _OfSecret:
     newest: int = 0
+    cut: bool = False
+    """That nothing came into force since it was revoked."""
     revoked: list[float] = field(default_factory=list)
     retired: list[tuple[float, int]] = field(default_factory=list)
+
+    def end(self, at: float, below: int) -> None:
+        """That all versions below this one have ended."""
+        self.retired = [*self.retired[1 - TOLD :], (at, below)]
 
 
 class SecretHistory:
     """A :class:`History` by the ledger's entries, which come in their order: promotions, retirements, revocations.
 
-    A retirement ends all versions before the one in force, a revocation that one, too.
+    A retirement ends all versions before the one in force, a revocation that one, too, and what it leaves in its place.
     """
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
@@ -47,14 +56,15 @@ class SecretHistory:
         if entry.outcome is not Outcome.DONE or entry.action not in ACTIONS or not entry.secret:
             return
         secret, at = self._secrets.setdefault(entry.secret, _OfSecret()), entry.time.timestamp()
-        if entry.action == "promote":
-            secret.newest = max(secret.newest, entry.version)
-            return
-        revoked = entry.action == "cut"
-        if revoked:
-            secret.revoked = [*secret.revoked[1 - TOLD :], at]
-        if secret.newest:
-            secret.retired = [*secret.retired[1 - TOLD :], (at, secret.newest + revoked)]
+        if entry.action in NEWER:
+            if secret.cut:
+                secret.end(at, entry.version)
+            secret.newest, secret.cut = max(secret.newest, entry.version), False
+        elif entry.action == "cut":
+            secret.revoked, secret.cut = [*secret.revoked[1 - TOLD :], at], True
+            secret.end(at, secret.newest + 1)
+        else:
+            secret.end(at, secret.newest)
 
     def revoked_at(self, path: str, at: float) -> float | None:
         """When it was last revoked, up to that moment; None where it was not."""
