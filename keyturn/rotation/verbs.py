@@ -12,7 +12,7 @@ from keyturn.core.record import Rotation
 from keyturn.rotation import decide, restarts, steps
 from keyturn.rotation.attempt import Attempt
 from keyturn.rotation.context import Workspace
-from keyturn.rotation.decide import BY_HAND, Decision, SecretStatus
+from keyturn.rotation.decide import Decision, SecretStatus
 from keyturn.rotation.guard import guard_destinations
 from keyturn.rotation.journal import write_waiting
 from keyturn.rotation.make_way import make_way
@@ -56,8 +56,8 @@ class Work:
 
     def decide(self, trigger: Trigger) -> Decision:
         """Whether to rotate now, and why."""
-        reading = self.whole and trigger in BY_HAND
-        decision, self._status = decide.decide_on(self.workspace, self.path, trigger, reading=reading)
+        # CURRENT is needed next where there is work, which whoever has all of it done here expects.
+        decision, self._status = decide.decide_on(self.workspace, self.path, trigger, reading=self.whole)
         return decision
 
     def decide_again(self, trigger: Trigger, decision: Decision) -> Decision | None:

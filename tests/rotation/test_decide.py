@@ -15,7 +15,7 @@ from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.run import rotate
 from tests.rotation.helpers import Worker, worker
-from tests.support.hooks import Once, raising
+from tests.support.hooks import After, raising
 from tests.support.lab import INTERVAL, Declared, Lab, Opened
 
 
@@ -170,7 +170,7 @@ def test_a_worker_that_was_overtaken_before_its_sweep_does_not_sweep(lab: Lab) -
         rotate(slow.hooking("strategy", mint=raising(lost)).workspace, secret.path, Trigger.FORCE)
     quick = worker(lab, secret, "quick/1/1", clock=None)
     hasty = Worker(dataclasses.replace(quick.workspace, patience=0.0), secret.path)
-    late = slow.hooking("hub", read=Once(lambda: rotate(hasty.workspace, secret.path)))
+    late = slow.hooking("hub", read=After(1, lambda: rotate(hasty.workspace, secret.path)))
     assert (
         rotate(late.hooking("strategy", remove_orphans=raising(AssertionError())).workspace, secret.path).state
         is RunState.HELD

@@ -14,7 +14,7 @@ from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.rollback import rollback
 from tests.rotation.helpers import Worker, worker
 from tests.support.boundaries import Boundaries
-from tests.support.hooks import ELSEWHERE, Once, dead_holder, raising
+from tests.support.hooks import ELSEWHERE, After, Once, dead_holder, raising
 from tests.support.lab import Declared, Lab
 
 LATE = "that-is/2/2"
@@ -128,19 +128,6 @@ def test_a_retirement_that_was_taken_over_does_not_touch_the_target(lab: Lab, se
     assert not retire(held_up.workspace, secret.path).retired
     assert lab.logs_in(lab.current(secret))
     assert lab.current(secret)["username"] == secret.users[0]
-
-
-class After:
-    """Does something at the call after ``calls`` others."""
-
-    def __init__(self, calls: int, what: Callable[[], object]) -> None:
-        self.left = calls
-        self.what = what
-
-    def __call__(self, *_: object, **__: object) -> None:
-        self.left -= 1
-        if self.left == -1:
-            self.what()
 
 
 def stage(lab: Lab, secret: Declared) -> Stage | None:

@@ -49,6 +49,19 @@ class Once:
             action()
 
 
+class After:
+    """A hook that acts at the call after ``calls`` others."""
+
+    def __init__(self, calls: int, action: Callable[[], object]) -> None:
+        self._left = calls
+        self._action = action
+
+    def __call__(self, *_: Any, **__: Any) -> None:
+        self._left -= 1
+        if self._left == -1:
+            self._action()
+
+
 def raising(error: BaseException) -> Callable[..., object]:
     """A hook that raises."""
 
