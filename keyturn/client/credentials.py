@@ -19,7 +19,7 @@ from keyturn.client import open_leases
 from keyturn.client.clock import elapsed
 from keyturn.client.policy import LEASE_TTL
 from keyturn.core.engines import IssuedLease, Lessor
-from keyturn.core.errors import Invalid, KeyturnError, Missing, TerminalError, Throttled, TransientError
+from keyturn.core.errors import Invalid, KeyturnError, Missing, TerminalError, Throttled, TransientError, Unproven
 from keyturn.core.sensitive import SecretFields, Sensitive
 
 log = logging.getLogger(__name__)
@@ -166,7 +166,7 @@ class Credential:
             try:
                 if self.renewable:
                     self._renew()
-            except TransientError:
+            except (TransientError, Unproven):
                 raise
             except KeyturnError as error:
                 self._refused(error)
@@ -213,7 +213,7 @@ class Credential:
             if not self.expired:  # as it also is once it was given back
                 self._renew()
                 return self._due()
-        except TransientError as error:
+        except (TransientError, Unproven) as error:
             self._failures += 1
             if not self.expired:
                 log.warning("%s", error)
@@ -319,7 +319,7 @@ class Credential:
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it raises, its text may hold the value
             log.error("%s: the function that watches it raised %s", self.lease_id, type(error).__name__)
 
-    def _pause(self, error: TransientError | None = None) -> float:
+    def _pause(self, error: KeyturnError | None = None) -> float:
         wait = (error.retry_after or 0.0) if isinstance(error, Throttled) else 0.0
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self._failures, 10)) * random.uniform(0.5, 1.0)  # noqa: S311
         left = self._term.ends - self._clock()

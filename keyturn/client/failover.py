@@ -3,11 +3,12 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from keyturn.client.secrets import Lends, Lists, NotServed, Secret, SecretSource
 from keyturn.core.capabilities import capability
-from keyturn.core.errors import Invalid, KeyturnError, TerminalError, TransientError, Unavailable
+from keyturn.core.errors import Invalid, KeyturnError, TerminalError, TransientError, Unavailable, Unproven
 
 if TYPE_CHECKING:
     from keyturn.core.engines import Lessor
@@ -26,6 +27,10 @@ class Rest:
     error: TransientError
     seconds: float
     until: float
+
+    def of(self, path: str) -> TransientError:
+        """The same said of another secret, which is not asked for meanwhile."""
+        return type(self.error)("read", path, self.error.problem, self.error.hint)
 
 
 @dataclass
@@ -71,9 +76,9 @@ class Failover:
         none of them has a place for it.
         """
         errors: list[KeyturnError] = []
-        for breaker in self._awake(errors):
+        for breaker in self._awake(errors, path=path):
             try:
-                secret = breaker.source.read(path)
+                secret = _proven(partial(breaker.source.read, path))
             except TransientError as error:
                 breaker.failed(error, self._clock())
                 errors.append(error)
@@ -94,7 +99,7 @@ class Failover:
         """What the first that answers serves of these, and fits; whatever is left is to be read by itself."""
         for breaker in self._awake([]):
             try:
-                served = breaker.source.read_many(paths)
+                served = _proven(partial(breaker.source.read_many, paths))
             except TransientError as error:
                 breaker.failed(error, self._clock())
             except TerminalError:
@@ -131,7 +136,7 @@ class Failover:
         errors: list[KeyturnError] = []
         for breaker in self._awake(errors, breakers):
             try:
-                answer = ask(breaker.source)
+                answer = _proven(partial(ask, breaker.source))
             except TransientError as error:
                 breaker.failed(error, self._clock())
                 errors.append(error)
@@ -140,14 +145,22 @@ class Failover:
                 return answer
         raise errors[0]
 
-    def _awake(self, errors: list[KeyturnError], breakers: Sequence[Breaker] = ()) -> Iterator[Breaker]:
+    def _awake(self, errors: list[KeyturnError], breakers: Sequence[Breaker] = (), path: str = "") -> Iterator[Breaker]:
         """Those that do not rest; of those that do, their last failure is added to ``errors``."""
         for breaker in breakers or self._breakers:
             rest = breaker.rest
             if rest and self._clock() < rest.until:
-                errors.append(rest.error)
+                errors.append(rest.of(path) if path else rest.error)
             else:
                 yield breaker
+
+
+def _proven(ask: Callable[[], T]) -> T:
+    """What is answered. Where that may be somebody else than the source, this is away, and not refusing a login."""
+    try:
+        return ask()
+    except Unproven as error:
+        raise Unavailable(error.doing, error.name, error.problem, error.hint) from None
 
 
 def lagging(secret: Secret) -> Unavailable:

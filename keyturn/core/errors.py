@@ -92,6 +92,10 @@ class Denied(TerminalError):
     """The credentials in use lack the permission, or are refused."""
 
 
+class Unproven(Denied):
+    """Whoever answered may be somebody else: its certificate, or its redirect. It is no word of what is there."""
+
+
 class Invalid(TerminalError):
     """The request itself is wrong: a name, a size, a setting."""
 

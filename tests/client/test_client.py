@@ -18,7 +18,7 @@ from keyturn.client.client import SecretClient
 from keyturn.client.policy import RESTRICTED, CachePolicy
 from keyturn.client.secrets import Secret
 from keyturn.client.statistics import Event
-from keyturn.core.errors import Invalid, KeyturnError, NotFound, Unavailable
+from keyturn.core.errors import Invalid, KeyturnError, NotFound, Unavailable, Unproven
 from keyturn.core.notices import SECRET_REVOKED, SECRET_ROTATED, Notice
 from tests.support.hooks import eventually
 from tests.support.served import MADE, Clock, MemorySource
@@ -241,6 +241,24 @@ def test_an_older_version_that_was_revoked_for_good_takes_nothing_from_the_newer
     client.get("a")
     client.told(Notice(SECRET_REVOKED, "a", 2, MADE, replaced=False))
     assert client.get("a").version == 3
+
+
+def test_whoever_may_be_somebody_else_than_the_source_makes_nothing_be_forgotten(
+    source: MemorySource, clock: Clock
+) -> None:
+    def answer(path: str) -> Secret:
+        raise Unproven("read", path, "the hub's certificate is not trusted", "Set VAULT_CACERT")
+
+    with SecretClient([source], policy=CachePolicy(ttl=100), poll=0, clock=clock) as client:
+        client.get("a")
+        source.read = answer  # type: ignore[method-assign]
+        clock.now += 200
+        client.tend()
+        assert client.get("a").stale
+        with pytest.raises(Unavailable, match="read b: the hub's certificate is not trusted"):
+            client.get("b")
+    with SecretClient([source, MemorySource("copies", a=1)], poll=0) as client:
+        assert client.get("a").source == "copies"
 
 
 def test_an_outage_is_lived_through_up_to_the_policys_limit(source: MemorySource, clock: Clock) -> None:

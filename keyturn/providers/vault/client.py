@@ -1,5 +1,6 @@
 """One request to the hub, with the login it needs; its refusals become Keyturn's own errors here."""
 
+import json
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -13,7 +14,7 @@ import hvac
 import requests
 from hvac import exceptions as vault
 
-from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
+from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable, Unproven
 from keyturn.providers.answers import cut_off, objection, untrusted
 from keyturn.providers.vault.login import LoginLife, LoginSession
 from keyturn.providers.vault.logins.exchange import Refusal, denied, exchange
@@ -27,6 +28,7 @@ ABSENT: Final = re.compile(
 """What the engines say of what is not there, under statuses that mean something else elsewhere."""
 
 NO_ANSWER: Final = "the hub does not answer"
+NOT_THE_HUB: Final = "the 404 that it gets is not in the hub's words, and tells of no secret"
 
 BEHIND: Final = timedelta(seconds=5)
 """So far back the date of an answer is what cutting to the second, or another node, makes of it; the clock was set."""
@@ -150,7 +152,11 @@ class Calls:
 
         try:
             return ask(self._session.as_token(token)) if token else self._logged_in(ask)
-        except vault.InvalidPath:
+        except vault.InvalidPath as error:
+            if not _says_absent(error):
+                raise Unavailable(
+                    doing, name, NOT_THE_HUB, "See that VAULT_ADDR leads to it, past every proxy"
+                ) from None
             return None
         except (vault.VaultError, requests.RequestException) as error:
             raise from_vault(error, doing, name, path) from None
@@ -163,6 +169,15 @@ class Calls:
             if not self._session.login_again():
                 raise
             return ask(self._session.client())
+
+
+def _says_absent(error: vault.InvalidPath) -> bool:
+    """Whether that is the hub's own 404: a proxy in front of it has one, too, which tells of no secret."""
+    try:
+        body = json.loads(error.text or "")
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(body, dict) and not {"errors", "data", "warnings"}.isdisjoint(body)
 
 
 def elapsed() -> float:
@@ -190,7 +205,7 @@ def from_vault(error: Exception, doing: str, name: str, path: str) -> KeyturnErr
             return Unavailable(doing, name, "the hub is sealed or not active", "Unseal it, or wait for the fail-over")
         case Redirected():
             hint = "Set VAULT_ADDR to the address of the hub itself; standby nodes have to forward requests"
-            return Denied(doing, name, "the hub answers with a redirect, which is not followed", hint)
+            return Unproven(doing, name, "the hub answers with a redirect, which is not followed", hint)
         case requests.exceptions.SSLError():
             return _untrusted(error, doing, name)
         case requests.RequestException():
@@ -208,8 +223,8 @@ def _untrusted(error: requests.exceptions.SSLError, doing: str, name: str) -> Ke
         return Unavailable(doing, name, NO_ANSWER, "Check VAULT_ADDR and that the hub runs")
     if not untrusted(error):
         hint = "Check VAULT_ADDR; where it asks for a client's certificate, set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY"
-        return Denied(doing, name, "the hub refuses the TLS connection, or speaks no TLS", hint)
+        return Unproven(doing, name, "the hub refuses the TLS connection, or speaks no TLS", hint)
     if "mismatch" in str(error):
         hint = "Set VAULT_ADDR to a name that the certificate has, or VAULT_TLS_SERVER_NAME to that name"
-        return Denied(doing, name, "the hub's certificate is another name's", hint)
-    return Denied(doing, name, "the hub's certificate is not trusted", "Set VAULT_CACERT to its CA file")
+        return Unproven(doing, name, "the hub's certificate is another name's", hint)
+    return Unproven(doing, name, "the hub's certificate is not trusted", "Set VAULT_CACERT to its CA file")

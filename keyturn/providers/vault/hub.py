@@ -71,7 +71,7 @@ class VaultHub:
             return None
         return HubSecret(
             path,
-            body["metadata"]["version"],
+            _number(body["metadata"]["version"]),
             SecretFields(body["data"]),
             body["metadata"]["custom_metadata"] or {},
             datetime.fromisoformat(body["metadata"]["created_time"]),
@@ -293,6 +293,13 @@ def _info(path: str, metadata: Mapping[str, Any]) -> SecretInfo:
     versions = (_version(int(number), version) for number, version in metadata["versions"].items())
     ordered = tuple(sorted(versions, key=lambda version: version.version))
     return SecretInfo(path, metadata["current_version"], ordered, metadata["custom_metadata"] or {})
+
+
+def _number(version: object) -> int:
+    """Of a version, from 1."""
+    if not isinstance(version, int) or version < 1:
+        raise ValueError("it is no version's number")
+    return version
 
 
 def _newest(metadata: Mapping[str, Any]) -> VersionInfo:

@@ -16,7 +16,7 @@ from werkzeug import Request, Response
 
 from deployments.local.openbao import OpenBao
 from deployments.local.support.ports import free_port
-from keyturn.core.errors import Denied, Invalid, KeyturnError
+from keyturn.core.errors import Denied, Invalid, KeyturnError, Unavailable, Unproven
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.providers.vault.store import VaultStore
@@ -271,9 +271,35 @@ def test_a_hub_that_redirects_takes_neither_token_nor_value_along(
             lambda: list(hub.list_state("a")),
             lambda: logging_in.read("a"),
         ):
-            with pytest.raises(Denied, match="the hub answers with a redirect, which is not followed"):
+            with pytest.raises(Unproven, match="the hub answers with a redirect, which is not followed"):
                 call()
     with closing(VaultStore("west", address=address, token_file=str(token))) as west, pytest.raises(Denied) as caught:
         west.write("app", value, marks_for(value), None)
     assert "this Vault answers with a redirect" in str(caught.value)
     assert elsewhere.log == []
+
+
+@pytest.mark.parametrize("body", ["<html>no such page</html>", '{"message":"no Route matched"}', ""])
+def test_a_404_of_a_proxy_before_the_hub_tells_of_no_secret(httpserver: HTTPServer, tmp_path: Path, body: str) -> None:
+    token = tmp_path / "token"
+    token.write_text("hvs.a-token")
+    httpserver.expect_request(re.compile(".*")).respond_with_data(body, 404, content_type="application/json")
+    settings = HubSettings(httpserver.url_for("").rstrip("/"), login=TokenLogin(file=str(token)))
+    with closing(VaultHub(settings)) as hub:
+        hub._calls._session._client = hub._calls._session.as_token("hvs.a-token")
+        for look in (lambda: hub.read("a"), lambda: hub.describe("a"), lambda: list(hub.describe_below("a"))):
+            with pytest.raises(Unavailable, match="tells of no secret"):
+                look()
+
+
+@pytest.mark.parametrize("version", [0, "7", None])
+def test_what_is_no_versions_number_is_no_answer(httpserver: HTTPServer, tmp_path: Path, version: object) -> None:
+    token = tmp_path / "token"
+    token.write_text("hvs.a-token")
+    metadata = {"version": version, "created_time": "2026-03-01T12:00:00Z", "custom_metadata": None}
+    httpserver.expect_request("/v1/secret/data/a").respond_with_json({"data": {"data": {}, "metadata": metadata}})
+    settings = HubSettings(httpserver.url_for("").rstrip("/"), login=TokenLogin(file=str(token)))
+    with closing(VaultHub(settings)) as hub:
+        hub._calls._session._client = hub._calls._session.as_token("hvs.a-token")
+        with pytest.raises(Unavailable, match="not what its API promises"):
+            hub.read("a")
