@@ -47,27 +47,34 @@ def make_token(file: Path, mode: int = MODE) -> None:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, MODE)
     except FileExistsError:
         return
-    with os.fdopen(descriptor, "w") as stream:
-        os.fchmod(descriptor, mode)
-        stream.write(f"{secrets.token_urlsafe(32)}\n")
+    try:
+        with os.fdopen(descriptor, "w") as stream:
+            os.fchmod(descriptor, mode)
+            stream.write(f"{secrets.token_urlsafe(32)}\n")
+    except OSError as error:
+        file.unlink()  # what holds no token would be refused at every later start
+        raise OSError(error.errno, error.strerror, str(file)) from None
 
 
 def read_token(file: Path) -> Sensitive:
     """The token in a file that nobody else may write, nor all others read. Raises Invalid, OSError."""
     descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as stream:
+    try:
         about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode) or about.st_uid not in (0, os.geteuid()):
             raise _unsafe(file, "it is no file of the agent's user")
         if about.st_mode & (stat.S_IWGRP | stat.S_IRWXO):
             raise _unsafe(file, "others may write it, or all may read it")
-        return _checked(stream.read(LONGEST + 1).decode("ascii", "replace").strip(), str(file))
+        return _checked(os.read(descriptor, LONGEST + 1).decode("ascii", "replace").strip(), str(file))
+    finally:
+        os.close(descriptor)
 
 
 def _checked(text: str, place: str) -> Sensitive:
     if not SHORTEST <= len(text) <= LONGEST or not text.isascii() or not text.isprintable():
         problem = f"it has to be {SHORTEST} to {LONGEST} characters that can be printed"
-        raise Invalid("read", f"the token in {place}", problem, "Delete it: the agent makes one")
+        hint = "Set another one" if place == VARIABLE else "Delete it: the agent makes one"
+        raise Invalid("read", f"the token in {place}", problem, hint)
     return Sensitive(text)
 
 

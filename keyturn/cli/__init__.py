@@ -44,8 +44,23 @@ def take_settings() -> None:
         os.environ.setdefault(name, value)
 
 
+def open_closed_streams() -> None:
+    """What this process was given closed leads nowhere: else the next file or connection would take its number.
+
+    What it begins is given it closed, as without ``keyturn``.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number, inheritable=False)
+                os.close(nowhere)
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115 - for good
+
+
 def main() -> None:
     """Run the command line."""
+    open_closed_streams()
     gc.set_threshold(*SELDOM)
     # Pydantic looks through all installed packages for plugins of its own, which takes longer than it does all else.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")

@@ -1,6 +1,7 @@
 """``keyturn agent``: one process that gives many programs their secrets, from memory, in the words of AWS's agent."""
 
 import os
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -14,7 +15,7 @@ from keyturn.cli.environment import insist_on_hub
 from keyturn.cli.offline import OfflineHostOption, OfflineKeyOption, OfflineOption, RestrictedOption, open_offline
 from keyturn.cli.output import note
 from keyturn.cli.programs import ModeOption, SourceOption, mode_of, seconds_of, wrong
-from keyturn.core.errors import Invalid
+from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.core.workspaces import CATALOGUE_VARIABLE
 
 if TYPE_CHECKING:
@@ -125,6 +126,8 @@ def agent(
     longest = seconds_of(outage, "--outage")
     if bool(cert) != bool(key):
         raise wrong("--cert", "--cert and --key belong together")
+    if cert and not listen:
+        raise wrong("--cert", "it is for --listen, which is missing")
     if not (local or socket or listen):
         raise wrong("--no-local", "there is nothing left to listen at")
     insist_on_hub()
@@ -149,7 +152,7 @@ def agent(
         receiver, access = receiver_of(hub, webhook_key), note if access_log else None
         made = Agent(client, lambda: current.names, receiver, access, metrics_of(client), on_notice)
         stack.callback(made.close)
-        doors = Doors(stack, made, current, token_file, mode_of(token_mode))
+        doors = Doors(stack, made, current, token_file, mode_of(token_mode, "--token-mode"))
         if local:
             doors.add_local(port)
         if socket:
@@ -188,7 +191,17 @@ def receiver_of(hub: "VaultHub", path: str | None) -> "Receiver | None":
     from keyturn.client.webhook import Receiver
     from keyturn.client.webhook_keys import HubKeys
 
-    return Receiver(HubKeys(hub, path))
+    keys = HubKeys(hub, path)
+
+    def look() -> None:
+        try:
+            keys()
+        except KeyturnError as error:
+            note(f"{error}. Until then every notice is answered 503")
+
+    # Beside all else: a hub that does not answer holds up no program that is given what is kept.
+    threading.Thread(target=look, name="keyturn-webhook-key", daemon=True).start()
+    return Receiver(keys)
 
 
 def kept_templates(

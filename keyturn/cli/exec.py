@@ -29,6 +29,7 @@ from keyturn.cli.programs import (
     mode_of,
     open_program_client,
     seconds_of,
+    wrong,
 )
 from keyturn.core.errors import KeyturnError
 
@@ -142,9 +143,9 @@ def run_program(
             on_change, allow_disk, mode_of(mode), keep_login, on_revoked is OnRevoked.STOP,
         )  # fmt: skip
         order.check(bool(receive))
-        listening = None
-        if receive:
-            listening = Listening.parse(receive, webhook_key_file, webhook_key, receive_cert, receive_key)
+        listening = Listening.parse(receive, webhook_key_file, webhook_key, receive_cert, receive_key)
+        if order.stop_revoked and not (listening or times.poll):
+            raise wrong("--on-revoked", "nobody would hear of it: give --poll or --receive")
         # The client is not closed: that waits for what is being read, and everything ends with this process.
         client = open_program_client(source, catalogue, lasting, restricted or ())
         code = carry_out(order, times, client, listening)

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from keyturn.programs.supervisor import Supervisor
     from keyturn.programs.templates import Template
 
+    Keys = Callable[[], Sequence[Any]]
+
 FILES: Final = "KEYTURN_FILES"
 """The variable that tells the program where its files are."""
 
@@ -115,14 +117,14 @@ class Order:
         """What the program is given."""
         from keyturn.programs.rendering import Declaration
 
-        variables = {}
+        variables: dict[str, FieldReference] = {}
         for text in self.env:
             name, reference = pair_of(text, "--env", "NAME=PATH#FIELD")
-            variables[variable(name, "--env")] = reference_of(reference, "--env")
-        prefixes = {}
+            put_once(variables, variable(name, "--env"), reference_of(reference, "--env"), "--env")
+        prefixes: dict[str, str] = {}
         for text in self.env_all:
             prefix, path = pair_of(text, "--env-all", "PREFIX=PATH, such as DB_=ml-training/database")
-            prefixes[variable(prefix, "--env-all")] = path
+            put_once(prefixes, variable(prefix, "--env-all"), path, "--env-all")
         templates = {place: template for place, (template, _) in self.templates.items()}
         return Declaration(variables, prefixes, self.files, templates, self.mode)
 
@@ -220,9 +222,13 @@ class Listening:
 
     @staticmethod
     def parse(
-        text: str, key_file: Path | None, key_path: str | None, certificate: Path | None, key: Path | None
-    ) -> "Listening":
-        """Read the options. Wrong usage for what does not belong together."""
+        text: str | None, key_file: Path | None, key_path: str | None, certificate: Path | None, key: Path | None
+    ) -> "Listening | None":
+        """Read the options; None where no notices are taken. Wrong usage for what does not belong together."""
+        if not text:
+            if key_file or key_path or certificate or key:
+                raise wrong("--receive", "say where notices are taken, such as 127.0.0.1:8443")
+            return None
         if (certificate is None) is not (key is None):
             raise wrong("--receive-cert", "give --receive-cert with --receive-key")
         return Listening(address_of(text), receiver_of(key_file, key_path), certificate, key)
@@ -255,8 +261,19 @@ def receiver_of(key_file: Path | None, key_path: str | None) -> "Receiver":
         from keyturn.providers.vault.hub import VaultHub
         from keyturn.settings.hub import HubSettings
 
-        return Receiver(HubKeys(VaultHub(HubSettings.from_environment()), key_path))
-    return Receiver(partial(keys_in, Path(str(key_file))))
+        return Receiver(usable_keys(HubKeys(VaultHub(HubSettings.from_environment()), key_path)))
+    return Receiver(usable_keys(partial(keys_in, Path(str(key_file)))))
+
+
+def usable_keys(keys: "Keys") -> "Keys":
+    """The same keys, once they were read. Raises KeyturnError, but for what may pass by itself: that is said alone."""
+    from keyturn.core.errors import TransientError
+
+    try:
+        keys()
+    except TransientError as error:
+        note(f"{error}. Until then every notice is answered 503")
+    return keys
 
 
 def keys_in(file: Path) -> list[Any]:
@@ -264,8 +281,11 @@ def keys_in(file: Path) -> list[Any]:
     from keyturn.core.errors import Unavailable
     from keyturn.core.sensitive import Sensitive
 
+    hint = "Let it hold the keys of notices, one a line"
     try:
-        return [Sensitive(line) for line in file.read_text().split()]
+        keys = [Sensitive(line) for line in file.read_text().split()]
     except (OSError, UnicodeDecodeError) as error:
-        hint = "Let it hold the keys of notices, one a line"
         raise Unavailable("read", str(file), f"the file can't be read: {type(error).__name__}", hint) from None
+    if not keys:
+        raise Unavailable("read", str(file), "the file holds no key", hint)
+    return keys

@@ -62,6 +62,9 @@ REMEDIES: Final = {
 }
 
 
+CHECK_NAME: Final = "Check its name, and that its directory is there"
+
+
 @contextmanager
 def error_boundary() -> Iterator[None]:
     """Whatever a command raises ends it with one line on stderr and the exit code that belongs to it."""
@@ -121,10 +124,12 @@ def missing_package(package: str) -> KeyturnError:
 
 def of_the_system(error: OSError) -> KeyturnError:
     """The system's refusal with the file's name; one about no file is unforeseen."""
-    if error.filename is None and error.errno not in REMEDIES:
+    named = error.filename is not None and not isinstance(error.filename, int)  # an open file is told by its number
+    if not named and error.errno not in REMEDIES:
         return unexpected(error)
-    name = os.fsdecode(error.filename) if error.filename is not None else f"a file ({raised_at(error)})"
-    return Invalid("use", name, error.strerror or type(error).__name__, REMEDIES.get(error.errno or 0, ""))
+    name = os.fsdecode(error.filename) if named else f"a file ({raised_at(error)})"
+    hint = CHECK_NAME if error.errno == errno.ENOENT else REMEDIES.get(error.errno or 0, "")
+    return Invalid("use", name, error.strerror or type(error).__name__, hint)
 
 
 @contextmanager

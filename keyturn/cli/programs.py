@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from keyturn.client.offline import Offline
     from keyturn.programs.references import FieldReference
 
+K = TypeVar("K")
 T = TypeVar("T")
 
 FileOption = Annotated[
@@ -59,11 +60,11 @@ def seconds_of(text: str, option: str) -> float:
         raise wrong(option, "write a duration such as 10s or 5m") from None
 
 
-def mode_of(text: str) -> int:
+def mode_of(text: str, option: str = "--mode") -> int:
     """A mode that gives nothing to all users."""
     mode = int(text, 8) if text.isdigit() and not set(text) & set("89") else -1
     if not 0o400 <= mode <= 0o770 or mode & 0o007:
-        raise wrong("--mode", "write an octal mode such as 0600 or 0640, which gives nothing to all users")
+        raise wrong(option, "write an octal mode such as 0600 or 0640, which gives nothing to all users")
     return mode
 
 
@@ -103,11 +104,11 @@ def files_of(options: Sequence[str], directory: Callable[[], Path]) -> "dict[Pat
     return files
 
 
-def put_once(there: dict[Path, T], file: Path, value: T, option: str) -> None:
-    """Add what a file holds, unless it holds something already."""
-    if file in there:
-        raise wrong(option, f"{file} is given twice")
-    there[file] = value
+def put_once(there: dict[K, T], name: K, value: T, option: str) -> None:
+    """Add what a file or a variable holds, unless it holds something already."""
+    if name in there:
+        raise wrong(option, f"{name} is given twice")
+    there[name] = value
 
 
 def insist_on_places(files: Sequence[Path], allow_disk: bool) -> None:

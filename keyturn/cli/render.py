@@ -87,7 +87,7 @@ def render_files(
         raise wrong("--file", "say what is to be written: --file or --template")
     if twice := set(files) & set(templates):
         raise wrong("--template", f"{min(twice)} is given twice")
-    insist_on_places([*files, *([below() / "."] if directory else [])], allow_disk)
+    insist_on_places([*files, *(place for place in templates if directory and place.parent == below())], allow_disk)
     declaration = Declaration(files=files, templates=templates, mode=mode_of(mode))
     lasting = open_offline(offline, offline_key, offline_host, catalogue, restricted or ())
     with open_program_client(source, catalogue, lasting, restricted or ()) as client:

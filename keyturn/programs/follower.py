@@ -1,12 +1,12 @@
 """Learns that what a program was given has changed, by looking and by being told, and has it carried to the program."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Final
 
 from keyturn.client.client import SecretClient
-from keyturn.core.errors import Denied, KeyturnError, TransientError, Unavailable, unexpected
+from keyturn.core.errors import Denied, KeyturnError, NotFound, TransientError, Unavailable, unexpected
 from keyturn.core.notices import Notice
 from keyturn.programs.rendering import Declaration, Rendering
 
@@ -21,7 +21,8 @@ class Follower:
 
     Every ``poll`` seconds each secret is read again, 0 for never. ``unfinished`` says that the last change is to be
     tried again, and ``longest`` for how many seconds one may take. With ``stop_revoked`` an error is handed over where
-    a secret was revoked and nothing has taken its place: the program is to end then.
+    a secret was revoked and nothing has taken its place, by a notice or as two looks in a row find none: the program is
+    to end then.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Follower:
         self._stopped = threading.Event()
         self._changed = threading.Event()
         self._trouble = ""
+        self._absent: set[str] = set()
 
     def begin(self) -> None:
         """Follow until :meth:`stop`, in a thread of its own, and whatever the client is told in other ways."""
@@ -71,8 +73,7 @@ class Follower:
         if notice.secret_path not in self._rendering.versions:
             return
         if self._stop_revoked and self._client.in_force(notice) is None:
-            problem, hint = "it was revoked, and nothing has taken its place", "Let it be rotated, and begin anew"
-            self._hand_over(Denied("use", notice.secret_path, problem, hint))
+            self._end(notice.secret_path, "it was revoked, and nothing has taken its place")
         else:
             self.look()
 
@@ -93,6 +94,9 @@ class Follower:
         except TimeoutError:
             raise Unavailable("give", "a change", f"it took longer than {self._longest:.0f} seconds") from None
 
+    def _end(self, path: str, problem: str) -> None:
+        self._hand_over(Denied("use", path, problem, "Let it be rotated, and begin anew"))
+
     def _run(self) -> None:
         while not self._stopped.is_set():
             woken = self._changed.wait(self._poll or None)
@@ -109,13 +113,25 @@ class Follower:
 
     def _read_again(self) -> KeyturnError | None:
         """Read every secret; the first error of a source that can't be asked now. Raises any other error."""
-        error = None
+        error, absent = None, dict[str, NotFound]()
         for path in self._rendering.versions:
             try:
                 self._client.refresh(path)
             except TransientError as failure:
                 error = error or failure
+            except NotFound as failure:
+                absent[path] = failure
+        self._insist_on_presence(absent)
         return error
+
+    def _insist_on_presence(self, absent: Mapping[str, NotFound]) -> None:
+        """Raises the first of them. What was absent at the look before, too, ends a program that is to be ended."""
+        gone = [path for path in absent if path in self._absent]
+        self._absent = set(absent)
+        if gone and self._stop_revoked:
+            self._end(gone[0], "it was revoked or deleted, and nothing has taken its place")
+        for failure in absent.values():
+            raise failure
 
     def _say(self, error: KeyturnError | None) -> None:
         """Say what is wrong once, and once that it is well again."""

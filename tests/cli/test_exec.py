@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import requests
+import trustme
 from standardwebhooks import Webhook
 from typer.testing import CliRunner
 
@@ -79,12 +80,13 @@ def running(command: list[str], env: dict[str, str]) -> "Iterator[subprocess.Pop
             process.terminate()
 
 
-def tell(address: str, notice: Notice, key: str = KEY) -> int:
+def tell(address: str, notice: Notice, key: str = KEY, *, ca: Path | None = None) -> int:
     """Tell a program, as any sender of Standard Webhooks does; what it answers."""
     body, at = notice.to_json(), datetime.now(UTC)
     signature = Webhook(key).sign("msg_1", at, body)
     headers = {"webhook-id": "msg_1", "webhook-timestamp": str(int(at.timestamp())), "webhook-signature": signature}
-    return requests.post(f"{address}{NOTICE_PATH}", body, headers=headers, timeout=60).status_code
+    trusted = str(ca) if ca else True
+    return requests.post(f"{address}{NOTICE_PATH}", body, headers=headers, timeout=60, verify=trusted).status_code
 
 
 def shown_of(process: "subprocess.Popen[str]") -> str:
@@ -125,7 +127,7 @@ def test_a_rotation_reaches_a_program_before_it_is_acknowledged(
 
 
 def test_files_are_rendered_once_all_or_none(
-    env: dict[str, str], secret: Declared, in_memory: Path, monkeypatch: pytest.MonkeyPatch
+    env: dict[str, str], secret: Declared, in_memory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     template = in_memory / "app.ini.j2"
     template.write_text(f'[app]\nkey = {{{{ secret("{secret.path}").value | ini }}}}\n')
@@ -133,7 +135,8 @@ def test_files_are_rendered_once_all_or_none(
         monkeypatch.delenv(name)
     for name, text in env.items():
         monkeypatch.setenv(name, text)
-    given = ["render", "--directory", str(in_memory), "--file", f"value={secret.path}#value"]
+    (tmp_path / "mount").symlink_to(in_memory)  # memory, as a mount is, below what is none
+    given = ["render", "--directory", str(tmp_path / "mount"), "--file", f"value={secret.path}#value"]
     given += ["--template", f"{template}:app.ini"]
     done = CliRunner().invoke(app, [*given, "--mode", "0640"])
     assert done.exit_code == 0, done.output
@@ -153,14 +156,21 @@ def test_files_are_rendered_once_all_or_none(
 def test_what_was_revoked_without_a_replacement_ends_a_program_that_says_so(
     lab: Lab, env: dict[str, str], secret: Declared, tmp_path: Path
 ) -> None:
-    port = free_port()
+    port, authority = free_port(), trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    issued = authority.issue_cert("localhost")
+    issued.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    issued.private_key_pem.write_to_path(tmp_path / "cert.key")
     receiving = ("--receive", f"127.0.0.1:{port}", "--webhook-key-file", str(tmp_path / "key"), "--on-revoked", "stop")
+    tls = ("--receive-cert", str(tmp_path / "cert.pem"), "--receive-key", str(tmp_path / "cert.key"))
     program = 'echo $PW $$ >"$OUT/shown"; exec sleep 1000'
-    command = [*SCRIPT, "exec", "--env", f"PW={secret.path}#value", *receiving, "--", "sh", "-c", program]
+    command = [*SCRIPT, "exec", "--env", f"PW={secret.path}#value", *receiving, *tls, "--", "sh", "-c", program]
     with running(command, env) as process:
         pid = int(until_holds(tmp_path / "shown", "\n", process).split()[-1])
         notice = Notice("secret_revoked", secret.path, 1, datetime.now(UTC), replaced=False)
-        assert tell(f"http://127.0.0.1:{port}", notice) == HTTPStatus.OK
+        with pytest.raises(requests.ConnectionError):
+            tell(f"http://127.0.0.1:{port}", notice)
+        assert tell(f"https://localhost:{port}", notice, ca=tmp_path / "ca.pem") == HTTPStatus.OK
         assert not lives(pid)
         output = "".join(process.communicate(timeout=60))
     assert process.returncode == 125
@@ -183,6 +193,31 @@ def test_a_program_is_begun_in_an_outage_with_what_the_one_before_it_had(
     assert subprocess.run(command, env=there, timeout=120).returncode == 0
     assert (in_memory / "pw").read_text() == secret.first["value"]
     assert subprocess.run([*command, "--restricted", "**"], env=there, timeout=120).returncode == 1
+
+
+def test_what_was_closed_stays_so_for_the_program_and_hinders_nothing(
+    env: dict[str, str], secret: Declared, tmp_path: Path
+) -> None:
+    program = 'for number in 0 1 2; do [ -e /proc/$$/fd/$number ] && exit 9; done; echo "$PW" >"$OUT/shown"; exit 4'
+    command = [*SCRIPT, "exec", "--env", f"PW={secret.path}#value", "--", "sh", "-c", program]
+    done = subprocess.run(["sh", "-c", '"$@" <&- >&- 2>&-', "sh", *command], env=env, timeout=120, check=False)
+    assert done.returncode == 4
+    assert (tmp_path / "shown").read_text() == f"{secret.first['value']}\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["--env", "A=a/c#x"], "A is given twice"),
+        (["--env-all", "B=a/b", "--env-all", "B=a/c"], "B is given twice"),
+        (["--webhook-key", "webhooks/trainer"], "--receive"),
+        (["--on-revoked", "stop", "--poll", "0s"], "nobody would hear of it"),
+    ],
+)
+def test_what_would_count_for_nothing_is_wrong_usage(given: list[str], words: str) -> None:
+    done = CliRunner().invoke(app, ["exec", "--env", "A=a/b#x", *given, "--", "true"])
+    assert done.exit_code == 2
+    assert words in done.stderr
 
 
 # --- the guide ---------------------------------------------------------------------------------------------

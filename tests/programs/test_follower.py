@@ -4,11 +4,12 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from keyturn.cli.exec_order import keys_in
+from keyturn.cli.exec_order import keys_in, usable_keys
 from keyturn.client.client import SecretClient
 from keyturn.core.errors import Denied, KeyturnError, Unavailable
 from keyturn.core.notices import SECRET_REVOKED, SECRET_ROTATED, Notice
@@ -98,6 +99,28 @@ def test_it_is_ended_where_that_was_asked_for_and_not_by_a_notice_that_came_late
     assert isinstance(program.handed[-1], Denied)
 
 
+@pytest.mark.parametrize("stop_revoked", [False, True])
+def test_what_two_looks_in_a_row_find_gone_ends_it_where_that_was_asked_for(
+    source: MemorySource, stop_revoked: bool
+) -> None:
+    program = Program(source, stop_revoked=stop_revoked, poll=0.01)
+    looks = threading.Semaphore(0)
+    read = source.read
+
+    def counted(path: str) -> object:
+        looks.release()
+        return read(path)
+
+    source.read = counted  # type: ignore[assignment]
+    del source.served["a"]
+    program.follower.begin()
+    for _ in range(4):
+        assert looks.acquire(timeout=30)
+    program.follower.stop()
+    assert {type(each) for each in program.handed} == ({Denied} if stop_revoked else set())
+    assert "there is none" in program.lines[0]
+
+
 def test_an_error_that_nobody_foresaw_is_said_without_its_text_and_looking_goes_on(source: MemorySource) -> None:
     program = Program(source, poll=0.01)
     read: Callable[[str], object] = source.read
@@ -117,8 +140,21 @@ def test_an_error_that_nobody_foresaw_is_said_without_its_text_and_looking_goes_
     assert "the-value" not in "".join(program.lines)
 
 
-def test_where_the_keys_of_notices_can_not_be_read_the_sender_tries_again(tmp_path: Path) -> None:
+def test_where_the_keys_of_notices_can_not_be_read_the_sender_tries_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "keys").write_bytes(b"\xff")
-    for file in (tmp_path / "keys", tmp_path / "missing"):
-        with pytest.raises(Unavailable, match="can't be read"):
+    (tmp_path / "empty").touch()
+    for file in (tmp_path / "keys", tmp_path / "missing", tmp_path / "empty"):
+        with pytest.raises(Unavailable, match=r"can't be read|holds no key"):
             keys_in(file)
+        usable_keys(partial(keys_in, file))
+        assert f"read {file}: the file " in capsys.readouterr().err
+
+
+def test_keys_of_notices_that_nothing_will_bring_end_the_command() -> None:
+    def denied() -> list[object]:
+        raise Denied("read", "webhooks/none", "the hub denies it")
+
+    with pytest.raises(Denied):
+        usable_keys(denied)
