@@ -217,12 +217,16 @@ class SecretPool(Generic[C]):
                 return connections, connections.borrow()
             except Retired:
                 if self._closed or (tries == 1 and connections is self._connections):
-                    raise
+                    raise self._retired() from None
                 self._heal(connections)
             except self._refused:
                 if tries == 1 or not self._heal(connections):
                     raise
-        raise Retired
+        raise self._retired()
+
+    def _retired(self) -> Retired:
+        problem = "the pool was closed" if self._closed else "the secret was revoked, and nothing has taken its place"
+        return Retired(f"no connection of {self._path} is lent: {problem}")
 
     def _heal(self, failed: Connections[C]) -> bool:
         """Whether connections of another secret are lent now than those that were refused."""

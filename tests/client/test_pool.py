@@ -151,7 +151,7 @@ def test_what_was_revoked_and_is_still_served_is_lent_no_more_once_it_is_refused
     database.password = ""
     pool.told(notice(1, SECRET_REVOKED))
     assert all(session.closed for session in database.sessions)
-    with pytest.raises(Retired), pool.connection():
+    with pytest.raises(Retired, match="of a is lent: the secret was revoked"), pool.connection():
         pass
 
 
@@ -211,7 +211,7 @@ def test_a_version_that_asking_has_found_is_taken_up(source: MemorySource, datab
 
 def test_a_pool_that_was_closed_lends_nothing(pool: SecretPool[Session]) -> None:
     pool.close()
-    with pytest.raises(Retired), pool.connection():
+    with pytest.raises(Retired, match="of a is lent: the pool was closed"), pool.connection():
         pass
 
 

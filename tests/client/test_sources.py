@@ -1,6 +1,7 @@
 """The hub and copies in stores as sources of a client, and a signed notice from one end to the other."""
 
 import re
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from keyturn.core.hub import EXPIRES_AT
 from keyturn.core.notices import SECRET_REVOKED, SECRET_ROTATED, Notice, message_id
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import OwnershipTags
+from keyturn.providers.vault.hub import VaultHub
+from keyturn.settings.hub import HubSettings
+from keyturn.settings.hub_login import TokenLogin
 from tests.support.engines import OverPostgreSQL
 from tests.support.lab import Lab, fresh
 from tests.support.memory_store import MemoryStore
@@ -155,3 +159,19 @@ def test_the_documents_examples_run(lab: Lab, tmp_path: Path) -> None:
 
 def host_of(lab: Lab) -> str:
     return f'host="{lab.world.host}", port={lab.world.port}, dbname="{DATABASE}", sslmode="disable"'
+
+
+def test_what_the_guide_names_lets_a_login_list_the_secrets_that_a_pattern_means(lab: Lab, tmp_path: Path) -> None:
+    folder, token = fresh(), tmp_path / "token"
+    for name in ("a", "deep/b"):
+        lab.hub.write(f"{folder}/{name}", SecretFields({"x": name}), cas=0)
+    listed = re.findall(r"`list` at `([^`]+)`, on OpenBao at `([^`]+)`", DOCUMENT.read_text())[0]
+    rules = [f'path "{path}" {{ capabilities = ["list"] }}' for path in listed]
+    rules.append('path "secret/data/ml-training/*" { capabilities = ["read"] }')
+    lab.root.sys.create_or_update_policy(folder, "\n".join(rules).replace("ml-training", folder))
+    token.write_text(lab.root.auth.token.create(policies=[folder])["auth"]["client_token"])
+    token.chmod(0o600)
+    settings = HubSettings(lab.world.hub_address, login=TokenLogin(file=str(token)))
+    with closing(VaultHub(settings)) as hub, SecretClient([HubSource(hub)], poll=0) as client:
+        client.warm([f"{folder}/*"])
+        assert [secret.path for secret in client.secrets()] == [f"{folder}/a"]

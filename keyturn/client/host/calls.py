@@ -13,6 +13,8 @@ from keyturn.core.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
+AT_HAND: Final = 0.02
+"""Seconds for an answer that is there already, where another process was waited for until the end."""
 SHOWN: Final = 5
 """So many processes are named."""
 
@@ -109,7 +111,7 @@ class Round:
     def _settle(self, pending: Call) -> None:
         process = f"process {pending.pid}" if pending.pid else pending.name
         try:
-            answer = answer_to(pending, self._deadline)
+            answer = answer_to(pending, max(self._deadline, time.monotonic() + AT_HAND))
         except Stuck:
             self._obstacles.append(f"{process} did not answer")
         except Gone:
