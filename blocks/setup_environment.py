@@ -108,6 +108,9 @@ def _names(environment: Mapping[str, str]) -> list[str]:
 def _read(environment: Mapping[str, str]) -> dict[str, Sensitive]:
     secrets = variables(environment.get(SECRETS, ""), SECRETS)
     leases = variables(environment.get(LEASES, ""), LEASES)
+    names = [each.name for each in (*secrets, *leases)]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise Invalid("read", f"{SECRETS} and {LEASES}", f"{twice[0]} is set twice", "Name each variable once")
     return {**_secrets(secrets), **_leases(leases)}
 
 

@@ -36,6 +36,8 @@ class _Aws:
         self, name: str, arn: str, endpoint_url: str | None, role_arn: str | None, profile: str | None
     ) -> None:
         self.name = name
+        if arn.count(":") != 5:
+            raise Invalid("open", name, "it is no ARN", "Write arn:aws:sqs:REGION:ACCOUNT:NAME, and not its address")
         _, _, service, region, account, self._resource = arn.split(":")
         settings = AwsSettings(region, endpoint_url, profile, role_arn)
         with opening(name, settings) as session:

@@ -14,8 +14,9 @@ from urllib.parse import quote
 import requests
 from azure.core.credentials import TokenCredential
 
-from keyturn.core.errors import Denied, KeyturnError, NotFound, Unavailable
+from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Unavailable
 from keyturn.core.messages import SignedMessage
+from keyturn.core.outbound import leaves_in_clear
 from keyturn.providers.azure import rest
 from keyturn.providers.notices import DOING
 from keyturn.providers.outbound import within
@@ -50,6 +51,9 @@ class _ServiceBus:
         ca_file: str | None,
         credential: TokenCredential | None,
     ) -> None:
+        if "://" not in namespace_url or leaves_in_clear(namespace_url):
+            hint = "Write https://NAME.servicebus.windows.net"
+            raise Invalid("open", name, f"{namespace_url} is no https address, and a token would be sent there", hint)
         self.name = name
         self._permission = permission
         self._url = f"{namespace_url.rstrip('/')}/{quote(entity)}/messages"

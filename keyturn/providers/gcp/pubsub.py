@@ -7,6 +7,7 @@ the Pub/Sub API reference. Pub/Sub's own client is a stack of its own, of which 
 import base64
 import binascii
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -124,6 +125,8 @@ class PubSubReader:
 
     def __init__(self, subscription: str, handle: Callable[[bytes], int], *, endpoint: str | None = None) -> None:
         self.name = f"subscription {subscription}"
+        if not re.fullmatch(r"projects/[^/]+/subscriptions/[^/]+", subscription):
+            raise Invalid("open", self.name, "its project is missing", "Write projects/PROJECT/subscriptions/NAME")
         self._subscription = subscription
         self._handle = handle
         self._service = _PubSub(self.name, endpoint, SUBSCRIBE)

@@ -17,7 +17,7 @@ from werkzeug import Request, Response
 from deployments.local.emulators.aws import LocalAws
 from keyturn.catalogue.consumers.aws import SnsSettings, SqsSettings
 from keyturn.client.webhook import Receiver
-from keyturn.core.errors import Denied, NotFound, Unavailable
+from keyturn.core.errors import Denied, Invalid, NotFound, Unavailable
 from keyturn.core.notices import SECRET_ROTATED, Notice
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers import reading
@@ -147,6 +147,9 @@ def test_what_is_not_there_is_named_with_its_remedy(place: Place) -> None:
     assert "its ARN" in caught.value.hint
     with pytest.raises(NotFound, match="notify trainer"):
         send(place.topic())
+    for name in ("nightly-training", "https://sqs.eu-central-1.amazonaws.com/111122223333/nightly-training"):
+        with pytest.raises(Invalid, match="it is no ARN"):
+            SqsReader(name, lambda text: 200)
 
 
 def test_the_rendered_policy_lets_it_tell_this_one_and_nothing_else(

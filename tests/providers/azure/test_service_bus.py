@@ -123,6 +123,12 @@ def test_a_queue_that_detects_duplicates_knows_a_repeat_by_its_id(place: Place) 
     assert [message.message_id for message in queue.messages.values()] == ["msg_7", "msg_8"]
 
 
+@pytest.mark.parametrize("address", ["http://ml.servicebus.windows.net", "ml.servicebus.windows.net"])
+def test_a_token_goes_to_an_https_address_alone(address: str) -> None:
+    with pytest.raises(Invalid, match="is no https address"):
+        ServiceBusReader(address, "jobs", lambda text: 200)
+
+
 def test_what_it_may_not_do_what_is_not_there_and_what_is_full_are_told_apart(place: Place) -> None:
     queue = place.server.emulator.create_queue("jobs")
     with pytest.raises(Denied) as denied:

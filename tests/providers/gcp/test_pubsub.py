@@ -86,6 +86,12 @@ def test_what_is_no_notice_is_left_for_the_dead_letter_topic(place: Place) -> No
     assert place.notices == []
 
 
+@pytest.mark.parametrize("name", ["jobs", TOPIC, "projects/ml/subscriptions/"])
+def test_a_subscription_is_named_with_its_project(name: str) -> None:
+    with pytest.raises(Invalid, match="its project is missing"):
+        PubSubReader(name, lambda text: 200, endpoint="127.0.0.1:1")
+
+
 def test_a_topic_that_is_not_there_and_one_that_it_may_not_use_are_named(place: Place) -> None:
     with pytest.raises(NotFound, match="notify trainer") as absent:
         place.send("projects/ml/topics/none")
