@@ -43,10 +43,12 @@ class Sighting:
     served: tuple[str, str]
     first_read_at: datetime
     version: int
+    made_at: datetime | None
 
     def outlives(self, version: int, made_at: datetime) -> bool:
         """Whether it is what such a notice tells of: it was read behind one, or served since that version was made."""
-        return self.version >= version or self.first_read_at > made_at
+        remade = self.version > version and self.made_at is not None and made_at > self.made_at
+        return (self.version >= version and not remade) or self.first_read_at > made_at
 
 
 class Floors:
@@ -74,7 +76,7 @@ class Floors:
         """Insist on this version, which is served now."""
         floor = self._floors.get(secret.path)
         if secret.version is None:
-            self._saw(secret, floor.version if floor else 0)
+            self._saw(secret, floor)
         else:
             self._set(secret.path, Floor(secret.version, secret.made_at, until, floor.promised if floor else 0))
 
@@ -97,10 +99,11 @@ class Floors:
         believed = sighting and sighting.served == served and sighting.outlives(version, made_at)
         return NOTHING if believed else served
 
-    def _saw(self, secret: Secret, version: int) -> None:
+    def _saw(self, secret: Secret, floor: Floor | None) -> None:
         served, before = (secret.source, secret.revision), self._sightings.get(secret.path)
         first = before.first_read_at if before and before.served == served else secret.read_at
-        self._sightings[secret.path] = Sighting(served, first, version)
+        version, made_at = (floor.version, floor.made_at) if floor else (0, None)
+        self._sightings[secret.path] = Sighting(served, first, version, made_at)
         _make_room(self._sightings, secret.path, self._limit)
 
     def _set(self, path: str, floor: Floor) -> None:

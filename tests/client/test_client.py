@@ -186,6 +186,8 @@ def test_what_tells_no_version_and_was_read_before_its_notice_is_given(clock: Cl
         for each in (notice, notice, rotated("a", 6), replace(notice, event=SECRET_REVOKED)):
             client.told(each)
             assert client.get("a").revision == "7"
+        remade = replace(rotated("a", 1), timestamp=datetime.now(UTC))
+        assert raises(Unavailable, lambda: client.told(remade))
 
 
 def test_what_tells_no_version_is_taken_as_it_is_once_it_was_waited_for(clock: Clock) -> None:

@@ -135,6 +135,8 @@ def test_what_is_restricted_outlives_no_outage(
     offline = OfflineCache(tmp_path / "offline", lambda: open_envelope(f"file:{tmp_path / 'key'}"))
     with open_client(["hub"], env=env, offline=offline) as client:
         assert client.policy_of("shop/database") == RESTRICTED
+    with open_client(["hub"], env=env, catalogue=Path(env["KEYTURN_CATALOGUE"])) as client:
+        assert client.policy_of("shop/database") == RESTRICTED
     own = CachePolicy(resurrect_ttl=60)
     with open_client(["copies"], env=env, policies={"shop/*": own}) as client:
         assert client.policy_of("shop/database") == own
