@@ -62,7 +62,12 @@ REMEDIES: Final = {
 }
 
 
-CHECK_NAME: Final = "Check its name, and that its directory is there"
+NAMED_REMEDIES: Final = REMEDIES | {
+    errno.ENOENT: "Check its name, and that its directory is there",
+    errno.EADDRINUSE: "End what listens there, or choose another",
+    errno.EADDRNOTAVAIL: "Give an address of this machine",
+}
+"""For what the system names, those of above among them."""
 
 
 @contextmanager
@@ -128,8 +133,7 @@ def of_the_system(error: OSError) -> KeyturnError:
     if not named and error.errno not in REMEDIES:
         return unexpected(error)
     name = os.fsdecode(error.filename) if named else f"a file ({raised_at(error)})"
-    hint = CHECK_NAME if error.errno == errno.ENOENT else REMEDIES.get(error.errno or 0, "")
-    return Invalid("use", name, error.strerror or type(error).__name__, hint)
+    return Invalid("use", name, error.strerror or type(error).__name__, NAMED_REMEDIES.get(error.errno or 0, ""))
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from keyturn.agent.sockets import open_loopback
 from keyturn.agent.token_file import make_token, read_token, token_from
 from keyturn.cli.app import app
 from keyturn.cli.failures import of_the_system
@@ -31,6 +32,12 @@ def test_a_token_that_could_not_be_written_is_not_left_for_the_next_start(
         make_token(tmp_path / "token")
     assert caught.value.filename == str(tmp_path / "token")
     assert not (tmp_path / "token").exists()
+
+
+def test_where_it_can_not_listen_a_remedy_is_given() -> None:
+    with open_loopback(0) as taken, pytest.raises(OSError, match="in use") as caught:
+        open_loopback(taken.getsockname()[1])
+    assert "choose another" in of_the_system(caught.value).hint
 
 
 def test_an_error_about_an_open_file_is_told_as_any_other() -> None:
