@@ -1,5 +1,6 @@
 """Where the agent listens: on loopback, on a socket of the file system, or on a private address, then with TLS."""
 
+import errno
 import ipaddress
 import os
 import re
@@ -82,7 +83,11 @@ def _listening(family: socket.AddressFamily, address: tuple[str, int]) -> socket
         listener.listen(QUEUE)
     except OSError as error:
         listener.close()
-        raise OSError(error.errno, error.strerror, f"port {address[1]} of {address[0]}") from None
+        place = f"port {address[1]} of {address[0]}"
+        if error.errno == errno.EACCES:
+            hint = "Choose one from 1024 on, or give this process CAP_NET_BIND_SERVICE"
+            raise Invalid("listen", place, "this user may not", hint) from None
+        raise OSError(error.errno, error.strerror, place) from None
     return listener
 
 

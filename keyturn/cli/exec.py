@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from keyturn.cli.failures import NOT_RUN, end_command
+from keyturn.cli.failures import NOT_RUN, end_command, error_boundary
 from keyturn.cli.offline import (
     OfflineHostOption,
     OfflineKeyOption,
@@ -155,10 +155,11 @@ def run_program(
 @contextmanager
 def told_as_not_run() -> Iterator[None]:
     """What keeps the program from being run ends with a code that it does not end with itself."""
-    try:
-        yield
-    except KeyturnError as error:
-        end_command(error, getattr(error, "code", NOT_RUN))
+    with error_boundary(NOT_RUN):
+        try:
+            yield
+        except KeyturnError as error:
+            end_command(error, getattr(error, "code", NOT_RUN))
 
 
 def end_when_told() -> None:

@@ -71,8 +71,8 @@ NAMED_REMEDIES: Final = REMEDIES | {
 
 
 @contextmanager
-def error_boundary() -> Iterator[None]:
-    """Whatever a command raises ends it with one line on stderr and the exit code that belongs to it."""
+def error_boundary(failed: int = FAILED) -> Iterator[None]:
+    """Whatever a command raises ends it with one line on stderr and the exit code that belongs to it, or ``failed``."""
     try:
         yield
     except (typer.Exit, typer.Abort, BrokenPipeError, WRONG_USAGE):
@@ -80,14 +80,14 @@ def error_boundary() -> Iterator[None]:
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     except KeyturnError as error:
-        end_command(error, HELD if isinstance(error, Locked) else FAILED)
+        end_command(error, HELD if isinstance(error, Locked) else failed)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        end_command(missing_package(package) if package in EXTRAS else unexpected(error))
+        end_command(missing_package(package) if package in EXTRAS else unexpected(error), failed)
     except OSError as error:
-        end_command(of_the_system(error))
+        end_command(of_the_system(error), failed)
     except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value
-        end_command(unexpected(error))
+        end_command(unexpected(error), failed)
 
 
 def end_command(error: KeyturnError, code: int = FAILED) -> NoReturn:

@@ -183,7 +183,7 @@ class NotBegun(TerminalError):
 def not_begun(program: str, error: OSError) -> NotBegun:
     """Why; what it was given is not named."""
     if isinstance(error, FileNotFoundError):
-        return NotBegun(program, "there is no such program", "Check its name, and PATH", 127)
+        return NotBegun(program, "there is no such program", "Check its name, PATH, and what its first line names", 127)
     if isinstance(error, PermissionError):
         return NotBegun(program, "it may not be executed", "Check its mode")
     if error.errno == errno.E2BIG:

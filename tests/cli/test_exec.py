@@ -1,5 +1,6 @@
 """``keyturn exec`` and ``keyturn render`` as people run them, at the real hub, with no more rights than they need."""
 
+import errno
 import os
 import re
 import signal
@@ -203,6 +204,18 @@ def test_what_was_closed_stays_so_for_the_program_and_hinders_nothing(
     done = subprocess.run(["sh", "-c", '"$@" <&- >&- 2>&-', "sh", *command], env=env, timeout=120, check=False)
     assert done.returncode == 4
     assert (tmp_path / "shown").read_text() == f"{secret.first['value']}\n"
+
+
+def test_what_the_system_refuses_ends_as_what_is_not_given_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> str:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path))
+
+    monkeypatch.setattr(tempfile, "mkdtemp", full)
+    done = CliRunner().invoke(app, ["exec", "--file", "a=a/b#x", "--", "true"])
+    assert done.exit_code == 125
+    assert f"{tmp_path}: No space left" in done.stderr
 
 
 @pytest.mark.parametrize(
