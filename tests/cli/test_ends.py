@@ -208,7 +208,7 @@ def test_an_answer_of_the_hub_that_is_none_is_told_as_such_but_not_its_text(
 ) -> None:
     login = {"data": {"ttl": 0, "renewable": False}}
     httpserver.expect_request("/v1/auth/token/lookup-self").respond_with_json(login)
-    httpserver.expect_request("/v1/keyturn/data/rotations/a/b").respond_with_data("not there", status=404)
+    httpserver.expect_request("/v1/keyturn/data/rotations/a/b").respond_with_json({"errors": []}, status=404)
     strange = {"data": {"current_version": 1, "custom_metadata": {}, "versions": {"correct-horse": {}}}}
     httpserver.expect_request("/v1/secret/metadata/a/b").respond_with_json(strange)
     given = {"VAULT_ADDR": httpserver.url_for("").rstrip("/"), "VAULT_TOKEN": "t", "KEYTURN_CATALOGUE": str(catalogue)}
