@@ -19,12 +19,6 @@ def test_every_character_of_a_path_stands_for_itself(lab: Lab, name: str) -> Non
     assert f"{folder}/app{name}" in {info.path for info in lab.hub.describe_below(folder)}
 
 
-@pytest.mark.parametrize("path", ["/team/app", "team/app/", "team//app", ""])
-def test_a_secret_has_no_second_name_under_which_a_notice_would_not_reach_it(lab: Lab, path: str) -> None:
-    with pytest.raises(Invalid, match="a part of its path is empty"):
-        lab.hub.read(path)
-
-
 @pytest.mark.parametrize("path", ["../metadata/app", "app/../../sys/mounts", "./app", "app/.."])
 def test_a_path_that_climbs_is_refused_before_anybody_is_asked(lab: Lab, path: str) -> None:
     with pytest.raises(Invalid, match=r"a part of its path is \. or \.\."):
