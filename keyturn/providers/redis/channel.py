@@ -4,16 +4,12 @@ Nobody keeps what is published: who is not listening at that moment has missed i
 """
 
 import logging
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-import redis
-from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
-from redis.retry import Retry
 
 from keyturn.core.errors import Denied, KeyturnError, Unavailable
 from keyturn.core.messages import SignedMessage
@@ -30,8 +26,6 @@ PAUSE: Final = 1.0
 """Seconds before the second try, and twice as many before each further one."""
 WAIT: Final = 1.0
 """Seconds for which a reader listens before it looks whether it is to end."""
-KEEPALIVE: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
-"""A connection of which the other end is gone is noticed within a minute."""
 
 
 class RedisChannel:
@@ -132,26 +126,8 @@ class RedisReader:
     def _subscribed(self) -> Iterator[Any]:
         login = self._login()
         user = login["username"].reveal()
-        options: dict[str, Any] = {"ssl": True, "ssl_ca_certs": self._node.ca_file} if self._node.tls else {}
-        client: Any = redis.Redis(
-            host=self._node.host,
-            port=self._node.port,
-            username=user,
-            password=login["password"].reveal(),
-            decode_responses=True,
-            encoding_errors="replace",
-            driver_info=None,
-            protocol=2,
-            # A connection that is made anew unseen would hide that something was missed.
-            retry=Retry(NoBackoff(), 0),
-            socket_connect_timeout=10,
-            socket_keepalive=True,
-            socket_keepalive_options={getattr(socket, name): value for name, value in KEEPALIVE.items()},
-            **options,
-        )
         try:
-            with client, client.pubsub() as subscription:
-                subscription.subscribe(self._channel)
+            with self._node.listening(user, login["password"], self._channel) as subscription:
                 yield subscription
         except RedisError as error:
             rule = f"ACL SETUSER {user} +subscribe &{self._channel}"

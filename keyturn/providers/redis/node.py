@@ -9,7 +9,9 @@ from datetime import timedelta
 from typing import Any, Final
 
 import redis
+from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
+from redis.retry import Retry
 
 from keyturn.core.errors import Invalid, KeyturnError, Unavailable
 from keyturn.core.sensitive import Sensitive
@@ -19,6 +21,13 @@ TIMEOUT: Final = 10
 """Seconds for a connection and for each command."""
 LONGEST_SESSION: Final = 30.0
 """Seconds for a session, logging in among it, however slowly the server answers."""
+
+KEEPALIVE: Final = {
+    getattr(socket, name): value
+    for name, value in {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}.items()
+    if hasattr(socket, name)
+}
+"""A connection of which the other end is gone is noticed within a minute."""
 
 GONE: Final = "password you are trying to remove"
 NO_FILE: Final = "not configured to use an ACL file"
@@ -67,6 +76,35 @@ class Node:
             connection.watch = lambda descriptor: ended.enter_context(ended_after(descriptor, seconds))
             connection.connect()
             yield NodeSession(connection)
+
+    @contextmanager
+    def listening(self, user: str, password: Sensitive, channel: str) -> Iterator[Any]:
+        """A subscription to a channel. Logging in and subscribing have a deadline; listening takes as long as it takes.
+
+        A connection that ends is not made anew unseen: that would hide that something was missed.
+        """
+        options: dict[str, Any] = {"username": user, "protocol": 2, "driver_info": None}
+        options |= {"decode_responses": True, "encoding_errors": "replace", "retry": Retry(NoBackoff(), 0)}
+        options |= {"socket_timeout": TIMEOUT, "socket_keepalive": True, "socket_keepalive_options": KEEPALIVE}
+        options |= {"ssl_ca_certs": self.ca_file} if self.tls else {}
+        kind: Any = _WatchedTls if self.tls else _Watched
+        with ExitStack() as begun:
+
+            class Begun(kind):  # type: ignore[misc]
+                def watch(self, descriptor: int) -> None:
+                    begun.enter_context(ended_after(descriptor, LONGEST_SESSION))
+
+            pool = redis.ConnectionPool(
+                connection_class=Begun, host=self.host, port=self.port, password=password.reveal(), **options
+            )
+            client: Any = redis.Redis(connection_pool=pool)
+            try:
+                with client.pubsub() as subscription:
+                    subscription.subscribe(channel)
+                    begun.close()
+                    yield subscription
+            finally:
+                pool.disconnect()
 
 
 class _Watched(redis.Connection):
