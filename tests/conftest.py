@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -30,6 +31,10 @@ pytest.register_assert_rewrite(
     "tests.contracts.engines", "tests.contracts.hub", "tests.contracts.ledger", "tests.contracts.strategy"
 )
 
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As in the background of a shell that has no jobs: what tests begin would ignore Ctrl-C as well.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TESTS: Final = Path(__file__).parent
 PROCESSES: Final = 3

@@ -137,7 +137,14 @@ def test_the_documents_examples_run(lab: Lab, tmp_path: Path) -> None:
     role = OverPostgreSQL(lab).dynamic()
     names: dict[str, Any] = {"connect": lambda *words: logged_in.append(words), "headers": {}, "body": b""}
     names["receiver"] = Receiver([KEY])
+    opened, begin = list[SecretClient](), SecretClient.__init__
+
+    def begun(client: SecretClient, *sources: Any, **settings: Any) -> None:
+        opened.append(client)
+        begin(client, *sources, **settings)
+
     with pytest.MonkeyPatch.context() as environment:
+        environment.setattr(SecretClient, "__init__", begun)
         environment.setattr("keyturn.client.offline_cache.guard_memory", lambda: None)
         environment.setenv("VAULT_ADDR", lab.world.hub_address)
         environment.setenv("VAULT_TOKEN", lab.world.hub_token)
@@ -152,6 +159,8 @@ def test_the_documents_examples_run(lab: Lab, tmp_path: Path) -> None:
     names["engine"].dispose()
     names["pool"].close()
     names["lasting"].close()
+    for client in opened:
+        client.close()
     assert len(logged_in) == 1
     assert lab.hub.leases(f"database/creds/{role}") == []
     assert names["status"] == 401

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -108,8 +109,12 @@ class Run:
             try:
                 self.process.communicate(timeout=30)
             except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.communicate()
+                begun = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+                # Whatever it has begun has its output, too, and may hear of nothing else.
+                for pid in (self.process.pid, *map(int, begun)):
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                self.process.communicate(timeout=30)
 
 
 def gone(pid: int) -> bool:
