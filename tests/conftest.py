@@ -32,9 +32,10 @@ pytest.register_assert_rewrite(
 )
 
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # As in the background of a shell that has no jobs: what tests begin would ignore Ctrl-C as well.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
+    # As in the background of a shell that has no jobs: what tests begin would ignore what is typed as well.
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 
 TESTS: Final = Path(__file__).parent
 PROCESSES: Final = 3
