@@ -4,13 +4,12 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
 from keyturn.client.machine import Machine
-from keyturn.client.secrets import Secret
+from keyturn.client.secrets import Secret, secret_data, secret_of
 from keyturn.core.envelope import Refusal, SealRefused
-from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.core.sensitive import Sensitive
 
 SLACK: Final = 60.0
 """Seconds by which a clock may be put back, as by NTP, without anything being refused."""
@@ -94,34 +93,8 @@ def _contents(fields: Mapping[str, Any]) -> Contents:
 
 
 def _encode(aged: Aged) -> dict[str, Any]:
-    secret = aged.secret
-    return {
-        "path": secret.path,
-        "fields": secret.fields.reveal(),
-        "version": secret.version,
-        "revision": secret.revision,
-        "source": secret.source,
-        "read_at": secret.read_at.isoformat(),
-        "made_at": secret.made_at.isoformat() if secret.made_at else None,
-        "expires_at": secret.expires_at.isoformat() if secret.expires_at else None,
-        "age": aged.age,
-    }
+    return {**secret_data(aged.secret), "age": aged.age}
 
 
 def _aged(fields: Mapping[str, Any]) -> Aged:
-    secret = Secret(
-        str(fields["path"]),
-        SecretFields(dict(fields["fields"])),
-        None if fields["version"] is None else int(fields["version"]),
-        str(fields["revision"]),
-        str(fields["source"]),
-        datetime.fromisoformat(fields["read_at"]),
-        _moment(fields["made_at"]),
-        _moment(fields["expires_at"]),
-        stale=True,
-    )
-    return Aged(secret, float(fields["age"]))
-
-
-def _moment(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
+    return Aged(secret_of(fields, stale=True), float(fields["age"]))

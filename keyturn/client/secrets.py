@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from keyturn.core.errors import NotFound
 from keyturn.core.sensitive import SecretFields, Sensitive
@@ -46,6 +46,39 @@ class Secret:
     def age(self, now: datetime | None = None) -> float:
         """Seconds since it was read."""
         return ((now or datetime.now(UTC)) - self.read_at).total_seconds()
+
+
+def secret_data(secret: Secret) -> dict[str, Any]:
+    """All of it in clear, as JSON has it, but for whether it is stale: for whoever may have the value."""
+    return {
+        "path": secret.path,
+        "fields": secret.fields.reveal(),
+        "version": secret.version,
+        "revision": secret.revision,
+        "source": secret.source,
+        "read_at": secret.read_at.isoformat(),
+        "made_at": secret.made_at.isoformat() if secret.made_at else None,
+        "expires_at": secret.expires_at.isoformat() if secret.expires_at else None,
+    }
+
+
+def secret_of(data: Mapping[str, Any], *, stale: bool = False) -> Secret:
+    """The same, read back. Raises ValueError, KeyError and TypeError for what is none."""
+    return Secret(
+        str(data["path"]),
+        SecretFields(dict(data["fields"])),
+        None if data["version"] is None else int(data["version"]),
+        str(data["revision"]),
+        str(data["source"]),
+        datetime.fromisoformat(data["read_at"]),
+        _instant(data["made_at"]),
+        _instant(data["expires_at"]),
+        stale,
+    )
+
+
+def _instant(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
 
 
 class NotServed(NotFound):

@@ -15,7 +15,8 @@ import pytest
 from keyturn.client.client import SecretClient
 from keyturn.client.host import member
 from keyturn.client.host.group import HostGroup
-from keyturn.client.host.wire import LIMIT, Gone, receive, secret_data, send
+from keyturn.client.host.wire import LIMIT, Gone, receive, send
+from keyturn.client.secrets import secret_data
 from keyturn.core.errors import Denied, Invalid, Unavailable
 from keyturn.core.notices import SECRET_ROTATED, Notice
 from tests.support.served import MADE, MemorySource, secret

@@ -20,13 +20,11 @@ from keyturn.client.host.wire import (
     notice_of,
     peer_of,
     receive,
-    secret_data,
-    secret_of,
     send,
     wait_at_most,
 )
 from keyturn.client.peers import Local
-from keyturn.client.secrets import Secret
+from keyturn.client.secrets import Secret, secret_data, secret_of
 from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.core.notices import Notice
 

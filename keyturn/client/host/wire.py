@@ -9,12 +9,9 @@ import socket
 import struct
 import time
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, Final
 
-from keyturn.client.secrets import Secret
 from keyturn.core.notices import Notice
-from keyturn.core.sensitive import SecretFields
 
 LIMIT: Final = 64 * 2**20
 """Bytes of a message."""
@@ -90,38 +87,6 @@ def notice_data(promised: Promised) -> Message:
 def notice_of(data: Mapping[str, Any]) -> Promised:
     """The same, read back. Raises ValueError."""
     return Notice.from_json(str(data.get("notice"))), float(data.get("remaining", 0.0))
-
-
-def secret_data(secret: Secret) -> Message:
-    """A secret in clear, for the one process that has asked."""
-    return {
-        "path": secret.path,
-        "fields": secret.fields.reveal(),
-        "version": secret.version,
-        "revision": secret.revision,
-        "source": secret.source,
-        "read_at": secret.read_at.isoformat(),
-        "made_at": secret.made_at.isoformat() if secret.made_at else None,
-        "expires_at": secret.expires_at.isoformat() if secret.expires_at else None,
-    }
-
-
-def secret_of(data: Mapping[str, Any]) -> Secret:
-    """The same, read back. Raises ValueError, KeyError and TypeError for what is none."""
-    return Secret(
-        data["path"],
-        SecretFields(data["fields"]),
-        data["version"],
-        data["revision"],
-        data["source"],
-        datetime.fromisoformat(data["read_at"]),
-        _instant(data["made_at"]),
-        _instant(data["expires_at"]),
-    )
-
-
-def _instant(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
 
 
 def _chunk(connection: socket.socket, deadline: float) -> bytes:
