@@ -15,6 +15,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 from keyturn.client.webhook import BODY_LIMIT
+from keyturn.core.messages import AGAIN, TAKEN
 
 log = logging.getLogger(__name__)
 
@@ -23,9 +24,6 @@ AT_ONCE: Final = 1000
 """Files that are looked at in one go."""
 EVERY: Final = 1.0
 """Seconds between two looks, where no signal says that there is something."""
-TAKEN: Final = 200
-AGAIN: Final = 503
-"""What a receiver answers for a message that is done with, and for one that it wants to see again."""
 
 
 class NoticeFiles:

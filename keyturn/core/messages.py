@@ -13,6 +13,11 @@ ID: Final = "webhook-id"
 TIMESTAMP: Final = "webhook-timestamp"
 SIGNATURE: Final = "webhook-signature"
 
+TAKEN: Final = 200
+"""What a receiver answers for a message that is done with."""
+AGAIN: Final = 503
+"""What it answers for one that it wants to see again."""
+
 SNS_TYPE: Final = "Notification"
 """What AWS SNS says of a message that it has put into another one."""
 

@@ -9,16 +9,31 @@ from keyturn.core.errors import KeyturnError, TransientError
 
 log = logging.getLogger(__name__)
 
-TAKEN: Final = 200
-"""What a receiver answers for a message that is done with."""
-AGAIN: Final = 503
-"""What it answers for one that it wants to see again."""
 IDLE: Final = 0.5
 """Seconds after a look at which nothing was taken: whoever holds no answer back is not asked without a pause."""
 PAUSE: Final = 5.0
 """Seconds after a look that has failed, as where the other side is away."""
 LASTING: Final = 30.0
 """Seconds after one that a person has to mend, such as a right that is lacking: it may be mended, and goes on then."""
+
+
+class NoticeReader:
+    """Reads one place for notices: what takes them there says so in :meth:`read_once`."""
+
+    def __init__(self) -> None:
+        self._over = threading.Event()
+
+    def read_once(self) -> int:
+        """Take what is there, waiting for the first for a while; how many are done with. Raises KeyturnError."""
+        raise NotImplementedError
+
+    def run(self) -> None:
+        """Read until :meth:`stop`. What goes wrong is logged, and tried again."""
+        read_on(self.read_once, self._over)
+
+    def stop(self) -> None:
+        """End it once the other side has answered, or within some seconds, from any thread."""
+        self._over.set()
 
 
 def read_on(read: Callable[[], int], over: threading.Event) -> None:

@@ -6,16 +6,15 @@ Sources: "SendMessage", "ReceiveMessage" and "DeleteMessage" of the Amazon SQS A
 import hashlib
 import hmac
 import logging
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from keyturn.core.errors import Invalid, Unavailable
-from keyturn.core.messages import SignedMessage
+from keyturn.core.messages import TAKEN, SignedMessage
 from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, opening, translate_aws_errors
 from keyturn.providers.notices import DOING
 from keyturn.providers.outbound import within
-from keyturn.providers.reading import TAKEN, read_on
+from keyturn.providers.reading import NoticeReader
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +106,7 @@ class SnsTopic(_Aws):
             raise Unavailable(DOING, self.name, "its answer names no message", ELSEWHERE)
 
 
-class SqsReader:
+class SqsReader(NoticeReader):
     """Takes notices from a queue, in the application's own process and with its own login.
 
     ``handle`` is given each message's text, such as :meth:`keyturn.client.webhook.Receiver.handle_message` with what is
@@ -124,11 +123,11 @@ class SqsReader:
         role_arn: str | None = None,
         profile: str | None = None,
     ) -> None:
+        super().__init__()
         self._queue = SqsQueue(
             f"queue {queue_arn}", queue_arn, endpoint_url=endpoint_url, role_arn=role_arn, profile=profile
         )
         self._handle = handle
-        self._over = threading.Event()
 
     def read_once(self, wait: int = LONG_POLL) -> int:
         """Take what is there, waiting for ``wait`` seconds for the first; how many are done with. Raises KeyturnError.
@@ -154,14 +153,6 @@ class SqsReader:
             log.warning("%s: a notice was handled for longer than it is hidden, and comes again", self._queue.name)
             return False
         return True
-
-    def run(self) -> None:
-        """Read until :meth:`stop`. What goes wrong is logged, and tried again."""
-        read_on(self.read_once, self._over)
-
-    def stop(self) -> None:
-        """End it within some seconds, from any thread."""
-        self._over.set()
 
     def close(self) -> None:
         """Let go of connections."""

@@ -6,7 +6,6 @@ reference. Its own client speaks AMQP over connections of its own.
 
 import json
 import logging
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import quote
@@ -15,12 +14,12 @@ import requests
 from azure.core.credentials import TokenCredential
 
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Unavailable
-from keyturn.core.messages import SignedMessage
+from keyturn.core.messages import TAKEN, SignedMessage
 from keyturn.core.outbound import leaves_in_clear
 from keyturn.providers.azure import rest
 from keyturn.providers.notices import DOING
 from keyturn.providers.outbound import within
-from keyturn.providers.reading import TAKEN, read_on
+from keyturn.providers.reading import NoticeReader
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +132,7 @@ class ServiceBusSender:
         self._place.close()
 
 
-class ServiceBusReader:
+class ServiceBusReader(NoticeReader):
     """Takes notices from a queue, or a subscription (``TOPIC/subscriptions/NAME``), in the application's own process.
 
     ``handle`` is given each message's text, such as :meth:`keyturn.client.webhook.Receiver.handle_message` with what is
@@ -151,6 +150,7 @@ class ServiceBusReader:
         ca_file: str | None = None,
         credential: TokenCredential | None = None,
     ) -> None:
+        super().__init__()
         self._place = _ServiceBus(
             f"queue {entity}",
             namespace_url,
@@ -161,7 +161,6 @@ class ServiceBusReader:
             credential=credential,
         )
         self._handle = handle
-        self._over = threading.Event()
 
     def read_once(self, wait: int = LONG_POLL) -> int:
         """Take what is there, waiting for ``wait`` seconds for the first; how many are done with. Raises KeyturnError.
@@ -187,14 +186,6 @@ class ServiceBusReader:
             log.warning("%s: a notice was handled for longer than its lock lasts, and comes again", self._place.name)
             return False
         return True
-
-    def run(self) -> None:
-        """Read until :meth:`stop`. What goes wrong is logged, and tried again."""
-        read_on(self.read_once, self._over)
-
-    def stop(self) -> None:
-        """End it within some seconds, from any thread."""
-        self._over.set()
 
     def close(self) -> None:
         """Let go of connections."""

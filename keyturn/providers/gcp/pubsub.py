@@ -8,7 +8,6 @@ import base64
 import binascii
 import logging
 import re
-import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -20,13 +19,13 @@ from google.auth.credentials import AnonymousCredentials
 from google.auth.transport import requests as transport
 
 from keyturn.core.errors import Invalid, Unavailable
-from keyturn.core.messages import ID, SignedMessage
+from keyturn.core.messages import ID, TAKEN, SignedMessage
 from keyturn.core.outbound import is_loopback
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.gcp.iam_errors import CHECK, from_google, translate_refusal
 from keyturn.providers.notices import DOING
 from keyturn.providers.outbound import open_anywhere, within
-from keyturn.providers.reading import TAKEN, read_on
+from keyturn.providers.reading import NoticeReader
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +114,7 @@ class PubSubTopic:
 
 
 @reads_answers()
-class PubSubReader:
+class PubSubReader(NoticeReader):
     """Takes notices from a subscription, in the application's own process and with its own login.
 
     ``handle`` is given each message's text, such as :meth:`keyturn.client.webhook.Receiver.handle_message` with what is
@@ -124,13 +123,13 @@ class PubSubReader:
     """
 
     def __init__(self, subscription: str, handle: Callable[[bytes], int], *, endpoint: str | None = None) -> None:
+        super().__init__()
         self.name = f"subscription {subscription}"
         if not re.fullmatch(r"projects/[^/]+/subscriptions/[^/]+", subscription):
             raise Invalid("open", self.name, "its project is missing", "Write projects/PROJECT/subscriptions/NAME")
         self._subscription = subscription
         self._handle = handle
         self._service = _PubSub(self.name, endpoint, SUBSCRIBE)
-        self._over = threading.Event()
 
     def read_once(self) -> int:
         """Take what is there, waiting for a first one as long as Pub/Sub does; how many are done with.
@@ -153,14 +152,6 @@ class PubSubReader:
                 )
                 done += 1
         return done
-
-    def run(self) -> None:
-        """Read until :meth:`stop`. What goes wrong is logged, and tried again."""
-        read_on(self.read_once, self._over)
-
-    def stop(self) -> None:
-        """End it once Pub/Sub has answered, from any thread."""
-        self._over.set()
 
     def close(self) -> None:
         """Let go of connections."""

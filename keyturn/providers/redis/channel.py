@@ -4,7 +4,6 @@ Nobody keeps what is published: who is not listening at that moment has missed i
 """
 
 import logging
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -12,10 +11,10 @@ from typing import Any, Final
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 from keyturn.core.errors import Denied, KeyturnError, Unavailable
-from keyturn.core.messages import SignedMessage
+from keyturn.core.messages import AGAIN, SignedMessage
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.notices import DOING
-from keyturn.providers.reading import AGAIN, read_on
+from keyturn.providers.reading import NoticeReader
 from keyturn.providers.redis.node import Node, from_redis
 
 log = logging.getLogger(__name__)
@@ -68,7 +67,7 @@ class RedisChannel:
         """There is nothing to close: each notice has a connection of its own."""
 
 
-class RedisReader:
+class RedisReader(NoticeReader):
     """Listens to a channel, in the application's own process and with its own login.
 
     ``handle`` is given each message's text, such as :meth:`keyturn.client.webhook.Receiver.handle_message` with what is
@@ -88,22 +87,15 @@ class RedisReader:
         ca_file: str | None = None,
         missed: Callable[[], object] = lambda: None,
     ) -> None:
+        super().__init__()
         self._channel = channel
         self._handle = handle
         self._node = Node(host, port, tls, ca_file)
         self._login = login
         self._missed = missed
-        self._over = threading.Event()
 
-    def run(self) -> None:
-        """Listen until :meth:`stop`. What goes wrong is logged, and tried again."""
-        read_on(self._listen, self._over)
-
-    def stop(self) -> None:
-        """End it within some seconds, from any thread."""
-        self._over.set()
-
-    def _listen(self) -> int:
+    def read_once(self) -> int:
+        """Listen until :meth:`stop`; none is counted. Raises KeyturnError."""
         with self._subscribed() as subscription:
             while not self._over.is_set():
                 message = subscription.get_message(timeout=WAIT)
