@@ -1,0 +1,72 @@
+"""The port of a log that is read as it grows: what came since a cursor, and the cursor to go on from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from msgspec import Struct
+
+from keyturn.core.access import Access
+
+
+class SourceRecord(Struct, frozen=True, gc=False):
+    """One record of a log that tells of an access.
+
+    ``digest`` is the SHA-256 of the record's own bytes, without the end of its line; ``position`` says where it stands,
+    for people, such as ``audit.log:182033``.
+    """
+
+    access: Access
+    digest: bytes
+    position: str
+
+
+@dataclass(frozen=True)
+class Malformed:
+    """A record that could not be read: where it stands, why, and its first bytes, which are kept aside."""
+
+    position: str
+    problem: str
+    record: bytes
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a log told since a cursor.
+
+    ``cursor`` leads behind it: a text of at most 8 KiB that its source alone understands. ``lines`` counts every
+    record that was looked at, whether it tells of an access or not, ``first`` and ``last`` are the positions of the
+    outer ones (empty without any), ``digest`` is the SHA-256 of all of them in their order, each with a line feed
+    behind it. ``gaps`` says in words what is missing before or in it, such as a file that was cut. ``more`` says that
+    there is more to read at once.
+    """
+
+    cursor: str
+    records: Sequence[SourceRecord] = ()
+    lines: int = 0
+    first: str = ""
+    last: str = ""
+    digest: bytes = b""
+    malformed: Sequence[Malformed] = ()
+    gaps: Sequence[str] = ()
+    more: bool = False
+
+
+class AccessSource(Protocol):
+    """One log. ``name`` is the same for good: cursors and segments of the trail go by it.
+
+    ``pace`` is how many seconds to wait where there was no more.
+    """
+
+    name: str
+    pace: float
+
+    def read(self, cursor: str | None, limit: int) -> Batch:
+        """What came after ``cursor``, at most ``limit`` records, in the log's own order. None begins at its oldest.
+
+        The same cursor over the same log gives the same records: who dies before the cursor is durable reads them
+        again. Raises Unavailable where the log can't be read now, and Invalid for a cursor that is none of its own.
+        """
+
+    def close(self) -> None:
+        """Let go of it."""
