@@ -8,7 +8,7 @@ from keyturn.access_log.detection.alerts import SCALE, Alert, Evidence
 from keyturn.access_log.detection.compare import Difference, compare_alerts
 from keyturn.access_log.detection.reorder import LATENESS
 from keyturn.cli.output import note, span, stamp, when, write_table, write_text
-from keyturn.revocation.report.words import visible
+from keyturn.pages.words import visible
 
 if TYPE_CHECKING:
     from keyturn.access_log.detection.detector import DetectionCounts

@@ -18,10 +18,10 @@ from markdown_it.token import Token
 
 from keyturn.access_log.readers import LogRead, PathReaders, Readers, Related, SecretReader
 from keyturn.core.errors import Unavailable
+from keyturn.pages.words import lasted, ranges, visible
 from keyturn.revocation.incident import Event, IncidentStatus, LeakedVersion, Mode, Result, SecretProgress, Step
 from keyturn.revocation.report import LedgerFacts, model, to_data, to_html, to_markdown, write_report
 from keyturn.revocation.report.render import environment
-from keyturn.revocation.report.words import lasted, ranges, visible
 from tests.revocation.incidents import (
     AWS,
     AZURE,

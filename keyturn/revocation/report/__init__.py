@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from keyturn.access_log.readers import Readers
+from keyturn.pages.files import file_name, json_text, write_private
 from keyturn.revocation.incident import IncidentStatus
 from keyturn.revocation.report.build import build_report
-from keyturn.revocation.report.files import file_name, json_text, write_private
 from keyturn.revocation.report.model import IncidentReport, LedgerFacts
 
 __all__ = ["LedgerFacts", "to_data", "to_html", "to_markdown", "write_report"]

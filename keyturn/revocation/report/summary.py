@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from keyturn.pages.words import clock, count_noun, lasted, list_names, ranges, timestamp
 from keyturn.revocation.incident import IncidentStatus, Mode
 from keyturn.revocation.report.model import ReadersReport, SecretReport
-from keyturn.revocation.report.words import STEPS, clock, count_noun, lasted, list_names, ranges, timestamp
+from keyturn.revocation.report.words import STEPS
 
 METHOD: Final = (
     "A login with the old credential has to be refused by its target. The hub must give none of the old versions. "
