@@ -153,6 +153,7 @@ def _difference_data(difference: Difference) -> dict[str, Any]:
 def alert_data(alert: Alert) -> dict[str, Any]:
     """One alert."""
     return {
+        "id": alert.id,
         "level": str(alert.level),
         "score": alert.score / SCALE,
         "system": alert.system,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keyturn.access_log.detection import alerts as groups
+from keyturn.access_log.detection import grouping as groups
 from keyturn.access_log.detection import reorder, window
 from keyturn.access_log.detection.alerts import Alert, Level
 from keyturn.access_log.detection.compare import compare_alerts

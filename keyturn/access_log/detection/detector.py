@@ -2,14 +2,16 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from math import inf
 
-from keyturn.access_log.detection.alerts import Alert, AlertGroups, Factor, Finding, Level
+from keyturn.access_log.detection.alerts import Alert, Factor, Finding, Level
+from keyturn.access_log.detection.arrivals import Arrivals
+from keyturn.access_log.detection.grouping import AlertGroups
 from keyturn.access_log.detection.history import NO_HISTORY, History
 from keyturn.access_log.detection.policy import MonitorPolicies, MonitorPolicy
 from keyturn.access_log.detection.profile import MINUTE, Profile
-from keyturn.access_log.detection.reorder import LATENESS, NEVER, OrderCounts, Reorder
+from keyturn.access_log.detection.reorder import LATENESS, NEVER, OrderCounts, Reorder, Timed
 from keyturn.access_log.detection.rules.base import Rule, tuning_of
 from keyturn.access_log.detection.rules.registry import make_rules
 from keyturn.access_log.detection.scores import ADDRESS, HOURS, LIMIT, PATH, describe_scores
@@ -34,54 +36,74 @@ def last_seen(window: PrincipalWindow) -> float:
 class Detector:
     """Judges accesses by what their principal did in the 24 hours before, and gathers what is odd to alerts.
 
-    They may come late by ``lateness`` against each other. Memory is bounded by :mod:`.window` and the rules. One
-    thread uses it.
+    A log that is read afterwards is judged in the order of its times, of which one may come late by ``lateness``. With
+    ``live`` each access is judged as it comes, and an alert is given when it begins, when it is worse and when it is
+    complete; see :mod:`.arrivals`. Memory is bounded by :mod:`.window` and the rules. One thread uses it.
     """
 
     def __init__(
-        self, policies: MonitorPolicies, history: History = NO_HISTORY, *, lateness: timedelta = LATENESS
+        self,
+        policies: MonitorPolicies,
+        history: History = NO_HISTORY,
+        *,
+        lateness: timedelta = LATENESS,
+        live: bool = False,
     ) -> None:
         self._policies = policies
         self._rules = make_rules(history)
-        self._order = Reorder(lateness)
-        self._groups = AlertGroups()
+        self._order = Arrivals(lateness) if live else Reorder(lateness)
+        self._groups = AlertGroups(live=live)
         self._windows: dict[tuple[str, str], PrincipalWindow] = {}
         self._look_at = NEVER
         self._profiles: dict[tuple[int, tuple[str, ...]], Profile] = {}
         self.counts = DetectionCounts(self._order.counts)
 
     def alerts(self, accesses: Iterable[Access]) -> Iterator[Alert]:
-        """Those of a whole log; each is given when it is complete."""
+        """Those of a whole log."""
         for access in accesses:
             yield from self.take(access)
         yield from self.end()
 
     def take(self, access: Access) -> Sequence[Alert]:
-        """Take one access, and give the alerts that are complete by it."""
+        """Take one access, and give the alerts that it completes; live, those that it begins or makes worse, too."""
         ready = self._order.push(access)
-        if not ready:
-            return ()
-        alerts: Sequence[Alert] = ()
-        for at, following in ready:
-            if finding := self._judge(following, at):
-                alerts = (*alerts, *self._groups.add(finding, at))
-        if at >= self._look_at:
-            self._look_at = at + MINUTE
-            alerts = (*alerts, *self._groups.complete(at))
-        return alerts
+        return self._judged(ready) if ready else ()
+
+    def take_all(self, accesses: Iterable[Access]) -> Sequence[Alert]:
+        """Take several, which came in this order."""
+        return [alert for access in accesses for alert in self.take(access)]
+
+    def learn(self, accesses: Iterable[Access]) -> None:
+        """Take what was judged before, as after a start: it is remembered, and nothing of it is told."""
+        for access in accesses:
+            self.take(access)
+
+    def advance(self, now: datetime) -> Sequence[Alert]:
+        """That it is ``now``, by the clock: what an idle log has left is judged, and alerts that were quiet for long
+        are complete. Asked again and again it costs little.
+        """
+        moment = now.timestamp()
+        return [*self._judged(self._order.advance(moment)), *self._groups.advance(moment)]
 
     def end(self) -> Sequence[Alert]:
         """What is left at the end of a log."""
+        return [*self._judged(self._order.end()), *self._groups.end()]
+
+    def _judged(self, ready: Sequence[Timed]) -> Sequence[Alert]:
         alerts: list[Alert] = []
-        for at, access in self._order.end():
+        for at, access in ready:
             if finding := self._judge(access, at):
                 alerts += self._groups.add(finding, at)
-        return [*alerts, *self._groups.end()]
+            if at >= self._look_at:
+                self._look_at = at + MINUTE
+                alerts += self._groups.complete(access.system, at)
+        return alerts
 
     def _judge(self, access: Access, at: float) -> Finding | None:
         """Score an access, and remember it.
 
         Most of the time that detection takes is spent here, so it is one piece, and words are made for what is odd.
+        What is older than what came of its principal is compared with what is known, and remembered as that recent.
         """
         path, source = access.path, access.source
         if access.action != READ:
@@ -95,7 +117,8 @@ class Detector:
             times.popleft()
         if not times:
             rules += profile.returning
-        times.append(at)
+        recent = at if at > window.last else window.last
+        times.append(recent)
         if read_at <= horizon:
             window.come_back(at)
         since = window.back_to if at < window.back_until else horizon
@@ -118,13 +141,13 @@ class Detector:
         if access.root:
             rules += profile.root
         factors = self._ask(rules, access, at, window, policy) if rules else ()
-        window.last = at
+        window.last = recent
         if not access.denied:
-            seen_path.at = window.read_at = at
+            seen_path.at = window.read_at = recent
             if address_at == NEVER:
-                window.add_address(source, at)
+                window.add_address(source, recent)
             elif source:
-                window.addresses[source] = at
+                window.addresses[source] = recent
         return self._conclude(access, score, odd, factors, policy) if factors or score > policy.alert else None
 
     def _judge_login(self, access: Access, at: float) -> Finding | None:

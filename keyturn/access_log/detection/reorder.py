@@ -29,13 +29,15 @@ NEVER: Final = -inf
 class OrderCounts:
     """What was given on, and what was not: ``late`` was older than what had been given on already.
 
-    ``impossible`` were before 1970, or after the year 9000: a clock that was never set, or nonsense.
+    ``impossible`` were before 1970, or after the year 9000: a clock that was never set, or nonsense. ``ahead`` were
+    later than the clock, and are judged as of then.
     """
 
     accesses: int = 0
     late: int = 0
     impossible: int = 0
     duplicates: int = 0
+    ahead: int = 0
 
 
 class Reorder:
@@ -76,6 +78,10 @@ class Reorder:
         if (ordered and ordered[0][0] <= until) or (stragglers and stragglers[0][0] <= until):
             return self._give(until)
         return self._give(self._oldest()) if len(ordered) + len(stragglers) > HELD else ()
+
+    def advance(self, now: float) -> Sequence[Timed]:
+        """What nothing can come before any more, now that it is ``now`` by the clock."""
+        return self._give(now - self._lateness)
 
     def end(self) -> Sequence[Timed]:
         """Everything that still waits."""

@@ -1,6 +1,6 @@
 """The port of the rules, and what several of them need."""
 
-from collections import deque
+from bisect import bisect_right
 from enum import Enum, auto
 from typing import ClassVar, Final, Protocol
 
@@ -56,17 +56,23 @@ def tuning_of(rule: Rule | type[Rule], policy: MonitorPolicy) -> Tuning:
 
 
 class Recently:
-    """Counts what came lately, for each of many names. No more than ``count`` are remembered of one."""
+    """Counts what came lately, for each of many names. No more than twice ``count`` are remembered of one."""
 
     def __init__(self) -> None:
-        self._times: dict[str, deque[float]] = {}
+        self._times: dict[str, list[float]] = {}
 
     def full(self, name: str, at: float, tuning: Tuning) -> bool:
-        """Whether this makes it at least ``count`` within the time."""
+        """Whether ``count``, with this, came within the time; it may be older than what came before it."""
+        count = tuning.count
         times = self._times.get(name)
-        if times is None or times.maxlen != tuning.count:
-            times = self._times[name] = deque(times or (), tuning.count)
+        if times is None:
+            times = self._times[name] = []
             if len(self._times) > COUNTED:
                 drop_least(self._times, COUNTED, lambda recent: recent[-1] if recent else at)
-        times.append(at)
-        return len(times) == tuning.count and times[0] > at - tuning.within.total_seconds()
+        place = bisect_right(times, at)
+        times.insert(place, at)
+        within = tuning.within.total_seconds()
+        firsts = range(max(0, place - count + 1), min(place, len(times) - count) + 1)
+        full = any(times[first + count - 1] < times[first] + within for first in firsts)
+        del times[: -2 * count]
+        return full

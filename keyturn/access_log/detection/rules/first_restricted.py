@@ -38,7 +38,7 @@ class FirstRestricted:
             return ""
         reader = (access.system, access.principal, access.path)
         before = self._readers.get(reader, NEVER)
-        self._readers[reader] = at
+        self._readers[reader] = max(at, before)
         if len(self._readers) > READERS:
             drop_least(self._readers, READERS, lambda moment: moment)
         if self._began == NEVER:

@@ -1,0 +1,209 @@
+"""Findings that belong together are one alert with a count: of one principal, or a storm of many."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from math import inf
+from typing import Final
+
+from msgspec.json import encode
+
+from keyturn.access_log.detection.alerts import (
+    Alert,
+    Evidence,
+    Factor,
+    FactorCount,
+    Finding,
+    Level,
+    Stage,
+)
+from keyturn.access_log.detection.reorder import NEVER
+from keyturn.access_log.detection.rules.registry import RULES
+
+QUIET: Final = 1800.0
+"""Seconds without another odd access, after which an alert is complete."""
+
+LONGEST: Final = 6 * 3600.0
+"""Seconds that an alert gathers at most: what goes on is told again."""
+
+SHOWN: Final = 10
+"""Accesses that an alert names; the others are counted."""
+
+HOURLY: Final = 60
+"""Alerts of a level that may begin in an hour. What comes beyond is told by one for all: a storm."""
+
+NAMED: Final = 1_000
+"""Principals that a storm counts one by one; beyond, it says that there are at least so many."""
+
+HOUR: Final = 3600.0
+
+HOURS: Final = 48
+"""Hours whose alerts are counted, the latest: logs of several systems may be so far apart."""
+
+ID_LENGTH: Final = 32
+"""Hex digits of an alert's id."""
+
+
+@dataclass
+class _Group:
+    """What is gathered. ``touched`` is when something was added last, by the clock where that is told."""
+
+    id: str
+    system: str
+    principal: str
+    begun: float
+    ends: float
+    last: float
+    touched: float
+    score: int = 0
+    level: Level = Level.ALERT
+    count: int = 0
+    events: list[Evidence] = field(default_factory=list)
+    factors: dict[str, tuple[Factor, int]] = field(default_factory=dict)
+    names: set[tuple[str, str]] = field(default_factory=set)
+
+    def add(self, finding: Finding, at: float) -> bool:
+        """Take one more; whether the alert is worse by it."""
+        access = finding.access
+        self.begun, self.last, self.count = min(self.begun, at), max(self.last, at), self.count + 1
+        worse = finding.level is Level.HIGH and self.level is not Level.HIGH
+        worse |= any(factor.name in RULES and factor.name not in self.factors for factor in finding.factors)
+        self.score = max(self.score, finding.score)
+        if finding.level is Level.HIGH:
+            self.level = Level.HIGH
+        if len(self.names) < NAMED:
+            self.names.add((access.system, access.principal))
+        for factor in finding.factors:
+            first, count = self.factors.get(factor.name, (factor, 0))
+            self.factors[factor.name] = (first, count + 1)
+        if len(self.events) < SHOWN:
+            self.events.append(_evidence(finding))
+        return worse
+
+    def alert(self, stage: Stage) -> Alert:
+        return Alert(
+            self.id,
+            stage,
+            self.level,
+            self.score,
+            self.system,
+            self.principal,
+            datetime.fromtimestamp(self.begun, UTC),
+            datetime.fromtimestamp(self.last, UTC),
+            self.count,
+            tuple(FactorCount(factor.name, factor.weight, factor.words, count) for factor, count in self._ranked()),
+            tuple(self.events),
+            len(self.names),
+        )
+
+    def _ranked(self) -> list[tuple[Factor, int]]:
+        return sorted(self.factors.values(), key=lambda pair: (-pair[0].weight, pair[0].name))
+
+
+def _evidence(finding: Finding) -> Evidence:
+    access = finding.access
+    return Evidence(
+        access.at,
+        access.path,
+        access.source,
+        access.action,
+        access.version,
+        access.agent,
+        access.denied,
+        finding.score,
+        tuple(factor.name for factor in finding.factors),
+    )
+
+
+def alert_id(system: str, principal: str, finding: Finding) -> str:
+    """Made of whom an alert is of, and its first access."""
+    access = finding.access
+    names = (system, principal, access.at.astimezone(UTC), access.system, access.principal, access.path, access.source)
+    return sha256(encode(names)).hexdigest()[:ID_LENGTH]
+
+
+class AlertGroups:
+    """Gathers findings to alerts: one for each principal, and a storm. Those of one system come nearly in order.
+
+    With ``live`` an alert is given when it begins, and when it is worse, too. No more groups are open than may begin
+    while one lasts. What of a system has come since is its clock, for its groups: another system's log may be far
+    behind or ahead.
+    """
+
+    def __init__(self, *, live: bool = False) -> None:
+        self._live = live
+        self._open: dict[tuple[str, str], _Group] = {}
+        self._storm: _Group | None = None
+        self._begun: dict[tuple[float, Level], int] = {}
+        self._ended: dict[tuple[str, str], float] = {}
+        self._now = NEVER
+
+    def add(self, finding: Finding, at: float) -> Iterator[Alert]:
+        """Take a finding, and give what is complete by then, or begins with it."""
+        access = finding.access
+        yield from self.complete(access.system, at)
+        key = (access.system, access.principal)
+        group = self._open.get(key)
+        begins = group is None
+        if group is None and self._may_begin(at, finding.level):
+            group = self._open[key] = self._made(*key, finding, at)
+        if group is None:
+            begins = self._storm is None
+            group = self._storm = self._storm or self._made("", "", finding, at)
+        group.touched = max(self._now, at)
+        worse = group.add(finding, at)
+        if self._live and (begins or worse):
+            yield group.alert(Stage.BEGUN if begins else Stage.RAISED)
+
+    def complete(self, system: str, at: float) -> Iterator[Alert]:
+        """What of a system was quiet for long, or gathers too long, in the order of its beginning."""
+        over = [key for key, group in self._open.items() if key[0] == system and _over(group, at)]
+        yield from self._closed(over, at)
+        if self._storm and _over(self._storm, at):
+            yield from self._end_storm()
+
+    def advance(self, now: float) -> Iterator[Alert]:
+        """That it is ``now``: what nothing was added to for long is complete, be its log idle."""
+        self._now = max(self._now, now)
+        over = [key for key, group in self._open.items() if now > group.touched + QUIET]
+        yield from self._closed(over, now)
+        if self._storm and now > self._storm.touched + QUIET:
+            yield from self._end_storm()
+
+    def end(self) -> Iterator[Alert]:
+        """All that is left."""
+        yield from self._closed(list(self._open), inf)
+        yield from self._end_storm()
+
+    def _closed(self, keys: list[tuple[str, str]], at: float) -> Iterator[Alert]:
+        for key in keys:
+            group = self._open.pop(key)
+            if at > group.ends:
+                recent = group.last - QUIET
+                self._ended = {other: last for other, last in self._ended.items() if last > recent}
+                self._ended[key] = group.last
+            yield group.alert(Stage.COMPLETE)
+
+    def _end_storm(self) -> Iterator[Alert]:
+        if self._storm:
+            yield self._storm.alert(Stage.COMPLETE)
+            self._storm = None
+
+    def _made(self, system: str, principal: str, finding: Finding, at: float) -> _Group:
+        ends = at + LONGEST
+        if at <= self._ended.pop((system, principal), NEVER) + QUIET:
+            # It goes on, perhaps for weeks: so it ends where it does whatever the log was read from.
+            ends = (at + LONGEST) // LONGEST * LONGEST
+        return _Group(alert_id(system, principal, finding), system, principal, at, ends, at, at)
+
+    def _may_begin(self, at: float, level: Level) -> bool:
+        hour = (at // HOUR, level)
+        self._begun[hour] = self._begun.get(hour, 0) + 1
+        if len(self._begun) > HOURS:
+            del self._begun[min(self._begun)]
+        return self._begun[hour] <= HOURLY
+
+
+def _over(group: _Group, at: float) -> bool:
+    return at > group.last + QUIET or at > group.ends
