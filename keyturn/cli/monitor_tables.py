@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 from keyturn.access_log.detection.alerts import SCALE, Alert, Evidence
 from keyturn.access_log.detection.compare import Difference, compare_alerts
 from keyturn.access_log.detection.reorder import LATENESS
+from keyturn.access_log.reactions.words import decimal, describe, who
 from keyturn.cli.output import note, span, stamp, when, write_table, write_text
-from keyturn.pages.words import visible
+from keyturn.core.plain_text import visible
 
 if TYPE_CHECKING:
     from keyturn.access_log.detection.detector import DetectionCounts
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
 
 COLUMNS: Final = ("alert", "from (UTC)", "who", "accesses", "why")
 WHOLE: Final = ("alert", "from (UTC)", "accesses")
-SHOWN: Final = 3
-"""Accesses of an alert that people are shown; the JSON has more of them."""
-INDENT: Final = "    "
 
 
 @dataclass(frozen=True)
@@ -84,32 +82,12 @@ def remarks(replay: Replay) -> Iterator[str]:
 def row(alert: Alert) -> tuple[str, ...]:
     """One alert of the table."""
     why = ", ".join(factor.name for factor in alert.factors)
-    return f"{alert.level} {_decimal(alert.score)}", when(alert.first), _who(alert), f"{alert.count:,}", why
+    return f"{alert.level} {decimal(alert.score)}", when(alert.first), who(alert, visible), f"{alert.count:,}", why
 
 
 def details(alert: Alert) -> Iterator[str]:
     """What was odd about it, and the first accesses behind it."""
-    yield f"{_who(alert)}, {when(alert.first)} to {when(alert.last)} UTC:"
-    for factor in alert.factors:
-        times = f", {factor.count:,} times" if factor.count > 1 else ""
-        yield f"{INDENT}{_decimal(factor.weight)} {factor.name}{times}: {visible(factor.words)}"
-    yield from (f"{INDENT}{_event_line(event)}" for event in alert.events[:SHOWN])
-    if alert.count > SHOWN:
-        yield f"{INDENT}and {alert.count - SHOWN:,} more"
-
-
-def _who(alert: Alert) -> str:
-    return f"{alert.principals:,} principals or more" if alert.storm else visible(alert.principal)
-
-
-def _event_line(event: Evidence) -> str:
-    what = f"{event.action}{' failed' if event.denied else ''} {visible(event.path)}"
-    agent = f" by {visible(event.agent)}" if event.agent else ""
-    return f"{event.at:%H:%M:%S} {what} from {visible(event.source) or 'an address that the log does not tell'}{agent}"
-
-
-def _decimal(thousandths: int) -> str:
-    return f"{thousandths / SCALE:g}"
+    return describe(alert, visible)
 
 
 # --- for scripts

@@ -1,24 +1,11 @@
-"""Numbers, moments and names as people read them; whatever a name holds, it stays text."""
+"""Numbers, moments and names as people read them."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import groupby
-from typing import Final, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
-
-LONGEST: Final = 2_000
-"""Characters of one text; whoever chose a longer one wanted to hide the rest of the page."""
-
-
-def visible(text: str) -> str:
-    """The text on one line, with everything that can't be seen or turns writing around spelled out."""
-    cut = text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text):,} characters)"
-    return "".join(letter if letter.isprintable() else _spelled(letter) for letter in cut)
-
-
-def _spelled(letter: str) -> str:
-    return letter.encode("unicode_escape").decode("ascii")
 
 
 def lasted(seconds: float | None) -> str:

@@ -5,11 +5,14 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from keyturn.core.channel import Announcement
 from keyturn.core.errors import Invalid, Unavailable
 from keyturn.core.sensitive import Sensitive
+
+if TYPE_CHECKING:
+    from apprise import Apprise
 
 URL: Final = "KEYTURN_FAILURE_URL"
 URL_FILE: Final = "KEYTURN_FAILURE_URL_FILE"
@@ -45,15 +48,20 @@ class AppriseChannel:
             service.redirects = False
             body = f"{announcement.body}\nMessage: {announcement.id}"
             sender = apprise.Apprise(service)
-            kind = apprise.NotifyType.FAILURE
-            taken = answered(
-                lambda: bool(sender.notify(title=announcement.subject, body=body, notify_type=kind)), LONGEST
-            )
+            taken = answered(lambda: notify(sender, announcement.subject, body), LONGEST)
         if taken is None:
             raise Unavailable("tell", NAME, f"the service did not answer within {LONGEST:g} s", "It is sent again")
         if not taken:
             hint = "It stays in the outbox and is sent again. See that the address is right and its service answers"
             raise Unavailable("tell", NAME, "the service did not take it", hint)
+
+
+def notify(sender: "Apprise", subject: str, body: str) -> bool:
+    """Whether the service took it. It is said to be text, else one that shows markup reads it in names of others."""
+    import apprise
+
+    kind, form = apprise.NotifyType.FAILURE, apprise.NotifyFormat.TEXT
+    return bool(sender.notify(title=subject, body=body, notify_type=kind, body_format=form))
 
 
 def answered(send: Callable[[], bool], seconds: float) -> bool | None:

@@ -18,7 +18,8 @@ from markdown_it.token import Token
 
 from keyturn.access_log.readers import LogRead, PathReaders, Readers, Related, SecretReader
 from keyturn.core.errors import Unavailable
-from keyturn.pages.words import lasted, ranges, visible
+from keyturn.core.plain_text import visible
+from keyturn.pages.words import lasted, ranges
 from keyturn.revocation.incident import Event, IncidentStatus, LeakedVersion, Mode, Result, SecretProgress, Step
 from keyturn.revocation.report import LedgerFacts, model, to_data, to_html, to_markdown, write_report
 from keyturn.revocation.report.render import environment
