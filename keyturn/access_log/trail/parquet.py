@@ -1,0 +1,265 @@
+"""The trail's events as Parquet files, written and read with DuckDB: what is written comes back to the last letter.
+
+A row is an event. Its moment is in ``time``, UTC, to the microsecond; ``segment`` and ``leaf`` say in which segment it
+is, and where in it. The rows lie in that order. What else there is of each segment stands in the file's metadata.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from keyturn.access_log.trail.layout import (
+    DIRECTORY_MODE,
+    EPOCH,
+    FILE_MODE,
+    Segment,
+    StoredFile,
+    files_of,
+    unreadable,
+)
+from keyturn.core.access import Access
+from keyturn.core.access_source import SourceRecord
+from keyturn.core.errors import NotFound, Rewritten, Unavailable
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+MICROSECOND: Final = timedelta(microseconds=1)
+
+COLUMNS: Final = {
+    "time": "BIGINT",
+    "system": "VARCHAR",
+    "path": "VARCHAR",
+    "version": "BIGINT",
+    "principal": "VARCHAR",
+    "source": "VARCHAR",
+    "denied": "BOOLEAN",
+    "login": "VARCHAR",
+    "action": "VARCHAR",
+    "agent": "VARCHAR",
+    "root": "BOOLEAN",
+    "digest": "BLOB",
+    "position": "VARCHAR",
+    "segment": "BIGINT",
+    "leaf": "BIGINT",
+}
+"""As they are given and taken; in the file ``time`` is a timestamp."""
+ACCESS_COLUMNS: Final = tuple(COLUMNS)[:11]
+"""Those of an Access, in its order."""
+
+ROWS: Final = 122_880
+"""Rows of a row group."""
+FETCHED: Final = 20_000
+"""Rows that are taken from DuckDB at once."""
+FORMAT: Final = f"FORMAT parquet, COMPRESSION zstd, PARQUET_VERSION V2, ROW_GROUP_SIZE {ROWS}"
+SEGMENTS_KEY: Final = "keyturn.segments"
+DRAFT: Final = ".draft"
+
+
+def write_segment(directory: Path, source: str, segment: Segment, records: Sequence[SourceRecord]) -> StoredFile:
+    """One segment in a file of its own, durable when this returns. Writing the same again changes nothing.
+
+    ``directory`` is the trail's. Raises Unavailable.
+    """
+    accesses = [record.access for record in records]
+    stored = StoredFile.of(directory, source, [segment])
+    lists = [
+        [(access.at - EPOCH) // MICROSECOND for access in accesses],
+        *([getattr(access, name) for access in accesses] for name in ACCESS_COLUMNS[1:]),
+        [record.digest for record in records],
+        [record.position for record in records],
+        [segment.number] * len(records),
+        list(range(len(records))),
+    ]
+    rows = ", ".join(f"unnest(?::{kind}[]) AS {name}" for name, kind in COLUMNS.items())
+    columns = ", ".join(("make_timestamp(time) AS time", *tuple(COLUMNS)[1:]))
+    with connected() as connection:
+        write_file(connection, stored, f"SELECT {columns} FROM (SELECT {rows})", lists, [segment])  # noqa: S608
+    return stored
+
+
+def write_file(
+    connection: "DuckDBPyConnection", stored: StoredFile, rows: str, parameters: Sequence[Any], segments: list[Segment]
+) -> None:
+    """Put a query's rows into a file, whole or not at all. Raises Unavailable."""
+    metadata = literal(msgspec.json.encode(segments).decode())
+    write_aside(connection, stored.path, rows, parameters, f"KV_METADATA {{'{SEGMENTS_KEY}': {metadata}}}")
+
+
+def write_aside(
+    connection: "DuckDBPyConnection", path: Path, rows: str, parameters: Sequence[Any] = (), *options: str
+) -> None:
+    """A Parquet file of a query's rows: written beside, made durable, and then renamed. Raises Unavailable."""
+    draft = path.with_name(f".{path.name}{DRAFT}")
+    form = ", ".join((FORMAT, "USE_TMP_FILE false", *options))
+    try:
+        make_directory(path.parent)
+        with suppress(FileNotFoundError):
+            draft.unlink()  # of a run that was killed
+        os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE))
+        with translated(path, "write"):
+            connection.execute(f"COPY ({rows}) TO {literal(str(draft))} ({form})", list(parameters))
+        _sync(draft)
+        draft.rename(path)
+        _sync(path.parent)
+    except OSError as error:
+        hint = "Give the trail a directory that this user may write to, with room on its disk"
+        raise Unavailable("write", str(path), error.strerror or "it failed", hint) from None
+    finally:
+        with suppress(OSError):
+            draft.unlink()
+
+
+def read_segment(directory: Path, source: str, number: int) -> list[SourceRecord]:
+    """One segment's records in their order. Raises NotFound, Unavailable, Rewritten."""
+    for stored in files_of(directory, source):
+        if stored.first <= number <= stored.last:
+            (segment,) = (segment for segment in segments_of(stored) if segment.number == number)
+            return _counted(stored, segment, [row[2] for row in _rows(stored, f"WHERE segment = {number}")])
+    hint = "Is it older than what is kept? `keyturn ledger` tells when it was sealed"
+    raise NotFound("read", f"segment {number} of {source}", "no file of the trail holds it", hint)
+
+
+def read_file(stored: StoredFile) -> Iterator[tuple[Segment, list[SourceRecord]]]:
+    """Each segment of a file with its records, in their order. Raises Unavailable, Rewritten where it has others."""
+    segments = segments_of(stored)
+    rows = groupby(_rows(stored), itemgetter(0))
+    number, group = next(rows, (None, iter(())))
+    for segment in segments:
+        records: list[SourceRecord] = []
+        if number == segment.number:
+            records = [record for _, _, record in _ordered(stored, group)]
+            number, group = next(rows, (None, iter(())))
+        yield segment, _counted(stored, segment, records)
+    if number is not None:
+        raise _changed(stored, f"rows of segment {number} are where none are expected")
+
+
+def segments_of(stored: StoredFile) -> list[Segment]:
+    """What a file says of its segments, in their order. Raises Unavailable, Rewritten."""
+    with connected() as connection, translated(stored.path, "read"):
+        query = f"SELECT value FROM parquet_kv_metadata({listed([stored.path])}) WHERE key = ?"  # noqa: S608
+        row = connection.execute(query, [SEGMENTS_KEY.encode()]).fetchone()
+    try:
+        segments = msgspec.json.decode(row[0] if row else b"", type=list[Segment])
+    except msgspec.MsgspecError:
+        raise _changed(stored, "it does not say which segments it holds") from None
+    if [segment.number for segment in segments] != list(range(stored.first, stored.last + 1)):
+        raise _changed(stored, "it holds other segments than its name says")
+    return segments
+
+
+def make_directory(directory: Path) -> None:
+    """It, and what it lies in, for this user alone. Raises OSError."""
+    if not directory.is_dir():
+        make_directory(directory.parent)
+        directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+
+
+@contextmanager
+def connected(**settings: Any) -> "Iterator[DuckDBPyConnection]":
+    """A DuckDB without a file of its own, which loads nothing from anywhere. One thread, unless ``settings`` differ."""
+    import duckdb
+
+    safe: dict[str, Any] = {
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "temp_directory": "",
+    }
+    connection = duckdb.connect(config={**safe, **settings})
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+@contextmanager
+def translated(path: Path, doing: str) -> Iterator[None]:
+    """What DuckDB can't do, in our words: its own may quote what a file holds."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.OutOfMemoryException:
+        hint = "Ask for less at once, or give the machine more"
+        raise Unavailable(doing, str(path), "there is not enough memory", hint) from None
+    except duckdb.Error as error:
+        if doing == "read":
+            _insist_on_readable(path)
+        problem = "DuckDB can't write it" if doing == "write" else "it is no whole Parquet file"
+        hint = "See to the disk; where somebody changed the file, a copy of it that is older may be whole"
+        raise Unavailable(doing, str(path), f"{problem} ({type(error).__name__})", hint) from None
+
+
+def _insist_on_readable(path: Path) -> None:
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise unreadable(path, error) from None
+
+
+def literal(text: str) -> str:
+    """A text in SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def listed(paths: Sequence[Path]) -> str:
+    """Files in SQL; what DuckDB would take for a pattern is none."""
+    brackets = str.maketrans({"[": "[[]", "*": "[*]", "?": "[?]"})
+    return "[" + ", ".join(literal(str(path).translate(brackets)) for path in paths) + "]"
+
+
+_Row = tuple[int, int, SourceRecord]
+"""The number of its segment, its place there, and the record."""
+
+
+def _rows(stored: StoredFile, condition: str = "") -> Iterator[_Row]:
+    names = ", ".join(("segment", "leaf", "digest", "position", "epoch_us(time)", *ACCESS_COLUMNS[1:]))
+    query = f"SELECT {names} FROM read_parquet({listed([stored.path])}, hive_partitioning = false) {condition}"  # noqa: S608
+    with connected() as connection:
+        with translated(stored.path, "read"):
+            answer = connection.execute(query)
+        while rows := _fetched(answer, stored.path):
+            for segment, leaf, digest, position, time, *rest in rows:
+                access = Access(EPOCH + time * MICROSECOND, *rest)
+                yield segment, leaf, SourceRecord(access, digest, position)
+
+
+def _fetched(answer: "DuckDBPyConnection", path: Path) -> list[tuple[Any, ...]]:
+    with translated(path, "read"):
+        return answer.fetchmany(FETCHED)
+
+
+def _ordered(stored: StoredFile, rows: Iterator[_Row]) -> Iterator[_Row]:
+    """The rows of one segment, whose places have to count up from 0."""
+    for expected, row in enumerate(rows):
+        if row[1] != expected:
+            raise _changed(stored, f"its rows of segment {row[0]} are not in their order")
+        yield row
+
+
+def _counted(stored: StoredFile, segment: Segment, records: list[SourceRecord]) -> list[SourceRecord]:
+    if len(records) != segment.count:
+        problem = f"it holds {len(records):,} of the {segment.count:,} events of segment {segment.number}"
+        raise _changed(stored, problem)
+    return records
+
+
+def _changed(stored: StoredFile, problem: str) -> Rewritten:
+    hint = "Whoever changed it may write where the trail lies; a copy of the file that is older may be whole"
+    return Rewritten("read", str(stored.path), problem, hint)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
