@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from keyturn.access_log.detection.policy import React
 from keyturn.core.access import Access
 
 SCALE: Final = 1000
@@ -24,18 +25,33 @@ class Stage(StrEnum):
     BEGUN = "begun"
     """Its first access was odd; more may come."""
     RAISED = "raised"
-    """It goes on, and is worse: its level rose, or a rule found odd what none of its accesses was before."""
+    """It goes on, and is worse: its level rose, a rule found odd what none of its accesses was before, or asks for more
+    to be done."""
     COMPLETE = "complete"
     """It was quiet for long enough, or has gathered for long enough."""
 
 
 @dataclass(frozen=True)
 class Factor:
-    """One thing that was odd: its name, its weight in thousandths, and what was seen, in words."""
+    """One thing that was odd: its name, its weight in thousandths, and what was seen, in words.
+
+    ``react`` is what the rule asks to be done about the secret.
+    """
 
     name: str
     weight: int
     words: str
+    react: React = React.OFF
+
+
+@dataclass(frozen=True)
+class Response:
+    """What a rule asks to be done about a secret that was given, and the moment of the first such access."""
+
+    path: str
+    rule: str
+    react: React
+    at: datetime
 
 
 @dataclass(frozen=True)
@@ -79,6 +95,7 @@ class Alert:
 
     ``id`` is the same at every stage, and whenever the same log is read; it is made of names and a time alone.
     ``score`` and ``level`` are the highest, ``count`` how many accesses were odd, of which ``events`` are the first.
+    ``responses`` are what rules ask to be done, one for each secret; none of a storm.
     """
 
     id: str
@@ -93,6 +110,7 @@ class Alert:
     factors: tuple[FactorCount, ...]
     events: tuple[Evidence, ...]
     principals: int = 1
+    responses: tuple[Response, ...] = ()
 
     @property
     def storm(self) -> bool:

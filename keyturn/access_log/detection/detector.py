@@ -166,9 +166,9 @@ class Detector:
     ) -> tuple[Factor, ...]:
         """What the rules find odd."""
         return tuple(
-            Factor(rule.name, tuning_of(rule, policy).weight, words)
+            Factor(rule.name, tuning.weight, words, tuning.react)
             for rule in rules
-            if (words := rule.judge(access, at, window, policy))
+            if (words := rule.judge(access, at, window, policy)) and (tuning := tuning_of(rule, policy))
         )
 
     def _conclude(

@@ -16,10 +16,13 @@ from keyturn.access_log.detection.alerts import (
     FactorCount,
     Finding,
     Level,
+    Response,
     Stage,
 )
+from keyturn.access_log.detection.policy import React
 from keyturn.access_log.detection.reorder import NEVER
 from keyturn.access_log.detection.rules.registry import RULES
+from keyturn.core.access import READ
 
 QUIET: Final = 1800.0
 """Seconds without another odd access, after which an alert is complete."""
@@ -40,6 +43,11 @@ HOUR: Final = 3600.0
 
 HOURS: Final = 48
 """Hours whose alerts are counted, the latest: logs of several systems may be so far apart."""
+
+RESPONSES: Final = 50
+"""Secrets of one alert for which something is done; an alert of more needs a person."""
+
+NOTHING_ODD: Final = Factor("", 0, "")
 
 ID_LENGTH: Final = 32
 """Hex digits of an alert's id."""
@@ -62,6 +70,7 @@ class _Group:
     events: list[Evidence] = field(default_factory=list)
     factors: dict[str, tuple[Factor, int]] = field(default_factory=dict)
     names: set[tuple[str, str]] = field(default_factory=set)
+    responses: dict[str, Response] = field(default_factory=dict)
 
     def add(self, finding: Finding, at: float) -> bool:
         """Take one more; whether the alert is worse by it."""
@@ -79,7 +88,18 @@ class _Group:
             self.factors[factor.name] = (first, count + 1)
         if len(self.events) < SHOWN:
             self.events.append(_evidence(finding))
-        return worse
+        return self._respond(finding) or worse
+
+    def _respond(self, finding: Finding) -> bool:
+        """Note what a rule asks to be done about a secret that was given; whether that is more than before."""
+        access = finding.access
+        wanted = max(finding.factors, key=lambda factor: factor.react.rank, default=NOTHING_ODD)
+        earlier = self.responses.get(access.path)
+        enough = earlier.react.rank >= wanted.react.rank if earlier else len(self.responses) >= RESPONSES
+        if access.denied or access.action != READ or not self.principal or wanted.react is React.OFF or enough:
+            return False
+        self.responses[access.path] = Response(access.path, wanted.name, wanted.react, access.at)
+        return True
 
     def alert(self, stage: Stage) -> Alert:
         return Alert(
@@ -95,6 +115,7 @@ class _Group:
             tuple(FactorCount(factor.name, factor.weight, factor.words, count) for factor, count in self._ranked()),
             tuple(self.events),
             len(self.names),
+            tuple(self.responses.values()),
         )
 
     def _ranked(self) -> list[tuple[Factor, int]]:

@@ -3,10 +3,25 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from typing import Protocol
 
 Network = IPv4Network | IPv6Network
+
+
+class React(StrEnum):
+    """What becomes of a secret that was read in a way that a rule finds odd."""
+
+    OFF = "off"
+    DRY_RUN = "dry-run"
+    """It is told what a revocation would do."""
+    REVOKE = "revoke"
+
+    @property
+    def rank(self) -> int:
+        """More of it does more."""
+        return list(React).index(self)
 
 
 @dataclass(frozen=True)
@@ -16,6 +31,7 @@ class Tuning:
     weight: int
     count: int = 0
     within: timedelta = timedelta(0)
+    react: React = React.OFF
 
 
 @dataclass(frozen=True)
