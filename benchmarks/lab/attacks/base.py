@@ -1,0 +1,237 @@
+"""What an attack script is: whom it is done to, when, after whose publication, and the rows that it leaves."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Final, Literal
+
+from benchmarks.lab.calendar import DAY, MINUTE, local
+from benchmarks.lab.machines import Burst
+from benchmarks.lab.world import DORMANT, HUB, PERSON, Details, Principal, Row, Secret, Team, World, sample
+from keyturn.core.access import LOGIN, READ
+
+When = Literal["work", "night", "weekend", "holiday", "any"]
+AGENTS: Final = ("curl/8.9", "python-requests/2.32", "Go-http-client/1.1")
+"""What thieves' programs call themselves, where they don't take the trouble."""
+REVOKED_BEFORE: Final = 2 * MINUTE
+"""How long before the attack its secret is revoked, for those that are about it."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A script. ``hopeless`` says why nothing in the log sets it apart, where that is so: it is counted by itself."""
+
+    name: str
+    family: str
+    source: str
+    act: "Callable[[Scene], None]"
+    victims: tuple[str, ...]
+    systems: tuple[str, ...]
+    when: When
+    lasts: int
+    revokes: bool
+    deploys: bool
+    hopeless: str
+
+    @property
+    def does(self) -> str:
+        """What happens, in one sentence."""
+        return " ".join((self.act.__doc__ or "").split())
+
+
+SCENARIOS: Final[dict[str, Scenario]] = {}
+
+
+def scenario(
+    family: str,
+    source: str,
+    *,
+    victims: tuple[str, ...] = (PERSON,),
+    systems: tuple[str, ...] = (HUB,),
+    when: When = "any",
+    lasts: int = 1,
+    revokes: bool = False,
+    deploys: bool = False,
+    hopeless: str = "",
+) -> "Callable[[Callable[[Scene], None]], Callable[[Scene], None]]":
+    """Enter a script; ``lasts`` are the days that it needs before the run ends."""
+
+    def enter(act: Callable[[Scene], None]) -> Callable[[Scene], None]:
+        name = act.__name__.replace("_", "-")
+        SCENARIOS[name] = Scenario(name, family, source, act, victims, systems, when, lasts, revokes, deploys, hopeless)
+        return act
+
+    return enter
+
+
+@dataclass
+class Attack:
+    """A script that was played: its victim, and once it has begun, who appears in its events and when."""
+
+    scenario: Scenario
+    number: int
+    victim: Principal
+    at: float
+    secret: Secret
+    principals: set[str] = field(default_factory=set)
+    systems: set[str] = field(default_factory=set)
+    first: float = 0.0
+    last: float = 0.0
+    events: int = 0
+
+    @property
+    def label(self) -> str:
+        """What its events carry."""
+        return f"{self.scenario.name}#{self.number}"
+
+    def bursts(self, world: World) -> Iterator[Burst]:
+        """Wait, revoke where that belongs to it, and act."""
+        if self.scenario.revokes:
+            yield self.at - REVOKED_BEFORE, []
+            world.rotate(self.secret)
+        yield self.at, []
+        scene = Scene(world, Random(f"{world.seed} {self.label}"), self)
+        self.scenario.act(scene)
+        labelled = [row for row in scene.rows if row[2]]
+        self.events = len(labelled)
+        self.first, self.last = min(row[0] for row in labelled), max(row[0] for row in labelled)
+        self.principals = {row[1][3] for row in labelled}
+        self.systems = {row[1][0] for row in labelled}
+        yield self.at, scene.rows
+
+
+class Scene:
+    """What a script acts with: the victim as it is at that moment, and the rows that are left behind."""
+
+    def __init__(self, world: World, draw: Random, attack: Attack) -> None:
+        self.world, self.draw, self.attack = world, draw, attack
+        self.victim, self.at = attack.victim, attack.at
+        self.login = self.victim.login
+        self.address = draw.choice(self.victim.addresses) if self.victim.addresses else ""
+        self.rows: list[Row] = []
+
+    @property
+    def others(self) -> list[Secret]:
+        """What the victim's team has, and the victim does not use."""
+        return [secret for secret in self.victim.team.secrets if secret not in self.victim.secrets]
+
+    def foreign(self, count: int) -> list[Secret]:
+        """Secrets of other teams."""
+        other = [secret for team in self.world.teams if team is not self.victim.team for secret in team.secrets]
+        return sample(self.draw, other, count)
+
+    def pick(self, secrets: list[Secret], count: int) -> list[Secret]:
+        """So many of them, or all."""
+        return sample(self.draw, secrets, count)
+
+    def another(self, kind: str, team: Team | None = None) -> Principal:
+        """Somebody else of that kind, of a team where one is named."""
+        crowd = [one for one in self.world.of_kind(kind) if one is not self.victim and one.addresses]
+        return self.draw.choice([one for one in crowd if one.team is team] or crowd)
+
+    def stranger(self) -> str:
+        """An agent that the victim does not use."""
+        return self.draw.choice([agent for agent in AGENTS if agent != self.victim.agent])
+
+    def read(self, after: float, secret: Secret, source: str = "", *, ordinary: bool = False, **changes: Any) -> None:
+        """One read, as the victim's but for ``changes``: fields of Access."""
+        fields = self._fields(secret, source or self.address) | changes
+        label = "" if ordinary else self.attack.label
+        self.rows.append((self.at + after, _details(fields), label))
+
+    def read_all(
+        self, secrets: list[Secret], source: str = "", *, pace: float, after: float = 0.0, **changes: Any
+    ) -> float:
+        """Read these, some ``pace`` seconds apart, and say when that is done."""
+        for secret in secrets:
+            self.read(after, secret, source, **changes)
+            after += pace * self.draw.uniform(0.4, 1.6)
+        return after
+
+    def log_in(
+        self, after: float, source: str = "", *, failed: bool = False, method: str = "oidc", **changes: Any
+    ) -> None:
+        """A login of the victim, or one that fails, which shows no more than an address."""
+        address = source or self.address
+        who = f"failed login from {address}" if failed else self.victim.name
+        given = {"path": f"auth/{method}/login", "version": None, "action": LOGIN, "principal": who, "denied": failed}
+        fields = self._fields(self.victim.secrets[0], address) | given | ({"login": ""} if failed else {}) | changes
+        self.rows.append((self.at + after, _details(fields), self.attack.label))
+
+    def _fields(self, secret: Secret, source: str) -> dict[str, Any]:
+        version = secret.version if self.victim.system == HUB else None
+        return {
+            "system": self.victim.system,
+            "path": secret.path,
+            "version": version,
+            "principal": self.victim.name,
+            "source": source,
+            "denied": False,
+            "login": self.login,
+            "action": READ,
+            "agent": self.victim.agent,
+            "root": False,
+        }
+
+
+def _details(fields: dict[str, Any]) -> Details:
+    ordered = tuple(fields.values())
+    if len(ordered) != 10:
+        raise ValueError(f"an access has no such field: {sorted(fields)}")
+    return ordered
+
+
+def plan(world: World, instances: int) -> list[Attack]:
+    """Each script so many times, over the days after the warm-up. Raises ValueError where these are too few."""
+    attacks = [
+        attack
+        for entry in SCENARIOS.values()
+        for number in range(1, instances + 1)
+        if (attack := _planned(world, entry, number))
+    ]
+    return sorted(attacks, key=lambda attack: attack.at)
+
+
+def _planned(world: World, entry: Scenario, number: int) -> Attack:
+    draw = Random(f"{world.seed} {entry.name} {number}")
+    victims = [one for one in world.of_kind(*entry.victims) if _fits(one, entry, world)]
+    if not victims:
+        raise ValueError(f"the lab is too small for {number} times {entry.name}")
+    victim = draw.choice(victims)
+    if victim.kind in _MANY:
+        world.attacked.add(victim.name)
+    at = _time(world, entry, victim, draw)
+    attack = Attack(entry, number, victim, at, draw.choice(victim.secrets))
+    if entry.revokes:
+        world.revocations.append((at - REVOKED_BEFORE, attack.secret, attack.secret.version))
+    if entry.deploys:
+        world.deployments[victim.name] = at - MINUTE
+    return attack
+
+
+_MANY: Final = (PERSON, "service", "inference", "training", "ci", "batch", "cron", DORMANT)
+
+
+def _fits(principal: Principal, entry: Scenario, world: World) -> bool:
+    """Whether that is somebody whom the lab has seen for days, and who is nobody's victim yet."""
+    established = principal.begins <= max(0, world.calendar.warm_up - 5)
+    return established and principal.name not in world.attacked and principal.system in entry.systems
+
+
+def _time(world: World, entry: Scenario, victim: Principal, draw: Random) -> float:
+    calendar = world.calendar
+    days = list(range(calendar.warm_up, max(calendar.warm_up + 1, calendar.days - entry.lasts)))
+    if DORMANT in entry.victims:
+        days = days[-3:]
+    match entry.when:
+        case "work":
+            chosen, hours = [day for day in days if calendar.works(victim.zone, day)], (9.5, 16.5)
+        case "night":
+            chosen, hours = days, (1.0, 4.5)
+        case "weekend":
+            chosen, hours = [day for day in days if day % 7 > 4], (8.0, 20.0)
+        case "holiday":
+            chosen, hours = sorted(calendar.holidays[victim.zone]), (10.0, 16.0)
+        case _:
+            chosen, hours = days, (0.5, 23.0)
+    return max(local(victim.zone, draw.choice(chosen or days), draw.uniform(*hours)), calendar.warm_up * DAY)

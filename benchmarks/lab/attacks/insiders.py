@@ -1,0 +1,93 @@
+"""Somebody who may read it: too much, too early, before they leave."""
+
+from typing import Final
+
+from benchmarks.lab.attacks.base import Scene, scenario
+from benchmarks.lab.calendar import DAY, HOUR, MINUTE
+from benchmarks.lab.world import Networks
+
+FAMILY: Final = "insider"
+CERT: Final = "CERT Insider Threat Test Dataset (Glasser and Lindauer 2013)"
+MANAGERS: Final = "MITRE ATT&CK T1555.006, Credentials from Password Stores: Cloud Secrets Management Stores"
+
+
+@scenario(FAMILY, MANAGERS, when="work")
+def insider_enumerates(scene: Scene) -> None:
+    """At their desk, one after the other: all of the own team's, and what other teams have, much of it refused."""
+    after = scene.read_all(scene.pick(scene.others, 25), pace=5)
+    for secret in scene.foreign(40):
+        refused = scene.draw.random() < 0.7
+        scene.read(after, secret, denied=refused, version=None if refused else secret.version)
+        after += 4
+
+
+@scenario(FAMILY, f"{CERT}, scenario 2: takes much along in the last weeks", when="work", lasts=4)
+def leaver_collects(scene: Scene) -> None:
+    """In three evenings, all that the team has and the leaver may read: a dozen each."""
+    wanted = scene.pick(scene.others, 36)
+    for evening in range(3):
+        scene.read_all(wanted[evening::3], pace=2 * MINUTE, after=evening * DAY + 3 * HOUR)
+
+
+@scenario(FAMILY, CERT, when="work")
+def one_secret_too_many(scene: Scene) -> None:
+    """One restricted secret that this person never read, at their desk, in working hours, between others."""
+    scene.read(0, scene.pick([secret for secret in scene.others if secret.restricted], 1)[0])
+
+
+@scenario(FAMILY, f"{CERT}, scenario 1: begins to log in after hours", when="night")
+def insider_by_night(scene: Scene) -> None:
+    """By night and the VPN, who does not work by night reads fifteen of the team's secrets."""
+    source = Networks.vpn(scene.victim.zone, scene.draw)
+    scene.log_in(0, source, login="c0ffee06")
+    scene.read_all(scene.pick(scene.others, 15), source, pace=MINUTE, after=5, login="c0ffee06")
+
+
+@scenario(FAMILY, f"{CERT}, scenario 1", when="weekend")
+def insider_at_the_weekend(scene: Scene) -> None:
+    """On a weekend, from where they always are: ten of the team's and two restricted ones."""
+    restricted = [secret for secret in scene.others if secret.restricted]
+    scene.read_all([*scene.pick(scene.others, 10), *scene.pick(restricted, 2)], pace=2 * MINUTE)
+
+
+@scenario(FAMILY, MANAGERS, when="work")
+def reads_another_team(scene: Scene) -> None:
+    """With a policy that is too wide: twelve secrets of other teams over a working day, none refused."""
+    scene.read_all(scene.foreign(12), pace=HOUR / 2)
+
+
+@scenario(FAMILY, MANAGERS, when="work", lasts=6)
+def one_of_another_team_each_day(scene: Scene) -> None:
+    """The same with two a day, for five days."""
+    for day in range(5):
+        scene.read_all(scene.foreign(2), pace=2 * HOUR, after=day * DAY)
+
+
+@scenario("impersonation", "MITRE ATT&CK T1078, Valid Accounts", when="holiday")
+def on_a_holiday(scene: Scene) -> None:
+    """The victim's zone has a holiday; their login reads what they use and five more, from home addresses."""
+    source = Networks.home(scene.draw)
+    scene.log_in(0, source, login="c0ffee07")
+    wanted = [*scene.pick(scene.victim.secrets, 3), *scene.pick(scene.others, 5)]
+    scene.read_all(wanted, source, pace=MINUTE, after=5, login="c0ffee07")
+
+
+@scenario("impersonation", "MITRE ATT&CK T1621, Multi-Factor Authentication Request Generation", when="night")
+def pushed_until_approved(scene: Scene) -> None:
+    """Eight logins fail, the ninth is approved by a tired victim; then a few of their secrets and the team's."""
+    source = Networks.hosting(scene.draw)
+    for number in range(8):
+        scene.log_in(number * 25.0, source, failed=True)
+    scene.log_in(220, source, login="c0ffee08")
+    wanted = [*scene.pick(scene.victim.secrets, 3), *scene.pick(scene.others, 4)]
+    scene.read_all(wanted, source, pace=20, after=230, login="c0ffee08")
+
+
+@scenario("hidden in noise", "MITRE ATT&CK T1036, Masquerading", when="night")
+def during_an_incident(scene: Scene) -> None:
+    """While colleagues are awake in an incident, a stolen login reads along: other things, from elsewhere."""
+    for engineer in (scene.another("person", scene.victim.team) for _ in range(2)):
+        where = Networks.vpn(engineer.zone, scene.draw)
+        for number, secret in enumerate(scene.pick(engineer.secrets, 6)):
+            scene.read(number * 100.0, secret, where, ordinary=True, principal=engineer.name, login="0a0b0c0d")
+    scene.read_all(scene.pick(scene.others, 8), Networks.home(scene.draw), pace=90, after=120)

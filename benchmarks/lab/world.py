@@ -1,0 +1,395 @@
+"""Whom a lab consists of: its teams, their secrets, its networks, and everybody who reads."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Final, TypeAlias
+
+from benchmarks.lab.calendar import ZONES, Calendar
+from keyturn.core.access import READ
+
+PERSON: Final = "person"
+SERVICE: Final = "service"
+INFERENCE: Final = "inference"
+TRAINING: Final = "training"
+CI: Final = "ci"
+BATCH: Final = "batch"
+CRON: Final = "cron"
+DORMANT: Final = "dormant"
+SYNC: Final = "sync"
+BACKUP: Final = "backup"
+SCANNER: Final = "scanner"
+
+SHARES: Final = {PERSON: 0.22, SERVICE: 0.27, INFERENCE: 0.04, TRAINING: 0.16, CI: 0.19, BATCH: 0.05, CRON: 0.05}
+"""Of all principals; what is left are accounts that sleep, and the platform's own."""
+
+HUB: Final = "hub"
+CLOUDS: Final = ("aws", "azure", "gcp")
+PRINCIPALS_A_TEAM: Final = 150
+
+Details: TypeAlias = tuple[str, str, int | None, str, str, bool, str, str, str, bool]
+"""The fields of an Access behind its moment, in their order."""
+Row: TypeAlias = tuple[float, Details, str]
+"""A moment, what happened then, and the label of the attack that it belongs to, empty where it is ordinary."""
+
+
+@dataclass(slots=True, eq=False)
+class Secret:
+    """A secret in the hub, and which of its versions is current."""
+
+    path: str
+    team: "Team"
+    restricted: bool = False
+    version: int = 1
+
+
+@dataclass(slots=True, eq=False)
+class Team:
+    """Who owns secrets. ``stamp`` grows with each of its rotations; ``cluster`` is the second octet of its pods."""
+
+    name: str
+    zone: str
+    cluster: int
+    secrets: list[Secret] = field(default_factory=list)
+    stamp: int = 0
+
+    @property
+    def restricted(self) -> list[Secret]:
+        """Those that few may read."""
+        return [secret for secret in self.secrets if secret.restricted]
+
+    @property
+    def unrestricted(self) -> list[Secret]:
+        """The others."""
+        return [secret for secret in self.secrets if not secret.restricted]
+
+
+@dataclass(slots=True, eq=False)
+class Principal:
+    """Who reads: the same name in all of its events. ``addresses`` and ``login`` are those of the moment."""
+
+    name: str
+    kind: str
+    team: Team
+    draw: Random
+    agent: str
+    secrets: list[Secret]
+    system: str = HUB
+    addresses: list[str] = field(default_factory=list)
+    login: str = ""
+    logins: int = 0
+    begins: int = 0
+    ends: int = 10_000
+    reads_a_day: float = 0.0
+    home: str = ""
+    remote: bool = False
+    owl: bool = False
+    clumsy: bool = False
+    active: float = 0.7
+
+    @property
+    def zone(self) -> str:
+        """Whose clocks it goes by."""
+        return self.team.zone
+
+    def log_in(self) -> str:
+        """A new login."""
+        self.logins += 1
+        self.login = token(f"{self.name} {self.logins}")
+        return self.login
+
+    def details(self, secret: Secret, source: str, login: str = "", *, denied: bool = False) -> Details:
+        """An ordinary read of the current version."""
+        version = secret.version if self.system == HUB and not denied else None
+        return (
+            self.system,
+            secret.path,
+            version,
+            self.name,
+            source,
+            denied,
+            login or self.login,
+            READ,
+            self.agent,
+            False,
+        )
+
+
+def token(text: str) -> str:
+    """Eight hex digits, as an audit log's reader tells logins apart."""
+    return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+
+
+@dataclass
+class World:
+    """A lab. ``attacked`` are the victims, nobody twice; ``deployments`` says whose first one is at which second.
+
+    ``revocations`` are the moment, the secret and the version that it ended.
+    """
+
+    seed: int
+    calendar: Calendar
+    teams: list[Team]
+    principals: list[Principal]
+    shared: list[Secret]
+    attacked: set[str] = field(default_factory=set)
+    deployments: dict[str, float] = field(default_factory=dict)
+    revocations: list[tuple[float, Secret, int]] = field(default_factory=list)
+    decoys: list[Secret] = field(default_factory=list)
+
+    @property
+    def secrets(self) -> list[Secret]:
+        """All that teams have, and what all share."""
+        return [*self.shared, *(secret for team in self.teams for secret in team.secrets)]
+
+    def of_kind(self, *kinds: str) -> list[Principal]:
+        """In the order in which they were made."""
+        return [principal for principal in self.principals if principal.kind in kinds]
+
+    def rotate(self, secret: Secret) -> None:
+        """Give it a new version."""
+        secret.version += 1
+        secret.team.stamp += 1
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Where addresses come from: 10.20/16 and on are offices, 10.96/13 the VPN, 10.128/9 clusters, 10.64/13 runners."""
+
+    @staticmethod
+    def office(zone: str, draw: Random) -> str:
+        """A desk; each site has a network."""
+        return f"10.{20 + ZONES.index(zone)}.{draw.randrange(16)}.{draw.randrange(1, 255)}"
+
+    @staticmethod
+    def vpn(zone: str, draw: Random) -> str:
+        """What the VPN gives for a day, by the place where it is entered."""
+        return f"10.{96 + ZONES.index(zone)}.{draw.randrange(8)}.{draw.randrange(1, 255)}"
+
+    @staticmethod
+    def pod(cluster: int, draw: Random) -> str:
+        """A pod's address."""
+        return f"10.{cluster}.{draw.randrange(256)}.{draw.randrange(1, 255)}"
+
+    @staticmethod
+    def runner(draw: Random) -> str:
+        """A CI runner's: seldom the same twice."""
+        return f"10.{64 + draw.randrange(4)}.{draw.randrange(256)}.{draw.randrange(1, 255)}"
+
+    @staticmethod
+    def gpu(draw: Random) -> str:
+        """A node of the training cluster."""
+        return f"10.40.{draw.randrange(8)}.{draw.randrange(1, 255)}"
+
+    @staticmethod
+    def home(draw: Random) -> str:
+        """A provider's customer."""
+        return _public((81, 84, 85, 92, 178, 188), draw)
+
+    @staticmethod
+    def abroad(draw: Random) -> str:
+        """A hotel, a train, a conference."""
+        return _public((102, 103, 177, 190, 201), draw)
+
+    @staticmethod
+    def hosting(draw: Random) -> str:
+        """A rented server, or the exit of an anonymizing network."""
+        return _public((45, 141, 185, 193, 194), draw)
+
+    @staticmethod
+    def cloud(system: str, draw: Random) -> str:
+        """A workload's way out of a cloud."""
+        return f"{_EGRESS[system]}.{draw.randrange(4)}.{draw.randrange(1, 255)}"
+
+
+_EGRESS: Final = {"aws": "3.120", "azure": "20.50", "gcp": "34.65"}
+
+
+def _public(first: Sequence[int], draw: Random) -> str:
+    return f"{draw.choice(first)}.{draw.randrange(256)}.{draw.randrange(256)}.{draw.randrange(1, 255)}"
+
+
+def build(seed: int, calendar: Calendar, principals: int, reads_a_day: int) -> World:
+    """A lab of so many principals, whose services read what people and jobs leave of the reads a day."""
+    draw = Random(f"world {seed}")
+    teams = [_team(number, draw) for number in range(max(4, principals // PRINCIPALS_A_TEAM))]
+    platform = Team("shared", ZONES[1], 128)
+    platform.secrets = [Secret(f"shared/{name}", platform) for name in _SHARED]
+    world = World(seed, calendar, teams, [], platform.secrets)
+    for kind, share in SHARES.items():
+        world.principals += [
+            _principal(kind, number, world, draw) for number in range(max(2, round(principals * share)))
+        ]
+    world.principals += [_dormant(number, world, draw) for number in range(max(12, round(principals * 0.015)))]
+    world.principals += _platform(world, platform)
+    _spread(world, reads_a_day, draw)
+    return world
+
+
+_SHARED: Final = ("registry", "artifacts", "metrics", "tracing", "object-store", "experiments", "model-hub", "mail")
+_SECRETS: Final = ("database", "queue", "cache", "api-key", "signing", "webhook", "bucket", "oauth", "license", "tls")
+_PROJECTS: Final = [
+    "vision",
+    "speech",
+    "ranking",
+    "retrieval",
+    "policy",
+    "diffusion",
+    "agents",
+    "evals",
+    "data",
+    "serving",
+]
+_NAMES: Final = [
+    "ana",
+    "ben",
+    "chen",
+    "dia",
+    "eli",
+    "fay",
+    "gus",
+    "hana",
+    "ivo",
+    "jun",
+    "kai",
+    "lea",
+    "mio",
+    "noa",
+    "ola",
+    "pia",
+]
+
+
+def _team(number: int, draw: Random) -> Team:
+    """Some 60 secrets at the median, one in twelve restricted."""
+    name = f"{_PROJECTS[number % len(_PROJECTS)]}-{number // len(_PROJECTS)}"
+    team = Team(name, draw.choices(ZONES, (40, 25, 20, 15))[0], 128 + number % 64)
+    count = min(400, max(30, round(draw.lognormvariate(4.1, 0.5))))
+    for index in range(count):
+        restricted = index % 12 == 0
+        kind = _SECRETS[index % len(_SECRETS)]
+        place = "restricted" if restricted else f"app-{index // len(_SECRETS)}"
+        team.secrets.append(Secret(f"{name}/{place}/{kind}-{index}", team, restricted, draw.randrange(1, 9)))
+    return team
+
+
+def _principal(kind: str, number: int, world: World, draw: Random) -> Principal:
+    team = world.teams[number % len(world.teams)] if number < len(world.teams) else draw.choice(world.teams)
+    own = Random(f"{world.seed} {kind} {number}")
+    principal = Principal(_name(kind, number, team), kind, team, own, _agent(kind, own), [])
+    principal.secrets = _working_set(principal, world)
+    if kind == PERSON:
+        principal.home = Networks.home(own)
+        principal.remote = own.random() < 0.2
+        principal.owl = own.random() < 0.05
+        principal.clumsy = own.random() < 0.05
+        principal.active = min(0.95, max(0.05, own.betavariate(2, 1.4)))
+    if kind == SERVICE and own.random() < 0.25:
+        _move_to_cloud(principal, own)
+    principal.begins = _beginning(kind, world.calendar, own)
+    return principal
+
+
+def _beginning(kind: str, calendar: Calendar, draw: Random) -> int:
+    """The day on which a principal comes: a few are newcomers, and jobs come and go more often than people."""
+    late = {PERSON: 0.03, TRAINING: 0.12, CI: 0.06, SERVICE: 0.04, BATCH: 0.03, CRON: 0.02}.get(kind, 0.0)
+    return draw.randrange(calendar.days) if draw.random() < late else 0
+
+
+def _name(kind: str, number: int, team: Team) -> str:
+    match kind:
+        case "person":
+            return f"oidc-{_NAMES[number % len(_NAMES)]}.{number}@lab.example"
+        case "ci":
+            return f"jwt-lab/{team.name}/repository-{number}"
+        case "training":
+            return f"kubernetes-train-{team.name}-{number}"
+        case "inference":
+            return f"kubernetes-serve-{team.name}-{number}"
+    return f"approle {kind}-{team.name}-{number}"
+
+
+def _agent(kind: str, draw: Random) -> str:
+    agents = {
+        PERSON: ("bao/2.5.0", "bao/2.4.1", "Mozilla/5.0", "vault/1.20.2"),
+        CI: ("vault-action/3.4", "bao/2.5.0"),
+        TRAINING: ("python-hvac/2.3.0", "keyturn/1.0"),
+    }
+    return draw.choice(agents.get(kind, ("bao-agent/2.5.0", "python-hvac/2.3.0", "Go-http-client/2.0", "keyturn/1.0")))
+
+
+def _working_set(principal: Principal, world: World) -> list[Secret]:
+    """Most read one to five secrets, few read dozens; as many functions as an application has elsewhere, and some."""
+    draw, team = principal.draw, principal.team
+    count = min(len(team.secrets) // 2, max(1, round(draw.lognormvariate(*_SIZES[principal.kind]))))
+    chosen = sample(draw, team.unrestricted, count)
+    if draw.random() < (0.2 if principal.kind == PERSON else 0.1):
+        chosen.append(draw.choice(team.restricted))
+    return [*chosen, *draw.sample(world.shared, draw.randrange(3))]
+
+
+_SIZES: Final = {
+    PERSON: (2.0, 0.6),
+    SERVICE: (1.2, 0.8),
+    INFERENCE: (1.6, 0.5),
+    TRAINING: (1.5, 0.5),
+    CI: (1.1, 0.6),
+    BATCH: (1.6, 0.8),
+    CRON: (1.1, 0.7),
+}
+
+
+def _move_to_cloud(principal: Principal, draw: Random) -> None:
+    """A service that reads copies in a cloud's store; the name is in that cloud's words."""
+    system, short = draw.choice(CLOUDS), principal.name.removeprefix("approle ")
+    principal.system = system
+    principal.name = {
+        "aws": f"arn:aws:sts::123456789012:assumed-role/{short}/session",
+        "azure": f"spn-{short}",
+        "gcp": f"{short}@lab-prod.iam.gserviceaccount.com",
+    }[system]
+    principal.agent = {"aws": "Boto3/1.40", "azure": "azsdk-python-keyvault/4.10", "gcp": "gl-python/3.12"}[system]
+
+
+def _dormant(number: int, world: World, draw: Random) -> Principal:
+    team = draw.choice(world.teams)
+    own = Random(f"{world.seed} dormant {number}")
+    person = number % 3 == 2
+    name = f"oidc-former.{number}@lab.example" if person else f"approle legacy-{team.name}-{number}"
+    principal = Principal(name, DORMANT, team, own, "python-hvac/1.2.1", own.sample(team.secrets, 4), ends=2)
+    principal.addresses = [Networks.vpn(team.zone, own) if person else Networks.pod(team.cluster, own)]
+    return principal
+
+
+def _platform(world: World, team: Team) -> list[Principal]:
+    """What the lab itself runs: it reads everything, by a timetable."""
+    logins = (
+        (SYNC, "approle keyturn-sync", "keyturn/1.0"),
+        (BACKUP, "approle hub-backup", "restic-hub/0.4"),
+        (SCANNER, "approle platform-scanner", "secret-scanner/2.1"),
+    )
+    return [
+        Principal(name, kind, team, Random(f"{world.seed} {name}"), agent, world.secrets, addresses=[f"10.10.0.{host}"])
+        for host, (kind, name, agent) in enumerate(logins, 3)
+    ]
+
+
+def _spread(world: World, reads_a_day: int, draw: Random) -> None:
+    """Give each service its part of the reads: a range of many orders of magnitude, as functions elsewhere have."""
+    services = world.of_kind(SERVICE, INFERENCE)
+    weights = [draw.lognormvariate(2.5 if service.kind == INFERENCE else 0.0, 1.8) for service in services]
+    left = max(0.3, 1 - _of_jobs(world) / reads_a_day) * reads_a_day
+    for principal, weight in zip(services, weights, strict=True):
+        principal.reads_a_day = left * weight / sum(weights)
+
+
+def _of_jobs(world: World) -> float:
+    """About what everybody else reads a day."""
+    people, jobs = len(world.of_kind(PERSON)), len(world.of_kind(TRAINING, CI, BATCH, CRON))
+    return people * 6 + jobs * 30 + len(world.secrets) * 2.2
+
+
+def sample(draw: Random, secrets: Sequence[Secret], count: int) -> list[Secret]:
+    """So many of them, or all."""
+    return draw.sample(secrets, min(count, len(secrets)))
