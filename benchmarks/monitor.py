@@ -31,6 +31,7 @@ from benchmarks.access_log import BEGAN, bare, logs, taken
 from benchmarks.processes import memory
 from keyturn.access_log.detection.detector import Detector
 from keyturn.access_log.detection.policy import SamePolicy
+from keyturn.access_log.detection.reorder import in_batches
 from keyturn.access_log.detection.replay import replay_logs
 from keyturn.access_log.hub_log import HubAuditLog
 from keyturn.cli import SELDOM
@@ -114,8 +115,8 @@ def events_a_second(count: int, principals: int) -> None:
 
 def feed(detector: Detector, accesses: Sequence[Access]) -> None:
     """Score them."""
-    for access in accesses:
-        detector.take(access)
+    for some in in_batches(accesses):
+        detector.take_all(some)
 
 
 def cost_by_history(principals: int) -> None:

@@ -12,6 +12,8 @@ from keyturn.core.access import Access, Coverage
 from keyturn.core.audit_lines import AuditMount, decode_line
 from keyturn.core.errors import Unavailable
 
+OPENING, CLOSING = b"{}"
+
 SLACK: Final = timedelta(minutes=1)
 """How far a file system's clock may be behind the hub's."""
 
@@ -121,17 +123,18 @@ class _Reading:
     def _candidates(self, text: Iterator[bytes]) -> Iterator[bytes]:
         """The lines that may be reads: a search in their bytes takes a fraction of decoding them."""
         response, unwrap, data, *others = self._reads.needles
-        first, last = b"", b""
+        first, last, count = b"", b"", 0
         try:
             for line in text:
-                self._lines += 1
-                if line[:1] != b"{" or line[-1:] != b"}":
+                count += 1
+                if line[0] != OPENING or line[-1] != CLOSING:
                     self._unreadable += 1
                     continue
                 first, last = first or line, line
                 if response in line and (data in line or unwrap in line or any(needle in line for needle in others)):
                     yield line
         finally:
+            self._lines += count
             self._moments += [moment for line in (first, last) if (moment := dated(line))]
 
     def _access(self, line: bytes) -> Access | None:

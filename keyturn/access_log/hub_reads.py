@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import UNSET
 
-from keyturn.core.access import LOGIN, Access
+from keyturn.core.access import LOGIN, READ, Access
 from keyturn.core.audit_lines import (
     NO_DATA,
     AuditAuth,
@@ -26,6 +26,10 @@ LOGIN_PATH: Final = re.compile(r"auth/.+/login(/[^/]+)?")
 LOGIN_NEEDLE: Final = b"/login"
 REMEMBERED: Final = 10_000
 """Wrapped answers that are remembered until somebody unwraps them; beyond, the oldest is forgotten."""
+
+PLACES: Final = 20_000
+"""Requested paths whose place is remembered; beyond, all are looked at again."""
+NOWHERE: Final = ("", "")
 
 ABSENT: Final = 404
 SHORT: Final = 8
@@ -53,6 +57,7 @@ class HubReads:
         self._mount = mount
         self._logins = logins
         self._wrapped: dict[str, tuple[str, str]] = {}
+        self._places: dict[str, tuple[str, str]] = {}
 
     @property
     def needles(self) -> tuple[bytes, ...]:
@@ -68,7 +73,7 @@ class HubReads:
             return None
         if request.path == UNWRAP:
             return self._unwrapped(audit_line, request)
-        kind, path = self._mount.place(request) or ("", "")
+        kind, path = self._place(request)
         if kind != "data" or request.operation != "read":
             return self._login(audit_line, request) if self._logins else None
         who = principal(audit_line.auth or NOBODY)
@@ -76,24 +81,38 @@ class HubReads:
             self._remember(wrapped.token or "", path, who)
         return self._read(audit_line, request, path, who)
 
+    def _place(self, request: AuditRequest) -> tuple[str, str]:
+        """What was asked for, and of which secret, as the mount says: the same paths come again and again."""
+        namespace = request.namespace
+        if request.path is None or (namespace is not None and namespace.path):
+            return self._mount.place(request) or NOWHERE
+        place = self._places.get(request.path)
+        if place is None:
+            if len(self._places) >= PLACES:
+                self._places.clear()
+            place = self._places[request.path] = self._mount.place(request) or NOWHERE
+        return place
+
     def _read(self, audit_line: AuditLine, request: AuditRequest, path: str, who: str) -> Access:
-        response = audit_line.response
+        response, auth = audit_line.response, audit_line.auth or NOBODY
         data, failed = decode_data(response), bool(audit_line.error)
-        bare = data == NO_DATA and not (response and response.wrap_info)
-        self.given += not bare and not failed
-        self.bare += bare and not failed
+        bare = (data is NO_DATA or data == NO_DATA) and not (response and response.wrap_info)
+        if not failed:
+            self.given += not bare
+            self.bare += bare
         return Access(
-            at=parse_time(audit_line.time or ""),
-            system="hub",
-            path=path,
-            version=version(data, request),
-            principal=who,
-            source=source(request),
-            agent="" if request.headers is UNSET else agent(request),
-            root=is_root(audit_line.auth or NOBODY),
+            parse_time(audit_line.time or ""),
+            "hub",
+            path,
+            version(data, request),
+            who,
+            source(request),
             # An absent or deleted version is answered without an error, and without a value.
-            denied=failed or bare or data.http_status_code == ABSENT,
-            login=login(audit_line.auth or NOBODY, request),
+            failed or bare or data.http_status_code == ABSENT,
+            login(auth, request),
+            READ,
+            "" if request.headers is UNSET else agent(request),
+            is_root(auth),
         )
 
     def _login(self, audit_line: AuditLine, request: AuditRequest) -> Access | None:
@@ -158,19 +177,22 @@ def principal(auth: AuditAuth) -> str:
 
 def is_root(auth: AuditAuth) -> bool:
     """Whether the login has the root policy."""
-    return "root" in (auth.policies or ())
+    return auth.policies is not None and "root" in auth.policies
 
 
 def login(auth: AuditAuth, request: AuditRequest) -> str:
     """Tells one login from another: the beginning of its accessor's hash, or of the hash of a token that has none."""
     token = request.client_token or ""
     hashed = auth.accessor or (token if token.startswith(HASHED) else "")
-    return hashed.rpartition(":")[2][:SHORT]
+    begin = hashed.rfind(":") + 1
+    return hashed[begin : begin + SHORT]
 
 
 def source(request: AuditRequest) -> str:
     """The address that asked, and for whom it says to have asked where the hub is told to log that."""
     address = request.remote_address or ""
+    if request.headers is UNSET:
+        return address
     forwarded = header(request, "x-forwarded-for")
     return f"{address}, said to be for {forwarded}" if forwarded else address
 

@@ -7,7 +7,7 @@ writes in clear. Source: ``audit/types.go`` of Vault and of OpenBao, which share
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 from msgspec.json import Decoder
@@ -17,7 +17,8 @@ from keyturn.core.mounts import join, split
 LARGEST: Final = (1 << 63) - 1
 """No version has a larger number: the hub counts in 64 bits."""
 
-T = TypeVar("T")
+TOO_DEEP: Final = "is nested too deep"
+"""A request may nest as deep as the hub takes it."""
 
 
 class Namespace(Struct, gc=False):
@@ -104,27 +105,28 @@ _OBJECTS: Final = Decoder(dict[str, Any] | None)
 
 def decode_line(line: bytes) -> AuditLine:
     """What the line tells. Raises ValueError for what is no audit line, or has another shape."""
-    return _decode(_LINES, line)
+    try:
+        return _LINES.decode(line)
+    except RecursionError:
+        raise ValueError(TOO_DEEP) from None
 
 
 def decode_data(response: AuditResponse | None) -> AuditData:
     """What a KV v2 mount answered; nothing where the line does not tell it. Raises ValueError for another shape."""
     if response is None or response.data is UNSET:
         return NO_DATA
-    return _decode(_DATA, response.data) or NO_DATA
+    try:
+        return _DATA.decode(response.data) or NO_DATA
+    except RecursionError:
+        raise ValueError(TOO_DEEP) from None
 
 
 def decode_members(text: Raw | UnsetType) -> dict[str, Any]:
     """The members of an object that was left undecoded, none of an absent one. Raises ValueError for another shape."""
-    return {} if text is UNSET else _decode(_OBJECTS, text) or {}
-
-
-def _decode(decoder: Decoder[T], text: bytes | Raw) -> T:
     try:
-        return decoder.decode(text)
+        return {} if text is UNSET else _OBJECTS.decode(text) or {}
     except RecursionError:
-        # A request may nest as deep as the hub takes it.
-        raise ValueError("is nested too deep") from None
+        raise ValueError(TOO_DEEP) from None
 
 
 @dataclass(frozen=True)

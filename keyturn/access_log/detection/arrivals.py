@@ -1,6 +1,6 @@
 """Accesses as they come: live, none waits for another."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from math import inf
 from typing import Final
@@ -27,22 +27,26 @@ class Arrivals:
         self._newest: dict[str, float] = {}
         self._now = inf
 
-    def push(self, access: Access) -> Sequence[Timed]:
-        """Take one, and give it on, unless its time is none that can be."""
-        counts, at, system = self.counts, access.at.timestamp(), access.system
-        if not 0 <= at < LATEST:
-            counts.impossible += 1
-            return ()
-        if at > self._now + AHEAD:
-            counts.ahead += 1
-            at = self._now
-        newest = self._newest.get(system, NEVER)
-        if at >= newest:
-            self._newest[system] = at
-        elif at < newest - self._lateness:
-            counts.late += 1
-        counts.accesses += 1
-        return ((at, access),)
+    def push(self, accesses: Iterable[Access]) -> Sequence[Timed]:
+        """Take some, and give them on, but for those whose time is none that can be."""
+        ready, impossible, latest = [], 0, self._now + AHEAD
+        for access in accesses:
+            at = access.at.timestamp()
+            if not 0 <= at < LATEST:
+                impossible += 1
+                continue
+            if at > latest:
+                self.counts.ahead += 1
+                at = self._now
+            newest = self._newest.get(access.system, NEVER)
+            if at >= newest:
+                self._newest[access.system] = at
+            elif at < newest - self._lateness:
+                self.counts.late += 1
+            ready.append((at, access))
+        self.counts.impossible += impossible
+        self.counts.accesses += len(ready)
+        return ready
 
     def advance(self, now: float) -> Sequence[Timed]:
         """That it is ``now`` by the clock; nothing waits."""

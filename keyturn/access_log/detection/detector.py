@@ -11,7 +11,7 @@ from keyturn.access_log.detection.grouping import AlertGroups
 from keyturn.access_log.detection.history import NO_HISTORY, History
 from keyturn.access_log.detection.policy import MonitorPolicies, MonitorPolicy
 from keyturn.access_log.detection.profile import MINUTE, Profile
-from keyturn.access_log.detection.reorder import LATENESS, NEVER, OrderCounts, Reorder, Timed
+from keyturn.access_log.detection.reorder import LATENESS, NEVER, OrderCounts, Reorder, Timed, in_batches
 from keyturn.access_log.detection.rules.base import Rule, tuning_of
 from keyturn.access_log.detection.rules.registry import make_rules
 from keyturn.access_log.detection.scores import ADDRESS, HOURS, LIMIT, PATH, describe_scores
@@ -53,30 +53,30 @@ class Detector:
         self._rules = make_rules(history)
         self._order = Arrivals(lateness) if live else Reorder(lateness)
         self._groups = AlertGroups(live=live)
-        self._windows: dict[tuple[str, str], PrincipalWindow] = {}
+        self._windows: dict[str, dict[str, PrincipalWindow]] = {}
         self._look_at = NEVER
         self._profiles: dict[tuple[int, tuple[str, ...]], Profile] = {}
         self.counts = DetectionCounts(self._order.counts)
 
     def alerts(self, accesses: Iterable[Access]) -> Iterator[Alert]:
         """Those of a whole log."""
-        for access in accesses:
-            yield from self.take(access)
+        for some in in_batches(accesses):
+            yield from self.take_all(some)
         yield from self.end()
 
     def take(self, access: Access) -> Sequence[Alert]:
         """Take one access, and give the alerts that it completes; live, those that it begins or makes worse, too."""
-        ready = self._order.push(access)
-        return self._judged(ready) if ready else ()
+        return self.take_all((access,))
 
     def take_all(self, accesses: Iterable[Access]) -> Sequence[Alert]:
-        """Take several, which came in this order."""
-        return [alert for access in accesses for alert in self.take(access)]
+        """Take several at once, which costs less; they came in this order."""
+        ready = self._order.push(accesses)
+        return self._judged(ready) if ready else ()
 
     def learn(self, accesses: Iterable[Access]) -> None:
         """Take what was judged before, as after a start: it is remembered, and nothing of it is told."""
-        for access in accesses:
-            self.take(access)
+        for some in in_batches(accesses):
+            self.take_all(some)
 
     def advance(self, now: datetime) -> Sequence[Alert]:
         """That it is ``now``, by the clock: what an idle log has left is judged, and alerts that were quiet for long
@@ -108,25 +108,26 @@ class Detector:
         path, source = access.path, access.source
         if access.action != READ:
             return self._judge_login(access, at)
-        window = self._windows.get((access.system, access.principal)) or self._open(access)
+        of_system = self._windows.get(access.system)
+        window = (of_system and of_system.get(access.principal)) or self._open(access)
         seen_path = window.paths.get(path) or window.begin(path, self._profile(window, access))
         profile = seen_path.profile
         policy, rules = profile.policy, profile.always
-        horizon, times, read_at = at - DAY, window.times, window.read_at
-        while times and times[0] <= horizon:
-            times.popleft()
-        if not times:
+        horizon, times, last, read_at = at - DAY, window.times, window.last, window.read_at
+        if last <= horizon:
             rules += profile.returning
-        recent = at if at > window.last else window.last
+        recent = at if at > last else last
+        if recent >= window.tidy_at:
+            window.tidy(recent)
         times.append(recent)
         if read_at <= horizon:
             window.come_back(at)
         since = window.back_to if at < window.back_until else horizon
         score = odd = 0
-        if len(times) > profile.limit:
+        if len(times) > profile.limit and times[-1 - profile.limit] > horizon:
             score, odd = policy.limit_weight, LIMIT
-        if profile.minute != (minute := int(at // MINUTE)):
-            profile.settle(minute)
+        if not profile.since <= at < profile.until:
+            profile.settle(at)
         if profile.outside:
             score, odd = score + policy.hours_weight, odd | HOURS
         if seen_path.at <= since:
@@ -184,11 +185,10 @@ class Detector:
 
     def _open(self, access: Access) -> PrincipalWindow:
         """Begin to remember a principal."""
-        window = self._windows[access.system, access.principal] = PrincipalWindow()
-        if len(self._windows) > PRINCIPALS:
-            self.counts.forgotten += drop_least(
-                self._windows, PRINCIPALS, lambda other: other.last if other.times else inf
-            )
+        windows = self._windows.setdefault(access.system, {})
+        window = windows[access.principal] = PrincipalWindow()
+        if len(windows) > PRINCIPALS:
+            self.counts.forgotten += drop_least(windows, PRINCIPALS, last_seen)
         return window
 
     def _profile(self, window: PrincipalWindow, access: Access) -> Profile:

@@ -5,34 +5,49 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from keyturn.access_log.detection.policy import MonitorPolicy
+from keyturn.access_log.detection.reorder import NEVER
 from keyturn.access_log.detection.rules.base import Rule, Trigger
 
-MINUTE: Final = 60
+MINUTE: Final = 60.0
 SATURDAY: Final = 5
 
 
 class Profile:
     """How one principal's accesses to some secrets are judged. Used by one thread.
 
-    ``outside`` says whether the minute that :meth:`settle` was last asked for is outside the usual hours.
+    ``outside`` says whether the minute that :meth:`settle` was last asked for is outside the usual hours; it reaches
+    from ``since`` to ``until``.
     """
 
-    __slots__ = ("always", "denied", "limit", "minute", "new_path", "outside", "policy", "returning", "root", "zone")
+    __slots__ = (
+        "always",
+        "denied",
+        "limit",
+        "new_path",
+        "outside",
+        "policy",
+        "returning",
+        "root",
+        "since",
+        "until",
+        "zone",
+    )
 
     def __init__(self, policy: MonitorPolicy, rules: tuple[Rule, ...]) -> None:
         self.policy = policy
         self.limit = policy.limit
         self.zone = ZoneInfo(policy.zone)
-        self.minute = -1
+        self.since = self.until = NEVER
         self.outside = False
         self.always, self.denied, self.new_path, self.root, self.returning = (
             tuple(rule for rule in rules if rule.trigger is trigger) for trigger in Trigger
         )
 
-    def settle(self, minute: int) -> None:
+    def settle(self, at: float) -> None:
         """Look at the clock of the zone: every offset from UTC is whole minutes, so this holds for all of it."""
-        self.minute = minute
-        local = datetime.fromtimestamp(minute * MINUTE, self.zone)
+        self.since = at // MINUTE * MINUTE
+        self.until = self.since + MINUTE
+        local = datetime.fromtimestamp(self.since, self.zone)
         clock = local.hour * 60 + local.minute
         begin, end = self.policy.begin, self.policy.end
         self.outside = not (begin <= clock < end) if begin <= end else end <= clock < begin

@@ -1,11 +1,12 @@
 """Puts accesses in the order of their own times: what is late within bounds in its place, the rest is counted."""
 
-from collections import deque
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from heapq import heappop, heappush
+from itertools import islice
 from math import inf
+from operator import itemgetter
 from typing import Final
 
 from keyturn.core.access import Access
@@ -23,6 +24,16 @@ Timed = tuple[float, Access]
 """An access, and its time as seconds since 1970."""
 
 NEVER: Final = -inf
+
+TOGETHER: Final = 1_000
+"""Accesses of a log that are taken at once."""
+
+
+def in_batches(accesses: Iterable[Access]) -> Iterator[list[Access]]:
+    """They, in their order, so many at once that it costs little."""
+    rest = iter(accesses)
+    while batch := list(islice(rest, TOGETHER)):
+        yield batch
 
 
 @dataclass
@@ -50,34 +61,29 @@ class Reorder:
     def __init__(self, lateness: timedelta = LATENESS) -> None:
         self.counts = OrderCounts()
         self._lateness = lateness.total_seconds()
-        self._newest = self._second = self._given_at = self._same_at = NEVER
+        self._newest = self._second = self._given_at = self._same_at = self._twin_at = NEVER
         self._last: Access | None = None
         self._same: set[Access | None] = set()
-        self._number = 0
-        self._ordered: deque[Timed] = deque()
-        self._stragglers: list[tuple[float, int, Access]] = []
+        self._waiting: list[Timed] = []
 
-    def push(self, access: Access) -> Sequence[Timed]:
-        """Take one, and give on what nothing can come before any more."""
-        at = access.at.timestamp()
-        ordered, stragglers = self._ordered, self._stragglers
-        if not 0 <= at < LATEST:
-            self.counts.impossible += 1
-            return ()
-        if at >= self._newest:
-            self._second, self._newest = self._newest, at
-            ordered.append((at, access))
-        elif at < self._given_at:
-            self.counts.late += 1
-            return ()
-        else:
-            self._second = max(self._second, at)
-            self._number += 1
-            heappush(stragglers, (at, self._number, access))
-        until = self._second - self._lateness
-        if (ordered and ordered[0][0] <= until) or (stragglers and stragglers[0][0] <= until):
-            return self._give(until)
-        return self._give(self._oldest()) if len(ordered) + len(stragglers) > HELD else ()
+    def push(self, accesses: Iterable[Access]) -> Sequence[Timed]:
+        """Take some, and give on what nothing can come before any more."""
+        waiting, newest, second = self._waiting, self._newest, self._second
+        for access in accesses:
+            at = access.at.timestamp()
+            if not 0 <= at < LATEST:
+                self.counts.impossible += 1
+            elif at > newest:
+                second, newest = newest, at
+                waiting.append((at, access))
+            elif at < self._given_until(second - self._lateness):
+                self.counts.late += 1
+            else:
+                second = max(second, at)
+                self._insert(at, access)
+        self._newest, self._second = newest, second
+        until = second - self._lateness
+        return self._give(max(until, waiting[-HELD - 1][0]) if len(waiting) > HELD else until)
 
     def advance(self, now: float) -> Sequence[Timed]:
         """What nothing can come before any more, now that it is ``now`` by the clock."""
@@ -87,37 +93,46 @@ class Reorder:
         """Everything that still waits."""
         return self._give(inf)
 
-    def _oldest(self) -> float:
-        ordered, stragglers = self._ordered, self._stragglers
-        return min(ordered[0][0] if ordered else inf, stragglers[0][0] if stragglers else inf)
+    def _given_until(self, until: float) -> float:
+        """The time of the last that has been given on, or will be once these are taken: however many come at once."""
+        waiting = self._waiting
+        place = bisect_right(waiting, until, key=_moment) if waiting and waiting[0][0] <= until else 0
+        return waiting[place - 1][0] if place else self._given_at
 
-    def _give(self, until: float) -> list[Timed]:
-        ordered, stragglers = self._ordered, self._stragglers
-        ready: list[Timed] = []
-        while True:
-            first = ordered[0][0] if ordered else inf
-            if stragglers and stragglers[0][0] < first:
-                if stragglers[0][0] > until:
-                    return ready
-                at, _, access = heappop(stragglers)
-                timed = (at, access)
-            elif first <= until and ordered:
-                timed = ordered.popleft()
-            else:
-                return ready
-            if timed[0] > self._given_at or self._is_new(timed):
-                self._given_at, self._last = timed
-                self.counts.accesses += 1
-                ready.append(timed)
+    def _insert(self, at: float, access: Access) -> None:
+        """Put it behind all that are not later."""
+        waiting = self._waiting
+        place = bisect_right(waiting, at, key=_moment)
+        if at == self._given_at or (place and waiting[place - 1][0] == at):
+            self._twin_at = max(self._twin_at, at)
+        waiting.insert(place, (at, access))
+
+    def _give(self, until: float) -> Sequence[Timed]:
+        waiting = self._waiting
+        if not waiting or waiting[0][0] > until:
+            return ()
+        place = bisect_right(waiting, until, key=_moment)
+        ready = waiting[:place]
+        del waiting[:place]
+        if ready[0][0] <= self._twin_at:
+            ready = [timed for timed in ready if self._is_new(timed)]
+        else:
+            self._given_at, self._last = ready[-1]
+        self.counts.accesses += len(ready)
+        return ready
 
     def _is_new(self, timed: Timed) -> bool:
         """Whether it has not come before; what comes twice tells the same time, so only that is looked at."""
         at, access = timed
-        if at != self._same_at:
-            self._same_at = at
-            self._same = {self._last}
-        if access in self._same:
-            self.counts.duplicates += 1
-            return False
-        self._same.add(access)
+        if at == self._given_at:
+            if at != self._same_at:
+                self._same_at, self._same = at, {self._last}
+            if access in self._same:
+                self.counts.duplicates += 1
+                return False
+            self._same.add(access)
+        self._given_at, self._last = timed
         return True
+
+
+_moment: Final = itemgetter(0)

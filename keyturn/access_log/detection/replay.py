@@ -7,6 +7,7 @@ from typing import Final
 
 from keyturn.access_log.detection.alerts import Alert
 from keyturn.access_log.detection.detector import Detector
+from keyturn.access_log.detection.reorder import in_batches
 from keyturn.core.access import Access, AccessLog
 
 BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
@@ -18,10 +19,9 @@ def replay_logs(logs: Sequence[AccessLog], detectors: Sequence[Detector]) -> lis
     """The alerts of each detector. Raises Unavailable for a log that can't be read."""
     alerts: list[list[Alert]] = [[] for _ in detectors]
     pairs = list(zip(detectors, alerts, strict=True))
-    for access in together(logs):
+    for accesses in in_batches(together(logs)):
         for detector, of_detector in pairs:
-            if complete := detector.take(access):
-                of_detector += complete
+            of_detector += detector.take_all(accesses)
     for detector, of_detector in pairs:
         of_detector += detector.end()
         of_detector.sort(key=lambda alert: alert.first)

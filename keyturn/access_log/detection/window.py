@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 DAY: Final = 86_400.0
 """Seconds of the window. What is exactly that old is outside."""
 
+HOUR: Final = 3600.0
+
 ADDRESSES: Final = 1_000
 PATHS: Final = 10_000
 """How many addresses and paths of one principal are remembered; beyond, those that were seen longest ago go."""
@@ -42,19 +44,25 @@ class PrincipalWindow:
     """One principal.
 
     ``paths`` and ``addresses`` say when each was last seen in a read that gave the value; ``profiles`` how it is
-    judged, by policy. ``times`` are those of all accesses of the last 24 hours, no more of them than the limit and one.
-    ``read_at`` is that of the last read that gave a value, ``last`` that of the last access but the one that is looked
-    at. Until ``back_until`` the window reaches ``back_to`` a time before.
+    judged, by policy. ``times`` are those of all accesses of the last 24 hours, no more of them than the limit and one,
+    and older ones until ``tidy_at``. ``read_at`` is that of the last read that gave a value, ``last`` that of the last
+    access but the one that is looked at. Until ``back_until`` the window reaches ``back_to`` a time before.
     """
 
-    __slots__ = ("addresses", "back_to", "back_until", "last", "paths", "profiles", "read_at", "times")
+    __slots__ = ("addresses", "back_to", "back_until", "last", "paths", "profiles", "read_at", "tidy_at", "times")
 
     def __init__(self) -> None:
         self.times: deque[float] = deque(maxlen=1)
         self.addresses: dict[str, float] = {}
         self.paths: dict[str, SeenPath] = {}
         self.profiles: dict[int, Profile] = {}
-        self.read_at = self.last = self.back_to = self.back_until = NEVER
+        self.tidy_at = self.read_at = self.last = self.back_to = self.back_until = NEVER
+
+    def tidy(self, at: float) -> None:
+        """Forget the times that are outside; once an hour is enough."""
+        self.tidy_at = at + HOUR
+        while self.times and self.times[0] <= at - DAY:
+            self.times.popleft()
 
     def begin(self, path: str, profile: "Profile") -> SeenPath:
         """Look at a secret that it has not asked for before."""
