@@ -109,6 +109,17 @@ ARROWS = {
         "keyturn.rotation",
         "keyturn.sync",
         "keyturn.revocation",
+        "keyturn.serving",
+    },
+    "keyturn.serving": {
+        "keyturn.core",
+        "keyturn.client",
+        "keyturn.agent",
+        "keyturn.access_log",
+        "keyturn.ledger",
+        "keyturn.catalogue",
+        "keyturn.rotation",
+        "keyturn.sync",
     },
     "keyturn.sync_processes": {
         "keyturn.core",

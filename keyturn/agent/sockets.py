@@ -23,8 +23,11 @@ def open_loopback(port: int) -> socket.socket:
     return _listening(socket.AF_INET, ("127.0.0.1", port))
 
 
-def open_at(place: str, *, tls: bool) -> socket.socket:
-    """A listener at ``ADDRESS:PORT``. Raises Invalid for a public one, or text in clear beyond this host; OSError."""
+def open_at(place: str, *, tls: bool, sent: str = "tokens and values") -> socket.socket:
+    """A listener at ``ADDRESS:PORT``. Raises Invalid for a public one, or text in clear beyond this host; OSError.
+
+    ``sent`` says what others could read on the way.
+    """
     match = PLACE.fullmatch(place)
     try:
         address, port = ipaddress.ip_address(match[1] or match[2]), int(match[3])  # type: ignore[index]
@@ -32,7 +35,7 @@ def open_at(place: str, *, tls: bool) -> socket.socket:
         hint = "Write an address and a port, such as 10.0.0.5:8443 or [fd00::5]:8443"
         raise Invalid("listen", place, "it is no address with a port", hint) from None
     if not address.is_loopback and not tls:
-        problem = "tokens and values would be sent in clear to other machines"
+        problem = f"{sent} would be sent in clear to other machines"
         raise Invalid("listen", place, problem, "Give --cert and --key, or listen on 127.0.0.1")
     if address.is_global or address.is_multicast:
         raise Invalid("listen", place, "the address is public", "Listen on a private address of the network")

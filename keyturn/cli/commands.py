@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "history": "history.history",
     "scan": "scan.scan",
     "follow": "follow.follow",
+    "serve": "serve.serve",
     "get": "get.get",
     "agent": "agent.agent",
     "revoke": "revoke.revoke",

@@ -131,21 +131,26 @@ def ended_by_signals() -> "Iterator[threading.Event]":
 
 
 class Latest:
-    """A Keyturn whose catalogue is read again when its files have changed; a broken one is told and not taken."""
+    """A Keyturn whose catalogue is read again when its files have changed; a broken one is told and not taken.
+
+    Serves many threads.
+    """
 
     def __init__(self, workspace: "Workspace", catalogue: Path | None) -> None:
         self._workspace = workspace
         self._catalogue = catalogue
         self._directory = catalogue_directory(catalogue)
         self._stamp = self._look()
+        self._lock = threading.Lock()
 
     def __call__(self) -> "Workspace":
         """The one to work with now."""
-        stamp = self._look()
-        if stamp != self._stamp:
-            self._stamp = stamp
-            self._read()
-        return self._workspace
+        with self._lock:
+            stamp = self._look()
+            if stamp != self._stamp:
+                self._stamp = stamp
+                self._read()
+            return self._workspace
 
     def hub(self) -> "Hub":
         """The hub, with the mounts of the catalogue that was read last."""

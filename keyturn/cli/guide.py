@@ -9,6 +9,7 @@ GROUPS: Final = {
     "Programs": ("agent", "exec", "render"),
     "Copies": ("plan", "apply", "sync", "follow", "scan", "import"),
     "Emergencies": ("revoke", "whois", "incidents", "approve", "review", "monitor"),
+    "Running on": ("serve",),
     "Catalogue and ledger": ("catalogue", "policy", "ledger", "rotate-own-keys", "bootstrap"),
     "Your own login": ("login", "logout"),
     "Local stack": ("up", "down", "env"),
@@ -42,6 +43,7 @@ EXAMPLES: Final = {
     "apply": ("keyturn apply plan.json", "keyturn apply --auto 'ml-training/**'"),
     "sync": ("keyturn sync", "keyturn sync ml-training/database --local"),
     "follow": ("keyturn follow", "keyturn follow --audit-file /var/log/openbao/audit.log"),
+    "serve": ("keyturn serve", "keyturn serve --audit-file /var/log/openbao/audit.log", "keyturn serve --only follow"),
     "scan": ("keyturn scan", "keyturn scan --store aws --json"),
     "import": (
         "keyturn import aws legacy/db --owner shop@example.com",

@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from keyturn.client.client import SecretClient
 from keyturn.client.statistics import Event
+
+T = TypeVar("T")
 
 Samples = Mapping[tuple[str, ...], float]
 """A value for each set of labels' texts, in the order of the metric's labels."""
@@ -26,13 +28,16 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Metric:
-    """One number of a client, or several that ``labels`` tell apart. ``name`` has no prefix, ``unit`` is UCUM's."""
+class Metric(Generic[T]):
+    """One number of a client or the like, or several that ``labels`` tell apart.
+
+    ``name`` has no prefix, ``unit`` is UCUM's.
+    """
 
     name: str
     kind: Kind
     help: str
-    read: Callable[[SecretClient], Samples]
+    read: Callable[[T], Samples]
     unit: str = "1"
     labels: tuple[str, ...] = ()
 
@@ -49,7 +54,7 @@ COUNTERS: Final = {
 }
 
 
-def metrics(*, per_secret: bool = False) -> Sequence[Metric]:
+def metrics(*, per_secret: bool = False) -> Sequence[Metric[SecretClient]]:
     """All of them; ``per_secret`` adds the age and version of each that is kept, whose path is then a label."""
     return [*_of_all(), *(_of_each() if per_secret else ())]
 
@@ -59,7 +64,7 @@ def named(clients: SecretClient | Mapping[str, SecretClient]) -> Mapping[str, Se
     return {"default": clients} if isinstance(clients, SecretClient) else clients
 
 
-def _of_all() -> Iterator[Metric]:
+def _of_all() -> Iterator[Metric[SecretClient]]:
     for event, text in COUNTERS.items():
         yield Metric(str(event), Kind.COUNTER, text, _count_of(event))
     yield Metric("kept", Kind.GAUGE, "Secrets that are kept.", lambda client: {(): len(client.secrets())})
@@ -70,7 +75,7 @@ def _of_all() -> Iterator[Metric]:
     yield Metric("source_up", Kind.GAUGE, text, _up, labels=("source",))
 
 
-def _of_each() -> Iterator[Metric]:
+def _of_each() -> Iterator[Metric[SecretClient]]:
     labels = ("path", "source")
     yield Metric("age_seconds", Kind.GAUGE, "How long ago a secret was read.", _ages, "s", labels)
     yield Metric("version", Kind.GAUGE, "Its version in the hub, where its source tells it.", _versions, labels=labels)

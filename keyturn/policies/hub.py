@@ -21,6 +21,7 @@ from keyturn.rotation.limits import LIMITS
 from keyturn.rotation.logins import LOGINS
 from keyturn.rotation.quiet import QUIET
 from keyturn.rotation.records import ROTATIONS
+from keyturn.serving.leases import SERVE
 from keyturn.sync.store_status import SYNC
 
 WORKER: Final = "keyturn-worker"
@@ -66,6 +67,7 @@ STATE: Final = (
     StatePart(LIMITS),
     StatePart(APPROVALS, listed=("names",)),
     StatePart(BROKEN, listed=("names",)),
+    StatePart(SERVE, listed=("names",)),
 )
 """What Keyturn keeps in its own mount, besides what people put there, and the key of fingerprints."""
 

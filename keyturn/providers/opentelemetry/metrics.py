@@ -29,7 +29,9 @@ def instrument(
         create(PREFIX + metric.name, [_observe(metric, named(clients))], metric.unit, metric.help)
 
 
-def _observe(metric: Metric, clients: Mapping[str, SecretClient]) -> Callable[[CallbackOptions], Iterable[Observation]]:
+def _observe(
+    metric: Metric[SecretClient], clients: Mapping[str, SecretClient]
+) -> Callable[[CallbackOptions], Iterable[Observation]]:
     def observe(_: CallbackOptions) -> Iterable[Observation]:
         for name, client in clients.items():
             for labels, value in metric.read(client).items():

@@ -1,10 +1,10 @@
-"""What a client tells of itself, for Prometheus's own library.
+"""What a client tells of itself, or a process that serves, for Prometheus's own library.
 
 REGISTRY.register(ClientCollector(client))
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final, Generic, TypeVar
 
 from prometheus_client import generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -17,37 +17,60 @@ PREFIX: Final = "keyturn_client_"
 
 Family = CounterMetricFamily | GaugeMetricFamily
 
+T = TypeVar("T")
 
-class ClientCollector(Collector):
-    """Reads the numbers of a client whenever Prometheus asks, or of several.
+
+class NumbersCollector(Collector, Generic[T]):
+    """Reads the numbers of ``subjects`` whenever Prometheus asks. Each is told apart by its texts of ``labels``."""
+
+    def __init__(
+        self,
+        prefix: str,
+        numbers: Sequence[Metric[T]],
+        subjects: Mapping[tuple[str, ...], T],
+        labels: tuple[str, ...] = (),
+    ) -> None:
+        self._prefix = prefix
+        self._metrics = numbers
+        self._subjects = subjects
+        self._labels = labels
+
+    def collect(self) -> Iterator[Family]:
+        """All of them as they are now."""
+        return (self._family(metric, self._subjects) for metric in self._metrics)
+
+    def describe(self) -> Iterator[Family]:
+        """Their names, without asking anything."""
+        return (self._family(metric, {}) for metric in self._metrics)
+
+    def _family(self, metric: Metric[T], subjects: Mapping[tuple[str, ...], T]) -> Family:
+        kind = CounterMetricFamily if metric.kind is Kind.COUNTER else GaugeMetricFamily
+        family = kind(self._prefix + metric.name, metric.help, labels=[*self._labels, *metric.labels])
+        for texts, subject in subjects.items():
+            for labels, value in metric.read(subject).items():
+                family.add_metric([*texts, *labels], value)
+        return family
+
+
+class ClientCollector(NumbersCollector[SecretClient]):
+    """Reads the numbers of a client, or of several.
 
     Several are told apart by the label ``client``, which is their name, and are given to one collector together;
     ``per_secret`` is that of :func:`keyturn.client.metrics.metrics`.
     """
 
     def __init__(self, clients: SecretClient | Mapping[str, SecretClient], *, per_secret: bool = False) -> None:
-        self._clients = named(clients)
-        self._metrics = metrics(per_secret=per_secret)
-
-    def collect(self) -> Iterator[Family]:
-        """All of them as they are now."""
-        return (self._family(metric, self._clients) for metric in self._metrics)
-
-    def describe(self) -> Iterator[Family]:
-        """Their names, without asking a client."""
-        return (self._family(metric, {}) for metric in self._metrics)
-
-    def _family(self, metric: Metric, clients: Mapping[str, SecretClient]) -> Family:
-        kind = CounterMetricFamily if metric.kind is Kind.COUNTER else GaugeMetricFamily
-        family = kind(PREFIX + metric.name, metric.help, labels=["client", *metric.labels])
-        for name, client in clients.items():
-            for labels, value in metric.read(client).items():
-                family.add_metric([name, *labels], value)
-        return family
+        subjects: dict[tuple[str, ...], SecretClient] = {(name,): client for name, client in named(clients).items()}
+        super().__init__(PREFIX, metrics(per_secret=per_secret), subjects, ("client",))
 
 
 def exposition_of(client: SecretClient) -> Callable[[], str]:
     """A function that gives the numbers of one client as Prometheus reads them, from a registry of their own."""
+    return exposition(ClientCollector(client))
+
+
+def exposition(collector: Collector) -> Callable[[], str]:
+    """The same of any collector."""
     registry = CollectorRegistry()
-    registry.register(ClientCollector(client))
+    registry.register(collector)
     return lambda: generate_latest(registry).decode()

@@ -1,0 +1,138 @@
+"""``keyturn serve``: the one process that runs on, beside the workers."""
+
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from keyturn.cli.environment import opened_workspace
+from keyturn.cli.follow import (
+    POLL,
+    AuditFileOption,
+    Latest,
+    PollOption,
+    PositionOption,
+    ended_by_signals,
+    seconds,
+    source_of,
+)
+from keyturn.cli.options import CatalogueOption
+from keyturn.cli.output import note
+from keyturn.cli.programs import wrong
+from keyturn.core.errors import Invalid
+from keyturn.core.outbound import is_loopback
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from keyturn.rotation.context import Workspace
+    from keyturn.serving.numbers import Serving
+    from keyturn.serving.parts import Part
+    from keyturn.serving.supervisor import Supervisor
+
+LISTEN: Final = "127.0.0.1:2774"
+
+ListenOption = Annotated[
+    str,
+    typer.Option(
+        "--listen",
+        metavar="ADDRESS:PORT",
+        envvar="KEYTURN_SERVE_LISTEN",
+        help="Where health, numbers and posted events are; beyond loopback with --cert and --key.",
+    ),
+]
+CertOption = Annotated[Path | None, typer.Option("--cert", metavar="FILE", help="The certificate for --listen, PEM.")]
+KeyOption = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Its private key, PEM.")]
+OnlyOption = Annotated[
+    list[str] | None,
+    typer.Option("--only", metavar="PART", help="Run this part and no other here. May be repeated."),
+]
+
+
+def serve(
+    listen: ListenOption = LISTEN,
+    cert: CertOption = None,
+    key: KeyOption = None,
+    only: OnlyOption = None,
+    audit_file: AuditFileOption = None,
+    position: PositionOption = None,
+    poll: PollOption = POLL,
+    catalogue: CatalogueOption = None,
+) -> None:
+    """Run whatever has to run on, until Ctrl-C or SIGTERM: follow the hub, and answer how all of it is.
+
+    Any number of these processes may run, on any hosts: each part is at work in one of them at a time, by a lease in
+    the hub, and another takes it over within 30 s. A part that fails is told of and begun anew; the others go on.
+    """
+    every = seconds(poll)
+    if bool(cert) != bool(key):
+        raise wrong("--cert", "--cert and --key belong together")
+    with opened_workspace(catalogue) as workspace, ended_by_signals() as stop, ExitStack() as stack:
+        from keyturn.serving.registry import make_parts
+        from keyturn.serving.site import Site
+
+        latest = Latest(workspace, catalogue)
+        site = Site(latest, lambda: source_of(latest, audit_file, position, every), note)
+        supervisor = supervisor_of(workspace, make_parts(site, only or ()))
+        open_endpoint(stack, supervisor, listen, cert, key)
+        run(supervisor, stop)
+    note("ended")
+
+
+def supervisor_of(workspace: "Workspace", parts: "list[Part]") -> "Supervisor":
+    """What runs these parts, under leases in the workspace's hub."""
+    from keyturn.serving.leases import PartLease, new_holder
+    from keyturn.serving.supervisor import Supervisor
+
+    holder = new_holder()
+    return Supervisor(parts, lambda part: PartLease(workspace.hub, part, holder), note)
+
+
+def open_endpoint(stack: ExitStack, supervisor: "Supervisor", listen: str, cert: Path | None, key: Path | None) -> None:
+    """Answer at ``listen`` until the stack is closed. Raises Invalid, OSError."""
+    insist_on_server()
+
+    from keyturn.agent.sockets import open_at
+    from keyturn.serving.certificates import CertificateFiles
+    from keyturn.serving.endpoint import Endpoint, answering
+    from keyturn.serving.numbers import Serving
+
+    tls = CertificateFiles(cert, key, note) if cert and key else None
+    listener = stack.enter_context(open_at(listen, tls=tls is not None, sent="who has read what"))
+    serving = Serving(supervisor.states)
+    local = is_loopback(listener.getsockname()[0])
+    endpoint = Endpoint(serving, numbers_of(serving), local=local)
+    stack.enter_context(answering(listener, endpoint.answer, tls.context if tls else None))
+    note(f"listening: {'https' if tls else 'http'}://{listen}")
+
+
+def insist_on_server() -> None:
+    """What the endpoint is made of is installed. Raises Invalid."""
+    try:
+        import h11  # noqa: F401
+    except ModuleNotFoundError:
+        raise Invalid("start", "keyturn serve", "the package h11 is missing", "Install keyturn[serve]") from None
+
+
+def numbers_of(serving: "Serving") -> "Callable[[], str] | None":
+    """The numbers for Prometheus; None where its package is not installed."""
+    try:
+        from keyturn.providers.prometheus.metrics import NumbersCollector, exposition
+    except ModuleNotFoundError:
+        note("there is no /metrics, since the package prometheus-client is missing: install keyturn[serve]")
+        return None
+    from keyturn.serving.numbers import PREFIX, serving_metrics
+
+    return exposition(NumbersCollector(PREFIX, serving_metrics(), {(): serving}))
+
+
+def run(supervisor: "Supervisor", stop: threading.Event) -> None:
+    """Run the parts until a signal ends it; systemd is told."""
+    from keyturn.agent.service import tell_supervisor
+
+    note(f"ready: {', '.join(supervisor.states())}")
+    tell_supervisor("READY=1")
+    supervisor.run(stop)
+    tell_supervisor("STOPPING=1")

@@ -1,0 +1,110 @@
+"""The one address at which a process that serves is asked: whether it is well, its numbers, and for posted events."""
+
+import asyncio
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from http import HTTPStatus
+from socket import socket
+from ssl import SSLContext
+from typing import Any, Final
+
+from keyturn.agent.doors import names_this_host
+from keyturn.agent.http import JSON, Door, Handler, HttpAnswer, HttpRequest, Server
+from keyturn.serving.numbers import Serving
+from keyturn.serving.supervisor import PartState
+
+log = logging.getLogger(__name__)
+
+HEALTHZ: Final = "/healthz"
+READYZ: Final = "/readyz"
+METRICS: Final = "/metrics"
+ACCESSES: Final = "/v1/accesses"
+GRACE: Final = 2.0
+"""Seconds for requests that are under way at the end."""
+
+WELL: Final = HttpAnswer(HTTPStatus.OK, "ok\n")
+ABSENT: Final = HttpAnswer(HTTPStatus.NOT_FOUND, "not found\n")
+NOT_ALLOWED: Final = HttpAnswer(HTTPStatus.METHOD_NOT_ALLOWED, "not allowed\n")
+OTHER_HOST: Final = HttpAnswer(HTTPStatus.MISDIRECTED_REQUEST, "another host\n")
+FAILED: Final = HttpAnswer(HTTPStatus.INTERNAL_SERVER_ERROR, "failed\n")
+
+
+class Endpoint:
+    """Answers requests. ``metrics`` gives the numbers as Prometheus reads them, ``post`` takes posted events.
+
+    Without either there is nothing at its address. Where it is ``local`` a request has to be for this machine by name,
+    since a page in a browser can send requests here under a name of its own (DNS rebinding).
+    """
+
+    def __init__(
+        self,
+        serving: Serving,
+        metrics: Callable[[], str] | None = None,
+        post: Handler | None = None,
+        *,
+        local: bool = True,
+    ) -> None:
+        self._serving = serving
+        self._post = post
+        self._local = local
+        self._pages: dict[str, Callable[[], HttpAnswer]] = {HEALTHZ: lambda: WELL, READYZ: self._ready}
+        if metrics:
+            self._pages[METRICS] = lambda: HttpAnswer(HTTPStatus.OK, metrics())
+
+    async def answer(self, request: HttpRequest) -> HttpAnswer:
+        """One request's answer."""
+        try:
+            return await self._answer(request)
+        except Exception as error:  # noqa: BLE001 - its text may hold anything
+            log.error("a request failed: %s", type(error).__name__)
+            return FAILED
+
+    async def _answer(self, request: HttpRequest) -> HttpAnswer:
+        if self._local and not all(names_this_host(host) for host in request.values("host")):
+            return OTHER_HOST
+        if request.path == ACCESSES and self._post:
+            return await self._post(request) if request.method == "POST" else NOT_ALLOWED
+        page = self._pages.get(request.path)
+        if page is None:
+            return ABSENT
+        return page() if request.method in ("GET", "HEAD") else NOT_ALLOWED
+
+    def _ready(self) -> HttpAnswer:
+        states = self._serving.parts()
+        ready = all(state.well for state in states.values())
+        body = {"ready": ready, "parts": {name: part_data(state) for name, state in states.items()}}
+        return HttpAnswer(HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE, f"{json.dumps(body)}\n", JSON)
+
+
+def part_data(state: PartState) -> Mapping[str, Any]:
+    """One part as anybody may see it who can ask: what is in its way is said where the process writes."""
+    lag = None if state.health.lag is None else round(state.health.lag, 1)
+    return {"running": state.running, "well": state.well, "lag_seconds": lag, "failures": state.failures}
+
+
+@contextmanager
+def answering(listener: socket, handler: Handler, tls: Callable[[], SSLContext] | None = None) -> Iterator[None]:
+    """Answer whoever comes to ``listener``, in a thread of its own, until this ends."""
+    loop, ended = asyncio.new_event_loop(), asyncio.Event()
+
+    async def serve_door() -> None:
+        server = Server()
+        server.open(Door(listener, handler, tls))
+        await ended.wait()
+        await server.close(GRACE)
+
+    def work() -> None:
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(serve_door())
+
+    thread = threading.Thread(target=work, name="keyturn-endpoint", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        with suppress(RuntimeError):  # it has ended by itself
+            loop.call_soon_threadsafe(ended.set)
+        thread.join(GRACE + 1)

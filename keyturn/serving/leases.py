@@ -1,0 +1,150 @@
+"""Who runs which part: an entry in the hub for each, which its holder renews, and which others watch.
+
+Nobody trusts another machine's clock. A holder writes its entry every few seconds; whoever would take it over waits
+until the entry has not moved for a while by its own clock. Every taking counts the entry's number up.
+"""
+
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from secrets import token_hex
+from typing import Any, Final
+
+from keyturn.client.clock import elapsed
+from keyturn.core.errors import Conflict
+from keyturn.core.hub import StatePort
+from keyturn.serving.parts import UNTOLD, PartHealth, superseded
+
+SERVE: Final = "serve"
+"""Where the leases are in Keyturn's own mount: ``serve/<part>``."""
+
+RENEW: Final = 5.0
+"""Seconds between two renewals."""
+WATCH: Final = 2.0
+"""Seconds between two looks at a lease that another holds."""
+LAPSE: Final = 20.0
+"""Seconds for which a lease has to stand still before another takes it: with both of the above it is under 30."""
+
+LONGEST_TROUBLE: Final = 300
+"""Characters of what is in the way that a lease tells."""
+
+FORMAT: Final = 1
+
+
+@dataclass(frozen=True)
+class LeaseState:
+    """One lease as the hub keeps it. ``holder`` is empty where it was given back; ``age`` is by the hub's clock.
+
+    ``version`` is the entry's own, 0 where there is none.
+    """
+
+    holder: str = ""
+    host: str = ""
+    number: int = 0
+    health: PartHealth = UNTOLD
+    version: int = 0
+    age: float = 0.0
+
+    @property
+    def held(self) -> bool:
+        """Whether somebody has it who has renewed it lately, by the hub's clock; for people, not to take it over."""
+        return bool(self.holder) and self.age <= LAPSE
+
+    def to_data(self) -> dict[str, Any]:
+        """As the hub keeps it."""
+        lag = None if self.health.lag is None else round(self.health.lag, 1)
+        entry: dict[str, Any] = {"format": FORMAT, "holder": self.holder, "host": self.host, "number": self.number}
+        return entry | {"lag": lag, "trouble": self.health.trouble[:LONGEST_TROUBLE]}
+
+    @staticmethod
+    def from_data(data: Mapping[str, Any], version: int, age: float) -> "LeaseState":
+        """The reverse. What can't be read is nobody's: whoever takes it writes it anew."""
+        try:
+            lag = data.get("lag")
+            health = PartHealth(None if lag is None else float(lag), str(data.get("trouble", "")))
+            number = int(data["number"])
+            return LeaseState(str(data["holder"]), str(data["host"]), number, health, version, age)
+        except (KeyError, TypeError, ValueError):
+            return LeaseState(version=version, age=age)
+
+
+def load_lease(hub: StatePort, part: str) -> LeaseState:
+    """The lease of a part; one that nobody has had is nobody's. Raises what keeps the hub from telling."""
+    state = hub.read_state(f"{SERVE}/{part}")
+    return LeaseState.from_data(state.data, state.version, state.age) if state else LeaseState()
+
+
+class PartLease:
+    """One part's lease, from the side of a process that wants it. Serves several threads.
+
+    ``holder`` tells this process from all others, ``host`` is its machine's name, for people.
+    """
+
+    def __init__(
+        self, hub: StatePort, part: str, holder: str, host: str = "", clock: Callable[[], float] = elapsed
+    ) -> None:
+        self.part = part
+        self._hub = hub
+        self._own = LeaseState(holder, host or socket.gethostname())
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._seen = LeaseState(version=-1)
+        self._seen_at = clock()
+
+    def take(self) -> int | None:
+        """Its number, once it is ours; None while another holds it. Raises what keeps the hub from telling."""
+        with self._lock:
+            state = load_lease(self._hub, self.part)
+            self._watch(state)
+            if self._is_held(state):
+                return None
+            try:
+                return self._write(state.number + 1, UNTOLD, state.version)
+            except Conflict:
+                return None
+
+    def renew(self, health: PartHealth = UNTOLD) -> None:
+        """Keep it. Raises Superseded where another has it, and what keeps the hub from answering."""
+        with self._lock:
+            try:
+                self._write(self._own.number, health, self._own.version)
+            except Conflict:
+                self._renew_over(load_lease(self._hub, self.part), health)
+
+    def _renew_over(self, state: LeaseState, health: PartHealth) -> None:
+        """A renewal whose answer was lost is ours all the same."""
+        try:
+            if (state.holder, state.number) == (self._own.holder, self._own.number):
+                self._write(state.number, health, state.version)
+                return
+        except Conflict:
+            pass
+        raise superseded(self.part) from None
+
+    def give_back(self) -> None:
+        """Let another have it at once. Whoever has it by then keeps it. Raises what keeps the hub from answering."""
+        free = replace(self._own, holder="", health=UNTOLD)
+        with self._lock, suppress(Conflict):
+            self._hub.write_state(f"{SERVE}/{self.part}", free.to_data(), cas=self._own.version)
+
+    def _watch(self, state: LeaseState) -> None:
+        if (state.version, state.holder, state.number) != (self._seen.version, self._seen.holder, self._seen.number):
+            self._seen, self._seen_at = state, self._clock()
+
+    def _is_held(self, state: LeaseState) -> bool:
+        if state.holder in ("", self._own.holder):
+            return False
+        return self._clock() - self._seen_at < LAPSE
+
+    def _write(self, number: int, health: PartHealth, over: int) -> int:
+        wanted = replace(self._own, number=number, health=health)
+        version = self._hub.write_state(f"{SERVE}/{self.part}", wanted.to_data(), cas=over)
+        self._own = replace(wanted, version=version)
+        return number
+
+
+def new_holder() -> str:
+    """What tells this process from all others, those of its name on other hosts too."""
+    return f"{socket.gethostname()}/{token_hex(8)}"

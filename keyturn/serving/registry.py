@@ -1,0 +1,32 @@
+"""Which parts there are: a later one is one line here."""
+
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from typing import Final
+
+from keyturn.core.errors import Invalid
+from keyturn.core.suggest import advice
+from keyturn.serving.parts import Part
+from keyturn.serving.site import Site
+
+MakeParts = Callable[[Site], Iterable[Part]]
+
+KINDS: Final = ("keyturn.serving.follow_part:follow_parts",)
+"""What makes the parts of one kind, each a function of the site; imported where a process runs parts."""
+
+
+def make_parts(site: Site, only: Iterable[str] = ()) -> list[Part]:
+    """All parts of this site, or those alone that are named. Raises Invalid for a name that none has."""
+    parts = {part.name: part for kind in KINDS for part in _maker(kind)(site)}
+    names = list(only) or list(parts)
+    for name in names:
+        if name not in parts:
+            hint = advice(name, parts, f"Say one of {', '.join(parts)}")
+            raise Invalid("run", f"the part {name}", "there is none of that name", hint)
+    return [parts[name] for name in dict.fromkeys(names)]
+
+
+def _maker(kind: str) -> MakeParts:
+    module, _, function = kind.partition(":")
+    maker: MakeParts = getattr(import_module(module), function)
+    return maker

@@ -1,0 +1,157 @@
+"""Parts side by side: one that fails is told and begun anew, and the others are not held up; over a real hub."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from keyturn.core.errors import Unavailable
+from keyturn.serving import leases, parts, supervisor
+from keyturn.serving.leases import PartLease, load_lease
+from keyturn.serving.parts import Part, Tenure
+from keyturn.serving.supervisor import Supervisor
+from tests.support.lab import Lab, fresh
+
+PATIENCE = 30
+
+
+@pytest.fixture(autouse=True)
+def in_haste(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it in fractions of a second."""
+    for module, name, seconds in (
+        (supervisor, "RENEW", 0.05),
+        (supervisor, "WATCH", 0.05),
+        (supervisor, "TICK", 0.05),
+        (leases, "LAPSE", 2.0),
+        (parts, "SAFE", 1.0),
+        (supervisor, "wait_after", lambda failures: 0.05 * failures),
+    ):
+        monkeypatch.setattr(module, name, seconds)
+
+
+class Working:
+    """A part that notes its tenures; ``fails`` is raised by the first ones."""
+
+    def __init__(self, *fails: Exception) -> None:
+        self.name = fresh()
+        self.tenures = list[Tenure]()
+        self._fails = list(fails)
+
+    def run(self, tenure: Tenure) -> None:
+        self.tenures.append(tenure)
+        if self._fails:
+            raise self._fails.pop(0)
+        tenure.ended.wait(PATIENCE)
+
+    @property
+    def works(self) -> bool:
+        return bool(self.tenures) and not self._fails and not self.tenures[-1].over
+
+
+def until(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@contextmanager
+def supervised(lab: Lab, *made: Part, holder: str = "here") -> Iterator[tuple[Supervisor, list[str]]]:
+    """A supervisor at work over these parts, and what it says; ended as a signal ends it."""
+    lines, stop = list[str](), threading.Event()
+    running = Supervisor(made, lambda part: PartLease(lab.hub, part, holder), lines.append)
+    thread = threading.Thread(target=running.run, args=(stop,))
+    thread.start()
+    try:
+        yield running, lines
+    finally:
+        stop.set()
+        thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+def test_a_part_that_fails_is_told_once_and_begun_anew_and_the_others_go_on(lab: Lab) -> None:
+    refusal = Unavailable("read", "a log", "it is\nnot there", "Make it")
+    failing, other = Working(*[refusal] * 3, ValueError("s3cret")), Working()
+    with supervised(lab, failing, other) as (running, lines):
+        until(lambda: failing.works and other.works)
+        assert len(other.tenures) == 1
+        assert [tenure.number for tenure in failing.tenures] == [1, 2, 3, 4, 5]
+        until(lambda: all(state.running for state in running.states().values()))
+    told = [line for line in lines if line.startswith(f"error: {failing.name}: ")]
+    assert len(told) == 2
+    assert "read a log: it is not there. Make it" in told[0]
+    assert "unexpected ValueError" in told[1]
+    assert "s3cret" not in "".join(lines)
+
+
+def test_at_the_end_leases_are_given_back_at_once(lab: Lab) -> None:
+    part = Working()
+    with supervised(lab, part):
+        until(lambda: part.works)
+        assert load_lease(lab.hub, part.name).holder == "here"
+    assert load_lease(lab.hub, part.name).holder == ""
+    assert part.tenures[-1].ended.is_set()
+
+
+def test_a_part_is_at_work_in_one_process_and_the_other_takes_it_over(lab: Lab) -> None:
+    part, twin = Working(), Working()
+    twin.name = part.name
+    with supervised(lab, part, holder="first"):
+        until(lambda: part.works)
+        with supervised(lab, twin, holder="second") as (other, _):
+            until(lambda: other.states()[part.name].looked)
+            assert not twin.tenures
+            assert other.states()[part.name].well
+            lab.hub.write_state(
+                f"{leases.SERVE}/{part.name}",
+                {**leases.LeaseState("second", "b", 7).to_data()},
+                cas=load_lease(lab.hub, part.name).version,
+            )
+            until(lambda: twin.works and part.tenures[-1].ended.is_set())
+            assert twin.tenures[0].number == 8
+
+
+def test_while_the_hub_does_not_answer_parts_pause_and_go_on_by_themselves(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = Working()
+
+    def down(*_: Any, **__: Any) -> Any:
+        raise Unavailable("read", "the hub", "it does not answer")
+
+    with supervised(lab, part) as (running, lines):
+        until(lambda: part.works)
+        with monkeypatch.context() as patch:
+            patch.setattr(lab.hub, "write_state", down)
+            patch.setattr(lab.hub, "read_state", down)
+            until(lambda: not running.states()[part.name].running)
+            assert part.tenures[-1].ended.is_set()
+            assert len(part.tenures) == 1
+        until(lambda: len(part.tenures) == 2 and part.works)
+    assert sum("does not answer" in line for line in lines) <= 2
+    assert any("the hub answers again" in line for line in lines)
+
+
+def test_a_part_that_hangs_holds_up_no_other_and_keeps_its_lease_to_the_end(lab: Lab) -> None:
+    released = threading.Event()
+
+    class Hanging(Working):
+        def run(self, tenure: Tenure) -> None:
+            self.tenures.append(tenure)
+            released.wait(PATIENCE)
+
+    hanging, other, stop = Hanging(), Working(), threading.Event()
+    running = Supervisor([hanging, other], lambda part: PartLease(lab.hub, part, "here"), lambda line: None)
+    thread = threading.Thread(target=running.run, args=(stop, 0.2))
+    thread.start()
+    until(lambda: hanging.tenures and other.works)
+    stop.set()
+    thread.join(PATIENCE)
+    assert load_lease(lab.hub, hanging.name).holder == "here", "it may be writing still"
+    assert load_lease(lab.hub, other.name).holder == ""
+    released.set()
+    until(lambda: load_lease(lab.hub, hanging.name).holder == "")
