@@ -164,6 +164,8 @@ def test_every_extra_is_offered(metadata: Message) -> None:
         "kubernetes",
         "prometheus",
         "opentelemetry",
+        "serve",
+        "trail",
         "local",
         "dev",
         "all",

@@ -138,6 +138,15 @@ path "keyturn/metadata/break-glass/*" {
     "max_versions" = ["1"]
   }
 }
+path "keyturn/data/serve/*" {
+  capabilities = ["create", "read", "update"]
+}
+path "keyturn/metadata/serve/*" {
+  capabilities = ["create", "read", "update", "list"]
+  allowed_parameters = {
+    "max_versions" = ["1"]
+  }
+}
 
 # The keys of all fingerprints: each is made once, and so is the word that it is in use, or retired.
 path "keyturn/data/fingerprint-key" {

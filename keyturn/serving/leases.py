@@ -15,7 +15,7 @@ from typing import Any, Final
 from keyturn.client.clock import elapsed
 from keyturn.core.errors import Conflict
 from keyturn.core.hub import StatePort
-from keyturn.serving.parts import UNTOLD, PartHealth, superseded
+from keyturn.serving.parts import UNTOLD, PartHealth, lease_ended
 
 SERVE: Final = "serve"
 """Where the leases are in Keyturn's own mount: ``serve/<part>``."""
@@ -121,7 +121,7 @@ class PartLease:
                 return
         except Conflict:
             pass
-        raise superseded(self.part) from None
+        raise lease_ended(self.part) from None
 
     def give_back(self) -> None:
         """Let another have it at once. Whoever has it by then keeps it. Raises what keeps the hub from answering."""

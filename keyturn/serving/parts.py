@@ -63,7 +63,7 @@ class Tenure:
     def insist(self) -> None:
         """Before whatever has an effect. Raises Superseded where it is over. Asks nobody."""
         if self.over:
-            raise superseded(self.part)
+            raise lease_ended(self.part)
 
     def confirm(self) -> None:
         """The same by the hub's word, before what can't be taken back: this process may have been frozen until now.
@@ -74,7 +74,7 @@ class Tenure:
         self._ask()
 
 
-def superseded(part: str) -> Superseded:
+def lease_ended(part: str) -> Superseded:
     """Another process may have the part by now."""
     return Superseded("go on with", f"the part {part}", "its lease has ended, another process may have it", "")
 

@@ -1,0 +1,126 @@
+"""`keyturn serve` as supervisors run it: two processes over one hub, of which one is killed or suspended."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+
+from deployments.local.support.ports import free_port
+from keyturn.agent.sockets import open_at
+from keyturn.core.errors import Invalid
+from keyturn.core.sensitive import SecretFields
+from keyturn.serving.registry import make_parts
+from keyturn.serving.site import Site as PartSite
+from tests.cli.command import ROOT, one_line, run_keyturn, surroundings
+from tests.cli.test_follow import until
+from tests.support.lab import Lab, fresh
+from tests.support.world import World
+
+PATIENCE = 60
+
+
+@dataclass
+class Served:
+    """One `keyturn serve`: its process, what it says, and where it is asked."""
+
+    child: "subprocess.Popen[bytes]"
+    lines: Path
+    url: str
+
+    def says(self, words: str) -> bool:
+        assert self.child.poll() is None, self.lines.read_text()
+        return words in self.lines.read_text()
+
+    def end(self) -> str:
+        self.child.send_signal(signal.SIGTERM)
+        assert self.child.wait(PATIENCE) == 0, self.lines.read_text()
+        return self.lines.read_text()
+
+
+@dataclass
+class Site:
+    """A catalogue that pushes a folder of the hub to a directory, and a state mount of its own."""
+
+    env: dict[str, str]
+    directory: Path
+    folder: str
+    copies: Path
+
+    @contextmanager
+    def serve(self, *options: str) -> Iterator[Served]:
+        lines, port = self.directory / f"serve-{fresh()}.txt", free_port()
+        command = [sys.executable, "-m", "tests.serving.hasty_child", "serve", f"--listen=127.0.0.1:{port}", *options]
+        with lines.open("wb") as out:
+            child = subprocess.Popen(command, stdout=out, stderr=out, env=self.env, cwd=ROOT)
+        try:
+            yield Served(child, lines, f"http://127.0.0.1:{port}")
+        finally:
+            child.kill()
+            child.wait()
+
+
+@pytest.fixture
+def site(lab: Lab, world: World, tmp_path: Path) -> Iterator[Site]:
+    catalogue, copies, folder, mount = tmp_path / "catalogue", tmp_path / "copies", fresh(), f"state-{fresh()[-8:]}"
+    catalogue.mkdir()
+    copies.mkdir(mode=0o700)
+    stores = {"disk": {"kind": "file", "directory": str(copies)}}
+    syncs = {"all": {"paths": [f"{folder}/*"], "stores": ["disk"], "name": "{name}.json"}}
+    (catalogue / "all.json").write_text(json.dumps({"stores": stores, "syncs": syncs}))
+    (catalogue / "all.json").rename(catalogue / "all.yaml")
+    lab.root.sys.enable_secrets_engine("kv", mount, options={"version": "2"})
+    env = surroundings(
+        tmp_path / "no-stack",
+        VAULT_ADDR=world.hub_address,
+        VAULT_TOKEN=world.hub_token,
+        KEYTURN_CATALOGUE=str(catalogue),
+        KEYTURN_HUB_STATE_MOUNT=mount,
+    )
+    yield Site(env, tmp_path, folder, copies)
+    lab.root.sys.disable_secrets_engine(mount)
+
+
+def test_another_goes_on_when_one_is_killed_and_one_that_was_suspended_gives_up(site: Site, lab: Lab) -> None:
+    with site.serve("--poll=1s") as first, site.serve("--poll=1s") as second:
+        until(lambda: first.says("follow: runs here") or second.says("follow: runs here"))
+        here, there = (first, second) if first.says("follow: runs here") else (second, first)
+        until(lambda: there.says("ready: follow"))
+        until(lambda: requests.get(f"{there.url}/readyz", timeout=30).status_code == 200)
+        assert not there.says("runs here")
+        assert requests.get(f"{here.url}/readyz", timeout=30).json()["parts"]["follow"]["running"]
+        place = there.url.removeprefix("http://")
+        one_line(run_keyturn("serve", f"--listen={place}", env=site.env), "Address already in use", "choose another")
+        os.kill(here.child.pid, signal.SIGSTOP)
+        until(lambda: there.says("follow: runs here"))
+        os.kill(here.child.pid, signal.SIGCONT)
+        until(lambda: here.says("follow: stopped here") or here.says("another process may have it"))
+        there.child.kill()
+        until(lambda: here.lines.read_text().count("follow: runs here") == 2)
+        lab.hub.write(f"{site.folder}/a", SecretFields({"value": "1"}), cas=0)
+        until(lambda: list(site.copies.rglob("a*")))
+        assert here.end().splitlines()[-1] == "ended"
+
+
+def test_a_part_that_is_not_there_is_told_with_the_one_meant() -> None:
+    site = parts_of_nothing()
+    assert [part.name for part in make_parts(site)] == ["follow"]
+    with pytest.raises(Invalid, match=r"the part folow: there is none of that name\. Did you mean follow"):
+        make_parts(site, ["folow"])
+
+
+def test_beyond_loopback_nothing_is_said_in_clear() -> None:
+    with pytest.raises(Invalid, match="who has read what would be sent in clear to other machines"):
+        open_at("192.168.0.1:2774", tls=False, sent="who has read what")
+
+
+def parts_of_nothing() -> PartSite:
+    """What parts are made of that never run."""
+    return PartSite(lambda: pytest.fail("asked"), lambda: pytest.fail("asked"), print)
