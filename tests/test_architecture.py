@@ -55,7 +55,7 @@ ARROWS = {
     "keyturn.pages": {"keyturn.core"},
     "keyturn.programs": {"keyturn.core", "keyturn.client", "keyturn.providers"},
     "keyturn.ledger": {"keyturn.core"},
-    "keyturn.access_log": {"keyturn.core"},
+    "keyturn.access_log": {"keyturn.core", "keyturn.ledger"},
     "keyturn.project": {"keyturn.core", "keyturn.client"},
     "keyturn.rotation": {"keyturn.core", "keyturn.catalogue"},
     "keyturn.sync": {"keyturn.core", "keyturn.settings", "keyturn.catalogue", "keyturn.rotation"},

@@ -11,7 +11,7 @@ READ: Final = "read"
 LOGIN: Final = "login"
 
 
-class Access(Struct, frozen=True, gc=False):
+class Access(Struct, frozen=True, gc=False, omit_defaults=True):
     """One attempt to read a secret's value, or to log in; a struct, since a log may tell of millions.
 
     ``system`` is where it was read ("hub", or a store's name), ``path`` the secret's in the hub, ``version`` the one
@@ -20,6 +20,9 @@ class Access(Struct, frozen=True, gc=False):
     came from; both are empty where the log does not tell. ``denied`` says that it got nothing. ``action`` is READ, or
     LOGIN, whose ``path`` is the login method's. ``agent`` is the program that asked, by its own word, where the log
     tells it; ``root`` says that the login may do everything there.
+
+    A field that is added later needs a default, and its place behind the others: the trail's events are hashed as JSON
+    that leaves defaults out (:mod:`keyturn.access_log.trail.leaves`).
     """
 
     at: datetime

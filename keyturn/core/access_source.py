@@ -9,7 +9,7 @@ from msgspec import Struct
 from keyturn.core.access import Access
 
 
-class SourceRecord(Struct, frozen=True, gc=False):
+class SourceRecord(Struct, frozen=True, gc=False, omit_defaults=True):
     """One record of a log that tells of an access.
 
     ``digest`` is the SHA-256 of the record's own bytes, without the end of its line; ``position`` says where it stands,

@@ -1,0 +1,61 @@
+"""What the ledger tells of the segments of a source: each leads on from the cursor that the one before it ended at.
+
+A writer that was suspended may write its entry after another has gone on in its place. So of two entries that begin at
+one cursor that with the higher fence counts, and the other is void: its events are in the first one's, too.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from keyturn.access_log.trail.segments import ACTION, SegmentEntry, parse_note
+from keyturn.core.ledger import Outcome
+from keyturn.ledger.entries import leaf_of, parse_leaf
+from keyturn.ledger.ports import LedgerSource
+
+NEEDLE: Final = f'"action":"{ACTION}","outcome":"{Outcome.DONE}"'.encode()
+"""What stands in the tails of segments' entries. No text holds it: quotes in texts are escaped."""
+
+
+def segment_entries(ledger: LedgerSource, first: int = 1, last: int | None = None) -> Iterator[SegmentEntry]:
+    """Every entry of a segment, of these numbers, in their order.
+
+    Raises Unavailable, Rewritten, and Invalid for one that Keyturn would not have written.
+    """
+    for number, tail in ledger.tails(first, last):
+        if isinstance(tail, bytes) and NEEDLE in tail:
+            entry = parse_leaf(leaf_of(number, tail)).entry
+            yield parse_note(number, entry.place, entry.host, entry.time, entry.note)
+
+
+@dataclass
+class SourceChain:
+    """The segments of one source, as entries tell of them, in the order of the entries.
+
+    ``last`` is the one that the next leads on from. ``void`` are entries of writers that had lost their turn.
+    ``breaks`` are those that do not lead on from the one before.
+    """
+
+    last: SegmentEntry | None = None
+    void: list[SegmentEntry] = field(default_factory=list)
+    breaks: list[tuple[SegmentEntry, SegmentEntry]] = field(default_factory=list)
+    _fences: dict[str, int] = field(default_factory=dict)
+
+    def add(self, entry: SegmentEntry) -> bool:
+        """Take the next entry; whether it counts by now."""
+        last = self.last
+        if last and entry.before == last.before and entry.fence > last.fence:
+            self.void.append(last)
+        elif last and entry.before != last.after and self._fences.get(entry.before, -1) >= entry.fence:
+            self.void.append(entry)
+            return False
+        elif last and (entry.before, entry.number) != (last.after, last.number + 1):
+            self.breaks.append((last, entry))
+        self._fences[entry.before] = entry.fence
+        self.last = entry
+        return True
+
+
+def entry_at(ledger: LedgerSource, number: int) -> SegmentEntry | None:
+    """The entry of a segment that has this number; None where there is none such. Raises Unavailable, Invalid."""
+    return next(segment_entries(ledger, number, number), None) if number else None

@@ -1,0 +1,74 @@
+"""The sealed events of a segment: from its spool into a Parquet file, and read again."""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from keyturn.access_log.trail.layout import Segment, StoredFile, files_of, superseded
+from keyturn.access_log.trail.parquet import ACCESS_COLUMNS, connected, literal, write_file
+from keyturn.access_log.trail.segments import SegmentHead
+from keyturn.access_log.trail.spool import Spool
+
+LONGEST: Final = 128 * 1024 * 1024
+"""Bytes of the line of one event: the hub takes requests of 32 MiB at most."""
+
+MEMBERS: Final = {
+    "at": "TIMESTAMP",
+    **dict.fromkeys(("system", "path", "principal", "source", "login", "action", "agent"), "VARCHAR"),
+    "version": "BIGINT",
+    "denied": "BOOLEAN",
+    "root": "BOOLEAN",
+}
+DEFAULTS: Final = {"denied": "false", "login": "''", "action": "'read'", "agent": "''", "root": "false"}
+"""What a leaf leaves out."""
+
+
+def write_events(directory: Path, spool: Spool, head: SegmentHead) -> StoredFile:
+    """Write a spool's events in their order, and return once they are on the disk. Raises Unavailable.
+
+    What was written of a segment of this number before, and never sealed, is taken away.
+    """
+    discard_events(directory, head.source, head.number)
+    segment = Segment(
+        number=head.number,
+        sealed=head.sealed_at,
+        count=head.records,
+        first=head.earliest,
+        last=head.latest,
+        gaps=head.gaps,
+        fence=head.fence,
+        head=head.encode().decode(),
+    )
+    stored = StoredFile.of(directory, head.source, [segment])
+    with connected() as connection:
+        write_file(connection, stored, _rows(spool.path, head.number), (), [segment])
+    return stored
+
+
+def discard_events(directory: Path, source: str, number: int) -> None:
+    """Take away what was written of a segment that was not sealed. Raises Unavailable."""
+    for stored in (*files_of(directory, source), *superseded(directory, source)):
+        if stored.first == stored.last == number:
+            with suppress(FileNotFoundError):
+                stored.path.unlink()
+
+
+def _rows(spool: Path, number: int) -> str:
+    """The spool's events as the file has them."""
+    fields = {name: f'access."{"at" if name == "time" else name}"' for name in ACCESS_COLUMNS}
+    columns = [
+        *(
+            f'coalesce({field}, {DEFAULTS[name]}) AS "{name}"' if name in DEFAULTS else f'{field} AS "{name}"'
+            for name, field in fields.items()
+        ),
+        "from_base64(digest) AS digest",
+        '"position"',
+        f"{number}::BIGINT AS segment",
+        "row_number() OVER () - 1 AS leaf",
+    ]
+    members = ", ".join(f'"{name}" {kind}' for name, kind in MEMBERS.items())
+    lines = (
+        f"read_json({literal(str(spool))}, format = 'newline_delimited', maximum_object_size = {LONGEST}, "
+        f"""columns = {{access: 'STRUCT({members})', digest: 'VARCHAR', "position": 'VARCHAR'}})"""
+    )
+    return f"SELECT {', '.join(columns)} FROM {lines} WHERE access IS NOT NULL"  # noqa: S608  numbers and names alone

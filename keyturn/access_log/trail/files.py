@@ -1,0 +1,159 @@
+"""The trail's directory: where what lies in it, and how its files are written so that a crash leaves all or nothing."""
+
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Final
+from urllib.parse import quote
+
+from keyturn.core.errors import Locked, Unavailable
+
+PRIVATE_FILE: Final = 0o600
+PRIVATE_DIRECTORY: Final = 0o700
+
+PATIENCE: Final = 30.0
+"""Seconds that another process may have a source: sealing a minute of a busy log takes some."""
+POLL: Final = 0.01
+"""Seconds between attempts to get it."""
+
+FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+
+
+class TrailFiles:
+    """The paths below the trail's directory.
+
+    ``heads`` holds a line for each sealed segment, ``spool`` what is not sealed yet, ``aside`` the first bytes of lines
+    that could not be read. Where the sealed events lie, :mod:`keyturn.access_log.trail.layout` tells.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.identity = directory / "trail.json"
+
+    def spool(self, source: str) -> Path:
+        """The open segment of a source."""
+        return self.directory / "spool" / f"{file_name(source)}.jsonl"
+
+    def spools(self) -> list[Path]:
+        """Every open segment."""
+        return sorted((self.directory / "spool").glob("*.jsonl"))
+
+    def lock(self, source: str) -> Path:
+        """What whoever writes to a source holds."""
+        return self.directory / "spool" / f"{file_name(source)}.lock"
+
+    def heads(self, source: str) -> Path:
+        """The heads of a source's sealed segments."""
+        return self.directory / "heads" / f"{file_name(source)}.jsonl"
+
+    def all_heads(self) -> list[Path]:
+        """Those of every source."""
+        return sorted((self.directory / "heads").glob("*.jsonl"))
+
+    def aside(self, source: str) -> Path:
+        """What could not be read of a source."""
+        return self.directory / "aside" / f"{file_name(source)}.jsonl"
+
+
+def file_name(source: str) -> str:
+    """The name of a source as a file's."""
+    return quote(source, safe="")
+
+
+@contextmanager
+def telling(doing: str, path: Path) -> Iterator[None]:
+    """What the system refuses, in the words of the trail. Raises Unavailable."""
+    try:
+        yield
+    except OSError as error:
+        raise from_os(error, doing, path) from None
+
+
+def from_os(error: OSError, doing: str, path: Path) -> Unavailable:
+    """An error of the system in our words."""
+    problem = (error.strerror or "the system refuses it").lower()
+    if error.errno in FULL:
+        hint = "Make room on its disk: nothing is lost, and it goes on by itself"
+    else:
+        hint = "Check owner and mode of its directory"
+    return Unavailable(doing, f"the access trail {path}", problem, hint)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """One process at a time. Raises OSError, and Locked where another one keeps it."""
+    make_directory(path.parent)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE)
+    try:
+        _lock(descriptor, path)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                hint = "End one of them: a source is written by one process at a time"
+                raise Locked("write", f"the access trail {path}", "another process keeps it", hint) from None
+        time.sleep(POLL)
+
+
+def make_directory(directory: Path) -> None:
+    """Make it and what it lies in, for this user alone. Raises OSError."""
+    if not directory.is_dir():
+        directory.mkdir(PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+
+
+def append_durably(file: IO[bytes], content: bytes, whole: int) -> int:
+    """Write behind the first ``whole`` bytes, and wait for the disk: all or none. The new size. Raises OSError."""
+    try:
+        file.truncate(whole)
+        file.seek(whole)
+        rest = memoryview(content)
+        while rest:
+            rest = rest[file.write(rest) :]
+        os.fsync(file.fileno())
+    except OSError:
+        with suppress(OSError):
+            file.truncate(whole)
+        raise
+    return whole + len(content)
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """A new file in the place of the old one, in one step. Raises OSError."""
+    make_directory(path.parent)
+    draft = path.with_name(f"{path.name}.new")
+    try:
+        with opened(draft, os.O_TRUNC) as file:
+            append_durably(file, content, 0)
+        os.replace(draft, path)
+    except OSError:
+        with suppress(OSError):
+            draft.unlink()
+        raise
+    sync_directory(path.parent)
+
+
+def opened(path: Path, flags: int = 0) -> IO[bytes]:
+    """A file to read and write, made where it is missing; no link is followed. Raises OSError."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | flags, PRIVATE_FILE)
+    return os.fdopen(descriptor, "r+b", buffering=0)
+
+
+def sync_directory(directory: Path) -> None:
+    """Wait until the names in it are on the disk. Raises OSError."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,55 @@
+"""The canonical bytes of a record: what is hashed, kept and proven, always spelled in the one same way.
+
+One compact JSON object in UTF-8, with the keys of SourceRecord and of Access in the order of their fields. A field that
+has its default is left out, so that one that is added later changes no leaf of before. Times are RFC 3339 in UTC, with
+microseconds where they are not 0; the digest is base64.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC
+from typing import Final
+
+import msgspec
+
+from keyturn.core.access import READ, Access
+from keyturn.core.access_source import SourceRecord
+from keyturn.core.errors import Invalid
+
+_ENCODER: Final = msgspec.json.Encoder()
+_DECODER: Final = msgspec.json.Decoder(SourceRecord)
+
+
+def encode_leaves(records: Sequence[SourceRecord]) -> list[bytes]:
+    """The canonical bytes of each."""
+    encode = _ENCODER.encode
+    try:
+        return [encode(record if _is_plain(record.access) else _writable(record)) for record in records]
+    except UnicodeEncodeError:
+        return [encode(_writable(record)) for record in records]
+
+
+def decode_leaf(leaf: bytes) -> SourceRecord:
+    """The record of these canonical bytes. Raises Invalid for any that Keyturn would not have written."""
+    try:
+        record = _DECODER.decode(leaf)
+        if encode_leaves([record]) == [leaf]:
+            return record
+    except (msgspec.MsgspecError, UnicodeDecodeError, OverflowError):
+        pass
+    raise Invalid("read", "an event of the access trail", "it is not spelled as Keyturn writes it", "Verify the trail")
+
+
+def _is_plain(access: Access) -> bool:
+    """Whether it is encoded as it is. msgspec knows a default by its identity, which an equal text may not have."""
+    action = access.action
+    return access.at.tzinfo is UTC and (action is READ or action != READ)
+
+
+def _writable(record: SourceRecord) -> SourceRecord:
+    """The same in UTC, with defaults known as such, and without lone surrogates, which are in no UTF-8."""
+    access, position = record.access, record.position.encode(errors="replace").decode()
+    fields = {name: getattr(access, name) for name in Access.__struct_fields__}
+    texts = {name: value.encode(errors="replace").decode() for name, value in fields.items() if isinstance(value, str)}
+    texts["action"] = READ if access.action == READ else texts["action"]
+    at = access.at.astimezone(UTC) if access.at.tzinfo else access.at.replace(tzinfo=UTC)
+    return SourceRecord(Access(**{**fields, **texts, "at": at}), record.digest, position)

@@ -1,0 +1,205 @@
+"""Where a source goes on: by the ledger's word, with what the hub and this directory know of it.
+
+The ledger tells how far the source was sealed. The cursor itself, of which the ledger has the digest alone, is in the
+hub or in the head of the segment. What does not fit together was changed, or put back from a backup, and is told.
+"""
+
+import os
+import secrets
+import socket
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from keyturn.access_log.trail.chain import SourceChain, entry_at, segment_entries
+from keyturn.access_log.trail.cursors import Cursors, SourceState
+from keyturn.access_log.trail.events import discard_events, write_events
+from keyturn.access_log.trail.files import TrailFiles, telling, write_durably
+from keyturn.access_log.trail.heads import add_head, last_head
+from keyturn.access_log.trail.segments import SealedHead, SegmentEntry, cursor_digest
+from keyturn.access_log.trail.spool import Spool
+from keyturn.core.access_source import Batch
+from keyturn.core.errors import Conflict, Invalid, Rewritten
+from keyturn.ledger.ports import StoredLedger
+
+REMEDY: Final = "docs/access-trail.md says what to do: nothing goes on until a person has said which is right"
+
+
+@dataclass(frozen=True)
+class TrailParts:
+    """What a trail is made of."""
+
+    files: TrailFiles
+    ledger: StoredLedger
+    cursors: Cursors
+
+
+class TrailIdentity(Struct, frozen=True):
+    """The file that names a directory: what ledger entries call the trail by."""
+
+    trail: str
+
+
+@dataclass(frozen=True)
+class _Base:
+    """Where the open segment has to begin, and what is to be told in it."""
+
+    cursor: str | None
+    number: int
+    remarks: tuple[str, ...] = ()
+
+
+def trail_name(files: TrailFiles) -> str:
+    """The name of this trail, made at its first use. Raises Unavailable, Invalid, and Rewritten where it is lost."""
+    path = files.identity
+    with telling("read", path):
+        if path.exists():
+            return _identity(files, path.read_bytes())
+    if files.all_heads():
+        raise Rewritten("read", f"the access trail {path}", "it is gone, and segments are there", REMEDY)
+    name = secrets.token_hex(8)
+    with telling("write", path):
+        write_durably(path, msgspec.json.encode(TrailIdentity(name)) + b"\n")
+    return name
+
+
+def _identity(files: TrailFiles, content: bytes) -> str:
+    try:
+        return msgspec.json.decode(content, type=TrailIdentity).trail
+    except msgspec.MsgspecError:
+        problem, hint = "it does not name a trail: somebody has edited it", "Bring it back from a copy"
+        raise Invalid("read", f"the access trail {files.identity}", problem, hint) from None
+
+
+def resume(parts: TrailParts, source: str) -> Spool:
+    """The open segment of a source, once what a crash has left half done is finished.
+
+    Raises Rewritten where the directory, the ledger or the hub does not fit the others, and Unavailable.
+    """
+    files, name = parts.files, trail_name(parts.files)
+    spool, state, latest = Spool.load(files.spool(source)), parts.cursors.read(source), last_head(files.heads(source))
+    _insist_on_entry(parts, source, latest)
+    chain, unknown = _chain(parts, source, name, latest)
+    newest = chain.last
+    if spool and spool.sealing and newest and newest.head == spool.sealing.digest() and newest in unknown:
+        sealed = SealedHead(parts.ledger.origin, newest.entry, spool.sealing)
+        write_events(files.directory, spool, spool.sealing)
+        add_head(files.heads(source), sealed)
+        latest, unknown = sealed, [entry for entry in unknown if entry != newest]
+    if unknown:
+        problem = f"the ledger tells of {unknown[-1]}, which was sealed here, and it is not here"
+        raise Rewritten(
+            "go on with", f"the access trail {files.directory}", f"{problem}: an older state was put back", REMEDY
+        )
+    base = _after(parts, source, state, newest, latest) if newest else _unsealed(parts, source, state)
+    return _fitting(parts, source, spool, base, latest)
+
+
+def finish(parts: TrailParts, state: SourceState, sealed: SealedHead) -> None:
+    """Move the hub's cursor behind a segment that the ledger tells of, and keep its head.
+
+    Raises Conflict where another writer has gone on in this one's place; then the segment may be void.
+    """
+    head = sealed.head
+    _move_on(parts, state, head.source, head.after, head.number + 1, sealed.entry)
+    add_head(parts.files.heads(head.source), sealed)
+
+
+def stale(doing: str, source: str) -> Conflict:
+    """Somebody else has written where this one would go on."""
+    hint = "Read on from where the trail is by now"
+    return Conflict(doing, f"the access trail of {source}", "it has gone on from another cursor meanwhile", hint)
+
+
+def _insist_on_entry(parts: TrailParts, source: str, latest: SealedHead | None) -> None:
+    """Raise Rewritten where the ledger does not know the newest segment that lies here."""
+    if latest is None or latest.ledger != parts.ledger.origin:
+        return
+    entry = entry_at(parts.ledger, latest.entry)
+    if entry is None or entry.head != latest.head.digest():
+        problem = f"it has not the entry {latest.entry}, by which segment {latest.head.number} of {source} was sealed"
+        hint = f"An older state of it was put back, or it is another one. {REMEDY}"
+        raise Rewritten("go on with", f"the ledger {parts.ledger.origin}", problem, hint)
+
+
+def _chain(
+    parts: TrailParts, source: str, name: str, latest: SealedHead | None
+) -> tuple[SourceChain, list[SegmentEntry]]:
+    """The newest segments by the ledger, and those of them that were sealed here and of which no head is here."""
+    chain, unknown = SourceChain(), list[SegmentEntry]()
+    first = latest.entry if latest and latest.ledger == parts.ledger.origin else 1
+    for entry in segment_entries(parts.ledger, first):
+        if entry.source == source:
+            chain.add(entry)
+            if entry.trail == name and not (latest and entry.number <= latest.head.number):
+                unknown.append(entry)
+    return chain, [entry for entry in unknown if entry not in chain.void]
+
+
+def _after(
+    parts: TrailParts, source: str, state: SourceState, newest: SegmentEntry, latest: SealedHead | None
+) -> _Base:
+    """Behind the newest segment of the ledger; the hub is told so where it does not know it."""
+    origin = parts.ledger.origin
+    if state.ledger == origin and state.entry > newest.entry:
+        problem = f"the hub knows of entry {state.entry} about {source}, and its newest one is {newest.entry}"
+        raise Rewritten("go on with", f"the ledger {origin}", f"{problem}: an older state was put back", REMEDY)
+    expected = SourceState(state.cursor, newest.number + 1, newest.entry, origin)
+    if cursor_digest(state.cursor) == newest.after and state.cursor is not None:
+        if (state.segments, state.entry, state.ledger) != (expected.segments, expected.entry, origin):
+            _move_on(parts, state, source, state.cursor, newest.number + 1, newest.entry)
+        return _Base(state.cursor, newest.number + 1)
+    if state.pending and cursor_digest(state.pending) == newest.after:
+        _move_on(parts, state, source, state.pending, newest.number + 1, newest.entry)
+        return _Base(state.pending, newest.number + 1)
+    if latest is None or cursor_digest(latest.head.after) != newest.after:
+        problem = f"it is not where {newest} has ended"
+        hint = (
+            f"Somebody has changed it, or the hub was put back; the trail on {newest.host} knows the cursor. {REMEDY}"
+        )
+        raise Rewritten("go on with", f"the cursor of {source} in the hub", problem, hint)
+    _move_on(parts, state, source, latest.head.after, newest.number + 1, newest.entry)
+    remark = f"the cursor of {source} in the hub was not where {newest} had ended: it was changed, or the hub put back"
+    return _Base(latest.head.after, newest.number + 1, (remark,))
+
+
+def _unsealed(parts: TrailParts, source: str, state: SourceState) -> _Base:
+    """Where the ledger tells of no segment of the source: at its beginning, or where another ledger has ended."""
+    if not state.segments:
+        return _Base(None, 0)
+    if state.ledger == parts.ledger.origin:
+        problem = f"it has no entry about {source}, and the hub knows of entry {state.entry}"
+        raise Rewritten(
+            "go on with", f"the ledger {parts.ledger.origin}", f"{problem}: an older state was put back", REMEDY
+        )
+    return _Base(state.cursor, state.segments)
+
+
+def _move_on(parts: TrailParts, state: SourceState, source: str, cursor: str, segments: int, entry: int) -> None:
+    """Move the hub's cursor on. Raises Conflict."""
+    try:
+        parts.cursors.write(source, SourceState(cursor, segments, entry, parts.ledger.origin, version=state.version))
+    except Conflict:
+        raise stale("seal", source) from None
+
+
+def _fitting(parts: TrailParts, source: str, spool: Spool | None, base: _Base, latest: SealedHead | None) -> Spool:
+    """The spool where it begins there; else a new one. One that others have overtaken is put beside."""
+    path, remarks = parts.files.spool(source), base.remarks
+    if spool and (spool.beginning.before, spool.beginning.number) == (base.cursor, base.number):
+        discard_events(parts.files.directory, source, base.number)
+    else:
+        sealed = latest and latest.head.number == spool.beginning.number if spool else True
+        if spool and not spool.is_empty and not sealed:
+            beside = path.with_suffix(f".{spool.beginning.number}.overtaken")
+            with telling("move", path):
+                os.replace(path, beside)
+            remarks += (
+                f"{spool.records} events that {socket.gethostname()} had taken and not sealed were read elsewhere, too",
+            )
+        spool = Spool.begin(path, source, base.number, base.cursor)
+    if remarks:
+        spool.add(Batch(base.cursor or "", gaps=remarks))
+    return spool

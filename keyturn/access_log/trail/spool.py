@@ -1,0 +1,220 @@
+"""What was taken of one source and is not sealed yet: a file with a line for each event, and one behind each batch.
+
+The first line tells the segment's number and the cursor before it. A batch counts once its own line is on the disk;
+what stands behind the last of these is what a crash has torn, and is written over.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from keyturn.access_log.trail.files import TrailFiles, append_durably, opened, telling, write_durably
+from keyturn.access_log.trail.leaves import encode_leaves
+from keyturn.access_log.trail.segments import BatchLines, MalformedLine, SegmentHead
+from keyturn.core.access_source import Batch, SourceRecord
+from keyturn.core.errors import Invalid
+from keyturn.ledger.merkle import CompactRange, leaf_hashes
+
+AT_ONCE: Final = 4096
+"""Leaves that are hashed in one go."""
+
+EVENT: Final = b'{"access":'
+"""How the line of an event begins; any other line is one of the spool's own."""
+
+
+class SpoolBeginning(Struct, frozen=True):
+    """The first line: of which segment it is, and the cursor before it."""
+
+    source: str
+    number: int
+    before: str | None
+
+
+class SpoolBatch(Struct, frozen=True, omit_defaults=True):
+    """The line behind the events of a batch; ``records`` counts them."""
+
+    cursor: str
+    lines: BatchLines
+    earliest: datetime | None = None
+    latest: datetime | None = None
+    malformed: tuple[MalformedLine, ...] = ()
+    gaps: tuple[str, ...] = ()
+
+
+class SpoolLine(Struct, frozen=True, omit_defaults=True):
+    """A line of the spool's own: one of the three. ``sealing`` is the head of a segment that is about to be sealed."""
+
+    beginning: SpoolBeginning | None = None
+    batch: SpoolBatch | None = None
+    sealing: SegmentHead | None = None
+
+
+class Spool:
+    """The open segment of one source. Used by one thread, and by one process at a time."""
+
+    def __init__(self, path: Path, beginning: SpoolBeginning) -> None:
+        self.path = path
+        self.beginning = beginning
+        self.cursor = beginning.before
+        self.sealing: SegmentHead | None = None
+        self.records = 0
+        self.seal_at = 0
+        self._batches: list[SpoolBatch] = []
+        self._tree = CompactRange()
+        self._whole = 0
+        self._inode = 0
+
+    @classmethod
+    def begin(cls, path: Path, source: str, number: int, before: str | None) -> "Spool":
+        """A new one, in the place of the one before. Raises Unavailable."""
+        beginning = SpoolBeginning(source, number, before)
+        with telling("begin", path):
+            write_durably(path, _line(SpoolLine(beginning=beginning)))
+            return cls._read(path)
+
+    @classmethod
+    def load(cls, path: Path) -> "Spool | None":
+        """The one that is there, None where there is none. Raises Unavailable, and Invalid for what is no spool."""
+        with telling("read", path):
+            return cls._read(path) if path.exists() else None
+
+    @property
+    def batches(self) -> Sequence[SpoolBatch]:
+        """What was taken so far."""
+        return self._batches
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to seal."""
+        return not self._batches
+
+    def is_as_left(self) -> bool:
+        """Whether no other process has written to it since."""
+        with suppress(OSError):
+            status = os.stat(self.path, follow_symlinks=False)
+            return (status.st_ino, status.st_size) == (self._inode, self._whole)
+        return False
+
+    def add(self, batch: Batch) -> None:
+        """Take a batch, and return once it is on the disk. Raises Unavailable, and is as before then."""
+        leaves = encode_leaves(batch.records)
+        times = [record.access.at for record in batch.records]
+        malformed = tuple(
+            MalformedLine(line.position, line.problem, hashlib.sha256(line.record).digest()) for line in batch.malformed
+        )
+        taken = SpoolBatch(
+            batch.cursor,
+            BatchLines(batch.first, batch.last, batch.lines, batch.digest, len(leaves)),
+            min(times, default=None),
+            max(times, default=None),
+            malformed,
+            tuple(batch.gaps),
+        )
+        self._append(b"".join([*(leaf + b"\n" for leaf in leaves), _line(SpoolLine(batch=taken))]))
+        self._take(taken, leaves)
+
+    def seal(self, head: SegmentHead) -> None:
+        """Note that it is about to be sealed as this. Raises Unavailable."""
+        self._append(_line(SpoolLine(sealing=head)))
+        self.sealing = head
+
+    def root(self) -> bytes:
+        """The root over its events."""
+        return self._tree.root()
+
+    def leaves(self) -> Iterator[bytes]:
+        """The canonical bytes of its events. Raises Unavailable."""
+        with telling("read", self.path), self.path.open("rb") as file:
+            for line in file:
+                if line.startswith(EVENT):
+                    yield line[:-1]
+
+    def _append(self, content: bytes) -> None:
+        with telling("write", self.path), opened(self.path) as file:
+            self._whole = append_durably(file, content, self._whole)
+            self._inode = os.fstat(file.fileno()).st_ino
+
+    def _take(self, batch: SpoolBatch, leaves: Sequence[bytes]) -> None:
+        for begun in range(0, len(leaves), AT_ONCE):
+            self._tree.extend(leaf_hashes(leaves[begun : begun + AT_ONCE]))
+        self.records += len(leaves)
+        self._batches.append(batch)
+        self.cursor = batch.cursor
+        self.sealing = None
+
+    @classmethod
+    def _read(cls, path: Path) -> "Spool":
+        with path.open("rb") as file:
+            spool, leaves, size = cls(path, _beginning(path, file.readline())), list[bytes](), 0
+            size = spool._whole = file.tell()
+            spool._inode = os.fstat(file.fileno()).st_ino
+            for line in file:
+                size += len(line)
+                if line.startswith(EVENT):
+                    leaves.append(line[:-1])
+                elif own := _own(line):
+                    if own.batch and own.batch.lines.records == len(leaves):
+                        spool._take(own.batch, leaves)
+                    spool.sealing = own.sealing
+                    spool._whole, leaves = size, []
+        return spool
+
+
+@dataclass(frozen=True)
+class OpenSegment:
+    """A spool as others read it: of which source it is, the number that its segment will have, and its file."""
+
+    source: str
+    number: int
+    path: Path
+
+    def records(self) -> Iterator[SourceRecord]:
+        """Its events, in their order, the last of which may still be under way. Raises Unavailable.
+
+        Where sealing was broken off, a file of the same number may have the first of them as well: this one counts.
+        """
+        decoder = msgspec.json.Decoder(SourceRecord)
+        with telling("read", self.path), self.path.open("rb") as file:
+            for line in file:
+                if line.startswith(EVENT) and line.endswith(b"\n"):
+                    yield decoder.decode(line)
+
+
+def open_segments(directory: Path) -> list[OpenSegment]:
+    """What lies in the trail at this directory and is not sealed yet, by source. Raises Unavailable, Invalid."""
+    segments = []
+    for path in TrailFiles(directory).spools():
+        with telling("read", path), suppress(FileNotFoundError), path.open("rb") as file:
+            beginning = _beginning(path, file.readline())
+            segments.append(OpenSegment(beginning.source, beginning.number, path))
+    return segments
+
+
+def _line(line: SpoolLine) -> bytes:
+    return msgspec.json.encode(line) + b"\n"
+
+
+def _own(line: bytes) -> SpoolLine | None:
+    """A line of the spool's own; None for one that a crash has torn."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        return msgspec.json.decode(line, type=SpoolLine)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _beginning(path: Path, line: bytes) -> SpoolBeginning:
+    own = _own(line)
+    if own is None or own.beginning is None:
+        problem = "it does not tell which segment it is: somebody has edited it"
+        raise Invalid("read", str(path), problem, "Move it elsewhere: what is not sealed is read again from the log")
+    return own.beginning
