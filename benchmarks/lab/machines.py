@@ -36,8 +36,10 @@ DEPLOYMENTS_A_DAY: Final = (-1.5, 0.8)
 """Of one service, log-normal: one in some four days at the median."""
 CRASHES_A_DAY: Final = 0.02
 """Of one pod: nodes fail, are drained and are preempted."""
-STALE: Final = 0.03
-"""Of a service's rotations: how often one of its pods asks on for the version that is gone."""
+STALE: Final = 0.02
+"""Of a service's rotations: how often one of its pods fails for minutes before it has the new version."""
+PINNED: Final = 0.1
+"""Of these: how often it asks for the old version by its number."""
 EXPIRED: Final = 1 / 400
 """Of a service's days: its policy or role has expired, and all it reads is refused until somebody mends it."""
 
@@ -83,8 +85,9 @@ class Pod:
 
     def rows(self, principal: Principal, at: float) -> list[Row]:
         """A read of each of the service's secrets."""
-        if self.stamp != principal.team.stamp:
-            self.stamp = principal.team.stamp
+        stamp = sum(team.stamp for team in principal.owners)
+        if self.stamp != stamp:
+            self.stamp = stamp
             self.details = [principal.details(secret, self.address, self.login) for secret in principal.secrets]
         step = 0.02 + 0.1 * principal.draw.random()
         return [(at + step * number, details, "") for number, details in enumerate(self.details)]
@@ -164,7 +167,8 @@ class Fleet:
             gone, self.versions[index] = self.versions[index], secret.version
             if principal.system == HUB and principal.draw.random() < STALE:
                 base = principal.details(secret, pod.address, pod.login, denied=True)
-                late: Details = (base[0], base[1], gone, *base[3:])
+                asked = gone if principal.draw.random() < PINNED else None
+                late: Details = (base[0], base[1], asked, *base[3:])
                 rows += [(at + 2.0**number, late, "") for number in range(1, principal.draw.randrange(3, 9))]
         return rows
 
@@ -303,11 +307,10 @@ def _run(principal: Principal, at: float, host: str) -> list[Row]:
 
 
 def dormant(principal: Principal, world: World) -> Iterator[Burst]:
-    """An account that was used for the last time in the first two days."""
-    at = principal.draw.uniform(0, 2) * DAY
-    yield at, []
+    """An account that was used for the last time weeks before the run begins."""
+    at = -principal.draw.uniform(40, 60) * DAY
     principal.log_in()
-    yield at, reads(principal, at, principal.secrets, principal.addresses[0], pace=20)
+    yield 0.0, reads(principal, at, principal.secrets, principal.addresses[0], pace=20)
 
 
 def sync(principal: Principal, world: World) -> Iterator[Burst]:

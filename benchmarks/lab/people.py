@@ -140,7 +140,7 @@ def rotations(world: World, draw: Random) -> Iterator[Burst]:
     at = 0.0
     while True:
         at += draw.expovariate(len(secrets) / 30) * DAY
-        world.rotate(draw.choice(secrets))
+        world.rotate(draw.choice(secrets), at)
         yield at, []
 
 

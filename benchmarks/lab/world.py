@@ -80,13 +80,13 @@ class Principal:
     login: str = ""
     logins: int = 0
     begins: int = 0
-    ends: int = 10_000
     reads_a_day: float = 0.0
     home: str = ""
     remote: bool = False
     owl: bool = False
     clumsy: bool = False
     active: float = 0.7
+    owners: tuple[Team, ...] = ()
 
     @property
     def zone(self) -> str:
@@ -125,7 +125,7 @@ def token(text: str) -> str:
 class World:
     """A lab. ``attacked`` are the victims, nobody twice; ``deployments`` says whose first one is at which second.
 
-    ``revocations`` are the moment, the secret and the version that it ended.
+    ``revocations`` are a moment and a secret each; ``promotions`` the moments and versions of each path.
     """
 
     seed: int
@@ -135,7 +135,8 @@ class World:
     shared: list[Secret]
     attacked: set[str] = field(default_factory=set)
     deployments: dict[str, float] = field(default_factory=dict)
-    revocations: list[tuple[float, Secret, int]] = field(default_factory=list)
+    promotions: dict[str, list[tuple[float, int]]] = field(default_factory=dict)
+    revocations: list[tuple[float, Secret]] = field(default_factory=list)
     decoys: list[Secret] = field(default_factory=list)
 
     @property
@@ -147,10 +148,11 @@ class World:
         """In the order in which they were made."""
         return [principal for principal in self.principals if principal.kind in kinds]
 
-    def rotate(self, secret: Secret) -> None:
+    def rotate(self, secret: Secret, at: float) -> None:
         """Give it a new version."""
         secret.version += 1
         secret.team.stamp += 1
+        self.promotions.setdefault(secret.path, []).append((at, secret.version))
 
 
 @dataclass(frozen=True)
@@ -279,6 +281,7 @@ def _principal(kind: str, number: int, world: World, draw: Random) -> Principal:
     own = Random(f"{world.seed} {kind} {number}")
     principal = Principal(_name(kind, number, team), kind, team, own, _agent(kind, own), [])
     principal.secrets = _working_set(principal, world)
+    principal.owners = tuple({id(secret.team): secret.team for secret in principal.secrets}.values())
     if kind == PERSON:
         principal.home = Networks.home(own)
         principal.remote = own.random() < 0.2
@@ -357,7 +360,7 @@ def _dormant(number: int, world: World, draw: Random) -> Principal:
     own = Random(f"{world.seed} dormant {number}")
     person = number % 3 == 2
     name = f"oidc-former.{number}@lab.example" if person else f"approle legacy-{team.name}-{number}"
-    principal = Principal(name, DORMANT, team, own, "python-hvac/1.2.1", own.sample(team.secrets, 4), ends=2)
+    principal = Principal(name, DORMANT, team, own, "python-hvac/1.2.1", own.sample(team.unrestricted, 4))
     principal.addresses = [Networks.vpn(team.zone, own) if person else Networks.pod(team.cluster, own)]
     return principal
 

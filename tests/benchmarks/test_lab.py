@@ -1,16 +1,24 @@
 """The lab that detection is measured in: the same from the same seed, in order, and labelled."""
 
 import hashlib
+import math
 from collections import Counter
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from benchmarks.lab.attacks import SCENARIOS, Attack, plan
 from benchmarks.lab.calendar import Calendar, local, moment
+from benchmarks.lab.export import audit_line
+from benchmarks.lab.measure import Observer, Report, Run, wilson
+from benchmarks.lab.operator import LabHistory, LabPolicies
 from benchmarks.lab.traffic import events
 from benchmarks.lab.world import World, build
+from keyturn.access_log.detection.detector import Detector
+from keyturn.access_log.hub_reads import HubReads
 from keyturn.core.access import Access
+from keyturn.core.audit_lines import AuditMount
 
 DAYS, WARM_UP = 9, 3
 
@@ -19,14 +27,25 @@ def a_lab(seed: int, principals: int = 220, days: int = DAYS) -> World:
     return build(seed, Calendar.drawn(days, WARM_UP, seed), principals, 3_000)
 
 
+def judged(world: World, attacks: list[Attack], happened: list[tuple[Access, str]]) -> Run:
+    observer = Observer(Detector(LabPolicies(world), LabHistory(world), live=True))
+    observer.watch(happened)
+    return observer.result(5, attacks, WARM_UP, DAYS)
+
+
 def played(world: World) -> tuple[list[Attack], list[tuple[Access, str]]]:
     attacks = plan(world, 1)
     return attacks, list(events(world, [attack.bursts(world) for attack in attacks]))
 
 
 @pytest.fixture(scope="module")
-def run() -> tuple[list[Attack], list[tuple[Access, str]]]:
-    return played(a_lab(5))
+def lab() -> World:
+    return a_lab(5)
+
+
+@pytest.fixture(scope="module")
+def run(lab: World) -> tuple[list[Attack], list[tuple[Access, str]]]:
+    return played(lab)
 
 
 def digest(happened: list[tuple[Access, str]]) -> str:
@@ -79,6 +98,12 @@ def test_each_script_has_a_family_a_source_and_a_sentence() -> None:
         assert scenario.does
 
 
+def test_the_page_tells_every_script_and_its_source() -> None:
+    page = Path("docs/detection-benchmark.md").read_text()
+    for scenario in SCENARIOS.values():
+        assert f"| {scenario.family} | `{scenario.name}` | {scenario.does} | {scenario.source} |" in page
+
+
 def test_a_lab_that_is_too_small_for_its_attacks_is_refused() -> None:
     with pytest.raises(ValueError, match="too small for"):
         plan(a_lab(1, 30), 5)
@@ -88,3 +113,56 @@ def test_clocks_change_within_a_run() -> None:
     """America changes on the seventh day of a run, Europe on the twenty-eighth."""
     assert local("America/Los_Angeles", 7, 9) - local("America/Los_Angeles", 5, 9) == 2 * 86400 - 3600
     assert local("Europe/Zurich", 28, 9) - local("Europe/Zurich", 26, 9) == 2 * 86400 - 3600
+
+
+LOUD = {
+    "aws-parameters",
+    "backup-login-elsewhere",
+    "dormant-account-elsewhere",
+    "guesses-a-password",
+    "guesses-paths",
+    "insider-enumerates",
+    "old-version-from-elsewhere",
+    "poisoned-pipeline",
+    "root-token-exports",
+    "service-token-on-the-internet",
+    "stolen-token-read-elsewhere-at-once",
+}
+
+
+def test_the_detector_finds_what_is_loud_within_a_minute_and_a_half(
+    lab: World, run: tuple[list[Attack], list[tuple[Access, str]]]
+) -> None:
+    result = judged(lab, *run)
+    by_name = {attack.scenario.name: result.delays.get(attack.label, math.inf) for attack in run[0]}
+    missed = {name for name in LOUD if by_name[name] > 90}
+    assert not missed
+    data = Report([result]).data()
+    assert data["findable"]["attacks"] + data["families"]["mimicry"]["attacks"] == len(SCENARIOS)
+    assert data["families"]["root token"]["recall"] == 1
+
+
+def test_nothing_is_found_where_nothing_is_told_and_a_label_elsewhere_is_no_excuse(
+    lab: World, run: tuple[list[Attack], list[tuple[Access, str]]]
+) -> None:
+    """Without any attack's label all alerts of the same events are false alarms."""
+    result = judged(lab, [], [(access, "") for access, _ in run[1]])
+    assert not result.delays
+    assert len(result.false) == result.alerts > len(LOUD)
+    assert result.precision == 0
+
+
+def test_an_event_comes_back_from_the_audit_line_that_is_made_of_it(
+    run: tuple[list[Attack], list[tuple[Access, str]]],
+) -> None:
+    reads = HubReads(AuditMount("secret"), logins=True)
+    hub = [access for access, label in run[1] if access.system == "hub" and not access.principal.startswith("wrapping")]
+    kinds = {(access.action, access.denied, access.root, access.version is None): access for access in hub}
+    assert len(kinds) >= 6
+    for access in kinds.values():
+        assert reads.access(msgspec.json.encode(audit_line(access))) == access
+
+
+def test_the_interval_of_a_part_is_wilsons() -> None:
+    assert [round(edge, 3) for edge in wilson(9, 10)] == [0.596, 0.982]
+    assert wilson(0, 0) == (0.0, 1.0)

@@ -88,7 +88,7 @@ class Attack:
         """Wait, revoke where that belongs to it, and act."""
         if self.scenario.revokes:
             yield self.at - REVOKED_BEFORE, []
-            world.rotate(self.secret)
+            world.rotate(self.secret, self.at - REVOKED_BEFORE)
         yield self.at, []
         scene = Scene(world, Random(f"{world.seed} {self.label}"), self)
         self.scenario.act(scene)
@@ -203,7 +203,7 @@ def _planned(world: World, entry: Scenario, number: int) -> Attack:
     at = _time(world, entry, victim, draw)
     attack = Attack(entry, number, victim, at, draw.choice(victim.secrets))
     if entry.revokes:
-        world.revocations.append((at - REVOKED_BEFORE, attack.secret, attack.secret.version))
+        world.revocations.append((at - REVOKED_BEFORE, attack.secret))
     if entry.deploys:
         world.deployments[victim.name] = at - MINUTE
     return attack

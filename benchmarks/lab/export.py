@@ -1,0 +1,97 @@
+"""A run's events in files that others can read: JSON lines with labels, or a hub's audit lines."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from benchmarks.lab.world import HUB
+from keyturn.core.access import LOGIN, Access
+
+MOUNT: Final = "secret"
+ABSENT: Final = 404
+
+
+def write_events(file: Path, happened: Iterable[tuple[Access, str]]) -> int:
+    """A JSON object a line: the fields of Access, and ``label``, empty where the event belongs to no attack."""
+    encode = msgspec.json.Encoder().encode
+    count = 0
+    with file.open("wb") as out:
+        for access, label in happened:
+            out.write(encode({**msgspec.structs.asdict(access), "label": label}) + b"\n")
+            count += 1
+    return count
+
+
+def write_openbao(file: Path, happened: Iterable[tuple[Access, str]]) -> int:
+    """The hub's events as responses in an audit file; FILE.labels has a line for each: the label, or nothing."""
+    count = 0
+    with file.open("w") as out, file.with_name(f"{file.name}.labels").open("w") as labels:
+        for access, label in happened:
+            if access.system == HUB:
+                out.write(json.dumps(audit_line(access), separators=(",", ":")) + "\n")
+                labels.write(f"{label}\n")
+                count += 1
+    return count
+
+
+def audit_line(access: Access) -> dict[str, Any]:
+    """What OpenBao writes of an event when it answers it, with User-Agent logged in clear."""
+    login = access.action == LOGIN
+    path = access.path if login else f"{MOUNT}/data/{access.path}"
+    request: dict[str, Any] = {
+        "id": hashed(f"{access.at} {path}")[12:48],
+        "operation": "update" if login else "read",
+        "mount_point": "/".join(path.split("/")[:2]) + "/" if login else f"{MOUNT}/",
+        "mount_type": "approle" if login else "kv",
+        "client_token": hashed(f"token {access.login}"),
+        "client_token_accessor": _accessor(access.login),
+        "namespace": {"id": "root"},
+        "path": path,
+        "remote_address": access.source,
+        "remote_port": 41578,
+        "headers": {"user-agent": [access.agent]},
+    }
+    line: dict[str, Any] = {"time": _time(access.at), "type": "response", "auth": _auth(access), "request": request}
+    if access.version is not None and access.denied and not login:
+        request["data"] = {"version": str(access.version)}
+    if access.denied:
+        return line | {"error": "1 error occurred:\n\t* permission denied\n\n", "response": {}}
+    return line | {"response": {"auth": _auth(access)} if login else _served(access)}
+
+
+def _served(access: Access) -> dict[str, Any]:
+    metadata = {"created_time": "2026-02-11T19:26:18.412494742Z", "destroyed": False, "version": access.version}
+    return {
+        "mount_point": f"{MOUNT}/",
+        "mount_type": "kv",
+        "data": {"data": {"value": hashed("value")}, "metadata": metadata},
+    }
+
+
+def _auth(access: Access) -> dict[str, Any]:
+    """Whose it is. A failed login has none."""
+    if access.action == LOGIN and access.denied:
+        return {}
+    shown, _, role = access.principal.removesuffix(" (root policy)").partition(" ")
+    policies = ["root"] if access.root else ["default", "reader"]
+    auth: dict[str, Any] = {"accessor": _accessor(access.login), "display_name": shown, "policies": policies}
+    return auth | ({"metadata": {"role_name": role}} if role else {})
+
+
+def hashed(text: str) -> str:
+    """What a device writes in place of a text."""
+    return f"hmac-sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def _accessor(login: str) -> str:
+    """So that a reader tells logins apart by the same letters."""
+    return f"hmac-sha256:{login}{hashlib.sha256(login.encode()).hexdigest()[len(login) :]}"
+
+
+def _time(at: datetime) -> str:
+    return at.isoformat(timespec="microseconds").replace("+00:00", "000Z")
