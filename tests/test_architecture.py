@@ -90,6 +90,13 @@ ARROWS = {
         "keyturn.providers",
         "keyturn.providers.registry",
     },
+    "keyturn.providers.access_sources": {
+        "keyturn.core",
+        "keyturn.settings",
+        "keyturn.catalogue",
+        "keyturn.client",
+        "keyturn.providers.registry",
+    },
     "keyturn.providers.process_client": {"keyturn.client", "keyturn.providers.sources"},
     "keyturn.revocation.report.facts": {
         "keyturn.core",

@@ -2,20 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from typing import Final
 
 from keyturn.access_log.hub_reads import HubReads, parse_time
-from keyturn.access_log.log_files import BROKEN, LogFile, lines, rotations
+from keyturn.access_log.log_files import BROKEN, SLACK, LogFile, lines, plausible_start, rotations, words
 from keyturn.core.access import Access, Coverage
 from keyturn.core.audit_lines import AuditMount, decode_line
 from keyturn.core.errors import Unavailable
 
 OPENING, CLOSING = b"{}"
-
-SLACK: Final = timedelta(minutes=1)
-"""How far a file system's clock may be behind the hub's."""
 
 
 class HubAuditLog:
@@ -44,11 +40,11 @@ class HubAuditLog:
     def accesses(self, since: datetime, until: datetime) -> Iterator[Access]:
         """Every read, login and attempt within that time, in the order of the lines. Raises Unavailable."""
         reading = _Reading(HubReads(self._mount, logins=self._logins))
-        for file in self._chosen(reading, since, until):
+        for file in self._chosen(reading, since):
             yield from reading.file(file, since, until)
         self.coverage = reading.coverage(since)
 
-    def _chosen(self, reading: "_Reading", since: datetime, until: datetime) -> list[LogFile]:
+    def _chosen(self, reading: "_Reading", since: datetime) -> list[LogFile]:
         """The files that may hold something of the period, oldest first."""
         try:
             files = rotations(self._file)
@@ -59,7 +55,8 @@ class HubAuditLog:
         began = {file: start for file in files if (start := reading.begin(file, since))}
         if len(reading.refused) == len(files):
             raise self._unavailable(reading.refused[0])
-        return sorted((file for file, start in began.items() if start <= until), key=lambda file: began[file])
+        # However late the first line of one is dated, the others may be of the period: no file is left out for it.
+        return sorted(began, key=lambda file: began[file])
 
     def _unavailable(self, problem: str) -> Unavailable:
         hint = "Give the path of a file audit device, and let this user's group read it (its option `mode`)"
@@ -92,7 +89,7 @@ class _Reading:
             self._gaps.append(f"{file.path.name} could not be read: {words(error)}")
             return None
         # What can't be dated is read all the same, in the order of the last change.
-        return None if first is None else dated(first) or changed
+        return None if first is None else plausible_start(dated(first), changed)
 
     def file(self, file: LogFile, since: datetime, until: datetime) -> Iterator[Access]:
         """What a file's lines tell of that time."""
@@ -150,9 +147,3 @@ def dated(line: bytes) -> datetime | None:
     with suppress(ValueError):
         return parse_time(decode_line(line).time or "")
     return None
-
-
-def words(error: BaseException) -> str:
-    """Why a file could not be read."""
-    reason = error.strerror if isinstance(error, OSError) else None
-    return reason or "it is broken"

@@ -1,11 +1,15 @@
 """One line of a hub's audit log as a read of a secret's value: whose, of what, from where, and what it gave."""
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
 
-from msgspec import UNSET
+from msgspec import UNSET, Raw, Struct
+from msgspec.json import Decoder, encode
 
+from keyturn.access_log.log_files import NotALine
+from keyturn.access_log.sources.file_cursor import short_digest
 from keyturn.core.access import LOGIN, READ, Access
 from keyturn.core.audit_lines import (
     NO_DATA,
@@ -14,6 +18,7 @@ from keyturn.core.audit_lines import (
     AuditLine,
     AuditMount,
     AuditRequest,
+    WrapInfo,
     decode_data,
     decode_line,
     decode_members,
@@ -26,6 +31,10 @@ LOGIN_PATH: Final = re.compile(r"auth/.+/login(/[^/]+)?")
 LOGIN_NEEDLE: Final = b"/login"
 REMEMBERED: Final = 10_000
 """Wrapped answers that are remembered until somebody unwraps them; beyond, the oldest is forgotten."""
+LONG: Final = 30 * 86_400.0
+"""Seconds that a wrapped answer may be good for, where its line does not tell."""
+CARRIED: Final = 4096
+"""Bytes of those that are carried on where a log is read a part at a time."""
 
 PLACES: Final = 20_000
 """Requested paths whose place is remembered; beyond, all are looked at again."""
@@ -44,6 +53,24 @@ NUMBER: Final = re.compile(r"[0-9]{1,18}")
 NOBODY: Final = AuditAuth()
 
 
+class _Wrapped(Struct, frozen=True, array_like=True, gc=False):
+    """A read whose answer somebody may unwrap yet: what was read by whom, when, and for how many seconds it is good."""
+
+    token: str
+    path: str
+    who: str
+    at: float
+    lasts: float
+
+    @property
+    def ends(self) -> float:
+        """When nobody can unwrap it any more."""
+        return self.at + self.lasts
+
+
+_MEMORY: Final = Decoder(list[_Wrapped] | None)
+
+
 class HubReads:
     """Reads the lines of one log in their order, for the KV v2 mounts of one namespace. Used by one thread.
 
@@ -56,8 +83,9 @@ class HubReads:
         self.bare = 0
         self._mount = mount
         self._logins = logins
-        self._wrapped: dict[str, tuple[str, str]] = {}
+        self._wrapped: dict[str, _Wrapped] = {}
         self._places: dict[str, tuple[str, str]] = {}
+        self._needles = self.needles[1:]
 
     @property
     def needles(self) -> tuple[bytes, ...]:
@@ -78,7 +106,7 @@ class HubReads:
             return self._login(audit_line, request) if self._logins else None
         who = principal(audit_line.auth or NOBODY)
         if audit_line.response and (wrapped := audit_line.response.wrap_info):
-            self._remember(wrapped.token or "", path, who)
+            self._remember(wrapped, path, who, parse_time(audit_line.time or "").timestamp())
         return self._read(audit_line, request, path, who)
 
     def _place(self, request: AuditRequest) -> tuple[str, str]:
@@ -92,6 +120,45 @@ class HubReads:
                 self._places.clear()
             place = self._places[request.path] = self._mount.place(request) or NOWHERE
         return place
+
+    def may_tell(self, line: bytes) -> bool:
+        """Whether a line may tell of an access: a search in its bytes takes a fraction of decoding it.
+
+        Raises ValueError for one that can't be an audit line.
+        """
+        if line[:1] != b"{" or line[-1:] != b"}":
+            raise NotALine("it is no JSON object")
+        if RESPONSE not in line:
+            return False
+        for needle in self._needles:  # noqa: SIM110  as any() it takes twice as long, for each line of a log
+            if needle in line:
+                return True
+        return False
+
+    def remember(self) -> tuple[Raw, list[str]]:
+        """What later lines need of those so far, in at most 4 KiB, and what had to be forgotten for that."""
+        latest = max((wrapped.at for wrapped in self._wrapped.values()), default=0.0)
+        every = sorted(self._wrapped.values(), key=lambda wrapped: wrapped.ends >= latest)
+        sizes = [len(encode(wrapped)) + len(b",") for wrapped in every]
+        excess, forgotten = sum(sizes) + len(b"[]") - CARRIED, 0
+        for wrapped, size in zip(every, sizes, strict=True):
+            if excess <= 0:
+                break
+            excess -= size
+            del self._wrapped[wrapped.token]
+            forgotten += wrapped.ends >= latest
+        gaps = [f"{forgotten:,} wrapped reads were forgotten: who unwraps them is not told"] if forgotten else []
+        return Raw(encode(list(self._wrapped.values()))), gaps
+
+    def recall(self, memory: Raw) -> None:
+        """Go on from what was remembered. Raises ValueError for anything else."""
+        self._wrapped = {wrapped.token: wrapped for wrapped in _MEMORY.decode(memory) or ()}
+
+    def written_at(self, line: bytes) -> datetime | None:
+        """When a line was written; None where it does not tell."""
+        with suppress(ValueError):
+            return parse_time(decode_line(line).time or "")
+        return None
 
     def _read(self, audit_line: AuditLine, request: AuditRequest, path: str, who: str) -> Access:
         response, auth = audit_line.response, audit_line.auth or NOBODY
@@ -136,19 +203,20 @@ class HubReads:
             root=not failed and is_root(auth),
         )
 
-    def _remember(self, token: str, path: str, who: str) -> None:
-        self._wrapped[token] = (path, who)
+    def _remember(self, wrapped: WrapInfo, path: str, who: str, at: float) -> None:
+        token, lasts = short_digest((wrapped.token or "").encode()), wrapped.ttl
+        self._wrapped[token] = _Wrapped(token, path, who, at, lasts if isinstance(lasts, int | float) else LONG)
         if len(self._wrapped) > REMEMBERED:
             del self._wrapped[next(iter(self._wrapped))]
 
     def _unwrapped(self, audit_line: AuditLine, request: AuditRequest) -> Access | None:
         """The value reaches whoever unwraps it, be it with a login of their own or with the wrapping token alone."""
         token = str(decode_members(request.data).get("token") or "")
-        path, wrapper = self._wrapped.get(token or request.client_token or "", ("", ""))
-        if not path:
+        wrapped = self._wrapped.get(short_digest((token or request.client_token or "").encode()))
+        if wrapped is None:
             return None
-        who = principal(audit_line.auth or NOBODY) if token else f"wrapping token of {wrapper}"
-        return self._read(audit_line, request, path, who)
+        who = principal(audit_line.auth or NOBODY) if token else f"wrapping token of {wrapped.who}"
+        return self._read(audit_line, request, wrapped.path, who)
 
 
 def parse_time(text: str) -> datetime:

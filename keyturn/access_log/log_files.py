@@ -9,7 +9,7 @@ import stat
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from io import BufferedIOBase
 from pathlib import Path
 from typing import Final
@@ -32,6 +32,13 @@ OPENERS: Final[Mapping[str, Callable[[Path], BufferedIOBase]]] = {
 
 BROKEN: Final = (OSError, EOFError, zlib.error, lzma.LZMAError)
 """What reading a file may raise, one that was packed and breaks off included."""
+
+
+SLACK: Final = timedelta(minutes=1)
+"""How far a file system's clock may be behind that of whoever writes the log."""
+
+EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
+"""Before this nothing was logged: a clock that says so was never set."""
 
 
 @dataclass(frozen=True)
@@ -86,3 +93,18 @@ def lines(file: BufferedIOBase, longest: int = LONGEST) -> Iterator[bytes]:
             partial, dropping = b"", True
     if partial:
         yield partial
+
+
+def plausible_start(dated: datetime | None, changed: datetime) -> datetime:
+    """When a file begins by its first line; where that can't be, when it was last written to."""
+    return dated if dated and EARLIEST <= dated <= changed + SLACK else changed
+
+
+def words(error: BaseException) -> str:
+    """Why a file could not be read."""
+    reason = error.strerror if isinstance(error, OSError) else None
+    return reason or "it is broken"
+
+
+class NotALine(ValueError):
+    """Says in its text, which quotes nothing of it, why something is no line of a log."""

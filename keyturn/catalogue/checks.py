@@ -263,7 +263,7 @@ def _declared(entry: CatalogueEntry, path: KeyPath, section: str, name: str, wor
 
 
 def _labelled(world: World) -> list[CatalogueEntry]:
-    labelled = ("stores", "targets", "consumers", "freezes", "syncs", "mounts", "rules", "monitors")
+    labelled = ("stores", "targets", "consumers", "freezes", "syncs", "mounts", "rules", "monitors", "access_logs")
     return [entry for section in labelled for entry in world.entries[section].values()]
 
 

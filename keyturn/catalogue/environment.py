@@ -55,10 +55,9 @@ def variables_in(data: Any) -> set[str]:
 
 def references(entry: CatalogueEntry) -> list[Problem]:
     """A problem for each reference in an entry where none is read."""
+    message = "environment references are read in stores, targets, consumers and access logs only"
     return [
-        entry.problem(path, "environment references are read in stores, targets and consumers only", "Write it out.")
-        for path, text in _texts(entry.data, ())
-        if REFERENCE.search(text)
+        entry.problem(path, message, "Write it out.") for path, text in _texts(entry.data, ()) if REFERENCE.search(text)
     ]
 
 

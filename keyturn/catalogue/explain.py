@@ -9,6 +9,7 @@ from typing import Any, Final, get_args, get_origin
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from keyturn.catalogue.access_logs import AccessLogSettings
 from keyturn.catalogue.consumers import ConsumerSettings
 from keyturn.catalogue.destinations import SyncSettings
 from keyturn.catalogue.environment import Expanded
@@ -35,6 +36,7 @@ SHAPES: Final[dict[str, Any]] = {
     "mounts": MountSettings,
     "rules": RuleSettings,
     "monitors": MonitorSettings,
+    "access_logs": AccessLogSettings,
 }
 """What an entry of each section must be."""
 

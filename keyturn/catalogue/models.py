@@ -6,6 +6,7 @@ from typing import Annotated, Final, Self, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
+from keyturn.catalogue.access_logs import AccessLogSettings
 from keyturn.catalogue.choice import About, Classification, Labels
 from keyturn.catalogue.consumers import ConsumerSettings
 from keyturn.catalogue.destinations import DeclaredPlace, Destination, SyncSettings, place_of
@@ -110,6 +111,7 @@ class Catalogue(Model):
     mounts: dict[str, MountSettings] = Field(default_factory=dict)
     rules: dict[str, RuleSettings] = Field(default_factory=dict)
     monitors: dict[str, MonitorSettings] = Field(default_factory=dict)
+    access_logs: dict[str, AccessLogSettings] = Field(default_factory=dict)
     policy: OperatorsPolicy = Field(default_factory=OperatorsPolicy)
     """What the operator of this machine lets catalogues do."""
     digest: str = ""
@@ -162,6 +164,10 @@ class Catalogue(Model):
     def target(self, name: str) -> TargetSettings:
         """The target of that name. Raises NotFound with the one likely meant."""
         return _found("target", name, self.targets)
+
+    def access_log(self, name: str) -> AccessLogSettings:
+        """The access log of that name. Raises NotFound with the one likely meant."""
+        return _found("access log", name, self.access_logs)
 
     def consumer(self, name: str) -> ConsumerSettings:
         """The consumer of that name. Raises NotFound with the one likely meant."""

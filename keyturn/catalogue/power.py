@@ -26,7 +26,7 @@ Models = Mapping[str, Mapping[str, Any]]
 OWN_PLACES: Final = {"targets": (("admin",), "targets"), "consumers": (("signing_key", "login"), "webhooks")}
 """For each section the keys that name entries of the hub's state mount, and the folder that they lie in."""
 
-LEADING: Final = ("stores", "targets", "consumers")
+LEADING: Final = ("stores", "targets", "consumers", "access_logs")
 """The sections that name hosts, accounts and files."""
 
 FILES: Final = ("directory", "kubeconfig")
@@ -186,7 +186,7 @@ class FileRules:
     def of(made: Models, around: Surroundings) -> "FileRules":
         """The rules for the entries of a catalogue: ``written`` are the directories that copies and notices lie in."""
         home = os.path.expanduser("~")
-        writing = (*made["stores"].values(), *made["consumers"].values())
+        writing = (*made["stores"].values(), *made["consumers"].values(), *made["access_logs"].values())
         directories = (getattr(entry, "directory", None) for entry in writing)
         allowed = around.policy.directories
         return FileRules(

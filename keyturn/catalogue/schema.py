@@ -7,6 +7,7 @@ from pydantic import Field
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
+from keyturn.catalogue.access_logs import AccessLogSettings
 from keyturn.catalogue.consumers import ConsumerSettings
 from keyturn.catalogue.destinations import SyncSettings
 from keyturn.catalogue.environment import REFERENCE
@@ -23,7 +24,7 @@ from keyturn.settings.choices import Choice, models
 from keyturn.settings.fields import CATALOGUE_ID, NAME, SECRET_PATH, Model
 from keyturn.settings.meanings import meanings
 
-SECTIONS: Final = (StoreSettings, TargetSettings, ConsumerSettings)
+SECTIONS: Final = (StoreSettings, TargetSettings, ConsumerSettings, AccessLogSettings)
 """What stands in the sections where an environment reference may stand for any value."""
 
 
@@ -50,6 +51,8 @@ class CatalogueFile(Model):
     """Which secrets may, must and must not be copied to which stores and places, by name."""
     monitors: dict[str, MonitorSettings] | None = None
     """What is usual when secrets are read, and how much weighs what is not, by name."""
+    access_logs: dict[str, AccessLogSettings] | None = None
+    """The logs that tell who has read secrets, by name."""
 
 
 class _Generator(GenerateJsonSchema):

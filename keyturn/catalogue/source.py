@@ -19,7 +19,18 @@ from keyturn.catalogue.syntax import NotYaml, compose
 from keyturn.core.suggest import advice
 from keyturn.settings.fields import CATALOGUE_ID
 
-SECTIONS: Final = ("stores", "targets", "consumers", "secrets", "freezes", "syncs", "mounts", "rules", "monitors")
+SECTIONS: Final = (
+    "stores",
+    "targets",
+    "consumers",
+    "secrets",
+    "freezes",
+    "syncs",
+    "mounts",
+    "rules",
+    "monitors",
+    "access_logs",
+)
 """The top-level keys; each may stand in any file, and all files are merged."""
 
 ID: Final = "id"

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
 from keyturn.core.access import Access
+from keyturn.core.audit_lines import AuditMount
 
 
 class SourceRecord(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -70,3 +71,25 @@ class AccessSource(Protocol):
 
     def close(self) -> None:
         """Let go of it."""
+
+
+@runtime_checkable
+class ReleasesRead(Protocol):
+    """A log of this machine's own, which it holds until it was taken."""
+
+    def release(self, cursor: str) -> None:
+        """What stands before ``cursor`` is durable elsewhere, and so is the cursor: it may be dropped here."""
+
+
+@dataclass(frozen=True)
+class SourceOpening:
+    """What every source is opened with, besides its own settings.
+
+    ``name`` and ``pace`` are those of the source, ``mount`` is where the secrets lie in the hub, ``directory`` is where
+    it may keep files of its own, which need not be there yet.
+    """
+
+    name: str
+    pace: float
+    mount: AuditMount
+    directory: str

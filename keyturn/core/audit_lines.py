@@ -57,9 +57,10 @@ class AuditRequest(Struct, gc=False):
 
 
 class WrapInfo(Struct, gc=False):
-    """The token that an answer was wrapped in."""
+    """The token that an answer was wrapped in, and for how many seconds it is good."""
 
     token: str | None = None
+    ttl: Any = None
 
 
 class ServedMetadata(Struct, gc=False):

@@ -99,7 +99,9 @@ class Opening:
     @property
     def keys(self) -> KeyMaker:
         """What makes asymmetric keys. Raises Invalid, naming the extra, where the package is not installed."""
-        keys: KeyMaker = _adapter("keyturn.providers.keys.key_maker", "CryptographyKeys", "certificates", "keys")()
+        keys: KeyMaker = import_adapter(
+            "keyturn.providers.keys.key_maker", "CryptographyKeys", "certificates", "keys"
+        )()
         return keys
 
 
@@ -123,7 +125,7 @@ def open_store(name: str, settings: StoreSettings) -> Store:
     """The store's adapter. Raises Invalid, naming the extra, where its SDK is not installed."""
     module, _, adapter = settings.ADAPTER.partition(":")
     arguments = {key: value for key, value in settings if key not in settings.OWN}
-    store: Store = _adapter(module, adapter, settings.EXTRA, f"the store {name}")(name, **arguments)
+    store: Store = import_adapter(module, adapter, settings.EXTRA, f"the store {name}")(name, **arguments)
     return store
 
 
@@ -131,14 +133,16 @@ def ask_store(name: str, settings: StoreSettings, copies: CopyRights, revoking: 
     """What the login in use may do with copies in a store that can be asked. Raises what an adapter raises."""
     module, _, function = settings.ASKS.partition(":")
     arguments = {key: value for key, value in settings if key not in settings.OWN}
-    return list(_adapter(module, function, settings.EXTRA, f"the store {name}")(name, copies, revoking, **arguments))
+    return list(
+        import_adapter(module, function, settings.EXTRA, f"the store {name}")(name, copies, revoking, **arguments)
+    )
 
 
 def ask_target(name: str, settings: TargetSettings, accounts: AccountRights, revoking: bool) -> list[Verdict]:
     """What the login in use may do with accounts at a target that can be asked. Raises what an adapter raises."""
     module, _, function = settings.ASKS.partition(":")
     arguments = {key: value for key, value in settings if key not in ("kind", "admin")}
-    ask = _adapter(module, function, TARGETS[settings.kind][2], f"the target {name}")
+    ask = import_adapter(module, function, TARGETS[settings.kind][2], f"the target {name}")
     return list(ask(name, accounts, revoking, **arguments))
 
 
@@ -149,7 +153,7 @@ def open_target(name: str, settings: TargetSettings, hub: Hub) -> Any:
         fields = getattr(settings, "admin_fields", LOGIN)
         arguments["admin"] = lambda: admin_credential(hub, name, path, fields)
     module, adapter, extra = TARGETS[settings.kind]
-    return _adapter(module, adapter, extra, f"the target {name}")(name, **arguments)
+    return import_adapter(module, adapter, extra, f"the target {name}")(name, **arguments)
 
 
 def admin_credential(hub: Hub, name: str, path: str, fields: Collection[str] = LOGIN) -> SecretFields:
@@ -164,7 +168,8 @@ def admin_credential(hub: Hub, name: str, path: str, fields: Collection[str] = L
     return SecretFields(state.data)
 
 
-def _adapter(module: str, name: str, extra: str, what: str) -> Any:
+def import_adapter(module: str, name: str, extra: str, what: str) -> Any:
+    """The class or function of that name. Raises Invalid, naming the extra, where its SDK is not installed."""
     try:
         return getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
@@ -248,7 +253,7 @@ def open_consumer(name: str, settings: ConsumerSettings, hub: Hub) -> NoticeSend
     arguments: dict[str, Any] = {key: value for key, value in settings if key not in settings.OWN}
     if path := getattr(settings, "login", None):
         arguments["login"] = lambda: consumer_login(hub, name, path)
-    sender: NoticeSender = _adapter(module, adapter, settings.EXTRA, f"the consumer {name}")(name, **arguments)
+    sender: NoticeSender = import_adapter(module, adapter, settings.EXTRA, f"the consumer {name}")(name, **arguments)
     return sender
 
 

@@ -241,7 +241,7 @@ def test_rotated_files_are_read_oldest_first_whatever_they_are_called(tmp_path: 
     assert (log.coverage.lines, log.coverage.first, log.coverage.last) == (4, hours[0], hours[3])
 
 
-def test_files_outside_the_period_are_not_even_opened(tmp_path: Path, sample: dict[str, Any]) -> None:
+def test_files_that_ended_before_the_period_are_not_even_opened(tmp_path: Path, sample: dict[str, Any]) -> None:
     day = timedelta(days=1)
     (tmp_path / "audit.log.2.gz").write_bytes(b"this is nothing that could be unpacked")
     os.utime(tmp_path / "audit.log.2.gz", ((NOON - 3 * day).timestamp(),) * 2)
@@ -249,8 +249,15 @@ def test_files_outside_the_period_are_not_even_opened(tmp_path: Path, sample: di
     written(tmp_path / "audit.log", line(sample, NOON + 3 * day), NOON + 3 * day)
     told, log = accesses(tmp_path / "audit.log", NOON - day, NOON + day)
     assert [access.at for access in told] == [NOON]
-    assert log.coverage.lines == 1
+    assert log.coverage.lines == 2
     assert log.coverage.gaps == ()
+
+
+def test_an_absurd_first_line_hides_nothing_behind_it(tmp_path: Path, sample: dict[str, Any]) -> None:
+    day = timedelta(days=1)
+    for time in (NOON + 2 * day, NOON + 300 * day):
+        written(tmp_path / "audit.log", line(sample, time) + line(sample, NOON), NOON + 3 * day)
+        assert [access.at for access in accesses(tmp_path / "audit.log", NOON - day, NOON + day)[0]] == [NOON]
 
 
 def test_the_first_file_of_a_rotation_that_is_under_way_may_be_missing(tmp_path: Path, sample: dict[str, Any]) -> None:

@@ -1,0 +1,15 @@
+"""The logs that tell who has read secrets: one model for each kind, of those that the registry names."""
+
+from typing import TYPE_CHECKING, Annotated, Final
+
+from keyturn.catalogue.access_logs.registry import ACCESS_LOGS
+from keyturn.settings.access_logs import AccessLogBase
+from keyturn.settings.choices import ByTag, Registered
+
+ACCESS_LOG_KINDS: Final = Registered[AccessLogBase](ACCESS_LOGS)
+"""The settings of each kind of access log, by the kind."""
+
+if TYPE_CHECKING:
+    AccessLogSettings = AccessLogBase
+else:
+    AccessLogSettings = Annotated[AccessLogBase, ByTag("kind", registered=ACCESS_LOG_KINDS)]
