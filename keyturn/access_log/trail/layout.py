@@ -20,6 +20,8 @@ from keyturn.core.errors import Invalid, Unavailable
 
 SEGMENTS: Final = "segments"
 """The directory of the files, in the trail's own."""
+SUMMARIES: Final = "summaries"
+"""The directory of what sums them up, beside that: a file of the same name."""
 SOURCE: Final = "source="
 """How a source's directory begins; its name is behind it, percent-encoded."""
 NAME: Final = re.compile(r"(\d{10,})-(\d{10,})\.(\d+)\.(-?\d+)-(-?\d+)\.(\d{8})\.parquet")
@@ -69,9 +71,18 @@ class StoredFile:
     @property
     def path(self) -> Path:
         """Where it is."""
+        return source_directory(self.directory, self.source) / self.name
+
+    @property
+    def summary(self) -> Path:
+        """Where its summary is, if it has one."""
+        return source_directory(self.directory, self.source, SUMMARIES) / self.name
+
+    @property
+    def name(self) -> str:
+        """Its name."""
         numbers, times = f"{self.first:010}-{self.last:010}", f"{self.start}-{self.end}"
-        name = f"{numbers}.{self.fence}.{times}.{self.day}.parquet"
-        return source_directory(self.directory, self.source) / name
+        return f"{numbers}.{self.fence}.{times}.{self.day}.parquet"
 
     @property
     def segments(self) -> int:
@@ -94,9 +105,9 @@ class StoredFile:
         return StoredFile(source, first.number, last.number, fence, *times, day, directory)
 
 
-def source_directory(directory: Path, source: str) -> Path:
+def source_directory(directory: Path, source: str, kind: str = SEGMENTS) -> Path:
     """Where a source's files lie in the trail's directory."""
-    return directory / SEGMENTS / f"{SOURCE}{quote(source, safe='')}"
+    return directory / kind / f"{SOURCE}{quote(source, safe='')}"
 
 
 def sources(directory: Path) -> list[str]:

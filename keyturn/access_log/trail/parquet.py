@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from functools import cache
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -54,12 +55,18 @@ COLUMNS: Final = {
 ACCESS_COLUMNS: Final = tuple(COLUMNS)[:11]
 """Those of an Access, in its order."""
 
-ROWS: Final = 122_880
+ROWS: Final = 491_520
 """Rows of a row group."""
+DISTINCT: Final = 100_000
+"""Texts of a row group up to which they are numbered: a search then compares numbers."""
 FETCHED: Final = 20_000
 """Rows that are taken from DuckDB at once."""
 FORMAT: Final = f"FORMAT parquet, COMPRESSION zstd, PARQUET_VERSION V2, ROW_GROUP_SIZE {ROWS}"
+LARGE: Final = f"DICTIONARY_SIZE_LIMIT {DISTINCT}"
+"""For files of more than one row group: in small ones it would number what is always another."""
 SEGMENTS_KEY: Final = "keyturn.segments"
+GAPS_KEY: Final = "keyturn.gaps"
+"""Where the gaps stand once more, with the number of the segment and when it was sealed; absent without any."""
 DRAFT: Final = ".draft"
 
 
@@ -86,11 +93,18 @@ def write_segment(directory: Path, source: str, segment: Segment, records: Seque
 
 
 def write_file(
-    connection: "DuckDBPyConnection", stored: StoredFile, rows: str, parameters: Sequence[Any], segments: list[Segment]
+    connection: "DuckDBPyConnection",
+    stored: StoredFile,
+    rows: str,
+    parameters: Sequence[Any],
+    segments: list[Segment],
+    *options: str,
 ) -> None:
     """Put a query's rows into a file, whole or not at all. Raises Unavailable."""
-    metadata = literal(msgspec.json.encode(segments).decode())
-    write_aside(connection, stored.path, rows, parameters, f"KV_METADATA {{'{SEGMENTS_KEY}': {metadata}}}")
+    gaps = [(segment.number, segment.sealed, segment.gaps) for segment in segments if segment.gaps]
+    members = {SEGMENTS_KEY: segments, **({GAPS_KEY: gaps} if gaps else {})}
+    metadata = ", ".join(f"'{key}': {literal(msgspec.json.encode(value).decode())}" for key, value in members.items())
+    write_aside(connection, stored.path, rows, parameters, f"KV_METADATA {{{metadata}}}", *options)
 
 
 def write_aside(
@@ -165,19 +179,28 @@ def make_directory(directory: Path) -> None:
 
 @contextmanager
 def connected(**settings: Any) -> "Iterator[DuckDBPyConnection]":
-    """A DuckDB without a file of its own, which loads nothing from anywhere. One thread, unless ``settings`` differ."""
-    import duckdb
+    """A DuckDB without a file of its own, which loads nothing from anywhere.
 
-    safe: dict[str, Any] = {
-        "autoinstall_known_extensions": False,
-        "autoload_known_extensions": False,
-        "temp_directory": "",
-    }
-    connection = duckdb.connect(config={**safe, **settings})
+    It has one thread, and is the process's own; with ``settings`` it is another one, which takes a while to begin.
+    """
+    connection = _database(**settings) if settings else _own_database(os.getpid()).cursor()
     try:
         yield connection
     finally:
         connection.close()
+
+
+@cache
+def _own_database(process: int) -> "DuckDBPyConnection":
+    return _database()
+
+
+def _database(**settings: Any) -> "DuckDBPyConnection":
+    import duckdb
+
+    alone = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+    safe: dict[str, Any] = {**alone, "temp_directory": "", "threads": 1, **settings}
+    return duckdb.connect(config=safe)
 
 
 @contextmanager

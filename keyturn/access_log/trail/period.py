@@ -1,0 +1,194 @@
+"""What the trail holds of a period, as tables that questions are asked of.
+
+``sums`` has one row for what is the same but its moment, ``events`` one for each event. Sums of whole days come from
+the summaries of merged files, others from the events themselves and from the spools. A file that can't be read is left
+out, and is said to be.
+"""
+
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from keyturn.access_log.trail.layout import EPOCH, StoredFile, stored_files
+from keyturn.access_log.trail.parquet import COLUMNS, MICROSECOND, connected, listed
+from keyturn.access_log.trail.summaries import SAME, SUM_COLUMNS, SUMS
+from keyturn.core.errors import Unavailable
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+Answer = TypeVar("Answer")
+
+ATTEMPTS: Final = 10
+"""How often a question is asked again where files are merged, or found broken, under it."""
+DAY: Final = timedelta(days=1) // MICROSECOND
+FIRST: Final = datetime.min.replace(tzinfo=UTC)
+LAST: Final = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Period:
+    """From one moment to another, both included."""
+
+    since: datetime = FIRST
+    until: datetime = LAST
+
+    def within(self) -> str:
+        """Whether an event lies in it, in SQL."""
+        return _between(_microseconds(self.since), _microseconds(self.until))
+
+    def days(self) -> tuple[int, int]:
+        """The beginning of its first whole day (UTC), and the end of its last: microseconds since 1970."""
+        return math.ceil(_microseconds(self.since) / DAY) * DAY, (_microseconds(self.until) + 1) // DAY * DAY
+
+    def outside_days(self) -> str:
+        """Whether an event lies in it, but in none of its whole days, in SQL."""
+        since, until = _microseconds(self.since), _microseconds(self.until)
+        begin, end = self.days()
+        if begin >= end:
+            return self.within()
+        return f"({_between(since, begin - 1)} OR {_between(end, until)})"
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """The files of a period: what was looked at, and what ``broken`` ones could not be, each with the reason."""
+
+    period: Period
+    files: Sequence[StoredFile]
+    broken: dict[Path, str] = field(default_factory=dict)
+
+    def readable(self) -> list[StoredFile]:
+        """Those whose events can be read."""
+        return [file for file in self.files if file.path not in self.broken]
+
+    def summed(self) -> list[StoredFile]:
+        """Those that have a summary."""
+        return [file for file in self.readable() if file.summary not in self.broken and file.summary.exists()]
+
+
+def query_trail(
+    directory: Path, period: Period, question: "Callable[[DuckDBPyConnection, Holdings], Answer]"
+) -> Answer:
+    """The answer to a question about a period, whatever is merged or sealed meanwhile.
+
+    Raises Unavailable, and Invalid where somebody has put files into the trail.
+    """
+    import duckdb
+
+    broken: dict[Path, str] = {}
+    for _ in range(ATTEMPTS):
+        files = [file for file in stored_files(directory) if file.within(period.since, period.until)]
+        holdings = Holdings(period, files, broken)
+        try:
+            with connected(threads=os.cpu_count() or 1) as connection:
+                _lay(connection, holdings)
+                return question(connection, holdings)
+        except duckdb.OutOfMemoryException:
+            hint = "Ask about a shorter time with --from and --to"
+            raise Unavailable("read", str(directory), "there is not enough memory", hint) from None
+        except duckdb.Error as error:
+            damage = dict(_broken(holdings))
+            if not damage and all(file.path.exists() for file in holdings.readable()):
+                raise Unavailable("read", str(directory), f"DuckDB can't ({type(error).__name__})", "") from None
+            broken |= damage
+    raise Unavailable("read", str(directory), "its files change all the time", "Ask again")
+
+
+def _lay(connection: "DuckDBPyConnection", holdings: Holdings) -> None:
+    """Make the two tables."""
+    summed = holdings.summed()
+    alone = [file for file in holdings.readable() if file not in summed]
+    period = holdings.period
+    events = list(_events(holdings.readable(), period.within()))
+    sums = [
+        *_sums_of(_events(alone, period.within())),
+        *_sums_of(_events([file for file in summed if not _inside(file, period)], period.outside_days())),
+        *_summaries([file for file in summed if _inside(file, period)]),
+        *_summaries([file for file in summed if not _inside(file, period)], _in_days(period)),
+    ]
+    connection.execute(f"CREATE TEMP VIEW events AS {_union(events, _NO_EVENTS)}")
+    connection.execute(f"CREATE TEMP VIEW sums AS {_union(sums, _NO_SUMS)}")
+
+
+_EVENTS: Final = ", ".join(COLUMNS)
+_NO_EVENTS: Final = "SELECT " + ", ".join(
+    f"NULL::{'TIMESTAMP' if name == 'time' else kind} AS {name}" for name, kind in COLUMNS.items()
+)
+_NO_SUMS: Final = (
+    f"SELECT {', '.join(SAME)}, time AS first, time AS last, 0::BIGINT AS events, login, login AS other_login "  # noqa: S608
+    f"FROM ({_NO_EVENTS})"
+)
+
+
+def _union(parts: Iterable[str], nothing: str) -> str:
+    return " UNION ALL ".join((f"({nothing} LIMIT 0)", *parts))
+
+
+def _events(files: Sequence[StoredFile], condition: str) -> Iterator[str]:
+    if files:
+        yield f"SELECT {_EVENTS} FROM {_read([file.path for file in files])} WHERE {condition}"  # noqa: S608
+
+
+def _sums_of(events: Iterable[str]) -> Iterator[str]:
+    for part in events:
+        yield f"SELECT {', '.join((*SAME, *SUMS))} FROM ({part}) GROUP BY {', '.join(SAME)}"  # noqa: S608
+
+
+def _summaries(files: Sequence[StoredFile], condition: str = "true") -> Iterator[str]:
+    if files:
+        columns = ", ".join(SUM_COLUMNS)
+        yield f"SELECT {columns} FROM {_read([file.summary for file in files])} WHERE {condition}"  # noqa: S608
+
+
+def _read(paths: Sequence[Path]) -> str:
+    return f"read_parquet({listed(paths)}, hive_partitioning = false)"
+
+
+def _inside(file: StoredFile, period: Period) -> bool:
+    """Whether all of its events lie in the period."""
+    seconds = timedelta(seconds=1) // MICROSECOND
+    return _microseconds(period.since) <= file.start * seconds and file.end * seconds - 1 <= _microseconds(period.until)
+
+
+def _in_days(period: Period) -> str:
+    begin, end = period.days()
+    return f"day >= make_timestamp({begin}) AND day < make_timestamp({end})"
+
+
+def _between(since: int, until: int) -> str:
+    return f"(time >= make_timestamp({since}) AND time <= make_timestamp({until}))"
+
+
+def _microseconds(moment: datetime) -> int:
+    return (moment - EPOCH) // MICROSECOND
+
+
+def _broken(holdings: Holdings) -> Iterator[tuple[Path, str]]:
+    """Which files can't be read to their end, and why."""
+    paths = [file.path for file in holdings.readable()] + [file.summary for file in holdings.summed()]
+    for path in paths:
+        if problem := _problem(path):
+            yield path, problem
+
+
+def _problem(path: Path) -> str:
+    """Why a file can't be read; empty where it can, and where it is gone: that was merged, or is asked for again."""
+    import duckdb
+
+    try:
+        path.open("rb").close()
+        with connected() as connection:
+            columns = ", ".join(f"max({name})" for name in ("path", "principal", "source", "login", "agent"))
+            connection.execute(f"SELECT {columns} FROM {_read([path])}").fetchall()  # noqa: S608
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return error.strerror or "it can't be read"
+    except duckdb.Error:
+        return "it is no whole Parquet file"
+    return ""
