@@ -1,6 +1,6 @@
 """What is usual when secrets are read, and what is not: settings for the detection of odd accesses."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import time
 from fnmatch import fnmatchcase
 from ipaddress import ip_network
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
+from keyturn.access_log.detection.policy import MonitorPolicy, Site, Tuning
 from keyturn.access_log.detection.rules.registry import RULES, rule_class
 from keyturn.catalogue.choice import CHOOSING, About, Choice, Classification
 from keyturn.core.suggest import advice
@@ -84,6 +84,17 @@ class DetectionRuleSettings(Model):
     """Within which time, where the rule looks back."""
 
 
+class SiteSettings(Model):
+    """Where networks are."""
+
+    networks: Annotated[tuple[NetworkText, ...], Field(min_length=1)]
+    """Networks, IPv4 and IPv6; where one lies in another, the narrower counts."""
+    latitude: Annotated[float, Field(ge=-90, le=90)]
+    """Degrees north of the equator."""
+    longitude: Annotated[float, Field(ge=-180, le=180)]
+    """Degrees east of Greenwich."""
+
+
 class MonitorSettings(Choice):
     """How the accesses of some principals to some secrets are judged; without conditions, all of them."""
 
@@ -105,6 +116,10 @@ class MonitorSettings(Choice):
     """Principals that may read these secrets, though the hub may let others; * is any text; anybody by default."""
     restricted: bool | None = None
     """Whether a first read by a principal is odd; by default, for secrets of the classification restricted."""
+    sites: Annotated[dict[Line, SiteSettings], Field(min_length=2)] | None = None
+    """Where addresses are, by the name of the site: nobody is at two of them at once."""
+    identity: Line | None = None
+    """Under which name these principals are one and the same, be it in several systems."""
     weights: WeightSettings | None = None
     """How much each of the four scores weighs."""
     alert: Weight | None = None
@@ -133,7 +148,7 @@ class MonitorSettings(Choice):
 
     def changes(self) -> dict[str, Any]:
         """What it sets of a policy, by the policy's names; of weights and rules, each by itself."""
-        plain = ("limit", "weekends", "restricted", "readers")
+        plain = ("limit", "weekends", "restricted", "readers", "identity")
         made: dict[str, Any] = {key: value for key in plain if (value := getattr(self, key)) is not None}
         if self.hours:
             made |= {"begin": _minutes(self.hours.begin), "end": _minutes(self.hours.end)}
@@ -141,10 +156,16 @@ class MonitorSettings(Choice):
             made["zone"] = self.timezone
         if self.addresses:
             made["addresses"] = tuple(map(ip_network, self.addresses))
+        if self.sites:
+            made["sites"] = tuple(_site(name, settings) for name, settings in self.sites.items())
         made |= {key: _thousandths(value) for key in ("alert", "high") if (value := getattr(self, key)) is not None}
         weights = self.weights or WeightSettings()
         made |= {f"{key}_weight": _thousandths(value) for key, value in weights if value is not None}
         return made
+
+
+def _site(name: str, settings: SiteSettings) -> Site:
+    return Site(name, tuple(map(ip_network, settings.networks)), settings.latitude, settings.longitude)
 
 
 def _minutes(clock: time) -> int:
@@ -158,13 +179,17 @@ def _thousandths(weight: float) -> int:
 class DeclaredPolicies:
     """The policies that a catalogue's monitors make: what one with more conditions says goes before the others.
 
-    Of two with as many, the one whose name comes later. The same objects for the same answers.
+    Of two with as many, the one whose name comes later. The same objects for the same answers. ``decoys`` are the paths
+    of secrets that nobody has a reason to ask for.
     """
 
-    def __init__(self, monitors: Mapping[str, MonitorSettings], catalogue: "Catalogue") -> None:
+    def __init__(
+        self, monitors: Mapping[str, MonitorSettings], catalogue: "Catalogue", decoys: Collection[str] = ()
+    ) -> None:
         self._catalogue = catalogue
+        self._decoys = frozenset(decoys)
         self._monitors = sorted(monitors.items(), key=lambda named: (named[1].conditions, named[0]))
-        self._made: dict[tuple[bool, tuple[str, ...]], MonitorPolicy] = {}
+        self._made: dict[tuple[bool, bool, tuple[str, ...]], MonitorPolicy] = {}
 
     def policy(self, principal: str, path: str) -> MonitorPolicy:
         """For this principal at this secret."""
@@ -176,15 +201,16 @@ class DeclaredPolicies:
             if monitor.means(principal, path, about, self._catalogue.mounts)
         ]
         restricted = bool(about and about.classification == Classification.RESTRICTED)
-        key = (restricted, tuple(name for name, _ in fitting))
+        decoy = path in self._decoys
+        key = (restricted, decoy, tuple(name for name, _ in fitting))
         if key not in self._made:
-            self._made[key] = merge([monitor for _, monitor in fitting], restricted=restricted)
+            self._made[key] = merge([monitor for _, monitor in fitting], restricted=restricted, decoy=decoy)
         return self._made[key]
 
 
-def merge(monitors: list[MonitorSettings], *, restricted: bool) -> MonitorPolicy:
+def merge(monitors: list[MonitorSettings], *, restricted: bool, decoy: bool = False) -> MonitorPolicy:
     """What these say together, the last of them first."""
-    changes: dict[str, Any] = {"restricted": restricted}
+    changes: dict[str, Any] = {"restricted": restricted, "decoy": decoy}
     tunings: dict[str, Tuning] = {}
     for monitor in monitors:
         changes |= monitor.changes()

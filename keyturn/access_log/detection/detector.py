@@ -3,12 +3,14 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import takewhile
 from math import inf
+from typing import Final
 
 from keyturn.access_log.detection.alerts import Alert, Factor, Finding, Level
 from keyturn.access_log.detection.arrivals import Arrivals
 from keyturn.access_log.detection.grouping import AlertGroups
-from keyturn.access_log.detection.history import NO_HISTORY, History
+from keyturn.access_log.detection.history import NO_HISTORY, History, IncidentHistory, Watch
 from keyturn.access_log.detection.policy import MonitorPolicies, MonitorPolicy
 from keyturn.access_log.detection.profile import MINUTE, Profile
 from keyturn.access_log.detection.reorder import LATENESS, NEVER, OrderCounts, Reorder, Timed, in_batches
@@ -17,6 +19,9 @@ from keyturn.access_log.detection.rules.registry import make_rules
 from keyturn.access_log.detection.scores import ADDRESS, HOURS, LIMIT, PATH, describe_scores
 from keyturn.access_log.detection.window import DAY, PRINCIPALS, PrincipalWindow, drop_least
 from keyturn.core.access import READ, Access
+
+FAR_READER: Final = 200
+"""Who was given more secrets than this is no hint to what a thief had: it copies or backs up all of them."""
 
 
 @dataclass
@@ -54,6 +59,8 @@ class Detector:
         self._order = Arrivals(lateness) if live else Reorder(lateness)
         self._groups = AlertGroups(live=live)
         self._windows: dict[str, dict[str, PrincipalWindow]] = {}
+        self._incidents = history if isinstance(history, IncidentHistory) else NO_HISTORY
+        self._watched = 0
         self._look_at = NEVER
         self._profiles: dict[tuple[int, tuple[str, ...]], Profile] = {}
         self.counts = DetectionCounts(self._order.counts)
@@ -91,13 +98,34 @@ class Detector:
 
     def _judged(self, ready: Sequence[Timed]) -> Sequence[Alert]:
         alerts: list[Alert] = []
+        if ready:
+            self._watch(ready[0][0])
         for at, access in ready:
-            if finding := self._judge(access, at):
-                alerts += self._groups.add(finding, at)
             if at >= self._look_at:
                 self._look_at = at + MINUTE
+                self._watch(at)
                 alerts += self._groups.complete(access.system, at)
+            if finding := self._judge(access, at):
+                alerts += self._groups.add(finding, at)
         return alerts
+
+    def _watch(self, at: float) -> None:
+        """Put on the watch list what those were given who had read a secret that was revoked by then."""
+        revoked: dict[str, float] = {}
+        revocations = self._incidents.revocations(self._watched)
+        for number, moment, path in takewhile(lambda revocation: revocation[1] <= at, revocations):
+            self._watched, revoked[path] = number, moment
+        if not revoked:
+            return
+        for window in (window for windows in self._windows.values() for window in windows.values()):
+            if len(window.paths) > FAR_READER or window.paths.keys().isdisjoint(revoked):
+                continue
+            read = [path for path, seen_path in window.paths.items() if seen_path.at != NEVER]
+            for path in revoked.keys() & read:
+                watch = Watch(revoked[path], path)
+                for other in read:
+                    if other != path:
+                        self._incidents.watch(other, watch)
 
     def _judge(self, access: Access, at: float) -> Finding | None:
         """Score an access, and remember it.

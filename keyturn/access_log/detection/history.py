@@ -1,9 +1,10 @@
 """When secrets were revoked and versions of them retired: what an access log alone does not tell."""
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from keyturn.core.ledger import Entry, Outcome
 
@@ -17,6 +18,21 @@ ACTIONS: Final = (*NEWER, "retire", "cut")
 """Those that tell anything of it."""
 
 
+REVOCATIONS: Final = 10_000
+"""Revocations of all secrets that are remembered for the watch list, the newest."""
+
+WATCHED: Final = 20_000
+"""Secrets on the watch list, those that were put there last."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Since when a secret is watched, and after the revocation of which other."""
+
+    since: float
+    revoked: str
+
+
 class History(Protocol):
     """What has become of secrets. Moments are seconds since 1970."""
 
@@ -25,6 +41,20 @@ class History(Protocol):
 
     def retired_at(self, path: str, version: int, at: float) -> float | None:
         """When this version was ended, up to that moment; None where it was not, or nobody knows."""
+
+
+@runtime_checkable
+class IncidentHistory(History, Protocol):
+    """One that tells of all revocations, and holds the watch list that is made after them."""
+
+    def revocations(self, after: int) -> Sequence[tuple[int, float, str]]:
+        """Those behind the one of that number, oldest first: number, moment and secret."""
+
+    def watch(self, path: str, watch: Watch) -> None:
+        """Put a secret on the watch list, because its readers read one that was revoked."""
+
+    def watched(self, path: str, at: float) -> Watch | None:
+        """How it came to be on the watch list by that moment; None where it is not."""
 
 
 @dataclass
@@ -41,13 +71,15 @@ class _OfSecret:
 
 
 class SecretHistory:
-    """A :class:`History` by the ledger's entries, which come in their order: promotions, retirements, revocations.
+    """An :class:`IncidentHistory` by the ledger's entries, in their order: promotions, retirements, revocations.
 
     A retirement ends all versions before the one in force, a revocation that one, too, and what it leaves in its place.
     """
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self._secrets: dict[str, _OfSecret] = {}
+        self._revocations: deque[tuple[int, float, str]] = deque(maxlen=REVOCATIONS)
+        self._watched: dict[str, Watch] = {}
         for entry in entries:
             self.add(entry)
 
@@ -62,6 +94,8 @@ class SecretHistory:
             secret.newest, secret.cut = max(secret.newest, entry.version), False
         elif entry.action == "cut":
             secret.revoked, secret.cut = [*secret.revoked[1 - TOLD :], at], True
+            number = self._revocations[-1][0] + 1 if self._revocations else 1
+            self._revocations.append((number, at, entry.secret))
             secret.end(at, secret.newest + 1)
         else:
             secret.end(at, secret.newest)
@@ -76,6 +110,24 @@ class SecretHistory:
         """When this version was ended, up to that moment; None where it was not, or nobody knows."""
         ends = self._secrets[path].retired if path in self._secrets else []
         return next((end for end, below in ends if end <= at and version < below), None)
+
+    def revocations(self, after: int) -> Sequence[tuple[int, float, str]]:
+        """Those behind the one of that number, oldest first: number, moment and secret."""
+        if not self._revocations or self._revocations[-1][0] <= after:
+            return ()
+        return [revocation for revocation in self._revocations if revocation[0] > after]
+
+    def watch(self, path: str, watch: Watch) -> None:
+        """Put a secret on the watch list, because its readers read one that was revoked."""
+        self._watched.pop(path, None)
+        self._watched[path] = watch
+        if len(self._watched) > WATCHED:
+            del self._watched[next(iter(self._watched))]
+
+    def watched(self, path: str, at: float) -> Watch | None:
+        """How it came to be on the watch list by that moment; None where it is not."""
+        watch = self._watched.get(path)
+        return watch if watch and watch.since <= at else None
 
 
 NO_HISTORY: Final = SecretHistory()

@@ -35,12 +35,24 @@ class Tuning:
 
 
 @dataclass(frozen=True)
+class Site:
+    """Somewhere on earth, in degrees (north and east are positive), and the networks that are there."""
+
+    name: str
+    networks: tuple[Network, ...]
+    latitude: float
+    longitude: float
+
+
+@dataclass(frozen=True)
 class MonitorPolicy:
     """How accesses of some principals to some secrets are judged.
 
     ``limit`` accesses a day are usual, between ``begin`` and ``end`` (minutes of the day in ``zone``, the end outside;
     where it comes before the beginning, over midnight). ``addresses`` and ``readers`` (patterns of principals) are
-    empty where any will do. ``tunings`` are those of the rules, by name, where they differ from the rule's own.
+    empty where any will do. ``decoy`` says that nobody has a reason to ask for these secrets, ``sites`` where networks
+    are, ``identity`` under which name the principal is the same in every system, empty where nobody says. ``tunings``
+    are those of the rules, by name, where they differ from the rule's own.
     """
 
     limit: int = 1000
@@ -51,6 +63,9 @@ class MonitorPolicy:
     addresses: tuple[Network, ...] = ()
     readers: tuple[str, ...] = ()
     restricted: bool = False
+    decoy: bool = False
+    sites: tuple[Site, ...] = ()
+    identity: str = ""
     limit_weight: int = 300
     hours_weight: int = 200
     address_weight: int = 400

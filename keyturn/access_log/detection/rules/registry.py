@@ -19,6 +19,10 @@ RULES: Final[Mapping[str, str]] = {
     "after-revocation": "after_revocation.AfterRevocation",
     "retired-version": "retired_version.RetiredVersion",
     "dormant": "dormant.Dormant",
+    "decoy": "decoy.Decoy",
+    "impossible-travel": "impossible_travel.ImpossibleTravel",
+    "several-systems": "several_systems.SeveralSystems",
+    "watched": "watched.Watched",
 }
 """Each rule by its name; its file is imported where accesses are judged."""
 

@@ -1,0 +1,58 @@
+"""Many secrets that are new to somebody, taken out of several systems at once: whoever has found logins uses all."""
+
+from datetime import timedelta
+from typing import ClassVar, Final
+
+from keyturn.access_log.detection.history import History
+from keyturn.access_log.detection.identities import plain_name
+from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
+from keyturn.access_log.detection.rules.base import COUNTED, Trigger, tuning_of
+from keyturn.access_log.detection.window import PrincipalWindow, drop_least
+from keyturn.core.access import Access
+
+REMEMBERED: Final = 1_000
+"""Secrets of one principal that are remembered at most, the latest."""
+
+
+class SeveralSystems:
+    """``count`` secrets ``within`` a time that the principal was not given before, in two systems or more together.
+
+    A principal is the same in several where a monitor says so (``identity``), or by its :func:`.plain_name`. What it
+    was refused counts, too, each secret once.
+    """
+
+    name: ClassVar = "several-systems"
+    tuning: ClassVar = Tuning(800, 10, timedelta(minutes=30))
+    trigger: ClassVar = Trigger.NEW_PATH
+
+    def __init__(self, history: History) -> None:
+        self._taken: dict[str, dict[tuple[str, str], float]] = {}
+
+    def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
+        """Everybody."""
+        return True
+
+    def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
+        """Whether there are too many."""
+        tuning = tuning_of(self, policy)
+        taken = self._of(policy.identity or plain_name(access.principal), at)
+        taken.pop((access.system, access.path), None)
+        taken[access.system, access.path] = at
+        if len(taken) > min(tuning.count * 2, REMEMBERED):
+            del taken[next(iter(taken))]
+        if len(taken) < tuning.count:
+            return ""
+        since = at - tuning.within.total_seconds()
+        recent = [system for (system, _), moment in taken.items() if moment > since]
+        systems = sorted(set(recent))
+        if len(recent) < tuning.count or len(systems) == 1:
+            return ""
+        minutes = tuning.within.total_seconds() / 60
+        return f"{len(recent)} secrets that are new to it within {minutes:g} min, from {', '.join(systems)}"
+
+    def _of(self, name: str, at: float) -> dict[tuple[str, str], float]:
+        if name not in self._taken:
+            self._taken[name] = {}
+            if len(self._taken) > COUNTED:
+                drop_least(self._taken, COUNTED, lambda taken: next(reversed(taken.values()), at))
+        return self._taken[name]

@@ -1,0 +1,38 @@
+"""Secrets near one that was revoked: whoever had that may have had what its readers were given besides."""
+
+from datetime import UTC, datetime, timedelta
+from typing import ClassVar
+
+from keyturn.access_log.detection.history import NO_HISTORY, History, IncidentHistory
+from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
+from keyturn.access_log.detection.rules.base import Trigger, tuning_of
+from keyturn.access_log.detection.window import PrincipalWindow
+from keyturn.core.access import Access
+
+
+class Watched:
+    """An access to a secret on the watch list, ``within`` a time after it was put there, by who has not read it so.
+
+    Whoever is given it from where it reads anyway is let be.
+    """
+
+    name: ClassVar = "watched"
+    tuning: ClassVar = Tuning(500, 0, timedelta(days=14))
+    trigger: ClassVar = Trigger.ALWAYS
+
+    def __init__(self, history: History) -> None:
+        self._incidents = history if isinstance(history, IncidentHistory) else NO_HISTORY
+
+    def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
+        """Every secret, where anything is known of revocations."""
+        return self._incidents is not NO_HISTORY
+
+    def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
+        """Whether it is watched, and who or where it comes from is new."""
+        watch = self._incidents.watched(access.path, at)
+        if watch is None or at > watch.since + tuning_of(self, policy).within.total_seconds():
+            return ""
+        if window.has_read(access.path, access.source):
+            return ""
+        since = datetime.fromtimestamp(watch.since, UTC)
+        return f"watched since {since:%Y-%m-%d}: who read {watch.revoked}, which was revoked then, read this, too"

@@ -1,0 +1,167 @@
+"""Rules about sites, several systems, decoys and what lies near an incident: each with its exact score."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+
+from keyturn.access_log.detection.detector import FAR_READER, Detector
+from keyturn.access_log.detection.history import NO_HISTORY, SecretHistory
+from keyturn.access_log.detection.identities import plain_name
+from keyturn.access_log.detection.policy import MonitorPolicy, SamePolicy, Site, Tuning
+from keyturn.access_log.detection.sites import distance
+from keyturn.core.access import Access
+from keyturn.core.ledger import Entry, Outcome
+
+NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
+NO_SCORES = {"limit_weight": 0, "hours_weight": 0, "address_weight": 0, "path_weight": 0, "alert": 0}
+BERLIN = Site("berlin", (ip_network("10.1.0.0/16"), ip_network("2001:db8:1::/48")), 52.52, 13.405)
+SYDNEY = Site("sydney", (ip_network("10.2.0.0/16"),), -33.868, 151.209)
+POTSDAM = Site("potsdam", (ip_network("10.1.9.0/24"),), 52.4, 13.06)
+SITES = (BERLIN, SYDNEY, POTSDAM)
+
+
+def access(at: datetime = NOON, path: str = "ml/db", source: str = "10.1.0.1", who: str = "app", **more: Any) -> Access:
+    return Access(at, more.pop("system", "hub"), path, 1, who, source, **more)
+
+
+def found(
+    accesses: Iterable[Access], history: SecretHistory = NO_HISTORY, **policy: Any
+) -> list[tuple[datetime, str, float]]:
+    """Each odd access, the rules that say so, and the score."""
+    detector = Detector(SamePolicy(MonitorPolicy(**NO_SCORES | policy)), history)
+    return [
+        (event.at, " ".join(event.factors), event.score / 1000)
+        for alert in detector.alerts(accesses)
+        for event in alert.events
+    ]
+
+
+@pytest.mark.parametrize("denied", [False, True])
+def test_any_use_of_a_decoy_is_high_at_once(denied: bool) -> None:
+    detector = Detector(SamePolicy(MonitorPolicy(decoy=True)), live=True)
+    (alert,) = detector.take(access(denied=denied))
+    assert (alert.stage, alert.level, alert.score) == ("begun", "high", 1000)
+    assert found([access(denied=denied)]) == []
+
+
+def test_nobody_is_in_sydney_an_hour_after_berlin() -> None:
+    there = access(NOON + HOUR, source="10.2.0.1")
+    assert found([access(), there], sites=SITES) == [(there.at, "impossible-travel", 0.8)]
+    assert found([access(), access(NOON + HOUR, source="10.2.0.1")]) == []
+    assert found([access(), access(NOON + 17 * HOUR, source="10.2.0.1")], sites=SITES) == []
+    assert found([access(), access(NOON + HOUR, source="10.1.9.1")], sites=SITES) == [], "that is near"
+    assert found([access(), access(NOON + HOUR, source="10.2.0.1", who="other")], sites=SITES) == []
+
+
+def test_who_is_at_two_places_for_good_travels_nowhere() -> None:
+    both = [access(NOON + n * HOUR, source=f"10.{1 + n % 2}.0.1") for n in range(9)]
+    assert [odd[0] for odd in found(both, sites=SITES)] == [both[1].at]
+
+
+@pytest.mark.parametrize("source", ["", "203.0.113.9", "no address", "10.1.0.9, said to be for 10.2.0.1"])
+def test_an_address_that_is_nowhere_says_nothing(source: str) -> None:
+    assert found([access(), access(NOON + HOUR, source=source)], sites=SITES) == []
+
+
+def test_one_identity_travels_through_all_systems() -> None:
+    reads = [access(who="userpass-ana"), access(NOON + HOUR, who="ana@example.com", system="aws", source="10.2.0.1")]
+    assert found(reads, sites=SITES) == []
+    assert [odd[1:] for odd in found(reads, sites=SITES, identity="ana")] == [("impossible-travel", 0.8)]
+
+
+def test_the_distance_is_that_on_a_globe() -> None:
+    assert distance(BERLIN, SYDNEY) == pytest.approx(16_090, rel=0.01)
+    assert distance(BERLIN, BERLIN) == 0
+    dateline = (Site("west", (), 0, 179.5), Site("east", (), 0, -179.5))
+    assert distance(*dateline) == pytest.approx(111.2, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("principal", "name"),
+    [
+        ("userpass-ana", "ana"),
+        ("approle trainer-7", "trainer-7"),
+        ("arn:aws:iam::123456789012:user/people/Ana", "ana"),
+        ("arn:aws:sts::123456789012:assumed-role/AWSReservedSSO_x/ana@example.com", "ana"),
+        ("arn:aws:sts::123456789012:assumed-role/trainer-7/i-0abc", "trainer-7"),
+        ("ana@example.com", "ana"),
+        ("serviceAccount:trainer-7@lab.iam.gserviceaccount.com", "trainer-7"),
+        ("system:serviceaccount:ml:trainer-7", "trainer-7"),
+        ("", ""),
+        ("@", "@"),
+        ("a:", "a:"),
+    ],
+)
+def test_a_name_is_the_same_in_every_system(principal: str, name: str) -> None:
+    assert plain_name(principal) == name
+
+
+def bulk(seconds: int, systems: tuple[str, ...], **more: Any) -> list[Access]:
+    return [
+        access(NOON + timedelta(seconds=seconds * n), f"ml/{n}", system=systems[n % len(systems)], **more)
+        for n in range(12)
+    ]
+
+
+def test_ten_new_secrets_out_of_two_clouds_in_half_an_hour_are_told() -> None:
+    assert [odd[1:] for odd in found(bulk(60, ("aws", "gcp")))] == [("several-systems", 0.8)] * 3
+    assert found(bulk(60, ("aws",))) == [], "one system is no crowd"
+    assert found(bulk(240, ("aws", "gcp"))) == [], "slower"
+    again = [*bulk(60, ("aws",)), *bulk(60, ("aws",))]
+    assert found(again) == []
+
+
+def test_who_is_one_in_several_systems_is_told_by_the_catalogue_or_the_name() -> None:
+    reads = [
+        access(NOON + timedelta(seconds=n), f"ml/{n}", system=("aws", "gcp")[n % 2], who=("a", "b")[n % 2])
+        for n in range(12)
+    ]
+    assert found(reads) == []
+    assert len(found(reads, identity="ana")) == 3
+
+
+def cut(secret: str, at: datetime) -> Entry:
+    return Entry(at, "worker", "cut", Outcome.DONE, secret=secret)
+
+
+def test_what_the_readers_of_a_revoked_secret_read_is_watched() -> None:
+    history = SecretHistory([cut("ml/db", NOON + HOUR)])
+    off = {"after-revocation": Tuning(0), "dormant": Tuning(0)}
+    before = [access(), access(path="ml/key"), access(path="web/tls", who="web"), access(path="ml/key", who="web")]
+    later = NOON + DAY
+    reads = [
+        access(later, path="ml/key"),
+        access(later + HOUR, path="ml/key", source="203.0.113.9"),
+        access(later + HOUR, path="ml/key", who="stranger", denied=True),
+        access(later + HOUR, path="web/tls", who="stranger"),
+        access(later + HOUR, path="ml/key", who="web"),
+        access(NOON + 16 * DAY, path="ml/key", who="another"),
+    ]
+    assert found([*before, *reads], history, tunings=off) == [(later + HOUR, "watched", 0.5)] * 2
+
+
+def test_who_reads_everything_has_nothing_watched() -> None:
+    history = SecretHistory([cut("ml/0", NOON + HOUR)])
+    everything = [access(NOON + timedelta(seconds=n), f"ml/{n}") for n in range(FAR_READER + 1)]
+    off = {name: Tuning(0) for name in ("enumeration", "after-revocation")}
+    assert found([*everything, access(NOON + DAY, "ml/7", who="stranger")], history, tunings=off) == []
+    few = everything[:FAR_READER]
+    assert found([*few, access(NOON + DAY, "ml/7", who="stranger")], history, tunings=off) == [
+        (NOON + DAY, "watched", 0.5)
+    ]
+
+
+def test_a_revocation_that_the_ledger_tells_later_is_heard_of_live() -> None:
+    history = SecretHistory()
+    policy: dict[str, Any] = {**NO_SCORES}
+    detector = Detector(SamePolicy(MonitorPolicy(**policy)), history, live=True)
+    detector.take_all([access(), access(path="ml/key"), access(NOON + HOUR)])
+    history.add(cut("ml/db", NOON + HOUR / 2))
+    assert not detector.take(access(NOON + HOUR, path="ml/key"))
+    (alert,) = detector.take(access(NOON + HOUR, path="ml/key", who="stranger"))
+    assert [factor.name for factor in alert.factors] == ["watched"]
