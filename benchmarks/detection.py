@@ -28,7 +28,7 @@ from benchmarks.lab.attacks import SCENARIOS, Attack, plan
 from benchmarks.lab.calendar import Calendar
 from benchmarks.lab.export import write_events, write_openbao
 from benchmarks.lab.measure import Observer, Report, Run
-from benchmarks.lab.operator import LabHistory, LabPolicies
+from benchmarks.lab.operator import LabPolicies, history
 from benchmarks.lab.traffic import events
 from benchmarks.lab.world import World, build
 from benchmarks.processes import memory
@@ -49,7 +49,7 @@ def measured(arguments: argparse.Namespace, seed: int) -> tuple[Run, dict[str, s
     """One seed, and of which kind each principal is."""
     began = time.process_time()
     world, attacks, happened = played(arguments, seed)
-    observer = Observer(Detector(LabPolicies(world), LabHistory(world), live=True))
+    observer = Observer(Detector(LabPolicies(world), history(world), live=True))
     observer.watch(happened)
     run = observer.result(seed, attacks, arguments.warm_up, arguments.days)
     run.seconds = time.process_time() - began

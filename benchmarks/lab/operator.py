@@ -1,14 +1,14 @@
 """What whoever runs the lab has told Keyturn: settings, and what the ledger says of revocations and retirements."""
 
-from bisect import bisect_right
-from collections import defaultdict
 from dataclasses import replace
 from ipaddress import ip_network
 from typing import Final
 
-from benchmarks.lab.calendar import DAY, HOUR, START
-from benchmarks.lab.world import BACKUP, HUB, PERSON, SCANNER, SYNC, Principal, World
-from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
+from benchmarks.lab.calendar import DAY, HOUR, ZONES, moment
+from benchmarks.lab.world import BACKUP, EUROPE, HOMES, HUB, PERSON, SCANNER, SYNC, Principal, Secret, World
+from keyturn.access_log.detection.history import SecretHistory
+from keyturn.access_log.detection.policy import MonitorPolicy, Site, Tuning
+from keyturn.core.ledger import Entry, Outcome
 
 INSIDE: Final = (ip_network("10.0.0.0/8"),)
 PLATFORM: Final = (ip_network("10.10.0.0/24"),)
@@ -16,15 +16,34 @@ LIMITS: Final = (1_000, 10_000, 100_000, 1_000_000)
 GRACE: Final = HOUR
 """How long after a promotion the version before it is retired."""
 OFF: Final = Tuning(0)
-BEGAN: Final = START.timestamp()
 
-EVERYBODY: Final = MonitorPolicy()
+PLACES: Final = (("Los Angeles", 34.1, -118.2), ("Zurich", 47.4, 8.5), ("London", 51.5, -0.1), ("Tokyo", 35.7, 139.7))
+"""Of the zones, in their order: an office and an entrance to the VPN in each."""
+
+
+def _sites() -> tuple[Site, ...]:
+    """What the lab's networks are known to be, and the regions to which IANA gave the first numbers of others."""
+    own = (
+        Site(name, (ip_network(f"10.{20 + index}.0.0/16"), ip_network(f"10.{96 + index}.0.0/16")), north, east)
+        for index, (name, north, east) in enumerate(PLACES)
+    )
+    regions = (
+        Site(f"providers of {name}", tuple(ip_network(f"{first}.0.0.0/8") for first in numbers), north, east)
+        for numbers, (name, north, east) in zip((HOMES[ZONES[0]], EUROPE, (), HOMES[ZONES[3]]), PLACES, strict=True)
+        if numbers
+    )
+    return *own, *regions, Site("Africa", (ip_network("102.0.0.0/8"),), 0, 20), Site("South America", SOUTH, -15, -55)
+
+
+SOUTH: Final = tuple(ip_network(f"{first}.0.0.0/8") for first in (177, 190, 201))
+SITES: Final = _sites()
+EVERYBODY: Final = MonitorPolicy(sites=SITES)
 MACHINE: Final = MonitorPolicy(hours_weight=0, addresses=INSIDE)
 TIMETABLE: Final = MonitorPolicy(
     hours_weight=0,
     limit=LIMITS[2],
     addresses=PLATFORM,
-    tunings={"enumeration": OFF, "first-restricted": OFF, "failed-reads": OFF},
+    tunings=dict.fromkeys(("enumeration", "first-restricted", "failed-reads", "several-systems", "decoy"), OFF),
 )
 """Of the platform's logins, which read everything, as docs/monitoring.md proposes for them."""
 
@@ -38,8 +57,9 @@ class LabPolicies:
 
     def __init__(self, world: World) -> None:
         self._restricted = {secret.path for secret in world.secrets if secret.restricted}
+        self._decoys = {decoy.path for decoy in world.decoys}
         self._open = {principal.name: settings(principal) for principal in world.principals}
-        self._made: dict[tuple[int, bool], MonitorPolicy] = {}
+        self._made: dict[tuple[int, bool, bool], MonitorPolicy] = {}
         # Equal settings are one object, so that a detector makes what it derives from them once.
         shared: dict[str, MonitorPolicy] = {}
         for name, policy in self._open.items():
@@ -48,9 +68,9 @@ class LabPolicies:
     def policy(self, principal: str, path: str) -> MonitorPolicy:
         """For this principal at this secret."""
         policy = self._open.get(principal, EVERYBODY)
-        key = id(policy), path in self._restricted
+        key = id(policy), path in self._restricted, path in self._decoys
         if key not in self._made:
-            self._made[key] = replace(policy, restricted=key[1])
+            self._made[key] = replace(policy, restricted=path in self._restricted, decoy=path in self._decoys)
         return self._made[key]
 
 
@@ -59,34 +79,27 @@ def settings(principal: Principal) -> MonitorPolicy:
     if principal.kind in (SYNC, BACKUP, SCANNER):
         return TIMETABLE
     if principal.kind == PERSON:
-        return MonitorPolicy(zone=principal.zone)
+        return MonitorPolicy(zone=principal.zone, sites=SITES)
     limit = next((limit for limit in LIMITS if limit > 3 * principal.reads_a_day), LIMITS[-1])
     return replace(MACHINE, limit=limit, addresses=INSIDE if principal.system == HUB else ())
 
 
-class LabHistory:
-    """A History of what the lab's rotations and revocations ended; they come to it as the run goes on."""
+def history(world: World) -> SecretHistory:
+    """What the ledger tells of the lab's secrets, to which comes what the run rotates and revokes."""
+    ended = SecretHistory()
 
-    def __init__(self, world: World) -> None:
-        self._promotions = world.promotions
-        self._initial = {secret.path: secret.version for secret in world.secrets}
-        self._revoked: dict[str, list[float]] = defaultdict(list)
-        for at, secret in sorted(world.revocations, key=lambda revocation: revocation[0]):
-            self._revoked[secret.path].append(BEGAN + at)
+    def tell(at: float, action: str, secret: Secret, version: int) -> None:
+        ended.add(Entry(moment(at), "keyturn", action, Outcome.DONE, secret=secret.path, version=version))
 
-    def revoked_at(self, path: str, at: float) -> float | None:
-        """When it was last revoked, up to that moment."""
-        moments = self._revoked.get(path, [])
-        before = bisect_right(moments, at)
-        return moments[before - 1] if before else None
+    def listen(at: float, secret: Secret, revoked: bool) -> None:
+        if revoked:
+            tell(at, "cut", secret, 0)
+        tell(at, "promote", secret, secret.version)
+        if not revoked:
+            tell(at + GRACE, "retire", secret, 0)
 
-    def retired_at(self, path: str, version: int, at: float) -> float | None:
-        """When this version was ended, up to that moment."""
-        if version < self._initial.get(path, 0):
-            return BEGAN - 30 * DAY
-        ends = (
-            BEGAN + moment + (0 if BEGAN + moment in self._revoked.get(path, ()) else GRACE)
-            for moment, promoted in self._promotions.get(path, ())
-            if promoted == version + 1
-        )
-        return next((end for end in ends if end <= at), None)
+    for secret in world.secrets:
+        tell(-30 * DAY, "promote", secret, secret.version)
+        tell(-30 * DAY + GRACE, "retire", secret, 0)
+    world.listeners.append(listen)
+    return ended

@@ -1,7 +1,7 @@
 """Whom a lab consists of: its teams, their secrets, its networks, and everybody who reads."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Final, TypeAlias
@@ -46,12 +46,16 @@ class Secret:
 
 @dataclass(slots=True, eq=False)
 class Team:
-    """Who owns secrets. ``stamp`` grows with each of its rotations; ``cluster`` is the second octet of its pods."""
+    """Who owns secrets. ``stamp`` grows with each of its rotations; ``cluster`` is the second octet of its pods.
+
+    ``decoys`` look like secrets and are nobody's: whoever works there does not come upon them.
+    """
 
     name: str
     zone: str
     cluster: int
     secrets: list[Secret] = field(default_factory=list)
+    decoys: list[Secret] = field(default_factory=list)
     stamp: int = 0
 
     @property
@@ -125,7 +129,7 @@ def token(text: str) -> str:
 class World:
     """A lab. ``attacked`` are the victims, nobody twice; ``deployments`` says whose first one is at which second.
 
-    ``revocations`` are a moment and a secret each; ``promotions`` the moments and versions of each path.
+    ``listeners`` are told of rotations.
     """
 
     seed: int
@@ -135,24 +139,34 @@ class World:
     shared: list[Secret]
     attacked: set[str] = field(default_factory=set)
     deployments: dict[str, float] = field(default_factory=dict)
-    promotions: dict[str, list[tuple[float, int]]] = field(default_factory=dict)
-    revocations: list[tuple[float, Secret]] = field(default_factory=list)
-    decoys: list[Secret] = field(default_factory=list)
+    listeners: list[Callable[[float, Secret, bool], None]] = field(default_factory=list)
 
     @property
     def secrets(self) -> list[Secret]:
-        """All that teams have, and what all share."""
-        return [*self.shared, *(secret for team in self.teams for secret in team.secrets)]
+        """All that is in the hub."""
+        return [*self.shared, *(secret for team in self.teams for secret in [*team.secrets, *team.decoys])]
+
+    @property
+    def decoys(self) -> list[Secret]:
+        """Those of all teams."""
+        return [decoy for team in self.teams for decoy in team.decoys]
 
     def of_kind(self, *kinds: str) -> list[Principal]:
         """In the order in which they were made."""
         return [principal for principal in self.principals if principal.kind in kinds]
 
-    def rotate(self, secret: Secret, at: float) -> None:
-        """Give it a new version."""
+    def rotate(self, secret: Secret, at: float, *, revoked: bool = False) -> None:
+        """Give it a new version, and tell whoever listens: the moment, the secret, and whether it was revoked."""
         secret.version += 1
         secret.team.stamp += 1
-        self.promotions.setdefault(secret.path, []).append((at, secret.version))
+        for listener in self.listeners:
+            listener(at, secret, revoked)
+
+
+EUROPE: Final = (81, 84, 85, 92, 178, 188)
+HOMES: Final = {ZONES[0]: (24, 68, 73, 98), ZONES[3]: (126, 219, 220)}
+ABROAD: Final = (102, 177, 190, 201)
+"""First numbers of addresses, as IANA gives them to regions: Europe, North America, Asia; Africa and South America."""
 
 
 @dataclass(frozen=True)
@@ -185,14 +199,14 @@ class Networks:
         return f"10.40.{draw.randrange(8)}.{draw.randrange(1, 255)}"
 
     @staticmethod
-    def home(draw: Random) -> str:
+    def home(draw: Random, zone: str = "Europe/Zurich") -> str:
         """A provider's customer."""
-        return _public((81, 84, 85, 92, 178, 188), draw)
+        return _public(HOMES.get(zone, EUROPE), draw)
 
     @staticmethod
     def abroad(draw: Random) -> str:
         """A hotel, a train, a conference."""
-        return _public((102, 103, 177, 190, 201), draw)
+        return _public(ABROAD, draw)
 
     @staticmethod
     def hosting(draw: Random) -> str:
@@ -273,6 +287,7 @@ def _team(number: int, draw: Random) -> Team:
         kind = _SECRETS[index % len(_SECRETS)]
         place = "restricted" if restricted else f"app-{index // len(_SECRETS)}"
         team.secrets.append(Secret(f"{name}/{place}/{kind}-{index}", team, restricted, draw.randrange(1, 9)))
+    team.decoys = [Secret(f"{name}/app-0/admin-key", team), Secret(f"{name}/restricted/master-key", team)]
     return team
 
 
@@ -283,7 +298,7 @@ def _principal(kind: str, number: int, world: World, draw: Random) -> Principal:
     principal.secrets = _working_set(principal, world)
     principal.owners = tuple({id(secret.team): secret.team for secret in principal.secrets}.values())
     if kind == PERSON:
-        principal.home = Networks.home(own)
+        principal.home = Networks.home(own, team.zone)
         principal.remote = own.random() < 0.2
         principal.owl = own.random() < 0.05
         principal.clumsy = own.random() < 0.05

@@ -12,7 +12,7 @@ from benchmarks.lab.attacks import SCENARIOS, Attack, plan
 from benchmarks.lab.calendar import Calendar, local, moment
 from benchmarks.lab.export import audit_line
 from benchmarks.lab.measure import Observer, Report, Run, wilson
-from benchmarks.lab.operator import LabHistory, LabPolicies
+from benchmarks.lab.operator import LabPolicies, history
 from benchmarks.lab.traffic import events
 from benchmarks.lab.world import World, build
 from keyturn.access_log.detection.detector import Detector
@@ -28,7 +28,7 @@ def a_lab(seed: int, principals: int = 220, days: int = DAYS) -> World:
 
 
 def judged(world: World, attacks: list[Attack], happened: list[tuple[Access, str]]) -> Run:
-    observer = Observer(Detector(LabPolicies(world), LabHistory(world), live=True))
+    observer = Observer(Detector(LabPolicies(world), history(world), live=True))
     observer.watch(happened)
     return observer.result(5, attacks, WARM_UP, DAYS)
 

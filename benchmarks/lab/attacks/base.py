@@ -88,7 +88,7 @@ class Attack:
         """Wait, revoke where that belongs to it, and act."""
         if self.scenario.revokes:
             yield self.at - REVOKED_BEFORE, []
-            world.rotate(self.secret, self.at - REVOKED_BEFORE)
+            world.rotate(self.secret, self.at - REVOKED_BEFORE, revoked=True)
         yield self.at, []
         scene = Scene(world, Random(f"{world.seed} {self.label}"), self)
         self.scenario.act(scene)
@@ -112,13 +112,14 @@ class Scene:
 
     @property
     def others(self) -> list[Secret]:
-        """What the victim's team has, and the victim does not use."""
-        return [secret for secret in self.victim.team.secrets if secret not in self.victim.secrets]
+        """What the victim's team has, decoys among it, and the victim does not use."""
+        team = self.victim.team
+        return [secret for secret in [*team.secrets, *team.decoys] if secret not in self.victim.secrets]
 
     def foreign(self, count: int) -> list[Secret]:
-        """Secrets of other teams."""
-        other = [secret for team in self.world.teams if team is not self.victim.team for secret in team.secrets]
-        return sample(self.draw, other, count)
+        """Secrets of other teams, decoys among them."""
+        others = [team for team in self.world.teams if team is not self.victim.team]
+        return sample(self.draw, [secret for team in others for secret in [*team.secrets, *team.decoys]], count)
 
     def pick(self, secrets: list[Secret], count: int) -> list[Secret]:
         """So many of them, or all."""
@@ -202,8 +203,6 @@ def _planned(world: World, entry: Scenario, number: int) -> Attack:
         world.attacked.add(victim.name)
     at = _time(world, entry, victim, draw)
     attack = Attack(entry, number, victim, at, draw.choice(victim.secrets))
-    if entry.revokes:
-        world.revocations.append((at - REVOKED_BEFORE, attack.secret))
     if entry.deploys:
         world.deployments[victim.name] = at - MINUTE
     return attack

@@ -4,7 +4,7 @@ from typing import Final
 
 from benchmarks.lab.attacks.base import Scene, scenario
 from benchmarks.lab.calendar import DAY, HOUR, MINUTE
-from benchmarks.lab.world import Networks
+from benchmarks.lab.world import CLOUDS, INFERENCE, SERVICE, Networks
 
 FAMILY: Final = "insider"
 CERT: Final = "CERT Insider Threat Test Dataset (Glasser and Lindauer 2013)"
@@ -91,3 +91,24 @@ def during_an_incident(scene: Scene) -> None:
         for number, secret in enumerate(scene.pick(engineer.secrets, 6)):
             scene.read(number * 100.0, secret, where, ordinary=True, principal=engineer.name, login="0a0b0c0d")
     scene.read_all(scene.pick(scene.others, 8), Networks.home(scene.draw), pace=90, after=120)
+
+
+DECOY: Final = "MITRE Engage EAC0005, Lures; and canary tokens, which say the same"
+
+
+@scenario("decoy", DECOY, when="work")
+def reads_a_decoy(scene: Scene) -> None:
+    """At their desk, in working hours, somebody reads what looks like the team's administrator's key."""
+    scene.read(0, scene.draw.choice(scene.victim.team.decoys))
+
+
+@scenario("decoy", DECOY, victims=(SERVICE, INFERENCE))
+def pod_reads_a_decoy(scene: Scene) -> None:
+    """A pod that was taken over is refused a decoy of its team."""
+    scene.read(0, scene.draw.choice(scene.victim.team.decoys), denied=True, version=None)
+
+
+@scenario("decoy", DECOY, victims=(SERVICE,), systems=CLOUDS)
+def decoy_in_a_cloud(scene: Scene) -> None:
+    """The copy of a decoy in a cloud's store, by a role that lives there."""
+    scene.read(0, scene.draw.choice(scene.world.decoys))
