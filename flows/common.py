@@ -138,10 +138,10 @@ def at_work() -> Acting:
     """This run, and who asked for it as far as Prefect knows: a schedule, an automation, whoever may use the server."""
     run = FlowRunContext.get()
     if run is None or run.flow_run is None:
-        return Acting("Prefect", through_prefect=True)
+        return Acting("Prefect", by_others=True)
     by = run.flow_run.created_by
     asked_by = f"{(by.type or 'Prefect').lower()} {by.display_value or ''}".strip() if by else "Prefect"
-    return Acting(f"{run.flow_run.name} {run.flow_run.id}", asked_by, through_prefect=True)
+    return Acting(f"{run.flow_run.name} {run.flow_run.id}", asked_by, by_others=True)
 
 
 def ended(error: KeyturnError) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-from keyturn.access_log.detection.policy import MonitorPolicy, Site, Tuning
+from keyturn.access_log.detection.policy import MonitorPolicy, React, Site, Tuning
 from keyturn.access_log.detection.rules.registry import RULES, rule_class
 from keyturn.catalogue.choice import CHOOSING, About, Choice, Classification
 from keyturn.core.suggest import advice
@@ -82,6 +82,8 @@ class DetectionRuleSettings(Model):
     """How many it takes, where the rule counts."""
     within: PositiveDuration | None = None
     """Within which time, where the rule looks back."""
+    react: React | None = None
+    """What becomes of a secret that was given so: off by default; dry-run tells what a revocation would do."""
 
 
 class SiteSettings(Model):
@@ -134,6 +136,14 @@ class MonitorSettings(Choice):
         for key in (*CHOOSING, "principals"):
             if key in self.model_fields_set and not getattr(self, key):
                 raise refused("is empty", "Write at least one, or leave it out for all.", key)
+        return self
+
+    @model_validator(mode="after")
+    def _revokes_by_choice(self) -> Self:
+        revokes = any(rule.react is React.REVOKE for rule in (self.rules or {}).values())
+        if revokes and not any(getattr(self, key) for key in CHOOSING):
+            remedy = "Say by paths, owners, classifications or labels which secrets a rule may end."
+            raise refused("a rule that revokes needs chosen secrets", remedy, "rules")
         return self
 
     @property
@@ -221,4 +231,6 @@ def merge(monitors: list[MonitorSettings], *, restricted: bool, decoy: bool = Fa
 
 def _tuned(tuning: Tuning, settings: DetectionRuleSettings) -> Tuning:
     weight = tuning.weight if settings.weight is None else _thousandths(settings.weight)
-    return Tuning(weight, settings.count or tuning.count, settings.within or tuning.within)
+    return Tuning(
+        weight, settings.count or tuning.count, settings.within or tuning.within, settings.react or tuning.react
+    )

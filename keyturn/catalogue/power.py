@@ -90,7 +90,7 @@ LOGINS: Final = (
 )
 """Variables that name a file which is this process's own."""
 
-OWN_FILES: Final = ("KEYTURN_HUB_", "KEYTURN_FAILURE_", "KEYTURN_FORWARD_")
+OWN_FILES: Final = ("KEYTURN_HUB_", "KEYTURN_REVOKER_", "KEYTURN_FAILURE_", "KEYTURN_FORWARD_")
 """What variables begin with that name Keyturn's own files, where they end in _FILE."""
 
 

@@ -22,8 +22,8 @@ class Acting:
 
     run: str
     asked_by: str = ""
-    through_prefect: bool = False
-    """Whether others than who is logged in to the hub may have asked for it: whoever may use the Prefect server."""
+    by_others: bool = False
+    """Whether others than who is logged in to the hub may have asked for it: who may use Prefect, or is in a log."""
 
     @property
     def remark(self) -> str:

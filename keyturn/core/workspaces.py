@@ -17,7 +17,7 @@ DEFAULT: Final = "default"
 HOUSE: Final = "keyturn"
 """What the names of the workspace `default` begin with."""
 
-SECRET, LEDGER, INCIDENT = "secret", "ledger", "incident"
+SECRET, LEDGER, INCIDENT, ALERT = "secret", "ledger", "incident", "alert"
 """What events are about."""
 
 _LEGAL: Final = re.compile(r"(?!target(-|\Z))[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")

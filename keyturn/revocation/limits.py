@@ -34,7 +34,7 @@ def insist_on_incident_pace(workspace: Workspace, wanted: Incident) -> None:
 def is_persons_own(wanted: Incident) -> bool:
     """Whether a command, with a login of whoever runs it, ends one secret."""
     process = acting.get()
-    return len(wanted.paths) == 1 and not wanted.leases and not (process and process.through_prefect)
+    return len(wanted.paths) == 1 and not wanted.leases and not (process and process.by_others)
 
 
 def count_incident(workspace: Workspace, wanted: Incident) -> None:

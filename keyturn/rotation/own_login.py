@@ -5,6 +5,7 @@ moment ago log in with it still. Another one is ended only where the hub says th
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
@@ -20,6 +21,14 @@ SETTLE: Final = timedelta(minutes=10)
 OTHERS: Final = ("keyturn-worker", "keyturn-revoker", "keyturn-notary")
 """The AppRoles of Keyturn's logins, as the guide calls them: each process turns its own, and shows the others'."""
 ACTION: Final = "turn secret id"
+
+
+def own_principals(workspace: Workspace) -> frozenset[str]:
+    """What the hub's audit log calls Keyturn's logins: this one, and those of its roles as the guide calls them."""
+    roles = {f"approle {role}" for role in OTHERS}
+    with suppress(KeyturnError):
+        roles.add(workspace.hub.identity().name)
+    return frozenset(roles)
 
 
 def key_name(role: str) -> str:

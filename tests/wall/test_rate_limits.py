@@ -44,7 +44,7 @@ def nothing_counted(lab: Lab) -> None:
 @pytest.fixture
 def through_prefect() -> Iterator[None]:
     """What is done here was asked for at the Prefect server."""
-    token = acting.set(Acting("emergency-revoke 1", "user somebody", through_prefect=True))
+    token = acting.set(Acting("emergency-revoke 1", "user somebody", by_others=True))
     yield
     acting.reset(token)
 
@@ -103,7 +103,7 @@ def test_a_flood_through_prefect_is_over_after_so_many(lab: Lab) -> None:
 def test_a_flood_of_others_holds_no_persons_single_revocation_back(lab: Lab) -> None:
     secrets = [lab.generated() for _ in range(3)]
     workspace = opened(lab, *secrets)
-    token = acting.set(Acting("emergency-revoke 1", "user somebody", through_prefect=True))
+    token = acting.set(Acting("emergency-revoke 1", "user somebody", by_others=True))
     try:
         for _ in range(2):
             begin(workspace, secrets[0])
@@ -193,8 +193,8 @@ def test_nothing_that_prefect_runs_can_go_past_a_rule() -> None:
 def test_what_prefect_runs_is_no_persons_own() -> None:
     from flows.common import at_work
 
-    assert at_work().through_prefect
-    assert not acting_command("revoke").through_prefect
+    assert at_work().by_others
+    assert not acting_command("revoke").by_others
 
 
 # --- rotations

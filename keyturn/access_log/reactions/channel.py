@@ -26,6 +26,7 @@ class ChannelReaction:
     burst = 5
     pace = 30.0
     patience = 60.0
+    pause = 300.0
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel

@@ -15,6 +15,7 @@ class LedgerReaction:
     burst = 1
     pace = 0.0
     patience = 60.0
+    pause = 30.0
 
     def __init__(
         self, ledger: Ledger, actor: Callable[[], str], clock: Callable[[], datetime], *, run: str = "", host: str = ""

@@ -11,13 +11,14 @@ class Reaction(Protocol):
 
     ``name`` tells it from others, in characters of a path. ``burst`` calls may follow each other at once, and then one
     each ``pace`` seconds; what comes meanwhile is given together. One that has not returned after ``patience`` seconds
-    counts as failed.
+    counts as failed. What failed is tried again with pauses that grow to ``pause`` seconds.
     """
 
     name: str
     burst: int
     pace: float
     patience: float
+    pause: float
 
     def react(self, alerts: Sequence[Alert]) -> None:
         """Returns once it is done for all of them. Raises what stops it; then all of them are given again.

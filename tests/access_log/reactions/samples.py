@@ -40,6 +40,7 @@ class Recorder:
     burst: int = 1
     pace: float = 0.0
     patience: float = 30.0
+    pause: float = 0.02
     before: Callable[[Sequence[Alert]], None] = lambda alerts: None
     calls: list[list[str]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 
 from keyturn.access_log.detection.alerts import Alert, Stage
-from keyturn.access_log.reactions import reactions as module
+from keyturn.access_log.reactions import worker as module
 from keyturn.access_log.reactions.reactions import Reactions
 from keyturn.core.errors import Invalid, Unavailable
 from tests.access_log.reactions.samples import Recorder, alert, complete
@@ -19,7 +19,6 @@ DOWN = Unavailable("tell", "somebody", "it is down")
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FIRST_PAUSE", 0.005)
-    monkeypatch.setattr(module, "LONGEST_PAUSE", 0.02)
 
 
 @contextmanager

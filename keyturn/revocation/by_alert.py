@@ -1,0 +1,220 @@
+"""Ending what was read oddly, where a rule asks for that: each secret by an incident of its own, as a person would.
+
+What is in a log was chosen by others. So nothing of it is taken for a pattern; a secret has to stand in the catalogue;
+what is begun so is counted for the whole workspace, as what is asked for through Prefect is.
+"""
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import copy_context
+from datetime import timedelta
+from hashlib import sha256
+from typing import Final, Protocol
+
+from keyturn.access_log.detection.alerts import Alert, Response
+from keyturn.access_log.detection.policy import React
+from keyturn.core.acting import Acting, acting
+from keyturn.core.channel import Announcement
+from keyturn.core.errors import KeyturnError, TransientError
+from keyturn.core.hub import Right
+from keyturn.core.ledger import Outcome
+from keyturn.core.notices import message_id
+from keyturn.core.plain_text import inert
+from keyturn.revocation import incident_store, preview
+from keyturn.revocation.incident import Incident, Mode
+from keyturn.revocation.run import begin, rights_needed
+from keyturn.revocation.selector import Selection
+from keyturn.rotation.context import Workspace
+from keyturn.rotation.journal import entry, note_down
+
+REMEMBERED: Final = 10_000
+"""So many responses are known to be done."""
+
+OLDEST: Final = timedelta(hours=24)
+"""What was read longer ago is told, and left to a person: whoever has it had it all the time."""
+
+AT_ONCE: Final = 4
+"""Incidents that are seen through at once; more wait, and their credentials have ended by then."""
+
+NAME_LIMIT: Final = 120
+
+Key = tuple[str, str, React]
+"""An alert's id, a secret, and what is to be done."""
+
+
+class Conductor(Protocol):
+    """What is done about an incident besides ending the credential."""
+
+    def see_through(self, workspace: Workspace, incident: Incident) -> None:
+        """Replace, push, tell and prove. What is left keeps the incident open; raises what stops it."""
+
+    def hand_over(self, incident: str, path: str, reason: str) -> bool:
+        """Have another login revoke it, where this one may not; whether somebody was there to take it."""
+
+
+class RevocationReaction:
+    """Begins an incident for each secret that a rule wants ended, or tells what one would do.
+
+    ``workspace`` gives what to work with, logged in as who may revoke; ``own`` the principals that Keyturn itself is in
+    logs, whose reads end nothing. ``tell`` has people told, and does not wait for it; ``say`` is told the same here.
+    """
+
+    name = "revocation"
+    burst = 1
+    pace = 0.0
+    patience = 120.0
+    pause = 5.0
+
+    def __init__(
+        self,
+        workspace: Callable[[], Workspace],
+        own: Callable[[], Collection[str]],
+        conductor: Conductor,
+        tell: Callable[[Announcement], None],
+        say: Callable[[str], None],
+    ) -> None:
+        self._workspace = workspace
+        self._own = own
+        self._conductor = conductor
+        self._announce = tell
+        self._say = say
+        self._done: OrderedDict[Key, None] = OrderedDict()
+        self._rooms = threading.BoundedSemaphore(AT_ONCE)
+
+    def react(self, alerts: Sequence[Alert]) -> None:
+        """End all credentials before anything else is done. Raises TransientError for what is to be tried again."""
+        wanted = [(alert, response) for alert in alerts for response in alert.responses]
+        errors = [error for alert, response in wanted if (error := self._attempt(alert, response))]
+        if errors:
+            raise errors[0]
+
+    def _attempt(self, alert: Alert, response: Response) -> TransientError | None:
+        """Do it, unless it is done; what hinders it now and perhaps not later."""
+        key = (alert.id, response.path, response.react)
+        if key in self._done:
+            return None
+        try:
+            self._respond(alert, response)
+        except TransientError as error:
+            return error
+        self._done[key] = None
+        if len(self._done) > REMEMBERED:
+            self._done.popitem(last=False)
+        return None
+
+    def _respond(self, alert: Alert, response: Response) -> None:
+        """Raises TransientError."""
+        workspace = self._workspace()
+        with acting_for(alert):
+            try:
+                if why := self._why_not(workspace, alert, response):
+                    return self._leave(workspace, alert, response, why)
+                if response.react is React.DRY_RUN:
+                    return self._rehearse(workspace, alert, response)
+                return self._revoke(workspace, alert, response)
+            except TransientError:
+                raise
+            except KeyturnError as error:
+                return self._leave(workspace, alert, response, error.text)
+
+    def _why_not(self, workspace: Workspace, alert: Alert, response: Response) -> str:
+        """Why it is left to a person; empty where it is not."""
+        reasons = (
+            (alert.storm, "it is one of many at once"),
+            (alert.principal in self._own(), "it is Keyturn's own login that has read it"),
+            (response.path not in workspace.catalogue.secrets, "it is no secret of the catalogue"),
+            (workspace.clock() - response.at > OLDEST, f"it was read {response.at:%Y-%m-%d %H:%M} UTC, long ago"),
+        )
+        return next((why for applies, why in reasons if applies), "")
+
+    def _revoke(self, workspace: Workspace, alert: Alert, response: Response) -> None:
+        path, name, reason = response.path, incident_id(alert, response), reason_of(alert, response)
+        existing = incident_store.find_incident(workspace, name)
+        if existing and existing.closed_at:
+            return
+        if not existing and lacking_rights(workspace, path, name):
+            if not self._conductor.hand_over(name, path, reason):
+                self._leave(workspace, alert, response, "this login may not revoke, and no worker is there that may")
+            return
+        opened = existing or begin(
+            workspace,
+            Selection((path,)),
+            incident=name,
+            reason=reason,
+            mode=Mode.REPLACE,
+            selector=path,
+            triggered_at=workspace.clock(),
+        )
+        run = copy_context().run
+        threading.Thread(target=run, args=(self._see_through, workspace, opened), name=name, daemon=True).start()
+
+    def _see_through(self, workspace: Workspace, incident: Incident) -> None:
+        """What stops it leaves the incident open: whoever looks after open ones goes on with it."""
+        with self._rooms:
+            try:
+                self._conductor.see_through(workspace, incident)
+            except KeyturnError as error:
+                self._say(f"{incident.id} stays open: {error}")
+            except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value
+                self._say(f"{incident.id} stays open: {type(error).__name__}")
+
+    def _leave(self, workspace: Workspace, alert: Alert, response: Response, why: str) -> None:
+        """Write down and tell people that nothing was ended."""
+        path, name = inert(response.path, NAME_LIMIT), incident_id(alert, response)
+        self._say(f"NOT REVOKED {path}: {why}")
+        if response.react is React.REVOKE:
+            note_down(workspace, [entry(workspace, "revoke", Outcome.DENIED, response.path, note=f"{name}: {why}")])
+            self._tell(alert, response, f"Keyturn: NOT revoked: {path}", [f"Nothing was ended: {why}"])
+
+    def _rehearse(self, workspace: Workspace, alert: Alert, response: Response) -> None:
+        """Write down and tell people what a revocation would do."""
+        path, name = response.path, incident_id(alert, response)
+        lines = [*would_do(workspace, path, name)]
+        note_down(workspace, [entry(workspace, "would revoke", Outcome.DONE, path, note=f"{name}: {'; '.join(lines)}")])
+        self._tell(alert, response, f"Keyturn: would revoke {path} (dry run)", lines)
+
+    def _tell(self, alert: Alert, response: Response, subject: str, lines: Sequence[str]) -> None:
+        name = message_id(f"alerts/{alert.id}/{response.path}", 1, str(response.react))
+        self._announce(Announcement(name, subject, "\n".join((*lines, reason_of(alert, response)))))
+
+
+@contextmanager
+def acting_for(alert: Alert) -> Iterator[None]:
+    """What is done meanwhile is asked for by an alert, not by who is logged in."""
+    current = acting.get()
+    run = current.run if current else f"process {os.getpid()}"
+    token = acting.set(Acting(run, f"alert {alert.id}", by_others=True))
+    try:
+        yield
+    finally:
+        acting.reset(token)
+
+
+def incident_id(alert: Alert, response: Response) -> str:
+    """The same however often the alert comes."""
+    return f"ALERT-{alert.id[:16]}-{sha256(response.path.encode()).hexdigest()[:8]}"
+
+
+def reason_of(alert: Alert, response: Response) -> str:
+    """For the report and the ledger."""
+    principal = inert(alert.principal, NAME_LIMIT)
+    return f"alert {alert.id}: read by {principal} at {response.at:%Y-%m-%d %H:%M:%S} UTC, rule {response.rule}"
+
+
+def would_do(workspace: Workspace, path: str, name: str) -> Iterator[str]:
+    """What a revocation would do, a line each. Raises TransientError."""
+    secret = preview.preview_secret(workspace, path, Mode.REPLACE)
+    yield f"It would end: {', '.join(secret.names) or f'what {secret.strategy} has made'} (version {secret.version})"
+    yield f"Copies: {', '.join(secret.destinations) or 'none'}; consumers: {', '.join(secret.consumers) or 'none'}"
+    yield from (f"In use: {use}" for use in secret.uses)
+    yield from (f"Note: {warning}" for warning in secret.warnings)
+    if lacking := lacking_rights(workspace, path, name):
+        yield f"This login may not do it: it lacks {lacking[0].capability} on {lacking[0].path}"
+
+
+def lacking_rights(workspace: Workspace, path: str, name: str) -> list[Right]:
+    """What this login may not do of it."""
+    return workspace.hub.missing_capabilities(list(rights_needed(workspace, (path,), name)))

@@ -1,0 +1,43 @@
+"""Alerts are events of a Prefect server, once each, for automations."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from keyturn.access_log.detection.alerts import Stage
+from keyturn.cli.prefect_events import PrefectReaction
+from keyturn.cli.reactions import CommandConductor, has_prefect
+from keyturn.core.errors import Unavailable
+from keyturn.core.workspaces import WorkspaceNames
+from tests.access_log.reactions.samples import BEGUN
+from tests.support.lab import fresh
+from tests.support.prefect_server import PrefectServer, wait_for
+
+
+def test_an_alert_is_an_event_and_a_repeat_is_the_same_one(prefect: PrefectServer) -> None:
+    name, reaction = fresh(), PrefectReaction(WorkspaceNames("ml"))
+    now = datetime.now(UTC)
+    begun = replace(BEGUN, id=name, first=now, last=now)
+    for _ in range(2):
+        reaction.react([begun, replace(begun, stage=Stage.COMPLETE, count=4)])
+    wanted = {"filter": {"resource": {"id": [f"keyturn-ml.alert.{name}"]}}}
+
+    def events() -> list[dict[str, object]]:
+        found: list[dict[str, object]] = httpx.post(f"{prefect.url}/events/filter", json=wanted).json()["events"]
+        return found if len(found) >= 2 else []
+
+    found = wait_for(events, 30)
+    assert sorted(str(event["event"]) for event in found) == ["keyturn.alert.begun", "keyturn.alert.complete"]
+    assert {str(event["payload"]) for event in found if "ml/key" in str(event["payload"])} != set()
+
+
+def test_a_server_that_is_down_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody = "http://127.0.0.1:9/api"
+    monkeypatch.setenv("PREFECT_API_URL", nobody)
+    with temporary_settings({PREFECT_API_URL: nobody}), pytest.raises(Unavailable):
+        PrefectReaction(WorkspaceNames()).react([BEGUN])
+    assert has_prefect()
+    assert not CommandConductor("default").hand_over("INC-1", "ml/key", "because")
