@@ -6,26 +6,31 @@ one cursor that with the higher fence counts, and the other is void: its events 
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
 
 from keyturn.access_log.trail.segments import ACTION, SegmentEntry, parse_note
 from keyturn.core.ledger import Outcome
-from keyturn.ledger.entries import leaf_of, parse_leaf
+from keyturn.ledger.entries import Numbered, leaf_of, parse_leaf
 from keyturn.ledger.ports import LedgerSource
 
-NEEDLE: Final = f'"action":"{ACTION}","outcome":"{Outcome.DONE}"'.encode()
-"""What stands in the tails of segments' entries. No text holds it: quotes in texts are escaped."""
+
+def entries_of(
+    ledger: LedgerSource, action: str, outcome: Outcome, first: int = 1, last: int | None = None
+) -> Iterator[Numbered]:
+    """The entries of an action that ended so, of these numbers. Raises Unavailable, and Invalid for what is no entry.
+
+    They are found by what stands in their tails: no text of another entry holds it, since quotes in texts are escaped.
+    """
+    needle = f'"action":"{action}","outcome":"{outcome}"'.encode()
+    for number, tail in ledger.tails(first, last):
+        if isinstance(tail, bytes) and needle in tail:
+            yield parse_leaf(leaf_of(number, tail))
 
 
 def segment_entries(ledger: LedgerSource, first: int = 1, last: int | None = None) -> Iterator[SegmentEntry]:
-    """Every entry of a segment, of these numbers, in their order.
-
-    Raises Unavailable, Rewritten, and Invalid for one that Keyturn would not have written.
-    """
-    for number, tail in ledger.tails(first, last):
-        if isinstance(tail, bytes) and NEEDLE in tail:
-            entry = parse_leaf(leaf_of(number, tail)).entry
-            yield parse_note(number, entry.place, entry.host, entry.time, entry.note)
+    """Every entry of a segment, of these numbers, in their order. Raises as :func:`entries_of` does."""
+    for numbered in entries_of(ledger, ACTION, Outcome.DONE, first, last):
+        entry = numbered.entry
+        yield parse_note(numbered.sequence, entry.place, entry.host, entry.time, entry.note)
 
 
 @dataclass

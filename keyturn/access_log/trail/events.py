@@ -1,10 +1,10 @@
 """The sealed events of a segment: from its spool into a Parquet file, and read again."""
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from keyturn.access_log.trail.layout import Segment, StoredFile, files_of, superseded
+from keyturn.access_log.trail.files import telling
+from keyturn.access_log.trail.layout import Segment, StoredFile, source_directory
 from keyturn.access_log.trail.parquet import ACCESS_COLUMNS, connected, literal, write_file
 from keyturn.access_log.trail.segments import SegmentHead
 from keyturn.access_log.trail.spool import Spool
@@ -47,10 +47,9 @@ def write_events(directory: Path, spool: Spool, head: SegmentHead) -> StoredFile
 
 def discard_events(directory: Path, source: str, number: int) -> None:
     """Take away what was written of a segment that was not sealed. Raises Unavailable."""
-    for stored in (*files_of(directory, source), *superseded(directory, source)):
-        if stored.first == stored.last == number:
-            with suppress(FileNotFoundError):
-                stored.path.unlink()
+    with telling("write", place := source_directory(directory, source)):
+        for file in place.glob(f"{number:010}-{number:010}.*.parquet"):
+            file.unlink(missing_ok=True)
 
 
 def _rows(spool: Path, number: int) -> str:

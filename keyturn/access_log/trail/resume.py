@@ -51,15 +51,22 @@ class _Base:
     remarks: tuple[str, ...] = ()
 
 
-def trail_name(files: TrailFiles) -> str:
-    """The name of this trail, made at its first use. Raises Unavailable, Invalid, and Rewritten where it is lost."""
+def known_name(files: TrailFiles) -> str:
+    """The name of the trail, empty where none lies here. Raises Unavailable, Invalid, Rewritten where it is lost."""
     path = files.identity
     with telling("read", path):
         if path.exists():
             return _identity(files, path.read_bytes())
     if files.all_heads():
         raise Rewritten("read", f"the access trail {path}", "it is gone, and segments are there", REMEDY)
-    name = secrets.token_hex(8)
+    return ""
+
+
+def trail_name(files: TrailFiles) -> str:
+    """The same, made at the first use."""
+    if name := known_name(files):
+        return name
+    path, name = files.identity, secrets.token_hex(8)
     with telling("write", path):
         write_durably(path, msgspec.json.encode(TrailIdentity(name)) + b"\n")
     return name

@@ -42,8 +42,9 @@ class SegmentHead(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``number`` counts the segments of a source, from 0. ``trail`` names the directory that its events lie in. ``before``
     and ``after`` are the source's cursors; None is its beginning. ``root`` is that of the Merkle tree (RFC 6962) over
-    the leaves of its ``records`` events, the first and last of which by their own time are of ``earliest`` and
-    ``latest``. ``fence`` rises with everybody who seals: of two that begin at one cursor the higher one counts.
+    the leaves of its ``records`` events, and ``blocks`` are those of each 64 of them, one behind the other. Its events
+    are of ``earliest`` to ``latest``, by their own time. ``fence`` rises with everybody who seals: of two that begin at
+    one cursor the higher one counts.
     """
 
     source: str
@@ -54,6 +55,7 @@ class SegmentHead(Struct, frozen=True, kw_only=True, omit_defaults=True):
     after: str
     records: int
     root: bytes
+    blocks: bytes
     sealed_at: datetime
     batches: tuple[BatchLines, ...]
     earliest: datetime | None = None
@@ -175,6 +177,28 @@ def decode_head(text: bytes) -> SegmentHead:
         return msgspec.json.decode(text, type=SegmentHead)
     except msgspec.MsgspecError:
         raise Invalid("read", "the head of a segment", "it is not spelled as Keyturn writes it", "") from None
+
+
+@dataclass(frozen=True)
+class EventName:
+    """What names an event: its source, its segment's number, and its place in that, from 0: ``hub:17:3``."""
+
+    source: str
+    segment: int
+    leaf: int
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.segment}:{self.leaf}"
+
+    @classmethod
+    def parse(cls, text: str) -> "EventName":
+        """The reverse. Raises Invalid."""
+        source, _, numbers = text.strip().rpartition(":")
+        source, _, segment = source.rpartition(":")
+        if not source or not segment.isdecimal() or not numbers.isdecimal():
+            hint = "Give it as `keyturn investigate` shows it, such as hub:17:3"
+            raise Invalid("find", f"the event {text}", "it is no event's name", hint)
+        return cls(source, int(segment), int(numbers))
 
 
 def cursor_digest(cursor: str | None) -> str:

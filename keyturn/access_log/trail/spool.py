@@ -19,9 +19,10 @@ from msgspec import Struct
 from keyturn.access_log.trail.files import TrailFiles, append_durably, opened, telling, write_durably
 from keyturn.access_log.trail.leaves import encode_leaves
 from keyturn.access_log.trail.segments import BatchLines, MalformedLine, SegmentHead
+from keyturn.access_log.trail.tree import EventTree
 from keyturn.core.access_source import Batch, SourceRecord
 from keyturn.core.errors import Invalid
-from keyturn.ledger.merkle import CompactRange, leaf_hashes
+from keyturn.ledger.merkle import leaf_hashes
 
 AT_ONCE: Final = 4096
 """Leaves that are hashed in one go."""
@@ -68,7 +69,7 @@ class Spool:
         self.records = 0
         self.seal_at = 0
         self._batches: list[SpoolBatch] = []
-        self._tree = CompactRange()
+        self.tree = EventTree()
         self._whole = 0
         self._inode = 0
 
@@ -126,17 +127,6 @@ class Spool:
         self._append(_line(SpoolLine(sealing=head)))
         self.sealing = head
 
-    def root(self) -> bytes:
-        """The root over its events."""
-        return self._tree.root()
-
-    def leaves(self) -> Iterator[bytes]:
-        """The canonical bytes of its events. Raises Unavailable."""
-        with telling("read", self.path), self.path.open("rb") as file:
-            for line in file:
-                if line.startswith(EVENT):
-                    yield line[:-1]
-
     def _append(self, content: bytes) -> None:
         with telling("write", self.path), opened(self.path) as file:
             self._whole = append_durably(file, content, self._whole)
@@ -144,7 +134,7 @@ class Spool:
 
     def _take(self, batch: SpoolBatch, leaves: Sequence[bytes]) -> None:
         for begun in range(0, len(leaves), AT_ONCE):
-            self._tree.extend(leaf_hashes(leaves[begun : begun + AT_ONCE]))
+            self.tree.extend(leaf_hashes(leaves[begun : begun + AT_ONCE]))
         self.records += len(leaves)
         self._batches.append(batch)
         self.cursor = batch.cursor

@@ -1,0 +1,166 @@
+"""Whoever may write where the access trail lies cuts, edits and reorders nothing of it that is not found and named."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from keyturn.access_log.trail.files import TrailFiles
+from keyturn.access_log.trail.resume import TrailParts
+from keyturn.access_log.trail.retention import delete_expired
+from keyturn.core.errors import Rewritten
+from keyturn.core.ledger import Outcome
+from tests.access_log.trail.events import NOON
+from tests.access_log.trail.logs import TrailWorld, batch
+
+FIRST, SECOND = "segment 0 of hub (entry 1)", "segment 1 of hub (entry 2)"
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[TrailWorld]:
+    """Two segments of a hundred events each, of the lines 1 to 300."""
+    made = TrailWorld.make(tmp_path)
+    assert made.problems() == []
+    yield made
+    made.ledger.close()
+
+
+def test_an_end_that_was_cut_off_is_missing(scene: TrailWorld) -> None:
+    scene.files[1].path.unlink()
+    assert scene.problems() == [f"{SECOND} is missing, with 100 events: it was deleted, or an older state put back"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "problem"),
+    [
+        ("SELECT * FROM old WHERE leaf <> 17", "event 17 is missing"),
+        ("SELECT * FROM old WHERE leaf < 90", "10 of its 100 events are missing, the first of them 90, at its end"),
+        (
+            "SELECT * REPLACE (CASE WHEN leaf > 17 THEN leaf - 1 ELSE leaf END AS leaf) FROM old WHERE leaf <> 17",
+            "event 99 is missing, at its end",
+        ),
+        (
+            "SELECT * REPLACE (CASE leaf WHEN 70 THEN 'somebody else' ELSE principal END AS principal) FROM old",
+            "one of the events 64 to 99 (audit.log:97 to audit.log:149) is not what it was",
+        ),
+        (
+            "SELECT * REPLACE (CASE leaf WHEN 3 THEN NULL ELSE time END AS time) FROM old",
+            "one of the events 0 to 63 (audit.log:1 to audit.log:95) is not what it was",
+        ),
+        (
+            "SELECT * FROM old ORDER BY CASE leaf WHEN 5 THEN 9.5 ELSE leaf END",
+            "its events are in another order from event 5 (audit.log:10) on",
+        ),
+        (
+            "SELECT * REPLACE (row_number() OVER () - 1 AS leaf) FROM (SELECT * FROM old ORDER BY path, leaf)",
+            "none of its events is where it was sealed: it is another segment's, or was written anew",
+        ),
+        (
+            "SELECT * FROM old UNION ALL SELECT * REPLACE (100 AS leaf, 'x' AS principal) FROM old WHERE leaf = 3",
+            "1 events were put in, the first as event 100 (audit.log:5)",
+        ),
+    ],
+    ids=["removed", "cut", "renumbered", "edited", "emptied", "reordered", "sorted", "inserted"],
+)
+def test_events_that_were_tampered_with_are_named(scene: TrailWorld, rows: str, problem: str) -> None:
+    scene.rewrite(scene.files[0], rows)
+    assert scene.problems() == [f"{FIRST}: {problem}"]
+
+
+def test_two_files_that_were_exchanged_are_named(scene: TrailWorld) -> None:
+    first, second = (stored.path for stored in scene.files)
+    beside = first.with_suffix(".beside")
+    for old, new in ((first, beside), (second, first), (beside, second)):
+        old.rename(new)
+    problems = scene.problems()
+    assert f"{first.name} holds events of segment 1, which is none of its own" in problems
+    assert f"{second.name} holds events of segment 0, which is none of its own" in problems
+
+
+def test_a_file_that_holds_another_segment_under_this_ones_number_is_named(scene: TrailWorld) -> None:
+    other = scene.files[1].path
+    scene.rewrite(scene.files[0], f"SELECT * REPLACE (0 AS segment) FROM read_parquet('{other}')")  # noqa: S608
+    assert scene.problems() == [
+        f"{FIRST}: none of its events is where it was sealed: it is another segment's, or was written anew"
+    ]
+
+
+def test_a_segment_that_nobody_sealed_is_named(scene: TrailWorld) -> None:
+    forged = replace(scene.files[1], first=7, last=7)
+    shutil.copy(scene.files[1].path, forged.path)
+    problems = scene.problems()
+    assert f"{forged.path.name} holds events of segment 1, which is none of its own" in problems
+
+
+def test_what_a_file_or_a_head_says_beside_the_events_is_held_against_the_ledger(scene: TrailWorld) -> None:
+    heads = scene.directory / "heads" / "hub.jsonl"
+    heads.write_text(heads.read_text().replace("audit.log:75", "audit.log:57", 1))
+    assert scene.problems() == [f"the head of {FIRST} is not what it was"]
+    heads.unlink()
+    assert scene.problems() == [f"the head of {FIRST} is missing", f"the head of {SECOND} is missing"]
+
+
+def test_a_trail_that_was_put_back_from_yesterday_is_told_as_such_and_never_gone_on_with(
+    scene: TrailWorld, tmp_path: Path
+) -> None:
+    shutil.copytree(scene.directory, tmp_path / "yesterday")
+    scene.take(301, 320)
+    shutil.rmtree(scene.directory)
+    shutil.move(tmp_path / "yesterday", scene.directory)
+    third = "segment 2 of hub (entry 3)"
+    assert scene.problems() == [
+        f"the head of {third} is missing",
+        f"{third} is missing, with 14 events: it was deleted, or an older state put back",
+    ]
+    with pytest.raises(Rewritten, match="an older state was put back"):
+        scene.open().cursor("hub")
+    with pytest.raises(Rewritten, match="an older state was put back"):
+        scene.open().append("hub", "301", batch(301, 310))
+
+
+def test_a_ledger_that_was_put_back_is_told_as_such(scene: TrailWorld, tmp_path: Path) -> None:
+    with scene.ledger._reading() as connection:
+        connection.execute("DELETE FROM entries WHERE sequence = 2")
+    with pytest.raises(Rewritten, match=r"has not the entry 2, by which segment 1 of hub was sealed"):
+        scene.open().cursor("hub")
+    assert any("and no entry of the ledger tells of it" in problem for problem in scene.problems())
+
+
+def test_a_cursor_that_was_set_back_in_the_hub_is_named_and_nothing_is_read_twice(scene: TrailWorld) -> None:
+    state = scene.cursors.read("hub")
+    scene.cursors.write("hub", replace(state, cursor="151", segments=1, entry=1))
+    assert scene.problems() == [f"the cursor of hub in the hub is not where {SECOND} has ended: it was changed"]
+    assert scene.open().cursor("hub") == "301"
+    scene.open().seal("hub")
+    assert scene.cursors.read("hub").cursor == "301"
+    assert scene.report().sources[0].gaps == 1
+
+
+def test_a_hub_that_lost_its_cursor_is_told_it_again(scene: TrailWorld) -> None:
+    del scene.cursors.states["hub"]
+    assert scene.open().cursor("hub") == "301"
+
+
+def test_what_is_older_than_it_is_kept_goes_and_is_no_hole(scene: TrailWorld) -> None:
+    now = NOON + timedelta(days=31, seconds=200)
+    parts = TrailParts(TrailFiles(scene.directory), scene.ledger, scene.cursors)
+    (expired,) = delete_expired(parts, scene.entry, now, timedelta(days=31))
+    assert (expired.first, expired.last) == (0, 0)
+    report = scene.report()
+    assert report.problems == ()
+    assert (report.sources[0].expired_segments, report.sources[0].verified) == (1, 1)
+    assert scene.open().cursor("hub") == "301"
+
+
+def test_a_deletion_that_names_age_as_its_reason_covers_nothing_younger(scene: TrailWorld) -> None:
+    parts = TrailParts(TrailFiles(scene.directory), scene.ledger, scene.cursors)
+    (expired,) = delete_expired(parts, scene.entry, NOON + timedelta(days=31, seconds=200), timedelta(days=31))
+    forged = replace(expired, first=0, last=1)
+    scene.ledger.append([scene.entry("access-retention", Outcome.BEGUN, "hub", forged.note())])
+    scene.files[0].path.unlink()
+    (problem,) = scene.problems()
+    assert problem.startswith(f"{SECOND} was deleted by entry 5")
+    assert problem.endswith("it has younger ones")
