@@ -75,6 +75,8 @@ class SecretDeclaration(Model):
     """The names of the applications that are told when it changes."""
     rollout: RolloutSettings | None = None
     """Tell some of the consumers first; without it, all of them at once."""
+    decoy: bool = False
+    """Nobody uses it: each attempt to read it is an alarm. Nothing that others can see of it says so."""
 
     @property
     def destinations(self) -> tuple[DeclaredPlace, ...]:

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_va
 from keyturn.access_log.detection.policy import MonitorPolicy, React, Site, Tuning
 from keyturn.access_log.detection.rules.registry import RULES, rule_class
 from keyturn.catalogue.choice import CHOOSING, About, Choice, Classification
+from keyturn.core.own_login import PRINCIPALS
 from keyturn.core.suggest import advice
 from keyturn.settings.fields import Line, Model, PositiveDuration, refused
 from keyturn.settings.timing import ClockTime, Timezone
@@ -189,15 +190,15 @@ def _thousandths(weight: float) -> int:
 class DeclaredPolicies:
     """The policies that a catalogue's monitors make: what one with more conditions says goes before the others.
 
-    Of two with as many, the one whose name comes later. The same objects for the same answers. ``decoys`` are the paths
-    of secrets that nobody has a reason to ask for.
+    Of two with as many, the one whose name comes later. The same objects for the same answers. ``own`` are Keyturn's
+    principals, who read decoys as all that is synced.
     """
 
     def __init__(
-        self, monitors: Mapping[str, MonitorSettings], catalogue: "Catalogue", decoys: Collection[str] = ()
+        self, monitors: Mapping[str, MonitorSettings], catalogue: "Catalogue", own: Collection[str] = PRINCIPALS
     ) -> None:
         self._catalogue = catalogue
-        self._decoys = frozenset(decoys)
+        self._own = frozenset(own)
         self._monitors = sorted(monitors.items(), key=lambda named: (named[1].conditions, named[0]))
         self._made: dict[tuple[bool, bool, tuple[str, ...]], MonitorPolicy] = {}
 
@@ -211,7 +212,7 @@ class DeclaredPolicies:
             if monitor.means(principal, path, about, self._catalogue.mounts)
         ]
         restricted = bool(about and about.classification == Classification.RESTRICTED)
-        decoy = path in self._decoys
+        decoy = bool(secret and secret.decoy) and principal not in self._own
         key = (restricted, decoy, tuple(name for name, _ in fitting))
         if key not in self._made:
             self._made[key] = merge([monitor for _, monitor in fitting], restricted=restricted, decoy=decoy)

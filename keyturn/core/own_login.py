@@ -4,7 +4,13 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Final, Protocol
+
+ROLES: Final = ("keyturn-worker", "keyturn-revoker", "keyturn-notary")
+"""The AppRoles of Keyturn's logins, as the guide calls them."""
+
+PRINCIPALS: Final = frozenset(f"approle {role}" for role in ROLES)
+"""What the hub's audit log calls whoever logs in by one of them."""
 
 
 @dataclass(frozen=True)

@@ -12,23 +12,20 @@ from typing import Final
 from keyturn.core.errors import Denied, KeyturnError, NotFound
 from keyturn.core.hub import Right
 from keyturn.core.own_keys import KeyState, KeyTurn, OwnKey
-from keyturn.core.own_login import OwnLogin, SecretId
+from keyturn.core.own_login import PRINCIPALS, ROLES, OwnLogin, SecretId
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.journal import record_action
 
 SETTLE: Final = timedelta(minutes=10)
 """How long the old one works on: a login with it, once begun, is over by then."""
-OTHERS: Final = ("keyturn-worker", "keyturn-revoker", "keyturn-notary")
-"""The AppRoles of Keyturn's logins, as the guide calls them: each process turns its own, and shows the others'."""
 ACTION: Final = "turn secret id"
 
 
 def own_principals(workspace: Workspace) -> frozenset[str]:
     """What the hub's audit log calls Keyturn's logins: this one, and those of its roles as the guide calls them."""
-    roles = {f"approle {role}" for role in OTHERS}
     with suppress(KeyturnError):
-        roles.add(workspace.hub.identity().name)
-    return frozenset(roles)
+        return PRINCIPALS | {workspace.hub.identity().name}
+    return PRINCIPALS
 
 
 def key_name(role: str) -> str:
@@ -47,7 +44,7 @@ def own_login_keys(workspace: Workspace) -> list[OwnKey]:
         return []
     if login is None:
         return []
-    others = (other_login(workspace, login, role) for role in OTHERS if role != login.role)
+    others = (other_login(workspace, login, role) for role in ROLES if role != login.role)
     return [own_login_key(workspace, login), *(key for key in others if key)]
 
 
