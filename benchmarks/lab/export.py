@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
+from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 
@@ -80,7 +81,8 @@ def _auth(access: Access) -> dict[str, Any]:
     shown, _, role = access.principal.removesuffix(" (root policy)").partition(" ")
     policies = ["root"] if access.root else ["default", "reader"]
     auth: dict[str, Any] = {"accessor": _accessor(access.login), "display_name": shown, "policies": policies}
-    return auth | ({"metadata": {"role_name": role}} if role else {})
+    entity = {} if access.root else {"entity_id": str(uuid5(NAMESPACE_URL, access.principal))}
+    return auth | entity | ({"metadata": {"role_name": role}} if role else {})
 
 
 def hashed(text: str) -> str:

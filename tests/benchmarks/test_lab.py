@@ -19,6 +19,7 @@ from keyturn.access_log.detection.detector import Detector
 from keyturn.access_log.hub_reads import HubReads
 from keyturn.core.access import Access
 from keyturn.core.audit_lines import AuditMount
+from tests.support.sigma import Pack
 
 DAYS, WARM_UP = 9, 3
 
@@ -115,6 +116,7 @@ def test_clocks_change_within_a_run() -> None:
     assert local("Europe/Zurich", 28, 9) - local("Europe/Zurich", 26, 9) == 2 * 86400 - 3600
 
 
+GUARDED = {"keyturn_guarded_paths": ["secret/data/none"], "keyturn_guarded_readers": []}
 LOUD = {
     "aws-parameters",
     "backup-login-elsewhere",
@@ -161,6 +163,31 @@ def test_an_event_comes_back_from_the_audit_line_that_is_made_of_it(
     assert len(kinds) >= 6
     for access in kinds.values():
         assert reads.access(msgspec.json.encode(audit_line(access))) == access
+
+
+REPLAYED = {
+    "guesses-a-password": "openbao_many_logins_failed.yml",
+    "guesses-paths": "openbao_many_reads_refused.yml",
+    "insider-enumerates": "openbao_many_secrets_read.yml",
+    "reads-a-decoy": "openbao_decoy_read.yml",
+    "root-token-exports": "openbao_root_token_read.yml",
+    "service-token-on-the-internet": "openbao_read_from_outside.yml",
+}
+
+
+def test_the_pack_for_siems_finds_the_published_techniques_in_the_labs_lines(
+    lab: World, run: tuple[list[Attack], list[tuple[Access, str]]]
+) -> None:
+    """And none of its rules that need no list of usual readers is of a busy hour without an attack."""
+    decoys = [f"secret/data/{decoy.path}" for decoy in lab.decoys]
+    pack = Pack(Path("deployments/detections"), {"keyturn_decoys": decoys, **GUARDED})
+    for name, file in REPLAYED.items():
+        lines = [audit_line(access) for access, label in run[1] if label == f"{name}#1"]
+        assert file in pack.fired(lines), name
+    ordinary = [access for access, label in run[1] if not label and access.system == "hub"]
+    busy = [audit_line(access) for access in ordinary if access.at.hour == 15 and access.source.startswith("10.")]
+    assert len(busy) > 500
+    assert pack.fired(busy[:500]) == set()
 
 
 def test_the_interval_of_a_part_is_wilsons() -> None:

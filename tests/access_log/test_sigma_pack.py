@@ -1,0 +1,168 @@
+"""deployments/detections: valid Sigma, each house rule in it or a reason, and what it finds in a hub's own lines."""
+
+import json
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import hvac
+import pytest
+from hvac.exceptions import VaultError
+from jsonschema import Draft202012Validator
+
+from benchmarks.lab.export import audit_line
+from keyturn.access_log.detection.rules.registry import RULES
+from keyturn.core.access import LOGIN, Access
+from tests.access_log.hub import Hub, read
+from tests.support.sigma import Pack, documents
+
+DIRECTORY = Path("deployments/detections")
+SCHEMAS = Path("tests/support/sigma_schema")
+FILES = sorted(DIRECTORY.glob("*.yml"))
+PLACEHOLDERS = {
+    "keyturn_decoys": ["secret/data/ml/admin-key"],
+    "keyturn_guarded_paths": ["secret/data/payments/*"],
+    "keyturn_guarded_readers": ["userpass-ana"],
+}
+PACK = Pack(DIRECTORY, PLACEHOLDERS)
+SCORES = {"daily-limit", "hours", "new-address", "new-path"}
+NOON = datetime(2026, 11, 2, 12, tzinfo=UTC)
+
+
+def schema(name: str) -> Draft202012Validator:
+    return Draft202012Validator(json.loads((SCHEMAS / f"sigma-{name}-schema.json").read_text()))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_each_file_is_what_sigmas_schemas_ask_for(file: Path) -> None:
+    assert re.fullmatch(r"openbao_[a-z0-9_]{2,60}\.yml", file.name)
+    for rule in documents(file):
+        schema("correlation-rules" if "correlation" in rule else "detection-rule").validate(rule)
+        if "name" not in rule:
+            assert {"level", "falsepositives", "description", "references", "tags", "id"} <= rule.keys()
+
+
+def test_no_two_rules_have_an_id_or_name() -> None:
+    rules = [rule for file in FILES for rule in documents(file)]
+    for key in ("id", "name"):
+        there = [rule[key] for rule in rules if key in rule]
+        assert len(set(there)) == len(there) > 3
+
+
+def test_each_rule_and_score_of_the_house_has_its_file_or_a_reason_why_it_has_none() -> None:
+    rows = re.findall(r"^\| `([a-z-]+)` \| (.+) \|$", (DIRECTORY / "README.md").read_text(), re.M)
+    table = dict(rows)
+    assert table.keys() == {*RULES, *SCORES}
+    tagged = {
+        tag.removeprefix("keyturn.") for file in FILES for rule in documents(file) for tag in rule.get("tags", ())
+    }
+    for name, cell in table.items():
+        linked = re.findall(r"\]\((openbao_\w+\.yml)\)", cell)
+        assert bool(linked) == (name in tagged)
+        assert all((DIRECTORY / file).is_file() for file in linked)
+        assert linked or len(cell) > 30
+
+
+class Log:
+    """What the hub's audit file gets while somebody works."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._file = hub.server.audit_log
+
+    def during(self, work: Callable[[], object]) -> list[dict[str, Any]]:
+        before = self._file.stat().st_size
+        work()
+        with self._file.open("rb") as text:
+            text.seek(before)
+            return [json.loads(line) for line in text]
+
+
+def tried(work: Callable[[], object], times: int = 1) -> None:
+    for _ in range(times):
+        with suppress(VaultError):
+            work()
+
+
+def test_ordinary_work_on_a_real_hub_fires_nothing(hub: Hub) -> None:
+    def work() -> None:
+        trainer, ana = hub.approle("trainer"), hub.userpass("ana")
+        for _ in range(9):
+            read(trainer)
+        read(ana)
+        tried(lambda: read(ana, "ml/absent"), 9)
+        tried(lambda: hub.client("").auth.userpass.login("ana", "mistyped"), 3)
+
+    assert PACK.fired(Log(hub).during(work)) == set()
+
+
+def test_the_root_token_on_a_real_hub(hub: Hub) -> None:
+    assert PACK.fired(Log(hub).during(lambda: read(hub.root))) == {"openbao_root_token_read.yml"}
+
+
+def test_what_somebody_with_a_stolen_login_does_on_a_real_hub(hub: Hub) -> None:
+    """They list, try paths that are refused or not there, ask for a decoy, and for what is somebody else's."""
+    trainer = hub.approle("trainer")
+    log = Log(hub)
+    refused = log.during(lambda: tried(lambda: read(trainer, "payments-of-others/key"), 10))
+    absent = log.during(lambda: tried(lambda: read(trainer, "ml/absent"), 10))
+    decoy = log.during(lambda: tried(lambda: read(trainer, "ml/admin-key")))
+    other = log.during(lambda: tried(lambda: read(trainer, "payments/card")))
+    assert PACK.fired(refused) == PACK.fired(absent) == {"openbao_many_reads_refused.yml"}
+    assert PACK.fired(refused[:-2]) == set()
+    assert PACK.fired(decoy) == {"openbao_decoy_read.yml"}
+    assert PACK.fired(other) == {"openbao_read_by_another_reader.yml"}
+    assert PACK.fired(log.during(lambda: read_many(trainer, 30))) >= {"openbao_many_secrets_read.yml"}
+    listed = log.during(lambda: list_folders(trainer, 20))
+    assert PACK.fired(listed) == {"openbao_secrets_listed.yml"}
+
+
+def read_many(client: hvac.Client, count: int) -> None:
+    for number in range(count):
+        tried(lambda: read(client, f"ml/key-{number}"))  # noqa: B023  called at once
+
+
+def list_folders(client: hvac.Client, count: int) -> None:
+    for number in range(count):
+        tried(lambda: client.secrets.kv.v2.list_secrets(f"ml/folder-{number}"))  # noqa: B023  called at once
+
+
+def test_passwords_that_are_guessed_on_a_real_hub(hub: Hub) -> None:
+    anonymous = hub.client("")
+    lines = Log(hub).during(lambda: tried(lambda: anonymous.auth.userpass.login("ana", "guessed"), 10))
+    assert PACK.fired(lines) == {"openbao_many_logins_failed.yml"}
+
+
+def test_attempts_on_the_audit_device_and_at_a_root_token_on_a_real_hub(hub: Hub) -> None:
+    trainer, log = hub.approle("trainer"), Log(hub)
+    device = log.during(lambda: tried(lambda: trainer.sys.disable_audit_device("no-such-device")))
+    generation = log.during(lambda: tried(lambda: trainer.sys.start_root_token_generation("no one time password")))
+    assert PACK.fired(device) == {"openbao_audit_device_disabled.yml"}
+    assert PACK.fired(generation) == {"openbao_root_token_generated.yml"}
+
+
+def accesses(count: int, apart: timedelta, **changes: Any) -> list[dict[str, Any]]:
+    """So many lines of one login, as a hub writes them."""
+    fields = {"system": "hub", "path": "ml/db", "version": 1, "principal": "approle trainer", "source": "10.0.0.1"}
+    return [audit_line(Access(NOON + number * apart, **{**fields, **changes})) for number in range(count)]
+
+
+def test_an_address_that_is_not_the_labs() -> None:
+    """As who uses an instance's stolen credentials from outside."""
+    assert PACK.fired(accesses(1, timedelta(0), source="185.1.2.3")) == {"openbao_read_from_outside.yml"}
+    assert PACK.fired(accesses(1, timedelta(0), source="2001:db8::1")) == {"openbao_read_from_outside.yml"}
+    assert PACK.fired(accesses(1, timedelta(0), source="fd00::1")) == set()
+
+
+def test_counts_are_of_one_login_and_of_their_time_alone() -> None:
+    minute = timedelta(minutes=1)
+    lines = accesses(1001, minute)
+    assert PACK.fired(lines) == {"openbao_more_than_daily_limit.yml"}
+    assert PACK.fired(lines[:1000] + accesses(1, minute, principal="approle evaluator")) == set()
+    assert PACK.fired(accesses(40, minute, denied=True)) == set()
+    slow = accesses(10, timedelta(seconds=33), path="auth/approle/login", action=LOGIN, denied=True, login="")
+    assert PACK.fired(slow) == {"openbao_many_logins_failed.yml"}
+    slower = accesses(10, timedelta(seconds=34), path="auth/approle/login", action=LOGIN, denied=True, login="")
+    assert PACK.fired(slower) == set()
