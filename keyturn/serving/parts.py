@@ -33,13 +33,15 @@ class Tenure:
     """The time for which this process has a part. Shared by the part's own thread and by what renews its lease.
 
     ``number`` is greater than that of whoever had the part before: what is written in the hub by compare-and-set bears
-    it. ``ended`` is set once the part has to stop. ``measure`` is the part's to set: it tells how it is.
+    it. ``ended`` is set once the part has to stop, and ``ours`` is False where it has to since another may have it by
+    now. ``measure`` is the part's to set: it tells how it is.
     """
 
     def __init__(self, part: str, number: int, clock: Callable[[], float], ask: Callable[[], None]) -> None:
         self.part = part
         self.number = number
         self.ended = threading.Event()
+        self.ours = True
         self.measure: Callable[[], PartHealth] = lambda: UNTOLD
         self._clock = clock
         self._ask = ask
@@ -57,12 +59,17 @@ class Tenure:
     def over(self) -> bool:
         """Whether it has ended, or nobody here can know any more that it has not."""
         if self._clock() - self._renewed_at > SAFE:
-            self.ended.set()
+            self.lose()
         return self.ended.is_set()
 
+    def lose(self) -> None:
+        """End it, since another may have the part."""
+        self.ours = False
+        self.ended.set()
+
     def insist(self) -> None:
-        """Before whatever has an effect. Raises Superseded where it is over. Asks nobody."""
-        if self.over:
+        """Before whatever has an effect. Raises Superseded where it is not ours any more. Asks nobody."""
+        if self.over and not self.ours:
             raise lease_ended(self.part)
 
     def confirm(self) -> None:

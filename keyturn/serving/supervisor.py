@@ -165,6 +165,7 @@ class Keeper:
             try:
                 self._attempt(Task.RENEW, self._renew)
             except Superseded as error:
+                tenure.lose()
                 return self._tell(Task.WORK, error)
             if self._clock() - began > WELL:
                 self._state = PartState(self.name)

@@ -1,0 +1,219 @@
+"""The part that reads one log of accesses: into the trail, past the rules, and on to whoever is told.
+
+Events are durable in the trail before they are judged, so whoever goes on after a kill judges again what may not have
+been told, and tells what was not. Once a minute what was taken is sealed into the ledger.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final, Protocol
+
+from keyturn.client.clock import elapsed
+from keyturn.core.access_source import AccessSource, Batch
+from keyturn.core.errors import KeyturnError, TransientError
+from keyturn.core.hub import StatePort
+from keyturn.serving.judge import Judge
+from keyturn.serving.marks import Marks
+from keyturn.serving.numbers import EVENTS, GAPS, MALFORMED, SEGMENTS, Counts
+from keyturn.serving.parts import PartHealth, Tenure
+from keyturn.serving.recollection import remembered
+from keyturn.sync.lines import one_line
+
+ACCESS: Final = "access/"
+"""How the names of these parts begin; the source's name is behind it."""
+
+RECORDS: Final = 10_000
+"""Records that are read at once."""
+
+SEAL: Final = 50.0
+"""Seconds after which what was taken is sealed: within a minute."""
+AGAIN: Final = 10.0
+"""Seconds before a seal that failed is tried again."""
+ADVANCE: Final = 1.0
+"""Seconds between two moments that the detector is told."""
+
+
+class SealedSegment(Protocol):
+    """What the reader asks of a segment that was sealed."""
+
+    @property
+    def number(self) -> int:
+        """It counts the segments of a source."""
+
+
+class TrailPort(Protocol):
+    """What the reader needs of the trail: :class:`keyturn.access_log.trail.trail.Trail`."""
+
+    directory: Path
+
+    def cursor(self, source: str) -> str | None:
+        """Where to read on."""
+
+    def append(self, source: str, cursor_before: str | None, batch: Batch) -> None:
+        """Take a batch, and return once it is durable."""
+
+    def seal(self, source: str | None = None) -> Sequence[SealedSegment]:
+        """Have the ledger vouch for what was taken."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What the readers of one process share. ``idle`` says whether nothing waits to be told."""
+
+    trail: TrailPort
+    hub: StatePort
+    judge: Judge
+    idle: Callable[[], bool]
+    clock: Callable[[], datetime]
+    counts: Counts
+    say: Callable[[str], None]
+
+
+class AccessReader:
+    """Reads one source, which ``open_source`` opens anew for each tenure."""
+
+    def __init__(self, source: str, open_source: Callable[[], AccessSource], watch: Watch) -> None:
+        self.name = f"{ACCESS}{source}"
+        self._source = source
+        self._open_source = open_source
+        self._watch = watch
+        self._judged: str | None = None
+
+    def run(self, tenure: Tenure) -> None:
+        """Read until the part ends."""
+        with closing(self._open_source()) as source:
+            reading = _Reading(self._source, source, self._watch, tenure)
+            try:
+                reading.run(self._judged)
+            finally:
+                self._judged = reading.judged
+
+
+class _Reading:
+    """One tenure of a reader."""
+
+    def __init__(self, name: str, source: AccessSource, watch: Watch, tenure: Tenure) -> None:
+        self._name = name
+        self._source = source
+        self._watch = watch
+        self._tenure = tenure
+        self._behind = 0.0
+        self._looked_at = self._advance_at = elapsed()
+        self._seal_at = float("inf")
+        self._trouble = ""
+        self.judged: str | None = None
+        """The cursor up to which everything was judged here; None where nobody can tell."""
+        tenure.measure = self._measure
+
+    def run(self, judged: str | None) -> None:
+        watch = self._watch
+        self._marks = Marks(watch.hub, self._name, self._tenure.number, watch.clock())
+        self._cursor = watch.trail.cursor(self._name)
+        if self._cursor is None or judged != self._cursor or not watch.judge.knows(self._name):
+            self._recall()
+        self.judged = self._cursor
+        while not self._tenure.over:
+            more = self._read()
+            self._seal_in_time()
+            self._tick()
+            if not more:
+                self._tenure.wait(self._source.pace)
+        self._end()
+
+    def _read(self) -> bool:
+        """Take what is new; whether there is more at once."""
+        batch = self._source.read(self._cursor, RECORDS)
+        self._tenure.insist()
+        if batch.cursor != self._cursor or batch.lines or batch.gaps or batch.malformed:
+            self.judged = None
+            self._watch.trail.append(self._name, self._cursor, batch)
+            self._cursor = batch.cursor
+            self._seal_at = min(self._seal_at, elapsed() + SEAL)
+            self._count(batch)
+            self._judge(batch)
+            self.judged = self._cursor
+        self._looked_at = elapsed()
+        self._behind = self._age(batch) if batch.more else 0.0
+        return batch.more
+
+    def _judge(self, batch: Batch) -> None:
+        accesses = [record.access for record in batch.records]
+        if not self._watch.judge.take(self._name, accesses, self._marks.mark.begun):
+            self._recall()
+
+    def _recall(self) -> None:
+        """Have the detector know what it knew, and tell what may not have been told."""
+        watch, mark, now = self._watch, self._marks.mark, self._watch.clock()
+        memories = remembered(watch.trail.directory, self._name, now)
+        alerts = watch.judge.recall(self._name, memories, mark.segment)
+        self._tenure.insist()
+        late = [alert for alert in alerts if alert.last >= mark.begun]
+        watch.judge.resume(late, mark.at, now)
+
+    def _tick(self) -> None:
+        if elapsed() >= self._advance_at:
+            self._advance_at = elapsed() + ADVANCE
+            self._watch.judge.advance(self._watch.clock())
+            if not self._watch.judge.knows(self._name):
+                self._recall()
+
+    def _seal_in_time(self) -> None:
+        if elapsed() < self._seal_at:
+            return
+        try:
+            self._seal()
+        except TransientError as error:
+            # What comes in is read and judged all the same.
+            self._seal_at = elapsed() + AGAIN
+            self._say_trouble(error)
+
+    def _seal(self) -> None:
+        self._tenure.confirm()
+        told = self._watch.idle()
+        now = self._watch.clock()
+        sealed = self._watch.trail.seal(self._name)
+        self._seal_at = float("inf")
+        self._say_trouble(None)
+        self._watch.counts.add(SEGMENTS, self._name, len(sealed))
+        if sealed and told:
+            self._marks.move(max(segment.number for segment in sealed) + 1, now)
+
+    def _end(self) -> None:
+        """Where it ends though it is ours, leave little to be read again."""
+        if self._seal_at < float("inf") and self._tenure.ours:
+            try:
+                self._seal()
+            except KeyturnError:
+                return
+
+    def _count(self, batch: Batch) -> None:
+        counts = self._watch.counts
+        counts.add(EVENTS, self._name, len(batch.records))
+        counts.add(MALFORMED, self._name, len(batch.malformed))
+        counts.add(GAPS, self._name, len(batch.gaps))
+        for gap in batch.gaps:
+            self._watch.say(f"{ACCESS}{self._name}: {one_line(gap)}")
+        if batch.malformed:
+            first = batch.malformed[0]
+            text = f"{len(batch.malformed)} records can't be read, the first at {first.position}: {first.problem}"
+            self._watch.say(f"{ACCESS}{self._name}: {one_line(text)}")
+
+    def _age(self, batch: Batch) -> float:
+        if not batch.records:
+            return self._behind
+        return max(0.0, (self._watch.clock() - batch.records[-1].access.at).total_seconds())
+
+    def _measure(self) -> PartHealth:
+        silent = max(0.0, elapsed() - self._looked_at - self._source.pace)
+        return PartHealth(max(self._behind, silent), self._trouble)
+
+    def _say_trouble(self, error: KeyturnError | None) -> None:
+        text = f"it can't be sealed: {one_line(str(error))}" if error else ""
+        if text and text != self._trouble:
+            self._watch.say(f"error: {ACCESS}{self._name}: {text}")
+        elif self._trouble and not text:
+            self._watch.say(f"{ACCESS}{self._name}: it is sealed again")
+        self._trouble = text

@@ -1,0 +1,151 @@
+"""Reading a log as it grows: into the trail, past the rules, and told once, whoever dies when."""
+
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from keyturn.access_log.detection.alerts import Stage
+from keyturn.core.errors import Conflict, Superseded, Unavailable, Unrecorded
+from keyturn.serving import access_reader
+from keyturn.serving.numbers import EVENTS, SEGMENTS
+from keyturn.serving.recollection import remembered
+from tests.serving.watched import NIGHT, NOW, ListSource, Site, Steps, access
+
+PEOPLE = ("ann", "bob", "cay")
+STEPS = 48
+"""The moments at which a process may die that reads these."""
+READS = [access(1 + number, PEOPLE[number % 3], f"ml/{number}") for number in range(6)]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+def kept(site: Site) -> list[str]:
+    """The paths of all reads that the trail holds, in its order."""
+    return [each.path for _, accesses in remembered(site.trail_directory, "hub", NOW) for each in accesses]
+
+
+def begun(site: Site) -> Counter[str]:
+    return Counter(name for name, stage, _ in site.siren.told if stage == Stage.BEGUN)
+
+
+def test_what_a_log_tells_is_in_the_trail_judged_and_sealed(site: Site) -> None:
+    process = site.process(ListSource(READS))
+    process.run()
+    assert kept(site) == [read.path for read in READS]
+    assert len(begun(site)) == 3
+    assert site.recorded() == site.siren.told
+    assert process.counts.of(EVENTS) == {"hub": 6}
+    assert process.counts.of(SEGMENTS) == {"hub": 1}
+    assert process.source.closed == 1
+
+
+@pytest.mark.sampled(6)
+@pytest.mark.parametrize("kill_at", range(STEPS))
+def test_killed_anywhere_nothing_is_skipped_or_twice_and_no_alert_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_at: int
+) -> None:
+    monkeypatch.setattr(access_reader, "SEAL", 0.0)
+    site, steps = Site(tmp_path), Steps(kill_at)
+    site.process(ListSource(READS), steps).run_until_killed()
+    site.process(ListSource(READS)).run()
+    assert len(steps.names) == kill_at + 1, "it ended well: there are no more steps than these"
+    died = steps.names[-1]
+    assert kept(site) == [read.path for read in READS], died
+    assert set(Counter(site.recorded()).values()) == {1}, died
+    assert {name for name, stage, _ in site.recorded() if stage == Stage.BEGUN} == set(begun(site)), died
+    assert len(begun(site)) == 3, died
+    # Between the message and the hub's knowledge of it nobody can tell whether it was told.
+    unsure = steps.names[-2:] in (["before the siren", "after the siren"], ["after the siren", "before the hub"])
+    assert max(Counter(site.siren.told).values()) <= (2 if unsure else 1), died
+
+
+def test_what_was_there_before_anybody_watched_is_learned_and_not_told(site: Site) -> None:
+    old = [access(-3600 + number, "ann", f"ml/{number}") for number in range(4)]
+    site.process(ListSource([*old, access(5, "bob")])).run()
+    assert len(kept(site)) == 5
+    assert [stage for _, stage, _ in site.siren.told] == [Stage.BEGUN]
+
+
+def test_after_a_start_nothing_is_told_twice_and_an_alert_goes_on(site: Site) -> None:
+    site.process(ListSource(READS[:2])).run()
+    told = list(site.siren.told)
+    site.process(ListSource(READS[:2])).run()
+    assert site.siren.told == told
+    site.now = NOW + timedelta(hours=1)
+    site.process(ListSource(READS[:2])).run()
+    complete = site.siren.told[len(told) :]
+    assert [(name, stage) for name, stage, _ in complete] == [(name, Stage.COMPLETE) for name, _, _ in told]
+    site.process(ListSource(READS[:2])).run()
+    assert len(site.siren.told) == 2 * len(told)
+
+
+def test_whoever_was_frozen_while_another_read_on_writes_nothing_more(site: Site) -> None:
+    frozen = site.process(ListSource(READS[:2]))
+
+    def meanwhile(seconds: float) -> bool:
+        site.process(ListSource(READS)).run()
+        frozen.source.accesses = READS
+        return False
+
+    frozen.tenure.wait = meanwhile  # type: ignore[method-assign]
+    told = len(site.siren.told)
+    with pytest.raises((Superseded, Conflict)):
+        frozen.reader.run(frozen.tenure)
+    frozen.ledger.close()
+    assert kept(site) == [read.path for read in READS]
+    assert len(begun(site)) == 3
+    assert told == 0
+    assert set(Counter(site.siren.told).values()) == {1}
+
+
+def test_a_ledger_that_takes_nothing_holds_up_neither_reading_nor_judging(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access_reader, "SEAL", 0.0)
+    process = site.process(ListSource(READS))
+
+    def refuse(source: str | None = None) -> list[object]:
+        raise Unrecorded("write", "the ledger", "its disk is full", "Make room")
+
+    monkeypatch.setattr(process.trail, "seal", refuse)
+    process.run()
+    assert len(kept(site)) == 6
+    assert len(begun(site)) == 3
+    assert site.lines == ["error: access/hub: it can't be sealed: write the ledger: its disk is full. Make room"]
+    assert "can't be sealed" in process.tenure.measure().trouble
+
+
+def test_a_log_that_fails_for_a_while_is_gone_on_with_though_nothing_is_recalled(site: Site) -> None:
+    process, source = site.process(ListSource(READS)), ListSource(READS)
+    read, failing = source.read, [True]
+
+    def flaky(cursor: str | None, limit: int) -> object:
+        if cursor == "4" and failing:
+            failing.clear()
+            raise Unavailable("read", "the log", "it does not answer")
+        return read(cursor, limit)
+
+    source.read = flaky  # type: ignore[method-assign,assignment]
+    process.source = source
+    process.reader._open_source = lambda: source
+    with pytest.raises(Unavailable):
+        process.reader.run(process.tenure)
+    detector = process.judge._detector
+    process.run()
+    assert process.judge._detector is detector
+    assert len(kept(site)) == 6
+    assert len(begun(site)) == 3
+
+
+def test_rules_that_change_are_used_from_then_on_with_what_was_known(site: Site) -> None:
+    process = site.process(ListSource(READS))
+    process.judge._policies = lambda: NIGHT
+    process.run()
+    process.judge._policies = lambda: type(NIGHT)(NIGHT.everywhere)
+    process.judge.advance(NOW)
+    assert not process.judge.knows("hub")
