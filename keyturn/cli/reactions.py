@@ -42,10 +42,13 @@ NOTICES: Final = Pacing(burst=5, pace=30.0)
 Say = Callable[[str], None]
 
 
-def open_reactions(workspace: "Callable[[], Workspace]", say: Say) -> Reactions:
+def open_reactions(
+    workspace: "Callable[[], Workspace]", say: Say, wrap: Callable[[Reaction], Reaction] = lambda reaction: reaction
+) -> Reactions:
     """Every reaction that there is here: the ledger and revocations; people and Prefect where something leads there.
 
-    ``workspace`` gives the one to work with now. ``say`` is given a line at a time, from several threads.
+    ``workspace`` gives the one to work with now. ``say`` is given a line at a time, from several threads. Each is put
+    into ``wrap``.
     """
     opened, names = workspace(), WorkspaceNames.from_environment(os.environ)
     run, host = remark_of_process(), socket.gethostname()
@@ -63,7 +66,7 @@ def open_reactions(workspace: "Callable[[], Workspace]", say: Say) -> Reactions:
         made.append(ChannelReaction(opened.channel))
     if has_prefect():
         made.append(PrefectReaction(names))
-    return Reactions(made, say)
+    return Reactions([wrap(reaction) for reaction in made], say)
 
 
 def has_prefect() -> bool:

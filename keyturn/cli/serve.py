@@ -1,5 +1,7 @@
 """``keyturn serve``: the one process that runs on, beside the workers."""
 
+import os
+import socket
 import threading
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,16 +23,20 @@ from keyturn.cli.follow import (
 from keyturn.cli.options import CatalogueOption
 from keyturn.cli.output import note
 from keyturn.cli.programs import wrong
-from keyturn.core.errors import Invalid
+from keyturn.core.errors import Invalid, NotFound
 from keyturn.core.outbound import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from keyturn.access_log.reactions.reactions import Reactions
+    from keyturn.core.access_source import AccessSource
     from keyturn.rotation.context import Workspace
     from keyturn.serving.numbers import Serving
     from keyturn.serving.parts import Part
+    from keyturn.serving.site import Site, Wrap
     from keyturn.serving.supervisor import Supervisor
+    from keyturn.sync.changes import ChangeSource
 
 LISTEN: Final = "127.0.0.1:2774"
 
@@ -70,15 +76,54 @@ def serve(
     if bool(cert) != bool(key):
         raise wrong("--cert", "--cert and --key belong together")
     with opened_workspace(catalogue) as workspace, ended_by_signals() as stop, ExitStack() as stack:
+        from keyturn.serving.numbers import Serving
         from keyturn.serving.registry import make_parts
-        from keyturn.serving.site import Site
 
         latest = Latest(workspace, catalogue)
-        site = Site(latest, lambda: source_of(latest, audit_file, position, every), note)
+        site = site_of(latest, lambda: source_of(latest, audit_file, position, every))
         supervisor = supervisor_of(workspace, make_parts(site, only or ()))
-        open_endpoint(stack, supervisor, listen, cert, key)
+        open_endpoint(stack, Serving(supervisor.states, site.counts), listen, cert, key)
         run(supervisor, stop)
     note("ended")
+
+
+def site_of(latest: Latest, open_changes: "Callable[[], ChangeSource]") -> "Site":
+    """What the parts of this process are made of, by the catalogue and the environment."""
+    from keyturn.serving.site import Site
+    from keyturn.settings.trail import trail_directory
+
+    def opened(wrap: "Wrap") -> "Reactions":
+        from keyturn.cli.reactions import open_reactions
+
+        return open_reactions(latest, note, wrap)
+
+    return Site(latest, open_changes, note, opened, trail_directory(os.environ), access_logs(latest))
+
+
+def access_logs(latest: Latest) -> "dict[str, Callable[[], AccessSource]]":
+    """The logs that are read on this machine, each by what opens it.
+
+    One that holds what this machine has received has the machine's name behind its own: others have theirs.
+    """
+    from keyturn.providers.access_sources import audit_mount, open_source, sources_directory
+
+    machine = socket.gethostname()
+
+    def opener(name: str) -> "Callable[[], AccessSource]":
+        def opened() -> "AccessSource":
+            catalogue = latest().catalogue
+            settings = catalogue.access_logs.get(name)
+            if settings is None:
+                raise NotFound("read", name, "the catalogue names no such access log any more", "Begin this anew")
+            return open_source(name, settings, audit_mount(catalogue), sources_directory() / name)
+
+        return opened
+
+    return {
+        f"{name}@{machine}" if settings.LOCAL else name: opener(name)
+        for name, settings in latest().catalogue.access_logs.items()
+        if settings.machine in (None, machine)
+    }
 
 
 def supervisor_of(workspace: "Workspace", parts: "list[Part]") -> "Supervisor":
@@ -90,18 +135,16 @@ def supervisor_of(workspace: "Workspace", parts: "list[Part]") -> "Supervisor":
     return Supervisor(parts, lambda part: PartLease(workspace.hub, part, holder), note)
 
 
-def open_endpoint(stack: ExitStack, supervisor: "Supervisor", listen: str, cert: Path | None, key: Path | None) -> None:
+def open_endpoint(stack: ExitStack, serving: "Serving", listen: str, cert: Path | None, key: Path | None) -> None:
     """Answer at ``listen`` until the stack is closed. Raises Invalid, OSError."""
     insist_on_server()
 
     from keyturn.agent.sockets import open_at
     from keyturn.serving.certificates import CertificateFiles
     from keyturn.serving.endpoint import Endpoint, answering
-    from keyturn.serving.numbers import Serving
 
     tls = CertificateFiles(cert, key, note) if cert and key else None
     listener = stack.enter_context(open_at(listen, tls=tls is not None, sent="who has read what"))
-    serving = Serving(supervisor.states)
     local = is_loopback(listener.getsockname()[0])
     endpoint = Endpoint(serving, numbers_of(serving), local=local)
     stack.enter_context(answering(listener, endpoint.answer, tls.context if tls else None))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from keyturn.client.clock import elapsed
-from keyturn.core.access_source import AccessSource, Batch
+from keyturn.core.access_source import AccessSource, Batch, ReleasesRead
 from keyturn.core.errors import KeyturnError, TransientError
 from keyturn.core.hub import StatePort
 from keyturn.serving.judge import Judge
@@ -172,13 +172,15 @@ class _Reading:
 
     def _seal(self) -> None:
         self._tenure.confirm()
-        told = self._watch.idle()
+        idle = self._watch.idle()
         now = self._watch.clock()
         sealed = self._watch.trail.seal(self._name)
         self._seal_at = float("inf")
         self._say_trouble(None)
         self._watch.counts.add(SEGMENTS, self._name, len(sealed))
-        if sealed and told:
+        if sealed and isinstance(self._source, ReleasesRead) and self._cursor is not None:
+            self._source.release(self._cursor)
+        if sealed and idle:
             self._marks.move(max(segment.number for segment in sealed) + 1, now)
 
     def _end(self) -> None:

@@ -11,7 +11,10 @@ from keyturn.serving.site import Site
 
 MakeParts = Callable[[Site], Iterable[Part]]
 
-KINDS: Final = ("keyturn.serving.follow_part:follow_parts",)
+KINDS: Final = (
+    "keyturn.serving.follow_part:follow_parts",
+    "keyturn.serving.access_parts:access_parts",
+)
 """What makes the parts of one kind, each a function of the site; imported where a process runs parts."""
 
 

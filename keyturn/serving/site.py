@@ -1,19 +1,40 @@
 """What the parts of one process share."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
 
+from keyturn.access_log.reactions.port import Reaction
+from keyturn.access_log.reactions.reactions import Reactions
+from keyturn.core.access_source import AccessSource
 from keyturn.rotation.context import Workspace
+from keyturn.serving.numbers import Counts
 from keyturn.sync.changes import ChangeSource
+
+Wrap = Callable[[Reaction], Reaction]
+
+
+class OpenReactions(Protocol):
+    """Opens whatever is done about alerts here, each reaction wrapped."""
+
+    def __call__(self, wrap: Wrap) -> Reactions:
+        """Raises Invalid for settings that can't be."""
 
 
 @dataclass(frozen=True)
 class Site:
     """What parts are made of. ``workspace`` gives the one to work with now: its catalogue may change.
 
-    ``open_changes`` opens what tells of the hub's changes; ``say`` is given one line at a time, from several threads.
+    ``open_changes`` opens what tells of the hub's changes. ``logs`` are the access logs that are read on this machine,
+    each by what opens it, ``trail`` is the directory that they are kept in. ``say`` is given one line at a time, from
+    several threads.
     """
 
     workspace: Callable[[], Workspace]
     open_changes: Callable[[], ChangeSource]
     say: Callable[[str], None]
+    open_reactions: OpenReactions
+    trail: Path
+    logs: Mapping[str, Callable[[], AccessSource]] = field(default_factory=dict)
+    counts: Counts = field(default_factory=Counts)

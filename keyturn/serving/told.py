@@ -42,9 +42,9 @@ class ToldMemory:
         listed = list(keys)
 
         def change(before: tuple[Told, int]) -> Told | None:
-            told = before[0].get(reaction, [])
-            fresh = [key for key in listed if key not in told]
-            return {**before[0], reaction: [*told, *fresh][-REMEMBERED:]} if fresh else None
+            earlier = before[0].get(reaction, [])
+            fresh = [key for key in listed if key not in earlier]
+            return {**before[0], reaction: [*earlier, *fresh][-REMEMBERED:]} if fresh else None
 
         def write(before: tuple[Told, int], after: Told) -> int:
             return self._hub.write_state(TOLD, {"told": after}, cas=before[1])
@@ -82,12 +82,8 @@ class TellOnce:
         recorded: Callable[[], Iterable[Key]] = tuple,
         count: Callable[[int], None] = lambda alerts: None,
     ) -> None:
-        self.name, self.burst, self.pace, self.patience = (
-            reaction.name,
-            reaction.burst,
-            reaction.pace,
-            reaction.patience,
-        )
+        self.name, self.burst, self.pace = reaction.name, reaction.burst, reaction.pace
+        self.patience, self.pause = reaction.patience, reaction.pause
         self._reaction = reaction
         self._memory = memory
         self._recorded = recorded
@@ -119,11 +115,11 @@ class TellOnce:
             return set()
 
 
-def untold(alerts: Sequence[Alert], told: set[Key]) -> list[Alert]:
-    """Those that were not told, and whose beginning was, or is among them."""
-    begun = {name for name, _, _ in told} | {alert.id for alert in alerts if alert.stage is not Stage.COMPLETE}
+def untold(alerts: Sequence[Alert], earlier: set[Key]) -> list[Alert]:
+    """Those that were not told earlier, and whose beginning was, or is among them."""
+    begun = {name for name, _, _ in earlier} | {alert.id for alert in alerts if alert.stage is not Stage.COMPLETE}
     return [
         alert
         for alert in alerts
-        if key_of(alert) not in told and (alert.stage is not Stage.COMPLETE or alert.id in begun)
+        if key_of(alert) not in earlier and (alert.stage is not Stage.COMPLETE or alert.id in begun)
     ]

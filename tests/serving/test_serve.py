@@ -8,15 +8,21 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import requests
 
+from deployments.local.openbao import OpenBao
 from deployments.local.support.ports import free_port
+from keyturn.access_log.reactions.reactions import Key
 from keyturn.agent.sockets import open_at
 from keyturn.core.errors import Invalid
 from keyturn.core.sensitive import SecretFields
+from keyturn.providers.ledger.sqlite import SqliteLedger
+from keyturn.serving.ledger_history import recorded_alerts
+from keyturn.serving.recollection import remembered
 from keyturn.serving.registry import make_parts
 from keyturn.serving.site import Site as PartSite
 from tests.cli.command import ROOT, one_line, run_keyturn, surroundings
@@ -54,6 +60,19 @@ class Site:
     folder: str
     copies: Path
 
+    def read(self) -> list[str]:
+        """The paths of the reads that the trail holds."""
+        memories = remembered(self.directory / "trail", "bao", datetime.now(UTC))
+        return [access.path for _, accesses in memories for access in accesses]
+
+    def alerts(self) -> list[Key]:
+        """Those that the ledger tells of."""
+        ledger = SqliteLedger(self.directory / "ledger.db", "any", patience=5)
+        try:
+            return list(recorded_alerts(ledger))
+        finally:
+            ledger.close()
+
     @contextmanager
     def serve(self, *options: str) -> Iterator[Served]:
         lines, port = self.directory / f"serve-{fresh()}.txt", free_port()
@@ -68,13 +87,14 @@ class Site:
 
 
 @pytest.fixture
-def site(lab: Lab, world: World, tmp_path: Path) -> Iterator[Site]:
+def site(lab: Lab, world: World, openbao: OpenBao, tmp_path: Path) -> Iterator[Site]:
     catalogue, copies, folder, mount = tmp_path / "catalogue", tmp_path / "copies", fresh(), f"state-{fresh()[-8:]}"
     catalogue.mkdir()
     copies.mkdir(mode=0o700)
     stores = {"disk": {"kind": "file", "directory": str(copies)}}
     syncs = {"all": {"paths": [f"{folder}/*"], "stores": ["disk"], "name": "{name}.json"}}
-    (catalogue / "all.json").write_text(json.dumps({"stores": stores, "syncs": syncs}))
+    logs = {"bao": {"kind": "hub-file", "log_file": str(openbao.audit_log), "pace": "1s"}}
+    (catalogue / "all.json").write_text(json.dumps({"stores": stores, "syncs": syncs, "access_logs": logs}))
     (catalogue / "all.json").rename(catalogue / "all.yaml")
     lab.root.sys.enable_secrets_engine("kv", mount, options={"version": "2"})
     env = surroundings(
@@ -83,13 +103,15 @@ def site(lab: Lab, world: World, tmp_path: Path) -> Iterator[Site]:
         VAULT_TOKEN=world.hub_token,
         KEYTURN_CATALOGUE=str(catalogue),
         KEYTURN_HUB_STATE_MOUNT=mount,
+        KEYTURN_LEDGER=str(tmp_path / "ledger.db"),
+        KEYTURN_TRAIL=str(tmp_path / "trail"),
     )
     yield Site(env, tmp_path, folder, copies)
     lab.root.sys.disable_secrets_engine(mount)
 
 
 def test_another_goes_on_when_one_is_killed_and_one_that_was_suspended_gives_up(site: Site, lab: Lab) -> None:
-    with site.serve("--poll=1s") as first, site.serve("--poll=1s") as second:
+    with site.serve("--only=follow") as first, site.serve("--only=follow") as second:
         until(lambda: first.says("follow: runs here") or second.says("follow: runs here"))
         here, there = (first, second) if first.says("follow: runs here") else (second, first)
         until(lambda: there.says("ready: follow"))
@@ -109,6 +131,28 @@ def test_another_goes_on_when_one_is_killed_and_one_that_was_suspended_gives_up(
         assert here.end().splitlines()[-1] == "ended"
 
 
+def test_reads_are_in_the_trail_and_an_odd_one_is_told_once_though_its_reader_is_killed(site: Site, lab: Lab) -> None:
+    path = f"{site.folder}/odd"
+    lab.hub.write(path, SecretFields({"value": "1"}), cas=0)
+    with site.serve("--only=access/bao") as served:
+        until(lambda: served.says("access/bao: runs here"))
+        until(
+            lambda: requests.get(f"{served.url}/readyz", timeout=30).json()["parts"]["access/bao"]["lag_seconds"] == 0
+        )
+        lab.hub.read(path)
+        until(lambda: path in site.read() and site.alerts())
+        served.child.kill()
+    told = site.alerts()
+    lab.hub.read(path)
+    with site.serve("--only=access/bao") as served:
+        until(lambda: site.read().count(path) == 2)
+        assert "keyturn_serve_events_total" in requests.get(f"{served.url}/metrics", timeout=30).text
+        served.end()
+    again = site.alerts()
+    assert again[: len(told)] == told
+    assert len(set(again)) == len(again)
+
+
 def test_a_part_that_is_not_there_is_told_with_the_one_meant() -> None:
     site = parts_of_nothing()
     assert [part.name for part in make_parts(site)] == ["follow"]
@@ -123,4 +167,6 @@ def test_beyond_loopback_nothing_is_said_in_clear() -> None:
 
 def parts_of_nothing() -> PartSite:
     """What parts are made of that never run."""
-    return PartSite(lambda: pytest.fail("asked"), lambda: pytest.fail("asked"), print)
+    return PartSite(
+        lambda: pytest.fail("asked"), lambda: pytest.fail("asked"), print, lambda wrap: pytest.fail("asked"), Path("/")
+    )

@@ -119,6 +119,7 @@ class Siren:
     burst: int = 1
     pace: float = 0.0
     patience: float = 30.0
+    pause: float = 1.0
     told: list[Key] = field(default_factory=list)
 
     def react(self, alerts: Sequence[Alert]) -> None:

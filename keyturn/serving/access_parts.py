@@ -1,0 +1,114 @@
+"""The parts that watch accesses: a reader for each log of the catalogue, and what keeps the trail's files few."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final, cast
+
+from keyturn.access_log.detection.policy import MonitorPolicies
+from keyturn.access_log.reactions.port import Reaction
+from keyturn.access_log.trail.cursors import HubCursors
+from keyturn.access_log.trail.files import TrailFiles
+from keyturn.access_log.trail.merging import merge_trail
+from keyturn.access_log.trail.resume import trail_name
+from keyturn.access_log.trail.trail import Trail
+from keyturn.catalogue import Catalogue
+from keyturn.catalogue.monitors import DeclaredPolicies
+from keyturn.core.errors import Invalid, KeyturnError
+from keyturn.ledger.ports import StoredLedger
+from keyturn.rotation.context import Workspace
+from keyturn.rotation.journal import actor_of
+from keyturn.serving.access_reader import AccessReader, Watch
+from keyturn.serving.judge import Judge
+from keyturn.serving.ledger_history import LedgerHistory, recorded_alerts
+from keyturn.serving.numbers import ALERTS
+from keyturn.serving.parts import Part, Tenure
+from keyturn.serving.site import Site
+from keyturn.serving.told import TellOnce, ToldMemory
+
+LEDGER: Final = "ledger"
+"""The reaction whose own record tells what it has told."""
+
+MERGE: Final = "merge/"
+"""How the name of what merges a trail's files begins; the trail's own name is behind it."""
+MERGE_PAUSE: Final = 60.0
+
+
+def access_parts(site: Site) -> Iterator[Part]:
+    """None where the catalogue names no log that is read here. Raises Invalid where the trail's package is missing."""
+    if not site.logs:
+        return
+    if find_spec("duckdb") is None:
+        raise Invalid("keep", "the access trail", "the package duckdb is missing", "Install keyturn[serve]")
+    watch = make_watch(site)
+    for name, open_source in site.logs.items():
+        yield AccessReader(name, open_source, watch)
+    try:
+        yield MergePart(trail_name(TrailFiles(site.trail)), site.trail, site.workspace().clock)
+    except KeyturnError as error:
+        site.say(f"error: the trail's files are not merged: {error}")
+
+
+def make_watch(site: Site) -> Watch:
+    """What all readers of a process share: the trail, the detector, and who is told."""
+    workspace = site.workspace()
+    ledger, hub = cast("StoredLedger", workspace.ledger), workspace.hub
+    memory, history = ToldMemory(hub), LedgerHistory(ledger, site.say)
+
+    def wrap(reaction: Reaction) -> Reaction:
+        if reaction.name != LEDGER:
+            return TellOnce(reaction, memory)
+        return TellOnce(
+            reaction, memory, partial(recorded_alerts, ledger), partial(site.counts.add, ALERTS, reaction.name)
+        )
+
+    reactions = site.open_reactions(wrap)
+    trail = Trail(site.trail, ledger, HubCursors(hub), lambda: actor_of(site.workspace()), workspace.clock)
+    judge = Judge(CurrentPolicies(site.workspace), history.secrets, reactions.take, history.refresh)
+
+    def idle() -> bool:
+        return not any(status.waiting for status in reactions.status())
+
+    return Watch(trail, hub, judge, idle, workspace.clock, site.counts, site.say)
+
+
+class CurrentPolicies:
+    """The policies of the catalogue as it is now: the same object until what they go by has changed."""
+
+    def __init__(self, workspace: Callable[[], Workspace]) -> None:
+        self._workspace = workspace
+        self._catalogue = workspace().catalogue
+        self._basis = _basis(self._catalogue)
+        self._policies = DeclaredPolicies(self._catalogue.monitors, self._catalogue)
+
+    def __call__(self) -> MonitorPolicies:
+        """Asked once a second, so a catalogue that is the same is not compared."""
+        catalogue = self._workspace().catalogue
+        if catalogue is not self._catalogue:
+            self._catalogue, basis = catalogue, _basis(catalogue)
+            if basis != self._basis:
+                self._basis = basis
+                self._policies = DeclaredPolicies(catalogue.monitors, catalogue)
+        return self._policies
+
+
+def _basis(catalogue: Catalogue) -> tuple[Any, ...]:
+    abouts = {path: secret.about for path, secret in catalogue.secrets.items()}
+    return catalogue.monitors, abouts, catalogue.mounts
+
+
+class MergePart:
+    """Merges the small files of one trail's directory into large ones."""
+
+    def __init__(self, trail: str, directory: Path, clock: Callable[[], datetime]) -> None:
+        self.name = f"{MERGE}{trail}"
+        self._directory = directory
+        self._clock = clock
+
+    def run(self, tenure: Tenure) -> None:
+        """Once a minute."""
+        while not tenure.over:
+            merge_trail(self._directory, self._clock())
+            tenure.wait(MERGE_PAUSE)
