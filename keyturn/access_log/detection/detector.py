@@ -9,7 +9,9 @@ from typing import Final
 
 from keyturn.access_log.detection.alerts import Alert, Factor, Finding, Level
 from keyturn.access_log.detection.arrivals import Arrivals
+from keyturn.access_log.detection.bounds import drop_least
 from keyturn.access_log.detection.grouping import AlertGroups
+from keyturn.access_log.detection.habits import DAY
 from keyturn.access_log.detection.history import NO_HISTORY, History, IncidentHistory, Watch
 from keyturn.access_log.detection.policy import MonitorPolicies, MonitorPolicy
 from keyturn.access_log.detection.profile import MINUTE, Profile
@@ -17,7 +19,7 @@ from keyturn.access_log.detection.reorder import LATENESS, NEVER, OrderCounts, R
 from keyturn.access_log.detection.rules.base import Rule, tuning_of
 from keyturn.access_log.detection.rules.registry import make_rules
 from keyturn.access_log.detection.scores import ADDRESS, HOURS, LIMIT, PATH, describe_scores
-from keyturn.access_log.detection.window import DAY, PRINCIPALS, PrincipalWindow, drop_least
+from keyturn.access_log.detection.window import PRINCIPALS, PrincipalWindow
 from keyturn.core.access import READ, Access
 
 FAR_READER: Final = 200
@@ -145,9 +147,9 @@ class Detector:
         if last <= horizon:
             rules += profile.returning
         recent = at if at > last else last
-        if recent >= window.tidy_at:
-            window.tidy(recent)
+        novel = recent >= window.next_hour and window.begin_hour(recent)
         times.append(recent)
+        window.count += 1
         if read_at <= horizon:
             window.come_back(at)
         since = window.back_to if at < window.back_until else horizon
@@ -158,13 +160,16 @@ class Detector:
             profile.settle(at)
         if profile.outside:
             score, odd = score + policy.hours_weight, odd | HOURS
-        if seen_path.at <= since:
+        if (path_at := seen_path.at) <= since:
             rules += profile.new_path
+            novel = novel or path_at == NEVER
             if read_at != NEVER:
                 score, odd = score + policy.path_weight, odd | PATH
         address_at = window.addresses.get(source, NEVER) if source else at
         if address_at <= since and read_at != NEVER:
             score, odd = score + policy.address_weight, odd | ADDRESS
+        if novel or address_at == NEVER or window.count > window.brisk:
+            rules += profile.novel
         if access.denied:
             rules += profile.denied
         if access.root:
@@ -172,6 +177,8 @@ class Detector:
         factors = self._ask(rules, access, at, window, policy) if rules else ()
         window.last = recent
         if not access.denied:
+            if path_at == NEVER:
+                window.add_path(path, seen_path, recent)
             seen_path.at = window.read_at = recent
             if address_at == NEVER:
                 window.add_address(source, recent)

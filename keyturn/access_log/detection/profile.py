@@ -24,6 +24,7 @@ class Profile:
         "denied",
         "limit",
         "new_path",
+        "novel",
         "outside",
         "policy",
         "returning",
@@ -39,7 +40,7 @@ class Profile:
         self.zone = ZoneInfo(policy.zone)
         self.since = self.until = NEVER
         self.outside = False
-        self.always, self.denied, self.new_path, self.root, self.returning = (
+        self.always, self.denied, self.new_path, self.root, self.returning, self.novel = (
             tuple(rule for rule in rules if rule.trigger is trigger) for trigger in Trigger
         )
 

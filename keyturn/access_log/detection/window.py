@@ -1,20 +1,16 @@
 """What is remembered of one principal: its accesses of the last 24 hours, in bounded memory."""
 
 from collections import deque
-from collections.abc import Callable, Hashable
-from heapq import nsmallest
 from math import inf
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
+from keyturn.access_log.detection.bounds import drop_least
+from keyturn.access_log.detection.habits import DAY, Habits
+from keyturn.access_log.detection.networks import network_of
 from keyturn.access_log.detection.reorder import NEVER
 
 if TYPE_CHECKING:
     from keyturn.access_log.detection.profile import Profile
-
-DAY: Final = 86_400.0
-"""Seconds of the window. What is exactly that old is outside."""
-
-HOUR: Final = 3600.0
 
 ADDRESSES: Final = 1_000
 PATHS: Final = 10_000
@@ -23,44 +19,39 @@ PATHS: Final = 10_000
 PRINCIPALS: Final = 50_000
 """How many principals are remembered; beyond, those that were seen longest ago are forgotten, and counted."""
 
-SPARE: Final = 10
-"""What is full is emptied by this part of it, so that it need not be looked through again soon."""
-
-Key = TypeVar("Key", bound=Hashable)
-Value = TypeVar("Value")
-
 
 class SeenPath:
-    """A secret that a principal has asked for: when it was last given, and how such an access is judged."""
+    """A secret that a principal has asked for: when it was first and last given, and how such an access is judged."""
 
-    __slots__ = ("at", "profile")
+    __slots__ = ("at", "begun", "profile")
 
     def __init__(self, profile: "Profile") -> None:
-        self.at = NEVER
+        self.at = self.begun = NEVER
         self.profile = profile
 
 
-class PrincipalWindow:
-    """One principal.
+class PrincipalWindow(Habits):
+    """One principal: what it did in the last 24 hours, and its habits, in one object that is quickly looked at.
 
     ``paths`` and ``addresses`` say when each was last seen in a read that gave the value; ``profiles`` how it is
-    judged, by policy. ``times`` are those of all accesses of the last 24 hours, no more of them than the limit and one,
-    and older ones until ``tidy_at``. ``read_at`` is that of the last read that gave a value, ``last`` that of the last
-    access but the one that is looked at. Until ``back_until`` the window reaches ``back_to`` a time before.
+    judged, by policy. ``times`` are those of all accesses of the last 24 hours and of the day before, no more of them
+    than the limit and one. ``read_at`` is that of the last read that gave a value, ``last`` that of the last access but
+    the one that is looked at. Until ``back_until`` the window reaches ``back_to`` a time before.
     """
 
-    __slots__ = ("addresses", "back_to", "back_until", "last", "paths", "profiles", "read_at", "tidy_at", "times")
+    __slots__ = ("addresses", "back_to", "back_until", "last", "paths", "profiles", "read_at", "times")
 
     def __init__(self) -> None:
+        super().__init__()
         self.times: deque[float] = deque(maxlen=1)
         self.addresses: dict[str, float] = {}
         self.paths: dict[str, SeenPath] = {}
         self.profiles: dict[int, Profile] = {}
-        self.tidy_at = self.read_at = self.last = self.back_to = self.back_until = NEVER
+        self.read_at = self.last = self.back_to = self.back_until = NEVER
 
-    def tidy(self, at: float) -> None:
-        """Forget the times that are outside; once an hour is enough."""
-        self.tidy_at = at + HOUR
+    def begin_day(self, at: float) -> None:
+        """Learn of the day before, and forget the times that are outside."""
+        super().begin_day(at)
         while self.times and self.times[0] <= at - DAY:
             self.times.popleft()
 
@@ -71,9 +62,15 @@ class PrincipalWindow:
             drop_least(self.paths, PATHS, lambda other: inf if other is seen_path else other.at)
         return seen_path
 
+    def add_path(self, path: str, seen_path: SeenPath, at: float) -> None:
+        """That it is given a secret for the first time."""
+        seen_path.begun = at
+        self.add_folder(path, at)
+
     def add_address(self, source: str, at: float) -> None:
         """That a value was given to an address that is new."""
         self.addresses[source] = at
+        self.add_network(source, at)
         if len(self.addresses) > ADDRESSES:
             drop_least(self.addresses, ADDRESSES, lambda moment: moment)
 
@@ -81,6 +78,13 @@ class PrincipalWindow:
         """Whether it was given this secret, and anything from this address, as far as it is remembered."""
         seen_path = self.paths.get(path)
         return seen_path is not None and seen_path.at != NEVER and source in self.addresses
+
+    def knows(self, path: str, source: str, at: float) -> bool:
+        """Whether it was given this secret, and anything from this network, before that moment."""
+        seen_path = self.paths.get(path)
+        if seen_path is None or not NEVER < seen_path.begun <= at:
+            return False
+        return not source or self.networks.get(network_of(source), inf) <= at
 
     def come_back(self, at: float) -> None:
         """That nothing was read within 24 hours: for the next, the window before the last read counts, too.
@@ -93,11 +97,3 @@ class PrincipalWindow:
         """Let it count this many accesses a day, and one more."""
         if limit >= (self.times.maxlen or 0):
             self.times = deque(self.times, limit + 1)
-
-
-def drop_least(mapping: dict[Key, Value], most: int, rank: Callable[[Value], float]) -> int:
-    """Take those of the lowest rank out of what has grown above ``most``, and some more; how many they were."""
-    over = len(mapping) - most + most // SPARE
-    for key in nsmallest(over, mapping, key=lambda key: rank(mapping[key])):
-        del mapping[key]
-    return over

@@ -4,9 +4,10 @@ from bisect import bisect_right
 from enum import Enum, auto
 from typing import ClassVar, Final, Protocol
 
+from keyturn.access_log.detection.bounds import drop_least
 from keyturn.access_log.detection.history import History
 from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
-from keyturn.access_log.detection.window import PrincipalWindow, drop_least
+from keyturn.access_log.detection.window import PrincipalWindow
 from keyturn.core.access import Access
 
 COUNTED: Final = 50_000
@@ -25,6 +26,8 @@ class Trigger(Enum):
     """Those of a login with the hub's root policy."""
     RETURNING = auto()
     """The first of a principal after 24 hours without any, the very first too."""
+    NOVEL = auto()
+    """Those of a secret or from an address that is new to the principal, at a strange hour or pace (:mod:`.habits`)."""
 
 
 class Rule(Protocol):

@@ -3,11 +3,12 @@
 from datetime import timedelta
 from typing import ClassVar
 
+from keyturn.access_log.detection.habits import DAY
 from keyturn.access_log.detection.history import History
 from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
 from keyturn.access_log.detection.reorder import NEVER
 from keyturn.access_log.detection.rules.base import Trigger, tuning_of
-from keyturn.access_log.detection.window import DAY, PrincipalWindow
+from keyturn.access_log.detection.window import PrincipalWindow
 from keyturn.core.access import Access
 
 

@@ -3,11 +3,12 @@
 from datetime import timedelta
 from typing import ClassVar, Final
 
+from keyturn.access_log.detection.bounds import drop_least
 from keyturn.access_log.detection.history import History
 from keyturn.access_log.detection.policy import MonitorPolicy, Site, Tuning
 from keyturn.access_log.detection.rules.base import COUNTED, Trigger, tuning_of
 from keyturn.access_log.detection.sites import distance, site_of
-from keyturn.access_log.detection.window import PrincipalWindow, drop_least
+from keyturn.access_log.detection.window import PrincipalWindow
 from keyturn.core.access import Access
 
 NEAR: Final = 100.0

@@ -23,6 +23,7 @@ RULES: Final[Mapping[str, str]] = {
     "impossible-travel": "impossible_travel.ImpossibleTravel",
     "several-systems": "several_systems.SeveralSystems",
     "watched": "watched.Watched",
+    "unusual": "unusual.Unusual",
 }
 """Each rule by its name; its file is imported where accesses are judged."""
 

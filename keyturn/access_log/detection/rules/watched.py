@@ -11,9 +11,9 @@ from keyturn.core.access import Access
 
 
 class Watched:
-    """An access to a secret on the watch list, ``within`` a time after it was put there, by who has not read it so.
+    """An access to a secret on the watch list, ``within`` a time after it was put there.
 
-    Whoever is given it from where it reads anyway is let be.
+    Whoever was given it before, and comes from a network where it was given anything then, is let be.
     """
 
     name: ClassVar = "watched"
@@ -32,7 +32,7 @@ class Watched:
         watch = self._incidents.watched(access.path, at)
         if watch is None or at > watch.since + tuning_of(self, policy).within.total_seconds():
             return ""
-        if window.has_read(access.path, access.source):
+        if window.knows(access.path, access.source, watch.since):
             return ""
         since = datetime.fromtimestamp(watch.since, UTC)
         return f"watched since {since:%Y-%m-%d}: who read {watch.revoked}, which was revoked then, read this, too"

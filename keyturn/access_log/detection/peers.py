@@ -1,0 +1,87 @@
+"""Who is like whom: principals of one shape of name, what they share, and what is usual in a whole system."""
+
+import re
+from functools import lru_cache
+from typing import Final
+
+from keyturn.access_log.detection.bounds import Key, drop_least
+from keyturn.access_log.detection.habits import DAY, folder_of
+from keyturn.access_log.detection.identities import METHODS
+from keyturn.access_log.detection.networks import network_of
+from keyturn.access_log.detection.reorder import NEVER
+from keyturn.access_log.detection.window import PrincipalWindow
+from keyturn.core.access import Access
+
+REMEMBERED: Final = 100_000
+
+SHARE: Final = 5
+"""A folder is usual for principals of one kind where one in so many of them reads there."""
+
+TOGETHER: Final = DAY
+"""Seconds within which the same that is new to several of a kind is one thing: a deployment."""
+
+DIGITS: Final = re.compile(r"[0-9a-f]*[0-9][0-9a-f]*")
+
+
+@lru_cache(50_000)
+def kind_of(principal: str) -> str:
+    """What principals that are alike have in common: the name without its numbers, or else how they log in."""
+    shape = DIGITS.sub("#", principal)
+    method = METHODS.match(principal)
+    return method[0] if method and shape == principal else shape
+
+
+class Peers:
+    """What several principals of a system do, bounded. Used by one thread."""
+
+    def __init__(self) -> None:
+        self._members: dict[tuple[str, str], int] = {}
+        self._folders: dict[tuple[str, str, str], int] = {}
+        self._networks: dict[tuple[str, str], tuple[float, int]] = {}
+        self._novelties: dict[tuple[str, str, str], tuple[float, str]] = {}
+
+    def learn(self, access: Access, at: float, window: PrincipalWindow) -> None:
+        """That a principal is given something where or from where it was not before."""
+        kind = (access.system, kind_of(access.principal))
+        if not window.folders:
+            self._members[kind] = self._members.get(kind, 0) + 1
+            _bound(self._members)
+        if (folder := folder_of(access.path)) not in window.folders:
+            _count(self._folders, (*kind, folder))
+        if access.source and (network := network_of(access.source)) not in window.networks:
+            begun, count = self._networks.get((access.system, network), (at, 0))
+            self._networks[access.system, network] = (begun, count + 1)
+            if len(self._networks) > REMEMBERED:
+                drop_least(self._networks, REMEMBERED, lambda pair: pair[0])
+
+    def usual_folder(self, access: Access) -> bool:
+        """Whether many of its kind read there."""
+        kind = (access.system, kind_of(access.principal))
+        readers = self._folders.get((*kind, folder_of(access.path)), 0)
+        return readers > 1 and readers * SHARE >= self._members.get(kind, 0)
+
+    def usual_network(self, access: Access, at: float) -> bool:
+        """Whether several read from there, since a day before."""
+        begun, count = self._networks.get((access.system, network_of(access.source)), (at, 0))
+        return count > 1 and begun <= at - DAY
+
+    def shared(self, access: Access, at: float, what: str) -> bool:
+        """Whether it is new to others of its kind just now, too: then it is one thing that happens to all of them."""
+        novelty = (access.system, kind_of(access.principal), what)
+        moment, first = self._novelties.get(novelty, (NEVER, ""))
+        if moment > at - TOGETHER:
+            return first != access.principal
+        self._novelties[novelty] = (at, access.principal)
+        if len(self._novelties) > REMEMBERED:
+            drop_least(self._novelties, REMEMBERED, lambda pair: pair[0])
+        return False
+
+
+def _count(counts: dict[tuple[str, str, str], int], key: tuple[str, str, str]) -> None:
+    counts[key] = counts.pop(key, 0) + 1
+    _bound(counts)
+
+
+def _bound(counts: dict[Key, int]) -> None:
+    if len(counts) > REMEMBERED:
+        del counts[next(iter(counts))]

@@ -1,0 +1,96 @@
+"""What a principal does not do on other days, nor any like it: its habits, which nobody has written down."""
+
+from collections import deque
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import ClassVar, Final
+
+from keyturn.access_log.detection.habits import DAY, LEARNED, folder_of
+from keyturn.access_log.detection.history import History
+from keyturn.access_log.detection.networks import network_of
+from keyturn.access_log.detection.peers import Peers, kind_of
+from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
+from keyturn.access_log.detection.reorder import NEVER
+from keyturn.access_log.detection.rules.base import Trigger, tuning_of
+from keyturn.access_log.detection.window import PrincipalWindow
+from keyturn.core.access import Access
+
+TOGETHER: Final = 12 * 3600.0
+"""Seconds within which strange things of one principal are seen together."""
+
+REMEMBERED: Final = 1_000
+"""What was strange about principals of one kind, the latest."""
+
+KINDS: Final = 10_000
+
+Strange = tuple[float, str, frozenset[str]]
+"""When, who, and what was strange about it."""
+
+
+class Unusual:
+    """Something that is none of the principal's habits, and seldom among those of its kind.
+
+    Looked at are the folder of the secret, the network, the hour and the pace; what of it is strange within 12 hours is
+    seen together. It is seldom where it was so of fewer than ``count`` principals of the kind ``within`` a time: where
+    people often come from somewhere else, that alone says nothing of one of them. What happens to several of a kind at
+    once, as by a deployment, is one thing. Nothing is said of who was seen on less than five days before, nor in the
+    first five days of a log.
+    """
+
+    name: ClassVar = "unusual"
+    tuning: ClassVar = Tuning(800, 7, timedelta(days=7))
+    trigger: ClassVar = Trigger.NOVEL
+
+    def __init__(self, history: History) -> None:
+        self._peers = Peers()
+        self._began = NEVER
+        self._strange: dict[tuple[str, str], deque[Strange]] = {}
+
+    def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
+        """Everybody."""
+        return True
+
+    def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
+        """Whether it is strange enough, and what it is, in words."""
+        if self._began == NEVER:
+            self._began = at
+        words = dict(self._aspects(access, at, window)) if window.learned and at > self._began + LEARNED * DAY else {}
+        if not access.denied:
+            self._peers.learn(access, at, window)
+        fresh = [aspect for aspect in words if window.strange.get(aspect, NEVER) <= at - TOGETHER]
+        if not fresh:
+            return ""
+        window.strange |= dict.fromkeys(fresh, at)
+        together = frozenset(aspect for aspect, moment in window.strange.items() if moment > at - TOGETHER)
+        if not self._seldom(access, at, together, tuning_of(self, policy)):
+            return ""
+        earlier = sorted(together - words.keys())
+        also = f"; and shortly before, another {' and '.join(earlier)}" if earlier else ""
+        return f"unlike it on {window.days} days before: {'; '.join(words.values())}{also}"
+
+    def _aspects(self, access: Access, at: float, window: PrincipalWindow) -> Iterator[tuple[str, str]]:
+        """What is strange, each with its words."""
+        peers, folder = self._peers, folder_of(access.path)
+        if not (folder in window.folders or peers.usual_folder(access) or peers.shared(access, at, f"in {folder}")):
+            yield "folder", f"it read nothing in {folder}, nor do many like it"
+        network = network_of(access.source) if access.source else ""
+        usual = not network or network in window.networks or peers.usual_network(access, at)
+        if not (usual or peers.shared(access, at, f"from {network}")):
+            yield "network", f"it read nothing from {network}, nor does anybody else"
+        if not window.usual_hour(at):
+            yield "hour", f"it read nothing about {at // 3600 % 24:02.0f}:00 UTC"
+        if window.count > window.brisk:
+            yield "pace", f"more than {window.brisk:,.0f} accesses within an hour"
+
+    def _seldom(self, access: Access, at: float, together: frozenset[str], tuning: Tuning) -> bool:
+        kind = (access.system, kind_of(access.principal))
+        if kind not in self._strange:
+            self._strange[kind] = deque(maxlen=REMEMBERED)
+            if len(self._strange) > KINDS:
+                del self._strange[next(iter(self._strange))]
+        since = at - tuning.within.total_seconds()
+        others = {who for moment, who, aspects in self._strange[kind] if moment > since and aspects >= together} - {
+            access.principal
+        }
+        self._strange[kind].append((at, access.principal, together))
+        return len(others) < tuning.count

@@ -1,0 +1,140 @@
+"""What is learned of each principal: what is unlike it is told in words, and what happens to many is one thing."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from keyturn.access_log.detection.detector import Detector
+from keyturn.access_log.detection.networks import network_of
+from keyturn.access_log.detection.peers import kind_of
+from keyturn.access_log.detection.policy import MonitorPolicy, SamePolicy
+from keyturn.core.access import Access
+
+MONDAY = datetime(2026, 3, 2, 9, tzinfo=UTC)
+DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
+WEB = "approle web"
+NO_SCORES: dict[str, Any] = {"limit_weight": 0, "hours_weight": 0, "address_weight": 0, "path_weight": 0, "alert": 0}
+
+
+def access(at: datetime, path: str = "ml/db", source: str = "10.1.0.1", who: str = WEB, **more: Any) -> Access:
+    return Access(at, "hub", path, 1, who, source, **more)
+
+
+def workdays(days: int = 7, who: str = WEB, **more: Any) -> list[Access]:
+    """Three hours a day, twice an hour."""
+    return [access(MONDAY + DAY * day + HOUR / 2 * half, who=who, **more) for day in range(days) for half in range(6)]
+
+
+def odd(accesses: Iterable[Access], **policy: Any) -> list[tuple[datetime, str, float]]:
+    detector = Detector(SamePolicy(MonitorPolicy(**NO_SCORES | policy)))
+    return [
+        (event.at, alert.factors[0].words, event.score / 1000)
+        for alert in detector.alerts(sorted(accesses, key=lambda one: one.at))
+        for event in alert.events
+        if "unusual" in event.factors
+    ]
+
+
+NEXT = MONDAY + 7 * DAY + timedelta(minutes=10)
+UNLIKE = "unlike it on 7 days before: "
+
+
+@pytest.mark.parametrize(
+    ("strange", "words"),
+    [
+        (access(NEXT, "payments/db"), "it read nothing in payments, nor do many like it"),
+        (access(NEXT, "payments/db", denied=True), "it read nothing in payments, nor do many like it"),
+        (access(NEXT, source="203.0.113.9"), "it read nothing from 203.0.0.0/16, nor does anybody else"),
+        (access(NEXT + 6 * HOUR), "it read nothing about 15:00 UTC"),
+        (
+            access(NEXT + 6 * HOUR, "payments/db", "2001:db8::1"),
+            "it read nothing in payments, nor do many like it; it read nothing from 2001:db8::/32, nor does anybody"
+            " else; it read nothing about 15:00 UTC",
+        ),
+    ],
+)
+def test_what_a_principal_never_does_is_told_in_words(strange: Access, words: str) -> None:
+    assert odd([*workdays(), strange]) == [(strange.at, UNLIKE + words, 0.8)]
+    assert odd([*workdays(4), strange]) == [], "four days make no habit"
+
+
+@pytest.mark.parametrize(
+    "usual",
+    [
+        access(NEXT, "ml/key"),
+        access(NEXT, source="10.1.99.9"),
+        access(NEXT + 3 * HOUR),
+        access(NEXT, who="approle new"),
+    ],
+)
+def test_what_is_near_its_habits_is_let_be(usual: Access) -> None:
+    assert odd([*workdays(), usual]) == []
+
+
+def test_a_pace_that_it_never_had_is_told_once() -> None:
+    many = [access(NEXT + timedelta(seconds=n)) for n in range(200)]
+    assert [one[1:] for one in odd([*workdays(), *many])] == [
+        (UNLIKE + "more than 60 accesses within an hour", 0.8),
+    ]
+    assert odd([*workdays(), *many[:60]]) == []
+
+
+def test_what_is_strange_by_and_by_is_seen_together() -> None:
+    by_and_by = [access(NEXT, source="203.0.113.9"), access(NEXT + HOUR, "payments/db", source="203.0.113.9")]
+    assert [one[2] for one in odd([*workdays(), *by_and_by])] == [0.8, 0.8]
+    words = UNLIKE + "it read nothing in payments, nor do many like it; and shortly before, another network"
+    detector = Detector(SamePolicy(MonitorPolicy(**NO_SCORES)), live=True)
+    detector.learn([*workdays(), by_and_by[0]])
+    detector.advance(NEXT + HOUR)
+    assert [factor.words for alert in detector.take(by_and_by[1]) for factor in alert.factors] == [words]
+
+
+def test_a_deployment_of_many_that_are_alike_is_one_thing() -> None:
+    many = [f"approle trainer-{n}" for n in range(20)]
+    learned = [read for who in many for read in workdays(who=who)]
+    moved = [access(NEXT + timedelta(seconds=n), "new/db", "10.9.0.1", who) for n, who in enumerate(many)]
+    assert [one[0] for one in odd([*learned, *moved])] == [moved[0].at]
+
+
+def test_a_newcomer_among_many_that_are_alike_brings_nothing_new() -> None:
+    many = [f"approle trainer-{n}" for n in range(20)]
+    learned = [read for who in many[1:] for read in workdays(who=who)]
+    alike = [*workdays(who=many[0], path="x/db"), access(NEXT, who=many[0])]
+    assert odd([*learned, *alike]) == []
+
+
+def test_what_people_often_do_says_nothing_of_one_of_them() -> None:
+    people = [f"userpass-{'abcdefghijklmnopqrst'[n]}na" for n in range(20)]
+    learned = [read for who in people for read in workdays(who=who)]
+    travels = [access(NEXT + HOUR / 10 * n, source=f"{60 + n}.1.1.1", who=who) for n, who in enumerate(people)]
+    assert [one[0] for one in odd([*learned, *travels])] == [read.at for read in travels[:7]]
+
+
+@pytest.mark.parametrize(
+    ("source", "network"),
+    [
+        ("10.1.2.3", "10.1.0.0/16"),
+        ("10.1.2.3, said to be for 203.0.113.9", "10.1.0.0/16"),
+        ("::ffff:10.1.2.3", "10.1.0.0/16"),
+        ("2001:db8:1:2::3", "2001:db8::/32"),
+        ("@", "@"),
+    ],
+)
+def test_near_addresses_are_of_one_network(source: str, network: str) -> None:
+    assert network_of(source) == network
+
+
+@pytest.mark.parametrize(
+    ("principal", "kind"),
+    [
+        ("approle trainer-17", "approle trainer-#"),
+        ("userpass-ana", "userpass-"),
+        ("approle web", "approle "),
+        ("x", "x"),
+    ],
+)
+def test_principals_are_alike_by_their_names_or_how_they_log_in(principal: str, kind: str) -> None:
+    assert kind_of(principal) == kind
