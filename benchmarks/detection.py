@@ -45,18 +45,19 @@ def played(arguments: argparse.Namespace, seed: int) -> tuple[World, list[Attack
     return world, attacks, events(world, [attack.bursts(world) for attack in attacks])
 
 
-def measured(arguments: argparse.Namespace, seed: int) -> tuple[Run, dict[str, str]]:
-    """One seed, and of which kind each principal is."""
+def measured(arguments: argparse.Namespace, seed: int) -> Run:
+    """One seed."""
     began = time.process_time()
     world, attacks, happened = played(arguments, seed)
     observer = Observer(Detector(LabPolicies(world), history(world), live=True))
     observer.watch(happened)
     run = observer.result(seed, attacks, arguments.warm_up, arguments.days)
     run.seconds = time.process_time() - began
-    return run, {principal.name: principal.kind for principal in world.principals}
+    run.kinds = {principal.name: principal.kind for principal in world.principals}
+    return run
 
 
-def table(report: Report, kinds: dict[str, str]) -> Iterator[str]:
+def table(report: Report) -> Iterator[str]:
     """What a person reads."""
     data = report.data()
     for title, key in (("family", "families"), ("scenario", "scenarios")):
@@ -65,7 +66,7 @@ def table(report: Report, kinds: dict[str, str]) -> Iterator[str]:
         yield ""
     yield f"{'all that leave a trace':<42} {line(data['findable'])}"
     yield f"{'with mimicry':<42} {line(data['all'])}"
-    yield from ("", *summary(report, kinds)[1:])
+    yield from ("", *summary(report)[1:])
 
 
 def line(row: dict[str, Any]) -> str:
@@ -76,12 +77,12 @@ def line(row: dict[str, Any]) -> str:
     return f"{part:>9} {row['recall']:>7.1%} {low:>6.1%}-{high:>6.1%} {seconds:>8}"
 
 
-def summary(report: Report, kinds: dict[str, str]) -> list[str]:
+def summary(report: Report) -> list[str]:
     """For who writes rules: families and false alarms, and nothing of the scripts."""
     data = report.data()
     families = [f"  {name:<40} {line(row)}" for name, row in data["families"].items()]
     false = [f"  {count:>6}  {factors}" for factors, count in report.false_by_factors().most_common(25)]
-    kind = [f"  {count:>6}  {name}" for name, count in report.false_by_kind(kinds).most_common()]
+    kind = [f"  {count:>6}  {kind}: {factors}" for (kind, factors), count in report.false_by_kind().most_common(25)]
     by_seed = ", ".join(f"{value:.2f}" for value in data["false_alarms_a_day_by_seed"])
     return [
         f"recall of what leaves a trace: {line(data['findable'])}; with mimicry: {line(data['all'])}",
@@ -139,19 +140,17 @@ def main() -> None:
         return
     gc.set_threshold(*SELDOM)
     print(f"load of the machine: {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}")
-    runs, kinds = [], dict[str, str]()
+    runs = []
     for seed in seeds:
-        run, of_seed = measured(arguments, seed)
-        runs.append(run)
-        kinds |= of_seed
+        runs.append(run := measured(arguments, seed))
         peak = memory(os.getpid(), "VmHWM")
         print(
             f"seed {seed}: {run.events:,} events in {run.seconds:,.0f} CPU seconds, {peak:.0f} MB at most", flush=True
         )
     report = Report(runs)
-    print("\n".join(table(report, kinds)))
+    print("\n".join(table(report)))
     if arguments.summary:
-        arguments.summary.write_text("\n".join(summary(report, kinds)) + "\n")
+        arguments.summary.write_text("\n".join(summary(report)) + "\n")
     if arguments.json:
         arguments.json.write_text(json.dumps(report.data(), indent=1) + "\n")
 

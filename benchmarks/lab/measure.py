@@ -27,7 +27,10 @@ class Sighting:
 
 @dataclass
 class Run:
-    """One seed's results: which attack was found after how many seconds, and the alerts that are of none."""
+    """One seed's results: which attack was found after how many seconds, and the alerts that are of none.
+
+    ``kinds`` says of which kind each principal is.
+    """
 
     seed: int
     days: float
@@ -37,6 +40,7 @@ class Run:
     false: list[Alert]
     alerts: int
     seconds: float = 0.0
+    kinds: dict[str, str] = field(default_factory=dict)
 
     @property
     def false_a_day(self) -> float:
@@ -148,6 +152,11 @@ class Row:
         }
 
 
+def factors(alert: Alert) -> str:
+    """The names of its factors, in alphabetical order."""
+    return " + ".join(sorted(factor.name for factor in alert.factors))
+
+
 def wilson(found: int, attacks: int) -> tuple[float, float]:
     """The interval of 95 % of a part that was counted."""
     if not attacks:
@@ -183,13 +192,13 @@ class Report:
 
     def false_by_factors(self) -> Counter[str]:
         """How many false alarms had which factors, together."""
-        return Counter(
-            " + ".join(sorted(factor.name for factor in alert.factors)) for run in self.runs for alert in run.false
-        )
+        return Counter(factors(alert) for run in self.runs for alert in run.false)
 
-    def false_by_kind(self, kinds: dict[str, str]) -> Counter[str]:
-        """How many were of which kind of principal."""
-        return Counter(kinds.get(alert.principal, "others") for run in self.runs for alert in run.false)
+    def false_by_kind(self) -> Counter[tuple[str, str]]:
+        """The same for each kind of principal; storms, and who is nobody's principal, are others."""
+        return Counter(
+            (run.kinds.get(alert.principal, "others"), factors(alert)) for run in self.runs for alert in run.false
+        )
 
     def data(self) -> dict[str, Any]:
         """All of it, for JSON."""
