@@ -1,7 +1,7 @@
 """How much of what thieves do is found, how soon, and how often somebody is woken for nothing.
 
     python benchmarks/detection.py [--principals 1000] [--reads-a-day 100000] [--days 21] [--warm-up 10]
-                                   [--instances 3] [--seeds 1,2,3] [--json FILE] [--summary FILE]
+                                   [--instances 3] [--seeds 1,2,3] [--bare] [--json FILE] [--summary FILE]
                                    [--export FILE --format events|openbao] [--scripts]
 
 Lays attacks (benchmarks/lab/attacks, each after a publication) into the ordinary reads of a lab (benchmarks/lab), has
@@ -49,7 +49,7 @@ def measured(arguments: argparse.Namespace, seed: int) -> Run:
     """One seed."""
     began = time.process_time()
     world, attacks, happened = played(arguments, seed)
-    observer = Observer(Detector(LabPolicies(world), history(world), live=True))
+    observer = Observer(Detector(LabPolicies(world, bare=arguments.bare), history(world), live=True))
     observer.watch(happened)
     run = observer.result(seed, attacks, arguments.warm_up, arguments.days)
     run.seconds = time.process_time() - began
@@ -94,6 +94,8 @@ def summary(report: Report) -> list[str]:
         *false,
         "false alarms by kind of principal",
         *kind,
+        "examples",
+        *(f"  {words}" for words in report.examples(20)),
     ]
 
 
@@ -120,6 +122,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--warm-up", type=int, default=10, help="days of which nothing is counted")
     parser.add_argument("--instances", type=int, default=3, help="of each script")
     parser.add_argument("--seeds", default="1")
+    parser.add_argument("--bare", action="store_true", help="without the settings of a careful operator")
     parser.add_argument("--json", type=Path, help="write all numbers there")
     parser.add_argument("--summary", type=Path, help="write recall by family and false alarms by factor there")
     parser.add_argument("--export", type=Path)

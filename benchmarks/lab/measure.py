@@ -200,6 +200,15 @@ class Report:
             (run.kinds.get(alert.principal, "others"), factors(alert)) for run in self.runs for alert in run.false
         )
 
+    def examples(self, count: int) -> Iterator[str]:
+        """False alarms of so many kinds, the most frequent first: what was told of one of each."""
+        frequent = dict(self.false_by_kind().most_common(count))
+        for run in self.runs:
+            for alert in run.false:
+                kind = run.kinds.get(alert.principal, "others"), factors(alert)
+                if frequent.pop(kind, 0):
+                    yield f"{kind[0]}: {'; '.join(factor.words for factor in alert.factors)} ({alert.count} accesses)"
+
     def data(self) -> dict[str, Any]:
         """All of it, for JSON."""
         days = [run.false_a_day for run in self.runs]

@@ -16,6 +16,7 @@ LIMITS: Final = (1_000, 10_000, 100_000, 1_000_000)
 GRACE: Final = HOUR
 """How long after a promotion the version before it is retired."""
 OFF: Final = Tuning(0)
+PLATFORM_LOGINS: Final = (SYNC, BACKUP, SCANNER)
 
 PLACES: Final = (("Los Angeles", 34.1, -118.2), ("Zurich", 47.4, 8.5), ("London", 51.5, -0.1), ("Tokyo", 35.7, 139.7))
 """Of the zones, in their order: an office and an entrance to the VPN in each."""
@@ -52,13 +53,16 @@ class LabPolicies:
     """The settings of docs/monitoring.md, as a careful operator would have them, and nothing that knows an attack.
 
     People have their zones; machines work at any hour, from the lab's own networks. Limits are the next power of ten
-    above three times what a service reads a day. Whoever is not known has what holds for everybody.
+    above three times what a service reads a day. Whoever is not known has what holds for everybody. With ``bare`` only
+    classifications and the platform's logins are told, and nothing of people, machines, networks and limits.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, *, bare: bool = False) -> None:
         self._restricted = {secret.path for secret in world.secrets if secret.restricted}
         self._decoys = {decoy.path for decoy in world.decoys}
-        self._open = {principal.name: settings(principal) for principal in world.principals}
+        declared = [principal for principal in world.principals if not bare or principal.kind in PLATFORM_LOGINS]
+        self._everybody = MonitorPolicy() if bare else EVERYBODY
+        self._open = {principal.name: settings(principal) for principal in declared}
         self._made: dict[tuple[int, bool, bool], MonitorPolicy] = {}
         # Equal settings are one object, so that a detector makes what it derives from them once.
         shared: dict[str, MonitorPolicy] = {}
@@ -67,7 +71,7 @@ class LabPolicies:
 
     def policy(self, principal: str, path: str) -> MonitorPolicy:
         """For this principal at this secret."""
-        policy = self._open.get(principal, EVERYBODY)
+        policy = self._open.get(principal, self._everybody)
         key = id(policy), path in self._restricted, path in self._decoys
         if key not in self._made:
             self._made[key] = replace(policy, restricted=path in self._restricted, decoy=path in self._decoys)
@@ -76,7 +80,7 @@ class LabPolicies:
 
 def settings(principal: Principal) -> MonitorPolicy:
     """What holds for a principal."""
-    if principal.kind in (SYNC, BACKUP, SCANNER):
+    if principal.kind in PLATFORM_LOGINS:
         return TIMETABLE
     if principal.kind == PERSON:
         return MonitorPolicy(zone=principal.zone, sites=SITES)
