@@ -65,6 +65,8 @@ def remarks(replay: Replay) -> Iterator[str]:
     counts = replay.counts
     lines = sum(coverage.lines for _, coverage in replay.logs)
     yield f"{lines:,} lines, {counts.order.accesses:,} accesses, {counts.odd:,} of them odd"
+    if counts.explained:
+        yield f"{counts.explained:,} more would be odd if their principals had not done the same on other days"
     for name, coverage in replay.logs:
         yield from (f"{name}: {gap}" for gap in coverage.gaps)
     if replay.unread:
@@ -110,6 +112,7 @@ def replay_data(replay: Replay) -> dict[str, Any]:
         "ledger_unread": replay.unread,
         "accesses": counts.order.accesses,
         "odd": counts.odd,
+        "explained": counts.explained,
         "late": counts.order.late,
         "impossible": counts.order.impossible,
         "duplicates": counts.order.duplicates,

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from keyturn.access_log.detection.detector import FAR_READER, Detector
-from keyturn.access_log.detection.history import NO_HISTORY, SecretHistory
+from keyturn.access_log.detection.detector import Detector
+from keyturn.access_log.detection.history import FAR_READER, NO_HISTORY, SecretHistory
 from keyturn.access_log.detection.identities import plain_name
 from keyturn.access_log.detection.policy import MonitorPolicy, SamePolicy, Site, Tuning
 from keyturn.access_log.detection.sites import distance
@@ -142,17 +142,25 @@ def test_what_the_readers_of_a_revoked_secret_read_is_watched() -> None:
         access(later + HOUR, path="ml/key", who="web"),
         access(NOON + 16 * DAY, path="ml/key", who="another"),
     ]
-    assert found([*before, *reads], history, tunings=off) == [(later + HOUR, "watched", 0.5)] * 2
+    assert found([*before, *reads], history, tunings=off) == [(later + HOUR, "watched", 0.3)] * 2
+
+
+def test_what_few_of_its_readers_read_is_not_watched() -> None:
+    history = SecretHistory([cut("ml/db", NOON + HOUR)])
+    off = {"after-revocation": Tuning(0)}
+    readers = [access(path=path, who=f"app-{n}") for n in range(3) for path in ("ml/db", f"ml/{n}", "ml/all")]
+    later = [access(NOON + DAY, path, who="stranger") for path in ("ml/0", "ml/all")]
+    assert found([*readers, *later], history, tunings=off) == [(NOON + DAY, "watched", 0.3)]
 
 
 def test_who_reads_everything_has_nothing_watched() -> None:
     history = SecretHistory([cut("ml/0", NOON + HOUR)])
-    everything = [access(NOON + timedelta(seconds=n), f"ml/{n}") for n in range(FAR_READER + 1)]
+    everything = [access(NOON + timedelta(seconds=n), f"ml/{n}") for n in range(FAR_READER + 2)]
     off = {name: Tuning(0) for name in ("enumeration", "after-revocation")}
     assert found([*everything, access(NOON + DAY, "ml/7", who="stranger")], history, tunings=off) == []
-    few = everything[:FAR_READER]
+    few = everything[: FAR_READER + 1]
     assert found([*few, access(NOON + DAY, "ml/7", who="stranger")], history, tunings=off) == [
-        (NOON + DAY, "watched", 0.5)
+        (NOON + DAY, "watched", 0.3)
     ]
 
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import takewhile
 from math import inf
-from typing import Final
 
 from keyturn.access_log.detection.alerts import Alert, Factor, Finding, Level
 from keyturn.access_log.detection.arrivals import Arrivals
 from keyturn.access_log.detection.bounds import drop_least
+from keyturn.access_log.detection.explanations import explained_weight
 from keyturn.access_log.detection.grouping import AlertGroups
 from keyturn.access_log.detection.habits import DAY
-from keyturn.access_log.detection.history import NO_HISTORY, History, IncidentHistory, Watch
+from keyturn.access_log.detection.history import NO_HISTORY, History, IncidentHistory, Watch, near_secrets
 from keyturn.access_log.detection.policy import MonitorPolicies, MonitorPolicy
 from keyturn.access_log.detection.profile import MINUTE, Profile
 from keyturn.access_log.detection.reorder import LATENESS, NEVER, OrderCounts, Reorder, Timed, in_batches
@@ -22,16 +22,17 @@ from keyturn.access_log.detection.scores import ADDRESS, HOURS, LIMIT, PATH, des
 from keyturn.access_log.detection.window import PRINCIPALS, PrincipalWindow
 from keyturn.core.access import READ, Access
 
-FAR_READER: Final = 200
-"""Who was given more secrets than this is no hint to what a thief had: it copies or backs up all of them."""
-
 
 @dataclass
 class DetectionCounts:
-    """What a detector has seen: how many accesses were odd, and how many principals it had to forget."""
+    """What a detector has seen: how many accesses were odd, and how many principals it had to forget.
+
+    ``explained`` would have been odd if their principals had not done the same on other days.
+    """
 
     order: OrderCounts
     odd: int = 0
+    explained: int = 0
     forgotten: int = 0
 
 
@@ -126,15 +127,15 @@ class Detector:
             self._watched, revoked[path] = number, moment
         if not revoked:
             return
+        near: dict[str, list[set[str]]] = {path: [] for path in revoked}
         for window in (window for windows in self._windows.values() for window in windows.values()):
-            if len(window.paths) > FAR_READER or window.paths.keys().isdisjoint(revoked):
-                continue
-            read = [path for path, seen_path in window.paths.items() if seen_path.at != NEVER]
-            for path in revoked.keys() & read:
-                watch = Watch(revoked[path], path)
-                for other in read:
-                    if other != path:
-                        self._incidents.watch(other, watch)
+            if not window.paths.keys().isdisjoint(revoked):
+                read = {path for path, seen_path in window.paths.items() if seen_path.at != NEVER}
+                for path in revoked.keys() & read:
+                    near[path].append(read - {path})
+        for path, readings in near.items():
+            for other in near_secrets(readings):
+                self._incidents.watch(other, Watch(revoked[path], path))
 
     def _judge(self, access: Access, at: float) -> Finding | None:
         """Score an access, and remember it.
@@ -191,7 +192,10 @@ class Detector:
                 window.add_address(source, recent)
             elif source:
                 window.addresses[source] = recent
-        return self._conclude(access, score, odd, factors, policy) if factors or score > policy.alert else None
+        if not factors and score <= policy.alert:
+            return None
+        explained = explained_weight(access, at, odd, window, policy, path_at, address_at)
+        return self._conclude(access, score, odd, factors, policy, explained)
 
     def _judge_login(self, access: Access, at: float) -> Finding | None:
         """Score a login.
@@ -215,11 +219,20 @@ class Detector:
         )
 
     def _conclude(
-        self, access: Access, score: int, odd: int, factors: tuple[Factor, ...], policy: MonitorPolicy
+        self,
+        access: Access,
+        score: int,
+        odd: int,
+        factors: tuple[Factor, ...],
+        policy: MonitorPolicy,
+        explained: int = 0,
     ) -> Finding | None:
-        """The finding, where all of it together is enough for one."""
+        """The finding, where all of it together is enough for one without what is explained."""
         score += sum(factor.weight for factor in factors)
         if score <= policy.alert:
+            return None
+        if score - explained <= policy.alert:
+            self.counts.explained += 1
             return None
         self.counts.odd += 1
         level = Level.HIGH if score > policy.high else Level.ALERT

@@ -1,8 +1,8 @@
 """When secrets were revoked and versions of them retired: what an access log alone does not tell."""
 
 from bisect import bisect_right
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, runtime_checkable
 
@@ -23,6 +23,17 @@ REVOCATIONS: Final = 10_000
 
 WATCHED: Final = 20_000
 """Secrets on the watch list, those that were put there last."""
+
+
+FAR_READER: Final = 100
+"""Who was given more secrets than this is no hint to what a thief had: it copies or backs up all of them."""
+
+
+def near_secrets(readings: Sequence[set[str]]) -> Iterator[str]:
+    """The secrets that at least half of the readers of one were given, too: ``readings`` are what each was given."""
+    narrow = [reading for reading in readings if len(reading) <= FAR_READER]
+    counts = Counter(path for reading in narrow for path in reading)
+    return (path for path, count in counts.items() if 2 * count >= len(narrow))
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,9 @@ from keyturn.core.access import Access
 
 REMEMBERED: Final = 100_000
 
+FEW: Final = 5
+"""Principals that are a kind at least; those of smaller ones are of one together."""
+
 SHARE: Final = 5
 """A folder is usual for principals of one kind where one in so many of them reads there."""
 
@@ -40,12 +43,20 @@ class Peers:
         self._networks: dict[tuple[str, str], tuple[float, int]] = {}
         self._novelties: dict[tuple[str, str, str], tuple[float, str]] = {}
 
+    def kind(self, access: Access) -> tuple[str, str]:
+        """The system, and what its principal has in common with others; nothing where those are too few."""
+        kind = kind_of(access.principal)
+        return (access.system, kind if self._members.get((access.system, kind), 0) >= FEW else "")
+
+    def _join(self, access: Access) -> tuple[str, str]:
+        kind = (access.system, kind_of(access.principal))
+        self._members[kind] = self._members.pop(kind, 0) + 1
+        _bound(self._members)
+        return self.kind(access)
+
     def learn(self, access: Access, at: float, window: PrincipalWindow) -> None:
         """That a principal is given something where or from where it was not before."""
-        kind = (access.system, kind_of(access.principal))
-        if not window.folders:
-            self._members[kind] = self._members.get(kind, 0) + 1
-            _bound(self._members)
+        kind = self._join(access) if not window.folders else self.kind(access)
         if (folder := folder_of(access.path)) not in window.folders:
             _count(self._folders, (*kind, folder))
         if access.source and (network := network_of(access.source)) not in window.networks:
@@ -56,7 +67,7 @@ class Peers:
 
     def usual_folder(self, access: Access) -> bool:
         """Whether many of its kind read there."""
-        kind = (access.system, kind_of(access.principal))
+        kind = self.kind(access)
         readers = self._folders.get((*kind, folder_of(access.path)), 0)
         return readers > 1 and readers * SHARE >= self._members.get(kind, 0)
 
@@ -67,7 +78,7 @@ class Peers:
 
     def shared(self, access: Access, at: float, what: str) -> bool:
         """Whether it is new to others of its kind just now, too: then it is one thing that happens to all of them."""
-        novelty = (access.system, kind_of(access.principal), what)
+        novelty = (*self.kind(access), what)
         moment, first = self._novelties.get(novelty, (NEVER, ""))
         if moment > at - TOGETHER:
             return first != access.principal

@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 from keyturn.access_log.detection.habits import DAY, LEARNED, folder_of
 from keyturn.access_log.detection.history import History
 from keyturn.access_log.detection.networks import network_of
-from keyturn.access_log.detection.peers import Peers, kind_of
+from keyturn.access_log.detection.peers import Peers
 from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
 from keyturn.access_log.detection.reorder import NEVER
 from keyturn.access_log.detection.rules.base import Trigger, tuning_of
@@ -23,6 +23,9 @@ REMEMBERED: Final = 1_000
 
 KINDS: Final = 10_000
 
+TELLING: Final = frozenset({"folder", "network"})
+"""What is strange by itself; people are early or busy at times."""
+
 Strange = tuple[float, str, frozenset[str]]
 """When, who, and what was strange about it."""
 
@@ -30,15 +33,15 @@ Strange = tuple[float, str, frozenset[str]]
 class Unusual:
     """Something that is none of the principal's habits, and seldom among those of its kind.
 
-    Looked at are the folder of the secret, the network, the hour and the pace; what of it is strange within 12 hours is
-    seen together. It is seldom where it was so of fewer than ``count`` principals of the kind ``within`` a time: where
-    people often come from somewhere else, that alone says nothing of one of them. What happens to several of a kind at
-    once, as by a deployment, is one thing. Nothing is said of who was seen on less than five days before, nor in the
-    first five days of a log.
+    Looked at are the folder of the secret and the network, and the hour and the pace beside one of these; what of it is
+    strange within 12 hours is seen together. It is seldom where it was so of fewer than ``count`` others of the kind
+    ``within`` a time: where people often come from somewhere else, that alone says nothing of one of them. What happens
+    to several of a kind at once, as by a deployment, is one thing. Nothing is said of who was seen on less than five
+    days before, nor in the first five days of a log.
     """
 
     name: ClassVar = "unusual"
-    tuning: ClassVar = Tuning(800, 7, timedelta(days=7))
+    tuning: ClassVar = Tuning(800, 3, timedelta(days=7))
     trigger: ClassVar = Trigger.NOVEL
 
     def __init__(self, history: History) -> None:
@@ -62,7 +65,7 @@ class Unusual:
             return ""
         window.strange |= dict.fromkeys(fresh, at)
         together = frozenset(aspect for aspect, moment in window.strange.items() if moment > at - TOGETHER)
-        if not self._seldom(access, at, together, tuning_of(self, policy)):
+        if not TELLING & together or not self._seldom(access, at, together, tuning_of(self, policy)):
             return ""
         earlier = sorted(together - words.keys())
         also = f"; and shortly before, another {' and '.join(earlier)}" if earlier else ""
@@ -83,7 +86,7 @@ class Unusual:
             yield "pace", f"more than {window.brisk:,.0f} accesses within an hour"
 
     def _seldom(self, access: Access, at: float, together: frozenset[str], tuning: Tuning) -> bool:
-        kind = (access.system, kind_of(access.principal))
+        kind = self._peers.kind(access)
         if kind not in self._strange:
             self._strange[kind] = deque(maxlen=REMEMBERED)
             if len(self._strange) > KINDS:

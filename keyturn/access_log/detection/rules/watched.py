@@ -17,7 +17,7 @@ class Watched:
     """
 
     name: ClassVar = "watched"
-    tuning: ClassVar = Tuning(500, 0, timedelta(days=14))
+    tuning: ClassVar = Tuning(300, 0, timedelta(days=14))
     trigger: ClassVar = Trigger.ALWAYS
 
     def __init__(self, history: History) -> None:

@@ -1,0 +1,47 @@
+"""What of a score is explained by what its principal does on other days."""
+
+from typing import Final
+
+from keyturn.access_log.detection.habits import DAY
+from keyturn.access_log.detection.networks import network_of
+from keyturn.access_log.detection.policy import MonitorPolicy
+from keyturn.access_log.detection.reorder import NEVER
+from keyturn.access_log.detection.scores import ADDRESS, HOURS, LIMIT, PATH
+from keyturn.access_log.detection.window import PrincipalWindow
+from keyturn.core.access import Access
+
+ROAMING: Final = 5
+"""Addresses of a principal, from which on another one in its networks is nothing new: it gets them as they come."""
+
+
+def explained_weight(
+    access: Access,
+    at: float,
+    odd: int,
+    window: PrincipalWindow,
+    policy: MonitorPolicy,
+    path_at: float,
+    address_at: float,
+) -> int:
+    """How much of the four scores that are ``odd`` is none of it: it did the same on other days.
+
+    ``path_at`` and ``address_at`` are when it was given the secret, and anything from the address, before. Nothing is
+    explained of a principal that was seen on less than five days before.
+    """
+    if not window.learned:
+        return 0
+    weight = 0
+    if odd & LIMIT and window.busiest_day > policy.limit:
+        weight += policy.limit_weight
+    if odd & HOURS and window.usual_hour(at):
+        weight += policy.hours_weight
+    if odd & ADDRESS and (address_at != NEVER or _is_roaming(access, at, window)):
+        weight += policy.address_weight
+    if odd & PATH and path_at != NEVER:
+        weight += policy.path_weight
+    return weight
+
+
+def _is_roaming(access: Access, at: float, window: PrincipalWindow) -> bool:
+    begun = window.networks.get(network_of(access.source), at)
+    return begun <= at - DAY and len(window.addresses) >= ROAMING
