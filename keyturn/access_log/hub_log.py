@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 from keyturn.access_log.hub_reads import HubReads, parse_time
 from keyturn.access_log.log_files import BROKEN, SLACK, LogFile, lines, plausible_start, rotations, words
@@ -12,6 +13,10 @@ from keyturn.core.audit_lines import AuditMount, decode_line
 from keyturn.core.errors import Unavailable
 
 OPENING, CLOSING = b"{}"
+
+
+AUDIT_FILE: Final = "KEYTURN_HUB_AUDIT_FILE"
+"""The hub's audit file, where this machine has it; rotated ones beside it are read too."""
 
 
 class HubAuditLog:
@@ -61,6 +66,12 @@ class HubAuditLog:
     def _unavailable(self, problem: str) -> Unavailable:
         hint = "Give the path of a file audit device, and let this user's group read it (its option `mode`)"
         return Unavailable("read", str(self._file), problem, hint)
+
+
+def hub_logs(mount: str, others: Mapping[str, str], env: Mapping[str, str]) -> list[HubAuditLog]:
+    """The hub's audit file that the environment names, of these mounts; none where it names none."""
+    file = env.get(AUDIT_FILE)
+    return [HubAuditLog(Path(file), mount, env.get("VAULT_NAMESPACE", ""), others)] if file else []
 
 
 class _Reading:

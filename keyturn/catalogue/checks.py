@@ -14,6 +14,7 @@ from keyturn.catalogue.consumers import ConsumerSettings
 from keyturn.catalogue.destinations import EACH as FIELD
 from keyturn.catalogue.destinations import Destination, FieldPattern, SyncSettings, Update
 from keyturn.catalogue.environment import references
+from keyturn.catalogue.exceptions import ExceptionSettings
 from keyturn.catalogue.freezes import illegal_pattern
 from keyturn.catalogue.groups import Groups, members
 from keyturn.catalogue.models import SecretDeclaration
@@ -99,6 +100,7 @@ def find_conflicts(world: World) -> list[Problem]:
     problems += [problem for entry in world.entries["freezes"].values() for problem in _freeze(entry, world)]
     problems += [problem for entry in world.entries["syncs"].values() for problem in _sync(entry, world)]
     problems += [problem for entry in world.entries["rules"].values() for problem in _rule(entry, world)]
+    problems += [problem for entry in world.entries["exceptions"].values() for problem in _exception(entry, world)]
     problems += [problem for entry in world.entries["monitors"].values() for problem in _monitor(entry, world)]
     mounts = world.entries["mounts"]
     problems += [problem for entry in mounts.values() for problem in _mount(entry, mounts)]
@@ -264,7 +266,18 @@ def _declared(entry: CatalogueEntry, path: KeyPath, section: str, name: str, wor
 
 
 def _labelled(world: World) -> list[CatalogueEntry]:
-    labelled = ("stores", "targets", "consumers", "freezes", "syncs", "mounts", "rules", "monitors", "access_logs")
+    labelled = (
+        "stores",
+        "targets",
+        "consumers",
+        "freezes",
+        "syncs",
+        "mounts",
+        "rules",
+        "monitors",
+        "access_logs",
+        "exceptions",
+    )
     return [entry for section in labelled for entry in world.entries[section].values()]
 
 
@@ -272,6 +285,20 @@ def _legal_label(entry: CatalogueEntry) -> Found:
     if not re.fullmatch(NAME, entry.name):
         remedy = "Use 1 to 63 letters, digits, hyphens and underscores, a letter or digit first."
         yield entry.problem((), "this name can't be used", remedy)
+
+
+def _exception(entry: CatalogueEntry, world: World) -> Found:
+    """An exception takes no references, its mounts are declared, and it chooses a secret."""
+    yield from references(entry)
+    for key in ("paths", "without"):
+        yield from _known_mounts(entry, (key,), world)
+    try:
+        chosen = ExceptionSettings.model_validate(entry.data)
+    except ValueError:
+        return
+    secrets = world.entries["secrets"]
+    if world.complete and not any(chosen.covers(path, describe_secret(secret)) for path, secret in secrets.items()):
+        yield entry.problem((), "it chooses no secret", "Correct what it asks for, or remove it.")
 
 
 def _freeze(entry: CatalogueEntry, world: World) -> Found:

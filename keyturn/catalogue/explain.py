@@ -13,6 +13,7 @@ from keyturn.catalogue.access_logs import AccessLogSettings
 from keyturn.catalogue.consumers import ConsumerSettings
 from keyturn.catalogue.destinations import SyncSettings
 from keyturn.catalogue.environment import Expanded
+from keyturn.catalogue.exceptions import ExceptionSettings
 from keyturn.catalogue.freezes import FreezeSettings
 from keyturn.catalogue.models import SecretDeclaration
 from keyturn.catalogue.monitors import MonitorSettings
@@ -37,6 +38,7 @@ SHAPES: Final[dict[str, Any]] = {
     "rules": RuleSettings,
     "monitors": MonitorSettings,
     "access_logs": AccessLogSettings,
+    "exceptions": ExceptionSettings,
 }
 """What an entry of each section must be."""
 

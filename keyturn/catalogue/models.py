@@ -10,6 +10,7 @@ from keyturn.catalogue.access_logs import AccessLogSettings
 from keyturn.catalogue.choice import About, Classification, Labels
 from keyturn.catalogue.consumers import ConsumerSettings
 from keyturn.catalogue.destinations import DeclaredPlace, Destination, SyncSettings, place_of
+from keyturn.catalogue.exceptions import ExceptionSettings
 from keyturn.catalogue.freezes import FreezeSettings
 from keyturn.catalogue.monitors import MonitorSettings
 from keyturn.catalogue.mounts import MountSettings
@@ -114,6 +115,7 @@ class Catalogue(Model):
     rules: dict[str, RuleSettings] = Field(default_factory=dict)
     monitors: dict[str, MonitorSettings] = Field(default_factory=dict)
     access_logs: dict[str, AccessLogSettings] = Field(default_factory=dict)
+    exceptions: dict[str, ExceptionSettings] = Field(default_factory=dict)
     policy: OperatorsPolicy = Field(default_factory=OperatorsPolicy)
     """What the operator of this machine lets catalogues do."""
     digest: str = ""

@@ -11,6 +11,7 @@ from keyturn.catalogue.access_logs import AccessLogSettings
 from keyturn.catalogue.consumers import ConsumerSettings
 from keyturn.catalogue.destinations import SyncSettings
 from keyturn.catalogue.environment import REFERENCE
+from keyturn.catalogue.exceptions import ExceptionSettings
 from keyturn.catalogue.freezes import FreezeSettings
 from keyturn.catalogue.models import SecretDeclaration
 from keyturn.catalogue.monitors import MonitorSettings
@@ -53,6 +54,8 @@ class CatalogueFile(Model):
     """What is usual when secrets are read, and how much weighs what is not, by name."""
     access_logs: dict[str, AccessLogSettings] | None = None
     """The logs that tell who has read secrets, by name."""
+    exceptions: dict[str, ExceptionSettings] | None = None
+    """Secrets that checks of `keyturn report` leave out for a time, and who answers for that, by name."""
 
 
 class _Generator(GenerateJsonSchema):

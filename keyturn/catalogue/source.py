@@ -30,6 +30,7 @@ SECTIONS: Final = (
     "rules",
     "monitors",
     "access_logs",
+    "exceptions",
 )
 """The top-level keys; each may stand in any file, and all files are merged."""
 

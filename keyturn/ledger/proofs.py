@@ -68,13 +68,13 @@ class Growth:
         return cls(members["older"], members["newer"], _all_decoded(members["hashes"]))
 
 
-def prove_entry(ledger: StoredLedger, sequence: int) -> Proof:
-    """The proof that an entry is in the ledger, from its tiles.
+def prove_entry(ledger: StoredLedger, sequence: int, checkpoint: str = "") -> Proof:
+    """The proof that an entry is in the ledger, from its tiles: in the newest checkpoint, or in the one that is given.
 
     Raises NotFound where there is no such entry or no checkpoint over it yet, and Rewritten where none can be made
     because the entry or the tiles were changed.
     """
-    newest = _newest(ledger, sequence)
+    newest = _newest(checkpoint or ledger.newest(), sequence)
     leaf = _leaf(ledger, sequence)
     hashes = _from_tiles(ledger, lambda nodes: inclusion_proof(nodes, sequence - 1, newest.size))
     if not verify_inclusion(leaf_hash(leaf), sequence - 1, newest.size, hashes, newest.root):
@@ -114,8 +114,7 @@ def check_growth(growth: Growth, keys: Collection[PublicKey], verify: Verify) ->
     return before, after
 
 
-def _newest(ledger: StoredLedger, sequence: int) -> Checkpoint:
-    note = ledger.newest()
+def _newest(note: str, sequence: int) -> Checkpoint:
     newest = read_checkpoint(note) if note else None
     if newest is None or not 1 <= sequence <= newest.size:
         problem, hint = "no checkpoint is made over it", "Make one: keyturn ledger checkpoint"

@@ -71,7 +71,8 @@ def _cron(expression: str) -> str:
     return expression
 
 
-def _no_repeats(items: tuple[str, ...]) -> tuple[str, ...]:
+def no_repeats(items: tuple[str, ...]) -> tuple[str, ...]:
+    """The items, each of which is there once. Raises what pydantic collects."""
     if len(set(items)) < len(items):
         raise refused("names the same thing twice", "Name each once.")
     return items
@@ -89,7 +90,7 @@ CronExpression = Annotated[
 class Window(Model):
     """When rotations may start. One that ends before it begins crosses midnight and belongs to its first day."""
 
-    days: Annotated[tuple[Day, ...], Field(min_length=1), AfterValidator(_no_repeats)]
+    days: Annotated[tuple[Day, ...], Field(min_length=1), AfterValidator(no_repeats)]
     """The days on which the window begins."""
     begin: Annotated[ClockTime, Field(alias="from")]
     """The first minute, local time."""

@@ -7,10 +7,9 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Final
 
-from keyturn.access_log.hub_log import HubAuditLog
+from keyturn.access_log.hub_log import hub_logs
 from keyturn.access_log.readers import Readers, gather
 from keyturn.core.errors import Denied, Invalid, KeyturnError
 from keyturn.ledger.checkpoints import read_checkpoint
@@ -22,8 +21,6 @@ from keyturn.revocation.report import LedgerFacts
 from keyturn.rotation.context import Workspace
 from keyturn.settings.durations import parse
 
-AUDIT_FILE: Final = "KEYTURN_HUB_AUDIT_FILE"
-"""The hub's audit file, where this machine has it; rotated ones beside it are read too."""
 LOOK_BACK: Final = "KEYTURN_LOOK_BACK"
 """How far back readers are looked for, from the moment when somebody asked for the revocation."""
 LONG: Final = "30d"
@@ -39,8 +36,7 @@ def readers_of(workspace: Workspace, status: IncidentStatus, env: Mapping[str, s
     """Who read the incident's secrets in the look-back period, as far as the logs at hand tell. Raises Invalid."""
     now = datetime.now(UTC)
     incident = status.incident
-    file, hub = env.get(AUDIT_FILE), workspace.hub
-    logs = [HubAuditLog(Path(file), hub.mount, env.get("VAULT_NAMESPACE", ""), hub.mounts)] if file else []
+    logs = hub_logs(workspace.hub.mount, workspace.hub.mounts, env)
     return gather(logs, incident.paths, incident.triggered_at - look_back(env), incident.closed_at or now, OWN)
 
 

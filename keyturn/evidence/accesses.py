@@ -1,0 +1,127 @@
+"""Who read what in a period, and who may: from access logs, through their port, and from what the hub allows."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from typing import Final
+
+from keyturn.access_log.readers import LogRead, is_own
+from keyturn.catalogue.models import Secret
+from keyturn.core.access import READ, Access, AccessLog
+from keyturn.core.errors import KeyturnError, UnsupportedOperation
+from keyturn.core.own_login import ROLES
+from keyturn.evidence.facts import AccessExtract, Period, ReaderFact
+from keyturn.rotation.context import Workspace
+from keyturn.rotation.own_login import own_principals
+
+PolicyReaders = Callable[[Sequence[str]], Mapping[str, tuple[str, ...]]]
+"""Who may read each of these secrets by the hub's policies as they stand. Raises where they can't be read."""
+
+MOST: Final = 200_000
+"""Pairs of a principal and a secret that are told apart; beyond them the logs are said to tell too much."""
+
+
+def no_policies(paths: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+    """Where nothing reads the hub's policies. Raises UnsupportedOperation."""
+    hint = "Compare logins with what they need: keyturn policy check"
+    raise UnsupportedOperation("read", "the hub's policies", "this login may not read them", hint)
+
+
+def extract_accesses(
+    workspace: Workspace,
+    period: Period,
+    declared: Mapping[str, Secret],
+    logs: Sequence[AccessLog],
+    able: Mapping[str, tuple[str, ...]],
+) -> AccessExtract:
+    """What the logs tell of these secrets. One that can't be read is said among the logs, and stops no other."""
+    tally = _Tally(workspace, period, declared)
+    read = tuple(tally.take(log) for log in logs)
+    return AccessExtract(read, tally.readers(), dict(sorted(tally.hours.items())), expected_readers(declared, able))
+
+
+def expected_readers(
+    declared: Mapping[str, Secret], able: Mapping[str, tuple[str, ...]]
+) -> Mapping[str, tuple[str, ...]]:
+    """Who may read each secret: by the catalogue its consumers and Keyturn's logins, by the hub's policies these."""
+    return {
+        path: tuple(sorted({*secret.consumers, *ROLES[:2], *able.get(path, ())})) for path, secret in declared.items()
+    }
+
+
+@dataclass
+class _Reads:
+    first: datetime
+    last: datetime
+    given: int = 0
+    refused: int = 0
+
+
+class _Tally:
+    """What was counted so far, of declared secrets alone: in memory as large as there are pairs of who and what."""
+
+    def __init__(self, workspace: Workspace, period: Period, declared: Mapping[str, Secret]) -> None:
+        self.hours: Counter[tuple[int, str]] = Counter()
+        self._declared = declared
+        self._period = period
+        self._own = own_principals(workspace)
+        self._usual = {
+            path: tuple(
+                reader
+                for monitor in workspace.catalogue.monitors.values()
+                if monitor.readers and monitor.covers(path, secret.about)
+                for reader in monitor.readers
+            )
+            for path, secret in declared.items()
+        }
+        self._pairs: dict[tuple[str, str, str], _Reads] = {}
+
+    def take(self, log: AccessLog) -> LogRead:
+        """Count what a log tells; what it covers."""
+        try:
+            for access in log.accesses(self._period.since, self._period.until):
+                if access.action == READ and access.path in self._declared and access.at < self._period.until:
+                    self._add(access)
+                    if len(self._pairs) > MOST:
+                        return LogRead(log.name, failed=f"it tells of more than {MOST:,} pairs of who and what")
+        except KeyturnError as error:
+            return LogRead(log.name, failed=str(error))
+        return LogRead(log.name, log.coverage)
+
+    def _add(self, access: Access) -> None:
+        key = (access.path, access.system, access.principal)
+        reads = self._pairs.get(key)
+        if reads is None:
+            reads = self._pairs[key] = _Reads(access.at, access.at)
+        reads.first, reads.last = min(reads.first, access.at), max(reads.last, access.at)
+        reads.given += not access.denied
+        reads.refused += access.denied
+        if not access.denied:
+            hour = access.at.astimezone(UTC).hour
+            self.hours[hour, str(self._declared[access.path].classification)] += 1
+
+    def readers(self) -> tuple[ReaderFact, ...]:
+        """Who read what, by secret and principal."""
+        return tuple(
+            ReaderFact(
+                path,
+                system,
+                principal,
+                reads.given,
+                reads.refused,
+                reads.first,
+                reads.last,
+                own=is_own(principal, self._own),
+                expected=self._is_expected(path, principal),
+            )
+            for (path, system, principal), reads in sorted(self._pairs.items())
+        )
+
+    def _is_expected(self, path: str, principal: str) -> bool:
+        """Whether a consumer is called so, at the end of the principal's name, or a monitor names the principal."""
+        named = principal.rpartition(" ")[2]
+        if named in self._declared[path].consumers:
+            return True
+        return any(fnmatchcase(principal, pattern) for pattern in self._usual[path])

@@ -1,0 +1,88 @@
+"""What checks about single secrets share: what is wrong with whom, less what somebody answers for."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import Final
+
+from keyturn.evidence.facts import Facts, SecretFact
+from keyturn.evidence.model import CheckResult, ControlVerdict, StateRow, unseen
+from keyturn.pages.words import count_noun, list_names
+
+DAY: Final = timedelta(days=1)
+
+
+def judge(
+    facts: Facts,
+    check: str,
+    secrets: Sequence[SecretFact],
+    wrong: Mapping[str, str],
+    good: str,
+    *,
+    entries: Iterable[int] = (),
+    rows: Iterable[str] = (),
+    remarks: Sequence[str] = (),
+) -> CheckResult:
+    """The result of a check of these ``secrets``, of which some are ``wrong``, by path with why.
+
+    One that could not be looked at keeps it from passing. ``good`` says what holds for all the others.
+    """
+    unread = {secret.path: secret.error for secret in secrets if secret.error}
+    excepted = {path: exception for path in wrong if (exception := facts.excepted(check, path))}
+    failing = [path for path in sorted(wrong) if path not in excepted]
+    fine = len(secrets) - len(failing) - len(excepted) - len(unread)
+    lines = [f"{good}: {fine:,} of {count_noun(len(secrets), 'secret')}."]
+    lines += [f"{path}: {wrong[path]}." for path in failing[:SHOWN]]
+    if len(failing) > SHOWN:
+        lines.append(f"and {len(failing) - SHOWN:,} more, which the rows name.")
+    lines += [f"{path} could not be looked at: {why}" for path, why in sorted(unread.items())[:SHOWN]]
+    answered = [
+        f"{path}: {wrong[path]}; excepted by {exception.name}, for which {exception.owner} answers until "
+        f"{exception.until - DAY:%Y-%m-%d}: {exception.reason}."
+        for path, exception in sorted(excepted.items())
+    ]
+    verdict = ControlVerdict.FAIL if failing else ControlVerdict.UNSEEN if unread else ControlVerdict.PASS
+    numbers = {"looked at": len(secrets), "wrong": len(failing), "excepted": len(excepted), "unseen": len(unread)}
+    return CheckResult(verdict, tuple(lines), numbers, tuple(sorted(set(entries))), tuple(rows), (*remarks, *answered))
+
+
+SHOWN: Final = 8
+"""Secrets that the sentences of one check name; the rows name all."""
+
+
+def rows_of(secrets: Iterable[SecretFact]) -> list[str]:
+    """The rows that tell of these secrets."""
+    return [StateRow("secret", secret.path, {}).id for secret in secrets]
+
+
+def insist_seen(facts: Facts, why: str) -> CheckResult | None:
+    """That it could not be looked at, where there is a reason why."""
+    return unseen(f"It could not be looked at: {why}") if why else None
+
+
+def days(span: timedelta) -> int:
+    """Whole days, as ages are told."""
+    return int(span.total_seconds() // DAY.total_seconds())
+
+
+def named(paths: Sequence[str]) -> str:
+    """Some names in a sentence."""
+    return list_names(list(paths), 5)
+
+
+def machines(facts: Facts) -> list[SecretFact]:
+    """The secrets that are nobody's own password."""
+    return [secret for secret in facts.secrets if not secret.person]
+
+
+PEOPLE: Final = (
+    "{number} of people, labelled `holder: person`, {verb} left out: NIST SP 800-63B-4 (3.1.1.2) lets a password be "
+    "changed on evidence of compromise alone, so a rule that changes it by age is no merit."
+)
+
+
+def about_people(facts: Facts) -> tuple[str, ...]:
+    """What is to be said where some of the secrets are people's own passwords."""
+    people = sum(secret.person for secret in facts.secrets)
+    if not people:
+        return ()
+    return (PEOPLE.format(number=count_noun(people, "password"), verb="is" if people == 1 else "are"),)

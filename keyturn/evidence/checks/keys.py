@@ -1,0 +1,113 @@
+"""Checks of keys and certificates: whether they end in time, and for how long one is used."""
+
+from typing import Final
+
+from keyturn.core.causes import LATE_AFTER
+from keyturn.evidence.checks.judging import days, insist_seen, judge, rows_of
+from keyturn.evidence.facts import Facts, Part, SecretFact
+from keyturn.evidence.key_periods import own_key_period
+from keyturn.evidence.ledger_extract import promotions
+from keyturn.evidence.model import CheckResult, ControlVerdict, StateRow, nothing_of
+from keyturn.pages.words import count_noun
+
+CERTIFICATE: Final = "certificate"
+
+
+def certificates(facts: Facts) -> list[SecretFact]:
+    """The secrets that are certificates with their keys."""
+    return [secret for secret in facts.secrets if secret.strategy == CERTIFICATE]
+
+
+def certificates_in_time(facts: Facts) -> CheckResult:
+    """Whether every certificate stands in the register, and none has ended or is in the last tenth of its life."""
+    secrets = certificates(facts)
+    if not secrets:
+        return nothing_of("No certificate is declared.")
+    wrong = {secret.path: why for secret in secrets if (why := ending(facts, secret))}
+    entries = [mark.sequence for secret in secrets for mark in list(promotions(facts.ledger, secret.path))[-1:]]
+    rows = [StateRow(CERTIFICATE, secret.path, {}).id for secret in secrets]
+    return judge(
+        facts,
+        "certificates-in-time",
+        secrets,
+        wrong,
+        "Registered, with an end that is known, and renewed before it",
+        entries=entries,
+        rows=rows,
+    )
+
+
+def ending(facts: Facts, secret: SecretFact) -> str:
+    """Why a certificate's end is a problem; empty where it is none."""
+    if secret.error:
+        return ""
+    if not secret.version:
+        return "it is not made yet"
+    if secret.expires_at is None or secret.rotated_at is None:
+        return "nobody knows when it ends"
+    if secret.expires_at <= facts.looked_at:
+        return f"it ended on {secret.expires_at:%Y-%m-%d}"
+    last_tenth = secret.rotated_at + (secret.expires_at - secret.rotated_at) * LATE_AFTER
+    return f"it ends on {secret.expires_at:%Y-%m-%d}, and is not renewed" if last_tenth <= facts.looked_at else ""
+
+
+def cryptoperiods(facts: Facts) -> CheckResult:
+    """Whether no key is in use for longer than SP 800-57 suggests for its kind."""
+    secrets = [secret for secret in facts.secrets if secret.key]
+    if not secrets:
+        return nothing_of("No secret is a cryptographic key: passwords and tokens have no cryptoperiod.")
+    wrong = {
+        secret.path: f"it is {days(facts.looked_at - secret.rotated_at)} days old, and {secret.key.kind}s last "
+        f"{days(secret.key.limit)} at most"
+        for secret in secrets
+        if secret.key and secret.rotated_at and facts.looked_at - secret.rotated_at > secret.key.limit
+    }
+    entries = [mark.sequence for secret in secrets for mark in list(promotions(facts.ledger, secret.path))[-1:]]
+    return judge(
+        facts,
+        "cryptoperiods",
+        secrets,
+        wrong,
+        "Keys within the cryptoperiods of their kinds",
+        entries=entries,
+        rows=rows_of(secrets),
+    )
+
+
+def own_key_row(name: str) -> str:
+    """What the row of one of Keyturn's own keys is called; no secret's path is spelled so."""
+    return f"own key {name}"
+
+
+def own_keys_in_time(facts: Facts) -> CheckResult:
+    """Whether Keyturn's own keys are replaced in time, and within their cryptoperiods."""
+    if facts.owner:
+        return nothing_of("Keyturn's own keys are no owner's; see the report of all owners.")
+    if hidden := insist_seen(facts, facts.out_of_sight(Part.KEYS)):
+        return hidden
+    if not facts.keys:
+        return nothing_of("This login sees none of Keyturn's own keys.")
+    wrong = [
+        f"{key.name}: its next step is overdue{f': {key.blocked}' if key.blocked else ''}."
+        for key in facts.keys
+        if key.late
+    ]
+    wrong += [
+        f"{key.name}: it is {days(facts.looked_at - key.since)} days old, and {period.kind}s last {days(period.limit)}."
+        for key in facts.keys
+        if key.since and (period := own_key_period(key.name)) and facts.looked_at - key.since > period.limit
+    ]
+    unknown = [f"{key.name} could not be looked at: {key.blocked}" for key in facts.keys if key.state == "unknown"]
+    fine = len(facts.keys) - len(wrong) - len(unknown)
+    verdict = ControlVerdict.FAIL if wrong else ControlVerdict.UNSEEN if unknown else ControlVerdict.PASS
+    turned = [mark.sequence for mark in facts.ledger.marks if mark.action in TURNS and mark.outcome == "done"]
+    sentences = (
+        f"In time: {fine:,} of {count_noun(len(facts.keys), 'key')} that Keyturn itself works with.",
+        *wrong,
+        *unknown,
+    )
+    rows = tuple(StateRow("key", own_key_row(key.name), {}).id for key in facts.keys)
+    return CheckResult(verdict, sentences, {"keys": len(facts.keys), "wrong": len(wrong)}, tuple(turned), rows)
+
+
+TURNS: Final = ("turn webhook key", "turn secret id", "ledger key")

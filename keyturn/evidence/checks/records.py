@@ -1,0 +1,165 @@
+"""Checks of the records: whether the ledger is whole, who acted, what was shown, and how incidents went."""
+
+from datetime import timedelta
+from typing import Final
+
+from keyturn.evidence.checks.judging import insist_seen
+from keyturn.evidence.facts import Facts, LedgerExtract, LedgerMark, Part
+from keyturn.evidence.ledger_extract import INCIDENTS, SEGMENT, incident_of
+from keyturn.evidence.model import CheckResult, ControlVerdict, StateRow, nothing_of
+from keyturn.pages.words import count_noun, list_names
+
+FRESH: Final = timedelta(minutes=15)
+"""How old the newest checkpoint may be: it is made every five minutes."""
+YEAR: Final = timedelta(days=365)
+
+
+def ledger_whole(facts: Facts) -> CheckResult:
+    """Whether nothing in the ledger was changed, taken out, put in or cut off, by the public key alone."""
+    if hidden := insist_seen(facts, facts.out_of_sight(Part.LEDGER)):
+        return hidden
+    ledger = facts.ledger
+    numbers = {"entries": ledger.size, "of the period": ledger.entries, "later": ledger.later}
+    if ledger.problems:
+        return CheckResult(ControlVerdict.FAIL, (f"The ledger was changed: {'; '.join(ledger.problems)}.",), numbers)
+    sentences = [
+        f"All {count_noun(ledger.size, 'entry', 'entries')} are as they were when the checkpoint was signed; "
+        f"{count_noun(ledger.entries, 'entry is', 'entries are')} of the period.",
+    ]
+    remarks = [f"{count_noun(ledger.later, 'entry', 'entries')} came after the checkpoint and count for nothing here."]
+    return CheckResult(
+        ControlVerdict.PASS, tuple(sentences), numbers, _outer(ledger), remarks=tuple(remarks if ledger.later else ())
+    )
+
+
+def actions_attributed(facts: Facts) -> CheckResult:
+    """Whether every entry says who, what, when, from which machine and how it ended."""
+    if hidden := insist_seen(facts, facts.out_of_sight(Part.LEDGER)):
+        return hidden
+    ledger = facts.ledger
+    if not ledger.entries:
+        return nothing_of("The ledger has no entry of the period.")
+    numbers = {"entries": ledger.entries, "unnamed": ledger.unnamed, "incomplete": ledger.incomplete}
+    if ledger.incomplete:
+        words = f"{count_noun(ledger.incomplete, 'entry lacks', 'entries lack')} who, what, from where or how it ended."
+        return CheckResult(ControlVerdict.FAIL, (words,), numbers, _outer(ledger))
+    sentences = [
+        f"All {count_noun(ledger.entries, 'entry tells', 'entries tell')} who, what, when, where and how it ended."
+    ]
+    if ledger.unnamed:
+        sentences.append(f"Of {ledger.unnamed:,} the hub could not be asked who it was.")
+    return CheckResult(
+        ControlVerdict.UNSEEN if ledger.unnamed else ControlVerdict.PASS, tuple(sentences), numbers, _outer(ledger)
+    )
+
+
+def records_kept(facts: Facts) -> CheckResult:
+    """Whether the ledger holds a year, or all since it began, and all of it can be read at once."""
+    if hidden := insist_seen(facts, facts.out_of_sight(Part.LEDGER)):
+        return hidden
+    ledger, began = facts.ledger, facts.ledger.began_at
+    if ledger.problems or began is None:
+        return CheckResult(
+            ControlVerdict.FAIL, (f"The ledger is not whole: {'; '.join(ledger.problems) or 'it is empty'}.",)
+        )
+    whole = "Nothing of it was removed since its first entry, and all of it was read for this report."
+    if facts.looked_at - began >= YEAR:
+        return CheckResult(ControlVerdict.PASS, (f"It reaches back to {began:%Y-%m-%d}, a year and more.", whole))
+    remark = f"It began on {began:%Y-%m-%d}, so there is no year of it yet."
+    return CheckResult(ControlVerdict.PASS, (whole,), remarks=(remark,))
+
+
+def values_shown(facts: Facts) -> CheckResult:
+    """Which values people had printed in clear: each is an entry."""
+    if hidden := insist_seen(facts, facts.out_of_sight(Part.LEDGER)):
+        return hidden
+    shown = facts.ledger.having("reveal")
+    by_whom = sorted({mark.actor.partition(" (")[0] for mark in shown})
+    secrets = sorted({mark.secret for mark in shown})
+    if not shown:
+        return CheckResult(ControlVerdict.PASS, ("Nobody had a value printed in clear through Keyturn in the period.",))
+    words = f"{count_noun(len(shown), 'value was', 'values were')} printed in clear, by {list_names(by_whom, 5)}."
+    sentences = (words, f"Secrets: {list_names(secrets, 5)}.")
+    remark = (
+        "Each is an entry of its own, written before the value was shown; whether it had to be is for people to say."
+    )
+    return CheckResult(ControlVerdict.PASS, sentences, {"shown": len(shown)}, _numbers(shown), remarks=(remark,))
+
+
+def incidents_closed(facts: Facts) -> CheckResult:
+    """Whether every emergency revocation of the period came to its end."""
+    if hidden := insist_seen(facts, facts.out_of_sight(Part.LEDGER)):
+        return hidden
+    opened = {incident_of(mark): mark for mark in facts.ledger.having("open incident")}
+    if not opened:
+        return nothing_of("No credential was revoked in an emergency in the period.")
+    closed = {incident_of(mark) for mark in facts.ledger.having("close incident")}
+    given_up = {incident_of(mark) for mark in facts.ledger.having("give up incident")}
+    left = sorted(set(opened) - closed - given_up)
+    ended = [mark for mark in facts.ledger.having("cut") if incident_of(mark) in opened]
+    sentences = [
+        f"{count_noun(len(opened), 'incident was', 'incidents were')} opened, {len(set(opened) & closed):,} closed "
+        f"with proof; {count_noun(len(ended), 'credential was', 'credentials were')} ended.",
+    ]
+    sentences += [f"Given up with something left: {list_names(sorted(given_up), 5)}."] if given_up else []
+    sentences += [f"Not closed by the end of the period: {list_names(left, 5)}."] if left else []
+    marks = [mark for mark in facts.ledger.marks if mark.action in (*INCIDENTS, "cut") and mark.outcome == "done"]
+    verdict = ControlVerdict.FAIL if left or given_up else ControlVerdict.PASS
+    return CheckResult(verdict, tuple(sentences), {"opened": len(opened), "left": len(left)}, _numbers(tuple(marks)))
+
+
+def second_person(facts: Facts) -> CheckResult:
+    """Whether what needs a second person had one, or was looked at since."""
+    if facts.owner:
+        return nothing_of("Approvals are no owner's; see the report of all owners.")
+    if hidden := insist_seen(facts, facts.out_of_sight(Part.GLASS)):
+        return hidden
+    if not facts.second_person and not facts.glass:
+        return nothing_of("Nothing needs a second person here: the operator's file asks for none.")
+    unreviewed = [glass.name for glass in facts.glass if not glass.reviewed_by]
+    sentences = [f"A second person is wanted for {list_names(list(facts.second_person), 5) or 'nothing now'}."]
+    sentences.append(f"{count_noun(len(facts.glass), 'time', 'times')} it was done without, and told.")
+    sentences += [f"Nobody has looked at {list_names(unreviewed, 5)} since."] if unreviewed else []
+    approved = [mark for mark in facts.ledger.marks if mark.action in ("approved", "break glass", "review")]
+    rows = tuple(StateRow("glass", glass.name, {}).id for glass in facts.glass)
+    verdict = ControlVerdict.FAIL if unreviewed else ControlVerdict.PASS
+    return CheckResult(verdict, tuple(sentences), {"unreviewed": len(unreviewed)}, _numbers(tuple(approved)), rows)
+
+
+def reads_watched(facts: Facts) -> CheckResult:
+    """Whether reads were watched through the period: the ledger vouches for segments of the access trail."""
+    if hidden := insist_seen(facts, facts.out_of_sight(Part.LEDGER)):
+        return hidden
+    segments = facts.ledger.having(SEGMENT)
+    alerts = facts.ledger.having("alert")
+    if not segments:
+        why = "The ledger vouches for no access trail in the period, so nothing shows that anybody watched"
+        return CheckResult(
+            ControlVerdict.UNSEEN, (f"{why} (keyturn serve).",), {"alerts": len(alerts)}, _numbers(alerts)
+        )
+    places = sorted({mark.place for mark in segments})
+    count = facts.ledger.count(SEGMENT)
+    sentences = [
+        f"{count_noun(count, 'segment')} of {list_names(places, 5)} are vouched for; "
+        f"{count_noun(len(alerts), 'alert')}."
+    ]
+    ends = min(facts.period.until, facts.looked_at)
+    behind = [place for place in places if ends - max(mark.at for mark in segments if mark.place == place) > DAY]
+    sentences += [f"No segment for more than a day before the end: {list_names(behind, 5)}."] if behind else []
+    begun = {place: min(mark.at for mark in segments if mark.place == place) for place in places}
+    late = [place for place in places if begun[place] - facts.period.since > DAY]
+    sentences += [f"{place} begins on {begun[place]:%Y-%m-%d}: nothing shows who watched before." for place in late]
+    numbers = {"segments": count, "alerts": len(alerts)}
+    verdict = ControlVerdict.FAIL if behind else ControlVerdict.UNSEEN if late else ControlVerdict.PASS
+    return CheckResult(verdict, tuple(sentences), numbers, _numbers((*segments, *alerts)))
+
+
+DAY: Final = timedelta(days=1)
+
+
+def _outer(ledger: LedgerExtract) -> tuple[int, ...]:
+    return tuple(sorted({number for number in (ledger.first, ledger.last) if number}))
+
+
+def _numbers(marks: tuple[LedgerMark, ...]) -> tuple[int, ...]:
+    return tuple(sorted({mark.sequence for mark in marks}))

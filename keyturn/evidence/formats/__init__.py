@@ -1,0 +1,23 @@
+"""A report in its formats, one file each: text made of the document alone, the same for the same document."""
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Final
+
+from keyturn.evidence.report import Document
+
+Write = Callable[[Document], str]
+
+FORMATS: Final[Mapping[str, tuple[str, str, str]]] = {
+    "html": ("html", "keyturn.evidence.formats.html", "write_page"),
+    "json": ("json", "keyturn.evidence.formats.plain", "write_plain"),
+    "csv": ("csv", "keyturn.evidence.formats.csv", "write_csv"),
+}
+"""By its name: how its files end, and the module and the function that make it."""
+
+
+def write_format(name: str, document: Document) -> tuple[str, str]:
+    """The ending of the file, and its text."""
+    ending, module, function = FORMATS[name]
+    write: Write = getattr(import_module(module), function)
+    return ending, write(document)

@@ -1,0 +1,169 @@
+"""The report as one HTML page that prints well and needs nothing else; the document is in it, for whoever verifies."""
+
+import base64
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment
+from markupsafe import Markup
+
+from keyturn import __version__
+from keyturn.core.errors import Invalid
+from keyturn.evidence.formats.charts import CLASSES, access_chart, age_chart, rotation_chart
+from keyturn.evidence.model import ControlVerdict
+from keyturn.evidence.report import Document, canonical
+from keyturn.evidence.verify import parse_report
+from keyturn.ledger.entries import parse_leaf
+from keyturn.pages.render import page_templates
+from keyturn.pages.words import count_noun
+
+TEMPLATES: Final = Path(__file__).parents[1] / "templates"
+
+CARRIED: Final = re.compile(rb'<div hidden id="keyturn-report" data-report="([A-Za-z0-9+/=]*)"></div>')
+"""Where the page has the document."""
+
+BADGES: Final = {
+    str(ControlVerdict.PASS): "closed",
+    str(ControlVerdict.FAIL): "open",
+    str(ControlVerdict.UNSEEN): "waiting",
+    str(ControlVerdict.NOT_APPLICABLE): "soft",
+}
+"""How a verdict is coloured."""
+
+NUMBERS: Final = re.compile(
+    r".*_days|secrets|late|by_hand|unknown|rotated|version|reads|refused|lines|may|did|days_left"
+)
+"""Columns that hold numbers."""
+
+
+def write_page(document: Document) -> str:
+    """The page."""
+    return (
+        environment()
+        .get_template("compliance.html.j2")
+        .render(
+            doc=document,
+            carried=Markup(base64.b64encode(canonical(document)).decode()),  # noqa: S704  base64 is no markup
+            rows=rows_by_kind(document),
+            entries=[entry_line(row) for row in document["rows"] if row["kind"] == "entry"],
+            headline=headline(document),
+            ages=age_chart(document),
+            rotations=rotation_chart(document),
+            accesses=access_chart(document),
+        )
+    )
+
+
+def read_page(page: bytes) -> Document:
+    """The document that a page carries. Raises Invalid where it carries none, or more than one."""
+    carried = CARRIED.findall(page)
+    if len(carried) != 1:
+        hint = "Give the page as `keyturn report` wrote it, whole"
+        raise Invalid("read", "the report", "the page carries no report, or several, or is cut short", hint)
+    try:
+        text = base64.b64decode(carried[0], validate=True)
+    except ValueError:
+        text = b""
+    return parse_report(text)
+
+
+def is_page(text: bytes) -> bool:
+    """Whether a file is a page rather than JSON."""
+    return text.lstrip()[:1] == b"<"
+
+
+@cache
+def environment() -> Environment:
+    """The templates, and what they may use."""
+    made = page_templates("html", TEMPLATES)
+    made.globals |= {"badges": BADGES, "classes": CLASSES}
+    made.filters |= {
+        "column_kind": column_kind,
+        "entry_numbers": entry_numbers,
+        "pair_with": pair_with,
+        "tables_of": tables_of,
+    }
+    return made
+
+
+def headline(document: Document) -> str:
+    """How many controls came to what, in a sentence."""
+    counts = document["verdicts"]
+    total = sum(counts.values())
+    parts = [f"{counts[str(ControlVerdict.PASS)]:,} of {count_noun(total, 'control')} pass"]
+    if failing := counts[str(ControlVerdict.FAIL)]:
+        parts.append(f"{failing:,} {'fails' if failing == 1 else 'fail'}")
+    if unseen := counts[str(ControlVerdict.UNSEEN)]:
+        parts.append(f"{unseen:,} could not be looked at")
+    if absent := counts[str(ControlVerdict.NOT_APPLICABLE)]:
+        parts.append(f"{absent:,} {'does' if absent == 1 else 'do'} not apply")
+    return f"{', '.join(parts)}."
+
+
+def rows_by_kind(document: Document) -> Mapping[str, list[dict[str, Any]]]:
+    """The rows of each table."""
+    rows: dict[str, list[dict[str, Any]]] = {table["kind"]: [] for table in document["tables"]}
+    for row in document["rows"]:
+        if row["kind"] in rows:
+            rows[row["kind"]].append(row)
+    return rows
+
+
+def entry_line(row: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry of the ledger for people; of one that is none, its bare text."""
+    try:
+        numbered = parse_leaf(str(row["entry"]).encode())
+    except Invalid:
+        return {"number": row["id"], "at": None, "who": "", "what": row["entry"], "object": ""}
+    entry = numbered.entry
+    version = f" version {entry.version}" if entry.version else ""
+    about = "; ".join(part for part in (f"{entry.secret}{version}", entry.place) if part)
+    what = f"{entry.action}: {entry.outcome}" + (f"; {entry.note}" if entry.note else "")
+    return {
+        "number": numbered.sequence,
+        "at": entry.time,
+        "who": entry.actor.partition(" (")[0],
+        "what": what if len(what) <= 240 else f"{what[:239]}…",
+        "object": about,
+    }
+
+
+def column_kind(key: str) -> str:
+    """How the cells of a column are set."""
+    if NUMBERS.fullmatch(key):
+        return "number"
+    return "time" if key.endswith("_at") or key in ("first", "last", "since", "from", "to", "at") else "name"
+
+
+def pair_with(head: str, keys: Mapping[str, str]) -> tuple[str, str]:
+    """A column's head, and how its cells are set."""
+    return head, column_kind(keys[head])
+
+
+def entry_numbers(ids: list[str]) -> list[int]:
+    """The numbers of the entries among the rows that a check cites."""
+    return [int(row.removeprefix("entry:")) for row in ids if row.startswith("entry:")]
+
+
+def tables_of(ids: list[str], document: Document) -> list[tuple[str, str, int]]:
+    """The tables whose rows a check cites: kind, title, and how many rows."""
+    titles = {table["kind"]: table["title"] for table in document["tables"]}
+    kinds = [row.partition(":")[0] for row in ids]
+    return [(kind, title, kinds.count(kind)) for kind, title in titles.items() if kind in kinds]
+
+
+def page_problem(page: bytes, document: Document) -> str:
+    """Why a page does not show what it carries; empty where it does, to the last letter."""
+    try:
+        made = write_page(document).encode()
+    except Exception as error:  # noqa: BLE001  whoever has changed the document chose what it holds
+        return f"the page carries what no page is made of ({type(error).__name__})"
+    if made == page:
+        return ""
+    maker = str(document.get("made_by"))[:100]
+    if maker != f"keyturn {__version__}":
+        return f"the page was made by {maker}, and keyturn {__version__} can't tell whether it shows what it carries"
+    return "the page shows something else than what it carries"
