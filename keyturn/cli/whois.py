@@ -5,16 +5,30 @@ import re
 import sys
 import termios
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import end_command
-from keyturn.cli.options import CatalogueOption, JsonOption
+from keyturn.cli.incident_runner import Through
+from keyturn.cli.options import (
+    BreakGlassOption,
+    CatalogueOption,
+    JsonOption,
+    LocalOption,
+    OverLimitOption,
+    ReportOption,
+    TimeoutOption,
+    WorkspaceOption,
+)
 from keyturn.cli.output import note, write_json, write_table
+from keyturn.cli.revoke import TIMEOUT, ExpectOption, PreviewOption, Reason, YesToRevokeOption
+from keyturn.core.acting import going_past_rules
 from keyturn.core.errors import Invalid, NotFound
 from keyturn.core.sensitive import Sensitive
+from keyturn.core.workspaces import DEFAULT
 
 if TYPE_CHECKING:
     from keyturn.revocation.selector import Match
@@ -31,22 +45,57 @@ StdinOption = Annotated[
     bool,
     typer.Option("--stdin", help="Read a leaked value from standard input instead; on a terminal it is not shown."),
 ]
+ScannerOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--scanner",
+        metavar="FILE",
+        help="What TruffleHog (--json) or Gitleaks (--report-format json) has written; - for standard input.",
+    ),
+]
+RevokeOption = Annotated[
+    bool, typer.Option("--revoke", help="End what the scanner has found and works still, as one incident.")
+]
 
 
 def whois(
     fingerprint: FingerprintArgument = None,
     stdin: StdinOption = False,
+    scanner: ScannerOption = None,
+    revoke: RevokeOption = False,
+    reason: Reason = "",
+    preview: PreviewOption = False,
+    yes: YesToRevokeOption = False,
+    expect: ExpectOption = 0,
+    local: LocalOption = False,
     catalogue: CatalogueOption = None,
+    timeout: TimeoutOption = TIMEOUT,
     as_json: JsonOption = False,
+    report: ReportOption = None,
+    prefect_workspace: WorkspaceOption = DEFAULT,
+    over_limit: OverLimitOption = "",
+    break_glass: BreakGlassOption = "",
 ) -> None:
-    """Find the secret that a fingerprint or a leaked value belongs to.
+    """Find the secret that a fingerprint, a leaked value, or what a scanner has found belongs to.
 
     The hub's versions and what was pushed of them are looked at. A leaked value is read from standard input,
-    never from the command line: it is hashed at once with the hub's key, and is neither kept nor shown.
+    never from the command line: it is hashed at once with the hub's key, and is neither kept nor shown. Neither is
+    what stands in a scanner's report; with --revoke all of it that works still is ended, as `keyturn revoke` does.
     """
-    if (fingerprint is None) is not stdin:
-        raise typer.BadParameter("give a FINGERPRINT, or --stdin for a leaked value")
+    if (fingerprint is not None) + stdin + (scanner is not None) != 1:
+        raise typer.BadParameter("give a FINGERPRINT, --stdin for a leaked value, or --scanner FILE for many")
+    if scanner is None and (revoke or preview or yes or expect or reason):
+        raise typer.BadParameter("--revoke, and what belongs to it, goes with --scanner; else see `keyturn revoke`")
     insist_on_fingerprint(fingerprint)
+    if scanner is not None:
+        from keyturn.cli.whois_scanner import End, answer
+
+        through = Through(local, timeout, prefect_workspace)
+        end = End(reason.strip(), expect, preview, yes, through, report) if revoke else None
+        rules = going_past_rules(over_limit, break_glass)
+        with rules, opened_workspace(catalogue, revoking=revoke and not preview) as workspace:
+            answer(workspace, scanner, end, as_json)
+        return
     with opened_workspace(catalogue) as workspace:
         from keyturn.revocation import selector
 
