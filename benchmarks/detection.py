@@ -20,7 +20,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -36,12 +36,17 @@ from keyturn.access_log.detection.detector import Detector
 from keyturn.cli import SELDOM
 from keyturn.core.access import Access
 
+LONGEST: Final = max(entry.lasts for entry in SCENARIOS.values())
+
 
 def played(arguments: argparse.Namespace, seed: int) -> tuple[World, list[Attack], Iterator[tuple[Access, str]]]:
     """A lab, its attacks, and all that happens."""
     calendar = Calendar.drawn(arguments.days, arguments.warm_up, seed)
     world = build(seed, calendar, arguments.principals, arguments.reads_a_day)
-    attacks = plan(world, arguments.instances)
+    try:
+        attacks = plan(world, arguments.instances)
+    except ValueError as error:
+        raise SystemExit(f"{error}: give more --principals or fewer --instances") from None
     return world, attacks, events(world, [attack.bursts(world) for attack in attacks])
 
 
@@ -128,7 +133,10 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--export", type=Path)
     parser.add_argument("--format", choices=("events", "openbao"), default="events")
     parser.add_argument("--scripts", action="store_true")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if not 0 < arguments.warm_up <= arguments.days - LONGEST:
+        parser.error(f"attacks last up to {LONGEST} days: let there be as many after the warm-up, and one before")
+    return arguments
 
 
 def main() -> None:
