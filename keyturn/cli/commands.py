@@ -47,6 +47,7 @@ COMMANDS: Final = {
     "report": "report.commands",
     "catalogue": "catalogue.commands",
     "ledger": "ledger.commands",
+    "trail": "trail.commands",
     "policy": "policy.commands",
     "exec": "exec.run_program",
     "render": "render.render_files",

@@ -10,7 +10,7 @@ GROUPS: Final = {
     "Copies": ("plan", "apply", "sync", "follow", "scan", "import"),
     "Emergencies": ("revoke", "whois", "incidents", "approve", "review", "monitor"),
     "Running on": ("serve",),
-    "Catalogue and ledger": ("catalogue", "policy", "ledger", "report", "rotate-own-keys", "bootstrap"),
+    "Catalogue and ledger": ("catalogue", "policy", "ledger", "trail", "report", "rotate-own-keys", "bootstrap"),
     "Your own login": ("login", "logout"),
     "Local stack": ("up", "down", "env"),
 }

@@ -37,15 +37,15 @@ class Proof:
     def to_json(self) -> str:
         """One object, indented for people."""
         members: dict[str, Any] = {"sequence": self.sequence, "entry": self.leaf.decode(errors="replace")}
-        members |= {"hashes": _all_encoded(self.hashes), "checkpoint": self.checkpoint}
+        members |= {"hashes": encoded_hashes(self.hashes), "checkpoint": self.checkpoint}
         return json.dumps(members, indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> "Proof":
         """The proof. Raises Invalid when it is none."""
-        members = _parse_object(text, {"sequence": int, "entry": str, "hashes": list, "checkpoint": str})
+        members = parse_members(text, {"sequence": int, "entry": str, "hashes": list, "checkpoint": str})
         leaf = members["entry"].encode(errors="replace")
-        return cls(members["sequence"], leaf, _all_decoded(members["hashes"]), members["checkpoint"])
+        return cls(members["sequence"], leaf, decoded_hashes(members["hashes"]), members["checkpoint"])
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,14 @@ class Growth:
 
     def to_json(self) -> str:
         """One object, indented for people."""
-        members = {"older": self.older, "newer": self.newer, "hashes": _all_encoded(self.hashes)}
+        members = {"older": self.older, "newer": self.newer, "hashes": encoded_hashes(self.hashes)}
         return json.dumps(members, indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> "Growth":
         """The proof. Raises Invalid when it is none."""
-        members = _parse_object(text, {"older": str, "newer": str, "hashes": list})
-        return cls(members["older"], members["newer"], _all_decoded(members["hashes"]))
+        members = parse_members(text, {"older": str, "newer": str, "hashes": list})
+        return cls(members["older"], members["newer"], decoded_hashes(members["hashes"]))
 
 
 def prove_entry(ledger: StoredLedger, sequence: int, checkpoint: str = "") -> Proof:
@@ -143,7 +143,8 @@ def _broken(problem: str) -> Rewritten:
     return Rewritten("check", "a proof", problem, "Do not rely on it; ask for another one")
 
 
-def _parse_object(text: str, kinds: dict[str, type]) -> dict[str, Any]:
+def parse_members(text: str, kinds: dict[str, type]) -> dict[str, Any]:
+    """The object that a proof is, with members of these types. Raises Invalid."""
     try:
         members = json.loads(text)
     except (ValueError, RecursionError):
@@ -153,11 +154,13 @@ def _parse_object(text: str, kinds: dict[str, type]) -> dict[str, Any]:
     return members
 
 
-def _all_encoded(hashes: Sequence[bytes]) -> list[str]:
+def encoded_hashes(hashes: Sequence[bytes]) -> list[str]:
+    """As a proof has them: base64."""
     return [base64.b64encode(value).decode() for value in hashes]
 
 
-def _all_decoded(texts: Sequence[Any]) -> tuple[bytes, ...]:
+def decoded_hashes(texts: Sequence[Any]) -> tuple[bytes, ...]:
+    """The reverse. Raises Invalid."""
     try:
         return tuple(base64.b64decode(text, validate=True) for text in texts)
     except (ValueError, TypeError):

@@ -11,8 +11,8 @@ from keyturn.access_log.detection.policy import MonitorPolicies
 from keyturn.access_log.reactions.port import Reaction
 from keyturn.access_log.trail.cursors import HubCursors
 from keyturn.access_log.trail.files import TrailFiles
+from keyturn.access_log.trail.identity import trail_name
 from keyturn.access_log.trail.merging import merge_trail
-from keyturn.access_log.trail.resume import trail_name
 from keyturn.access_log.trail.trail import Trail
 from keyturn.catalogue import Catalogue
 from keyturn.catalogue.monitors import DeclaredPolicies

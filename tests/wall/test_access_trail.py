@@ -1,20 +1,22 @@
 """Whoever may write where the access trail lies cuts, edits and reorders nothing of it that is not found and named."""
 
+import gzip
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from keyturn.access_log.trail.against import compare_files
 from keyturn.access_log.trail.files import TrailFiles
-from keyturn.access_log.trail.resume import TrailParts
+from keyturn.access_log.trail.identity import TrailParts
 from keyturn.access_log.trail.retention import delete_expired
 from keyturn.core.errors import Rewritten
 from keyturn.core.ledger import Outcome
 from tests.access_log.trail.events import NOON
-from tests.access_log.trail.logs import TrailWorld, batch
+from tests.access_log.trail.logs import TrailWorld, batch, line
 
 FIRST, SECOND = "segment 0 of hub (entry 1)", "segment 1 of hub (entry 2)"
 
@@ -119,6 +121,13 @@ def test_a_trail_that_was_put_back_from_yesterday_is_told_as_such_and_never_gone
         scene.open().cursor("hub")
     with pytest.raises(Rewritten, match="an older state was put back"):
         scene.open().append("hub", "301", batch(301, 310))
+    (loss,) = scene.open().accept_losses("the disk failed")
+    assert (loss.first, loss.last) == (2, 2)
+    scene.take(321, 340)
+    (report,) = scene.report().sources
+    assert scene.problems() == []
+    assert [(gone.first, gone.last, gone.reason) for gone in report.expired] == [(2, 2, "the disk failed")]
+    assert scene.open().accept_losses("again") == []
 
 
 def test_a_ledger_that_was_put_back_is_told_as_such(scene: TrailWorld, tmp_path: Path) -> None:
@@ -164,3 +173,61 @@ def test_a_deletion_that_names_age_as_its_reason_covers_nothing_younger(scene: T
     (problem,) = scene.problems()
     assert problem.startswith(f"{SECOND} was deleted by entry 5")
     assert problem.endswith("it has younger ones")
+
+
+LINES = [line(number) for number in range(1, 301)]
+WHOLE: list[str] = []
+
+
+@pytest.mark.parametrize(
+    ("edit", "problems"),
+    [
+        (lambda lines: lines, WHOLE),
+        (lambda lines: [*lines, b"newer"], WHOLE),
+        (lambda lines: [*lines[:99], b"edited", *lines[100:]], ["audit.log:100: this line is not what it was"]),
+        (
+            lambda lines: [*lines[:98], b"edited", *lines[99:]],
+            ["audit.log:76 to 150: a line that told of no access is not what it was"],
+        ),
+        (lambda lines: [*lines[:99], *lines[100:]], ["audit.log:100: this line is gone"]),
+        (
+            lambda lines: [*lines[:98], *lines[99:]],
+            ["audit.log:76 to 150: 1 lines are gone, which told of no access"],
+        ),
+        (
+            lambda lines: [*lines[:74], *lines[77:]],
+            ["audit.log:76: this line is gone", "audit.log:77: this line is gone"],
+        ),
+        (
+            lambda lines: [*lines[:99], lines[100], lines[99], *lines[101:]],
+            ["audit.log:100: the lines are in another order from here on, or one stands twice"],
+        ),
+        (lambda lines: [*lines[:99], b"new", *lines[99:]], ["audit.log:76 to 150: 1 lines were put in"]),
+        (lambda lines: lines[1:], ["audit.log:1: this line is gone"]),
+        (
+            lambda lines: lines[:297],
+            ["audit.log:298: this line is gone", "audit.log:299: this line is gone",
+             "audit.log:226 to 300: 3 lines are gone at the end"],
+        ),
+        (lambda lines: [b"another log"], ["audit.log:1 to 300: none of its lines is in these files"]),
+    ],
+    ids=["whole", "newer", "edited", "other-edited", "removed", "other-removed", "hole", "swapped", "inserted",
+         "beginning", "end", "other-log"],
+)  # fmt: skip
+def test_what_was_done_to_the_hubs_own_file_is_named(
+    scene: TrailWorld, tmp_path: Path, edit: Callable[[list[bytes]], list[bytes]], problems: list[str]
+) -> None:
+    file = tmp_path / "audit.log"
+    file.write_bytes(b"".join(text + b"\n" for text in edit(LINES)))
+    comparison = compare_files(TrailFiles(scene.directory), scene.ledger, "hub", [file])
+    assert [str(problem) for problem in comparison.problems] == problems
+    assert (comparison.lines == 300) == (problems == [])
+
+
+def test_a_file_that_was_rotated_and_packed_is_known_by_what_it_holds(scene: TrailWorld, tmp_path: Path) -> None:
+    (tmp_path / "audit.log").write_bytes(b"newer\n")
+    with gzip.open(tmp_path / "audit.log.1.gz", "wb") as packed:
+        packed.write(b"".join(text + b"\n" for text in LINES))
+    comparison = compare_files(TrailFiles(scene.directory), scene.ledger, "hub", [tmp_path / "audit.log"])
+    assert (comparison.problems, comparison.lines) == ([], 300)
+    assert comparison.remarks == ["audit.log holds nothing that the trail has read"]

@@ -64,3 +64,11 @@ class SourceChain:
 def entry_at(ledger: LedgerSource, number: int) -> SegmentEntry | None:
     """The entry of a segment that has this number; None where there is none such. Raises Unavailable, Invalid."""
     return next(segment_entries(ledger, number, number), None) if number else None
+
+
+def entries_by_number(ledger: LedgerSource) -> dict[tuple[str, int], SegmentEntry]:
+    """The entries that count, by source and number of the segment. Raises Unavailable, Invalid."""
+    chains: dict[str, SourceChain] = {}
+    entries = [entry for entry in segment_entries(ledger) if chains.setdefault(entry.source, SourceChain()).add(entry)]
+    void = {entry.entry for chain in chains.values() for entry in chain.void}
+    return {(entry.source, entry.number): entry for entry in entries if entry.entry not in void}

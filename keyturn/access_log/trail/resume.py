@@ -5,41 +5,20 @@ hub or in the head of the segment. What does not fit together was changed, or pu
 """
 
 import os
-import secrets
 import socket
 from dataclasses import dataclass
-from typing import Final
-
-import msgspec
-from msgspec import Struct
 
 from keyturn.access_log.trail.chain import SourceChain, entry_at, segment_entries
-from keyturn.access_log.trail.cursors import Cursors, SourceState
+from keyturn.access_log.trail.cursors import SourceState
 from keyturn.access_log.trail.events import discard_events, write_events
-from keyturn.access_log.trail.files import TrailFiles, telling, write_durably
+from keyturn.access_log.trail.files import telling
 from keyturn.access_log.trail.heads import add_head, last_head
+from keyturn.access_log.trail.identity import REMEDY, TrailParts, trail_name
+from keyturn.access_log.trail.retention import lost_segments
 from keyturn.access_log.trail.segments import SealedHead, SegmentEntry, cursor_digest
 from keyturn.access_log.trail.spool import Spool
 from keyturn.core.access_source import Batch
-from keyturn.core.errors import Conflict, Invalid, Rewritten
-from keyturn.ledger.ports import StoredLedger
-
-REMEDY: Final = "docs/access-trail.md says what to do: nothing goes on until a person has said which is right"
-
-
-@dataclass(frozen=True)
-class TrailParts:
-    """What a trail is made of."""
-
-    files: TrailFiles
-    ledger: StoredLedger
-    cursors: Cursors
-
-
-class TrailIdentity(Struct, frozen=True):
-    """The file that names a directory: what ledger entries call the trail by."""
-
-    trail: str
+from keyturn.core.errors import Conflict, Rewritten
 
 
 @dataclass(frozen=True)
@@ -49,35 +28,6 @@ class _Base:
     cursor: str | None
     number: int
     remarks: tuple[str, ...] = ()
-
-
-def known_name(files: TrailFiles) -> str:
-    """The name of the trail, empty where none lies here. Raises Unavailable, Invalid, Rewritten where it is lost."""
-    path = files.identity
-    with telling("read", path):
-        if path.exists():
-            return _identity(files, path.read_bytes())
-    if files.all_heads():
-        raise Rewritten("read", f"the access trail {path}", "it is gone, and segments are there", REMEDY)
-    return ""
-
-
-def trail_name(files: TrailFiles) -> str:
-    """The same, made at the first use."""
-    if name := known_name(files):
-        return name
-    path, name = files.identity, secrets.token_hex(8)
-    with telling("write", path):
-        write_durably(path, msgspec.json.encode(TrailIdentity(name)) + b"\n")
-    return name
-
-
-def _identity(files: TrailFiles, content: bytes) -> str:
-    try:
-        return msgspec.json.decode(content, type=TrailIdentity).trail
-    except msgspec.MsgspecError:
-        problem, hint = "it does not name a trail: somebody has edited it", "Bring it back from a copy"
-        raise Invalid("read", f"the access trail {files.identity}", problem, hint) from None
 
 
 def resume(parts: TrailParts, source: str) -> Spool:
@@ -95,6 +45,9 @@ def resume(parts: TrailParts, source: str) -> Spool:
         write_events(files.directory, spool, spool.sealing)
         add_head(files.heads(source), sealed)
         latest, unknown = sealed, [entry for entry in unknown if entry != newest]
+    if unknown:
+        losses = list(lost_segments(parts.ledger))
+        unknown = [entry for entry in unknown if not any(loss.covers(entry) for loss in losses)]
     if unknown:
         problem = f"the ledger tells of {unknown[-1]}, which was sealed here, and it is not here"
         raise Rewritten(

@@ -1,29 +1,39 @@
-"""Events that are older than they are kept: whole files go, after the ledger was told which, and why."""
+"""Events that are not here any more, and why: too old, or lost. The ledger is told of both."""
 
 import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Final
 
-from keyturn.access_log.trail.chain import entries_of
+from keyturn.access_log.trail.chain import entries_by_number, entries_of
 from keyturn.access_log.trail.files import telling
 from keyturn.access_log.trail.heads import read_heads
+from keyturn.access_log.trail.identity import TrailParts, trail_name
 from keyturn.access_log.trail.layout import StoredFile, files_of, sources
-from keyturn.access_log.trail.resume import TrailParts, trail_name
-from keyturn.access_log.trail.segments import SealedHead
+from keyturn.access_log.trail.segments import SealedHead, SegmentEntry
 from keyturn.core.errors import Invalid
 from keyturn.core.ledger import Entry, Outcome
+from keyturn.ledger.entries import Numbered
 from keyturn.ledger.ports import LedgerSource
 
 ACTION: Final = "access-retention"
 """The action of the ledger's entries of what was deleted because of its age; their place is the source."""
+LOSS: Final = "access-loss"
+"""The action of those of what is lost, by the word of a person."""
+
+REASON: Final = 500
+"""Characters of a person's reason that an entry has room for."""
 
 
 @dataclass(frozen=True)
 class Expired:
-    """What one entry tells: the segments ``first`` to ``last`` of a source, whose events are all before ``before``."""
+    """What one entry tells of the segments ``first`` to ``last`` of a source: all their events are before ``before``.
+
+    ``reason`` is a person's, where they are lost, whenever they are of.
+    """
 
     source: str
     trail: str
@@ -33,34 +43,89 @@ class Expired:
     at: datetime
     actor: str = ""
     entry: int = 0
+    reason: str = ""
+
+    def covers(self, entry: SegmentEntry) -> bool:
+        """Whether it is about this segment, and was said after that was sealed."""
+        same = (entry.source, entry.trail) == (self.source, self.trail)
+        return same and self.first <= entry.number <= self.last and self.entry > entry.entry
 
     def note(self) -> str:
         """As the entry has it."""
         members = {"trail": self.trail, "first": self.first, "last": self.last, "before": self.before.isoformat()}
-        return json.dumps(members, separators=(",", ":"))
+        members |= {"reason": self.reason[:REASON]} if self.reason else {}
+        return json.dumps(members, ensure_ascii=False, separators=(",", ":"))
 
 
 def expired_segments(ledger: LedgerSource) -> Iterator[Expired]:
     """What was deleted because of its age, by the ledger. Raises Unavailable, and Invalid for an entry that is none."""
-    for numbered in entries_of(ledger, ACTION, Outcome.BEGUN):
-        entry = numbered.entry
-        try:
-            members = json.loads(entry.note)
-            first, last, before = int(members["first"]), int(members["last"]), datetime.fromisoformat(members["before"])
-            trail = str(members["trail"])
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            problem, hint = "its note is not spelled as Keyturn writes it", "Verify it: keyturn ledger verify"
-            raise Invalid("read", f"entry {numbered.sequence} of the ledger", problem, hint) from None
-        yield Expired(entry.place, trail, first, last, before, entry.time, entry.actor, numbered.sequence)
+    return map(_told, entries_of(ledger, ACTION, Outcome.BEGUN))
 
 
-def delete_expired(
-    parts: TrailParts, write: Callable[[str, Outcome, str, str], Entry], now: datetime, keep: timedelta
-) -> list[Expired]:
+def lost_segments(ledger: LedgerSource) -> Iterator[Expired]:
+    """What is lost, by the word of a person, by the ledger. Raises as :func:`expired_segments` does."""
+    return map(_told, entries_of(ledger, LOSS, Outcome.DONE))
+
+
+def _told(numbered: Numbered) -> Expired:
+    entry = numbered.entry
+    try:
+        members = json.loads(entry.note)
+        first, last, before = int(members["first"]), int(members["last"]), datetime.fromisoformat(members["before"])
+        trail, reason = str(members["trail"]), str(members.get("reason", ""))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        problem, hint = "its note is not spelled as Keyturn writes it", "Verify it: keyturn ledger verify"
+        raise Invalid("read", f"entry {numbered.sequence} of the ledger", problem, hint) from None
+    return Expired(entry.place, trail, first, last, before, entry.time, entry.actor, numbered.sequence, reason)
+
+
+WriteEntry = Callable[[str, Outcome, str, str], Entry]
+"""Makes an entry of an action, its outcome, its place and note."""
+
+
+def accept_losses(parts: TrailParts, write: WriteEntry, now: datetime, reason: str) -> list[Expired]:
+    """Tell the ledger that what it knows of, and is not here, is lost. What is there of it is not touched.
+
+    Raises Unavailable, Unrecorded.
+    """
+    trail, lost = trail_name(parts.files), []
+    for source, numbers in missing_segments(parts, trail).items():
+        for first, last in _spans(numbers):
+            loss = Expired(source, trail, first, last, now, now, reason=reason)
+            parts.ledger.append([write(LOSS, Outcome.DONE, source, loss.note())])
+            lost.append(loss)
+    return lost
+
+
+def missing_segments(parts: TrailParts, trail: str) -> dict[str, list[int]]:
+    """The segments that were sealed here and whose events or head are not here, by source, for no reason that is known.
+
+    Raises Unavailable, Invalid.
+    """
+    gone = [*expired_segments(parts.ledger), *lost_segments(parts.ledger)]
+    missing: dict[str, list[int]] = {}
+    for (source, number), entry in sorted(entries_by_number(parts.ledger).items()):
+        if entry.trail == trail and not any(reason.covers(entry) for reason in gone):
+            missing.setdefault(source, []).append(number)
+    for source, numbers in missing.items():
+        heads = {sealed.head.number for sealed in read_heads(parts.files.heads(source))}
+        files = files_of(parts.files.directory, source)
+        there = {number for stored in files for number in range(stored.first, stored.last + 1)}
+        numbers[:] = [number for number in numbers if number not in heads or number not in there]
+    return missing
+
+
+def _spans(numbers: list[int]) -> Iterator[tuple[int, int]]:
+    """The first and last of each run of numbers."""
+    for _, run in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0]):
+        several = [number for _, number in run]
+        yield several[0], several[-1]
+
+
+def delete_expired(parts: TrailParts, write: WriteEntry, now: datetime, keep: timedelta) -> list[Expired]:
     """Delete every file all of whose events are older than ``keep``, and tell the ledger of it before and after.
 
-    ``write`` makes an entry of an action, its outcome, its place and note. The newest segment of a source stays. Raises
-    Unavailable, Unrecorded.
+    The newest segment of a source stays. Raises Unavailable, Unrecorded.
     """
     deleted = []
     for source in sources(parts.files.directory):

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Lock
 from typing import Final
@@ -22,7 +22,9 @@ from keyturn.access_log.trail.chain import segment_entries
 from keyturn.access_log.trail.cursors import Cursors, SourceState
 from keyturn.access_log.trail.events import write_events
 from keyturn.access_log.trail.files import TrailFiles, locked, telling
-from keyturn.access_log.trail.resume import TrailParts, finish, resume, stale, trail_name
+from keyturn.access_log.trail.identity import TrailParts, trail_name
+from keyturn.access_log.trail.resume import finish, resume, stale
+from keyturn.access_log.trail.retention import Expired, accept_losses, delete_expired
 from keyturn.access_log.trail.segments import ACTION, SealedHead, SegmentHead
 from keyturn.access_log.trail.spool import Spool
 from keyturn.core.access_source import Batch
@@ -88,6 +90,14 @@ class Trail:
         sources = list(self._sources) if source is None else [source]
         heads = [self._seal_source(name) for name in sources]
         return [head for head in heads if head]
+
+    def expire(self, keep: timedelta) -> list[Expired]:
+        """Delete the events that are older, as whole files, and tell the ledger of it. Raises Unrecorded."""
+        return delete_expired(self._parts, self._entry, self._clock(), keep)
+
+    def accept_losses(self, reason: str) -> list[Expired]:
+        """Tell the ledger that what it knows of, and is not here any more, is lost; then it goes on from there."""
+        return accept_losses(self._parts, self._entry, self._clock(), reason)
 
     def close(self) -> None:
         """Let go of it; what is not sealed stays in the spool."""
@@ -171,17 +181,11 @@ class Trail:
     def _record(self, source: str, head: SegmentHead) -> int:
         """Write the ledger's entry, and tell its number."""
         ledger, size = self._parts.ledger, self._parts.ledger.size()
-        run = acting.get()
-        entry = Entry(
-            self._clock(),
-            self._actor(),
-            ACTION,
-            Outcome.DONE,
-            place=source,
-            note=head.note(),
-            run=run.remark if run else f"process {os.getpid()}",
-            host=socket.gethostname(),
-        )
-        if place := ledger.append([entry]):
+        if place := ledger.append([self._entry(ACTION, Outcome.DONE, source, head.note())]):
             return int(str(place).rpartition(" ")[2])
         return next(each.entry for each in segment_entries(ledger, size + 1) if each.head == head.digest())
+
+    def _entry(self, action: str, outcome: Outcome, place: str, note: str) -> Entry:
+        run = acting.get()
+        remark, host = run.remark if run else f"process {os.getpid()}", socket.gethostname()
+        return Entry(self._clock(), self._actor(), action, outcome, place=place, note=note, run=remark, host=host)

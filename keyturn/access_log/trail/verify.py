@@ -15,10 +15,10 @@ from keyturn.access_log.trail.chain import SourceChain, segment_entries
 from keyturn.access_log.trail.cursors import SourceState
 from keyturn.access_log.trail.files import TrailFiles
 from keyturn.access_log.trail.heads import read_heads
+from keyturn.access_log.trail.identity import known_name
 from keyturn.access_log.trail.layout import Segment, StoredFile, files_of, sources
 from keyturn.access_log.trail.parquet import segments_of
-from keyturn.access_log.trail.resume import known_name
-from keyturn.access_log.trail.retention import Expired, expired_segments
+from keyturn.access_log.trail.retention import Expired, expired_segments, lost_segments
 from keyturn.access_log.trail.segments import SegmentEntry, SegmentHead, cursor_digest, decode_head
 from keyturn.access_log.trail.spool import OpenSegment, open_segments
 from keyturn.access_log.trail.stored_events import StoredRun, stored_runs
@@ -47,7 +47,11 @@ class TrailProblem:
 
 @dataclass
 class SourceReport:
-    """What was found of one source. ``elsewhere`` counts segments of other trails, by trail and host."""
+    """What was found of one source.
+
+    ``elsewhere`` counts segments of other trails, by trail and host. ``expired`` were deleted because of their age, or
+    are lost by the word of a person.
+    """
 
     source: str
     segments: int = 0
@@ -84,7 +88,7 @@ def verify_trail(files: TrailFiles, ledger: LedgerSource, states: States | None 
     for entry in segment_entries(ledger):
         chains.setdefault(entry.source, SourceChain()).add(entry)
         own.setdefault(entry.source, []).append(entry)
-    trail, expired = _insist_on_trail(files), list(expired_segments(ledger))
+    trail, gone = _insist_on_trail(files), [*expired_segments(ledger), *lost_segments(ledger)]
     spools = {segment.source: segment for segment in open_segments(files.directory)}
     names = sorted({*chains, *sources(files.directory), *spools})
     looks = [
@@ -93,7 +97,7 @@ def verify_trail(files: TrailFiles, ledger: LedgerSource, states: States | None 
             trail,
             chains.get(name, SourceChain()),
             own.get(name, []),
-            [gone for gone in expired if (gone.source, gone.trail) == (name, trail)],
+            gone,
             spools.get(name),
             SourceReport(name),
         )
@@ -122,7 +126,7 @@ class _SourceLook:
     trail: str
     chain: SourceChain
     entries: list[SegmentEntry]
-    expired: list[Expired]
+    gone: list[Expired]
     spool: OpenSegment | None
     report: SourceReport
     problems: list[TrailProblem] = field(default_factory=list)
@@ -147,9 +151,12 @@ class _SourceLook:
         except KeyturnError as error:
             yield f"the cursor of {source} in the hub: {error.problem}"
             return
-        if newest is None or state.pending:
+        cursor, places = cursor_digest(state.cursor), {entry.after for entry in self.entries}
+        if newest is None or newest.after in (cursor, cursor_digest(state.pending)):
             return
-        if cursor_digest(state.cursor) != newest.after:
+        if state.entry > newest.entry and cursor not in places:
+            yield f"the cursor of {source} in the hub: it has moved on meanwhile"
+        else:
             self._problem(f"the cursor of {source} in the hub is not where {newest} has ended: it was changed", newest)
 
     def _problem(self, what: str, entry: SegmentEntry | None = None) -> None:
@@ -183,9 +190,9 @@ class _SourceLook:
             self._problem(f"the heads of {self.report.source}: {error.problem}")
         for entry in own.values():
             head = heads.get(entry.number)
-            if head is None:
+            if head is None and not any(gone.reason and gone.covers(entry) for gone in self.gone):
                 self._problem(f"the head of {entry} is missing", entry)
-            elif head.digest() != entry.head:
+            elif head and head.digest() != entry.head:
                 self._problem(f"the head of {entry} is not what it was", entry)
                 del heads[entry.number]
         return heads
@@ -267,20 +274,16 @@ class _SourceLook:
 
     def _missing(self, entry: SegmentEntry) -> None:
         """What became of a segment that is in no file."""
-        for gone in self.expired:
-            if gone.first <= entry.number <= gone.last and gone.entry > entry.entry:
-                if (entry.latest or entry.sealed_at) < gone.before:
-                    self.report.expired_segments += 1
-                    self.report.expired += [gone] if gone not in self.report.expired else []
-                else:
-                    days = f"events before {gone.before:%Y-%m-%d}"
-                    self._problem(
-                        f"{entry} was deleted by entry {gone.entry}, which is for {days}: it has younger ones", entry
-                    )
-                return
-        self._problem(
-            f"{entry} is missing, with {entry.records:,} events: it was deleted, or an older state put back", entry
-        )
+        gone = next((gone for gone in self.gone if gone.covers(entry)), None)
+        if gone is None:
+            events = f"{entry.records:,} events"
+            self._problem(f"{entry} is missing, with {events}: it was deleted, or an older state put back", entry)
+        elif gone.reason or (entry.latest or entry.sealed_at) < gone.before:
+            self.report.expired_segments += 1
+            self.report.expired += [gone] if gone not in self.report.expired else []
+        else:
+            days = f"events before {gone.before:%Y-%m-%d}"
+            self._problem(f"{entry} was deleted by entry {gone.entry}, for {days}: it has younger ones", entry)
 
 
 @dataclass

@@ -1,0 +1,59 @@
+"""What a trail is made of, and the name that the ledger's entries call its directory by."""
+
+import secrets
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from keyturn.access_log.trail.cursors import Cursors
+from keyturn.access_log.trail.files import TrailFiles, telling, write_durably
+from keyturn.core.errors import Invalid, Rewritten
+from keyturn.ledger.ports import StoredLedger
+
+REMEDY: Final = "docs/access-trail.md says what to do: nothing goes on until a person has said which is right"
+
+
+@dataclass(frozen=True)
+class TrailParts:
+    """What a trail is made of."""
+
+    files: TrailFiles
+    ledger: StoredLedger
+    cursors: Cursors
+
+
+class TrailIdentity(Struct, frozen=True):
+    """The file that names a directory: what ledger entries call the trail by."""
+
+    trail: str
+
+
+def known_name(files: TrailFiles) -> str:
+    """The name of the trail, empty where none lies here. Raises Unavailable, Invalid, Rewritten where it is lost."""
+    path = files.identity
+    with telling("read", path):
+        if path.exists():
+            return _identity(files, path.read_bytes())
+    if files.all_heads():
+        raise Rewritten("read", f"the access trail {path}", "it is gone, and segments are there", REMEDY)
+    return ""
+
+
+def trail_name(files: TrailFiles) -> str:
+    """The same, made at the first use."""
+    if name := known_name(files):
+        return name
+    path, name = files.identity, secrets.token_hex(8)
+    with telling("write", path):
+        write_durably(path, msgspec.json.encode(TrailIdentity(name)) + b"\n")
+    return name
+
+
+def _identity(files: TrailFiles, content: bytes) -> str:
+    try:
+        return msgspec.json.decode(content, type=TrailIdentity).trail
+    except msgspec.MsgspecError:
+        problem, hint = "it does not name a trail: somebody has edited it", "Bring it back from a copy"
+        raise Invalid("read", f"the access trail {files.identity}", problem, hint) from None
