@@ -40,6 +40,11 @@ STALE: Final = 0.02
 """Of a service's rotations: how often one of its pods fails for minutes before it has the new version."""
 PINNED: Final = 0.1
 """Of these: how often it asks for the old version by its number."""
+GROWS: Final = 0.15
+"""Of deployments: how often the service has one more secret from then on."""
+MOST_SECRETS: Final = 40
+NODES_A_DAY: Final = 1 / 150
+"""Nodes that fail a day, for each service: a pod of each of several services begins anew elsewhere, all at once."""
 EXPIRED: Final = 1 / 400
 """Of a service's days: its policy or role has expired, and all it reads is refused until somebody mends it."""
 
@@ -113,6 +118,7 @@ class Fleet:
         self.pods = [Pod(principal) for _ in range(self.size)]
         self.turn = 0
         self._show()
+        world.fleets.append(self)
 
     def bursts(self) -> Iterator[Burst]:
         """Its whole life."""
@@ -138,6 +144,8 @@ class Fleet:
     def _deploy(self, at: float) -> Generator[Burst, None, float]:
         """All pods are replaced one after the other, within minutes; gives the end."""
         principal = self.principal
+        if principal.draw.random() < GROWS and len(principal.secrets) < MOST_SECRETS:
+            self._grow(principal.draw.choice(principal.team.unrestricted))
         step = min(20.0, 280 / len(self.pods))
         for number, pod in enumerate(self.pods):
             pod.restart(principal)
@@ -145,6 +153,18 @@ class Fleet:
             yield start, [*self._log_in(start, pod), *pod.rows(principal, start + 0.3)]
         self._show()
         return start
+
+    def _grow(self, secret: Secret) -> None:
+        if secret not in self.principal.secrets:
+            self.principal.secrets.append(secret)
+            self.versions.append(secret.version)
+
+    def fail_over(self, at: float) -> list[Row]:
+        """One pod begins anew on another node."""
+        pod = self.principal.draw.choice(self.pods)
+        pod.restart(self.principal)
+        self._show()
+        return [*self._log_in(at, pod), *pod.rows(self.principal, at + 0.3)]
 
     def _round(self, at: float) -> list[Row]:
         """One pod's turn."""
@@ -356,6 +376,17 @@ def scanner(principal: Principal, world: World) -> Iterator[Burst]:
             rows.append((at + 1 + number * 0.2, details, ""))
         yield at, rows
         at += 7 * DAY
+
+
+def node_failures(world: World, draw: Random) -> Iterator[Burst]:
+    """Nodes fail: pods of three to twelve services begin anew within a minute."""
+    at = 0.0
+    while True:
+        at += draw.expovariate(len(world.of_kind(SERVICE, INFERENCE)) * NODES_A_DAY) * DAY
+        yield at, []
+        running = [fleet for fleet in world.fleets if fleet.principal.begins * DAY < at - HOUR]
+        struck = draw.sample(running, min(len(running), draw.randint(3, 12)))
+        yield at, [row for fleet in struck for row in fleet.fail_over(at + MINUTE * draw.random())]
 
 
 def fleet(principal: Principal, world: World) -> Iterator[Burst]:

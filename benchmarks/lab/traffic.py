@@ -21,7 +21,7 @@ def lives(world: World) -> Iterator[Iterator[Burst]]:
     """A generator for each principal, and for what happens to many."""
     for principal in world.principals:
         yield (people.person if principal.kind == PERSON else machines.LIVES[principal.kind])(principal, world)
-    for happening in (people.on_call, people.rotations, people.migrations):
+    for happening in (people.on_call, people.rotations, people.migrations, machines.node_failures):
         yield happening(world, Random(f"{world.seed} {happening.__name__}"))
 
 

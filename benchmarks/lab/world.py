@@ -4,10 +4,13 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from benchmarks.lab.calendar import ZONES, Calendar
 from keyturn.core.access import READ
+
+if TYPE_CHECKING:
+    from benchmarks.lab.machines import Fleet
 
 PERSON: Final = "person"
 SERVICE: Final = "service"
@@ -129,7 +132,7 @@ def token(text: str) -> str:
 class World:
     """A lab. ``attacked`` are the victims, nobody twice; ``deployments`` says whose first one is at which second.
 
-    ``listeners`` are told of rotations.
+    ``listeners`` are told of rotations; ``fleets`` are the services that run.
     """
 
     seed: int
@@ -139,6 +142,7 @@ class World:
     shared: list[Secret]
     attacked: set[str] = field(default_factory=set)
     deployments: dict[str, float] = field(default_factory=dict)
+    fleets: "list[Fleet]" = field(default_factory=list)
     listeners: list[Callable[[float, Secret, bool], None]] = field(default_factory=list)
 
     @property

@@ -43,6 +43,7 @@ COMMANDS: Final = {
     "review": "approvals.review",
     "due": "due.show_due",
     "import": "scan.import_from_store",
+    "investigate": "investigate.investigate",
     "monitor": "monitor.commands",
     "report": "report.commands",
     "catalogue": "catalogue.commands",

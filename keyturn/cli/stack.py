@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from deployments.local import stack as local
     from deployments.local.home import Stack
     from keyturn.cli.copies import CopyStatus
+    from keyturn.cli.running import PartStatus
     from keyturn.cli.status import SecretStatus
     from keyturn.rotation.undeclared import Undeclared
 
@@ -111,6 +112,8 @@ class Overview:
     undeclared: list["Undeclared"] = field(default_factory=list)
     """Secrets that the catalogue declares no more, and of which something is open."""
     remarks: tuple[str, ...] = ()
+    parts: list["PartStatus"] = field(default_factory=list)
+    """What runs on beside the workers, or ought to."""
 
 
 def show_secrets(
@@ -118,19 +121,20 @@ def show_secrets(
 ) -> None:
     """The services, and the secrets; the services are shown even where the hub can't be asked."""
     from keyturn.cli.copies import look_at_copies
+    from keyturn.cli.running import part_statuses
     from keyturn.cli.status import secret_statuses
     from keyturn.rotation.undeclared import left_open
 
     try:
         with opened_workspace(catalogue) as workspace:
             secrets, copies = secret_statuses(workspace, look_at_copies)
-            undeclared = left_open(workspace)
+            undeclared, parts = left_open(workspace), part_statuses(workspace)
     except KeyturnError:
         if services:
             show_overview(stack, services, Overview(), as_json)
         raise
     others = copies.beside(secret.path for secret in secrets)
-    overview = Overview(secrets, others, dict(copies.counts), undeclared, copies.remarks)
+    overview = Overview(secrets, others, dict(copies.counts), undeclared, copies.remarks, parts)
     return show_overview(stack, services, overview, as_json)
 
 
@@ -148,6 +152,7 @@ def show_overview(
                 "copies": overview.counts,
                 "logins": login_counts(overview.secrets),
                 "undeclared": [{"path": left.path, "left": left.message} for left in overview.undeclared],
+                "parts": [part.to_data() for part in overview.parts],
                 "remarks": list(overview.remarks),
             }
         )
@@ -157,6 +162,9 @@ def show_overview(
         write_text("")
     if overview.secrets:
         show_standings(overview)
+    for part in overview.parts:
+        if part.problem:
+            note(f"{part.part} {part.problem}")
     return None
 
 

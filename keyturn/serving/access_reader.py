@@ -18,12 +18,9 @@ from keyturn.core.hub import StatePort
 from keyturn.serving.judge import Judge
 from keyturn.serving.marks import Marks
 from keyturn.serving.numbers import EVENTS, GAPS, MALFORMED, SEGMENTS, Counts
-from keyturn.serving.parts import PartHealth, Tenure
+from keyturn.serving.parts import ACCESS, PartHealth, Tenure
 from keyturn.serving.recollection import remembered
 from keyturn.sync.lines import one_line
-
-ACCESS: Final = "access/"
-"""How the names of these parts begin; the source's name is behind it."""
 
 RECORDS: Final = 10_000
 """Records that are read at once."""
@@ -148,10 +145,9 @@ class _Reading:
         """Have the detector know what it knew, and tell what may not have been told."""
         watch, mark, now = self._watch, self._marks.mark, self._watch.clock()
         memories = remembered(watch.trail.directory, self._name, now)
-        alerts = watch.judge.recall(self._name, memories, mark.segment)
+        alerts = watch.judge.recall(self._name, memories, mark)
         self._tenure.insist()
-        late = [alert for alert in alerts if alert.last >= mark.begun]
-        watch.judge.resume(late, mark.at, now)
+        watch.judge.resume(alerts, mark.at, now)
 
     def _tick(self) -> None:
         if elapsed() >= self._advance_at:

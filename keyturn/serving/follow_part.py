@@ -1,14 +1,11 @@
 """The part that carries the hub's changes to their copies, as `keyturn follow` does by itself."""
 
 from collections.abc import Iterable
-from typing import Final
 
 from keyturn.client.clock import elapsed
-from keyturn.serving.parts import Part, PartHealth, Tenure
+from keyturn.serving.parts import FOLLOW, Part, PartHealth, Tenure
 from keyturn.serving.site import Site
 from keyturn.sync.follow import Follower
-
-FOLLOW: Final = "follow"
 
 
 class FollowPart:

@@ -11,6 +11,7 @@ from keyturn.access_log.detection.grouping import LONGEST, QUIET
 from keyturn.access_log.detection.history import History
 from keyturn.access_log.detection.policy import MonitorPolicies
 from keyturn.core.access import Access
+from keyturn.serving.marks import Mark
 
 QUIET_FOR: Final = timedelta(seconds=QUIET)
 GATHERED_FOR: Final = timedelta(seconds=LONGEST)
@@ -41,8 +42,8 @@ class Judge:
         self._detector = self._new()
         self._recalled: dict[str, Detector | None] = {}
 
-    def recall(self, source: str, remembered: Iterable[tuple[int, Sequence[Access]]], segment: int) -> list[Alert]:
-        """Let the detector know what the trail remembers; the alerts of segments from ``segment`` on.
+    def recall(self, source: str, remembered: Iterable[tuple[int, Sequence[Access]]], mark: Mark) -> list[Alert]:
+        """Let the detector know what the trail remembers; the alerts of what lies behind the mark.
 
         Raises what reading the trail raises.
         """
@@ -51,10 +52,13 @@ class Judge:
         try:
             for number, accesses in remembered:
                 with self._lock:
-                    if number < segment:
-                        detector.learn(accesses)
+                    watched = [each for each in accesses if number >= 0 and each.at >= mark.begun]
+                    if len(watched) < len(accesses):
+                        detector.learn([each for each in accesses if number < 0 or each.at < mark.begun], grouped=False)
+                    if number < mark.segment:
+                        detector.learn(watched)
                     else:
-                        alerts += detector.take_all(accesses)
+                        alerts += detector.take_all(watched)
         except BaseException:
             with self._lock:
                 # Half of it is known: another detector has to begin anew.
@@ -78,7 +82,7 @@ class Judge:
         with self._lock:
             if not self.knows(source):
                 return False
-            self._detector.learn(access for access in accesses if access.at < begun)
+            self._detector.learn((access for access in accesses if access.at < begun), grouped=False)
             self._give(self._detector.take_all(access for access in accesses if access.at >= begun))
         return True
 

@@ -13,6 +13,11 @@ SAFE: Final = 12.0
 They wait for :data:`keyturn.serving.leases.LAPSE`.
 """
 
+FOLLOW: Final = "follow"
+"""The part that follows the hub."""
+ACCESS: Final = "access/"
+"""How the names of the parts begin that read access logs; the log's name is behind it."""
+
 
 @dataclass(frozen=True)
 class PartHealth:

@@ -254,6 +254,7 @@ def test_status_tells_versions_copies_consumers_and_what_is_unretired(shop: Shop
     told("rotate", shop.database.path, "--force", "--local")
     status = told("status")
     assert (status["stack"], status["hub"]) == (None, shop.lab.world.hub_address)
+    assert status["parts"] == []
     secret = next(one for one in status["secrets"] if one["path"] == shop.database.path)
     assert (secret["version"], secret["due"], secret["rotation"]["state"]) == (2, None, "promoted")
     assert secret["due_at"] > secret["rotated_at"]

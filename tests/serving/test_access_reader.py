@@ -71,6 +71,15 @@ def test_what_was_there_before_anybody_watched_is_learned_and_not_told(site: Sit
     assert [stage for _, stage, _ in site.siren.told] == [Stage.BEGUN]
 
 
+def test_what_goes_on_when_somebody_begins_to_watch_is_told(site: Site) -> None:
+    before = [access(-60 * minutes, "ann") for minutes in (3, 2, 1)]
+    site.process(ListSource([*before, access(1, "ann"), access(2, "ann")])).run()
+    told = list(site.siren.told)
+    assert [(stage, count) for _, stage, count in told] == [(Stage.BEGUN, 1)]
+    site.process(ListSource([*before, access(1, "ann"), access(2, "ann"), access(3, "ann")])).run()
+    assert site.siren.told == told
+
+
 def test_after_a_start_nothing_is_told_twice_and_an_alert_goes_on(site: Site) -> None:
     site.process(ListSource(READS[:2])).run()
     told = list(site.siren.told)

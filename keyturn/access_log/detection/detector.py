@@ -83,10 +83,17 @@ class Detector:
         ready = self._order.push(accesses)
         return self._judged(ready) if ready else ()
 
-    def learn(self, accesses: Iterable[Access]) -> None:
-        """Take what was judged before, as after a start: it is remembered, and nothing of it is told."""
+    def learn(self, accesses: Iterable[Access], *, grouped: bool = True) -> None:
+        """Take what was judged before, as after a start: it is remembered, and nothing of it is told.
+
+        Where it is not ``grouped``, nobody was ever told of it: what follows begins an alert, and continues none.
+        """
         for some in in_batches(accesses):
-            self.take_all(some)
+            if grouped:
+                self.take_all(some)
+            else:
+                for at, access in self._order.push(some):
+                    self._judge(access, at)
 
     def advance(self, now: datetime) -> Sequence[Alert]:
         """That it is ``now``, by the clock: what an idle log has left is judged, and alerts that were quiet for long

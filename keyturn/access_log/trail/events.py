@@ -41,7 +41,7 @@ def write_events(directory: Path, spool: Spool, head: SegmentHead) -> StoredFile
     )
     stored = StoredFile.of(directory, head.source, [segment])
     with connected() as connection:
-        write_file(connection, stored, _rows(spool.path, head.number), (), [segment])
+        write_file(connection, stored, spooled_rows(spool.path, head.number), (), [segment])
     return stored
 
 
@@ -52,8 +52,8 @@ def discard_events(directory: Path, source: str, number: int) -> None:
             file.unlink(missing_ok=True)
 
 
-def _rows(spool: Path, number: int) -> str:
-    """The spool's events as the file has them."""
+def spooled_rows(spool: Path, number: int, *options: str) -> str:
+    """The spool's events as the file has them, in SQL. ``options`` are of DuckDB's read_json."""
     fields = {name: f'access."{"at" if name == "time" else name}"' for name in ACCESS_COLUMNS}
     columns = [
         *(
@@ -66,8 +66,9 @@ def _rows(spool: Path, number: int) -> str:
         "row_number() OVER () - 1 AS leaf",
     ]
     members = ", ".join(f'"{name}" {kind}' for name, kind in MEMBERS.items())
+    more = "".join(f", {option}" for option in options)
     lines = (
         f"read_json({literal(str(spool))}, format = 'newline_delimited', maximum_object_size = {LONGEST}, "
-        f"""columns = {{access: 'STRUCT({members})', digest: 'VARCHAR', "position": 'VARCHAR'}})"""
+        f"""columns = {{access: 'STRUCT({members})', digest: 'VARCHAR', "position": 'VARCHAR'}}{more})"""
     )
     return f"SELECT {', '.join(columns)} FROM {lines} WHERE access IS NOT NULL"  # noqa: S608  numbers and names alone

@@ -1,21 +1,24 @@
 """What the trail holds of a period, as tables that questions are asked of.
 
-``sums`` has one row for what is the same but its moment, ``events`` one for each event. Sums of whole days come from
-the summaries of merged files, others from the events themselves and from the spools. A file that can't be read is left
-out, and is said to be.
+A row of ``sums`` stands for one event or for many that differ in their moments alone, a row of ``events`` for one. Sums
+of whole days come from the summaries of merged files, others from the events themselves and from the spools. A file
+that can't be read is left out, and is said to be.
 """
 
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from keyturn.access_log.trail.events import spooled_rows
 from keyturn.access_log.trail.layout import EPOCH, StoredFile, stored_files
 from keyturn.access_log.trail.parquet import COLUMNS, MICROSECOND, connected, listed
-from keyturn.access_log.trail.summaries import SAME, SUM_COLUMNS, SUMS
+from keyturn.access_log.trail.spool import OpenSegment, held_spools
+from keyturn.access_log.trail.summaries import SAME, SUM_COLUMNS
 from keyturn.core.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -56,18 +59,21 @@ class Period:
 
 @dataclass(frozen=True)
 class Holdings:
-    """The files of a period: what was looked at, and what ``broken`` ones could not be, each with the reason."""
+    """What there is: all sealed files, what is not sealed yet, and why which files of the period can't be read."""
 
+    directory: Path
     period: Period
     files: Sequence[StoredFile]
+    spools: Sequence[OpenSegment] = ()
     broken: dict[Path, str] = field(default_factory=dict)
 
     def readable(self) -> list[StoredFile]:
-        """Those whose events can be read."""
-        return [file for file in self.files if file.path not in self.broken]
+        """The files of the period whose events can be read."""
+        period = self.period
+        return [file for file in self.files if file.within(period.since, period.until) and file.path not in self.broken]
 
     def summed(self) -> list[StoredFile]:
-        """Those that have a summary."""
+        """Those of them that have a summary."""
         return [file for file in self.readable() if file.summary not in self.broken and file.summary.exists()]
 
 
@@ -81,11 +87,10 @@ def query_trail(
     import duckdb
 
     broken: dict[Path, str] = {}
+    holdings = Holdings(directory, period, ())
     for _ in range(ATTEMPTS):
-        files = [file for file in stored_files(directory) if file.within(period.since, period.until)]
-        holdings = Holdings(period, files, broken)
         try:
-            with connected(threads=os.cpu_count() or 1) as connection:
+            with _holdings(directory, period, broken) as holdings, connected(threads=os.cpu_count() or 1) as connection:
                 _lay(connection, holdings)
                 return question(connection, holdings)
         except duckdb.OutOfMemoryException:
@@ -99,14 +104,27 @@ def query_trail(
     raise Unavailable("read", str(directory), "its files change all the time", "Ask again")
 
 
+@contextmanager
+def _holdings(directory: Path, period: Period, broken: dict[Path, str]) -> Iterator[Holdings]:
+    """What is there now. What is sealed while this looks is in both, and counts as it is in the spool."""
+    with held_spools(directory) as held:
+        files = stored_files(directory)
+        newest = {file.source: file for file in files}
+        spools = [spool for spool in held if spool.source not in newest or newest[spool.source].last <= spool.number]
+        numbers = {(spool.source, spool.number, spool.number) for spool in spools}
+        sealed = [file for file in files if (file.source, file.first, file.last) not in numbers]
+        yield Holdings(directory, period, sealed, spools, broken)
+
+
 def _lay(connection: "DuckDBPyConnection", holdings: Holdings) -> None:
     """Make the two tables."""
     summed = holdings.summed()
     alone = [file for file in holdings.readable() if file not in summed]
     period = holdings.period
-    events = list(_events(holdings.readable(), period.within()))
+    spooled = list(_spooled(connection, holdings))
+    events = [*_events(holdings.readable(), period.within()), *spooled]
     sums = [
-        *_sums_of(_events(alone, period.within())),
+        *_sums_of([*_events(alone, period.within()), *spooled]),
         *_sums_of(_events([file for file in summed if not _inside(file, period)], period.outside_days())),
         *_summaries([file for file in summed if _inside(file, period)]),
         *_summaries([file for file in summed if not _inside(file, period)], _in_days(period)),
@@ -119,10 +137,10 @@ _EVENTS: Final = ", ".join(COLUMNS)
 _NO_EVENTS: Final = "SELECT " + ", ".join(
     f"NULL::{'TIMESTAMP' if name == 'time' else kind} AS {name}" for name, kind in COLUMNS.items()
 )
-_NO_SUMS: Final = (
-    f"SELECT {', '.join(SAME)}, time AS first, time AS last, 0::BIGINT AS events, login, login AS other_login "  # noqa: S608
-    f"FROM ({_NO_EVENTS})"
+_SINGLE: Final = ", ".join(
+    (*SAME, "time AS first", "time AS last", "1::BIGINT AS events", "login", "login AS other_login")
 )
+_NO_SUMS: Final = f"SELECT {_SINGLE} FROM ({_NO_EVENTS})"  # noqa: S608
 
 
 def _union(parts: Iterable[str], nothing: str) -> str:
@@ -134,9 +152,19 @@ def _events(files: Sequence[StoredFile], condition: str) -> Iterator[str]:
         yield f"SELECT {_EVENTS} FROM {_read([file.path for file in files])} WHERE {condition}"  # noqa: S608
 
 
+def _spooled(connection: "DuckDBPyConnection", holdings: Holdings) -> Iterator[str]:
+    """A table of what is not sealed yet, read once: the last line may be under way."""
+    if holdings.spools:
+        queries = [spooled_rows(spool.path, spool.number, "ignore_errors = true") for spool in holdings.spools]
+        rows = " UNION ALL ".join(f"SELECT *, {at} AS spool FROM ({query})" for at, query in enumerate(queries))  # noqa: S608
+        connection.execute(f"CREATE TEMP TABLE spooled AS {rows}")
+        yield f"SELECT {_EVENTS} FROM spooled WHERE {holdings.period.within()}"  # noqa: S608
+
+
 def _sums_of(events: Iterable[str]) -> Iterator[str]:
     for part in events:
-        yield f"SELECT {', '.join((*SAME, *SUMS))} FROM ({part}) GROUP BY {', '.join(SAME)}"  # noqa: S608
+        # Whoever asks adds up in any case: an event is a sum of one.
+        yield f"SELECT {_SINGLE} FROM ({part})"  # noqa: S608
 
 
 def _summaries(files: Sequence[StoredFile], condition: str = "true") -> Iterator[str]:

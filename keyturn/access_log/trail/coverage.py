@@ -1,0 +1,216 @@
+"""How far an answer of the trail reaches: since when it looks, up to when it has heard, and what of it is missing.
+
+It is what the files say of themselves. Whether they say what they said when they were sealed, the ledger tells.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from keyturn.access_log.trail.files import TrailFiles
+from keyturn.access_log.trail.heads import last_head
+from keyturn.access_log.trail.layout import EPOCH, SECOND, StoredFile
+from keyturn.access_log.trail.parquet import GAPS_KEY, MICROSECOND, listed, segments_of
+from keyturn.access_log.trail.period import Holdings
+from keyturn.core.errors import KeyturnError
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+FIRST_NUMBER: Final = 0
+"""The number of a source's first segment."""
+
+
+@dataclass(frozen=True)
+class MissingSegments:
+    """Segments of these numbers are in no file. Their events lie between the two moments, where that can be told."""
+
+    first: int
+    last: int
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class BrokenFile:
+    """A file that can't be read, and of which time its events are."""
+
+    file: str
+    problem: str
+    since: datetime
+    until: datetime
+
+
+@dataclass(frozen=True)
+class LogGap:
+    """What a source could not tell, in words, and when the segment was sealed that says so."""
+
+    segment: int
+    sealed: datetime
+    words: str
+
+
+@dataclass(frozen=True)
+class SourceCoverage:
+    """What there is of one source. ``begins`` is its first event, ``latest`` the time of the newest that was heard of.
+
+    ``sealed`` is when the last segment was sealed; ``unsealed`` counts the events since. ``missing``, ``broken`` and
+    ``gaps`` are those of the period.
+    """
+
+    source: str
+    begins: datetime | None = None
+    latest: datetime | None = None
+    sealed: datetime | None = None
+    unsealed: int = 0
+    missing: tuple[MissingSegments, ...] = ()
+    broken: tuple[BrokenFile, ...] = ()
+    gaps: tuple[LogGap, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrailCoverage:
+    """That of every source, by name; none where the trail has taken nothing yet."""
+
+    directory: Path
+    sources: Sequence[SourceCoverage] = ()
+
+    @property
+    def latest(self) -> datetime | None:
+        """The newest event that was heard of."""
+        return max((source.latest for source in self.sources if source.latest), default=None)
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is known to be missing; False of an empty trail."""
+        return bool(self.sources) and not any(each.missing or each.broken or each.gaps for each in self.sources)
+
+
+def coverage_of(connection: "DuckDBPyConnection", holdings: Holdings) -> TrailCoverage:
+    """What there is in a period. Raises Unavailable, and what DuckDB does."""
+    spooled = _unsealed(connection, holdings)
+    heads = dict(_heads(holdings.directory))
+    names = sorted({file.source for file in holdings.files} | spooled.keys() | heads.keys())
+    gaps = list(_gaps(connection, holdings))
+    sources = []
+    for name in names:
+        files = [file for file in holdings.files if file.source == name]
+        unsealed = spooled.get(name, _Unsealed())
+        sealed, latest = _newest(files, holdings)
+        sources.append(
+            SourceCoverage(
+                name,
+                _begins(connection, files, holdings) or unsealed.first,
+                max(filter(None, (latest, unsealed.newest)), default=None),
+                sealed,
+                unsealed.events,
+                tuple(_missing(files, holdings, heads.get(name, 0), name)),
+                tuple(_broken(files, holdings)),
+                tuple(gap for file, gap in gaps if file.source == name),
+            )
+        )
+    return TrailCoverage(holdings.directory, sources)
+
+
+@dataclass(frozen=True)
+class _Unsealed:
+    """What is not sealed yet of a source: how many events, and the times of the first and of the newest."""
+
+    events: int = 0
+    first: datetime | None = None
+    newest: datetime | None = None
+
+
+def _unsealed(connection: "DuckDBPyConnection", holdings: Holdings) -> dict[str, _Unsealed]:
+    """By source."""
+    query = "SELECT count(*), epoch_us(first(time ORDER BY leaf)), epoch_us(max(time)) FROM spooled WHERE spool = ?"
+    rows = [connection.execute(query, [at]).fetchall()[0] for at, _ in enumerate(holdings.spools)]
+    return {
+        spool.source: _Unsealed(count, *(None if at is None else EPOCH + at * MICROSECOND for at in moments))
+        for spool, (count, *moments) in zip(holdings.spools, rows, strict=True)
+    }
+
+
+def _heads(directory: Path) -> Iterator[tuple[str, int]]:
+    """The number of the newest head of each source."""
+    for path in TrailFiles(directory).all_heads():
+        if newest := last_head(path):
+            yield newest.head.source, newest.head.number
+
+
+def _begins(connection: "DuckDBPyConnection", files: Sequence[StoredFile], holdings: Holdings) -> datetime | None:
+    """The first event of the first file that has any and can be read; of a log that is ordered, the oldest."""
+    import duckdb
+
+    for file in files:
+        if file.start < file.end and file.path not in holdings.broken:
+            query = f"SELECT epoch_us(time) FROM read_parquet({listed([file.path])}) LIMIT 1"  # noqa: S608
+            try:
+                if row := connection.execute(query).fetchone():
+                    return EPOCH + int(row[0]) * MICROSECOND
+            except duckdb.Error:
+                if not file.path.exists():
+                    raise  # it was merged
+    return None
+
+
+def _newest(files: Sequence[StoredFile], holdings: Holdings) -> tuple[datetime | None, datetime | None]:
+    """When the newest segment was sealed, and the time of the newest event of those in the last file that has any."""
+    sealed = None
+    for file in reversed(files):
+        if file.path not in holdings.broken and (sealed is None or file.start < file.end):
+            try:
+                segments = segments_of(file)
+            except KeyturnError:
+                continue
+            sealed = sealed or segments[-1].sealed
+            if latest := max((segment.last for segment in segments if segment.last), default=None):
+                return sealed, latest
+    return sealed, None
+
+
+def _missing(files: Sequence[StoredFile], holdings: Holdings, head: int, source: str) -> Iterator[MissingSegments]:
+    """Numbers that are in no file, of the period as far as that can be told."""
+    spool = next((spool.number for spool in holdings.spools if spool.source == source), None)
+    before, end = FIRST_NUMBER - 1, None
+    for file in files:
+        if file.first > before + 1 and _overlaps(end, file.start, holdings):
+            yield MissingSegments(before + 1, file.first - 1, _moment(end), _moment(file.start))
+        before, end = file.last, file.end if file.start < file.end else end
+    last = head if spool is None else max(head, spool - 1)
+    if spool is not None and before + 1 == spool:
+        return
+    if last > before:
+        yield MissingSegments(before + 1, last, _moment(end))
+
+
+def _overlaps(since: int | None, until: int, holdings: Holdings) -> bool:
+    """Whether what lies between may be of the period: without a beginning it may be of any time before."""
+    period = holdings.period
+    return until * SECOND >= period.since - EPOCH and (since or -until) * SECOND <= period.until - EPOCH
+
+
+def _moment(seconds: int | None) -> datetime | None:
+    return None if seconds is None else EPOCH + timedelta(seconds=seconds)
+
+
+def _broken(files: Sequence[StoredFile], holdings: Holdings) -> Iterator[BrokenFile]:
+    for file in files:
+        if file.path in holdings.broken:
+            since, until = EPOCH + file.start * SECOND, EPOCH + file.end * SECOND
+            yield BrokenFile(str(file.path), holdings.broken[file.path], since, until)
+
+
+def _gaps(connection: "DuckDBPyConnection", holdings: Holdings) -> Iterator[tuple[StoredFile, LogGap]]:
+    """What the files of the period say that their sources could not tell."""
+    files = {str(file.path): file for file in holdings.readable()}
+    if not files:
+        return
+    query = f"SELECT file_name, value FROM parquet_kv_metadata({listed(list(map(Path, files)))}) WHERE key = ?"  # noqa: S608
+    for name, value in connection.execute(query, [GAPS_KEY.encode()]).fetchall():
+        for number, sealed, words in msgspec.json.decode(value, type=list[tuple[int, datetime, tuple[str, ...]]]):
+            yield from ((files[name], LogGap(number, sealed, word)) for word in words)

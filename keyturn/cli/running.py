@@ -1,0 +1,80 @@
+"""What of what runs on is not running, or is behind: told by the leases alone, from any machine."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from keyturn.cli.output import span
+from keyturn.core.errors import KeyturnError
+from keyturn.rotation.context import Workspace, side_by_side
+from keyturn.serving.leases import SERVE, LeaseState, load_lease
+from keyturn.serving.parts import ACCESS, FOLLOW
+
+BEHIND: Final = 120.0
+"""Seconds that a part may be behind what it reads."""
+
+NOBODYS: Final = LeaseState()
+
+
+@dataclass(frozen=True)
+class PartStatus:
+    """One part by its lease. ``error`` says why nobody can tell; empty where the hub has told."""
+
+    part: str
+    lease: LeaseState = NOBODYS
+    error: str = ""
+
+    @property
+    def running(self) -> bool | None:
+        """Whether some process has it; None where nobody can tell."""
+        return None if self.error else self.lease.held
+
+    @property
+    def problem(self) -> str:
+        """Why somebody should look; empty where nobody need."""
+        lease = self.lease
+        if self.error:
+            return f"unknown whether it runs: {self.error}"
+        if not lease.version:
+            return "does not run, and never did: `keyturn serve` runs it"
+        if not lease.held:
+            return f"does not run for {span(timedelta(seconds=lease.age))}, last on {lease.host}"
+        if lease.health.trouble:
+            return f"on {lease.host}: {lease.health.trouble}"
+        lag = lease.health.lag or 0.0
+        return f"is {span(timedelta(seconds=lag))} behind, on {lease.host}" if lag > BEHIND else ""
+
+    def to_data(self) -> dict[str, Any]:
+        """For scripts."""
+        return {
+            "part": self.part,
+            "running": self.running,
+            "host": self.lease.host if self.running else "",
+            "lag_seconds": self.lease.health.lag if self.running else None,
+            "problem": self.problem,
+        }
+
+
+def part_statuses(workspace: Workspace) -> list[PartStatus]:
+    """Each part that ought to run somewhere: the catalogue's access logs, and following where it was ever begun."""
+    statuses = side_by_side(lambda part: _status(workspace, part), [FOLLOW, *_readers(workspace)])
+    return [status for status in statuses if status.part != FOLLOW or status.lease.version or status.error]
+
+
+def _readers(workspace: Workspace) -> Iterator[str]:
+    """The parts that read access logs; of one that each machine has for itself, those that were begun anywhere."""
+    logs = workspace.catalogue.access_logs
+    yield from (f"{ACCESS}{name}" for name, settings in logs.items() if not settings.LOCAL)
+    local = tuple(f"{ACCESS}{name}@" for name, settings in logs.items() if settings.LOCAL)
+    if local:
+        paths = workspace.hub.list_state(f"{SERVE}/{ACCESS.rstrip('/')}")
+        begun = (path.removeprefix(f"{SERVE}/") for path in paths)
+        yield from (part for part in begun if part.startswith(local))
+
+
+def _status(workspace: Workspace, part: str) -> PartStatus:
+    try:
+        return PartStatus(part, load_lease(workspace.hub, part))
+    except KeyturnError as error:
+        return PartStatus(part, error=error.text)
