@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from keyturn.core.ledger import Entry
 from keyturn.core.plain_text import visible
 
 ALERT: Final = "alert"
@@ -21,6 +22,9 @@ LONGEST: Final = 120
 """Characters of one text in it."""
 
 LEAST: Final = 8
+
+SCALE: Final = 1000
+"""Scores are counted in thousandths."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,16 @@ class AlertNote:
             return _parse(json.loads(text))
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
             raise ValueError("the note tells of no alert") from None
+
+
+def alert_of(entry: Entry) -> AlertNote | None:
+    """The alert that an entry of the ledger tells of; None where it tells of none."""
+    if entry.action != ALERT:
+        return None
+    try:
+        return AlertNote.from_text(entry.note)
+    except ValueError:
+        return None
 
 
 def cut(text: str, longest: int) -> str:

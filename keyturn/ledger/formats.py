@@ -1,7 +1,8 @@
 """Entries as other systems read them: JSON Lines, ArcSight's CEF, and OCSF; one line each, whatever stands in them.
 
 Sources: "ArcSight Common Event Format Implementation Standard", version 26 (header, escaping, extension dictionary);
-the OCSF schema 1.8.0, class Entity Management (events/iam/entity_management.json and the objects that it names).
+the OCSF schema 1.8.0, class Entity Management (events/iam/entity_management.json and the objects that it names). What
+tells of an alert is a Detection Finding there: see :mod:`keyturn.ledger.findings`.
 """
 
 import json
@@ -13,9 +14,11 @@ from enum import IntEnum, StrEnum
 from typing import Any, Final
 
 from keyturn import __version__
+from keyturn.core.alerts import AlertNote, alert_of
 from keyturn.core.errors import Invalid, Rewritten
 from keyturn.core.ledger import Entry, Outcome
 from keyturn.ledger.entries import Numbered, parse_leaf
+from keyturn.ledger.findings import finding_data, finding_info
 
 PRODUCT: Final = "Keyturn"
 
@@ -77,6 +80,8 @@ def severity(entry: Entry) -> Severity:
     """How serious it is, by its action and outcome."""
     if entry.outcome is Outcome.FAILED and entry.note.startswith(REFUSED):
         return Severity.CRITICAL
+    if alert := alert_of(entry):
+        return Severity.HIGH if alert.level == "high" else Severity.MEDIUM
     return (URGENT if IN_AN_EMERGENCY.match(entry.action) else ORDINARY)[entry.outcome]
 
 
@@ -192,34 +197,58 @@ def _ocsf(ledger: str, numbered: Numbered, leaf: bytes) -> str:
 
 
 def ocsf(ledger: str, numbered: Numbered, leaf: bytes) -> dict[str, Any]:
-    """The entry as an event of the class Entity Management, with the leaf itself as its raw data."""
+    """The entry as an event, with the leaf itself as its raw data."""
+    alert = alert_of(numbered.entry)
+    made = _finding(numbered.entry, alert) if alert else _entity_management(ledger, numbered)
+    return _without_empty({**made, "metadata": _metadata(ledger, numbered), "raw_data": leaf.decode()})
+
+
+def _entity_management(ledger: str, numbered: Numbered) -> dict[str, Any]:
+    """An event of the class Entity Management."""
     entry, activity = numbered.entry, _activity(numbered.entry.action)
     status, status_name = STATUS[entry.outcome]
     why = {"status_detail" if entry.outcome in (Outcome.FAILED, Outcome.DENIED) else "comment": entry.note}
-    return _without_empty(
-        {
-            "activity_id": activity,
-            "activity_name": ACTIVITIES.get(activity, entry.action or "Other"),
-            "category_uid": IAM,
-            "category_name": "Identity & Access Management",
-            "class_uid": ENTITY_MANAGEMENT,
-            "class_name": "Entity Management",
-            "type_uid": ENTITY_MANAGEMENT * 100 + activity,
-            "severity_id": int(severity(entry)),
-            "severity": SEVERITY_NAMES[severity(entry)],
-            "status_id": status,
-            "status": status_name,
-            "status_code": str(entry.outcome),
-            "time": _milliseconds(entry.time),
-            "message": " ".join(filter(None, (entry.action, entry.secret, entry.place, str(entry.outcome)))),
-            "metadata": _metadata(ledger, numbered),
-            "actor": {"user": {"name": entry.actor or "unknown"}, "app_name": PRODUCT},
-            "entity": _entity(ledger, entry),
-            "src_endpoint": _without_empty({"hostname": entry.host}),
-            "raw_data": leaf.decode(),
-            **why,
-        }
-    )
+    return {
+        "activity_id": activity,
+        "activity_name": ACTIVITIES.get(activity, entry.action or "Other"),
+        "category_uid": IAM,
+        "category_name": "Identity & Access Management",
+        "class_uid": ENTITY_MANAGEMENT,
+        "class_name": "Entity Management",
+        "type_uid": ENTITY_MANAGEMENT * 100 + activity,
+        "severity_id": int(severity(entry)),
+        "severity": SEVERITY_NAMES[severity(entry)],
+        "status_id": status,
+        "status": status_name,
+        "status_code": str(entry.outcome),
+        "time": _milliseconds(entry.time),
+        "message": " ".join(filter(None, (entry.action, entry.secret, entry.place, str(entry.outcome)))),
+        "actor": {"user": {"name": entry.actor or "unknown"}, "app_name": PRODUCT},
+        "entity": _entity(ledger, entry),
+        "src_endpoint": _without_empty({"hostname": entry.host}),
+        **why,
+    }
+
+
+def _finding(entry: Entry, alert: AlertNote) -> dict[str, Any]:
+    """An event of the class Detection Finding."""
+    weight = severity(entry)
+    return {
+        **finding_data(entry, alert),
+        "severity_id": int(weight),
+        "severity": SEVERITY_NAMES[weight],
+        "time": _milliseconds(entry.time),
+        "start_time": _milliseconds(alert.first),
+        "end_time": _milliseconds(alert.last),
+        "finding_info": _without_empty(
+            {
+                **finding_info(alert),
+                "product": {"name": PRODUCT, "vendor_name": PRODUCT, "version": __version__},
+                "first_seen_time": _milliseconds(alert.first),
+                "last_seen_time": _milliseconds(alert.last),
+            }
+        ),
+    }
 
 
 def _metadata(ledger: str, numbered: Numbered) -> dict[str, Any]:
