@@ -1,11 +1,11 @@
 """Who read the secrets of an incident, from where and when, and what else the same principals have read."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from keyturn.core.access import Access, AccessLog, Coverage
+from keyturn.core.access import Access, AccessLog, Coverage, SummedAccessLog
 from keyturn.core.errors import KeyturnError
 
 
@@ -79,15 +79,19 @@ _ReaderKey = tuple[str, str]
 
 
 def gather(
-    logs: Sequence[AccessLog], paths: Collection[str], since: datetime, until: datetime, own: Collection[str] = ()
+    logs: Sequence[AccessLog | SummedAccessLog],
+    paths: Collection[str],
+    since: datetime,
+    until: datetime,
+    own: Collection[str] = (),
 ) -> Readers:
     """What these logs tell of these secrets. A log that can't be read is a statement in the answer; nothing is raised.
 
     ``own`` names the roles or principals that Keyturn logs in with.
     """
     tallies: dict[str, dict[_ReaderKey, _Tally]] = {}
-    logs_read = tuple(_take(log, since, until, tallies) for log in logs)
     wanted = sorted(set(paths))
+    logs_read = tuple(_take(log, wanted, since, until, tallies) for log in logs)
     everybody = {key for path in wanted for key in tallies.get(path, ())}
     others = [
         Related(system, principal, path, tally.reads, tally.first, tally.last)
@@ -123,35 +127,54 @@ class _Tally:
     logins: Counter[str] = field(default_factory=Counter)
     versions: set[int] = field(default_factory=set)
 
-    def add(self, access: Access) -> None:
-        at = access.at
-        if at < self.first:
-            self.first = at
-        if at > self.last:
-            self.last = at
-        self.reads += not access.denied
-        self.refused += access.denied
-        self.sources[access.source] += 1
-        self.logins[access.login] += 1
+    def add(self, access: Access, last: datetime, count: int) -> None:
+        if access.at < self.first:
+            self.first = access.at
+        if last > self.last:
+            self.last = last
+        if access.denied:
+            self.refused += count
+        else:
+            self.reads += count
+        self.sources[access.source] += count
+        self.logins[access.login] += count
         if access.version is not None and not access.denied:
             self.versions.add(access.version)
 
 
-def _take(log: AccessLog, since: datetime, until: datetime, tallies: dict[str, dict[_ReaderKey, _Tally]]) -> LogRead:
+def _take(
+    log: AccessLog | SummedAccessLog,
+    paths: Collection[str],
+    since: datetime,
+    until: datetime,
+    tallies: dict[str, dict[_ReaderKey, _Tally]],
+) -> LogRead:
     """Count what a log tells. Only principals, secrets and addresses are kept, however long the log is."""
     try:
-        for access in log.accesses(since, until):
+        for access, last, count in _sums(log, paths, since, until):
             of_path = tallies.setdefault(access.path, {})
             key = (access.system, access.principal)
             tally = of_path.get(key)
             if tally is None:
-                tally = of_path[key] = _Tally(access.at, access.at)
-            tally.add(access)
+                tally = of_path[key] = _Tally(access.at, last)
+            tally.add(access, last, count)
     except KeyturnError as error:
         return LogRead(log.name, failed=str(error))
     except Exception as error:  # noqa: BLE001  a report without its readers is better than none
         return LogRead(log.name, failed=f"it can't be read ({type(error).__name__})")
     return LogRead(log.name, log.coverage)
+
+
+def _sums(
+    log: AccessLog | SummedAccessLog, paths: Collection[str], since: datetime, until: datetime
+) -> Iterator[tuple[Access, datetime, int]]:
+    """The first of several accesses that are the same, when the last of them was, and how many there are."""
+    if isinstance(log, SummedAccessLog):
+        for summed in log.sums(paths, since, until):
+            yield summed.access, summed.last, summed.count
+    else:
+        for access in log.accesses(since, until):
+            yield access, access.at, 1
 
 
 def _readers(tallies: Mapping[_ReaderKey, _Tally], own: Collection[str]) -> tuple[SecretReader, ...]:

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from keyturn.access_log.trail.coverage import MissingSegments, SourceCoverage, TrailCoverage
+from keyturn.access_log.trail.coverage import SourceCoverage, TrailCoverage
 from keyturn.access_log.trail.investigation import Investigation, RelatedSecret, Subject, TimelineEntry, Total
 from keyturn.access_log.trail.period import FIRST, LAST, Period
 from keyturn.cli.output import span, stamp, when, write_table, write_text
@@ -46,18 +46,12 @@ def heading(answer: Investigation) -> str:
 def nothing(answer: Investigation) -> Iterator[str]:
     """That there is nothing, which is said to be nobody only where everything was looked at."""
     what, coverage = visible(answer.what), answer.coverage
-    if covers(coverage, answer.period):
+    if coverage.covers(answer.period):
         yield f"the logs of that time tell of no access to, by or from {what}"
     else:
         yield f"nothing of {what} was found, and not everything of that time is known: it does not say that nobody was"
     if answer.like:
         yield f"there is: {', '.join(map(visible, answer.like))}"
-
-
-def covers(coverage: TrailCoverage, period: Period) -> bool:
-    """Whether nothing is known to be missing of a period."""
-    late = any(source.begins is None or source.begins > period.since for source in coverage.sources)
-    return coverage.whole and (period.since == FIRST or not late)
 
 
 def timeline_row(entry: TimelineEntry) -> tuple[str, ...]:
@@ -151,23 +145,7 @@ def source_lines(source: SourceCoverage, period: Period, now: datetime) -> Itera
         age = span(max(now - source.latest, timedelta()))
         unsealed = f", {source.unsealed:,} of them not sealed yet" if source.unsealed else ""
         yield f"events from {when(source.begins)} on, the newest of {when(source.latest)}, {age} ago{unsealed}"
-    if source.begins and FIRST < period.since < source.begins:
-        yield f"what was before {when(source.begins)} is not known"
-    yield from map(missing_line, source.missing)
-    for broken in source.broken:
-        times = f"{when(broken.since)} to {when(broken.until)}"
-        yield f"{broken.file} left out, with events of {times}: {broken.problem}. `keyturn trail verify` tells more"
-    for gap in source.gaps:
-        yield f"it could not tell everything, by {when(gap.sealed)}: {visible(gap.words)}"
-
-
-def missing_line(missing: MissingSegments) -> str:
-    """Segments that are in no file."""
-    single = missing.first == missing.last
-    numbers = f"segment {missing.first} is" if single else f"segments {missing.first} to {missing.last} are"
-    moments = (("after", missing.since), ("before", missing.until))
-    between = " and ".join(f"{word} {when(moment)}" for word, moment in moments if moment)
-    return f"{numbers} not here{f', of {between}' if between else ''}: removed, or in another host's trail"
+    yield from map(visible, source.shortfalls(period))
 
 
 # --- for scripts
@@ -189,7 +167,7 @@ def investigation_data(answer: Investigation) -> dict[str, Any]:
         "addresses": {"distinct": addresses, "most": [as_data(total) for total in answer.addresses]},
         "related": [as_data(related) for related in answer.related],
         "like": list(answer.like),
-        "covered": covers(answer.coverage, answer.period),
+        "covered": answer.coverage.covers(answer.period),
         "coverage": [as_data(source) for source in answer.coverage.sources],
     }
 

@@ -1,9 +1,9 @@
 """The port of what tells who has read secrets: the hub's audit log, and the logs of clouds that may join it later."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -38,6 +38,14 @@ class Access(Struct, frozen=True, gc=False, omit_defaults=True):
     root: bool = False
 
 
+class AccessSum(Struct, frozen=True, gc=False):
+    """``count`` accesses that differ in their moments alone: the first of them, and when the last was."""
+
+    access: Access
+    last: datetime
+    count: int
+
+
 @dataclass(frozen=True)
 class Coverage:
     """What a log was read of: how many lines or events, the first and the last moment they tell of.
@@ -62,3 +70,14 @@ class AccessLog(Protocol):
 
         Raises Unavailable where it can't be read.
         """
+
+
+@runtime_checkable
+class SummedAccessLog(Protocol):
+    """A log that can add up what is the same but its moment: of many accesses, few sums."""
+
+    name: str
+    coverage: Coverage
+
+    def sums(self, paths: Collection[str], since: datetime, until: datetime) -> Iterator[AccessSum]:
+        """Reads of these secrets within that time, and what else the same principals read. Raises Unavailable."""

@@ -5,7 +5,7 @@ It is what the files say of themselves. Whether they say what they said when the
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +15,7 @@ from keyturn.access_log.trail.files import TrailFiles
 from keyturn.access_log.trail.heads import last_head
 from keyturn.access_log.trail.layout import EPOCH, SECOND, StoredFile
 from keyturn.access_log.trail.parquet import GAPS_KEY, MICROSECOND, listed, segments_of
-from keyturn.access_log.trail.period import Holdings
+from keyturn.access_log.trail.period import FIRST, Holdings, Period
 from keyturn.core.errors import KeyturnError
 
 if TYPE_CHECKING:
@@ -34,6 +34,13 @@ class MissingSegments:
     since: datetime | None = None
     until: datetime | None = None
 
+    def __str__(self) -> str:
+        single = self.first == self.last
+        numbers = f"segment {self.first} is" if single else f"segments {self.first} to {self.last} are"
+        moments = (("after", self.since), ("before", self.until))
+        between = " and ".join(f"{word} {_shown(moment)}" for word, moment in moments if moment)
+        return f"{numbers} not here{f', of {between}' if between else ''}: removed, or in another host's trail"
+
 
 @dataclass(frozen=True)
 class BrokenFile:
@@ -44,6 +51,10 @@ class BrokenFile:
     since: datetime
     until: datetime
 
+    def __str__(self) -> str:
+        times = f"{_shown(self.since)} to {_shown(self.until)}"
+        return f"{self.file} is left out, with events of {times}: {self.problem}"
+
 
 @dataclass(frozen=True)
 class LogGap:
@@ -52,6 +63,9 @@ class LogGap:
     segment: int
     sealed: datetime
     words: str
+
+    def __str__(self) -> str:
+        return f"it could not tell everything, by {_shown(self.sealed)}: {self.words}"
 
 
 @dataclass(frozen=True)
@@ -71,6 +85,14 @@ class SourceCoverage:
     broken: tuple[BrokenFile, ...] = ()
     gaps: tuple[LogGap, ...] = ()
 
+    def shortfalls(self, period: Period) -> Iterator[str]:
+        """What is not known of a period, in words."""
+        if self.begins is None:
+            yield "it has told of nothing yet"
+        elif FIRST < period.since < self.begins:
+            yield f"it begins at {_shown(self.begins)}; what was before is not known"
+        yield from map(str, (*self.missing, *self.broken, *self.gaps))
+
 
 @dataclass(frozen=True)
 class TrailCoverage:
@@ -84,10 +106,9 @@ class TrailCoverage:
         """The newest event that was heard of."""
         return max((source.latest for source in self.sources if source.latest), default=None)
 
-    @property
-    def whole(self) -> bool:
-        """Whether nothing is known to be missing; False of an empty trail."""
-        return bool(self.sources) and not any(each.missing or each.broken or each.gaps for each in self.sources)
+    def covers(self, period: Period) -> bool:
+        """Whether nothing of a period is known to be missing; False of an empty trail."""
+        return bool(self.sources) and not any(True for source in self.sources for _ in source.shortfalls(period))
 
 
 def coverage_of(connection: "DuckDBPyConnection", holdings: Holdings) -> TrailCoverage:
@@ -192,6 +213,10 @@ def _overlaps(since: int | None, until: int, holdings: Holdings) -> bool:
     """Whether what lies between may be of the period: without a beginning it may be of any time before."""
     period = holdings.period
     return until * SECOND >= period.since - EPOCH and (since or -until) * SECOND <= period.until - EPOCH
+
+
+def _shown(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _moment(seconds: int | None) -> datetime | None:

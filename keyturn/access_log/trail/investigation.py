@@ -281,8 +281,11 @@ def as_like(pattern: str) -> str:
 def _with_moments(kind: Callable[..., Row], row: Sequence[Any]) -> Row:
     """A row as one of the classes here, whose fields have its columns' names."""
     names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
-    return kind(*(_utc(value) if name in ("first", "last") else value for name, value in zip(names, row, strict=True)))
+    return kind(
+        *(to_utc(value) if name in ("first", "last") else value for name, value in zip(names, row, strict=True))
+    )
 
 
-def _utc(microseconds: int) -> datetime:
+def to_utc(microseconds: int) -> datetime:
+    """A moment of a query."""
     return datetime.fromtimestamp(microseconds // 10**6, UTC).replace(microsecond=microseconds % 10**6)

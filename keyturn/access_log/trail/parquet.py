@@ -27,7 +27,7 @@ from keyturn.access_log.trail.layout import (
 )
 from keyturn.core.access import Access
 from keyturn.core.access_source import SourceRecord
-from keyturn.core.errors import NotFound, Rewritten, Unavailable
+from keyturn.core.errors import Invalid, NotFound, Rewritten, Unavailable
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -196,7 +196,11 @@ def _own_database(process: int) -> "DuckDBPyConnection":
 
 
 def _database(**settings: Any) -> "DuckDBPyConnection":
-    import duckdb
+    try:
+        import duckdb
+    except ModuleNotFoundError:
+        hint = "Install keyturn[trail]"
+        raise Invalid("open", "the access trail", "the package duckdb is missing", hint) from None
 
     alone = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
     safe: dict[str, Any] = {**alone, "temp_directory": "", "threads": 1, **settings}

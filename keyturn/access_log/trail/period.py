@@ -84,7 +84,8 @@ def query_trail(
 
     Raises Unavailable, and Invalid where somebody has put files into the trail.
     """
-    import duckdb
+    with connected():
+        import duckdb
 
     broken: dict[Path, str] = {}
     holdings = Holdings(directory, period, ())

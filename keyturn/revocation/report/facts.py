@@ -11,6 +11,8 @@ from typing import Final
 
 from keyturn.access_log.hub_log import hub_logs
 from keyturn.access_log.readers import Readers, gather
+from keyturn.access_log.trail.summed import TrailLog
+from keyturn.core.access import AccessLog, SummedAccessLog
 from keyturn.core.errors import Denied, Invalid, KeyturnError
 from keyturn.ledger.checkpoints import read_checkpoint
 from keyturn.ledger.entries import parse_leaf
@@ -20,6 +22,8 @@ from keyturn.revocation.incident import Incident, IncidentStatus
 from keyturn.revocation.report import LedgerFacts
 from keyturn.rotation.context import Workspace
 from keyturn.settings.durations import parse
+from keyturn.settings.trail import VARIABLE as TRAIL
+from keyturn.settings.trail import trail_directory
 
 LOOK_BACK: Final = "KEYTURN_LOOK_BACK"
 """How far back readers are looked for, from the moment when somebody asked for the revocation."""
@@ -36,8 +40,20 @@ def readers_of(workspace: Workspace, status: IncidentStatus, env: Mapping[str, s
     """Who read the incident's secrets in the look-back period, as far as the logs at hand tell. Raises Invalid."""
     now = datetime.now(UTC)
     incident = status.incident
-    logs = hub_logs(workspace.hub.mount, workspace.hub.mounts, env)
+    logs = list(logs_at_hand(workspace, env))
     return gather(logs, incident.paths, incident.triggered_at - look_back(env), incident.closed_at or now, OWN)
+
+
+def logs_at_hand(workspace: Workspace, env: Mapping[str, str]) -> Iterator[AccessLog | SummedAccessLog]:
+    """The access trail, which has every source and which the ledger vouches for; else the hub's audit file.
+
+    One that is named and is not there is told as failed, so that it is not taken for silence.
+    """
+    trail = trail_directory(env) if env.get(TRAIL) else None
+    if trail:
+        yield TrailLog(trail)
+    if not (trail and trail.is_dir()):
+        yield from hub_logs(workspace.hub.mount, workspace.hub.mounts, env)
 
 
 def look_back(env: Mapping[str, str]) -> timedelta:
