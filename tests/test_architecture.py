@@ -76,6 +76,7 @@ ARROWS = {
         "keyturn.rotation",
         "keyturn.providers",
     },
+    "keyturn.providers.aws.log_bucket": {"keyturn.core", "keyturn.access_log", "keyturn.providers"},
     "keyturn.providers.aws.pool": {"keyturn.core", "keyturn.client"},
     "keyturn.providers.opentelemetry": {"keyturn.core", "keyturn.client"},
     "keyturn.providers.prometheus": {"keyturn.core", "keyturn.client"},

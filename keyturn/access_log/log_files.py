@@ -23,6 +23,9 @@ LONGEST: Final = 64 * 1024 * 1024
 ROTATED: Final = re.compile(r"[.-]\d[\dTZ.:_-]*(?:\.([A-Za-z]\w*))?")
 """What logrotate and its like put behind a file's name: a number or a date, and how it was packed."""
 
+INSIDE: Final = re.compile(r"(-\d{4}-[\dT-]+(?:\.\d+)?)(\.[A-Za-z]+)(\.[A-Za-z]\w*)?")
+"""What the API server of Kubernetes puts before a file's ending: ``audit-2026-11-24T12-00-00.000.log.gz``."""
+
 OPENERS: Final[Mapping[str, Callable[[Path], BufferedIOBase]]] = {
     "": lambda plain: plain.open("rb"),
     "gz": gzip.open,
@@ -68,9 +71,17 @@ def rotations(file: Path) -> list[LogFile]:
     """
     packing = file.suffix[1:] if file.suffix[1:] in OPENERS else ""
     own = [LogFile(file, packing)] if file.exists() else []
-    named = [(path, path.name[len(file.name) :]) for path in file.parent.iterdir() if path.name.startswith(file.name)]
-    matches = ((path, ROTATED.fullmatch(rest)) for path, rest in sorted(named))
+    named = [(path, _behind(file, path.name)) for path in file.parent.iterdir()]
+    matches = ((path, ROTATED.fullmatch(rest)) for path, rest in sorted(named) if rest)
     return own + [LogFile(path, rest[1] or "") for path, rest in matches if rest]
+
+
+def _behind(file: Path, name: str) -> str:
+    """What rotation has put behind a file's name, or before its ending; empty where it is no rotated one of it."""
+    if name.startswith(file.name):
+        return name[len(file.name) :]
+    dated = INSIDE.fullmatch(name.removeprefix(file.stem)) if file.suffix and name.startswith(file.stem) else None
+    return f"{dated[1]}{dated[3] or ''}" if dated and dated[2] == file.suffix else ""
 
 
 def lines(file: BufferedIOBase, longest: int = LONGEST) -> Iterator[bytes]:

@@ -1,6 +1,6 @@
 """The port of a log that is read as it grows: what came since a cursor, and the cursor to go on from."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -82,14 +82,28 @@ class ReleasesRead(Protocol):
 
 
 @dataclass(frozen=True)
+class StoreCopies:
+    """A store, and the copies in it.
+
+    ``system`` is what tells it from every other (its kind, and then a region, a vault, a project or a namespace),
+    ``paths`` lead from a copy's name there to its secret's path in the hub.
+    """
+
+    name: str
+    system: tuple[str, ...]
+    paths: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class SourceOpening:
     """What every source is opened with, besides its own settings.
 
     ``name`` and ``pace`` are those of the source, ``mount`` is where the secrets lie in the hub, ``directory`` is where
-    it may keep files of its own, which need not be there yet.
+    it may keep files of its own, which need not be there yet. ``stores`` gives the stores that copies are in.
     """
 
     name: str
     pace: float
     mount: AuditMount
     directory: str
+    stores: Callable[[], Sequence[StoreCopies]] = tuple

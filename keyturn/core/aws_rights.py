@@ -224,6 +224,20 @@ def of_notices(call: str, arn: str, file: str, origin: str) -> Iterator[Document
     yield Document(f"{file}.json", _text(list(_allow("TellAConsumer", service, [action], [arn])), origin))
 
 
+def of_log_bucket(bucket: str, prefix: str, region: str, file: str, origin: str) -> Iterator[Document]:
+    """The policy that lets what a trail delivers be read, and the key that it is encrypted with be used for it."""
+    place = Place(region, ANYTHING)
+    arn = f"arn:{place.partition}:s3:::{bucket}"
+    listing = {"StringLike": {"s3:prefix": f"{prefix}{ANYTHING}"}}
+    through = {"StringLike": {"kms:ViaService": "s3.*", "kms:EncryptionContext:aws:s3:arn": f"{arn}{ANYTHING}"}}
+    statements = [
+        *_allow("ListTheTrail", "s3", ["ListBucket"], [arn], listing),
+        *_allow("ReadTheTrail", "s3", ["GetObject"], [f"{arn}/{prefix}{ANYTHING}"]),
+        *_allow("DecryptTheTrail", "kms", ["Decrypt"], [place.key(ANYTHING)], through),
+    ]
+    yield Document(f"{file}.json", _text(statements, origin))
+
+
 def _allow(
     sid: str, service: str, actions: Sequence[str], resources: Sequence[str], condition: Statement | None = None
 ) -> Iterator[Statement]:

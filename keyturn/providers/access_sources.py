@@ -5,13 +5,15 @@ for name, source in open_sources(catalogue, sources_directory(os.environ), os.en
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 from keyturn.catalogue import Catalogue
 from keyturn.catalogue.access_logs import AccessLogSettings
-from keyturn.core.access_source import AccessSource, SourceOpening
+from keyturn.catalogue.spreading import plain_places
+from keyturn.core.access_source import AccessSource, SourceOpening, StoreCopies
 from keyturn.core.audit_lines import AuditMount
 from keyturn.providers.registry import import_adapter
 from keyturn.settings.directories import state_directory
@@ -39,18 +41,34 @@ def open_sources(catalogue: Catalogue, directory: Path, env: Mapping[str, str] =
     Nothing is asked or listened for before a source is read. Raises Invalid, naming the extra, where an SDK is missing.
     """
     machine = socket.gethostname()
+    stores = cache(lambda: store_copies(catalogue))
     return {
-        name: open_source(name, settings, audit_mount(catalogue, env), directory / name)
+        name: open_source(name, settings, audit_mount(catalogue, env), directory / name, stores)
         for name, settings in catalogue.access_logs.items()
         if settings.machine in (None, machine)
     }
 
 
-def open_source(name: str, settings: AccessLogSettings, mount: AuditMount, directory: Path) -> AccessSource:
+def store_copies(catalogue: Catalogue) -> list[StoreCopies]:
+    """The stores of the catalogue, and the copies in each whose names it tells."""
+    paths: dict[str, dict[str, str]] = {name: {} for name in catalogue.stores}
+    for path in catalogue.secrets:
+        for place in plain_places(catalogue, path):
+            paths[place.store][place.name] = path
+    return [StoreCopies(name, catalogue.stores[name].system, paths[name]) for name in paths]
+
+
+def open_source(
+    name: str,
+    settings: AccessLogSettings,
+    mount: AuditMount,
+    directory: Path,
+    stores: Callable[[], Sequence[StoreCopies]] = tuple,
+) -> AccessSource:
     """The source of one access log. Raises Invalid, naming the extra, where its SDK is not installed."""
     module, _, adapter = settings.ADAPTER.partition(":")
     arguments = {key: value for key, value in settings if key not in settings.OWN}
-    opening = SourceOpening(name, settings.pace.total_seconds(), mount, str(directory))
+    opening = SourceOpening(name, settings.pace.total_seconds(), mount, str(directory), stores)
     source: AccessSource = import_adapter(module, adapter, settings.EXTRA, f"the access log {name}")(
         opening, **arguments
     )

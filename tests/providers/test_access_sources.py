@@ -8,6 +8,7 @@ import pytest
 from keyturn.catalogue import load_catalogue
 from keyturn.core.errors import Unavailable
 from keyturn.providers.access_sources import audit_mount, open_sources, sources_directory
+from tests.access_log.cloud_logs import cloudtrail, trail_file
 
 CATALOGUE = """\
 mounts: { ml: { mount: kv-ml } }
@@ -40,3 +41,30 @@ def test_mounts_are_named_as_the_hub_has_them(tmp_path: Path) -> None:
 def test_what_sources_keep_lies_where_the_environment_says(tmp_path: Path) -> None:
     assert sources_directory({"KEYTURN_ACCESS_LOGS": str(tmp_path)}) == tmp_path
     assert sources_directory({}).name == "access-logs"
+
+
+COPIES = """\
+stores:
+  aws: { kind: aws-secrets-manager, region: eu-central-1 }
+access_logs:
+  trail: { kind: cloudtrail-files, directory: "${KEYTURN_LOGS}" }
+secrets:
+  ml/key:
+    owner: ml
+    classification: internal
+    rotation: { strategy: generated, interval: 30d, grace: 1d }
+    destinations: [{ store: aws, name: ml-key }]
+"""
+
+
+def test_a_clouds_log_tells_copies_by_their_secrets_paths(tmp_path: Path) -> None:
+    catalogue = tmp_path / "catalogue"
+    catalogue.mkdir()
+    (catalogue / "copies.yaml").write_text(COPIES)
+    delivered = tmp_path / "delivered"
+    delivered.mkdir()
+    events = [cloudtrail(1, {"secretId": "ml-key"}), cloudtrail(2, {"secretId": "others"})]
+    (delivered / "a.json.gz").write_bytes(trail_file(*events))
+    source = open_sources(load_catalogue(catalogue, {"KEYTURN_LOGS": str(delivered)}), tmp_path / "kept", {})["trail"]
+    accesses = [record.access for record in source.read(None, 10).records]
+    assert [(access.system, access.path) for access in accesses] == [("aws", "ml/key"), ("aws", "aws:others")]

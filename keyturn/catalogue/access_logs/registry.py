@@ -3,6 +3,11 @@
 from typing import Final
 
 ACCESS_LOGS: Final = {
+    "azure-audit-files": "keyturn.catalogue.access_logs.clouds.AzureAuditFilesSettings",
+    "cloudtrail-bucket": "keyturn.catalogue.access_logs.clouds.CloudTrailBucketSettings",
+    "cloudtrail-files": "keyturn.catalogue.access_logs.clouds.CloudTrailFilesSettings",
+    "gcp-audit-files": "keyturn.catalogue.access_logs.clouds.GcpAuditFilesSettings",
     "hub-file": "keyturn.catalogue.access_logs.hub.HubFileSettings",
+    "kubernetes-audit-file": "keyturn.catalogue.access_logs.kubernetes.KubernetesAuditFileSettings",
 }
 """The settings of each kind of access log, by the name of their class; they name the adapter in turn."""

@@ -84,7 +84,9 @@ ERRORS: Final[Mapping[str, type[KeyturnError]]] = {
     "InternalServerError": Unavailable,
     "InternalServiceError": Unavailable,
     "InvalidResourceId": NotFound,
+    "NoSuchBucket": NotFound,
     "NoSuchEntity": NotFound,
+    "NoSuchKey": NotFound,
     "ParameterAlreadyExists": Conflict,
     "ParameterNotFound": NotFound,
     "ResourceExistsException": Conflict,
@@ -121,6 +123,8 @@ PARAMETER_OPERATIONS: Final = frozenset(
         "RemoveTagsFromResource",
     }
 )
+LOG_OPERATIONS: Final[Mapping[str, str]] = {"GetObject": "GetObject", "ListObjectsV2": "ListBucket"}
+"""How a trail in a bucket is read, and the permission for each."""
 KEY_OPERATIONS: Final = frozenset({"Decrypt", "GenerateDataKey"})
 NOTICE_OPERATIONS: Final[Mapping[str, str]] = {
     "DeleteMessage": "sqs",
@@ -287,8 +291,12 @@ def bounded_pages(pages: Iterable[Mapping[str, Any]], doing: str, name: str) -> 
     return bounded(pages, _following, doing, name)
 
 
+FOLLOWING: Final = ("NextToken", "PaginationToken", "Marker", "NextContinuationToken")
+"""Where an answer tells that there is more."""
+
+
 def _following(page: Mapping[str, Any]) -> str | None:
-    return next((str(page[key]) for key in ("NextToken", "PaginationToken", "Marker") if page.get(key)), None)
+    return next((str(page[key]) for key in FOLLOWING if page.get(key)), None)
 
 
 def field(answer: Mapping[str, Any], name: str, doing: str, of: str) -> Any:
@@ -326,6 +334,8 @@ def _missing_permission(operation: str) -> str:
         return f"Allow iam:{operation} on the user whose keys are rotated"
     if operation in KEY_OPERATIONS:
         return f"Allow kms:{operation} on the key, in its policy too, with the context that the call has"
+    if operation in LOG_OPERATIONS:
+        return f"Allow s3:{LOG_OPERATIONS[operation]} on the trail, and kms:Decrypt where a key of your own encrypts it"
     if operation == "GetResources":
         return "Allow tag:GetResources, which lists the tags of parameters"
     if operation in NOTICE_OPERATIONS:

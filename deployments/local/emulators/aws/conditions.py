@@ -4,10 +4,10 @@ A statement applies where all its conditions hold, and a condition on something 
 not hold ("IAM JSON policy elements: Condition operators"). Known are ``DateLessThan`` of ``aws:TokenIssueTime``, which
 only requests of sessions have, ``StringEquals`` and ``StringLike`` of ``iam:PermissionsBoundary``, the boundary of the
 user whom a request is about, ``StringEquals`` of the tags of a secret or parameter and of those that a request lays on
-it, and ``secretsmanager:ForceDeleteWithoutRecovery``. With any other condition an allowance does not apply, and a
-denial does. A boundary is remembered, and takes nothing away from its user. Statements about secrets, parameters,
-queues and topics apply by the ARNs that they name, which moto does not look at; a request for several is weighed by the
-first.
+it, ``StringLike`` of ``s3:prefix``, and ``secretsmanager:ForceDeleteWithoutRecovery``. With any other condition an
+allowance does not apply, and a denial does. A boundary is remembered, and takes nothing away from its user. Statements
+about secrets, parameters, queues, topics and buckets apply by the ARNs that they name, which moto does not look at; a
+request for several is weighed by the first.
 """
 
 import json
@@ -108,6 +108,7 @@ HOLDS: Final[Mapping[tuple[str, str], Callable[[str, Any], bool]]] = {
     ("DateLessThan", ISSUED): _before,
     ("StringEquals", BOUNDARY): _equal,
     ("StringLike", BOUNDARY): _like,
+    ("StringLike", resources.PREFIX): _like,
     ("StringLike", "kms:ViaService"): _like,
     ("ForAnyValue:StringEquals", "kms:ResourceAliases"): _equal,
     ("StringEquals", resources.REQUEST_TAG): _equal,

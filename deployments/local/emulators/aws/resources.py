@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Final
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from moto.iam.access_control import IAMRequestBase
 from moto.secretsmanager.models import secretsmanager_backends
@@ -17,6 +18,7 @@ ARN: Final = "keyturn:arn"
 REQUEST_TAG: Final = "aws:RequestTag"
 RESOURCE_TAG: Final = "aws:ResourceTag"
 FORCED: Final = "secretsmanager:ForceDeleteWithoutRecovery"
+PREFIX: Final = "s3:prefix"
 NEW: Final = "-AbCdEf"
 """The end of a secret's ARN before there is one."""
 
@@ -24,7 +26,9 @@ Tags = Mapping[str, str]
 
 
 def told_by(request: IAMRequestBase) -> dict[str, str]:
-    """What conditions may ask of a request about a secret or a parameter, a queue or a topic; nothing of any other."""
+    """What conditions may ask of a request about a secret, a parameter, a queue, a topic or a bucket; else nothing."""
+    if request._service == "s3":
+        return _bucket(request)
     if request._service in ("sqs", "sns"):
         return {ARN: (_queue if request._service == "sqs" else _topic)(request)}
     if request._service not in ("secretsmanager", "ssm"):
@@ -67,6 +71,13 @@ def _parameter(request: IAMRequestBase, body: Mapping[str, Any]) -> tuple[str, T
     name, backend = text.partition(":")[0], ssm_backends[request.account_id][request._region]
     arn = f"arn:aws:ssm:{request._region}:{request.account_id}:parameter/{name.removeprefix('/')}"
     return arn, backend.list_tags_for_resource("Parameter", name) if name in backend._parameters else {}
+
+
+def _bucket(request: IAMRequestBase) -> dict[str, str]:
+    """The bucket stands in the path, an object's key behind it; what lists them names the beginning of their keys."""
+    bucket, _, key = urlsplit(request._path).path.strip("/").partition("/")
+    prefix = parse_qs(urlsplit(request._path).query).get("prefix", [""])[0]
+    return {ARN: f"arn:aws:s3:::{bucket}{f'/{unquote(key)}' if key else ''}", PREFIX: prefix}
 
 
 def _queue(request: IAMRequestBase) -> str:

@@ -1,0 +1,279 @@
+"""A log that is delivered as many files, read as they come: what is late, grows or breaks off included."""
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import islice
+from typing import Final, Protocol
+
+from msgspec import DecodeError, Struct, structs
+from msgspec.json import Decoder, Encoder
+
+from keyturn.access_log.log_files import NotALine, words
+from keyturn.access_log.sources.file_cursor import foreign_cursor
+from keyturn.access_log.sources.line_source import KEPT_ASIDE, MOST_MALFORMED, problem_of
+from keyturn.access_log.sources.objects import Layout, ObjectStore, Piece, StoredObject, unpacked
+from keyturn.core.access import Access
+from keyturn.core.access_source import Batch, Malformed, SourceRecord
+from keyturn.core.errors import Unavailable
+
+REMEMBERED: Final = 300
+"""Objects before the newest that is read in which late ones are still looked for, and what grows is read on."""
+
+LISTED: Final = 2_000
+"""Objects that are listed at once."""
+
+DIGITS: Final = 8
+"""Hex digits that tell the keys of those apart that are remembered."""
+
+UNSETTLED: Final = 60.0
+"""Seconds after which one that breaks off is no more taken for one that is being written."""
+
+ENOUGH: Final = 20_000
+"""Records of one batch that are looked at."""
+
+
+class RecordReader(Protocol):
+    """What the records of a log tell. Used by one thread."""
+
+    def accesses(self, record: bytes) -> Sequence[Access]:
+        """What one tells; nothing where it is no access. Raises ValueError, which quotes nothing of it."""
+
+
+class ObjectCursor(Struct, frozen=True, omit_defaults=True):
+    """The place in the log.
+
+    Of the objects up to ``floor`` nothing is read any more. ``read`` tells of the later ones: the digest of a key by
+    itself of one that was read to its end, with a colon and a place of one that is being read, or may grow.
+    """
+
+    floor: str = ""
+    read: tuple[str, ...] = ()
+
+    def encode(self) -> str:
+        """As text."""
+        return _ENCODER.encode(self).decode()
+
+    @staticmethod
+    def parse(source: str, text: str) -> "ObjectCursor":
+        """Read it back. Raises Invalid."""
+        try:
+            cursor = _DECODER.decode(text)
+        except (DecodeError, UnicodeError, RecursionError):
+            raise foreign_cursor(source) from None
+        if not cursor.read or not all(_is_entry(entry) for entry in cursor.read):
+            raise foreign_cursor(source)
+        return cursor
+
+    @property
+    def places(self) -> dict[str, int | None]:
+        """How far each was read: None is to its end, for good."""
+        pairs = (entry.partition(":") for entry in self.read)
+        return {digest: int(place) if colon else None for digest, colon, place in pairs}
+
+
+_ENCODER: Final = Encoder()
+_DECODER: Final = Decoder(ObjectCursor, strict=True)
+
+
+def _is_entry(entry: str) -> bool:
+    digest, colon, place = entry.partition(":")
+    return len(digest) == DIGITS and bool(place) == bool(colon) and place.isdecimal() == bool(place)
+
+
+@lru_cache(2 * LISTED)
+def key_digest(key: str) -> str:
+    """Tells a key from others that are remembered."""
+    return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()[:DIGITS]
+
+
+class ObjectLog:
+    """An :class:`keyturn.core.access_source.AccessSource` of all objects of ``store``, in the order of their keys.
+
+    One that comes late has its turn as long as fewer than :data:`REMEMBERED` with greater keys were read.
+    """
+
+    def __init__(
+        self, name: str, pace: float, store: ObjectStore, layout: Layout, reader: RecordReader, hint: str
+    ) -> None:
+        self.name = name
+        self.pace = pace
+        self._store = store
+        self._layout = layout
+        self._reader = reader
+        self._hint = hint
+        self._listing: list[StoredObject] = []
+        self._listed_for = ""
+        self._cut_short = False
+        self._waiting: set[str] = set()
+        self._held: tuple[str, bytes] = ("", b"")
+
+    def read(self, cursor: str | None, limit: int) -> Batch:
+        """What came after ``cursor``. Raises KeyturnError where nobody could look, and Invalid for no cursor of its."""
+        place = ObjectCursor.parse(self.name, cursor) if cursor else ObjectCursor()
+        try:
+            return self._read(place, cursor or "", limit)
+        except OSError as error:
+            raise Unavailable("read", self._store.name, words(error), self._hint) from None
+
+    def close(self) -> None:
+        """Let go of what was read ahead."""
+        self._listing, self._listed_for, self._held = [], "", ("", b"")
+
+    def _read(self, place: ObjectCursor, cursor: str, limit: int) -> Batch:
+        if not self._listing or self._listed_for != cursor:
+            self._list(place)
+        batch = self._next(place, limit)
+        if batch is None and self._cut_short:
+            self._list(place)
+            batch = self._next(place, limit)
+        if batch is None:
+            self._listing = []
+            return Batch(cursor)
+        self._listed_for = batch.cursor
+        return batch
+
+    def _next(self, place: ObjectCursor, limit: int) -> Batch | None:
+        """What the first object tells that was not read to its end; None without any."""
+        places = place.places
+        for stored in self._listing:
+            if stored.key not in self._waiting and self._is_unread(stored, places):
+                taking = self._take(stored, places, limit)
+                if taking is not None:
+                    return self._batch(place, places, taking)
+                self._waiting.add(stored.key)
+        return None
+
+    def _list(self, place: ObjectCursor) -> None:
+        self._listing = list(islice(self._store.objects(place.floor), LISTED))
+        self._cut_short = len(self._listing) == LISTED
+        self._waiting = set()
+
+    def _is_unread(self, stored: StoredObject, places: dict[str, int | None]) -> bool:
+        """Whether it holds what was not read: something that grows as far as it has another size than was read."""
+        digest = key_digest(stored.key)
+        if digest not in places:
+            return stored.size > 0
+        offset = places[digest]
+        return offset is not None and (not self._grows(stored) or offset != stored.size)
+
+    def _grows(self, stored: StoredObject) -> bool:
+        return self._layout.grows and not stored.key.endswith(".gz")
+
+    def _take(self, stored: StoredObject, places: dict[str, int | None], limit: int) -> "_Taking | None":
+        """What it tells next; None where that is not whole yet."""
+        begin = places.get(key_digest(stored.key)) or 0
+        taking = _Taking(stored, begin)
+        if self._grows(stored):
+            return self._take_growing(taking, limit)
+        try:
+            pieces = self._layout.pieces(unpacked(self._whole(stored)), 0)
+        except NotALine as error:
+            _, data = self._held
+            self._held = ("", b"")
+            return None if time.time() < stored.changed + UNSETTLED else taking.broken(error, data)
+        taking.pieces([piece for piece in pieces if piece.begin >= begin], self._reader, limit)
+        return taking
+
+    def _take_growing(self, taking: "_Taking", limit: int) -> "_Taking | None":
+        if taking.end > taking.stored.size:
+            return taking.cut()
+        pieces = self._layout.pieces(self._store.read(taking.stored.key, taking.end), taking.end)
+        taking.pieces(pieces, self._reader, limit)
+        taking.finished = False
+        return taking if pieces else None
+
+    def _whole(self, stored: StoredObject) -> bytes:
+        """All of it, held for the batches that it takes."""
+        if self._held[0] != stored.key:
+            self._held = (stored.key, self._store.read(stored.key))
+        return self._held[1]
+
+    def _batch(self, place: ObjectCursor, places: dict[str, int | None], taking: "_Taking") -> Batch:
+        after = {**places, key_digest(taking.stored.key): None if taking.finished else taking.end}
+        return taking.batch(self._moved(place, after).encode())
+
+    def _moved(self, place: ObjectCursor, places: dict[str, int | None]) -> ObjectCursor:
+        """The cursor with the floor as high as fits: what is remembered are the last of those that were read."""
+        read = [stored for stored in self._listing if key_digest(stored.key) in places]
+        floor, window = place.floor, read
+        if len(read) > REMEMBERED and all(not self._is_unread(stored, places) for stored in read[:-REMEMBERED]):
+            floor, window = read[-REMEMBERED - 1].key, read[-REMEMBERED:]
+            self._listing = [stored for stored in self._listing if stored.key > floor]
+        if not window:
+            return structs.replace(place, read=_entries(places))
+        digests = [key_digest(stored.key) for stored in window]
+        return ObjectCursor(floor, _entries({digest: places[digest] for digest in digests}))
+
+
+def _entries(places: dict[str, int | None]) -> tuple[str, ...]:
+    return tuple(digest if offset is None else f"{digest}:{offset}" for digest, offset in places.items())
+
+
+@dataclass
+class _Taking:
+    """What one object told so far, from ``end`` on it is unread."""
+
+    stored: StoredObject
+    end: int
+    finished: bool = False
+    records: list[SourceRecord] = field(default_factory=list)
+    malformed: list[Malformed] = field(default_factory=list)
+    taken: list[Piece] = field(default_factory=list)
+    gaps: tuple[str, ...] = ()
+
+    def pieces(self, pieces: list[Piece], reader: RecordReader, limit: int) -> None:
+        """Take what fits into a batch."""
+        for piece in pieces:
+            full = len(self.taken) >= ENOUGH or len(self.malformed) >= MOST_MALFORMED
+            if full or not self._fits(piece, reader, limit):
+                return
+            self.taken.append(piece)
+            self.end = piece.end
+        self.finished = True
+
+    def _fits(self, piece: Piece, reader: RecordReader, limit: int) -> bool:
+        position = self._position(piece)
+        try:
+            accesses = reader.accesses(piece.record)
+        except ValueError as error:
+            self.malformed.append(Malformed(position, problem_of(error), piece.record[:KEPT_ASIDE]))
+            return True
+        if self.records and len(self.records) + len(accesses) > limit:
+            return False
+        digest = hashlib.sha256(piece.record).digest()
+        self.records += [
+            SourceRecord(access, digest, position if not number else f"{position}.{number}")
+            for number, access in enumerate(accesses)
+        ]
+        return True
+
+    def broken(self, error: NotALine, data: bytes) -> "_Taking":
+        """That none of it can be read, now or ever."""
+        self.malformed.append(Malformed(self.stored.key, problem_of(error), data[:KEPT_ASIDE]))
+        self.taken.append(Piece(0, 0, data))
+        self.finished = True
+        return self
+
+    def cut(self) -> "_Taking":
+        """That it is shorter than what was read of it."""
+        key, size = self.stored.key, self.stored.size
+        self.gaps = (f"{key} was read up to byte {self.end:,} and has {size:,} now: it was cut",)
+        self.end = self.stored.size
+        return self
+
+    def _position(self, piece: Piece) -> str:
+        return f"{self.stored.key}#{piece.begin}"
+
+    def batch(self, cursor: str) -> Batch:
+        """What came of it."""
+        if not self.taken:
+            return Batch(cursor, gaps=self.gaps, more=True)
+        digest = hashlib.sha256()
+        for piece in self.taken:
+            digest.update(piece.record)
+            digest.update(b"\n")
+        first, last = self._position(self.taken[0]), self._position(self.taken[-1])
+        return Batch(cursor, self.records, len(self.taken), first, last, digest.digest(), self.malformed, more=True)

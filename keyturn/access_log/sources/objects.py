@@ -1,0 +1,156 @@
+"""Where logs lie that are delivered as files: a directory or a bucket, and how what is in one of them is parted."""
+
+import gzip
+import os
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Final, Protocol
+
+import msgspec
+from msgspec import Raw, Struct
+
+from keyturn.access_log.log_files import NotALine
+
+LARGEST: Final = 256 * 1024 * 1024
+"""Bytes of one object, unpacked."""
+
+PACKED: Final = b"\x1f\x8b"
+"""How what gzip has packed begins."""
+
+UNFINISHED: Final = (".tmp", ".part", ".partial", ".crdownload")
+"""What copying programs call a file that they are writing still."""
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """A file or an object of a bucket: its name, its bytes as they lie there, and the second it was written in."""
+
+    key: str
+    size: int
+    changed: float
+
+
+class ObjectStore(Protocol):
+    """Where they lie. ``name`` is for people."""
+
+    name: str
+
+    def objects(self, after: str) -> Iterator[StoredObject]:
+        """Those whose key is greater than ``after``, in the order of their keys. Raises KeyturnError, and OSError."""
+
+    def read(self, key: str, offset: int = 0) -> bytes:
+        """What stands in it from there on. Raises KeyturnError, and OSError."""
+
+
+class Directory:
+    """The files below a directory of this machine, such as those that a copying program brings there."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        self._path = path
+
+    def objects(self, after: str) -> Iterator[StoredObject]:
+        """In the order of their paths, without hidden ones and those that are being written still."""
+        if not self._path.is_dir():
+            raise NotADirectoryError(0, "there is no such directory", self.name)
+        keys = (path.relative_to(self._path).as_posix() for path in _files(self._path))
+        for key in sorted(key for key in keys if key > after):
+            status = (self._path / key).stat()
+            yield StoredObject(key, status.st_size, status.st_mtime)
+
+    def read(self, key: str, offset: int = 0) -> bytes:
+        """What stands in a file from there on, as much as an object may have."""
+        with (self._path / key).open("rb") as file:
+            file.seek(offset)
+            return file.read(LARGEST + 1)
+
+
+def _files(directory: Path) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for folder, folders, names in os.walk(directory, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(folder, name) for name in names if not name.startswith(".") and not name.endswith(UNFINISHED))
+
+
+class Piece(Struct, frozen=True):
+    """A record of an object: where it begins, where what comes after it does, and its bytes."""
+
+    begin: int
+    end: int
+    record: bytes
+
+
+class Layout(Protocol):
+    """How the records of an object stand in it. ``grows`` says that something may be added to one later."""
+
+    grows: bool
+
+    def pieces(self, data: bytes, begin: int) -> list[Piece]:
+        """The records of ``data``, which begins at ``begin`` where the object grows. Raises NotALine."""
+
+
+class Lines:
+    """One JSON object in each line; places are bytes."""
+
+    grows = True
+
+    def pieces(self, data: bytes, begin: int) -> list[Piece]:
+        """The lines that are whole: the last may lack its line feed."""
+        pieces, at = [], begin
+        for line in data.splitlines(keepends=True):
+            text = line.rstrip(b"\r\n")
+            if text == line and not _is_whole(text):
+                break
+            pieces.append(Piece(at, at := at + len(line), text))
+        return [piece for piece in pieces if piece.record]
+
+
+def _is_whole(text: bytes) -> bool:
+    try:
+        msgspec.json.decode(text, type=Raw)
+    except msgspec.DecodeError:
+        return False
+    return True
+
+
+class _Records(Struct):
+    records: list[Raw] = msgspec.field(name="Records")
+
+
+class Document:
+    """One JSON document whose member ``Records`` lists them; places are their numbers from 0 on."""
+
+    grows = False
+
+    def pieces(self, data: bytes, begin: int) -> list[Piece]:
+        """All of them but the first ``begin``."""
+        try:
+            records = _DOCUMENT.decode(data).records
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            raise NotALine("it is no JSON document with a list of Records") from None
+        return [Piece(number, number + 1, bytes(record)) for number, record in enumerate(records)][begin:]
+
+
+_DOCUMENT: Final = msgspec.json.Decoder(_Records)
+
+
+def unpacked(data: bytes) -> bytes:
+    """What gzip has packed, or what was not packed at all. Raises NotALine."""
+    if data.startswith(PACKED):
+        data = _gunzipped(data)
+    if len(data) > LARGEST:
+        raise NotALine(f"it has more than {LARGEST >> 20} MiB")
+    return data
+
+
+def _gunzipped(data: bytes) -> bytes:
+    try:
+        with gzip.GzipFile(fileobj=BytesIO(data)) as file:
+            return file.read(LARGEST + 1)
+    except (OSError, EOFError, zlib.error):
+        raise NotALine("it is packed, and broken or not whole") from None

@@ -1,0 +1,69 @@
+"""The S3 bucket that CloudTrail delivers to, as where a log's files lie."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from botocore.exceptions import IncompleteReadError, ReadTimeoutError
+from urllib3.exceptions import HTTPError
+
+from keyturn.access_log.sources.cloudtrail import open_cloudtrail
+from keyturn.access_log.sources.object_log import ObjectLog
+from keyturn.access_log.sources.objects import StoredObject
+from keyturn.core.access_source import SourceOpening
+from keyturn.core.errors import Unavailable
+from keyturn.providers import outbound
+from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, bounded_pages, opening, translate_aws_errors
+
+HINT: Final = "Allow s3:ListBucket on the bucket, s3:GetObject on what is delivered, and kms:Decrypt on its key"
+LONGEST_READ: Final = 120.0
+"""Seconds for the bytes of one object."""
+
+
+class LogBucket:
+    """The objects below ``prefix``, as :class:`keyturn.access_log.sources.objects.ObjectStore`; keys are whole ones."""
+
+    def __init__(self, bucket: str, prefix: str, settings: AwsSettings) -> None:
+        self.name = f"s3://{bucket}/{prefix}"
+        self._bucket = bucket
+        self._prefix = prefix
+        with opening(self.name, settings) as session:
+            self._client: Any = session.client(
+                "s3", region_name=settings.region, endpoint_url=settings.endpoint_url, config=SDK_CONFIG
+            )
+
+    def objects(self, after: str) -> Iterator[StoredObject]:
+        """S3 lists them in the order of their keys."""
+        with translate_aws_errors("list", self.name):
+            begin = {"StartAfter": after} if after else {}
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket, Prefix=self._prefix, **begin
+            )
+            for page in bounded_pages(pages, "list", self.name):
+                for item in page.get("Contents", ()):
+                    yield StoredObject(item["Key"], item["Size"], item["LastModified"].timestamp())
+
+    def read(self, key: str, offset: int = 0) -> bytes:
+        """One object, as much of it as one may have."""
+        name = f"s3://{self._bucket}/{key}"
+        with translate_aws_errors("read", name), outbound.within(LONGEST_READ):
+            body = self._client.get_object(Bucket=self._bucket, Key=key, Range=f"bytes={offset}-")["Body"]
+            try:
+                data: bytes = body.read()
+            except (HTTPError, IncompleteReadError, ReadTimeoutError, OSError):
+                raise Unavailable("read", name, "S3 broke off", "It is tried again by itself") from None
+        return data
+
+
+def open_bucket(
+    opening_: SourceOpening,
+    *,
+    bucket: str,
+    prefix: str,
+    region: str,
+    endpoint_url: str | None = None,
+    profile: str | None = None,
+    role_arn: str | None = None,
+) -> ObjectLog:
+    """The source of a trail in a bucket. Raises Invalid and Denied for settings that can't work."""
+    store = LogBucket(bucket, prefix, AwsSettings(region, endpoint_url, profile, role_arn))
+    return open_cloudtrail(opening_, store, HINT)

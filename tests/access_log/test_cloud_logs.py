@@ -1,0 +1,342 @@
+"""The audit logs of clouds and of Kubernetes: what their records tell, and how they are read as they come."""
+
+import gzip
+import json
+import os
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keyturn.access_log.sources import azure_audit, cloudtrail, gcp_audit, object_log
+from keyturn.access_log.sources.kubernetes_audit import KubernetesFile
+from keyturn.core.access import Access
+from keyturn.core.access_source import AccessSource
+from keyturn.core.errors import Unavailable
+from tests.access_log import cloud_logs as logs
+from tests.access_log.cloud_logs import ACCOUNT, NOON, ROLE, DeliveredLog, copy_of, opening, trail_file
+from tests.contracts.access_source import PATHS, SourceContract, drained, paths, records
+
+LONG_AGO = 1_700_000_000
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "delivered"
+    made.mkdir()
+    return made
+
+
+def putting(folder: Path) -> Callable[[str, bytes], None]:
+    def put(key: str, data: bytes) -> None:
+        file = folder / key
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+        os.utime(file, (LONG_AGO, LONG_AGO))
+
+    return put
+
+
+def secret(seconds: int, path: str) -> dict[str, Any]:
+    return logs.cloudtrail(seconds, {"secretId": copy_of(path)})
+
+
+class TestCloudTrailFiles(SourceContract):
+    @pytest.fixture
+    def log(self, folder: Path) -> DeliveredLog:
+        return DeliveredLog(
+            putting(folder),
+            lambda: cloudtrail.open_trail_files(opening(folder), directory=str(folder)),
+            lambda seconds, path: trail_file(secret(seconds, path)),
+            lambda text: f'{{"Records": [{{"secretId": "{text}"'.encode(),
+            ".json.gz",
+        )
+
+
+class TestAzureAuditFiles(SourceContract):
+    @pytest.fixture
+    def log(self, folder: Path) -> DeliveredLog:
+        return DeliveredLog(
+            putting(folder),
+            lambda: azure_audit.open_azure_files(opening(folder), directory=str(folder)),
+            lambda seconds, path: logs.line(logs.azure(seconds, copy_of(path))),
+            lambda text: f'{{"operationName": "SecretGet", "{text}"}}\n'.encode(),
+        )
+
+
+class TestGcpAuditFiles(SourceContract):
+    @pytest.fixture
+    def log(self, folder: Path) -> DeliveredLog:
+        return DeliveredLog(
+            putting(folder),
+            lambda: gcp_audit.open_gcp_files(opening(folder), directory=str(folder)),
+            lambda seconds, path: logs.line(logs.gcp(seconds, f"projects/42/secrets/{copy_of(path)}/versions/5")),
+            lambda text: f'{{"protoPayload": "{text}"}}\n'.encode(),
+        )
+
+
+class AuditFile(DeliveredLog):
+    """One file that grows, as an API server writes it."""
+
+    def add(self, path: str) -> None:
+        self.count += 1
+        self.put("audit.log", self.records(self.count, path))
+
+    def spoil(self, text: str) -> None:
+        self.put("audit.log", self.spoiled(text))
+
+
+class TestKubernetesAuditFile(SourceContract):
+    @pytest.fixture
+    def log(self, folder: Path) -> AuditFile:
+        def put(key: str, data: bytes) -> None:
+            with (folder / key).open("ab") as file:
+                file.write(data)
+
+        return AuditFile(
+            put,
+            lambda: KubernetesFile(opening(folder), log_file=str(folder / "audit.log"), stores=["cluster"]),
+            lambda seconds, path: logs.line(logs.kubernetes(seconds, copy_of(path))),
+            lambda text: f'{{"objectRef": {{"resource": "secrets"}}, "verb": "{text}" }} }}\n'.encode(),
+        )
+
+    def test_what_the_server_has_rotated_is_read_to_its_end_first(self, folder: Path, log: AuditFile) -> None:
+        log.add(PATHS[0])
+        (folder / "audit.log").rename(folder / "audit-2026-11-24T12-00-01.123.log")
+        log.add(PATHS[1])
+        with closing(log.open()) as source:
+            assert paths(records(source)) == list(PATHS[:2])
+
+
+# --- what grows, is late, cut or broken ----------------------------------------------------------------------
+
+
+def azure_lines(*names: str) -> bytes:
+    return b"".join(logs.line(logs.azure(seconds, name)) for seconds, name in enumerate(names, 1))
+
+
+@pytest.fixture
+def azure_log(folder: Path) -> AccessSource:
+    return azure_audit.open_azure_files(opening(folder), directory=str(folder))
+
+
+def test_a_file_that_grows_is_read_on_and_a_half_written_record_waits(folder: Path, azure_log: AccessSource) -> None:
+    file = folder / "PT1H.json"
+    whole = azure_lines("ml-key", "shop-smtp")
+    file.write_bytes(whole[:-40])
+    *_, last = drained(azure_log, None)
+    assert paths(records(azure_log)) == ["ml/key"]
+    assert not azure_log.read(last.cursor, 10).records
+    file.write_bytes(whole.rstrip(b"\n"))
+    assert paths(records(azure_log, last.cursor)) == ["shop/smtp"]
+
+
+def test_what_is_half_written_holds_up_no_other_file_and_is_not_read_twice(
+    folder: Path, azure_log: AccessSource
+) -> None:
+    whole = azure_lines("ml-key", "shop-smtp")
+    (folder / "a.json").write_bytes(whole[:-40])
+    (folder / "b.json").write_bytes(azure_lines("shop-cdn"))
+    *batches, last = drained(azure_log, None)
+    assert [path for batch in batches for path in paths(list(batch.records))] == ["ml/key", "shop/cdn"]
+    (folder / "a.json").write_bytes(whole)
+    assert paths(records(azure_log, last.cursor)) == ["shop/smtp"]
+
+
+def test_a_file_that_was_cut_is_a_gap(folder: Path, azure_log: AccessSource) -> None:
+    file = folder / "PT1H.json"
+    file.write_bytes(azure_lines("ml-key", "shop-smtp"))
+    *_, last = drained(azure_log, None)
+    file.write_bytes(azure_lines("ml-key"))
+    (gap,) = [gap for batch in drained(azure_log, last.cursor) for gap in batch.gaps]
+    assert "PT1H.json" in gap
+    assert "was cut" in gap
+
+
+def test_one_that_comes_late_has_its_turn(folder: Path) -> None:
+    source = cloudtrail.open_trail_files(opening(folder), directory=str(folder))
+    put = putting(folder)
+    put("b.json.gz", trail_file(secret(2, "ml/key")))
+    *_, last = drained(source, None)
+    put("a.json.gz", trail_file(secret(1, "shop/cdn")))
+    assert paths(records(source, last.cursor)) == ["shop/cdn"]
+
+
+def test_only_the_newest_files_are_remembered(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(object_log, "REMEMBERED", 3)
+    monkeypatch.setattr(object_log, "LISTED", 5)
+    source = cloudtrail.open_trail_files(opening(folder), directory=str(folder))
+    for number in range(12):
+        putting(folder)(f"{number:02d}.json.gz", trail_file(secret(number, "ml/key")))
+    batches = list(drained(source, None))
+    assert sum(len(batch.records) for batch in batches) == 12
+    assert len(batches[-1].cursor) < 120
+    assert not records(source, batches[-1].cursor)
+
+
+def test_a_packed_file_that_is_being_written_still_waits(folder: Path) -> None:
+    source = cloudtrail.open_trail_files(opening(folder), directory=str(folder))
+    data = trail_file(secret(1, "ml/key"))
+    (folder / "a.json.gz").write_bytes(data[:-9])
+    assert not next(iter(drained(source, None))).malformed
+    (folder / "a.json.gz").write_bytes(data)
+    assert paths(records(source)) == ["ml/key"]
+
+
+def test_a_directory_that_is_not_there_is_an_error_and_no_empty_log(tmp_path: Path) -> None:
+    source = cloudtrail.open_trail_files(opening(tmp_path), directory=str(tmp_path / "nowhere"))
+    with pytest.raises(Unavailable, match="no such directory"):
+        source.read(None, 10)
+
+
+# --- what their records tell ----------------------------------------------------------------------------------
+
+
+def of_trail(*events: dict[str, Any]) -> list[Access]:
+    reads = cloudtrail.CloudTrailReads(opening(Path("/")))
+    return [access for event in events for access in reads.accesses(json.dumps(event).encode())]
+
+
+def test_cloudtrail_names_role_session_address_and_program() -> None:
+    (access,) = of_trail(secret(7, "ml/key"))
+    assert access == Access(
+        at=NOON.replace(second=7),
+        system="aws",
+        path="ml/key",
+        version=None,
+        principal=ROLE,
+        source="198.51.100.7",
+        login="job-17",
+        agent="Boto3/1.40",
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "place"),
+    [
+        (f"arn:aws:secretsmanager:eu-central-1:{ACCOUNT}:secret:ml-key-AbC123", ("aws", "ml/key")),
+        ("arn:aws:secretsmanager:eu-central-1:999999999999:secret:ml-key-AbC123", ("aws-other", "other/key")),
+        (f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:ml-key-AbC123", ("aws", "aws:ml-key-AbC123")),
+        ("somebody-elses", ("aws", "aws:somebody-elses")),
+    ],
+)
+def test_cloudtrail_finds_the_copy_by_name_arn_region_and_account(asked: str, place: tuple[str, str]) -> None:
+    stores = tuple(store for store in logs.STORES if asked.startswith("arn") or store.name != "aws-other")
+    reads = cloudtrail.CloudTrailReads(opening(Path("/"), stores))
+    event = json.dumps(logs.cloudtrail(1, {"secretId": asked})).encode()
+    assert [(access.system, access.path) for access in reads.accesses(event)] == [place]
+
+
+def test_cloudtrail_tells_parameters_one_by_one() -> None:
+    ssm = {"eventSource": "ssm.amazonaws.com"}
+    arn = f"arn:aws:ssm:eu-central-1:{ACCOUNT}:parameter/shop/smtp"
+    several = of_trail(
+        logs.cloudtrail(1, {"names": ["/shop/smtp", "shop/other:3"]}, eventName="GetParameters", **ssm),
+        logs.cloudtrail(2, {"name": arn}, eventName="GetParameter", **ssm),
+        logs.cloudtrail(3, {"path": "/shop/"}, eventName="GetParametersByPath", **ssm),
+    )
+    assert [access.path for access in several] == ["shop/smtp", "ssm:shop/other", "shop/smtp", "ssm:/shop/*"]
+    assert {access.system for access in several} == {"ssm"}
+
+
+def test_cloudtrail_tells_who_decrypts_past_the_service_and_not_the_service_itself() -> None:
+    arn = f"arn:aws:secretsmanager:eu-central-1:{ACCOUNT}:secret:ml-key-AbC123"
+    context = {"encryptionContext": {"SecretARN": arn, "SecretVersionId": "x"}}
+    kms = {"eventSource": "kms.amazonaws.com", "eventName": "Decrypt"}
+    assert [access.path for access in of_trail(logs.cloudtrail(1, context, **kms))] == ["ml/key"]
+    by_service = logs.cloudtrail(1, context, sourceIPAddress="secretsmanager.amazonaws.com", **kms)
+    assert not of_trail(by_service, logs.cloudtrail(1, {"encryptionContext": {"app": "x"}}, **kms))
+
+
+def test_cloudtrail_tells_refusals_and_the_root_user() -> None:
+    root = {"type": "Root", "arn": f"arn:aws:iam::{ACCOUNT}:root", "accountId": ACCOUNT}
+    refused, by_root = of_trail(
+        secret(1, "ml/key") | {"errorCode": "AccessDenied"}, secret(2, "ml/key") | {"userIdentity": root}
+    )
+    assert (refused.denied, refused.root) == (True, False)
+    assert (by_root.denied, by_root.root, by_root.principal) == (False, True, f"arn:aws:iam::{ACCOUNT}:root")
+
+
+def of_azure(*events: dict[str, Any]) -> list[Access]:
+    reads = azure_audit.AzureReads(opening(Path("/")))
+    return [access for event in events for access in reads.accesses(json.dumps(event).encode())]
+
+
+def test_azure_names_person_or_application_and_the_first_question_without_a_token_is_no_attempt() -> None:
+    user = {"claim": {"http://schemas.xmlsoap.org/ws/2005/05/identity/claims/upn": "ana@example.com", "appid": "1"}}
+    forbidden = {"requestUri": f"{logs.VAULT}/secrets/ml-key?api-version=7.6", "httpStatusCode": 403}
+    accesses = of_azure(
+        logs.azure(1, "ml-key"),
+        logs.azure(2, "ml-key", identity=user),
+        logs.azure(3, "x", resultType="Failed", properties=forbidden),
+        logs.azure(4, "ml-key", identity={}, properties=forbidden | {"httpStatusCode": 401}),
+        logs.azure(5, "ml-key", operationName="SecretList"),
+        logs.azure(6, "unknown"),
+    )
+    assert [(access.system, access.path, access.denied) for access in accesses] == [
+        ("azure", "ml/key", False),
+        ("azure", "ml/key", False),
+        ("azure", "ml/key", True),
+        ("azure", "azure:unknown", False),
+    ]
+    assert [access.principal for access in accesses[:2]] == ["1a2b-application", "ana@example.com"]
+    assert accesses[0].agent == "azsdk-python-keyvault-secrets/4.9"
+
+
+def of_gcp(*events: dict[str, Any]) -> list[Access]:
+    reads = gcp_audit.GcpReads(opening(Path("/")))
+    return [access for event in events for access in reads.accesses(json.dumps(event).encode())]
+
+
+def test_gcp_finds_the_project_by_its_id_and_a_regional_secret_by_its_location() -> None:
+    accesses = of_gcp(
+        logs.gcp(1, "projects/42/secrets/ml-key/versions/5"),
+        logs.gcp(2, "projects/42/locations/europe-west3/secrets/ml-key/versions/latest"),
+        logs.gcp(3, "projects/42/secrets/ml-key/versions/5", status={"code": 7, "message": "PERMISSION_DENIED"}),
+        logs.gcp(4, "projects/42/secrets/ml-key", methodName="google.cloud.secretmanager.v1.X.GetSecret"),
+        logs.gcp(5, "projects/42/secrets/ml-key/versions/5", requestMetadata={"callerIp": "private"}),
+    )
+    assert [(access.system, access.path, access.denied, access.source) for access in accesses] == [
+        ("gcp", "ml/key", False, "198.51.100.7"),
+        ("gcp-eu", "ml/key", False, "198.51.100.7"),
+        ("gcp", "ml/key", True, "198.51.100.7"),
+        ("gcp", "ml/key", False, ""),
+    ]
+    assert accesses[0].principal == "trainer@example-prod.iam.gserviceaccount.com"
+    assert accesses[0].login == "k1"
+
+
+def test_kubernetes_tells_gets_lists_and_watches_of_the_cluster_that_the_log_is_of(folder: Path) -> None:
+    listing = {"objectRef": {"resource": "secrets", "namespace": "apps", "apiVersion": "v1"}, "verb": "list"}
+    everywhere = {"objectRef": {"resource": "secrets", "apiVersion": "v1"}, "verb": "watch"}
+    events = [
+        logs.kubernetes(1, "ml-key"),
+        logs.kubernetes(2, "", **listing),
+        logs.kubernetes(3, "", stage="ResponseStarted", **everywhere),
+        logs.kubernetes(4, "", **everywhere),
+        logs.kubernetes(5, "ml-key", verb="update"),
+        logs.kubernetes(6, "ml-key", stage="RequestReceived"),
+        logs.kubernetes(7, "ml-key", responseStatus={"code": 403}, impersonatedUser={"username": "admin"}),
+        logs.kubernetes(8, "ml-key", user={"username": "kubernetes-admin", "groups": ["system:masters"]}),
+        logs.kubernetes(9, "x", objectRef={"resource": "configmaps", "namespace": "apps", "name": "secrets"}),
+    ]
+    (folder / "audit.log").write_bytes(b"".join(map(logs.line, events)))
+    with closing(KubernetesFile(opening(folder), log_file=str(folder / "audit.log"), stores=["cluster"])) as source:
+        accesses = [record.access for record in records(source)]
+    assert [access.path for access in accesses] == ["ml/key", "cluster:apps/*", "cluster:*/*", "ml/key", "ml/key"]
+    assert [(access.denied, access.login, access.root) for access in accesses[3:]] == [
+        (True, "as admin", False),
+        (False, "", True),
+    ]
+    assert accesses[0].principal == "system:serviceaccount:apps:trainer"
+    assert accesses[0].source == "10.0.0.9"
+
+
+def test_a_bomb_is_no_file_of_a_trail(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("keyturn.access_log.sources.objects.LARGEST", 1 << 20)
+    putting(folder)("a.json.gz", gzip.compress(b" " * (2 << 20)))
+    source = cloudtrail.open_trail_files(opening(folder), directory=str(folder))
+    (malformed,) = [malformed for batch in drained(source, None) for malformed in batch.malformed]
+    assert malformed.problem == "it has more than 1 MiB"
