@@ -45,8 +45,9 @@ GROWS: Final = 0.15
 MOST_SECRETS: Final = 40
 NODES_A_DAY: Final = 1 / 150
 """Nodes that fail a day, for each service: a pod of each of several services begins anew elsewhere, all at once."""
-EXPIRED: Final = 1 / 400
-"""Of a service's days: its policy or role has expired, and all it reads is refused until somebody mends it."""
+EXPIRED: Final = 1 / 3000
+"""Of a service's days: its policy or role has expired, and all it reads is refused until somebody mends it. In the full
+lab that is one a day."""
 
 
 def login_row(principal: Principal, at: float, source: str, *, failed: bool = False) -> Row:

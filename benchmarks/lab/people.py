@@ -122,7 +122,11 @@ def on_call(world: World, draw: Random) -> Iterator[Burst]:
         at += draw.expovariate(len(people) / 500 * 2 / 7) * DAY
         yield at, []
         team = draw.choice(world.teams)
-        crew = [one for one in people if one.team is team and one.begins * DAY < at and one.name not in world.attacked]
+        crew = [
+            other
+            for other in people
+            if other.team is team and other.begins * DAY < at and other.name not in world.attacked
+        ]
         rows: list[Row] = []
         for engineer in crew[: draw.randint(1, 3)]:
             address = engineer.home if engineer.remote else Networks.vpn(engineer.zone, draw)

@@ -1,6 +1,6 @@
 """Sigma rules of this repository's pack, applied to records: the part of Sigma 2.1 that the pack uses.
 
-No maintained evaluator with correlations has a permissive licence. What a rule uses beyond this raises ValueError, so
+No permissive and maintained evaluator in Python knows correlations. What a rule uses beyond this raises ValueError, so
 that nothing passes by not being understood. Source: the Sigma specification (SigmaHQ/sigma-specification, public
 domain), whose JSON schemas stand in ``sigma_schema``.
 """

@@ -127,8 +127,8 @@ class Scene:
 
     def another(self, kind: str, team: Team | None = None) -> Principal:
         """Somebody else of that kind, of a team where one is named."""
-        crowd = [one for one in self.world.of_kind(kind) if one is not self.victim and one.addresses]
-        return self.draw.choice([one for one in crowd if one.team is team] or crowd)
+        crowd = [other for other in self.world.of_kind(kind) if other is not self.victim and other.addresses]
+        return self.draw.choice([other for other in crowd if other.team is team] or crowd)
 
     def stranger(self) -> str:
         """An agent that the victim does not use."""
@@ -195,7 +195,7 @@ def plan(world: World, instances: int) -> list[Attack]:
 
 def _planned(world: World, entry: Scenario, number: int) -> Attack:
     draw = Random(f"{world.seed} {entry.name} {number}")
-    victims = [one for one in world.of_kind(*entry.victims) if _fits(one, entry, world)]
+    victims = [principal for principal in world.of_kind(*entry.victims) if _fits(principal, entry, world)]
     if not victims:
         raise ValueError(f"the lab is too small for {number} times {entry.name}")
     victim = draw.choice(victims)

@@ -101,5 +101,5 @@ def three_identities_at_one_address(scene: Scene) -> None:
 
 
 def _somebody(scene: Scene, system: str) -> Principal:
-    crowd = [one for one in scene.world.of_kind(SERVICE, PERSON) if one.system == system]
+    crowd = [other for other in scene.world.of_kind(SERVICE, PERSON) if other.system == system]
     return scene.draw.choice(crowd) if crowd else scene.victim
