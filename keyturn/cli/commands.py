@@ -44,6 +44,7 @@ COMMANDS: Final = {
     "due": "due.show_due",
     "import": "scan.import_from_store",
     "investigate": "investigate.investigate",
+    "unused": "unused.unused",
     "monitor": "monitor.commands",
     "report": "report.commands",
     "catalogue": "catalogue.commands",

@@ -315,6 +315,9 @@ class SecretsPort(Protocol):
     def capabilities(self, paths: Sequence[str]) -> Mapping[str, frozenset[str]]:
         """What the login in use may do at these paths: ``deny`` stands for nothing, ``root`` for everything."""
 
+    def acl_policies(self) -> Mapping[str, str]:
+        """The text of every policy, by name; not that of root. Raises Denied for a login that may not read them."""
+
 
 class StatePort(Protocol):
     """Keyturn's own state in the hub, and what goes by the hub's word: its clock, fingerprints' key, who is logged in.

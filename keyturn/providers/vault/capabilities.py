@@ -1,10 +1,12 @@
-"""What the login in use may do, as a Vault or OpenBao tells it of paths that it is asked about, and of no others."""
+"""Who may do what: the login in use at paths that are asked about, and the policies that logins have."""
 
 from collections.abc import Sequence
 from typing import Any, Final
 
 from keyturn.providers.vault.client import Calls
 
+POLICIES: Final = "sys/policies/acl"
+ROOT: Final = "root"
 PATHS: Final = 500
 """Asked for in one request; OpenBao takes at most 1,000 strings in one."""
 
@@ -17,3 +19,10 @@ def capabilities_at(calls: Calls, paths: Sequence[str], name: str = "the hub") -
         answer = calls.post("ask for the rights on", name, "sys/capabilities-self", body)
         held |= answer.json()["data"]
     return {path: frozenset(held[path] or ()) for path in unique}
+
+
+def acl_policies(calls: Calls) -> dict[str, str]:
+    """The text of every policy but root's, by name. Raises Denied."""
+    names = [name for name in calls.list("the hub's policies", POLICIES) if name != ROOT]
+    answers = ((name, calls.find("read", f"the hub's policy {name}", f"{POLICIES}/{name}")) for name in names)
+    return {name: str(answer.json()["data"]["policy"]) for name, answer in answers if answer is not None}

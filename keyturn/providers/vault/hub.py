@@ -16,7 +16,7 @@ from keyturn.core.own_login import OwnLogin
 from keyturn.core.rights import holds
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.answers import reads_answers
-from keyturn.providers.vault.capabilities import capabilities_at
+from keyturn.providers.vault.capabilities import acl_policies, capabilities_at
 from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.database_engine import VaultDatabase
 from keyturn.providers.vault.fingerprint_keys import HubKeys
@@ -202,6 +202,10 @@ class VaultHub:
     def capabilities(self, paths: Sequence[str]) -> dict[str, frozenset[str]]:
         """What the login in use may do at these paths, as the hub says it: ``deny`` for nothing, ``root`` for all."""
         return capabilities_at(self._calls, paths)
+
+    def acl_policies(self) -> dict[str, str]:
+        """The text of every policy, by name, but that of root, which has none. Raises Denied."""
+        return acl_policies(self._calls)
 
     def leases(self, prefix: str) -> list[str]:
         """The ids of all leases below ``prefix``, in order; none is no error."""

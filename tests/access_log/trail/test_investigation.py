@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -20,8 +21,12 @@ from keyturn.cli.app import app
 from keyturn.core.access import LOGIN, Access
 from keyturn.core.access_source import Batch
 from keyturn.core.errors import Invalid
+from keyturn.providers.ledger.sqlite import SqliteLedger
 from tests.access_log.trail.events import NOON, access, records, write
+from tests.access_log.trail.logs import Cursors
 from tests.cli.command import one_line, run_keyturn, surroundings
+from tests.ledger.keys import ORIGIN
+from tests.support.clock import Clock
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "investigate.md"
 MINUTE: Final = timedelta(minutes=1)
@@ -55,20 +60,26 @@ def brief(answer: Investigation) -> list[tuple[str, str, int]]:
     return [(entry.principal, entry.path, entry.count) for entry in answer.timeline]
 
 
-@pytest.fixture(params=["spooled", "sealed", "merged"])
-def kept(request: pytest.FixtureRequest, trail: Trail, directory: Path) -> Path:
+@pytest.fixture(scope="module", params=["spooled", "sealed", "merged"])
+def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The day in the trail, in one of the states that it goes through there."""
+    directory = tmp_path_factory.mktemp("kept")
+    with closing(SqliteLedger(directory / "ledger.db", ORIGIN, patience=5)) as ledger:
+        keep(request.param, Trail(directory / "trail", ledger, Cursors(), lambda: "approle keyturn-serve", Clock()))
+    return directory / "trail"
+
+
+def keep(state: str, trail: Trail) -> None:
     trail.append("hub", None, batch(DAY[:8], "8"))
-    if request.param == "sealed":
+    if state == "sealed":
         trail.seal()
     trail.append("hub", "8", batch(DAY[8:], "14"))
-    if request.param == "merged":
+    if state == "merged":
         trail.seal()
         for cursor in range(14, 17):
             trail.append("hub", str(cursor), batch([], str(cursor + 1)))
             trail.seal()
-        assert merge_trail(directory, datetime(2099, 1, 1, tzinfo=UTC)) == 1
-    return directory
+        assert merge_trail(trail.directory, datetime(2099, 1, 1, tzinfo=UTC)) == 1
 
 
 def test_a_secret_tells_who_read_it_and_what_else_these_read(kept: Path) -> None:

@@ -1,0 +1,59 @@
+"""When each secret was last read by somebody else than Keyturn, and since when the trail would know."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from keyturn.access_log.trail.coverage import TrailCoverage, coverage_of
+from keyturn.access_log.trail.investigation import to_utc
+from keyturn.access_log.trail.period import Holdings, Period, query_trail
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_READS: Final = """
+    SELECT path, system, epoch_us(max(last)), arg_max(principal, last) FROM sums
+    WHERE action = 'read' AND NOT denied
+        AND NOT (list_contains($own, principal) OR list_contains($own, split_part(principal, ' ', -1)))
+    GROUP BY path, system"""
+
+
+@dataclass(frozen=True)
+class LastRead:
+    """The newest read that gave a value, and whose it was."""
+
+    at: datetime
+    principal: str
+
+
+@dataclass(frozen=True)
+class LastReads:
+    """By path and system. ``heard`` says since when the trail hears of a system; it does not know of any other."""
+
+    reads: Mapping[str, Mapping[str, LastRead]]
+    heard: Mapping[str, datetime]
+    coverage: TrailCoverage
+
+    def of(self, path: str, system: str) -> LastRead | None:
+        """That of one secret in one system; None where there is none, or where nothing is known of the system."""
+        return self.reads.get(path, {}).get(system)
+
+
+def last_reads(directory: Path, own: Collection[str] = ()) -> LastReads:
+    """What the trail in ``directory`` knows. ``own`` names the roles or principals of Keyturn. Raises Unavailable."""
+
+    def answer(connection: "DuckDBPyConnection", holdings: Holdings) -> LastReads:
+        reads: dict[str, dict[str, LastRead]] = defaultdict(dict)
+        for path, system, last, principal in connection.execute(_READS, {"own": list(own)}).fetchall():
+            reads[path][system] = LastRead(to_utc(last), principal)
+        coverage = coverage_of(connection, holdings)
+        begins = min((source.begins for source in coverage.sources if source.begins), default=None)
+        rows = connection.execute("SELECT system, epoch_us(min(first)) FROM sums GROUP BY system").fetchall()
+        # One event whose clock was wrong makes no log older than it is.
+        heard = {system: max(to_utc(first), begins) for system, first in rows if begins}
+        return LastReads(reads, heard, coverage)
+
+    return query_trail(directory, Period(), answer)
