@@ -25,6 +25,7 @@ from keyturn.cli.ledger_proofs import (
     put,
     signed_at,
 )
+from keyturn.cli.moments import FromOption, ToOption, parse_moment
 from keyturn.cli.options import JsonOption
 from keyturn.cli.output import note, when, write_json, write_table
 from keyturn.core.errors import Invalid, Rewritten
@@ -48,6 +49,7 @@ EXAMPLES: Final = """\b
 Examples:
   keyturn trail verify
   keyturn trail verify --against /var/log/openbao/audit.log
+  keyturn trail events --path ml-training/database --last 3
   keyturn trail prove hub:17:3 -o event.json
   keyturn trail check event.json --public-key-file ledger.key
 
@@ -76,6 +78,13 @@ OlderOption = Annotated[
 ]
 
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it stands in the ledger.")]
+
+PathOption = Annotated[str, typer.Option("--path", metavar="PATH", help="Only reads of this secret.")]
+PrincipalOption = Annotated[str, typer.Option("--principal", metavar="WHO", help="Only by whom the log names so.")]
+AddressOption = Annotated[str, typer.Option("--address", metavar="ADDRESS", help="Only from this address.")]
+LimitOption = Annotated[int, typer.Option("--last", metavar="N", min=1, help="So many, the newest.")]
+
+LIMIT: Final = 20
 
 
 @commands.callback()
@@ -183,6 +192,40 @@ def show_verification(
     late = [source.source for source in report.sources if source.newest and source.newest.entry > ledger.vouched]
     if late:
         note(f"the newest segments of {', '.join(late)} came after the newest checkpoint: nothing vouches for them yet")
+
+
+@commands.command("events", epilog=EXAMPLES + EXIT_CODES)
+def show_events(
+    path: PathOption = "",
+    principal: PrincipalOption = "",
+    address: AddressOption = "",
+    since: FromOption = "",
+    until: ToOption = "",
+    limit: LimitOption = LIMIT,
+    directory: DirectoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show single events with the names by which they are proven: the newest that are sealed, in their order.
+
+    `keyturn investigate` shows more, and at once.
+    """
+    from keyturn.access_log.trail.named_events import EventFilter, find_events
+
+    now, beginning = datetime.now(UTC), datetime(1970, 1, 1, tzinfo=UTC)
+    wanted = EventFilter(
+        parse_moment(since, "--from", now) if since else beginning,
+        parse_moment(until, "--to", now, end=True) if until else now,
+        path,
+        principal,
+        address,
+    )
+    sources.settle_ledger()
+    events = find_events(trail_at(directory), wanted, limit)
+    if as_json:
+        return write_json({"events": [tables.named_data(event) for event in events]})
+    if not events:
+        return note("no such event is sealed")
+    return write_table(tables.NAMED_COLUMNS, map(tables.named_row, events), whole=("event", "when (UTC)"))
 
 
 @commands.command("prove", epilog=EXAMPLES + EXIT_CODES)

@@ -8,12 +8,15 @@ from keyturn.cli.output import stamp, when
 
 if TYPE_CHECKING:
     from keyturn.access_log.trail.against import FileComparison
+    from keyturn.access_log.trail.named_events import NamedEvent
     from keyturn.access_log.trail.proofs import ProvenEvent
     from keyturn.access_log.trail.retention import Expired
     from keyturn.access_log.trail.verify import SourceReport, TrailReport
+    from keyturn.core.access import Access
 
 SOURCE_COLUMNS: Final = ("log", "segments", "events", "newest (UTC)", "remarks")
 EVENT_COLUMNS: Final = ("when (UTC)", "who", "what", "from", "where it stood")
+NAMED_COLUMNS: Final = ("event", *EVENT_COLUMNS[:-1])
 
 
 def source_rows(report: "TrailReport") -> list[tuple[str, ...]]:
@@ -95,16 +98,29 @@ def _source_data(source: "SourceReport", vouched: int) -> Any:
 
 
 def proven_row(event: "ProvenEvent") -> tuple[str, ...]:
-    """One event for people."""
-    access = event.record.access
+    """One proven event for people."""
+    return (*_access_row(event.record.access), event.record.position)
+
+
+def named_row(event: "NamedEvent") -> tuple[str, ...]:
+    """One event for people, with its name."""
+    return (str(event.name), *_access_row(event.access))
+
+
+def _access_row(access: "Access") -> tuple[str, ...]:
     version = f" version {access.version}" if access.version is not None else ""
     refused = ", and got nothing" if access.denied else ""
     what = f"{access.action} {access.path}{version}{refused}"
-    return when(access.at).replace(" ", "\n"), access.principal, what, access.source, event.record.position
+    return when(access.at).replace(" ", "\n"), access.principal, what, access.source
+
+
+def named_data(event: "NamedEvent") -> Any:
+    """The same for scripts."""
+    return {"name": str(event.name), "event": msgspec.to_builtins(event.access), "position": event.position}
 
 
 def proven_data(event: "ProvenEvent") -> Any:
-    """One event for scripts."""
+    """One proven event for scripts."""
     return {
         "event": msgspec.to_builtins(event.record.access),
         "position": event.record.position,

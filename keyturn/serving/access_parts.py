@@ -16,6 +16,7 @@ from keyturn.access_log.trail.merging import merge_trail
 from keyturn.access_log.trail.trail import Trail
 from keyturn.catalogue import Catalogue
 from keyturn.catalogue.monitors import DeclaredPolicies
+from keyturn.client.clock import elapsed
 from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.ledger.ports import StoredLedger
 from keyturn.rotation.context import Workspace
@@ -34,6 +35,8 @@ LEDGER: Final = "ledger"
 MERGE: Final = "merge/"
 """How the name of what merges a trail's files begins; the trail's own name is behind it."""
 MERGE_PAUSE: Final = 60.0
+EXPIRE_PAUSE: Final = 86_400.0
+"""Seconds between two looks at what is too old."""
 
 
 def access_parts(site: Site) -> Iterator[Part]:
@@ -42,16 +45,25 @@ def access_parts(site: Site) -> Iterator[Part]:
         return
     if find_spec("duckdb") is None:
         raise Invalid("keep", "the access trail", "the package duckdb is missing", "Install keyturn[serve]")
-    watch = make_watch(site)
+    trail = open_trail(site)
+    watch = make_watch(site, trail)
     for name, open_source in site.logs.items():
         yield AccessReader(name, open_source, watch)
     try:
-        yield MergePart(trail_name(TrailFiles(site.trail)), site.trail, site.workspace().clock)
+        expire = partial(trail.expire, site.keep) if site.keep else None
+        yield MergePart(trail_name(TrailFiles(site.trail)), site.trail, site.workspace().clock, expire)
     except KeyturnError as error:
         site.say(f"error: the trail's files are not merged: {error}")
 
 
-def make_watch(site: Site) -> Watch:
+def open_trail(site: Site) -> Trail:
+    """The trail, by the ledger and the hub that the process has opened."""
+    workspace = site.workspace()
+    ledger = cast("StoredLedger", workspace.ledger)
+    return Trail(site.trail, ledger, HubCursors(workspace.hub), lambda: actor_of(site.workspace()), workspace.clock)
+
+
+def make_watch(site: Site, trail: Trail) -> Watch:
     """What all readers of a process share: the trail, the detector, and who is told."""
     workspace = site.workspace()
     ledger, hub = cast("StoredLedger", workspace.ledger), workspace.hub
@@ -65,7 +77,6 @@ def make_watch(site: Site) -> Watch:
         )
 
     reactions = site.open_reactions(wrap)
-    trail = Trail(site.trail, ledger, HubCursors(hub), lambda: actor_of(site.workspace()), workspace.clock)
     judge = Judge(CurrentPolicies(site.workspace), history.secrets, reactions.take, history.refresh)
 
     def idle() -> bool:
@@ -100,15 +111,27 @@ def _basis(catalogue: Catalogue) -> tuple[Any, ...]:
 
 
 class MergePart:
-    """Merges the small files of one trail's directory into large ones."""
+    """Merges the small files of one trail's directory into large ones, and once a day has ``expire`` delete the old."""
 
-    def __init__(self, trail: str, directory: Path, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        trail: str,
+        directory: Path,
+        clock: Callable[[], datetime],
+        expire: Callable[[], object] | None = None,
+    ) -> None:
         self.name = f"{MERGE}{trail}"
         self._directory = directory
         self._clock = clock
+        self._expire = expire
 
     def run(self, tenure: Tenure) -> None:
         """Once a minute."""
+        expire_at = elapsed()
         while not tenure.over:
             merge_trail(self._directory, self._clock())
+            if self._expire and elapsed() >= expire_at:
+                tenure.confirm()
+                self._expire()
+                expire_at = elapsed() + EXPIRE_PAUSE
             tenure.wait(MERGE_PAUSE)

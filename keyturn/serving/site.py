@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -27,8 +28,8 @@ class Site:
     """What parts are made of. ``workspace`` gives the one to work with now: its catalogue may change.
 
     ``open_changes`` opens what tells of the hub's changes. ``logs`` are the access logs that are read on this machine,
-    each by what opens it, ``trail`` is the directory that they are kept in. ``say`` is given one line at a time, from
-    several threads.
+    each by what opens it, ``trail`` is the directory that they are kept in, ``keep`` how long, None for good. ``say``
+    is given one line at a time, from several threads.
     """
 
     workspace: Callable[[], Workspace]
@@ -38,3 +39,4 @@ class Site:
     trail: Path
     logs: Mapping[str, Callable[[], AccessSource]] = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)
+    keep: timedelta | None = None

@@ -98,6 +98,15 @@ def test_a_ledger_that_is_not_whole_vouches_for_nothing(scene: TrailWorld, key: 
     assert "was not made by this ledger's key" in result.stderr
 
 
+def test_events_are_shown_with_the_names_by_which_they_are_proven(scene: TrailWorld) -> None:
+    told: Any = json.loads(trail("events", "--path", "ml/1", "--last", "2", "--json").stdout)
+    assert [(event["name"], event["position"]) for event in told["events"]] == [
+        ("hub:1:90", "audit.log:286"), ("hub:1:97", "audit.log:296"),
+    ]  # fmt: skip
+    assert "hub:0:0 " in trail("events", "--to", "2026-11-01T12:00:01Z").stdout
+    assert "no such event is sealed" in trail("events", "--principal", "nobody").stderr
+
+
 def test_an_event_is_proven_to_somebody_who_has_nothing_but_the_key(scene: TrailWorld) -> None:
     trail("prove", "hub:1:17", "-o", "event.json")
     assert Path("event.json").stat().st_mode & 0o777 == 0o600
@@ -189,5 +198,5 @@ def test_each_command_of_the_guide_runs(scene: TrailWorld) -> None:
     commands = [text[2:].split() for block in blocks for text in block.splitlines() if text.startswith("$ keyturn ")]
     assert len(commands) >= 4
     for _, *arguments in commands:
-        own = [] if "--public-key-file" in arguments or arguments[1] == "prove" else ["--public-key-file", "ledger.key"]
+        own = ["--public-key-file", "ledger.key"] if arguments[1] == "verify" else []
         keyturn(*[word.replace("/var/log/openbao/", "") for word in arguments], *own)

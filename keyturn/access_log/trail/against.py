@@ -10,7 +10,6 @@ import tempfile
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
 from typing import IO, Final
 
@@ -53,13 +52,14 @@ class FileComparison:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Lines ``first`` to ``last`` of a file, counted from 1, and in which segment they were read."""
+    """Lines ``first`` to ``last`` of a file, counted from 1; in which segment they were read, and its first event."""
 
     name: str
     first: int
     last: int
     lines: BatchLines
     segment: int
+    leaf: int
 
     @property
     def position(self) -> str:
@@ -97,10 +97,12 @@ def _batches(files: TrailFiles, ledger: LedgerSource, source: str) -> Iterator[_
 
 
 def _of_head(head: SegmentHead) -> Iterator[_Batch]:
+    leaf = 0
     for lines in head.batches:
         (name, first), (_, last) = _place(lines.first), _place(lines.last)
         if lines.lines and last - first + 1 == lines.lines:
-            yield _Batch(name, first, last, lines, head.number)
+            yield _Batch(name, first, last, lines, head.number, leaf)
+        leaf += lines.records
 
 
 def _place(position: str) -> tuple[str, int]:
@@ -214,7 +216,7 @@ class _Comparing:
         self._runs = runs
         self._there = there
         self._told = FileComparison()
-        self._records: dict[int, dict[str, list[tuple[int, bytes]]]] = {}
+        self._records: dict[int, list[tuple[int, bytes]]] = {}
 
     def compare(self) -> FileComparison:
         """Compare every run with the file that holds it."""
@@ -318,20 +320,17 @@ class _Comparing:
             return []
         if batch.segment not in self._records:
             self._records = {batch.segment: self._of_segment(batch.segment)}
-        several = self._records[batch.segment].get(batch.name, [])
-        return [(line, digest) for line, digest in several if batch.first <= line <= batch.last]
+        # By their places: two files of one segment may have been called the same when they were read.
+        return self._records[batch.segment][batch.leaf : batch.leaf + batch.lines.records]
 
-    def _of_segment(self, segment: int) -> dict[str, list[tuple[int, bytes]]]:
+    def _of_segment(self, segment: int) -> list[tuple[int, bytes]]:
+        """The lines of a segment's events, and their digests; none where the events are gone or were changed."""
         try:
             records = read_segment(self._files.directory, self._source, segment)
         except KeyturnError:
-            return {}
-        placed = [(*_place(record.position), record.digest) for record in records]
-        return {
-            name: [(line, digest) for _, line, digest in several]
-            for name, several in groupby(sorted(placed), key=lambda place: place[0])
-        }
+            return []
+        return [(_place(record.position)[1], record.digest) for record in records]
 
 
 def _span(batches: Sequence[_Batch]) -> str:
-    return _Batch(batches[0].name, batches[0].first, batches[-1].last, batches[0].lines, 0).position
+    return _Batch(batches[0].name, batches[0].first, batches[-1].last, batches[0].lines, 0, 0).position

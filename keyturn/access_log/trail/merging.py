@@ -54,7 +54,7 @@ def merge_trail(directory: Path, now: datetime) -> int:
 
     ``directory`` is the trail's. Does nothing while another process merges. Raises Unavailable, Invalid, Rewritten.
     """
-    with _alone(directory) as alone:
+    with merging_alone(directory) as alone:
         return _merge_sources(directory, now) if alone else 0
 
 
@@ -149,7 +149,7 @@ def _connected() -> "AbstractContextManager[DuckDBPyConnection]":
 
 
 @contextmanager
-def _alone(directory: Path) -> Iterator[bool]:
+def merging_alone(directory: Path) -> Iterator[bool]:
     """Whether nobody else merges meanwhile. Raises Unavailable."""
     try:
         make_directory(directory)

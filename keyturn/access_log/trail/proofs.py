@@ -74,7 +74,7 @@ def prove_events(directory: Path, ledger: StoredLedger, names: Iterable[EventNam
         wanted = list(several)
         entry = entries.get((source, number))
         if entry is None:
-            hint = "It is sealed within a minute; give the name as `keyturn investigate` shows it"
+            hint = "It is sealed within a minute; give the name as `keyturn trail events` shows it"
             raise NotFound("prove", f"the event {wanted[0]}", "the ledger tells of no such segment", hint)
         yield from _of_segment(directory, ledger, entry, wanted)
 

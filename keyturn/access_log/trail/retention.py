@@ -13,6 +13,7 @@ from keyturn.access_log.trail.files import telling
 from keyturn.access_log.trail.heads import read_heads
 from keyturn.access_log.trail.identity import TrailParts, trail_name
 from keyturn.access_log.trail.layout import StoredFile, files_of, sources
+from keyturn.access_log.trail.merging import merging_alone
 from keyturn.access_log.trail.segments import SealedHead, SegmentEntry
 from keyturn.core.errors import Invalid
 from keyturn.core.ledger import Entry, Outcome
@@ -125,21 +126,26 @@ def _spans(numbers: list[int]) -> Iterator[tuple[int, int]]:
 def delete_expired(parts: TrailParts, write: WriteEntry, now: datetime, keep: timedelta) -> list[Expired]:
     """Delete every file all of whose events are older than ``keep``, and tell the ledger of it before and after.
 
-    The newest segment of a source stays. Raises Unavailable, Unrecorded.
+    The newest segment of a source stays. Nothing is done while files are merged: that is for the next time. Raises
+    Unavailable, Unrecorded.
     """
-    deleted = []
+    with merging_alone(parts.files.directory) as alone:
+        return list(_deleted(parts, write, now, now - keep)) if alone else []
+
+
+def _deleted(parts: TrailParts, write: WriteEntry, now: datetime, before: datetime) -> Iterator[Expired]:
+    trail = trail_name(parts.files)
     for source in sources(parts.files.directory):
         heads = {sealed.head.number: sealed for sealed in read_heads(parts.files.heads(source))}
-        old = [stored for stored in files_of(parts.files.directory, source) if _is_old(stored, heads, now - keep)]
+        old = [stored for stored in files_of(parts.files.directory, source) if _is_old(stored, heads, before)]
         for run in _runs(old):
-            expired = Expired(source, trail_name(parts.files), run[0].first, run[-1].last, now - keep, now)
+            expired = Expired(source, trail, run[0].first, run[-1].last, before, now)
             parts.ledger.append([write(ACTION, Outcome.BEGUN, source, expired.note())])
             for stored in run:
                 with telling("delete", stored.path), suppress(FileNotFoundError):
                     stored.path.unlink()
             parts.ledger.append([write(ACTION, Outcome.DONE, source, expired.note())])
-            deleted.append(expired)
-    return deleted
+            yield expired
 
 
 def _is_old(stored: StoredFile, heads: dict[int, SealedHead], before: datetime) -> bool:

@@ -196,7 +196,7 @@ class EventName:
         source, _, numbers = text.strip().rpartition(":")
         source, _, segment = source.rpartition(":")
         if not source or not segment.isdecimal() or not numbers.isdecimal():
-            hint = "Give it as `keyturn investigate` shows it, such as hub:17:3"
+            hint = "Give it as `keyturn trail events` shows it, such as hub:17:3"
             raise Invalid("find", f"the event {text}", "it is no event's name", hint)
         return cls(source, int(segment), int(numbers))
 

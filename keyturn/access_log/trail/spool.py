@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from keyturn.access_log.trail.files import TrailFiles, append_durably, opened, telling, write_durably
-from keyturn.access_log.trail.leaves import encode_leaves
+from keyturn.access_log.trail.leaves import encode_lines
 from keyturn.access_log.trail.segments import BatchLines, MalformedLine, SegmentHead
 from keyturn.access_log.trail.tree import EventTree
 from keyturn.core.access_source import Batch, SourceRecord
@@ -106,7 +106,8 @@ class Spool:
 
     def add(self, batch: Batch) -> None:
         """Take a batch, and return once it is on the disk. Raises Unavailable, and is as before then."""
-        leaves = encode_leaves(batch.records)
+        events = encode_lines(batch.records)
+        leaves = events.split(b"\n")[:-1]
         times = [record.access.at for record in batch.records]
         malformed = tuple(
             MalformedLine(line.position, line.problem, hashlib.sha256(line.record).digest()) for line in batch.malformed
@@ -119,7 +120,7 @@ class Spool:
             malformed,
             tuple(batch.gaps),
         )
-        self._append(b"".join([*(leaf + b"\n" for leaf in leaves), _line(SpoolLine(batch=taken))]))
+        self._append(events + _line(SpoolLine(batch=taken)))
         self._take(taken, leaves)
 
     def seal(self, head: SegmentHead) -> None:

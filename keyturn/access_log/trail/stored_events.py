@@ -4,14 +4,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
-from typing import Any
+from typing import Any, Final
 
 from keyturn.access_log.trail.layout import EPOCH, StoredFile
 from keyturn.access_log.trail.leaves import encode_leaves
 from keyturn.access_log.trail.parquet import ACCESS_COLUMNS, FETCHED, MICROSECOND, connected, listed, translated
-from keyturn.core.access import Access
+from keyturn.core.access import READ, Access
 from keyturn.core.access_source import SourceRecord
 from keyturn.ledger.merkle import leaf_hashes
+
+ACTION: Final = ACCESS_COLUMNS.index("action") - 1
 
 Row = tuple[Any, ...]
 
@@ -55,8 +57,10 @@ def _leaf(row: Row) -> bytes:
 
 
 def _record(row: Row) -> SourceRecord:
-    _, _, digest, position, time, *rest = row
-    return SourceRecord(Access(EPOCH + time * MICROSECOND, *rest), digest, position)
+    _, _, digest, position, time, *fields = row
+    if fields[ACTION] == READ:
+        fields[ACTION] = READ  # itself, not an equal text: see encode_lines
+    return SourceRecord(Access(EPOCH + time * MICROSECOND, *fields), digest, position)
 
 
 def _number(segment: Any) -> int:

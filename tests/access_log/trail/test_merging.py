@@ -131,7 +131,7 @@ def test_a_broken_file_stops_no_other_source(tmp_path: Path) -> None:
 
 def test_one_process_merges_at_a_time(tmp_path: Path) -> None:
     written(tmp_path)
-    with merging._alone(tmp_path) as alone:
+    with merging.merging_alone(tmp_path) as alone:
         assert (alone, merge_trail(tmp_path, TOMORROW)) == (True, 0)
     assert merge_trail(tmp_path, TOMORROW) == 1
 

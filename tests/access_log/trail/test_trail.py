@@ -1,26 +1,35 @@
 """The trail takes what logs tell, and seals it: nothing is skipped and nothing is there twice, whatever ends when."""
 
 import errno
+import gzip
+import json
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from keyturn.access_log.hub_reads import HubReads
+from keyturn.access_log.sources.line_source import LineSource
+from keyturn.access_log.trail.against import compare_files
 from keyturn.access_log.trail.chain import segment_entries
+from keyturn.access_log.trail.files import TrailFiles
 from keyturn.access_log.trail.layout import files_of
 from keyturn.access_log.trail.leaves import encode_leaves
+from keyturn.access_log.trail.merging import merge_trail
 from keyturn.access_log.trail.parquet import read_file
 from keyturn.access_log.trail.spool import open_segments
 from keyturn.access_log.trail.trail import Trail
 from keyturn.core.access_source import Batch, SourceRecord
+from keyturn.core.audit_lines import AuditMount
 from keyturn.core.errors import Conflict, Unavailable, Unrecorded
 from keyturn.ledger.merkle import CompactRange, leaf_hashes
 from keyturn.providers.ledger.sqlite import SqliteLedger
 from tests.access_log.trail.conftest import OpenTrail
-from tests.access_log.trail.logs import BROKEN, Cursors, batch, digest, line, record
+from tests.access_log.trail.logs import BROKEN, Cursors, TrailWorld, batch, digest, line, record
 
 
 def sealed(directory: Path) -> list[SourceRecord]:
@@ -255,3 +264,63 @@ def test_a_large_segment_is_sealed_before_the_minute_is_over(
     read_on(trail, 30)
     assert len(list(segment_entries(ledger))) == 3
     assert everything(trail.directory) == expected(30)
+
+
+def test_a_file_of_several_segments_is_verified_and_named_by_segment(tmp_path: Path) -> None:
+    scene = TrailWorld.make(tmp_path)
+    for first in (301, 401, 501):
+        scene.take(first, first + 99)
+    merge_trail(scene.directory, datetime.now(UTC) + timedelta(days=2))
+    merged = scene.files[0]
+    assert (merged.first, merged.last) == (0, 2)
+    (report,) = scene.report().sources
+    assert (scene.problems(), report.verified) == ([], 5)
+    scene.rewrite(merged, "SELECT * FROM old WHERE segment <> 1 OR leaf <> 5")
+    assert scene.problems() == ["segment 1 of hub (entry 2): event 5 is missing"]
+    scene.ledger.close()
+
+
+def test_what_a_source_reads_of_a_real_file_is_found_in_it_again_however_it_is_called(
+    trail: Trail, ledger: SqliteLedger, tmp_path: Path
+) -> None:
+    log = tmp_path / "audit.log"
+    reads = [line for number in range(1, 60) for line in (audit_line(number), b'{"type":"request"}', b"", b"torn")]
+    log.write_bytes(b"\n".join(reads[:120]) + b"\n")
+    source = LineSource("hub", 1, log, HubReads(AuditMount("secret", "", {}), logins=True), "")
+    take_all(trail, source)
+    log.rename(tmp_path / "audit.log.1")
+    log.write_bytes(b"\n".join(reads[120:]) + b"\n")
+    take_all(trail, source)
+    source.close()
+    trail.seal()
+    with gzip.open(tmp_path / "audit.log.1.gz", "wb") as packed:
+        packed.write((tmp_path / "audit.log.1").read_bytes())
+    (tmp_path / "audit.log.1").unlink()
+    comparison = compare_files(TrailFiles(trail.directory), ledger, "hub", [log])
+    assert (comparison.problems, comparison.lines) == ([], len(reads))
+    changed = log.read_bytes().replace(b"ml/db40", b"ml/db41", 1)
+    log.write_bytes(changed)
+    comparison = compare_files(TrailFiles(trail.directory), ledger, "hub", [log])
+    assert list(map(str, comparison.problems)) == ["audit.log:37: this line is not what it was"]
+
+
+def audit_line(number: int) -> bytes:
+    """A read of a secret, as the hub writes it."""
+    return json.dumps(
+        {
+            "time": f"2026-11-01T12:00:{number:02}Z",
+            "type": "response",
+            "auth": {"display_name": "approle", "accessor": "hmac-sha256:4be1"},
+            "request": {"operation": "read", "path": f"secret/data/ml/db{number}", "remote_address": "10.0.0.1"},
+            "response": {"data": {"data": {"x": "hmac-sha256:1"}, "metadata": {"version": 1}}},
+        }
+    ).encode()
+
+
+def take_all(trail: Trail, source: LineSource) -> None:
+    """What a reader does."""
+    cursor, more = trail.cursor("hub"), True
+    while more:
+        told = source.read(cursor, 7)
+        trail.append("hub", cursor, told)
+        cursor, more = told.cursor, told.more

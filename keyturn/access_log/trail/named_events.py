@@ -1,0 +1,66 @@
+"""Single events of the trail with their names, by which they are proven."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from keyturn.access_log.trail.layout import EPOCH, files_of, sources
+from keyturn.access_log.trail.parquet import ACCESS_COLUMNS, MICROSECOND, connected, listed, translated
+from keyturn.access_log.trail.segments import EventName
+from keyturn.core.access import Access
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+
+@dataclass(frozen=True)
+class NamedEvent:
+    """An event, what names it, and where its line stood in its log."""
+
+    name: EventName
+    access: Access
+    position: str
+
+
+@dataclass(frozen=True)
+class EventFilter:
+    """Which events are wanted: those within both moments, and of the path, principal and address where one is given."""
+
+    since: datetime
+    until: datetime
+    path: str = ""
+    principal: str = ""
+    address: str = ""
+
+    def condition(self) -> tuple[str, list[Any]]:
+        """As SQL, and what it is asked with."""
+        wanted = {"path": self.path, "principal": self.principal, "source": self.address}
+        conditions = {f'"{column}" = ?': text for column, text in wanted.items() if text}
+        moments = [(moment - EPOCH) // MICROSECOND for moment in (self.since, self.until)]
+        return " AND ".join(["epoch_us(time) BETWEEN ? AND ?", *conditions]), [*moments, *conditions.values()]
+
+
+def find_events(directory: Path, wanted: EventFilter, limit: int) -> list[NamedEvent]:
+    """The newest sealed events that are wanted, oldest first. Raises Unavailable, Invalid for files out of place."""
+    events: list[NamedEvent] = []
+    for source in sources(directory):
+        paths = [stored.path for stored in files_of(directory, source) if stored.within(wanted.since, wanted.until)]
+        if paths:
+            with connected() as connection, translated(paths[0].parent, "read"):
+                events += _of_files(connection, source, paths, wanted, limit)
+    return sorted(events, key=lambda event: (event.access.at, event.name.segment, event.name.leaf))[-limit:]
+
+
+def _of_files(
+    connection: "DuckDBPyConnection", source: str, paths: list[Path], wanted: EventFilter, limit: int
+) -> list[NamedEvent]:
+    condition, parameters = wanted.condition()
+    names = ", ".join(("segment", "leaf", '"position"', "epoch_us(time)", *ACCESS_COLUMNS[1:]))
+    order = f"ORDER BY time DESC, segment DESC, leaf DESC LIMIT {limit}"
+    files = f"read_parquet({listed(paths)}, hive_partitioning = false)"
+    rows = connection.execute(f"SELECT {names} FROM {files} WHERE {condition} {order}", parameters).fetchall()  # noqa: S608
+    return [
+        NamedEvent(EventName(source, segment, leaf), Access(EPOCH + time * MICROSECOND, *fields), position)
+        for segment, leaf, position, time, *fields in rows
+    ]
