@@ -114,7 +114,9 @@ def write_files(directory: Path, documents: "list[Document]", as_json: bool) -> 
 def check(
     role: Annotated[
         str,
-        typer.Option("--as", metavar="LOGIN", help="Whose work it does: worker, revoker, notary or consumer:NAME."),
+        typer.Option(
+            "--as", metavar="LOGIN", help="Whose work it does: worker, revoker, notary, monitor or consumer:NAME."
+        ),
     ] = "worker",
     also: AlsoOption = None,
     lease_prefix: LeasePrefixOption = None,

@@ -53,7 +53,7 @@ CertOption = Annotated[Path | None, typer.Option("--cert", metavar="FILE", help=
 KeyOption = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Its private key, PEM.")]
 OnlyOption = Annotated[
     list[str] | None,
-    typer.Option("--only", metavar="PART", help="Run this part and no other here. May be repeated."),
+    typer.Option("--only", metavar="PART", help="Run this part and no other here; * is any text. May be repeated."),
 ]
 
 

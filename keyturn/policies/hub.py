@@ -29,6 +29,7 @@ REVOKER: Final = "keyturn-revoker"
 LEASE: Final = "keyturn-lease"
 APPROVER: Final = "keyturn-approver"
 NOTARY: Final = "keyturn-notary"
+MONITOR: Final = "keyturn-monitor"
 CONSUMER: Final = "consumer"
 
 APPROLE: Final = "auth/approle/role"
@@ -62,12 +63,12 @@ STATE: Final = (
     StatePart(NOTICES),
     StatePart(QUIET),
     StatePart(SYNC, listed=("names",)),
-    StatePart("ledgers", written_by=(NOTARY,), read_by=(NOTARY, WORKER), listed=("names",)),
+    StatePart("ledgers", written_by=(NOTARY,), read_by=(NOTARY, WORKER, MONITOR), listed=("names",)),
     StatePart(FORWARDING, written_by=(NOTARY,), read_by=(NOTARY, WORKER), listed=("names",)),
     StatePart(LIMITS),
     StatePart(APPROVALS, listed=("names",)),
     StatePart(BROKEN, listed=("names",)),
-    StatePart(SERVE, listed=("names",)),
+    StatePart(SERVE, written_by=(WORKER, MONITOR), listed=("names",)),
 )
 """What Keyturn keeps in its own mount, besides what people put there, and the key of fingerprints."""
 
@@ -207,6 +208,8 @@ ABOUT: Final = {
         login_policy(role): f"What lets the AppRole {role} replace its own secret id. {OWN_LOGIN}"
         for role in (WORKER, REVOKER, NOTARY)
     },
+    MONITOR: "What `keyturn serve` may do in the hub where it watches who reads what (`--only 'access/*'`), and does"
+    " not follow the hub: keep its own state, and see which ledger is the hub's. It reads no secret.",
     CONSUMER: "What an application may do in the hub.",
 }
 
@@ -285,6 +288,16 @@ def notary(scope: HubScope) -> Sections:
     )
 
 
+def monitor(scope: HubScope) -> Sections:
+    """What watches who reads what."""
+    yield Section("Its own token: whose it is, and that it lasts on.", tuple(own_token()))
+    yield Section(
+        "Which process has which part of what runs on, how far each access log was read, and which alerts were told.",
+        tuple(rule for part in STATE for rule in state(scope, part, MONITOR)),
+    )
+    yield from ledger(scope)
+
+
 def own_login(role: str) -> Callable[[HubScope], Sections]:
     """What lets the AppRole of that name make itself a new secret id before its own ends."""
 
@@ -347,6 +360,7 @@ ROLES: Final[dict[str, Callable[[HubScope], Sections]]] = {
     LEASE: lease,
     APPROVER: approver,
     NOTARY: notary,
+    MONITOR: monitor,
     **{login_policy(role): own_login(role) for role in (WORKER, REVOKER, NOTARY)},
 }
 """The policies by their names, besides those of consumers."""

@@ -8,12 +8,20 @@ from keyturn.core.suggest import advice
 from keyturn.policies import hub
 from keyturn.policies.scope import HubScope
 
-LOGINS: Final = {"worker": (hub.WORKER,), "revoker": (hub.WORKER, hub.REVOKER), "notary": (hub.NOTARY,)}
+LOGINS: Final = {
+    "worker": (hub.WORKER,),
+    "revoker": (hub.WORKER, hub.REVOKER),
+    "notary": (hub.NOTARY,),
+    "monitor": (hub.MONITOR,),
+}
 """The policies that each login has."""
 
 
 def needed(scope: HubScope, role: str) -> list[Section]:
-    """What a login needs: ``worker``, ``revoker``, ``notary`` or ``consumer:NAME``. Raises Invalid for any other."""
+    """What a login needs: ``worker``, ``revoker``, ``notary``, ``monitor`` or ``consumer:NAME``.
+
+    Raises Invalid for any other.
+    """
     name = role.removeprefix(f"{hub.CONSUMER}:")
     if name != role and name in scope.consumers:
         return hub.sections(scope, role)

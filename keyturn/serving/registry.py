@@ -1,6 +1,7 @@
 """Which parts there are: a later one is one line here."""
 
 from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
 from importlib import import_module
 from typing import Final
 
@@ -19,14 +20,18 @@ KINDS: Final = (
 
 
 def make_parts(site: Site, only: Iterable[str] = ()) -> list[Part]:
-    """All parts of this site, or those alone that are named. Raises Invalid for a name that none has."""
+    """All parts of this site, or those alone that are named, ``*`` being any text. Raises Invalid where none is."""
     parts = {part.name: part for kind in KINDS for part in _maker(kind)(site)}
-    names = list(only) or list(parts)
-    for name in names:
-        if name not in parts:
-            hint = advice(name, parts, f"Say one of {', '.join(parts)}")
-            raise Invalid("run", f"the part {name}", "there is none of that name", hint)
+    names = [name for pattern in only or ["*"] for name in _matching(pattern, parts)]
     return [parts[name] for name in dict.fromkeys(names)]
+
+
+def _matching(pattern: str, parts: Iterable[str]) -> list[str]:
+    listed = list(parts)
+    if names := [name for name in listed if fnmatchcase(name, pattern)]:
+        return names
+    hint = advice(pattern, listed, f"Say one of {', '.join(listed)}")
+    raise Invalid("run", f"the part {pattern}", "there is none of that name", hint)
 
 
 def _maker(kind: str) -> MakeParts:

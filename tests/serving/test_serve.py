@@ -18,8 +18,13 @@ from deployments.local.openbao import OpenBao
 from deployments.local.support.ports import free_port
 from keyturn.access_log.reactions.reactions import Key
 from keyturn.agent.sockets import open_at
+from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Invalid
+from keyturn.core.hcl import policy
+from keyturn.core.rights import HubPlaces
 from keyturn.core.sensitive import SecretFields
+from keyturn.policies.hub import MONITOR, sections
+from keyturn.policies.scope import scope_of
 from keyturn.providers.ledger.sqlite import SqliteLedger
 from keyturn.serving.ledger_history import recorded_alerts
 from keyturn.serving.recollection import remembered
@@ -131,7 +136,10 @@ def test_another_goes_on_when_one_is_killed_and_one_that_was_suspended_gives_up(
         assert here.end().splitlines()[-1] == "ended"
 
 
-def test_reads_are_in_the_trail_and_an_odd_one_is_told_once_though_its_reader_is_killed(site: Site, lab: Lab) -> None:
+def test_with_the_least_rights_reads_are_in_the_trail_and_an_odd_one_is_told_once_though_its_reader_is_killed(
+    site: Site, lab: Lab
+) -> None:
+    site.env["VAULT_TOKEN"] = monitors_token(lab, site.env["KEYTURN_HUB_STATE_MOUNT"])
     path = f"{site.folder}/odd"
     lab.hub.write(path, SecretFields({"value": "1"}), cas=0)
     with site.serve("--only=access/bao") as served:
@@ -153,9 +161,18 @@ def test_reads_are_in_the_trail_and_an_odd_one_is_told_once_though_its_reader_is
     assert len(set(again)) == len(again)
 
 
+def monitors_token(lab: Lab, state_mount: str) -> str:
+    """A login with the policy that is rendered for watching, and nothing else."""
+    scope = scope_of(Catalogue(), HubPlaces(state_mount=state_mount))
+    lab.root.sys.create_or_update_policy(f"{state_mount}-monitor", policy(sections(scope, MONITOR)))
+    made = lab.root.auth.token.create(policies=[f"{state_mount}-monitor"], no_default_policy=True, ttl="1h")
+    return str(made["auth"]["client_token"])
+
+
 def test_a_part_that_is_not_there_is_told_with_the_one_meant() -> None:
     site = parts_of_nothing()
     assert [part.name for part in make_parts(site)] == ["follow"]
+    assert [part.name for part in make_parts(site, ["f*"])] == ["follow"]
     with pytest.raises(Invalid, match=r"the part folow: there is none of that name\. Did you mean follow"):
         make_parts(site, ["folow"])
 

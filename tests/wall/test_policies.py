@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +16,7 @@ import pytest
 import requests
 
 from deployments.local.prepare import LEASE
+from keyturn.access_log.trail.cursors import HubCursors
 from keyturn.catalogue import Catalogue
 from keyturn.core.hcl import policy
 from keyturn.core.plan import Action
@@ -22,7 +24,7 @@ from keyturn.core.policy import Trigger
 from keyturn.core.rights import PROBE, HubPlaces, HubRule
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.webhook_keys import generate_webhook_key
-from keyturn.ledger.naming import SIGNING_KEY
+from keyturn.ledger.naming import SIGNING_KEY, read_name
 from keyturn.policies import hub as rules
 from keyturn.policies.check import Comparison, compare, paths_to_ask
 from keyturn.policies.roles import needed
@@ -42,6 +44,9 @@ from keyturn.rotation.renew import renew_credentials
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from keyturn.rotation.undeclared import list_undeclared
+from keyturn.serving.leases import PartLease
+from keyturn.serving.marks import Marks
+from keyturn.serving.told import ToldMemory
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
 from keyturn.sync.own_keys import turn_own_key
@@ -75,7 +80,8 @@ class Site:
 
     def install(self, directory: Path) -> None:
         """Write the policies to the hub under names of their own, and make a token with each, without any other."""
-        for role in (rules.WORKER, rules.REVOKER, rules.NOTARY, rules.LEASE, f"{rules.CONSUMER}:{CONSUMER}"):
+        roles = (rules.WORKER, rules.REVOKER, rules.NOTARY, rules.MONITOR, rules.LEASE, f"{rules.CONSUMER}:{CONSUMER}")
+        for role in roles:
             named = f"{self.prefix}-{role.replace(':', '-')}"
             self.lab.root.sys.create_or_update_policy(named, policy(rules.sections(self.scope, role)))
             policies = [named, *([f"{self.prefix}-{rules.WORKER}"] if role == rules.REVOKER else [])]
@@ -237,7 +243,28 @@ def worked(site: Site) -> Site:
     for place in ("ledgers", "forwarding"):
         notary.write_state(f"{place}/{fresh()}", {"a": "b"}, cas=0)
         assert list(workspace.hub.list_state(place))
+    for role in (rules.WORKER, rules.MONITOR):
+        run_on(site.hub(role))
+    assert list(workspace.hub.list_state("serve/access"))
     return site
+
+
+def run_on(hub: VaultHub) -> None:
+    """What `keyturn serve` does in the hub for a log that it reads."""
+    part, now = fresh(), datetime.now(UTC)
+    lease = PartLease(hub, f"access/{part}", "holder")
+    number = lease.take()
+    assert number
+    lease.renew()
+    Marks(hub, part, number, now).move(1, now)
+    ToldMemory(hub).add("ledger", [(part, "begun", 1)])
+    cursors = HubCursors(hub)
+    cursors.write(part, replace(cursors.read(part), cursor="a"))
+    lease.give_back()
+    read_name(hub)
+    hub.signer(SIGNING_KEY).public_key()
+    hub.read_state(f"ledgers/{part}")
+    hub.identity()
 
 
 @pytest.fixture(scope="module")
@@ -267,7 +294,7 @@ def test_with_the_rendered_policies_the_whole_job_is_done_and_an_incident_is_pro
     assert all(revoked.calls[role] for role in (rules.WORKER, rules.REVOKER, rules.LEASE))
 
 
-@pytest.mark.parametrize("role", [rules.WORKER, rules.REVOKER, rules.NOTARY, rules.LEASE])
+@pytest.mark.parametrize("role", [rules.WORKER, rules.REVOKER, rules.NOTARY, rules.MONITOR, rules.LEASE])
 def test_a_rendered_policy_has_no_rule_that_nothing_needs(revoked: Site, role: str) -> None:
     by = (role, rules.REVOKER) if role == rules.WORKER else (role,)  # whoever revokes has the worker's policy too
     calls = set().union(*(revoked.calls[caller] for caller in by))
@@ -406,6 +433,19 @@ OF_A_NOTARY: Final[list[Attack]] = [
     ("POST", "transit/keys/keyturn-ledger/rotate", {}),
     ("DELETE", "transit/keys/keyturn-ledger", {}),
 ]
+OF_A_MONITOR: Final[list[Attack]] = [
+    ("GET", "secret/data/{own}", {}),
+    ("GET", "secret/metadata/{own}", {}),
+    ("LIST", "secret/metadata", {}),
+    ("GET", "keyturn/data/rotations/{own}", {}),
+    ("GET", "keyturn/data/incidents/INC-1/head", {}),
+    ("GET", "keyturn/data/targets/ml-postgres", {}),
+    ("GET", "keyturn/data/fingerprint-key", {}),
+    ("DELETE", "keyturn/metadata/serve/follow", {}),
+    ("POST", "keyturn/data/ledgers/any", {"data": {"checkpoint": "mine"}}),
+    ("POST", "transit/sign/keyturn-ledger", {"input": ""}),
+    ("GET", "sys/audit", {}),
+]
 OF_A_REVOKER: Final[list[Attack]] = [
     ("GET", "secret/data/{other}", {}),
     ("POST", "secret/destroy/{other}", {"versions": [1]}),
@@ -445,6 +485,7 @@ BESIDE: Final = {
     rules.WORKER: OF_A_WORKER,
     rules.REVOKER: OF_A_REVOKER,
     rules.NOTARY: OF_A_NOTARY,
+    rules.MONITOR: OF_A_MONITOR,
     f"{rules.CONSUMER}:{CONSUMER}": OF_A_CONSUMER,
     rules.LEASE: OF_A_LEASE,
 }
@@ -482,7 +523,13 @@ def test_the_same_way_of_asking_is_answered_where_it_is_its_work(site: Site, rol
 
 
 @pytest.mark.parametrize(
-    ("login", "role"), [("worker", rules.WORKER), ("revoker", rules.REVOKER), ("consumer:app", "consumer:app")]
+    ("login", "role"),
+    [
+        ("worker", rules.WORKER),
+        ("revoker", rules.REVOKER),
+        ("monitor", rules.MONITOR),
+        ("consumer:app", "consumer:app"),
+    ],
 )
 def test_a_login_with_its_rendered_policies_lacks_nothing_and_has_nothing_beyond(
     site: Site, login: str, role: str

@@ -1,0 +1,43 @@
+# What `keyturn serve` may do in the hub where it watches who reads what (`--only 'access/*'`), and does not follow
+# the hub: keep its own state, and see which ledger is the hub's. It reads no secret.
+# Made by `keyturn policy render --everything`: what a catalogue needs that may do everything, for the mounts
+# `secret`, `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
+
+# Its own token: whose it is, and that it lasts on.
+path "auth/token/lookup-self" {
+  capabilities = ["read"]
+}
+path "auth/token/renew-self" {
+  capabilities = ["update"]
+}
+path "sys/capabilities-self" {
+  capabilities = ["update"]
+}
+path "identity/entity/id/{{identity.entity.id}}" {
+  capabilities = ["read"]
+}
+
+# Which process has which part of what runs on, how far each access log was read, and which alerts were told.
+path "keyturn/data/ledgers/*" {
+  capabilities = ["read"]
+}
+path "keyturn/data/serve/*" {
+  capabilities = ["create", "read", "update"]
+}
+path "keyturn/metadata/serve/*" {
+  capabilities = ["create", "read", "update"]
+  allowed_parameters = {
+    "max_versions" = ["1"]
+  }
+}
+
+# Which ledger is this hub's: the first use writes it, and nobody here changes it. Its public key.
+path "keyturn/data/ledger" {
+  capabilities = ["create", "read"]
+}
+path "keyturn/metadata/ledger" {
+  capabilities = ["read"]
+}
+path "transit/keys/keyturn-ledger" {
+  capabilities = ["read"]
+}
