@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -17,13 +16,13 @@ from keyturn.cli.output import note, stamp, write_json, write_table
 from keyturn.core.errors import Invalid, Rewritten, TerminalError
 
 if TYPE_CHECKING:
+    from keyturn.evidence.facts import Period
     from keyturn.evidence.making import Made
     from keyturn.evidence.verify import Checked
     from keyturn.ledger.proofs import Proof
 
 COLUMNS: Final = ("control", "verdict", "what was found")
 CHECK_COLUMNS: Final = ("report", "")
-DAY: Final = timedelta(days=1)
 
 FRAMEWORK_HELP: Final = "fedramp-ksi, soc2, hipaa, gdpr, pci, dora or nist."
 
@@ -95,14 +94,13 @@ def report(
 
 def made_report(
     framework: str,
-    period: tuple[datetime, datetime],
+    period: "Period",
     owner: str,
     formats: Sequence[str],
     directory: Path | None,
     catalogue: Path | None,
 ) -> "Made":
     """The report, and the proof of its own entry beside it where this login may sign, or a checkpoint covers it."""
-    from keyturn.evidence.facts import Period
     from keyturn.evidence.frameworks import find_framework
     from keyturn.evidence.gather import Question
     from keyturn.evidence.making import make_report, write_entry_proof
@@ -111,32 +109,21 @@ def made_report(
     find_framework(framework)
     with opened_workspace(catalogue) as workspace:
         sign_ledger(workspace)
-        question = Question(Period(*period), owner)
+        question = Question(period, owner)
         made = make_report(workspace, framework, question, formats, os.environ, directory)
         sign_ledger(workspace)
         write_entry_proof(made, os.environ)
     return made
 
 
-def period_of(since: str, until: str) -> tuple[datetime, datetime]:
+def period_of(since: str, until: str) -> "Period":
     """The period, whose last day is within. Wrong usage for what is none."""
-    begins, ends = moment_of(since, "--from"), moment_of(until, "--to")
-    if len(until) == len("2026-01-01"):
-        ends += DAY
-    if begins >= ends:
-        raise typer.BadParameter("the period ends before it begins", param_hint="--to")
-    return begins, ends
+    from keyturn.evidence.periods import parse_period
 
-
-def moment_of(text: str, option: str) -> datetime:
-    """A day's beginning in UTC, or a moment. Wrong usage for what is neither."""
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or (moment.tzinfo is None and len(text) != len("2026-01-01")):
-        raise typer.BadParameter("write a day such as 2026-01-01, or 2026-01-01T12:00:00Z", param_hint=option)
-    return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+        return parse_period(since, until)
+    except Invalid as error:
+        raise typer.BadParameter(f"{error.problem}: {error.hint}", param_hint="--from and --to") from None
 
 
 def control_rows(document: Mapping[str, Any]) -> list[tuple[str, str, str]]:

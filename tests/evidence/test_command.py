@@ -147,9 +147,10 @@ def test_what_is_missing_here_is_said_and_fails_a_check(site: Site) -> None:
     ("arguments", "words"),
     [
         (("--framework", "pci"), "give --from, --to"),
-        (("--framework", "pci", "--from", "yesterday", "--to", "2026-01-02"), "write a day such as 2026-01-01"),
-        (("--framework", "pci", "--from", "2026-01-01T10:00:00", "--to", "2026-01-02"), "write a day such as"),
-        (("--framework", "pci", "--from", "2026-02-01", "--to", "2026-01-02"), "the period ends before it begins"),
+        (("--framework", "pci", "--from", "yesterday", "--to", "2026-01-02"), "'yesterday' is no day"),
+        (("--framework", "pci", "--from", "2026-01-01T10:00:00", "--to", "2026-01-02"), "is no day"),
+        (("--framework", "pci", "--from", "2026-02-01", "--to", "9999-12-31"), "is no day"),
+        (("--framework", "pci", "--from", "2026-02-01", "--to", "2026-01-02"), "it ends before it begins"),
     ],
 )
 def test_wrong_usage_is_told(arguments: tuple[str, ...], words: str) -> None:

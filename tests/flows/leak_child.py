@@ -14,6 +14,7 @@ from typing import Any
 
 from flows import emergency
 from flows.check_logins import check_logins
+from flows.compliance_report import compliance_report
 from flows.emergency import emergency_revoke
 from flows.finish_incidents import finish_incidents
 from flows.keep_ledger import keep_ledger
@@ -39,6 +40,7 @@ FLOWS: dict[str, Any] = {
     "emergency-revoke": emergency_revoke,
     "finish-incidents": finish_incidents,
     "keep-ledger": keep_ledger,
+    "compliance-report": compliance_report,
 }
 
 

@@ -180,6 +180,7 @@ class Stage:
             "emergency-revoke nothing": ["emergency-revoke", "", *rest],
             "finish-incidents": ["finish-incidents"],
             "keep-ledger": ["keep-ledger"],
+            "compliance-report": ["compliance-report", "pci"],
         }
 
     def environment(self, server: PrefectServer, aws: LocalAws, planted: Planted, kept: Path) -> dict[str, str]:

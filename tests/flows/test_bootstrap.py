@@ -69,6 +69,7 @@ def test_bootstrap_registers_pool_blocks_limits_deployments_and_automations(inst
         "emergency-revoke": [],
         "finish-incidents": ["*/5 * * * *"],
         "keep-ledger": ["*/5 * * * *"],
+        "compliance-report": [],
     }
     assert all("keyturn" in d["tags"] and d["work_pool_name"] == "keyturn" for d in deployments.values())
     limits = {name: d["global_concurrency_limit"] for name, d in deployments.items()}
@@ -80,6 +81,7 @@ def test_bootstrap_registers_pool_blocks_limits_deployments_and_automations(inst
         "rotate-own-keys",
         "finish-incidents",
         "keep-ledger",
+        "compliance-report",
     )
     assert {name: told["limit"] for name, told in limits.items() if told} == {
         "rotate-secret": 16,

@@ -57,6 +57,7 @@ TABLE = {
     ),
     "finish-incidents": Runs(quiet=True),
     "keep-ledger": Runs(),
+    "compliance-report": Runs(actions=frozenset({"compliance report"})),
 }
 """The flows there are. A flow without a row fails the tests, and so does one whose entries lack."""
 
@@ -66,7 +67,7 @@ TASKS = {
     "begin", "find", "find open", "advance", "revoke", "report", "remind", "drain", "checkpoint", "forward",
     "look", "tell", "find places", "check logins", "lay ground", "find to look at", "look again",
     "look for restarts", "look for shared workloads", "restart", "owing", "hub", "look at own keys",
-    "turn own key", "turn own login", "end left tokens",
+    "turn own key", "turn own login", "end left tokens", "compliance report",
 }  # fmt: skip
 """The names of all tasks. Before a new one is named here, see that what it changes is written to the ledger."""
 

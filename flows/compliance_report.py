@@ -1,0 +1,37 @@
+"""Make a report on compliance: what a framework asks of secrets, what was found, and rows with proofs."""
+
+from collections import Counter
+from datetime import timedelta
+from typing import Literal
+
+from flows.common import runbook, well
+from flows.report import Row, table
+from tasks import evidence as tasks
+
+FrameworkName = Literal["fedramp-ksi", "soc2", "hipaa", "gdpr", "pci", "dora", "nist"]
+
+
+@runbook("compliance-report", timeout=timedelta(hours=1))
+async def compliance_report(
+    framework: FrameworkName = "fedramp-ksi", since: str = "", until: str = "", owner: str = ""
+) -> tasks.Reported:
+    """Make the report of a period, of all secrets or of one owner's; of the month that is over where no day is given.
+
+    Its files lie on the worker that runs it. A control that fails fails no run: the report is there to tell it.
+    """
+    reported = await tasks.report_compliance(framework, since, until, owner)
+    await table(f"compliance-report-{framework}", [row(control) for control in reported.controls], described(reported))
+    counts = Counter(control.verdict for control in reported.controls)
+    words = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
+    return well(f"{framework}: {words}", reported)
+
+
+def row(control: tasks.ControlResult) -> Row:
+    """One control."""
+    return {"control": control.control, "title": control.title, "verdict": control.verdict, "by": control.decided_by}
+
+
+def described(reported: tasks.Reported) -> str:
+    """Where it lies, and what vouches for it."""
+    files = "\n".join(f"- `{file}`" for file in reported.files)
+    return f"{files}\n\nSHA-256 `{reported.digest}`, in the ledger's entry {reported.entry}"

@@ -1,0 +1,55 @@
+"""Making a report on compliance, as a step."""
+
+import os
+from dataclasses import dataclass
+from typing import Final
+
+from keyturn.evidence.gather import Question
+from keyturn.evidence.making import make_report, write_entry_proof
+from keyturn.evidence.periods import last_month, parse_period
+from tasks.step import step
+from tasks.workspace import current_workspace
+
+FORMATS: Final = ("html", "json")
+"""What a run writes: the page for people, the JSON for whoever verifies it."""
+
+
+@dataclass(frozen=True)
+class ControlResult:
+    """One control, in names: what it came to, and by which checks."""
+
+    control: str
+    title: str
+    verdict: str
+    decided_by: str
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A report that was made: where its files lie on this worker, its digest, and the ledger's entry of it."""
+
+    framework: str
+    files: tuple[str, ...]
+    digest: str
+    entry: int
+    controls: tuple[ControlResult, ...]
+
+
+@step("compliance report", retries=0)
+def report_compliance(framework: str, since: str, until: str, owner: str) -> Reported:
+    """Make it, in this worker's state directory; of the month that is over where no day is given."""
+    workspace = current_workspace()
+    period = parse_period(since, until) if since or until else last_month(workspace.clock())
+    made = make_report(workspace, framework, Question(period, owner), FORMATS, os.environ)
+    write_entry_proof(made, os.environ)
+    checks = {check["name"]: check["verdict"] for check in made.document["checks"]}
+    controls = tuple(
+        ControlResult(
+            control["id"],
+            control["title"],
+            control["verdict"],
+            ", ".join(name for name in control["checks"] if checks[name] == control["verdict"]),
+        )
+        for control in made.document["controls"]
+    )
+    return Reported(framework, tuple(map(str, made.files)), made.document["digest"], made.sequence, controls)
