@@ -1,7 +1,7 @@
 """Who read what in a period, and who may: from access logs, through their port, and from what the hub allows."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -9,15 +9,18 @@ from typing import Final
 
 from keyturn.access_log.readers import LogRead, is_own
 from keyturn.catalogue.models import Secret
-from keyturn.core.access import READ, Access, AccessLog
+from keyturn.core.access import READ, Access, AccessLog, SummedAccessLog
 from keyturn.core.errors import KeyturnError, UnsupportedOperation
 from keyturn.core.own_login import ROLES
 from keyturn.evidence.facts import AccessExtract, Period, ReaderFact
+from keyturn.evidence.trail_hours import TICK, HourlyTrail
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.own_login import own_principals
 
 PolicyReaders = Callable[[Sequence[str]], Mapping[str, tuple[str, ...]]]
 """Who may read each of these secrets by the hub's policies as they stand. Raises where they can't be read."""
+
+Log = AccessLog | SummedAccessLog
 
 MOST: Final = 200_000
 """Pairs of a principal and a secret that are told apart; beyond them the logs are said to tell too much."""
@@ -33,7 +36,7 @@ def extract_accesses(
     workspace: Workspace,
     period: Period,
     declared: Mapping[str, Secret],
-    logs: Sequence[AccessLog],
+    logs: Sequence[Log],
     able: Mapping[str, tuple[str, ...]],
 ) -> AccessExtract:
     """What the logs tell of these secrets. One that can't be read is said among the logs, and stops no other."""
@@ -78,29 +81,49 @@ class _Tally:
         }
         self._pairs: dict[tuple[str, str, str], _Reads] = {}
 
-    def take(self, log: AccessLog) -> LogRead:
+    def take(self, log: Log) -> LogRead:
         """Count what a log tells; what it covers."""
         try:
-            for access in log.accesses(self._period.since, self._period.until):
+            for access, last, count in self._sums(log):
                 if access.action == READ and access.path in self._declared and access.at < self._period.until:
-                    self._add(access)
+                    self._add(access, last, count)
                     if len(self._pairs) > MOST:
                         return LogRead(log.name, failed=f"it tells of more than {MOST:,} pairs of who and what")
+            if isinstance(log, HourlyTrail):
+                self._add_hours(log)
         except KeyturnError as error:
             return LogRead(log.name, failed=str(error))
         return LogRead(log.name, log.coverage)
 
-    def _add(self, access: Access) -> None:
+    def _sums(self, log: Log) -> Iterator[tuple[Access, datetime, int]]:
+        """What differs in its moment alone, where a log can add that up: the first of it, the last, and how many."""
+        since, until = self._period.since, self._period.until
+        if isinstance(log, SummedAccessLog):
+            for summed in log.sums(sorted(self._declared), since, until - TICK):
+                yield summed.access, summed.last, summed.count
+            return
+        for access in log.accesses(since, until):
+            yield access, access.at, 1
+            if access.path in self._declared and access.action == READ and not access.denied:
+                self.hours[access.at.astimezone(UTC).hour, self._class_of(access.path)] += access.at < until
+
+    def _add_hours(self, log: HourlyTrail) -> None:
+        for (hour, path), count in log.hours(list(self._declared), self._period.since, self._period.until).items():
+            self.hours[hour, self._class_of(path)] += count
+
+    def _class_of(self, path: str) -> str:
+        return str(self._declared[path].classification)
+
+    def _add(self, access: Access, last: datetime, count: int) -> None:
         key = (access.path, access.system, access.principal)
         reads = self._pairs.get(key)
         if reads is None:
-            reads = self._pairs[key] = _Reads(access.at, access.at)
-        reads.first, reads.last = min(reads.first, access.at), max(reads.last, access.at)
-        reads.given += not access.denied
-        reads.refused += access.denied
-        if not access.denied:
-            hour = access.at.astimezone(UTC).hour
-            self.hours[hour, str(self._declared[access.path].classification)] += 1
+            reads = self._pairs[key] = _Reads(access.at, last)
+        reads.first, reads.last = min(reads.first, access.at), max(reads.last, last)
+        if access.denied:
+            reads.refused += count
+        else:
+            reads.given += count
 
     def readers(self) -> tuple[ReaderFact, ...]:
         """Who read what, by secret and principal."""

@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any, Final, TypeVar
 
 from keyturn.catalogue.models import Secret
-from keyturn.core.access import AccessLog
 from keyturn.core.errors import KeyturnError, NotFound
 from keyturn.core.hub import EXPIRES_AT
 from keyturn.core.plan import Action, Plan
@@ -85,7 +84,7 @@ def gather_facts(
     workspace: Workspace,
     question: Question,
     ledger: StoredLedger,
-    logs: Sequence[AccessLog] = (),
+    logs: Sequence[accesses.Log] = (),
     policies: accesses.PolicyReaders = accesses.no_policies,
 ) -> Facts:
     """Everything that the checks go by. Raises NotFound for an owner of nothing, and where no secret could be told.
@@ -147,7 +146,7 @@ def _accesses(
     workspace: Workspace,
     question: Question,
     declared: Mapping[str, Secret],
-    logs: Sequence[AccessLog],
+    logs: Sequence[accesses.Log],
     policies: accesses.PolicyReaders,
     looks: _Looks,
 ) -> AccessExtract:

@@ -7,19 +7,21 @@ from pathlib import Path
 from typing import Final
 
 from keyturn.access_log.hub_log import hub_logs
-from keyturn.core.access import AccessLog
 from keyturn.core.errors import KeyturnError
 from keyturn.core.ledger import Outcome
+from keyturn.evidence.accesses import Log
 from keyturn.evidence.formats import FORMATS, write_format
 from keyturn.evidence.frameworks import find_framework
 from keyturn.evidence.gather import Question, gather_facts
 from keyturn.evidence.report import ACTION, Document, build_report, digest_note, report_name
+from keyturn.evidence.trail_hours import HourlyTrail
 from keyturn.ledger.proofs import prove_entry
 from keyturn.pages.files import write_private
 from keyturn.providers.ledger.opening import configured_ledger, ledger_to_write
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.journal import entry, note_down
 from keyturn.settings.directories import PRIVATE, make_private, state_directory
+from keyturn.settings.trail import VARIABLE, trail_directory
 
 ENTRY: Final = ".entry.json"
 """How the file ends that holds the proof of the report's own entry."""
@@ -70,9 +72,14 @@ def make_report(
     return Made(document, tuple(files), int(number) if number.isdecimal() else 0)
 
 
-def access_logs(workspace: Workspace, env: Mapping[str, str]) -> Sequence[AccessLog]:
-    """What tells on this machine who has read what."""
-    return hub_logs(workspace.hub.mount, workspace.hub.mounts, env)
+def access_logs(workspace: Workspace, env: Mapping[str, str]) -> Sequence[Log]:
+    """The access trail, which has every log and which the ledger vouches for; else the hub's audit file.
+
+    A trail that is named and is not there is told as failed, so that it is not taken for silence.
+    """
+    trail = trail_directory(env) if env.get(VARIABLE) else None
+    named: list[Log] = [HourlyTrail(trail)] if trail else []
+    return named if trail and trail.is_dir() else [*named, *hub_logs(workspace.hub.mount, workspace.hub.mounts, env)]
 
 
 def report_directory(directory: Path | None) -> Path:
