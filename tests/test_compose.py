@@ -192,14 +192,14 @@ def test_each_process_is_given_what_the_local_stack_gives_it(
     server, notary = environment.prefect_server(stack), environment.notary(stack)
     # What is published is what its own pages are.
     pages = {name: server.pop(name) for name in list(server) if name.endswith(("UI_API_URL", "ALLOWED_ORIGINS"))}
-    # The notary has no login to a cloud, and the follower none to Prefect.
+    # The notary has no login to a cloud, and what runs on none to Prefect.
     cloud_logins = {*environment.azure(stack), *environment.aws(stack)} - {*given["notary"]}
     assert all("https://127.0.0.1:4200" in given["prefect-server"][name] for name in pages)
     for container, variables in (
         ("prefect-worker", environment.worker(stack)),
         ("revoker", environment.worker(stack)),
         ("notary", {name: value for name, value in notary.items() if name not in cloud_logins}),
-        ("follower", {name: value for name, value in environment.worker(stack).items() if "PREFECT" not in name}),
+        ("serve", {name: value for name, value in environment.worker(stack).items() if "PREFECT" not in name}),
         ("trainer", environment.hub(stack)),
         ("inference", environment.aws_reader(stack)),
         ("prefect-server", server),

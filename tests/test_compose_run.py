@@ -294,7 +294,7 @@ def test_prefect_lets_nobody_in_without_its_password(containers: Containers) -> 
 
 def test_each_container_s_login_is_its_own_and_read_by_nobody_else(containers: Containers) -> None:
     logins = sorted(containers.home.glob("*/hub.secret-id"))
-    assert [login.parent.name for login in logins] == ["follower", "notary", "revoker", "trainer", "worker"]
+    assert [login.parent.name for login in logins] == ["notary", "revoker", "serve", "trainer", "worker"]
     assert len({login.read_text() for login in logins}) == len(logins)
     assert {login.stat().st_mode & 0o777 for login in logins} == {0o400}
     assert {login.parent.stat().st_mode & 0o077 for login in logins} == {0}

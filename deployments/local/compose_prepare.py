@@ -22,7 +22,7 @@ from deployments.local.support.files import kept_secret, private_directory, writ
 from keyturn.cli.environment import home_directory
 from keyturn.core.errors import Invalid, KeyturnError
 
-LOGINS: Final = {"worker": WORKER, "follower": WORKER, "revoker": REVOKER, "notary": NOTARY, "trainer": CONSUMER}
+LOGINS: Final = {"worker": WORKER, "serve": WORKER, "revoker": REVOKER, "notary": NOTARY, "trainer": CONSUMER}
 """The volumes of those that log in to the hub, and their roles: each has a secret id of its own."""
 
 

@@ -227,7 +227,7 @@ class Demo:
         return not findings
 
     async def in_sync(self) -> bool:
-        """Whether a plan finds nothing left to do, once the follower too is through with the last change."""
+        """Whether a plan finds nothing left to do, once what follows the hub is through, too, with the last change."""
         from keyturn.cli.planned import summarize_plan
         from keyturn.sync.plan import plan
         from tasks.workspace import current_workspace

@@ -96,10 +96,14 @@ def catalogue_directory() -> str:
 
 
 def ledger(stack: Stack) -> dict[str, str]:
-    """Where the ledger lies, in a directory that its first use makes, for its owner alone; its name, and witnesses."""
+    """Where the ledger lies, in a directory that its first use makes, for its owner alone; its name, and witnesses.
+
+    And the trail of who read what, for which it vouches.
+    """
     return {
         "KEYTURN_LEDGER": str(stack.directory("ledger") / "ledger.db"),
         "KEYTURN_LEDGER_NAME": "local",
+        "KEYTURN_TRAIL": str(stack.directory("trail")),
         **witnesses(stack),
     }
 

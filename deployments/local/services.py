@@ -195,11 +195,17 @@ def run_worker(stack: Stack, service: str, name: str, queue: str, variables: dic
     )
 
 
-def follower(stack: Stack) -> None:
-    """Carries what changes in the hub to the stores at once, told by the hub's audit file."""
-    position = stack.directory("follower") / "position"
-    arguments = ["keyturn.cli", "follow", f"--audit-file={stack.hub.audit_log}", f"--position={position}"]
-    run_module(stack, "follower", arguments, environment.worker(stack))
+def serve(stack: Stack) -> None:
+    """What runs on beside the workers: it carries what changes in the hub to the stores, and watches who reads there.
+
+    Both by the hub's audit file. Where it is asked how it is, its log says: other stacks may run beside this one.
+    """
+    position = stack.directory("serve") / "position"
+    arguments = [
+        *("keyturn.cli", "serve", "--listen=127.0.0.1:0"),
+        *(f"--audit-file={stack.hub.audit_log}", f"--position={position}"),
+    ]
+    run_module(stack, "serve", arguments, environment.worker(stack))
 
 
 def consumer(name: str, *source: str) -> Callable[[Stack], None]:
@@ -248,7 +254,7 @@ SERVICES: Final = (
     Service("revoker", "prefect", revoker, listens=False, needs_preparation=True),
     Service("notary", "prefect", notary, listens=False, needs_preparation=True),
     *(Service(name, "cryptography", witness(name)) for name in environment.WITNESSES),
-    Service("follower", "hvac", follower, listens=False, needs_preparation=True),
+    Service("serve", "hvac", serve, listens=False, needs_preparation=True),
     Service("trainer", "psycopg2", consumer("trainer", *FROM_HUB), needs_preparation=True),
     Service("inference", "psycopg2", consumer("inference", *FROM_AWS), needs_preparation=True),
 )

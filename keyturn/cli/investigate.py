@@ -59,8 +59,10 @@ def investigate(
 
 def trail_here() -> Path:
     """The trail's directory, as the environment or the local stack names it. Raises NotFound where there is none."""
+    from keyturn.cli.ledger_sources import settle_ledger
     from keyturn.settings.trail import VARIABLE, trail_directory
 
+    settle_ledger()
     directory = trail_directory(os.environ)
     if not directory.is_dir():
         problem = "no log has been read into it: nothing is known of who read what"

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from keyturn.cli.output import span
+from keyturn.cli.serve import HUB
 from keyturn.core.errors import KeyturnError
 from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.serving.leases import SERVE, LeaseState, load_lease
@@ -57,9 +58,10 @@ class PartStatus:
 
 
 def part_statuses(workspace: Workspace) -> list[PartStatus]:
-    """Each part that ought to run somewhere: the catalogue's access logs, and following where it was ever begun."""
-    statuses = side_by_side(lambda part: _status(workspace, part), [FOLLOW, *_readers(workspace)])
-    return [status for status in statuses if status.part != FOLLOW or status.lease.version or status.error]
+    """Each part that ought to run somewhere: the catalogue's access logs, and what was ever begun without them."""
+    optional = {FOLLOW} if workspace.catalogue.access_logs else {FOLLOW, f"{ACCESS}{HUB}"}
+    statuses = side_by_side(lambda part: _status(workspace, part), [*sorted(optional), *_readers(workspace)])
+    return [status for status in statuses if status.part not in optional or status.lease.version or status.error]
 
 
 def _readers(workspace: Workspace) -> Iterator[str]:

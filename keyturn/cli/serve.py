@@ -27,18 +27,23 @@ from keyturn.core.errors import Invalid, NotFound
 from keyturn.core.outbound import is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from keyturn.access_log.reactions.reactions import Reactions
+    from keyturn.catalogue import Catalogue
     from keyturn.core.access_source import AccessSource
     from keyturn.rotation.context import Workspace
     from keyturn.serving.numbers import Serving
     from keyturn.serving.parts import Part
     from keyturn.serving.site import Site, Wrap
     from keyturn.serving.supervisor import Supervisor
+    from keyturn.settings.access_logs import AccessLogBase
     from keyturn.sync.changes import ChangeSource
 
 LISTEN: Final = "127.0.0.1:2774"
+
+HUB: Final = "hub"
+"""What the hub's audit file is called as an access log, where the catalogue names none."""
 
 ListenOption = Annotated[
     str,
@@ -80,14 +85,14 @@ def serve(
         from keyturn.serving.registry import make_parts
 
         latest = Latest(workspace, catalogue)
-        site = site_of(latest, lambda: source_of(latest, audit_file, position, every))
+        site = site_of(latest, audit_file, lambda: source_of(latest, audit_file, position, every))
         supervisor = supervisor_of(workspace, make_parts(site, only or ()))
         open_endpoint(stack, Serving(supervisor.states, site.counts), listen, cert, key)
         run(supervisor, stop)
     note("ended")
 
 
-def site_of(latest: Latest, open_changes: "Callable[[], ChangeSource]") -> "Site":
+def site_of(latest: Latest, audit_file: Path | None, open_changes: "Callable[[], ChangeSource]") -> "Site":
     """What the parts of this process are made of, by the catalogue and the environment."""
     from keyturn.serving.site import Site
     from keyturn.settings.trail import trail_directory, trail_keep
@@ -98,10 +103,10 @@ def site_of(latest: Latest, open_changes: "Callable[[], ChangeSource]") -> "Site
         return open_reactions(latest, note, wrap)
 
     directory, keep = trail_directory(os.environ), trail_keep(os.environ)
-    return Site(latest, open_changes, note, opened, directory, access_logs(latest), keep=keep)
+    return Site(latest, open_changes, note, opened, directory, access_logs(latest, audit_file), keep=keep)
 
 
-def access_logs(latest: Latest) -> "dict[str, Callable[[], AccessSource]]":
+def access_logs(latest: Latest, audit_file: Path | None) -> "dict[str, Callable[[], AccessSource]]":
     """The logs that are read on this machine, each by what opens it.
 
     One that holds what this machine has received has the machine's name behind its own: others have theirs.
@@ -113,7 +118,7 @@ def access_logs(latest: Latest) -> "dict[str, Callable[[], AccessSource]]":
     def opener(name: str) -> "Callable[[], AccessSource]":
         def opened() -> "AccessSource":
             catalogue = latest().catalogue
-            settings = catalogue.access_logs.get(name)
+            settings = logs_of(catalogue, audit_file).get(name)
             if settings is None:
                 raise NotFound("read", name, "the catalogue names no such access log any more", "Begin this anew")
             return open_source(name, settings, audit_mount(catalogue), sources_directory() / name)
@@ -122,9 +127,18 @@ def access_logs(latest: Latest) -> "dict[str, Callable[[], AccessSource]]":
 
     return {
         f"{name}@{machine}" if settings.LOCAL else name: opener(name)
-        for name, settings in latest().catalogue.access_logs.items()
+        for name, settings in logs_of(latest().catalogue, audit_file).items()
         if settings.machine in (None, machine)
     }
+
+
+def logs_of(catalogue: "Catalogue", audit_file: Path | None) -> "Mapping[str, AccessLogBase]":
+    """The catalogue's access logs; where it names none, the hub's audit file that was given."""
+    if catalogue.access_logs or audit_file is None:
+        return catalogue.access_logs
+    from keyturn.catalogue.access_logs.hub import HubFileSettings
+
+    return {HUB: HubFileSettings(kind="hub-file", log_file=str(audit_file.absolute()))}
 
 
 def supervisor_of(workspace: "Workspace", parts: "list[Part]") -> "Supervisor":
@@ -149,7 +163,8 @@ def open_endpoint(stack: ExitStack, serving: "Serving", listen: str, cert: Path 
     local = is_loopback(listener.getsockname()[0])
     endpoint = Endpoint(serving, numbers_of(serving), local=local)
     stack.enter_context(answering(listener, endpoint.answer, tls.context if tls else None))
-    note(f"listening: {'https' if tls else 'http'}://{listen}")
+    place = f"{listen.rpartition(':')[0]}:{listener.getsockname()[1]}"
+    note(f"listening: {'https' if tls else 'http'}://{place}")
 
 
 def insist_on_server() -> None:

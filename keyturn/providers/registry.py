@@ -23,11 +23,13 @@ from keyturn.core.notices import SECRET_ROTATED, Notice, message_id
 from keyturn.core.rights import AccountRights, CopyRights, Verdict
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import Store
+from keyturn.core.strategies import Strategy
 from keyturn.core.webhook_keys import WebhookKeys
 from keyturn.providers.apprise_channel import configured_channel
 from keyturn.providers.ledger.opening import named_ledger
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.naming import names_of
+from keyturn.strategies.base import StrategySettings
 
 T = TypeVar("T")
 
@@ -59,15 +61,19 @@ def open_workspace(catalogue: Catalogue, hub: Hub, ledger: Ledger | None = None)
         hub = hub.mounted(catalogue.mount_paths)
     stores = Cached(lambda name: open_store(name, catalogue.store(name)))
     tools = Opening(hub, Cached(lambda name: open_target(name, catalogue.target(name), hub)))
-    strategies = Cached(
-        lambda path: discreet(catalogue.secret(path).rotation.open(path, tools), lambda: names_of(catalogue, hub, path))
-    )
+
+    def open_by(settings: StrategySettings, path: str) -> Strategy:
+        return discreet(settings.open(path, tools), lambda: names_of(catalogue, hub, path))
+
+    strategies = Cached(lambda path: open_by(catalogue.secret(path).rotation, path))
+    replacements = Cached(lambda path: open_by(catalogue.secret(path).rotation.for_emergency(), path))
     sender, ledger = CatalogueSender(catalogue, hub), ledger or named_ledger(os.environ, hub)
     channel = configured_channel(os.environ)
     opened = Workspace(catalogue, hub, strategies, stores, sender, ledger, tools.clock, channel=channel)
     policy = catalogue.policy
     return replace(
         opened,
+        open_replacement=replacements,
         limits=policy.limits,
         approvals=policy.approvals,
         own_keys=policy.own_keys,

@@ -44,7 +44,8 @@ def replace_leaked(workspace: Workspace, incident: Incident, progress: SecretPro
             "version": current.version,
             "fingerprint": workspace.fingerprint(current.path, current.fields),
         }
-    return result.add_done("", f"version {result.changes['version']} is in force")
+    made = ", made by what stands under in_emergency" if has_emergency_settings(workspace, path) else ""
+    return result.add_done("", f"version {result.changes['version']} is in force{made}")
 
 
 def nothing_beside(workspace: Workspace, progress: SecretProgress) -> bool:
@@ -105,6 +106,7 @@ def put_in_force(workspace: Workspace, incident: Incident, progress: SecretProgr
     Raises what stands in the way.
     """
     path, reason, refused = progress.path, Reason("Revoked", f"incident {incident.id}"), 0
+    making = for_emergency(workspace, path)
     while True:
         # Asked for before the record: what another run puts in force meanwhile is not replaced once more.
         newest = newest_version(workspace, path)
@@ -112,13 +114,26 @@ def put_in_force(workspace: Workspace, incident: Incident, progress: SecretProgr
         if rotation and not is_overwritten(workspace, progress):
             return rotation
         try:
-            return candidate_in_force(workspace, path, Decision(reason, newest, urgent=True, by_hand=True))
+            return candidate_in_force(making, path, Decision(reason, newest, urgent=True, by_hand=True))
         except CertainRefusal:
             raise  # every other candidate would be refused alike
         except CandidateRejected:
             refused += 1  # counted here: the record remembers too few rotations to tell when it is enough
             if refused >= CANDIDATES:
                 raise
+
+
+def for_emergency(workspace: Workspace, path: str) -> Workspace:
+    """The same, which makes the secret's candidates by what the catalogue says for emergencies."""
+    if workspace.open_replacement is None or not has_emergency_settings(workspace, path):
+        return workspace
+    return replace(workspace, open_strategy=workspace.open_replacement)
+
+
+def has_emergency_settings(workspace: Workspace, path: str) -> bool:
+    """Whether the catalogue says anything for emergencies."""
+    rotation = workspace.secret(path).rotation
+    return rotation.for_emergency() is not rotation
 
 
 def close_at_once(workspace: Workspace, incident: Incident, progress: SecretProgress, rotation: Rotation) -> None:

@@ -132,6 +132,8 @@ class Workspace:
     sender: Sender
     ledger: Ledger
     clock: Callable[[], datetime]
+    open_replacement: Callable[[str], Strategy] | None = None
+    """The strategy that makes what takes the place of a revoked credential; None where it is the usual one."""
     holder: str = field(default_factory=this_process)
     patience: float = 60.0
     """Seconds, by the hub's clock, without a word from a holder of whom nobody can tell whether it runs, before it

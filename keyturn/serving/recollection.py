@@ -1,7 +1,8 @@
 """What the trail remembers of a source: so that after a start a detector knows what it knew before.
 
-The last days are read event by event. Of the weeks before, rules ask no more than when a principal was last given what,
-and where: that is told by the last such read of each, which DuckDB finds among millions.
+The last days are read event by event. Of the weeks before, rules ask no more than when a principal was first and last
+given what, and where, on which days it was there, and at which hours: that is told by the first and last such read of
+each, and by one of each day and hour, which DuckDB finds among millions.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,8 @@ LONG: Final = timedelta(days=31)
 """What rules look back at most, where nobody has set them otherwise."""
 MOST: Final = 2_000_000
 """Last reads of the weeks before, the newest of them."""
+PERIODS: Final = ('epoch("time") // 86400', 'epoch("time") // 3600 % 168')
+"""Days, and hours of a week."""
 FETCHED: Final = 20_000
 
 Remembered = tuple[int, Sequence[Access]]
@@ -47,16 +50,18 @@ def remembered(directory: Path, source: str, now: datetime) -> Iterator[Remember
 
 
 def _last_reads(files: Sequence[StoredFile]) -> Iterator[Sequence[Access]]:
-    """The last read that gave each secret to each principal at each address, oldest first."""
+    """The reads of each principal that tell where it was given what first and last, and when it was there."""
     if not files:
         return
-    names = ", ".join(f'"{name}"' for name in ACCESS_COLUMNS[1:])
-    keys = 'PARTITION BY system, principal, path, "source" ORDER BY "time" DESC'
-    rows = f"FROM read_parquet({listed([stored.path for stored in files])}, hive_partitioning = false)"
-    last = f'SELECT "time", {names} {rows} WHERE NOT denied QUALIFY row_number() OVER ({keys}) = 1'
-    newest = f'SELECT * FROM ({last}) ORDER BY "time" DESC LIMIT {MOST}'  # noqa: S608  names and paths of ours alone
+    each = 'system, principal, path, "source"'
+    groups = [("max", each), ("min", each), *(("min", f"system, principal, {period}") for period in PERIODS)]
+    parts = (f'SELECT arg_{end}(reads, "time") AS read FROM reads GROUP BY {keys}' for end, keys in groups)  # noqa: S608  ours alone
+    rows = f"read_parquet({listed([stored.path for stored in files])}, hive_partitioning = false)"
+    chosen = f"WITH reads AS (SELECT * FROM {rows} WHERE NOT denied) {' UNION '.join(parts)}"  # noqa: S608  ours alone
+    names = ", ".join(f'read."{name}"' for name in ACCESS_COLUMNS[1:])
     with connected() as connection, translated(files[0].path, "read"):
-        query = f'SELECT epoch_us("time"), {names} FROM ({newest}) ORDER BY "time"'  # noqa: S608
+        newest = f'SELECT read FROM ({chosen}) ORDER BY read."time" DESC LIMIT {MOST}'  # noqa: S608  ours alone
+        query = f'SELECT epoch_us(read."time"), {names} FROM ({newest}) ORDER BY read."time"'  # noqa: S608  ours alone
         answer = connection.execute(query)
         while rows_of := answer.fetchmany(FETCHED):
             yield [Access(EPOCH + time * MICROSECOND, *rest) for time, *rest in rows_of]

@@ -56,6 +56,10 @@ class StrategySettings(Timing):
         """The strategy, ready to work on the secret at ``path``."""
         raise NotImplementedError
 
+    def for_emergency(self) -> "StrategySettings":
+        """What the replacement is made by in a revocation: the same settings, unless these say otherwise."""
+        return self
+
     def rights(self, places: HubPlaces) -> Iterator[Section]:
         """What it needs of the hub besides the secret itself; nothing, unless an engine of the hub does the work."""
         return iter(())

@@ -3,14 +3,16 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
+from keyturn.core import templates
 from keyturn.core.errors import Invalid
 from keyturn.core.rest import Answer, Listing, Request, RestApi, parse_moment
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import RevokeResult
+from keyturn.core.suggest import advice
 from keyturn.settings.fields import Line, refused
 from keyturn.settings.requests import LastUsedSettings, ListSettings, RequestSettings, ShortName, check_names
 from keyturn.strategies.base import StrategyBase, StrategySettings
@@ -130,8 +132,32 @@ class RestSettings(StrategySettings):
     """The request that tells when a key was used last (GET), where its list does not."""
     constants: Annotated[dict[ShortName, Line], AfterValidator(_constants)] = Field(default_factory=dict)
     """Texts for the requests, by name, such as an account's number that stands in several paths."""
+    in_emergency: dict[ShortName, Line] = Field(default_factory=dict)
+    """Other texts for constants of `create` where a revocation makes the replacement, such as a narrower scope."""
     holds: dict[ShortName, Line] = Field(default_factory=dict)
     """Fields that the secret must hold with these texts, or else it is another account's and is left alone."""
+
+    @model_validator(mode="after")
+    def _emergency_changes_create_alone(self) -> Self:
+        if unknown := sorted(self.in_emergency.keys() - self.constants.keys()):
+            remedy = advice(unknown[0], self.constants, "Declare it under constants, with what it is otherwise.")
+            raise refused(f"no constant is called {unknown[0]}", remedy, "in_emergency")
+        if shared := sorted(self.in_emergency.keys() & self._names_besides_create()):
+            message = f"{shared[0]} stands in other requests than create, which have to find the key again"
+            raise refused(message, "Give create a constant of its own for it.", "in_emergency")
+        return self
+
+    def _names_besides_create(self) -> set[str]:
+        """What every other request asks for, and what tells a list's entries apart."""
+        others = [value for key, value in self if key != "create" and isinstance(value, RequestSettings)]
+        where = [text for request in others for text in getattr(request, "where", {}).values()]
+        return {name for request in others for name in request.names} | {
+            name for text in where for name in templates.names(text)
+        }
+
+    def for_emergency(self) -> Self:
+        """With the constants of an emergency."""
+        return self.model_copy(update={"constants": self.constants | self.in_emergency}) if self.in_emergency else self
 
     def check_shared_names(self, listing: ListSettings | None, key_names: Collection[str]) -> None:
         """Refuse requests that ask for what they can't know; ``key_names`` name a key that exists."""

@@ -12,7 +12,7 @@ from keyturn.access_log.detection.history import FAR_READER, NO_HISTORY, SecretH
 from keyturn.access_log.detection.identities import plain_name
 from keyturn.access_log.detection.policy import MonitorPolicy, SamePolicy, Site, Tuning
 from keyturn.access_log.detection.sites import distance
-from keyturn.core.access import Access
+from keyturn.core.access import LOGIN, Access
 from keyturn.core.ledger import Entry, Outcome
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
@@ -173,3 +173,35 @@ def test_a_revocation_that_the_ledger_tells_later_is_heard_of_live() -> None:
     assert not detector.take(access(NOON + HOUR, path="ml/key"))
     (alert,) = detector.take(access(NOON + HOUR, path="ml/key", who="stranger"))
     assert [factor.name for factor in alert.factors] == ["watched"]
+
+
+def tries(apart: timedelta, different: int, who: str = "app") -> list[Access]:
+    return [access(NOON + n * apart, f"ml/{n % different}", who=who, denied=True) for n in range(17)]
+
+
+def test_who_is_refused_many_secrets_slowly_is_told() -> None:
+    slowly = timedelta(minutes=30)
+    assert [odd[1:] for odd in found(tries(slowly, 17))] == [("slow-guessing", 0.8)] * 3
+    assert found(tries(slowly, 14)) == [], "the same again is no guess"
+    assert found(tries(timedelta(hours=2), 17)) == [], "slower"
+    given = [access(NOON - HOUR, f"ml/{n}") for n in range(17)]
+    assert found([*given, *tries(slowly, 17)], tunings={"enumeration": Tuning(0)}) == [], "that is broken"
+
+
+def logins(names: int, addresses: int) -> list[Access]:
+    return [
+        access(
+            NOON + n * timedelta(minutes=6),
+            f"auth/userpass/login/{n % names}",
+            f"203.0.113.{n % addresses}",
+            f"failed login from 203.0.113.{n % addresses}",
+            denied=True,
+            action=LOGIN,
+        )
+        for n in range(15)
+    ]
+
+
+@pytest.mark.parametrize(("names", "addresses", "odd"), [(15, 1, True), (1, 15, True), (1, 1, False), (14, 14, False)])
+def test_who_tries_many_names_or_from_many_addresses_slowly_is_told(names: int, addresses: int, odd: bool) -> None:
+    assert [one[1:] for one in found(logins(names, addresses))] == [("slow-guessing", 0.8)] * odd

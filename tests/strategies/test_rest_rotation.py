@@ -49,6 +49,27 @@ secrets:
         id: /id
         where: { /name: "keyturn {{path}} {{unique}}" }
         last_used: /used
+  tests/NAME/scoped:
+    owner: tests@example.com
+    classification: internal
+    rotation:
+      strategy: http-api-key
+      target: api
+      interval: 30d
+      grace: 0s
+      constants: { scope: "invoices:read invoices:write", account: ml }
+      in_emergency: { scope: "invoices:read" }
+      create:
+        path: "/accounts/{{account}}/keys"
+        body: { name: "keyturn {{path}} {{unique}}", scope: "{{scope}}" }
+      answer: { id: /data/id, key: /data/value }
+      test: { path: /whoami, headers: { x-api-key: "{{key}}" } }
+      delete: { path: "/accounts/{{account}}/keys/{{id}}" }
+      list:
+        path: "/accounts/{{account}}/keys"
+        items: /data
+        id: /id
+        where: { /name: "keyturn {{path}} {{unique}}" }
   tests/NAME/ssh:
     owner: tests@example.com
     classification: internal
@@ -191,3 +212,28 @@ def test_the_admins_missing_field_is_told_with_its_path(lab: Lab, server: RestAp
     site.admin(username="someone", password="else")
     with pytest.raises(Invalid, match=f"targets/api/{site.name}: .* lacks a field. Write token"):
         site.rotate("key")
+
+
+def test_a_revocation_replaces_a_key_by_one_of_the_scope_for_emergencies_until_the_next_rotation(site: Site) -> None:
+    def scopes() -> list[str]:
+        return [told.json["scope"] for told in site.server.told if told.method == "POST"]
+
+    site.rotate("scoped")
+    status = revoked(site.workspace, f"tests/{site.name}/scoped")
+    assert not status.open
+    assert scopes() == ["invoices:read invoices:write", "invoices:read"]
+    assert site.values() == {site.current("scoped")["key"].reveal()}
+    assert any("in_emergency" in event.said for secret in status.secrets for event in secret.events)
+    site.rotate("scoped")
+    assert scopes()[2:] == ["invoices:read invoices:write"]
+
+
+@pytest.mark.parametrize(
+    ("emergency", "why"),
+    [("{ scop: x }", "no constant is called scop"), ("{ account: other }", "account stands in other requests")],
+)
+def test_what_finds_a_key_again_does_not_change_in_an_emergency(tmp_path: Path, emergency: str, why: str) -> None:
+    text = CATALOGUE.replace('in_emergency: { scope: "invoices:read" }', f"in_emergency: {emergency}")
+    (tmp_path / "all.yaml").write_text(text.replace("NAME", "x"))
+    with pytest.raises(Invalid, match=why):
+        load_catalogue(tmp_path, {"KEYTURN_API_URL": "http://127.0.0.1:1"})

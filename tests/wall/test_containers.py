@@ -23,15 +23,15 @@ from tests.support.compose import (
 )
 
 LOGINS = {
-    "aws": {"prefect-worker", "revoker", "follower"},
+    "aws": {"prefect-worker", "revoker", "serve"},
     "aws-reader": {"inference"},
-    "azure": {"azure", "prefect-worker", "revoker", "follower"},
-    "kubernetes": {"kubernetes", "prefect-worker", "revoker", "follower"},
+    "azure": {"azure", "prefect-worker", "revoker", "serve"},
+    "kubernetes": {"kubernetes", "prefect-worker", "revoker", "serve"},
     "prefect-server": {"prefect-server", "prefect-worker", "revoker", "notary"},
     "worker": {"prefect-worker"},
     "revoker": {"revoker"},
     "notary": {"notary"},
-    "follower": {"follower"},
+    "serve": {"serve"},
     "trainer": {"trainer"},
     "inference": {"inference"},
     "openbao": {"openbao"},
@@ -107,7 +107,7 @@ def test_the_seal_the_witnesses_keys_and_the_emulators_data_are_no_part_of_what_
 def test_nobody_but_the_workers_writes_the_ledger_and_the_notary_holds_no_login_to_a_cloud(
     services: dict[str, Any],
 ) -> None:
-    assert holders(services, "ledger") == {"prepare", "prefect-worker", "revoker", "notary", "follower"}
+    assert holders(services, "ledger") == {"prepare", "prefect-worker", "revoker", "notary", "serve"}
     variables = services["notary"]["environment"]
     assert not {"AWS_SHARED_CREDENTIALS_FILE", "AZURE_CLIENT_SECRET_FILE"} & set(variables)
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from keyturn.access_log.detection.habits import DAY
+from keyturn.access_log.detection.habits import DAY, folder_of
 from keyturn.access_log.detection.networks import network_of
 from keyturn.access_log.detection.policy import MonitorPolicy
 from keyturn.access_log.detection.reorder import NEVER
@@ -10,7 +10,7 @@ from keyturn.access_log.detection.scores import ADDRESS, HOURS, LIMIT, PATH
 from keyturn.access_log.detection.window import PrincipalWindow
 from keyturn.core.access import Access
 
-ROAMING: Final = 5
+ROAMING: Final = 3
 """Addresses of a principal, from which on another one in its networks is nothing new: it gets them as they come."""
 
 
@@ -37,7 +37,7 @@ def explained_weight(
         weight += policy.hours_weight
     if odd & ADDRESS and (address_at != NEVER or _is_roaming(access, at, window)):
         weight += policy.address_weight
-    if odd & PATH and path_at != NEVER:
+    if odd & PATH and (path_at != NEVER or window.folders.get(folder_of(access.path), at) <= at - DAY):
         weight += policy.path_weight
     return weight
 

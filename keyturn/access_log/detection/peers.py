@@ -2,6 +2,7 @@
 
 import re
 from functools import lru_cache
+from itertools import islice
 from typing import Final
 
 from keyturn.access_log.detection.bounds import Key, drop_least
@@ -14,6 +15,15 @@ from keyturn.core.access import Access
 
 REMEMBERED: Final = 100_000
 
+READERS: Final = 300
+FOLDERS: Final = 20_000
+"""Readers of one folder that are compared, and folders."""
+
+COLLEAGUES: Final = 2
+"""So many who read in most of somebody's folders make a folder of theirs this one's, too."""
+SHARED: Final = 2
+"""Folders that somebody reads in at least, so that others can be its colleagues."""
+
 FEW: Final = 5
 """Principals that are a kind at least; those of smaller ones are of one together."""
 
@@ -23,15 +33,54 @@ SHARE: Final = 5
 TOGETHER: Final = DAY
 """Seconds within which the same that is new to several of a kind is one thing: a deployment."""
 
+MANY: Final = 20
+"""Principals of a kind from which on it is known what newcomers of it do."""
+
+WRAPPED: Final = "wrapping token of "
+"""How the hub's log names who unwrapped what another had wrapped."""
+
 DIGITS: Final = re.compile(r"[0-9a-f]*[0-9][0-9a-f]*")
 
 
 @lru_cache(50_000)
 def kind_of(principal: str) -> str:
     """What principals that are alike have in common: the name without its numbers, or else how they log in."""
+    if principal.startswith(WRAPPED):
+        return WRAPPED + kind_of(principal[len(WRAPPED) :])
     shape = DIGITS.sub("#", principal)
     method = METHODS.match(principal)
     return method[0] if method and shape == principal else shape
+
+
+class FolderReaders:
+    """Who is given secrets of which folders: whose folders are somebody's team's, too."""
+
+    def __init__(self) -> None:
+        self._readers: dict[tuple[str, str], dict[str, PrincipalWindow]] = {}
+
+    def add(self, access: Access, window: PrincipalWindow) -> None:
+        """That a principal is given a secret of a folder."""
+        folder = (access.system, folder_of(access.path))
+        readers = self._readers.setdefault(folder, {})
+        readers[access.principal] = window
+        if len(readers) > READERS:
+            del readers[next(iter(readers))]
+        if len(self._readers) > FOLDERS:
+            del self._readers[next(iter(self._readers))]
+
+    def are_colleagues(self, access: Access, at: float, window: PrincipalWindow) -> bool:
+        """Whether several others who read in the folder of a secret read in most of the principal's folders, too.
+
+        Those where it was given something within the last day alone don't count: nobody becomes a colleague so soon.
+        """
+        own = {folder for folder, begun in window.folders.items() if begun <= at - DAY}
+        readers = self._readers.get((access.system, folder_of(access.path)), {})
+        alike = (
+            name
+            for name, reader in readers.items()
+            if reader is not window and len(own & reader.folders.keys()) > len(own) // 2
+        )
+        return len(own) >= SHARED and len(list(islice(alike, COLLEAGUES))) == COLLEAGUES
 
 
 class Peers:
@@ -41,12 +90,17 @@ class Peers:
         self._members: dict[tuple[str, str], int] = {}
         self._folders: dict[tuple[str, str, str], int] = {}
         self._networks: dict[tuple[str, str], tuple[float, int]] = {}
+        self._readers = FolderReaders()
         self._novelties: dict[tuple[str, str, str], tuple[float, str]] = {}
 
     def kind(self, access: Access) -> tuple[str, str]:
         """The system, and what its principal has in common with others; nothing where those are too few."""
         kind = kind_of(access.principal)
         return (access.system, kind if self._members.get((access.system, kind), 0) >= FEW else "")
+
+    def large(self, kind: tuple[str, str]) -> bool:
+        """Whether so many are of a kind that a newcomer can be compared with them."""
+        return bool(kind[1]) and self._members.get(kind, 0) >= MANY
 
     def _join(self, access: Access) -> tuple[str, str]:
         kind = (access.system, kind_of(access.principal))
@@ -59,26 +113,28 @@ class Peers:
         kind = self._join(access) if not window.folders else self.kind(access)
         if (folder := folder_of(access.path)) not in window.folders:
             _count(self._folders, (*kind, folder))
+            self._readers.add(access, window)
         if access.source and (network := network_of(access.source)) not in window.networks:
             begun, count = self._networks.get((access.system, network), (at, 0))
             self._networks[access.system, network] = (begun, count + 1)
             if len(self._networks) > REMEMBERED:
                 drop_least(self._networks, REMEMBERED, lambda pair: pair[0])
 
-    def usual_folder(self, access: Access) -> bool:
-        """Whether many of its kind read there."""
+    def usual_folder(self, access: Access, at: float, window: PrincipalWindow) -> bool:
+        """Whether many of its kind, or its colleagues, read there."""
         kind = self.kind(access)
         readers = self._folders.get((*kind, folder_of(access.path)), 0)
-        return readers > 1 and readers * SHARE >= self._members.get(kind, 0)
+        many = readers > 1 and readers * SHARE >= self._members.get(kind, 0)
+        return many or self._readers.are_colleagues(access, at, window)
 
     def usual_network(self, access: Access, at: float) -> bool:
         """Whether several read from there, since a day before."""
         begun, count = self._networks.get((access.system, network_of(access.source)), (at, 0))
         return count > 1 and begun <= at - DAY
 
-    def shared(self, access: Access, at: float, what: str) -> bool:
-        """Whether it is new to others of its kind just now, too: then it is one thing that happens to all of them."""
-        novelty = (*self.kind(access), what)
+    def shared(self, access: Access, at: float, what: str, kind: str) -> bool:
+        """Whether it is new to others of a kind just now, too: then it is one thing that happens to all of them."""
+        novelty = (access.system, kind, what)
         moment, first = self._novelties.get(novelty, (NEVER, ""))
         if moment > at - TOGETHER:
             return first != access.principal

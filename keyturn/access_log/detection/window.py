@@ -76,8 +76,12 @@ class PrincipalWindow(Habits):
 
     def has_read(self, path: str, source: str) -> bool:
         """Whether it was given this secret, and anything from this address, as far as it is remembered."""
+        return self.was_given(path) and source in self.addresses
+
+    def was_given(self, path: str) -> bool:
+        """Whether it was given this secret, as far as it is remembered."""
         seen_path = self.paths.get(path)
-        return seen_path is not None and seen_path.at != NEVER and source in self.addresses
+        return seen_path is not None and seen_path.at != NEVER
 
     def knows(self, path: str, source: str, at: float) -> bool:
         """Whether it was given this secret, and anything from this network, before that moment."""

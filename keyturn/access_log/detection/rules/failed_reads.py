@@ -11,7 +11,10 @@ from keyturn.core.access import LOGIN, Access
 
 
 class FailedReads:
-    """``count`` failed accesses of one principal ``within`` a time. Failed logins, which are nobody's, by address."""
+    """``count`` failed accesses of one principal ``within`` a time. Failed logins, which are nobody's, by address.
+
+    What is refused to somebody who was seen on five days before, and was given it then, is broken and not guessed.
+    """
 
     name: ClassVar = "failed-reads"
     tuning: ClassVar = Tuning(800, 10, timedelta(minutes=5))
@@ -28,6 +31,8 @@ class FailedReads:
         """Whether there are too many."""
         tuning = tuning_of(self, policy)
         login = access.action == LOGIN
+        if window.learned and window.was_given(access.path):
+            return ""
         who = f"@{access.source}" if login else f"{access.system} {access.principal}"
         if not self._failed.full(who, at, tuning):
             return ""

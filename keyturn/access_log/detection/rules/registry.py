@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 RULES: Final[Mapping[str, str]] = {
     "failed-reads": "failed_reads.FailedReads",
+    "slow-guessing": "slow_guessing.SlowGuessing",
     "enumeration": "enumeration.Enumeration",
     "first-restricted": "first_restricted.FirstRestricted",
     "other-reader": "other_reader.OtherReader",

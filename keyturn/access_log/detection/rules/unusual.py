@@ -21,6 +21,8 @@ TOGETHER: Final = 12 * 3600.0
 REMEMBERED: Final = 1_000
 """What was strange about principals of one kind, the latest."""
 
+NEWCOMERS: Final = "newcomers"
+
 KINDS: Final = 10_000
 
 TELLING: Final = frozenset({"folder", "network"})
@@ -36,18 +38,18 @@ class Unusual:
     Looked at are the folder of the secret and the network, and the hour and the pace beside one of these; what of it is
     strange within 12 hours is seen together. It is seldom where it was so of fewer than ``count`` others of the kind
     ``within`` a time: where people often come from somewhere else, that alone says nothing of one of them. What happens
-    to several of a kind at once, as by a deployment, is one thing. Nothing is said of who was seen on less than five
-    days before, nor in the first five days of a log.
+    to several of a kind at once, as by a deployment, is one thing. Who was seen on less than five days before is
+    compared with its kind alone, where that is large; in the first five days of a log nothing is said.
     """
 
     name: ClassVar = "unusual"
-    tuning: ClassVar = Tuning(800, 3, timedelta(days=7))
+    tuning: ClassVar = Tuning(800, 7, timedelta(days=7))
     trigger: ClassVar = Trigger.NOVEL
 
     def __init__(self, history: History) -> None:
         self._peers = Peers()
         self._began = NEVER
-        self._strange: dict[tuple[str, str], deque[Strange]] = {}
+        self._strange: dict[tuple[str, ...], deque[Strange]] = {}
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
         """Everybody."""
@@ -57,7 +59,9 @@ class Unusual:
         """Whether it is strange enough, and what it is, in words."""
         if self._began == NEVER:
             self._began = at
-        words = dict(self._aspects(access, at, window)) if window.learned and at > self._began + LEARNED * DAY else {}
+        kind = self._peers.kind(access)
+        compared = at > self._began + LEARNED * DAY and (window.learned or self._peers.large(kind))
+        words = dict(self._aspects(access, at, window)) if compared else {}
         if not access.denied:
             self._peers.learn(access, at, window)
         fresh = [aspect for aspect in words if window.strange.get(aspect, NEVER) <= at - TOGETHER]
@@ -65,28 +69,32 @@ class Unusual:
             return ""
         window.strange |= dict.fromkeys(fresh, at)
         together = frozenset(aspect for aspect, moment in window.strange.items() if moment > at - TOGETHER)
-        if not TELLING & together or not self._seldom(access, at, together, tuning_of(self, policy)):
+        cell = kind if window.learned else (*kind, NEWCOMERS)
+        if not TELLING & together or not self._seldom(cell, access, at, together, tuning_of(self, policy)):
             return ""
         earlier = sorted(together - words.keys())
         also = f"; and shortly before, another {' and '.join(earlier)}" if earlier else ""
-        return f"unlike it on {window.days} days before: {'; '.join(words.values())}{also}"
+        whom = f"it on {window.days} days before" if window.learned else "others of its kind"
+        return f"unlike {whom}: {'; '.join(words.values())}{also}"
 
     def _aspects(self, access: Access, at: float, window: PrincipalWindow) -> Iterator[tuple[str, str]]:
         """What is strange, each with its words."""
         peers, folder = self._peers, folder_of(access.path)
-        if not (folder in window.folders or peers.usual_folder(access) or peers.shared(access, at, f"in {folder}")):
+        usual = folder in window.folders or peers.usual_folder(access, at, window)
+        if not (usual or peers.shared(access, at, f"in {folder}", peers.kind(access)[1])):
             yield "folder", f"it read nothing in {folder}, nor do many like it"
         network = network_of(access.source) if access.source else ""
         usual = not network or network in window.networks or peers.usual_network(access, at)
-        if not (usual or peers.shared(access, at, f"from {network}")):
+        if not (usual or peers.shared(access, at, f"from {network}", "")):
             yield "network", f"it read nothing from {network}, nor does anybody else"
-        if not window.usual_hour(at):
+        if window.learned and not window.usual_hour(at):
             yield "hour", f"it read nothing about {at // 3600 % 24:02.0f}:00 UTC"
         if window.count > window.brisk:
             yield "pace", f"more than {window.brisk:,.0f} accesses within an hour"
 
-    def _seldom(self, access: Access, at: float, together: frozenset[str], tuning: Tuning) -> bool:
-        kind = self._peers.kind(access)
+    def _seldom(
+        self, kind: tuple[str, ...], access: Access, at: float, together: frozenset[str], tuning: Tuning
+    ) -> bool:
         if kind not in self._strange:
             self._strange[kind] = deque(maxlen=REMEMBERED)
             if len(self._strange) > KINDS:

@@ -1,0 +1,69 @@
+"""Attempts that come so slowly that no burst shows: somebody tries names, passwords or secrets by and by."""
+
+from datetime import timedelta
+from typing import ClassVar, Final
+
+from keyturn.access_log.detection.bounds import drop_least
+from keyturn.access_log.detection.history import History
+from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
+from keyturn.access_log.detection.rules.base import COUNTED, Trigger, tuning_of
+from keyturn.access_log.detection.window import PrincipalWindow
+from keyturn.core.access import LOGIN, Access
+
+APART: Final = 60.0
+"""Seconds between attempts that count: what comes faster is a burst, of which other rules tell."""
+
+SPARE: Final = 2
+"""So many times as many attempts of one are remembered as are odd."""
+
+
+class SlowGuessing:
+    """``count`` different things that failed ``within`` a time: secrets that a principal was refused and never given,
+    names that were tried from one address, addresses from which one name was.
+
+    A program that is set wrong fails at the same thing again and again; who guesses fails at many.
+    """
+
+    name: ClassVar = "slow-guessing"
+    tuning: ClassVar = Tuning(800, 15, timedelta(hours=24))
+    trigger: ClassVar = Trigger.DENIED
+
+    def __init__(self, history: History) -> None:
+        self._failed: dict[tuple[str, str], dict[str, float]] = {}
+
+    def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
+        """Everybody."""
+        return True
+
+    def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
+        """Whether there are too many."""
+        tuning = tuning_of(self, policy)
+        hours = tuning.within.total_seconds() / 3600
+        if access.action == LOGIN:
+            if self._full(("names", access.source), access.path, at, tuning):
+                return f"{tuning.count} names failed to log in from there within {hours:g} h"
+            # Methods whose logins name nobody in their path have all programs fail at the same one.
+            named = not access.path.endswith("/login")
+            if named and self._full(("addresses", access.path), access.source, at, tuning):
+                return f"it failed to log in from {tuning.count} addresses within {hours:g} h"
+            return ""
+        if window.was_given(access.path):
+            return ""
+        if self._full((access.system, access.principal), access.path, at, tuning):
+            return f"{tuning.count} secrets within {hours:g} h that it was refused, and never given"
+        return ""
+
+    def _full(self, key: tuple[str, str], what: str, at: float, tuning: Tuning) -> bool:
+        failed = self._failed.get(key)
+        if failed is None:
+            failed = self._failed[key] = {}
+            if len(self._failed) > COUNTED:
+                drop_least(self._failed, COUNTED, lambda times: next(reversed(times.values()), at))
+        if failed and at < next(reversed(failed.values())) + APART:
+            return False
+        failed.pop(what, None)
+        failed[what] = at
+        if len(failed) > tuning.count * SPARE:
+            del failed[next(iter(failed))]
+        since = at - tuning.within.total_seconds()
+        return len(failed) >= tuning.count and sum(moment > since for moment in failed.values()) >= tuning.count
