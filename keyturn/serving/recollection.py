@@ -25,7 +25,7 @@ LONG: Final = timedelta(days=31)
 """What rules look back at most, where nobody has set them otherwise."""
 MOST: Final = 2_000_000
 """Last reads of the weeks before, the newest of them."""
-PERIODS: Final = ('epoch("time") // 86400', 'epoch("time") // 3600 % 168')
+PERIODS: Final = ('epoch_us("time") // 86_400_000_000', 'epoch_us("time") // 3_600_000_000 % 168')
 """Days, and hours of a week."""
 FETCHED: Final = 20_000
 

@@ -16,6 +16,7 @@ MONDAY = datetime(2026, 3, 2, 9, tzinfo=UTC)
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 WEB = "approle web"
+WRAPPED = "wrapping token of approle trainer-7"
 NO_SCORES: dict[str, Any] = {"limit_weight": 0, "hours_weight": 0, "address_weight": 0, "path_weight": 0, "alert": 0}
 
 
@@ -105,6 +106,15 @@ def test_a_newcomer_among_many_that_are_alike_brings_nothing_new() -> None:
     learned = [read for who in many[1:] for read in workdays(who=who)]
     alike = [*workdays(who=many[0], path="x/db"), access(NEXT, who=many[0])]
     assert odd([*learned, *alike]) == []
+
+
+def test_a_newcomer_is_compared_with_many_of_its_kind() -> None:
+    jobs = [access(MONDAY + HOUR * n, f"ci/{n % 3}/x", "10.7.0.1", f"token-ci-{n}") for n in range(24 * 7)]
+    alike, stranger = (access(NEXT, "ci/1/x", source, "token-ci-999") for source in ("10.7.0.9", "203.0.113.9"))
+    assert odd([*jobs, alike]) == []
+    words = "unlike others of its kind: it read nothing from 203.0.0.0/16, nor does anybody else"
+    assert odd([*jobs, stranger]) == [(NEXT, words, 0.8)]
+    assert odd([*jobs[-15:], stranger]) == [], "they are too few"
 
 
 def test_what_people_often_do_says_nothing_of_one_of_them() -> None:

@@ -4,6 +4,7 @@ from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from keyturn.access_log.detection.alerts import Stage
@@ -158,3 +159,13 @@ def test_rules_that_change_are_used_from_then_on_with_what_was_known(site: Site)
     process.judge._policies = lambda: type(NIGHT)(NIGHT.everywhere)
     process.judge.advance(NOW)
     assert not process.judge.knows("hub")
+
+
+def test_of_the_weeks_before_it_is_remembered_where_and_when_somebody_was(site: Site) -> None:
+    hours = [access(-86_400 * day + 3600 * hour) for day in range(9, 2, -1) for hour in range(4) for _ in range(9)]
+    many = [msgspec.structs.replace(read, at=read.at + timedelta(seconds=n)) for n, read in enumerate(hours)]
+    site.process(ListSource(many, at_once=len(many))).run()
+    later = NOW + timedelta(days=3)
+    days = [each.at.date() for _, accesses in remembered(site.trail_directory, "hub", later) for each in accesses]
+    assert sorted(set(days)) == sorted({read.at.date() for read in many})
+    assert len(days) < len(many) / 5
