@@ -132,12 +132,12 @@ class RevocationReaction:
 
     def _revoke(self, workspace: Workspace, alert: Alert, response: Response) -> None:
         path, name, reason = response.path, incident_id(alert, response), reason_of(alert, response)
-        existing = incident_store.find_incident(workspace, name)
-        if existing and existing.closed_at:
-            return
-        if not existing and lacking_rights(workspace, path, name):
+        if lacking_rights(workspace, path, name):
             if not self._conductor.hand_over(name, path, reason):
                 self._leave(workspace, alert, response, "this login may not revoke, and no worker is there that may")
+            return
+        existing = incident_store.find_incident(workspace, name)
+        if existing and existing.closed_at:
             return
         opened = existing or begin(
             workspace,
@@ -162,12 +162,14 @@ class RevocationReaction:
                 self._say(f"{incident.id} stays open: {type(error).__name__}")
 
     def _leave(self, workspace: Workspace, alert: Alert, response: Response, why: str) -> None:
-        """Write down and tell people that nothing was ended."""
+        """Write down and tell people that nothing was ended, or not even tried out."""
         path, name = inert(response.path, NAME_LIMIT), incident_id(alert, response)
+        if response.react is React.DRY_RUN:
+            self._say(f"no dry run of {path}: {why}")
+            return self._tell(alert, response, f"Keyturn: no dry run of {path}", [f"Nothing can be told of it: {why}"])
         self._say(f"NOT REVOKED {path}: {why}")
-        if response.react is React.REVOKE:
-            note_down(workspace, [entry(workspace, "revoke", Outcome.DENIED, response.path, note=f"{name}: {why}")])
-            self._tell(alert, response, f"Keyturn: NOT revoked: {path}", [f"Nothing was ended: {why}"])
+        note_down(workspace, [entry(workspace, "revoke", Outcome.DENIED, response.path, note=f"{name}: {why}")])
+        return self._tell(alert, response, f"Keyturn: NOT revoked: {path}", [f"Nothing was ended: {why}"])
 
     def _rehearse(self, workspace: Workspace, alert: Alert, response: Response) -> None:
         """Write down and tell people what a revocation would do."""

@@ -21,6 +21,7 @@ from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.ledger.ports import StoredLedger
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.journal import actor_of
+from keyturn.rotation.own_login import own_principals
 from keyturn.serving.access_reader import AccessReader, Watch
 from keyturn.serving.judge import Judge
 from keyturn.serving.ledger_history import LedgerHistory, recorded_alerts
@@ -91,8 +92,9 @@ class CurrentPolicies:
     def __init__(self, workspace: Callable[[], Workspace]) -> None:
         self._workspace = workspace
         self._catalogue = workspace().catalogue
+        self._own = own_principals(workspace())
         self._basis = _basis(self._catalogue)
-        self._policies = DeclaredPolicies(self._catalogue.monitors, self._catalogue)
+        self._policies = DeclaredPolicies(self._catalogue.monitors, self._catalogue, self._own)
 
     def __call__(self) -> MonitorPolicies:
         """Asked once a second, so a catalogue that is the same is not compared."""
@@ -101,12 +103,12 @@ class CurrentPolicies:
             self._catalogue, basis = catalogue, _basis(catalogue)
             if basis != self._basis:
                 self._basis = basis
-                self._policies = DeclaredPolicies(catalogue.monitors, catalogue)
+                self._policies = DeclaredPolicies(catalogue.monitors, catalogue, self._own)
         return self._policies
 
 
 def _basis(catalogue: Catalogue) -> tuple[Any, ...]:
-    abouts = {path: secret.about for path, secret in catalogue.secrets.items()}
+    abouts = {path: (secret.about, secret.decoy) for path, secret in catalogue.secrets.items()}
     return catalogue.monitors, abouts, catalogue.mounts
 
 

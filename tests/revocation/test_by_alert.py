@@ -198,8 +198,15 @@ def test_a_login_that_may_not_revoke_hands_it_over_or_says_so(revoker: Revoker, 
     assert revoker.works()
 
 
+def test_a_dry_run_that_nobody_may_look_for_is_told(revoker: Revoker) -> None:
+    revoker.site.lab.root.sys.create_or_update_policy("looker", READS_ALONE)
+    revoker.workspace = revoker.site.with_rights_of("looker")
+    revoker.reaction.react([revoker.alert(React.DRY_RUN)])
+    (message,) = revoker.messages
+    assert message.subject == f"Keyturn: no dry run of {revoker.site.secret.path}"
+
+
 READS_ALONE = """
-path "keyturn/data/*" { capabilities = ["read"] }
 path "sys/capabilities-self" { capabilities = ["update"] }
 path "auth/token/lookup-self" { capabilities = ["read"] }
 """

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from keyturn.core.policy import Trigger
 from keyturn.ledger.entries import parse_leaf
 from keyturn.rotation.run import rotate
 from keyturn.rotation.sync import sync_destinations
+from keyturn.serving.access_parts import CurrentPolicies
 from tests.access_log.hub import LONG_AGO, LONG_AHEAD
 from tests.support.lab import Declared, Lab, Opened
 from tests.support.people import person
@@ -117,3 +118,14 @@ def test_a_decoy_does_not_age(pair: Pair) -> None:
     rotate(pair.opened.workspace, pair.decoy.path, Trigger.FORCE)
     assert pair.lab.current(pair.decoy) != before
     assert pair.opened.sender.told == []
+
+
+def test_what_becomes_a_decoy_is_one_while_its_log_is_read(pair: Pair) -> None:
+    before = pair.opened.workspace
+    workspaces = [before]
+    policies = CurrentPolicies(lambda: workspaces[-1])
+    assert not policies().policy("approle app", pair.used.path).decoy
+    after = pair.lab.open(pair.decoy, pair.used.having(decoy=True)).workspace
+    workspaces.append(replace(before, catalogue=after.catalogue))
+    assert policies().policy("approle app", pair.used.path).decoy
+    assert not policies().policy(pair.own, pair.used.path).decoy
