@@ -21,7 +21,13 @@ FOLDER = Path(__file__).parents[2] / "examples" / "kubernetes"
 MANIFESTS = [
     (file.name, document) for file in sorted(FOLDER.glob("*.yaml")) for document in yaml.safe_load_all(file.read_text())
 ]
-MODELS: Final = {("v1", "ServiceAccount"), ("v1", "Service"), ("batch/v1", "Job"), ("apps/v1", "Deployment")}
+MODELS: Final = {
+    ("v1", "ServiceAccount"),
+    ("v1", "Service"),
+    ("batch/v1", "Job"),
+    ("apps/v1", "Deployment"),
+    ("apps/v1", "StatefulSet"),
+}
 
 OPERATORS = "secrets.hashicorp.com/v1beta1"
 CUSTOM: Final[Mapping[tuple[str, str], Mapping[str, set[str]]]] = {

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from keyturn.access_log.detection.alerts import Stage
-from keyturn.core.errors import Conflict, Superseded, Unavailable, Unrecorded
+from keyturn.core.errors import Unavailable, Unrecorded
 from keyturn.serving import access_reader
 from keyturn.serving.numbers import EVENTS, SEGMENTS
 from keyturn.serving.recollection import remembered
@@ -92,25 +92,6 @@ def test_after_a_start_nothing_is_told_twice_and_an_alert_goes_on(site: Site) ->
     assert [(name, stage) for name, stage, _ in complete] == [(name, Stage.COMPLETE) for name, _, _ in told]
     site.process(ListSource(READS[:2])).run()
     assert len(site.siren.told) == 2 * len(told)
-
-
-def test_whoever_was_frozen_while_another_read_on_writes_nothing_more(site: Site) -> None:
-    frozen = site.process(ListSource(READS[:2]))
-
-    def meanwhile(seconds: float) -> bool:
-        site.process(ListSource(READS)).run()
-        frozen.source.accesses = READS
-        return False
-
-    frozen.tenure.wait = meanwhile  # type: ignore[method-assign]
-    told = len(site.siren.told)
-    with pytest.raises((Superseded, Conflict)):
-        frozen.reader.run(frozen.tenure)
-    frozen.ledger.close()
-    assert kept(site) == [read.path for read in READS]
-    assert len(begun(site)) == 3
-    assert told == 0
-    assert set(Counter(site.siren.told).values()) == {1}
 
 
 def test_a_ledger_that_takes_nothing_holds_up_neither_reading_nor_judging(

@@ -1,0 +1,101 @@
+"""What nobody gets out of a process that runs on: by its address, by the hub's entries, or by freezing it."""
+
+import socket
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from keyturn.core.errors import Conflict, Superseded
+from keyturn.serving.marks import JUDGED
+from keyturn.serving.parts import PartHealth
+from keyturn.serving.supervisor import PartState
+from keyturn.serving.told import TOLD
+from tests.serving.test_access_reader import READS, begun, kept
+from tests.serving.test_endpoint import WORKING, endpoint, get
+from tests.serving.watched import ListSource, Site
+
+TROUBLE = "read secret/data/payments: the hub denies it"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+# --- its address
+
+
+def test_a_page_in_a_browser_that_calls_itself_otherwise_is_not_answered() -> None:
+    with endpoint(WORKING) as url:
+        assert get(f"{url}/metrics", Host="evil.example").status_code == 421
+        assert get(f"{url}/metrics", Host="localhost:2774").status_code == 200
+
+
+def test_clients_that_drip_hold_up_nobody() -> None:
+    with endpoint(WORKING) as url, ExitStack() as stack:
+        port = int(url.rpartition(":")[2])
+        for _ in range(40):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+            client.send(b"GET /met")
+        assert get(f"{url}/healthz").status_code == 200
+
+
+def test_what_is_in_the_way_is_no_stranger_s_business() -> None:
+    state = PartState("access/hub", running=True, number=1, health=PartHealth(0.0, TROUBLE), looked=True)
+    with endpoint(state) as url:
+        shown = "".join(get(f"{url}{page}").text for page in ("/readyz", "/metrics", "/healthz"))
+    assert "payments" not in shown
+    assert "denies" not in shown
+
+
+def test_a_body_that_is_too_long_is_refused() -> None:
+    with endpoint() as url:
+        answer = requests.post(f"{url}/v1/accesses", data=b"x" * 70_000, timeout=30)
+    assert answer.status_code == 413
+
+
+# --- the hub's entries, which somebody may have edited
+
+
+@pytest.mark.parametrize("data", [{}, {"begun": "now", "segment": "many", "at": 1}, {"begun": "2026-03-04T12:00:00"}])
+def test_a_mark_that_somebody_has_edited_stops_nothing(site: Site, data: Mapping[str, Any]) -> None:
+    site.hub.states[f"{JUDGED}/hub"] = (data, 7)
+    site.process(ListSource(READS)).run()
+    assert kept(site) == [read.path for read in READS]
+    assert len(begun(site)) == 3
+
+
+@pytest.mark.parametrize(
+    "data", [{}, {"told": 1}, {"told": {"siren": [1]}}, {"told": {"siren": [["a", "begun", "x"]]}}]
+)
+def test_an_entry_of_what_was_told_that_somebody_has_edited_keeps_nobody_from_being_told(
+    site: Site, data: Mapping[str, Any]
+) -> None:
+    site.hub.states[TOLD] = (data, 7)
+    site.process(ListSource(READS)).run()
+    assert len(begun(site)) == 3
+
+
+# --- a process that was frozen, and whose clock stood still
+
+
+def test_whoever_was_frozen_while_another_read_on_writes_nothing_more(site: Site) -> None:
+    frozen = site.process(ListSource(READS[:2]))
+
+    def meanwhile(seconds: float) -> bool:
+        site.process(ListSource(READS)).run()
+        frozen.source.accesses = READS
+        return False
+
+    frozen.tenure.wait = meanwhile  # type: ignore[method-assign]
+    with pytest.raises((Superseded, Conflict)):
+        frozen.reader.run(frozen.tenure)
+    frozen.ledger.close()
+    assert kept(site) == [read.path for read in READS]
+    assert len(begun(site)) == 3
+    assert set(Counter(site.siren.told).values()) == {1}
