@@ -1,7 +1,8 @@
 """How much of what thieves do is found, how soon, and how often somebody is woken for nothing.
 
     python benchmarks/detection.py [--principals 1000] [--reads-a-day 100000] [--days 21] [--warm-up 10]
-                                   [--instances 3] [--seeds 1,2,3] [--bare] [--json FILE] [--summary FILE]
+                                   [--instances 3] [--seeds 1,2,3] [--bare] [--alert 0.7]
+                                   [--json FILE] [--summary FILE]
                                    [--export FILE --format events|openbao] [--scripts]
 
 Lays attacks (benchmarks/lab/attacks, each after a publication) into the ordinary reads of a lab (benchmarks/lab), has
@@ -54,7 +55,11 @@ def measured(arguments: argparse.Namespace, seed: int) -> Run:
     """One seed."""
     began = time.process_time()
     world, attacks, happened = played(arguments, seed)
-    observer = Observer(Detector(LabPolicies(world, bare=arguments.bare), history(world), live=True))
+    observer = Observer(
+        Detector(
+            LabPolicies(world, bare=arguments.bare, alert=round(arguments.alert * 1000)), history(world), live=True
+        )
+    )
     observer.watch(happened)
     run = observer.result(seed, attacks, arguments.warm_up, arguments.days)
     run.seconds = time.process_time() - began
@@ -93,6 +98,8 @@ def summary(report: Report) -> list[str]:
         f"recall of what leaves a trace: {line(data['findable'])}; with mimicry: {line(data['all'])}",
         f"false alarms a day: {data['false_alarms_a_day']:.2f} (by seed {by_seed}), "
         f"high ones {data['high_false_alarms_a_day']:.2f}; precision {data['precision']:.1%}",
+        "were alerts above a score alone told: recall, false alarms a day",
+        *(f"  {limit / 1000:.1f} {recall:>7.1%} {false:>8.2f}" for limit, recall, false in report.curve()),
         "recall by family",
         *families,
         f"false alarms by factors, of {data['days_counted']:.0f} days in all",
@@ -127,6 +134,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--warm-up", type=int, default=10, help="days of which nothing is counted")
     parser.add_argument("--instances", type=int, default=3, help="of each script")
     parser.add_argument("--seeds", default="1")
+    parser.add_argument("--alert", type=float, default=0.7, help="the score above which there is an alert")
     parser.add_argument("--bare", action="store_true", help="without the settings of a careful operator")
     parser.add_argument("--json", type=Path, help="write all numbers there")
     parser.add_argument("--summary", type=Path, help="write recall by family and false alarms by factor there")

@@ -29,7 +29,7 @@ class Sighting:
 class Run:
     """One seed's results: which attack was found after how many seconds, and the alerts that are of none.
 
-    ``kinds`` says of which kind each principal is.
+    ``kinds`` says of which kind each principal is, ``scores`` has the highest of the alerts of each attack.
     """
 
     seed: int
@@ -41,6 +41,7 @@ class Run:
     alerts: int
     seconds: float = 0.0
     kinds: dict[str, str] = field(default_factory=dict)
+    scores: dict[str, int] = field(default_factory=dict)
 
     @property
     def false_a_day(self) -> float:
@@ -85,6 +86,7 @@ class Observer:
         """Compare. What was told in the warm-up is left out."""
         by_label = {attack.label: attack for attack in attacks}
         delays: dict[str, float] = {}
+        scores: dict[str, int] = {}
         false: list[Alert] = []
         counted = 0
         for sighting in self.sightings.values():
@@ -95,9 +97,10 @@ class Observer:
             for label in labels:
                 delay = max(0.0, (sighting.told - moment(by_label[label].first)).total_seconds())
                 delays[label] = min(delay, delays.get(label, math.inf))
+                scores[label] = max(sighting.alert.score, scores.get(label, 0))
             if not labels and not any(overlaps(sighting.alert, attack) for attack in attacks):
                 false.append(sighting.alert)
-        return Run(seed, days - warm_up, self.events, attacks, delays, false, counted)
+        return Run(seed, days - warm_up, self.events, attacks, delays, false, counted, scores=scores)
 
     def _attacks_of(self, alert: Alert, by_label: dict[str, Attack]) -> Iterator[str]:
         """Those whose events the alert shows, or whose principal's alert it is when it shows no more: it has ten."""
@@ -200,6 +203,17 @@ class Report:
             (run.kinds.get(alert.principal, "others"), factors(alert)) for run in self.runs for alert in run.false
         )
 
+    def curve(self) -> Iterator[tuple[int, float, float]]:
+        """Scores in thousandths, and the recall and the false alarms a day, were alerts above them alone told."""
+        total = self.total(hopeless=False).attacks
+        days = sum(run.days for run in self.runs)
+        hopeless = {attack.label for run in self.runs for attack in run.attacks if attack.scenario.hopeless}
+        scores = [score for run in self.runs for label, score in run.scores.items() if label not in hopeless]
+        false = [alert.score for run in self.runs for alert in run.false]
+        for limit in range(300, 1300, 100):
+            recall = sum(score > limit for score in scores) / total
+            yield limit, recall, sum(score > limit for score in false) / days
+
     def examples(self, count: int) -> Iterator[str]:
         """False alarms of so many kinds, the most frequent first: what was told of one of each."""
         frequent = dict(self.false_by_kind().most_common(count))
@@ -223,6 +237,10 @@ class Report:
             "false_alarms_a_day_by_seed": [round(value, 3) for value in days],
             "high_false_alarms_a_day": round(self._high() / sum(run.days for run in self.runs), 3),
             "precision": round(sum(run.precision for run in self.runs) / len(self.runs), 4),
+            "by_score": [
+                {"above": limit / 1000, "recall": round(recall, 4), "false_alarms_a_day": round(false, 3)}
+                for limit, recall, false in self.curve()
+            ],
             "families": {name: row.data() for name, row in self.rows("family").items()},
             "scenarios": {name: row.data() for name, row in self.rows("name").items()},
             "false_alarms_by_factors": dict(self.false_by_factors().most_common()),

@@ -54,14 +54,16 @@ class LabPolicies:
 
     People have their zones; machines work at any hour, from the lab's own networks. Limits are the next power of ten
     above three times what a service reads a day. Whoever is not known has what holds for everybody. With ``bare`` only
-    classifications and the platform's logins are told, and nothing of people, machines, networks and limits.
+    classifications and the platform's logins are told, and nothing of people, machines, networks and limits. Above
+    ``alert`` thousandths there is one.
     """
 
-    def __init__(self, world: World, *, bare: bool = False) -> None:
+    def __init__(self, world: World, *, bare: bool = False, alert: int = EVERYBODY.alert) -> None:
         self._restricted = {secret.path for secret in world.secrets if secret.restricted}
         self._decoys = {decoy.path for decoy in world.decoys}
         declared = [principal for principal in world.principals if not bare or principal.kind in PLATFORM_LOGINS]
         self._everybody = MonitorPolicy() if bare else EVERYBODY
+        self._alert = alert
         self._open = {principal.name: settings(principal) for principal in declared}
         self._made: dict[tuple[int, bool, bool], MonitorPolicy] = {}
         # Equal settings are one object, so that a detector makes what it derives from them once.
@@ -74,7 +76,8 @@ class LabPolicies:
         policy = self._open.get(principal, self._everybody)
         key = id(policy), path in self._restricted, path in self._decoys
         if key not in self._made:
-            self._made[key] = replace(policy, restricted=path in self._restricted, decoy=path in self._decoys)
+            restricted, decoy = key[1:]
+            self._made[key] = replace(policy, restricted=restricted, decoy=decoy, alert=self._alert)
         return self._made[key]
 
 
