@@ -26,10 +26,10 @@ from keyturn.access_log.trail.layout import (
 )
 from keyturn.access_log.trail.parquet import (
     DRAFT,
-    LARGE,
     connected,
     listed,
     make_directory,
+    numbering,
     segments_of,
     write_file,
 )
@@ -124,7 +124,8 @@ def _merge(files: Sequence[StoredFile]) -> None:
     merged = StoredFile.of(files[0].directory, files[0].source, segments)
     rows = f"SELECT * FROM read_parquet({listed([file.path for file in files])}, hive_partitioning = false)"  # noqa: S608
     with _connected() as connection:
-        write_file(connection, merged, rows, (), segments, LARGE)
+        count = sum(segment.count for segment in segments)
+        write_file(connection, merged, rows, (), segments, numbering(count))
 
 
 def _clean(directory: Path, source: str) -> None:

@@ -58,12 +58,11 @@ ACCESS_COLUMNS: Final = tuple(COLUMNS)[:11]
 ROWS: Final = 491_520
 """Rows of a row group."""
 DISTINCT: Final = 100_000
-"""Texts of a row group up to which they are numbered: a search then compares numbers."""
+"""Texts of a row group up to which they are numbered: a search then compares numbers. What is never the same is not."""
 FETCHED: Final = 20_000
 """Rows that are taken from DuckDB at once."""
 FORMAT: Final = f"FORMAT parquet, COMPRESSION zstd, PARQUET_VERSION V2, ROW_GROUP_SIZE {ROWS}"
-LARGE: Final = f"DICTIONARY_SIZE_LIMIT {DISTINCT}"
-"""For files of more than one row group: in small ones it would number what is always another."""
+
 SEGMENTS_KEY: Final = "keyturn.segments"
 GAPS_KEY: Final = "keyturn.gaps"
 """Where the gaps stand once more, with the number of the segment and when it was sealed; absent without any."""
@@ -129,6 +128,11 @@ def write_aside(
     finally:
         with suppress(OSError):
             draft.unlink()
+
+
+def numbering(rows: int) -> str:
+    """How many texts are numbered in a file of so many rows: in small ones no more than may come again."""
+    return f"DICTIONARY_SIZE_LIMIT {max(1, min(DISTINCT, rows // 4))}"
 
 
 def read_segment(directory: Path, source: str, number: int) -> list[SourceRecord]:

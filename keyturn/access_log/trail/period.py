@@ -74,7 +74,7 @@ class Holdings:
 
     def summed(self) -> list[StoredFile]:
         """Those of them that have a summary."""
-        return [file for file in self.readable() if file.summary not in self.broken and file.summary.exists()]
+        return [file for file in self.readable() if file.summary not in self.broken and _has_content(file.summary)]
 
 
 def query_trail(
@@ -182,6 +182,14 @@ def _inside(file: StoredFile, period: Period) -> bool:
     """Whether all of its events lie in the period."""
     seconds = timedelta(seconds=1) // MICROSECOND
     return _microseconds(period.since) <= file.start * seconds and file.end * seconds - 1 <= _microseconds(period.until)
+
+
+def _has_content(path: Path) -> bool:
+    """Whether there is such a file, and anything in it."""
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False
 
 
 def _in_days(period: Period) -> str:

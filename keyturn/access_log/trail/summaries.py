@@ -6,12 +6,14 @@ question over months need not read every event. What they say can be made again 
 
 from typing import TYPE_CHECKING, Final
 
-from keyturn.access_log.trail.layout import StoredFile
-from keyturn.access_log.trail.parquet import LARGE, listed, write_aside
+from keyturn.access_log.trail.layout import FILE_MODE, StoredFile, unreadable
+from keyturn.access_log.trail.parquet import listed, make_directory, numbering, translated, write_aside
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+WORTH: Final = 3
+"""Events of a row, on average, from which on a summary spares more than it takes."""
 SAME: Final = ("system", "path", "principal", "source", "version", "denied", "action", "agent", "root")
 """What the events of a row have in common."""
 
@@ -29,8 +31,19 @@ SUM_COLUMNS: Final = (*SAME, "first", "last", "events", "login", "other_login")
 
 
 def write_summary(connection: "DuckDBPyConnection", stored: StoredFile) -> None:
-    """Sum up a file, beside it. Raises Unavailable."""
-    write_aside(connection, stored.summary, summary_rows(stored), (), LARGE)
+    """Sum up a file, beside it; where that would spare little, with a file that is empty. Raises Unavailable."""
+    with translated(stored.path, "read"):
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE summary AS {summary_rows(stored)}")
+        events, rows = connection.execute("SELECT sum(events)::BIGINT, count(*) FROM summary").fetchall()[0]
+    try:
+        if (events or 0) >= WORTH * rows:
+            write_aside(connection, stored.summary, "FROM summary", (), numbering(rows))
+        else:
+            make_directory(stored.summary.parent)
+            stored.summary.touch(FILE_MODE)
+        connection.execute("DROP TABLE summary")
+    except OSError as error:
+        raise unreadable(stored.summary, error) from None
 
 
 def summary_rows(stored: StoredFile) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import duckdb
 import pytest
 
-from keyturn.access_log.trail import merging
+from keyturn.access_log.trail import merging, summaries
 from keyturn.access_log.trail.layout import StoredFile, files_of
 from keyturn.access_log.trail.merging import merge_plan, merge_trail
 from keyturn.access_log.trail.parquet import read_file, read_segment
@@ -24,6 +24,12 @@ SEGMENTS: Final = {
 
 STEPS: Final = 20
 """How often a merge changes a file here."""
+
+
+@pytest.fixture(autouse=True)
+def worth(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Summaries are made however little they spare."""
+    monkeypatch.setattr(summaries, "WORTH", 0)
 
 
 class Killed(BaseException):
@@ -106,6 +112,15 @@ def test_what_is_large_enough_is_not_merged_again(tmp_path: Path, monkeypatch: p
     assert [(file.first, file.last) for file in files_of(tmp_path, "hub")] == [(0, 1), (2, 2), (3, 3), (4, 4)]
     monkeypatch.setattr(merging, "LARGEST", largest)
     assert merge_trail(tmp_path, TOMORROW) == 0
+
+
+def test_a_summary_that_would_spare_little_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(summaries, "WORTH", 3)
+    written(tmp_path)
+    for _ in range(2):
+        merge_trail(tmp_path, TOMORROW)
+        assert files_of(tmp_path, "hub")[0].summary.stat().st_size == 0
+        assert counted(tmp_path) == (10, 10)
 
 
 def test_only_segments_that_follow_on_one_another_become_one() -> None:
