@@ -232,6 +232,10 @@ def checked(file: Path, keys: "Sequence[PublicKey]", as_json: bool) -> None:
         text = file.read_text()
     except UnicodeDecodeError:
         text = ""
+    if '"event"' in text:
+        from keyturn.cli.trail import show_proof
+
+        return show_proof(text, keys, as_json)
     if '"older"' in text:
         return show_growth(Growth.from_json(text), keys, as_json)
     return show_entry(Proof.from_json(text), keys, as_json)

@@ -28,7 +28,7 @@ from keyturn.cli.ledger_proofs import (
 from keyturn.cli.moments import FromOption, ToOption, parse_moment
 from keyturn.cli.options import JsonOption
 from keyturn.cli.output import note, when, write_json, write_table
-from keyturn.core.errors import Invalid, Rewritten
+from keyturn.core.errors import Invalid, NotFound, Rewritten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -178,15 +178,18 @@ def show_verification(
         write_table(tables.SOURCE_COLUMNS, tables.source_rows(report), whole=("log", "newest (UTC)"))
     for text in (*report.unseen, *(comparison.remarks if comparison else ())):
         note(f"could not look at {text}" if text in report.unseen else text)
-    if problem := ledger.problem:
+    if damage := ledger.problem:
         hint = "What the ledger tells of the trail is worth no more than the ledger: see docs/ledger.md"
-        end_command(Rewritten("verify", keys[0].name, problem.what, problem.hint or hint), FAILED)
+        end_command(Rewritten("verify", keys[0].name, damage.what, damage.hint or hint), FAILED)
     problems = [str(problem) for problem in (*report.problems, *(comparison.problems if comparison else ()))]
     for text in problems[1:]:
         note(f"problem: {text}")
     if problems:
         hint = "Keep all of it as it is for those who look into it; docs/access-trail.md says what to do"
         end_command(Rewritten("verify", f"the access trail {report.trail}", problems[0], hint), FAILED)
+    if ledger.newest is None:
+        problem, hint = "no checkpoint vouches for any of its segments", "Make one: keyturn ledger checkpoint"
+        end_command(NotFound("verify", f"the access trail {report.trail}", problem, hint))
     if comparison and not comparison.problems:
         note(f"{comparison.lines:,} lines of the log are as they were read")
     late = [source.source for source in report.sources if source.newest and source.newest.entry > ledger.vouched]
@@ -252,17 +255,22 @@ def check_proof(
 
     Ends with 1 where it does not hold.
     """
+    try:
+        text = file.read_text()
+    except UnicodeDecodeError:
+        raise Invalid("read", str(file), "it is no proof", "Give the file as it was made") from None
+    return show_proof(text, sources.given_keys(public_key or [], public_key_file), as_json)
+
+
+def show_proof(text: str, keys: "Sequence[PublicKey]", as_json: bool) -> None:
+    """The event that is proved. Raises Invalid, and Rewritten where the proof does not hold."""
     from keyturn.access_log.trail.proofs import EventProof, check_event
     from keyturn.ledger.checkpoints import read_checkpoint
     from keyturn.providers.ledger.ed25519 import verify_ed25519
 
-    try:
-        proof = EventProof.from_json(file.read_text())
-    except UnicodeDecodeError:
-        raise Invalid("read", str(file), "it is no proof", "Give the file as it was made") from None
+    proof = EventProof.from_json(text)
     checkpoint = read_checkpoint(proof.entry.checkpoint)
-    trust = sources.trust(sources.given_keys(public_key or [], public_key_file), lambda: checkpoint.origin)
-    proven = check_event(proof, trust.keys, verify_ed25519)
+    proven = check_event(proof, sources.trust(keys, lambda: checkpoint.origin).keys, verify_ed25519)
     if as_json:
         return write_json({"name": str(proof.name), "ledger": checkpoint.origin, **tables.proven_data(proven)})
     write_table(tables.EVENT_COLUMNS, [tables.proven_row(proven)], whole=("when (UTC)",))
@@ -325,7 +333,8 @@ def kept_for(older_than: str | None) -> "timedelta":
     """How old events may become. Wrong usage, or Invalid, where nobody says."""
     from keyturn.settings.trail import KEEP_VARIABLE, trail_keep
 
-    keep = trail_keep({KEEP_VARIABLE: older_than} if older_than else os.environ)
+    option = "--older-than"
+    keep = trail_keep({KEEP_VARIABLE: older_than} if older_than else os.environ, option)
     if keep is None:
-        raise typer.BadParameter(f"give it, or set {KEEP_VARIABLE}", param_hint="--older-than")
+        raise typer.BadParameter(f"give it, or set {KEEP_VARIABLE}", param_hint=option)
     return keep

@@ -30,8 +30,11 @@ def trail_directory(env: Mapping[str, str]) -> Path:
     return state_directory() / NAME
 
 
-def trail_keep(env: Mapping[str, str]) -> timedelta | None:
-    """How long events are kept, as KEYTURN_TRAIL_KEEP says, such as ``400d``; None for good. Raises Invalid."""
+def trail_keep(env: Mapping[str, str], name: str = KEEP_VARIABLE) -> timedelta | None:
+    """How long events are kept, as KEYTURN_TRAIL_KEEP says, such as ``400d``; None for good.
+
+    Raises Invalid, about what people have set, by its ``name``.
+    """
     text = env.get(KEEP_VARIABLE)
     if not text:
         return None
@@ -41,5 +44,5 @@ def trail_keep(env: Mapping[str, str]) -> timedelta | None:
         keep = timedelta(0)
     if keep < SHORTEST:
         hint = "Write a duration of a day at least, such as 400d"
-        raise Invalid("keep", "the access trail", f"{KEEP_VARIABLE} is no duration that it can be kept for", hint)
+        raise Invalid("keep", "the access trail", f"{name} is no duration that it can be kept for", hint)
     return keep

@@ -115,6 +115,9 @@ def test_an_event_is_proven_to_somebody_who_has_nothing_but_the_key(scene: Trail
     result = trail("check", "event.json", "--public-key-file", "ledger.key")
     assert "audit.log:176" in result.stdout
     assert "proved: it is event 17 of segment 1 of hub (entry 2) of keyturn/tests" in result.stderr
+    assert (
+        keyturn("ledger", "prove", "--check", "event.json", "--public-key-file", "ledger.key").stdout == result.stdout
+    )
     told: Any = json.loads(trail("check", "event.json", "--public-key-file", "ledger.key", "--json").stdout)
     assert (told["name"], told["position"], told["segment"]["entry"]) == ("hub:1:17", "audit.log:176", 2)
 

@@ -130,6 +130,16 @@ def test_a_trail_that_was_put_back_from_yesterday_is_told_as_such_and_never_gone
     assert scene.open().accept_losses("again") == []
 
 
+def test_a_trail_that_was_taken_away_is_missed_though_a_new_one_lies_in_its_place(scene: TrailWorld) -> None:
+    shutil.rmtree(scene.directory)
+    assert scene.open().cursor("hub") == "301"
+    assert "no segment of hub was sealed in this trail: all 2 lie in others" in scene.problems()
+    scene.take(301, 310)
+    report = scene.report()
+    assert report.sources[0].gaps == 1
+    assert any(text.startswith("2 segments of hub, which lie on") for text in report.unseen)
+
+
 def test_a_ledger_that_was_put_back_is_told_as_such(scene: TrailWorld, tmp_path: Path) -> None:
     with scene.ledger._reading() as connection:
         connection.execute("DELETE FROM entries WHERE sequence = 2")

@@ -6,7 +6,7 @@ hub or in the head of the segment. What does not fit together was changed, or pu
 
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keyturn.access_log.trail.chain import SourceChain, entry_at, segment_entries
 from keyturn.access_log.trail.cursors import SourceState
@@ -54,6 +54,9 @@ def resume(parts: TrailParts, source: str) -> Spool:
             "go on with", f"the access trail {files.directory}", f"{problem}: an older state was put back", REMEDY
         )
     base = _after(parts, source, state, newest, latest) if newest else _unsealed(parts, source, state)
+    if spool is None and latest is None and newest and newest.host == socket.gethostname():
+        gone = f"the trail {newest.trail}, in which {newest} lay on {newest.host}, is not here: a new one was begun"
+        base = replace(base, remarks=(*base.remarks, gone))
     return _fitting(parts, source, spool, base, latest)
 
 

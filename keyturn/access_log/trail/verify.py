@@ -105,7 +105,7 @@ def verify_trail(files: TrailFiles, ledger: LedgerSource, states: States | None 
     ]
     for look in looks:
         look.look()
-    unseen = [text for look in looks if states for text in look.compare_cursor(states)]
+    unseen = [text for look in looks for text in (*look.elsewhere(), *(look.compare_cursor(states) if states else ()))]
     problems = [problem for look in looks for problem in look.problems]
     return TrailReport(trail, tuple(look.report for look in looks), tuple(problems), tuple(unseen))
 
@@ -142,6 +142,14 @@ class _SourceLook:
         for entry in own.values():
             if entry.number not in looked_at:
                 self._missing(entry)
+
+    def elsewhere(self) -> Iterator[str]:
+        """Which segments lie in other trails. Where all of them do, this one may stand in the place of another."""
+        source, count = self.report.source, sum(self.report.elsewhere.values())
+        for (trail, host), segments in self.report.elsewhere.items():
+            yield f"{segments:,} segments of {source}, which lie on {host}, in the trail {trail}"
+        if count and count == self.report.segments:
+            self._problem(f"no segment of {source} was sealed in this trail: all {count:,} lie in others")
 
     def compare_cursor(self, states: States) -> Iterator[str]:
         """Whether the hub's cursor is where the newest segment has ended; what could not be looked at."""
