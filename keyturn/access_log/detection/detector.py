@@ -18,6 +18,7 @@ from keyturn.access_log.detection.profile import MINUTE, Profile
 from keyturn.access_log.detection.reorder import LATENESS, NEVER, OrderCounts, Reorder, Timed, in_batches
 from keyturn.access_log.detection.rules.base import Rule, tuning_of
 from keyturn.access_log.detection.rules.registry import make_rules
+from keyturn.access_log.detection.rules.unusual import Unusual
 from keyturn.access_log.detection.scores import ADDRESS, HOURS, LIMIT, PATH, describe_scores
 from keyturn.access_log.detection.window import PRINCIPALS, PrincipalWindow
 from keyturn.core.access import READ, Access
@@ -59,6 +60,7 @@ class Detector:
     ) -> None:
         self._policies = policies
         self._rules = make_rules(history)
+        self._usual_network = next(rule.usual_network for rule in self._rules if isinstance(rule, Unusual))
         self._order = Arrivals(lateness) if live else Reorder(lateness)
         self._groups = AlertGroups(live=live)
         self._windows: dict[str, dict[str, PrincipalWindow]] = {}
@@ -194,7 +196,7 @@ class Detector:
                 window.addresses[source] = recent
         if not factors and score <= policy.alert:
             return None
-        explained = explained_weight(access, at, odd, window, policy, path_at, address_at)
+        explained = explained_weight(access, at, odd, window, policy, path_at, address_at, self._usual_network)
         return self._conclude(access, score, odd, factors, policy, explained)
 
     def _judge_login(self, access: Access, at: float) -> Finding | None:

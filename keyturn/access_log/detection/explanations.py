@@ -1,5 +1,6 @@
 """What of a score is explained by what its principal does on other days."""
 
+from collections.abc import Callable
 from typing import Final
 
 from keyturn.access_log.detection.habits import DAY, folder_of
@@ -22,11 +23,13 @@ def explained_weight(
     policy: MonitorPolicy,
     path_at: float,
     address_at: float,
+    usual_network: Callable[[Access, float], bool],
 ) -> int:
     """How much of the four scores that are ``odd`` is none of it: it did the same on other days.
 
-    ``path_at`` and ``address_at`` are when it was given the secret, and anything from the address, before. Nothing is
-    explained of a principal that was seen on less than five days before.
+    ``path_at`` and ``address_at`` are when it was given the secret, and anything from the address, before;
+    ``usual_network`` says whether several others come from there. Nothing is explained of a principal that was seen on
+    less than five days before.
     """
     if not window.learned:
         return 0
@@ -35,13 +38,17 @@ def explained_weight(
         weight += policy.limit_weight
     if odd & HOURS and window.usual_hour(at):
         weight += policy.hours_weight
-    if odd & ADDRESS and (address_at != NEVER or _is_roaming(access, at, window)):
+    if odd & ADDRESS and (address_at != NEVER or _is_roaming(access, at, window, usual_network)):
         weight += policy.address_weight
-    if odd & PATH and (path_at != NEVER or window.folders.get(folder_of(access.path), at) <= at - DAY):
+    own_folder = window.folders.get(folder_of(access.path), at) <= at - DAY and not window.is_steady(at)
+    if odd & PATH and (path_at != NEVER or own_folder):
         weight += policy.path_weight
     return weight
 
 
-def _is_roaming(access: Access, at: float, window: PrincipalWindow) -> bool:
-    begun = window.networks.get(network_of(access.source), at)
-    return begun <= at - DAY and len(window.addresses) >= ROAMING
+def _is_roaming(
+    access: Access, at: float, window: PrincipalWindow, usual_network: Callable[[Access, float], bool]
+) -> bool:
+    if len(window.addresses) < ROAMING:
+        return False
+    return window.networks.get(network_of(access.source), at) <= at - DAY or usual_network(access, at)

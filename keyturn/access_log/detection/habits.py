@@ -14,6 +14,9 @@ DAY: Final = 86_400.0
 LEARNED: Final = 5
 """Days on which a principal was seen before anything is a habit of it."""
 
+STEADY: Final = 3 * DAY
+"""Seconds without a secret that is new to it, from which on a principal is taken for a steady one."""
+
 FOLDERS: Final = 1_000
 NETWORKS: Final = 200
 PROGRAMS: Final = 20
@@ -65,6 +68,7 @@ class Habits:
         "days",
         "first_day",
         "folders",
+        "grown_at",
         "hours",
         "hours_today",
         "networks",
@@ -75,7 +79,7 @@ class Habits:
     )
 
     def __init__(self) -> None:
-        self.next_hour = NEVER
+        self.next_hour = self.grown_at = NEVER
         self.brisk = inf
         self.day = self.first_day = -1
         self.days = self.hours = self.hours_today = self.count = self.today = self.busiest = self.busiest_day = 0
@@ -88,6 +92,10 @@ class Habits:
     def learned(self) -> bool:
         """Whether enough is known of it."""
         return self.days >= LEARNED
+
+    def is_steady(self, at: float) -> bool:
+        """Whether it reads the same for days, as programs do: people are given something new now and then."""
+        return self.learned and self.grown_at <= at - STEADY
 
     def begin_hour(self, at: float) -> bool:
         """Learn of the hour before; whether this one, with those beside it, is none of its hours."""
@@ -129,6 +137,7 @@ class Habits:
 
     def add_folder(self, path: str, at: float) -> None:
         """That it is given a secret that is new to it."""
+        self.grown_at = at
         _add(self.folders, folder_of(path), at, FOLDERS)
 
     def add_network(self, source: str, at: float) -> None:

@@ -15,6 +15,8 @@ from keyturn.core.access import Access
 
 REMEMBERED: Final = 100_000
 
+SECRETS: Final = 200_000
+
 READERS: Final = 300
 FOLDERS: Final = 20_000
 """Readers of one folder that are compared, and folders."""
@@ -91,6 +93,7 @@ class Peers:
         self._folders: dict[tuple[str, str, str], int] = {}
         self._networks: dict[tuple[str, str], tuple[float, int]] = {}
         self._readers = FolderReaders()
+        self._secrets: dict[tuple[str, str], None] = {}
         self._novelties: dict[tuple[str, str, str], tuple[float, str]] = {}
 
     def kind(self, access: Access) -> tuple[str, str]:
@@ -103,8 +106,8 @@ class Peers:
         return bool(kind[1]) and self._members.get(kind, 0) >= MANY
 
     def _join(self, access: Access) -> tuple[str, str]:
-        kind = (access.system, kind_of(access.principal))
-        self._members[kind] = self._members.pop(kind, 0) + 1
+        for kind in ((access.system, ""), (access.system, kind_of(access.principal))):
+            self._members[kind] = self._members.pop(kind, 0) + 1
         _bound(self._members)
         return self.kind(access)
 
@@ -114,6 +117,9 @@ class Peers:
         if (folder := folder_of(access.path)) not in window.folders:
             _count(self._folders, (*kind, folder))
             self._readers.add(access, window)
+        self._secrets[access.system, access.path] = None
+        if len(self._secrets) > SECRETS:
+            del self._secrets[next(iter(self._secrets))]
         if access.source and (network := network_of(access.source)) not in window.networks:
             begun, count = self._networks.get((access.system, network), (at, 0))
             self._networks[access.system, network] = (begun, count + 1)
@@ -124,15 +130,20 @@ class Peers:
         """Whether many of its kind, or its colleagues, read there."""
         kind = self.kind(access)
         readers = self._folders.get((*kind, folder_of(access.path)), 0)
-        many = readers > 1 and readers * SHARE >= self._members.get(kind, 0)
-        return many or self._readers.are_colleagues(access, at, window)
+        if readers > 1 and readers * SHARE >= self._members.get(kind, 0):
+            return True
+        return not window.is_steady(at) and self._readers.are_colleagues(access, at, window)
+
+    def is_new_secret(self, access: Access) -> bool:
+        """Whether nobody was given it before, and it has no second version: it was made just now."""
+        return access.version == 1 and (access.system, access.path) not in self._secrets
 
     def usual_network(self, access: Access, at: float) -> bool:
         """Whether several read from there, since a day before."""
         begun, count = self._networks.get((access.system, network_of(access.source)), (at, 0))
         return count > 1 and begun <= at - DAY
 
-    def shared(self, access: Access, at: float, what: str, kind: str) -> bool:
+    def shared(self, access: Access, at: float, what: str, kind: str = "") -> bool:
         """Whether it is new to others of a kind just now, too: then it is one thing that happens to all of them."""
         novelty = (access.system, kind, what)
         moment, first = self._novelties.get(novelty, (NEVER, ""))

@@ -21,8 +21,9 @@ class FirstRestricted:
     """A principal is given a restricted secret that it was not given ``within`` a time.
 
     In the 24 hours after the first read of any such secret it learns, and says nothing: all reads look like the first.
-    Nor does it where the principal was given a secret of the same folder before the last day, or others read there who
-    read in most of its folders, too: it is its team's.
+    Nor does it, once a day, where the principal was given a secret of the same folder before the last day, or others
+    read there who read in most of its folders, too: it is its team's. Who reads the same for days, as programs do, has
+    no such team.
     """
 
     name: ClassVar = "first-restricted"
@@ -33,6 +34,7 @@ class FirstRestricted:
         self._began = NEVER
         self._readers: dict[tuple[str, str, str], float] = {}
         self._folders = FolderReaders()
+        self._excused: dict[tuple[str, str], float] = {}
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
         """Whoever comes upon restricted secrets."""
@@ -52,9 +54,23 @@ class FirstRestricted:
         tuning = tuning_of(self, policy)
         if before > (since := at - tuning.within.total_seconds()):
             return ""
-        theirs = window.read_at > since and window.folders.get(folder_of(access.path), at) <= at - DAY
-        theirs = theirs or self._folders.are_colleagues(access, at, window)
+        theirs = self._is_theirs(access, at, window, since)
         self._folders.add(access, window)
         if theirs or at < self._began + DAY:
             return ""
         return f"it was not given this restricted secret in the {tuning.within.days} days before"
+
+    def _is_theirs(self, access: Access, at: float, window: PrincipalWindow, since: float) -> bool:
+        """Whether it is its team's: of one such secret a day that is believed, of a steady principal of none."""
+        if window.read_at <= since or window.is_steady(at):
+            return False
+        own = window.folders.get(folder_of(access.path), at) <= at - DAY
+        if not own and not self._folders.are_colleagues(access, at, window):
+            return False
+        reader = (access.system, access.principal)
+        excused = self._excused.get(reader, NEVER) <= at - DAY
+        if excused:
+            self._excused[reader] = at
+            if len(self._excused) > READERS:
+                drop_least(self._excused, READERS, lambda moment: moment)
+        return excused

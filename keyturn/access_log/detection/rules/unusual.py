@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 from keyturn.access_log.detection.habits import DAY, LEARNED, folder_of
 from keyturn.access_log.detection.history import History
 from keyturn.access_log.detection.networks import network_of
-from keyturn.access_log.detection.peers import Peers
+from keyturn.access_log.detection.peers import WRAPPED, Peers
 from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
 from keyturn.access_log.detection.reorder import NEVER
 from keyturn.access_log.detection.rules.base import Trigger, tuning_of
@@ -25,7 +25,10 @@ NEWCOMERS: Final = "newcomers"
 
 KINDS: Final = 10_000
 
-TELLING: Final = frozenset({"folder", "network"})
+FIXED: Final = 2
+"""Addresses of a principal, from which on another one says nothing."""
+
+TELLING: Final = frozenset({"folder", "network", "address"})
 """What is strange by itself; people are early or busy at times."""
 
 Strange = tuple[float, str, frozenset[str]]
@@ -35,21 +38,26 @@ Strange = tuple[float, str, frozenset[str]]
 class Unusual:
     """Something that is none of the principal's habits, and seldom among those of its kind.
 
-    Looked at are the folder of the secret and the network, and the hour and the pace beside one of these; what of it is
-    strange within 12 hours is seen together. It is seldom where it was so of fewer than ``count`` others of the kind
-    ``within`` a time: where people often come from somewhere else, that alone says nothing of one of them. What happens
-    to several of a kind at once, as by a deployment, is one thing. Who was seen on less than five days before is
-    compared with its kind alone, where that is large; in the first five days of a log nothing is said.
+    Looked at are the folder of the secret, the network, the address of who has one or two, and the hour and the pace
+    beside one of these; what of it is strange within 12 hours is seen together. It is seldom where it was so of fewer
+    than ``count`` others of the kind ``within`` a time: where people often come from somewhere else, that alone says
+    nothing of one of them. What happens to several at once, as by a deployment, is one thing. Of who was seen on less
+    than five days before the network alone is looked at, and that where many are of its kind, or for what was wrapped.
+    In the first five days of a log nothing is said.
     """
 
     name: ClassVar = "unusual"
-    tuning: ClassVar = Tuning(800, 7, timedelta(days=7))
+    tuning: ClassVar = Tuning(800, 4, timedelta(days=7))
     trigger: ClassVar = Trigger.NOVEL
 
     def __init__(self, history: History) -> None:
         self._peers = Peers()
         self._began = NEVER
         self._strange: dict[tuple[str, ...], deque[Strange]] = {}
+
+    def usual_network(self, access: Access, at: float) -> bool:
+        """Whether several read from there, since a day before."""
+        return self._peers.usual_network(access, at)
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
         """Everybody."""
@@ -60,7 +68,8 @@ class Unusual:
         if self._began == NEVER:
             self._began = at
         kind = self._peers.kind(access)
-        compared = at > self._began + LEARNED * DAY and (window.learned or self._peers.large(kind))
+        comparable = self._peers.large(kind) or access.principal.startswith(WRAPPED)
+        compared = at > self._began + LEARNED * DAY and (window.learned or comparable)
         words = dict(self._aspects(access, at, window)) if compared else {}
         if not access.denied:
             self._peers.learn(access, at, window)
@@ -79,14 +88,17 @@ class Unusual:
 
     def _aspects(self, access: Access, at: float, window: PrincipalWindow) -> Iterator[tuple[str, str]]:
         """What is strange, each with its words."""
-        peers, folder = self._peers, folder_of(access.path)
-        usual = folder in window.folders or peers.usual_folder(access, at, window)
-        if not (usual or peers.shared(access, at, f"in {folder}", peers.kind(access)[1])):
+        peers, folder, kind = self._peers, folder_of(access.path), self._peers.kind(access)[1]
+        strange = window.learned and folder not in window.folders and not peers.usual_folder(access, at, window)
+        if strange and not peers.shared(access, at, f"in {folder}", kind) and not peers.is_new_secret(access):
             yield "folder", f"it read nothing in {folder}, nor do many like it"
         network = network_of(access.source) if access.source else ""
-        usual = not network or network in window.networks or peers.usual_network(access, at)
-        if not (usual or peers.shared(access, at, f"from {network}", "")):
+        strange = network not in window.networks and not peers.usual_network(access, at)
+        if network and strange and not peers.shared(access, at, f"from {network}"):
             yield "network", f"it read nothing from {network}, nor does anybody else"
+        fixed = window.learned and network in window.networks and len(window.addresses) <= FIXED
+        if fixed and access.source not in window.addresses and not peers.shared(access, at, f"within {network}"):
+            yield "address", f"it always read from {' or '.join(window.addresses)}, not {access.source}"
         if window.learned and not window.usual_hour(at):
             yield "hour", f"it read nothing about {at // 3600 % 24:02.0f}:00 UTC"
         if window.count > window.brisk:
