@@ -94,6 +94,7 @@ ARROWS = {
     "keyturn.providers.access_sources": {
         "keyturn.core",
         "keyturn.settings",
+        "keyturn.access_log",
         "keyturn.catalogue",
         "keyturn.client",
         "keyturn.providers.registry",

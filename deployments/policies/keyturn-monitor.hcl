@@ -31,6 +31,11 @@ path "keyturn/metadata/serve/*" {
   }
 }
 
+# What applications sign accesses with that they post: people put it there.
+path "keyturn/data/posters/*" {
+  capabilities = ["read"]
+}
+
 # Which ledger is this hub's: the first use writes it, and nobody here changes it. Its public key.
 path "keyturn/data/ledger" {
   capabilities = ["create", "read"]

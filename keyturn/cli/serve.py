@@ -1,7 +1,6 @@
 """``keyturn serve``: the one process that runs on, beside the workers."""
 
 import os
-import socket
 import threading
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,13 +22,14 @@ from keyturn.cli.follow import (
 from keyturn.cli.options import CatalogueOption
 from keyturn.cli.output import note
 from keyturn.cli.programs import wrong
-from keyturn.core.errors import Invalid, NotFound
+from keyturn.core.errors import Invalid
 from keyturn.core.outbound import is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from keyturn.access_log.reactions.reactions import Reactions
+    from keyturn.agent.http import Handler
     from keyturn.catalogue import Catalogue
     from keyturn.core.access_source import AccessSource
     from keyturn.rotation.context import Workspace
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from keyturn.serving.parts import Part
     from keyturn.serving.site import Site, Wrap
     from keyturn.serving.supervisor import Supervisor
-    from keyturn.settings.access_logs import AccessLogBase
     from keyturn.sync.changes import ChangeSource
 
 LISTEN: Final = "127.0.0.1:2774"
@@ -87,7 +86,7 @@ def serve(
         latest = Latest(workspace, catalogue)
         site = site_of(latest, audit_file, lambda: source_of(latest, audit_file, position, every))
         supervisor = supervisor_of(workspace, make_parts(site, only or ()))
-        open_endpoint(stack, Serving(supervisor.states, site.counts), listen, cert, key)
+        open_endpoint(stack, workspace, Serving(supervisor.states, site.counts), listen, cert, key)
         run(supervisor, stop)
     note("ended")
 
@@ -109,36 +108,25 @@ def site_of(latest: Latest, audit_file: Path | None, open_changes: "Callable[[],
 def access_logs(latest: Latest, audit_file: Path | None) -> "dict[str, Callable[[], AccessSource]]":
     """The logs that are read on this machine, each by what opens it.
 
-    One that holds what this machine has received has the machine's name behind its own: others have theirs.
+    One that holds what this machine has received has the name of that behind its own: others have theirs.
     """
-    from keyturn.providers.access_sources import audit_mount, open_source, sources_directory
-
-    machine = socket.gethostname()
+    from keyturn.providers.access_sources import open_source, read_here, sources_directory
 
     def opener(name: str) -> "Callable[[], AccessSource]":
-        def opened() -> "AccessSource":
-            catalogue = latest().catalogue
-            settings = logs_of(catalogue, audit_file).get(name)
-            if settings is None:
-                raise NotFound("read", name, "the catalogue names no such access log any more", "Begin this anew")
-            return open_source(name, settings, audit_mount(catalogue), sources_directory() / name)
+        return lambda: open_source(watched(latest().catalogue, audit_file), name, sources_directory())
 
-        return opened
-
-    return {
-        f"{name}@{machine}" if settings.LOCAL else name: opener(name)
-        for name, settings in logs_of(latest().catalogue, audit_file).items()
-        if settings.machine in (None, machine)
-    }
+    logs = read_here(watched(latest().catalogue, audit_file), sources_directory())
+    return {known_as: opener(name) for known_as, name in logs.items()}
 
 
-def logs_of(catalogue: "Catalogue", audit_file: Path | None) -> "Mapping[str, AccessLogBase]":
-    """The catalogue's access logs; where it names none, the hub's audit file that was given."""
+def watched(catalogue: "Catalogue", audit_file: Path | None) -> "Catalogue":
+    """The catalogue; where it names no access log, with the hub's audit file that was given."""
     if catalogue.access_logs or audit_file is None:
-        return catalogue.access_logs
+        return catalogue
     from keyturn.catalogue.access_logs.hub import HubFileSettings
 
-    return {HUB: HubFileSettings(kind="hub-file", log_file=str(audit_file.absolute()))}
+    log = HubFileSettings(kind="hub-file", log_file=str(audit_file.absolute()))
+    return catalogue.model_copy(update={"access_logs": {HUB: log}})
 
 
 def supervisor_of(workspace: "Workspace", parts: "list[Part]") -> "Supervisor":
@@ -150,7 +138,9 @@ def supervisor_of(workspace: "Workspace", parts: "list[Part]") -> "Supervisor":
     return Supervisor(parts, lambda part: PartLease(workspace.hub, part, holder), note)
 
 
-def open_endpoint(stack: ExitStack, serving: "Serving", listen: str, cert: Path | None, key: Path | None) -> None:
+def open_endpoint(
+    stack: ExitStack, workspace: "Workspace", serving: "Serving", listen: str, cert: Path | None, key: Path | None
+) -> None:
     """Answer at ``listen`` until the stack is closed. Raises Invalid, OSError."""
     insist_on_server()
 
@@ -161,10 +151,27 @@ def open_endpoint(stack: ExitStack, serving: "Serving", listen: str, cert: Path 
     tls = CertificateFiles(cert, key, note) if cert and key else None
     listener = stack.enter_context(open_at(listen, tls=tls is not None, sent="who has read what"))
     local = is_loopback(listener.getsockname()[0])
-    endpoint = Endpoint(serving, numbers_of(serving), local=local)
+    endpoint = Endpoint(serving, numbers_of(serving), posts_of(workspace), local=local)
     stack.enter_context(answering(listener, endpoint.answer, tls.context if tls else None))
     place = f"{listen.rpartition(':')[0]}:{listener.getsockname()[1]}"
     note(f"listening: {'https' if tls else 'http'}://{place}")
+
+
+def posts_of(workspace: "Workspace") -> "Handler | None":
+    """What takes posted accesses; None where the catalogue, as it was at the start, lets nobody post here."""
+    import asyncio
+
+    from keyturn.agent.http import HttpAnswer, HttpRequest
+    from keyturn.providers.access_sources import open_door, sources_directory
+
+    if (door := open_door(workspace.catalogue, sources_directory(), workspace.hub)) is None:
+        return None
+
+    async def post(request: HttpRequest) -> HttpAnswer:
+        answer = await asyncio.to_thread(door.answer, dict(request.headers), request.body)
+        return HttpAnswer(answer.status, f"{answer.text}\n")
+
+    return post
 
 
 def insist_on_server() -> None:

@@ -32,6 +32,7 @@ from keyturn.core.sensitive import Sensitive
 if TYPE_CHECKING:
     from keyturn.client.credentials import Credential
     from keyturn.client.host.group import HostGroup
+    from keyturn.client.posts import AccessPosts
     from keyturn.core.engines import Lessor
 
 DEFAULT: Final = CachePolicy()
@@ -47,7 +48,7 @@ class SecretClient:
     notices that did not arrive. ``patience`` is for how many seconds a source may lag behind a notice. Processes of one
     ``host`` group share notices and reads. Serves many threads. A child that was forked begins with nothing kept; it
     may read where ``sources`` are given as a function, which opens them anew there. ``offline`` keeps what a restart
-    would lose.
+    would lose. ``posts`` tells of what was read from a source.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class SecretClient:
         patience: float = 5.0,
         host: "HostGroup | None" = None,
         offline: Offline = NOTHING_OFFLINE,
+        posts: "AccessPosts | None" = None,
         clock: Callable[[], float] = elapsed,
     ) -> None:
         self.statistics = Statistics()
@@ -72,6 +74,7 @@ class SecretClient:
         self._patience = patience
         self._host = host
         self._offline = offline
+        self._posts = posts
         self._clock = clock
         self._watches = Watches()
         self._listeners: list[Callable[[Notice], object]] = []
@@ -242,7 +245,8 @@ class SecretClient:
             raise Invalid("read", "secrets", "the client was closed", "Make another one")
         with self._opening:
             if self._opened is None:
-                self._opened = Failover(self._open(), self._clock)
+                sources = self._open()
+                self._opened = Failover(self._posts.reporting(sources) if self._posts else sources, self._clock)
             return self._opened
 
     def _open(self) -> Sequence[SecretSource]:

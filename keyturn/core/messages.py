@@ -4,14 +4,27 @@ Over HTTP they are headers and body. Where only a text can be sent, both stand i
 it: so the signature, which is over ``id.timestamp.body`` (Standard Webhooks 1.0), is that of the very same message.
 """
 
+import base64
+import hashlib
+import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+
+from keyturn.core.sensitive import Sensitive
 
 ID: Final = "webhook-id"
 TIMESTAMP: Final = "webhook-timestamp"
 SIGNATURE: Final = "webhook-signature"
+
+POSTER: Final = "keyturn-poster"
+"""Who posts accesses, as ``LOG/NAME`` of the catalogue: by it the key is found that has to have signed the message."""
+ACCESSES_PATH: Final = "/v1/accesses"
+"""Where ``keyturn serve`` takes accesses that are posted."""
+PREFIX: Final = "whsec_"
+MOST_SIGNATURES: Final = 8
+"""Signatures of one message that are looked at."""
 
 TAKEN: Final = 200
 """What a receiver answers for a message that is done with."""
@@ -60,3 +73,26 @@ def _object(text: Any) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise ValueError("the message is not a JSON object")
     return fields
+
+
+def signature(key: Sensitive, message_id: str, timestamp: int, body: bytes) -> str:
+    """What signs a message by one key: Standard Webhooks 1.0, "Signature scheme". Raises ValueError for no key."""
+    secret = base64.b64decode(key.reveal().removeprefix(PREFIX))
+    if not secret:
+        raise ValueError("the key is empty")
+    content = f"{message_id}.{timestamp}.".encode() + body
+    return f"v1,{base64.b64encode(hmac.digest(secret, content, hashlib.sha256)).decode()}"
+
+
+def is_signed(keys: Iterable[Sensitive], headers: Mapping[str, str], timestamp: int, body: bytes) -> bool:
+    """Whether one of the signatures in the headers, named in small letters, is by one of these keys."""
+    signatures = headers.get(SIGNATURE, "").encode().split()[:MOST_SIGNATURES]
+    expected = [_signature_or_none(key, headers.get(ID, ""), timestamp, body) for key in keys]
+    return any(hmac.compare_digest(each, made) for made in expected if made for each in signatures)
+
+
+def _signature_or_none(key: Sensitive, message_id: str, timestamp: int, body: bytes) -> bytes | None:
+    try:
+        return signature(key, message_id, timestamp, body).encode()
+    except ValueError:
+        return None

@@ -68,7 +68,9 @@ def dangerous(scope: HubScope) -> Iterator[str]:
         yield from _of_secret(secret)
     state, transit = scope.places.state_mount, scope.places.transit_mount
     yield f"{state}/config"
-    yield from (f"{state}/data/{path}" for path in (PROBE, FIRST_KEY, key_entry(2), *scope.admins, *scope.keys))
+    yield from (
+        f"{state}/data/{path}" for path in (PROBE, FIRST_KEY, key_entry(2), *scope.admins, *scope.keys, *scope.posters)
+    )
     yield from (f"{state}/{kind}/rotations/{PROBE}" for kind in ("metadata", "destroy", "delete"))
     yield from (f"{transit}/{kind}/{PROBE}" for kind in ("sign", "keys", "decrypt", "export/signing-key"))
     yield from (f"{transit}/{kind}/{SIGNING_KEY}" for kind in ("sign", "keys", "export/signing-key"))

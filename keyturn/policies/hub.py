@@ -120,6 +120,7 @@ def worker(scope: HubScope) -> Sections:
         "What signs notices: people put it there, and `rotate-own-keys` replaces it.",
         tuple(allow(f"{scope.places.state_mount}/data/{path}", "read", "update") for path in scope.keys),
     )
+    yield from _posters(scope)
     yield from ledger(scope)
     for rotation in scope.rotations:
         yield from rotation.rights(scope.places)
@@ -295,6 +296,7 @@ def monitor(scope: HubScope) -> Sections:
         "Which process has which part of what runs on, how far each access log was read, and which alerts were told.",
         tuple(rule for part in STATE for rule in state(scope, part, MONITOR)),
     )
+    yield from _posters(scope)
     yield from ledger(scope)
 
 
@@ -328,6 +330,13 @@ def _ages(base: str) -> Iterator[HubRule]:
     yield allow(f"{base}/secret-id", "list")
     yield allow(f"{base}/secret-id/", "list")
     yield allow(f"{base}/secret-id-accessor/lookup", "update", secret_id_accessor=())
+
+
+def _posters(scope: HubScope) -> Sections:
+    yield Section(
+        "What applications sign accesses with that they post: people put it there.",
+        tuple(allow(f"{scope.places.state_mount}/data/{path}", "read") for path in scope.posters),
+    )
 
 
 def _leases(scope: HubScope) -> Iterator[HubRule]:

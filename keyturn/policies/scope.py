@@ -31,7 +31,7 @@ class HubScope:
     ``copied`` are secrets that are read alone, since a sync copies what nothing declares; ``admins`` and ``keys`` the
     paths in the state mount of what targets are administered, notices carried, and notices signed with; ``consumers``
     what each application reads, ``consumer_keys`` the paths of what signs its notices; ``lease_prefixes`` whose leases
-    an incident may end, whatever engine gave them.
+    an incident may end, whatever engine gave them; ``posters`` the paths of what applications sign accesses with.
     """
 
     places: HubPlaces
@@ -43,6 +43,7 @@ class HubScope:
     consumers: Mapping[str, tuple[SecretPath, ...]] = field(default_factory=dict)
     consumer_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     lease_prefixes: tuple[str, ...] = ()
+    posters: tuple[str, ...] = ()
 
     @property
     def mounts(self) -> tuple[str, ...]:
@@ -70,6 +71,7 @@ def scope_of(
         {name: _read_by(catalogue, places, name) for name in sorted(catalogue.consumers)},
         {name: (catalogue.consumers[name].signing_key,) for name in sorted(catalogue.consumers)},
         tuple(sorted(lease_prefixes)),
+        tuple(sorted(key for name, log in catalogue.access_logs.items() for key in log.keys(name))),
     )
 
 
@@ -129,5 +131,6 @@ EVERYTHING: Final = HubScope(
     consumers={"": (SecretPath("secret", "ml-training/*"),)},
     consumer_keys={"": ("webhooks/trainer", "webhooks/inference")},
     lease_prefixes=(ANYTHING,),
+    posters=("posters/*",),
 )
 """What the files in deployments/policies are for: to be narrowed by hand, or to try Keyturn with."""

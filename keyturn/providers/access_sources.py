@@ -1,25 +1,33 @@
 """The access logs that a catalogue declares, opened as sources; what a kind needs is imported with its first one.
 
-for name, source in open_sources(catalogue, sources_directory(os.environ), os.environ).items(): ...
+source = open_source(catalogue, "node-1", sources_directory())
+door = open_door(catalogue, sources_directory(), hub)
 """
 
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from keyturn.access_log.sources.line_spool import LineSpool
+from keyturn.access_log.sources.without_records import WithoutRecords
 from keyturn.catalogue import Catalogue
-from keyturn.catalogue.access_logs import AccessLogSettings
+from keyturn.catalogue.access_logs.posted import PostedSettings, key_entry
 from keyturn.catalogue.spreading import plain_places
+from keyturn.client.webhook_keys import HubKeys
 from keyturn.core.access_source import AccessSource, SourceOpening, StoreCopies
 from keyturn.core.audit_lines import AuditMount
+from keyturn.core.hub import StatePort
 from keyturn.providers.registry import import_adapter
 from keyturn.settings.directories import state_directory
 
+if TYPE_CHECKING:
+    from keyturn.access_log.sources.post_door import PostDoor
+
 VARIABLE: Final = "KEYTURN_ACCESS_LOGS"
-"""The directory in which sources keep what they have received, and what of it could not be read."""
+"""The directory in which sources keep what this machine has received until it was read."""
 
 
 def sources_directory(env: Mapping[str, str] = os.environ) -> Path:
@@ -30,22 +38,20 @@ def sources_directory(env: Mapping[str, str] = os.environ) -> Path:
 
 def audit_mount(catalogue: Catalogue, env: Mapping[str, str] = os.environ) -> AuditMount:
     """Where the secrets lie in the hub, as its audit log names it."""
-    return AuditMount(
-        env.get("KEYTURN_HUB_MOUNT") or "secret", env.get("VAULT_NAMESPACE", ""), dict(catalogue.mount_paths)
-    )
+    mount, namespace = env.get("KEYTURN_HUB_MOUNT") or "secret", env.get("VAULT_NAMESPACE", "")
+    return AuditMount(mount, namespace, dict(catalogue.mount_paths))
 
 
-def open_sources(catalogue: Catalogue, directory: Path, env: Mapping[str, str] = os.environ) -> dict[str, AccessSource]:
-    """The access logs of the catalogue that are read on this machine, by the names that they have in it.
+def read_here(catalogue: Catalogue, directory: Path) -> dict[str, str]:
+    """The access logs that are read on this machine: the name that each one's source is known by, and the log's own.
 
-    Nothing is asked or listened for before a source is read. Raises Invalid, naming the extra, where an SDK is missing.
+    They are the same; of a log that each machine has for itself, the name of what lies in ``directory`` of this one is
+    behind it. Raises Unavailable where that can't be made.
     """
-    machine = socket.gethostname()
-    stores = cache(lambda: store_copies(catalogue))
     return {
-        name: open_source(name, settings, audit_mount(catalogue, env), directory / name, stores)
+        f"{name}-{LineSpool(directory / name).name}" if settings.LOCAL else name: name
         for name, settings in catalogue.access_logs.items()
-        if settings.machine in (None, machine)
+        if settings.machine in (None, socket.gethostname())
     }
 
 
@@ -58,18 +64,41 @@ def store_copies(catalogue: Catalogue) -> list[StoreCopies]:
     return [StoreCopies(name, catalogue.stores[name].system, paths[name]) for name in paths]
 
 
-def open_source(
-    name: str,
-    settings: AccessLogSettings,
-    mount: AuditMount,
-    directory: Path,
-    stores: Callable[[], Sequence[StoreCopies]] = tuple,
-) -> AccessSource:
-    """The source of one access log. Raises Invalid, naming the extra, where its SDK is not installed."""
+def open_source(catalogue: Catalogue, name: str, directory: Path, env: Mapping[str, str] = os.environ) -> AccessSource:
+    """The source of one access log. Nothing is asked or listened for before it is read.
+
+    Raises NotFound where the catalogue does not declare it, and Invalid, naming the extra, where its SDK is missing.
+    """
+    settings = catalogue.access_log(name)
     module, _, adapter = settings.ADAPTER.partition(":")
     arguments = {key: value for key, value in settings if key not in settings.OWN}
-    opening = SourceOpening(name, settings.pace.total_seconds(), mount, str(directory), stores)
-    source: AccessSource = import_adapter(module, adapter, settings.EXTRA, f"the access log {name}")(
-        opening, **arguments
+    source_class = import_adapter(module, adapter, settings.EXTRA, f"the access log {name}")
+    opening = SourceOpening(
+        name,
+        settings.pace.total_seconds(),
+        audit_mount(catalogue, env),
+        str(directory / name),
+        cache(lambda: store_copies(catalogue)),
     )
-    return source
+    source: AccessSource = source_class(opening, **arguments)
+    return source if settings.keep_malformed else WithoutRecords(source)
+
+
+def open_door(catalogue: Catalogue, directory: Path, hub: StatePort) -> "PostDoor | None":
+    """What takes the accesses that applications post; None where the catalogue lets nobody post on this machine.
+
+    The keys are read when somebody posts.
+    """
+    from keyturn.access_log.sources.post_door import PostDoor, PostedLog, Poster
+
+    def poster(log: str, name: str, principal: str | None) -> Poster:
+        return Poster(principal or name, HubKeys(hub, key_entry(log, name)))
+
+    logs = [
+        PostedLog(
+            log, directory / log, {name: poster(log, name, named.principal) for name, named in settings.posters.items()}
+        )
+        for log, settings in catalogue.access_logs.items()
+        if isinstance(settings, PostedSettings) and settings.machine in (None, socket.gethostname())
+    ]
+    return PostDoor(logs) if logs else None

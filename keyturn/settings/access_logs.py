@@ -42,6 +42,10 @@ class AccessLogBase(Model):
         """The accounts or projects that it names, by where its settings do."""
         return {}
 
+    def keys(self, name: str) -> tuple[str, ...]:
+        """The paths in the hub's state mount of what has to sign what it is told, where its own name is that."""
+        return ()
+
     def rights(self, file: str, origin: str) -> Iterator[Document]:
         """The documents that let a login read it, and nothing else; none where its login is no cloud's.
 

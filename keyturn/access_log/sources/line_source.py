@@ -77,11 +77,14 @@ class LineSource:
         try:
             return self._read(FileCursor.parse(self.name, cursor) if cursor else None, limit)
         except BROKEN as error:
-            self.close()
+            self._let_go()
             raise Unavailable("read", str(self._path), words(error), self._hint) from None
 
     def close(self) -> None:
         """Let go of the file."""
+        self._let_go()
+
+    def _let_go(self) -> None:
         if self._text is not None:
             self._text.close()
         self._text, self._head, self._verified = None, "", False
@@ -121,7 +124,7 @@ class LineSource:
         """The text of the file that is being read; None where it is not there any more. Raises BROKEN."""
         if self._text and self._head == place.head and (self._text.file.packing or self._text.holds(place.mark)):
             return self._text
-        self.close()
+        self._let_go()
         if sighted := self._survey().find(place.head):
             self._text, self._head = LogText(sighted.file), place.head
         return self._text
@@ -137,7 +140,7 @@ class LineSource:
             return Batch(place.encode())
         listing = self._survey()
         if (sighted := listing.find(place.head)) and not text.has_name(sighted.file.path):
-            self.close()  # it was packed, or put back: what is there now is read on
+            self._let_go()  # it was packed, or put back: what is there now is read on
             return Batch(place.encode(), more=True)
         if _next(listing, place) is None:
             return Batch(place.encode())
@@ -233,7 +236,7 @@ class LineSource:
             if changed < file.changed <= following.changed
         )
         finished = with_finished(place.finished, place.head)
-        self.close()
+        self._let_go()
         after = FileCursor(
             following.head, following.file.path.name, following.changed, finished=finished, memory=place.memory
         )

@@ -1,9 +1,19 @@
 """The hub's own audit log, which OpenBao and Vault write in the same words."""
 
-from typing import Literal
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import WithJsonSchema, model_validator
 
 from keyturn.settings.access_logs import AccessLogBase
-from keyturn.settings.fields import Line
+from keyturn.settings.fields import Line, matching, refused
+
+LOOPBACK: Final = r"(127\.[0-9.]+|\[::1\]):[0-9]{1,5}"
+
+OwnPort = Annotated[
+    str,
+    matching(LOOPBACK, "is no port of this machine", "Write 127.0.0.1:9750: others could read and write lines there."),
+    WithJsonSchema({"type": "string", "pattern": f"^{LOOPBACK}$"}),
+]
 
 
 class HubFileSettings(AccessLogBase):
@@ -15,3 +25,28 @@ class HubFileSettings(AccessLogBase):
     """The file that the audit device writes; rotated ones are found beside it."""
 
     ADAPTER = "keyturn.access_log.sources.hub_file:HubFile"
+
+
+class HubSocketSettings(AccessLogBase):
+    """What the socket audit device of OpenBao or Vault sends, received and kept on this machine until it was read."""
+
+    kind: Literal["hub-socket"]
+    """Which log it is."""
+    listen: OwnPort | None = None
+    """Where to listen: a TCP port of this machine, such as 127.0.0.1:9750; this, or directory."""
+    directory: Line | None = None
+    """The directory of the socket audit.sock, to listen there; this, or listen."""
+    users: tuple[Line, ...] = ()
+    """The users of this machine who may send lines by that socket, besides root and Keyturn's own."""
+
+    ADAPTER = "keyturn.access_log.sources.hub_socket:HubSocket"
+    LOCAL = True
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.listen is None) == (self.directory is None):
+            raise refused("it listens at a port or in a directory", "Say one of listen and directory.", "listen")
+        if self.users and self.directory is None:
+            remedy = "Say directory: who connects to a port of this machine can't be told."
+            raise refused("users are told apart by a socket alone", remedy, "users")
+        return self

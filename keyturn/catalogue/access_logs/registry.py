@@ -8,6 +8,8 @@ ACCESS_LOGS: Final = {
     "cloudtrail-files": "keyturn.catalogue.access_logs.clouds.CloudTrailFilesSettings",
     "gcp-audit-files": "keyturn.catalogue.access_logs.clouds.GcpAuditFilesSettings",
     "hub-file": "keyturn.catalogue.access_logs.hub.HubFileSettings",
+    "hub-socket": "keyturn.catalogue.access_logs.hub.HubSocketSettings",
     "kubernetes-audit-file": "keyturn.catalogue.access_logs.kubernetes.KubernetesAuditFileSettings",
+    "posted": "keyturn.catalogue.access_logs.posted.PostedSettings",
 }
 """The settings of each kind of access log, by the name of their class; they name the adapter in turn."""

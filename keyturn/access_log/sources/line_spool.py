@@ -1,0 +1,195 @@
+"""Lines that this machine has received: on its disk before anybody hears that they were taken, until they were read.
+
+A directory of its own, for its user alone, with a name that was drawn when it was made: what was read of it is
+remembered by that name, wherever it is moved to. Processes of one machine may share it.
+"""
+
+import fcntl
+import os
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from msgspec import json
+
+from keyturn.access_log.log_files import rotations
+from keyturn.access_log.sources.file_cursor import FileCursor
+from keyturn.access_log.sources.log_text import survey
+from keyturn.core.errors import Invalid, Unavailable
+
+CURRENT: Final = "received.log"
+LOCK: Final = "lock"
+NAME: Final = "name"
+
+PRIVATE_FILE: Final = 0o600
+PRIVATE_DIRECTORY: Final = 0o700
+
+PART: Final = 64 * 1024 * 1024
+"""Bytes of a file, after which the next one is begun."""
+
+LIMIT: Final = 1024 * 1024 * 1024
+"""Bytes of all of them: beyond, nothing more is taken until somebody has read them."""
+
+CHUNK: Final = 1024 * 1024
+
+END: Final = b"\n"
+
+MARKED: Final = b'{"keyturn":'
+"""How a line of the spool's own begins, which says that something is missing there."""
+
+HINT: Final = "Let whoever reads it catch up (`keyturn serve`), or make room on the disk"
+
+
+class LineSpool:
+    """The lines in ``directory``, which the first use makes. Every verb raises Unavailable where the disk refuses."""
+
+    def __init__(self, directory: Path, limit: int = LIMIT, part: int = PART) -> None:
+        self.directory = directory
+        self.current = directory / CURRENT
+        self._limit = limit
+        self._part = part
+
+    @property
+    def name(self) -> str:
+        """What tells this spool from every other: eight hex digits. Raises Unavailable, Invalid."""
+        with self._told("open"), self._locked():
+            path = self.directory / NAME
+            if not path.exists():
+                new = path.with_name(f"{NAME}.new")
+                new.write_text(secrets.token_hex(4))
+                new.replace(path)
+            name = path.read_text().strip()
+        if len(name) != 8 or set(name) - set("0123456789abcdef"):
+            raise Invalid("read", str(path), "it does not name a spool: somebody has edited it", "Bring it back")
+        return name
+
+    @contextmanager
+    def turn(self) -> Iterator["SpoolTurn"]:
+        """The time in which nobody else writes to it."""
+        with self._told("write to"), self._locked():
+            descriptor = os.open(self.current, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
+            try:
+                yield SpoolTurn(self, descriptor, self._limit)
+                if os.fstat(descriptor).st_size >= self._part:
+                    self._begin_next()
+            finally:
+                os.close(descriptor)
+
+    def append(self, lines: Sequence[bytes]) -> None:
+        """Take these lines, none of which holds a line feed, and return once they are on the disk."""
+        with self.turn() as turn:
+            turn.append(lines)
+
+    def release(self, cursor: str) -> None:
+        """Drop the files that were read to their end, as the cursor of their reader says."""
+        finished = set(FileCursor.parse(str(self.directory), cursor).finished) if cursor else set()
+        with self._told("clear"), self._locked():
+            for sighted in survey(self.current, lambda _: None).files:
+                if sighted.head in finished and not sighted.live:
+                    sighted.file.path.unlink(missing_ok=True)
+
+    def size(self) -> int:
+        """Bytes of all its files. Raises OSError."""
+        return sum(file.path.stat().st_size for file in rotations(self.current))
+
+    def recent(self, seconds: float) -> Iterator[bytes]:
+        """The lines of the files that were written to within so many seconds, oldest first. Raises OSError."""
+        files = sorted(rotations(self.current), key=lambda file: (file.path == self.current, file.path.name))
+        for file in files:
+            with suppress(FileNotFoundError), file.opened() as text:
+                if file.changed().timestamp() >= time.time() - seconds:
+                    yield from text
+
+    def _begin_next(self) -> None:
+        """Put a number behind the name of the file that is full."""
+        numbers = [int(suffix) for file in rotations(self.current) if (suffix := file.path.suffix[1:]).isdigit()]
+        self.current.rename(self.current.with_name(f"{CURRENT}.{max(numbers, default=0) + 1:09}"))
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self.directory.mkdir(PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+        descriptor = os.open(self.directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _told(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise Unavailable(doing, str(self.directory), error.strerror or type(error).__name__, HINT) from None
+
+
+class SpoolTurn:
+    """One turn of a process at a spool."""
+
+    def __init__(self, spool: LineSpool, descriptor: int, limit: int) -> None:
+        self._spool = spool
+        self._descriptor = descriptor
+        self._limit = limit
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """The file that is written to, by its inode, and its size."""
+        status = os.fstat(self._descriptor)
+        return status.st_ino, status.st_size
+
+    def since(self, offset: int) -> Iterator[bytes]:
+        """The whole lines of that file from there on."""
+        partial = b""
+        while chunk := os.pread(self._descriptor, CHUNK, offset):
+            *lines, partial = (partial + chunk).split(END)
+            offset += len(chunk)
+            yield from lines
+
+    def append(self, lines: Sequence[bytes]) -> None:
+        """Take these lines, all or none. Raises OSError, and Unavailable where there is no room for them."""
+        size = os.fstat(self._descriptor).st_size
+        # Whoever died within a line had told nobody that it was taken.
+        torn = size > 0 and os.pread(self._descriptor, 1, size - 1) != END
+        content = (END if torn else b"") + b"".join(line + END for line in lines)
+        if self._spool.size() + len(content) > self._limit:
+            problem = f"it holds {self._limit // 2**20:,} MiB that nobody has read"
+            raise Unavailable("write to", str(self._spool.directory), problem, HINT)
+        try:
+            _write(self._descriptor, content)
+            os.fsync(self._descriptor)
+            if not size:
+                sync_directory(self._spool.directory)
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, size)
+            raise
+
+    def mark(self, since: datetime, until: datetime) -> None:
+        """Say that what came between these moments was not taken."""
+        times = [moment.isoformat(timespec="seconds") for moment in (since, until)]
+        self.append([json.encode({"keyturn": "gap", "since": times[0], "until": times[1]})])
+
+
+def sync_directory(directory: Path) -> None:
+    """Have the disk know the names in it. Raises OSError."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write(descriptor: int, content: bytes) -> None:
+    while content:
+        content = content[os.write(descriptor, content) :]
+
+
+def gap_of(line: bytes) -> str:
+    """What a line of the spool's own says, in words. Raises ValueError for what is none."""
+    members = json.decode(line, type=dict[str, str])
+    since, until = (datetime.fromisoformat(members.get(name, "")) for name in ("since", "until"))
+    return f"whatever came from {since:%Y-%m-%d %H:%M:%S} to {until:%Y-%m-%d %H:%M:%S} UTC was not taken"

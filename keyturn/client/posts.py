@@ -1,0 +1,280 @@
+"""What a client has read, told to whoever watches over accesses: in the background, bounded, and never in the way.
+
+posts = AccessPosts("https://keyturn.example:9700", "applications/trainer", key)
+client = SecretClient(sources, posts=posts)
+
+It tells of every read that a source has answered, also where that is no hub that logs it; what is given from memory is
+no read. A read never waits for it, and never fails by it: what can't be told is counted, and dropped.
+"""
+
+import atexit
+import contextlib
+import http.client
+import json
+import logging
+import os
+import secrets
+import ssl
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from http import HTTPStatus
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.parse import urlsplit
+
+from keyturn.client.secrets import NotServed, Secret, SecretSource
+from keyturn.core.errors import Denied, Invalid, NotFound
+from keyturn.core.messages import ACCESSES_PATH, ID, POSTER, SIGNATURE, TIMESTAMP, signature
+from keyturn.core.outbound import leaves_in_clear
+from keyturn.core.sensitive import Sensitive
+
+log = logging.getLogger(__name__)
+
+HELD: Final = 10_000
+"""Accesses that wait to be told; beyond, the oldest is dropped."""
+AT_ONCE: Final = 500
+BYTES: Final = 60_000
+"""Accesses of one message, and what they take: one of more than 64 KiB is refused."""
+GATHERED: Final = 1.0
+"""Seconds for which accesses are gathered into one message."""
+TIMEOUT: Final = 10.0
+"""Seconds for one message, its answer included."""
+LONGEST_REST: Final = 60.0
+"""Seconds between two tries where nobody answers."""
+FAREWELL: Final = 2.0
+"""Seconds at the end for what has not been told yet."""
+LONGEST: Final = 256
+"""Characters of a text."""
+REFUSED: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE})
+"""Answers after which a message is dropped: it will be refused again."""
+
+
+class AccessPosts:
+    """Posts accesses to ``url`` as ``poster``, which is ``LOG/NAME`` of the catalogue, signed with its key.
+
+    ``agent`` says which program it is, ``source`` from which address. Plain http is spoken on loopback alone. Serves
+    many threads, and several clients; a child that was forked begins with nothing to tell. Raises Invalid.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        poster: str,
+        key: Sensitive | Callable[[], Sensitive],
+        *,
+        ca_file: str | None = None,
+        agent: str = "",
+        source: str = "",
+        held: int = HELD,
+    ) -> None:
+        self._place = _place(url)
+        self.posted = 0
+        self.dropped = 0
+        self._poster = poster
+        self._key = key if callable(key) else lambda: key
+        self._ca_file = ca_file
+        self._about = {"agent": agent[:LONGEST], "source": source[:LONGEST]}
+        self._held = held
+        self._begin()
+        beginning = _beginning_of(weakref.ref(self))
+        os.register_at_fork(after_in_child=beginning)
+
+    def reporting(self, sources: Sequence[SecretSource]) -> list[SecretSource]:
+        """The same sources, whose reads are told."""
+        return [_Reported(source, self) for source in sources]
+
+    def note(self, path: str, version: int | None = None, *, denied: bool = False) -> None:
+        """Tell that a secret was read now, or was refused. Returns at once, and raises nothing."""
+        with contextlib.suppress(Exception), self._changed:
+            if self._closed:
+                return
+            if len(self._waiting) == self._held:
+                self.dropped += 1
+            self._waiting.append((datetime.now(UTC), path, version, denied))
+            self._changed.notify()
+            if self._thread is None:
+                self._start()
+
+    def flush(self, seconds: float) -> bool:
+        """Wait until all is told, so many seconds at most; whether it is."""
+        until = time.monotonic() + seconds
+        with self._changed:
+            self._hurry = True
+            self._changed.notify_all()
+            while (self._waiting or self._sending) and (left := until - time.monotonic()) > 0:
+                self._changed.wait(left)
+            self._hurry = False
+            return not (self._waiting or self._sending)
+
+    def close(self) -> None:
+        """Tell what is left, for two seconds at most, and nothing more."""
+        if self._thread is not None:
+            self.flush(FAREWELL)
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _begin(self) -> None:
+        self._waiting: deque[tuple[datetime, str, int | None, bool]] = deque(maxlen=self._held)
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._sending = self._hurry = self._closed = False
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="keyturn-posts", daemon=True)
+        self._thread.start()
+        atexit.register(_at_end, weakref.ref(self))
+
+    def _run(self) -> None:
+        while message := self._next():
+            self._deliver(*message)
+            with self._changed:
+                self._sending = False
+                self._changed.notify_all()
+
+    def _next(self) -> tuple[str, bytes, int] | None:
+        """The next message, once some accesses were gathered; None at the end."""
+        with self._changed:
+            while not self._waiting and not self._closed:
+                self._changed.wait()
+            if not self._hurry and not self._closed and len(self._waiting) < AT_ONCE:
+                self._changed.wait_for(lambda: self._hurry or self._closed, GATHERED)
+            if self._closed:
+                return None
+            accesses, size = list[bytes](), 0
+            while self._waiting and len(accesses) < AT_ONCE and size < BYTES:
+                accesses.append(self._data(*self._waiting.popleft()))
+                size += len(accesses[-1]) + 1
+            self._sending = True
+        body = b'{"accesses":[' + b",".join(accesses) + b"]}"
+        return f"msg_{secrets.token_hex(16)}", body, len(accesses)
+
+    def _data(self, at: datetime, path: str, version: int | None, denied: bool) -> bytes:
+        members = {"at": at.isoformat(), "path": path[:LONGEST], "version": version, "denied": denied, **self._about}
+        filled = {name: value for name, value in members.items() if value}
+        return json.dumps(filled, ensure_ascii=False, separators=(",", ":")).encode()
+
+    def _deliver(self, message_id: str, body: bytes, count: int) -> None:
+        """Send it until it was taken or refused; the id is the same on every try."""
+        rest = 1.0
+        while True:
+            status = self._send(message_id, body)
+            if status == HTTPStatus.OK:
+                self.posted += count
+                return
+            if status in REFUSED or self._closed:
+                self.dropped += count
+                log.warning("%s accesses could not be told: %s", count, status or "nobody answers")
+                return
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed or self._hurry, rest)
+                if self._hurry and not self._closed:
+                    self._changed.wait_for(lambda: self._closed, min(rest, 0.2))
+            rest = min(LONGEST_REST, 2 * rest)
+
+    def _send(self, message_id: str, body: bytes) -> int:
+        """The status that one try is answered by; 0 where there is no answer."""
+        scheme, host, port, path = self._place
+        try:
+            stamp = int(time.time())
+            signed = signature(self._key(), message_id, stamp, body)
+            headers = {ID: message_id, TIMESTAMP: str(stamp), SIGNATURE: signed, POSTER: self._poster}
+            if scheme == "https":
+                context = ssl.create_default_context(cafile=self._ca_file)
+                connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+                    host, port, timeout=TIMEOUT, context=context
+                )
+            else:
+                connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT)
+            with contextlib.closing(connection), _ended_after(connection, TIMEOUT):
+                connection.request("POST", path, body, {"content-type": "application/json", **headers})
+                return connection.getresponse().status
+        except Exception as error:  # noqa: BLE001 - whatever it is, the program must not hear of it
+            log.debug("accesses could not be told: %s", type(error).__name__)
+            return 0
+
+
+def _place(url: str) -> tuple[str, str, int | None, str]:
+    """Scheme, host, port and path to post to. Raises Invalid."""
+    with contextlib.suppress(ValueError):
+        parts = urlsplit(url)
+        if parts.scheme in ("https", "http") and parts.hostname and not leaves_in_clear(url):
+            return parts.scheme, parts.hostname, parts.port, parts.path.rstrip("/") + ACCESSES_PATH
+    raise Invalid("post accesses to", url, "it is no https address", "Write https://host:port")
+
+
+class _Reported:
+    """A source whose reads are told; all else it does as it did."""
+
+    def __init__(self, source: SecretSource, posts: AccessPosts) -> None:
+        self.name = source.name
+        self._source = source
+        self._posts = posts
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+    def read(self, path: str) -> Secret:
+        """What is served now."""
+        try:
+            secret = self._source.read(path)
+        except NotServed:
+            raise
+        except (Denied, NotFound):
+            self._posts.note(path, denied=True)
+            raise
+        self._posts.note(path, secret.version)
+        return secret
+
+    def read_many(self, paths: Sequence[str]) -> Mapping[str, Secret]:
+        """The same of many."""
+        served = self._source.read_many(paths)
+        for path, secret in served.items():
+            self._posts.note(path, secret.version)
+        return served
+
+    def versions(self, paths: Sequence[str]) -> Mapping[str, str]:
+        """The revisions, which is no read of a value."""
+        return self._source.versions(paths)
+
+
+@contextlib.contextmanager
+def _ended_after(connection: http.client.HTTPConnection, seconds: float) -> Any:
+    """End a connection whose other side drips: each of its bytes would begin the wait anew."""
+
+    def end() -> None:
+        with contextlib.suppress(Exception):
+            connection.sock.shutdown(2)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _at_end(posts: "weakref.ref[AccessPosts]") -> None:
+    if living := posts():
+        living.close()
+
+
+def _beginning_of(posts: "weakref.ref[AccessPosts]") -> Callable[[], None]:
+    def begin() -> None:
+        if living := posts():
+            living._begin()
+
+    return begin
