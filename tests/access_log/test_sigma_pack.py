@@ -162,6 +162,12 @@ def test_counts_are_of_one_login_and_of_their_time_alone() -> None:
     assert PACK.fired(lines) == {"openbao_more_than_daily_limit.yml"}
     assert PACK.fired(lines[:1000] + accesses(1, minute, principal="approle evaluator")) == set()
     assert PACK.fired(accesses(40, minute, denied=True)) == set()
+    lines = [accesses(1, minute, path=f"team/{number}", denied=True)[0] for number in range(15)]
+    assert PACK.fired(lines[:14]) == {"openbao_many_reads_refused.yml"}
+    assert PACK.fired(lines[:9]) == set()
+    slowly = [{**line, "time": f"2026-11-02T{number:02}:30:00.000000000Z"} for number, line in enumerate(lines)]
+    assert PACK.fired(slowly) == {"openbao_slow_guessing.yml"}
+    assert PACK.fired(slowly[1:]) == set()
     slow = accesses(10, timedelta(seconds=33), path="auth/approle/login", action=LOGIN, denied=True, login="")
     assert PACK.fired(slow) == {"openbao_many_logins_failed.yml"}
     slower = accesses(10, timedelta(seconds=34), path="auth/approle/login", action=LOGIN, denied=True, login="")

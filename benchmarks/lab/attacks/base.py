@@ -130,6 +130,11 @@ class Scene:
         crowd = [other for other in self.world.of_kind(kind) if other is not self.victim and other.addresses]
         return self.draw.choice([other for other in crowd if other.team is team] or crowd)
 
+    def people(self, count: int) -> list[Principal]:
+        """So many, or all, in any order."""
+        crowd = self.world.of_kind(PERSON)
+        return self.draw.sample(crowd, min(count, len(crowd)))
+
     def stranger(self) -> str:
         """An agent that the victim does not use."""
         return self.draw.choice([agent for agent in AGENTS if agent != self.victim.agent])

@@ -4,13 +4,18 @@ from typing import Final
 
 from benchmarks.lab.attacks.base import Scene, scenario
 from benchmarks.lab.calendar import HOUR, MINUTE
-from benchmarks.lab.world import CI, PERSON, SERVICE, Networks
+from benchmarks.lab.world import CI, PERSON, SERVICE, Networks, Principal
 
 FAMILY: Final = "brute force"
 GUESSING: Final = "MITRE ATT&CK T1110.001, Brute Force: Password Guessing"
 SPRAYING: Final = "MITRE ATT&CK T1110.003, Brute Force: Password Spraying"
 STUFFING: Final = "MITRE ATT&CK T1110.004, Brute Force: Credential Stuffing"
 DISCOVERY: Final = "MITRE ATT&CK T1526, Cloud Service Discovery"
+
+
+def name_path(principal: Principal) -> str:
+    """Where that person logs in with a password: the method has the name in the path."""
+    return f"auth/userpass/login/{principal.name.removeprefix('oidc-').partition('@')[0]}"
 
 
 @scenario(FAMILY, DISCOVERY, victims=(PERSON, SERVICE, CI))
@@ -32,26 +37,26 @@ def guesses_a_password(scene: Scene) -> None:
     """From one rented server, 300 logins in ten minutes, all of which fail."""
     source = Networks.hosting(scene.draw)
     for number in range(300):
-        scene.log_in(number * 2.0, source, failed=True, method="userpass", agent=scene.stranger())
+        scene.log_in(number * 2.0, source, failed=True, agent=scene.stranger(), path=name_path(scene.victim))
 
 
 @scenario(FAMILY, SPRAYING, lasts=2)
 def sprays_from_one_address(scene: Scene) -> None:
     """One password for many people: a login each two minutes for four hours, from one address, all fail."""
     source = Networks.hosting(scene.draw)
-    for number in range(120):
-        scene.log_in(number * 2 * MINUTE, source, failed=True, method="userpass")
+    for number, other in enumerate(scene.people(120)):
+        scene.log_in(number * 2 * MINUTE, source, failed=True, path=name_path(other))
 
 
 @scenario(FAMILY, STUFFING, lasts=2)
 def sprays_from_many_addresses(scene: Scene) -> None:
     """The same from sixty home addresses, with two attempts each, and one that comes in and reads."""
-    for number in range(60):
-        source = Networks.home(scene.draw)
-        scene.log_in(number * 90.0, source, failed=True, method="userpass", agent="curl/8.9")
-        scene.log_in(number * 90.0 + 20, source, failed=True, method="userpass", agent="curl/8.9")
+    for number, other in enumerate(scene.people(60)):
+        source, name = Networks.home(scene.draw), name_path(other)
+        scene.log_in(number * 90.0, source, failed=True, agent="curl/8.9", path=name)
+        scene.log_in(number * 90.0 + 20, source, failed=True, agent="curl/8.9", path=name)
     source = Networks.home(scene.draw)
-    scene.log_in(2 * HOUR, source, login="c0ffee09", method="userpass", agent="curl/8.9")
+    scene.log_in(2 * HOUR, source, login="c0ffee09", agent="curl/8.9", path=name_path(scene.victim))
     wanted = [*scene.pick(scene.victim.secrets, 4), *scene.pick(scene.others, 6)]
     scene.read_all(wanted, source, pace=20, after=2 * HOUR + 5, login="c0ffee09", agent="curl/8.9")
 
