@@ -56,7 +56,7 @@ def open_reactions(
         LedgerReaction(opened.ledger, lambda: actor_of(workspace()), opened.clock, run=run, host=host),
         RevocationReaction(
             revoking(workspace),
-            cache(lambda: own_principals(workspace())),
+            lambda: own_principals(workspace()),
             CommandConductor(names.name),
             open_notices(opened, say),
             say,

@@ -133,8 +133,12 @@ class UnusedSecret:
 def unused_secrets(
     workspace: "Workspace", listing: "Survey", reads: "LastReads", readers: PolicyReaders, before: datetime
 ) -> Iterator[UnusedSecret]:
-    """Those of the hub and of the catalogue that nobody read since ``before``, and that are as old as that."""
-    for path in sorted({*listing, *workspace.catalogue.secrets}):
+    """Those of the hub and of the catalogue that nobody read since ``before``, and that are as old as that.
+
+    Nobody is to read a decoy.
+    """
+    declared = workspace.catalogue.secrets
+    for path in sorted(path for path in {*listing, *declared} if path not in declared or not declared[path].decoy):
         info = listing.get(path)
         made = info.versions[0].created_at if info and info.versions else None
         stores = dict.fromkeys(place.store for place in workspace.catalogue.destinations(path))

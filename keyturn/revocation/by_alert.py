@@ -27,7 +27,7 @@ from keyturn.revocation import incident_store, preview
 from keyturn.revocation.incident import Incident, Mode
 from keyturn.revocation.run import begin, rights_needed
 from keyturn.revocation.selector import Selection
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.journal import entry, note_down
 
 REMEMBERED: Final = 10_000
@@ -35,6 +35,9 @@ REMEMBERED: Final = 10_000
 
 OLDEST: Final = timedelta(hours=24)
 """What was read longer ago is told, and left to a person: whoever has it had it all the time."""
+
+TOGETHER: Final = 8
+"""Credentials that are ended side by side."""
 
 AT_ONCE: Final = 4
 """Incidents that are seen through at once; more wait, and their credentials have ended by then."""
@@ -86,14 +89,17 @@ class RevocationReaction:
 
     def react(self, alerts: Sequence[Alert]) -> None:
         """End all credentials before anything else is done. Raises TransientError for what is to be tried again."""
-        wanted = [(alert, response) for alert in alerts for response in alert.responses]
-        errors = [error for alert, response in wanted if (error := self._attempt(alert, response))]
-        if errors:
-            raise errors[0]
+        responses = {
+            response_key(alert, response): (alert, response) for alert in alerts for response in alert.responses
+        }
+        errors = side_by_side(self._attempt, responses.values(), TOGETHER)
+        if error := next(filter(None, errors), None):
+            raise error
 
-    def _attempt(self, alert: Alert, response: Response) -> TransientError | None:
+    def _attempt(self, wanted: tuple[Alert, Response]) -> TransientError | None:
         """Do it, unless it is done; what hinders it now and perhaps not later."""
-        key = (alert.id, response.path, response.react)
+        alert, response = wanted
+        key = response_key(alert, response)
         if key in self._done:
             return None
         try:
@@ -181,6 +187,11 @@ class RevocationReaction:
     def _tell(self, alert: Alert, response: Response, subject: str, lines: Sequence[str]) -> None:
         name = message_id(f"alerts/{alert.id}/{response.path}", 1, str(response.react))
         self._announce(Announcement(name, subject, "\n".join((*lines, reason_of(alert, response)))))
+
+
+def response_key(alert: Alert, response: Response) -> Key:
+    """What is done once."""
+    return alert.id, response.path, response.react
 
 
 @contextmanager
