@@ -182,6 +182,14 @@ def test_a_version_that_has_ended_is_told() -> None:
     assert found(reads, history) == [(reads[1].at, "retired-version", 0.8)]
 
 
+@pytest.mark.parametrize(("later", "odd"), [(timedelta(hours=23), False), (timedelta(hours=25), True)])
+def test_a_consumer_that_is_a_day_behind_is_no_thief(later: timedelta, odd: bool) -> None:
+    history = SecretHistory([entry("promote", NOON, 2), entry("retire", NOON)])
+    behind = access(NOON + later, version=1)
+    told = [(behind.at, "retired-version", 0.8)] if odd else []
+    assert found([access(NOON - timedelta(hours=1)), behind], history) == told
+
+
 def test_what_was_put_back_is_in_force() -> None:
     history = SecretHistory([entry("promote", NOON, 2), entry("revert", NOON, 3), entry("retire", NOON)])
     late = NOON + timedelta(hours=2)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import takewhile
 from math import inf
+from typing import Final
 
 from keyturn.access_log.detection.alerts import Alert, Factor, Finding, Level
 from keyturn.access_log.detection.arrivals import Arrivals
@@ -22,6 +23,9 @@ from keyturn.access_log.detection.rules.unusual import Unusual
 from keyturn.access_log.detection.scores import ADDRESS, HOURS, LIMIT, PATH, describe_scores
 from keyturn.access_log.detection.window import PRINCIPALS, PrincipalWindow
 from keyturn.core.access import READ, Access
+
+UNEXPLAINED: Final = ("dormant", "watched")
+"""Rules beside which what its principal does otherwise explains nothing."""
 
 
 @dataclass
@@ -233,7 +237,7 @@ class Detector:
         score += sum(factor.weight for factor in factors)
         if score <= policy.alert:
             return None
-        if score - explained <= policy.alert:
+        if score - explained <= policy.alert and not any(factor.name in UNEXPLAINED for factor in factors):
             self.counts.explained += 1
             return None
         self.counts.odd += 1

@@ -1,17 +1,25 @@
 """An old version, asked for after its credential has ended."""
 
 from datetime import UTC, datetime
-from typing import ClassVar
+from typing import ClassVar, Final
 
+from keyturn.access_log.detection.habits import DAY
 from keyturn.access_log.detection.history import NO_HISTORY, History
 from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
 from keyturn.access_log.detection.rules.base import Trigger
 from keyturn.access_log.detection.window import PrincipalWindow
 from keyturn.core.access import Access
 
+LAG: Final = DAY
+"""Seconds in which a consumer may be behind."""
+
 
 class RetiredVersion:
-    """An access to a version older than CURRENT that was retired or revoked before."""
+    """An access to a version older than CURRENT that was retired or revoked before.
+
+    Whoever was given that secret before, and asks for the old version within a day after its end, is behind and no
+    thief.
+    """
 
     name: ClassVar = "retired-version"
     tuning: ClassVar = Tuning(800)
@@ -28,8 +36,6 @@ class RetiredVersion:
         """Whether it had ended."""
         version = access.version
         ended = None if version is None else self._history.retired_at(access.path, version, at)
-        return (
-            f"version {version}, which ended at {datetime.fromtimestamp(ended, UTC):%Y-%m-%d %H:%M} UTC"
-            if ended
-            else ""
-        )
+        if not ended or (window.was_given(access.path) and at < ended + LAG):
+            return ""
+        return f"version {version}, which ended at {datetime.fromtimestamp(ended, UTC):%Y-%m-%d %H:%M} UTC"

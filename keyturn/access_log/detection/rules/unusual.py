@@ -28,8 +28,8 @@ KINDS: Final = 10_000
 FIXED: Final = 2
 """Addresses of a principal, from which on another one says nothing."""
 
-TELLING: Final = frozenset({"folder", "network", "address"})
-"""What is strange by itself; people are early or busy at times."""
+TELLING: Final = frozenset({"folder", "network", "address", "pace"})
+"""What is strange by itself; people are early at times."""
 
 Strange = tuple[float, str, frozenset[str]]
 """When, who, and what was strange about it."""
@@ -38,7 +38,7 @@ Strange = tuple[float, str, frozenset[str]]
 class Unusual:
     """Something that is none of the principal's habits, and seldom among those of its kind.
 
-    Looked at are the folder of the secret, the network, the address of who has one or two, and the hour and the pace
+    Looked at are the folder of the secret, the network, the address of who has one or two, the pace, and the hour
     beside one of these; what of it is strange within 12 hours is seen together. It is seldom where it was so of fewer
     than ``count`` others of the kind ``within`` a time: where people often come from somewhere else, that alone says
     nothing of one of them. What happens to several at once, as by a deployment, is one thing. Of who was seen on less
