@@ -20,9 +20,9 @@ from keyturn.serving.parts import UNTOLD, PartHealth, lease_ended
 SERVE: Final = "serve"
 """Where the leases are in Keyturn's own mount: ``serve/<part>``."""
 
-RENEW: Final = 5.0
+RENEW: Final = 8.0
 """Seconds between two renewals."""
-WATCH: Final = 2.0
+WATCH: Final = 4.0
 """Seconds between two looks at a lease that another holds."""
 LAPSE: Final = 20.0
 """Seconds for which a lease has to stand still before another takes it: with both of the above it is under 30."""

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from keyturn.core.errors import Superseded
 
-SAFE: Final = 12.0
+SAFE: Final = 15.0
 """Seconds since the last renewal that came through, after which whoever has a part stops: well before others take it.
 
 They wait for :data:`keyturn.serving.leases.LAPSE`.
