@@ -117,6 +117,7 @@ ARROWS = {
         "keyturn.catalogue",
         "keyturn.rotation",
         "keyturn.sync",
+        "keyturn.policies",
     },
     "keyturn.evidence.making": {
         "keyturn.core",

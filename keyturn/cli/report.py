@@ -35,6 +35,7 @@ OwnerOption = Annotated[str, typer.Option("--owner", metavar="ADDRESS", help="On
 HtmlOption = Annotated[bool, typer.Option("--html", help="Write the page.")]
 AsJsonOption = Annotated[bool, typer.Option("--json", help="Write the JSON.")]
 CsvOption = Annotated[bool, typer.Option("--csv", help="Write the CSV.")]
+OscalOption = Annotated[bool, typer.Option("--oscal", help="Write OSCAL assessment results.")]
 OutOption = Annotated[
     Path | None,
     typer.Option("--out", "-o", metavar="DIR", help="Where the files go; keyturn/reports in your state directory."),
@@ -69,6 +70,7 @@ def report(
     html: HtmlOption = False,
     as_json: AsJsonOption = False,
     csv: CsvOption = False,
+    oscal: OscalOption = False,
     out: OutOption = None,
     check: CheckOption = False,
     catalogue: CatalogueOption = None,
@@ -83,7 +85,9 @@ def report(
     if missing:
         raise typer.BadParameter(f"give {', '.join(missing)}")
     period = period_of(since, until)
-    formats = [name for name, wanted in (("html", html), ("json", as_json), ("csv", csv)) if wanted] or ["html", "json"]
+    formats = [
+        name for name, wanted in (("html", html), ("json", as_json), ("csv", csv), ("oscal", oscal)) if wanted
+    ] or ["html", "json"]
     made = made_report(framework, period, owner, formats, out, catalogue)
     write_table(COLUMNS, control_rows(made.document), whole=("verdict",))
     for line in made_notes(made):
@@ -134,7 +138,9 @@ def control_rows(document: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         own = [checks[name] for name in control["checks"]]
         deciding = [check for check in own if check["verdict"] == control["verdict"]]
         lines = [f"{check['name']}: {check['found'][0]}" for check in deciding]
-        rows.append((f"{control['id']}\n{control['title']}", control["verdict"], "\n".join(lines)))
+        passed = [", ".join(check["name"] for check in deciding)]
+        short = passed if control["verdict"] == "pass" else lines
+        rows.append((f"{control['id']}\n{control['title']}", control["verdict"], "\n".join(short)))
     return rows
 
 
@@ -144,6 +150,10 @@ def made_notes(made: "Made") -> list[str]:
 
     lines = ["\n".join(["report:", *(f"  {file}" for file in made.files)])]
     lines += [f"could not be looked at: {part['part']}: {part['why']}" for part in made.document["unseen"]]
+    if later := made.document["ledger"]["later"]:
+        lines.append(
+            f"{later} entries came after the newest checkpoint, and count for nothing: keyturn ledger checkpoint"
+        )
     if not made.sequence or not made.files:
         return lines
     proof = entry_file(made.files[0])

@@ -1,7 +1,7 @@
 """Who read what in a period, and who may: from access logs, through their port, and from what the hub allows."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -10,15 +10,13 @@ from typing import Final
 from keyturn.access_log.readers import LogRead, is_own
 from keyturn.catalogue.models import Secret
 from keyturn.core.access import READ, Access, AccessLog, SummedAccessLog
-from keyturn.core.errors import KeyturnError, UnsupportedOperation
+from keyturn.core.errors import KeyturnError
 from keyturn.core.own_login import ROLES
 from keyturn.evidence.facts import AccessExtract, Period, ReaderFact
 from keyturn.evidence.trail_hours import TICK, HourlyTrail
+from keyturn.policies.acl import AclRule, parse_policy, policy_allows
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.own_login import own_principals
-
-PolicyReaders = Callable[[Sequence[str]], Mapping[str, tuple[str, ...]]]
-"""Who may read each of these secrets by the hub's policies as they stand. Raises where they can't be read."""
 
 Log = AccessLog | SummedAccessLog
 
@@ -26,10 +24,22 @@ MOST: Final = 200_000
 """Pairs of a principal and a secret that are told apart; beyond them the logs are said to tell too much."""
 
 
-def no_policies(paths: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
-    """Where nothing reads the hub's policies. Raises UnsupportedOperation."""
-    hint = "Compare logins with what they need: keyturn policy check"
-    raise UnsupportedOperation("read", "the hub's policies", "this login may not read them", hint)
+def able_by_policy(workspace: Workspace, paths: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
+    """The hub's policies that let their holders read each of these secrets. Raises Denied where they can't be read.
+
+    One that can't be understood is among those of every secret: it may let somebody read any.
+    """
+    policies, broken = dict[str, list[AclRule]](), list[str]()
+    for name, text in sorted(workspace.hub.acl_policies().items()):
+        try:
+            policies[name] = parse_policy(text)
+        except (ValueError, RecursionError):
+            broken.append(f"policy {name}, which can't be understood")
+    places = {path: workspace.hub.address("data", path) for path in paths}
+    return {
+        path: (*(f"policy {name}" for name, rules in policies.items() if policy_allows(rules, place, "read")), *broken)
+        for path, place in places.items()
+    }
 
 
 def extract_accesses(

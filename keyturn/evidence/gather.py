@@ -85,11 +85,10 @@ def gather_facts(
     question: Question,
     ledger: StoredLedger,
     logs: Sequence[accesses.Log] = (),
-    policies: accesses.PolicyReaders = accesses.no_policies,
 ) -> Facts:
     """Everything that the checks go by. Raises NotFound for an owner of nothing, and where no secret could be told.
 
-    ``logs`` tell who has read what, ``policies`` who may.
+    ``logs`` tell who has read what.
     """
     declared = chosen_secrets(workspace, question.owner)
     paths, looks, now = frozenset(declared), _Looks(), workspace.clock()
@@ -108,9 +107,7 @@ def gather_facts(
         secrets=secrets,
         copies=looks.at(Part.COPIES, lambda: copy_facts(workspace, plan(workspace), paths), ()),
         unmanaged=looks.at(Part.STORES, lambda: unmanaged_facts(workspace, looks), ()) if everybody else (),
-        accesses=looks.at(
-            Part.ACCESSES, lambda: _accesses(workspace, question, declared, logs, policies, looks), _NOBODY
-        ),
+        accesses=looks.at(Part.ACCESSES, lambda: _accesses(workspace, question, declared, logs, looks), _NOBODY),
         keys=looks.at(Part.KEYS, lambda: key_facts(workspace), ()) if everybody else (),
         exceptions=exception_facts(workspace, declared),
         freezes=freeze_facts(workspace, paths),
@@ -147,11 +144,10 @@ def _accesses(
     question: Question,
     declared: Mapping[str, Secret],
     logs: Sequence[accesses.Log],
-    policies: accesses.PolicyReaders,
     looks: _Looks,
 ) -> AccessExtract:
     nobody: Mapping[str, tuple[str, ...]] = {}
-    able = looks.at(Part.POLICIES, lambda: policies(list(declared)), nobody)
+    able = looks.at(Part.POLICIES, lambda: accesses.able_by_policy(workspace, declared), nobody)
     return accesses.extract_accesses(workspace, question.period, declared, logs, able)
 
 

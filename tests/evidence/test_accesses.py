@@ -13,7 +13,7 @@ from keyturn.catalogue import Catalogue
 from keyturn.core.access import READ, Access, Coverage
 from keyturn.core.errors import Unavailable
 from keyturn.core.hub import Identity
-from keyturn.evidence.accesses import extract_accesses, no_policies
+from keyturn.evidence.accesses import able_by_policy, extract_accesses
 from keyturn.evidence.facts import AccessExtract, Period
 from keyturn.evidence.trail_hours import HourlyTrail
 from tests.access_log.trail.events import NOON, write
@@ -93,8 +93,14 @@ def test_who_may_read_is_told_by_the_catalogue_and_by_the_policies_that_could_be
     able = extracted().able
     assert able["ml/db"] == ("keyturn-revoker", "keyturn-worker", "policy ops", "trainer")
     assert able["ml/key"] == ("keyturn-revoker", "keyturn-worker")
-    with pytest.raises(Exception, match="this login may not read them"):
-        no_policies(["ml/db"])
+
+
+def test_a_policy_lets_read_what_its_rules_say_and_one_that_nobody_understands_may_let_read_anything() -> None:
+    texts = {"ops": 'path "secret/data/ml/d*" { capabilities = ["read"] }', "odd": "path {", "none": ""}
+    hub = SimpleNamespace(acl_policies=lambda: texts, address=lambda kind, path: f"secret/{kind}/{path}")
+    able = able_by_policy(cast("Any", SimpleNamespace(hub=hub)), ["ml/db", "ml/key"])
+    odd = "policy odd, which can't be understood"
+    assert able == {"ml/db": ("policy ops", odd), "ml/key": (odd,)}
 
 
 def test_a_log_that_breaks_off_is_said_to(tmp_path: Path) -> None:

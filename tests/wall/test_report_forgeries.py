@@ -54,18 +54,24 @@ class Desk:
         return file
 
 
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, Document]]:
+    """A house, and a report of it that its ledger tells of."""
+    with house(tmp_path_factory.mktemp("house")) as built:
+        document = built.report()
+        built.ledger.append([done(UNTIL + timedelta(hours=10), ACTION, note=digest_note(document))])
+        built.sign(UNTIL + timedelta(hours=10))
+        yield built, document
+
+
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
-    """A report that the ledger tells of. No hub is there to be asked."""
+def desk(reported: tuple[House, Document], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """The report on a disk of its own. No hub is there to be asked."""
     for name in ("VAULT_ADDR", "VAULT_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("KEYTURN_HOME", str(tmp_path / "no-stack"))
     monkeypatch.setenv("COLUMNS", "200")
-    with house(tmp_path) as built:
-        document = built.report()
-        built.ledger.append([done(UNTIL + timedelta(hours=10), ACTION, note=digest_note(document))])
-        built.sign(UNTIL + timedelta(hours=10))
-        yield Desk(built, tmp_path, document)
+    return Desk(reported[0], tmp_path, deepcopy(reported[1]))
 
 
 def sealed(document: Document) -> Document:

@@ -12,6 +12,7 @@ FORMATS: Final[Mapping[str, tuple[str, str, str]]] = {
     "html": ("html", "keyturn.evidence.formats.html", "write_page"),
     "json": ("json", "keyturn.evidence.formats.plain", "write_plain"),
     "csv": ("csv", "keyturn.evidence.formats.csv", "write_csv"),
+    "oscal": ("oscal.json", "keyturn.evidence.formats.oscal", "write_oscal"),
 }
 """By its name: how its files end, and the module and the function that make it."""
 

@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -33,10 +33,11 @@ BADGES: Final = {
 }
 """How a verdict is coloured."""
 
-NUMBERS: Final = re.compile(
-    r".*_days|secrets|late|by_hand|unknown|rotated|version|reads|refused|lines|may|did|days_left"
-)
-"""Columns that hold numbers."""
+SHORT: Final = 16
+"""Characters up to which the cells of a column are kept on one line."""
+
+MOMENTS: Final = ("first", "last", "since", "from", "to", "at")
+"""Columns that hold moments, besides those that end in `_at`."""
 
 
 def write_page(document: Document) -> str:
@@ -81,9 +82,10 @@ def environment() -> Environment:
     made = page_templates("html", TEMPLATES)
     made.globals |= {"badges": BADGES, "classes": CLASSES}
     made.filters |= {
-        "column_kind": column_kind,
+        "columns_of": columns_of,
         "entry_numbers": entry_numbers,
-        "pair_with": pair_with,
+        "is_moment": is_moment,
+        "keys_by_head": keys_by_head,
         "tables_of": tables_of,
     }
     return made
@@ -131,16 +133,30 @@ def entry_line(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def column_kind(key: str) -> str:
-    """How the cells of a column are set."""
-    if NUMBERS.fullmatch(key):
+def is_moment(key: str) -> bool:
+    """Whether a column holds moments."""
+    return key.endswith("_at") or key in MOMENTS
+
+
+def keys_by_head(table: Mapping[str, Any]) -> dict[str, str]:
+    """The keys of a table's columns by their heads."""
+    return {column["head"]: column["key"] for column in table["columns"]}
+
+
+def columns_of(table: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """The heads of a table, and how the cells below each are set: numbers to the right, long names with room."""
+    own = [(table["name"], "name")] if table["name"] else []
+    return own + [(head, _kind(key, rows)) for head, key in keys_by_head(table).items()]
+
+
+def _kind(key: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    cells = [row["cells"].get(key) for row in rows]
+    filled = [cell for cell in cells if cell is not None]
+    if filled and all(isinstance(cell, int) for cell in filled):
         return "number"
-    return "time" if key.endswith("_at") or key in ("first", "last", "since", "from", "to", "at") else "name"
-
-
-def pair_with(head: str, keys: Mapping[str, str]) -> tuple[str, str]:
-    """A column's head, and how its cells are set."""
-    return head, column_kind(keys[head])
+    if is_moment(key):
+        return "time"
+    return "name" if max((len(str(cell)) for cell in filled), default=0) > SHORT else "short"
 
 
 def entry_numbers(ids: list[str]) -> list[int]:

@@ -1,0 +1,160 @@
+"""The report as OSCAL assessment results, for tools that gather evidence. Source: NIST OSCAL 1.2, Assessment Results.
+
+OSCAL knows a control as satisfied or not. One that could not be looked at is not satisfied, for another reason than a
+failure; one that does not apply has no finding. Identifiers are made of the report's digest, so they are the same for
+the same report.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+from uuid import NAMESPACE_URL, uuid5
+
+from keyturn.core.plain_text import visible
+from keyturn.evidence.model import ControlVerdict
+from keyturn.evidence.report import Document, report_name
+
+VERSION: Final = "1.2.0"
+"""Of OSCAL."""
+
+NS: Final = "urn:keyturn:compliance-report"
+"""The namespace of properties that are ours."""
+
+PLAN: Final = "assessment plan"
+REPORT: Final = "report"
+
+MOST: Final = 200
+"""Rows of evidence of one observation; the report itself has all."""
+
+REASONS: Final = {
+    str(ControlVerdict.PASS): ("satisfied", "pass"),
+    str(ControlVerdict.FAIL): ("not-satisfied", "fail"),
+    str(ControlVerdict.UNSEEN): ("not-satisfied", "other"),
+}
+"""The state and the reason of each verdict."""
+
+
+def write_oscal(document: Document) -> str:
+    """One JSON object, indented, in ASCII."""
+    return json.dumps({"assessment-results": results(document)}, indent=2) + "\n"
+
+
+def results(document: Document) -> dict[str, Any]:
+    """The assessment results."""
+    return {
+        "uuid": uuid_of(document, "assessment results"),
+        "metadata": {
+            "title": text(
+                f"{document['framework']['title']}, {document['period']['from']} to {document['period']['to']}"
+            ),
+            "last-modified": document["looked_at"],
+            "version": document["digest"],
+            "oscal-version": VERSION,
+            "props": [prop("made-by", document["made_by"]), prop("schema", document["schema"])],
+        },
+        "import-ap": {"href": f"#{uuid_of(document, PLAN)}"},
+        "results": [result(document)],
+        "back-matter": {"resources": [plan_resource(document), report_resource(document)]},
+    }
+
+
+def result(document: Document) -> dict[str, Any]:
+    """What was found, in one result: an observation for each check, a finding for each control that applies."""
+    members: dict[str, Any] = {
+        "uuid": uuid_of(document, "result"),
+        "title": text(document["framework"]["title"]),
+        "description": text(f"By {document['framework']['source']}, as far as it is about secrets."),
+        "start": document["period"]["from"],
+        "end": document["period"]["to"],
+        "reviewed-controls": {
+            "control-selections": [
+                {"include-controls": [{"control-id": token(document, c)} for c in document["controls"]]}
+            ]
+        },
+        "observations": [observation(document, check) for check in document["checks"]],
+    }
+    if findings := list(findings_of(document)):
+        members["findings"] = findings
+    return members
+
+
+def observation(document: Document, check: Mapping[str, Any]) -> dict[str, Any]:
+    """One check, with the rows that it cites."""
+    members: dict[str, Any] = {
+        "uuid": uuid_of(document, f"check {check['name']}"),
+        "title": text(check["name"]),
+        "description": text(" ".join((*check["found"], *check["remarks"]))),
+        "props": [prop("verdict", check["verdict"])],
+        "methods": ["TEST"],
+        "collected": document["looked_at"],
+    }
+    if check["rows"]:
+        href = f"#{uuid_of(document, REPORT)}"
+        members["relevant-evidence"] = [
+            {"href": href, "description": text(f"The row {row} of the report."), "props": [prop("row", row)]}
+            for row in check["rows"][:MOST]
+        ]
+    return members
+
+
+def findings_of(document: Document) -> Iterator[dict[str, Any]]:
+    """A finding for each control that applies."""
+    for control in document["controls"]:
+        if control["verdict"] not in REASONS:
+            continue
+        state, reason = REASONS[control["verdict"]]
+        yield {
+            "uuid": uuid_of(document, f"control {control['id']}"),
+            "title": text(f"{control['id']} {control['title']}"),
+            "description": text(control["asked"]),
+            "props": [prop("verdict", control["verdict"])],
+            "target": {
+                "type": "objective-id",
+                "target-id": token(document, control),
+                "status": {"state": state, "reason": reason},
+            },
+            "related-observations": [
+                {"observation-uuid": uuid_of(document, f"check {name}")} for name in control["checks"]
+            ],
+        }
+
+
+def plan_resource(document: Document) -> dict[str, Any]:
+    """What stands in the place of an assessment plan: the framework that was gone by."""
+    return {
+        "uuid": uuid_of(document, PLAN),
+        "title": text(document["framework"]["title"]),
+        "description": text(f"The checks of keyturn for {document['framework']['source']}."),
+    }
+
+
+def report_resource(document: Document) -> dict[str, Any]:
+    """The report itself, which carries the proofs."""
+    return {
+        "uuid": uuid_of(document, REPORT),
+        "title": "The report as JSON: keyturn report verify checks every proof in it",
+        "props": [prop("digest", document["digest"]), prop("ledger", document["ledger"]["name"] or "none")],
+        "rlinks": [{"href": f"{report_name(document)}.json", "media-type": "application/json"}],
+    }
+
+
+def uuid_of(document: Document, what: str) -> str:
+    """An identifier that is the same for the same part of the same report (RFC 9562, version 5)."""
+    return str(uuid5(NAMESPACE_URL, f"{NS}:{document['digest']}:{what}"))
+
+
+def token(document: Document, control: Mapping[str, Any]) -> str:
+    """A control's name in OSCAL's letters: those of its id, with the framework's before."""
+    plain = re.sub(r"[^A-Za-z0-9.]+", "-", control["id"]).strip("-")
+    return f"{document['framework']['id']}_{plain}".lower()
+
+
+def prop(name: str, value: str) -> dict[str, str]:
+    """A property of ours."""
+    return {"name": name, "ns": NS, "value": text(value)}
+
+
+def text(words: str) -> str:
+    """Words on one line, as OSCAL takes them: not empty, and without white space around."""
+    return " ".join(visible(words).split()) or "-"
