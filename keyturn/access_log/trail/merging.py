@@ -33,7 +33,7 @@ from keyturn.access_log.trail.parquet import (
     segments_of,
     write_file,
 )
-from keyturn.access_log.trail.summaries import write_summary
+from keyturn.access_log.trail.summaries import MEMORY, write_summary
 from keyturn.core.errors import KeyturnError, Unavailable
 
 if TYPE_CHECKING:
@@ -45,7 +45,6 @@ OPEN: Final = 2
 """The newest segments of a source, which are left alone: whoever takes over may seal them again."""
 LARGEST: Final = 512 * 1024 * 1024
 """Bytes of files that become one, ten million events or so."""
-MEMORY: Final = "2GB"
 LOCK: Final = "merging.lock"
 
 

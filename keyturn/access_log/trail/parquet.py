@@ -171,6 +171,8 @@ def segments_of(stored: StoredFile) -> list[Segment]:
         raise _changed(stored, "it does not say which segments it holds") from None
     if [segment.number for segment in segments] != list(range(stored.first, stored.last + 1)):
         raise _changed(stored, "it holds other segments than its name says")
+    if StoredFile.of(stored.directory, stored.source, segments).name != stored.name:
+        raise _changed(stored, "its name says another time than it is of")
     return segments
 
 

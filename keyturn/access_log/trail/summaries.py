@@ -7,11 +7,13 @@ question over months need not read every event. What they say can be made again 
 from typing import TYPE_CHECKING, Final
 
 from keyturn.access_log.trail.layout import FILE_MODE, StoredFile, unreadable
-from keyturn.access_log.trail.parquet import listed, make_directory, numbering, translated, write_aside
+from keyturn.access_log.trail.parquet import connected, listed, make_directory, numbering, translated, write_aside
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+MEMORY: Final = "2GB"
+"""What making or comparing sums may take."""
 WORTH: Final = 3
 """Events of a row, on average, from which on a summary spares more than it takes."""
 SAME: Final = ("system", "path", "principal", "source", "version", "denied", "action", "agent", "root")
@@ -44,6 +46,26 @@ def write_summary(connection: "DuckDBPyConnection", stored: StoredFile) -> None:
         connection.execute("DROP TABLE summary")
     except OSError as error:
         raise unreadable(stored.summary, error) from None
+
+
+def summary_holds(stored: StoredFile) -> bool:
+    """Whether a file's summary, if it has one, is that of its events. Raises Unavailable where these can't be read."""
+    if not stored.summary.exists() or not stored.summary.stat().st_size:
+        return True
+    import duckdb
+
+    columns = ", ".join((*SAME, "day", *SUM_COLUMNS[len(SAME) :]))
+    with connected(memory_limit=MEMORY) as connection:
+        with translated(stored.path, "read"):
+            connection.execute(f"CREATE TEMP TABLE expected AS {summary_rows(stored)}")
+        try:
+            summary = f"SELECT {columns} FROM read_parquet({listed([stored.summary])}, hive_partitioning = false)"  # noqa: S608
+            connection.execute(f"CREATE TEMP TABLE present AS {summary}")
+            query = """SELECT count(*) FROM ((FROM expected EXCEPT ALL FROM present)
+                UNION ALL (FROM present EXCEPT ALL FROM expected))"""
+            return connection.execute(query).fetchall() == [(0,)]
+        except duckdb.Error:
+            return False
 
 
 def summary_rows(stored: StoredFile) -> str:

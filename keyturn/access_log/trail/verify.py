@@ -22,6 +22,7 @@ from keyturn.access_log.trail.retention import Expired, expired_segments, lost_s
 from keyturn.access_log.trail.segments import SegmentEntry, SegmentHead, cursor_digest, decode_head
 from keyturn.access_log.trail.spool import OpenSegment, open_segments
 from keyturn.access_log.trail.stored_events import StoredRun, stored_runs
+from keyturn.access_log.trail.summaries import summary_holds
 from keyturn.access_log.trail.tree import BLOCK, EventTree
 from keyturn.core.errors import KeyturnError, NotFound, Rewritten, Unavailable
 from keyturn.ledger.ports import LedgerSource
@@ -233,6 +234,10 @@ class _SourceLook:
                 present.add(events.segment)
                 self._events(stored, events, own, heads)
             self._words(stored, own)
+            if not summary_holds(stored):
+                self._problem(
+                    f"the summary of {stored.path.name} is not that of its events: delete it, it is made again"
+                )
         except Unavailable as error:
             if not stored.path.exists():
                 del self.problems[problems:]
