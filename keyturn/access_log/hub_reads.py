@@ -85,7 +85,8 @@ class HubReads:
         self._logins = logins
         self._wrapped: dict[str, _Wrapped] = {}
         self._places: dict[str, tuple[str, str]] = {}
-        self._needles = self.needles[1:]
+        unwrap, *others = self.needles[1:]
+        self._needles = (*others, unwrap)  # what most lines hold is looked for first
 
     @property
     def needles(self) -> tuple[bytes, ...]:

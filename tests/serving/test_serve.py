@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -17,12 +18,15 @@ import requests
 from deployments.local.openbao import OpenBao
 from deployments.local.support.ports import free_port
 from keyturn.access_log.reactions.reactions import Key
+from keyturn.access_log.sources.line_spool import LineSpool
 from keyturn.agent.sockets import open_at
-from keyturn.catalogue import Catalogue
+from keyturn.catalogue import Catalogue, load_catalogue
+from keyturn.client.posts import AccessPosts
 from keyturn.core.errors import Invalid
 from keyturn.core.hcl import policy
 from keyturn.core.rights import HubPlaces
 from keyturn.core.sensitive import SecretFields
+from keyturn.core.webhook_keys import generate_webhook_key
 from keyturn.policies.hub import MONITOR, sections
 from keyturn.policies.scope import scope_of
 from keyturn.providers.ledger.sqlite import SqliteLedger
@@ -65,9 +69,14 @@ class Site:
     folder: str
     copies: Path
 
-    def read(self) -> list[str]:
+    @property
+    def posted(self) -> str:
+        """What the log of posted accesses is known by on this machine."""
+        return f"apps-{LineSpool(self.directory / 'received' / 'apps').name}"
+
+    def read(self, log: str = "bao") -> list[str]:
         """The paths of the reads that the trail holds."""
-        memories = remembered(self.directory / "trail", "bao", datetime.now(UTC))
+        memories = remembered(self.directory / "trail", log, datetime.now(UTC))
         return [access.path for _, accesses in memories for access in accesses]
 
     def alerts(self) -> list[Key]:
@@ -98,7 +107,8 @@ def site(lab: Lab, world: World, openbao: OpenBao, tmp_path: Path) -> Iterator[S
     copies.mkdir(mode=0o700)
     stores = {"disk": {"kind": "file", "directory": str(copies)}}
     syncs = {"all": {"paths": [f"{folder}/*"], "stores": ["disk"], "name": "{name}.json"}}
-    logs = {"bao": {"kind": "hub-file", "log_file": str(openbao.audit_log), "pace": "1s"}}
+    logs: dict[str, Any] = {"bao": {"kind": "hub-file", "log_file": str(openbao.audit_log), "pace": "1s"}}
+    logs["apps"] = {"kind": "posted", "posters": {"trainer": {}}}
     (catalogue / "all.json").write_text(json.dumps({"stores": stores, "syncs": syncs, "access_logs": logs}))
     (catalogue / "all.json").rename(catalogue / "all.yaml")
     lab.root.sys.enable_secrets_engine("kv", mount, options={"version": "2"})
@@ -110,6 +120,7 @@ def site(lab: Lab, world: World, openbao: OpenBao, tmp_path: Path) -> Iterator[S
         KEYTURN_HUB_STATE_MOUNT=mount,
         KEYTURN_LEDGER=str(tmp_path / "ledger.db"),
         KEYTURN_TRAIL=str(tmp_path / "trail"),
+        KEYTURN_ACCESS_LOGS=str(tmp_path / "received"),
     )
     yield Site(env, tmp_path, folder, copies)
     lab.root.sys.disable_secrets_engine(mount)
@@ -139,7 +150,9 @@ def test_another_goes_on_when_one_is_killed_and_one_that_was_suspended_gives_up(
 def test_with_the_least_rights_reads_are_in_the_trail_and_an_odd_one_is_told_once_though_its_reader_is_killed(
     site: Site, lab: Lab
 ) -> None:
-    site.env["VAULT_TOKEN"] = monitors_token(lab, site.env["KEYTURN_HUB_STATE_MOUNT"])
+    mount, key = site.env["KEYTURN_HUB_STATE_MOUNT"], generate_webhook_key()
+    site.env["VAULT_TOKEN"] = monitors_token(lab, load_catalogue(site.directory / "catalogue", {}), mount)
+    lab.root.secrets.kv.v2.create_or_update_secret("posters/apps/trainer", {"key": key.reveal()}, mount_point=mount)
     path = f"{site.folder}/odd"
     lab.hub.write(path, SecretFields({"value": "1"}), cas=0)
     with site.serve("--only=access/bao") as served:
@@ -152,8 +165,13 @@ def test_with_the_least_rights_reads_are_in_the_trail_and_an_odd_one_is_told_onc
         served.child.kill()
     told = site.alerts()
     lab.hub.read(path)
-    with site.serve("--only=access/bao") as served:
+    with site.serve("--only=access/bao", f"--only=access/{site.posted}") as served:
         until(lambda: site.read().count(path) == 2)
+        with AccessPosts(served.url, "apps/trainer", key) as posts:
+            posts.note("ml/posted")
+            assert posts.flush(PATIENCE)
+        assert posts.posted == 1
+        until(lambda: site.read(site.posted) == ["ml/posted"])
         assert "keyturn_serve_events_total" in requests.get(f"{served.url}/metrics", timeout=30).text
         served.end()
     again = site.alerts()
@@ -161,9 +179,9 @@ def test_with_the_least_rights_reads_are_in_the_trail_and_an_odd_one_is_told_onc
     assert len(set(again)) == len(again)
 
 
-def monitors_token(lab: Lab, state_mount: str) -> str:
+def monitors_token(lab: Lab, catalogue: Catalogue, state_mount: str) -> str:
     """A login with the policy that is rendered for watching, and nothing else."""
-    scope = scope_of(Catalogue(), HubPlaces(state_mount=state_mount))
+    scope = scope_of(catalogue, HubPlaces(state_mount=state_mount))
     lab.root.sys.create_or_update_policy(f"{state_mount}-monitor", policy(sections(scope, MONITOR)))
     made = lab.root.auth.token.create(policies=[f"{state_mount}-monitor"], no_default_policy=True, ttl="1h")
     return str(made["auth"]["client_token"])

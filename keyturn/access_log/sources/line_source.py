@@ -157,9 +157,9 @@ class LineSource:
     def _whole_lines(self, text: LogText, offset: int) -> tuple[bytes, bool]:
         """The lines from there on that have an end, and whether there is more; of one without end its beginning."""
         data = self._read_on(text, offset, CHUNK)
-        whole, end, _ = data.rpartition(END)
-        if end or len(data) < CHUNK:
-            return whole + end, len(data) == CHUNK
+        size = data.rfind(END) + 1
+        if size or len(data) < CHUNK:
+            return data[:size], len(data) == CHUNK
         data = self._read_on(text, offset, LONGEST)
         whole, end, _ = data.partition(END)
         return (whole + end if end or len(data) == LONGEST else b""), True
