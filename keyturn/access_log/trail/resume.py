@@ -6,7 +6,9 @@ hub or in the head of the segment. What does not fit together was changed, or pu
 
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from keyturn.access_log.trail.chain import SourceChain, entry_at, segment_entries
 from keyturn.access_log.trail.cursors import SourceState
@@ -15,10 +17,13 @@ from keyturn.access_log.trail.files import telling
 from keyturn.access_log.trail.heads import add_head, last_head
 from keyturn.access_log.trail.identity import REMEDY, TrailParts, trail_name
 from keyturn.access_log.trail.retention import lost_segments
-from keyturn.access_log.trail.segments import SealedHead, SegmentEntry, cursor_digest
+from keyturn.access_log.trail.segments import SealedHead, SegmentEntry, SegmentHead, cursor_digest
 from keyturn.access_log.trail.spool import Spool
 from keyturn.core.access_source import Batch
 from keyturn.core.errors import Conflict, Rewritten
+
+ATTEMPTS: Final = 5
+"""How often it is looked at again where another host has sealed meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -35,16 +40,28 @@ def resume(parts: TrailParts, source: str) -> Spool:
 
     Raises Rewritten where the directory, the ledger or the hub does not fit the others, and Unavailable.
     """
+    for _ in range(ATTEMPTS):
+        state = parts.cursors.read(source)
+        try:
+            return _resume(parts, source, state)
+        except (Conflict, Rewritten):
+            # What another host has sealed between two looks is no sign of anything.
+            if parts.cursors.read(source).version == state.version:
+                raise
+    raise stale("go on with", source)
+
+
+def _resume(parts: TrailParts, source: str, state: SourceState) -> Spool:
     files, name = parts.files, trail_name(parts.files)
-    spool, state, latest = Spool.load(files.spool(source)), parts.cursors.read(source), last_head(files.heads(source))
+    spool, latest = Spool.load(files.spool(source)), last_head(files.heads(source))
     _insist_on_entry(parts, source, latest)
     chain, unknown = _chain(parts, source, name, latest)
     newest = chain.last
-    if spool and spool.sealing and newest and newest.head == spool.sealing.digest() and newest in unknown:
-        sealed = SealedHead(parts.ledger.origin, newest.entry, spool.sealing)
+    if spool and spool.sealing and (entry := _entry_of(spool.sealing, unknown)):
+        sealed = SealedHead(parts.ledger.origin, entry.entry, spool.sealing)
         write_events(files.directory, spool, spool.sealing)
         add_head(files.heads(source), sealed)
-        latest, unknown = sealed, [entry for entry in unknown if entry != newest]
+        latest, unknown = sealed, [other for other in unknown if other != entry]
     if unknown:
         losses = list(lost_segments(parts.ledger))
         unknown = [entry for entry in unknown if not any(loss.covers(entry) for loss in losses)]
@@ -58,6 +75,12 @@ def resume(parts: TrailParts, source: str) -> Spool:
         gone = f"the trail {newest.trail}, in which {newest} lay on {newest.host}, is not here: a new one was begun"
         base = replace(base, remarks=(*base.remarks, gone))
     return _fitting(parts, source, spool, base, latest)
+
+
+def _entry_of(head: SegmentHead, entries: Sequence[SegmentEntry]) -> SegmentEntry | None:
+    """The entry of a segment, perhaps not the newest by now: others may have gone on from it."""
+    digest = head.digest()
+    return next((entry for entry in entries if entry.head == digest), None)
 
 
 def finish(parts: TrailParts, state: SourceState, sealed: SealedHead) -> None:
@@ -156,6 +179,7 @@ def _fitting(parts: TrailParts, source: str, spool: Spool | None, base: _Base, l
     else:
         sealed = latest and latest.head.number == spool.beginning.number if spool else True
         if spool and not spool.is_empty and not sealed:
+            discard_events(parts.files.directory, source, spool.beginning.number)
             beside = path.with_suffix(f".{spool.beginning.number}.overtaken")
             with telling("move", path):
                 os.replace(path, beside)

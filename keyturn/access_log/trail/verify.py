@@ -20,7 +20,7 @@ from keyturn.access_log.trail.layout import Segment, StoredFile, files_of, sourc
 from keyturn.access_log.trail.parquet import segments_of
 from keyturn.access_log.trail.retention import Expired, expired_segments, lost_segments
 from keyturn.access_log.trail.segments import SegmentEntry, SegmentHead, cursor_digest, decode_head
-from keyturn.access_log.trail.spool import OpenSegment, open_segments
+from keyturn.access_log.trail.spool import OpenSegment, Spool, open_segments
 from keyturn.access_log.trail.stored_events import StoredRun, stored_runs
 from keyturn.access_log.trail.summaries import summary_holds
 from keyturn.access_log.trail.tree import BLOCK, EventTree
@@ -197,6 +197,9 @@ class _SourceLook:
                 heads[sealed.head.number] = sealed.head
         except KeyturnError as error:
             self._problem(f"the heads of {self.report.source}: {error.problem}")
+        missing = [entry for entry in own.values() if entry.number not in heads]
+        if missing and self.spool and (head := self._sealing()):
+            heads[head.number] = head
         for entry in own.values():
             head = heads.get(entry.number)
             if head is None and not any(gone.reason and gone.covers(entry) for gone in self.gone):
@@ -205,6 +208,14 @@ class _SourceLook:
                 self._problem(f"the head of {entry} is not what it was", entry)
                 del heads[entry.number]
         return heads
+
+    def _sealing(self) -> SegmentHead | None:
+        """The head of a segment whose entry was written, and whose writer has ended before it could keep that."""
+        try:
+            spool = Spool.load(self.files.spool(self.report.source))
+        except KeyturnError:
+            return None
+        return spool.sealing if spool else None
 
     def _files(self, own: dict[int, SegmentEntry], heads: dict[int, SegmentHead]) -> set[int]:
         """Look at every file; the numbers of the segments that are in one."""

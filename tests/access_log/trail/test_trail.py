@@ -23,6 +23,7 @@ from keyturn.access_log.trail.merging import merge_trail
 from keyturn.access_log.trail.parquet import read_file
 from keyturn.access_log.trail.spool import open_segments
 from keyturn.access_log.trail.trail import Trail
+from keyturn.access_log.trail.verify import verify_trail
 from keyturn.core.access_source import Batch, SourceRecord
 from keyturn.core.audit_lines import AuditMount
 from keyturn.core.errors import Conflict, Unavailable, Unrecorded
@@ -220,6 +221,48 @@ def test_a_writer_that_was_suspended_in_the_middle_spoils_nothing(
     with pytest.raises(Conflict):
         trail.seal()
     assert (trail.cursor("hub"), other.cursor("hub")) == ("4", "4")
+    assert everything(trail.directory) == []
+    assert everything(other.directory) == expected(3)
+
+
+def test_what_was_killed_behind_its_entry_is_finished_though_others_have_gone_on_from_it(
+    trail: Trail, open_trail: OpenTrail, ledger: SqliteLedger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append, other = ledger.append, open_trail(tmp_path / "other")
+    trail.append("hub", None, batch(1, 5))
+
+    def die(entries: Any) -> Any:
+        append(entries)
+        raise Death
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "append", die)
+        with pytest.raises(Death):
+            trail.seal()
+    assert verify_trail(TrailFiles(trail.directory), ledger).problems == ()
+    read_on(other, 8)
+    other.seal()
+    again = open_trail()
+    assert again.cursor("hub") == "9"
+    assert everything(trail.directory) == expected(5)
+    assert [entry.number for entry in segment_entries(ledger)] == [0, 1]
+
+
+def test_what_another_host_seals_between_two_looks_is_no_sign_of_anything(
+    trail: Trail, open_trail: OpenTrail, cursors: Cursors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, other = cursors.read, open_trail(tmp_path / "other")
+    read_on(other, 8)
+
+    def late(source: str) -> Any:
+        """What stood there a moment ago."""
+        state = read(source)
+        monkeypatch.setattr(cursors, "read", read)
+        other.seal()
+        return state
+
+    monkeypatch.setattr(cursors, "read", late)
+    assert trail.cursor("hub") == "9"
 
 
 def test_a_full_disk_loses_nothing_and_it_goes_on_when_there_is_room(
