@@ -1,5 +1,6 @@
 """What of what runs on is not running, or is behind: told by the leases alone, from any machine."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -68,11 +69,12 @@ def _readers(workspace: Workspace) -> Iterator[str]:
     """The parts that read access logs; of one that each machine has for itself, those that were begun anywhere."""
     logs = workspace.catalogue.access_logs
     yield from (f"{ACCESS}{name}" for name, settings in logs.items() if not settings.LOCAL)
-    local = tuple(f"{ACCESS}{name}@" for name, settings in logs.items() if settings.LOCAL)
+    local = "|".join(re.escape(name) for name, settings in logs.items() if settings.LOCAL)
     if local:
         paths = workspace.hub.list_state(f"{SERVE}/{ACCESS.rstrip('/')}")
         begun = (path.removeprefix(f"{SERVE}/") for path in paths)
-        yield from (part for part in begun if part.startswith(local))
+        # Behind the log's own name is that of what lies on one machine: keyturn.providers.access_sources.
+        yield from (part for part in begun if re.fullmatch(rf"{ACCESS}(?:{local})-[0-9a-f]+", part))
 
 
 def _status(workspace: Workspace, part: str) -> PartStatus:

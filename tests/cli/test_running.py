@@ -31,6 +31,15 @@ def test_it_says_what_does_not_run_and_what_is_behind(lease: LeaseState, words: 
     assert PartStatus("access/hub", lease).problem == words
 
 
+def test_a_log_of_every_machine_is_one_part_for_each_that_has_begun_it(lab: Lab) -> None:
+    name = fresh()
+    posted = {"kind": "posted", "posters": {"app": {}}}
+    workspace = open_workspace(Catalogue.model_validate({"access_logs": {name: posted}}), lab.hub)
+    for begun in (f"{name}-1f0c33d2", f"{name}-other-log"):
+        PartLease(lab.hub, f"access/{begun}", "holder", "host-1").take()
+    assert [status.part for status in part_statuses(workspace)] == [f"access/{name}-1f0c33d2"]
+
+
 def test_each_access_log_of_the_catalogue_ought_to_be_read(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     read, unread = fresh(), fresh()
     log = {"kind": "hub-file", "log_file": "/var/log/audit.log"}
