@@ -245,10 +245,9 @@ class _SourceLook:
                 present.add(events.segment)
                 self._events(stored, events, own, heads)
             self._words(stored, own)
-            if not summary_holds(stored):
-                self._problem(
-                    f"the summary of {stored.path.name} is not that of its events: delete it, it is made again"
-                )
+            if len(self.problems) == problems and not summary_holds(stored):
+                what = f"the summary of {stored.path.name} is not that of its events"
+                self._problem(f"{what}: delete it, it is made again")
         except Unavailable as error:
             if not stored.path.exists():
                 del self.problems[problems:]
