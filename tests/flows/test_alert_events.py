@@ -8,6 +8,7 @@ import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from keyturn.access_log.detection.alerts import Stage
+from keyturn.cli import watch
 from keyturn.cli.prefect_events import PrefectReaction
 from keyturn.cli.reactions import CommandConductor, has_prefect
 from keyturn.core.errors import Unavailable
@@ -41,3 +42,21 @@ def test_a_server_that_is_down_is_told_of(monkeypatch: pytest.MonkeyPatch) -> No
         PrefectReaction(WorkspaceNames()).react([BEGUN])
     assert has_prefect()
     assert not CommandConductor("default").hand_over("INC-1", "ml/key", "because")
+
+
+def test_what_this_login_may_not_end_is_asked_of_the_worker_by_name_alone(
+    prefect: PrefectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conductor, runs = CommandConductor("ml"), list[tuple[str, dict[str, object], str]]()
+
+    def begin(flow: str, parameters: dict[str, object], timeout: float, workspace: WorkspaceNames) -> None:
+        runs.append((flow, parameters, workspace.name))
+        raise watch.StillRuns("watch", flow, "it runs still")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(watch, "run_deployment", begin)
+        assert conductor.hand_over("ALERT-1", "ml/key", "because")
+    assert runs == [("emergency-revoke", {"path": "ml/key", "incident": "ALERT-1", "reason": "because"}, "ml")]
+    assert not CommandConductor("nobody-has-this").hand_over("ALERT-1", "ml/key", "because"), (
+        "there is no such deployment"
+    )
