@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from keyturn.access_log.detection.detector import Detector
@@ -48,7 +49,10 @@ UNLIKE = "unlike it on 7 days before: "
     [
         (access(NEXT, "payments/db"), "it read nothing in payments, nor do many like it"),
         (access(NEXT, "payments/db", denied=True), "it read nothing in payments, nor do many like it"),
-        (access(NEXT, source="10.1.9.9"), "it always read from 10.1.0.1, not 10.1.9.9"),
+        (
+            access(NEXT, "payments/db", "10.1.9.9"),
+            "it read nothing in payments, nor do many like it; it always read from 10.1.0.1, not 10.1.9.9",
+        ),
         (access(NEXT, source="203.0.113.9"), "it read nothing from 203.0.0.0/16, nor does anybody else"),
         (
             access(NEXT + 6 * HOUR, "payments/db", "2001:db8::1"),
@@ -67,6 +71,7 @@ def test_what_a_principal_never_does_is_told_in_words(strange: Access, words: st
     [
         access(NEXT, "ml/key"),
         access(NEXT, "new/db", version=1),
+        access(NEXT, source="10.1.9.9"),
         access(NEXT + 3 * HOUR),
         access(NEXT, who="approle new"),
     ],
@@ -98,11 +103,6 @@ def test_a_deployment_of_many_that_are_alike_is_one_thing() -> None:
     learned = [read for who in many for read in workdays(who=who)]
     moved = [access(NEXT + timedelta(seconds=n), "new/db", "10.9.0.1", who) for n, who in enumerate(many)]
     assert [one[0] for one in odd([*learned, *moved])] == [moved[0].at]
-
-
-def test_who_has_many_addresses_may_have_another() -> None:
-    moving = [access(read.at, source=f"10.1.0.{n % 3}") for n, read in enumerate(workdays())]
-    assert odd([*moving, access(NEXT, source="10.1.9.9")]) == []
 
 
 def test_a_newcomer_among_many_that_are_alike_brings_nothing_new() -> None:
@@ -234,12 +234,15 @@ def test_what_colleagues_read_is_not_unlike_one_of_them() -> None:
     for colleagues, steady, strange in (
         (("ana", "ben"), False, False),
         (("ana", "ben"), True, True),
+        (("ana", "ben"), None, False),
         (("ana",), False, True),
         ((), False, True),
     ):
         before = [access(NEXT - 30 * HOUR, "c/x", who=who) for who in colleagues]
-        before += [] if steady else [access(NEXT - 20 * HOUR, "b/new", who="eva")]
-        assert (NEXT in {one[0] for one in odd([*learned, *before, eva])}) is strange
+        before += [access(NEXT - 20 * HOUR, "b/new", who="eva")] if steady is False else []
+        reads = [*learned, *before, eva]
+        people = [msgspec.structs.replace(each, principal=f"oidc-{each.principal}") for each in reads]
+        assert (NEXT in {one[0] for one in odd(people if steady is None else reads)}) is strange
 
 
 def test_a_program_whose_secret_is_broken_does_not_guess() -> None:

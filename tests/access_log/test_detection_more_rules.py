@@ -9,7 +9,7 @@ import pytest
 
 from keyturn.access_log.detection.detector import Detector
 from keyturn.access_log.detection.history import FAR_READER, NO_HISTORY, SecretHistory
-from keyturn.access_log.detection.identities import plain_name
+from keyturn.access_log.detection.identities import is_person, plain_name
 from keyturn.access_log.detection.policy import MonitorPolicy, SamePolicy, Site, Tuning
 from keyturn.access_log.detection.sites import distance
 from keyturn.core.access import LOGIN, Access
@@ -99,6 +99,21 @@ def test_the_distance_is_that_on_a_globe() -> None:
 )
 def test_a_name_is_the_same_in_every_system(principal: str, name: str) -> None:
     assert plain_name(principal) == name
+
+
+@pytest.mark.parametrize(
+    ("principal", "person"),
+    [
+        ("userpass-ana", True),
+        ("oidc-ana", True),
+        ("ana@example.com", True),
+        ("approle web", False),
+        ("web@lab.iam.gserviceaccount.com", False),
+        ("arn:aws:iam::123456789012:user/ana", False),
+    ],
+)
+def test_people_are_told_by_how_they_log_in(principal: str, person: bool) -> None:
+    assert is_person(principal) is person
 
 
 def bulk(seconds: int, systems: tuple[str, ...], **more: Any) -> list[Access]:

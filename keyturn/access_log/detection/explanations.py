@@ -40,7 +40,9 @@ def explained_weight(
         weight += policy.hours_weight
     if odd & ADDRESS and (address_at != NEVER or _is_roaming(access, at, window, usual_network)):
         weight += policy.address_weight
-    own_folder = window.folders.get(folder_of(access.path), at) <= at - DAY and not window.is_steady(at)
+    own_folder = window.folders.get(folder_of(access.path), at) <= at - DAY and not window.is_steady(
+        access.principal, at
+    )
     if odd & PATH and (path_at != NEVER or own_folder):
         weight += policy.path_weight
     return weight
@@ -52,3 +54,8 @@ def _is_roaming(
     if len(window.addresses) < ROAMING:
         return False
     return window.networks.get(network_of(access.source), at) <= at - DAY or usual_network(access, at)
+
+
+def _is_own_folder(access: Access, at: float, window: PrincipalWindow) -> bool:
+    begun = window.folders.get(folder_of(access.path), at)
+    return begun <= at - DAY and not window.is_steady(access.principal, at)

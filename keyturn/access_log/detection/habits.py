@@ -4,6 +4,7 @@ from math import inf
 from typing import Final
 
 from keyturn.access_log.detection.bounds import drop_least
+from keyturn.access_log.detection.identities import is_person
 from keyturn.access_log.detection.networks import network_of
 from keyturn.access_log.detection.reorder import NEVER
 
@@ -93,9 +94,9 @@ class Habits:
         """Whether enough is known of it."""
         return self.days >= LEARNED
 
-    def is_steady(self, at: float) -> bool:
+    def is_steady(self, principal: str, at: float) -> bool:
         """Whether it reads the same for days, as programs do: people are given something new now and then."""
-        return self.learned and self.grown_at <= at - STEADY
+        return self.learned and self.grown_at <= at - STEADY and not is_person(principal)
 
     def begin_hour(self, at: float) -> bool:
         """Learn of the hour before; whether this one, with those beside it, is none of its hours."""
@@ -107,9 +108,8 @@ class Habits:
         self.count = 0
         if hour // DAY_HOURS != self.day:
             self.begin_day(at)
-        week = hour % WEEK
-        bit = BITS[week]
-        if self.hours_today & bit:
+        bit = BITS[hour % WEEK]
+        if (self.hours | self.hours_today) & bit:
             return False
         self.hours_today |= bit
         return self.days >= LEARNED and not self.usual_hour(at)

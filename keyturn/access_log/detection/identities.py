@@ -9,6 +9,12 @@ REMEMBERED: Final = 50_000
 METHODS: Final = re.compile(r"(?:approle|userpass|ldap|oidc|jwt|kubernetes|cert|github|aws|azure|gcp|token)[- ]", re.I)
 """What a hub writes before a name: how it logged in."""
 
+PEOPLE: Final = re.compile(r"(?:userpass|ldap|oidc|github|okta|radius|saml)[- ]", re.I)
+"""The methods by which people log in."""
+
+PROGRAMS: Final = re.compile(r"serviceaccount", re.I)
+"""What stands in a program's mail address: those of Google's service accounts."""
+
 ARN: Final = re.compile(r"arn:[\w-]*:(?:iam|sts)::\d*:(.+)")
 SESSION: Final = re.compile(r"assumed-role/([^/]+)/(.+)")
 
@@ -29,3 +35,9 @@ def plain_name(principal: str) -> str:
     name = METHODS.sub("", name, count=1)
     name = name.rpartition(":")[2] or name
     return (name.partition("@")[0] or name).casefold()
+
+
+@lru_cache(REMEMBERED)
+def is_person(principal: str) -> bool:
+    """Whether it is a person, by how it logs in: with a password or through a browser, or under a mail address."""
+    return bool(PEOPLE.match(principal)) or ("@" in principal and not PROGRAMS.search(principal))

@@ -113,8 +113,8 @@ class Peers:
 
     def learn(self, access: Access, at: float, window: PrincipalWindow) -> None:
         """That a principal is given something where or from where it was not before."""
-        kind = self._join(access) if not window.folders else self.kind(access)
         if (folder := folder_of(access.path)) not in window.folders:
+            kind = self.kind(access) if window.folders else self._join(access)
             _count(self._folders, (*kind, folder))
             self._readers.add(access, window)
         self._secrets[access.system, access.path] = None
@@ -132,7 +132,7 @@ class Peers:
         readers = self._folders.get((*kind, folder_of(access.path)), 0)
         if readers > 1 and readers * SHARE >= self._members.get(kind, 0):
             return True
-        return not window.is_steady(at) and self._readers.are_colleagues(access, at, window)
+        return not window.is_steady(access.principal, at) and self._readers.are_colleagues(access, at, window)
 
     def is_new_secret(self, access: Access) -> bool:
         """Whether nobody was given it before, and it has no second version: it was made just now."""

@@ -62,7 +62,7 @@ class FirstRestricted:
 
     def _is_theirs(self, access: Access, at: float, window: PrincipalWindow, since: float) -> bool:
         """Whether it is its team's: of one such secret a day that is believed, of a steady principal of none."""
-        if window.read_at <= since or window.is_steady(at):
+        if window.read_at <= since or window.is_steady(access.principal, at):
             return False
         own = window.folders.get(folder_of(access.path), at) <= at - DAY
         if not own and not self._folders.are_colleagues(access, at, window):

@@ -28,8 +28,8 @@ KINDS: Final = 10_000
 FIXED: Final = 2
 """Addresses of a principal, from which on another one says nothing."""
 
-TELLING: Final = frozenset({"folder", "network", "address", "pace"})
-"""What is strange by itself; people are early at times."""
+TELLING: Final = frozenset({"folder", "network", "pace"})
+"""What is strange by itself: people are early at times, and a program may be moved."""
 
 Strange = tuple[float, str, frozenset[str]]
 """When, who, and what was strange about it."""
@@ -38,8 +38,8 @@ Strange = tuple[float, str, frozenset[str]]
 class Unusual:
     """Something that is none of the principal's habits, and seldom among those of its kind.
 
-    Looked at are the folder of the secret, the network, the address of who has one or two, the pace, and the hour
-    beside one of these; what of it is strange within 12 hours is seen together. It is seldom where it was so of fewer
+    Looked at are the folder of the secret, the network and the pace, and beside one of these the hour, and the address
+    of who has one or two; what of it is strange within 12 hours is seen together. It is seldom where it was so of fewer
     than ``count`` others of the kind ``within`` a time: where people often come from somewhere else, that alone says
     nothing of one of them. What happens to several at once, as by a deployment, is one thing. Of who was seen on less
     than five days before the network alone is looked at, and that where many are of its kind, or for what was wrapped.
@@ -67,10 +67,7 @@ class Unusual:
         """Whether it is strange enough, and what it is, in words."""
         if self._began == NEVER:
             self._began = at
-        kind = self._peers.kind(access)
-        comparable = self._peers.large(kind) or access.principal.startswith(WRAPPED)
-        compared = at > self._began + LEARNED * DAY and (window.learned or comparable)
-        words = dict(self._aspects(access, at, window)) if compared else {}
+        words = dict(self._aspects(access, at, window)) if self._is_compared(access, at, window) else {}
         if not access.denied:
             self._peers.learn(access, at, window)
         fresh = [aspect for aspect in words if window.strange.get(aspect, NEVER) <= at - TOGETHER]
@@ -78,6 +75,7 @@ class Unusual:
             return ""
         window.strange |= dict.fromkeys(fresh, at)
         together = frozenset(aspect for aspect, moment in window.strange.items() if moment > at - TOGETHER)
+        kind = self._peers.kind(access)
         cell = kind if window.learned else (*kind, NEWCOMERS)
         if not TELLING & together or not self._seldom(cell, access, at, together, tuning_of(self, policy)):
             return ""
@@ -85,6 +83,11 @@ class Unusual:
         also = f"; and shortly before, another {' and '.join(earlier)}" if earlier else ""
         whom = f"it on {window.days} days before" if window.learned else "others of its kind"
         return f"unlike {whom}: {'; '.join(words.values())}{also}"
+
+    def _is_compared(self, access: Access, at: float, window: PrincipalWindow) -> bool:
+        if at <= self._began + LEARNED * DAY:
+            return False
+        return window.learned or access.principal.startswith(WRAPPED) or self._peers.large(self._peers.kind(access))
 
     def _aspects(self, access: Access, at: float, window: PrincipalWindow) -> Iterator[tuple[str, str]]:
         """What is strange, each with its words."""
