@@ -74,6 +74,15 @@ class AccessSource(Protocol):
 
 
 @runtime_checkable
+class TellsTrouble(Protocol):
+    """A log that is sent here."""
+
+    @property
+    def trouble(self) -> str:
+        """What keeps it from taking what comes, in words; empty where nothing does."""
+
+
+@runtime_checkable
 class ReleasesRead(Protocol):
     """A log of this machine's own, which it holds until it was taken."""
 

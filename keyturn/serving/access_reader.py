@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from keyturn.client.clock import elapsed
-from keyturn.core.access_source import AccessSource, Batch, ReleasesRead
+from keyturn.core.access_source import AccessSource, Batch, ReleasesRead, TellsTrouble
 from keyturn.core.errors import KeyturnError, TransientError
 from keyturn.core.hub import StatePort
 from keyturn.serving.judge import Judge
@@ -206,7 +206,8 @@ class _Reading:
 
     def _measure(self) -> PartHealth:
         silent = max(0.0, elapsed() - self._looked_at - self._source.pace)
-        return PartHealth(max(self._behind, silent), self._trouble)
+        sent = self._source.trouble if isinstance(self._source, TellsTrouble) else ""
+        return PartHealth(max(self._behind, silent), self._trouble or one_line(sent))
 
     def _say_trouble(self, error: KeyturnError | None) -> None:
         text = f"it can't be sealed: {one_line(str(error))}" if error else ""

@@ -13,7 +13,7 @@ from deployments.local.openbao import OpenBao
 from deployments.local.support.ports import free_port
 from keyturn.access_log.log_files import rotations
 from keyturn.access_log.sources.hub_socket import HubSocket
-from keyturn.core.access_source import AccessSource, Batch, ReleasesRead, SourceOpening
+from keyturn.core.access_source import AccessSource, Batch, ReleasesRead, SourceOpening, TellsTrouble
 from keyturn.core.audit_lines import AuditMount
 from keyturn.core.errors import Unavailable
 from tests.access_log.test_hub_file import AuditLog
@@ -118,6 +118,7 @@ def test_a_full_disk_ends_the_connection_and_is_a_gap(log: SentLog, monkeypatch:
     monkeypatch.setattr(source._lines, "_limit", 0)
     log.add("lost")
     assert eventually(lambda: source.trouble)
+    assert isinstance(source, TellsTrouble)
     assert "nobody has read" in source.trouble
     monkeypatch.undo()
     receiver = source._receiver

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from deployments.local.support.ports import free_port
+from deployments.local.support.serving import server_context
+from deployments.local.support.tls import Certificate, certificate_in
 from keyturn.access_log.sources.post_door import PostDoor, PostedLog, Poster
 from keyturn.access_log.sources.posted import PostedSource
 from keyturn.client import posts as module
@@ -54,7 +56,7 @@ class Shelf:
 class Server:
     """Where accesses are posted to; ``statuses`` are answered first, instead of asking the door."""
 
-    def __init__(self, directory: Path, port: int = 0) -> None:
+    def __init__(self, directory: Path, certificate: Certificate | None = None) -> None:
         self.directory = directory
         self.statuses: list[int] = []
         self.requests = 0
@@ -74,10 +76,13 @@ class Server:
             def log_message(self, format: str, *args: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if certificate:
+            context = server_context(certificate.certificate, certificate.key)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{self._server.server_port}"
 
     def taken(self) -> list[tuple[str, int | None, bool]]:
         source = PostedSource(SourceOpening("apps", 0.1, AuditMount("secret"), str(self.directory)))
@@ -130,6 +135,21 @@ def test_a_message_that_was_not_taken_comes_again_and_is_taken_once(server: Serv
         assert posts.flush(20)
     assert server.requests == 5
     assert server.taken() == [("ml/db", 1, False)]
+
+
+def test_over_tls_it_is_told_to_whom_it_trusts_and_to_nobody_else(tmp_path: Path) -> None:
+    for place in ("one", "other"):
+        (tmp_path / place).mkdir()
+    certificate, other = (certificate_in(tmp_path / place) for place in ("one", "other"))
+    server = Server(tmp_path / "posted", certificate)
+    with AccessPosts(server.url, "apps/trainer", KEY, ca_file=str(other.authority)) as posts:
+        posts.note("ml/mistrusted", 1)
+    assert posts.posted == 0
+    with AccessPosts(server.url, "apps/trainer", KEY, ca_file=str(certificate.authority)) as posts:
+        posts.note("ml/db", 1)
+        assert posts.flush(10)
+    assert server.taken() == [("ml/db", 1, False)]
+    server.close()
 
 
 def test_what_is_refused_for_good_is_dropped_and_counted(server: Server) -> None:

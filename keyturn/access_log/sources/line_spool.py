@@ -60,8 +60,12 @@ class LineSpool:
             path = self.directory / NAME
             if not path.exists():
                 new = path.with_name(f"{NAME}.new")
-                new.write_text(secrets.token_hex(4))
+                with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE), "w") as out:
+                    out.write(secrets.token_hex(4))
+                    out.flush()
+                    os.fsync(out.fileno())
                 new.replace(path)
+                sync_directory(self.directory)
             name = path.read_text().strip()
         if len(name) != 8 or set(name) - set("0123456789abcdef"):
             raise Invalid("read", str(path), "it does not name a spool: somebody has edited it", "Bring it back")

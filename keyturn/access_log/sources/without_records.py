@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from keyturn.core.access_source import AccessSource, Batch, ReleasesRead
+from keyturn.core.access_source import AccessSource, Batch, ReleasesRead, TellsTrouble
 
 
 class WithoutRecords:
@@ -17,6 +17,11 @@ class WithoutRecords:
         """What came after ``cursor``."""
         batch = self._source.read(cursor, limit)
         return replace(batch, malformed=[replace(each, record=b"") for each in batch.malformed])
+
+    @property
+    def trouble(self) -> str:
+        """What keeps it from taking what comes."""
+        return self._source.trouble if isinstance(self._source, TellsTrouble) else ""
 
     def release(self, cursor: str) -> None:
         """Drop what was read, where it is held."""
