@@ -36,6 +36,7 @@ HtmlOption = Annotated[bool, typer.Option("--html", help="Write the page.")]
 AsJsonOption = Annotated[bool, typer.Option("--json", help="Write the JSON.")]
 CsvOption = Annotated[bool, typer.Option("--csv", help="Write the CSV.")]
 OscalOption = Annotated[bool, typer.Option("--oscal", help="Write OSCAL assessment results.")]
+CbomOption = Annotated[bool, typer.Option("--cbom", help="Write a CycloneDX bill of keys and certificates.")]
 OutOption = Annotated[
     Path | None,
     typer.Option("--out", "-o", metavar="DIR", help="Where the files go; keyturn/reports in your state directory."),
@@ -71,6 +72,7 @@ def report(
     as_json: AsJsonOption = False,
     csv: CsvOption = False,
     oscal: OscalOption = False,
+    cbom: CbomOption = False,
     out: OutOption = None,
     check: CheckOption = False,
     catalogue: CatalogueOption = None,
@@ -85,9 +87,8 @@ def report(
     if missing:
         raise typer.BadParameter(f"give {', '.join(missing)}")
     period = period_of(since, until)
-    formats = [
-        name for name, wanted in (("html", html), ("json", as_json), ("csv", csv), ("oscal", oscal)) if wanted
-    ] or ["html", "json"]
+    chosen = {"html": html, "json": as_json, "csv": csv, "oscal": oscal, "cbom": cbom}
+    formats = [name for name, wanted in chosen.items() if wanted] or ["html", "json"]
     made = made_report(framework, period, owner, formats, out, catalogue)
     write_table(COLUMNS, control_rows(made.document), whole=("verdict",))
     for line in made_notes(made):

@@ -1,6 +1,6 @@
 """All that checks go by, gathered once: what the ledger, the hub, the catalogue and the logs told, in names only."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -26,10 +26,6 @@ class Period:
 
     since: datetime
     until: datetime
-
-    def holds(self, moment: datetime) -> bool:
-        """Whether the moment is within."""
-        return self.since <= moment < self.until
 
 
 @dataclass(frozen=True)
@@ -254,7 +250,6 @@ class Facts:
     exceptions: tuple[ExceptionFact, ...] = ()
     freezes: tuple[FreezeFact, ...] = ()
     glass: tuple[GlassFact, ...] = ()
-    monitors: int = 0
     second_person: tuple[str, ...] = ()
     """What the operator's file lets nobody do alone."""
     unseen: Mapping[Part, str] = field(default_factory=dict)
@@ -278,8 +273,3 @@ class Facts:
     def by_path(self) -> Mapping[str, SecretFact]:
         """The secrets by their paths."""
         return {secret.path: secret for secret in self.secrets}
-
-
-def names_in(owned: Sequence[SecretFact]) -> frozenset[str]:
-    """Their paths."""
-    return frozenset(secret.path for secret in owned)

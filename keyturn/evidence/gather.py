@@ -112,7 +112,6 @@ def gather_facts(
         exceptions=exception_facts(workspace, declared),
         freezes=freeze_facts(workspace, paths),
         glass=looks.at(Part.GLASS, lambda: glass_facts(workspace), ()) if everybody else (),
-        monitors=len(workspace.catalogue.monitors),
         second_person=tuple(wants_second_person(workspace)),
         unseen={part: looks.unseen[part] for part in Part if part in looks.unseen},
     )

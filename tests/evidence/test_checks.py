@@ -12,7 +12,7 @@ from keyturn.catalogue.exceptions import CheckName
 from keyturn.core.access import Coverage
 from keyturn.core.errors import NotFound
 from keyturn.evidence.checks import CHECKS
-from keyturn.evidence.facts import Facts, LedgerMark, Part, Period
+from keyturn.evidence.facts import Facts, LedgerMark, Part
 from keyturn.evidence.frameworks import FRAMEWORKS, find_framework
 from keyturn.evidence.model import WEIGHT, ControlVerdict, worst
 from tests.evidence.scene import API, DATABASE, LOOKED, SINCE, UNTIL, VENDOR, WEB, House, secret
@@ -208,11 +208,3 @@ def test_every_check_answers_a_control_and_every_exception_a_check() -> None:
     assert set(get_args(CheckName)) <= set(CHECKS)
     with pytest.raises(NotFound, match="find framework pcj"):
         find_framework("pcj")
-
-
-def test_the_period_has_its_first_moment_and_not_its_last() -> None:
-    assert [Period(SINCE, UNTIL).holds(moment) for moment in (SINCE, UNTIL - timedelta(microseconds=1), UNTIL)] == [
-        True,
-        True,
-        False,
-    ]

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import stat
 from collections.abc import Callable
 from contextlib import closing
@@ -140,6 +142,22 @@ def test_what_is_missing_here_is_said_and_fails_a_check(site: Site) -> None:
         code=1,
     )
     assert "164.312(b) (could not be looked at)" in result.output
+
+
+GUIDE = Path(__file__).parents[2] / "docs" / "compliance.md"
+
+
+def test_every_command_of_the_guide_runs_in_its_order(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands = re.findall(r"(?m)^\$ keyturn (.*)$", GUIDE.read_text())
+    assert len(commands) == 4
+    monkeypatch.chdir(site.directory)
+    Path("ledger.pub").write_text(site.keyturn("ledger", "key").stdout)
+    for command in commands:
+        if command.startswith("report verify"):
+            monkeypatch.delenv("VAULT_ADDR", raising=False)
+        result = site.keyturn(*shlex.split(command))
+    assert re.search(r"whole +yes", result.output)
+    assert {file.suffix for file in Path("audit").iterdir()} == {".html", ".json", ".csv"}
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ FORMATS: Final[Mapping[str, tuple[str, str, str]]] = {
     "json": ("json", "keyturn.evidence.formats.plain", "write_plain"),
     "csv": ("csv", "keyturn.evidence.formats.csv", "write_csv"),
     "oscal": ("oscal.json", "keyturn.evidence.formats.oscal", "write_oscal"),
+    "cbom": ("cdx.json", "keyturn.evidence.formats.cbom", "write_cbom"),
 }
 """By its name: how its files end, and the module and the function that make it."""
 
