@@ -45,23 +45,30 @@ def trail(*arguments: str, code: int = 0) -> Result:
     return keyturn("trail", *arguments, code=code)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def key() -> Key:
     """What signs the ledger's checkpoints."""
     return Key()
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, key: Key) -> TrailWorld:
+    """A trail of 300 lines, under a checkpoint."""
+    made = TrailWorld.make(tmp_path_factory.mktemp("trail"))
+    sign_checkpoint(made.ledger, key, Memory(), Clock(), verify_ed25519)
+    return made
+
+
 @pytest.fixture
-def scene(tmp_path: Path, key: Key, monkeypatch: pytest.MonkeyPatch) -> Iterator[TrailWorld]:
-    """A trail of 300 lines under a checkpoint, the environment that leads to it, and the files of an auditor."""
+def scene(whole: TrailWorld, tmp_path: Path, key: Key, monkeypatch: pytest.MonkeyPatch) -> Iterator[TrailWorld]:
+    """A copy of it, the environment that leads there, and the files of an auditor."""
     for name in [name for name in os.environ if name.startswith(("VAULT_", "KEYTURN_"))]:
         monkeypatch.delenv(name)
-    made = TrailWorld.make(tmp_path)
+    made = whole.copy_to(tmp_path)
     monkeypatch.setenv("KEYTURN_HOME", str(tmp_path / "no-stack"))
     monkeypatch.setenv("KEYTURN_LEDGER", str(tmp_path / "ledger.db"))
     monkeypatch.setenv("KEYTURN_LEDGER_NAME", ORIGIN.removeprefix("keyturn/"))
     monkeypatch.chdir(tmp_path)
-    sign_checkpoint(made.ledger, key, Memory(), Clock(), verify_ed25519)
     Path("ledger.key").write_text(str(key.public()))
     Path("audit.log").write_bytes(b"".join(text + b"\n" for text in LINES))
     yield made

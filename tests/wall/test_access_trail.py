@@ -21,11 +21,18 @@ from tests.access_log.trail.logs import TrailWorld, batch, line
 FIRST, SECOND = "segment 0 of hub (entry 1)", "segment 1 of hub (entry 2)"
 
 
-@pytest.fixture
-def scene(tmp_path: Path) -> Iterator[TrailWorld]:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> TrailWorld:
     """Two segments of a hundred events each, of the lines 1 to 300."""
-    made = TrailWorld.make(tmp_path)
+    made = TrailWorld.make(tmp_path_factory.mktemp("trail"))
     assert made.problems() == []
+    return made
+
+
+@pytest.fixture
+def scene(whole: TrailWorld, tmp_path: Path) -> Iterator[TrailWorld]:
+    """A copy of it."""
+    made = whole.copy_to(tmp_path)
     yield made
     made.ledger.close()
 
