@@ -34,7 +34,7 @@ OpenLease = Callable[[str], PartLease]
 class PartState:
     """How one part is in this process. ``failures`` counts how often in a row it has failed.
 
-    ``looked`` says that the hub has told lately who has it.
+    ``looked`` says that the hub has told lately who has it, ``elsewhere`` that it is another process.
     """
 
     part: str
@@ -43,11 +43,12 @@ class PartState:
     failures: int = 0
     health: PartHealth = UNTOLD
     looked: bool = False
+    elsewhere: bool = False
 
     @property
     def well(self) -> bool:
         """Whether it works here, or another process may have it."""
-        return self.looked and not self.failures
+        return self.looked and (self.elsewhere or not self.failures)
 
 
 class Task(StrEnum):
@@ -126,6 +127,7 @@ class Keeper:
         """Until :meth:`stop`."""
         while not self._stop.is_set():
             number = self._attempt(Task.TAKE, self._lease.take)
+            self._state = replace(self._state, elsewhere=number is None and not self._told[Task.TAKE])
             self._stop.wait(WATCH if number is None else self._work(number))
 
     def _work(self, number: int) -> float:

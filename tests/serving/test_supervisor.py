@@ -88,6 +88,17 @@ def test_a_part_that_fails_is_told_once_and_begun_anew_and_the_others_go_on(lab:
     assert "s3cret" not in "".join(lines)
 
 
+def test_whoever_can_not_do_it_lets_another_and_is_well(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing, twin = Working(*[Unavailable("read", "a log", "it is not on this machine")] * 50), Working()
+    twin.name = failing.name
+    with supervised(lab, failing, holder="without") as (without, _):
+        until(lambda: without.states()[failing.name].failures)
+        assert not without.states()[failing.name].well
+        with supervised(lab, twin, holder="with"):
+            until(lambda: twin.works)
+            until(lambda: without.states()[failing.name].well)
+
+
 def test_at_the_end_leases_are_given_back_at_once(lab: Lab) -> None:
     part = Working()
     with supervised(lab, part):
