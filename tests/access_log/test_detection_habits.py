@@ -71,13 +71,16 @@ def test_what_a_principal_never_does_is_told_in_words(strange: Access, words: st
     [
         access(NEXT, "ml/key"),
         access(NEXT, "new/db", version=1),
+        access(NEXT, "team/app-2/db", who="approle team"),
         access(NEXT, source="10.1.9.9"),
         access(NEXT + 3 * HOUR),
         access(NEXT, who="approle new"),
     ],
 )
 def test_what_is_near_its_habits_is_let_be(usual: Access) -> None:
-    assert odd([*workdays(), usual]) == []
+    team = workdays(who="approle team", path="team/app-1/db")
+    assert odd([*workdays(), *team, usual]) == []
+    assert odd([*workdays(who="approle team", path="team/db"), access(NEXT, "x/db", who="approle team")]) != []
 
 
 def test_a_pace_that_it_never_had_is_told_once() -> None:
@@ -217,6 +220,7 @@ LEARNED = [*TEAM, *OTHERS, *reads("ana", "ml/top/x"), *reads("ben", "ml/top/x")]
         (reads("eva", "ml/top/x", "ml/top/y", day=3), {"eva"}),
         (reads("web", "ml/top/x", day=3), {"web"}),
         (reads("eva", "web/top/x", day=3), {"eva"}),
+        (reads("web", "web/top/x", day=3), set()),
         (reads("new", "ml/a/x", "ml/b/x", "all/x", "ml/top/x", day=3), {"new"}),
     ],
 )

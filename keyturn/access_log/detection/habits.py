@@ -98,6 +98,18 @@ class Habits:
         """Whether it reads the same for days, as programs do: people are given something new now and then."""
         return self.learned and self.grown_at <= at - STEADY and not is_person(principal)
 
+    def is_near(self, path: str, at: float) -> bool:
+        """Whether a secret lies in one of its folders or beside one, of those from before the last day.
+
+        Folders at the top are beside nothing: what lies there has nothing in common.
+        """
+        folder, before = folder_of(path), at - DAY
+        if self.folders.get(folder, at) <= before:
+            return True
+        parent, slash, _ = folder.rpartition("/")
+        beside = (begun for own, begun in self.folders.items() if own.startswith(parent + slash))
+        return bool(slash) and any(begun <= before for begun in beside)
+
     def begin_hour(self, at: float) -> bool:
         """Learn of the hour before; whether this one, with those beside it, is none of its hours."""
         hour, count = int(at // HOUR), self.count

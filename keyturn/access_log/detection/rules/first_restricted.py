@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import ClassVar, Final
 
 from keyturn.access_log.detection.bounds import drop_least
-from keyturn.access_log.detection.habits import DAY, folder_of
+from keyturn.access_log.detection.habits import DAY
 from keyturn.access_log.detection.history import History
 from keyturn.access_log.detection.peers import FolderReaders
 from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
@@ -21,9 +21,9 @@ class FirstRestricted:
     """A principal is given a restricted secret that it was not given ``within`` a time.
 
     In the 24 hours after the first read of any such secret it learns, and says nothing: all reads look like the first.
-    Nor does it, once a day, where the principal was given a secret of the same folder before the last day, or others
-    read there who read in most of its folders, too: it is its team's. Who reads the same for days, as programs do, has
-    no such team.
+    Nor does it, once a day, where the principal was given a secret of the same folder or one beside it before the last
+    day, or others read there who read in most of its folders, too: it is its team's. Who reads the same for days, as
+    programs do, has no such team.
     """
 
     name: ClassVar = "first-restricted"
@@ -64,8 +64,7 @@ class FirstRestricted:
         """Whether it is its team's: of one such secret a day that is believed, of a steady principal of none."""
         if window.read_at <= since or window.is_steady(access.principal, at):
             return False
-        own = window.folders.get(folder_of(access.path), at) <= at - DAY
-        if not own and not self._folders.are_colleagues(access, at, window):
+        if not window.is_near(access.path, at) and not self._folders.are_colleagues(access, at, window):
             return False
         reader = (access.system, access.principal)
         excused = self._excused.get(reader, NEVER) <= at - DAY

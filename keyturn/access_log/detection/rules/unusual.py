@@ -92,7 +92,8 @@ class Unusual:
     def _aspects(self, access: Access, at: float, window: PrincipalWindow) -> Iterator[tuple[str, str]]:
         """What is strange, each with its words."""
         peers, folder, kind = self._peers, folder_of(access.path), self._peers.kind(access)[1]
-        strange = window.learned and folder not in window.folders and not peers.usual_folder(access, at, window)
+        near = folder in window.folders or window.is_near(access.path, at)
+        strange = window.learned and not near and not peers.usual_folder(access, at, window)
         if strange and not peers.shared(access, at, f"in {folder}", kind) and not peers.is_new_secret(access):
             yield "folder", f"it read nothing in {folder}, nor do many like it"
         network = network_of(access.source) if access.source else ""
