@@ -25,7 +25,7 @@ from keyturn.rotation.own_login import own_principals
 from keyturn.serving.access_reader import AccessReader, Watch
 from keyturn.serving.judge import Judge
 from keyturn.serving.ledger_history import LedgerHistory, recorded_alerts
-from keyturn.serving.numbers import ALERTS
+from keyturn.serving.numbers import ALERTS, FAILURES
 from keyturn.serving.parts import Part, Tenure
 from keyturn.serving.site import Site
 from keyturn.serving.told import TellOnce, ToldMemory
@@ -71,11 +71,11 @@ def make_watch(site: Site, trail: Trail) -> Watch:
     memory, history = ToldMemory(hub), LedgerHistory(ledger, site.say)
 
     def wrap(reaction: Reaction) -> Reaction:
+        failed = partial(site.counts.add, FAILURES, reaction.name)
         if reaction.name != LEDGER:
-            return TellOnce(reaction, memory)
-        return TellOnce(
-            reaction, memory, partial(recorded_alerts, ledger), partial(site.counts.add, ALERTS, reaction.name)
-        )
+            return TellOnce(reaction, memory, failed=failed)
+        count = partial(site.counts.add, ALERTS, reaction.name)
+        return TellOnce(reaction, memory, partial(recorded_alerts, ledger), count, failed)
 
     reactions = site.open_reactions(wrap)
     judge = Judge(CurrentPolicies(site.workspace), history.secrets, reactions.take, history.refresh)

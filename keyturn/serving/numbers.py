@@ -16,6 +16,7 @@ MALFORMED: Final = "malformed"
 GAPS: Final = "gaps"
 SEGMENTS: Final = "segments"
 ALERTS: Final = "alerts"
+FAILURES: Final = "reaction_failures"
 
 COUNTED: Final = {
     EVENTS: "Accesses that a source told of.",
@@ -23,6 +24,7 @@ COUNTED: Final = {
     GAPS: "Times that something of a source was missing.",
     SEGMENTS: "Segments of the access trail that were sealed.",
     ALERTS: "Alerts that were told.",
+    FAILURES: "Times that a reaction to alerts has failed.",
 }
 """What is counted for each source."""
 

@@ -81,6 +81,7 @@ class TellOnce:
         memory: ToldMemory,
         recorded: Callable[[], Iterable[Key]] = tuple,
         count: Callable[[int], None] = lambda alerts: None,
+        failed: Callable[[], None] = lambda: None,
     ) -> None:
         self.name, self.burst, self.pace = reaction.name, reaction.burst, reaction.pace
         self.patience, self.pause = reaction.patience, reaction.pause
@@ -88,6 +89,7 @@ class TellOnce:
         self._memory = memory
         self._recorded = recorded
         self._count = count
+        self._failed = failed
         self._own: OrderedDict[Key, None] | None = None
 
     def react(self, alerts: Sequence[Alert]) -> None:
@@ -95,13 +97,20 @@ class TellOnce:
         own = self._loaded()
         fresh = untold(alerts, own.keys() | self._elsewhere())
         if fresh:
-            self._reaction.react(fresh)
+            self._react(fresh)
             self._count(len(fresh))
         for alert in fresh:
             own[key_of(alert)] = None
         while len(own) > REMEMBERED:
             own.popitem(last=False)
         self._memory.add(self.name, [key_of(alert) for alert in alerts if key_of(alert) in own])
+
+    def _react(self, alerts: Sequence[Alert]) -> None:
+        try:
+            self._reaction.react(alerts)
+        except BaseException:
+            self._failed()
+            raise
 
     def _loaded(self) -> "OrderedDict[Key, None]":
         if self._own is None:

@@ -1,18 +1,21 @@
 """Reading a log as it grows: into the trail, past the rules, and told once, whoever dies when."""
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from keyturn.access_log.detection.alerts import Stage
+from keyturn.access_log.detection.alerts import Alert, Stage
 from keyturn.core.errors import Unavailable, Unrecorded
 from keyturn.serving import access_reader
 from keyturn.serving.numbers import EVENTS, SEGMENTS
 from keyturn.serving.recollection import remembered
-from tests.serving.watched import NIGHT, NOW, ListSource, Site, Steps, access
+from keyturn.serving.told import TellOnce, ToldMemory
+from tests.access_log.reactions.samples import BEGUN
+from tests.serving.watched import NIGHT, NOW, ListSource, Siren, Site, Steps, TableHub, access
 
 PEOPLE = ("ann", "bob", "cay")
 STEPS = 48
@@ -150,3 +153,21 @@ def test_of_the_weeks_before_it_is_remembered_where_and_when_somebody_was(site: 
     days = [each.at.date() for _, accesses in remembered(site.trail_directory, "hub", later) for each in accesses]
     assert sorted(set(days)) == sorted({read.at.date() for read in many})
     assert len(days) < len(many) / 5
+
+
+def test_a_reaction_that_fails_is_counted_and_tells_what_it_could_not_tell() -> None:
+    memory, failures = ToldMemory(TableHub()), list[int]()  # type: ignore[arg-type]
+    siren, down = Siren(), [Unavailable("tell", "somebody", "it is down")]
+
+    class Failing(Siren):
+        def react(self, alerts: Sequence[Alert]) -> None:
+            if down:
+                raise down.pop()
+            siren.react(alerts)
+
+    once = TellOnce(Failing(), memory, failed=lambda: failures.append(1))
+    with pytest.raises(Unavailable):
+        once.react([BEGUN])
+    once.react([BEGUN])
+    once.react([BEGUN])
+    assert len(failures) == len(siren.told) == 1
