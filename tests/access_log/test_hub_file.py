@@ -286,6 +286,24 @@ def test_a_packed_file_that_breaks_off_is_a_gap(log: AuditLog) -> None:
     assert reader.gaps == ["audit.log.1.gz could not be read to its end: it is broken"]
 
 
+def test_a_packed_file_that_breaks_off_before_what_was_read_of_it_holds_nothing_up(log: AuditLog) -> None:
+    reader = Reader(log)
+    for _ in range(50):
+        log.write(log.line("a", note=os.urandom(500).hex()))
+    assert len(reader.read()) == 50
+    log.rename()
+    log.pack()
+    packed_file = log.path.with_name("audit.log.1.gz")
+    packed_file.write_bytes(packed_file.read_bytes()[:-20_000])
+    os.utime(packed_file, (NOON.timestamp(),) * 2)
+    log.add("b")
+    taken = reader.read()
+    assert (taken[-1], set(taken[:-1])) == ("b", {"a"})
+    assert len(reader.gaps) == 2
+    assert "read again after line 0" in reader.gaps[0]
+    assert reader.gaps[1] == "audit.log.1.gz could not be read to its end: it is broken"
+
+
 def test_files_that_can_not_be_read_are_told_once(log: AuditLog) -> None:
     (log.path.parent / "audit.log.2.zst").write_bytes(b"(packed)")
     log.add("a")

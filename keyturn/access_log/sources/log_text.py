@@ -13,6 +13,9 @@ from typing import Final
 from keyturn.access_log.log_files import BROKEN, LogFile, plausible_start, rotations, words
 from keyturn.access_log.sources.file_cursor import START, TAIL, Mark, short_digest
 
+NOTHING: Final = (-1, b"")
+"""No place in a file, and no bytes from there on."""
+
 HEAD: Final = 1024
 """Bytes of a first line that are looked at: an audit line begins with its time and an id."""
 
@@ -52,6 +55,7 @@ class LogText:
         if not self.file.packing:
             return os.pread(self._opened.fileno(), size, offset)
         begin, held = self._held
+        self._held = NOTHING  # where it breaks off, nobody knows where the stream stands
         if not begin <= offset <= begin + len(held):
             begin, held = self._opened.seek(offset), b""
         if begin > offset or (not held and begin < offset):
@@ -62,9 +66,14 @@ class LogText:
         return held[:size]
 
     def holds(self, mark: Mark) -> bool:
-        """Whether what was read before ``mark`` still ends there. Raises BROKEN."""
+        """Whether what was read before ``mark`` still ends there. Raises OSError."""
         begin = max(0, mark.offset - TAIL)
-        tail = self.read(begin, mark.offset - begin)
+        try:
+            tail = self.read(begin, mark.offset - begin)
+        except BROKEN:
+            if not self.file.packing:
+                raise
+            return False  # it breaks off before that
         return len(tail) == mark.offset - begin and short_digest(tail) == mark.tail
 
     def has_name(self, path: Path) -> bool:
