@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from keyturn.evidence.checks.inventory import aws_copies, copy_id, is_behind, label, reader_id, unused
+from keyturn.evidence.checks.inventory import aws_copies, copy_id, gaps_of, is_behind, label, reader_id, unused
 from keyturn.evidence.checks.judging import days
 from keyturn.evidence.checks.keys import certificates, own_key_row
 from keyturn.evidence.facts import Facts, SecretFact
@@ -253,7 +253,9 @@ def logs(facts: Facts) -> Iterator[StateRow]:
     for log in facts.accesses.logs:
         covered = log.coverage
         cells = {"lines": covered.lines, "first": stamp(covered.first), "last": stamp(covered.last)}
-        yield StateRow("log", log.name, {**cells, "lacks": "; ".join((log.failed,) if log.failed else covered.gaps)})
+        yield StateRow(
+            "log", log.name, {**cells, "lacks": "; ".join((log.failed,) if log.failed else gaps_of(facts, log))}
+        )
 
 
 def unmanaged(facts: Facts) -> Iterator[StateRow]:

@@ -127,6 +127,7 @@ def test_what_could_not_be_looked_at_never_passes(home: House, part: Part) -> No
         assert "the hub does not answer" in " ".join(result.found)
 
 
+ENDED = LogRead("hub audit file a", Coverage(1, SINCE, UNTIL - 2 * DAY))
 GAP = LogRead("hub audit file a", Coverage(1, SINCE, UNTIL, ("it begins later",)))
 
 UNKNOWN: Mapping[str, tuple[str, Any]] = {
@@ -146,6 +147,11 @@ UNKNOWN: Mapping[str, tuple[str, Any]] = {
     ),
     "no log": ("accesses-known", lambda f: replace(f, accesses=replace(f.accesses, logs=()))),
     "a log with a gap": ("accesses-known", lambda f: replace(f, accesses=replace(f.accesses, logs=(GAP,)))),
+    "a log that ends too early": (
+        "accesses-known",
+        lambda f: replace(f, accesses=replace(f.accesses, logs=(ENDED,))),
+    ),
+    "unused after its end": ("unused-listed", lambda f: replace(f, accesses=replace(f.accesses, logs=(ENDED,)))),
     "readers in a gap": (
         "accesses-reviewed",
         lambda f: replace(f, accesses=replace(f.accesses, logs=(GAP,), readers=f.accesses.readers[1:])),

@@ -1,5 +1,8 @@
 """Checks of what there is and who uses it: copies, what nobody manages, who read what, and who may."""
 
+from datetime import timedelta
+
+from keyturn.access_log.readers import LogRead
 from keyturn.evidence.checks.judging import insist_seen, judge, named, rows_of
 from keyturn.evidence.facts import CopyFact, Facts, Part, SecretFact
 from keyturn.evidence.ledger_extract import promotions
@@ -7,6 +10,9 @@ from keyturn.evidence.model import CheckResult, ControlVerdict, StateRow, nothin
 from keyturn.pages.words import count_noun, list_names
 
 AWS = "aws-secrets-manager"
+
+SILENCE = timedelta(days=1)
+"""How long before the period's end a log may have told its last: Keyturn itself is read in it every few minutes."""
 
 
 def inventory_made(facts: Facts) -> CheckResult:
@@ -127,16 +133,22 @@ def accesses_known(facts: Facts) -> CheckResult:
     if not logs:
         return unseen("No access log was given, so who has read what is not known.")
     failed = [f"{log.name}: {log.failed}" for log in logs if log.failed]
-    gaps = [f"{log.name}: {gap}" for log in logs if not log.failed for gap in log.coverage.gaps]
+    gaps = [f"{log.name}: {gap}" for log in logs if not log.failed for gap in gaps_of(facts, log)]
     foreign = len({reader.principal for reader in facts.accesses.readers if not reader.own})
     reads = sum(reader.reads for reader in facts.accesses.readers)
-    sentences = [
-        f"{count_noun(reads, 'read')} in the period, by {count_noun(foreign, 'principal')} beside Keyturn's own."
-    ]
-    sentences += [*failed, *gaps]
+    counted = f"{count_noun(reads, 'read')} in the period, by {count_noun(foreign, 'principal')} beside Keyturn's own."
+    sentences = [*([counted] if len(failed) < len(logs) else []), *failed, *gaps]
     verdict = ControlVerdict.UNSEEN if failed or gaps else ControlVerdict.PASS
     rows = tuple(reader_id(reader.secret, reader.system, reader.principal) for reader in facts.accesses.readers)
     return CheckResult(verdict, tuple(sentences), {"reads": reads, "logs": len(logs)}, rows=rows)
+
+
+def gaps_of(facts: Facts, log: LogRead) -> tuple[str, ...]:
+    """What a log lacks of the period, in words: its own gaps, and where it ends before the period does."""
+    ends, last = min(facts.period.until, facts.looked_at), log.coverage.last
+    if last is None or ends - last <= SILENCE:
+        return log.coverage.gaps
+    return (*log.coverage.gaps, f"it tells nothing after {last:%Y-%m-%d %H:%M} UTC")
 
 
 def reader_id(secret: str, system: str, principal: str) -> str:
@@ -168,7 +180,7 @@ def accesses_reviewed(facts: Facts) -> CheckResult:
         if why
     ]
     rows = tuple(reader_id(reader.secret, reader.system, reader.principal) for reader in readers)
-    gaps = any(log.failed or log.coverage.gaps for log in facts.accesses.logs)
+    gaps = any(log.failed or gaps_of(facts, log) for log in facts.accesses.logs)
     verdict = ControlVerdict.FAIL if strange else ControlVerdict.UNSEEN if gaps else ControlVerdict.PASS
     if gaps:
         remarks.append("The logs have gaps: there may be more readers.")
@@ -181,7 +193,7 @@ def unused_listed(facts: Facts) -> CheckResult:
     """Which secrets nobody but Keyturn read in the period; whether they are needed is for people to say."""
     if hidden := insist_seen(facts, facts.out_of_sight(Part.ACCESSES)):
         return hidden
-    good = [log for log in facts.accesses.logs if not log.failed and not log.coverage.gaps]
+    good = [log for log in facts.accesses.logs if not log.failed and not gaps_of(facts, log)]
     if not good or len(good) < len(facts.accesses.logs):
         return unseen("The logs do not cover the period without gaps, so that nobody read a secret can't be told.")
     idle = unused(facts)
