@@ -34,7 +34,7 @@ def source_rows(report: "TrailReport") -> list[tuple[str, ...]]:
 
 
 def _remarks(source: "SourceReport") -> list[str]:
-    remarks = [f"{source.verified:,} segments hold"]
+    remarks = ["1 segment holds" if source.verified == 1 else f"{source.verified:,} segments hold"]
     remarks += [f"{_deleted(expired)}: {expired.first} to {expired.last}" for expired in source.expired]
     remarks += [f"{count:,} lie on {host}, in trail {trail}" for (trail, host), count in source.elsewhere.items()]
     counts = {

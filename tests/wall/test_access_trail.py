@@ -69,7 +69,7 @@ def test_an_end_that_was_cut_off_is_missing(scene: TrailWorld) -> None:
         ),
         (
             "SELECT * FROM old UNION ALL SELECT * REPLACE (100 AS leaf, 'x' AS principal) FROM old WHERE leaf = 3",
-            "1 events were put in, the first as event 100 (audit.log:5)",
+            "an event was put in, as event 100 (audit.log:5)",
         ),
     ],
     ids=["removed", "cut", "renumbered", "edited", "emptied", "reordered", "sorted", "inserted"],
@@ -209,7 +209,7 @@ WHOLE: list[str] = []
         (lambda lines: [*lines[:99], *lines[100:]], ["audit.log:100: this line is gone"]),
         (
             lambda lines: [*lines[:98], *lines[99:]],
-            ["audit.log:76 to 150: 1 lines are gone, which told of no access"],
+            ["audit.log:76 to 150: 1 line was taken out, of those that told of no access"],
         ),
         (
             lambda lines: [*lines[:74], *lines[77:]],
@@ -219,12 +219,12 @@ WHOLE: list[str] = []
             lambda lines: [*lines[:99], lines[100], lines[99], *lines[101:]],
             ["audit.log:100: the lines are in another order from here on, or one stands twice"],
         ),
-        (lambda lines: [*lines[:99], b"new", *lines[99:]], ["audit.log:76 to 150: 1 lines were put in"]),
+        (lambda lines: [*lines[:99], b"new", *lines[99:]], ["audit.log:76 to 150: 1 line was put in"]),
         (lambda lines: lines[1:], ["audit.log:1: this line is gone"]),
         (
             lambda lines: lines[:297],
             ["audit.log:298: this line is gone", "audit.log:299: this line is gone",
-             "audit.log:226 to 300: 3 lines are gone at the end"],
+             "audit.log:226 to 300: 3 lines were cut off at the end"],
         ),
         (lambda lines: [b"another log"], ["audit.log:1 to 300: none of its lines is in these files"]),
     ],

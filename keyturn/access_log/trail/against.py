@@ -291,11 +291,11 @@ class _Comparing:
         self._order(expected, current, wanted)
         where = _span(batches)
         if len(current) > count:
-            self._problem(where, f"{len(current) - count:,} lines were put in")
+            self._problem(where, _lines(len(current) - count, "put in"))
         elif len(current) < count and not missing:
-            self._problem(where, f"{count - len(current):,} lines are gone, which told of no access")
+            self._problem(where, _lines(count - len(current), "taken out, of those that told of no access"))
         elif at_end and len(current) < count:
-            self._problem(where, f"{count - len(current):,} lines are gone at the end")
+            self._problem(where, _lines(count - len(current), "cut off at the end"))
         elif not missing and not self._is_reordered(expected, current, wanted):
             self._problem(where, "a line that told of no access is not what it was")
 
@@ -330,6 +330,10 @@ class _Comparing:
         except KeyturnError:
             return []
         return [(_place(record.position)[1], record.digest) for record in records]
+
+
+def _lines(count: int, fate: str) -> str:
+    return f"1 line was {fate}" if count == 1 else f"{count:,} lines were {fate}"
 
 
 def _span(batches: Sequence[_Batch]) -> str:

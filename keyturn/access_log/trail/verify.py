@@ -344,7 +344,9 @@ class _Events:
         if count > entry.records:
             twice = next((place for index, place in enumerate(self.places) if place != index), entry.records)
             where = self.positions[min(twice, count - 1)]
-            return f"{count - entry.records:,} events were put in, the first as event {twice} ({where})"
+            extra = count - entry.records
+            several = "an event was put in," if extra == 1 else f"{extra:,} events were put in, the first"
+            return f"{several} as event {twice} ({where})"
         first = next(index for index, place in enumerate(self.places) if place != index)
         return f"its events are in another order from event {first} ({self.positions[first]}) on"
 
