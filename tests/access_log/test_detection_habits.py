@@ -83,12 +83,14 @@ def test_what_is_near_its_habits_is_let_be(usual: Access) -> None:
     assert odd([*workdays(who="approle team", path="team/db"), access(NEXT, "x/db", who="approle team")]) != []
 
 
-def test_a_pace_that_it_never_had_is_told_once() -> None:
-    many = [access(NEXT + timedelta(seconds=n)) for n in range(200)]
-    ((at, words, score),) = odd([*workdays(), *many])
-    assert (words, score) == (UNLIKE + "more than 60 accesses within an hour", 0.8)
-    assert many[58].at <= at <= many[61].at
-    assert odd([*workdays(), *many[:58]]) == []
+def test_a_pace_that_it_never_had_makes_other_things_stranger() -> None:
+    many = [access(NEXT + timedelta(seconds=n)) for n in range(70)]
+    assert odd([*workdays(), *many]) == []
+    strange = access(NEXT + timedelta(seconds=70), source="203.0.113.9")
+    ((_, words, score),) = odd([*workdays(), *many, strange])
+    assert score == 0.8
+    assert "from 203.0.0.0/16, nor does anybody else" in words
+    assert "more than 60 accesses within an hour" in words
 
 
 def test_what_is_strange_by_and_by_is_seen_together() -> None:

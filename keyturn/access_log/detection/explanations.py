@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Final
 
-from keyturn.access_log.detection.habits import DAY, folder_of
+from keyturn.access_log.detection.habits import DAY
+from keyturn.access_log.detection.identities import is_person
 from keyturn.access_log.detection.networks import network_of
 from keyturn.access_log.detection.policy import MonitorPolicy
 from keyturn.access_log.detection.reorder import NEVER
@@ -12,7 +13,7 @@ from keyturn.access_log.detection.window import PrincipalWindow
 from keyturn.core.access import Access
 
 ROAMING: Final = 3
-"""Addresses of a principal, from which on another one in its networks is nothing new: it gets them as they come."""
+"""Addresses of a program, from which on another one in its networks is nothing new: it gets them as they come."""
 
 
 def explained_weight(
@@ -40,10 +41,7 @@ def explained_weight(
         weight += policy.hours_weight
     if odd & ADDRESS and (address_at != NEVER or _is_roaming(access, at, window, usual_network)):
         weight += policy.address_weight
-    own_folder = window.folders.get(folder_of(access.path), at) <= at - DAY and not window.is_steady(
-        access.principal, at
-    )
-    if odd & PATH and (path_at != NEVER or own_folder):
+    if odd & PATH and (path_at != NEVER or _is_own_folder(access, at, window)):
         weight += policy.path_weight
     return weight
 
@@ -51,11 +49,10 @@ def explained_weight(
 def _is_roaming(
     access: Access, at: float, window: PrincipalWindow, usual_network: Callable[[Access, float], bool]
 ) -> bool:
-    if len(window.addresses) < ROAMING:
+    if len(window.addresses) < ROAMING and not is_person(access.principal):
         return False
     return window.networks.get(network_of(access.source), at) <= at - DAY or usual_network(access, at)
 
 
 def _is_own_folder(access: Access, at: float, window: PrincipalWindow) -> bool:
-    begun = window.folders.get(folder_of(access.path), at)
-    return begun <= at - DAY and not window.is_steady(access.principal, at)
+    return window.is_near(access.path, at) and not window.is_steady(access.principal, at)

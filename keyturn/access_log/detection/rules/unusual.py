@@ -28,8 +28,8 @@ KINDS: Final = 10_000
 FIXED: Final = 2
 """Addresses of a principal, from which on another one says nothing."""
 
-TELLING: Final = frozenset({"folder", "network", "pace"})
-"""What is strange by itself: people are early at times, and a program may be moved."""
+TELLING: Final = frozenset({"folder", "network"})
+"""What is strange by itself: people are early or busy at times, and a program may be moved."""
 
 Strange = tuple[float, str, frozenset[str]]
 """When, who, and what was strange about it."""
@@ -38,7 +38,7 @@ Strange = tuple[float, str, frozenset[str]]
 class Unusual:
     """Something that is none of the principal's habits, and seldom among those of its kind.
 
-    Looked at are the folder of the secret, the network and the pace, and beside one of these the hour, and the address
+    Looked at are the folder of the secret and the network, and beside one of these the hour, the pace, and the address
     of who has one or two; what of it is strange within 12 hours is seen together. It is seldom where it was so of fewer
     than ``count`` others of the kind ``within`` a time: where people often come from somewhere else, that alone says
     nothing of one of them. What happens to several at once, as by a deployment, is one thing. Of who was seen on less
