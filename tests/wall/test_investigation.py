@@ -29,6 +29,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TrailWorl
     made.ledger.close()
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "rows",
     [

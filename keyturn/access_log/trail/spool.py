@@ -188,6 +188,7 @@ def held_spools(directory: Path) -> Iterator[list[OpenSegment]]:
             with telling("read", path), suppress(FileNotFoundError):
                 file = files.enter_context(path.open("rb"))
                 beginning = _beginning(path, file.readline())
+                os.lseek(file.fileno(), 0, os.SEEK_SET)  # where another opening shares the place with this one
                 segments.append(OpenSegment(beginning.source, beginning.number, Path(f"/dev/fd/{file.fileno()}")))
         yield segments
 

@@ -187,6 +187,7 @@ PERIODS: Final = [
 ]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("period", PERIODS, ids=range(len(PERIODS)))
 def test_sums_of_any_period_are_those_of_its_events(tmp_path: Path, period: Period) -> None:
     for number in range(6):
