@@ -7,6 +7,7 @@ holds whatever the operator's file says: see :mod:`keyturn.catalogue.operators_p
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -15,7 +16,8 @@ from keyturn.catalogue.operators_policy import VARIABLE, OperatorsPolicy
 from keyturn.catalogue.problems import KeyPath
 from keyturn.core.errors import Invalid
 from keyturn.core.hosts import refuses_host
-from keyturn.settings.directories import cache_directory, state_directory
+from keyturn.settings.directories import cache_directory, sources_directory, state_directory
+from keyturn.settings.trail import trail_directory
 
 Flaw = tuple[KeyPath, str, str]
 """Where in the entry, what is wrong, and the remedy."""
@@ -192,7 +194,7 @@ class FileRules:
         return FileRules(
             None if allowed is None else tuple(map(_real, allowed)),
             frozenset(map(_real, _own_files(around.env))),
-            (*(_real(os.path.join(home, part)) for part in HOME), *_own_directories()),
+            (*(_real(os.path.join(home, part)) for part in HOME), *_own_directories(around.env)),
             _real(str(around.directory)),
             frozenset(_real(directory) for directory in directories if directory),
             tuple(map(_real, around.policy.processes)),
@@ -253,10 +255,11 @@ def _own_files(env: Mapping[str, str]) -> Iterator[str]:
         yield from (ledger, f"{ledger}.spool")
 
 
-def _own_directories() -> Iterator[str]:
-    """Where Keyturn keeps its state and its cache, and its own code."""
+def _own_directories(env: Mapping[str, str]) -> Iterator[str]:
+    """Where Keyturn keeps its state and its cache, who has read what, and its own code."""
     yield _real(str(Path(__file__).parents[1]))
-    for place in (state_directory, cache_directory):
+    reads = (partial(trail_directory, env), partial(sources_directory, env))
+    for place in (state_directory, cache_directory, *reads):
         try:
             yield _real(str(place()))
         except Invalid:

@@ -110,12 +110,13 @@ def access_logs(latest: Latest, audit_file: Path | None) -> "dict[str, Callable[
 
     One that holds what this machine has received has the name of that behind its own: others have theirs.
     """
-    from keyturn.providers.access_sources import open_source, read_here, sources_directory
+    from keyturn.providers.access_sources import open_source, read_here
+    from keyturn.settings.directories import sources_directory
 
     def opener(name: str) -> "Callable[[], AccessSource]":
-        return lambda: open_source(watched(latest().catalogue, audit_file), name, sources_directory())
+        return lambda: open_source(watched(latest().catalogue, audit_file), name, sources_directory(os.environ))
 
-    logs = read_here(watched(latest().catalogue, audit_file), sources_directory())
+    logs = read_here(watched(latest().catalogue, audit_file), sources_directory(os.environ))
     return {known_as: opener(name) for known_as, name in logs.items()}
 
 
@@ -162,9 +163,10 @@ def posts_of(workspace: "Workspace") -> "Handler | None":
     import asyncio
 
     from keyturn.agent.http import HttpAnswer, HttpRequest
-    from keyturn.providers.access_sources import open_door, sources_directory
+    from keyturn.providers.access_sources import open_door
+    from keyturn.settings.directories import sources_directory
 
-    if (door := open_door(workspace.catalogue, sources_directory(), workspace.hub)) is None:
+    if (door := open_door(workspace.catalogue, sources_directory(os.environ), workspace.hub)) is None:
         return None
 
     async def post(request: HttpRequest) -> HttpAnswer:

@@ -1,7 +1,7 @@
 """The access logs that a catalogue declares, opened as sources; what a kind needs is imported with its first one.
 
-source = open_source(catalogue, "node-1", sources_directory())
-door = open_door(catalogue, sources_directory(), hub)
+source = open_source(catalogue, "node-1", sources_directory(os.environ))
+door = open_door(catalogue, sources_directory(os.environ), hub)
 """
 
 import os
@@ -9,7 +9,7 @@ import socket
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from keyturn.access_log.sources.line_spool import LineSpool
 from keyturn.access_log.sources.without_records import WithoutRecords
@@ -21,19 +21,9 @@ from keyturn.core.access_source import AccessSource, SourceOpening, StoreCopies
 from keyturn.core.audit_lines import AuditMount
 from keyturn.core.hub import StatePort
 from keyturn.providers.registry import import_adapter
-from keyturn.settings.directories import state_directory
 
 if TYPE_CHECKING:
     from keyturn.access_log.sources.post_door import PostDoor
-
-VARIABLE: Final = "KEYTURN_ACCESS_LOGS"
-"""The directory in which sources keep what this machine has received until it was read."""
-
-
-def sources_directory(env: Mapping[str, str] = os.environ) -> Path:
-    """Where sources keep files of their own on this machine. Raises Invalid where nothing says where."""
-    named = env.get(VARIABLE)
-    return Path(named).expanduser() if named else state_directory() / "access-logs"
 
 
 def audit_mount(catalogue: Catalogue, env: Mapping[str, str] = os.environ) -> AuditMount:

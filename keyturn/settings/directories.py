@@ -1,6 +1,6 @@
 """Where Keyturn keeps what it makes for the user of a machine: as the system wants it, and for that user alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -9,6 +9,9 @@ from keyturn.core.errors import Invalid
 NAME: Final = "keyturn"
 
 PRIVATE: Final = 0o700
+
+ACCESS_LOGS: Final = "KEYTURN_ACCESS_LOGS"
+"""The variable that names where accesses are kept which were sent to this machine."""
 
 
 def cache_directory() -> Path:
@@ -23,6 +26,12 @@ def state_directory() -> Path:
     import platformdirs
 
     return _of_the_user("state", platformdirs.user_state_path)
+
+
+def sources_directory(env: Mapping[str, str]) -> Path:
+    """Where this machine keeps the accesses that were sent to it, until they were read. Raises Invalid."""
+    named = env.get(ACCESS_LOGS)
+    return Path(named).expanduser() if named else state_directory() / "access-logs"
 
 
 def make_private(directory: Path) -> Path:

@@ -16,7 +16,8 @@ from keyturn.core.messages import ID, POSTER, SIGNATURE, TIMESTAMP, signature
 from keyturn.core.rights import HubPlaces
 from keyturn.core.webhook_keys import KEY, WebhookKeys, generate_webhook_key
 from keyturn.policies.scope import scope_of
-from keyturn.providers.access_sources import audit_mount, open_door, open_source, read_here, sources_directory
+from keyturn.providers.access_sources import audit_mount, open_door, open_source, read_here
+from keyturn.settings.directories import sources_directory
 from tests.access_log.cloud_logs import cloudtrail, trail_file
 from tests.contracts.access_source import records
 

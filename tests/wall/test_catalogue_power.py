@@ -295,6 +295,16 @@ def test_no_copy_is_written_where_the_system_would_run_or_believe_it(place: str,
     assert len(problems(tmp_path, WRITTEN.format(directory=place))) == 1
 
 
+def test_no_copy_is_written_where_it_is_kept_who_has_read_what(tmp_path: Path) -> None:
+    catalogue = make(tmp_path / "catalogue")
+    env = {"KEYTURN_TRAIL": str(tmp_path / "reads"), "KEYTURN_ACCESS_LOGS": str(tmp_path / "received")}
+    for place in ("reads/spool", "received/apps"):
+        (flaw,) = problems(catalogue, WRITTEN.format(directory=tmp_path / place), env)
+        assert "no catalogue may name what lies there" in flaw
+    ledger = {"KEYTURN_LEDGER": str(tmp_path / "ledger.db")}
+    assert len(problems(catalogue, WRITTEN.format(directory=tmp_path / "trail"), ledger)) == 1
+
+
 def test_no_copy_is_written_to_keyturns_state_its_cache_or_the_catalogue(tmp_path: Path) -> None:
     for place in (cache_directory(), state_directory() / "incidents", tmp_path, Path(keyturn.__file__).parent / "cli"):
         assert len(problems(tmp_path, WRITTEN.format(directory=place))) == 1
