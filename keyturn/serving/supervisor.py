@@ -109,7 +109,9 @@ class Keeper:
         """How it is now."""
         tenure, looked = self._tenure, self._clock() - self._looked_at <= LAPSE
         state = replace(self._state, looked=looked)
-        return replace(state, running=True, number=tenure.number, health=tenure.measure()) if tenure else state
+        if tenure is None:
+            return state
+        return replace(state, running=not tenure.ended.is_set(), number=tenure.number, health=tenure.measure())
 
     def stop(self) -> None:
         """Have it end soon."""
@@ -142,7 +144,10 @@ class Keeper:
         worker.start()
         self._keep(tenure, worker)
         tenure.ended.set()
-        worker.join()
+        worker.join(GRACE)
+        if worker.is_alive():
+            self._say(f"{self.name}: hangs and does not end here; another process may take it over")
+            worker.join()
         self._tenure = None
         with suppress(KeyturnError):
             # Where the hub does not answer it lapses; whoever has it by now keeps it.
@@ -171,6 +176,7 @@ class Keeper:
                 return self._tell(Task.WORK, error)
             if self._clock() - began > WELL:
                 self._state = PartState(self.name)
+                self._told[Task.WORK] = ""
         if tenure.over and not self._stop.is_set() and self._error is None:
             self._say(f"{self.name}: stopped here, since its lease could not be renewed")
         return None

@@ -3,7 +3,7 @@
 from keyturn.cli.app import app
 from keyturn.serving import leases, parts, supervisor
 
-HASTE = ((supervisor, "RENEW", 0.2), (supervisor, "WATCH", 0.1), (leases, "LAPSE", 2.0), (parts, "SAFE", 1.0))
+HASTE = ((supervisor, "RENEW", 0.2), (supervisor, "WATCH", 0.1), (leases, "LAPSE", 4.0), (parts, "SAFE", 3.0))
 
 
 def main() -> None:

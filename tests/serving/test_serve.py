@@ -39,6 +39,8 @@ from tests.cli.test_follow import until
 from tests.support.lab import Lab, fresh
 from tests.support.world import World
 
+pytestmark = pytest.mark.sampled(2, of="file")
+
 PATIENCE = 60
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from keyturn.core.errors import Unavailable
+from keyturn.core.errors import Conflict, Unavailable
 from keyturn.serving import leases, parts, supervisor
 from keyturn.serving.leases import PartLease, load_lease
 from keyturn.serving.parts import Part, Tenure
@@ -25,8 +25,8 @@ def in_haste(monkeypatch: pytest.MonkeyPatch) -> None:
         (supervisor, "RENEW", 0.05),
         (supervisor, "WATCH", 0.05),
         (supervisor, "TICK", 0.05),
-        (leases, "LAPSE", 2.0),
-        (parts, "SAFE", 1.0),
+        (leases, "LAPSE", 30.0),
+        (parts, "SAFE", 20.0),
         (supervisor, "wait_after", lambda failures: 0.05 * failures),
     ):
         monkeypatch.setattr(module, name, seconds)
@@ -39,16 +39,18 @@ class Working:
         self.name = fresh()
         self.tenures = list[Tenure]()
         self._fails = list(fails)
+        self._at_work: Tenure | None = None
 
     def run(self, tenure: Tenure) -> None:
         self.tenures.append(tenure)
         if self._fails:
             raise self._fails.pop(0)
+        self._at_work = tenure
         tenure.ended.wait(PATIENCE)
 
     @property
     def works(self) -> bool:
-        return bool(self.tenures) and not self._fails and not self.tenures[-1].over
+        return self._at_work is not None and self._at_work is self.tenures[-1] and not self._at_work.over
 
 
 def until(condition: Callable[[], Any]) -> None:
@@ -117,19 +119,26 @@ def test_a_part_is_at_work_in_one_process_and_the_other_takes_it_over(lab: Lab) 
             until(lambda: other.states()[part.name].looked)
             assert not twin.tenures
             assert other.states()[part.name].well
-            lab.hub.write_state(
-                f"{leases.SERVE}/{part.name}",
-                {**leases.LeaseState("second", "b", 7).to_data()},
-                cas=load_lease(lab.hub, part.name).version,
-            )
+            until(lambda: give_to_second(lab, part.name))
             until(lambda: twin.works and part.tenures[-1].ended.is_set())
             assert twin.tenures[0].number == 8
+
+
+def give_to_second(lab: Lab, part: str) -> bool:
+    """Put the lease into the second one's hand, unless its holder has renewed it at that moment."""
+    over = load_lease(lab.hub, part).version
+    try:
+        lab.hub.write_state(f"{leases.SERVE}/{part}", leases.LeaseState("second", "b", 7).to_data(), cas=over)
+    except Conflict:
+        return False
+    return True
 
 
 def test_while_the_hub_does_not_answer_parts_pause_and_go_on_by_themselves(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     part = Working()
+    monkeypatch.setattr(parts, "SAFE", 0.5)
 
     def down(*_: Any, **__: Any) -> Any:
         raise Unavailable("read", "the hub", "it does not answer")
@@ -141,8 +150,8 @@ def test_while_the_hub_does_not_answer_parts_pause_and_go_on_by_themselves(
             patch.setattr(lab.hub, "read_state", down)
             until(lambda: not running.states()[part.name].running)
             assert part.tenures[-1].ended.is_set()
-            assert len(part.tenures) == 1
-        until(lambda: len(part.tenures) == 2 and part.works)
+            tenures = len(part.tenures)
+        until(lambda: len(part.tenures) > tenures and part.works)
     assert sum("does not answer" in line for line in lines) <= 2
     assert any("the hub answers again" in line for line in lines)
 
