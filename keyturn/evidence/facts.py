@@ -1,11 +1,17 @@
 """All that checks go by, gathered once: what the ledger, the hub, the catalogue and the logs told, in names only."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
+from typing import Final
 
 from keyturn.access_log.readers import LogRead
+
+IN_FORCE: Final = ("promote", "recover", "revert")
+"""The actions of the ledger that put a version in force."""
 
 
 class Part(StrEnum):
@@ -71,6 +77,15 @@ class LedgerExtract:
     before: Mapping[str, LedgerMark] = field(default_factory=dict)
     pushes: Mapping[tuple[str, str], LedgerMark] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+
+    @cached_property
+    def in_force(self) -> Mapping[str, tuple[LedgerMark, ...]]:
+        """By secret, what put a version of it in force in the period."""
+        marks: dict[str, list[LedgerMark]] = defaultdict(list)
+        for mark in self.marks:
+            if mark.action in IN_FORCE and mark.outcome == "done":
+                marks[mark.secret].append(mark)
+        return {secret: tuple(own) for secret, own in marks.items()}
 
     def having(self, action: str, outcome: str = "done") -> tuple[LedgerMark, ...]:
         """The marks of one action that ended so."""

@@ -13,16 +13,13 @@ import msgspec
 
 from keyturn.core.errors import Invalid, NotFound, Rewritten
 from keyturn.core.hub import Hub
-from keyturn.evidence.facts import LedgerExtract, LedgerMark, Period
+from keyturn.evidence.facts import IN_FORCE, LedgerExtract, LedgerMark, Period
 from keyturn.ledger.checkpoints import Checkpoint, read_checkpoint
 from keyturn.ledger.naming import SIGNING_KEY, read_name
 from keyturn.ledger.ports import StoredLedger
 from keyturn.ledger.signed_notes import PublicKey, Verify
 from keyturn.ledger.verify import verify_ledger
 from keyturn.rotation.journal import UNNAMED
-
-IN_FORCE: Final = ("promote", "recover", "revert")
-"""The actions that put a version in force."""
 
 LOOKED_AT: Final = frozenset(
     {
@@ -235,6 +232,4 @@ def promotions(ledger: LedgerExtract, secret: str) -> Iterator[LedgerMark]:
     """What put a version of a secret in force: the last time before the period, and every time within it."""
     if before := ledger.before.get(secret):
         yield before
-    yield from (
-        mark for mark in ledger.marks if mark.secret == secret and mark.action in IN_FORCE and mark.outcome == "done"
-    )
+    yield from ledger.in_force.get(secret, ())

@@ -94,8 +94,8 @@ def by_classification(facts: Facts) -> Iterator[StateRow]:
 
 def _counts(facts: Facts, owned: list[SecretFact]) -> dict[str, str | int | None]:
     ages = [facts.looked_at - secret.rotated_at for secret in owned if secret.rotated_at]
-    paths = {secret.path for secret in owned}
-    rotated = sum(mark.secret in paths for mark in facts.ledger.having("promote"))
+    marks = (mark for secret in owned for mark in facts.ledger.in_force.get(secret.path, ()))
+    rotated = sum(mark.action == "promote" for mark in marks)
     return {
         "secrets": len(owned),
         "late": sum(bool(secret.late or secret.missing) for secret in owned),
