@@ -1,7 +1,7 @@
 """The arguments and options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -28,6 +28,23 @@ ReportOption = Annotated[
         "--report",
         metavar="DIR",
         help="Where the report's files go; keyturn/incidents in your state directory by default.",
+    ),
+]
+INCIDENT_TIMEOUT: Final = 600
+"""How many seconds an incident is waited for."""
+
+ReasonOption = Annotated[
+    str, typer.Option("--reason", help="What has happened: it stands in the report and the ledger.")
+]
+PreviewOption = Annotated[bool, typer.Option("--preview", help="Only show what would end and who is cut off.")]
+YesToRevokeOption = Annotated[bool, typer.Option("--yes", help="Don't ask, and don't wait for the preview.")]
+ExpectOption = Annotated[
+    int,
+    typer.Option(
+        "--expect",
+        metavar="N",
+        min=0,
+        help="How many secrets and leases end. Needed for more than five, for '**', leases and revoke-only.",
     ),
 ]
 PathArgument = Annotated[str, typer.Argument(help="The secret, such as ml-training/database.")]

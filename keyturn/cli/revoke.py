@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,14 +16,19 @@ from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import say
 from keyturn.cli.incident_runner import Carried, Through, carry_on, resume_hint, show_incident, tell_on_call
 from keyturn.cli.options import (
+    INCIDENT_TIMEOUT,
     BreakGlassOption,
     CatalogueOption,
+    ExpectOption,
     JsonOption,
     LocalOption,
     OverLimitOption,
+    PreviewOption,
+    ReasonOption,
     ReportOption,
     TimeoutOption,
     WorkspaceOption,
+    YesToRevokeOption,
 )
 from keyturn.cli.output import note, write_json, write_table
 from keyturn.cli.override import note_override
@@ -38,8 +43,6 @@ if TYPE_CHECKING:
     from keyturn.revocation.selector import Selection, Selector
     from keyturn.rotation.context import Workspace
 
-TIMEOUT: Final = 600
-
 Paths = Annotated[
     list[str] | None, typer.Argument(metavar="PATH", help="Secrets, or patterns such as 'ml-training/*' or '**'.")
 ]
@@ -51,21 +54,9 @@ LeasePrefix = Annotated[
     str, typer.Option("--lease-prefix", help="The hub's leases below it, such as database/creds/ml-reader.")
 ]
 Fingerprint = Annotated[str, typer.Option("--fingerprint", help="Only what has it; `keyturn whois` finds it.")]
-Reason = Annotated[str, typer.Option("--reason", help="What has happened: it stands in the report and the ledger.")]
 IncidentId = Annotated[str, typer.Option("--incident", metavar="ID", help="Its name; without one it is made.")]
 ModeOption = Annotated[
     Mode, typer.Option("--mode", help="revoke-only: nothing new is made, and applications stay cut off.")
-]
-PreviewOption = Annotated[bool, typer.Option("--preview", help="Only show what would end and who is cut off.")]
-YesToRevokeOption = Annotated[bool, typer.Option("--yes", help="Don't ask, and don't wait for the preview.")]
-ExpectOption = Annotated[
-    int,
-    typer.Option(
-        "--expect",
-        metavar="N",
-        min=0,
-        help="How many secrets and leases end. Needed for more than five, for '**', leases and revoke-only.",
-    ),
 ]
 Resume = Annotated[str, typer.Option("--resume", metavar="ID", help="Go on with an open incident.")]
 OverridePolicy = Annotated[
@@ -97,7 +88,7 @@ def revoke(
     store: Store = "",
     lease_prefix: LeasePrefix = "",
     fingerprint: Fingerprint = "",
-    reason: Reason = "",
+    reason: ReasonOption = "",
     incident: IncidentId = "",
     mode: ModeOption = Mode.REPLACE,
     preview: PreviewOption = False,
@@ -107,7 +98,7 @@ def revoke(
     override_policy: OverridePolicy = False,
     local: LocalOption = False,
     catalogue: CatalogueOption = None,
-    timeout: TimeoutOption = TIMEOUT,
+    timeout: TimeoutOption = INCIDENT_TIMEOUT,
     as_json: JsonOption = False,
     report: ReportOption = None,
     prefect_workspace: WorkspaceOption = DEFAULT,

@@ -14,17 +14,21 @@ from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import end_command
 from keyturn.cli.incident_runner import Through
 from keyturn.cli.options import (
+    INCIDENT_TIMEOUT,
     BreakGlassOption,
     CatalogueOption,
+    ExpectOption,
     JsonOption,
     LocalOption,
     OverLimitOption,
+    PreviewOption,
+    ReasonOption,
     ReportOption,
     TimeoutOption,
     WorkspaceOption,
+    YesToRevokeOption,
 )
 from keyturn.cli.output import note, write_json, write_table
-from keyturn.cli.revoke import TIMEOUT, ExpectOption, PreviewOption, Reason, YesToRevokeOption
 from keyturn.core.acting import going_past_rules
 from keyturn.core.errors import Invalid, NotFound
 from keyturn.core.sensitive import Sensitive
@@ -63,13 +67,13 @@ def whois(
     stdin: StdinOption = False,
     scanner: ScannerOption = None,
     revoke: RevokeOption = False,
-    reason: Reason = "",
+    reason: ReasonOption = "",
     preview: PreviewOption = False,
     yes: YesToRevokeOption = False,
     expect: ExpectOption = 0,
     local: LocalOption = False,
     catalogue: CatalogueOption = None,
-    timeout: TimeoutOption = TIMEOUT,
+    timeout: TimeoutOption = INCIDENT_TIMEOUT,
     as_json: JsonOption = False,
     report: ReportOption = None,
     prefect_workspace: WorkspaceOption = DEFAULT,
