@@ -3,7 +3,7 @@
 import gzip
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 
 from keyturn.access_log.sources import azure_audit, cloudtrail, gcp_audit, object_log
 from keyturn.access_log.sources.kubernetes_audit import KubernetesFile
+from keyturn.access_log.sources.objects import Directory, StoredObject
 from keyturn.core.access import Access
 from keyturn.core.access_source import AccessSource
 from keyturn.core.errors import Unavailable
@@ -183,6 +184,88 @@ def test_a_packed_file_that_is_being_written_still_waits(folder: Path) -> None:
     assert not next(iter(drained(source, None))).malformed
     (folder / "a.json.gz").write_bytes(data)
     assert paths(records(source)) == ["ml/key"]
+
+
+def test_what_is_added_between_listing_and_reading_is_told_once(
+    folder: Path, azure_log: AccessSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, listed = folder / "PT1H.json", Directory.objects
+
+    def objects(self: Directory, after: str) -> Iterator[StoredObject]:
+        there = list(listed(self, after))
+        file.write_bytes(azure_lines("ml-key", "shop-smtp"))
+        return iter(there)
+
+    file.write_bytes(azure_lines("ml-key"))
+    monkeypatch.setattr(Directory, "objects", objects)
+    batches = list(drained(azure_log, None))
+    batches += drained(azure_log, batches[-1].cursor)
+    assert [record.access.path for batch in batches for record in batch.records] == ["ml/key", "shop/smtp"]
+    assert not any(batch.gaps for batch in batches)
+
+
+def test_one_that_is_being_written_is_passed_by_no_more_than_the_cursor_can_tell_of(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(object_log, "REMEMBERED", 3)
+    source = cloudtrail.open_trail_files(opening(folder), directory=str(folder))
+    put, whole = putting(folder), trail_file(secret(0, "shop/cdn"))
+    (folder / "00.json.gz").write_bytes(whole[:-9])
+    for number in range(1, 9):
+        put(f"{number:02d}.json.gz", trail_file(secret(number, "ml/key")))
+    *before, last = drained(source, None)
+    assert sum(len(batch.records) for batch in before) == 3
+    (folder / "00.json.gz").write_bytes(whole)
+    assert paths(records(source, last.cursor)) == ["shop/cdn", *["ml/key"] * 5]
+
+
+def test_a_record_that_breaks_off_for_good_is_told_and_holds_up_nothing(folder: Path, azure_log: AccessSource) -> None:
+    put, whole = putting(folder), azure_lines("ml-key", "shop-smtp")
+    put("a.json", whole[:-40])
+    put("b.json.gz", gzip.compress(whole[:-40]))
+    batches = list(drained(azure_log, None))
+    assert [record.access.path for batch in batches for record in batch.records] == ["ml/key", "ml/key"]
+    positions = [malformed.position.partition("#")[0] for batch in batches for malformed in batch.malformed]
+    assert positions == ["a.json", "b.json.gz"]
+    assert not azure_log.read(batches[-1].cursor, 10).more
+
+
+def test_a_line_feed_that_comes_late_is_no_record(folder: Path, azure_log: AccessSource) -> None:
+    put, whole = putting(folder), azure_lines("ml-key")
+    put("a.json", whole.rstrip(b"\n"))
+    *_, last = drained(azure_log, None)
+    put("a.json", whole)
+    batches = list(drained(azure_log, last.cursor))
+    assert not any(batch.lines or batch.malformed for batch in batches)
+    assert not azure_log.read(batches[-1].cursor, 10).more
+
+
+def test_a_record_that_is_nested_too_deep_is_malformed(folder: Path, azure_log: AccessSource) -> None:
+    deep = b"[" * 100_000 + b"]" * 100_000
+    putting(folder)("a.json", b'{"identity":{"claim":{"x":' + deep + b"}}}\n" + deep + b"\n" + azure_lines("ml-key"))
+    batches = list(drained(azure_log, None))
+    assert [record.access.path for batch in batches for record in batch.records] == ["ml/key"]
+    problems = [malformed.problem for batch in batches for malformed in batch.malformed]
+    assert problems[0] == "it is nested too deep"
+    assert len(problems) == 2
+
+
+def test_a_file_with_an_odd_name_is_read_as_any_other(folder: Path, azure_log: AccessSource) -> None:
+    (folder / os.fsdecode(b"\xff.json")).write_bytes(azure_lines("ml-key"))
+    (record,) = records(azure_log)
+    assert record.position == "\\xff.json#0"
+
+
+def test_what_is_gone_for_a_while_is_not_told_again(folder: Path) -> None:
+    source = cloudtrail.open_trail_files(opening(folder), directory=str(folder))
+    put, data = putting(folder), trail_file(secret(1, "ml/key"))
+    put("a.json.gz", data)
+    *_, last = drained(source, None)
+    (folder / "a.json.gz").unlink()
+    put("b.json.gz", trail_file(secret(2, "shop/cdn")))
+    *_, last = drained(source, last.cursor)
+    put("a.json.gz", data)
+    assert not records(source, last.cursor)
 
 
 def test_a_directory_that_is_not_there_is_an_error_and_no_empty_log(tmp_path: Path) -> None:

@@ -281,8 +281,10 @@ class _Taking:
         return True
 
 
-def problem_of(error: ValueError) -> str:
+def problem_of(error: ValueError | RecursionError) -> str:
     """Why a line can't be read; quotes nothing of it."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deep"
     return str(error) if isinstance(error, msgspec.DecodeError | NotALine) else "a time or a number in it is none"
 
 

@@ -2,19 +2,20 @@
 
 import hashlib
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
 from typing import Final, Protocol
 
-from msgspec import DecodeError, Struct, structs
+from msgspec import DecodeError, Struct
 from msgspec.json import Decoder, Encoder
 
 from keyturn.access_log.log_files import NotALine, words
 from keyturn.access_log.sources.file_cursor import foreign_cursor
 from keyturn.access_log.sources.line_source import KEPT_ASIDE, MOST_MALFORMED, problem_of
-from keyturn.access_log.sources.objects import Layout, ObjectStore, Piece, StoredObject, unpacked
+from keyturn.access_log.sources.objects import LARGEST, Layout, ObjectStore, Piece, StoredObject, unpacked
 from keyturn.core.access import Access
 from keyturn.core.access_source import Batch, Malformed, SourceRecord
 from keyturn.core.errors import Unavailable
@@ -26,10 +27,13 @@ LISTED: Final = 2_000
 """Objects that are listed at once."""
 
 DIGITS: Final = 8
-"""Hex digits that tell the keys of those apart that are remembered."""
+"""Characters that tell the keys of those apart that are remembered: 48 bits, so that none is taken for another."""
 
 UNSETTLED: Final = 60.0
 """Seconds after which one that breaks off is no more taken for one that is being written."""
+
+STRETCH: Final = 16 * 1024 * 1024
+"""Bytes of a growing one that are read at once, where they hold a whole record."""
 
 ENOUGH: Final = 20_000
 """Records of one batch that are looked at."""
@@ -86,7 +90,7 @@ def _is_entry(entry: str) -> bool:
 @lru_cache(2 * LISTED)
 def key_digest(key: str) -> str:
     """Tells a key from others that are remembered."""
-    return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()[:DIGITS]
+    return urlsafe_b64encode(hashlib.sha256(key.encode()).digest()).decode()[:DIGITS]
 
 
 class ObjectLog:
@@ -108,6 +112,7 @@ class ObjectLog:
         self._listed_for = ""
         self._cut_short = False
         self._waiting: set[str] = set()
+        self._ahead: dict[tuple[str, int], float] = {}
         self._held: tuple[str, bytes] = ("", b"")
 
     def read(self, cursor: str | None, limit: int) -> Batch:
@@ -116,7 +121,8 @@ class ObjectLog:
         try:
             return self._read(place, cursor or "", limit)
         except OSError as error:
-            raise Unavailable("read", self._store.name, words(error), self._hint) from None
+            place_name = str(error.filename or self._store.name)
+            raise Unavailable("read", place_name, words(error), self._hint) from None
 
     def close(self) -> None:
         """Let go of what was read ahead."""
@@ -136,26 +142,40 @@ class ObjectLog:
         return batch
 
     def _next(self, place: ObjectCursor, limit: int) -> Batch | None:
-        """What the first object tells that was not read to its end; None without any."""
-        places = place.places
+        """What the first object tells that was not read to its end; None without any.
+
+        No more are read past one that is not whole yet than the cursor can tell of.
+        """
+        places, past = place.places, 0
         for stored in self._listing:
-            if stored.key not in self._waiting and self._is_unread(stored, places):
-                taking = self._take(stored, places, limit)
-                if taking is not None:
+            if stored.key not in self._waiting and self._is_unread(stored, places) and past < REMEMBERED:
+                if (taking := self._take(stored, places, limit)) is not None:
                     return self._batch(place, places, taking)
                 self._waiting.add(stored.key)
+            past += bool(self._waiting) and key_digest(stored.key) in places
         return None
 
     def _list(self, place: ObjectCursor) -> None:
-        self._listing = list(islice(self._store.objects(place.floor), LISTED))
+        objects = (stored for stored in self._store.objects(place.floor) if stored.size or not self._is_settled(stored))
+        self._listing = list(islice(objects, LISTED))
         self._cut_short = len(self._listing) == LISTED
         self._waiting = set()
+        listed = {stored.key for stored in self._listing}
+        self._ahead = {state: since for state, since in self._ahead.items() if state[0] in listed}
+
+    def _is_settled(self, stored: StoredObject) -> bool:
+        """Whether nobody writes to it any more; of one from the future, once it was seen for as long as it is."""
+        now = time.time()
+        if stored.changed <= now:
+            return now - stored.changed >= UNSETTLED
+        since = self._ahead.setdefault((stored.key, stored.size), time.monotonic())
+        return time.monotonic() - since >= UNSETTLED
 
     def _is_unread(self, stored: StoredObject, places: dict[str, int | None]) -> bool:
         """Whether it holds what was not read: something that grows as far as it has another size than was read."""
         digest = key_digest(stored.key)
         if digest not in places:
-            return stored.size > 0
+            return True
         offset = places[digest]
         return offset is not None and (not self._grows(stored) or offset != stored.size)
 
@@ -164,26 +184,37 @@ class ObjectLog:
 
     def _take(self, stored: StoredObject, places: dict[str, int | None], limit: int) -> "_Taking | None":
         """What it tells next; None where that is not whole yet."""
-        begin = places.get(key_digest(stored.key)) or 0
-        taking = _Taking(stored, begin)
+        taking = _Taking(stored, places.get(key_digest(stored.key)) or 0)
+        if not stored.size and not taking.end:
+            return None
         if self._grows(stored):
             return self._take_growing(taking, limit)
         try:
-            pieces = self._layout.pieces(unpacked(self._whole(stored)), 0)
+            pieces = self._layout.pieces(unpacked(self._whole(stored)), 0, whole=True)
         except NotALine as error:
             _, data = self._held
             self._held = ("", b"")
-            return None if time.time() < stored.changed + UNSETTLED else taking.broken(error, data)
-        taking.pieces([piece for piece in pieces if piece.begin >= begin], self._reader, limit)
+            return taking.broken(error, data) if self._is_settled(stored) else None
+        taking.pieces([piece for piece in pieces if piece.begin >= taking.end], self._reader, limit)
         return taking
 
     def _take_growing(self, taking: "_Taking", limit: int) -> "_Taking | None":
-        if taking.end > taking.stored.size:
+        """What was added to it, as far as it was listed: what came since is read after the next listing."""
+        stored, begin = taking.stored, taking.end
+        if begin > stored.size:
             return taking.cut()
-        pieces = self._layout.pieces(self._store.read(taking.stored.key, taking.end), taking.end)
-        taking.pieces(pieces, self._reader, limit)
-        taking.finished = False
-        return taking if pieces else None
+        for stretch in (STRETCH, LARGEST):
+            data = self._store.read(stored.key, begin, min(stretch, stored.size - begin))
+            if pieces := self._layout.pieces(data, begin):
+                taking.pieces(pieces, self._reader, limit)
+                taking.finished = False
+                return taking
+            if len(data) < stretch:
+                break
+        if not data.strip():
+            taking.end = begin + len(data)
+            return taking
+        return taking.unfinished(data) if self._is_settled(stored) or len(data) == LARGEST else None
 
     def _whole(self, stored: StoredObject) -> bytes:
         """All of it, held for the batches that it takes."""
@@ -196,16 +227,21 @@ class ObjectLog:
         return taking.batch(self._moved(place, after).encode())
 
     def _moved(self, place: ObjectCursor, places: dict[str, int | None]) -> ObjectCursor:
-        """The cursor with the floor as high as fits: what is remembered are the last of those that were read."""
-        read = [stored for stored in self._listing if key_digest(stored.key) in places]
-        floor, window = place.floor, read
-        if len(read) > REMEMBERED and all(not self._is_unread(stored, places) for stored in read[:-REMEMBERED]):
-            floor, window = read[-REMEMBERED - 1].key, read[-REMEMBERED:]
-            self._listing = [stored for stored in self._listing if stored.key > floor]
-        if not window:
-            return structs.replace(place, read=_entries(places))
-        digests = [key_digest(stored.key) for stored in window]
-        return ObjectCursor(floor, _entries({digest: places[digest] for digest in digests}))
+        """The cursor with the floor as high as fits: what is remembered are the last of those that were read.
+
+        It passes none that is to be read yet. Those that are not there any more are remembered while there is room.
+        """
+        listed = [key_digest(stored.key) for stored in self._listing]
+        read = [number for number, digest in enumerate(listed) if digest in places]
+        begin = read[-REMEMBERED] if len(read) > REMEMBERED else 0
+        begin = next((n for n in range(begin) if self._is_unread(self._listing[n], places)), begin)
+        window = [digest for digest in listed[begin:] if digest in places]
+        gone = [digest for digest in places if digest not in set(listed)]
+        room = max(0, REMEMBERED - len(window))
+        remembered = (*gone[max(0, len(gone) - room) :], *window)
+        floor = self._listing[begin - 1].key if begin else place.floor
+        self._listing = self._listing[begin:]
+        return ObjectCursor(floor, _entries({digest: places[digest] for digest in remembered}))
 
 
 def _entries(places: dict[str, int | None]) -> tuple[str, ...]:
@@ -238,7 +274,7 @@ class _Taking:
         position = self._position(piece)
         try:
             accesses = reader.accesses(piece.record)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             self.malformed.append(Malformed(position, problem_of(error), piece.record[:KEPT_ASIDE]))
             return True
         if self.records and len(self.records) + len(accesses) > limit:
@@ -255,6 +291,14 @@ class _Taking:
         self.malformed.append(Malformed(self.stored.key, problem_of(error), data[:KEPT_ASIDE]))
         self.taken.append(Piece(0, 0, data))
         self.finished = True
+        return self
+
+    def unfinished(self, data: bytes) -> "_Taking":
+        """That its last record breaks off."""
+        piece = Piece(self.end, self.end + len(data), data)
+        self.malformed.append(Malformed(self._position(piece), "it breaks off", data[:KEPT_ASIDE]))
+        self.taken.append(piece)
+        self.end = piece.end
         return self
 
     def cut(self) -> "_Taking":

@@ -4,6 +4,7 @@ import gzip
 import os
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -41,8 +42,8 @@ class ObjectStore(Protocol):
     def objects(self, after: str) -> Iterator[StoredObject]:
         """Those whose key is greater than ``after``, in the order of their keys. Raises KeyturnError, and OSError."""
 
-    def read(self, key: str, offset: int = 0) -> bytes:
-        """What stands in it from there on. Raises KeyturnError, and OSError."""
+    def read(self, key: str, offset: int = 0, limit: int = LARGEST + 1) -> bytes:
+        """What stands in it from there on, so many bytes at most. Raises KeyturnError, and OSError."""
 
 
 class Directory:
@@ -51,21 +52,30 @@ class Directory:
     def __init__(self, path: Path) -> None:
         self.name = str(path)
         self._path = path
+        self._odd: dict[str, str] = {}
 
     def objects(self, after: str) -> Iterator[StoredObject]:
         """In the order of their paths, without hidden ones and those that are being written still."""
         if not self._path.is_dir():
             raise NotADirectoryError(0, "there is no such directory", self.name)
-        keys = (path.relative_to(self._path).as_posix() for path in _files(self._path))
+        keys = (self._key(path.relative_to(self._path).as_posix()) for path in _files(self._path))
         for key in sorted(key for key in keys if key > after):
-            status = (self._path / key).stat()
-            yield StoredObject(key, status.st_size, status.st_mtime)
+            with suppress(FileNotFoundError):  # somebody has removed it since
+                status = (self._path / self._odd.get(key, key)).stat()
+                yield StoredObject(key, status.st_size, status.st_mtime)
 
-    def read(self, key: str, offset: int = 0) -> bytes:
-        """What stands in a file from there on, as much as an object may have."""
-        with (self._path / key).open("rb") as file:
+    def _key(self, name: str) -> str:
+        """The name as text that can be written down; what is no UTF-8 in it is spelled out."""
+        key = os.fsencode(name).decode(errors="backslashreplace")
+        if key != name:
+            self._odd[key] = name
+        return key
+
+    def read(self, key: str, offset: int = 0, limit: int = LARGEST + 1) -> bytes:
+        """What stands in a file from there on."""
+        with (self._path / self._odd.get(key, key)).open("rb") as file:
             file.seek(offset)
-            return file.read(LARGEST + 1)
+            return file.read(limit)
 
 
 def _files(directory: Path) -> Iterator[Path]:
@@ -90,8 +100,11 @@ class Layout(Protocol):
 
     grows: bool
 
-    def pieces(self, data: bytes, begin: int) -> list[Piece]:
-        """The records of ``data``, which begins at ``begin`` where the object grows. Raises NotALine."""
+    def pieces(self, data: bytes, begin: int, *, whole: bool = False) -> list[Piece]:
+        """The records of ``data``, which begins at ``begin`` where the object grows; ``whole`` is one that does not.
+
+        Raises NotALine.
+        """
 
 
 class Lines:
@@ -99,12 +112,12 @@ class Lines:
 
     grows = True
 
-    def pieces(self, data: bytes, begin: int) -> list[Piece]:
-        """The lines that are whole: the last may lack its line feed."""
+    def pieces(self, data: bytes, begin: int, *, whole: bool = False) -> list[Piece]:
+        """The lines that are whole: the last may lack its line feed. Of what is ``whole`` any line is."""
         pieces, at = [], begin
         for line in data.splitlines(keepends=True):
             text = line.rstrip(b"\r\n")
-            if text == line and not _is_whole(text):
+            if text == line and not whole and not _is_whole(text):
                 break
             pieces.append(Piece(at, at := at + len(line), text))
         return [piece for piece in pieces if piece.record]
@@ -113,7 +126,7 @@ class Lines:
 def _is_whole(text: bytes) -> bool:
     try:
         msgspec.json.decode(text, type=Raw)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return False
     return True
 
@@ -127,7 +140,7 @@ class Document:
 
     grows = False
 
-    def pieces(self, data: bytes, begin: int) -> list[Piece]:
+    def pieces(self, data: bytes, begin: int, *, whole: bool = False) -> list[Piece]:
         """All of them but the first ``begin``."""
         try:
             records = _DOCUMENT.decode(data).records

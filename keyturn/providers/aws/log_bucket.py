@@ -8,7 +8,7 @@ from urllib3.exceptions import HTTPError
 
 from keyturn.access_log.sources.cloudtrail import open_cloudtrail
 from keyturn.access_log.sources.object_log import ObjectLog
-from keyturn.access_log.sources.objects import StoredObject
+from keyturn.access_log.sources.objects import LARGEST, StoredObject
 from keyturn.core.access_source import SourceOpening
 from keyturn.core.errors import Unavailable
 from keyturn.providers import outbound
@@ -42,11 +42,13 @@ class LogBucket:
                 for item in page.get("Contents", ()):
                     yield StoredObject(item["Key"], item["Size"], item["LastModified"].timestamp())
 
-    def read(self, key: str, offset: int = 0) -> bytes:
+    def read(self, key: str, offset: int = 0, limit: int = LARGEST + 1) -> bytes:
         """One object, as much of it as one may have."""
         name = f"s3://{self._bucket}/{key}"
         with translate_aws_errors("read", name), outbound.within(LONGEST_READ):
-            body = self._client.get_object(Bucket=self._bucket, Key=key, Range=f"bytes={offset}-")["Body"]
+            body = self._client.get_object(Bucket=self._bucket, Key=key, Range=f"bytes={offset}-{offset + limit - 1}")[
+                "Body"
+            ]
             try:
                 data: bytes = body.read()
             except (HTTPError, IncompleteReadError, ReadTimeoutError, OSError):
