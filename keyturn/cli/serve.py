@@ -114,7 +114,10 @@ def access_logs(latest: Latest, audit_file: Path | None) -> "dict[str, Callable[
     from keyturn.settings.directories import sources_directory
 
     def opener(name: str) -> "Callable[[], AccessSource]":
-        return lambda: open_source(watched(latest().catalogue, audit_file), name, sources_directory(os.environ))
+        directory = sources_directory(os.environ)
+        return lambda: open_source(
+            watched(latest().catalogue, audit_file), name, directory, current=lambda: latest().catalogue
+        )
 
     logs = read_here(watched(latest().catalogue, audit_file), sources_directory(os.environ))
     return {known_as: opener(name) for known_as, name in logs.items()}

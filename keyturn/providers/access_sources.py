@@ -6,8 +6,7 @@ door = open_door(catalogue, sources_directory(os.environ), hub)
 
 import os
 import socket
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,8 +53,30 @@ def store_copies(catalogue: Catalogue) -> list[StoreCopies]:
     return [StoreCopies(name, catalogue.stores[name].system, paths[name]) for name in paths]
 
 
-def open_source(catalogue: Catalogue, name: str, directory: Path, env: Mapping[str, str] = os.environ) -> AccessSource:
+class _CopiesOf:
+    """The copies of whichever catalogue counts now, looked up anew where that is another."""
+
+    def __init__(self, current: Callable[[], Catalogue]) -> None:
+        self._current = current
+        self._catalogue: Catalogue | None = None
+        self._copies: list[StoreCopies] = []
+
+    def __call__(self) -> list[StoreCopies]:
+        if (catalogue := self._current()) is not self._catalogue:
+            self._catalogue, self._copies = catalogue, store_copies(catalogue)
+        return self._copies
+
+
+def open_source(
+    catalogue: Catalogue,
+    name: str,
+    directory: Path,
+    env: Mapping[str, str] = os.environ,
+    current: Callable[[], Catalogue] | None = None,
+) -> AccessSource:
     """The source of one access log. Nothing is asked or listened for before it is read.
+
+    ``current`` gives the catalogue as it is by then: what it declares later is found among the copies, too.
 
     Raises NotFound where the catalogue does not declare it, and Invalid, naming the extra, where its SDK is missing.
     """
@@ -68,7 +89,7 @@ def open_source(catalogue: Catalogue, name: str, directory: Path, env: Mapping[s
         settings.pace.total_seconds(),
         audit_mount(catalogue, env),
         str(directory / name),
-        cache(lambda: store_copies(catalogue)),
+        _CopiesOf(current or (lambda: catalogue)),
     )
     source: AccessSource = source_class(opening, **arguments)
     return source if settings.keep_malformed else WithoutRecords(source)

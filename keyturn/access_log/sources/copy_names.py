@@ -1,9 +1,13 @@
 """Which secret of the hub a copy in a store is of."""
 
+import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from keyturn.core.access_source import StoreCopies
+
+RENEWED: Final = 2.0
+"""Seconds after which the catalogue's copies are asked for again: it may declare more."""
 
 
 class CopyPlace(NamedTuple):
@@ -23,7 +27,8 @@ class CopyNames:
     def __init__(self, stores: Callable[[], Sequence[StoreCopies]], cloud: str) -> None:
         self._declared = stores
         self._cloud = cloud
-        self._stores: Sequence[StoreCopies] | None = None
+        self._stores: Sequence[StoreCopies] = ()
+        self._renew_at = 0.0
 
     def find(self, fits: Callable[[tuple[str, ...]], int], *names: str) -> CopyPlace:
         """The copy that has one of these names, the likeliest first, in the store whose system fits best.
@@ -39,6 +44,7 @@ class CopyNames:
         return CopyPlace(system, f"{system}:{names[0]}")
 
     def _all(self) -> Sequence[StoreCopies]:
-        if self._stores is None:
+        if time.monotonic() >= self._renew_at:
             self._stores = self._declared()
+            self._renew_at = time.monotonic() + RENEWED
         return self._stores
