@@ -12,9 +12,10 @@ import pytest
 
 from keyturn.access_log.sources import azure_audit, cloudtrail, gcp_audit, object_log
 from keyturn.access_log.sources.kubernetes_audit import KubernetesFile
-from keyturn.access_log.sources.objects import Directory, StoredObject
+from keyturn.access_log.sources.objects import Directory, StoredObject, dated
 from keyturn.core.access import Access
-from keyturn.core.access_source import AccessSource
+from keyturn.core.access_source import AccessSource, SourceOpening, StoreCopies
+from keyturn.core.audit_lines import AuditMount
 from keyturn.core.errors import Unavailable
 from tests.access_log import cloud_logs as logs
 from tests.access_log.cloud_logs import ACCOUNT, NOON, ROLE, DeliveredLog, copy_of, opening, trail_file
@@ -256,6 +257,58 @@ def test_a_file_with_an_odd_name_is_read_as_any_other(folder: Path, azure_log: A
     assert record.position == "\\xff.json#0"
 
 
+def test_several_vaults_in_one_directory_are_read_by_date(
+    folder: Path, azure_log: AccessSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else what comes of the first of them would lie before the place that was read to, and nobody would be told."""
+    monkeypatch.setattr(object_log, "REMEMBERED", 3)
+    put = putting(folder)
+
+    def hour(vault: str, number: int) -> str:
+        return f"resourceId=/SUBSCRIPTIONS/X/VAULTS/{vault}/y=2026/m=11/d=24/h={number:02d}/m=00/PT1H.json"
+
+    for number in range(6):
+        for vault in ("A", "B"):
+            put(hour(vault, number), azure_lines("ml-key"))
+    *_, last = drained(azure_log, None)
+    put(hour("A", 6), azure_lines("shop-smtp"))
+    assert paths(records(azure_log, last.cursor)) == ["shop/smtp"]
+
+
+def test_trails_of_several_regions_in_one_directory_are_read_by_their_moments() -> None:
+    names = ("us-east-1_20261124T1200Z", "eu-central-1_20261124T1205Z")
+    files = [f"2026/11/24/{ACCOUNT}_CloudTrail_{name}_x.json.gz" for name in names]
+    assert dated(files[0])[1] < dated(files[1])[1]
+    assert dated(f"AWSLogs/{ACCOUNT}/CloudTrail/us-east-1/{files[0]}")[0] == f"AWSLogs/{ACCOUNT}/CloudTrail/us-east-1"
+
+
+def test_what_copying_programs_are_writing_is_left_alone_and_links_out_of_the_directory_are_followed(
+    folder: Path, azure_log: AccessSource, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere" / "2026").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "2026" / "a.json").write_bytes(azure_lines("ml-key"))
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (folder / "b.json").write_bytes(azure_lines("shop-smtp"))
+    for name in ("b.json_.gstmp", "b.json.6eF5b3dA", "b.json.tmp", ".b.json"):
+        (folder / name).write_bytes(azure_lines("ops-pager"))
+    (folder / "latest").symlink_to(folder / "b.json")
+    (folder / "linked" / "back").symlink_to(folder)
+    assert paths(records(azure_log)) == ["shop/smtp", "ml/key"]
+    (folder / "nowhere.json").symlink_to(tmp_path / "gone.json")
+    with pytest.raises(Unavailable, match=r"nowhere\.json"):
+        azure_log.read(None, 10)
+
+
+def test_a_copy_that_is_declared_later_is_found_by_its_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("keyturn.access_log.sources.copy_names.RENEWED", 0.0)
+    stores: list[StoreCopies] = []
+    reads = azure_audit.AzureReads(SourceOpening("azure", 1.0, AuditMount("secret"), "/", lambda: stores))
+    line = logs.line(logs.azure(1, "ml-key"))
+    assert [access.path for access in reads.accesses(line)] == ["azure:ml-key"]
+    stores += logs.STORES
+    assert [access.path for access in reads.accesses(line)] == ["ml/key"]
+
+
 def test_what_is_gone_for_a_while_is_not_told_again(folder: Path) -> None:
     source = cloudtrail.open_trail_files(opening(folder), directory=str(folder))
     put, data = putting(folder), trail_file(secret(1, "ml/key"))
@@ -414,7 +467,7 @@ def test_kubernetes_tells_gets_lists_and_watches_of_the_cluster_that_the_log_is_
         (False, "", True),
     ]
     assert accesses[0].principal == "system:serviceaccount:apps:trainer"
-    assert accesses[0].source == "10.0.0.9"
+    assert accesses[0].source == "10.0.0.1, said to be for 10.0.0.9"
 
 
 def test_a_bomb_is_no_file_of_a_trail(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 from deployments.local.emulators.aws import LocalAws
 from keyturn.catalogue.access_logs.clouds import CloudTrailBucketSettings
 from keyturn.core.access_source import AccessSource
-from keyturn.core.errors import Denied, NotFound, Unavailable
+from keyturn.core.errors import Denied, Invalid, NotFound, Unavailable
 from keyturn.providers.aws.log_bucket import open_bucket
 from tests.access_log import cloud_logs as logs
 from tests.access_log.cloud_logs import DeliveredLog, copy_of, opening, trail_file
@@ -71,6 +71,14 @@ def test_the_rendered_policy_is_enough_and_without_it_nothing_is_read(
     assert paths(records(delivered.open())) == list(PATHS[:3])
     become(aws, [policy.text.replace(bucket, "another-bucket")], monkeypatch)
     with pytest.raises(Denied, match=bucket):
+        delivered.open().read(None, 10)
+
+
+def test_a_prefix_of_several_regions_is_refused(delivered: DeliveredLog) -> None:
+    """S3 lists one region after the other: what came of the first once the second was read would be passed by."""
+    delivered.add(PATHS[0])
+    delivered.put("us-east-1/2026/11/24/0001.json.gz", trail_file(logs.cloudtrail(1, {"secretId": "ml-key"})))
+    with pytest.raises(Invalid, match="us-east-1"):
         delivered.open().read(None, 10)
 
 

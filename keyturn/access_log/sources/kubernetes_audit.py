@@ -102,7 +102,7 @@ class KubernetesReads:
             path=path,
             version=None,
             principal=event.user.username,
-            source=event.addresses[0] if event.addresses else "",
+            source=_source(event.addresses),
             denied=(event.status.code if event.status else 0) >= REFUSED,
             login=f"as {event.impersonated.username}" if event.impersonated else "",
             agent=event.agent,
@@ -123,6 +123,12 @@ class KubernetesReads:
         """Raises ValueError for what it never remembered."""
         if bytes(memory) != bytes(NOTHING):
             raise ValueError("it is none of this log's")
+
+
+def _source(addresses: list[str]) -> str:
+    """The address that asked, which is the last; whoever asked may write what it likes before that."""
+    *claimed, address = addresses or [""]
+    return f"{address}, said to be for {', '.join(claimed)}" if claimed else address
 
 
 class KubernetesFile(LineSource):

@@ -94,9 +94,9 @@ def key_digest(key: str) -> str:
 
 
 class ObjectLog:
-    """An :class:`keyturn.core.access_source.AccessSource` of all objects of ``store``, in the order of their keys.
+    """An :class:`keyturn.core.access_source.AccessSource` of all objects of ``store``, in the order that it gives them.
 
-    One that comes late has its turn as long as fewer than :data:`REMEMBERED` with greater keys were read.
+    One that comes late has its turn as long as fewer than :data:`REMEMBERED` behind it were read.
     """
 
     def __init__(
@@ -211,6 +211,8 @@ class ObjectLog:
                 return taking
             if len(data) < stretch:
                 break
+        if not data:
+            return None  # somebody has cut it since it was listed
         if not data.strip():
             taking.end = begin + len(data)
             return taking
@@ -236,7 +238,8 @@ class ObjectLog:
         begin = read[-REMEMBERED] if len(read) > REMEMBERED else 0
         begin = next((n for n in range(begin) if self._is_unread(self._listing[n], places)), begin)
         window = [digest for digest in listed[begin:] if digest in places]
-        gone = [digest for digest in places if digest not in set(listed)]
+        there = set(listed)
+        gone = [digest for digest in places if digest not in there]
         room = max(0, REMEMBERED - len(window))
         remembered = (*gone[max(0, len(gone) - room) :], *window)
         floor = self._listing[begin - 1].key if begin else place.floor

@@ -2,9 +2,10 @@
 
 import gzip
 import os
+import re
 import zlib
+from bisect import bisect_right
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -21,8 +22,8 @@ LARGEST: Final = 256 * 1024 * 1024
 PACKED: Final = b"\x1f\x8b"
 """How what gzip has packed begins."""
 
-UNFINISHED: Final = (".tmp", ".part", ".partial", ".crdownload")
-"""What copying programs call a file that they are writing still."""
+UNFINISHED: Final = re.compile(r".*\.(?:tmp|part|partial|crdownload|gstmp|(?:json|gz)\.[0-9A-Fa-f]{8})", re.DOTALL)
+"""What copying programs call a file that they are writing still: the last are ``gcloud storage``'s and ``aws s3``'s."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,34 @@ class StoredObject:
     changed: float
 
 
+STAMP: Final = re.compile(r"(?<!\d)\d{8}T\d{4}Z")
+DAY: Final = re.compile(r"(?:^|/)(?:y=)?(\d{4})/(?:m=)?(\d\d)/(?:d=)?(\d\d)/")
+"""How a key tells when what it holds is of: as CloudTrail has it, and as folders of a year, a month and a day."""
+
+
+def dated(key: str) -> tuple[str, str]:
+    """What stands in a key before its date, the whole key without one; and its date with what stands behind that.
+
+    Several regions, vaults or logs have the same dates behind other beginnings.
+    """
+    day = DAY.search(key)
+    if stamp := STAMP.search(key):
+        return key[: day.start() if day else stamp.start()], key[stamp.start() :]
+    if day is None:
+        return key, ""
+    return key[: day.start()], "".join((*day.groups(), "/", key[day.end() :]))
+
+
 class ObjectStore(Protocol):
     """Where they lie. ``name`` is for people."""
 
     name: str
 
     def objects(self, after: str) -> Iterator[StoredObject]:
-        """Those whose key is greater than ``after``, in the order of their keys. Raises KeyturnError, and OSError."""
+        """Those behind that of the key ``after``, in an order that is always the same and goes by their dates.
+
+        Raises KeyturnError, and OSError.
+        """
 
     def read(self, key: str, offset: int = 0, limit: int = LARGEST + 1) -> bytes:
         """What stands in it from there on, so many bytes at most. Raises KeyturnError, and OSError."""
@@ -55,14 +77,20 @@ class Directory:
         self._odd: dict[str, str] = {}
 
     def objects(self, after: str) -> Iterator[StoredObject]:
-        """In the order of their paths, without hidden ones and those that are being written still."""
+        """In the order of their dates, without hidden ones and those that are being written still."""
         if not self._path.is_dir():
             raise NotADirectoryError(0, "there is no such directory", self.name)
         keys = (self._key(path.relative_to(self._path).as_posix()) for path in _files(self._path))
-        for key in sorted(key for key in keys if key > after):
-            with suppress(FileNotFoundError):  # somebody has removed it since
-                status = (self._path / self._odd.get(key, key)).stat()
-                yield StoredObject(key, status.st_size, status.st_mtime)
+        places = sorted((dated(key)[1], key) for key in keys)
+        for _, key in places[bisect_right(places, (dated(after)[1], after)) if after else 0 :]:
+            path = self._path / self._odd.get(key, key)
+            try:
+                status = path.stat()
+            except FileNotFoundError:
+                if path.is_symlink():
+                    raise
+                continue  # somebody has removed it since
+            yield StoredObject(key, status.st_size, status.st_mtime)
 
     def _key(self, name: str) -> str:
         """The name as text that can be written down; what is no UTF-8 in it is spelled out."""
@@ -79,12 +107,26 @@ class Directory:
 
 
 def _files(directory: Path) -> Iterator[Path]:
+    """Links to what lies elsewhere are followed, once each: what they lead to within is found there."""
+
     def refuse(error: OSError) -> None:
         raise error
 
-    for folder, folders, names in os.walk(directory, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(folder, name) for name in names if not name.startswith(".") and not name.endswith(UNFINISHED))
+    root, followed = os.path.realpath(directory), set[str]()
+
+    def is_wanted(path: str) -> bool:
+        if not os.path.islink(path):
+            return True
+        target = os.path.realpath(path)
+        if target in followed or os.path.commonpath((root, target)) == root:
+            return False
+        followed.add(target)
+        return True
+
+    for folder, folders, names in os.walk(directory, onerror=refuse, followlinks=True):
+        folders[:] = sorted(name for name in folders if name[0] != "." and is_wanted(os.path.join(folder, name)))
+        finished = (name for name in names if name[0] != "." and not UNFINISHED.fullmatch(name))
+        yield from (Path(folder, name) for name in sorted(finished) if is_wanted(os.path.join(folder, name)))
 
 
 class Piece(Struct, frozen=True):

@@ -8,9 +8,9 @@ from urllib3.exceptions import HTTPError
 
 from keyturn.access_log.sources.cloudtrail import open_cloudtrail
 from keyturn.access_log.sources.object_log import ObjectLog
-from keyturn.access_log.sources.objects import LARGEST, StoredObject
+from keyturn.access_log.sources.objects import LARGEST, StoredObject, dated
 from keyturn.core.access_source import SourceOpening
-from keyturn.core.errors import Unavailable
+from keyturn.core.errors import Invalid, Unavailable
 from keyturn.providers import outbound
 from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, bounded_pages, opening, translate_aws_errors
 
@@ -32,7 +32,20 @@ class LogBucket:
             )
 
     def objects(self, after: str) -> Iterator[StoredObject]:
-        """S3 lists them in the order of their keys."""
+        """S3 lists them in the order of their keys, which is that of their dates below one beginning alone.
+
+        Raises Invalid where there are several: those of the first that came later would be passed by.
+        """
+        series = dated(after)[0] if after else ""
+        for stored in self._listed(after):
+            beginning, date = dated(stored.key)
+            if date and series and beginning != series:
+                problem = f"it holds what begins with {series} and with {beginning}"
+                raise Invalid("read", self.name, problem, "Give each an access log, with that as its prefix")
+            series = beginning if date else series
+            yield stored
+
+    def _listed(self, after: str) -> Iterator[StoredObject]:
         with translate_aws_errors("list", self.name):
             begin = {"StartAfter": after} if after else {}
             pages = self._client.get_paginator("list_objects_v2").paginate(
@@ -45,10 +58,9 @@ class LogBucket:
     def read(self, key: str, offset: int = 0, limit: int = LARGEST + 1) -> bytes:
         """One object, as much of it as one may have."""
         name = f"s3://{self._bucket}/{key}"
+        span = f"bytes={offset}-{offset + limit - 1}"
         with translate_aws_errors("read", name), outbound.within(LONGEST_READ):
-            body = self._client.get_object(Bucket=self._bucket, Key=key, Range=f"bytes={offset}-{offset + limit - 1}")[
-                "Body"
-            ]
+            body = self._client.get_object(Bucket=self._bucket, Key=key, Range=span)["Body"]
             try:
                 data: bytes = body.read()
             except (HTTPError, IncompleteReadError, ReadTimeoutError, OSError):
