@@ -144,15 +144,20 @@ class Spool:
     @classmethod
     def _read(cls, path: Path) -> "Spool":
         with path.open("rb") as file:
-            spool, leaves, size = cls(path, _beginning(path, file.readline())), list[bytes](), 0
+            spool, leaves, torn = cls(path, _beginning(path, file.readline())), list[bytes](), False
             size = spool._whole = file.tell()
             spool._inode = os.fstat(file.fileno()).st_ino
             for line in file:
                 size += len(line)
                 if line.startswith(EVENT):
                     leaves.append(line[:-1])
-                elif own := _own(line):
-                    if own.batch and own.batch.lines.records == len(leaves):
+                elif not (own := _own(line)) or (own.batch and own.batch.lines.records != len(leaves)):
+                    torn, leaves = True, []
+                elif torn:
+                    # What a crash has torn is the last there is: behind it nothing was written before it was cut off.
+                    raise damaged_spool(path, "a batch in it is not whole, and there are others behind it")
+                else:
+                    if own.batch:
                         spool._take(own.batch, leaves)
                     spool.sealing = own.sealing
                     spool._whole, leaves = size, []
@@ -220,6 +225,11 @@ def _own(line: bytes) -> SpoolLine | None:
 def _beginning(path: Path, line: bytes) -> SpoolBeginning:
     own = _own(line)
     if own is None or own.beginning is None:
-        problem = "it does not tell which segment it is: somebody has edited it"
-        raise Invalid("read", str(path), problem, "Move it elsewhere: what is not sealed is read again from the log")
+        raise damaged_spool(path, "it does not tell which segment it is")
     return own.beginning
+
+
+def damaged_spool(path: Path, problem: str) -> Invalid:
+    """It is not as any process leaves it."""
+    hint = "Move it elsewhere: what is not sealed is read again from the log"
+    return Invalid("read", str(path), f"{problem}: somebody has edited it, or the disk is broken", hint)

@@ -26,7 +26,7 @@ from keyturn.access_log.trail.trail import Trail
 from keyturn.access_log.trail.verify import verify_trail
 from keyturn.core.access_source import Batch, SourceRecord
 from keyturn.core.audit_lines import AuditMount
-from keyturn.core.errors import Conflict, Unavailable, Unrecorded
+from keyturn.core.errors import Conflict, Invalid, Unavailable, Unrecorded
 from keyturn.ledger.merkle import CompactRange, leaf_hashes
 from keyturn.providers.ledger.sqlite import SqliteLedger
 from tests.access_log.trail.conftest import OpenTrail
@@ -263,6 +263,20 @@ def test_what_another_host_seals_between_two_looks_is_no_sign_of_anything(
 
     monkeypatch.setattr(cursors, "read", late)
     assert trail.cursor("hub") == "9"
+
+
+def test_a_spool_that_has_lost_events_before_its_last_batch_is_refused(trail: Trail, open_trail: OpenTrail) -> None:
+    """Else what was lost would lie before the cursor of the batches behind it, and nobody would read it again."""
+    trail.append("hub", None, batch(1, 4))
+    trail.append("hub", "5", batch(5, 8))
+    spool = TrailFiles(trail.directory).spool("hub")
+    lines = spool.read_bytes().splitlines(keepends=True)
+    spool.write_bytes(b"".join(lines[:1] + lines[2:]))
+    with pytest.raises(Invalid, match="not whole"):
+        open_trail().cursor("hub")
+    torn = [*lines[:-2], lines[-1]]
+    spool.write_bytes(b"".join(torn))
+    assert open_trail().cursor("hub") == "5"
 
 
 def test_a_full_disk_loses_nothing_and_it_goes_on_when_there_is_room(
