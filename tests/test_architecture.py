@@ -68,6 +68,13 @@ ARROWS = {
         "keyturn.strategies",
         "keyturn.rotation",
     },
+    "keyturn.grants": {
+        "keyturn.core",
+        "keyturn.ledger",
+        "keyturn.settings",
+        "keyturn.catalogue",
+        "keyturn.rotation",
+    },
     "keyturn.providers": {"keyturn.core", "keyturn.settings", "keyturn.ledger"},
     "keyturn.providers.registry": {
         "keyturn.core",

@@ -101,7 +101,8 @@ def find_conflicts(world: World) -> list[Problem]:
     problems += [problem for entry in world.entries["syncs"].values() for problem in _sync(entry, world)]
     problems += [problem for entry in world.entries["rules"].values() for problem in _rule(entry, world)]
     problems += [problem for entry in world.entries["exceptions"].values() for problem in _exception(entry, world)]
-    problems += [problem for entry in world.entries["monitors"].values() for problem in _monitor(entry, world)]
+    chosen = (*world.entries["monitors"].values(), *world.entries["access_policies"].values())
+    problems += [problem for entry in chosen for problem in _chosen(entry, world)]
     mounts = world.entries["mounts"]
     problems += [problem for entry in mounts.values() for problem in _mount(entry, mounts)]
     problems += [problem for entry in world.entries["stores"].values() for problem in _own_tags(entry, world)]
@@ -277,6 +278,7 @@ def _labelled(world: World) -> list[CatalogueEntry]:
         "monitors",
         "access_logs",
         "exceptions",
+        "access_policies",
     )
     return [entry for section in labelled for entry in world.entries[section].values()]
 
@@ -356,8 +358,8 @@ def _rule(entry: CatalogueEntry, world: World) -> Found:
                 yield from _declared(entry, (key, "stores", index), "stores", store, world)
 
 
-def _monitor(entry: CatalogueEntry, world: World) -> Found:
-    """A monitor takes no references, and its mounts are declared."""
+def _chosen(entry: CatalogueEntry, world: World) -> Found:
+    """A monitor and a policy of access take no references, and their mounts are declared."""
     yield from references(entry)
     for key in ("paths", "without"):
         yield from _known_mounts(entry, (key,), world)

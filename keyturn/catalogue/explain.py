@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from keyturn.catalogue.access_logs import AccessLogSettings
+from keyturn.catalogue.access_policies import AccessPolicySettings
 from keyturn.catalogue.consumers import ConsumerSettings
 from keyturn.catalogue.destinations import SyncSettings
 from keyturn.catalogue.environment import Expanded
@@ -39,6 +40,7 @@ SHAPES: Final[dict[str, Any]] = {
     "monitors": MonitorSettings,
     "access_logs": AccessLogSettings,
     "exceptions": ExceptionSettings,
+    "access_policies": AccessPolicySettings,
 }
 """What an entry of each section must be."""
 

@@ -7,6 +7,7 @@ from typing import Annotated, Final, Self, TypeVar
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from keyturn.catalogue.access_logs import AccessLogSettings
+from keyturn.catalogue.access_policies import AccessPolicySettings
 from keyturn.catalogue.choice import About, Classification, Labels
 from keyturn.catalogue.consumers import ConsumerSettings
 from keyturn.catalogue.destinations import DeclaredPlace, Destination, SyncSettings, place_of
@@ -116,6 +117,7 @@ class Catalogue(Model):
     monitors: dict[str, MonitorSettings] = Field(default_factory=dict)
     access_logs: dict[str, AccessLogSettings] = Field(default_factory=dict)
     exceptions: dict[str, ExceptionSettings] = Field(default_factory=dict)
+    access_policies: dict[str, AccessPolicySettings] = Field(default_factory=dict)
     policy: OperatorsPolicy = Field(default_factory=OperatorsPolicy)
     """What the operator of this machine lets catalogues do."""
     digest: str = ""

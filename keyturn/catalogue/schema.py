@@ -8,6 +8,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from keyturn.catalogue.access_logs import AccessLogSettings
+from keyturn.catalogue.access_policies import AccessPolicySettings
 from keyturn.catalogue.consumers import ConsumerSettings
 from keyturn.catalogue.destinations import SyncSettings
 from keyturn.catalogue.environment import REFERENCE
@@ -56,6 +57,8 @@ class CatalogueFile(Model):
     """The logs that tell who has read secrets, by name."""
     exceptions: dict[str, ExceptionSettings] | None = None
     """Secrets that checks of `keyturn report` leave out for a time, and who answers for that, by name."""
+    access_policies: dict[str, AccessPolicySettings] | None = None
+    """Who may be given access to which secrets for a while, and who has to approve it, by name."""
 
 
 class _Generator(GenerateJsonSchema):

@@ -31,6 +31,7 @@ SECTIONS: Final = (
     "monitors",
     "access_logs",
     "exceptions",
+    "access_policies",
 )
 """The top-level keys; each may stand in any file, and all files are merged."""
 

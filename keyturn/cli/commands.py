@@ -39,6 +39,7 @@ COMMANDS: Final = {
     "revoke": "revoke.revoke",
     "whois": "whois.whois",
     "incidents": "incidents.incidents",
+    "access": "access.commands",
     "approve": "approvals.approve",
     "review": "approvals.review",
     "due": "due.show_due",

@@ -9,6 +9,7 @@ GROUPS: Final = {
     "Programs": ("agent", "exec", "render"),
     "Copies": ("plan", "apply", "sync", "follow", "scan", "import"),
     "Emergencies": ("revoke", "whois", "incidents", "approve", "review"),
+    "Access for a while": ("access",),
     "Who reads": ("investigate", "unused", "monitor"),
     "Running on": ("serve",),
     "Catalogue and ledger": ("catalogue", "policy", "ledger", "trail", "report", "rotate-own-keys", "bootstrap"),

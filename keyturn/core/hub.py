@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from keyturn.core.engines import Authority, DatabaseEngine, Lessor
 from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.core.fingerprint_keys import FingerprintKeys
+from keyturn.core.grants import GrantsPort
 from keyturn.core.ledger import Signer
 from keyturn.core.mounts import join, mount_of
 from keyturn.core.own_login import OwnLogin
@@ -370,6 +371,9 @@ class EnginesPort(Lessor, Protocol):
 
     def database(self, mount: str) -> DatabaseEngine:
         """Its database engine at ``mount``."""
+
+    def grants(self) -> GrantsPort:
+        """What access for a while needs of it."""
 
     def authority(self, mount: str, role: str, issuer: str | None = None) -> Authority:
         """A role of its PKI engine at ``mount``; ``issuer`` is the name or id of another one than the role's own.

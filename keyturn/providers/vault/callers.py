@@ -12,6 +12,7 @@ from keyturn.core.errors import Denied, NotFound
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.vault.client import Calls
+from keyturn.providers.vault.grants import networks_of
 from keyturn.providers.vault.hub import VaultHub
 
 
@@ -51,11 +52,3 @@ def permit_of(token: Mapping[str, Any]) -> Permit:
         return Permit(0.0, networks_of(token))
     ttl = float(token["ttl"])
     return Permit(ttl if ttl > 0 else None, networks_of(token))
-
-
-def networks_of(token: Mapping[str, Any]) -> tuple[str, ...]:
-    """The addresses that it is bound to. Raises ValueError for what is no list of texts."""
-    networks = token.get("bound_cidrs") or ()
-    if not isinstance(networks, list | tuple) or not all(isinstance(network, str) for network in networks):
-        raise ValueError("bound_cidrs")
-    return tuple(networks)

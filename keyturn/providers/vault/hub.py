@@ -20,6 +20,7 @@ from keyturn.providers.vault.capabilities import acl_policies, capabilities_at
 from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.database_engine import VaultDatabase
 from keyturn.providers.vault.fingerprint_keys import HubKeys
+from keyturn.providers.vault.grants import VaultGrants
 from keyturn.providers.vault.identity import identify
 from keyturn.providers.vault.leases import issue_lease, leases_below, renew_lease, revoke_lease
 from keyturn.providers.vault.listing import VaultListing
@@ -232,6 +233,10 @@ class VaultHub:
         return VaultDatabase(
             self._calls, mount, self.settings.lease_token_role, self._owners, self.settings.state_mount
         )
+
+    def grants(self) -> VaultGrants:
+        """What access for a while needs of it."""
+        return VaultGrants(self._calls)
 
     def authority(self, mount: str, role: str, issuer: str | None = None) -> Authority:
         """A role of a PKI engine. Raises Invalid, naming the extra, where the package cryptography is missing."""
