@@ -145,6 +145,7 @@ ARROWS = {
         "keyturn.rotation",
         "keyturn.sync",
         "keyturn.revocation",
+        "keyturn.grants",
         "keyturn.serving",
     },
     "keyturn.serving": {

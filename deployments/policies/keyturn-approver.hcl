@@ -14,6 +14,17 @@ path "keyturn/metadata/approvals/*" {
   capabilities = ["list"]
 }
 
+# See the requests for access, and sign or deny them.
+path "keyturn/data/grants/*" {
+  capabilities = ["read", "update"]
+}
+path "keyturn/metadata/grants" {
+  capabilities = ["list"]
+}
+path "keyturn/metadata/grants/*" {
+  capabilities = ["list"]
+}
+
 # Look at what was done without a second person, and say so.
 path "keyturn/data/break-glass/*" {
   capabilities = ["read", "update"]

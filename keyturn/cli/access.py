@@ -1,25 +1,37 @@
 """``keyturn access``: access to a secret for a while, by the policies of the catalogue."""
 
+import base64
+import sys
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from keyturn.cli import ledger_sources as sources
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import EXIT_CODES, FAILED
+from keyturn.cli.ledger_proofs import KeyFileOption, KeyOption, OutOption, put
 from keyturn.cli.options import CatalogueOption, JsonOption, PathArgument
-from keyturn.cli.output import note, write_json, write_table
+from keyturn.cli.output import note, when, write_json, write_table
+from keyturn.core.errors import Invalid
 
 if TYPE_CHECKING:
     from keyturn.grants.facts import AccessFacts
     from keyturn.grants.policies import AccessDecision, Ruling
+    from keyturn.grants.requests import AccessRequest
     from keyturn.rotation.context import Workspace
+
+KEY_BYTES: Final = 32
+"""Of an Ed25519 public key (RFC 8032)."""
 
 commands = typer.Typer(help="Have access to a secret for a while.", no_args_is_help=True)
 
 EXAMPLES: Final = """\b
 Examples:
   keyturn access explain ml-training/database --for 1h
+  keyturn access request ml-training/database --for 30m --purpose 'a query hangs' --ticket OPS-4711
+  keyturn access approve AR-3f9a1c07d2e4
 
 """
 
@@ -33,6 +45,20 @@ GroupOption = Annotated[
     typer.Option("--group", metavar="ID", help="With --entity: as a member of this group; several are allowed."),
 ]
 AtOption = Annotated[str, typer.Option("--at", metavar="TIME", help="At this moment; now by default.")]
+
+RequestArgument = Annotated[str, typer.Argument(metavar="REQUEST", help="Its name, such as AR-3f9a1c07d2e4.")]
+PurposeOption = Annotated[str, typer.Option("--purpose", metavar="TEXT", help="What for: approvers sign it, too.")]
+TicketOption = Annotated[str, typer.Option("--ticket", metavar="ID", help="The ticket that it belongs to.")]
+PolicyOption = Annotated[
+    str, typer.Option("--policy", metavar="NAME", help="By this policy; by default by that of the fewest approvals.")
+]
+BecauseOption = Annotated[str, typer.Option("--because", metavar="TEXT", help="Why, for who has asked.")]
+ProofArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A proof that `keyturn access prove` has made.")]
+ApproverOption = Annotated[
+    list[str],
+    typer.Option("--approver", metavar="NAME=KEY", help="An approver's public key, as the operator's file has it."),
+]
+YesOption = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
 
 
 @commands.callback()
@@ -139,3 +165,183 @@ def decision_data(decision: "AccessDecision") -> dict[str, Any]:
             for ruling in decision.rulings
         ],
     }
+
+
+# --- requests
+
+
+@commands.command("request", epilog=EXAMPLES + EXIT_CODES)
+def request_access(
+    path: PathArgument,
+    purpose: PurposeOption,
+    duration: ForOption = "1h",
+    ticket: TicketOption = "",
+    policy: PolicyOption = "",
+    catalogue: CatalogueOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask for access to a secret for a while. It waits in the hub until enough approvers have signed it.
+
+    Ends with 1 where no policy allows it, and says why.
+    """
+    from keyturn.grants.requests import ask_for_access
+
+    wanted = parse_duration(duration)
+    with opened_workspace(catalogue) as workspace:
+        request = ask_for_access(workspace, path, wanted, purpose, ticket, policy)
+        show_request(workspace, request, as_json)
+
+
+@commands.command("approve", epilog=EXAMPLES + EXIT_CODES)
+def approve_access(
+    request: RequestArgument, yes: YesOption = False, catalogue: CatalogueOption = None, as_json: JsonOption = False
+) -> None:
+    """Approve what somebody else has asked for: it is shown, and you sign exactly this with your own key in the hub."""
+    from keyturn.grants import requests
+
+    if not yes and not sys.stdin.isatty():
+        raise typer.BadParameter("there is no terminal to ask on: give --yes")
+    with opened_workspace(catalogue) as workspace:
+        if not yes:
+            show_request(workspace, requests.find_request(workspace, request), as_json=False)
+            typer.confirm("Approve it?", abort=True, err=True)
+        show_request(workspace, requests.approve_access(workspace, request), as_json)
+
+
+@commands.command("deny", epilog=EXAMPLES + EXIT_CODES)
+def deny_access(
+    request: RequestArgument, because: BecauseOption, catalogue: CatalogueOption = None, as_json: JsonOption = False
+) -> None:
+    """Deny a request for good. Who may approve requests may."""
+    from keyturn.grants import requests
+
+    with opened_workspace(catalogue) as workspace:
+        show_request(workspace, requests.deny_access(workspace, request, because), as_json)
+
+
+@commands.command("end", epilog=EXAMPLES + EXIT_CODES)
+def end_access(request: RequestArgument, catalogue: CatalogueOption = None, as_json: JsonOption = False) -> None:
+    """Close a request that is not needed any more. Who may approve requests may; it runs out by itself, too."""
+    from keyturn.grants import requests
+
+    with opened_workspace(catalogue) as workspace:
+        show_request(workspace, requests.end_access(workspace, request), as_json)
+
+
+@commands.command("show", epilog=EXAMPLES + EXIT_CODES)
+def show_access(request: RequestArgument, catalogue: CatalogueOption = None, as_json: JsonOption = False) -> None:
+    """Show a request, who has approved it validly, and what is against it."""
+    from keyturn.grants import requests
+
+    with opened_workspace(catalogue) as workspace:
+        show_request(workspace, requests.find_request(workspace, request), as_json)
+
+
+@commands.command("list", epilog=EXAMPLES + EXIT_CODES)
+def list_access(catalogue: CatalogueOption = None, as_json: JsonOption = False) -> None:
+    """List the requests, the newest first."""
+    from keyturn.grants import requests
+
+    with opened_workspace(catalogue) as workspace:
+        listed, malformed = requests.list_requests(workspace)
+        listed.sort(key=lambda request: request.asked_at, reverse=True)
+        made = [request_data(workspace, request) for request in listed]
+    for error in malformed:
+        note(f"NOT READ {error}")
+    if as_json:
+        return write_json({"requests": made})
+    columns = ("id", "state", "path", "policy", "asked_by", "asked_at")
+    return write_table(columns, [tuple(str(data[name]) for name in columns) for data in made], whole=("id",))
+
+
+def show_request(workspace: "Workspace", request: "AccessRequest", as_json: bool) -> None:
+    """One request, and how it stands."""
+    data = request_data(workspace, request)
+    if as_json:
+        return write_json(data)
+    rows = [(name, "\n".join(value) if isinstance(value, list) else str(value)) for name, value in data.items()]
+    return write_table((request.id, ""), [row for row in rows if row[1]], whole=(request.id,))
+
+
+def request_data(workspace: "Workspace", request: "AccessRequest") -> dict[str, Any]:
+    """All that is signed, and how it stands now."""
+    from keyturn.grants.requests import LATER, status_of
+
+    status = status_of(workspace, request)
+    about = {name: getattr(request, name) for name in request.__dataclass_fields__ if name not in LATER}
+    later = {"digest": request.digest, "state": status.state.value}
+    return {
+        **about,
+        **later,
+        "approved_by": list(status.approved_by),
+        "problems": list(status.problems),
+        "closed_by": request.closed_by,
+        "because": request.because,
+    }
+
+
+# --- proofs
+
+
+@commands.command("prove", epilog=EXAMPLES + EXIT_CODES)
+def prove_access(request: RequestArgument, catalogue: CatalogueOption = None, out: OutOption = None) -> None:
+    """Make a proof that access was approved, which holds without the hub, the ledger and the catalogue."""
+    from keyturn.grants.proofs import prove_access as prove
+    from keyturn.grants.requests import find_request
+
+    with opened_workspace(catalogue) as workspace, sources.the_ledger() as ledger:
+        proof = prove(ledger, find_request(workspace, request))
+    put(proof.to_json(), out)
+
+
+@commands.command("check", epilog=EXAMPLES + EXIT_CODES)
+def check_access(
+    file: ProofArgument,
+    approver: ApproverOption,
+    public_key: KeyOption = None,
+    public_key_file: KeyFileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a proof of access. With the ledger's public key it needs no hub, and believes nothing else.
+
+    Ends with 1 where it does not hold.
+    """
+    from dataclasses import asdict
+
+    from keyturn.grants.proofs import AccessProof
+    from keyturn.grants.proofs import check_access as check
+    from keyturn.ledger.checkpoints import read_checkpoint
+    from keyturn.providers.ledger.ed25519 import verify_ed25519
+
+    proof = AccessProof.from_json(read_proof(file))
+    if not proof.entries:
+        raise Invalid("check", str(file), "it tells of no approval", "Give the file as it was made")
+    believed = sources.given_keys(public_key or [], public_key_file)
+    keys = sources.trust(believed, lambda: read_checkpoint(proof.entries[0].checkpoint).origin).keys
+    proven = check(proof, dict(map(approver_key, approver)), keys, verify_ed25519)
+    if as_json:
+        return write_json({"request": asdict(proven.request), "approved_by": list(proven.approved_by)})
+    request = proven.request
+    rows = [(name, when(at)) for name, at in zip(proven.approved_by, proven.recorded_at, strict=True)]
+    write_table(("approved by", "recorded at (UTC)"), rows)
+    return note(f"proved: {request.id}, asked for by {request.asked_by}: {request.words}")
+
+
+def read_proof(file: Path) -> str:
+    """What stands in the file. Raises Invalid, OSError."""
+    try:
+        return file.read_text()
+    except UnicodeDecodeError:
+        raise Invalid("read", str(file), "it is no proof", "Give the file as it was made") from None
+
+
+def approver_key(text: str) -> tuple[str, bytes]:
+    """``NAME=KEY``: an approver's name, and their public key. Wrong usage for anything else."""
+    name, _, encoded = text.partition("=")
+    try:
+        key = base64.b64decode(encoded, validate=True)
+    except ValueError:
+        key = b""
+    if not name or len(key) != KEY_BYTES:
+        raise typer.BadParameter("write NAME=KEY, as the operator's file has them", param_hint="--approver")
+    return name, key

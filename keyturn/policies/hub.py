@@ -10,6 +10,7 @@ from typing import Final
 
 from keyturn.core.fingerprint_keys import FIRST_KEY, KEYS
 from keyturn.core.rights import ANYTHING, HubRule, Section, allow, merged
+from keyturn.grants.requests import GRANTS
 from keyturn.ledger.forwarding import FORWARDING
 from keyturn.ledger.naming import NAMED, SIGNING_KEY
 from keyturn.policies.scope import HubScope, SecretPath
@@ -28,6 +29,7 @@ WORKER: Final = "keyturn-worker"
 REVOKER: Final = "keyturn-revoker"
 LEASE: Final = "keyturn-lease"
 APPROVER: Final = "keyturn-approver"
+REQUESTER: Final = "keyturn-requester"
 NOTARY: Final = "keyturn-notary"
 MONITOR: Final = "keyturn-monitor"
 CONSUMER: Final = "consumer"
@@ -159,7 +161,8 @@ def lease(scope: HubScope) -> Sections:
 def approver(scope: HubScope) -> Sections:
     """What a second person may do who approves what others ask for."""
     state, transit = scope.places.state_mount, scope.places.transit_mount
-    for prefix, why in ((APPROVALS, "See the requests, and sign them."), (BROKEN, GLASS)):
+    parts = ((APPROVALS, "See the requests, and sign them."), (GRANTS, ACCESS), (BROKEN, GLASS))
+    for prefix, why in parts:
         yield Section(
             why,
             (
@@ -177,6 +180,22 @@ def approver(scope: HubScope) -> Sections:
 
 
 GLASS: Final = "Look at what was done without a second person, and say so."
+ACCESS: Final = "See the requests for access, and sign or deny them."
+
+
+def requester(scope: HubScope) -> Sections:
+    """What somebody may do who asks for access."""
+    mount, own = scope.places.state_mount, f"{GRANTS}/{{{{identity.entity.id}}}}"
+    yield Section(
+        "Their own requests, in a folder that bears their entity's id: nobody asks in another's name, and nobody"
+        " changes what they have asked for.",
+        (
+            allow(f"{mount}/data/{own}/*", "create", "read"),
+            allow(f"{mount}/metadata/{own}", "list"),
+            allow(f"{mount}/metadata/{own}/*", "list"),
+        ),
+    )
+    yield Section("Whose login this is. The hub's policy `default` allows the same.", tuple(identity()))
 
 
 def consumer(scope: HubScope, name: str) -> Sections:
@@ -203,6 +222,8 @@ ABOUT: Final = {
     LEASE: "What the tokens may do in the hub that a worker makes to ask for leases.",
     APPROVER: "What a second person may do in the hub who approves what others ask for (`approvals:` in the operator's"
     " file). Give it to people, and to no worker. They need nothing else of Keyturn.",
+    REQUESTER: "What somebody may do in the hub who asks for access for a while (`keyturn access request`). Give it to"
+    " people. It reads no secret.",
     NOTARY: "What the notary may do in the hub: sign the ledger's checkpoints, keep them there, and say which ledger is"
     " the hub's. No worker may do any of it, and the notary may nothing else: it reads no secret.",
     **{
@@ -368,6 +389,7 @@ ROLES: Final[dict[str, Callable[[HubScope], Sections]]] = {
     REVOKER: revoker,
     LEASE: lease,
     APPROVER: approver,
+    REQUESTER: requester,
     NOTARY: notary,
     MONITOR: monitor,
     **{login_policy(role): own_login(role) for role in (WORKER, REVOKER, NOTARY)},

@@ -1,0 +1,24 @@
+# What somebody may do in the hub who asks for access for a while (`keyturn access request`). Give it to people. It
+# reads no secret.
+# Made by `keyturn policy render --everything`: what a catalogue needs that may do everything, for the mounts
+# `secret`, `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
+
+# Their own requests, in a folder that bears their entity's id: nobody asks in another's name, and nobody changes what
+# they have asked for.
+path "keyturn/data/grants/{{identity.entity.id}}/*" {
+  capabilities = ["create", "read"]
+}
+path "keyturn/metadata/grants/{{identity.entity.id}}" {
+  capabilities = ["list"]
+}
+path "keyturn/metadata/grants/{{identity.entity.id}}/*" {
+  capabilities = ["list"]
+}
+
+# Whose login this is. The hub's policy `default` allows the same.
+path "auth/token/lookup-self" {
+  capabilities = ["read"]
+}
+path "identity/entity/id/{{identity.entity.id}}" {
+  capabilities = ["read"]
+}

@@ -1,0 +1,408 @@
+"""Requests for access: asked for in the hub, approved by signatures over exactly what was asked for, or denied.
+
+What is signed is the digest of the whole request, the policy's digest among it. The entry in the hub decides nothing by
+itself: whoever may write it can neither approve nor change what was approved. It lies in a folder of whoever asks, in
+which the hub lets them alone make entries and change none (keyturn-requester.hcl): the folder's name tells who has
+asked, and who was denied can't take that back.
+"""
+
+import base64
+import hashlib
+import json
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final
+
+from keyturn.catalogue.access_policies import AccessPolicySettings
+from keyturn.catalogue.approvals import ApproverSettings
+from keyturn.core.channel import Announcement
+from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound
+from keyturn.core.ledger import Outcome
+from keyturn.grants.policies import PolicyIndex
+from keyturn.grants.sight import look_as_self
+from keyturn.rotation.approvals import canonical, insist_on_approver
+from keyturn.rotation.context import Workspace
+from keyturn.rotation.deeds import insist_on_name
+from keyturn.rotation.entries import update_state
+from keyturn.rotation.journal import entry, note_down, record_action
+from keyturn.settings.durations import show
+
+GRANTS: Final = "grants"
+APPROVE: Final = "approve access"
+"""What the ledger calls an approval."""
+BEGINS: Final = "AR-"
+"""How the names of requests begin."""
+
+MOST_OPEN: Final = 20
+"""Requests of one person that may wait at a time."""
+
+LATER: Final = ("approvals", "closed", "closed_by", "closed_at", "because")
+"""What is not signed, since it comes after."""
+
+
+class RequestState(StrEnum):
+    """How a request stands, told anew at each look."""
+
+    WAITS = "waits"
+    APPROVED = "approved"
+    DENIED = "denied"
+    ENDED = "ended"
+    OVER = "over"
+    VOID = "void"
+    """It is good for nothing any more: the policy has changed, or somebody has changed the request."""
+
+
+@dataclass(frozen=True)
+class AccessApproval:
+    """One approver's signature, in base64."""
+
+    approver: str
+    at: str
+    signature: str
+
+
+@dataclass(frozen=True)
+class AccessRequest:
+    """Access that somebody has asked for. ``entity`` is who, as the hub knows them; ``seconds`` for how long.
+
+    ``needed`` is how many have to approve it.
+    """
+
+    id: str
+    path: str
+    seconds: int
+    purpose: str
+    ticket: str
+    policy: str
+    policy_digest: str
+    needed: int
+    entity: str
+    asked_by: str
+    asked_at: str
+    expires_at: str
+    nonce: str
+    approvals: tuple[AccessApproval, ...] = ()
+    closed: str = ""
+    closed_by: str = ""
+    closed_at: str = ""
+    because: str = ""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, in hexadecimal digits, of all that an approval is for."""
+        signed = {name: value for name, value in asdict(self).items() if name not in LATER}
+        return hashlib.sha256(canonical(signed)).hexdigest()
+
+    @property
+    def message(self) -> bytes:
+        """What each approver signs."""
+        return f"keyturn access v1\n{self.digest}\n".encode()
+
+    @property
+    def words(self) -> str:
+        """What was asked for, for people."""
+        return f"{self.path} for {show(timedelta(seconds=self.seconds))}: {self.purpose}"
+
+    @property
+    def place(self) -> str:
+        """Where it lies in Keyturn's own mount."""
+        return f"{GRANTS}/{self.entity}/{self.id}"
+
+
+@dataclass(frozen=True)
+class RequestStatus:
+    """How a request stands: who has approved it validly, how many have to, and what is against it."""
+
+    state: RequestState
+    approved_by: tuple[str, ...] = ()
+    needed: int = 0
+    problems: tuple[str, ...] = field(default=())
+
+
+# --- asking
+
+
+def ask_for_access(
+    workspace: Workspace, path: str, duration: timedelta, purpose: str, ticket: str = "", policy: str = ""
+) -> AccessRequest:
+    """Write a request down in the hub, and let people know. Raises Denied, and records it, where no policy allows it.
+
+    ``policy`` is the one to ask by; by default the one that asks for the fewest approvals.
+    """
+    facts = look_as_self(workspace, path, duration)
+    decision = PolicyIndex.of(workspace.catalogue).decide(facts, policy)
+    reasons = decision.reasons
+    if decision.by and (few := missing_approvers(workspace, decision.by.policy, facts.subject.entity)):
+        reasons = (*reasons, few)
+    if decision.by is None or reasons:
+        raise refused_request(workspace, path, reasons)
+    insist_on_few(workspace, facts.subject.entity)
+    wanted = AccessRequest(
+        f"{BEGINS}{secrets.token_hex(6)}",
+        path,
+        int(duration.total_seconds()),
+        purpose,
+        ticket,
+        decision.by.name,
+        decision.by.policy.digest,
+        decision.by.policy.approvals,
+        facts.subject.entity,
+        workspace.hub.identity().words,
+        facts.now.isoformat(),
+        (facts.now + workspace.approvals.valid_for).isoformat(),
+        secrets.token_hex(16),
+    )
+    with record_action(workspace, "ask for access", path, note=f"{wanted.id}: {wanted.words}; digest {wanted.digest}"):
+        workspace.hub.claim_state(wanted.place, {"request": json.dumps(asdict(wanted))})
+    announce(workspace, wanted)
+    return wanted
+
+
+def missing_approvers(workspace: Workspace, policy: AccessPolicySettings, entity: str) -> str:
+    """Why the approvals that the policy asks for can't be had; empty where they can."""
+    named = workspace.approvals.approvers
+    able = [name for name in policy.approvers if name in named and named[name].entity != entity]
+    if len(able) >= policy.approvals:
+        return ""
+    return f"{policy.approvals} have to approve it, and the operator's file names {len(able)} of them besides you"
+
+
+def refused_request(workspace: Workspace, path: str, reasons: tuple[str, ...]) -> Denied:
+    """That it is not given, recorded, with why."""
+    why = "; ".join(reasons)
+    note_down(workspace, [entry(workspace, "ask for access", Outcome.DENIED, path, note=why)])
+    return Denied("ask for access to", path, why, "See `keyturn access explain`, and access_policies in the catalogue")
+
+
+def insist_on_few(workspace: Workspace, entity: str) -> None:
+    """Raises Invalid where so many requests of this person wait that one more would be a flood."""
+    now = workspace.hub_now()
+    requests = (load(workspace, place) for place in workspace.hub.list_state(f"{GRANTS}/{entity}"))
+    if sum(not request.closed and not is_over(request, now) for request in requests) >= MOST_OPEN:
+        problem = f"{MOST_OPEN} requests of yours wait"
+        raise Invalid("ask for access", entity, problem, "Wait until they are decided, or over")
+
+
+def announce(workspace: Workspace, wanted: AccessRequest) -> None:
+    """Let people know that it waits. A channel that is down holds nothing up."""
+    if workspace.channel is None:
+        return
+    words = f"{wanted.words}\nAsked by: {wanted.asked_by}\nTo approve: `keyturn access approve {wanted.id}`"
+    with suppress(KeyturnError):
+        workspace.channel.send(Announcement(f"msg_{wanted.nonce}", f"Keyturn: {wanted.id} waits", words))
+
+
+# --- how it stands
+
+
+def status_of(workspace: Workspace, request: AccessRequest) -> RequestStatus:
+    """How a request stands now, by the hub's clock, the catalogue and the operator's file as they are now."""
+    policy = workspace.catalogue.access_policies.get(request.policy)
+    if request.closed:
+        return RequestStatus(RequestState(request.closed), problems=(request.because,) if request.because else ())
+    if policy is None or policy.digest != request.policy_digest:
+        return RequestStatus(RequestState.VOID, problems=(f"the policy {request.policy} has changed since",))
+    approved, problems = valid_approvals(workspace, policy, request)
+    if is_over(request, workspace.hub_now()):
+        return RequestStatus(RequestState.OVER, approved, policy.approvals, problems)
+    state = RequestState.APPROVED if len(approved) >= policy.approvals else RequestState.WAITS
+    return RequestStatus(state, approved, policy.approvals, problems)
+
+
+def is_over(request: AccessRequest, now: datetime) -> bool:
+    """Whether its time is up."""
+    return now >= datetime.fromisoformat(request.expires_at)
+
+
+def valid_approvals(
+    workspace: Workspace, policy: AccessPolicySettings, request: AccessRequest
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Who has approved it validly, and what is wrong with whatever else stands there."""
+    valid: dict[str, str] = {}
+    problems = []
+    for approval in request.approvals:
+        if problem := flaw(workspace, policy, request, approval, valid):
+            problems.append(problem)
+        else:
+            valid[workspace.approvals.approvers[approval.approver].entity] = approval.approver
+    return tuple(valid.values()), tuple(problems)
+
+
+def flaw(
+    workspace: Workspace,
+    policy: AccessPolicySettings,
+    request: AccessRequest,
+    approval: AccessApproval,
+    counted: dict[str, str],
+) -> str:
+    """Why an approval does not count beside those that do; empty where it does."""
+    who = workspace.approvals.approvers.get(approval.approver)
+    if who is None or approval.approver not in policy.approvers:
+        return f"{approval.approver!r} is nobody who may approve it"
+    if who.entity == request.entity:
+        return "who asks for it has approved it"
+    if who.entity in counted:
+        return f"{approval.approver} has approved it twice"
+    with suppress(ValueError):
+        raw = base64.b64decode(approval.signature, validate=True)
+        if workspace.verify_signature(base64.b64decode(who.public_key), request.message, raw):
+            return ""
+    return f"the signature of {approval.approver} is not over this request"
+
+
+# --- approving, denying, ending
+
+
+def approve_access(workspace: Workspace, name: str) -> AccessRequest:
+    """Sign a request with the key of whoever is logged in.
+
+    Raises Denied for who may not, or has asked for it, and Invalid where it does not wait, or was changed meanwhile.
+    """
+    request = find_request(workspace, name)
+    with record_action(workspace, APPROVE, request.path, note=f"{name}: {request.words}") as doing:
+        approver, who = insist_on_other_approver(workspace, request)
+        signer = workspace.hub.signer(who.key)
+        if base64.b64encode(signer.public_key()).decode() != who.public_key:
+            problem = f"the hub's key {who.key} is not the one that the operator's file names"
+            raise Denied("approve", name, problem, "Let the operator correct the file, or the key")
+        signature = base64.b64encode(signer.sign(request.message)).decode()
+        approval = AccessApproval(approver, workspace.hub_now().isoformat(), signature)
+        after = add_approval(workspace, request, approval)
+        doing.note = approval_note(request, approval)
+    return after
+
+
+def approval_note(request: AccessRequest, approval: AccessApproval) -> str:
+    """What the ledger tells of an approval."""
+    policy = f"policy {request.policy} {request.policy_digest}"
+    return f"{request.id}: by {approval.approver}, {policy}, digest {request.digest}, signature {approval.signature}"
+
+
+def insist_on_other_approver(workspace: Workspace, request: AccessRequest) -> tuple[str, ApproverSettings]:
+    """Who is logged in, and may approve this request that waits. Raises Denied, Invalid."""
+    identity = workspace.hub.identity()
+    approver, who = insist_on_approver(workspace, identity)
+    if request.entity == identity.entity_id:
+        raise Denied("approve", request.id, "you have asked for it yourself", "Somebody else has to")
+    status = status_of(workspace, request)
+    if approver in status.approved_by:
+        raise Invalid("approve", request.id, "you have approved it before", "It waits for somebody else")
+    if status.state is not RequestState.WAITS:
+        why = "; ".join((f"it is {status.state}", *status.problems))
+        raise Invalid("approve", request.id, why, "Let it be asked for again")
+    policy = workspace.catalogue.access_policies[request.policy]
+    if approver not in policy.approvers:
+        problem = f"the policy {request.policy} does not name {approver}"
+        raise Denied("approve", request.id, problem, f"{' or '.join(policy.approvers)} may")
+    return approver, who
+
+
+def add_approval(workspace: Workspace, request: AccessRequest, approval: AccessApproval) -> AccessRequest:
+    """Lay an approval beside those that are there. Raises Invalid where the request was changed meanwhile."""
+
+    def approved(current: AccessRequest) -> AccessRequest:
+        if current.digest != request.digest or current.closed:
+            raise Invalid("approve", request.id, "it was changed meanwhile", "Look at it again")
+        others = (each for each in current.approvals if each.approver != approval.approver)
+        return replace(current, approvals=(*others, approval))
+
+    return update_request(workspace, request.place, approved)
+
+
+def deny_access(workspace: Workspace, name: str, because: str) -> AccessRequest:
+    """Close a request for good, as somebody who may approve requests. Raises Denied for anybody else."""
+    approver, _ = insist_on_approver(workspace, workspace.hub.identity())
+    return close(workspace, find_request(workspace, name), RequestState.DENIED, approver, because)
+
+
+def end_access(workspace: Workspace, name: str) -> AccessRequest:
+    """Close a request that is not needed, as somebody who may approve requests. Raises Denied for anybody else."""
+    approver, _ = insist_on_approver(workspace, workspace.hub.identity())
+    return close(workspace, find_request(workspace, name), RequestState.ENDED, approver, "")
+
+
+def close(workspace: Workspace, request: AccessRequest, state: RequestState, by: str, because: str) -> AccessRequest:
+    """Close a request; closed before is success."""
+    at = workspace.hub_now().isoformat()
+
+    def closed(current: AccessRequest) -> AccessRequest:
+        if current.closed:
+            return current
+        return replace(current, closed=state.value, closed_by=by, closed_at=at, because=because)
+
+    action = "deny access" if state is RequestState.DENIED else "end access"
+    with record_action(workspace, action, request.path, note=f"{request.id}: {because}" if because else request.id):
+        return update_request(workspace, request.place, closed)
+
+
+# --- requests in the hub
+
+
+def list_requests(workspace: Workspace) -> tuple[list[AccessRequest], list[Invalid]]:
+    """Every request, in no order, and what is wrong with entries that are none."""
+    requests: list[AccessRequest] = []
+    malformed: list[Invalid] = []
+    for place in workspace.hub.list_state(GRANTS):
+        try:
+            requests.append(load(workspace, place))
+        except Invalid as error:
+            malformed.append(error)
+    return requests, malformed
+
+
+def find_request(workspace: Workspace, name: str) -> AccessRequest:
+    """A request by its name: of whoever is logged in, or of anybody, where this login may see those.
+
+    Raises NotFound, and Invalid for no name, or where two bear it: somebody wants theirs to be taken for another's.
+    """
+    insist_on_name(name, BEGINS)
+    own = f"{GRANTS}/{workspace.hub.identity().entity_id}/{name}"
+    try:
+        places = [place for place in workspace.hub.list_state(GRANTS) if place.endswith(f"/{name}")]
+    except Denied:
+        return load(workspace, own)
+    if len(places) > 1:
+        hint = f"Let it be asked for again, and see who wrote these: {', '.join(places)}"
+        raise Invalid("find", name, "two requests bear that name", hint)
+    if not places:
+        raise NotFound("find", name, "the hub has no request of that name", "See `keyturn access list`")
+    return load(workspace, places[0])
+
+
+def load(workspace: Workspace, place: str) -> AccessRequest:
+    """The request at a place. Raises NotFound, and Invalid for what does not belong there."""
+    return _read(workspace, place)[0]
+
+
+def update_request(workspace: Workspace, place: str, change: Callable[[AccessRequest], AccessRequest]) -> AccessRequest:
+    """Lay a change over a request, whoever else writes it; what stands there then."""
+
+    def to_data(current: AccessRequest) -> dict[str, str]:
+        return {"request": json.dumps(asdict(current))}
+
+    return update_state(workspace, place, lambda: _read(workspace, place), change, to_data)
+
+
+def _read(workspace: Workspace, place: str) -> tuple[AccessRequest, int]:
+    state = workspace.hub.read_state(place)
+    if state is None:
+        raise NotFound("find", place, "the hub has no request there", "See `keyturn access list`")
+    try:
+        request = from_data(json.loads(state.data["request"]))
+        datetime.fromisoformat(request.expires_at)
+        if request.place != place:
+            raise ValueError("place")
+    except (ValueError, TypeError, KeyError, AttributeError):
+        hint = f"See the hub's audit log for who wrote it: `vault kv metadata get {workspace.hub.state_mount}/{place}`"
+        raise Invalid("read", place, "the entry is no request of whoever's folder it lies in", hint) from None
+    return request, state.version
+
+
+def from_data(data: dict[str, Any]) -> AccessRequest:
+    """The request. Raises TypeError for what is none."""
+    approvals = tuple(AccessApproval(**approval) for approval in data.pop("approvals", ()))
+    return AccessRequest(**data, approvals=approvals)
