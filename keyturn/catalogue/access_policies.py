@@ -94,13 +94,11 @@ class AccessPolicySettings(Choice):
     """Who may approve, by the names that the operator's file gives them under approvals; never who asks."""
     approvals: Annotated[int, Field(ge=0, le=MOST_APPROVERS)] = 1
     """How many of them have to. 0 for secrets that are public or internal alone."""
-    break_glass: bool = False
-    """Whether who asks may have it at once, in need: it is told on call, and another person has to review it."""
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if self.effect is Effect.DENY:
-            surplus = {"credential", "maximum", "approvers", "approvals", "break_glass"} & self.model_fields_set
+            surplus = {"credential", "maximum", "approvers", "approvals"} & self.model_fields_set
             if surplus:
                 raise refused("means nothing where the policy denies", "Remove it.", min(surplus))
             return self

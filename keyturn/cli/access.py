@@ -269,7 +269,9 @@ def request_data(workspace: "Workspace", request: "AccessRequest") -> dict[str, 
 
     status = status_of(workspace, request)
     about = {name: getattr(request, name) for name in request.__dataclass_fields__ if name not in LATER}
-    later = {"digest": request.digest, "state": status.state.value}
+    policy = workspace.catalogue.access_policies.get(request.policy)
+    credential = (policy.credential or "") if policy else ""
+    later = {"credential": credential, "digest": request.digest, "state": status.state.value}
     return {
         **about,
         **later,

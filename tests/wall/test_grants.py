@@ -2,16 +2,20 @@
 
 import base64
 import json
+import os
 import secrets
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner, Result
 
 from deployments.local.prepare import POLICIES
 from keyturn.catalogue.access_policies import AccessPolicySettings
 from keyturn.catalogue.approvals import ApprovalSettings, ApproverSettings
+from keyturn.cli.app import app
 from keyturn.core.errors import Denied, Invalid, KeyturnError
 from keyturn.core.ledger import Outcome
 from keyturn.grants import requests
@@ -268,3 +272,41 @@ def test_with_the_least_rights_one_asks_in_ones_own_name_alone(site: Site) -> No
             hub.claim_state(path, {"request": "{}"})
     with pytest.raises(KeyturnError):
         asking.hub.read(site.secret.path)
+
+
+def test_the_commands_do_the_same(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "catalogue").mkdir()
+    rotation = {"strategy": "generated", "interval": "30d", "grace": "1h"}
+    secret = {"owner": "a@b.c", "classification": "internal", "rotation": rotation}
+    declared = {"secrets": {site.secret.path: secret}, "access_policies": {"readers": site.policy}}
+    (tmp_path / "catalogue" / "all.yaml").write_text(json.dumps(declared))
+    policy = {"approvals": site.settings.model_dump(mode="json", exclude={"valid_for"}, exclude_none=True)}
+    (tmp_path / "policy.yaml").write_text(json.dumps(policy))
+    for name in [name for name in os.environ if name.startswith(("VAULT_", "PREFECT_", "KEYTURN_HUB_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("KEYTURN_POLICY", str(tmp_path / "policy.yaml"))
+    monkeypatch.setenv("KEYTURN_CATALOGUE", str(tmp_path / "catalogue"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("VAULT_ADDR", site.lab.world.hub_address)
+
+    def run(who: str, *arguments: str) -> Result:
+        monkeypatch.setenv("VAULT_TOKEN", site.people[who].token())
+        return CliRunner().invoke(app, ["access", *arguments])
+
+    explained = run("dora", "explain", site.secret.path)
+    assert explained.exit_code == 1
+    assert "not given: no policy is about this secret" in explained.stderr
+    assert run("ana", "explain", site.secret.path, "--for", "1h").exit_code == 0
+    asked = run("ana", "request", site.secret.path, "--purpose", "a query hangs", "--json")
+    assert asked.exit_code == 0, asked.output
+    request = json.loads(asked.stdout)["id"]
+    assert run("ana", "approve", request, "--yes").exit_code == 1
+    for who in ("bea", "cleo"):
+        assert run(who, "approve", request, "--yes").exit_code == 0
+    shown = json.loads(run("ana", "show", request, "--json").stdout)
+    assert (shown["state"], sorted(shown["approved_by"])) == ("approved", ["bea", "cleo"])
+    assert shown["credential"] == site.policy["credential"]
+    assert request in run("bea", "list").stdout
+    assert run("bea", "deny", request, "--because", "not now").exit_code == 0
+    assert json.loads(run("ana", "show", request, "--json").stdout)["state"] == "denied"
+    assert run("ana", "show", "AR-../../x").exit_code == 1
