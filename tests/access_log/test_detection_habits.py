@@ -258,3 +258,64 @@ def test_a_program_whose_secret_is_broken_does_not_guess() -> None:
     guessing = [access(read.at, "ml/other", denied=True) for read in failing]
     (alert,) = Detector(SamePolicy(MonitorPolicy(**NO_SCORES))).alerts([*workdays(), *guessing])
     assert [factor.name for factor in alert.factors] == ["failed-reads"]
+
+
+def test_a_program_that_comes_from_where_people_sit_is_told() -> None:
+    desks = [read for who in ("ana", "ben") for read in workdays(who=f"oidc-{who}", source="10.2.0.1")]
+    carried = access(NEXT, source="10.2.0.9")
+    words = UNLIKE + "it read nothing from 10.2.0.0/16, nor do other programs"
+    others = [read for who in ("a", "b") for read in workdays(who=f"approle {who}", source="10.2.0.7")]
+    assert odd([*workdays(), *desks, carried]) == [(NEXT, words, 0.8)]
+    assert odd([*workdays(), *desks, *others, carried]) == []
+
+
+def test_many_secrets_that_are_new_on_one_day_are_told() -> None:
+    def more(count: int, day: int) -> list[Access]:
+        return [access(MONDAY + DAY * day + HOUR / 9 * n, f"ml/{day}-{n}") for n in range(count)]
+
+    words = UNLIKE + "it was given 3 new secrets before on that day"
+    assert odd([*workdays(), *more(5, 7)]) == [(more(4, 7)[-1].at, words, 0.8)]
+    assert odd([*workdays(), *more(3, 7)]) == []
+    assert odd([*workdays(), *more(3, 5), *more(5, 7)]) == [], "it had such a day"
+
+
+def test_a_program_with_a_timetable_is_held_to_it() -> None:
+    late = access(NEXT + 6 * HOUR)
+    assert odd([*workdays(), late]) == [(late.at, UNLIKE + "it read nothing about 15:00 UTC", 0.8)]
+    person = "oidc-ana"
+    assert odd([*workdays(who=person), access(late.at, who=person)]) == [], "people are late at times"
+    often = [access(MONDAY + DAY * day + HOUR * hour) for day in range(7) for hour in range(0, 14, 2)]
+    assert odd([*often, late]) == [], "seven hours are no timetable"
+
+
+def test_a_program_with_a_round_is_held_to_it() -> None:
+    def round_at(day: int, hour: int, count: int) -> list[Access]:
+        return [access(MONDAY.replace(hour=hour) + DAY * day + timedelta(seconds=n)) for n in range(count)]
+
+    nightly = [read for day in range(7) for hour in range(24) for read in round_at(day, hour, 200 if hour == 2 else 1)]
+    between = round_at(7, 14, 100)
+    words = UNLIKE + "more than 60 accesses within an hour"
+    assert odd([*nightly, *between]) == [(between[60].at, words, 0.8)]
+    assert odd([*nightly, *round_at(7, 3, 100)]) == [], "beside its round"
+    assert odd([*nightly, *round_at(3, 18, 100), *round_at(4, 18, 100), *between]) == [], "at other hours, too"
+
+
+def test_a_new_person_in_the_network_of_others_is_not_told_for_the_address() -> None:
+    def scores(*others: str) -> set[int]:
+        reads = [access(MONDAY, source="10.9.0.1", who=other) for other in others]
+        reads += [access(MONDAY + 2 * DAY, who="oidc-new"), access(LATE - 5 * DAY, "ml/x", "10.9.0.7", "oidc-new")]
+        alerts = Detector(SamePolicy()).alerts(reads)
+        return {event.score for alert in alerts for event in alert.events if event.at == LATE - 5 * DAY}
+
+    assert scores("oidc-ana", "oidc-ben") == set()
+    assert scores("approle ana", "approle ben") == {900}, "it takes people"
+
+
+def test_a_program_that_runs_each_week_is_compared_with_its_runs() -> None:
+    def weekly(who: str) -> list[Access]:
+        runs = [access(MONDAY + 7 * DAY * week, who=who) for week in range(2)]
+        return [*runs, *(access(NEXT + 7 * DAY + HOUR / 9 * n, f"ml/{n}", who=who) for n in range(5))]
+
+    words = "unlike it on 2 days before: it was given 3 new secrets before on that day"
+    assert odd(weekly(WEB)) == [(NEXT + 7 * DAY + HOUR / 3, words, 0.8)]
+    assert odd(weekly("oidc-ana")) == [], "people are given something new now and then"

@@ -182,12 +182,30 @@ def test_a_version_that_has_ended_is_told() -> None:
     assert found(reads, history) == [(reads[1].at, "retired-version", 0.8)]
 
 
-@pytest.mark.parametrize(("later", "odd"), [(timedelta(hours=23), False), (timedelta(hours=25), True)])
-def test_a_consumer_that_is_a_day_behind_is_no_thief(later: timedelta, odd: bool) -> None:
-    history = SecretHistory([entry("promote", NOON, 2), entry("retire", NOON)])
-    behind = access(NOON + later, version=1)
+@pytest.mark.parametrize(
+    ("later", "source", "versions", "odd"),
+    [
+        (timedelta(hours=23), "10.0.0.2", 1, False),
+        (timedelta(hours=25), "10.0.0.2", 1, True),
+        (timedelta(hours=25), "10.0.0.1", 1, False),
+        (timedelta(hours=25), "10.0.0.1", 2, True),
+        (timedelta(days=8), "10.0.0.1", 1, True),
+    ],
+)
+def test_a_consumer_that_is_behind_is_no_thief(later: timedelta, source: str, versions: int, odd: bool) -> None:
+    ended = [entry(action, NOON, number + 2) for number in range(versions) for action in ("promote", "retire")]
+    behind = access(NOON + later, source=source, version=1)
     told = [(behind.at, "retired-version", 0.8)] if odd else []
-    assert found([access(NOON - timedelta(hours=1)), behind], history) == told
+    assert found([access(NOON - timedelta(hours=1)), behind], SecretHistory(ended)) == told
+
+
+def test_a_consumer_whose_addresses_change_is_no_stranger_after_a_revocation() -> None:
+    before = [access(NOON - timedelta(hours=n), source=f"10.0.0.{n}") for n in (3, 2, 1)]
+    near, far = (access(NOON + timedelta(minutes=1), source=source) for source in ("10.0.9.9", "203.0.113.9"))
+    history = SecretHistory([entry("cut", NOON)])
+    assert found([*before, near], history) == []
+    assert found([*before, far], history) == [(far.at, "after-revocation", 1.0)]
+    assert found([*before[1:], near], history) == [(near.at, "after-revocation", 1.0)]
 
 
 def test_what_was_put_back_is_in_force() -> None:

@@ -1,7 +1,6 @@
 """What of a score is explained by what its principal does on other days."""
 
 from collections.abc import Callable
-from typing import Final
 
 from keyturn.access_log.detection.habits import DAY
 from keyturn.access_log.detection.identities import is_person
@@ -9,11 +8,8 @@ from keyturn.access_log.detection.networks import network_of
 from keyturn.access_log.detection.policy import MonitorPolicy
 from keyturn.access_log.detection.reorder import NEVER
 from keyturn.access_log.detection.scores import ADDRESS, HOURS, LIMIT, PATH
-from keyturn.access_log.detection.window import PrincipalWindow
+from keyturn.access_log.detection.window import ROAMING, PrincipalWindow
 from keyturn.core.access import Access
-
-ROAMING: Final = 3
-"""Addresses of a program, from which on another one in its networks is nothing new: it gets them as they come."""
 
 
 def explained_weight(
@@ -29,11 +25,12 @@ def explained_weight(
     """How much of the four scores that are ``odd`` is none of it: it did the same on other days.
 
     ``path_at`` and ``address_at`` are when it was given the secret, and anything from the address, before;
-    ``usual_network`` says whether several others come from there. Nothing is explained of a principal that was seen on
-    less than five days before.
+    ``usual_network`` says whether several others come from there. Of a principal that was seen on less than five days
+    before nothing is explained, but that a person is where people are.
     """
     if not window.learned:
-        return 0
+        people = odd & ADDRESS and is_person(access.principal) and usual_network(access, at)
+        return policy.address_weight if people else 0
     weight = 0
     if odd & LIMIT and window.busiest_day > policy.limit:
         weight += policy.limit_weight

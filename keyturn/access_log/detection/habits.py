@@ -28,9 +28,21 @@ BRISK: Final = 3
 FEW: Final = 60
 """Accesses within an hour that are never strange."""
 
+SEVERAL: Final = 4
+SEVERAL_OF_A_PERSON: Final = 8
+"""Secrets that are new to a principal on one day, and strange from so many on where no day before had half of them."""
+
+TIMETABLE: Final = 6
+KEPT: Final = 4
+"""Hours of the day to which a program keeps that has a timetable, at most; others come on one of so many days."""
+
+SELDOM: Final = 7
+"""Days since a principal was first seen, from which on two days tell something of it, too."""
+
 DAY_HOURS: Final = 24
 WEEK: Final = 168
 FORTNIGHT: Final = 14
+WHOLE_DAY: Final = (1 << DAY_HOURS) - 1
 THURSDAY: Final = 4
 """The day of the week on which 1970 began, counted from Sunday."""
 
@@ -56,25 +68,42 @@ class Habits:
 
     ``days`` counts those on which it was seen before today, ``hours`` are their hours (:data:`BITS`), ``busiest``
     is the most accesses of one of their hours and ``busiest_day`` of one of them. ``count`` are the accesses of this
-    hour, which is strange above ``brisk``. ``folders``, ``networks`` and ``programs`` say when it was first given
-    something there or from there. ``strange`` says when it did something that is not its habit.
+    hour, which is strange above ``brisk``. Of today ``grown`` counts the secrets that are new to it, ``burst`` and
+    ``burst_hour`` are its busiest hour; on ``rounds`` days in a row that was ``round_hour``, or beside it, and
+    ``outside`` is the most of other hours, of all days but one. ``hours_grown``
+    counts days that brought other hours, ``hosts`` addresses by their network. ``folders``, ``networks`` and
+    ``programs`` say when it was first given something there or from there. ``strange`` says when it did something that
+    is not its habit.
     """
 
     __slots__ = (
         "brisk",
+        "burst",
+        "burst_hour",
         "busiest",
+        "busiest_before",
         "busiest_day",
         "count",
         "day",
         "days",
         "first_day",
         "folders",
+        "grown",
         "grown_at",
+        "grown_most",
+        "hosts",
         "hours",
+        "hours_grown",
         "hours_today",
         "networks",
         "next_hour",
+        "off_round",
+        "outside",
+        "outside_most",
+        "outside_today",
         "programs",
+        "round_hour",
+        "rounds",
         "strange",
         "today",
     )
@@ -84,6 +113,11 @@ class Habits:
         self.brisk = inf
         self.day = self.first_day = -1
         self.days = self.hours = self.hours_today = self.count = self.today = self.busiest = self.busiest_day = 0
+        self.grown = self.grown_most = self.burst = self.burst_hour = self.rounds = self.outside = 0
+        self.outside_most = self.outside_today = self.hours_grown = self.busiest_before = 0
+        self.round_hour = -1
+        self.off_round = False
+        self.hosts: dict[str, int] = {}
         self.folders: dict[str, float] = {}
         self.networks: dict[str, float] = {}
         self.programs: dict[str, float] = {}
@@ -93,6 +127,11 @@ class Habits:
     def learned(self) -> bool:
         """Whether enough is known of it."""
         return self.days >= LEARNED
+
+    @property
+    def recurs(self) -> bool:
+        """Whether it comes now and then, for a week or more."""
+        return self.days > 1 and self.day >= self.first_day + SELDOM
 
     def is_steady(self, principal: str, at: float) -> bool:
         """Whether it reads the same for days, as programs do: people are given something new now and then."""
@@ -113,13 +152,21 @@ class Habits:
     def begin_hour(self, at: float) -> bool:
         """Learn of the hour before; whether this one, with those beside it, is none of its hours."""
         hour, count = int(at // HOUR), self.count
+        before = int(self.next_hour // HOUR - 1) % DAY_HOURS if count else 0
         self.next_hour = (hour + 1) * HOUR
         if count > self.busiest:
             self.busiest = count
+        if count > self.burst:
+            self.burst, self.burst_hour = count, before
+        if count > self.outside_today and not self.in_round(before):
+            self.outside_today = count
         self.today += count
         self.count = 0
         if hour // DAY_HOURS != self.day:
             self.begin_day(at)
+        self.off_round = self.rounds >= LEARNED and not self.in_round(hour % DAY_HOURS)
+        if self.learned:
+            self.brisk = max(FEW, BRISK * (self.outside if self.off_round else self.busiest_before))
         bit = BITS[hour % WEEK]
         if (self.hours | self.hours_today) & bit:
             return False
@@ -143,22 +190,61 @@ class Habits:
         else:
             self.first_day = int(at // DAY)
         self.busiest_day = max(self.busiest_day, self.today)
+        if self.days > 1:
+            self.grown_most = max(self.grown_most, self.grown)
+        self._learn_round()
+        if _of_any_day(self.hours_today) & ~_of_any_day(self.hours):
+            self.hours_grown += self.days > 1
         self.hours |= self.hours_today
         self.day, self.today, self.hours_today = int(at // DAY), 0, 0
-        self.brisk = max(FEW, BRISK * self.busiest) if self.learned else inf
+        self.busiest_before, self.grown = self.busiest, 0
+
+    def _learn_round(self) -> None:
+        """Whether the busiest hour of the day before was its round, and how much it did beside that."""
+        self.outside = max(self.outside, min(self.outside_most, self.outside_today))
+        self.outside_most = max(self.outside_most, self.outside_today)
+        if self.burst > FEW and self.in_round(self.burst_hour):
+            self.rounds += 1
+        elif self.burst > FEW:
+            self.round_hour, self.rounds, self.outside, self.outside_most = self.burst_hour, 1, 0, 0
+        self.burst = self.outside_today = 0
+
+    def in_round(self, hour: int) -> bool:
+        """Whether an hour of the day is that, or beside that, in which its busiest of the last days was."""
+        return self.round_hour >= 0 and (hour - self.round_hour + 1) % DAY_HOURS <= 2
+
+    @property
+    def timetabled(self) -> bool:
+        """Whether it keeps to few hours of the day, and others were added seldom."""
+        few = _of_any_day(self.hours).bit_count() <= TIMETABLE
+        return few and self.learned and self.hours_grown * KEPT <= self.days
+
+    def grows_fast(self, several: int) -> bool:
+        """Whether one secret more that is new to it is one of ``several``, and of many more than on any day before."""
+        return self.grown + 1 >= max(several, 2 * self.grown_most)
 
     def add_folder(self, path: str, at: float) -> None:
         """That it is given a secret that is new to it."""
         self.grown_at = at
+        self.grown += 1
         _add(self.folders, folder_of(path), at, FOLDERS)
 
     def add_network(self, source: str, at: float) -> None:
         """That it is given something at an address that is new to it."""
-        _add(self.networks, network_of(source), at, NETWORKS)
+        network = network_of(source)
+        self.hosts[network] = self.hosts.get(network, 0) + 1
+        _add(self.networks, network, at, NETWORKS)
+        if len(self.hosts) > NETWORKS:
+            self.hosts = {name: count for name, count in self.hosts.items() if name in self.networks}
 
     def add_program(self, program: str, at: float) -> None:
         """That it is given something by this program."""
         _add(self.programs, program, at, PROGRAMS)
+
+
+def _of_any_day(hours: int) -> int:
+    """Those of weekends and of other days together."""
+    return (hours | hours >> DAY_HOURS) & WHOLE_DAY
 
 
 def _add(firsts: dict[str, float], name: str, at: float, most: int) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from keyturn.access_log.detection.bounds import Key, drop_least
 from keyturn.access_log.detection.habits import DAY, folder_of
-from keyturn.access_log.detection.identities import METHODS
+from keyturn.access_log.detection.identities import METHODS, is_person
 from keyturn.access_log.detection.networks import network_of
 from keyturn.access_log.detection.reorder import NEVER
 from keyturn.access_log.detection.window import PrincipalWindow
@@ -91,7 +91,7 @@ class Peers:
     def __init__(self) -> None:
         self._members: dict[tuple[str, str], int] = {}
         self._folders: dict[tuple[str, str, str], int] = {}
-        self._networks: dict[tuple[str, str], tuple[float, int]] = {}
+        self._networks: dict[tuple[str, bool, str], tuple[float, int]] = {}
         self._readers = FolderReaders()
         self._secrets: dict[tuple[str, str], None] = {}
         self._novelties: dict[tuple[str, str, str], tuple[float, str]] = {}
@@ -121,8 +121,9 @@ class Peers:
         if len(self._secrets) > SECRETS:
             del self._secrets[next(iter(self._secrets))]
         if access.source and (network := network_of(access.source)) not in window.networks:
-            begun, count = self._networks.get((access.system, network), (at, 0))
-            self._networks[access.system, network] = (begun, count + 1)
+            kin = (access.system, is_person(access.principal), network)
+            begun, count = self._networks.get(kin, (at, 0))
+            self._networks[kin] = (begun, count + 1)
             if len(self._networks) > REMEMBERED:
                 drop_least(self._networks, REMEMBERED, lambda pair: pair[0])
 
@@ -139,8 +140,12 @@ class Peers:
         return access.version == 1 and (access.system, access.path) not in self._secrets
 
     def usual_network(self, access: Access, at: float) -> bool:
-        """Whether several read from there, since a day before."""
-        begun, count = self._networks.get((access.system, network_of(access.source)), (at, 0))
+        """Whether several read from there, since a day before: people where it is one, programs where it is one."""
+        return self.comes_from(access, at, people=is_person(access.principal))
+
+    def comes_from(self, access: Access, at: float, *, people: bool) -> bool:
+        """Whether several people, or several programs, read from there since a day before."""
+        begun, count = self._networks.get((access.system, people, network_of(access.source)), (at, 0))
         return count > 1 and begun <= at - DAY
 
     def shared(self, access: Access, at: float, what: str, kind: str = "") -> bool:

@@ -16,6 +16,9 @@ ADDRESSES: Final = 1_000
 PATHS: Final = 10_000
 """How many addresses and paths of one principal are remembered; beyond, those that were seen longest ago go."""
 
+ROAMING: Final = 3
+"""Addresses of a program, from which on another one in its networks is nothing new: it gets them as they come."""
+
 PRINCIPALS: Final = 50_000
 """How many principals are remembered; beyond, those that were seen longest ago are forgotten, and counted."""
 
@@ -75,8 +78,15 @@ class PrincipalWindow(Habits):
             drop_least(self.addresses, ADDRESSES, lambda moment: moment)
 
     def has_read(self, path: str, source: str) -> bool:
-        """Whether it was given this secret, and anything from this address, as far as it is remembered."""
-        return self.was_given(path) and source in self.addresses
+        """Whether it was given this secret, and anything from this address, as far as it is remembered.
+
+        Whose addresses change has them in networks of its own.
+        """
+        return self.was_given(path) and (source in self.addresses or self.is_roaming(source))
+
+    def is_roaming(self, source: str) -> bool:
+        """Whether it has several addresses, and was given something from this network."""
+        return len(self.addresses) >= ROAMING and network_of(source) in self.networks
 
     def was_given(self, path: str) -> bool:
         """Whether it was given this secret, as far as it is remembered."""

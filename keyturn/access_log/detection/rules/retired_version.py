@@ -11,14 +11,15 @@ from keyturn.access_log.detection.window import PrincipalWindow
 from keyturn.core.access import Access
 
 LAG: Final = DAY
-"""Seconds in which a consumer may be behind."""
+LONG: Final = 7 * DAY
+"""Seconds in which a consumer may be behind, by whatever, and by a version where it reads as it always does."""
 
 
 class RetiredVersion:
     """An access to a version older than CURRENT that was retired or revoked before.
 
     Whoever was given that secret before, and asks for the old version within a day after its end, is behind and no
-    thief.
+    thief; so is who reads the last but one where it always reads, for a week.
     """
 
     name: ClassVar = "retired-version"
@@ -36,6 +37,12 @@ class RetiredVersion:
         """Whether it had ended."""
         version = access.version
         ended = None if version is None else self._history.retired_at(access.path, version, at)
-        if not ended or (window.was_given(access.path) and at < ended + LAG):
+        if not ended or version is None or self._is_behind(access, version, at - ended, at, window):
             return ""
         return f"version {version}, which ended at {datetime.fromtimestamp(ended, UTC):%Y-%m-%d %H:%M} UTC"
+
+    def _is_behind(self, access: Access, version: int, ago: float, at: float, window: PrincipalWindow) -> bool:
+        if ago < LAG:
+            return window.was_given(access.path)
+        last = self._history.retired_at(access.path, version + 1, at) is None
+        return ago < LONG and last and window.has_read(access.path, access.source)

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import ClassVar, Final
 
-from keyturn.access_log.detection.habits import DAY, LEARNED, folder_of
+from keyturn.access_log.detection.habits import DAY, LEARNED, SEVERAL, SEVERAL_OF_A_PERSON, folder_of
 from keyturn.access_log.detection.history import History
+from keyturn.access_log.detection.identities import is_person
 from keyturn.access_log.detection.networks import network_of
 from keyturn.access_log.detection.peers import WRAPPED, Peers
 from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
@@ -26,10 +27,10 @@ NEWCOMERS: Final = "newcomers"
 KINDS: Final = 10_000
 
 FIXED: Final = 2
-"""Addresses of a principal, from which on another one says nothing."""
+"""Addresses in a network that a principal has at most, where another one says something."""
 
-TELLING: Final = frozenset({"folder", "network"})
-"""What is strange by itself: people are early or busy at times, and a program may be moved."""
+TELLING: Final = frozenset({"folder", "network", "secrets", "timetable"})
+"""What is strange by itself: people are early or busy at times, and a program may be moved within its network."""
 
 Strange = tuple[float, str, frozenset[str]]
 """When, who, and what was strange about it."""
@@ -38,12 +39,13 @@ Strange = tuple[float, str, frozenset[str]]
 class Unusual:
     """Something that is none of the principal's habits, and seldom among those of its kind.
 
-    Looked at are the folder of the secret and the network, and beside one of these the hour, the pace, and the address
-    of who has one or two; what of it is strange within 12 hours is seen together. It is seldom where it was so of fewer
-    than ``count`` others of the kind ``within`` a time: where people often come from somewhere else, that alone says
-    nothing of one of them. What happens to several at once, as by a deployment, is one thing. Of who was seen on less
-    than five days before the network alone is looked at, and that where many are of its kind, or for what was wrapped.
-    In the first five days of a log nothing is said.
+    Looked at are the folder of the secret, the network, how many secrets are new to it on a day, and a program's
+    timetable; beside one of these the hour, the pace, and the address of who has one or two in a network. What of it is
+    strange within 12 hours is seen together. It is seldom where it was so of fewer than ``count`` others of the kind
+    ``within`` a time: where people often come from somewhere else, that alone says nothing of one of them. What happens
+    to several at once, as by a deployment, is one thing. Of who was seen on less than five days before the network
+    alone is looked at, and that where many are of its kind, or for what was wrapped; of a program that runs now and
+    then the number of new secrets, too. In the first five days of a log nothing is said.
     """
 
     name: ClassVar = "unusual"
@@ -68,6 +70,7 @@ class Unusual:
         if self._began == NEVER:
             self._began = at
         words = dict(self._aspects(access, at, window)) if self._is_compared(access, at, window) else {}
+        words |= dict(self._growth(access, window))
         if not access.denied:
             self._peers.learn(access, at, window)
         fresh = [aspect for aspect in words if window.strange.get(aspect, NEVER) <= at - TOGETHER]
@@ -76,18 +79,23 @@ class Unusual:
         window.strange |= dict.fromkeys(fresh, at)
         together = frozenset(aspect for aspect, moment in window.strange.items() if moment > at - TOGETHER)
         kind = self._peers.kind(access)
-        cell = kind if window.learned else (*kind, NEWCOMERS)
+        compared = window.learned or self._recurs(access, window)
+        cell = kind if compared else (*kind, NEWCOMERS)
         if not TELLING & together or not self._seldom(cell, access, at, together, tuning_of(self, policy)):
             return ""
         earlier = sorted(together - words.keys())
         also = f"; and shortly before, another {' and '.join(earlier)}" if earlier else ""
-        whom = f"it on {window.days} days before" if window.learned else "others of its kind"
+        whom = f"it on {window.days} days before" if compared else "others of its kind"
         return f"unlike {whom}: {'; '.join(words.values())}{also}"
 
     def _is_compared(self, access: Access, at: float, window: PrincipalWindow) -> bool:
         if at <= self._began + LEARNED * DAY:
             return False
         return window.learned or access.principal.startswith(WRAPPED) or self._peers.large(self._peers.kind(access))
+
+    def _recurs(self, access: Access, window: PrincipalWindow) -> bool:
+        """Whether it is a program that runs now and then: it does the same each time."""
+        return window.recurs and not is_person(access.principal)
 
     def _aspects(self, access: Access, at: float, window: PrincipalWindow) -> Iterator[tuple[str, str]]:
         """What is strange, each with its words."""
@@ -99,14 +107,33 @@ class Unusual:
         network = network_of(access.source) if access.source else ""
         strange = network not in window.networks and not peers.usual_network(access, at)
         if network and strange and not peers.shared(access, at, f"from {network}"):
-            yield "network", f"it read nothing from {network}, nor does anybody else"
-        fixed = window.learned and network in window.networks and len(window.addresses) <= FIXED
+            person = is_person(access.principal)
+            others = f"do other {'people' if person else 'programs'}"
+            whoever = others if peers.comes_from(access, at, people=not person) else "does anybody else"
+            yield "network", f"it read nothing from {network}, nor {whoever}"
+        fixed = window.learned and 0 < window.hosts.get(network, 0) <= FIXED
         if fixed and access.source not in window.addresses and not peers.shared(access, at, f"within {network}"):
-            yield "address", f"it always read from {' or '.join(window.addresses)}, not {access.source}"
+            own = " or ".join(other for other in window.addresses if network_of(other) == network)
+            yield "address", f"it always read from {own}, not {access.source}"
+        yield from self._unlike_its_days(access, at, window)
+
+    def _unlike_its_days(self, access: Access, at: float, window: PrincipalWindow) -> Iterator[tuple[str, str]]:
+        """What is strange about when and how much, with its words; a program may have a timetable, or a round."""
+        program = not is_person(access.principal)
         if window.learned and not window.usual_hour(at):
-            yield "hour", f"it read nothing about {at // 3600 % 24:02.0f}:00 UTC"
+            keeps = access.source in window.addresses or len(window.addresses) >= window.days
+            hour = "timetable" if program and keeps and window.timetabled else "hour"
+            yield hour, f"it read nothing about {at // 3600 % 24:02.0f}:00 UTC"
         if window.count > window.brisk:
-            yield "pace", f"more than {window.brisk:,.0f} accesses within an hour"
+            pace = "timetable" if program and window.off_round else "pace"
+            yield pace, f"more than {window.brisk:,.0f} accesses within an hour"
+
+    def _growth(self, access: Access, window: PrincipalWindow) -> Iterator[tuple[str, str]]:
+        """Whether many secrets are new to it on this day, with its words."""
+        several = SEVERAL_OF_A_PERSON if is_person(access.principal) else SEVERAL
+        compared = window.learned or self._recurs(access, window)
+        if compared and not window.was_given(access.path) and window.grows_fast(several):
+            yield "secrets", f"it was given {window.grown} new secrets before on that day"
 
     def _seldom(
         self, kind: tuple[str, ...], access: Access, at: float, together: frozenset[str], tuning: Tuning
