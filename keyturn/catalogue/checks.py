@@ -18,6 +18,7 @@ from keyturn.catalogue.exceptions import ExceptionSettings
 from keyturn.catalogue.freezes import illegal_pattern
 from keyturn.catalogue.groups import Groups, members
 from keyturn.catalogue.models import SecretDeclaration
+from keyturn.catalogue.pki import find_misfits
 from keyturn.catalogue.plain import at, copy_names, describe_secret, destinations, merged_keys, name_templates, text_at
 from keyturn.catalogue.problems import KeyPath, Problem
 from keyturn.catalogue.rules import RuleSettings
@@ -103,6 +104,8 @@ def find_conflicts(world: World) -> list[Problem]:
     problems += [problem for entry in world.entries["exceptions"].values() for problem in _exception(entry, world)]
     chosen = (*world.entries["monitors"].values(), *world.entries["access_policies"].values())
     problems += [problem for entry in chosen for problem in _chosen(entry, world)]
+    problems += [problem for entry in world.entries["pki"].values() for problem in references(entry)]
+    problems += find_misfits(world.entries["pki"])
     mounts = world.entries["mounts"]
     problems += [problem for entry in mounts.values() for problem in _mount(entry, mounts)]
     problems += [problem for entry in world.entries["stores"].values() for problem in _own_tags(entry, world)]
@@ -279,6 +282,7 @@ def _labelled(world: World) -> list[CatalogueEntry]:
         "access_logs",
         "exceptions",
         "access_policies",
+        "pki",
     )
     return [entry for section in labelled for entry in world.entries[section].values()]
 

@@ -19,6 +19,7 @@ from keyturn.catalogue.freezes import FreezeSettings
 from keyturn.catalogue.models import SecretDeclaration
 from keyturn.catalogue.monitors import MonitorSettings
 from keyturn.catalogue.mounts import MountSettings
+from keyturn.catalogue.pki import AuthoritySettings
 from keyturn.catalogue.problems import KeyPath, Problem
 from keyturn.catalogue.rules import RuleSettings
 from keyturn.catalogue.stores import StoreSettings
@@ -41,6 +42,7 @@ SHAPES: Final[dict[str, Any]] = {
     "access_logs": AccessLogSettings,
     "exceptions": ExceptionSettings,
     "access_policies": AccessPolicySettings,
+    "pki": AuthoritySettings,
 }
 """What an entry of each section must be."""
 

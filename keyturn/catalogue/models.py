@@ -16,6 +16,7 @@ from keyturn.catalogue.freezes import FreezeSettings
 from keyturn.catalogue.monitors import MonitorSettings
 from keyturn.catalogue.mounts import MountSettings
 from keyturn.catalogue.operators_policy import OperatorsPolicy
+from keyturn.catalogue.pki import AuthoritySettings
 from keyturn.catalogue.rules import RuleSettings
 from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.targets import TargetSettings
@@ -118,6 +119,7 @@ class Catalogue(Model):
     access_logs: dict[str, AccessLogSettings] = Field(default_factory=dict)
     exceptions: dict[str, ExceptionSettings] = Field(default_factory=dict)
     access_policies: dict[str, AccessPolicySettings] = Field(default_factory=dict)
+    pki: dict[str, AuthoritySettings] = Field(default_factory=dict)
     policy: OperatorsPolicy = Field(default_factory=OperatorsPolicy)
     """What the operator of this machine lets catalogues do."""
     digest: str = ""

@@ -17,6 +17,7 @@ from keyturn.catalogue.freezes import FreezeSettings
 from keyturn.catalogue.models import SecretDeclaration
 from keyturn.catalogue.monitors import MonitorSettings
 from keyturn.catalogue.mounts import MountSettings
+from keyturn.catalogue.pki import AuthoritySettings
 from keyturn.catalogue.rules import RuleSettings
 from keyturn.catalogue.source import ID
 from keyturn.catalogue.stores import StoreSettings
@@ -59,6 +60,8 @@ class CatalogueFile(Model):
     """Secrets that checks of `keyturn report` leave out for a time, and who answers for that, by name."""
     access_policies: dict[str, AccessPolicySettings] | None = None
     """Who may be given access to which secrets for a while, and who has to approve it, by name."""
+    pki: dict[str, AuthoritySettings] | None = None
+    """The authorities in PKI engines of the hub, by name."""
 
 
 class _Generator(GenerateJsonSchema):

@@ -32,6 +32,7 @@ SECTIONS: Final = (
     "access_logs",
     "exceptions",
     "access_policies",
+    "pki",
 )
 """The top-level keys; each may stand in any file, and all files are merged."""
 

@@ -52,6 +52,7 @@ COMMANDS: Final = {
     "ledger": "ledger.commands",
     "trail": "trail.commands",
     "policy": "policy.commands",
+    "pki": "pki.commands",
     "exec": "exec.run_program",
     "render": "render.render_files",
 }

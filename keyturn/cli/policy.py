@@ -115,7 +115,7 @@ def check(
     role: Annotated[
         str,
         typer.Option(
-            "--as", metavar="LOGIN", help="Whose work it does: worker, revoker, notary, monitor or consumer:NAME."
+            "--as", metavar="LOGIN", help="Whose work it does: worker, revoker, notary, monitor, pki or consumer:NAME."
         ),
     ] = "worker",
     also: AlsoOption = None,

@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
+from keyturn.core.authorities import PkiEngine
 from keyturn.core.engines import Authority, DatabaseEngine, Lessor
 from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.core.fingerprint_keys import FingerprintKeys
@@ -380,6 +381,9 @@ class EnginesPort(Lessor, Protocol):
 
         Raises Invalid where what works with certificates is not installed.
         """
+
+    def pki(self, mount: str) -> PkiEngine:
+        """The content of its PKI engine at ``mount``. Raises Invalid where what reads certificates is not installed."""
 
 
 class Hub(SecretsPort, StatePort, EnginesPort, Protocol):

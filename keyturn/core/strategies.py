@@ -163,6 +163,13 @@ class AdjustsFields(Protocol):
         """The fields of ``before`` that must differ when it is put in force again, since ``promoted`` works still."""
 
 
+class TellsRevoked(Protocol):
+    """What a strategy has besides where it can be told without a login that a credential was revoked."""
+
+    def revocation(self, credential: SecretFields) -> str:
+        """What is revoked; empty where nothing is, or nobody knows the credential. Raises what hinders a look."""
+
+
 class Renews(Protocol):
     """What a strategy has besides where its credential ends by itself unless it is renewed."""
 

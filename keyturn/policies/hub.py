@@ -32,6 +32,7 @@ APPROVER: Final = "keyturn-approver"
 REQUESTER: Final = "keyturn-requester"
 NOTARY: Final = "keyturn-notary"
 MONITOR: Final = "keyturn-monitor"
+PKI: Final = "keyturn-pki"
 CONSUMER: Final = "consumer"
 
 APPROLE: Final = "auth/approle/role"
@@ -232,6 +233,8 @@ ABOUT: Final = {
     },
     MONITOR: "What `keyturn serve` may do in the hub where it watches who reads what (`--only 'access/*'`), and does"
     " not follow the hub: keep its own state, and see which ledger is the hub's. It reads no secret.",
+    PKI: "What `keyturn pki plan` and `keyturn pki apply` may do in the hub: make authorities and their roles. Whoever"
+    " has it decides what every certificate is worth: give it to no worker. It reads no secret.",
     CONSUMER: "What an application may do in the hub.",
 }
 
@@ -321,6 +324,16 @@ def monitor(scope: HubScope) -> Sections:
     yield from ledger(scope)
 
 
+def pki(scope: HubScope) -> Sections:
+    """What `keyturn pki` may do; nothing where the catalogue has no authorities."""
+    if not scope.authorities:
+        return
+    yield Section("Its own token, and whose it is, for the ledger.", tuple(own_token()))
+    for authority, signs in scope.authorities:
+        yield from authority.rights(signs)
+    yield from ledger(scope)
+
+
 def own_login(role: str) -> Callable[[HubScope], Sections]:
     """What lets the AppRole of that name make itself a new secret id before its own ends."""
 
@@ -392,6 +405,7 @@ ROLES: Final[dict[str, Callable[[HubScope], Sections]]] = {
     REQUESTER: requester,
     NOTARY: notary,
     MONITOR: monitor,
+    PKI: pki,
     **{login_policy(role): own_login(role) for role in (WORKER, REVOKER, NOTARY)},
 }
 """The policies by their names, besides those of consumers."""

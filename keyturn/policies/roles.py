@@ -13,12 +13,13 @@ LOGINS: Final = {
     "revoker": (hub.WORKER, hub.REVOKER),
     "notary": (hub.NOTARY,),
     "monitor": (hub.MONITOR,),
+    "pki": (hub.PKI,),
 }
 """The policies that each login has."""
 
 
 def needed(scope: HubScope, role: str) -> list[Section]:
-    """What a login needs: ``worker``, ``revoker``, ``notary``, ``monitor`` or ``consumer:NAME``.
+    """What a login needs: ``worker``, ``revoker``, ``notary``, ``monitor``, ``pki`` or ``consumer:NAME``.
 
     Raises Invalid for any other.
     """

@@ -2,18 +2,21 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
 from keyturn.catalogue.models import Catalogue
+from keyturn.catalogue.pki import AuthoritySettings, RoleSettings
 from keyturn.core.errors import Invalid
 from keyturn.core.mounts import EVERY, split
 from keyturn.core.path_patterns import apart
 from keyturn.core.rights import ANYTHING, HubPlaces
-from keyturn.settings.fields import illegal_secret
+from keyturn.settings.fields import Model, illegal_secret
 from keyturn.strategies.base import StrategySettings
 from keyturn.strategies.certificate import CertificateSettings
 from keyturn.strategies.vault_dynamic import VaultDynamicSettings
 from keyturn.strategies.vault_static_role import VaultStaticRoleSettings
+
+AnyModel = TypeVar("AnyModel", bound=Model)
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class HubScope:
     consumer_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     lease_prefixes: tuple[str, ...] = ()
     posters: tuple[str, ...] = ()
+    authorities: tuple[tuple[AuthoritySettings, bool], ...] = ()
+    """Each with whether it signs others."""
 
     @property
     def mounts(self) -> tuple[str, ...]:
@@ -72,7 +77,13 @@ def scope_of(
         {name: (catalogue.consumers[name].signing_key,) for name in sorted(catalogue.consumers)},
         tuple(sorted(lease_prefixes)),
         tuple(sorted(key for name, log in catalogue.access_logs.items() for key in log.keys(name))),
+        tuple(_authorities(catalogue)),
     )
+
+
+def _authorities(catalogue: Catalogue) -> Iterator[tuple[AuthoritySettings, bool]]:
+    signers = {authority.signed_by for authority in catalogue.pki.values()}
+    yield from ((catalogue.pki[name], name in signers) for name in sorted(catalogue.pki))
 
 
 def secret_path(places: HubPlaces, path: str) -> SecretPath:
@@ -112,10 +123,12 @@ def _beginning(pattern: str) -> str:
     return f"{beginning}{wildcard}"
 
 
-def _any(kind: type[StrategySettings], **settings: Any) -> StrategySettings:
-    """A strategy with what its rights depend on, though no catalogue could say it so."""
-    return kind.model_construct(**settings)
+def _any(kind: type[AnyModel], **settings: Any) -> AnyModel:
+    """Settings with what their rights depend on, though no catalogue could say it so."""
+    return cast("AnyModel", kind.model_construct(**settings))
 
+
+_ANY_ROLE: Final = {ANYTHING: _any(RoleSettings)}
 
 EVERYTHING: Final = HubScope(
     HubPlaces(),
@@ -132,5 +145,9 @@ EVERYTHING: Final = HubScope(
     consumer_keys={"": ("webhooks/trainer", "webhooks/inference")},
     lease_prefixes=(ANYTHING,),
     posters=("posters/*",),
+    authorities=(
+        (_any(AuthoritySettings, mount="pki-root", signed_by=None, roles=_ANY_ROLE), True),
+        (_any(AuthoritySettings, mount="pki", signed_by="pki-root", roles=_ANY_ROLE), False),
+    ),
 )
 """What the files in deployments/policies are for: to be narrowed by hand, or to try Keyturn with."""

@@ -9,6 +9,7 @@ from keyturn.catalogue import beside
 from keyturn.catalogue.destinations import Destination, Drift, Update
 from keyturn.catalogue.models import DEFAULT_ID
 from keyturn.catalogue.spreading import patterns_of, plain_places
+from keyturn.core.capabilities import capability
 from keyturn.core.conductor import outcome_of
 from keyturn.core.errors import (
     Conflict,
@@ -27,6 +28,7 @@ from keyturn.core.lineage import KnownVersion
 from keyturn.core.references import Unfit
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import Creates, OwnershipTags, RemoteSecret, Unsupported
+from keyturn.core.strategies import TellsRevoked
 from keyturn.rotation.adding import Grown, grown, keeps
 from keyturn.rotation.ahead import copy_version, insist_on_newest, ledger_versions, overtake
 from keyturn.rotation.beside import still_beside, with_previous
@@ -479,6 +481,18 @@ def check_fits(workspace: Workspace, destination: Destination, value: Sensitive,
         raise Invalid("push to", destination.label, flaw, "Change the name or the value; nothing was written")
     if flaw := outlives_copy(workspace, destination, wanted):
         raise Invalid("push to", destination.label, flaw, "Rotate it, or lengthen expires_after; nothing was written")
+    if revoked := revoked_part(workspace, wanted):
+        remedy = f"Replace it: keyturn rotate {wanted.path} --compromised; nothing was written"
+        raise Invalid("push to", destination.label, f"{revoked} of CURRENT was revoked", remedy)
+
+
+def revoked_part(workspace: Workspace, wanted: HubSecret) -> str:
+    """What of CURRENT its target has revoked, where that is told without a login; raises what hinders a look."""
+    declared = workspace.catalogue.secrets.get(wanted.path)
+    if declared is None or not declared.rotation.tells_revoked:
+        return ""
+    teller = capability(workspace.open_strategy(wanted.path), TellsRevoked)
+    return teller.revocation(wanted.fields) if teller else ""
 
 
 def refusal_of(workspace: Workspace, destination: Destination, value: Sensitive | None) -> str | None:

@@ -118,6 +118,9 @@ class Timing(Model):
     ends_by_itself: ClassVar[bool] = False
     """Whether every value has an end of its own, before which it is replaced even without interval and cron."""
 
+    tells_revoked: ClassVar[bool] = False
+    """Whether it can be told without a login that a value was revoked."""
+
     cron: CronExpression | None = None
     """At which times the secret is replaced, instead of an interval: minute, hour, day of the month, month and day
     of the week."""

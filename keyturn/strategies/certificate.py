@@ -144,6 +144,11 @@ class CertificateStrategy(StrategyBase):
             return False
         return None if certificate is None else not certificate.revoked
 
+    def revocation(self, credential: SecretFields) -> str:
+        """The certificate, where the authority has revoked it."""
+        certificate = self.authority.find(credential["serial"].reveal()) if "serial" in credential else None
+        return f"the certificate {certificate.serial}" if certificate and certificate.revoked else ""
+
     def _flaws(self, certificate: Certificate, change: Change, now: datetime) -> Iterator[str]:
         candidate, current = change.candidate, change.current
         if certificate.names != self.names:
@@ -238,6 +243,7 @@ class CertificateSettings(StrategySettings):
     """A TLS certificate of the hub's PKI engine, with a new key each time."""
 
     ends_by_itself = True
+    tells_revoked = True
 
     strategy: Literal["certificate"]
     """How the secret is replaced."""

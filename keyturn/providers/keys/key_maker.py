@@ -64,7 +64,7 @@ class CryptographyKeys:
 
     def kind(self, private_key: Sensitive) -> KeyKind:
         """What the key is made of."""
-        named = _kind(parse_private_key(private_key).public_key())
+        named = kind_of(parse_private_key(private_key).public_key())
         if named not in set(KeyKind):
             raise Invalid("read", "a private key", "it is of an unusual size", f"Use one of {', '.join(KeyKind)}")
         return KeyKind(named)
@@ -115,7 +115,7 @@ def parse_private_key(private_key: Sensitive) -> PrivateKey:
         key = load(private_key.reveal().encode(), None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise Invalid("read", "a private key", "it is not PEM without a passphrase", "Rotate it") from None
-    if not isinstance(key, PrivateKey) or not _kind(key.public_key()):
+    if not isinstance(key, PrivateKey) or not kind_of(key.public_key()):
         raise Invalid("read", "a private key", "it is neither RSA, Ed25519 nor on a curve of NIST", "Rotate it")
     return key
 
@@ -152,7 +152,8 @@ def _jwk(public: PublicKey) -> dict[str, str]:
             return {"kty": "OKP", "crv": "Ed25519", "x": _encoded(public.public_bytes_raw())}
 
 
-def _kind(public: PublicKey) -> str:
+def kind_of(public: PublicKey) -> str:
+    """As :class:`KeyKind` calls it, though not every size of RSA is among those; empty for an unusual curve."""
     match public:
         case rsa.RSAPublicKey():
             return f"rsa-{public.key_size}"

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -14,7 +15,7 @@ from cryptography.x509.verification import ExtensionPolicy, PolicyBuilder, Store
 from keyturn.core.engines import Certificate, SubjectNames
 from keyturn.core.errors import Invalid
 from keyturn.core.sensitive import Sensitive
-from keyturn.providers.keys.key_maker import PublicKey, parse_private_key
+from keyturn.providers.keys.key_maker import PublicKey, kind_of, parse_private_key
 
 NONE: Final = "it is no certificate in PEM"
 
@@ -36,6 +37,38 @@ def describe_certificate(pem: str) -> Certificate:
     certificate = load_certificate(pem)
     begins_at, ends_at = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     return Certificate(serial_of(certificate), names_of(certificate), begins_at, ends_at)
+
+
+def describe_authority(pem: str) -> dict[str, Any]:
+    """What an authority's certificate says: the fields of :class:`keyturn.core.authorities.Issuer`. Raises Invalid."""
+    certificate = load_certificate(pem)
+    return {
+        "key": _key_of(certificate),
+        "common_name": names_of(certificate).common_name,
+        "begins_at": certificate.not_valid_before_utc,
+        "ends_at": certificate.not_valid_after_utc,
+        "key_id": _key_identifier(certificate, x509.SubjectKeyIdentifier),
+        "signer_key_id": _key_identifier(certificate, x509.AuthorityKeyIdentifier),
+    }
+
+
+def _key_of(certificate: x509.Certificate) -> str:
+    """What its key is made of; the number of its algorithm where it has no name here."""
+    try:
+        key: object = certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        key = None
+    named = kind_of(key) if isinstance(key, PublicKey) else ""
+    return named or certificate.public_key_algorithm_oid.dotted_string
+
+
+def _key_identifier(certificate: x509.Certificate, kind: Any) -> str:
+    """In hex; empty where it has none."""
+    try:
+        identifier = certificate.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return ""
+    return bytes(getattr(identifier, "key_identifier", None) or b"").hex()
 
 
 def load_certificate(pem: str) -> x509.Certificate:

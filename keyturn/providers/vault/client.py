@@ -23,7 +23,7 @@ from keyturn.settings.hub import HubSettings
 
 ABSENT: Final = re.compile(
     r"invalid lease|lease not found|unknown role|no static role found|cannot fetch sysview|"
-    r"unable to find PKI issuer|certificate with serial \S+ not found"
+    r"unable to find PKI issuer|No secret engine mount at|certificate with serial \S+ not found"
 )
 """What the engines say of what is not there, under statuses that mean something else elsewhere."""
 

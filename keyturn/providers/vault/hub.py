@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
+from keyturn.core.authorities import PkiEngine
 from keyturn.core.engines import Authority, IssuedLease
 from keyturn.core.errors import Conflict, Invalid, Unavailable
 from keyturn.core.exact import changed
@@ -246,6 +247,15 @@ class VaultHub:
             problem = f"the package {error.name} is missing"
             raise Invalid("open", mount, problem, "Install keyturn[certificates]") from None
         return VaultAuthority(self._calls, mount, role, issuer)
+
+    def pki(self, mount: str) -> PkiEngine:
+        """The content of a PKI engine. Raises Invalid, naming the extra, where the package cryptography is missing."""
+        try:
+            from keyturn.providers.vault.pki_content import VaultPkiEngine
+        except ModuleNotFoundError as error:
+            problem = f"the package {error.name} is missing"
+            raise Invalid("open", mount, problem, "Install keyturn[certificates]") from None
+        return VaultPkiEngine(self._calls, mount)
 
     def close(self) -> None:
         """Let go of the connections."""

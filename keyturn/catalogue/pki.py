@@ -1,0 +1,300 @@
+"""The authorities that sign certificates: a root or an intermediate in a PKI engine of the hub, and its roles."""
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+
+from keyturn.catalogue.plain import text_at
+from keyturn.catalogue.problems import Problem
+from keyturn.catalogue.source import CatalogueEntry
+from keyturn.core.authorities import AuthorityKey, WantedAuthority, key_parameters
+from keyturn.core.keys import KeyKind
+from keyturn.core.rights import Section, allow
+from keyturn.core.suggest import advice
+from keyturn.settings import durations
+from keyturn.settings.fields import Duration, EngineRole, HubPath, Line, Model, PositiveDuration, WebUrl, refused
+
+ANY: Final = "any"
+THIRD: Final = 3
+"""An issuer is followed by the next one when a third of its life is left, as certificates are."""
+SPARE: Final = 10
+"""A tenth of its life is what an issuer has left besides what it signs last."""
+
+
+def _sorted_unlike(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise refused("names the same thing twice", "Name each once.")
+    return names
+
+
+class RoleSettings(Model):
+    """What may be asked of an authority: names, keys, how long. What is not said here is not allowed."""
+
+    allowed_domains: Annotated[tuple[Line, ...], AfterValidator(_sorted_unlike)] = ()
+    """The domains that certificates may be for."""
+    allow_bare_domains: bool = False
+    """Whether they may be for these domains themselves."""
+    allow_subdomains: bool = False
+    """Whether they may be for names below these domains, wildcards among them."""
+    allow_glob_domains: bool = False
+    """Whether * in allowed_domains stands for any text."""
+    allow_wildcard_certificates: bool = False
+    """Whether names may begin with *."""
+    allow_ip_sans: bool = False
+    """Whether they may be for IP addresses."""
+    allow_localhost: bool = False
+    """Whether they may be for localhost."""
+    server: bool = True
+    """Whether they are for servers."""
+    client: bool = False
+    """Whether they are for clients."""
+    key: KeyKind | Literal["any"] = KeyKind.P_256
+    """What keys it signs; any is every kind that the hub finds strong enough."""
+    max_ttl: PositiveDuration
+    """How long certificates last at most."""
+    organization: Annotated[tuple[Line, ...], AfterValidator(_sorted_unlike)] = ()
+    """The organisation in their subjects."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """As the engine tells them. What was signed is kept, so that it can be revoked, and ends with no login."""
+        key = {"key_type": ANY, "key_bits": 0} if self.key == ANY else key_parameters(self.key)
+        return {
+            "allowed_domains": list(self.allowed_domains),
+            "allow_any_name": False,
+            "allow_bare_domains": self.allow_bare_domains,
+            "allow_subdomains": self.allow_subdomains,
+            "allow_glob_domains": self.allow_glob_domains,
+            "allow_wildcard_certificates": self.allow_wildcard_certificates,
+            "allow_ip_sans": self.allow_ip_sans,
+            "allow_localhost": self.allow_localhost,
+            "enforce_hostnames": True,
+            "server_flag": self.server,
+            "client_flag": self.client,
+            "code_signing_flag": False,
+            "email_protection_flag": False,
+            **key,
+            "max_ttl": int(self.max_ttl.total_seconds()),
+            "organization": list(self.organization),
+            "issuer_ref": "default",
+            "no_store": False,
+            "generate_lease": False,
+        }
+
+
+class RevocationSettings(Model):
+    """How revocation is published."""
+
+    expiry: PositiveDuration = timedelta(hours=72)
+    """How long a revocation list is good for."""
+    refresh: PositiveDuration = timedelta(hours=1)
+    """How often the hub writes the list anew: so long may it take until it names what was revoked; OCSP does at once.
+    """
+    ocsp: bool = True
+    """Whether the hub answers by OCSP."""
+    ocsp_expiry: PositiveDuration = timedelta(hours=12)
+    """How long such an answer is good for."""
+
+    @model_validator(mode="after")
+    def _anew_before_it_ends(self) -> Self:
+        if self.refresh >= self.expiry:
+            raise refused("refresh is not shorter than expiry", "Shorten it, or lengthen expiry.", "refresh")
+        return self
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """As the engine tells them."""
+        return {
+            "disable": False,
+            "expiry": durations_of_go(self.expiry),
+            "auto_rebuild": True,
+            "auto_rebuild_grace_period": durations_of_go(self.expiry - self.refresh),
+            "ocsp_disable": not self.ocsp,
+            "ocsp_expiry": durations_of_go(self.ocsp_expiry),
+        }
+
+
+def durations_of_go(life: timedelta) -> str:
+    """A duration as the engine keeps what it was told."""
+    return f"{int(life.total_seconds())}s"
+
+
+class UrlSettings(Model):
+    """Where the issuer's certificate, its revocation list and its OCSP responder are, as certificates say it.
+
+    ``{{issuer_id}}`` stands for the issuer's id in the hub: after a renewal there are two.
+    """
+
+    issuing: Annotated[tuple[WebUrl, ...], AfterValidator(_sorted_unlike)] = ()
+    """Where the issuer's certificate is."""
+    crl: Annotated[tuple[WebUrl, ...], AfterValidator(_sorted_unlike)] = ()
+    """Where its revocation list is."""
+    ocsp: Annotated[tuple[WebUrl, ...], AfterValidator(_sorted_unlike)] = ()
+    """Where it is asked by OCSP."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """As the engine tells them."""
+        return {
+            "issuing_certificates": list(self.issuing),
+            "crl_distribution_points": list(self.crl),
+            "ocsp_servers": list(self.ocsp),
+            "enable_templating": True,
+        }
+
+
+class AuthoritySettings(Model):
+    """An authority of the hub: its mount, its own certificate, where it is found, and the roles that it signs for."""
+
+    mount: HubPath
+    """Where its PKI engine is mounted in the hub; the engine is its own."""
+    signed_by: Line | None = None
+    """The authority of this catalogue that signs it; without it, it is a root."""
+    common_name: Line
+    """What it is called in its certificate."""
+    organization: Line | None = None
+    """The organisation in its certificate."""
+    key: Annotated[AuthorityKey, WithJsonSchema({"enum": list(AuthorityKey)})] = AuthorityKey.P_384
+    """What its key is made of. Another kind makes a new issuer beside the one in force; ML-DSA where the hub has it."""
+    ttl: PositiveDuration
+    """How long its own certificate lasts; the next is made when a third of that is left, or sooner where what it
+    signs lasts longer."""
+    introduce: Duration = timedelta(days=30)
+    """How long a new root stands beside the one in force before it signs: time to bring it to all who trust that."""
+    address: WebUrl | None = None
+    """The hub's address as clients of certificates reach it; makes those of urls that are not given."""
+    urls: UrlSettings = UrlSettings()
+    """Where its certificate, its revocation list and its OCSP responder are, where address does not say it."""
+    revocation: RevocationSettings = RevocationSettings()
+    """How revocation is published."""
+    roles: dict[EngineRole, RoleSettings] = Field(default_factory=dict)
+    """What may be asked of it, by the names that secrets of the strategy certificate say under role."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        for name, role in self.roles.items():
+            if role.max_ttl * 2 > self.ttl:
+                problem = f"max_ttl of {name} ({durations.show(role.max_ttl)}) is more than half of ttl"
+                raise refused(problem, "Lengthen ttl: what it signs has to end before it does.", "roles")
+        if self.signed_by is None and self.introduce * 3 > self.ttl:
+            raise refused("introduce is more than a third of ttl", "Shorten it, or lengthen ttl.", "introduce")
+        return self
+
+    @property
+    def places(self) -> UrlSettings:
+        """Where it is found: those of ``urls``, or of the hub's own address."""
+        base = f"{self.address.rstrip('/')}/v1/{self.mount}" if self.address else ""
+        of_hub = {"issuing": "issuer/{{issuer_id}}/der", "crl": "issuer/{{issuer_id}}/crl/der", "ocsp": "ocsp"}
+        made = {key: (f"{base}/{path}",) for key, path in of_hub.items() if base and not getattr(self.urls, key)}
+        return self.urls.model_copy(update=made)
+
+    @property
+    def configured(self) -> dict[str, dict[str, Any]]:
+        """What is declared of its engine, by the path below the mount."""
+        roles = {f"roles/{name}": role.settings for name, role in self.roles.items()}
+        issuers = {"default_follows_latest_issuer": False}
+        fixed = {"config/issuers": issuers, "config/urls": self.places.settings, "config/crl": self.revocation.settings}
+        return {**fixed, **roles}
+
+    def rights(self, signs: bool) -> Iterator[Section]:
+        """What making and renewing it takes; ``signs`` says whether others are below it."""
+        mount = self.mount
+        made = [f"{mount}/{'intermediate' if self.signed_by else 'root'}/generate/internal"]
+        made += [f"{mount}/intermediate/set-signed"] if self.signed_by else []
+        made += [f"{mount}/issuer/default/sign-intermediate"] if signs else []
+        paths = ("config/issuers", "config/urls", "config/crl", *(f"roles/{name}" for name in self.roles))
+        yield Section(
+            "The content of a PKI engine: see its limits, its keys and issuers, make new ones beside them and put them"
+            " in force, and write what is configured. No key is read or imported, and nothing is removed.",
+            (
+                allow(f"sys/mounts/{mount}", "read"),
+                allow(f"{mount}/keys", "list"),
+                allow(f"{mount}/keys/", "list"),
+                allow(f"{mount}/key/+", "read"),
+                allow(f"{mount}/issuers", "list"),
+                allow(f"{mount}/issuers/", "list"),
+                allow(f"{mount}/issuer/+", "read", "patch", issuer_name=()),
+                *(allow(path, "update") for path in made),
+                *(allow(f"{mount}/{path}", "create", "read", "update") for path in paths),
+            ),
+        )
+
+
+def wanted_authorities(declared: Mapping[str, AuthoritySettings]) -> list[WantedAuthority]:
+    """What is declared of each, those first that sign others."""
+    signers = {name: authority.signed_by for name, authority in declared.items()}
+    depths = {name: len(list(_above(name, signers))) for name in declared}
+    return [_wanted(name, declared) for name in sorted(declared, key=lambda name: (depths[name], name))]
+
+
+def _wanted(name: str, declared: Mapping[str, AuthoritySettings]) -> WantedAuthority:
+    own = declared[name]
+    below = {f"the certificate of {key}": each.ttl for key, each in declared.items() if each.signed_by == name}
+    roles = {f"what {role} signs": settings.max_ttl for role, settings in own.roles.items()}
+    longest = max([*below.values(), *roles.values()], default=timedelta(0))
+    introduce = timedelta(0) if own.signed_by else own.introduce
+    needed = longest + introduce + own.ttl / SPARE if longest else timedelta(0)
+    return WantedAuthority(
+        name,
+        own.mount,
+        own.signed_by or "",
+        own.common_name,
+        own.organization or "",
+        str(own.key),
+        own.ttl,
+        max(own.ttl / THIRD, needed),
+        introduce,
+        max(_levels(name, declared), default=0),
+        own.configured,
+        {**below, **roles},
+    )
+
+
+def _levels(name: str, declared: Mapping[str, AuthoritySettings]) -> Iterator[int]:
+    """How many authorities there are from this one down to each below it, that one counted but not this."""
+    signers = {key: authority.signed_by for key, authority in declared.items()}
+    lines = (list(_above(key, signers)) for key in declared)
+    return (line.index(name) + 1 for line in lines if name in line)
+
+
+def _above(name: str, signers: Mapping[str, str | None]) -> Iterator[str]:
+    """Who signs an authority, and who signs that; it ends where one comes twice."""
+    passed = {name}
+    while (above := signers.get(name)) and above not in passed:
+        yield above
+        passed.add(above)
+        name = above
+
+
+def find_misfits(entries: Mapping[str, CatalogueEntry]) -> Iterator[Problem]:
+    """Signers that nothing declares, circles, mounts of two, and lives that don't fit into those above."""
+    signers = {name: text_at(entry, "signed_by") for name, entry in entries.items()}
+    mounts = dict[str, str]()
+    for name, entry in entries.items():
+        mount = text_at(entry, "mount") or ""
+        if mount and (other := mounts.setdefault(mount, name)) != name:
+            yield entry.problem(("mount",), f"{other} is in this mount already", "Give each a mount of its own.")
+        signer = signers[name]
+        if signer and signer not in entries:
+            remedy = advice(signer, entries, "Declare it under pki.")
+            yield entry.problem(("signed_by",), f"no authority is called {signer}", remedy)
+        elif signer and _circles(name, signers):
+            yield entry.problem(("signed_by",), "it signs itself, over others", "Let the topmost be signed by nobody.")
+        elif signer and _too_long(entry, entries[signer]):
+            remedy = "Shorten ttl, or lengthen that one's: it has to last for twice as long."
+            yield entry.problem(("ttl",), f"it is more than half of the ttl of {signer}", remedy)
+
+
+def _circles(name: str, signers: Mapping[str, str | None]) -> bool:
+    topmost = [name, *_above(name, signers)][-1]
+    return signers.get(topmost) is not None and signers.get(topmost) in signers
+
+
+def _too_long(entry: CatalogueEntry, above: CatalogueEntry) -> bool:
+    try:
+        own, longest = (durations.parse(text_at(each, "ttl") or "") for each in (entry, above))
+    except ValueError:
+        return False
+    return own * 2 > longest

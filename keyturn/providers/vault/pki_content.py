@@ -1,0 +1,135 @@
+"""What is in the hub's PKI engine: issuers, roles, addresses and revocation lists, and how they come to be.
+
+Source: the API of the PKI secrets engine in the documentation of OpenBao and Vault.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+from keyturn.core.authorities import EngineState, Issuer, WantedAuthority, key_parameters
+from keyturn.core.errors import Invalid, NotFound
+from keyturn.providers.answers import reads_answers
+from keyturn.providers.keys import x509
+from keyturn.providers.vault.client import Calls
+
+DEFAULT_LIFE: Final = timedelta(hours=768)
+"""A mount's limit where neither it nor the server says one."""
+DEFAULTS: Final = "config/issuers"
+
+
+@reads_answers("the hub")
+class VaultPkiEngine:
+    """A :class:`keyturn.core.authorities.PkiEngine`: the engine at ``mount``."""
+
+    def __init__(self, calls: Calls, mount: str) -> None:
+        self._calls = calls
+        self.mount = mount
+
+    def look(self, paths: Sequence[str]) -> EngineState | None:
+        """What is there. Raises Invalid where the mount is another engine's."""
+        if (longest := self._longest()) is None:
+            return None
+        keys = {key: self._read(f"key/{key}")["key_name"] for key in self._list("keys")}
+        issuers = (self._issuer(issuer, keys) for issuer in self._list("issuers"))
+        configured = {path: self._settings(path) for path in paths}
+        return EngineState(
+            tuple(issuer for issuer in issuers if issuer),
+            self._read(DEFAULTS)["default"],
+            tuple(keys.values()),
+            longest,
+            {path: settings for path, settings in configured.items() if settings is not None},
+        )
+
+    def configure(self, path: str, settings: Mapping[str, Any]) -> None:
+        """Write settings at a path below the mount; which issuer is in force is said along with the rest, as it is."""
+        in_force = {"default": self._read(DEFAULTS)["default"]} if path == DEFAULTS else {}
+        self._post("configure", path, {**in_force, **settings})
+
+    def make_root(self, name: str, wanted: WantedAuthority) -> Issuer:
+        """A new key and its own certificate."""
+        body = {**_subject(wanted), **key_parameters(wanted.key), "issuer_name": name, "key_name": name}
+        made = self._make("root/generate/internal", name, {**body, "ttl": _seconds(wanted.ttl)}, wanted)
+        return _described(made["issuer_id"], name, made["certificate"])
+
+    def request(self, name: str, wanted: WantedAuthority) -> str:
+        """A new key, and a signing request for it."""
+        body = {**_subject(wanted), **key_parameters(wanted.key), "key_name": name}
+        return str(self._make("intermediate/generate/internal", name, body, wanted)["csr"])
+
+    def sign(self, request: str, wanted: WantedAuthority) -> Sequence[str]:
+        """The certificate, and those above it. What it may be is said here, and not by the request."""
+        limits = {"ttl": _seconds(wanted.ttl), "max_path_length": wanted.below, "use_csr_values": False}
+        hint = f"See whether the authority at {self.mount} itself lasts for that long"
+        body = {**_subject(wanted), **limits, "csr": request}
+        signed = self._make("issuer/default/sign-intermediate", wanted.name, body, wanted, hint)
+        above = signed.get("ca_chain") or [signed["issuing_ca"]]
+        return list(dict.fromkeys(pem.strip() for pem in (signed["certificate"], *above)))
+
+    def install(self, certificates: Sequence[str]) -> None:
+        """Keep the certificates."""
+        self._post("install", "intermediate/set-signed", {"certificate": "\n".join(certificates)})
+
+    def promote(self, issuer: Issuer) -> None:
+        """Let it sign from now on, and bear its key's name."""
+        path = f"{self.mount}/issuer/{issuer.id}"
+        self._calls.patch("name", path, path, {"issuer_name": issuer.key_name})
+        self._post("put in force", DEFAULTS, {"default": issuer.id, "default_follows_latest_issuer": False})
+
+    def _longest(self) -> timedelta | None:
+        name = f"sys/mounts/{self.mount}"
+        try:
+            engine = self._calls.get("read", name, name).json()["data"]
+        except NotFound:
+            return None
+        if engine["type"] != "pki":
+            remedy = "Name another mount in the catalogue's section pki"
+            raise Invalid("read", name, f"it is an engine of the type {engine['type']}, and not pki", remedy)
+        return timedelta(seconds=engine["config"]["max_lease_ttl"]) or DEFAULT_LIFE
+
+    def _issuer(self, issuer: str, keys: Mapping[str, str]) -> Issuer | None:
+        """One whose key is here; None for another's certificate, which is kept for chains."""
+        there = self._read(f"issuer/{issuer}")
+        return _described(issuer, keys[there["key_id"]], there["certificate"]) if there["key_id"] in keys else None
+
+    def _settings(self, path: str) -> Mapping[str, Any] | None:
+        name = f"{self.mount}/{path}"
+        answer = self._calls.find("read", name, name)
+        settings: Mapping[str, Any] | None = None if answer is None else answer.json()["data"]
+        return settings
+
+    def _make(
+        self, path: str, name: str, body: Mapping[str, Any], wanted: WantedAuthority, hint: str = ""
+    ) -> Mapping[str, Any]:
+        try:
+            return self._post("make", path, body)
+        except Invalid:
+            problem = f"the hub refuses a {wanted.key} key or a certificate of {wanted.ttl.days} d"
+            hint = hint or "See whether its engine has such keys, and whether another apply has made it just now"
+            raise Invalid("make", f"{self.mount}/{name}", problem, f"{hint}; then plan again") from None
+
+    def _post(self, doing: str, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        name = f"{self.mount}/{path}"
+        answer = self._calls.post(doing, name, name, body)
+        made: Mapping[str, Any] = (answer.json() if answer.content else {}).get("data") or {}
+        return made
+
+    def _read(self, path: str) -> Any:
+        name = f"{self.mount}/{path}"
+        return self._calls.get("read", name, name).json()["data"]
+
+    def _list(self, path: str) -> list[str]:
+        return self._calls.list(f"{self.mount}/{path}", f"{self.mount}/{path}")
+
+
+def _described(issuer: str, key_name: str, pem: str) -> Issuer:
+    return Issuer(issuer, key_name, certificate=pem.strip(), **x509.describe_authority(pem))
+
+
+def _subject(wanted: WantedAuthority) -> dict[str, Any]:
+    organization = {"organization": wanted.organization} if wanted.organization else {}
+    return {"common_name": wanted.common_name, "exclude_cn_from_sans": True, **organization}
+
+
+def _seconds(life: timedelta) -> str:
+    return f"{int(life.total_seconds())}s"

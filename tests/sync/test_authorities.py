@@ -1,0 +1,275 @@
+"""Authorities from the catalogue, in real PKI engines: made once, renewed beside each other, drift told and mended."""
+
+import secrets
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from cryptography import x509 as lib
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
+from cryptography.x509.oid import AuthorityInformationAccessOID
+
+from keyturn.catalogue.pki import AuthoritySettings, wanted_authorities
+from keyturn.core.authorities import PkiStep, StepKind
+from keyturn.core.engines import SubjectNames
+from keyturn.core.errors import Denied, Invalid
+from keyturn.core.hcl import policy
+from keyturn.core.keys import KeyKind
+from keyturn.core.rights import HubPlaces
+from keyturn.core.sensitive import Sensitive
+from keyturn.policies import hub as policies
+from keyturn.policies.scope import scope_of
+from keyturn.providers.keys import x509
+from keyturn.providers.keys.key_maker import CryptographyKeys
+from keyturn.providers.vault.hub import VaultHub
+from keyturn.rotation.context import Workspace
+from keyturn.settings.hub import HubSettings
+from keyturn.settings.hub_login import TokenLogin
+from keyturn.sync.authorities import apply_pki, plan_pki
+from tests.support.lab import Lab
+
+pytestmark = pytest.mark.sampled(3, of="file")
+
+DAY = timedelta(days=1)
+NAMES = SubjectNames("a.ml.internal", frozenset({"a.ml.internal"}), frozenset())
+ROLE = {"allowed_domains": ["ml.internal"], "allow_subdomains": True, "max_ttl": "47d", "key": "any"}
+
+
+@dataclass
+class Authorities:
+    """A root and an intermediate below it, in mounts that nobody used before."""
+
+    lab: Lab
+    workspace: Workspace
+    root: str
+    services: str
+
+    def declare(self, root: dict[str, Any] | None = None, services: dict[str, Any] | None = None) -> Workspace:
+        """The catalogue with both, and these changes."""
+        own = {"mount": self.root, "common_name": "Test Root", "ttl": "3650d", **(root or {})}
+        below: dict[str, Any] = {
+            "mount": self.services,
+            "common_name": "Test Services",
+            "ttl": "365d",
+            "signed_by": "root",
+        }
+        below |= {"address": "https://hub.example.com:8200", "roles": {"ml-services": ROLE}, **(services or {})}
+        made = {"root": AuthoritySettings(**own), "services": AuthoritySettings(**below)}
+        self.workspace = replace(self.workspace, catalogue=self.workspace.catalogue.model_copy(update={"pki": made}))
+        return self.workspace
+
+    def mount(self) -> None:
+        """Engines with room for ten years."""
+        for path in (self.root, self.services):
+            self.lab.root.sys.enable_secrets_engine("pki", path=path, config={"max_lease_ttl": "87600h"})
+
+    def apply(self) -> list[str]:
+        """What was done."""
+        done: list[PkiStep] = []
+        apply_pki(self.workspace, done.append)
+        return [f"{step.kind} {step.place}" for step in done]
+
+    def issue(self) -> tuple[str, str, Sensitive]:
+        """A certificate as a secret has it: itself, its chain and its key."""
+        key = CryptographyKeys().private_key(KeyKind.P_256)
+        issued = self.lab.hub.authority(self.services, "ml-services").sign(key, NAMES, DAY)
+        return issued.pem, issued.chain, key
+
+    def anchors(self) -> list[str]:
+        """Every root, as PEM."""
+        state = self.lab.hub.pki(self.root).look(())
+        assert state is not None
+        return [issuer.certificate for issuer in state.issuers]
+
+
+@pytest.fixture
+def bare(lab: Lab) -> Authorities:
+    name = secrets.token_hex(5)
+    workspace = replace(lab.open().workspace, hub_clock=lambda: datetime.now(UTC))
+    made = Authorities(lab, workspace, f"root-{name}", f"services-{name}")
+    made.declare()
+    return made
+
+
+@pytest.fixture
+def authorities(bare: Authorities) -> Authorities:
+    bare.mount()
+    return bare
+
+
+def test_what_is_declared_is_made_once_and_certificates_of_it_hold(authorities: Authorities) -> None:
+    done = authorities.apply()
+    assert [step for step in done if step.startswith("new issuer")] == [
+        f"new issuer {authorities.root}/keyturn-1",
+        f"new issuer {authorities.services}/keyturn-1",
+    ]
+    assert plan_pki(authorities.workspace) == []
+    assert authorities.apply() == []
+    pem, chain, _ = authorities.issue()
+    assert not x509.chain_is_broken(pem, chain, authorities.anchors()[0], datetime.now(UTC))
+    assert x509.describe_certificate(pem).names == NAMES
+
+
+def test_the_plan_says_what_is_missing_and_changes_nothing(bare: Authorities) -> None:
+    steps = plan_pki(bare.workspace)
+    assert [(step.kind, step.place) for step in steps] == [
+        (StepKind.BLOCKED, bare.root),
+        (StepKind.BLOCKED, bare.services),
+    ]
+    assert "there is no PKI engine" in steps[0].why
+    assert bare.apply() == []
+    bare.mount()
+    assert {step.kind for step in plan_pki(bare.workspace)} == {StepKind.CONFIGURE, StepKind.MAKE}
+    assert bare.anchors() == []
+
+
+def test_a_mount_of_another_engine_is_left_alone(bare: Authorities) -> None:
+    bare.declare(root={"mount": "secret"})
+    with pytest.raises(Invalid, match="an engine of the type kv, and not pki"):
+        bare.apply()
+
+
+def test_what_somebody_changed_by_hand_is_named_and_put_back(authorities: Authorities) -> None:
+    authorities.apply()
+    role = f"{authorities.services}/roles/ml-services"
+    root = authorities.lab.root
+    root.write_data(role, data={**ROLE, "allowed_domains": ["ml.internal", "example.com"], "max_ttl": "90d"})
+    root.write_data(f"{authorities.services}/config/crl", data={"ocsp_disable": True})
+    issuers = f"{authorities.services}/config/issuers"
+    in_force = root.read(issuers)["data"]["default"]
+    root.write_data(issuers, data={"default": in_force, "default_follows_latest_issuer": True})
+    drift = {step.place: step.why for step in plan_pki(authorities.workspace)}
+    assert "allowed_domains is ml.internal, example.com, declared is ml.internal" in drift[role]
+    assert "max_ttl is 7776000, declared is 4060800" in drift[role]
+    assert drift[issuers] == "default_follows_latest_issuer is True, declared is False"
+    assert "ocsp_disable is True, declared is False" in drift[f"{authorities.services}/config/crl"]
+    authorities.apply()
+    assert plan_pki(authorities.workspace) == []
+
+
+def test_one_line_moves_an_algorithm_and_what_was_signed_before_holds(authorities: Authorities) -> None:
+    authorities.apply()
+    before, (anchor,) = authorities.issue(), authorities.anchors()
+    authorities.declare(services={"key": "p-256"})
+    assert authorities.apply() == [
+        f"new issuer {authorities.services}/keyturn-2",
+        f"put in force {authorities.services}/keyturn-2",
+    ]
+    assert authorities.apply() == []
+    after, now = authorities.issue(), datetime.now(UTC)
+    assert x509.belongs_to_key(after[0], after[2])
+    assert not x509.chain_is_broken(*before[:2], anchor, now)
+    assert not x509.chain_is_broken(*after[:2], anchor, now)
+    engine = authorities.lab.hub.pki(authorities.services).look(())
+    assert engine is not None
+    assert [issuer.key for issuer in sorted(engine.issuers, key=lambda each: each.generation)] == ["p-384", "p-256"]
+
+
+def test_a_new_root_waits_until_it_is_trusted_and_then_everything_below_follows(authorities: Authorities) -> None:
+    authorities.apply()
+    before, (old,) = authorities.issue(), authorities.anchors()
+    authorities.declare(root={"key": "p-256"})
+    assert authorities.apply() == [f"new issuer {authorities.root}/keyturn-2"]
+    (waits,) = plan_pki(authorities.workspace)
+    assert (waits.kind, waits.place) == (StepKind.WAIT, f"{authorities.root}/keyturn-2")
+    assert authorities.apply() == []
+    authorities.workspace = replace(authorities.workspace, hub_clock=lambda: datetime.now(UTC) + 31 * DAY)
+    assert authorities.apply() == [
+        f"put in force {authorities.root}/keyturn-2",
+        f"new issuer {authorities.services}/keyturn-2",
+        f"put in force {authorities.services}/keyturn-2",
+    ]
+    assert plan_pki(authorities.workspace) == []
+    after, now = authorities.issue(), datetime.now(UTC)
+    (new,) = (anchor for anchor in authorities.anchors() if anchor != old)
+    assert not x509.chain_is_broken(*before[:2], old, now)
+    assert not x509.chain_is_broken(*after[:2], new, now)
+    assert x509.chain_is_broken(*after[:2], old, now)
+
+
+def test_what_a_crash_left_is_finished_by_the_next_run(authorities: Authorities) -> None:
+    """A key without a certificate, and a certificate that is not in force: the first is passed over."""
+    authorities.apply()
+    authorities.declare(services={"key": "p-256"})
+    wanted = wanted_authorities(authorities.workspace.catalogue.pki)[1]
+    engine = authorities.lab.hub.pki(authorities.services)
+    engine.request("keyturn-2", wanted)
+    request = engine.request("keyturn-3", wanted)
+    engine.install(authorities.lab.hub.pki(authorities.root).sign(request, wanted))
+    assert authorities.apply() == [f"put in force {authorities.services}/keyturn-3"]
+    assert authorities.apply() == []
+
+
+def test_a_kind_of_key_that_the_hub_lacks_is_named_and_nothing_in_force_changes(authorities: Authorities) -> None:
+    authorities.apply()
+    authorities.declare(services={"key": "ml-dsa-65"})
+    with pytest.raises(Invalid, match="refuses a ml-dsa-65 key"):
+        authorities.apply()
+    assert authorities.issue()
+
+
+def test_the_rendered_policy_is_enough_for_all_of_it(authorities: Authorities, tmp_path: Path) -> None:
+    catalogue, name = authorities.workspace.catalogue, f"pki-{secrets.token_hex(4)}"
+    rules = policies.sections(scope_of(catalogue, HubPlaces()), policies.PKI)
+    authorities.lab.root.sys.create_or_update_policy(name, policy(rules))
+    token = authorities.lab.root.auth.token.create(policies=[name], no_default_policy=True)["auth"]["client_token"]
+    (tmp_path / "token").write_text(token)
+    settings = HubSettings(authorities.lab.world.hub_address, login=TokenLogin(file=str(tmp_path / "token")))
+    with closing(VaultHub(settings)) as hub:
+        authorities.workspace = replace(authorities.workspace, hub=hub)
+        assert authorities.apply()
+        authorities.declare(services={"key": "p-256"})
+        assert f"put in force {authorities.services}/keyturn-2" in authorities.apply()
+        with pytest.raises(Denied):
+            hub.pki("pki").look(())
+        with pytest.raises(Denied):
+            hub.read("anything")
+
+
+def test_whoever_follows_the_addresses_in_a_certificate_finds_issuer_list_and_answer(authorities: Authorities) -> None:
+    """Also of one that was signed by the issuer before the one in force."""
+    authorities.declare(services={"address": authorities.lab.world.hub_address})
+    authorities.apply()
+    pem, chain, _ = authorities.issue()
+    authorities.declare(services={"address": authorities.lab.world.hub_address, "key": "p-256"})
+    authorities.apply()
+    certificate, issuer = (lib.load_pem_x509_certificates(text.encode())[0] for text in (pem, chain))
+    access = certificate.extensions.get_extension_for_class(lib.AuthorityInformationAccess).value
+    places = {each.access_method: each.access_location.value for each in access}
+    (point,) = certificate.extensions.get_extension_for_class(lib.CRLDistributionPoints).value
+    assert point.full_name is not None
+    issued_by = lib.load_der_x509_certificate(fetched(places[AuthorityInformationAccessOID.CA_ISSUERS]))
+    assert issued_by == issuer
+    question = (
+        ocsp.OCSPRequestBuilder().add_certificate(certificate, issuer, SHA256()).build().public_bytes(Encoding.DER)
+    )
+    where = places[AuthorityInformationAccessOID.OCSP]
+    assert ocsp.load_der_ocsp_response(fetched(where, question)).certificate_status is ocsp.OCSPCertStatus.GOOD
+    serial = x509.describe_certificate(pem).serial
+    authorities.lab.hub.authority(authorities.services, "ml-services").revoke(serial)
+    revoked = ocsp.load_der_ocsp_response(fetched(where, question))
+    assert revoked.certificate_status is ocsp.OCSPCertStatus.REVOKED
+    authorities.lab.root.read(f"{authorities.services}/crl/rotate")
+    listed = lib.load_der_x509_crl(fetched(point.full_name[0].value))
+    signer = issuer.public_key()
+    assert isinstance(signer, ec.EllipticCurvePublicKey)
+    assert listed.is_signature_valid(signer)
+    assert listed.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None
+
+
+def fetched(address: str, question: bytes | None = None) -> bytes:
+    """What anybody gets there."""
+    if question is None:
+        answer = requests.get(address, timeout=10)
+    else:
+        headers = {"Content-Type": "application/ocsp-request"}
+        answer = requests.post(address, question, headers=headers, timeout=10)
+    answer.raise_for_status()
+    return answer.content
