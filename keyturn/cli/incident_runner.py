@@ -23,6 +23,9 @@ FLOW: Final = "emergency-revoke"
 ANSWERS: Final = 3.0
 """Seconds in which the Prefect server has to answer: its own client would wait for a minute."""
 
+PREFECT_CA_FILE: Final = "PREFECT_API_SSL_CERT_FILE"
+"""Prefect's own variable for the authority of its server's certificate."""
+
 BEGUN: Final = 30.0
 """Seconds in which a worker has to begin the run; after that it is done here.
 
@@ -120,16 +123,18 @@ def insist_on_answer(api: str) -> None:
 
 
 def is_answered(url: str) -> bool:
-    """Whether a server answers there, whatever it says."""
+    """Whether a server answers there, whatever it says. Whether to trust its certificate Prefect's client decides."""
     from http.client import HTTPException
+    from ssl import SSLCertVerificationError, create_default_context
     from urllib.request import urlopen
 
     try:
-        urlopen(url, timeout=ANSWERS).close()  # noqa: S310  the caller looked at the scheme
+        context = create_default_context(cafile=os.environ.get(PREFECT_CA_FILE) or None)
+        urlopen(url, timeout=ANSWERS, context=context).close()  # noqa: S310  the caller looked at the scheme
     except HTTPError:
         return True
-    except (OSError, HTTPException):
-        return False
+    except (OSError, HTTPException) as error:
+        return isinstance(getattr(error, "reason", None), SSLCertVerificationError)
     return True
 
 

@@ -15,6 +15,7 @@ from keyturn.access_log.reactions.reactions import Reactions
 from keyturn.access_log.reactions.worker import Pacing, Worker
 from keyturn.cli.environment import spooled
 from keyturn.cli.incident_runner import FLOW, Through, carry_on, insist_on_answer, tell_on_call
+from keyturn.cli.output import note
 from keyturn.cli.prefect_events import PrefectReaction
 from keyturn.core.channel import Announcement
 from keyturn.core.errors import KeyturnError
@@ -149,6 +150,7 @@ class CommandConductor:
             run_deployment(FLOW, parameters, 0, WorkspaceNames(self._workspace))
         except StillRuns:
             return True
-        except KeyturnError:
+        except KeyturnError as error:
+            note(f"Prefect was not asked to revoke anything: {error.text}")
             return False
         return True

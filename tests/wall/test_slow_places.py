@@ -2,6 +2,7 @@
 
 import os
 import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -134,7 +135,17 @@ def test_an_emergency_does_not_wait_for_a_prefect_server_that_drips(monkeypatch:
         insist_on_answer(f"{server.url}/api")
 
 
-def test_a_prefect_server_that_answers_anything_is_left_to_its_client() -> None:
+def test_a_prefect_server_that_answers_anything_is_left_to_its_client(
+    authority: tuple[ssl.SSLContext, Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tls, ca_file, _ = authority
     with Liar(answers_in_turn(lambda *_: {})) as server:
+        insist_on_answer(f"{server.url}/api")
+        assert server.requests
+    with Liar(answers_in_turn(lambda *_: {}), tls) as server:
+        # Prefect's client may know the authority from elsewhere.
+        insist_on_answer(f"{server.url}/api")
+        assert server.requests == []
+        monkeypatch.setenv("PREFECT_API_SSL_CERT_FILE", str(ca_file))
         insist_on_answer(f"{server.url}/api")
         assert server.requests
