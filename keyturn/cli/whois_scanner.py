@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from keyturn.cli.failures import BEHIND, end_command, naming_file
+from keyturn.cli.failures import BEHIND, FAILED, end_command, naming_file
 from keyturn.cli.incident_runner import Through, show_incident
 from keyturn.cli.output import note, write_json, write_table
 from keyturn.cli.revoke import Request, insist_on_sense, revoked, show_preview
-from keyturn.core.errors import TransientError
+from keyturn.core.errors import TerminalError, TransientError
 from keyturn.core.plain_text import visible
+from keyturn.pages.words import count_noun, list_names
 from keyturn.revocation.incident import Mode
 
 if TYPE_CHECKING:
@@ -50,12 +51,12 @@ def answer(workspace: "Workspace", file: Path, end: End | None, as_json: bool) -
         insist_on_sense(
             Request(Selector(), Mode.REPLACE, end.reason, "", since), "", preview=end.preview, asks=not end.yes
         )
-    leaks, unlooked = find_leaks(workspace, file)
+    leaks, unlooked, doubts = find_leaks(workspace, file)
     if end is None:
-        return show_leaks(leaks, unlooked, as_json)
+        return show_leaks(leaks, unlooked, doubts, as_json)
     if not as_json:
         write_leaks(leaks)
-    return end_leaks(workspace, leaks, since, end, as_json)
+    return end_leaks(workspace, leaks, doubts, since, end, as_json)
 
 
 @contextmanager
@@ -70,8 +71,11 @@ def opened_report(file: Path) -> "Iterator[ScannerReport]":
         yield ScannerReport(stream, str(file))
 
 
-def find_leaks(workspace: "Workspace", file: Path) -> "tuple[Leaks, list[Unlooked]]":
-    """Whose the values are. The hub is asked first, so that a found value is let go as soon as it was read."""
+def find_leaks(workspace: "Workspace", file: Path) -> "tuple[Leaks, list[Unlooked], list[str]]":
+    """Whose the values are, what was not looked at, and why something may work that was not told.
+
+    The hub is asked first, so that a found value is let go as soon as it was read.
+    """
     from keyturn.revocation.found_values import index_values, match_findings
 
     index, unlooked = index_values(workspace)
@@ -84,11 +88,32 @@ def find_leaks(workspace: "Workspace", file: Path) -> "tuple[Leaks, list[Unlooke
     for gap in unlooked:
         what = f"version {gap.version} of {gap.path}" if gap.version else gap.path
         note(f"could not look at {what}, which may be among them: {gap.why}")
-    return leaks, unlooked
+    return leaks, unlooked, list(doubts_of(report, leaks, unlooked))
 
 
-def show_leaks(leaks: "Leaks", unlooked: "Sequence[Unlooked]", as_json: bool) -> None:
-    """Which secrets leaked, and what of the report is nobody's here. Ends with 3 where something works still."""
+def doubts_of(report: "ScannerReport", leaks: "Leaks", unlooked: "Sequence[Unlooked]") -> Iterator[str]:
+    """Why something that was found may work though nothing says so: unreadable is not absent."""
+    hidden = sorted({gap.path for gap in unlooked if gap.may_work})
+    if hidden and leaks.unknown:
+        yield f"{list_names(hidden, 5)} could not be looked at"
+    if report.malformed:
+        yield f"{count_noun(report.malformed, 'entry', 'entries')} of the report could not be read"
+    if report.redacted:
+        yield f"{count_noun(report.redacted, 'finding is', 'findings are')} redacted"
+
+
+def insist_on_certainty(doubts: "Sequence[str]") -> None:
+    """End with 1 where it is not known whether something works."""
+    if doubts:
+        hint = "Mend that, then run it again: what could not be looked at may work"
+        end_command(TerminalError("look for", "what has leaked", "; ".join(doubts), hint), FAILED)
+
+
+def show_leaks(leaks: "Leaks", unlooked: "Sequence[Unlooked]", doubts: "Sequence[str]", as_json: bool) -> None:
+    """Which secrets leaked, and what of the report is nobody's here.
+
+    Ends with 3 where something works still, and with 1 where that is not known.
+    """
     if as_json:
         write_json(leaks_data(leaks, unlooked))
     else:
@@ -99,6 +124,7 @@ def show_leaks(leaks: "Leaks", unlooked: "Sequence[Unlooked]", as_json: bool) ->
         problem = f"found by the scanner, and not ended: {', '.join(working[:SHOWN])}{'...' * (len(working) > SHOWN)}"
         hint = "To end them: the same command with --revoke --reason TEXT; with --preview it shows what would end"
         end_command(TransientError("look for", "what has leaked", problem, hint), BEHIND)
+    insist_on_certainty(doubts)
 
 
 def write_leaks(leaks: "Leaks") -> None:
@@ -168,11 +194,14 @@ def place_data(at: "FoundAt") -> dict[str, Any]:
     }
 
 
-def end_leaks(workspace: "Workspace", leaks: "Leaks", since: datetime, end: End, as_json: bool) -> None:
+def end_leaks(
+    workspace: "Workspace", leaks: "Leaks", doubts: "Sequence[str]", since: datetime, end: End, as_json: bool
+) -> None:
     """End everything that was found and works still, as one incident; or only show what would end."""
     from keyturn.revocation.selector import Selector
 
     if not leaks.working:
+        insist_on_certainty(doubts)
         return note("nothing that was found works still: there is nothing to end")
     request = Request(Selector(leaks.working), Mode.REPLACE, end.reason, "", since, end.expect)
     if end.preview:

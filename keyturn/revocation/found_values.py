@@ -85,11 +85,15 @@ class Owner:
 
 @dataclass(frozen=True)
 class Unlooked:
-    """A secret, or a version of one, that nobody could look at; ``version`` is 0 for all of it."""
+    """A secret, or a version of one, that nobody could look at; ``version`` is 0 for all of it.
+
+    ``may_work`` says that its credential may be honoured, as far as anybody knows.
+    """
 
     path: str
     version: int
     why: str
+    may_work: bool = True
 
 
 @dataclass
@@ -150,9 +154,13 @@ def index_values(workspace: Workspace) -> tuple[ValueIndex, list[Unlooked]]:
 def add_secret(workspace: Workspace, path: str, index: ValueIndex) -> Iterator[Unlooked]:
     """All versions of one secret; what of it could not be looked at."""
     sight, record = read_versions(workspace, path), load_record(workspace, path)
-    yield from (Unlooked(path, hidden.version, hidden.why) for hidden in sight.unseen)
+
+    def state(version: int) -> State:
+        return state_of_version(workspace, record, path, version, sight.last)
+
+    yield from (Unlooked(path, unseen.version, unseen.why, state(unseen.version).works) for unseen in sight.unseen)
     for version in sight.versions:
-        add_version(workspace, version, state_of_version(workspace, record, version, sight.last), index)
+        add_version(workspace, version, state(version.version), index)
 
 
 def add_version(workspace: Workspace, secret: HubSecret, state: State, index: ValueIndex) -> None:
@@ -177,14 +185,14 @@ def secret_fields(workspace: Workspace, secret: HubSecret) -> frozenset[str]:
     return frozenset(name for name, text in texts if not names.may_show(name, text))
 
 
-def state_of_version(workspace: Workspace, record: Record, secret: HubSecret, newest: int) -> State:
+def state_of_version(workspace: Workspace, record: Record, path: str, version: int, newest: int) -> State:
     """Whether a version's credential works still."""
-    if secret.version == newest:
+    if version == newest:
         return State.IN_FORCE
     rotation = record.rotation
-    if rotation and rotation.stage in IN_FORCE and rotation.base_version == secret.version:
+    if rotation and rotation.stage in IN_FORCE and rotation.base_version == version:
         return State.IN_GRACE
-    return State.RETIRED if workspace.target(secret.path) else State.REPLACED
+    return State.RETIRED if workspace.target(path) else State.REPLACED
 
 
 def match_findings(index: ValueIndex, findings: Iterable[FoundValue]) -> Leaks:

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import typer
 
-from keyturn.cli.failures import BEHIND
+from keyturn.cli.failures import BEHIND, FAILED
 from keyturn.cli.incident_runner import Through
 from keyturn.cli.whois_scanner import End, answer
-from keyturn.core.errors import Invalid
+from keyturn.core.errors import Denied, Invalid
 from keyturn.core.policy import Trigger
+from keyturn.revocation import found_values
 from keyturn.revocation.found_values import Leaks, index_values, match_findings
 from keyturn.revocation.scanner import FoundValue, ScannerReport
 from keyturn.rotation.run import rotate
@@ -188,6 +189,29 @@ def test_the_command_tells_no_value_even_where_a_file_is_called_by_it(
     assert '"file": "deploy/app.env"' in shown.out
     assert password not in shown.out + shown.err
     assert "another-value-1234" not in shown.out + shown.err
+
+
+def test_what_could_not_be_looked_at_is_never_said_to_work_no_more(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    password, strange, end = (
+        str(site.secret.first["password"]),
+        hog("somebody's else"),
+        End("x", 0, False, True, HERE, None),
+    )
+    assert answered(site, tmp_path, [strange], None) == 0
+    for line in ('{"version": "2.1.0"}', json.dumps({"Raw": 7})):
+        assert answered(site, tmp_path, [strange, line], None) == FAILED
+        assert answered(site, tmp_path, [strange, line], end) == FAILED
+        assert answered(site, tmp_path, [hog(password), line], None) == BEHIND
+
+    def deny(*_: object) -> None:
+        raise Denied("read", "it", "the hub denies it", "")
+
+    monkeypatch.setattr(found_values, "read_versions", deny)
+    assert answered(site, tmp_path, [hog(password)], None) == FAILED
+    assert answered(site, tmp_path, [hog(password)], end) == FAILED
+    assert answered(site, tmp_path, [], None) == 0
 
 
 def test_what_works_still_is_ended_as_one_incident(site: Site, tmp_path: Path) -> None:
