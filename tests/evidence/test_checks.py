@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, get_args
 
 import pytest
@@ -125,6 +125,16 @@ def test_what_could_not_be_looked_at_never_passes(home: House, part: Part) -> No
         result = CHECKS[name](hidden)
         assert result.verdict is UNSEEN, name
         assert "the hub does not answer" in " ".join(result.found)
+
+
+@pytest.mark.parametrize("began", [SINCE + 30 * DAY, UNTIL + DAY], ids=["within", "after"])
+def test_what_was_before_the_ledger_never_passes(home: House, began: datetime) -> None:
+    young = with_ledger(home.facts, began_at=began, marks=(), before={}, pushes={})
+    for name in ("actions-attributed", "incidents-closed", "rotated-in-period", "values-shown"):
+        result = CHECKS[name](young)
+        assert (result.verdict, result.found[0][:16]) == (UNSEEN, "The ledger began"), name
+    assert CHECKS["cloud-scanner-explained"](young).verdict is UNSEEN
+    assert CHECKS["actions-attributed"](with_ledger(young, incomplete=1)).verdict is FAIL
 
 
 ENDED = LogRead("hub audit file a", Coverage(1, SINCE, UNTIL - 2 * DAY))

@@ -96,14 +96,16 @@ def scanner_explained(facts: Facts) -> CheckResult:
     entries += [mark.sequence for copy in copies if (mark := facts.ledger.pushes.get((copy.secret, label(copy))))]
     by_path = facts.by_path
     late = sorted({copy.secret for copy in copies if is_behind(by_path.get(copy.secret))})
+    untold = sorted({copy.secret for copy in copies if not any(promotions(facts.ledger, copy.secret))})
     sentences = [
         f"{count_noun(len(copies), 'copy', 'copies')} in AWS Secrets Manager: Security Hub's SecretsManager.1 fails "
         "for each, since it asks whether AWS's own rotation is configured, not whether the value is replaced.",
         "Keyturn replaces the value in the hub and pushes it; the entries below show when, each with its proof.",
     ]
     sentences += [f"Late, or replaced by hand, so that the finding is true: {named(late)}."] if late else []
+    sentences += [f"No entry up to the period's end tells of a rotation of {named(untold)}."] if untold else []
     rows = tuple(StateRow("scanner", label(copy), {}).id for copy in copies)
-    verdict = ControlVerdict.FAIL if late else ControlVerdict.PASS
+    verdict = ControlVerdict.FAIL if late else ControlVerdict.UNSEEN if untold else ControlVerdict.PASS
     return CheckResult(verdict, tuple(sentences), {"copies": len(copies)}, tuple(sorted(set(entries))), rows)
 
 

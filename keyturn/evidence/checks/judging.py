@@ -1,7 +1,9 @@
 """What checks about single secrets share: what is wrong with whom, less what somebody answers for."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
+from functools import wraps
 from typing import Final
 
 from keyturn.evidence.facts import Facts, SecretFact
@@ -57,6 +59,25 @@ def rows_of(secrets: Iterable[SecretFact]) -> list[str]:
 def insist_seen(facts: Facts, why: str) -> CheckResult | None:
     """That it could not be looked at, where there is a reason why."""
     return unseen(f"It could not be looked at: {why}") if why else None
+
+
+def of_period(check: Callable[[Facts], CheckResult]) -> Callable[[Facts], CheckResult]:
+    """A check by what the ledger tells of the period alone."""
+
+    @wraps(check)
+    def checked(facts: Facts) -> CheckResult:
+        return since_ledger_began(facts, check(facts))
+
+    return checked
+
+
+def since_ledger_began(facts: Facts, result: CheckResult) -> CheckResult:
+    """What a check comes to by the ledger's entries: where it began after the period, what was before is not known."""
+    began = facts.ledger.began_at
+    if began is None or began - facts.period.since <= DAY or result.verdict is ControlVerdict.FAIL:
+        return result
+    late = f"The ledger began on {began:%Y-%m-%d}: nothing tells what was before."
+    return replace(result, verdict=ControlVerdict.UNSEEN, found=(late, *result.found))
 
 
 def days(span: timedelta) -> int:

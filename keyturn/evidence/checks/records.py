@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Final
 
-from keyturn.evidence.checks.judging import insist_seen
+from keyturn.evidence.checks.judging import insist_seen, of_period
 from keyturn.evidence.facts import Facts, LedgerExtract, LedgerMark, Part
 from keyturn.evidence.ledger_extract import INCIDENTS, SEGMENT, incident_of
 from keyturn.evidence.model import CheckResult, ControlVerdict, StateRow, nothing_of
@@ -32,6 +32,7 @@ def ledger_whole(facts: Facts) -> CheckResult:
     )
 
 
+@of_period
 def actions_attributed(facts: Facts) -> CheckResult:
     """Whether every entry says who, what, when, from which machine and how it ended."""
     if hidden := insist_seen(facts, facts.out_of_sight(Part.LEDGER)):
@@ -69,6 +70,7 @@ def records_kept(facts: Facts) -> CheckResult:
     return CheckResult(ControlVerdict.PASS, (whole,), remarks=(remark,))
 
 
+@of_period
 def values_shown(facts: Facts) -> CheckResult:
     """Which values people had printed in clear: each is an entry."""
     if hidden := insist_seen(facts, facts.out_of_sight(Part.LEDGER)):
@@ -86,6 +88,7 @@ def values_shown(facts: Facts) -> CheckResult:
     return CheckResult(ControlVerdict.PASS, sentences, {"shown": len(shown)}, _numbers(shown), remarks=(remark,))
 
 
+@of_period
 def incidents_closed(facts: Facts) -> CheckResult:
     """Whether every emergency revocation of the period came to its end."""
     if hidden := insist_seen(facts, facts.out_of_sight(Part.LEDGER)):

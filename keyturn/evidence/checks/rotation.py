@@ -4,7 +4,16 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Final
 
-from keyturn.evidence.checks.judging import about_people, days, insist_seen, judge, machines, named, rows_of
+from keyturn.evidence.checks.judging import (
+    about_people,
+    days,
+    insist_seen,
+    judge,
+    machines,
+    named,
+    rows_of,
+    since_ledger_began,
+)
 from keyturn.evidence.facts import Facts, LedgerMark, Part, SecretFact
 from keyturn.evidence.ledger_extract import promotions
 from keyturn.evidence.model import CheckResult, ControlVerdict, nothing_of
@@ -86,10 +95,10 @@ def rotated_in_period(facts: Facts) -> CheckResult:
         remarks=[*(remarks if unknown else []), *about_people(facts)],
     )
     if len(unknown) == len(secrets):
-        return nothing_of(
+        result = nothing_of(
             "The ledger tells of no rotation of any of them, up to the end of the period.", *result.remarks
         )
-    return result
+    return since_ledger_began(facts, result)
 
 
 def longest_gap(facts: Facts, secret: SecretFact, marks: list[LedgerMark]) -> timedelta | None:
