@@ -191,7 +191,7 @@ class DeclaredPolicies:
     """The policies that a catalogue's monitors make: what one with more conditions says goes before the others.
 
     Of two with as many, the one whose name comes later. The same objects for the same answers. ``own`` are Keyturn's
-    principals, who read decoys as all that is synced.
+    principals, who read decoys as all that is synced, and are among everybody's readers.
     """
 
     def __init__(
@@ -200,7 +200,7 @@ class DeclaredPolicies:
         self._catalogue = catalogue
         self._own = frozenset(own)
         self._monitors = sorted(monitors.items(), key=lambda named: (named[1].conditions, named[0]))
-        self._made: dict[tuple[bool, bool, tuple[str, ...]], MonitorPolicy] = {}
+        self._made: dict[tuple[bool, bool, bool, tuple[str, ...]], MonitorPolicy] = {}
 
     def policy(self, principal: str, path: str) -> MonitorPolicy:
         """For this principal at this secret."""
@@ -212,21 +212,25 @@ class DeclaredPolicies:
             if monitor.means(principal, path, about, self._catalogue.mounts)
         ]
         restricted = bool(about and about.classification == Classification.RESTRICTED)
-        decoy = bool(secret and secret.decoy) and principal not in self._own
-        key = (restricted, decoy, tuple(name for name, _ in fitting))
+        decoy, own = bool(secret and secret.decoy), principal in self._own
+        key = (restricted, decoy, own, tuple(name for name, _ in fitting))
         if key not in self._made:
-            self._made[key] = merge([monitor for _, monitor in fitting], restricted=restricted, decoy=decoy)
+            self._made[key] = merge([monitor for _, monitor in fitting], restricted=restricted, decoy=decoy, own=own)
         return self._made[key]
 
 
-def merge(monitors: list[MonitorSettings], *, restricted: bool, decoy: bool = False) -> MonitorPolicy:
-    """What these say together, the last of them first."""
-    changes: dict[str, Any] = {"restricted": restricted, "decoy": decoy}
+def merge(
+    monitors: list[MonitorSettings], *, restricted: bool, decoy: bool = False, own: bool = False
+) -> MonitorPolicy:
+    """What these say together, the last of them first; ``own`` principals are Keyturn's."""
+    changes: dict[str, Any] = {"restricted": restricted, "decoy": decoy and not own}
     tunings: dict[str, Tuning] = {}
     for monitor in monitors:
         changes |= monitor.changes()
         for name, settings in (monitor.rules or {}).items():
             tunings[name] = _tuned(tunings.get(name) or rule_class(name).tuning, settings)
+    if own:
+        changes["readers"] = ()
     return MonitorPolicy(**changes, tunings=tunings)
 
 

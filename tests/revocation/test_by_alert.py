@@ -116,7 +116,7 @@ def test_what_a_thief_has_read_is_dead_soon_after(
     lab: Lab, revoker: Revoker, logged: Callable[[], HubAuditLog]
 ) -> None:
     path = revoker.site.secret.path
-    rule = {"paths": [path], "readers": [OWN], "rules": {"other-reader": {"react": "revoke"}}}
+    rule = {"paths": [path], "readers": ["approle payments"], "rules": {"other-reader": {"react": "revoke"}}}
     catalogue = revoker.workspace.catalogue
     detector = Detector(DeclaredPolicies({"thieves": MonitorSettings.model_validate(rule)}, catalogue), live=True)
     revoker.conductor.sees = True
@@ -130,6 +130,17 @@ def test_what_a_thief_has_read_is_dead_soon_after(
     assert lab.logs_in(lab.current(revoker.site.secret))
     assert revoker.messages == [] == revoker.lines
     reactions.close()
+
+
+def test_who_rotates_a_secret_is_among_its_readers(revoker: Revoker) -> None:
+    path = revoker.site.secret.path
+    monitor = MonitorSettings.model_validate({"paths": [path], "readers": ["approle payments"]})
+    policies = DeclaredPolicies({"payments": monitor}, revoker.workspace.catalogue)
+    assert [bool(policies.policy(name, path).readers) for name in (OWN, f"{OWN}-2", "userpass-ana")] == [
+        False,
+        True,
+        True,
+    ]
 
 
 def test_an_alert_that_comes_again_begins_no_second_incident(revoker: Revoker) -> None:
