@@ -68,8 +68,7 @@ class Installation:
         self.directory = directory
         self.hub = stack.enter_context(OpenBao(directory / "openbao", free_port(), dev=True))
         hub = Hub(self.hub.address, self.hub.root_token)
-        hub.mounts()
-        hub.ledger_key()
+        hub.set_up()
         self.catalogue = directory / "catalogue"
         self.write_catalogue(count)
         token = directory / "token"

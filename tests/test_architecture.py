@@ -148,6 +148,14 @@ ARROWS = {
         "keyturn.grants",
         "keyturn.serving",
     },
+    "keyturn.hub_setup": {
+        "keyturn.core",
+        "keyturn.settings",
+        "keyturn.ledger",
+        "keyturn.strategies",
+        "keyturn.catalogue",
+        "keyturn.policies",
+    },
     "keyturn.serving": {
         "keyturn.core",
         "keyturn.client",

@@ -11,10 +11,12 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import hvac
 import psycopg2
@@ -25,12 +27,26 @@ from psycopg2.extensions import cursor as Cursor
 from deployments.local import environment
 from deployments.local.home import LoginFiles, Stack
 from deployments.local.support.files import write_private
+from keyturn.catalogue.hub_entries import AppRoleEntry, DatabaseEntry, DatabaseRoleEntry
+from keyturn.catalogue.targets import PostgresqlSettings
 from keyturn.core.errors import Unavailable
+from keyturn.core.hub_setup import HubResource, Kind
 from keyturn.core.outbound import is_loopback
 from keyturn.core.webhook_keys import WebhookKeys
+from keyturn.hub_setup.apply import apply_setup
+from keyturn.hub_setup.plan import plan_setup
+from keyturn.hub_setup.record import read_record
+from keyturn.hub_setup.wanted import HubDeclaration, resources
+from keyturn.ledger.naming import SIGNING_KEY
 from keyturn.ledger.signed_notes import PublicKey
-from keyturn.policies.hub import login_policy
+from keyturn.policies.documents import Origin
+from keyturn.policies.scope import EVERYTHING
+from keyturn.providers.vault.hub import VaultHub
 from keyturn.providers.vault.own_login import PLACE
+from keyturn.providers.vault.setup import VaultSetup
+from keyturn.settings.durations import parse
+from keyturn.settings.hub import HubSettings
+from keyturn.settings.hub_login import TokenLogin
 
 POLICIES: Final = Path(__file__).parent.parent / "policies"
 DATABASE: Final = "ml"
@@ -50,13 +66,15 @@ DRILLS: Final = "\n".join(
 """What a drill keeps apart, in a local stack alone."""
 
 LEASE: Final = environment.LEASE_TOKEN_ROLE
-LEDGER_KEY: Final = "keyturn-ledger"
+LEDGER_KEY: Final = SIGNING_KEY
+STATE: Final = "keyturn"
+YEAR: Final = 365 * 24 * 3600
+"""In seconds."""
 READER: Final = "ml-reader"
 ROOT_CA: Final = "pki-root"
 CA: Final = "pki"
 SERVICES: Final = "services"
 CONSUMERS: Final = ("trainer", "inference")
-SECRET_ID_TTL: Final = "768h"
 LOOPBACK_NETWORKS: Final = ["127.0.0.0/8", "::1/128"]
 PRIVATE_NETWORKS: Final = [*LOOPBACK_NETWORKS, "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"]
 LOGIN_MODE: Final = 0o400
@@ -69,47 +87,54 @@ class Hub:
 
     def __init__(self, address: str, token: str, ca_file: str | None = None) -> None:
         self.client = hvac.Client(url=address, token=token, verify=ca_file or True)
+        self.ca_file = ca_file
 
     def mounts(self) -> None:
-        """The secrets, Keyturn's own state, the database engine, the engine that signs, and AppRole."""
-        engines = self.client.sys.list_mounted_secrets_engines()["data"]
-        for path, kind, options in (
-            ("secret", "kv", {"version": "2"}),
-            ("keyturn", "kv", {"version": "2"}),
-            ("database", "database", None),
-            ("transit", "transit", None),
-        ):
-            if f"{path}/" not in engines:
-                self.client.sys.enable_secrets_engine(kind, path=path, options=options)
-        if "approle/" not in self.client.sys.list_auth_methods()["data"]:
-            self.client.sys.enable_auth_method("approle")
+        """The mounts of secrets, of Keyturn's own state and of the engines, and AppRole."""
+        self._apply([made for made in self._wanted() if made.kind in (Kind.MOUNT, Kind.AUTH_METHOD)])
 
-    def roles(self) -> None:
-        """AppRoles for the worker, for emergencies, for the notary and for applications, and a token role for leases.
+    def set_up(self) -> None:
+        """Everything that Keyturn's own processes and the applications need, as `keyturn hub apply` makes it.
 
-        Each has its policy; the one for emergencies has the worker's as well.
+        The worker, emergencies, the notary and applications each have an AppRole with its policies; the one for
+        emergencies has the worker's as well.
         """
-        own = [login_policy(role) for role in (WORKER, REVOKER, NOTARY)]
-        for name in (WORKER, REVOKER, NOTARY, CONSUMER, LEASE, *own):
-            self.client.sys.create_or_update_policy(name, (POLICIES / f"{name}.hcl").read_text())
-        self.client.auth.token.create_or_update_role(LEASE, allowed_policies=[LEASE], orphan=True)
-        self.client.sys.create_or_update_policy(DRILL, DRILLS)
-        self.client.auth.approle.create_or_update_approle(CONSUMER, token_policies=[CONSUMER], token_ttl="1h")
-        policies_of = {WORKER: [WORKER], REVOKER: [WORKER, REVOKER, DRILL], NOTARY: [NOTARY]}
-        for role, policies in policies_of.items():
-            self.client.auth.approle.create_or_update_approle(
-                role,
-                token_policies=[*policies, login_policy(role)],
-                token_ttl="1h",
-                token_bound_cidrs=self.neighbours,
-                secret_id_bound_cidrs=self.neighbours,
-                secret_id_ttl=SECRET_ID_TTL,
-                secret_id_num_uses=0,
-            )
+        self._apply(self._wanted())
 
-    def ledger_key(self) -> None:
-        """The key that signs the ledger's checkpoints, made where there is none."""
-        self.client.secrets.transit.create_key(LEDGER_KEY, key_type="ed25519")
+    def _wanted(self) -> list[HubResource]:
+        logins = {WORKER: "worker", REVOKER: "revoker", NOTARY: "notary"}
+        entries = {
+            role: AppRoleEntry(kind="approle", login=login, addresses=tuple(self.neighbours))
+            for role, login in logins.items()
+        }
+        every = {made.key: made for made in resources(HubDeclaration(EVERYTHING, Origin(), entries, {}))}
+        revoker = every[f"{Kind.APPROLE}:approle/{REVOKER}"]
+        policies = [*revoker.fields["token_policies"], DRILL]
+        more = (
+            HubResource(Kind.MOUNT, ROOT_CA, {"type": "pki", "max_lease_ttl": 20 * YEAR}),
+            HubResource(Kind.MOUNT, CA, {"type": "pki", "max_lease_ttl": 10 * YEAR}),
+            HubResource(Kind.POLICY, DRILL, {"policy": DRILLS}),
+            replace(revoker, fields={**revoker.fields, "token_policies": policies}),
+            HubResource(Kind.APPROLE, CONSUMER, {"token_policies": [CONSUMER], "token_ttl": 3600}, "approle"),
+        )
+        order = list(Kind)
+        return sorted((every | {made.key: made for made in more}).values(), key=lambda made: order.index(made.kind))
+
+    def _apply(self, wanted: Sequence[HubResource]) -> None:
+        """Make what is lacking or otherwise. All of the local stack's hub is Keyturn's own."""
+        with self._administered() as port:
+            record = read_record(port)
+            apply_setup(port, STATE, plan_setup(port, wanted, record, ("*",), whole=False), record)
+
+    @contextmanager
+    def _administered(self) -> Iterator[VaultSetup]:
+        with TemporaryDirectory() as directory:
+            file = Path(directory) / "token"
+            write_private(file, self.client.token)
+            login = TokenLogin(file=str(file))
+            settings = HubSettings(self.client.url, ca_file=self.ca_file, login=login)
+            with closing(VaultHub(settings)) as hub:
+                yield hub.setup()
 
     def public_ledger_key(self) -> bytes:
         """The public half of the newest version of that key, 32 bytes."""
@@ -144,35 +169,36 @@ class Hub:
 
     def database_engine(self, host: str, port: int, role: str, ttl: str = "768h", ca_file: str | None = None) -> None:
         """Let the engine make accounts for ``role``, members of the owner role, in the local database."""
-        admin = self.first("targets/ml-postgres", {}, "keyturn")
-        tls = f"sslmode=verify-full&sslrootcert={quote(ca_file)}" if ca_file else "sslmode=disable"
-        self.client.secrets.database.configure(
-            name="ml",
-            plugin_name="postgresql-database-plugin",
-            allowed_roles=["*"],
-            connection_url=f"postgresql://{{{{username}}}}:{{{{password}}}}@{host}:{port}/{DATABASE}?{tls}",
-            username=admin["username"],
-            password=admin["password"],
+        target = PostgresqlSettings(
+            kind="postgresql",
+            host=host,
+            port=port,
+            database=DATABASE,
+            sslmode="verify-full" if ca_file else "disable",
+            ca_file=ca_file,
+            admin="targets/ml-postgres",
         )
-        self.client.secrets.database.create_role(
-            name=role,
-            db_name="ml",
-            creation_statements=[
-                "CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'",
-                f'GRANT {OWNER} TO "{{{{name}}}}"',
-                f'ALTER ROLE "{{{{name}}}}" SET role = {OWNER}',
-            ],
-            revocation_statements=['DROP ROLE IF EXISTS "{{name}}"'],
-            default_ttl=ttl,
-            max_ttl=ttl,
+        creation = (
+            "CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'",
+            f'GRANT {OWNER} TO "{{{{name}}}}"',
+            f'ALTER ROLE "{{{{name}}}}" SET role = {OWNER}',
         )
+        life = parse(ttl)
+        accounts = DatabaseRoleEntry(
+            kind="database-role",
+            connection="ml",
+            creation=creation,
+            revocation=('DROP ROLE IF EXISTS "{{name}}"',),
+            ttl=life,
+            max_ttl=life,
+        )
+        entries = {"ml": DatabaseEntry(kind="database", target="pg"), role: accounts}
+        every = resources(HubDeclaration(EVERYTHING, Origin(), entries, {"pg": target}))
+        self._apply([made for made in every if made.mount == "database"])
 
     def certificate_authority(self) -> None:
         """A root, and below it an authority that signs certificates for names in `internal` and `localhost`."""
         pki = self.client.secrets.pki
-        for mount, years in ((ROOT_CA, 20), (CA, 10)):
-            if f"{mount}/" not in self.client.sys.list_mounted_secrets_engines()["data"]:
-                self.client.sys.enable_secrets_engine("pki", path=mount, config={"max_lease_ttl": f"{years * 8760}h"})
         kind = {"key_type": "ec", "key_bits": 256}
         if not self._has_issuer(ROOT_CA):
             pki.generate_root("internal", "Keyturn local root", {**kind, "ttl": "175000h"}, mount_point=ROOT_CA)
@@ -248,9 +274,7 @@ def prepare(
 
     The database is spoken to over TLS where its authority is given.
     """
-    hub.mounts()
-    hub.roles()
-    hub.ledger_key()
+    hub.set_up()
     admin = hub.first("targets/ml-postgres", {"username": ADMIN, "password": secrets.token_urlsafe(24)}, "keyturn")
     first = {"username": FIRST_USER, "password": secrets.token_urlsafe(24), "host": host, "port": port}
     secret = hub.first("ml-training/database", {**first, "database": DATABASE})

@@ -17,6 +17,7 @@ from keyturn.catalogue.environment import references
 from keyturn.catalogue.exceptions import ExceptionSettings
 from keyturn.catalogue.freezes import illegal_pattern
 from keyturn.catalogue.groups import Groups, members
+from keyturn.catalogue.hub_checks import find_hub_problems
 from keyturn.catalogue.models import SecretDeclaration
 from keyturn.catalogue.pki import find_misfits
 from keyturn.catalogue.plain import at, copy_names, describe_secret, destinations, merged_keys, name_templates, text_at
@@ -106,6 +107,7 @@ def find_conflicts(world: World) -> list[Problem]:
     problems += [problem for entry in chosen for problem in _chosen(entry, world)]
     problems += [problem for entry in world.entries["pki"].values() for problem in references(entry)]
     problems += find_misfits(world.entries["pki"])
+    problems += [problem for entry in world.entries["hub"].values() for problem in find_hub_problems(entry, world)]
     mounts = world.entries["mounts"]
     problems += [problem for entry in mounts.values() for problem in _mount(entry, mounts)]
     problems += [problem for entry in world.entries["stores"].values() for problem in _own_tags(entry, world)]
@@ -283,6 +285,7 @@ def _labelled(world: World) -> list[CatalogueEntry]:
         "exceptions",
         "access_policies",
         "pki",
+        "hub",
     )
     return [entry for section in labelled for entry in world.entries[section].values()]
 

@@ -16,6 +16,7 @@ from keyturn.catalogue.destinations import SyncSettings
 from keyturn.catalogue.environment import Expanded
 from keyturn.catalogue.exceptions import ExceptionSettings
 from keyturn.catalogue.freezes import FreezeSettings
+from keyturn.catalogue.hub_entries import HubEntry
 from keyturn.catalogue.models import SecretDeclaration
 from keyturn.catalogue.monitors import MonitorSettings
 from keyturn.catalogue.mounts import MountSettings
@@ -43,6 +44,7 @@ SHAPES: Final[dict[str, Any]] = {
     "exceptions": ExceptionSettings,
     "access_policies": AccessPolicySettings,
     "pki": AuthoritySettings,
+    "hub": HubEntry,
 }
 """What an entry of each section must be."""
 

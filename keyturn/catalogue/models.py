@@ -13,6 +13,7 @@ from keyturn.catalogue.consumers import ConsumerSettings
 from keyturn.catalogue.destinations import DeclaredPlace, Destination, SyncSettings, place_of
 from keyturn.catalogue.exceptions import ExceptionSettings
 from keyturn.catalogue.freezes import FreezeSettings
+from keyturn.catalogue.hub_entries import HubEntry
 from keyturn.catalogue.monitors import MonitorSettings
 from keyturn.catalogue.mounts import MountSettings
 from keyturn.catalogue.operators_policy import OperatorsPolicy
@@ -120,6 +121,8 @@ class Catalogue(Model):
     exceptions: dict[str, ExceptionSettings] = Field(default_factory=dict)
     access_policies: dict[str, AccessPolicySettings] = Field(default_factory=dict)
     pki: dict[str, AuthoritySettings] = Field(default_factory=dict)
+    hub: dict[str, HubEntry] = Field(default_factory=dict)
+    """What `keyturn hub apply` makes in the hub besides what the rest of the catalogue needs there."""
     policy: OperatorsPolicy = Field(default_factory=OperatorsPolicy)
     """What the operator of this machine lets catalogues do."""
     digest: str = ""

@@ -14,6 +14,7 @@ from keyturn.catalogue.destinations import SyncSettings
 from keyturn.catalogue.environment import REFERENCE
 from keyturn.catalogue.exceptions import ExceptionSettings
 from keyturn.catalogue.freezes import FreezeSettings
+from keyturn.catalogue.hub_entries import HubEntry
 from keyturn.catalogue.models import SecretDeclaration
 from keyturn.catalogue.monitors import MonitorSettings
 from keyturn.catalogue.mounts import MountSettings
@@ -27,7 +28,7 @@ from keyturn.settings.choices import Choice, models
 from keyturn.settings.fields import CATALOGUE_ID, NAME, SECRET_PATH, Model
 from keyturn.settings.meanings import meanings
 
-SECTIONS: Final = (StoreSettings, TargetSettings, ConsumerSettings, AccessLogSettings)
+SECTIONS: Final = (StoreSettings, TargetSettings, ConsumerSettings, AccessLogSettings, HubEntry)
 """What stands in the sections where an environment reference may stand for any value."""
 
 
@@ -62,6 +63,8 @@ class CatalogueFile(Model):
     """Who may be given access to which secrets for a while, and who has to approve it, by name."""
     pki: dict[str, AuthoritySettings] | None = None
     """The authorities in PKI engines of the hub, by name."""
+    hub: dict[str, HubEntry] | None = None
+    """What `keyturn hub apply` makes in the hub besides what the rest of the catalogue needs there, by name."""
 
 
 class _Generator(GenerateJsonSchema):

@@ -33,6 +33,7 @@ SECTIONS: Final = (
     "exceptions",
     "access_policies",
     "pki",
+    "hub",
 )
 """The top-level keys; each may stand in any file, and all files are merged."""
 

@@ -53,6 +53,7 @@ COMMANDS: Final = {
     "trail": "trail.commands",
     "policy": "policy.commands",
     "pki": "pki.commands",
+    "hub": "hub.commands",
     "exec": "exec.run_program",
     "render": "render.render_files",
 }

@@ -12,7 +12,17 @@ GROUPS: Final = {
     "Access for a while": ("access",),
     "Who reads": ("investigate", "unused", "monitor"),
     "Running on": ("serve",),
-    "Catalogue and ledger": ("catalogue", "policy", "ledger", "trail", "report", "pki", "rotate-own-keys", "bootstrap"),
+    "Catalogue and ledger": (
+        "catalogue",
+        "policy",
+        "hub",
+        "ledger",
+        "trail",
+        "report",
+        "pki",
+        "rotate-own-keys",
+        "bootstrap",
+    ),
     "Your own login": ("login", "logout"),
     "Local stack": ("up", "down", "env"),
 }

@@ -115,7 +115,9 @@ def check(
     role: Annotated[
         str,
         typer.Option(
-            "--as", metavar="LOGIN", help="Whose work it does: worker, revoker, notary, monitor, pki or consumer:NAME."
+            "--as",
+            metavar="LOGIN",
+            help="Whose work it does: worker, revoker, notary, monitor, pki, planner or consumer:NAME.",
         ),
     ] = "worker",
     also: AlsoOption = None,

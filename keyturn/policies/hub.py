@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from keyturn.core.fingerprint_keys import FIRST_KEY, KEYS
+from keyturn.core.hub_setup import SETUP
 from keyturn.core.rights import ANYTHING, HubRule, Section, allow, merged
 from keyturn.grants.requests import GRANTS
 from keyturn.ledger.forwarding import FORWARDING
@@ -33,6 +34,7 @@ REQUESTER: Final = "keyturn-requester"
 NOTARY: Final = "keyturn-notary"
 MONITOR: Final = "keyturn-monitor"
 PKI: Final = "keyturn-pki"
+PLANNER: Final = "keyturn-planner"
 CONSUMER: Final = "consumer"
 
 APPROLE: Final = "auth/approle/role"
@@ -235,6 +237,8 @@ ABOUT: Final = {
     " not follow the hub: keep its own state, and see which ledger is the hub's. It reads no secret.",
     PKI: "What `keyturn pki plan` and `keyturn pki apply` may do in the hub: make authorities and their roles. Whoever"
     " has it decides what every certificate is worth: give it to no worker. It reads no secret.",
+    PLANNER: "What `keyturn hub plan` may do in the hub: look at how it is set up. It changes nothing, and reads no"
+    " secret.",
     CONSUMER: "What an application may do in the hub.",
 }
 
@@ -334,6 +338,35 @@ def pki(scope: HubScope) -> Sections:
     yield from ledger(scope)
 
 
+def planner(scope: HubScope) -> Sections:
+    """What looks at how the hub is set up."""
+    yield Section("Its own token: whose it is, and that it lasts on.", tuple(own_token()))
+    yield Section(
+        "What Keyturn has made in the hub. Whoever sets the hub up writes it.",
+        (allow(f"{scope.places.state_mount}/data/{SETUP}", "read"),),
+    )
+    yield Section(
+        "Mounts, auth methods, policies and limits.",
+        (
+            allow("sys/mounts", "read"),
+            allow("sys/auth", "read"),
+            allow("sys/policies/acl/*", "read"),
+            allow("sys/quotas/rate-limit/*", "read"),
+        ),
+    )
+    yield Section(
+        "Roles and settings of auth methods and engines: the hub tells no password with them.",
+        (
+            allow("auth/token/roles/+", "read"),
+            allow("auth/+/config", "read"),
+            allow("auth/+/role/+", "read"),
+            allow("+/config/+", "read"),
+            allow("+/roles/+", "read"),
+            allow(f"{scope.places.transit_mount}/keys/{SIGNING_KEY}", "read"),
+        ),
+    )
+
+
 def own_login(role: str) -> Callable[[HubScope], Sections]:
     """What lets the AppRole of that name make itself a new secret id before its own ends."""
 
@@ -406,6 +439,7 @@ ROLES: Final[dict[str, Callable[[HubScope], Sections]]] = {
     NOTARY: notary,
     MONITOR: monitor,
     PKI: pki,
+    PLANNER: planner,
     **{login_policy(role): own_login(role) for role in (WORKER, REVOKER, NOTARY)},
 }
 """The policies by their names, besides those of consumers."""

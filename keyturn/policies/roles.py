@@ -14,12 +14,13 @@ LOGINS: Final = {
     "notary": (hub.NOTARY,),
     "monitor": (hub.MONITOR,),
     "pki": (hub.PKI,),
+    "planner": (hub.PLANNER,),
 }
 """The policies that each login has."""
 
 
 def needed(scope: HubScope, role: str) -> list[Section]:
-    """What a login needs: ``worker``, ``revoker``, ``notary``, ``monitor``, ``pki`` or ``consumer:NAME``.
+    """What a login needs: that of ``LOGINS``, or ``consumer:NAME``.
 
     Raises Invalid for any other.
     """

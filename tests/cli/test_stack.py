@@ -33,8 +33,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     made.issue_certificate("openbao")
     with made.hub:
         hub = hub_of(made)
-        hub.mounts()
-        hub.roles()
+        hub.set_up()
         write_login(made.login_files(WORKER), *hub.login_of(WORKER))
         yield made
 

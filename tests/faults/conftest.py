@@ -63,8 +63,7 @@ def own_hub(world: World, lab: Lab, tmp_path_factory: pytest.TempPathFactory) ->
             server.start()
         try:
             hub = Hub(server.address, server.root_token)
-            hub.mounts()
-            hub.roles()
+            hub.set_up()
             for name in ("ml-postgres", "pg"):
                 hub.first(f"targets/{name}", lab.admin().reveal(), "keyturn")
             with Lab(dataclasses.replace(world, hub_address=server.address, hub_ca=None, hub_clear_port=None)) as made:
@@ -105,9 +104,7 @@ def site(world: World, lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> It
     (server.directory / "root.token").write_text(world.hub_token)
     with server:
         hub = Hub(server.address, server.root_token)
-        hub.mounts()
-        hub.roles()
-        hub.ledger_key()
+        hub.set_up()
         for name in ("ml-postgres", "pg"):
             hub.first(f"targets/{name}", lab.admin().reveal(), "keyturn")
         hub.database_engine(world.host, world.port, "unused")

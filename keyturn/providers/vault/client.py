@@ -68,10 +68,16 @@ class Calls:
         return list(answer.json()["data"]["keys"]) if answer is not None else []
 
     def post(
-        self, doing: str, name: str, path: str, body: Mapping[str, Any], token: str | None = None
+        self,
+        doing: str,
+        name: str,
+        path: str,
+        body: Mapping[str, Any],
+        token: str | None = None,
+        **more: Any,
     ) -> requests.Response:
         """Write, as ``token`` where one is given. Raises NotFound where the path leads nowhere."""
-        return self._must(doing, name, "post", path, token=token, json=body)
+        return self._must(doing, name, "post", path, token=token, json=body, **more)
 
     def patch(self, doing: str, name: str, path: str, body: Mapping[str, Any]) -> requests.Response:
         """Lay ``body`` over what is there. Raises NotFound."""

@@ -27,6 +27,7 @@ from keyturn.providers.vault.leases import issue_lease, leases_below, renew_leas
 from keyturn.providers.vault.listing import VaultListing
 from keyturn.providers.vault.mounts import KvMounts, insist_on_apart
 from keyturn.providers.vault.own_login import VaultOwnLogin
+from keyturn.providers.vault.setup import VaultSetup
 from keyturn.providers.vault.store_versions import version_state
 from keyturn.providers.vault.transit_signer import VaultSigner
 from keyturn.settings.hub import HubSettings
@@ -256,6 +257,10 @@ class VaultHub:
             problem = f"the package {error.name} is missing"
             raise Invalid("open", mount, problem, "Install keyturn[certificates]") from None
         return VaultPkiEngine(self._calls, mount)
+
+    def setup(self) -> VaultSetup:
+        """What sets the hub itself up."""
+        return VaultSetup(self._calls, self)
 
     def close(self) -> None:
         """Let go of the connections."""

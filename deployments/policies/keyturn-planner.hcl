@@ -1,0 +1,56 @@
+# What `keyturn hub plan` may do in the hub: look at how it is set up. It changes nothing, and reads no secret.
+# Made by `keyturn policy render --everything`: what a catalogue needs that may do everything, for the mounts
+# `secret`, `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
+
+# Its own token: whose it is, and that it lasts on.
+path "auth/token/lookup-self" {
+  capabilities = ["read"]
+}
+path "auth/token/renew-self" {
+  capabilities = ["update"]
+}
+path "sys/capabilities-self" {
+  capabilities = ["update"]
+}
+path "identity/entity/id/{{identity.entity.id}}" {
+  capabilities = ["read"]
+}
+
+# What Keyturn has made in the hub. Whoever sets the hub up writes it.
+path "keyturn/data/setup" {
+  capabilities = ["read"]
+}
+
+# Mounts, auth methods, policies and limits.
+path "sys/mounts" {
+  capabilities = ["read"]
+}
+path "sys/auth" {
+  capabilities = ["read"]
+}
+path "sys/policies/acl/*" {
+  capabilities = ["read"]
+}
+path "sys/quotas/rate-limit/*" {
+  capabilities = ["read"]
+}
+
+# Roles and settings of auth methods and engines: the hub tells no password with them.
+path "auth/token/roles/+" {
+  capabilities = ["read"]
+}
+path "auth/+/config" {
+  capabilities = ["read"]
+}
+path "auth/+/role/+" {
+  capabilities = ["read"]
+}
+path "+/config/+" {
+  capabilities = ["read"]
+}
+path "+/roles/+" {
+  capabilities = ["read"]
+}
+path "transit/keys/keyturn-ledger" {
+  capabilities = ["read"]
+}

@@ -1,0 +1,262 @@
+"""What the section `hub:` declares: logins, engines' roles and limits that `keyturn hub apply` makes in the hub."""
+
+from datetime import timedelta
+from ipaddress import ip_network
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+
+from keyturn.catalogue.stores.aws import RoleArn
+from keyturn.settings.choices import ByTag
+from keyturn.settings.fields import (
+    Duration,
+    HttpsUrl,
+    HubPath,
+    Line,
+    Model,
+    PositiveDuration,
+    matching,
+    refused,
+)
+
+LOGIN: Final = r"(worker|revoker|notary|monitor|planner|consumer:[A-Za-z0-9][A-Za-z0-9_-]{0,62})"
+OWN: Final = ("worker", "revoker", "notary")
+"""The logins that may replace their own secret ids, and so are bound to addresses."""
+
+Login = Annotated[
+    str,
+    matching(LOGIN, "is no login", "Write worker, revoker, notary, monitor, planner or consumer:NAME."),
+    WithJsonSchema({"type": "string", "pattern": f"^{LOGIN}$"}),
+]
+"""Whose work it is for: it gets the policies that are rendered for that, and no others."""
+
+
+def _network(text: str) -> str:
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        raise refused("is no address or network", "Write 10.0.0.0/8 or 192.0.2.7.") from None
+    return text
+
+
+Network = Annotated[Line, AfterValidator(_network)]
+Statement = Annotated[str, Field(min_length=1)]
+
+
+class LoginEntry(Model):
+    """A role of an auth method: who may log in so, and whose rights that gives."""
+
+    login: Login
+    """Whose work it is for: worker, revoker, notary, monitor, planner or consumer:NAME."""
+    token_ttl: PositiveDuration = timedelta(hours=1)
+    """How long a token lives before it is renewed."""
+    token_max_ttl: Duration = timedelta(0)
+    """How long a token lives at most, however often it is renewed; without it, as long as the hub allows."""
+    addresses: tuple[Network, ...] = ()
+    """The networks that its tokens are used from; without them, any."""
+
+
+class AppRoleEntry(LoginEntry):
+    """An AppRole of the method `approle`: its own name is the role's."""
+
+    kind: Literal["approle"]
+    """What it is."""
+    secret_id_ttl: PositiveDuration = timedelta(days=32)
+    """How long a secret id lives."""
+    secret_id_uses: Annotated[int, Field(ge=0)] = 0
+    """How often a secret id may be used; 0 is as often as it is wanted."""
+
+    @model_validator(mode="after")
+    def _bound(self) -> Self:
+        if self.login in OWN and not self.addresses:
+            message = f"a login of the {self.login} may replace its own secret id, and works from anywhere"
+            raise refused(message, "Say the addresses that it is used from.", "addresses")
+        return self
+
+
+class JwtEntry(Model):
+    """An auth method for tokens that another system signs, by OIDC discovery or by its keys; its name is its mount."""
+
+    kind: Literal["jwt"]
+    """What it is."""
+    discovery_url: HttpsUrl | None = None
+    """Where its OIDC discovery begins; this, or keys_url or public_keys. The hub asks there when it is set up."""
+    keys_url: HttpsUrl | None = None
+    """Where its public keys are (JWKS); this, or discovery_url or public_keys."""
+    public_keys: tuple[Statement, ...] = ()
+    """Its public keys themselves, in PEM; these, or discovery_url or keys_url."""
+    issuer: Line | None = None
+    """The issuer that its tokens have to name."""
+    ca_certificate: Statement | None = None
+    """The authority, in PEM, that these addresses are trusted by; without it, the hub's own."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if sum(map(bool, (self.discovery_url, self.keys_url, self.public_keys))) != 1:
+            remedy = "Say one of discovery_url, keys_url and public_keys."
+            raise refused("its keys are found in one way", remedy, "discovery_url")
+        return self
+
+
+class JwtRoleEntry(LoginEntry):
+    """Who may log in by a token of such a system; its own name is the role's."""
+
+    kind: Literal["jwt-role"]
+    """What it is."""
+    method: Line
+    """The entry of kind jwt."""
+    audiences: Annotated[tuple[Line, ...], Field(min_length=1)]
+    """The audiences of which its tokens name one."""
+    subject: Line | None = None
+    """The subject that its tokens name."""
+    claims: dict[Line, Line] = Field(default_factory=dict)
+    """Other claims that its tokens have, and their values."""
+    user_claim: Line = "sub"
+    """The claim that tells who it is."""
+
+    @model_validator(mode="after")
+    def _somebody(self) -> Self:
+        if self.subject is None and not self.claims:
+            remedy = "Say the subject, or claims: else whoever has a token of that audience may log in."
+            raise refused("it is for everybody", remedy, "subject")
+        return self
+
+
+class KubernetesEntry(Model):
+    """The auth method for service accounts of a cluster; its name is its mount."""
+
+    kind: Literal["kubernetes"]
+    """What it is."""
+    host: HttpsUrl
+    """The address of the cluster's API."""
+    ca_certificate: Statement | None = None
+    """The authority, in PEM, that it is trusted by; without it, the one of the pod that the hub runs in."""
+
+
+class KubernetesRoleEntry(LoginEntry):
+    """Which service accounts may log in; its own name is the role's."""
+
+    kind: Literal["kubernetes-role"]
+    """What it is."""
+    method: Line
+    """The entry of kind kubernetes."""
+    service_accounts: Annotated[tuple[Line, ...], Field(min_length=1)]
+    """Their names."""
+    namespaces: Annotated[tuple[Line, ...], Field(min_length=1)]
+    """The namespaces that they are in."""
+    audience: Line | None = None
+    """The audience of their tokens."""
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if "*" in self.service_accounts and "*" in self.namespaces:
+            raise refused("it is for everybody in the cluster", "Name service accounts, or namespaces.", "namespaces")
+        return self
+
+
+class AwsLoginEntry(Model):
+    """The auth method for identities of AWS IAM; its name is its mount. OpenBao has none."""
+
+    kind: Literal["aws-login"]
+    """What it is."""
+
+
+class AwsLoginRoleEntry(LoginEntry):
+    """Which identities of AWS IAM may log in; its own name is the role's."""
+
+    kind: Literal["aws-login-role"]
+    """What it is."""
+    method: Line
+    """The entry of kind aws-login."""
+    principals: Annotated[tuple[Line, ...], Field(min_length=1)]
+    """Their ARNs; * at the end stands for any rest."""
+
+
+class DatabaseEntry(Model):
+    """A connection of a database engine to a target of the catalogue; its own name is the connection's."""
+
+    kind: Literal["database"]
+    """What it is."""
+    target: Line
+    """The target, of kind postgresql: its address, and what it is administered with."""
+    mount: HubPath = "database"
+    """Where the engine is mounted."""
+    roles: tuple[Line, ...] = ("*",)
+    """The roles that may use it."""
+
+
+class DatabaseRoleEntry(Model):
+    """A role of a database engine: accounts that end by themselves; its own name is the role's."""
+
+    kind: Literal["database-role"]
+    """What it is."""
+    connection: Line
+    """The entry of kind database."""
+    creation: Annotated[tuple[Statement, ...], Field(min_length=1)]
+    """The statements that make an account."""
+    revocation: tuple[Statement, ...] = ()
+    """The statements that end one; without any, what the engine does by itself."""
+    ttl: PositiveDuration = timedelta(hours=1)
+    """How long an account lives before it is renewed."""
+    max_ttl: PositiveDuration = timedelta(hours=24)
+    """How long an account lives at most."""
+
+
+class AwsRoleEntry(Model):
+    """A role of the AWS engine: credentials that end by themselves; its own name is the role's. OpenBao has none."""
+
+    kind: Literal["aws-role"]
+    """What it is."""
+    mount: HubPath = "aws"
+    """Where the engine is mounted."""
+    credential_type: Literal["iam_user", "assumed_role", "federation_token"]
+    """What it makes, in the engine's words."""
+    role_arns: tuple[RoleArn, ...] = ()
+    """The IAM roles that may be assumed."""
+    policy_document: Statement | None = None
+    """The IAM policy of what it makes, as JSON."""
+    ttl: PositiveDuration = timedelta(hours=1)
+    """How long credentials of the security token service live."""
+
+
+class RateLimitEntry(Model):
+    """How many requests the hub takes for a path, from one address; its own name is the quota's."""
+
+    kind: Literal["rate-limit"]
+    """What it is."""
+    path: Line
+    """What it is about: a mount, such as auth/approle/, or a path in one."""
+    rate: Annotated[float, Field(gt=0)]
+    """How many requests it takes within the interval."""
+    interval: PositiveDuration = timedelta(seconds=1)
+    """The time that they are counted over."""
+    block_interval: Duration = timedelta(0)
+    """How long whoever asks for more is refused."""
+
+
+class EngineEntry(Model):
+    """An engine that other things need; its own name is its mount. It is made, and not configured."""
+
+    kind: Literal["engine"]
+    """What it is."""
+    type: Literal["database", "pki", "transit", "ssh", "aws", "kv"]
+    """Which engine."""
+    mount: HubPath | None = None
+    """Where it is mounted, where that is not its name."""
+
+
+HubEntry = Annotated[
+    AppRoleEntry
+    | JwtEntry
+    | JwtRoleEntry
+    | KubernetesEntry
+    | KubernetesRoleEntry
+    | AwsLoginEntry
+    | AwsLoginRoleEntry
+    | DatabaseEntry
+    | DatabaseRoleEntry
+    | AwsRoleEntry
+    | RateLimitEntry
+    | EngineEntry,
+    ByTag("kind"),
+]

@@ -1,0 +1,221 @@
+"""``keyturn hub``: what the catalogue needs in the hub itself, a plan of it, and making it."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from keyturn.cli.environment import catalogue_directory, insist_on_hub, load_catalogue
+from keyturn.cli.failures import EXIT_CODES, FAILED
+from keyturn.cli.hub_tables import COLUMNS, item_rows, plan_data, summarize
+from keyturn.cli.options import CatalogueOption, JsonOption
+from keyturn.cli.output import note, write_json, write_table, write_text
+from keyturn.cli.policy import hub_scope
+from keyturn.core.errors import Invalid
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from keyturn.core.hub_setup import HubPlan, HubResource, Item
+    from keyturn.hub_setup.record import SetupRecord
+    from keyturn.providers.vault.hub import VaultHub
+    from keyturn.providers.vault.setup import VaultSetup
+
+DIFFERS: Final = 3
+PLAN_EXIT_CODES: Final = """\b
+Exit codes:
+  0    the hub is as the catalogue needs it
+  1    failed, not valid, or something could not be looked at
+  2    wrong usage
+  3    something differs"""
+"""Of `keyturn hub plan`, for whoever lets it run each day."""
+
+commands = typer.Typer(help="Set the hub up, and see whether it still is.", no_args_is_help=True)
+
+OverwriteOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--overwrite",
+        metavar="NAME",
+        help="Change this though Keyturn has not made it, such as policy:keyturn-worker; or make it anew.",
+    ),
+]
+RemoveOption = Annotated[
+    list[str] | None,
+    typer.Option("--remove", metavar="NAME", help="Take away what Keyturn made and nothing declares any more."),
+]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A hub, what it needs, and what Keyturn has made there."""
+
+    hub: "VaultHub"
+    port: "VaultSetup"
+    wanted: "tuple[HubResource, ...]"
+    record: "SetupRecord"
+
+    def plan(self, overwrite: list[str] | None) -> "HubPlan":
+        """What would be made, changed and set back. Raises Invalid for what is overwritten and is nothing."""
+        from keyturn.core.suggest import advice
+        from keyturn.hub_setup.plan import plan_setup
+
+        keys = [resource.key for resource in self.wanted]
+        if strange := next((name for name in overwrite or [] if name not in keys), None):
+            remedy = advice(strange, keys, "Name it as the plan does")
+            raise Invalid("overwrite", strange, "the catalogue needs no such thing in the hub", remedy)
+        return plan_setup(self.port, self.wanted, self.record, overwrite or ())
+
+
+@contextmanager
+def opened_hub(catalogue: Path | None) -> Iterator[Setting]:
+    """The hub of the environment, with the login of the environment. Raises what can't be found or read."""
+    from keyturn.hub_setup.record import read_record
+    from keyturn.hub_setup.wanted import HubDeclaration, resources
+    from keyturn.providers.vault.hub import VaultHub
+    from keyturn.settings.hub import HubSettings
+
+    insist_on_hub()
+    declared = load_catalogue(catalogue)
+    wanted = resources(HubDeclaration.of(declared, hub_scope(declared, [], []), catalogue_digest(catalogue)))
+    with closing(VaultHub(HubSettings.from_environment())) as hub:
+        yield Setting(hub, hub.setup(), wanted, read_record(hub))
+
+
+def catalogue_digest(catalogue: Path | None) -> str:
+    """The digest that rendered policies name."""
+    from keyturn.catalogue import signature, source
+
+    return signature.digest_of(source.gather(catalogue_directory(catalogue)).digests)
+
+
+@commands.command("plan", epilog=PLAN_EXIT_CODES)
+def show_plan(
+    overwrite: OverwriteOption = None,
+    everything: Annotated[bool, typer.Option("--all", help="Show what is in place too; else it is counted.")] = False,
+    catalogue: CatalogueOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what the hub lacks of what the catalogue needs there, and what somebody has changed. Changes nothing.
+
+    The login needs the policy keyturn-planner alone. What it may not look at is said to be unknown.
+    """
+    with opened_hub(catalogue) as setting:
+        planned = setting.plan(overwrite)
+    tell(planned, everything, as_json)
+    if planned.unknown:
+        raise typer.Exit(FAILED)
+    if planned.differs:
+        raise typer.Exit(DIFFERS)
+
+
+@commands.command("apply", epilog=EXIT_CODES)
+def apply_plan(
+    overwrite: OverwriteOption = None,
+    remove: RemoveOption = None,
+    yes: YesOption = False,
+    catalogue: CatalogueOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make in the hub what the catalogue needs there, after showing it. May be run again at any time.
+
+    It takes an administrator's login. What Keyturn has not made stays as it is, unless --overwrite names it; nothing
+    is removed unless --remove names it. Ends with 1 where something is left to do.
+    """
+    if not (yes or sys.stdin.isatty()):
+        raise Invalid("apply", "the plan", "nobody is there to confirm it", "Give --yes")
+    with opened_hub(catalogue) as setting:
+        planned = setting.plan(overwrite)
+        tell(planned, everything=False, as_json=False, quiet=as_json)
+        doing = carried_out(planned, remove)
+        if doing and not yes:
+            typer.confirm(f"Do {len(doing)} of this?", abort=True, err=True)
+        done = carry_out_plan(setting, planned, remove or []) if doing else []
+        left = setting.plan(None) if doing else planned
+    if as_json:
+        write_json({"done": [item.resource.key for item in done], **plan_data(left, everything=False)})
+    else:
+        write_text(f"{len(done)} done; {summarize(left)}")
+    if left.differs or left.unknown:
+        raise typer.Exit(FAILED)
+
+
+def carried_out(planned: "HubPlan", remove: list[str] | None) -> list[str]:
+    """The names of what applying it would do."""
+    from keyturn.hub_setup.apply import DOING
+
+    return [*(item.resource.key for item in planned.of(*DOING)), *(remove or ())]
+
+
+def carry_out_plan(setting: Setting, planned: "HubPlan", remove: list[str]) -> "list[Item]":
+    """Do it, and return what was done."""
+    from keyturn.hub_setup.apply import apply_setup, remove_left_over
+
+    done: list[Item] = []
+
+    def progress(item: "Item") -> None:
+        note(f"{item.why if item.why == 'removed' else item.verdict}: {item.resource.key}")
+        done.append(item)
+
+    record = apply_setup(setting.port, setting.hub.state_mount, planned, setting.record, progress)
+    remove_left_over(setting.port, planned, record, remove, progress)
+    return done
+
+
+def tell(planned: "HubPlan", everything: bool, as_json: bool, *, quiet: bool = False) -> None:
+    """The plan, for people or for scripts."""
+    if quiet:
+        return
+    if as_json:
+        write_json(plan_data(planned, everything))
+        return
+    rows: list[Any] = list(item_rows(planned, everything))
+    if rows:
+        write_table(COLUMNS, rows, whole=("",))
+    write_text(summarize(planned))
+
+
+@commands.command("credentials", epilog=EXIT_CODES)
+def write_credentials(
+    role: Annotated[str, typer.Argument(metavar="ROLE", help="The AppRole, such as keyturn-worker.")],
+    directory: Annotated[Path, typer.Option("--directory", metavar="DIR", help="Where role-id and secret-id go.")],
+    place: Annotated[str, typer.Option("--place", metavar="NAME", help="Whose secret id it is, such as a host.")],
+    wrap: Annotated[
+        str | None,
+        typer.Option("--wrap", metavar="TTL", help="Write what unwraps the secret id once, within this time."),
+    ] = None,
+) -> None:
+    """Make a secret id of an AppRole and write it to a file that its owner alone may read (0600).
+
+    It is shown nowhere. With --wrap DIR/wrapped-secret-id has it instead, for KEYTURN_HUB_WRAPPED_SECRET_ID_FILE.
+    """
+    from keyturn.pages.files import write_private
+    from keyturn.providers.vault.hub import VaultHub
+    from keyturn.settings.hub import HubSettings
+
+    insist_on_hub()
+    ttl, file = wrap_of(wrap), directory / ("wrapped-secret-id" if wrap else "secret-id")
+    if file.is_symlink() or file.exists():
+        raise Invalid("write", str(file), "there is one already", "Name another directory, or remove it")
+    with closing(VaultHub(HubSettings.from_environment())) as hub:
+        port = hub.setup()
+        role_id = port.role_id(role)
+        secret = port.make_wrapped_secret_id(role, place, ttl) if ttl else port.make_secret_id(role, place)
+    write_private(directory / "role-id", role_id)
+    write_private(file, secret.reveal())
+    write_text(f"{directory / 'role-id'}\n{file}")
+
+
+def wrap_of(text: str | None) -> "timedelta | None":
+    """How long a wrapped secret id waits. Raises Invalid."""
+    from keyturn.settings.durations import parse
+
+    try:
+        return parse(text) if text else None
+    except ValueError as error:
+        raise Invalid("wrap", "the secret id", f"--wrap {error}", "Write 5m") from None

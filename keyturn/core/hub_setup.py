@@ -1,0 +1,270 @@
+"""What there is to set up in a hub: each thing by its kind, where it is in the hub's API, and what it shall be.
+
+Source: "HTTP API" in the documentation of OpenBao and Vault: sys/mounts, sys/auth, sys/policies/acl, sys/quotas, and
+the pages of the engines and auth methods.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import ip_network
+from typing import Any, Final, Protocol
+
+SETUP: Final = "setup"
+"""The entry of Keyturn's own mount that tells what Keyturn has made in the hub; whoever sets the hub up writes it."""
+
+Fields = Mapping[str, Any]
+"""Settings of a thing by their names, as the hub tells them; none is a secret."""
+
+
+class Kind(StrEnum):
+    """What a thing is, as people name it."""
+
+    MOUNT = "mount"
+    AUTH_METHOD = "auth-method"
+    POLICY = "policy"
+    APPROLE = "approle"
+    TOKEN_ROLE = "token-role"
+    TRANSIT_KEY = "transit-key"
+    DATABASE_CONNECTION = "database-connection"
+    DATABASE_ROLE = "database-role"
+    JWT_CONFIG = "jwt-config"
+    JWT_ROLE = "jwt-role"
+    KUBERNETES_CONFIG = "kubernetes-config"
+    KUBERNETES_ROLE = "kubernetes-role"
+    AWS_LOGIN_ROLE = "aws-login-role"
+    AWS_ROLE = "aws-role"
+    RATE_LIMIT = "rate-limit"
+
+
+HOLDS_DATA: Final = frozenset({Kind.MOUNT, Kind.AUTH_METHOD, Kind.TRANSIT_KEY})
+"""With these goes what they hold: one that is gone is not made anew, and none is removed."""
+FIXED: Final[Mapping[Kind, frozenset[str]]] = {
+    Kind.MOUNT: frozenset({"type", "version", "local", "seal_wrap"}),
+    Kind.AUTH_METHOD: frozenset({"type", "local", "seal_wrap"}),
+    Kind.TRANSIT_KEY: frozenset({"type", "derived", "exportable", "allow_plaintext_backup"}),
+}
+"""What the hub lets nobody change of what is there."""
+ADDRESSES: Final[Mapping[Kind, str]] = {
+    Kind.MOUNT: "sys/mounts/{name}",
+    Kind.AUTH_METHOD: "sys/auth/{name}",
+    Kind.POLICY: "sys/policies/acl/{name}",
+    Kind.APPROLE: "auth/{mount}/role/{name}",
+    Kind.TOKEN_ROLE: "auth/token/roles/{name}",
+    Kind.TRANSIT_KEY: "{mount}/keys/{name}",
+    Kind.DATABASE_CONNECTION: "{mount}/config/{name}",
+    Kind.DATABASE_ROLE: "{mount}/roles/{name}",
+    Kind.JWT_CONFIG: "auth/{mount}/config",
+    Kind.JWT_ROLE: "auth/{mount}/role/{name}",
+    Kind.KUBERNETES_CONFIG: "auth/{mount}/config",
+    Kind.KUBERNETES_ROLE: "auth/{mount}/role/{name}",
+    Kind.AWS_LOGIN_ROLE: "auth/{mount}/role/{name}",
+    Kind.AWS_ROLE: "{mount}/roles/{name}",
+    Kind.RATE_LIMIT: "sys/quotas/rate-limit/{name}",
+}
+LISTED: Final = {Kind.MOUNT: "sys/mounts", Kind.AUTH_METHOD: "sys/auth"}
+"""What is told by a listing of all, and not by itself."""
+CHANGED_BELOW: Final = {Kind.MOUNT: "/tune", Kind.AUTH_METHOD: "/tune", Kind.TRANSIT_KEY: "/config"}
+IN_ORDER: Final = "_statements"
+"""How the fields end whose lists have an order."""
+
+
+@dataclass(frozen=True)
+class HubResource:
+    """One thing of the hub, and what it shall be.
+
+    ``fields`` are compared and written. ``values`` are written besides and never told: by their names, the entry of
+    Keyturn's own mount and the field of that. ``within`` is the mount or auth method that it is in.
+    """
+
+    kind: Kind
+    name: str
+    fields: Fields = field(default_factory=dict)
+    mount: str = ""
+    values: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """What it is called: ``policy:keyturn-worker``, ``database-role:database/ml-reader``."""
+        return f"{self.kind}:{'/'.join(filter(None, (self.mount, self.name)))}"
+
+    @property
+    def address(self) -> str:
+        """Where it is written in the hub's API."""
+        return ADDRESSES[self.kind].format(mount=self.mount, name=self.name)
+
+    @property
+    def within(self) -> str:
+        """The key of the mount or auth method that it is in; empty where it is in none that could be lacking."""
+        if not self.mount:
+            return ""
+        method = ADDRESSES[self.kind].startswith("auth/")
+        return f"{Kind.AUTH_METHOD if method else Kind.MOUNT}:{self.mount}"
+
+
+class SetupPort(Protocol):
+    """The calls that set a hub up. What is denied raises Denied: it is no word of what is there."""
+
+    def look(self, address: str) -> Fields | None:
+        """What the hub tells of it; None where nothing is there."""
+        ...
+
+    def put(self, address: str, body: Mapping[str, Any]) -> None:
+        """Make it, or change it."""
+        ...
+
+    def remove(self, address: str) -> None:
+        """Take it away. Absent is success."""
+        ...
+
+
+class SetupVerdict(StrEnum):
+    """What becomes of a thing."""
+
+    CREATE = "create"
+    CHANGE = "change"
+    DRIFT = "drift"
+    """Keyturn made it, and somebody else has changed it since; applying sets it back."""
+    IN_PLACE = "in place"
+    BLOCKED = "blocked"
+    """A person has to say what is right."""
+    UNKNOWN = "cannot tell"
+    """Nobody could look."""
+    LEFT_OVER = "left over"
+    """Keyturn made it, and nothing declares it any more."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One field that is not as it shall be; ``present`` is what the hub has, ``wanted`` what was asked for."""
+
+    field: str
+    present: Any
+    wanted: Any
+
+
+@dataclass(frozen=True)
+class Item:
+    """What becomes of one thing, and why."""
+
+    resource: HubResource
+    verdict: SetupVerdict
+    why: str = ""
+    differences: tuple[Difference, ...] = ()
+
+
+@dataclass(frozen=True)
+class HubPlan:
+    """What would be done to all of them, in the order in which it would be."""
+
+    items: tuple[Item, ...]
+
+    def of(self, *verdicts: SetupVerdict) -> tuple[Item, ...]:
+        """Those items alone."""
+        return tuple(item for item in self.items if item.verdict in verdicts)
+
+    @property
+    def unknown(self) -> tuple[Item, ...]:
+        """What nobody could look at."""
+        return self.of(SetupVerdict.UNKNOWN)
+
+    @property
+    def differs(self) -> bool:
+        """Whether the hub is not what is declared, as far as anybody could look."""
+        return bool(
+            self.of(
+                SetupVerdict.CREATE,
+                SetupVerdict.CHANGE,
+                SetupVerdict.DRIFT,
+                SetupVerdict.BLOCKED,
+                SetupVerdict.LEFT_OVER,
+            )
+        )
+
+
+def fields_of(kind: Kind, answer: Fields) -> Fields:
+    """What the hub tells of a thing, as plainly as it is declared."""
+    match kind:
+        case Kind.MOUNT | Kind.AUTH_METHOD:
+            return _mount_fields(answer)
+        case Kind.POLICY:
+            return {"policy": answer.get("policy", "")}
+        case Kind.TRANSIT_KEY:
+            names = (*sorted(FIXED[kind]), "deletion_allowed")
+            return {name: answer[name] for name in names if name in answer}
+        case Kind.DATABASE_CONNECTION:
+            details = answer.get("connection_details") or {}
+            rest = {name: value for name, value in answer.items() if name != "connection_details"}
+            return {**rest, **{name: value for name, value in details.items() if name != "password"}}
+        case Kind.AWS_ROLE:
+            kinds = answer.get("credential_types") or [answer.get("credential_type", "")]
+            rest = {name: value for name, value in answer.items() if name != "credential_types"}
+            return {**rest, "credential_type": kinds[0] if len(kinds) == 1 else kinds}
+        case _:
+            return dict(answer)
+
+
+def _mount_fields(answer: Fields) -> Fields:
+    config, options = answer.get("config") or {}, answer.get("options") or {}
+    fields = {name: answer[name] for name in ("type", "description", "local", "seal_wrap") if name in answer}
+    lives = {name: config.get(name, 0) for name in ("default_lease_ttl", "max_lease_ttl")}
+    return {**fields, **lives, **({"version": options["version"]} if "version" in options else {})}
+
+
+def body_of(resource: HubResource, fields: Fields, *, anew: bool) -> dict[str, Any]:
+    """What is sent to make it anew, or to change it."""
+    if resource.kind not in FIXED:
+        return dict(fields)
+    if not anew:
+        return {name: value for name, value in fields.items() if name not in FIXED[resource.kind]}
+    if resource.kind is Kind.TRANSIT_KEY:
+        return {name: value for name, value in fields.items() if name != "deletion_allowed"}
+    lives = {name: fields[name] for name in ("default_lease_ttl", "max_lease_ttl") if name in fields}
+    plain = {name: value for name, value in fields.items() if name not in lives and name != "version"}
+    return plain | {"config": lives} | ({"options": {"version": fields["version"]}} if "version" in fields else {})
+
+
+def plain_value(name: str, value: Any) -> Any:
+    """A value as it is compared; what is empty is None, since the hub tells it now so and now so."""
+    plain = _plain(name, value)
+    return None if plain in ("", [], {}) else plain
+
+
+def _plain(name: str, value: Any) -> Any:
+    """A policy without what only people read, a list in an order where it has none."""
+    if name == "policy":
+        return [
+            line.strip() for line in str(value or "").splitlines() if line.strip() and not line.strip().startswith("#")
+        ]
+    if name == "policy_document" and isinstance(value, str) and value:
+        return _json(value)
+    if name.endswith("_cidrs"):
+        return sorted(map(_network, value or ()))
+    if isinstance(value, list | tuple):
+        values = [each.strip() if isinstance(each, str) else each for each in value]
+        return values if name.endswith(IN_ORDER) else sorted(values, key=str)
+    return value.strip() if isinstance(value, str) else value
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ip_network(text, strict=False))
+    except ValueError:
+        return str(text)
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def differing(present: Fields, wanted: Fields) -> Sequence[Difference]:
+    """The fields of ``wanted`` that the hub has otherwise, or lacks."""
+    return [
+        Difference(name, present.get(name), value)
+        for name, value in wanted.items()
+        if plain_value(name, present.get(name)) != plain_value(name, value)
+    ]

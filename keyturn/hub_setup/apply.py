@@ -1,0 +1,162 @@
+"""Making in the hub what a plan says. Each thing by itself; a process may end between any two calls.
+
+What is about to be made is noted before, and that it is made afterwards: so a later run knows its own.
+"""
+
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, Protocol
+
+from keyturn.core.errors import Conflict, Invalid, Missing, Unavailable
+from keyturn.core.hub_setup import (
+    CHANGED_BELOW,
+    HOLDS_DATA,
+    Difference,
+    Fields,
+    HubPlan,
+    HubResource,
+    Item,
+    Kind,
+    SetupPort,
+    SetupVerdict,
+    body_of,
+    differing,
+)
+from keyturn.hub_setup.plan import Eyes
+from keyturn.hub_setup.record import DIGEST, MadeEntry, RecordPort, SetupRecord, entry_of, write_record
+
+DOING: Final = (SetupVerdict.CREATE, SetupVerdict.CHANGE, SetupVerdict.DRIFT)
+TRIES: Final = 20
+PAUSE: Final = 0.1
+"""Seconds between tries: a hub takes a moment to prepare a new mount."""
+
+Progress = Callable[[Item], None]
+
+
+class HubPort(SetupPort, RecordPort, Protocol):
+    """A hub that is set up, with the record of that."""
+
+
+def apply_setup(
+    hub: HubPort, state_mount: str, plan: HubPlan, record: SetupRecord, progress: Progress = lambda item: None
+) -> SetupRecord:
+    """Make, change and set back what the plan says, and return what is made now.
+
+    Raises the first refusal: what was done before it stays, and another run goes on. What is blocked, unknown or left
+    over stays as it is. Raises Conflict where somebody else sets the hub up at the same time.
+    """
+    doing = [item for item in plan.items if item.verdict in DOING]
+    state = f"{Kind.MOUNT}:{state_mount}"
+    for item in (each for each in doing if each.resource.key == state):
+        # The record lies in it, so that it is the one thing that can't be noted before.
+        _carry_out(hub, item, record)
+        progress(item)
+    if doing:
+        intended = {item.resource.key: entry_of(item.resource, item.resource.fields) for item in doing}
+        record = _insist(lambda: write_record(hub, record.intending(intended)))
+    for item in (each for each in doing if each.resource.key != state):
+        _carry_out(hub, item, record)
+        progress(item)
+    made = _made(hub, (item.resource for item in plan.items if _is_own(item, record)))
+    return write_record(hub, record.after(made)) if made else record
+
+
+def _is_own(item: Item, record: SetupRecord) -> bool:
+    """Whether it was made just now, or by a run that has ended before it said so."""
+    return item.verdict in DOING or (item.verdict is SetupVerdict.IN_PLACE and item.resource.key in record.intended)
+
+
+def _made(hub: SetupPort, resources: Iterable[HubResource]) -> Mapping[str, MadeEntry]:
+    """What is there now of these. Raises Conflict for what is not as it was made just now."""
+    eyes, entries = Eyes(hub), dict[str, MadeEntry]()
+    for resource in resources:
+        present = eyes.look(resource)
+        if present is None or (flaws := differing(present, resource.fields)):
+            raise changed_meanwhile(resource, [flaw.field for flaw in flaws] if present is not None else [])
+        entries[resource.key] = entry_of(resource, present)
+    return entries
+
+
+def changed_meanwhile(resource: HubResource, fields: Sequence[str] = ()) -> Conflict:
+    """Somebody else works on it at the same time, or the hub makes something else of what it is sent."""
+    where = f": {', '.join(fields)}" if fields else ""
+    return Conflict("set up", resource.key, f"it has changed meanwhile{where}", "Look at the plan again")
+
+
+def _carry_out(hub: HubPort, item: Item, record: SetupRecord) -> None:
+    resource, fields = item.resource, _fields(item, record)
+    present = _as_planned(hub, item)
+    address = resource.address + (CHANGED_BELOW.get(resource.kind, "") if present is not None else "")
+    body = body_of(resource, fields, anew=present is None) | values_of(hub, resource)
+    _insist(lambda: hub.put(address, body))
+
+
+def _as_planned(hub: SetupPort, item: Item) -> Fields | None:
+    """What is there, once more: nothing is written over what was not looked at. Raises Conflict."""
+    present = Eyes(hub).look(item.resource)
+    expected_absent = item.verdict is SetupVerdict.CREATE or not item.differences
+    if (present is None) != expected_absent:
+        raise changed_meanwhile(item.resource)
+    before = {each.field: each.present for each in item.differences}
+    if present is not None and (moved := differing(present, before)):
+        raise changed_meanwhile(item.resource, [each.field for each in moved])
+    return present
+
+
+def _fields(item: Item, record: SetupRecord) -> Fields:
+    """What is written: what is wanted, and of what is not declared and was changed, what it was before."""
+    made = record.made.get(item.resource.key)
+    if made is None or item.verdict is not SetupVerdict.DRIFT:
+        return item.resource.fields
+    beside = (each for each in item.differences if each.field not in item.resource.fields)
+    return {**item.resource.fields, **{each.field: _former(item.resource, each) for each in beside}}
+
+
+def _former(resource: HubResource, difference: Difference) -> Any:
+    if not str(difference.wanted).startswith(DIGEST):
+        return difference.wanted
+    problem = f"{difference.field} was changed, and its former value is too long to have been kept"
+    raise Invalid("set back", resource.key, problem, "Set it by hand, or declare it")
+
+
+def values_of(hub: RecordPort, resource: HubResource) -> dict[str, str]:
+    """The secrets that it is made with, from Keyturn's own mount. Raises Missing."""
+    values = {}
+    for name, (path, field) in resource.values.items():
+        state = hub.read_state(path)
+        value = state.data.get(field) if state else None
+        if not isinstance(value, str) or not value:
+            hint = f"Put it there: vault kv put <state mount>/{path} {field}=-"
+            raise Missing("make", resource.key, f"the hub's entry {path} has no {field}", hint)
+        values[name] = value
+    return values
+
+
+def remove_left_over(
+    hub: HubPort, plan: HubPlan, record: SetupRecord, keys: Collection[str], progress: Progress = lambda item: None
+) -> SetupRecord:
+    """Take away what is left of an earlier time, and is named. Raises Invalid for what is not, or holds data."""
+    left = {item.resource.key: item for item in plan.of(SetupVerdict.LEFT_OVER)}
+    for key in keys:
+        if key not in left:
+            hint = f"Name one of: {', '.join(left)}" if left else "There is nothing to remove"
+            raise Invalid("remove", key, "it is nothing that Keyturn made and nothing declares any more", hint)
+        if left[key].resource.kind in HOLDS_DATA:
+            raise Invalid("remove", key, "it holds data", "Remove it by hand, where you are sure")
+    for key in keys:
+        hub.remove(left[key].resource.address)
+        progress(replace(left[key], why="removed"))
+    return write_record(hub, record.after({}, frozenset(keys))) if keys else record
+
+
+def _insist(act: Callable[[], Any]) -> Any:
+    """Do it, again where the hub still prepares a mount. Raises what it raises at last."""
+    for attempt in range(TRIES):
+        try:
+            return act()
+        except Unavailable:
+            if attempt == TRIES - 1:
+                raise
+            time.sleep(PAUSE)
+    raise AssertionError

@@ -1,0 +1,288 @@
+"""What a catalogue needs in the hub: everything there is to make, in the order in which it can be made."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+from urllib.parse import quote
+
+from keyturn.catalogue.hub_entries import (
+    AppRoleEntry,
+    AwsLoginEntry,
+    AwsLoginRoleEntry,
+    AwsRoleEntry,
+    DatabaseEntry,
+    DatabaseRoleEntry,
+    EngineEntry,
+    JwtEntry,
+    JwtRoleEntry,
+    KubernetesEntry,
+    KubernetesRoleEntry,
+    LoginEntry,
+    RateLimitEntry,
+)
+from keyturn.catalogue.models import Catalogue
+from keyturn.catalogue.targets import PostgresqlSettings
+from keyturn.core.errors import Invalid
+from keyturn.core.hub_setup import HubResource, Kind
+from keyturn.core.outbound import is_loopback
+from keyturn.ledger.naming import SIGNING_KEY
+from keyturn.policies import hub
+from keyturn.policies.documents import Origin, hub_documents
+from keyturn.policies.roles import LOGINS
+from keyturn.policies.scope import HubScope
+from keyturn.strategies.base import StrategySettings
+from keyturn.strategies.certificate import CertificateSettings
+from keyturn.strategies.vault_dynamic import VaultDynamicSettings
+from keyturn.strategies.vault_static_role import VaultStaticRoleSettings
+
+APPROLE: Final = "approle"
+METHODS: Final[Mapping[type, str]] = {JwtEntry: "jwt", KubernetesEntry: "kubernetes", AwsLoginEntry: "aws"}
+POSTGRESQL: Final = "postgresql-database-plugin"
+
+Entries = Mapping[str, Any]
+"""The entries of `hub:` by their names."""
+
+
+@dataclass(frozen=True)
+class HubDeclaration:
+    """What is to be set up: whose policies there are, and the entries of `hub:` with the targets that they name."""
+
+    scope: HubScope
+    origin: Origin
+    entries: Entries
+    targets: Mapping[str, Any]
+
+    @staticmethod
+    def of(catalogue: Catalogue, scope: HubScope, digest: str) -> "HubDeclaration":
+        """All that a catalogue declares."""
+        return HubDeclaration(scope, Origin(digest), catalogue.hub, catalogue.targets)
+
+
+def resources(declared: HubDeclaration) -> tuple[HubResource, ...]:
+    """Everything, each once: mounts and methods, policies, keys, and what is in those. Raises Invalid."""
+    policies = tuple(policy_resources(declared.scope, declared.origin))
+    rest = [resource for name, entry in declared.entries.items() for resource in _entry(name, entry, declared)]
+    order = list(Kind)
+    rest.sort(key=lambda resource: order.index(resource.kind))
+    every = (*_mounts(declared), *_methods(declared), *policies, *_own(declared.scope, policies), *rest)
+    keys = [resource.key for resource in every]
+    if twice := next((key for key in keys if keys.count(key) > 1), None):
+        raise Invalid("set up", twice, "it is declared twice", "Give one of the two another name under hub")
+    return every
+
+
+# --- mounts and methods ------------------------------------------------------------------------------------
+
+
+def _mounts(declared: HubDeclaration) -> Iterator[HubResource]:
+    scope, places = declared.scope, declared.scope.places
+    engines = dict.fromkeys((places.state_mount, *scope.mounts), "kv") | {places.transit_mount: "transit"}
+    wanted = [
+        *(engine for rotation in scope.rotations for engine in _needed_by(rotation)),
+        *(engine for name, entry in declared.entries.items() for engine in _engine(name, entry)),
+    ]
+    for path, kind in wanted:
+        if engines.setdefault(path, kind) != kind:
+            problem = f"it would have to be an engine {engines[path]} and an engine {kind}"
+            raise Invalid("set up", f"the mount {path}", problem, "Give one of the two another mount")
+    for path, kind in engines.items():
+        yield HubResource(Kind.MOUNT, path, {"type": kind, **({"version": "2"} if kind == "kv" else {})})
+
+
+def _needed_by(rotation: StrategySettings) -> Iterator[tuple[str, str]]:
+    """The engine that a strategy needs, where it needs one."""
+    match rotation:
+        case VaultDynamicSettings() | VaultStaticRoleSettings():
+            yield rotation.mount, "database"
+        case CertificateSettings():
+            yield rotation.mount, "pki"
+
+
+def _engine(name: str, entry: Any) -> Iterator[tuple[str, str]]:
+    match entry:
+        case EngineEntry():
+            yield entry.mount or name, entry.type
+        case DatabaseEntry():
+            yield entry.mount, "database"
+        case AwsRoleEntry():
+            yield entry.mount, "aws"
+
+
+def _methods(declared: HubDeclaration) -> Iterator[HubResource]:
+    if any(isinstance(entry, AppRoleEntry) for entry in declared.entries.values()):
+        yield HubResource(Kind.AUTH_METHOD, APPROLE, {"type": APPROLE})
+    for name, entry in declared.entries.items():
+        if method := METHODS.get(type(entry)):
+            yield HubResource(Kind.AUTH_METHOD, name, {"type": method})
+
+
+# --- what Keyturn itself needs -----------------------------------------------------------------------------
+
+
+def policy_resources(scope: HubScope, origin: Origin) -> Iterator[HubResource]:
+    """The hub's policies, as `keyturn policy render` writes them."""
+    for document in hub_documents(scope, origin):
+        yield HubResource(Kind.POLICY, document.name.removesuffix(".hcl"), {"policy": document.text})
+
+
+def _own(scope: HubScope, policies: Sequence[HubResource]) -> Iterator[HubResource]:
+    key = {"type": "ed25519", "exportable": False, "allow_plaintext_backup": False, "deletion_allowed": False}
+    yield HubResource(Kind.TRANSIT_KEY, SIGNING_KEY, key, scope.places.transit_mount)
+    if any(policy.name == hub.LEASE for policy in policies):
+        fields = {"allowed_policies": [hub.LEASE], "orphan": True}
+        yield HubResource(Kind.TOKEN_ROLE, scope.places.lease_token_role, fields)
+
+
+# --- entries of `hub:` -------------------------------------------------------------------------------------
+
+
+def _entry(name: str, entry: Any, declared: HubDeclaration) -> Iterator[HubResource]:
+    match entry:
+        case AppRoleEntry():
+            yield HubResource(Kind.APPROLE, name, _approle(name, entry), APPROLE)
+        case JwtEntry():
+            yield HubResource(Kind.JWT_CONFIG, "", _jwt(entry), name)
+        case JwtRoleEntry():
+            yield HubResource(Kind.JWT_ROLE, name, _jwt_role(entry), entry.method)
+        case KubernetesEntry():
+            yield HubResource(Kind.KUBERNETES_CONFIG, "", _kubernetes(entry), name)
+        case KubernetesRoleEntry():
+            yield HubResource(Kind.KUBERNETES_ROLE, name, _kubernetes_role(entry), entry.method)
+        case AwsLoginRoleEntry():
+            yield HubResource(Kind.AWS_LOGIN_ROLE, name, _aws_login_role(entry), entry.method)
+        case DatabaseEntry():
+            yield _database(name, entry, declared.targets)
+        case DatabaseRoleEntry():
+            mount = declared.entries[entry.connection].mount
+            yield HubResource(Kind.DATABASE_ROLE, name, _database_role(entry), mount)
+        case AwsRoleEntry():
+            yield HubResource(Kind.AWS_ROLE, name, _aws_role(entry), entry.mount)
+        case RateLimitEntry():
+            yield HubResource(Kind.RATE_LIMIT, name, _rate_limit(entry))
+
+
+def policies_of(entry: LoginEntry, role: str = "") -> list[str]:
+    """The policies of a login; an AppRole of Keyturn's own name may replace its own secret id besides."""
+    if entry.login.startswith(f"{hub.CONSUMER}:"):
+        return [entry.login.replace(":", "-")]
+    own = hub.login_policy(role)
+    return [*LOGINS[entry.login], *([own] if own in hub.ROLES and role in LOGINS[entry.login] else [])]
+
+
+def _tokens(entry: LoginEntry, role: str = "") -> dict[str, Any]:
+    """What the roles of all methods have."""
+    return {
+        "token_policies": policies_of(entry, role),
+        "token_ttl": seconds(entry.token_ttl),
+        "token_max_ttl": seconds(entry.token_max_ttl),
+        "token_bound_cidrs": list(entry.addresses),
+    }
+
+
+def _approle(name: str, entry: AppRoleEntry) -> dict[str, Any]:
+    return {
+        **_tokens(entry, name),
+        "bind_secret_id": True,
+        "secret_id_bound_cidrs": list(entry.addresses),
+        "secret_id_ttl": seconds(entry.secret_id_ttl),
+        "secret_id_num_uses": entry.secret_id_uses,
+    }
+
+
+def _jwt(entry: JwtEntry) -> dict[str, Any]:
+    authority = entry.ca_certificate or ""
+    return {
+        "oidc_discovery_url": entry.discovery_url or "",
+        "oidc_discovery_ca_pem": authority if entry.discovery_url else "",
+        "jwks_url": entry.keys_url or "",
+        "jwks_ca_pem": authority if entry.keys_url else "",
+        "jwt_validation_pubkeys": list(entry.public_keys),
+        "bound_issuer": entry.issuer or "",
+    }
+
+
+def _jwt_role(entry: JwtRoleEntry) -> dict[str, Any]:
+    return {
+        **_tokens(entry),
+        "role_type": "jwt",
+        "bound_audiences": list(entry.audiences),
+        "bound_subject": entry.subject or "",
+        "bound_claims": dict(entry.claims) or None,
+        "user_claim": entry.user_claim,
+    }
+
+
+def _kubernetes(entry: KubernetesEntry) -> dict[str, Any]:
+    return {"kubernetes_host": entry.host, "kubernetes_ca_cert": entry.ca_certificate or ""}
+
+
+def _kubernetes_role(entry: KubernetesRoleEntry) -> dict[str, Any]:
+    return {
+        **_tokens(entry),
+        "bound_service_account_names": list(entry.service_accounts),
+        "bound_service_account_namespaces": list(entry.namespaces),
+        **({"audience": entry.audience} if entry.audience else {}),
+    }
+
+
+def _aws_login_role(entry: AwsLoginRoleEntry) -> dict[str, Any]:
+    return {**_tokens(entry), "auth_type": "iam", "bound_iam_principal_arn": list(entry.principals)}
+
+
+def _database(name: str, entry: DatabaseEntry, targets: Mapping[str, Any]) -> HubResource:
+    target = targets[entry.target]
+    if not isinstance(target, PostgresqlSettings):
+        raise Invalid("set up", f"the connection {name}", f"{entry.target} is no PostgreSQL", "Make it by hand")
+    fields = {
+        "plugin_name": POSTGRESQL,
+        "connection_url": _connection_url(target),
+        "allowed_roles": list(entry.roles),
+    }
+    values = {field: (target.admin, field) for field in ("username", "password")}
+    return HubResource(Kind.DATABASE_CONNECTION, name, fields, entry.mount, values)
+
+
+def _connection_url(target: PostgresqlSettings) -> str:
+    mode = target.sslmode or ("disable" if is_loopback(target.host) else "verify-full")
+    authority = f"&sslrootcert={quote(target.ca_file)}" if target.ca_file and mode.startswith("verify") else ""
+    host = f"{target.host}:{target.port}"
+    return f"postgresql://{{{{username}}}}:{{{{password}}}}@{host}/{target.database}?sslmode={mode}{authority}"
+
+
+def _database_role(entry: DatabaseRoleEntry) -> dict[str, Any]:
+    return {
+        "db_name": entry.connection,
+        "creation_statements": list(entry.creation),
+        "revocation_statements": list(entry.revocation),
+        "default_ttl": seconds(entry.ttl),
+        "max_ttl": seconds(entry.max_ttl),
+    }
+
+
+def _aws_role(entry: AwsRoleEntry) -> dict[str, Any]:
+    return {
+        "credential_type": entry.credential_type,
+        "role_arns": list(entry.role_arns),
+        "policy_document": entry.policy_document or "",
+        "default_sts_ttl": seconds(entry.ttl) if entry.credential_type != "iam_user" else 0,
+    }
+
+
+def _rate_limit(entry: RateLimitEntry) -> dict[str, Any]:
+    return {
+        "path": entry.path,
+        "rate": entry.rate,
+        "interval": seconds(entry.interval),
+        "block_interval": seconds(entry.block_interval),
+    }
+
+
+def seconds(duration: timedelta) -> int:
+    """As the hub tells durations."""
+    return int(duration.total_seconds())
+
+
+def mounts_of(every: Iterable[HubResource]) -> list[str]:
+    """The paths of the mounts among them."""
+    return [resource.name for resource in every if resource.kind is Kind.MOUNT]

@@ -1,0 +1,1 @@
+"""Setting up a hub: what is needed, what is lacking, and making it."""
