@@ -63,6 +63,15 @@ path "keyturn/data/incidents/*" {
 path "keyturn/metadata/incidents/*" {
   capabilities = ["list"]
 }
+path "keyturn/data/keys/*" {
+  capabilities = ["create", "read", "update"]
+}
+path "keyturn/metadata/keys/*" {
+  capabilities = ["create", "read", "update"]
+  allowed_parameters = {
+    "max_versions" = ["1"]
+  }
+}
 path "keyturn/data/logins/*" {
   capabilities = ["create", "read", "update"]
 }

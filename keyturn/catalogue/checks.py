@@ -108,6 +108,7 @@ def find_conflicts(world: World) -> list[Problem]:
     problems += [problem for entry in world.entries["pki"].values() for problem in references(entry)]
     problems += find_misfits(world.entries["pki"])
     problems += [problem for entry in world.entries["hub"].values() for problem in find_hub_problems(entry, world)]
+    problems += _managed_keys(list(world.entries["keys"].values()), world)
     mounts = world.entries["mounts"]
     problems += [problem for entry in mounts.values() for problem in _mount(entry, mounts)]
     problems += [problem for entry in world.entries["stores"].values() for problem in _own_tags(entry, world)]
@@ -286,6 +287,7 @@ def _labelled(world: World) -> list[CatalogueEntry]:
         "access_policies",
         "pki",
         "hub",
+        "keys",
     )
     return [entry for section in labelled for entry in world.entries[section].values()]
 
@@ -308,6 +310,24 @@ def _exception(entry: CatalogueEntry, world: World) -> Found:
     secrets = world.entries["secrets"]
     if world.complete and not any(chosen.covers(path, describe_secret(secret)) for path, secret in secrets.items()):
         yield entry.problem((), "it chooses no secret", "Correct what it asks for, or remove it.")
+
+
+KEY_PLACES: Final = ("kind", "key", "vault_url", "region", "endpoint_url", "role_arn", "profile")
+"""What tells one managed key from another."""
+
+
+def _managed_keys(entries: list[CatalogueEntry], world: World) -> Found:
+    """What a key has encrypted is in declared secrets, and no two entries manage one key."""
+    first: dict[tuple[str | None, ...], CatalogueEntry] = {}
+    for entry in entries:
+        paths = at(entry.data, ("rewraps",))
+        for index, path in enumerate(paths if isinstance(paths, list) else ()):
+            if isinstance(path, str):
+                yield from _declared(entry, ("rewraps", index), "secrets", path, world)
+        other = first.setdefault(tuple(text_at(entry, key) for key in KEY_PLACES), entry)
+        if other is not entry:
+            remedy = f"Keep one of the two: {other.name} is at {other.file}:{other.line}."
+            yield entry.problem((), f"the key {other.name} is the same key", remedy)
 
 
 def _freeze(entry: CatalogueEntry, world: World) -> Found:

@@ -17,6 +17,7 @@ from keyturn.catalogue.environment import Expanded
 from keyturn.catalogue.exceptions import ExceptionSettings
 from keyturn.catalogue.freezes import FreezeSettings
 from keyturn.catalogue.hub_entries import HubEntry
+from keyturn.catalogue.keys import KeySettings
 from keyturn.catalogue.models import SecretDeclaration
 from keyturn.catalogue.monitors import MonitorSettings
 from keyturn.catalogue.mounts import MountSettings
@@ -45,6 +46,7 @@ SHAPES: Final[dict[str, Any]] = {
     "access_policies": AccessPolicySettings,
     "pki": AuthoritySettings,
     "hub": HubEntry,
+    "keys": KeySettings,
 }
 """What an entry of each section must be."""
 

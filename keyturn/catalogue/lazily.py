@@ -14,7 +14,7 @@ from keyturn.catalogue.problems import CatalogueInvalid
 from keyturn.catalogue.source import CatalogueEntry
 from keyturn.settings.fields import Model
 
-EXPANDED: Final = ("stores", "targets", "consumers", "access_logs", "hub")
+EXPANDED: Final = ("stores", "targets", "consumers", "access_logs", "hub", "keys")
 """The sections that may refer to the environment."""
 
 NOWHERE: Final = ScalarNode("", "")

@@ -14,6 +14,7 @@ from keyturn.catalogue.destinations import DeclaredPlace, Destination, SyncSetti
 from keyturn.catalogue.exceptions import ExceptionSettings
 from keyturn.catalogue.freezes import FreezeSettings
 from keyturn.catalogue.hub_entries import HubEntry
+from keyturn.catalogue.keys import KeySettings
 from keyturn.catalogue.monitors import MonitorSettings
 from keyturn.catalogue.mounts import MountSettings
 from keyturn.catalogue.operators_policy import OperatorsPolicy
@@ -123,6 +124,7 @@ class Catalogue(Model):
     pki: dict[str, AuthoritySettings] = Field(default_factory=dict)
     hub: dict[str, HubEntry] = Field(default_factory=dict)
     """What `keyturn hub apply` makes in the hub besides what the rest of the catalogue needs there."""
+    keys: dict[str, KeySettings] = Field(default_factory=dict)
     policy: OperatorsPolicy = Field(default_factory=OperatorsPolicy)
     """What the operator of this machine lets catalogues do."""
     digest: str = ""
@@ -179,6 +181,10 @@ class Catalogue(Model):
     def access_log(self, name: str) -> AccessLogSettings:
         """The access log of that name. Raises NotFound with the one likely meant."""
         return _found("access log", name, self.access_logs)
+
+    def key(self, name: str) -> KeySettings:
+        """The managed key of that name. Raises NotFound with the one likely meant."""
+        return _found("key", name, self.keys)
 
     def consumer(self, name: str) -> ConsumerSettings:
         """The consumer of that name. Raises NotFound with the one likely meant."""

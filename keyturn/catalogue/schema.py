@@ -15,6 +15,7 @@ from keyturn.catalogue.environment import REFERENCE
 from keyturn.catalogue.exceptions import ExceptionSettings
 from keyturn.catalogue.freezes import FreezeSettings
 from keyturn.catalogue.hub_entries import HubEntry
+from keyturn.catalogue.keys import KeySettings
 from keyturn.catalogue.models import SecretDeclaration
 from keyturn.catalogue.monitors import MonitorSettings
 from keyturn.catalogue.mounts import MountSettings
@@ -29,6 +30,7 @@ from keyturn.settings.fields import CATALOGUE_ID, NAME, SECRET_PATH, Model
 from keyturn.settings.meanings import meanings
 
 SECTIONS: Final = (StoreSettings, TargetSettings, ConsumerSettings, AccessLogSettings, HubEntry)
+SECTIONS: Final = (StoreSettings, TargetSettings, ConsumerSettings, AccessLogSettings, KeySettings)
 """What stands in the sections where an environment reference may stand for any value."""
 
 
@@ -65,6 +67,8 @@ class CatalogueFile(Model):
     """The authorities in PKI engines of the hub, by name."""
     hub: dict[str, HubEntry] | None = None
     """What `keyturn hub apply` makes in the hub besides what the rest of the catalogue needs there, by name."""
+    keys: dict[str, KeySettings] | None = None
+    """Keys that lie in other engines and are managed there, by name."""
 
 
 class _Generator(GenerateJsonSchema):

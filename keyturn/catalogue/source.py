@@ -34,6 +34,7 @@ SECTIONS: Final = (
     "access_policies",
     "pki",
     "hub",
+    "keys",
 )
 """The top-level keys; each may stand in any file, and all files are merged."""
 

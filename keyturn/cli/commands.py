@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "sync": "rotation.sync",
     "retire": "rotation.retire",
     "rotate-own-keys": "own_keys.rotate_own_keys",
+    "keys": "keys.commands",
     "rename": "rename.rename",
     "forget": "rename.forget",
     "recover": "recover.recover",

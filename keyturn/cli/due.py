@@ -38,6 +38,7 @@ def show_due(
     And what holds it back: its window, a freeze, or a pause after a rotation that was taken back.
     """
     from keyturn.cli.approvals import find_unreviewed, tell_unreviewed
+    from keyturn.cli.keys import insist_on_sound, keys_of, tell_keys
     from keyturn.cli.own_keys import is_late, own_keys_of, tell_own_keys
     from keyturn.cli.stack import note_undeclared
 
@@ -48,20 +49,24 @@ def show_due(
         undeclared = [] if path else left_open(workspace)
         unreviewed = [] if path else find_unreviewed(workspace)
         own_keys, now = [] if path else own_keys_of(workspace), workspace.hub_now()
+        keys = [] if path else keys_of(workspace)
     if as_json:
         others = [{"path": secret.path, "left": secret.message} for secret in undeclared]
         broken = [asdict(glass) for glass in unreviewed]
         secrets = [prospect.to_data() for prospect in rows]
         own = [key.to_data() for key in own_keys]
-        write_json({"secrets": secrets, "own_keys": own, "undeclared": others, "unreviewed": broken})
+        managed = [key.to_data() for key in keys]
+        write_json({"secrets": secrets, "own_keys": own, "keys": managed, "undeclared": others, "unreviewed": broken})
     else:
         note_undeclared(undeclared)
         tell_unreviewed(unreviewed)
         write_table(COLUMNS, (prospect.row() for prospect in rows), whole=("when (UTC)",))
+        tell_keys(keys, now)
         tell_own_keys(own_keys, now)
     if check:
         insist_on_punctual(rows)
         insist_on_young([key for key in own_keys if is_late(key, now)])
+        insist_on_sound(keys, now)
 
 
 @dataclass(frozen=True)

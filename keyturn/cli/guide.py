@@ -20,6 +20,7 @@ GROUPS: Final = {
         "trail",
         "report",
         "pki",
+        "keys",
         "rotate-own-keys",
         "bootstrap",
     ),

@@ -4,6 +4,7 @@ import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from keyturn.cli.copies import CopyStatus
     from keyturn.cli.running import PartStatus
     from keyturn.cli.status import SecretStatus
+    from keyturn.rotation.managed_keys import KeyStatus
     from keyturn.rotation.undeclared import Undeclared
 
 SHOWN: Final = 20
@@ -114,6 +116,10 @@ class Overview:
     remarks: tuple[str, ...] = ()
     parts: list["PartStatus"] = field(default_factory=list)
     """What runs on beside the workers, or ought to."""
+    keys: list["KeyStatus"] = field(default_factory=list)
+    """The keys of other engines that the catalogue has managed."""
+    at: datetime | None = None
+    """When the hub was asked, by its clock."""
 
 
 def show_secrets(
@@ -121,6 +127,7 @@ def show_secrets(
 ) -> None:
     """The services, and the secrets; the services are shown even where the hub can't be asked."""
     from keyturn.cli.copies import look_at_copies
+    from keyturn.cli.keys import keys_of
     from keyturn.cli.running import part_statuses
     from keyturn.cli.status import secret_statuses
     from keyturn.rotation.undeclared import left_open
@@ -129,12 +136,13 @@ def show_secrets(
         with opened_workspace(catalogue) as workspace:
             secrets, copies = secret_statuses(workspace, look_at_copies)
             undeclared, parts = left_open(workspace), part_statuses(workspace)
+            keys, at = keys_of(workspace), workspace.hub_now()
     except KeyturnError:
         if services:
             show_overview(stack, services, Overview(), as_json)
         raise
     others = copies.beside(secret.path for secret in secrets)
-    overview = Overview(secrets, others, dict(copies.counts), undeclared, copies.remarks, parts)
+    overview = Overview(secrets, others, dict(copies.counts), undeclared, copies.remarks, parts, keys, at)
     return show_overview(stack, services, overview, as_json)
 
 
@@ -152,6 +160,7 @@ def show_overview(
                 "copies": overview.counts,
                 "logins": login_counts(overview.secrets),
                 "undeclared": [{"path": left.path, "left": left.message} for left in overview.undeclared],
+                "keys": [key.to_data() for key in overview.keys],
                 "parts": [part.to_data() for part in overview.parts],
                 "remarks": list(overview.remarks),
             }
@@ -162,6 +171,10 @@ def show_overview(
         write_text("")
     if overview.secrets:
         show_standings(overview)
+    if overview.keys and overview.at:
+        from keyturn.cli.keys import tell_keys
+
+        tell_keys(overview.keys, overview.at)
     for part in overview.parts:
         if part.problem:
             note(f"{part.part} {part.problem}")

@@ -13,6 +13,7 @@ from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.core.fingerprint_keys import FingerprintKeys
 from keyturn.core.grants import GrantsPort
 from keyturn.core.ledger import Signer
+from keyturn.core.managed_keys import ManagedKey
 from keyturn.core.mounts import join, mount_of
 from keyturn.core.own_login import OwnLogin
 from keyturn.core.sensitive import SecretFields
@@ -369,6 +370,9 @@ class EnginesPort(Lessor, Protocol):
 
     def signer(self, key: str) -> Signer:
         """The Ed25519 key of that name in the transit engine, which never leaves the hub. Raises NotFound, Denied."""
+
+    def transit_key(self, key: str) -> ManagedKey:
+        """The key of that name in the transit engine, to be managed. Raises Invalid for one of Keyturn's own."""
 
     def database(self, mount: str) -> DatabaseEngine:
         """Its database engine at ``mount``."""

@@ -19,6 +19,7 @@ from keyturn.revocation.incident_store import INCIDENTS
 from keyturn.rotation.approvals import APPROVALS
 from keyturn.rotation.broken_glass import BROKEN
 from keyturn.rotation.heard import NOTICES
+from keyturn.rotation.key_turns import MANAGED_KEYS
 from keyturn.rotation.limits import LIMITS
 from keyturn.rotation.logins import LOGINS
 from keyturn.rotation.quiet import QUIET
@@ -64,6 +65,7 @@ class StatePart:
 STATE: Final = (
     StatePart(ROTATIONS, listed=("names", "versions")),
     StatePart(INCIDENTS, written_by=(REVOKER,), listed=("names",)),
+    StatePart(MANAGED_KEYS),
     StatePart(LOGINS),
     StatePart(NOTICES),
     StatePart(QUIET),
@@ -129,6 +131,8 @@ def worker(scope: HubScope) -> Sections:
     yield from ledger(scope)
     for rotation in scope.rotations:
         yield from rotation.rights(scope.places)
+    for key in scope.managed_keys:
+        yield from key.hub_rights(scope.places)
 
 
 def revoker(scope: HubScope) -> Sections:

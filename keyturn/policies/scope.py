@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar, cast
 
+from keyturn.catalogue.keys import KeySettings
 from keyturn.catalogue.models import Catalogue
 from keyturn.catalogue.pki import AuthoritySettings, RoleSettings
 from keyturn.core.errors import Invalid
@@ -34,7 +35,8 @@ class HubScope:
     ``copied`` are secrets that are read alone, since a sync copies what nothing declares; ``admins`` and ``keys`` the
     paths in the state mount of what targets are administered, notices carried, and notices signed with; ``consumers``
     what each application reads, ``consumer_keys`` the paths of what signs its notices; ``lease_prefixes`` whose leases
-    an incident may end, whatever engine gave them; ``posters`` the paths of what applications sign accesses with.
+    an incident may end, whatever engine gave them; ``posters`` the paths of what applications sign accesses with;
+    ``managed_keys`` are the keys of other engines that the catalogue has managed.
     """
 
     places: HubPlaces
@@ -49,6 +51,7 @@ class HubScope:
     posters: tuple[str, ...] = ()
     authorities: tuple[tuple[AuthoritySettings, bool], ...] = ()
     """Each with whether it signs others."""
+    managed_keys: tuple[KeySettings, ...] = ()
 
     @property
     def mounts(self) -> tuple[str, ...]:
@@ -78,6 +81,7 @@ def scope_of(
         tuple(sorted(lease_prefixes)),
         tuple(sorted(key for name, log in catalogue.access_logs.items() for key in log.keys(name))),
         tuple(_authorities(catalogue)),
+        tuple(catalogue.keys[name] for name in sorted(catalogue.keys)),
     )
 
 

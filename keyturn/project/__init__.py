@@ -26,6 +26,7 @@ FLOWS: Final = {
     "sync": "flows.sync",
     "retire": "flows.retire",
     "rotate_own_keys": "flows.rotate_own_keys",
+    "rotate_keys": "flows.rotate_keys",
     "keep_ledger": "flows.keep_ledger",
     "compliance_report": "flows.compliance_report",
     "emergency_revoke": "flows.emergency",

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 from keyturn.catalogue import Catalogue
 from keyturn.catalogue.consumers import ConsumerSettings
+from keyturn.catalogue.keys import KeySettings
 from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.targets import TargetSettings
 from keyturn.core.capabilities import capability
@@ -19,6 +20,7 @@ from keyturn.core.errors import Denied, Invalid, NotFound, UnsupportedOperation
 from keyturn.core.hub import Hub
 from keyturn.core.keys import KeyMaker
 from keyturn.core.ledger import Ledger
+from keyturn.core.managed_keys import KeyOpening, ManagedKey
 from keyturn.core.notices import SECRET_ROTATED, Notice, message_id
 from keyturn.core.rights import AccountRights, CopyRights, Verdict
 from keyturn.core.sensitive import SecretFields, Sensitive
@@ -69,6 +71,7 @@ def open_workspace(catalogue: Catalogue, hub: Hub, ledger: Ledger | None = None)
     replacements = Cached(lambda path: open_by(catalogue.secret(path).rotation.for_emergency(), path))
     sender, ledger = CatalogueSender(catalogue, hub), ledger or named_ledger(os.environ, hub)
     channel = configured_channel(os.environ)
+    keys = Cached(lambda name: open_key(name, catalogue.key(name), hub))
     opened = Workspace(catalogue, hub, strategies, stores, sender, ledger, tools.clock, channel=channel)
     policy = catalogue.policy
     return replace(
@@ -77,6 +80,7 @@ def open_workspace(catalogue: Catalogue, hub: Hub, ledger: Ledger | None = None)
         limits=policy.limits,
         approvals=policy.approvals,
         own_keys=policy.own_keys,
+        open_key=keys,
         verify_signature=verify_signature,
     )
 
@@ -133,6 +137,15 @@ def open_store(name: str, settings: StoreSettings) -> Store:
     arguments = {key: value for key, value in settings if key not in settings.OWN}
     store: Store = import_adapter(module, adapter, settings.EXTRA, f"the store {name}")(name, **arguments)
     return store
+
+
+def open_key(name: str, settings: KeySettings, hub: Hub) -> ManagedKey:
+    """A managed key's adapter. Raises Invalid, naming the extra, where its SDK is not installed."""
+    module, _, opener = settings.ADAPTER.partition(":")
+    arguments = {key: value for key, value in settings if key not in settings.OWN}
+    opens = import_adapter(module, opener, settings.EXTRA, f"the key {name}")
+    key: ManagedKey = opens(KeyOpening(name, hub), **arguments)
+    return key
 
 
 def ask_store(name: str, settings: StoreSettings, copies: CopyRights, revoking: bool) -> list[Verdict]:

@@ -26,6 +26,7 @@ from keyturn.core.fingerprint import Fingerprint, payload
 from keyturn.core.fingerprint_keys import FingerprintKeys
 from keyturn.core.hub import Hub
 from keyturn.core.ledger import Ledger
+from keyturn.core.managed_keys import ManagedKey
 from keyturn.core.notices import SECRET_ROTATED
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.shared import sharing
@@ -161,6 +162,9 @@ class Workspace:
     """When Keyturn's own keys are replaced."""
     verify_signature: Callable[[bytes, bytes, bytes], bool] = verify_nothing
     """Whether, for an Ed25519 key of 32 bytes and a message, the signature holds."""
+
+    open_key: Callable[[str], ManagedKey] | None = None
+    """Opens a managed key of the catalogue by its name; None where the process has none to do with."""
 
     channel: Channel | None = None
     """Where whoever is on call is told; None where nothing names it here."""

@@ -21,6 +21,7 @@ from flows.keep_ledger import keep_ledger
 from flows.retire import retire
 from flows.rotate import rotate_secret
 from flows.rotate_due import rotate_due
+from flows.rotate_keys import rotate_keys
 from flows.rotate_own_keys import rotate_own_keys
 from flows.sync import sync
 from keyturn.cli.app import app
@@ -35,6 +36,7 @@ FLOWS: dict[str, Any] = {
     "rotate-due": rotate_due,
     "check-logins": check_logins,
     "rotate-own-keys": rotate_own_keys,
+    "rotate-keys": rotate_keys,
     "sync": sync,
     "retire": retire,
     "emergency-revoke": emergency_revoke,

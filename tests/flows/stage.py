@@ -165,6 +165,7 @@ class Stage:
         rest = ["", "any", "", "", "", "", "leaked in a test"]
         return {
             "check-logins": ["check-logins"],
+            "rotate-keys": ["rotate-keys"],
             "rotate-own-keys": ["rotate-own-keys", "webhooks/app/flows", True],
             "emergency-revoke preview": ["emergency-revoke", everything, *rest, "", "replace", True],
             "emergency-revoke all": [

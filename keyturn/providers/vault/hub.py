@@ -29,6 +29,7 @@ from keyturn.providers.vault.mounts import KvMounts, insist_on_apart
 from keyturn.providers.vault.own_login import VaultOwnLogin
 from keyturn.providers.vault.setup import VaultSetup
 from keyturn.providers.vault.store_versions import version_state
+from keyturn.providers.vault.transit_keys import TransitKey
 from keyturn.providers.vault.transit_signer import VaultSigner
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import AppRoleLogin
@@ -229,6 +230,10 @@ class VaultHub:
     def signer(self, key: str) -> VaultSigner:
         """The newest version of that key in the transit engine. Raises NotFound, Denied, Invalid."""
         return VaultSigner(self._calls, self.settings.transit_mount, key)
+
+    def transit_key(self, key: str) -> TransitKey:
+        """A key of the transit engine, to be managed. Raises Invalid for one of Keyturn's own."""
+        return TransitKey(self._calls, self.settings.transit_mount, key)
 
     def database(self, mount: str) -> VaultDatabase:
         """The database engine at ``mount``."""

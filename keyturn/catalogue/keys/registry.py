@@ -1,0 +1,8 @@
+"""The kinds of managed key there are: to add one, add a line."""
+
+from typing import Final
+
+KEYS: Final = {
+    "transit": "keyturn.catalogue.keys.transit.TransitKeySettings",
+}
+"""The settings of each kind of key, by the name of their class; they name the adapter in turn."""

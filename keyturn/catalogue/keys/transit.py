@@ -1,0 +1,76 @@
+"""A key of the hub's transit engine."""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, WithJsonSchema, model_validator
+
+from keyturn.core.rights import HubPlaces, Section, allow
+from keyturn.settings.fields import Duration, HubPath, illegal_secret, refused
+from keyturn.settings.keys import KeyBase
+
+OWN_KEYS = "keyturn-"
+"""What the names of Keyturn's own keys begin with: the ledger's, and those that people approve with."""
+
+
+def _key_name(name: str) -> str:
+    if name.lower().startswith(OWN_KEYS):
+        raise refused("is a key of Keyturn's own", "Leave it out: `keyturn due` shows where it stands.")
+    return name
+
+
+def _secret(path: str) -> str:
+    if flaw := illegal_secret(path):
+        raise refused(*flaw)
+    return path
+
+
+TransitKeyName = Annotated[
+    HubPath,
+    AfterValidator(_key_name),
+    WithJsonSchema({"type": "string", "pattern": r"^(?![Kk][Ee][Yy][Tt][Uu][Rr][Nn]-)[A-Za-z0-9_.-]+$"}),
+]
+SecretName = Annotated[str, AfterValidator(_secret), WithJsonSchema({"type": "string", "minLength": 1})]
+
+
+class TransitKeySettings(KeyBase):
+    """A key of the transit engine of Vault or OpenBao: encryption, signatures, HMACs."""
+
+    kind: Literal["transit"]
+    """Which engine it lies in."""
+    key: TransitKeyName
+    """Its name in the engine. Keyturn's own keys, which begin with keyturn-, are not managed so."""
+    rewraps: tuple[SecretName, ...] = ()
+    """Secrets of the hub with fields that this key has encrypted: those are rewrapped once it was rotated."""
+    grace: Duration | None = None
+    """How long after a rotation the generation before still opens what it has made; without it, for ever."""
+
+    ADAPTER = "keyturn.providers.vault.transit_keys:open_transit_key"
+    OWN = KeyBase.OWN | {"rewraps", "grace"}
+
+    @model_validator(mode="after")
+    def _one_level(self) -> Self:
+        if "/" in self.key:
+            raise refused("is no name of a key", "Write the name alone, without its mount.", "key")
+        if len(set(self.rewraps)) < len(self.rewraps):
+            raise refused("names a secret twice", "Name it once.", "rewraps")
+        return self
+
+    @property
+    def place(self) -> str:
+        """By its path in the hub."""
+        return f"transit {self.key}"
+
+    def hub_rights(self, places: HubPlaces) -> Iterator[Section]:
+        """Rotating, rewrapping and the minimum version: no encryption, no decryption, no other setting of the key."""
+        base = places.transit_mount
+        yield Section(
+            "The keys that the catalogue has managed: rotate them, rewrap what they have encrypted, and put old"
+            " generations out of use. Nothing is read with them, and nothing else of them is changed.",
+            (
+                allow(f"{base}/keys/{self.key}", "read"),
+                allow(f"{base}/keys/{self.key}/rotate", "update"),
+                allow(f"{base}/keys/{self.key}/config", "update", min_decryption_version=()),
+                allow(f"{base}/rewrap/{self.key}", "update"),
+            ),
+        )

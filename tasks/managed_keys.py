@@ -1,0 +1,18 @@
+"""The managed keys of the catalogue: where each stands, and its next steps, as tasks."""
+
+from keyturn.core.own_keys import KeyTurn
+from keyturn.rotation import managed_keys
+from tasks.step import step
+from tasks.workspace import current_workspace
+
+
+@step("look at managed keys")
+def due_keys(name: str | None, forced: bool) -> list[str]:
+    """The names of those of which something is to be done or told. Raises NotFound."""
+    return managed_keys.due_keys(current_workspace(), name, forced=forced)
+
+
+@step("rotate managed key")
+def rotate_key(name: str, forced: bool) -> KeyTurn:
+    """The next steps of one."""
+    return managed_keys.rotate_key(current_workspace(), name, forced=forced)
