@@ -36,6 +36,7 @@ class KeyStanding(StrEnum):
     DELETED = "deleted"
     ABSENT = "absent"
     DENIED = "may not be looked at"
+    UNFIT = "can't be managed"
     UNKNOWN = "unknown"
     """Nobody could look."""
 
@@ -135,7 +136,12 @@ def usable_status(
 
 def standing_of(error: KeyturnError) -> KeyStanding:
     """What an error tells of a key that could not be looked at."""
-    kinds = {Missing: KeyStanding.DELETED, NotFound: KeyStanding.ABSENT, Denied: KeyStanding.DENIED}
+    kinds = {
+        Missing: KeyStanding.DELETED,
+        NotFound: KeyStanding.ABSENT,
+        Denied: KeyStanding.DENIED,
+        Invalid: KeyStanding.UNFIT,
+    }
     return next((standing for kind, standing in kinds.items() if isinstance(error, kind)), KeyStanding.UNKNOWN)
 
 

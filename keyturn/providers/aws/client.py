@@ -79,7 +79,10 @@ ERRORS: Final[Mapping[str, type[KeyturnError]]] = {
     "RequestExpired": Denied,
     "SignatureDoesNotMatch": Denied,
     "UnrecognizedClientException": Denied,
+    "AlreadyExistsException": Conflict,
     "ConcurrentModification": Locked,
+    "ConflictException": Locked,
+    "DependencyTimeoutException": Unavailable,
     "EntityTemporarilyUnmodifiable": Locked,
     "InternalServerError": Unavailable,
     "InternalServiceError": Unavailable,
@@ -126,6 +129,23 @@ PARAMETER_OPERATIONS: Final = frozenset(
 LOG_OPERATIONS: Final[Mapping[str, str]] = {"GetObject": "GetObject", "ListObjectsV2": "ListBucket"}
 """How a trail in a bucket is read, and the permission for each."""
 KEY_OPERATIONS: Final = frozenset({"Decrypt", "GenerateDataKey"})
+MANAGED_KEY_OPERATIONS: Final = frozenset(
+    {
+        "CreateAlias",
+        "CreateGrant",
+        "DescribeKey",
+        "EnableKeyRotation",
+        "GetKeyPolicy",
+        "GetKeyRotationStatus",
+        "ListAliases",
+        "ListGrants",
+        "ListKeyRotations",
+        "PutKeyPolicy",
+        "RevokeGrant",
+        "RotateKeyOnDemand",
+    }
+)
+"""How keys of KMS are managed."""
 NOTICE_OPERATIONS: Final[Mapping[str, str]] = {
     "DeleteMessage": "sqs",
     "Publish": "sns",
@@ -138,6 +158,8 @@ KMS_FAILURE: Final = frozenset({"DecryptionFailure", "EncryptionFailure"})
 NO_QUEUE: Final = "Make the queue or topic, or correct its ARN in the catalogue"
 KEY_OF_QUEUE: Final = "Allow kms:GenerateDataKey and kms:Decrypt on the KMS key that encrypts it"
 HINTS: Final[Mapping[str, str]] = {
+    "AlreadyExistsException": "The alias leads to another key: move it there by hand, once nothing needs that by it",
+    "LimitExceededException": "KMS allows 25 rotations of a key on demand: let it rotate by itself, and drop interval",
     "HierarchyTypeMismatchException": "AWS keeps this parameter's type: delete it, or give the store the same type",
     "InvalidKeyId": "See that the KMS key is there in this region, is enabled, and may be used",
     "ParameterLimitExceeded": "The region is full for this tier: delete parameters, or use the Advanced tier",
@@ -334,6 +356,8 @@ def _missing_permission(operation: str) -> str:
         return f"Allow iam:{operation} on the user whose keys are rotated"
     if operation in KEY_OPERATIONS:
         return f"Allow kms:{operation} on the key, in its policy too, with the context that the call has"
+    if operation in MANAGED_KEY_OPERATIONS:
+        return f"Allow kms:{operation} on the key, in its policy too, as `keyturn policy render` writes it"
     if operation in LOG_OPERATIONS:
         return f"Allow s3:{LOG_OPERATIONS[operation]} on the trail, and kms:Decrypt where a key of your own encrypts it"
     if operation == "GetResources":

@@ -1,0 +1,152 @@
+"""A key of AWS KMS."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+
+from keyturn.catalogue.stores.aws import KeyArn, RoleArn
+from keyturn.core import kms_policies
+from keyturn.core.rights import Document
+from keyturn.settings.fields import Duration, Line, Model, WebUrl, keep_plain_http_at_home, matching, refused
+from keyturn.settings.keys import KeyBase
+from keyturn.settings.stores import Accounts
+
+SHORTEST: Final = timedelta(days=90)
+LONGEST: Final = timedelta(days=2560)
+"""Between two rotations that KMS makes by itself. Source: "EnableKeyRotation" of AWS KMS's API reference."""
+
+
+def _period(period: timedelta) -> timedelta:
+    if not SHORTEST <= period <= LONGEST or period % timedelta(days=1):
+        raise refused("is no period that KMS rotates a key in", "Write 90d to 2560d.")
+    return period
+
+
+ALIAS: Final = r"alias/(?!aws/)[a-zA-Z0-9/_-]{1,250}"
+Alias = Annotated[
+    str,
+    matching(ALIAS, "is no alias of a key", "Write alias/NAME; alias/aws/ is AWS's own."),
+    WithJsonSchema({"type": "string", "pattern": f"^{ALIAS}$"}),
+]
+GRANT: Final = r"[a-zA-Z0-9_-]{1,64}"
+GrantName = Annotated[
+    str,
+    matching(GRANT, "is no name of a grant", "Use letters, digits, - and _."),
+    WithJsonSchema({"type": "string", "pattern": f"^{GRANT}$"}),
+]
+ServiceName = Annotated[
+    str,
+    matching(r"[a-z0-9-]+", "is no name of a service", "Write it as AWS does before its region, such as ssm."),
+    WithJsonSchema({"type": "string", "pattern": "^[a-z0-9-]+$"}),
+]
+GrantOperation = Literal["Decrypt", "DescribeKey", "Encrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext"]
+
+
+class KeyUser(Model):
+    """Roles that may use the key, by some services alone, or with some encryption context alone."""
+
+    principals: Annotated[tuple[RoleArn, ...], Field(min_length=1)]
+    """The ARNs of the roles."""
+    via: tuple[ServiceName, ...] = ()
+    """The services that they may use it by (kms:ViaService), such as secretsmanager; without, themselves too."""
+    context: dict[Line, Line] = Field(default_factory=dict)
+    """What the encryption context has to hold (kms:EncryptionContext)."""
+
+    @model_validator(mode="after")
+    def _narrowed(self) -> Self:
+        if not self.via and not self.context:
+            raise refused("is narrowed by nothing", "Say via or context.", "via")
+        return self
+
+
+class KeyPolicy(Model):
+    """Who may administer the key, and who use it: the whole policy is made of this."""
+
+    administrators: tuple[RoleArn, ...] = ()
+    """The ARNs of roles that may administer the key, besides those that the account's own policies let do so."""
+    users: tuple[KeyUser, ...] = ()
+    """Who may use it."""
+
+
+class KeyGrant(Model):
+    """What one role may do with the key by a grant."""
+
+    name: GrantName
+    """What it is called; keyturn- is put before it in KMS."""
+    principal: RoleArn
+    """The ARN of the role."""
+    operations: Annotated[tuple[GrantOperation, ...], Field(min_length=1)]
+    """What it may do."""
+    context: dict[Line, Line] = Field(default_factory=dict)
+    """What the encryption context has to hold."""
+
+
+class AwsKmsKeySettings(KeyBase):
+    """A symmetric key of AWS KMS whose material KMS has made."""
+
+    kind: Literal["aws-kms"]
+    """Which engine it lies in."""
+    key: KeyArn
+    """Its ARN, which tells its region and account."""
+    automatic: Annotated[Duration, AfterValidator(_period)] | None = None
+    """How often KMS rotates it by itself, 90d to 2560d; without it, that is left as it is there."""
+    aliases: tuple[Alias, ...] = ()
+    """Aliases that lead to it."""
+    policy: KeyPolicy | None = None
+    """Who may administer and use it; without it, the key's policy is left as it is there."""
+    grants: tuple[KeyGrant, ...] | None = None
+    """Its grants: others whose names begin with keyturn- are revoked. Without it, grants are left as they are."""
+    endpoint_url: WebUrl | None = None
+    """Another address than AWS's own: a VPC endpoint or an emulator. Plain http is for loopback alone."""
+    role_arn: RoleArn | None = None
+    """The IAM role to assume, to manage it."""
+    profile: Line | None = None
+    """The profile in AWS's configuration files to take credentials from."""
+
+    ADAPTER = "keyturn.providers.aws.kms_keys:KmsKey"
+    EXTRA = "aws"
+
+    @model_validator(mode="after")
+    def _keep_keys_from_others(self) -> Self:
+        if self.endpoint_url:
+            keep_plain_http_at_home(self.endpoint_url, False, "Use https.", "endpoint_url")
+        names = [grant.name for grant in self.grants or ()]
+        if len(set(names)) < len(names):
+            raise refused("two grants have one name", "Give each a name of its own.", "grants")
+        return self
+
+    @property
+    def place(self) -> str:
+        """By region and id."""
+        parts = self.key.split(":")
+        return f"KMS {parts[3]} {parts[5].removeprefix('key/')}"
+
+    @property
+    def accounts(self) -> Accounts:
+        """That of the key, of the role, and of whoever is let use the key."""
+        named: dict[tuple[str | int, ...], str] = {("key",): self.key}
+        named |= {("role_arn",): self.role_arn} if self.role_arn else {}
+        if self.policy:
+            named |= {("policy", "administrators", i): arn for i, arn in enumerate(self.policy.administrators)}
+            named |= {
+                ("policy", "users", i, "principals", j): arn
+                for i, user in enumerate(self.policy.users)
+                for j, arn in enumerate(user.principals)
+            }
+        named |= {("grants", i, "principal"): grant.principal for i, grant in enumerate(self.grants or ())}
+        return {path: arn.split(":")[4] for path, arn in named.items()}
+
+    def rights(self, file: str, origin: str) -> Iterator[Document]:
+        """The IAM policy of whoever manages it: no use of the key, and nothing that is not declared."""
+        yield kms_policies.managing(
+            self.key,
+            file,
+            origin,
+            automatic=self.automatic is not None,
+            aliases=self.aliases,
+            policy=self.policy is not None,
+            grants=self.grants is not None,
+            on_demand=True,
+        )
