@@ -148,7 +148,7 @@ def key_row(status: "KeyStatus", now: datetime) -> tuple[str, str, str, str]:
 
 def standing_lines(status: "KeyStatus") -> list[str]:
     """How it stands, and which generation is in use."""
-    if not status.facts:
+    if not status.facts or not status.facts.generation:
         return [str(status.standing)]
     since = f" since {status.facts.made_at:%Y-%m-%d}" if status.facts.made_at else ""
     return [str(status.standing), f"generation {status.facts.generation[:8]}{since}"]

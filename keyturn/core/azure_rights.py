@@ -89,6 +89,18 @@ def storage_key_roles(subscription: str, accounts: AccountRights) -> Iterator[Do
     yield Document(f"{accounts.file}-assignments.json", f"{json.dumps(document, indent=2)}\n")
 
 
+KEYS: Final = "Microsoft.KeyVault/vaults/keys/"
+
+
+def key_roles(vault: KeyVault, key: str, file: str, origin: str, *, policy: bool) -> Iterator[Document]:
+    """The role definition that looks at a key and rotates it, and where it is assigned: nothing uses the key."""
+    verbs = ("read", "rotate/action", *(("update/action",) if policy else ()))
+    role = _Role(f"Keyturn key ({key})", "Looks at a key and rotates it.", tuple(f"{KEYS}{verb}" for verb in verbs))
+    yield Document(f"{file}.json", role.text(origin))
+    document = {"made": origin, "assignments": role.assigned([f"{vault.scope}/keys/{key}"])}
+    yield Document(f"{file}-assignments.json", f"{json.dumps(document, indent=2)}\n")
+
+
 STORAGE_KEYS: Final = tuple(
     f"Microsoft.Storage/storageAccounts/{action}" for action in ("listkeys/action", "read", "regeneratekey/action")
 )

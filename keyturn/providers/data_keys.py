@@ -2,6 +2,7 @@
 
     open_envelope("file:/etc/ml/keyturn.key")
     open_envelope("kms:arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab")
+    open_envelope("azure:https://ml.vault.azure.net/keys/offline")
     open_envelope("transit:offline@https://hub-2.example:8200")
 
 What a name needs is imported when it is opened.
@@ -15,7 +16,7 @@ from typing import Final
 from keyturn.core.envelope import DataKeys, Envelope
 from keyturn.core.errors import Invalid
 
-SHAPES: Final = "file:PATH, kms:ARN or transit:NAME[@ADDRESS]"
+SHAPES: Final = "file:PATH, kms:ARN, azure:https://VAULT/keys/NAME or transit:NAME[@ADDRESS]"
 REGION_VARIABLES: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
 ARN_PARTS: Final = 6
 """``arn:aws:kms:REGION:ACCOUNT:key/ID``."""
@@ -30,7 +31,7 @@ def open_envelope(name: str, env: Mapping[str, str] = os.environ) -> Envelope:
     from keyturn.providers.keys.aes_gcm import AesEnvelope
 
     kind, _, place = name.partition(":")
-    opener = {"file": _file_keys, "kms": _kms_keys, "transit": _transit_keys}.get(kind)
+    opener = {"file": _file_keys, "kms": _kms_keys, "azure": _azure_keys, "transit": _transit_keys}.get(kind)
     if opener is None or not place:
         raise Invalid("open", f"the key {name}", "it is the name of no key", f"Write {SHAPES}")
     return AesEnvelope(opener(place, env))
@@ -49,6 +50,15 @@ def _kms_keys(place: str, env: Mapping[str, str]) -> DataKeys:
         problem = f"the package {error.name} is missing"
         raise Invalid("open", f"the KMS key {place}", problem, "Install keyturn[aws]") from None
     return KmsDataKeys(place, region=_region(place, env))
+
+
+def _azure_keys(place: str, env: Mapping[str, str]) -> DataKeys:
+    try:
+        from keyturn.providers.azure.data_keys import AzureDataKeys
+    except ModuleNotFoundError as error:
+        problem = f"the package {error.name} is missing"
+        raise Invalid("open", f"the key {place}", problem, "Install keyturn[azure]") from None
+    return AzureDataKeys(place)
 
 
 def _region(key: str, env: Mapping[str, str]) -> str:

@@ -54,7 +54,7 @@ def test_what_was_sealed_by_a_name_is_opened_by_it(place: str, request: pytest.F
 def test_a_name_of_no_key_is_refused_with_those_that_there_are(name: str) -> None:
     with pytest.raises(Invalid, match="it is the name of no key") as refused:
         open_envelope(name)
-    assert "file:PATH, kms:ARN or transit:NAME" in refused.value.hint
+    assert "file:PATH, kms:ARN, azure:https://VAULT/keys/NAME or transit:NAME" in refused.value.hint
 
 
 def test_what_is_missing_for_a_key_is_said_when_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from typing import Final
 
 KEYS: Final = {
     "aws-kms": "keyturn.catalogue.keys.aws.AwsKmsKeySettings",
+    "azure-key-vault": "keyturn.catalogue.keys.azure.AzureKeySettings",
     "transit": "keyturn.catalogue.keys.transit.TransitKeySettings",
 }
 """The settings of each kind of key, by the name of their class; they name the adapter in turn."""

@@ -85,15 +85,21 @@ class TransitKey:
 
     def _batch(self, ciphertexts: Sequence[str]) -> list[str]:
         body = {"batch_input": [{"ciphertext": text} for text in ciphertexts]}
-        answer = self._calls.post("rewrap with", self.name, self._rewrap, body).json()["data"]["batch_results"]
+        try:
+            answer = self._calls.post("rewrap with", self.name, self._rewrap, body).json()["data"]["batch_results"]
+        except Invalid:
+            raise self._foreign() from None
         texts = [str(result.get("ciphertext", "")) for result in answer]
         if any(result.get("error") for result in answer):
-            problem = "the engine refuses a ciphertext: another key has made it, or a generation that is out of use"
-            raise Invalid("rewrap with", self.name, problem, "See which fields are this key's, and its minimum version")
+            raise self._foreign()
         if len(texts) != len(ciphertexts) or not all(map(CIPHERTEXT.fullmatch, texts)):
             problem = "the hub's answer is not what its transit engine gives"
             raise Unavailable("rewrap with", self.name, problem, "Check VAULT_ADDR, and what stands between")
         return texts
+
+    def _foreign(self) -> Invalid:
+        problem = "the engine refuses a ciphertext: another key has made it, or a generation that is out of use"
+        return Invalid("rewrap with", self.name, problem, "See which fields are this key's, and its minimum version")
 
     def _settings(self) -> dict[str, Any]:
         answer = self._calls.find("look at", self.name, self.name)

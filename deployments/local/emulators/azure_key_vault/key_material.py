@@ -26,34 +26,40 @@ HASHES: Final[dict[str, type[hashes.HashAlgorithm]]] = {"RSA-OAEP": hashes.SHA1,
 
 @dataclass(frozen=True)
 class Material:
-    """One key: its type ("RSA" or "EC"), size or curve, allowed operations, and the private half as PEM."""
+    """One key: its type ("RSA" or "EC"), size or curve, allowed operations, and the private half as PEM.
+
+    One of an HSM is kept as any other, and shown as what it is.
+    """
 
     kty: str
     size: int
     curve: str
     operations: list[str]
     pem: str = field(repr=False)
+    hsm: bool = False
 
     @staticmethod
     def asked_for(document: dict[str, Any]) -> "Material":
         """A new key as the request describes it."""
-        kty, size, curve = document.get("kty"), document.get("key_size") or 2048, document.get("crv") or "P-256"
+        named = str(document.get("kty"))
+        kty, hsm = named.removesuffix("-HSM"), named.endswith("-HSM")
+        size, curve = document.get("key_size") or 2048, document.get("crv") or "P-256"
         if kty not in tuple(OPERATIONS) or size not in RSA_SIZES or curve not in tuple(CURVES):
             raise bad_parameter(INVALID_PROPERTY)
         operations = document.get("key_ops") or OPERATIONS[kty]
         if not isinstance(operations, list) or any(operation not in OPERATIONS[kty] for operation in operations):
             raise bad_parameter(INVALID_PROPERTY)
-        return Material.generated(kty, size, curve, operations)
+        return Material.generated(kty, size, curve, operations, hsm)
 
     @staticmethod
-    def generated(kty: str, size: int, curve: str, operations: list[str]) -> "Material":
+    def generated(kty: str, size: int, curve: str, operations: list[str], hsm: bool = False) -> "Material":
         """A new key of that shape."""
         private: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
         private = rsa.generate_private_key(65537, size) if kty == "RSA" else ec.generate_private_key(CURVES[curve])
         pem = private.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        return Material(kty, size, curve, operations, pem.decode())
+        return Material(kty, size, curve, operations, pem.decode(), hsm)
 
     @staticmethod
     def unpacked(body: str) -> "Material":
@@ -66,7 +72,7 @@ class Material:
 
     def like(self) -> "Material":
         """Another key of the same shape, for a rotation."""
-        return Material.generated(self.kty, self.size, self.curve, self.operations)
+        return Material.generated(self.kty, self.size, self.curve, self.operations, self.hsm)
 
     def public(self) -> dict[str, Any]:
         """The public half as a JSON Web Key (RFC 7517)."""
@@ -77,7 +83,7 @@ class Material:
         else:
             numbers, bits = private.public_key().public_numbers(), private.key_size
             members = {"crv": self.curve, "x": _number(numbers.x, bits), "y": _number(numbers.y, bits)}
-        return {"kty": self.kty, "key_ops": self.operations, **members}
+        return {"kty": f"{self.kty}-HSM" if self.hsm else self.kty, "key_ops": self.operations, **members}
 
     def wrap(self, algorithm: str, key: bytes) -> bytes:
         """The key, encrypted under this one."""

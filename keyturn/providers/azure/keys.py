@@ -1,0 +1,161 @@
+"""Keys of Azure Key Vault, managed and used. Source: "Azure Key Vault REST API reference: Keys", and its "About keys".
+
+A version is a generation. Older ones go on opening what they have made.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from azure.core.exceptions import ResourceNotFoundError
+from azure.keyvault.keys import KeyClient, KeyRotationLifetimeAction, KeyRotationPolicy, KeyRotationPolicyAction
+
+from keyturn.core.errors import Denied, Missing, NotFound
+from keyturn.core.managed_keys import KeyCondition, KeyFacts, KeyOpening
+from keyturn.providers.answers import reads_answers
+from keyturn.providers.azure import client as azure
+
+SPAN: Final = re.compile(r"P(?:([0-9]+)Y)?(?:([0-9]+)M)?(?:([0-9]+)D)?", re.IGNORECASE)
+DAYS: Final = (365, 30, 1)
+HINT: Final = (
+    'Give the identity the role that `keyturn policy render` writes for the key, or "Key Vault Crypto Officer"'
+)
+
+
+def open_key_client(name: str, vault_url: str, ca_file: str | None = None, authority: str | None = None) -> KeyClient:
+    """What asks a vault for its keys, signed in as a store's adapter is. Raises Invalid."""
+    bundle = ca_file or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+    trust = {} if bundle is None else {"connection_verify": bundle}
+    return KeyClient(
+        vault_url,
+        azure.credential(name, authority, trust),
+        # A private vault's name says nothing about the service that its tokens are for.
+        verify_challenge_resource=authority is None,
+        transport=azure.open_transport(vault_url, trust),
+        user_agent="keyturn",
+        **azure.SDK_SETTINGS,
+    )
+
+
+@contextmanager
+def asking(doing: str, name: str) -> Iterator[None]:
+    """Whatever the SDK raises inside leaves as one of ours, about a key."""
+    try:
+        with azure.translate_azure_errors(doing, name):
+            yield
+    except NotFound:
+        raise NotFound(doing, name, "the vault has no such key", "Make it, or correct its name") from None
+    except Denied as error:
+        raise Denied(doing, name, error.problem, HINT if "403" in error.problem else error.hint) from None
+
+
+@reads_answers("Azure Key Vault")
+class AzureKey:
+    """A :class:`keyturn.core.managed_keys.ManagedKey`."""
+
+    def __init__(
+        self,
+        opened: KeyOpening,
+        *,
+        key: str,
+        vault_url: str,
+        automatic: timedelta | None = None,
+        expires_after: timedelta | None = None,
+        notify_before: timedelta | None = None,
+        ca_file: str | None = None,
+        authority: str | None = None,
+    ) -> None:
+        self.name = f"{vault_url.rstrip('/')}/keys/{key}"
+        self._key = key
+        triggers = {"rotate": (automatic, None), "notify": (None, notify_before)}
+        self._actions = {(kind, *spans) for kind, spans in triggers.items() if any(spans)}
+        self._life = expires_after
+        self._client = open_key_client(self.name, vault_url, ca_file, authority)
+
+    def describe(self) -> KeyFacts:
+        """The newest version. Raises Missing for a key that is deleted and may be recovered."""
+        with asking("look at", self.name):
+            try:
+                key = self._client.get_key(self._key)
+            except ResourceNotFoundError:
+                raise self._lost() from None
+        kept_in = "an HSM of Azure keeps it" if (hsm := _in_hsm(key.key_type)) else "software keeps it, no HSM"
+        condition = KeyCondition.ENABLED if key.properties.enabled else KeyCondition.DISABLED
+        return KeyFacts(str(key.properties.version), key.properties.created_on, hsm, kept_in, condition)
+
+    def differences(self) -> Sequence[str]:
+        """Whether the rotation policy is another than is declared; nothing where none is."""
+        if not self._actions and self._life is None:
+            return []
+        with asking("look at", self.name):
+            policy = self._client.get_key_rotation_policy(self._key)
+        there = {
+            (
+                str(action.action).rpartition(".")[2].lower(),
+                span(action.time_after_create),
+                span(action.time_before_expiry),
+            )
+            for action in policy.lifetime_actions
+        }
+        same = there == self._actions and span(policy.expires_in) == self._life
+        return [] if same else ["its rotation policy is another"]
+
+    def settle(self) -> Sequence[str]:
+        """Put the whole rotation policy where it differs."""
+        if not self.differences():
+            return []
+        actions = [
+            KeyRotationLifetimeAction(
+                KeyRotationPolicyAction(kind), time_after_create=written(after), time_before_expiry=written(before)
+            )
+            for kind, after, before in sorted(self._actions, key=lambda action: action[0])
+        ]
+        with asking("settle", self.name):
+            self._client.update_key_rotation_policy(
+                self._key, KeyRotationPolicy(), lifetime_actions=actions, expires_in=written(self._life)
+            )
+        return ["mended: its rotation policy is as declared"]
+
+    def rotate(self) -> None:
+        """A new version, at once."""
+        with asking("rotate", self.name):
+            self._client.rotate_key(self._key)
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._client.close()
+
+    def _lost(self) -> NotFound:
+        """What has become of a key that is not there. Raises what keeps that from being looked at."""
+        try:
+            deleted = self._client.get_deleted_key(self._key)
+        except ResourceNotFoundError:
+            return NotFound("look at", self.name, "the vault has no such key", "Make it, or correct its name")
+        until: datetime | None = deleted.scheduled_purge_date
+        problem = f"it is deleted{f', and gone for good on {until:%Y-%m-%d}' if until else ''}"
+        return Missing("look at", self.name, problem, "Recover it: az keyvault key recover")
+
+
+def _in_hsm(kind: Any) -> bool:
+    return str(getattr(kind, "value", kind)).upper().endswith("-HSM")
+
+
+def span(text: str | None) -> timedelta | None:
+    """A duration of ISO 8601, in days, of which the service writes years and months as well; None where there is none.
+
+    Raises ValueError for what is none.
+    """
+    if not text:
+        return None
+    parts = SPAN.fullmatch(text)
+    if parts is None:
+        raise ValueError("no duration")
+    return timedelta(days=sum(int(number or 0) * days for number, days in zip(parts.groups(), DAYS, strict=True)))
+
+
+def written(length: timedelta | None) -> str | None:
+    """The same in days, as the service reads it."""
+    return f"P{length.days}D" if length else None
