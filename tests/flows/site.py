@@ -74,6 +74,7 @@ class Architect:
         consumers: dict[str, Any] | None = None,
         targets: dict[str, dict[str, Any]] | None = None,
         hub: str | None = None,
+        keys: dict[str, Any] | None = None,
     ) -> Site:
         """Write the catalogue into a directory of its own.
 
@@ -92,6 +93,7 @@ class Architect:
             },
             "consumers": self.consumers | (consumers or {}),
             "secrets": {one.path: one.data for one in declared},
+            "keys": keys or {},
         }
         # Through JSON, since safe YAML has no tuples.
         (place / "catalogue.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(catalogue))))
