@@ -29,8 +29,7 @@ from keyturn.settings.choices import Choice, models
 from keyturn.settings.fields import CATALOGUE_ID, NAME, SECRET_PATH, Model
 from keyturn.settings.meanings import meanings
 
-SECTIONS: Final = (StoreSettings, TargetSettings, ConsumerSettings, AccessLogSettings, HubEntry)
-SECTIONS: Final = (StoreSettings, TargetSettings, ConsumerSettings, AccessLogSettings, KeySettings)
+SECTIONS: Final = (StoreSettings, TargetSettings, ConsumerSettings, AccessLogSettings, HubEntry, KeySettings)
 """What stands in the sections where an environment reference may stand for any value."""
 
 

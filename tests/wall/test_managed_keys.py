@@ -2,6 +2,7 @@
 
 import base64
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,7 +48,7 @@ def test_a_login_that_manages_a_key_may_not(transit: Transit, call: str) -> None
     path, body = CALLS[call]
     login = transit.hub.settings.login
     client = transit.lab.world.root()
-    client.token = open(getattr(login, "file", "")).read()  # noqa: SIM115
+    client.token = Path(getattr(login, "file", "")).read_text()
     with closing(client.adapter), pytest.raises(Forbidden):
         client.adapter.request("post", f"/v1/transit/{path.format(key=transit.key)}", json=body)
 

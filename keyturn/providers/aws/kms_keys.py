@@ -202,13 +202,15 @@ class KmsKey:
         pages = self._kms.get_paginator("list_grants").paginate(KeyId=self.name)
         listed = [grant for page in bounded_pages(pages, "look at", self.name) for grant in page["Grants"]]
         ours = [grant for grant in listed if str(grant.get("Name", "")).startswith(OURS)]
-        kept = [grant for grant in ours if grant["Name"] in self._grants and _same(grant, self._grants[grant["Name"]])]
-        lacking = self._grants.keys() - {grant["Name"] for grant in kept}
+        matching = [
+            grant for grant in ours if grant["Name"] in self._grants and _same(grant, self._grants[grant["Name"]])
+        ]
+        lacking = self._grants.keys() - {grant["Name"] for grant in matching}
         making = [(f"the grant {name} is missing", self._granting(name)) for name in sorted(lacking)]
         others = [
             (f"the grant {grant['Name']} is not declared so", self._revoking(grant))
             for grant in ours
-            if grant not in kept
+            if grant not in matching
         ]
         return [*making, *others]
 
@@ -226,5 +228,5 @@ class KmsKey:
 
 def _same(grant: Mapping[str, Any], wanted: DeclaredGrant) -> bool:
     context = (grant.get("Constraints") or {}).get("EncryptionContextSubset", {})
-    told = grant["GranteePrincipal"], sorted(grant["Operations"]), context
-    return bool(told == (wanted.principal, sorted(wanted.operations), dict(wanted.context)))
+    grant_terms = grant["GranteePrincipal"], sorted(grant["Operations"]), context
+    return bool(grant_terms == (wanted.principal, sorted(wanted.operations), dict(wanted.context)))

@@ -46,6 +46,8 @@ def asking(doing: str, name: str) -> Iterator[None]:
     try:
         with azure.translate_azure_errors(doing, name):
             yield
+    except Missing:
+        raise
     except NotFound:
         raise NotFound(doing, name, "the vault has no such key", "Make it, or correct its name") from None
     except Denied as error:

@@ -95,9 +95,9 @@ def test_an_alias_of_another_key_is_not_moved(aws: LocalAws, kms: Any, arn: str)
 
 def test_each_state_of_a_key_is_told_apart(aws: LocalAws, kms: Any, arn: str) -> None:
     key = opened(aws, arn)
-    kms.disable_key(KeyId=arn)
+    kms.disable_key(KeyId=arn.rpartition("/")[2])
     assert key.describe().condition is KeyCondition.DISABLED
-    kms.schedule_key_deletion(KeyId=arn, PendingWindowInDays=7)
+    kms.schedule_key_deletion(KeyId=arn.rpartition("/")[2], PendingWindowInDays=7)
     ending = key.describe()
     assert ending.condition is KeyCondition.ENDING
     assert ending.ends_at

@@ -1,4 +1,4 @@
-"""Which secret, parameter, queue or topic a request is about, its tags, and those that the request lays on it.
+"""Which secret, parameter, key, queue or topic a request is about, its tags, and those that the request lays on it.
 
 Source: "Actions, resources, and condition keys" of AWS Secrets Manager, Systems Manager, Amazon SQS and Amazon SNS.
 """
@@ -31,6 +31,8 @@ def told_by(request: IAMRequestBase) -> dict[str, str]:
         return _bucket(request)
     if request._service in ("sqs", "sns"):
         return {ARN: (_queue if request._service == "sqs" else _topic)(request)}
+    if request._service == "kms":
+        return {ARN: _key(request)}
     if request._service not in ("secretsmanager", "ssm"):
         return {}
     body = json.loads(request._body or b"{}")
@@ -51,6 +53,16 @@ def is_about(statement: Mapping[str, Any], context: Mapping[str, str]) -> bool:
         return True
     named = statement.get("Resource", [])
     return any(fnmatchcase(context[ARN], pattern) for pattern in ([named] if isinstance(named, str) else named))
+
+
+def _key(request: IAMRequestBase) -> str:
+    """The key, by whatever names it; the alias that is to be made. A list of aliases is about all."""
+    body = json.loads(request._body or b"{}")
+    named = "*" if request._action == "kms:ListAliases" else str(body.get("AliasName") or body.get("KeyId") or "*")
+    if named.startswith(("arn:", "*")):
+        return named
+    what = named if named.startswith("alias/") else f"key/{named}"
+    return f"arn:aws:kms:{request._region}:{request.account_id}:{what}"
 
 
 def _secret(request: IAMRequestBase, body: Mapping[str, Any]) -> tuple[str, Tags]:
