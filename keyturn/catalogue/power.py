@@ -28,7 +28,7 @@ Models = Mapping[str, Mapping[str, Any]]
 OWN_PLACES: Final = {"targets": (("admin",), "targets"), "consumers": (("signing_key", "login"), "webhooks")}
 """For each section the keys that name entries of the hub's state mount, and the folder that they lie in."""
 
-LEADING: Final = ("stores", "targets", "consumers", "access_logs", "keys")
+LEADING: Final = ("stores", "targets", "consumers", "access_logs", "hub", "keys")
 """The sections that name hosts, accounts and files."""
 
 FILES: Final = ("directory", "kubeconfig")
