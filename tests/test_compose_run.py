@@ -34,7 +34,7 @@ from deployments.local.support.process import Process
 from deployments.local.support.tls import Authority
 from tests.support.compose import ANY_ADDRESS, GIVEN, HOME, PRODUCTION, ROOT, compose_file, interpolated
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(7, of="files")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(14, of="files")]
 
 PATIENCE = 120
 ROLES = ("prefect", "worker", "revoker", "notary")

@@ -15,7 +15,7 @@ from deployments.local.services import SERVICES
 from keyturn.cli.failures import HELD
 from tests.cli.command import SCRIPT, one_generated_secret, one_line, run_keyturn, surroundings
 
-pytestmark = pytest.mark.sampled(7, of="files")
+pytestmark = pytest.mark.sampled(14, of="files")
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from tests.flows.site import Site, as_notary, destination
 from tests.support.lab import Declared, Lab
 from tests.support.prefect_server import PrefectServer
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(4, of="file")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(6, of="file")]
 
 Build = Callable[..., Site]
 ROOT = Path(__file__).parent.parent.parent

@@ -18,7 +18,7 @@ from tests.support.cluster import Cluster, running
 from tests.support.lab import Declared, Lab, fresh
 from tests.support.prefect_server import PrefectServer
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(7, of="files")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(14, of="files")]
 
 Build = Callable[..., Site]
 

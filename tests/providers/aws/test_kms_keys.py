@@ -18,7 +18,7 @@ from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
 from tests.support import local_aws
 
-pytestmark = pytest.mark.sampled(5, of="file")
+pytestmark = pytest.mark.sampled(7, of="file")
 
 REGION = "eu-central-1"
 TRAINER = "arn:aws:iam::123456789012:role/trainer"

@@ -24,7 +24,7 @@ from tests.contracts.store import Raw, StoreContract, assert_silent, fresh_value
 from tests.providers.vault.test_listing import LikeVault
 from tests.support.mounts import make_kv
 
-pytestmark = pytest.mark.sampled(5, of="file")
+pytestmark = pytest.mark.sampled(7, of="file")
 
 STORE, REVOKER = "keyturn-vault-store", "keyturn-vault-store-revoker"
 POLICIES = Path(__file__).parents[3] / "deployments" / "policies"
