@@ -1,27 +1,25 @@
 """``keyturn keys``: the keys of other engines that the catalogue has managed; and how status and due have them."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from keyturn.cli.environment import opened_workspace, stack_in_use
+from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import EXIT_CODES, FAILED, end_command
+from keyturn.cli.key_turns import LATE, TIMEOUT, KeyTurning, TurnedKeys
 from keyturn.cli.options import CatalogueOption, JsonOption, LocalOption, TimeoutOption, WorkspaceOption
 from keyturn.cli.output import note, write_json, write_table, write_text
-from keyturn.core.workspaces import DEFAULT, WorkspaceNames
+from keyturn.core.workspaces import DEFAULT
 
 if TYPE_CHECKING:
     from keyturn.rotation.context import Workspace
     from keyturn.rotation.managed_keys import KeyStatus
 
-TIMEOUT: Final = 600
-LATE: Final = timedelta(days=1)
-"""How long a rotation may be overdue before it is late: the schedule tries it every hour."""
+TURNING: Final = KeyTurning("rotate-keys", "keys", "rotate", "the managed keys", "key", "no key was due")
 COLUMNS: Final = ("key", "state", "next (UTC)", "what else")
-TURNED: Final = ("key", "what became of it")
 
 EXAMPLES: Final = """\b
 Examples:
@@ -84,21 +82,12 @@ def rotate(
     """
     if now and name is None:
         raise typer.BadParameter("--now goes with the NAME of one key")
-    rows = rotate_here(name, now, catalogue) if local else rotate_through_prefect(name, now, timeout, workspace)
-    if as_json:
-        write_json({"keys": rows})
-    elif rows:
-        write_table(TURNED, ((row["name"], row["error"] or row["did"]) for row in rows))
-    else:
-        note("no key was due")
-    if failed := [row for row in rows if row["error"]]:
-        from keyturn.core.errors import TerminalError
-
-        remedy = "Mend what is named, and run it again: it goes on where it was"
-        end_command(TerminalError("rotate", failed[0]["name"], failed[0]["error"], remedy), FAILED)
+    TURNING.tell(
+        rotate_here(name, now, catalogue) if local else TURNING.through_prefect(name, now, timeout, workspace), as_json
+    )
 
 
-def rotate_here(name: str | None, now: bool, catalogue: Path | None) -> list[dict[str, Any]]:
+def rotate_here(name: str | None, now: bool, catalogue: Path | None) -> TurnedKeys:
     """The next steps, in this process."""
     with opened_workspace(catalogue) as workspace:
         from keyturn.core.own_keys import turn_data
@@ -106,18 +95,6 @@ def rotate_here(name: str | None, now: bool, catalogue: Path | None) -> list[dic
 
         note("running in this process, without Prefect")
         return [turn_data(*result) for result in rotate_keys(workspace, name, forced=now).items()]
-
-
-def rotate_through_prefect(name: str | None, now: bool, timeout: float, workspace: str) -> list[dict[str, Any]]:
-    """The same by the deployment, and what it came to. Raises what kept it from coming to anything."""
-    stack_in_use()
-    from keyturn.cli.watch import run_deployment
-
-    run = run_deployment("rotate-keys", {"name": name, "now": now}, timeout, WorkspaceNames(workspace))
-    if run.result is None:
-        raise run.error("rotate", name or "the managed keys")
-    rows: list[dict[str, Any]] = run.result["keys"]
-    return rows
 
 
 def keys_of(workspace: "Workspace") -> "list[KeyStatus]":

@@ -1,28 +1,32 @@
 """``keyturn rotate-own-keys``: the next step of each of Keyturn's own keys; and how ``keyturn due`` has them."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from keyturn.cli.environment import opened_workspace, stack_in_use
-from keyturn.cli.failures import FAILED, end_command
+from keyturn.cli.environment import opened_workspace
+from keyturn.cli.key_turns import LATE, TIMEOUT, KeyTurning, TurnedKeys
 from keyturn.cli.options import CatalogueOption, JsonOption, LocalOption, TimeoutOption, WorkspaceOption
-from keyturn.cli.output import note, write_json, write_table
-from keyturn.core.workspaces import DEFAULT, WorkspaceNames
+from keyturn.cli.output import note, write_table
+from keyturn.core.workspaces import DEFAULT
 
 if TYPE_CHECKING:
     from keyturn.core.own_keys import OwnKey
     from keyturn.rotation.context import Workspace
 
-TIMEOUT: Final = 600
-LATE: Final = timedelta(days=1)
-"""How long a step may be overdue before it is late: the schedule tries it every hour."""
+TURNING: Final = KeyTurning(
+    "rotate-own-keys",
+    "own_keys",
+    "replace",
+    "Keyturn's own keys",
+    "own key",
+    "none of Keyturn's own keys was due",
+)
 BY_HAND: Final = "replaced by hand"
 """As :class:`keyturn.core.own_keys.KeyState` has it, which is not imported for the help."""
-COLUMNS: Final = ("own key", "what became of it")
 DUE_COLUMNS: Final = ("own key", "next (UTC)", "why")
 
 NameArgument = Annotated[
@@ -45,21 +49,12 @@ def rotate_own_keys(
     The schedule does it by itself. A key is replaced in steps: both serve for a while, and the old one goes once the
     new one has been accepted. `keyturn due` shows where each stands.
     """
-    rows = turn_here(name, now, catalogue) if local else turn_through_prefect(name, now, timeout, workspace)
-    if as_json:
-        write_json({"own_keys": rows})
-    elif rows:
-        write_table(COLUMNS, ((row["name"], row["error"] or row["did"]) for row in rows))
-    else:
-        note("none of Keyturn's own keys was due")
-    if failed := [row for row in rows if row["error"]]:
-        from keyturn.core.errors import TerminalError
-
-        remedy = "Mend what is named, and run it again: it goes on where it was"
-        end_command(TerminalError("replace", failed[0]["name"], failed[0]["error"], remedy), FAILED)
+    TURNING.tell(
+        turn_here(name, now, catalogue) if local else TURNING.through_prefect(name, now, timeout, workspace), as_json
+    )
 
 
-def turn_here(name: str | None, now: bool, catalogue: Path | None) -> list[dict[str, Any]]:
+def turn_here(name: str | None, now: bool, catalogue: Path | None) -> TurnedKeys:
     """The next steps, in this process."""
     with opened_workspace(catalogue) as workspace:
         from keyturn.core.own_keys import turn_data
@@ -67,18 +62,6 @@ def turn_here(name: str | None, now: bool, catalogue: Path | None) -> list[dict[
 
         note("running in this process, without Prefect")
         return [turn_data(*result) for result in turn_own_keys(workspace, name, forced=now).items()]
-
-
-def turn_through_prefect(name: str | None, now: bool, timeout: float, workspace: str) -> list[dict[str, Any]]:
-    """The same by the deployment, and what it came to. Raises what kept it from coming to anything."""
-    stack_in_use()
-    from keyturn.cli.watch import run_deployment
-
-    run = run_deployment("rotate-own-keys", {"name": name, "now": now}, timeout, WorkspaceNames(workspace))
-    if run.result is None:
-        raise run.error("replace", name or "Keyturn's own keys")
-    rows: list[dict[str, Any]] = run.result["own_keys"]
-    return rows
 
 
 def own_keys_of(workspace: "Workspace") -> "list[OwnKey]":
