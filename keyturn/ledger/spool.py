@@ -6,23 +6,19 @@ interrupted, and is not appended again. One process at a time has the file (floc
 ``append`` returns.
 """
 
-import errno
-import fcntl
 import os
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
 from keyturn.core.errors import Invalid, KeyturnError, Unrecorded
 from keyturn.core.ledger import Entry, NewestVersion
+from keyturn.ledger.durable_files import PRIVATE_FILE, append_durably, make_private_directory, take_lock
 from keyturn.ledger.entries import encode, leaf_of, parse_leaf
 from keyturn.ledger.ports import StoredLedger
-
-PRIVATE_FILE: Final = 0o600
-PRIVATE_DIRECTORY: Final = 0o700
 
 PAUSE: Final = 5.0
 """Seconds in which the ledger is not tried again after it refused."""
@@ -32,9 +28,6 @@ PATIENCE: Final = 5.0
 
 AT_ONCE: Final = 256
 """Entries that are appended in one go."""
-
-POLL: Final = 0.01
-"""Seconds between attempts to get the file."""
 
 MARK: Final = b'{"appending_after":'
 """How the line begins that tells the ledger's size."""
@@ -148,27 +141,15 @@ class Spooled:
     def _locked(self, mode: str) -> Iterator[IO[bytes]]:
         """The file, open, and no other process's meanwhile. Raises OSError."""
         with _opened(self._file, mode) as file:
-            _lock(file.fileno())
+            take_lock(file.fileno(), PATIENCE)
             yield file
 
 
 def _opened(path: Path, mode: str) -> IO[bytes]:
     if not path.exists():
-        path.parent.mkdir(PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+        make_private_directory(path.parent)
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_APPEND if "a" in mode else 0)
     return os.fdopen(os.open(path, flags, PRIVATE_FILE), mode, buffering=0)
-
-
-def _lock(descriptor: int) -> None:
-    """Wait for the file, but not for ever: whoever has it may be suspended. Raises TimeoutError."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise TimeoutError(errno.ETIMEDOUT, "another process keeps it") from None
-        time.sleep(POLL)
 
 
 def _append(file: IO[bytes], lines: bytes) -> None:
@@ -178,15 +159,7 @@ def _append(file: IO[bytes], lines: bytes) -> None:
         file.seek(size - 1)
         # What a crash has torn is a line of its own.
         lines = lines if file.read(1) == b"\n" else b"\n" + lines
-    try:
-        rest = memoryview(lines)
-        while rest:
-            rest = rest[file.write(rest) :]
-        os.fsync(file.fileno())
-    except OSError:
-        with suppress(OSError):
-            file.truncate(size)
-        raise
+    append_durably(file.fileno(), lines, size)
 
 
 def _empty(file: IO[bytes]) -> None:

@@ -20,13 +20,12 @@ from keyturn.access_log.log_files import rotations
 from keyturn.access_log.sources.file_cursor import FileCursor
 from keyturn.access_log.sources.log_text import survey
 from keyturn.core.errors import Invalid, Unavailable
+from keyturn.ledger.durable_files import PRIVATE_FILE, append_durably, make_private_directory, sync_directory
 
 CURRENT: Final = "received.log"
 LOCK: Final = "lock"
 NAME: Final = "name"
 
-PRIVATE_FILE: Final = 0o600
-PRIVATE_DIRECTORY: Final = 0o700
 
 PART: Final = 64 * 1024 * 1024
 """Bytes of a file, after which the next one is begun."""
@@ -115,7 +114,7 @@ class LineSpool:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        self.directory.mkdir(PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+        make_private_directory(self.directory)
         descriptor = os.open(self.directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -162,34 +161,14 @@ class SpoolTurn:
         if self._spool.size() + len(content) > self._limit:
             problem = f"it holds {self._limit // 2**20:,} MiB that nobody has read"
             raise Unavailable("write to", str(self._spool.directory), problem, HINT)
-        try:
-            _write(self._descriptor, content)
-            os.fsync(self._descriptor)
-            if not size:
-                sync_directory(self._spool.directory)
-        except OSError:
-            with suppress(OSError):
-                os.ftruncate(self._descriptor, size)
-            raise
+        if not size:
+            sync_directory(self._spool.directory)
+        append_durably(self._descriptor, content, size)
 
     def mark(self, since: datetime, until: datetime) -> None:
         """Say that what came between these moments was not taken."""
         times = [moment.isoformat(timespec="seconds") for moment in (since, until)]
         self.append([json.encode({"keyturn": "gap", "since": times[0], "until": times[1]})])
-
-
-def sync_directory(directory: Path) -> None:
-    """Have the disk know the names in it. Raises OSError."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _write(descriptor: int, content: bytes) -> None:
-    while content:
-        content = content[os.write(descriptor, content) :]
 
 
 def gap_of(line: bytes) -> str:

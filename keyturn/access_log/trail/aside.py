@@ -6,8 +6,9 @@ from typing import Final
 
 import msgspec
 
-from keyturn.access_log.trail.files import append_durably, make_directory, opened, telling
+from keyturn.access_log.trail.files import opened, telling
 from keyturn.core.access_source import Malformed
+from keyturn.ledger.durable_files import append_durably, make_private_directory
 
 LIMIT: Final = 16 * 1024 * 1024
 """Bytes of a source's lines, beyond which no more are kept; the segments' heads have their digests all the same."""
@@ -19,8 +20,8 @@ def put_aside(path: Path, lines: Sequence[Malformed]) -> None:
         return
     content = b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
     with telling("write", path):
-        make_directory(path.parent)
+        make_private_directory(path.parent)
         with opened(path) as file:
             size = file.seek(0, 2)
             if size + len(content) <= LIMIT:
-                append_durably(file, content, size)
+                append_durably(file.fileno(), content, size)

@@ -1,9 +1,7 @@
 """The trail's directory: where what lies in it, and how its files are written so that a crash leaves all or nothing."""
 
 import errno
-import fcntl
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,14 +9,16 @@ from typing import IO, Final
 from urllib.parse import quote
 
 from keyturn.core.errors import Locked, Unavailable
-
-PRIVATE_FILE: Final = 0o600
-PRIVATE_DIRECTORY: Final = 0o700
+from keyturn.ledger.durable_files import (
+    PRIVATE_FILE,
+    append_durably,
+    make_private_directory,
+    sync_directory,
+    take_lock,
+)
 
 PATIENCE: Final = 30.0
 """Seconds that another process may have a source: sealing a minute of a busy log takes some."""
-POLL: Final = 0.01
-"""Seconds between attempts to get it."""
 
 FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
@@ -86,56 +86,26 @@ def from_os(error: OSError, doing: str, path: Path) -> Unavailable:
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """One process at a time. Raises OSError, and Locked where another one keeps it."""
-    make_directory(path.parent)
+    make_private_directory(path.parent)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE)
     try:
-        _lock(descriptor, path)
+        try:
+            take_lock(descriptor, PATIENCE)
+        except TimeoutError:
+            hint = "End one of them: a source is written by one process at a time"
+            raise Locked("write", f"the access trail {path}", "another process keeps it", hint) from None
         yield
     finally:
         os.close(descriptor)
 
 
-def _lock(descriptor: int, path: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                hint = "End one of them: a source is written by one process at a time"
-                raise Locked("write", f"the access trail {path}", "another process keeps it", hint) from None
-        time.sleep(POLL)
-
-
-def make_directory(directory: Path) -> None:
-    """Make it and what it lies in, for this user alone. Raises OSError."""
-    if not directory.is_dir():
-        directory.mkdir(PRIVATE_DIRECTORY, parents=True, exist_ok=True)
-
-
-def append_durably(file: IO[bytes], content: bytes, whole: int) -> int:
-    """Write behind the first ``whole`` bytes, and wait for the disk: all or none. The new size. Raises OSError."""
-    try:
-        file.truncate(whole)
-        file.seek(whole)
-        rest = memoryview(content)
-        while rest:
-            rest = rest[file.write(rest) :]
-        os.fsync(file.fileno())
-    except OSError:
-        with suppress(OSError):
-            file.truncate(whole)
-        raise
-    return whole + len(content)
-
-
 def write_durably(path: Path, content: bytes) -> None:
     """A new file in the place of the old one, in one step. Raises OSError."""
-    make_directory(path.parent)
+    make_private_directory(path.parent)
     draft = path.with_name(f"{path.name}.new")
     try:
         with opened(draft, os.O_TRUNC) as file:
-            append_durably(file, content, 0)
+            append_durably(file.fileno(), content, 0)
         os.replace(draft, path)
     except OSError:
         with suppress(OSError):
@@ -148,12 +118,3 @@ def opened(path: Path, flags: int = 0) -> IO[bytes]:
     """A file to read and write, made where it is missing; no link is followed. Raises OSError."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | flags, PRIVATE_FILE)
     return os.fdopen(descriptor, "r+b", buffering=0)
-
-
-def sync_directory(directory: Path) -> None:
-    """Wait until the names in it are on the disk. Raises OSError."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

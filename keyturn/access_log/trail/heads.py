@@ -5,9 +5,10 @@ from pathlib import Path
 
 import msgspec
 
-from keyturn.access_log.trail.files import append_durably, make_directory, opened, sync_directory, telling
+from keyturn.access_log.trail.files import opened, telling
 from keyturn.access_log.trail.segments import SealedHead
 from keyturn.core.errors import Rewritten
+from keyturn.ledger.durable_files import append_durably, make_private_directory, sync_directory
 
 
 def read_heads(path: Path) -> Iterator[SealedHead]:
@@ -39,9 +40,9 @@ def add_head(path: Path, head: SealedHead) -> None:
     """Add one, and return once it is on the disk. Raises Unavailable."""
     with telling("write", path):
         new = not path.exists()
-        make_directory(path.parent)
+        make_private_directory(path.parent)
         with opened(path) as file:
-            append_durably(file, msgspec.json.encode(head) + b"\n", _whole(path))
+            append_durably(file.fileno(), msgspec.json.encode(head) + b"\n", _whole(path))
         if new:
             sync_directory(path.parent)
 

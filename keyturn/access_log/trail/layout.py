@@ -25,8 +25,6 @@ SUMMARIES: Final = "summaries"
 SOURCE: Final = "source="
 """How a source's directory begins; its name is behind it, percent-encoded."""
 NAME: Final = re.compile(r"(\d{10,})-(\d{10,})\.(\d+)\.(-?\d+)-(-?\d+)\.(\d{8})\.parquet")
-DIRECTORY_MODE: Final = 0o700
-FILE_MODE: Final = 0o600
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 SECOND: Final = timedelta(seconds=1)
 DAY: Final = "%Y%m%d"

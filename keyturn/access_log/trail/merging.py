@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final
 
 from keyturn.access_log.trail.layout import (
     DAY,
-    FILE_MODE,
     NAME,
     SUMMARIES,
     StoredFile,
@@ -28,13 +27,13 @@ from keyturn.access_log.trail.parquet import (
     DRAFT,
     connected,
     listed,
-    make_directory,
     numbering,
     segments_of,
     write_file,
 )
 from keyturn.access_log.trail.summaries import MEMORY, write_summary
 from keyturn.core.errors import KeyturnError, Unavailable
+from keyturn.ledger.durable_files import PRIVATE_FILE, make_private_directory
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -152,8 +151,8 @@ def _connected() -> "AbstractContextManager[DuckDBPyConnection]":
 def merging_alone(directory: Path) -> Iterator[bool]:
     """Whether nobody else merges meanwhile. Raises Unavailable."""
     try:
-        make_directory(directory)
-        descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
+        make_private_directory(directory)
+        descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE)
         try:
             yield _locked(descriptor)
         finally:

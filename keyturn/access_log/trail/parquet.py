@@ -17,9 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from keyturn.access_log.trail.layout import (
-    DIRECTORY_MODE,
     EPOCH,
-    FILE_MODE,
     Segment,
     StoredFile,
     files_of,
@@ -28,6 +26,7 @@ from keyturn.access_log.trail.layout import (
 from keyturn.core.access import Access
 from keyturn.core.access_source import SourceRecord
 from keyturn.core.errors import Invalid, NotFound, Rewritten, Unavailable
+from keyturn.ledger.durable_files import PRIVATE_FILE, make_private_directory, sync_directory
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -113,15 +112,15 @@ def write_aside(
     draft = path.with_name(f".{path.name}{DRAFT}")
     form = ", ".join((FORMAT, "USE_TMP_FILE false", *options))
     try:
-        make_directory(path.parent)
+        make_private_directory(path.parent)
         with suppress(FileNotFoundError):
             draft.unlink()  # of a run that was killed
-        os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE))
+        os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE))
         with translated(path, "write"):
             connection.execute(f"COPY ({rows}) TO {literal(str(draft))} ({form})", list(parameters))
         _sync(draft)
         draft.rename(path)
-        _sync(path.parent)
+        sync_directory(path.parent)
     except OSError as error:
         hint = "Give the trail a directory that this user may write to, with room on its disk"
         raise Unavailable("write", str(path), error.strerror or "it failed", hint) from None
@@ -174,13 +173,6 @@ def segments_of(stored: StoredFile) -> list[Segment]:
     if StoredFile.of(stored.directory, stored.source, segments).name != stored.name:
         raise _changed(stored, "its name says another time than it is of")
     return segments
-
-
-def make_directory(directory: Path) -> None:
-    """It, and what it lies in, for this user alone. Raises OSError."""
-    if not directory.is_dir():
-        make_directory(directory.parent)
-        directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
 
 
 @contextmanager

@@ -16,12 +16,13 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from keyturn.access_log.trail.files import TrailFiles, append_durably, opened, telling, write_durably
+from keyturn.access_log.trail.files import TrailFiles, opened, telling, write_durably
 from keyturn.access_log.trail.leaves import encode_lines
 from keyturn.access_log.trail.segments import BatchLines, MalformedLine, SegmentHead
 from keyturn.access_log.trail.tree import EventTree
 from keyturn.core.access_source import Batch, SourceRecord
 from keyturn.core.errors import Invalid
+from keyturn.ledger.durable_files import append_durably
 from keyturn.ledger.merkle import leaf_hashes
 
 AT_ONCE: Final = 4096
@@ -130,7 +131,7 @@ class Spool:
 
     def _append(self, content: bytes) -> None:
         with telling("write", self.path), opened(self.path) as file:
-            self._whole = append_durably(file, content, self._whole)
+            self._whole = append_durably(file.fileno(), content, self._whole)
             self._inode = os.fstat(file.fileno()).st_ino
 
     def _take(self, batch: SpoolBatch, leaves: Sequence[bytes]) -> None:

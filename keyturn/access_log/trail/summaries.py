@@ -6,8 +6,9 @@ question over months need not read every event. What they say can be made again 
 
 from typing import TYPE_CHECKING, Final
 
-from keyturn.access_log.trail.layout import FILE_MODE, StoredFile, unreadable
-from keyturn.access_log.trail.parquet import connected, listed, make_directory, numbering, translated, write_aside
+from keyturn.access_log.trail.layout import StoredFile, unreadable
+from keyturn.access_log.trail.parquet import connected, listed, numbering, translated, write_aside
+from keyturn.ledger.durable_files import PRIVATE_FILE, make_private_directory
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -41,8 +42,8 @@ def write_summary(connection: "DuckDBPyConnection", stored: StoredFile) -> None:
         if (events or 0) >= WORTH * rows:
             write_aside(connection, stored.summary, "FROM summary", (), numbering(rows))
         else:
-            make_directory(stored.summary.parent)
-            stored.summary.touch(FILE_MODE)
+            make_private_directory(stored.summary.parent)
+            stored.summary.touch(PRIVATE_FILE)
         connection.execute("DROP TABLE summary")
     except OSError as error:
         raise unreadable(stored.summary, error) from None

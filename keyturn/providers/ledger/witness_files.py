@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from keyturn.core.errors import Invalid, Locked
 from keyturn.ledger.cosignatures import WitnessKey
+from keyturn.ledger.durable_files import sync_directory
 from keyturn.ledger.witness import Seen
 from keyturn.providers.keys.note_signer import KeySigner
 
@@ -91,7 +92,7 @@ class StateFile:
         beside.unlink(missing_ok=True)
         _write_new(beside, json.dumps({name: _data(value) for name, value in sorted(after.items())}, indent=2) + "\n")
         os.replace(beside, self._file)
-        _to_disk(self._file.parent)
+        sync_directory(self._file.parent)
         self._seen = after
 
     def close(self) -> None:
@@ -119,12 +120,4 @@ def _write_new(file: Path, text: str) -> None:
         opened.write(text)
         opened.flush()
         os.fsync(opened.fileno())
-    _to_disk(file.parent)
-
-
-def _to_disk(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_directory(file.parent)
