@@ -23,7 +23,7 @@ from keyturn.catalogue.pki import find_misfits
 from keyturn.catalogue.plain import at, copy_names, describe_secret, destinations, merged_keys, name_templates, text_at
 from keyturn.catalogue.problems import KeyPath, Problem
 from keyturn.catalogue.rules import RuleSettings
-from keyturn.catalogue.source import CatalogueEntry
+from keyturn.catalogue.source import SECTIONS, CatalogueEntry
 from keyturn.catalogue.stores import STORE_KINDS, StoreSettings
 from keyturn.catalogue.targets import TargetSettings
 from keyturn.core.mounts import DEFAULT, EVERY, split
@@ -273,23 +273,8 @@ def _declared(entry: CatalogueEntry, path: KeyPath, section: str, name: str, wor
 
 
 def _labelled(world: World) -> list[CatalogueEntry]:
-    labelled = (
-        "stores",
-        "targets",
-        "consumers",
-        "freezes",
-        "syncs",
-        "mounts",
-        "rules",
-        "monitors",
-        "access_logs",
-        "exceptions",
-        "access_policies",
-        "pki",
-        "hub",
-        "keys",
-    )
-    return [entry for section in labelled for entry in world.entries[section].values()]
+    """All but secrets, whose names are paths."""
+    return [entry for section in SECTIONS if section != "secrets" for entry in world.entries[section].values()]
 
 
 def _legal_label(entry: CatalogueEntry) -> Found:

@@ -1,6 +1,6 @@
 """What Keyturn itself works with, and how old it is: its webhook keys, its logins, the key of its ledger."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -63,3 +63,14 @@ def turn_data(name: str, result: KeyTurn | KeyturnError) -> dict[str, Any]:
     if isinstance(result, KeyturnError):
         return {"name": name, "did": "", "changed": False, "blocked": True, "error": str(result)}
     return {"name": name, "did": result.did, "changed": result.changed, "blocked": result.blocked, "error": ""}
+
+
+def turn_each(names: Iterable[str], turn: Callable[[str], KeyTurn]) -> dict[str, KeyTurn | KeyturnError]:
+    """The turn of each key, one after the other; what one raises stops no other."""
+    results: dict[str, KeyTurn | KeyturnError] = {}
+    for name in names:
+        try:
+            results[name] = turn(name)
+        except KeyturnError as error:
+            results[name] = error
+    return results

@@ -17,7 +17,7 @@ from keyturn.core.managed_keys import (
     refuse_condition,
     refuse_place,
 )
-from keyturn.core.own_keys import KeyTurn
+from keyturn.core.own_keys import KeyTurn, turn_each
 from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.key_generations import find_old, floor_wanted, raise_floor, rewrap_old
 from keyturn.rotation.key_turns import KeyNote, load_note, turn_key
@@ -252,10 +252,4 @@ def rotate_keys(
     workspace: Workspace, name: str | None = None, *, forced: bool = False
 ) -> dict[str, KeyTurn | KeyturnError]:
     """The next steps of those that are due, one after the other; what one raises stops no other."""
-    results: dict[str, KeyTurn | KeyturnError] = {}
-    for key in due_keys(workspace, name, forced=forced):
-        try:
-            results[key] = rotate_key(workspace, key, forced=forced)
-        except KeyturnError as error:
-            results[key] = error
-    return results
+    return turn_each(due_keys(workspace, name, forced=forced), lambda key: rotate_key(workspace, key, forced=forced))

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from keyturn.core.errors import Denied, KeyturnError, NotFound
-from keyturn.core.own_keys import KeyState, KeyTurn, OwnKey
+from keyturn.core.own_keys import KeyState, KeyTurn, OwnKey, turn_each
 from keyturn.core.suggest import advice
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.own_login import key_name, own_login_keys, turn_own_login
@@ -101,10 +101,4 @@ def turn_own_keys(
     workspace: Workspace, name: str | None = None, *, forced: bool = False
 ) -> dict[str, KeyTurn | KeyturnError]:
     """The next step of those that are due, one after the other; what one raises stops no other."""
-    results: dict[str, KeyTurn | KeyturnError] = {}
-    for key in due_keys(workspace, name, forced=forced):
-        try:
-            results[key] = turn_own_key(workspace, key, forced=forced)
-        except KeyturnError as error:
-            results[key] = error
-    return results
+    return turn_each(due_keys(workspace, name, forced=forced), lambda key: turn_own_key(workspace, key, forced=forced))
