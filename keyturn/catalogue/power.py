@@ -144,15 +144,15 @@ def _hosts(model: Any, around: Surroundings) -> Iterator[Flaw]:
 def _places(model: Any) -> Iterator[tuple[KeyPath, str, int]]:
     """Every host that the settings name, and its port; a socket's directory is this machine."""
     for key, value in model:
-        if key == "host":
+        if isinstance(value, str) and "://" in value:
+            parts = urlsplit(value)
+            yield (key,), parts.hostname or "", parts.port or PORTS.get(parts.scheme, 0)
+        elif key == "host":
             yield from (((key,), _machine(host), model.port) for host in value.split(","))
         elif key == "nodes":
             for index, node in enumerate(value):
                 host, _, port = node.rpartition(":")
                 yield (key, index), host, int(port)
-        elif isinstance(value, str) and "://" in value:
-            parts = urlsplit(value)
-            yield (key,), parts.hostname or "", parts.port or PORTS.get(parts.scheme, 0)
         elif key == "endpoint" and value:
             host, _, port = value.rpartition(":")
             yield (key,), host, int(port)

@@ -201,6 +201,11 @@ ENTRIES = {
         "iam": 'kind: aws-iam, endpoint_url: "https://HOST"',
     },
     "consumers": {"app": 'url: "https://HOST", signing_key: webhooks/app'},
+    "hub": {
+        "cluster": 'kind: kubernetes, host: "https://HOST"',
+        "ci": 'kind: jwt, discovery_url: "https://HOST"',
+        "keys": 'kind: jwt, keys_url: "https://HOST"',
+    },
 }
 """An entry of each kind that names a host."""
 
