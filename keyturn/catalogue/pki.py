@@ -165,9 +165,9 @@ class AuthoritySettings(Model):
     """How long a new root stands beside the one in force before it signs: time to bring it to all who trust that."""
     address: WebUrl | None = None
     """The hub's address as clients of certificates reach it; makes those of urls that are not given."""
-    urls: UrlSettings = UrlSettings()
+    urls: UrlSettings = Field(default_factory=UrlSettings)
     """Where its certificate, its revocation list and its OCSP responder are, where address does not say it."""
-    revocation: RevocationSettings = RevocationSettings()
+    revocation: RevocationSettings = Field(default_factory=RevocationSettings)
     """How revocation is published."""
     roles: dict[EngineRole, RoleSettings] = Field(default_factory=dict)
     """What may be asked of it, by the names that secrets of the strategy certificate say under role."""

@@ -75,3 +75,19 @@ print(GeneratedSettings.__pydantic_complete__, CertificateSettings.__pydantic_co
 """
     done = run_python(program)
     assert done.stdout == "True False\n", done.stderr
+
+
+BUILT = """
+import keyturn.catalogue.load, keyturn.providers.registry
+from keyturn.settings.fields import Model
+models = [Model]
+for model in models:
+    models += model.__subclasses__()
+print(len(models) > 50, [model.__name__ for model in models[1:] if model.__pydantic_complete__])
+"""
+
+
+def test_a_command_that_reads_a_catalogue_builds_no_model_before_it_is_used() -> None:
+    """A default that is a model of its own builds it, and whatever it has, with the import."""
+    done = run_python(BUILT)
+    assert done.stdout == "True []\n", done.stderr
