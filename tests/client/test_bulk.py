@@ -22,6 +22,8 @@ from tests.support import local_aws
 from tests.support.lab import Lab, fresh
 from tests.support.memory_store import MemoryStore
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 REGION = "eu-central-1"
 MANY = 45
 DOCUMENT = Path(__file__).parents[2] / "docs" / "consumers.md"

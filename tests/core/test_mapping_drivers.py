@@ -23,6 +23,8 @@ from keyturn.core.sensitive import SecretFields
 from tests.support.lab import fresh
 from tests.support.odbc import MARIADB, POSTGRESQL, Odbc, odbc
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 PRINTABLE = "".join(map(chr, range(32, 127)))
 SYMBOLS = PasswordPolicy(classes=("lower", "upper", "digit", "symbol"))
 

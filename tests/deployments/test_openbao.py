@@ -12,6 +12,8 @@ from deployments.local.openbao import OpenBao
 from deployments.local.support.ports import free_port
 from tests.support.mounts import make_kv
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 
 @pytest.fixture(scope="module")
 def durable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:

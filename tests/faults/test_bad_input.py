@@ -17,6 +17,8 @@ from tests.faults.shell import Shell
 from tests.rotation.helpers import worker
 from tests.support.lab import Declared, Lab, fresh
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 Show = Callable[..., list[str]]
 
 

@@ -26,6 +26,8 @@ from tests.support.consumer import Consumer
 from tests.support.hooks import ELSEWHERE, eventually
 from tests.support.lab import INTERVAL, Declared, Lab
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 OFF = timedelta(minutes=10)
 
 AHEAD, BEHIND = [pytest.param(sign * OFF, id=name) for sign, name in ((1, "ahead"), (-1, "behind"))]

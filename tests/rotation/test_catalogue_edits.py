@@ -24,6 +24,8 @@ from tests.rotation.helpers import Worker, remote, with_copy
 from tests.support.hooks import Hooked, eventually
 from tests.support.lab import INTERVAL, Declared, Lab, Opened, fresh
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 
 def named_otherwise(secret: Declared) -> Declared:
     """The same entry under another name."""

@@ -25,6 +25,8 @@ from tests.support.hooks import eventually
 from tests.support.lab import INTERVAL, Declared, Lab, Opened
 from tests.support.world import REGION
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 EVERY_TRIGGER = (Trigger.SCHEDULE, Trigger.FORCE, Trigger.COMPROMISE, Trigger.EVENT)
 
 

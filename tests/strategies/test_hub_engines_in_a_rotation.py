@@ -35,6 +35,8 @@ from tests.support.pki import Pki
 from tests.support.sender import RecordingSender
 from tests.support.world import REGION
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 DOCS = Path(__file__).parents[2] / "docs" / "strategies"
 
 

@@ -21,6 +21,8 @@ from tests.support.memory_store import MemoryStore
 from tests.support.turning import KeyState, later, turns
 from tests.sync.site import Site
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 
 @dataclasses.dataclass
 class Turning(Site):

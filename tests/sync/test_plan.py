@@ -9,6 +9,8 @@ from keyturn.core.stores import OwnershipTags
 from keyturn.sync import store_status
 from tests.sync.site import Site
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 
 def test_what_is_missing_is_created_and_then_in_sync(site: Site) -> None:
     path = site.write("a", x="1")

@@ -19,6 +19,8 @@ from keyturn.sync.store_status import left_stores, load_store_status
 from tests.support.lab import Lab, fresh
 from tests.sync.site import SETTINGS, Site
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 DELETING = {**SETTINGS, "deletion": "delete", "delete_after": "0s", "profile": "one"}
 
 

@@ -28,6 +28,8 @@ from keyturn.rotation.run import rotate
 from tests.support.lab import Declared, Lab, fresh
 from tests.support.people import person
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 NOW = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
 SMALL = LimitSettings(
     incidents=2, incidents_of_one_login=4, incidents_of_one_secret=3, rotations=4, rotations_of_one_secret=2

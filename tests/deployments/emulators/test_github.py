@@ -18,6 +18,8 @@ from nacl.public import PrivateKey, PublicKey, SealedBox
 from deployments.local.emulators.github import LocalGitHub
 from deployments.local.support.ports import free_port
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 ACTIONS = "/repos/octo/app/actions"
 PROD = "/repos/octo/app/environments/prod%2Feu"
 PLACES = ("--repository=octo/app", "--environment=octo/app:prod/eu")

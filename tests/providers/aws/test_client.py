@@ -17,6 +17,8 @@ from keyturn.core.stores import RemoteSecret
 from keyturn.providers.aws.secrets_manager import AwsSecretsManager
 from tests.contracts.store import assert_silent, fresh_value, marks_for, put
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 REGION = "eu-central-1"
 
 

@@ -23,6 +23,8 @@ from tests.support.engines import CONNECTION, Engine, OverMariaDB, OverPostgreSQ
 from tests.support.lab import Lab, fresh
 from tests.support.world import TOKEN_VARIABLE
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 
 class VaultDatabaseCases(DatabaseEngineContract):
     """The contract, with the policy that the repository gives to a worker."""
