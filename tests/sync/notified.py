@@ -30,7 +30,8 @@ MANUAL = {"strategy": "manual"}
 class Audience:
     """Secrets that are pushed to one store and told to consumers; ``secrets`` may be changed between two runs.
 
-    What was told is kept apart from other tests' by the catalogue's id.
+    What was told is kept apart from other tests' by the catalogue's id. Whoever does not answer within ``timeout`` is
+    told again.
     """
 
     lab: Lab
@@ -38,6 +39,7 @@ class Audience:
     id: str = field(default_factory=fresh)
     store: MemoryStore = field(default_factory=lambda: MemoryStore("memory"))
     secrets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    timeout: str = "1s"
 
     def declare(self, *consumers: str, rotation: dict[str, Any] | None = None, **more: Any) -> str:
         """A new secret, which has no version yet; its path."""
@@ -56,7 +58,7 @@ class Audience:
     def data(self) -> dict[str, Any]:
         """The catalogue."""
         consumers = {
-            name: {"url": one.url, "signing_key": one.signing_key, "timeout": "1s"}
+            name: {"url": one.url, "signing_key": one.signing_key, "timeout": self.timeout}
             for name, one in self.consumers.items()
         }
         secrets_of = {path: {**one, "path": path} for path, one in self.secrets.items()}

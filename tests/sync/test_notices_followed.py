@@ -138,7 +138,7 @@ def handled(people: Audience) -> Counter[tuple[str, str, int]]:
 
 
 def test_of_two_followers_and_a_sync_one_tells_each_consumer_of_each_version(people: Audience, tmp_path: Path) -> None:
-    paths = bare(people)
+    people.timeout, paths = "30s", bare(people)
     with child(people, tmp_path), child(people, tmp_path):
         for version in (1, 2):
             for path in paths:
