@@ -24,7 +24,7 @@ class HubAuditLog:
 
     Reads of values count, wrapped ones and their unwrapping too; those of metadata and subkeys don't. The device needs
     the fields ``time``, ``type``, ``error``, ``auth``, ``request`` and ``response``; hashes may stay hashes. With
-    ``logins`` these are told, too.
+    ``logins`` these are told, too, and changes of what they may do.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class HubAuditLog:
         self._logins = logins
 
     def accesses(self, since: datetime, until: datetime) -> Iterator[Access]:
-        """Every read, login and attempt within that time, in the order of the lines. Raises Unavailable."""
+        """Every read, login, change and attempt within that time, in the order of the lines. Raises Unavailable."""
         reading = _Reading(HubReads(self._mount, logins=self._logins))
         for file in self._chosen(reading, since):
             yield from reading.file(file, since, until)

@@ -10,7 +10,7 @@ from msgspec.json import Decoder, encode
 
 from keyturn.access_log.log_files import NotALine
 from keyturn.access_log.sources.file_cursor import short_digest
-from keyturn.core.access import LOGIN, READ, Access
+from keyturn.core.access import CHANGE, LOGIN, READ, Access
 from keyturn.core.audit_lines import (
     NO_DATA,
     AuditAuth,
@@ -28,7 +28,16 @@ RESPONSE: Final = b'"response"'
 UNWRAP: Final = "sys/wrapping/unwrap"
 LOGIN_PATH: Final = re.compile(r"auth/.+/login(/[^/]+)?")
 """Where one logs in, with a user's name behind it for some methods."""
-LOGIN_NEEDLE: Final = b"/login"
+BROWSER_PATH: Final = re.compile(r"auth/.+/oidc/(callback|poll)")
+"""Where a login through a browser ends, or is asked for until it does."""
+CHANGED_POLICY: Final = re.compile(r"sys/polic(?:y|ies/acl)/(.+)")
+CHANGED_LOGIN: Final = re.compile(
+    r"auth/.+/(?:role|users|groups)/[^/]+(?:/(?:token-)?policies)?|identity/(?:entity|group)(?:-alias)?(?:/.+)?"
+)
+"""What a login may do is changed there: a policy, and who has it."""
+CHANGES: Final = ("create", "update", "patch", "delete")
+LOGIN_NEEDLES: Final = (b"/login", b"/oidc/", b'"sys/polic', b'"identity/', b"/role/", b"/users/", b"/groups/")
+"""A line of a login or change holds one of these."""
 REMEMBERED: Final = 10_000
 """Wrapped answers that are remembered until somebody unwraps them; beyond, the oldest is forgotten."""
 LONG: Final = 30 * 86_400.0
@@ -74,7 +83,8 @@ _MEMORY: Final = Decoder(list[_Wrapped] | None)
 class HubReads:
     """Reads the lines of one log in their order, for the KV v2 mounts of one namespace. Used by one thread.
 
-    With ``logins`` those of all namespaces are told, too, and whether they failed; not those of a browser.
+    With ``logins`` those of all namespaces are told, too, and whether they failed, which of those through a browser is
+    not known; and changes of what logins may do.
     ``given`` counts answers that tell what they held, ``bare`` those without an error that tell nothing.
     """
 
@@ -92,10 +102,10 @@ class HubReads:
     def needles(self) -> tuple[bytes, ...]:
         """A line can only be a read if it holds the first of these, and one of the others."""
         data = (f'"{mount.strip("/")}/data/'.encode() for _, mount in self._mount.named)
-        return RESPONSE, UNWRAP.encode(), *data, *((LOGIN_NEEDLE,) if self._logins else ())
+        return RESPONSE, UNWRAP.encode(), *data, *(LOGIN_NEEDLES if self._logins else ())
 
     def access(self, line: bytes) -> Access | None:
-        """What a line tells, None where it is neither a read of a value nor a login. Raises ValueError."""
+        """What a line tells, None where it is neither a read of a value, a login nor a change. Raises ValueError."""
         audit_line = decode_line(line)
         request = audit_line.request
         if audit_line.type != "response" or request is None:
@@ -104,7 +114,7 @@ class HubReads:
             return self._unwrapped(audit_line, request)
         kind, path = self._place(request)
         if kind != "data" or request.operation != "read":
-            return self._login(audit_line, request) if self._logins else None
+            return self._login(audit_line, request) or self._change(audit_line, request) if self._logins else None
         who = principal(audit_line.auth or NOBODY)
         if audit_line.response and (wrapped := audit_line.response.wrap_info):
             self._remember(wrapped, path, who, parse_time(audit_line.time or "").timestamp())
@@ -181,14 +191,16 @@ class HubReads:
             READ,
             "" if request.headers is UNSET else agent(request),
             is_root(auth),
+            granted(auth),
         )
 
     def _login(self, audit_line: AuditLine, request: AuditRequest) -> Access | None:
         """A login, and whether anybody came in by it."""
         path, auth, response = request.path or "", audit_line.auth or NOBODY, audit_line.response
-        if request.operation != "update" or not LOGIN_PATH.fullmatch(path):
-            return None
         failed = bool(audit_line.error) or response is None or response.auth is UNSET
+        named = request.operation == "update" and LOGIN_PATH.fullmatch(path)
+        if not named and (failed or not BROWSER_PATH.fullmatch(path)):
+            return None
         address = source(request)
         return Access(
             at=parse_time(audit_line.time or ""),
@@ -202,6 +214,31 @@ class HubReads:
             action=LOGIN,
             agent="" if request.headers is UNSET else agent(request),
             root=not failed and is_root(auth),
+            granted="" if failed else ",".join(auth.policies or ()),
+        )
+
+    def _change(self, audit_line: AuditLine, request: AuditRequest) -> Access | None:
+        """A change of what logins may do, and whether it was allowed."""
+        path, auth = request.path or "", audit_line.auth or NOBODY
+        namespace = (request.namespace and request.namespace.path) or ""
+        if request.operation not in CHANGES or namespace.strip("/") != self._mount.namespace.strip("/"):
+            return None
+        policy = CHANGED_POLICY.fullmatch(path)
+        if not policy and not CHANGED_LOGIN.fullmatch(path):
+            return None
+        return Access(
+            at=parse_time(audit_line.time or ""),
+            system="hub",
+            path=f"policies/{policy[1]}" if policy else path,
+            version=None,
+            principal=principal(auth),
+            source=source(request),
+            denied=bool(audit_line.error),
+            login=login(auth, request),
+            action=CHANGE,
+            agent="" if request.headers is UNSET else agent(request),
+            root=is_root(auth),
+            granted=granted(auth),
         )
 
     def _remember(self, wrapped: WrapInfo, path: str, who: str, at: float) -> None:
@@ -247,6 +284,14 @@ def principal(auth: AuditAuth) -> str:
 def is_root(auth: AuditAuth) -> bool:
     """Whether the login has the root policy."""
     return auth.policies is not None and "root" in auth.policies
+
+
+def granted(auth: AuditAuth) -> str:
+    """The name of the policy that allowed it, the first where several did; empty where the line does not tell."""
+    results = auth.policy_results
+    if results is None or not results.granting_policies:
+        return ""
+    return next((policy.name for policy in results.granting_policies if policy.name), "")
 
 
 def login(auth: AuditAuth, request: AuditRequest) -> str:

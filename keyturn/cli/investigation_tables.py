@@ -9,12 +9,13 @@ from keyturn.access_log.trail.coverage import SourceCoverage, TrailCoverage
 from keyturn.access_log.trail.investigation import Investigation, RelatedSecret, Subject, TimelineEntry, Total
 from keyturn.access_log.trail.period import FIRST, LAST, Period
 from keyturn.cli.output import span, stamp, when, write_table, write_text
-from keyturn.core.access import LOGIN
+from keyturn.core.access import CHANGE, LOGIN
 from keyturn.core.plain_text import visible
 
 TIMELINE: Final = ("when (UTC)", "who", "what", "times")
 TOTALS: Final = ("reads", "refused", "first (UTC)", "last (UTC)")
 RELATED: Final = ("secret", "by", "reads", "first (UTC)", "last (UTC)")
+VERBS: Final = {LOGIN: "logged in at ", CHANGE: "changed "}
 WORDS: Final = {Subject.PATH: "secret", Subject.PRINCIPAL: "principal", Subject.ADDRESS: "address"}
 
 
@@ -65,7 +66,7 @@ def timeline_row(entry: TimelineEntry) -> tuple[str, ...]:
 def what_happened(entry: TimelineEntry) -> Iterator[str]:
     """What it was."""
     version = f" version {entry.version}" if entry.version is not None else ""
-    verb = "logged in at " if entry.action == LOGIN else ""
+    verb = VERBS.get(entry.action, "")
     yield f"{verb}{visible(entry.path)}{version}"
     words = ["refused"] if entry.denied else []
     words += [f"in {visible(entry.system)}"] if entry.system != "hub" else []

@@ -9,17 +9,20 @@ from msgspec import Struct
 
 READ: Final = "read"
 LOGIN: Final = "login"
+CHANGE: Final = "change"
 
 
 class Access(Struct, frozen=True, gc=False, omit_defaults=True):
-    """One attempt to read a secret's value, or to log in; a struct, since a log may tell of millions.
+    """One attempt to read a secret's value, to log in, or to change what logins may do; there may be millions.
 
     ``system`` is where it was read ("hub", or a store's name), ``path`` the secret's in the hub, ``version`` the one
     that was given or asked for, None where the log does not tell. ``principal`` is who, in the system's own words (a
     display name, an entity or ARN), ``login`` tells two logins of one principal apart, ``source`` is the address it
-    came from; both are empty where the log does not tell. ``denied`` says that it got nothing. ``action`` is READ, or
-    LOGIN, whose ``path`` is the login method's. ``agent`` is the program that asked, by its own word, where the log
-    tells it; ``root`` says that the login may do everything there.
+    came from; both are empty where the log does not tell. ``denied`` says that it got nothing. ``action`` is READ;
+    LOGIN, whose ``path`` is the login method's; or CHANGE, whose ``path`` is what was changed, ``policies/`` and the
+    name of a policy, or a role, a user, a group as the system has it. ``agent`` is the program that asked, by its own
+    word, where the log tells it; ``root`` says that the login may do everything there. ``granted`` names the policy
+    that allowed it, the first where several did; of a login all policies that it was given, with commas between.
 
     A field that is added later needs a default, and its place behind the others: the trail's events are hashed as JSON
     that leaves defaults out (:mod:`keyturn.access_log.trail.leaves`).
@@ -36,6 +39,7 @@ class Access(Struct, frozen=True, gc=False, omit_defaults=True):
     action: str = READ
     agent: str = ""
     root: bool = False
+    granted: str = ""
 
 
 class AccessSum(Struct, frozen=True, gc=False):
@@ -66,7 +70,7 @@ class AccessLog(Protocol):
     coverage: Coverage
 
     def accesses(self, since: datetime, until: datetime) -> Iterator[Access]:
-        """Every read and attempt to read within that time, oldest first; logins where the log was made to tell them.
+        """Every read and attempt to read within that time, oldest first; others where the log was made to tell them.
 
         Raises Unavailable where it can't be read.
         """

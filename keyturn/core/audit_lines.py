@@ -35,13 +35,26 @@ class LoginMetadata(Struct, gc=False):
     role: str | None = None
 
 
+class GrantingPolicy(Struct, gc=False):
+    """One of those that allowed a request."""
+
+    name: str | None = None
+
+
+class PolicyResults(Struct, gc=False):
+    """Why a request was allowed; of a login there is none."""
+
+    granting_policies: list[GrantingPolicy] | None = None
+
+
 class AuditAuth(Struct, gc=False):
-    """Who asked."""
+    """Who asked, and what allowed it."""
 
     accessor: str | None = None
     display_name: str | None = None
     policies: list[str] | None = None
     metadata: LoginMetadata | None = None
+    policy_results: PolicyResults | None = None
 
 
 class AuditRequest(Struct, gc=False):

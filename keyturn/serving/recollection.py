@@ -14,7 +14,7 @@ import msgspec
 
 from keyturn.access_log.trail.files import TrailFiles
 from keyturn.access_log.trail.layout import EPOCH, StoredFile, files_of
-from keyturn.access_log.trail.parquet import ACCESS_COLUMNS, MICROSECOND, connected, listed, read_file, translated
+from keyturn.access_log.trail.parquet import ACCESS_COLUMNS, MICROSECOND, connected, event_files, read_file, translated
 from keyturn.access_log.trail.spool import EVENT, SpoolLine
 from keyturn.core.access import Access
 from keyturn.core.access_source import SourceRecord
@@ -56,7 +56,7 @@ def _last_reads(files: Sequence[StoredFile]) -> Iterator[Sequence[Access]]:
     each = 'system, principal, path, "source"'
     groups = [("max", each), ("min", each), *(("min", f"system, principal, {period}") for period in PERIODS)]
     parts = (f'SELECT arg_{end}(reads, "time") AS read FROM reads GROUP BY {keys}' for end, keys in groups)  # noqa: S608  ours alone
-    rows = f"read_parquet({listed([stored.path for stored in files])}, hive_partitioning = false)"
+    rows = event_files([stored.path for stored in files])
     chosen = f"WITH reads AS (SELECT * FROM {rows} WHERE NOT denied) {' UNION '.join(parts)}"  # noqa: S608  ours alone
     names = ", ".join(f'read."{name}"' for name in ACCESS_COLUMNS[1:])
     with connected() as connection, translated(files[0].path, "read"):

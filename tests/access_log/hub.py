@@ -36,14 +36,17 @@ class Hub:
         told = hvac.Client(url=self.server.address).auth.userpass.login(name, "a passphrase")
         return self.client(told["auth"]["client_token"])
 
-    def during(self, work: Callable[[], object], mount: str = "secret", namespace: str = "") -> list[Access]:
+    def during(
+        self, work: Callable[[], object], mount: str = "secret", namespace: str = "", *, logins: bool = False
+    ) -> list[Access]:
         """What the log tells of what ``work`` did."""
-        known = len(self.told(mount, namespace))
+        known = len(self.told(mount, namespace, logins=logins))
         work()
-        return self.told(mount, namespace)[known:]
+        return self.told(mount, namespace, logins=logins)[known:]
 
-    def told(self, mount: str = "secret", namespace: str = "") -> list[Access]:
-        return list(HubAuditLog(self.server.audit_log, mount, namespace).accesses(LONG_AGO, LONG_AHEAD))
+    def told(self, mount: str = "secret", namespace: str = "", *, logins: bool = False) -> list[Access]:
+        log = HubAuditLog(self.server.audit_log, mount, namespace, logins=logins)
+        return list(log.accesses(LONG_AGO, LONG_AHEAD))
 
 
 def read(client: hvac.Client, path: str = "ml/database", version: int | None = None) -> Any:

@@ -22,7 +22,7 @@ from keyturn.access_log.readers import gather
 from keyturn.core.access import Access, AccessLog
 from keyturn.core.audit_lines import AuditMount
 from keyturn.core.errors import Unavailable
-from tests.access_log.hub import LONG_AGO, LONG_AHEAD, Hub, read
+from tests.access_log.hub import LONG_AGO, LONG_AHEAD, READER, Hub, read
 from tests.support import sampling
 from tests.support.mounts import make_kv
 
@@ -53,6 +53,60 @@ def test_two_logins_of_one_role_are_told_apart(hub: Hub) -> None:
     logins = [access.login for access in told]
     assert logins[0] == logins[2] != logins[1]
     assert all(len(login) == 8 for login in logins)
+
+
+def test_a_login_is_told_with_its_policies_and_the_reads_that_follow_with_the_one_that_allowed_them(hub: Hub) -> None:
+    def work() -> None:
+        read(hub.userpass("ana"))
+        read(hub.approle("trainer"))
+
+    told = hub.during(work, logins=True)
+    assert [(access.action, access.path, access.principal, access.granted) for access in told] == [
+        ("login", "auth/userpass/login/ana", "userpass-ana", "default,reader"),
+        ("read", "ml/database", "userpass-ana", "reader"),
+        ("login", "auth/approle/login", "approle trainer", "default,reader"),
+        ("read", "ml/database", "approle trainer", "reader"),
+    ]
+    logins = [access.login for access in told]
+    assert logins[0] == logins[1] != logins[2] == logins[3]
+    assert [access.granted for access in hub.during(lambda: read(hub.root))] == ["root"]
+
+
+def test_changes_of_what_logins_may_do_are_told_by_who_made_them(hub: Hub) -> None:
+    rule = 'path "sys/policies/acl/ml*" { capabilities = ["update", "delete"] }'
+    hub.root.sys.create_or_update_policy("keeper", rule)
+    made = hub.root.auth.token.create(policies=["keeper"], display_name="keeper")["auth"]["client_token"]
+    keeper, root, reads = hub.client(made), hub.root, hub.told()
+
+    def work() -> None:
+        policies = "/v1/sys/policies/acl"
+        keeper.adapter.put(f"{policies}/ml", json={"policy": READER})
+        with pytest.raises(Forbidden):
+            keeper.adapter.put(f"{policies}/others", json={"policy": READER})
+        keeper.adapter.delete(f"{policies}/ml")
+        root.sys.read_policy("reader")
+        root.sys.create_or_update_policy("older", READER)
+        root.auth.approle.create_or_update_approle("other", token_policies=["reader"])
+        root.auth.approle.generate_secret_id("other")
+        root.auth.userpass.create_or_update_user("eva", "a passphrase", ["reader"])
+        root.secrets.identity.create_or_update_group_by_name(name="ml", policies=["reader"])
+        root.secrets.identity.lookup_group(name="ml")
+        root.write_data("sys/namespaces/elsewhere", data={})
+        elsewhere = hvac.Client(url=hub.server.address, token=hub.server.root_token, namespace="elsewhere")
+        elsewhere.sys.create_or_update_policy("reader", READER)
+
+    told = hub.during(work, logins=True)
+    assert [(access.principal, access.path, access.denied, access.granted) for access in told] == [
+        ("token-keeper", "policies/ml", False, "keeper"),
+        ("token-keeper", "policies/others", True, ""),
+        ("token-keeper", "policies/ml", False, "keeper"),
+        ("token (root policy)", "policies/older", False, "root"),
+        ("token (root policy)", "auth/approle/role/other", False, "root"),
+        ("token (root policy)", "auth/userpass/users/eva", False, "root"),
+        ("token (root policy)", "identity/group/name/ml", False, "root"),
+    ]
+    assert {(access.action, access.source, bool(access.login)) for access in told} == {("change", "127.0.0.1", True)}
+    assert hub.told() == reads, "who wants reads alone is told of no changes"
 
 
 def test_the_version_that_was_given_is_told_though_the_request_is_hashed(hub: Hub) -> None:
@@ -283,6 +337,7 @@ def test_a_torn_line_is_counted_and_stops_nothing(tmp_path: Path, sample: dict[s
         {"time": "9999-12-31T23:59:59-23:59"},
         {"auth": {"display_name": "x", "policies": 7}},
         {"auth": {"display_name": ["x"]}},
+        {"auth": {"policy_results": {"granting_policies": ["x"]}}},
         {"request": 7, "auth": []},
         {"response": {"data": ["x"]}},
         {"response": {"data": {"metadata": {"version": "2"}}}},
@@ -321,6 +376,33 @@ def test_whatever_becomes_of_a_line_it_is_read_or_refused(sample: dict[str, Any]
     put = data.draw(st.sampled_from([b"", b"0", b"null", b"[]", b"{}", b'"', b"\\", b"\x00", b"\xc3", b"1e999", b"-"]))
     with suppress(ValueError):
         HubReads(AuditMount("secret")).access(whole[:at] + put + whole[at + data.draw(st.integers(0, 40)) :])
+
+
+@pytest.mark.parametrize(
+    ("path", "operation", "actions"),
+    [
+        ("auth/oidc/oidc/callback", "read", ["login"]),
+        ("auth/a/b/oidc/poll", "update", ["login"]),
+        ("auth/oidc/oidc/auth_url", "update", []),
+        ("auth/token/create", "update", []),
+    ],
+)
+def test_a_login_through_a_browser_is_one_where_it_ends(
+    tmp_path: Path, hub: Hub, sample: dict[str, Any], path: str, operation: str, actions: list[str]
+) -> None:
+    hub.userpass("ana")
+    login = next(
+        record
+        for text in reversed(hub.server.audit_log.read_text().splitlines())
+        if (record := json.loads(text))["type"] == "response" and record["request"]["path"] == "auth/userpass/login/ana"
+    )
+    request = login["request"] | {"path": path, "operation": operation}
+    pending = line(login, NOON, request=request, response={})
+    written(tmp_path / "audit.log", pending + line(login, NOON, request=request), NOON)
+    log = HubAuditLog(tmp_path / "audit.log", "secret", logins=True)
+    told = list(log.accesses(LONG_AGO, LONG_AHEAD))
+    assert [access.action for access in told] == actions
+    assert {(access.principal, access.granted) for access in told} <= {("userpass-ana", "default,reader")}
 
 
 def test_a_line_as_long_as_the_hub_takes_requests_is_read(tmp_path: Path, sample: dict[str, Any]) -> None:
@@ -369,6 +451,7 @@ def test_a_line_of_vault_tells_the_same(tmp_path: Path) -> None:
             principal="kubernetes-ml-trainer",
             source="10.0.0.9, said to be for 198.51.100.4, 10.0.0.2",
             login="aa11bb22",
+            granted="reader",
         )
     ]
     assert log.coverage.gaps == ()

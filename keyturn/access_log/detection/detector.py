@@ -22,7 +22,7 @@ from keyturn.access_log.detection.rules.registry import make_rules
 from keyturn.access_log.detection.rules.unusual import Unusual
 from keyturn.access_log.detection.scores import ADDRESS, HOURS, LIMIT, PATH, describe_scores
 from keyturn.access_log.detection.window import PRINCIPALS, PrincipalWindow
-from keyturn.core.access import READ, Access
+from keyturn.core.access import LOGIN, READ, Access
 
 UNEXPLAINED: Final = ("dormant", "watched")
 """Rules beside which what its principal does otherwise explains nothing."""
@@ -208,7 +208,7 @@ class Detector:
 
         Nobody is remembered for it: otherwise whoever tries many names would have others forgotten.
         """
-        if not access.denied:
+        if not access.denied or access.action != LOGIN:
             return None
         policy = self._policies.policy(access.principal, access.path)
         profile, window = self._made(access.principal, policy), PrincipalWindow()

@@ -14,12 +14,16 @@ LONGEST: Final = 128 * 1024 * 1024
 
 MEMBERS: Final = {
     "at": "TIMESTAMP",
-    **dict.fromkeys(("system", "path", "principal", "source", "login", "action", "agent"), "VARCHAR"),
+    **dict.fromkeys(("system", "path", "principal", "source", "login", "action", "agent", "granted"), "VARCHAR"),
     "version": "BIGINT",
     "denied": "BOOLEAN",
     "root": "BOOLEAN",
 }
-DEFAULTS: Final = {"denied": "false", "login": "''", "action": "'read'", "agent": "''", "root": "false"}
+DEFAULTS: Final = {
+    **dict.fromkeys(("login", "agent", "granted"), "''"),
+    **dict.fromkeys(("denied", "root"), "false"),
+    "action": "'read'",
+}
 """What a leaf leaves out."""
 
 

@@ -24,9 +24,10 @@ from keyturn.access_log.trail.layout import (
     superseded,
 )
 from keyturn.access_log.trail.parquet import (
+    COLUMNS,
     DRAFT,
     connected,
-    listed,
+    event_files,
     numbering,
     segments_of,
     write_file,
@@ -120,7 +121,7 @@ def _merge_source(directory: Path, source: str, now: datetime) -> int:
 def _merge(files: Sequence[StoredFile]) -> None:
     segments = [segment for file in files for segment in segments_of(file)]
     merged = StoredFile.of(files[0].directory, files[0].source, segments)
-    rows = f"SELECT * FROM read_parquet({listed([file.path for file in files])}, hive_partitioning = false)"  # noqa: S608
+    rows = f"SELECT {', '.join(COLUMNS)} FROM {event_files([file.path for file in files])}"  # noqa: S608
     with _connected() as connection:
         count = sum(segment.count for segment in segments)
         write_file(connection, merged, rows, (), segments, numbering(count))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keyturn.access_log.trail.layout import EPOCH, files_of, sources
-from keyturn.access_log.trail.parquet import ACCESS_COLUMNS, MICROSECOND, connected, listed, translated
+from keyturn.access_log.trail.parquet import ACCESS_COLUMNS, MICROSECOND, connected, event_files, translated
 from keyturn.access_log.trail.segments import EventName
 from keyturn.core.access import Access
 
@@ -58,8 +58,8 @@ def _of_files(
     condition, parameters = wanted.condition()
     names = ", ".join(("segment", "leaf", '"position"', "epoch_us(time)", *ACCESS_COLUMNS[1:]))
     order = f"ORDER BY time DESC, segment DESC, leaf DESC LIMIT {limit}"
-    files = f"read_parquet({listed(paths)}, hive_partitioning = false)"
-    rows = connection.execute(f"SELECT {names} FROM {files} WHERE {condition} {order}", parameters).fetchall()  # noqa: S608
+    query = f"SELECT {names} FROM {event_files(paths)} WHERE {condition} {order}"  # noqa: S608
+    rows = connection.execute(query, parameters).fetchall()
     return [
         NamedEvent(EventName(source, segment, leaf), Access(EPOCH + time * MICROSECOND, *fields), position)
         for segment, leaf, position, time, *fields in rows

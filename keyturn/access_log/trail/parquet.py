@@ -45,13 +45,14 @@ COLUMNS: Final = {
     "action": "VARCHAR",
     "agent": "VARCHAR",
     "root": "BOOLEAN",
+    "granted": "VARCHAR",
     "digest": "BLOB",
     "position": "VARCHAR",
     "segment": "BIGINT",
     "leaf": "BIGINT",
 }
 """As they are given and taken; in the file ``time`` is a timestamp."""
-ACCESS_COLUMNS: Final = tuple(COLUMNS)[:11]
+ACCESS_COLUMNS: Final = tuple(COLUMNS)[:12]
 """Those of an Access, in its order."""
 
 ROWS: Final = 491_520
@@ -241,13 +242,20 @@ def listed(paths: Sequence[Path]) -> str:
     return "[" + ", ".join(literal(str(path).translate(brackets)) for path in paths) + "]"
 
 
+def event_files(paths: Sequence[Path]) -> str:
+    """Files of events as a table in SQL; the column that older ones don't have is empty in their rows."""
+    files = f"read_parquet({listed(paths)}, hive_partitioning = false, union_by_name = true)"
+    rows = f"(SELECT NULL::VARCHAR AS granted LIMIT 0) UNION ALL BY NAME (FROM {files})"
+    return f"(SELECT * REPLACE (coalesce(granted, '') AS granted) FROM ({rows}))"  # noqa: S608
+
+
 _Row = tuple[int, int, SourceRecord]
 """The number of its segment, its place there, and the record."""
 
 
 def _rows(stored: StoredFile, condition: str = "") -> Iterator[_Row]:
     names = ", ".join(("segment", "leaf", "digest", "position", "epoch_us(time)", *ACCESS_COLUMNS[1:]))
-    query = f"SELECT {names} FROM read_parquet({listed([stored.path])}, hive_partitioning = false) {condition}"  # noqa: S608
+    query = f"SELECT {names} FROM {event_files([stored.path])} {condition}"  # noqa: S608
     with connected() as connection:
         with translated(stored.path, "read"):
             answer = connection.execute(query)

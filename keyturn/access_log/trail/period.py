@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from keyturn.access_log.trail.events import spooled_rows
 from keyturn.access_log.trail.layout import EPOCH, StoredFile, stored_files
-from keyturn.access_log.trail.parquet import COLUMNS, MICROSECOND, connected, listed
+from keyturn.access_log.trail.parquet import COLUMNS, MICROSECOND, connected, event_files, listed
 from keyturn.access_log.trail.spool import OpenSegment, held_spools
 from keyturn.access_log.trail.summaries import SAME, SUM_COLUMNS
 from keyturn.core.errors import Unavailable
@@ -150,7 +150,7 @@ def _union(parts: Iterable[str], nothing: str) -> str:
 
 def _events(files: Sequence[StoredFile], condition: str) -> Iterator[str]:
     if files:
-        yield f"SELECT {_EVENTS} FROM {_read([file.path for file in files])} WHERE {condition}"  # noqa: S608
+        yield f"SELECT {_EVENTS} FROM {event_files([file.path for file in files])} WHERE {condition}"  # noqa: S608
 
 
 def _spooled(connection: "DuckDBPyConnection", holdings: Holdings) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from keyturn.access_log.trail.layout import EPOCH, StoredFile
 from keyturn.access_log.trail.leaves import encode_leaves
-from keyturn.access_log.trail.parquet import ACCESS_COLUMNS, FETCHED, MICROSECOND, connected, listed, translated
+from keyturn.access_log.trail.parquet import ACCESS_COLUMNS, FETCHED, MICROSECOND, connected, event_files, translated
 from keyturn.core.access import READ, Access
 from keyturn.core.access_source import SourceRecord
 from keyturn.ledger.merkle import leaf_hashes
@@ -31,7 +31,7 @@ class StoredRun:
 def stored_runs(stored: StoredFile) -> Iterator[StoredRun]:
     """All rows of a file, in its order, in runs of one segment each. Raises Unavailable where it can't be read."""
     names = ", ".join(("segment", "leaf", "digest", '"position"', "epoch_us(time)", *ACCESS_COLUMNS[1:]))
-    query = f"SELECT {names} FROM read_parquet({listed([stored.path])}, hive_partitioning = false)"  # noqa: S608
+    query = f"SELECT {names} FROM {event_files([stored.path])}"  # noqa: S608
     with connected() as connection, translated(stored.path, "read"):
         answer = connection.execute(query)
         while rows := answer.fetchmany(FETCHED):

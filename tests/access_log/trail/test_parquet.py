@@ -9,19 +9,26 @@ import msgspec
 import pytest
 
 from keyturn.access_log.trail.layout import files_of, missing_numbers, sources, stored_files
-from keyturn.access_log.trail.parquet import SEGMENTS_KEY, read_file, read_segment, segments_of, write_segment
+from keyturn.access_log.trail.parquet import (
+    SEGMENTS_KEY,
+    event_files,
+    read_file,
+    read_segment,
+    segments_of,
+    write_segment,
+)
 from keyturn.core.access import LOGIN, Access
 from keyturn.core.errors import NotFound, Rewritten, Unavailable
 from tests.access_log.trail.events import NOON, access, records, segment, write
 
 ODD = [
     access(),
-    access(),
+    access(granted="ml-read"),
     access(NOON - timedelta(days=1), version=None, denied=True, principal="", source="", agent=""),
     access(NOON + timedelta(microseconds=1), path="<b>'\"\\\x00\x1b[31m\u202e \U0001f511", agent="a\nb\tc,;"),
     access(datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC), version=0),
     access(datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC), version=10**18 - 1, root=True),
-    access(datetime(1, 1, 1, tzinfo=UTC), action=LOGIN, path="auth/approle/login", version=None),
+    access(datetime(1, 1, 1, tzinfo=UTC), action=LOGIN, path="auth/approle/login", version=None, granted="a,b"),
     access(NOON.astimezone(timezone(timedelta(hours=-3, minutes=-30)))),
 ]
 
@@ -78,6 +85,19 @@ def test_a_file_with_other_rows_is_told(tmp_path: Path, change: str, problem: st
     changed.rename(stored.path)
     with pytest.raises(Rewritten, match=problem):
         list(read_file(stored))
+
+
+def test_what_was_written_before_there_was_a_column_is_read_with_what_came_later(tmp_path: Path) -> None:
+    older, newer = (write(tmp_path, number, [access(granted="ml-read")]) for number in range(2))
+    metadata = msgspec.json.encode(segments_of(older)).decode()
+    options = f"FORMAT parquet, KV_METADATA {{'{SEGMENTS_KEY}': '{metadata}'}}"
+    changed = tmp_path / "changed.parquet"
+    file = f"read_parquet('{older.path}', hive_partitioning = false)"
+    duckdb.execute(f"COPY (SELECT * EXCLUDE (granted) FROM {file}) TO '{changed}' ({options})")  # noqa: S608
+    changed.rename(older.path)
+    assert [record.access for record in read_segment(tmp_path, "hub", 0)] == [access()]
+    rows = duckdb.execute(f"SELECT granted FROM {event_files([older.path, newer.path])}").fetchall()  # noqa: S608
+    assert rows == [("",), ("ml-read",)]
 
 
 def test_a_file_that_is_another_segments_is_told(tmp_path: Path) -> None:
