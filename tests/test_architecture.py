@@ -122,6 +122,7 @@ ARROWS = {
         "keyturn.access_log",
         "keyturn.pages",
         "keyturn.catalogue",
+        "keyturn.grants",
         "keyturn.rotation",
         "keyturn.sync",
         "keyturn.policies",

@@ -147,6 +147,12 @@ path "keyturn/metadata/break-glass/*" {
     "max_versions" = ["1"]
   }
 }
+path "keyturn/data/grants/*" {
+  capabilities = ["read"]
+}
+path "keyturn/metadata/grants/*" {
+  capabilities = ["list"]
+}
 path "keyturn/data/serve/*" {
   capabilities = ["create", "read", "update"]
 }

@@ -94,11 +94,13 @@ class AccessPolicySettings(Choice):
     """Who may approve, by the names that the operator's file gives them under approvals; never who asks."""
     approvals: Annotated[int, Field(ge=0, le=MOST_APPROVERS)] = 1
     """How many of them have to. 0 for secrets that are public or internal alone."""
+    break_glass: bool = False
+    """Whether who asks may do without approvals, at once: that is told, and somebody else reviews it within a day."""
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if self.effect is Effect.DENY:
-            surplus = {"credential", "maximum", "approvers", "approvals"} & self.model_fields_set
+            surplus = {"credential", "maximum", "approvers", "approvals", "break_glass"} & self.model_fields_set
             if surplus:
                 raise refused("means nothing where the policy denies", "Remove it.", min(surplus))
             return self
@@ -108,6 +110,8 @@ class AccessPolicySettings(Choice):
             raise refused("is missing", "Write where the hub makes it: database/creds/ROLE.", "credential")
         if self.maximum > LONGEST:
             raise refused("is longer than 12h", "Access for longer is no grant: declare a secret for it.", "maximum")
+        if self.break_glass and self.approvals == 0:
+            raise refused("means nothing where nobody has to approve it", "Remove it.", "break_glass")
         return self._approvable()
 
     def _approvable(self) -> Self:

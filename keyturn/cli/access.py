@@ -52,6 +52,11 @@ TicketOption = Annotated[str, typer.Option("--ticket", metavar="ID", help="The t
 PolicyOption = Annotated[
     str, typer.Option("--policy", metavar="NAME", help="By this policy; by default by that of the fewest approvals.")
 ]
+BreakGlassOption = Annotated[
+    bool,
+    typer.Option("--break-glass", help="Do without approvals, at once: people are told, and somebody else reviews it."),
+]
+FindingOption = Annotated[str, typer.Option("--finding", metavar="TEXT", help="What you have seen: you sign it, too.")]
 BecauseOption = Annotated[str, typer.Option("--because", metavar="TEXT", help="Why, for who has asked.")]
 ProofArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A proof that `keyturn access prove` has made.")]
 ApproverOption = Annotated[
@@ -177,10 +182,14 @@ def request_access(
     duration: ForOption = "1h",
     ticket: TicketOption = "",
     policy: PolicyOption = "",
+    break_glass: BreakGlassOption = False,
     catalogue: CatalogueOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Ask for access to a secret for a while. It waits in the hub until enough approvers have signed it.
+
+    With --break-glass, where a policy lets you, nobody has to. People are told at once, and somebody else has to review
+    it within a day.
 
     Ends with 1 where no policy allows it, and says why.
     """
@@ -188,7 +197,7 @@ def request_access(
 
     wanted = parse_duration(duration)
     with opened_workspace(catalogue) as workspace:
-        request = ask_for_access(workspace, path, wanted, purpose, ticket, policy)
+        request = ask_for_access(workspace, path, wanted, purpose, ticket, policy, break_glass=break_glass)
         show_request(workspace, request, as_json)
 
 
@@ -228,6 +237,20 @@ def end_access(request: RequestArgument, catalogue: CatalogueOption = None, as_j
         show_request(workspace, requests.end_access(workspace, request), as_json)
 
 
+@commands.command("review", epilog=EXAMPLES + EXIT_CODES)
+def review_access(
+    request: RequestArgument, finding: FindingOption, catalogue: CatalogueOption = None, as_json: JsonOption = False
+) -> None:
+    """Say what you have found of access that nobody had approved, and sign it with your own key in the hub.
+
+    Who may approve requests may, once the access is over; never who has asked for it.
+    """
+    from keyturn.grants.reviews import review_access as review
+
+    with opened_workspace(catalogue) as workspace:
+        show_request(workspace, review(workspace, request, finding), as_json)
+
+
 @commands.command("show", epilog=EXAMPLES + EXIT_CODES)
 def show_access(request: RequestArgument, catalogue: CatalogueOption = None, as_json: JsonOption = False) -> None:
     """Show a request, who has approved it validly, and what is against it."""
@@ -250,7 +273,7 @@ def list_access(catalogue: CatalogueOption = None, as_json: JsonOption = False) 
         note(f"NOT READ {error}")
     if as_json:
         return write_json({"requests": made})
-    columns = ("id", "state", "path", "policy", "asked_by", "asked_at")
+    columns = ("id", "state", "review", "path", "policy", "asked_by", "asked_at")
     return write_table(columns, [tuple(str(data[name]) for name in columns) for data in made], whole=("id",))
 
 
@@ -266,8 +289,9 @@ def show_request(workspace: "Workspace", request: "AccessRequest", as_json: bool
 def request_data(workspace: "Workspace", request: "AccessRequest") -> dict[str, Any]:
     """All that is signed, and how it stands now."""
     from keyturn.grants.requests import LATER, status_of
+    from keyturn.grants.reviews import review_status
 
-    status = status_of(workspace, request)
+    review, status = review_status(workspace, request), status_of(workspace, request)
     about = {name: getattr(request, name) for name in request.__dataclass_fields__ if name not in LATER}
     policy = workspace.catalogue.access_policies.get(request.policy)
     credential = (policy.credential or "") if policy else ""
@@ -279,6 +303,8 @@ def request_data(workspace: "Workspace", request: "AccessRequest") -> dict[str, 
         "problems": list(status.problems),
         "closed_by": request.closed_by,
         "because": request.because,
+        "review": review.words if review else "",
+        "finding": request.review.finding if request.review and review and review.reviewed_by else "",
     }
 
 

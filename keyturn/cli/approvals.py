@@ -109,13 +109,16 @@ def glass_rows(broken: "BrokenGlass") -> list[tuple[str, str]]:
 
 def find_unreviewed(workspace: "Workspace") -> "list[BrokenGlass]":
     """What was done without a second person and nobody has looked at since; where that can't be read, say so."""
-    from keyturn.rotation.broken_glass import list_unreviewed
+    from keyturn.grants.reviews import list_broken_access
+    from keyturn.rotation.broken_glass import list_broken
 
-    try:
-        return list_unreviewed(workspace)
-    except KeyturnError as error:
-        note(f"NOT LOOKED AT what was done without a second person: {error.problem}. {error.hint}")
-        return []
+    broken: list[BrokenGlass] = []
+    for what, look in (("was done", list_broken), ("access was given", list_broken_access)):
+        try:
+            broken += look(workspace)
+        except KeyturnError as error:
+            note(f"NOT LOOKED AT what {what} without a second person: {error.problem}. {error.hint}")
+    return [glass for glass in broken if not glass.reviewed_by]
 
 
 def tell_unreviewed(broken: "list[BrokenGlass]") -> None:
@@ -123,4 +126,12 @@ def tell_unreviewed(broken: "list[BrokenGlass]") -> None:
     for glass in broken:
         what = f"{glass.action} {glass.words}; {glass.reason}"
         who = glass.actor.partition(" (")[0]
-        note(f"NOT REVIEWED {glass.id}, by {who}: {what}. Another person: keyturn review {glass.id}")
+        until = f", which is due until {minute(glass.review_by)} UTC" if glass.review_by else ""
+        note(f"NOT REVIEWED {glass.id}{until}, by {who}: {what}. Another person: {review_command(glass.id)}")
+
+
+def review_command(name: str) -> str:
+    """What another person runs who has looked at it."""
+    from keyturn.grants.requests import BEGINS
+
+    return f"keyturn access review {name} --finding TEXT" if name.startswith(BEGINS) else f"keyturn review {name}"

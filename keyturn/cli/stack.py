@@ -3,7 +3,7 @@
 import os
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from keyturn.cli.copies import CopyStatus
     from keyturn.cli.running import PartStatus
     from keyturn.cli.status import SecretStatus
+    from keyturn.rotation.broken_glass import BrokenGlass
     from keyturn.rotation.managed_keys import KeyStatus
     from keyturn.rotation.undeclared import Undeclared
 
@@ -118,6 +119,8 @@ class Overview:
     """What runs on beside the workers, or ought to."""
     keys: list["KeyStatus"] = field(default_factory=list)
     """The keys of other engines that the catalogue has managed."""
+    unreviewed: list["BrokenGlass"] = field(default_factory=list)
+    """What was done without a second person, and nobody has looked at since."""
     at: datetime | None = None
     """When the hub was asked, by its clock."""
 
@@ -126,6 +129,7 @@ def show_secrets(
     stack: "Stack | None", services: list["local.ServiceStatus"], catalogue: Path | None, as_json: bool
 ) -> None:
     """The services, and the secrets; the services are shown even where the hub can't be asked."""
+    from keyturn.cli.approvals import find_unreviewed
     from keyturn.cli.copies import look_at_copies
     from keyturn.cli.keys import keys_of
     from keyturn.cli.running import part_statuses
@@ -136,13 +140,13 @@ def show_secrets(
         with opened_workspace(catalogue) as workspace:
             secrets, copies = secret_statuses(workspace, look_at_copies)
             undeclared, parts = left_open(workspace), part_statuses(workspace)
-            keys, at = keys_of(workspace), workspace.hub_now()
+            keys, unreviewed, at = keys_of(workspace), find_unreviewed(workspace), workspace.hub_now()
     except KeyturnError:
         if services:
             show_overview(stack, services, Overview(), as_json)
         raise
     others = copies.beside(secret.path for secret in secrets)
-    overview = Overview(secrets, others, dict(copies.counts), undeclared, copies.remarks, parts, keys, at)
+    overview = Overview(secrets, others, dict(copies.counts), undeclared, copies.remarks, parts, keys, unreviewed, at)
     return show_overview(stack, services, overview, as_json)
 
 
@@ -162,6 +166,7 @@ def show_overview(
                 "undeclared": [{"path": left.path, "left": left.message} for left in overview.undeclared],
                 "keys": [key.to_data() for key in overview.keys],
                 "parts": [part.to_data() for part in overview.parts],
+                "unreviewed": [asdict(glass) for glass in overview.unreviewed],
                 "remarks": list(overview.remarks),
             }
         )
@@ -175,6 +180,10 @@ def show_overview(
         from keyturn.cli.keys import tell_keys
 
         tell_keys(overview.keys, overview.at)
+    if overview.unreviewed:
+        from keyturn.cli.approvals import tell_unreviewed
+
+        tell_unreviewed(overview.unreviewed)
     for part in overview.parts:
         if part.problem:
             note(f"{part.part} {part.problem}")

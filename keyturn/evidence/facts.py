@@ -240,6 +240,8 @@ class GlassFact:
     actor: str
     reviewed_by: str
     verdict: str
+    review_by: str = ""
+    """By when it has to be looked at; empty where nobody says."""
 
 
 @dataclass(frozen=True)

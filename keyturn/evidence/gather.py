@@ -29,6 +29,7 @@ from keyturn.evidence.facts import (
 )
 from keyturn.evidence.key_periods import BY_STRATEGY
 from keyturn.evidence.ledger_extract import extract_ledger
+from keyturn.grants.reviews import list_broken_access
 from keyturn.ledger.ports import StoredLedger
 from keyturn.rotation.broken_glass import list_broken
 from keyturn.rotation.context import Workspace, side_by_side
@@ -343,8 +344,9 @@ def glass_facts(workspace: Workspace) -> tuple[GlassFact, ...]:
             broken.actor,
             broken.reviewed_by,
             broken.verdict,
+            broken.review_by,
         )
-        for broken in list_broken(workspace)
+        for broken in (*list_broken(workspace), *list_broken_access(workspace))
     )
 
 

@@ -34,6 +34,8 @@ LOOKED_AT: Final = frozenset(
         "review",
         "approve",
         "approved",
+        "approve access",
+        "review access",
         "over limit",
         "override policy",
         "alert",

@@ -270,7 +270,7 @@ def glass(facts: Facts) -> Iterator[StateRow]:
     for broken in facts.glass:
         about = {"at": broken.at, "action": broken.action, "what": broken.words, "reason": broken.reason}
         who = {"actor": broken.actor, "reviewed_by": broken.reviewed_by, "verdict": broken.verdict}
-        yield StateRow("glass", broken.name, {**about, **who})
+        yield StateRow("glass", broken.name, {**about, "review_by": broken.review_by, **who})
 
 
 COUNTS: Final = (
@@ -449,6 +449,7 @@ TABLES: Final = (
             ("what", "What"),
             ("reason", "Why"),
             ("actor", "Who"),
+            ("review_by", "To be reviewed by"),
             ("reviewed_by", "Reviewed by"),
             ("verdict", "ControlVerdict"),
         ),

@@ -11,6 +11,7 @@ from keyturn.grants.facts import AccessFacts, Subject
 from keyturn.settings.durations import show
 
 NO_POLICY: Final = "no policy is about this secret and whoever asks"
+NO_GLASS: Final = "it lets nobody break the glass"
 
 
 @dataclass(frozen=True)
@@ -87,14 +88,16 @@ class PolicyIndex:
         names.update(name for group in subject.groups for name in self._groups.get(group, ()))
         return ((name, self._policies[name]) for name in sorted(names))
 
-    def decide(self, facts: AccessFacts, only: str = "") -> AccessDecision:
+    def decide(self, facts: AccessFacts, only: str = "", *, break_glass: bool = False) -> AccessDecision:
         """What the policies come to. ``only`` is the one policy that may allow it; every denial counts.
+
+        To ``break_glass`` leaves those alone that let somebody do without approvals; all else has to hold as well.
 
         Of several that allow it, the one counts that asks for the fewest approvals, and of those the first by name.
         A denial whose conditions could not be looked at denies.
         """
         rulings = tuple(
-            rule(name, policy, facts)
+            rule(name, policy, facts, break_glass=break_glass)
             for name, policy in self.about(facts.subject)
             if policy.covers(facts.path, facts.about, self._mounts)
         )
@@ -108,8 +111,8 @@ class PolicyIndex:
         return AccessDecision(rulings, best, denying)
 
 
-def rule(name: str, policy: AccessPolicySettings, facts: AccessFacts) -> Ruling:
-    """What one policy says to a request that it is about."""
+def rule(name: str, policy: AccessPolicySettings, facts: AccessFacts, *, break_glass: bool = False) -> Ruling:
+    """What one policy says to a request that it is about, which does without approvals to ``break_glass``."""
     denies = policy.effect is Effect.DENY
     # What could not be looked at lets no denial fall away.
     counting = (each for each in objections(policy.conditions, facts) if not (denies and each.unknown))
@@ -118,4 +121,6 @@ def rule(name: str, policy: AccessPolicySettings, facts: AccessFacts) -> Ruling:
         against += (f"{show(facts.duration)} is longer than {show(policy.maximum)}",)
     if not denies and facts.about is None:
         against += ("the catalogue does not declare the secret",)
+    if not denies and break_glass and not policy.break_glass:
+        against += (NO_GLASS,)
     return Ruling(name, policy, against)

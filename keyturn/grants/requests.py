@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from keyturn.catalogue.access_policies import AccessPolicySettings
+from keyturn.catalogue.access_policies import AccessPolicySettings, Effect
 from keyturn.catalogue.approvals import ApproverSettings
 from keyturn.core.channel import Announcement
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound
@@ -29,19 +29,30 @@ from keyturn.rotation.context import Workspace
 from keyturn.rotation.deeds import insist_on_name
 from keyturn.rotation.entries import update_state
 from keyturn.rotation.journal import entry, note_down, record_action
+from keyturn.rotation.limits import speak_up
 from keyturn.settings.durations import show
 
 GRANTS: Final = "grants"
+ASK: Final = "ask for access"
+"""What the ledger calls a request."""
 APPROVE: Final = "approve access"
-"""What the ledger calls an approval."""
+"""What it calls an approval."""
+BREAK: Final = "break glass"
+"""What it calls doing without one, whatever that is about."""
 BEGINS: Final = "AR-"
 """How the names of requests begin."""
 
 MOST_OPEN: Final = 20
 """Requests of one person that may wait at a time."""
 
-LATER: Final = ("approvals", "closed", "closed_by", "closed_at", "because")
+LATER: Final = ("approvals", "closed", "closed_by", "closed_at", "because", "review")
 """What is not signed, since it comes after."""
+
+SAID_SINCE: Final = ("break_glass",)
+"""What is signed where it says something alone: requests that were signed before there was such a thing hold on."""
+
+SKEW: Final = timedelta(minutes=1)
+"""How far the clocks of a hub's nodes may lie apart."""
 
 
 class RequestState(StrEnum):
@@ -66,10 +77,20 @@ class AccessApproval:
 
 
 @dataclass(frozen=True)
+class AccessReview:
+    """What somebody has found who looked at access that nobody had approved, and their signature, in base64."""
+
+    reviewer: str
+    at: str
+    finding: str
+    signature: str
+
+
+@dataclass(frozen=True)
 class AccessRequest:
     """Access that somebody has asked for. ``entity`` is who, as the hub knows them; ``seconds`` for how long.
 
-    ``needed`` is how many have to approve it.
+    ``needed`` is how many have to approve it: nobody where the glass is broken, which somebody else reviews then.
     """
 
     id: str
@@ -90,11 +111,17 @@ class AccessRequest:
     closed_by: str = ""
     closed_at: str = ""
     because: str = ""
+    break_glass: bool = False
+    review: AccessReview | None = None
 
     @property
     def digest(self) -> str:
         """SHA-256, in hexadecimal digits, of all that an approval is for."""
-        signed = {name: value for name, value in asdict(self).items() if name not in LATER}
+        signed = {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in LATER and (value or name not in SAID_SINCE)
+        }
         return hashlib.sha256(canonical(signed)).hexdigest()
 
     @property
@@ -127,16 +154,25 @@ class RequestStatus:
 
 
 def ask_for_access(
-    workspace: Workspace, path: str, duration: timedelta, purpose: str, ticket: str = "", policy: str = ""
+    workspace: Workspace,
+    path: str,
+    duration: timedelta,
+    purpose: str,
+    ticket: str = "",
+    policy: str = "",
+    *,
+    break_glass: bool = False,
 ) -> AccessRequest:
     """Write a request down in the hub, and let people know. Raises Denied, and records it, where no policy allows it.
 
-    ``policy`` is the one to ask by; by default the one that asks for the fewest approvals.
+    ``policy`` is the one to ask by; by default the one that asks for the fewest approvals. To ``break_glass`` does
+    without them, where a policy lets it: that is recorded and told first, and somebody else reviews it.
     """
     facts = look_as_self(workspace, path, duration)
-    decision = PolicyIndex.of(workspace.catalogue).decide(facts, policy)
+    decision = PolicyIndex.of(workspace.catalogue).decide(facts, policy, break_glass=break_glass)
     reasons = decision.reasons
-    if decision.by and (few := missing_approvers(workspace, decision.by.policy, facts.subject.entity)):
+    needed = 0 if break_glass else decision.by.policy.approvals if decision.by else 0
+    if decision.by and (few := missing_approvers(workspace, decision.by.policy, facts.subject.entity, needed)):
         reasons = (*reasons, few)
     if decision.by is None or reasons:
         raise refused_request(workspace, path, reasons)
@@ -149,32 +185,55 @@ def ask_for_access(
         ticket,
         decision.by.name,
         decision.by.policy.digest,
-        decision.by.policy.approvals,
+        needed,
         facts.subject.entity,
         workspace.hub.identity().words,
         facts.now.isoformat(),
         (facts.now + workspace.approvals.valid_for).isoformat(),
         secrets.token_hex(16),
+        break_glass=break_glass,
     )
-    with record_action(workspace, "ask for access", path, note=f"{wanted.id}: {wanted.words}; digest {wanted.digest}"):
+    if break_glass:
+        sound_alarm(workspace, wanted)
+    with record_action(workspace, ASK, path, note=asking_note(wanted)):
         workspace.hub.claim_state(wanted.place, {"request": json.dumps(asdict(wanted))})
-    announce(workspace, wanted)
+    if not break_glass:
+        announce(workspace, wanted)
     return wanted
 
 
-def missing_approvers(workspace: Workspace, policy: AccessPolicySettings, entity: str) -> str:
-    """Why the approvals that the policy asks for can't be had; empty where they can."""
+def asking_note(request: AccessRequest) -> str:
+    """What the ledger tells of a request."""
+    return f"{request.id}: {request.words}; digest {request.digest}"
+
+
+def glass_note(request: AccessRequest) -> str:
+    """What the ledger tells, and people are told, of one that does without approvals."""
+    return f"{request.id}: {request.words}; policy {request.policy}, by {request.asked_by}, digest {request.digest}"
+
+
+def sound_alarm(workspace: Workspace, request: AccessRequest) -> None:
+    """Record and tell that somebody does without the approvals that a policy asks for. Raises Unrecorded."""
+    review = f"To review it, once it is over: `keyturn access review {request.id} --finding TEXT`"
+    speak_up(workspace, BREAK, glass_note(request), review)
+
+
+def missing_approvers(workspace: Workspace, policy: AccessPolicySettings, entity: str, needed: int) -> str:
+    """Why the approvals that are ``needed``, or a review, can't be had; empty where they can."""
     named = workspace.approvals.approvers
+    if policy.break_glass and not needed:
+        others = any(who.entity != entity for who in named.values())
+        return "" if others else "nobody could review it: the operator's file names nobody besides you who may approve"
     able = [name for name in policy.approvers if name in named and named[name].entity != entity]
-    if len(able) >= policy.approvals:
+    if len(able) >= needed:
         return ""
-    return f"{policy.approvals} have to approve it, and the operator's file names {len(able)} of them besides you"
+    return f"{needed} have to approve it, and the operator's file names {len(able)} of them besides you"
 
 
 def refused_request(workspace: Workspace, path: str, reasons: tuple[str, ...]) -> Denied:
     """That it is not given, recorded, with why."""
     why = "; ".join(reasons)
-    note_down(workspace, [entry(workspace, "ask for access", Outcome.DENIED, path, note=why)])
+    note_down(workspace, [entry(workspace, ASK, Outcome.DENIED, path, note=why)])
     return Denied("ask for access to", path, why, "See `keyturn access explain`, and access_policies in the catalogue")
 
 
@@ -204,13 +263,33 @@ def status_of(workspace: Workspace, request: AccessRequest) -> RequestStatus:
     policy = workspace.catalogue.access_policies.get(request.policy)
     if request.closed:
         return RequestStatus(RequestState(request.closed), problems=(request.because,) if request.because else ())
-    if policy is None or policy.digest != request.policy_digest:
-        return RequestStatus(RequestState.VOID, problems=(f"the policy {request.policy} has changed since",))
+    now = workspace.hub_now()
+    if policy is None or (why := misfit(workspace, policy, request, now)):
+        why = f"the policy {request.policy} has changed since" if policy is None else why
+        return RequestStatus(RequestState.VOID, problems=(why,))
+    needed = 0 if request.break_glass else policy.approvals
     approved, problems = valid_approvals(workspace, policy, request)
-    if is_over(request, workspace.hub_now()):
-        return RequestStatus(RequestState.OVER, approved, policy.approvals, problems)
-    state = RequestState.APPROVED if len(approved) >= policy.approvals else RequestState.WAITS
-    return RequestStatus(state, approved, policy.approvals, problems)
+    if is_over(request, now):
+        return RequestStatus(RequestState.OVER, approved, needed, problems)
+    state = RequestState.APPROVED if len(approved) >= needed else RequestState.WAITS
+    return RequestStatus(state, approved, needed, problems)
+
+
+def misfit(workspace: Workspace, policy: AccessPolicySettings, request: AccessRequest, now: datetime) -> str:
+    """Why a request is none that the policy allows, whoever wrote it into the hub; empty where it is."""
+    secret = workspace.catalogue.secrets.get(request.path)
+    asked_at, ends_at = datetime.fromisoformat(request.asked_at), datetime.fromisoformat(request.expires_at)
+    if policy.digest != request.policy_digest:
+        return f"the policy {request.policy} has changed since"
+    if secret is None or not policy.covers(request.path, secret.about, workspace.catalogue.mounts):
+        return f"the policy {request.policy} is not about {request.path}"
+    if policy.effect is Effect.DENY or not 0 < request.seconds <= policy.maximum.total_seconds():
+        return f"the policy {request.policy} allows nothing like it"
+    if request.break_glass and not policy.break_glass:
+        return f"the policy {request.policy} lets nobody break the glass"
+    if asked_at > now + SKEW or ends_at > asked_at + workspace.approvals.valid_for:
+        return "it is dated so that it would hold for longer than it may"
+    return ""
 
 
 def is_over(request: AccessRequest, now: datetime) -> bool:
@@ -393,7 +472,9 @@ def _read(workspace: Workspace, place: str) -> tuple[AccessRequest, int]:
         raise NotFound("find", place, "the hub has no request there", "See `keyturn access list`")
     try:
         request = from_data(json.loads(state.data["request"]))
-        datetime.fromisoformat(request.expires_at)
+        moments = [datetime.fromisoformat(moment) for moment in (request.asked_at, request.expires_at)]
+        if any(moment.tzinfo is None for moment in moments):
+            raise ValueError("moment")
         if request.place != place:
             raise ValueError("place")
     except (ValueError, TypeError, KeyError, AttributeError):
@@ -405,4 +486,5 @@ def _read(workspace: Workspace, place: str) -> tuple[AccessRequest, int]:
 def from_data(data: dict[str, Any]) -> AccessRequest:
     """The request. Raises TypeError for what is none."""
     approvals = tuple(AccessApproval(**approval) for approval in data.pop("approvals", ()))
-    return AccessRequest(**data, approvals=approvals)
+    review = data.pop("review", None)
+    return AccessRequest(**data, approvals=approvals, review=AccessReview(**review) if review else None)

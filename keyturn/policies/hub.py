@@ -75,6 +75,7 @@ STATE: Final = (
     StatePart(LIMITS),
     StatePart(APPROVALS, listed=("names",)),
     StatePart(BROKEN, listed=("names",)),
+    StatePart(GRANTS, written_by=(), listed=("names",)),
     StatePart(SERVE, written_by=(WORKER, MONITOR), listed=("names",)),
 )
 """What Keyturn keeps in its own mount, besides what people put there, and the key of fingerprints."""

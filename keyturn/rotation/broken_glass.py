@@ -32,6 +32,8 @@ class BrokenGlass:
     reviewed_by: str = ""
     reviewed_at: str = ""
     verdict: str = ""
+    review_by: str = ""
+    """By when somebody has to have looked at it; empty where nobody says."""
 
 
 def break_glass(workspace: Workspace, deed: Deed, reason: str) -> None:

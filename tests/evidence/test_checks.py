@@ -82,6 +82,10 @@ WRONG: Mapping[str, tuple[str, Any]] = {
     "who is missing": ("actions-attributed", lambda f: with_ledger(f, incomplete=1)),
     "open incident": ("incidents-closed", lambda f: without_marks(f, "close incident")),
     "given up": ("incidents-closed", lambda f: with_mark(f, action="give up incident", note="INC-1: enough")),
+    "overdue": (
+        "second-person",
+        lambda f: replace(f, glass=(replace(f.glass[0], reviewed_by="", review_by="2026-02-02T00:00:00+00:00"),)),
+    ),
     "unreviewed": ("second-person", lambda f: replace(f, glass=(replace(f.glass[0], reviewed_by=""),))),
     "nobody watches": ("reads-watched", lambda f: with_ledger(f, marks=(f.ledger.having("access-segment")[0],))),
     "exception over": (

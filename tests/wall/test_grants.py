@@ -1,118 +1,43 @@
 """No access counts as approved that no policy allows or others have not signed, whatever is written into the hub."""
 
-import base64
 import json
-import os
 import secrets
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from deployments.local.prepare import POLICIES
-from keyturn.catalogue.access_policies import AccessPolicySettings
 from keyturn.catalogue.approvals import ApprovalSettings, ApproverSettings
-from keyturn.cli.app import app
 from keyturn.core.errors import Denied, Invalid, KeyturnError
 from keyturn.core.ledger import Outcome
 from keyturn.grants import requests
-from keyturn.grants.requests import AccessRequest, RequestState
-from keyturn.ledger.entries import parse_leaf
-from keyturn.rotation.context import Workspace
-from tests.support.lab import Declared, Lab
+from keyturn.grants.requests import RequestState
+from tests.support.access import HOUR, AccessSite, approver_of, people_of, recorded, shell, site_of
+from tests.support.lab import Lab
 from tests.support.people import Person, person
-
-HOUR = timedelta(hours=1)
-
-
-@dataclass
-class Site:
-    """A site where ana asks, and bea and cleo may approve: two of them have to."""
-
-    lab: Lab
-    people: dict[str, Person]
-    secret: Declared
-    settings: ApprovalSettings
-    policy: dict[str, Any]
-
-    def as_person(self, name: str, **changes: Any) -> Workspace:
-        """A workspace in which one of them is at work; ``changes`` are to the policy."""
-        policy = AccessPolicySettings.model_validate({**self.policy, **changes})
-        opened = self.lab.open(self.secret).workspace
-        catalogue = opened.catalogue.model_copy(update={"access_policies": {"readers": policy}})
-        return replace(self.people[name].workspace(opened), catalogue=catalogue, approvals=self.settings)
-
-    def ask(self, **changes: Any) -> AccessRequest:
-        """Ana's request."""
-        workspace = self.as_person("ana", **changes)
-        return requests.ask_for_access(workspace, self.secret.path, HOUR, "a query hangs", "OPS-1")
-
-    def state(self, request: AccessRequest, **changes: Any) -> RequestState:
-        """How it stands, as the hub has it."""
-        workspace = self.as_person("cleo", **changes)
-        return requests.status_of(workspace, requests.find_request(workspace, request.id)).state
-
-    def forge(self, request: AccessRequest, **changes: Any) -> None:
-        """What somebody who may write Keyturn's state does to a request."""
-        self.lab.keep(request.place, {"request": json.dumps(asdict(replace(request, **changes)))})
-
-    def signature(self, name: str, message: bytes) -> str:
-        """What a person signs past the command."""
-        key = self.settings.approvers[name].key
-        return base64.b64encode(self.people[name].hub().signer(key).sign(message)).decode()
-
-    def approval(self, name: str, message: bytes, under: str = "") -> requests.AccessApproval:
-        return requests.AccessApproval(under or name, "2026-11-27T12:00:00+00:00", self.signature(name, message))
 
 
 @pytest.fixture(scope="module")
 def people(lab: Lab) -> dict[str, Person]:
-    if "transit/" not in lab.root.sys.list_mounted_secrets_engines()["data"]:
-        lab.root.sys.enable_secrets_engine("transit")
-    return {name: person(lab, name) for name in ("ana", "bea", "cleo", "dora")}
+    return people_of(lab)
 
 
 @pytest.fixture(scope="module")
 def approvers(lab: Lab, people: dict[str, Person]) -> dict[str, ApproverSettings]:
-    return {name: approver(lab, people[name]) for name in ("ana", "bea", "cleo")}
+    return {name: approver_of(lab, people[name]) for name in ("ana", "bea", "cleo")}
 
 
 @pytest.fixture
-def site(lab: Lab, people: dict[str, Person], approvers: dict[str, ApproverSettings]) -> Site:
-    policy = {
-        "paths": ["**"],
-        "subjects": {"entities": [people["ana"].entity]},
-        "credential": "database/creds/reader",
-        "approvers": ["ana", "bea", "cleo"],
-        "approvals": 2,
-    }
-    return Site(lab, people, lab.generated(), ApprovalSettings(approvers=approvers), policy)
+def site(lab: Lab, people: dict[str, Person], approvers: dict[str, ApproverSettings]) -> AccessSite:
+    return site_of(lab, people, approvers)
 
 
-def approver(lab: Lab, who: Person) -> ApproverSettings:
-    name = f"keyturn-approver-{who.name}"
-    lab.root.secrets.transit.create_key(name, key_type="ed25519")
-    key = lab.root.secrets.transit.read_key(name)["data"]["keys"]["1"]["public_key"]
-    return ApproverSettings(entity=who.entity, key=name, public_key=key)
-
-
-def recorded(workspace: Workspace, action: str) -> list[tuple[Outcome, str]]:
-    """What the ledger tells of an action."""
-    ledger: Any = workspace.ledger
-    entries = [parse_leaf(leaf).entry for _, leaf in ledger.leaves()]
-    return [(entry.outcome, entry.note) for entry in entries if entry.action == action]
-
-
-def approve(site: Site, name: str, request: AccessRequest, **changes: Any) -> AccessRequest:
-    return requests.approve_access(site.as_person(name, **changes), request.id)
-
-
-def test_two_who_have_not_asked_approve_and_the_ledger_has_their_signatures(site: Site) -> None:
+def test_two_who_have_not_asked_approve_and_the_ledger_has_their_signatures(site: AccessSite) -> None:
     request = site.ask()
-    assert approve(site, "bea", request).digest == request.digest
+    assert site.approve("bea", request).digest == request.digest
     assert site.state(request) is RequestState.WAITS
     workspace = site.as_person("cleo")
     requests.approve_access(workspace, request.id)
@@ -123,14 +48,14 @@ def test_two_who_have_not_asked_approve_and_the_ledger_has_their_signatures(site
         assert text in note
 
 
-def test_what_no_policy_allows_is_refused_recorded_and_explained(site: Site) -> None:
+def test_what_no_policy_allows_is_refused_recorded_and_explained(site: AccessSite) -> None:
     workspace = site.as_person("dora")
     with pytest.raises(Denied, match="no policy is about this secret and whoever asks"):
         requests.ask_for_access(workspace, site.secret.path, HOUR, "curious")
     assert recorded(workspace, "ask for access")[-1][0] is Outcome.DENIED
 
 
-def test_who_asks_approves_nothing_by_the_command_or_past_it(site: Site) -> None:
+def test_who_asks_approves_nothing_by_the_command_or_past_it(site: AccessSite) -> None:
     request, workspace = site.ask(), site.as_person("ana")
     with pytest.raises(Denied, match="you have asked for it yourself"):
         requests.approve_access(workspace, request.id)
@@ -140,11 +65,11 @@ def test_who_asks_approves_nothing_by_the_command_or_past_it(site: Site) -> None
     assert site.state(request) is RequestState.WAITS
 
 
-def test_one_who_approves_twice_counts_once(site: Site) -> None:
+def test_one_who_approves_twice_counts_once(site: AccessSite) -> None:
     request = site.ask()
-    approve(site, "bea", request)
+    site.approve("bea", request)
     with pytest.raises(Invalid, match="you have approved it before"):
-        approve(site, "bea", request)
+        site.approve("bea", request)
     site.forge(request, approvals=(site.approval("bea", request.message),) * 2)
     assert site.state(request) is RequestState.WAITS
     under = site.approval("bea", request.message, under="cleo")
@@ -152,41 +77,47 @@ def test_one_who_approves_twice_counts_once(site: Site) -> None:
     assert site.state(request) is RequestState.WAITS
 
 
-def test_a_signature_over_another_request_counts_for_nothing(site: Site) -> None:
+def test_a_signature_over_another_request_counts_for_nothing(site: AccessSite) -> None:
     other, request = site.ask(), site.ask()
     site.forge(request, approvals=tuple(site.approval(name, other.message) for name in ("bea", "cleo")))
     assert site.state(request) is RequestState.WAITS
 
 
-@pytest.mark.parametrize(
-    "change",
-    [{"seconds": 86_400}, {"path": "other"}, {"purpose": "other"}, {"expires_at": "2099-01-01T00:00:00+00:00"}],
-)
-def test_a_request_that_was_changed_after_it_was_approved_is_not_approved(site: Site, change: dict[str, Any]) -> None:
+def test_a_request_that_was_changed_after_it_was_approved_is_not_approved(site: AccessSite) -> None:
     request = site.ask()
-    approve(site, "bea", request)
-    signed = approve(site, "cleo", request)
-    site.forge(signed, **change)
-    assert site.state(request) is RequestState.WAITS
+    site.approve("bea", request)
+    signed = site.approve("cleo", request)
+    waits: list[dict[str, Any]] = [{"seconds": 1800}, {"purpose": "other"}]
+    void: list[dict[str, Any]] = [
+        {"break_glass": True},
+        {"seconds": 86_400},
+        {"path": "other"},
+        {"expires_at": "2099-01-01T00:00:00+00:00"},
+        {"asked_at": "2099-01-01T00:00:00+00:00", "expires_at": "2099-01-01T00:30:00+00:00"},
+    ]
+    for state, changes in ((RequestState.WAITS, waits), (RequestState.VOID, void)):
+        for change in changes:
+            site.forge(signed, **change)
+            assert site.state(request) is state
 
 
-def test_approvals_of_one_request_are_not_replayed_under_another_name(site: Site) -> None:
+def test_approvals_of_one_request_are_not_replayed_under_another_name(site: AccessSite) -> None:
     request = site.ask()
-    approve(site, "bea", request)
-    signed = approve(site, "cleo", request)
+    site.approve("bea", request)
+    signed = site.approve("cleo", request)
     again = replace(signed, id=f"AR-{secrets.token_hex(6)}")
     site.forge(again)
     assert site.state(again) is RequestState.WAITS
 
 
-def test_a_request_under_anothers_name_is_taken_for_nobodys(site: Site) -> None:
+def test_a_request_under_anothers_name_is_taken_for_nobodys(site: AccessSite) -> None:
     request = site.ask()
     site.forge(replace(request, entity=site.people["dora"].entity))
     with pytest.raises(Invalid, match="two requests bear that name"):
-        approve(site, "bea", request)
+        site.approve("bea", request)
 
 
-def test_a_request_in_anothers_folder_is_nobodys(site: Site) -> None:
+def test_a_request_in_anothers_folder_is_nobodys(site: AccessSite) -> None:
     request, name = site.ask(), f"AR-{secrets.token_hex(6)}"
     place = f"grants/{site.people['dora'].entity}/{name}"
     site.lab.keep(place, {"request": json.dumps(asdict(replace(request, id=name)))})
@@ -198,18 +129,18 @@ def test_a_request_in_anothers_folder_is_nobodys(site: Site) -> None:
     assert any(place in str(error) for error in malformed)
 
 
-def test_what_is_over_by_the_hubs_clock_is_neither_approved_nor_good(site: Site) -> None:
+def test_what_is_over_by_the_hubs_clock_is_neither_approved_nor_good(site: AccessSite) -> None:
     request = site.ask()
-    approve(site, "bea", request)
+    site.approve("bea", request)
     workspace = site.as_person("cleo")
     later = replace(workspace, hub_clock=lambda: workspace.hub_now() + timedelta(minutes=61))
     with pytest.raises(Invalid, match="it is over"):
         requests.approve_access(later, request.id)
-    approve(site, "cleo", request)
+    site.approve("cleo", request)
     assert requests.status_of(later, requests.find_request(later, request.id)).state is RequestState.OVER
 
 
-def test_a_clock_of_ones_own_makes_nothing_younger(site: Site) -> None:
+def test_a_clock_of_ones_own_makes_nothing_younger(site: AccessSite) -> None:
     request = site.ask()
     past = replace(site.as_person("cleo"), clock=lambda: site.lab.hub.now() - timedelta(days=1))
     ended = replace(request, expires_at=(site.lab.hub.now() - timedelta(seconds=2)).isoformat())
@@ -218,19 +149,19 @@ def test_a_clock_of_ones_own_makes_nothing_younger(site: Site) -> None:
         requests.approve_access(past, request.id)
 
 
-def test_a_policy_that_has_changed_since_voids_the_request(site: Site) -> None:
+def test_a_policy_that_has_changed_since_voids_the_request(site: AccessSite) -> None:
     request = site.ask()
-    approve(site, "bea", request)
+    site.approve("bea", request)
     for changes in ({"approvals": 1}, {"maximum": "30m"}):
         assert site.state(request, **changes) is RequestState.VOID
         with pytest.raises(Invalid, match="has changed since"):
-            approve(site, "cleo", request, **changes)
+            site.approve("cleo", request, **changes)
 
 
-def test_an_approver_who_was_removed_meanwhile_counts_no_more(site: Site) -> None:
+def test_an_approver_who_was_removed_meanwhile_counts_no_more(site: AccessSite) -> None:
     request = site.ask()
-    approve(site, "bea", request)
-    approve(site, "cleo", request)
+    site.approve("bea", request)
+    site.approve("cleo", request)
     fewer = {name: who for name, who in site.settings.approvers.items() if name != "bea"}
     workspace = replace(site.as_person("cleo"), approvals=ApprovalSettings(approvers=fewer))
     status = requests.status_of(workspace, requests.find_request(workspace, request.id))
@@ -238,27 +169,27 @@ def test_an_approver_who_was_removed_meanwhile_counts_no_more(site: Site) -> Non
     assert status.problems == ("'bea' is nobody who may approve it",)
 
 
-def test_what_is_denied_or_ended_is_approved_by_nobody(site: Site) -> None:
+def test_what_is_denied_or_ended_is_approved_by_nobody(site: AccessSite) -> None:
     denied, ended = site.ask(), site.ask()
     requests.deny_access(site.as_person("bea"), denied.id, "not now")
     requests.end_access(site.as_person("cleo"), ended.id)
     for request in (denied, ended):
         with pytest.raises(Invalid, match=r"it is (denied|ended)"):
-            approve(site, "cleo", request)
+            site.approve("cleo", request)
     with pytest.raises(Denied):
         requests.end_access(site.as_person("dora"), site.ask().id)
 
 
-def test_with_the_least_rights_one_asks_in_ones_own_name_alone(site: Site) -> None:
+def test_with_the_least_rights_one_asks_in_ones_own_name_alone(site: AccessSite) -> None:
     root = site.lab.root
     for name in ("keyturn-requester", "keyturn-approver"):
         root.sys.create_or_update_policy(name, (POLICIES / f"{name}.hcl").read_text())
     emil = person(site.lab, "emil", policies=["keyturn-requester"], rules="")
     fay = person(site.lab, "fay", policies=["keyturn-approver"], rules="")
     people = {**site.people, "emil": emil, "fay": fay}
-    settings = ApprovalSettings(approvers={"fay": approver(site.lab, fay)})
+    settings = ApprovalSettings(approvers={"fay": approver_of(site.lab, fay)})
     policy = {**site.policy, "subjects": {"entities": [emil.entity]}, "approvers": ["fay"], "approvals": 1}
-    least = Site(site.lab, people, site.secret, settings, policy)
+    least = AccessSite(site.lab, people, site.secret, settings, policy)
     asking, approving = least.as_person("emil"), least.as_person("fay")
     request = requests.ask_for_access(asking, site.secret.path, HOUR, "a query hangs")
     signed = requests.approve_access(approving, request.id)
@@ -274,39 +205,22 @@ def test_with_the_least_rights_one_asks_in_ones_own_name_alone(site: Site) -> No
         asking.hub.read(site.secret.path)
 
 
-def test_the_commands_do_the_same(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "catalogue").mkdir()
-    rotation = {"strategy": "generated", "interval": "30d", "grace": "1h"}
-    secret = {"owner": "a@b.c", "classification": "internal", "rotation": rotation}
-    declared = {"secrets": {site.secret.path: secret}, "access_policies": {"readers": site.policy}}
-    (tmp_path / "catalogue" / "all.yaml").write_text(json.dumps(declared))
-    policy = {"approvals": site.settings.model_dump(mode="json", exclude={"valid_for"}, exclude_none=True)}
-    (tmp_path / "policy.yaml").write_text(json.dumps(policy))
-    for name in [name for name in os.environ if name.startswith(("VAULT_", "PREFECT_", "KEYTURN_HUB_"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("KEYTURN_POLICY", str(tmp_path / "policy.yaml"))
-    monkeypatch.setenv("KEYTURN_CATALOGUE", str(tmp_path / "catalogue"))
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setenv("VAULT_ADDR", site.lab.world.hub_address)
-
-    def run(who: str, *arguments: str) -> Result:
-        monkeypatch.setenv("VAULT_TOKEN", site.people[who].token())
-        return CliRunner().invoke(app, ["access", *arguments])
-
-    explained = run("dora", "explain", site.secret.path)
+def test_the_commands_do_the_same(site: AccessSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = shell(site, tmp_path, monkeypatch)
+    explained = run("dora", "access", "explain", site.secret.path)
     assert explained.exit_code == 1
     assert "not given: no policy is about this secret" in explained.stderr
-    assert run("ana", "explain", site.secret.path, "--for", "1h").exit_code == 0
-    asked = run("ana", "request", site.secret.path, "--purpose", "a query hangs", "--json")
+    assert run("ana", "access", "explain", site.secret.path, "--for", "1h").exit_code == 0
+    asked = run("ana", "access", "request", site.secret.path, "--purpose", "a query hangs", "--json")
     assert asked.exit_code == 0, asked.output
     request = json.loads(asked.stdout)["id"]
-    assert run("ana", "approve", request, "--yes").exit_code == 1
+    assert run("ana", "access", "approve", request, "--yes").exit_code == 1
     for who in ("bea", "cleo"):
-        assert run(who, "approve", request, "--yes").exit_code == 0
-    shown = json.loads(run("ana", "show", request, "--json").stdout)
+        assert run(who, "access", "approve", request, "--yes").exit_code == 0
+    shown = json.loads(run("ana", "access", "show", request, "--json").stdout)
     assert (shown["state"], sorted(shown["approved_by"])) == ("approved", ["bea", "cleo"])
     assert shown["credential"] == site.policy["credential"]
-    assert request in run("bea", "list").stdout
-    assert run("bea", "deny", request, "--because", "not now").exit_code == 0
-    assert json.loads(run("ana", "show", request, "--json").stdout)["state"] == "denied"
-    assert run("ana", "show", "AR-../../x").exit_code == 1
+    assert request in run("bea", "access", "list").stdout
+    assert run("bea", "access", "deny", request, "--because", "not now").exit_code == 0
+    assert json.loads(run("ana", "access", "show", request, "--json").stdout)["state"] == "denied"
+    assert run("ana", "access", "show", "AR-../../x").exit_code == 1

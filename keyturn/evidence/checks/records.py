@@ -1,10 +1,10 @@
 """Checks of the records: whether the ledger is whole, who acted, what was shown, and how incidents went."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from keyturn.evidence.checks.judging import insist_seen, of_period
-from keyturn.evidence.facts import Facts, LedgerExtract, LedgerMark, Part
+from keyturn.evidence.facts import Facts, GlassFact, LedgerExtract, LedgerMark, Part
 from keyturn.evidence.ledger_extract import INCIDENTS, SEGMENT, incident_of
 from keyturn.evidence.model import CheckResult, ControlVerdict, StateRow, nothing_of
 from keyturn.pages.words import count_noun, list_names
@@ -111,6 +111,15 @@ def incidents_closed(facts: Facts) -> CheckResult:
     return CheckResult(verdict, tuple(sentences), {"opened": len(opened), "left": len(left)}, _numbers(tuple(marks)))
 
 
+CONSENT: Final = frozenset({"approved", "approve access", "break glass", "review", "review access"})
+"""What the ledger calls a second person's word, and doing without."""
+
+
+def is_overdue(glass: GlassFact, now: datetime) -> bool:
+    """Whether somebody should have looked at it by now."""
+    return bool(glass.review_by) and not glass.reviewed_by and datetime.fromisoformat(glass.review_by) <= now
+
+
 def second_person(facts: Facts) -> CheckResult:
     """Whether what needs a second person had one, or was looked at since."""
     if facts.owner:
@@ -123,7 +132,9 @@ def second_person(facts: Facts) -> CheckResult:
     sentences = [f"A second person is wanted for {list_names(list(facts.second_person), 5) or 'nothing now'}."]
     sentences.append(f"{count_noun(len(facts.glass), 'time', 'times')} it was done without, and told.")
     sentences += [f"Nobody has looked at {list_names(unreviewed, 5)} since."] if unreviewed else []
-    approved = [mark for mark in facts.ledger.marks if mark.action in ("approved", "break glass", "review")]
+    overdue = [glass.name for glass in facts.glass if is_overdue(glass, facts.looked_at)]
+    sentences += [f"Overdue: the review of {list_names(overdue, 5)}."] if overdue else []
+    approved = [mark for mark in facts.ledger.marks if mark.action in CONSENT]
     rows = tuple(StateRow("glass", glass.name, {}).id for glass in facts.glass)
     verdict = ControlVerdict.FAIL if unreviewed else ControlVerdict.PASS
     return CheckResult(verdict, tuple(sentences), {"unreviewed": len(unreviewed)}, _numbers(tuple(approved)), rows)

@@ -1,0 +1,169 @@
+"""Access that was given without approvals: somebody else looks at it within a day, and signs what they have found.
+
+Until then its record stays open, whatever has become of the access itself. What counts is told anew at each look, by
+the signature: whoever may write the entry can't say that it was reviewed.
+"""
+
+import base64
+import hashlib
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from keyturn.catalogue.approvals import ApproverSettings
+from keyturn.core.errors import Denied, Invalid
+from keyturn.grants.requests import AccessRequest, AccessReview, find_request, list_requests, update_request
+from keyturn.rotation.approvals import canonical, insist_on_approver
+from keyturn.rotation.broken_glass import BrokenGlass
+from keyturn.rotation.context import Workspace
+from keyturn.rotation.journal import record_action
+
+REVIEW: Final = "review access"
+"""What the ledger calls a review."""
+
+REVIEW_WITHIN: Final = timedelta(days=1)
+"""How long after it was asked for access that nobody approved is to be reviewed."""
+
+LONGEST_FINDING: Final = 500
+"""Characters: all of it stands in the ledger."""
+
+
+@dataclass(frozen=True)
+class ReviewStatus:
+    """How the review of access stands that nobody had approved: by when it is due, and who has made it, if anybody."""
+
+    due_at: datetime
+    overdue: bool
+    reviewed_by: str = ""
+
+    @property
+    def words(self) -> str:
+        """The same for people."""
+        if self.reviewed_by:
+            return f"reviewed by {self.reviewed_by}"
+        return f"{'OVERDUE since' if self.overdue else 'due until'} {self.due_at:%Y-%m-%d %H:%M} UTC"
+
+
+def review_status(workspace: Workspace, request: AccessRequest) -> ReviewStatus | None:
+    """How its review stands; None where it needs none."""
+    if not request.break_glass:
+        return None
+    due_at = datetime.fromisoformat(request.asked_at) + REVIEW_WITHIN
+    if request.review and not review_flaw(workspace, request, request.review):
+        return ReviewStatus(due_at, overdue=False, reviewed_by=request.review.reviewer)
+    return ReviewStatus(due_at, overdue=workspace.hub_now() >= due_at)
+
+
+def review_message(request: AccessRequest, reviewer: str, at: str, finding: str) -> bytes:
+    """What a reviewer signs: the request as it was asked for, and what they have found."""
+    content = hashlib.sha256(canonical([reviewer, at, finding])).hexdigest()
+    return f"keyturn access review v1\n{request.digest}\n{content}\n".encode()
+
+
+def review_flaw(workspace: Workspace, request: AccessRequest, review: AccessReview) -> str:
+    """Why a review does not count; empty where it does."""
+    who = workspace.approvals.approvers.get(review.reviewer)
+    if who is None:
+        return f"{review.reviewer!r} is nobody who may review it"
+    if who.entity == request.entity:
+        return "who asked for it has reviewed it"
+    message = review_message(request, review.reviewer, review.at, review.finding)
+    with suppress(ValueError):
+        raw = base64.b64decode(review.signature, validate=True)
+        if workspace.verify_signature(base64.b64decode(who.public_key), message, raw):
+            return ""
+    return f"the signature of {review.reviewer} is not over this review"
+
+
+def review_note(request: AccessRequest, review: AccessReview) -> str:
+    """What the ledger tells of a review."""
+    signed = f"digest {request.digest}, signature {review.signature}"
+    return f"{request.id}: by {review.reviewer}, {signed}; {review.finding}"
+
+
+def review_access(workspace: Workspace, name: str, finding: str) -> AccessRequest:
+    """Sign what was found of access that nobody had approved, as an approver who has not asked for it.
+
+    Raises Denied for anybody else, and Invalid where there is nothing to review, or it goes on still.
+    """
+    request, finding = find_request(workspace, name), finding.strip()
+    with record_action(workspace, REVIEW, request.path, note=f"{name}: {request.words}") as doing:
+        reviewer, who = insist_on_other_person(workspace, request)
+        insist_on_reviewable(workspace, request, finding)
+        at = workspace.hub_now().isoformat()
+        signer = workspace.hub.signer(who.key)
+        signature = base64.b64encode(signer.sign(review_message(request, reviewer, at, finding))).decode()
+        review = AccessReview(reviewer, at, finding, signature)
+        if why := review_flaw(workspace, request, review):
+            raise Denied("review", name, why, f"Let the operator correct the file, or the key {who.key}")
+        after = update_request(workspace, request.place, lambda current: reviewed(workspace, request, current, review))
+        doing.note = review_note(request, review)
+    return after
+
+
+def reviewed(
+    workspace: Workspace, request: AccessRequest, current: AccessRequest, review: AccessReview
+) -> AccessRequest:
+    """The request as it stands now, with the review. Raises Invalid where it was changed or reviewed meanwhile."""
+    status = review_status(workspace, current)
+    if current.digest != request.digest or status is None or status.reviewed_by:
+        raise Invalid("review", request.id, "it was changed or reviewed meanwhile", "Look at it again")
+    return replace(current, review=review)
+
+
+def insist_on_other_person(workspace: Workspace, request: AccessRequest) -> tuple[str, ApproverSettings]:
+    """Who is logged in, and may review it. Raises Denied."""
+    identity = workspace.hub.identity()
+    if identity.entity_id == request.entity:
+        raise Denied("review", request.id, "you have asked for it yourself", "Somebody else has to look at it")
+    return insist_on_approver(workspace, identity)
+
+
+def insist_on_reviewable(workspace: Workspace, request: AccessRequest, finding: str) -> None:
+    """Raises Invalid where there is nothing to review, it was reviewed, it goes on still, or nothing is said."""
+    status, now = review_status(workspace, request), workspace.hub_now()
+    if status is None:
+        raise Invalid("review", request.id, "it was approved in advance", "See `keyturn access show`")
+    if status.reviewed_by:
+        raise Invalid("review", request.id, f"{status.reviewed_by} has reviewed it", "See `keyturn access show`")
+    if not request.closed and now < last_moment(request):
+        ends = (
+            f"End it first: `keyturn access end {request.id}`; or wait until {last_moment(request):%Y-%m-%d %H:%M} UTC"
+        )
+        raise Invalid("review", request.id, "the access goes on still", ends)
+    if not finding or len(finding) > LONGEST_FINDING or not finding.isprintable():
+        problem = "nothing is found" if not finding else f"the finding is no line of {LONGEST_FINDING} characters"
+        raise Invalid("review", request.id, problem, "Say with --finding what you have seen")
+
+
+def last_moment(request: AccessRequest) -> datetime:
+    """When access by it is over at the latest: it may be given until the request is over, for so long then."""
+    return datetime.fromisoformat(request.expires_at) + timedelta(seconds=request.seconds)
+
+
+def list_broken_access(workspace: Workspace) -> list[BrokenGlass]:
+    """Every access that nobody had approved, the oldest first, with who has reviewed it, if anybody."""
+    requests, _ = list_requests(workspace)
+    broken = ((request, review_status(workspace, request)) for request in requests)
+    glass = [as_broken(request, status) for request, status in broken if status]
+    return sorted(glass, key=lambda each: each.at)
+
+
+def as_broken(request: AccessRequest, status: ReviewStatus) -> BrokenGlass:
+    """The same as what is done without a second person anywhere."""
+    review = request.review if status.reviewed_by else None
+    return BrokenGlass(
+        request.id,
+        request.asked_at,
+        "access to",
+        request.words,
+        request.ticket or request.purpose,
+        request.asked_by,
+        request.entity,
+        "",
+        review.reviewer if review else "",
+        review.at if review else "",
+        review.finding if review else "",
+        status.due_at.isoformat(),
+    )
