@@ -64,7 +64,7 @@ def servers(stack: ExitStack) -> dict[str, str]:
     token = hub.root_token
     prepared = Hub(hub.address, token, hub.ca_file)
     prepare(prepared, database.host, database.port, database.superuser_password, ())
-    prepared.database_engine(database.host, database.port, ROLE, "24h")
+    prepared.database_engine(database.host, database.port, (ROLE,), "24h")
     return {
         "VAULT_ADDR": hub.address,
         "VAULT_TOKEN": token,

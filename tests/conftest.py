@@ -17,7 +17,7 @@ from hvac.exceptions import InvalidPath
 from deployments.local.mariadb import MariaDB
 from deployments.local.openbao import OpenBao
 from deployments.local.postgres import PostgreSQL
-from deployments.local.prepare import Hub, prepare
+from deployments.local.prepare import READER, Hub, prepare
 from deployments.local.redis import Redis
 from deployments.local.support.ports import RANGE, RANGE_VARIABLE, free_port
 from deployments.local.support.tls import certificate_in
@@ -265,9 +265,9 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
 def world(openbao: OpenBao, postgres: PostgreSQL) -> Iterator[World]:
     """Both servers, prepared; the root token is in the environment while tests run."""
     hub = Hub(openbao.address, openbao.root_token, openbao.ca_file)
-    prepare(hub, postgres.host, postgres.port, postgres.superuser_password, ())
+    roles = (READER, "unused")
+    prepare(hub, postgres.host, postgres.port, postgres.superuser_password, (), roles=roles)
     hub.first("targets/pg", hub.first("targets/ml-postgres", {}, "keyturn"), "keyturn")
-    hub.database_engine(postgres.host, postgres.port, "unused")
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv(TOKEN_VARIABLE, openbao.root_token)
         yield World(

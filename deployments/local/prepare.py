@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -101,24 +102,8 @@ class Hub:
         """
         self._apply(self._wanted())
 
-    def _wanted(self) -> list[HubResource]:
-        logins = {WORKER: "worker", REVOKER: "revoker", NOTARY: "notary"}
-        entries = {
-            role: AppRoleEntry(kind="approle", login=login, addresses=tuple(self.neighbours))
-            for role, login in logins.items()
-        }
-        every = {made.key: made for made in resources(HubDeclaration(EVERYTHING, Origin(), entries, {}))}
-        revoker = every[f"{Kind.APPROLE}:approle/{REVOKER}"]
-        policies = [*revoker.fields["token_policies"], DRILL]
-        more = (
-            HubResource(Kind.MOUNT, ROOT_CA, {"type": "pki", "max_lease_ttl": 20 * YEAR}),
-            HubResource(Kind.MOUNT, CA, {"type": "pki", "max_lease_ttl": 10 * YEAR}),
-            HubResource(Kind.POLICY, DRILL, {"policy": DRILLS}),
-            replace(revoker, fields={**revoker.fields, "token_policies": policies}),
-            HubResource(Kind.APPROLE, CONSUMER, {"token_policies": [CONSUMER], "token_ttl": 3600}, "approle"),
-        )
-        order = list(Kind)
-        return sorted((every | {made.key: made for made in more}).values(), key=lambda made: order.index(made.kind))
+    def _wanted(self) -> tuple[HubResource, ...]:
+        return wanted_resources(tuple(self.neighbours))
 
     def _apply(self, wanted: Sequence[HubResource]) -> None:
         """Make what is lacking or otherwise. All of the local stack's hub is Keyturn's own."""
@@ -167,8 +152,10 @@ class Hub:
             kv.create_or_update_secret(path, fields, cas=0, mount_point=mount)
             return fields
 
-    def database_engine(self, host: str, port: int, role: str, ttl: str = "768h", ca_file: str | None = None) -> None:
-        """Let the engine make accounts for ``role``, members of the owner role, in the local database."""
+    def database_engine(
+        self, host: str, port: int, roles: Sequence[str], ttl: str = "768h", ca_file: str | None = None
+    ) -> None:
+        """Let the engine make accounts for each of ``roles``, members of the owner role, in the local database."""
         target = PostgresqlSettings(
             kind="postgresql",
             host=host,
@@ -192,7 +179,7 @@ class Hub:
             ttl=life,
             max_ttl=life,
         )
-        entries = {"ml": DatabaseEntry(kind="database", target="pg"), role: accounts}
+        entries = {"ml": DatabaseEntry(kind="database", target="pg"), **dict.fromkeys(roles, accounts)}
         every = resources(HubDeclaration(EVERYTHING, Origin(), entries, {"pg": target}))
         self._apply([made for made in every if made.mount == "database"])
 
@@ -216,6 +203,25 @@ class Hub:
             return bool(self.client.list(f"{mount}/issuers"))
         except InvalidPath:
             return False
+
+
+@cache
+def wanted_resources(addresses: tuple[str, ...]) -> tuple[HubResource, ...]:
+    """What a local hub needs for logins from these addresses, in the order in which it can be made."""
+    logins = {WORKER: "worker", REVOKER: "revoker", NOTARY: "notary"}
+    entries = {role: AppRoleEntry(kind="approle", login=login, addresses=addresses) for role, login in logins.items()}
+    every = {made.key: made for made in resources(HubDeclaration(EVERYTHING, Origin(), entries, {}))}
+    revoker = every[f"{Kind.APPROLE}:approle/{REVOKER}"]
+    policies = [*revoker.fields["token_policies"], DRILL]
+    more = (
+        HubResource(Kind.MOUNT, ROOT_CA, {"type": "pki", "max_lease_ttl": 20 * YEAR}),
+        HubResource(Kind.MOUNT, CA, {"type": "pki", "max_lease_ttl": 10 * YEAR}),
+        HubResource(Kind.POLICY, DRILL, {"policy": DRILLS}),
+        replace(revoker, fields={**revoker.fields, "token_policies": policies}),
+        HubResource(Kind.APPROLE, CONSUMER, {"token_policies": [CONSUMER], "token_ttl": 3600}, "approle"),
+    )
+    order = list(Kind)
+    return tuple(sorted((every | {made.key: made for made in more}).values(), key=lambda made: order.index(made.kind)))
 
 
 @contextmanager
@@ -269,10 +275,11 @@ def prepare(
     superuser_password: str,
     consumers: tuple[str, ...],
     ca_file: str | None = None,
+    roles: Sequence[str] = (READER,),
 ) -> None:
     """Bring a new hub and a new database to where the example's catalogue can be rotated.
 
-    The database is spoken to over TLS where its authority is given.
+    The database is spoken to over TLS where its authority is given. ``roles`` are of the hub's database engine.
     """
     hub.set_up()
     admin = hub.first("targets/ml-postgres", {"username": ADMIN, "password": secrets.token_urlsafe(24)}, "keyturn")
@@ -285,7 +292,7 @@ def prepare(
     for consumer in consumers:
         hub.first(f"webhooks/{consumer}", {"key": f"whsec_{secrets.token_hex(24)}"}, "keyturn")
     prepare_database(host, port, superuser_password, admin["password"], secret["password"], ca_file)
-    hub.database_engine(host, port, READER, ca_file=ca_file)
+    hub.database_engine(host, port, roles, ca_file=ca_file)
     hub.certificate_authority()
 
 

@@ -5,7 +5,7 @@ the pages of the engines and auth methods.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import ip_network
@@ -65,6 +65,8 @@ ADDRESSES: Final[Mapping[Kind, str]] = {
 }
 LISTED: Final = {Kind.MOUNT: "sys/mounts", Kind.AUTH_METHOD: "sys/auth"}
 """What is told by a listing of all, and not by itself."""
+NAMED_ELSEWHERE: Final = {Kind.AWS_LOGIN_ROLE: "auth/{mount}/roles"}
+"""Where the names of a kind are listed, if not above where each is."""
 CHANGED_BELOW: Final = {Kind.MOUNT: "/tune", Kind.AUTH_METHOD: "/tune", Kind.TRANSIT_KEY: "/config"}
 IN_ORDER: Final = "_statements"
 """How the fields end whose lists have an order."""
@@ -95,6 +97,14 @@ class HubResource:
         return ADDRESSES[self.kind].format(mount=self.mount, name=self.name)
 
     @property
+    def listing(self) -> str:
+        """Where the hub lists the names of its kind beside it; empty where that tells nothing of it."""
+        if self.kind in LISTED or not self.name:
+            return ""
+        above = ADDRESSES[self.kind].removesuffix("/{name}")
+        return NAMED_ELSEWHERE.get(self.kind, above).format(mount=self.mount)
+
+    @property
     def within(self) -> str:
         """The key of the mount or auth method that it is in; empty where it is in none that could be lacking."""
         if not self.mount:
@@ -108,6 +118,10 @@ class SetupPort(Protocol):
 
     def look(self, address: str) -> Fields | None:
         """What the hub tells of it; None where nothing is there."""
+        ...
+
+    def names(self, address: str) -> Collection[str]:
+        """The names of what is below it; none where nothing is there."""
         ...
 
     def put(self, address: str, body: Mapping[str, Any]) -> None:

@@ -4,8 +4,9 @@ What is about to be made is noted before, and that it is made afterwards: so a l
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import Any, Final, Protocol
 
 from keyturn.core.errors import Conflict, Invalid, Missing, Unavailable
@@ -23,11 +24,23 @@ from keyturn.core.hub_setup import (
     body_of,
     differing,
 )
-from keyturn.hub_setup.plan import Eyes
 from keyturn.hub_setup.record import DIGEST, MadeEntry, RecordPort, SetupRecord, entry_of, write_record
+from keyturn.hub_setup.sight import Sight, each_at_once, look_at, seen
 
 DOING: Final = (SetupVerdict.CREATE, SetupVerdict.CHANGE, SetupVerdict.DRIFT)
 TRIES: Final = 20
+APART: Final = frozenset(
+    {
+        Kind.POLICY,
+        Kind.APPROLE,
+        Kind.DATABASE_ROLE,
+        Kind.JWT_ROLE,
+        Kind.KUBERNETES_ROLE,
+        Kind.AWS_LOGIN_ROLE,
+        Kind.AWS_ROLE,
+    }
+)
+"""Of these the hub keeps each by itself, so that several are made at a time."""
 PAUSE: Final = 0.1
 """Seconds between tries: a hub takes a moment to prepare a new mount."""
 
@@ -47,18 +60,16 @@ def apply_setup(
     over stays as it is. Raises Conflict where somebody else sets the hub up at the same time.
     """
     doing = [item for item in plan.items if item.verdict in DOING]
-    state = f"{Kind.MOUNT}:{state_mount}"
-    for item in (each for each in doing if each.resource.key == state):
-        # The record lies in it, so that it is the one thing that can't be noted before.
-        _carry_out(hub, item, record)
-        progress(item)
+    state = [item for item in doing if item.resource.key == f"{Kind.MOUNT}:{state_mount}"]
+    # The record lies in it, so that it is the one thing that can't be noted before.
+    _carry_out(hub, state, record, progress)
     if doing:
         intended = {item.resource.key: entry_of(item.resource, item.resource.fields) for item in doing}
         record = _insist(lambda: write_record(hub, record.intending(intended)))
-    for item in (each for each in doing if each.resource.key != state):
-        _carry_out(hub, item, record)
-        progress(item)
-    made = _made(hub, (item.resource for item in plan.items if _is_own(item, record)))
+    others = [item for item in doing if item not in state]
+    for _, items in groupby(others, key=lambda item: item.resource.kind):
+        _carry_out(hub, list(items), record, progress)
+    made = _made(hub, [item.resource for item in plan.items if _is_own(item, record)])
     return write_record(hub, record.after(made)) if made else record
 
 
@@ -67,15 +78,19 @@ def _is_own(item: Item, record: SetupRecord) -> bool:
     return item.verdict in DOING or (item.verdict is SetupVerdict.IN_PLACE and item.resource.key in record.intended)
 
 
-def _made(hub: SetupPort, resources: Iterable[HubResource]) -> Mapping[str, MadeEntry]:
+def _made(hub: SetupPort, resources: Sequence[HubResource]) -> Mapping[str, MadeEntry]:
     """What is there now of these. Raises Conflict for what is not as it was made just now."""
-    eyes, entries = Eyes(hub), dict[str, MadeEntry]()
-    for resource in resources:
-        present = eyes.look(resource)
-        if present is None or (flaws := differing(present, resource.fields)):
-            raise changed_meanwhile(resource, [flaw.field for flaw in flaws] if present is not None else [])
-        entries[resource.key] = entry_of(resource, present)
-    return entries
+    # A policy has one field, which the hub keeps as it is sent.
+    sights: Mapping[str, Sight] = {each.key: each.fields for each in resources if each.kind is Kind.POLICY}
+    sights = {**sights, **look_at(hub, [each for each in resources if each.key not in sights])}
+    return {each.key: entry_of(each, _as_made(each, sights[each.key])) for each in resources}
+
+
+def _as_made(resource: HubResource, sight: Sight) -> Fields:
+    present = seen(sight)
+    if present is None or (flaws := differing(present, resource.fields)):
+        raise changed_meanwhile(resource, [flaw.field for flaw in flaws] if present is not None else [])
+    return present
 
 
 def changed_meanwhile(resource: HubResource, fields: Sequence[str] = ()) -> Conflict:
@@ -84,17 +99,26 @@ def changed_meanwhile(resource: HubResource, fields: Sequence[str] = ()) -> Conf
     return Conflict("set up", resource.key, f"it has changed meanwhile{where}", "Look at the plan again")
 
 
-def _carry_out(hub: HubPort, item: Item, record: SetupRecord) -> None:
+def _carry_out(hub: HubPort, items: Sequence[Item], record: SetupRecord, progress: Progress) -> None:
+    """All of one kind: looked at once more, then made, many at a time where none waits for another."""
+    unmade = {item.resource.key for item in items if item.verdict is SetupVerdict.CREATE}
+    sights = look_at(hub, [item.resource for item in items], unmade)
+    present = {item.resource.key: _as_planned(item, seen(sights[item.resource.key])) for item in items}
+    for batch in [items] if items and items[0].resource.kind in APART else [[item] for item in items]:
+        each_at_once(lambda item: _put(hub, item, present[item.resource.key], record), batch)
+        for item in batch:
+            progress(item)
+
+
+def _put(hub: HubPort, item: Item, present: Fields | None, record: SetupRecord) -> None:
     resource, fields = item.resource, _fields(item, record)
-    present = _as_planned(hub, item)
     address = resource.address + (CHANGED_BELOW.get(resource.kind, "") if present is not None else "")
     body = body_of(resource, fields, anew=present is None) | values_of(hub, resource)
     _insist(lambda: hub.put(address, body))
 
 
-def _as_planned(hub: SetupPort, item: Item) -> Fields | None:
+def _as_planned(item: Item, present: Fields | None) -> Fields | None:
     """What is there, once more: nothing is written over what was not looked at. Raises Conflict."""
-    present = Eyes(hub).look(item.resource)
     expected_absent = item.verdict is SetupVerdict.CREATE or not item.differences
     if (present is None) != expected_absent:
         raise changed_meanwhile(item.resource)
@@ -123,8 +147,9 @@ def _former(resource: HubResource, difference: Difference) -> Any:
 def values_of(hub: RecordPort, resource: HubResource) -> dict[str, str]:
     """The secrets that it is made with, from Keyturn's own mount. Raises Missing."""
     values = {}
+    entries = {path: hub.read_state(path) for path in dict.fromkeys(path for path, _ in resource.values.values())}
     for name, (path, field) in resource.values.items():
-        state = hub.read_state(path)
+        state = entries[path]
         value = state.data.get(field) if state else None
         if not isinstance(value, str) or not value:
             hint = f"Put it there: vault kv put <state mount>/{path} {field}=-"

@@ -1,10 +1,9 @@
 """What would be made in the hub, changed or set back; nothing is written, and what was not seen is unknown."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
-from keyturn.core.errors import KeyturnError, Unavailable
+from keyturn.core.errors import KeyturnError
 from keyturn.core.hub_setup import (
     FIXED,
     HOLDS_DATA,
@@ -18,9 +17,9 @@ from keyturn.core.hub_setup import (
     SetupPort,
     SetupVerdict,
     differing,
-    fields_of,
 )
 from keyturn.hub_setup.record import MadeEntry, SetupRecord, kept_value
+from keyturn.hub_setup.sight import Sight, look_at
 from keyturn.policies.documents import was_made
 
 GONE: Final = "somebody has removed it since Keyturn made it"
@@ -30,32 +29,6 @@ UNCHANGEABLE: Final = "the hub lets nobody change this: correct the catalogue, o
 CHANGED: Final = "somebody has changed it since Keyturn made it"
 UNDECLARED: Final = "nothing declares it any more: --remove takes it away"
 KEEPS: Final = "nothing declares it any more; it holds data, and Keyturn removes none"
-
-
-@dataclass
-class Eyes:
-    """What the hub tells, each listing once."""
-
-    hub: SetupPort
-    _listings: dict[str, Fields] = field(default_factory=dict)
-
-    def look(self, resource: HubResource) -> Fields | None:
-        """The fields that a thing has; None where it is not there. Raises what keeps anybody from looking."""
-        if listing := LISTED.get(resource.kind):
-            answer = self._listed(listing).get(f"{resource.name}/")
-        else:
-            answer = self.hub.look(resource.address)
-        try:
-            return None if answer is None else fields_of(resource.kind, answer)
-        except (AttributeError, TypeError, ValueError, KeyError):
-            problem = "the answer is not what the hub's API says"
-            hint = "See that VAULT_ADDR leads to the hub itself"
-            raise Unavailable("look at", resource.key, problem, hint) from None
-
-    def _listed(self, address: str) -> Fields:
-        if address not in self._listings:
-            self._listings[address] = self.hub.look(address) or {}
-        return self._listings[address]
 
 
 def plan_setup(
@@ -71,27 +44,37 @@ def plan_setup(
     ``overwrite`` are keys of what may be changed though somebody else has made it, or made anew though it held data;
     ``*`` is all of them. Unless ``wanted`` is the ``whole``, nothing is left over.
     """
-    eyes, items = Eyes(hub), dict[str, Item]()
-    for resource in wanted:
-        items[resource.key] = _item(eyes, resource, record, overwrite, items)
-    return HubPlan((*items.values(), *(_left_over(eyes, record, items) if whole else ())))
+    unmade = {resource.key for resource in wanted} - record.made.keys() - record.intended.keys()
+    containers = [resource for resource in wanted if resource.kind in LISTED]
+    sights = look_at(hub, containers)
+    items = {each.key: _item(each, sights[each.key], record, overwrite) for each in containers}
+    rest = [resource for resource in wanted if resource.kind not in LISTED]
+    # What is in a mount that is lacking is lacking, too.
+    sights = look_at(hub, [each for each in rest if _is_open(items.get(each.within))], unmade)
+    for resource in rest:
+        container = items.get(resource.within)
+        if container and container.verdict is SetupVerdict.UNKNOWN:
+            why = f"nobody could look whether there is {container.resource.key}"
+            items[resource.key] = Item(resource, SetupVerdict.UNKNOWN, why)
+        else:
+            items[resource.key] = _item(resource, sights.get(resource.key), record, overwrite)
+    ordered = (items[resource.key] for resource in wanted)
+    return HubPlan((*ordered, *(_left_over(hub, record, items) if whole else ())))
 
 
-def _item(
-    eyes: Eyes, resource: HubResource, record: SetupRecord, overwrite: Collection[str], before: Mapping[str, Item]
-) -> Item:
-    container = before.get(resource.within)
-    if container and container.verdict is SetupVerdict.UNKNOWN:
-        return Item(resource, SetupVerdict.UNKNOWN, f"nobody could look whether there is {container.resource.key}")
-    try:
-        present = None if container and container.verdict is SetupVerdict.CREATE else eyes.look(resource)
-    except KeyturnError as error:
-        return Item(resource, SetupVerdict.UNKNOWN, error.text)
+def _is_open(container: Item | None) -> bool:
+    """Whether one may look at what is in it; what is in none is looked at."""
+    return container is None or container.verdict not in (SetupVerdict.UNKNOWN, SetupVerdict.CREATE)
+
+
+def _item(resource: HubResource, sight: Sight, record: SetupRecord, overwrite: Collection[str]) -> Item:
+    if isinstance(sight, KeyturnError):
+        return Item(resource, SetupVerdict.UNKNOWN, sight.text)
     may = resource.key in overwrite or "*" in overwrite
     made, intended = record.made.get(resource.key), record.intended.get(resource.key)
-    if present is None:
+    if sight is None:
         return _absent(resource, made, may)
-    return compare_resource(resource, present, _owned(present, made, intended), may)
+    return compare_resource(resource, sight, _owned(sight, made, intended), may)
 
 
 def _absent(resource: HubResource, made: MadeEntry | None, may: bool) -> Item:
@@ -140,13 +123,12 @@ def _changed(present: Fields, made: Fields) -> Iterator[Difference]:
             yield Difference(name, present[name], value)
 
 
-def _left_over(eyes: Eyes, record: SetupRecord, items: Mapping[str, Item]) -> Iterator[Item]:
-    for key, entry in record.made.items():
-        if key in items:
-            continue
-        holds = entry.resource.kind in HOLDS_DATA
-        try:
-            if eyes.look(entry.resource) is not None:
-                yield Item(entry.resource, SetupVerdict.LEFT_OVER, KEEPS if holds else UNDECLARED)
-        except KeyturnError as error:
-            yield Item(entry.resource, SetupVerdict.UNKNOWN, error.text)
+def _left_over(hub: SetupPort, record: SetupRecord, items: Mapping[str, Item]) -> Iterator[Item]:
+    others = [entry.resource for key, entry in record.made.items() if key not in items]
+    sights = look_at(hub, others)
+    for resource in others:
+        sight = sights[resource.key]
+        if isinstance(sight, KeyturnError):
+            yield Item(resource, SetupVerdict.UNKNOWN, sight.text)
+        elif sight is not None:
+            yield Item(resource, SetupVerdict.LEFT_OVER, KEEPS if resource.kind in HOLDS_DATA else UNDECLARED)

@@ -107,7 +107,7 @@ def site(world: World, lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> It
         hub.set_up()
         for name in ("ml-postgres", "pg"):
             hub.first(f"targets/{name}", lab.admin().reveal(), "keyturn")
-        hub.database_engine(world.host, world.port, "unused")
+        hub.database_engine(world.host, world.port, ("unused",))
         with (
             Lab(dataclasses.replace(world, hub_address=server.address, hub_ca=None, hub_clear_port=None)) as made,
             Site(made) as opened,

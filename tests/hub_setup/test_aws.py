@@ -100,6 +100,7 @@ def recorded(tmp_path: Path) -> Iterator[tuple[Recorded, VaultHub]]:
             self.wfile.write(body)
 
         do_GET = answer  # noqa: N815  # the server's own names
+        do_LIST = answer  # noqa: N815
         do_POST = answer  # noqa: N815
 
         def log_message(self, *_: object) -> None:
@@ -119,7 +120,7 @@ class WithoutState:
 
     def __init__(self, hub: VaultHub) -> None:
         port = hub.setup()
-        self.look, self.put, self.remove = port.look, port.put, port.remove
+        self.look, self.names, self.put, self.remove = port.look, port.names, port.put, port.remove
 
     def read_state(self, path: str) -> None:
         return None

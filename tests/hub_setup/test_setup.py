@@ -306,7 +306,7 @@ def test_a_hub_that_does_not_answer_is_unknown(empty: Empty) -> None:
         def look(self, address: str) -> None:
             raise Unavailable("look at", address, "the hub does not answer")
 
-        put = remove = None
+        names, put, remove = look, None, None
 
     silent: SetupPort = Silent()  # type: ignore[assignment]
     plan = plan_setup(silent, wanted(WORKER, scope=SCOPE), read_record(empty.port))

@@ -3,8 +3,8 @@
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -28,6 +28,7 @@ ABSENT: Final = re.compile(
 """What the engines say of what is not there, under statuses that mean something else elsewhere."""
 
 NO_ANSWER: Final = "the hub does not answer"
+LEADS_ELSEWHERE: Final = "See that VAULT_ADDR leads to it, past every proxy, and VAULT_NAMESPACE to a namespace of it"
 NOT_THE_HUB: Final = "the 404 that it gets is not in the hub's words, and tells of no secret"
 
 BEHIND: Final = timedelta(seconds=5)
@@ -106,7 +107,8 @@ class Calls:
     def login(self) -> object:
         """The login in use: another object once it is another login. Raises what keeps it from being made."""
         try:
-            return self._session.client()
+            with _no_word_of("log in to", "the hub"):
+                return self._session.client()
         except (vault.VaultError, requests.RequestException) as error:
             raise from_vault(error, "log in to", "the hub", "auth/token/lookup-self") from None
 
@@ -157,24 +159,38 @@ class Calls:
             return answer
 
         try:
-            return ask(self._session.as_token(token)) if token else self._logged_in(ask)
+            return ask(self._session.as_token(token)) if token else self._logged_in(ask, doing, name)
         except vault.InvalidPath as error:
             if not _says_absent(error):
-                raise Unavailable(
-                    doing, name, NOT_THE_HUB, "See that VAULT_ADDR leads to it, past every proxy"
-                ) from None
+                raise Unavailable(doing, name, NOT_THE_HUB, LEADS_ELSEWHERE) from None
             return None
         except (vault.VaultError, requests.RequestException) as error:
             raise from_vault(error, doing, name, path) from None
 
-    def _logged_in(self, ask: Callable[[hvac.Client], requests.Response]) -> requests.Response:
-        """Ask, logging in anew once where the token was ended."""
+    def _logged_in(self, ask: Callable[[hvac.Client], requests.Response], doing: str, name: str) -> requests.Response:
+        """Ask, logging in anew once where the token was ended. A login that leads nowhere tells nothing of what is
+        asked for.
+        """
+        with _no_word_of(doing, name):
+            client = self._session.client()
         try:
-            return ask(self._session.client())
+            return ask(client)
         except vault.Forbidden:
-            if not self._session.login_again():
-                raise
-            return ask(self._session.client())
+            with _no_word_of(doing, name):
+                if not self._session.login_again():
+                    raise
+                client = self._session.client()
+            return ask(client)
+
+
+@contextmanager
+def _no_word_of(doing: str, name: str) -> Iterator[None]:
+    """A 404 in here is about the login. Raises Unavailable for it."""
+    try:
+        yield
+    except vault.InvalidPath:
+        problem = "the hub has nothing where its login is asked for"
+        raise Unavailable(doing, name, problem, LEADS_ELSEWHERE) from None
 
 
 def _says_absent(error: vault.InvalidPath) -> bool:

@@ -32,6 +32,10 @@ class VaultSetup:
         answer = self._calls.find("look at", address, address)
         return None if answer is None else dict(answer.json()["data"] or {})
 
+    def names(self, address: str) -> frozenset[str]:
+        """The names of what is below it; none where nothing is there. Raises Denied, Unavailable."""
+        return frozenset(self._calls.list(address, address))
+
     def put(self, address: str, body: Mapping[str, Any]) -> None:
         """Make it, or change it. Raises Denied, and Invalid for what the hub refuses."""
         try:

@@ -535,6 +535,20 @@ def test_a_wrong_address_is_unavailable() -> None:
     assert_silent(caught.value)
 
 
+def test_a_login_that_is_nowhere_to_be_had_tells_nothing_of_what_is_there(
+    httpserver: HTTPServer, world: World, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text(world.hub_token)
+    login = TokenLogin(file=str(tmp_path / "token"))
+    httpserver.expect_request("/v1/auth/token/lookup-self").respond_with_json({"errors": []}, status=404)
+    nowhere = HubSettings(httpserver.url_for("").rstrip("/"), login=login)
+    for settings in (nowhere, HubSettings(world.hub_address, login=login, namespace="nowhere")):
+        with closing(VaultHub(settings)) as hub:
+            for ask in (lambda: hub.read("a"), lambda: hub.read_state("a"), lambda: hub.setup().look("sys/mounts")):
+                with pytest.raises((Denied, Unavailable)):
+                    ask()
+
+
 def test_a_hub_that_speaks_no_tls_is_not_trusted_as_one_that_does(world: World) -> None:
     hub = VaultHub(HubSettings(world.hub_in_clear.replace("http:", "https:"), login=TokenLogin(TOKEN_VARIABLE)))
     with closing(hub), pytest.raises(Denied, match="the hub refuses the TLS connection, or speaks no TLS"):
