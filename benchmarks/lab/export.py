@@ -11,7 +11,7 @@ from uuid import NAMESPACE_URL, uuid5
 import msgspec
 
 from benchmarks.lab.world import HUB
-from keyturn.core.access import LOGIN, Access
+from keyturn.core.access import CHANGE, LOGIN, READ, Access
 
 MOUNT: Final = "secret"
 ABSENT: Final = 404
@@ -42,13 +42,12 @@ def write_openbao(file: Path, happened: Iterable[tuple[Access, str]]) -> int:
 
 def audit_line(access: Access) -> dict[str, Any]:
     """What OpenBao writes of an event when it answers it, with User-Agent logged in clear."""
-    login = access.action == LOGIN
-    path = access.path if login else f"{MOUNT}/data/{access.path}"
+    path, operation = _request(access)
     request: dict[str, Any] = {
         "id": hashed(f"{access.at} {path}")[12:48],
-        "operation": "update" if login else "read",
-        "mount_point": "/".join(path.split("/")[:2]) + "/" if login else f"{MOUNT}/",
-        "mount_type": "approle" if login else "kv",
+        "operation": operation,
+        "mount_point": "/".join(path.split("/")[: 2 if access.action == LOGIN else 1]) + "/",
+        "mount_type": MOUNT_TYPES.get(access.action) or path.split("/")[1],
         "client_token": hashed(f"token {access.login}"),
         "client_token_accessor": _accessor(access.login),
         "namespace": {"id": "root"},
@@ -58,11 +57,25 @@ def audit_line(access: Access) -> dict[str, Any]:
         "headers": {"user-agent": [access.agent]},
     }
     line: dict[str, Any] = {"time": _time(access.at), "type": "response", "auth": _auth(access), "request": request}
-    if access.version is not None and access.denied and not login:
+    if access.version is not None and access.denied:
         request["data"] = {"version": str(access.version)}
     if access.denied:
         return line | {"error": "1 error occurred:\n\t* permission denied\n\n", "response": {}}
-    return line | {"response": {"auth": _auth(access)} if login else _served(access)}
+    if access.action == LOGIN:
+        return line | {"response": {"auth": _auth(access)}}
+    return line | ({"response": _served(access)} if access.action == READ else {})
+
+
+MOUNT_TYPES: Final = {READ: "kv", CHANGE: "system"}
+
+
+def _request(access: Access) -> tuple[str, str]:
+    """What was asked for, and the operation as the hub calls it."""
+    if access.action == LOGIN:
+        return access.path, "read" if access.path.endswith("/callback") else "update"
+    if access.action == CHANGE:
+        return access.path.replace("policies/", "sys/policies/acl/", 1), "update"
+    return f"{MOUNT}/data/{access.path}", "read"
 
 
 def _served(access: Access) -> dict[str, Any]:
@@ -79,10 +92,17 @@ def _auth(access: Access) -> dict[str, Any]:
     if access.action == LOGIN and access.denied:
         return {}
     shown, _, role = access.principal.removesuffix(" (root policy)").partition(" ")
-    policies = ["root"] if access.root else ["default", "reader"]
+    policies = ["root"] if access.root else sorted({"default", *access.granted.split(",")} - {""})
     auth: dict[str, Any] = {"accessor": _accessor(access.login), "display_name": shown, "policies": policies}
+    if access.action != LOGIN:
+        auth["policy_results"] = _results(access)
     entity = {} if access.root else {"entity_id": str(uuid5(NAMESPACE_URL, access.principal))}
     return auth | entity | ({"metadata": {"role_name": role}} if role else {})
+
+
+def _results(access: Access) -> dict[str, Any]:
+    granting = [{"name": access.granted, "namespace_id": "root", "type": "acl"}] if access.granted else []
+    return {"allowed": True, "granting_policies": granting} if granting else {"allowed": False}
 
 
 def hashed(text: str) -> str:

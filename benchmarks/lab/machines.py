@@ -2,9 +2,11 @@
 
 from collections.abc import Generator, Iterator
 from random import Random
-from typing import Final, TypeAlias
+from typing import Final
 
+from benchmarks.lab import changes, rights
 from benchmarks.lab.calendar import DAY, HOUR, MINUTE, local
+from benchmarks.lab.rows import Burst, login_row, reads
 from benchmarks.lab.world import (
     BATCH,
     CI,
@@ -22,10 +24,6 @@ from benchmarks.lab.world import (
     World,
     sample,
 )
-from keyturn.core.access import LOGIN
-
-Burst: TypeAlias = tuple[float, list[Row]]
-"""When to be woken next, and what happened now; the rows need no order."""
 
 TTLS: Final = (300.0, 900.0, 1800.0, 3600.0, 21600.0, 43200.0)
 """How long a client keeps what it has read, in seconds: from an agent's five minutes to a start's once a day."""
@@ -42,6 +40,10 @@ PINNED: Final = 0.1
 """Of these: how often it asks for the old version by its number."""
 GROWS: Final = 0.15
 """Of deployments: how often the service has one more secret from then on."""
+GROWS_RESTRICTED: Final = 1 / 40
+"""Of these: how often it is a restricted one, about as many as programs have of them in the beginning."""
+FORGOTTEN: Final = 0.1
+"""Of secrets that a policy has to allow first: how often that is thought of only when reads are refused."""
 MOST_SECRETS: Final = 40
 NODES_A_DAY: Final = 1 / 150
 """Nodes that fail a day, for each service: a pod of each of several services begins anew elsewhere, all at once."""
@@ -50,43 +52,27 @@ EXPIRED: Final = 1 / 3000
 lab that is one a day."""
 
 
-def login_row(principal: Principal, at: float, source: str, *, failed: bool = False) -> Row:
-    """A login; one that failed shows no more than an address."""
-    kind = "jwt" if principal.kind == CI else "oidc" if principal.name.startswith("oidc") else "approle"
-    who = f"failed login from {source}" if failed else principal.name
-    login = "" if failed else principal.login
-    details: Details = (HUB, f"auth/{kind}/login", None, who, source, failed, login, LOGIN, principal.agent, False)
-    return at, details, ""
-
-
-def reads(
-    principal: Principal, at: float, secrets: list[Secret], source: str, login: str = "", pace: float = 0.05
-) -> list[Row]:
-    """Reads of these one after the other, some ``pace`` seconds apart."""
-    wait = principal.draw.random
-    rows: list[Row] = []
-    for secret in secrets:
-        rows.append((at, principal.details(secret, source, login), ""))
-        at += 0.01 + pace * wait()
-    return rows
-
-
 class Pod:
     """One process of a service, with its own address and login, and its rows as they were made last."""
 
-    __slots__ = ("address", "details", "login", "stamp")
+    __slots__ = ("address", "details", "ends", "login", "stamp")
 
-    def __init__(self, principal: Principal) -> None:
+    def __init__(self, principal: Principal, at: float) -> None:
         self.stamp = -1
         self.details: list[Details] = []
-        self.restart(principal)
+        self.restart(principal, at)
 
-    def restart(self, principal: Principal) -> None:
+    def restart(self, principal: Principal, at: float) -> None:
         """On another node, with another login."""
         draw = principal.draw
         cloud = principal.system != HUB
         self.address = Networks.cloud(principal.system, draw) if cloud else Networks.pod(principal.team.cluster, draw)
-        self.login = principal.log_in()
+        self.log_in(principal, at)
+
+    def log_in(self, principal: Principal, at: float) -> None:
+        """Where it is."""
+        self.login = principal.log_in(at)
+        self.ends = principal.ends
         self.stamp = -1
 
     def rows(self, principal: Principal, at: float) -> list[Row]:
@@ -116,7 +102,13 @@ class Fleet:
             self.ttl = max(20.0, MOST_PODS * DAY / rounds)
         self.deployments = draw.lognormvariate(*DEPLOYMENTS_A_DAY)
         self.versions = [secret.version for secret in principal.secrets]
-        self.pods = [Pod(principal) for _ in range(self.size)]
+        # What runs when the run begins has logged in before; a newcomer has not.
+        begins = principal.begins * DAY
+        self.pods = [Pod(principal, begins - draw.random() * principal.life) for _ in range(self.size)]
+        for pod in self.pods if begins else ():
+            pod.ends = begins
+        self.coming: Secret | None = None
+        self.forgotten = False
         self.turn = 0
         self._show()
         world.fleets.append(self)
@@ -128,13 +120,16 @@ class Fleet:
         turn = now + draw.random() * self.ttl / self.size
         planned = self.world.deployments.get(principal.name, now)
         deployed = planned if planned > now else self._next_deployment(now)
+        written = self._plan(now, deployed)
         refused = self._next_refusal(now)
         while True:
             now = max(now, min(turn, deployed, refused))
-            yield now, []
+            yield now, written
+            written = []
             if now >= deployed:
                 now = yield from self._deploy(now)
                 deployed = self._next_deployment(now)
+                written = self._plan(now, deployed)
             elif now >= refused:
                 now = yield from self._refused(now)
                 refused = self._next_refusal(now)
@@ -142,18 +137,52 @@ class Fleet:
                 yield now, self._round(now)
                 turn = now + self.ttl / self._awake(now) * (0.9 + 0.2 * draw.random())
 
+    def _plan(self, now: float, deployed: float) -> list[Row]:
+        """With the next deployment there may be a secret more, and before it a policy that allows it."""
+        principal, draw = self.principal, self.principal.draw
+        self.coming, self.forgotten = None, False
+        if draw.random() >= GROWS or len(principal.secrets) >= MOST_SECRETS:
+            return []
+        team = principal.team
+        secret = draw.choice(team.restricted if draw.random() < GROWS_RESTRICTED else team.unrestricted)
+        if secret in principal.secrets:
+            return []
+        self.coming = secret
+        self.forgotten = draw.random() < FORGOTTEN and rights.is_listed(principal, secret)
+        return [] if self.forgotten else changes.before(self.world, principal, secret, now, deployed)
+
     def _deploy(self, at: float) -> Generator[Burst, None, float]:
         """All pods are replaced one after the other, within minutes; gives the end."""
         principal = self.principal
-        if principal.draw.random() < GROWS and len(principal.secrets) < MOST_SECRETS:
-            self._grow(principal.draw.choice(principal.team.unrestricted))
+        if self.coming and not self.forgotten:
+            self._grow(self.coming)
         step = min(20.0, 280 / len(self.pods))
         for number, pod in enumerate(self.pods):
-            pod.restart(principal)
             start = at + number * step
-            yield start, [*self._log_in(start, pod), *pod.rows(principal, start + 0.3)]
+            pod.restart(principal, start)
+            yield start, [*self._log_in(start, pod), *pod.rows(principal, start + 0.3), *self._missing(start + 1, pod)]
         self._show()
-        return start
+        return (yield from self._mend(start)) if self.coming and self.forgotten else start
+
+    def _missing(self, at: float, pod: Pod) -> list[Row]:
+        """A read that is refused, since nobody has thought of the policy."""
+        if not self.coming or not self.forgotten:
+            return []
+        return [(at, self.principal.details(self.coming, pod.address, pod.login, denied=True), "")]
+
+    def _mend(self, at: float) -> Generator[Burst, None, float]:
+        """Somebody is told of the refusals, and changes the policy."""
+        principal = self.principal
+        secret, mended = self.coming, at + principal.draw.uniform(5, 60) * MINUTE
+        while secret and at < mended:
+            yield at, self._missing(at, principal.draw.choice(self.pods))
+            at += principal.draw.uniform(30, 240)
+        if secret:
+            yield at, changes.before(self.world, principal, secret, at, at)
+            self._grow(secret)
+        for pod in self.pods:
+            pod.ends = at  # they have crashed since, and log in anew
+        return at + MINUTE
 
     def _grow(self, secret: Secret) -> None:
         if secret not in self.principal.secrets:
@@ -163,7 +192,7 @@ class Fleet:
     def fail_over(self, at: float) -> list[Row]:
         """One pod begins anew on another node."""
         pod = self.principal.draw.choice(self.pods)
-        pod.restart(self.principal)
+        pod.restart(self.principal, at)
         self._show()
         return [*self._log_in(at, pod), *pod.rows(self.principal, at + 0.3)]
 
@@ -171,12 +200,14 @@ class Fleet:
         """One pod's turn."""
         self.turn = (self.turn + 1) % len(self.pods)
         pod, draw = self.pods[self.turn], self.principal.draw
-        begun: list[Row] = []
         if draw.random() < CRASHES_A_DAY * self.ttl / DAY:
-            pod.restart(self.principal)
-            begun = self._log_in(at, pod)
-            self._show()
-        return [*begun, *pod.rows(self.principal, at + 0.2), *self._late(at, pod)]
+            pod.restart(self.principal, at)
+        elif at >= pod.ends:
+            pod.log_in(self.principal, at)
+        else:
+            return [*pod.rows(self.principal, at + 0.2), *self._late(at, pod)]
+        self._show()
+        return [*self._log_in(at, pod), *pod.rows(self.principal, at + 0.2), *self._late(at, pod)]
 
     def _late(self, at: float, pod: Pod) -> list[Row]:
         """What still asks for a version that a rotation has retired: some times, ever more slowly."""
@@ -216,12 +247,13 @@ class Fleet:
         load = QUIET + (1 - QUIET) * _daily(at)
         wanted = max(1, round(self.size * load))
         while len(self.pods) < wanted:
-            self.pods.append(Pod(self.principal))
+            self.pods.append(Pod(self.principal, at))
+            self.pods[-1].ends = at  # it logs in when its turn comes
         del self.pods[wanted:]
         return wanted
 
     def _show(self) -> None:
-        self.principal.addresses = [pod.address for pod in self.pods]
+        self.principal.sessions = [(pod.address, pod.login) for pod in self.pods]
 
     def _next_deployment(self, at: float) -> float:
         """In working hours of its team, as a rule."""
@@ -256,19 +288,30 @@ def training(principal: Principal, world: World) -> Iterator[Burst]:
 def _job(principal: Principal, at: float, draw: Random) -> Generator[Burst, None, float]:
     """One job, and when it ends."""
     nodes = [Networks.gpu(draw) for _ in range(min(64, int(draw.paretovariate(1.1))))]
-    principal.log_in()
-    principal.addresses = nodes
+    principal.sessions = [(node, principal.log_in(at)) for node in nodes]
     rows: list[Row] = []
-    for node in nodes:
+    for node, login in principal.sessions:
         begun = at + draw.random() * MINUTE
-        rows += [login_row(principal, begun, node), *reads(principal, begun + 0.2, principal.secrets, node)]
+        rows += [
+            login_row(principal, begun, node, login),
+            *reads(principal, begun + 0.2, principal.secrets, node, login),
+        ]
     yield at, rows
     end = at + min(2 * DAY, draw.lognormvariate(8.5, 1.3))
     while (at := at + HOUR) < end:
-        if draw.random() < 0.01:
-            nodes[0] = Networks.gpu(draw)
-        yield at, reads(principal, at, principal.secrets[:1], nodes[0])
+        yield at, _again(principal, at)
     return at
+
+
+def _again(principal: Principal, at: float) -> list[Row]:
+    """A job's first node fetches again: with a login of its own where it is another node, or the token has ended."""
+    node, login = principal.sessions[0]
+    failed = principal.draw.random() < 0.01
+    if not failed and at < principal.ends:
+        return reads(principal, at, principal.secrets[:1], node, login)
+    node = Networks.gpu(principal.draw) if failed else node
+    principal.sessions[0] = node, principal.log_in(at)
+    return [login_row(principal, at, node), *reads(principal, at + 0.2, principal.secrets[:1], node)]
 
 
 def _rate(principal: Principal, world: World, at: float) -> float:
@@ -288,8 +331,8 @@ def ci(principal: Principal, world: World) -> Iterator[Burst]:
         at += draw.expovariate(a_day / DAY * _rate(principal, world, at))
         yield at, []
         address = Networks.runner(draw)
-        principal.log_in()
-        principal.addresses = [address]
+        principal.log_in(at)
+        principal.be_at(address)
         count = draw.randint(1, len(principal.secrets))
         chosen = principal.secrets[:count]
         yield at, [login_row(principal, at, address), *reads(principal, at + 0.5, chosen, address, pace=3.0)]
@@ -322,30 +365,34 @@ def _hourly(principal: Principal, hosts: list[str]) -> Iterator[Burst]:
 
 
 def _run(principal: Principal, at: float, host: str) -> list[Row]:
-    principal.log_in()
-    principal.addresses = [host]
+    principal.log_in(at)
+    principal.be_at(host)
     return [login_row(principal, at, host), *reads(principal, at + 0.3, principal.secrets, host, pace=1.0)]
 
 
 def dormant(principal: Principal, world: World) -> Iterator[Burst]:
     """An account that was used for the last time weeks before the run begins."""
     at = -principal.draw.uniform(40, 60) * DAY
-    principal.log_in()
-    yield 0.0, reads(principal, at, principal.secrets, principal.addresses[0], pace=20)
+    address = principal.sessions[0][0]
+    principal.log_in(at)
+    principal.be_at(address)
+    yield 0.0, [login_row(principal, at, address), *reads(principal, at + 5, principal.secrets, address, pace=20)]
 
 
 def sync(principal: Principal, world: World) -> Iterator[Burst]:
     """Each quarter of an hour what has changed, and everything at two in the night."""
-    draw, host = principal.draw, principal.addresses[0]
+    draw, host = principal.draw, principal.sessions[0][0]
     everything = world.secrets
     principal.log_in()
+    principal.be_at(host)
     stamp = 0
     at = 0.0
     while True:
         at += 15 * MINUTE
         yield at, []
         if int(at % DAY) == 2 * HOUR:
-            principal.log_in()
+            principal.log_in(at)
+            principal.be_at(host)
             yield at, [login_row(principal, at, host), *reads(principal, at + 1, everything, host, pace=0.1)]
         else:
             changed = sum(team.stamp for team in world.teams)
@@ -358,8 +405,9 @@ def backup(principal: Principal, world: World) -> Iterator[Burst]:
     at = 3.5 * HOUR
     while True:
         yield at, []
-        principal.log_in()
-        host = principal.addresses[0]
+        host = principal.sessions[0][0]
+        principal.log_in(at)
+        principal.be_at(host)
         yield at, [login_row(principal, at, host), *reads(principal, at + 1, world.secrets, host, pace=0.2)]
         at += DAY
 
@@ -367,10 +415,11 @@ def backup(principal: Principal, world: World) -> Iterator[Burst]:
 def scanner(principal: Principal, world: World) -> Iterator[Burst]:
     """On Tuesdays at ten the platform's scanner tries all secrets, and may read half of them."""
     at = DAY + 10 * HOUR
-    draw, host = principal.draw, principal.addresses[0]
+    draw, host = principal.draw, principal.sessions[0][0]
     while True:
         yield at, []
-        principal.log_in()
+        principal.log_in(at)
+        principal.be_at(host)
         rows: list[Row] = [login_row(principal, at, host)]
         for number, secret in enumerate(world.secrets):
             details = principal.details(secret, host, denied=draw.random() < 0.5)
@@ -406,4 +455,5 @@ LIVES: Final = {
     "sync": sync,
     "backup": backup,
     "scanner": scanner,
+    "writer": changes.writer,
 }

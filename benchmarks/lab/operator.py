@@ -5,7 +5,7 @@ from ipaddress import ip_network
 from typing import Final
 
 from benchmarks.lab.calendar import DAY, HOUR, ZONES, moment
-from benchmarks.lab.world import BACKUP, EUROPE, HOMES, HUB, PERSON, SCANNER, SYNC, Principal, Secret, World
+from benchmarks.lab.world import BACKUP, EUROPE, HOMES, HUB, PERSON, SCANNER, SYNC, WRITER, Principal, Secret, World
 from keyturn.access_log.detection.history import SecretHistory
 from keyturn.access_log.detection.policy import MonitorPolicy, Site, Tuning
 from keyturn.core.ledger import Entry, Outcome
@@ -16,7 +16,7 @@ LIMITS: Final = (1_000, 10_000, 100_000, 1_000_000)
 GRACE: Final = HOUR
 """How long after a promotion the version before it is retired."""
 OFF: Final = Tuning(0)
-PLATFORM_LOGINS: Final = (SYNC, BACKUP, SCANNER)
+PLATFORM_LOGINS: Final = (SYNC, BACKUP, SCANNER, WRITER)
 
 PLACES: Final = (("Los Angeles", 34.1, -118.2), ("Zurich", 47.4, 8.5), ("London", 51.5, -0.1), ("Tokyo", 35.7, 139.7))
 """Of the zones, in their order: an office and an entrance to the VPN in each."""

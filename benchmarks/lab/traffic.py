@@ -3,14 +3,15 @@
 import heapq
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
+from itertools import chain
 from operator import itemgetter
 from random import Random
 from typing import Final
 
-from benchmarks.lab import machines, people
+from benchmarks.lab import changes, machines, people
 from benchmarks.lab.calendar import DAY, START
-from benchmarks.lab.machines import Burst
-from benchmarks.lab.world import PERSON, Row, World
+from benchmarks.lab.rows import Burst
+from benchmarks.lab.world import HUB, PERSON, Row, World
 from keyturn.core.access import Access
 
 CHUNK: Final = 300.0
@@ -20,8 +21,10 @@ CHUNK: Final = 300.0
 def lives(world: World) -> Iterator[Iterator[Burst]]:
     """A generator for each principal, and for what happens to many."""
     for principal in world.principals:
-        yield (people.person if principal.kind == PERSON else machines.LIVES[principal.kind])(principal, world)
-    for happening in (people.on_call, people.rotations, people.migrations, machines.node_failures):
+        life = (people.person if principal.kind == PERSON else machines.LIVES[principal.kind])(principal, world)
+        comes = principal.begins and principal.kind != PERSON and principal.system == HUB
+        yield chain(changes.arrival(principal, world), life) if comes else life
+    for happening in (people.on_call, people.duties, people.rotations, people.migrations, machines.node_failures):
         yield happening(world, Random(f"{world.seed} {happening.__name__}"))
 
 

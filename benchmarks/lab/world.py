@@ -1,12 +1,16 @@
 """Whom a lab consists of: its teams, their secrets, its networks, and everybody who reads."""
 
 import hashlib
+import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from benchmarks.lab.calendar import ZONES, Calendar
+from benchmarks.lab import rights
+from benchmarks.lab.calendar import DAY, HOUR, ZONES, Calendar
+from benchmarks.lab.rights import Habits, Scope
 from keyturn.core.access import READ
 
 if TYPE_CHECKING:
@@ -23,6 +27,7 @@ DORMANT: Final = "dormant"
 SYNC: Final = "sync"
 BACKUP: Final = "backup"
 SCANNER: Final = "scanner"
+WRITER: Final = "writer"
 
 SHARES: Final = {PERSON: 0.22, SERVICE: 0.27, INFERENCE: 0.04, TRAINING: 0.16, CI: 0.19, BATCH: 0.05, CRON: 0.05}
 """Of all principals; what is left are accounts that sleep, and the platform's own."""
@@ -30,8 +35,12 @@ SHARES: Final = {PERSON: 0.22, SERVICE: 0.27, INFERENCE: 0.04, TRAINING: 0.16, C
 HUB: Final = "hub"
 CLOUDS: Final = ("aws", "azure", "gcp")
 PRINCIPALS_A_TEAM: Final = 150
+LDAP_METHOD: Final = "ldap"
+LDAP: Final = 0.3
+"""Of people: how many log in with a password that the hub itself passes on, so that it logs those that are wrong; the
+others do so at an identity provider, of whose refusals a hub knows nothing."""
 
-Details: TypeAlias = tuple[str, str, int | None, str, str, bool, str, str, str, bool]
+Details: TypeAlias = tuple[str, str, int | None, str, str, bool, str, str, str, bool, str]
 """The fields of an Access behind its moment, in their order."""
 Row: TypeAlias = tuple[float, Details, str]
 """A moment, what happened then, and the label of the attack that it belongs to, empty where it is ordinary."""
@@ -51,7 +60,8 @@ class Secret:
 class Team:
     """Who owns secrets. ``stamp`` grows with each of its rotations; ``cluster`` is the second octet of its pods.
 
-    ``decoys`` look like secrets and are nobody's: whoever works there does not come upon them.
+    ``decoys`` look like secrets and are nobody's: whoever works there does not come upon them. How its rights are
+    written, :mod:`benchmarks.lab.rights` says.
     """
 
     name: str
@@ -60,6 +70,8 @@ class Team:
     secrets: list[Secret] = field(default_factory=list)
     decoys: list[Secret] = field(default_factory=list)
     stamp: int = 0
+    habits: Habits = field(default_factory=Habits)
+    policies: set[str] = field(default_factory=set)
 
     @property
     def restricted(self) -> list[Secret]:
@@ -74,7 +86,12 @@ class Team:
 
 @dataclass(slots=True, eq=False)
 class Principal:
-    """Who reads: the same name in all of its events. ``addresses`` and ``login`` are those of the moment."""
+    """Who reads: the same name in all of its events.
+
+    ``sessions`` are the addresses from which it reads at the moment, each with its login, ``login`` the last of them
+    and ``ends`` when that one's token ends, which lives for ``life`` seconds. ``scope`` says how much it may read,
+    ``duty`` of which team it is on call, and ``operates`` that it may write policies.
+    """
 
     name: str
     kind: str
@@ -83,9 +100,14 @@ class Principal:
     agent: str
     secrets: list[Secret]
     system: str = HUB
-    addresses: list[str] = field(default_factory=list)
+    sessions: list[tuple[str, str]] = field(default_factory=list)
     login: str = ""
+    ends: float = -math.inf
+    life: float = 32 * DAY
     logins: int = 0
+    scope: Scope = Scope.OWN
+    duty: "Team | None" = None
+    operates: bool = False
     begins: int = 0
     reads_a_day: float = 0.0
     home: str = ""
@@ -100,11 +122,26 @@ class Principal:
         """Whose clocks it goes by."""
         return self.team.zone
 
-    def log_in(self) -> str:
-        """A new login."""
+    @property
+    def short(self) -> str:
+        """Its name without the method by which it logs in."""
+        return re.split("[ -]", self.name, maxsplit=1)[-1].rpartition("/")[2]
+
+    @property
+    def method(self) -> str:
+        """By which it logs in."""
+        return re.split("[ -]", self.name, maxsplit=1)[0]
+
+    def log_in(self, at: float = 0.0) -> str:
+        """A new login, whose token lives from then on."""
         self.logins += 1
         self.login = token(f"{self.name} {self.logins}")
+        self.ends = at + self.life
         return self.login
+
+    def be_at(self, *addresses: str) -> None:
+        """Read from there with the last login, and from nowhere else."""
+        self.sessions = [(address, self.login) for address in addresses]
 
     def details(self, secret: Secret, source: str, login: str = "", *, denied: bool = False) -> Details:
         """An ordinary read of the current version."""
@@ -120,6 +157,7 @@ class Principal:
             READ,
             self.agent,
             False,
+            "" if denied else rights.granted(self, secret),
         )
 
 
@@ -144,6 +182,12 @@ class World:
     deployments: dict[str, float] = field(default_factory=dict)
     fleets: "list[Fleet]" = field(default_factory=list)
     listeners: list[Callable[[float, Secret, bool], None]] = field(default_factory=list)
+    operators: list[Principal] = field(default_factory=list)
+
+    @property
+    def writer(self) -> Principal:
+        """The platform's pipeline, which writes policies."""
+        return next(principal for principal in reversed(self.principals) if principal.kind == WRITER)
 
     @property
     def secrets(self) -> list[Secret]:
@@ -208,6 +252,11 @@ class Networks:
         return _public(HOMES.get(zone, EUROPE), draw)
 
     @staticmethod
+    def customer(first: int, draw: Random) -> str:
+        """A hotspot, a train or a hotel, of a provider whose addresses begin so."""
+        return _public((first,), draw)
+
+    @staticmethod
     def abroad(draw: Random) -> str:
         """A hotel, a train, a conference."""
         return _public(ABROAD, draw)
@@ -243,8 +292,24 @@ def build(seed: int, calendar: Calendar, principals: int, reads_a_day: int) -> W
         ]
     world.principals += [_dormant(number, world, draw) for number in range(max(12, round(principals * 0.015)))]
     world.principals += _platform(world, platform)
+    _write_policies(world)
     _spread(world, reads_a_day, draw)
     return world
+
+
+OPERATORS: Final = 6
+"""People who may write policies by hand."""
+
+
+def _write_policies(world: World) -> None:
+    """Those that everybody has from the beginning, and who may write more."""
+    crowd = world.of_kind(PERSON)
+    world.operators = Random(f"operators {world.seed}").sample(crowd, min(len(crowd), OPERATORS))
+    for principal in world.operators:
+        principal.operates = True
+    for principal in world.principals:
+        if principal.kind not in rights.PLATFORM and principal.begins == 0:
+            principal.team.policies |= rights.of_the_team(principal)
 
 
 _SHARED: Final = ("registry", "artifacts", "metrics", "tracing", "object-store", "experiments", "model-hub", "mail")
@@ -291,6 +356,7 @@ def _team(number: int, draw: Random) -> Team:
         kind = _SECRETS[index % len(_SECRETS)]
         place = "restricted" if restricted else f"app-{index // len(_SECRETS)}"
         team.secrets.append(Secret(f"{name}/{place}/{kind}-{index}", team, restricted, draw.randrange(1, 9)))
+    team.habits = Habits.drawn(Random(f"habits {name} {count}"))
     team.decoys = [Secret(f"{name}/app-0/admin-key", team), Secret(f"{name}/restricted/master-key", team)]
     return team
 
@@ -298,7 +364,10 @@ def _team(number: int, draw: Random) -> Team:
 def _principal(kind: str, number: int, world: World, draw: Random) -> Principal:
     team = world.teams[number % len(world.teams)] if number < len(world.teams) else draw.choice(world.teams)
     own = Random(f"{world.seed} {kind} {number}")
-    principal = Principal(_name(kind, number, team), kind, team, own, _agent(kind, own), [])
+    entry = Random(f"{world.seed} {kind} {number} login")
+    principal = Principal(_name(kind, number, team, entry), kind, team, own, _agent(kind, own), [])
+    principal.scope = rights.scope(kind, team, entry)
+    principal.life = entry.choices(*_TOKENS)[0] if kind != PERSON else _a_persons_life(entry)
     principal.secrets = _working_set(principal, world)
     principal.owners = tuple({id(secret.team): secret.team for secret in principal.secrets}.values())
     if kind == PERSON:
@@ -319,10 +388,23 @@ def _beginning(kind: str, calendar: Calendar, draw: Random) -> int:
     return draw.randrange(calendar.days) if draw.random() < late else 0
 
 
-def _name(kind: str, number: int, team: Team) -> str:
+_TOKENS: Final = ((HOUR, 12 * HOUR, DAY, 32 * DAY), (15, 10, 25, 50))
+"""Seconds that a program's token lives, with how many of a hundred have it: what agents renew lives as long as the hub
+lets it, which is 32 days where nobody says less."""
+RENEWED: Final = 0.2
+"""Of people: how many have a program that renews their token through the week."""
+
+
+def _a_persons_life(draw: Random) -> float:
+    return draw.uniform(3, 7) * DAY if draw.random() < RENEWED else draw.uniform(8, 12) * HOUR
+
+
+def _name(kind: str, number: int, team: Team, draw: Random) -> str:
     match kind:
         case "person":
-            return f"oidc-{_NAMES[number % len(_NAMES)]}.{number}@lab.example"
+            return (
+                f"{LDAP_METHOD if draw.random() < LDAP else 'oidc'}-{_NAMES[number % len(_NAMES)]}.{number}@lab.example"
+            )
         case "ci":
             return f"jwt-lab/{team.name}/repository-{number}"
         case "training":
@@ -379,8 +461,10 @@ def _dormant(number: int, world: World, draw: Random) -> Principal:
     own = Random(f"{world.seed} dormant {number}")
     person = number % 3 == 2
     name = f"oidc-former.{number}@lab.example" if person else f"approle legacy-{team.name}-{number}"
-    principal = Principal(name, DORMANT, team, own, "python-hvac/1.2.1", own.sample(team.unrestricted, 4))
-    principal.addresses = [Networks.vpn(team.zone, own) if person else Networks.pod(team.cluster, own)]
+    principal = Principal(
+        name, DORMANT, team, own, "python-hvac/1.2.1", own.sample(team.unrestricted, 4), scope=Scope.FOLDER
+    )
+    principal.sessions = [(Networks.vpn(team.zone, own) if person else Networks.pod(team.cluster, own), "")]
     return principal
 
 
@@ -390,11 +474,17 @@ def _platform(world: World, team: Team) -> list[Principal]:
         (SYNC, "approle keyturn-sync", "keyturn/1.0"),
         (BACKUP, "approle hub-backup", "restic-hub/0.4"),
         (SCANNER, "approle platform-scanner", "secret-scanner/2.1"),
+        (WRITER, "approle hub-policies", "Terraform/1.9 terraform-provider-vault/4.4"),
     )
     return [
-        Principal(name, kind, team, Random(f"{world.seed} {name}"), agent, world.secrets, addresses=[f"10.10.0.{host}"])
+        Principal(
+            name, kind, team, Random(f"{world.seed} {name}"), agent, world.secrets, sessions=[(f"10.10.0.{host}", "")]
+        )
         for host, (kind, name, agent) in enumerate(logins, 3)
     ]
+
+
+_HOSTS: Final = ("10.10.0.3", "10.10.0.4", "10.10.0.5", "10.10.0.6")
 
 
 def _spread(world: World, reads_a_day: int, draw: Random) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -10,14 +11,16 @@ import pytest
 
 from benchmarks.lab.attacks import SCENARIOS, Attack, plan
 from benchmarks.lab.calendar import Calendar, local, moment
+from benchmarks.lab.changes import before
 from benchmarks.lab.export import audit_line
 from benchmarks.lab.measure import Observer, Report, Run, wilson
 from benchmarks.lab.operator import LabPolicies, history
+from benchmarks.lab.rights import Scope
 from benchmarks.lab.traffic import events
 from benchmarks.lab.world import World, build
 from keyturn.access_log.detection.detector import Detector
 from keyturn.access_log.hub_reads import HubReads
-from keyturn.core.access import Access
+from keyturn.core.access import CHANGE, LOGIN, READ, Access
 from keyturn.core.audit_lines import AuditMount
 from tests.support.sigma import Pack
 
@@ -84,6 +87,49 @@ def test_labels_tell_whose_events_they_are_and_from_when_to_when(
             assert access.principal in attack.principals
             assert access.system in attack.systems
             assert moment(attack.first) <= access.at <= moment(attack.last)
+
+
+def test_a_hub_grants_what_it_serves_by_a_policy_that_the_login_was_given(
+    run: tuple[list[Attack], list[tuple[Access, str]]],
+) -> None:
+    """Or by one that was written since."""
+    given: dict[str, set[str]] = {}
+    written: set[str] = set()
+    checked = 0
+    for access, label in run[1]:
+        if access.system != "hub" or access.denied:
+            assert access.action != READ or not access.granted
+        elif access.action == CHANGE:
+            written.add(access.path.removeprefix("policies/"))
+        elif access.action == LOGIN:
+            given[access.login] = set(access.granted.split(","))
+        elif access.action == READ and not label and access.login in given:
+            checked += 1
+            assert access.granted in given[access.login] | written, access
+    assert checked > 10_000
+
+
+def test_a_program_reads_what_its_policy_has_to_list_only_after_that_was_written(lab: World) -> None:
+    services = (fleet.principal for fleet in lab.fleets)
+    principal = next(each for each in services if each.scope == Scope.OWN and each.system == "hub")
+    secret = next(secret for secret in principal.team.restricted if secret not in principal.secrets)
+    written = before(lab, principal, secret, 0.0, 90_000.0)
+    changed = [(at, details[1]) for at, details, _ in written if details[7] == CHANGE]
+    assert f"policies/app-{principal.short}" in {path for _, path in changed}
+    assert 0 <= changed[0][0] <= 90_000 - 300 + 3
+    open_to_all = replace(principal, scope=Scope.LAB)
+    assert before(lab, open_to_all, secret, 0.0, 90_000.0) == []
+
+
+def test_a_person_logs_in_once_in_a_tokens_life_and_nobody_logs_in_for_a_stolen_token(
+    run: tuple[list[Attack], list[tuple[Access, str]]],
+) -> None:
+    reads = Counter(access.login for access, label in run[1] if not label and access.principal.startswith("oidc-"))
+    logins = Counter(access.login for access, _ in run[1] if access.action == LOGIN and not access.denied)
+    assert max(reads.values()) > 10
+    assert all(logins[login] == 1 for login in reads if login in logins)
+    stolen = {label for access, label in run[1] if label.startswith("stolen-token") and access.action == LOGIN}
+    assert not stolen
 
 
 def test_nobody_is_a_victim_twice_but_the_platform(run: tuple[list[Attack], list[tuple[Access, str]]]) -> None:
@@ -160,7 +206,8 @@ def test_an_event_comes_back_from_the_audit_line_that_is_made_of_it(
     reads = HubReads(AuditMount("secret"), logins=True)
     hub = [access for access, label in run[1] if access.system == "hub" and not access.principal.startswith("wrapping")]
     kinds = {(access.action, access.denied, access.root, access.version is None): access for access in hub}
-    assert len(kinds) >= 6
+    assert len(kinds) >= 7
+    assert {action for action, *_ in kinds} == {READ, LOGIN, CHANGE}
     for access in kinds.values():
         assert reads.access(msgspec.json.encode(audit_line(access))) == access
 

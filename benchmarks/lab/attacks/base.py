@@ -5,9 +5,25 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final, Literal
 
+from benchmarks.lab import rights
 from benchmarks.lab.calendar import DAY, MINUTE, local
-from benchmarks.lab.machines import Burst
-from benchmarks.lab.world import DORMANT, HUB, PERSON, Details, Principal, Row, Secret, Team, World, sample
+from benchmarks.lab.rights import Scope
+from benchmarks.lab.rows import Burst, login_path
+from benchmarks.lab.world import (
+    DORMANT,
+    HUB,
+    LDAP_METHOD,
+    PERSON,
+    Details,
+    Networks,
+    Principal,
+    Row,
+    Secret,
+    Team,
+    World,
+    sample,
+    token,
+)
 from keyturn.core.access import LOGIN, READ
 
 When = Literal["work", "night", "weekend", "holiday", "any"]
@@ -19,7 +35,11 @@ REVOKED_BEFORE: Final = 2 * MINUTE
 
 @dataclass(frozen=True)
 class Scenario:
-    """A script. ``hopeless`` says why nothing in the log sets it apart, where that is so: it is counted by itself."""
+    """A script. ``hopeless`` says why nothing in the log sets it apart, where that is so: it is counted by itself.
+
+    ``reach`` is what the victim may read, from the run's first day on, since the hub would refuse the rest, and
+    ``password`` says that the hub itself passes the victim's password on, and so logs what fails.
+    """
 
     name: str
     family: str
@@ -32,6 +52,8 @@ class Scenario:
     revokes: bool
     deploys: bool
     hopeless: str
+    reach: Scope
+    password: bool
 
     @property
     def does(self) -> str:
@@ -53,12 +75,16 @@ def scenario(
     revokes: bool = False,
     deploys: bool = False,
     hopeless: str = "",
+    reach: Scope = Scope.OWN,
+    password: bool = False,
 ) -> "Callable[[Callable[[Scene], None]], Callable[[Scene], None]]":
     """Enter a script; ``lasts`` are the days that it needs before the run ends."""
 
     def enter(act: Callable[[Scene], None]) -> Callable[[Scene], None]:
         name = act.__name__.replace("_", "-")
-        SCENARIOS[name] = Scenario(name, family, source, act, victims, systems, when, lasts, revokes, deploys, hopeless)
+        SCENARIOS[name] = Scenario(
+            name, family, source, act, victims, systems, when, lasts, revokes, deploys, hopeless, reach, password
+        )
         return act
 
     return enter
@@ -106,8 +132,8 @@ class Scene:
     def __init__(self, world: World, draw: Random, attack: Attack) -> None:
         self.world, self.draw, self.attack = world, draw, attack
         self.victim, self.at = attack.victim, attack.at
-        self.login = self.victim.login
-        self.address = draw.choice(self.victim.addresses) if self.victim.addresses else ""
+        office = Networks.office(self.victim.zone, Random(self.victim.name)), self.victim.login
+        self.address, self.login = draw.choice(self.victim.sessions or [office])
         self.rows: list[Row] = []
 
     @property
@@ -127,7 +153,7 @@ class Scene:
 
     def another(self, kind: str, team: Team | None = None) -> Principal:
         """Somebody else of that kind, of a team where one is named."""
-        crowd = [other for other in self.world.of_kind(kind) if other is not self.victim and other.addresses]
+        crowd = [other for other in self.world.of_kind(kind) if other is not self.victim and other.sessions]
         return self.draw.choice([other for other in crowd if other.team is team] or crowd)
 
     def people(self, count: int) -> list[Principal]:
@@ -142,6 +168,8 @@ class Scene:
     def read(self, after: float, secret: Secret, source: str = "", *, ordinary: bool = False, **changes: Any) -> None:
         """One read, as the victim's but for ``changes``: fields of Access."""
         fields = self._fields(secret, source or self.address) | changes
+        if fields["denied"] or fields["system"] != HUB:
+            fields["granted"] = ""
         label = "" if ordinary else self.attack.label
         self.rows.append((self.at + after, _details(fields), label))
 
@@ -155,14 +183,39 @@ class Scene:
         return after
 
     def log_in(
-        self, after: float, source: str = "", *, failed: bool = False, method: str = "oidc", **changes: Any
+        self,
+        after: float,
+        source: str = "",
+        *,
+        failed: bool = False,
+        ordinary: bool = False,
+        who: Principal | None = None,
+        **changes: Any,
     ) -> None:
-        """A login of the victim, or one that fails, which shows no more than an address."""
-        address = source or self.address
-        who = f"failed login from {address}" if failed else self.victim.name
-        given = {"path": f"auth/{method}/login", "version": None, "action": LOGIN, "principal": who, "denied": failed}
-        fields = self._fields(self.victim.secrets[0], address) | given | ({"login": ""} if failed else {}) | changes
-        self.rows.append((self.at + after, _details(fields), self.attack.label))
+        """A login of the victim, or one that fails, which shows no more than an address; by the name of ``who``."""
+        address, other = source or self.address, who or self.victim
+        fields = self._fields(self.victim.secrets[0], address) | {
+            "path": login_path(LDAP_METHOD if self.attack.scenario.password else other.method, other.short),
+            "version": None,
+            "principal": other.name,
+            "agent": other.agent,
+            "action": LOGIN,
+            "denied": failed,
+        }
+        if failed:
+            fields |= {"principal": f"failed login from {address}", "login": ""}
+        label = "" if ordinary else self.attack.label
+        fields |= changes
+        fields["granted"] = "" if failed else rights.held(other)
+        self.rows.append((self.at + after, _details(fields), label))
+
+    def be_at_work(self, after: float = 0.0, *, ordinary: bool = False) -> str:
+        """The victim's own session where they are: a login, if their token has ended by then; gives the login."""
+        if self.at + after < self.victim.ends:
+            return self.login
+        login = token(f"{self.attack.label} {after}")
+        self.log_in(after, ordinary=ordinary, login=login)
+        return login
 
     def _fields(self, secret: Secret, source: str) -> dict[str, Any]:
         version = secret.version if self.victim.system == HUB else None
@@ -177,12 +230,13 @@ class Scene:
             "action": READ,
             "agent": self.victim.agent,
             "root": False,
+            "granted": rights.granted(self.victim, secret),
         }
 
 
 def _details(fields: dict[str, Any]) -> Details:
     ordered = tuple(fields.values())
-    if len(ordered) != 10:
+    if len(ordered) != 11:
         raise ValueError(f"an access has no such field: {sorted(fields)}")
     return ordered
 
@@ -206,6 +260,8 @@ def _planned(world: World, entry: Scenario, number: int) -> Attack:
     victim = draw.choice(victims)
     if victim.kind in _MANY:
         world.attacked.add(victim.name)
+    victim.scope = max(victim.scope, entry.reach)
+    victim.team.policies |= rights.of_the_team(victim)
     at = _time(world, entry, victim, draw)
     attack = Attack(entry, number, victim, at, draw.choice(victim.secrets))
     if entry.deploys:
@@ -219,7 +275,8 @@ _MANY: Final = (PERSON, "service", "inference", "training", "ci", "batch", "cron
 def _fits(principal: Principal, entry: Scenario, world: World) -> bool:
     """Whether that is somebody whom the lab has seen for days, and who is nobody's victim yet."""
     established = principal.begins <= max(0, world.calendar.warm_up - 5)
-    return established and principal.name not in world.attacked and principal.system in entry.systems
+    fits = principal.system in entry.systems and (not entry.password or principal.method == LDAP_METHOD)
+    return established and fits and principal.name not in world.attacked
 
 
 def _time(world: World, entry: Scenario, victim: Principal, draw: Random) -> float:

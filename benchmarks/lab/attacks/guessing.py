@@ -2,20 +2,17 @@
 
 from typing import Final
 
+from benchmarks.lab import rights
 from benchmarks.lab.attacks.base import Scene, scenario
 from benchmarks.lab.calendar import HOUR, MINUTE
-from benchmarks.lab.world import CI, PERSON, SERVICE, Networks, Principal
+from benchmarks.lab.rights import Scope
+from benchmarks.lab.world import CI, PERSON, SERVICE, Networks
 
 FAMILY: Final = "brute force"
 GUESSING: Final = "MITRE ATT&CK T1110.001, Brute Force: Password Guessing"
 SPRAYING: Final = "MITRE ATT&CK T1110.003, Brute Force: Password Spraying"
 STUFFING: Final = "MITRE ATT&CK T1110.004, Brute Force: Credential Stuffing"
 DISCOVERY: Final = "MITRE ATT&CK T1526, Cloud Service Discovery"
-
-
-def name_path(principal: Principal) -> str:
-    """Where that person logs in with a password: the method has the name in the path."""
-    return f"auth/userpass/login/{principal.name.removeprefix('oidc-').partition('@')[0]}"
 
 
 @scenario(FAMILY, DISCOVERY, victims=(PERSON, SERVICE, CI))
@@ -32,31 +29,31 @@ def guesses_paths_slowly(scene: Scene) -> None:
         scene.read(number * 10 * MINUTE * scene.draw.uniform(0.95, 1.05), secret, denied=True, version=None)
 
 
-@scenario(FAMILY, GUESSING)
+@scenario(FAMILY, GUESSING, password=True)
 def guesses_a_password(scene: Scene) -> None:
     """From one rented server, 300 logins in ten minutes, all of which fail."""
     source = Networks.hosting(scene.draw)
     for number in range(300):
-        scene.log_in(number * 2.0, source, failed=True, agent=scene.stranger(), path=name_path(scene.victim))
+        scene.log_in(number * 2.0, source, failed=True, agent=scene.stranger())
 
 
-@scenario(FAMILY, SPRAYING, lasts=2)
+@scenario(FAMILY, SPRAYING, lasts=2, password=True)
 def sprays_from_one_address(scene: Scene) -> None:
     """One password for many people: a login each two minutes for four hours, from one address, all fail."""
     source = Networks.hosting(scene.draw)
     for number, other in enumerate(scene.people(120)):
-        scene.log_in(number * 2 * MINUTE, source, failed=True, path=name_path(other))
+        scene.log_in(number * 2 * MINUTE, source, failed=True, who=other)
 
 
-@scenario(FAMILY, STUFFING, lasts=2)
+@scenario(FAMILY, STUFFING, lasts=2, reach=Scope.TEAM, password=True)
 def sprays_from_many_addresses(scene: Scene) -> None:
     """The same from sixty home addresses, with two attempts each, and one that comes in and reads."""
     for number, other in enumerate(scene.people(60)):
-        source, name = Networks.home(scene.draw), name_path(other)
-        scene.log_in(number * 90.0, source, failed=True, agent="curl/8.9", path=name)
-        scene.log_in(number * 90.0 + 20, source, failed=True, agent="curl/8.9", path=name)
+        source = Networks.home(scene.draw)
+        scene.log_in(number * 90.0, source, failed=True, agent="curl/8.9", who=other)
+        scene.log_in(number * 90.0 + 20, source, failed=True, agent="curl/8.9", who=other)
     source = Networks.home(scene.draw)
-    scene.log_in(2 * HOUR, source, login="c0ffee09", agent="curl/8.9", path=name_path(scene.victim))
+    scene.log_in(2 * HOUR, source, login="c0ffee09", agent="curl/8.9")
     wanted = [*scene.pick(scene.victim.secrets, 4), *scene.pick(scene.others, 6)]
     scene.read_all(wanted, source, pace=20, after=2 * HOUR + 5, login="c0ffee09", agent="curl/8.9")
 
@@ -66,7 +63,7 @@ def approle_ids_tried(scene: Scene) -> None:
     """From a pod of the same cluster, forty AppRole logins with secret ids that are none."""
     source = Networks.pod(scene.victim.team.cluster, scene.draw)
     for number in range(40):
-        scene.log_in(number * 5.0, source, failed=True, method="approle")
+        scene.log_in(number * 5.0, source, failed=True)
 
 
 RETIRED: Final = "retired credential"
@@ -101,12 +98,14 @@ def comes_back_for_the_new_value(scene: Scene) -> None:
 @scenario("after a revocation", OLD, revokes=True, when="work")
 def insider_comes_back(scene: Scene) -> None:
     """Straight after a revocation, a colleague who never read that secret does so three times, at their desk."""
-    other = scene.another(PERSON)
-    source = scene.draw.choice(other.addresses)
+    other, secret = scene.another(PERSON, scene.attack.secret.team), scene.attack.secret
+    source, login = scene.draw.choice(other.sessions)
+    if scene.at >= other.ends:
+        login = "c0ffee14"
+        scene.log_in(0, source, who=other, login=login)
+    shown = {"principal": other.name, "login": login, "agent": other.agent, "granted": rights.granted(other, secret)}
     for number in range(3):
-        scene.read(
-            number * 40.0, scene.attack.secret, source, principal=other.name, login=other.login, agent=other.agent
-        )
+        scene.read(5 + number * 40.0, secret, source, **shown)
 
 
 @scenario("after a revocation", OLD, victims=(SERVICE, CI), revokes=True)

@@ -2,8 +2,10 @@
 
 from typing import Final
 
+from benchmarks.lab import rights
 from benchmarks.lab.attacks.base import Scene, scenario
 from benchmarks.lab.calendar import DAY, HOUR, MINUTE
+from benchmarks.lab.rights import Scope
 from benchmarks.lab.world import CLOUDS, INFERENCE, SERVICE, Networks
 
 FAMILY: Final = "insider"
@@ -11,31 +13,35 @@ CERT: Final = "CERT Insider Threat Test Dataset (Glasser and Lindauer 2013)"
 MANAGERS: Final = "MITRE ATT&CK T1555.006, Credentials from Password Stores: Cloud Secrets Management Stores"
 
 
-@scenario(FAMILY, MANAGERS, when="work")
+@scenario(FAMILY, MANAGERS, when="work", reach=Scope.TEAM)
 def insider_enumerates(scene: Scene) -> None:
     """At their desk, one after the other: all of the own team's, and what other teams have, much of it refused."""
-    after = scene.read_all(scene.pick(scene.others, 25), pace=5)
+    login = scene.be_at_work()
+    after = scene.read_all(scene.pick(scene.others, 25), pace=5, after=5, login=login)
     for secret in scene.foreign(40):
         refused = scene.draw.random() < 0.7
-        scene.read(after, secret, denied=refused, version=None if refused else secret.version)
+        scene.read(after, secret, denied=refused, version=None if refused else secret.version, login=login)
         after += 4
 
 
-@scenario(FAMILY, f"{CERT}, scenario 2: takes much along in the last weeks", when="work", lasts=4)
+@scenario(FAMILY, f"{CERT}, scenario 2: takes much along in the last weeks", when="work", lasts=4, reach=Scope.TEAM)
 def leaver_collects(scene: Scene) -> None:
     """In three evenings, all that the team has and the leaver may read: a dozen each."""
     wanted = scene.pick(scene.others, 36)
     for evening in range(3):
-        scene.read_all(wanted[evening::3], pace=2 * MINUTE, after=evening * DAY + 3 * HOUR)
+        after = evening * DAY + 3 * HOUR
+        login = scene.be_at_work(after)
+        scene.read_all(wanted[evening::3], pace=2 * MINUTE, after=after + 5, login=login)
 
 
-@scenario(FAMILY, CERT, when="work")
+@scenario(FAMILY, CERT, when="work", reach=Scope.TEAM)
 def one_secret_too_many(scene: Scene) -> None:
     """One restricted secret that this person never read, at their desk, in working hours, between others."""
-    scene.read(0, scene.pick([secret for secret in scene.others if secret.restricted], 1)[0])
+    wanted = scene.pick([secret for secret in scene.others if secret.restricted], 1)[0]
+    scene.read(5, wanted, login=scene.be_at_work())
 
 
-@scenario(FAMILY, f"{CERT}, scenario 1: begins to log in after hours", when="night")
+@scenario(FAMILY, f"{CERT}, scenario 1: begins to log in after hours", when="night", reach=Scope.TEAM)
 def insider_by_night(scene: Scene) -> None:
     """By night and the VPN, who does not work by night reads fifteen of the team's secrets."""
     source = Networks.vpn(scene.victim.zone, scene.draw)
@@ -43,27 +49,29 @@ def insider_by_night(scene: Scene) -> None:
     scene.read_all(scene.pick(scene.others, 15), source, pace=MINUTE, after=5, login="c0ffee06")
 
 
-@scenario(FAMILY, f"{CERT}, scenario 1", when="weekend")
+@scenario(FAMILY, f"{CERT}, scenario 1", when="weekend", reach=Scope.TEAM)
 def insider_at_the_weekend(scene: Scene) -> None:
     """On a weekend, from where they always are: ten of the team's and two restricted ones."""
     restricted = [secret for secret in scene.others if secret.restricted]
-    scene.read_all([*scene.pick(scene.others, 10), *scene.pick(restricted, 2)], pace=2 * MINUTE)
+    wanted = [*scene.pick(scene.others, 10), *scene.pick(restricted, 2)]
+    scene.read_all(wanted, pace=2 * MINUTE, after=5, login=scene.be_at_work())
 
 
-@scenario(FAMILY, MANAGERS, when="work")
+@scenario(FAMILY, MANAGERS, when="work", reach=Scope.LAB)
 def reads_another_team(scene: Scene) -> None:
     """With a policy that is too wide: twelve secrets of other teams over a working day, none refused."""
-    scene.read_all(scene.foreign(12), pace=HOUR / 2)
+    scene.read_all(scene.foreign(12), pace=HOUR / 2, after=5, login=scene.be_at_work())
 
 
-@scenario(FAMILY, MANAGERS, when="work", lasts=6)
+@scenario(FAMILY, MANAGERS, when="work", lasts=6, reach=Scope.LAB)
 def one_of_another_team_each_day(scene: Scene) -> None:
     """The same with two a day, for five days."""
     for day in range(5):
-        scene.read_all(scene.foreign(2), pace=2 * HOUR, after=day * DAY)
+        login = scene.be_at_work(day * DAY)
+        scene.read_all(scene.foreign(2), pace=2 * HOUR, after=day * DAY + 5, login=login)
 
 
-@scenario("impersonation", "MITRE ATT&CK T1078, Valid Accounts", when="holiday")
+@scenario("impersonation", "MITRE ATT&CK T1078, Valid Accounts", when="holiday", reach=Scope.TEAM)
 def on_a_holiday(scene: Scene) -> None:
     """The victim's zone has a holiday; their login reads what they use and five more, from home addresses."""
     source = Networks.home(scene.draw)
@@ -72,7 +80,13 @@ def on_a_holiday(scene: Scene) -> None:
     scene.read_all(wanted, source, pace=MINUTE, after=5, login="c0ffee07")
 
 
-@scenario("impersonation", "MITRE ATT&CK T1621, Multi-Factor Authentication Request Generation", when="night")
+@scenario(
+    "impersonation",
+    "MITRE ATT&CK T1621, Multi-Factor Authentication Request Generation",
+    when="night",
+    reach=Scope.TEAM,
+    password=True,
+)
 def pushed_until_approved(scene: Scene) -> None:
     """Eight logins fail, the ninth is approved by a tired victim; then a few of their secrets and the team's."""
     source = Networks.hosting(scene.draw)
@@ -83,23 +97,25 @@ def pushed_until_approved(scene: Scene) -> None:
     scene.read_all(wanted, source, pace=20, after=230, login="c0ffee08")
 
 
-@scenario("hidden in noise", "MITRE ATT&CK T1036, Masquerading", when="night")
+@scenario("hidden in noise", "MITRE ATT&CK T1036, Masquerading", when="night", reach=Scope.TEAM)
 def during_an_incident(scene: Scene) -> None:
     """While colleagues are awake in an incident, a stolen login reads along: other things, from elsewhere."""
-    for engineer in (scene.another("person", scene.victim.team) for _ in range(2)):
-        where = Networks.vpn(engineer.zone, scene.draw)
+    for index, engineer in enumerate(scene.another("person", scene.victim.team) for _ in range(2)):
+        where, login = Networks.vpn(engineer.zone, scene.draw), f"0a0b0c0{index}"
+        scene.log_in(0, where, who=engineer, ordinary=True, login=login)
         for number, secret in enumerate(scene.pick(engineer.secrets, 6)):
-            scene.read(number * 100.0, secret, where, ordinary=True, principal=engineer.name, login="0a0b0c0d")
+            shown = {"principal": engineer.name, "agent": engineer.agent, "granted": rights.granted(engineer, secret)}
+            scene.read(9 + number * 100.0, secret, where, ordinary=True, login=login, **shown)
     scene.read_all(scene.pick(scene.others, 8), Networks.home(scene.draw), pace=90, after=120)
 
 
 DECOY: Final = "MITRE Engage EAC0005, Lures; and canary tokens, which say the same"
 
 
-@scenario("decoy", DECOY, when="work")
+@scenario("decoy", DECOY, when="work", reach=Scope.TEAM)
 def reads_a_decoy(scene: Scene) -> None:
     """At their desk, in working hours, somebody reads what looks like the team's administrator's key."""
-    scene.read(0, scene.draw.choice(scene.victim.team.decoys))
+    scene.read(5, scene.draw.choice(scene.victim.team.decoys), login=scene.be_at_work())
 
 
 @scenario("decoy", DECOY, victims=(SERVICE, INFERENCE))

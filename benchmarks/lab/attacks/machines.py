@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from benchmarks.lab.attacks.base import Scene, scenario
 from benchmarks.lab.calendar import HOUR, MINUTE
+from benchmarks.lab.rights import Scope
 from benchmarks.lab.world import BACKUP, BATCH, CI, CRON, INFERENCE, PERSON, SERVICE, SYNC, TRAINING, Networks
 
 PIPELINE: Final = "CI token"
@@ -18,22 +19,26 @@ def ci_token_after_the_job(scene: Scene) -> None:
     scene.read_all(scene.victim.secrets, source, pace=3, after=20 * MINUTE, agent=scene.stranger())
 
 
-@scenario(PIPELINE, ACTIONS, victims=(CI,), when="work")
+@scenario(PIPELINE, ACTIONS, victims=(CI,), when="work", reach=Scope.TEAM)
 def poisoned_pipeline(scene: Scene) -> None:
     """A job on an ordinary runner reads all that its role may read, instead of its few."""
     source = Networks.runner(scene.draw)
-    scene.log_in(0, source, method="jwt", login="c0ffee0a")
+    scene.log_in(0, source, login="c0ffee0a")
     wanted = [*scene.victim.secrets, *scene.pick(scene.others, 30)]
     scene.read_all(wanted, source, pace=1, after=1, login="c0ffee0a")
 
 
 @scenario(
-    PIPELINE, "OWASP Top 10 CI/CD Security Risks, CICD-SEC-4: Poisoned Pipeline Execution", victims=(CI,), when="work"
+    PIPELINE,
+    "OWASP Top 10 CI/CD Security Risks, CICD-SEC-4: Poisoned Pipeline Execution",
+    victims=(CI,),
+    when="work",
+    reach=Scope.TEAM,
 )
 def poisoned_pipeline_takes_one(scene: Scene) -> None:
     """A job on an ordinary runner reads its secrets and one restricted one."""
     source = Networks.runner(scene.draw)
-    scene.log_in(0, source, method="jwt", login="c0ffee0b")
+    scene.log_in(0, source, login="c0ffee0b")
     restricted = [secret for secret in scene.others if secret.restricted]
     wanted = [*scene.victim.secrets, *scene.pick(restricted, 1)]
     scene.read_all(wanted, source, pace=1, after=1, login="c0ffee0b")
@@ -47,7 +52,8 @@ HARDENING: Final = "Vault and OpenBao, production hardening: no root tokens in o
 def root_token_reads_one(scene: Scene) -> None:
     """A root token, kept from the set-up, reads one secret on an administrator's desk."""
     source = Networks.office(scene.victim.zone, scene.draw)
-    scene.read(0, scene.foreign(1)[0], source, principal="root (root policy)", login="c0ffee0c", root=True)
+    root: dict[str, Any] = {"principal": "root (root policy)", "root": True, "granted": "root"}
+    scene.read(0, scene.foreign(1)[0], source, login="c0ffee0c", **root)
 
 
 @scenario(ROOT, HARDENING)
@@ -58,6 +64,7 @@ def root_token_exports(scene: Scene) -> None:
         "principal": "token-admin (root policy)",
         "login": "c0ffee0d",
         "root": True,
+        "granted": "root",
         "agent": "curl/8.9",
     }
     scene.read_all(scene.foreign(150), source, pace=0.5, **changes)
@@ -77,21 +84,25 @@ def sync_login_off_its_schedule(scene: Scene) -> None:
 @scenario(FAMILY, PLATFORM, victims=(BACKUP,))
 def backup_login_elsewhere(scene: Scene) -> None:
     """The backup's login, which may read everything, reads eighty secrets from a rented server."""
-    scene.read_all(scene.pick(scene.world.secrets, 80), Networks.hosting(scene.draw), pace=1, agent=scene.stranger())
+    source, agent = Networks.hosting(scene.draw), scene.stranger()
+    scene.log_in(0, source, login="c0ffee15", agent=agent)
+    wanted = scene.pick(scene.world.secrets, 80)
+    scene.read_all(wanted, source, pace=1, after=2, login="c0ffee15", agent=agent)
 
 
 @scenario(FAMILY, PLATFORM, victims=(BACKUP,), when="work")
 def backup_login_by_day(scene: Scene) -> None:
     """The backup's login reads ten restricted secrets on its own host, in the middle of the day."""
     restricted = [secret for secret in scene.world.secrets if secret.restricted]
-    scene.read_all(scene.pick(restricted, 10), pace=3)
+    scene.log_in(0, login="c0ffee16")
+    scene.read_all(scene.pick(restricted, 10), pace=3, after=2, login="c0ffee16")
 
 
-@scenario(FAMILY, PLATFORM, victims=(BATCH, CRON), when="any")
+@scenario(FAMILY, PLATFORM, victims=(BATCH, CRON), when="any", reach=Scope.TEAM)
 def timetable_login_at_another_time(scene: Scene) -> None:
     """A job's login reads its own secrets at another time, from another pod of the cluster, and five more."""
     source = Networks.pod(scene.victim.team.cluster, scene.draw)
-    scene.log_in(0, source, method="approle", login="c0ffee0e")
+    scene.log_in(0, source, login="c0ffee0e")
     wanted = [*scene.victim.secrets, *scene.pick(scene.others, 5)]
     scene.read_all(wanted, source, pace=2, after=1, login="c0ffee0e")
 
@@ -100,25 +111,25 @@ CONTAINERS: Final = "MITRE ATT&CK T1552.007, Unsecured Credentials: Container AP
 DUMP: Final = "Stratus Red Team k8s.credential-access.dump-secrets"
 
 
-@scenario(FAMILY, CONTAINERS, victims=(INFERENCE,))
+@scenario(FAMILY, CONTAINERS, victims=(INFERENCE,), reach=Scope.LAB)
 def inference_pod_reads_other_teams(scene: Scene) -> None:
     """A pod that serves a model was taken over: 25 secrets of other teams in two minutes, in the pod's own name."""
     scene.read_all(scene.foreign(25), pace=5)
 
 
-@scenario(FAMILY, CONTAINERS, victims=(INFERENCE,), lasts=2)
+@scenario(FAMILY, CONTAINERS, victims=(INFERENCE,), lasts=2, reach=Scope.LAB)
 def inference_pod_reads_slowly(scene: Scene) -> None:
     """The same, one secret each half hour, ten in all."""
     scene.read_all(scene.foreign(10), pace=HOUR / 2)
 
 
-@scenario(FAMILY, DUMP, victims=(TRAINING,))
+@scenario(FAMILY, DUMP, victims=(TRAINING,), reach=Scope.TEAM)
 def training_node_dumps(scene: Scene) -> None:
     """A training job's token reads all of the team's secrets, on the job's node."""
-    scene.read_all(scene.others, Networks.gpu(scene.draw), pace=0.3, agent=scene.stranger())
+    scene.read_all(scene.others, pace=0.3, agent=scene.stranger())
 
 
-@scenario(FAMILY, CONTAINERS, victims=(SERVICE,))
+@scenario(FAMILY, CONTAINERS, victims=(SERVICE,), reach=Scope.TEAM)
 def service_reads_one_restricted(scene: Scene) -> None:
     """A service that was taken over reads one restricted secret that it has no use for."""
     restricted = [secret for secret in scene.others if secret.restricted]
@@ -126,35 +137,38 @@ def service_reads_one_restricted(scene: Scene) -> None:
 
 
 WRAPPING: Final = "wrapped token"
+UNWRAPS: Final = "response-wrapping"
+"""The one policy of a wrapping token."""
 WRAP: Final = "HashiCorp, Response Wrapping: an intercepted wrapping token is unwrapped by somebody else"
 
 
 @scenario(WRAPPING, WRAP, victims=(SERVICE, CI))
 def unwrapped_elsewhere(scene: Scene) -> None:
     """A wrapping token meant for an application is unwrapped on a rented server."""
-    source = Networks.hosting(scene.draw)
+    source, agent = Networks.hosting(scene.draw), scene.stranger()
     who = f"wrapping token of {scene.victim.name}"
-    scene.read(0, scene.victim.secrets[0], source, principal=who, login="c0ffee0f", agent=scene.stranger())
+    secret = scene.victim.secrets[0]
+    scene.read(0, secret, source, principal=who, login="c0ffee0f", agent=agent, granted=UNWRAPS)
 
 
-@scenario(WRAPPING, WRAP, victims=(PERSON,), when="work")
+@scenario(WRAPPING, WRAP, victims=(PERSON,), when="work", reach=Scope.TEAM)
 def wrapped_and_carried_out(scene: Scene) -> None:
     """Somebody wraps twelve secrets of the team at their desk, and unwraps them at home."""
-    home = Networks.home(scene.draw)
+    home, own = Networks.home(scene.draw), scene.be_at_work()
     for number, secret in enumerate(scene.pick(scene.others, 12)):
-        scene.read(number * 20.0, secret)
-        who = f"wrapping token of {scene.victim.name}"
-        scene.read(HOUR + number * 8.0, secret, home, principal=who, login=f"c0ffee{number + 32:02x}")
+        scene.read(5 + number * 20.0, secret, login=own)
+        who, login = f"wrapping token of {scene.victim.name}", f"c0ffee{number + 32:02x}"
+        scene.read(HOUR + number * 8.0, secret, home, principal=who, login=login, granted=UNWRAPS)
 
 
 NOISE: Final = "hidden in noise"
 
 
-@scenario(NOISE, "MITRE ATT&CK T1036, Masquerading", victims=(SERVICE,), deploys=True)
+@scenario(NOISE, "MITRE ATT&CK T1036, Masquerading", victims=(SERVICE,), deploys=True, reach=Scope.TEAM)
 def during_a_deployment(scene: Scene) -> None:
     """In the minute of a deployment, a login from the cluster's network reads the service's secrets and six more."""
     source = Networks.pod(scene.victim.team.cluster, scene.draw)
-    scene.log_in(0, source, method="approle", login="c0ffee10")
+    scene.log_in(0, source, login="c0ffee10")
     wanted = [*scene.victim.secrets, *scene.pick(scene.others, 6)]
     scene.read_all(wanted, source, pace=0.2, after=0.3, login="c0ffee10")
 
@@ -163,5 +177,5 @@ def during_a_deployment(scene: Scene) -> None:
 def during_a_deployment_from_an_office(scene: Scene) -> None:
     """The same, but from a desk, and only what the service reads."""
     source = Networks.office(scene.victim.zone, scene.draw)
-    scene.log_in(0, source, method="approle", login="c0ffee11")
+    scene.log_in(0, source, login="c0ffee11")
     scene.read_all(scene.victim.secrets, source, pace=0.2, after=0.3, login="c0ffee11")
