@@ -1,5 +1,6 @@
 """What services, jobs and timetables read: one generator for each principal, which says when it is to be woken."""
 
+import math
 from collections.abc import Generator, Iterator
 from random import Random
 from typing import Final
@@ -38,6 +39,8 @@ STALE: Final = 0.02
 """Of a service's rotations: how often one of its pods fails for minutes before it has the new version."""
 PINNED: Final = 0.1
 """Of these: how often it asks for the old version by its number."""
+SLOW: Final = (math.log(40 * MINUTE), 1.0)
+"""Seconds for which that one does so, log-normal."""
 GROWS: Final = 0.15
 """Of deployments: how often the service has one more secret from then on."""
 GROWS_RESTRICTED: Final = 1 / 40
@@ -210,18 +213,31 @@ class Fleet:
         return [*self._log_in(at, pod), *pod.rows(self.principal, at + 0.2), *self._late(at, pod)]
 
     def _late(self, at: float, pod: Pod) -> list[Row]:
-        """What still asks for a version that a rotation has retired: some times, ever more slowly."""
+        """What a rotation has left behind: a few tries that fail, or a version that is asked for by its number."""
         principal = self.principal
         rows: list[Row] = []
         for index, secret in enumerate(principal.secrets):
             if self.versions[index] == secret.version:
                 continue
             gone, self.versions[index] = self.versions[index], secret.version
-            if principal.system == HUB and principal.draw.random() < STALE:
-                base = principal.details(secret, pod.address, pod.login, denied=True)
-                asked = gone if principal.draw.random() < PINNED else None
-                late: Details = (base[0], base[1], asked, *base[3:])
+            if principal.system != HUB or principal.draw.random() >= STALE:
+                continue
+            if principal.draw.random() < PINNED:
+                rows += self._pinned(at, pod, secret, gone)
+            else:
+                late = principal.details(secret, pod.address, pod.login, denied=True)
                 rows += [(at + 2.0**number, late, "") for number in range(1, principal.draw.randrange(3, 9))]
+        return rows
+
+    def _pinned(self, at: float, pod: Pod, secret: Secret, gone: int) -> list[Row]:
+        """A slow consumer: it is given the version until that is retired, and refused it until it is deployed anew."""
+        principal, draw = self.principal, self.principal.draw
+        asks = draw.uniform(60, 600)
+        rows: list[Row] = []
+        for number in range(1, 2 + int(min(6 * HOUR, draw.lognormvariate(*SLOW)) / asks)):
+            then = at + number * asks
+            details = principal.details(secret, pod.address, pod.login, denied=then >= secret.ends)
+            rows.append((then, (*details[:2], gone, *details[3:]), ""))
         return rows
 
     def _refused(self, at: float) -> Generator[Burst, None, float]:

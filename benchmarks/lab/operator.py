@@ -4,8 +4,21 @@ from dataclasses import replace
 from ipaddress import ip_network
 from typing import Final
 
-from benchmarks.lab.calendar import DAY, HOUR, ZONES, moment
-from benchmarks.lab.world import BACKUP, EUROPE, HOMES, HUB, PERSON, SCANNER, SYNC, WRITER, Principal, Secret, World
+from benchmarks.lab.calendar import DAY, ZONES, moment
+from benchmarks.lab.world import (
+    BACKUP,
+    EUROPE,
+    GRACE,
+    HOMES,
+    HUB,
+    PERSON,
+    SCANNER,
+    SYNC,
+    WRITER,
+    Principal,
+    Secret,
+    World,
+)
 from keyturn.access_log.detection.history import SecretHistory
 from keyturn.access_log.detection.policy import MonitorPolicy, Site, Tuning
 from keyturn.core.ledger import Entry, Outcome
@@ -13,8 +26,6 @@ from keyturn.core.ledger import Entry, Outcome
 INSIDE: Final = (ip_network("10.0.0.0/8"),)
 PLATFORM: Final = (ip_network("10.10.0.0/24"),)
 LIMITS: Final = (1_000, 10_000, 100_000, 1_000_000)
-GRACE: Final = HOUR
-"""How long after a promotion the version before it is retired."""
 OFF: Final = Tuning(0)
 PLATFORM_LOGINS: Final = (SYNC, BACKUP, SCANNER, WRITER)
 

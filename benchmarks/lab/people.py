@@ -250,6 +250,38 @@ def rotations(world: World, draw: Random) -> Iterator[Burst]:
         yield at, []
 
 
+REVOCATIONS: Final = 1 / 2000 / 7
+"""A day, for each principal: a secret turns up in a repository or a chat, and is revoked."""
+OF_ALL: Final = 0.2
+"""Of these: how often it is one that the whole lab shares."""
+LOOKED_AT: Final = 1 / 3
+"""Of these: how often somebody of the team reads the new value within the hour, to see that all is well."""
+
+
+def revocations(world: World, draw: Random) -> Iterator[Burst]:
+    """Secrets that have leaked are revoked; who uses them reads them on, timetables at their minute."""
+    at = 0.0
+    while True:
+        at += draw.expovariate(len(world.principals) * REVOCATIONS) * DAY
+        yield at, []
+        secret = draw.choice(world.shared if draw.random() < OF_ALL else world.secrets)
+        world.rotate(secret, at, revoked=True)
+        free = [other for other in world.of_kind(PERSON) if other.sessions and other.name not in world.attacked]
+        crowd = [other for other in free if other.duty is secret.team or may_read(other, secret)]
+        if crowd and draw.random() < LOOKED_AT:
+            at += draw.uniform(2, 50) * MINUTE
+            yield at, []
+            yield at, _looks(draw.choice(crowd), secret, at)
+
+
+def _looks(engineer: Principal, secret: Secret, at: float) -> list[Row]:
+    address = engineer.sessions[0][0]
+    return [
+        *logged_in(engineer, at, address),
+        *reads(engineer, at + 35, [secret] * engineer.draw.randint(1, 3), address, pace=60),
+    ]
+
+
 def migrations(world: World, draw: Random) -> Iterator[Burst]:
     """A team moves to another cluster: with their next deployments all of its services change addresses."""
     at = 0.0
@@ -258,3 +290,6 @@ def migrations(world: World, draw: Random) -> Iterator[Burst]:
         yield at, []
         team = draw.choice(world.teams)
         team.cluster = 192 + draw.randrange(60)
+
+
+HAPPENINGS: Final = (on_call, duties, rotations, revocations, migrations)

@@ -24,7 +24,7 @@ def lives(world: World) -> Iterator[Iterator[Burst]]:
         life = (people.person if principal.kind == PERSON else machines.LIVES[principal.kind])(principal, world)
         comes = principal.begins and principal.kind != PERSON and principal.system == HUB
         yield chain(changes.arrival(principal, world), life) if comes else life
-    for happening in (people.on_call, people.duties, people.rotations, people.migrations, machines.node_failures):
+    for happening in (*people.HAPPENINGS, machines.node_failures):
         yield happening(world, Random(f"{world.seed} {happening.__name__}"))
 
 

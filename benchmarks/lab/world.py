@@ -48,12 +48,13 @@ Row: TypeAlias = tuple[float, Details, str]
 
 @dataclass(slots=True, eq=False)
 class Secret:
-    """A secret in the hub, and which of its versions is current."""
+    """A secret in the hub, and which of its versions is current; ``ends`` is when the one before it is no more."""
 
     path: str
     team: "Team"
     restricted: bool = False
     version: int = 1
+    ends: float = 0.0
 
 
 @dataclass(slots=True, eq=False)
@@ -166,6 +167,10 @@ def token(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 
 
+GRACE: Final = HOUR
+"""How long after a promotion the version before it is retired."""
+
+
 @dataclass
 class World:
     """A lab. ``attacked`` are the victims, nobody twice; ``deployments`` says whose first one is at which second.
@@ -206,6 +211,7 @@ class World:
     def rotate(self, secret: Secret, at: float, *, revoked: bool = False) -> None:
         """Give it a new version, and tell whoever listens: the moment, the secret, and whether it was revoked."""
         secret.version += 1
+        secret.ends = at if revoked else at + GRACE
         secret.team.stamp += 1
         for listener in self.listeners:
             listener(at, secret, revoked)

@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import msgspec
 import pytest
@@ -15,6 +16,7 @@ from benchmarks.lab.changes import before
 from benchmarks.lab.export import audit_line
 from benchmarks.lab.measure import Observer, Report, Run, wilson
 from benchmarks.lab.operator import LabPolicies, history
+from benchmarks.lab.people import revocations
 from benchmarks.lab.rights import Scope
 from benchmarks.lab.traffic import events
 from benchmarks.lab.world import World, build
@@ -130,6 +132,15 @@ def test_a_person_logs_in_once_in_a_tokens_life_and_nobody_logs_in_for_a_stolen_
     assert all(logins[login] == 1 for login in reads if login in logins)
     stolen = {label for access, label in run[1] if label.startswith("stolen-token") and access.action == LOGIN}
     assert not stolen
+
+
+def test_leaked_secrets_are_revoked_where_nobody_attacks() -> None:
+    world, revoked = a_lab(1, 60, 3), []
+    world.listeners.append(lambda at, secret, revoking: revoked.append((secret, at if revoking else math.inf)))
+    bursts = revocations(world, Random("1"))  # noqa: S311  the lab is made up
+    while len(revoked) < 2:
+        next(bursts)
+    assert [secret.ends for secret, _ in revoked] == [at for _, at in revoked]
 
 
 def test_nobody_is_a_victim_twice_but_the_platform(run: tuple[list[Attack], list[tuple[Access, str]]]) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final, Literal
 
-from benchmarks.lab import rights
+from benchmarks.lab import changes, rights
 from benchmarks.lab.calendar import DAY, MINUTE, local
 from benchmarks.lab.rights import Scope
 from benchmarks.lab.rows import Burst, login_path
@@ -38,7 +38,8 @@ class Scenario:
     """A script. ``hopeless`` says why nothing in the log sets it apart, where that is so: it is counted by itself.
 
     ``reach`` is what the victim may read, from the run's first day on, since the hub would refuse the rest, and
-    ``password`` says that the hub itself passes the victim's password on, and so logs what fails.
+    ``password`` says that the hub itself passes the victim's password on, and so logs what fails, ``operates`` that
+    the victim may write policies, and has done so.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Scenario:
     hopeless: str
     reach: Scope
     password: bool
+    operates: bool
 
     @property
     def does(self) -> str:
@@ -77,13 +79,27 @@ def scenario(
     hopeless: str = "",
     reach: Scope = Scope.OWN,
     password: bool = False,
+    operates: bool = False,
 ) -> "Callable[[Callable[[Scene], None]], Callable[[Scene], None]]":
     """Enter a script; ``lasts`` are the days that it needs before the run ends."""
 
     def enter(act: Callable[[Scene], None]) -> Callable[[Scene], None]:
         name = act.__name__.replace("_", "-")
         SCENARIOS[name] = Scenario(
-            name, family, source, act, victims, systems, when, lasts, revokes, deploys, hopeless, reach, password
+            name,
+            family,
+            source,
+            act,
+            victims,
+            systems,
+            when,
+            lasts,
+            revokes,
+            deploys,
+            hopeless,
+            reach,
+            password,
+            operates,
         )
         return act
 
@@ -147,6 +163,11 @@ class Scene:
         others = [team for team in self.world.teams if team is not self.victim.team]
         return sample(self.draw, [secret for team in others for secret in [*team.secrets, *team.decoys]], count)
 
+    def restricted_elsewhere(self, count: int) -> list[Secret]:
+        """What other teams restrict."""
+        others = [team for team in self.world.teams if team is not self.victim.team]
+        return sample(self.draw, [secret for team in others for secret in team.restricted], count)
+
     def pick(self, secrets: list[Secret], count: int) -> list[Secret]:
         """So many of them, or all."""
         return sample(self.draw, secrets, count)
@@ -209,6 +230,10 @@ class Scene:
         fields["granted"] = "" if failed else rights.held(other)
         self.rows.append((self.at + after, _details(fields), label))
 
+    def change(self, after: float, path: str, author: Principal, source: str, login: str) -> None:
+        """What one may do is written, by the attacker or whom they got to do it."""
+        self.rows.append((self.at + after, changes.change(author, path, source, login), self.attack.label))
+
     def be_at_work(self, after: float = 0.0, *, ordinary: bool = False) -> str:
         """The victim's own session where they are: a login, if their token has ended by then; gives the login."""
         if self.at + after < self.victim.ends:
@@ -261,6 +286,9 @@ def _planned(world: World, entry: Scenario, number: int) -> Attack:
     if victim.kind in _MANY:
         world.attacked.add(victim.name)
     victim.scope = max(victim.scope, entry.reach)
+    if entry.operates:
+        victim.operates = True
+        world.operators.append(victim)
     victim.team.policies |= rights.of_the_team(victim)
     at = _time(world, entry, victim, draw)
     attack = Attack(entry, number, victim, at, draw.choice(victim.secrets))

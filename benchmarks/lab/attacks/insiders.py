@@ -6,7 +6,7 @@ from benchmarks.lab import rights
 from benchmarks.lab.attacks.base import Scene, scenario
 from benchmarks.lab.calendar import DAY, HOUR, MINUTE
 from benchmarks.lab.rights import Scope
-from benchmarks.lab.world import CLOUDS, INFERENCE, SERVICE, Networks
+from benchmarks.lab.world import CLOUDS, INFERENCE, SERVICE, Networks, token
 
 FAMILY: Final = "insider"
 CERT: Final = "CERT Insider Threat Test Dataset (Glasser and Lindauer 2013)"
@@ -107,6 +107,30 @@ def during_an_incident(scene: Scene) -> None:
             shown = {"principal": engineer.name, "agent": engineer.agent, "granted": rights.granted(engineer, secret)}
             scene.read(9 + number * 100.0, secret, where, ordinary=True, login=login, **shown)
     scene.read_all(scene.pick(scene.others, 8), Networks.home(scene.draw), pace=90, after=120)
+
+
+RIGHTS: Final = "widened rights"
+ROLES: Final = "MITRE ATT&CK T1098.003, Account Manipulation: Additional Cloud Roles"
+
+
+@scenario(RIGHTS, ROLES, when="work", operates=True)
+def operator_opens_a_folder(scene: Scene) -> None:
+    """Who may write policies opens another team's folder to the own team, and reads four restricted ones there."""
+    login, policy = scene.be_at_work(), f"team-{scene.victim.team.name}"
+    scene.change(20, f"policies/{policy}", scene.victim, scene.address, login)
+    wanted = scene.restricted_elsewhere(4)
+    scene.read_all(wanted, pace=MINUTE, after=90, login=login, granted=policy)
+    scene.change(10 * MINUTE, f"policies/{policy}", scene.victim, scene.address, login)
+
+
+@scenario(RIGHTS, ROLES, victims=(SERVICE,))
+def policy_slipped_through_review(scene: Scene) -> None:
+    """The pipeline lets a service read what other teams restrict, as somebody asked it to: it reads five, hours on."""
+    writer, policy = scene.world.writer, f"app-{scene.victim.short}"
+    source, login = writer.sessions[0][0], token(f"{scene.attack.label} writes")
+    scene.log_in(0, source, who=writer, login=login)
+    scene.change(2, f"policies/{policy}", writer, source, login)
+    scene.read_all(scene.restricted_elsewhere(5), pace=20, after=2 * HOUR, granted=policy)
 
 
 DECOY: Final = "MITRE Engage EAC0005, Lures; and canary tokens, which say the same"
