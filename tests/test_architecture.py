@@ -157,6 +157,17 @@ ARROWS = {
         "keyturn.catalogue",
         "keyturn.policies",
     },
+    "keyturn.organisations": {
+        "keyturn.core",
+        "keyturn.ledger",
+        "keyturn.strategies",
+        "keyturn.catalogue",
+        "keyturn.rotation",
+        "keyturn.revocation",
+        "keyturn.grants",
+        "keyturn.policies",
+        "keyturn.hub_setup",
+    },
     "keyturn.serving": {
         "keyturn.core",
         "keyturn.client",

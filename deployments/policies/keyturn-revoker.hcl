@@ -29,7 +29,7 @@ path "sys/capabilities-self" {
   capabilities = ["update"]
 }
 
-# The incidents.
+# The incidents, and the ends of projects.
 path "keyturn/data/incidents/*" {
   capabilities = ["create", "read", "update"]
 }
@@ -38,6 +38,20 @@ path "keyturn/metadata/incidents/*" {
   allowed_parameters = {
     "max_versions" = ["1"]
   }
+}
+path "keyturn/data/offboardings/*" {
+  capabilities = ["create", "read", "update"]
+}
+path "keyturn/metadata/offboardings/*" {
+  capabilities = ["create", "read", "update"]
+  allowed_parameters = {
+    "max_versions" = ["1"]
+  }
+}
+
+# End requests for access to what a project has had (`keyturn offboard`).
+path "keyturn/data/grants/*" {
+  capabilities = ["update"]
 }
 
 # Find and end leases, whichever engine gave them; but for those that are logins, Keyturn's own among them, and the

@@ -63,6 +63,9 @@ path "keyturn/data/incidents/*" {
 path "keyturn/metadata/incidents/*" {
   capabilities = ["list"]
 }
+path "keyturn/data/offboardings/*" {
+  capabilities = ["read"]
+}
 path "keyturn/data/keys/*" {
   capabilities = ["create", "read", "update"]
 }

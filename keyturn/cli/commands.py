@@ -39,6 +39,7 @@ COMMANDS: Final = {
     "agent": "agent.agent",
     "revoke": "revoke.revoke",
     "whois": "whois.whois",
+    "offboard": "offboard.offboard",
     "incidents": "incidents.incidents",
     "access": "access.commands",
     "approve": "approvals.approve",

@@ -10,6 +10,7 @@ GROUPS: Final = {
     "Copies": ("plan", "apply", "sync", "follow", "scan", "import"),
     "Emergencies": ("revoke", "whois", "incidents", "approve", "review"),
     "Access for a while": ("access",),
+    "Organisations": ("offboard",),
     "Who reads": ("investigate", "unused", "monitor"),
     "Running on": ("serve",),
     "Catalogue and ledger": (
@@ -36,6 +37,11 @@ EXAMPLES: Final = {
         "keyturn rotate ml-training/database --now",
         "keyturn rotate ml-training/database --compromised",
         "keyturn rotate ml-training/database --from 7",
+    ),
+    "offboard": (
+        "keyturn offboard ml-training",
+        "keyturn offboard ml-training --apply --reason 'the contract has ended' --expect 7 --out ml-training.json",
+        "keyturn offboard --check ml-training.json --public-key-file ledger.key",
     ),
     "retire": ("keyturn retire", "keyturn retire ml-training/database --early"),
     "rotate-own-keys": ("keyturn rotate-own-keys", "keyturn rotate-own-keys webhooks/trainer --now"),

@@ -15,7 +15,7 @@ from keyturn.grants.requests import GRANTS
 from keyturn.ledger.forwarding import FORWARDING
 from keyturn.ledger.naming import NAMED, SIGNING_KEY
 from keyturn.policies.scope import HubScope, SecretPath
-from keyturn.revocation.incident_store import INCIDENTS
+from keyturn.revocation.incident_store import INCIDENTS, OFFBOARDINGS
 from keyturn.rotation.approvals import APPROVALS
 from keyturn.rotation.broken_glass import BROKEN
 from keyturn.rotation.heard import NOTICES
@@ -65,6 +65,7 @@ class StatePart:
 STATE: Final = (
     StatePart(ROTATIONS, listed=("names", "versions")),
     StatePart(INCIDENTS, written_by=(REVOKER,), listed=("names",)),
+    StatePart(OFFBOARDINGS, written_by=(REVOKER,)),
     StatePart(MANAGED_KEYS),
     StatePart(LOGINS),
     StatePart(NOTICES),
@@ -150,7 +151,14 @@ def revoker(scope: HubScope) -> Sections:
     yield Section(
         "See before anything is changed whether all of it is allowed.", (allow("sys/capabilities-self", "update"),)
     )
-    yield Section("The incidents.", tuple(rule for part in STATE for rule in state(scope, part, REVOKER)))
+    yield Section(
+        "The incidents, and the ends of projects.",
+        tuple(rule for part in STATE for rule in state(scope, part, REVOKER)),
+    )
+    yield Section(
+        "End requests for access to what a project has had (`keyturn offboard`).",
+        (allow(f"{scope.places.state_mount}/data/{GRANTS}/*", "update"),),
+    )
     yield Section(
         "Find and end leases, whichever engine gave them; but for those that are logins, Keyturn's own among them, and"
         " the hub's.",

@@ -16,6 +16,8 @@ from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.entries import update_state
 
 INCIDENTS: Final = "incidents"
+OFFBOARDINGS: Final = "offboardings"
+"""Where the ends of projects are kept (:mod:`keyturn.organisations.offboarding`), each of which is an incident."""
 AT_ONCE: Final = 16
 
 

@@ -1,0 +1,1 @@
+"""What belongs to whom: a project's end."""

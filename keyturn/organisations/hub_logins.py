@@ -1,0 +1,65 @@
+"""What `keyturn hub apply` has made for a project alone: logins and policies of its consumers, and its database roles.
+
+Whoever ends these needs an administrator's login. What somebody has changed by hand since is left alone, and said.
+"""
+
+from collections.abc import Collection, Iterator
+from typing import Final
+
+from keyturn.catalogue.models import Catalogue
+from keyturn.core.errors import Conflict
+from keyturn.core.hub_setup import HubPlan, Item, Kind, SetupVerdict
+from keyturn.hub_setup.apply import HubPort, remove_left_over
+from keyturn.hub_setup.record import MadeEntry, SetupRecord, kept_value, read_record
+from keyturn.hub_setup.sight import look_at, seen
+from keyturn.organisations.projects import own_consumers
+from keyturn.policies.hub import CONSUMER
+from keyturn.strategies.vault_dynamic import VaultDynamicSettings
+
+ROLES: Final = (Kind.APPROLE, Kind.JWT_ROLE, Kind.KUBERNETES_ROLE, Kind.AWS_LOGIN_ROLE)
+POLICIES: Final = "token_policies"
+"""The field of a role that names its policies."""
+
+
+def made_for(record: SetupRecord, catalogue: Catalogue, paths: Collection[str]) -> tuple[str, ...]:
+    """What of the record is for these secrets alone, by its keys: policies first, and with them what tokens may do."""
+    policies = {f"{CONSUMER}-{consumer}" for consumer in own_consumers(catalogue, paths)}
+    roles = set(_database_roles(catalogue, paths))
+    ours = [entry.resource for entry in record.made.values() if _belongs(entry, policies, roles)]
+    ours.sort(key=lambda resource: (resource.kind is not Kind.POLICY, resource.key))
+    return tuple(resource.key for resource in ours)
+
+
+def _belongs(entry: MadeEntry, policies: Collection[str], roles: Collection[tuple[str, str]]) -> bool:
+    resource = entry.resource
+    if resource.kind is Kind.POLICY:
+        return resource.name in policies
+    if resource.kind is Kind.DATABASE_ROLE:
+        return (resource.mount, resource.name) in roles
+    named = entry.fields.get(POLICIES)
+    return resource.kind in ROLES and isinstance(named, list) and bool(named) and set(named) <= set(policies)
+
+
+def _database_roles(catalogue: Catalogue, paths: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Roles of these secrets; the catalogue has no role twice."""
+    for path in set(paths) & set(catalogue.secrets):
+        rotation = catalogue.secrets[path].rotation
+        if isinstance(rotation, VaultDynamicSettings):
+            yield rotation.mount, rotation.role
+
+
+def remove_made(hub: HubPort, key: str) -> None:
+    """Take one of them away, and note that it is gone. Absent is success.
+
+    Raises Denied where the login is no administrator's, and Conflict where somebody has changed it since.
+    """
+    record = read_record(hub)
+    if (entry := record.made.get(key)) is None:
+        return
+    present = seen(look_at(hub, [entry.resource])[key])
+    if present is not None and any(
+        kept_value(name, present.get(name)) != value for name, value in entry.fields.items()
+    ):
+        problem = "somebody has changed it since Keyturn made it"
+        raise Conflict("remove", key, problem, "See who uses it now, and remove it by hand")
+    remove_left_over(hub, HubPlan((Item(entry.resource, SetupVerdict.LEFT_OVER),)), record, [key])

@@ -1,0 +1,133 @@
+"""A proof that a project has ended, which holds without the hub, the ledger and the catalogue.
+
+It has what the offboarding came to, and of the ledger the entries that say so, each with a proof that it is in there.
+What is proven is told from these entries; of all else the offboarding says itself that it is not proven.
+"""
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Final
+
+from keyturn.core.errors import Invalid, NotFound, Rewritten
+from keyturn.core.ledger import Entry, Outcome
+from keyturn.ledger.entries import Numbered, parse_leaf
+from keyturn.ledger.ports import StoredLedger
+from keyturn.ledger.proofs import Proof, check_proof, parse_members, prove_entry
+from keyturn.ledger.signed_notes import PublicKey, Verify
+from keyturn.organisations.offboarding import END, REMOVE
+from keyturn.organisations.offboarding_store import Offboarding
+
+PROVED: Final = "revoke: prove"
+"""What the ledger calls the last step of a secret: it was looked for everywhere once more."""
+ENDED: Final = "end access"
+
+
+@dataclass(frozen=True)
+class OffboardingProof:
+    """What an offboarding came to, and the entries that prove it."""
+
+    offboarding: Offboarding
+    entries: tuple[Proof, ...]
+
+    def to_json(self) -> str:
+        """One object, indented for people."""
+        entries = [json.loads(entry.to_json()) for entry in self.entries]
+        return json.dumps({"offboarding": asdict(self.offboarding), "entries": entries}, indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> "OffboardingProof":
+        """The proof. Raises Invalid where it is none."""
+        members = parse_members(text, {"offboarding": dict, "entries": list})
+        try:
+            offboarding = Offboarding.from_data(members["offboarding"])
+        except (TypeError, ValueError, AttributeError):
+            raise Invalid("read", "a proof", "it holds no offboarding", "Give the file as it was made") from None
+        return cls(offboarding, tuple(Proof.from_json(json.dumps(entry)) for entry in members["entries"]))
+
+
+@dataclass(frozen=True)
+class ProvenEnd:
+    """What is proved: when the ledger was told of the end of each thing by its name, and of all of it."""
+
+    offboarding: Offboarding
+    ended: Mapping[str, datetime]
+    finished_at: datetime
+
+    @property
+    def unproven(self) -> tuple[str, ...]:
+        """What is not, in the offboarding's own words."""
+        return self.offboarding.unproven
+
+
+def ends_of(offboarding: Offboarding, entry: Entry) -> str:
+    """What an entry says the end of: a secret, a request for access, something in the hub; empty for none of these."""
+    if entry.outcome is not Outcome.DONE:
+        return ""
+    incident, request, because = offboarding.incident, *entry.note.partition(": ")[::2]
+    candidates = (
+        (PROVED, entry.note == incident, entry.secret, offboarding.paths),
+        (REMOVE, entry.note == incident, entry.place, offboarding.removed),
+        (ENDED, because.startswith(f"{incident}: "), request, offboarding.requests),
+    )
+    for action, is_of_it, name, names in candidates:
+        if entry.action == action and is_of_it and name in names:
+            return name
+    return ""
+
+
+def things_of(offboarding: Offboarding) -> tuple[str, ...]:
+    """All that was to end, by its names."""
+    return (*offboarding.paths, *offboarding.requests, *offboarding.removed)
+
+
+def prove_offboarding(ledger: StoredLedger, offboarding: Offboarding) -> OffboardingProof:
+    """The proof. Raises NotFound where the ledger, or a checkpoint, has not all of it yet."""
+    last, ends = 0, dict[str, int]()
+    for numbered in _about(ledger, offboarding.incident):
+        if (numbered.entry.action, numbered.entry.note) == (END, offboarding.note):
+            last = numbered.sequence
+        elif name := ends_of(offboarding, numbered.entry):
+            ends[name] = numbered.sequence
+    if not last:
+        hint = (
+            "Finish it with `keyturn offboard PROJECT --apply`, with the ledger that it was begun with (KEYTURN_LEDGER)"
+        )
+        raise NotFound("prove", f"project {offboarding.project}", "the ledger does not tell of its end", hint)
+    return OffboardingProof(offboarding, tuple(prove_entry(ledger, number) for number in (*ends.values(), last)))
+
+
+def _about(ledger: StoredLedger, incident: str) -> Iterator[Numbered]:
+    """The entries that name the incident; most name none, and to parse one costs more than to look for it."""
+    for _, leaf in ledger.leaves():
+        if incident.encode() in leaf:
+            yield parse_leaf(leaf)
+
+
+def check_offboarding(proof: OffboardingProof, keys: Collection[PublicKey], verify: Verify) -> ProvenEnd:
+    """What is proved, by the ledger's public keys alone.
+
+    Raises Rewritten where the proof does not hold, or is silent about something, and Invalid for what is no entry.
+    """
+    offboarding, things = proof.offboarding, things_of(proof.offboarding)
+    if not 1 <= len(proof.entries) <= len(things) + 1:
+        raise _broken("it has not one entry for each thing that ended, and one for the end")
+    *parts, last = (check_proof(entry, keys, verify) for entry in proof.entries)
+    if (last.entry.action, last.entry.outcome, last.entry.note) != (END, Outcome.DONE, offboarding.note):
+        raise _broken("the ledger's entry is about another offboarding, or this one was changed since")
+    ended = {ends_of(offboarding, part.entry): part.entry.time for part in parts if part.sequence < last.sequence}
+    silent = [name for name in things if name not in ended and not _said(offboarding, name)]
+    if silent:
+        raise _broken(f"no entry proves the end of {', '.join(silent)}, and it does not say so")
+    proven = {name: at for name, at in ended.items() if name and not _said(offboarding, name)}
+    return ProvenEnd(offboarding, proven, last.entry.time)
+
+
+def _said(offboarding: Offboarding, name: str) -> bool:
+    """Whether the offboarding itself says that something is not proven."""
+    return any(words.startswith(f"{name}:") for words in offboarding.unproven)
+
+
+def _broken(problem: str) -> Rewritten:
+    return Rewritten("check", "a proof of an offboarding", problem, "Do not rely on it; ask for another one")

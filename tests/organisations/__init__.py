@@ -1,0 +1,1 @@
+"""Organisations: the ends of projects, workspaces apart, and what is shared."""
