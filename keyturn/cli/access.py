@@ -348,10 +348,11 @@ def check_access(
     keys = sources.trust(believed, lambda: read_checkpoint(proof.entries[0].checkpoint).origin).keys
     proven = check(proof, dict(map(approver_key, approver)), keys, verify_ed25519)
     if as_json:
-        return write_json({"request": asdict(proven.request), "approved_by": list(proven.approved_by)})
+        signed = {"approved_by": list(proven.approved_by), "reviewed_by": proven.reviewed_by}
+        return write_json({"request": asdict(proven.request), **signed})
     request = proven.request
-    rows = [(name, when(at)) for name, at in zip(proven.approved_by, proven.recorded_at, strict=True)]
-    write_table(("approved by", "recorded at (UTC)"), rows)
+    rows = [(what, when(at)) for what, at in zip(proven.steps, proven.recorded_at, strict=True)]
+    write_table(("what", "recorded at (UTC)"), rows)
     return note(f"proved: {request.id}, asked for by {request.asked_by}: {request.words}")
 
 

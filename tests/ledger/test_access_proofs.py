@@ -3,14 +3,16 @@
 import base64
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from keyturn.core.errors import NotFound, Rewritten
 from keyturn.core.ledger import Entry, Outcome
-from keyturn.grants.proofs import AccessProof, check_access, prove_access
-from keyturn.grants.requests import APPROVE, AccessApproval, AccessRequest, approval_note
+from keyturn.grants.proofs import AccessProof, check_access, happenings, prove_access
+from keyturn.grants.requests import APPROVE, AccessApproval, AccessRequest, AccessReview, approval_note
+from keyturn.grants.reviews import review_message
 from keyturn.providers.ledger.ed25519 import verify_ed25519
 from keyturn.providers.ledger.sqlite import SqliteLedger
 from tests.ledger.conftest import Make
@@ -69,6 +71,49 @@ def test_nothing_else_is_proved_by_it(proof: AccessProof, key: Key) -> None:
     for keys, believed in (({"bea": PUBLIC["bea"]}, key), (PUBLIC, Key())):
         with pytest.raises(Rewritten):
             check_access(proof, keys, [believed.public()], verify_ed25519)
+
+
+BROKEN = replace(REQUEST, needed=0, break_glass=True)
+
+
+def review(name: str, request: AccessRequest = BROKEN, finding: str = "nothing odd") -> AccessReview:
+    signature = PRIVATE[name].sign(review_message(request, name, AT, finding))
+    return AccessReview(name, AT, finding, base64.b64encode(signature).decode())
+
+
+def record_happenings(ledger: SqliteLedger, request: AccessRequest) -> None:
+    """What the ledger is told of a request that nobody approved."""
+    at = datetime(2026, 11, 27, 12, tzinfo=UTC)
+    ledger.append([Entry(at, "ana", what, Outcome.DONE, note=note) for what, note in happenings(request)])
+
+
+def test_a_broken_glass_and_its_review_are_proved(ledger: SqliteLedger, make: Make, key: Key) -> None:
+    request = replace(BROKEN, review=review("bea"))
+    record_happenings(ledger, request)
+    assert make()
+    proof = AccessProof.from_json(prove_access(ledger, request).to_json())
+    proven = check_access(proof, PUBLIC, [key.public()], verify_ed25519)
+    assert (proven.approved_by, proven.reviewed_by) == ((), "bea")
+    assert proven.steps == ["given without approval, the glass broken", "reviewed by bea"]
+    changed: list[dict[str, Any]] = [
+        {"break_glass": False},
+        {"needed": 1},
+        {"review": review("cleo")},
+        {"review": replace(review("bea"), finding="all odd")},
+        {"review": None},
+    ]
+    for changes in changed:
+        other = replace(proof, request=replace(request, **changes))
+        with pytest.raises(Rewritten):
+            check_access(other, PUBLIC, [key.public()], verify_ed25519)
+
+
+def test_what_nobody_had_to_approve_is_proved_as_that(ledger: SqliteLedger, make: Make, key: Key) -> None:
+    request = replace(REQUEST, needed=0)
+    record_happenings(ledger, request)
+    assert make()
+    proven = check_access(prove_access(ledger, request), PUBLIC, [key.public()], verify_ed25519)
+    assert proven.steps == ["asked for, and nobody had to approve it by the policy ml"]
 
 
 def test_what_the_ledger_does_not_tell_is_not_proved(ledger: SqliteLedger, make: Make) -> None:
