@@ -50,7 +50,7 @@ lock: setup  ## lock the dependencies, from pyproject.toml (UPGRADE=--upgrade: n
 digests: setup  ## write images.env: the containers' images by digest (needs Docker, and the registries)
 	@$(PY) -m deployments.image_digests images.env
 
-screenshot: setup  ## take docs/images/rotate-secret.png, from a stack that runs
+screenshot: setup  ## take the pictures in docs/images, from a stack that runs
 	$(PY) -m deployments.screenshot
 
 clean:  ## remove what was made here

@@ -1,6 +1,7 @@
-"""``python -m deployments.screenshot``: a picture of the newest completed rotation, as Prefect's UI shows it.
+"""``python -m deployments.screenshot``: pictures of the newest completed rotation and of the newest compliance report.
 
-The UI is that of PREFECT_API_URL, or else of the local stack (`KEEP=1 make demo` leaves one running).
+The rotation is as Prefect's UI shows it: that of PREFECT_API_URL, or else of the local stack, whose report it is, too
+(`KEEP=1 make demo` leaves one running).
 """
 
 import os
@@ -9,6 +10,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -16,16 +18,30 @@ from urllib.parse import urlsplit
 import httpx
 
 from deployments.local import environment
+from deployments.local.demo_watch import REPORTS, newest
 from deployments.local.home import opened
 from keyturn.cli.environment import home_directory
 from keyturn.core.errors import KeyturnError, NotFound, Unavailable
 from keyturn.core.outbound import is_loopback
 
-PICTURE: Final = Path("docs/images/rotate-secret.png")
 FLOW: Final = "rotate-secret"
-WIDTH: Final = 1400
-HEIGHT: Final = 580
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Where it goes, and the part of the page that it shows, in pixels."""
+
+    file: Path
+    width: int
+    height: int
+    dark: bool = False
+
+
+ROTATION: Final = Picture(Path("docs/images/rotate-secret.png"), 1400, 580, dark=True)
 """Down to the tabs: the run, its steps and its artifact."""
+
+REPORT: Final = Picture(Path("docs/images/compliance-report.png"), 1200, 1500)
+"""Down to the charts."""
 
 PAGE_TIME: Final = 20_000
 """Milliseconds that the page believes to have passed when it is taken: it loads the graph, then settles."""
@@ -41,7 +57,6 @@ QUIET: Final = (
     "--disable-component-update",
     "--no-first-run",
     "--hide-scrollbars",
-    "--force-dark-mode",
 )
 
 
@@ -84,23 +99,24 @@ def browser() -> str:
     raise NotFound("find", "Chromium", "none is on the PATH", "On Debian and Ubuntu: apt-get install chromium")
 
 
-def shoot(page: str, picture: Path) -> None:
+def shoot(page: str, picture: Picture) -> None:
     """Write what the browser shows of ``page``; it reaches no other host. Raises Unavailable."""
-    program = browser()
-    picture.parent.mkdir(parents=True, exist_ok=True)
+    program, host = browser(), urlsplit(page).hostname or ""
+    picture.file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="keyturn-browser-") as profile:
         command = [
             program,
             *QUIET,
+            *(["--force-dark-mode"] if picture.dark else []),
             # Chromium's own sandbox does not work as root.
             *(["--no-sandbox"] if os.geteuid() == 0 else []),
             # Nor does it take a file with an authority; what answers on this machine was asked over checked TLS before.
-            *(["--ignore-certificate-errors"] if is_loopback(urlsplit(page).hostname or "") else []),
+            *(["--ignore-certificate-errors"] if is_loopback(host) else []),
             f"--user-data-dir={profile}",
-            f"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE {urlsplit(page).hostname}",
-            f"--window-size={WIDTH},{HEIGHT}",
+            f"--host-resolver-rules=MAP * ~NOTFOUND{f', EXCLUDE {host}' if host else ''}",
+            f"--window-size={picture.width},{picture.height}",
             f"--virtual-time-budget={PAGE_TIME}",
-            f"--screenshot={picture.absolute()}",
+            f"--screenshot={picture.file.absolute()}",
             page,
         ]
         try:
@@ -110,15 +126,18 @@ def shoot(page: str, picture: Path) -> None:
 
 
 def main() -> int:
-    """Take the picture; 1 where it can't be taken."""
+    """Take both pictures; 1 where one can't be taken."""
     try:
         api, ca_file = api_address()
         run = newest_run(api, ca_file)
-        shoot(f"{api.removesuffix('/api')}/runs/flow-run/{run['id']}", PICTURE)
+        shoot(f"{api.removesuffix('/api')}/runs/flow-run/{run['id']}", ROTATION)
+        page = newest(home_directory() / REPORTS)
+        shoot(page.as_uri(), REPORT)
     except KeyturnError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    sys.stdout.write(f"{PICTURE}: {run['name']}, {PICTURE.stat().st_size // 1024} KiB\n")
+    for picture, shown in ((ROTATION, run["name"]), (REPORT, page.name)):
+        sys.stdout.write(f"{picture.file}: {shown}, {picture.file.stat().st_size // 1024} KiB\n")
     return 0
 
 

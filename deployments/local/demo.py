@@ -22,6 +22,7 @@ from rich.table import Table
 
 from deployments.local import environment
 from deployments.local.demo_leak import command, leak, show
+from deployments.local.demo_watch import own_client, watch
 from deployments.local.home import locked
 from deployments.local.leak_scan import Finding, scan
 from deployments.local.pager import Pager
@@ -39,10 +40,10 @@ SECRETS: Final = (DATABASE_SECRET, "ml-training/api-keys")
 PREFIX: Final = "keyturn-"
 """How the names of the policies of Keyturn's own logins begin."""
 PATIENCE: Final = 90
+"""Seconds that one flow run may take, its start by the worker included."""
 TURNS: Final = 5
 PAUSE: Final = 3
 """How often, and how many seconds apart, a run is asked for while another one of its deployment is at work."""
-"""Seconds that one flow run may take, its start by the worker included."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,12 @@ class Demo:
         self.console = console
         self.stack = stack
         self.pager = pager
-        self.kv = hub_of(stack).client.secrets.kv.v2
+        self.kv = own_client(hub_of(stack)).secrets.kv.v2
         self.seen: dict[str, str] = {}
         """The values that were in play before some of them were destroyed."""
 
     async def run(self) -> bool:
-        """Rotate, retire, fail and recover, leak and revoke; whether all of it went as it should."""
+        """Rotate, retire, fail and recover, leak and revoke, and watch; whether all of it went as it should."""
         narrowed = await self.narrow()
         before = {path: self.look(path) for path in SECRETS}
         queries = self.stats()
@@ -81,8 +82,9 @@ class Demo:
         sound = self.verdict(queries, refused=refused, notified=failure)
         self.seen = self.values()
         ended = await leak(self)
+        watched = await watch(self)
         hidden = self.no_leak()
-        return await self.in_sync() and hidden and sound and ended and narrowed
+        return await self.in_sync() and hidden and sound and ended and watched and narrowed
 
     async def narrow(self) -> bool:
         """Give Keyturn's logins what this catalogue needs, and nothing else; whether the worker lacks nothing of it."""
@@ -121,7 +123,7 @@ class Demo:
             await self.deployment("rotate-secret", expected="FAILED", path=DATABASE_SECRET, trigger="force")
         finally:
             self.kv.create_or_update_secret(path, right, mount_point="keyturn")
-        message = self.pager.wait(30)
+        message = self.pager.wait(30, f"rotate-{DATABASE_SECRET}")
         self.console.print(Panel(message or "no notification came", title="on call receives", border_style="red"))
         self.say("The admin is right again: the next run finishes what the failed one began")
         await self.deployment("rotate-secret", path=DATABASE_SECRET)

@@ -1,4 +1,4 @@
-"""The last act of the demonstration: a login leaks, and one command ends it everywhere."""
+"""An act of the demonstration: a login leaks, and one command ends it everywhere."""
 
 import asyncio
 import subprocess

@@ -24,11 +24,14 @@ class Pager:
         self.address = f"json://{LOOPBACK}:{port}/"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
-    def wait(self, timeout: float) -> str | None:
-        """The newest message, at latest after ``timeout`` seconds; None when there is none by then."""
+    def wait(self, timeout: float, *words: str) -> str | None:
+        """The newest message with all of these words, after ``timeout`` seconds at most; None when there is none."""
+
+        def newest() -> str | None:
+            return next((text for text in reversed(self.messages) if all(word in text for word in words)), None)
+
         with self._arrived:
-            self._arrived.wait_for(lambda: bool(self.messages), timeout)
-            return self.messages[-1] if self.messages else None
+            return self._arrived.wait_for(newest, timeout)
 
     def close(self) -> None:
         """Stop listening."""

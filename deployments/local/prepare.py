@@ -27,6 +27,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from deployments.local import environment
 from deployments.local.home import LoginFiles, Stack
+from deployments.local.services import DECOY_SECRET
 from deployments.local.support.files import write_private
 from keyturn.catalogue.hub_entries import AppRoleEntry, DatabaseEntry, DatabaseRoleEntry
 from keyturn.catalogue.targets import PostgresqlSettings
@@ -289,6 +290,8 @@ def prepare(
         "ml-training/api-keys",
         {"inference_key": secrets.token_urlsafe(32), "webhook_signing_key": secrets.token_hex(32)},
     )
+    decoy = {"username": "warehouse_admin", "host": "warehouse.internal", "password": secrets.token_urlsafe(21)}
+    hub.first(DECOY_SECRET, decoy)
     for consumer in consumers:
         hub.first(f"webhooks/{consumer}", {"key": f"whsec_{secrets.token_hex(24)}"}, "keyturn")
     prepare_database(host, port, superuser_password, admin["password"], secret["password"], ca_file)

@@ -21,6 +21,7 @@ DEFAULT_QUEUE: Final = "default"
 EMERGENCY_QUEUE: Final = "emergency"
 NOTARY_QUEUE: Final = "notary"
 DATABASE_SECRET: Final = "ml-training/database"
+DECOY_SECRET: Final = "ml-training/warehouse-admin"
 
 
 @dataclass(frozen=True)

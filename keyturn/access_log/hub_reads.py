@@ -10,7 +10,7 @@ from msgspec.json import Decoder, encode
 
 from keyturn.access_log.log_files import NotALine
 from keyturn.access_log.sources.file_cursor import short_digest
-from keyturn.core.access import CHANGE, LOGIN, READ, Access
+from keyturn.core.access import CHANGE, HUB, LOGIN, READ, Access
 from keyturn.core.audit_lines import (
     NO_DATA,
     AuditAuth,
@@ -180,7 +180,7 @@ class HubReads:
             self.bare += bare
         return Access(
             parse_time(audit_line.time or ""),
-            "hub",
+            HUB,
             path,
             version(data, request),
             who,
@@ -204,7 +204,7 @@ class HubReads:
         address = source(request)
         return Access(
             at=parse_time(audit_line.time or ""),
-            system="hub",
+            system=HUB,
             path=path,
             version=None,
             principal=f"{FAILED} from {address}" if failed else principal(auth),
@@ -228,7 +228,7 @@ class HubReads:
             return None
         return Access(
             at=parse_time(audit_line.time or ""),
-            system="hub",
+            system=HUB,
             path=f"policies/{policy[1]}" if policy else path,
             version=None,
             principal=principal(auth),

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from keyturn.core.access import Access, AccessLog, Coverage, SummedAccessLog
+from keyturn.core.access import HUB, Access, AccessLog, Coverage, SummedAccessLog
 from keyturn.core.errors import KeyturnError
 
 
@@ -87,7 +87,7 @@ def gather(
 ) -> Readers:
     """What these logs tell of these secrets. A log that can't be read is a statement in the answer; nothing is raised.
 
-    ``own`` names the roles or principals that Keyturn logs in with.
+    ``own`` names the principals that Keyturn logs in to the hub as.
     """
     tallies: dict[str, dict[_ReaderKey, _Tally]] = {}
     wanted = sorted(set(paths))
@@ -99,20 +99,20 @@ def gather(
         for (system, principal), tally in tallies[path].items()
         if tally.reads and (system, principal) in everybody
     ]
-    foreign = [related for related in others if not is_own(related.principal, own)]
+    foreign = [related for related in others if not is_own(related.system, related.principal, own)]
     return Readers(
         since,
         until,
         tuple(PathReaders(path, _readers(tallies.get(path, {}), own)) for path in wanted),
         tuple(sorted(foreign, key=lambda related: (related.principal, related.system, related.path))),
-        len({related.path for related in others if is_own(related.principal, own)}),
+        len({related.path for related in others if is_own(related.system, related.principal, own)}),
         logs_read,
     )
 
 
-def is_own(principal: str, own: Collection[str]) -> bool:
-    """Whether a principal is a login of Keyturn: named as a whole, or by the role at its end."""
-    return principal in own or principal.rpartition(" ")[2] in own
+def is_own(system: str, principal: str, own: Collection[str]) -> bool:
+    """Whether it is a login of Keyturn: by its whole name, and in the hub, where nobody else can be called so."""
+    return system == HUB and principal in own
 
 
 @dataclass
@@ -189,7 +189,7 @@ def _readers(tallies: Mapping[_ReaderKey, _Tally], own: Collection[str]) -> tupl
             sources=_counted(tally.sources),
             logins=_counted(tally.logins),
             versions=tuple(sorted(tally.versions)),
-            own=is_own(principal, own),
+            own=is_own(system, principal, own),
         )
         for (system, principal), tally in tallies.items()
     )

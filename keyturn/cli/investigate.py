@@ -62,7 +62,8 @@ def trail_here() -> Path:
     from keyturn.cli.ledger_sources import settle_ledger
     from keyturn.settings.trail import VARIABLE, trail_directory
 
-    settle_ledger()
+    if VARIABLE not in os.environ:
+        settle_ledger()
     directory = trail_directory(os.environ)
     if not directory.is_dir():
         problem = "no log has been read into it: nothing is known of who read what"

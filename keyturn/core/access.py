@@ -11,6 +11,9 @@ READ: Final = "read"
 LOGIN: Final = "login"
 CHANGE: Final = "change"
 
+HUB: Final = "hub"
+"""What accesses call the hub; any other system is a store's name, or a log's."""
+
 
 class Access(Struct, frozen=True, gc=False, omit_defaults=True):
     """One attempt to read a secret's value, to log in, or to change what logins may do; there may be millions.

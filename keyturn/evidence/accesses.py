@@ -146,7 +146,7 @@ class _Tally:
                 reads.refused,
                 reads.first,
                 reads.last,
-                own=is_own(principal, self._own),
+                own=is_own(system, principal, self._own),
                 expected=self._is_expected(path, principal),
             )
             for (path, system, principal), reads in sorted(self._pairs.items())

@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 from keyturn.access_log.detection.alerts import Alert, Response
 from keyturn.access_log.detection.policy import React
+from keyturn.access_log.readers import is_own
 from keyturn.core.acting import Acting, acting
 from keyturn.core.channel import Announcement
 from keyturn.core.errors import KeyturnError, TransientError
@@ -130,7 +131,7 @@ class RevocationReaction:
         """Why it is left to a person; empty where it is not."""
         reasons = (
             (alert.storm, "it is one of many at once"),
-            (alert.principal in self._own(), "it is Keyturn's own login that has read it"),
+            (is_own(alert.system, alert.principal, self._own()), "it is Keyturn's own login that has read it"),
             (response.path not in workspace.catalogue.secrets, "it is no secret of the catalogue"),
             (workspace.clock() - response.at > OLDEST, f"it was read {response.at:%Y-%m-%d %H:%M} UTC, long ago"),
         )

@@ -13,6 +13,7 @@ import pytest
 from keyturn.access_log.readers import LogRead, Readers, gather, is_own
 from keyturn.core.access import Access, AccessLog, Coverage
 from keyturn.core.errors import Denied, KeyturnError, Unavailable
+from keyturn.core.own_login import PRINCIPALS
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -108,7 +109,7 @@ def test_keyturns_own_logins_are_told_last_and_marked_and_have_no_related_secret
         access("approle keyturn-worker", "c"),
         access("ana", "b"),
         access("ana"),
-        own=("keyturn-worker",),
+        own=("approle keyturn-worker",),
     )
     assert [(one.principal, one.own) for one in told.paths[0].readers] == [
         ("ana", False),
@@ -120,18 +121,22 @@ def test_keyturns_own_logins_are_told_last_and_marked_and_have_no_related_secret
 
 
 @pytest.mark.parametrize(
-    ("principal", "own"),
+    ("system", "principal", "own"),
     [
-        ("approle keyturn-worker", True),
-        ("keyturn-worker", True),
-        ("approle not-keyturn-worker", False),
-        ("token-keyturn-worker", False),
-        ("approle keyturn-worker (root policy)", False),
-        ("", False),
+        ("hub", "approle keyturn-worker", True),
+        ("hub", "approle keyturn-notary", True),
+        ("hub", "keyturn-worker", False),
+        ("hub", "ldap-ana keyturn-worker", False),
+        ("hub", "jwt-mallory keyturn-revoker", False),
+        ("hub", "approle not-keyturn-worker", False),
+        ("hub", "token-keyturn-worker", False),
+        ("hub", "approle keyturn-worker (root policy)", False),
+        ("hub", "", False),
+        ("cluster", "approle keyturn-worker", False),
     ],
 )
-def test_only_the_whole_name_or_its_role_makes_a_login_keyturns_own(principal: str, own: bool) -> None:
-    assert is_own(principal, ("keyturn-worker",)) is own
+def test_only_the_whole_name_in_the_hub_makes_a_login_keyturns_own(system: str, principal: str, own: bool) -> None:
+    assert is_own(system, principal, PRINCIPALS) is own
 
 
 def test_a_log_tells_what_it_covers() -> None:

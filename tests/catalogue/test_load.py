@@ -51,8 +51,10 @@ secrets:
 """
 
 
-def test_the_example_declares_the_two_secrets_of_the_demo(example: Catalogue) -> None:
-    assert set(example.secrets) == {"ml-training/database", "ml-training/api-keys"}
+def test_the_example_declares_the_two_secrets_of_the_demo_and_a_decoy(example: Catalogue) -> None:
+    decoys = {path for path, secret in example.secrets.items() if secret.decoy}
+    assert decoys == {"ml-training/warehouse-admin"}
+    assert set(example.secrets) - decoys == {"ml-training/database", "ml-training/api-keys"}
     clouds = ("aws", "azure", "gcp")
     places = {
         "ml-training/database": [

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from keyturn.access_log.trail.coverage import TrailCoverage, coverage_of
 from keyturn.access_log.trail.period import Holdings, Period, query_trail
 from keyturn.access_log.trail.summaries import SAME
+from keyturn.core.access import HUB
 from keyturn.core.errors import Invalid
 from keyturn.core.hosts import to_address
 
@@ -123,7 +124,7 @@ def investigate(
 
     ``what`` is a secret's path, a principal in the log's own words, an address or a network; in the first two ``*`` is
     any text. Which of them it is, ``subject`` says, or it is found out. ``limit`` is of the timeline, 0 for all.
-    ``own`` names the roles or principals that Keyturn logs in with. Raises Invalid where it is both a path and a
+    ``own`` names the principals that Keyturn logs in to the hub as. Raises Invalid where it is both a path and a
     principal, or no address; and Unavailable.
     """
     if subject is None and to_network(what):
@@ -203,12 +204,14 @@ class _Inquiry:
     def _select(self, subject: Subject | None) -> None:
         """Make the table of what happened."""
         condition, wanted = self._condition(subject)
-        own = "list_contains($own, principal) OR list_contains($own, split_part(principal, ' ', -1))"
+        own = "system = $hub AND list_contains($own, principal)"
         query = (
             f"SELECT {_SAME}, {_SUMS}, {_LOGINS}, ({own}) AS own "  # noqa: S608
             f"FROM sums WHERE {condition} GROUP BY {_SAME}"
         )
-        self.connection.execute(f"CREATE TEMP TABLE timeline AS {query}", {"own": self.own, "wanted": wanted})
+        self.connection.execute(
+            f"CREATE TEMP TABLE timeline AS {query}", {"hub": HUB, "own": self.own, "wanted": wanted}
+        )
 
     def _condition(self, subject: Subject | None) -> tuple[str, Any]:
         """Which rows are meant, in SQL, and what stands for ``$wanted`` there."""

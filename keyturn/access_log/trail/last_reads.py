@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from keyturn.access_log.trail.coverage import TrailCoverage, coverage_of
 from keyturn.access_log.trail.investigation import to_utc
 from keyturn.access_log.trail.period import Holdings, Period, query_trail
+from keyturn.core.access import HUB
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 _READS: Final = """
     SELECT path, system, epoch_us(max(last)), arg_max(principal, last) FROM sums
     WHERE action = 'read' AND NOT denied
-        AND NOT (list_contains($own, principal) OR list_contains($own, split_part(principal, ' ', -1)))
+        AND NOT (system = $hub AND list_contains($own, principal))
     GROUP BY path, system"""
 
 
@@ -43,11 +44,11 @@ class LastReads:
 
 
 def last_reads(directory: Path, own: Collection[str] = ()) -> LastReads:
-    """What the trail in ``directory`` knows. ``own`` names the roles or principals of Keyturn. Raises Unavailable."""
+    """What the trail in ``directory`` knows. ``own`` names Keyturn's principals in the hub. Raises Unavailable."""
 
     def answer(connection: "DuckDBPyConnection", holdings: Holdings) -> LastReads:
         reads: dict[str, dict[str, LastRead]] = defaultdict(dict)
-        for path, system, last, principal in connection.execute(_READS, {"own": list(own)}).fetchall():
+        for path, system, last, principal in connection.execute(_READS, {"own": list(own), "hub": HUB}).fetchall():
             reads[path][system] = LastRead(to_utc(last), principal)
         coverage = coverage_of(connection, holdings)
         begins = min((source.begins for source in coverage.sources if source.begins), default=None)

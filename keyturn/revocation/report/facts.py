@@ -21,6 +21,7 @@ from keyturn.providers.ledger.opening import configured_ledger, environment_witn
 from keyturn.revocation.incident import Incident, IncidentStatus
 from keyturn.revocation.report import LedgerFacts
 from keyturn.rotation.context import Workspace
+from keyturn.rotation.own_login import own_principals
 from keyturn.settings.durations import parse
 from keyturn.settings.trail import VARIABLE as TRAIL
 from keyturn.settings.trail import trail_directory
@@ -28,9 +29,6 @@ from keyturn.settings.trail import trail_directory
 LOOK_BACK: Final = "KEYTURN_LOOK_BACK"
 """How far back readers are looked for, from the moment when somebody asked for the revocation."""
 LONG: Final = "30d"
-
-OWN: Final = ("keyturn-worker", "keyturn-revoker")
-"""The roles that Keyturn logs in with."""
 
 WINDOW: Final = 4096
 """Entries of the ledger that are read at once, from its end on."""
@@ -40,8 +38,8 @@ def readers_of(workspace: Workspace, status: IncidentStatus, env: Mapping[str, s
     """Who read the incident's secrets in the look-back period, as far as the logs at hand tell. Raises Invalid."""
     now = datetime.now(UTC)
     incident = status.incident
-    logs = list(logs_at_hand(workspace, env))
-    return gather(logs, incident.paths, incident.triggered_at - look_back(env), incident.closed_at or now, OWN)
+    logs, own = list(logs_at_hand(workspace, env)), own_principals(workspace)
+    return gather(logs, incident.paths, incident.triggered_at - look_back(env), incident.closed_at or now, own)
 
 
 def logs_at_hand(workspace: Workspace, env: Mapping[str, str]) -> Iterator[AccessLog | SummedAccessLog]:

@@ -62,7 +62,7 @@ def batch(accesses: Sequence[Access], cursor: str, **rest: Any) -> Batch:
 
 
 def ask(directory: Path, what: str, period: Period | None = None, **rest: Any) -> Investigation:
-    return investigate(directory, what, period or Period(), own=["keyturn-worker"], **rest)
+    return investigate(directory, what, period or Period(), own=[WORKER], **rest)
 
 
 def brief(answer: Investigation) -> list[tuple[str, str, int]]:

@@ -18,7 +18,7 @@ from keyturn.revocation.report.facts import logs_at_hand
 from tests.access_log.trail.events import NOON, access, write
 from tests.access_log.trail.test_investigation import DAY
 
-OWN = ["keyturn-worker"]
+OWN = ["approle keyturn-worker"]
 SINCE, UNTIL = NOON - timedelta(days=3), NOON + timedelta(minutes=12)
 
 
