@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from keyturn.catalogue.plain import text_at
 from keyturn.catalogue.problems import Problem
 from keyturn.catalogue.source import CatalogueEntry
-from keyturn.core.authorities import AuthorityKey, WantedAuthority, key_parameters
-from keyturn.core.keys import KeyKind
+from keyturn.core.authorities import WantedAuthority
+from keyturn.core.keys import CertificateKey, key_parameters
 from keyturn.core.rights import Section, allow
 from keyturn.core.suggest import advice
 from keyturn.settings import durations
@@ -50,7 +50,7 @@ class RoleSettings(Model):
     """Whether they are for servers."""
     client: bool = False
     """Whether they are for clients."""
-    key: KeyKind | Literal["any"] = KeyKind.P_256
+    key: CertificateKey | Literal["any"] = CertificateKey.P_256
     """What keys it signs; any is every kind that the hub finds strong enough."""
     max_ttl: PositiveDuration
     """How long certificates last at most."""
@@ -156,8 +156,8 @@ class AuthoritySettings(Model):
     """What it is called in its certificate."""
     organization: Line | None = None
     """The organisation in its certificate."""
-    key: Annotated[AuthorityKey, WithJsonSchema({"enum": list(AuthorityKey)})] = AuthorityKey.P_384
-    """What its key is made of. Another kind makes a new issuer beside the one in force; ML-DSA where the hub has it."""
+    key: CertificateKey = CertificateKey.P_384
+    """What its key is made of. Another kind makes a new issuer beside the one in force, where the hub has it."""
     ttl: PositiveDuration
     """How long its own certificate lasts; the next is made when a third of that is left, or sooner where what it
     signs lasts longer."""

@@ -40,6 +40,7 @@ def show_due(
     from keyturn.cli.approvals import find_unreviewed, tell_unreviewed
     from keyturn.cli.keys import insist_on_sound, keys_of, tell_keys
     from keyturn.cli.own_keys import is_late, own_keys_of, tell_own_keys
+    from keyturn.cli.pki import authorities_of, insist_on_lasting, tell_authorities
     from keyturn.cli.stack import note_undeclared
 
     with opened_workspace(catalogue) as workspace:
@@ -50,23 +51,28 @@ def show_due(
         unreviewed = [] if path else find_unreviewed(workspace)
         own_keys, now = [] if path else own_keys_of(workspace), workspace.hub_now()
         keys = [] if path else keys_of(workspace)
+        authorities = [] if path else authorities_of(workspace)
     if as_json:
         others = [{"path": secret.path, "left": secret.message} for secret in undeclared]
         broken = [asdict(glass) for glass in unreviewed]
         secrets = [prospect.to_data() for prospect in rows]
         own = [key.to_data() for key in own_keys]
         managed = [key.to_data() for key in keys]
-        write_json({"secrets": secrets, "own_keys": own, "keys": managed, "undeclared": others, "unreviewed": broken})
+        signing = [authority.to_data() for authority in authorities]
+        whole = {"secrets": secrets, "own_keys": own, "keys": managed, "authorities": signing}
+        write_json({**whole, "undeclared": others, "unreviewed": broken})
     else:
         note_undeclared(undeclared)
         tell_unreviewed(unreviewed)
         write_table(COLUMNS, (prospect.row() for prospect in rows), whole=("when (UTC)",))
         tell_keys(keys, now)
+        tell_authorities(authorities, now)
         tell_own_keys(own_keys, now)
     if check:
         insist_on_punctual(rows)
         insist_on_young([key for key in own_keys if is_late(key, now)])
         insist_on_sound(keys, now)
+        insist_on_lasting(authorities)
 
 
 @dataclass(frozen=True)

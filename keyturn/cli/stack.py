@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from keyturn.rotation.broken_glass import BrokenGlass
     from keyturn.rotation.managed_keys import KeyStatus
     from keyturn.rotation.undeclared import Undeclared
+    from keyturn.sync.authority_status import AuthorityStatus
 
 SHOWN: Final = 20
 """So many copies of secrets that the catalogue does not name are shown to people."""
@@ -121,6 +122,8 @@ class Overview:
     """The keys of other engines that the catalogue has managed."""
     unreviewed: list["BrokenGlass"] = field(default_factory=list)
     """What was done without a second person, and nobody has looked at since."""
+    authorities: list["AuthorityStatus"] = field(default_factory=list)
+    """What signs certificates."""
     at: datetime | None = None
     """When the hub was asked, by its clock."""
 
@@ -132,6 +135,7 @@ def show_secrets(
     from keyturn.cli.approvals import find_unreviewed
     from keyturn.cli.copies import look_at_copies
     from keyturn.cli.keys import keys_of
+    from keyturn.cli.pki import authorities_of
     from keyturn.cli.running import part_statuses
     from keyturn.cli.status import secret_statuses
     from keyturn.rotation.undeclared import left_open
@@ -140,13 +144,17 @@ def show_secrets(
         with opened_workspace(catalogue) as workspace:
             secrets, copies = secret_statuses(workspace, look_at_copies)
             undeclared, parts = left_open(workspace), part_statuses(workspace)
-            keys, unreviewed, at = keys_of(workspace), find_unreviewed(workspace), workspace.hub_now()
+            keys, unreviewed = keys_of(workspace), find_unreviewed(workspace)
+            authorities, at = authorities_of(workspace), workspace.hub_now()
     except KeyturnError:
         if services:
             show_overview(stack, services, Overview(), as_json)
         raise
     others = copies.beside(secret.path for secret in secrets)
-    overview = Overview(secrets, others, dict(copies.counts), undeclared, copies.remarks, parts, keys, unreviewed, at)
+    remarks = copies.remarks
+    overview = Overview(
+        secrets, others, dict(copies.counts), undeclared, remarks, parts, keys, unreviewed, authorities, at
+    )
     return show_overview(stack, services, overview, as_json)
 
 
@@ -165,6 +173,7 @@ def show_overview(
                 "logins": login_counts(overview.secrets),
                 "undeclared": [{"path": left.path, "left": left.message} for left in overview.undeclared],
                 "keys": [key.to_data() for key in overview.keys],
+                "authorities": [authority.to_data() for authority in overview.authorities],
                 "parts": [part.to_data() for part in overview.parts],
                 "unreviewed": [asdict(glass) for glass in overview.unreviewed],
                 "remarks": list(overview.remarks),
@@ -180,6 +189,10 @@ def show_overview(
         from keyturn.cli.keys import tell_keys
 
         tell_keys(overview.keys, overview.at)
+    if overview.authorities and overview.at:
+        from keyturn.cli.pki import tell_authorities
+
+        tell_authorities(overview.authorities, overview.at)
     if overview.unreviewed:
         from keyturn.cli.approvals import tell_unreviewed
 

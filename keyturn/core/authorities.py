@@ -12,35 +12,16 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
+from keyturn.core.keys import key_parameters
+
 ROUNDING: Final = timedelta(minutes=1)
 """Certificates tell whole seconds, and begin half a minute in the past."""
 GENERATION: Final = re.compile(r"keyturn-([1-9][0-9]{0,8})")
 """The names of the keys that are made here; an issuer has that of its key."""
-
-
-class AuthorityKey(StrEnum):
-    """What an authority's key is made of: as :class:`keyturn.core.keys.KeyKind`, and ML-DSA (FIPS 204), which not
-    every engine has.
-    """
-
-    RSA_2048 = "rsa-2048"
-    RSA_3072 = "rsa-3072"
-    RSA_4096 = "rsa-4096"
-    P_256 = "p-256"
-    P_384 = "p-384"
-    P_521 = "p-521"
-    ED25519 = "ed25519"
-    ML_DSA_44 = "ml-dsa-44"
-    ML_DSA_65 = "ml-dsa-65"
-    ML_DSA_87 = "ml-dsa-87"
-
-
-def key_parameters(kind: str) -> dict[str, Any]:
-    """How the engine calls a kind of key: ``key_type``, and ``key_bits``, 0 where the type says all."""
-    family, _, size = kind.partition("-")
-    if family in ("p", "rsa"):
-        return {"key_type": {"p": "ec"}.get(family, family), "key_bits": int(size)}
-    return {"key_type": kind, "key_bits": 0}
+ANY_KEY: Final = "any"
+"""As a role says that it signs every type of key."""
+LATE: Final = timedelta(days=2)
+"""How long what is due may wait for a run of each day before it is late."""
 
 
 @dataclass(frozen=True)
@@ -73,18 +54,11 @@ def generation_of(key_name: str) -> int:
 
 
 @dataclass(frozen=True)
-class EngineState:
-    """What a PKI engine has. ``issuers`` are those whose keys it has, ``longest`` is the mount's limit of any life.
-
-    ``configured`` are its settings by their paths below the mount, such as ``config/urls`` and ``roles/ml-services``;
-    what is absent has no entry.
-    """
+class PublishedIssuers:
+    """What a PKI engine tells anybody: ``issuers`` are those whose keys it has, ``default`` the id of who signs."""
 
     issuers: tuple[Issuer, ...]
     default: str
-    key_names: tuple[str, ...]
-    longest: timedelta
-    configured: Mapping[str, Mapping[str, Any]]
 
     @property
     def in_force(self) -> Issuer | None:
@@ -97,11 +71,31 @@ class EngineState:
         made = [issuer for issuer in self.issuers if issuer.generation]
         return max(made, key=lambda issuer: issuer.generation, default=None)
 
+
+@dataclass(frozen=True)
+class EngineState(PublishedIssuers):
+    """All that a PKI engine has. ``longest`` is the mount's limit of any life.
+
+    ``configured`` are its settings by their paths below the mount, such as ``config/urls`` and ``roles/ml-services``;
+    what is absent has no entry. ``key_types`` are those it can make, None where it does not tell.
+    """
+
+    key_names: tuple[str, ...]
+    longest: timedelta
+    configured: Mapping[str, Mapping[str, Any]]
+    key_types: frozenset[str] | None = None
+
     @property
     def next_name(self) -> str:
         """What the next key is called. Only one of two that make it at once gets that name."""
         names = (*self.key_names, *(issuer.key_name for issuer in self.issuers))
         return f"keyturn-{max(map(generation_of, names), default=0) + 1}"
+
+    def lacks(self, key_type: str) -> str:
+        """Why it can't make or sign such keys; empty where it can, or does not tell."""
+        if self.key_types is None or key_type in {*self.key_types, ANY_KEY}:
+            return ""
+        return f"the hub's engine has no {key_type} keys, but {', '.join(sorted(self.key_types))}"
 
 
 @dataclass(frozen=True)
@@ -174,7 +168,9 @@ def plan_authority(
 def _configuration(wanted: WantedAuthority, state: EngineState) -> Iterator[PkiStep]:
     for path, settings in wanted.configured.items():
         place = f"{wanted.mount}/{path}"
-        if path not in state.configured:
+        if lack := state.lacks(settings.get("key_type", ANY_KEY)):
+            yield PkiStep(wanted.name, StepKind.BLOCKED, place, lack)
+        elif path not in state.configured:
             yield PkiStep(wanted.name, StepKind.CONFIGURE, place, "it is absent")
         elif differing := list(_differing(settings, state.configured[path])):
             yield PkiStep(wanted.name, StepKind.CONFIGURE, place, "; ".join(differing))
@@ -193,26 +189,56 @@ def _shown(value: Any) -> str:
 def _issuer(
     wanted: WantedAuthority, state: EngineState, signer: EngineState | None, now: datetime
 ) -> Iterator[PkiStep]:
-    if flaw := _unlimited(wanted, state, signer):
+    if flaw := _unlimited(wanted, state, signer) or state.lacks(str(key_parameters(wanted.key)["key_type"])):
         yield PkiStep(wanted.name, StepKind.BLOCKED, wanted.mount, flaw)
         return
+    if succession := succeed(wanted, state, signer, now):
+        name = succession.issuer.key_name if succession.issuer else state.next_name
+        yield PkiStep(wanted.name, succession.kind, f"{wanted.mount}/{name}", succession.why)
+
+
+@dataclass(frozen=True)
+class Succession:
+    """How the issuer in force is followed by ``issuer``, or by one that is to be made, and why; from ``at`` on.
+
+    ``at`` is None where nobody can tell since when.
+    """
+
+    kind: StepKind
+    why: str
+    at: datetime | None
+    issuer: Issuer | None = None
+
+    def late(self, wanted: WantedAuthority, now: datetime) -> bool:
+        """Whether it has been due for longer than a run of each day explains."""
+        return self.at is not None and self.at <= now - min(LATE, wanted.renew_at / 2)
+
+
+def succeed(
+    wanted: WantedAuthority, state: PublishedIssuers, signer: PublishedIssuers | None, now: datetime
+) -> Succession | None:
+    """The next step of an authority's issuers; None where the one in force is what the catalogue says."""
     current, newest = state.in_force, state.newest
     why = "there is none" if current is None else unfit(wanted, current, signer, now)
     if not why:
-        return
+        return None
+    due = renewal_of(wanted, current) if current else None
+    since = due if due is not None and due <= now else None
     if newest is None or newest == current or unfit(wanted, newest, signer, now):
-        yield PkiStep(wanted.name, StepKind.MAKE, f"{wanted.mount}/{state.next_name}", why)
-        return
-    place = f"{wanted.mount}/{newest.key_name}"
+        return Succession(StepKind.MAKE, why, since)
     in_force_at = newest.begins_at + wanted.introduce
     if not wanted.is_root or current is None or current.ends_at <= now or in_force_at <= now:
-        yield PkiStep(wanted.name, StepKind.PROMOTE, place, why)
-    else:
-        text = f"in force from {in_force_at:%Y-%m-%d %H:%M} UTC: bring it to all who trust the root before it"
-        yield PkiStep(wanted.name, StepKind.WAIT, place, text)
+        return Succession(StepKind.PROMOTE, why, in_force_at if wanted.is_root else since, newest)
+    text = f"in force from {in_force_at:%Y-%m-%d %H:%M} UTC: bring it to all who trust the root before it"
+    return Succession(StepKind.WAIT, text, in_force_at, newest)
 
 
-def unfit(wanted: WantedAuthority, issuer: Issuer, signer: EngineState | None, now: datetime) -> str:
+def renewal_of(wanted: WantedAuthority, issuer: Issuer) -> datetime:
+    """When it is to be followed by another, by its own end."""
+    return issuer.ends_at - wanted.renew_at
+
+
+def unfit(wanted: WantedAuthority, issuer: Issuer, signer: PublishedIssuers | None, now: datetime) -> str:
     """Why an issuer is to be followed by another; empty where it is what the catalogue says."""
     if issuer.key != wanted.key:
         return f"its key is {issuer.key}, declared is {wanted.key}"
@@ -249,6 +275,11 @@ class PkiEngine(Protocol):
         Raises Invalid where something else is.
         """
 
+    def published(self) -> PublishedIssuers:
+        """What anybody is told without a login: the issuers by the names that they bear. Raises Denied also where
+        nothing is mounted.
+        """
+
     def configure(self, path: str, settings: Mapping[str, Any]) -> None:
         """Write settings at a path below the mount."""
 
@@ -261,8 +292,8 @@ class PkiEngine(Protocol):
     def sign(self, request: str, wanted: WantedAuthority) -> Sequence[str]:
         """The certificate of an authority below, by the issuer in force, and those above it, PEM. Raises Invalid."""
 
-    def install(self, certificates: Sequence[str]) -> None:
-        """Keep a certificate for a key that was made here, and those above it. What is there stays."""
+    def install(self, name: str, certificates: Sequence[str]) -> None:
+        """Keep a certificate for the key of this name that was made here, and those above it. What is there stays."""
 
     def promote(self, issuer: Issuer) -> None:
         """Let it sign from now on. Others stay as they are."""

@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from keyturn.core.keys import key_parameters
 from keyturn.core.sensitive import SecretFields, Sensitive
-
-if TYPE_CHECKING:
-    from keyturn.core.keys import KeyKind
 
 # --- credentials for whoever asks --------------------------------------------------------------------------
 
@@ -179,11 +177,10 @@ class CertificateRole:
     stores: bool
     leases: bool
 
-    def takes(self, kind: "KeyKind") -> bool:
+    def takes(self, kind: str) -> bool:
         """Whether it signs keys of this kind; 0 bits stands for every size that the hub finds strong enough."""
-        family, _, size = kind.partition("-")
-        key_type = {"p": "ec"}.get(family, family)
-        return self.key_type == "any" or (self.key_type == key_type and self.key_bits in (0, int(size or 0)))
+        key = key_parameters(kind)
+        return self.key_type == "any" or (self.key_type == key["key_type"] and self.key_bits in (0, key["key_bits"]))
 
 
 class Authority(Protocol):

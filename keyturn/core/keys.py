@@ -3,9 +3,10 @@
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from keyturn.core.sensitive import Sensitive
 
@@ -20,6 +21,39 @@ class KeyKind(StrEnum):
     P_384 = "p-384"
     P_521 = "p-521"
     ED25519 = "ed25519"
+
+
+class CertificateKey(StrEnum):
+    """What a certificate's key is made of: also ML-DSA (FIPS 204), and composites of it with an older kind
+    (draft-ietf-lamps-pq-composite-sigs), where the hub's engine has them.
+    """
+
+    RSA_2048 = "rsa-2048"
+    RSA_3072 = "rsa-3072"
+    RSA_4096 = "rsa-4096"
+    P_256 = "p-256"
+    P_384 = "p-384"
+    P_521 = "p-521"
+    ED25519 = "ed25519"
+    ML_DSA_44 = "ml-dsa-44"
+    ML_DSA_65 = "ml-dsa-65"
+    ML_DSA_87 = "ml-dsa-87"
+    ML_DSA_44_P_256 = "ml-dsa-44-p-256"
+    ML_DSA_65_P_256 = "ml-dsa-65-p-256"
+    ML_DSA_65_P_384 = "ml-dsa-65-p-384"
+    ML_DSA_87_P_384 = "ml-dsa-87-p-384"
+    ML_DSA_44_ED25519 = "ml-dsa-44-ed25519"
+    ML_DSA_65_ED25519 = "ml-dsa-65-ed25519"
+
+
+_ENGINE_TYPES: Final = re.compile(r"(?P<family>rsa|p|ml-dsa)-(?P<bits>[0-9]+)")
+
+
+def key_parameters(kind: str) -> dict[str, Any]:
+    """How a PKI engine calls a kind of key: ``key_type``, and ``key_bits``, 0 where the type says all."""
+    if sized := _ENGINE_TYPES.fullmatch(kind):
+        return {"key_type": {"p": "ec", "ml-dsa": "mldsa"}.get(sized["family"], "rsa"), "key_bits": int(sized["bits"])}
+    return {"key_type": kind, "key_bits": 0}
 
 
 _RSA: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
@@ -49,8 +83,8 @@ class KeyMaker(Protocol):
     A private key is PEM, PKCS#8, without a passphrase. What is none raises Invalid, without a word of it.
     """
 
-    def private_key(self, kind: KeyKind) -> Sensitive:
-        """A new private key. RSA of 4096 bits takes seconds."""
+    def private_key(self, kind: KeyKind | CertificateKey) -> Sensitive:
+        """A new private key. RSA of 4096 bits takes seconds. Raises Invalid for a kind that can't be made here."""
 
     def kind(self, private_key: Sensitive) -> KeyKind:
         """What the key is made of. Raises Invalid for a kind that has no name here."""

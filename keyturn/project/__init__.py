@@ -27,6 +27,7 @@ FLOWS: Final = {
     "retire": "flows.retire",
     "rotate_own_keys": "flows.rotate_own_keys",
     "rotate_keys": "flows.rotate_keys",
+    "renew_authorities": "flows.renew_authorities",
     "keep_ledger": "flows.keep_ledger",
     "compliance_report": "flows.compliance_report",
     "emergency_revoke": "flows.emergency",

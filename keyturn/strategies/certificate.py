@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from keyturn.core.engines import Authority, Certificate, CertificateRole, SubjectNames
 from keyturn.core.errors import CandidateRejected, Invalid
-from keyturn.core.keys import KeyKind, KeyMaker
+from keyturn.core.keys import CertificateKey, KeyMaker
 from keyturn.core.rights import HubPlaces, Section, allow
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import EXPIRES_AT, Change, RevokeResult
@@ -43,7 +43,7 @@ class CertificateStrategy(StrategyBase):
         clock: Callable[[], datetime],
         *,
         names: SubjectNames,
-        kind: KeyKind,
+        kind: CertificateKey,
         ttl: timedelta,
         life: timedelta,
     ) -> None:
@@ -262,7 +262,7 @@ class CertificateSettings(StrategySettings):
     ttl: Annotated[PositiveDuration, AfterValidator(_shortest)]
     """How long a certificate lasts; it is replaced when two thirds of that are over, or sooner where interval or cron
     say so."""
-    key: KeyKind = Field(KeyKind.P_256)
+    key: CertificateKey = Field(CertificateKey.P_256)
     """What the private key is made of."""
 
     @property

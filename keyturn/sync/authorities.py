@@ -29,10 +29,13 @@ def apply_pki(workspace: Workspace, progress: Callable[[PkiStep], None]) -> list
     noticed. Raises what keeps a step from being done: a later run goes on from there.
     """
     every = wanted_authorities(workspace.catalogue.pki)
-    return [left for wanted in every for left in _apply(workspace, wanted, progress)]
+    return [left for wanted in every for left in apply_authority(workspace, wanted, progress)]
 
 
-def _apply(workspace: Workspace, wanted: WantedAuthority, progress: Callable[[PkiStep], None]) -> Sequence[PkiStep]:
+def apply_authority(
+    workspace: Workspace, wanted: WantedAuthority, progress: Callable[[PkiStep], None]
+) -> Sequence[PkiStep]:
+    """The same for one authority."""
     for _ in range(ROUNDS):
         steps = _steps(workspace, wanted)
         if not (doing := [step for step in steps if step.does]):
@@ -62,7 +65,7 @@ def _do(workspace: Workspace, wanted: WantedAuthority, step: PkiStep) -> None:
     elif step.kind is StepKind.PROMOTE:
         engine.promote(_named(engine, name))
     elif signer := _signer(workspace, wanted):
-        engine.install(signer.sign(engine.request(name, wanted), wanted))
+        engine.install(name, signer.sign(engine.request(name, wanted), wanted))
     else:
         engine.make_root(name, wanted)
 

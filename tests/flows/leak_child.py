@@ -18,6 +18,7 @@ from flows.compliance_report import compliance_report
 from flows.emergency import emergency_revoke
 from flows.finish_incidents import finish_incidents
 from flows.keep_ledger import keep_ledger
+from flows.renew_authorities import renew_authorities
 from flows.retire import retire
 from flows.rotate import rotate_secret
 from flows.rotate_due import rotate_due
@@ -37,6 +38,7 @@ FLOWS: dict[str, Any] = {
     "check-logins": check_logins,
     "rotate-own-keys": rotate_own_keys,
     "rotate-keys": rotate_keys,
+    "renew-authorities": renew_authorities,
     "sync": sync,
     "retire": retire,
     "emergency-revoke": emergency_revoke,

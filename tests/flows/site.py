@@ -75,6 +75,7 @@ class Architect:
         targets: dict[str, dict[str, Any]] | None = None,
         hub: str | None = None,
         keys: dict[str, Any] | None = None,
+        pki: dict[str, Any] | None = None,
     ) -> Site:
         """Write the catalogue into a directory of its own.
 
@@ -94,6 +95,7 @@ class Architect:
             "consumers": self.consumers | (consumers or {}),
             "secrets": {one.path: one.data for one in declared},
             "keys": keys or {},
+            "pki": pki or {},
         }
         # Through JSON, since safe YAML has no tuples.
         (place / "catalogue.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(catalogue))))

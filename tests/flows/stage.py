@@ -166,6 +166,7 @@ class Stage:
         return {
             "check-logins": ["check-logins"],
             "rotate-keys": ["rotate-keys"],
+            "renew-authorities": ["renew-authorities"],
             "rotate-own-keys": ["rotate-own-keys", "webhooks/app/flows", True],
             "emergency-revoke preview": ["emergency-revoke", everything, *rest, "", "replace", True],
             "emergency-revoke all": [

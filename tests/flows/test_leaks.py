@@ -175,6 +175,7 @@ def test_every_run_went_the_way_that_it_was_meant_to(played: Played) -> None:
         "check-logins": "completed",
         "rotate-own-keys": "completed",
         "rotate-keys": "completed",
+        "renew-authorities": "completed",
         "emergency-revoke preview": "completed",
         "emergency-revoke all": "close INC-ALL: something is left: ",
         "emergency-revoke one": "close INC-ONE: something is left: prove: ",

@@ -49,6 +49,7 @@ TABLE = {
     "check-logins": Runs(quiet=True),
     "rotate-own-keys": Runs(quiet=True),
     "rotate-keys": Runs(quiet=True),
+    "renew-authorities": Runs(quiet=True),
     "rotate-due": Runs(actions=frozenset({"decide", "stage", "install", "verify", "promote", "push"})),
     "sync": Runs(actions=frozenset({"sync", "push"})),
     "retire": Runs(lambda secret: {"path": secret.path, "waive": "everything"}, frozenset({"retire"})),
@@ -136,7 +137,15 @@ def test_a_run_of_each_flow_is_in_the_ledger_with_all_it_did(
 
 CHANGING = sorted(
     set(TABLE)
-    - {"check-logins", "rotate-own-keys", "rotate-keys", "emergency-revoke", "finish-incidents", "keep-ledger"}
+    - {
+        "check-logins",
+        "rotate-own-keys",
+        "rotate-keys",
+        "renew-authorities",
+        "emergency-revoke",
+        "finish-incidents",
+        "keep-ledger",
+    }
 )
 
 

@@ -13,7 +13,7 @@ from cryptography import x509
 from deployments.local.openbao import OpenBao
 from keyturn.core.engines import SubjectNames
 from keyturn.core.errors import CandidateRejected, Invalid, NotFound
-from keyturn.core.keys import KeyKind
+from keyturn.core.keys import CertificateKey, KeyKind
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Change, RevokeResult
 from keyturn.providers.keys.key_maker import CryptographyKeys
@@ -193,7 +193,7 @@ def test_a_candidate_of_an_authority_that_the_hub_has_replaced_is_rejected(lab: 
     lab.root.write_data(f"pki-{role}/roles/{role}", data={"allow_any_name": True, "key_type": "any"})
     elsewhere = lab.hub.authority(f"pki-{role}", role)
     moved = CertificateStrategy(
-        "apps/contract", elsewhere, CryptographyKeys(), now, names=NAMES, kind=KeyKind.P_256, ttl=TTL, life=LIFE
+        "apps/contract", elsewhere, CryptographyKeys(), now, names=NAMES, kind=CertificateKey.P_256, ttl=TTL, life=LIFE
     )
     with pytest.raises(CandidateRejected, match="no valid chain"):
         moved.verify(made)
@@ -309,8 +309,8 @@ def test_a_certificate_of_the_engine_that_the_catalogue_named_before_is_not_give
     made = strategy(hub, pki, role)
     ends = made.credential_id(made.mint(None))
     moved = CertificateStrategy(
-        "apps/contract", hub.authority("elsewhere", role), CryptographyKeys(), now, names=NAMES, kind=KeyKind.P_256,
-        ttl=TTL, life=LIFE,
+        "apps/contract", hub.authority("elsewhere", role), CryptographyKeys(), now, names=NAMES,
+        kind=CertificateKey.P_256, ttl=TTL, life=LIFE,
     )  # fmt: skip
     with pytest.raises(Invalid, match=r"engine at pki, and the catalogue says elsewhere"):
         moved.retire(ends, 5)

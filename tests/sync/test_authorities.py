@@ -1,6 +1,7 @@
 """Authorities from the catalogue, in real PKI engines: made once, renewed beside each other, drift told and mended."""
 
 import secrets
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -19,9 +20,9 @@ from cryptography.x509.oid import AuthorityInformationAccessOID
 from keyturn.catalogue.pki import AuthoritySettings, wanted_authorities
 from keyturn.core.authorities import PkiStep, StepKind
 from keyturn.core.engines import SubjectNames
-from keyturn.core.errors import Denied, Invalid
+from keyturn.core.errors import Denied, Invalid, NotFound
 from keyturn.core.hcl import policy
-from keyturn.core.keys import KeyKind
+from keyturn.core.keys import CertificateKey, KeyKind
 from keyturn.core.rights import HubPlaces
 from keyturn.core.sensitive import Sensitive
 from keyturn.policies import hub as policies
@@ -33,6 +34,12 @@ from keyturn.rotation.context import Workspace
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
 from keyturn.sync.authorities import apply_pki, plan_pki
+from keyturn.sync.authority_status import (
+    AuthorityStanding,
+    authority_statuses,
+    due_authorities,
+    renew_authority,
+)
 from tests.support.lab import Lab
 
 pytestmark = pytest.mark.sampled(3, of="file")
@@ -202,17 +209,122 @@ def test_what_a_crash_left_is_finished_by_the_next_run(authorities: Authorities)
     engine = authorities.lab.hub.pki(authorities.services)
     engine.request("keyturn-2", wanted)
     request = engine.request("keyturn-3", wanted)
-    engine.install(authorities.lab.hub.pki(authorities.root).sign(request, wanted))
+    engine.install("keyturn-3", authorities.lab.hub.pki(authorities.root).sign(request, wanted))
     assert authorities.apply() == [f"put in force {authorities.services}/keyturn-3"]
     assert authorities.apply() == []
 
 
-def test_a_kind_of_key_that_the_hub_lacks_is_named_and_nothing_in_force_changes(authorities: Authorities) -> None:
+def test_a_kind_of_key_that_the_hub_lacks_is_named_by_the_plan_and_nothing_in_force_changes(
+    authorities: Authorities,
+) -> None:
     authorities.apply()
-    authorities.declare(services={"key": "ml-dsa-65"})
-    with pytest.raises(Invalid, match="refuses a ml-dsa-65 key"):
-        authorities.apply()
+    roles = {"ml-services": ROLE, "mixed": {**ROLE, "key": "ml-dsa-44-ed25519"}}
+    authorities.declare(services={"key": "ml-dsa-65-p-256", "roles": roles})
+    steps = plan_pki(authorities.workspace)
+    lacks = "the hub's engine has no {} keys, but ec, ed25519, mldsa, rsa"
+    assert [(step.kind, step.place, step.why) for step in steps] == [
+        (StepKind.BLOCKED, f"{authorities.services}/roles/mixed", lacks.format("ml-dsa-44-ed25519")),
+        (StepKind.BLOCKED, authorities.services, lacks.format("ml-dsa-65-p-256")),
+    ]
+    assert authorities.apply() == []
     assert authorities.issue()
+
+
+def test_authorities_and_certificates_move_to_ml_dsa_and_what_was_signed_before_holds(authorities: Authorities) -> None:
+    """FIPS 204, of which OpenBao has what RFC 9881 says of certificates."""
+    authorities.apply()
+    before, (old,) = authorities.issue(), authorities.anchors()
+    roles = {"ml-services": ROLE, "after": {**ROLE, "key": "ml-dsa-44"}}
+    authorities.declare(services={"key": "ml-dsa-65", "roles": roles})
+    assert f"put in force {authorities.services}/keyturn-2" in authorities.apply()
+    assert authorities.apply() == []
+    assert authority_statuses(authorities.workspace)[1].to_data()["key"] == "ml-dsa-65"
+    keys, now = CryptographyKeys(), datetime.now(UTC)
+    role = authorities.lab.hub.authority(authorities.services, "after")
+    key = keys.private_key(CertificateKey.ML_DSA_44)
+    issued = role.sign(key, NAMES, DAY)
+    assert role.examine(issued.pem, issued.chain, key, now) == issued.certificate
+    assert role.allows().takes("ml-dsa-44")
+    assert not role.allows().takes("ml-dsa-65")
+    assert not x509.chain_is_broken(*before[:2], old, now)
+    with pytest.raises(Invalid, match="makes no ml-dsa-44-p-256 keys"):
+        keys.private_key(CertificateKey.ML_DSA_44_P_256)
+
+
+# --- where they stand, told to anybody ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def stranger(authorities: Authorities, tmp_path: Path) -> Iterator[Workspace]:
+    """A workspace whose login has no right at all in the hub."""
+    token = authorities.lab.root.auth.token.create(policies=["default"])["auth"]["client_token"]
+    (tmp_path / "stranger").write_text(token)
+    settings = HubSettings(authorities.lab.world.hub_address, login=TokenLogin(file=str(tmp_path / "stranger")))
+    with closing(VaultHub(settings)) as hub:
+        yield replace(authorities.workspace, hub=hub)
+
+
+def later(workspace: Workspace, days: float) -> Workspace:
+    """The same once so many days are over, by the hub's clock."""
+    return replace(workspace, hub_clock=lambda: datetime.now(UTC) + days * DAY)
+
+
+def standings(workspace: Workspace) -> list[str]:
+    """Where the root and the intermediate stand."""
+    return [str(status.standing) for status in authority_statuses(workspace)]
+
+
+def test_without_any_right_it_is_told_when_each_authority_is_followed_and_what_is_late(
+    authorities: Authorities, stranger: Workspace
+) -> None:
+    """A root of ten years, an intermediate of one that signs for 47 days: due when a third of its life is left."""
+    assert standings(stranger) == ["no issuer"] * 2
+    authorities.apply()
+    now = datetime.now(UTC)
+    root, services = authority_statuses(stranger)
+    assert (root.standing, services.standing) == (AuthorityStanding.IN_FORCE, AuthorityStanding.IN_FORCE)
+    assert services.issuer is not None
+    assert services.issuer.key_name == "keyturn-1"
+    assert services.due_at is not None
+    assert abs(services.due_at - now - 365 * DAY * 2 / 3) < DAY / 10
+    expected = {240: "in force", 244: "due", 246: "late", 364: "late", 366: "ended"}
+    assert {days: standings(later(stranger, days))[1] for days in expected} == expected
+    assert "it ends" in authority_statuses(later(stranger, 246))[1].alarm
+
+
+def test_a_run_renews_what_is_due_and_one_whose_login_may_not_says_so_and_fails_once_it_is_late(
+    authorities: Authorities, stranger: Workspace
+) -> None:
+    authorities.apply()
+    assert due_authorities(later(stranger, 240)) == []
+    assert due_authorities(later(stranger, 244)) == ["services"]
+    turn = renew_authority(later(stranger, 244), "services")
+    assert turn.blocked
+    assert "this login may not renew it. Run `keyturn pki apply`" in turn.did
+    with pytest.raises(Denied, match=r"keyturn pki apply.*the one of this run may not"):
+        renew_authority(later(stranger, 247), "services")
+    authorities.declare(services={"ttl": "730d"})
+    turn = renew_authority(later(authorities.workspace, 244), "services")
+    assert turn.changed
+    assert f"put in force: {authorities.services}/keyturn-2" in turn.did
+    assert standings(stranger)[1] == "in force"
+    with pytest.raises(NotFound, match="Did you mean services"):
+        due_authorities(stranger, "service")
+
+
+def test_a_root_that_waits_is_told_and_one_that_nobody_puts_in_force_is_late(
+    authorities: Authorities, stranger: Workspace
+) -> None:
+    authorities.apply()
+    changed = authorities.declare(root={"key": "p-256"})
+    stranger = replace(stranger, catalogue=changed.catalogue)
+    assert standings(stranger)[0] == "due"
+    authorities.apply()
+    assert due_authorities(stranger) == []
+    root = authority_statuses(stranger)[0]
+    assert root.standing is AuthorityStanding.WAITING
+    assert "bring it to all who trust the root before it" in root.why
+    assert [standings(later(stranger, days))[0] for days in (29, 31, 33)] == ["its successor waits", "due", "late"]
 
 
 def test_the_rendered_policy_is_enough_for_all_of_it(authorities: Authorities, tmp_path: Path) -> None:

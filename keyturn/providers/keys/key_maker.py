@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -19,11 +19,13 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from keyturn.core.errors import Invalid
-from keyturn.core.keys import KeyKind
+from keyturn.core.keys import CertificateKey, KeyKind
 from keyturn.core.sensitive import Sensitive
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
+PostQuantumKey = mldsa.MLDSA44PrivateKey | mldsa.MLDSA65PrivateKey | mldsa.MLDSA87PrivateKey
+PostQuantumPublicKey = mldsa.MLDSA44PublicKey | mldsa.MLDSA65PublicKey | mldsa.MLDSA87PublicKey
 
 EXPONENT: Final = 65_537
 
@@ -44,7 +46,7 @@ HASHES: Final[Mapping[str, Callable[[], hashes.HashAlgorithm]]] = {
 }
 """By the last digits of JWS's name for an algorithm."""
 
-MAKERS: Final[Mapping[KeyKind, Callable[[], PrivateKey]]] = {
+MAKERS: Final[Mapping[str, Callable[[], PrivateKey | PostQuantumKey]]] = {
     KeyKind.RSA_2048: lambda: rsa.generate_private_key(EXPONENT, 2048),
     KeyKind.RSA_3072: lambda: rsa.generate_private_key(EXPONENT, 3072),
     KeyKind.RSA_4096: lambda: rsa.generate_private_key(EXPONENT, 4096),
@@ -52,15 +54,28 @@ MAKERS: Final[Mapping[KeyKind, Callable[[], PrivateKey]]] = {
     KeyKind.P_384: lambda: ec.generate_private_key(ec.SECP384R1()),
     KeyKind.P_521: lambda: ec.generate_private_key(ec.SECP521R1()),
     KeyKind.ED25519: ed25519.Ed25519PrivateKey.generate,
+    CertificateKey.ML_DSA_44: mldsa.MLDSA44PrivateKey.generate,
+    CertificateKey.ML_DSA_65: mldsa.MLDSA65PrivateKey.generate,
+    CertificateKey.ML_DSA_87: mldsa.MLDSA87PrivateKey.generate,
+}
+POST_QUANTUM: Final[Mapping[type[Any], str]] = {
+    mldsa.MLDSA44PublicKey: CertificateKey.ML_DSA_44,
+    mldsa.MLDSA65PublicKey: CertificateKey.ML_DSA_65,
+    mldsa.MLDSA87PublicKey: CertificateKey.ML_DSA_87,
 }
 
 
 class CryptographyKeys:
     """A :class:`keyturn.core.keys.KeyMaker`."""
 
-    def private_key(self, kind: KeyKind) -> Sensitive:
-        """A new private key as PEM, PKCS#8."""
-        return Sensitive(MAKERS[kind]().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
+    def private_key(self, kind: KeyKind | CertificateKey) -> Sensitive:
+        """A new private key as PEM, PKCS#8. Raises Invalid for a kind that the package has not."""
+        try:
+            key = MAKERS[kind]()
+        except (KeyError, UnsupportedAlgorithm):
+            problem = f"the package cryptography makes no {kind} keys"
+            raise Invalid("make", "a private key", problem, "Choose another kind, or a newer version of it") from None
+        return Sensitive(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
 
     def kind(self, private_key: Sensitive) -> KeyKind:
         """What the key is made of."""
@@ -110,12 +125,20 @@ class CryptographyKeys:
 
 def parse_private_key(private_key: Sensitive) -> PrivateKey:
     """The key itself, for the calls of the package. Raises Invalid, with nothing of it in the message."""
+    key = parse_certificate_key(private_key)
+    if not isinstance(key, PrivateKey):
+        raise Invalid("read", "a private key", "it is neither RSA, Ed25519 nor on a curve of NIST", "Rotate it")
+    return key
+
+
+def parse_certificate_key(private_key: Sensitive) -> PrivateKey | PostQuantumKey:
+    """The same of the kinds that certificates may have."""
     load = load_ssh_private_key if private_key.reveal().startswith(OPENSSH) else load_pem_private_key
     try:
         key = load(private_key.reveal().encode(), None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise Invalid("read", "a private key", "it is not PEM without a passphrase", "Rotate it") from None
-    if not isinstance(key, PrivateKey) or not kind_of(key.public_key()):
+    if not isinstance(key, PrivateKey | PostQuantumKey) or not kind_of(key.public_key()):
         raise Invalid("read", "a private key", "it is neither RSA, Ed25519 nor on a curve of NIST", "Rotate it")
     return key
 
@@ -152,15 +175,17 @@ def _jwk(public: PublicKey) -> dict[str, str]:
             return {"kty": "OKP", "crv": "Ed25519", "x": _encoded(public.public_bytes_raw())}
 
 
-def kind_of(public: PublicKey) -> str:
-    """As :class:`KeyKind` calls it, though not every size of RSA is among those; empty for an unusual curve."""
+def kind_of(public: PublicKey | PostQuantumPublicKey) -> str:
+    """As :class:`CertificateKey` calls it, though not every size of RSA is there; empty for an unusual curve."""
     match public:
         case rsa.RSAPublicKey():
             return f"rsa-{public.key_size}"
         case ec.EllipticCurvePublicKey():
             return CURVES.get(public.curve.name, ("",))[0].lower()
-        case _:
+        case ed25519.Ed25519PublicKey():
             return KeyKind.ED25519
+        case _:
+            return next(kind for type_, kind in POST_QUANTUM.items() if isinstance(public, type_))
 
 
 def _verify(key: PublicKey, algorithm: str, message: bytes, signature: bytes) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 from cryptography.x509.verification import ExtensionPolicy, PolicyBuilder, Store, VerificationError
@@ -15,20 +15,20 @@ from cryptography.x509.verification import ExtensionPolicy, PolicyBuilder, Store
 from keyturn.core.engines import Certificate, SubjectNames
 from keyturn.core.errors import Invalid
 from keyturn.core.sensitive import Sensitive
-from keyturn.providers.keys.key_maker import PublicKey, kind_of, parse_private_key
+from keyturn.providers.keys.key_maker import PostQuantumPublicKey, PublicKey, kind_of, parse_certificate_key
 
 NONE: Final = "it is no certificate in PEM"
 
 
 def signing_request(private_key: Sensitive, names: SubjectNames) -> str:
     """A certificate signing request for the key (RFC 2986), PEM; it holds only the public half."""
-    key = parse_private_key(private_key)
+    key = parse_certificate_key(private_key)
     alternative: list[x509.GeneralName] = [x509.DNSName(name) for name in sorted(names.dns)]
     alternative += [x509.IPAddress(ipaddress.ip_address(address)) for address in sorted(names.addresses)]
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names.common_name)])
     builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
     builder = builder.add_extension(x509.SubjectAlternativeName(alternative), critical=False)
-    digest = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    digest = hashes.SHA256() if isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) else None
     return builder.sign(key, digest).public_bytes(Encoding.PEM).decode()
 
 
@@ -58,7 +58,7 @@ def _key_of(certificate: x509.Certificate) -> str:
         key: object = certificate.public_key()
     except (ValueError, UnsupportedAlgorithm):
         key = None
-    named = kind_of(key) if isinstance(key, PublicKey) else ""
+    named = kind_of(key) if isinstance(key, PublicKey | PostQuantumPublicKey) else ""
     return named or certificate.public_key_algorithm_oid.dotted_string
 
 
@@ -98,13 +98,13 @@ def names_of(certificate: x509.Certificate) -> SubjectNames:
 
 def belongs_to_key(pem: str, private_key: Sensitive) -> bool:
     """Whether the certificate is the key's."""
-    return _spki(load_certificate(pem).public_key()) == _spki(parse_private_key(private_key).public_key())
+    return _spki(load_certificate(pem).public_key()) == _spki(parse_certificate_key(private_key).public_key())
 
 
 def chain_is_broken(pem: str, chain: str, anchor: str, now: datetime) -> bool:
     """Whether no chain of valid certificates leads from this one to ``anchor`` at ``now`` (RFC 5280, WebPKI).
 
-    The authorities' keys are RSA of at least 2048 bits, or on a curve of NIST.
+    The authorities' keys are RSA of at least 2048 bits, on a curve of NIST, or ML-DSA.
     """
     # What the certificate itself may be used for, and the names in it, are its role's affair.
     policies = {"ca_policy": ExtensionPolicy.webpki_defaults_ca(), "ee_policy": ExtensionPolicy.permit_all()}
@@ -117,5 +117,5 @@ def chain_is_broken(pem: str, chain: str, anchor: str, now: datetime) -> bool:
 
 
 def _spki(key: Any) -> bytes:
-    public: PublicKey = key
+    public: PublicKey | PostQuantumPublicKey = key
     return public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

@@ -3,12 +3,14 @@
 Source: the API of the PKI secrets engine in the documentation of OpenBao and Vault.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-from keyturn.core.authorities import EngineState, Issuer, WantedAuthority, key_parameters
+from keyturn.core.authorities import EngineState, Issuer, PublishedIssuers, WantedAuthority
 from keyturn.core.errors import Invalid, NotFound
+from keyturn.core.keys import key_parameters
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.keys import x509
 from keyturn.providers.vault.client import Calls
@@ -16,6 +18,10 @@ from keyturn.providers.vault.client import Calls
 DEFAULT_LIFE: Final = timedelta(hours=768)
 """A mount's limit where neither it nor the server says one."""
 DEFAULTS: Final = "config/issuers"
+MOST_ISSUERS: Final = 200
+"""So many are looked at where no login is asked for."""
+TYPES: Final = re.compile(r"(?s)\bkey_type \(string\)((?:(?!\n    \w).)*?)only valid values")
+"""Where an engine's help names the types of keys that it has, each in quotes, within one parameter's text."""
 
 
 @reads_answers("the hub")
@@ -39,7 +45,21 @@ class VaultPkiEngine:
             tuple(keys.values()),
             longest,
             {path: settings for path, settings in configured.items() if settings is not None},
+            self._key_types(),
         )
+
+    def published(self) -> PublishedIssuers:
+        """The issuers that have a key here, and which of them signs."""
+        path = f"{self.mount}/issuers"
+        answer = self._calls.find("list", path, path, {"list": "true"})
+        listed: Mapping[str, Any] = answer.json()["data"]["key_info"] if answer is not None else {}
+        entries = [(issuer, entry) for issuer, entry in listed.items() if entry["key_id"]][-MOST_ISSUERS:]
+        issuers = (
+            _described(issuer, entry["issuer_name"], self._read(f"issuer/{issuer}/json")["certificate"])
+            for issuer, entry in entries
+        )
+        default = next((issuer for issuer, entry in entries if entry["is_default"]), "")
+        return PublishedIssuers(tuple(issuers), default)
 
     def configure(self, path: str, settings: Mapping[str, Any]) -> None:
         """Write settings at a path below the mount; which issuer is in force is said along with the rest, as it is."""
@@ -66,9 +86,12 @@ class VaultPkiEngine:
         above = signed.get("ca_chain") or [signed["issuing_ca"]]
         return list(dict.fromkeys(pem.strip() for pem in (signed["certificate"], *above)))
 
-    def install(self, certificates: Sequence[str]) -> None:
-        """Keep the certificates."""
-        self._post("install", "intermediate/set-signed", {"certificate": "\n".join(certificates)})
+    def install(self, name: str, certificates: Sequence[str]) -> None:
+        """Keep the certificates; the first of them becomes an issuer, which bears its key's name for whoever looks."""
+        installed = self._post("install", "intermediate/set-signed", {"certificate": "\n".join(certificates)})
+        for issuer in [issuer for issuer, key in (installed.get("mapping") or {}).items() if key]:
+            path = f"{self.mount}/issuer/{issuer}"
+            self._calls.patch("name", path, path, {"issuer_name": name})
 
     def promote(self, issuer: Issuer) -> None:
         """Let it sign from now on, and bear its key's name."""
@@ -86,6 +109,14 @@ class VaultPkiEngine:
             remedy = "Name another mount in the catalogue's section pki"
             raise Invalid("read", name, f"it is an engine of the type {engine['type']}, and not pki", remedy)
         return timedelta(seconds=engine["config"]["max_lease_ttl"]) or DEFAULT_LIFE
+
+    def _key_types(self) -> frozenset[str] | None:
+        """The types of keys that the engine's help names; None where it says nothing of the kind."""
+        name = f"{self.mount}/keys/generate/internal"
+        answer = self._calls.find("read", name, name, {"help": "1"})
+        if answer is None or (listed := TYPES.search(answer.json().get("help") or "")) is None:
+            return None
+        return frozenset(re.findall(r'"([^"\s]+)"', listed[1]))
 
     def _issuer(self, issuer: str, keys: Mapping[str, str]) -> Issuer | None:
         """One whose key is here; None for another's certificate, which is kept for chains."""
