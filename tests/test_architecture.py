@@ -74,6 +74,7 @@ ARROWS = {
         "keyturn.settings",
         "keyturn.catalogue",
         "keyturn.rotation",
+        "keyturn.revocation",
     },
     "keyturn.providers": {"keyturn.core", "keyturn.settings", "keyturn.ledger"},
     "keyturn.providers.registry": {

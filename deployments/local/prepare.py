@@ -73,6 +73,11 @@ STATE: Final = "keyturn"
 YEAR: Final = 365 * 24 * 3600
 """In seconds."""
 READER: Final = "ml-reader"
+END_ACCOUNT: Final = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{{name}}'",
+    'DROP ROLE IF EXISTS "{{name}}"',
+)
+"""An account of the engine ends with its sessions: without the first, those would live on."""
 ROOT_CA: Final = "pki-root"
 CA: Final = "pki"
 SERVICES: Final = "services"
@@ -176,7 +181,7 @@ class Hub:
             kind="database-role",
             connection="ml",
             creation=creation,
-            revocation=('DROP ROLE IF EXISTS "{{name}}"',),
+            revocation=END_ACCOUNT,
             ttl=life,
             max_ttl=life,
         )

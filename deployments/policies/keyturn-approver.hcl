@@ -36,6 +36,17 @@ path "keyturn/metadata/break-glass/*" {
   capabilities = ["list"]
 }
 
+# See what was given, and until when; not what opens it.
+path "keyturn/data/granted/*" {
+  capabilities = ["read"]
+}
+path "keyturn/metadata/granted" {
+  capabilities = ["list"]
+}
+path "keyturn/metadata/granted/*" {
+  capabilities = ["list"]
+}
+
 # Their own key, which bears their entity's name.
 path "transit/keys/keyturn-approver-{{identity.entity.name}}" {
   capabilities = ["read"]

@@ -15,6 +15,24 @@ path "keyturn/metadata/grants/{{identity.entity.id}}/*" {
   capabilities = ["list"]
 }
 
+# What they were given, and what opens it once, which nobody else may read.
+path "keyturn/data/granted/{{identity.entity.id}}/*" {
+  capabilities = ["read"]
+}
+path "keyturn/data/deliveries/{{identity.entity.id}}/*" {
+  capabilities = ["read"]
+}
+
+# Say that they have opened it, or need it no more; nobody takes that back.
+path "keyturn/data/receipts/{{identity.entity.id}}/*" {
+  capabilities = ["create", "read"]
+}
+
+# See whether anybody has exchanged what opens it.
+path "sys/wrapping/lookup" {
+  capabilities = ["update"]
+}
+
 # Whose login this is. The hub's policy `default` allows the same.
 path "auth/token/lookup-self" {
   capabilities = ["read"]

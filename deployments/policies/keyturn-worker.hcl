@@ -165,6 +165,12 @@ path "keyturn/metadata/serve/*" {
     "max_versions" = ["1"]
   }
 }
+path "keyturn/data/granted/*" {
+  capabilities = ["read"]
+}
+path "keyturn/metadata/granted/*" {
+  capabilities = ["list"]
+}
 
 # The keys of all fingerprints: each is made once, and so is the word that it is in use, or retired.
 path "keyturn/data/fingerprint-key" {

@@ -91,6 +91,7 @@ def hub_scope(declared: "Catalogue", also: list[str], lease_prefixes: list[str])
         hub.transit_mount,
         hub.lease_token_role or HubPlaces.lease_token_role,
         declared.mount_paths,
+        hub.grant_token_role,
     )
     return scope_of(declared, places, also, [lease_prefix(prefix) for prefix in lease_prefixes])
 

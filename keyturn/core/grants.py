@@ -1,9 +1,14 @@
-"""The port of what access for a while needs of the hub: what it tells of a login, and of whom it takes it for."""
+"""The port of what access for a while needs of the hub: whose a login is, and credentials that open once."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Protocol
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+from keyturn.core.sensitive import SecretFields, Sensitive
+
+GRANT_TOKEN_ROLE: Final = "keyturn-grant"
+"""The role of the tokens that ask for credentials, by default: auth/token/roles."""
 
 
 @dataclass(frozen=True)
@@ -11,7 +16,8 @@ class LoginFacts:
     """What the hub tells of a login. ``networks`` are those that it is bound to; none where it is bound to none.
 
     ``path`` is where it was made, such as ``auth/oidc/oidc/callback``. ``made_at`` is None, and ``metadata`` empty,
-    where whoever made the login chose them: a token that another token has made.
+    where whoever made the login chose them: a token that another token has made. ``accessor`` names it and is no
+    secret; ``principal`` is what the hub's audit log calls who has it, for people.
     """
 
     path: str
@@ -19,16 +25,63 @@ class LoginFacts:
     made_at: datetime | None
     networks: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
+    accessor: str = ""
+    principal: str = ""
+
+
+@dataclass(frozen=True)
+class WrappedCredential:
+    """A credential that nobody has seen yet: whoever opens ``token`` first has it, and nobody after them.
+
+    ``accessor`` names the token that asked for it: the credential ends with that. ``wrapping`` names what opens it.
+    """
+
+    token: Sensitive
+    accessor: str
+    wrapping: str
+
+
+@dataclass(frozen=True)
+class OpenedCredential:
+    """A credential, and for how long it lasts from now on."""
+
+    fields: SecretFields
+    lease_id: str
+    ttl: timedelta
 
 
 class GrantsPort(Protocol):
-    """What the hub tells about whoever asks for access. Serves many threads."""
+    """What the hub tells about whoever asks for access, and does for them. Serves many threads."""
 
     def own_login(self) -> LoginFacts:
         """Of the login in use. Raises Denied where it may not ask."""
 
-    def groups_of(self, entity: str) -> frozenset[str]:
-        """The ids of all groups that an entity is in, also by way of other groups; none for an entity that is gone.
+    def login_of(self, accessor: str) -> LoginFacts | None:
+        """Of another login that lives, by its accessor; None where it has ended. Raises Denied."""
 
-        Raises Denied where this login may not see it.
+    def groups_of(self, entity: str) -> frozenset[str] | None:
+        """The ids of all groups that an entity is in, also by way of other groups.
+
+        None for an entity that is gone or disabled. Raises Denied where this login may not see it.
         """
+
+    def issue_wrapped(self, credential: str, owner: str, life: timedelta) -> WrappedCredential:
+        """A new credential of the engine at ``credential``, seen by nobody, that ends after ``life`` by itself.
+
+        The token that asks for it tells ``owner``. Raises NotFound and Denied, and then leaves nothing behind.
+        """
+
+    def own_tokens(self, owner: str) -> list[str]:
+        """The accessors of the tokens that were made so for this ``owner``, and live."""
+
+    def end_token(self, accessor: str) -> None:
+        """End such a token, and its credential with it. Absent is success."""
+
+    def is_wrapped(self, wrapping: str) -> bool:
+        """Whether nobody has opened it yet, and it has not ended."""
+
+    def made_at_path(self, token: Sensitive) -> str | None:
+        """The path that the hub has answered with what ``token`` opens; None where it opens nothing any more."""
+
+    def open_wrapped(self, token: Sensitive, name: str) -> OpenedCredential | None:
+        """What it opens, once; None where it was opened before, or has ended. ``name`` stands in errors."""

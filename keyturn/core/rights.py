@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from keyturn.core.grants import GRANT_TOKEN_ROLE
+
 ANYTHING: Final = "*"
 """What stands for any text, at a rule's end and in names of copies."""
 TEMPLATE: Final = re.compile(r"\{\{.*\}\}")
@@ -115,6 +117,7 @@ class HubPlaces:
     lease_token_role: str = "keyturn-lease"
     mounts: Mapping[str, str] = field(default_factory=dict)
     """The paths of further mounts of secrets, by their names."""
+    grant_token_role: str = GRANT_TOKEN_ROLE
 
 
 @dataclass(frozen=True)

@@ -88,16 +88,19 @@ class PolicyIndex:
         names.update(name for group in subject.groups for name in self._groups.get(group, ()))
         return ((name, self._policies[name]) for name in sorted(names))
 
-    def decide(self, facts: AccessFacts, only: str = "", *, break_glass: bool = False) -> AccessDecision:
+    def decide(
+        self, facts: AccessFacts, only: str = "", *, break_glass: bool = False, lenient: bool = False
+    ) -> AccessDecision:
         """What the policies come to. ``only`` is the one policy that may allow it; every denial counts.
 
         To ``break_glass`` leaves those alone that let somebody do without approvals; all else has to hold as well.
 
         Of several that allow it, the one counts that asks for the fewest approvals, and of those the first by name.
-        A denial whose conditions could not be looked at denies.
+        A denial whose conditions could not be looked at denies. Where it is ``lenient``, what could not be looked at
+        counts for nothing: nobody is refused, and nothing ends, since somebody could not look.
         """
         rulings = tuple(
-            rule(name, policy, facts, break_glass=break_glass)
+            rule(name, policy, facts, break_glass=break_glass, lenient=lenient)
             for name, policy in self.about(facts.subject)
             if policy.covers(facts.path, facts.about, self._mounts)
         )
@@ -111,11 +114,13 @@ class PolicyIndex:
         return AccessDecision(rulings, best, denying)
 
 
-def rule(name: str, policy: AccessPolicySettings, facts: AccessFacts, *, break_glass: bool = False) -> Ruling:
+def rule(
+    name: str, policy: AccessPolicySettings, facts: AccessFacts, *, break_glass: bool = False, lenient: bool = False
+) -> Ruling:
     """What one policy says to a request that it is about, which does without approvals to ``break_glass``."""
     denies = policy.effect is Effect.DENY
-    # What could not be looked at lets no denial fall away.
-    counting = (each for each in objections(policy.conditions, facts) if not (denies and each.unknown))
+    # What could not be looked at lets no denial fall away, and where that is lenient, makes none hold.
+    counting = (each for each in objections(policy.conditions, facts) if not each.unknown or denies is lenient)
     against = tuple(objection.words for objection in counting)
     if not denies and facts.duration > policy.maximum:
         against += (f"{show(facts.duration)} is longer than {show(policy.maximum)}",)

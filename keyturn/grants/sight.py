@@ -1,12 +1,23 @@
 """Looking at what a request for access is judged by. What can't be looked at is unknown."""
 
+from collections.abc import Callable
 from datetime import timedelta
+from functools import cached_property
+from threading import Lock
+from typing import TYPE_CHECKING, TypeVar
 
 from keyturn.core.errors import Denied, KeyturnError
 from keyturn.core.grants import LoginFacts
 from keyturn.grants.facts import AccessFacts, Subject
+from keyturn.grants.policies import PolicyIndex
+from keyturn.revocation.incident import Incident
+from keyturn.revocation.incident_store import list_incidents
 from keyturn.rotation.context import Workspace
-from keyturn.rotation.records import load_record
+
+if TYPE_CHECKING:
+    from keyturn.grants.requests import AccessRequest
+
+T = TypeVar("T")
 
 
 def look_as(
@@ -15,23 +26,84 @@ def look_as(
     """What a request of this subject for this secret is judged by now."""
     secret = workspace.catalogue.secrets.get(path)
     about = secret.about if secret else None
-    return AccessFacts(subject, path, about, duration, workspace.hub_now(), login, incident_of(workspace, path))
+    incident = AccessSight(workspace).incident_of(path)
+    return AccessFacts(subject, path, about, duration, workspace.hub_now(), login, incident)
 
 
 def look_as_self(workspace: Workspace, path: str, duration: timedelta) -> AccessFacts:
     """The same for whoever is logged in. Raises Denied for a login that belongs to nobody, and what keeps the hub."""
     grants = workspace.hub.grants()
     login = grants.own_login()
-    if not login.entity:
+    groups = grants.groups_of(login.entity) if login.entity else None
+    if groups is None:
         problem = "the hub knows no entity for this login, so nobody can be told from it"
         raise Denied("ask for", path, problem, "Log in as yourself, such as by OIDC or userpass")
-    subject = Subject(login.entity, grants.groups_of(login.entity))
-    return look_as(workspace, subject, login, path, duration)
+    return look_as(workspace, Subject(login.entity, groups), login, path, duration)
 
 
-def incident_of(workspace: Workspace, path: str) -> bool | None:
-    """Whether an incident holds the secret; None where that can't be looked at."""
-    try:
-        return bool(load_record(workspace, path).frozen)
-    except KeyturnError:
-        return None
+class AccessSight:
+    """What one look at many requests shares: each person, and the incidents, are looked at once. Serves threads."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._lock = Lock()
+        self._groups: dict[str, frozenset[str] | None] = {}
+        self._grants = workspace.hub.grants()
+
+    @cached_property
+    def policies(self) -> PolicyIndex:
+        """The catalogue's policies."""
+        return PolicyIndex.of(self._workspace.catalogue)
+
+    @cached_property
+    def incidents(self) -> list[Incident] | None:
+        """Every incident; None where they could not all be looked at."""
+        try:
+            listed = list_incidents(self._workspace)
+        except KeyturnError:
+            return None
+        return None if any(incident.unread for incident in listed) else listed
+
+    def about(self, path: str) -> tuple[str, ...] | None:
+        """The names of the incidents about a secret, open or closed; None where they could not be looked at."""
+        incidents = self._once(lambda: self.incidents)
+        return None if incidents is None else tuple(each.id for each in incidents if path in each.paths)
+
+    def incident_of(self, path: str) -> bool | None:
+        """Whether an open incident is about the secret; None where that can't be looked at."""
+        incidents = self._once(lambda: self.incidents)
+        return None if incidents is None else any(path in each.paths and not each.closed_at for each in incidents)
+
+    def facts_of(self, request: "AccessRequest") -> AccessFacts | None:
+        """What a request is judged by now, on behalf of who has asked; None where the hub knows them no more.
+
+        Their login is that which they have asked with, as the hub tells it. Raises what keeps the hub from telling.
+        """
+        groups = self._groups_of(request.entity)
+        if groups is None:
+            return None
+        workspace, path = self._workspace, request.path
+        secret = workspace.catalogue.secrets.get(path)
+        return AccessFacts(
+            Subject(request.entity, groups),
+            path,
+            secret.about if secret else None,
+            timedelta(seconds=request.seconds),
+            workspace.hub_now(),
+            self.login_of(request),
+            self.incident_of(path),
+        )
+
+    def login_of(self, request: "AccessRequest") -> LoginFacts | None:
+        """The login that it was asked for with; None where it has ended, or is somebody else's."""
+        login = self._grants.login_of(request.login) if request.login else None
+        return login if login and login.entity == request.entity else None
+
+    def _groups_of(self, entity: str) -> frozenset[str] | None:
+        if entity not in self._groups:
+            self._groups[entity] = self._grants.groups_of(entity)
+        return self._groups[entity]
+
+    def _once(self, look: Callable[[], T]) -> T:
+        with self._lock:
+            return look()

@@ -132,6 +132,9 @@ def _own(scope: HubScope, policies: Sequence[HubResource]) -> Iterator[HubResour
     if any(policy.name == hub.LEASE for policy in policies):
         fields = {"allowed_policies": [hub.LEASE], "orphan": True}
         yield HubResource(Kind.TOKEN_ROLE, scope.places.lease_token_role, fields)
+    if any(policy.name == hub.GRANT for policy in policies):
+        fields = {"allowed_policies": [hub.GRANT], "orphan": True}
+        yield HubResource(Kind.TOKEN_ROLE, scope.places.grant_token_role, fields)
 
 
 # --- entries of `hub:` -------------------------------------------------------------------------------------

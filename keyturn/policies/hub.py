@@ -11,6 +11,7 @@ from typing import Final
 from keyturn.core.fingerprint_keys import FIRST_KEY, KEYS
 from keyturn.core.hub_setup import SETUP
 from keyturn.core.rights import ANYTHING, HubRule, Section, allow, merged
+from keyturn.grants.grants import DELIVERIES, GRANTED, RECEIPTS
 from keyturn.grants.requests import GRANTS
 from keyturn.ledger.forwarding import FORWARDING
 from keyturn.ledger.naming import NAMED, SIGNING_KEY
@@ -25,6 +26,7 @@ from keyturn.rotation.logins import LOGINS
 from keyturn.rotation.quiet import QUIET
 from keyturn.rotation.records import ROTATIONS
 from keyturn.serving.leases import SERVE
+from keyturn.serving.parts import GRANTING
 from keyturn.sync.store_status import SYNC
 
 WORKER: Final = "keyturn-worker"
@@ -36,6 +38,8 @@ NOTARY: Final = "keyturn-notary"
 MONITOR: Final = "keyturn-monitor"
 PKI: Final = "keyturn-pki"
 PLANNER: Final = "keyturn-planner"
+GRANTER: Final = "keyturn-granter"
+GRANT: Final = "keyturn-grant"
 CONSUMER: Final = "consumer"
 
 APPROLE: Final = "auth/approle/role"
@@ -78,6 +82,8 @@ STATE: Final = (
     StatePart(BROKEN, listed=("names",)),
     StatePart(GRANTS, written_by=(), listed=("names",)),
     StatePart(SERVE, written_by=(WORKER, MONITOR), listed=("names",)),
+    StatePart(GRANTED, written_by=(GRANTER,), listed=("names",)),
+    StatePart(DELIVERIES, written_by=(GRANTER,), read_by=(GRANTER,)),
 )
 """What Keyturn keeps in its own mount, besides what people put there, and the key of fingerprints."""
 
@@ -187,6 +193,14 @@ def approver(scope: HubScope) -> Sections:
                 allow(f"{state}/metadata/{prefix}/*", "list"),
             ),
         )
+    yield Section(
+        "See what was given, and until when; not what opens it.",
+        (
+            allow(f"{state}/data/{GRANTED}/*", "read"),
+            allow(f"{state}/metadata/{GRANTED}", "list"),
+            allow(f"{state}/metadata/{GRANTED}/*", "list"),
+        ),
+    )
     key = "keyturn-approver-{{identity.entity.name}}"
     yield Section(
         "Their own key, which bears their entity's name.",
@@ -211,7 +225,92 @@ def requester(scope: HubScope) -> Sections:
             allow(f"{mount}/metadata/{own}/*", "list"),
         ),
     )
+    person = "{{identity.entity.id}}"
+    yield Section(
+        "What they were given, and what opens it once, which nobody else may read.",
+        (
+            allow(f"{mount}/data/{GRANTED}/{person}/*", "read"),
+            allow(f"{mount}/data/{DELIVERIES}/{person}/*", "read"),
+        ),
+    )
+    yield Section(
+        "Say that they have opened it, or need it no more; nobody takes that back.",
+        (allow(f"{mount}/data/{RECEIPTS}/{person}/*", "create", "read"),),
+    )
+    yield Section("See whether anybody has exchanged what opens it.", (allow("sys/wrapping/lookup", "update"),))
     yield Section("Whose login this is. The hub's policy `default` allows the same.", tuple(identity()))
+
+
+def granter(scope: HubScope) -> Sections:
+    """What gives and ends access for a while; nothing where the catalogue has no policies of it."""
+    if not scope.credentials:
+        return
+    mount = scope.places.state_mount
+    yield Section("Its own token: whose it is, and that it lasts on.", tuple(own_token()))
+    yield Section(
+        "The requests, and what requesters say of what they were given: it looks at both, and writes neither.",
+        tuple(
+            rule
+            for prefix in (GRANTS, RECEIPTS)
+            for rule in (
+                allow(f"{mount}/data/{prefix}/*", "read"),
+                allow(f"{mount}/metadata/{prefix}", "list"),
+                allow(f"{mount}/metadata/{prefix}/*", "list"),
+            )
+        ),
+    )
+    yield Section(
+        "What was given, and what opens it.",
+        (
+            *(rule for part in STATE for rule in state(scope, part, GRANTER)),
+            allow(f"{mount}/metadata/{GRANTED}", "list"),
+            allow(f"{mount}/metadata/{GRANTED}/*", "list"),
+        ),
+    )
+    yield Section(
+        "That it is at work (`keyturn serve --only grants`).",
+        (
+            allow(f"{mount}/data/{SERVE}/{GRANTING}", "create", "read", "update"),
+            allow(f"{mount}/metadata/{SERVE}/{GRANTING}", "create", "read", "update", max_versions=("1",)),
+        ),
+    )
+    yield Section(
+        "Tokens that ask for credentials (keyturn-grant.hcl), and end with their time. Ending a token can't be"
+        " narrowed: whoever knows its accessor may do it, and the list has those of a granter that was killed.",
+        (
+            allow(
+                f"auth/token/create/{scope.places.grant_token_role}",
+                "create",
+                "update",
+                meta=(),
+                ttl=(),
+                explicit_max_ttl=(),
+                renewable=(),
+            ),
+            allow("auth/token/accessors", "list", "sudo"),
+            allow("auth/token/accessors/", "list", "sudo"),
+            allow("auth/token/lookup-accessor", "update", accessor=()),
+            allow("auth/token/revoke-accessor", "update", accessor=()),
+        ),
+    )
+    yield Section(
+        "What conditions are about: groups of whoever asks, and incidents, without what they say of values.",
+        (
+            allow("identity/entity/id/+", "read"),
+            allow(f"{mount}/data/{INCIDENTS}/+/head", "read"),
+            allow(f"{mount}/metadata/{INCIDENTS}", "list"),
+            allow(f"{mount}/metadata/{INCIDENTS}/*", "list"),
+        ),
+    )
+    yield from ledger(scope)
+
+
+def grant(scope: HubScope) -> Sections:
+    """What the tokens may do that ask for credentials of grants; nothing where there are none."""
+    yield Section(
+        "Credentials that access policies name. Each is wrapped before anybody sees it, and ends with this token.",
+        tuple(allow(credential, "read") for credential in scope.credentials),
+    )
 
 
 def consumer(scope: HubScope, name: str) -> Sections:
@@ -250,6 +349,9 @@ ABOUT: Final = {
     " not follow the hub: keep its own state, and see which ledger is the hub's. It reads no secret.",
     PKI: "What `keyturn pki plan` and `keyturn pki apply` may do in the hub: make authorities and their roles. Whoever"
     " has it decides what every certificate is worth: give it to no worker. It reads no secret.",
+    GRANTER: "What `keyturn serve` may do in the hub where it gives and ends access for a while (`--only grants`). It"
+    " sees no credential that it gives, and reads no secret.",
+    GRANT: "What the tokens may do in the hub that the granter makes to ask for credentials.",
     PLANNER: "What `keyturn hub plan` may do in the hub: look at how it is set up. It changes nothing, and reads no"
     " secret.",
     CONSUMER: "What an application may do in the hub.",
@@ -453,6 +555,8 @@ ROLES: Final[dict[str, Callable[[HubScope], Sections]]] = {
     MONITOR: monitor,
     PKI: pki,
     PLANNER: planner,
+    GRANTER: granter,
+    GRANT: grant,
     **{login_policy(role): own_login(role) for role in (WORKER, REVOKER, NOTARY)},
 }
 """The policies by their names, besides those of consumers."""

@@ -15,6 +15,7 @@ LOGINS: Final = {
     "monitor": (hub.MONITOR,),
     "pki": (hub.PKI,),
     "planner": (hub.PLANNER,),
+    "granter": (hub.GRANTER,),
 }
 """The policies that each login has."""
 

@@ -52,6 +52,8 @@ class HubScope:
     authorities: tuple[tuple[AuthoritySettings, bool], ...] = ()
     """Each with whether it signs others."""
     managed_keys: tuple[KeySettings, ...] = ()
+    credentials: tuple[str, ...] = ()
+    """Where the hub makes the credentials that access policies give."""
 
     @property
     def mounts(self) -> tuple[str, ...]:
@@ -82,6 +84,7 @@ def scope_of(
         tuple(sorted(key for name, log in catalogue.access_logs.items() for key in log.keys(name))),
         tuple(_authorities(catalogue)),
         tuple(catalogue.keys[name] for name in sorted(catalogue.keys)),
+        tuple(sorted({policy.credential for policy in catalogue.access_policies.values() if policy.credential})),
     )
 
 
@@ -153,5 +156,6 @@ EVERYTHING: Final = HubScope(
         (_any(AuthoritySettings, mount="pki-root", signed_by=None, roles=_ANY_ROLE), True),
         (_any(AuthoritySettings, mount="pki", signed_by="pki-root", roles=_ANY_ROLE), False),
     ),
+    credentials=("database/creds/*",),
 )
 """What the files in deployments/policies are for: to be narrowed by hand, or to try Keyturn with."""

@@ -15,6 +15,8 @@ They wait for :data:`keyturn.serving.leases.LAPSE`.
 
 FOLLOW: Final = "follow"
 """The part that follows the hub."""
+GRANTING: Final = "grants"
+"""The part that gives and ends access for a while."""
 ACCESS: Final = "access/"
 """How the names of the parts begin that read access logs; the log's name is behind it."""
 

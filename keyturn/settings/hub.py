@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from keyturn.core.errors import Invalid
+from keyturn.core.grants import GRANT_TOKEN_ROLE
 from keyturn.core.outbound import is_set, leaves_in_clear
 from keyturn.settings.hub_login import HubLogin, TokenLogin, login_from_environment
 from keyturn.settings.tls import TlsSettings, tls_from_environment
@@ -20,9 +21,9 @@ class HubSettings:
     """Where the hub is and which references lead to a login; never the credential itself.
 
     A lease ends with the token that asked for it, so leases are asked for with an orphan token of
-    ``lease_token_role`` (auth/token/roles). What ``ca_file`` to ``tls_server_name`` mean stands in
-    :class:`TlsSettings`. A hub on another machine has an https address, unless ``insecure_http`` says that nobody can
-    listen between; else Invalid is raised.
+    ``lease_token_role`` (auth/token/roles), and the credentials of grants with one of ``grant_token_role``. What
+    ``ca_file`` to ``tls_server_name`` mean stands in :class:`TlsSettings`. A hub on another machine has an https
+    address, unless ``insecure_http`` says that nobody can listen between; else Invalid is raised.
     """
 
     address: str
@@ -37,6 +38,7 @@ class HubSettings:
     client_key_file: str | None = None
     tls_server_name: str | None = None
     insecure_http: bool = False
+    grant_token_role: str = GRANT_TOKEN_ROLE
 
     def __post_init__(self) -> None:
         if leaves_in_clear(self.address) and not self.insecure_http:
@@ -74,4 +76,5 @@ class HubSettings:
             client_key_file=tls.client_key_file,
             tls_server_name=tls.server_name,
             insecure_http=is_set(env, INSECURE_HTTP),
+            grant_token_role=env.get("KEYTURN_HUB_GRANT_TOKEN_ROLE", GRANT_TOKEN_ROLE),
         )

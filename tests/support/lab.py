@@ -2,7 +2,7 @@
 
 import dataclasses
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -33,6 +33,7 @@ LOOSE = LimitSettings(
     rotations_of_one_secret=100,
 )
 """All tests of a run are one hour's work of one login."""
+DROP = 'DROP ROLE IF EXISTS "{{name}}"'
 TIMING = ("interval", "grace", "max_grace", "jitter", "maximum_age", "window", "password", "users", "fields")
 
 
@@ -218,8 +219,10 @@ class Lab:
         self.sql(f"GRANT {account} TO {ADMIN} WITH ADMIN OPTION, INHERIT FALSE, SET FALSE")
         return password
 
-    def engine_role(self, role: str, owner: str, ttl: str = "768h", default: str | None = None) -> None:
-        """A role of the hub's database engine, whose accounts are members of ``owner``."""
+    def engine_role(
+        self, role: str, owner: str, ttl: str = "768h", default: str | None = None, end: Sequence[str] = (DROP,)
+    ) -> None:
+        """A role of the hub's database engine, whose accounts are members of ``owner``, and ``end`` with these."""
         self.root.secrets.database.create_role(
             name=role,
             db_name="ml",
@@ -229,7 +232,7 @@ class Lab:
                 f'ALTER ROLE "{{{{name}}}}" SET role = {owner}',
             ],
             # The engine's own way out revokes on every table there is, and fails at the first that is somebody else's.
-            revocation_statements=['DROP ROLE IF EXISTS "{{name}}"'],
+            revocation_statements=list(end),
             default_ttl=default or ttl,
             max_ttl=ttl,
         )

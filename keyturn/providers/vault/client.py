@@ -53,9 +53,9 @@ class Calls:
         self._heard: tuple[datetime, float] | None = None
         self._date = ""
 
-    def get(self, doing: str, name: str, path: str, token: str | None = None) -> requests.Response:
+    def get(self, doing: str, name: str, path: str, token: str | None = None, **more: Any) -> requests.Response:
         """Read, as ``token`` where one is given. Raises NotFound."""
-        return self._must(doing, name, "get", path, token=token)
+        return self._must(doing, name, "get", path, token=token, **more)
 
     def find(
         self, doing: str, name: str, path: str, params: Mapping[str, Any] | None = None

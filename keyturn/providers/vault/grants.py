@@ -1,44 +1,122 @@
-"""What access for a while needs of the hub. Source: "Tokens" and "Identity: entity" in the API of Vault and OpenBao."""
+"""What access for a while needs of the hub.
+
+Source: "Tokens", "Identity: entity", "/sys/wrapping" and "Response wrapping" in the documentation of Vault and OpenBao.
+"""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
-from keyturn.core.grants import LoginFacts
+from keyturn.core.errors import Invalid, KeyturnError, NotFound
+from keyturn.core.grants import LoginFacts, OpenedCredential, WrappedCredential
+from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.vault.client import Calls
-from keyturn.providers.vault.identity import MADE
+from keyturn.providers.vault.database_engine import OWNER, WORKSPACE, VaultDatabase, answer_data
+from keyturn.providers.vault.identity import MADE, identity_of
+
+WRAP_TTL: Final = "X-Vault-Wrap-TTL"
+"""The header that has an answer wrapped before it leaves the hub."""
 
 
 @reads_answers("the hub")
 class VaultGrants:
     """A :class:`keyturn.core.grants.GrantsPort`."""
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: Calls, tokens: VaultDatabase, token_role: str, workspace: str) -> None:
         self._calls = calls
+        self._tokens = tokens
+        self._token_role = token_role
+        self._workspace = workspace
 
     def own_login(self) -> LoginFacts:
         """Of the login in use. Raises Denied where its policies lack auth/token/lookup-self."""
-        return login_facts(self._calls.get("ask for", "the login", "auth/token/lookup-self").json()["data"])
+        return login_facts(answer_data(self._calls.get("ask for", "the login", "auth/token/lookup-self")))
 
-    def groups_of(self, entity: str) -> frozenset[str]:
-        """The ids of the groups of an entity; none for one that is gone."""
+    def login_of(self, accessor: str) -> LoginFacts | None:
+        """Of another login, by its accessor; None where it has ended."""
+        token = self._token_of(accessor)
+        return login_facts(token) if token else None
+
+    def groups_of(self, entity: str) -> frozenset[str] | None:
+        """The ids of the groups of an entity; None for one that is gone or disabled."""
         answer = self._calls.find("read", "the groups of whoever asks", f"identity/entity/id/{entity}")
         if answer is None:
-            return frozenset()
+            return None
         about = answer.json()["data"]
-        return frozenset() if about["disabled"] else frozenset(map(str, about["group_ids"] or ()))
+        return None if about["disabled"] else frozenset(map(str, about["group_ids"] or ()))
+
+    def issue_wrapped(self, credential: str, owner: str, life: timedelta) -> WrappedCredential:
+        """A new credential that the hub has wrapped before anybody saw it, asked for with a token of its own."""
+        token, accessor = self._asker(owner, life)
+        seconds = f"{int(life.total_seconds())}s"
+        try:
+            answer = self._calls.get("issue", credential, credential, token=token, headers={WRAP_TTL: seconds})
+            wrapped = answer.json()["wrap_info"]
+            return WrappedCredential(Sensitive(wrapped["token"]), accessor, str(wrapped["accessor"]))
+        except KeyturnError:
+            self.end_token(accessor)
+            raise
+
+    def own_tokens(self, owner: str) -> list[str]:
+        """The tokens that tell this owner and this workspace."""
+        return self._tokens.own_tokens(owner)
+
+    def end_token(self, accessor: str) -> None:
+        """End a token by its accessor. Absent is success."""
+        self._tokens.end_token(accessor)
+
+    def is_wrapped(self, wrapping: str) -> bool:
+        """Whether the one use of a wrapping token is left: for a moment behind it the hub still tells of the token."""
+        token = self._token_of(wrapping)
+        return token is not None and int(token["num_uses"]) > 0
+
+    def made_at_path(self, token: Sensitive) -> str | None:
+        """The path whose answer is wrapped, which whoever wraps something else in its place can't choose."""
+        try:
+            body = {"token": token.reveal()}
+            answer = self._calls.post("look at", "a wrapping token", "sys/wrapping/lookup", body)
+        except (Invalid, NotFound):
+            return None
+        return str(answer_data(answer)["creation_path"])
+
+    def open_wrapped(self, token: Sensitive, name: str) -> OpenedCredential | None:
+        """What it opens: the token itself is the login for that."""
+        try:
+            answer = self._calls.post("open", name, "sys/wrapping/unwrap", {}, token=token.reveal()).json()
+        except (Invalid, NotFound):
+            return None
+        ttl = timedelta(seconds=float(answer["lease_duration"]))
+        return OpenedCredential(SecretFields(answer["data"]), str(answer["lease_id"]), ttl)
+
+    def _asker(self, owner: str, life: timedelta) -> tuple[str, str]:
+        """A token that nobody prolongs, and its accessor."""
+        name, seconds = f"auth/token/create/{self._token_role}", f"{int(life.total_seconds())}s"
+        about = {"meta": {OWNER: owner, WORKSPACE: self._workspace}}
+        body = {**about, "ttl": seconds, "explicit_max_ttl": seconds, "renewable": False}
+        made = self._calls.post("create", name, name, body).json()["auth"]
+        return made["client_token"], str(made["accessor"])
+
+    def _token_of(self, accessor: str) -> Mapping[str, Any] | None:
+        """What the hub tells of a token; None where it knows none of that accessor."""
+        try:
+            body = {"accessor": accessor}
+            answer = self._calls.post("look up", f"the token {accessor}", "auth/token/lookup-accessor", body)
+        except (NotFound, Invalid):
+            return None
+        return answer_data(answer)
 
 
 def login_facts(token: Mapping[str, Any]) -> LoginFacts:
     """What the hub tells of a token. Whoever makes one of another token chooses its metadata, and it is younger."""
     path = str(token["path"] or "")
     entity, networks = str(token.get("entity_id") or ""), networks_of(token)
+    identity = identity_of(token)
     if path.startswith(MADE) or not path.startswith("auth/"):
-        return LoginFacts(path, entity, None, networks)
+        return LoginFacts(path, entity, None, networks, accessor=identity.accessor, principal=identity.name)
     made_at = datetime.fromtimestamp(int(token["creation_time"]), UTC)
     metadata = {str(name): str(value) for name, value in (token.get("meta") or {}).items()}
-    return LoginFacts(path, entity, made_at, networks, metadata)
+    return LoginFacts(path, entity, made_at, networks, metadata, identity.accessor, identity.name)
 
 
 def networks_of(token: Mapping[str, Any]) -> tuple[str, ...]:

@@ -243,7 +243,7 @@ class VaultHub:
 
     def grants(self) -> VaultGrants:
         """What access for a while needs of it."""
-        return VaultGrants(self._calls)
+        return VaultGrants(self._calls, self.database(""), self.settings.grant_token_role, self.settings.state_mount)
 
     def authority(self, mount: str, role: str, issuer: str | None = None) -> Authority:
         """A role of a PKI engine. Raises Invalid, naming the extra, where the package cryptography is missing."""

@@ -1,0 +1,127 @@
+# What `keyturn serve` may do in the hub where it gives and ends access for a while (`--only grants`). It sees no
+# credential that it gives, and reads no secret.
+# Made by `keyturn policy render --everything`: what a catalogue needs that may do everything, for the mounts
+# `secret`, `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
+
+# Its own token: whose it is, and that it lasts on.
+path "auth/token/lookup-self" {
+  capabilities = ["read"]
+}
+path "auth/token/renew-self" {
+  capabilities = ["update"]
+}
+path "sys/capabilities-self" {
+  capabilities = ["update"]
+}
+path "identity/entity/id/{{identity.entity.id}}" {
+  capabilities = ["read"]
+}
+
+# The requests, and what requesters say of what they were given: it looks at both, and writes neither.
+path "keyturn/data/grants/*" {
+  capabilities = ["read"]
+}
+path "keyturn/metadata/grants" {
+  capabilities = ["list"]
+}
+path "keyturn/metadata/grants/*" {
+  capabilities = ["list"]
+}
+path "keyturn/data/receipts/*" {
+  capabilities = ["read"]
+}
+path "keyturn/metadata/receipts" {
+  capabilities = ["list"]
+}
+path "keyturn/metadata/receipts/*" {
+  capabilities = ["list"]
+}
+
+# What was given, and what opens it.
+path "keyturn/data/granted/*" {
+  capabilities = ["create", "read", "update"]
+}
+path "keyturn/metadata/granted/*" {
+  capabilities = ["create", "read", "update", "list"]
+  allowed_parameters = {
+    "max_versions" = ["1"]
+  }
+}
+path "keyturn/data/deliveries/*" {
+  capabilities = ["create", "read", "update"]
+}
+path "keyturn/metadata/deliveries/*" {
+  capabilities = ["create", "read", "update"]
+  allowed_parameters = {
+    "max_versions" = ["1"]
+  }
+}
+path "keyturn/metadata/granted" {
+  capabilities = ["list"]
+}
+
+# That it is at work (`keyturn serve --only grants`).
+path "keyturn/data/serve/grants" {
+  capabilities = ["create", "read", "update"]
+}
+path "keyturn/metadata/serve/grants" {
+  capabilities = ["create", "read", "update"]
+  allowed_parameters = {
+    "max_versions" = ["1"]
+  }
+}
+
+# Tokens that ask for credentials (keyturn-grant.hcl), and end with their time. Ending a token can't be narrowed:
+# whoever knows its accessor may do it, and the list has those of a granter that was killed.
+path "auth/token/create/keyturn-grant" {
+  capabilities = ["create", "update"]
+  allowed_parameters = {
+    "meta" = []
+    "ttl" = []
+    "explicit_max_ttl" = []
+    "renewable" = []
+  }
+}
+path "auth/token/accessors" {
+  capabilities = ["list", "sudo"]
+}
+path "auth/token/accessors/" {
+  capabilities = ["list", "sudo"]
+}
+path "auth/token/lookup-accessor" {
+  capabilities = ["update"]
+  allowed_parameters = {
+    "accessor" = []
+  }
+}
+path "auth/token/revoke-accessor" {
+  capabilities = ["update"]
+  allowed_parameters = {
+    "accessor" = []
+  }
+}
+
+# What conditions are about: groups of whoever asks, and incidents, without what they say of values.
+path "identity/entity/id/+" {
+  capabilities = ["read"]
+}
+path "keyturn/data/incidents/+/head" {
+  capabilities = ["read"]
+}
+path "keyturn/metadata/incidents" {
+  capabilities = ["list"]
+}
+path "keyturn/metadata/incidents/*" {
+  capabilities = ["list"]
+}
+
+# Which ledger is this hub's: the first use writes it, and nobody here changes it. Its public key.
+path "keyturn/data/ledger" {
+  capabilities = ["create", "read"]
+}
+path "keyturn/metadata/ledger" {
+  capabilities = ["read"]
+}
+path "transit/keys/keyturn-ledger" {
+  capabilities = ["read"]
+}

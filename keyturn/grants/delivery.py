@@ -1,0 +1,190 @@
+"""Giving what was approved: a credential that nobody has seen, in a wrapping that opens once, for the requester alone.
+
+The steps, each of which asks first whether it is done: the grant says that it is begun, a credential is made, what
+opens it is laid where the requester reads it, the grant says so. Whoever comes after a crash ends whatever credential
+was made and not laid there, and begins another attempt; what was laid there is never given again.
+"""
+
+from dataclasses import replace
+from typing import Final
+
+from keyturn.core.errors import Conflict, Denied, Invalid, Locked
+from keyturn.grants.facts import AccessFacts
+from keyturn.grants.grants import (
+    GIVE,
+    AccessGrant,
+    Delivery,
+    GrantStage,
+    StoredGrant,
+    grant_place,
+    read_delivery,
+    read_grant,
+    write_grant,
+)
+from keyturn.grants.requests import AccessRequest, RequestState, find_request, status_of
+from keyturn.grants.sight import AccessSight
+from keyturn.rotation.context import Workspace, alive
+from keyturn.rotation.journal import record_action
+
+TAKE_OVER: Final = 20.0
+"""Seconds without a word from a granter of whom nobody can tell whether it runs, before another goes on."""
+
+TRIES: Final = 3
+
+GONE: Final = "the hub knows whoever has asked for it no more, or they are disabled"
+
+
+def deliver_access(workspace: Workspace, name: str) -> AccessGrant:
+    """Give what a request asks for, once; done before is success. Needs the granter's rights (keyturn-granter.hcl).
+
+    Raises Denied where it may not be given now, Invalid where it is not approved, Locked while another is at it.
+    """
+    return deliver_request(workspace, find_request(workspace, name))
+
+
+def deliver_request(workspace: Workspace, request: AccessRequest, sight: AccessSight | None = None) -> AccessGrant:
+    """The same. The request is judged as it stands now: its approvals, its policy, and all conditions anew."""
+    sight, stored = sight or AccessSight(workspace), read_grant(workspace, grant_place(request))
+    if stored and stored.grant.stage != GrantStage.ISSUING:
+        return stored.grant
+    if stored:
+        insist_on_abandoned(workspace, stored.grant, stored.age)
+        if delivery := delivered(workspace, stored.grant):
+            with record_action(workspace, GIVE, request.path, note=given_words(stored.grant, delivery)):
+                return complete(workspace, stored, delivery)
+        end_tokens(workspace, stored.grant)
+    insist_on_approved(workspace, request)
+    facts = insist_on_allowed(request, sight)
+    with record_action(workspace, GIVE, request.path, note=f"{request.id}: {request.words}") as doing:
+        claimed = begin_attempt(workspace, request, stored, begun(workspace, request, facts, sight))
+        delivery = issue(workspace, claimed.grant)
+        doing.note = given_words(claimed.grant, delivery)
+        return complete(workspace, claimed, delivery)
+
+
+# --- whether it may be given
+
+
+def insist_on_abandoned(workspace: Workspace, grant: AccessGrant, age: float) -> None:
+    """Raises Locked while another process may be at it. Should it be, its writes are refused from then on."""
+    if grant.holder == workspace.holder or alive(grant.holder) is False or age > TAKE_OVER:
+        return
+    raise Locked("give", grant.request, f"{grant.holder} is at it", "It is tried again by itself")
+
+
+def insist_on_approved(workspace: Workspace, request: AccessRequest) -> None:
+    """Raises Invalid where it does not stand approved."""
+    status = status_of(workspace, request)
+    if status.state is not RequestState.APPROVED:
+        problem = "; ".join((f"it is {status.state}", *status.problems))
+        raise Invalid("give", request.id, problem, "See `keyturn access show`")
+
+
+def insist_on_allowed(request: AccessRequest, sight: AccessSight) -> AccessFacts:
+    """What it is judged by, where all of that allows it. What could not be looked at allows nothing. Raises Denied."""
+    facts = sight.facts_of(request)
+    decision = sight.policies.decide(facts, request.policy, break_glass=request.break_glass) if facts else None
+    reasons = decision.reasons if decision else (GONE,)
+    if facts is None or reasons:
+        hint = "See `keyturn access explain`, and access_policies in the catalogue"
+        raise Denied("give", request.id, "; ".join(reasons), hint)
+    return facts
+
+
+# --- the steps
+
+
+def begun(workspace: Workspace, request: AccessRequest, facts: AccessFacts, sight: AccessSight) -> AccessGrant:
+    """What is about to be given."""
+    policy = workspace.catalogue.access_policies[request.policy]
+    return AccessGrant(
+        request.id,
+        request.entity,
+        request.path,
+        request.policy,
+        policy.credential or "",
+        request.digest,
+        request.seconds,
+        holder=workspace.holder,
+        principal=facts.login.principal if facts.login else "",
+        incidents=sight.about(request.path) or (),
+    )
+
+
+def begin_attempt(
+    workspace: Workspace, request: AccessRequest, stored: StoredGrant | None, grant: AccessGrant
+) -> StoredGrant:
+    """Say in the hub that the next attempt begins, before anything is made. Raises Locked where another came first."""
+    grant = replace(grant, attempt=stored.grant.attempt + 1 if stored else 1)
+    try:
+        return StoredGrant(grant, write_grant(workspace, grant, stored.version if stored else 0))
+    except Conflict:
+        raise Locked("give", request.id, "another process has begun it", "It is tried again by itself") from None
+
+
+def issue(workspace: Workspace, grant: AccessGrant) -> Delivery:
+    """Make the credential, and lay what opens it where the requester reads it.
+
+    Raises Conflict, and ends the credential, where another attempt was laid there meanwhile.
+    """
+    hub, issued_at = workspace.hub.grants(), workspace.hub_now()
+    wrapped = hub.issue_wrapped(grant.credential, grant.place, grant.life)
+    ends_at = (issued_at + grant.life).isoformat()
+    delivery = Delivery(
+        grant.attempt, wrapped.token, wrapped.accessor, wrapped.wrapping, issued_at.isoformat(), ends_at
+    )
+    try:
+        publish(workspace, grant, delivery)
+    except Conflict:
+        hub.end_token(wrapped.accessor)
+        raise
+    return delivery
+
+
+def publish(workspace: Workspace, grant: AccessGrant, delivery: Delivery) -> None:
+    """Lay it over what an older attempt has left. Raises Conflict where a newer one is there."""
+    for left in reversed(range(TRIES)):
+        current = read_delivery(workspace, grant)
+        if current and current.attempt >= delivery.attempt:
+            raise Conflict("give", grant.request, "another process has gone on with it", "See `keyturn access show`")
+        try:
+            workspace.hub.write_state(grant.delivery_place, delivery.to_data(), cas=current.version if current else 0)
+        except Conflict:
+            if not left:
+                raise
+        else:
+            return
+
+
+def delivered(workspace: Workspace, grant: AccessGrant) -> Delivery | None:
+    """What was laid there by this attempt; None where it came to none."""
+    delivery = read_delivery(workspace, grant)
+    return delivery if delivery and delivery.attempt == grant.attempt else None
+
+
+def complete(workspace: Workspace, stored: StoredGrant, delivery: Delivery) -> AccessGrant:
+    """Say that it was given. Raises Conflict where somebody else has gone on with it."""
+    grant = replace(
+        stored.grant,
+        stage=GrantStage.ACTIVE,
+        accessor=delivery.accessor,
+        wrapping=delivery.wrapping,
+        issued_at=delivery.issued_at,
+        ends_at=delivery.ends_at,
+    )
+    write_grant(workspace, grant, stored.version)
+    return grant
+
+
+def end_tokens(workspace: Workspace, grant: AccessGrant) -> None:
+    """End every token that was ever made for it, with its credential: named by the grant, or told by themselves."""
+    hub = workspace.hub.grants()
+    named = [grant.wrapping, grant.accessor] if grant.accessor else hub.own_tokens(grant.place)
+    for accessor in filter(None, named):
+        hub.end_token(accessor)
+
+
+def given_words(grant: AccessGrant, delivery: Delivery) -> str:
+    """What the ledger tells of a delivery."""
+    about = f"policy {grant.policy}, digest {grant.digest}, token {delivery.accessor}"
+    return f"{grant.request}: {grant.credential} until {delivery.ends_at}; {about}"

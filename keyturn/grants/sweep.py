@@ -1,0 +1,234 @@
+"""Looking at everything that is given: whatever no longer holds ends it. What can't be looked at ends nothing.
+
+The hub ends each credential by itself when its time is up, whoever runs. This ends it before that: where it is given
+back or taken back, where who has it may not have it any more, and where it may be in other hands.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final
+
+from keyturn.core.errors import Invalid, KeyturnError, NotFound, Unrecorded
+from keyturn.grants.delivery import GONE, TAKE_OVER, end_tokens
+from keyturn.grants.grants import (
+    END,
+    GRANTED,
+    RECEIPTS,
+    AccessGrant,
+    GrantStage,
+    Receipt,
+    StoredGrant,
+    read_grant,
+    receipt_place,
+    update_grant,
+)
+from keyturn.grants.requests import GRANTS, AccessRequest, RequestState, load, status_of, valid_approvals
+from keyturn.grants.sight import AccessSight
+from keyturn.rotation.context import Workspace, side_by_side
+from keyturn.rotation.journal import record_action
+from keyturn.rotation.limits import speak_up
+
+AT_ONCE: Final = 16
+"""Grants that are looked at side by side."""
+
+ALARM: Final = "access in other hands"
+"""What the ledger calls it, and people are told."""
+
+FindAlert = Callable[[str, datetime], str]
+"""What an alert tells of a principal since a moment; empty where none does."""
+
+
+def no_alerts(principal: str, since: datetime) -> str:
+    """Where nobody watches who reads what."""
+    return ""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Why a grant ends. It is an ``alarm`` where somebody else may have the credential."""
+
+    why: str
+    alarm: bool = False
+
+
+@dataclass
+class SweepResult:
+    """What one sweep has come to: how many are given, what has ended and why, and what could not be looked at."""
+
+    active: int = 0
+    ended: dict[str, str] = field(default_factory=dict)
+    troubles: dict[str, KeyturnError] = field(default_factory=dict)
+
+
+class Sweeper:
+    """Looks at all grants again and again; of one that has ended it remembers that. One thread uses it."""
+
+    def __init__(self, alerts: FindAlert = no_alerts) -> None:
+        self._alerts = alerts
+        self._settled: set[str] = set()
+
+    def sweep(self, workspace: Workspace) -> SweepResult:
+        """Look at each that has not ended. One that can't be looked at stops no other. Raises what hides them all."""
+        receipts = frozenset(workspace.hub.list_state(RECEIPTS))
+        places = [place for place in workspace.hub.list_state(GRANTED) if place not in self._settled]
+        look = GrantLook(workspace, AccessSight(workspace), receipts, self._alerts)
+        result = SweepResult()
+        for place, outcome in zip(places, side_by_side(look.attempt, places, AT_ONCE), strict=True):
+            self._add(result, place, outcome)
+        return result
+
+    def _add(self, result: SweepResult, place: str, outcome: "Outcome") -> None:
+        if isinstance(outcome, KeyturnError):
+            result.troubles[place] = outcome
+        elif outcome is None:
+            result.active += 1
+        else:
+            self._settled.add(place)
+            if outcome.why:
+                result.ended[place] = outcome.why
+
+
+Outcome = Ending | KeyturnError | None
+"""Of one grant: that it has ended, why it can't be looked at, or that it goes on."""
+
+SETTLED: Final = Ending("")
+"""It had ended before."""
+
+
+@dataclass(frozen=True)
+class GrantLook:
+    """What the looks at all grants of one sweep share. Serves threads."""
+
+    workspace: Workspace
+    sight: AccessSight
+    receipts: frozenset[str]
+    alerts: FindAlert = no_alerts
+
+    def attempt(self, place: str) -> Outcome:
+        """Look at one, and end it where it has to."""
+        try:
+            stored = read_grant(self.workspace, place)
+            return self._look(stored) if stored else SETTLED
+        except KeyturnError as error:
+            return error
+
+    def _look(self, stored: StoredGrant) -> Ending | None:
+        grant = stored.grant
+        match GrantStage(grant.stage):
+            case GrantStage.ENDED:
+                return SETTLED
+            case GrantStage.ENDING:
+                ending: Ending | None = Ending(grant.because, grant.alarm)
+            case GrantStage.ISSUING:
+                ending = self.why_given_up(grant, stored.age)
+            case GrantStage.ACTIVE:
+                ending = self.why_ended(grant)
+        if ending:
+            end_grant(self.workspace, grant, ending)
+        return ending
+
+    def why_given_up(self, grant: AccessGrant, age: float) -> Ending | None:
+        """Why what was begun, and not given, is not gone on with; None where it may be."""
+        if age <= TAKE_OVER:
+            return None
+        request = self._request(grant)
+        if isinstance(request, Ending):
+            return request
+        state = status_of(self.workspace, request).state
+        return None if state is RequestState.APPROVED else Ending(f"it was not given: the request is {state}")
+
+    def why_ended(self, grant: AccessGrant) -> Ending | None:
+        """The first reason for which it has to end; None where it goes on. Raises what could not be looked at."""
+        if grant.is_over(self.workspace.hub_now()):
+            return Ending("its time is up")
+        if ending := self._said(grant) or self._tokens(grant):
+            return ending
+        request = self._request(grant)
+        return request if isinstance(request, Ending) else self._lapsed(grant, request)
+
+    def _said(self, grant: AccessGrant) -> Ending | None:
+        if self._receipt(grant, Receipt.STOLEN):
+            return Ending("whoever was given it says that somebody else has opened it", alarm=True)
+        return Ending("it was given back") if self._receipt(grant, Receipt.RETURNED) else None
+
+    def _receipt(self, grant: AccessGrant, what: Receipt) -> bool:
+        return receipt_place(grant.entity, grant.request, what) in self.receipts
+
+    def _tokens(self, grant: AccessGrant) -> Ending | None:
+        """Whether the hub still has it, and who has opened it."""
+        hub = self.workspace.hub.grants()
+        if hub.login_of(grant.accessor) is None:
+            return Ending("the hub has ended it: somebody has revoked its token, or the hub was restored")
+        if grant.opened_at or hub.is_wrapped(grant.wrapping):
+            return None
+        # Asked for once more: it may have come since all of them were listed, and comes before the opening.
+        receipt = self.workspace.hub.read_state(receipt_place(grant.entity, grant.request, Receipt.OPENED))
+        if receipt is None:
+            return Ending("somebody has opened it, and not whoever it was given to", alarm=True)
+        opened_at = str(receipt.data.get("at") or self.workspace.hub_now().isoformat())
+        update_grant(self.workspace, grant.place, lambda current: replace(current, opened_at=opened_at))
+        return None
+
+    def _request(self, grant: AccessGrant) -> AccessRequest | Ending:
+        """The request that it was given for, where that is what it was and nobody has closed it."""
+        try:
+            request = load(self.workspace, f"{GRANTS}/{grant.entity}/{grant.request}")
+        except NotFound:
+            return Ending("the request is gone from the hub")
+        except Invalid:
+            return Ending("somebody has changed the request")
+        if request.digest != grant.digest:
+            return Ending("somebody has changed the request")
+        if request.closed:
+            return Ending("; ".join(filter(None, (f"{request.closed} by {request.closed_by}", request.because))))
+        return request
+
+    def _lapsed(self, grant: AccessGrant, request: AccessRequest) -> Ending | None:
+        """Whether what allowed it holds still: the policy, its approvals, its conditions, and nothing new is known."""
+        policy = self.workspace.catalogue.access_policies.get(grant.policy)
+        if policy is None or policy.digest != request.policy_digest:
+            return Ending(f"the policy {grant.policy} has changed since")
+        approved, problems = valid_approvals(self.workspace, policy, request)
+        if len(approved) < (0 if request.break_glass else policy.approvals):
+            return Ending("; ".join(("it is approved no more", *problems)))
+        facts = self.sight.facts_of(request)
+        if facts is None:
+            return Ending(GONE)
+        decision = self.sight.policies.decide(facts, grant.policy, break_glass=request.break_glass, lenient=True)
+        if decision.reasons:
+            return Ending("; ".join(decision.reasons))
+        if fresh := [name for name in self.sight.about(grant.path) or () if name not in grant.incidents]:
+            return Ending(f"an incident is about the secret: {', '.join(fresh)}")
+        alert = self.alerts(grant.principal, datetime.fromisoformat(grant.issued_at)) if grant.principal else ""
+        return Ending(f"an alert is about whoever has it: {alert}") if alert else None
+
+
+def end_grant(workspace: Workspace, grant: AccessGrant, ending: Ending) -> None:
+    """End what was given: its account goes with its token, and sessions with that. Ended before is success.
+
+    That it ends stands in the hub first: whoever comes next goes on, and nobody takes the end for a theft. It waits for
+    no ledger: where that can't be written it is ended all the same, Unrecorded is raised, and the next sweep records
+    it.
+    """
+    try:
+        with record_action(workspace, END, grant.path, note=f"{grant.request}: {ending.why}"):
+            cut_off(workspace, grant, ending)
+            at = workspace.hub_now().isoformat()
+            update_grant(workspace, grant.place, lambda current: current.having_ended(at))
+    except Unrecorded:
+        cut_off(workspace, grant, ending)
+        raise
+    if ending.alarm:
+        speak_up(workspace, ALARM, f"{grant.request}: {ending.why}; {grant.path}, policy {grant.policy}")
+
+
+def cut_off(workspace: Workspace, grant: AccessGrant, ending: Ending) -> None:
+    """Say that it ends, and end its tokens."""
+
+    def ends(current: AccessGrant) -> AccessGrant:
+        if current.stage in (GrantStage.ENDING, GrantStage.ENDED):
+            return current
+        return replace(current, stage=GrantStage.ENDING, because=ending.why, alarm=ending.alarm)
+
+    end_tokens(workspace, update_grant(workspace, grant.place, ends))
