@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Final, Protocol
 
 from keyturn.core.keys import key_parameters
 from keyturn.core.sensitive import SecretFields, Sensitive
@@ -183,6 +183,23 @@ class CertificateRole:
         return self.key_type == "any" or (self.key_type == key["key_type"] and self.key_bits in (0, key["key_bits"]))
 
 
+@dataclass(frozen=True)
+class Publication:
+    """What an authority tells clients of a certificate, and by what: OCSP, or a list, which may be an hour behind."""
+
+    revoked: bool
+    by: str
+
+    @property
+    def immediate(self) -> bool:
+        """Whether it tells what was revoked a moment ago."""
+        return self.by == OCSP
+
+
+OCSP: Final = "OCSP"
+REVOCATION_LIST: Final = "its revocation list"
+
+
 class Authority(Protocol):
     """One role of a PKI engine of the hub. Errors are named by ``name``, its path there."""
 
@@ -206,6 +223,13 @@ class Authority(Protocol):
 
     def find(self, serial: str) -> Certificate | None:
         """A certificate that the hub keeps; None when it knows none of that serial."""
+
+    def published(self, serial: str) -> Publication | None:
+        """What clients are told of a certificate that the hub keeps; None where nobody is told anything.
+
+        By OCSP, and where that does not tell, by the revocation list: each signed by the issuer, and not out of date.
+        Raises Unproven for what is not, and what hinders a look.
+        """
 
     def revoke(self, serial: str) -> None:
         """Put the certificate on the authority's revocation list. Absent and expired are success."""

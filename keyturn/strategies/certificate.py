@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from keyturn.core.engines import Authority, Certificate, CertificateRole, SubjectNames
-from keyturn.core.errors import CandidateRejected, Invalid
+from keyturn.core.errors import CandidateRejected, Invalid, Unavailable
 from keyturn.core.keys import CertificateKey, KeyMaker
 from keyturn.core.rights import HubPlaces, Section, allow
 from keyturn.core.sensitive import SecretFields
@@ -108,7 +108,9 @@ class CertificateStrategy(StrategyBase):
             problem = f"the certificate is of the engine at {mount}, and the catalogue says {own_mount}"
             hint = "Put the catalogue back until the old certificate is retired"
             raise Invalid("revoke", f"{mount}/cert/{credential_id['serial']}", problem, hint)
-        self.authority.revoke(credential_id["serial"])
+        serial = credential_id["serial"]
+        self.authority.revoke(serial)
+        self._must_be_told(serial)
 
     def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
         """Put the certificate on the revocation list; whoever checks none takes it until it ends.
@@ -147,7 +149,12 @@ class CertificateStrategy(StrategyBase):
     def revocation(self, credential: SecretFields) -> str:
         """The certificate, where the authority has revoked it."""
         certificate = self.authority.find(credential["serial"].reveal()) if "serial" in credential else None
-        return f"the certificate {certificate.serial}" if certificate and certificate.revoked else ""
+        if certificate is None or certificate.revoked:
+            return f"the certificate {certificate.serial}" if certificate else ""
+        publication = self.authority.published(certificate.serial)
+        if publication is None or not publication.revoked:
+            return ""
+        return f"the certificate {certificate.serial}, by {publication.by},"
 
     def _flaws(self, certificate: Certificate, change: Change, now: datetime) -> Iterator[str]:
         candidate, current = change.candidate, change.current
@@ -162,6 +169,18 @@ class CertificateStrategy(StrategyBase):
         stored = self.authority.find(certificate.serial)
         if stored is None or stored.revoked:
             yield "the authority has revoked the certificate, or does not know it"
+        elif (publication := self.authority.published(stored.serial)) and publication.revoked:
+            yield f"the authority tells clients that the certificate is revoked, by {publication.by}"
+
+    def _must_be_told(self, serial: str) -> None:
+        """A certificate that was revoked is told revoked at once, where clients can ask; a list is written later."""
+        certificate = self.authority.find(serial)
+        if certificate is None or certificate.ends_at <= self.clock():
+            return
+        publication = self.authority.published(serial)
+        if publication and publication.immediate and not publication.revoked:
+            problem = f"the authority still tells clients by {publication.by} that it is good"
+            raise Unavailable("revoke", f"{self.authority.mount}/cert/{serial}", problem, "It is looked at again")
 
     def _must_be_ours(self, certificate: Certificate | None) -> None:
         """Names may come and go, but one at least stays: what shares none is somebody else's."""

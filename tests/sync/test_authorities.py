@@ -19,7 +19,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from keyturn.catalogue.pki import AuthoritySettings, wanted_authorities
 from keyturn.core.authorities import PkiStep, StepKind
-from keyturn.core.engines import SubjectNames
+from keyturn.core.engines import OCSP, REVOCATION_LIST, Publication, SubjectNames
 from keyturn.core.errors import Denied, Invalid, NotFound
 from keyturn.core.hcl import policy
 from keyturn.core.keys import CertificateKey, KeyKind
@@ -374,6 +374,42 @@ def test_whoever_follows_the_addresses_in_a_certificate_finds_issuer_list_and_an
     assert isinstance(signer, ec.EllipticCurvePublicKey)
     assert listed.is_signature_valid(signer)
     assert listed.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None
+
+
+def test_what_clients_are_told_of_a_certificate_is_asked_of_the_issuer_that_has_signed_it(
+    authorities: Authorities,
+) -> None:
+    """By OCSP, and where that is off by the list."""
+    authorities.apply()
+    pem, _, _ = authorities.issue()
+    serial = x509.describe_certificate(pem).serial
+    authorities.declare(services={"key": "p-256"})
+    authorities.apply()
+    role = authorities.lab.hub.authority(authorities.services, "ml-services")
+    assert role.published(serial) == Publication(revoked=False, by=OCSP)
+    role.revoke(serial)
+    assert role.published(serial) == Publication(revoked=True, by=OCSP)
+    authorities.declare(services={"key": "p-256", "revocation": {"ocsp": False}})
+    authorities.apply()
+    assert role.published(serial) == Publication(revoked=False, by=REVOCATION_LIST)
+    authorities.lab.root.read(f"{authorities.services}/crl/rotate")
+    assert role.published(serial) == Publication(revoked=True, by=REVOCATION_LIST)
+    assert role.published("0a:0b") is None
+
+
+def test_what_an_ml_dsa_issuer_has_signed_is_told_by_its_list_alone(authorities: Authorities) -> None:
+    """What OpenBao 2.7 does; once its OCSP responder answers, the guide can say so."""
+    authorities.apply()
+    before = x509.describe_certificate(authorities.issue()[0]).serial
+    authorities.declare(services={"key": "ml-dsa-44"})
+    authorities.apply()
+    serial = x509.describe_certificate(authorities.issue()[0]).serial
+    role = authorities.lab.hub.authority(authorities.services, "ml-services")
+    assert role.published(serial) == Publication(revoked=False, by=REVOCATION_LIST)
+    assert role.published(before) == Publication(revoked=False, by=OCSP)
+    role.revoke(serial)
+    authorities.lab.root.read(f"{authorities.services}/crl/rotate")
+    assert role.published(serial) == Publication(revoked=True, by=REVOCATION_LIST)
 
 
 def fetched(address: str, question: bytes | None = None) -> bytes:

@@ -1,16 +1,28 @@
-"""A certificate that somebody has revoked reaches no store."""
+"""A certificate that somebody has revoked reaches no store, and nobody but its issuer says that it is good."""
 
 import dataclasses
 import secrets
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
 
 from deployments.local.prepare import POLICIES
 from keyturn.catalogue import Catalogue
 from keyturn.catalogue.destinations import Destination
-from keyturn.core.errors import Invalid
+from keyturn.core.engines import OCSP, REVOCATION_LIST, Certificate, Publication, SubjectNames
+from keyturn.core.errors import Invalid, Unavailable, Unproven
+from keyturn.core.keys import CertificateKey
+from keyturn.core.sensitive import SecretFields
+from keyturn.providers.keys.key_maker import CryptographyKeys
+from keyturn.providers.keys.revocation_status import list_says_revoked, ocsp_question, ocsp_says_revoked
 from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.rotation.context import Workspace
@@ -18,6 +30,7 @@ from keyturn.rotation.run import rotate
 from keyturn.rotation.sync import converge
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
+from keyturn.strategies.certificate import CertificateStrategy
 from tests.support.lab import Declared, Lab, catalogue_data, fresh
 from tests.support.memory_store import MemoryStore
 from tests.support.pki import Pki
@@ -77,3 +90,117 @@ def test_a_revoked_certificate_is_not_pushed_and_the_remedy_is_named(
     lab.root.write_data("pki/revoke", data={"serial_number": serial})
     with pytest.raises(Invalid, match=f"the certificate {serial} of CURRENT was revoked.*--compromised"):
         push(opening(policy), declared)
+
+
+# --- who is believed ---------------------------------------------------------------------------------------
+
+NOW = datetime(2030, 6, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+NAMES = SubjectNames("www.internal", frozenset({"www.internal"}), frozenset())
+
+
+class Issuer:
+    """An authority of our own, which signs whatever it is asked to."""
+
+    def __init__(self) -> None:
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Authority")])
+        self.certificate = self.sign(self.key.public_key(), 1)
+
+    def sign(self, key: ec.EllipticCurvePublicKey, serial: int) -> x509.Certificate:
+        builder = x509.CertificateBuilder(self.name, self.name, key, serial, NOW - DAY, NOW + 90 * DAY)
+        return builder.sign(self.key, SHA256())
+
+    def leaf(self, serial: int) -> x509.Certificate:
+        return self.sign(ec.generate_private_key(ec.SECP256R1()).public_key(), serial)
+
+    def answer(self, leaf: x509.Certificate, issuer: x509.Certificate, *, since: timedelta = -DAY) -> bytes:
+        """That it is good, for a day and a half from ``since`` on."""
+        begins = NOW + since
+        builder = ocsp.OCSPResponseBuilder().add_response(
+            leaf, issuer, SHA256(), ocsp.OCSPCertStatus.GOOD, begins, begins + 1.5 * DAY, None, None
+        )
+        made = builder.responder_id(ocsp.OCSPResponderEncoding.NAME, self.certificate)
+        return made.sign(self.key, SHA256()).public_bytes(Encoding.DER)
+
+    def revocations(self, *serials: int, since: timedelta = -DAY) -> bytes:
+        builder = x509.CertificateRevocationListBuilder(self.name, NOW + since, NOW + since + 1.5 * DAY)
+        for serial in serials:
+            builder = builder.add_revoked_certificate(x509.RevokedCertificateBuilder(serial, NOW - DAY).build())
+        return builder.sign(self.key, SHA256()).public_bytes(Encoding.DER)
+
+
+def pem(certificate: x509.Certificate) -> str:
+    return certificate.public_bytes(Encoding.PEM).decode()
+
+
+def test_only_the_issuers_own_answer_of_today_about_this_certificate_is_believed() -> None:
+    issuer, thief = Issuer(), Issuer()
+    leaf, other = issuer.leaf(7), issuer.leaf(8)
+    asked = pem(leaf), pem(issuer.certificate), NOW, "pki"
+    assert ocsp.load_der_ocsp_request(ocsp_question(*asked[:2])).serial_number == 7
+    assert ocsp_says_revoked(issuer.answer(leaf, issuer.certificate), *asked) is False
+    for forged, flaw in (
+        (thief.answer(leaf, issuer.certificate), "its issuer has not signed it"),
+        (issuer.answer(other, issuer.certificate), "about another certificate"),
+        (issuer.answer(leaf, issuer.certificate, since=-2 * DAY), "out of date"),
+        (issuer.answer(leaf, issuer.certificate, since=DAY), "out of date"),
+        (b"<html>", "its OCSP answer is none"),
+    ):
+        with pytest.raises(Unproven, match=flaw):
+            ocsp_says_revoked(forged, *asked)
+    refused = ocsp.OCSPResponseBuilder.build_unsuccessful(ocsp.OCSPResponseStatus.UNAUTHORIZED)
+    assert ocsp_says_revoked(refused.public_bytes(Encoding.DER), *asked) is None
+
+
+def test_only_the_issuers_own_list_of_today_is_believed() -> None:
+    issuer, thief = Issuer(), Issuer()
+    asked = pem(issuer.leaf(7)), pem(issuer.certificate), NOW, "pki"
+    assert list_says_revoked(issuer.revocations(7, 9), *asked)
+    assert not list_says_revoked(issuer.revocations(9), *asked)
+    for forged, flaw in (
+        (thief.revocations(9), "its issuer has not signed it"),
+        (issuer.revocations(9, since=-2 * DAY), "out of date"),
+        (issuer.revocations(9, since=DAY), "out of date"),
+        (b"<html>", "its revocation list is none"),
+    ):
+        with pytest.raises(Unproven, match=flaw):
+            list_says_revoked(forged, *asked)
+
+
+class TwoFaced:
+    """An authority that keeps one thing of its only certificate, and tells clients another."""
+
+    name = mount = "pki"
+
+    def __init__(self, *, revoked: bool, published: Publication) -> None:
+        self.certificate = Certificate("0a:0b", NAMES, NOW - DAY, NOW + DAY, revoked)
+        self.publication = published
+
+    def find(self, serial: str) -> Certificate:
+        return self.certificate
+
+    def published(self, serial: str) -> Publication:
+        return self.publication
+
+    def revoke(self, serial: str) -> None:
+        """As if it had."""
+
+
+def strategy_of(authority: TwoFaced) -> CertificateStrategy:
+    made: Any = CertificateStrategy
+    kind, month, keys = CertificateKey.P_256, 30 * DAY, CryptographyKeys()
+    strategy: CertificateStrategy = made(
+        "tls", authority, keys, lambda: NOW, names=NAMES, kind=kind, ttl=month, life=month
+    )
+    return strategy
+
+
+def test_what_clients_are_told_counts_at_a_push_and_after_a_revocation() -> None:
+    fields, retired = SecretFields({"serial": "0a:0b"}), {"mount": "pki", "serial": "0a:0b"}
+    ended = strategy_of(TwoFaced(revoked=False, published=Publication(revoked=True, by=OCSP)))
+    assert ended.revocation(fields) == "the certificate 0a:0b, by OCSP,"
+    still_good = strategy_of(TwoFaced(revoked=True, published=Publication(revoked=False, by=OCSP)))
+    with pytest.raises(Unavailable, match="still tells clients by OCSP that it is good"):
+        still_good.retire(retired, 5)
+    strategy_of(TwoFaced(revoked=True, published=Publication(revoked=False, by=REVOCATION_LIST))).retire(retired, 5)

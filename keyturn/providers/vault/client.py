@@ -80,6 +80,11 @@ class Calls:
         """Write, as ``token`` where one is given. Raises NotFound where the path leads nowhere."""
         return self._must(doing, name, "post", path, token=token, json=body, **more)
 
+    def send(self, doing: str, name: str, path: str, content: bytes, content_type: str) -> requests.Response | None:
+        """Hand in what is no JSON, and take the answer whatever its status; None when nothing is there."""
+        headers = {"Content-Type": content_type}
+        return self._call(doing, name, "post", path, data=content, headers=headers, raise_exception=False)
+
     def patch(self, doing: str, name: str, path: str, body: Mapping[str, Any]) -> requests.Response:
         """Lay ``body`` over what is there. Raises NotFound."""
         headers = {"Content-Type": "application/merge-patch+json"}

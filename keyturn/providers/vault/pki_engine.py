@@ -2,19 +2,38 @@
 
 import re
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from keyturn.core.engines import Certificate, CertificateRole, Issued, SubjectNames
+from keyturn.core.authorities import Issuer
+from keyturn.core.engines import (
+    OCSP,
+    REVOCATION_LIST,
+    Certificate,
+    CertificateRole,
+    Issued,
+    Publication,
+    SubjectNames,
+)
 from keyturn.core.errors import CandidateRejected, Invalid, NotFound
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.accounts import GIVEN_UP
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.keys import x509
+from keyturn.providers.keys.revocation_status import list_says_revoked, ocsp_question, ocsp_says_revoked
 from keyturn.providers.vault.client import Calls
+from keyturn.providers.vault.pki_content import VaultPkiEngine
 
 SERIAL: Final = re.compile(r"[0-9a-f]{2}([:-][0-9a-f]{2})+")
 """A serial number as the hub spells it; ``cert/ca`` and ``cert/crl`` are something else."""
+
+
+OCSP_ANSWER: Final = "application/ocsp-response"
+
+
+def question(pem: str, issuer: Issuer) -> tuple[bytes, str]:
+    """What an OCSP responder is asked with."""
+    return ocsp_question(pem, issuer.certificate), "application/ocsp-request"
 
 
 @reads_answers("the hub")
@@ -77,6 +96,26 @@ class VaultAuthority:
         stored = answer.json()["data"]
         return replace(x509.describe_certificate(stored["certificate"]), revoked=bool(stored.get("revocation_time")))
 
+    def published(self, serial: str) -> Publication | None:
+        """What clients are told of it by the issuer that has signed it."""
+        name = f"{self.mount}/cert/{serial}"
+        answer = self._calls.find("read", name, name) if SERIAL.fullmatch(serial) else None
+        if answer is None:
+            return None
+        pem = answer.json()["data"]["certificate"]
+        if (issuer := self._issuer_of(pem)) is None:
+            return None
+        now = self._calls.now() or datetime.now(UTC)
+        response = self._calls.send("ask", f"{self.mount}/ocsp", f"{self.mount}/ocsp", *question(pem, issuer))
+        if response is not None and OCSP_ANSWER in response.headers.get("Content-Type", ""):
+            revoked = ocsp_says_revoked(response.content, pem, issuer.certificate, now, self.mount)
+            if revoked is not None:
+                return Publication(revoked, OCSP)
+        place = f"{self.mount}/issuer/{issuer.id}/crl/der"
+        if (listed := self._calls.find("read", place, place)) is None:
+            return None
+        return Publication(list_says_revoked(listed.content, pem, issuer.certificate, now, self.mount), REVOCATION_LIST)
+
     def revoke(self, serial: str) -> None:
         """Revoke by serial. Absent is success; the hub itself passes over what has expired."""
         if not SERIAL.fullmatch(serial):
@@ -87,6 +126,12 @@ class VaultAuthority:
         except NotFound:
             # Certificates that have expired are tidied away, and a mount that is gone honours none.
             return
+
+    def _issuer_of(self, pem: str) -> Issuer | None:
+        """The issuer of this engine that has signed a certificate."""
+        signer = x509.describe_authority(pem)["signer_key_id"]
+        issuers = VaultPkiEngine(self._calls, self.mount).published().issuers
+        return next((issuer for issuer in issuers if issuer.key_id == signer), None)
 
     def _anchor(self) -> str:
         """The topmost authority that the hub knows above the issuer."""

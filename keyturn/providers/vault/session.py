@@ -27,8 +27,9 @@ class DirectSession(requests.Session):
         request.hooks = default_hooks()
         if (body := arguments.get("json")) is not None:
             request.headers.setdefault("Content-Type", "application/json")
-            request.prepare_content_length(raw := json.dumps(body).encode())
-            request.body = raw
+            _fill(request, json.dumps(body).encode())
+        elif (raw := arguments.get("data")) is not None:
+            _fill(request, raw)
         adapter, timeout = self.get_adapter(str(request.url)), arguments.get("timeout")
         trusting = True if self.verify is None else self.verify
         with within(timeout or LONGEST_WAIT):
@@ -36,3 +37,8 @@ class DirectSession(requests.Session):
             # Read to its end, which gives the connection back for the next one.
             _ = answer.content
         return answer
+
+
+def _fill(request: requests.PreparedRequest, content: bytes) -> None:
+    request.prepare_content_length(content)
+    request.body = content
