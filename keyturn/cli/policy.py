@@ -13,6 +13,7 @@ from keyturn.cli.failures import EXIT_CODES, FAILED
 from keyturn.cli.options import CatalogueOption, JsonOption
 from keyturn.cli.output import note, write_json, write_table, write_text
 from keyturn.core.errors import Invalid
+from keyturn.core.workspaces import WorkspaceNames
 
 if TYPE_CHECKING:
     from keyturn.catalogue import Catalogue
@@ -85,13 +86,15 @@ def hub_scope(declared: "Catalogue", also: list[str], lease_prefixes: list[str])
     from keyturn.settings.hub import HubSettings
 
     hub = HubSettings.from_environment({**os.environ, "VAULT_ADDR": os.environ.get("VAULT_ADDR") or NOT_ASKED})
+    house = WorkspaceNames.from_environment(os.environ).own
     places = HubPlaces(
         hub.mount,
         hub.state_mount,
         hub.transit_mount,
-        hub.lease_token_role or HubPlaces.lease_token_role,
+        hub.lease_token_role or HubPlaces(house=house).named(HubPlaces.lease_token_role),
         declared.mount_paths,
         hub.grant_token_role,
+        house=house,
     )
     return scope_of(declared, places, also, [lease_prefix(prefix) for prefix in lease_prefixes])
 

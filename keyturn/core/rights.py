@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from keyturn.core.grants import GRANT_TOKEN_ROLE
+from keyturn.core.workspaces import HOUSE
 
 ANYTHING: Final = "*"
 """What stands for any text, at a rule's end and in names of copies."""
@@ -118,6 +119,14 @@ class HubPlaces:
     mounts: Mapping[str, str] = field(default_factory=dict)
     """The paths of further mounts of secrets, by their names."""
     grant_token_role: str = GRANT_TOKEN_ROLE
+    house: str = HOUSE
+    """What the names of policies and of Keyturn's own AppRoles begin with: the workspace's own name."""
+
+    def named(self, name: str) -> str:
+        """What a policy or an AppRole of that name is called for this workspace: several may share a namespace."""
+        if self.house == HOUSE:
+            return name
+        return f"{self.house}{name.removeprefix(HOUSE)}" if name.startswith(f"{HOUSE}-") else f"{self.house}-{name}"
 
 
 @dataclass(frozen=True)

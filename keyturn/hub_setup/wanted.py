@@ -26,6 +26,7 @@ from keyturn.catalogue.targets import PostgresqlSettings
 from keyturn.core.errors import Invalid
 from keyturn.core.hub_setup import HubResource, Kind
 from keyturn.core.outbound import is_loopback
+from keyturn.core.rights import HubPlaces
 from keyturn.ledger.naming import SIGNING_KEY
 from keyturn.policies import hub
 from keyturn.policies.documents import Origin, hub_documents
@@ -129,11 +130,13 @@ def policy_resources(scope: HubScope, origin: Origin) -> Iterator[HubResource]:
 def _own(scope: HubScope, policies: Sequence[HubResource]) -> Iterator[HubResource]:
     key = {"type": "ed25519", "exportable": False, "allow_plaintext_backup": False, "deletion_allowed": False}
     yield HubResource(Kind.TRANSIT_KEY, SIGNING_KEY, key, scope.places.transit_mount)
-    if any(policy.name == hub.LEASE for policy in policies):
-        fields = {"allowed_policies": [hub.LEASE], "orphan": True}
+    lease = scope.places.named(hub.LEASE)
+    if any(policy.name == lease for policy in policies):
+        fields = {"allowed_policies": [lease], "orphan": True}
         yield HubResource(Kind.TOKEN_ROLE, scope.places.lease_token_role, fields)
-    if any(policy.name == hub.GRANT for policy in policies):
-        fields = {"allowed_policies": [hub.GRANT], "orphan": True}
+    grant = scope.places.named(hub.GRANT)
+    if any(policy.name == grant for policy in policies):
+        fields = {"allowed_policies": [grant], "orphan": True}
         yield HubResource(Kind.TOKEN_ROLE, scope.places.grant_token_role, fields)
 
 
@@ -143,17 +146,17 @@ def _own(scope: HubScope, policies: Sequence[HubResource]) -> Iterator[HubResour
 def _entry(name: str, entry: Any, declared: HubDeclaration) -> Iterator[HubResource]:
     match entry:
         case AppRoleEntry():
-            yield HubResource(Kind.APPROLE, name, _approle(name, entry), APPROLE)
+            yield HubResource(Kind.APPROLE, name, _approle(name, entry, declared.scope.places), APPROLE)
         case JwtEntry():
             yield HubResource(Kind.JWT_CONFIG, "", _jwt(entry), name)
         case JwtRoleEntry():
-            yield HubResource(Kind.JWT_ROLE, name, _jwt_role(entry), entry.method)
+            yield HubResource(Kind.JWT_ROLE, name, _jwt_role(entry, declared.scope.places), entry.method)
         case KubernetesEntry():
             yield HubResource(Kind.KUBERNETES_CONFIG, "", _kubernetes(entry), name)
         case KubernetesRoleEntry():
-            yield HubResource(Kind.KUBERNETES_ROLE, name, _kubernetes_role(entry), entry.method)
+            yield HubResource(Kind.KUBERNETES_ROLE, name, _kubernetes_role(entry, declared.scope.places), entry.method)
         case AwsLoginRoleEntry():
-            yield HubResource(Kind.AWS_LOGIN_ROLE, name, _aws_login_role(entry), entry.method)
+            yield HubResource(Kind.AWS_LOGIN_ROLE, name, _aws_login_role(entry, declared.scope.places), entry.method)
         case DatabaseEntry():
             yield _database(name, entry, declared.targets)
         case DatabaseRoleEntry():
@@ -165,27 +168,27 @@ def _entry(name: str, entry: Any, declared: HubDeclaration) -> Iterator[HubResou
             yield HubResource(Kind.RATE_LIMIT, name, _rate_limit(entry))
 
 
-def policies_of(entry: LoginEntry, role: str = "") -> list[str]:
+def policies_of(entry: LoginEntry, places: HubPlaces, role: str = "") -> list[str]:
     """The policies of a login; an AppRole of Keyturn's own name may replace its own secret id besides."""
     if entry.login.startswith(f"{hub.CONSUMER}:"):
-        return [entry.login.replace(":", "-")]
-    own = hub.login_policy(role)
-    return [*LOGINS[entry.login], *([own] if own in hub.ROLES and role in LOGINS[entry.login] else [])]
+        return [places.named(entry.login.replace(":", "-"))]
+    own = [hub.login_policy(name) for name in LOGINS[entry.login] if places.named(name) == role]
+    return [places.named(name) for name in (*LOGINS[entry.login], *(name for name in own if name in hub.ROLES))]
 
 
-def _tokens(entry: LoginEntry, role: str = "") -> dict[str, Any]:
+def _tokens(entry: LoginEntry, places: HubPlaces, role: str = "") -> dict[str, Any]:
     """What the roles of all methods have."""
     return {
-        "token_policies": policies_of(entry, role),
+        "token_policies": policies_of(entry, places, role),
         "token_ttl": seconds(entry.token_ttl),
         "token_max_ttl": seconds(entry.token_max_ttl),
         "token_bound_cidrs": list(entry.addresses),
     }
 
 
-def _approle(name: str, entry: AppRoleEntry) -> dict[str, Any]:
+def _approle(name: str, entry: AppRoleEntry, places: HubPlaces) -> dict[str, Any]:
     return {
-        **_tokens(entry, name),
+        **_tokens(entry, places, name),
         "bind_secret_id": True,
         "secret_id_bound_cidrs": list(entry.addresses),
         "secret_id_ttl": seconds(entry.secret_id_ttl),
@@ -205,9 +208,9 @@ def _jwt(entry: JwtEntry) -> dict[str, Any]:
     }
 
 
-def _jwt_role(entry: JwtRoleEntry) -> dict[str, Any]:
+def _jwt_role(entry: JwtRoleEntry, places: HubPlaces) -> dict[str, Any]:
     return {
-        **_tokens(entry),
+        **_tokens(entry, places),
         "role_type": "jwt",
         "bound_audiences": list(entry.audiences),
         "bound_subject": entry.subject or "",
@@ -220,17 +223,17 @@ def _kubernetes(entry: KubernetesEntry) -> dict[str, Any]:
     return {"kubernetes_host": entry.host, "kubernetes_ca_cert": entry.ca_certificate or ""}
 
 
-def _kubernetes_role(entry: KubernetesRoleEntry) -> dict[str, Any]:
+def _kubernetes_role(entry: KubernetesRoleEntry, places: HubPlaces) -> dict[str, Any]:
     return {
-        **_tokens(entry),
+        **_tokens(entry, places),
         "bound_service_account_names": list(entry.service_accounts),
         "bound_service_account_namespaces": list(entry.namespaces),
         **({"audience": entry.audience} if entry.audience else {}),
     }
 
 
-def _aws_login_role(entry: AwsLoginRoleEntry) -> dict[str, Any]:
-    return {**_tokens(entry), "auth_type": "iam", "bound_iam_principal_arn": list(entry.principals)}
+def _aws_login_role(entry: AwsLoginRoleEntry, places: HubPlaces) -> dict[str, Any]:
+    return {**_tokens(entry, places), "auth_type": "iam", "bound_iam_principal_arn": list(entry.principals)}
 
 
 def _database(name: str, entry: DatabaseEntry, targets: Mapping[str, Any]) -> HubResource:

@@ -9,6 +9,7 @@ from typing import Final
 from keyturn.catalogue.models import Catalogue
 from keyturn.core.errors import Conflict
 from keyturn.core.hub_setup import HubPlan, Item, Kind, SetupVerdict
+from keyturn.core.rights import HubPlaces
 from keyturn.hub_setup.apply import HubPort, remove_left_over
 from keyturn.hub_setup.record import MadeEntry, SetupRecord, kept_value, read_record
 from keyturn.hub_setup.sight import look_at, seen
@@ -21,9 +22,9 @@ POLICIES: Final = "token_policies"
 """The field of a role that names its policies."""
 
 
-def made_for(record: SetupRecord, catalogue: Catalogue, paths: Collection[str]) -> tuple[str, ...]:
+def made_for(record: SetupRecord, catalogue: Catalogue, paths: Collection[str], places: HubPlaces) -> tuple[str, ...]:
     """What of the record is for these secrets alone, by its keys: policies first, and with them what tokens may do."""
-    policies = {f"{CONSUMER}-{consumer}" for consumer in own_consumers(catalogue, paths)}
+    policies = {places.named(f"{CONSUMER}-{consumer}") for consumer in own_consumers(catalogue, paths)}
     roles = set(_database_roles(catalogue, paths))
     ours = [entry.resource for entry in record.made.values() if _belongs(entry, policies, roles)]
     ours.sort(key=lambda resource: (resource.kind is not Kind.POLICY, resource.key))

@@ -4,6 +4,7 @@ Its secrets end as an incident does that replaces nothing (:mod:`keyturn.revocat
 hub: which incident that is, and what else was ended. Whoever runs it again goes on from there.
 """
 
+import os
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -13,6 +14,8 @@ from typing import TypeVar
 from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.core.ledger import Outcome
 from keyturn.core.record import Record
+from keyturn.core.rights import HubPlaces
+from keyturn.core.workspaces import WorkspaceNames
 from keyturn.grants import requests
 from keyturn.grants.requests import AccessRequest
 from keyturn.hub_setup.apply import HubPort
@@ -71,7 +74,8 @@ class _Sight:
         return self.see("logins and roles that `keyturn hub apply` has made", self._made) or ()
 
     def _made(self) -> tuple[str, ...]:
-        return made_for(read_record(self.setup), self.workspace.catalogue, self.paths)
+        places = HubPlaces(house=WorkspaceNames.from_environment(os.environ).own)
+        return made_for(read_record(self.setup), self.workspace.catalogue, self.paths, places)
 
     def see(self, what: str, act: Callable[[], T]) -> T | None:
         """What this gives; None, and kept as unseen, where it can't be had."""

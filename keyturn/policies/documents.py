@@ -45,7 +45,9 @@ def hub_documents(scope: HubScope, origin: Origin) -> Iterator[Document]:
 
 def _hub_document(scope: HubScope, origin: Origin, role: str, file: str, about: str) -> Iterator[Document]:
     if rules := hub.sections(scope, role):
-        yield Document(f"{file}.hcl", f"{comment(about)}\n{comment(str(origin))}\n\n{policy(rules)}")
+        yield Document(
+            f"{scope.places.named(file)}.hcl", f"{comment(about)}\n{comment(str(origin))}\n\n{policy(rules)}"
+        )
 
 
 def rendered(scope: HubScope, catalogue: Catalogue, digest: str) -> list[Document]:

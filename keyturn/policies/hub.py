@@ -486,7 +486,7 @@ def own_login(role: str) -> Callable[[HubScope], Sections]:
     """What lets the AppRole of that name make itself a new secret id before its own ends."""
 
     def rules(scope: HubScope) -> Sections:
-        base = f"{APPROLE}/{role}"
+        base = f"{APPROLE}/{scope.places.named(role)}"
         yield Section(
             "Its own role, and the secret ids of that: which they are, a new one, and the end of an old one. A new one"
             " has the role's own life and addresses, since no request may say others.",
@@ -502,7 +502,7 @@ def own_login(role: str) -> Callable[[HubScope], Sections]:
         if role == WORKER:
             yield Section(
                 "How old the secret ids of Keyturn's other logins are, for `keyturn due`.",
-                tuple(rule for other in (REVOKER, NOTARY) for rule in _ages(f"{APPROLE}/{other}")),
+                tuple(rule for other in (REVOKER, NOTARY) for rule in _ages(f"{APPROLE}/{scope.places.named(other)}")),
             )
 
     return rules

@@ -62,6 +62,13 @@ def declared(**changes: Any) -> dict[str, Any]:
     }
 
 
+def catalogue_of(**changes: Any) -> Catalogue:
+    """The same, as it is loaded."""
+    data = declared(**changes)
+    data["secrets"] = {path: {**entry, "path": path} for path, entry in data["secrets"].items()}
+    return Catalogue.model_validate(data)
+
+
 @dataclass(frozen=True)
 class Organisation:
     """Its hub, and a workspace over it whose store is a stand-in."""
@@ -94,9 +101,7 @@ def needed(catalogue: Catalogue, places: HubPlaces = HubPlaces()) -> tuple[HubRe
 @contextmanager
 def organisation(empty: Empty, directory: Path, **changes: Any) -> Iterator[Organisation]:
     """One, with a first version of each secret, and copies in step."""
-    data = declared(**changes)
-    data["secrets"] = {path: {**entry, "path": path} for path, entry in data["secrets"].items()}
-    catalogue = Catalogue.model_validate(data)
+    catalogue = catalogue_of(**changes)
     applied(empty.port, needed(catalogue))
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("KEYTURN_LEDGER", str(directory / "ledger.db"))
