@@ -5,7 +5,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,9 +14,12 @@ import pytest
 
 from keyturn.catalogue import Catalogue
 from keyturn.core.notices import SECRET_ROTATED
+from keyturn.core.policy import Trigger
 from keyturn.providers.registry import open_workspace
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
+from tests.support.authorities import bare_authorities
 from tests.support.clock import Clock
 from tests.support.lab import Declared, Lab, catalogue_data, fresh
 from tests.support.memory_store import MemoryStore
@@ -24,7 +27,7 @@ from tests.support.pki import Pki
 from tests.support.sender import RecordingSender
 from tests.support.world import REGION
 
-NAME = "www.internal"
+NAME = "www.ml.internal"
 PATIENCE = 60.0
 PAUSE = 0.02
 
@@ -88,8 +91,8 @@ class TlsServer(RecordingSender):
 class Client:
     """Connects again and again, trusts the root alone, and goes by the revocation list of the moment."""
 
-    def __init__(self, pki: Pki, directory: Path, port: int) -> None:
-        self.pki, self.directory, self.port = pki, directory, port
+    def __init__(self, anchor: str, lists: Callable[[], str], directory: Path, port: int) -> None:
+        self.anchor, self.lists, self.directory, self.port = anchor, lists, directory, port
         self.serials, self.failures = list[str](), list[str]()
         self.changed, self.ended = threading.Condition(), False
         self.thread = threading.Thread(target=self._connect)
@@ -119,9 +122,9 @@ class Client:
                 self.changed.notify_all()
 
     def _handshake(self) -> str:
-        context = ssl.create_default_context(cadata=self.pki.root_certificate())
+        context = ssl.create_default_context(cadata=self.anchor)
         listed = self.directory / "list.pem"
-        listed.write_text(self.pki.revocation_list())
+        listed.write_text(self.lists())
         context.load_verify_locations(listed)
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
         plain = socket.create_connection(("127.0.0.1", self.port), PATIENCE)
@@ -152,19 +155,23 @@ def server(lab: Lab, declared: Declared, tmp_path: Path) -> Iterator[TlsServer]:
     made.close()
 
 
+def opened(lab: Lab, declared: Declared, server: TlsServer, clock: Clock) -> Workspace:
+    """A worker's Keyturn that tells the server."""
+    store = {"kind": "aws-secrets-manager", "region": REGION}
+    consumers = {"web": {"url": "https://web.example.com", "signing_key": "webhooks/web"}}
+    catalogue = Catalogue.model_validate(catalogue_data(lab.world, (declared,), store, consumers))
+    workspace = open_workspace(catalogue, lab.hub)
+    return dataclasses.replace(workspace, clock=clock, hub_clock=clock, sender=server, open_store=MemoryStore)
+
+
 def test_no_handshake_fails_while_certificates_are_replaced_and_the_old_ones_revoked(
     lab: Lab, pki: Pki, declared: Declared, server: TlsServer, tmp_path: Path
 ) -> None:
     clock = Clock()
-    store = {"kind": "aws-secrets-manager", "region": REGION}
-    consumers = {"web": {"url": "https://web.example.com", "signing_key": "webhooks/web"}}
-    catalogue = Catalogue.model_validate(catalogue_data(lab.world, (declared,), store, consumers))
-    workspace = dataclasses.replace(
-        open_workspace(catalogue, lab.hub), clock=clock, hub_clock=clock, sender=server, open_store=MemoryStore
-    )
+    workspace = opened(lab, declared, server, clock)
     rotate(workspace, declared.path)
     server.reload()
-    client = Client(pki, tmp_path, server.listener.getsockname()[1])
+    client = Client(pki.root_certificate(), pki.revocation_list, tmp_path, server.listener.getsockname()[1])
     serials = [lab.current(declared)["serial"]]
     try:
         client.wait_for(serials[0])
@@ -176,6 +183,52 @@ def test_no_handshake_fails_while_certificates_are_replaced_and_the_old_ones_rev
             clock.advance(timedelta(hours=1))
             assert retire(workspace, declared.path).retired
             client.wait_for(serials[-1])
+    finally:
+        client.close()
+    assert client.failures == []
+    assert list(dict.fromkeys(client.serials)) == serials
+
+
+MOVES = {
+    "RSA to a curve": ({"key": "rsa-2048"}, "rsa-2048", {"key": "p-384"}, "p-256"),
+    "a curve to ML-DSA": ({}, "p-256", {}, "ml-dsa-44"),
+    "an intermediate to its next": ({}, "p-256", {"common_name": "Next Services"}, "p-256"),
+}
+"""What is declared of the intermediate, and the kind of the certificate's key: before, and after one line is changed.
+"""
+
+
+@pytest.mark.sampled(3)
+@pytest.mark.parametrize("move", MOVES)
+def test_no_handshake_fails_while_an_authority_or_an_algorithm_is_changed(
+    lab: Lab, declared: Declared, server: TlsServer, tmp_path: Path, move: str
+) -> None:
+    authorities, clock, serials = bare_authorities(lab), Clock(), list[str]()
+    authorities.mount()
+    authority, key, next_authority, next_key = MOVES[move]
+
+    def bring(services: dict[str, str], kind: str) -> Workspace:
+        authorities.declare(services=services)
+        authorities.apply()
+        asked = {"mount": authorities.services, "role": "ml-services", "key": kind}
+        rotation = {**declared.data["rotation"], **asked}
+        changed = dataclasses.replace(declared, data={**declared.data, "rotation": rotation})
+        workspace = opened(lab, changed, server, clock)
+        rotate(workspace, declared.path, Trigger.FORCE)
+        serials.append(lab.current(declared)["serial"])
+        return workspace
+
+    bring(authority, key)
+    server.reload()
+    (anchor,) = authorities.anchors()
+    client = Client(anchor, authorities.revocation_lists, tmp_path, server.listener.getsockname()[1])
+    try:
+        client.wait_for(serials[0])
+        workspace = bring(next_authority, next_key)
+        client.wait_for(serials[1])
+        clock.advance(timedelta(hours=1))
+        assert retire(workspace, declared.path).retired
+        client.wait_for(serials[1])
     finally:
         client.close()
     assert client.failures == []

@@ -3,10 +3,9 @@
 import secrets
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
@@ -17,14 +16,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
-from keyturn.catalogue.pki import AuthoritySettings, wanted_authorities
-from keyturn.core.authorities import PkiStep, StepKind
-from keyturn.core.engines import OCSP, REVOCATION_LIST, Publication, SubjectNames
+from keyturn.catalogue.pki import wanted_authorities
+from keyturn.core.authorities import StepKind
+from keyturn.core.engines import OCSP, REVOCATION_LIST, Publication
 from keyturn.core.errors import Denied, Invalid, NotFound
 from keyturn.core.hcl import policy
-from keyturn.core.keys import CertificateKey, KeyKind
+from keyturn.core.keys import CertificateKey
 from keyturn.core.rights import HubPlaces
-from keyturn.core.sensitive import Sensitive
 from keyturn.policies import hub as policies
 from keyturn.policies.scope import scope_of
 from keyturn.providers.keys import x509
@@ -33,76 +31,22 @@ from keyturn.providers.vault.hub import VaultHub
 from keyturn.rotation.context import Workspace
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
-from keyturn.sync.authorities import apply_pki, plan_pki
+from keyturn.sync.authorities import plan_pki
 from keyturn.sync.authority_status import (
     AuthorityStanding,
     authority_statuses,
     due_authorities,
     renew_authority,
 )
+from tests.support.authorities import DAY, NAMES, ROLE, Authorities, bare_authorities
 from tests.support.lab import Lab
 
 pytestmark = pytest.mark.sampled(3, of="file")
 
-DAY = timedelta(days=1)
-NAMES = SubjectNames("a.ml.internal", frozenset({"a.ml.internal"}), frozenset())
-ROLE = {"allowed_domains": ["ml.internal"], "allow_subdomains": True, "max_ttl": "47d", "key": "any"}
-
-
-@dataclass
-class Authorities:
-    """A root and an intermediate below it, in mounts that nobody used before."""
-
-    lab: Lab
-    workspace: Workspace
-    root: str
-    services: str
-
-    def declare(self, root: dict[str, Any] | None = None, services: dict[str, Any] | None = None) -> Workspace:
-        """The catalogue with both, and these changes."""
-        own = {"mount": self.root, "common_name": "Test Root", "ttl": "3650d", **(root or {})}
-        below: dict[str, Any] = {
-            "mount": self.services,
-            "common_name": "Test Services",
-            "ttl": "365d",
-            "signed_by": "root",
-        }
-        below |= {"address": "https://hub.example.com:8200", "roles": {"ml-services": ROLE}, **(services or {})}
-        made = {"root": AuthoritySettings(**own), "services": AuthoritySettings(**below)}
-        self.workspace = replace(self.workspace, catalogue=self.workspace.catalogue.model_copy(update={"pki": made}))
-        return self.workspace
-
-    def mount(self) -> None:
-        """Engines with room for ten years."""
-        for path in (self.root, self.services):
-            self.lab.root.sys.enable_secrets_engine("pki", path=path, config={"max_lease_ttl": "87600h"})
-
-    def apply(self) -> list[str]:
-        """What was done."""
-        done: list[PkiStep] = []
-        apply_pki(self.workspace, done.append)
-        return [f"{step.kind} {step.place}" for step in done]
-
-    def issue(self) -> tuple[str, str, Sensitive]:
-        """A certificate as a secret has it: itself, its chain and its key."""
-        key = CryptographyKeys().private_key(KeyKind.P_256)
-        issued = self.lab.hub.authority(self.services, "ml-services").sign(key, NAMES, DAY)
-        return issued.pem, issued.chain, key
-
-    def anchors(self) -> list[str]:
-        """Every root, as PEM."""
-        state = self.lab.hub.pki(self.root).look(())
-        assert state is not None
-        return [issuer.certificate for issuer in state.issuers]
-
 
 @pytest.fixture
 def bare(lab: Lab) -> Authorities:
-    name = secrets.token_hex(5)
-    workspace = replace(lab.open().workspace, hub_clock=lambda: datetime.now(UTC))
-    made = Authorities(lab, workspace, f"root-{name}", f"services-{name}")
-    made.declare()
-    return made
+    return bare_authorities(lab)
 
 
 @pytest.fixture
