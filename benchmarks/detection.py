@@ -129,7 +129,12 @@ def parsed() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--principals", type=int, default=1_000)
-    parser.add_argument("--reads-a-day", type=int, default=100_000)
+    parser.add_argument(
+        "--reads-a-day",
+        type=int,
+        default=100_000,
+        help="services read what people and jobs leave of it, but a third of it at least",
+    )
     parser.add_argument("--days", type=int, default=21)
     parser.add_argument("--warm-up", type=int, default=10, help="days of which nothing is counted")
     parser.add_argument("--instances", type=int, default=3, help="of each script")
@@ -164,7 +169,9 @@ def main() -> None:
         runs.append(run := measured(arguments, seed))
         peak = memory(os.getpid(), "VmHWM")
         print(
-            f"seed {seed}: {run.events:,} events in {run.seconds:,.0f} CPU seconds, {peak:.0f} MB at most", flush=True
+            f"seed {seed}: {run.events:,} events ({run.events / arguments.days:,.0f} a day) "
+            f"in {run.seconds:,.0f} CPU seconds, {peak:.0f} MB at most",
+            flush=True,
         )
     report = Report(runs)
     print("\n".join(table(report)))

@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from random import Random
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -126,12 +127,12 @@ class Principal:
     @property
     def short(self) -> str:
         """Its name without the method by which it logs in."""
-        return re.split("[ -]", self.name, maxsplit=1)[-1].rpartition("/")[2]
+        return _named(self.name)[1]
 
     @property
     def method(self) -> str:
         """By which it logs in."""
-        return re.split("[ -]", self.name, maxsplit=1)[0]
+        return _named(self.name)[0]
 
     def log_in(self, at: float = 0.0) -> str:
         """A new login, whose token lives from then on."""
@@ -160,6 +161,13 @@ class Principal:
             False,
             "" if denied else rights.granted(self, secret),
         )
+
+
+@lru_cache(maxsize=1 << 16)
+def _named(name: str) -> tuple[str, str]:
+    """The method by which that principal logs in, and its name there."""
+    method, *rest = re.split("[ -]", name, maxsplit=1)
+    return method, (rest or [method])[0].rpartition("/")[2]
 
 
 def token(text: str) -> str:
