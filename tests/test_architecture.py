@@ -179,6 +179,15 @@ ARROWS = {
         "keyturn.rotation",
         "keyturn.sync",
     },
+    "keyturn.doctor": {
+        "keyturn.core",
+        "keyturn.ledger",
+        "keyturn.catalogue",
+        "keyturn.rotation",
+        "keyturn.policies",
+        "keyturn.serving",
+        "keyturn.providers.registry",
+    },
     "keyturn.sync_processes": {
         "keyturn.core",
         "keyturn.project",

@@ -45,6 +45,7 @@ COMMANDS: Final = {
     "approve": "approvals.approve",
     "review": "approvals.review",
     "due": "due.show_due",
+    "doctor": "doctor.doctor",
     "import": "scan.import_from_store",
     "investigate": "investigate.investigate",
     "unused": "unused.unused",

@@ -118,13 +118,13 @@ def load_catalogue(directory: Path | None, *, despite_policy: bool = False) -> "
 
 @contextmanager
 def opened_workspace(
-    catalogue: Path | None, *, revoking: bool = False, despite_policy: bool = False
+    catalogue: Path | None, *, revoking: bool = False, signing: bool = False, despite_policy: bool = False
 ) -> Iterator["Workspace"]:
     """Everything that a rotation needs, in this process. Raises what can't be found or reached.
 
-    A revocation has a login of its own, and is not held up by a ledger that can't be written.
+    A revocation has a login of its own, and is not held up by a ledger that can't be written; the notary has another.
     """
-    insist_on_hub(revoking=revoking)
+    insist_on_hub(revoking=revoking, signing=signing)
     declared = load_catalogue(catalogue, despite_policy=despite_policy)
 
     from keyturn.providers.registry import open_workspace

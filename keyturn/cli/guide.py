@@ -12,7 +12,7 @@ GROUPS: Final = {
     "Access for a while": ("access",),
     "Organisations": ("offboard",),
     "Who reads": ("investigate", "unused", "monitor"),
-    "Running on": ("serve",),
+    "Running on": ("doctor", "serve"),
     "Catalogue and ledger": (
         "catalogue",
         "policy",
@@ -62,6 +62,7 @@ EXAMPLES: Final = {
     "apply": ("keyturn apply plan.json", "keyturn apply --auto 'ml-training/**'"),
     "sync": ("keyturn sync", "keyturn sync ml-training/database --local"),
     "follow": ("keyturn follow", "keyturn follow --audit-file /var/log/openbao/audit.log"),
+    "doctor": ("keyturn doctor", "keyturn doctor --as revoker --all"),
     "serve": ("keyturn serve", "keyturn serve --audit-file /var/log/openbao/audit.log", "keyturn serve --only follow"),
     "scan": ("keyturn scan", "keyturn scan --store aws --json"),
     "import": (

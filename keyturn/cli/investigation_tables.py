@@ -8,9 +8,10 @@ from typing import Any, Final
 from keyturn.access_log.trail.coverage import SourceCoverage, TrailCoverage
 from keyturn.access_log.trail.investigation import Investigation, RelatedSecret, Subject, TimelineEntry, Total
 from keyturn.access_log.trail.period import FIRST, LAST, Period
-from keyturn.cli.output import span, stamp, when, write_table, write_text
+from keyturn.cli.output import stamp, when, write_table, write_text
 from keyturn.core.access import CHANGE, LOGIN
 from keyturn.core.plain_text import visible
+from keyturn.core.spans import span
 
 TIMELINE: Final = ("when (UTC)", "who", "what", "times")
 TOTALS: Final = ("reads", "refused", "first (UTC)", "last (UTC)")

@@ -4,8 +4,9 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from keyturn.cli.output import span, stamp, when
+from keyturn.cli.output import stamp, when
 from keyturn.core.acting import ASKED_FOR_BY
+from keyturn.core.spans import span
 
 if TYPE_CHECKING:
     from keyturn.core.ledger import Entry

@@ -6,7 +6,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import zip_longest
 from typing import Any, Final
 
@@ -140,16 +140,6 @@ def when(moment: datetime | None) -> str:
 def stamp(moment: datetime | None) -> str | None:
     """A moment as JSON has it: RFC 3339, UTC."""
     return moment.astimezone(UTC).isoformat() if moment else None
-
-
-def span(duration: timedelta) -> str:
-    """A duration in its two largest units: ``3 d 4 h``."""
-    seconds = int(abs(duration.total_seconds()))
-    days, rest = divmod(seconds, 86_400)
-    hours, rest = divmod(rest, 3_600)
-    parts = [(days, "d"), (hours, "h"), (rest // 60, "min"), (rest % 60, "s")]
-    first = next((at for at, (count, _) in enumerate(parts) if count), 3)
-    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count) or "0 s"
 
 
 def _let_go_of_stdout() -> None:

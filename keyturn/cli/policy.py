@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from keyturn.cli import elsewhere
 from keyturn.cli.environment import catalogue_directory, insist_on_hub, load_catalogue, stack_in_use
 from keyturn.cli.failures import EXIT_CODES, FAILED
 from keyturn.cli.options import CatalogueOption, JsonOption
 from keyturn.cli.output import note, write_json, write_table, write_text
 from keyturn.core.errors import Invalid
 from keyturn.core.workspaces import WorkspaceNames
+from keyturn.doctor import elsewhere
 
 if TYPE_CHECKING:
     from keyturn.catalogue import Catalogue

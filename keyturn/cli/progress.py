@@ -7,8 +7,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from keyturn.cli.output import note, span
+from keyturn.cli.output import note
 from keyturn.core.plan import Plan
+from keyturn.core.spans import span
 from keyturn.rotation.context import Workspace
 from keyturn.sync import run
 from keyturn.sync.apply import Result

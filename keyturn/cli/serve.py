@@ -41,9 +41,6 @@ if TYPE_CHECKING:
 
 LISTEN: Final = "127.0.0.1:2774"
 
-HUB: Final = "hub"
-"""What the hub's audit file is called as an access log, where the catalogue names none."""
-
 ListenOption = Annotated[
     str,
     typer.Option(
@@ -128,6 +125,7 @@ def watched(catalogue: "Catalogue", audit_file: Path | None) -> "Catalogue":
     if catalogue.access_logs or audit_file is None:
         return catalogue
     from keyturn.catalogue.access_logs.hub import HubFileSettings
+    from keyturn.serving.parts import HUB
 
     log = HubFileSettings(kind="hub-file", log_file=str(audit_file.absolute()))
     return catalogue.model_copy(update={"access_logs": {HUB: log}})

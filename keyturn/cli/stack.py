@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from deployments.local import stack as local
     from deployments.local.home import Stack
     from keyturn.cli.copies import CopyStatus
-    from keyturn.cli.running import PartStatus
     from keyturn.cli.status import SecretStatus
     from keyturn.rotation.broken_glass import BrokenGlass
     from keyturn.rotation.managed_keys import KeyStatus
     from keyturn.rotation.undeclared import Undeclared
+    from keyturn.serving.statuses import PartStatus
     from keyturn.sync.authority_status import AuthorityStatus
 
 SHOWN: Final = 20
@@ -136,9 +136,9 @@ def show_secrets(
     from keyturn.cli.copies import look_at_copies
     from keyturn.cli.keys import keys_of
     from keyturn.cli.pki import authorities_of
-    from keyturn.cli.running import part_statuses
     from keyturn.cli.status import secret_statuses
     from keyturn.rotation.undeclared import left_open
+    from keyturn.serving.statuses import part_statuses
 
     try:
         with opened_workspace(catalogue) as workspace:

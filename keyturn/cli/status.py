@@ -8,11 +8,12 @@ from typing import Any, Final, TypeVar
 from keyturn.cli.copies import CatalogueCopies, CopyStatus
 from keyturn.cli.hearing import Hearing, Hearings
 from keyturn.cli.logins import login_data, login_lines
-from keyturn.cli.output import span, stamp, when
+from keyturn.cli.output import stamp, when
 from keyturn.core.errors import KeyturnError
 from keyturn.core.fingerprint import shown
 from keyturn.core.policy import Outlook, Reason, Trigger, due, due_at, outlook
 from keyturn.core.record import OPEN, Rotation, Stage
+from keyturn.core.spans import span
 from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.decide import facts, look_up
 from keyturn.rotation.grace import by_this_clock, grace_over

@@ -187,3 +187,5 @@ class Verdict:
     needed: bool
     allowed: bool | None
     why: str = ""
+    askable: bool = True
+    """Whether the other side tells it at all, so that another login could be told."""

@@ -248,6 +248,17 @@ class AccountTarget(Protocol):
         """Let go of connections."""
 
 
+class TellsGrants(Protocol):
+    """What an account target has besides where it tells what its admin may do."""
+
+    def missing_grants(self, accounts: Collection[str]) -> Sequence[str]:
+        """Statements for an administrator there, without which the admin's work fails; empty where it may do all.
+
+        It logs in as the admin and changes nothing; ``accounts`` are those that are rotated, whether they exist or not.
+        Raises Denied, Unavailable.
+        """
+
+
 class ReadsConnections(Protocol):
     """What a strategy has besides where its credential is a login that copies may hold as a connection string."""
 

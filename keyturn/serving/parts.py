@@ -19,6 +19,8 @@ GRANTING: Final = "grants"
 """The part that gives and ends access for a while."""
 ACCESS: Final = "access/"
 """How the names of the parts begin that read access logs; the log's name is behind it."""
+HUB: Final = "hub"
+"""What the hub's audit file is called as an access log, where the catalogue names none."""
 
 
 @dataclass(frozen=True)

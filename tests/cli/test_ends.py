@@ -16,11 +16,11 @@ import typer
 from pytest_httpserver import HTTPServer
 
 from keyturn.cli.failures import BEHIND, FAILED, HELD, error_boundary
-from keyturn.cli.output import span
 from keyturn.cli.reports import Copies, Retirements, outcome_of
 from keyturn.cli.watch import Run
 from keyturn.core.errors import Denied, Locked, TransientError
 from keyturn.core.result_parts import join_parts, split_text
+from keyturn.core.spans import span
 from keyturn.rotation.outcome import RunState, unsettled
 from keyturn.rotation.report import outcome_data
 from keyturn.sync.notices import Notices, Notified

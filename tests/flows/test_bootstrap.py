@@ -15,10 +15,13 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from deployments.bootstrap import REQUESTED, bootstrap, deploy
 from deployments.local.pager import Pager
 from deployments.local.support.ports import LOOPBACK, free_port
+from deployments.prefect_checks import check_prefect
 from deployments.retention import advice, lacking
 from flows.rotate_due import LATE
 from keyturn.catalogue import Classification
 from keyturn.core.errors import Invalid, Unavailable
+from keyturn.core.workspaces import WorkspaceNames
+from keyturn.doctor.results import CheckResult, Grade
 from keyturn.revocation.incident import Mode
 from tests.flows.runs import Installed, register
 from tests.flows.site import Architect
@@ -39,6 +42,36 @@ def test_a_server_that_keeps_everything_is_remarked_on_and_one_like_the_local_st
     assert "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED=events,flow_runs" in runs
     assert "PREFECT_SERVER_EVENTS_RETENTION_PERIOD=P2D" in events
     assert len(list(lacking({}))) == 2
+
+
+def test_the_doctor_names_what_is_switched_off_and_what_is_gone(installed: Installed, prefect: PrefectServer) -> None:
+    crash, event = "keyturn: a silent run is crashed", "keyturn: rotate what an event asks for"
+    automations = by_name(prefect, "automations")
+
+    def looked() -> dict[str, CheckResult]:
+        return {result.name: result for result in asyncio.run(check_prefect(prefect.url, WorkspaceNames()))}
+
+    assert wait_for(lambda: looked()["queue default"].grade is Grade.WELL, 60)
+    prefect.patch(f"automations/{automations[crash]['id']}", enabled=False)
+    try:
+        results = looked()
+    finally:
+        prefect.patch(f"automations/{automations[crash]['id']}", enabled=True)
+    assert (results[crash].grade, results[crash].words) == (Grade.FAILED, "it is switched off")
+    assert results[event].grade is Grade.WELL
+    assert "no worker asks it" in results["queue emergency"].words
+    # The tests' schedules rest.
+    assert results["deployment rotate-due"].words == "it is paused, or one of its schedules"
+    (gone,) = asyncio.run(check_prefect(prefect.url, WorkspaceNames("nobody")))
+    assert (gone.name, gone.words) == ("pool keyturn-nobody", "there is none of that name")
+    assert gone.remedy == "Run `keyturn bootstrap --workspace nobody`"
+
+
+def test_the_doctor_says_that_a_server_does_not_answer() -> None:
+    nowhere = f"http://{LOOPBACK}:{free_port()}/api"
+    with temporary_settings({PREFECT_API_URL: nowhere}):
+        (result,) = asyncio.run(check_prefect(nowhere, WorkspaceNames()))
+    assert (result.name, result.grade) == ("server", Grade.UNKNOWN)
 
 
 KINDS = ("work_pools", "deployments", "automations", "block_documents", "v2/concurrency_limits")

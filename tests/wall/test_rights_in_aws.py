@@ -18,12 +18,12 @@ from botocore.exceptions import ClientError
 from deployments.local.emulators.aws import LocalAws
 from deployments.local.support.ports import free_port
 from keyturn.catalogue import Catalogue
-from keyturn.cli import elsewhere
 from keyturn.core.aws_rights import BOUNDARY
 from keyturn.core.plan import Action
 from keyturn.core.policy import Trigger
 from keyturn.core.rights import Verdict
 from keyturn.core.sensitive import SecretFields
+from keyturn.doctor import elsewhere
 from keyturn.policies.accounts import target_documents
 from keyturn.policies.copies import store_documents
 from keyturn.revocation.incident import Mode

@@ -10,9 +10,9 @@ from kubernetes.client.exceptions import ApiException
 
 from deployments.local.emulators.kubernetes import Account, rules, rules_of
 from keyturn.catalogue import Catalogue
-from keyturn.cli import elsewhere
 from keyturn.core.errors import Denied
 from keyturn.core.rights import Verdict
+from keyturn.doctor import elsewhere
 from keyturn.policies.copies import store_documents
 from keyturn.providers.kubernetes import rights
 from tests.support.cluster import NAMESPACE, Cluster, running

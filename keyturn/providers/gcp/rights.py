@@ -84,7 +84,7 @@ def ask_secret_manager(
     if endpoint is None or resource_manager is not None:
         yield from _on_project(name, project, everywhere, resource_manager)
     else:
-        yield from (Verdict(permission, parent, True, None, EMULATED) for permission in needed_there)
+        yield from (Verdict(permission, parent, True, None, EMULATED, askable=False) for permission in needed_there)
     with _translated(name):
         client = open_client(name, location, endpoint, ca_file)
     with closing(client.transport), ThreadPoolExecutor(AT_ONCE) as pool:
@@ -142,10 +142,10 @@ class _Secrets:
         """What is needed on it, then what is held beyond."""
         path = f"{self._parent}/secrets/{remote}"
         if ANYTHING in remote:
-            return [Verdict(ANYTHING, path, True, None, UNNAMED)]
+            return [Verdict(ANYTHING, path, True, None, UNNAMED, askable=False)]
         held = self._held(path)
         if not held and self._is_absent(path):
-            return [Verdict(ANYTHING, path, True, None, ABSENT)]
+            return [Verdict(ANYTHING, path, True, None, ABSENT, askable=False)]
         needed = [Verdict(permission, path, True, permission in held) for permission in self._needed]
         beyond = [permission for permission in ON_SECRET if permission in held and permission not in self._needed]
         return [*needed, *(Verdict(permission, path, False, True) for permission in beyond)]

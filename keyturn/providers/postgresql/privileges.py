@@ -4,7 +4,7 @@ Asked of the server's own ``has_*_privilege`` functions, since a right has many 
 them all (PostgreSQL, "Access Privilege Inquiry Functions").
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 from weakref import WeakSet
@@ -224,3 +224,25 @@ def missing_rights(cursor: Cursor, account: str, acts_as: str, like: str) -> Seq
     cursor.execute(EXECUTE, (account, acts_as, like))
     role = sql.Identifier(acts_as).as_string(cursor)
     return [Missing(what, remedy.replace("%s", role)) for _, what, remedy in cursor.fetchall()]
+
+
+MISSING_GRANTS: Final = """
+SELECT grants FROM (
+  SELECT 1 AS place, 'ALTER ROLE ' || quote_ident(current_user) || ' CREATEROLE' AS grants FROM pg_roles
+   WHERE rolname = current_user AND NOT rolcreaterole
+  UNION ALL
+  SELECT 2, 'GRANT pg_signal_backend TO ' || quote_ident(current_user)
+   WHERE NOT pg_has_role(current_user, 'pg_signal_backend', 'USAGE')
+  UNION ALL
+  SELECT 3, 'GRANT ' || quote_ident(rolname) || ' TO ' || quote_ident(current_user) || ' WITH ADMIN OPTION'
+    FROM pg_roles WHERE rolname = ANY(%s) AND current_setting('server_version_num')::int >= 160000
+     AND NOT pg_has_role(current_user, rolname, 'MEMBER WITH ADMIN OPTION')
+) lacking WHERE NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) ORDER BY place, grants
+"""
+"""What the admin's own role lacks; since PostgreSQL 16 CREATEROLE alone alters no role that somebody else has made."""
+
+
+def missing_grants(cursor: Cursor, accounts: Collection[str]) -> list[str]:
+    """The statements that give the role in use what it lacks for changing these accounts and ending their sessions."""
+    cursor.execute(MISSING_GRANTS, (sorted(accounts),))
+    return [grants for (grants,) in cursor.fetchall()]

@@ -32,6 +32,7 @@ from keyturn.providers.accounts import (
 from keyturn.providers.libpq import tls
 from keyturn.providers.postgresql import accounts, privileges, sessions
 from keyturn.providers.postgresql.accounts import highest
+from keyturn.providers.postgresql.privileges import missing_grants
 from keyturn.providers.postgresql.scram import verifier
 from keyturn.providers.side_by_side import both
 
@@ -206,6 +207,11 @@ class PostgreSQL:
         if oid is None:
             return 0
         return sessions.end_sessions(lambda: self._transaction(doing, account), oid, self._named(account))
+
+    def missing_grants(self, accounts: Collection[str]) -> Sequence[str]:
+        """What its admin's role lacks for changing these accounts and ending their sessions."""
+        with self._asking("ask for the rights on", ", ".join(sorted(accounts))) as cursor:
+            return missing_grants(cursor, accounts)
 
     def close(self) -> None:
         """Let go of the admin's connections."""

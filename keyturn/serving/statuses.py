@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from keyturn.cli.output import span
-from keyturn.cli.serve import HUB
 from keyturn.core.errors import KeyturnError
+from keyturn.core.spans import span
 from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.serving.leases import SERVE, LeaseState, load_lease
-from keyturn.serving.parts import ACCESS, FOLLOW
+from keyturn.serving.parts import ACCESS, FOLLOW, HUB
 
 BEHIND: Final = 120.0
 """Seconds that a part may be behind what it reads."""

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from keyturn.catalogue import Catalogue
-from keyturn.cli.running import BEHIND, PartStatus, part_statuses
 from keyturn.core.errors import Denied
 from keyturn.providers.registry import open_workspace
 from keyturn.serving.leases import LeaseState, PartLease
 from keyturn.serving.parts import PartHealth
+from keyturn.serving.statuses import BEHIND, PartStatus, part_statuses
 from tests.support.lab import Lab, fresh
 
 HELD = LeaseState("holder", "host-1", 3, PartHealth(0.4), version=9, age=2.0)

@@ -1,4 +1,4 @@
-"""``keyturn policy check`` beyond the hub: what stores and targets say of the login in use."""
+"""What stores and targets say of the login in use."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,6 +29,11 @@ class RightElsewhere:
         if self.verdict.needed != self.verdict.allowed:
             return "lacks" if self.verdict.needed else "has beyond"
         return ""
+
+    @property
+    def is_unseen(self) -> bool:
+        """Whether it is needed, and nobody could look."""
+        return self.verdict.needed and self.verdict.allowed is None
 
     @property
     def is_bad(self) -> bool:

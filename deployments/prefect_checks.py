@@ -1,0 +1,112 @@
+"""Whether the Prefect server has all that Keyturn registers there, in force, and somebody works for it."""
+
+import os
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import httpx
+import yaml
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.objects import WorkQueueStatus
+from prefect.exceptions import ObjectNotFound
+
+from deployments.bootstrap import type_of_pool
+from deployments.prefect_exposure import lacking, without_login
+from deployments.prefect_file import prefect_file
+from deployments.retention import advice
+from deployments.worker import TYPE
+from keyturn.core.errors import KeyturnError
+from keyturn.core.outbound import is_loopback
+from keyturn.core.workspaces import WorkspaceNames
+from keyturn.doctor.results import CheckResult, Grade, unseen
+
+AREA: Final = "prefect"
+NEEDED: Final = ("a silent run is crashed", "rotate what an event asks for")
+REPORT: Final = "report a failed run"
+
+
+async def check_prefect(api: str, workspace: WorkspaceNames) -> list[CheckResult]:
+    """Everything that is registered there for a workspace; what keeps anybody from looking is in it, too."""
+    try:
+        async with get_client() as client:
+            return [result async for result in _checks(client, api, workspace)]
+    except KeyturnError as error:
+        return [unseen(AREA, "server", error)]
+    except (httpx.HTTPError, RuntimeError) as error:
+        words = f"it does not answer as it should ({type(error).__name__})"
+        return [CheckResult(AREA, "server", Grade.UNKNOWN, words, "Check PREFECT_API_URL and that the server runs")]
+
+
+async def _checks(client: PrefectClient, api: str, workspace: WorkspaceNames) -> AsyncIterator[CheckResult]:
+    if not is_loopback(httpx.URL(api).host):
+        for lack in lacking(api, os.environ, without_login):
+            yield CheckResult(AREA, "server", Grade.FAILED, lack, "Whoever calls its API can have credentials ended")
+    remedy = f"Run `keyturn bootstrap{workspace.option}`"
+    if (kind := await type_of_pool(client, workspace.own)) != TYPE:
+        words = f"it is of type {kind}" if kind else "there is none of that name"
+        yield CheckResult(AREA, f"pool {workspace.own}", Grade.FAILED, words, remedy)
+        return
+    async for result in _queues(client, workspace):
+        yield result
+    async for result in _deployments(client, workspace, remedy):
+        yield result
+    async for result in _automations(client, workspace, remedy):
+        yield result
+    for remark in await advice():
+        yield CheckResult(AREA, "retention", Grade.ADVICE, remark)
+
+
+async def _queues(client: PrefectClient, workspace: WorkspaceNames) -> AsyncIterator[CheckResult]:
+    """The queues of the deployments, each with whether a worker asks it for work."""
+    there = {queue.name: queue for queue in await client.read_work_queues(work_pool_name=workspace.own)}
+    for name in dict.fromkeys(entry["work_pool"]["work_queue_name"] for entry in declared()):
+        queue = there.get(name)
+        if queue and queue.is_paused:
+            yield CheckResult(AREA, f"queue {name}", Grade.FAILED, "it is paused", "Resume it in the Prefect UI")
+        elif queue and queue.status == WorkQueueStatus.READY:
+            yield CheckResult(AREA, f"queue {name}", Grade.WELL, "a worker serves it")
+        else:
+            start = f"Run `prefect worker start --pool {workspace.own} --work-queue {name} --type {TYPE}`"
+            yield CheckResult(AREA, f"queue {name}", Grade.FAILED, "no worker asks it for work", start)
+
+
+async def _deployments(client: PrefectClient, workspace: WorkspaceNames, remedy: str) -> AsyncIterator[CheckResult]:
+    """Each deployment of ``prefect.yaml``: whether it is there, and its schedule in force."""
+    well = 0
+    for entry in declared():
+        named = f"deployment {workspace.deployment(entry['name'])}"
+        try:
+            deployment = await client.read_deployment_by_name(workspace.deployed(entry["name"]))
+        except ObjectNotFound:
+            yield CheckResult(AREA, named, Grade.FAILED, "it is not registered", remedy)
+            continue
+        active = [schedule for schedule in deployment.schedules if schedule.active]
+        if deployment.paused or len(active) < len(entry.get("schedules", ())):
+            resume = "Resume it in the Prefect UI"
+            yield CheckResult(AREA, named, Grade.FAILED, "it is paused, or one of its schedules", resume)
+        else:
+            well += 1
+    if well:
+        yield CheckResult(AREA, f"{well} of {len(declared())} deployments", Grade.WELL, "registered, and not paused")
+
+
+def declared() -> list[dict[str, Any]]:
+    """The deployments as the file has them."""
+    deployments: list[dict[str, Any]] = yaml.safe_load(prefect_file().read_text())["deployments"]
+    return deployments
+
+
+async def _automations(client: PrefectClient, workspace: WorkspaceNames, remedy: str) -> AsyncIterator[CheckResult]:
+    """The automations that are needed, and whether any failure is told to anybody."""
+    enabled = {automation.name: automation.enabled for automation in await client.read_automations()}
+    for does in (*NEEDED, REPORT):
+        name = workspace.automation(does)
+        if enabled.get(name) is False:
+            yield CheckResult(AREA, name, Grade.FAILED, "it is switched off", "Switch it on in the Prefect UI")
+        elif name not in enabled and does != REPORT:
+            yield CheckResult(AREA, name, Grade.FAILED, "it is not registered", remedy)
+        elif name not in enabled:
+            option = f"Run `keyturn bootstrap --failure-url URL{workspace.option}`"
+            yield CheckResult(AREA, name, Grade.ADVICE, "nobody is told of failed runs by Prefect", option)
+        else:
+            yield CheckResult(AREA, name, Grade.WELL, "it is in force")

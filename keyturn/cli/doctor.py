@@ -1,0 +1,79 @@
+"""``keyturn doctor``: whether the login in use can do its work here, and what to do where it can't."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from keyturn.cli.environment import opened_workspace
+from keyturn.cli.failures import FAILED
+from keyturn.cli.options import CatalogueOption, JsonOption, WorkspaceOption
+from keyturn.cli.output import write_json, write_table, write_text
+from keyturn.core.workspaces import DEFAULT, WorkspaceNames
+
+if TYPE_CHECKING:
+    from keyturn.doctor.results import CheckResult, Diagnosis
+
+RoleOption = Annotated[
+    str,
+    typer.Option(
+        "--as", metavar="LOGIN", help="Whose work it is to do: worker, revoker, notary, monitor or consumer:NAME."
+    ),
+]
+AllOption = Annotated[bool, typer.Option("--all", help="Show what is well, too.")]
+
+
+def doctor(
+    role: RoleOption = "worker",
+    everything: AllOption = False,
+    catalogue: CatalogueOption = None,
+    workspace_name: WorkspaceOption = DEFAULT,
+    as_json: JsonOption = False,
+) -> None:
+    """Look at every right, place and process that the work needs, and say what to do.
+
+    Changes nothing. Ends with READY, or with 1 where anything is lacking, or where nobody could look.
+    """
+    from keyturn.cli.policy import hub_scope
+    from keyturn.doctor.examine import examine
+    from keyturn.doctor.patient import Patient
+
+    with opened_workspace(catalogue, revoking=role == "revoker", signing=role == "notary") as workspace:
+        diagnosis = examine(Patient(workspace, hub_scope(workspace.catalogue, [], []), role))
+    if role == "worker":
+        diagnosis = replace(diagnosis, results=(*diagnosis.results, *in_prefect(WorkspaceNames(workspace_name))))
+    tell_diagnosis(diagnosis, everything, as_json)
+    if not diagnosis.ready:
+        raise typer.Exit(FAILED)
+
+
+def in_prefect(names: WorkspaceNames) -> "list[CheckResult]":
+    """What is registered with the Prefect server, where the environment names one."""
+    if not os.environ.get("PREFECT_API_URL"):
+        return []
+    import asyncio
+
+    from deployments.prefect_checks import check_prefect
+
+    return asyncio.run(check_prefect(os.environ["PREFECT_API_URL"], names))
+
+
+def tell_diagnosis(diagnosis: "Diagnosis", everything: bool, as_json: bool) -> None:
+    """What was found, what hinders first; and in one line how it is."""
+    if as_json:
+        return write_json(diagnosis.to_data())
+    order = ("failed", "unknown", "advice", "ok")
+    shown = [result for result in diagnosis.results if everything or result.grade != "ok"]
+    if shown:
+        write_table(("", "what", "how it is, and what to do"), rows(sorted(shown, key=lambda r: order.index(r.grade))))
+    return write_text(diagnosis.summary)
+
+
+def rows(results: "Sequence[CheckResult]") -> list[tuple[str, str, str]]:
+    """For people; the remedy on a line of its own."""
+    return [
+        (str(result.grade), f"{result.area} {result.name}", "\n".join(filter(None, (result.words, result.remedy))))
+        for result in results
+    ]

@@ -1,0 +1,35 @@
+"""Whether each consumer that can be asked answers, and has its webhook key in the hub."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Final
+
+from keyturn.core.errors import KeyturnError, UnsupportedOperation
+from keyturn.core.webhook_keys import WebhookKeys
+from keyturn.doctor.patient import Patient
+from keyturn.doctor.results import CheckResult, Grade, unseen
+from keyturn.rotation.context import Workspace, side_by_side
+
+AREA: Final = "consumer"
+
+
+def check_consumers(patient: Patient) -> Iterator[CheckResult]:
+    """Ask each of them; one that answers nobody is well where its key is there."""
+    names = sorted(patient.workspace.catalogue.consumers)
+    yield from side_by_side(partial(_of_consumer, patient.workspace), names)
+
+
+def _of_consumer(workspace: Workspace, name: str) -> CheckResult:
+    path = workspace.catalogue.consumer(name).signing_key
+    try:
+        state = workspace.hub.read_state(path)
+        if state is None:
+            remedy = f"Write its webhook key to the field `key` at {path} in Keyturn's own mount of the hub"
+            return CheckResult(AREA, name, Grade.FAILED, "its webhook key is not in the hub", remedy)
+        WebhookKeys.from_data(path, state.data)
+        workspace.sender.check_health(name)
+    except UnsupportedOperation:
+        return CheckResult(AREA, name, Grade.WELL, "its webhook key is in the hub; it has no way to answer")
+    except KeyturnError as error:
+        return unseen(AREA, name, error)
+    return CheckResult(AREA, name, Grade.WELL, "it says that it is well")

@@ -1,0 +1,46 @@
+"""All checks of one login: each area by itself, side by side, and none stops another."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from keyturn.core.errors import KeyturnError
+from keyturn.doctor import consumers, hub, ledger, parts, secrets, stores, targets
+from keyturn.doctor.patient import Patient
+from keyturn.doctor.results import CheckResult, Diagnosis, unseen
+from keyturn.rotation.context import side_by_side
+
+Check = Callable[[Patient], Iterable[CheckResult]]
+
+CHECKS: Final[dict[str, Check]] = {
+    "hub": hub.check_hub,
+    "secret": secrets.check_secrets,
+    "store": stores.check_stores,
+    "target": targets.check_targets,
+    "consumer": consumers.check_consumers,
+    "ledger": ledger.check_ledger,
+    "part": parts.check_parts,
+}
+"""What is looked at, by its area."""
+
+OF_ROLE: Final = {
+    "worker": frozenset(CHECKS),
+    "revoker": frozenset(CHECKS) - {"part"},
+    "notary": frozenset({"hub", "ledger"}),
+    "monitor": frozenset({"hub", "ledger", "part"}),
+}
+"""The areas that a login has to do with; any other has to do with the hub alone."""
+
+
+def examine(patient: Patient) -> Diagnosis:
+    """Look at everything that the login's work needs; nothing is changed anywhere."""
+    areas = OF_ROLE.get(patient.role, frozenset({"hub"}))
+    checks = [(area, check) for area, check in CHECKS.items() if area in areas]
+
+    def carry_out(named: tuple[str, Check]) -> Sequence[CheckResult]:
+        area, check = named
+        try:
+            return list(check(patient))
+        except KeyturnError as error:
+            return [unseen(area, "all of them", error)]
+
+    return Diagnosis(patient.role, [result for results in side_by_side(carry_out, checks) for result in results])

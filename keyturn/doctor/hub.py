@@ -1,0 +1,57 @@
+"""What the login in use may do in the hub, and whether the clocks agree."""
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from itertools import groupby
+from typing import Final
+
+from keyturn.doctor.patient import Patient
+from keyturn.doctor.results import CheckResult, Grade
+from keyturn.policies import check as checks
+from keyturn.policies.roles import needed
+
+AREA: Final = "hub"
+SHOWN: Final = 3
+"""Paths that are named of many."""
+
+SKEW: Final = timedelta(seconds=30)
+"""So far may a clock be from the hub's: half of how long a silent worker is waited for."""
+
+
+def check_hub(patient: Patient) -> Iterator[CheckResult]:
+    """Its rights first: the hub's answer to that tells its time to whoever may read nothing there."""
+    yield from check_rights(patient)
+    yield from check_clock(patient)
+
+
+def check_rights(patient: Patient) -> Iterator[CheckResult]:
+    """What the login lacks, a line for each reason that needs it, and what it has beyond."""
+    sections = needed(patient.scope, patient.role)
+    held = patient.workspace.hub.capabilities(checks.paths_to_ask(patient.scope, sections))
+    compared = checks.compare(patient.scope, sections, held)
+    rights = f"rights of a {patient.role.partition(':')[0]}"
+    remedy = f"Give the login the policy that `keyturn policy render` writes for a {patient.role}"
+    if not compared.lacking:
+        yield CheckResult(AREA, rights, Grade.WELL, "the login has all that it needs")
+    for why, lacking in groupby(compared.lacking, key=lambda finding: finding.why):
+        names = [f"{finding.capability} on {finding.path}" for finding in lacking]
+        yield CheckResult(AREA, rights, Grade.FAILED, f"lacks {_listed(names)}: {why}", remedy)
+    if compared.beyond:
+        names = [f"{finding.capability} on {finding.path}" for finding in compared.beyond]
+        words, advice = f"has more than it needs: {_listed(names)}", "Use a login that has its own policy alone"
+        yield CheckResult(AREA, rights, Grade.ADVICE, words, advice)
+
+
+def check_clock(patient: Patient) -> Iterator[CheckResult]:
+    """How far this machine's clock is from the hub's, which tells whole seconds."""
+    skew = abs(patient.workspace.clock() - patient.workspace.hub_now())
+    if skew > SKEW:
+        words = f"this machine's clock and the hub's are {skew.total_seconds():.0f} s apart"
+        yield CheckResult(AREA, "clock", Grade.FAILED, words, "Let both follow the same time service")
+    else:
+        yield CheckResult(AREA, "clock", Grade.WELL, "this machine's clock agrees with the hub's")
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

@@ -1,0 +1,48 @@
+"""Whether somebody has vouched for the ledger lately, as the hub keeps it."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Final
+
+from keyturn.core.errors import KeyturnError
+from keyturn.core.spans import span
+from keyturn.doctor.patient import Patient
+from keyturn.doctor.results import CheckResult, Grade, unseen
+from keyturn.ledger.checkpointer import CheckpointInHub
+from keyturn.ledger.checkpoints import read_checkpoint
+from keyturn.ledger.freshness import REMEDY
+from keyturn.ledger.naming import read_name
+
+AREA: Final = "ledger"
+
+LATELY: Final = timedelta(hours=1)
+"""A checkpoint is made every five minutes in which something is new, and a run is something new."""
+
+
+def check_ledger(patient: Patient) -> Iterator[CheckResult]:
+    """That the ledger can be read here, and the newest checkpoint that the hub has of the one it names."""
+    yield _readable(patient)
+    name, _ = read_name(patient.workspace.hub)
+    if name is None:
+        yield CheckResult(AREA, "name", Grade.ADVICE, "nothing was ever written with this hub", "Rotate a secret")
+    else:
+        yield _signed(patient, name.origin)
+
+
+def _readable(patient: Patient) -> CheckResult:
+    try:
+        patient.workspace.ledger.newest_versions(sorted(patient.workspace.catalogue.secrets)[:1])
+    except KeyturnError as error:
+        return unseen(AREA, "entries", error)
+    return CheckResult(AREA, "entries", Grade.WELL, "it can be read")
+
+
+def _signed(patient: Patient, origin: str) -> CheckResult:
+    """How long ago the newest checkpoint was made, by the hub's clock."""
+    note, _ = CheckpointInHub(patient.workspace.hub, origin).read()
+    made = read_checkpoint(note).time if note else None
+    if made is None:
+        return CheckResult(AREA, origin, Grade.FAILED, "no checkpoint vouches for it", REMEDY)
+    age = patient.workspace.hub_now() - made
+    words = f"signed {span(age)} ago"
+    return CheckResult(AREA, origin, *((Grade.FAILED, words, REMEDY) if age > LATELY else (Grade.WELL, words)))

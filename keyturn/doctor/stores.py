@@ -1,0 +1,59 @@
+"""What the login in use may do in each store, and whether each answers."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Final
+
+from keyturn.core.errors import KeyturnError
+from keyturn.doctor.elsewhere import RightElsewhere, ask_everyone
+from keyturn.doctor.patient import Patient
+from keyturn.doctor.results import CheckResult, Grade, unseen
+from keyturn.policies.copies import copies_in
+from keyturn.rotation.context import side_by_side
+
+AREA: Final = "store"
+STORE: Final = "store "
+RENDERED: Final = "Give it what `keyturn policy render` writes for it"
+
+
+def check_stores(patient: Patient) -> Iterator[CheckResult]:
+    """Of those that tell rights, what is lacking; of any other, whether it can be listed."""
+    stores = patient.workspace.catalogue.stores
+    of_rights = [name for name, settings in stores.items() if settings.ASKS]
+    if of_rights:
+        answers = ask_everyone(patient.workspace.catalogue, patient.role)
+        for name in of_rights:
+            yield from judge_rights(AREA, name, [answer for answer in answers if answer.where == STORE + name])
+    others = [name for name in stores if name not in of_rights]
+    yield from side_by_side(partial(_listed, patient), others)
+
+
+def judge_rights(area: str, name: str, answers: Sequence[RightElsewhere]) -> Iterator[CheckResult]:
+    """What one store or target has answered: a line for all that is lacking, and one where somebody may do more."""
+    unseen_whys = [answer.verdict.why for answer in answers if answer.is_unseen and answer.verdict.askable]
+    untold_whys = [answer.verdict.why for answer in answers if answer.is_unseen and not answer.verdict.askable]
+    lacking = [f"{answer.verdict.call} on {answer.verdict.place}" for answer in answers if answer.finding == "lacks"]
+    beyond = [answer.verdict.call for answer in answers if answer.finding == "has beyond"]
+    if unseen_whys:
+        yield CheckResult(area, name, Grade.UNKNOWN, f"its rights could not be looked at: {unseen_whys[0]}")
+    if lacking:
+        yield CheckResult(area, name, Grade.FAILED, f"the login lacks {', '.join(lacking)}", RENDERED)
+    if untold_whys:
+        words = f"{len(untold_whys)} rights nobody is told of: {untold_whys[0]}"
+        yield CheckResult(area, name, Grade.ADVICE, words, "The first sync shows whether it has them")
+    if beyond:
+        words = f"the login may do more than it needs: {', '.join(dict.fromkeys(beyond))}"
+        yield CheckResult(area, name, Grade.ADVICE, words, RENDERED)
+    if not (unseen_whys or lacking or untold_whys):
+        yield CheckResult(area, name, Grade.WELL, "the login has all rights that are needed")
+
+
+def _listed(patient: Patient, name: str) -> CheckResult:
+    declared = patient.workspace.catalogue
+    try:
+        store = patient.workspace.open_store(name)
+        names = copies_in(declared, name, declared.stores[name], "").names
+        store.describe(next(iter(names), "keyturn-doctor"))
+    except KeyturnError as error:
+        return unseen(AREA, name, error)
+    return CheckResult(AREA, name, Grade.WELL, "it answers; it tells nobody's rights")

@@ -1,0 +1,67 @@
+"""Whether each target takes Keyturn's login there, and what that lacks."""
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Final
+
+from keyturn.core.capabilities import capability
+from keyturn.core.errors import KeyturnError
+from keyturn.core.strategies import TellsGrants
+from keyturn.doctor.elsewhere import ask_everyone
+from keyturn.doctor.patient import Patient
+from keyturn.doctor.results import CheckResult, Grade, unseen
+from keyturn.doctor.stores import judge_rights
+from keyturn.policies.accounts import accounts_at
+from keyturn.providers.registry import open_target
+from keyturn.rotation.context import Workspace, side_by_side
+
+AREA: Final = "target"
+
+
+def check_targets(patient: Patient) -> Iterator[CheckResult]:
+    """Of those that tell rights, what is lacking; of any other, whether its admin's login works."""
+    targets = patient.workspace.catalogue.targets
+    of_rights = [name for name, settings in targets.items() if settings.ASKS]
+    if of_rights:
+        answers = ask_everyone(patient.workspace.catalogue, patient.role)
+        for name in of_rights:
+            yield from judge_rights(AREA, name, [answer for answer in answers if answer.where == f"target {name}"])
+    others = [name for name in targets if name not in of_rights]
+    for results in side_by_side(partial(_of_target, patient.workspace), others):
+        yield from results
+
+
+def _of_target(workspace: Workspace, name: str) -> list[CheckResult]:
+    try:
+        return list(_logged_in(workspace, name))
+    except KeyturnError as error:
+        return [unseen(AREA, name, error)]
+
+
+def _logged_in(workspace: Workspace, name: str) -> Iterable[CheckResult]:
+    """What the target says of the admin's login; raises where it does not work."""
+    target = open_target(name, workspace.catalogue.target(name), workspace.hub)
+    try:
+        if tells := capability(target, TellsGrants):
+            accounts = accounts_at(workspace.catalogue, name, "").names
+            return [_lacking(name, statement) for statement in tells.missing_grants(accounts)] or [
+                CheckResult(AREA, name, Grade.WELL, "the admin's login works, and may do all that is needed")
+            ]
+        return [_tried(workspace, name)]
+    finally:
+        if close := getattr(target, "close", None):
+            close()
+
+
+def _lacking(name: str, statement: str) -> CheckResult:
+    return CheckResult(AREA, name, Grade.FAILED, "the admin's login lacks a right", f"Run there: {statement}")
+
+
+def _tried(workspace: Workspace, name: str) -> CheckResult:
+    """By a look at what one secret has there, which takes the admin's login."""
+    secrets = workspace.catalogue.secrets.items()
+    path = next((path for path, secret in secrets if getattr(secret.rotation, "target", None) == name), None)
+    if path is None:
+        return CheckResult(AREA, name, Grade.ADVICE, "no secret is rotated there", "Remove it from the catalogue")
+    workspace.open_strategy(path).last_sequence(())
+    return CheckResult(AREA, name, Grade.WELL, "it answers; it tells nobody's rights")

@@ -1,0 +1,198 @@
+"""What the doctor says of an installation that lacks one thing, and that it is ready once that is mended."""
+
+import dataclasses
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from keyturn.catalogue import Catalogue
+from keyturn.cli.app import app
+from keyturn.core.errors import Denied, Unavailable
+from keyturn.core.rights import HubPlaces
+from keyturn.core.sensitive import Sensitive
+from keyturn.doctor.examine import examine
+from keyturn.doctor.patient import Patient
+from keyturn.doctor.results import CheckResult, Grade
+from keyturn.doctor.targets import check_targets
+from keyturn.policies.scope import scope_of
+from keyturn.providers.registry import open_workspace
+from keyturn.providers.vault.hub import VaultHub
+from keyturn.rotation.context import Workspace
+from keyturn.settings.hub import HubSettings
+from keyturn.settings.hub_login import TokenLogin
+from tests.support.consumer import Consumer
+from tests.support.hooks import Hooked, raising
+from tests.support.lab import Lab, catalogue_data, fresh
+from tests.support.memory_store import MemoryStore
+
+STORE = {"kind": "azure-key-vault", "vault_url": "https://keyturn.vault.azure.net"}
+runner = CliRunner()
+
+
+class Installation:
+    """A catalogue of one secret with a target, a store in memory and a consumer that listens."""
+
+    def __init__(self, lab: Lab, consumer: Consumer) -> None:
+        self.lab, self.consumer, self.store = lab, consumer, MemoryStore("memory")
+        self.secret = lab.alternating()
+        listens = {"app": {"url": consumer.url, "signing_key": consumer.signing_key, "timeout": "5s"}}
+        self.data: dict[str, Any] = catalogue_data(lab.world, (self.secret,), STORE, listens)
+
+    def open(self, **changes: Any) -> Workspace:
+        made = open_workspace(Catalogue.model_validate(self.data), self.lab.hub)
+        return dataclasses.replace(made, **{"open_store": lambda _: self.store, **changes})
+
+    def results(self, area: str, role: str = "worker", **changes: Any) -> list[CheckResult]:
+        """What comes of the checks of one area."""
+        workspace = self.open(**changes)
+        places = HubPlaces("secret", "keyturn", "transit", HubPlaces.lease_token_role, {})
+        diagnosis = examine(Patient(workspace, scope_of(workspace.catalogue, places, [], []), role))
+        return [result for result in diagnosis.results if result.area == area]
+
+
+@pytest.fixture(scope="module")
+def consumer(lab: Lab) -> Iterator[Consumer]:
+    key, path = f"whsec_{secrets.token_hex(24)}", f"webhooks/{fresh()}"
+    lab.keep(path, {"key": key})
+    with Consumer(Sensitive(key), path) as listening:
+        yield listening
+
+
+@pytest.fixture
+def installed(lab: Lab, consumer: Consumer) -> Installation:
+    return Installation(lab, consumer)
+
+
+def grades(results: list[CheckResult]) -> list[Grade]:
+    return [result.grade for result in results]
+
+
+def test_what_works_is_well(installed: Installation) -> None:
+    places = {"secret": "1 of 1", "store": "memory", "target": "pg", "consumer": "app"}
+    assert {area: [(r.name, r.grade) for r in installed.results(area)] for area in places} == {
+        area: [(name, Grade.WELL)] for area, name in places.items()
+    }
+    rights, root, clock = installed.results("hub")
+    assert (rights.grade, root.grade, clock.grade) == (Grade.WELL, Grade.ADVICE, Grade.WELL)
+    assert root.words == "has more than it needs: root on *"
+
+
+def test_a_login_without_rights_is_told_what_it_lacks_and_for_what(
+    installed: Installation, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = lab.root.auth.token.create(policies=["default"], ttl="10m")["auth"]["client_token"]
+    monkeypatch.setenv("POOR_TOKEN", token)
+    settings = HubSettings(lab.world.hub_address, ca_file=lab.world.hub_ca, login=TokenLogin("POOR_TOKEN"))
+    with closing(VaultHub(settings)) as hub:
+        results = installed.results("hub", hub=hub)
+    lacking = [result for result in results if result.grade is Grade.FAILED]
+    assert any(f"read on secret/data/{installed.secret.path}" in result.words for result in lacking), results
+    assert {result.remedy for result in lacking} == {
+        "Give the login the policy that `keyturn policy render` writes for a worker"
+    }
+
+
+def test_a_clock_that_is_wrong_is_found(installed: Installation) -> None:
+    behind = installed.lab.hub.now() - timedelta(minutes=4)
+    *_, clock = installed.results("hub", clock=lambda: behind)
+    assert (clock.grade, clock.words[:32]) == (Grade.FAILED, "this machine's clock and the hub")
+
+
+def test_a_secret_that_was_deleted_is_found_and_one_that_was_never_made_is_advice(installed: Installation) -> None:
+    unmade = f"tests/{fresh()}"
+    installed.data["secrets"][unmade] = {**installed.secret.data, "path": unmade}
+    installed.data["secrets"][unmade]["rotation"] = {"strategy": "manual"}
+    installed.lab.hub.delete(installed.secret.path, [1])
+    assert {(r.name, r.grade) for r in installed.results("secret")} == {
+        (installed.secret.path, Grade.FAILED),
+        (unmade, Grade.ADVICE),
+    }
+
+
+def test_a_store_that_does_not_answer_is_unknown_and_no_other_check_stops(installed: Installation) -> None:
+    down: Any = Hooked(installed.store, describe=raising(Unavailable("describe", "memory:x", "no answer", "See it")))
+    (store,) = installed.results("store", open_store=lambda _: down)
+    assert (store.grade, store.words, store.remedy) == (
+        Grade.UNKNOWN,
+        "describe memory:x: no answer",
+        "See it",
+    )
+    refused: Any = Hooked(installed.lab.hub, capabilities=raising(Denied("ask for the rights on", "the hub", "denied")))
+    assert grades(installed.results("hub", hub=refused))[0] is Grade.UNKNOWN
+
+
+def test_a_target_says_what_its_admin_lacks_and_the_statements_mend_it(installed: Installation, lab: Lab) -> None:
+    admin, password, path = fresh(), secrets.token_urlsafe(12), f"targets/{fresh()}"
+    lab.sql(f"CREATE ROLE {admin} LOGIN PASSWORD '{password}'")
+    lab.keep(path, {"username": admin, "password": password})
+    installed.data["targets"]["pg"]["admin"] = path
+    lacking = installed.results("target")
+    statements = [result.remedy.removeprefix("Run there: ") for result in lacking]
+    assert set(grades(lacking)) == {Grade.FAILED}
+    assert statements[:2] == [f"ALTER ROLE {admin} CREATEROLE", f"GRANT pg_signal_backend TO {admin}"]
+    assert f"GRANT {installed.secret.users[0]} TO {admin} WITH ADMIN OPTION" in statements
+    for statement in statements:
+        lab.sql(statement)
+    assert grades(installed.results("target")) == [Grade.WELL]
+
+
+def test_a_target_that_refuses_the_admin_is_unknown_with_the_remedy(installed: Installation, lab: Lab) -> None:
+    path = f"targets/{fresh()}"
+    lab.keep(path, {"username": "nobody_of_that_name", "password": "wrong"})
+    installed.data["targets"]["pg"]["admin"] = path
+    (refused,) = installed.results("target")
+    assert (refused.grade, "refused" in refused.words) == (Grade.UNKNOWN, True)
+    assert list(check_targets(Patient(dataclasses.replace(installed.open(), catalogue=Catalogue()), None))) == []  # type: ignore[arg-type]
+
+
+def test_a_consumer_that_is_not_well_or_has_no_key_is_found(installed: Installation, consumer: Consumer) -> None:
+    consumer.health = HTTPStatus.SERVICE_UNAVAILABLE
+    try:
+        assert grades(installed.results("consumer")) == [Grade.UNKNOWN]
+    finally:
+        consumer.health = HTTPStatus.OK
+    installed.data["consumers"]["app"]["signing_key"] = path = f"webhooks/{fresh()}"
+    (keyless,) = installed.results("consumer")
+    assert (keyless.grade, path in keyless.remedy) == (Grade.FAILED, True)
+
+
+def test_a_part_that_ought_to_run_and_does_not_is_found(installed: Installation) -> None:
+    installed.data["access_logs"] = {fresh(): {"kind": "hub-file", "log_file": "/var/log/audit.log"}}
+    results = installed.results("part")
+    assert any(r.grade is Grade.FAILED and r.words.startswith("does not run") for r in results)
+    assert installed.results("part", role="notary") == []
+
+
+def test_the_command_ends_with_one_where_anything_is_lacking_and_tells_it_first(
+    installed: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = installed.lab
+    for name in [name for name in os.environ if name.startswith(("VAULT_", "PREFECT_", "KEYTURN_HUB_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("KEYTURN_HOME", str(tmp_path / "no-stack"))
+    monkeypatch.setenv("VAULT_ADDR", lab.world.hub_address)
+    monkeypatch.setenv("VAULT_TOKEN", lab.world.hub_token)
+    monkeypatch.setenv("VAULT_CACERT", lab.world.hub_ca or "")
+    del installed.data["stores"]
+    installed.data["consumers"]["app"]["signing_key"] = f"webhooks/app/{fresh()}"
+    del installed.data["secrets"][installed.secret.path]["path"]
+    (tmp_path / "all.yaml").write_text(yaml.safe_dump(installed.data))
+    arguments = ["doctor", "--catalogue", str(tmp_path)]
+    found = runner.invoke(app, arguments)
+    assert found.exit_code == 1, found.output
+    first = found.stdout.splitlines()[2]
+    assert first.split()[:3] == ["failed", "consumer", "app"]
+    assert "NOT READY as worker: " in found.stdout.splitlines()[-1]
+    told = json.loads(runner.invoke(app, [*arguments, "--json"]).stdout)
+    assert told["ready"] is False
+    assert {check["grade"] for check in told["checks"]} >= {"ok", "failed"}
