@@ -157,6 +157,7 @@ ARROWS = {
         "keyturn.strategies",
         "keyturn.catalogue",
         "keyturn.policies",
+        "keyturn.rotation",
     },
     "keyturn.organisations": {
         "keyturn.core",

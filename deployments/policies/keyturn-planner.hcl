@@ -21,7 +21,7 @@ path "keyturn/data/setup" {
   capabilities = ["read"]
 }
 
-# Mounts, auth methods, policies and limits.
+# Mounts, auth methods, policies, and what the catalogue has made in them: the hub tells no password with them.
 path "sys/mounts" {
   capabilities = ["read"]
 }
@@ -31,12 +31,13 @@ path "sys/auth" {
 path "sys/policies/acl/*" {
   capabilities = ["read"]
 }
-path "sys/quotas/rate-limit/*" {
+path "auth/token/roles/keyturn-lease" {
   capabilities = ["read"]
 }
-
-# Roles and settings of auth methods and engines: the hub tells no password with them.
-path "auth/token/roles/+" {
+path "auth/token/roles/keyturn-grant" {
+  capabilities = ["read"]
+}
+path "transit/keys/keyturn-ledger" {
   capabilities = ["read"]
 }
 path "auth/+/config" {
@@ -51,6 +52,6 @@ path "+/config/+" {
 path "+/roles/+" {
   capabilities = ["read"]
 }
-path "transit/keys/keyturn-ledger" {
+path "sys/quotas/rate-limit/*" {
   capabilities = ["read"]
 }

@@ -75,6 +75,15 @@ path "keyturn/metadata/keys/*" {
     "max_versions" = ["1"]
   }
 }
+path "keyturn/data/hub-checks/*" {
+  capabilities = ["create", "read", "update"]
+}
+path "keyturn/metadata/hub-checks/*" {
+  capabilities = ["create", "read", "update"]
+  allowed_parameters = {
+    "max_versions" = ["1"]
+  }
+}
 path "keyturn/data/logins/*" {
   capabilities = ["create", "read", "update"]
 }

@@ -1,12 +1,14 @@
 """What the section `hub:` declares: logins, engines' roles and limits that `keyturn hub apply` makes in the hub."""
 
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from ipaddress import ip_network
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from keyturn.catalogue.stores.aws import RoleArn
+from keyturn.core.hub_setup import HubResource, Kind
 from keyturn.settings.choices import ByTag
 from keyturn.settings.fields import (
     Duration,
@@ -20,6 +22,8 @@ from keyturn.settings.fields import (
 )
 
 LOGIN: Final = r"(worker|revoker|notary|monitor|planner|consumer:[A-Za-z0-9][A-Za-z0-9_-]{0,62})"
+APPROLE: Final = "approle"
+"""The mount of the one method of that kind."""
 OWN: Final = ("worker", "revoker", "notary")
 """The logins that may replace their own secret ids, and so are bound to addresses."""
 
@@ -260,3 +264,35 @@ HubEntry = Annotated[
     | EngineEntry,
     ByTag("kind"),
 ]
+
+
+def resource_of(name: str, entry: Any, entries: Mapping[str, Any]) -> HubResource | None:
+    """The thing that an entry makes in its mount, without its fields; None for a mount or an auth method alone."""
+    match entry:
+        case AppRoleEntry():
+            return HubResource(Kind.APPROLE, name, mount=APPROLE)
+        case JwtEntry():
+            return HubResource(Kind.JWT_CONFIG, "", mount=name)
+        case JwtRoleEntry():
+            return HubResource(Kind.JWT_ROLE, name, mount=entry.method)
+        case KubernetesEntry():
+            return HubResource(Kind.KUBERNETES_CONFIG, "", mount=name)
+        case KubernetesRoleEntry():
+            return HubResource(Kind.KUBERNETES_ROLE, name, mount=entry.method)
+        case AwsLoginRoleEntry():
+            return HubResource(Kind.AWS_LOGIN_ROLE, name, mount=entry.method)
+        case DatabaseEntry():
+            return HubResource(Kind.DATABASE_CONNECTION, name, mount=entry.mount)
+        case DatabaseRoleEntry():
+            return HubResource(Kind.DATABASE_ROLE, name, mount=entries[entry.connection].mount)
+        case AwsRoleEntry():
+            return HubResource(Kind.AWS_ROLE, name, mount=entry.mount)
+        case RateLimitEntry():
+            return HubResource(Kind.RATE_LIMIT, name)
+    return None
+
+
+def bare_resources(entries: Mapping[str, Any]) -> Iterator[HubResource]:
+    """What all of them make in mounts and methods, without fields."""
+    made = (resource_of(name, entry, entries) for name, entry in entries.items())
+    yield from (resource for resource in made if resource is not None)

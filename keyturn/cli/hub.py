@@ -1,5 +1,6 @@
 """``keyturn hub``: what the catalogue needs in the hub itself, a plan of it, and making it."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -9,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from keyturn.cli.environment import catalogue_directory, insist_on_hub, load_catalogue
+from keyturn.cli.environment import insist_on_hub, load_catalogue
 from keyturn.cli.failures import EXIT_CODES, FAILED
 from keyturn.cli.hub_tables import COLUMNS, item_rows, plan_data, summarize
 from keyturn.cli.options import CatalogueOption, JsonOption
 from keyturn.cli.output import note, write_json, write_table, write_text
-from keyturn.cli.policy import hub_scope
 from keyturn.core.errors import Invalid
+from keyturn.core.workspaces import WorkspaceNames
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -82,16 +83,10 @@ def opened_hub(catalogue: Path | None) -> Iterator[Setting]:
 
     insist_on_hub()
     declared = load_catalogue(catalogue)
-    wanted = resources(HubDeclaration.of(declared, hub_scope(declared, [], []), catalogue_digest(catalogue)))
-    with closing(VaultHub(HubSettings.from_environment())) as hub:
+    settings = HubSettings.from_environment()
+    wanted = resources(HubDeclaration.by(declared, settings, WorkspaceNames.from_environment(os.environ).own))
+    with closing(VaultHub(settings)) as hub:
         yield Setting(hub, hub.setup(), wanted, read_record(hub))
-
-
-def catalogue_digest(catalogue: Path | None) -> str:
-    """The digest that rendered policies name."""
-    from keyturn.catalogue import signature, source
-
-    return signature.digest_of(source.gather(catalogue_directory(catalogue)).digests)
 
 
 @commands.command("plan", epilog=PLAN_EXIT_CODES)

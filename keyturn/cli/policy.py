@@ -80,22 +80,12 @@ def documents_of(
 
 def hub_scope(declared: "Catalogue", also: list[str], lease_prefixes: list[str]) -> "HubScope":
     """What of the hub the catalogue has to do with, in the mounts of the environment. Raises Invalid."""
-    from keyturn.core.rights import HubPlaces
-    from keyturn.policies.scope import scope_of
+    from keyturn.policies.scope import places_of, scope_of
     from keyturn.providers.vault.leases import lease_prefix
     from keyturn.settings.hub import HubSettings
 
     hub = HubSettings.from_environment({**os.environ, "VAULT_ADDR": os.environ.get("VAULT_ADDR") or NOT_ASKED})
-    house = WorkspaceNames.from_environment(os.environ).own
-    places = HubPlaces(
-        hub.mount,
-        hub.state_mount,
-        hub.transit_mount,
-        hub.lease_token_role or HubPlaces(house=house).named(HubPlaces.lease_token_role),
-        declared.mount_paths,
-        hub.grant_token_role,
-        house=house,
-    )
+    places = places_of(declared, hub, WorkspaceNames.from_environment(os.environ).own)
     return scope_of(declared, places, also, [lease_prefix(prefix) for prefix in lease_prefixes])
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from deployments.local import stack as local
     from deployments.local.home import Stack
     from keyturn.cli.copies import CopyStatus
+    from keyturn.cli.hub_status import HubStatus
     from keyturn.cli.status import SecretStatus
     from keyturn.rotation.broken_glass import BrokenGlass
     from keyturn.rotation.managed_keys import KeyStatus
@@ -124,6 +125,8 @@ class Overview:
     """What was done without a second person, and nobody has looked at since."""
     authorities: list["AuthorityStatus"] = field(default_factory=list)
     """What signs certificates."""
+    hub: "HubStatus | None" = None
+    """Whether the hub is set up as the catalogue says, by the last daily look."""
     at: datetime | None = None
     """When the hub was asked, by its clock."""
 
@@ -134,6 +137,7 @@ def show_secrets(
     """The services, and the secrets; the services are shown even where the hub can't be asked."""
     from keyturn.cli.approvals import find_unreviewed
     from keyturn.cli.copies import look_at_copies
+    from keyturn.cli.hub_status import hub_status
     from keyturn.cli.keys import keys_of
     from keyturn.cli.pki import authorities_of
     from keyturn.cli.status import secret_statuses
@@ -143,7 +147,7 @@ def show_secrets(
     try:
         with opened_workspace(catalogue) as workspace:
             secrets, copies = secret_statuses(workspace, look_at_copies)
-            undeclared, parts = left_open(workspace), part_statuses(workspace)
+            undeclared, parts, hub = left_open(workspace), part_statuses(workspace), hub_status(workspace)
             keys, unreviewed = keys_of(workspace), find_unreviewed(workspace)
             authorities, at = authorities_of(workspace), workspace.hub_now()
     except KeyturnError:
@@ -153,7 +157,7 @@ def show_secrets(
     others = copies.beside(secret.path for secret in secrets)
     remarks = copies.remarks
     overview = Overview(
-        secrets, others, dict(copies.counts), undeclared, remarks, parts, keys, unreviewed, authorities, at
+        secrets, others, dict(copies.counts), undeclared, remarks, parts, keys, unreviewed, authorities, hub, at
     )
     return show_overview(stack, services, overview, as_json)
 
@@ -174,6 +178,7 @@ def show_overview(
                 "undeclared": [{"path": left.path, "left": left.message} for left in overview.undeclared],
                 "keys": [key.to_data() for key in overview.keys],
                 "authorities": [authority.to_data() for authority in overview.authorities],
+                "hub_setup": overview.hub.to_data() if overview.hub else None,
                 "parts": [part.to_data() for part in overview.parts],
                 "unreviewed": [asdict(glass) for glass in overview.unreviewed],
                 "remarks": list(overview.remarks),
@@ -197,6 +202,8 @@ def show_overview(
         from keyturn.cli.approvals import tell_unreviewed
 
         tell_unreviewed(overview.unreviewed)
+    if overview.hub:
+        note(overview.hub.words)
     for part in overview.parts:
         if part.problem:
             note(f"{part.part} {part.problem}")

@@ -12,6 +12,7 @@ from keyturn.core.engines import Authority, DatabaseEngine, Lessor
 from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.core.fingerprint_keys import FingerprintKeys
 from keyturn.core.grants import GrantsPort
+from keyturn.core.hub_setup import SetupPort
 from keyturn.core.ledger import Signer
 from keyturn.core.managed_keys import ManagedKey
 from keyturn.core.mounts import join, mount_of
@@ -385,6 +386,9 @@ class EnginesPort(Lessor, Protocol):
 
         Raises Invalid where what works with certificates is not installed.
         """
+
+    def setup(self) -> SetupPort:
+        """What tells how the hub itself is set up, and sets it up."""
 
     def pki(self, mount: str) -> PkiEngine:
         """The content of its PKI engine at ``mount``. Raises Invalid where what reads certificates is not installed."""

@@ -14,6 +14,9 @@ from typing import Any, Final, Protocol
 SETUP: Final = "setup"
 """The entry of Keyturn's own mount that tells what Keyturn has made in the hub; whoever sets the hub up writes it."""
 
+HUB_CHECKS: Final = "hub-checks"
+"""Where in that mount it stands what the last daily look at the hub's set-up has come to; workers write it."""
+
 Fields = Mapping[str, Any]
 """Settings of a thing by their names, as the hub tells them; none is a secret."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
-from keyturn.core.errors import KeyturnError
+from keyturn.core.errors import Denied, KeyturnError
 from keyturn.core.hub_setup import (
     FIXED,
     HOLDS_DATA,
@@ -28,6 +28,7 @@ FOREIGN: Final = "it is there, and Keyturn has not made it: name it in --overwri
 UNCHANGEABLE: Final = "the hub lets nobody change this: correct the catalogue, or make another beside it"
 CHANGED: Final = "somebody has changed it since Keyturn made it"
 UNDECLARED: Final = "nothing declares it any more: --remove takes it away"
+UNSEEN: Final = "nothing declares it any more; whether it is still there, this login may not see"
 KEEPS: Final = "nothing declares it any more; it holds data, and Keyturn removes none"
 
 
@@ -128,7 +129,10 @@ def _left_over(hub: SetupPort, record: SetupRecord, items: Mapping[str, Item]) -
     sights = look_at(hub, others)
     for resource in others:
         sight = sights[resource.key]
-        if isinstance(sight, KeyturnError):
+        if isinstance(sight, Denied):
+            # The rights to look at it have gone with what declared it.
+            yield Item(resource, SetupVerdict.LEFT_OVER, UNSEEN)
+        elif isinstance(sight, KeyturnError):
             yield Item(resource, SetupVerdict.UNKNOWN, sight.text)
         elif sight is not None:
             yield Item(resource, SetupVerdict.LEFT_OVER, KEEPS if resource.kind in HOLDS_DATA else UNDECLARED)

@@ -1,12 +1,13 @@
 """What a catalogue needs in the hub: everything there is to make, in the order in which it can be made."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import quote
 
 from keyturn.catalogue.hub_entries import (
+    APPROLE,
     AppRoleEntry,
     AwsLoginEntry,
     AwsLoginRoleEntry,
@@ -20,6 +21,7 @@ from keyturn.catalogue.hub_entries import (
     KubernetesRoleEntry,
     LoginEntry,
     RateLimitEntry,
+    resource_of,
 )
 from keyturn.catalogue.models import Catalogue
 from keyturn.catalogue.targets import PostgresqlSettings
@@ -27,17 +29,18 @@ from keyturn.core.errors import Invalid
 from keyturn.core.hub_setup import HubResource, Kind
 from keyturn.core.outbound import is_loopback
 from keyturn.core.rights import HubPlaces
+from keyturn.core.workspaces import HOUSE
 from keyturn.ledger.naming import SIGNING_KEY
 from keyturn.policies import hub
 from keyturn.policies.documents import Origin, hub_documents
 from keyturn.policies.roles import LOGINS
-from keyturn.policies.scope import HubScope
+from keyturn.policies.scope import HubScope, places_of, scope_of
+from keyturn.settings.hub import HubSettings
 from keyturn.strategies.base import StrategySettings
 from keyturn.strategies.certificate import CertificateSettings
 from keyturn.strategies.vault_dynamic import VaultDynamicSettings
 from keyturn.strategies.vault_static_role import VaultStaticRoleSettings
 
-APPROLE: Final = "approle"
 METHODS: Final[Mapping[type, str]] = {JwtEntry: "jwt", KubernetesEntry: "kubernetes", AwsLoginEntry: "aws"}
 POSTGRESQL: Final = "postgresql-database-plugin"
 
@@ -53,6 +56,11 @@ class HubDeclaration:
     origin: Origin
     entries: Entries
     targets: Mapping[str, Any]
+
+    @staticmethod
+    def by(catalogue: Catalogue, hub: HubSettings, house: str = HOUSE) -> "HubDeclaration":
+        """The same for a hub of these settings; ``house`` is what the workspace's names begin with."""
+        return HubDeclaration.of(catalogue, scope_of(catalogue, places_of(catalogue, hub, house)), catalogue.digest)
 
     @staticmethod
     def of(catalogue: Catalogue, scope: HubScope, digest: str) -> "HubDeclaration":
@@ -144,28 +152,34 @@ def _own(scope: HubScope, policies: Sequence[HubResource]) -> Iterator[HubResour
 
 
 def _entry(name: str, entry: Any, declared: HubDeclaration) -> Iterator[HubResource]:
+    bare = resource_of(name, entry, declared.entries)
+    if bare and isinstance(entry, DatabaseEntry):
+        yield _database(bare, entry, declared.targets)
+    elif bare:
+        yield replace(bare, fields=_fields(name, entry, declared.scope.places))
+
+
+def _fields(name: str, entry: Any, places: HubPlaces) -> dict[str, Any]:
     match entry:
         case AppRoleEntry():
-            yield HubResource(Kind.APPROLE, name, _approle(name, entry, declared.scope.places), APPROLE)
+            return _approle(name, entry, places)
         case JwtEntry():
-            yield HubResource(Kind.JWT_CONFIG, "", _jwt(entry), name)
+            return _jwt(entry)
         case JwtRoleEntry():
-            yield HubResource(Kind.JWT_ROLE, name, _jwt_role(entry, declared.scope.places), entry.method)
+            return _jwt_role(entry, places)
         case KubernetesEntry():
-            yield HubResource(Kind.KUBERNETES_CONFIG, "", _kubernetes(entry), name)
+            return _kubernetes(entry)
         case KubernetesRoleEntry():
-            yield HubResource(Kind.KUBERNETES_ROLE, name, _kubernetes_role(entry, declared.scope.places), entry.method)
+            return _kubernetes_role(entry, places)
         case AwsLoginRoleEntry():
-            yield HubResource(Kind.AWS_LOGIN_ROLE, name, _aws_login_role(entry, declared.scope.places), entry.method)
-        case DatabaseEntry():
-            yield _database(name, entry, declared.targets)
+            return _aws_login_role(entry, places)
         case DatabaseRoleEntry():
-            mount = declared.entries[entry.connection].mount
-            yield HubResource(Kind.DATABASE_ROLE, name, _database_role(entry), mount)
+            return _database_role(entry)
         case AwsRoleEntry():
-            yield HubResource(Kind.AWS_ROLE, name, _aws_role(entry), entry.mount)
+            return _aws_role(entry)
         case RateLimitEntry():
-            yield HubResource(Kind.RATE_LIMIT, name, _rate_limit(entry))
+            return _rate_limit(entry)
+    raise AssertionError(f"{name}: {entry.kind}")
 
 
 def policies_of(entry: LoginEntry, places: HubPlaces, role: str = "") -> list[str]:
@@ -236,17 +250,17 @@ def _aws_login_role(entry: AwsLoginRoleEntry, places: HubPlaces) -> dict[str, An
     return {**_tokens(entry, places), "auth_type": "iam", "bound_iam_principal_arn": list(entry.principals)}
 
 
-def _database(name: str, entry: DatabaseEntry, targets: Mapping[str, Any]) -> HubResource:
+def _database(bare: HubResource, entry: DatabaseEntry, targets: Mapping[str, Any]) -> HubResource:
     target = targets[entry.target]
     if not isinstance(target, PostgresqlSettings):
-        raise Invalid("set up", f"the connection {name}", f"{entry.target} is no PostgreSQL", "Make it by hand")
+        raise Invalid("set up", f"the connection {bare.name}", f"{entry.target} is no PostgreSQL", "Make it by hand")
     fields = {
         "plugin_name": POSTGRESQL,
         "connection_url": _connection_url(target),
         "allowed_roles": list(entry.roles),
     }
     values = {field: (target.admin, field) for field in ("username", "password")}
-    return HubResource(Kind.DATABASE_CONNECTION, name, fields, entry.mount, values)
+    return replace(bare, fields=fields, values=values)
 
 
 def _connection_url(target: PostgresqlSettings) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from keyturn.core.fingerprint_keys import FIRST_KEY, KEYS
-from keyturn.core.hub_setup import SETUP
+from keyturn.core.hub_setup import HUB_CHECKS, SETUP
 from keyturn.core.rights import ANYTHING, HubRule, Section, allow, merged
 from keyturn.grants.grants import DELIVERIES, GRANTED, RECEIPTS
 from keyturn.grants.requests import GRANTS
@@ -71,6 +71,7 @@ STATE: Final = (
     StatePart(INCIDENTS, written_by=(REVOKER,), listed=("names",)),
     StatePart(OFFBOARDINGS, written_by=(REVOKER,)),
     StatePart(MANAGED_KEYS),
+    StatePart(HUB_CHECKS),
     StatePart(LOGINS),
     StatePart(NOTICES),
     StatePart(QUIET),
@@ -141,6 +142,7 @@ def worker(scope: HubScope) -> Sections:
         yield from rotation.rights(scope.places)
     for key in scope.managed_keys:
         yield from key.hub_rights(scope.places)
+    yield from _daily_look(scope)
 
 
 def revoker(scope: HubScope) -> Sections:
@@ -461,25 +463,35 @@ def planner(scope: HubScope) -> Sections:
         (allow(f"{scope.places.state_mount}/data/{SETUP}", "read"),),
     )
     yield Section(
-        "Mounts, auth methods, policies and limits.",
-        (
-            allow("sys/mounts", "read"),
-            allow("sys/auth", "read"),
-            allow("sys/policies/acl/*", "read"),
-            allow("sys/quotas/rate-limit/*", "read"),
-        ),
+        "Mounts, auth methods, policies, and what the catalogue has made in them: the hub tells no password with them.",
+        tuple(setup_rules(scope, allow("sys/policies/acl/*", "read"))),
     )
-    yield Section(
-        "Roles and settings of auth methods and engines: the hub tells no password with them.",
-        (
-            allow("auth/token/roles/+", "read"),
-            allow("auth/+/config", "read"),
-            allow("auth/+/role/+", "read"),
-            allow("+/config/+", "read"),
-            allow("+/roles/+", "read"),
-            allow(f"{scope.places.transit_mount}/keys/{SIGNING_KEY}", "read"),
-        ),
-    )
+
+
+ANY_SETUP: Final = ("auth/+/config", "auth/+/role/+", "+/config/+", "+/roles/+", "sys/quotas/rate-limit/*")
+
+
+def setup_rules(scope: HubScope, *policies: HubRule) -> Iterator[HubRule]:
+    """Looking at how the hub is set up; ``policies`` are the rules for its policies."""
+    yield from (allow("sys/mounts", "read"), allow("sys/auth", "read"), *policies)
+    for role in (scope.places.lease_token_role, scope.places.grant_token_role):
+        yield allow(f"auth/token/roles/{role}", "read")
+    yield allow(f"{scope.places.transit_mount}/keys/{SIGNING_KEY}", "read")
+    yield from (allow(address, "read") for address in (ANY_SETUP if scope.set_up is None else scope.set_up))
+
+
+def _daily_look(scope: HubScope) -> Sections:
+    """Whether the hub is set up as the catalogue's section `hub:` says; nothing where it says nothing."""
+    if scope.set_up:
+        texts = ("keyturn-*", *(f"{CONSUMER}-{name}" for name in sorted(scope.consumers)))
+        yield Section(
+            "Looking once a day whether the hub is still set up as the catalogue says (flow `check-hub`): it changes"
+            " nothing, and the hub tells no password with it.",
+            (
+                allow(f"{scope.places.state_mount}/data/{SETUP}", "read"),
+                *setup_rules(scope, *(allow(f"sys/policies/acl/{scope.places.named(name)}", "read") for name in texts)),
+            ),
+        )
 
 
 def own_login(role: str) -> Callable[[HubScope], Sections]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar, cast
 
+from keyturn.catalogue.hub_entries import bare_resources
 from keyturn.catalogue.keys import KeySettings
 from keyturn.catalogue.models import Catalogue
 from keyturn.catalogue.pki import AuthoritySettings, RoleSettings
@@ -11,7 +12,9 @@ from keyturn.core.errors import Invalid
 from keyturn.core.mounts import EVERY, split
 from keyturn.core.path_patterns import apart
 from keyturn.core.rights import ANYTHING, HubPlaces
+from keyturn.core.workspaces import HOUSE
 from keyturn.settings.fields import Model, illegal_secret
+from keyturn.settings.hub import HubSettings
 from keyturn.strategies.base import StrategySettings
 from keyturn.strategies.certificate import CertificateSettings
 from keyturn.strategies.vault_dynamic import VaultDynamicSettings
@@ -54,11 +57,23 @@ class HubScope:
     managed_keys: tuple[KeySettings, ...] = ()
     credentials: tuple[str, ...] = ()
     """Where the hub makes the credentials that access policies give."""
+    set_up: tuple[str, ...] | None = None
+    """Where in the hub's API everything is that the catalogue has `keyturn hub` make in mounts; None for anywhere."""
 
     @property
     def mounts(self) -> tuple[str, ...]:
         """The mounts of secrets, the default one first."""
         return tuple(dict.fromkeys((self.places.mount, *self.places.mounts.values())))
+
+
+def places_of(catalogue: Catalogue, hub: HubSettings, house: str = HOUSE) -> HubPlaces:
+    """Where in the hub everything is that these settings and the catalogue name.
+
+    ``house`` is what the workspace's names begin with.
+    """
+    role = hub.lease_token_role or HubPlaces(house=house).named(HubPlaces.lease_token_role)
+    mounts, grants = catalogue.mount_paths, hub.grant_token_role
+    return HubPlaces(hub.mount, hub.state_mount, hub.transit_mount, role, mounts, grants, house=house)
 
 
 def scope_of(
@@ -85,6 +100,7 @@ def scope_of(
         tuple(_authorities(catalogue)),
         tuple(catalogue.keys[name] for name in sorted(catalogue.keys)),
         tuple(sorted({policy.credential for policy in catalogue.access_policies.values() if policy.credential})),
+        tuple(sorted(made.address for made in bare_resources(catalogue.hub))),
     )
 
 

@@ -23,6 +23,7 @@ FLOWS: Final = {
     "rotate_secret": "flows.rotate",
     "rotate_due": "flows.rotate_due",
     "check_logins": "flows.check_logins",
+    "check_hub": "flows.check_hub",
     "sync": "flows.sync",
     "retire": "flows.retire",
     "rotate_own_keys": "flows.rotate_own_keys",

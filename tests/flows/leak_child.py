@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from flows import emergency
+from flows.check_hub import check_hub
 from flows.check_logins import check_logins
 from flows.compliance_report import compliance_report
 from flows.emergency import emergency_revoke
@@ -36,6 +37,7 @@ FLOWS: dict[str, Any] = {
     "rotate": rotate_secret,
     "rotate-due": rotate_due,
     "check-logins": check_logins,
+    "check-hub": check_hub,
     "rotate-own-keys": rotate_own_keys,
     "rotate-keys": rotate_keys,
     "renew-authorities": renew_authorities,

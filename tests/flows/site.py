@@ -76,6 +76,7 @@ class Architect:
         hub: str | None = None,
         keys: dict[str, Any] | None = None,
         pki: dict[str, Any] | None = None,
+        set_up: dict[str, Any] | None = None,
     ) -> Site:
         """Write the catalogue into a directory of its own.
 
@@ -96,6 +97,7 @@ class Architect:
             "secrets": {one.path: one.data for one in declared},
             "keys": keys or {},
             "pki": pki or {},
+            "hub": set_up or {},
         }
         # Through JSON, since safe YAML has no tuples.
         (place / "catalogue.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(catalogue))))

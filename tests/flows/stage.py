@@ -165,6 +165,7 @@ class Stage:
         rest = ["", "any", "", "", "", "", "leaked in a test"]
         return {
             "check-logins": ["check-logins"],
+            "check-hub": ["check-hub"],
             "rotate-keys": ["rotate-keys"],
             "renew-authorities": ["renew-authorities"],
             "rotate-own-keys": ["rotate-own-keys", "webhooks/app/flows", True],

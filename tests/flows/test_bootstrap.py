@@ -96,6 +96,7 @@ def test_bootstrap_registers_pool_blocks_limits_deployments_and_automations(inst
         "rotate-secret": [],
         "rotate-due": ["*/15 * * * *"],
         "check-logins": ["23 * * * *"],
+        "check-hub": ["47 4 * * *"],
         "sync": ["37 3 * * *", "7 * * * *"],
         "retire": ["*/10 * * * *"],
         "rotate-own-keys": ["41 * * * *"],
@@ -111,6 +112,7 @@ def test_bootstrap_registers_pool_blocks_limits_deployments_and_automations(inst
     one_at_a_time = (
         "rotate-due",
         "check-logins",
+        "check-hub",
         "sync",
         "retire",
         "rotate-own-keys",

@@ -173,6 +173,7 @@ def test_every_run_went_the_way_that_it_was_meant_to(played: Played) -> None:
         "sync": "3 of 6 copies",
         "rotate-due": "rotate 8 of 8 secrets: ",
         "check-logins": "completed",
+        "check-hub": "completed",
         "rotate-own-keys": "completed",
         "rotate-keys": "completed",
         "renew-authorities": "completed",

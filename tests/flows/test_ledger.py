@@ -47,6 +47,7 @@ TABLE = {
         frozenset({"decide", "guard", "stage", "install", "verify", "promote", "push"}),
     ),
     "check-logins": Runs(quiet=True),
+    "check-hub": Runs(quiet=True),
     "rotate-own-keys": Runs(quiet=True),
     "rotate-keys": Runs(quiet=True),
     "renew-authorities": Runs(quiet=True),
@@ -70,7 +71,7 @@ TASKS = {
     "look", "tell", "find places", "check logins", "lay ground", "find to look at", "look again",
     "look for restarts", "look for shared workloads", "restart", "owing", "hub", "look at own keys",
     "turn own key", "turn own login", "end left tokens", "compliance report", "look at managed keys",
-    "rotate managed key",
+    "rotate managed key", "look at the hub's set-up",
 }  # fmt: skip
 """The names of all tasks. Before a new one is named here, see that what it changes is written to the ledger."""
 
@@ -139,6 +140,7 @@ CHANGING = sorted(
     set(TABLE)
     - {
         "check-logins",
+        "check-hub",
         "rotate-own-keys",
         "rotate-keys",
         "renew-authorities",

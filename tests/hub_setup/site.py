@@ -1,5 +1,6 @@
 """An empty hub for each test: a namespace of its own of the run's one server, which knows nothing of the others."""
 
+import os
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import hvac
+import pytest
 from pydantic import TypeAdapter
 
+from deployments.local.environment import FOREIGN
 from deployments.local.openbao import OpenBao
 from keyturn.catalogue.hub_entries import HubEntry
 from keyturn.core.hub_setup import HubPlan, HubResource
@@ -84,6 +87,20 @@ def empty_hub(openbao: OpenBao, directory: Path) -> Iterator[Empty]:
         yield Empty(openbao, namespace, hub, inside, directory)
     finally:
         hub.close()
+
+
+def as_environment(empty: Empty, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lead this process to it as its administrator, with the catalogue, home and ledger of ``directory``."""
+    for name in [name for name in os.environ if name.startswith(FOREIGN) and not name.startswith("KEYTURN_LEDGER")]:
+        if name != "KEYTURN_POLICY":
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("VAULT_ADDR", empty.server.address)
+    monkeypatch.setenv("VAULT_TOKEN", empty.server.root_token)
+    monkeypatch.setenv("VAULT_NAMESPACE", empty.namespace)
+    monkeypatch.setenv("VAULT_CACERT", empty.server.ca_file or "")
+    monkeypatch.setenv("KEYTURN_CATALOGUE", str(directory / "catalogue"))
+    monkeypatch.setenv("KEYTURN_HOME", str(directory / "home"))
+    monkeypatch.setenv("KEYTURN_LEDGER", str(directory / "ledger.db"))
 
 
 def wanted(

@@ -1,6 +1,5 @@
 """The page on setting up the hub, command by command, on an empty hub; then everything under the rights it made."""
 
-import os
 import re
 import subprocess
 from pathlib import Path
@@ -8,10 +7,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from deployments.local.environment import FOREIGN
 from deployments.local.openbao import binary
 from keyturn.cli.app import app
-from tests.hub_setup.site import Empty
+from tests.hub_setup.site import Empty, as_environment
 
 PAGE = (Path(__file__).parents[2] / "docs" / "hub.md").read_text()
 ENDS = {"keyturn hub plan": [3, 0]}
@@ -35,16 +33,7 @@ def guided(empty: Empty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Emp
     (tmp_path / "catalogue").mkdir()
     (declared,) = re.findall(r"(?ms)^```yaml\n(.*?)^```", PAGE)
     (tmp_path / "catalogue" / "all.yaml").write_text(declared)
-    for name in [name for name in os.environ if name.startswith(FOREIGN) and not name.startswith("KEYTURN_LEDGER")]:
-        if name != "KEYTURN_POLICY":
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("VAULT_ADDR", empty.server.address)
-    monkeypatch.setenv("VAULT_TOKEN", empty.server.root_token)
-    monkeypatch.setenv("VAULT_NAMESPACE", empty.namespace)
-    monkeypatch.setenv("VAULT_CACERT", empty.server.ca_file or "")
-    monkeypatch.setenv("KEYTURN_CATALOGUE", str(tmp_path / "catalogue"))
-    monkeypatch.setenv("KEYTURN_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("KEYTURN_LEDGER", str(tmp_path / "ledger.db"))
+    as_environment(empty, tmp_path, monkeypatch)
     return empty
 
 
