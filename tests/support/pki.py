@@ -61,8 +61,8 @@ class Pki:
         return str(file)
 
 
-def handshake(client: ssl.SSLContext, server: ssl.SSLContext, name: str) -> None:
-    """Both ends in this thread, each reading what the other wrote. Raises SSLCertVerificationError."""
+def handshake(client: ssl.SSLContext, server: ssl.SSLContext, name: str) -> bytes:
+    """The certificate that was served, DER. Both ends are in this thread. Raises SSLCertVerificationError."""
     there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
     ends = [
         client.wrap_bio(back, there, server_hostname=name),
@@ -76,3 +76,6 @@ def handshake(client: ssl.SSLContext, server: ssl.SSLContext, name: str) -> None
                 end.do_handshake()
             except ssl.SSLWantReadError:
                 waiting = True
+    served = ends[0].getpeercert(binary_form=True)
+    assert served is not None
+    return served
