@@ -47,6 +47,20 @@ path "keyturn/metadata/granted/*" {
   capabilities = ["list"]
 }
 
+# What is shared with other organisations: sign it, and withdraw that.
+path "keyturn/data/agreements/*" {
+  capabilities = ["create", "read", "update"]
+}
+path "keyturn/metadata/agreements" {
+  capabilities = ["list"]
+}
+path "keyturn/metadata/agreements/*" {
+  capabilities = ["create", "read", "update", "list"]
+  allowed_parameters = {
+    "max_versions" = ["1"]
+  }
+}
+
 # Their own key, which bears their entity's name.
 path "transit/keys/keyturn-approver-{{identity.entity.name}}" {
   capabilities = ["read"]

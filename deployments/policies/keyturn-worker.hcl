@@ -66,6 +66,12 @@ path "keyturn/metadata/incidents/*" {
 path "keyturn/data/offboardings/*" {
   capabilities = ["read"]
 }
+path "keyturn/data/agreements/*" {
+  capabilities = ["read"]
+}
+path "keyturn/metadata/agreements/*" {
+  capabilities = ["list"]
+}
 path "keyturn/data/keys/*" {
   capabilities = ["create", "read", "update"]
 }

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 from keyturn.catalogue.approvals import ApprovalSettings
 from keyturn.catalogue.limits import LimitSettings
 from keyturn.catalogue.own_keys import OwnKeySettings
+from keyturn.catalogue.partners import OrganisationName, PartnerSettings
 from keyturn.core.errors import Invalid
 from keyturn.core.hosts import HostPattern
 from keyturn.ledger.signed_notes import PublicKey
@@ -109,6 +110,18 @@ class OperatorsPolicy(Model):
     """What a second person has to approve."""
     own_keys: OwnKeySettings = Field(default_factory=OwnKeySettings)
     """When Keyturn's own keys are replaced."""
+    organisation: OrganisationName | None = None
+    """What this organisation is called by those that it shares secrets with."""
+    partners: dict[str, PartnerSettings] = Field(default_factory=dict)
+    """Those, by what they are called: nothing goes to their part of a hub that both have not signed for."""
+
+    @model_validator(mode="after")
+    def _named_where_it_shares(self) -> Self:
+        if self.partners and (self.organisation is None or self.organisation in self.partners):
+            raise refused(
+                "names partners, and not this organisation apart from them", "Say what it is called.", "organisation"
+            )
+        return self
 
     @model_validator(mode="after")
     def _enough_keys(self) -> Self:

@@ -40,6 +40,7 @@ COMMANDS: Final = {
     "revoke": "revoke.revoke",
     "whois": "whois.whois",
     "offboard": "offboard.offboard",
+    "share": "share.commands",
     "incidents": "incidents.incidents",
     "access": "access.commands",
     "approve": "approvals.approve",

@@ -10,7 +10,7 @@ GROUPS: Final = {
     "Copies": ("plan", "apply", "sync", "follow", "scan", "import"),
     "Emergencies": ("revoke", "whois", "incidents", "approve", "review"),
     "Access for a while": ("access",),
-    "Organisations": ("offboard",),
+    "Organisations": ("share", "offboard"),
     "Who reads": ("investigate", "unused", "monitor"),
     "Running on": ("doctor", "serve"),
     "Catalogue and ledger": (

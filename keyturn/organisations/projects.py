@@ -8,6 +8,7 @@ from typing import Final
 from keyturn.catalogue.models import Catalogue
 from keyturn.core.errors import Invalid, NotFound
 from keyturn.core.suggest import advice
+from keyturn.rotation.agreements import partners_with
 
 LABEL: Final = "project"
 """The label of a secret that names its project."""
@@ -39,9 +40,11 @@ def project_paths(catalogue: Catalogue, project: str) -> tuple[str, ...]:
 
 
 def shared_uses(catalogue: Catalogue, paths: Collection[str]) -> Iterator[SharedUse]:
-    """Those of a project's secrets that a consumer reads who lives on something else, too."""
+    """Those of a project's secrets that another organisation has, or a consumer reads who lives on something else."""
     outside = used_outside(catalogue, paths)
     for path in sorted(set(paths) & set(catalogue.secrets)):
+        for partner in partners_with(catalogue, path):
+            yield SharedUse(path, f"{partner} has a copy of it")
         for consumer in catalogue.secrets[path].consumers:
             if others := outside.get(consumer):
                 yield SharedUse(path, f"{consumer} uses it, and {others[0]}, which is not the project's")

@@ -17,6 +17,7 @@ from keyturn.ledger.forwarding import FORWARDING
 from keyturn.ledger.naming import NAMED, SIGNING_KEY
 from keyturn.policies.scope import HubScope, SecretPath
 from keyturn.revocation.incident_store import INCIDENTS, OFFBOARDINGS
+from keyturn.rotation.agreements import AGREEMENTS
 from keyturn.rotation.approvals import APPROVALS
 from keyturn.rotation.broken_glass import BROKEN
 from keyturn.rotation.heard import NOTICES
@@ -70,6 +71,7 @@ STATE: Final = (
     StatePart(ROTATIONS, listed=("names", "versions")),
     StatePart(INCIDENTS, written_by=(REVOKER,), listed=("names",)),
     StatePart(OFFBOARDINGS, written_by=(REVOKER,)),
+    StatePart(AGREEMENTS, written_by=(), listed=("names",)),
     StatePart(MANAGED_KEYS),
     StatePart(HUB_CHECKS),
     StatePart(LOGINS),
@@ -201,6 +203,14 @@ def approver(scope: HubScope) -> Sections:
             allow(f"{state}/data/{GRANTED}/*", "read"),
             allow(f"{state}/metadata/{GRANTED}", "list"),
             allow(f"{state}/metadata/{GRANTED}/*", "list"),
+        ),
+    )
+    yield Section(
+        "What is shared with other organisations: sign it, and withdraw that.",
+        (
+            allow(f"{state}/data/{AGREEMENTS}/*", "create", "read", "update"),
+            allow(f"{state}/metadata/{AGREEMENTS}", "list"),
+            allow(f"{state}/metadata/{AGREEMENTS}/*", "create", "list", "read", "update", max_versions=("1",)),
         ),
     )
     key = "keyturn-approver-{{identity.entity.name}}"

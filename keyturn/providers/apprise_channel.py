@@ -88,6 +88,11 @@ def configured_channel(environment: Mapping[str, str]) -> AppriseChannel | None:
     return AppriseChannel(lambda: Sensitive(url)) if url else None
 
 
+def partner_channel(file: str | None) -> AppriseChannel | None:
+    """The channel whose address stands in a file; None without one."""
+    return AppriseChannel(lambda: address_in(Path(file))) if file else None
+
+
 def address_in(file: Path) -> Sensitive:
     """The address that a file holds. Raises Invalid."""
     try:

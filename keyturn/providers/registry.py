@@ -17,7 +17,7 @@ from keyturn.core.capabilities import capability
 from keyturn.core.consumers import ChecksHealth, NoticeSender
 from keyturn.core.discreet import discreet
 from keyturn.core.errors import Denied, Invalid, NotFound, UnsupportedOperation
-from keyturn.core.hub import Hub
+from keyturn.core.hub import Hub, StatePort
 from keyturn.core.keys import KeyMaker
 from keyturn.core.ledger import Ledger
 from keyturn.core.managed_keys import KeyOpening, ManagedKey
@@ -27,8 +27,9 @@ from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import Store
 from keyturn.core.strategies import Strategy
 from keyturn.core.webhook_keys import WebhookKeys
-from keyturn.providers.apprise_channel import configured_channel
+from keyturn.providers.apprise_channel import configured_channel, partner_channel
 from keyturn.providers.ledger.opening import named_ledger
+from keyturn.rotation.agreements import partner_of
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.naming import names_of
 from keyturn.strategies.base import StrategySettings
@@ -81,6 +82,8 @@ def open_workspace(catalogue: Catalogue, hub: Hub, ledger: Ledger | None = None)
         approvals=policy.approvals,
         own_keys=policy.own_keys,
         open_key=keys,
+        partner_channel=lambda name: partner_channel(catalogue.policy.partners[name].channel_file),
+        open_partner=Cached(lambda name: open_partner(catalogue, name)),
         verify_signature=verify_signature,
     )
 
@@ -137,6 +140,20 @@ def open_store(name: str, settings: StoreSettings) -> Store:
     arguments = {key: value for key, value in settings if key not in settings.OWN}
     store: Store = import_adapter(module, adapter, settings.EXTRA, f"the store {name}")(name, **arguments)
     return store
+
+
+def open_partner(catalogue: Catalogue, store: str) -> StatePort:
+    """What the organisation in whose part of a hub a store is keeps in its Keyturn's own mount, with the store's login.
+
+    Raises NotFound where it is nobody else's.
+    """
+    from keyturn.providers.vault.partner import open_state
+
+    settings, partner = catalogue.store(store), partner_of(catalogue, store)
+    if not partner:
+        raise NotFound("ask", store, "it is in no other organisation's part of a hub", "See the operator's file")
+    arguments = {key: value for key, value in settings if key not in settings.OWN}
+    return open_state(catalogue.policy.partners[partner].state_mount, **arguments)
 
 
 def open_key(name: str, settings: KeySettings, hub: Hub) -> ManagedKey:

@@ -12,6 +12,7 @@ from keyturn.revocation.incident import Incident, Mode, Result, SecretProgress, 
 from keyturn.revocation.incident_store import load_incident
 from keyturn.revocation.leaked_versions import holds_leaked, last_leaked
 from keyturn.revocation.lock import closed_cut, cut_token, newest_version
+from keyturn.revocation.partners import ORGANISATION, tell_partners
 from keyturn.revocation.step_result import StepResult, events_since_replacement
 from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.decide import CANDIDATES, Decision
@@ -177,6 +178,7 @@ def restart_everyone(workspace: Workspace, path: str, result: StepResult) -> Non
 
 def tell_everyone(workspace: Workspace, incident: Incident, progress: SecretProgress, result: StepResult) -> None:
     """Tell every consumer at once that the value before is ended; those that have acknowledged are left in peace."""
+    tell_partners(workspace, incident, progress, result)
     events = events_since_replacement(progress.events)
     heard = {event.place for event in events if (event.step, event.result) == (Step.NOTIFY, Result.DONE)}
     silent = [consumer for consumer in workspace.secret(progress.path).consumers if consumer not in heard]
@@ -188,6 +190,7 @@ def tell_everyone(workspace: Workspace, incident: Incident, progress: SecretProg
         silent,
     )
     heard |= {event.place for event in result.events if event.result is Result.DONE}
+    heard = {place for place in heard if not place.startswith(ORGANISATION)}
     if isinstance(workspace.secret(progress.path).rotation, ManualSettings) and Step.REPLACE in progress.done:
         return record_written(workspace, incident, progress, heard)
     return record_acknowledged(workspace, incident, progress.path, heard)

@@ -24,7 +24,7 @@ from keyturn.core.compare_and_set import Pause, jittered
 from keyturn.core.errors import NotFound, UnsupportedOperation
 from keyturn.core.fingerprint import Fingerprint, payload
 from keyturn.core.fingerprint_keys import FingerprintKeys
-from keyturn.core.hub import Hub
+from keyturn.core.hub import Hub, StatePort
 from keyturn.core.ledger import Ledger
 from keyturn.core.managed_keys import ManagedKey
 from keyturn.core.notices import SECRET_ROTATED
@@ -165,6 +165,13 @@ class Workspace:
 
     open_key: Callable[[str], ManagedKey] | None = None
     """Opens a managed key of the catalogue by its name; None where the process has none to do with."""
+
+    open_partner: Callable[[str], StatePort] | None = None
+    """Opens what the organisation in whose part of a hub a store is has in its Keyturn's own mount, to be read; by the
+    store's name and with its login."""
+
+    partner_channel: Callable[[str], Channel | None] | None = None
+    """Where an organisation is told of what becomes of its copies, by its name; None where nothing says."""
 
     channel: Channel | None = None
     """Where whoever is on call is told; None where nothing names it here."""

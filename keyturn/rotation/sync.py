@@ -30,6 +30,7 @@ from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import Creates, OwnershipTags, RemoteSecret, Unsupported
 from keyturn.core.strategies import TellsRevoked
 from keyturn.rotation.adding import Grown, grown, keeps
+from keyturn.rotation.agreements import Disagreement, agreement_refusal, insist_on_agreement
 from keyturn.rotation.ahead import copy_version, insist_on_newest, ledger_versions, overtake
 from keyturn.rotation.beside import still_beside, with_previous
 from keyturn.rotation.context import Workspace, side_by_side
@@ -62,6 +63,8 @@ class CopyState(StrEnum):
     DRIFTED = "drifted"
     """Somebody else has changed it, and the catalogue wants that reported alone."""
     FAILED = "failed"
+    WITHHELD = "withheld"
+    """It would be another organisation's, and both have not signed for it: nothing is there."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,8 @@ def converge(
     nothing is written where that, or the copy itself, is ahead of the hub. ``labels`` says that somebody has seen
     something beside the copy that no look tells and nobody asks for any more.
     """
+    if refusal := agreement_refusal(workspace, path, destination.store, destination.name):
+        return withhold(workspace, path, destination, refusal)
     for _ in range(ROUNDS):
         wanted = workspace.hub.read(path)
         if wanted is None:
@@ -198,6 +203,16 @@ def converge(
         take_back(workspace, path, destination, overtaken)
         return stands
     raise Conflict("push to", destination.label, "CURRENT keeps changing", "See who else writes the secret")
+
+
+def withhold(workspace: Workspace, path: str, destination: Destination, refusal: Disagreement) -> Pushed:
+    """End a copy that another organisation has had, now that both do not agree to it; absent is success."""
+    store = workspace.open_copy(path, destination)
+    copy = store.describe(destination.name)
+    if copy and copy.marks and copy.intact and copy.marks.source == path and ours(workspace, copy.marks):
+        with record_action(workspace, "end shared copy", path, place=destination.label, note=refusal.why):
+            store.delete(destination.name)
+    return Pushed(destination.store, destination.name, CopyState.WITHHELD, 0, "", refusal.why)
 
 
 def take_back(workspace: Workspace, path: str, destination: Destination, version: int, *, whole: bool = False) -> None:
@@ -474,7 +489,11 @@ def take_over_copy(workspace: Workspace, old: str, new: str, destination: Destin
 
 
 def check_fits(workspace: Workspace, destination: Destination, value: Sensitive, wanted: HubSecret) -> None:
-    """The store allows the name and the size, and the copy is not over. Raises Invalid, naming the limit."""
+    """The store allows the name and the size, and the copy is not over. Raises Invalid, naming the limit.
+
+    Raises Denied where it would go to another organisation, and both have not signed for it.
+    """
+    insist_on_agreement(workspace, wanted.path, destination.store, destination.name)
     if flaw := refusal_of(workspace, destination, value) or refusal_of_whole(
         workspace, wanted.path, destination, value
     ):

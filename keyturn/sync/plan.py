@@ -17,6 +17,7 @@ from keyturn.core.plan import Action, HubListing, Item, Plan
 from keyturn.core.stores import OwnershipTags, RemoteSecret
 from keyturn.core.suggest import advice
 from keyturn.rotation.adding import KEEPS, Grown, keeps
+from keyturn.rotation.agreements import agreement_refusal
 from keyturn.rotation.ahead import describe_ahead, ledger_versions, remedy
 from keyturn.rotation.beside import left_out, marked_version, with_previous
 from keyturn.rotation.context import Workspace, side_by_side
@@ -224,6 +225,12 @@ def by_marks(
         return without_source(workspace, want, copy)
     if refusal := workspace.catalogue.forbids(path, place.store):
         return replace(item_of(want, Action.BLOCKED, version, copy, refusal), kind="Invalid")
+    try:
+        disagreement = agreement_refusal(workspace, path, place.store, place.name)
+    except KeyturnError as error:
+        return unknown_item(want, version, error)
+    if disagreement:
+        return withheld(workspace, want, version, copy, disagreement.why)
     if isinstance(before, KeyturnError) and place.shape.tells_previous:
         return unknown_item(want, version, before)
     if copy and copy.marks and copy.marks.source == path and copy.intact and owned(workspace, copy):
@@ -243,6 +250,13 @@ def by_marks(
         if not deep and keeps(place, copy, version, info.newest.created_at if info.newest else None):
             return item_of(want, Action.IN_SYNC, version, copy, KEEPS)
     return None
+
+
+def withheld(workspace: Workspace, want: Wanted, version: int, copy: RemoteSecret | None, why: str) -> Item:
+    """A copy that both organisations do not agree to: one that is there is deleted now."""
+    if copy and copy.marks and copy.marks.source == want.path and copy.intact and owned(workspace, copy):
+        return item_of(want, Action.DELETE, version, copy, why)
+    return replace(item_of(want, Action.BLOCKED, version, copy, why), kind="Denied")
 
 
 def in_step(

@@ -40,7 +40,7 @@ from keyturn.providers.vault.listing import VaultListing
 from keyturn.providers.vault.shared import SharedVault
 from keyturn.providers.vault.store_versions import VaultOldVersions, is_readable
 from keyturn.settings.hub import HubSettings
-from keyturn.settings.hub_login import AppRoleLogin, TokenLogin
+from keyturn.settings.hub_login import AppRoleLogin, HubLogin, TokenLogin
 
 TEXT_FIELD: Final = "value"
 """Where a text stands that is no JSON object."""
@@ -63,6 +63,11 @@ THREADS: Final = 8
 PAST: Final = "read old versions of"
 FORGET: Final = "forget old versions of"
 ERASE: Final = "erase"
+
+
+def store_login(token_file: str | None, role_id_file: str | None, secret_id_file: str | None) -> HubLogin:
+    """How to log in to a second Vault: with a token's file, or an AppRole's two."""
+    return AppRoleLogin(role_id_file, secret_id_file or "") if role_id_file else TokenLogin(file=token_file)
 
 
 @reads_answers()
@@ -95,7 +100,7 @@ class VaultStore:
                 mount=mount,
                 namespace=namespace,
                 ca_file=ca_file,
-                login=AppRoleLogin(role_id_file, secret_id_file or "") if role_id_file else TokenLogin(file=token_file),
+                login=store_login(token_file, role_id_file, secret_id_file),
             )
         )
         self._listing = VaultListing(self._calls, mount, self._named("*"))

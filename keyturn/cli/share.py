@@ -1,0 +1,124 @@
+"""``keyturn share``: agree with another organisation that it has a copy of a secret, and withdraw that."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from keyturn.cli.environment import opened_workspace
+from keyturn.cli.failures import EXIT_CODES
+from keyturn.cli.ledger_proofs import OutOption, put
+from keyturn.cli.options import CatalogueOption, JsonOption, PathArgument
+from keyturn.cli.output import note, write_json, write_table
+from keyturn.core.errors import Invalid
+
+if TYPE_CHECKING:
+    from keyturn.rotation.agreements import Agreement
+    from keyturn.rotation.context import Workspace
+
+commands = typer.Typer(help="Share a secret with another organisation.", no_args_is_help=True)
+
+EXAMPLES: Final = """\b
+Examples:
+  keyturn share propose harvest/api-key --with blue --purpose 'they run the reaper' --out share.json
+  keyturn share accept share.json
+  keyturn share end AG-3f9a1c07d2e45b68 --because 'they run it no more'
+
+"""
+
+WithOption = Annotated[str, typer.Option("--with", metavar="NAME", help="The organisation, as the operator names it.")]
+PurposeOption = Annotated[str, typer.Option("--purpose", metavar="TEXT", help="What for: both sign it.")]
+UntilOption = Annotated[str, typer.Option("--until", metavar="TIME", help="Until when; without it, until withdrawn.")]
+FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="What `keyturn share propose` has written.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
+BecauseOption = Annotated[str, typer.Option("--because", metavar="TEXT", help="Why: it stands in the ledger.")]
+NameArgument = Annotated[str, typer.Argument(metavar="AGREEMENT", help="Its name, such as AG-3f9a1c07d2e45b68.")]
+
+
+@commands.callback()
+def share() -> None:
+    """Share a secret with another organisation."""
+
+
+@commands.command("propose", epilog=EXAMPLES + EXIT_CODES)
+def propose(
+    path: PathArgument,
+    receiver: WithOption,
+    purpose: PurposeOption,
+    until: UntilOption = "",
+    out: OutOption = None,
+    catalogue: CatalogueOption = None,
+) -> None:
+    """Sign, with your own key in the hub, that another organisation has a copy; the file is for them to sign."""
+    from dataclasses import asdict
+
+    from keyturn.cli.moments import parse_moment
+    from keyturn.organisations.sharing import propose_sharing
+
+    with opened_workspace(catalogue) as workspace:
+        end = parse_moment(until, "--until", workspace.hub_now(), end=True).isoformat() if until else ""
+        proposal = propose_sharing(workspace, path, receiver, purpose, end)
+    put(json.dumps(asdict(proposal), indent=2), out)
+    note(f"{proposal.id}: {proposal.words}. Nothing goes there until {receiver} has signed it: keyturn share accept")
+
+
+@commands.command("accept", epilog=EXAMPLES + EXIT_CODES)
+def accept(file: FileArgument, yes: YesOption = False, catalogue: CatalogueOption = None) -> None:
+    """Sign what another organisation proposes: it is shown, and you sign exactly this with your own key in the hub."""
+    import sys
+
+    from keyturn.organisations.sharing import accept_sharing
+
+    if not yes and not sys.stdin.isatty():
+        raise typer.BadParameter("there is no terminal to ask on: give --yes")
+    proposal = read_proposal(file)
+    with opened_workspace(catalogue) as workspace:
+        note(proposal.words)
+        if not yes:
+            typer.confirm("Sign it?", abort=True, err=True)
+        accept_sharing(workspace, proposal)
+    note(f"{proposal.id} is signed here; {proposal.giver} reads that, and pushes the copy with its next sync")
+
+
+@commands.command("end", epilog=EXAMPLES + EXIT_CODES)
+def end(name: NameArgument, because: BecauseOption, catalogue: CatalogueOption = None) -> None:
+    """Withdraw what this organisation has signed: the giver's next sync removes the copy, and makes no other."""
+    from keyturn.organisations.sharing import withdraw_sharing
+
+    with opened_workspace(catalogue) as workspace:
+        agreement = withdraw_sharing(workspace, name, because)
+    note(f"{agreement.id} is withdrawn. Whoever had the copy has read it: rotate {agreement.path} where that matters")
+
+
+@commands.command("list", epilog=EXAMPLES + EXIT_CODES)
+def list_agreements(catalogue: CatalogueOption = None, as_json: JsonOption = False) -> None:
+    """List what this organisation shares, and has a copy of, and whether both have signed."""
+    from keyturn.rotation import agreements
+
+    with opened_workspace(catalogue) as workspace:
+        listed = [agreement_data(workspace, agreement) for _, agreement in agreements.list_agreements(workspace)]
+    if as_json:
+        return write_json({"agreements": listed})
+    columns = ("id", "giver", "receiver", "path", "name", "until", "state")
+    return write_table(columns, [tuple(str(data[column]) for column in columns) for data in listed], whole=("id",))
+
+
+def agreement_data(workspace: "Workspace", agreement: "Agreement") -> dict[str, Any]:
+    """One agreement, and how it stands."""
+    from dataclasses import asdict
+
+    from keyturn.organisations.sharing import describe_agreement
+
+    state = describe_agreement(workspace, agreement)
+    return {"id": agreement.id, **asdict(agreement), "digest": agreement.digest, "state": state}
+
+
+def read_proposal(file: Path) -> "Agreement":
+    """What stands in the file. Raises Invalid, OSError."""
+    from keyturn.rotation.agreements import Agreement
+
+    try:
+        return Agreement.from_data(json.loads(file.read_text()))
+    except (ValueError, TypeError, AttributeError):
+        raise Invalid("read", str(file), "it is no proposal", "Give the file as it was made") from None

@@ -1,0 +1,131 @@
+"""Agreeing to share a secret, and withdrawing that: by named people of each side, each in their own hub and ledger.
+
+Whoever gives the secret proposes it and signs; the file that comes of it is for the other side, who signs what is in
+it. Nothing else travels: the giver reads the other's signature in their hub, with the login that writes the copy.
+"""
+
+import base64
+import json
+import secrets
+from dataclasses import asdict, replace
+
+from keyturn.catalogue.approvals import ApproverSettings
+from keyturn.catalogue.destinations import Destination
+from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound
+from keyturn.rotation.agreements import (
+    Agreement,
+    agreement_refusal,
+    find_agreement,
+    flaw_of,
+    own_keys,
+    partner_keys,
+    partners_with,
+)
+from keyturn.rotation.approvals import insist_on_approver
+from keyturn.rotation.context import Workspace
+from keyturn.rotation.entries import update_state
+from keyturn.rotation.journal import record_action
+
+PROPOSE, ACCEPT, WITHDRAW = "propose to share", "agree to share", "withdraw sharing"
+"""What the ledger calls them."""
+
+
+def own_name(workspace: Workspace) -> str:
+    """What this organisation is called. Raises Invalid where the operator's file does not say."""
+    if name := workspace.catalogue.policy.organisation:
+        return name
+    remedy = "Let the operator write organisation and partners there"
+    raise Invalid("share", "a secret", "the operator's file names no organisation", remedy)
+
+
+def propose_sharing(workspace: Workspace, path: str, receiver: str, purpose: str, until: str) -> Agreement:
+    """Sign that another organisation has a copy of a secret, as somebody who may sign here; what they are to sign.
+
+    Raises Denied for anybody else, and NotFound where the catalogue has no copy of it there.
+    """
+    giver, place = own_name(workspace), shared_place(workspace, path, receiver)
+    approver, who = insist_on_approver(workspace, workspace.hub.identity())
+    now = workspace.hub_now().isoformat()
+    wanted = Agreement(giver, receiver, path, place.name, purpose, until, now, secrets.token_hex(16))
+    return keep_signed(workspace, PROPOSE, wanted, receiver, approver, who)
+
+
+def shared_place(workspace: Workspace, path: str, receiver: str) -> Destination:
+    """The one copy of a secret that an organisation has by the catalogue. Raises NotFound, Invalid."""
+    partner_keys(workspace, receiver)
+    shared = partners_with(workspace.catalogue, workspace.secret(path).path)
+    places = [place for place in shared.get(receiver, []) if isinstance(place, Destination)]
+    if not places:
+        hint = f"Declare a store in {receiver}'s part of a hub, and the copy among the secret's destinations"
+        raise NotFound("share", path, f"the catalogue pushes it to no store of {receiver}", hint)
+    if len(places) > 1:
+        raise Invalid("share", path, f"{receiver} has {len(places)} copies of it", "Declare one of them")
+    return places[0]
+
+
+def accept_sharing(workspace: Workspace, proposal: Agreement) -> Agreement:
+    """Sign what another organisation has proposed, and has signed, as somebody who may sign here.
+
+    Raises Denied for anybody else, and Invalid where it is not for this organisation, or its signature does not hold.
+    """
+    own, keys = own_name(workspace), partner_keys(workspace, proposal.giver)
+    if proposal.receiver != own:
+        raise Invalid("accept", proposal.id, f"it is for {proposal.receiver}, and this is {own}", "Give it to them")
+    if flaw := flaw_of(proposal.giver, proposal.side(), proposal, keys, workspace.verify_signature):
+        raise Invalid("accept", proposal.id, flaw, "Ask for another one")
+    approver, who = insist_on_approver(workspace, workspace.hub.identity())
+    return keep_signed(workspace, ACCEPT, proposal.side(), proposal.giver, approver, who)
+
+
+def keep_signed(
+    workspace: Workspace, action: str, wanted: Agreement, other: str, approver: str, who: ApproverSettings
+) -> Agreement:
+    """Sign as whoever is logged in, and keep that here. Raises Denied where the hub's key is not theirs."""
+    own = own_name(workspace)
+    with record_action(workspace, action, wanted.path, place=other, note=f"{wanted.id}: {wanted.words}") as doing:
+        signer = workspace.hub.signer(who.key)
+        if base64.b64encode(signer.public_key()).decode() != who.public_key:
+            problem = f"the hub's key {who.key} is not the one that the operator's file names"
+            raise Denied("sign", wanted.id, problem, "Let the operator correct the file, or the key")
+        signature = base64.b64encode(signer.sign(wanted.message(own))).decode()
+        signed = replace(wanted, signer=approver, signature=signature, signed_at=workspace.hub_now().isoformat())
+        write_agreement(workspace, signed.place(other), signed)
+        doing.note = f"{wanted.id}: by {approver}, digest {wanted.digest}, signature {signature}"
+    return signed
+
+
+def withdraw_sharing(workspace: Workspace, name: str, because: str) -> Agreement:
+    """Take back what this organisation has signed, as somebody who may sign here. Withdrawn before is success."""
+    approver, _ = insist_on_approver(workspace, workspace.hub.identity())
+    place, agreement = find_agreement(workspace, name)
+    at = workspace.hub_now().isoformat()
+    over = replace(agreement, ended_by=approver, ended_at=at, because=because)
+    with record_action(workspace, WITHDRAW, agreement.path, place=place.split("/")[1], note=f"{name}: {because}"):
+        return agreement if agreement.ended_by else write_agreement(workspace, place, over)
+
+
+def write_agreement(workspace: Workspace, place: str, agreement: Agreement) -> Agreement:
+    """Keep an agreement here, over what stood there."""
+
+    def load() -> tuple[Agreement | None, int]:
+        state = workspace.hub.read_state(place)
+        return None, state.version if state else 0
+
+    def to_data(current: Agreement | None) -> dict[str, str]:
+        return {"agreement": json.dumps(asdict(current or agreement))}
+
+    return update_state(workspace, place, load, lambda _: agreement, to_data) or agreement
+
+
+def describe_agreement(workspace: Workspace, agreement: Agreement) -> str:
+    """How an agreement stands: for whoever gives, whether both have signed; for whoever has the copy, its own word."""
+    own = own_name(workspace)
+    if agreement.giver != own:
+        flaw = flaw_of(own, agreement.side(), agreement, own_keys(workspace), workspace.verify_signature)
+        return flaw or "signed here"
+    try:
+        place = shared_place(workspace, agreement.path, agreement.receiver)
+        refusal = agreement_refusal(workspace, agreement.path, place.store, place.name)
+    except KeyturnError as error:
+        return f"cannot tell: {error.problem}"
+    return refusal.why if refusal else "in force"

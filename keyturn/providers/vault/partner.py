@@ -1,0 +1,22 @@
+"""What another organisation keeps in its Keyturn's own mount, and has opened to this one's login for copies there."""
+
+from keyturn.core.hub import StatePort
+from keyturn.providers.vault.hub import VaultHub
+from keyturn.providers.vault.store import store_login
+from keyturn.settings.hub import HubSettings
+
+
+def open_state(
+    state_mount: str,
+    *,
+    address: str,
+    mount: str = "secret",
+    namespace: str | None = None,
+    ca_file: str | None = None,
+    token_file: str | None = None,
+    role_id_file: str | None = None,
+    secret_id_file: str | None = None,
+) -> StatePort:
+    """That mount, where a :class:`keyturn.providers.vault.store.VaultStore` with the same settings has its copies."""
+    login = store_login(token_file, role_id_file, secret_id_file)
+    return VaultHub(HubSettings(address, mount, state_mount, namespace, ca_file, login))

@@ -1,0 +1,50 @@
+"""Telling every organisation that has a copy of a secret that the value before has been ended."""
+
+from typing import Final
+
+from keyturn.catalogue.destinations import DeclaredPlace, Destination
+from keyturn.core.channel import Announcement
+from keyturn.revocation.incident import Incident, Result, SecretProgress, Step
+from keyturn.revocation.step_result import StepResult, events_since_replacement
+from keyturn.rotation.agreements import partners_with
+from keyturn.rotation.context import Workspace
+from keyturn.rotation.journal import record_action
+
+ORGANISATION: Final = "organisation "
+"""How the place of such an event begins."""
+
+
+def tell_partners(workspace: Workspace, incident: Incident, progress: SecretProgress, result: StepResult) -> None:
+    """Tell each of them once; one that has no channel here is named, for a person to tell."""
+    events = events_since_replacement(progress.events)
+    heard = {event.place for event in events if event.step is Step.NOTIFY and event.result is not Result.FAILED}
+    for partner, places in partners_with(workspace.catalogue, progress.path).items():
+        if (name := f"{ORGANISATION}{partner}") not in heard:
+            with result.at(name):
+                tell_partner(workspace, incident, progress, partner, places, result)
+
+
+def tell_partner(
+    workspace: Workspace,
+    incident: Incident,
+    progress: SecretProgress,
+    partner: str,
+    places: list[DeclaredPlace],
+    result: StepResult,
+) -> None:
+    """Tell one, and write that down. Raises what keeps its channel from taking it."""
+    name, copies = f"{ORGANISATION}{partner}", ", ".join(map(copy_name, places))
+    channel = workspace.partner_channel(partner) if workspace.partner_channel else None
+    with record_action(workspace, "tell organisation", progress.path, place=partner, note=incident.id):
+        if channel is None:
+            words = f"it has a copy ({copies}), and the operator's file names no channel of it: tell it by hand"
+            return result.add_remaining(name, words)
+        subject = f"Keyturn: {progress.path} of {workspace.catalogue.policy.organisation} is revoked"
+        body = f"Your copy: {copies}\nIncident: {incident.id}\nWhoever uses it has to read it again."
+        channel.send(Announcement(f"{incident.id}-{partner}-{progress.path}", subject, body))
+    return result.add_done(name, f"it has a copy ({copies}), and was told")
+
+
+def copy_name(place: DeclaredPlace) -> str:
+    """What a copy is called there; of copies for each field, the pattern."""
+    return place.name if isinstance(place, Destination) else place.place.name

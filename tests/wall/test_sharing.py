@@ -1,0 +1,350 @@
+"""Nothing of a secret goes to another organisation that named people of both have not signed for, and are not for."""
+
+import json
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from deployments.local.openbao import OpenBao
+from keyturn.catalogue import Catalogue
+from keyturn.catalogue.approvals import ApprovalSettings, ApproverSettings
+from keyturn.catalogue.operators_policy import OperatorsPolicy
+from keyturn.catalogue.partners import PartnerSettings
+from keyturn.cli.app import app
+from keyturn.core.errors import Denied, Invalid, NotFound, Unavailable
+from keyturn.core.plan import Action
+from keyturn.core.sensitive import SecretFields
+from keyturn.organisations import sharing
+from keyturn.organisations.projects import shared_uses
+from keyturn.providers.registry import open_workspace
+from keyturn.revocation import run as incidents
+from keyturn.revocation.consent import Consent
+from keyturn.revocation.incident import Mode
+from keyturn.revocation.selector import Selection
+from keyturn.rotation.agreements import Agreement, list_agreements
+from keyturn.rotation.context import Workspace
+from keyturn.rotation.sync import CopyState, sync_destinations
+from keyturn.sync.apply import Applier
+from keyturn.sync.plan import plan
+from keyturn.sync.run import carry_out, local_executor
+from tests.hub_setup.site import Empty, empty_hub
+from tests.organisations.site import secret
+from tests.support.hooks import Hooked, raising
+from tests.support.lab import LOOSE
+
+pytestmark = pytest.mark.sampled(2, of="file")
+
+PAGE = (Path(__file__).parents[2] / "docs" / "organisations.md").read_text()
+PATH, NAME = "harvest/api-key", "from-red/api-key"
+STORE_POLICY = """
+path "auth/token/lookup-self" { capabilities = ["read"] }
+path "secret/data/from-red/*" { capabilities = ["create", "read", "update"] }
+path "secret/metadata/*" { capabilities = ["create", "read", "update", "patch", "list", "delete"] }
+path "secret/detailed-metadata/*" { capabilities = ["list"] }
+path "secret/delete/from-red/*" { capabilities = ["update"] }
+path "secret/destroy/from-red/*" { capabilities = ["update"] }
+path "keyturn/data/agreements/red/*" { capabilities = ["read"] }
+"""
+
+
+@dataclass
+class Side:
+    """One organisation, with a person who signs for it."""
+
+    name: str
+    empty: Empty
+    entity: str = ""
+    token: str = ""
+    public_key: str = ""
+
+    @property
+    def signer(self) -> str:
+        return f"{self.name}-ana"
+
+    def prepare(self) -> "Side":
+        """Mounts, and a person with a key of their own."""
+        root = self.empty.root
+        for path, kind in (("secret", "kv"), ("keyturn", "kv"), ("transit", "transit")):
+            options = {"version": "2"} if kind == "kv" else None
+            root.sys.enable_secrets_engine(kind, path=path, options=options)
+        key = f"keyturn-approver-{self.signer}"
+        root.secrets.transit.create_key(key, key_type="ed25519")
+        self.public_key = root.secrets.transit.read_key(key)["data"]["keys"]["1"]["public_key"]
+        root.sys.enable_auth_method("approle")
+        root.sys.create_or_update_policy(
+            "all", 'path "*" { capabilities = ["create", "read", "update", "patch", "delete", "list", "sudo"] }'
+        )
+        root.auth.approle.create_or_update_approle(self.signer, token_policies=["all"])
+        role = root.auth.approle.read_role_id(self.signer)["data"]["role_id"]
+        accessor = root.sys.list_auth_methods()["data"]["approle/"]["accessor"]
+        self.entity = root.secrets.identity.create_or_update_entity(name=self.signer)["data"]["id"]
+        root.secrets.identity.create_or_update_entity_alias(
+            name=role, canonical_id=self.entity, mount_accessor=accessor
+        )
+        secret_id = root.auth.approle.generate_secret_id(self.signer)["data"]["secret_id"]
+        self.token = str(root.auth.approle.login(role, secret_id, use_token=False)["auth"]["client_token"])
+        return self
+
+    def approver(self) -> ApproverSettings:
+        return ApproverSettings(entity=self.entity, key=f"keyturn-approver-{self.signer}", public_key=self.public_key)
+
+
+@dataclass
+class Pair:
+    """Red, which gives a secret, and blue, which has a copy of it."""
+
+    red: Side
+    blue: Side
+    directory: Path
+    stack: ExitStack
+
+    def workspace(self, side: Side, other: Side, **changes: Any) -> Workspace:
+        """One side's, worked in by the person who signs for it."""
+        partner = PartnerSettings(hub_part=other.empty.namespace, signers={other.signer: other.public_key})
+        policy = OperatorsPolicy(
+            organisation=side.name,
+            partners={other.name: partner},
+            approvals=ApprovalSettings(approvers={side.signer: side.approver()}),
+            **changes,
+        )
+        red = side is self.red
+        store = {
+            "kind": "vault",
+            "address": other.empty.server.address,
+            "namespace": other.empty.namespace,
+            "ca_file": other.empty.server.ca_file,
+            "token_file": str(self.directory / "store-token"),
+        }
+        entry = {**secret("harvest", destinations=[{"store": "theirs", "name": NAME}]), "path": PATH}
+        declared = {"stores": {"theirs": store}, "secrets": {PATH: entry}} if red else {}
+        hub = side.empty.as_token(side.token)
+        self.stack.callback(hub.close)
+        catalogue = Catalogue.model_validate(declared).model_copy(update={"policy": policy})
+        opened = open_workspace(catalogue, hub)
+        return replace(opened, limits=LOOSE, sleep=lambda seconds: None)
+
+    def giving(self) -> Workspace:
+        return self.workspace(self.red, self.blue)
+
+    def having(self) -> Workspace:
+        return self.workspace(self.blue, self.red)
+
+    def propose(self, until: str = "") -> Agreement:
+        return sharing.propose_sharing(self.giving(), PATH, "blue", "they run the reaper", until)
+
+    def agree(self, until: str = "") -> Agreement:
+        return sharing.accept_sharing(self.having(), self.propose(until))
+
+    def copy(self) -> dict[str, Any] | None:
+        """What blue reads."""
+        read = self.blue.empty.hub.read(NAME)
+        return read.fields.reveal() if read else None
+
+    def sync(self, workspace: Workspace | None = None) -> CopyState:
+        (pushed,) = sync_destinations(workspace or self.giving(), PATH)
+        return pushed.state
+
+
+@pytest.fixture
+def pair(openbao: OpenBao, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
+    monkeypatch.setenv("KEYTURN_LEDGER", str(tmp_path / "ledger.db"))
+    with ExitStack() as stack:
+        sides = []
+        for name in ("red", "blue"):
+            directory = tmp_path / name
+            directory.mkdir()
+            sides.append(Side(name, stack.enter_context(empty_hub(openbao, directory))).prepare())
+        red, blue = sides
+        blue.empty.root.sys.create_or_update_policy("red", STORE_POLICY)
+        (tmp_path / "store-token").write_text(blue.empty.token("red"))
+        red.empty.hub.write(PATH, SecretFields({"value": "canary"}), cas=0)
+        yield Pair(red, blue, tmp_path, stack)
+
+
+def test_with_both_signatures_the_copy_is_in_step_and_without_either_there_is_none(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert pair.sync() is CopyState.WITHHELD
+    proposal = pair.propose()
+    assert (pair.sync(), pair.copy()) == (CopyState.WITHHELD, None)
+    monkeypatch.setenv("KEYTURN_LEDGER", str(pair.directory / "blue.db"))
+    accepted = sharing.accept_sharing(pair.having(), proposal)
+    monkeypatch.setenv("KEYTURN_LEDGER", str(pair.directory / "ledger.db"))
+    assert accepted.digest == proposal.digest
+    assert (pair.sync(), pair.copy()) == (CopyState.CREATED, {"value": "canary"})
+    assert pair.sync() is CopyState.IN_STEP
+    ((_, kept),) = list_agreements(pair.giving())
+    assert sharing.describe_agreement(pair.giving(), kept) == "in force"
+
+
+@pytest.mark.parametrize("side", ["red", "blue"])
+def test_what_one_side_has_withdrawn_is_ended_with_the_next_sync(pair: Pair, side: str) -> None:
+    agreed = pair.agree()
+    assert pair.sync() is CopyState.CREATED
+    workspace = pair.giving() if side == "red" else pair.having()
+    sharing.withdraw_sharing(workspace, agreed.id, "no more")
+    giving = pair.giving()
+    (item,) = plan(giving).items
+    assert item.action is Action.DELETE
+    assert f"{side} has withdrawn it" in item.why
+    if side == "red":
+        assert pair.sync(giving) is CopyState.WITHHELD
+    else:
+        (result,) = carry_out(giving, plan(giving), local_executor(Applier(giving)))
+        assert result.error == ""
+    assert pair.copy() is None
+    (item,) = plan(giving).items
+    assert item.action is Action.BLOCKED
+    again = sharing.accept_sharing(pair.having(), pair.propose())
+    assert (again.id, pair.sync()) == (agreed.id, CopyState.UPDATED)
+
+
+def test_an_agreement_ends_by_itself_by_the_hubs_clock(pair: Pair) -> None:
+    now = pair.giving().hub_now()
+    pair.agree((now + timedelta(days=1)).isoformat())
+    assert pair.sync() is CopyState.CREATED
+    later = replace(pair.giving(), hub_clock=lambda: now + timedelta(days=2))
+    assert (pair.sync(later), pair.copy()) == (CopyState.WITHHELD, None)
+
+
+def test_nobody_but_named_people_signs_and_no_entry_agrees_by_itself(pair: Pair) -> None:
+    stranger = replace(pair.giving(), hub=pair.red.empty.hub)
+    with pytest.raises(Denied, match="is nobody who may"):
+        sharing.propose_sharing(stranger, PATH, "blue", "x", "")
+    with pytest.raises(NotFound, match="does not name it"):
+        sharing.propose_sharing(pair.giving(), PATH, "green", "x", "")
+    proposal = pair.propose()
+    for forged in (
+        replace(proposal, path="other/secret"),
+        replace(proposal, until="2036-01-01T00:00:00+00:00"),
+        replace(proposal, signer="mallory"),
+        replace(proposal, signature=""),
+        replace(proposal, receiver="green"),
+    ):
+        with pytest.raises(Invalid):
+            sharing.accept_sharing(pair.having(), forged)
+    with pytest.raises(Denied, match="is nobody who may"):
+        sharing.accept_sharing(replace(pair.having(), hub=pair.blue.empty.hub), proposal)
+    # What the giver has signed is not what the receiver says, wherever it is copied to.
+    entry = {"agreement": json.dumps(asdict(proposal))}
+    pair.blue.empty.hub.write_state(proposal.place("red"), entry, cas=0)
+    assert pair.sync() is CopyState.WITHHELD
+    assert pair.copy() is None
+
+
+def test_a_changed_entry_or_a_signer_who_is_named_no_more_ends_it(pair: Pair) -> None:
+    agreed = pair.agree()
+    assert pair.sync() is CopyState.CREATED
+    workspace = pair.giving()
+    partners = {
+        "blue": workspace.catalogue.policy.partners["blue"].model_copy(
+            update={"signers": {"else": pair.red.public_key}}
+        )
+    }
+    policy = workspace.catalogue.policy.model_copy(update={"partners": partners})
+    fewer = replace(workspace, catalogue=workspace.catalogue.model_copy(update={"policy": policy}))
+    assert (pair.sync(fewer), pair.copy()) == (CopyState.WITHHELD, None)
+    assert pair.sync() is CopyState.UPDATED
+    place = agreed.place("red")
+    state = pair.blue.empty.hub.read_state(place)
+    assert state is not None
+    later = replace(agreed, until="2036-01-01T00:00:00+00:00")
+    pair.blue.empty.hub.write_state(place, {"agreement": json.dumps(asdict(later))}, cas=state.version)
+    assert pair.sync() is CopyState.WITHHELD
+
+
+def test_where_the_other_side_can_not_be_asked_nothing_is_written_and_nothing_is_ended(pair: Pair) -> None:
+    pair.agree()
+    assert pair.sync() is CopyState.CREATED
+    away: Any = Hooked(pair.blue.empty.hub, read_state=raising(Unavailable("ask", "blue", "it is away", "Wait")))
+    blind = replace(pair.giving(), open_partner=lambda name: away)
+    assert pair.sync(blind) is CopyState.FAILED
+    (item,) = plan(blind).items
+    assert item.action is Action.BLOCKED
+    assert pair.copy() == {"value": "canary"}
+
+
+@pytest.mark.parametrize(("namespace", "mount"), [("", "{}/secret"), ("{}/", "secret"), ("/{}", "secret")])
+def test_no_other_spelling_of_a_place_leads_past_it(pair: Pair, namespace: str, mount: str) -> None:
+    partner = PartnerSettings(hub_part=pair.blue.empty.namespace, signers={"ana": pair.blue.public_key})
+    store = pair.giving().catalogue.store("theirs")
+    inside = pair.blue.empty.namespace
+    spelled = store.model_copy(update={"namespace": namespace.format(inside) or None, "mount": mount.format(inside)})
+    assert partner.has(spelled)
+    assert not partner.has(store.model_copy(update={"namespace": f"{inside}x"}))
+
+
+def test_a_revocation_tells_the_other_organisation_and_its_report_names_it(pair: Pair) -> None:
+    pair.agree()
+    pair.sync()
+    workspace = pair.giving()
+    assert [use.why for use in shared_uses(workspace.catalogue, [PATH])] == ["blue has a copy of it"]
+    incidents.begin(
+        workspace,
+        Selection((PATH,)),
+        incident="INC-1",
+        reason="leaked in a log",
+        mode=Mode.REPLACE,
+        selector=PATH,
+        triggered_at=workspace.clock(),
+        consent=Consent(1),
+    )
+    status = incidents.finish(workspace, "INC-1")
+    events = [(event.place, event.said) for event in status.secrets[0].events if event.place == "organisation blue"]
+    assert len(events) == 1
+    assert NAME in events[0][1]
+    assert status.left == ()
+
+
+def test_the_commands_do_the_same(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("VAULT_", "PREFECT_", "KEYTURN_HUB_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_STATE_HOME", str(pair.directory / "state"))
+    monkeypatch.setenv("VAULT_ADDR", pair.red.empty.server.address)
+    monkeypatch.setenv("VAULT_CACERT", pair.red.empty.server.ca_file or "")
+    monkeypatch.chdir(pair.directory)
+    for side, workspace in ((pair.red, pair.giving()), (pair.blue, pair.having())):
+        (pair.directory / side.name / "catalogue").mkdir()
+        given = workspace.catalogue.model_dump(mode="json", include={"stores"}, exclude_defaults=True)
+        entry = secret("harvest", destinations=[{"store": "theirs", "name": NAME}] if given else [])
+        declared = {**given, "secrets": {PATH: entry}}
+        (pair.directory / side.name / "catalogue" / "all.yaml").write_text(json.dumps(declared))
+        policy = workspace.catalogue.policy.model_dump(mode="json", include={"organisation", "partners", "approvals"})
+        policy["approvals"] = {"approvers": policy["approvals"]["approvers"]}
+        (pair.directory / side.name / "policy.yaml").write_text(json.dumps(policy))
+
+    def run(side: Side, line: str) -> Result:
+        monkeypatch.setenv("VAULT_NAMESPACE", side.empty.namespace)
+        monkeypatch.setenv("VAULT_TOKEN", side.token)
+        monkeypatch.setenv("KEYTURN_POLICY", str(pair.directory / side.name / "policy.yaml"))
+        monkeypatch.setenv("KEYTURN_CATALOGUE", str(pair.directory / side.name / "catalogue"))
+        monkeypatch.setenv("KEYTURN_LEDGER", str(pair.directory / f"{side.name}.db"))
+        return CliRunner().invoke(app, shlex.split(line)[1:])
+
+    sides, commands = {"red": pair.red, "blue": pair.blue}, shared_commands()
+    assert [whose for whose, _ in commands] == ["red", "blue", "red", "red", "blue", "red"]
+    for whose, command in commands:
+        name = next((agreement.id for _, agreement in list_agreements(pair.giving())), "")
+        done = run(sides[whose], command.replace("AG-3f9a1c07d2e45b68", name))
+        assert done.exit_code == 0, (command, done.output)
+        if "list" in command:
+            assert "in force" in done.output
+            assert pair.sync() is CopyState.CREATED
+    assert pair.copy() is None
+
+
+def shared_commands() -> list[tuple[str, str]]:
+    """What the page says to type on either side, in its order."""
+    part = PAGE.partition("\n## A secret that two organisations share\n")[2].partition("\n## ")[0]
+    blocks = re.findall(r"(?ms)^```console\n(.*?)^```", part)
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [(line.partition("$ ")[0], line.partition("$ ")[2]) for line in lines]
