@@ -148,8 +148,9 @@ class Scene:
     def __init__(self, world: World, draw: Random, attack: Attack) -> None:
         self.world, self.draw, self.attack = world, draw, attack
         self.victim, self.at = attack.victim, attack.at
-        office = Networks.office(self.victim.zone, Random(self.victim.name)), self.victim.login
-        self.address, self.login = draw.choice(self.victim.sessions or [office])
+        # Who has not been seen in the run yet has a token from before it, on their desk.
+        desk = Networks.office(self.victim.zone, Random(self.victim.name)), token(f"{self.victim.name} before")
+        self.address, self.login = draw.choice(self.victim.sessions or [desk])
         self.rows: list[Row] = []
 
     @property
