@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Final
 
 from prefect.events import emit_event
+from prefect.logging import get_run_logger
 
 from flows.common import BATCH, SIDE_BY_SIDE, begins, by_target, chosen, in_batches, raise_failures, runbook, workspace
 from flows.fleet import Breaker, Fleet
@@ -39,6 +40,7 @@ async def rotate_due(stop_at: float = STOP_AT, side_by_side: int = SIDE_BY_SIDE)
     """
     opened = await workspace()
     paths = chosen(opened, None)
+    await ask_for_renewals(opened, paths)
     sightings = await look(tasks.find_due, paths)
     sound_alarms(sightings)
     if due := [sighting.path for sighting in sightings if sighting.work]:
@@ -111,6 +113,14 @@ class Together:
         self.waiting.discard(path)
         if not group & self.waiting:
             await tasks.restart_together(sorted(group))
+
+
+async def ask_for_renewals(opened: Workspace, paths: list[str]) -> None:
+    """Ask when certificates had best be renewed. Whoever does not answer is logged, and keeps nothing from its turn."""
+    asking = [path for path in paths if opened.secret(path).rotation.asks_for_renewal]
+    for batch in in_batches(asking, BATCH):
+        for path, why in (await look(tasks.ask_for_renewals, batch)).items():
+            get_run_logger().warning("%s: %s", path, why)
 
 
 async def renewed(opened: Workspace, paths: list[str]) -> dict[str, Outcome | KeyturnError]:

@@ -11,7 +11,7 @@ from keyturn.core.conductor import Step, Verb
 from keyturn.core.errors import TransientError
 from keyturn.core.policy import Trigger
 from keyturn.rotation import decide as deciding
-from keyturn.rotation import restarts, run, verbs
+from keyturn.rotation import renewal_info, restarts, run, verbs
 from keyturn.rotation.context import side_by_side
 from keyturn.rotation.decide import Sighting
 from keyturn.rotation.outcome import Outcome, unsettled
@@ -78,6 +78,12 @@ def sharing(paths: list[str]) -> list[frozenset[str]]:
 def renew(paths: list[str]) -> dict[str, str]:
     """Keep alive what would end by itself; what is wrong with which secret."""
     return renew_credentials(current_workspace(), paths)
+
+
+@step("ask for renewals")
+def ask_for_renewals(paths: list[str]) -> dict[str, str]:
+    """Ask when certificates had best be renewed; what is in the way, by the secret."""
+    return renewal_info.ask_for_renewals(current_workspace(), paths)
 
 
 @step("rotate")

@@ -6,6 +6,7 @@ from enum import Flag, auto
 from typing import Final
 
 from keyturn.core.facts import Facts, Trigger, due_at
+from keyturn.core.renewal_info import YOUNG
 from keyturn.core.windows import told
 
 RENEWED_AFTER: Final = 2 / 3
@@ -74,7 +75,8 @@ def beyond_maximum_age(facts: Facts) -> Cause | None:
 def expiring(facts: Facts) -> Cause | None:
     """Two thirds of its life are over, or later where its interval or cron says so and its life lasts as long.
 
-    What would hold it until its last tenth does not count.
+    Where whoever has signed it suggests a moment before its last tenth, that moment counts instead, but not while the
+    credential is young. What would hold it until its last tenth does not count.
     """
     since, ends, planned = facts.rotated_at, facts.expires_at, due_at(facts)
     if since is None or ends is None:
@@ -82,8 +84,12 @@ def expiring(facts: Facts) -> Cause | None:
     renewed = since + (ends - since) * RENEWED_AFTER
     if planned is not None and renewed < planned < ends:
         renewed = planned
-    message = f"its life ends {told(ends)}, due {describe_moment(renewed, facts)}"
-    return Cause("Expiring", message, renewed, deadline=max(renewed, since + (ends - since) * LATE_AFTER))
+    late, suggestion = since + (ends - since) * LATE_AFTER, ""
+    if facts.renew_at is not None and facts.renew_at < late:
+        renewed = max(facts.renew_at, since + min(YOUNG, (ends - since) / 10))
+        suggestion = ", as its authority suggests"
+    message = f"its life ends {told(ends)}{suggestion}, due {describe_moment(renewed, facts)}"
+    return Cause("Expiring", message, renewed, deadline=max(renewed, late))
 
 
 def wanted(facts: Facts) -> Cause | None:

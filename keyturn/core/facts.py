@@ -43,9 +43,9 @@ class Schedule:
 class Facts:
     """All that decides; ``rotated_at`` is None for a secret that has no version yet.
 
-    ``expires_at`` is when CURRENT ends by itself. ``wanted_at`` (an event) and ``suspected_at`` (a suspicion)
-    were said of the credential that is CURRENT. Until ``waits_until`` a rotation that was taken back is not tried
-    again.
+    ``expires_at`` is when CURRENT ends by itself. ``wanted_at`` (an event), ``suspected_at`` (a suspicion) and
+    ``renew_at`` (a suggestion by whoever has signed it) were said of the credential that is CURRENT. Until
+    ``waits_until`` a rotation that was taken back is not tried again.
     """
 
     path: str
@@ -57,6 +57,7 @@ class Facts:
     wanted_at: datetime | None = None
     suspected_at: datetime | None = None
     waits_until: datetime | None = None
+    renew_at: datetime | None = None
     freezes: Sequence[Freeze] = ()
 
 

@@ -29,6 +29,11 @@ WANTED_AT = "keyturn-wanted-at"
 """Custom metadata: which rotation's credential an event asked to replace, and when: token, space, RFC 3339."""
 SUSPECTED_AT = "keyturn-suspected-at"
 """Custom metadata: which rotation's credential may be known to others, and since when; written like WANTED_AT."""
+RENEW_AT = "keyturn-renew-at"
+"""Custom metadata: which rotation's credential is to be renewed from when on by whom an ACME server tells; written like
+WANTED_AT."""
+RENEWAL_ASKED_AT = "keyturn-renewal-asked-at"
+"""Custom metadata: when that server was asked about it last; written like WANTED_AT."""
 
 ENTRIES = "keyturn-entries"
 """Custom metadata: by which entry of which ledger each version was written, the newest first: `VERSION LEDGER NUMBER`
@@ -195,7 +200,9 @@ class SecretInfo:
         return metadata_moment(self.path, name, self.custom.get(name, ""))
 
     def asked(self, name: str) -> datetime | None:
-        """When WANTED_AT or SUSPECTED_AT was said of the credential that is CURRENT; None where of none or another."""
+        """The moment that WANTED_AT, SUSPECTED_AT or RENEW_AT says of the credential that is CURRENT; None where it is
+        of none or another.
+        """
         token, _, at = self.custom.get(name, "").partition(" ")
         return metadata_moment(self.path, name, at) if token == self.promoted_by else None
 

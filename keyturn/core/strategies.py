@@ -170,6 +170,13 @@ class TellsRevoked(Protocol):
         """What is revoked; empty where nothing is, or nobody knows the credential. Raises what hinders a look."""
 
 
+class AsksForRenewal(Protocol):
+    """What a strategy has besides where somebody suggests when its credential is to be replaced."""
+
+    def renewal(self, credential: SecretFields) -> datetime | None:
+        """From when on; None where nobody suggests anything. Raises what hinders asking."""
+
+
 class Renews(Protocol):
     """What a strategy has besides where its credential ends by itself unless it is renewed."""
 

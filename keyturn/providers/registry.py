@@ -22,6 +22,7 @@ from keyturn.core.keys import KeyMaker
 from keyturn.core.ledger import Ledger
 from keyturn.core.managed_keys import KeyOpening, ManagedKey
 from keyturn.core.notices import SECRET_ROTATED, Notice, message_id
+from keyturn.core.renewal_info import RenewalAdviser
 from keyturn.core.rights import AccountRights, CopyRights, Verdict
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import Store
@@ -116,6 +117,15 @@ class Opening:
             "keyturn.providers.keys.key_maker", "CryptographyKeys", "certificates", "keys"
         )()
         return keys
+
+    @property
+    def adviser(self) -> RenewalAdviser | None:
+        """The server whose directory the environment names. Raises Invalid for an address that is none."""
+        if not (directory := os.environ.get("KEYTURN_RENEWAL_INFO")):
+            return None
+        opens = import_adapter("keyturn.providers.http.renewal_info", "AcmeRenewalInfo", "certificates", "renewals")
+        adviser: RenewalAdviser = opens(directory, os.environ.get("KEYTURN_RENEWAL_INFO_CA_FILE") or None)
+        return adviser
 
 
 class Cached(dict[str, T]):

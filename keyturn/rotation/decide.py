@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from keyturn.core.errors import CandidateRejected, CertainRefusal, Missing
-from keyturn.core.hub import EXPIRES_AT, SUSPECTED_AT, TOKEN, WANTED_AT, HubSecret, SecretInfo
+from keyturn.core.hub import EXPIRES_AT, RENEW_AT, SUSPECTED_AT, TOKEN, WANTED_AT, HubSecret, SecretInfo
 from keyturn.core.policy import Facts, Freeze, Reason, Trigger, alarm, due
 from keyturn.core.record import Record, Stage
 from keyturn.rotation.context import Workspace
@@ -168,6 +168,7 @@ def facts(workspace: Workspace, path: str, trigger: Trigger, stands: SecretStatu
         wanted_at=info.asked(WANTED_AT) if info else None,
         suspected_at=info.asked(SUSPECTED_AT) if info else None,
         waits_until=waits_until,
+        renew_at=info.asked(RENEW_AT) if info else None,
         freezes=freezes(workspace, path),
     )
 

@@ -8,6 +8,7 @@ from keyturn.core.connections import Connection
 from keyturn.core.errors import UnsupportedOperation
 from keyturn.core.hub import Hub
 from keyturn.core.keys import KeyMaker
+from keyturn.core.renewal_info import RenewalAdviser
 from keyturn.core.rights import HubPlaces, Section
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.strategies import Change, RevokeResult, Strategy
@@ -28,6 +29,10 @@ class Tools(Protocol):
     @property
     def keys(self) -> KeyMaker:
         """What makes asymmetric keys."""
+
+    @property
+    def adviser(self) -> RenewalAdviser | None:
+        """Who suggests when certificates are renewed; None where the operator names nobody."""
 
     def target(self, name: str) -> Any:
         """The opened target of that name: its kind is among the settings' ``targets``."""
@@ -51,6 +56,11 @@ class StrategySettings(Timing):
     """Whether the credential must be kept alive between rotations."""
     leaves_tokens: ClassVar[bool] = False
     """Whether tokens of the hub ask for it at ``mount``, which outlive a run that died with one."""
+
+    @property
+    def asks_for_renewal(self) -> bool:
+        """Whether a server is asked when the credential is to be replaced."""
+        return False
 
     def open(self, path: str, tools: Tools) -> Strategy:
         """The strategy, ready to work on the secret at ``path``."""

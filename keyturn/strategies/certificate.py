@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 from keyturn.core.engines import Authority, Certificate, CertificateRole, SubjectNames
 from keyturn.core.errors import CandidateRejected, Invalid, Unavailable
 from keyturn.core.keys import CertificateKey, KeyMaker
+from keyturn.core.renewal_info import RenewalAdviser
 from keyturn.core.rights import HubPlaces, Section, allow
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import EXPIRES_AT, Change, RevokeResult
@@ -46,6 +47,7 @@ class CertificateStrategy(StrategyBase):
         kind: CertificateKey,
         ttl: timedelta,
         life: timedelta,
+        adviser: RenewalAdviser | None = None,
     ) -> None:
         self.path = path
         self.authority = authority
@@ -55,6 +57,7 @@ class CertificateStrategy(StrategyBase):
         self.kind = kind
         self.ttl = ttl
         self.life = life
+        self.adviser = adviser
 
     def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
         """Refuse to replace, and to revoke, what is for wholly other names, and a role that can't give what is asked.
@@ -155,6 +158,12 @@ class CertificateStrategy(StrategyBase):
         if publication is None or not publication.revoked:
             return ""
         return f"the certificate {certificate.serial}, by {publication.by},"
+
+    def renewal(self, credential: SecretFields) -> datetime | None:
+        """When the operator's ACME server would like it to be renewed. Raises what hinders asking."""
+        if self.adviser is None or "certificate" not in credential:
+            return None
+        return self.adviser.window(credential["certificate"].reveal()).moment
 
     def _flaws(self, certificate: Certificate, change: Change, now: datetime) -> Iterator[str]:
         candidate, current = change.candidate, change.current
@@ -283,6 +292,13 @@ class CertificateSettings(StrategySettings):
     say so."""
     key: CertificateKey = Field(CertificateKey.P_256)
     """What the private key is made of."""
+    renewal_info: bool = False
+    """Whether the ACME server that the operator names is asked when it had best be renewed (RFC 9773)."""
+
+    @property
+    def asks_for_renewal(self) -> bool:
+        """Where the catalogue says so."""
+        return self.renewal_info
 
     @property
     def names(self) -> SubjectNames:
@@ -328,4 +344,5 @@ class CertificateSettings(StrategySettings):
             kind=self.key,
             ttl=self.ttl,
             life=self.renewed + self.grace,
+            adviser=tools.adviser if self.renewal_info else None,
         )

@@ -1,5 +1,6 @@
 """Certificates with the package cryptography: requests for them, what they say, and whether a chain holds."""
 
+import base64
 import ipaddress
 from datetime import datetime
 from typing import Any, Final
@@ -83,6 +84,24 @@ def serial_of(certificate: x509.Certificate) -> str:
     """As the hub spells it: bytes in hex, with colons."""
     number = certificate.serial_number
     return number.to_bytes((number.bit_length() + 7) // 8 or 1).hex(":")
+
+
+def renewal_identifier(pem: str) -> str:
+    """What an ACME server knows the certificate by (RFC 9773, 4.1): who has signed it, and its number.
+
+    Raises Invalid for one that does not say who has signed it.
+    """
+    certificate = load_certificate(pem)
+    signer = bytes.fromhex(_key_identifier(certificate, x509.AuthorityKeyIdentifier))
+    if not signer:
+        problem = "it has no authority key identifier"
+        raise Invalid("read", "a certificate", problem, "Leave renewal_info out: its own end decides")
+    number = certificate.serial_number
+    return ".".join(map(_base64url, (signer, number.to_bytes(number.bit_length() // 8 + 1))))
+
+
+def _base64url(octets: bytes) -> str:
+    return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
 
 
 def names_of(certificate: x509.Certificate) -> SubjectNames:

@@ -1,0 +1,61 @@
+"""Asking when certificates had best be renewed, and keeping the answer beside the secret in the hub."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from keyturn.core.capabilities import capability
+from keyturn.core.errors import KeyturnError
+from keyturn.core.hub import RENEW_AT, RENEWAL_ASKED_AT, SecretInfo
+from keyturn.core.renewal_info import ASKED_EVERY
+from keyturn.core.strategies import AsksForRenewal
+from keyturn.rotation.context import Workspace, side_by_side
+
+AT_ONCE = 8
+
+
+def ask_for_renewals(workspace: Workspace, paths: Iterable[str]) -> dict[str, str]:
+    """Ask about those that were not asked about lately; what is in the way, by the paths where something is.
+
+    Nothing rests on an answer: without one a certificate is renewed by its own end.
+    """
+    asking = [path for path in paths if workspace.secret(path).rotation.asks_for_renewal]
+    faults = side_by_side(lambda path: fault(workspace, path), asking, AT_ONCE)
+    return {path: text for path, text in zip(asking, faults, strict=True) if text}
+
+
+def fault(workspace: Workspace, path: str) -> str:
+    """Why one could not be asked about; empty where it was, or need not be."""
+    try:
+        ask_for_renewal(workspace, path)
+    except KeyturnError as error:
+        return str(error)
+    return ""
+
+
+def ask_for_renewal(workspace: Workspace, path: str) -> None:
+    """Write down what is suggested for CURRENT. That it was tried is written down first, so that no server is pressed.
+
+    Raises what is in the way.
+    """
+    info, now = workspace.hub.describe(path), workspace.hub_now()
+    if info is None or not info.served or not is_due(info, now):
+        return
+    strategy = workspace.open_strategy(path)
+    current = workspace.hub.read(path)
+    adviser = capability(strategy, AsksForRenewal)
+    if current is None or adviser is None or current.version != info.version:
+        return
+    workspace.hub.patch_metadata(path, {RENEWAL_ASKED_AT: of_current(info, now)})
+    if suggested := adviser.renewal(current.fields):
+        workspace.hub.patch_metadata(path, {RENEW_AT: of_current(info, suggested)})
+
+
+def is_due(info: SecretInfo, now: datetime) -> bool:
+    """Whether the server was not asked about CURRENT lately."""
+    asked_at = info.asked(RENEWAL_ASKED_AT)
+    return asked_at is None or asked_at <= now - ASKED_EVERY
+
+
+def of_current(info: SecretInfo, moment: datetime) -> str:
+    """A moment as it is said of the credential that is CURRENT, and of no other."""
+    return f"{info.promoted_by} {moment.isoformat()}"
