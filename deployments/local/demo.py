@@ -39,7 +39,7 @@ from keyturn.providers.postgresql.target import refused_login
 SECRETS: Final = (DATABASE_SECRET, "ml-training/api-keys")
 PREFIX: Final = "keyturn-"
 """How the names of the policies of Keyturn's own logins begin."""
-PATIENCE: Final = 90
+PATIENCE: Final = 240
 """Seconds that one flow run may take, its start by the worker included."""
 TURNS: Final = 5
 PAUSE: Final = 3
@@ -140,8 +140,11 @@ class Demo:
                 break
             # The schedule's own run of it is at work: two at once are not let in.
             await asyncio.sleep(PAUSE)
-        if state is None or state.type.value != expected:
-            problem = f"it ended as {state.name if state else 'unknown'}: {state.message if state else ''}"
+        if state is None or not state.is_final():
+            problem = f"it did not end within {PATIENCE} s, and is {state.name if state else 'unknown'}"
+            raise Unavailable("run", name, problem, f"See the worker's log under {self.stack.home}")
+        if state.type.value != expected:
+            problem = f"it ended as {state.name}: {state.message}"
             raise Unavailable("run", name, problem, f"See the worker's log under {self.stack.home}")
         took = run.total_run_time.total_seconds()
         ended = "failed, as it should" if expected == "FAILED" else "completed"

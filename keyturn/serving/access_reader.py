@@ -40,6 +40,10 @@ class SealedSegment(Protocol):
     def number(self) -> int:
         """It counts the segments of a source."""
 
+    @property
+    def gaps(self) -> Sequence[str]:
+        """What is missing in it, in words."""
+
 
 class TrailPort(Protocol):
     """What the reader needs of the trail: :class:`keyturn.access_log.trail.trail.Trail`."""
@@ -101,6 +105,8 @@ class _Reading:
         self._looked_at = self._advance_at = elapsed()
         self._seal_at = float("inf")
         self._trouble = ""
+        self._told_gaps: set[str] = set()
+        """Of what is not sealed yet."""
         self.judged: str | None = None
         """The cursor up to which everything was judged here; None where nobody can tell."""
         tenure.measure = self._measure
@@ -174,6 +180,9 @@ class _Reading:
         self._seal_at = float("inf")
         self._say_trouble(None)
         self._watch.counts.add(SEGMENTS, self._name, len(sealed))
+        # The trail finds gaps of its own, such as a cursor that somebody has set back.
+        self._tell_gaps([gap for segment in sealed for gap in segment.gaps if gap not in self._told_gaps])
+        self._told_gaps.clear()
         if sealed and isinstance(self._source, ReleasesRead) and self._cursor is not None:
             self._source.release(self._cursor)
         if sealed and idle:
@@ -191,13 +200,17 @@ class _Reading:
         counts = self._watch.counts
         counts.add(EVENTS, self._name, len(batch.records))
         counts.add(MALFORMED, self._name, len(batch.malformed))
-        counts.add(GAPS, self._name, len(batch.gaps))
-        for gap in batch.gaps:
-            self._watch.say(f"{ACCESS}{self._name}: {one_line(gap)}")
+        self._tell_gaps(batch.gaps)
         if batch.malformed:
             first = batch.malformed[0]
             text = f"{len(batch.malformed)} records can't be read, the first at {first.position}: {first.problem}"
             self._watch.say(f"{ACCESS}{self._name}: {one_line(text)}")
+
+    def _tell_gaps(self, gaps: Sequence[str]) -> None:
+        self._watch.counts.add(GAPS, self._name, len(gaps))
+        self._told_gaps.update(gaps)
+        for gap in gaps:
+            self._watch.say(f"{ACCESS}{self._name}: {one_line(gap)}")
 
     def _age(self, batch: Batch) -> float:
         if not batch.records:

@@ -176,7 +176,9 @@ class Keeper:
                 return self._tell(Task.WORK, error)
             if self._clock() - began > WELL:
                 self._state = PartState(self.name)
-                self._told[Task.WORK] = ""
+                if self._told[Task.WORK]:
+                    self._told[Task.WORK] = ""
+                    self._say(f"{self.name}: works again")
         if tenure.over and not self._stop.is_set() and self._error is None:
             self._say(f"{self.name}: stopped here, since its lease could not be renewed")
         return None

@@ -11,7 +11,7 @@ import pytest
 from keyturn.access_log.detection.alerts import Alert, Stage
 from keyturn.core.errors import Unavailable, Unrecorded
 from keyturn.serving import access_reader
-from keyturn.serving.numbers import EVENTS, SEGMENTS
+from keyturn.serving.numbers import EVENTS, GAPS, SEGMENTS
 from keyturn.serving.recollection import remembered
 from keyturn.serving.told import TellOnce, ToldMemory
 from tests.access_log.reactions.samples import BEGUN
@@ -66,6 +66,21 @@ def test_killed_anywhere_nothing_is_skipped_or_twice_and_no_alert_is_lost(
     # Between the message and the hub's knowledge of it nobody can tell whether it was told.
     unsure = steps.names[-2:] in (["before the siren", "after the siren"], ["after the siren", "before the hub"])
     assert max(Counter(site.siren.told).values()) <= (2 if unsure else 1), died
+
+
+def test_that_an_older_hub_was_put_back_is_said_and_nothing_is_skipped_or_twice(site: Site) -> None:
+    site.process(ListSource(READS[:2])).run()
+    older = dict(site.hub.states)
+    site.process(ListSource(READS[:4])).run()
+    site.hub.states.clear()
+    site.hub.states.update(older)
+    process = site.process(ListSource(READS))
+    process.run()
+    assert kept(site) == [read.path for read in READS]
+    assert set(Counter(site.recorded()).values()) == {1}
+    (line,) = site.lines
+    assert line.endswith("had ended: it was changed, or the hub put back")
+    assert process.counts.of(GAPS) == {"hub": 1}
 
 
 def test_what_was_there_before_anybody_watched_is_learned_and_not_told(site: Site) -> None:

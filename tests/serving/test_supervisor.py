@@ -90,6 +90,16 @@ def test_a_part_that_fails_is_told_once_and_begun_anew_and_the_others_go_on(lab:
     assert "s3cret" not in "".join(lines)
 
 
+def test_that_a_part_works_again_is_told_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "WELL", 0.2)
+    failing, other = Working(Unavailable("write", "a disk", "it is full")), Working()
+    with supervised(lab, failing, other) as (running, lines):
+        until(lambda: f"{failing.name}: works again" in lines)
+        assert running.states()[failing.name].failures == 0
+        until(lambda: len(other.tenures) == 1 and other.works)
+    assert [line for line in lines if "works again" in line] == [f"{failing.name}: works again"]
+
+
 def test_whoever_can_not_do_it_lets_another_and_is_well(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     failing, twin = Working(*[Unavailable("read", "a log", "it is not on this machine")] * 50), Working()
     twin.name = failing.name
