@@ -154,6 +154,11 @@ class Scene:
         self.rows: list[Row] = []
 
     @property
+    def own_login(self) -> str:
+        """A login that the attacker makes."""
+        return token(f"{self.attack.label} logs in")
+
+    @property
     def others(self) -> list[Secret]:
         """What the victim's team has, decoys among it, and the victim does not use."""
         team = self.victim.team

@@ -53,9 +53,9 @@ def sprays_from_many_addresses(scene: Scene) -> None:
         scene.log_in(number * 90.0, source, failed=True, agent="curl/8.9", who=other)
         scene.log_in(number * 90.0 + 20, source, failed=True, agent="curl/8.9", who=other)
     source = Networks.home(scene.draw)
-    scene.log_in(2 * HOUR, source, login="c0ffee09", agent="curl/8.9")
+    scene.log_in(2 * HOUR, source, login=scene.own_login, agent="curl/8.9")
     wanted = [*scene.pick(scene.victim.secrets, 4), *scene.pick(scene.others, 6)]
-    scene.read_all(wanted, source, pace=20, after=2 * HOUR + 5, login="c0ffee09", agent="curl/8.9")
+    scene.read_all(wanted, source, pace=20, after=2 * HOUR + 5, login=scene.own_login, agent="curl/8.9")
 
 
 @scenario(FAMILY, SPRAYING, victims=(SERVICE,))
@@ -101,7 +101,7 @@ def insider_comes_back(scene: Scene) -> None:
     other, secret = scene.another(PERSON, scene.attack.secret.team), scene.attack.secret
     source, login = scene.draw.choice(other.sessions)
     if scene.at >= other.ends:
-        login = "c0ffee14"
+        login = scene.own_login
         scene.log_in(0, source, who=other, login=login)
     shown = {"principal": other.name, "login": login, "agent": other.agent, "granted": rights.granted(other, secret)}
     for number in range(3):

@@ -45,8 +45,8 @@ def one_secret_too_many(scene: Scene) -> None:
 def insider_by_night(scene: Scene) -> None:
     """By night and the VPN, who does not work by night reads fifteen of the team's secrets."""
     source = Networks.vpn(scene.victim.zone, scene.draw)
-    scene.log_in(0, source, login="c0ffee06")
-    scene.read_all(scene.pick(scene.others, 15), source, pace=MINUTE, after=5, login="c0ffee06")
+    scene.log_in(0, source, login=scene.own_login)
+    scene.read_all(scene.pick(scene.others, 15), source, pace=MINUTE, after=5, login=scene.own_login)
 
 
 @scenario(FAMILY, f"{CERT}, scenario 1", when="weekend", reach=Scope.TEAM)
@@ -75,9 +75,9 @@ def one_of_another_team_each_day(scene: Scene) -> None:
 def on_a_holiday(scene: Scene) -> None:
     """The victim's zone has a holiday; their login reads what they use and five more, from home addresses."""
     source = Networks.home(scene.draw)
-    scene.log_in(0, source, login="c0ffee07")
+    scene.log_in(0, source, login=scene.own_login)
     wanted = [*scene.pick(scene.victim.secrets, 3), *scene.pick(scene.others, 5)]
-    scene.read_all(wanted, source, pace=MINUTE, after=5, login="c0ffee07")
+    scene.read_all(wanted, source, pace=MINUTE, after=5, login=scene.own_login)
 
 
 @scenario(
@@ -92,16 +92,16 @@ def pushed_until_approved(scene: Scene) -> None:
     source = Networks.hosting(scene.draw)
     for number in range(8):
         scene.log_in(number * 25.0, source, failed=True)
-    scene.log_in(220, source, login="c0ffee08")
+    scene.log_in(220, source, login=scene.own_login)
     wanted = [*scene.pick(scene.victim.secrets, 3), *scene.pick(scene.others, 4)]
-    scene.read_all(wanted, source, pace=20, after=230, login="c0ffee08")
+    scene.read_all(wanted, source, pace=20, after=230, login=scene.own_login)
 
 
 @scenario("hidden in noise", "MITRE ATT&CK T1036, Masquerading", when="night", reach=Scope.TEAM)
 def during_an_incident(scene: Scene) -> None:
     """While colleagues are awake in an incident, a stolen login reads along: other things, from elsewhere."""
     for index, engineer in enumerate(scene.another("person", scene.victim.team) for _ in range(2)):
-        where, login = Networks.vpn(engineer.zone, scene.draw), f"0a0b0c0{index}"
+        where, login = Networks.vpn(engineer.zone, scene.draw), token(f"{scene.attack.label} awake {index}")
         scene.log_in(0, where, who=engineer, ordinary=True, login=login)
         for number, secret in enumerate(scene.pick(engineer.secrets, 6)):
             shown = {"principal": engineer.name, "agent": engineer.agent, "granted": rights.granted(engineer, secret)}

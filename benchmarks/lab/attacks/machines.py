@@ -5,7 +5,7 @@ from typing import Any, Final
 from benchmarks.lab.attacks.base import Scene, scenario
 from benchmarks.lab.calendar import HOUR, MINUTE
 from benchmarks.lab.rights import Scope
-from benchmarks.lab.world import BACKUP, BATCH, CI, CRON, INFERENCE, PERSON, SERVICE, SYNC, TRAINING, Networks
+from benchmarks.lab.world import BACKUP, BATCH, CI, CRON, INFERENCE, PERSON, SERVICE, SYNC, TRAINING, Networks, token
 
 PIPELINE: Final = "CI token"
 CODECOV: Final = "Codecov, April 2021: a changed script sent the environment of CI jobs away"
@@ -23,9 +23,9 @@ def ci_token_after_the_job(scene: Scene) -> None:
 def poisoned_pipeline(scene: Scene) -> None:
     """A job on an ordinary runner reads all that its role may read, instead of its few."""
     source = Networks.runner(scene.draw)
-    scene.log_in(0, source, login="c0ffee0a")
+    scene.log_in(0, source, login=scene.own_login)
     wanted = [*scene.victim.secrets, *scene.pick(scene.others, 30)]
-    scene.read_all(wanted, source, pace=1, after=1, login="c0ffee0a")
+    scene.read_all(wanted, source, pace=1, after=1, login=scene.own_login)
 
 
 @scenario(
@@ -38,10 +38,10 @@ def poisoned_pipeline(scene: Scene) -> None:
 def poisoned_pipeline_takes_one(scene: Scene) -> None:
     """A job on an ordinary runner reads its secrets and one restricted one."""
     source = Networks.runner(scene.draw)
-    scene.log_in(0, source, login="c0ffee0b")
+    scene.log_in(0, source, login=scene.own_login)
     restricted = [secret for secret in scene.others if secret.restricted]
     wanted = [*scene.victim.secrets, *scene.pick(restricted, 1)]
-    scene.read_all(wanted, source, pace=1, after=1, login="c0ffee0b")
+    scene.read_all(wanted, source, pace=1, after=1, login=scene.own_login)
 
 
 ROOT: Final = "root token"
@@ -53,7 +53,7 @@ def root_token_reads_one(scene: Scene) -> None:
     """A root token, kept from the set-up, reads one secret on an administrator's desk."""
     source = Networks.office(scene.victim.zone, scene.draw)
     root: dict[str, Any] = {"principal": "root (root policy)", "root": True, "granted": "root"}
-    scene.read(0, scene.foreign(1)[0], source, login="c0ffee0c", **root)
+    scene.read(0, scene.foreign(1)[0], source, login=scene.own_login, **root)
 
 
 @scenario(ROOT, HARDENING)
@@ -62,7 +62,7 @@ def root_token_exports(scene: Scene) -> None:
     source = Networks.hosting(scene.draw)
     changes: dict[str, Any] = {
         "principal": "token-admin (root policy)",
-        "login": "c0ffee0d",
+        "login": scene.own_login,
         "root": True,
         "granted": "root",
         "agent": "curl/8.9",
@@ -85,26 +85,26 @@ def sync_login_off_its_schedule(scene: Scene) -> None:
 def backup_login_elsewhere(scene: Scene) -> None:
     """The backup's login, which may read everything, reads eighty secrets from a rented server."""
     source, agent = Networks.hosting(scene.draw), scene.stranger()
-    scene.log_in(0, source, login="c0ffee15", agent=agent)
+    scene.log_in(0, source, login=scene.own_login, agent=agent)
     wanted = scene.pick(scene.world.secrets, 80)
-    scene.read_all(wanted, source, pace=1, after=2, login="c0ffee15", agent=agent)
+    scene.read_all(wanted, source, pace=1, after=2, login=scene.own_login, agent=agent)
 
 
 @scenario(FAMILY, PLATFORM, victims=(BACKUP,), when="work")
 def backup_login_by_day(scene: Scene) -> None:
     """The backup's login reads ten restricted secrets on its own host, in the middle of the day."""
     restricted = [secret for secret in scene.world.secrets if secret.restricted]
-    scene.log_in(0, login="c0ffee16")
-    scene.read_all(scene.pick(restricted, 10), pace=3, after=2, login="c0ffee16")
+    scene.log_in(0, login=scene.own_login)
+    scene.read_all(scene.pick(restricted, 10), pace=3, after=2, login=scene.own_login)
 
 
 @scenario(FAMILY, PLATFORM, victims=(BATCH, CRON), when="any", reach=Scope.TEAM)
 def timetable_login_at_another_time(scene: Scene) -> None:
     """A job's login reads its own secrets at another time, from another pod of the cluster, and five more."""
     source = Networks.pod(scene.victim.team.cluster, scene.draw)
-    scene.log_in(0, source, login="c0ffee0e")
+    scene.log_in(0, source, login=scene.own_login)
     wanted = [*scene.victim.secrets, *scene.pick(scene.others, 5)]
-    scene.read_all(wanted, source, pace=2, after=1, login="c0ffee0e")
+    scene.read_all(wanted, source, pace=2, after=1, login=scene.own_login)
 
 
 CONTAINERS: Final = "MITRE ATT&CK T1552.007, Unsecured Credentials: Container API"
@@ -148,7 +148,7 @@ def unwrapped_elsewhere(scene: Scene) -> None:
     source, agent = Networks.hosting(scene.draw), scene.stranger()
     who = f"wrapping token of {scene.victim.name}"
     secret = scene.victim.secrets[0]
-    scene.read(0, secret, source, principal=who, login="c0ffee0f", agent=agent, granted=UNWRAPS)
+    scene.read(0, secret, source, principal=who, login=scene.own_login, agent=agent, granted=UNWRAPS)
 
 
 @scenario(WRAPPING, WRAP, victims=(PERSON,), when="work", reach=Scope.TEAM)
@@ -157,7 +157,7 @@ def wrapped_and_carried_out(scene: Scene) -> None:
     home, own = Networks.home(scene.draw), scene.be_at_work()
     for number, secret in enumerate(scene.pick(scene.others, 12)):
         scene.read(5 + number * 20.0, secret, login=own)
-        who, login = f"wrapping token of {scene.victim.name}", f"c0ffee{number + 32:02x}"
+        who, login = f"wrapping token of {scene.victim.name}", token(f"{scene.attack.label} wraps {number}")
         scene.read(HOUR + number * 8.0, secret, home, principal=who, login=login, granted=UNWRAPS)
 
 
@@ -168,14 +168,14 @@ NOISE: Final = "hidden in noise"
 def during_a_deployment(scene: Scene) -> None:
     """In the minute of a deployment, a login from the cluster's network reads the service's secrets and six more."""
     source = Networks.pod(scene.victim.team.cluster, scene.draw)
-    scene.log_in(0, source, login="c0ffee10")
+    scene.log_in(0, source, login=scene.own_login)
     wanted = [*scene.victim.secrets, *scene.pick(scene.others, 6)]
-    scene.read_all(wanted, source, pace=0.2, after=0.3, login="c0ffee10")
+    scene.read_all(wanted, source, pace=0.2, after=0.3, login=scene.own_login)
 
 
 @scenario(NOISE, "MITRE ATT&CK T1036, Masquerading", victims=(SERVICE,), deploys=True)
 def during_a_deployment_from_an_office(scene: Scene) -> None:
     """The same, but from a desk, and only what the service reads."""
     source = Networks.office(scene.victim.zone, scene.draw)
-    scene.log_in(0, source, login="c0ffee11")
-    scene.read_all(scene.victim.secrets, source, pace=0.2, after=0.3, login="c0ffee11")
+    scene.log_in(0, source, login=scene.own_login)
+    scene.read_all(scene.victim.secrets, source, pace=0.2, after=0.3, login=scene.own_login)

@@ -75,8 +75,8 @@ def stolen_token_by_night(scene: Scene) -> None:
 def service_login_on_a_laptop(scene: Scene) -> None:
     """An application's AppRole is copied out of its configuration and used on a desk, for its own secrets."""
     source = Networks.office(scene.victim.zone, scene.draw)
-    scene.log_in(0, source, login="c0ffee01", agent="bao/2.5.0")
-    scene.read_all(scene.victim.secrets, source, pace=15, after=2, login="c0ffee01", agent="bao/2.5.0")
+    scene.log_in(0, source, login=scene.own_login, agent="bao/2.5.0")
+    scene.read_all(scene.victim.secrets, source, pace=15, after=2, login=scene.own_login, agent="bao/2.5.0")
 
 
 @scenario(FAMILY, "MITRE ATT&CK T1552.007, Unsecured Credentials: Container API", victims=(SERVICE, INFERENCE))
@@ -101,9 +101,9 @@ def in_two_countries_vpn(scene: Scene) -> None:
     source = Networks.vpn(zone, scene.draw)
     login = scene.be_at_work(ordinary=True)
     scene.read_all(scene.pick(scene.victim.secrets, 2), pace=30, after=5, ordinary=True, login=login)
-    scene.log_in(15 * MINUTE, source, login="c0ffee02")
+    scene.log_in(15 * MINUTE, source, login=scene.own_login)
     wanted = [*scene.pick(scene.victim.secrets, 2), *scene.pick(scene.others, 5)]
-    scene.read_all(wanted, source, pace=MINUTE, after=16 * MINUTE, login="c0ffee02")
+    scene.read_all(wanted, source, pace=MINUTE, after=16 * MINUTE, login=scene.own_login)
     scene.read_all(scene.pick(scene.victim.secrets, 2), pace=30, after=20 * MINUTE, ordinary=True, login=login)
 
 
@@ -113,25 +113,25 @@ MIDNIGHT: Final = "Microsoft, Midnight Blizzard (January 2024): a legacy test ac
 @scenario("dormant", MIDNIGHT, victims=(DORMANT,), when="work")
 def dormant_account_awake(scene: Scene) -> None:
     """An account that has slept since the first days reads its own secrets, from where it lived."""
-    scene.log_in(0, login="c0ffee12")
-    scene.read_all(scene.victim.secrets, pace=10, after=3, login="c0ffee12")
+    scene.log_in(0, login=scene.own_login)
+    scene.read_all(scene.victim.secrets, pace=10, after=3, login=scene.own_login)
 
 
 @scenario("dormant", MIDNIGHT, victims=(DORMANT,), when="night", reach=Scope.TEAM)
 def dormant_account_elsewhere(scene: Scene) -> None:
     """The same by night, from a rented server, with what else its team has."""
     source, agent = Networks.hosting(scene.draw), scene.stranger()
-    scene.log_in(0, source, login="c0ffee13", agent=agent)
+    scene.log_in(0, source, login=scene.own_login, agent=agent)
     wanted = [*scene.victim.secrets, *scene.pick(scene.others, 6)]
-    scene.read_all(wanted, source, pace=20, after=5, agent=agent, login="c0ffee13")
+    scene.read_all(wanted, source, pace=20, after=5, agent=agent, login=scene.own_login)
 
 
 @scenario("dormant", "CISA AA24-057A: SVR actors use accounts of former employees", victims=(DORMANT,), when="work")
 def former_employee(scene: Scene) -> None:
     """An account that should be gone logs in at a home address, and reads two secrets."""
     source = Networks.home(scene.draw)
-    scene.log_in(0, source, login="c0ffee03")
-    scene.read_all(scene.pick(scene.victim.secrets, 2), source, pace=MINUTE, after=5, login="c0ffee03")
+    scene.log_in(0, source, login=scene.own_login)
+    scene.read_all(scene.pick(scene.victim.secrets, 2), source, pace=MINUTE, after=5, login=scene.own_login)
 
 
 @scenario("mimicry", TOKEN, victims=(SERVICE,), hopeless="the same process's address, login, agent, secrets and pace")
@@ -156,13 +156,13 @@ def one_usual_secret_on_the_own_laptop(scene: Scene) -> None:
 def one_pod_more_in_a_deployment(scene: Scene) -> None:
     """In the minute of a deployment, a login from the same cluster's network reads what each new pod reads."""
     source = Networks.pod(scene.victim.team.cluster, scene.draw)
-    scene.log_in(0, source, login="c0ffee04")
-    scene.read_all(scene.victim.secrets, source, pace=0.1, after=0.3, login="c0ffee04")
+    scene.log_in(0, source, login=scene.own_login)
+    scene.read_all(scene.victim.secrets, source, pace=0.1, after=0.3, login=scene.own_login)
 
 
 @scenario("mimicry", CIRCLECI, when="work", hopeless="the VPN gives everybody another address each day")
 def vpn_and_usual_secrets(scene: Scene) -> None:
     """With the victim's password and device, by the VPN that they use, two secrets that they use."""
     source = Networks.vpn(scene.victim.zone, scene.draw)
-    scene.log_in(0, source, login="c0ffee05")
-    scene.read_all(scene.victim.secrets[:2], source, pace=MINUTE, after=5, login="c0ffee05")
+    scene.log_in(0, source, login=scene.own_login)
+    scene.read_all(scene.victim.secrets[:2], source, pace=MINUTE, after=5, login=scene.own_login)
