@@ -112,7 +112,7 @@ class OperatorsPolicy(Model):
     """When Keyturn's own keys are replaced."""
     organisation: OrganisationName | None = None
     """What this organisation is called by those that it shares secrets with."""
-    partners: dict[str, PartnerSettings] = Field(default_factory=dict)
+    partners: dict[OrganisationName, PartnerSettings] = Field(default_factory=dict)
     """Those, by what they are called: nothing goes to their part of a hub that both have not signed for."""
 
     @model_validator(mode="after")

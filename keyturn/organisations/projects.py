@@ -73,7 +73,10 @@ def own_targets(catalogue: Catalogue, paths: Collection[str]) -> tuple[str, ...]
 
 
 def left_to_people(catalogue: Catalogue, paths: Collection[str], state_mount: str) -> Iterator[str]:
-    """What people have put into Keyturn's own mount for these secrets alone: Keyturn ends none of it."""
+    """What people have put into Keyturn's own mount for these secrets alone, and agreed to: Keyturn ends none of it."""
+    for path in sorted(set(paths) & set(catalogue.secrets)):
+        for partner in partners_with(catalogue, path):
+            yield f"the agreement with {partner} about {path}: withdraw it (keyturn share end)"
     for name in own_targets(catalogue, paths):
         admin = getattr(catalogue.targets[name], "admin", None)
         if isinstance(admin, str):

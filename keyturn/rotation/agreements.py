@@ -204,8 +204,8 @@ def agreement_in(state: State, place: str) -> Agreement:
         agreement = Agreement.from_data(json.loads(state.data["agreement"]))
         if not place.endswith(f"/{agreement.id}"):
             raise ValueError("place")
-        if agreement.until:
-            datetime.fromisoformat(agreement.until)
+        if agreement.until and datetime.fromisoformat(agreement.until).tzinfo is None:
+            raise ValueError("zone")
     except (ValueError, TypeError, KeyError, AttributeError):
         hint = "See the hub's audit log for who wrote it"
         raise Invalid("read", place, "the entry is no agreement", hint) from None

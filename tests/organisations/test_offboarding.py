@@ -24,7 +24,7 @@ from tests.hub_setup.site import Empty
 from tests.organisations.site import BAKERY, HARVEST, PROJECT, Organisation, declared, organisation, secret
 from tests.support.hooks import Hooked
 
-pytestmark = pytest.mark.sampled(2, of="file")
+pytestmark = pytest.mark.sampled(5, of="file")
 
 REQUEST = "AR-0123456789ab"
 ROLE, POLICY = "approle:approle/reaper", "policy:consumer-reaper"

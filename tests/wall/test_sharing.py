@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from keyturn.catalogue.approvals import ApprovalSettings, ApproverSettings
 from keyturn.catalogue.operators_policy import OperatorsPolicy
 from keyturn.catalogue.partners import PartnerSettings
 from keyturn.cli.app import app
+from keyturn.core.channel import Announcement
 from keyturn.core.errors import Denied, Invalid, NotFound, Unavailable
 from keyturn.core.plan import Action
 from keyturn.core.sensitive import SecretFields
@@ -41,7 +42,7 @@ from tests.organisations.site import secret
 from tests.support.hooks import Hooked, raising
 from tests.support.lab import LOOSE
 
-pytestmark = pytest.mark.sampled(2, of="file")
+pytestmark = pytest.mark.sampled(7, of="file")
 
 PAGE = (Path(__file__).parents[2] / "docs" / "organisations.md").read_text()
 PATH, NAME = "harvest/api-key", "from-red/api-key"
@@ -283,10 +284,25 @@ def test_no_other_spelling_of_a_place_leads_past_it(pair: Pair, namespace: str, 
     assert not partner.has(store.model_copy(update={"namespace": f"{inside}x"}))
 
 
-def test_a_revocation_tells_the_other_organisation_and_its_report_names_it(pair: Pair) -> None:
+@dataclass
+class Page:
+    """A channel that is away so many times."""
+
+    away: int = 0
+    heard: list[Announcement] = field(default_factory=list)
+
+    def send(self, announcement: Announcement) -> None:
+        self.away -= 1
+        if self.away >= 0:
+            raise Unavailable("tell", "blue", "it is away", "Wait")
+        self.heard.append(announcement)
+
+
+@pytest.mark.parametrize("page", [None, Page(), Page(away=2)])
+def test_a_revocation_tells_the_other_organisation_and_its_report_names_it(pair: Pair, page: Page | None) -> None:
     pair.agree()
     pair.sync()
-    workspace = pair.giving()
+    workspace = replace(pair.giving(), partner_channel=lambda name: page)
     assert [use.why for use in shared_uses(workspace.catalogue, [PATH])] == ["blue has a copy of it"]
     incidents.begin(
         workspace,
@@ -300,9 +316,13 @@ def test_a_revocation_tells_the_other_organisation_and_its_report_names_it(pair:
     )
     status = incidents.finish(workspace, "INC-1")
     events = [(event.place, event.said) for event in status.secrets[0].events if event.place == "organisation blue"]
-    assert len(events) == 1
-    assert NAME in events[0][1]
+    assert NAME in events[-1][1]
     assert status.left == ()
+    if page:
+        assert [PATH in announcement.subject for announcement in page.heard] == [True]
+        assert "was told" in events[-1][1]
+    else:
+        assert "tell it by hand" in " ".join(status.secrets[0].remains)
 
 
 def test_the_commands_do_the_same(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
