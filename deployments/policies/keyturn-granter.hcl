@@ -38,6 +38,9 @@ path "keyturn/metadata/receipts/*" {
 }
 
 # What was given, and what opens it.
+path "keyturn/data/ledgers/*" {
+  capabilities = ["read"]
+}
 path "keyturn/data/granted/*" {
   capabilities = ["create", "read", "update"]
 }
@@ -60,11 +63,20 @@ path "keyturn/metadata/granted" {
   capabilities = ["list"]
 }
 
-# That it is at work (`keyturn serve --only grants`).
+# That it is at work (`keyturn serve --only grants`), and what people were told.
 path "keyturn/data/serve/grants" {
   capabilities = ["create", "read", "update"]
 }
 path "keyturn/metadata/serve/grants" {
+  capabilities = ["create", "read", "update"]
+  allowed_parameters = {
+    "max_versions" = ["1"]
+  }
+}
+path "keyturn/data/serve/access-told" {
+  capabilities = ["create", "read", "update"]
+}
+path "keyturn/metadata/serve/access-told" {
   capabilities = ["create", "read", "update"]
   allowed_parameters = {
     "max_versions" = ["1"]

@@ -194,10 +194,12 @@ def request_access(
     Ends with 1 where no policy allows it, and says why.
     """
     from keyturn.grants.requests import ask_for_access
+    from keyturn.grants.telling import tell_at_once
 
     wanted = parse_duration(duration)
     with opened_workspace(catalogue) as workspace:
         request = ask_for_access(workspace, path, wanted, purpose, ticket, policy, break_glass=break_glass)
+        tell_at_once(workspace, request)
         show_request(workspace, request, as_json)
 
 
@@ -207,6 +209,7 @@ def approve_access(
 ) -> None:
     """Approve what somebody else has asked for: it is shown, and you sign exactly this with your own key in the hub."""
     from keyturn.grants import requests
+    from keyturn.grants.telling import tell_at_once
 
     if not yes and not sys.stdin.isatty():
         raise typer.BadParameter("there is no terminal to ask on: give --yes")
@@ -214,7 +217,9 @@ def approve_access(
         if not yes:
             show_request(workspace, requests.find_request(workspace, request), as_json=False)
             typer.confirm("Approve it?", abort=True, err=True)
-        show_request(workspace, requests.approve_access(workspace, request), as_json)
+        approved = requests.approve_access(workspace, request)
+        tell_at_once(workspace, approved)
+        show_request(workspace, approved, as_json)
 
 
 @commands.command("deny", epilog=EXAMPLES + EXIT_CODES)
@@ -223,9 +228,12 @@ def deny_access(
 ) -> None:
     """Deny a request for good. Who may approve requests may."""
     from keyturn.grants import requests
+    from keyturn.grants.telling import tell_at_once
 
     with opened_workspace(catalogue) as workspace:
-        show_request(workspace, requests.deny_access(workspace, request, because), as_json)
+        denied = requests.deny_access(workspace, request, because)
+        tell_at_once(workspace, denied)
+        show_request(workspace, denied, as_json)
 
 
 @commands.command("end", epilog=EXAMPLES + EXIT_CODES)
@@ -282,8 +290,15 @@ def show_request(workspace: "Workspace", request: "AccessRequest", as_json: bool
     data = request_data(workspace, request)
     if as_json:
         return write_json(data)
-    rows = [(name, "\n".join(value) if isinstance(value, list) else str(value)) for name, value in data.items()]
+    rows = [(name, shown_value(value)) for name, value in data.items()]
     return write_table((request.id, ""), [row for row in rows if row[1]], whole=(request.id,))
+
+
+def shown_value(value: Any) -> str:
+    """One value of a request: whoever has asked chose some of them, and one line stays one."""
+    from keyturn.core.plain_text import visible
+
+    return "\n".join(map(visible, value)) if isinstance(value, list) else visible(str(value))
 
 
 def request_data(workspace: "Workspace", request: "AccessRequest") -> dict[str, Any]:

@@ -21,7 +21,7 @@ from keyturn.grants.grants import (
     read_grant,
     write_grant,
 )
-from keyturn.grants.requests import AccessRequest, RequestState, find_request, status_of
+from keyturn.grants.requests import AccessRequest, RequestState, find_request, sound_alarm, status_of
 from keyturn.grants.sight import AccessSight
 from keyturn.rotation.context import Workspace, alive
 from keyturn.rotation.journal import record_action
@@ -55,6 +55,9 @@ def deliver_request(workspace: Workspace, request: AccessRequest, sight: AccessS
         end_tokens(workspace, stored.grant)
     insist_on_approved(workspace, request)
     facts = insist_on_allowed(request, sight)
+    if request.break_glass:
+        # Whoever has asked may have done so past the command, which tells of it, too.
+        sound_alarm(workspace, request)
     with record_action(workspace, GIVE, request.path, note=f"{request.id}: {request.words}") as doing:
         claimed = begin_attempt(workspace, request, stored, begun(workspace, request, facts, sight))
         delivery = issue(workspace, claimed.grant)

@@ -19,9 +19,9 @@ from typing import Any, Final
 
 from keyturn.catalogue.access_policies import AccessPolicySettings, Effect
 from keyturn.catalogue.approvals import ApproverSettings
-from keyturn.core.channel import Announcement
-from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound
+from keyturn.core.errors import Denied, Invalid, NotFound
 from keyturn.core.ledger import Outcome
+from keyturn.core.plain_text import inert
 from keyturn.grants.policies import PolicyIndex
 from keyturn.grants.sight import look_as_self
 from keyturn.rotation.approvals import canonical, insist_on_approver
@@ -44,6 +44,9 @@ BEGINS: Final = "AR-"
 
 MOST_OPEN: Final = 20
 """Requests of one person that may wait at a time."""
+
+LONGEST_TEXT: Final = 300
+"""Characters of a purpose, and of a ticket."""
 
 LATER: Final = ("approvals", "closed", "closed_by", "closed_at", "because", "review")
 """What is not signed, since it comes after."""
@@ -165,11 +168,12 @@ def ask_for_access(
     *,
     break_glass: bool = False,
 ) -> AccessRequest:
-    """Write a request down in the hub, and let people know. Raises Denied, and records it, where no policy allows it.
+    """Write a request down in the hub. Raises Denied, and records it, where no policy allows it.
 
     ``policy`` is the one to ask by; by default the one that asks for the fewest approvals. To ``break_glass`` does
     without them, where a policy lets it: that is recorded and told first, and somebody else reviews it.
     """
+    insist_on_lines(path, purpose, ticket)
     facts = look_as_self(workspace, path, duration)
     # What this login may not look at, such as an incident, is looked at before anything is given.
     decision = PolicyIndex.of(workspace.catalogue).decide(facts, policy, break_glass=break_glass, lenient=True)
@@ -201,9 +205,17 @@ def ask_for_access(
         sound_alarm(workspace, wanted)
     with record_action(workspace, ASK, path, note=asking_note(wanted)):
         workspace.hub.claim_state(wanted.place, {"request": json.dumps(asdict(wanted))})
-    if not break_glass:
-        announce(workspace, wanted)
     return wanted
+
+
+def insist_on_lines(path: str, purpose: str, ticket: str) -> None:
+    """Raises Invalid for what would be read as something else where people approve it: several lines, or too much."""
+    for text in (purpose, ticket):
+        if len(text) > LONGEST_TEXT or not text.isprintable():
+            problem = f"a purpose and a ticket are one line of {LONGEST_TEXT} characters at most"
+            raise Invalid("ask for access to", path, problem, "Say it shorter, with --purpose and --ticket")
+    if not purpose.strip():
+        raise Invalid("ask for access to", path, "it says no purpose", "Say with --purpose what for")
 
 
 def asking_note(request: AccessRequest) -> str:
@@ -213,13 +225,15 @@ def asking_note(request: AccessRequest) -> str:
 
 def glass_note(request: AccessRequest) -> str:
     """What the ledger tells, and people are told, of one that does without approvals."""
-    return f"{request.id}: {request.words}; policy {request.policy}, by {request.asked_by}, digest {request.digest}"
+    return inert(
+        f"{request.id}: {request.words}; policy {request.policy}, by {request.asked_by}, digest {request.digest}"
+    )
 
 
 def sound_alarm(workspace: Workspace, request: AccessRequest) -> None:
     """Record and tell that somebody does without the approvals that a policy asks for. Raises Unrecorded."""
     review = f"To review it, once it is over: `keyturn access review {request.id} --finding TEXT`"
-    speak_up(workspace, BREAK, glass_note(request), review)
+    speak_up(workspace, BREAK, glass_note(request), review, f"msg_{request.nonce}")
 
 
 def missing_approvers(workspace: Workspace, policy: AccessPolicySettings, entity: str, needed: int) -> str:
@@ -248,15 +262,6 @@ def insist_on_few(workspace: Workspace, entity: str) -> None:
     if sum(not request.closed and not is_over(request, now) for request in requests) >= MOST_OPEN:
         problem = f"{MOST_OPEN} requests of yours wait"
         raise Invalid("ask for access", entity, problem, "Wait until they are decided, or over")
-
-
-def announce(workspace: Workspace, wanted: AccessRequest) -> None:
-    """Let people know that it waits. A channel that is down holds nothing up."""
-    if workspace.channel is None:
-        return
-    words = f"{wanted.words}\nAsked by: {wanted.asked_by}\nTo approve: `keyturn access approve {wanted.id}`"
-    with suppress(KeyturnError):
-        workspace.channel.send(Announcement(f"msg_{wanted.nonce}", f"Keyturn: {wanted.id} waits", words))
 
 
 # --- how it stands

@@ -13,6 +13,7 @@ from keyturn.core.hub_setup import HUB_CHECKS, SETUP
 from keyturn.core.rights import ANYTHING, HubRule, Section, allow, merged
 from keyturn.grants.grants import DELIVERIES, GRANTED, RECEIPTS
 from keyturn.grants.requests import GRANTS
+from keyturn.grants.telling import ACCESS_TOLD
 from keyturn.ledger.forwarding import FORWARDING
 from keyturn.ledger.naming import NAMED, SIGNING_KEY
 from keyturn.policies.scope import HubScope, SecretPath
@@ -78,7 +79,7 @@ STATE: Final = (
     StatePart(NOTICES),
     StatePart(QUIET),
     StatePart(SYNC, listed=("names",)),
-    StatePart("ledgers", written_by=(NOTARY,), read_by=(NOTARY, WORKER, MONITOR), listed=("names",)),
+    StatePart("ledgers", written_by=(NOTARY,), read_by=(NOTARY, WORKER, MONITOR, GRANTER), listed=("names",)),
     StatePart(FORWARDING, written_by=(NOTARY,), read_by=(NOTARY, WORKER), listed=("names",)),
     StatePart(LIMITS),
     StatePart(APPROVALS, listed=("names",)),
@@ -280,10 +281,14 @@ def granter(scope: HubScope) -> Sections:
         ),
     )
     yield Section(
-        "That it is at work (`keyturn serve --only grants`).",
-        (
-            allow(f"{mount}/data/{SERVE}/{GRANTING}", "create", "read", "update"),
-            allow(f"{mount}/metadata/{SERVE}/{GRANTING}", "create", "read", "update", max_versions=("1",)),
+        "That it is at work (`keyturn serve --only grants`), and what people were told.",
+        tuple(
+            rule
+            for place in (f"{SERVE}/{GRANTING}", ACCESS_TOLD)
+            for rule in (
+                allow(f"{mount}/data/{place}", "create", "read", "update"),
+                allow(f"{mount}/metadata/{place}", "create", "read", "update", max_versions=("1",)),
+            )
         ),
     )
     yield Section(

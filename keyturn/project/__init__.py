@@ -29,6 +29,7 @@ FLOWS: Final = {
     "rotate_own_keys": "flows.rotate_own_keys",
     "rotate_keys": "flows.rotate_keys",
     "renew_authorities": "flows.renew_authorities",
+    "grant_access": "flows.grant_access",
     "keep_ledger": "flows.keep_ledger",
     "compliance_report": "flows.compliance_report",
     "emergency_revoke": "flows.emergency",

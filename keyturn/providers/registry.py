@@ -28,6 +28,7 @@ from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import Store
 from keyturn.core.strategies import Strategy
 from keyturn.core.webhook_keys import WebhookKeys
+from keyturn.providers.access_page import access_page
 from keyturn.providers.apprise_channel import configured_channel, partner_channel
 from keyturn.providers.ledger.opening import named_ledger
 from keyturn.rotation.agreements import partner_of
@@ -72,9 +73,11 @@ def open_workspace(catalogue: Catalogue, hub: Hub, ledger: Ledger | None = None)
     strategies = Cached(lambda path: open_by(catalogue.secret(path).rotation, path))
     replacements = Cached(lambda path: open_by(catalogue.secret(path).rotation.for_emergency(), path))
     sender, ledger = CatalogueSender(catalogue, hub), ledger or named_ledger(os.environ, hub)
-    channel = configured_channel(os.environ)
+    channel, page = configured_channel(os.environ), access_page(os.environ)
     keys = Cached(lambda name: open_key(name, catalogue.key(name), hub))
-    opened = Workspace(catalogue, hub, strategies, stores, sender, ledger, tools.clock, channel=channel)
+    opened = Workspace(
+        catalogue, hub, strategies, stores, sender, ledger, tools.clock, channel=channel, access_page=page
+    )
     policy = catalogue.policy
     return replace(
         opened,

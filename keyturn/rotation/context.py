@@ -175,6 +175,8 @@ class Workspace:
 
     channel: Channel | None = None
     """Where whoever is on call is told; None where nothing names it here."""
+    access_page: str = ""
+    """The page that shows requests for access, with ``{request}`` for a request's name; empty where there is none."""
 
     def open_copy(self, path: str, place: Destination) -> Store:
         """The store of one copy of a secret; of one that is merged, the view of its keys alone."""

@@ -96,10 +96,10 @@ def exceeded(workspace: Workspace, name: str, most: int, what: str, again: datet
     raise OverLimit("do more with", name, problem, hint)
 
 
-def speak_up(workspace: Workspace, action: str, words: str, remedy: str = "") -> None:
+def speak_up(workspace: Workspace, action: str, words: str, remedy: str = "", message: str = "") -> None:
     """Write down what somebody does past a rule, and tell whoever is on call; that a chat is down stops nobody.
 
-    ``remedy`` is for people alone: what they can do about it.
+    ``remedy`` is for people alone: what they can do about it. ``message`` is its id, where it may come twice.
     """
     done = entry(workspace, action, Outcome.DONE, note=words)
     note_down(workspace, [done])
@@ -108,4 +108,4 @@ def speak_up(workspace: Workspace, action: str, words: str, remedy: str = "") ->
     body = f"{words}\nWho: {done.actor}\nThrough: {done.run}\nWhen: {done.time:%Y-%m-%d %H:%M:%S} UTC"
     body += f"\n{remedy}" if remedy else ""
     with suppress(KeyturnError):
-        workspace.channel.send(Announcement(f"msg_{uuid.uuid4().hex}", f"Keyturn: {action}", body))
+        workspace.channel.send(Announcement(message or f"msg_{uuid.uuid4().hex}", f"Keyturn: {action}", body))

@@ -18,6 +18,7 @@ from flows.check_logins import check_logins
 from flows.compliance_report import compliance_report
 from flows.emergency import emergency_revoke
 from flows.finish_incidents import finish_incidents
+from flows.grant_access import grant_access
 from flows.keep_ledger import keep_ledger
 from flows.renew_authorities import renew_authorities
 from flows.retire import retire
@@ -45,6 +46,7 @@ FLOWS: dict[str, Any] = {
     "retire": retire,
     "emergency-revoke": emergency_revoke,
     "finish-incidents": finish_incidents,
+    "grant-access": grant_access,
     "keep-ledger": keep_ledger,
     "compliance-report": compliance_report,
 }

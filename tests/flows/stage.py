@@ -182,6 +182,7 @@ class Stage:
             "emergency-revoke one": ["emergency-revoke", self.secrets["alternating"].path, *rest, "INC-ONE"],
             "emergency-revoke nothing": ["emergency-revoke", "", *rest],
             "finish-incidents": ["finish-incidents"],
+            "grant-access": ["grant-access"],
             "keep-ledger": ["keep-ledger"],
             "compliance-report": ["compliance-report", "pci"],
         }

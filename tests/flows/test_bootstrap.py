@@ -103,6 +103,7 @@ def test_bootstrap_registers_pool_blocks_limits_deployments_and_automations(inst
         "rotate-keys": ["53 * * * *"],
         "renew-authorities": ["29 * * * *"],
         "emergency-revoke": [],
+        "grant-access": [],
         "finish-incidents": ["*/5 * * * *"],
         "keep-ledger": ["*/5 * * * *"],
         "compliance-report": [],
@@ -119,6 +120,7 @@ def test_bootstrap_registers_pool_blocks_limits_deployments_and_automations(inst
         "rotate-keys",
         "renew-authorities",
         "finish-incidents",
+        "grant-access",
         "keep-ledger",
         "compliance-report",
     )

@@ -15,7 +15,9 @@ from typer.testing import CliRunner, Result
 from keyturn.catalogue.access_policies import AccessPolicySettings
 from keyturn.catalogue.approvals import ApprovalSettings, ApproverSettings
 from keyturn.cli.app import app
-from keyturn.core.ledger import Outcome
+from keyturn.core.channel import Announcement
+from keyturn.core.errors import Unavailable
+from keyturn.core.ledger import Entry, Outcome
 from keyturn.grants import requests
 from keyturn.grants.requests import AccessRequest, RequestState
 from keyturn.ledger.entries import parse_leaf
@@ -75,6 +77,19 @@ class AccessSite:
         return requests.AccessApproval(under or name, "2026-11-27T12:00:00+00:00", self.signature(name, message))
 
 
+class Chat:
+    """Where people are told; ``down`` where nothing arrives."""
+
+    def __init__(self, down: bool = False) -> None:
+        self.heard: list[Announcement] = []
+        self.down = down
+
+    def send(self, announcement: Announcement) -> None:
+        self.heard.append(announcement)
+        if self.down:
+            raise Unavailable("tell", "people", "the chat is down")
+
+
 def people_of(lab: Lab) -> dict[str, Person]:
     """Four people, and an engine for their keys."""
     if "transit/" not in lab.root.sys.list_mounted_secrets_engines()["data"]:
@@ -102,15 +117,19 @@ def site_of(lab: Lab, people: dict[str, Person], approvers: dict[str, ApproverSe
     return AccessSite(lab, people, lab.generated(), ApprovalSettings(approvers=approvers), {**usual, **policy})
 
 
+def entries_of(workspace: Workspace) -> list[Entry]:
+    """All that the ledger has."""
+    ledger: Any = workspace.ledger
+    return [parse_leaf(leaf).entry for _, leaf in ledger.leaves()]
+
+
 def recorded(workspace: Workspace, action: str) -> list[tuple[Outcome, str]]:
     """What the ledger tells of an action."""
-    ledger: Any = workspace.ledger
-    entries = [parse_leaf(leaf).entry for _, leaf in ledger.leaves()]
-    return [(entry.outcome, entry.note) for entry in entries if entry.action == action]
+    return [(entry.outcome, entry.note) for entry in entries_of(workspace) if entry.action == action]
 
 
-def shell(site: AccessSite, home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """Runs a command as one of the people, with the site's catalogue and its operator's file, which lie in ``home``."""
+def lay_out(site: AccessSite, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lead this process to the site's catalogue and its operator's file, which are written to ``home``."""
     (home / "catalogue").mkdir()
     rotation = {"strategy": "generated", "interval": "30d", "grace": "1h"}
     secret = {"owner": "a@b.c", "classification": "internal", "rotation": rotation}
@@ -118,12 +137,17 @@ def shell(site: AccessSite, home: Path, monkeypatch: pytest.MonkeyPatch) -> Call
     (home / "catalogue" / "all.yaml").write_text(json.dumps(declared))
     policy = {"approvals": site.settings.model_dump(mode="json", exclude={"valid_for"}, exclude_none=True)}
     (home / "policy.yaml").write_text(json.dumps(policy))
-    for name in [name for name in os.environ if name.startswith(("VAULT_", "PREFECT_", "KEYTURN_HUB_"))]:
-        monkeypatch.delenv(name)
     monkeypatch.setenv("KEYTURN_POLICY", str(home / "policy.yaml"))
     monkeypatch.setenv("KEYTURN_CATALOGUE", str(home / "catalogue"))
     monkeypatch.setenv("XDG_STATE_HOME", str(home / "state"))
     monkeypatch.setenv("VAULT_ADDR", site.lab.world.hub_address)
+
+
+def shell(site: AccessSite, home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Runs a command as one of the people, where the site's files lie in ``home``."""
+    for name in [name for name in os.environ if name.startswith(("VAULT_", "PREFECT_", "KEYTURN_HUB_"))]:
+        monkeypatch.delenv(name)
+    lay_out(site, home, monkeypatch)
 
     def run(who: str, *arguments: str) -> Result:
         monkeypatch.setenv("VAULT_TOKEN", site.people[who].token())

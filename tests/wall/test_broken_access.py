@@ -1,21 +1,24 @@
 """Access that nobody has approved is told at once, and stays open until somebody else has signed what they found."""
 
 import json
-from dataclasses import replace
+import secrets
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from keyturn.catalogue.approvals import ApprovalSettings, ApproverSettings
-from keyturn.core.channel import Announcement
-from keyturn.core.errors import Denied, Invalid, Unavailable
+from keyturn.core.errors import Denied, Invalid
 from keyturn.core.ledger import Outcome
 from keyturn.grants import requests
+from keyturn.grants.delivery import deliver_access
+from keyturn.grants.grants import GrantStage
 from keyturn.grants.requests import AccessRequest, AccessReview, RequestState
 from keyturn.grants.reviews import REVIEW_WITHIN, list_broken_access, review_access, review_message, review_status
 from keyturn.rotation.context import Workspace
-from tests.support.access import HOUR, AccessSite, approver_of, people_of, recorded, shell, site_of
+from tests.support.access import HOUR, AccessSite, Chat, approver_of, entries_of, people_of, recorded, shell, site_of
+from tests.support.given import given_site, people_with_least_rights, reader_role
 from tests.support.lab import Lab
 from tests.support.people import Person
 
@@ -51,19 +54,6 @@ def state_of(site: AccessSite, request: AccessRequest, workspace: Workspace | No
     return status.words if status else ""
 
 
-class Chat:
-    """Where people are told; down where it is said so."""
-
-    def __init__(self, down: bool = False) -> None:
-        self.heard: list[Announcement] = []
-        self.down = down
-
-    def send(self, announcement: Announcement) -> None:
-        self.heard.append(announcement)
-        if self.down:
-            raise Unavailable("tell", "people", "the chat is down")
-
-
 def test_it_holds_at_once_and_is_told_and_recorded_before_it_is_asked_for(site: AccessSite) -> None:
     chat = Chat(down=True)
     workspace = replace(site.as_person("ana"), channel=chat)
@@ -72,8 +62,9 @@ def test_it_holds_at_once_and_is_told_and_recorded_before_it_is_asked_for(site: 
     assert site.state(request) is RequestState.APPROVED
     (announcement,) = chat.heard
     assert f"keyturn access review {request.id}" in announcement.body
-    actions = [action for action in ("break glass", "ask for access") if recorded(workspace, action)]
-    assert actions == ["break glass", "ask for access"]
+    assert announcement.id == f"msg_{request.nonce}"
+    actions = [entry.action for entry in entries_of(workspace) if request.id in entry.note]
+    assert actions == ["break glass", "ask for access", "ask for access"]
     assert request.digest in recorded(workspace, "break glass")[-1][1]
 
 
@@ -186,3 +177,20 @@ def test_the_commands_tell_of_it_until_it_is_reviewed(
     assert run("bea", "access", "review", request, "--finding", "all is well").exit_code == 0
     assert request not in run("bea", "due").stderr
     assert json.loads(run("ana", "access", "show", request, "--json").stdout)["review"] == "reviewed by bea"
+
+
+def test_who_writes_a_request_past_the_command_is_told_of_before_anything_is_given(
+    lab: Lab, people: dict[str, Person]
+) -> None:
+    given = given_site(lab, people_with_least_rights(lab), reader_role(lab), break_glass=True)
+    request = given.access.break_glass()
+    past = replace(request, id=f"AR-{secrets.token_hex(6)}", nonce=secrets.token_hex(16))
+    asker = given.at_work("ana")
+    asker.hub.claim_state(past.place, {"request": json.dumps(asdict(past))})
+    chat = Chat()
+    granter = replace(given.at_work("granter"), channel=chat)
+    grant = deliver_access(granter, past.id)
+    assert grant.stage == GrantStage.ACTIVE
+    assert [message.id for message in chat.heard] == [f"msg_{past.nonce}"]
+    actions = [entry.action for entry in entries_of(granter) if past.id in entry.note]
+    assert actions == ["break glass", "give access", "give access"]

@@ -1,0 +1,63 @@
+"""Give what was approved, end what no longer holds, and tell people: one round of what `keyturn serve` does all along.
+
+It asks for nothing on behalf of anybody: a request is made with its asker's own login, and approved with others'. What
+it gives it can't see: a wrapping opens it, once, for whoever has asked.
+"""
+
+from datetime import timedelta
+from typing import Final
+
+from flows.common import begins, runbook, well, workspace
+from flows.report import Row, table
+from flows.result import leave_result
+from keyturn.core.errors import TerminalError
+from keyturn.grants.rounds import AccessRound
+from tasks import access as tasks
+from tasks.step import look
+
+NAME: Final = "grant-access"
+
+
+@runbook(NAME, timeout=timedelta(minutes=30), looks=True)
+async def grant_access(request: str | None = None) -> dict[str, int]:
+    """One round over all requests; of one that is named it is said why nothing is given for it, and the run fails.
+
+    What one request raises stops no other: it is a row, and fails the run at its end.
+    """
+    await workspace()
+    done = await look(tasks.give_access, request)
+    if done.given or done.swept.ended:
+        begins()
+    await table(NAME, rows(done), "One row for each request that waits, was given or not, and each that has ended.")
+    counts = {"given": len(done.given), "ended": len(done.swept.ended), "waiting": len(done.waiting)}
+    await leave_result({**counts, "held": done.held, "given": [grant.request for grant in done.given]})
+    if done.troubles:
+        raise TerminalError("give", "access", str(done.troubles[0]), "See the run's table, and run it again")
+    if request and request in done.held:
+        raise TerminalError("give", request, done.held[request], f"See `keyturn access show {request}`")
+    text = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    return well(text or "nothing was approved, and nothing has ended", counts)
+
+
+def rows(done: AccessRound) -> list[Row]:
+    """What became of each, in names: never what for, which its asker alone has worded."""
+    listed: list[Row] = [
+        {
+            "request": request.id,
+            "secret": request.path,
+            "state": "waits",
+            "what": f"asked by {request.asked_by}: keyturn access approve {request.id}",
+        }
+        for request in done.waiting
+    ]
+    listed += [
+        {"request": grant.request, "secret": grant.path, "state": "given", "what": f"until {grant.ends_at}"}
+        for grant in done.given
+    ]
+    listed += [{"request": name, "secret": "", "state": "not given", "what": why} for name, why in done.held.items()]
+    return [*listed, *(ended_row(place, why) for place, why in done.swept.ended.items())]
+
+
+def ended_row(place: str, why: str) -> Row:
+    """One that was given and has ended."""
+    return {"request": place.rpartition("/")[2], "secret": "", "state": "ended", "what": why}

@@ -1,0 +1,82 @@
+"""One round of whoever gives access: what is approved is given, what no longer holds is ended, and people are told.
+
+Any round finishes what another one has left, and two at a time hurt nobody: a request is given once.
+"""
+
+from dataclasses import dataclass, field
+
+from keyturn.core.errors import Denied, Invalid, KeyturnError, Locked
+from keyturn.grants.delivery import deliver_request
+from keyturn.grants.grants import GRANTED, AccessGrant, GrantStage, access_status, grant_place, read_grant
+from keyturn.grants.requests import AccessRequest, RequestState, find_request, list_requests, status_of
+from keyturn.grants.sight import AccessSight
+from keyturn.grants.sweep import Sweeper, SweepResult
+from keyturn.grants.telling import AccessNews, Herald
+from keyturn.rotation.context import Workspace
+
+
+@dataclass
+class AccessRound:
+    """What one round has come to. ``held`` says why a request is not given, by its name.
+
+    ``troubles`` are what could not be looked at or told.
+    """
+
+    waiting: list[AccessRequest] = field(default_factory=list)
+    given: list[AccessGrant] = field(default_factory=list)
+    held: dict[str, str] = field(default_factory=dict)
+    swept: SweepResult = field(default_factory=SweepResult)
+    told: list[AccessNews] = field(default_factory=list)
+    troubles: list[KeyturnError] = field(default_factory=list)
+
+
+def make_round(workspace: Workspace, sweeper: Sweeper | None = None, only: str = "") -> AccessRound:
+    """Give, end and tell. One request that can't be dealt with stops no other. Raises what hides all of them.
+
+    ``only`` is the one request to give. Raises NotFound where there is none of that name.
+    """
+    done = AccessRound()
+    if only:
+        requests = [find_request(workspace, only)]
+    else:
+        requests, malformed = list_requests(workspace)
+        done.troubles += malformed
+    give_approved(workspace, requests, done)
+    if only and not done.given:
+        done.held.setdefault(only, describe_state(workspace, requests[0]))
+    done.swept = (sweeper or Sweeper()).sweep(workspace)
+    done.troubles += done.swept.troubles.values()
+    try:
+        done.told = Herald().tell(workspace)
+    except KeyturnError as error:
+        done.troubles.append(error)
+    return done
+
+
+def give_approved(workspace: Workspace, requests: list[AccessRequest], done: AccessRound) -> None:
+    """Give what is approved and was not given; what waits for approvals is put down as that."""
+    sight, granted = AccessSight(workspace), frozenset(workspace.hub.list_state(GRANTED))
+    for request in requests:
+        try:
+            state = status_of(workspace, request).state
+            if state is RequestState.WAITS:
+                done.waiting.append(request)
+            elif state is RequestState.APPROVED and not is_given(workspace, request, granted):
+                done.given.append(deliver_request(workspace, request, sight))
+        except (Denied, Invalid, Locked) as error:
+            done.held[request.id] = error.problem
+        except KeyturnError as error:
+            done.troubles.append(error)
+
+
+def is_given(workspace: Workspace, request: AccessRequest, granted: frozenset[str]) -> bool:
+    """Whether it was given, and needs nobody to go on with it."""
+    place = grant_place(request)
+    stored = read_grant(workspace, place) if place in granted else None
+    return stored is not None and stored.grant.stage != GrantStage.ISSUING
+
+
+def describe_state(workspace: Workspace, request: AccessRequest) -> str:
+    """Why nothing was given for a request now, in words."""
+    status = access_status(workspace, request)
+    return "; ".join((f"it is {status.state}", *status.problems))

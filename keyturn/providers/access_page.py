@@ -1,0 +1,27 @@
+"""The page that messages about access for a while lead to."""
+
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+from keyturn.core.errors import Invalid
+from keyturn.core.workspaces import WorkspaceNames
+
+PAGE: Final = "KEYTURN_ACCESS_PAGE"
+"""A page of the site's own; ``{request}`` in it is the request's name."""
+
+UI: Final = "PREFECT_UI_URL"
+API: Final = "PREFECT_API_URL"
+TABLE: Final = "grant-access"
+"""The key of the table in which the flow of that name shows what waits."""
+
+
+def access_page(environ: Mapping[str, str]) -> str:
+    """The site's own page, or that of Prefect's UI; empty where there is neither. Raises Invalid for no address."""
+    if page := environ.get(PAGE):
+        if urlsplit(page).scheme not in ("http", "https") or not urlsplit(page).hostname:
+            raise Invalid("use", PAGE, "it is no address of a page", "Write https://HOST/PATH, with {request} in it")
+        return page
+    ui = environ.get(UI) or environ.get(API, "").removesuffix("/").removesuffix("/api")
+    table = WorkspaceNames.from_environment(environ).artifact(TABLE)
+    return f"{ui.removesuffix('/')}/artifacts/key/{table}" if ui else ""
