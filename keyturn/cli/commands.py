@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "up": "stack.up",
     "down": "stack.down",
     "status": "stack.status",
+    "dashboard": "dashboard.dashboard",
     "env": "stack.env",
     "login": "login.login",
     "logout": "login.logout",

@@ -5,7 +5,7 @@ from typing import Final
 from keyturn.cli.failures import EXEC_EXIT_CODES, EXIT_CODES
 
 GROUPS: Final = {
-    "Secrets": ("status", "due", "rotate", "retire", "history", "rename", "forget", "recover", "get"),
+    "Secrets": ("status", "dashboard", "due", "rotate", "retire", "history", "rename", "forget", "recover", "get"),
     "Programs": ("agent", "exec", "render"),
     "Copies": ("plan", "apply", "sync", "follow", "scan", "import"),
     "Emergencies": ("revoke", "whois", "incidents", "approve", "review"),
@@ -32,6 +32,7 @@ GROUPS: Final = {
 
 EXAMPLES: Final = {
     "status": ("keyturn status", "keyturn status --json"),
+    "dashboard": ("keyturn dashboard", "keyturn dashboard -o /srv/www/keyturn.html"),
     "due": ("keyturn due", "keyturn due ml-training/database", "keyturn due --check"),
     "rotate": (
         "keyturn rotate ml-training/database --now",

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from keyturn.cli.hub_status import HubStatus
     from keyturn.cli.status import SecretStatus
     from keyturn.rotation.broken_glass import BrokenGlass
+    from keyturn.rotation.context import Workspace
     from keyturn.rotation.managed_keys import KeyStatus
     from keyturn.rotation.undeclared import Undeclared
     from keyturn.serving.statuses import PartStatus
@@ -135,6 +136,18 @@ def show_secrets(
     stack: "Stack | None", services: list["local.ServiceStatus"], catalogue: Path | None, as_json: bool
 ) -> None:
     """The services, and the secrets; the services are shown even where the hub can't be asked."""
+    try:
+        with opened_workspace(catalogue) as workspace:
+            overview = overview_of(workspace)
+    except KeyturnError:
+        if services:
+            show_overview(stack, services, Overview(), as_json)
+        raise
+    return show_overview(stack, services, overview, as_json)
+
+
+def overview_of(workspace: "Workspace") -> Overview:
+    """All that the hub and the stores tell. Raises where no secret could be told."""
     from keyturn.cli.approvals import find_unreviewed
     from keyturn.cli.copies import look_at_copies
     from keyturn.cli.hub_status import hub_status
@@ -144,22 +157,20 @@ def show_secrets(
     from keyturn.rotation.undeclared import left_open
     from keyturn.serving.statuses import part_statuses
 
-    try:
-        with opened_workspace(catalogue) as workspace:
-            secrets, copies = secret_statuses(workspace, look_at_copies)
-            undeclared, parts, hub = left_open(workspace), part_statuses(workspace), hub_status(workspace)
-            keys, unreviewed = keys_of(workspace), find_unreviewed(workspace)
-            authorities, at = authorities_of(workspace), workspace.hub_now()
-    except KeyturnError:
-        if services:
-            show_overview(stack, services, Overview(), as_json)
-        raise
-    others = copies.beside(secret.path for secret in secrets)
-    remarks = copies.remarks
-    overview = Overview(
-        secrets, others, dict(copies.counts), undeclared, remarks, parts, keys, unreviewed, authorities, hub, at
+    secrets, copies = secret_statuses(workspace, look_at_copies)
+    return Overview(
+        secrets,
+        copies.beside(secret.path for secret in secrets),
+        dict(copies.counts),
+        left_open(workspace),
+        copies.remarks,
+        part_statuses(workspace),
+        keys_of(workspace),
+        find_unreviewed(workspace),
+        authorities_of(workspace),
+        hub_status(workspace),
+        workspace.hub_now(),
     )
-    return show_overview(stack, services, overview, as_json)
 
 
 def show_overview(

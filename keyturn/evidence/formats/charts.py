@@ -1,64 +1,27 @@
-"""A report's charts as inline SVG: drawn of its numbers alone, in the colours of the page, without a script."""
+"""A report's charts, from its rows."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from typing import Final
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
-from keyturn.core.plain_text import visible
 from keyturn.evidence.report import Document
-
-WIDTH: Final = 760
-ROW: Final = 24
-"""Height of a bar that lies, with its gap."""
-LABEL: Final = 265
-"""Width for the names of what has a bar."""
-NUMBER: Final = 110
-"""Width for the numbers behind the bars."""
-HEIGHT: Final = 150
-"""Height of bars that stand."""
-BOTTOM: Final = 26
-LEFT: Final = 44
-
-MOST: Final = 20
-"""Secrets that the chart of ages shows: those nearest to their limits, or beyond."""
-SCALE: Final = 150
-"""Percent of the limit that the chart of ages is wide; what is older is cut there."""
-NAME: Final = 34
-"""Characters of a name that fit."""
-
-CLASSES: Final = ("public", "internal", "confidential", "restricted")
-"""The classifications, in the order in which they are drawn."""
+from keyturn.pages.charts import CLASSES, AgeBar, age_bars, stacked_bars
 
 
 def age_chart(document: Document) -> Markup:
     """A bar for each secret nearest to its limit: its age in percent of that; empty where no secret has both."""
-    aged = [
-        (100 * cells["age_days"] // cells["limit_days"], row["name"], cells)
+    return age_bars(
+        AgeBar(row["name"], cells["age_days"], cells["limit_days"], str(cells["classification"]))
         for row in document["rows"]
         if row["kind"] == "secret" and (cells := row["cells"])["limit_days"] and cells["age_days"] is not None
-    ]
-    shown = sorted(aged, key=lambda age: (-age[0], age[1]))[:MOST]
-    if not shown:
-        return Markup()
-    room = WIDTH - LABEL - NUMBER
-    limit = LABEL + room * 100 // SCALE
-    height = ROW * len(shown) + BOTTOM
-    parts = [_line(limit, 0, limit, height - BOTTOM + 4, "limit"), _text(limit, height - 6, "its limit", "middle")]
-    for at, (percent, name, cells) in enumerate(shown):
-        top, width = at * ROW, max(2, room * min(percent, SCALE) // SCALE)
-        parts.append(_text(LABEL - 10, top + 16, _short(name), "end"))
-        parts.append(_bar(LABEL, top + 4, width, ROW - 9, "bad" if percent > 100 else str(cells["classification"])))
-        parts.append(_text(LABEL + room + 10, top + 16, f"{cells['age_days']} of {cells['limit_days']} d", "start"))
-    return _svg(height, "Ages of secrets against their limits", parts)
+    )
 
 
 def rotation_chart(document: Document) -> Markup:
     """A bar for each day, week or more of the period: rotations, and those that failed; empty without any."""
     bars = document["charts"]["rotations"]
     stacks = [(str(bar["from"]), [(int(bar["rotated"]), "done"), (int(bar["failed"]), "bad")]) for bar in bars]
-    return _stacked(stacks, "Rotations over time")
+    return stacked_bars(stacks, "Rotations over time")
 
 
 def access_chart(document: Document) -> Markup:
@@ -67,48 +30,4 @@ def access_chart(document: Document) -> Markup:
     for access in document["charts"]["accesses"]:
         hours[int(access["hour"])][str(access["classification"])] += int(access["reads"])
     stacks = [(f"{hour:02}", [(hours[hour][name], name) for name in CLASSES]) for hour in range(24)]
-    return _stacked(stacks, "Reads by the hour of the day (UTC) and classification")
-
-
-def _stacked(stacks: Sequence[tuple[str, Sequence[tuple[int, str]]]], title: str) -> Markup:
-    """Bars that stand, each of parts one above the other."""
-    most = max((sum(count for count, _ in parts) for _, parts in stacks), default=0)
-    if not most:
-        return Markup()
-    step = (WIDTH - LEFT) // len(stacks)
-    drawn = [_line(LEFT, HEIGHT, WIDTH, HEIGHT, "axis"), _line(LEFT, 12, WIDTH, 12, "axis")]
-    drawn += [_text(LEFT - 8, 16, f"{most:,}", "end"), _text(LEFT - 8, HEIGHT, "0", "end")]
-    each = max(1, -(-64 // max(1, step)))
-    for at, (name, parts) in enumerate(stacks):
-        left, bottom = LEFT + at * step + 2, HEIGHT
-        for count, kind in parts:
-            tall = (HEIGHT - 12) * count // most
-            if count:
-                bottom -= max(1, tall)
-                drawn.append(_bar(left, bottom, max(1, step - 4), max(1, tall), kind))
-        if at % (1 if len(name) < 3 else each) == 0 and (len(name) < 3 or left + 64 <= WIDTH):
-            drawn.append(_text(left, HEIGHT + 18, name, "start"))
-    return _svg(HEIGHT + BOTTOM, title, drawn)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= NAME else f"…{name[1 - NAME :]}"
-
-
-def _bar(left: int, top: int, width: int, height: int, kind: str) -> Markup:
-    return Markup('<rect x="{}" y="{}" width="{}" height="{}" rx="2" class="bar {}"/>').format(
-        left, top, width, height, kind if kind in {*CLASSES, "done", "bad"} else "internal"
-    )
-
-
-def _line(left: int, top: int, right: int, bottom: int, kind: str) -> Markup:
-    return Markup('<line x1="{}" y1="{}" x2="{}" y2="{}" class="{}"/>').format(left, top, right, bottom, kind)
-
-
-def _text(left: int, top: int, words: str, anchor: str) -> Markup:
-    return Markup('<text x="{}" y="{}" text-anchor="{}">{}</text>').format(left, top, anchor, visible(words))
-
-
-def _svg(height: int, title: str, parts: Iterable[Markup]) -> Markup:
-    head = Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">').format(WIDTH, height, title)
-    return head + Markup("").join(map(escape, parts)) + Markup("</svg>")
+    return stacked_bars(stacks, "Reads by the hour of the day (UTC) and classification")

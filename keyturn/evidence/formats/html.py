@@ -12,11 +12,12 @@ from markupsafe import Markup
 
 from keyturn import __version__
 from keyturn.core.errors import Invalid
-from keyturn.evidence.formats.charts import CLASSES, access_chart, age_chart, rotation_chart
+from keyturn.evidence.formats.charts import access_chart, age_chart, rotation_chart
 from keyturn.evidence.model import ControlVerdict
 from keyturn.evidence.report import Document, canonical
 from keyturn.evidence.verify import parse_report
 from keyturn.ledger.entries import parse_leaf
+from keyturn.pages.charts import CLASSES
 from keyturn.pages.render import page_templates
 from keyturn.pages.words import count_noun
 

@@ -1,0 +1,137 @@
+"""The page of everything: every secret and what belongs to it, as one file that a browser shows from anywhere.
+
+It holds names alone. It loads nothing, and the one script in it, which filters and sorts, is named by its hash.
+"""
+
+import base64
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from markupsafe import Markup
+
+from keyturn.pages.charts import CLASSES, AgeBar, age_bars, stacked_bars
+from keyturn.pages.render import page_templates
+
+TEMPLATES: Final = Path(__file__).with_name("templates")
+SCRIPT: Final = (TEMPLATES / "dashboard.js").read_text()
+AHEAD: Final = 30
+"""Days of turns that the chart shows."""
+
+
+class Level(StrEnum):
+    """How urgent something is; the page's colours."""
+
+    WELL = "closed"
+    SOON = "remains"
+    """Somebody might look: it is due, or not everybody has it yet."""
+    BAD = "open"
+
+    @property
+    def rank(self) -> int:
+        """Its place where what is worst comes first."""
+        return [Level.BAD, Level.SOON, Level.WELL].index(self)
+
+
+@dataclass(frozen=True)
+class SecretLine:
+    """One secret. ``states`` are its state in words, ``copies`` and ``consumers`` each a line; ``age`` is in days."""
+
+    path: str
+    owner: str
+    classification: str
+    strategy: str
+    level: Level
+    states: Sequence[str]
+    age: int | None = None
+    limit: int | None = None
+    next_at: datetime | None = None
+    copies: Sequence[str] = ()
+    consumers: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class OtherLine:
+    """Anything else that has a state: an incident, an authority, a key, a part that runs on; ``kind`` names which."""
+
+    kind: str
+    name: str
+    level: Level
+    state: str
+
+
+@dataclass(frozen=True)
+class Dashboard:
+    """All of it, as it was at ``looked_at`` by the hub's clock. ``unseen`` is what could not be looked at."""
+
+    looked_at: datetime
+    hub: str
+    catalogue: str
+    secrets: Sequence[SecretLine]
+    others: Sequence[OtherLine] = ()
+    copies: Sequence[tuple[str, int]] = ()
+    unseen: Sequence[str] = ()
+
+    @property
+    def tiles(self) -> list[tuple[str, str]]:
+        """Numbers, each with what it counts."""
+        levels = Counter(line.level for line in self.secrets)
+        counts = dict(self.copies)
+        in_step = counts.get("in sync", 0)
+        tiles = [(f"{len(self.secrets):,}", "secrets"), (f"{levels[Level.BAD]:,}", "need somebody")]
+        tiles.append((f"{levels[Level.SOON]:,}", "on their way"))
+        if counts:
+            tiles.append((f"{in_step:,} of {sum(counts.values()):,}", "copies in step"))
+        kinds = Counter(line.kind for line in self.others if line.level is not Level.WELL)
+        return tiles + [(f"{count:,}", f"{kind}: open or not well") for kind, count in sorted(kinds.items())]
+
+    @property
+    def worst_first(self) -> list[SecretLine]:
+        """The secrets, those that need somebody before all others."""
+        return sorted(self.secrets, key=lambda line: (line.level.rank, line.path))
+
+    @property
+    def worst(self) -> Level:
+        """The level of what is worst."""
+        levels = {*(line.level for line in self.secrets), *(line.level for line in self.others)}
+        return Level.BAD if self.unseen else min(levels, key=lambda level: level.rank, default=Level.WELL)
+
+
+def write_dashboard(dashboard: Dashboard) -> str:
+    """The page."""
+    template = page_templates("html", TEMPLATES).get_template("dashboard.html.j2")
+    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+    return template.render(
+        board=dashboard,
+        ages=_ages(dashboard),
+        turns=_turns(dashboard),
+        classes=CLASSES,
+        script=Markup(SCRIPT),  # noqa: S704  it is ours
+        script_source=f"'sha256-{digest}'",
+    )
+
+
+def _ages(dashboard: Dashboard) -> Markup:
+    return age_bars(
+        AgeBar(line.path, line.age, line.limit, line.classification)
+        for line in dashboard.secrets
+        if line.age is not None and line.limit
+    )
+
+
+def _turns(dashboard: Dashboard) -> Markup:
+    """How many secrets are replaced on each of the next days; what is late is in the first."""
+    today = dashboard.looked_at.date()
+    days = Counter[tuple[int, str]]()
+    for line in dashboard.secrets:
+        if line.next_at:
+            days[max(0, (line.next_at.date() - today).days), line.classification] += 1
+    stacks = [
+        (f"{today + timedelta(day):%m-%d}", [(days[day, name], name) for name in CLASSES]) for day in range(AHEAD)
+    ]
+    return stacked_bars(stacks, "Secrets that are replaced on each of the next days (UTC)")

@@ -1,0 +1,119 @@
+"""`keyturn dashboard`: one page that tells of everything, holds names alone, and runs nothing that a name brings."""
+
+import base64
+import hashlib
+import html
+import os
+import re
+import stat
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from keyturn.cli.app import app
+from keyturn.core.hub import ROTATED_AT
+from keyturn.pages.dashboard import Dashboard, Level, OtherLine, SecretLine, write_dashboard
+from tests.support.lab import Lab, catalogue_data
+from tests.support.world import REGION
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+WELL = SecretLine(
+    "ml/well", "ana", "internal", "generated", Level.WELL, ["version 3"], 10, 30, NOW + timedelta(days=20)
+)
+LATE = SecretLine(
+    "ml/late", "bea", "restricted", "manual", Level.BAD, ["late, due now"], 40, 30, NOW - timedelta(days=9)
+)
+
+
+class Page(HTMLParser):
+    """What a browser would make of a page: the texts of rows, and every element's name and attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.rows: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag == "tr":
+            self.rows.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.rows:
+            self.rows[-1] += f"{data} "
+
+
+def board(*secrets: SecretLine, **more: Any) -> Dashboard:
+    return Dashboard(NOW, "https://hub.example", "default", secrets, **more)
+
+
+def test_what_needs_somebody_comes_first_and_is_counted() -> None:
+    others = [OtherLine("runs on", "follow", Level.BAD, "does not run"), OtherLine("key", "kms", Level.WELL, "in use")]
+    made = board(WELL, LATE, others=others, copies=[("in sync", 7), ("update", 1)])
+    assert made.worst is Level.BAD
+    assert made.tiles == [
+        ("2", "secrets"),
+        ("1", "need somebody"),
+        ("0", "on their way"),
+        ("7 of 8", "copies in step"),
+        ("1", "runs on: open or not well"),
+    ]
+    rows = [" ".join(row.split()) for row in Page(write_dashboard(made)).rows]
+    assert [row.split()[:2] for row in rows if row.startswith("ml")] == [["ml/", "late"], ["ml/", "well"]]
+    assert board(WELL).worst is Level.WELL
+    assert board(WELL, unseen=["incidents: the hub denies it"]).worst is Level.BAD
+
+
+def test_the_only_script_is_the_one_that_the_page_names_by_its_hash() -> None:
+    page = write_dashboard(board(WELL, LATE))
+    (script,) = re.findall("<script>(.*?)</script>", page, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in html.unescape(page)
+    assert "default-src 'none'" in page
+    loads = [attributes for _, attributes in Page(page).elements if {"src", "href"} & attributes.keys()]
+    assert loads == []
+
+
+@pytest.mark.parametrize("field", ["path", "owner", "strategy", "states", "copies", "consumers"])
+def test_markup_in_a_name_stays_text(field: str) -> None:
+    evil = "<script>alert(1)</script><img src=x onerror=alert(1)>"
+    line = SecretLine(**{**vars(WELL), field: [evil] if field in ("states", "copies", "consumers") else evil})
+    elements = Page(write_dashboard(board(line, unseen=[evil]))).elements
+    assert [tag for tag, _ in elements].count("script") == 1
+    assert "img" not in [tag for tag, _ in elements]
+
+
+def test_the_command_writes_a_private_page_of_the_hubs_secrets_without_any_value(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith(("VAULT_", "PREFECT_", "KEYTURN_HUB_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("KEYTURN_HOME", str(tmp_path / "no-stack"))
+    monkeypatch.setenv("VAULT_ADDR", lab.world.hub_address)
+    monkeypatch.setenv("VAULT_TOKEN", lab.world.hub_token)
+    monkeypatch.setenv("VAULT_CACERT", lab.world.hub_ca or "")
+    made, old = lab.generated(), lab.generated()
+    lab.hub.patch_metadata(old.path, {ROTATED_AT: (datetime.now(UTC) - timedelta(days=400)).isoformat()})
+    data = catalogue_data(lab.world, (made, old), {"kind": "aws-secrets-manager", "region": REGION}, {})
+    for entry in data["secrets"].values():
+        del entry["path"]
+    (tmp_path / "all.yaml").write_text(yaml.safe_dump(data))
+    file = tmp_path / "page" / "board.html"
+    done = CliRunner().invoke(app, ["dashboard", "--catalogue", str(tmp_path), "-o", str(file)])
+    assert done.exit_code == 0, done.output
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    text = file.read_text()
+    rows = [" ".join(row.split()) for row in Page(text).rows]
+    first, second = (row for row in rows if row.startswith("tests/"))
+    assert old.path.removeprefix("tests/") in first
+    assert "400 d" in first
+    assert made.path.removeprefix("tests/") in second
+    values = [str(value) for secret in (made, old) for value in secret.first.values() if len(str(value)) > 8]
+    assert values
+    assert not [value for value in values if value in text]
