@@ -19,7 +19,7 @@ NEEDS: Final = {
 }
 """The kinds that are in another entry of `hub:`, by which key they name it, and of which kind that is."""
 CONSUMER: Final = "consumer:"
-TARGET_KINDS: Final = ("postgresql",)
+TARGET_KINDS: Final = ("postgresql", "mysql")
 """The kinds of target that a database engine is connected to here."""
 
 

@@ -182,7 +182,7 @@ class DatabaseEntry(Model):
     kind: Literal["database"]
     """What it is."""
     target: Line
-    """The target, of kind postgresql: its address, and what it is administered with."""
+    """The target, of kind postgresql or mysql: its address, and what it is administered with."""
     mount: HubPath = "database"
     """Where the engine is mounted."""
     roles: tuple[Line, ...] = ("*",)

@@ -22,7 +22,10 @@ Fields = Mapping[str, Any]
 
 
 class Kind(StrEnum):
-    """What a thing is, as people name it."""
+    """What a thing is, as people name it; in the order in which all of it is made.
+
+    What another server has to answer for comes last, so that it keeps nothing else from being made.
+    """
 
     MOUNT = "mount"
     AUTH_METHOD = "auth-method"
@@ -30,8 +33,6 @@ class Kind(StrEnum):
     APPROLE = "approle"
     TOKEN_ROLE = "token-role"
     TRANSIT_KEY = "transit-key"
-    DATABASE_CONNECTION = "database-connection"
-    DATABASE_ROLE = "database-role"
     JWT_CONFIG = "jwt-config"
     JWT_ROLE = "jwt-role"
     KUBERNETES_CONFIG = "kubernetes-config"
@@ -39,6 +40,8 @@ class Kind(StrEnum):
     AWS_LOGIN_ROLE = "aws-login-role"
     AWS_ROLE = "aws-role"
     RATE_LIMIT = "rate-limit"
+    DATABASE_CONNECTION = "database-connection"
+    DATABASE_ROLE = "database-role"
 
 
 HOLDS_DATA: Final = frozenset({Kind.MOUNT, Kind.AUTH_METHOD, Kind.TRANSIT_KEY})

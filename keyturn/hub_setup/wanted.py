@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -24,7 +25,7 @@ from keyturn.catalogue.hub_entries import (
     resource_of,
 )
 from keyturn.catalogue.models import Catalogue
-from keyturn.catalogue.targets import PostgresqlSettings
+from keyturn.catalogue.targets import MysqlSettings, PostgresqlSettings
 from keyturn.core.errors import Invalid
 from keyturn.core.hub_setup import HubResource, Kind
 from keyturn.core.outbound import is_loopback
@@ -43,6 +44,7 @@ from keyturn.strategies.vault_static_role import VaultStaticRoleSettings
 
 METHODS: Final[Mapping[type, str]] = {JwtEntry: "jwt", KubernetesEntry: "kubernetes", AwsLoginEntry: "aws"}
 POSTGRESQL: Final = "postgresql-database-plugin"
+MYSQL: Final = "mysql-database-plugin"
 
 Entries = Mapping[str, Any]
 """The entries of `hub:` by their names."""
@@ -251,16 +253,16 @@ def _aws_login_role(entry: AwsLoginRoleEntry, places: HubPlaces) -> dict[str, An
 
 
 def _database(bare: HubResource, entry: DatabaseEntry, targets: Mapping[str, Any]) -> HubResource:
-    target = targets[entry.target]
-    if not isinstance(target, PostgresqlSettings):
-        raise Invalid("set up", f"the connection {bare.name}", f"{entry.target} is no PostgreSQL", "Make it by hand")
-    fields = {
-        "plugin_name": POSTGRESQL,
-        "connection_url": _connection_url(target),
-        "allowed_roles": list(entry.roles),
-    }
+    match target := targets[entry.target]:
+        case PostgresqlSettings():
+            fields = {"plugin_name": POSTGRESQL, "connection_url": _connection_url(target)}
+        case MysqlSettings():
+            fields = {"plugin_name": MYSQL, **_mysql_connection(target)}
+        case _:
+            problem = f"{entry.target} is neither PostgreSQL nor MySQL"
+            raise Invalid("set up", f"the connection {bare.name}", problem, "Make it by hand")
     values = {field: (target.admin, field) for field in ("username", "password")}
-    return replace(bare, fields=fields, values=values)
+    return replace(bare, fields={**fields, "allowed_roles": list(entry.roles)}, values=values)
 
 
 def _connection_url(target: PostgresqlSettings) -> str:
@@ -268,6 +270,24 @@ def _connection_url(target: PostgresqlSettings) -> str:
     authority = f"&sslrootcert={quote(target.ca_file)}" if target.ca_file and mode.startswith("verify") else ""
     host = f"{target.host}:{target.port}"
     return f"postgresql://{{{{username}}}}:{{{{password}}}}@{host}/{target.database}?sslmode={mode}{authority}"
+
+
+MYSQL_TLS: Final = {"disable": "", "require": "?tls=skip-verify", "verify": "?tls=true"}
+
+
+def _mysql_connection(target: MysqlSettings) -> dict[str, str]:
+    """Its address, and the authority of its certificate: the engine itself makes of that one how it is spoken to."""
+    authority = _authority(target.ca_file) if target.ca_file and target.tls == "verify" else ""
+    host = f"[{target.host}]" if ":" in target.host else target.host
+    url = f"{{{{username}}}}:{{{{password}}}}@tcp({host}:{target.port})/{'' if authority else MYSQL_TLS[target.tls]}"
+    return {"connection_url": url, **({"tls_ca": authority} if authority else {})}
+
+
+def _authority(file: str) -> str:
+    try:
+        return Path(file).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        raise Invalid("read", file, "it can't be read, or is no text", "Correct ca_file of the target") from None
 
 
 def _database_role(entry: DatabaseRoleEntry) -> dict[str, Any]:

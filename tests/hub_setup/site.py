@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +116,7 @@ def planned(port: HubPort, resources: tuple[HubResource, ...], *overwrite: str) 
     return plan_setup(port, resources, read_record(port), overwrite)
 
 
-def applied(port: HubPort, resources: tuple[HubResource, ...], *overwrite: str) -> HubPlan:
+def applied(port: HubPort, resources: Sequence[HubResource], *overwrite: str) -> HubPlan:
     """What was done."""
     record = read_record(port)
     plan = plan_setup(port, resources, record, overwrite)

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from deployments.local.mariadb import MariaDB
 from deployments.local.prepare import DATABASE, OWNER
-from keyturn.catalogue.targets import PostgresqlSettings
+from keyturn.catalogue.targets import MysqlSettings, PostgresqlSettings
 from keyturn.core.errors import Conflict, Denied, Invalid, Missing, Unavailable
 from keyturn.core.hub_setup import HubResource, Kind, SetupPort, SetupVerdict
 from keyturn.hub_setup.apply import apply_setup, remove_left_over
@@ -290,6 +291,40 @@ def test_an_engine_is_connected_with_what_lies_in_the_hub_and_gives_accounts(emp
     assert verdicts(planned(empty.port, everything)) == {}
     assert empty.read("database/creds/reader")["username"].startswith("v-")
     empty.root.sys.revoke_prefix("database/creds/reader")
+
+
+def test_an_engine_is_connected_to_a_mysql_over_tls_that_it_checks(empty: Empty, mariadb: MariaDB) -> None:
+    entries: dict[str, dict[str, Any]] = {
+        "shop": {"kind": "database", "target": "maria"},
+        "shop-reader": {
+            "kind": "database-role",
+            "connection": "shop",
+            "creation": ["CREATE USER '{{name}}'@'%' IDENTIFIED BY '{{password}}'"],
+            "revocation": ["DROP USER IF EXISTS '{{name}}'@'%'"],
+        },
+    }
+    target = {
+        "kind": "mysql",
+        "host": mariadb.host,
+        "port": mariadb.port,
+        "database": "mysql",
+        "admin": "targets/maria",
+    }
+    checked = MysqlSettings.model_validate({**target, "ca_file": str(mariadb.authority)})
+    everything = wanted(entries, {"maria": checked})
+    applied(empty.port, [each for each in everything if each.mount != "database"])
+    admin = {"username": mariadb.superuser, "password": mariadb.superuser_password}
+    empty.hub.write_state("targets/maria", admin, cas=0)
+    applied(empty.port, everything)
+    assert verdicts(planned(empty.port, everything)) == {}
+    assert empty.read("database/creds/shop-reader")["username"].startswith("v-")
+    empty.root.sys.revoke_prefix("database/creds/shop-reader")
+
+    strangers = MysqlSettings.model_validate({**target, "ca_file": empty.server.ca_file})
+    with pytest.raises(Invalid, match="the hub refuses it"):
+        applied(empty.port, wanted(entries, {"maria": strangers}))
+    with pytest.raises(Invalid, match="can't be read"):
+        wanted(entries, {"maria": MysqlSettings.model_validate({**target, "ca_file": "/nowhere"})})
 
 
 def test_two_that_set_the_hub_up_at_once_are_told_so(empty: Empty) -> None:
