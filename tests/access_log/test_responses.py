@@ -51,6 +51,18 @@ def test_nothing_is_asked_for_unless_a_rule_says_so() -> None:
     assert responses(thief(), policy=policy(OFF)) == [[]]
 
 
+def test_what_was_judged_before_a_rule_asked_for_it_is_not_asked_for_and_what_is_read_again_is() -> None:
+    detector = Detector(SamePolicy(policy()), live=True)
+    detector.learn([thief(), thief(1, "ml/key")])
+    raised = detector.take_all([thief(2, "ml/key")])
+    ends = detector.end()
+    assert [[(each.path, each.react) for each in alert.responses] for alert in (*raised, *ends)] == [
+        [("ml/key", REVOKE)],
+        [("ml/key", REVOKE)],
+    ]
+    assert [alert.count for alert in ends] == [3]
+
+
 def test_of_two_rules_the_one_that_does_more_is_heard() -> None:
     root = policy(DRY_RUN, **{"root-token": Tuning(800, react=REVOKE)})
     reads = thief(), thief(1, root=True), thief(2, root=True)

@@ -14,7 +14,7 @@ from keyturn.access_log.detection.explanations import explained_weight
 from keyturn.access_log.detection.grouping import AlertGroups
 from keyturn.access_log.detection.habits import DAY
 from keyturn.access_log.detection.history import NO_HISTORY, History, IncidentHistory, Watch, near_secrets
-from keyturn.access_log.detection.policy import MonitorPolicies, MonitorPolicy
+from keyturn.access_log.detection.policy import MonitorPolicies, MonitorPolicy, React
 from keyturn.access_log.detection.profile import MINUTE, Profile
 from keyturn.access_log.detection.reorder import LATENESS, NEVER, OrderCounts, Reorder, Timed, in_batches
 from keyturn.access_log.detection.rules.base import Rule, tuning_of
@@ -70,6 +70,7 @@ class Detector:
         self._windows: dict[str, dict[str, PrincipalWindow]] = {}
         self._incidents = history if isinstance(history, IncidentHistory) else NO_HISTORY
         self._watched = 0
+        self._learning = False
         self._look_at = NEVER
         self._profiles: dict[tuple[int, tuple[str, ...]], Profile] = {}
         self.counts = DetectionCounts(self._order.counts)
@@ -92,14 +93,19 @@ class Detector:
     def learn(self, accesses: Iterable[Access], *, grouped: bool = True) -> None:
         """Take what was judged before, as after a start: it is remembered, and nothing of it is told.
 
-        Where it is not ``grouped``, nobody was ever told of it: what follows begins an alert, and continues none.
+        Where it is not ``grouped``, nobody was ever told of it: what follows begins an alert, and continues none. What
+        a rule wants done about such reads was done, or not wanted then.
         """
-        for some in in_batches(accesses):
-            if grouped:
-                self.take_all(some)
-            else:
-                for at, access in self._order.push(some):
-                    self._judge(access, at)
+        self._learning = True
+        try:
+            for some in in_batches(accesses):
+                if grouped:
+                    self.take_all(some)
+                else:
+                    for at, access in self._order.push(some):
+                        self._judge(access, at)
+        finally:
+            self._learning = False
 
     def advance(self, now: datetime) -> Sequence[Alert]:
         """That it is ``now``, by the clock: what an idle log has left is judged, and alerts that were quiet for long
@@ -219,7 +225,7 @@ class Detector:
     ) -> tuple[Factor, ...]:
         """What the rules find odd."""
         return tuple(
-            Factor(rule.name, tuning.weight, words, tuning.react)
+            Factor(rule.name, tuning.weight, words, React.OFF if self._learning else tuning.react)
             for rule in rules
             if (words := rule.judge(access, at, window, policy)) and (tuning := tuning_of(rule, policy))
         )

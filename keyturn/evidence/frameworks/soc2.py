@@ -29,7 +29,7 @@ SOC2: Final = Framework(
         Control(
             "CC6.2",
             "Credentials are issued and removed",
-            "Credentials are given to whoever is authorised, and removed once they are not.",
+            "Whoever is given credentials was registered and authorised before; they are removed once they are not.",
             ("old-credentials-ended", "incidents-closed", "second-person"),
             "How people come and go: that is the identity provider's.",
         ),
