@@ -30,15 +30,22 @@ def test_the_guides_catalogue_and_commands_do_what_it_says(lab: Lab, tmp_path: P
             done = subprocess.run([bao(), *line.split()[2:]], env=own, check=False, capture_output=True, text=True)
             assert done.returncode == 0, done.stderr
     runs = [run_keyturn(*line.split()[2:], "--json", env=env) for line in lines if line.startswith("$ keyturn ")]
-    assert [run.returncode for run in runs] == [0, 0, 0], runs
-    planned, applied, after = (json.loads(run.stdout) for run in runs)
+    assert [run.returncode for run in runs] == [0, 0, 0, 0], runs
+    planned, applied, after, listed = (json.loads(run.stdout) for run in runs)
     assert {step["step"] for step in planned["steps"]} == {"configure", "new issuer"}
     assert [step["place"] for step in applied["done"] if step["step"] == "new issuer"] == [
         "pki-example-root/keyturn-1",
         "pki-ml/keyturn-1",
     ]
     assert after == {"done": [], "steps": []}
-    assert runs[2].stderr.splitlines()[-1] == lines[-1]
+    assert runs[2].stderr.splitlines()[-1] == lines[-2]
+    stands = [(each["name"], each["state"], each["issuer"], each["key"]) for each in listed["authorities"]]
+    assert stands == [("example-root", "in force", "keyturn-1", "p-384"), ("ml", "in force", "keyturn-1", "p-384")]
+    checked = run_keyturn("due", "--check", "--json", env=env)
+    assert checked.returncode == 0, checked.stderr
+    assert json.loads(checked.stdout)["authorities"] == listed["authorities"]
+    shown = run_keyturn("status", env=env)
+    assert "pki-example-root" in shown.stdout, shown
 
 
 def bao() -> str:
