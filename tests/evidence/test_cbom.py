@@ -10,8 +10,9 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from keyturn.core.keys import KeyKind
 from keyturn.evidence.formats import write_format
-from keyturn.evidence.formats.cbom import ALGORITHMS_USED
+from keyturn.evidence.formats.cbom import ALGORITHMS_USED, algorithm_component
 from keyturn.evidence.frameworks import FRAMEWORKS
+from keyturn.providers.keys.key_maker import POST_QUANTUM
 from tests.evidence.scene import SINCE, WEB, House
 
 
@@ -59,3 +60,6 @@ def test_without_any_key_it_is_empty_and_legal(home: House) -> None:
 
 def test_every_kind_of_key_has_its_algorithm() -> None:
     assert {str(kind) for kind in KeyKind} <= set(ALGORITHMS_USED)
+    assert set(POST_QUANTUM.values()) <= set(ALGORITHMS_USED)
+    properties = algorithm_component("ml-dsa-65")["cryptoProperties"]["algorithmProperties"]
+    assert (properties["classicalSecurityLevel"], properties["nistQuantumSecurityLevel"]) == (192, 3)
