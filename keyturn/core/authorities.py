@@ -40,6 +40,8 @@ class Issuer:
     key_id: str
     signer_key_id: str
     certificate: str = field(repr=False)
+    revoked: bool = False
+    """Whether somebody has revoked it in its engine, as far as that was asked."""
 
     @property
     def generation(self) -> int:
@@ -240,6 +242,8 @@ def renewal_of(wanted: WantedAuthority, issuer: Issuer) -> datetime:
 
 def unfit(wanted: WantedAuthority, issuer: Issuer, signer: PublishedIssuers | None, now: datetime) -> str:
     """Why an issuer is to be followed by another; empty where it is what the catalogue says."""
+    if issuer.revoked:
+        return "it was revoked"
     if issuer.key != wanted.key:
         return f"its key is {issuer.key}, declared is {wanted.key}"
     if issuer.common_name != wanted.common_name:

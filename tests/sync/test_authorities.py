@@ -158,6 +158,20 @@ def test_what_a_crash_left_is_finished_by_the_next_run(authorities: Authorities)
     assert authorities.apply() == []
 
 
+def test_an_issuer_that_somebody_has_revoked_is_followed_by_another(authorities: Authorities) -> None:
+    authorities.apply()
+    authorities.lab.root.write_data(f"{authorities.services}/issuer/keyturn-1/revoke", data={})
+    steps = plan_pki(authorities.workspace)
+    assert [(step.kind, step.why) for step in steps] == [(StepKind.MAKE, "it was revoked")]
+    assert authorities.apply() == [
+        f"new issuer {authorities.services}/keyturn-2",
+        f"put in force {authorities.services}/keyturn-2",
+    ]
+    assert authorities.apply() == []
+    pem, chain, _ = authorities.issue()
+    assert not x509.chain_is_broken(pem, chain, authorities.anchors()[0], datetime.now(UTC))
+
+
 def test_a_kind_of_key_that_the_hub_lacks_is_named_by_the_plan_and_nothing_in_force_changes(
     authorities: Authorities,
 ) -> None:

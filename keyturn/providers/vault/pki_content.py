@@ -5,6 +5,7 @@ Source: the API of the PKI secrets engine in the documentation of OpenBao and Va
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -121,7 +122,10 @@ class VaultPkiEngine:
     def _issuer(self, issuer: str, keys: Mapping[str, str]) -> Issuer | None:
         """One whose key is here; None for another's certificate, which is kept for chains."""
         there = self._read(f"issuer/{issuer}")
-        return _described(issuer, keys[there["key_id"]], there["certificate"]) if there["key_id"] in keys else None
+        if there["key_id"] not in keys:
+            return None
+        described = _described(issuer, keys[there["key_id"]], there["certificate"])
+        return replace(described, revoked=bool(there.get("revoked")))
 
     def _settings(self, path: str) -> Mapping[str, Any] | None:
         name = f"{self.mount}/{path}"
