@@ -55,10 +55,11 @@ def offboard(
     over_limit: OverLimitOption = "",
     break_glass: BreakGlassOption = "",
 ) -> None:
-    """Show what a project has, or end all of it and prove that: secrets, copies, access to them, logins to the hub.
+    """Show what a project has, or end all of it, and prove that.
 
-    With --apply, --reason and the number of its secrets as --expect it ends; the same again goes on with what is left.
-    Ends with 3 where something is not proven. The proof that --out writes is checked by --check, without the hub.
+    Secrets end, and their copies, requests for access to them, and logins to the hub. With --apply, --reason and the
+    number of its secrets as --expect it is done; the same again goes on with what is left. Ends with 3 where something
+    is not proven. The proof that --out writes is checked by --check, without the hub.
     """
     if (project is None) == (check is None):
         raise typer.BadParameter("give a PROJECT, or --check FILE")

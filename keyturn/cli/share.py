@@ -50,7 +50,10 @@ def propose(
     out: OutOption = None,
     catalogue: CatalogueOption = None,
 ) -> None:
-    """Sign, with your own key in the hub, that another organisation has a copy; the file is for them to sign."""
+    """Propose a copy to another organisation.
+
+    You sign it with your own key in the hub; the file is for them to sign.
+    """
     from dataclasses import asdict
 
     from keyturn.cli.moments import parse_moment
@@ -65,7 +68,10 @@ def propose(
 
 @commands.command("accept", epilog=EXAMPLES + EXIT_CODES)
 def accept(file: FileArgument, yes: YesOption = False, catalogue: CatalogueOption = None) -> None:
-    """Sign what another organisation proposes: it is shown, and you sign exactly this with your own key in the hub."""
+    """Sign what another organisation proposes.
+
+    It is shown, and you sign exactly this with your own key in the hub.
+    """
     import sys
 
     from keyturn.organisations.sharing import accept_sharing
@@ -83,7 +89,10 @@ def accept(file: FileArgument, yes: YesOption = False, catalogue: CatalogueOptio
 
 @commands.command("end", epilog=EXAMPLES + EXIT_CODES)
 def end(name: NameArgument, because: BecauseOption, catalogue: CatalogueOption = None) -> None:
-    """Withdraw what this organisation has signed: the giver's next sync removes the copy, and makes no other."""
+    """Withdraw what this organisation has signed.
+
+    The giver's next sync removes the copy, and makes no other.
+    """
     from keyturn.organisations.sharing import withdraw_sharing
 
     with opened_workspace(catalogue) as workspace:
@@ -93,7 +102,7 @@ def end(name: NameArgument, because: BecauseOption, catalogue: CatalogueOption =
 
 @commands.command("list", epilog=EXAMPLES + EXIT_CODES)
 def list_agreements(catalogue: CatalogueOption = None, as_json: JsonOption = False) -> None:
-    """List what this organisation shares, and has a copy of, and whether both have signed."""
+    """List what is shared, and whether both have signed."""
     from keyturn.rotation import agreements
 
     with opened_workspace(catalogue) as workspace:

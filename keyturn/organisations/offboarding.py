@@ -180,7 +180,7 @@ def finish_offboarding(workspace: Workspace, setup: HubPort, begun: Offboarding,
     """Once the secrets have ended: all else of the project. What it comes to stands in the ledger, then in the hub."""
     sight = _Sight(workspace, setup, begun.paths)
     for path in begun.paths:
-        forget_other_fields(workspace, path, begun.incident)
+        forget_other_fields(workspace, path)
     noted = note_rest(workspace, sight, begun)
     for name in noted.requests:
         sight.see(name, partial(end_request, workspace, noted, name))
@@ -211,11 +211,11 @@ def _union(before: Collection[str], more: Collection[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*before, *more)))
 
 
-def forget_other_fields(workspace: Workspace, path: str, incident: str) -> None:
+def forget_other_fields(workspace: Workspace, path: str) -> None:
     """The fields beside the credential are kept for a next one: there is none."""
 
     def bare(record: Record) -> Record | None:
-        return replace(record, rest=None) if record.frozen == incident and record.rest is not None else None
+        return replace(record, rest=None) if record.frozen and record.rest is not None else None
 
     update_record(workspace, path, bare)
 
