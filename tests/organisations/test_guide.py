@@ -51,7 +51,7 @@ def guided(empty: Empty, key: Sensitive, consumer: Consumer, tmp_path: Path, mon
     copies = tmp_path / "copies"
     copies.mkdir(mode=0o700)
     (tmp_path / "catalogue").mkdir()
-    declared = re.findall(r"(?ms)^```yaml\n(.*?)^```", PAGE)[0]
+    (declared,) = (block for block in re.findall(r"(?ms)^```yaml\n(.*?)^```", PAGE) if "secrets:" in block)
     declared = declared.replace("http://127.0.0.1:8000/", consumer.url).replace("/run/keyturn/copies", str(copies))
     (tmp_path / "catalogue" / "all.yaml").write_text(declared)
     (tmp_path / "policy.yaml").write_text(f"limits: {LOOSE.model_dump_json()}\n")
