@@ -186,6 +186,7 @@ ARROWS = {
         "keyturn.catalogue",
         "keyturn.rotation",
         "keyturn.policies",
+        "keyturn.hub_setup",
         "keyturn.serving",
         "keyturn.providers.registry",
     },

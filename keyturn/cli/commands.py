@@ -114,6 +114,7 @@ def make_app(only: str = "") -> typer.Typer:
     """
     app = typer.Typer(
         cls=Commands,
+        context_settings={"help_option_names": ["-h", "--help"]},
         epilog=EXIT_CODES,
         no_args_is_help=True,
         pretty_exceptions_enable=False,

@@ -51,7 +51,7 @@ class Drawing:
         from keyturn.pages.dashboard import Dashboard
 
         incidents, unseen = self._incidents()
-        others = [*incidents, *self._unreviewed(), *self._authorities(), *self._keys(), *self._parts()]
+        others = [*incidents, *self._unreviewed(), *self._hub(), *self._authorities(), *self._keys(), *self._parts()]
         return Dashboard(
             self.workspace.hub_now(),
             os.environ.get("VAULT_ADDR", ""),
@@ -100,6 +100,12 @@ class Drawing:
 
         for glass in self.overview.unreviewed:
             yield OtherLine("broken glass", glass.id, Level.BAD, f"{glass.words}: nobody has reviewed it")
+
+    def _hub(self) -> "Iterator[OtherLine]":
+        from keyturn.pages.dashboard import Level, OtherLine
+
+        if hub := self.overview.hub:
+            yield OtherLine("hub", "set-up", Level.BAD if hub.problem else Level.WELL, hub.words)
 
     def _authorities(self) -> "Iterator[OtherLine]":
         from keyturn.pages.dashboard import Level, OtherLine

@@ -7,6 +7,7 @@ from typing import Final
 
 from keyturn.doctor.patient import Patient
 from keyturn.doctor.results import CheckResult, Grade
+from keyturn.hub_setup.check import LATE, last_check
 from keyturn.policies import check as checks
 from keyturn.policies.roles import needed
 
@@ -22,6 +23,20 @@ def check_hub(patient: Patient) -> Iterator[CheckResult]:
     """Its rights first: the hub's answer to that tells its time to whoever may read nothing there."""
     yield from check_rights(patient)
     yield from check_clock(patient)
+    if patient.role == "worker" and patient.workspace.catalogue.hub:
+        yield from check_setup(patient)
+
+
+def check_setup(patient: Patient) -> Iterator[CheckResult]:
+    """What the last daily look at the hub's own configuration has come to."""
+    last, name = last_check(patient.workspace), "set-up"
+    if last is None or patient.workspace.hub_now() - last.at > LATE:
+        words = "nobody has looked lately whether the hub is set up as declared"
+        yield CheckResult(AREA, name, Grade.FAILED, words, "Run `keyturn hub plan`, and see that check-hub runs")
+    elif last.sound:
+        yield CheckResult(AREA, name, Grade.WELL, last.words)
+    else:
+        yield CheckResult(AREA, name, Grade.FAILED, last.words, "`keyturn hub plan` shows both values")
 
 
 def check_rights(patient: Patient) -> Iterator[CheckResult]:

@@ -24,6 +24,7 @@ from keyturn.doctor.examine import examine
 from keyturn.doctor.patient import Patient
 from keyturn.doctor.results import CheckResult, Grade
 from keyturn.doctor.targets import check_targets
+from keyturn.hub_setup.check import LAST, HubCheck
 from keyturn.policies.scope import scope_of
 from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
@@ -106,6 +107,18 @@ def test_a_clock_that_is_wrong_is_found(installed: Installation) -> None:
     behind = installed.lab.hub.now() - timedelta(minutes=4)
     *_, clock = installed.results("hub", clock=lambda: behind)
     assert (clock.grade, clock.words[:32]) == (Grade.FAILED, "this machine's clock and the hub")
+
+
+def test_a_hub_that_is_not_set_up_as_declared_is_found(installed: Installation, lab: Lab) -> None:
+    installed.data["hub"] = {"keyturn-worker": {"kind": "approle", "login": "worker"}}
+    check = HubCheck(lab.hub.now(), 3, differing=("changed policy/keyturn-worker (policy)",))
+    for state, grade in ((check, Grade.FAILED), (HubCheck(lab.hub.now(), 3), Grade.WELL)):
+        lab.keep(LAST, state.to_data())
+        *_, setup = installed.results("hub")
+        assert (setup.name, setup.grade, setup.words) == ("set-up", grade, state.words)
+    lab.keep(LAST, HubCheck(lab.hub.now() - timedelta(days=4), 3).to_data())
+    *_, late = installed.results("hub")
+    assert late.words == "nobody has looked lately whether the hub is set up as declared"
 
 
 def test_a_secret_that_was_deleted_is_found_and_one_that_was_never_made_is_advice(installed: Installation) -> None:
