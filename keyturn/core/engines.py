@@ -190,11 +190,6 @@ class Publication:
     revoked: bool
     by: str
 
-    @property
-    def immediate(self) -> bool:
-        """Whether it tells what was revoked a moment ago."""
-        return self.by == OCSP
-
 
 OCSP: Final = "OCSP"
 REVOCATION_LIST: Final = "its revocation list"

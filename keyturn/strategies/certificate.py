@@ -7,8 +7,8 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
-from keyturn.core.engines import Authority, Certificate, CertificateRole, SubjectNames
-from keyturn.core.errors import CandidateRejected, Invalid, Unavailable
+from keyturn.core.engines import OCSP, Authority, Certificate, CertificateRole, SubjectNames
+from keyturn.core.errors import CandidateRejected, Invalid, Unavailable, Unproven
 from keyturn.core.keys import CertificateKey, KeyMaker
 from keyturn.core.renewal_info import RenewalAdviser
 from keyturn.core.rights import HubPlaces, Section, allow
@@ -142,12 +142,14 @@ class CertificateStrategy(StrategyBase):
         raise no_place(f"{self.authority.mount} does not tell which of its certificates were this secret's")
 
     def accepts(self, credential: SecretFields) -> bool | None:
-        """What the hub says of it: revoked and expired ones are refused; None where it does not know it."""
+        """What the hub says of it, and OCSP: revoked and expired ones are refused; None where nobody knows it."""
         certificate = self.authority.find(credential["serial"].reveal()) if "serial" in credential else None
         ends_at = certificate.ends_at if certificate else expiry(credential)
         if ends_at is not None and ends_at <= self.clock():
             return False
-        return None if certificate is None else not certificate.revoked
+        if certificate is None:
+            return None
+        return not certificate.revoked or self._called_good(certificate.serial)
 
     def revocation(self, credential: SecretFields) -> str:
         """The certificate, where the authority has revoked it."""
@@ -184,12 +186,17 @@ class CertificateStrategy(StrategyBase):
     def _must_be_told(self, serial: str) -> None:
         """A certificate that was revoked is told revoked at once, where clients can ask; a list is written later."""
         certificate = self.authority.find(serial)
-        if certificate is None or certificate.ends_at <= self.clock():
-            return
-        publication = self.authority.published(serial)
-        if publication and publication.immediate and not publication.revoked:
-            problem = f"the authority still tells clients by {publication.by} that it is good"
+        if certificate and certificate.ends_at > self.clock() and self._called_good(serial):
+            problem = f"the authority still tells clients by {OCSP} that it is good"
             raise Unavailable("revoke", f"{self.authority.mount}/cert/{serial}", problem, "It is looked at again")
+
+    def _called_good(self, serial: str) -> bool:
+        """Whether clients that ask at once are told that it is good; a list that is out of date tells nobody so."""
+        try:
+            publication = self.authority.published(serial)
+        except Unproven:
+            return False
+        return publication is not None and publication.by == OCSP and not publication.revoked
 
     def _must_be_ours(self, certificate: Certificate | None) -> None:
         """Names may come and go, but one at least stays: what shares none is somebody else's."""

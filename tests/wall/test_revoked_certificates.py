@@ -203,4 +203,7 @@ def test_what_clients_are_told_counts_at_a_push_and_after_a_revocation() -> None
     still_good = strategy_of(TwoFaced(revoked=True, published=Publication(revoked=False, by=OCSP)))
     with pytest.raises(Unavailable, match="still tells clients by OCSP that it is good"):
         still_good.retire(retired, 5)
-    strategy_of(TwoFaced(revoked=True, published=Publication(revoked=False, by=REVOCATION_LIST))).retire(retired, 5)
+    assert still_good.accepts(fields)
+    listed = strategy_of(TwoFaced(revoked=True, published=Publication(revoked=False, by=REVOCATION_LIST)))
+    listed.retire(retired, 5)
+    assert not listed.accepts(fields)

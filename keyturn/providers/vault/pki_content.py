@@ -51,16 +51,24 @@ class VaultPkiEngine:
 
     def published(self) -> PublishedIssuers:
         """The issuers that have a key here, and which of them signs."""
+        entries = self._listed()
+        issuers = tuple(self._published(issuer, entry) for issuer, entry in entries)
+        return PublishedIssuers(issuers, next((issuer for issuer, entry in entries if entry["is_default"]), ""))
+
+    def issuer_of_key(self, key_id: str) -> Issuer | None:
+        """The issuer with this key identifier, by what anybody is told; the one in force is looked at first."""
+        entries = sorted(self._listed(), key=lambda entry: not entry[1]["is_default"])
+        issuers = (self._published(issuer, entry) for issuer, entry in entries)
+        return next((issuer for issuer in issuers if issuer.key_id == key_id), None)
+
+    def _listed(self) -> list[tuple[str, Mapping[str, Any]]]:
         path = f"{self.mount}/issuers"
         answer = self._calls.find("list", path, path, {"list": "true"})
         listed: Mapping[str, Any] = answer.json()["data"]["key_info"] if answer is not None else {}
-        entries = [(issuer, entry) for issuer, entry in listed.items() if entry["key_id"]][-MOST_ISSUERS:]
-        issuers = (
-            _described(issuer, entry["issuer_name"], self._read(f"issuer/{issuer}/json")["certificate"])
-            for issuer, entry in entries
-        )
-        default = next((issuer for issuer, entry in entries if entry["is_default"]), "")
-        return PublishedIssuers(tuple(issuers), default)
+        return [(issuer, entry) for issuer, entry in listed.items() if entry["key_id"]][-MOST_ISSUERS:]
+
+    def _published(self, issuer: str, entry: Mapping[str, Any]) -> Issuer:
+        return _described(issuer, entry["issuer_name"], self._read(f"issuer/{issuer}/json")["certificate"])
 
     def configure(self, path: str, settings: Mapping[str, Any]) -> None:
         """Write settings at a path below the mount; which issuer is in force is said along with the rest, as it is."""

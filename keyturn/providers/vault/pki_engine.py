@@ -130,8 +130,7 @@ class VaultAuthority:
     def _issuer_of(self, pem: str) -> Issuer | None:
         """The issuer of this engine that has signed a certificate."""
         signer = x509.describe_authority(pem)["signer_key_id"]
-        issuers = VaultPkiEngine(self._calls, self.mount).published().issuers
-        return next((issuer for issuer in issuers if issuer.key_id == signer), None)
+        return VaultPkiEngine(self._calls, self.mount).issuer_of_key(signer)
 
     def _anchor(self) -> str:
         """The topmost authority that the hub knows above the issuer."""
