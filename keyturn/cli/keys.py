@@ -1,5 +1,6 @@
 """``keyturn keys``: the keys of other engines that the catalogue has managed; and how status and due have them."""
 
+import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from keyturn.cli.failures import EXIT_CODES, FAILED, end_command
 from keyturn.cli.key_turns import LATE, TIMEOUT, KeyTurning, TurnedKeys
 from keyturn.cli.options import CatalogueOption, JsonOption, LocalOption, TimeoutOption, WorkspaceOption
 from keyturn.cli.output import note, write_json, write_table, write_text
+from keyturn.core.errors import Invalid
 from keyturn.core.workspaces import DEFAULT
 
 if TYPE_CHECKING:
@@ -85,6 +87,51 @@ def rotate(
     TURNING.tell(
         rotate_here(name, now, catalogue) if local else TURNING.through_prefect(name, now, timeout, workspace), as_json
     )
+
+
+@commands.command("end", epilog=EXIT_CODES)
+def end(
+    name: KeyName,
+    window: Annotated[str, typer.Option("--window", metavar="TTL", help="How long it may still be kept.")] = "30d",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    catalogue: CatalogueOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a key's engine delete it after a while. What it has encrypted is lost then.
+
+    Nothing can be done with it from now on; `keyturn keys keep` takes it back. It needs rights of your own at the
+    engine, which no rendered policy gives.
+    """
+    from keyturn.rotation.key_ends import end_key
+    from keyturn.settings.durations import parse
+
+    try:
+        length = parse(window)
+    except ValueError as error:
+        raise Invalid("end", name, f"--window {error}", "Write 30d") from None
+    if not yes and not sys.stdin.isatty():
+        raise Invalid("end", name, "nobody is there to confirm it", "Give --yes")
+    with opened_workspace(catalogue) as workspace:
+        if not yes:
+            typer.confirm(f"What {name} has encrypted is lost once it is deleted. Go on?", abort=True, err=True)
+        at = end_key(workspace, name, length)
+    if as_json:
+        write_json({"name": name, "ends_at": at.isoformat()})
+    else:
+        write_text(f"{name} is to be deleted {at:%Y-%m-%d %H:%M} UTC; until then: keyturn keys keep {name}")
+
+
+@commands.command("keep", epilog=EXIT_CODES)
+def keep(name: KeyName, catalogue: CatalogueOption = None, as_json: JsonOption = False) -> None:
+    """Take back that a key is to be deleted, whoever has said so, and let it be used again."""
+    from keyturn.rotation.key_ends import keep_key
+
+    with opened_workspace(catalogue) as workspace:
+        changed = keep_key(workspace, name)
+    if as_json:
+        write_json({"name": name, "changed": changed})
+    else:
+        write_text(f"{name} is kept" if changed else f"{name} was not to be deleted")
 
 
 def rotate_here(name: str | None, now: bool, catalogue: Path | None) -> TurnedKeys:

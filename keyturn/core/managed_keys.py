@@ -6,7 +6,7 @@ ones go on opening what they have made, until something says that they shall not
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
@@ -95,6 +95,19 @@ class KeepsGenerations(Protocol):
 
     def raise_floor(self, generation: int) -> None:
         """Let nothing be opened or verified that an older generation has made. It can be lowered again there."""
+
+
+class EndsLater(Protocol):
+    """A key that its engine deletes only after a while, within which that can be taken back."""
+
+    def schedule_end(self, window: timedelta) -> datetime:
+        """Let it be deleted after ``window``, and nothing be done with it until then; when that will be.
+
+        Raises Invalid for a window that the engine does not take.
+        """
+
+    def cancel_end(self) -> None:
+        """Let it stay, and be used again."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 from keyturn.core import kms_policies
@@ -27,6 +27,9 @@ KEPT_IN: Final[Mapping[str, str]] = {
     "EXTERNAL_KEY_STORE": "it lies in a key store outside of AWS, which tells nothing of it",
 }
 """By its origin, in words."""
+SHORTEST_WINDOW: Final = 7
+LONGEST_WINDOW: Final = 30
+"""Days that KMS waits before it deletes a key. Source: ScheduleKeyDeletion."""
 IN_HSM: Final = frozenset({"AWS_KMS", "AWS_CLOUDHSM"})
 
 
@@ -133,9 +136,31 @@ class KmsKey:
         with translate_aws_errors("rotate", self.name):
             self._kms.rotate_key_on_demand(KeyId=self.name)
 
+    def schedule_end(self, window: timedelta) -> datetime:
+        """KMS deletes it after so many days, and uses it for nobody meanwhile. Raises Invalid but for 7 to 30."""
+        if window != timedelta(days=window.days) or not SHORTEST_WINDOW <= window.days <= LONGEST_WINDOW:
+            problem = f"KMS waits {SHORTEST_WINDOW} to {LONGEST_WINDOW} whole days before it deletes a key"
+            raise Invalid("end", self.name, problem, f"Say --window {LONGEST_WINDOW}d")
+        with translate_aws_errors("end", self.name):
+            answer = self._kms.schedule_key_deletion(KeyId=self._id, PendingWindowInDays=window.days)
+        date: datetime = answer["DeletionDate"]
+        return date
+
+    def cancel_end(self) -> None:
+        """KMS leaves such a key disabled: it is enabled again. Repeatable."""
+        with translate_aws_errors("keep", self.name):
+            if self._kms.describe_key(KeyId=self.name)["KeyMetadata"]["KeyState"] == "PendingDeletion":
+                self._kms.cancel_key_deletion(KeyId=self._id)
+            self._kms.enable_key(KeyId=self._id)
+
     def close(self) -> None:
         """Let go of the connections."""
         self._kms.close()
+
+    @property
+    def _id(self) -> str:
+        """What serves the key's own account alone, as these calls do."""
+        return self.name.rpartition("/")[2]
 
     def _rotations(self) -> list[datetime]:
         pages = self._kms.get_paginator("list_key_rotations").paginate(KeyId=self.name)

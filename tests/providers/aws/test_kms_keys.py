@@ -1,6 +1,8 @@
 """Keys of AWS KMS, managed: what is declared comes to be, once, and what KMS says of a key is told apart."""
 
 import json
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import boto3
@@ -9,14 +11,18 @@ import pytest
 from deployments.local.emulators.aws import LocalAws
 from deployments.local.support.ports import free_port
 from keyturn.catalogue.keys.aws import AwsKmsKeySettings
-from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Unavailable
+from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Unavailable, UnsupportedOperation
 from keyturn.core.kms_policies import same_policy
 from keyturn.core.managed_keys import KeyCondition, KeyOpening
+from keyturn.ledger.entries import parse_leaf
 from keyturn.providers.aws.data_keys import KmsDataKeys
 from keyturn.providers.aws.kms_keys import KmsKey
 from keyturn.providers.vault.hub import VaultHub
+from keyturn.rotation.context import Workspace
+from keyturn.rotation.key_ends import END, KEEP, end_key, keep_key
 from keyturn.settings.hub import HubSettings
 from tests.support import local_aws
+from tests.support.lab import Lab, fresh
 
 pytestmark = pytest.mark.sampled(7, of="file")
 
@@ -105,6 +111,45 @@ def test_each_state_of_a_key_is_told_apart(aws: LocalAws, kms: Any, arn: str) ->
         opened(aws, f"{arn[:-1]}{'0' if arn[-1] != '0' else '1'}").describe()
     with pytest.raises(Unavailable):
         opened(aws, arn, endpoint_url=f"http://127.0.0.1:{free_port()}").describe()
+
+
+def test_a_key_is_to_be_deleted_once_and_is_used_again_where_that_is_taken_back(
+    aws: LocalAws, kms: Any, arn: str, lab: Lab
+) -> None:
+    key = opened(aws, arn)
+    workspace = replace(lab.open(lab.generated()).workspace, open_key=lambda name: key)
+    before = len(actions(workspace))
+    with pytest.raises(Invalid, match="7 to 30 whole days"):
+        end_key(workspace, "ours", timedelta(days=6))
+    at = end_key(workspace, "ours", timedelta(days=9))
+    assert key.describe().ends_at == at == end_key(workspace, "ours", timedelta(days=30))
+    assert keep_key(workspace, "ours")
+    assert (key.describe().condition, keep_key(workspace, "ours")) == (KeyCondition.ENABLED, False)
+    assert actions(workspace)[before:] == [
+        (END, "begun"), (END, "failed"), (END, "begun"), (END, "done"), (KEEP, "begun"), (KEEP, "done"),
+    ]  # fmt: skip
+
+    kms.disable_key(KeyId=arn.rpartition("/")[2])
+    with pytest.raises(Invalid, match="disabled, and not to be deleted"):
+        keep_key(workspace, "ours")
+    with pytest.raises(UnsupportedOperation):
+        end_key(replace(workspace, open_key=lambda name: lab.hub.transit_key(name)), fresh(), timedelta(days=9))
+
+
+def actions(workspace: Workspace) -> list[tuple[str, str]]:
+    """What the ledger tells of ends of keys."""
+    ledger: Any = workspace.ledger
+    entries = [parse_leaf(leaf).entry for _, leaf in ledger.leaves()]
+    return [(entry.action, str(entry.outcome)) for entry in entries if entry.action in (END, KEEP)]
+
+
+def test_no_rendered_right_ends_a_key(aws: LocalAws, arn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (document,) = AwsKmsKeySettings.model_validate({"kind": "aws-kms", "key": arn}).rights("key", "a test")
+    local_aws.become(aws, [document.text], monkeypatch)
+    with pytest.raises(Denied):
+        opened(aws, arn).schedule_end(timedelta(days=30))
+    with pytest.raises(Denied):
+        opened(aws, arn).cancel_end()
 
 
 def test_who_may_not_look_is_told_which_right_is_missing(
