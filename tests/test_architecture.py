@@ -179,6 +179,7 @@ ARROWS = {
         "keyturn.catalogue",
         "keyturn.rotation",
         "keyturn.sync",
+        "keyturn.grants",
     },
     "keyturn.doctor": {
         "keyturn.core",

@@ -69,6 +69,20 @@ path "transit/sign/keyturn-approver-{{identity.entity.name}}" {
   capabilities = ["update"]
 }
 
+# Which ledger is this hub's, and its public key: what they do with Keyturn's commands is recorded there.
+path "keyturn/data/ledger" {
+  capabilities = ["read"]
+}
+path "keyturn/metadata/ledger" {
+  capabilities = ["read"]
+}
+path "keyturn/data/ledgers/*" {
+  capabilities = ["read"]
+}
+path "transit/keys/keyturn-ledger" {
+  capabilities = ["read"]
+}
+
 # Whose login this is. The hub's policy `default` allows the same.
 path "auth/token/lookup-self" {
   capabilities = ["read"]

@@ -1,6 +1,8 @@
 """``keyturn access``: access to a secret for a while, by the policies of the catalogue."""
 
 import base64
+import os
+import shutil
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +15,7 @@ from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import EXIT_CODES, FAILED
 from keyturn.cli.ledger_proofs import KeyFileOption, KeyOption, OutOption, put
 from keyturn.cli.options import CatalogueOption, JsonOption, PathArgument
-from keyturn.cli.output import note, when, write_json, write_table
+from keyturn.cli.output import for_terminal, note, stamp, when, write_json, write_table, write_text
 from keyturn.core.errors import Invalid
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ Examples:
   keyturn access explain ml-training/database --for 1h
   keyturn access request ml-training/database --for 30m --purpose 'a query hangs' --ticket OPS-4711
   keyturn access approve AR-3f9a1c07d2e4
+  keyturn access open AR-3f9a1c07d2e4 --env PGUSER=username --env PGPASSWORD=password -- psql -h db ml
 
 """
 
@@ -62,6 +65,12 @@ ProofArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A proof tha
 ApproverOption = Annotated[
     list[str],
     typer.Option("--approver", metavar="NAME=KEY", help="An approver's public key, as the operator's file has it."),
+]
+CommandArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="CMD [ARGS]...", help="A program that gets it, behind `--`.")
+]
+EnvOption = Annotated[
+    list[str] | None, typer.Option("--env", metavar="NAME=FIELD", help="A field as a variable of CMD. May be repeated.")
 ]
 YesOption = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
 
@@ -236,13 +245,83 @@ def deny_access(
         show_request(workspace, denied, as_json)
 
 
+@commands.command("open", epilog=EXAMPLES + EXIT_CODES)
+def open_access(
+    request: RequestArgument,
+    command: CommandArgument = None,
+    env: EnvOption = None,
+    catalogue: CatalogueOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Open what was given for a request of yours: once, and nobody after that. Its values are printed, or given to CMD.
+
+    What was approved a moment ago is waited for. Ends with 1 where somebody else has opened it: then it is ended.
+    """
+    from keyturn.grants import opening
+
+    variables = variables_of(env or [])
+    program = program_of(command or [], variables)
+    with opened_workspace(catalogue) as workspace:
+        opened = opening.open_access(workspace, request)
+        note(f"until {when(opened.ends_at)} UTC, and opened for good; to give it back: keyturn access end {request}")
+        values = opened.fields.reveal()
+    if program:
+        replace_process(program, command or [], {name: str(values.get(of, "")) for name, of in variables.items()})
+    if as_json:
+        return write_json({"id": request, "ends_at": stamp(opened.ends_at), "fields": values})
+    return write_text("\n".join(f"{name}: {for_terminal(str(value))}" for name, value in values.items()))
+
+
+def variables_of(options: list[str]) -> dict[str, str]:
+    """``NAME=FIELD`` each: which variable gets which field. Wrong usage for anything else."""
+    from keyturn.cli.exec_order import variable
+
+    made = {}
+    for text in options:
+        name, _, of = text.partition("=")
+        if not of:
+            raise typer.BadParameter("write NAME=FIELD, such as PGPASSWORD=password", param_hint="--env")
+        made[variable(name, "--env")] = of
+    return made
+
+
+def program_of(command: list[str], variables: dict[str, str]) -> str:
+    """Where the program is, told before anything is opened that opens once; empty without one. Wrong usage."""
+    if bool(command) != bool(variables):
+        raise typer.BadParameter("CMD and --env belong together", param_hint="--env")
+    if not command:
+        return ""
+    if program := shutil.which(command[0]):
+        return program
+    raise typer.BadParameter(f"there is no program {command[0]}", param_hint="CMD")
+
+
+def replace_process(program: str, command: list[str], variables: dict[str, str]) -> None:
+    """Become the program, with these variables and without Keyturn's own."""
+    from keyturn.cli import INHERITED
+    from keyturn.cli.exec_order import is_own
+
+    sys.stdout.flush()
+    inherited = {name: text for name, text in INHERITED.items() if not is_own(name)}
+    os.execve(program, command, {**inherited, **variables})  # noqa: S606  it is what was asked for
+
+
 @commands.command("end", epilog=EXAMPLES + EXIT_CODES)
 def end_access(request: RequestArgument, catalogue: CatalogueOption = None, as_json: JsonOption = False) -> None:
-    """Close a request that is not needed any more. Who may approve requests may; it runs out by itself, too."""
+    """End access, or close a request for it: your own, or anybody's where you may approve requests.
+
+    It runs out by itself, too.
+    """
+    from keyturn.core.errors import NotFound
     from keyturn.grants import requests
+    from keyturn.grants.opening import return_access
 
     with opened_workspace(catalogue) as workspace:
-        show_request(workspace, requests.end_access(workspace, request), as_json)
+        try:
+            ended = return_access(workspace, request)
+        except NotFound:
+            ended = requests.end_access(workspace, request)
+        show_request(workspace, ended, as_json)
 
 
 @commands.command("review", epilog=EXAMPLES + EXIT_CODES)
@@ -281,7 +360,7 @@ def list_access(catalogue: CatalogueOption = None, as_json: JsonOption = False) 
         note(f"NOT READ {error}")
     if as_json:
         return write_json({"requests": made})
-    columns = ("id", "state", "review", "path", "policy", "asked_by", "asked_at")
+    columns = ("id", "state", "until", "review", "path", "policy", "asked_by", "asked_at")
     return write_table(columns, [tuple(str(data[name]) for name in columns) for data in made], whole=("id",))
 
 
@@ -303,14 +382,15 @@ def shown_value(value: Any) -> str:
 
 def request_data(workspace: "Workspace", request: "AccessRequest") -> dict[str, Any]:
     """All that is signed, and how it stands now."""
-    from keyturn.grants.requests import LATER, status_of
+    from keyturn.grants.grants import access_status
+    from keyturn.grants.requests import LATER
     from keyturn.grants.reviews import review_status
 
-    review, status = review_status(workspace, request), status_of(workspace, request)
+    review, status = review_status(workspace, request), access_status(workspace, request)
     about = {name: getattr(request, name) for name in request.__dataclass_fields__ if name not in LATER}
     policy = workspace.catalogue.access_policies.get(request.policy)
     credential = (policy.credential or "") if policy else ""
-    later = {"credential": credential, "digest": request.digest, "state": status.state.value}
+    later = {"credential": credential, "digest": request.digest, "state": str(status.state), "until": status.until}
     return {
         **about,
         **later,

@@ -26,6 +26,7 @@ from keyturn.core.errors import KeyturnError
 if TYPE_CHECKING:
     from deployments.local import stack as local
     from deployments.local.home import Stack
+    from keyturn.cli.active_grants import ActiveGrant
     from keyturn.cli.copies import CopyStatus
     from keyturn.cli.hub_status import HubStatus
     from keyturn.cli.status import SecretStatus
@@ -130,6 +131,8 @@ class Overview:
     """Whether the hub is set up as the catalogue says, by the last daily look."""
     at: datetime | None = None
     """When the hub was asked, by its clock."""
+    grants: list["ActiveGrant"] = field(default_factory=list)
+    """What is given as access for a while, the first to end first."""
 
 
 def show_secrets(
@@ -148,6 +151,7 @@ def show_secrets(
 
 def overview_of(workspace: "Workspace") -> Overview:
     """All that the hub and the stores tell. Raises where no secret could be told."""
+    from keyturn.cli.active_grants import active_grants
     from keyturn.cli.approvals import find_unreviewed
     from keyturn.cli.copies import look_at_copies
     from keyturn.cli.hub_status import hub_status
@@ -170,6 +174,7 @@ def overview_of(workspace: "Workspace") -> Overview:
         authorities_of(workspace),
         hub_status(workspace),
         workspace.hub_now(),
+        active_grants(workspace),
     )
 
 
@@ -191,6 +196,7 @@ def show_overview(
                 "authorities": [authority.to_data() for authority in overview.authorities],
                 "hub_setup": overview.hub.to_data() if overview.hub else None,
                 "parts": [part.to_data() for part in overview.parts],
+                "access": [grant.to_data() for grant in overview.grants],
                 "unreviewed": [asdict(glass) for glass in overview.unreviewed],
                 "remarks": list(overview.remarks),
             }
@@ -215,6 +221,8 @@ def show_overview(
         tell_unreviewed(overview.unreviewed)
     if overview.hub:
         note(overview.hub.words)
+    for grant in overview.grants:
+        note(grant.words)
     for part in overview.parts:
         if part.problem:
             note(f"{part.part} {part.problem}")

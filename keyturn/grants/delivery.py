@@ -15,10 +15,12 @@ from keyturn.grants.grants import (
     AccessGrant,
     Delivery,
     GrantStage,
+    Receipt,
     StoredGrant,
     grant_place,
     read_delivery,
     read_grant,
+    receipt_place,
     write_grant,
 )
 from keyturn.grants.requests import AccessRequest, RequestState, find_request, sound_alarm, status_of
@@ -76,11 +78,13 @@ def insist_on_abandoned(workspace: Workspace, grant: AccessGrant, age: float) ->
 
 
 def insist_on_approved(workspace: Workspace, request: AccessRequest) -> None:
-    """Raises Invalid where it does not stand approved."""
+    """Raises Invalid where it does not stand approved, or is needed no more."""
     status = status_of(workspace, request)
     if status.state is not RequestState.APPROVED:
         problem = "; ".join((f"it is {status.state}", *status.problems))
         raise Invalid("give", request.id, problem, "See `keyturn access show`")
+    if workspace.hub.read_state(receipt_place(request.entity, request.id, Receipt.RETURNED)):
+        raise Invalid("give", request.id, "whoever asked for it needs it no more", "Let it be asked for again")
 
 
 def insist_on_allowed(request: AccessRequest, sight: AccessSight) -> AccessFacts:

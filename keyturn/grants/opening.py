@@ -16,12 +16,13 @@ from keyturn.grants.grants import (
     read_grant,
     receipt_place,
 )
-from keyturn.grants.requests import BEGINS, GRANTS, RequestState, load, status_of
+from keyturn.grants.requests import BEGINS, GRANTS, AccessRequest, RequestState, load, status_of
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.deeds import insist_on_name
 from keyturn.rotation.journal import record_action
 
 OPEN: Final = "open access"
+RETURN: Final = "return access"
 """What the ledger calls it."""
 
 PATIENCE: Final = timedelta(seconds=30)
@@ -53,6 +54,19 @@ def open_access(workspace: Workspace, name: str, patience: timedelta = PATIENCE)
             f"{name}: {grant.credential}, lease of {int((opened.ends_at - workspace.hub_now()).total_seconds())} s"
         )
     return opened
+
+
+def return_access(workspace: Workspace, name: str) -> AccessRequest:
+    """Say that whoever is logged in needs no more what they have asked for: it ends within seconds, or is never given.
+
+    Raises NotFound for what is nobody's request of theirs.
+    """
+    insist_on_name(name, BEGINS)
+    entity = workspace.hub.identity().entity_id
+    request = load(workspace, f"{GRANTS}/{entity}/{name}")
+    with record_action(workspace, RETURN, request.path, note=name):
+        say_receipt(workspace, entity, name, Receipt.RETURNED)
+    return request
 
 
 def await_grant(workspace: Workspace, name: str, patience: timedelta) -> AccessGrant:
@@ -101,7 +115,7 @@ def unwrap(workspace: Workspace, grant: AccessGrant) -> OpenedAccess:
         raise already_opened(workspace, grant)
     if path != grant.credential:
         raise stolen(workspace, grant, f"what lies there was wrapped by somebody else, at {path}")
-    say_receipt(workspace, grant, Receipt.OPENED)
+    say_receipt(workspace, grant.entity, grant.request, Receipt.OPENED)
     opened = hub.open_wrapped(delivery.token, grant.request)
     if opened is None:
         raise stolen(workspace, grant, "somebody else has opened it a moment before you")
@@ -132,15 +146,15 @@ def already_opened(workspace: Workspace, grant: AccessGrant) -> Invalid | Rewrit
 
 def stolen(workspace: Workspace, grant: AccessGrant, problem: str) -> Rewritten:
     """That it is in other hands. The granter ends it, and lets whoever is on call know."""
-    say_receipt(workspace, grant, Receipt.STOLEN)
+    say_receipt(workspace, grant.entity, grant.request, Receipt.STOLEN)
     hint = "It is ended within seconds by `keyturn serve`. Let whoever is on call know, and ask again"
     return Rewritten("open", grant.request, problem, hint)
 
 
-def say_receipt(workspace: Workspace, grant: AccessGrant, what: Receipt) -> None:
+def say_receipt(workspace: Workspace, entity: str, name: str, what: Receipt) -> None:
     """Say so, once and for all; said before is success."""
     entry = {"at": workspace.hub_now().isoformat(), "by": workspace.hub.identity().words}
-    place = receipt_place(grant.entity, grant.request, what)
+    place = receipt_place(entity, name, what)
     try:
         workspace.hub.claim_state(place, entry)
     except (Conflict, Denied):

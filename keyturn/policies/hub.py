@@ -68,6 +68,9 @@ class StatePart:
     listed: tuple[str, ...] = ()
 
 
+LEDGERS: Final = "ledgers"
+"""Where the newest checkpoint of each ledger stands."""
+
 STATE: Final = (
     StatePart(ROTATIONS, listed=("names", "versions")),
     StatePart(INCIDENTS, written_by=(REVOKER,), listed=("names",)),
@@ -79,7 +82,7 @@ STATE: Final = (
     StatePart(NOTICES),
     StatePart(QUIET),
     StatePart(SYNC, listed=("names",)),
-    StatePart("ledgers", written_by=(NOTARY,), read_by=(NOTARY, WORKER, MONITOR, GRANTER), listed=("names",)),
+    StatePart(LEDGERS, written_by=(NOTARY,), read_by=(NOTARY, WORKER, MONITOR, GRANTER), listed=("names",)),
     StatePart(FORWARDING, written_by=(NOTARY,), read_by=(NOTARY, WORKER), listed=("names",)),
     StatePart(LIMITS),
     StatePart(APPROVALS, listed=("names",)),
@@ -219,6 +222,7 @@ def approver(scope: HubScope) -> Sections:
         "Their own key, which bears their entity's name.",
         (allow(f"{transit}/keys/{key}", "read"), allow(f"{transit}/sign/{key}", "update")),
     )
+    yield from ledger_read(scope)
     yield Section("Whose login this is. The hub's policy `default` allows the same.", tuple(identity()))
 
 
@@ -251,6 +255,7 @@ def requester(scope: HubScope) -> Sections:
         (allow(f"{mount}/data/{RECEIPTS}/{person}/*", "create", "read"),),
     )
     yield Section("See whether anybody has exchanged what opens it.", (allow("sys/wrapping/lookup", "update"),))
+    yield from ledger_read(scope)
     yield Section("Whose login this is. The hub's policy `default` allows the same.", tuple(identity()))
 
 
@@ -426,6 +431,20 @@ def ledger(scope: HubScope) -> Sections:
         (
             allow(f"{state}/data/{NAMED}", "create", "read"),
             allow(f"{state}/metadata/{NAMED}", "read"),
+            allow(f"{scope.places.transit_mount}/keys/{SIGNING_KEY}", "read"),
+        ),
+    )
+
+
+def ledger_read(scope: HubScope) -> Sections:
+    """The same for people: their commands write to that ledger, and none of them says which it is."""
+    state = scope.places.state_mount
+    yield Section(
+        "Which ledger is this hub's, and its public key: what they do with Keyturn's commands is recorded there.",
+        (
+            allow(f"{state}/data/{NAMED}", "read"),
+            allow(f"{state}/metadata/{NAMED}", "read"),
+            allow(f"{state}/data/{LEDGERS}/*", "read"),
             allow(f"{scope.places.transit_mount}/keys/{SIGNING_KEY}", "read"),
         ),
     )

@@ -15,6 +15,8 @@ from tests.support.hooks import eventually
 from tests.support.lab import Lab
 from tests.support.people import Person
 
+pytestmark = pytest.mark.sampled(2, of="file")
+
 
 @pytest.fixture(scope="module")
 def people(lab: Lab) -> dict[str, Person]:

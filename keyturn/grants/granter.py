@@ -1,0 +1,92 @@
+"""Giving whatever is approved as soon as it is: what waits is looked at often, and all else now and then."""
+
+from collections.abc import Callable
+from typing import Final
+
+from keyturn.core.errors import Denied, KeyturnError, Locked
+from keyturn.core.ledger import Entry, Outcome
+from keyturn.grants.delivery import deliver_request
+from keyturn.grants.grants import GIVE, AccessGrant
+from keyturn.grants.requests import GRANTS, RequestState, is_over, load, status_of
+from keyturn.grants.sight import AccessSight
+from keyturn.rotation.context import Workspace, side_by_side
+from keyturn.rotation.journal import entry, note_down
+
+LIST: Final = 0.5
+"""Seconds between two listings of all requests, at least."""
+SHARE: Final = 20.0
+"""To list them may take one part in so many of the time."""
+REFUSED: Final = 5.0
+"""Seconds after which what was refused is judged anew: its hours may have begun."""
+AT_ONCE: Final = 8
+
+Say = Callable[[str], None]
+
+
+class Granter:
+    """Looks at the requests that wait, and gives what is approved. One thread uses it. ``clock`` tells seconds."""
+
+    def __init__(self, say: Say, clock: Callable[[], float]) -> None:
+        self._say = say
+        self._clock = clock
+        self._waiting: dict[str, float] = {}
+        """When each is looked at next, by its place."""
+        self._settled: set[str] = set()
+        self._list_at = 0.0
+        self._told: dict[str, str] = {}
+
+    def look(self, workspace: Workspace) -> list[AccessGrant]:
+        """Look once; what was given. What hinders one request stops no other. Raises what hides them all."""
+        self._list(workspace)
+        now, sight = self._clock(), AccessSight(workspace)
+        due = [place for place, at in self._waiting.items() if at <= now]
+        outcomes = side_by_side(lambda place: attempt(workspace, place, sight), due, AT_ONCE)
+        for place, outcome in zip(due, outcomes, strict=True):
+            self._note(workspace, place, outcome)
+        return [outcome for outcome in outcomes if isinstance(outcome, AccessGrant)]
+
+    def _list(self, workspace: Workspace) -> None:
+        began = self._clock()
+        if began < self._list_at:
+            return
+        for place in workspace.hub.list_state(GRANTS):
+            if place not in self._settled:
+                self._waiting.setdefault(place, began)
+        ended = self._clock()
+        self._list_at = ended + max(LIST, SHARE * (ended - began))
+
+    def _note(self, workspace: Workspace, place: str, outcome: "AccessGrant | bool | KeyturnError") -> None:
+        if isinstance(outcome, KeyturnError):
+            self._refuse(workspace, place, outcome)
+        elif outcome:
+            self._settled.add(place)
+            del self._waiting[place]
+            self._told.pop(place, None)
+
+    def _refuse(self, workspace: Workspace, place: str, error: KeyturnError) -> None:
+        """Say once why it is not given, and try again a moment later."""
+        self._waiting[place] = self._clock() + REFUSED
+        if isinstance(error, Locked) or self._told.get(place) == error.problem:
+            return
+        self._told[place] = error.problem
+        self._say(f"not given: {error}")
+        if isinstance(error, Denied):
+            note_down(workspace, [refusal(workspace, place, error)])
+
+
+def refusal(workspace: Workspace, place: str, error: Denied) -> Entry:
+    """What the ledger tells of it."""
+    return entry(workspace, GIVE, Outcome.DENIED, place=place, note=f"{error.name}: {error.problem}")
+
+
+def attempt(workspace: Workspace, place: str, sight: AccessSight) -> AccessGrant | bool | KeyturnError:
+    """What was given for a request, or why it can't be; else whether it is settled for good."""
+    try:
+        request = load(workspace, place)
+        if request.closed or is_over(request, workspace.hub_now()):
+            return True
+        if status_of(workspace, request).state is RequestState.APPROVED:
+            return deliver_request(workspace, request, sight)
+    except KeyturnError as error:
+        return error
+    return False

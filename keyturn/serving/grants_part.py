@@ -1,0 +1,118 @@
+"""The part that gives what is approved as access for a while, and ends what no longer holds."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Final, cast
+
+from keyturn.client.clock import elapsed
+from keyturn.core.alerts import ALERT, alert_of
+from keyturn.core.errors import KeyturnError
+from keyturn.grants.granter import Granter, Say
+from keyturn.grants.sweep import Sweeper, SweepResult
+from keyturn.grants.telling import Herald
+from keyturn.ledger.entries import parse_leaf
+from keyturn.ledger.ports import StoredLedger
+from keyturn.serving.ledger_history import TAIL
+from keyturn.serving.parts import GRANTING, Part, PartHealth, Tenure
+from keyturn.serving.site import Site
+
+LOOK: Final = 0.4
+"""Seconds between two looks at what waits: what is approved is given within two seconds."""
+SWEEP: Final = 8.0
+"""Seconds between two looks at all that is given."""
+
+
+class GrantsPart:
+    """One process gives and sweeps at a time, by its lease. Should two, each step is one's alone.
+
+    ``pause`` is in seconds between two sweeps.
+    """
+
+    name = GRANTING
+
+    def __init__(self, site: Site, pause: float = SWEEP) -> None:
+        self._site = site
+        self._pause = pause
+        self._looked_at = elapsed()
+        self._trouble = ""
+
+    def run(self, tenure: Tenure) -> None:
+        """Until the part ends. Raises what hides all requests, or all that is given."""
+        self._looked_at = elapsed()
+        tenure.measure = lambda: PartHealth(elapsed() - self._looked_at, self._trouble)
+        ledger = cast("StoredLedger", self._site.workspace().ledger)
+        alerts = PrincipalAlerts(ledger, self._say)
+        granter, sweeper, herald = Granter(self._say, elapsed), Sweeper(alerts.find), Herald()
+        sweep_at = float("-inf")
+        while not tenure.over:
+            for grant in granter.look(self._site.workspace()):
+                self._say(f"{grant.request}: given {grant.credential} for {grant.path} until {grant.ends_at}")
+            if elapsed() >= sweep_at:
+                alerts.refresh()
+                self._tell(sweeper.sweep(self._site.workspace()))
+                self._tell_people(herald)
+                sweep_at = elapsed() + self._pause
+            self._looked_at = elapsed()
+            tenure.wait(LOOK)
+
+    def _tell(self, result: SweepResult) -> None:
+        for place, why in result.ended.items():
+            self._say(f"{place.rpartition('/')[2]}: ended: {why}")
+        first = next(iter(result.troubles.values()), None)
+        trouble = f"{len(result.troubles)} grants can't be looked at: {first}" if first else ""
+        if trouble and trouble != self._trouble:
+            self._say(f"error: {trouble}")
+        self._trouble = trouble
+
+    def _tell_people(self, herald: Herald) -> None:
+        """A channel that is down, or can't be told of, holds nothing up."""
+        try:
+            herald.tell(self._site.workspace())
+        except KeyturnError as error:
+            self._say(f"error: people are not told what waits for them: {error}")
+
+    def _say(self, line: str) -> None:
+        self._site.say(f"{self.name}: {line}")
+
+
+class PrincipalAlerts:
+    """Which principals alerts were about, and when, as the ledger tells it; read on as it grows."""
+
+    def __init__(self, ledger: StoredLedger, say: Say) -> None:
+        self._ledger = ledger
+        self._say = say
+        self._last = 0
+        self._newest: dict[str, tuple[datetime, str]] = {}
+        self._trouble = ""
+
+    def refresh(self) -> None:
+        """Take what is new. A ledger that can't be read is told of once, and nothing ends for it."""
+        trouble = ""
+        try:
+            self._read_on()
+        except KeyturnError as error:
+            trouble = str(error)
+        if trouble and trouble != self._trouble:
+            self._say(f"error: alerts about whoever has access are not known: {trouble}")
+        self._trouble = trouble
+
+    def find(self, principal: str, since: datetime) -> str:
+        """What the newest alert tells that is about the principal since then; empty where there is none."""
+        last, words = self._newest.get(principal, (datetime.min.replace(tzinfo=UTC), ""))
+        return words if last > since else ""
+
+    def _read_on(self) -> None:
+        first = self._last + 1 if self._last else max(1, self._ledger.size() - TAIL + 1)
+        for number, leaf in self._ledger.leaves(first):
+            alert = alert_of(parse_leaf(leaf).entry) if NEEDLE in leaf else None
+            if alert and alert.principal:
+                self._newest[alert.principal] = alert.last, f"{alert.id}, {alert.why}"
+            self._last = number
+
+
+NEEDLE: Final = f'"action":"{ALERT}"'.encode()
+
+
+def grants_parts(site: Site) -> Iterable[Part]:
+    """None where the catalogue has no policies of access."""
+    return [GrantsPart(site)] if site.workspace().catalogue.access_policies else []

@@ -1,0 +1,268 @@
+"""What was given is in nobody's hands but the requester's, and not for longer than all that allowed it holds."""
+
+import json
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from keyturn.catalogue.approvals import ApprovalSettings
+from keyturn.core.channel import Announcement
+from keyturn.core.errors import Denied, Invalid, Rewritten
+from keyturn.core.ledger import Outcome
+from keyturn.grants import requests
+from keyturn.grants.delivery import deliver_access
+from keyturn.grants.grants import AccessGrant, GrantStage, Receipt, read_delivery, receipt_place
+from keyturn.grants.opening import open_access, return_access
+from keyturn.grants.sweep import ALARM, Sweeper
+from keyturn.providers.vault.hub import VaultHub
+from keyturn.revocation import run as incidents
+from keyturn.revocation.consent import Consent
+from keyturn.revocation.incident import Mode
+from keyturn.revocation.selector import Selection
+from tests.support.access import recorded
+from tests.support.given import GivenSite, given_site, people_with_least_rights, reader_role
+from tests.support.hooks import Hooked, Replaced, eventually
+from tests.support.lab import Lab, fresh
+from tests.support.people import Person, person
+
+pytestmark = pytest.mark.sampled(5, of="file")
+
+
+@pytest.fixture(scope="module")
+def people(lab: Lab) -> dict[str, Person]:
+    return people_with_least_rights(lab)
+
+
+@pytest.fixture(scope="module")
+def role(lab: Lab) -> str:
+    return reader_role(lab)
+
+
+@pytest.fixture
+def site(lab: Lab, people: dict[str, Person], role: str) -> GivenSite:
+    return given_site(lab, people, role)
+
+
+def thief(site: GivenSite, grant: AccessGrant) -> str:
+    """The password that somebody finds who has read the hub's storage."""
+    workspace = replace(site.at_work("granter"), hub=site.lab.hub)
+    delivery = read_delivery(workspace, grant)
+    assert delivery is not None
+    opened = site.lab.hub.grants().open_wrapped(delivery.token, grant.request)
+    assert opened is not None
+    assert site.lab.logs_in(opened.fields)
+    return str(opened.fields["username"].reveal())
+
+
+def lives(site: GivenSite, account: str) -> bool:
+    return bool(site.lab.sql("SELECT 1 FROM pg_roles WHERE rolname = %s", account))
+
+
+# --- in other hands
+
+
+def test_a_wrapping_that_another_has_opened_is_an_alarm_and_ends_at_once_though_nobody_comes_for_it(
+    site: GivenSite,
+) -> None:
+    told = list[Announcement]()
+    channel = type("Pager", (), {"send": staticmethod(told.append)})()
+    grant = site.given()
+    account = thief(site, grant)
+    workspace = replace(site.at_work("granter"), channel=channel)
+    result = site.sweeper.sweep(workspace)
+    assert result.ended[grant.place] == "somebody has opened it, and not whoever it was given to"
+    assert eventually(lambda: not lives(site, account))
+    assert any(grant.request in note for _, note in recorded(workspace, ALARM))
+    assert any(grant.request in each.body for each in told)
+    with pytest.raises(Denied, match="it has ended: somebody has opened it"):
+        site.open(grant.request)
+
+
+def test_whoever_comes_second_is_told_that_it_is_stolen_and_it_ends(site: GivenSite) -> None:
+    grant = site.given()
+    account = thief(site, grant)
+    with pytest.raises(Rewritten, match="somebody else has opened it before you"):
+        site.open(grant.request)
+    assert (Outcome.FAILED in dict(recorded(site.at_work("ana"), "open access"))) is True
+    assert site.sweep().ended[grant.place] == "whoever was given it says that somebody else has opened it"
+    assert eventually(lambda: not lives(site, account))
+
+
+def test_a_thief_who_comes_between_two_calls_is_seen(site: GivenSite) -> None:
+    grant = site.given()
+    workspace = site.at_work("ana")
+    port = Hooked(workspace.hub.grants(), open_wrapped=lambda token, name: thief(site, grant))
+    between: Any = Replaced(workspace.hub, grants=lambda: port)
+    with pytest.raises(Rewritten, match="a moment before you"):
+        open_access(replace(workspace, hub=between), grant.request)
+    assert site.sweep().ended[grant.place].startswith("whoever was given it says")
+
+
+def test_what_was_wrapped_anew_in_its_place_is_not_opened(site: GivenSite) -> None:
+    grant = site.given()
+    root = site.lab.root
+    made = root.adapter.post(
+        "/v1/sys/wrapping/wrap", json={"username": "x", "password": "y"}, headers={"X-Vault-Wrap-TTL": "600s"}
+    )
+    place = grant.delivery_place
+    state = site.lab.hub.read_state(place)
+    assert state is not None
+    site.lab.keep(place, {**state.data, "token": made["wrap_info"]["token"]})
+    with pytest.raises(Rewritten, match="was wrapped by somebody else, at sys/wrapping/wrap"):
+        site.open(grant.request)
+    assert grant.place in site.sweep().ended
+
+
+def test_nobody_but_the_requester_may_read_what_opens_it_nor_make_a_receipt_for_them(site: GivenSite) -> None:
+    grant = site.given()
+    dora = person(site.lab, "dora", policies=["keyturn-requester", "keyturn-approver"], rules="").hub()
+    for hub in (dora, site.at_work("bea").hub):
+        with pytest.raises(Denied):
+            hub.read_state(grant.delivery_place)
+        with pytest.raises(Denied):
+            hub.claim_state(receipt_place(grant.entity, grant.request, Receipt.RETURNED), {})
+    own = site.at_work("ana").hub
+    for place in (grant.place, grant.delivery_place):
+        state = own.read_state(place)
+        assert state is not None
+        with pytest.raises(Denied):
+            own.write_state(place, state.data, cas=state.version)
+    with pytest.raises(Denied):
+        own.issue_lease(grant.credential)
+
+
+def test_the_granter_reads_no_secret_and_asks_for_no_credential_itself(site: GivenSite, role: str) -> None:
+    hub = site.at_work("granter").hub
+    assert isinstance(hub, VaultHub)
+    for path in (f"secret/data/{site.access.secret.path}", f"database/creds/{role}", "keyturn/data/rotations/x"):
+        with pytest.raises(Denied):
+            hub._calls.get("try", path, path)
+    with pytest.raises(Denied):
+        hub.claim_state(f"grants/{site.access.people['ana'].entity}/AR-1", {"request": "{}"})
+
+
+# --- not for longer than it holds
+
+
+def ended_by(site: GivenSite, grant: AccessGrant, **changes: object) -> str:
+    return site.sweep(**changes).ended.get(grant.place, "")
+
+
+def test_a_policy_that_has_changed_or_an_approver_who_was_removed_ends_what_they_allowed(site: GivenSite) -> None:
+    grant, other = site.given(), site.given()
+    workspace = replace(site.at_work("granter"), approvals=ApprovalSettings(approvers={}))
+    ended = Sweeper().sweep(workspace).ended
+    assert ended[grant.place] == "it is approved no more; 'bea' is nobody who may approve it"
+    changed = site.given()
+    assert ended_by(site, changed, maximum="59m") == "the policy readers has changed since"
+    assert other.place in ended
+
+
+def test_who_has_left_the_group_or_is_disabled_has_nothing_any_more(site: GivenSite, lab: Lab) -> None:
+    identity, ana = lab.root.secrets.identity, site.access.people["ana"].entity
+    group = identity.create_or_update_group(name=fresh(), member_entity_ids=[ana])["data"]["id"]
+    changes: Any = {"subjects": {"groups": [group]}}
+    grant = site.given(**changes)
+    assert ended_by(site, grant, **changes) == ""
+    lab.root.write_data(f"identity/group/id/{group}", data={"member_entity_ids": []})
+    assert ended_by(site, grant, **changes) == "no policy is about this secret and whoever asks"
+
+
+def test_a_login_that_is_gone_ends_nothing_and_hours_that_are_over_do(site: GivenSite) -> None:
+    login, hours = {"login_within": "1h"}, {"hours": {"from": "00:00", "to": "00:01"}}
+    grant = site.given(conditions=login)
+    request = requests.find_request(site.at_work("bea"), grant.request)
+    site.lab.root.auth.token.revoke_accessor(request.login)
+    assert ended_by(site, grant, conditions=login) == ""
+    policy = site.at_work("granter", conditions=hours).catalogue.access_policies["readers"]
+    forged = replace(request, policy_digest=policy.digest)
+    signed = replace(forged, approvals=(site.access.approval("bea", forged.message),))
+    site.lab.keep(request.place, {"request": json.dumps(asdict(signed))})
+    site.lab.keep(grant.place, {"grant": json.dumps(asdict(replace(grant, digest=signed.digest)))})
+    late = replace(site.at_work("granter", conditions=hours), hub_clock=lambda: noon(grant))
+    assert (
+        Sweeper().sweep(late).ended[grant.place]
+        == "the policy readers does not apply: it is not between 00:00 and 00:01 UTC"
+    )
+
+
+def noon(grant: AccessGrant) -> datetime:
+    """A moment before it ends that is not just behind midnight."""
+    issued_at = datetime.fromisoformat(grant.issued_at)
+    return issued_at if issued_at.minute or issued_at.hour else issued_at + timedelta(minutes=2)
+
+
+def test_a_revocation_of_the_secret_ends_it(site: GivenSite) -> None:
+    grant = site.given()
+    workspace = replace(site.lab.open(site.access.secret).workspace, clock=site.lab.hub.now)
+    path, incident = site.access.secret.path, fresh()
+    incidents.begin(
+        workspace,
+        Selection((path,)),
+        incident=incident,
+        reason="leaked",
+        mode=Mode.REPLACE,
+        selector=path,
+        triggered_at=workspace.clock(),
+        consent=Consent(1),
+    )
+    incidents.finish(workspace, incident)
+    assert ended_by(site, grant) == f"an incident is about the secret: {incident}"
+    assert ended_by(site, site.given()) == "", "one that was given since is not about it"
+
+
+def test_an_alert_about_whoever_has_it_ends_it(site: GivenSite) -> None:
+    grant = site.given()
+    assert site.access.people["ana"].name in grant.principal
+    asked = list[tuple[str, datetime]]()
+
+    def find(principal: str, since: datetime) -> str:
+        asked.append((principal, since))
+        return "A-1, read at night" if principal == grant.principal else ""
+
+    ended = Sweeper(find).sweep(site.at_work("granter")).ended
+    assert ended[grant.place] == "an alert is about whoever has it: A-1, read at night"
+    assert (grant.principal, datetime.fromisoformat(grant.issued_at)) in asked
+
+
+def test_what_is_given_back_ends_and_is_not_given_where_it_was_not_yet(site: GivenSite) -> None:
+    grant = site.given()
+    opened = site.open(grant.request)
+    return_access(site.at_work("ana"), grant.request)
+    assert ended_by(site, grant) == "it was given back"
+    assert eventually(lambda: not site.lab.logs_in(opened.fields))
+    waiting = site.approved()
+    return_access(site.at_work("ana"), waiting.id)
+    with pytest.raises(Invalid, match="whoever asked for it needs it no more"):
+        deliver_access(site.at_work("granter"), waiting.id)
+
+
+@pytest.mark.parametrize("change", [{"purpose": "other"}, {"closed": "denied", "closed_by": "bea"}])
+def test_a_request_that_somebody_has_changed_or_denied_since_ends_it(site: GivenSite, change: dict[str, str]) -> None:
+    grant = site.given()
+    request = requests.find_request(site.at_work("bea"), grant.request)
+    site.access.forge(request, **change)
+    assert ended_by(site, grant) in ("somebody has changed the request", "denied by bea")
+
+
+def test_what_cant_be_looked_at_ends_nothing_and_stops_no_other(site: GivenSite) -> None:
+    grant, other = site.given(), site.given()
+    site.lab.keep(grant.place, {"grant": "{}"})
+    return_access(site.at_work("ana"), other.request)
+    result = site.sweep()
+    assert grant.place in result.troubles
+    assert other.place in result.ended
+
+
+# --- by itself
+
+
+def test_it_ends_by_itself_though_no_process_of_keyturns_runs(site: GivenSite) -> None:
+    grant = site.given(timedelta(seconds=2))
+    opened = open_access(site.at_work("ana"), grant.request)
+    with site.lab.opened(opened.fields) as works:
+        assert eventually(lambda: not works() and not site.lab.logs_in(opened.fields), seconds=60)
+    assert ended_by(site, grant) == "its time is up"
+    assert site.grant_of(requests.find_request(site.at_work("bea"), grant.request)).stage == GrantStage.ENDED  # type: ignore[union-attr]
