@@ -74,6 +74,9 @@ class GrantsPort(Protocol):
     def own_tokens(self, owner: str) -> list[str]:
         """The accessors of the tokens that were made so for this ``owner``, and live."""
 
+    def tokens(self) -> frozenset[str]:
+        """The accessors of all tokens that the hub has: one that ended a moment ago may be among them."""
+
     def end_token(self, accessor: str) -> None:
         """End such a token, and its credential with it. Absent is success."""
 

@@ -70,10 +70,12 @@ class Sweeper:
 
     def sweep(self, workspace: Workspace) -> SweepResult:
         """Look at each that has not ended. One that can't be looked at stops no other. Raises what hides them all."""
-        receipts = frozenset(workspace.hub.list_state(RECEIPTS))
         places = [place for place in workspace.hub.list_state(GRANTED) if place not in self._settled]
-        look = GrantLook(workspace, AccessSight(workspace), receipts, self._alerts)
         result = SweepResult()
+        if not places:
+            return result
+        receipts, tokens = frozenset(workspace.hub.list_state(RECEIPTS)), workspace.hub.grants().tokens()
+        look = GrantLook(workspace, AccessSight(workspace), receipts, tokens, self._alerts)
         for place, outcome in zip(places, side_by_side(look.attempt, places, AT_ONCE), strict=True):
             self._add(result, place, outcome)
         return result
@@ -103,6 +105,7 @@ class GrantLook:
     workspace: Workspace
     sight: AccessSight
     receipts: frozenset[str]
+    tokens: frozenset[str]
     alerts: FindAlert = no_alerts
 
     def attempt(self, place: str) -> Outcome:
@@ -156,11 +159,11 @@ class GrantLook:
         return receipt_place(grant.entity, grant.request, what) in self.receipts
 
     def _tokens(self, grant: AccessGrant) -> Ending | None:
-        """Whether the hub still has it, and who has opened it."""
+        """Whether the hub still has it, and who has opened it. What is not listed is asked for: it may be newer."""
         hub = self.workspace.hub.grants()
-        if hub.login_of(grant.accessor) is None:
+        if grant.accessor not in self.tokens and hub.login_of(grant.accessor) is None:
             return Ending("the hub has ended it: somebody has revoked its token, or the hub was restored")
-        if grant.opened_at or hub.is_wrapped(grant.wrapping):
+        if grant.opened_at or grant.wrapping in self.tokens or hub.is_wrapped(grant.wrapping):
             return None
         # Asked for once more: it may have come since all of them were listed, and comes before the opening.
         receipt = self.workspace.hub.read_state(receipt_place(grant.entity, grant.request, Receipt.OPENED))

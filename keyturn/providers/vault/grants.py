@@ -62,6 +62,10 @@ class VaultGrants:
         """The tokens that tell this owner and this workspace."""
         return self._tokens.own_tokens(owner)
 
+    def tokens(self) -> frozenset[str]:
+        """All that the hub lists, whoever made them."""
+        return frozenset(self._calls.list("the hub's tokens", "auth/token/accessors"))
+
     def end_token(self, accessor: str) -> None:
         """End a token by its accessor. Absent is success."""
         self._tokens.end_token(accessor)

@@ -1,0 +1,231 @@
+"""How fast access for a while is given and swept, beside bare reads of the same entries of the hub.
+
+    python benchmarks/grants.py [--grants 500]
+
+Against the real OpenBao and PostgreSQL: so many requests of fifty people, each approved by a signature, are given side
+by side, and all that is given is swept three times; of the third the time is told, with nothing kept from before but
+what had ended. Then one request is approved while the part of `keyturn serve` is at work, five times: from the approval
+until the requester holds the credential.
+"""
+
+import argparse
+import base64
+import json
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import hvac
+
+from deployments.local.openbao import OpenBao
+from deployments.local.postgres import PostgreSQL
+from deployments.local.prepare import READER, Hub, prepare
+from deployments.local.support.files import write_private
+from deployments.local.support.ports import free_port
+from keyturn.catalogue import Catalogue
+from keyturn.catalogue.approvals import ApprovalSettings, ApproverSettings
+from keyturn.client.clock import elapsed
+from keyturn.grants.delivery import deliver_request
+from keyturn.grants.opening import open_access
+from keyturn.grants.requests import AccessApproval, AccessRequest
+from keyturn.grants.sweep import AT_ONCE, Sweeper
+from keyturn.providers.registry import open_workspace
+from keyturn.providers.vault.hub import VaultHub
+from keyturn.rotation.context import Workspace, side_by_side
+from keyturn.serving.grants_part import GrantsPart
+from keyturn.serving.parts import GRANTING, Tenure
+from keyturn.serving.site import Site
+from keyturn.settings.hub import HubSettings
+from keyturn.settings.hub_login import TokenLogin
+
+PEOPLE: Final = 50
+PATH: Final = "ml-training/database"
+APPROVER: Final = "bea"
+TIMES: Final = 5
+"""How often one request is followed from its approval on."""
+
+
+@dataclass
+class Bench:
+    """A site, and what makes approved requests."""
+
+    hub: OpenBao
+    root: hvac.Client
+    workspace: Workspace
+    people: list[str]
+    directory: Path
+
+    def request(self, number: int, entity: str = "", approved: bool = True) -> AccessRequest:
+        """One, laid into the hub as its asker would."""
+        workspace, now = self.workspace, self.workspace.hub_now()
+        policy = workspace.catalogue.access_policies["readers"]
+        made = AccessRequest(
+            f"AR-{number:012x}",
+            PATH,
+            3600,
+            "a query hangs",
+            "",
+            "readers",
+            policy.digest,
+            1,
+            entity or self.people[number % PEOPLE],
+            "somebody",
+            now.isoformat(),
+            (now + timedelta(minutes=55)).isoformat(),
+            f"{number:x}",
+        )
+        made = self.approve(made) if approved else made
+        self.write(made)
+        return made
+
+    def approve(self, request: AccessRequest) -> AccessRequest:
+        """The same with a signature."""
+        key = self.workspace.approvals.approvers[APPROVER].key
+        signature = base64.b64encode(self.workspace.hub.signer(key).sign(request.message)).decode()
+        return replace(request, approvals=(AccessApproval(APPROVER, request.asked_at, signature),))
+
+    def write(self, request: AccessRequest) -> None:
+        """Lay it into the hub."""
+        state = self.workspace.hub.read_state(request.place)
+        data = {"request": json.dumps(asdict(request))}
+        self.workspace.hub.write_state(request.place, data, cas=state.version if state else 0)
+
+    def login(self, policies: list[str]) -> tuple[str, str]:
+        """A new entity with a login, and a token of it."""
+        name = f"person-{time.monotonic_ns()}"
+        self.root.auth.approle.create_or_update_approle(name, token_policies=policies)
+        role = self.root.auth.approle.read_role_id(name)["data"]["role_id"]
+        secret = self.root.auth.approle.generate_secret_id(name)["data"]["secret_id"]
+        answer = self.root.auth.approle.login(role, secret, use_token=False)["auth"]
+        return str(answer["entity_id"]), str(answer["client_token"])
+
+    @contextmanager
+    def acting(self, token: str) -> Iterator[Workspace]:
+        """The workspace with this login."""
+        file = self.directory / f"token-{time.monotonic_ns()}"
+        write_private(file, token)
+        with closing(VaultHub(HubSettings(self.hub.address, login=TokenLogin(file=str(file))))) as hub:
+            yield replace(self.workspace, hub=hub)
+
+
+@contextmanager
+def opened() -> Iterator[Bench]:
+    """A hub and a database, and a catalogue with one secret and one policy."""
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        database = stack.enter_context(PostgreSQL(directory / "postgres", free_port()))
+        server = stack.enter_context(OpenBao(directory / "openbao", free_port(), dev=True))
+        prepare(Hub(server.address, server.root_token), database.host, database.port, database.superuser_password, ())
+        root = hvac.Client(url=server.address, token=server.root_token)
+        root.secrets.transit.create_key("keyturn-approver-bea", key_type="ed25519")
+        public = root.secrets.transit.read_key("keyturn-approver-bea")["data"]["keys"]["1"]["public_key"]
+        write_private(directory / "root", server.root_token)
+        hub = stack.enter_context(
+            closing(VaultHub(HubSettings(server.address, login=TokenLogin(file=str(directory / "root")))))
+        )
+        people = [
+            root.secrets.identity.create_or_update_entity(name=f"e{number}")["data"]["id"] for number in range(PEOPLE)
+        ]
+        bench = Bench(server, root, open_workspace(catalogue_of(people), hub), people, directory)
+        own, token = bench.login(["keyturn-requester"])
+        bench.requester = token  # type: ignore[attr-defined]
+        settings = ApprovalSettings(
+            approvers={APPROVER: ApproverSettings(entity="e-bea", key="keyturn-approver-bea", public_key=public)}
+        )
+        declared = catalogue_of([*people, own])
+        bench.workspace = replace(open_workspace(declared, hub), approvals=settings)
+        bench.people.append(own)
+        yield bench
+
+
+def catalogue_of(people: list[str]) -> Catalogue:
+    """One secret, and who may be given what belongs to it."""
+    rotation = {"strategy": "generated", "interval": "30d", "grace": "1h"}
+    secret = {"path": PATH, "owner": "a@example.com", "classification": "internal", "rotation": rotation}
+    policy: dict[str, Any] = {
+        "paths": ["**"],
+        "subjects": {"entities": people},
+        "credential": f"database/creds/{READER}",
+        "approvers": [APPROVER],
+        "conditions": {"incident": "none"},
+    }
+    return Catalogue.model_validate({"secrets": {PATH: secret}, "access_policies": {"readers": policy}})
+
+
+def timed(work: Any) -> float:
+    """Seconds."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def bare_reads(bench: Bench, places: list[str]) -> None:
+    """Each entry once, by the SDK alone."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(lambda place: bench.root.read(f"keyturn/data/{place}"), places))
+
+
+def from_approval(bench: Bench, number: int) -> float:
+    """Seconds from an approval until the credential is in the requester's hands."""
+    request = bench.request(number, bench.people[-1], approved=False)
+    time.sleep(1.5)
+    signed = bench.approve(request)
+    with bench.acting(bench.requester) as workspace:  # type: ignore[attr-defined]
+        bench.write(signed)
+        return timed(lambda: open_access(workspace, request.id))
+
+
+def main() -> None:
+    """Measure, and say."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--grants", type=int, default=500)
+    options = parser.parse_args()
+    with opened() as bench:
+        workspace = bench.workspace
+        requests = side_by_side(bench.request, range(options.grants), AT_ONCE)
+        seconds = timed(lambda: side_by_side(partial(deliver_request, workspace), requests, 8))
+        print(f"{options.grants} requests are given in {seconds:.2f} s, {1000 * seconds / options.grants:.1f} ms each")
+        sweeper = Sweeper()
+        times = [timed(lambda: sweeper.sweep(workspace)) for _ in range(3)]
+        bare = timed(lambda: bare_reads(bench, [request.place for request in requests]))
+        print(f"a sweep of {options.grants} that are given takes {times[-1]:.2f} s, a bare read of each {bare:.2f} s")
+        print(
+            f"the ratio is {times[-1] / bare:.1f}, for a look at each grant and its request, signatures and conditions"
+        )
+        measure_delivery(bench, options.grants)
+
+
+def measure_delivery(bench: Bench, first: int) -> None:
+    """The way from the approval to the credential, with the part at work."""
+    nothing: Any = None
+    part = GrantsPart(Site(lambda: bench.workspace, nothing, lambda line: None, nothing, bench.directory))
+    tenure = Tenure(GRANTING, 1, elapsed, lambda: None)
+    thread = threading.Thread(target=part.run, args=(tenure,))
+    thread.start()
+    try:
+        waits = []
+        for number in range(TIMES):
+            tenure.renewed(elapsed())
+            waits.append(from_approval(bench, first + number))
+        print(
+            f"from the approval to the credential: median {statistics.median(waits):.2f} s, longest {max(waits):.2f} s"
+        )
+    finally:
+        tenure.ended.set()
+        thread.join()
+
+
+if __name__ == "__main__":
+    main()
