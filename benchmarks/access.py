@@ -7,6 +7,7 @@ medians of wall time for one request, in milliseconds; the 99th percentile and t
 """
 
 import argparse
+import os
 import random
 import statistics
 import sys
@@ -86,6 +87,7 @@ def main() -> None:
     wanted = requests(options.requests, options.subjects, options.groups, random_)
     began = time.perf_counter()
     index = PolicyIndex(declared)
+    print(f"load of the machine: {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}")
     print(f"the index is made in {1000 * (time.perf_counter() - began):.0f} ms")
     print(f"by the index: {measured(index.decide, wanted)}")
 

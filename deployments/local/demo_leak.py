@@ -21,10 +21,15 @@ VERIFY: Final = ("ledger", "verify", "--witnesses", "2", "--against-hub", "--fre
 PROVEN: Final = "whole, as signed and as two witnesses have seen it, and the hub holds nothing beside it"
 
 
-class Stage(Protocol):
-    """What the act needs of the demonstration."""
+class Shown(Protocol):
+    """Where a person watches."""
 
     console: Console
+
+
+class Stage(Shown, Protocol):
+    """What the act needs of the demonstration."""
+
     stack: Stack
 
     def look(self, path: str) -> Any:
@@ -107,7 +112,7 @@ def at_work_again(stage: Stage) -> bool:
     return False
 
 
-def show(stage: Stage, text: str) -> None:
+def show(stage: Shown, text: str) -> None:
     """What a command said, set apart."""
     stage.console.print(
         indent(text.rstrip(), "  "), style="dim", markup=False, emoji=False, highlight=False, soft_wrap=True

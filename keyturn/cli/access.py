@@ -361,7 +361,16 @@ def list_access(catalogue: CatalogueOption = None, as_json: JsonOption = False) 
     if as_json:
         return write_json({"requests": made})
     columns = ("id", "state", "until", "review", "path", "policy", "asked_by", "asked_at")
-    return write_table(columns, [tuple(str(data[name]) for name in columns) for data in made], whole=("id",))
+    return write_table(columns, [request_row(data, columns) for data in made], whole=("id", "until", "asked_at"))
+
+
+def request_row(data: dict[str, Any], columns: tuple[str, ...]) -> tuple[str, ...]:
+    """One request for people: by whom, without the login, and moments to the minute; `show` has all of it."""
+    from keyturn.cli.approvals import minute
+
+    moments = {name: minute(data[name]) if data[name] else "" for name in ("until", "asked_at")}
+    shown = {**data, **moments, "asked_by": data["asked_by"].partition(" (")[0]}
+    return tuple(str(shown[name]) for name in columns)
 
 
 def show_request(workspace: "Workspace", request: "AccessRequest", as_json: bool) -> None:
