@@ -37,6 +37,12 @@ class IncidentCondition(StrEnum):
     NONE = "none"
 
 
+class AlertCondition(StrEnum):
+    """What has to be so of alerts about odd reads."""
+
+    NONE = "none"
+
+
 Names = Annotated[tuple[Line, ...], AfterValidator(no_repeats), Field(min_length=1)]
 
 
@@ -75,6 +81,8 @@ class ConditionSettings(Model):
     """What the hub's login metadata tells, such as `device: managed`."""
     incident: IncidentCondition | None = None
     """An incident holds the secret (open), or none does (none)."""
+    alerts: AlertCondition | None = None
+    """No alert about odd reads was about who asks within a day (none)."""
 
 
 class AccessPolicySettings(Choice):

@@ -88,6 +88,15 @@ def _incident(conditions: ConditionSettings, facts: AccessFacts) -> Iterator[Obj
         yield Objection("an incident holds the secret" if facts.incident else "no incident holds the secret")
 
 
+def _alerts(conditions: ConditionSettings, facts: AccessFacts) -> Iterator[Objection]:
+    if conditions.alerts is None:
+        return
+    if facts.alert is None:
+        yield Objection("whether an alert is about whoever asks could not be looked at", unknown=True)
+    elif facts.alert:
+        yield Objection(f"an alert is about whoever asks: {facts.alert}")
+
+
 CHECKS: Final[tuple[Callable[[ConditionSettings, AccessFacts], Iterator[Objection]], ...]] = (
     _hours,
     _login,
@@ -96,6 +105,7 @@ CHECKS: Final[tuple[Callable[[ConditionSettings, AccessFacts], Iterator[Objectio
     _age,
     _metadata,
     _incident,
+    _alerts,
 )
 
 

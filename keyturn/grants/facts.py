@@ -20,7 +20,8 @@ class AccessFacts:
     """One request for access to a secret for so long, at the moment ``now`` by the hub's clock.
 
     ``about`` is None for a secret that the catalogue does not declare. ``login`` and ``incident`` (whether one holds
-    the secret) are None where they could not be looked at.
+    the secret) are None where they could not be looked at, and so is ``alert``: what an alert has told lately of who
+    asks, empty where none has.
     """
 
     subject: Subject
@@ -30,3 +31,4 @@ class AccessFacts:
     now: datetime
     login: LoginFacts | None = None
     incident: bool | None = None
+    alert: str | None = None

@@ -8,7 +8,7 @@ from keyturn.core.ledger import Entry, Outcome
 from keyturn.grants.delivery import deliver_request
 from keyturn.grants.grants import GIVE, AccessGrant
 from keyturn.grants.requests import GRANTS, RequestState, is_over, load, status_of
-from keyturn.grants.sight import AccessSight
+from keyturn.grants.sight import AccessSight, FindAlert
 from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.journal import entry, note_down
 
@@ -26,8 +26,9 @@ Say = Callable[[str], None]
 class Granter:
     """Looks at the requests that wait, and gives what is approved. One thread uses it. ``clock`` tells seconds."""
 
-    def __init__(self, say: Say, clock: Callable[[], float]) -> None:
+    def __init__(self, say: Say, clock: Callable[[], float], alerts: FindAlert | None = None) -> None:
         self._say = say
+        self._alerts = alerts
         self._clock = clock
         self._waiting: dict[str, float] = {}
         """When each is looked at next, by its place."""
@@ -38,7 +39,7 @@ class Granter:
     def look(self, workspace: Workspace) -> list[AccessGrant]:
         """Look once; what was given. What hinders one request stops no other. Raises what hides them all."""
         self._list(workspace)
-        now, sight = self._clock(), AccessSight(workspace)
+        now, sight = self._clock(), AccessSight(workspace, self._alerts)
         due = [place for place, at in self._waiting.items() if at <= now]
         outcomes = side_by_side(lambda place: attempt(workspace, place, sight), due, AT_ONCE)
         for place, outcome in zip(due, outcomes, strict=True):

@@ -1,10 +1,10 @@
 """Looking at what a request for access is judged by. What can't be looked at is unknown."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from threading import Lock
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from keyturn.core.errors import Denied, KeyturnError
 from keyturn.core.grants import LoginFacts
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from keyturn.grants.requests import AccessRequest
 
 T = TypeVar("T")
+
+FindAlert = Callable[[str, datetime], str | None]
+"""What an alert tells of a principal since a moment; empty where none does, None where nobody can tell."""
+
+LATELY: Final = timedelta(days=1)
+"""How long an alert about somebody counts against what they ask for."""
 
 
 def look_as(
@@ -44,8 +50,9 @@ def look_as_self(workspace: Workspace, path: str, duration: timedelta) -> Access
 class AccessSight:
     """What one look at many requests shares: each person, and the incidents, are looked at once. Serves threads."""
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, alerts: FindAlert | None = None) -> None:
         self._workspace = workspace
+        self._alerts = alerts
         self._lock = Lock()
         self._groups: dict[str, frozenset[str] | None] = {}
         self._grants = workspace.hub.grants()
@@ -83,16 +90,23 @@ class AccessSight:
         if groups is None:
             return None
         workspace, path = self._workspace, request.path
-        secret = workspace.catalogue.secrets.get(path)
+        secret, login = workspace.catalogue.secrets.get(path), self.login_of(request)
         return AccessFacts(
             Subject(request.entity, groups),
             path,
             secret.about if secret else None,
             timedelta(seconds=request.seconds),
             workspace.hub_now(),
-            self.login_of(request),
+            login,
             self.incident_of(path),
+            self.alert_about(login),
         )
+
+    def alert_about(self, login: LoginFacts | None) -> str | None:
+        """What an alert has told lately of whoever has this login; None where nobody can tell."""
+        if self._alerts is None or login is None or not login.principal:
+            return None
+        return self._alerts(login.principal, self._workspace.hub_now() - LATELY)
 
     def login_of(self, request: "AccessRequest") -> LoginFacts | None:
         """The login that it was asked for with; None where it has ended, or is somebody else's."""

@@ -4,7 +4,6 @@ The hub ends each credential by itself when its time is up, whoever runs. This e
 back or taken back, where who has it may not have it any more, and where it may be in other hands.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
@@ -24,7 +23,7 @@ from keyturn.grants.grants import (
     update_grant,
 )
 from keyturn.grants.requests import GRANTS, AccessRequest, RequestState, load, status_of, valid_approvals
-from keyturn.grants.sight import AccessSight
+from keyturn.grants.sight import AccessSight, FindAlert
 from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.journal import record_action
 from keyturn.rotation.limits import speak_up
@@ -34,9 +33,6 @@ AT_ONCE: Final = 16
 
 ALARM: Final = "access in other hands"
 """What the ledger calls it, and people are told."""
-
-FindAlert = Callable[[str, datetime], str]
-"""What an alert tells of a principal since a moment; empty where none does."""
 
 
 def no_alerts(principal: str, since: datetime) -> str:
@@ -75,7 +71,7 @@ class Sweeper:
         if not places:
             return result
         receipts, tokens = frozenset(workspace.hub.list_state(RECEIPTS)), workspace.hub.grants().tokens()
-        look = GrantLook(workspace, AccessSight(workspace), receipts, tokens, self._alerts)
+        look = GrantLook(workspace, AccessSight(workspace, self._alerts), receipts, tokens, self._alerts)
         for place, outcome in zip(places, side_by_side(look.attempt, places, AT_ONCE), strict=True):
             self._add(result, place, outcome)
         return result

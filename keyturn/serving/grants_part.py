@@ -42,7 +42,8 @@ class GrantsPart:
         tenure.measure = lambda: PartHealth(elapsed() - self._looked_at, self._trouble)
         ledger = cast("StoredLedger", self._site.workspace().ledger)
         alerts = PrincipalAlerts(ledger, self._say)
-        granter, sweeper, herald = Granter(self._say, elapsed), Sweeper(alerts.find), Herald()
+        alerts.refresh()
+        granter, sweeper, herald = Granter(self._say, elapsed, alerts.find), Sweeper(alerts.find), Herald()
         sweep_at = float("-inf")
         while not tenure.over:
             for grant in granter.look(self._site.workspace()):
@@ -96,8 +97,13 @@ class PrincipalAlerts:
             self._say(f"error: alerts about whoever has access are not known: {trouble}")
         self._trouble = trouble
 
-    def find(self, principal: str, since: datetime) -> str:
-        """What the newest alert tells that is about the principal since then; empty where there is none."""
+    def find(self, principal: str, since: datetime) -> str | None:
+        """What the newest alert tells that is about the principal since then; empty where there is none.
+
+        None where the ledger can't be read.
+        """
+        if self._trouble:
+            return None
         last, words = self._newest.get(principal, (datetime.min.replace(tzinfo=UTC), ""))
         return words if last > since else ""
 

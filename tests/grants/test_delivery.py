@@ -1,14 +1,15 @@
 """What was approved is given once, to whoever asked, with the least rights; its account and sessions end with it."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from keyturn.core.errors import Denied, Invalid
 from keyturn.core.ledger import Outcome
 from keyturn.grants import requests
-from keyturn.grants.delivery import deliver_access
+from keyturn.grants.delivery import deliver_access, deliver_request
 from keyturn.grants.grants import GrantStage, access_status
+from keyturn.grants.sight import AccessSight
 from tests.support.access import recorded
 from tests.support.given import GivenSite, given_site, people_with_least_rights, reader_role
 from tests.support.hooks import eventually
@@ -69,3 +70,21 @@ def test_what_was_given_is_not_given_again(site: GivenSite) -> None:
     assert deliver_access(site.at_work("granter"), grant.request).stage == GrantStage.ENDED
     with pytest.raises(Denied, match="it has ended: ended by bea"):
         site.open(grant.request)
+
+
+def test_whom_an_alert_is_about_is_given_nothing_where_the_policy_says_so(site: GivenSite) -> None:
+    conditions = {"alerts": "none"}
+    granter = site.at_work("granter", conditions=conditions)
+    request = requests.find_request(granter, site.approved(conditions=conditions).id)
+    seen: list[str] = []
+
+    def find(principal: str, since: datetime) -> str:
+        seen.append(principal)
+        return "7f3a, a decoy was read" if len(seen) == 1 else ""
+
+    with pytest.raises(Denied, match="whether an alert is about whoever asks could not be looked at"):
+        deliver_request(granter, request)
+    with pytest.raises(Denied, match="an alert is about whoever asks: 7f3a, a decoy was read"):
+        deliver_request(granter, request, AccessSight(granter, find))
+    assert deliver_request(granter, request, AccessSight(granter, find)).stage == GrantStage.ACTIVE
+    assert seen[0]
