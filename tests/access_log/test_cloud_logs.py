@@ -187,6 +187,22 @@ def test_a_packed_file_that_is_being_written_still_waits(folder: Path) -> None:
     assert paths(records(source)) == ["ml/key"]
 
 
+def test_a_packed_file_that_stalls_is_told_as_broken_once_and_read_once_it_is_whole(folder: Path) -> None:
+    source = cloudtrail.open_trail_files(opening(folder), directory=str(folder))
+    put, data = putting(folder), trail_file(secret(1, "ml/key"), secret(2, "shop/cdn"))
+    put("a.json.gz", data[:-9])
+    stalled = list(drained(source, None))
+    assert [broken.position for batch in stalled for broken in batch.malformed] == ["a.json.gz"]
+    put("b.json.gz", trail_file(secret(3, "ml/key")))
+    *before, later = drained(source, stalled[-1].cursor)
+    assert not any(batch.malformed for batch in before)
+    put("a.json.gz", data)
+    batches = list(drained(source, later.cursor))
+    assert [record.access.path for batch in batches for record in batch.records] == ["ml/key", "shop/cdn"]
+    assert not any(batch.malformed for batch in batches)
+    assert not records(source, batches[-1].cursor)
+
+
 def test_what_is_added_between_listing_and_reading_is_told_once(
     folder: Path, azure_log: AccessSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:

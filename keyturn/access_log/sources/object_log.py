@@ -50,7 +50,8 @@ class ObjectCursor(Struct, frozen=True, omit_defaults=True):
     """The place in the log.
 
     Of the objects up to ``floor`` nothing is read any more. ``read`` tells of the later ones: the digest of a key by
-    itself of one that was read to its end, with a colon and a place of one that is being read, or may grow.
+    itself of one that was read to its end, with a colon and a place of one that is being read, or may grow. A place
+    below zero is the size of one that could not be read.
     """
 
     floor: str = ""
@@ -73,7 +74,7 @@ class ObjectCursor(Struct, frozen=True, omit_defaults=True):
 
     @property
     def places(self) -> dict[str, int | None]:
-        """How far each was read: None is to its end, for good."""
+        """How far each was read: None is to its end, for good; less than zero, not at all while it has that size."""
         pairs = (entry.partition(":") for entry in self.read)
         return {digest: int(place) if colon else None for digest, colon, place in pairs}
 
@@ -84,7 +85,7 @@ _DECODER: Final = Decoder(ObjectCursor, strict=True)
 
 def _is_entry(entry: str) -> bool:
     digest, colon, place = entry.partition(":")
-    return len(digest) == DIGITS and bool(place) == bool(colon) and place.isdecimal() == bool(place)
+    return len(digest) == DIGITS and bool(place) == bool(colon) == place.removeprefix("-").isdecimal()
 
 
 @lru_cache(2 * LISTED)
@@ -172,11 +173,13 @@ class ObjectLog:
         return time.monotonic() - since >= UNSETTLED
 
     def _is_unread(self, stored: StoredObject, places: dict[str, int | None]) -> bool:
-        """Whether it holds what was not read: something that grows as far as it has another size than was read."""
+        """Whether it holds what was not read: what grows, or was broken, where it has another size by now."""
         digest = key_digest(stored.key)
         if digest not in places:
             return True
         offset = places[digest]
+        if offset is not None and offset < 0:
+            return stored.size != -offset
         return offset is not None and (not self._grows(stored) or offset != stored.size)
 
     def _grows(self, stored: StoredObject) -> bool:
@@ -184,7 +187,7 @@ class ObjectLog:
 
     def _take(self, stored: StoredObject, places: dict[str, int | None], limit: int) -> "_Taking | None":
         """What it tells next; None where that is not whole yet."""
-        taking = _Taking(stored, places.get(key_digest(stored.key)) or 0)
+        taking = _Taking(stored, max(0, places.get(key_digest(stored.key)) or 0))
         if not stored.size and not taking.end:
             return None
         if self._grows(stored):
@@ -290,10 +293,10 @@ class _Taking:
         return True
 
     def broken(self, error: NotALine, data: bytes) -> "_Taking":
-        """That none of it can be read, now or ever."""
+        """That none of it can be read; where it changes it is looked at again."""
         self.malformed.append(Malformed(self.stored.key, problem_of(error), data[:KEPT_ASIDE]))
         self.taken.append(Piece(0, 0, data))
-        self.finished = True
+        self.end = -self.stored.size
         return self
 
     def unfinished(self, data: bytes) -> "_Taking":
