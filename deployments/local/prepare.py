@@ -31,6 +31,7 @@ from deployments.local.services import DECOY_SECRET
 from deployments.local.support.files import write_private
 from keyturn.catalogue.hub_entries import AppRoleEntry, DatabaseEntry, DatabaseRoleEntry
 from keyturn.catalogue.targets import PostgresqlSettings
+from keyturn.cli.failures import BEHIND
 from keyturn.core.errors import Unavailable
 from keyturn.core.hub_setup import HubResource, Kind
 from keyturn.core.outbound import is_loopback
@@ -336,11 +337,10 @@ def prepare_stack(stack: Stack) -> None:
     if stamp.exists() and stamp.read_text() == fingerprint_of_registration():
         return
     with ThreadPoolExecutor() as pool:
-        list(
-            pool.map(
-                lambda command: run_cli(stack, command), (("bootstrap", "--workspace=default"), ("sync", "--local"))
-            )
-        )
+        registering = pool.submit(run_cli, stack, ("bootstrap", "--workspace=default"))
+        # A secret without a version keeps nobody from making one: what follows the hub carries it on then.
+        pool.submit(run_cli, stack, ("sync", "--local"), bearable=(BEHIND,)).result()
+        registering.result()
     # So that a new stack's ledger is vouched for at once; the schedule does it from then on.
     run_cli(stack, ("ledger", "checkpoint"), environment.notary(stack))
     write_private(stamp, fingerprint_of_registration())
@@ -367,8 +367,13 @@ def tell_witnesses(stack: Stack) -> None:
             write_private(stack.directory(name) / "ledgers", f"{key}\n")
 
 
-def run_cli(stack: Stack, command: Sequence[str], variables: Mapping[str, str] | None = None) -> None:
-    """Run one of Keyturn's own commands as the stack's worker would, or with another login. Raises Unavailable."""
+def run_cli(
+    stack: Stack, command: Sequence[str], variables: Mapping[str, str] | None = None, bearable: Sequence[int] = ()
+) -> None:
+    """Run one of Keyturn's own commands as the stack's worker would, or with another login.
+
+    What it says where it ends with a ``bearable`` code is said here. Raises Unavailable for any other but 0.
+    """
     passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     done = subprocess.run(
         [sys.executable, "-m", "keyturn.cli", *command],
@@ -378,6 +383,8 @@ def run_cli(stack: Stack, command: Sequence[str], variables: Mapping[str, str] |
         text=True,
         check=False,
     )
-    if done.returncode:
+    if done.returncode in bearable:
+        sys.stderr.write(done.stderr)
+    elif done.returncode:
         words = " ".join(done.stderr.split()[-60:])
         raise Unavailable("prepare", f"keyturn {' '.join(command)}", words, f"See the logs under {stack.home}")

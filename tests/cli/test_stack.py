@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from deployments.local import environment
 from deployments.local.home import Stack, opened_or_made
-from deployments.local.prepare import WORKER, hub_of, write_login
+from deployments.local.prepare import WORKER, hub_of, run_cli, write_login
 from deployments.local.services import SERVICES
-from keyturn.cli.failures import HELD
+from keyturn.cli.failures import BEHIND, HELD
+from keyturn.core.errors import Unavailable
 from tests.cli.command import SCRIPT, one_generated_secret, one_line, run_keyturn, surroundings
 
 pytestmark = pytest.mark.sampled(14, of="files")
@@ -50,6 +52,31 @@ def test_a_running_stack_is_used_by_itself_and_the_command_says_so(stack: Stack,
     table = run_keyturn("status", env={**env, "COLUMNS": "80"}).stdout
     assert "openbao          running" in table
     assert "no version yet" in table
+
+
+DECOY = """
+stores:
+  files: {kind: file, directory: DIRECTORY}
+secrets:
+  legacy/billing-admin:
+    owner: ops@example.com
+    classification: confidential
+    rotation: {strategy: generated, fields: {password: {length: 28}}, interval: 30d, grace: 0s}
+    destinations: [{store: files, name: billing-admin}]
+    decoy: true
+"""
+
+
+def test_a_decoy_that_has_no_version_yet_is_told_and_stops_no_stack(
+    stack: Stack, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "catalogue").mkdir()
+    (tmp_path / "catalogue" / "all.yaml").write_text(DECOY.replace("DIRECTORY", str(tmp_path)))
+    variables = environment.worker(stack) | {"KEYTURN_CATALOGUE": str(tmp_path / "catalogue")}
+    run_cli(stack, ("sync", "--local"), variables, bearable=(BEHIND,))
+    assert "files:billing-admin of legacy/billing-admin: the hub has no version of it" in capfd.readouterr().err
+    with pytest.raises(Unavailable, match="the hub has no version of it"):
+        run_cli(stack, ("sync", "--local"), variables)
 
 
 def test_a_login_lies_in_files_that_their_owner_alone_reads(stack: Stack) -> None:
