@@ -149,6 +149,26 @@ def accesses(count: int, apart: timedelta, **changes: Any) -> list[dict[str, Any
     return [audit_line(Access(NOON + number * apart, **{**fields, **changes})) for number in range(count)]
 
 
+def test_a_policy_that_is_changed_on_a_real_hub(hub: Hub) -> None:
+    policy = {"policy": 'path "a" { capabilities = ["read"] }'}
+    changed = Log(hub).during(lambda: hub.root.adapter.put("/v1/sys/policies/acl/a", json=policy))
+    tried_only = Log(hub).during(
+        lambda: tried(lambda: hub.approle("trainer").adapter.put("/v1/sys/policy/a", json=policy))
+    )
+    assert PACK.fired(changed) == PACK.fired(tried_only) == {"openbao_policy_changed.yml"}
+    assert PACK.fired(Log(hub).during(lambda: hub.root.sys.read_policy("a"))) == set()
+
+
+def test_one_login_at_three_addresses_within_eight_hours() -> None:
+    apart = timedelta(hours=3)
+    places = [
+        Access(NOON + n * apart, "hub", "ml/db", 1, "approle trainer", f"10.0.{n}.1", login="a") for n in range(3)
+    ]
+    lines = [audit_line(place) for place in places]
+    assert PACK.fired(lines) == {"openbao_login_at_several_addresses.yml"}
+    assert PACK.fired(lines[:2]) == set()
+
+
 def test_an_address_that_is_not_the_labs() -> None:
     """As who uses an instance's stolen credentials from outside."""
     assert PACK.fired(accesses(1, timedelta(0), source="185.1.2.3")) == {"openbao_read_from_outside.yml"}

@@ -14,12 +14,13 @@ from keyturn.access_log.detection.explanations import explained_weight
 from keyturn.access_log.detection.grouping import AlertGroups
 from keyturn.access_log.detection.habits import DAY
 from keyturn.access_log.detection.history import NO_HISTORY, History, IncidentHistory, Watch, near_secrets
+from keyturn.access_log.detection.logins import Logins
+from keyturn.access_log.detection.peers import Peers
 from keyturn.access_log.detection.policy import MonitorPolicies, MonitorPolicy, React
 from keyturn.access_log.detection.profile import MINUTE, Profile
 from keyturn.access_log.detection.reorder import LATENESS, NEVER, OrderCounts, Reorder, Timed, in_batches
 from keyturn.access_log.detection.rules.base import Rule, tuning_of
 from keyturn.access_log.detection.rules.registry import make_rules
-from keyturn.access_log.detection.rules.unusual import Unusual
 from keyturn.access_log.detection.scores import ADDRESS, HOURS, LIMIT, PATH, describe_scores
 from keyturn.access_log.detection.window import PRINCIPALS, PrincipalWindow
 from keyturn.core.access import LOGIN, READ, Access
@@ -63,10 +64,12 @@ class Detector:
         live: bool = False,
     ) -> None:
         self._policies = policies
-        self._rules = make_rules(history)
-        self._usual_network = next(rule.usual_network for rule in self._rules if isinstance(rule, Unusual))
+        peers = Peers()
+        self._rules = make_rules(history, peers)
+        self._usual_network = peers.usual_network
         self._order = Arrivals(lateness) if live else Reorder(lateness)
         self._groups = AlertGroups(live=live)
+        self._logins = Logins()
         self._windows: dict[str, dict[str, PrincipalWindow]] = {}
         self._incidents = history if isinstance(history, IncidentHistory) else NO_HISTORY
         self._watched = 0
@@ -188,7 +191,7 @@ class Detector:
         address_at = window.addresses.get(source, NEVER) if source else at
         if address_at <= since and read_at != NEVER:
             score, odd = score + policy.address_weight, odd | ADDRESS
-        if novel or address_at == NEVER or window.count > window.brisk:
+        if novel or address_at == NEVER or window.count > window.brisk or at < window.watched_until:
             rules += profile.novel
         if access.denied:
             rules += profile.denied
@@ -199,6 +202,7 @@ class Detector:
         if not access.denied:
             if path_at == NEVER:
                 window.add_path(path, seen_path, recent)
+                window.logins.use(access, at)
             seen_path.at = window.read_at = recent
             if address_at == NEVER:
                 window.add_address(source, recent)
@@ -210,11 +214,12 @@ class Detector:
         return self._conclude(access, score, odd, factors, policy, explained)
 
     def _judge_login(self, access: Access, at: float) -> Finding | None:
-        """Score a login.
+        """Score a login that failed, and remember one that did not, or a change of what logins may do.
 
-        Nobody is remembered for it: otherwise whoever tries many names would have others forgotten.
+        Nobody is remembered for a failed one: otherwise whoever tries many names would have others forgotten.
         """
-        if not access.denied or access.action != LOGIN:
+        self._logins.learn(access, at)
+        if access.action != LOGIN or not access.denied:
             return None
         policy = self._policies.policy(access.principal, access.path)
         profile, window = self._made(access.principal, policy), PrincipalWindow()
@@ -253,7 +258,7 @@ class Detector:
     def _open(self, access: Access) -> PrincipalWindow:
         """Begin to remember a principal."""
         windows = self._windows.setdefault(access.system, {})
-        window = windows[access.principal] = PrincipalWindow()
+        window = windows[access.principal] = PrincipalWindow(self._logins.of(access))
         if len(windows) > PRINCIPALS:
             self.counts.forgotten += drop_least(windows, PRINCIPALS, last_seen)
         return window

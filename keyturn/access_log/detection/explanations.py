@@ -26,30 +26,35 @@ def explained_weight(
 
     ``path_at`` and ``address_at`` are when it was given the secret, and anything from the address, before;
     ``usual_network`` says whether several others come from there. Of a principal that was seen on less than five days
-    before nothing is explained, but that a person is where people are.
+    before nothing is explained, but that a person is where people are, or where it has just logged in.
     """
     if not window.learned:
-        people = odd & ADDRESS and is_person(access.principal) and usual_network(access, at)
+        near = odd & ADDRESS and is_person(access.principal)
+        people = near and (usual_network(access, at) or window.is_visit(access, at))
         return policy.address_weight if people else 0
     weight = 0
     if odd & LIMIT and window.busiest_day > policy.limit:
         weight += policy.limit_weight
     if odd & HOURS and window.usual_hour(at):
         weight += policy.hours_weight
-    if odd & ADDRESS and (address_at != NEVER or _is_roaming(access, at, window, usual_network)):
+    if odd & ADDRESS and (address_at != NEVER or _is_own_place(access, at, window, usual_network)):
         weight += policy.address_weight
-    if odd & PATH and (path_at != NEVER or _is_own_folder(access, at, window)):
+    if odd & PATH and (path_at != NEVER or _is_own_secret(access, at, window)):
         weight += policy.path_weight
     return weight
 
 
-def _is_roaming(
+def _is_own_place(
     access: Access, at: float, window: PrincipalWindow, usual_network: Callable[[Access, float], bool]
 ) -> bool:
+    if window.is_visit(access, at):
+        return True
     if len(window.addresses) < ROAMING and not is_person(access.principal):
         return False
     return window.networks.get(network_of(access.source), at) <= at - DAY or usual_network(access, at)
 
 
-def _is_own_folder(access: Access, at: float, window: PrincipalWindow) -> bool:
+def _is_own_secret(access: Access, at: float, window: PrincipalWindow) -> bool:
+    if window.logins.is_expected(access, at):
+        return True
     return window.is_near(access.path, at) and not window.is_steady(access.principal, at)

@@ -36,6 +36,10 @@ TIMETABLE: Final = 6
 KEPT: Final = 4
 """Hours of the day to which a program keeps that has a timetable, at most; others come on one of so many days."""
 
+AWAY: Final = 7 * DAY
+WOKEN: Final = 10
+"""Accesses within an hour that are never strange of who was not there for a week."""
+
 SELDOM: Final = 7
 """Days since a principal was first seen, from which on two days tell something of it, too."""
 
@@ -50,6 +54,11 @@ THURSDAY: Final = 4
 def folder_of(path: str) -> str:
     """Where a secret lies; one at the top is a folder of its own."""
     return path.rpartition("/")[0] or path
+
+
+def program_of(agent: str) -> str:
+    """A program's name without its release, from what it says of itself."""
+    return agent.partition("/")[0].strip()
 
 
 def _hour_bit(hour: int) -> int:
@@ -73,10 +82,12 @@ class Habits:
     ``outside`` is the most of other hours, of all days but one. ``hours_grown``
     counts days that brought other hours, ``hosts`` addresses by their network. ``folders``, ``networks`` and
     ``programs`` say when it was first given something there or from there. ``strange`` says when it did something that
-    is not its habit.
+    is not its habit. ``away`` are the seconds that it
+    was away before today.
     """
 
     __slots__ = (
+        "away",
         "brisk",
         "burst",
         "burst_hour",
@@ -115,6 +126,7 @@ class Habits:
         self.days = self.hours = self.hours_today = self.count = self.today = self.busiest = self.busiest_day = 0
         self.grown = self.grown_most = self.burst = self.burst_hour = self.rounds = self.outside = 0
         self.outside_most = self.outside_today = self.hours_grown = self.busiest_before = 0
+        self.away = 0.0
         self.round_hour = -1
         self.off_round = False
         self.hosts: dict[str, int] = {}
@@ -167,6 +179,8 @@ class Habits:
         self.off_round = self.rounds >= LEARNED and not self.in_round(hour % DAY_HOURS)
         if self.learned:
             self.brisk = max(FEW, BRISK * (self.outside if self.off_round else self.busiest_before))
+        elif self.days:
+            self.brisk = max(WOKEN, BRISK * self.busiest_before) if self.away > AWAY else inf
         bit = BITS[hour % WEEK]
         if (self.hours | self.hours_today) & bit:
             return False
@@ -185,10 +199,12 @@ class Habits:
 
     def begin_day(self, at: float) -> None:
         """Learn of the day before."""
+        today = int(at // DAY)
         if self.day >= 0:
             self.days += 1
+            self.away = (today - self.day - 1) * DAY
         else:
-            self.first_day = int(at // DAY)
+            self.first_day = today
         self.busiest_day = max(self.busiest_day, self.today)
         if self.days > 1:
             self.grown_most = max(self.grown_most, self.grown)
@@ -196,7 +212,7 @@ class Habits:
         if _of_any_day(self.hours_today) & ~_of_any_day(self.hours):
             self.hours_grown += self.days > 1
         self.hours |= self.hours_today
-        self.day, self.today, self.hours_today = int(at // DAY), 0, 0
+        self.day, self.today, self.hours_today = today, 0, 0
         self.busiest_before, self.grown = self.busiest, 0
 
     def _learn_round(self) -> None:
@@ -237,9 +253,14 @@ class Habits:
         if len(self.hosts) > NETWORKS:
             self.hosts = {name: count for name, count in self.hosts.items() if name in self.networks}
 
-    def add_program(self, program: str, at: float) -> None:
-        """That it is given something by this program."""
-        _add(self.programs, program, at, PROGRAMS)
+    def add_program(self, agent: str, at: float) -> None:
+        """That it is given something by the program of that name."""
+        if agent:
+            _add(self.programs, program_of(agent), at, PROGRAMS)
+
+    def has_program(self, agent: str) -> bool:
+        """Whether it was given something by that program, whatever the release; what a log does not tell is none."""
+        return not agent or program_of(agent) in self.programs
 
 
 def _of_any_day(hours: int) -> int:

@@ -29,6 +29,9 @@ SHARED: Final = 2
 FEW: Final = 5
 """Principals that are a kind at least; those of smaller ones are of one together."""
 
+PROGRAMS: Final = 4
+"""A network is one of programs where one in so many who read there is a program."""
+
 SHARE: Final = 5
 """A folder is usual for principals of one kind where one in so many of them reads there."""
 
@@ -145,8 +148,10 @@ class Peers:
 
     def comes_from(self, access: Access, at: float, *, people: bool) -> bool:
         """Whether several people, or several programs, read from there since a day before."""
-        begun, count = self._networks.get((access.system, people, network_of(access.source)), (at, 0))
-        return count > 1 and begun <= at - DAY
+        network = network_of(access.source)
+        begun, count = self._networks.get((access.system, people, network), (at, 0))
+        _, persons = self._networks.get((access.system, True, network), (at, 0))
+        return count > 1 and begun <= at - DAY and (people or count * PROGRAMS >= persons)
 
     def shared(self, access: Access, at: float, what: str, kind: str = "") -> bool:
         """Whether it is new to others of a kind just now, too: then it is one thing that happens to all of them."""

@@ -4,6 +4,7 @@ from functools import lru_cache
 from typing import ClassVar, Final
 
 from keyturn.access_log.detection.history import History
+from keyturn.access_log.detection.peers import Peers
 from keyturn.access_log.detection.policy import MonitorPolicy, Network, Tuning
 from keyturn.access_log.detection.rules.base import Trigger
 from keyturn.access_log.detection.window import PrincipalWindow
@@ -24,7 +25,7 @@ class AddressRange:
     tuning: ClassVar = Tuning(800)
     trigger: ClassVar = Trigger.ALWAYS
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, peers: Peers) -> None:
         """Nothing is remembered."""
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:

@@ -6,6 +6,7 @@ from typing import ClassVar, Final, Protocol
 
 from keyturn.access_log.detection.bounds import drop_least
 from keyturn.access_log.detection.history import History
+from keyturn.access_log.detection.peers import Peers
 from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
 from keyturn.access_log.detection.window import PrincipalWindow
 from keyturn.core.access import Access
@@ -40,8 +41,8 @@ class Rule(Protocol):
     tuning: ClassVar[Tuning]
     trigger: ClassVar[Trigger]
 
-    def __init__(self, history: History) -> None:
-        """Make it; ``history`` tells what has become of secrets."""
+    def __init__(self, history: History, peers: Peers) -> None:
+        """Make it; ``history`` tells what has become of secrets, ``peers`` what several principals do."""
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
         """Whether it can say anything of this principal under this policy; what it answers once holds for good."""

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from keyturn.access_log.detection.habits import DAY
 from keyturn.access_log.detection.history import History
+from keyturn.access_log.detection.peers import Peers
 from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
 from keyturn.access_log.detection.reorder import NEVER
 from keyturn.access_log.detection.rules.base import Trigger, tuning_of
@@ -19,7 +20,7 @@ class Dormant:
     tuning: ClassVar = Tuning(500, 0, timedelta(days=30))
     trigger: ClassVar = Trigger.RETURNING
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, peers: Peers) -> None:
         """Nothing is remembered."""
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:

@@ -5,6 +5,7 @@ from typing import ClassVar, Final
 
 from keyturn.access_log.detection.bounds import drop_least
 from keyturn.access_log.detection.history import History
+from keyturn.access_log.detection.peers import Peers
 from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
 from keyturn.access_log.detection.reorder import NEVER
 from keyturn.access_log.detection.rules.base import Recently, Trigger, tuning_of
@@ -25,7 +26,7 @@ class Enumeration:
     tuning: ClassVar = Tuning(800, 30, timedelta(minutes=10))
     trigger: ClassVar = Trigger.NEW_PATH
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, peers: Peers) -> None:
         self._new = Recently()
         self._refused: dict[tuple[str, str, str], float] = {}
 

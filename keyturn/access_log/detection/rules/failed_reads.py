@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import ClassVar
 
 from keyturn.access_log.detection.history import History
+from keyturn.access_log.detection.peers import Peers
 from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
 from keyturn.access_log.detection.rules.base import Recently, Trigger, tuning_of
 from keyturn.access_log.detection.window import PrincipalWindow
@@ -20,7 +21,7 @@ class FailedReads:
     tuning: ClassVar = Tuning(800, 10, timedelta(minutes=5))
     trigger: ClassVar = Trigger.DENIED
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, peers: Peers) -> None:
         self._failed = Recently()
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:

@@ -6,7 +6,7 @@ from typing import ClassVar, Final
 from keyturn.access_log.detection.bounds import drop_least
 from keyturn.access_log.detection.habits import DAY
 from keyturn.access_log.detection.history import History
-from keyturn.access_log.detection.peers import FolderReaders
+from keyturn.access_log.detection.peers import FolderReaders, Peers
 from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
 from keyturn.access_log.detection.reorder import NEVER
 from keyturn.access_log.detection.rules.base import Trigger, tuning_of
@@ -23,14 +23,15 @@ class FirstRestricted:
     In the 24 hours after the first read of any such secret it learns, and says nothing: all reads look like the first.
     Nor does it, once a day, where the principal was given a secret of the same folder or one beside it before the last
     day, or others read there who read in most of its folders, too: it is its team's. Who reads the same for days, as
-    programs do, has no such team.
+    programs do, has no such team. And it says nothing where the policy that allowed it was changed by somebody else, or
+    given to the principal, within the last days.
     """
 
     name: ClassVar = "first-restricted"
     tuning: ClassVar = Tuning(800, 0, timedelta(days=30))
     trigger: ClassVar = Trigger.ALWAYS
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, peers: Peers) -> None:
         self._began = NEVER
         self._readers: dict[tuple[str, str, str], float] = {}
         self._folders = FolderReaders()
@@ -56,7 +57,7 @@ class FirstRestricted:
             return ""
         theirs = self._is_theirs(access, at, window, since)
         self._folders.add(access, window)
-        if theirs or at < self._began + DAY:
+        if theirs or at < self._began + DAY or window.logins.is_expected(access, at):
             return ""
         return f"it was not given this restricted secret in the {tuning.within.days} days before"
 

@@ -5,6 +5,7 @@ from typing import ClassVar, Final
 
 from keyturn.access_log.detection.bounds import drop_least
 from keyturn.access_log.detection.history import History
+from keyturn.access_log.detection.peers import Peers
 from keyturn.access_log.detection.policy import MonitorPolicy, Site, Tuning
 from keyturn.access_log.detection.rules.base import COUNTED, Trigger, tuning_of
 from keyturn.access_log.detection.sites import distance, site_of
@@ -31,7 +32,7 @@ class ImpossibleTravel:
     tuning: ClassVar = Tuning(800, 1000, timedelta(days=30))
     trigger: ClassVar = Trigger.ALWAYS
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, peers: Peers) -> None:
         self._been: dict[tuple[str, str], dict[Site, float]] = {}
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:

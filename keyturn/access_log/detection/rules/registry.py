@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from keyturn.access_log.detection.history import History
+    from keyturn.access_log.detection.peers import Peers
     from keyturn.access_log.detection.rules.base import Rule
 
 RULES: Final[Mapping[str, str]] = {
@@ -20,10 +21,13 @@ RULES: Final[Mapping[str, str]] = {
     "after-revocation": "after_revocation.AfterRevocation",
     "retired-version": "retired_version.RetiredVersion",
     "dormant": "dormant.Dormant",
+    "awakened": "awakened.Awakened",
     "decoy": "decoy.Decoy",
     "impossible-travel": "impossible_travel.ImpossibleTravel",
     "several-systems": "several_systems.SeveralSystems",
     "watched": "watched.Watched",
+    "moved-session": "moved_session.MovedSession",
+    "self-granted": "self_granted.SelfGranted",
     "unusual": "unusual.Unusual",
 }
 """Each rule by its name; its file is imported where accesses are judged."""
@@ -36,6 +40,6 @@ def rule_class(name: str) -> "type[Rule]":
     return rule
 
 
-def make_rules(history: "History") -> "tuple[Rule, ...]":
+def make_rules(history: "History", peers: "Peers") -> "tuple[Rule, ...]":
     """One of each, for one stream of accesses."""
-    return tuple(rule_class(name)(history) for name in RULES)
+    return tuple(rule_class(name)(history, peers) for name in RULES)

@@ -5,6 +5,7 @@ from typing import ClassVar, Final
 
 from keyturn.access_log.detection.habits import DAY
 from keyturn.access_log.detection.history import NO_HISTORY, History
+from keyturn.access_log.detection.peers import Peers
 from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
 from keyturn.access_log.detection.rules.base import Trigger
 from keyturn.access_log.detection.window import PrincipalWindow
@@ -26,7 +27,7 @@ class RetiredVersion:
     tuning: ClassVar = Tuning(800)
     trigger: ClassVar = Trigger.ALWAYS
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, peers: Peers) -> None:
         self._history = history
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:

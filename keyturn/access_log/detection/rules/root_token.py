@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from keyturn.access_log.detection.history import History
+from keyturn.access_log.detection.peers import Peers
 from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
 from keyturn.access_log.detection.rules.base import Trigger
 from keyturn.access_log.detection.window import PrincipalWindow
@@ -16,7 +17,7 @@ class RootToken:
     tuning: ClassVar = Tuning(800)
     trigger: ClassVar = Trigger.ROOT
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, peers: Peers) -> None:
         """Nothing is remembered."""
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:

@@ -6,6 +6,7 @@ from typing import ClassVar, Final
 from keyturn.access_log.detection.bounds import drop_least
 from keyturn.access_log.detection.history import History
 from keyturn.access_log.detection.identities import plain_name
+from keyturn.access_log.detection.peers import Peers
 from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
 from keyturn.access_log.detection.rules.base import COUNTED, Trigger, tuning_of
 from keyturn.access_log.detection.window import PrincipalWindow
@@ -26,7 +27,7 @@ class SeveralSystems:
     tuning: ClassVar = Tuning(800, 10, timedelta(minutes=30))
     trigger: ClassVar = Trigger.NEW_PATH
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, peers: Peers) -> None:
         self._taken: dict[str, dict[tuple[str, str], float]] = {}
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:

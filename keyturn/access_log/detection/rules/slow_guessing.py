@@ -5,6 +5,7 @@ from typing import ClassVar, Final
 
 from keyturn.access_log.detection.bounds import drop_least
 from keyturn.access_log.detection.history import History
+from keyturn.access_log.detection.peers import Peers
 from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
 from keyturn.access_log.detection.rules.base import COUNTED, Trigger, tuning_of
 from keyturn.access_log.detection.window import PrincipalWindow
@@ -28,7 +29,7 @@ class SlowGuessing:
     tuning: ClassVar = Tuning(800, 15, timedelta(hours=24))
     trigger: ClassVar = Trigger.DENIED
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, peers: Peers) -> None:
         self._failed: dict[tuple[str, str], dict[str, float]] = {}
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:

@@ -1,6 +1,5 @@
 """What a principal does not do on other days, nor any like it: its habits, which nobody has written down."""
 
-from collections import deque
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import ClassVar, Final
@@ -13,27 +12,23 @@ from keyturn.access_log.detection.peers import WRAPPED, Peers
 from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
 from keyturn.access_log.detection.reorder import NEVER
 from keyturn.access_log.detection.rules.base import Trigger, tuning_of
+from keyturn.access_log.detection.seldom import Seldom
 from keyturn.access_log.detection.window import PrincipalWindow
 from keyturn.core.access import Access
 
 TOGETHER: Final = 12 * 3600.0
 """Seconds within which strange things of one principal are seen together."""
 
-REMEMBERED: Final = 1_000
-"""What was strange about principals of one kind, the latest."""
-
 NEWCOMERS: Final = "newcomers"
-
-KINDS: Final = 10_000
 
 FIXED: Final = 2
 """Addresses in a network that a principal has at most, where another one says something."""
 
-TELLING: Final = frozenset({"folder", "network", "secrets", "timetable"})
-"""What is strange by itself: people are early or busy at times, and a program may be moved within its network."""
+MIDWAY: Final = 3600.0
+"""Seconds after a login in which a program that was begun anew has read what it needs."""
 
-Strange = tuple[float, str, frozenset[str]]
-"""When, who, and what was strange about it."""
+TELLING: Final = frozenset({"folder", "midway", "network", "secrets", "timetable"})
+"""What is strange by itself: people are early or busy at times, and a program may be moved within its network."""
 
 
 class Unusual:
@@ -52,14 +47,10 @@ class Unusual:
     tuning: ClassVar = Tuning(800, 4, timedelta(days=7))
     trigger: ClassVar = Trigger.NOVEL
 
-    def __init__(self, history: History) -> None:
-        self._peers = Peers()
+    def __init__(self, history: History, peers: Peers) -> None:
+        self._peers = peers
         self._began = NEVER
-        self._strange: dict[tuple[str, ...], deque[Strange]] = {}
-
-    def usual_network(self, access: Access, at: float) -> bool:
-        """Whether several read from there, since a day before."""
-        return self._peers.usual_network(access, at)
+        self._seldom = Seldom()
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
         """Everybody."""
@@ -73,6 +64,7 @@ class Unusual:
         words |= dict(self._growth(access, window))
         if not access.denied:
             self._peers.learn(access, at, window)
+            window.add_program(access.agent, at)
         fresh = [aspect for aspect in words if window.strange.get(aspect, NEVER) <= at - TOGETHER]
         if not fresh:
             return ""
@@ -81,7 +73,8 @@ class Unusual:
         kind = self._peers.kind(access)
         compared = window.learned or self._recurs(access, window)
         cell = kind if compared else (*kind, NEWCOMERS)
-        if not TELLING & together or not self._seldom(cell, access, at, together, tuning_of(self, policy)):
+        tuning = tuning_of(self, policy)
+        if not TELLING & together or not self._seldom.add(cell, access.principal, at, together, tuning):
             return ""
         earlier = sorted(together - words.keys())
         also = f"; and shortly before, another {' and '.join(earlier)}" if earlier else ""
@@ -101,11 +94,13 @@ class Unusual:
         """What is strange, each with its words."""
         peers, folder, kind = self._peers, folder_of(access.path), self._peers.kind(access)[1]
         near = folder in window.folders or window.is_near(access.path, at)
+        near = near or window.logins.is_expected(access, at)
         strange = window.learned and not near and not peers.usual_folder(access, at, window)
         if strange and not peers.shared(access, at, f"in {folder}", kind) and not peers.is_new_secret(access):
             yield "folder", f"it read nothing in {folder}, nor do many like it"
         network = network_of(access.source) if access.source else ""
-        strange = network not in window.networks and not peers.usual_network(access, at)
+        near = network in window.networks or window.is_visit(access, at)
+        strange = not near and not peers.usual_network(access, at)
         if network and strange and not peers.shared(access, at, f"from {network}"):
             person = is_person(access.principal)
             others = f"do other {'people' if person else 'programs'}"
@@ -115,7 +110,18 @@ class Unusual:
         if fixed and access.source not in window.addresses and not peers.shared(access, at, f"within {network}"):
             own = " or ".join(other for other in window.addresses if network_of(other) == network)
             yield "address", f"it always read from {own}, not {access.source}"
+        if self._is_midway(access, at, window):
+            yield "midway", "it had done without that secret since it logged in, and nobody has just given it to it"
         yield from self._unlike_its_days(access, at, window)
+
+    def _is_midway(self, access: Access, at: float, window: PrincipalWindow) -> bool:
+        """Whether a program reads what is new to it with a login that it made long ago: what is new begins anew."""
+        if not window.learned or is_person(access.principal) or window.was_given(access.path):
+            return False
+        session = window.logins.session(access)
+        if session is None or session.at > at - MIDWAY or window.logins.is_expected(access, at):
+            return False
+        return not self._peers.is_new_secret(access)
 
     def _unlike_its_days(self, access: Access, at: float, window: PrincipalWindow) -> Iterator[tuple[str, str]]:
         """What is strange about when and how much, with its words; a program may have a timetable, or a round."""
@@ -134,17 +140,3 @@ class Unusual:
         compared = window.learned or self._recurs(access, window)
         if compared and not window.was_given(access.path) and window.grows_fast(several):
             yield "secrets", f"it was given {window.grown} new secrets before on that day"
-
-    def _seldom(
-        self, kind: tuple[str, ...], access: Access, at: float, together: frozenset[str], tuning: Tuning
-    ) -> bool:
-        if kind not in self._strange:
-            self._strange[kind] = deque(maxlen=REMEMBERED)
-            if len(self._strange) > KINDS:
-                del self._strange[next(iter(self._strange))]
-        since = at - tuning.within.total_seconds()
-        others = {who for moment, who, aspects in self._strange[kind] if moment > since and aspects >= together} - {
-            access.principal
-        }
-        self._strange[kind].append((at, access.principal, together))
-        return len(others) < tuning.count

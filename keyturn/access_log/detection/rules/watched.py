@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
 from keyturn.access_log.detection.history import NO_HISTORY, History, IncidentHistory
+from keyturn.access_log.detection.peers import Peers
 from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
 from keyturn.access_log.detection.rules.base import Trigger, tuning_of
 from keyturn.access_log.detection.window import PrincipalWindow
@@ -20,7 +21,7 @@ class Watched:
     tuning: ClassVar = Tuning(300, 0, timedelta(days=14))
     trigger: ClassVar = Trigger.ALWAYS
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, peers: Peers) -> None:
         self._incidents = history if isinstance(history, IncidentHistory) else NO_HISTORY
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:

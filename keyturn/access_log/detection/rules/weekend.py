@@ -4,6 +4,7 @@ from typing import ClassVar
 from zoneinfo import ZoneInfo
 
 from keyturn.access_log.detection.history import History
+from keyturn.access_log.detection.peers import Peers
 from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
 from keyturn.access_log.detection.profile import SATURDAY
 from keyturn.access_log.detection.rules.base import Trigger
@@ -18,7 +19,7 @@ class Weekend:
     tuning: ClassVar = Tuning(200)
     trigger: ClassVar = Trigger.ALWAYS
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, peers: Peers) -> None:
         """Nothing is remembered."""
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:

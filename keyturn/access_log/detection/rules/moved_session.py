@@ -1,0 +1,68 @@
+"""A login that is used from another network than it was made from: whoever has its token has not logged in."""
+
+from datetime import UTC, datetime, timedelta
+from typing import ClassVar, Final
+
+from keyturn.access_log.detection.habits import DAY
+from keyturn.access_log.detection.history import History
+from keyturn.access_log.detection.identities import is_person
+from keyturn.access_log.detection.networks import network_of
+from keyturn.access_log.detection.peers import Peers, kind_of
+from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
+from keyturn.access_log.detection.rules.base import Trigger, tuning_of
+from keyturn.access_log.detection.seldom import Seldom
+from keyturn.access_log.detection.window import PrincipalWindow
+from keyturn.core.access import Access
+
+USUAL: Final = 2
+"""Days on which its logins were used from elsewhere, from which on that is usual for a principal."""
+
+PEOPLE: Final = "people"
+
+MOVED: Final = frozenset({"moved"})
+
+
+class MovedSession:
+    """An access from a network that is new to the principal, with a login that was made from another one.
+
+    A person may carry a login about, or make one there: then it is odd to read from elsewhere, too, within two hours.
+    Nothing is said where several people, or programs, come from there; where its logins were used so on two other days,
+    or those of ``count`` others of its kind ``within`` a time, as people's are who switch to a VPN; or where the log
+    does not tell of the login.
+    """
+
+    name: ClassVar = "moved-session"
+    tuning: ClassVar = Tuning(800, 4, timedelta(days=7))
+    trigger: ClassVar = Trigger.NOVEL
+
+    def __init__(self, history: History, peers: Peers) -> None:
+        self._peers = peers
+        self._seldom = Seldom()
+
+    def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
+        """Everybody."""
+        return True
+
+    def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
+        """Whether it is, and where it logged in."""
+        if not access.source:
+            return ""
+        if at < window.watched_until and (other := window.elsewhere(access)):
+            return f"it reads from {access.source} and from {other} at a time, since it came to one of them"
+        network = network_of(access.source)
+        if window.networks.get(network, at) <= at - DAY or self._peers.usual_network(access, at):
+            return ""
+        if window.is_visit(access, at):
+            if network not in window.networks:
+                window.begin_visit(access, at)
+            return ""
+        session = window.logins.session(access)
+        made = network_of(session.source) if session else network
+        if session is None or network == made:
+            return ""
+        kind = (access.system, PEOPLE if is_person(access.principal) else kind_of(access.principal))
+        usual = window.logins.move(at, USUAL)
+        if not self._seldom.add(kind, access.principal, at, MOVED, tuning_of(self, policy)) or usual:
+            return ""
+        since = datetime.fromtimestamp(session.at, UTC)
+        return f"with a login that was made from {session.source} at {since:%Y-%m-%d %H:%M} UTC"
