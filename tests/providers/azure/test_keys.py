@@ -1,5 +1,6 @@
 """Keys of Azure Key Vault: managed as the catalogue says, and data keys that they wrap. Against the local vault."""
 
+import hashlib
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -8,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from azure.core.exceptions import HttpResponseError
 from azure.keyvault.keys import KeyClient
+from azure.keyvault.keys.crypto import EncryptionAlgorithm, SignatureAlgorithm
 
 from deployments.local.emulators.azure_key_vault import SECRETS_USER, Application, Directory, Emulator, Server
 from deployments.local.emulators.azure_key_vault.auth import ADMINISTRATOR
@@ -85,6 +88,26 @@ def test_a_rotation_is_another_version(opened: Open, name: str) -> None:
     key.rotate()
     second = key.describe()
     assert (second.generation != first.generation, second.hsm) == (True, True)
+
+
+def test_what_a_version_has_encrypted_and_signed_outlives_a_rotation(opened: Open, name: str, raw: KeyClient) -> None:
+    curve = f"{name}-ec"
+    raw.create_ec_key(curve, hardware_protected=True)
+    digest = hashlib.sha256(b"weights").digest()
+    uses = ((name, SignatureAlgorithm.ps256), (name, SignatureAlgorithm.rs256), (curve, SignatureAlgorithm.es256))
+    for key, algorithm in uses:
+        before = raw.get_key(key).properties.version
+        old = raw.get_cryptography_client(key, key_version=before)
+        signature = old.sign(algorithm, digest).signature
+        sealed = old.encrypt(EncryptionAlgorithm.rsa_oaep_256, b"weights").ciphertext if key == name else b""
+        opened(key).rotate()
+        assert old.verify(algorithm, digest, signature).is_valid
+        newest = raw.get_cryptography_client(key, key_version=raw.get_key(key).properties.version)
+        assert not newest.verify(algorithm, digest, signature).is_valid
+        if sealed:
+            assert old.decrypt(EncryptionAlgorithm.rsa_oaep_256, sealed).plaintext == b"weights"
+            with pytest.raises(HttpResponseError):
+                newest.decrypt(EncryptionAlgorithm.rsa_oaep_256, sealed)
 
 
 def test_the_rotation_policy_comes_to_be_and_a_second_time_changes_nothing(

@@ -1,4 +1,4 @@
-"""The calls for keys: "Azure Key Vault REST API reference: Keys", as far as rotation and wrapping need them."""
+"""The calls for keys: "Azure Key Vault REST API reference: Keys", as far as rotations and uses need them."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -48,9 +48,15 @@ class KeyCalls:
             case "DELETE", ("keys", name):
                 return "delete", lambda: self._told_deleted(request, *self._all.delete(name))
             case "POST", ("keys", name, version, "wrapkey"):
-                return "wrap/action", lambda: self._wrap(request, name, version)
+                return "wrap/action", lambda: self._encrypt(request, name, version, "wrapKey")
             case "POST", ("keys", name, version, "unwrapkey"):
-                return "unwrap/action", lambda: self._unwrap(request, name, version)
+                return "unwrap/action", lambda: self._decrypt(request, name, version, "unwrapKey")
+            case "POST", ("keys", name, version, "encrypt"):
+                return "encrypt/action", lambda: self._encrypt(request, name, version, "encrypt")
+            case "POST", ("keys", name, version, "decrypt"):
+                return "decrypt/action", lambda: self._decrypt(request, name, version, "decrypt")
+            case "POST", ("keys", name, version, "sign"):
+                return "sign/action", lambda: self._sign(request, name, version)
             case ("GET", ("keys", name)) | ("GET", ("keys", name, _)):
                 return "read", lambda: self._get(request, name)
             case ("PATCH", ("keys", name)) | ("PATCH", ("keys", name, _)):
@@ -117,13 +123,10 @@ class KeyCalls:
         self._all.put_policy(name, policy.document)
         return self._policy(request, name)
 
-    # wrapping
+    # using
 
-    def _wrap(self, request: Request, name: str, version: str) -> Answer:
-        entry, material = self._usable(name, version, "wrapKey")
-        now = self._all.clock()
-        if (material.nbf is not None and now < material.nbf) or (material.exp is not None and now >= material.exp):
-            raise Refusal(403, "Forbidden", "Operation wrapKey is not allowed outside the key's nbf and exp dates.")
+    def _encrypt(self, request: Request, name: str, version: str, operation: str) -> Answer:
+        entry, material = self._current(name, version, operation)
         algorithm, operand = _operands(request)
         try:
             wrapped = Material.unpacked(material.body).wrap(algorithm, operand)
@@ -131,14 +134,29 @@ class KeyCalls:
             raise bad_parameter("The value is too long for this key") from None
         return Answer({"kid": _kid(request, entry, material), "value": encode(wrapped)})
 
-    def _unwrap(self, request: Request, name: str, version: str) -> Answer:
-        entry, material = self._usable(name, version, "unwrapKey")
+    def _sign(self, request: Request, name: str, version: str) -> Answer:
+        entry, material = self._current(name, version, "sign")
+        algorithm, digest = _operands(request)
+        signature = Material.unpacked(material.body).sign(algorithm, digest)
+        return Answer({"kid": _kid(request, entry, material), "value": encode(signature)})
+
+    def _decrypt(self, request: Request, name: str, version: str, operation: str) -> Answer:
+        entry, material = self._usable(name, version, operation)
         algorithm, operand = _operands(request)
         try:
             unwrapped = Material.unpacked(material.body).unwrap(algorithm, operand)
         except ValueError:
             raise bad_parameter("The parameter is incorrect.\r\n") from None
         return Answer({"kid": _kid(request, entry, material), "value": encode(unwrapped)})
+
+    def _current(self, name: str, version: str, operation: str) -> tuple[Entry, Version]:
+        """The same for what makes something new: within the key's dates alone."""
+        entry, key = self._usable(name, version, operation)
+        now = self._all.clock()
+        if (key.nbf is not None and now < key.nbf) or (key.exp is not None and now >= key.exp):
+            words = f"Operation {operation} is not allowed outside the key's nbf and exp dates."
+            raise Refusal(403, "Forbidden", words)
+        return entry, key
 
     def _usable(self, name: str, version: str, operation: str) -> tuple[Entry, Version]:
         entry, key = self._all.get(name, version)

@@ -1,11 +1,11 @@
-"""RSA and elliptic-curve keys: making them, showing their public half, wrapping and unwrapping with them."""
+"""RSA and elliptic-curve keys: making them, showing their public half, wrapping, encrypting and signing with them."""
 
 import json
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 
 from deployments.local.emulators.azure_key_vault.messages import bad_parameter
 from deployments.local.emulators.azure_key_vault.shapes import INVALID_PROPERTY, encode
@@ -21,6 +21,12 @@ OPERATIONS: Final = {
     "RSA": ["encrypt", "decrypt", "sign", "verify", "wrapKey", "unwrapKey"],
     "EC": ["sign", "verify"],
 }
+SIGNED_HASHES: Final[dict[str, hashes.HashAlgorithm]] = {
+    "256": hashes.SHA256(),
+    "384": hashes.SHA384(),
+    "512": hashes.SHA512(),
+}
+"""By the digits behind RS, PS and ES."""
 HASHES: Final[dict[str, type[hashes.HashAlgorithm]]] = {"RSA-OAEP": hashes.SHA1, "RSA-OAEP-256": hashes.SHA256}
 
 
@@ -92,6 +98,23 @@ class Material:
     def unwrap(self, algorithm: str, wrapped: bytes) -> bytes:
         """What :meth:`wrap` was given."""
         return self._rsa().decrypt(wrapped, _oaep(algorithm))
+
+    def sign(self, algorithm: str, digest: bytes) -> bytes:
+        """The signature of a digest; of an elliptic curve, both numbers one behind the other (RFC 7518, 3.4)."""
+        algorithm_hash = SIGNED_HASHES.get(algorithm[2:])
+        if algorithm_hash is None or len(digest) != algorithm_hash.digest_size:
+            raise bad_parameter(f"Algorithm {algorithm} is not supported here, or the digest is not of its length")
+        private, hashed = self._private(), utils.Prehashed(algorithm_hash)
+        if isinstance(private, rsa.RSAPrivateKey):
+            if algorithm[:2] not in ("RS", "PS"):
+                raise bad_parameter("Key and algorithm do not match")
+            pss = padding.PSS(padding.MGF1(algorithm_hash), padding.PSS.DIGEST_LENGTH)
+            return private.sign(digest, pss if algorithm.startswith("PS") else padding.PKCS1v15(), hashed)
+        if algorithm[:2] != "ES":
+            raise bad_parameter("Key and algorithm do not match")
+        size = (private.key_size + 7) // 8
+        numbers = utils.decode_dss_signature(private.sign(digest, ec.ECDSA(hashed)))
+        return b"".join(number.to_bytes(size, "big") for number in numbers)
 
     def _rsa(self) -> rsa.RSAPrivateKey:
         private = self._private()
