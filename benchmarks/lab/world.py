@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from random import Random
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from benchmarks.lab import rights
 from benchmarks.lab.calendar import DAY, HOUR, ZONES, Calendar
@@ -41,6 +41,7 @@ LDAP: Final = 0.3
 """Of people: how many log in with a password that the hub itself passes on, so that it logs those that are wrong; the
 others do so at an identity provider, of whose refusals a hub knows nothing."""
 
+Each = TypeVar("Each")
 Details: TypeAlias = tuple[str, str, int | None, str, str, bool, str, str, str, bool, str]
 """The fields of an Access behind its moment, in their order."""
 Row: TypeAlias = tuple[float, Details, str]
@@ -516,6 +517,6 @@ def _of_jobs(world: World) -> float:
     return people * 6 + jobs * 30 + len(world.secrets) * 2.2
 
 
-def sample(draw: Random, secrets: Sequence[Secret], count: int) -> list[Secret]:
+def sample(draw: Random, crowd: Sequence[Each], count: int) -> list[Each]:
     """So many of them, or all."""
-    return draw.sample(secrets, min(count, len(secrets)))
+    return draw.sample(crowd, min(count, len(crowd)))

@@ -1,6 +1,6 @@
 """Who has nothing yet tries: paths, passwords, and credentials that have been ended."""
 
-from typing import Final
+from typing import Any, Final
 
 from benchmarks.lab import rights
 from benchmarks.lab.attacks.base import Scene, scenario
@@ -103,9 +103,9 @@ def insider_comes_back(scene: Scene) -> None:
     if scene.at >= other.ends:
         login = scene.own_login
         scene.log_in(0, source, who=other, login=login)
-    shown = {"principal": other.name, "login": login, "agent": other.agent, "granted": rights.granted(other, secret)}
+    who: dict[str, Any] = {"principal": other.name, "agent": other.agent, "granted": rights.granted(other, secret)}
     for number in range(3):
-        scene.read(5 + number * 40.0, secret, source, **shown)
+        scene.read(5 + number * 40.0, secret, source, login=login, **who)
 
 
 @scenario("after a revocation", OLD, victims=(SERVICE, CI), revokes=True)
