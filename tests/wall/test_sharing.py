@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from deployments.local.openbao import OpenBao
+from deployments.local.prepare import POLICIES
 from keyturn.catalogue import Catalogue
 from keyturn.catalogue.approvals import ApprovalSettings, ApproverSettings
 from keyturn.catalogue.operators_policy import OperatorsPolicy
@@ -22,6 +23,7 @@ from keyturn.catalogue.partners import PartnerSettings
 from keyturn.cli.app import app
 from keyturn.core.channel import Announcement
 from keyturn.core.errors import Denied, Invalid, NotFound, Unavailable
+from keyturn.core.ledger import Outcome
 from keyturn.core.plan import Action
 from keyturn.core.sensitive import SecretFields
 from keyturn.organisations import sharing
@@ -33,6 +35,7 @@ from keyturn.revocation.incident import Mode
 from keyturn.revocation.selector import Selection
 from keyturn.rotation.agreements import Agreement, list_agreements
 from keyturn.rotation.context import Workspace
+from keyturn.rotation.journal import entry, note_down
 from keyturn.rotation.sync import CopyState, sync_destinations
 from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan
@@ -81,10 +84,8 @@ class Side:
         root.secrets.transit.create_key(key, key_type="ed25519")
         self.public_key = root.secrets.transit.read_key(key)["data"]["keys"]["1"]["public_key"]
         root.sys.enable_auth_method("approle")
-        root.sys.create_or_update_policy(
-            "all", 'path "*" { capabilities = ["create", "read", "update", "patch", "delete", "list", "sudo"] }'
-        )
-        root.auth.approle.create_or_update_approle(self.signer, token_policies=["all"])
+        root.sys.create_or_update_policy("keyturn-approver", (POLICIES / "keyturn-approver.hcl").read_text())
+        root.auth.approle.create_or_update_approle(self.signer, token_policies=["keyturn-approver"])
         role = root.auth.approle.read_role_id(self.signer)["data"]["role_id"]
         accessor = root.sys.list_auth_methods()["data"]["approle/"]["accessor"]
         self.entity = root.secrets.identity.create_or_update_entity(name=self.signer)["data"]["id"]
@@ -108,14 +109,13 @@ class Pair:
     directory: Path
     stack: ExitStack
 
-    def workspace(self, side: Side, other: Side, **changes: Any) -> Workspace:
-        """One side's, worked in by the person who signs for it."""
+    def workspace(self, side: Side, other: Side, *, signing: bool = False) -> Workspace:
+        """One side's; worked in by the person who is ``signing`` for it, with the least rights, or by a worker."""
         partner = PartnerSettings(hub_part=other.empty.namespace, signers={other.signer: other.public_key})
         policy = OperatorsPolicy(
             organisation=side.name,
             partners={other.name: partner},
             approvals=ApprovalSettings(approvers={side.signer: side.approver()}),
-            **changes,
         )
         red = side is self.red
         store = {
@@ -125,9 +125,9 @@ class Pair:
             "ca_file": other.empty.server.ca_file,
             "token_file": str(self.directory / "store-token"),
         }
-        entry = {**secret("harvest", destinations=[{"store": "theirs", "name": NAME}]), "path": PATH}
-        declared = {"stores": {"theirs": store}, "secrets": {PATH: entry}} if red else {}
-        hub = side.empty.as_token(side.token)
+        shared = {**secret("harvest", destinations=[{"store": "theirs", "name": NAME}]), "path": PATH}
+        declared = {"stores": {"theirs": store}, "secrets": {PATH: shared}} if red else {}
+        hub = side.empty.as_token(side.token if signing else side.empty.server.root_token)
         self.stack.callback(hub.close)
         catalogue = Catalogue.model_validate(declared).model_copy(update={"policy": policy})
         opened = open_workspace(catalogue, hub)
@@ -139,11 +139,16 @@ class Pair:
     def having(self) -> Workspace:
         return self.workspace(self.blue, self.red)
 
+    def signing(self, side: str) -> Workspace:
+        """The same of who signs for one of them."""
+        red, blue = self.red, self.blue
+        return self.workspace(red, blue, signing=True) if side == "red" else self.workspace(blue, red, signing=True)
+
     def propose(self, until: str = "") -> Agreement:
-        return sharing.propose_sharing(self.giving(), PATH, "blue", "they run the reaper", until)
+        return sharing.propose_sharing(self.signing("red"), PATH, "blue", "they run the reaper", until)
 
     def agree(self, until: str = "") -> Agreement:
-        return sharing.accept_sharing(self.having(), self.propose(until))
+        return sharing.accept_sharing(self.signing("blue"), self.propose(until))
 
     def copy(self) -> dict[str, Any] | None:
         """What blue reads."""
@@ -168,7 +173,11 @@ def pair(openbao: OpenBao, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
         blue.empty.root.sys.create_or_update_policy("red", STORE_POLICY)
         (tmp_path / "store-token").write_text(blue.empty.token("red"))
         red.empty.hub.write(PATH, SecretFields({"value": "canary"}), cas=0)
-        yield Pair(red, blue, tmp_path, stack)
+        made = Pair(red, blue, tmp_path, stack)
+        for workspace in (made.giving(), made.having()):
+            # A worker has named the hub's ledger.
+            note_down(workspace, [entry(workspace, "look", Outcome.DONE)])
+        yield made
 
 
 def test_with_both_signatures_the_copy_is_in_step_and_without_either_there_is_none(
@@ -177,9 +186,7 @@ def test_with_both_signatures_the_copy_is_in_step_and_without_either_there_is_no
     assert pair.sync() is CopyState.WITHHELD
     proposal = pair.propose()
     assert (pair.sync(), pair.copy()) == (CopyState.WITHHELD, None)
-    monkeypatch.setenv("KEYTURN_LEDGER", str(pair.directory / "blue.db"))
-    accepted = sharing.accept_sharing(pair.having(), proposal)
-    monkeypatch.setenv("KEYTURN_LEDGER", str(pair.directory / "ledger.db"))
+    accepted = sharing.accept_sharing(pair.signing("blue"), proposal)
     assert accepted.digest == proposal.digest
     assert (pair.sync(), pair.copy()) == (CopyState.CREATED, {"value": "canary"})
     assert pair.sync() is CopyState.IN_STEP
@@ -191,8 +198,7 @@ def test_with_both_signatures_the_copy_is_in_step_and_without_either_there_is_no
 def test_what_one_side_has_withdrawn_is_ended_with_the_next_sync(pair: Pair, side: str) -> None:
     agreed = pair.agree()
     assert pair.sync() is CopyState.CREATED
-    workspace = pair.giving() if side == "red" else pair.having()
-    sharing.withdraw_sharing(workspace, agreed.id, "no more")
+    sharing.withdraw_sharing(pair.signing(side), agreed.id, "no more")
     giving = pair.giving()
     (item,) = plan(giving).items
     assert item.action is Action.DELETE
@@ -205,7 +211,7 @@ def test_what_one_side_has_withdrawn_is_ended_with_the_next_sync(pair: Pair, sid
     assert pair.copy() is None
     (item,) = plan(giving).items
     assert item.action is Action.BLOCKED
-    again = sharing.accept_sharing(pair.having(), pair.propose())
+    again = sharing.accept_sharing(pair.signing("blue"), pair.propose())
     assert (again.id, pair.sync()) == (agreed.id, CopyState.UPDATED)
 
 
@@ -222,7 +228,7 @@ def test_nobody_but_named_people_signs_and_no_entry_agrees_by_itself(pair: Pair)
     with pytest.raises(Denied, match="is nobody who may"):
         sharing.propose_sharing(stranger, PATH, "blue", "x", "")
     with pytest.raises(NotFound, match="does not name it"):
-        sharing.propose_sharing(pair.giving(), PATH, "green", "x", "")
+        sharing.propose_sharing(pair.signing("red"), PATH, "green", "x", "")
     proposal = pair.propose()
     for forged in (
         replace(proposal, path="other/secret"),
@@ -232,12 +238,12 @@ def test_nobody_but_named_people_signs_and_no_entry_agrees_by_itself(pair: Pair)
         replace(proposal, receiver="green"),
     ):
         with pytest.raises(Invalid):
-            sharing.accept_sharing(pair.having(), forged)
+            sharing.accept_sharing(pair.signing("blue"), forged)
     with pytest.raises(Denied, match="is nobody who may"):
         sharing.accept_sharing(replace(pair.having(), hub=pair.blue.empty.hub), proposal)
     # What the giver has signed is not what the receiver says, wherever it is copied to.
-    entry = {"agreement": json.dumps(asdict(proposal))}
-    pair.blue.empty.hub.write_state(proposal.place("red"), entry, cas=0)
+    copied = {"agreement": json.dumps(asdict(proposal))}
+    pair.blue.empty.hub.write_state(proposal.place("red"), copied, cas=0)
     assert pair.sync() is CopyState.WITHHELD
     assert pair.copy() is None
 
@@ -335,8 +341,8 @@ def test_the_commands_do_the_same(pair: Pair, monkeypatch: pytest.MonkeyPatch) -
     for side, workspace in ((pair.red, pair.giving()), (pair.blue, pair.having())):
         (pair.directory / side.name / "catalogue").mkdir()
         given = workspace.catalogue.model_dump(mode="json", include={"stores"}, exclude_defaults=True)
-        entry = secret("harvest", destinations=[{"store": "theirs", "name": NAME}] if given else [])
-        declared = {**given, "secrets": {PATH: entry}}
+        copies = [{"store": "theirs", "name": NAME}] if given else []
+        declared = {**given, "secrets": {PATH: secret("harvest", destinations=copies)}}
         (pair.directory / side.name / "catalogue" / "all.yaml").write_text(json.dumps(declared))
         policy = workspace.catalogue.policy.model_dump(mode="json", include={"organisation", "partners", "approvals"})
         policy["approvals"] = {"approvers": policy["approvals"]["approvers"]}
@@ -344,10 +350,10 @@ def test_the_commands_do_the_same(pair: Pair, monkeypatch: pytest.MonkeyPatch) -
 
     def run(side: Side, line: str) -> Result:
         monkeypatch.setenv("VAULT_NAMESPACE", side.empty.namespace)
-        monkeypatch.setenv("VAULT_TOKEN", side.token)
+        worker = "keyturn sync" in line
+        monkeypatch.setenv("VAULT_TOKEN", side.empty.server.root_token if worker else side.token)
         monkeypatch.setenv("KEYTURN_POLICY", str(pair.directory / side.name / "policy.yaml"))
         monkeypatch.setenv("KEYTURN_CATALOGUE", str(pair.directory / side.name / "catalogue"))
-        monkeypatch.setenv("KEYTURN_LEDGER", str(pair.directory / f"{side.name}.db"))
         return CliRunner().invoke(app, shlex.split(line)[1:])
 
     sides, commands = {"red": pair.red, "blue": pair.blue}, shared_commands()
