@@ -327,6 +327,7 @@ ELSEWHERE: Final = re.compile(
             "read on keyturn/data/ledgers/",
             "on keyturn/(meta)?data/(limits|approvals|break-glass)/",  # where a site asks for a second person
             "on keyturn/(meta)?data/(offboardings/|grants|agreements/)",  # where a project ends: tests/organisations
+            "on keyturn/(meta)?data/hub-checks/",  # once a day: tests/hub_setup
             "on keyturn/(meta)?data/granted/",  # what is given, for `keyturn status`: tests/grants
             r"on keyturn/data/keys/\*$",  # of managed keys, of which this job has none
             "on auth/token/accessors/$",  # as other versions of the hub spell it
