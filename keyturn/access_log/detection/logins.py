@@ -19,7 +19,7 @@ CHANGED: Final = 20_000
 AUTHORS: Final = 8
 """Policies whose changes are remembered, and of each those who made some; beyond, those that were changed first go."""
 
-GRANTED_FOR: Final = 7 * DAY
+GRANTED_FOR: Final = 3 * DAY
 """Seconds after a policy was changed, or given to somebody, in which its use for something new is what it is for."""
 
 POLICY: Final = "policies/"
