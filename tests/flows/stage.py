@@ -22,6 +22,7 @@ from keyturn.core.sensitive import SecretFields
 from tests.flows.gate import Door, Gate
 from tests.flows.runs import AWS_VARIABLES, Installed
 from tests.flows.site import Architect, Site, destination
+from tests.support.given import forget_grants
 from tests.support.lab import Declared, Lab, fresh
 from tests.support.prefect_server import PrefectServer
 from tests.support.world import REGION
@@ -148,6 +149,7 @@ class Stage:
 
     def play(self, server: PrefectServer, aws: LocalAws, planted: Planted, printed: Path, kept: Path) -> dict[str, str]:
         """Run every flow, in processes that print whatever comes; how each run ended."""
+        forget_grants(planted.lab)
         rotations = [("rotate", secret.path, "force") for secret in self.secrets.values()]
         runs = [*rotations, ("retire", None, "grace"), ("sync",), ("rotate-due",)]
         env, commands = self.environment(server, aws, planted, kept), self.commands()

@@ -182,7 +182,7 @@ def test_every_run_went_the_way_that_it_was_meant_to(played: Played) -> None:
         "emergency-revoke one": "close INC-ONE: something is left: prove: ",
         "emergency-revoke nothing": "nothing is chosen",
         "finish-incidents": "completed",
-        "grant-access": "path keyturn/metadata/receipts",
+        "grant-access": "completed",
         "keep-ledger": "path transit/sign/keyturn-ledger",
         "compliance-report": "completed",
     }

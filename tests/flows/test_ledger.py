@@ -19,10 +19,10 @@ from keyturn.core.hub import ROTATED_AT
 from keyturn.core.ledger import Entry, Outcome
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.grants.grants import GRANTED
 from keyturn.ledger.entries import parse_leaf
 from tests.flows.runs import Installed, ended
 from tests.flows.site import Site, as_notary, destination
+from tests.support.given import forget_grants
 from tests.support.lab import Declared, Lab
 from tests.support.prefect_server import PrefectServer
 
@@ -97,12 +97,6 @@ def entries(site: Site) -> list[Entry]:
     """All that the ledger holds."""
     ledger: Any = site.workspace.ledger
     return [parse_leaf(leaf).entry for _, leaf in ledger.leaves()]
-
-
-def forget_grants(lab: Lab) -> None:
-    """What other tests have been given: by a catalogue without its policy it would end."""
-    for place in lab.hub.list_state(GRANTED):
-        lab.root.secrets.kv.v2.delete_metadata_and_all_versions(place, mount_point=lab.hub.state_mount)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 from deployments.local.prepare import END_ACCOUNT, OWNER
 from keyturn.grants import requests
 from keyturn.grants.delivery import deliver_access
-from keyturn.grants.grants import AccessGrant, grant_place, read_grant
+from keyturn.grants.grants import GRANTED, AccessGrant, grant_place, read_grant
 from keyturn.grants.opening import OpenedAccess, open_access
 from keyturn.grants.requests import AccessRequest
 from keyturn.grants.sweep import Sweeper, SweepResult
@@ -86,3 +86,9 @@ def given_site(lab: Lab, people: dict[str, Person], role: str, **policy: Any) ->
     site = site_of(lab, people, approvers)
     about = {"credential": f"database/creds/{role}", "approvers": ["bea"], "approvals": 1}
     return GivenSite(replace(site, policy={**site.policy, **about, **policy}))
+
+
+def forget_grants(lab: Lab) -> None:
+    """What other tests have been given: by a catalogue without its policy it would end."""
+    for place in lab.hub.list_state(GRANTED):
+        lab.root.secrets.kv.v2.delete_metadata_and_all_versions(place, mount_point=lab.hub.state_mount)
