@@ -1,6 +1,7 @@
 """The part that gives what is approved as access for a while, and ends what no longer holds."""
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Final, cast
 
@@ -43,18 +44,26 @@ class GrantsPart:
         ledger = cast("StoredLedger", self._site.workspace().ledger)
         alerts = PrincipalAlerts(ledger, self._say)
         alerts.refresh()
-        granter, sweeper, herald = Granter(self._say, elapsed, alerts.find), Sweeper(alerts.find), Herald()
-        sweep_at = float("-inf")
-        while not tenure.over:
-            for grant in granter.look(self._site.workspace()):
-                self._say(f"{grant.request}: given {grant.credential} for {grant.path} until {grant.ends_at}")
-            if elapsed() >= sweep_at:
-                alerts.refresh()
-                self._tell(sweeper.sweep(self._site.workspace()))
-                self._tell_people(herald)
-                sweep_at = elapsed() + self._pause
-            self._looked_at = elapsed()
-            tenure.wait(LOOK)
+        granter, sweeper, herald = Granter(self._say, elapsed), Sweeper(alerts.find), Herald()
+        sweep_at, sweeping = float("-inf"), None
+
+        def sweep() -> None:
+            alerts.refresh()
+            self._tell(sweeper.sweep(self._site.workspace()))
+            self._tell_people(herald)
+
+        # Beside the looks: to sweep hundreds takes longer than whoever was approved shall wait.
+        with ThreadPoolExecutor(1) as pool:
+            while not tenure.over:
+                for grant in granter.look(self._site.workspace()):
+                    self._say(f"{grant.request}: given {grant.credential} for {grant.path} until {grant.ends_at}")
+                if sweeping and sweeping.done():
+                    sweeping.result()
+                    sweep_at, sweeping = elapsed() + self._pause, None
+                if not sweeping and elapsed() >= sweep_at:
+                    sweeping = pool.submit(sweep)
+                self._looked_at = elapsed()
+                tenure.wait(LOOK)
 
     def _tell(self, result: SweepResult) -> None:
         for place, why in result.ended.items():
