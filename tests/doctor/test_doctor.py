@@ -110,7 +110,7 @@ def test_a_clock_that_is_wrong_is_found(installed: Installation) -> None:
 
 
 def test_a_hub_that_is_not_set_up_as_declared_is_found(installed: Installation, lab: Lab) -> None:
-    installed.data["hub"] = {"keyturn-worker": {"kind": "approle", "login": "worker"}}
+    installed.data["hub"] = {"hub-check": {"kind": "approle", "login": "planner"}}
     check = HubCheck(lab.hub.now(), 3, differing=("changed policy/keyturn-worker (policy)",))
     for state, grade in ((check, Grade.FAILED), (HubCheck(lab.hub.now(), 3), Grade.WELL)):
         lab.keep(LAST, state.to_data())
