@@ -155,7 +155,8 @@ def test_revocations_have_a_queue_of_their_own_that_nothing_limits(installed: In
     served = {name: d["work_queue_name"] for name, d in by_name(server, "deployments").items()}
     assert {name for name, queue in served.items() if queue == "emergency"} == {"emergency-revoke", "finish-incidents"}
     assert {name for name, queue in served.items() if queue == "notary"} == {"keep-ledger"}
-    assert set(served.values()) == {"default", "emergency", "notary"}
+    assert {name for name, queue in served.items() if queue == "granter"} == {"grant-access"}
+    assert set(served.values()) == {"default", "emergency", "notary", "granter"}
 
 
 def test_the_form_of_a_revocation_names_every_field_and_takes_no_value_for_a_fingerprint(installed: Installed) -> None:
