@@ -6,7 +6,7 @@ from typing import Final
 from keyturn.core.errors import Denied, KeyturnError, Locked
 from keyturn.core.ledger import Entry, Outcome
 from keyturn.grants.delivery import deliver_request
-from keyturn.grants.grants import GIVE, AccessGrant
+from keyturn.grants.grants import GIVE, AccessGrant, GrantStage, grant_place, read_grant
 from keyturn.grants.requests import GRANTS, RequestState, is_over, load, status_of
 from keyturn.grants.sight import AccessSight, FindAlert
 from keyturn.rotation.context import Workspace, side_by_side
@@ -87,6 +87,9 @@ def attempt(workspace: Workspace, place: str, sight: AccessSight) -> AccessGrant
         if request.closed or is_over(request, workspace.hub_now()):
             return True
         if status_of(workspace, request).state is RequestState.APPROVED:
+            stored = read_grant(workspace, grant_place(request))
+            if stored and stored.grant.stage != GrantStage.ISSUING:
+                return True
             return deliver_request(workspace, request, sight)
     except KeyturnError as error:
         return error
