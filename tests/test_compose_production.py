@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.compose import GIVEN, HOME, PRODUCTION, ROOT, VARIABLE, Refused, compose_file, specification
+from tests.support.compose import GIVEN, HOME, PRODUCTION, ROOT, VARIABLE, Refused, compose_file, options, specification
 
 LOGIN = "/run/keyturn/login"
 ENTRYPOINT = ROOT / "deployments" / "entrypoint.sh"
@@ -40,11 +40,11 @@ def test_what_is_missing_is_refused_by_its_name_with_what_it_is(name: str) -> No
 def test_nothing_else_has_to_be_given_and_no_default_leads_anywhere() -> None:
     found = [(name, kind, rest) for name, kind, rest in VARIABLE.findall(PRODUCTION.read_text())]
     assert {name for name, kind, _ in found if kind == "?"} == set(GIVEN)
-    assert {rest for _, kind, rest in found if kind == "-"} == {"", "4200"}
+    assert {rest for _, kind, rest in found if kind == "-"} == {"", "4200", "10015"}
 
 
 def test_it_holds_nothing_of_the_local_stack(services: dict[str, Any]) -> None:
-    assert set(services) == {"prefect-server", "bootstrap", "worker", "revoker", "notary"}
+    assert set(services) == {"prefect-server", "bootstrap", "worker", "revoker", "notary", "serve"}
     text = json.dumps(services)
     assert not re.search("emulators|compose_prepare|consumer|openbao|root.token|build", text)
     assert {service["image"] for service in services.values()} == {GIVEN["KEYTURN_IMAGE"]}
@@ -61,6 +61,7 @@ def test_each_has_a_user_and_a_login_of_its_own(services: dict[str, Any]) -> Non
         "worker": "/etc/keyturn/worker",
         "revoker": "/etc/keyturn/revoker",
         "notary": "/etc/keyturn/notary",
+        "serve": "/etc/keyturn/serve",
     }
     for name, service in services.items():
         assert all(f"uid={service['user'].split(':')[0]}," in mount for mount in service["tmpfs"][1:]), name
@@ -69,11 +70,11 @@ def test_each_has_a_user_and_a_login_of_its_own(services: dict[str, Any]) -> Non
 def test_a_worker_takes_catalogue_policy_and_authorities_from_the_operator_and_writes_none(
     services: dict[str, Any],
 ) -> None:
-    for name in ("worker", "revoker", "notary", "bootstrap"):
+    for name in ("worker", "revoker", "notary", "bootstrap", "serve"):
         variables = services[name]["environment"]
         assert source(services[name], variables["KEYTURN_CATALOGUE"]) == GIVEN["KEYTURN_CATALOGUE_DIRECTORY"]
         assert source(services[name], variables["KEYTURN_POLICY"]) == GIVEN["KEYTURN_POLICY_FILE"]
-        for variable in ("VAULT_CACERT", "PREFECT_API_SSL_CERT_FILE"):
+        for variable in {"VAULT_CACERT", "PREFECT_API_SSL_CERT_FILE"} & set(variables):
             assert source(services[name], variables[variable]) == GIVEN["KEYTURN_CA_FILE"]
 
 
@@ -105,6 +106,27 @@ def test_the_revokers_entries_wait_on_a_disk_that_is_its_own(services: dict[str,
     assert f"install -d -o {user} -g {user} -m 0700 {HOME}/spool" in dockerfile
 
 
+def test_what_watches_the_hub_runs_nothing_else_and_knows_no_password_of_prefect(services: dict[str, Any]) -> None:
+    serve = services["serve"]
+    assert [word for word in serve["command"] if "only" in word] == ["--only=access/*", "--only=merge/*"]
+    assert serve["networks"] == ["outside"]
+    assert not [name for name in serve["environment"] if "PREFECT" in name]
+    assert serve["environment"]["VAULT_CACERT"]
+    assert serve["environment"]["KEYTURN_SERVE_LISTEN"].startswith("127.0.0.1:")
+
+
+def test_it_reads_the_hubs_audit_files_with_a_group_and_writes_its_trail_alone(services: dict[str, Any]) -> None:
+    serve, declared = services["serve"], (ROOT / "deployments" / "Dockerfile").read_text()
+    file = options(serve["command"])["audit-file"]
+    assert source(serve, file.rpartition("/")[0]) == GIVEN["KEYTURN_AUDIT_DIRECTORY"]
+    assert serve["group_add"] == ["10015"]
+    assert compose_file(PRODUCTION, GIVEN | {"KEYTURN_AUDIT_GROUP": "988"})["services"]["serve"]["group_add"] == ["988"]
+    assert [mount for mount in serve["volumes"] if isinstance(mount, str)] == [f"watch:{HOME}/watch"]
+    for variable in ("KEYTURN_TRAIL", "KEYTURN_ACCESS_LOGS", "XDG_STATE_HOME"):
+        assert f"{serve['environment'][variable]}/".startswith(f"{HOME}/watch/")
+    assert f"install -d -o 10015 -g 10015 -m 0700 {HOME}/watch" in declared
+
+
 def entrypoint(variables: dict[str, str], *words: str) -> "subprocess.CompletedProcess[str]":
     path = {"PATH": "/usr/bin:/bin"}
     return subprocess.run(["sh", ENTRYPOINT, *words], capture_output=True, text=True, check=False, env=path | variables)
@@ -134,6 +156,7 @@ def test_the_guide_names_all_that_has_to_be_given() -> None:
         file for line in re.findall(r"# (hub\.role-id.*|prefect\.password.*)", declared) for file in line.split(", ")
     }
     assert all(file in guide for file in files)
-    for user, role in (("10011", "worker"), ("10012", "revoker"), ("10013", "notary"), ("10014", "prefect")):
+    users = {"10011": "worker", "10012": "revoker", "10013": "notary", "10014": "prefect", "10015": "serve"}
+    for user, role in users.items():
         assert f'user: "{user}:{user}"' in declared
         assert f"{role}:{user}" in guide

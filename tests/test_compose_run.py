@@ -37,7 +37,8 @@ from tests.support.compose import ANY_ADDRESS, GIVEN, HOME, PRODUCTION, ROOT, co
 pytestmark = [pytest.mark.slow, pytest.mark.sampled(14, of="files")]
 
 PATIENCE = 120
-ROLES = ("prefect", "worker", "revoker", "notary")
+MODULES = {"prefect": "prefect", "keyturn": "keyturn.cli"}
+ROLES = ("prefect", "worker", "revoker", "notary", "serve")
 HEALTH_PORTS = {"prefect-worker": "health", "revoker": "revoker-health", "notary": "notary-health"}
 HEALTH_NUMBERS = {"health": 8080, "revoker-health": 8081, "notary-health": 8082}
 
@@ -144,7 +145,8 @@ class Containers:
     @staticmethod
     def with_python(words: list[str]) -> list[str]:
         """The words, with this test's interpreter in the place of the image's."""
-        program = {"python": [sys.executable], "prefect": [sys.executable, "-m", "prefect"]}
+        program = {"python": [sys.executable]}
+        program |= {name: [sys.executable, "-m", module] for name, module in MODULES.items()}
         return [*program.get(words[0], words[:1]), *words[1:]]
 
 
@@ -154,7 +156,7 @@ class Production(Containers):
     def __init__(self, home: Path, given: Mapping[str, str]) -> None:
         self.home = home
         self._ends = []
-        numbers = {"prefect-server": 4200, "worker": 8080, "revoker-health": 8081, "notary-health": 8082}
+        numbers = {"prefect-server": 4200, "worker": 8080, "revoker-health": 8081, "notary-health": 8082, "serve": 2774}
         self.ports = dict(zip(numbers, free_ports(len(numbers)), strict=True))
         ports = [(rf"(?<![\w.-]){numbers[name]}(?![\w-])", str(port)) for name, port in self.ports.items()]
         self.services = {}
@@ -192,12 +194,15 @@ def production(containers: Containers, tmp_path_factory: pytest.TempPathFactory)
         lines = [f"{name}={value}" for name, value in places if re.match("KEYTURN_(AWS|AZURE|GCP|KUBE|TRA|INF)", name)]
         write_private(login / "settings", "\n".join(lines), 0o400)
     write_private(home / "policy.yaml", "limits: {}\n", 0o400)
+    write_private(home / "audit" / "audit.log", "", 0o400)
+    local = containers.environment("serve")
     given = GIVEN | {
         "KEYTURN_CATALOGUE_DIRECTORY": str(ROOT / "deployments" / "catalogue"),
         "KEYTURN_POLICY_FILE": str(home / "policy.yaml"),
         "KEYTURN_CA_FILE": str(tls.certificate),
         "KEYTURN_PREFECT_HOST": "localhost",
-        "VAULT_ADDR": containers.environment("notary")["VAULT_ADDR"],
+        "KEYTURN_AUDIT_DIRECTORY": str(home / "audit"),
+        **{name: local[name] for name in ("VAULT_ADDR", "KEYTURN_LEDGER", "KEYTURN_LEDGER_NAME")},
         **{f"KEYTURN_{role.upper()}_LOGIN": str(home / f"{role}-login") for role in ROLES},
     }
     made = Production(home, given)
@@ -302,7 +307,7 @@ def test_each_container_s_login_is_its_own_and_read_by_nobody_else(containers: C
 
 def test_the_production_containers_start_with_what_an_operator_gives_them(production: Production) -> None:
     # Each was healthy, by the check of its container.
-    assert set(production.services) == {"prefect-server", "worker", "revoker", "notary"}
+    assert set(production.services) == {"prefect-server", "worker", "revoker", "notary", "serve"}
     trusted = production.environment("worker")["PREFECT_API_SSL_CERT_FILE"]
     url = f"https://localhost:{production.ports['prefect-server']}/api/work_pools/keyturn"
     assert requests.get(url, timeout=10, verify=trusted).status_code == HTTPStatus.UNAUTHORIZED

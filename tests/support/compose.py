@@ -25,6 +25,8 @@ GIVEN: Final = {
     "KEYTURN_WORKER_LOGIN": "/etc/keyturn/worker",
     "KEYTURN_REVOKER_LOGIN": "/etc/keyturn/revoker",
     "KEYTURN_NOTARY_LOGIN": "/etc/keyturn/notary",
+    "KEYTURN_SERVE_LOGIN": "/etc/keyturn/serve",
+    "KEYTURN_AUDIT_DIRECTORY": "/var/log/hub",
     "VAULT_ADDR": "https://vault.example.com:8200",
     "KEYTURN_LEDGER": "postgresql://keyturn@db.example.com/keyturn_ledger",
     "KEYTURN_LEDGER_NAME": "example",
