@@ -618,3 +618,11 @@ def test_everything_happens_inside_the_namespace(world: World, lab: Lab) -> None
         assert hub.fingerprint_keys().current.key != lab.hub.fingerprint_keys().current.key
     assert lab.hub.read(path) is None
     assert lab.hub.read_state(path) is None
+
+
+def test_a_login_that_may_read_nothing_is_told_the_time(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = lab.root.auth.token.create(policies=["default"], ttl="10m")["auth"]["client_token"]
+    monkeypatch.setenv("POOR_TOKEN", token)
+    settings = HubSettings(lab.world.hub_address, ca_file=lab.world.hub_ca, login=TokenLogin("POOR_TOKEN"))
+    with closing(VaultHub(settings)) as hub:
+        assert abs(hub.now() - lab.hub.now()) < timedelta(minutes=5)
