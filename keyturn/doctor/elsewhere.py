@@ -41,9 +41,13 @@ class RightElsewhere:
         return self.verdict.needed and not self.verdict.allowed
 
 
-def ask_everyone(declared: "Catalogue", role: str) -> list[RightElsewhere]:
-    """What all say that can be asked. One that does not answer is in it as a place where nobody could look."""
-    return [RightElsewhere(where, verdict) for where, there in _askable(declared, role) for verdict in _verdicts(there)]
+def ask_everyone(declared: "Catalogue", role: str, kind: str = "") -> list[RightElsewhere]:
+    """What all say that can be asked, or all of a ``kind``: store or target.
+
+    One that does not answer is in it as a place where nobody could look.
+    """
+    asked = [(where, there) for where, there in _askable(declared, role) if where.startswith(kind)]
+    return [RightElsewhere(where, verdict) for where, there in asked for verdict in _verdicts(there)]
 
 
 def unasked(declared: "Catalogue", role: str) -> Iterator[str]:

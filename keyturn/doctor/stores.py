@@ -1,8 +1,8 @@
 """What the login in use may do in each store, and whether each answers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from keyturn.core.errors import KeyturnError
 from keyturn.doctor.elsewhere import RightElsewhere, ask_everyone
@@ -12,20 +12,22 @@ from keyturn.policies.copies import copies_in
 from keyturn.rotation.context import side_by_side
 
 AREA: Final = "store"
-STORE: Final = "store "
 RENDERED: Final = "Give it what `keyturn policy render` writes for it"
 
 
 def check_stores(patient: Patient) -> Iterator[CheckResult]:
     """Of those that tell rights, what is lacking; of any other, whether it can be listed."""
     stores = patient.workspace.catalogue.stores
-    of_rights = [name for name, settings in stores.items() if settings.ASKS]
-    if of_rights:
-        answers = ask_everyone(patient.workspace.catalogue, patient.role)
-        for name in of_rights:
-            yield from judge_rights(AREA, name, [answer for answer in answers if answer.where == STORE + name])
-    others = [name for name in stores if name not in of_rights]
-    yield from side_by_side(partial(_listed, patient), others)
+    yield from check_rights_elsewhere(patient, AREA, stores)
+    yield from side_by_side(partial(_listed, patient), [name for name in stores if not stores[name].ASKS])
+
+
+def check_rights_elsewhere(patient: Patient, area: str, declared: Mapping[str, Any]) -> Iterator[CheckResult]:
+    """What those of the stores, or of the targets, say that tell rights."""
+    names = [name for name, settings in declared.items() if settings.ASKS]
+    answers = ask_everyone(patient.workspace.catalogue, patient.role, area) if names else []
+    for name in names:
+        yield from judge_rights(area, name, [answer for answer in answers if answer.where == f"{area} {name}"])
 
 
 def judge_rights(area: str, name: str, answers: Sequence[RightElsewhere]) -> Iterator[CheckResult]:

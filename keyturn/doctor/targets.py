@@ -7,10 +7,9 @@ from typing import Final
 from keyturn.core.capabilities import capability
 from keyturn.core.errors import KeyturnError
 from keyturn.core.strategies import TellsGrants
-from keyturn.doctor.elsewhere import ask_everyone
 from keyturn.doctor.patient import Patient
 from keyturn.doctor.results import CheckResult, Grade, unseen
-from keyturn.doctor.stores import judge_rights
+from keyturn.doctor.stores import check_rights_elsewhere
 from keyturn.policies.accounts import accounts_at
 from keyturn.providers.registry import open_target
 from keyturn.rotation.context import Workspace, side_by_side
@@ -21,12 +20,8 @@ AREA: Final = "target"
 def check_targets(patient: Patient) -> Iterator[CheckResult]:
     """Of those that tell rights, what is lacking; of any other, whether its admin's login works."""
     targets = patient.workspace.catalogue.targets
-    of_rights = [name for name, settings in targets.items() if settings.ASKS]
-    if of_rights:
-        answers = ask_everyone(patient.workspace.catalogue, patient.role)
-        for name in of_rights:
-            yield from judge_rights(AREA, name, [answer for answer in answers if answer.where == f"target {name}"])
-    others = [name for name in targets if name not in of_rights]
+    yield from check_rights_elsewhere(patient, AREA, targets)
+    others = [name for name in targets if not targets[name].ASKS]
     for results in side_by_side(partial(_of_target, patient.workspace), others):
         yield from results
 
