@@ -46,8 +46,8 @@ def ask_everyone(declared: "Catalogue", role: str, kind: str = "") -> list[Right
 
     One that does not answer is in it as a place where nobody could look.
     """
-    asked = [(where, there) for where, there in _askable(declared, role) if where.startswith(kind)]
-    return [RightElsewhere(where, verdict) for where, there in asked for verdict in _verdicts(there)]
+    askable = [(where, there) for where, there in _askable(declared, role) if where.startswith(kind)]
+    return [RightElsewhere(where, verdict) for where, there in askable for verdict in _verdicts(there)]
 
 
 def unasked(declared: "Catalogue", role: str) -> Iterator[str]:
