@@ -14,7 +14,7 @@ from keyturn.rotation.journal import entry, note_down
 
 LIST: Final = 0.5
 """Seconds between two listings of all requests, at least."""
-SHARE: Final = 20.0
+SHARE: Final = 4.0
 """To list them may take one part in so many of the time."""
 REFUSED: Final = 5.0
 """Seconds after which what was refused is judged anew: its hours may have begun."""
