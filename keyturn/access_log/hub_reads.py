@@ -10,7 +10,7 @@ from msgspec.json import Decoder, encode
 
 from keyturn.access_log.log_files import NotALine
 from keyturn.access_log.sources.file_cursor import short_digest
-from keyturn.core.access import CHANGE, HUB, LOGIN, READ, Access
+from keyturn.core.access import CHANGE, DELETE, DESTROY, HUB, LOGIN, READ, Access
 from keyturn.core.audit_lines import (
     NO_DATA,
     AuditAuth,
@@ -36,6 +36,17 @@ CHANGED_LOGIN: Final = re.compile(
 )
 """What a login may do is changed there: a policy, and who has it."""
 CHANGES: Final = ("create", "update", "patch", "delete")
+ENDS: Final = {
+    ("data", "delete"): DELETE,
+    ("delete", "create"): DELETE,
+    ("delete", "update"): DELETE,
+    ("destroy", "create"): DESTROY,
+    ("destroy", "update"): DESTROY,
+    ("metadata", "delete"): DESTROY,
+}
+"""What ends versions, by the kind of thing and the operation; of metadata all versions of a secret."""
+END_NEEDLES: Final = (b'"delete"', b"/delete/", b"/destroy/")
+"""A line of one of these holds one of them."""
 LOGIN_NEEDLES: Final = (b"/login", b"/oidc/", b'"sys/polic', b'"identity/', b"/role/", b"/users/", b"/groups/")
 """A line of a login or change holds one of these."""
 REMEMBERED: Final = 10_000
@@ -84,7 +95,7 @@ class HubReads:
     """Reads the lines of one log in their order, for the KV v2 mounts of one namespace. Used by one thread.
 
     With ``logins`` those of all namespaces are told, too, and whether they failed, which of those through a browser is
-    not known; and changes of what logins may do.
+    not known; changes of what logins may do; and who has deleted or destroyed versions.
     ``given`` counts answers that tell what they held, ``bare`` those without an error that tell nothing.
     """
 
@@ -102,10 +113,10 @@ class HubReads:
     def needles(self) -> tuple[bytes, ...]:
         """A line can only be a read if it holds the first of these, and one of the others."""
         data = (f'"{mount.strip("/")}/data/'.encode() for _, mount in self._mount.named)
-        return RESPONSE, UNWRAP.encode(), *data, *(LOGIN_NEEDLES if self._logins else ())
+        return RESPONSE, UNWRAP.encode(), *data, *((*LOGIN_NEEDLES, *END_NEEDLES) if self._logins else ())
 
     def access(self, line: bytes) -> Access | None:
-        """What a line tells, None where it is neither a read of a value, a login nor a change. Raises ValueError."""
+        """What a line tells, None where it is no read of a value, nor what ``logins`` adds. Raises ValueError."""
         audit_line = decode_line(line)
         request = audit_line.request
         if audit_line.type != "response" or request is None:
@@ -114,7 +125,7 @@ class HubReads:
             return self._unwrapped(audit_line, request)
         kind, path = self._place(request)
         if kind != "data" or request.operation != "read":
-            return self._login(audit_line, request) or self._change(audit_line, request) if self._logins else None
+            return self._other(audit_line, request, kind, path) if self._logins else None
         who = principal(audit_line.auth or NOBODY)
         if audit_line.response and (wrapped := audit_line.response.wrap_info):
             self._remember(wrapped, path, who, parse_time(audit_line.time or "").timestamp())
@@ -194,6 +205,12 @@ class HubReads:
             granted(auth),
         )
 
+    def _other(self, audit_line: AuditLine, request: AuditRequest, kind: str, path: str) -> Access | None:
+        """An end of versions, a login or a change."""
+        if (end := ENDS.get((kind, request.operation or ""))) is None:
+            return self._login(audit_line, request) or self._change(audit_line, request)
+        return self._did(audit_line, request, end, path, ended_version(request))
+
     def _login(self, audit_line: AuditLine, request: AuditRequest) -> Access | None:
         """A login, and whether anybody came in by it."""
         path, auth, response = request.path or "", audit_line.auth or NOBODY, audit_line.response
@@ -219,23 +236,31 @@ class HubReads:
 
     def _change(self, audit_line: AuditLine, request: AuditRequest) -> Access | None:
         """A change of what logins may do, and whether it was allowed."""
-        path, auth = request.path or "", audit_line.auth or NOBODY
+        path = request.path or ""
         namespace = (request.namespace and request.namespace.path) or ""
         if request.operation not in CHANGES or namespace.strip("/") != self._mount.namespace.strip("/"):
             return None
         policy = CHANGED_POLICY.fullmatch(path)
         if not policy and not CHANGED_LOGIN.fullmatch(path):
             return None
+        return self._did(audit_line, request, CHANGE, f"policies/{policy[1]}" if policy else path)
+
+    @staticmethod
+    def _did(
+        audit_line: AuditLine, request: AuditRequest, action: str, path: str, version: int | None = None
+    ) -> Access:
+        """What somebody did that gave no value."""
+        auth = audit_line.auth or NOBODY
         return Access(
             at=parse_time(audit_line.time or ""),
             system=HUB,
-            path=f"policies/{policy[1]}" if policy else path,
-            version=None,
+            path=path,
+            version=version,
             principal=principal(auth),
             source=source(request),
             denied=bool(audit_line.error),
             login=login(auth, request),
-            action=CHANGE,
+            action=action,
             agent="" if request.headers is UNSET else agent(request),
             root=is_root(auth),
             granted=granted(auth),
@@ -332,3 +357,10 @@ def version(data: AuditData, request: AuditRequest) -> int | None:
         return data.metadata.version
     requested = str(decode_members(request.data).get("version") or "")
     return int(requested) if NUMBER.fullmatch(requested) else None
+
+
+def ended_version(request: AuditRequest) -> int | None:
+    """The version that was to be ended; None where there are several, or the log does not tell them in clear."""
+    versions = decode_members(request.data).get("versions")
+    only = str(versions[0]) if isinstance(versions, list) and len(versions) == 1 else ""
+    return int(only) if NUMBER.fullmatch(only) else None

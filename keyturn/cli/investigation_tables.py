@@ -9,14 +9,14 @@ from keyturn.access_log.trail.coverage import SourceCoverage, TrailCoverage
 from keyturn.access_log.trail.investigation import Investigation, RelatedSecret, Subject, TimelineEntry, Total
 from keyturn.access_log.trail.period import FIRST, LAST, Period
 from keyturn.cli.output import stamp, when, write_table, write_text
-from keyturn.core.access import CHANGE, LOGIN
+from keyturn.core.access import CHANGE, DELETE, DESTROY, LOGIN
 from keyturn.core.plain_text import visible
 from keyturn.core.spans import span
 
 TIMELINE: Final = ("when (UTC)", "who", "what", "times")
 TOTALS: Final = ("reads", "refused", "first (UTC)", "last (UTC)")
 RELATED: Final = ("secret", "by", "reads", "first (UTC)", "last (UTC)")
-VERBS: Final = {LOGIN: "logged in at ", CHANGE: "changed "}
+VERBS: Final = {LOGIN: "logged in at ", CHANGE: "changed ", DELETE: "deleted ", DESTROY: "destroyed "}
 WORDS: Final = {Subject.PATH: "secret", Subject.PRINCIPAL: "principal", Subject.ADDRESS: "address"}
 
 

@@ -10,20 +10,23 @@ from msgspec import Struct
 READ: Final = "read"
 LOGIN: Final = "login"
 CHANGE: Final = "change"
+DELETE: Final = "delete"
+DESTROY: Final = "destroy"
 
 HUB: Final = "hub"
 """What accesses call the hub; any other system is a store's name, or a log's."""
 
 
 class Access(Struct, frozen=True, gc=False, omit_defaults=True):
-    """One attempt to read a secret's value, to log in, or to change what logins may do; there may be millions.
+    """An attempt to read a secret's value, to end it, to log in, or to change what logins may do; one of millions.
 
     ``system`` is where it was read ("hub", or a store's name), ``path`` the secret's in the hub, ``version`` the one
     that was given or asked for, None where the log does not tell. ``principal`` is who, in the system's own words (a
     display name, an entity or ARN), ``login`` tells two logins of one principal apart, ``source`` is the address it
     came from; both are empty where the log does not tell. ``denied`` says that it got nothing. ``action`` is READ;
-    LOGIN, whose ``path`` is the login method's; or CHANGE, whose ``path`` is what was changed, ``policies/`` and the
-    name of a policy, or a role, a user, a group as the system has it. ``agent`` is the program that asked, by its own
+    LOGIN, whose ``path`` is the login method's; CHANGE, whose ``path`` is what was changed, ``policies/`` and the
+    name of a policy, or a role, a user, a group as the system has it; DELETE of versions, which can be taken back; or
+    DESTROY, which can't. ``agent`` is the program that asked, by its own
     word, where the log tells it; ``root`` says that the login may do everything there. ``granted`` names the policy
     that allowed it, the first where several did; of a login all policies that it was given, with commas between.
 

@@ -16,7 +16,7 @@ from keyturn.access_log.trail.files import TrailFiles
 from keyturn.access_log.trail.layout import EPOCH, StoredFile, files_of
 from keyturn.access_log.trail.parquet import ACCESS_COLUMNS, MICROSECOND, connected, event_files, read_file, translated
 from keyturn.access_log.trail.spool import EVENT, SpoolLine
-from keyturn.core.access import Access
+from keyturn.core.access import DELETE, DESTROY, Access
 from keyturn.core.access_source import SourceRecord
 
 RECENT: Final = timedelta(days=2)
@@ -28,6 +28,8 @@ MOST: Final = 2_000_000
 PERIODS: Final = ('epoch_us("time") // 86_400_000_000', 'epoch_us("time") // 3_600_000_000 % 168')
 """Days, and hours of a week."""
 FETCHED: Final = 20_000
+TELLING: Final = f"action NOT IN ('{DELETE}', '{DESTROY}')"
+"""What the detector learns from: else who destroys what he has read would not be known to have read it."""
 
 Remembered = tuple[int, Sequence[Access]]
 """The number of a segment, and accesses of it."""
@@ -50,14 +52,14 @@ def remembered(directory: Path, source: str, now: datetime) -> Iterator[Remember
 
 
 def _last_reads(files: Sequence[StoredFile]) -> Iterator[Sequence[Access]]:
-    """The reads of each principal that tell where it was given what first and last, and when it was there."""
+    """Those of each principal that tell where it was given what first and last, and when it was there."""
     if not files:
         return
     each = 'system, principal, path, "source"'
     groups = [("max", each), ("min", each), *(("min", f"system, principal, {period}") for period in PERIODS)]
     parts = (f'SELECT arg_{end}(reads, "time") AS read FROM reads GROUP BY {keys}' for end, keys in groups)  # noqa: S608  ours alone
     rows = event_files([stored.path for stored in files])
-    chosen = f"WITH reads AS (SELECT * FROM {rows} WHERE NOT denied) {' UNION '.join(parts)}"  # noqa: S608  ours alone
+    chosen = f"WITH reads AS (SELECT * FROM {rows} WHERE NOT denied AND {TELLING}) {' UNION '.join(parts)}"  # noqa: S608  ours alone
     names = ", ".join(f'read."{name}"' for name in ACCESS_COLUMNS[1:])
     with connected() as connection, translated(files[0].path, "read"):
         newest = f'SELECT read FROM ({chosen}) ORDER BY read."time" DESC LIMIT {MOST}'  # noqa: S608  ours alone

@@ -109,6 +109,35 @@ def test_changes_of_what_logins_may_do_are_told_by_who_made_them(hub: Hub) -> No
     assert hub.told() == reads, "who wants reads alone is told of no changes"
 
 
+def test_who_has_deleted_or_destroyed_versions_is_told(hub: Hub) -> None:
+    rule = 'path "secret/delete/ml/*" { capabilities = ["update"] }'
+    hub.root.sys.create_or_update_policy("cleaner", rule)
+    made = hub.root.auth.token.create(policies=["cleaner"], display_name="cleaner")["auth"]["client_token"]
+    cleaner, kv, reads = hub.client(made).secrets.kv.v2, hub.root.secrets.kv.v2, hub.told()
+    for _ in range(4):
+        kv.create_or_update_secret("ml/ended", {"password": "x"})
+
+    def work() -> None:
+        cleaner.delete_secret_versions("ml/ended", [2])
+        with pytest.raises(Forbidden):
+            cleaner.destroy_secret_versions("ml/ended", [2])
+        kv.undelete_secret_versions("ml/ended", [2])
+        kv.delete_latest_version_of_secret("ml/ended")
+        kv.destroy_secret_versions("ml/ended", [1, 3])
+        kv.delete_metadata_and_all_versions("ml/ended")
+
+    told = hub.during(work, logins=True)
+    assert [(access.action, access.path, access.principal, access.denied, access.granted) for access in told] == [
+        ("delete", "ml/ended", "token-cleaner", False, "cleaner"),
+        ("destroy", "ml/ended", "token-cleaner", True, ""),
+        ("delete", "ml/ended", "token (root policy)", False, "root"),
+        ("destroy", "ml/ended", "token (root policy)", False, "root"),
+        ("destroy", "ml/ended", "token (root policy)", False, "root"),
+    ]
+    assert [access.version for access in told] == [2, 2, None, None, None]
+    assert hub.told() == reads, "who wants reads alone is told of no ends"
+
+
 def test_the_version_that_was_given_is_told_though_the_request_is_hashed(hub: Hub) -> None:
     told = hub.during(lambda: [read(hub.root), read(hub.root, version=1)])
     assert [access.version for access in told] == [2, 1]

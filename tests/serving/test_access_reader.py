@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from keyturn.access_log.detection.alerts import Alert, Stage
+from keyturn.core.access import DESTROY
 from keyturn.core.errors import Unavailable, Unrecorded
 from keyturn.serving import access_reader
 from keyturn.serving.numbers import EVENTS, GAPS, SEGMENTS
@@ -168,6 +169,14 @@ def test_of_the_weeks_before_it_is_remembered_where_and_when_somebody_was(site: 
     days = [each.at.date() for _, accesses in remembered(site.trail_directory, "hub", later) for each in accesses]
     assert sorted(set(days)) == sorted({read.at.date() for read in many})
     assert len(days) < len(many) / 5
+
+
+def test_who_destroys_what_he_has_read_is_remembered_to_have_read_it(site: Site) -> None:
+    read = access(-86_400 * 9)
+    destroyed = msgspec.structs.replace(read, at=read.at + timedelta(hours=1), action=DESTROY)
+    site.process(ListSource([read, destroyed])).run()
+    later = NOW + timedelta(days=3)
+    assert [each for _, accesses in remembered(site.trail_directory, "hub", later) for each in accesses] == [read]
 
 
 def test_a_reaction_that_fails_is_counted_and_tells_what_it_could_not_tell() -> None:

@@ -27,7 +27,7 @@ from keyturn.access_log.trail.merging import merge_trail
 from keyturn.access_log.trail.period import Period
 from keyturn.access_log.trail.trail import Trail
 from keyturn.cli.app import app
-from keyturn.core.access import LOGIN, Access
+from keyturn.core.access import DELETE, DESTROY, LOGIN, Access
 from keyturn.core.access_source import Batch
 from keyturn.core.errors import Invalid
 from keyturn.providers.ledger.sqlite import SqliteLedger
@@ -52,6 +52,8 @@ DAY = [
     access(NOON + 11 * MINUTE, principal=WORKER),
     access(NOON + 12 * MINUTE, "auth/userpass/login/ana", ANA, source="2001:db8::7", action=LOGIN, version=None),
     access(NOON + 13 * MINUTE, "ml/key", "approle trainer", root=True),
+    access(NOON + 13 * MINUTE, "ml/ended", "approle cleaner", action=DELETE, version=2),
+    access(NOON + 13 * MINUTE, "ml/ended", "approle cleaner", action=DESTROY, version=None),
     access(NOON + 13 * MINUTE, "x%_\\y", "<b>bob\x1b[31m", source="", agent="\u202e", login=""),
 ]
 """What happened on one day."""
@@ -218,6 +220,9 @@ def test_people_are_shown_it_and_no_name_steers_their_terminal(sealed_day: Path)
     assert "from 10.9.9.9, said to be for" in shown
     assert "Keyturn's own login" in shown
     assert "- hub: events from 2026-11-01 12:00:00 on, the newest of 2026-11-01 12:13:00" in shown
+    ended = " ".join(run(sealed_day, "ml/ended").stdout.split())
+    assert "deleted ml/ended version 2" in ended
+    assert "destroyed ml/ended" in ended
     odd = run(sealed_day, "x%_*").stdout
     assert "<b>bob\\x1b[31m" in odd
     assert "\\u202e" in odd
