@@ -178,6 +178,47 @@ def test_only_the_newest_files_are_remembered(folder: Path, monkeypatch: pytest.
     assert not records(source, batches[-1].cursor)
 
 
+def test_what_comes_behind_the_newest_files_is_told_once_by_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(object_log, "REMEMBERED", 3)
+    source = cloudtrail.open_trail_files(opening(folder), directory=str(folder))
+    put = putting(folder)
+    for number in range(10, 20):
+        put(f"{number}.json.gz", trail_file(secret(number, "ml/key")))
+    *_, last = drained(source, None)
+    (folder / "11.json.gz").unlink()
+    put("20.json.gz", trail_file(secret(20, "ml/key")))
+    *_, last = drained(source, last.cursor)
+    put("05.json.gz", trail_file(secret(5, "shop/cdn")))
+    put("21.json.gz", trail_file(secret(21, "shop/smtp")))
+    batches = list(drained(source, last.cursor))
+    (gap,) = [gap for batch in batches for gap in batch.gaps]
+    assert gap.startswith("05.json.gz came behind more than 3 newer ones")
+    assert [record.access.path for batch in batches for record in batch.records] == ["shop/smtp"]
+    assert not source.read(batches[-1].cursor, 10).gaps
+
+
+@pytest.mark.parametrize("longer", [False, True])
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_file_that_is_replaced_is_a_gap_and_read_from_its_beginning(
+    folder: Path, azure_log: AccessSource, longer: bool, restarted: bool
+) -> None:
+    file = folder / "PT1H.json"
+    file.write_bytes(azure_lines("ml-key", "shop-smtp"))
+    *_, last = drained(azure_log, None)
+    assert not azure_log.read(last.cursor, 10).more
+    names = ("shop-smtp", "ml-key", *(["shop-cdn"] if longer else []))
+    file.write_bytes(azure_lines(*names))
+    os.utime(file, (LONG_AGO, LONG_AGO))
+    source = azure_audit.open_azure_files(opening(folder), directory=str(folder)) if restarted else azure_log
+    batches = list(drained(source, last.cursor))
+    (gap,) = [gap for batch in batches for gap in batch.gaps]
+    assert "PT1H.json is not what was read of it" in gap
+    assert [record.access.path for batch in batches for record in batch.records] == [
+        logs.COPIES[name] for name in names
+    ]
+    assert not source.read(batches[-1].cursor, 10).more
+
+
 def test_a_packed_file_that_is_being_written_still_waits(folder: Path) -> None:
     source = cloudtrail.open_trail_files(opening(folder), directory=str(folder))
     data = trail_file(secret(1, "ml/key"))

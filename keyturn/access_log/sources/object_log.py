@@ -3,7 +3,7 @@
 import hashlib
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 from msgspec import DecodeError, Struct
 from msgspec.json import Decoder, Encoder
+from msgspec.structs import replace
 
 from keyturn.access_log.log_files import NotALine, words
 from keyturn.access_log.sources.file_cursor import foreign_cursor
@@ -35,6 +36,15 @@ UNSETTLED: Final = 60.0
 STRETCH: Final = 16 * 1024 * 1024
 """Bytes of a growing one that are read at once, where they hold a whole record."""
 
+TAIL: Final = 1024
+"""Bytes before a place by which a growing object is known to be still the one that was read up to there."""
+
+MARKED: Final = 3
+"""Characters of their digest: the chance that another object has the same is one in 262,144."""
+
+NAMED: Final = 3
+"""Objects that a gap names."""
+
 ENOUGH: Final = 20_000
 """Records of one batch that are looked at."""
 
@@ -50,12 +60,14 @@ class ObjectCursor(Struct, frozen=True, omit_defaults=True):
     """The place in the log.
 
     Of the objects up to ``floor`` nothing is read any more. ``read`` tells of the later ones: the digest of a key by
-    itself of one that was read to its end, with a colon and a place of one that is being read, or may grow. A place
-    below zero is the size of one that could not be read.
+    itself of one that was read to its end, with a colon and a place of one that is being read, or may grow, and with
+    another the mark of what stands before that. A place below zero is the size of one that could not be read.
+    ``passed`` is how many there were up to ``floor``, None where nobody has counted.
     """
 
     floor: str = ""
     read: tuple[str, ...] = ()
+    passed: int | None = None
 
     def encode(self) -> str:
         """As text."""
@@ -75,8 +87,14 @@ class ObjectCursor(Struct, frozen=True, omit_defaults=True):
     @property
     def places(self) -> dict[str, int | None]:
         """How far each was read: None is to its end, for good; less than zero, not at all while it has that size."""
-        pairs = (entry.partition(":") for entry in self.read)
-        return {digest: int(place) if colon else None for digest, colon, place in pairs}
+        parts = (entry.split(":") for entry in self.read)
+        return {digest: int(place[0]) if place else None for digest, *place in parts}
+
+    @property
+    def marks(self) -> dict[str, str]:
+        """What stood before the places of those that grow."""
+        parts = (entry.split(":") for entry in self.read)
+        return {digest: place[1] for digest, *place in parts if len(place) > 1}
 
 
 _ENCODER: Final = Encoder()
@@ -84,8 +102,10 @@ _DECODER: Final = Decoder(ObjectCursor, strict=True)
 
 
 def _is_entry(entry: str) -> bool:
-    digest, colon, place = entry.partition(":")
-    return len(digest) == DIGITS and bool(place) == bool(colon) == place.removeprefix("-").isdecimal()
+    digest, *place = entry.split(":")
+    if len(digest) != DIGITS or len(place) > len(("place", "mark")):
+        return False
+    return not place or place[0].removeprefix("-").isdecimal()
 
 
 @lru_cache(2 * LISTED)
@@ -115,6 +135,8 @@ class ObjectLog:
         self._waiting: set[str] = set()
         self._ahead: dict[tuple[str, int], float] = {}
         self._held: tuple[str, bytes] = ("", b"")
+        self._looked_at: dict[str, float] = {}
+        self._replaced: set[str] = set()
 
     def read(self, cursor: str | None, limit: int) -> Batch:
         """What came after ``cursor``. Raises KeyturnError where nobody could look, and Invalid for no cursor of its."""
@@ -130,12 +152,10 @@ class ObjectLog:
         self._listing, self._listed_for, self._held = [], "", ("", b"")
 
     def _read(self, place: ObjectCursor, cursor: str, limit: int) -> Batch:
-        if not self._listing or self._listed_for != cursor:
-            self._list(place)
-        batch = self._next(place, limit)
+        listed = bool(self._listing) and self._listed_for == cursor
+        batch = (None if listed else self._list(place)) or self._next(place, limit)
         if batch is None and self._cut_short:
-            self._list(place)
-            batch = self._next(place, limit)
+            batch = self._list(place) or self._next(place, limit)
         if batch is None:
             self._listing = []
             return Batch(cursor)
@@ -150,19 +170,51 @@ class ObjectLog:
         places, past = place.places, 0
         for stored in self._listing:
             if stored.key not in self._waiting and self._is_unread(stored, places) and past < REMEMBERED:
-                if (taking := self._take(stored, places, limit)) is not None:
+                if (taking := self._take(stored, place, places, limit)) is not None:
                     return self._batch(place, places, taking)
                 self._waiting.add(stored.key)
             past += bool(self._waiting) and key_digest(stored.key) in places
         return None
 
-    def _list(self, place: ObjectCursor) -> None:
+    def _list(self, place: ObjectCursor) -> Batch | None:
+        """List them anew. What is told of those that came too late, if any did."""
         objects = (stored for stored in self._store.objects(place.floor) if stored.size or not self._is_settled(stored))
         self._listing = list(islice(objects, LISTED))
         self._cut_short = len(self._listing) == LISTED
         self._waiting = set()
         listed = {stored.key for stored in self._listing}
         self._ahead = {state: since for state, since in self._ahead.items() if state[0] in listed}
+        self._look_at_the_same(place)
+        return self._late(place)
+
+    def _late(self, place: ObjectCursor) -> Batch | None:
+        """That there are more up to the floor than when that was passed: nobody reads them."""
+        passed = self._store.passed(place.floor)
+        if passed is None or place.passed is None or passed <= place.passed:
+            return None
+        count = passed - place.passed
+        names = ", ".join(self._store.newest(place.floor, min(count, NAMED)))
+        others = f" and {count - NAMED:,} more" if count > NAMED else ""
+        gap = f"{names}{others} came behind more than {REMEMBERED} newer ones that were read before: not read"
+        return Batch(replace(place, passed=passed).encode(), gaps=(gap,), more=True)
+
+    def _look_at_the_same(self, place: ObjectCursor) -> None:
+        """Find those of the same size that are not what was read, once after a start and where they were changed."""
+        places, marks = place.places, place.marks
+        growing = [stored for stored in self._listing if self._grows(stored) and key_digest(stored.key) in marks]
+        self._replaced = {
+            stored.key
+            for stored in growing
+            if stored.size == places[key_digest(stored.key)]
+            and self._looked_at.get(stored.key) != stored.changed
+            and self._mark(stored.key, stored.size) != marks[key_digest(stored.key)]
+        }
+        self._looked_at = {stored.key: stored.changed for stored in growing}
+
+    def _mark(self, key: str, end: int) -> str:
+        """What stands before a place, so that it is growing again."""
+        before = self._store.read(key, max(0, end - TAIL), min(end, TAIL))
+        return urlsafe_b64encode(hashlib.sha256(before).digest()).decode()[:MARKED]
 
     def _is_settled(self, stored: StoredObject) -> bool:
         """Whether nobody writes to it any more; of one from the future, once it was seen for as long as it is."""
@@ -175,7 +227,7 @@ class ObjectLog:
     def _is_unread(self, stored: StoredObject, places: dict[str, int | None]) -> bool:
         """Whether it holds what was not read: what grows, or was broken, where it has another size by now."""
         digest = key_digest(stored.key)
-        if digest not in places:
+        if digest not in places or stored.key in self._replaced:
             return True
         offset = places[digest]
         if offset is not None and offset < 0:
@@ -185,12 +237,18 @@ class ObjectLog:
     def _grows(self, stored: StoredObject) -> bool:
         return self._layout.grows and not stored.key.endswith(".gz")
 
-    def _take(self, stored: StoredObject, places: dict[str, int | None], limit: int) -> "_Taking | None":
+    def _take(
+        self, stored: StoredObject, place: ObjectCursor, places: dict[str, int | None], limit: int
+    ) -> "_Taking | None":
         """What it tells next; None where that is not whole yet."""
         taking = _Taking(stored, max(0, places.get(key_digest(stored.key)) or 0))
         if not stored.size and not taking.end:
             return None
         if self._grows(stored):
+            mark = place.marks.get(key_digest(stored.key))
+            if taking.end <= stored.size and mark and self._mark(stored.key, taking.end) != mark:
+                self._replaced.discard(stored.key)
+                return taking.replaced()
             return self._take_growing(taking, limit)
         try:
             pieces = self._layout.pieces(unpacked(self._whole(stored)), 0, whole=True)
@@ -228,10 +286,14 @@ class ObjectLog:
         return self._held[1]
 
     def _batch(self, place: ObjectCursor, places: dict[str, int | None], taking: "_Taking") -> Batch:
-        after = {**places, key_digest(taking.stored.key): None if taking.finished else taking.end}
-        return taking.batch(self._moved(place, after).encode())
+        key = taking.stored.key
+        after = {**places, key_digest(key): None if taking.finished else taking.end}
+        marks = {digest: mark for digest, mark in place.marks.items() if digest != key_digest(key)}
+        if self._grows(taking.stored) and not taking.finished and taking.end > 0:
+            marks[key_digest(key)] = self._mark(key, taking.end)
+        return taking.batch(self._moved(place, after, marks).encode())
 
-    def _moved(self, place: ObjectCursor, places: dict[str, int | None]) -> ObjectCursor:
+    def _moved(self, place: ObjectCursor, places: dict[str, int | None], marks: Mapping[str, str]) -> ObjectCursor:
         """The cursor with the floor as high as fits: what is remembered are the last of those that were read.
 
         It passes none that is to be read yet. Those that are not there any more are remembered while there is room.
@@ -247,11 +309,14 @@ class ObjectLog:
         remembered = (*gone[max(0, len(gone) - room) :], *window)
         floor = self._listing[begin - 1].key if begin else place.floor
         self._listing = self._listing[begin:]
-        return ObjectCursor(floor, _entries({digest: places[digest] for digest in remembered}))
+        entries = tuple(_entry(digest, places[digest], marks.get(digest, "")) for digest in remembered)
+        return ObjectCursor(floor, entries, self._store.passed(floor))
 
 
-def _entries(places: dict[str, int | None]) -> tuple[str, ...]:
-    return tuple(digest if offset is None else f"{digest}:{offset}" for digest, offset in places.items())
+def _entry(digest: str, offset: int | None, mark: str) -> str:
+    if offset is None:
+        return digest
+    return f"{digest}:{offset}:{mark}" if mark else f"{digest}:{offset}"
 
 
 @dataclass
@@ -312,6 +377,12 @@ class _Taking:
         key, size = self.stored.key, self.stored.size
         self.gaps = (f"{key} was read up to byte {self.end:,} and has {size:,} now: it was cut",)
         self.end = self.stored.size
+        return self
+
+    def replaced(self) -> "_Taking":
+        """That what was read of it is not in it any more: it is read as another one."""
+        self.gaps = (f"{self.stored.key} is not what was read of it up to byte {self.end:,}: it was replaced",)
+        self.end = 0
         return self
 
     def _position(self, piece: Piece) -> str:

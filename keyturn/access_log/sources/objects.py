@@ -6,7 +6,9 @@ import re
 import zlib
 from bisect import bisect_right
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from heapq import nlargest
 from io import BytesIO
 from pathlib import Path
 from typing import Final, Protocol
@@ -64,6 +66,12 @@ class ObjectStore(Protocol):
         Raises KeyturnError, and OSError.
         """
 
+    def passed(self, key: str) -> int | None:
+        """How many the last listing had up to that key; None where that would take a listing of its own."""
+
+    def newest(self, key: str, count: int) -> list[str]:
+        """So many of these, those that came last. Raises OSError."""
+
     def read(self, key: str, offset: int = 0, limit: int = LARGEST + 1) -> bytes:
         """What stands in it from there on, so many bytes at most. Raises KeyturnError, and OSError."""
 
@@ -75,14 +83,16 @@ class Directory:
         self.name = str(path)
         self._path = path
         self._odd: dict[str, str] = {}
+        self._places: list[tuple[str, str]] = []
 
     def objects(self, after: str) -> Iterator[StoredObject]:
         """In the order of their dates, without hidden ones and those that are being written still."""
         if not self._path.is_dir():
             raise NotADirectoryError(0, "there is no such directory", self.name)
+        self._places = []  # what a large directory takes is let go of first
         keys = (self._key(path.relative_to(self._path).as_posix()) for path in _files(self._path))
-        places = sorted((dated(key)[1], key) for key in keys)
-        for _, key in places[bisect_right(places, (dated(after)[1], after)) if after else 0 :]:
+        self._places = sorted((dated(key)[1], key) for key in keys)
+        for _, key in self._places[self.passed(after) :]:
             path = self._path / self._odd.get(key, key)
             try:
                 status = path.stat()
@@ -91,6 +101,18 @@ class Directory:
                     raise
                 continue  # somebody has removed it since
             yield StoredObject(key, status.st_size, status.st_mtime)
+
+    def passed(self, key: str) -> int:
+        """How many the last listing had up to that key."""
+        return bisect_right(self._places, (dated(key)[1], key)) if key else 0
+
+    def newest(self, key: str, count: int) -> list[str]:
+        """So many of these, those that came last, whatever time a copying program gave them."""
+        came: list[tuple[float, str]] = []
+        for _, name in self._places[: self.passed(key)]:
+            with suppress(FileNotFoundError):
+                came.append(((self._path / self._odd.get(name, name)).stat().st_ctime, name))
+        return [name for _, name in nlargest(count, came)]
 
     def _key(self, name: str) -> str:
         """The name as text that can be written down; what is no UTF-8 in it is spelled out."""
