@@ -81,8 +81,7 @@ def insist_on_approved(workspace: Workspace, request: AccessRequest) -> None:
     """Raises Invalid where it does not stand approved, or is needed no more."""
     status = status_of(workspace, request)
     if status.state is not RequestState.APPROVED:
-        problem = "; ".join((f"it is {status.state}", *status.problems))
-        raise Invalid("give", request.id, problem, "See `keyturn access show`")
+        raise Invalid("give", request.id, status.words, "See `keyturn access show`")
     if workspace.hub.read_state(receipt_place(request.entity, request.id, Receipt.RETURNED)):
         raise Invalid("give", request.id, "whoever asked for it needs it no more", "Let it be asked for again")
 

@@ -104,7 +104,7 @@ def insist_on_hope(workspace: Workspace, entity: str, name: str) -> None:
     """Raises Invalid where nothing will be given, or not without others. Raises NotFound where nobody has asked."""
     status = status_of(workspace, load(workspace, f"{GRANTS}/{entity}/{name}"))
     if status.state is not RequestState.APPROVED:
-        raise Invalid("open", name, "; ".join((f"it is {status.state}", *status.problems)), "See `keyturn access show`")
+        raise Invalid("open", name, status.words, "See `keyturn access show`")
 
 
 def unwrap(workspace: Workspace, grant: AccessGrant) -> OpenedAccess:

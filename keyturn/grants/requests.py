@@ -154,6 +154,16 @@ class RequestStatus:
     needed: int = 0
     problems: tuple[str, ...] = field(default=())
 
+    @property
+    def words(self) -> str:
+        """The same for people, as a clause: what is against it comes last."""
+        return state_words(self.state, self.problems)
+
+
+def state_words(state: str, problems: tuple[str, ...] = ()) -> str:
+    """How a request, or what was given for it, stands, as a clause of a sentence, with what is against it."""
+    return "; ".join(("it waits for approvals" if state == RequestState.WAITS else f"it is {state}", *problems))
+
 
 # --- asking
 
@@ -380,8 +390,8 @@ def insist_on_other_approver(workspace: Workspace, request: AccessRequest) -> tu
     if approver in status.approved_by:
         raise Invalid("approve", request.id, "you have approved it before", "It waits for somebody else")
     if status.state is not RequestState.WAITS:
-        why = "; ".join((f"it is {status.state}", *status.problems))
-        raise Invalid("approve", request.id, why, "Let it be asked for again")
+        hint = "Nothing is to be done" if status.state is RequestState.APPROVED else "Let it be asked for again"
+        raise Invalid("approve", request.id, status.words, hint)
     policy = workspace.catalogue.access_policies[request.policy]
     if approver not in policy.approvers:
         problem = f"the policy {request.policy} does not name {approver}"

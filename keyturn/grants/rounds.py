@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Locked
 from keyturn.grants.delivery import deliver_request
 from keyturn.grants.grants import GRANTED, AccessGrant, GrantStage, access_status, grant_place, read_grant
-from keyturn.grants.requests import AccessRequest, RequestState, find_request, list_requests, status_of
+from keyturn.grants.requests import AccessRequest, RequestState, find_request, list_requests, state_words, status_of
 from keyturn.grants.sight import AccessSight
 from keyturn.grants.sweep import Sweeper, SweepResult
 from keyturn.grants.telling import AccessNews, Herald
@@ -79,4 +79,4 @@ def is_given(workspace: Workspace, request: AccessRequest, granted: frozenset[st
 def describe_state(workspace: Workspace, request: AccessRequest) -> str:
     """Why nothing was given for a request now, in words."""
     status = access_status(workspace, request)
-    return "; ".join((f"it is {status.state}", *status.problems))
+    return state_words(status.state, status.problems)

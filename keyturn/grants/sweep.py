@@ -134,8 +134,8 @@ class GrantLook:
         request = self._request(grant)
         if isinstance(request, Ending):
             return request
-        state = status_of(self.workspace, request).state
-        return None if state is RequestState.APPROVED else Ending(f"it was not given: the request is {state}")
+        status = status_of(self.workspace, request)
+        return None if status.state is RequestState.APPROVED else Ending(f"it was not given: {status.words}")
 
     def why_ended(self, grant: AccessGrant) -> Ending | None:
         """The first reason for which it has to end; None where it goes on. Raises what could not be looked at."""

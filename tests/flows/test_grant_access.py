@@ -71,7 +71,7 @@ def test_of_one_that_is_named_it_says_why_it_is_not_given(site: GivenSite, run: 
     waiting, approved = site.ask(), site.approved()
     refused = run(waiting.id)
     assert refused.is_failed()
-    assert f"give {waiting.id}: it is waits" in str(refused.message)
+    assert f"give {waiting.id}: it waits for approvals" in str(refused.message)
     assert site.grant_of(approved) is None
     assert run(approved.id).is_completed()
     again = run(approved.id)

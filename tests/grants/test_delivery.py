@@ -50,9 +50,9 @@ def test_it_is_opened_once_by_whoever_asked_and_ends_with_its_sessions(site: Giv
 
 def test_what_is_not_approved_or_whose_conditions_do_not_hold_any_more_is_not_given(site: GivenSite) -> None:
     waiting = site.ask()
-    with pytest.raises(Invalid, match="it is waits"):
+    with pytest.raises(Invalid, match="it waits for approvals"):
         deliver_access(site.at_work("granter"), waiting.id)
-    with pytest.raises(Invalid, match="it is waits"):
+    with pytest.raises(Invalid, match="it waits for approvals"):
         site.open(waiting.id)
     held = site.approved(conditions={"login_within": "1h"})
     later = site.at_work("granter", conditions={"login_within": "1h"})
