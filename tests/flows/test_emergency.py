@@ -21,14 +21,17 @@ from flows import emergency
 from flows.emergency import emergency_revoke
 from flows.finish_incidents import finish_incidents
 from flows.incidents import CLOSED, OPENED, STAYS_OPEN
+from keyturn.access_log.detection.alerts import Stage
 from keyturn.cli.app import app
+from keyturn.cli.prefect_events import PrefectReaction
 from keyturn.core.errors import Denied, Invalid, TransientError
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.workspaces import HOUSE
+from keyturn.core.workspaces import HOUSE, WorkspaceNames
 from keyturn.revocation import incident_store
 from keyturn.revocation.incident import STEPS, Mode
 from tasks import revocation as tasks
 from tasks.workspace import opened
+from tests.access_log.reactions.samples import BEGUN
 from tests.flows.gate import Door, Gate
 from tests.flows.runs import AWS_VARIABLES, Installed, completed, ended, error, register
 from tests.flows.site import Architect, Site, destination
@@ -188,6 +191,57 @@ def test_the_command_cuts_by_itself_and_hands_the_rest_to_the_worker(
     assert "going on in this process" not in done.stderr, "the worker took it in time"
     assert done.stderr.index("its target refuses it after") < done.stderr.index("on the Prefect server")
     assert over(lab, site, secret)
+
+
+def test_an_automation_on_an_alert_has_the_worker_end_what_the_alert_names(
+    installed: Installed, queue: None, prefect: PrefectServer, architect: Architect, lab: Lab
+) -> None:
+    secret, name = pushed(lab), fresh()
+    site = architect.build(secret)
+    assert completed_sync(installed, site)
+    named = {"path": "{{ event.payload.secrets[0] }}", "incident": "{{ event.payload.alert }}"}
+    parameters = {key: {"__prefect_kind": "jinja", "template": template} for key, template in named.items()}
+    automation = {
+        "name": name,
+        "trigger": {
+            "type": "event",
+            "posture": "Reactive",
+            "match": {"prefect.resource.id": f"keyturn.alert.{name}"},
+            "expect": ["keyturn.alert.begun"],
+            "threshold": 1,
+        },
+        "actions": [
+            {
+                "type": "run-deployment",
+                "source": "selected",
+                "deployment_id": installed.deployments["emergency-revoke"],
+                "parameters": {**parameters, "reason": "an alert about odd reads"},
+            }
+        ],
+    }
+    made = str(prefect.post("automations/", **automation)["id"])
+    try:
+        now = datetime.now(UTC)
+        evidence = replace(BEGUN.events[0], path=secret.path)
+        begun = replace(BEGUN, id=name, first=now, last=now, events=(evidence,))
+        reaction = PrefectReaction(WorkspaceNames())
+        for alert in (begun, replace(begun, stage=Stage.COMPLETE)):
+            reaction.react([alert])
+
+        def runs() -> list[dict[str, Any]]:
+            deployment = {"id": {"any_": [installed.deployments["emergency-revoke"]]}}
+            return [
+                r for r in prefect.all("flow_runs", deployments=deployment) if r["parameters"].get("incident") == name
+            ]
+
+        (run,) = wait_for(runs, 60)
+        ended_run = installed.ended(run["id"], 120)
+        assert ended_run["state_type"] == "COMPLETED", ended_run["state"]
+        assert run["parameters"]["path"] == secret.path
+        assert over(lab, site, secret)
+        assert [one["id"] for one in runs()] == [run["id"]], "what completes an alert begins nothing"
+    finally:
+        prefect.delete(f"automations/{made}")
 
 
 # --- in this process
