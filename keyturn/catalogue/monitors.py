@@ -1,5 +1,6 @@
 """What is usual when secrets are read, and what is not: settings for the detection of odd accesses."""
 
+import os
 from collections.abc import Collection, Mapping
 from datetime import time
 from fnmatch import fnmatchcase
@@ -11,7 +12,7 @@ from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_va
 from keyturn.access_log.detection.policy import MonitorPolicy, React, Site, Tuning
 from keyturn.access_log.detection.rules.registry import RULES, rule_class
 from keyturn.catalogue.choice import CHOOSING, About, Choice, Classification
-from keyturn.core.own_login import PRINCIPALS
+from keyturn.core.own_login import role_principals
 from keyturn.core.suggest import advice
 from keyturn.settings.fields import Line, Model, PositiveDuration, refused
 from keyturn.settings.timing import ClockTime, Timezone
@@ -195,10 +196,10 @@ class DeclaredPolicies:
     """
 
     def __init__(
-        self, monitors: Mapping[str, MonitorSettings], catalogue: "Catalogue", own: Collection[str] = PRINCIPALS
+        self, monitors: Mapping[str, MonitorSettings], catalogue: "Catalogue", own: Collection[str] | None = None
     ) -> None:
         self._catalogue = catalogue
-        self._own = frozenset(own)
+        self._own = role_principals(os.environ) if own is None else frozenset(own)
         self._monitors = sorted(monitors.items(), key=lambda named: (named[1].conditions, named[0]))
         self._made: dict[tuple[bool, bool, bool, tuple[str, ...]], MonitorPolicy] = {}
 

@@ -44,7 +44,7 @@ def investigate(
     from keyturn.access_log.trail.investigation import investigate
     from keyturn.access_log.trail.period import Period
     from keyturn.cli.investigation_tables import investigation_data, show_investigation
-    from keyturn.core.own_login import PRINCIPALS
+    from keyturn.core.own_login import role_principals
 
     now = datetime.now(UTC)
     period = Period(
@@ -53,7 +53,7 @@ def investigate(
     )
     if period.since > period.until:
         raise Invalid("investigate", what, "--from is later than --to", "Exchange them")
-    answer = investigate(trail_here(), what, period, subject, limit, PRINCIPALS)
+    answer = investigate(trail_here(), what, period, subject, limit, role_principals(os.environ))
     return write_json(investigation_data(answer)) if as_json else show_investigation(answer, now)
 
 

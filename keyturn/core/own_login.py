@@ -1,16 +1,30 @@
 """The login that Keyturn itself has at the hub by an AppRole: its secret id, and how it gets another one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-ROLES: Final = ("keyturn-worker", "keyturn-revoker", "keyturn-notary")
-"""The AppRoles of Keyturn's logins, as the guide calls them."""
+from keyturn.core.rights import HubPlaces
+from keyturn.core.workspaces import WorkspaceNames
 
-PRINCIPALS: Final = frozenset(f"approle {role}" for role in ROLES)
-"""What the hub's audit log calls whoever logs in by one of them."""
+ROLES: Final = ("keyturn-worker", "keyturn-revoker", "keyturn-notary")
+"""The AppRoles of Keyturn's logins, as the guide calls them, where the workspace has no name of its own."""
+
+
+def own_roles(env: Mapping[str, str]) -> tuple[str, ...]:
+    """The same in the workspace that KEYTURN_WORKSPACE names, which they bear. Raises Invalid for what is no name.
+
+    Not those that a catalogue gives such a login: whoever may merge into it would say whose reads nobody is told of.
+    """
+    places = HubPlaces(house=WorkspaceNames.from_environment(env).own)
+    return tuple(places.named(role) for role in ROLES)
+
+
+def role_principals(env: Mapping[str, str]) -> frozenset[str]:
+    """What the hub's audit log calls whoever logs in by one of them, by the workspace's name or without. As above."""
+    return frozenset(f"approle {role}" for role in (*ROLES, *own_roles(env)))
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Who read what in a period, and who may: from access logs, through their port, and from what the hub allows."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from keyturn.access_log.readers import LogRead, is_own
 from keyturn.catalogue.models import Secret
 from keyturn.core.access import READ, Access, AccessLog, SummedAccessLog
 from keyturn.core.errors import KeyturnError
-from keyturn.core.own_login import ROLES
+from keyturn.core.own_login import own_roles
 from keyturn.evidence.facts import AccessExtract, Period, ReaderFact
 from keyturn.evidence.trail_hours import TICK, HourlyTrail
 from keyturn.policies.acl import AclRule, parse_policy, policy_allows
@@ -59,8 +60,10 @@ def expected_readers(
     declared: Mapping[str, Secret], able: Mapping[str, tuple[str, ...]]
 ) -> Mapping[str, tuple[str, ...]]:
     """Who may read each secret: by the catalogue its consumers and Keyturn's logins, by the hub's policies these."""
+    worker, revoker, _ = own_roles(os.environ)
     return {
-        path: tuple(sorted({*secret.consumers, *ROLES[:2], *able.get(path, ())})) for path, secret in declared.items()
+        path: tuple(sorted({*secret.consumers, worker, revoker, *able.get(path, ())}))
+        for path, secret in declared.items()
     }
 
 

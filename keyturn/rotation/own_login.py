@@ -4,6 +4,7 @@ The new one is tried before it is written, and the old one works on until the ne
 moment ago log in with it still. Another one is ended only where the hub says that it was made for this place alone.
 """
 
+import os
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import timedelta
@@ -12,7 +13,7 @@ from typing import Final
 from keyturn.core.errors import Denied, KeyturnError, NotFound
 from keyturn.core.hub import Right
 from keyturn.core.own_keys import KeyState, KeyTurn, OwnKey
-from keyturn.core.own_login import PRINCIPALS, ROLES, OwnLogin, SecretId
+from keyturn.core.own_login import ROLES, OwnLogin, SecretId, own_roles, role_principals
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.journal import record_action
 
@@ -22,10 +23,11 @@ ACTION: Final = "turn secret id"
 
 
 def own_principals(workspace: Workspace) -> frozenset[str]:
-    """What the hub's audit log calls Keyturn's logins: this one, and those of its roles as the guide calls them."""
+    """What the hub's audit log calls Keyturn's logins: this one, and those of its roles by their names in the guide."""
+    principals = role_principals(os.environ)
     with suppress(KeyturnError):
-        return PRINCIPALS | {workspace.hub.identity().name}
-    return PRINCIPALS
+        return principals | {workspace.hub.identity().name}
+    return principals
 
 
 def key_name(role: str) -> str:
@@ -44,7 +46,8 @@ def own_login_keys(workspace: Workspace) -> list[OwnKey]:
         return []
     if login is None:
         return []
-    others = (other_login(workspace, login, role) for role in ROLES if role != login.role)
+    roles = dict.fromkeys((*own_roles(os.environ), *ROLES))
+    others = (other_login(workspace, login, role) for role in roles if role != login.role)
     return [own_login_key(workspace, login), *(key for key in others if key)]
 
 

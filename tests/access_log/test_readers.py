@@ -13,7 +13,7 @@ import pytest
 from keyturn.access_log.readers import LogRead, Readers, gather, is_own
 from keyturn.core.access import Access, AccessLog, Coverage
 from keyturn.core.errors import Denied, KeyturnError, Unavailable
-from keyturn.core.own_login import PRINCIPALS
+from keyturn.core.own_login import role_principals
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -136,7 +136,15 @@ def test_keyturns_own_logins_are_told_last_and_marked_and_have_no_related_secret
     ],
 )
 def test_only_the_whole_name_in_the_hub_makes_a_login_keyturns_own(system: str, principal: str, own: bool) -> None:
-    assert is_own(system, principal, PRINCIPALS) is own
+    assert is_own(system, principal, role_principals({})) is own
+
+
+def test_the_logins_of_a_workspace_are_its_own_by_the_name_that_they_bear() -> None:
+    own = role_principals({"KEYTURN_WORKSPACE": "red"})
+    assert is_own("hub", "approle keyturn-red-worker", own)
+    assert is_own("hub", "approle keyturn-red-revoker", own)
+    assert not is_own("hub", "approle keyturn-blue-worker", own)
+    assert not is_own("hub", "approle keyturn-red-worker", role_principals({}))
 
 
 def test_a_log_tells_what_it_covers() -> None:
