@@ -74,6 +74,7 @@ TASKS = {
     "look for restarts", "look for shared workloads", "restart", "owing", "hub", "look at own keys",
     "turn own key", "turn own login", "end left tokens", "compliance report", "look at managed keys",
     "rotate managed key", "look at the hub's set-up", "look at authorities", "renew authority", "give access",
+    "ask for renewals",
 }  # fmt: skip
 """The names of all tasks. Before a new one is named here, see that what it changes is written to the ledger."""
 
