@@ -103,11 +103,14 @@ def explain_access(
     wanted = parse_duration(duration)
     with opened_workspace(catalogue) as workspace:
         facts = facts_of(workspace, path, wanted, entity, group or [], at)
-        decision = PolicyIndex.of(workspace.catalogue).decide(facts)
+        policies = PolicyIndex.of(workspace.catalogue)
+        decision, may_ask = policies.decide(facts), policies.decide(facts, lenient=True).allowed
     if as_json:
         write_json(decision_data(decision))
     else:
         show_decision(decision, path)
+        if may_ask and not decision.allowed:
+            note("it may be asked for: what this login could not look at is looked at before anything is given")
     if not decision.allowed:
         raise typer.Exit(FAILED)
 
@@ -319,6 +322,7 @@ def end_access(request: RequestArgument, catalogue: CatalogueOption = None, as_j
     with opened_workspace(catalogue) as workspace:
         try:
             ended = return_access(workspace, request)
+            note("what was given ends within seconds, by `keyturn serve`")
         except NotFound:
             ended = requests.end_access(workspace, request)
         show_request(workspace, ended, as_json)
@@ -349,11 +353,11 @@ def show_access(request: RequestArgument, catalogue: CatalogueOption = None, as_
 
 @commands.command("list", epilog=EXAMPLES + EXIT_CODES)
 def list_access(catalogue: CatalogueOption = None, as_json: JsonOption = False) -> None:
-    """List the requests, the newest first."""
+    """List the requests, the newest first: all of them, or your own alone where you may not see those of others."""
     from keyturn.grants import requests
 
     with opened_workspace(catalogue) as workspace:
-        listed, malformed = requests.list_requests(workspace)
+        listed, malformed = requests.visible_requests(workspace)
         listed.sort(key=lambda request: request.asked_at, reverse=True)
         made = [request_data(workspace, request) for request in listed]
     for error in malformed:

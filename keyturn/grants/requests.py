@@ -188,6 +188,8 @@ def ask_for_access(
     # What this login may not look at, such as an incident, is looked at before anything is given.
     decision = PolicyIndex.of(workspace.catalogue).decide(facts, policy, break_glass=break_glass, lenient=True)
     reasons = decision.reasons
+    if policy and policy not in workspace.catalogue.access_policies:
+        reasons = (f"the catalogue has no policy {policy!r}",)
     needed = 0 if break_glass else decision.by.policy.approvals if decision.by else 0
     if decision.by and (few := missing_approvers(workspace, decision.by.policy, facts.subject.entity, needed)):
         reasons = (*reasons, few)
@@ -388,7 +390,8 @@ def insist_on_other_approver(workspace: Workspace, request: AccessRequest) -> tu
         raise Denied("approve", request.id, "you have asked for it yourself", "Somebody else has to")
     status = status_of(workspace, request)
     if approver in status.approved_by:
-        raise Invalid("approve", request.id, "you have approved it before", "It waits for somebody else")
+        hint = "It waits for somebody else" if status.state is RequestState.WAITS else "Nothing more is to be done"
+        raise Invalid("approve", request.id, "you have approved it before", hint)
     if status.state is not RequestState.WAITS:
         hint = "Nothing is to be done" if status.state is RequestState.APPROVED else "Let it be asked for again"
         raise Invalid("approve", request.id, status.words, hint)
@@ -440,11 +443,22 @@ def close(workspace: Workspace, request: AccessRequest, state: RequestState, by:
 # --- requests in the hub
 
 
-def list_requests(workspace: Workspace) -> tuple[list[AccessRequest], list[Invalid]]:
+def visible_requests(workspace: Workspace) -> tuple[list[AccessRequest], list[Invalid]]:
+    """The same, of whoever is logged in alone where they may not see those of others (keyturn-requester.hcl)."""
+    try:
+        return list_requests(workspace)
+    except Denied:
+        entity = workspace.hub.identity().entity_id
+        if not entity:
+            raise
+        return list_requests(workspace, f"{GRANTS}/{entity}")
+
+
+def list_requests(workspace: Workspace, folder: str = GRANTS) -> tuple[list[AccessRequest], list[Invalid]]:
     """Every request, in no order, and what is wrong with entries that are none."""
     requests: list[AccessRequest] = []
     malformed: list[Invalid] = []
-    for place in workspace.hub.list_state(GRANTS):
+    for place in workspace.hub.list_state(folder):
         try:
             requests.append(load(workspace, place))
         except Invalid as error:

@@ -180,7 +180,9 @@ def test_what_is_denied_or_ended_is_approved_by_nobody(site: AccessSite) -> None
         requests.end_access(site.as_person("dora"), site.ask().id)
 
 
-def test_with_the_least_rights_one_asks_in_ones_own_name_alone(site: AccessSite) -> None:
+def test_with_the_least_rights_one_asks_in_ones_own_name_alone(
+    site: AccessSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = site.lab.root
     for name in ("keyturn-requester", "keyturn-approver"):
         root.sys.create_or_update_policy(name, (POLICIES / f"{name}.hcl").read_text())
@@ -203,6 +205,24 @@ def test_with_the_least_rights_one_asks_in_ones_own_name_alone(site: AccessSite)
             hub.claim_state(path, {"request": "{}"})
     with pytest.raises(KeyturnError):
         asking.hub.read(site.secret.path)
+    other = site.ask()
+    run = shell(replace(least, policy={**policy, "conditions": {"incident": "none"}}), tmp_path, monkeypatch)
+    listed = run("emil", "access", "list").stdout
+    assert request.id in listed
+    assert other.id not in listed
+    explained = run("emil", "access", "explain", site.secret.path)
+    assert explained.exit_code == 1
+    assert "it may be asked for: what this login could not look at" in explained.stderr
+
+
+def test_what_was_mistyped_or_is_done_is_said_as_that(site: AccessSite) -> None:
+    with pytest.raises(Denied, match="the catalogue has no policy 'reader'"):
+        requests.ask_for_access(site.as_person("ana"), site.secret.path, HOUR, "a query hangs", policy="reader")
+    request = site.ask()
+    for who, hint in (("bea", "It waits for somebody else"), ("cleo", "Nothing more is to be done")):
+        site.approve(who, request)
+        with pytest.raises(Invalid, match=hint):
+            site.approve(who, request)
 
 
 def test_the_commands_do_the_same(site: AccessSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
