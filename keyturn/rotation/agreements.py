@@ -88,6 +88,10 @@ class Agreement:
         return Agreement(**{name: str(value) for name, value in data.items()})
 
 
+REMAINS: Final = "; what lies there is not as Keyturn wrote it, and stays: whoever has that part of the hub deletes it"
+"""Said where a copy is to end that somebody else has changed, or that a write was broken off at."""
+
+
 @dataclass(frozen=True)
 class Disagreement:
     """Why a copy may not be, or go, where it is declared."""

@@ -30,7 +30,7 @@ from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import Creates, OwnershipTags, RemoteSecret, Unsupported
 from keyturn.core.strategies import TellsRevoked
 from keyturn.rotation.adding import Grown, grown, keeps
-from keyturn.rotation.agreements import Disagreement, agreement_refusal, insist_on_agreement
+from keyturn.rotation.agreements import REMAINS, Disagreement, agreement_refusal, insist_on_agreement
 from keyturn.rotation.ahead import copy_version, insist_on_newest, ledger_versions, overtake
 from keyturn.rotation.beside import still_beside, with_previous
 from keyturn.rotation.context import Workspace, side_by_side
@@ -212,7 +212,9 @@ def withhold(workspace: Workspace, path: str, destination: Destination, refusal:
     if copy and copy.marks and copy.intact and copy.marks.source == path and ours(workspace, copy.marks):
         with record_action(workspace, "end shared copy", path, place=destination.label, note=refusal.why):
             store.delete(destination.name)
-    return Pushed(destination.store, destination.name, CopyState.WITHHELD, 0, "", refusal.why)
+        copy = None
+    why = refusal.why + REMAINS if copy else refusal.why
+    return Pushed(destination.store, destination.name, CopyState.WITHHELD, 0, "", why)
 
 
 def take_back(workspace: Workspace, path: str, destination: Destination, version: int, *, whole: bool = False) -> None:

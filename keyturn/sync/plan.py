@@ -17,7 +17,7 @@ from keyturn.core.plan import Action, HubListing, Item, Plan
 from keyturn.core.stores import OwnershipTags, RemoteSecret
 from keyturn.core.suggest import advice
 from keyturn.rotation.adding import KEEPS, Grown, keeps
-from keyturn.rotation.agreements import agreement_refusal
+from keyturn.rotation.agreements import REMAINS, agreement_refusal
 from keyturn.rotation.ahead import describe_ahead, ledger_versions, remedy
 from keyturn.rotation.beside import left_out, marked_version, with_previous
 from keyturn.rotation.context import Workspace, side_by_side
@@ -256,7 +256,7 @@ def withheld(workspace: Workspace, want: Wanted, version: int, copy: RemoteSecre
     """A copy that both organisations do not agree to: one that is there is deleted now."""
     if copy and copy.marks and copy.marks.source == want.path and copy.intact and owned(workspace, copy):
         return item_of(want, Action.DELETE, version, copy, why)
-    return replace(item_of(want, Action.BLOCKED, version, copy, why), kind="Denied")
+    return replace(item_of(want, Action.BLOCKED, version, copy, why + REMAINS if copy else why), kind="Denied")
 
 
 def in_step(

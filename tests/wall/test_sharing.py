@@ -33,7 +33,7 @@ from keyturn.revocation import run as incidents
 from keyturn.revocation.consent import Consent
 from keyturn.revocation.incident import Mode
 from keyturn.revocation.selector import Selection
-from keyturn.rotation.agreements import Agreement, list_agreements
+from keyturn.rotation.agreements import REMAINS, Agreement, list_agreements
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.journal import entry, note_down
 from keyturn.rotation.sync import CopyState, sync_destinations
@@ -267,6 +267,18 @@ def test_a_changed_entry_or_a_signer_who_is_named_no_more_ends_it(pair: Pair) ->
     later = replace(agreed, until="2036-01-01T00:00:00+00:00")
     pair.blue.empty.hub.write_state(place, {"agreement": json.dumps(asdict(later))}, cas=state.version)
     assert pair.sync() is CopyState.WITHHELD
+
+
+def test_what_somebody_has_written_over_a_copy_stays_at_its_end_and_is_told(pair: Pair) -> None:
+    agreed = pair.agree()
+    assert pair.sync() is CopyState.CREATED
+    pair.blue.empty.hub.write(NAME, SecretFields({"value": "theirs"}), cas=1)
+    sharing.withdraw_sharing(pair.signing("blue"), agreed.id, "we run it no more")
+    (pushed,) = sync_destinations(pair.giving(), PATH)
+    (item,) = plan(pair.giving()).items
+    assert (pushed.state, pair.copy()) == (CopyState.WITHHELD, {"value": "theirs"})
+    assert item.action is Action.BLOCKED
+    assert all(why.endswith(REMAINS) for why in (pushed.error, item.why))
 
 
 def test_where_the_other_side_can_not_be_asked_nothing_is_written_and_nothing_is_ended(pair: Pair) -> None:
