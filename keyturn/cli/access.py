@@ -4,6 +4,7 @@ import base64
 import os
 import shutil
 import sys
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -269,7 +270,8 @@ def open_access(
         note(f"until {when(opened.ends_at)} UTC, and opened for good; to give it back: keyturn access end {request}")
         values = opened.fields.reveal()
     if program:
-        replace_process(program, command or [], {name: str(values.get(of, "")) for name, of in variables.items()})
+        insist_on_fields(request, variables.values(), values)
+        replace_process(program, command or [], {name: str(values[of]) for name, of in variables.items()})
     if as_json:
         return write_json({"id": request, "ends_at": stamp(opened.ends_at), "fields": values})
     return write_text("\n".join(f"{name}: {for_terminal(str(value))}" for name, value in values.items()))
@@ -297,6 +299,14 @@ def program_of(command: list[str], variables: dict[str, str]) -> str:
     if program := shutil.which(command[0]):
         return program
     raise typer.BadParameter(f"there is no program {command[0]}", param_hint="CMD")
+
+
+def insist_on_fields(request: str, wanted: Iterable[str], values: Mapping[str, Any]) -> None:
+    """Raises Invalid where a field is wanted that was not given: a program would start with an empty password."""
+    if absent := [name for name in wanted if name not in values]:
+        problem = f"no field {', '.join(absent)} was given; there are {', '.join(values)}"
+        hint = f"It opens once, and was opened now: `keyturn access end {request}`, and ask again with these in --env"
+        raise Invalid("open", request, problem, hint)
 
 
 def replace_process(program: str, command: list[str], variables: dict[str, str]) -> None:

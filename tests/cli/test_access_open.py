@@ -78,3 +78,9 @@ def test_a_program_gets_it_and_nothing_is_opened_for_one_that_is_not_there(
     assert given.lab.logs_in({"username": env["A"], "password": env["B"]})
     assert "VAULT_TOKEN" not in env
     assert env["B"] not in done.output
+    mistyped = given.given()
+    refused = run("ana", "access", "open", mistyped.request, "--env", "A=usrname", "--", "true")
+    assert refused.exit_code == 1
+    assert "no field usrname was given; there are " in refused.stderr
+    assert f"keyturn access end {mistyped.request}" in refused.stderr
+    assert len(started) == 1
