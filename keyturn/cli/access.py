@@ -374,8 +374,8 @@ def list_access(catalogue: CatalogueOption = None, as_json: JsonOption = False) 
         note(f"NOT READ {error}")
     if as_json:
         return write_json({"requests": made})
-    columns = ("id", "state", "until", "review", "path", "policy", "asked_by", "asked_at")
-    return write_table(columns, [request_row(data, columns) for data in made], whole=("id", "until", "asked_at"))
+    columns = ("id", "state", "path", "asked_by", "asked_at", "until", "review")
+    return write_table(columns, [request_row(data, columns) for data in made], whole=("id", "state"))
 
 
 def request_row(data: dict[str, Any], columns: tuple[str, ...]) -> tuple[str, ...]:

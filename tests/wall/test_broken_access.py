@@ -173,6 +173,8 @@ def test_the_commands_tell_of_it_until_it_is_reviewed(
     assert run("bea", "access", "review", request, "--finding", "all is well").exit_code == 1
     assert run("bea", "access", "end", request).exit_code == 0
     assert request in run("bea", "due").stderr
+    row = next(line for line in run("bea", "access", "list").stdout.splitlines() if request in line)
+    assert "due until" in row
     assert run("ana", "access", "review", request, "--finding", "all is well").exit_code == 1
     assert run("bea", "access", "review", request, "--finding", "all is well").exit_code == 0
     assert request not in run("bea", "due").stderr
