@@ -140,7 +140,7 @@ class VaultStore:
             return current
         with self._translating("write", remote):
             fields = stored_fields(value)
-            version = self._serving(remote, fields, marks, current) or self._put(remote, fields, marks, current)
+            version = self._serving(remote, fields, marks, current) or self._put(remote, fields, marks, current, value)
             ends = {EXPIRES_AT: _shown(details.expires_at)}
             self._mark(remote, {**_beside(current, details), **_tags(marks, version, fields, value), **ends})
         return RemoteSecret(remote, str(version), marks, details=_laid(current, details))
@@ -233,22 +233,29 @@ class VaultStore:
         same = served is not None and payload(SecretFields(served["data"])) == payload(SecretFields(fields))
         return int(served["metadata"]["version"]) if served and same else None
 
-    def _put(self, remote: str, fields: Mapping[str, Any], marks: OwnershipTags, current: RemoteSecret | None) -> int:
+    def _put(
+        self,
+        remote: str,
+        fields: Mapping[str, Any],
+        marks: OwnershipTags,
+        current: RemoteSecret | None,
+        value: Sensitive,
+    ) -> int:
         if current is None:
-            self._claim(remote, marks)
+            self._claim(remote, marks, fields, value)
         cas = int(current.version_id or 0) if current else 0
         body = {"options": {"cas": cas}, "data": dict(fields)}
         try:
             answer = self._calls.post("write", self._named(remote), f"{self._mount}/data/{remote}", body)
         except Conflict:
             if current is None:
-                self._mark(remote, dict.fromkeys(marks.to_tags()))
+                self._mark(remote, dict.fromkeys((*marks.to_tags(), TAG_FORM)))
             raise
         return int(answer.json()["data"]["version"])
 
-    def _claim(self, remote: str, marks: OwnershipTags) -> None:
+    def _claim(self, remote: str, marks: OwnershipTags, fields: Mapping[str, Any], value: Sensitive) -> None:
         """Marks without a version, so that what a crash leaves of a first write is known as Keyturn's own."""
-        body = {"custom_metadata": marks.to_tags()}
+        body = {"custom_metadata": marks.to_tags() | _form(fields, value)}
         self._calls.post("write", self._named(remote), f"{self._mount}/metadata/{remote}", body)
 
     def _mark(self, remote: str, custom: Mapping[str, str | None]) -> None:
@@ -324,11 +331,13 @@ def stored_fields(value: Sensitive) -> dict[str, Any]:
 
 
 def text_of(fields: Mapping[str, Any], metadata: Mapping[str, Any]) -> Sensitive:
-    """The text that was stored as these fields; ``metadata`` tells which of two it was where both look the same."""
+    """The text that was stored as these fields; ``metadata`` tells which of two it was where both look the same.
+
+    A version that has no marks of its own is taken for what the marks tell of the one before: it may be of a write that
+    was cut short, and a revocation looks there for what it has ended.
+    """
     custom = metadata.get("custom_metadata") or {}
-    marked_here = custom.get(TAG_VERSION) == str(metadata["version"])
-    as_object = marked_here and custom.get(TAG_FORM) == FIELDS
-    if _looks_like_text(fields) and not as_object:
+    if _looks_like_text(fields) and custom.get(TAG_FORM) != FIELDS:
         return Sensitive(fields[TEXT_FIELD])
     return payload(SecretFields(fields))
 
@@ -354,9 +363,14 @@ def _unchanging(value: Any) -> bool:
 
 def _tags(marks: OwnershipTags, version: int, fields: Mapping[str, Any], value: Sensitive) -> dict[str, str | None]:
     """The custom metadata of this version; what an earlier one said and this one does not, goes."""
+    form = {TAG_FORM: None, **_form(fields, value)}
+    return {TAG_TAGS: None, **marks.to_tags(), TAG_VERSION: str(version), TAG_LET_GO: None, **form}
+
+
+def _form(fields: Mapping[str, Any], value: Sensitive) -> dict[str, str]:
+    """What tells an object whose text looks the same otherwise."""
     as_object = _looks_like_text(fields) and payload(SecretFields(fields)) == value
-    form = FIELDS if as_object else None
-    return {TAG_TAGS: None, **marks.to_tags(), TAG_VERSION: str(version), TAG_LET_GO: None, TAG_FORM: form}
+    return {TAG_FORM: FIELDS} if as_object else {}
 
 
 def _beside(current: RemoteSecret | None, details: Details) -> dict[str, str | None]:

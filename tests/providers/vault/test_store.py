@@ -22,6 +22,7 @@ from keyturn.providers.vault.store import VaultStore
 from tests.contracts.merging import MergingCases, Owner
 from tests.contracts.store import Raw, StoreContract, assert_silent, fresh_value, marks_for, put
 from tests.providers.vault.test_listing import LikeVault
+from tests.support.hooks import raising
 from tests.support.mounts import make_kv
 
 pytestmark = pytest.mark.sampled(7, of="file")
@@ -194,6 +195,19 @@ class TestVaultStore(MergingCases, VaultContract):
         assert store.describe(remote) == RemoteSecret(remote, "1", marks, intact=False)
         assert put(store, remote, value) == RemoteSecret(remote, "1", marks)
         assert metadata(remote)["current_version"] == 1
+
+    def test_what_a_write_cut_short_has_left_reads_as_the_object_that_it_is(
+        self, store: VaultStore, remote: str, raw: hvac.Client, mount: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first, second = Sensitive('{"value":"s"}'), Sensitive('{"value":"t"}')
+        with monkeypatch.context() as dying:
+            dying.setattr(store, "_mark", raising(Denied("mark", remote, "the hub denies it")))
+            with pytest.raises(Denied):
+                put(store, remote, first)
+        assert store.read(remote) == first
+        put(store, remote, first)
+        raw.secrets.kv.v2.create_or_update_secret(remote, {"value": "t"}, mount_point=mount)
+        assert store.read(remote) == second
 
     def test_newer_marks_for_the_same_value_add_no_version(self, store: VaultStore, remote: str, metadata: Any) -> None:
         value = fresh_value()
