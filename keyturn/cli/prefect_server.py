@@ -11,8 +11,11 @@ from keyturn.core.workspaces import WorkspaceNames
 LOCAL: Final = "or run it here without Prefect: add --local"
 
 
-def insist_on_prefect() -> str:
-    """The server's address. Raises Invalid without one: Prefect would start a server of its own, of no use."""
+def insist_on_prefect(instead: str = f", {LOCAL}") -> str:
+    """The server's address. Raises Invalid without one: Prefect would start a server of its own, of no use.
+
+    ``instead`` is what else helps, where there is something.
+    """
     from prefect.settings import get_current_settings
 
     address = get_current_settings().api.url
@@ -22,7 +25,7 @@ def insist_on_prefect() -> str:
         problem = f"the local stack in {stopped.home} does not run"
         remedy = "Run `keyturn up`, or set PREFECT_API_URL to another server"
         raise Unavailable("find", "the Prefect server", problem, remedy)
-    raise Invalid("find", "the Prefect server", "PREFECT_API_URL is not set", f"Set it, {LOCAL}")
+    raise Invalid("find", "the Prefect server", "PREFECT_API_URL is not set", f"Set it{instead}")
 
 
 @contextmanager

@@ -20,7 +20,7 @@ def bootstrap(
     """
     names = WorkspaceNames(workspace)
     stack_in_use()
-    api = insist_on_prefect()
+    api = insist_on_prefect(instead="")
     declared = load_catalogue(catalogue)
 
     import asyncio
