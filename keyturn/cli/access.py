@@ -332,7 +332,7 @@ def end_access(request: RequestArgument, catalogue: CatalogueOption = None, as_j
     with opened_workspace(catalogue) as workspace:
         try:
             ended = return_access(workspace, request)
-            note("what was given ends within seconds, by `keyturn serve`")
+            note("nothing is given for it any more; what was given ends within seconds, by `keyturn serve`")
         except NotFound:
             ended = requests.end_access(workspace, request)
         show_request(workspace, ended, as_json)
