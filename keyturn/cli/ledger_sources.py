@@ -92,6 +92,7 @@ def trust(keys: "Sequence[PublicKey]", origin: Callable[[], str]) -> Trust:
     """These keys alone; without any, the hub's key and the newest checkpoint that the hub has kept."""
     if keys:
         return Trust(keys)
+    insist_on_hub_or_key()
     with the_hub() as hub:
         from keyturn.ledger.checkpointer import CheckpointInHub
 
@@ -99,6 +100,13 @@ def trust(keys: "Sequence[PublicKey]", origin: Callable[[], str]) -> Trust:
         newest, _ = CheckpointInHub(hub, name).read()
         note("the hub tells the key and the newest checkpoint; with --public-key nothing but that key is believed")
         return Trust(hub_keys(hub, name), [newest] if newest else [])
+
+
+def insist_on_hub_or_key() -> None:
+    """Raises Invalid where no hub is named either: whoever verifies elsewhere has to give the key."""
+    if not os.environ.get("VAULT_ADDR") and known_stack() is None:
+        problem = "no public key of the ledger is given, and no hub is named that could tell it"
+        raise Invalid("verify", "the signatures", problem, "Give --public-key-file FILE, or set VAULT_ADDR")
 
 
 def hub_keys(hub: "Hub", origin: str) -> "Sequence[PublicKey]":

@@ -98,7 +98,9 @@ def show_project(workspace: "Workspace", setup: "HubPort", project: str, as_json
         if values:
             write_table((PARTS[name],), [(value,) for value in values])
     size = len(plan.secrets.secrets)
-    doing = f"keyturn offboard {project} --apply --reason WHY --expect {size}"
+    paths = dict.fromkeys(line.partition(": ")[0] for line in plan.shared)
+    shared = "".join(f" --shared {path}" for path in paths)
+    doing = f"keyturn offboard {project} --apply --reason WHY --expect {size}{shared}"
     return note(f"{preview_summary(plan.secrets)}. Nothing was changed. To end all of it: {doing}")
 
 

@@ -18,6 +18,8 @@ from typer.testing import CliRunner, Result
 from deployments.local.environment import ledger as stack_ledger
 from deployments.local.home import Stack
 from keyturn.cli.app import app
+from keyturn.cli.ledger_sources import trust
+from keyturn.core.errors import Invalid
 from keyturn.core.ledger import Entry, Outcome
 from keyturn.ledger.entries import leaf, parse_leaf
 from keyturn.providers.ledger.address import open_ledger
@@ -516,3 +518,12 @@ def test_help_and_errors_need_no_hub_and_import_little(tmp_path: Path) -> None:
     shown = run_keyturn("ledger", "--help", env=surroundings(tmp_path / "no-stack"))
     assert shown.returncode == 0
     assert all(word in shown.stdout for word in ("verify", "prove", "export", "checkpoint", "show", "key"))
+
+
+def test_who_verifies_without_a_key_and_without_a_hub_is_told_to_give_the_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("VAULT_ADDR", raising=False)
+    monkeypatch.setenv("KEYTURN_HOME", str(tmp_path / "no-stack"))
+    with pytest.raises(Invalid, match=r"no public key of the ledger is given.*Give --public-key-file FILE"):
+        trust([], lambda: "keyturn/anywhere")

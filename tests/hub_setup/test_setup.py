@@ -8,7 +8,7 @@ import pytest
 from deployments.local.mariadb import MariaDB
 from deployments.local.prepare import DATABASE, OWNER
 from keyturn.catalogue.targets import MysqlSettings, PostgresqlSettings
-from keyturn.core.errors import Conflict, Denied, Invalid, Missing, Unavailable
+from keyturn.core.errors import Conflict, Denied, Invalid, Missing, NotFound, Unavailable
 from keyturn.core.hub_setup import HubResource, Kind, SetupPort, SetupVerdict
 from keyturn.hub_setup.apply import apply_setup, remove_left_over
 from keyturn.hub_setup.plan import plan_setup
@@ -346,3 +346,8 @@ def test_a_hub_that_does_not_answer_is_unknown(empty: Empty) -> None:
     silent: SetupPort = Silent()  # type: ignore[assignment]
     plan = plan_setup(silent, wanted(WORKER, scope=SCOPE), read_record(empty.port))
     assert {item.verdict for item in plan.items} == {SetupVerdict.UNKNOWN}
+
+
+def test_credentials_of_a_role_that_nothing_has_made_name_the_remedy(empty: Empty) -> None:
+    with pytest.raises(NotFound, match=r"the hub has none of that name.*Declare it in the catalogue's hub section"):
+        empty.port.role_id("nobody")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from keyturn.cli.offboard import show_project
 from keyturn.core.errors import Invalid, NotFound, Rewritten
 from keyturn.core.sensitive import SecretFields
 from keyturn.grants.requests import AccessRequest, RequestState, find_request, status_of
@@ -138,9 +139,13 @@ def test_a_process_that_dies_at_any_write_leaves_what_the_next_one_finishes(site
     assert set(proven.ended) == {*HARVEST, REQUEST, POLICY, ROLE}
 
 
-def test_a_secret_that_others_use_ends_where_it_is_named_alone(empty: Empty, tmp_path: Path) -> None:
+def test_a_secret_that_others_use_ends_where_it_is_named_alone(
+    empty: Empty, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     secrets = {**declared()["secrets"], BAKERY[0]: secret("bakery", "baker", "reaper")}
     with organisation(empty, tmp_path, secrets=secrets) as site:
+        show_project(site.workspace, site.empty.port, PROJECT, as_json=False)
+        assert f"--expect {len(HARVEST)} --shared {HARVEST[0]}\n" in capsys.readouterr().err
         with pytest.raises(Invalid, match=f"{HARVEST[0]}: reaper uses it, and {BAKERY[0]}"):
             end(site)
         assert site.served() == sorted((*BAKERY, *HARVEST))

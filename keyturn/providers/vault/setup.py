@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from keyturn.core.errors import Invalid
+from keyturn.core.errors import Invalid, NotFound
 from keyturn.core.hub import State
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.answers import reads_answers
@@ -50,7 +50,11 @@ class VaultSetup:
 
     def role_id(self, role: str) -> str:
         """The role id of an AppRole. Raises NotFound."""
-        answer = self._calls.get("read", f"the AppRole {role}", f"{APPROLE}/{role}/role-id")
+        try:
+            answer = self._calls.get("read", f"the AppRole {role}", f"{APPROLE}/{role}/role-id")
+        except NotFound:
+            hint = "Declare it in the catalogue's hub section, then run `keyturn hub apply`"
+            raise NotFound("read", f"the AppRole {role}", "the hub has none of that name", hint) from None
         return str(answer.json()["data"]["role_id"])
 
     def make_secret_id(self, role: str, place: str) -> Sensitive:
