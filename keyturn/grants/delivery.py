@@ -67,6 +67,20 @@ def deliver_request(workspace: Workspace, request: AccessRequest, sight: AccessS
         return complete(workspace, claimed, delivery)
 
 
+def give_if_approved(workspace: Workspace, request: AccessRequest, sight: AccessSight) -> AccessGrant | RequestState:
+    """What is given for it now; else the state that it is in, which is APPROVED where it was given before.
+
+    Raises as :func:`deliver_request` does.
+    """
+    state = status_of(workspace, request).state
+    if state is not RequestState.APPROVED:
+        return state
+    stored = read_grant(workspace, grant_place(request))
+    if stored and stored.grant.stage != GrantStage.ISSUING:
+        return state
+    return deliver_request(workspace, request, sight)
+
+
 # --- whether it may be given
 
 

@@ -5,9 +5,9 @@ from typing import Final
 
 from keyturn.core.errors import Denied, KeyturnError, Locked
 from keyturn.core.ledger import Entry, Outcome
-from keyturn.grants.delivery import deliver_request
-from keyturn.grants.grants import GIVE, AccessGrant, GrantStage, grant_place, read_grant
-from keyturn.grants.requests import GRANTS, RequestState, is_over, load, status_of
+from keyturn.grants.delivery import give_if_approved
+from keyturn.grants.grants import GIVE, AccessGrant
+from keyturn.grants.requests import GRANTS, RequestState, is_over, load
 from keyturn.grants.sight import AccessSight, FindAlert
 from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.journal import entry, note_down
@@ -86,11 +86,7 @@ def attempt(workspace: Workspace, place: str, sight: AccessSight) -> AccessGrant
         request = load(workspace, place)
         if request.closed or is_over(request, workspace.hub_now()):
             return True
-        if status_of(workspace, request).state is RequestState.APPROVED:
-            stored = read_grant(workspace, grant_place(request))
-            if stored and stored.grant.stage != GrantStage.ISSUING:
-                return True
-            return deliver_request(workspace, request, sight)
+        outcome = give_if_approved(workspace, request, sight)
     except KeyturnError as error:
         return error
-    return False
+    return outcome if isinstance(outcome, AccessGrant) else outcome is RequestState.APPROVED

@@ -6,9 +6,9 @@ Any round finishes what another one has left, and two at a time hurt nobody: a r
 from dataclasses import dataclass, field
 
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Locked
-from keyturn.grants.delivery import deliver_request
-from keyturn.grants.grants import GRANTED, AccessGrant, GrantStage, access_status, grant_place, read_grant
-from keyturn.grants.requests import AccessRequest, RequestState, find_request, list_requests, state_words, status_of
+from keyturn.grants.delivery import give_if_approved
+from keyturn.grants.grants import AccessGrant, access_status
+from keyturn.grants.requests import AccessRequest, RequestState, find_request, list_requests, state_words
 from keyturn.grants.sight import AccessSight
 from keyturn.grants.sweep import Sweeper, SweepResult
 from keyturn.grants.telling import AccessNews, Herald
@@ -55,25 +55,18 @@ def make_round(workspace: Workspace, sweeper: Sweeper | None = None, only: str =
 
 def give_approved(workspace: Workspace, requests: list[AccessRequest], done: AccessRound) -> None:
     """Give what is approved and was not given; what waits for approvals is put down as that."""
-    sight, granted = AccessSight(workspace), frozenset(workspace.hub.list_state(GRANTED))
+    sight = AccessSight(workspace)
     for request in requests:
         try:
-            state = status_of(workspace, request).state
-            if state is RequestState.WAITS:
+            outcome = give_if_approved(workspace, request, sight)
+            if outcome is RequestState.WAITS:
                 done.waiting.append(request)
-            elif state is RequestState.APPROVED and not is_given(workspace, request, granted):
-                done.given.append(deliver_request(workspace, request, sight))
+            elif isinstance(outcome, AccessGrant):
+                done.given.append(outcome)
         except (Denied, Invalid, Locked) as error:
             done.held[request.id] = error.problem
         except KeyturnError as error:
             done.troubles.append(error)
-
-
-def is_given(workspace: Workspace, request: AccessRequest, granted: frozenset[str]) -> bool:
-    """Whether it was given, and needs nobody to go on with it."""
-    place = grant_place(request)
-    stored = read_grant(workspace, place) if place in granted else None
-    return stored is not None and stored.grant.stage != GrantStage.ISSUING
 
 
 def describe_state(workspace: Workspace, request: AccessRequest) -> str:
