@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -203,7 +204,6 @@ def test_beyond_loopback_nothing_is_said_in_clear() -> None:
 
 
 def parts_of_nothing() -> PartSite:
-    """What parts are made of that never run."""
-    return PartSite(
-        lambda: pytest.fail("asked"), lambda: pytest.fail("asked"), print, lambda wrap: pytest.fail("asked"), Path("/")
-    )
+    """What parts are made of that never run: of a workspace the catalogue alone is looked at."""
+    declared: Any = SimpleNamespace(catalogue=Catalogue())
+    return PartSite(lambda: declared, lambda: pytest.fail("asked"), print, lambda wrap: pytest.fail("asked"), Path("/"))
