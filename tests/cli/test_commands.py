@@ -28,7 +28,7 @@ from tests.support.consumer import Consumer
 from tests.support.lab import Declared, Lab, catalogue_data, fresh
 from tests.support.world import REGION, World
 
-pytestmark = pytest.mark.sampled(6, of="file")
+pytestmark = pytest.mark.sampled(9, of="file")
 
 BROKEN = Path(__file__).parents[1] / "catalogue" / "broken"
 CATALOGUES = sorted(path.name for path in BROKEN.iterdir())

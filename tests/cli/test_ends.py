@@ -27,7 +27,7 @@ from keyturn.sync.notices import Notices, Notified
 from keyturn.sync.report import SyncReport
 from tests.cli.command import SCRIPT, one_generated_secret, one_line, run_keyturn, run_python, surroundings
 
-pytestmark = pytest.mark.sampled(6, of="file")
+pytestmark = pytest.mark.sampled(9, of="file")
 
 
 @pytest.fixture

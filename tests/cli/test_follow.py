@@ -25,7 +25,7 @@ from tests.cli.command import SCRIPT, one_line, run_keyturn, surroundings
 from tests.support.lab import Lab, fresh
 from tests.support.world import REGION, World
 
-pytestmark = pytest.mark.sampled(7, of="file")
+pytestmark = pytest.mark.sampled(10, of="file")
 
 PATIENCE = 60
 

@@ -32,7 +32,7 @@ from tests.support.consumer import Consumer
 from tests.support.lab import Declared, Lab, catalogue_data, fresh
 from tests.support.world import REGION, World
 
-pytestmark = pytest.mark.sampled(7, of="file")
+pytestmark = pytest.mark.sampled(10, of="file")
 
 WIDTH = 80
 

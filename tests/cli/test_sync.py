@@ -28,7 +28,7 @@ from tests.cli.command import one_generated_secret, run_python, surroundings
 from tests.support.lab import Lab, fresh
 from tests.support.world import World
 
-pytestmark = pytest.mark.sampled(7, of="file")
+pytestmark = pytest.mark.sampled(10, of="file")
 
 WIDTH = 80
 VALUE = "s3cr3t-value-of-a-test"

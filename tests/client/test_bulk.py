@@ -22,7 +22,7 @@ from tests.support import local_aws
 from tests.support.lab import Lab, fresh
 from tests.support.memory_store import MemoryStore
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(4, of="file")
 
 REGION = "eu-central-1"
 MANY = 45

@@ -23,7 +23,7 @@ from keyturn.core.sensitive import SecretFields
 from tests.support.lab import fresh
 from tests.support.odbc import MARIADB, POSTGRESQL, Odbc, odbc
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(4, of="file")
 
 PRINTABLE = "".join(map(chr, range(32, 127)))
 SYMBOLS = PasswordPolicy(classes=("lower", "upper", "digit", "symbol"))

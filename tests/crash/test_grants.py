@@ -22,7 +22,7 @@ from tests.support.hooks import eventually
 from tests.support.lab import Lab
 from tests.support.sampling import sample
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(3, of="file")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(4, of="file")]
 
 ONE_IN = 8
 """Of the places to be killed at one in so many is tried, and FEWEST at least."""

@@ -34,7 +34,7 @@ from keyturn.providers.aws.secrets_manager import AwsSecretsManager
 from keyturn.providers.http.webhook import WebhookSender
 from keyturn.providers.notices import sign_notice
 
-pytestmark = pytest.mark.sampled(6, of="file")
+pytestmark = pytest.mark.sampled(9, of="file")
 
 KEY = Sensitive("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 OTHER_KEY = Sensitive("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")

@@ -12,7 +12,7 @@ from deployments.local.openbao import OpenBao
 from deployments.local.support.ports import free_port
 from tests.support.mounts import make_kv
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(4, of="file")
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ from tests.support.hooks import Hooked
 from tests.support.lab import Declared, Lab, catalogue_data, fresh
 from tests.support.world import REGION, World
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(4, of="file")
 
 DAY = timedelta(days=1)
 runner = CliRunner()

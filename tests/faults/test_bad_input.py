@@ -17,7 +17,7 @@ from tests.faults.shell import Shell
 from tests.rotation.helpers import worker
 from tests.support.lab import Declared, Lab, fresh
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(4, of="file")
 
 Show = Callable[..., list[str]]
 

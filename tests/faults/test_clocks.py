@@ -26,7 +26,7 @@ from tests.support.consumer import Consumer
 from tests.support.hooks import ELSEWHERE, eventually
 from tests.support.lab import INTERVAL, Declared, Lab
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(4, of="file")
 
 OFF = timedelta(minutes=10)
 

@@ -14,7 +14,7 @@ from tests.support.application import Patient
 from tests.support.hooks import Once, eventually
 from tests.support.lab import Lab, fresh
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(4, of="file")
 
 FULL = "the hub failed inside. See the hub's own log"
 

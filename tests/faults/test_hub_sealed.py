@@ -16,7 +16,7 @@ from tests.rotation.helpers import with_copy, worker
 from tests.support.application import Patient
 from tests.support.hooks import Once
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(4, of="file")
 
 SEALED = "the hub is sealed or not active. Unseal it, or wait for the fail-over"
 

@@ -14,7 +14,7 @@ from tests.faults.doings import DOINGS, RESTORED, Doing
 from tests.faults.operators import STRATEGIES, Case
 from tests.support.sampling import sample
 
-pytestmark = pytest.mark.sampled(6, of="file")
+pytestmark = pytest.mark.sampled(9, of="file")
 
 ONE_IN: Final = 4
 """Of the kinds of secret of a row one in so many is tried."""

@@ -24,7 +24,7 @@ from tests.support.application import Patient
 from tests.support.hooks import Once, eventually
 from tests.support.lab import Declared, Lab
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(4, of="file")
 
 DOWN = "the server does not answer. Check the target's host and port"
 READ_ONLY = "the server is read-only. Point the target at the primary"

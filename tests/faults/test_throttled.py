@@ -22,7 +22,7 @@ from tests.support.places import single
 from tests.support.throttling_proxy import ThrottlingProxy
 from tests.support.world import REGION
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(4, of="file")
 
 ATTEMPTS = 2
 """How often the SDK sends one request."""

@@ -17,7 +17,7 @@ from tests.access_log.reactions.samples import BEGUN
 from tests.support.lab import fresh
 from tests.support.prefect_server import PrefectServer, wait_for
 
-pytestmark = pytest.mark.sampled(7, of="file")
+pytestmark = pytest.mark.sampled(10, of="file")
 
 
 def test_an_alert_is_an_event_and_a_repeat_is_the_same_one(prefect: PrefectServer) -> None:

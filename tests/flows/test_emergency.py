@@ -41,7 +41,7 @@ from tests.support.consumer import Consumer
 from tests.support.lab import Declared, Lab, fresh
 from tests.support.prefect_server import PrefectServer, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(7, of="file")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(10, of="file")]
 
 Build = Callable[..., Site]
 Put = Callable[[int, Door], Gate]

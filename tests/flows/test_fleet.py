@@ -21,7 +21,7 @@ from tests.flows.site import Site
 from tests.support.lab import Declared, Lab
 from tests.support.prefect_server import PrefectServer, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(6, of="file")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(9, of="file")]
 
 Build = Callable[..., Site]
 

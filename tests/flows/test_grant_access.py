@@ -16,7 +16,7 @@ from tests.support.access import lay_out
 from tests.support.given import GivenSite, given_site, people_with_least_rights, reader_role
 from tests.support.lab import Lab
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(3, of="file")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(4, of="file")]
 
 Round = Callable[..., State]
 

@@ -39,7 +39,7 @@ from tests.flows.test_rotate import gated, port_of
 from tests.support.lab import Declared, Lab, fresh
 from tests.support.prefect_server import wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(6, of="file")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(9, of="file")]
 
 OWN: Final = re.compile(r"at|.*_at|seconds|actor|remark|triggered|fingerprint")
 """What every run has of its own."""

@@ -26,7 +26,7 @@ from tests.support.given import forget_grants
 from tests.support.lab import Declared, Lab
 from tests.support.prefect_server import PrefectServer
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(6, of="file")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(9, of="file")]
 
 Build = Callable[..., Site]
 ROOT = Path(__file__).parent.parent.parent

@@ -23,7 +23,7 @@ from tests.support.lab import Lab, fresh
 from tests.support.prefect_server import PrefectServer
 from tests.support.world import REGION
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(6, of="file")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(9, of="file")]
 
 Build = Callable[..., Site]
 

@@ -16,7 +16,7 @@ from tests.flows.site import Site
 from tests.support.lab import Declared, Lab
 from tests.support.prefect_server import PrefectServer
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(3, of="file")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(4, of="file")]
 
 Build = Callable[..., Site]
 

@@ -37,7 +37,7 @@ from tests.support.lab import Declared, Lab, fresh
 from tests.support.prefect_server import PrefectServer
 from tests.support.world import REGION
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(6, of="file")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(9, of="file")]
 
 FORCE, SCHEDULE, COMPROMISE = Trigger.FORCE, Trigger.SCHEDULE, Trigger.COMPROMISE
 

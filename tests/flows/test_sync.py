@@ -21,7 +21,7 @@ from tests.support.consumer import Consumer
 from tests.support.lab import Declared, Lab, fresh
 from tests.support.prefect_server import PrefectServer, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(3, of="file")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(4, of="file")]
 
 Build = Callable[..., Site]
 

@@ -17,7 +17,7 @@ from keyturn.providers.vault.setup import VaultSetup
 from tests.hub_setup.site import SCOPE, WORKER, Empty, applied, generated_key, planned, verdicts, wanted
 from tests.support.world import World
 
-pytestmark = pytest.mark.sampled(6, of="file")
+pytestmark = pytest.mark.sampled(9, of="file")
 
 JWT: dict[str, dict[str, Any]] = {
     "ci": {"kind": "jwt", "public_keys": [generated_key()], "issuer": "https://ci.example.com"},

@@ -16,7 +16,7 @@ from tests.access_log.cloud_logs import DeliveredLog, copy_of, opening, trail_fi
 from tests.contracts.access_source import PATHS, SourceContract, paths, records
 from tests.support.local_aws import become
 
-pytestmark = pytest.mark.sampled(7, of="file")
+pytestmark = pytest.mark.sampled(10, of="file")
 
 PREFIX = "AWSLogs/111122223333/CloudTrail/eu-central-1/"
 

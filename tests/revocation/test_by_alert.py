@@ -28,7 +28,7 @@ from tests.revocation.site import Site
 from tests.support.hooks import Hooked, Once, eventually, raising
 from tests.support.lab import Lab, fresh
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(4, of="file")
 
 OWN = "approle keyturn-worker"
 

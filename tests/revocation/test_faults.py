@@ -25,7 +25,7 @@ from tests.support.hooks import Hooked, Once, raising
 from tests.support.lab import Lab, fresh
 from tests.support.sampling import sample
 
-pytestmark = pytest.mark.sampled(7, of="file")
+pytestmark = pytest.mark.sampled(10, of="file")
 
 # --- answers that are lost ---------------------------------------------------------------------------------
 

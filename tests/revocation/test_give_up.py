@@ -20,7 +20,7 @@ from tests.revocation.test_unreadable import destroy
 from tests.support.hooks import Hooked, raising
 from tests.support.lab import Lab
 
-pytestmark = pytest.mark.sampled(7, of="file")
+pytestmark = pytest.mark.sampled(10, of="file")
 
 MODES = pytest.mark.parametrize("mode", list(Mode))
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

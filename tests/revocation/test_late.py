@@ -26,7 +26,7 @@ from tests.revocation.scene import KINDS, Scene, begun
 from tests.support.lab import Lab, fresh
 from tests.support.sampling import examples, sample
 
-pytestmark = pytest.mark.sampled(7, of="file")
+pytestmark = pytest.mark.sampled(10, of="file")
 
 STATED = (Superseded, Locked, Conflict, CandidateRejected, NotFound)
 """How a run that comes too late may fail."""

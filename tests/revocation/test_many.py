@@ -29,7 +29,7 @@ from tests.support.hooks import Hooked, Once, raising
 from tests.support.lab import Declared, Lab, Opened, fresh
 from tests.support.places import single
 
-pytestmark = pytest.mark.sampled(7, of="file")
+pytestmark = pytest.mark.sampled(10, of="file")
 
 KINDS = ["alternating", "single", "dynamic", "generated"]
 LOST = Unavailable("end the sessions of", "pg", "the database does not answer", "It is tried again")

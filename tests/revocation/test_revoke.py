@@ -25,7 +25,7 @@ from tests.revocation.site import Site
 from tests.support.hooks import Hooked, raising
 from tests.support.lab import Declared, Lab
 
-pytestmark = pytest.mark.sampled(7, of="file")
+pytestmark = pytest.mark.sampled(10, of="file")
 
 KINDS = ["alternating", "single", "dynamic", "generated"]
 UNRECORDED = Unrecorded("write", "the ledger", "the disk is full")

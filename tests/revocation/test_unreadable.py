@@ -19,7 +19,7 @@ from keyturn.rotation.run import rotate
 from tests.revocation.scene import KINDS, Scene
 from tests.support.lab import Lab
 
-pytestmark = pytest.mark.sampled(7, of="file")
+pytestmark = pytest.mark.sampled(10, of="file")
 
 PLACED = ("alternating", "single", "dynamic")
 """Those whose target tells everything of the secret."""

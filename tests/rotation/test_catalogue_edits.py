@@ -24,7 +24,7 @@ from tests.rotation.helpers import Worker, remote, with_copy
 from tests.support.hooks import Hooked, eventually
 from tests.support.lab import INTERVAL, Declared, Lab, Opened, fresh
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(4, of="file")
 
 
 def named_otherwise(secret: Declared) -> Declared:

@@ -28,7 +28,7 @@ from keyturn.rotation.managed_keys import KeyStanding, due_keys, key_status, rot
 from keyturn.settings.hub_login import TokenLogin
 from tests.support.lab import Declared, Lab, catalogue_data, fresh
 
-pytestmark = pytest.mark.sampled(6, of="file")
+pytestmark = pytest.mark.sampled(9, of="file")
 
 WORDS = "the weights of the model"
 

@@ -25,7 +25,7 @@ from tests.support.hooks import eventually
 from tests.support.lab import INTERVAL, Declared, Lab, Opened
 from tests.support.world import REGION
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(4, of="file")
 
 EVERY_TRIGGER = (Trigger.SCHEDULE, Trigger.FORCE, Trigger.COMPROMISE, Trigger.EVENT)
 

@@ -28,7 +28,7 @@ from tests.support.hooks import dead_holder
 from tests.support.lab import Declared, Lab, fresh
 from tests.support.mariadb_lab import MariaDBLab
 
-pytestmark = pytest.mark.sampled(7, of="file")
+pytestmark = pytest.mark.sampled(10, of="file")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from tests.rotation.helpers import worker
 from tests.support.hooks import Hooked, Replaced, raising
 from tests.support.lab import INTERVAL, Declared, Lab
 
-pytestmark = pytest.mark.sampled(6, of="file")
+pytestmark = pytest.mark.sampled(9, of="file")
 
 
 class Looking:

@@ -12,7 +12,7 @@ from tests.support.crash_child import Job, Zygote
 from tests.support.lab import Declared, Lab, catalogue_data
 from tests.support.world import REGION
 
-pytestmark = pytest.mark.sampled(6, of="file")
+pytestmark = pytest.mark.sampled(9, of="file")
 
 PROCESSES = 8
 ROUNDS = 4

@@ -30,7 +30,7 @@ from tests.support.hooks import Replaced
 from tests.support.lab import Declared, Lab, Opened
 from tests.support.world import TOKEN_VARIABLE, World
 
-pytestmark = pytest.mark.sampled(7, of="file")
+pytestmark = pytest.mark.sampled(10, of="file")
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from tests.support.boundaries import Boundaries
 from tests.support.hooks import ELSEWHERE, After, Once, dead_holder, raising
 from tests.support.lab import Declared, Lab
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(4, of="file")
 
 LATE = "that-is/2/2"
 """A holder of whom nobody here can tell whether it runs."""

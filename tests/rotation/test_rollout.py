@@ -21,7 +21,7 @@ from tests.rotation.helpers import Worker, remote, with_copy, worker
 from tests.support.hooks import Once, dead_holder, eventually, raising
 from tests.support.lab import INTERVAL, Declared, Lab, Opened
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(4, of="file")
 
 CONSUMERS = {
     name: {"url": f"http://localhost/{name}", "signing_key": f"webhooks/{name}"}

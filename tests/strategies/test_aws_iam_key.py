@@ -28,7 +28,7 @@ from tests.strategies.revoking import assert_ended_though_unreadable
 from tests.support import local_aws
 from tests.support.lab import Lab
 
-pytestmark = pytest.mark.sampled(6, of="file")
+pytestmark = pytest.mark.sampled(9, of="file")
 
 REGION = "eu-central-1"
 POLICIES = Path(__file__).parents[2] / "deployments" / "policies"

@@ -38,7 +38,7 @@ from tests.strategies.azure import LIFE, POWERLESS, SHORT, current, graph, regis
 from tests.strategies.revoking import revoked
 from tests.support.lab import Lab
 
-pytestmark = pytest.mark.sampled(7, of="file")
+pytestmark = pytest.mark.sampled(10, of="file")
 
 LABEL = "keyturn apps/contract"
 

@@ -42,7 +42,7 @@ from tests.strategies.azure import (
 from tests.strategies.revoking import revoked
 from tests.support.lab import Lab
 
-pytestmark = pytest.mark.sampled(6, of="file")
+pytestmark = pytest.mark.sampled(9, of="file")
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ from tests.support import local_aws
 from tests.support.lab import Lab, fresh
 from tests.support.sender import RecordingSender
 
-pytestmark = pytest.mark.sampled(7, of="file")
+pytestmark = pytest.mark.sampled(10, of="file")
 
 PROJECT = "ml-project"
 

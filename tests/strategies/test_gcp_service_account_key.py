@@ -26,7 +26,7 @@ from keyturn.strategies.cloud_keys import STEPS
 from keyturn.strategies.gcp_service_account_key import GcpServiceAccountKey
 from tests.contracts.strategy import Case, StrategyContract
 
-pytestmark = pytest.mark.sampled(6, of="file")
+pytestmark = pytest.mark.sampled(9, of="file")
 
 PROJECT = "ml-project"
 SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]

@@ -35,7 +35,7 @@ from tests.support.pki import Pki
 from tests.support.sender import RecordingSender
 from tests.support.world import REGION
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(4, of="file")
 
 DOCS = Path(__file__).parents[2] / "docs" / "strategies"
 

@@ -16,7 +16,7 @@ from keyturn.strategies.signing_key import SigningKey
 from tests.contracts.strategy import Case, StrategyContract
 from tests.strategies.jwts import KEYS, LONG, passes, published, rotated, signed, strategy
 
-pytestmark = pytest.mark.sampled(6, of="file")
+pytestmark = pytest.mark.sampled(9, of="file")
 
 PRIVATE = {"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
 """The members of a JWK that nobody but the signer may know (RFC 7518 part 6)."""

@@ -25,7 +25,7 @@ from tests.support.hooks import eventually
 from tests.support.lab import Lab, fresh
 from tests.support.world import TOKEN_VARIABLE
 
-pytestmark = pytest.mark.sampled(7, of="file")
+pytestmark = pytest.mark.sampled(10, of="file")
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)

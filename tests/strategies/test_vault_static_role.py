@@ -20,7 +20,7 @@ from tests.contracts.strategy import Case, StrategyContract
 from tests.support.engines import Engine, OverMariaDB, OverPostgreSQL, worker_hub
 from tests.support.lab import Lab
 
-pytestmark = pytest.mark.sampled(7, of="file")
+pytestmark = pytest.mark.sampled(10, of="file")
 
 MONTH = timedelta(days=30)
 

@@ -22,7 +22,7 @@ from tests.support.memory_store import MemoryStore
 from tests.support.places import single
 from tests.sync.site import Site
 
-pytestmark = pytest.mark.sampled(7, of="file")
+pytestmark = pytest.mark.sampled(10, of="file")
 
 
 class Counting(MemoryStore):

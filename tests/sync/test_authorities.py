@@ -41,7 +41,7 @@ from keyturn.sync.authority_status import (
 from tests.support.authorities import DAY, NAMES, ROLE, Authorities, bare_authorities
 from tests.support.lab import Lab
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(4, of="file")
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from keyturn.sync.threads import BATCH
 from tests.support.hooks import Hooked, Once, Replaced, raising
 from tests.sync.site import Site
 
-pytestmark = pytest.mark.sampled(6, of="file")
+pytestmark = pytest.mark.sampled(9, of="file")
 
 
 class Counted:

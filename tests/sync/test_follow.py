@@ -34,7 +34,7 @@ from tests.support.mounts import make_kv
 from tests.support.world import World
 from tests.sync.site import Site
 
-pytestmark = pytest.mark.sampled(6, of="file")
+pytestmark = pytest.mark.sampled(9, of="file")
 
 PATIENCE = 30
 MOUNT = AuditLines("secret")

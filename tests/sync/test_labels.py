@@ -13,7 +13,7 @@ from keyturn.sync import store_status
 from tests.support.memory_store import MemoryStore
 from tests.sync.site import Site
 
-pytestmark = pytest.mark.sampled(6, of="file")
+pytestmark = pytest.mark.sampled(9, of="file")
 
 
 def untold(copy: RemoteSecret) -> RemoteSecret:

@@ -21,7 +21,7 @@ from tests.support.lab import Lab
 from tests.support.memory_store import MemoryStore
 from tests.sync.site import Site
 
-pytestmark = pytest.mark.sampled(7, of="file")
+pytestmark = pytest.mark.sampled(10, of="file")
 
 NAME = "shared"
 

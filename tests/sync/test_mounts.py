@@ -38,7 +38,7 @@ from tests.support.memory_store import MemoryStore
 from tests.support.mounts import make_kv
 from tests.sync.site import SETTINGS
 
-pytestmark = pytest.mark.sampled(6, of="file")
+pytestmark = pytest.mark.sampled(9, of="file")
 
 REFUSAL = Denied("list", "payments", "the hub denies it", "Give this login the rights")
 ROTATION = {"strategy": "generated", "interval": "30d", "grace": "0s"}

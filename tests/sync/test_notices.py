@@ -23,7 +23,7 @@ from tests.support.hooks import ELSEWHERE, Hooked, Once, dead_holder, raising
 from tests.support.lab import Lab
 from tests.sync.notified import Audience, audience
 
-pytestmark = pytest.mark.sampled(6, of="file")
+pytestmark = pytest.mark.sampled(9, of="file")
 
 GENERATED = {"strategy": "generated", "interval": "30d", "grace": "0s"}
 SIGNING = {"strategy": "signing-key", "interval": "30d", "grace": "0s"}

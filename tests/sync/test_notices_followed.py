@@ -26,7 +26,7 @@ from tests.support.hooks import Hooked, Once, eventually, raising
 from tests.support.lab import Lab
 from tests.sync.notified import Audience, audience
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(4, of="file")
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 30.0

@@ -21,7 +21,7 @@ from tests.support.memory_store import MemoryStore
 from tests.support.turning import KeyState, later, turns
 from tests.sync.site import Site
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(4, of="file")
 
 
 @dataclasses.dataclass

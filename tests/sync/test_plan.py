@@ -9,7 +9,7 @@ from keyturn.core.stores import OwnershipTags
 from keyturn.sync import store_status
 from tests.sync.site import Site
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(4, of="file")
 
 
 def test_what_is_missing_is_created_and_then_in_sync(site: Site) -> None:

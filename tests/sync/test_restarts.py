@@ -24,7 +24,7 @@ from keyturn.sync.run import carry_out, failing_copies, local_executor
 from tests.support.cluster import Cluster, running
 from tests.support.lab import Lab, fresh
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(4, of="file")
 
 ROOT = Path(__file__).parents[2]
 SECRETS = ("a", "b", "c", "d", "e")

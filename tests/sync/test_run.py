@@ -14,7 +14,7 @@ from keyturn.sync.apply import Applier
 from keyturn.sync.run import carry_out, insist_on, local_executor
 from tests.sync.site import Site
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(4, of="file")
 
 KEY = Sensitive("a key")
 

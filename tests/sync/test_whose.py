@@ -19,7 +19,7 @@ from keyturn.sync.store_status import left_stores, load_store_status
 from tests.support.lab import Lab, fresh
 from tests.sync.site import SETTINGS, Site
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(4, of="file")
 
 DELETING = {**SETTINGS, "deletion": "delete", "delete_after": "0s", "profile": "one"}
 

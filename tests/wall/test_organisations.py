@@ -22,7 +22,7 @@ from keyturn.settings.hub_login import TokenLogin
 from tests.hub_setup.site import Empty, empty_hub
 from tests.organisations.site import HARVEST, catalogue_of, needed
 
-pytestmark = pytest.mark.sampled(7, of="file")
+pytestmark = pytest.mark.sampled(10, of="file")
 
 LOGINS = ("worker", "revoker", "notary", "monitor", "planner", "consumer:reaper")
 NAMES = ("red", "blue")

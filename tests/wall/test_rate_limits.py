@@ -28,7 +28,7 @@ from keyturn.rotation.run import rotate
 from tests.support.lab import Declared, Lab, fresh
 from tests.support.people import person
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(4, of="file")
 
 NOW = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
 SMALL = LimitSettings(

@@ -16,7 +16,7 @@ from tests.support.lab import Lab
 from tests.support.places import single
 from tests.sync.test_own_fingerprints import Turning, steps
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(4, of="file")
 
 THEIRS = Sensitive('{"password":"theirs"}')
 

@@ -45,7 +45,7 @@ from tests.organisations.site import secret
 from tests.support.hooks import Hooked, raising
 from tests.support.lab import LOOSE
 
-pytestmark = pytest.mark.sampled(7, of="file")
+pytestmark = pytest.mark.sampled(10, of="file")
 
 PAGE = (Path(__file__).parents[2] / "docs" / "organisations.md").read_text()
 PATH, NAME = "harvest/api-key", "from-red/api-key"

@@ -28,7 +28,7 @@ from tests.ledger.entries import entry
 from tests.support.clients import WAIT
 from tests.support.liar import Liar, answers_in_turn, dripping, drips_headers, redirects_to
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(4, of="file")
 
 HOST = "127.0.0.1"
 SERVICES = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")

@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 from deployments.local.emulators.aws import LocalAws
 from deployments.local.support.ports import free_port, http_status
 
-pytestmark = pytest.mark.sampled(6, of="file")
+pytestmark = pytest.mark.sampled(9, of="file")
 
 REGION = "eu-central-1"
 TOKEN = "7f4b2a52-0f6e-4a5e-8a41-3b9f4dd0a001"

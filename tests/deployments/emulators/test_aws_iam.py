@@ -18,7 +18,7 @@ from deployments.local.emulators.aws import LocalAws
 from deployments.local.support.ports import free_port
 from tests.support import local_aws
 
-pytestmark = pytest.mark.sampled(6, of="file")
+pytestmark = pytest.mark.sampled(9, of="file")
 
 REGION = "eu-central-1"
 ONE_TRY = Config(retries={"total_max_attempts": 1})

@@ -35,7 +35,7 @@ from deployments.local.emulators.azure_key_vault import (
 from deployments.local.emulators.azure_key_vault.__main__ import arguments, directory
 from deployments.local.support.ports import free_port
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(4, of="file")
 
 TENANT = "72f9a1c0-5b1e-4c52-9d0a-6f3e2b8d4a11"
 DIRECTORY = Directory(

@@ -23,7 +23,7 @@ from cryptography.x509 import load_pem_x509_certificate
 from deployments.local.emulators.gcp_iam import LocalGcpIam, certificates
 from deployments.local.support.ports import free_port
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(4, of="file")
 
 PROJECT = "ml-project"
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"

@@ -22,7 +22,7 @@ from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untype
 from deployments.local.support.ports import free_port
 from keyturn.providers.gcp.client import crc32c
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(4, of="file")
 
 PROJECT = "keyturn-tests"
 PARENT = f"projects/{PROJECT}"

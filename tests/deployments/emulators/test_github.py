@@ -18,7 +18,7 @@ from nacl.public import PrivateKey, PublicKey, SealedBox
 from deployments.local.emulators.github import LocalGitHub
 from deployments.local.support.ports import free_port
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(4, of="file")
 
 ACTIONS = "/repos/octo/app/actions"
 PROD = "/repos/octo/app/environments/prod%2Feu"

@@ -17,7 +17,7 @@ from keyturn.core.stores import RemoteSecret
 from keyturn.providers.aws.secrets_manager import AwsSecretsManager
 from tests.contracts.store import assert_silent, fresh_value, marks_for, put
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(4, of="file")
 
 REGION = "eu-central-1"
 

@@ -18,7 +18,7 @@ from keyturn.providers.aws.data_keys import KmsDataKeys
 from tests.contracts.data_keys import CONTEXT, DataKeysContract
 from tests.support import local_aws
 
-pytestmark = pytest.mark.sampled(6, of="file")
+pytestmark = pytest.mark.sampled(9, of="file")
 
 REGION = "eu-central-1"
 

@@ -18,7 +18,7 @@ from keyturn.core.errors import Denied, Invalid, KeyturnError, Locked, NotFound,
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.aws.iam import AwsIam, answered_at, revoking
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(4, of="file")
 
 REGION = "us-east-1"
 SECRET = "a-secret-access-key-to-look-for"

@@ -24,7 +24,7 @@ from keyturn.settings.hub import HubSettings
 from tests.support import local_aws
 from tests.support.lab import Lab, fresh
 
-pytestmark = pytest.mark.sampled(7, of="file")
+pytestmark = pytest.mark.sampled(10, of="file")
 
 REGION = "eu-central-1"
 TRAINER = "arn:aws:iam::123456789012:role/trainer"

@@ -29,7 +29,7 @@ from tests.contracts.merging import MergingCases
 from tests.contracts.store import Raw, StoreContract, assert_silent, fresh_value, marks_for, put
 from tests.support import local_aws
 
-pytestmark = pytest.mark.sampled(6, of="file")
+pytestmark = pytest.mark.sampled(9, of="file")
 
 REGION = "eu-central-1"
 CLOUD_REGION = os.environ.get("KEYTURN_TEST_AWS_REGION", "")

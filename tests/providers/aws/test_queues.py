@@ -27,7 +27,7 @@ from tests.support import local_aws
 from tests.support.hooks import eventually
 from tests.support.lab import fresh
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(4, of="file")
 
 KEY = Sensitive("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 REGION, ACCOUNT = "eu-central-1", "123456789012"

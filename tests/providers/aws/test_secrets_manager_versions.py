@@ -18,7 +18,7 @@ from keyturn.providers.aws.secrets_manager import AwsSecretsManager
 from tests.contracts.store import assert_silent, fresh_value, marks_for, put
 from tests.support import local_aws
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(4, of="file")
 
 REGION, OTHER = "eu-central-1", "eu-west-1"
 V1, V2 = "1" * 32, "2" * 32

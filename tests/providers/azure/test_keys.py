@@ -29,7 +29,7 @@ from tests.deployments.emulators.test_azure_key_vault import TENANT
 from tests.providers.azure.test_store import CLIENT_SECRET
 from tests.providers.azure.test_store import pki as pki
 
-pytestmark = pytest.mark.sampled(7, of="file")
+pytestmark = pytest.mark.sampled(10, of="file")
 
 Open = Callable[..., AzureKey]
 

@@ -61,7 +61,7 @@ from tests.contracts.store import Raw, StoreContract, assert_gone, assert_silent
 # The SDK remembers each address's tenant for the life of the process, and ports come back.
 from tests.deployments.emulators.test_azure_key_vault import TENANT
 
-pytestmark = pytest.mark.sampled(7, of="file")
+pytestmark = pytest.mark.sampled(10, of="file")
 
 CLIENT_SECRET = "the client's secret"
 NARROW = "Keyturn copies"

@@ -45,7 +45,7 @@ from tests.contracts.merging import MergingCases
 from tests.contracts.store import Raw, StoreContract, assert_silent, fresh_value, marks_for, put
 from tests.deployments.emulators.test_gcp_secret_manager import connected, running
 
-pytestmark = pytest.mark.sampled(7, of="file")
+pytestmark = pytest.mark.sampled(10, of="file")
 
 PROJECT = "keyturn-stores"
 CLOUD_PROJECT = os.environ.get("KEYTURN_TEST_GCP_PROJECT", "")

@@ -39,7 +39,7 @@ from keyturn.core.stores import OwnershipTags, RemoteSecret, Store
 from keyturn.providers.github.store import GitHubActions
 from tests.contracts.store import Raw, StoreContract, assert_silent, eventually, fresh_value, marks_for, put
 
-pytestmark = pytest.mark.sampled(6, of="file")
+pytestmark = pytest.mark.sampled(9, of="file")
 
 CLOUD_REPOSITORY = os.environ.get("KEYTURN_TEST_GITHUB_REPOSITORY", "")
 CLOUD_TOKEN_FILE = os.environ.get("KEYTURN_TEST_GITHUB_TOKEN_FILE", "")

@@ -22,7 +22,7 @@ from keyturn.core.keys import ALGORITHMS, PUBLIC_MEMBERS, KeyKind
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.keys.key_maker import CryptographyKeys
 
-pytestmark = pytest.mark.sampled(6, of="file")
+pytestmark = pytest.mark.sampled(9, of="file")
 
 LONG = (KeyKind.RSA_3072, KeyKind.RSA_4096)
 PAIRS = [(kind, algorithm) for kind in KeyKind for algorithm in ALGORITHMS[kind][: 1 if kind in LONG else None]]

@@ -40,7 +40,7 @@ from keyturn.providers.kubernetes.store import Kubernetes
 from tests.contracts.merging import MergingCases, Owner
 from tests.contracts.store import Raw, StoreContract, assert_silent, fresh_value, marks_for, put
 
-pytestmark = pytest.mark.sampled(6, of="file")
+pytestmark = pytest.mark.sampled(9, of="file")
 
 NAMESPACE = "apps"
 CLUSTER_NAMESPACE = os.environ.get("KEYTURN_TEST_KUBERNETES_NAMESPACE", "")

@@ -20,7 +20,7 @@ from tests.contracts.ledger import LedgerContract, assert_unrecorded, written
 from tests.ledger.entries import entries, entry
 from tests.ledger.keys import ORIGIN, Key
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(4, of="file")
 
 Ask = Callable[[str], list[Any]]
 

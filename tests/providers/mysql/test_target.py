@@ -28,7 +28,7 @@ from keyturn.providers.mysql import fence as mysql_fence
 from keyturn.providers.mysql.target import MySQL
 from tests.support.mariadb_lab import ADMIN, Accounts, Gate, MariaDBLab, run
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(4, of="file")
 
 CHECKED = {
     "log-bin": "changes",

@@ -23,7 +23,7 @@ from tests.support.engines import CONNECTION, Engine, OverMariaDB, OverPostgreSQ
 from tests.support.lab import Lab, fresh
 from tests.support.world import TOKEN_VARIABLE
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(4, of="file")
 
 
 class VaultDatabaseCases(DatabaseEngineContract):

@@ -19,7 +19,7 @@ from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
 from tests.support.mounts import make_kv
 
-pytestmark = pytest.mark.sampled(6, of="file")
+pytestmark = pytest.mark.sampled(9, of="file")
 
 VARIABLE = "KEYTURN_TEST_LISTING_TOKEN"
 HOP = frozenset({"connection", "content-length", "host", "transfer-encoding", "accept-encoding"})

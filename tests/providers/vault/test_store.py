@@ -25,7 +25,7 @@ from tests.providers.vault.test_listing import LikeVault
 from tests.support.hooks import raising
 from tests.support.mounts import make_kv
 
-pytestmark = pytest.mark.sampled(7, of="file")
+pytestmark = pytest.mark.sampled(10, of="file")
 
 STORE, REVOKER = "keyturn-vault-store", "keyturn-vault-store-revoker"
 POLICIES = Path(__file__).parents[3] / "deployments" / "policies"

@@ -31,7 +31,7 @@ from tests.sync.drift.suite import (
     said_of,
 )
 
-pytestmark = pytest.mark.sampled(6, of="file")
+pytestmark = pytest.mark.sampled(9, of="file")
 
 REGION = "eu-central-1"
 

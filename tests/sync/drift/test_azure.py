@@ -20,7 +20,7 @@ from tests.providers.azure.test_store import CLIENT_SECRET, DIRECTORY, TENANT, C
 from tests.sync.drift.site import RealSite
 from tests.sync.drift.suite import CHANGED, ERASED, OURS, STRIPPED, TAKEN, Act, FoldingContract, many
 
-pytestmark = pytest.mark.sampled(7, of="file")
+pytestmark = pytest.mark.sampled(10, of="file")
 
 
 @dataclass

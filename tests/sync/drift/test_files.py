@@ -13,7 +13,7 @@ from tests.support.lab import Lab
 from tests.sync.drift.site import STORE, Look, RealSite
 from tests.sync.drift.suite import CHANGED, ERASED, STRIPPED, TAKEN, Act, DriftContract
 
-pytestmark = pytest.mark.sampled(6, of="file")
+pytestmark = pytest.mark.sampled(9, of="file")
 
 
 @dataclass

@@ -16,7 +16,7 @@ from keyturn.providers.github.store import MARKS_PREFIX
 from tests.providers.github.test_store import Raws
 from tests.sync.drift.suite import CHANGED, ERASED, STRIPPED, TAKEN, Act, FoldingContract
 
-pytestmark = pytest.mark.sampled(7, of="file")
+pytestmark = pytest.mark.sampled(10, of="file")
 
 REPOSITORIES = tuple(f"octo/app-{number}" for number in range(40))
 """One for each test: GitHub allows a hundred secrets in one."""

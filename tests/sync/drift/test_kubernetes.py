@@ -17,7 +17,7 @@ from keyturn.providers.kubernetes.marks import ANNOTATIONS
 from tests.providers.kubernetes.test_store import api
 from tests.sync.drift.suite import CHANGED, ERASED, STRIPPED, TAKEN, THEIRS, Act, DriftContract
 
-pytestmark = pytest.mark.sampled(7, of="file")
+pytestmark = pytest.mark.sampled(10, of="file")
 
 NAMESPACE = "apps"
 

@@ -18,7 +18,7 @@ from tests.support.mounts import make_kv
 from tests.sync.drift.site import RealSite
 from tests.sync.drift.suite import CHANGED, ERASED, OURS, STRIPPED, TAKEN, Act, DriftContract, many
 
-pytestmark = pytest.mark.sampled(6, of="file")
+pytestmark = pytest.mark.sampled(9, of="file")
 
 
 @dataclass
