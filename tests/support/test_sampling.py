@@ -87,7 +87,7 @@ def test_of_tests_that_are_marked_some_of_each_kind_are_tried_and_of_the_others_
 def test_of_a_file_some_tests_are_tried_and_of_files_some_are_tried_whole_but_those_that_are_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    within, whole = pytest.mark.sampled(4, of="file").mark, pytest.mark.sampled(2, of="files").mark
+    within, whole = pytest.mark.sampled(3, of="file").mark, pytest.mark.sampled(2, of="files").mark
     items: list[Any] = [Case(f"t{number}", within, file="within.py") for number in range(6)]
     items += [Case(f"t{number}", whole, file=f"{name}.py") for name in "abcd" for number in range(3)]
     over: Counter[str] = Counter()
