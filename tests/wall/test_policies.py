@@ -185,6 +185,8 @@ class Site:
 @pytest.fixture(scope="module")
 def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     directory = tmp_path_factory.mktemp("policies")
+    # The first login of a new hub may make it, and none may make another.
+    lab.hub.fingerprint_keys()
     engine, pki = OverPostgreSQL(lab), Pki(lab, directory)
     kinds: list[dict[str, Any]] = [
         {"strategy": "vault-dynamic", "target": "pg", "role": engine.dynamic("24h", "768h"), "interval": "10d"},
