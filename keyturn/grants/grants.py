@@ -15,7 +15,7 @@ from keyturn.core.errors import Denied, Invalid
 from keyturn.core.sensitive import Sensitive
 from keyturn.grants.requests import AccessRequest, RequestState, status_of
 from keyturn.rotation.context import Workspace
-from keyturn.rotation.entries import update_state
+from keyturn.rotation.entries import read_entries, update_state
 
 GRANTED: Final = "granted"
 """Where grants lie in Keyturn's own mount: ``granted/<entity>/<request>``."""
@@ -208,15 +208,12 @@ def malformed(workspace: Workspace, place: str, what: str) -> Invalid:
 
 def list_grants(workspace: Workspace) -> tuple[list[AccessGrant], list[Invalid]]:
     """Every grant, in no order, and what is wrong with entries that are none."""
-    grants: list[AccessGrant] = []
-    wrong: list[Invalid] = []
-    for place in workspace.hub.list_state(GRANTED):
-        try:
-            if stored := read_grant(workspace, place):
-                grants.append(stored.grant)
-        except Invalid as error:
-            wrong.append(error)
-    return grants, wrong
+
+    def grant_at(place: str) -> AccessGrant | None:
+        stored = read_grant(workspace, place)
+        return stored.grant if stored else None
+
+    return read_entries(workspace, GRANTED, grant_at)
 
 
 # --- for people

@@ -27,7 +27,7 @@ from keyturn.grants.sight import look_as_self
 from keyturn.rotation.approvals import canonical, insist_on_approver
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.deeds import insist_on_name
-from keyturn.rotation.entries import update_state
+from keyturn.rotation.entries import read_entries, update_state
 from keyturn.rotation.journal import entry, note_down, record_action
 from keyturn.rotation.limits import speak_up
 from keyturn.settings.durations import show
@@ -456,14 +456,7 @@ def visible_requests(workspace: Workspace) -> tuple[list[AccessRequest], list[In
 
 def list_requests(workspace: Workspace, folder: str = GRANTS) -> tuple[list[AccessRequest], list[Invalid]]:
     """Every request, in no order, and what is wrong with entries that are none."""
-    requests: list[AccessRequest] = []
-    malformed: list[Invalid] = []
-    for place in workspace.hub.list_state(folder):
-        try:
-            requests.append(load(workspace, place))
-        except Invalid as error:
-            malformed.append(error)
-    return requests, malformed
+    return read_entries(workspace, folder, lambda place: load(workspace, place))
 
 
 def find_request(workspace: Workspace, name: str) -> AccessRequest:

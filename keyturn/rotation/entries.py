@@ -3,15 +3,18 @@
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from keyturn.core.compare_and_set import VersionedEntry, change_entry
-from keyturn.core.errors import KeyturnError
+from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.core.hub import HubSecret
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.journal import entry_mark
 
 T = TypeVar("T")
+
+AT_ONCE: Final = 16
+"""Entries that are read side by side."""
 
 
 def current_entry(workspace: Workspace, path: str) -> VersionedEntry[HubSecret | None, HubSecret, HubSecret]:
@@ -29,6 +32,23 @@ def current_entry(workspace: Workspace, path: str) -> VersionedEntry[HubSecret |
         return replace(wanted, version=version)
 
     return VersionedEntry(path, lambda: workspace.hub.read(path), write)
+
+
+def read_entries(workspace: Workspace, folder: str, read: Callable[[str], T | None]) -> tuple[list[T], list[Invalid]]:
+    """All that ``read`` gives of the entries below a folder, side by side; and what is wrong with those that are none.
+
+    Raises whatever else keeps one from being read.
+    """
+
+    def attempt(place: str) -> T | Invalid | None:
+        try:
+            return read(place)
+        except Invalid as error:
+            return error
+
+    outcomes = side_by_side(attempt, workspace.hub.list_state(folder), AT_ONCE)
+    entries = [outcome for outcome in outcomes if outcome is not None and not isinstance(outcome, Invalid)]
+    return entries, [outcome for outcome in outcomes if isinstance(outcome, Invalid)]
 
 
 def update_state(
