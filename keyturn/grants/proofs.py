@@ -6,14 +6,13 @@ it, the entry is that of the request, or of the broken glass, and of who has rev
 """
 
 import base64
-import json
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Final
 
-from keyturn.core.errors import Invalid, NotFound, Rewritten
+from keyturn.core.errors import NotFound, Rewritten
 from keyturn.core.ledger import Outcome
 from keyturn.grants.requests import (
     APPROVE,
@@ -26,10 +25,13 @@ from keyturn.grants.requests import (
     glass_note,
 )
 from keyturn.grants.reviews import REVIEW, review_message, review_note
-from keyturn.ledger.entries import Numbered, parse_leaf
+from keyturn.ledger.entries import Numbered
 from keyturn.ledger.ports import StoredLedger
-from keyturn.ledger.proofs import Proof, check_proof, parse_members, prove_entry
+from keyturn.ledger.proofs import Proof, bundle_text, check_proof, entries_naming, prove_entry, read_bundle
 from keyturn.ledger.signed_notes import PublicKey, Verify
+
+SUBJECT: Final = "request"
+"""The member of the file that tells of it."""
 
 MOST: Final = 20
 """Approvals that a proof may have."""
@@ -44,18 +46,12 @@ class AccessProof:
 
     def to_json(self) -> str:
         """One object, indented for people."""
-        entries = [json.loads(entry.to_json()) for entry in self.entries]
-        return json.dumps({"request": asdict(self.request), "entries": entries}, indent=2)
+        return bundle_text(SUBJECT, asdict(self.request), self.entries)
 
     @classmethod
     def from_json(cls, text: str) -> "AccessProof":
         """The proof. Raises Invalid where it is none."""
-        members = parse_members(text, {"request": dict, "entries": list})
-        try:
-            request = from_data(members["request"])
-        except (TypeError, ValueError, AttributeError):
-            raise Invalid("read", "a proof", "it holds no request", "Give the file as it was made") from None
-        return cls(request, tuple(Proof.from_json(json.dumps(entry)) for entry in members["entries"]))
+        return cls(*read_bundle(text, SUBJECT, from_data))
 
 
 @dataclass(frozen=True)
@@ -96,12 +92,9 @@ def prove_access(ledger: StoredLedger, request: AccessRequest) -> AccessProof:
     """The proof for a request. Raises NotFound where the ledger, or a checkpoint, does not tell of all of it yet."""
     wanted = {happening: number for number, happening in enumerate(happenings(request))}
     sequences: dict[int, int] = {}
-    for sequence, leaf in ledger.leaves():
-        # Most entries are none, and to parse one costs more than to look for its name.
-        if request.id.encode() in leaf:
-            entry = parse_leaf(leaf).entry
-            if entry.outcome == Outcome.DONE and (entry.action, entry.note) in wanted:
-                sequences.setdefault(wanted[entry.action, entry.note], sequence)
+    for sequence, entry in entries_naming(ledger, request.id):
+        if entry.outcome == Outcome.DONE and (entry.action, entry.note) in wanted:
+            sequences.setdefault(wanted[entry.action, entry.note], sequence)
     if len(sequences) < len(wanted) or len(request.approvals) < request.needed:
         hint = "Approvers and this command have to use the same ledger (KEYTURN_LEDGER)"
         raise NotFound("prove", request.id, "the ledger does not tell of all of its approvals", hint)

@@ -5,11 +5,12 @@ Both are JSON: an entry's canonical bytes as a text, hashes in base64, and check
 
 import base64
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from keyturn.core.errors import Invalid, NotFound, Rewritten
+from keyturn.core.ledger import Entry
 from keyturn.ledger.checkpoints import Checkpoint, read_checkpoint, trusted
 from keyturn.ledger.entries import Numbered, parse_leaf
 from keyturn.ledger.merkle import (
@@ -23,6 +24,8 @@ from keyturn.ledger.merkle import (
 from keyturn.ledger.ports import LedgerSource, StoredLedger
 from keyturn.ledger.signed_notes import PublicKey, Verify
 from keyturn.ledger.tiles import nodes_of
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,28 @@ def parse_members(text: str, kinds: dict[str, type]) -> dict[str, Any]:
     if not isinstance(members, dict) or any(type(members.get(key)) is not kind for key, kind in kinds.items()):
         raise Invalid("read", "a proof", f"it does not tell {', '.join(kinds)}", "Give the file as it was made")
     return members
+
+
+def bundle_text(subject: str, content: Mapping[str, Any], entries: Sequence[Proof]) -> str:
+    """What is proved, under the name of its kind, and the entries that prove it: one object, indented for people."""
+    return json.dumps({subject: content, "entries": [json.loads(entry.to_json()) for entry in entries]}, indent=2)
+
+
+def read_bundle(text: str, subject: str, read: Callable[[dict[str, Any]], T]) -> tuple[T, tuple[Proof, ...]]:
+    """The reverse of :func:`bundle_text`. Raises Invalid, also where ``read`` finds the content malformed."""
+    members = parse_members(text, {subject: dict, "entries": list})
+    try:
+        content = read(members[subject])
+    except (TypeError, ValueError, AttributeError):
+        raise Invalid("read", "a proof", f"it holds no {subject}", "Give the file as it was made") from None
+    return content, tuple(Proof.from_json(json.dumps(entry)) for entry in members["entries"])
+
+
+def entries_naming(ledger: StoredLedger, name: str) -> Iterator[tuple[int, Entry]]:
+    """The entries whose text holds a name, each with its number; to parse the many others costs more than to look."""
+    for sequence, leaf in ledger.leaves():
+        if name.encode() in leaf:
+            yield sequence, parse_leaf(leaf).entry
 
 
 def encoded_hashes(hashes: Sequence[bytes]) -> list[str]:

@@ -4,17 +4,15 @@ It has what the offboarding came to, and of the ledger the entries that say so, 
 What is proven is told from these entries; of all else the offboarding says itself that it is not proven.
 """
 
-import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Final
 
-from keyturn.core.errors import Invalid, NotFound, Rewritten
+from keyturn.core.errors import NotFound, Rewritten
 from keyturn.core.ledger import Entry, Outcome
-from keyturn.ledger.entries import Numbered, parse_leaf
 from keyturn.ledger.ports import StoredLedger
-from keyturn.ledger.proofs import Proof, check_proof, parse_members, prove_entry
+from keyturn.ledger.proofs import Proof, bundle_text, check_proof, entries_naming, prove_entry, read_bundle
 from keyturn.ledger.signed_notes import PublicKey, Verify
 from keyturn.organisations.offboarding import END, REMOVE
 from keyturn.organisations.offboarding_store import Offboarding
@@ -22,6 +20,8 @@ from keyturn.organisations.offboarding_store import Offboarding
 PROVED: Final = "revoke: prove"
 """What the ledger calls the last step of a secret: it was looked for everywhere once more."""
 ENDED: Final = "end access"
+SUBJECT: Final = "offboarding"
+"""The member of the file that tells of it."""
 
 
 @dataclass(frozen=True)
@@ -33,18 +33,12 @@ class OffboardingProof:
 
     def to_json(self) -> str:
         """One object, indented for people."""
-        entries = [json.loads(entry.to_json()) for entry in self.entries]
-        return json.dumps({"offboarding": asdict(self.offboarding), "entries": entries}, indent=2)
+        return bundle_text(SUBJECT, asdict(self.offboarding), self.entries)
 
     @classmethod
     def from_json(cls, text: str) -> "OffboardingProof":
         """The proof. Raises Invalid where it is none."""
-        members = parse_members(text, {"offboarding": dict, "entries": list})
-        try:
-            offboarding = Offboarding.from_data(members["offboarding"])
-        except (TypeError, ValueError, AttributeError):
-            raise Invalid("read", "a proof", "it holds no offboarding", "Give the file as it was made") from None
-        return cls(offboarding, tuple(Proof.from_json(json.dumps(entry)) for entry in members["entries"]))
+        return cls(*read_bundle(text, SUBJECT, Offboarding.from_data))
 
 
 @dataclass(frozen=True)
@@ -85,24 +79,17 @@ def things_of(offboarding: Offboarding) -> tuple[str, ...]:
 def prove_offboarding(ledger: StoredLedger, offboarding: Offboarding) -> OffboardingProof:
     """The proof. Raises NotFound where the ledger, or a checkpoint, has not all of it yet."""
     last, ends = 0, dict[str, int]()
-    for numbered in _about(ledger, offboarding.incident):
-        if (numbered.entry.action, numbered.entry.note) == (END, offboarding.note):
-            last = numbered.sequence
-        elif name := ends_of(offboarding, numbered.entry):
-            ends[name] = numbered.sequence
+    for sequence, entry in entries_naming(ledger, offboarding.incident):
+        if (entry.action, entry.note) == (END, offboarding.note):
+            last = sequence
+        elif name := ends_of(offboarding, entry):
+            ends[name] = sequence
     if not last:
         hint = (
             "Finish it with `keyturn offboard PROJECT --apply`, with the ledger that it was begun with (KEYTURN_LEDGER)"
         )
         raise NotFound("prove", f"project {offboarding.project}", "the ledger does not tell of its end", hint)
     return OffboardingProof(offboarding, tuple(prove_entry(ledger, number) for number in (*ends.values(), last)))
-
-
-def _about(ledger: StoredLedger, incident: str) -> Iterator[Numbered]:
-    """The entries that name the incident; most name none, and to parse one costs more than to look for it."""
-    for _, leaf in ledger.leaves():
-        if incident.encode() in leaf:
-            yield parse_leaf(leaf)
 
 
 def check_offboarding(proof: OffboardingProof, keys: Collection[PublicKey], verify: Verify) -> ProvenEnd:
