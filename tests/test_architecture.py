@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from keyturn.cli.commands import COMMANDS
+
 ROOT = Path(__file__).parent.parent
 HOUSE = ("keyturn", "blocks", "tasks", "flows", "deployments")
 
@@ -184,6 +186,7 @@ ARROWS = {
     "keyturn.doctor": {
         "keyturn.core",
         "keyturn.ledger",
+        "keyturn.pages",
         "keyturn.catalogue",
         "keyturn.rotation",
         "keyturn.policies",
@@ -350,6 +353,12 @@ def test_an_application_pays_for_little_when_it_imports_the_client() -> None:
     for_some = ("credentials", "host", "metrics", "offline_cache", "pool", "webhook")
     own = [f"keyturn.client.{module}" for module in for_some]
     assert loaded("keyturn.client.client", (*LIGHT, *dear, *own)) == []
+
+
+def test_help_which_needs_every_command_loads_neither_the_catalogue_nor_a_page() -> None:
+    modules = sorted({place.partition(".")[0] for place in COMMANDS.values()})
+    every = ", ".join(f"keyturn.cli.{module}" for module in modules)
+    assert loaded(every, (*LIGHT, "jinja2", "keyturn.catalogue")) == []
 
 
 def test_the_catalogue_and_the_protocol_load_no_sdk() -> None:

@@ -12,12 +12,11 @@ from keyturn.cli.environment import opened_workspace
 from keyturn.cli.options import CatalogueOption
 from keyturn.cli.output import write_text
 from keyturn.core.errors import KeyturnError
-from keyturn.rotation.sync import CopyState
+from keyturn.pages.dashboard import Dashboard, Level, OtherLine, SecretLine
 
 if TYPE_CHECKING:
     from keyturn.cli.stack import Overview
     from keyturn.cli.status import SecretStatus
-    from keyturn.pages.dashboard import Dashboard, Level, OtherLine, SecretLine
     from keyturn.rotation.context import Workspace
 
 OutputOption = Annotated[
@@ -31,7 +30,7 @@ def dashboard(output: OutputOption = Path("keyturn.html"), catalogue: CatalogueO
     It needs nothing else, holds names alone, and can be filtered, sorted and printed. Changes nothing.
     """
     from keyturn.cli.stack import overview_of
-    from keyturn.pages.dashboard import write_dashboard
+    from keyturn.pages.dashboard_page import write_dashboard
     from keyturn.pages.files import write_private
 
     with opened_workspace(catalogue) as workspace:
@@ -46,10 +45,8 @@ class Drawing:
     workspace: "Workspace"
     overview: "Overview"
 
-    def board(self) -> "Dashboard":
+    def board(self) -> Dashboard:
         """All of it."""
-        from keyturn.pages.dashboard import Dashboard
-
         incidents, unseen = self._incidents()
         others = [*incidents, *self._unreviewed(), *self._hub(), *self._authorities(), *self._keys(), *self._parts()]
         return Dashboard(
@@ -62,9 +59,7 @@ class Drawing:
             unseen,
         )
 
-    def _secret(self, status: "SecretStatus") -> "SecretLine":
-        from keyturn.pages.dashboard import SecretLine
-
+    def _secret(self, status: "SecretStatus") -> SecretLine:
         declared = self.workspace.catalogue.secret(status.path)
         limit = declared.rotation.schedule.maximum_age
         return SecretLine(
@@ -81,9 +76,8 @@ class Drawing:
             [" ".join(hearing.lines()) for hearing in status.consumers],
         )
 
-    def _incidents(self) -> "tuple[list[OtherLine], list[str]]":
+    def _incidents(self) -> tuple[list[OtherLine], list[str]]:
         """The open ones; where they can't be read, why."""
-        from keyturn.pages.dashboard import Level, OtherLine
         from keyturn.revocation.incident_store import list_open
 
         try:
@@ -95,46 +89,36 @@ class Drawing:
             for incident in incidents
         ], []
 
-    def _unreviewed(self) -> "Iterator[OtherLine]":
-        from keyturn.pages.dashboard import Level, OtherLine
-
+    def _unreviewed(self) -> Iterator[OtherLine]:
         for glass in self.overview.unreviewed:
             yield OtherLine("broken glass", glass.id, Level.BAD, f"{glass.words}: nobody has reviewed it")
 
-    def _hub(self) -> "Iterator[OtherLine]":
-        from keyturn.pages.dashboard import Level, OtherLine
-
+    def _hub(self) -> Iterator[OtherLine]:
         if hub := self.overview.hub:
             yield OtherLine("hub", "set-up", Level.BAD if hub.problem else Level.WELL, hub.words)
 
-    def _authorities(self) -> "Iterator[OtherLine]":
-        from keyturn.pages.dashboard import Level, OtherLine
-
+    def _authorities(self) -> Iterator[OtherLine]:
         for each in self.overview.authorities:
             level = Level.BAD if each.alarm else Level.SOON if each.due else Level.WELL
             ends = f", ends {each.issuer.ends_at:%Y-%m-%d}" if each.issuer else ""
             yield OtherLine("authority", each.name, level, each.alarm or f"{each.standing}{ends}")
 
-    def _keys(self) -> "Iterator[OtherLine]":
-        from keyturn.pages.dashboard import Level, OtherLine
-
+    def _keys(self) -> Iterator[OtherLine]:
         for key in self.overview.keys:
             now = self.workspace.hub_now()
             level = Level.BAD if key.error else Level.SOON if key.due(now) else Level.WELL
             yield OtherLine("key", key.name, level, key.error or str(key.standing))
 
-    def _parts(self) -> "Iterator[OtherLine]":
-        from keyturn.pages.dashboard import Level, OtherLine
-
+    def _parts(self) -> Iterator[OtherLine]:
         for part in self.overview.parts:
             level = Level.BAD if part.problem else Level.WELL
             yield OtherLine("runs on", part.part, level, part.problem or f"on {part.lease.host}")
 
 
-def level_of(status: "SecretStatus") -> "Level":
+def level_of(status: "SecretStatus") -> Level:
     """How urgent a secret is: what no run mends by itself is bad."""
-    from keyturn.pages.dashboard import Level
     from keyturn.rotation.logins import Login
+    from keyturn.rotation.sync import CopyState
 
     refused = status.login is not None and status.login.result is Login.REFUSED
     late = status.outlook is not None and status.outlook.alarm

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
 
-from keyturn.catalogue.spreading import plain_places
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import FAILED, say
 from keyturn.cli.options import CatalogueOption, JsonOption
@@ -191,6 +190,8 @@ def placed(workspace: "Workspace", paths: Sequence[str], store: str) -> tuple[di
 
 def merged(workspace: "Workspace", paths: Sequence[str], store: str) -> Read:
     """What stands in secrets of others under the keys that are these secrets' copies, and nothing of the others."""
+    from keyturn.catalogue.spreading import plain_places
+
     values: list[ReadValue] = []
     failed: list[KeyturnError] = []
     pairs = ((path, place) for path in dict.fromkeys(paths) for place in plain_places(workspace.catalogue, path))

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from keyturn.catalogue.spreading import plain_places
 from keyturn.cli.environment import catalogue_directory, opened_workspace
 from keyturn.cli.failures import FAILED, end_command, naming_file
 from keyturn.cli.options import CatalogueOption, JsonOption
@@ -15,6 +14,7 @@ from keyturn.cli.output import note, write_json, write_table
 from keyturn.core.errors import TerminalError, TransientError
 
 if TYPE_CHECKING:
+    from keyturn.catalogue.destinations import Destination
     from keyturn.rotation.context import Workspace
     from keyturn.sync.import_secrets import Import
     from keyturn.sync.scan import HubScan, Scan, StoreScan
@@ -220,20 +220,23 @@ class Declaring:
 
     def _missing(self, imported: "Import") -> bool:
         """Whether the catalogue knows neither the secret nor this copy of it."""
-        return not imported.error and imported.path not in self._catalogue.secrets and not self._pushed(imported)
+        return not imported.error and imported.path not in self._catalogue.secrets and not self._places(imported)
 
-    def _pushed(self, imported: "Import") -> bool:
+    def _places(self, imported: "Import") -> "list[Destination]":
+        """Where the catalogue pushes the secret to this very copy."""
+        from keyturn.catalogue.spreading import plain_places
+
         places = plain_places(self._catalogue, imported.path)
-        return any((place.store, place.name) == (imported.store, imported.name) for place in places)
+        return [place for place in places if (place.store, place.name) == (imported.store, imported.name)]
 
     def _left(self, imported: "Import") -> str:
         """What a person has to add to what is declared already."""
         if imported.error or self._missing(imported):
             return ""
-        adopted = [place for place in plain_places(self._catalogue, imported.path) if place.adopt]
-        if any((place.store, place.name) == (imported.store, imported.name) for place in adopted):
+        places = self._places(imported)
+        if any(place.adopt for place in places):
             return ""
-        what = "say `adopt: true` where it is pushed to" if self._pushed(imported) else "add the destination"
+        what = "say `adopt: true` where it is pushed to" if places else "add the destination"
         return f"{imported.path} is declared already: {what} {imported.label} yourself"
 
 

@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 
 from keyturn.cli.app import app
 from keyturn.core.hub import ROTATED_AT
-from keyturn.pages.dashboard import Dashboard, Level, OtherLine, SecretLine, write_dashboard
+from keyturn.pages.dashboard import Dashboard, Level, OtherLine, SecretLine
+from keyturn.pages.dashboard_page import write_dashboard
 from tests.support.lab import Lab, catalogue_data
 from tests.support.world import REGION
 
