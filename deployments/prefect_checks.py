@@ -46,9 +46,10 @@ async def _checks(client: PrefectClient, api: str, workspace: WorkspaceNames) ->
         words = f"it is of type {kind}" if kind else "there is none of that name"
         yield CheckResult(AREA, f"pool {workspace.own}", Grade.FAILED, words, remedy)
         return
-    async for result in _queues(client, workspace):
+    deployments: list[dict[str, Any]] = yaml.safe_load(prefect_file().read_text())["deployments"]
+    async for result in _queues(client, workspace, deployments):
         yield result
-    async for result in _deployments(client, workspace, remedy):
+    async for result in _deployments(client, workspace, deployments, remedy):
         yield result
     async for result in _automations(client, workspace, remedy):
         yield result
@@ -56,10 +57,12 @@ async def _checks(client: PrefectClient, api: str, workspace: WorkspaceNames) ->
         yield CheckResult(AREA, "retention", Grade.ADVICE, remark)
 
 
-async def _queues(client: PrefectClient, workspace: WorkspaceNames) -> AsyncIterator[CheckResult]:
+async def _queues(
+    client: PrefectClient, workspace: WorkspaceNames, declared: list[dict[str, Any]]
+) -> AsyncIterator[CheckResult]:
     """The queues of the deployments, each with whether a worker asks it for work."""
     there = {queue.name: queue for queue in await client.read_work_queues(work_pool_name=workspace.own)}
-    for name in dict.fromkeys(entry["work_pool"]["work_queue_name"] for entry in declared()):
+    for name in dict.fromkeys(entry["work_pool"]["work_queue_name"] for entry in declared):
         queue = there.get(name)
         if queue and queue.is_paused:
             yield CheckResult(AREA, f"queue {name}", Grade.FAILED, "it is paused", "Resume it in the Prefect UI")
@@ -70,10 +73,12 @@ async def _queues(client: PrefectClient, workspace: WorkspaceNames) -> AsyncIter
             yield CheckResult(AREA, f"queue {name}", Grade.FAILED, "no worker asks it for work", start)
 
 
-async def _deployments(client: PrefectClient, workspace: WorkspaceNames, remedy: str) -> AsyncIterator[CheckResult]:
+async def _deployments(
+    client: PrefectClient, workspace: WorkspaceNames, declared: list[dict[str, Any]], remedy: str
+) -> AsyncIterator[CheckResult]:
     """Each deployment of ``prefect.yaml``: whether it is there, and its schedule in force."""
     well = 0
-    for entry in declared():
+    for entry in declared:
         named = f"deployment {workspace.deployment(entry['name'])}"
         try:
             deployment = await client.read_deployment_by_name(workspace.deployed(entry["name"]))
@@ -87,13 +92,7 @@ async def _deployments(client: PrefectClient, workspace: WorkspaceNames, remedy:
         else:
             well += 1
     if well:
-        yield CheckResult(AREA, f"{well} of {len(declared())} deployments", Grade.WELL, "registered, and not paused")
-
-
-def declared() -> list[dict[str, Any]]:
-    """The deployments as the file has them."""
-    deployments: list[dict[str, Any]] = yaml.safe_load(prefect_file().read_text())["deployments"]
-    return deployments
+        yield CheckResult(AREA, f"{well} of {len(declared)} deployments", Grade.WELL, "registered, and not paused")
 
 
 async def _automations(client: PrefectClient, workspace: WorkspaceNames, remedy: str) -> AsyncIterator[CheckResult]:

@@ -1,6 +1,6 @@
 """What the login in use may do in the hub, and whether the clocks agree."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import timedelta
 from itertools import groupby
 from typing import Final
@@ -8,13 +8,11 @@ from typing import Final
 from keyturn.doctor.patient import Patient
 from keyturn.doctor.results import CheckResult, Grade
 from keyturn.hub_setup.check import LATE, last_check
+from keyturn.pages.words import list_names
 from keyturn.policies import check as checks
 from keyturn.policies.roles import needed
 
 AREA: Final = "hub"
-SHOWN: Final = 3
-"""Paths that are named of many."""
-
 SKEW: Final = timedelta(seconds=30)
 """So far may a clock be from the hub's: half of how long a silent worker is waited for."""
 
@@ -50,10 +48,10 @@ def check_rights(patient: Patient) -> Iterator[CheckResult]:
         yield CheckResult(AREA, rights, Grade.WELL, "the login has all that it needs")
     for why, lacking in groupby(compared.lacking, key=lambda finding: finding.why):
         names = [f"{finding.capability} on {finding.path}" for finding in lacking]
-        yield CheckResult(AREA, rights, Grade.FAILED, f"lacks {_listed(names)}: {why}", remedy)
+        yield CheckResult(AREA, rights, Grade.FAILED, f"lacks {list_names(names)}: {why}", remedy)
     if compared.beyond:
         names = [f"{finding.capability} on {finding.path}" for finding in compared.beyond]
-        words, advice = f"has more than it needs: {_listed(names)}", "Use a login that has its own policy alone"
+        words, advice = f"has more than it needs: {list_names(names)}", "Use a login that has its own policy alone"
         yield CheckResult(AREA, rights, Grade.ADVICE, words, advice)
 
 
@@ -65,8 +63,3 @@ def check_clock(patient: Patient) -> Iterator[CheckResult]:
         yield CheckResult(AREA, "clock", Grade.FAILED, words, "Let both follow the same time service")
     else:
         yield CheckResult(AREA, "clock", Grade.WELL, "this machine's clock agrees with the hub's")
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more

@@ -16,8 +16,3 @@ class Patient:
     workspace: Workspace
     scope: HubScope
     role: str = "worker"
-
-    @property
-    def revoking(self) -> bool:
-        """Whether it is to end credentials in an emergency."""
-        return self.role == "revoker"
