@@ -25,7 +25,8 @@ from keyturn.core.hub_setup import (
     differing,
 )
 from keyturn.hub_setup.record import DIGEST, MadeEntry, RecordPort, SetupRecord, entry_of, write_record
-from keyturn.hub_setup.sight import Sight, each_at_once, look_at, seen
+from keyturn.hub_setup.sight import AT_ONCE, Sight, look_at, seen
+from keyturn.rotation.context import side_by_side
 
 DOING: Final = (SetupVerdict.CREATE, SetupVerdict.CHANGE, SetupVerdict.DRIFT)
 TRIES: Final = 20
@@ -105,7 +106,7 @@ def _carry_out(hub: HubPort, items: Sequence[Item], record: SetupRecord, progres
     sights = look_at(hub, [item.resource for item in items], unmade)
     present = {item.resource.key: _as_planned(item, seen(sights[item.resource.key])) for item in items}
     for batch in [items] if items and items[0].resource.kind in APART else [[item] for item in items]:
-        each_at_once(lambda item: _put(hub, item, present[item.resource.key], record), batch)
+        side_by_side(lambda item: _put(hub, item, present[item.resource.key], record), batch, AT_ONCE)
         for item in batch:
             progress(item)
 

@@ -1,15 +1,14 @@
 """What a hub has of what is to be set up: few requests, side by side; what nobody could look at stays unknown."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection
 from typing import Final, TypeVar
 
 from keyturn.core.errors import KeyturnError, Unavailable
 from keyturn.core.hub_setup import LISTED, Fields, HubResource, SetupPort, fields_of
+from keyturn.rotation.context import side_by_side
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 AT_ONCE: Final = 8
 """Requests that are under way at once."""
@@ -26,8 +25,9 @@ def look_at(hub: SetupPort, resources: Collection[HubResource], unmade: Collecti
     """
     absent = _absent(hub, [each for each in resources if each.key in unmade])
     addresses = dict.fromkeys(_told_at(each) for each in resources if each.key not in absent)
-    answers = dict(zip(addresses, each_at_once(lambda address: _attempt(hub.look, address), addresses), strict=True))
-    return {each.key: None if each.key in absent else _sight(each, answers[_told_at(each)]) for each in resources}
+    answers = side_by_side(lambda address: _attempt(hub.look, address), addresses, AT_ONCE)
+    by_address = dict(zip(addresses, answers, strict=True))
+    return {each.key: None if each.key in absent else _sight(each, by_address[_told_at(each)]) for each in resources}
 
 
 def seen(sight: Sight) -> Fields | None:
@@ -37,20 +37,11 @@ def seen(sight: Sight) -> Fields | None:
     return sight
 
 
-def each_at_once(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """The results of ``work`` in the order of ``items``, a few under way at a time. Raises the first error."""
-    listed = list(items)
-    if len(listed) < 2:
-        return [work(item) for item in listed]
-    with ThreadPoolExecutor(min(AT_ONCE, len(listed))) as pool:
-        return list(pool.map(work, listed))
-
-
 def _absent(hub: SetupPort, resources: Collection[HubResource]) -> set[str]:
     """The keys of those that a listing lacks. One that can't be had, or is of one thing alone, tells of none."""
     counts = Counter(each.listing for each in resources if each.listing)
     listings = [address for address, count in counts.items() if count > 1]
-    answers = each_at_once(lambda address: _attempt(hub.names, address), listings)
+    answers = side_by_side(lambda address: _attempt(hub.names, address), listings, AT_ONCE)
     names = {
         address: answer
         for address, answer in zip(listings, answers, strict=True)
