@@ -192,7 +192,7 @@ class DeclaredPolicies:
     """The policies that a catalogue's monitors make: what one with more conditions says goes before the others.
 
     Of two with as many, the one whose name comes later. The same objects for the same answers. ``own`` are Keyturn's
-    principals, who read decoys as all that is synced, and are among everybody's readers.
+    principals, who read decoys as all that is synced, are among everybody's readers, and end what is revoked.
     """
 
     def __init__(
@@ -224,7 +224,7 @@ def merge(
     monitors: list[MonitorSettings], *, restricted: bool, decoy: bool = False, own: bool = False
 ) -> MonitorPolicy:
     """What these say together, the last of them first; ``own`` principals are Keyturn's."""
-    changes: dict[str, Any] = {"restricted": restricted, "decoy": decoy and not own}
+    changes: dict[str, Any] = {"restricted": restricted, "decoy": decoy and not own, "own": own}
     tunings: dict[str, Tuning] = {}
     for monitor in monitors:
         changes |= monitor.changes()

@@ -2,7 +2,7 @@
 
 The last days are read event by event. Of the weeks before, rules ask no more than when a principal was first and last
 given what, and where, on which days it was there, and at which hours: that is told by the first and last such read of
-each, and by one of each day and hour, which DuckDB finds among millions.
+each, and by one of each day and hour, which DuckDB finds among millions. They ask, too, what it ended on which day.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,8 +28,8 @@ MOST: Final = 2_000_000
 PERIODS: Final = ('epoch_us("time") // 86_400_000_000', 'epoch_us("time") // 3_600_000_000 % 168')
 """Days, and hours of a week."""
 FETCHED: Final = 20_000
-TELLING: Final = f"action NOT IN ('{DELETE}', '{DESTROY}')"
-"""What the detector learns from: else who destroys what he has read would not be known to have read it."""
+ENDS: Final = f"action IN ('{DELETE}', '{DESTROY}')"
+"""What tells nothing of reads: else who destroys what he has read would not be known to have read it."""
 
 Remembered = tuple[int, Sequence[Access]]
 """The number of a segment, and accesses of it."""
@@ -52,14 +52,18 @@ def remembered(directory: Path, source: str, now: datetime) -> Iterator[Remember
 
 
 def _last_reads(files: Sequence[StoredFile]) -> Iterator[Sequence[Access]]:
-    """Those of each principal that tell where it was given what first and last, and when it was there."""
+    """Those of each principal that tell where it was given what first and last, when it was there, what it ended."""
     if not files:
         return
     each = 'system, principal, path, "source"'
     groups = [("max", each), ("min", each), *(("min", f"system, principal, {period}") for period in PERIODS)]
-    parts = (f'SELECT arg_{end}(reads, "time") AS read FROM reads GROUP BY {keys}' for end, keys in groups)  # noqa: S608  ours alone
+    parts = [f'SELECT arg_{end}(reads, "time") AS read FROM reads GROUP BY {keys}' for end, keys in groups]  # noqa: S608  ours alone
+    each_end = f"system, principal, action, path, {PERIODS[0]}"
+    parts.append(f'SELECT arg_max(ends, "time") AS read FROM ends GROUP BY {each_end}')  # noqa: S608  ours alone
     rows = event_files([stored.path for stored in files])
-    chosen = f"WITH reads AS (SELECT * FROM {rows} WHERE NOT denied AND {TELLING}) {' UNION '.join(parts)}"  # noqa: S608  ours alone
+    reads = f"reads AS (SELECT * FROM {rows} WHERE NOT denied AND NOT {ENDS})"  # noqa: S608  ours alone
+    ends = f"ends AS (SELECT * FROM {rows} WHERE NOT denied AND {ENDS})"  # noqa: S608  ours alone
+    chosen = f"WITH {reads}, {ends} {' UNION '.join(parts)}"
     names = ", ".join(f'read."{name}"' for name in ACCESS_COLUMNS[1:])
     with connected() as connection, translated(files[0].path, "read"):
         newest = f'SELECT read FROM ({chosen}) ORDER BY read."time" DESC LIMIT {MOST}'  # noqa: S608  ours alone

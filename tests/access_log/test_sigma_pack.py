@@ -129,6 +129,29 @@ def list_folders(client: hvac.Client, count: int) -> None:
         tried(lambda: client.secrets.kv.v2.list_secrets(f"ml/folder-{number}"))  # noqa: B023  called at once
 
 
+def test_secrets_that_are_destroyed_on_a_real_hub(hub: Hub) -> None:
+    """In each of the ways there are; ten of them, refused or not, and not by Keyturn."""
+    for role in ("trainer", "keyturn-revoker"):
+        hub.root.auth.approle.create_or_update_approle(role, token_policies=["reader"])
+    logins = (hub.approle("trainer"), hub.root, hub.approle("keyturn-revoker"))
+    trainer, root, revoker = (client.secrets.kv.v2 for client in logins)
+    for number in range(10):
+        root.create_or_update_secret(f"ended/{number}", {"password": "x"})
+
+    def end(kv: Any) -> None:
+        for number in range(0, 10, 4):
+            tried(lambda: kv.destroy_secret_versions(f"ended/{number}", [1]))  # noqa: B023  called at once
+            tried(lambda: kv.delete_secret_versions(f"ended/{number + 1}", [1]))  # noqa: B023  called at once
+            tried(lambda: kv.delete_latest_version_of_secret(f"ended/{number + 2}"))  # noqa: B023  called at once
+            tried(lambda: kv.delete_metadata_and_all_versions(f"ended/{number + 3}"))  # noqa: B023  called at once
+
+    log = Log(hub)
+    refused, done, own = (log.during(lambda: end(kv)) for kv in (trainer, root, revoker))  # noqa: B023  called at once
+    assert PACK.fired(refused) == PACK.fired(done) == {"openbao_many_secrets_destroyed.yml"}
+    assert PACK.fired(refused[:18]) == set(), "nine"
+    assert PACK.fired(own) == set()
+
+
 def test_passwords_that_are_guessed_on_a_real_hub(hub: Hub) -> None:
     anonymous = hub.client("")
     lines = Log(hub).during(lambda: tried(lambda: anonymous.auth.userpass.login("ana", "guessed"), 10))

@@ -173,10 +173,12 @@ def test_of_the_weeks_before_it_is_remembered_where_and_when_somebody_was(site: 
 
 def test_who_destroys_what_he_has_read_is_remembered_to_have_read_it(site: Site) -> None:
     read = access(-86_400 * 9)
-    destroyed = msgspec.structs.replace(read, at=read.at + timedelta(hours=1), action=DESTROY)
-    site.process(ListSource([read, destroyed])).run()
+    ends = [msgspec.structs.replace(read, at=read.at + timedelta(hours=n), action=DESTROY) for n in (1, 2, 26)]
+    refused = msgspec.structs.replace(ends[-1], at=ends[-1].at + timedelta(hours=1), denied=True)
+    site.process(ListSource([read, *ends, refused])).run()
     later = NOW + timedelta(days=3)
-    assert [each for _, accesses in remembered(site.trail_directory, "hub", later) for each in accesses] == [read]
+    known = [each for _, accesses in remembered(site.trail_directory, "hub", later) for each in accesses]
+    assert known == [read, ends[1], ends[2]]
 
 
 def test_a_reaction_that_fails_is_counted_and_tells_what_it_could_not_tell() -> None:

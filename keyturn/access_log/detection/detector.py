@@ -23,10 +23,14 @@ from keyturn.access_log.detection.rules.base import Rule, tuning_of
 from keyturn.access_log.detection.rules.registry import make_rules
 from keyturn.access_log.detection.scores import ADDRESS, HOURS, LIMIT, PATH, describe_scores
 from keyturn.access_log.detection.window import PRINCIPALS, PrincipalWindow
-from keyturn.core.access import LOGIN, READ, Access
+from keyturn.core.access import DELETE, DESTROY, LOGIN, READ, Access
 
 UNEXPLAINED: Final = ("dormant", "watched")
 """Rules beside which what its principal does otherwise explains nothing."""
+
+
+ENDS: Final = (DELETE, DESTROY)
+"""What ends versions of secrets."""
 
 
 @dataclass
@@ -160,7 +164,7 @@ class Detector:
         """
         path, source = access.path, access.source
         if access.action != READ:
-            return self._judge_login(access, at)
+            return self._judge_end(access, at) if access.action in ENDS else self._judge_login(access, at)
         of_system = self._windows.get(access.system)
         window = (of_system and of_system.get(access.principal)) or self._open(access)
         seen_path = window.paths.get(path) or window.begin(path, self._profile(window, access))
@@ -224,6 +228,13 @@ class Detector:
         policy = self._policies.policy(access.principal, access.path)
         profile, window = self._made(access.principal, policy), PrincipalWindow()
         return self._conclude(access, 0, 0, self._ask(profile.denied, access, at, window, policy), policy)
+
+    def _judge_end(self, access: Access, at: float) -> Finding | None:
+        """Score that versions are deleted or destroyed, by rules alone: it is no read, and makes nothing known."""
+        policy = self._policies.policy(access.principal, access.path)
+        profile, window = self._made(access.principal, policy), PrincipalWindow(self._logins.of(access))
+        rules = profile.ended + profile.root if access.root else profile.ended
+        return self._conclude(access, 0, 0, self._ask(rules, access, at, window, policy), policy)
 
     def _ask(
         self, rules: tuple[Rule, ...], access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy

@@ -51,8 +51,9 @@ class MonitorPolicy:
     ``limit`` accesses a day are usual, between ``begin`` and ``end`` (minutes of the day in ``zone``, the end outside;
     where it comes before the beginning, over midnight). ``addresses`` and ``readers`` (patterns of principals) are
     empty where any will do. ``decoy`` says that nobody has a reason to ask for these secrets, ``sites`` where networks
-    are, ``identity`` under which name the principal is the same in every system, empty where nobody says. ``tunings``
-    are those of the rules, by name, where they differ from the rule's own.
+    are, ``identity`` under which name the principal is the same in every system, empty where nobody says. ``own``
+    says that the principal is Keyturn's in the hub. ``tunings`` are those of the rules, by name, where they differ from
+    the rule's own.
     """
 
     limit: int = 1000
@@ -66,6 +67,7 @@ class MonitorPolicy:
     decoy: bool = False
     sites: tuple[Site, ...] = ()
     identity: str = ""
+    own: bool = False
     limit_weight: int = 300
     hours_weight: int = 200
     address_weight: int = 400

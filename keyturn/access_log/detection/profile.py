@@ -8,6 +8,9 @@ from keyturn.access_log.detection.policy import MonitorPolicy
 from keyturn.access_log.detection.reorder import NEVER
 from keyturn.access_log.detection.rules.base import Rule, Trigger
 
+ENDS_TOO: Final = ("decoy", "address-range")
+"""Rules that judge who ends a version as they do who reads one; so does what is triggered by the root policy."""
+
 MINUTE: Final = 60.0
 SATURDAY: Final = 5
 
@@ -22,6 +25,7 @@ class Profile:
     __slots__ = (
         "always",
         "denied",
+        "ended",
         "limit",
         "new_path",
         "novel",
@@ -40,9 +44,10 @@ class Profile:
         self.zone = ZoneInfo(policy.zone)
         self.since = self.until = NEVER
         self.outside = False
-        self.always, self.denied, self.new_path, self.root, self.returning, self.novel = (
+        self.always, self.denied, self.new_path, self.root, self.returning, self.novel, ended = (
             tuple(rule for rule in rules if rule.trigger is trigger) for trigger in Trigger
         )
+        self.ended = (*ended, *(rule for rule in rules if rule.name in ENDS_TOO))
 
     def settle(self, at: float) -> None:
         """Look at the clock of the zone: every offset from UTC is whole minutes, so this holds for all of it."""

@@ -9,7 +9,7 @@ from keyturn.access_log.detection.history import History
 from keyturn.access_log.detection.peers import Peers
 from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
 from keyturn.access_log.detection.window import PrincipalWindow
-from keyturn.core.access import Access
+from keyturn.core.access import HUB, Access
 
 COUNTED: Final = 50_000
 """How many principals or addresses a rule counts for; beyond, those that were seen longest ago are forgotten."""
@@ -29,6 +29,8 @@ class Trigger(Enum):
     """The first of a principal after 24 hours without any, the very first too."""
     NOVEL = auto()
     """Those of a secret or from an address that is new to the principal, at a strange hour or pace (:mod:`.habits`)."""
+    ENDED = auto()
+    """Those that delete or destroy versions, or try to, which no other trigger tells of."""
 
 
 class Rule(Protocol):
@@ -57,6 +59,11 @@ class Rule(Protocol):
 def tuning_of(rule: Rule | type[Rule], policy: MonitorPolicy) -> Tuning:
     """How a rule is set here."""
     return policy.tunings.get(rule.name, rule.tuning)
+
+
+def is_own_end(access: Access, policy: MonitorPolicy) -> bool:
+    """Whether it is Keyturn that ends a version, as in a revocation: nobody else can be called so in the hub."""
+    return policy.own and access.system == HUB
 
 
 class Recently:

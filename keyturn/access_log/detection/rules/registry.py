@@ -28,6 +28,8 @@ RULES: Final[Mapping[str, str]] = {
     "watched": "watched.Watched",
     "moved-session": "moved_session.MovedSession",
     "self-granted": "self_granted.SelfGranted",
+    "mass-deletion": "mass_deletion.MassDeletion",
+    "first-destroyed": "first_destroyed.FirstDestroyed",
     "unusual": "unusual.Unusual",
 }
 """Each rule by its name; its file is imported where accesses are judged."""

@@ -1,0 +1,47 @@
+"""A restricted secret that is destroyed by who never did that: it can't be taken back, and hides what was there."""
+
+from datetime import timedelta
+from typing import ClassVar
+
+from keyturn.access_log.detection.bounds import drop_least
+from keyturn.access_log.detection.history import History
+from keyturn.access_log.detection.peers import Peers
+from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
+from keyturn.access_log.detection.reorder import NEVER
+from keyturn.access_log.detection.rules.base import COUNTED, Trigger, is_own_end, tuning_of
+from keyturn.access_log.detection.window import PrincipalWindow
+from keyturn.core.access import DESTROY, Access
+
+
+class FirstDestroyed:
+    """Versions of a restricted secret are destroyed, or its metadata, by who destroyed none ``within`` a time before.
+
+    Attempts count, too. Keyturn's own logins in the hub are let be, and who uses a policy that was changed by somebody
+    else, or given to it, within the last days.
+    """
+
+    name: ClassVar = "first-destroyed"
+    tuning: ClassVar = Tuning(800, 0, timedelta(days=30))
+    trigger: ClassVar = Trigger.ENDED
+
+    def __init__(self, history: History, peers: Peers) -> None:
+        self._destroyed: dict[tuple[str, str], float] = {}
+
+    def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
+        """Whoever comes upon restricted secrets."""
+        return policy.restricted
+
+    def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
+        """Whether it is the first time."""
+        if access.action != DESTROY or is_own_end(access, policy):
+            return ""
+        tuning = tuning_of(self, policy)
+        who = (access.system, access.principal)
+        before = self._destroyed.get(who, NEVER)
+        if not access.denied:
+            self._destroyed[who] = max(at, before)
+            if len(self._destroyed) > COUNTED:
+                drop_least(self._destroyed, COUNTED, lambda moment: moment)
+        if before > at - tuning.within.total_seconds() or window.logins.is_expected(access, at):
+            return ""
+        return f"it destroyed nothing restricted in the {tuning.within.days} days before, and that can't be taken back"
