@@ -14,6 +14,7 @@ import pytest
 
 from keyturn.access_log.sources import line_source
 from keyturn.access_log.sources.hub_file import HubFile
+from keyturn.access_log.sources.log_text import survey
 from keyturn.core.access import LOGIN
 from keyturn.core.access_source import AccessSource, SourceOpening, SourceRecord
 from keyturn.core.audit_lines import AuditMount
@@ -152,6 +153,29 @@ WAYS: dict[str, Callable[[AuditLog], None]] = {
     "renamed twice": twice,
     "renamed twice and packed": twice_packed,
 }
+
+
+@pytest.mark.parametrize("follows", [True, False], ids=["another takes its name", "its name is nobody's"])
+def test_a_file_that_is_renamed_between_a_look_and_its_opening_is_read_on(
+    log: AuditLog, monkeypatch: pytest.MonkeyPatch, follows: bool
+) -> None:
+    reader = Reader(log)
+    log.add("a")
+    assert reader.read() == ["a"]
+    log.add("b")
+    looks = iter([True])
+
+    def renamed_behind_it(*arguments: Any) -> Any:
+        seen = survey(*arguments)
+        if next(looks, False):
+            log.rename()
+            if follows:
+                log.add("c")
+        return seen
+
+    monkeypatch.setattr(f"{line_source.__name__}.survey", renamed_behind_it)
+    assert reader.read() == (["b", "c"] if follows else ["b"])
+    assert reader.gaps == []
 
 
 @pytest.mark.parametrize("fresh", [True, False], ids=["by fresh processes", "by one process"])

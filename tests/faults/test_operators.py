@@ -12,6 +12,7 @@ from tests.crash.kinds import Kind
 from tests.crash.site import Site
 from tests.faults.doings import DOINGS, RESTORED, Doing
 from tests.faults.operators import STRATEGIES, Case
+from tests.support.hooks import eventually
 from tests.support.sampling import sample
 
 pytestmark = pytest.mark.sampled(9, of="file")
@@ -69,6 +70,8 @@ def cases(site: Site, kinds: dict[str, Kind]) -> dict[str, Case]:
         for _ in range(3):
             assert case.rotate(end_previous=True) == "", case.said
     system.force_restore_raft_snapshot(snapshot)
+    # It answers before it has forgotten all that it had at hand.
+    assert eventually(lambda: all(case.newest() == 2 for case in made.values()), 60)
     return made
 
 

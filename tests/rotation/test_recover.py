@@ -1,5 +1,6 @@
 """A hub that is restored from a snapshot has lost versions: nothing dead is pushed, and what lives is brought back."""
 
+import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -26,7 +27,7 @@ from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, local_executor
 from tests.rotation.helpers import Worker, remote, with_copy
-from tests.support.hooks import Replaced
+from tests.support.hooks import Replaced, eventually
 from tests.support.lab import Declared, Lab, Opened
 from tests.support.world import TOKEN_VARIABLE, World
 
@@ -60,9 +61,13 @@ def snapshot(lab: Lab) -> bytes:
 
 def restore(lab: Lab, opened: Opened, content: bytes) -> Workspace:
     """Put the hub back to that moment; the same Keyturn in a new process."""
+    later = f"later/{uuid.uuid4()}"
+    lab.hub.write(later, SecretFields({"written": "since"}), cas=0)
     lab.root.sys.force_restore_raft_snapshot(content)
     lab.hub.close()
     lab.hub = lab.world.hub()
+    # It answers before it has forgotten all that it had at hand.
+    assert eventually(lambda: lab.hub.read(later) is None, 60)
     return replace(opened.workspace, hub=lab.hub, open_strategy=lab.open(*declared_in(opened)).workspace.open_strategy)
 
 

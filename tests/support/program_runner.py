@@ -67,7 +67,7 @@ class Run:
                 [sys.executable, "-m", "tests.support.program_runner", json.dumps(order)],
                 cwd=ROOT,
                 env={**os.environ, "OUT": str(directory)},
-                **{"stdout": subprocess.PIPE, "stderr": errors, "text": True, **(popen or {})},
+                **{"stdout": subprocess.PIPE, "stderr": errors, "text": True, "preexec_fn": heeds, **(popen or {})},
             )
 
     def serve(self, password: str, path: str = "ml/db") -> None:
@@ -115,6 +115,11 @@ class Run:
                     with suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
                 self.process.communicate(timeout=30)
+
+
+def heeds() -> None:
+    """Hear SIGHUP, which whoever runs the tests may have them ignore, as nohup does."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def gone(pid: int) -> bool:

@@ -1,6 +1,7 @@
 """A log of lines in files, read as it grows: across rotation by renaming or copying, packing, cuts and restores."""
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +20,16 @@ from keyturn.access_log.sources.file_cursor import (
     with_finished,
     with_mark,
 )
-from keyturn.access_log.sources.log_text import LogText, Sighted, Survey, newest_holding, settled, survey
+from keyturn.access_log.sources.log_text import (
+    END,
+    TRIES,
+    LogText,
+    Sighted,
+    Survey,
+    newest_holding,
+    settled,
+    survey,
+)
 from keyturn.core.access import Access
 from keyturn.core.access_source import Batch, Malformed, SourceRecord
 from keyturn.core.errors import Unavailable
@@ -32,8 +42,6 @@ KEPT_ASIDE: Final = 64 * 1024
 
 MOST_MALFORMED: Final = 1000
 """Lines of one batch that can't be read; it ends there."""
-
-END: Final = b"\n"
 
 
 class LineReader(Protocol):
@@ -125,9 +133,17 @@ class LineSource:
         if self._text and self._head == place.head and (self._text.file.packing or self._text.holds(place.mark)):
             return self._text
         self._let_go()
-        if sighted := self._survey().find(place.head):
-            self._text, self._head = LogText(sighted.file), place.head
-        return self._text
+        for _ in range(TRIES):
+            sighted = self._survey().find(place.head)
+            if sighted is None:
+                return None
+            # A rotation may have given its name to another file meanwhile.
+            with suppress(FileNotFoundError):
+                self._text, self._head = LogText(sighted.file), place.head
+                if self._text.begins_with(place.head):
+                    return self._text
+            self._let_go()
+        raise Unavailable("read", str(self._path), "its files get other names while they are looked at", self._hint)
 
     # --- lines of one file -------------------------------------------------------------------------------
 

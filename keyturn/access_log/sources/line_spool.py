@@ -25,7 +25,8 @@ from keyturn.ledger.durable_files import PRIVATE_FILE, append_durably, make_priv
 CURRENT: Final = "received.log"
 LOCK: Final = "lock"
 NAME: Final = "name"
-
+NEXT: Final = "next"
+"""What the file that is written to next is called until it takes the place of the full one."""
 
 PART: Final = 64 * 1024 * 1024
 """Bytes of a file, after which the next one is begun."""
@@ -108,9 +109,12 @@ class LineSpool:
                     yield from text
 
     def _begin_next(self) -> None:
-        """Put a number behind the name of the file that is full."""
+        """Put a number behind the name of the file that is full; at no moment is there none of the name itself."""
         numbers = [int(suffix) for file in rotations(self.current) if (suffix := file.path.suffix[1:]).isdigit()]
-        self.current.rename(self.current.with_name(f"{CURRENT}.{max(numbers, default=0) + 1:09}"))
+        empty = self.directory / NEXT
+        os.close(os.open(empty, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, PRIVATE_FILE))
+        os.link(self.current, self.current.with_name(f"{CURRENT}.{max(numbers, default=0) + 1:09}"))
+        empty.replace(self.current)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -16,6 +16,8 @@ from keyturn.access_log.sources.file_cursor import START, TAIL, Mark, short_dige
 NOTHING: Final = (-1, b"")
 """No place in a file, and no bytes from there on."""
 
+END: Final = b"\n"
+
 HEAD: Final = 1024
 """Bytes of a first line that are looked at: an audit line begins with its time and an id."""
 
@@ -49,6 +51,10 @@ class LogText:
     def size(self) -> int:
         """Its bytes, as they lie there. Raises OSError."""
         return os.fstat(self._opened.fileno()).st_size
+
+    def begins_with(self, head: str) -> bool:
+        """Whether its first line is the one of that digest; of a packed file, which nobody renames, it is not asked."""
+        return bool(self.file.packing) or head_of(self.read(0, FIRST)) == head
 
     def read(self, offset: int, size: int) -> bytes:
         """At most ``size`` bytes from there on, fewer at its end. Raises BROKEN where nothing can be read."""
@@ -168,14 +174,20 @@ def _sight(file: LogFile, live: bool, time_of: TimeOf) -> Sighted | None:
     """What is seen of a file; None where it holds no whole line yet. Raises BROKEN."""
     text = LogText(file)
     try:
-        first, end, _ = text.read(0, FIRST).partition(b"\n")
+        beginning = text.read(0, FIRST)
         changed, size = text.changed, text.size
     finally:
         text.close()
-    if not end and len(first) < HEAD:
+    if not (head := head_of(beginning)):
         return None
-    began = plausible_start(time_of(first), datetime.fromtimestamp(changed, UTC))
-    return Sighted(file, short_digest(first[:HEAD]), began, changed, size, live)
+    began = plausible_start(time_of(beginning.partition(END)[0]), datetime.fromtimestamp(changed, UTC))
+    return Sighted(file, head, began, changed, size, live)
+
+
+def head_of(beginning: bytes) -> str:
+    """The digest of the first line; empty where that is not there yet."""
+    first, end, _ = beginning.partition(END)
+    return short_digest(first[:HEAD]) if end or len(first) >= HEAD else ""
 
 
 def _fuller(file: Sighted, other: Sighted) -> bool:
