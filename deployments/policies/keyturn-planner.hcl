@@ -40,6 +40,12 @@ path "auth/token/roles/keyturn-grant" {
 path "transit/keys/keyturn-ledger" {
   capabilities = ["read"]
 }
+path "keyturn/metadata/fingerprint-key" {
+  capabilities = ["read"]
+}
+path "keyturn/metadata/ledger" {
+  capabilities = ["read"]
+}
 path "auth/+/config" {
   capabilities = ["read"]
 }
@@ -50,6 +56,9 @@ path "+/config/+" {
   capabilities = ["read"]
 }
 path "+/roles/+" {
+  capabilities = ["read"]
+}
+path "identity/group/name/+" {
   capabilities = ["read"]
 }
 path "sys/quotas/rate-limit/*" {

@@ -1,6 +1,6 @@
 """Whether what the section `hub:` names is declared, and of the kind that is wanted there."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from keyturn.catalogue.plain import text_at
@@ -11,13 +11,16 @@ if TYPE_CHECKING:
     from keyturn.catalogue.checks import World
     from keyturn.catalogue.source import CatalogueEntry
 
-NEEDS: Final = {
-    "jwt-role": ("method", "jwt"),
-    "kubernetes-role": ("method", "kubernetes"),
-    "aws-login-role": ("method", "aws-login"),
-    "database-role": ("connection", "database"),
+NEEDS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
+    "jwt-role": ("method", ("jwt",)),
+    "kubernetes-role": ("method", ("kubernetes",)),
+    "aws-login-role": ("method", ("aws-login",)),
+    "oidc": ("default_role", ("oidc-role",)),
+    "oidc-role": ("method", ("oidc",)),
+    "group": ("method", ("oidc", "ldap", "jwt")),
+    "database-role": ("connection", ("database",)),
 }
-"""The kinds that are in another entry of `hub:`, by which key they name it, and of which kind that is."""
+"""The kinds that name another entry of `hub:`, by which key they name it, and of which kinds that may be."""
 CONSUMER: Final = "consumer:"
 TARGET_KINDS: Final = ("postgresql", "mysql")
 """The kinds of target that a database engine is connected to here."""
@@ -25,11 +28,12 @@ TARGET_KINDS: Final = ("postgresql", "mysql")
 
 def find_hub_problems(entry: "CatalogueEntry", world: "World") -> Iterator[Problem]:
     """Everything that an entry of `hub:` names and nothing declares."""
-    key, kind = NEEDS.get(text_at(entry, "kind") or "", ("", ""))
+    key, kinds = NEEDS.get(text_at(entry, "kind") or "", ("", ()))
     if key and (name := text_at(entry, key)) is not None:
-        fitting = [other.name for other in world.entries["hub"].values() if text_at(other, "kind") == kind]
+        fitting = [other.name for other in world.entries["hub"].values() if text_at(other, "kind") in kinds]
         if name not in fitting and world.complete:
-            yield entry.problem((key,), f"no {kind} of hub is called {name}", advice(name, fitting, "Declare it."))
+            message = f"no {' or '.join(kinds)} of hub is called {name}"
+            yield entry.problem((key,), message, advice(name, fitting, "Declare it."))
     consumer = text_at(entry, "login") or ""
     if consumer.startswith(CONSUMER):
         yield from _declared(entry, "login", "consumers", consumer.removeprefix(CONSUMER), world)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from ipaddress import ip_network
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
@@ -17,13 +17,18 @@ from keyturn.settings.fields import (
     Line,
     Model,
     PositiveDuration,
+    WebUrl,
     matching,
     refused,
+    split_url,
 )
 
 LOGIN: Final = r"(worker|revoker|notary|monitor|planner|consumer:[A-Za-z0-9][A-Za-z0-9_-]{0,62})"
 APPROLE: Final = "approle"
 """The mount of the one method of that kind."""
+PERSON: Final = r"(worker|revoker|monitor|planner|requester|approver)"
+VARIABLE: Final = r"KEYTURN_SETUP_[A-Z0-9_]+"
+"""The variables whose content is written to the hub: so no line of a catalogue has another one sent anywhere."""
 OWN: Final = ("worker", "revoker", "notary")
 """The logins that may replace their own secret ids, and so are bound to addresses."""
 
@@ -33,6 +38,19 @@ Login = Annotated[
     WithJsonSchema({"type": "string", "pattern": f"^{LOGIN}$"}),
 ]
 """Whose work it is for: it gets the policies that are rendered for that, and no others."""
+
+PersonLogin = Annotated[
+    str,
+    matching(PERSON, "is no login of people", "Write worker, revoker, monitor, planner, requester or approver."),
+    WithJsonSchema({"type": "string", "pattern": f"^{PERSON}$"}),
+]
+"""What people may do: they get the policies that are rendered for that, and no others."""
+
+Variable = Annotated[
+    str,
+    matching(VARIABLE, "is no variable that is read here", "Name one that begins with KEYTURN_SETUP_."),
+    WithJsonSchema({"type": "string", "pattern": f"^{VARIABLE}$"}),
+]
 
 
 def _network(text: str) -> str:
@@ -45,6 +63,24 @@ def _network(text: str) -> str:
 
 Network = Annotated[Line, AfterValidator(_network)]
 Statement = Annotated[str, Field(min_length=1)]
+
+
+def _ldap(url: str) -> str:
+    split_url(url, ("ldaps", "ldap"))
+    return url
+
+
+LdapUrl = Annotated[str, AfterValidator(_ldap), WithJsonSchema({"type": "string", "pattern": "^ldaps?://"})]
+
+Entry = TypeVar("Entry")
+
+
+def in_one_place(entry: Entry, file: str | None, variable: str | None, key: str) -> Entry:
+    """The entry itself, where its secret lies in one place. Raises what pydantic collects."""
+    if bool(file) == bool(variable):
+        remedy = f"Say {key}_file, or {key}_variable."
+        raise refused("its secret is read from one place", remedy, f"{key}_file")
+    return entry
 
 
 class LoginEntry(Model):
@@ -117,6 +153,8 @@ class JwtRoleEntry(LoginEntry):
     """Other claims that its tokens have, and their values."""
     user_claim: Line = "sub"
     """The claim that tells who it is."""
+    groups_claim: Line | None = None
+    """The claim that tells which groups they are in, where it is people who log in so."""
 
     @model_validator(mode="after")
     def _somebody(self) -> Self:
@@ -156,6 +194,111 @@ class KubernetesRoleEntry(LoginEntry):
         if "*" in self.service_accounts and "*" in self.namespaces:
             raise refused("it is for everybody in the cluster", "Name service accounts, or namespaces.", "namespaces")
         return self
+
+
+class PeopleEntry(Model):
+    """How people's logins live, and what each of them may do, whichever groups they are in."""
+
+    logins: tuple[PersonLogin, ...] = ()
+    """What everybody may do who logs in so; without any, what their groups may do and nothing else."""
+    token_ttl: PositiveDuration = timedelta(hours=1)
+    """How long a token lives before it is renewed: so long does somebody have a group that they have left."""
+    token_max_ttl: Duration = timedelta(0)
+    """How long a token lives at most, however often it is renewed; without it, as long as the hub allows."""
+    addresses: tuple[Network, ...] = ()
+    """The networks that its tokens are used from; without them, any."""
+
+
+class OidcEntry(Model):
+    """The auth method for people of an OIDC provider, who log in with the browser; its name is its mount."""
+
+    kind: Literal["oidc"]
+    """What it is."""
+    discovery_url: HttpsUrl
+    """Where its OIDC discovery begins. The hub asks there when it is set up."""
+    client_id: Line
+    """What the hub is called at the provider."""
+    client_secret_file: Line | None = None
+    """The file of whoever applies that has the client's secret; this, or client_secret_variable."""
+    client_secret_variable: Variable | None = None
+    """The environment's variable, KEYTURN_SETUP_*, that has the client's secret; this, or client_secret_file."""
+    default_role: Line | None = None
+    """The entry of kind oidc-role that people log in by who name none."""
+    ca_certificate: Statement | None = None
+    """The authority, in PEM, that the provider is trusted by; without it, the hub's own."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        return in_one_place(self, self.client_secret_file, self.client_secret_variable, "client_secret")
+
+
+class OidcRoleEntry(PeopleEntry):
+    """How people of an OIDC provider log in; its own name is the role's."""
+
+    kind: Literal["oidc-role"]
+    """What it is."""
+    method: Line
+    """The entry of kind oidc."""
+    allowed_redirect_uris: Annotated[tuple[WebUrl, ...], Field(min_length=1)]
+    """Where the provider may send the browser back to, such as http://localhost:8250/oidc/callback."""
+    user_claim: Line = "sub"
+    """The claim that tells who it is."""
+    groups_claim: Line | None = None
+    """The claim that tells which groups they are in."""
+    scopes: tuple[Line, ...] = ()
+    """What is asked of the provider besides openid, such as groups."""
+    claims: dict[Line, Line] = Field(default_factory=dict)
+    """Claims that have to be there, and their values."""
+    claim_mappings: dict[Line, Line] = Field(default_factory=dict)
+    """Claims that the hub keeps as the login's metadata, and what they are called there."""
+
+
+class LdapEntry(PeopleEntry):
+    """The auth method for people of a directory; its name is its mount. OpenBao has none in some packages."""
+
+    kind: Literal["ldap"]
+    """What it is."""
+    url: LdapUrl
+    """Its address, ldaps://HOST; ldap:// only with start_tls."""
+    start_tls: bool = False
+    """Whether a connection is begun in clear and goes on over TLS."""
+    certificate: Statement | None = None
+    """The authority, in PEM, that it is trusted by; without it, the hub's own."""
+    user_dn: Line
+    """Where its people are, such as ou=people,dc=example,dc=com."""
+    user_attribute: Line = "cn"
+    """Which attribute is their name at the login."""
+    group_dn: Line | None = None
+    """Where its groups are."""
+    group_attribute: Line = "cn"
+    """Which attribute is a group's name."""
+    group_filter: Line | None = None
+    """Which groups somebody is in, as a filter with {{.UserDN}} and {{.Username}}; without it, the hub's own."""
+    bind_dn: Line
+    """Whom the hub logs in as to look."""
+    bind_password_file: Line | None = None
+    """The file of whoever applies that has that one's password; this, or bind_password_variable."""
+    bind_password_variable: Variable | None = None
+    """The environment's variable, KEYTURN_SETUP_*, that has that one's password; this, or bind_password_file."""
+
+    @model_validator(mode="after")
+    def _closed(self) -> Self:
+        if self.url.startswith("ldap:") and not self.start_tls:
+            raise refused("passwords would go there in clear", "Write ldaps://, or start_tls: true.", "url")
+        return in_one_place(self, self.bind_password_file, self.bind_password_variable, "bind_password")
+
+
+class GroupEntry(Model):
+    """A group of people as their provider or directory has it, and what it may do; its own name is the hub's for it."""
+
+    kind: Literal["group"]
+    """What it is."""
+    method: Line
+    """The entry of kind oidc, ldap or jwt by which its people log in."""
+    group: Line | None = None
+    """What it is called there, where that is not its name."""
+    logins: Annotated[tuple[PersonLogin, ...], Field(min_length=1)]
+    """What its people may do: worker, revoker, monitor, planner, requester, approver."""
 
 
 class AwsLoginEntry(Model):
@@ -255,6 +398,10 @@ HubEntry = Annotated[
     | JwtRoleEntry
     | KubernetesEntry
     | KubernetesRoleEntry
+    | OidcEntry
+    | OidcRoleEntry
+    | LdapEntry
+    | GroupEntry
     | AwsLoginEntry
     | AwsLoginRoleEntry
     | DatabaseEntry
@@ -279,6 +426,14 @@ def resource_of(name: str, entry: Any, entries: Mapping[str, Any]) -> HubResourc
             return HubResource(Kind.KUBERNETES_CONFIG, "", mount=name)
         case KubernetesRoleEntry():
             return HubResource(Kind.KUBERNETES_ROLE, name, mount=entry.method)
+        case OidcEntry():
+            return HubResource(Kind.OIDC_CONFIG, "", mount=name)
+        case OidcRoleEntry():
+            return HubResource(Kind.OIDC_ROLE, name, mount=entry.method)
+        case LdapEntry():
+            return HubResource(Kind.LDAP_CONFIG, "", mount=name)
+        case GroupEntry():
+            return HubResource(Kind.GROUP, name)
         case AwsLoginRoleEntry():
             return HubResource(Kind.AWS_LOGIN_ROLE, name, mount=entry.method)
         case DatabaseEntry():

@@ -37,7 +37,7 @@ FILES: Final = ("directory", "kubeconfig")
 PID_FILE: Final = "pid_file"
 """The key that names whose process is signalled, which takes the operator's word."""
 
-PORTS: Final = {"https": 443, "http": 80}
+PORTS: Final = {"https": 443, "http": 80, "ldaps": 636, "ldap": 389}
 
 DEVICES: Final = ("/proc", "/sys", "/dev")
 """What is no file: nothing that a catalogue names lies below."""

@@ -35,6 +35,11 @@ Exit codes:
   3    something differs"""
 """Of `keyturn hub plan`, for whoever lets it run each day."""
 
+UNNAMED: Final = (
+    "the hub names no ledger yet, and the first worker will name its own: set KEYTURN_LEDGER_NAME or KEYTURN_LEDGER as"
+    " workers have it, and run this again, so that nobody else comes first"
+)
+
 commands = typer.Typer(help="Set the hub up, and see whether it still is.", no_args_is_help=True)
 
 OverwriteOption = Annotated[
@@ -49,6 +54,14 @@ RemoveOption = Annotated[
     list[str] | None,
     typer.Option("--remove", metavar="NAME", help="Take away what Keyturn made and nothing declares any more."),
 ]
+SecretsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--write-secrets",
+        metavar="NAME",
+        help="Write this again for the secrets in it, which nobody can compare, such as oidc-config:people.",
+    ),
+]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 
 
@@ -61,8 +74,8 @@ class Setting:
     wanted: "tuple[HubResource, ...]"
     record: "SetupRecord"
 
-    def plan(self, overwrite: list[str] | None) -> "HubPlan":
-        """What would be made, changed and set back. Raises Invalid for what is overwritten and is nothing."""
+    def plan(self, overwrite: list[str] | None = None, rewrite: list[str] | None = None) -> "HubPlan":
+        """What would be made, changed and set back. Raises Invalid for what is named and is nothing."""
         from keyturn.core.suggest import advice
         from keyturn.hub_setup.plan import plan_setup
 
@@ -70,7 +83,11 @@ class Setting:
         if strange := next((name for name in overwrite or [] if name not in keys), None):
             remedy = advice(strange, keys, "Name it as the plan does")
             raise Invalid("overwrite", strange, "the catalogue needs no such thing in the hub", remedy)
-        return plan_setup(self.port, self.wanted, self.record, overwrite or ())
+        secret = [resource.key for resource in self.wanted if resource.values]
+        if strange := next((name for name in rewrite or [] if name not in secret), None):
+            remedy = advice(strange, secret, "Name it as the plan does")
+            raise Invalid("write the secrets of", strange, "it has none that Keyturn writes", remedy)
+        return plan_setup(self.port, self.wanted, self.record, overwrite or (), rewrite=rewrite or ())
 
 
 @contextmanager
@@ -84,9 +101,18 @@ def opened_hub(catalogue: Path | None) -> Iterator[Setting]:
     insist_on_hub()
     declared = load_catalogue(catalogue)
     settings = HubSettings.from_environment()
-    wanted = resources(HubDeclaration.by(declared, settings, WorkspaceNames.from_environment(os.environ).own))
+    house = WorkspaceNames.from_environment(os.environ).own
+    wanted = resources(HubDeclaration.by(declared, settings, house, named_ledger()))
     with closing(VaultHub(settings)) as hub:
         yield Setting(hub, hub.setup(), wanted, read_record(hub))
+
+
+def named_ledger() -> str:
+    """The ledger that the environment names; empty where it names none, and each machine would have its own."""
+    from keyturn.providers.ledger.address import NAME_VARIABLE, VARIABLE, ledger_address, ledger_origin
+
+    named = os.environ.get(VARIABLE) or os.environ.get(NAME_VARIABLE)
+    return ledger_origin(ledger_address(os.environ), os.environ) if named else ""
 
 
 @commands.command("plan", epilog=PLAN_EXIT_CODES)
@@ -112,6 +138,7 @@ def show_plan(
 @commands.command("apply", epilog=EXIT_CODES)
 def apply_plan(
     overwrite: OverwriteOption = None,
+    write_secrets: SecretsOption = None,
     remove: RemoveOption = None,
     yes: YesOption = False,
     catalogue: CatalogueOption = None,
@@ -125,13 +152,15 @@ def apply_plan(
     if not (yes or sys.stdin.isatty()):
         raise Invalid("apply", "the plan", "nobody is there to confirm it", "Give --yes")
     with opened_hub(catalogue) as setting:
-        planned = setting.plan(overwrite)
+        planned = setting.plan(overwrite, write_secrets)
         tell(planned, everything=False, as_json=False, quiet=as_json)
         doing = carried_out(planned, remove)
         if doing and not yes:
             typer.confirm(f"Do {len(doing)} of this?", abort=True, err=True)
         done = carry_out_plan(setting, planned, remove or []) if doing else []
-        left = setting.plan(None) if doing else planned
+        left = setting.plan() if doing else planned
+        if doing and not named_ledger() and setting.hub.read_state("ledger") is None:
+            note(UNNAMED)
     if as_json:
         write_json({"done": [item.resource.key for item in done], **plan_data(left, everything=False)})
     else:

@@ -12,13 +12,20 @@ COLUMNS: Final = ("", "in the hub", "what")
 IN_PLACE: Final = "in place"
 """As :class:`keyturn.core.hub_setup.SetupVerdict` has it, which is not imported for the help."""
 POLICY: Final = "policy"
+UNCOMPARED: Final = "the hub gives it nobody back, so nobody can compare it; --write-secrets writes it again"
+
+
+def is_told(item: "Item") -> bool:
+    """Whether it is shown where not everything is: it differs, or nobody can tell in all of it."""
+    return item.verdict != IN_PLACE or bool(item.uncompared)
 
 
 def item_rows(planned: "HubPlan", everything: bool) -> Iterator[tuple[str, str, str]]:
     """A row for each thing: what becomes of it, what it is called, and how it is and shall be."""
     for item in planned.items:
-        if everything or item.verdict != IN_PLACE:
+        if everything or is_told(item):
             lines = [item.why] if item.why else []
+            lines += [f"{name}: {UNCOMPARED}" for name in item.uncompared]
             lines += [line for each in item.differences for line in difference_lines(each)]
             yield str(item.verdict), item.resource.key, "\n".join(lines)
 
@@ -39,12 +46,13 @@ def _value(value: Any) -> str:
 
 def plan_data(planned: "HubPlan", everything: bool) -> dict[str, Any]:
     """The same for scripts."""
-    shown = [item for item in planned.items if everything or item.verdict != IN_PLACE]
+    shown = [item for item in planned.items if everything or is_told(item)]
     return {
         "items": [_item_data(item) for item in shown],
         "differs": planned.differs,
         "unknown": len(planned.unknown),
         "in_place": sum(item.verdict == IN_PLACE for item in planned.items),
+        "uncompared": sum(bool(item.uncompared) for item in planned.items),
     }
 
 
@@ -54,6 +62,7 @@ def _item_data(item: "Item") -> dict[str, Any]:
         "verdict": str(item.verdict),
         "why": item.why,
         "differences": [vars(difference) for difference in item.differences],
+        "uncompared": list(item.uncompared),
     }
 
 

@@ -33,23 +33,30 @@ class Kind(StrEnum):
     APPROLE = "approle"
     TOKEN_ROLE = "token-role"
     TRANSIT_KEY = "transit-key"
+    ENTRY = "entry"
     JWT_CONFIG = "jwt-config"
     JWT_ROLE = "jwt-role"
     KUBERNETES_CONFIG = "kubernetes-config"
     KUBERNETES_ROLE = "kubernetes-role"
+    LDAP_CONFIG = "ldap-config"
+    OIDC_ROLE = "oidc-role"
+    GROUP = "group"
+    GROUP_ALIAS = "group-alias"
     AWS_LOGIN_ROLE = "aws-login-role"
     AWS_ROLE = "aws-role"
     RATE_LIMIT = "rate-limit"
+    OIDC_CONFIG = "oidc-config"
     DATABASE_CONNECTION = "database-connection"
     DATABASE_ROLE = "database-role"
 
 
-HOLDS_DATA: Final = frozenset({Kind.MOUNT, Kind.AUTH_METHOD, Kind.TRANSIT_KEY})
+HOLDS_DATA: Final = frozenset({Kind.MOUNT, Kind.AUTH_METHOD, Kind.TRANSIT_KEY, Kind.ENTRY})
 """With these goes what they hold: one that is gone is not made anew, and none is removed."""
 FIXED: Final[Mapping[Kind, frozenset[str]]] = {
     Kind.MOUNT: frozenset({"type", "version", "local", "seal_wrap"}),
     Kind.AUTH_METHOD: frozenset({"type", "local", "seal_wrap"}),
     Kind.TRANSIT_KEY: frozenset({"type", "derived", "exportable", "allow_plaintext_backup"}),
+    Kind.GROUP: frozenset({"type"}),
 }
 """What the hub lets nobody change of what is there."""
 ADDRESSES: Final[Mapping[Kind, str]] = {
@@ -59,18 +66,26 @@ ADDRESSES: Final[Mapping[Kind, str]] = {
     Kind.APPROLE: "auth/{mount}/role/{name}",
     Kind.TOKEN_ROLE: "auth/token/roles/{name}",
     Kind.TRANSIT_KEY: "{mount}/keys/{name}",
+    Kind.ENTRY: "{mount}/metadata/{name}",
     Kind.DATABASE_CONNECTION: "{mount}/config/{name}",
     Kind.DATABASE_ROLE: "{mount}/roles/{name}",
     Kind.JWT_CONFIG: "auth/{mount}/config",
     Kind.JWT_ROLE: "auth/{mount}/role/{name}",
     Kind.KUBERNETES_CONFIG: "auth/{mount}/config",
     Kind.KUBERNETES_ROLE: "auth/{mount}/role/{name}",
+    Kind.LDAP_CONFIG: "auth/{mount}/config",
+    Kind.OIDC_CONFIG: "auth/{mount}/config",
+    Kind.OIDC_ROLE: "auth/{mount}/role/{name}",
+    Kind.GROUP: "identity/group/name/{name}",
+    Kind.GROUP_ALIAS: "identity/group-alias",
     Kind.AWS_LOGIN_ROLE: "auth/{mount}/role/{name}",
     Kind.AWS_ROLE: "{mount}/roles/{name}",
     Kind.RATE_LIMIT: "sys/quotas/rate-limit/{name}",
 }
 LISTED: Final = {Kind.MOUNT: "sys/mounts", Kind.AUTH_METHOD: "sys/auth"}
 """What is told by a listing of all, and not by itself."""
+TOLD_AT: Final = {**LISTED, Kind.GROUP_ALIAS: ADDRESSES[Kind.GROUP]}
+"""Where a kind is told, if not where it is written."""
 NAMED_ELSEWHERE: Final = {Kind.AWS_LOGIN_ROLE: "auth/{mount}/roles"}
 """Where the names of a kind are listed, if not above where each is."""
 CHANGED_BELOW: Final = {Kind.MOUNT: "/tune", Kind.AUTH_METHOD: "/tune", Kind.TRANSIT_KEY: "/config"}
@@ -79,18 +94,33 @@ IN_ORDER: Final = "_statements"
 
 
 @dataclass(frozen=True)
+class ValueSource:
+    """Where a secret is read at the moment in which it is written to the hub.
+
+    It is ``field`` of ``entry`` in Keyturn's own mount, or the content of ``file``, or the environment's ``variable``.
+    """
+
+    entry: str = ""
+    field: str = ""
+    file: str = ""
+    variable: str = ""
+
+
+@dataclass(frozen=True)
 class HubResource:
     """One thing of the hub, and what it shall be.
 
-    ``fields`` are compared and written. ``values`` are written besides and never told: by their names, the entry of
-    Keyturn's own mount and the field of that. ``within`` is the mount or auth method that it is in.
+    ``fields`` are compared and written. ``values`` are secrets: written besides, never told, and compared by nobody,
+    since the hub gives none of them back. ``within`` is the mount or auth method that it is in.
     """
 
     kind: Kind
     name: str
     fields: Fields = field(default_factory=dict)
     mount: str = ""
-    values: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    values: Mapping[str, ValueSource] = field(default_factory=dict)
+    initial: str = ""
+    """What a new entry begins with, where people are told that."""
 
     @property
     def key(self) -> str:
@@ -103,9 +133,14 @@ class HubResource:
         return ADDRESSES[self.kind].format(mount=self.mount, name=self.name)
 
     @property
+    def told_at(self) -> str:
+        """Where it is read in the hub's API."""
+        return TOLD_AT.get(self.kind, ADDRESSES[self.kind]).format(mount=self.mount, name=self.name)
+
+    @property
     def listing(self) -> str:
         """Where the hub lists the names of its kind beside it; empty where that tells nothing of it."""
-        if self.kind in LISTED or not self.name:
+        if self.kind in TOLD_AT or not self.name:
             return ""
         above = ADDRESSES[self.kind].removesuffix("/{name}")
         return NAMED_ELSEWHERE.get(self.kind, above).format(mount=self.mount)
@@ -115,7 +150,7 @@ class HubResource:
         """The key of the mount or auth method that it is in; empty where it is in none that could be lacking."""
         if not self.mount:
             return ""
-        method = ADDRESSES[self.kind].startswith("auth/")
+        method = self.kind is Kind.GROUP_ALIAS or ADDRESSES[self.kind].startswith("auth/")
         return f"{Kind.AUTH_METHOD if method else Kind.MOUNT}:{self.mount}"
 
 
@@ -172,6 +207,8 @@ class Item:
     verdict: SetupVerdict
     why: str = ""
     differences: tuple[Difference, ...] = ()
+    uncompared: tuple[str, ...] = ()
+    """Secrets in it, by their names, that the hub gives nobody back: whether they are the right ones is unknown."""
 
 
 @dataclass(frozen=True)
@@ -203,11 +240,13 @@ class HubPlan:
         )
 
 
-def fields_of(kind: Kind, answer: Fields) -> Fields:
-    """What the hub tells of a thing, as plainly as it is declared."""
+def fields_of(kind: Kind, answer: Fields) -> Fields | None:
+    """What the hub tells of a thing, as plainly as it is declared; None where that says that there is none."""
     match kind:
         case Kind.MOUNT | Kind.AUTH_METHOD:
             return _mount_fields(answer)
+        case Kind.ENTRY:
+            return {}
         case Kind.POLICY:
             return {"policy": answer.get("policy", "")}
         case Kind.TRANSIT_KEY:
@@ -217,6 +256,11 @@ def fields_of(kind: Kind, answer: Fields) -> Fields:
             details = answer.get("connection_details") or {}
             rest = {name: value for name, value in answer.items() if name != "connection_details"}
             return {**rest, **{name: value for name, value in details.items() if name != "password"}}
+        case Kind.GROUP:
+            return {name: answer.get(name) for name in ("type", "policies", "metadata")}
+        case Kind.GROUP_ALIAS:
+            alias = answer.get("alias") or {}
+            return {name: alias.get(name) for name in ("name", "mount_path")} if alias else None
         case Kind.AWS_ROLE:
             kinds = answer.get("credential_types") or [answer.get("credential_type", "")]
             rest = {name: value for name, value in answer.items() if name != "credential_types"}
@@ -234,7 +278,7 @@ def _mount_fields(answer: Fields) -> Fields:
 
 def body_of(resource: HubResource, fields: Fields, *, anew: bool) -> dict[str, Any]:
     """What is sent to make it anew, or to change it."""
-    if resource.kind not in FIXED:
+    if resource.kind not in FIXED or resource.kind is Kind.GROUP:
         return dict(fields)
     if not anew:
         return {name: value for name, value in fields.items() if name not in FIXED[resource.kind]}

@@ -3,16 +3,21 @@
 What is about to be made is noted before, and that it is made afterwards: so a later run knows its own.
 """
 
+import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import groupby
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 from keyturn.core.errors import Conflict, Invalid, Missing, Unavailable
+from keyturn.core.hub import State
 from keyturn.core.hub_setup import (
     CHANGED_BELOW,
     HOLDS_DATA,
+    LISTED,
     Difference,
     Fields,
     HubPlan,
@@ -21,6 +26,7 @@ from keyturn.core.hub_setup import (
     Kind,
     SetupPort,
     SetupVerdict,
+    ValueSource,
     body_of,
     differing,
 )
@@ -36,6 +42,9 @@ APART: Final = frozenset(
         Kind.APPROLE,
         Kind.DATABASE_ROLE,
         Kind.JWT_ROLE,
+        Kind.OIDC_ROLE,
+        Kind.GROUP,
+        Kind.GROUP_ALIAS,
         Kind.KUBERNETES_ROLE,
         Kind.AWS_LOGIN_ROLE,
         Kind.AWS_ROLE,
@@ -50,6 +59,10 @@ Progress = Callable[[Item], None]
 
 class HubPort(SetupPort, RecordPort, Protocol):
     """A hub that is set up, with the record of that."""
+
+    def begin(self, entry: str, initial: str) -> None:
+        """Write the first version of an entry of Keyturn's own mount that nobody writes twice. One that is there is."""
+        ...
 
 
 def apply_setup(
@@ -113,14 +126,29 @@ def _carry_out(hub: HubPort, items: Sequence[Item], record: SetupRecord, progres
 
 def _put(hub: HubPort, item: Item, present: Fields | None, record: SetupRecord) -> None:
     resource, fields = item.resource, _fields(item, record)
+    if resource.kind is Kind.ENTRY:
+        _insist(lambda: hub.begin(resource.name, resource.initial))
+        return
     address = resource.address + (CHANGED_BELOW.get(resource.kind, "") if present is not None else "")
-    body = body_of(resource, fields, anew=present is None) | values_of(hub, resource)
+    body = body_of(resource, fields, anew=present is None) | values_of(hub, resource) | _links(hub, resource)
     _insist(lambda: hub.put(address, body))
+
+
+def _links(hub: HubPort, resource: HubResource) -> dict[str, str]:
+    """By which ids of the hub's own a group's alias joins the two. Raises Conflict where one has gone meanwhile."""
+    if resource.kind is not Kind.GROUP_ALIAS:
+        return {}
+    group, methods = hub.look(resource.told_at) or {}, hub.look(LISTED[Kind.AUTH_METHOD]) or {}
+    ids = {"canonical_id": group.get("id"), "mount_accessor": (methods.get(f"{resource.mount}/") or {}).get("accessor")}
+    if not all(ids.values()):
+        raise changed_meanwhile(resource, [name for name, value in ids.items() if not value])
+    return {name: str(value) for name, value in ids.items()}
 
 
 def _as_planned(item: Item, present: Fields | None) -> Fields | None:
     """What is there, once more: nothing is written over what was not looked at. Raises Conflict."""
-    expected_absent = item.verdict is SetupVerdict.CREATE or not item.differences
+    gone = item.verdict is SetupVerdict.DRIFT and not item.differences
+    expected_absent = item.verdict is SetupVerdict.CREATE or gone
     if (present is None) != expected_absent:
         raise changed_meanwhile(item.resource)
     before = {each.field: each.present for each in item.differences}
@@ -146,17 +174,32 @@ def _former(resource: HubResource, difference: Difference) -> Any:
 
 
 def values_of(hub: RecordPort, resource: HubResource) -> dict[str, str]:
-    """The secrets that it is made with, from Keyturn's own mount. Raises Missing."""
-    values = {}
-    entries = {path: hub.read_state(path) for path in dict.fromkeys(path for path, _ in resource.values.values())}
-    for name, (path, field) in resource.values.items():
-        state = entries[path]
-        value = state.data.get(field) if state else None
-        if not isinstance(value, str) or not value:
-            hint = f"Put it there: vault kv put <state mount>/{path} {field}=-"
-            raise Missing("make", resource.key, f"the hub's entry {path} has no {field}", hint)
-        values[name] = value
-    return values
+    """The secrets that it is made with, read now. Raises Missing."""
+    sources = resource.values.values()
+    entries = {path: hub.read_state(path) for path in dict.fromkeys(source.entry for source in sources if source.entry)}
+    return {name: _value(resource, source, entries) for name, source in resource.values.items()}
+
+
+def _value(resource: HubResource, source: ValueSource, entries: Mapping[str, State | None]) -> str:
+    if source.entry:
+        state = entries[source.entry]
+        value = state.data.get(source.field) if state else None
+        problem = f"the hub's entry {source.entry} has no {source.field}"
+        hint = f"Put it there: vault kv put <state mount>/{source.entry} {source.field}=-"
+    elif source.file:
+        value, problem, hint = _content(source.file), f"nothing can be read from {source.file}", "Put its secret there"
+    else:
+        value, problem = os.environ.get(source.variable), f"{source.variable} is not set"
+        hint = "Set it for this one command, from where the secret is kept"
+    if not isinstance(value, str) or not value:
+        raise Missing("make", resource.key, problem, hint)
+    return value
+
+
+def _content(file: str) -> str | None:
+    with suppress(OSError, ValueError):
+        return Path(file).expanduser().read_text(encoding="utf-8").strip()
+    return None
 
 
 def remove_left_over(
@@ -171,9 +214,18 @@ def remove_left_over(
         if left[key].resource.kind in HOLDS_DATA:
             raise Invalid("remove", key, "it holds data", "Remove it by hand, where you are sure")
     for key in keys:
-        hub.remove(left[key].resource.address)
+        if address := _removed_at(hub, left[key].resource):
+            hub.remove(address)
         progress(replace(left[key], why="removed"))
     return write_record(hub, record.after({}, frozenset(keys))) if keys else record
+
+
+def _removed_at(hub: HubPort, resource: HubResource) -> str:
+    """Where it is taken away; empty where it is gone."""
+    if resource.kind is not Kind.GROUP_ALIAS:
+        return resource.address
+    alias = (hub.look(resource.told_at) or {}).get("alias") or {}
+    return f"{resource.address}/id/{alias['id']}" if alias.get("id") else ""
 
 
 def _insist(act: Callable[[], Any]) -> Any:

@@ -33,6 +33,8 @@ class HubCheck:
     differing: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     since: datetime | None = None
+    uncompared: tuple[str, ...] = ()
+    """What has secrets that the hub gives nobody back, and is as declared but for those."""
 
     @property
     def sound(self) -> bool:
@@ -43,7 +45,8 @@ class HubCheck:
     def words(self) -> str:
         """In one line."""
         parts = [_listed("not as declared", self.differing), _listed("could not be looked at", self.unknown)]
-        return "; ".join(filter(None, parts)) or f"all {self.in_place} as declared"
+        sound = "" if any(parts) else f"all {self.in_place} as declared"
+        return "; ".join(filter(None, (*parts, sound, _listed("secrets that nobody can compare", self.uncompared))))
 
     def to_data(self) -> dict[str, Any]:
         """As it lies in the hub, and for scripts."""
@@ -53,6 +56,7 @@ class HubCheck:
             "differing": list(self.differing),
             "unknown": list(self.unknown),
             "since": self.since.isoformat() if self.since else None,
+            "uncompared": list(self.uncompared),
         }
 
     @classmethod
@@ -66,6 +70,7 @@ class HubCheck:
                 tuple(map(str, data["differing"])),
                 tuple(map(str, data["unknown"])),
                 datetime.fromisoformat(since) if since else None,
+                tuple(map(str, data.get("uncompared", ()))),
             )
         except (KeyError, TypeError, ValueError):
             problem = "it can't be read: somebody else has written there"
@@ -88,7 +93,8 @@ def summarized(plan: HubPlan, at: datetime) -> HubCheck:
     """A plan in names."""
     differing = plan.of(*(verdict for verdict in SetupVerdict if verdict not in SOUND))
     in_place = len(plan.of(SetupVerdict.IN_PLACE))
-    return HubCheck(at, in_place, tuple(map(_line, differing)), tuple(map(_line, plan.unknown)))
+    uncompared = tuple(f"{item.resource.key} ({', '.join(item.uncompared)})" for item in plan.items if item.uncompared)
+    return HubCheck(at, in_place, tuple(map(_line, differing)), tuple(map(_line, plan.unknown)), uncompared=uncompared)
 
 
 SOUND: Final = (SetupVerdict.IN_PLACE, SetupVerdict.UNKNOWN)

@@ -1,6 +1,7 @@
 """What would be made in the hub, changed or set back; nothing is written, and what was not seen is unknown."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from keyturn.core.errors import Denied, KeyturnError
@@ -29,6 +30,7 @@ UNCHANGEABLE: Final = "the hub lets nobody change this: correct the catalogue, o
 CHANGED: Final = "somebody has changed it since Keyturn made it"
 UNDECLARED: Final = "nothing declares it any more: --remove takes it away"
 UNSEEN: Final = "nothing declares it any more; whether it is still there, this login may not see"
+AGAIN: Final = "its secrets are written again"
 KEEPS: Final = "nothing declares it any more; it holds data, and Keyturn removes none"
 
 
@@ -39,16 +41,18 @@ def plan_setup(
     overwrite: Collection[str] = (),
     *,
     whole: bool = True,
+    rewrite: Collection[str] = (),
 ) -> HubPlan:
     """What would become of everything that is wanted, and of what is left of an earlier time.
 
     ``overwrite`` are keys of what may be changed though somebody else has made it, or made anew though it held data;
-    ``*`` is all of them. Unless ``wanted`` is the ``whole``, nothing is left over.
+    ``*`` is all of them. ``rewrite`` are keys of what is written again though it is in place, for the secrets in it,
+    which nobody can compare. Unless ``wanted`` is the ``whole``, nothing is left over.
     """
     unmade = {resource.key for resource in wanted} - record.made.keys() - record.intended.keys()
     containers = [resource for resource in wanted if resource.kind in LISTED]
     sights = look_at(hub, containers)
-    items = {each.key: _item(each, sights[each.key], record, overwrite) for each in containers}
+    items = {each.key: _item(each, sights[each.key], record, overwrite, rewrite) for each in containers}
     rest = [resource for resource in wanted if resource.kind not in LISTED]
     # What is in a mount that is lacking is lacking, too.
     sights = look_at(hub, [each for each in rest if _is_open(items.get(each.within))], unmade)
@@ -58,7 +62,7 @@ def plan_setup(
             why = f"nobody could look whether there is {container.resource.key}"
             items[resource.key] = Item(resource, SetupVerdict.UNKNOWN, why)
         else:
-            items[resource.key] = _item(resource, sights.get(resource.key), record, overwrite)
+            items[resource.key] = _item(resource, sights.get(resource.key), record, overwrite, rewrite)
     ordered = (items[resource.key] for resource in wanted)
     return HubPlan((*ordered, *(_left_over(hub, record, items) if whole else ())))
 
@@ -68,19 +72,32 @@ def _is_open(container: Item | None) -> bool:
     return container is None or container.verdict not in (SetupVerdict.UNKNOWN, SetupVerdict.CREATE)
 
 
-def _item(resource: HubResource, sight: Sight, record: SetupRecord, overwrite: Collection[str]) -> Item:
+def _item(
+    resource: HubResource, sight: Sight, record: SetupRecord, overwrite: Collection[str], rewrite: Collection[str]
+) -> Item:
     if isinstance(sight, KeyturnError):
         return Item(resource, SetupVerdict.UNKNOWN, sight.text)
     may = resource.key in overwrite or "*" in overwrite
     made, intended = record.made.get(resource.key), record.intended.get(resource.key)
     if sight is None:
         return _absent(resource, made, may)
-    return compare_resource(resource, sight, _owned(sight, made, intended), may)
+    item = compare_resource(resource, sight, _owned(sight, made, intended), may)
+    return _with_secrets(item, sight, resource.key in rewrite)
+
+
+def _with_secrets(item: Item, present: Fields, rewrite: bool) -> Item:
+    """The same, with the secrets in it that nobody can compare; or to be written again for those."""
+    hidden = tuple(sorted(name for name in item.resource.values if name not in present))
+    if rewrite and hidden and item.verdict is SetupVerdict.IN_PLACE:
+        return replace(item, verdict=SetupVerdict.CHANGE, why=AGAIN)
+    # What is changed is written with its secrets.
+    stays = item.verdict in (SetupVerdict.IN_PLACE, SetupVerdict.BLOCKED)
+    return replace(item, uncompared=hidden) if stays else item
 
 
 def _absent(resource: HubResource, made: MadeEntry | None, may: bool) -> Item:
     if made is None or may:
-        return Item(resource, SetupVerdict.CREATE)
+        return Item(resource, SetupVerdict.CREATE, f"it will say {resource.initial}" if resource.initial else "")
     if resource.kind in HOLDS_DATA:
         return Item(resource, SetupVerdict.BLOCKED, GONE_FOR_GOOD)
     return Item(resource, SetupVerdict.DRIFT, GONE)
@@ -125,7 +142,9 @@ def _changed(present: Fields, made: Fields) -> Iterator[Difference]:
 
 
 def _left_over(hub: SetupPort, record: SetupRecord, items: Mapping[str, Item]) -> Iterator[Item]:
-    others = [entry.resource for key, entry in record.made.items() if key not in items]
+    kept = (entry.resource for key, entry in record.made.items() if key not in items)
+    # What Keyturn works with stays, whether or not whoever looks says which it is.
+    others = [resource for resource in kept if resource.kind is not Kind.ENTRY]
     sights = look_at(hub, others)
     for resource in others:
         sight = sights[resource.key]

@@ -24,10 +24,10 @@ def look_at(hub: SetupPort, resources: Collection[HubResource], unmade: Collecti
     stand in one listing, that is asked instead of each.
     """
     absent = _absent(hub, [each for each in resources if each.key in unmade])
-    addresses = dict.fromkeys(_told_at(each) for each in resources if each.key not in absent)
+    addresses = dict.fromkeys(each.told_at for each in resources if each.key not in absent)
     answers = side_by_side(lambda address: _attempt(hub.look, address), addresses, AT_ONCE)
     by_address = dict(zip(addresses, answers, strict=True))
-    return {each.key: None if each.key in absent else _sight(each, by_address[_told_at(each)]) for each in resources}
+    return {each.key: None if each.key in absent else _sight(each, by_address[each.told_at]) for each in resources}
 
 
 def seen(sight: Sight) -> Fields | None:
@@ -48,10 +48,6 @@ def _absent(hub: SetupPort, resources: Collection[HubResource]) -> set[str]:
         if not isinstance(answer, KeyturnError)
     }
     return {each.key for each in resources if each.listing in names and each.name not in names[each.listing]}
-
-
-def _told_at(resource: HubResource) -> str:
-    return LISTED.get(resource.kind) or resource.address
 
 
 def _attempt(ask: Callable[[str], T], address: str) -> T | KeyturnError:

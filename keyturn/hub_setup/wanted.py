@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from keyturn.catalogue.hub_entries import (
     APPROLE,
+    OWN,
     AppRoleEntry,
     AwsLoginEntry,
     AwsLoginRoleEntry,
@@ -16,33 +17,45 @@ from keyturn.catalogue.hub_entries import (
     DatabaseEntry,
     DatabaseRoleEntry,
     EngineEntry,
+    GroupEntry,
     JwtEntry,
     JwtRoleEntry,
     KubernetesEntry,
     KubernetesRoleEntry,
+    LdapEntry,
     LoginEntry,
+    OidcEntry,
+    OidcRoleEntry,
+    PeopleEntry,
     RateLimitEntry,
     resource_of,
 )
 from keyturn.catalogue.models import Catalogue
 from keyturn.catalogue.targets import MysqlSettings, PostgresqlSettings
 from keyturn.core.errors import Invalid
-from keyturn.core.hub_setup import HubResource, Kind
+from keyturn.core.fingerprint_keys import FIRST_KEY
+from keyturn.core.hub_setup import HubResource, Kind, ValueSource
 from keyturn.core.outbound import is_loopback
 from keyturn.core.rights import HubPlaces
 from keyturn.core.workspaces import HOUSE
-from keyturn.ledger.naming import SIGNING_KEY
+from keyturn.ledger.naming import NAMED, SIGNING_KEY
 from keyturn.policies import hub
 from keyturn.policies.documents import Origin, hub_documents
 from keyturn.policies.roles import LOGINS
-from keyturn.policies.scope import HubScope, places_of, scope_of
+from keyturn.policies.scope import HubScope, own_approles, places_of, scope_of
 from keyturn.settings.hub import HubSettings
 from keyturn.strategies.base import StrategySettings
 from keyturn.strategies.certificate import CertificateSettings
 from keyturn.strategies.vault_dynamic import VaultDynamicSettings
 from keyturn.strategies.vault_static_role import VaultStaticRoleSettings
 
-METHODS: Final[Mapping[type, str]] = {JwtEntry: "jwt", KubernetesEntry: "kubernetes", AwsLoginEntry: "aws"}
+METHODS: Final[Mapping[type, str]] = {
+    JwtEntry: "jwt",
+    KubernetesEntry: "kubernetes",
+    AwsLoginEntry: "aws",
+    OidcEntry: "oidc",
+    LdapEntry: "ldap",
+}
 POSTGRESQL: Final = "postgresql-database-plugin"
 MYSQL: Final = "mysql-database-plugin"
 
@@ -58,11 +71,14 @@ class HubDeclaration:
     origin: Origin
     entries: Entries
     targets: Mapping[str, Any]
+    ledger: str = ""
+    """Which ledger a hub that names none is to name; empty where whoever looks does not say."""
 
     @staticmethod
-    def by(catalogue: Catalogue, hub: HubSettings, house: str = HOUSE) -> "HubDeclaration":
+    def by(catalogue: Catalogue, hub: HubSettings, house: str = HOUSE, ledger: str = "") -> "HubDeclaration":
         """The same for a hub of these settings; ``house`` is what the workspace's names begin with."""
-        return HubDeclaration.of(catalogue, scope_of(catalogue, places_of(catalogue, hub, house)), catalogue.digest)
+        declared = HubDeclaration.of(catalogue, scope_of(catalogue, places_of(catalogue, hub, house)), catalogue.digest)
+        return replace(declared, ledger=ledger)
 
     @staticmethod
     def of(catalogue: Catalogue, scope: HubScope, digest: str) -> "HubDeclaration":
@@ -72,11 +88,19 @@ class HubDeclaration:
 
 def resources(declared: HubDeclaration) -> tuple[HubResource, ...]:
     """Everything, each once: mounts and methods, policies, keys, and what is in those. Raises Invalid."""
-    policies = tuple(policy_resources(declared.scope, declared.origin))
+    scope = replace(declared.scope, approles=own_approles(declared.entries, declared.scope.places))
+    policies = tuple(policy_resources(scope, declared.origin))
     rest = [resource for name, entry in declared.entries.items() for resource in _entry(name, entry, declared)]
     order = list(Kind)
     rest.sort(key=lambda resource: order.index(resource.kind))
-    every = (*_mounts(declared), *_methods(declared), *policies, *_own(declared.scope, policies), *rest)
+    every = (
+        *_mounts(declared),
+        *_methods(declared),
+        *policies,
+        *_own(declared.scope, policies),
+        *_first(declared),
+        *rest,
+    )
     keys = [resource.key for resource in every]
     if twice := next((key for key in keys if keys.count(key) > 1), None):
         raise Invalid("set up", twice, "it is declared twice", "Give one of the two another name under hub")
@@ -150,6 +174,14 @@ def _own(scope: HubScope, policies: Sequence[HubResource]) -> Iterator[HubResour
         yield HubResource(Kind.TOKEN_ROLE, scope.places.grant_token_role, fields)
 
 
+def _first(declared: HubDeclaration) -> Iterator[HubResource]:
+    """What everybody's first command needs, and few may write."""
+    mount = declared.scope.places.state_mount
+    yield HubResource(Kind.ENTRY, FIRST_KEY, mount=mount)
+    if declared.ledger:
+        yield HubResource(Kind.ENTRY, NAMED, mount=mount, initial=declared.ledger)
+
+
 # --- entries of `hub:` -------------------------------------------------------------------------------------
 
 
@@ -158,7 +190,22 @@ def _entry(name: str, entry: Any, declared: HubDeclaration) -> Iterator[HubResou
     if bare and isinstance(entry, DatabaseEntry):
         yield _database(bare, entry, declared.targets)
     elif bare:
-        yield replace(bare, fields=_fields(name, entry, declared.scope.places))
+        yield replace(bare, fields=_fields(name, entry, declared.scope.places), values=_values(entry))
+    if isinstance(entry, GroupEntry):
+        alias = {"name": entry.group or name, "mount_path": f"auth/{entry.method}/"}
+        yield HubResource(Kind.GROUP_ALIAS, name, alias, entry.method)
+
+
+def _values(entry: Any) -> dict[str, ValueSource]:
+    """Secrets that lie where it is applied."""
+    match entry:
+        case OidcEntry():
+            at = ValueSource(file=entry.client_secret_file or "", variable=entry.client_secret_variable or "")
+            return {"oidc_client_secret": at}
+        case LdapEntry():
+            at = ValueSource(file=entry.bind_password_file or "", variable=entry.bind_password_variable or "")
+            return {"bindpass": at}
+    return {}
 
 
 def _fields(name: str, entry: Any, places: HubPlaces) -> dict[str, Any]:
@@ -173,6 +220,14 @@ def _fields(name: str, entry: Any, places: HubPlaces) -> dict[str, Any]:
             return _kubernetes(entry)
         case KubernetesRoleEntry():
             return _kubernetes_role(entry, places)
+        case OidcEntry():
+            return _oidc(entry)
+        case OidcRoleEntry():
+            return _oidc_role(entry, places)
+        case LdapEntry():
+            return _ldap(entry, places)
+        case GroupEntry():
+            return {"type": "external", "policies": people_policies(entry.logins, places)}
         case AwsLoginRoleEntry():
             return _aws_login_role(entry, places)
         case DatabaseRoleEntry():
@@ -185,17 +240,31 @@ def _fields(name: str, entry: Any, places: HubPlaces) -> dict[str, Any]:
 
 
 def policies_of(entry: LoginEntry, places: HubPlaces, role: str = "") -> list[str]:
-    """The policies of a login; an AppRole of Keyturn's own name may replace its own secret id besides."""
+    """The policies of a login; an AppRole of one of Keyturn's own may replace its own secret id besides."""
     if entry.login.startswith(f"{hub.CONSUMER}:"):
         return [places.named(entry.login.replace(":", "-"))]
-    own = [hub.login_policy(name) for name in LOGINS[entry.login] if places.named(name) == role]
-    return [places.named(name) for name in (*LOGINS[entry.login], *(name for name in own if name in hub.ROLES))]
+    policies = [places.named(name) for name in LOGINS[entry.login]]
+    return [*policies, hub.login_policy(role)] if role and entry.login in OWN else policies
 
 
 def _tokens(entry: LoginEntry, places: HubPlaces, role: str = "") -> dict[str, Any]:
     """What the roles of all methods have."""
     return {
         "token_policies": policies_of(entry, places, role),
+        "token_ttl": seconds(entry.token_ttl),
+        "token_max_ttl": seconds(entry.token_max_ttl),
+        "token_bound_cidrs": list(entry.addresses),
+    }
+
+
+def people_policies(logins: Iterable[str], places: HubPlaces) -> list[str]:
+    """The policies of people who may do all that."""
+    return list(dict.fromkeys(places.named(policy) for login in logins for policy in LOGINS[login]))
+
+
+def _people(entry: PeopleEntry, places: HubPlaces) -> dict[str, Any]:
+    return {
+        "token_policies": people_policies(entry.logins, places),
         "token_ttl": seconds(entry.token_ttl),
         "token_max_ttl": seconds(entry.token_max_ttl),
         "token_bound_cidrs": list(entry.addresses),
@@ -232,6 +301,46 @@ def _jwt_role(entry: JwtRoleEntry, places: HubPlaces) -> dict[str, Any]:
         "bound_subject": entry.subject or "",
         "bound_claims": dict(entry.claims) or None,
         "user_claim": entry.user_claim,
+        "groups_claim": entry.groups_claim or "",
+    }
+
+
+def _oidc(entry: OidcEntry) -> dict[str, Any]:
+    return {
+        "oidc_discovery_url": entry.discovery_url,
+        "oidc_discovery_ca_pem": entry.ca_certificate or "",
+        "oidc_client_id": entry.client_id,
+        "default_role": entry.default_role or "",
+    }
+
+
+def _oidc_role(entry: OidcRoleEntry, places: HubPlaces) -> dict[str, Any]:
+    return {
+        **_people(entry, places),
+        "role_type": "oidc",
+        "allowed_redirect_uris": list(entry.allowed_redirect_uris),
+        "user_claim": entry.user_claim,
+        "groups_claim": entry.groups_claim or "",
+        "oidc_scopes": list(entry.scopes),
+        "bound_claims": dict(entry.claims) or None,
+        "claim_mappings": dict(entry.claim_mappings) or None,
+    }
+
+
+def _ldap(entry: LdapEntry, places: HubPlaces) -> dict[str, Any]:
+    return {
+        **_people(entry, places),
+        "url": entry.url,
+        "starttls": entry.start_tls,
+        "insecure_tls": False,
+        "certificate": entry.certificate or "",
+        "userdn": entry.user_dn,
+        "userattr": entry.user_attribute,
+        "groupdn": entry.group_dn or "",
+        "groupattr": entry.group_attribute,
+        **({"groupfilter": entry.group_filter} if entry.group_filter else {}),
+        "binddn": entry.bind_dn,
+        "deny_null_bind": True,
     }
 
 
@@ -261,7 +370,7 @@ def _database(bare: HubResource, entry: DatabaseEntry, targets: Mapping[str, Any
         case _:
             problem = f"{entry.target} is neither PostgreSQL nor MySQL"
             raise Invalid("set up", f"the connection {bare.name}", problem, "Make it by hand")
-    values = {field: (target.admin, field) for field in ("username", "password")}
+    values = {field: ValueSource(entry=target.admin, field=field) for field in ("username", "password")}
     return replace(bare, fields={**fields, "allowed_roles": list(entry.roles)}, values=values)
 
 

@@ -1,6 +1,6 @@
 """The documents that give logins their rights: one file each, the same for the same catalogue, whoever renders them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -8,7 +8,7 @@ from typing import Final
 from keyturn.catalogue.models import Catalogue
 from keyturn.core.errors import Invalid
 from keyturn.core.hcl import comment, policy
-from keyturn.core.rights import Document
+from keyturn.core.rights import Document, Section
 from keyturn.policies import accounts, copies, hub, managed_keys, notices
 from keyturn.policies.scope import EVERYTHING, HubScope
 
@@ -36,6 +36,8 @@ def hub_documents(scope: HubScope, origin: Origin) -> Iterator[Document]:
     for role, about in hub.ABOUT.items():
         if role != hub.CONSUMER:
             yield from _hub_document(scope, origin, role, role, about)
+    for role in scope.approles:
+        yield _named(hub.login_policy(role), hub.about_own_login(role), origin, [hub.own_secret_ids(role)])
     for name in scope.consumers:
         role, file = (
             (f"{hub.CONSUMER}:{name}", f"{hub.CONSUMER}-{name}") if name else (f"{hub.CONSUMER}:", hub.CONSUMER)
@@ -45,9 +47,11 @@ def hub_documents(scope: HubScope, origin: Origin) -> Iterator[Document]:
 
 def _hub_document(scope: HubScope, origin: Origin, role: str, file: str, about: str) -> Iterator[Document]:
     if rules := hub.sections(scope, role):
-        yield Document(
-            f"{scope.places.named(file)}.hcl", f"{comment(about)}\n{comment(str(origin))}\n\n{policy(rules)}"
-        )
+        yield _named(scope.places.named(file), about, origin, rules)
+
+
+def _named(name: str, about: str, origin: Origin, rules: Sequence[Section]) -> Document:
+    return Document(f"{name}.hcl", f"{comment(about)}\n{comment(str(origin))}\n\n{policy(rules)}")
 
 
 def rendered(scope: HubScope, catalogue: Catalogue, digest: str) -> list[Document]:

@@ -352,6 +352,12 @@ OWN_LOGIN: Final = (
     " token_bound_cidrs) and whose secret ids end by themselves (secret_id_ttl)."
 )
 
+
+def about_own_login(role: str) -> str:
+    """What the policy is for that an AppRole has for itself alone."""
+    return f"What lets the AppRole {role} replace its own secret id. {OWN_LOGIN}"
+
+
 ABOUT: Final = {
     WORKER: "What a Keyturn worker may do in the hub.",
     REVOKER: "What whoever revokes in an emergency may do in the hub besides a worker: give it both policies, and this"
@@ -363,10 +369,7 @@ ABOUT: Final = {
     " people. It reads no secret.",
     NOTARY: "What the notary may do in the hub: sign the ledger's checkpoints, keep them there, and say which ledger is"
     " the hub's. No worker may do any of it, and the notary may nothing else: it reads no secret.",
-    **{
-        login_policy(role): f"What lets the AppRole {role} replace its own secret id. {OWN_LOGIN}"
-        for role in (WORKER, REVOKER, NOTARY)
-    },
+    **{login_policy(role): about_own_login(role) for role in (WORKER, REVOKER, NOTARY)},
     MONITOR: "What `keyturn serve` may do in the hub where it watches who reads what (`--only 'access/*'`), and does"
     " not follow the hub: keep its own state, and see which ledger is the hub's. It reads no secret.",
     PKI: "What `keyturn pki plan` and `keyturn pki apply` may do in the hub: make authorities and their roles. Whoever"
@@ -502,7 +505,14 @@ def planner(scope: HubScope) -> Sections:
     )
 
 
-ANY_SETUP: Final = ("auth/+/config", "auth/+/role/+", "+/config/+", "+/roles/+", "sys/quotas/rate-limit/*")
+ANY_SETUP: Final = (
+    "auth/+/config",
+    "auth/+/role/+",
+    "+/config/+",
+    "+/roles/+",
+    "identity/group/name/+",
+    "sys/quotas/rate-limit/*",
+)
 
 
 def setup_rules(scope: HubScope, *policies: HubRule) -> Iterator[HubRule]:
@@ -511,6 +521,7 @@ def setup_rules(scope: HubScope, *policies: HubRule) -> Iterator[HubRule]:
     for role in (scope.places.lease_token_role, scope.places.grant_token_role):
         yield allow(f"auth/token/roles/{role}", "read")
     yield allow(f"{scope.places.transit_mount}/keys/{SIGNING_KEY}", "read")
+    yield from (allow(f"{scope.places.state_mount}/metadata/{entry}", "read") for entry in (FIRST_KEY, NAMED))
     yield from (allow(address, "read") for address in (ANY_SETUP if scope.set_up is None else scope.set_up))
 
 
@@ -518,12 +529,13 @@ def _daily_look(scope: HubScope) -> Sections:
     """Whether the hub is set up as the catalogue's section `hub:` says; nothing where it says nothing."""
     if scope.set_up:
         texts = ("keyturn-*", *(f"{CONSUMER}-{name}" for name in sorted(scope.consumers)))
+        policies = [*(scope.places.named(name) for name in texts), *map(login_policy, scope.approles)]
         yield Section(
             "Looking once a day whether the hub is still set up as the catalogue says (flow `check-hub`): it changes"
             " nothing, and the hub tells no password with it.",
             (
                 allow(f"{scope.places.state_mount}/data/{SETUP}", "read"),
-                *setup_rules(scope, *(allow(f"sys/policies/acl/{scope.places.named(name)}", "read") for name in texts)),
+                *setup_rules(scope, *(allow(f"sys/policies/acl/{name}", "read") for name in policies)),
             ),
         )
 
@@ -532,19 +544,7 @@ def own_login(role: str) -> Callable[[HubScope], Sections]:
     """What lets the AppRole of that name make itself a new secret id before its own ends."""
 
     def rules(scope: HubScope) -> Sections:
-        base = f"{APPROLE}/{scope.places.named(role)}"
-        yield Section(
-            "Its own role, and the secret ids of that: which they are, a new one, and the end of an old one. A new one"
-            " has the role's own life and addresses, since no request may say others.",
-            (
-                allow(base, "read"),
-                allow(f"{base}/secret-id", "update", "list", metadata=()),
-                allow(f"{base}/secret-id/", "list"),
-                allow(f"{base}/secret-id/lookup", "update", secret_id=()),
-                allow(f"{base}/secret-id-accessor/lookup", "update", secret_id_accessor=()),
-                allow(f"{base}/secret-id-accessor/destroy", "update", secret_id_accessor=()),
-            ),
-        )
+        yield own_secret_ids(scope.places.named(role))
         if role == WORKER:
             yield Section(
                 "How old the secret ids of Keyturn's other logins are, for `keyturn due`.",
@@ -552,6 +552,23 @@ def own_login(role: str) -> Callable[[HubScope], Sections]:
             )
 
     return rules
+
+
+def own_secret_ids(role: str) -> Section:
+    """The rules for the secret ids of the AppRole of that name, which is the one that has them."""
+    base = f"{APPROLE}/{role}"
+    return Section(
+        "Its own role, and the secret ids of that: which they are, a new one, and the end of an old one. A new one has"
+        " the role's own life and addresses, since no request may say others.",
+        (
+            allow(base, "read"),
+            allow(f"{base}/secret-id", "update", "list", metadata=()),
+            allow(f"{base}/secret-id/", "list"),
+            allow(f"{base}/secret-id/lookup", "update", secret_id=()),
+            allow(f"{base}/secret-id-accessor/lookup", "update", secret_id_accessor=()),
+            allow(f"{base}/secret-id-accessor/destroy", "update", secret_id_accessor=()),
+        ),
+    )
 
 
 def _ages(base: str) -> Iterator[HubRule]:

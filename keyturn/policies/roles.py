@@ -16,6 +16,8 @@ LOGINS: Final = {
     "pki": (hub.PKI,),
     "planner": (hub.PLANNER,),
     "granter": (hub.GRANTER,),
+    "requester": (hub.REQUESTER,),
+    "approver": (hub.APPROVER,),
 }
 """The policies that each login has."""
 

@@ -4,12 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar, cast
 
-from keyturn.catalogue.hub_entries import bare_resources
+from keyturn.catalogue.hub_entries import OWN, AppRoleEntry, bare_resources
 from keyturn.catalogue.keys import KeySettings
 from keyturn.catalogue.models import Catalogue
 from keyturn.catalogue.pki import AuthoritySettings, RoleSettings
 from keyturn.core.errors import Invalid
 from keyturn.core.mounts import EVERY, split
+from keyturn.core.own_login import ROLES
 from keyturn.core.path_patterns import apart
 from keyturn.core.rights import ANYTHING, HubPlaces
 from keyturn.core.workspaces import HOUSE
@@ -60,6 +61,9 @@ class HubScope:
     set_up: tuple[str, ...] | None = None
     """Where in the hub's API everything is that the catalogue has `keyturn hub` make in mounts; None for anywhere."""
 
+    approles: tuple[str, ...] = ()
+    """The AppRoles of Keyturn's own logins that the catalogue calls otherwise than Keyturn does."""
+
     @property
     def mounts(self) -> tuple[str, ...]:
         """The mounts of secrets, the default one first."""
@@ -100,8 +104,16 @@ def scope_of(
         tuple(_authorities(catalogue)),
         tuple(catalogue.keys[name] for name in sorted(catalogue.keys)),
         tuple(sorted({policy.credential for policy in catalogue.access_policies.values() if policy.credential})),
-        tuple(sorted(made.address for made in bare_resources(catalogue.hub))),
+        tuple(sorted({made.told_at for made in bare_resources(catalogue.hub)})),
+        own_approles(catalogue.hub, places),
     )
+
+
+def own_approles(entries: Mapping[str, Any], places: HubPlaces) -> tuple[str, ...]:
+    """The AppRoles of a section `hub:` that replace their own secret ids, and are not called as Keyturn calls them."""
+    usual = {places.named(role) for role in ROLES}
+    own = (name for name, entry in entries.items() if isinstance(entry, AppRoleEntry) and entry.login in OWN)
+    return tuple(sorted(name for name in own if name not in usual))
 
 
 def _authorities(catalogue: Catalogue) -> Iterator[tuple[AuthoritySettings, bool]]:

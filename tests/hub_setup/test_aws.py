@@ -3,12 +3,7 @@
 Source: "AWS secrets engine (API)" and "AWS auth method (API)" in the documentation of Vault.
 """
 
-import json
-import threading
 from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +14,7 @@ from keyturn.hub_setup.apply import apply_setup
 from keyturn.hub_setup.plan import plan_setup
 from keyturn.hub_setup.record import SetupRecord
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.settings.hub import HubSettings
-from keyturn.settings.hub_login import TokenLogin
+from tests.hub_setup.recorded import TOKENS, Recorded, WithoutState, recorded_hub
 from tests.hub_setup.site import wanted
 
 ARN = "arn:aws:iam::123456789012:role/deploy"
@@ -29,20 +23,7 @@ ENTRIES: dict[str, dict[str, Any]] = {
     "aws-iam": {"kind": "aws-login"},
     "trainer": {"kind": "aws-login-role", "method": "aws-iam", "principals": [ARN], "login": "monitor"},
 }
-TOKENS = {
-    "token_bound_cidrs": [],
-    "token_explicit_max_ttl": 0,
-    "token_max_ttl": 0,
-    "token_no_default_policy": False,
-    "token_num_uses": 0,
-    "token_period": 0,
-    "token_policies": ["keyturn-monitor"],
-    "token_ttl": 3600,
-    "token_type": "default",
-}
-LOGIN = "auth/token/lookup-self"
 RECORDED: dict[str, dict[str, Any]] = {
-    LOGIN: {"accessor": "recorded", "ttl": 0, "renewable": False, "policies": ["root"]},
     "aws/roles/deploy": {
         "credential_types": ["assumed_role"],
         "default_sts_ttl": 900,
@@ -56,6 +37,7 @@ RECORDED: dict[str, dict[str, Any]] = {
     },
     "auth/aws-iam/role/trainer": {
         **TOKENS,
+        "token_policies": ["keyturn-monitor"],
         "auth_type": "iam",
         "bound_account_id": [],
         "bound_iam_principal_arn": [ARN],
@@ -66,67 +48,12 @@ RECORDED: dict[str, dict[str, Any]] = {
 }
 
 
-@dataclass
-class Recorded:
-    """Answers a thing once it was made; what it was asked to make, by address."""
-
-    answers: dict[str, dict[str, Any]] = field(default_factory=lambda: dict(RECORDED))
-    made: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-    def answer(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
-        """The status, and what is said with it."""
-        address = path.removeprefix("/v1/")
-        if method == "POST":
-            self.made[address] = json.loads(body)
-            return 204, b""
-        data = self.answers.get(address) if address in (*self.made, LOGIN) else None
-        return (200, json.dumps({"data": data}).encode()) if data else (404, b'{"errors":[]}')
-
-
 @pytest.fixture
 def recorded(tmp_path: Path) -> Iterator[tuple[Recorded, VaultHub]]:
-    """It, and a hub that it answers for."""
-    answers = Recorded()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def answer(self) -> None:
-            size = int(self.headers.get("Content-Length") or 0)
-            status, body = answers.answer(self.command, self.path, self.rfile.read(size))
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_GET = answer  # noqa: N815  # the server's own names
-        do_LIST = answer  # noqa: N815
-        do_POST = answer  # noqa: N815
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    (tmp_path / "token").write_text("recorded")
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        login = TokenLogin(file=str(tmp_path / "token"))
-        with closing(VaultHub(HubSettings(f"http://127.0.0.1:{server.server_port}", login=login))) as hub:
-            yield answers, hub
-        server.shutdown()
-
-
-class WithoutState:
-    """The hub's recorded part, and a record that nothing is kept in: Keyturn's own mount is no engine of AWS."""
-
-    def __init__(self, hub: VaultHub) -> None:
-        port = hub.setup()
-        self.look, self.names, self.put, self.remove = port.look, port.names, port.put, port.remove
-
-    def read_state(self, path: str) -> None:
-        return None
-
-    def write_state(self, path: str, data: object, *, cas: int) -> int:
-        return cas + 1
+    """The answers, and a hub that gives them."""
+    answers = Recorded(dict(RECORDED))
+    with recorded_hub(answers, tmp_path) as hub:
+        yield answers, hub
 
 
 def of_aws(*kinds: Kind) -> tuple[HubResource, ...]:

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from deployments.local.openbao import binary
+from keyturn.catalogue import load_catalogue
 from keyturn.cli.app import app
 from tests.hub_setup.site import Empty, as_environment
 
@@ -22,6 +23,11 @@ def commands() -> list[str]:
     return [line.removeprefix("$ ") for block in blocks for line in block.splitlines() if line.startswith("$ ")]
 
 
+def declared() -> list[str]:
+    """The catalogues of the page, in its order."""
+    return re.findall(r"(?ms)^```yaml\n(.*?)^```", PAGE)
+
+
 def keyturn(line: str) -> Result:
     """Run one command in this process."""
     return CliRunner().invoke(app, line.split()[1:])
@@ -31,8 +37,7 @@ def keyturn(line: str) -> Result:
 def guided(empty: Empty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Empty:
     """The page's catalogue, an empty hub, and its administrator's login."""
     (tmp_path / "catalogue").mkdir()
-    (declared,) = re.findall(r"(?ms)^```yaml\n(.*?)^```", PAGE)
-    (tmp_path / "catalogue" / "all.yaml").write_text(declared)
+    (tmp_path / "catalogue" / "all.yaml").write_text(declared()[0])
     as_environment(empty, tmp_path, monkeypatch)
     return empty
 
@@ -62,6 +67,12 @@ def test_every_command_of_the_page_does_what_it_says(
     assert guided.read("secret/data/app/api-key")["metadata"]["version"] == 2
     for file in (tmp_path / "etc").rglob("*-id"):
         assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_every_other_catalogue_of_the_page_is_a_good_one(tmp_path: Path) -> None:
+    for text in declared()[1:]:
+        (tmp_path / "all.yaml").write_text(text)
+        assert load_catalogue(tmp_path, {}).hub
 
 
 def test_a_secret_id_is_shown_nowhere_and_a_wrapped_one_opens_once(guided: Empty, tmp_path: Path) -> None:

@@ -189,6 +189,18 @@ def test_what_keyturn_has_not_made_stays_unless_it_is_named(empty: Empty) -> Non
     assert empty.read("auth/approle/role/keyturn-worker")["token_policies"] != ["ours"]
 
 
+def test_a_role_that_is_called_otherwise_replaces_its_own_secret_id_and_nobody_elses(empty: Empty) -> None:
+    applied(empty.port, wanted({**WORKER, "ops": WORKER["keyturn-worker"]}))
+    role = empty.read("auth/approle/role/ops")
+    assert role["token_policies"] == ["keyturn-worker", "ops-login"]
+    ids = [empty.read("auth/approle/role/ops/role-id")["role_id"], empty.port.make_secret_id("ops", "here").reveal()]
+    token = empty.root.auth.approle.login(*ids, use_token=False)["auth"]["client_token"]
+    port = empty.as_token(token).setup()
+    assert port.make_secret_id("ops", "here").reveal()
+    with pytest.raises(Denied):
+        port.make_secret_id("keyturn-worker", "here")
+
+
 def test_a_policy_that_was_rendered_and_put_there_by_hand_is_keyturns(empty: Empty) -> None:
     (worker,) = (resource for resource in wanted({}) if resource.key == "policy:keyturn-worker")
     older = worker.fields["policy"].replace("secret/data/app/*", "secret/data/former/*")

@@ -3,7 +3,7 @@
 import json
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
@@ -45,12 +45,12 @@ class Issuer:
 
 
 class Provider:
-    """An OIDC provider whose every visitor is ``person``. Source: OpenID Connect Core, 3.1."""
+    """An OIDC provider whose every visitor is ``person``, in these ``groups``. Source: OpenID Connect Core, 3.1."""
 
-    def __init__(self, server: HTTPServer, person: str = "alice") -> None:
+    def __init__(self, server: HTTPServer, person: str = "alice", groups: Sequence[str] = ()) -> None:
         self.url = server.url_for("").rstrip("/")
         self.issuer = Issuer(self.url)
-        self.person = person
+        self.person, self.groups = person, list(groups)
         self.secret = secrets.token_hex(8)
         self._nonces: dict[str, str] = {}
         server.expect_request("/.well-known/openid-configuration").respond_with_json(self._configuration())
@@ -77,7 +77,10 @@ class Provider:
 
     def _token(self, request: Request) -> Response:
         form = parse_qs(request.get_data(as_text=True))
+        given = request.authorization.password if request.authorization else form.get("client_secret", [""])[0]
+        if given != self.secret:
+            return Response(json.dumps({"error": "invalid_client"}), 401, content_type="application/json")
         nonce = self._nonces.pop(form["code"][0])
-        token = self.issuer.token(self.person, CLIENT, nonce=nonce)
+        token = self.issuer.token(self.person, CLIENT, nonce=nonce, groups=self.groups)
         body = {"access_token": secrets.token_hex(8), "token_type": "Bearer", "expires_in": 60, "id_token": token}
         return Response(json.dumps(body), content_type="application/json")

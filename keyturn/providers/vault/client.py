@@ -14,7 +14,18 @@ import hvac
 import requests
 from hvac import exceptions as vault
 
-from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable, Unproven
+from keyturn.core.errors import (
+    Conflict,
+    Denied,
+    Invalid,
+    KeyturnError,
+    NotFound,
+    Taken,
+    Throttled,
+    Unavailable,
+    Unproven,
+    UnsupportedOperation,
+)
 from keyturn.providers.answers import cut_off, objection, untrusted
 from keyturn.providers.vault.login import LoginLife, LoginSession
 from keyturn.providers.vault.logins.exchange import Refusal, denied, exchange
@@ -27,6 +38,12 @@ ABSENT: Final = re.compile(
 )
 """What the engines say of what is not there, under statuses that mean something else elsewhere."""
 
+MALFORMED: Final = "the hub refuses the request as malformed"
+TAKEN: Final = re.compile(r"existing mount at|conflicts with existing mount|conflicts with existing namespace")
+"""What the hub says where a mount or a namespace would be where one is, or above or below it."""
+WHOSE: Final = "auth/token/lookup-self"
+"""What every login with a token begins with."""
+NO_PLUGIN: Final = re.compile(r"plugin not found in the catalog")
 NO_ANSWER: Final = "the hub does not answer"
 LEADS_ELSEWHERE: Final = "See that VAULT_ADDR leads to it, past every proxy, and VAULT_NAMESPACE to a namespace of it"
 NOT_THE_HUB: Final = "the 404 that it gets is not in the hub's words, and tells of no secret"
@@ -115,7 +132,7 @@ class Calls:
             with _no_word_of("log in to", "the hub"):
                 return self._session.client()
         except (vault.VaultError, requests.RequestException) as error:
-            raise from_vault(error, "log in to", "the hub", "auth/token/lookup-self") from None
+            raise from_vault(error, "log in to", "the hub", WHOSE) from None
 
     def prolong_login(self) -> None:
         """Let the login live for as long as it can, by another one if need be: what is asked for next ends with it."""
@@ -182,17 +199,21 @@ class Calls:
             return ask(client)
         except vault.Forbidden:
             with _no_word_of(doing, name):
-                if not self._session.login_again():
-                    raise
+                another = self._session.login_again()
+            if not another:
+                raise
+            with _no_word_of(doing, name):
                 client = self._session.client()
             return ask(client)
 
 
 @contextmanager
 def _no_word_of(doing: str, name: str) -> Iterator[None]:
-    """A 404 in here is about the login. Raises Unavailable for it."""
+    """A refusal in here is about the login. Raises Unavailable for a 404, and Denied."""
     try:
         yield
+    except (vault.Forbidden, vault.Unauthorized) as error:
+        raise from_vault(error, doing, name, WHOSE) from None
     except vault.InvalidPath:
         problem = "the hub has nothing where its login is asked for"
         raise Unavailable(doing, name, problem, LEADS_ELSEWHERE) from None
@@ -221,8 +242,21 @@ def from_vault(error: Exception, doing: str, name: str, path: str) -> KeyturnErr
             return NotFound(doing, name, "the hub has nothing there", "Check the path, mount and role")
         case vault.InvalidRequest() if "unavailable for a brief period" in str(error.args):
             return Unavailable(doing, name, "the hub is still preparing the mount", "It is tried again by itself")
+        case vault.InvalidRequest() if TAKEN.search(str(error.args)):
+            problem = "a mount or a namespace is there already, or above or below it: both share their names"
+            return Taken(doing, name, problem, "Give this one, or the other, another name")
+        case vault.InvalidRequest() if NO_PLUGIN.search(str(error.args)):
+            hint = "OpenBao lacks some that Vault has: use a hub that has it, or another way"
+            return UnsupportedOperation(doing, name, "the hub has no plugin for it", hint)
         case vault.InvalidRequest():
-            return Invalid(doing, name, "the hub refuses the request as malformed", "Check the path, mount and role")
+            return Invalid(doing, name, MALFORMED, "Check the path, mount and role")
+        case vault.Forbidden() | vault.Unauthorized() if path == WHOSE:
+            problem = f"the hub denies the token that it begins with ({WHOSE})"
+            hint = (
+                f"Either the token has ended, or its policies lack read on {WHOSE}: the hub does not say which. Try a "
+                "new login: where that is denied too, give its policies that path, which `default` has"
+            )
+            return Denied(doing, name, problem, hint)
         case vault.Forbidden() | vault.Unauthorized():
             hint = f"Give this identity's policy the path {path} (see deployments/policies), or renew its login"
             return Denied(doing, name, "the hub denies it", hint)

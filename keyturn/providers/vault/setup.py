@@ -6,8 +6,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from keyturn.core.errors import Invalid, NotFound
+from keyturn.core.fingerprint_keys import FIRST_KEY
 from keyturn.core.hub import State
 from keyturn.core.sensitive import Sensitive
+from keyturn.ledger.naming import claim_name
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.own_login import PLACE
@@ -47,6 +49,13 @@ class VaultSetup:
     def remove(self, address: str) -> None:
         """Take it away. Absent is success."""
         self._calls.delete("remove", address, address)
+
+    def begin(self, entry: str, initial: str) -> None:
+        """The first key of fingerprints, or the name of the hub's ledger. Whoever comes first writes it."""
+        if entry == FIRST_KEY:
+            self._hub.fingerprint_keys()
+        else:
+            claim_name(self._hub, initial)
 
     def role_id(self, role: str) -> str:
         """The role id of an AppRole. Raises NotFound."""

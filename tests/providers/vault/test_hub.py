@@ -330,6 +330,22 @@ def test_a_login_that_may_not_ask_whose_it_is_is_denied(lab: Lab, tmp_path: Path
             hub.identity()
 
 
+@pytest.mark.parametrize("cause", ["ended", "policies"])
+def test_a_token_that_is_denied_at_once_is_told_with_both_causes_and_not_as_a_secrets_rights(
+    lab: Lab, tmp_path: Path, cause: str
+) -> None:
+    made = lab.root.auth.token.create(policies=["none"], no_default_policy=cause == "policies")["auth"]
+    if cause == "ended":
+        lab.root.auth.token.revoke_accessor(made["accessor"])
+    (tmp_path / "token").write_text(made["client_token"])
+    login = TokenLogin(file=str(tmp_path / "token"))
+    with closing(VaultHub(HubSettings(lab.world.hub_address, login=login))) as hub:
+        with pytest.raises(Denied, match="the token has ended, or its policies lack") as caught:
+            hub.read("ml-training/database")
+        assert "new login" in caught.value.text
+        assert "path secret/data" not in caught.value.text
+
+
 def test_the_environment_names_everything() -> None:
     with pytest.raises(Invalid, match="VAULT_ADDR"):
         HubSettings.from_environment({})

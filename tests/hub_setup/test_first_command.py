@@ -1,0 +1,95 @@
+"""After `keyturn hub apply` alone, the first command of every login works with no more than its own rights."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from keyturn.cli.app import app
+from keyturn.core.sensitive import SecretFields
+from keyturn.ledger.naming import read_name
+from keyturn.providers.vault.hub import VaultHub
+from keyturn.settings.hub import HubSettings
+from keyturn.settings.hub_login import ROLE_ID_FILE, SECRET_ID_FILE
+from tests.hub_setup.site import Empty, as_environment
+
+pytestmark = pytest.mark.sampled(4, of="file")
+
+SECRET = "app/api-key"
+CATALOGUE = """
+hub:
+  keyturn-worker: {kind: approle, login: worker, addresses: [127.0.0.0/8]}
+secrets:
+  app/api-key:
+    owner: shop@example.com
+    classification: internal
+    rotation: {strategy: generated, interval: 30d, grace: 1h}
+"""
+
+
+def keyturn(*words: str, ends: int = 0) -> Result:
+    """Run one command in this process, which ends so."""
+    done = CliRunner().invoke(app, list(words))
+    assert done.exit_code == ends, f"{words}\n{done.output}"
+    return done
+
+
+@pytest.fixture
+def new(empty: Empty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Empty:
+    """An empty hub, whose administrator knows which ledger the workers have."""
+    (tmp_path / "catalogue").mkdir()
+    (tmp_path / "catalogue" / "all.yaml").write_text(CATALOGUE)
+    as_environment(empty, tmp_path, monkeypatch)
+    monkeypatch.setenv("KEYTURN_LEDGER_NAME", "shop")
+    return empty
+
+
+def test_a_worker_begins_with_its_own_rights_on_what_apply_has_left(
+    new: Empty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "it will say keyturn/shop" in " ".join(keyturn("hub", "plan", ends=3).output.split())
+    keyturn("hub", "apply", "--yes")
+    keyturn("hub", "credentials", "keyturn-worker", "--place", "w", "--directory", str(tmp_path / "worker"))
+    new.hub.write(SECRET, SecretFields({"value": "first"}), cas=0)
+    monkeypatch.delenv("VAULT_TOKEN")
+    for name, file in zip((ROLE_ID_FILE, SECRET_ID_FILE), ("role-id", "secret-id"), strict=True):
+        monkeypatch.setenv(name, str(tmp_path / "worker" / file))
+
+    (secret,) = json.loads(keyturn("status", "--json").stdout)["secrets"]
+    assert (secret["path"], secret["error"]) == (SECRET, "")
+    keyturn("rotate", SECRET, "--now", "--local")
+    current = VaultHub(HubSettings.from_environment()).read(SECRET)
+    assert current is not None
+    assert current.version == 2
+
+
+@pytest.mark.parametrize("policy", ["keyturn-requester", "keyturn-approver", "keyturn-revoker", "keyturn-monitor"])
+def test_nobody_else_has_to_wait_for_a_worker(new: Empty, policy: str) -> None:
+    keyturn("hub", "apply", "--yes")
+    name, _ = read_name(new.as_token(new.token("default", policy)))
+    assert name is not None
+    assert name.origin == "keyturn/shop"
+    assert name.keys, "it names the key that signs"
+
+
+def test_a_second_run_writes_no_other_and_a_key_that_is_gone_is_not_made_anew(new: Empty) -> None:
+    keyturn("hub", "apply", "--yes")
+    before = new.read("keyturn/data/fingerprint-key")["data"]
+    assert "0 done" in keyturn("hub", "apply", "--yes").output
+    assert new.read("keyturn/data/fingerprint-key")["data"] == before
+    new.root.delete("keyturn/metadata/fingerprint-key")
+    plan = json.loads(keyturn("hub", "plan", "--json", ends=3).stdout)
+    assert [(item["name"], item["verdict"]) for item in plan["items"]] == [("entry:keyturn/fingerprint-key", "blocked")]
+    keyturn("hub", "apply", "--yes", ends=1)
+    assert new.root.read("keyturn/data/fingerprint-key") is None
+
+
+def test_whoever_does_not_say_which_ledger_it_is_names_none(new: Empty, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KEYTURN_LEDGER_NAME")
+    monkeypatch.delenv("KEYTURN_LEDGER")
+    assert "the hub names no ledger yet" in keyturn("hub", "apply", "--yes").stderr
+    assert read_name(new.hub) == (None, 0)
+    monkeypatch.setenv("KEYTURN_LEDGER_NAME", "shop")
+    assert "create: entry:keyturn/ledger" in keyturn("hub", "apply", "--yes").stderr
+    keyturn("hub", "plan")
