@@ -61,6 +61,12 @@ path "+/roles/+" {
 path "identity/group/name/+" {
   capabilities = ["read"]
 }
+path "sys/audit" {
+  capabilities = ["read", "sudo"]
+}
+path "sys/config/auditing/request-headers" {
+  capabilities = ["read", "sudo"]
+}
 path "sys/quotas/rate-limit/*" {
   capabilities = ["read"]
 }

@@ -381,6 +381,33 @@ class RateLimitEntry(Model):
     """How long whoever asks for more is refused."""
 
 
+class NamespaceEntry(Model):
+    """The namespace that all of this is in, which VAULT_NAMESPACE names; its own name is the namespace's."""
+
+    kind: Literal["namespace"]
+    """What it is."""
+    parent: Line | None = None
+    """The namespace that it is in; without it, the root namespace."""
+
+
+class AuditHeaderEntry(Model):
+    """A header of requests that the hub's audit log keeps; its name is the header's. In the root namespace alone."""
+
+    kind: Literal["audit-header"]
+    """What it is."""
+    hmac: bool = True
+    """Whether the log has a digest of it alone, and not its text."""
+
+
+class AuditDeviceEntry(Model):
+    """An audit device that has to be there, which nobody makes from here; its own name is its path."""
+
+    kind: Literal["audit-device"]
+    """What it is."""
+    type: Literal["file", "syslog", "socket", "http"]
+    """Which kind of device."""
+
+
 class EngineEntry(Model):
     """An engine that other things need; its own name is its mount. It is made, and not configured."""
 
@@ -408,13 +435,16 @@ HubEntry = Annotated[
     | DatabaseRoleEntry
     | AwsRoleEntry
     | RateLimitEntry
+    | NamespaceEntry
+    | AuditHeaderEntry
+    | AuditDeviceEntry
     | EngineEntry,
     ByTag("kind"),
 ]
 
 
 def resource_of(name: str, entry: Any, entries: Mapping[str, Any]) -> HubResource | None:
-    """The thing that an entry makes in its mount, without its fields; None for a mount or an auth method alone."""
+    """The thing that an entry makes in its mount, without its fields; None for a mount, a method or a namespace."""
     match entry:
         case AppRoleEntry():
             return HubResource(Kind.APPROLE, name, mount=APPROLE)
@@ -444,6 +474,10 @@ def resource_of(name: str, entry: Any, entries: Mapping[str, Any]) -> HubResourc
             return HubResource(Kind.AWS_ROLE, name, mount=entry.mount)
         case RateLimitEntry():
             return HubResource(Kind.RATE_LIMIT, name)
+        case AuditHeaderEntry():
+            return HubResource(Kind.AUDIT_HEADER, name)
+        case AuditDeviceEntry():
+            return HubResource(Kind.AUDIT_DEVICE, name)
     return None
 
 

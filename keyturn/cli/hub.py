@@ -15,7 +15,7 @@ from keyturn.cli.failures import EXIT_CODES, FAILED
 from keyturn.cli.hub_tables import COLUMNS, item_rows, plan_data, summarize
 from keyturn.cli.options import CatalogueOption, JsonOption
 from keyturn.cli.output import note, write_json, write_table, write_text
-from keyturn.core.errors import Invalid
+from keyturn.core.errors import Invalid, NotFound
 from keyturn.core.workspaces import WorkspaceNames
 
 if TYPE_CHECKING:
@@ -104,7 +104,22 @@ def opened_hub(catalogue: Path | None) -> Iterator[Setting]:
     house = WorkspaceNames.from_environment(os.environ).own
     wanted = resources(HubDeclaration.by(declared, settings, house, named_ledger()))
     with closing(VaultHub(settings)) as hub:
-        yield Setting(hub, hub.setup(), wanted, read_record(hub))
+        port = hub.setup()
+        if settings.namespace:
+            insist_on_namespace(port, settings.namespace, wanted)
+        yield Setting(hub, port, wanted, read_record(port))
+
+
+def insist_on_namespace(port: "VaultSetup", namespace: str, wanted: "tuple[HubResource, ...]") -> None:
+    """Raises NotFound for a namespace that is not there and nothing declares, Denied for one that can't be made."""
+    from keyturn.core.hub_setup import NAMESPACES, Kind
+
+    if port.look(f"{NAMESPACES}{namespace}") is not None:
+        return None
+    if any(resource.kind is Kind.NAMESPACE for resource in wanted):
+        return port.insist_on_making_namespace()
+    hint = "Declare it under hub, as an entry of kind namespace, or have it made, or correct VAULT_NAMESPACE"
+    raise NotFound("find", f"the namespace {namespace}", "the hub has none of that name", hint)
 
 
 def named_ledger() -> str:

@@ -27,6 +27,7 @@ class Kind(StrEnum):
     What another server has to answer for comes last, so that it keeps nothing else from being made.
     """
 
+    NAMESPACE = "namespace"
     MOUNT = "mount"
     AUTH_METHOD = "auth-method"
     POLICY = "policy"
@@ -44,22 +45,26 @@ class Kind(StrEnum):
     GROUP_ALIAS = "group-alias"
     AWS_LOGIN_ROLE = "aws-login-role"
     AWS_ROLE = "aws-role"
+    AUDIT_DEVICE = "audit-device"
+    AUDIT_HEADER = "audit-header"
     RATE_LIMIT = "rate-limit"
     OIDC_CONFIG = "oidc-config"
     DATABASE_CONNECTION = "database-connection"
     DATABASE_ROLE = "database-role"
 
 
-HOLDS_DATA: Final = frozenset({Kind.MOUNT, Kind.AUTH_METHOD, Kind.TRANSIT_KEY, Kind.ENTRY})
+HOLDS_DATA: Final = frozenset({Kind.NAMESPACE, Kind.MOUNT, Kind.AUTH_METHOD, Kind.TRANSIT_KEY, Kind.ENTRY})
 """With these goes what they hold: one that is gone is not made anew, and none is removed."""
 FIXED: Final[Mapping[Kind, frozenset[str]]] = {
     Kind.MOUNT: frozenset({"type", "version", "local", "seal_wrap"}),
     Kind.AUTH_METHOD: frozenset({"type", "local", "seal_wrap"}),
     Kind.TRANSIT_KEY: frozenset({"type", "derived", "exportable", "allow_plaintext_backup"}),
     Kind.GROUP: frozenset({"type"}),
+    Kind.AUDIT_DEVICE: frozenset({"type"}),
 }
 """What the hub lets nobody change of what is there."""
 ADDRESSES: Final[Mapping[Kind, str]] = {
+    Kind.NAMESPACE: "sys/namespaces/{name}",
     Kind.MOUNT: "sys/mounts/{name}",
     Kind.AUTH_METHOD: "sys/auth/{name}",
     Kind.POLICY: "sys/policies/acl/{name}",
@@ -80,11 +85,23 @@ ADDRESSES: Final[Mapping[Kind, str]] = {
     Kind.GROUP_ALIAS: "identity/group-alias",
     Kind.AWS_LOGIN_ROLE: "auth/{mount}/role/{name}",
     Kind.AWS_ROLE: "{mount}/roles/{name}",
+    Kind.AUDIT_DEVICE: "sys/audit/{name}",
+    Kind.AUDIT_HEADER: "sys/config/auditing/request-headers/{name}",
     Kind.RATE_LIMIT: "sys/quotas/rate-limit/{name}",
 }
-LISTED: Final = {Kind.MOUNT: "sys/mounts", Kind.AUTH_METHOD: "sys/auth"}
+LISTED: Final = {
+    Kind.MOUNT: "sys/mounts",
+    Kind.AUTH_METHOD: "sys/auth",
+    Kind.AUDIT_DEVICE: "sys/audit",
+    Kind.AUDIT_HEADER: "sys/config/auditing/request-headers",
+}
 """What is told by a listing of all, and not by itself."""
-TOLD_AT: Final = {**LISTED, Kind.GROUP_ALIAS: ADDRESSES[Kind.GROUP]}
+NAMESPACES: Final = ADDRESSES[Kind.NAMESPACE].removesuffix("{name}")
+TOLD_AT: Final = {
+    **LISTED,
+    Kind.NAMESPACE: ADDRESSES[Kind.NAMESPACE],
+    Kind.GROUP_ALIAS: ADDRESSES[Kind.GROUP],
+}
 """Where a kind is told, if not where it is written."""
 NAMED_ELSEWHERE: Final = {Kind.AWS_LOGIN_ROLE: "auth/{mount}/roles"}
 """Where the names of a kind are listed, if not above where each is."""
@@ -240,13 +257,23 @@ class HubPlan:
         )
 
 
+def listed_in(answer: Fields, resource: HubResource) -> Fields | None:
+    """What a listing of all tells of one; None where it is not in it."""
+    if resource.kind is Kind.AUDIT_HEADER:
+        headers: Mapping[str, Fields] = answer.get("headers") or {}
+        return headers.get(resource.name.lower())
+    return answer.get(f"{resource.name}/")
+
+
 def fields_of(kind: Kind, answer: Fields) -> Fields | None:
     """What the hub tells of a thing, as plainly as it is declared; None where that says that there is none."""
     match kind:
         case Kind.MOUNT | Kind.AUTH_METHOD:
             return _mount_fields(answer)
-        case Kind.ENTRY:
+        case Kind.ENTRY | Kind.NAMESPACE:
             return {}
+        case Kind.AUDIT_DEVICE:
+            return {"type": answer.get("type")}
         case Kind.POLICY:
             return {"policy": answer.get("policy", "")}
         case Kind.TRANSIT_KEY:

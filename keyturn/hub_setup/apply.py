@@ -48,6 +48,7 @@ APART: Final = frozenset(
         Kind.KUBERNETES_ROLE,
         Kind.AWS_LOGIN_ROLE,
         Kind.AWS_ROLE,
+        Kind.AUDIT_HEADER,
     }
 )
 """Of these the hub keeps each by itself, so that several are made at a time."""
@@ -74,9 +75,11 @@ def apply_setup(
     over stays as it is. Raises Conflict where somebody else sets the hub up at the same time.
     """
     doing = [item for item in plan.items if item.verdict in DOING]
-    state = [item for item in doing if item.resource.key == f"{Kind.MOUNT}:{state_mount}"]
-    # The record lies in it, so that it is the one thing that can't be noted before.
-    _carry_out(hub, state, record, progress)
+    # The record lies in these, so that they are what can't be noted before.
+    state = [each for each in doing if each.resource.kind is Kind.NAMESPACE]
+    state += [each for each in doing if each.resource.key == f"{Kind.MOUNT}:{state_mount}"]
+    for item in state:
+        _carry_out(hub, [item], record, progress)
     if doing:
         intended = {item.resource.key: entry_of(item.resource, item.resource.fields) for item in doing}
         record = _insist(lambda: write_record(hub, record.intending(intended)))

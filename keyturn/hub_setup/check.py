@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from keyturn.core.errors import Conflict, Invalid
-from keyturn.core.hub_setup import HUB_CHECKS, HubPlan, HubResource, Item, SetupVerdict
+from keyturn.core.hub_setup import HUB_CHECKS, HubPlan, HubResource, Item, Kind, SetupVerdict
 from keyturn.hub_setup.plan import plan_setup
 from keyturn.hub_setup.record import read_record
 from keyturn.rotation.context import Workspace
@@ -78,12 +78,14 @@ class HubCheck:
 
 
 def check_hub(workspace: Workspace, wanted: Sequence[HubResource]) -> HubCheck:
-    """Look at all of it, write to the ledger what that has come to, and keep it. Changes nothing that it looks at.
+    """Look at all of it but audit devices, write to the ledger what that has come to, and keep it.
 
-    Raises what keeps anybody from knowing what Keyturn has made there.
+    Changes nothing that it looks at. Raises what keeps anybody from knowing what Keyturn has made there.
     """
     with record_action(workspace, CHECK, changes=False) as doing:
-        plan = plan_setup(workspace.hub.setup(), wanted, read_record(workspace.hub))
+        # How audit devices are set may hold what logs in to others: that is for whoever plans, and for no worker.
+        visible = [resource for resource in wanted if resource.kind is not Kind.AUDIT_DEVICE]
+        plan = plan_setup(workspace.hub.setup(), visible, read_record(workspace.hub))
         check = summarized(plan, workspace.hub_now())
         doing.note = check.words
     return keep_check(workspace, check)

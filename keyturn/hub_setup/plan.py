@@ -9,6 +9,7 @@ from keyturn.core.hub_setup import (
     FIXED,
     HOLDS_DATA,
     LISTED,
+    NAMESPACES,
     Difference,
     Fields,
     HubPlan,
@@ -31,6 +32,15 @@ CHANGED: Final = "somebody has changed it since Keyturn made it"
 UNDECLARED: Final = "nothing declares it any more: --remove takes it away"
 UNSEEN: Final = "nothing declares it any more; whether it is still there, this login may not see"
 AGAIN: Final = "its secrets are written again"
+MAKING: Final = (SetupVerdict.CREATE, SetupVerdict.DRIFT)
+NAMESAKE: Final = (
+    "the namespace {} has this name, and the hub lets no mount have it: give the mount another one, in the catalogue or"
+    " by KEYTURN_HUB_MOUNT, KEYTURN_HUB_STATE_MOUNT or KEYTURN_HUB_TRANSIT_MOUNT, or the namespace"
+)
+NOBODYS: Final = (
+    "there is none, and Keyturn makes none: let whoever runs the hub declare it, under `audit` in its configuration"
+    " (OpenBao), or with `vault audit enable`"
+)
 KEEPS: Final = "nothing declares it any more; it holds data, and Keyturn removes none"
 
 
@@ -53,6 +63,7 @@ def plan_setup(
     containers = [resource for resource in wanted if resource.kind in LISTED]
     sights = look_at(hub, containers)
     items = {each.key: _item(each, sights[each.key], record, overwrite, rewrite) for each in containers}
+    items |= _beside_namespaces(hub, items)
     rest = [resource for resource in wanted if resource.kind not in LISTED]
     # What is in a mount that is lacking is lacking, too.
     sights = look_at(hub, [each for each in rest if _is_open(items.get(each.within))], unmade)
@@ -70,6 +81,24 @@ def plan_setup(
 def _is_open(container: Item | None) -> bool:
     """Whether one may look at what is in it; what is in none is looked at."""
     return container is None or container.verdict not in (SetupVerdict.UNKNOWN, SetupVerdict.CREATE)
+
+
+def _beside_namespaces(hub: SetupPort, items: Mapping[str, Item]) -> dict[str, Item]:
+    """Mounts that the hub would refuse, since a namespace has their name; where nobody can look, the hub itself tells.
+
+    Source: "Namespaces" in the documentation of OpenBao: paths of mounts and of namespaces are of one kind.
+    """
+    lacking = [each for each in items.values() if each.verdict in MAKING and each.resource.kind is Kind.MOUNT]
+    try:
+        names = hub.names(NAMESPACES.rstrip("/")) if lacking else ()
+    except KeyturnError:
+        return {}
+    taken = {each.resource.key: f"{each.resource.name.partition('/')[0]}/" for each in lacking}
+    return {
+        each.resource.key: replace(each, verdict=SetupVerdict.BLOCKED, why=NAMESAKE.format(taken[each.resource.key]))
+        for each in lacking
+        if taken[each.resource.key] in names
+    }
 
 
 def _item(
@@ -96,6 +125,8 @@ def _with_secrets(item: Item, present: Fields, rewrite: bool) -> Item:
 
 
 def _absent(resource: HubResource, made: MadeEntry | None, may: bool) -> Item:
+    if resource.kind is Kind.AUDIT_DEVICE:
+        return Item(resource, SetupVerdict.BLOCKED, NOBODYS)
     if made is None or may:
         return Item(resource, SetupVerdict.CREATE, f"it will say {resource.initial}" if resource.initial else "")
     if resource.kind in HOLDS_DATA:
@@ -142,9 +173,9 @@ def _changed(present: Fields, made: Fields) -> Iterator[Difference]:
 
 
 def _left_over(hub: SetupPort, record: SetupRecord, items: Mapping[str, Item]) -> Iterator[Item]:
-    kept = (entry.resource for key, entry in record.made.items() if key not in items)
+    former = (entry.resource for key, entry in record.made.items() if key not in items)
     # What Keyturn works with stays, whether or not whoever looks says which it is.
-    others = [resource for resource in kept if resource.kind is not Kind.ENTRY]
+    others = [resource for resource in former if resource.kind is not Kind.ENTRY]
     sights = look_at(hub, others)
     for resource in others:
         sight = sights[resource.key]

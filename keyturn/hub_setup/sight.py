@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from typing import Final, TypeVar
 
 from keyturn.core.errors import KeyturnError, Unavailable
-from keyturn.core.hub_setup import LISTED, Fields, HubResource, SetupPort, fields_of
+from keyturn.core.hub_setup import LISTED, Fields, HubResource, SetupPort, fields_of, listed_in
 from keyturn.rotation.context import side_by_side
 
 T = TypeVar("T")
@@ -62,7 +62,7 @@ def _sight(resource: HubResource, answer: Sight) -> Sight:
         return answer
     try:
         if resource.kind in LISTED:
-            answer = (answer or {}).get(f"{resource.name}/")
+            answer = listed_in(answer or {}, resource)
         return None if answer is None else fields_of(resource.kind, answer)
     except (AttributeError, TypeError, ValueError, KeyError):
         problem = "the answer is not what the hub's API says"

@@ -11,6 +11,8 @@ from keyturn.catalogue.hub_entries import (
     APPROLE,
     OWN,
     AppRoleEntry,
+    AuditDeviceEntry,
+    AuditHeaderEntry,
     AwsLoginEntry,
     AwsLoginRoleEntry,
     AwsRoleEntry,
@@ -24,6 +26,7 @@ from keyturn.catalogue.hub_entries import (
     KubernetesRoleEntry,
     LdapEntry,
     LoginEntry,
+    NamespaceEntry,
     OidcEntry,
     OidcRoleEntry,
     PeopleEntry,
@@ -71,6 +74,8 @@ class HubDeclaration:
     origin: Origin
     entries: Entries
     targets: Mapping[str, Any]
+    namespace: str = ""
+    """The one that all of it is in; empty for the root namespace."""
     ledger: str = ""
     """Which ledger a hub that names none is to name; empty where whoever looks does not say."""
 
@@ -78,7 +83,7 @@ class HubDeclaration:
     def by(catalogue: Catalogue, hub: HubSettings, house: str = HOUSE, ledger: str = "") -> "HubDeclaration":
         """The same for a hub of these settings; ``house`` is what the workspace's names begin with."""
         declared = HubDeclaration.of(catalogue, scope_of(catalogue, places_of(catalogue, hub, house)), catalogue.digest)
-        return replace(declared, ledger=ledger)
+        return replace(declared, ledger=ledger, namespace=(hub.namespace or "").strip("/"))
 
     @staticmethod
     def of(catalogue: Catalogue, scope: HubScope, digest: str) -> "HubDeclaration":
@@ -94,6 +99,7 @@ def resources(declared: HubDeclaration) -> tuple[HubResource, ...]:
     order = list(Kind)
     rest.sort(key=lambda resource: order.index(resource.kind))
     every = (
+        *_namespaces(declared),
         *_mounts(declared),
         *_methods(declared),
         *policies,
@@ -105,6 +111,16 @@ def resources(declared: HubDeclaration) -> tuple[HubResource, ...]:
     if twice := next((key for key in keys if keys.count(key) > 1), None):
         raise Invalid("set up", twice, "it is declared twice", "Give one of the two another name under hub")
     return every
+
+
+def _namespaces(declared: HubDeclaration) -> Iterator[HubResource]:
+    for name, entry in declared.entries.items():
+        if isinstance(entry, NamespaceEntry):
+            path = "/".join(part.strip("/") for part in (entry.parent, name) if part)
+            if path != declared.namespace:
+                problem = f"VAULT_NAMESPACE leads to {declared.namespace or 'the root namespace'}, and all else with it"
+                raise Invalid("set up", f"the namespace {path}", problem, f"Set VAULT_NAMESPACE={path}, or correct hub")
+            yield HubResource(Kind.NAMESPACE, path)
 
 
 # --- mounts and methods ------------------------------------------------------------------------------------
@@ -236,6 +252,10 @@ def _fields(name: str, entry: Any, places: HubPlaces) -> dict[str, Any]:
             return _aws_role(entry)
         case RateLimitEntry():
             return _rate_limit(entry)
+        case AuditHeaderEntry():
+            return {"hmac": entry.hmac}
+        case AuditDeviceEntry():
+            return {"type": entry.type}
     raise AssertionError(f"{name}: {entry.kind}")
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from keyturn.core.fingerprint_keys import FIRST_KEY, KEYS
-from keyturn.core.hub_setup import HUB_CHECKS, SETUP
+from keyturn.core.hub_setup import HUB_CHECKS, LISTED, SETUP, Kind
 from keyturn.core.rights import ANYTHING, HubRule, Section, allow, merged
 from keyturn.grants.grants import DELIVERIES, GRANTED, RECEIPTS
 from keyturn.grants.requests import GRANTS
@@ -505,12 +505,15 @@ def planner(scope: HubScope) -> Sections:
     )
 
 
+SUDO: Final = (LISTED[Kind.AUDIT_DEVICE], LISTED[Kind.AUDIT_HEADER])
+"""What the hub shows to those alone who have sudo there."""
 ANY_SETUP: Final = (
     "auth/+/config",
     "auth/+/role/+",
     "+/config/+",
     "+/roles/+",
     "identity/group/name/+",
+    *SUDO,
     "sys/quotas/rate-limit/*",
 )
 
@@ -522,7 +525,8 @@ def setup_rules(scope: HubScope, *policies: HubRule) -> Iterator[HubRule]:
         yield allow(f"auth/token/roles/{role}", "read")
     yield allow(f"{scope.places.transit_mount}/keys/{SIGNING_KEY}", "read")
     yield from (allow(f"{scope.places.state_mount}/metadata/{entry}", "read") for entry in (FIRST_KEY, NAMED))
-    yield from (allow(address, "read") for address in (ANY_SETUP if scope.set_up is None else scope.set_up))
+    for address in ANY_SETUP if scope.set_up is None else scope.set_up:
+        yield allow(address, "read", *(["sudo"] if address in SUDO else []))
 
 
 def _daily_look(scope: HubScope) -> Sections:
@@ -530,12 +534,14 @@ def _daily_look(scope: HubScope) -> Sections:
     if scope.set_up:
         texts = ("keyturn-*", *(f"{CONSUMER}-{name}" for name in sorted(scope.consumers)))
         policies = [*(scope.places.named(name) for name in texts), *map(login_policy, scope.approles)]
+        devices = LISTED[Kind.AUDIT_DEVICE]
+        visible = replace(scope, set_up=tuple(address for address in scope.set_up if address != devices))
         yield Section(
             "Looking once a day whether the hub is still set up as the catalogue says (flow `check-hub`): it changes"
             " nothing, and the hub tells no password with it.",
             (
                 allow(f"{scope.places.state_mount}/data/{SETUP}", "read"),
-                *setup_rules(scope, *(allow(f"sys/policies/acl/{name}", "read") for name in policies)),
+                *setup_rules(visible, *(allow(f"sys/policies/acl/{name}", "read") for name in policies)),
             ),
         )
 

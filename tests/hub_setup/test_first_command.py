@@ -64,7 +64,7 @@ def test_a_worker_begins_with_its_own_rights_on_what_apply_has_left(
     assert current.version == 2
 
 
-@pytest.mark.parametrize("policy", ["keyturn-requester", "keyturn-approver", "keyturn-revoker", "keyturn-monitor"])
+@pytest.mark.parametrize("policy", ["keyturn-requester", "keyturn-approver", "keyturn-notary", "keyturn-monitor"])
 def test_nobody_else_has_to_wait_for_a_worker(new: Empty, policy: str) -> None:
     keyturn("hub", "apply", "--yes")
     name, _ = read_name(new.as_token(new.token("default", policy)))

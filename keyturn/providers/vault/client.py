@@ -134,6 +134,21 @@ class Calls:
         except (vault.VaultError, requests.RequestException) as error:
             raise from_vault(error, "log in to", "the hub", WHOSE) from None
 
+    def has_namespace(self) -> bool:
+        """Whether the hub has the namespace that these requests are for, which it tells anybody who asks there."""
+        name = "the hub's namespace"
+        try:
+            self._session.stranger().adapter.request("get", "/v1/sys/mounts")
+        except vault.InvalidPath as error:
+            if not _says_absent(error):
+                raise Unavailable("find", name, NOT_THE_HUB, LEADS_ELSEWHERE) from None
+            return False
+        except (vault.Forbidden, vault.Unauthorized):
+            return True
+        except (vault.VaultError, requests.RequestException) as error:
+            raise from_vault(error, "find", name, "sys/mounts") from None
+        return True
+
     def prolong_login(self) -> None:
         """Let the login live for as long as it can, by another one if need be: what is asked for next ends with it."""
         try:
@@ -248,6 +263,9 @@ def from_vault(error: Exception, doing: str, name: str, path: str) -> KeyturnErr
         case vault.InvalidRequest() if NO_PLUGIN.search(str(error.args)):
             hint = "OpenBao lacks some that Vault has: use a hub that has it, or another way"
             return UnsupportedOperation(doing, name, "the hub has no plugin for it", hint)
+        case vault.InvalidRequest() if "only available in root namespace" in str(error.args):
+            hint = "Declare it in the catalogue of a workspace that is in the root namespace"
+            return UnsupportedOperation(doing, name, "the hub tells and does this in its root namespace alone", hint)
         case vault.InvalidRequest():
             return Invalid(doing, name, MALFORMED, "Check the path, mount and role")
         case vault.Forbidden() | vault.Unauthorized() if path == WHOSE:

@@ -1,16 +1,21 @@
 """The calls that set a hub up, as the login in use, which has to be an administrator's for most of them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from keyturn.core.errors import Invalid, NotFound
+from keyturn.core.errors import Denied, Invalid, NotFound, Taken
 from keyturn.core.fingerprint_keys import FIRST_KEY
 from keyturn.core.hub import State
+from keyturn.core.hub_setup import NAMESPACES
+from keyturn.core.rights import holds
 from keyturn.core.sensitive import Sensitive
 from keyturn.ledger.naming import claim_name
 from keyturn.providers.answers import reads_answers
+from keyturn.providers.vault.capabilities import capabilities_at
 from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.own_login import PLACE
 
@@ -28,18 +33,27 @@ class VaultSetup:
     def __init__(self, calls: Calls, hub: "VaultHub") -> None:
         self._calls = calls
         self._hub = hub
+        self._lacking = False
+        """Whether it was seen that the namespace is not there, and with it nothing that would be in it."""
 
     def look(self, address: str) -> Mapping[str, Any] | None:
         """What the hub tells of it; None where nothing is there. Raises Denied, Unavailable."""
+        if address.startswith(NAMESPACES):
+            return self._own_namespace()
+        if self._lacking:
+            return None
         answer = self._calls.find("look at", address, address)
         return None if answer is None else dict(answer.json()["data"] or {})
 
     def names(self, address: str) -> frozenset[str]:
         """The names of what is below it; none where nothing is there. Raises Denied, Unavailable."""
-        return frozenset(self._calls.list(address, address))
+        return frozenset() if self._lacking else frozenset(self._calls.list(address, address))
 
     def put(self, address: str, body: Mapping[str, Any]) -> None:
         """Make it, or change it. Raises Denied, and Invalid for what the hub refuses."""
+        if address.startswith(NAMESPACES):
+            self._make_namespace()
+            return
         try:
             self._calls.post("set up", address, address, body)
         except Invalid as error:
@@ -49,6 +63,43 @@ class VaultSetup:
     def remove(self, address: str) -> None:
         """Take it away. Absent is success."""
         self._calls.delete("remove", address, address)
+
+    def insist_on_making_namespace(self) -> None:
+        """Raises Denied where the login in use may not make the namespace: it takes one of the namespace above."""
+        with self._above() as (calls, name, address):
+            try:
+                rights = capabilities_at(calls, [address])[address]
+            except Denied:
+                raise _not_from_here(name) from None
+            if not any(holds(rights, capability) for capability in ("create", "update")):
+                raise _not_from_here(name)
+
+    def _own_namespace(self) -> Mapping[str, Any] | None:
+        self._lacking = not self._calls.has_namespace()
+        return None if self._lacking else {}
+
+    def _make_namespace(self) -> None:
+        with self._above() as (calls, name, address):
+            try:
+                calls.post("make", name, address, {})
+            except Denied:
+                raise _not_from_here(name) from None
+            except Taken as error:
+                raise Taken(error.doing, name, "a mount above it has this name", "Give one of both another") from None
+            except (NotFound, Invalid):
+                hint = (
+                    "Vault has namespaces in its Enterprise edition, OpenBao since 2.3; the one above has to be there"
+                )
+                raise Invalid("make", name, "the hub makes no namespace there", hint) from None
+        self._lacking = False
+
+    @contextmanager
+    def _above(self) -> Iterator[tuple[Calls, str, str]]:
+        """The calls of the same login in the namespace above, what this one is called, and where it is made there."""
+        path = (self._hub.settings.namespace or "").strip("/")
+        above, _, last = path.rpartition("/")
+        with closing(Calls(replace(self._hub.settings, namespace=above or None))) as calls:
+            yield calls, f"the namespace {path}", f"{NAMESPACES}{last}"
 
     def begin(self, entry: str, initial: str) -> None:
         """The first key of fingerprints, or the name of the hub's ledger. Whoever comes first writes it."""
@@ -80,11 +131,19 @@ class VaultSetup:
 
     def read_state(self, path: str) -> State | None:
         """An entry of Keyturn's own mount."""
-        return self._hub.read_state(path)
+        return None if self._lacking else self._hub.read_state(path)
 
     def write_state(self, path: str, data: Mapping[str, Any], *, cas: int) -> int:
         """Write such an entry. Raises Conflict when ``cas`` is not the newest."""
         return self._hub.write_state(path, data, cas=cas)
+
+
+def _not_from_here(name: str) -> Denied:
+    hint = (
+        "Let whoever administers the namespace above make it (`bao namespace create`), or log in with a login of that"
+        " one which may write sys/namespaces"
+    )
+    return Denied("make", name, "the hub has none of that name, and this login may not make it", hint)
 
 
 def _secret_id(role: str, place: str) -> tuple[str, dict[str, str]]:
