@@ -9,7 +9,7 @@ from keyturn.catalogue.models import Catalogue
 from keyturn.core.errors import Invalid
 from keyturn.core.hcl import comment, policy
 from keyturn.core.rights import Document, Section
-from keyturn.policies import accounts, copies, hub, managed_keys, notices
+from keyturn.policies import access_logs, accounts, copies, hub, managed_keys, notices
 from keyturn.policies.scope import EVERYTHING, HubScope
 
 MADE: Final = "keyturn policy render"
@@ -62,6 +62,7 @@ def rendered(scope: HubScope, catalogue: Catalogue, digest: str) -> list[Documen
         *accounts.target_documents(catalogue, str(origin)),
         *notices.notice_documents(catalogue, str(origin)),
         *managed_keys.key_documents(catalogue, str(origin)),
+        *access_logs.access_log_documents(catalogue, str(origin)),
     )
     made = sorted((*hub_documents(scope, origin), *elsewhere), key=lambda document: document.name)
     if twice := next((first.name for first, second in pairwise(made) if first.name == second.name), None):

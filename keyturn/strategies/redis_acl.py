@@ -18,7 +18,7 @@ from keyturn.strategies.accounts import username
 from keyturn.strategies.base import LoginStrategy, StrategySettings, Tools
 
 LEAST_BITS: Final = 112
-"""NIST SP 800-63B, 5.1.2.2: what holds this much may be kept as a plain hash, which is how Redis keeps it."""
+"""NIST SP 800-63B-3, 5.1.2.2: what holds this much may be kept as a plain hash, which is how Redis keeps it."""
 
 SHOWN: Final = 3
 """How many sessions are named."""

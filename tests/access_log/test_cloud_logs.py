@@ -14,7 +14,7 @@ from keyturn.access_log.sources import azure_audit, cloudtrail, gcp_audit, objec
 from keyturn.access_log.sources.kubernetes_audit import KubernetesFile
 from keyturn.access_log.sources.objects import Directory, StoredObject, dated
 from keyturn.core.access import Access
-from keyturn.core.access_source import AccessSource, SourceOpening, StoreCopies
+from keyturn.core.access_source import AccessSource, Batch, SourceOpening, StoreCopies
 from keyturn.core.audit_lines import AuditMount
 from keyturn.core.errors import Unavailable
 from tests.access_log import cloud_logs as logs
@@ -178,7 +178,59 @@ def test_only_the_newest_files_are_remembered(folder: Path, monkeypatch: pytest.
     assert not records(source, batches[-1].cursor)
 
 
+def test_what_comes_behind_the_newest_files_is_read_once_whoever_reads_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many there are, however many batches they take, and whatever else was removed before."""
+    monkeypatch.setattr(object_log, "REMEMBERED", 3)
+    put = putting(folder)
+
+    def opened() -> AccessSource:
+        return cloudtrail.open_trail_files(opening(folder), directory=str(folder))
+
+    for number in range(10, 20):
+        put(f"{number}.json.gz", trail_file(secret(number, "ml/key")))
+    *_, last = drained(opened(), None)
+    (folder / "11.json.gz").unlink()
+    put("20.json.gz", trail_file(secret(20, "ml/key")))
+    *_, last = drained(opened(), last.cursor)
+    put("05.json.gz", trail_file(secret(5, "shop/cdn"), secret(6, "shop/smtp")))
+    put("03.json.gz", trail_file(secret(3, "ops/pager")))
+    put("21.json.gz", trail_file(secret(21, "payments/card")))
+    taken, cursor, more = list[str](), last.cursor, True
+    while more:
+        batch = opened().read(cursor, 1)
+        assert batch == opened().read(cursor, 1)
+        assert not batch.gaps
+        taken += [record.access.path for record in batch.records]
+        cursor, more = batch.cursor, batch.more
+    assert taken == ["shop/cdn", "shop/smtp", "ops/pager", "payments/card"]
+    put("22.json.gz", trail_file(secret(22, "ml/database")))
+    assert paths(records(opened(), cursor)) == ["ml/database"]
+
+
+def test_one_that_comes_late_and_is_not_whole_waits_until_it_is(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(object_log, "REMEMBERED", 3)
+    source = azure_audit.open_azure_files(opening(folder), directory=str(folder))
+    put = putting(folder)
+    for number in range(10, 20):
+        put(f"{number}.json", azure_lines("ml-key"))
+    *_, last = drained(source, None)
+    whole = azure_lines("shop-smtp", "shop-cdn")
+    (folder / "05.json").write_bytes(whole[:-40])
+    put("06.json", b"")
+    put("21.json", azure_lines("ops-pager"))
+    *batches, last = drained(source, last.cursor)
+    assert [path for batch in batches for path in paths(list(batch.records))] == ["shop/smtp"]
+    (folder / "05.json").write_bytes(whole)
+    assert paths(records(source, last.cursor)) == ["shop/cdn", "ops/pager"]
+    *_, last = drained(source, last.cursor)
+    put("22.json", azure_lines("ml-database"))
+    assert paths(records(source, last.cursor)) == ["ml/database"]
+
+
 def test_what_comes_behind_the_newest_files_is_told_once_by_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where others were removed at the same time, so that nobody can tell which came."""
     monkeypatch.setattr(object_log, "REMEMBERED", 3)
     source = cloudtrail.open_trail_files(opening(folder), directory=str(folder))
     put = putting(folder)
@@ -186,13 +238,12 @@ def test_what_comes_behind_the_newest_files_is_told_once_by_name(folder: Path, m
         put(f"{number}.json.gz", trail_file(secret(number, "ml/key")))
     *_, last = drained(source, None)
     (folder / "11.json.gz").unlink()
-    put("20.json.gz", trail_file(secret(20, "ml/key")))
-    *_, last = drained(source, last.cursor)
-    put("05.json.gz", trail_file(secret(5, "shop/cdn")))
+    for number in range(5):
+        put(f"0{number}.json.gz", trail_file(secret(number, "shop/cdn")))
     put("21.json.gz", trail_file(secret(21, "shop/smtp")))
     batches = list(drained(source, last.cursor))
     (gap,) = [gap for batch in batches for gap in batch.gaps]
-    assert gap.startswith("05.json.gz came behind more than 3 newer ones")
+    assert gap.startswith("04.json.gz, 03.json.gz, 02.json.gz and 1 more came behind more than 3 newer ones")
     assert [record.access.path for batch in batches for record in batch.records] == ["shop/smtp"]
     assert not source.read(batches[-1].cursor, 10).gaps
 
@@ -376,6 +427,21 @@ def test_what_is_gone_for_a_while_is_not_told_again(folder: Path) -> None:
     *_, last = drained(source, last.cursor)
     put("a.json.gz", data)
     assert not records(source, last.cursor)
+
+
+def test_a_directory_that_is_empty_for_a_while_is_not_read_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a mount is gone, and comes back."""
+    monkeypatch.setattr(object_log, "REMEMBERED", 3)
+    source = cloudtrail.open_trail_files(opening(folder), directory=str(folder))
+    for number in range(10, 20):
+        putting(folder)(f"{number}.json.gz", trail_file(secret(number, "ml/key")))
+    *_, last = drained(source, None)
+    folder.rename(folder.with_name("away"))
+    folder.mkdir()
+    assert source.read(last.cursor, 10) == Batch(last.cursor)
+    folder.rmdir()
+    folder.with_name("away").rename(folder)
+    assert source.read(last.cursor, 10) == Batch(last.cursor)
 
 
 def test_a_directory_that_is_not_there_is_an_error_and_no_empty_log(tmp_path: Path) -> None:

@@ -7,13 +7,14 @@ import boto3
 import pytest
 
 from deployments.local.emulators.aws import LocalAws
+from keyturn.access_log.sources import object_log
 from keyturn.catalogue.access_logs.clouds import CloudTrailBucketSettings
 from keyturn.core.access_source import AccessSource
 from keyturn.core.errors import Denied, Invalid, NotFound, Unavailable
-from keyturn.providers.aws.log_bucket import open_bucket
+from keyturn.providers.aws.log_bucket import open_bucket, window_begin
 from tests.access_log import cloud_logs as logs
 from tests.access_log.cloud_logs import DeliveredLog, copy_of, opening, trail_file
-from tests.contracts.access_source import PATHS, SourceContract, paths, records
+from tests.contracts.access_source import PATHS, SourceContract, drained, paths, records
 from tests.support.local_aws import become
 
 pytestmark = pytest.mark.sampled(10, of="file")
@@ -80,6 +81,47 @@ def test_a_prefix_of_several_regions_is_refused(delivered: DeliveredLog) -> None
     delivered.put("us-east-1/2026/11/24/0001.json.gz", trail_file(logs.cloudtrail(1, {"secretId": "ml-key"})))
     with pytest.raises(Invalid, match="us-east-1"):
         delivered.open().read(None, 10)
+
+
+def trail_key(moment: str, name: str) -> str:
+    """As CloudTrail names them."""
+    return f"2026/11/{moment[6:8]}/111122223333_CloudTrail_eu-central-1_{moment}Z_{name}.json.gz"
+
+
+def test_an_object_that_comes_late_is_read_once_as_far_back_as_is_looked(
+    delivered: DeliveredLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over the turn of a day; what lies further back is passed by."""
+    monkeypatch.setattr(object_log, "REMEMBERED", 3)
+
+    def put(moment: str, *named: str) -> None:
+        for seconds, path in enumerate(named):
+            record = logs.cloudtrail(seconds, {"secretId": copy_of(path)})
+            delivered.put(trail_key(moment, path.replace("/", "-")), trail_file(record))
+
+    for minute in range(10, 20):
+        put(f"20261125T00{minute}", "ml/key")
+    *_, last = drained(delivered.open(), None)
+    put("20261125T0012", "shop/cdn", "shop/smtp")
+    put("20261124T2230", "ops/pager")
+    put("20261124T2200", "payments/card")
+    put("20261125T0021", "ml/database")
+    *batches, last = drained(delivered.open(), last.cursor)
+    taken = [record.access.path for batch in batches for record in batch.records]
+    assert sorted(taken[:3]) == ["ops/pager", "shop/cdn", "shop/smtp"]
+    assert taken[3:] == ["ml/database"]
+    assert not any(batch.gaps for batch in batches)
+    put("20261125T0022", "ml/key")
+    assert paths(records(delivered.open(), last.cursor)) == ["ml/key"]
+
+
+def test_what_late_objects_are_looked_for_behind_is_two_hours_before_the_place() -> None:
+    key = PREFIX + trail_key("20261125T0112", "x")
+    begin = window_begin(key)
+    assert begin == f"{PREFIX}2026/11/24/111122223333_CloudTrail_eu-central-1_20261124T2312"
+    assert begin < PREFIX + trail_key("20261124T2312", "a") < key
+    assert window_begin(f"{PREFIX}2026/11/24/0001.json.gz") is None
+    assert window_begin(PREFIX + trail_key("20269924T2312", "a")) is None
 
 
 def test_a_bucket_that_is_not_there_and_one_that_is_down_are_errors(aws: LocalAws, delivered: DeliveredLog) -> None:

@@ -4,31 +4,22 @@ import hashlib
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import islice
-from typing import Final, Protocol
-
-from msgspec import DecodeError, Struct
-from msgspec.json import Decoder, Encoder
-from msgspec.structs import replace
+from typing import Final
 
 from keyturn.access_log.log_files import NotALine, words
-from keyturn.access_log.sources.file_cursor import foreign_cursor
-from keyturn.access_log.sources.line_source import KEPT_ASIDE, MOST_MALFORMED, problem_of
-from keyturn.access_log.sources.objects import LARGEST, Layout, ObjectStore, Piece, StoredObject, unpacked
-from keyturn.core.access import Access
-from keyturn.core.access_source import Batch, Malformed, SourceRecord
+from keyturn.access_log.sources.object_cursor import ObjectCursor, key_digest
+from keyturn.access_log.sources.object_taking import RecordReader, Taking
+from keyturn.access_log.sources.objects import LARGEST, Layout, ObjectStore, StoredObject, unpacked
+from keyturn.access_log.sources.passed_objects import Passed, find_late, passed_of
+from keyturn.core.access_source import Batch
 from keyturn.core.errors import Unavailable
 
 REMEMBERED: Final = 300
-"""Objects before the newest that is read in which late ones are still looked for, and what grows is read on."""
+"""Objects before the newest that was read of which each is remembered: what grows among them is read on."""
 
 LISTED: Final = 2_000
 """Objects that are listed at once."""
-
-DIGITS: Final = 8
-"""Characters that tell the keys of those apart that are remembered: 48 bits, so that none is taken for another."""
 
 UNSETTLED: Final = 60.0
 """Seconds after which one that breaks off is no more taken for one that is being written."""
@@ -45,79 +36,12 @@ MARKED: Final = 3
 NAMED: Final = 3
 """Objects that a gap names."""
 
-ENOUGH: Final = 20_000
-"""Records of one batch that are looked at."""
-
-
-class RecordReader(Protocol):
-    """What the records of a log tell. Used by one thread."""
-
-    def accesses(self, record: bytes) -> Sequence[Access]:
-        """What one tells; nothing where it is no access. Raises ValueError, which quotes nothing of it."""
-
-
-class ObjectCursor(Struct, frozen=True, omit_defaults=True):
-    """The place in the log.
-
-    Of the objects up to ``floor`` nothing is read any more. ``read`` tells of the later ones: the digest of a key by
-    itself of one that was read to its end, with a colon and a place of one that is being read, or may grow, and with
-    another the mark of what stands before that. A place below zero is the size of one that could not be read.
-    ``passed`` is how many there were up to ``floor``, None where nobody has counted.
-    """
-
-    floor: str = ""
-    read: tuple[str, ...] = ()
-    passed: int | None = None
-
-    def encode(self) -> str:
-        """As text."""
-        return _ENCODER.encode(self).decode()
-
-    @staticmethod
-    def parse(source: str, text: str) -> "ObjectCursor":
-        """Read it back. Raises Invalid."""
-        try:
-            cursor = _DECODER.decode(text)
-        except (DecodeError, UnicodeError, RecursionError):
-            raise foreign_cursor(source) from None
-        if not cursor.read or not all(_is_entry(entry) for entry in cursor.read):
-            raise foreign_cursor(source)
-        return cursor
-
-    @property
-    def places(self) -> dict[str, int | None]:
-        """How far each was read: None is to its end, for good; less than zero, not at all while it has that size."""
-        parts = (entry.split(":") for entry in self.read)
-        return {digest: int(place[0]) if place else None for digest, *place in parts}
-
-    @property
-    def marks(self) -> dict[str, str]:
-        """What stood before the places of those that grow."""
-        parts = (entry.split(":") for entry in self.read)
-        return {digest: place[1] for digest, *place in parts if len(place) > 1}
-
-
-_ENCODER: Final = Encoder()
-_DECODER: Final = Decoder(ObjectCursor, strict=True)
-
-
-def _is_entry(entry: str) -> bool:
-    digest, *place = entry.split(":")
-    if len(digest) != DIGITS or len(place) > len(("place", "mark")):
-        return False
-    return not place or place[0].removeprefix("-").isdecimal()
-
-
-@lru_cache(2 * LISTED)
-def key_digest(key: str) -> str:
-    """Tells a key from others that are remembered."""
-    return urlsafe_b64encode(hashlib.sha256(key.encode()).digest()).decode()[:DIGITS]
-
 
 class ObjectLog:
     """An :class:`keyturn.core.access_source.AccessSource` of all objects of ``store``, in the order that it gives them.
 
-    One that comes late has its turn as long as fewer than :data:`REMEMBERED` behind it were read.
+    One that comes late has its turn before the others, behind however many newer ones, where its store can tell what
+    was passed by; where it is not sure which one came, that is a gap.
     """
 
     def __init__(
@@ -132,6 +56,7 @@ class ObjectLog:
         self._listing: list[StoredObject] = []
         self._listed_for = ""
         self._cut_short = False
+        self._late: list[StoredObject] = []
         self._waiting: set[str] = set()
         self._ahead: dict[tuple[str, int], float] = {}
         self._held: tuple[str, bytes] = ("", b"")
@@ -149,15 +74,15 @@ class ObjectLog:
 
     def close(self) -> None:
         """Let go of what was read ahead."""
-        self._listing, self._listed_for, self._held = [], "", ("", b"")
+        self._listing, self._late, self._listed_for, self._held = [], [], "", ("", b"")
 
     def _read(self, place: ObjectCursor, cursor: str, limit: int) -> Batch:
-        listed = bool(self._listing) and self._listed_for == cursor
+        listed = bool(self._listing or self._late) and self._listed_for == cursor
         batch = (None if listed else self._list(place)) or self._next(place, limit)
         if batch is None and self._cut_short:
             batch = self._list(place) or self._next(place, limit)
         if batch is None:
-            self._listing = []
+            self._listing, self._late = [], []
             return Batch(cursor)
         self._listed_for = batch.cursor
         return batch
@@ -168,7 +93,7 @@ class ObjectLog:
         No more are read past one that is not whole yet than the cursor can tell of.
         """
         places, past = place.places, 0
-        for stored in self._listing:
+        for stored in (*self._late[:1], *self._listing):
             if stored.key not in self._waiting and self._is_unread(stored, places) and past < REMEMBERED:
                 if (taking := self._take(stored, place, places, limit)) is not None:
                     return self._batch(place, places, taking)
@@ -177,26 +102,36 @@ class ObjectLog:
         return None
 
     def _list(self, place: ObjectCursor) -> Batch | None:
-        """List them anew. What is told of those that came too late, if any did."""
-        objects = (stored for stored in self._store.objects(place.floor) if stored.size or not self._is_settled(stored))
+        """List them anew. What is told of those that came late, where nobody can read them."""
+        objects = (stored for stored in self._store.objects(place.floor) if not self._is_empty(stored))
         self._listing = list(islice(objects, LISTED))
         self._cut_short = len(self._listing) == LISTED
         self._waiting = set()
-        listed = {stored.key for stored in self._listing}
-        self._ahead = {state: since for state, since in self._ahead.items() if state[0] in listed}
         self._look_at_the_same(place)
-        return self._late(place)
+        if batch := self._look_for_late(place):
+            self._listing = []  # what comes next is listed by the cursor that this leads to
+        listed = {stored.key for stored in (*self._late, *self._listing)}
+        self._ahead = {state: since for state, since in self._ahead.items() if state[0] in listed}
+        return batch
 
-    def _late(self, place: ObjectCursor) -> Batch | None:
-        """That there are more up to the floor than when that was passed: nobody reads them."""
-        passed = self._store.passed(place.floor)
-        if passed is None or place.passed is None or passed <= place.passed:
+    def _look_for_late(self, place: ObjectCursor) -> Batch | None:
+        """Find those up to the floor that came since that was passed, to be read in the order in which they came.
+
+        What is told where nobody can tell which they are, or where they are too many. Where there are fewer than then,
+        nothing is concluded: what is not there for a while, such as a mount, is no news when it is back.
+        """
+        self._late = []
+        passed, counted = self._store.passed(place.floor), place.counted
+        if passed is None or counted is None or passed.count <= counted.count:
             return None
-        count = passed - place.passed
-        names = ", ".join(self._store.newest(place.floor, min(count, NAMED)))
-        others = f" and {count - NAMED:,} more" if count > NAMED else ""
-        gap = f"{names}{others} came behind more than {REMEMBERED} newer ones that were read before: not read"
-        return Batch(replace(place, passed=passed).encode(), gaps=(gap,), more=True)
+        arrived, missing = self._store.arrived(place.floor), passed - counted
+        late = find_late(arrived, missing) if missing.count <= LISTED else None
+        if late is None:
+            return Batch(place.after(passed).encode(), gaps=(_not_read(arrived, missing.count),), more=True)
+        if self._is_empty(late[0]) or not self._is_unread(late[0], place.places):
+            return Batch(place.after(counted + passed_of([late[0].key])).encode(), more=True)
+        self._late = late
+        return None
 
     def _look_at_the_same(self, place: ObjectCursor) -> None:
         """Find those of the same size that are not what was read, once after a start and where they were changed."""
@@ -215,6 +150,9 @@ class ObjectLog:
         """What stands before a place, so that it is growing again."""
         before = self._store.read(key, max(0, end - TAIL), min(end, TAIL))
         return urlsafe_b64encode(hashlib.sha256(before).digest()).decode()[:MARKED]
+
+    def _is_empty(self, stored: StoredObject) -> bool:
+        return not stored.size and self._is_settled(stored)
 
     def _is_settled(self, stored: StoredObject) -> bool:
         """Whether nobody writes to it any more; of one from the future, once it was seen for as long as it is."""
@@ -239,9 +177,9 @@ class ObjectLog:
 
     def _take(
         self, stored: StoredObject, place: ObjectCursor, places: dict[str, int | None], limit: int
-    ) -> "_Taking | None":
+    ) -> "Taking | None":
         """What it tells next; None where that is not whole yet."""
-        taking = _Taking(stored, max(0, places.get(key_digest(stored.key)) or 0))
+        taking = Taking(stored, max(0, places.get(key_digest(stored.key)) or 0))
         if not stored.size and not taking.end:
             return None
         if self._grows(stored):
@@ -259,7 +197,7 @@ class ObjectLog:
         taking.pieces([piece for piece in pieces if piece.begin >= taking.end], self._reader, limit)
         return taking
 
-    def _take_growing(self, taking: "_Taking", limit: int) -> "_Taking | None":
+    def _take_growing(self, taking: "Taking", limit: int) -> "Taking | None":
         """What was added to it, as far as it was listed: what came since is read after the next listing."""
         stored, begin = taking.stored, taking.end
         if begin > stored.size:
@@ -285,7 +223,7 @@ class ObjectLog:
             self._held = (stored.key, self._store.read(stored.key))
         return self._held[1]
 
-    def _batch(self, place: ObjectCursor, places: dict[str, int | None], taking: "_Taking") -> Batch:
+    def _batch(self, place: ObjectCursor, places: dict[str, int | None], taking: "Taking") -> Batch:
         key = taking.stored.key
         after = {**places, key_digest(key): None if taking.finished else taking.end}
         marks = {digest: mark for digest, mark in place.marks.items() if digest != key_digest(key)}
@@ -296,105 +234,40 @@ class ObjectLog:
     def _moved(self, place: ObjectCursor, places: dict[str, int | None], marks: Mapping[str, str]) -> ObjectCursor:
         """The cursor with the floor as high as fits: what is remembered are the last of those that were read.
 
-        It passes none that is to be read yet. Those that are not there any more are remembered while there is room.
+        It passes none that is to be read yet, and stays while there are late ones. Those that are not there any more
+        are remembered while there is room.
         """
+        counted = self._counted(place, places)
         listed = [key_digest(stored.key) for stored in self._listing]
         read = [number for number, digest in enumerate(listed) if digest in places]
-        begin = read[-REMEMBERED] if len(read) > REMEMBERED else 0
+        begin = read[-REMEMBERED] if len(read) > REMEMBERED and not self._late else 0
         begin = next((n for n in range(begin) if self._is_unread(self._listing[n], places)), begin)
         window = [digest for digest in listed[begin:] if digest in places]
-        there = set(listed)
+        late = [digest for digest in (key_digest(stored.key) for stored in self._late) if digest in places]
+        there = {*listed, *late}
         gone = [digest for digest in places if digest not in there]
-        room = max(0, REMEMBERED - len(window))
-        remembered = (*gone[max(0, len(gone) - room) :], *window)
+        room = max(0, REMEMBERED - len(window) - len(late))
+        remembered = (*gone[max(0, len(gone) - room) :], *late, *window)
         floor = self._listing[begin - 1].key if begin else place.floor
         self._listing = self._listing[begin:]
-        entries = tuple(_entry(digest, places[digest], marks.get(digest, "")) for digest in remembered)
-        return ObjectCursor(floor, entries, self._store.passed(floor))
+        if floor != place.floor:
+            counted = self._store.passed(floor)
+        return ObjectCursor.of(floor, remembered, places, marks, counted)
+
+    def _counted(self, place: ObjectCursor, places: dict[str, int | None]) -> Passed | None:
+        """Those up to the floor, with the late one among them once it was read to its end: it is forgotten then."""
+        if place.counted is None or not self._late:
+            return place.counted or self._store.passed(place.floor)
+        first = self._late[0]
+        if key_digest(first.key) not in places or self._is_unread(first, places):
+            return place.counted
+        del places[key_digest(first.key)]
+        self._late = self._late[1:]
+        return place.counted + passed_of([first.key])
 
 
-def _entry(digest: str, offset: int | None, mark: str) -> str:
-    if offset is None:
-        return digest
-    return f"{digest}:{offset}:{mark}" if mark else f"{digest}:{offset}"
-
-
-@dataclass
-class _Taking:
-    """What one object told so far, from ``end`` on it is unread."""
-
-    stored: StoredObject
-    end: int
-    finished: bool = False
-    records: list[SourceRecord] = field(default_factory=list)
-    malformed: list[Malformed] = field(default_factory=list)
-    taken: list[Piece] = field(default_factory=list)
-    gaps: tuple[str, ...] = ()
-
-    def pieces(self, pieces: list[Piece], reader: RecordReader, limit: int) -> None:
-        """Take what fits into a batch."""
-        for piece in pieces:
-            full = len(self.taken) >= ENOUGH or len(self.malformed) >= MOST_MALFORMED
-            if full or not self._fits(piece, reader, limit):
-                return
-            self.taken.append(piece)
-            self.end = piece.end
-        self.finished = True
-
-    def _fits(self, piece: Piece, reader: RecordReader, limit: int) -> bool:
-        position = self._position(piece)
-        try:
-            accesses = reader.accesses(piece.record)
-        except (ValueError, RecursionError) as error:
-            self.malformed.append(Malformed(position, problem_of(error), piece.record[:KEPT_ASIDE]))
-            return True
-        if self.records and len(self.records) + len(accesses) > limit:
-            return False
-        digest = hashlib.sha256(piece.record).digest()
-        self.records += [
-            SourceRecord(access, digest, position if not number else f"{position}.{number}")
-            for number, access in enumerate(accesses)
-        ]
-        return True
-
-    def broken(self, error: NotALine, data: bytes) -> "_Taking":
-        """That none of it can be read; where it changes it is looked at again."""
-        self.malformed.append(Malformed(self.stored.key, problem_of(error), data[:KEPT_ASIDE]))
-        self.taken.append(Piece(0, 0, data))
-        self.end = -self.stored.size
-        return self
-
-    def unfinished(self, data: bytes) -> "_Taking":
-        """That its last record breaks off."""
-        piece = Piece(self.end, self.end + len(data), data)
-        self.malformed.append(Malformed(self._position(piece), "it breaks off", data[:KEPT_ASIDE]))
-        self.taken.append(piece)
-        self.end = piece.end
-        return self
-
-    def cut(self) -> "_Taking":
-        """That it is shorter than what was read of it."""
-        key, size = self.stored.key, self.stored.size
-        self.gaps = (f"{key} was read up to byte {self.end:,} and has {size:,} now: it was cut",)
-        self.end = self.stored.size
-        return self
-
-    def replaced(self) -> "_Taking":
-        """That what was read of it is not in it any more: it is read as another one."""
-        self.gaps = (f"{self.stored.key} is not what was read of it up to byte {self.end:,}: it was replaced",)
-        self.end = 0
-        return self
-
-    def _position(self, piece: Piece) -> str:
-        return f"{self.stored.key}#{piece.begin}"
-
-    def batch(self, cursor: str) -> Batch:
-        """What came of it."""
-        if not self.taken:
-            return Batch(cursor, gaps=self.gaps, more=True)
-        digest = hashlib.sha256()
-        for piece in self.taken:
-            digest.update(piece.record)
-            digest.update(b"\n")
-        first, last = self._position(self.taken[0]), self._position(self.taken[-1])
-        return Batch(cursor, self.records, len(self.taken), first, last, digest.digest(), self.malformed, more=True)
+def _not_read(arrived: Sequence[StoredObject], count: int) -> str:
+    """A gap that names those that came last."""
+    names = ", ".join(stored.key for stored in reversed(arrived[-min(count, NAMED) :]))
+    others = f" and {count - NAMED:,} more" if count > NAMED else ""
+    return f"{names}{others} came behind more than {REMEMBERED} newer ones that were read before: not read"

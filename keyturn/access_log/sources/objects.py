@@ -8,7 +8,6 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from heapq import nlargest
 from io import BytesIO
 from pathlib import Path
 from typing import Final, Protocol
@@ -17,6 +16,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from keyturn.access_log.log_files import NotALine
+from keyturn.access_log.sources.passed_objects import Passed, PassedKeys
 
 LARGEST: Final = 256 * 1024 * 1024
 """Bytes of one object, unpacked."""
@@ -66,11 +66,14 @@ class ObjectStore(Protocol):
         Raises KeyturnError, and OSError.
         """
 
-    def passed(self, key: str) -> int | None:
-        """How many the last listing had up to that key; None where that would take a listing of its own."""
+    def passed(self, key: str) -> Passed | None:
+        """What those up to that key come to by the last listing, as far back as it has looked; None where not at all.
 
-    def newest(self, key: str, count: int) -> list[str]:
-        """So many of these, those that came last. Raises OSError."""
+        How far it looks goes by the key alone.
+        """
+
+    def arrived(self, key: str) -> list[StoredObject]:
+        """The same one by one, the last that came last. Raises OSError."""
 
     def read(self, key: str, offset: int = 0, limit: int = LARGEST + 1) -> bytes:
         """What stands in it from there on, so many bytes at most. Raises KeyturnError, and OSError."""
@@ -84,16 +87,18 @@ class Directory:
         self._path = path
         self._odd: dict[str, str] = {}
         self._places: list[tuple[str, str]] = []
+        self._keys = PassedKeys()
 
     def objects(self, after: str) -> Iterator[StoredObject]:
         """In the order of their dates, without hidden ones and those that are being written still."""
         if not self._path.is_dir():
             raise NotADirectoryError(0, "there is no such directory", self.name)
-        self._places = []  # what a large directory takes is let go of first
+        self._places, self._keys = [], PassedKeys()  # what a large directory takes is let go of first
         keys = (self._key(path.relative_to(self._path).as_posix()) for path in _files(self._path))
         self._places = sorted((dated(key)[1], key) for key in keys)
-        for _, key in self._places[self.passed(after) :]:
-            path = self._path / self._odd.get(key, key)
+        self._keys = PassedKeys(key for _, key in self._places)
+        for _, key in self._places[self._position(after) :]:
+            path = self._file(key)
             try:
                 status = path.stat()
             except FileNotFoundError:
@@ -102,17 +107,24 @@ class Directory:
                 continue  # somebody has removed it since
             yield StoredObject(key, status.st_size, status.st_mtime)
 
-    def passed(self, key: str) -> int:
-        """How many the last listing had up to that key."""
+    def passed(self, key: str) -> Passed:
+        """What those up to that key come to by the last listing."""
+        return self._keys.up_to(self._position(key))
+
+    def arrived(self, key: str) -> list[StoredObject]:
+        """The same one by one, the last that came last, whatever time a copying program gave them."""
+        came: list[tuple[float, StoredObject]] = []
+        for _, name in self._places[: self._position(key)]:
+            with suppress(FileNotFoundError):
+                status = self._file(name).stat()
+                came.append((status.st_ctime, StoredObject(name, status.st_size, status.st_mtime)))
+        return [stored for _, stored in sorted(came, key=lambda each: (each[0], each[1].key))]
+
+    def _position(self, key: str) -> int:
         return bisect_right(self._places, (dated(key)[1], key)) if key else 0
 
-    def newest(self, key: str, count: int) -> list[str]:
-        """So many of these, those that came last, whatever time a copying program gave them."""
-        came: list[tuple[float, str]] = []
-        for _, name in self._places[: self.passed(key)]:
-            with suppress(FileNotFoundError):
-                came.append(((self._path / self._odd.get(name, name)).stat().st_ctime, name))
-        return [name for _, name in nlargest(count, came)]
+    def _file(self, key: str) -> Path:
+        return self._path / self._odd.get(key, key)
 
     def _key(self, name: str) -> str:
         """The name as text that can be written down; what is no UTF-8 in it is spelled out."""
@@ -123,7 +135,7 @@ class Directory:
 
     def read(self, key: str, offset: int = 0, limit: int = LARGEST + 1) -> bytes:
         """What stands in a file from there on."""
-        with (self._path / self._odd.get(key, key)).open("rb") as file:
+        with self._file(key).open("rb") as file:
             file.seek(offset)
             return file.read(limit)
 

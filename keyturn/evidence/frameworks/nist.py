@@ -23,7 +23,7 @@ NIST: Final = Framework(
             ("incidents-closed", "old-credentials-ended", "accesses-known"),
         ),
         Control(
-            "800-57-1 9",
+            "800-57-1 9.3, 9.4",
             "Accountability and audit",
             "Whoever handles keys is known, and their handling can be audited.",
             ("actions-attributed", "ledger-whole", "values-shown"),

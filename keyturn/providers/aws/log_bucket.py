@@ -1,6 +1,8 @@
 """The S3 bucket that CloudTrail delivers to, as where a log's files lie."""
 
+from bisect import bisect_right
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from botocore.exceptions import IncompleteReadError, ReadTimeoutError
@@ -8,7 +10,8 @@ from urllib3.exceptions import HTTPError
 
 from keyturn.access_log.sources.cloudtrail import open_cloudtrail
 from keyturn.access_log.sources.object_log import ObjectLog
-from keyturn.access_log.sources.objects import LARGEST, StoredObject, dated
+from keyturn.access_log.sources.objects import DAY, LARGEST, STAMP, StoredObject, dated
+from keyturn.access_log.sources.passed_objects import Passed, PassedKeys
 from keyturn.core.access_source import SourceOpening
 from keyturn.core.errors import Invalid, Unavailable
 from keyturn.providers import outbound
@@ -18,6 +21,14 @@ HINT: Final = "Allow s3:ListBucket on the bucket, s3:GetObject on what is delive
 LONGEST_READ: Final = 120.0
 """Seconds for the bytes of one object."""
 
+LOOK_BACK: Final = timedelta(hours=2)
+"""How far before the place that was read to late objects are looked for.
+
+CloudTrail delivers within about 5 minutes on average, and promises nothing ("Getting and viewing your CloudTrail log
+files"; until 2023 it said 15 minutes); a replica of a bucket has most objects within 15 minutes, and some after hours
+("Replicating objects", "S3 Replication Time Control").
+"""
+
 
 class LogBucket:
     """The objects below ``prefix``, as :class:`keyturn.access_log.sources.objects.ObjectStore`; keys are whole ones."""
@@ -26,6 +37,8 @@ class LogBucket:
         self.name = f"s3://{bucket}/{prefix}"
         self._bucket = bucket
         self._prefix = prefix
+        self._listed: list[StoredObject] = []
+        self._keys: PassedKeys | None = None
         with opening(self.name, settings) as session:
             self._client: Any = session.client(
                 "s3", region_name=settings.region, endpoint_url=settings.endpoint_url, config=SDK_CONFIG
@@ -37,7 +50,11 @@ class LogBucket:
         Raises Invalid where there are several: those of the first that came later would be passed by.
         """
         series = dated(after)[0] if after else ""
-        for stored in self._listed(after):
+        self._listed, self._keys = [], None
+        for stored in self._list(window_begin(after) or after):
+            self._listed.append(stored)
+            if stored.key <= after:
+                continue
             beginning, date = dated(stored.key)
             if date and series and beginning != series:
                 problem = f"it holds what begins with {series} and with {beginning}"
@@ -45,7 +62,7 @@ class LogBucket:
             series = beginning if date else series
             yield stored
 
-    def _listed(self, after: str) -> Iterator[StoredObject]:
+    def _list(self, after: str) -> Iterator[StoredObject]:
         with translate_aws_errors("list", self.name):
             begin = {"StartAfter": after} if after else {}
             pages = self._client.get_paginator("list_objects_v2").paginate(
@@ -55,13 +72,20 @@ class LogBucket:
                 for item in page.get("Contents", ()):
                     yield StoredObject(item["Key"], item["Size"], item["LastModified"].timestamp())
 
-    def passed(self, key: str) -> int | None:
-        """Nobody counts them: it would take a listing of all keys."""
-        return None
+    def passed(self, key: str) -> Passed | None:
+        """Those of the last hours before that key; None where it bears no moment."""
+        if (begin := window_begin(key)) is None:
+            return None
+        self._keys = self._keys or PassedKeys(stored.key for stored in self._listed)
+        return self._keys.up_to(self._position(key)) - self._keys.up_to(self._position(begin))
 
-    def newest(self, key: str, count: int) -> list[str]:
-        """None, as nobody counts them."""
-        return []
+    def arrived(self, key: str) -> list[StoredObject]:
+        """The same one by one, by S3's own moments of them, which are whole seconds."""
+        passed = self._listed[self._position(window_begin(key) or key) : self._position(key)]
+        return sorted(passed, key=lambda stored: (stored.changed, stored.key))
+
+    def _position(self, key: str) -> int:
+        return bisect_right(self._listed, key, key=lambda stored: stored.key)
 
     def read(self, key: str, offset: int = 0, limit: int = LARGEST + 1) -> bytes:
         """One object, as much of it as one may have."""
@@ -74,6 +98,18 @@ class LogBucket:
             except (HTTPError, IncompleteReadError, ReadTimeoutError, OSError):
                 raise Unavailable("read", name, "S3 broke off", "It is tried again by itself") from None
         return data
+
+
+def window_begin(key: str) -> str | None:
+    """What lies before the keys of :data:`LOOK_BACK` before that one, of CloudTrail; None of a key without a moment."""
+    day, stamp = DAY.search(key), STAMP.search(key)
+    if not day or not stamp:
+        return None
+    try:
+        moment = datetime.strptime(stamp[0], "%Y%m%dT%H%MZ") - LOOK_BACK
+    except (ValueError, OverflowError):
+        return None
+    return f"{key[: day.start()]}/{moment:%Y/%m/%d}/{key[day.end() : stamp.start()]}{moment:%Y%m%dT%H%M}"
 
 
 def open_bucket(
