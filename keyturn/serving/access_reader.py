@@ -130,7 +130,7 @@ class _Reading:
         """Take what is new; whether there is more at once."""
         batch = self._source.read(self._cursor, RECORDS)
         self._tenure.insist()
-        if batch.cursor != self._cursor or batch.lines or batch.gaps or batch.malformed:
+        if batch.cursor != (self._cursor or "") or batch.lines or batch.gaps or batch.malformed:
             self.judged = None
             self._watch.trail.append(self._name, self._cursor, batch)
             self._cursor = batch.cursor

@@ -155,3 +155,10 @@ def test_what_can_not_be_kept_may_come_again(log: Postings, monkeypatch: pytest.
     monkeypatch.undo()
     assert full.answer(headers, body).text == "taken"
     assert paths(records(log.open())) == ["a"]
+
+
+def test_a_log_to_which_nobody_has_posted_yet_is_released_as_any_other(log: Postings) -> None:
+    source = log.open()
+    batch = source.read(None, 10)
+    source.release(batch.cursor)
+    assert source.read(batch.cursor, 10) == batch

@@ -10,6 +10,7 @@ import pytest
 
 from keyturn.access_log.detection.alerts import Alert, Stage
 from keyturn.core.access import DESTROY
+from keyturn.core.access_source import Batch
 from keyturn.core.errors import Unavailable, Unrecorded
 from keyturn.serving import access_reader
 from keyturn.serving.numbers import EVENTS, GAPS, SEGMENTS
@@ -89,6 +90,15 @@ def test_what_was_there_before_anybody_watched_is_learned_and_not_told(site: Sit
     site.process(ListSource([*old, access(5, "bob")])).run()
     assert len(kept(site)) == 5
     assert [stage for _, stage, _ in site.siren.told] == [Stage.BEGUN]
+
+
+def test_a_log_that_holds_nothing_yet_is_not_sealed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access_reader, "SEAL", 0.0)
+    process = site.process(ListSource([]))
+    monkeypatch.setattr(process.source, "read", lambda cursor, limit: Batch(cursor or ""))
+    process.run()
+    assert not process.counts.of(SEGMENTS)
+    assert process.trail.cursor("hub") is None
 
 
 def test_what_goes_on_when_somebody_begins_to_watch_is_told(site: Site) -> None:

@@ -26,7 +26,8 @@ class SpoolSource(LineSource):
 
     def release(self, cursor: str) -> None:
         """Drop what was read to its end before ``cursor``, which is durable."""
-        FileCursor.parse(self.name, cursor)
+        if cursor:
+            FileCursor.parse(self.name, cursor)
         self._spool.release(cursor)
 
 
