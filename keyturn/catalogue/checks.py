@@ -89,6 +89,9 @@ class World:
         return kind is None or STORE_KINDS[kind].READABLE
 
 
+KUBERNETES: Final = "kubernetes"
+"""The kind of the stores that an access log may name."""
+
 Found = Iterator[Problem]
 Claim = tuple[Any, CatalogueEntry, KeyPath, str]
 """What is claimed, by whom, where it says so, and what it is called in a message."""
@@ -105,6 +108,7 @@ def find_conflicts(world: World) -> list[Problem]:
     problems += [problem for entry in world.entries["exceptions"].values() for problem in _exception(entry, world)]
     chosen = (*world.entries["monitors"].values(), *world.entries["access_policies"].values())
     problems += [problem for entry in chosen for problem in _chosen(entry, world)]
+    problems += [problem for entry in world.entries["access_logs"].values() for problem in _access_log(entry, world)]
     problems += [problem for entry in world.entries["pki"].values() for problem in references(entry)]
     problems += find_misfits(world.entries["pki"])
     problems += [problem for entry in world.entries["hub"].values() for problem in find_hub_problems(entry, world)]
@@ -409,6 +413,21 @@ def _mount(entry: CatalogueEntry, others: Mapping[str, CatalogueEntry]) -> Found
     if place and first is not entry:
         remedy = f"The first is at {first.file}:{first.line}: a secret has one name, so remove one of the two."
         yield entry.problem(("mount",), f"it is the mount {first.name} already", remedy)
+
+
+def _access_log(entry: CatalogueEntry, world: World) -> Found:
+    """The stores whose reads a log tells are stores of that kind: else it would find no copy, and say nothing."""
+    stores = at(entry.data, ("stores",))
+    for index, name in enumerate(stores if isinstance(stores, list) else ()):
+        if not isinstance(name, str) or not name:
+            continue
+        yield from _declared(entry, ("stores", index), "stores", name, world)
+        if several := world.groups.get(name):
+            remedy = f"Name those that are meant, such as {several[0]}."
+            yield entry.problem(("stores", index), f"{name} stands for several stores", remedy)
+        elif (kind := world.kind(name)) and kind != KUBERNETES:
+            remedy = "Name stores of kind kubernetes, or leave the key away for all of them."
+            yield entry.problem(("stores", index), f"{name} is of kind {kind}, and this is a log of Kubernetes", remedy)
 
 
 def _own_tags(entry: CatalogueEntry, world: World) -> Found:

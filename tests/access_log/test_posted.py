@@ -14,7 +14,7 @@ from keyturn.access_log.sources.line_spool import SpoolTurn
 from keyturn.access_log.sources.post_door import PostAnswer, PostDoor, PostedLog, Poster
 from keyturn.access_log.sources.posted import PostedSource
 from keyturn.core.access import Access
-from keyturn.core.access_source import AccessSource, SourceOpening
+from keyturn.core.access_source import AccessSource, ReleasesRead, SourceOpening
 from keyturn.core.audit_lines import AuditMount
 from keyturn.core.messages import ID, POSTER, SIGNATURE, TIMESTAMP, signature
 from keyturn.core.sensitive import Sensitive
@@ -159,6 +159,7 @@ def test_what_can_not_be_kept_may_come_again(log: Postings, monkeypatch: pytest.
 
 def test_a_log_to_which_nobody_has_posted_yet_is_released_as_any_other(log: Postings) -> None:
     source = log.open()
+    assert isinstance(source, ReleasesRead)
     batch = source.read(None, 10)
     source.release(batch.cursor)
     assert source.read(batch.cursor, 10) == batch

@@ -176,6 +176,16 @@ def test_a_store_that_nothing_is_pushed_to_is_listed_and_a_key_is_used_through_t
     }
 
 
+def test_the_rights_to_read_a_trail_in_a_bucket_are_rendered(tmp_path: Path) -> None:
+    log = '{"kind": "cloudtrail-bucket", "bucket": "example-trail", "prefix": "AWSLogs/x/", "region": "eu-central-1"}'
+    (tmp_path / "all.yaml").write_text(f'{{"access_logs": {{"aws-trail": {log}}}}}')
+    catalogue = load_catalogue(tmp_path, {})
+    scope = scope_of(catalogue, HubPlaces())
+    (document,) = [each for each in rendered(scope, catalogue, "0") if each.name == "access-log-aws-trail.json"]
+    actions = [action for statement in json.loads(document.text)["Statement"] for action in statement["Action"]]
+    assert actions == ["s3:ListBucket", "s3:GetObject", "kms:Decrypt"]
+
+
 def test_two_stores_whose_names_make_the_same_file_are_told_apart_by_people() -> None:
     stores = {name: {"kind": "kubernetes", "namespace": name} for name in ("plant", "plant-revoker")}
     destinations = [{"store": name, "name": "a"} for name in stores]
