@@ -27,6 +27,7 @@ from keyturn.core.rights import AccountRights, CopyRights, Verdict
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import Store
 from keyturn.core.strategies import Strategy
+from keyturn.core.target_setup import TargetSetup
 from keyturn.core.webhook_keys import WebhookKeys
 from keyturn.providers.access_page import access_page
 from keyturn.providers.apprise_channel import configured_channel, partner_channel
@@ -49,6 +50,9 @@ TARGETS: Final = {
     "http-api": ("keyturn.providers.http.api_target", "HttpApi", ""),
 }
 """For each kind of target: its module, its adapter, and the extra that brings the SDK."""
+
+SETUPS: Final = {"postgresql": "keyturn.providers.postgresql.setup"}
+"""For each kind of target whose accounts are handed over by statements: the module that makes them."""
 
 LOGIN: Final = frozenset({"username", "password"})
 """The fields of an admin credential where a target's settings ask for no others."""
@@ -203,6 +207,22 @@ def open_target(name: str, settings: TargetSettings, hub: Hub) -> Any:
         arguments["admin"] = lambda: admin_credential(hub, name, path, fields)
     module, adapter, extra = TARGETS[settings.kind]
     return import_adapter(module, adapter, extra, f"the target {name}")(name, **arguments)
+
+
+def open_target_setup(name: str, settings: TargetSettings, login: SecretFields, admin: SecretFields) -> TargetSetup:
+    """What sets a target up with an administrator's login; ``admin`` is Keyturn's own account there.
+
+    Raises UnsupportedOperation for a kind of target where no statements do.
+    """
+    if settings.kind not in SETUPS:
+        problem = f"a target of kind {settings.kind} is not set up by statements"
+        hint = "`keyturn policy render` writes the rights that it takes, and `keyturn doctor` says what is lacking"
+        raise UnsupportedOperation("set up", name, problem, hint)
+    arguments = {key: value for key, value in settings if key not in ("kind", "admin")}
+    extra = TARGETS[settings.kind][2]
+    opens = import_adapter(SETUPS[settings.kind], "open_setup", extra, f"the target {name}")
+    setup: TargetSetup = opens(name, login, admin, **arguments)
+    return setup
 
 
 def admin_credential(hub: Hub, name: str, path: str, fields: Collection[str] = LOGIN) -> SecretFields:

@@ -201,12 +201,12 @@ class PostgreSQL:
     def end_sessions(self, account: str, refuse: Callable[[], None]) -> int:
         """End the sessions of ``account``, on all databases of the server, once ``refuse`` has made logins fail."""
         doing = "end the sessions of"
-        with self._transaction(doing, account) as cursor:
+        with self.transaction(doing, account) as cursor:
             oid = sessions.account_oid(cursor, account)
         refuse()
         if oid is None:
             return 0
-        return sessions.end_sessions(lambda: self._transaction(doing, account), oid, self._named(account))
+        return sessions.end_sessions(lambda: self.transaction(doing, account), oid, self._named(account))
 
     def missing_grants(self, accounts: Collection[str]) -> Sequence[str]:
         """What its admin's role lacks for changing these accounts and ending their sessions."""
@@ -218,7 +218,7 @@ class PostgreSQL:
         self._idle.close()
 
     @contextmanager
-    def _transaction(self, doing: str, account: str) -> Iterator[Cursor]:
+    def transaction(self, doing: str, account: str) -> Iterator[Cursor]:
         """A transaction of the admin's; whatever the server refuses in it is told in our words."""
         with self._lent(doing, account) as connection, connection, connection.cursor() as cursor:
             yield cursor
@@ -241,7 +241,7 @@ class PostgreSQL:
     @contextmanager
     def _fenced(self, doing: str, account: str, sequence: int) -> Iterator[tuple[Cursor, bool]]:
         """A transaction that holds the account's lock and refuses to go back in sequence."""
-        with self._transaction(doing, account) as cursor:
+        with self.transaction(doing, account) as cursor:
             comment = accounts.lock_account(cursor, account)
             self._check_sequence(comment, doing, account, sequence)
             yield cursor, comment is not None
@@ -306,6 +306,9 @@ class PostgreSQL:
             case psycopg2.OperationalError() if NO_DATABASE.search(str(error)):
                 problem = f"there is no database {self._where['dbname']}"
                 return Invalid(doing, name, problem, "Correct the target's database")
+            case pg.LockNotAvailable():
+                hint = "Nothing was changed: run it again, until the locks are to be had"
+                return Unavailable(doing, name, "others hold locks that it needs", hint)
             case pg.QueryCanceled():
                 problem = f"it was not done within {TIMEOUT} s"
                 return Unavailable(doing, name, problem, "See pg_locks on the server for who holds the account")

@@ -1,0 +1,74 @@
+"""What it takes to put a target's accounts into Keyturn's hands: statements, in transactions, and who may run them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+ADMIN_ROLE = "keyturn_admin"
+"""What Keyturn's own account at a database is called, where the hub names none."""
+
+
+@dataclass(frozen=True)
+class Handover:
+    """Accounts that applications log in with, and the role that is to own what they own.
+
+    Without ``owner`` they stay as they are, and Keyturn's own account gets the right to alter them.
+    """
+
+    accounts: tuple[str, ...]
+    owner: str = ""
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement; ``lacks`` says what the login in use would need for it, and is empty where it may run it."""
+
+    text: str
+    lacks: str = ""
+
+
+@dataclass(frozen=True)
+class Transaction:
+    """What is done together, in one database; ``about`` says what for."""
+
+    database: str
+    about: str
+    statements: tuple[Statement, ...]
+
+
+@dataclass(frozen=True)
+class TargetPlan:
+    """Everything that is lacking at a target, in the order in which it is done, and what people have to look at.
+
+    ``login`` is who would do it; ``makes_admin`` says that Keyturn's own account is not there yet.
+    """
+
+    target: str
+    login: str
+    transactions: tuple[Transaction, ...]
+    makes_admin: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is left to do."""
+        return not self.transactions
+
+    @property
+    def refused(self) -> Sequence[Statement]:
+        """The statements that the login may not run."""
+        return [each for transaction in self.transactions for each in transaction.statements if each.lacks]
+
+
+class TargetSetup(Protocol):
+    """What a kind of target needs before its accounts can be rotated, with an administrator's login."""
+
+    def plan(self, handovers: Sequence[Handover]) -> TargetPlan:
+        """Everything that is lacking. Changes nothing. Raises Invalid for accounts that can't be handed over."""
+
+    def apply(self, handovers: Sequence[Handover], plan: TargetPlan, progress: Callable[[str], None]) -> None:
+        """Do what the plan says. Raises Denied before anything is done where the login may not run all of it.
+
+        A transaction that fails changes nothing, and those before it stay: run it again. Raises Unavailable where
+        others hold a lock, Unprivileged where the role would be able to do less, Conflict where more is lacking by now.
+        """

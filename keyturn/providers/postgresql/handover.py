@@ -1,0 +1,335 @@
+"""The statements that give a role all that an account owns and may do in one database, as far as they are lacking.
+
+Read from the server's own catalogs: access lists by ``aclexplode``, ownership and what depends on a role by
+``pg_shdepend`` (PostgreSQL, "System Catalogs"). What the account owns is reassigned; what it was granted, is granted
+to the role as well, with the same options. Names are qualified: ``search_path`` is empty meanwhile.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from psycopg2 import sql
+from psycopg2.extensions import AsIs
+from psycopg2.extensions import cursor as Cursor
+
+INHERITS_BY_MEMBERSHIP: Final = 160000
+"""The server version from which on each membership says for itself what it brings."""
+GRANTS_PARAMETERS: Final = 150000
+"""The server version from which on rights on settings are granted."""
+
+NOBODY: Final = 2**32 - 1
+
+USAGE: Final = "USAGE"
+ADMIN: Final = "MEMBER WITH ADMIN OPTION"
+CREATEROLE: Final = "CREATEROLE"
+SUPERUSER: Final = "SUPERUSER"
+
+
+@dataclass(frozen=True)
+class Lacking:
+    """A statement, and what it takes to run it: a right, and the role that it is about."""
+
+    text: str
+    right: str
+    role: str = ""
+
+
+@dataclass(frozen=True)
+class AccessList:
+    """One kind of object with an access list: how GRANT calls it, where it is listed, its list and its owner."""
+
+    word: str
+    catalog: str
+    name: str
+    acl: str
+    owner: str
+    only: str = "true"
+
+
+ACCESSES: Final = (
+    AccessList(
+        "TABLE", "pg_class", "oid::regclass::text", "relacl", "relowner", "relkind <> 'S' AND relpersistence <> 't'"
+    ),
+    AccessList(
+        "SEQUENCE", "pg_class", "oid::regclass::text", "relacl", "relowner", "relkind = 'S' AND relpersistence <> 't'"
+    ),
+    AccessList("SCHEMA", "pg_namespace", "quote_ident(nspname)", "nspacl", "nspowner"),
+    AccessList("ROUTINE", "pg_proc", "oid::regprocedure::text", "proacl", "proowner"),
+    AccessList("TYPE", "pg_type", "oid::regtype::text", "typacl", "typowner"),
+    AccessList("LANGUAGE", "pg_language", "quote_ident(lanname)", "lanacl", "lanowner"),
+    AccessList("FOREIGN DATA WRAPPER", "pg_foreign_data_wrapper", "quote_ident(fdwname)", "fdwacl", "fdwowner"),
+    AccessList("FOREIGN SERVER", "pg_foreign_server", "quote_ident(srvname)", "srvacl", "srvowner"),
+    AccessList("LARGE OBJECT", "pg_largeobject_metadata", "oid::text", "lomacl", "lomowner"),
+    AccessList("DATABASE", "pg_database", "quote_ident(datname)", "datacl", "datdba"),
+    AccessList("TABLESPACE", "pg_tablespace", "quote_ident(spcname)", "spcacl", "spcowner"),
+)
+PARAMETERS: Final = AccessList("PARAMETER", "pg_parameter_acl", "quote_ident(parname)", "paracl", "10::oid")
+"""Settings of the server have no owner: whoever made the cluster stands for it."""
+
+GRANTED: Final = """
+SELECT format('GRANT %%s ON {word} %%s TO %%I%%s', g.privilege_type, object.name, %(owner)s::text,
+              CASE WHEN bool_or(g.is_grantable) THEN ' WITH GRANT OPTION' ELSE '' END),
+       pg_get_userbyid(object.owned_by)
+  FROM (SELECT {name} AS name, {acl} AS acl, {owned_by} AS owned_by FROM {catalog} WHERE {only}) object,
+       aclexplode(object.acl) g
+ WHERE g.grantee = %(account_oid)s AND object.owned_by <> g.grantee
+   AND NOT EXISTS (SELECT FROM aclexplode(object.acl) h WHERE h.grantee = %(owner_oid)s
+                      AND h.privilege_type = g.privilege_type AND (h.is_grantable OR NOT g.is_grantable))
+ GROUP BY g.privilege_type, object.name, object.owned_by ORDER BY object.name, g.privilege_type
+"""
+
+COLUMNS: Final = """
+SELECT format('GRANT %%s (%%s) ON TABLE %%s TO %%I%%s', g.privilege_type,
+              string_agg(DISTINCT quote_ident(t.attname), ', '), t.attrelid::regclass, %(owner)s::text,
+              CASE WHEN g.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END),
+       pg_get_userbyid(c.relowner)
+  FROM pg_attribute t JOIN pg_class c ON c.oid = t.attrelid, aclexplode(t.attacl) g
+ WHERE g.grantee = %(account_oid)s AND NOT t.attisdropped AND c.relowner <> g.grantee
+   AND NOT EXISTS (SELECT FROM aclexplode(t.attacl) h WHERE h.grantee = %(owner_oid)s
+                      AND h.privilege_type = g.privilege_type AND (h.is_grantable OR NOT g.is_grantable))
+ GROUP BY g.privilege_type, g.is_grantable, t.attrelid, c.relowner ORDER BY 1
+"""
+
+POLICIES: Final = """
+SELECT format('ALTER POLICY %%I ON %%s TO %%s, %%I', p.polname, p.polrelid::regclass,
+              (SELECT string_agg(role::regrole::text, ', ') FROM unnest(p.polroles) role), %(owner)s::text),
+       pg_get_userbyid(c.relowner)
+  FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
+ WHERE %(account_oid)s = ANY(p.polroles) AND NOT %(owner_oid)s = ANY(p.polroles) ORDER BY 1
+"""
+
+DEFAULT_RIGHTS: Final = """
+WITH given AS (
+  SELECT CASE d.defaclrole WHEN %(account_oid)s THEN %(owner_oid)s ELSE d.defaclrole END AS maker,
+         CASE g.grantee WHEN %(account_oid)s THEN %(owner_oid)s ELSE g.grantee END AS grantee,
+         d.defaclnamespace AS schema, d.defaclobjtype AS kind, g.privilege_type AS privilege,
+         g.is_grantable AS grantable
+    FROM pg_default_acl d, aclexplode(d.defaclacl) g
+   WHERE %(account_oid)s IN (d.defaclrole, g.grantee) AND d.defaclrole <> g.grantee)
+SELECT format('ALTER DEFAULT PRIVILEGES FOR ROLE %%s%%s GRANT %%s ON %%s TO %%s%%s',
+              CASE maker WHEN %(owner_oid)s THEN quote_ident(%(owner)s) ELSE maker::regrole::text END,
+              ' IN SCHEMA ' || quote_ident((SELECT nspname FROM pg_namespace WHERE oid = schema)), privilege,
+              CASE kind WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'ROUTINES' WHEN 'T' THEN 'TYPES'
+                        WHEN 'L' THEN 'LARGE OBJECTS' ELSE 'SCHEMAS' END,
+              CASE grantee WHEN 0 THEN 'PUBLIC' WHEN %(owner_oid)s THEN quote_ident(%(owner)s)
+                           ELSE grantee::regrole::text END,
+              CASE WHEN grantable THEN ' WITH GRANT OPTION' ELSE '' END),
+       CASE maker WHEN %(owner_oid)s THEN %(owner)s::text ELSE pg_get_userbyid(maker) END
+  FROM given
+ WHERE maker <> grantee AND NOT EXISTS (
+       SELECT FROM pg_default_acl d, aclexplode(d.defaclacl) h
+        WHERE d.defaclrole = maker AND d.defaclnamespace = schema AND d.defaclobjtype = kind
+          AND h.grantee = given.grantee AND h.privilege_type = privilege AND (h.is_grantable OR NOT grantable))
+   AND NOT (grantee = 0 AND schema = 0 AND kind IN ('f', 'T') AND NOT EXISTS (
+       SELECT FROM pg_default_acl d WHERE d.defaclrole = maker AND d.defaclnamespace = 0 AND d.defaclobjtype = kind))
+ ORDER BY 1
+"""
+"""For what will be made: by the account, or for it."""
+
+TAKEN_FROM_PUBLIC: Final = """
+SELECT format('ALTER DEFAULT PRIVILEGES FOR ROLE %%I REVOKE %%s FROM PUBLIC', %(owner)s::text,
+              CASE d.defaclobjtype WHEN 'f' THEN 'EXECUTE ON ROUTINES' ELSE 'USAGE ON TYPES' END),
+       %(owner)s::text
+  FROM pg_default_acl d
+ WHERE d.defaclrole = %(account_oid)s AND d.defaclnamespace = 0 AND d.defaclobjtype IN ('f', 'T')
+   AND NOT EXISTS (SELECT FROM aclexplode(d.defaclacl) WHERE grantee = 0)
+   AND NOT EXISTS (SELECT FROM pg_default_acl o WHERE o.defaclrole = %(owner_oid)s AND o.defaclnamespace = 0
+                      AND o.defaclobjtype = d.defaclobjtype
+                      AND NOT EXISTS (SELECT FROM aclexplode(o.defaclacl) WHERE grantee = 0))
+ ORDER BY 1
+"""
+"""What everybody could do with a new routine or type, and can't with those that the account makes."""
+
+OWNS: Final = """
+SELECT EXISTS (SELECT FROM pg_shdepend d
+  WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = %(account_oid)s AND d.deptype = 'o'
+    AND d.dbid IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+    AND d.classid NOT IN ('pg_default_acl'::regclass, 'pg_user_mapping'::regclass)
+    AND NOT EXISTS (SELECT FROM pg_class c WHERE d.classid = 'pg_class'::regclass AND c.oid = d.objid
+                       AND c.relpersistence = 't'))
+"""
+
+MAPPINGS: Final = """
+SELECT srvname FROM pg_user_mappings m WHERE m.umuser = %(account_oid)s
+   AND NOT EXISTS (SELECT FROM pg_user_mappings o WHERE o.srvid = m.srvid AND o.umuser = %(owner_oid)s) ORDER BY 1
+"""
+
+COPY_MAPPING: Final = """\
+DO $keyturn$ BEGIN EXECUTE (SELECT format('CREATE USER MAPPING FOR %I SERVER %I OPTIONS (', {owner}, srvname) ||
+  coalesce(string_agg(format('%I %L', option_name, option_value), ', '), '') || ')'
+  FROM pg_user_mappings LEFT JOIN LATERAL pg_options_to_table(umoptions) ON true
+  WHERE usename = {account} AND srvname = {server} GROUP BY srvname); END $keyturn$"""
+"""Copies how the account logs in to a foreign server, without showing it."""
+
+ALL_OBJECTS: Final = ("TABLES", "SEQUENCES", "ROUTINES", "TYPES", "SCHEMAS")
+
+STANDING_DEFAULTS: Final = """
+SELECT count(DISTINCT d.defaclobjtype) FROM pg_default_acl d, aclexplode(d.defaclacl) g
+ WHERE d.defaclrole = %(account_oid)s AND d.defaclnamespace = 0 AND g.grantee = %(owner_oid)s
+"""
+
+OWN_SCHEMA: Final = """
+SELECT setting.role_oid, setting.value FROM (
+  SELECT s.setrole AS role_oid, substr(said, 13) AS value FROM pg_db_role_setting s, unnest(s.setconfig) said
+   WHERE said LIKE 'search_path=%%' AND s.setrole IN (0, %(account_oid)s)
+     AND s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+   ORDER BY s.setrole DESC, s.setdatabase DESC LIMIT 1) setting
+"""
+"""Where the account's sessions look for names, as far as somebody has set it for the account or for the database."""
+
+CURRENT_USER: Final = """
+SELECT format('the row policy %%I on %%s', p.polname, p.polrelid::regclass) FROM pg_policy p
+ WHERE coalesce(pg_get_expr(p.polqual, p.polrelid), '') || coalesce(pg_get_expr(p.polwithcheck, p.polrelid), '')
+       ~ 'CURRENT_USER|CURRENT_ROLE'
+UNION ALL
+SELECT format('the default of %%s.%%I', a.adrelid::regclass, t.attname)
+  FROM pg_attrdef a JOIN pg_attribute t ON t.attrelid = a.adrelid AND t.attnum = a.adnum
+ WHERE pg_get_expr(a.adbin, a.adrelid) ~ 'CURRENT_USER|CURRENT_ROLE' ORDER BY 1
+"""
+
+
+class AccountReading:
+    """One account and the role that is to stand in its place, as one database of the server tells of them."""
+
+    def __init__(self, cursor: Cursor, account: str, owner: str) -> None:
+        self._cursor = cursor
+        self.account, self.owner = account, owner
+        self._account, self._owner = quote_role(cursor, account), quote_role(cursor, owner)
+        self._by_membership = cursor.connection.server_version >= INHERITS_BY_MEMBERSHIP
+        oids = {name: self._oid(name) for name in (account, owner)}
+        self._values = {
+            "account": account,
+            "owner": owner,
+            "account_oid": as_oid(oids[account]),
+            "owner_oid": as_oid(oids[owner]),
+        }
+
+    def membership(self) -> Iterator[Lacking]:
+        """What makes the account a member of the role, which open sessions inherit at once; and what it is and has."""
+        if self._is_new_member():
+            options = " WITH INHERIT TRUE, SET TRUE" if self._by_membership else ""
+            yield Lacking(f"GRANT {self._owner} TO {self._account}{options}", ADMIN, self.owner)
+            if not self._by_membership and not self._attribute(self.account, "rolinherit"):
+                yield Lacking(f"ALTER ROLE {self._account} INHERIT", CREATEROLE, self.account)
+        for word in ("CREATEDB", "CREATEROLE", "BYPASSRLS"):
+            attribute = f"rol{word.lower()}"
+            if self._attribute(self.account, attribute) and not self._attribute(self.owner, attribute):
+                yield Lacking(f"ALTER ROLE {self._owner} {word}", SUPERUSER)
+        yield from self._memberships()
+
+    def here(self) -> Iterator[Lacking]:
+        """What of this database the account owns or may use, and the role does not."""
+        if self._asked(OWNS)[0][0]:
+            yield Lacking(f"REASSIGN OWNED BY {self._account} TO {self._owner}", USAGE, self.account)
+        kinds = (*ACCESSES, *([PARAMETERS] if self._cursor.connection.server_version >= GRANTS_PARAMETERS else []))
+        queries = [
+            GRANTED.format(word=kind.word, name=kind.name, acl=kind.acl, owned_by=kind.owner, catalog=kind.catalog,
+                           only=kind.only)
+            for kind in kinds
+        ]  # fmt: skip
+        for query in (*queries, COLUMNS, POLICIES, DEFAULT_RIGHTS, TAKEN_FROM_PUBLIC):
+            yield from (Lacking(text, USAGE, role) for text, role in self._asked(query))
+        for (server,) in self._asked(MAPPINGS):
+            names = {"owner": self.owner, "account": self.account, "server": server}
+            literals = {name: sql.Literal(value).as_string(self._cursor) for name, value in names.items()}
+            yield Lacking(COPY_MAPPING.format(**literals), SUPERUSER)
+        yield from self._new_objects()
+        yield from self._search_path()
+
+    def acting(self) -> Iterator[Lacking]:
+        """What lets the account act as the role from its next login on. Comes last."""
+        if self.acts_as() != self.owner:
+            yield Lacking(f"ALTER ROLE {self._account} SET role = {self._owner}", CREATEROLE, self.account)
+
+    def acts_as(self) -> str:
+        """The role that its sessions begin with, by its settings; its own name where none says so."""
+        query = """
+SELECT substr(said, 6) FROM pg_db_role_setting s, unnest(s.setconfig) said
+ WHERE s.setrole = %(account_oid)s AND said LIKE 'role=%%' ORDER BY s.setdatabase LIMIT 1"""
+        settings = self._asked(query)
+        return str(settings[0][0]) if settings else self.account
+
+    def notes(self) -> Iterator[str]:
+        """What is told by the name of the role in use, which is another one from now on."""
+        if self.acts_as() != self.owner:
+            for (what,) in self._asked(CURRENT_USER):
+                yield f"{what} asks for the current user, who is {self.owner} then: does it mean {self.account}?"
+
+    def _is_new_member(self) -> bool:
+        query = """
+SELECT EXISTS (SELECT FROM pg_auth_members m WHERE m.member = %(account_oid)s AND m.roleid = %(owner_oid)s{options})"""
+        options = " AND m.inherit_option AND m.set_option" if self._by_membership else ""
+        return not self._asked(query.format(options=options))[0][0]
+
+    def _memberships(self) -> Iterator[Lacking]:
+        """The roles that the account was granted, as it was granted them."""
+        names = ("admin", "inherit", "set") if self._by_membership else ("admin",)
+        columns = ", ".join(f"m.{name}_option" for name in names)
+        covered = " AND ".join(f"o.{name}_option >= m.{name}_option" for name in names)
+        query = f"""
+SELECT r.rolname, {columns} FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid
+ WHERE m.member = %(account_oid)s AND m.roleid <> %(owner_oid)s AND NOT EXISTS (
+       SELECT FROM pg_auth_members o WHERE o.member = %(owner_oid)s AND o.roleid = m.roleid AND {covered})
+ ORDER BY 1"""  # noqa: S608  all of it stands here
+        for role, *options in self._asked(query):
+            options_text = ", ".join(
+                f"{name.upper()} {str(on).upper()}" for name, on in zip(names, options, strict=True)
+            )
+            how = f" WITH {options_text}" if self._by_membership else " WITH ADMIN OPTION" if options[0] else ""
+            yield Lacking(f"GRANT {quote_role(self._cursor, role)} TO {self._owner}{how}", ADMIN, role)
+
+    def _new_objects(self) -> Iterator[Lacking]:
+        """What sessions that are open make from now on is still the account's own; the role may use it."""
+        if self.acts_as() == self.owner or self._asked(STANDING_DEFAULTS)[0][0] >= len(ALL_OBJECTS):
+            return
+        for kind in ALL_OBJECTS:
+            text = f"ALTER DEFAULT PRIVILEGES FOR ROLE {self._account} GRANT ALL ON {kind} TO {self._owner}"
+            yield Lacking(text, USAGE, self.account)
+
+    def _search_path(self) -> Iterator[Lacking]:
+        """A schema of the account's own name is found by "$user", which is the role from then on."""
+        query = "SELECT 1 FROM pg_namespace WHERE nspname = %(account)s"
+        if self.acts_as() == self.owner or not self._asked(query):
+            return
+        setting = self._asked(OWN_SCHEMA)
+        role, path = setting[0] if setting else (0, '"$user", public')
+        names = [name.strip() for name in path.split(",")]
+        if '"$user"' not in names or self._account in names:
+            return
+        names.insert(names.index('"$user"') + 1, self._account)
+        database = quote_role(self._cursor, self._asked("SELECT current_database()")[0][0])
+        place = f"ROLE {self._account} IN DATABASE {database}" if role else f"DATABASE {database}"
+        yield Lacking(f"ALTER {place} SET search_path = {', '.join(names)}", USAGE, self._database_owner())
+
+    def _database_owner(self) -> str:
+        query = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()"
+        return str(self._asked(query)[0][0])
+
+    def _attribute(self, role: str, attribute: str) -> bool:
+        self._cursor.execute(
+            sql.SQL("SELECT {} FROM pg_roles WHERE rolname = %s").format(sql.Identifier(attribute)), (role,)
+        )
+        row = self._cursor.fetchone()
+        return bool(row and row[0])
+
+    def _oid(self, role: str) -> int | None:
+        self._cursor.execute("SELECT oid::bigint FROM pg_roles WHERE rolname = %s", (role,))
+        row = self._cursor.fetchone()
+        return int(row[0]) if row else None
+
+    def _asked(self, query: str) -> Sequence[tuple[Any, ...]]:
+        self._cursor.execute(query, self._values)
+        return self._cursor.fetchall()
+
+
+def as_oid(number: int | None) -> AsIs:
+    """What a role is known by; nobody has the highest number, which stands for one that is still to be made."""
+    return AsIs(f"'{NOBODY if number is None else number}'::oid")
+
+
+def quote_role(cursor: Cursor, name: str) -> str:
+    """A name as statements have it."""
+    cursor.execute("SELECT quote_ident(%s)", (name,))
+    row = cursor.fetchone()
+    return str(row[0]) if row else name
