@@ -45,8 +45,8 @@ def login(
 ) -> None:
     """Log in to the hub yourself, with the browser (OIDC) or a password (userpass).
 
-    Nothing is kept but the hub's token, in ~/.vault-token, where `vault` and `bao` keep it too. VAULT_TOKEN and a
-    program's own login (KEYTURN_HUB_*) come before it.
+    Nothing is kept but the hub's token, in ~/.vault-token, where `vault` and `bao` keep it too, or by the token helper
+    that ~/.vault names. VAULT_TOKEN and a program's own login (KEYTURN_HUB_*) come before it.
     """
     if (username is not None) is not (method is Method.USERPASS):
         raise typer.BadParameter("give a name with --method userpass, and with nothing else")
@@ -58,21 +58,25 @@ def login(
             token = person.password_token(path or method, str(username), typed_password())
         keep_token(person, file, token)
         identity = person.identity(token)
-    note(f"the token is in {file}; `keyturn logout` ends it")
+    note(f"the token is kept by {kept_by(file)}; `keyturn logout` ends it")
     tell_what_comes_first()
     write_text(f"logged in as {identity.display_name}")
 
 
 def logout() -> None:
-    """End your login to the hub, and remove its token from ~/.vault-token."""
+    """End your login to the hub, and remove its token from ~/.vault-token, or from your token helper."""
     from keyturn.providers.vault.logins.files import read_own
+    from keyturn.providers.vault.logins.helper import erase_token, get_token
 
-    file = token_file()
-    if (text := read_own(str(file))) is None:
-        return note(f"nobody is logged in: there is no {file}")
+    file, program = token_file(), own_helper()
+    if not (text := get_token(program) if program else read_own(str(file))):
+        return note(f"nobody is logged in: {kept_by(file)} keeps no token")
     with the_person() as person:
         end_token(person, Sensitive(text), file)
-    file.unlink(missing_ok=True)
+    if program:
+        erase_token(program)
+    else:
+        file.unlink(missing_ok=True)
     return write_text("logged out")
 
 
@@ -114,12 +118,29 @@ def token_file() -> Path:
     return home / HELPER_FILE
 
 
+def own_helper() -> str | None:
+    """The token helper of whoever logs in; None where none is configured. Raises Denied, Invalid."""
+    from keyturn.providers.vault.logins.helper import token_helper
+    from keyturn.settings.hub_login import helper_configuration
+
+    return token_helper(helper_configuration(os.environ, Path(os.environ.get("HOME") or "/nowhere")))
+
+
+def kept_by(file: Path) -> str:
+    """Where the token is kept."""
+    return own_helper() or str(file)
+
+
 def keep_token(person: "PersonLogin", file: Path, token: Sensitive) -> None:
-    """Write it for its owner alone; a token that can't be kept is ended. Raises OSError."""
+    """Write it for its owner alone, or give it to the token helper; one that can't be kept is ended. Raises OSError."""
     from keyturn.providers.vault.logins.files import write_own
+    from keyturn.providers.vault.logins.helper import store_token
 
     try:
-        write_own(str(file), token)
+        if program := own_helper():
+            store_token(program, token)
+        else:
+            write_own(str(file), token)
     except BaseException:
         person.revoke(token)
         raise

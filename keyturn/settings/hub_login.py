@@ -27,6 +27,9 @@ TOKEN_FILE: Final = "KEYTURN_HUB_TOKEN_FILE"
 SERVICE_ACCOUNT_TOKEN: Final = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 """Where a pod finds the token of its service account, unless it was given another one."""
 
+HELPER_CONFIGURATION: Final = "VAULT_CONFIG_PATH"
+"""The variable that names the configuration of the hub's own tools, which is `~/.vault` without it."""
+
 HELPER_FILE: Final = ".vault-token"
 """What `keyturn login`, `vault login` and `bao login` leave, in the user's home."""
 
@@ -44,12 +47,14 @@ _REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 class TokenLogin:
     """A token that somebody else has made: in ``file``, else in the variable ``env``, else in ``helper_file``.
 
-    ``helper_file`` is what a person's login has left; it is its owner's alone, or is not believed.
+    ``helper_file`` is what a person's login has left; it is its owner's alone, or is not believed. Where the file
+    ``helper_configuration`` names a token helper, that program is asked instead.
     """
 
     env: str = "VAULT_TOKEN"
     file: str | None = None
     helper_file: str | None = None
+    helper_configuration: str | None = None
 
 
 @dataclass(frozen=True)
@@ -126,12 +131,21 @@ def login_from_environment(env: Mapping[str, str], home: Path | None = None) -> 
             readers = [reader for reader, names in _READ.items() if name in names]
             hint = f"Unset it, or set {AUTH} to a method that reads it: {', '.join(readers)}"
             raise _wrong(name, f"is set, which the method {method} does not read", hint)
-    helper = home / HELPER_FILE if home else None
-    return _token(env, helper) if method == "token" else _MADE[method](env)
+    return _token(env, home) if method == "token" else _MADE[method](env)
 
 
-def _token(env: Mapping[str, str], helper: Path | None) -> TokenLogin:
-    return TokenLogin(file=env.get(TOKEN_FILE) or None, helper_file=str(helper) if helper else None)
+def _token(env: Mapping[str, str], home: Path | None) -> TokenLogin:
+    file = env.get(TOKEN_FILE) or None
+    if home is None:
+        return TokenLogin(file=file)
+    return TokenLogin(
+        file=file, helper_file=str(home / HELPER_FILE), helper_configuration=helper_configuration(env, home)
+    )
+
+
+def helper_configuration(env: Mapping[str, str], home: Path) -> str:
+    """Where the hub's own tools are configured for this user; there need be no such file."""
+    return env.get(HELPER_CONFIGURATION) or str(home / ".vault")
 
 
 def _approle(env: Mapping[str, str]) -> AppRoleLogin:

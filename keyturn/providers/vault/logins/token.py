@@ -7,6 +7,7 @@ import hvac
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.vault.logins.exchange import TokenLife, denied
 from keyturn.providers.vault.logins.files import read_login, read_own
+from keyturn.providers.vault.logins.helper import get_token, token_helper
 from keyturn.settings.hub_login import AUTH, TOKEN_FILE, TokenLogin
 
 
@@ -36,7 +37,14 @@ class TokenMethod:
             return read_login(login.file, f"{TOKEN_FILE} (token_file)")
         if token := os.environ.get(login.env):
             return token
-        if login.helper_file and (token := read_own(login.helper_file)):
+        if login.helper_file and (token := personal_token(login)):
             return token
         hint = f"Run `keyturn login`, or set {login.env}, or KEYTURN_HUB_ROLE_ID_FILE and KEYTURN_HUB_SECRET_ID_FILE"
         raise denied("no token and no other login is given", f"{hint}, or {AUTH} to another method")
+
+
+def personal_token(login: TokenLogin) -> str | None:
+    """What a person's login has left: with the token helper that is configured, else in the file. Raises Denied."""
+    if login.helper_configuration and (program := token_helper(login.helper_configuration)):
+        return get_token(program)
+    return read_own(login.helper_file) if login.helper_file else None

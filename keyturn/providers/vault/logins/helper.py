@@ -1,0 +1,88 @@
+"""The hub's token helper: a program of the user's that keeps a person's token, in a keychain for instance.
+
+Source: "Custom token helper" in the documentation of Vault: the program is called with ``get``, ``store`` or
+``erase``; the token is on its output, or on its input.
+"""
+
+import os
+import re
+import stat
+import subprocess
+from pathlib import Path
+from typing import Final
+
+from keyturn.core.errors import Denied, Invalid, Unavailable
+from keyturn.core.sensitive import Sensitive
+
+TIMEOUT: Final = 60.0
+"""Seconds: the keychain may ask the person to unlock it."""
+LIMIT: Final = 64 * 1024
+"""Bytes of the configuration, and of a token."""
+NAMED: Final = re.compile(r"""(?m)^[ \t]*token_helper[ \t]*=[ \t]*"((?:[^"\\\n]|\\.)*)"[ \t]*(?:(?:#|//).*)?$""")
+
+
+def token_helper(configuration: str) -> str | None:
+    """The program that the user's configuration of the hub's own tools names; None where it names none.
+
+    Raises Denied where others may write the file or the program, Invalid for a program without its whole path.
+    """
+    try:
+        with open(configuration, encoding="utf-8", errors="replace") as opened:
+            insist_on_own(configuration, os.fstat(opened.fileno()))
+            text = opened.read(LIMIT)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Unavailable("read", configuration, error.strerror or "it can't be read", "Check its mode") from None
+    if not (match := NAMED.search(text)):
+        return None
+    program = re.sub(r"\\(.)", r"\1", match[1])
+    if not Path(program).is_absolute():
+        raise Invalid("read", configuration, "token_helper is no whole path", "Begin it with /")
+    try:
+        insist_on_own(program, os.stat(program))
+    except FileNotFoundError:
+        hint = f"Correct token_helper in {configuration}"
+        raise Invalid("run", program, "there is no such token helper", hint) from None
+    return program
+
+
+def insist_on_own(file: str, status: os.stat_result) -> None:
+    """Raises Denied where others than this user and root may change it: it is given the token, or gives one."""
+    if status.st_uid not in (0, os.geteuid()):
+        raise Denied("use", file, "it belongs to another user", "Let this user own it")
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise Denied("use", file, "others than its owner may write it", f"chmod go-w {file}")
+
+
+def get_token(program: str) -> str:
+    """The token that it keeps; empty where it keeps none. Raises Unavailable."""
+    text = _run(program, "get").strip()
+    if len(text) > LIMIT or not text.isprintable():
+        raise Invalid("run", program, "what it says is no token", "Call it with get, and see what it prints")
+    return text
+
+
+def store_token(program: str, token: Sensitive) -> None:
+    """Let it keep the token. Raises Unavailable."""
+    _run(program, "store", token.reveal())
+
+
+def erase_token(program: str) -> None:
+    """Let it forget the token. Raises Unavailable."""
+    _run(program, "erase")
+
+
+def _run(program: str, verb: str, text: str = "") -> str:
+    try:
+        done = subprocess.run(
+            [program, verb], input=text, stdout=subprocess.PIPE, text=True, timeout=TIMEOUT, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise Unavailable("run", program, f"it did not {verb} within {TIMEOUT:.0f} s", "Try it by hand") from None
+    except (OSError, ValueError) as error:
+        raise Unavailable("run", program, f"it can't be run ({type(error).__name__})", "Check its mode") from None
+    if done.returncode:
+        problem = f"the token helper failed to {verb} (exit {done.returncode})"
+        raise Unavailable("run", program, problem, "What it says stands above: try it by hand") from None
+    return done.stdout
