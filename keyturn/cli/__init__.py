@@ -65,13 +65,12 @@ def main() -> None:
     # Pydantic looks through all installed packages for plugins of its own, which takes longer than it does all else.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
-        from keyturn.cli.commands import COMMANDS, make_app
+        from keyturn.cli.commands import make_app, wanted_command
 
         if not NO_VALUES.intersection(sys.argv[1:2]):
             guard_process()
             take_settings()
         enter()
-        first = sys.argv[1] if len(sys.argv) > 1 else ""
-        make_app(first if first in COMMANDS else "")(prog_name="keyturn")
+        make_app(wanted_command(sys.argv[1:]))(prog_name="keyturn")
     except KeyboardInterrupt:
         sys.exit(130)

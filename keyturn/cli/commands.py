@@ -8,6 +8,7 @@ from typer.core import TyperGroup
 
 from keyturn import __version__
 from keyturn.cli.actor import acting_command
+from keyturn.cli.contexts import CONTEXT, complete_context, take_context
 from keyturn.cli.failures import EXIT_CODES, error_boundary
 from keyturn.cli.guide import GROUPS, help_ending
 from keyturn.cli.output import write_text
@@ -21,6 +22,8 @@ COMMANDS: Final = {
     "env": "stack.env",
     "login": "login.login",
     "logout": "login.logout",
+    "setup": "setup.commands",
+    "context": "context.commands",
     "bootstrap": "registration.bootstrap",
     "rotate": "rotation.rotate",
     "plan": "plan.plan",
@@ -67,8 +70,17 @@ COMMANDS: Final = {
 WRAPPERS: Final = {"exec"}
 """What is followed by another command, whose options are its own."""
 
+CONTEXT_OPTION: Final = "--context"
+
 SHORT: Final = 66
 """Characters of what each command is said to do."""
+
+
+def wanted_command(words: list[str]) -> str:
+    """The command that a command line begins with, behind the context; empty where it does not begin with one."""
+    rest = words[2:] if words[:1] == [CONTEXT_OPTION] else words
+    rest = rest[1:] if rest[:1] and rest[0].startswith(f"{CONTEXT_OPTION}=") else rest
+    return rest[0] if rest and rest[0] in COMMANDS else ""
 
 
 class Commands(TyperGroup):
@@ -99,12 +111,23 @@ def keyturn(
     version: Annotated[
         bool, typer.Option("--version", callback=tell_version, is_eager=True, help="Print the version.")
     ] = False,
+    context_name: Annotated[
+        str | None,
+        typer.Option(
+            CONTEXT_OPTION,
+            metavar="NAME",
+            help=f"Which context to use; that of {CONTEXT}, or the file's current one, by default.",
+            autocompletion=complete_context,
+        ),
+    ] = None,
 ) -> None:
     """Keyturn rotates secrets and keeps every copy of them the same.
 
     Where VAULT_ADDR is not set and the local stack runs, every command uses the stack.
     """
-    acting.set(acting_command(context.invoked_subcommand or ""))
+    command = context.invoked_subcommand or ""
+    acting.set(acting_command(command))
+    take_context(context_name, command)
 
 
 def make_app(only: str = "") -> typer.Typer:

@@ -43,21 +43,22 @@ def doctor(
     with opened_workspace(catalogue, revoking=role == "revoker", signing=role == "notary") as workspace:
         diagnosis = examine(Patient(workspace, hub_scope(workspace.catalogue, [], []), role))
     if role == "worker":
-        diagnosis = replace(diagnosis, results=(*diagnosis.results, *in_prefect(WorkspaceNames(workspace_name))))
+        registered = in_prefect(WorkspaceNames(workspace_name), os.environ.get("PREFECT_API_URL", ""))
+        diagnosis = replace(diagnosis, results=(*diagnosis.results, *registered))
     tell_diagnosis(diagnosis, everything, as_json)
     if not diagnosis.ready:
         raise typer.Exit(FAILED)
 
 
-def in_prefect(names: WorkspaceNames) -> "list[CheckResult]":
-    """What is registered with the Prefect server, where the environment names one."""
-    if not os.environ.get("PREFECT_API_URL"):
+def in_prefect(names: WorkspaceNames, api: str) -> "list[CheckResult]":
+    """What is registered with the Prefect server, where there is one."""
+    if not api:
         return []
     import asyncio
 
     from deployments.prefect_checks import check_prefect
 
-    return asyncio.run(check_prefect(os.environ["PREFECT_API_URL"], names))
+    return asyncio.run(check_prefect(api, names))
 
 
 def tell_diagnosis(diagnosis: "Diagnosis", everything: bool, as_json: bool) -> None:

@@ -25,6 +25,7 @@ GROUPS: Final = {
         "rotate-own-keys",
         "bootstrap",
     ),
+    "Setting up": ("setup", "context"),
     "Your own login": ("login", "logout"),
     "Local stack": ("up", "down", "env"),
 }

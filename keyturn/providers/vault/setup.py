@@ -122,6 +122,14 @@ class VaultSetup:
         answer = self._calls.post("make a secret id of", f"the AppRole {role}", *_secret_id(role, place))
         return Sensitive(answer.json()["data"]["secret_id"])
 
+    def knows_secret_id(self, role: str, secret_id: Sensitive) -> bool:
+        """Whether the hub still takes a secret id of an AppRole; looking is no use of it."""
+        body = {"secret_id": secret_id.reveal()}
+        answer = self._calls.post(
+            "look up a secret id of", f"the AppRole {role}", f"{APPROLE}/{role}/secret-id/lookup", body
+        )
+        return bool(answer.content)
+
     def make_wrapped_secret_id(self, role: str, place: str, ttl: timedelta) -> Sensitive:
         """What such a secret id is unwrapped with, once, within ``ttl``: nobody here sees it."""
         wrap = f"{int(ttl.total_seconds())}s"

@@ -1,0 +1,66 @@
+"""``keyturn setup store``: the least rights in a store, as that store's own document, and who has to apply it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from keyturn.cli.environment import load_catalogue
+from keyturn.cli.options import CatalogueOption, JsonOption
+from keyturn.cli.output import note, write_json, write_text
+
+if TYPE_CHECKING:
+    from keyturn.catalogue import Catalogue
+    from keyturn.core.rights import Document
+
+NEXT: Final = {
+    "aws-secrets-manager": "whoever administers IAM makes a policy of each file, and attaches it to the role that"
+    " Keyturn works with: aws iam create-policy --policy-name NAME --policy-document file://FILE",
+    "aws-parameter-store": "whoever administers IAM makes a policy of each file, and attaches it to the role that"
+    " Keyturn works with: aws iam create-policy --policy-name NAME --policy-document file://FILE",
+    "azure-key-vault": "whoever may give roles in the resource group makes the role definitions, and assigns them:"
+    " az role definition create --role-definition FILE",
+    "gcp-secret-manager": "whoever administers the project's IAM makes the roles, and binds them under the conditions:"
+    " gcloud iam roles create NAME --project PROJECT --file FILE",
+    "kubernetes": "whoever administers the namespace applies them: envsubst < FILE | kubectl apply -f -",
+    "vault": "whoever administers that hub writes them: vault policy write NAME FILE",
+}
+"""Who has to do it, and how, for each kind of store; docs/own-vault-and-clouds.md has the whole of it."""
+
+NONE: Final = "a store of kind {kind} takes no document: docs/own-vault-and-clouds.md says what it needs"
+
+
+def setup_store(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The store's name in the catalogue.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write files there instead of printing them.")
+    ] = None,
+    catalogue: CatalogueOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the least rights that Keyturn needs in a store, for exactly the copies that the catalogue puts there.
+
+    They are that store's own documents, and say who has to apply them: Keyturn's login may not give itself rights.
+    """
+    declared = load_catalogue(catalogue)
+    documents = documents_of_store(declared, name)
+    if output is not None:
+        from keyturn.policies.directory import write
+
+        write(output, documents)
+        write_text("\n".join(str(output / made.name) for made in documents))
+    elif as_json:
+        write_json({"documents": [{"name": made.name, "text": made.text} for made in documents]})
+    else:
+        write_text("\n".join(f"# --- {made.name}\n{made.text}" for made in documents).rstrip("\n"))
+    kind = declared.store(name).kind
+    note(NEXT.get(kind) or NONE.format(kind=kind))
+
+
+def documents_of_store(declared: "Catalogue", name: str) -> "list[Document]":
+    """Those of `keyturn policy render` that are about this store. Raises NotFound where the catalogue has none."""
+    from keyturn.policies.copies import copies_in
+    from keyturn.policies.documents import Origin
+
+    settings = declared.store(name)
+    return list(settings.rights(copies_in(declared, name, settings, str(Origin(declared.digest)))))

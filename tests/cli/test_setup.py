@@ -1,0 +1,116 @@
+"""``keyturn setup``: what it shows, what it does, and what it does not do a second time."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from deployments.local.openbao import OpenBao
+from keyturn.cli.app import app
+from keyturn.core.policy import Trigger
+from keyturn.rotation.outcome import RunState
+from keyturn.rotation.run import rotate
+from tests.hub_setup.site import as_environment, empty_hub
+from tests.support.at_work import existing_account
+from tests.support.lab import Declared, Lab, fresh
+
+
+def keyturn(*words: str, ends: int = 0) -> Result:
+    """Run one command in this process, which ends so."""
+    done = CliRunner().invoke(app, list(words))
+    assert done.exit_code == ends, f"{words}\n{done.output}"
+    return done
+
+
+@pytest.fixture
+def secret(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Declared:
+    """A secret whose account an application uses; the environment leads to the lab, and has the superuser's login."""
+    declared = existing_account(lab, fresh())
+    entry = {**declared.data, "rotation": {**declared.data["rotation"], "target": declared.owner}}
+    targets = {
+        declared.owner: declared.targets["pg"],
+        "cache": {"kind": "redis", "host": "127.0.0.1", "admin": "targets/cache"},
+    }
+    content = {"targets": targets, "secrets": {declared.path: entry}}
+    (tmp_path / "catalogue").mkdir()
+    (tmp_path / "catalogue" / "all.yaml").write_text(json.dumps(content))
+    monkeypatch.setenv("VAULT_ADDR", lab.world.hub_address)
+    monkeypatch.setenv("VAULT_TOKEN", lab.world.hub_token)
+    monkeypatch.setenv("VAULT_CACERT", lab.world.hub_ca or "")
+    monkeypatch.setenv("KEYTURN_CATALOGUE", str(tmp_path / "catalogue"))
+    monkeypatch.setenv("PGPASSWORD", lab.world.superuser_password)
+    return declared
+
+
+def test_a_target_is_set_up_once_and_its_accounts_rotate(lab: Lab, secret: Declared) -> None:
+    shown = keyturn("setup", "target", secret.owner, "--admin-role", f"{secret.owner}_admin").stdout
+    assert f"ALTER ROLE {secret.users[0]} SET role = {secret.owner};\nCOMMIT;" in shown
+    assert lab.sql(f"SELECT 1 FROM pg_roles WHERE rolname = '{secret.owner}_admin'") == []  # noqa: S608
+    keyturn("setup", "target", secret.owner, "--admin-role", f"{secret.owner}_admin", "--apply")
+    kept = lab.hub.read_state(f"targets/{secret.owner}")
+    assert kept
+    assert kept.data["username"] == f"{secret.owner}_admin"
+    assert lab.logs_in(kept.data)
+    again = keyturn("setup", "target", secret.owner, "--apply", "--json")
+    assert kept.data["password"] not in shown + again.output
+    assert json.loads(again.stdout)["transactions"] == []
+    assert rotate(lab.open(secret).workspace, secret.path, Trigger.FORCE).state is RunState.ROTATED
+
+
+def test_what_a_target_can_not_be_set_up_with_is_told_in_one_line(
+    lab: Lab, secret: Declared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (
+        "is not set up by statements"
+        in keyturn("setup", "target", "cache", "--password-env", "PGPASSWORD", ends=1).stderr
+    )
+    taken = keyturn("setup", "target", secret.owner, "--admin-role", f"{secret.owner}_readers", ends=1)
+    assert "the hub has no password of it" in taken.stderr
+    assert lab.hub.read_state(f"targets/{secret.owner}") is None
+    monkeypatch.delenv("PGPASSWORD")
+    assert "--password-file FILE" in keyturn("setup", "target", secret.owner, ends=1).stderr
+
+
+HUB = """
+hub:
+  keyturn-worker: {kind: approle, login: worker, addresses: [127.0.0.0/8]}
+  keyturn-revoker: {kind: approle, login: revoker, addresses: [127.0.0.0/8]}
+secrets:
+  app/api-key:
+    owner: tests@example.com
+    classification: internal
+    rotation: {strategy: generated, interval: 30d, grace: 1h}
+"""
+
+
+def test_a_hub_is_set_up_with_login_files_that_are_kept_while_they_are_valid(
+    openbao: OpenBao, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "catalogue").mkdir()
+    (tmp_path / "catalogue" / "all.yaml").write_text(HUB)
+    logins = tmp_path / "logins"
+    with empty_hub(openbao, tmp_path) as empty:
+        as_environment(empty, tmp_path, monkeypatch)
+        planned = keyturn("setup", "hub", "--logins", str(logins))
+        assert "under `hub:` of the catalogue write: keyturn-notary: {kind: approle, login: notary" in planned.stderr
+        assert f"to be made: {logins}/keyturn-worker/role-id" in planned.stderr
+        assert not logins.exists()
+        made = keyturn("setup", "hub", "--logins", str(logins), "--apply")
+        files = sorted(logins.rglob("*-id"))
+        assert [str(file.relative_to(logins)) for file in files] == [
+            f"{role}/{name}" for role in ("keyturn-revoker", "keyturn-worker") for name in ("role-id", "secret-id")
+        ]
+        assert {file.stat().st_mode & 0o777 for file in files} == {0o400}
+        first = [file.read_text() for file in files]
+        assert not any(text in made.output for text in first)
+        again = keyturn("setup", "hub", "--logins", str(logins), "--apply")
+        assert [file.read_text() for file in files] == first
+        assert f"in place: {logins}/keyturn-worker" in again.stderr
+        secret_id = logins / "keyturn-worker" / "secret-id"
+        empty.root.auth.approle.destroy_secret_id("keyturn-worker", secret_id.read_text())
+        keyturn("setup", "hub", "--logins", str(logins), "--apply")
+        replaced = [file.read_text() for file in files]
+        assert [old == new for old, new in zip(first, replaced, strict=True)] == [True, True, True, False]
+        login = empty.root.auth.approle.login(replaced[2], replaced[3], use_token=False)
+        assert "keyturn-worker" in login["auth"]["policies"]
