@@ -160,7 +160,7 @@ def target_plan_data(planned: TargetPlan) -> dict[str, Any]:
             {
                 "database": each.database,
                 "about": each.about,
-                "statements": [{"text": one.text, "lacks": one.lacks} for one in each.statements],
+                "statements": [{"text": statement.text, "lacks": statement.lacks} for statement in each.statements],
             }
             for each in planned.transactions
         ],
