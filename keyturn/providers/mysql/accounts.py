@@ -49,6 +49,25 @@ def account_entries(session: MySQLSession, account: str) -> list[AccountEntry]:
     ]
 
 
+ACCOUNTS: Final = "SELECT DISTINCT User FROM mysql.user WHERE Host <> '' AND User <> ''"
+MEMBERS: Final = "SELECT TO_USER, FROM_USER FROM mysql.role_edges"
+MEMBERS_OF_MARIADB: Final = "SELECT User, Role FROM mysql.roles_mapping WHERE Host <> ''"
+OWN_ACCOUNTS: Final = ("mysql.", "mariadb.")
+"""How the names of those begin that the server has by itself."""
+
+
+def list_accounts(session: MySQLSession) -> dict[str, frozenset[str]]:
+    """Every account, and the roles that it was granted. MySQL's roles are accounts too, which nobody logs in as."""
+    members = MEMBERS_OF_MARIADB if session.mariadb else MEMBERS
+    pairs = [(as_text(user), as_text(role)) for user, role in session.run(members, needs=NEEDS_READ)]
+    names = {as_text(name) for (name,) in session.run(ACCOUNTS, needs=NEEDS_READ)} - {role for _, role in pairs}
+    return {
+        name: frozenset(role for user, role in pairs if user == name)
+        for name in sorted(names)
+        if not name.startswith(OWN_ACCOUNTS)
+    }
+
+
 def insist_on_plugins(account: Iterable[AccountEntry]) -> None:
     """Raises ServerError where the stored form of a password can't be computed here."""
     if any(entry.plugin not in PLUGINS for entry in account):

@@ -155,6 +155,11 @@ class MySQL:
                 not accounts.is_locked(session, entry.user) for entry in accounts.account_entries(session, account)
             )
 
+    def list_accounts(self) -> dict[str, frozenset[str]]:
+        """Every account, and the roles that it was granted."""
+        with self._translating("list the accounts of", self.name), self._administrator() as session:
+            return accounts.list_accounts(session)
+
     def sessions(self, account: str) -> int:
         """How many sessions ``account`` has open now, on this server."""
         with self._translating("count the sessions of", account), self._administrator() as session:

@@ -26,6 +26,21 @@ ORDER BY 1
 """The roles that an account was granted, and that another role does not bring with it."""
 
 
+LOGINS: Final = r"""
+SELECT r.rolname, array(
+  SELECT g.rolname FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
+  WHERE m.member = r.oid AND NOT g.rolcanlogin AND g.rolname NOT LIKE 'pg\_%' ORDER BY 1)::text[]
+FROM pg_roles r WHERE r.rolcanlogin AND r.rolname NOT LIKE 'pg\_%' ORDER BY 1
+"""
+"""The login roles, and the roles without login that each was granted; not those that the server has by itself."""
+
+
+def login_roles(cursor: Cursor) -> dict[str, frozenset[str]]:
+    """Every role that may log in, and the roles without login that it is a member of."""
+    cursor.execute(LOGINS)
+    return {str(name): frozenset(groups) for name, groups in cursor.fetchall()}
+
+
 def lock_account(cursor: Cursor, account: str) -> str | None:
     """Take the account's lock until the transaction ends; the role's comment, None when there is no role."""
     cursor.execute(LOCK, (account, account))

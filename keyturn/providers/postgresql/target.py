@@ -182,6 +182,11 @@ class PostgreSQL:
             row = cursor.fetchone()
         return bool(row and row[0])
 
+    def list_accounts(self) -> dict[str, frozenset[str]]:
+        """Every role that may log in, and the roles without login that it is a member of."""
+        with self._asking("list the accounts of", self.name) as cursor:
+            return accounts.login_roles(cursor)
+
     def sessions(self, account: str) -> int:
         """How many sessions ``account`` has open now, on all databases of the server."""
         with self._asking("count the sessions of", account) as cursor:

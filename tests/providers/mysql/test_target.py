@@ -534,3 +534,10 @@ def test_no_password_is_in_any_log_of_the_server(strict: MariaDBLab) -> None:
     assert any(b"ALTER USER" in text for name, text in kept.items() if name.endswith(".log"))
     for said in (first, second, wrong):
         assert not [name for name, text in kept.items() if said.reveal().encode() in text]
+
+
+def test_every_account_is_listed_with_the_roles_that_it_was_granted(target: MySQL, accounts: Accounts) -> None:
+    listed = target.list_accounts()
+    assert listed[accounts.first] == {accounts.owner}
+    assert accounts.owner not in listed
+    assert not [name for name in listed if name.startswith(("mysql.", "mariadb."))]

@@ -488,3 +488,12 @@ def test_the_server_keeps_only_a_verifier(lab: Lab, target: PostgreSQL, user: st
     target.set_password(user, new, sequence=1)
     ((kept,),) = lab.sql("SELECT rolpassword FROM pg_authid WHERE rolname = %s", user)
     assert kept.startswith("SCRAM-SHA-256$4096:")
+
+
+def test_every_account_is_listed_with_the_roles_that_it_is_a_member_of(
+    target: PostgreSQL, secret: Declared, user: str
+) -> None:
+    accounts = target.list_accounts()
+    assert accounts[user] == {secret.owner}
+    assert secret.owner not in accounts
+    assert not [name for name in accounts if name.startswith("pg_")]
