@@ -1,16 +1,15 @@
 """Bringing what a store holds into the hub: once, and never over what the hub has already."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 from keyturn.catalogue.freezes import illegal_pattern
 from keyturn.core.errors import Conflict, Invalid, KeyturnError, NotFound, NotOwned, UnsupportedOperation
-from keyturn.core.exact import changed, number
+from keyturn.core.exact import changed
 from keyturn.core.fingerprint import payload
 from keyturn.core.mounts import join, split
 from keyturn.core.sensitive import SecretFields, Sensitive
@@ -18,12 +17,10 @@ from keyturn.core.shared import notes_in, sharing
 from keyturn.core.stores import Store, Unsupported
 from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.journal import record_action
+from keyturn.sync.fields_of_text import parse_fields
 from keyturn.sync.scan import declared_names, undeclared_copies
 
 AT_ONCE: Final = 8
-
-VALUE: Final = "value"
-"""The field that holds what is no JSON object."""
 
 
 class ImportState(StrEnum):
@@ -154,34 +151,6 @@ def merged_keys(adapter: Store, name: str) -> list[str]:
     except Invalid:
         return []  # it is no object, so nothing is merged into it
     return sorted(key for note in notes_in(shared.tags).values() for key in note.keys) if shared else []
-
-
-def parse_fields(text: Sensitive) -> tuple[SecretFields, str]:
-    """The fields of a text, and the name of the one that holds all of it: none for a JSON object.
-
-    One that would not come back from the hub as it was (a key twice, a number that is none, or that the hub would
-    round or spell in another way, half a character) is a text like others, and so is kept to the byte.
-    """
-    try:
-        made = json.loads(
-            text.reveal(), object_pairs_hook=_object, parse_constant=_no_number, parse_int=number, parse_float=number
-        )
-    except (ValueError, RecursionError):
-        made = None
-    if isinstance(made, dict) and made and not changed(made):
-        return SecretFields(made), ""
-    return SecretFields({VALUE: text}), VALUE
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        raise ValueError
-    return made
-
-
-def _no_number(_: str) -> Any:
-    raise ValueError
 
 
 def import_all(workspace: Workspace, wanted: Sequence[Import]) -> list[Import]:

@@ -14,7 +14,7 @@ from keyturn.core.lineage import KnownVersion
 from keyturn.core.mounts import DEFAULT
 from keyturn.core.path_patterns import apart, covers
 from keyturn.core.plan import Action, HubListing, Item, Plan
-from keyturn.core.stores import OwnershipTags, RemoteSecret
+from keyturn.core.stores import OwnershipTags, RemoteSecret, Unsupported
 from keyturn.core.suggest import advice
 from keyturn.rotation.adding import KEEPS, Grown, keeps
 from keyturn.rotation.agreements import REMAINS, agreement_refusal
@@ -39,6 +39,7 @@ from keyturn.rotation.sync import (
 from keyturn.settings.stores import Deletion
 from keyturn.sync import observe
 from keyturn.sync.behind import lost_versions
+from keyturn.sync.fields_of_text import parse_fields
 from keyturn.sync.left_over import deletion, left_over, made_here
 from keyturn.sync.observe import Holdings
 from keyturn.sync.spread import SpreadPlaces, noted_place, spread_by_fields, unspread_item
@@ -404,10 +405,27 @@ def unadopted(
 def unmarked(workspace: Workspace, want: Wanted, digest: str, hands_off: bool) -> tuple[Action, str, bool]:
     """What is to be done about a secret without marks under the wanted name."""
     if want.place.adopt:
-        return Action.ADOPT, "Keyturn has not made it", False
+        return Action.ADOPT, f"Keyturn has not made it{held_by_others(workspace, want, digest)}", False
     if stripped(workspace, want.path, want.place, digest):
         return Action.DRIFTED, "its marks are gone", hands_off
     return Action.CONFLICT, "Keyturn has not made it: say `adopt: true` to take it over, or choose another name", False
+
+
+def held_by_others(workspace: Workspace, want: Wanted, digest: str) -> str:
+    """What would be overwritten by taking a copy over, as the end of a sentence: its value is read, and compared."""
+    store = workspace.open_copy(want.path, want.place)
+    if Unsupported.READ in store.unsupported:
+        return ", and nobody can read what it holds"
+    try:
+        text = store.read(want.place.name)
+    except KeyturnError:
+        return ", and what it holds could not be read"
+    if vouches(digest, workspace.fingerprint_of(want.path, text)):
+        return "; it holds the same value"
+    fields, field = parse_fields(text)
+    if not field and vouches(digest, workspace.fingerprint(want.path, fields)):
+        return "; it holds the same JSON object in another spelling"
+    return "; it holds another value, which would be overwritten"
 
 
 def without_source(workspace: Workspace, want: Wanted, copy: RemoteSecret | None) -> Item:

@@ -18,6 +18,7 @@ from keyturn.core.mapping import Shape
 from keyturn.core.plan import Action
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import Unsupported
+from keyturn.sync.fields_of_text import parse_fields
 from keyturn.sync.import_secrets import (
     Import,
     ImportState,
@@ -25,7 +26,6 @@ from keyturn.sync.import_secrets import (
     importable,
     insist_on_readable,
     look_at_imports,
-    parse_fields,
     path_for,
 )
 from tests.support.places import single

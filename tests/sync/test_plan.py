@@ -50,6 +50,21 @@ def test_what_somebody_else_has_is_a_conflict_and_with_adopt_an_adoption(site: S
     assert site.served("one") == {path: '{"x":"1"}'}
 
 
+@pytest.mark.parametrize(
+    ("theirs", "says"),
+    [
+        ('{"x":"1"}', "it holds the same value"),
+        ('{ "x": "1" }', "it holds the same JSON object in another spelling"),
+        ("theirs", "it holds another value, which would be overwritten"),
+    ],
+)
+def test_an_adoption_says_what_would_be_overwritten(site: Site, theirs: str, says: str) -> None:
+    path = site.write("a", x="1")
+    site.stores["one"].put_by_hand(path, theirs)
+    site.syncs["all"]["adopt"] = True
+    assert site.item(f"one:{path}").why == f"Keyturn has not made it; {says}"
+
+
 def test_a_copy_of_another_secret_is_a_conflict(site: Site) -> None:
     path = site.write("a", x="1")
     site.stores["one"].write(path, Sensitive("v"), OwnershipTags("other/path", 1, "f" * 64), None)
