@@ -61,6 +61,12 @@ ARROWS = {
     "keyturn.project": {"keyturn.core", "keyturn.client"},
     "keyturn.rotation": {"keyturn.core", "keyturn.catalogue"},
     "keyturn.sync": {"keyturn.core", "keyturn.settings", "keyturn.catalogue", "keyturn.rotation"},
+    "keyturn.inventory": {
+        "keyturn.core",
+        "keyturn.catalogue",
+        "keyturn.rotation",
+        "keyturn.sync",
+    },
     "keyturn.revocation": {
         "keyturn.core",
         "keyturn.ledger",

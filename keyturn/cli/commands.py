@@ -51,6 +51,7 @@ COMMANDS: Final = {
     "review": "approvals.review",
     "due": "due.show_due",
     "doctor": "doctor.doctor",
+    "init": "init.init",
     "import": "scan.import_from_store",
     "investigate": "investigate.investigate",
     "unused": "unused.unused",

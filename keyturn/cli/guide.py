@@ -14,6 +14,7 @@ GROUPS: Final = {
     "Who reads": ("investigate", "unused", "monitor"),
     "Running on": ("doctor", "serve"),
     "Catalogue and ledger": (
+        "init",
         "catalogue",
         "policy",
         "hub",
@@ -66,6 +67,11 @@ EXAMPLES: Final = {
     "follow": ("keyturn follow", "keyturn follow --audit-file /var/log/openbao/audit.log"),
     "doctor": ("keyturn doctor", "keyturn doctor --as revoker --all"),
     "serve": ("keyturn serve", "keyturn serve --audit-file /var/log/openbao/audit.log", "keyturn serve --only follow"),
+    "init": (
+        "keyturn init --output catalogue --owner platform@example.com --aws eu-central-1 --gcp ml-platform",
+        "keyturn init --output catalogue --owner platform@example.com --stores stores.yaml --below ml-training",
+        "keyturn init --output catalogue --owner platform@example.com --from sync.json --aws eu-central-1",
+    ),
     "scan": ("keyturn scan", "keyturn scan --store aws --json"),
     "import": (
         "keyturn import aws legacy/db --owner shop@example.com",

@@ -1,0 +1,77 @@
+"""The accounts of database servers, by what their admin's login is told: names, and the groups that they are in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from keyturn.core.capabilities import capability
+from keyturn.core.errors import KeyturnError, unexpected
+from keyturn.core.sensitive import Sensitive
+from keyturn.inventory.hub_inventory import Say, Unread
+from keyturn.inventory.values import Digests
+from keyturn.rotation.context import side_by_side
+
+
+class ListsAccounts(Protocol):
+    """What a target has that can tell its accounts."""
+
+    def list_accounts(self) -> Mapping[str, frozenset[str]]:
+        """Every account that may log in, and the roles without login that it is a member of. Raises Denied."""
+
+
+@dataclass(frozen=True)
+class TargetInventory:
+    """One target. ``accounts`` are its accounts with their groups, by the digest of their names.
+
+    ``host`` are the digests of what a secret may call the server.
+    """
+
+    name: str
+    kind: str
+    host: frozenset[str] = frozenset()
+    accounts: Mapping[str, "AccountSeen"] = field(default_factory=dict)
+    unread: tuple[Unread, ...] = ()
+
+
+@dataclass(frozen=True)
+class AccountSeen:
+    """One account by the target's own word."""
+
+    name: str
+    groups: frozenset[str]
+
+
+def take_target_inventories(
+    targets: Mapping[str, Any], opened: Mapping[str, object], digests: Digests, say: Say
+) -> list[TargetInventory]:
+    """Every target; ``targets`` are their settings, ``opened`` their adapters, or what keeps one from being opened."""
+
+    def look(name: str) -> TargetInventory:
+        settings = targets[name]
+        host = str(getattr(settings, "host", ""))
+        port = getattr(settings, "port", None)
+        hosts = (
+            frozenset(digests.of_text(Sensitive(text)) for text in (host, f"{host}:{port}")) if host else frozenset()
+        )
+        accounts, unread = look_at_accounts(name, opened[name], digests, say)
+        return TargetInventory(name, settings.kind, hosts, accounts, unread)
+
+    return side_by_side(look, sorted(targets))
+
+
+def look_at_accounts(
+    name: str, target: object, digests: Digests, say: Say
+) -> tuple[Mapping[str, AccountSeen], tuple[Unread, ...]]:
+    """The accounts of one target, by the digests of their names, and why they can't be told."""
+    try:
+        if isinstance(target, KeyturnError):
+            raise target
+        if (lists := capability(target, ListsAccounts)) is None:
+            return {}, ()
+        accounts = lists.list_accounts()
+    except KeyturnError as error:
+        return {}, (Unread(f"target {name}", f"its accounts could not be listed: {error.problem}"),)
+    except Exception as error:  # noqa: BLE001  its text could hold a value
+        return {}, (Unread(f"target {name}", unexpected(error).problem),)
+    say(f"{name} has {len(accounts)} accounts that may log in")
+    return {digests.of_text(Sensitive(a)): AccountSeen(a, groups) for a, groups in accounts.items()}, ()

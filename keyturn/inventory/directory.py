@@ -1,0 +1,66 @@
+"""The files of a drafted catalogue: written all together or not at all, and never over what a person has edited."""
+
+import hashlib
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from keyturn.catalogue import Problem, find_problems
+from keyturn.catalogue.append import write_file
+from keyturn.core.errors import Conflict, Invalid
+
+MADE_BY: Final = "# Made by `keyturn init`"
+DIGEST: Final = re.compile(r"# Made by `keyturn init`\. As it was made: sha256 ([0-9a-f]{64})\n")
+
+KEEP: Final = "Give another --output and take over what is new, or --force to lose the edits"
+
+
+def with_digest(body: str) -> str:
+    """The text of a file, with the line that tells whether somebody has edited it since."""
+    return f"{MADE_BY}. As it was made: sha256 {hashlib.sha256(body.encode()).hexdigest()}\n{body}"
+
+
+def is_as_made(text: str) -> bool:
+    """Whether nobody has edited the text since it was made."""
+    head = DIGEST.match(text)
+    return bool(head) and with_digest(text[head.end() :]) == text if head else False
+
+
+def insist_on_unedited(directory: Path, names: Sequence[str]) -> None:
+    """Raises Conflict where one of these files is not as it was made."""
+    there = [directory / name for name in names if (directory / name).exists()]
+    edited = [file.name for file in there if not is_as_made(file.read_bytes().decode(errors="replace"))]
+    if edited:
+        problem = f"{', '.join(edited)} {'was' if len(edited) == 1 else 'were'} written or edited by somebody"
+        raise Conflict("write to", str(directory), problem, KEEP)
+
+
+def problems_with(directory: Path, texts: Mapping[str, str], env: Mapping[str, str]) -> list[Problem]:
+    """What is wrong with the catalogue in ``directory`` once these files stand in it. Nothing is written there."""
+    with tempfile.TemporaryDirectory() as made:
+        copy = Path(made)
+        for other in directory.glob("*.yaml") if directory.is_dir() else ():
+            if other.name not in texts:
+                (copy / other.name).symlink_to(other.resolve())
+        for name, text in texts.items():
+            (copy / name).write_bytes(text.encode())
+        return find_problems(copy, env, signed=False)
+
+
+def insist_on_no_problem(directory: Path, problems: Sequence[Problem]) -> None:
+    """Raises Invalid with the first of them."""
+    if problems:
+        first = problems[0]
+        message = ": ".join(part for part in (first.file, first.where, first.message) if part)
+        more = f" (and {len(problems) - 1} more)" if problems[1:] else ""
+        raise Invalid("make a catalogue in", str(directory), f"{message}{more}", first.remedy)
+
+
+def write_files(directory: Path, texts: Mapping[str, str]) -> list[Path]:
+    """Write them; the directory is made where it is missing."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        write_file(directory / name, text)
+    return [directory / name for name in texts]

@@ -1,0 +1,154 @@
+"""What the stores hold: each secret with digests of its text, and what could not be read, by name."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+from keyturn.core.errors import KeyturnError, TransientError, unexpected
+from keyturn.core.fingerprint import payload
+from keyturn.core.sensitive import Sensitive
+from keyturn.core.stores import RemoteSecret, Store, Unsupported
+from keyturn.inventory.hub_inventory import Say, Unread
+from keyturn.inventory.values import Digests, Held, Strength, strength_of
+from keyturn.rotation.context import side_by_side
+from keyturn.sync.fields_of_text import parse_fields
+
+MOST_NAMES: Final = 20_000
+"""Secrets of one store that are looked at."""
+BATCH: Final = 100
+"""Secrets between two lines of progress; what an adapter asks for in one call is its own affair."""
+FAILURES: Final = 3
+"""So many batches in a row that get no answer end the look at a store."""
+
+READ_NEVER: Final = "the store never gives a value back: nobody can tell whether it is a copy"
+
+
+@dataclass(frozen=True)
+class StoredSecret:
+    """One secret of a store, told without its value.
+
+    ``held`` are the members of a JSON object, None of any other text. ``canonical`` says that the text is what Keyturn
+    itself writes for that object. ``trimmed`` is the digest without white space around it. ``source`` is the path in
+    the marks of a copy that Keyturn has made, and ``catalogue`` whose it is.
+    """
+
+    store: str
+    name: str
+    text: str
+    trimmed: str
+    strength: Strength
+    held: Held | None = None
+    canonical: bool = True
+    source: str = ""
+    catalogue: str = ""
+
+    @property
+    def label(self) -> str:
+        """How it is named to people."""
+        return f"{self.store}:{self.name}"
+
+
+@dataclass(frozen=True)
+class StoreInventory:
+    """One store; ``names_alone`` are those of a store that gives no value back."""
+
+    store: str
+    secrets: tuple[StoredSecret, ...] = ()
+    names_alone: tuple[str, ...] = ()
+    unread: tuple[Unread, ...] = ()
+
+
+def take_store_inventories(
+    stores: Mapping[str, Store | KeyturnError], digests: Digests, say: Say
+) -> list[StoreInventory]:
+    """Every store, side by side. One that can't be read is part of the answer, and stops no other."""
+
+    def look(name: str) -> StoreInventory:
+        store = stores[name]
+        try:
+            if isinstance(store, KeyturnError):
+                raise store
+            return take_store_inventory(name, store, digests, say)
+        except KeyturnError as error:
+            return StoreInventory(name, unread=(Unread(name, f"it could not be listed: {error.problem}"),))
+        except Exception as error:  # noqa: BLE001  its text could hold a value
+            return StoreInventory(name, unread=(Unread(name, unexpected(error).problem),))
+
+    return side_by_side(look, sorted(stores))
+
+
+def take_store_inventory(name: str, store: Store, digests: Digests, say: Say) -> StoreInventory:
+    """One store. Raises what keeps it from being listed."""
+    listed = list(islice(store.list_all(), MOST_NAMES + 1))
+    unread = list[Unread]()
+    if len(listed) > MOST_NAMES:
+        unread.append(Unread(name, f"it has more than {MOST_NAMES:,} secrets, and the others were not looked at"))
+    copies = sorted(listed[:MOST_NAMES], key=lambda copy: copy.name)
+    say(f"{name} has {len(copies)} secrets")
+    if Unsupported.READ in store.unsupported:
+        return StoreInventory(name, names_alone=tuple(copy.name for copy in copies), unread=tuple(unread))
+    secrets, failures = list[StoredSecret](), 0
+    for begin in range(0, len(copies), BATCH):
+        batch = copies[begin : begin + BATCH]
+        if failures >= FAILURES:
+            unread += [Unread(f"{name}:{copy.name}", "the store stopped answering before") for copy in batch]
+            continue
+        read, refused, answered = _read_batch(name, store, batch, digests)
+        secrets += read
+        unread += refused
+        failures = 0 if answered else failures + 1
+        if len(copies) > BATCH:
+            say(f"{name}: {min(begin + BATCH, len(copies))} of {len(copies)} looked at")
+    return StoreInventory(name, tuple(secrets), unread=tuple(unread))
+
+
+def _read_batch(
+    name: str, store: Store, batch: Sequence[RemoteSecret], digests: Digests
+) -> tuple[list[StoredSecret], list[Unread], bool]:
+    """Their values, seen once and forgotten; what is refused; and whether the store answers."""
+    try:
+        texts = store.read_many([copy.name for copy in batch])
+    except TransientError as error:
+        return [], [Unread(f"{name}:{copy.name}", f"it could not be read: {error.problem}") for copy in batch], False
+    except KeyturnError:
+        return *_read_singly(name, store, batch, digests), True
+    read = [stored(name, copy, text, digests) for copy in batch if (text := texts.get(copy.name)) is not None]
+    gone = [Unread(f"{name}:{copy.name}", NO_VALUE) for copy in batch if copy.name not in texts]
+    return read, gone, True
+
+
+NO_VALUE: Final = "it has no value that can be read: it is disabled, binary, deleted or empty"
+
+
+def _read_singly(
+    name: str, store: Store, batch: Sequence[RemoteSecret], digests: Digests
+) -> tuple[list[StoredSecret], list[Unread]]:
+    """The same one by one, since one of them hinders all."""
+    read, unread = list[StoredSecret](), list[Unread]()
+    for copy in batch:
+        try:
+            read.append(stored(name, copy, store.read(copy.name), digests))
+        except KeyturnError as error:
+            unread.append(Unread(f"{name}:{copy.name}", f"it could not be read: {error.problem}"))
+    return read, unread
+
+
+def stored(store: str, copy: RemoteSecret, text: Sensitive, digests: Digests) -> StoredSecret:
+    """What a copy holds, told without it."""
+    fields, field = parse_fields(text)
+    held = None if field else digests.held(fields)
+    canonical = bool(field) or payload(fields) == text
+    trimmed = digests.of_text(Sensitive(text.reveal().strip()))
+    marks = copy.marks
+    return StoredSecret(
+        store,
+        copy.name,
+        digests.of_text(text),
+        trimmed,
+        strength_of(text) if held is None else held.strength,
+        held,
+        canonical,
+        marks.source if marks else "",
+        marks.catalogue if marks else "",
+    )

@@ -1,0 +1,1 @@
+"""Drafting a catalogue from what exists."""
