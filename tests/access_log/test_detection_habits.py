@@ -93,6 +93,17 @@ def test_a_pace_that_it_never_had_makes_other_things_stranger() -> None:
     assert "more than 60 accesses within an hour" in words
 
 
+def test_the_hour_says_something_of_people_and_of_programs_that_have_not_begun_anew_elsewhere() -> None:
+    late = NEXT + 6 * HOUR
+    moved = access(NEXT, source="10.1.9.9")
+    for hours, told in ((6, False), (30, True)):
+        read = access(moved.at + HOUR * hours, source="10.1.9.9")
+        assert bool(odd([*workdays(), moved, read])) is told
+    for who, source, told in ((WEB, "10.1.0.1", True), (WEB, "10.1.9.9", False), ("oidc-ana", "10.1.9.9", True)):
+        ((_, words, _),) = odd([*workdays(who=who), access(late, "payments/db", source, who)])
+        assert words.endswith("it read nothing about 15:00 UTC") is told
+
+
 def test_what_is_strange_by_and_by_is_seen_together() -> None:
     by_and_by = [access(NEXT, source="203.0.113.9"), access(NEXT + HOUR, "payments/db", source="203.0.113.9")]
     assert [one[2] for one in odd([*workdays(), *by_and_by])] == [0.8, 0.8]

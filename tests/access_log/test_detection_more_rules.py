@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from keyturn.access_log.detection import detector as detector_module
 from keyturn.access_log.detection.detector import Detector
 from keyturn.access_log.detection.history import FAR_READER, NO_HISTORY, SecretHistory
 from keyturn.access_log.detection.identities import is_person, plain_name
@@ -26,7 +27,7 @@ SITES = (BERLIN, SYDNEY, POTSDAM)
 
 
 def access(at: datetime = NOON, path: str = "ml/db", source: str = "10.1.0.1", who: str = "app", **more: Any) -> Access:
-    return Access(at, more.pop("system", "hub"), path, 1, who, source, **more)
+    return Access(at, more.pop("system", "hub"), path, more.pop("version", 1), who, source, **more)
 
 
 def found(
@@ -179,6 +180,39 @@ def test_who_reads_everything_has_nothing_watched() -> None:
     ]
 
 
+def test_what_very_many_were_given_is_not_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    off = {"after-revocation": Tuning(0)}
+    readers = [access(path=path, who=f"app-{n}") for n in range(3) for path in ("ml/db", "all/x")]
+    others = [access(path="all/x", who=f"web-{n}") for n in range(3)]
+    stranger = access(NOON + DAY, "all/x", who="stranger")
+    for most, told in ((6, 1), (5, 0)):
+        monkeypatch.setattr(detector_module, "MANY_READERS", most)
+        history = SecretHistory([cut("ml/db", NOON + HOUR)])
+        assert len(found([*readers, *others, stranger], history, tunings=off)) == told
+
+
+def test_a_watched_secret_near_ones_own_is_told_from_an_address_that_is_not() -> None:
+    """A person at the desk, by night, and elsewhere; and who has logged in there."""
+    ana: dict[str, Any] = {"who": "oidc-ana", "version": 3}
+    days = [access(NOON + DAY * day, f"ml/{name}", **ana) for day in range(6) for name in ("db", "x")]
+    night = NOON + DAY * 6 - 12 * HOUR
+
+    def told(at: datetime, source: str, *logins: Access) -> list[float]:
+        history = SecretHistory([cut("ml/db", NOON + DAY * 5 + HOUR)])
+        other = [access(NOON + HOUR, path, who="app") for path in ("ml/db", "ml/key")]
+        read = access(at, "ml/key", source, **ana, login="a")
+        tuned = {"unusual": Tuning(0), "after-revocation": Tuning(0)}
+        detector = Detector(SamePolicy(MonitorPolicy(tunings=tuned)), history)
+        accesses = sorted([*days, *other, *logins, read], key=lambda each: each.at)
+        return [event.score / 1000 for alert in detector.alerts(accesses) for event in alert.events]
+
+    elsewhere = "203.0.113.9"
+    login = access(night - HOUR, "auth/oidc/oidc/callback", elsewhere, "oidc-ana", action=LOGIN, login="a")
+    assert told(night, "10.1.0.1") == [], "hours, new-path and watched: the secret is near its own"
+    assert told(night, elsewhere) == [1.2]
+    assert told(night, elsewhere, login) == []
+
+
 def test_a_revocation_that_the_ledger_tells_later_is_heard_of_live() -> None:
     history = SecretHistory()
     policy: dict[str, Any] = {**NO_SCORES}
@@ -220,3 +254,28 @@ def logins(names: int, addresses: int) -> list[Access]:
 @pytest.mark.parametrize(("names", "addresses", "odd"), [(15, 1, True), (1, 15, True), (1, 1, False), (14, 14, False)])
 def test_who_tries_many_names_or_from_many_addresses_slowly_is_told(names: int, addresses: int, odd: bool) -> None:
     assert [one[1:] for one in found(logins(names, addresses))] == [("slow-guessing", 0.8)] * odd
+
+
+def test_names_that_are_tried_from_many_networks_where_nobody_reads_are_told_once() -> None:
+    def sprayed(count: int, day: int = 6, network: str = "60") -> list[Access]:
+        return [
+            access(
+                NOON + DAY * day + n * timedelta(minutes=6),
+                f"auth/userpass/login/{n}",
+                f"{network}.{n}.1.1",
+                f"failed login from {n}",
+                denied=True,
+                action=LOGIN,
+            )
+            for n in range(count)
+        ]
+
+    off = {"unusual": Tuning(1, 4, DAY)}
+    learned = [access()]
+    tries = sprayed(29)
+    assert found([*learned, *tries], tunings=off, alert=500) == [(tries[14].at, "slow-guessing", 0.8)]
+    assert len(found([*learned, *sprayed(30)], tunings=off, alert=500)) == 2, "and again after as many"
+    assert found([*learned, *sprayed(14)], tunings=off, alert=500) == []
+    assert found([*learned, *sprayed(29, day=4)], tunings=off, alert=500) == [], "it has learned for four days"
+    home = [access(NOON + timedelta(seconds=n), source=f"60.{n}.9.9", who=f"oidc-{n}") for n in range(29)]
+    assert found([*learned, *home, *tries], tunings=off, alert=500) == [], "people read there"

@@ -82,6 +82,19 @@ def test_thirty_secrets_in_ten_minutes_that_are_new_are_an_enumeration() -> None
     assert found([*slowly, *known]) == [], "what it was given before is not new"
 
 
+def test_a_program_that_comes_back_for_many_secrets_of_long_ago_enumerates_nothing() -> None:
+    def told(who: str, days: int = 6) -> int:
+        month = [access(NOON + timedelta(seconds=30 * n), f"ml/{n}", who=who) for n in range(40)]
+        daily = [access(NOON + DAY * day, who=who) for day in range(1, days)]
+        again = [access(NOON + 7 * DAY + timedelta(seconds=n), f"ml/{n}", who=who) for n in range(40)]
+        return len([odd for odd in found([*month, *daily, *again]) if "enumeration" in odd[1]])
+
+    assert told("approle monthly") == 0
+    assert told("oidc-ana") == told("approle monthly", days=3) == 10, (
+        "people, and who was seen on few days: an alert shows ten"
+    )
+
+
 def test_the_same_refused_secret_counts_once_for_an_enumeration() -> None:
     tuned = {"failed-reads": Tuning(0)}
     same = [access(NOON + timedelta(seconds=n), denied=True) for n in range(60)]

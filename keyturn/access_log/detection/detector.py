@@ -1,5 +1,6 @@
 """Scores accesses one by one, as they come."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,7 +14,14 @@ from keyturn.access_log.detection.bounds import drop_least
 from keyturn.access_log.detection.explanations import explained_weight
 from keyturn.access_log.detection.grouping import AlertGroups
 from keyturn.access_log.detection.habits import DAY
-from keyturn.access_log.detection.history import NO_HISTORY, History, IncidentHistory, Watch, near_secrets
+from keyturn.access_log.detection.history import (
+    MANY_READERS,
+    NO_HISTORY,
+    History,
+    IncidentHistory,
+    Watch,
+    near_secrets,
+)
 from keyturn.access_log.detection.logins import Logins
 from keyturn.access_log.detection.peers import Peers
 from keyturn.access_log.detection.policy import MonitorPolicies, MonitorPolicy, React
@@ -25,8 +33,11 @@ from keyturn.access_log.detection.scores import ADDRESS, HOURS, LIMIT, PATH, des
 from keyturn.access_log.detection.window import PRINCIPALS, PrincipalWindow
 from keyturn.core.access import DELETE, DESTROY, LOGIN, READ, Access
 
-UNEXPLAINED: Final = ("dormant", "watched")
-"""Rules beside which what its principal does otherwise explains nothing."""
+UNEXPLAINED: Final = "dormant"
+"""The rule beside which what its principal does otherwise explains nothing."""
+
+WATCHED: Final = "watched"
+"""The rule beside which that explains nothing of an address that is not its own."""
 
 
 ENDS: Final = (DELETE, DESTROY)
@@ -147,14 +158,24 @@ class Detector:
         if not revoked:
             return
         near: dict[str, list[set[str]]] = {path: [] for path in revoked}
-        for window in (window for windows in self._windows.values() for window in windows.values()):
+        for window in self._all_windows():
             if not window.paths.keys().isdisjoint(revoked):
                 read = {path for path, seen_path in window.paths.items() if seen_path.at != NEVER}
                 for path in revoked.keys() & read:
                     near[path].append(read - {path})
-        for path, readings in near.items():
-            for other in near_secrets(readings):
+        others = {path: set(near_secrets(readings)) for path, readings in near.items()}
+        narrow = self._narrow(set[str]().union(*others.values()))
+        for path, read in others.items():
+            for other in sorted(read & narrow):
                 self._incidents.watch(other, Watch(revoked[path], path))
+
+    def _narrow(self, paths: set[str]) -> set[str]:
+        """Those of these secrets that few were given: what everybody reads is near to nothing."""
+        readers = Counter(path for window in self._all_windows() for path in paths if window.was_given(path))
+        return {path for path in paths if readers[path] <= MANY_READERS}
+
+    def _all_windows(self) -> Iterator[PrincipalWindow]:
+        return (window for windows in self._windows.values() for window in windows.values())
 
     def _judge(self, access: Access, at: float) -> Finding | None:
         """Score an access, and remember it.
@@ -214,7 +235,10 @@ class Detector:
                 window.addresses[source] = recent
         if not factors and score <= policy.alert:
             return None
-        explained = explained_weight(access, at, odd, window, policy, path_at, address_at, self._usual_network)
+        watched = any(factor.name == WATCHED for factor in factors)
+        explained = explained_weight(
+            access, at, odd, window, policy, path_at, address_at, self._usual_network, watched=watched
+        )
         return self._conclude(access, score, odd, factors, policy, explained)
 
     def _judge_login(self, access: Access, at: float) -> Finding | None:
@@ -259,7 +283,7 @@ class Detector:
         score += sum(factor.weight for factor in factors)
         if score <= policy.alert:
             return None
-        if score - explained <= policy.alert and not any(factor.name in UNEXPLAINED for factor in factors):
+        if score - explained <= policy.alert and not any(factor.name == UNEXPLAINED for factor in factors):
             self.counts.explained += 1
             return None
         self.counts.odd += 1

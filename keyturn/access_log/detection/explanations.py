@@ -21,12 +21,15 @@ def explained_weight(
     path_at: float,
     address_at: float,
     usual_network: Callable[[Access, float], bool],
+    *,
+    watched: bool = False,
 ) -> int:
     """How much of the four scores that are ``odd`` is none of it: it did the same on other days.
 
     ``path_at`` and ``address_at`` are when it was given the secret, and anything from the address, before;
     ``usual_network`` says whether several others come from there. Of a principal that was seen on less than five days
-    before nothing is explained, but that a person is where people are, or where it has just logged in.
+    before nothing is explained, but that a person is where people are, or where it has just logged in. Nor is anything
+    of an access to a ``watched`` secret from an address that is odd and not explained.
     """
     if not window.learned:
         near = odd & ADDRESS and is_person(access.principal)
@@ -37,8 +40,11 @@ def explained_weight(
         weight += policy.limit_weight
     if odd & HOURS and window.usual_hour(at):
         weight += policy.hours_weight
-    if odd & ADDRESS and (address_at != NEVER or _is_own_place(access, at, window, usual_network)):
-        weight += policy.address_weight
+    if odd & ADDRESS:
+        if address_at != NEVER or _is_own_place(access, at, window, usual_network):
+            weight += policy.address_weight
+        elif watched:
+            return 0
     if odd & PATH and (path_at != NEVER or _is_own_secret(access, at, window)):
         weight += policy.path_weight
     return weight

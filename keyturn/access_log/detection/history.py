@@ -29,6 +29,10 @@ FAR_READER: Final = 100
 """Who was given more secrets than this is no hint to what a thief had: it copies or backs up all of them."""
 
 
+MANY_READERS: Final = 100
+"""A secret that more than so many were given is everybody's: that readers of another one read it, too, says nothing."""
+
+
 def near_secrets(readings: Sequence[set[str]]) -> Iterator[str]:
     """The secrets that at least half of the readers of one were given, too: ``readings`` are what each was given."""
     narrow = [reading for reading in readings if len(reading) <= FAR_READER]

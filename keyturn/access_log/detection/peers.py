@@ -3,10 +3,11 @@
 import re
 from functools import lru_cache
 from itertools import islice
+from math import inf
 from typing import Final
 
 from keyturn.access_log.detection.bounds import Key, drop_least
-from keyturn.access_log.detection.habits import DAY, folder_of
+from keyturn.access_log.detection.habits import DAY, LEARNED, folder_of
 from keyturn.access_log.detection.identities import METHODS, is_person
 from keyturn.access_log.detection.networks import network_of
 from keyturn.access_log.detection.reorder import NEVER
@@ -92,6 +93,7 @@ class Peers:
     """What several principals of a system do, bounded. Used by one thread."""
 
     def __init__(self) -> None:
+        self._began = inf
         self._members: dict[tuple[str, str], int] = {}
         self._folders: dict[tuple[str, str, str], int] = {}
         self._networks: dict[tuple[str, bool, str], tuple[float, int]] = {}
@@ -116,6 +118,7 @@ class Peers:
 
     def learn(self, access: Access, at: float, window: PrincipalWindow) -> None:
         """That a principal is given something where or from where it was not before."""
+        self._began = min(self._began, at)
         if (folder := folder_of(access.path)) not in window.folders:
             kind = self.kind(access) if window.folders else self._join(access)
             _count(self._folders, (*kind, folder))
@@ -152,6 +155,12 @@ class Peers:
         begun, count = self._networks.get((access.system, people, network), (at, 0))
         _, persons = self._networks.get((access.system, True, network), (at, 0))
         return count > 1 and begun <= at - DAY and (people or count * PROGRAMS >= persons)
+
+    def is_strange_network(self, access: Access, at: float) -> bool:
+        """Whether nobody was given anything in the network of an address, after days in which that was learned."""
+        network = network_of(access.source)
+        near = any((access.system, people, network) in self._networks for people in (True, False))
+        return not near and at > self._began + LEARNED * DAY
 
     def shared(self, access: Access, at: float, what: str, kind: str = "") -> bool:
         """Whether it is new to others of a kind just now, too: then it is one thing that happens to all of them."""

@@ -60,9 +60,10 @@ class PrincipalWindow(Habits):
 
     ``paths`` and ``addresses`` say when each was last seen in a read that gave the value; ``profiles`` how it is
     judged, by policy. ``times`` are those of all accesses of the last 24 hours and of the day before, no more of them
-    than the limit and one. ``read_at`` is that of the last read that gave a value, ``last`` that of the last access but
-    the one that is looked at. Until ``watched_until`` each access is looked at closely, for a ``visit``. Until
-    ``back_until`` the window reaches ``back_to`` a time before. ``logins`` tell how it logged in.
+    than the limit and one. ``moved_at`` is when it was last given a value at an address that was new, ``moved_to`` that
+    address. ``read_at`` is that of the last read that gave a value, ``last`` that of the last access but the one that
+    is looked at. Until ``watched_until`` each access is looked at closely, for a ``visit``. Until ``back_until`` the
+    window reaches ``back_to`` a time before. ``logins`` tell how it logged in.
     """
 
     __slots__ = (
@@ -71,6 +72,8 @@ class PrincipalWindow(Habits):
         "back_until",
         "last",
         "logins",
+        "moved_at",
+        "moved_to",
         "paths",
         "profiles",
         "read_at",
@@ -86,7 +89,8 @@ class PrincipalWindow(Habits):
         self.addresses: dict[str, float] = {}
         self.paths: dict[str, SeenPath] = {}
         self.profiles: dict[int, Profile] = {}
-        self.read_at = self.last = self.back_to = self.back_until = self.watched_until = NEVER
+        self.read_at = self.last = self.back_to = self.back_until = self.watched_until = self.moved_at = NEVER
+        self.moved_to = ""
         self.visit: Visit | None = None
 
     def begin_day(self, at: float) -> None:
@@ -109,7 +113,8 @@ class PrincipalWindow(Habits):
 
     def add_address(self, source: str, at: float) -> None:
         """That a value was given to an address that is new."""
-        self.addresses[source] = at
+        self.addresses[source] = self.moved_at = at
+        self.moved_to = source
         self.add_network(source, at)
         if len(self.addresses) > ADDRESSES:
             drop_least(self.addresses, ADDRESSES, lambda moment: moment)
@@ -120,6 +125,13 @@ class PrincipalWindow(Habits):
         Whose addresses change has them in networks of its own.
         """
         return self.was_given(path) and (source in self.addresses or self.is_roaming(source))
+
+    def begins_anew(self, source: str, at: float) -> bool:
+        """Whether it came to a new address in this network within a day, though it comes from few."""
+        if len(self.addresses) >= self.days:
+            return False
+        moved = self.moved_at > at - DAY and network_of(self.moved_to) == network_of(source)
+        return moved or source not in self.addresses
 
     def is_roaming(self, source: str) -> bool:
         """Whether it has several addresses, and was given something from this network."""

@@ -5,6 +5,7 @@ from typing import ClassVar, Final
 
 from keyturn.access_log.detection.bounds import drop_least
 from keyturn.access_log.detection.history import History
+from keyturn.access_log.detection.identities import is_person
 from keyturn.access_log.detection.peers import Peers
 from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
 from keyturn.access_log.detection.reorder import NEVER
@@ -19,7 +20,8 @@ REFUSED: Final = 100_000
 class Enumeration:
     """``count`` distinct secrets ``within`` a time, none of which the principal was given in its window before.
 
-    Attempts that got nothing count, too.
+    Attempts that got nothing count, too. What a program that was seen on five days before was given at any time before
+    does not: jobs of a week or a month come back for it.
     """
 
     name: ClassVar = "enumeration"
@@ -37,6 +39,8 @@ class Enumeration:
     def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
         """Whether there are too many."""
         tuning = tuning_of(self, policy)
+        if window.learned and window.was_given(access.path) and not is_person(access.principal):
+            return ""
         if access.denied and self._tried(access, at, tuning):
             return ""
         if not self._new.full(f"{access.system} {access.principal}", at, tuning):

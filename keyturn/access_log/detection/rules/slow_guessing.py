@@ -5,6 +5,7 @@ from typing import ClassVar, Final
 
 from keyturn.access_log.detection.bounds import drop_least
 from keyturn.access_log.detection.history import History
+from keyturn.access_log.detection.networks import network_of
 from keyturn.access_log.detection.peers import Peers
 from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
 from keyturn.access_log.detection.rules.base import COUNTED, Trigger, tuning_of
@@ -20,7 +21,8 @@ SPARE: Final = 2
 
 class SlowGuessing:
     """``count`` different things that failed ``within`` a time: secrets that a principal was refused and never given,
-    names that were tried from one address, addresses from which one name was.
+    names that were tried from one address, addresses from which one name was, and networks from which nobody was ever
+    given anything and any name was tried. Of these it is told once, and begins anew.
 
     A program that is set wrong fails at the same thing again and again; who guesses fails at many.
     """
@@ -31,6 +33,7 @@ class SlowGuessing:
 
     def __init__(self, history: History, peers: Peers) -> None:
         self._failed: dict[tuple[str, str], dict[str, float]] = {}
+        self._peers = peers
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
         """Everybody."""
@@ -47,6 +50,11 @@ class SlowGuessing:
             named = not access.path.endswith("/login")
             if named and self._full(("addresses", access.path), access.source, at, tuning):
                 return f"it failed to log in from {tuning.count} addresses within {hours:g} h"
+            strange = bool(access.source) and self._peers.is_strange_network(access, at)
+            networks = ("networks", access.system)
+            if strange and self._full(networks, network_of(access.source), at, tuning):
+                del self._failed[networks]
+                return f"logins failed from {tuning.count} networks within {hours:g} h from which nobody ever read"
             return ""
         if window.was_given(access.path):
             return ""

@@ -124,15 +124,26 @@ class Unusual:
         return not self._peers.is_new_secret(access)
 
     def _unlike_its_days(self, access: Access, at: float, window: PrincipalWindow) -> Iterator[tuple[str, str]]:
-        """What is strange about when and how much, with its words; a program may have a timetable, or a round."""
+        """What is strange about when and how much, with its words; a program may have a timetable, or a round.
+
+        The hour of a program that has begun anew, within a day and where programs are, says nothing: its turns count
+        from then on.
+        """
         program = not is_person(access.principal)
-        if window.learned and not window.usual_hour(at):
+        if window.learned and not window.usual_hour(at) and not (program and self._begins_anew(access, at, window)):
             keeps = access.source in window.addresses or len(window.addresses) >= window.days
             hour = "timetable" if program and keeps and window.timetabled else "hour"
             yield hour, f"it read nothing about {at // 3600 % 24:02.0f}:00 UTC"
         if window.count > window.brisk:
             pace = "timetable" if program and window.off_round else "pace"
             yield pace, f"more than {window.brisk:,.0f} accesses within an hour"
+
+    def _begins_anew(self, access: Access, at: float, window: PrincipalWindow) -> bool:
+        """Whether a program was begun again at another address, in a network of its own or of several programs."""
+        if not window.begins_anew(access.source, at):
+            return False
+        own = window.networks.get(network_of(access.source), at) <= at - DAY
+        return own or self._peers.usual_network(access, at)
 
     def _growth(self, access: Access, window: PrincipalWindow) -> Iterator[tuple[str, str]]:
         """Whether many secrets are new to it on this day, with its words."""
