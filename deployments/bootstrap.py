@@ -28,6 +28,7 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from blocks.channel import FailureChannel
 from blocks.workspace import KeyturnWorkspace
+from deployments.edits import REPORTS, edit_automation, own_resources
 from deployments.prefect_file import file_of
 from deployments.retention import advice
 from deployments.silence import (
@@ -49,9 +50,10 @@ from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Conflict, Invalid, Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.core.workspaces import LEDGER, SECRET, WorkspaceNames
+from keyturn.project import FLOWS
 
-WITHDRAWN: Final = ("report an incident",)
-"""Automations of earlier versions; incidents are told from their outbox."""
+WITHDRAWN: Final = ("report an incident", "report that nobody rotates")
+"""Automations of earlier versions: incidents are told from their outbox, and silence by the keeper's."""
 
 REPLACED: Final = (
     "the work pool {name} was of type {kind}, whose workers run what the API says: it is made anew, of type {type}. "
@@ -135,6 +137,8 @@ async def bootstrap(
         progress("blocks")
         await put_block(workspace)
         progress("deployments")
+        # What bootstrap changes itself is nobody's edit.
+        await remove_automation(workspace.automation(REPORTS))
         with file_of(workspace) as file:
             deploy(file)
         progress("automations")
@@ -218,12 +222,13 @@ async def make_automations(failure_url: str | None, workspace: WorkspaceNames = 
     """Mark runs whose process is gone as crashed, and rotate what an event asks for.
 
     Where there is a channel, report every failed or crashed run, every secret that is late or does not log in, every
-    collector of the ledger's entries that is behind, and silence: no rotations, late runs, a queue that nobody serves.
+    collector of the ledger's entries that is behind, edits of what is registered here, and silence: nobody who looks,
+    late runs, a queue that nobody serves.
     """
     await put_automation(crash_automation(workspace))
     async with get_client() as client:
         rotate = await client.read_deployment_by_name(workspace.deployed("rotate-secret"))
-        due = await client.read_deployment_by_name(workspace.deployed("rotate-due"))
+        keeper = await client.read_deployment_by_name(workspace.deployed("keeper"))
     await put_automation(event_automation(rotate.id, workspace))
     for gone in WITHDRAWN:
         await remove_automation(workspace.automation(gone))
@@ -235,9 +240,11 @@ async def make_automations(failure_url: str | None, workspace: WorkspaceNames = 
         await put_automation(refused_automation(channel, workspace))
         await put_automation(behind_automation(channel, workspace))
         await put_automation(unwitnessed_automation(channel, workspace))
-        await put_automation(silence_automation(channel, due.id, workspace))
+        await put_automation(silence_automation(channel, keeper.id, workspace))
         await put_automation(waiting_automation(channel, workspace))
         await put_automation(unserved_automation(channel, workspace))
+        ours = await own_resources([flow.replace("_", "-") for flow in FLOWS], workspace)
+        await put_automation(edit_automation(channel, ours, workspace))
 
 
 def failure_automation(channel: Any, workspace: WorkspaceNames = DEFAULT) -> Automation:

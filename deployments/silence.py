@@ -25,14 +25,14 @@ ENDED: Final = {"prefect.flow-run.Completed", "prefect.flow-run.Cancelled", *FAI
 TAKEN: Final = {"prefect.flow-run.Pending", RUNNING, *ENDED}
 """What shows that a run waits for nobody any more."""
 
-NO_ROTATIONS: Final = timedelta(minutes=30)
-"""Two turns of rotate-due: so long nobody need have looked for what is due."""
+NOBODY_LOOKS: Final = timedelta(minutes=30)
+"""Two rounds of the keeper: so long nobody need have looked for what is due."""
 LATE_FOR: Final = timedelta(minutes=2)
 """For so long a run may be late, and a queue unserved: a worker that is started anew takes less."""
 
 SILENT_SUBJECT: Final = "<called>: nobody looks for what is due"
 SILENT_BODY: Final = """\
-For 30 minutes no run of <due> has ended: no secret is rotated.
+For 30 minutes no run of <keeper> has ended: no secret is rotated, and nothing else is seen to.
 
 Remedy: see that the schedule is not paused, and that a worker serves the queue `default` of the pool `<pool>`. \
 Meanwhile `keyturn rotate PATH --local` rotates without Prefect. While it lasts this is told every 30 minutes.
@@ -83,16 +83,16 @@ def crash_automation(
 
 
 def silence_automation(
-    channel: Any, due: Any, workspace: WorkspaceNames = DEFAULT, within: timedelta = NO_ROTATIONS
+    channel: Any, keeper: Any, workspace: WorkspaceNames = DEFAULT, within: timedelta = NOBODY_LOOKS
 ) -> Automation:
-    """Where no run of rotate-due has ended for two turns nobody rotates; one that failed is reported by itself."""
+    """Where no run of the keeper has ended for two rounds nobody looks; one that failed is reported by itself."""
     return Automation(
-        name=workspace.automation("report that nobody rotates"),
-        description="No run of rotate-due has ended for 30 minutes: paused, without a worker, or stuck.",
+        name=workspace.automation("report that nobody looks"),
+        description="No run of the keeper has ended for 30 minutes: paused, without a worker, or stuck.",
         trigger=EventTrigger(
             expect=ENDED - {"prefect.flow-run.Cancelled"},
             match=RUNS,
-            match_related=ResourceSpecification({"prefect.resource.id": f"prefect.deployment.{due}"}),
+            match_related=ResourceSpecification({"prefect.resource.id": f"prefect.deployment.{keeper}"}),
             posture=Posture.Proactive,
             threshold=1,
             within=within,

@@ -13,7 +13,7 @@ def filled(text: str, workspace: WorkspaceNames) -> str:
         "<called>": workspace.called,
         "<path>": f"{{{{ event.resource.id.removeprefix('{workspace.resource(SECRET, '')}') }}}}",
         "<pool>": workspace.own,
-        "<due>": workspace.deployment("rotate-due"),
+        "<keeper>": workspace.deployment("keeper"),
         "<option>": workspace.option,
     }
     for place, words in places.items():

@@ -8,6 +8,7 @@ from prefect.events import emit_event
 from flows.common import chosen, runbook, well, workspace
 from flows.report import Row, table
 from keyturn.core.workspaces import SECRET
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.logins import Login, LoginCheck, count_results
 from tasks import logins as tasks
 from tasks.step import look
@@ -23,14 +24,20 @@ async def check_logins(path: str | None = None, everything: bool = False) -> dic
     A login that is refused, or that nobody could try for a day, is reported; the run goes well all the same.
     """
     opened = await workspace()
-    tried = await look(tasks.check_logins, chosen(opened, path), not (path or everything))
+    text, counts = await try_logins(opened, chosen(opened, path), whose_turn=not (path or everything))
+    return well(text, counts)
+
+
+async def try_logins(opened: Workspace, paths: list[str], *, whose_turn: bool) -> tuple[str, dict[str, int]]:
+    """Try those of these whose turn it is, or all; what they came to, in words, and how many to what."""
+    tried = await look(tasks.check_logins, paths, whose_turn)
     now = opened.clock()
     sound_alarms({path: check.alarm(now) for path, check in tried.items()})
     wrong = {path: check for path, check in tried.items() if check.result in (Login.REFUSED, Login.UNTRIED)}
     counts = count_results(list(tried.values()))
     text = ", ".join(f"{count} {result}" for result, count in counts.items() if count) or "nothing was due"
     await table("check-logins", [row(*entry) for entry in sorted(wrong.items())], text)
-    return well(text, counts)
+    return text, counts
 
 
 def row(path: str, check: LoginCheck) -> Row:

@@ -18,6 +18,7 @@ from prefect.context import FlowRunContext
 from prefect.states import Completed, Failed
 
 from flows.heartbeat import heartbeats
+from flows.starting import LEDGER_KEEPER, start_at_next_mark
 from keyturn.core.acting import Acting, acting
 from keyturn.core.errors import KeyturnError, NotFound, TerminalError, Unrecorded, unexpected
 from keyturn.rotation.context import Workspace
@@ -38,6 +39,9 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
+Begun = list[asyncio.Task[None]]
+"""Where the ledger tells of a run: the request to have it signed; empty until then."""
+
 _beginning: ContextVar[Callable[[], None] | None] = ContextVar("beginning", default=None)
 
 
@@ -48,24 +52,24 @@ def begins() -> None:
 
 
 @contextmanager
-def told_of(opened: Workspace, name: str, path: str, *, looks: bool) -> Iterator[None]:
+def told_of(opened: Workspace, name: str, path: str, *, looks: bool) -> Iterator["Begun"]:
     """Let the ledger tell that a run begins, and how it ended; of one that ``looks``, only where it does something.
 
     One that fails is told of in any case.
     """
     with ExitStack() as stack:
-        begun: list[bool] = []
+        begun: Begun = []
 
         def begin() -> None:
             if not begun:
                 stack.enter_context(record_action(opened, f"flow {name}", path))
-                begun.append(True)
+                begun.append(asyncio.create_task(start_at_next_mark(LEDGER_KEEPER)))
 
         if not looks:
             begin()
         token = _beginning.set(begin)
         try:
-            yield
+            yield begun
         except BaseException:
             with suppress(Unrecorded):
                 begin()
@@ -74,13 +78,20 @@ def told_of(opened: Workspace, name: str, path: str, *, looks: bool) -> Iterator
             _beginning.reset(token)
 
 
-async def begin_run(stack: ExitStack, opened: Workspace, name: str, path: str, *, looks: bool) -> None:
+async def begin_run(stack: ExitStack, opened: Workspace, name: str, path: str, *, looks: bool) -> Begun:
     """Have the ledger told of it in ``stack``. A hub that does not say which ledger is its own is waited for, once."""
     try:
-        stack.enter_context(told_of(opened, name, path, looks=looks))
+        return stack.enter_context(told_of(opened, name, path, looks=looks))
     except Unrecorded:
         await find_hub("the hub")
-        stack.enter_context(told_of(opened, name, path, looks=looks))
+        return stack.enter_context(told_of(opened, name, path, looks=looks))
+
+
+async def vouch(begun: Begun) -> None:
+    """Have the ledger signed over what a run has left there: at the next mark, and at the one after its end."""
+    if begun:
+        await asyncio.gather(*begun)
+        await start_at_next_mark(LEDGER_KEEPER)
 
 
 def runbook(
@@ -117,10 +128,11 @@ def runbook(
         @functools.wraps(body)
         async def run(*args: P.args, **kwargs: P.kwargs) -> Any:
             token, path = acting.set(at_work()), named(*args, **kwargs)
+            begun: Begun = []
             try:
                 opened = await asyncio.to_thread(opens)
                 with heartbeats(), ExitStack() as stack:
-                    await begin_run(stack, opened, name, path, looks=looks and not path)
+                    begun = await begin_run(stack, opened, name, path, looks=looks and not path)
                     return await body(*args, **kwargs)
             except KeyturnError as error:
                 return ended(error)
@@ -128,6 +140,7 @@ def runbook(
                 return ended(unexpected(error).during(name, path or "the catalogue"))
             finally:
                 acting.reset(token)
+                await vouch(begun)
 
         return decorated(run)
 

@@ -12,6 +12,7 @@ from pydantic import Field
 from flows.common import runbook, well
 from flows.incidents import OPENED, emit, end_run, see_through
 from flows.report import preview_rows, table
+from flows.starting import FINISHER, start_at_next_mark
 from keyturn.core.errors import Invalid
 from keyturn.revocation.consent import Consent
 from keyturn.revocation.incident import Incident, IncidentStatus, Mode
@@ -106,8 +107,10 @@ async def emergency_revoke(
     if only_show_what_would_happen:
         return await show_preview(selector, Mode(mode))
     opened = await take_up(incident.strip(), selector, reason.strip(), Mode(mode), Consent(expect))
-    # Beside the rest: a chat that does not answer holds nothing up.
-    _, status = await asyncio.gather(tasks.tell_people.fn(opened.id), see_through(opened, PAUSES))
+    # Beside the rest: a chat that does not answer holds nothing up. What this run leaves the next mark goes on with.
+    _, status, _ = await asyncio.gather(
+        tasks.tell_people.fn(opened.id), see_through(opened, PAUSES), start_at_next_mark(FINISHER)
+    )
     return end_run(status)
 
 

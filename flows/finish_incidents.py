@@ -8,6 +8,7 @@ from datetime import timedelta
 from flows.common import begins, runbook, well
 from flows.incidents import REOPENED, STAYS_OPEN, emit, see_through, still_open_error
 from flows.own_login import end_left_tokens, keep_login
+from flows.starting import FINISHER, start_at_next_mark
 from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.revocation.incident import Incident, IncidentStatus
 from keyturn.revocation.news import summarise_incident
@@ -19,7 +20,8 @@ from tasks.step import look
 async def finish_incidents() -> int:
     """How many incidents stay open. Once an hour people are reminded of those; where they can't be, the run fails.
 
-    What is left of one that comes no further is tried less and less often, unless a credential may work still.
+    While one is open, or people have not heard all of it, another run follows at the next mark. What is left of one
+    that comes no further is tried less and less often, unless a credential may work still.
     """
     for closed in await look(tasks.list_due):
         begins()
@@ -29,10 +31,11 @@ async def finish_incidents() -> int:
     statuses = [await go_on_with(incident) for incident in readable if incident.closed_at is None]
     still = [status for status in statuses if status.open]
     unheard = [status for status in still if not await remind_people(status)]
-    for incident in readable:
-        await tasks.tell_people.fn(incident.id)
-    await end_left_tokens()
-    await keep_login()
+    waiting = [incident for incident in readable if await tasks.tell_people.fn(incident.id)]
+    await end_left_tokens(often=bool(still))
+    await keep_login(FINISHER)
+    if waiting or still:
+        await start_at_next_mark(FINISHER)
     if unheard:
         raise still_open_error(unheard)
     if unread:

@@ -8,11 +8,11 @@ from typing import Final
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import WorkQueueStatus
-from prefect.deployments import arun_deployment
 from prefect.events import emit_event
 
 from flows.common import well
 from flows.report import incident_rows, slug, table
+from flows.starting import LEDGER_KEEPER, Wanted, ask_for_run
 from keyturn.core.errors import KeyturnError, TransientError
 from keyturn.core.workspaces import HOUSE, INCIDENT
 from keyturn.revocation import protocol
@@ -29,8 +29,6 @@ REOPENED = "keyturn.incident.reopened"
 """What Prefect is told of an incident; the resource is ``keyturn.incident.ID``, or of a workspace with a name
 ``keyturn-NAME.incident.ID``."""
 
-KEEPER: Final = "keep-ledger"
-"""The flow that makes checkpoints."""
 NOTARY: Final = "notary"
 """The work queue that it is in."""
 WAITS: Final = 20
@@ -68,10 +66,10 @@ async def sign(status: IncidentStatus) -> None:
 async def ask_notary() -> bool:
     """Ask for a run of keep-ledger, which is in the queue of the notary's worker; whether one is there to take it."""
     try:
-        await arun_deployment(names().deployed(KEEPER), timeout=0, as_subflow=False)
+        await ask_for_run(Wanted(LEDGER_KEEPER))
         async with get_client() as client:
             queue = await client.read_work_queue_by_name(NOTARY, work_pool_name=names().own)
-    except Exception:  # noqa: BLE001  whatever keeps Prefect from it, the schedule asks within five minutes
+    except Exception:  # noqa: BLE001  whatever keeps Prefect from it, it is asked for at the next mark
         return False
     return queue.status is WorkQueueStatus.READY
 

@@ -10,6 +10,7 @@ from prefect.events import emit_event
 from flows.common import runbook, well, workspace
 from flows.own_login import keep_login
 from flows.report import Row, table
+from flows.starting import LEDGER_KEEPER, start_at_next_mark
 from keyturn.core.errors import KeyturnError, Rewritten
 from keyturn.core.workspaces import LEDGER
 from keyturn.ledger.forwarding import Forwarded
@@ -19,8 +20,6 @@ from tasks.workspace import names
 
 REWRITTEN: Final = "keyturn.ledger.rewritten"
 """The event of a ledger whose history was changed."""
-OWN: Final = 2
-"""Entries that each run of this flow leaves itself."""
 UNWITNESSED: Final = "keyturn.ledger.unwitnessed"
 """The event of a witness that did not cosign a checkpoint: it is down, or has seen another history."""
 BEHIND: Final = "keyturn.ledger.behind"
@@ -29,17 +28,29 @@ BEHIND: Final = "keyturn.ledger.behind"
 
 @dataclass(frozen=True)
 class Kept:
-    """What was done: the ledger's name, what had waited, the newest checkpoint, and how far each collector is."""
+    """What was done: the ledger's name, what had waited, the newest checkpoint, and how far each collector is.
+
+    ``life`` says that the run has left a sign of life itself, so that there was something to sign.
+    """
 
     name: str
     drained: tasks.Drained
     signed: tasks.Signed
     forwarded: tuple[Forwarded, ...]
+    life: bool = False
+
+    @property
+    def news(self) -> int:
+        """How many entries the checkpoint is the first to cover, without the run's own."""
+        return self.signed.fresh - self.life if self.signed.new else 0
 
 
-@runbook("keep-ledger", timeout=timedelta(minutes=30))
+@runbook("keep-ledger", timeout=timedelta(minutes=30), looks=True)
 async def keep_ledger() -> Kept:
     """Append what waits in the spool, make a checkpoint, and forward. Safe to run again.
+
+    Where nothing is new it signs nothing, but for a sign of life twice a day. While something is, or a witness or a
+    collector lacks it, another run follows at the next mark.
 
     A ledger whose history was changed fails the run; what is new is sent on all the same, since that is when it counts.
     A collector that can't be reached fails no run: it is told once an hour, and what it lacks is sent when it is back.
@@ -47,10 +58,14 @@ async def keep_ledger() -> Kept:
     await workspace()
     name = tasks.ledger_name()
     drained = await look(tasks.drain, name)
+    life = await look(tasks.show_life, name)
     signed = await checkpointed(name)
     forwarded = await asyncio.gather(*(tasks.forward_to.fn(collector) for collector in tasks.collector_names()))
-    result = Kept(name, drained, signed if isinstance(signed, tasks.Signed) else tasks.Signed(0), tuple(forwarded))
-    await keep_login()
+    state = signed if isinstance(signed, tasks.Signed) else tasks.Signed(0)
+    result = Kept(name, drained, state, tuple(forwarded), life)
+    await keep_login(LEDGER_KEEPER)
+    if goes_on(result):
+        await start_at_next_mark(LEDGER_KEEPER)
     tell_behind(result)
     tell_unwitnessed(result)
     if remarkable(result, signed):
@@ -66,7 +81,13 @@ def remarkable(result: Kept, signed: tasks.Signed | KeyturnError) -> bool:
         return True
     if any(outcome.error for outcome in signed.witnessed):
         return True
-    return signed.fresh > OWN or any(forwarded.error for forwarded in result.forwarded)
+    return result.news > 0 or any(forwarded.error for forwarded in result.forwarded)
+
+
+def goes_on(result: Kept) -> bool:
+    """Whether more is to be expected soon, or somebody lacks what there is."""
+    errors = [outcome.error for outcome in result.signed.witnessed] + [sent.error for sent in result.forwarded]
+    return result.news > 0 or any(errors)
 
 
 async def checkpointed(name: str) -> tasks.Signed | KeyturnError:

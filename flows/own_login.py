@@ -1,25 +1,37 @@
 """What a worker with a login of its own does besides: keep that login, and end what it alone may look for."""
 
 from contextlib import suppress
+from datetime import timedelta
 from typing import Final
 
 from flows.common import workspace
+from flows.starting import Wanted, is_deployed, start_later
 from keyturn.core.errors import KeyturnError
+from keyturn.rotation.grace import by_this_clock
 from tasks import own_keys as tasks
 
 ONCE_AN_HOUR: Final = 5
 """Minutes at the beginning of an hour, in which one run of every five minutes begins."""
+LONGEST: Final = timedelta(days=1)
+"""A step that is due later than this is found by the run that looks once a day."""
 
 
-async def end_left_tokens() -> None:
-    """Once an hour, end what a run has left that died while it asked for a lease; the ledger tells of each."""
+async def end_left_tokens(*, often: bool) -> None:
+    """End what a run has left that died while it asked for a lease; the ledger tells of each.
+
+    Runs that come ``often`` do it once an hour.
+    """
     with suppress(KeyturnError):
-        if (await workspace()).hub_now().minute < ONCE_AN_HOUR:
+        if not often or (await workspace()).hub_now().minute < ONCE_AN_HOUR:
             await tasks.end_left_tokens.fn()
 
 
-async def keep_login() -> None:
-    """Let it be replaced before it ends. What stops that stops nothing here: `keyturn due` shows it, and the next run
-    tries again."""
+async def keep_login(flow: str) -> None:
+    """Let it be replaced before it ends; its next step has a run of this ``flow``. What stops that stops nothing here:
+    `keyturn due` shows it, and the next run tries again."""
     with suppress(KeyturnError):
-        await tasks.turn_login.fn()
+        turned = await tasks.turn_login.fn()
+        if turned and turned.next_at and is_deployed():
+            at = by_this_clock(await workspace(), turned.next_at)
+            if at - (await workspace()).clock() < LONGEST:
+                await start_later(Wanted(flow, at=at))

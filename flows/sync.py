@@ -52,6 +52,22 @@ async def sync(path: str | None = None, deep: bool = False) -> dict[str, int]:
     return counts
 
 
+async def has_work() -> bool:
+    """Whether a run of this flow would do or tell anything; where not, what was learnt is kept as it would."""
+    opened, planned = await workspace(), await look(tasks.make_plan, [], False)
+    for remark in planned.remarks:
+        get_run_logger().warning(remark)
+    restarts = await look(tasks.restart_owed, planned)
+    if restarts or work_of(opened, planned):
+        return True
+    results = await look(tasks.restart_all, planned)
+    owing = await look(tasks.owing, planned, results)
+    if failing_copies(planned, results) or owing.paths or unheard(Notices(errors=owing.errors)):
+        return True
+    await look(tasks.remember, planned, results)
+    return False
+
+
 async def told(planned: Plan, results: list[Result]) -> Notices:
     """Whom the run has told, and whom it could not tell; what hinders it hides nothing of the copies."""
     try:

@@ -7,12 +7,15 @@ import os
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from keyturn.core.ledger import Entry, Outcome
 from keyturn.ledger.checkpoints import read_checkpoint
 from keyturn.ledger.forwarding import Forwarded, forward
+from keyturn.ledger.freshness import SIGN_OF_LIFE
 from keyturn.ledger.naming import read_name
+from keyturn.ledger.signed_notes import signatures_of
 from keyturn.ledger.spool import Spooled
 from keyturn.ledger.witnessing import Witnessed
 from keyturn.providers.ledger.address import ledger_address, ledger_origin
@@ -27,6 +30,8 @@ from keyturn.providers.ledger.opening import (
 from keyturn.rotation.journal import entry, note_down
 from tasks.step import step
 from tasks.workspace import current_workspace
+
+ACTION: Final = "keep ledger"
 
 ITSELF: Final = 0
 """Retries of forwarding: it tries each batch several times by itself."""
@@ -82,6 +87,49 @@ def drain(ledger: str) -> Drained:
         entries = Spooled(stored, spool_file(os.environ), note).drain()
     note_down(current_workspace(), [entry(current_workspace(), "drain", Outcome.FAILED, note=why) for why in torn])
     return Drained(entries, tuple(torn))
+
+
+@step("look at ledger")
+def needs_upkeep(ledger: str) -> str:
+    """Why its upkeep is to run, as far as this machine can tell; empty where it need not."""
+    with closing(configured_ledger(os.environ)) as stored:
+        newest, size = stored.newest(), stored.size()
+    made = read_checkpoint(newest) if newest else None
+    if (fresh := size - (made.size if made else 0)) > 0:
+        return f"no checkpoint covers {fresh} entries yet"
+    if is_spooled():
+        return "entries wait in this machine's spool"
+    return "its newest checkpoint is old" if made and is_old(made.time) else ""
+
+
+def is_spooled() -> bool:
+    """Whether something waits in this machine's spool."""
+    file = spool_file(os.environ)
+    return file.exists() and file.stat().st_size > 0
+
+
+def is_old(made_at: datetime | None) -> bool:
+    """Whether a checkpoint no longer shows that somebody signs."""
+    return made_at is None or current_workspace().clock() - made_at >= SIGN_OF_LIFE
+
+
+@step("show life")
+def show_life(ledger: str) -> bool:
+    """Leave an entry, to be signed, where nothing is new and the newest checkpoint is old, or a witness lacks it.
+
+    Raises Unrecorded.
+    """
+    with closing(configured_ledger(os.environ)) as stored:
+        newest, size = stored.newest(), stored.size()
+    made = read_checkpoint(newest) if newest else None
+    if made is None or size > made.size:
+        return False
+    lacking = len(signatures_of(newest)) - 1 < len(environment_witnesses(os.environ).ports)
+    if not (lacking or is_old(made.time)):
+        return False
+    note = "asks for the cosignatures that the newest checkpoint lacks" if lacking else "nothing was new"
+    note_down(current_workspace(), [entry(current_workspace(), ACTION, Outcome.DONE, note=note)])
+    return True
 
 
 @step("checkpoint")

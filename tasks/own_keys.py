@@ -1,5 +1,7 @@
 """Keyturn's own keys: where each stands, and its next step, as tasks."""
 
+from datetime import datetime
+
 from keyturn.core.errors import KeyturnError
 from keyturn.core.own_keys import KeyTurn
 from keyturn.rotation import lease_tokens
@@ -19,6 +21,12 @@ def due_keys(name: str | None, forced: bool) -> list[str]:
 def turn_own_key(name: str, forced: bool) -> KeyTurn:
     """The next step of one."""
     return own_keys.turn_own_key(current_workspace(), name, forced=forced)
+
+
+@step("look for lease tokens")
+def may_leave_tokens(since: datetime) -> bool:
+    """Whether a run that asked for leases may have died since then: one was begun."""
+    return lease_tokens.may_be_left(current_workspace(), since)
 
 
 @step("end left tokens", retries=0)

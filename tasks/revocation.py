@@ -19,6 +19,7 @@ from keyturn.revocation import incident_store, outbox, protocol, recheck, resume
 from keyturn.revocation.conclude import conclude_incident
 from keyturn.revocation.consent import Consent
 from keyturn.revocation.incident import Incident, IncidentStatus, Mode, SecretProgress, Step
+from keyturn.revocation.news import has_waiting
 from keyturn.revocation.preview import Preview
 from keyturn.revocation.preview import preview_revocation as previewed
 from keyturn.revocation.report import to_markdown
@@ -27,7 +28,7 @@ from keyturn.revocation.selector import Selector, select_secrets
 from keyturn.revocation.steps import advance as revoke_step
 from keyturn.rotation.context import Workspace
 from tasks.step import look, step
-from tasks.workspace import names, opened, own_settings
+from tasks.workspace import current_workspace, names, opened, own_settings
 
 NO_RETRIES: Final = 0
 """Retries of a step: the flow goes on with the other steps and secrets, and comes back to what failed."""
@@ -92,6 +93,18 @@ def load_incident(incident: str) -> Incident:
 def list_unfinished() -> list[Incident]:
     """Every incident that is not closed, or of which people have not been told everything."""
     return outbox.list_unfinished(revoking_workspace())
+
+
+@step("look")
+def list_awaiting() -> list[str]:
+    """The incidents that finish-incidents has something to do for. Any login that may read them can tell."""
+    workspace = current_workspace()
+    now = workspace.clock()
+    return [
+        incident.id
+        for incident in incident_store.list_incidents(workspace)
+        if incident.unread or incident.closed_at is None or has_waiting(incident, now) or recheck.is_due(incident, now)
+    ]
 
 
 @step("look")

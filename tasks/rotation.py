@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import nullcontext
+from datetime import datetime
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from prefect import Task
@@ -14,8 +15,10 @@ from keyturn.rotation import decide as deciding
 from keyturn.rotation import renewal_info, restarts, run, verbs
 from keyturn.rotation.context import side_by_side
 from keyturn.rotation.decide import Sighting
+from keyturn.rotation.grace import by_this_clock, grace_over
 from keyturn.rotation.outcome import Outcome, unsettled
 from keyturn.rotation.quiet import list_secrets, listed_records
+from keyturn.rotation.records import load_record
 from keyturn.rotation.renew import renew_credentials
 from keyturn.rotation.retire import in_grace
 from keyturn.rotation.sync import known_places
@@ -118,6 +121,19 @@ def find_unretired(paths: list[str]) -> dict[str, bool]:
         records = looked_at(paths, record)
     unretired = [path for path, record in records.items() if record is None or record.retiring]
     return {path: in_grace(current_workspace(), path, records[path]) for path in unretired}
+
+
+@step("find grace ends")
+def find_grace_ends(paths: list[str]) -> list[datetime]:
+    """When nothing holds these any more that only their grace holds, by this machine's clock; of the others nothing."""
+    workspace = current_workspace()
+
+    def grace_end(path: str) -> datetime | None:
+        record = load_record(workspace, path)
+        over = grace_over(workspace, path, record.retiring) if record.retiring else None
+        return by_this_clock(workspace, over) if over and in_grace(workspace, path, record) else None
+
+    return sorted(filter(None, looked_at(paths, grace_end).values()))
 
 
 def looked_at(paths: list[str], sight: Callable[[str], T]) -> dict[str, T | None]:

@@ -83,7 +83,7 @@ def tell_on_call(workspace: "Workspace", incident: str) -> None:
     from keyturn.revocation.outbox import tell_people
 
     if problem := workspace.channel and tell_people(workspace, incident):
-        note(f"whoever is on call was NOT TOLD: {problem}; it is tried again every 5 minutes by finish-incidents")
+        note(f"whoever is on call was NOT TOLD: {problem}; finish-incidents tries it again within 15 minutes")
 
 
 def through_prefect(incident: str, timeout: float, workspace: WorkspaceNames) -> "Run | None":
@@ -141,7 +141,7 @@ def is_answered(url: str) -> bool:
 def resume_hint(incident: str) -> str:
     """How an open incident goes on."""
     return (
-        f"while {incident} is open, finish-incidents goes on with it every 5 minutes; "
+        f"while {incident} is open, the keeper and finish-incidents go on with it; "
         f"to go on now: keyturn revoke --resume {incident}"
     )
 
@@ -181,7 +181,7 @@ def sign_ledger(workspace: "Workspace") -> None:
 
     try:
         if not sign_ledger(workspace):
-            note("the ledger's next checkpoint covers it: the notary makes one every five minutes")
+            note("the ledger's next checkpoint covers it: the notary makes one within 15 minutes")
     except KeyturnError as error:
         say(error)
 

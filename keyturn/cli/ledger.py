@@ -169,7 +169,7 @@ def stream(lines: Iterable[bytes]) -> None:
 def checkpoint() -> None:
     """Sign how the ledger stands now, and print the signed note: keep it where nobody here can change it.
 
-    The hub's transit key `keyturn-ledger` signs. The schedule does it every five minutes.
+    The hub's transit key `keyturn-ledger` signs. While entries come the notary does it every five minutes.
     """
     with sources.the_hub(signing=True) as hub:
         from keyturn.providers.ledger.opening import environment_witnesses, make_checkpoint

@@ -56,6 +56,8 @@ class KeyTurn:
     changed: bool = False
     blocked: bool = False
     """A person has something to do before it goes on."""
+    next_at: datetime | None = None
+    """When its next step is due, where that is known."""
 
 
 def turn_data(name: str, result: KeyTurn | KeyturnError) -> dict[str, Any]:

@@ -10,13 +10,13 @@ from keyturn.doctor.patient import Patient
 from keyturn.doctor.results import CheckResult, Grade, unseen
 from keyturn.ledger.checkpointer import CheckpointInHub
 from keyturn.ledger.checkpoints import read_checkpoint
-from keyturn.ledger.freshness import REMEDY
+from keyturn.ledger.freshness import REMEDY, SIGN_OF_LIFE
 from keyturn.ledger.naming import read_name
 
 AREA: Final = "ledger"
 
-LATELY: Final = timedelta(hours=1)
-"""A checkpoint is made every five minutes in which something is new, and a run is something new."""
+LATELY: Final = SIGN_OF_LIFE + timedelta(hours=1)
+"""Where nothing is new for so long, somebody has shown all the same that he signs."""
 
 
 def check_ledger(patient: Patient) -> Iterator[CheckResult]:

@@ -9,7 +9,9 @@ from keyturn.ledger.entries import parse_leaf
 from keyturn.ledger.ports import LedgerSource
 from keyturn.ledger.verify import Problem, Verification
 
-REMEDY: Final = "See that keep-ledger runs, every five minutes, and what its last run says"
+REMEDY: Final = "See that keeper and keep-ledger run, and what their last runs say"
+SIGN_OF_LIFE: Final = timedelta(hours=12)
+"""So old the newest checkpoint may be where nothing is new; then the notary says that it is there, and signs that."""
 AHEAD: Final = timedelta(minutes=5)
 """How far a signer's clock may be ahead of the verifier's."""
 

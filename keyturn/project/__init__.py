@@ -20,6 +20,7 @@ RUN: Final = "PREFECT__FLOW_RUN_ID"
 FOLDERS: Final = ("flows", "tasks", "blocks", "deployments")
 
 FLOWS: Final = {
+    "keeper": "flows.keeper",
     "rotate_secret": "flows.rotate",
     "rotate_due": "flows.rotate_due",
     "check_logins": "flows.check_logins",

@@ -6,6 +6,7 @@ made is named by an open record, or by a version. What can't be looked at is nob
 """
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import Final
 
 from keyturn.core.errors import KeyturnError
@@ -17,6 +18,17 @@ from keyturn.rotation.journal import record_action
 from keyturn.rotation.records import load_record
 
 ACTION: Final = "end lease token"
+
+
+def may_be_left(workspace: Workspace, since: datetime) -> bool:
+    """Whether a rotation that asks for tokens was begun since then; without one none can have been left."""
+    for path, secret in workspace.catalogue.secrets.items():
+        if secret.rotation.leaves_tokens:
+            record = load_record(workspace, path)
+            rotations = (*record.history[-1:], *([record.rotation] if record.rotation else []))
+            if any(rotation.opened_at >= since for rotation in rotations):
+                return True
+    return False
 
 
 def end_left_tokens(workspace: Workspace) -> dict[str, list[str] | KeyturnError]:

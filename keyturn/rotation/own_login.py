@@ -99,16 +99,17 @@ def turn_own_login(workspace: Workspace, *, forced: bool = False) -> KeyTurn | N
         current, now = login.in_use(), workspace.hub_now()
         old = leftovers(current, login.of_role(login.role))
         if old and now < current.made_at + SETTLE:
-            return KeyTurn(name, f"the one before works on until {current.made_at + SETTLE:%Y-%m-%d %H:%M} UTC")
+            settled = current.made_at + SETTLE
+            return KeyTurn(name, f"the one before works on until {settled:%Y-%m-%d %H:%M} UTC", next_at=settled)
         ended = _end(workspace, login, old)
-        if not forced and now < current.due_at(workspace.own_keys.secret_ids):
-            return KeyTurn(name, ended or "in use", changed=bool(ended))
+        if not forced and now < (due_at := current.due_at(workspace.own_keys.secret_ids)):
+            return KeyTurn(name, ended or "in use", changed=bool(ended), next_at=due_at)
         if hindrance := login.hindrance():
             return KeyTurn(name, hindrance, blocked=True)
         did = "a new one was made, tried and written to its file"
         with record_action(workspace, ACTION, place=name, note=did):
             login.replace(current)
-    return KeyTurn(name, did, changed=True)
+    return KeyTurn(name, did, changed=True, next_at=now + SETTLE)
 
 
 def leftovers(current: SecretId, listed: Iterable[SecretId]) -> list[SecretId]:

@@ -466,7 +466,10 @@ def test_a_run_that_is_not_waited_for_any_longer_leaves_the_incident_to_it(
     prefect(watch.StillRuns("wait for", "a run", "the run x has not ended within 1 s"))
     result = keyturn("revoke", shop.database.path, "--reason", "leaked", "--incident", "INC-12")
     assert result.exit_code == 3
-    assert "the run x has not ended within 1 s; while INC-12 is open, finish-incidents goes on" in result.stderr
+    assert (
+        "the run x has not ended within 1 s; while INC-12 is open, the keeper and finish-incidents go on"
+        in result.stderr
+    )
     assert "keyturn revoke --resume INC-12" in result.stderr
     assert not shop.lab.logs_in(shop.database.first)
     assert told("revoke", "--resume", "INC-12", "--local")["state"] == "closed"

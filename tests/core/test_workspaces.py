@@ -23,7 +23,7 @@ PAYMENTS = WorkspaceNames("payments")
         (lambda one: one.automation("report"), "keyturn: report", "keyturn-payments: report"),
         (lambda one: one.resource("secret", "*"), "keyturn.secret.*", "keyturn-payments.secret.*"),
         (lambda one: one.artifact("rotate-due"), "rotate-due", "payments-rotate-due"),
-        (lambda one: filled("<called>: <due> of <pool><option>", one), "Keyturn: rotate-due of keyturn", None),
+        (lambda one: filled("<called>: <keeper> of <pool><option>", one), "Keyturn: keeper of keyturn", None),
         (lambda one: f"rotate{one.option}", "rotate", "rotate --workspace payments"),
     ],
 )
@@ -31,7 +31,7 @@ def test_the_default_workspace_keeps_its_names_and_another_has_its_own(
     name: Callable[[WorkspaceNames], str], of_default: str, of_payments: str | None
 ) -> None:
     assert name(WorkspaceNames()) == of_default
-    said = "Keyturn payments: rotate-due-payments of keyturn-payments --workspace payments"
+    said = "Keyturn payments: keeper-payments of keyturn-payments --workspace payments"
     assert name(PAYMENTS) == (of_payments or said)
 
 

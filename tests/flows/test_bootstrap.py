@@ -61,7 +61,7 @@ def test_the_doctor_names_what_is_switched_off_and_what_is_gone(installed: Insta
     assert results[event].grade is Grade.WELL
     assert "no worker asks it" in results["queue emergency"].words
     # The tests' schedules rest.
-    assert results["deployment rotate-due"].words == "it is paused, or one of its schedules"
+    assert results["deployment keeper"].words == "it is paused, or one of its schedules"
     (gone,) = asyncio.run(check_prefect(prefect.url, WorkspaceNames("nobody")))
     assert (gone.name, gone.words) == ("pool keyturn-nobody", "there is none of that name")
     assert gone.remedy == "Run `keyturn bootstrap --workspace nobody`"
@@ -94,23 +94,25 @@ def test_bootstrap_registers_pool_blocks_limits_deployments_and_automations(inst
     crons = {name: sorted(s["schedule"]["cron"] for s in d["schedules"]) for name, d in deployments.items()}
     assert crons == {
         "rotate-secret": [],
-        "rotate-due": ["*/15 * * * *"],
-        "check-logins": ["23 * * * *"],
-        "check-hub": ["47 4 * * *"],
-        "sync": ["37 3 * * *", "7 * * * *"],
-        "retire": ["*/10 * * * *"],
-        "rotate-own-keys": ["41 * * * *"],
-        "rotate-keys": ["53 * * * *"],
-        "renew-authorities": ["29 * * * *"],
+        "keeper": ["*/15 * * * *"],
+        "rotate-due": [],
+        "check-logins": [],
+        "check-hub": [],
+        "sync": ["37 3 * * *"],
+        "retire": [],
+        "rotate-own-keys": [],
+        "rotate-keys": [],
+        "renew-authorities": [],
         "emergency-revoke": [],
         "grant-access": [],
-        "finish-incidents": ["*/5 * * * *"],
-        "keep-ledger": ["*/5 * * * *"],
+        "finish-incidents": ["17 5 * * *"],
+        "keep-ledger": [],
         "compliance-report": [],
     }
     assert all("keyturn" in d["tags"] and d["work_pool_name"] == "keyturn" for d in deployments.values())
     limits = {name: d["global_concurrency_limit"] for name, d in deployments.items()}
     one_at_a_time = (
+        "keeper",
         "rotate-due",
         "check-logins",
         "check-hub",
@@ -138,10 +140,11 @@ def test_bootstrap_registers_pool_blocks_limits_deployments_and_automations(inst
         "keyturn: report a collector that is behind",
         "keyturn: report a witness that does not cosign",
         "keyturn: report a late secret",
+        "keyturn: report an edit",
         "keyturn: report a login that is refused",
         "keyturn: report a queue that nobody serves",
         "keyturn: report runs that nobody begins",
-        "keyturn: report that nobody rotates",
+        "keyturn: report that nobody looks",
         "keyturn: rotate what an event asks for",
     }
     assert all(a["enabled"] for a in automations.values())
@@ -195,12 +198,28 @@ def test_a_second_bootstrap_adds_nothing_and_keeps_an_operators_own_limit(
     prefect.patch(f"v2/concurrency_limits/{limit}", limit=3)
     site = architect.build()
     before = {kind: sorted(one["name"] for one in prefect.all(kind)) for kind in KINDS}
-    automations = {one["id"] for one in prefect.all("automations")}
+    automations = kept_automations(prefect)
     register(site, prefect, pager.address)
     installed.rest()
     assert {kind: sorted(one["name"] for one in prefect.all(kind)) for kind in KINDS} == before
-    assert {one["id"] for one in prefect.all("automations")} == automations
+    assert kept_automations(prefect) == automations
     assert by_name(prefect, "v2/concurrency_limits")[LIMIT]["limit"] == 3
+
+
+def kept_automations(server: PrefectServer) -> set[str]:
+    """The ids of those that a second bootstrap leaves as they are; it switches the one for edits off meanwhile."""
+    return {one["id"] for one in server.all("automations") if one["name"] != "keyturn: report an edit"}
+
+
+def test_an_edit_of_what_is_registered_is_reported(installed: Installed, prefect: PrefectServer, pager: Pager) -> None:
+    deployment = by_name(prefect, "deployments")["compliance-report"]
+    prefect.patch(f"deployments/{deployment['id']}", description="somebody's own words")
+    message = wait_for(lambda: next((one for one in pager.messages if "compliance-report was updated" in one), None))
+    assert "Somebody has updated deployment compliance-report on the Prefect server: description." in message
+    automation = by_name(prefect, "automations")["keyturn: report a late secret"]
+    prefect.patch(f"automations/{automation['id']}", enabled=False)
+    prefect.patch(f"automations/{automation['id']}", enabled=True)
+    wait_for(lambda: [one for one in pager.messages if "keyturn: report a late secret was updated" in one])
 
 
 def test_without_a_server_bootstrap_says_so_once(prefect: PrefectServer, architect: Architect) -> None:

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -99,26 +100,31 @@ def test_what_is_new_is_signed_kept_in_the_hub_and_shown(installed: Installed, d
     state = ended(keep_ledger)
     kept = result(state)
     assert isinstance(kept, Kept)
-    assert (kept.signed.size, kept.signed.new, kept.forwarded) == (4, True, ())
+    assert (kept.signed.size, kept.signed.new, kept.forwarded) == (3, True, ())
     assert desk.newest() == desk.kept_in_the_hub() == kept.signed.note
-    assert [(one.action, one.outcome) for one in desk.entries()[3:]] == [
-        ("flow keep-ledger", Outcome.BEGUN),
-        ("flow keep-ledger", Outcome.DONE),
-    ]
-    assert states(installed, state) == {"spool": "empty", "checkpoint": "made over 4 entries"}
-    assert state.message == "spool: empty, checkpoint: made over 4 entries"
+    assert desk.entries() == entries(3)
+    assert states(installed, state) == {"spool": "empty", "checkpoint": "made over 3 entries"}
+    assert state.message == "spool: empty, checkpoint: made over 3 entries"
     (shown,) = installed.server.all(
         "artifacts", artifacts={"flow_run_id": {"any_": [str(state.state_details.flow_run_id)]}}
     )
     assert kept.signed.note in shown["description"]
 
 
-def test_every_run_is_a_sign_of_life_under_a_signature_and_one_with_nothing_else_leaves_no_table(
-    installed: Installed, desk: Desk
+def test_where_nothing_is_new_nothing_is_signed_until_the_checkpoint_is_old_and_no_table_is_left(
+    installed: Installed, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runs = [ended(keep_ledger) for _ in range(3)]
-    assert [result(run).signed.size for run in runs] == [1, 3, 5]
-    for run in runs:
+    assert ended(keep_ledger).message == "spool: empty, checkpoint: the ledger is empty"
+    desk.write(*entries(3))
+    completed(keep_ledger)
+    idle = ended(keep_ledger)
+    assert (result(idle).signed.new, result(idle).news, len(desk.entries())) == (False, 0, 3)
+    monkeypatch.setattr("tasks.ledger.SIGN_OF_LIFE", timedelta(0))
+    alive = ended(keep_ledger)
+    assert (result(alive).signed.new, result(alive).news, result(alive).signed.size) == (True, 0, 4)
+    last = desk.entries()[-1]
+    assert (last.action, last.outcome, last.note) == ("keep ledger", Outcome.DONE, "nothing was new")
+    for run in (idle, alive):
         asked = {"flow_run_id": {"any_": [str(run.state_details.flow_run_id)]}}
         assert installed.server.all("artifacts", artifacts=asked) == []
 
@@ -144,7 +150,7 @@ def test_what_waited_in_the_spool_is_appended_and_signed(installed: Installed, d
     (torn,) = [one for one in written if one.action == "drain"]
     assert torn.outcome is Outcome.FAILED
     assert "1 lines of the spool" in torn.note
-    assert kept.signed.size == len(written) - 1
+    assert kept.signed.size == len(written) == 4
     assert states(installed, state)["spool"].startswith("2 entries that had waited were appended; 1 lines of the spool")
     assert completed(keep_ledger).drained.entries == 0
 
@@ -172,7 +178,7 @@ def test_a_changed_history_fails_the_run_is_told_and_what_is_new_leaves_all_the_
     assert severity(last) is Severity.CRITICAL
     assert last.note.startswith("Rewritten: its entries are not those that the checkpoint")
     sent = b"".join(request.data for request, _ in httpserver.log)
-    assert [json.loads(line)["seq"] for line in sent.splitlines()] == [1, 2, 3, 4, 5, 6, 7]
+    assert [json.loads(line)["seq"] for line in sent.splitlines()] == [1, 2, 3, 4]
     assert b"nobody!" in sent
     assert states(installed, state)["checkpoint"] == str(failed)
 
@@ -195,21 +201,21 @@ def test_each_collector_gets_what_is_new_whatever_becomes_of_another(
     desk.write(*entries(2))
     state = ended(keep_ledger)
     syslog, http = result(state).forwarded
-    assert (http.sent, http.waiting, http.error) == (3, 0, None)
-    assert (syslog.sent, syslog.waiting, syslog.oldest) == (0, 3, entry(1).time)
+    assert (http.sent, http.waiting, http.error) == (2, 0, None)
+    assert (syslog.sent, syslog.waiting, syslog.oldest) == (0, 2, entry(1).time)
     assert isinstance(syslog.error, Unavailable)
     shown = states(installed, state)
-    assert shown[http.collector] == "3 entries sent"
+    assert shown[http.collector] == "2 entries sent"
     behind = shown[syslog.collector]
-    assert behind.startswith("nothing sent, 3 entries wait since 2026-03-01 03:12 UTC: forward to syslog/tcp/")
+    assert behind.startswith("nothing sent, 2 entries wait since 2026-03-01 03:12 UTC: forward to syslog/tcp/")
     assert state.is_completed()
-    assert states(installed, ended(keep_ledger))[http.collector] == "2 entries sent"
+    assert states(installed, ended(keep_ledger))[http.collector] == "has everything"
 
     def messages() -> list[str]:
         return [one for one in pager.messages if f"syslog/tcp/{LOOPBACK}:{port}" in one]
 
     (message,) = wait_for(messages)
-    assert message.startswith(f"Keyturn: syslog/tcp/{LOOPBACK}:{port} is behind\n3 entries wait since ")
+    assert message.startswith(f"Keyturn: syslog/tcp/{LOOPBACK}:{port} is behind\n2 entries wait since ")
     assert "Nothing is lost" in message
 
     def told() -> bool:
@@ -237,7 +243,7 @@ def test_the_deployment_keeps_the_workers_own_ledger_and_people_hear_of_a_change
     env = {name: os.environ[name] for name in ("KEYTURN_LEDGER", "KEYTURN_LEDGER_NAME", *NOTARYS)}
     run = installed.ended(installed.start("keep-ledger", site, env, queue="default"))
     assert run["state_type"] == "COMPLETED", run["state"]
-    assert read_checkpoint(desk.newest()).size == 4
+    assert read_checkpoint(desk.newest()).size == 3
     assert {"spool", "checkpoint"} == {row["what"] for row in installed.rows(run["id"])}
 
     desk.tamper("DELETE FROM entries WHERE sequence > 1")
@@ -245,4 +251,4 @@ def test_the_deployment_keeps_the_workers_own_ledger_and_people_hear_of_a_change
     assert run["state_type"] == "FAILED"
     (message,) = wait_for(lambda: [one for one in pager.messages if desk.name in one])
     assert message.startswith("Keyturn: keep-ledger failed\n")
-    assert "it has 2 entries, and the checkpoint" in message
+    assert "it has 1 entries, and the checkpoint" in message

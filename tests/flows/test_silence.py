@@ -1,4 +1,4 @@
-"""Silence is an alarm: a run that dies, one that nobody begins, a queue that nobody serves, and no rotations at all."""
+"""Silence is an alarm: a run that dies, one that nobody begins, a queue that nobody serves, and nobody who looks."""
 
 import asyncio
 import os
@@ -87,7 +87,7 @@ class Silence:
 
 @pytest.fixture(scope="module")
 def silence(installed: Installed, architect: Architect, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Silence]:
-    """Nobody rotates, a run waits for nobody, a queue lost its worker, one run was killed, and eight were quick."""
+    """Nobody looks, a run waits for nobody, a queue lost its worker, one run was killed, and eight were quick."""
     server = installed.server
     begun = Silence(server)
     with server.in_use():
@@ -95,7 +95,7 @@ def silence(installed: Installed, architect: Architect, tmp_path_factory: pytest
         channel = block._block_document_id
         tag = {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{begun.tag}"}
         begun.put("crash", crash_automation(within=SOON, runs=ResourceSpecification(tag)))
-        begun.put("rotations", silence_automation(channel, installed.deployments["rotate-due"], within=SOON))
+        begun.put("keeper", silence_automation(channel, installed.deployments["keeper"], within=SOON))
         begun.put("waiting", waiting_automation(channel, within=SOON))
         begun.put("queue", unserved_automation(channel, within=SOON))
         server.post(f"work_pools/{HOUSE}/queues", name=begun.queue)
@@ -138,7 +138,7 @@ def test_a_late_run_that_nobody_begins_is_reported(silence: Silence, pager: Page
     assert f"/runs/flow-run/{silence.late}" in said
 
 
-def test_that_nobody_rotates_is_reported(silence: Silence, pager: Pager) -> None:
+def test_that_nobody_looks_is_reported(silence: Silence, pager: Pager) -> None:
     said = message(pager, "Keyturn: nobody looks for what is due\n")
     assert "`keyturn rotate PATH --local`" in said
 

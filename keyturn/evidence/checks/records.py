@@ -9,8 +9,6 @@ from keyturn.evidence.ledger_extract import INCIDENTS, SEGMENT, incident_of
 from keyturn.evidence.model import CheckResult, ControlVerdict, StateRow, nothing_of
 from keyturn.pages.words import count_noun, list_names
 
-FRESH: Final = timedelta(minutes=15)
-"""How old the newest checkpoint may be: it is made every five minutes."""
 YEAR: Final = timedelta(days=365)
 
 

@@ -1,0 +1,65 @@
+"""The automation for what nobody should touch unseen: edits of Keyturn's own deployments and automations."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+from prefect.automations import Automation
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
+from prefect.events.schemas.automations import EventTrigger, Posture
+from prefect.events.schemas.events import ResourceSpecification
+
+from deployments.texts import notification
+from keyturn.core.workspaces import WorkspaceNames
+
+REPORTS: Final = "report an edit"
+"""What the automation is called."""
+EDITS: Final = {
+    f"prefect.{kind}.{action}" for kind in ("deployment", "automation") for action in ("updated", "deleted")
+}
+"""What Prefect's server tells of them, since 3.7.4. It does not tell who it was."""
+SETTLED: Final = timedelta(minutes=1)
+"""Several edits of one thing within this time are told once."""
+MOST: Final = 200
+"""Deployments that are looked at, at once."""
+
+SUBJECT: Final = "<called>: {{ event.resource.name }} was {{ event.event.split('.')[-1] }}"
+BODY: Final = """\
+Somebody has {{ event.event.split('.')[-1] }} {{ event.event.split('.')[1] }} {{ event.resource.name }} on the Prefect \
+server\
+{% if event.payload.updated_fields %}: {{ event.payload.updated_fields | join(', ') }}{% endif %}.
+
+Remedy: where nobody of yours did it, see who may call the server's API, and run `keyturn bootstrap<option>`, which \
+brings it back. Workers refuse a run whose deployment says more than it may.
+"""
+
+
+def edit_automation(channel: Any, ours: Sequence[str], workspace: WorkspaceNames) -> Automation:
+    """Every change of one of ``ours``, and its end, is told; ``ours`` are resources' ids."""
+    return Automation(
+        name=workspace.automation(REPORTS),
+        description="Somebody has changed, switched off or removed what bootstrap has registered.",
+        trigger=EventTrigger(
+            expect=EDITS,
+            match=ResourceSpecification({"prefect.resource.id": list(ours)}),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Reactive,
+            threshold=1,
+            within=SETTLED,
+        ),
+        actions=[notification(channel, SUBJECT, BODY, workspace)],
+    )
+
+
+async def own_resources(flows: Sequence[str], workspace: WorkspaceNames) -> list[str]:
+    """The deployments of these flows and the workspace's automations, as events name them."""
+    names, begin = [workspace.deployment(flow) for flow in flows], workspace.automation("")
+    async with get_client() as client:
+        of_names = DeploymentFilter(name=DeploymentFilterName(any_=names))
+        deployments = await client.read_deployments(deployment_filter=of_names, limit=MOST)
+        automations = await client.read_automations()
+    own = [one for one in automations if one.name.startswith(begin) and one.name != workspace.automation(REPORTS)]
+    return sorted(
+        [f"prefect.deployment.{one.id}" for one in deployments] + [f"prefect.automation.{one.id}" for one in own]
+    )

@@ -1,0 +1,105 @@
+"""Runs that a run asks for: by their deployments, so that each has its own queue, login, limit and message."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType
+from prefect.context import FlowRunContext
+from prefect.deployments import arun_deployment
+from prefect.logging import get_run_logger
+
+from keyturn.core.marks import next_mark
+from tasks.workspace import names
+
+FINISHER: Final = "finish-incidents"
+"""The flow that goes on with incidents."""
+LEDGER_KEEPER: Final = "keep-ledger"
+"""The flow that makes checkpoints."""
+APART: Final = timedelta(minutes=5)
+"""Runs that follow something begin at marks so far apart: however many ask for one, one begins at each."""
+UNDER_WAY: Final = (StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED)
+MANY: Final = 100
+"""Runs that are under way, and looked at, of one deployment."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A run that is to begin: at once, or where ``at`` is said, then."""
+
+    flow: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    at: datetime | None = None
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return f"{self.flow} at {self.at:%H:%M} UTC" if self.at else self.flow
+
+
+async def start_run(wanted: Wanted, by: str) -> bool:
+    """Ask for a run, unless one that does the same is under way; false where it is.
+
+    One that begins later is asked for once, whoever asks. One that begins now is asked for once ``by`` the same, such
+    as a run that is carried out again.
+    """
+    deployed, parameters = names().deployed(wanted.flow), dict(wanted.parameters)
+    when = f"at {wanted.at.isoformat()}" if wanted.at else f"by {by}"
+    if wanted.at is None:
+        async with get_client() as client:
+            deployment = await client.read_deployment_by_name(deployed)
+            if await is_under_way(client, deployment.id, parameters):
+                return False
+    await ask_for_run(wanted, f"{deployed} {json.dumps(parameters, sort_keys=True)} {when}")
+    return True
+
+
+async def ask_for_run(wanted: Wanted, key: str | None = None) -> None:
+    """Ask for a run; of all that are asked for with the same ``key`` there is one."""
+    deployed, parameters = names().deployed(wanted.flow), dict(wanted.parameters)
+    await arun_deployment(
+        deployed, parameters=parameters, scheduled_time=wanted.at, timeout=0, as_subflow=False, idempotency_key=key
+    )
+
+
+async def is_under_way(client: PrefectClient, deployment: Any, parameters: Mapping[str, Any]) -> bool:
+    """Whether a run with these parameters is at work, waits, or begins at the next mark at the latest."""
+    states = FlowRunFilterState(type=FlowRunFilterStateType(any_=list(UNDER_WAY)))
+    of_deployment = FlowRunFilterDeploymentId(any_=[deployment])
+    runs = await client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(deployment_id=of_deployment, state=states), limit=MANY
+    )
+    soon = datetime.now(UTC) + APART
+    return any(run.parameters == parameters and (run.expected_start_time or soon) <= soon for run in runs)
+
+
+async def start_at_next_mark(flow: str) -> None:
+    """Have the flow run at the next mark, once for all who ask until then; what hinders that hinders nothing here.
+
+    The next run of the keeper finds what it would have done. Nothing is asked for by a run outside Prefect's care.
+    """
+    if is_deployed():
+        await start_later(Wanted(flow, at=next_mark(datetime.now(UTC), APART)))
+
+
+async def start_later(wanted: Wanted) -> None:
+    """The same at a moment of one's own."""
+    try:
+        await start_run(wanted, by="")
+    except Exception as error:  # noqa: BLE001  whatever keeps Prefect from it
+        get_run_logger().warning("%s is left to the next keeper: %s", wanted.words, type(error).__name__)
+
+
+def is_deployed() -> bool:
+    """Whether this is a run of a deployment."""
+    run = FlowRunContext.get()
+    return bool(run and run.flow_run and run.flow_run.deployment_id)
