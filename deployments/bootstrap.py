@@ -29,6 +29,7 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from blocks.channel import FailureChannel
 from blocks.workspace import KeyturnWorkspace
 from deployments.edits import REPORTS, edit_automation, own_resources
+from deployments.forms import offer_choices
 from deployments.prefect_file import file_of
 from deployments.retention import advice
 from deployments.silence import (
@@ -141,6 +142,7 @@ async def bootstrap(
         await remove_automation(workspace.automation(REPORTS))
         with file_of(workspace) as file:
             deploy(file)
+        await offer_choices(catalogue, workspace)
         progress("automations")
         await make_automations(failure_url, workspace)
         for remark in await advice():

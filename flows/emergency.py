@@ -3,13 +3,13 @@
 import asyncio
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from prefect import runtime
 from prefect.context import FlowRunContext
-from pydantic import Field
 
 from flows.common import runbook, well
+from flows.form import form
 from flows.incidents import OPENED, emit, end_run, see_through
 from flows.report import preview_rows, table
 from flows.starting import FINISHER, start_at_next_mark
@@ -22,11 +22,6 @@ from tasks import revocation as tasks
 
 PAUSES: Final = (2.0, 5.0, 15.0)
 """Seconds before what failed is tried again; after that the next run of finish-incidents does."""
-
-
-def form(title: str, description: str, **more: Any) -> Any:
-    """One field of the form in the Prefect UI, which takes its words from nowhere else."""
-    return Field(json_schema_extra={"title": title, "description": description}, **more)
 
 
 def run_name() -> str:

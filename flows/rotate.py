@@ -5,8 +5,10 @@ What comes next is said in :mod:`keyturn.rotation.protocol`, for this flow and f
 
 from datetime import timedelta
 from functools import partial
+from typing import Annotated
 
 from flows.common import runbook, well, workspace
+from flows.form import form
 from flows.report import rotation_table
 from flows.result import leave_result
 from keyturn.core.policy import Trigger
@@ -19,17 +21,31 @@ from tasks.rotation import take
 
 @runbook("rotate-secret", "rotate-{path}", timeout=timedelta(hours=4))
 async def rotate_secret(
-    path: str,
-    trigger: Trigger = Trigger.SCHEDULE,
-    end_previous: bool = False,
-    ground: int | None = None,
-    change_account: bool = False,
+    path: Annotated[str, form("Secret", "Such as ml-training/database.")],
+    trigger: Annotated[
+        Trigger,
+        form(
+            "Trigger",
+            "force: now, whatever schedule, window and freeze say. schedule: only if it is due. "
+            "event: as soon as window and freezes allow. compromise: now, and the old one waits for no grace.",
+        ),
+    ] = Trigger.FORCE,
+    end_previous: Annotated[
+        bool, form("End the credential before", "It ends now, whoever uses it; else it holds the rotation back.")
+    ] = False,
+    ground: Annotated[
+        int | None, form("From version", "Where CURRENT is missing: the version that the next one is laid over.")
+    ] = None,
+    change_account: Annotated[
+        bool, form("Change the account", "Away from an account that the catalogue names no more.")
+    ] = False,
 ) -> Outcome:
     """Replace one secret. Safe to run again: every step first asks whether it is done.
 
-    The credential before the last rotation holds it back while somebody may need it; with ``end_previous`` it ends now,
-    whoever uses it. Where CURRENT is missing, ``ground`` names the version whose fields the next one is laid over. With
-    ``change_account`` it moves away from an account that the catalogue names no more.
+    Whoever starts it without a ``trigger`` wants it now, with every guard. The credential before the last rotation
+    holds it back while somebody may need it; with ``end_previous`` it ends now, whoever uses it. Where CURRENT is
+    missing, ``ground`` names the version whose fields the next one is laid over. With ``change_account`` it moves away
+    from an account that the catalogue names no more.
     """
     opened = await workspace()
     rotation = protocol.rotate(

@@ -191,6 +191,26 @@ def test_the_form_of_a_revocation_names_every_field_and_takes_no_value_for_a_fin
     assert len(installed.server.all("flow_runs")) == before
 
 
+def test_forms_offer_what_the_catalogue_has_and_take_what_is_newer(
+    installed: Installed, prefect: PrefectServer, architect: Architect, pager: Pager
+) -> None:
+    secret = architect.lab.generated()
+    register(architect.build(secret), prefect, pager.address)
+    installed.rest()
+    deployments = by_name(prefect, "deployments")
+    form = deployments["rotate-secret"]["parameter_openapi_schema"]
+    assert form["required"] == ["path"]
+    assert form["properties"]["path"]["anyOf"][0]["enum"] == [secret.path]
+    assert (form["properties"]["path"]["position"], form["properties"]["trigger"]["default"]) == (0, "force")
+    fields = deployments["emergency-revoke"]["parameter_openapi_schema"]["properties"]
+    assert fields["store"]["anyOf"][0]["enum"] == ["aws"]
+    assert fields["target"]["anyOf"][0]["enum"] == ["pg"]
+    started = prefect.post(
+        f"deployments/{deployments['rotate-secret']['id']}/create_flow_run", parameters={"path": "newer/than-bootstrap"}
+    )
+    prefect.delete(f"flow_runs/{started['id']}")
+
+
 def test_a_second_bootstrap_adds_nothing_and_keeps_an_operators_own_limit(
     installed: Installed, prefect: PrefectServer, architect: Architect, pager: Pager
 ) -> None:

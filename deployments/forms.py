@@ -1,0 +1,62 @@
+"""Choices in the forms of the Prefect UI: the names that the catalogue has, for fields that take one of them.
+
+A name that the form does not offer may be typed all the same: a catalogue is newer than the last bootstrap at times,
+and nobody who revokes must be refused for that.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import DeploymentUpdate
+
+from keyturn.catalogue import Catalogue
+from keyturn.core.workspaces import WorkspaceNames
+
+FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
+    "rotate-secret": {"path": "secrets"},
+    "check-logins": {"path": "secrets"},
+    "retire": {"path": "secrets"},
+    "sync": {"path": "secrets"},
+    "emergency-revoke": {"path": "secrets", "owner": "owners", "target": "targets", "store": "stores"},
+    "compliance-report": {"owner": "owners"},
+}
+"""What the fields of each flow's form name, where that is something of the catalogue."""
+
+
+def choices_of(catalogue: Catalogue) -> dict[str, list[str]]:
+    """The names there are of each kind."""
+    return {
+        "secrets": sorted(catalogue.secrets),
+        "owners": sorted({secret.owner for secret in catalogue.secrets.values()}),
+        "targets": sorted(catalogue.targets),
+        "stores": sorted(catalogue.stores),
+    }
+
+
+async def offer_choices(catalogue: Catalogue, workspace: WorkspaceNames) -> None:
+    """Let the forms of the workspace's deployments offer what the catalogue has now."""
+    choices = choices_of(catalogue)
+    async with get_client() as client:
+        for flow, fields in FIELDS.items():
+            deployment = await client.read_deployment_by_name(workspace.deployed(flow))
+            schema: Any = deployment.parameter_openapi_schema
+            offered = with_choices(schema, {field: choices[kind] for field, kind in fields.items()})
+            await client.update_deployment(deployment.id, DeploymentUpdate(parameter_openapi_schema=offered))
+
+
+def with_choices(schema: Mapping[str, Any], choices: Mapping[str, Sequence[str]]) -> Any:
+    """A form's schema whose fields offer these, and take any other text that they took before."""
+    properties = dict(schema["properties"])
+    for field, names in choices.items():
+        if names:
+            properties[field] = offering(properties[field], names)
+    return {**schema, "properties": properties}
+
+
+def offering(field: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """One field."""
+    about = {key: value for key, value in field.items() if key not in ("type", "anyOf", "pattern", "enum")}
+    taken = field.get("anyOf") or [{key: field[key] for key in ("type", "pattern") if key in field}]
+    others = [{"title": "Another", **kind} if kind.get("type") == "string" else kind for kind in taken]
+    return {**about, "anyOf": [{"title": "Of the catalogue", "type": "string", "enum": list(names)}, *others]}
