@@ -66,9 +66,16 @@ async def start_run(wanted: Wanted, by: str) -> bool:
 async def ask_for_run(wanted: Wanted, key: str | None = None) -> None:
     """Ask for a run; of all that are asked for with the same ``key`` there is one."""
     deployed, parameters = names().deployed(wanted.flow), dict(wanted.parameters)
-    await arun_deployment(
-        deployed, parameters=parameters, scheduled_time=wanted.at, timeout=0, as_subflow=False, idempotency_key=key
-    )
+    async with get_client() as client:
+        await arun_deployment(
+            deployed,
+            client=client,
+            parameters=parameters,
+            scheduled_time=wanted.at,
+            timeout=0,
+            as_subflow=False,
+            idempotency_key=key,
+        )
 
 
 async def is_under_way(client: PrefectClient, deployment: Any, parameters: Mapping[str, Any]) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from deployments.bootstrap import deploy
+from deployments.bootstrap import deploy, make_pool
 from deployments.prefect_file import file_of, prefect_file
 from flows.duties import marks_before
 from flows.keeper import keeper, last_round
@@ -236,6 +236,7 @@ UPGRADED = WorkspaceNames("upgraded")
 def test_an_upgrade_takes_the_schedules_of_an_earlier_version_away_with_what_they_had_asked_for(
     prefect: PrefectServer, tmp_path: Path
 ) -> None:
+    asyncio.run(make_pool(lambda _: None, UPGRADED))
     with file_of(UPGRADED) as new:
         declared = yaml.safe_load(new.read_text())
         for one in declared["deployments"]:
@@ -257,6 +258,7 @@ def test_an_upgrade_takes_the_schedules_of_an_earlier_version_away_with_what_the
     for one in prefect.all("deployments"):
         if one["name"].endswith("-upgraded"):
             prefect.delete(f"deployments/{one['id']}")
+    prefect.delete(f"work_pools/{UPGRADED.own}")
 
 
 def deployment(server: PrefectServer, flow: str) -> dict[str, Any]:

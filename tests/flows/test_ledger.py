@@ -4,6 +4,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from tests.flows.runs import Installed, ended
 from tests.flows.site import Site, as_notary, destination
 from tests.support.given import forget_grants
 from tests.support.lab import Declared, Lab
-from tests.support.prefect_server import PrefectServer
+from tests.support.prefect_server import PrefectServer, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.sampled(9, of="file")]
 
@@ -136,6 +137,8 @@ def test_a_run_of_each_flow_is_in_the_ledger_with_all_it_did(
     before = len(entries(site))
     state = ended(partial(flow_named(name), **row.parameters(secret)))
     assert state.is_completed(), state.message
+    if name == "keeper":
+        wait_for(lambda: not under_way(installed.server), 90)
     told = entries(site)[before:]
     outcomes = [one.outcome for one in told if one.action == f"flow {name}"]
     assert outcomes == ([] if row.quiet else [Outcome.BEGUN, Outcome.DONE])
@@ -143,6 +146,14 @@ def test_a_run_of_each_flow_is_in_the_ledger_with_all_it_did(
     run = str(state.state_details.flow_run_id)
     assert all(run in one.run for one in told if one.action in {*row.actions, f"flow {name}"})
     assert secret.first["password"] not in "".join(map(repr, told))
+
+
+def under_way(server: PrefectServer) -> list[dict[str, Any]]:
+    """What the worker is at, or is to begin by now."""
+    states = {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING"]}}
+    now = datetime.now(UTC).isoformat()
+    asked = {"state": states, "expected_start_time": {"before_": now}, "work_queue_name": {"any_": ["default"]}}
+    return server.all("flow_runs", flow_runs=asked)
 
 
 CHANGING = sorted(
