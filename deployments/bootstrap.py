@@ -56,6 +56,18 @@ from keyturn.project import FLOWS
 WITHDRAWN: Final = ("report an incident", "report that nobody rotates")
 """Automations of earlier versions: incidents are told from their outbox, and silence by the keeper's."""
 
+SCHEDULES_WITHDRAWN: Final = {
+    "rotate-due": "*/15 * * * *",
+    "check-logins": "23 * * * *",
+    "check-hub": "47 4 * * *",
+    "retire": "*/10 * * * *",
+    "rotate-own-keys": "41 * * * *",
+    "rotate-keys": "53 * * * *",
+    "renew-authorities": "29 * * * *",
+    "keep-ledger": "*/5 * * * *",
+}
+"""Schedules of earlier versions, which Prefect keeps where a deployment has none any more; the keeper starts these."""
+
 REPLACED: Final = (
     "the work pool {name} was of type {kind}, whose workers run what the API says: it is made anew, of type {type}. "
     "Start its workers again with --type {type}, and what was waiting in it as well"
@@ -142,6 +154,7 @@ async def bootstrap(
         await remove_automation(workspace.automation(REPORTS))
         with file_of(workspace) as file:
             deploy(file)
+        await withdraw_schedules(workspace)
         await offer_choices(catalogue, workspace)
         progress("automations")
         await make_automations(failure_url, workspace)
@@ -218,6 +231,16 @@ def deploy(file: Path) -> None:
     if done.returncode:
         words = " ".join((done.stderr or done.stdout).split()[-40:]).rstrip(".")
         raise Invalid("deploy", str(file), words, "Correct prefect.yaml, then run `keyturn bootstrap` again")
+
+
+async def withdraw_schedules(workspace: WorkspaceNames = DEFAULT) -> None:
+    """Remove what earlier versions have scheduled by themselves; a schedule of an operator's own stays."""
+    async with get_client() as client:
+        for flow, cron in SCHEDULES_WITHDRAWN.items():
+            deployment = await client.read_deployment_by_name(workspace.deployed(flow))
+            for listed in deployment.schedules:
+                if getattr(listed.schedule, "cron", None) == cron and listed.id:
+                    await client.delete_deployment_schedule(deployment.id, listed.id)
 
 
 async def make_automations(failure_url: str | None, workspace: WorkspaceNames = DEFAULT) -> None:

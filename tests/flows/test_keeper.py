@@ -11,10 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
-from deployments.bootstrap import deploy, make_pool
+from deployments.bootstrap import deploy, make_pool, withdraw_schedules
 from deployments.prefect_file import file_of, prefect_file
 from flows.duties import marks_before
 from flows.keeper import keeper, last_round
@@ -230,6 +231,9 @@ def runs_of_day(cron: str, midnight: datetime) -> Iterator[datetime]:
 
 OLD = {"rotate-due": "*/15 * * * *", "keep-ledger": "*/5 * * * *", "finish-incidents": "*/5 * * * *"}
 """Schedules of an earlier version."""
+OWN = "0 6 1 * *"
+"""One of an operator's own."""
+LEFT = {"rotate-due": [OWN], "keep-ledger": [], "finish-incidents": ["17 5 * * *"]}
 UPGRADED = WorkspaceNames("upgraded")
 
 
@@ -249,11 +253,15 @@ def test_an_upgrade_takes_the_schedules_of_an_earlier_version_away_with_what_the
         for one in before.values():
             prefect.post(f"deployments/{one['id']}/schedule", min_runs=3)
         assert all(scheduled(prefect, one) for one in before.values())
+        own = before["rotate-due"]["id"]
+        schedules = [{"schedule": {"cron": OWN, "timezone": "UTC"}}]
+        httpx.post(f"{prefect.url}/deployments/{own}/schedules", json=schedules, timeout=30).raise_for_status()
         deploy(new)
+        asyncio.run(withdraw_schedules(UPGRADED))
     for name, one in before.items():
         crons = [schedule["schedule"]["cron"] for schedule in deployment(prefect, name)["schedules"]]
-        assert crons == (["17 5 * * *"] if name == "finish-incidents" else [])
-        if name != "finish-incidents":
+        assert crons == LEFT[name]
+        if not LEFT[name]:
             wait_for(lambda one=one: not scheduled(prefect, one))  # type: ignore[misc]
     for one in prefect.all("deployments"):
         if one["name"].endswith("-upgraded"):
