@@ -59,7 +59,8 @@ async def own_resources(flows: Sequence[str], workspace: WorkspaceNames) -> list
         of_names = DeploymentFilter(name=DeploymentFilterName(any_=names))
         deployments = await client.read_deployments(deployment_filter=of_names, limit=MOST)
         automations = await client.read_automations()
-    own = [one for one in automations if one.name.startswith(begin) and one.name != workspace.automation(REPORTS)]
+    reports = workspace.automation(REPORTS)
+    own = [each for each in automations if each.name.startswith(begin) and each.name != reports]
     return sorted(
-        [f"prefect.deployment.{one.id}" for one in deployments] + [f"prefect.automation.{one.id}" for one in own]
+        [f"prefect.deployment.{each.id}" for each in deployments] + [f"prefect.automation.{each.id}" for each in own]
     )

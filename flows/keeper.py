@@ -90,12 +90,12 @@ async def last_round(run: FlowRun | None) -> datetime | None:
     ended = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.COMPLETED, StateType.FAILED]))
     of_deployment = FlowRunFilterDeploymentId(any_=[run.deployment_id])
     async with get_client() as client:
-        found = await client.read_flow_runs(
+        rounds = await client.read_flow_runs(
             flow_run_filter=FlowRunFilter(deployment_id=of_deployment, state=ended),
             sort=FlowRunSort.EXPECTED_START_TIME_DESC,
             limit=1,
         )
-    return found[0].expected_start_time if found else None
+    return rounds[0].expected_start_time if rounds else None
 
 
 def summary(started: Sequence[Wanted], waiting: Sequence[Wanted]) -> str:
