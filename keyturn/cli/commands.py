@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "context": "context.commands",
     "bootstrap": "registration.bootstrap",
     "rotate": "rotation.rotate",
+    "rollback": "rollback.rollback_secret",
     "plan": "plan.plan",
     "apply": "plan.apply",
     "sync": "rotation.sync",

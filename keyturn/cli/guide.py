@@ -5,7 +5,19 @@ from typing import Final
 from keyturn.cli.failures import EXEC_EXIT_CODES, EXIT_CODES
 
 GROUPS: Final = {
-    "Secrets": ("status", "dashboard", "due", "rotate", "retire", "history", "rename", "forget", "recover", "get"),
+    "Secrets": (
+        "status",
+        "dashboard",
+        "due",
+        "rotate",
+        "rollback",
+        "retire",
+        "history",
+        "rename",
+        "forget",
+        "recover",
+        "get",
+    ),
     "Programs": ("agent", "exec", "render"),
     "Copies": ("plan", "apply", "sync", "follow", "scan", "import"),
     "Emergencies": ("revoke", "whois", "incidents", "approve", "review"),
@@ -41,6 +53,7 @@ EXAMPLES: Final = {
         "keyturn rotate ml-training/database --compromised",
         "keyturn rotate ml-training/database --from 7",
     ),
+    "rollback": ("keyturn rollback ml-training/database --why 'the trainer cannot log in with it'",),
     "offboard": (
         "keyturn offboard ml-training",
         "keyturn offboard ml-training --apply --reason 'the contract has ended' --expect 7 --out ml-training.json",

@@ -111,6 +111,8 @@ class Rotation:
     """The catalogue that declared the secret; empty in a record of an older release."""
     changes_account: bool = False
     """A person let it move to an account that the catalogue names, away from one that it names no more."""
+    taken_back_by_hand: bool = False
+    """A person has put the value before it in force again: nothing is to be mended for that."""
     unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def to(self, stage: Stage, **changes: Any) -> "Rotation":

@@ -16,6 +16,8 @@ class RunState(StrEnum):
     ROTATED = "rotated"
     SETTLED = "settled"
     REVERTED = "reverted"
+    TAKEN_BACK = "taken back"
+    """By a person, who wanted just that."""
     NOT_DUE = "not due"
     HELD = "held"
 
@@ -57,12 +59,16 @@ class Outcome:
 
 
 def ending(rotation: Rotation, state: RunState, message: str = "") -> tuple[RunState, str]:
-    """How the run ends, and its word for people; one that was taken back says why, whatever the run was to do."""
-    return (RunState.REVERTED, rotation.note) if rotation.stage is Stage.REVERTED else (state, message)
+    """How the run ends, and its word for people; one that the canary had taken back says why, whatever it was to do."""
+    if rotation.stage is not Stage.REVERTED:
+        return state, message
+    if not rotation.taken_back_by_hand:
+        return RunState.REVERTED, rotation.note
+    return (RunState.TAKEN_BACK, rotation.note) if state is RunState.REVERTED else (state, message)
 
 
 def unsettled(outcome: Outcome) -> KeyturnError | None:
-    """The error to end with when a promoted rotation has not reached everyone, or was taken back; else None."""
+    """The error to end with when a promoted rotation has not reached everyone, or a canary refused it; else None."""
     behind = [f"{p.store}:{p.name} ({p.error or p.state})" for p in outcome.destinations if not p.in_step]
     silent = [f"{t.consumer} ({t.error})" for t in outcome.consumers if t.error]
     problems = [f"not in step: {', '.join(behind)}"] if behind else []

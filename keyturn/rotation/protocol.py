@@ -32,6 +32,7 @@ from keyturn.rotation.verbs import (
     DESCRIBE_PREVIOUS,
     FIND_PLACES,
     FIND_PROMOTED,
+    FIND_REVERTIBLE,
     FINISH_TAKING_BACK,
     GUARD,
     HEALTH,
@@ -47,6 +48,7 @@ from keyturn.rotation.verbs import (
     RETIRE,
     STAGE,
     TAKE_BACK,
+    TRY_RESTORED,
     VERIFY,
 )
 
@@ -96,6 +98,15 @@ def rotate(
     if decision.unsettled and (rotation := (yield from FIND_PROMOTED(decision.unsettled))):
         return (yield from settle(secret, restarting, rotation, RunState.SETTLED, CHECKED))
     return Outcome(path, RunState.NOT_DUE, "nothing to do", decision.seen)
+
+
+def restore_previous(catalogue: Catalogue, path: str, why: str) -> Conductor[Outcome]:
+    """Put the value before the last rotation in force again: see :func:`keyturn.rotation.run.restore_previous`."""
+    secret = catalogue.secret(path)
+    token = yield from FIND_REVERTIBLE()
+    rotation = yield from TAKE_BACK(token, why, by_hand=True)
+    yield from TRY_RESTORED()
+    return (yield from settle(secret, restarting_stores(catalogue, secret.destinations), rotation, RunState.REVERTED))
 
 
 def replace_secret(

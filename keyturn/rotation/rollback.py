@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from keyturn.core.capabilities import capability
 from keyturn.core.compare_and_set import change_entry
-from keyturn.core.errors import Conflict, NotFound, Superseded
+from keyturn.core.errors import Conflict, Locked, NotFound, Superseded
 from keyturn.core.hub import HubSecret
 from keyturn.core.record import Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
@@ -18,11 +18,48 @@ from keyturn.rotation.records import load_record, open_by, renumbered, save
 from keyturn.rotation.steps import metadata_of
 
 
-def rollback(workspace: Workspace, path: str, token: str, why: str) -> Rotation:
+def revertible(workspace: Workspace, path: str) -> Rotation:
+    """The last rotation, which may be taken back: within its grace, and while what was before it works.
+
+    One that a run died in taking back, and one that is taken back already, are it too. Nothing is changed. Raises
+    NotFound where nothing is left to go back to, Locked where somebody has the secret, and Superseded where others may
+    know the old credential, or the target refuses it.
+    """
+    record = load_record(workspace, path)
+    rotation = record.rotation
+    if rotation is None:
+        problem = "no credential from before its last rotation is left: that has ended"
+        raise NotFound("take back", path, problem, f"Make a new one: keyturn rotate {path} --now")
+    if rotation.stage in (Stage.REVERTING, Stage.REVERTED):
+        return rotation
+    if record.frozen or rotation.stage is not Stage.PROMOTED:
+        by = f"the incident {record.frozen}" if record.frozen else f"a rotation that is {rotation.stage}"
+        raise Locked("take back", path, f"{by} holds it", "See `keyturn status` and `keyturn incidents`")
+    if rotation.urgent:
+        problem = f"what was before version {rotation.version} was replaced because others may know it"
+        raise Superseded("take back", path, problem, f"Make a new one: keyturn rotate {path} --now")
+    before = previous(workspace, path, record, rotation)
+    strategy = workspace.open_strategy(path)
+    if strategy.overlaps and strategy.accepts(before.fields) is False:
+        problem = f"the target does not let in what version {before.version} holds"
+        raise Superseded("take back", path, problem, f"Make a new one: keyturn rotate {path} --now")
+    return rotation
+
+
+def insist_on_login(workspace: Workspace, path: str) -> None:
+    """Try what was put back. Raises Superseded where the target does not let it in."""
+    current = workspace.hub.read(path)
+    if current is not None and workspace.open_strategy(path).accepts(current.fields) is False:
+        problem = f"version {current.version} holds the value from before, but the target does not let it in"
+        raise Superseded("take back", path, problem, f"Make a new one at once: keyturn rotate {path} --now")
+
+
+def rollback(workspace: Workspace, path: str, token: str, why: str, *, by_hand: bool = False) -> Rotation:
     """Make the version before rotation ``token`` CURRENT again. Taken back already is success.
 
-    What it put in force becomes the credential that is retired after its grace. Raises NotFound when the hub
-    keeps no version before, Superseded when CURRENT has moved on, or what was before is being ended.
+    What it put in force becomes the credential that is retired after its grace. ``by_hand`` says that a person wants
+    it, not a canary that is unwell. Raises NotFound when the hub keeps no version before, Superseded when CURRENT has
+    moved on, or what was before is being ended.
     """
     record = open_by(workspace, path, token)
     rotation = record.rotation
@@ -34,7 +71,7 @@ def rollback(workspace: Workspace, path: str, token: str, why: str) -> Rotation:
         raise Superseded("take back", path, problem, hint)
     check_target(workspace, path, rotation)
     with record_action(workspace, "revert", path, place=workspace.target(path), note=why) as doing:
-        reverted = taken_back(workspace, path, record, why)
+        reverted = taken_back(workspace, path, record, why, by_hand=by_hand)
         doing.version, doing.fingerprint = reverted.version or 0, reverted.fingerprint
     return reverted
 
@@ -47,12 +84,12 @@ def finish_rollback(workspace: Workspace, path: str) -> Rotation | None:
     return rollback(workspace, path, rotation.token, rotation.note)
 
 
-def taken_back(workspace: Workspace, path: str, record: Record, why: str) -> Rotation:
+def taken_back(workspace: Workspace, path: str, record: Record, why: str, *, by_hand: bool = False) -> Rotation:
     """The rotation of ``record`` once the version before it is CURRENT again."""
     rotation = record.rotation or closed(path, "")
     before = previous(workspace, path, record, rotation)
     if rotation.stage is not Stage.REVERTING:
-        rotation = doomed(workspace, path, record, rotation, why)
+        rotation = replace(doomed(workspace, path, record, rotation, why), taken_back_by_hand=by_hand)
         record = save(workspace, path, record, rotation)
     record, restored = put_back(workspace, path, record, before)
     workspace.hub.patch_metadata(path, metadata_of(workspace, path, before.fields, rotation))

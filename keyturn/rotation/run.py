@@ -46,6 +46,18 @@ def rotate(
         return conduct(rotation, Work(workspace, path, whole=True).take_named, side_by_side)
 
 
+def restore_previous(workspace: Workspace, path: str, why: str) -> Outcome:
+    """Put the value before the last rotation in force again, push it to every copy, and tell the consumers.
+
+    ``why`` is kept and told. Safe to run again. What that rotation had put in force goes on working for the grace, and
+    is ended then; the schedule waits as long before it tries again. Raises what
+    :func:`keyturn.rotation.rollback.revertible` does.
+    """
+    return conduct(
+        protocol.restore_previous(workspace.catalogue, path, why), Work(workspace, path).take_named, side_by_side
+    )
+
+
 def candidate_in_force(workspace: Workspace, path: str, decision: Decision) -> Rotation:
     """One candidate's way to its promotion. Raises CandidateRejected, when it has been given up."""
     return conduct(protocol.candidate_in_force(decision), Work(workspace, path, whole=True).take)

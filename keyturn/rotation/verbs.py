@@ -20,7 +20,7 @@ from keyturn.rotation.missing import lay_ground
 from keyturn.rotation.previous import Retirement, state_of_previous
 from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import Waive, retire
-from keyturn.rotation.rollback import finish_rollback, rollback
+from keyturn.rotation.rollback import finish_rollback, insist_on_login, revertible, rollback
 from keyturn.rotation.rollout import Acknowledgement, conclude, notify_consumer, pass_canary, unwell
 from keyturn.rotation.sync import Pushed, carry, known_places
 
@@ -141,9 +141,17 @@ class Work:
         self._promoted = self._in_force(token)
         return self._promoted
 
-    def take_back(self, token: str, why: str) -> Rotation:
+    def find_revertible(self) -> str:
+        """The last rotation's token, where it may be taken back. Raises NotFound, Locked, Superseded."""
+        return revertible(self.workspace, self.path).token
+
+    def try_restored(self) -> None:
+        """Log in with what was put back. Raises Superseded where the target refuses it."""
+        insist_on_login(self.workspace, self.path)
+
+    def take_back(self, token: str, why: str, by_hand: bool = False) -> Rotation:
         """Put the previous value in force again; the rotation as it stands then, in names."""
-        self._promoted = rollback(self.workspace, self.path, token, why)
+        self._promoted = rollback(self.workspace, self.path, token, why, by_hand=by_hand)
         return self._promoted
 
     def finish_taking_back(self) -> Rotation | None:
@@ -189,6 +197,8 @@ HEALTH: Final = Verb("health", Work.health)
 PASS_CANARY: Final = Verb("pass canary", Work.pass_canary)
 CONCLUDE: Final = Verb("conclude", Work.conclude)
 FIND_PROMOTED: Final = Verb("conclude", Work.find_promoted)
+FIND_REVERTIBLE: Final = Verb("look", Work.find_revertible)
+TRY_RESTORED: Final = Verb("verify", Work.try_restored)
 TAKE_BACK: Final = Verb("revert", Work.take_back)
 FINISH_TAKING_BACK: Final = Verb("revert", Work.finish_taking_back)
 RETIRE: Final = Verb("retire", Work.retire)

@@ -16,7 +16,7 @@ from keyturn.rotation.outcome import RunState, unsettled
 from keyturn.rotation.retire import retire
 from keyturn.rotation.rollback import rollback
 from keyturn.rotation.rollout import Acknowledgement
-from keyturn.rotation.run import rotate
+from keyturn.rotation.run import restore_previous, rotate
 from tests.rotation.helpers import Worker, remote, with_copy, worker
 from tests.support.hooks import Once, dead_holder, eventually, raising
 from tests.support.lab import INTERVAL, Declared, Lab, Opened
@@ -133,6 +133,24 @@ def test_what_was_taken_back_ends_after_its_grace_and_then_another_is_tried(
     assert lab.logs_in(lab.current(secret))
     (past,) = worker(lab, secret).record().history
     assert past.note == f"the canary is not well: canary ({REFUSES})"
+
+
+def test_what_a_person_takes_back_is_finished_after_a_death_and_is_no_failure(lab: Lab) -> None:
+    secret = lab.alternating()
+    opened = lab.open(secret, consumers=CONSUMERS)
+    run = Worker(opened.workspace, secret.path)
+    run.promoted()
+    dying = run.hooking("hub", patch_metadata=raising(KeyboardInterrupt())).workspace
+    with pytest.raises(KeyboardInterrupt):
+        restore_previous(dying, secret.path, "it is too short")
+    finished = rotate(opened.workspace, secret.path)
+    assert (finished.state, finished.message) == (RunState.TAKEN_BACK, "it is too short")
+    assert unsettled(finished) is None
+    assert lab.current(secret) == secret.first
+    assert unsettled(restore_previous(opened.workspace, secret.path, "again")) is None
+    waits = rotate(opened.workspace, secret.path)
+    assert (waits.state, unsettled(waits)) == (RunState.SETTLED, None)
+    assert lab.current(secret) == secret.first
 
 
 @pytest.mark.parametrize("kind", KINDS)
