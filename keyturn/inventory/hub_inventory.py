@@ -136,14 +136,20 @@ def older_versions(hub: Hub, digests: Digests, path: str) -> Iterator[tuple[int,
 
 
 def look_beyond(hub: Hub) -> Iterator[Unread]:
-    """The KV mounts and namespaces of the hub that are not looked into. Raises Invalid where the mount is KV v1."""
+    """The KV mounts and namespaces of the hub that are not looked into. Raises Invalid where the mount is none of v2.
+
+    One that is not there, or is KV v1, would answer as an empty one does.
+    """
     mounts = {hub.mount.strip("/"), hub.state_mount.strip("/"), *(path.strip("/") for path in hub.mounts.values())}
-    for path, mount in sorted(_mounts(hub).items()):
+    present = _mounts(hub)
+    if present and hub.mount.strip("/") not in present:
+        problem = "the hub has no such mount, or lets this login do nothing in it"
+        raise Invalid("look into", f"{hub.mount}/", problem, "Set KEYTURN_HUB_MOUNT to the mount of your secrets")
+    for path, mount in sorted(present.items()):
         if mount.get("type") not in ("kv", "generic"):
             continue
         old = (mount.get("options") or {}).get("version") != "2"
         if path == hub.mount.strip("/") and old:
-            # It would answer as an empty one does.
             raise Invalid(
                 "look into", f"{path}/", "it is KV version 1, and Keyturn needs version 2", UPGRADE.format(path)
             )

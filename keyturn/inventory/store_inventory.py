@@ -1,11 +1,12 @@
 """What the stores hold: each secret with digests of its text, and what could not be read, by name."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
-from typing import Final
+from typing import Final, TypeVar
 
-from keyturn.core.errors import KeyturnError, TransientError, unexpected
+from keyturn.core.errors import KeyturnError, Throttled, TransientError, unexpected
 from keyturn.core.fingerprint import payload
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import RemoteSecret, Store, Unsupported
@@ -13,11 +14,16 @@ from keyturn.inventory.hub_inventory import Say, Unread
 from keyturn.inventory.values import Digests, Held, Strength, strength_of
 from keyturn.rotation.context import side_by_side
 from keyturn.sync.fields_of_text import parse_fields
+from keyturn.sync.pace import Pace
+
+T = TypeVar("T")
 
 MOST_NAMES: Final = 20_000
 """Secrets of one store that are looked at."""
-BATCH: Final = 100
+BATCH: Final = 50
 """Secrets between two lines of progress; what an adapter asks for in one call is its own affair."""
+ATTEMPTS: Final = 6
+"""So often is a call made that the service refuses for haste."""
 FAILURES: Final = 3
 """So many batches in a row that get no answer end the look at a store."""
 
@@ -78,9 +84,12 @@ def take_store_inventories(
     return side_by_side(look, sorted(stores))
 
 
-def take_store_inventory(name: str, store: Store, digests: Digests, say: Say) -> StoreInventory:
-    """One store. Raises what keeps it from being listed."""
-    listed = list(islice(store.list_all(), MOST_NAMES + 1))
+def take_store_inventory(
+    name: str, store: Store, digests: Digests, say: Say, pace: Pace | None = None
+) -> StoreInventory:
+    """One store, as fast as it bears. Raises what keeps it from being listed."""
+    pace = pace or Pace(None)
+    listed = paced(pace, lambda: list(islice(store.list_all(), MOST_NAMES + 1)))
     unread = list[Unread]()
     if len(listed) > MOST_NAMES:
         unread.append(Unread(name, f"it has more than {MOST_NAMES:,} secrets, and the others were not looked at"))
@@ -94,7 +103,7 @@ def take_store_inventory(name: str, store: Store, digests: Digests, say: Say) ->
         if failures >= FAILURES:
             unread += [Unread(f"{name}:{copy.name}", "the store stopped answering before") for copy in batch]
             continue
-        read, refused, answered = _read_batch(name, store, batch, digests)
+        read, refused, answered = _read_batch(name, store, batch, digests, pace)
         secrets += read
         unread += refused
         failures = 0 if answered else failures + 1
@@ -103,16 +112,31 @@ def take_store_inventory(name: str, store: Store, digests: Digests, say: Say) ->
     return StoreInventory(name, tuple(secrets), unread=tuple(unread))
 
 
+def paced(pace: Pace, call: Callable[[], T]) -> T:
+    """What a call comes to, made again where the service asks for a slower pace. Raises the last refusal."""
+    for _ in range(ATTEMPTS - 1):
+        with pace.turn():
+            try:
+                answer = call()
+            except Throttled as error:
+                pace.throttled(error.retry_after)
+            else:
+                pace.succeeded()
+                return answer
+    with pace.turn():
+        return call()
+
+
 def _read_batch(
-    name: str, store: Store, batch: Sequence[RemoteSecret], digests: Digests
+    name: str, store: Store, batch: Sequence[RemoteSecret], digests: Digests, pace: Pace
 ) -> tuple[list[StoredSecret], list[Unread], bool]:
     """Their values, seen once and forgotten; what is refused; and whether the store answers."""
     try:
-        texts = store.read_many([copy.name for copy in batch])
+        texts = paced(pace, lambda: store.read_many([copy.name for copy in batch]))
     except TransientError as error:
         return [], [Unread(f"{name}:{copy.name}", f"it could not be read: {error.problem}") for copy in batch], False
     except KeyturnError:
-        return *_read_singly(name, store, batch, digests), True
+        return *_read_singly(name, store, batch, digests, pace), True
     read = [stored(name, copy, text, digests) for copy in batch if (text := texts.get(copy.name)) is not None]
     gone = [Unread(f"{name}:{copy.name}", NO_VALUE) for copy in batch if copy.name not in texts]
     return read, gone, True
@@ -122,13 +146,14 @@ NO_VALUE: Final = "it has no value that can be read: it is disabled, binary, del
 
 
 def _read_singly(
-    name: str, store: Store, batch: Sequence[RemoteSecret], digests: Digests
+    name: str, store: Store, batch: Sequence[RemoteSecret], digests: Digests, pace: Pace
 ) -> tuple[list[StoredSecret], list[Unread]]:
     """The same one by one, since one of them hinders all."""
     read, unread = list[StoredSecret](), list[Unread]()
     for copy in batch:
         try:
-            read.append(stored(name, copy, store.read(copy.name), digests))
+            text = paced(pace, partial(store.read, copy.name))
+            read.append(stored(name, copy, text, digests))
         except KeyturnError as error:
             unread.append(Unread(f"{name}:{copy.name}", f"it could not be read: {error.problem}"))
     return read, unread

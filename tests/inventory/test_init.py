@@ -251,6 +251,42 @@ def test_a_mount_of_version_1_is_not_taken_for_an_empty_one(small: Small, monkey
     assert "KV version 1" in done.stderr
 
 
+def test_a_mount_that_is_not_there_is_not_taken_for_an_empty_one(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEYTURN_HUB_MOUNT", f"{small.mount}-none")
+    refused = init(small.output, code=1)
+    assert ("the hub has no such mount" in refused.stderr, small.output.exists()) == (True, False)
+
+
+def test_no_value_is_shown_or_written(small: Small) -> None:
+    before, shared, login = drawn(), drawn(), {"username": f"u-{drawn()}", "password": drawn(), "host": f"h-{drawn()}"}
+    small.write("ml/db", **login)
+    small.write("ml/old", value=before)
+    small.write("ml/old", value=drawn())
+    for name in ("one", "two"):
+        small.write(f"shared/{name}", value=shared)
+    copies = {
+        "ml-db": json.dumps(login),
+        "user": login["username"],
+        "ml-old": before,
+        "shared": f"{shared}",
+        "x": drawn(),
+    }
+    copies |= {"part": json.dumps({"password": login["password"], "more": drawn()}), "space": f"{login['password']} "}
+    for name, text in copies.items():
+        small.copy(name, text)
+    stores = ["--stores", str(small.directory / "stores.yaml")]
+    shown = [
+        keyturn("init", "--output", str(small.output), "--owner", OWNER, *stores, *more) for more in ([], ["--json"])
+    ]
+    assert [done.exit_code for done in shown] == [0, 0]
+    written = [file.read_text() for file in small.output.iterdir()]
+    everything = "".join([*written, *(done.stdout + done.stderr for done in shown)])
+    assert len(json.loads(shown[1].stdout)["questions"]) >= 4
+    for value in (before, shared, *login.values(), copies["x"]):
+        assert value not in everything
+        assert base64.b64encode(value.encode()).decode() not in everything
+
+
 def test_what_somebody_has_edited_is_not_overwritten(small: Small) -> None:
     small.write("ml/db", value=drawn())
     init(small.output)
