@@ -5,8 +5,8 @@ nothing of that, neither from a run and its deployment nor from the work pool. W
 refuses, is said by :mod:`flows.begin`.
 """
 
+import asyncio
 import os
-import sys
 import tempfile
 from collections.abc import Mapping
 from typing import Any, Final, Self
@@ -25,17 +25,15 @@ from prefect.client.schemas.objects import FlowRun, State, WorkPool
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.runner._flow_run_executor import FlowRunExecutor, FlowRunExecutorContext
 from prefect.runner._process_manager import ProcessHandle
-from prefect.runner._starter_engine import EngineCommandStarter
 from prefect.states import Cancelled
-from prefect.utilities.processutils import command_to_string
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
+from deployments.nursery import Nursery, NurseryStarter, adopt_orphans, run_environment
 from keyturn.core.errors import KeyturnError
 from keyturn.project.process import guard_process
 from keyturn.project.worker_settings import own_settings
 
 TYPE: Final = "keyturn"
-PROGRAM: Final = "keyturn.project.flow_run"
 
 TEMPLATE: Final[Mapping[str, Any]] = {
     "job_configuration": {"stream_output": "start its workers with --type keyturn"},
@@ -101,10 +99,17 @@ class KeyturnWorker(BaseWorker[KeyturnJobConfiguration, BaseVariables, KeyturnWo
         """Let nobody read this process, and refuse to start without a hub and a catalogue of one's own."""
         guard_process()
         try:
-            own_settings(os.environ, self._work_pool_name)
+            settings = self._own_settings()
         except KeyturnError as error:
             raise SystemExit(str(error)) from None
         await super().setup()
+        self._nursery = Nursery() if adopt_orphans() else None
+        if self._nursery:
+            keeping = asyncio.create_task(self._nursery.keep(run_environment(settings)))
+            self._exit_stack.push_async_callback(stopped, keeping)
+
+    def _own_settings(self) -> dict[str, str]:
+        return own_settings(os.environ, self._work_pool_name)
 
     async def _propose_pending_state(self, flow_run: FlowRun) -> bool:
         """Whether it may begin now. One of a schedule that has to wait behind another is not needed where one waits.
@@ -123,20 +128,18 @@ class KeyturnWorker(BaseWorker[KeyturnJobConfiguration, BaseVariables, KeyturnWo
         task_status: anyio.abc.TaskStatus[int] | None = None,
     ) -> KeyturnWorkerResult:
         """One run in a process of its own; one that crashes, or is cancelled, ends nothing else."""
-        settings = own_settings(os.environ, self._work_pool_name)
+        settings = self._own_settings()
         with tempfile.TemporaryDirectory(prefix="keyturn-run-") as directory:
             async with FlowRunExecutorContext() as context:
-                starter = EngineCommandStarter(
-                    # -P: no module is looked for in the directory that it starts in.
-                    command=command_to_string([sys.executable, "-P", "-m", PROGRAM]),
-                    cwd=directory,
-                    env=dict(settings),
-                    control_channel=context.control_channel,
-                    # Whoever ends a run with all that it has started does not end its worker.
-                    isolate_process_group=True,
-                )
+                starter = NurseryStarter(self._nursery, settings, directory, context.control_channel)
                 executor = context.create_executor(flow_run, starter, propose_submitting=False, hook_runner=NoHooks())
                 return await see_through(executor, task_status or anyio.TASK_STATUS_IGNORED)
+
+
+async def stopped(task: asyncio.Task[None]) -> None:
+    """Return once the task has been cancelled."""
+    task.cancel()
+    await asyncio.wait([task])
 
 
 async def waits_already(client: PrefectClient, flow_run: FlowRun) -> bool:

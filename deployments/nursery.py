@@ -1,0 +1,284 @@
+"""The worker's side of :mod:`keyturn.project.nursery`: runs whose process is forked, and not started from nothing.
+
+What is forked is orphaned at once, so that it is the worker's own child, and nothing that becomes of the nursery
+becomes of a run. Where there is no nursery, whatever the reason, a run is started as it is without one.
+"""
+
+import asyncio
+import ctypes
+import json
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final, Self
+
+import anyio
+import anyio.abc
+from prefect.client.schemas.objects import FlowRun
+from prefect.logging import get_logger
+from prefect.runner._control_channel import ControlChannel
+from prefect.runner._process_manager import ProcessHandle, create_isolated_termination_scope
+from prefect.runner._starter_engine import EngineCommandStarter
+from prefect.settings.context import get_current_settings
+from prefect.utilities.processutils import command_to_string, sanitize_subprocess_env
+
+from keyturn.project import RUN
+from keyturn.project.nursery import NUMBER, READY
+
+# -P: no module is looked for in the directory that it starts in.
+COMMAND: Final = (sys.executable, "-P", "-m", "keyturn.project.nursery")
+ALONE: Final = (sys.executable, "-P", "-m", "keyturn.project.flow_run")
+"""The process of a run that is not forked."""
+
+PR_SET_CHILD_SUBREAPER: Final = 36
+"""Source: prctl(2), of Linux."""
+
+LOADING: Final = 300.0
+"""Seconds that a nursery has to import everything, on a machine that is busy with other things."""
+
+PATIENCE: Final = 5.0
+"""Seconds that a run waits for one that is loading, and for what it forks, before it imports by itself."""
+
+BREATH: Final = 1.0
+"""Seconds after which another one is started where one has ended that nobody had told to."""
+
+PAUSE: Final = 60.0
+"""Seconds after which one is tried again that has failed to load; until then runs are started without."""
+
+GRACE: Final = 3.0
+"""Seconds that a run has to end by itself when its worker stops."""
+
+ATTEMPTS: Final = 2
+"""A nursery that has become old is found so when a run asks it, and another one is asked."""
+
+OF_A_RUN: Final = ("KEYTURN_", "PREFECT__", "VAULT_ADDR", "VAULT_TOKEN")
+"""How the variables begin that nothing reads on import: those that Keyturn reads when it needs them, and what a run is.
+
+A nursery is started with all others, and anew where one changes: some libraries keep what they have read.
+"""
+
+logger: Final = get_logger("keyturn.nursery")
+
+
+class Forked:
+    """A process of a run, which the worker has not started but adopted: what Prefect's handle of a process asks for."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._ended = asyncio.Event()
+        self._watched = os.pidfd_open(pid)
+        asyncio.get_running_loop().add_reader(self._watched, self._reap)
+
+    def _reap(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._watched)
+        os.close(self._watched)
+        _, status = os.waitpid(self.pid, 0)
+        self.returncode = os.waitstatus_to_exitcode(status)
+        self._ended.set()
+
+    async def wait(self) -> None:
+        """Return once it has ended. A worker that stops meanwhile ends it, and what it has started."""
+        try:
+            await self._ended.wait()
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self._end()
+            raise
+
+    async def _end(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
+            with anyio.move_on_after(GRACE):
+                await self._ended.wait()
+                return
+
+
+class Standing:
+    """One process to fork from, and the variables that it was started with."""
+
+    def __init__(self, process: asyncio.subprocess.Process, own: socket.socket, variables: Mapping[str, str]) -> None:
+        self.process = process
+        self.variables = variables
+        self._own = own
+
+    @classmethod
+    @asynccontextmanager
+    async def started(cls, command: Sequence[str], variables: Mapping[str, str]) -> AsyncIterator[Self]:
+        """One that has loaded; it ends with the context. Raises OSError, EOFError or TimeoutError."""
+        own, theirs = socket.socketpair()
+        own.setblocking(False)
+        # An empty directory, so that no file there is read as Prefect's configuration.
+        with own, tempfile.TemporaryDirectory(prefix="keyturn-nursery-") as directory:
+            with theirs:
+                process = await asyncio.create_subprocess_exec(
+                    *command, stdin=theirs.fileno(), env=variables, cwd=directory, start_new_session=True
+                )
+            standing = cls(process, own, variables)
+            try:
+                async with asyncio.timeout(LOADING):
+                    await standing._said(len(READY))
+                yield standing
+            finally:
+                standing.end()
+                with anyio.CancelScope(shield=True):
+                    await process.wait()
+
+    async def fork(self, environment: Mapping[str, str], directory: str, patience: float) -> Forked:
+        """The process of a run. Raises OSError, EOFError or TimeoutError where there is none: then nothing was run."""
+        ours, theirs = socket.socketpair()
+        with ours:
+            with theirs:
+                socket.send_fds(self._own, [READY], [theirs.fileno()])
+            async with asyncio.timeout(patience):
+                (number,) = NUMBER.unpack(await self._said(NUMBER.size))
+            process = Forked(number)
+            ours.setblocking(False)
+            text = json.dumps({"environment": dict(environment), "directory": directory}).encode()
+            await asyncio.get_running_loop().sock_sendall(ours, text)
+        return process
+
+    async def _said(self, size: int) -> bytes:
+        answer = b""
+        while len(answer) < size:
+            part = await asyncio.get_running_loop().sock_recv(self._own, size - len(answer))
+            if not part:
+                raise EOFError("it has ended")
+            answer += part
+        return answer
+
+    def end(self) -> None:
+        """End it. The runs that it has forked go on."""
+        with suppress(ProcessLookupError):
+            self.process.kill()
+
+
+class Nursery:
+    """Has runs forked, from a process that is started ahead of them, and again when it has ended."""
+
+    def __init__(self, command: Sequence[str] = COMMAND, patience: float = PATIENCE) -> None:
+        self._command = command
+        self._patience = patience
+        self._lock = asyncio.Lock()
+        self._ready = asyncio.Condition()
+        self._standing: Standing | None = None
+        self._loading = True
+        self._variables: dict[str, str] = {}
+
+    async def keep(self, environment: Mapping[str, str]) -> None:
+        """Let one stand for runs of such an environment until this is cancelled, started again whenever it ends."""
+        self._variables = read_on_import(environment)
+        try:
+            while True:
+                pause = await self._stand()
+                await asyncio.sleep(pause)
+        finally:
+            self._standing, self._loading = None, False
+
+    async def _stand(self) -> float:
+        """Start one, and return when it has ended: the seconds until another one is started."""
+        await self._change(None, loading=True)
+        try:
+            async with Standing.started(self._command, self._variables) as standing:
+                await self._change(standing, loading=False)
+                await standing.process.wait()
+        except (OSError, EOFError, TimeoutError) as error:
+            await self._change(None, loading=False)
+            logger.warning("Runs are started one by one, which takes longer: nothing to fork them from (%r)", error)
+            return PAUSE
+        return BREATH if self._standing is standing else 0.0
+
+    async def _change(self, standing: Standing | None, *, loading: bool) -> None:
+        async with self._ready:
+            self._standing, self._loading = standing, loading
+            self._ready.notify_all()
+
+    async def fork(self, environment: Mapping[str, str], directory: str) -> Forked | None:
+        """The process of a run with this environment, in this directory; None where it has to be started without."""
+        async with self._lock:
+            self._variables = read_on_import(environment)
+            for _ in range(ATTEMPTS):
+                if not (standing := await self._current()):
+                    return None
+                if standing.variables == self._variables:
+                    with suppress(OSError, EOFError, TimeoutError):
+                        return await standing.fork(environment, directory, self._patience)
+                await self._change(None, loading=True)
+                standing.end()
+        return None
+
+    async def _current(self) -> Standing | None:
+        """The one that stands; one that is loading is waited for as long as a run would need to import by itself."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._patience), self._ready:
+                await self._ready.wait_for(lambda: not self._loading)
+        return self._standing
+
+
+class NurseryStarter:
+    """Starts the process of one run, as Prefect's starter of a command does, which it leaves to it where it must."""
+
+    def __init__(
+        self, nursery: Nursery | None, settings: Mapping[str, str], directory: str, channel: ControlChannel
+    ) -> None:
+        self._nursery = nursery
+        self._settings = settings
+        self._directory = directory
+        self._channel = channel
+
+    async def start(
+        self, flow_run: FlowRun, task_status: anyio.abc.TaskStatus[ProcessHandle] = anyio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Return once the process has ended; of its beginning ``task_status`` is told."""
+        forked = await self._forked(flow_run, self._nursery) if self._nursery else None
+        if forked is None:
+            return await self._alone().start(flow_run, task_status)
+        process: Any = forked
+        task_status.started(ProcessHandle(process, create_isolated_termination_scope(forked.pid)))
+        return await forked.wait()
+
+    async def _forked(self, flow_run: FlowRun, nursery: Nursery) -> Forked | None:
+        environment = run_environment(self._settings) | {RUN: str(flow_run.id)}
+        # It could not be bound where there is no place for it: then a run is cancelled by signals alone.
+        with suppress(RuntimeError):
+            port, token = self._channel.register(flow_run.id)
+            environment |= {"PREFECT__CONTROL_PORT": str(port), "PREFECT__CONTROL_TOKEN": token}
+        return await nursery.fork(environment, self._directory)
+
+    def _alone(self) -> EngineCommandStarter:
+        return EngineCommandStarter(
+            command=command_to_string([*ALONE]),
+            cwd=self._directory,
+            env=dict(self._settings),
+            control_channel=self._channel,
+            # Whoever ends a run with all that it has started does not end its worker.
+            isolate_process_group=True,
+        )
+
+
+def run_environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a run that has these settings: the worker's, as Prefect gives it to its own."""
+    prefect = get_current_settings().to_environment_variables(exclude_unset=True)
+    hooks = {"PREFECT__ENABLE_CANCELLATION_AND_CRASHED_HOOKS": "false"}
+    return sanitize_subprocess_env({**os.environ, **settings, **prefect, **hooks})
+
+
+def read_on_import(environment: Mapping[str, str]) -> dict[str, str]:
+    """What of an environment a library may have read when it was imported."""
+    return {name: value for name, value in environment.items() if not name.startswith(OF_A_RUN)}
+
+
+def adopt_orphans() -> bool:
+    """Whether this process is given what its nursery forks, and can watch it."""
+    if sys.platform != "linux":
+        return False
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+        return bool(ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+    except (OSError, AttributeError):
+        return False

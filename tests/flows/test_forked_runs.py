@@ -1,0 +1,66 @@
+"""Runs that a worker forks from one process: what becomes of one, or of that process, becomes of no other run."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.flows.gate import Door, Gate
+from tests.flows.runs import Installed
+from tests.flows.site import Architect
+from tests.support.lab import Lab
+from tests.support.prefect_server import wait_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(14, of="files")]
+
+LONG = 120
+"""Seconds for runs on a busy machine."""
+
+
+@pytest.fixture
+def gate(lab: Lab) -> Iterator[Gate]:
+    """A target that answers nobody until its door is opened."""
+    gate = Gate(lab.world.port, Door.HELD)
+    yield gate
+    gate.close()
+
+
+def process_of(installed: Installed, run: str) -> int:
+    """The process of a run that has begun."""
+    return int(wait_for(lambda: installed.server.get(f"flow_runs/{run}")["infrastructure_pid"], LONG))
+
+
+def forked_in(worker: int) -> set[int]:
+    """The worker's children that were forked, and the one that they were forked from."""
+    tasks = Path(f"/proc/{worker}/task").iterdir()
+    children = {int(pid) for task in tasks for pid in (task / "children").read_text().split()}
+    return {pid for pid in children if b"keyturn.project.nursery" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+
+
+def test_one_is_killed_one_is_cancelled_what_they_were_forked_from_is_killed_and_the_last_one_rotates_its_secret(
+    installed: Installed, architect: Architect, lab: Lab, gate: Gate
+) -> None:
+    secrets = [lab.alternating() for _ in range(3)]
+    site = architect.build(*secrets, targets={"pg": {"port": gate.port}})
+    worker = installed.server.worker.pid
+    assert worker
+    (nursery,) = wait_for(lambda: forked_in(worker), LONG)
+    start = [installed.start("rotate-secret", site, path=secret.path, trigger="force") for secret in secrets]
+    killed, cancelled, lasting = [process_of(installed, run) for run in start]
+    assert {nursery, killed, cancelled, lasting} <= forked_in(worker)
+    wait_for(lambda: all(site.record(secret).open for secret in secrets), LONG)
+
+    os.kill(nursery, signal.SIGKILL)
+    os.kill(killed, signal.SIGKILL)
+    installed.server.post(f"flow_runs/{start[1]}/set_state", state={"type": "CANCELLING"})
+    assert [installed.ended(run, LONG)["state_type"] for run in start[:2]] == ["CRASHED", "CANCELLED"]
+    gate.move(Door.OPEN)
+    assert installed.ended(start[2], LONG)["state_type"] == "COMPLETED"
+
+    again = installed.start("rotate-secret", site, path=secrets[0].path, trigger="force")
+    assert installed.ended(again, LONG)["state_type"] == "COMPLETED"
+    assert [lab.logs_in(lab.current(secrets[number])) for number in (0, 2)] == [True, True]
+    (nursery_now,) = wait_for(lambda: forked_in(worker), LONG)
+    assert nursery_now != nursery
