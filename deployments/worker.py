@@ -8,7 +8,7 @@ refuses, is said by :mod:`flows.begin`.
 import asyncio
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any, Final, Self
 from uuid import UUID
 
@@ -29,6 +29,7 @@ from prefect.states import Cancelled
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
 from deployments.nursery import Nursery, NurseryStarter, adopt_orphans, run_environment
+from deployments.waking import heed_events
 from keyturn.core.errors import KeyturnError
 from keyturn.project.process import guard_process
 from keyturn.project.worker_settings import own_settings
@@ -89,6 +90,8 @@ class KeyturnWorker(BaseWorker[KeyturnJobConfiguration, BaseVariables, KeyturnWo
     _display_name = "Keyturn"
     _description = "Runs Keyturn's own flows by their names, with parameters that fit them, and nothing else."
     _documentation_url = ""
+    _nursery: Nursery | None = None
+    _heeding = False
 
     @classmethod
     def get_default_base_job_template(cls) -> dict[str, Any]:
@@ -105,8 +108,18 @@ class KeyturnWorker(BaseWorker[KeyturnJobConfiguration, BaseVariables, KeyturnWo
         await super().setup()
         self._nursery = Nursery() if adopt_orphans() else None
         if self._nursery:
-            keeping = asyncio.create_task(self._nursery.keep(run_environment(settings)))
-            self._exit_stack.push_async_callback(stopped, keeping)
+            self._beside(self._nursery.keep(run_environment(settings)))
+
+    async def _initialize_after_sync(self) -> None:
+        """Once it knows its pool, it hears of runs as they are asked for."""
+        await super()._initialize_after_sync()
+        if self._work_pool and not self._heeding:
+            self._heeding = True
+            self._beside(heed_events(self._work_pool.id, self.get_and_submit_flow_runs))
+
+    def _beside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let this go on until the worker stops."""
+        self._exit_stack.push_async_callback(stopped, asyncio.create_task(work))
 
     def _own_settings(self) -> dict[str, str]:
         return own_settings(os.environ, self._work_pool_name)

@@ -123,8 +123,9 @@ class Watcher:
             if url:
                 note(f"  {url}")
             ended = self._until_over(client, started, url)
-            tasks = self._late_steps(client, started.id)
             result = result_of(client, started.id)
+            # Of a run that says itself what it came to nothing is read from its steps.
+            tasks = self._late_steps(client, started.id) if result is None else self._steps(client, started.id)
         message = plain_message(ended.state.message if ended.state else None)
         by_state = {state: {t.name for t in tasks if kind(t) == state} for state in map(kind, tasks)}
         failures = {t.name: plain_message(t.state.message) for t in tasks if kind(t) == "FAILED"}

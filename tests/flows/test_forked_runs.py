@@ -1,4 +1,4 @@
-"""Runs that a worker forks from one process: what becomes of one, or of that process, becomes of no other run."""
+"""Runs that a worker hears of and forks: what becomes of one, or of what it was forked from, becomes of no other."""
 
 import os
 import signal
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from keyturn.core.workspaces import HOUSE
 from tests.flows.gate import Door, Gate
 from tests.flows.runs import Installed
 from tests.flows.site import Architect
@@ -64,3 +65,15 @@ def test_one_is_killed_one_is_cancelled_what_they_were_forked_from_is_killed_and
     assert [lab.logs_in(lab.current(secrets[number])) for number in (0, 2)] == [True, True]
     (nursery_now,) = wait_for(lambda: forked_in(worker), LONG)
     assert nursery_now != nursery
+
+
+def test_a_worker_that_seldom_asks_takes_a_run_when_it_is_asked_for(
+    installed: Installed, architect: Architect, lab: Lab
+) -> None:
+    secret = lab.alternating()
+    site = architect.build(secret)
+    with installed.server.another_worker(HOUSE, "woken", {"PREFECT_WORKER_QUERY_SECONDS": "36000"}):
+        # The first may be there when the worker asks for the only time; the second is not.
+        for _ in range(2):
+            run = installed.start("rotate-secret", site, queue="woken", path=secret.path)
+            assert installed.ended(run, LONG)["state_type"] == "COMPLETED"
