@@ -186,6 +186,7 @@ class Nursery:
         try:
             async with Standing.started(self._command, self._variables) as standing:
                 await self._change(standing, loading=False)
+                logger.info("Runs are forked from process %s", standing.process.pid)
                 await standing.process.wait()
         except (OSError, EOFError, TimeoutError) as error:
             await self._change(None, loading=False)

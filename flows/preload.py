@@ -1,19 +1,35 @@
-"""What runs import: all flows, and the adapters of every target and store whose SDK is installed.
+"""What runs import: all flows, the adapters of each target and store whose SDK is there, and what those import late.
 
 For :mod:`keyturn.project.nursery`, which imports it once for all runs.
 """
 
+import inspect
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib import import_module
 from typing import Final
 
+from pydantic import BaseModel
+
 from keyturn.catalogue.stores import STORE_KINDS
 from keyturn.project import FLOWS
 from keyturn.providers.registry import TARGETS
 
-ALWAYS: Final = ("flows.begin", "keyturn.providers.vault.hub", "keyturn.providers.http.webhook", *FLOWS.values())
+OWN: Final = ("flows.begin", "keyturn.providers.vault.hub", "keyturn.providers.http.webhook", *FLOWS.values())
 """Imported by a run in any case, or soon."""
+
+LATE: Final = (
+    "anyio._backends._asyncio",
+    "prefect._internal.observers",
+    "prefect._vendor.croniter",
+    "kubernetes.client.api.apps_v1_api",
+    "kubernetes.client.api.authorization_v1_api",
+    "kubernetes.client.api.core_v1_api",
+)
+"""What others import when it is first used, and takes its time: the cluster's client more than half a second."""
+
+MODELS: Final = ("objects", "responses", "actions", "filters")
+"""Where Prefect's client has its models, which Pydantic completes when one is first used."""
 
 GRPC: Final = "keyturn.providers.gcp."
 """Adapters that import gRPC, which does not bear to be forked: a run that needs one imports it."""
@@ -21,15 +37,24 @@ GRPC: Final = "keyturn.providers.gcp."
 
 def preload() -> None:
     """Import it all; what is not installed is left out."""
-    for module in ALWAYS:
+    for module in OWN:
         import_module(module)
-    for module in adapter_modules():
+    for module in (*adapter_modules(), *LATE):
         if not module.startswith(GRPC):
             with suppress(ModuleNotFoundError):
                 import_module(module)
+    for name in MODELS:
+        complete_models(f"prefect.client.schemas.{name}")
 
 
 def adapter_modules() -> Iterator[str]:
     """The modules of all adapters of targets and stores."""
     yield from (module for module, _, _ in TARGETS.values())
     yield from (settings.ADAPTER.partition(":")[0] for settings in STORE_KINDS.values())
+
+
+def complete_models(module: str) -> None:
+    """Let Pydantic build the validators of a module's own models."""
+    for _, model in inspect.getmembers(import_module(module), inspect.isclass):
+        if issubclass(model, BaseModel) and model.__module__ == module:
+            model.model_rebuild()

@@ -1,6 +1,7 @@
 """Runs that a worker hears of and forks: what becomes of one, or of what it was forked from, becomes of no other."""
 
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,15 @@ def process_of(installed: Installed, run: str) -> int:
     return int(wait_for(lambda: installed.server.get(f"flow_runs/{run}")["infrastructure_pid"], LONG))
 
 
+def forked_from(installed: Installed) -> int:
+    """The process that the worker has told of last: it has loaded."""
+
+    def told() -> list[str]:
+        return re.findall(r"Runs are forked from process (\d+)", installed.server.worker.log.read_text())
+
+    return int(wait_for(told, LONG)[-1])
+
+
 def forked_in(worker: int) -> set[int]:
     """The worker's children that were forked, and the one that they were forked from."""
     tasks = Path(f"/proc/{worker}/task").iterdir()
@@ -45,11 +55,11 @@ def test_one_is_killed_one_is_cancelled_what_they_were_forked_from_is_killed_and
 ) -> None:
     secrets = [lab.alternating() for _ in range(3)]
     site = architect.build(*secrets, targets={"pg": {"port": gate.port}})
-    worker = installed.server.worker.pid
-    assert worker
-    (nursery,) = wait_for(lambda: forked_in(worker), LONG)
+    nursery = forked_from(installed)
     start = [installed.start("rotate-secret", site, path=secret.path, trigger="force") for secret in secrets]
     killed, cancelled, lasting = [process_of(installed, run) for run in start]
+    worker = installed.server.worker.pid
+    assert worker
     assert {nursery, killed, cancelled, lasting} <= forked_in(worker)
     wait_for(lambda: all(site.record(secret).open for secret in secrets), LONG)
 
@@ -63,8 +73,7 @@ def test_one_is_killed_one_is_cancelled_what_they_were_forked_from_is_killed_and
     again = installed.start("rotate-secret", site, path=secrets[0].path, trigger="force")
     assert installed.ended(again, LONG)["state_type"] == "COMPLETED"
     assert [lab.logs_in(lab.current(secrets[number])) for number in (0, 2)] == [True, True]
-    (nursery_now,) = wait_for(lambda: forked_in(worker), LONG)
-    assert nursery_now != nursery
+    assert wait_for(lambda: forked_from(installed) != nursery, LONG)
 
 
 def test_a_worker_that_seldom_asks_takes_a_run_when_it_is_asked_for(
