@@ -1,13 +1,17 @@
 """Whether the Prefect server has all that Keyturn registers there, in force, and somebody works for it."""
 
 import os
+import statistics
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import httpx
 import yaml
 from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterStartTime, WorkPoolFilter, WorkPoolFilterName
 from prefect.client.schemas.objects import WorkQueueStatus
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 
 from deployments.bootstrap import type_of_pool
@@ -23,6 +27,13 @@ from keyturn.doctor.results import CheckResult, Grade, unseen
 AREA: Final = "prefect"
 NEEDED: Final = ("a silent run is crashed", "rotate what an event asks for")
 REPORT: Final = "report a failed run"
+
+RECENT: Final = timedelta(days=1)
+LATEST: Final = 20
+"""The runs that are looked at for how long they waited: so many of the last day's."""
+
+SOON: Final = 5.0
+"""Seconds within which a run begins whose worker hears of it and forks it, with some to spare."""
 
 
 async def check_prefect(api: str, workspace: WorkspaceNames) -> list[CheckResult]:
@@ -53,6 +64,8 @@ async def _checks(client: PrefectClient, api: str, workspace: WorkspaceNames) ->
         yield result
     async for result in _automations(client, workspace, remedy):
         yield result
+    async for result in check_waits(client, workspace):
+        yield result
     for remark in await advice():
         yield CheckResult(AREA, "retention", Grade.ADVICE, remark)
 
@@ -71,6 +84,33 @@ async def _queues(
         else:
             start = f"Run `prefect worker start --pool {workspace.own} --work-queue {name} --type {TYPE}`"
             yield CheckResult(AREA, f"queue {name}", Grade.FAILED, "no worker asks it for work", start)
+
+
+async def check_waits(client: PrefectClient, workspace: WorkspaceNames) -> AsyncIterator[CheckResult]:
+    """How long the latest runs have waited from when they were due until they began; nothing where there are none.
+
+    One that waited for another of its deployment is in it: the half that waited less is what is looked at.
+    """
+    pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[workspace.own]))
+    begun = FlowRunFilter(start_time=FlowRunFilterStartTime(after_=datetime.now(UTC) - RECENT))
+    runs = await client.read_flow_runs(
+        work_pool_filter=pool, flow_run_filter=begun, sort=FlowRunSort.START_TIME_DESC, limit=LATEST
+    )
+    waited = [began_late(run.start_time, run.expected_start_time) for run in runs]
+    if not waited:
+        return
+    half = statistics.median(waited)
+    words = f"half of the last {len(waited)} began within {half:.1f} s of being due"
+    if half <= SOON:
+        yield CheckResult(AREA, "runs", Grade.WELL, words)
+    else:
+        remedy = "See that their workers are not busy, listen to the server's events, and fork runs: their logs say so"
+        yield CheckResult(AREA, "runs", Grade.ADVICE, words, remedy)
+
+
+def began_late(began: datetime | None, due: datetime | None) -> float:
+    """Seconds."""
+    return max((began - due).total_seconds(), 0.0) if began and due else 0.0
 
 
 async def _deployments(

@@ -10,12 +10,13 @@ from typing import Any
 
 import httpx
 import pytest
+from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from deployments.bootstrap import REQUESTED, bootstrap, deploy
+from deployments.bootstrap import REQUESTED, bootstrap, deploy, make_pool
 from deployments.local.pager import Pager
 from deployments.local.support.ports import LOOPBACK, free_port
-from deployments.prefect_checks import check_prefect
+from deployments.prefect_checks import check_prefect, check_waits
 from deployments.retention import advice, lacking
 from flows.rotate_due import LATE
 from keyturn.catalogue import Classification
@@ -65,6 +66,34 @@ def test_the_doctor_names_what_is_switched_off_and_what_is_gone(installed: Insta
     (gone,) = asyncio.run(check_prefect(prefect.url, WorkspaceNames("nobody")))
     assert (gone.name, gone.words) == ("pool keyturn-nobody", "there is none of that name")
     assert gone.remedy == "Run `keyturn bootstrap --workspace nobody`"
+
+
+def test_the_doctor_says_how_long_the_latest_runs_have_waited(prefect: PrefectServer) -> None:
+    waits = WorkspaceNames("waits")
+    asyncio.run(make_pool(print, waits))
+    flow = prefect.post("flows/", name="sync")["id"]
+    deployment = prefect.post("deployments/", name="sync-waits", flow_id=flow, work_pool_name=waits.own)["id"]
+
+    async def looked() -> list[CheckResult]:
+        async with get_client() as client:
+            return [result async for result in check_waits(client, waits)]
+
+    def begin(due: datetime) -> None:
+        scheduled = {"type": "SCHEDULED", "state_details": {"scheduled_time": due.isoformat()}}
+        run = prefect.post("flow_runs/", state=scheduled, flow_id=flow, deployment_id=deployment)["id"]
+        prefect.post(f"flow_runs/{run}/set_state", state={"type": "RUNNING"}, force=True)
+
+    assert asyncio.run(looked()) == []
+    begin(datetime.now(UTC) - timedelta(hours=2))
+    (late,) = asyncio.run(looked())
+    assert (late.grade, late.words[:32]) == (Grade.ADVICE, "half of the last 1 began within ")
+    # Runs that are due later have not waited.
+    for _ in range(2):
+        begin(datetime.now(UTC) + timedelta(minutes=5))
+    assert [(soon.grade, soon.words) for soon in asyncio.run(looked())] == [
+        (Grade.WELL, "half of the last 3 began within 0.0 s of being due")
+    ]
+    prefect.delete(f"work_pools/{waits.own}")
 
 
 def test_the_doctor_says_that_a_server_does_not_answer() -> None:
