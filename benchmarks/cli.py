@@ -1,0 +1,135 @@
+"""What a command costs through Prefect, beside the same with --local; and how long a run waits that the UI asks for.
+
+    python benchmarks/cli.py [--rounds 5] [--home DIR]
+
+On the local stack: the one of ``--home``, which has to be up, or one of its own. Each round runs every command once
+with ``--local`` and once through the worker, in turns, so that both have the same machine; the medians are compared.
+Then runs are created as Prefect's UI creates them, one after the other, and the server says how long each waited.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import httpx
+
+from benchmarks.processes import end_in_order
+from deployments.local.environment import environment, inherited
+from deployments.local.home import Stack
+from deployments.local.prepare import prepare_stack
+from deployments.local.services import DATABASE_SECRET
+from deployments.local.stack import opened, remove, up
+
+ROOT: Final = Path(__file__).parent.parent
+GOAL: Final = 1.0
+"""Seconds that a command may cost more through Prefect, and that a revocation may wait for its beginning."""
+PATIENCE: Final = 120.0
+"""Seconds that one run may take."""
+FAILED, USAGE = 1, 2
+"""Exit codes."""
+COMMANDS: Final = {
+    "sync": ["sync"],
+    "rotate": ["rotate", DATABASE_SECRET, "--now", "--end-previous", "--yes"],
+    "retire": ["retire", DATABASE_SECRET, "--early", "--yes"],
+}
+RUNS: Final[dict[str, dict[str, Any]]] = {
+    "sync": {},
+    "emergency-revoke": {"path": DATABASE_SECRET, "only_show_what_would_happen": True},
+}
+"""What the UI asks for; the second goes to the queue for emergencies, whose worker has nothing else to do."""
+
+
+def main() -> None:
+    """Measure, and print the tables."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--home", type=Path)
+    options = parser.parse_args()
+    end_in_order()
+    with stack_of(options.home) as stack:
+        commands(stack, options.rounds)
+        runs(stack, options.rounds)
+
+
+@contextmanager
+def stack_of(home: Path | None) -> Iterator[Stack]:
+    """The one that is up there, or a new one until the end."""
+    if home:
+        yield opened(home)
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        made = Path(directory) / "home"
+        os.environ["KEYTURN_HOME"] = str(made)
+        try:
+            yield up(made, prepare_stack, print)
+        finally:
+            remove(made)
+
+
+def commands(stack: Stack, rounds: int) -> None:
+    """Each command both ways, in turns."""
+    print(f"{'command':<10} {'--local':>9} {'Prefect':>9} {'more':>9}   {'at most':>8}  (median of {rounds}, seconds)")
+    for name, command in COMMANDS.items():
+        local, through = [], []
+        for _ in range(rounds + 1):
+            local.append(timed(stack, [*command, "--local"]))
+            through.append(timed(stack, command))
+        # The first opens connections and compiles modules.
+        middle, other = statistics.median(local[1:]), statistics.median(through[1:])
+        print(f"{name:<10} {middle:9.2f} {other:9.2f} {other - middle:+9.2f}   {GOAL:8.1f}")
+
+
+def timed(stack: Stack, command: Sequence[str]) -> float:
+    """Seconds that the command takes, which may find nothing to do and say so."""
+    variables = inherited() | {"KEYTURN_HOME": str(stack.home)}
+    began = time.perf_counter()
+    ended = subprocess.run(
+        [sys.executable, "-m", "keyturn", *command], env=variables, cwd=ROOT, capture_output=True, check=False
+    )
+    took = time.perf_counter() - began
+    if ended.returncode in (FAILED, USAGE):
+        raise SystemExit(f"keyturn {' '.join(command)} has failed:\n{ended.stderr.decode()}")
+    return took
+
+
+def runs(stack: Stack, rounds: int) -> None:
+    """How long runs wait that are created through the API, and how long they take then."""
+    variables = environment(stack)
+    trusted = variables["PREFECT_API_SSL_CERT_FILE"]
+    with httpx.Client(base_url=variables["PREFECT_API_URL"], verify=trusted, timeout=30) as server:
+        print(f"\n{'run':<18} {'begun after':>11} {'over after':>11}   (median of {rounds}, seconds)")
+        for flow, parameters in RUNS.items():
+            waited = [wait_of(server, flow, parameters) for _ in range(rounds + 1)][1:]
+            begun, over = (statistics.median(times) for times in zip(*waited, strict=True))
+            print(f"{flow:<18} {begun:11.2f} {over:11.2f}")
+
+
+def wait_of(server: httpx.Client, flow: str, parameters: dict[str, Any]) -> tuple[float, float]:
+    """Seconds from asking for a run until it has begun, and until it is over, as the server has it."""
+    deployment = server.get(f"/deployments/name/{flow}/{flow}").raise_for_status().json()["id"]
+    asked = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
+    run = server.post(f"/deployments/{deployment}/create_flow_run", json=asked).raise_for_status().json()
+    deadline = time.monotonic() + PATIENCE
+    while not run["end_time"]:
+        if time.monotonic() > deadline:
+            raise SystemExit(f"the run {run['id']} is not over after {PATIENCE:.0f} s: {json.dumps(run['state'])}")
+        time.sleep(0.1)
+        run = server.get(f"/flow_runs/{run['id']}").raise_for_status().json()
+    created, began, ended = (datetime.fromisoformat(run[name]) for name in ("created", "start_time", "end_time"))
+    return (began - created).total_seconds(), (ended - created).total_seconds()
+
+
+if __name__ == "__main__":
+    main()
