@@ -106,6 +106,7 @@ class Standing:
         self.process = process
         self.variables = variables
         self._own = own
+        self._asking = asyncio.Lock()
 
     @classmethod
     @asynccontextmanager
@@ -126,8 +127,11 @@ class Standing:
                 yield standing
             finally:
                 standing.end()
+                # A socket that is closed while somebody waits for what it says never tells them that it has ended.
                 with anyio.CancelScope(shield=True):
                     await process.wait()
+                    async with standing._asking:
+                        own.close()
 
     async def fork(self, environment: Mapping[str, str], directory: str, patience: float) -> Forked:
         """The process of a run. Raises OSError, EOFError or TimeoutError where there is none: then nothing was run."""
@@ -145,11 +149,12 @@ class Standing:
 
     async def _said(self, size: int) -> bytes:
         answer = b""
-        while len(answer) < size:
-            part = await asyncio.get_running_loop().sock_recv(self._own, size - len(answer))
-            if not part:
-                raise EOFError("it has ended")
-            answer += part
+        async with self._asking:
+            while len(answer) < size:
+                part = await asyncio.get_running_loop().sock_recv(self._own, size - len(answer))
+                if not part:
+                    raise EOFError("it has ended")
+                answer += part
         return answer
 
     def end(self) -> None:
@@ -209,7 +214,8 @@ class Nursery:
                 if standing.variables == self._variables:
                     with suppress(OSError, EOFError, TimeoutError):
                         return await standing.fork(environment, directory, self._patience)
-                await self._change(None, loading=True)
+                if self._standing is standing:
+                    await self._change(None, loading=True)
                 standing.end()
         return None
 

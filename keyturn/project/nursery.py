@@ -44,7 +44,7 @@ def main() -> None:
     with socket.socket(fileno=os.dup(sys.stdin.fileno())) as worker:
         own = fork_runs(worker, stamps(loaded_files(), began))
     if own is not None:
-        end_with(lambda: carry_out(own))
+        end_with(lambda: enter_run(own))
 
 
 def load() -> None:
@@ -68,7 +68,7 @@ def fork_runs(worker: socket.socket, files: Mapping[str, Stamp | None]) -> socke
         if not descriptors:
             return None
         with socket.socket(fileno=descriptors[0]) as own:
-            if reason := unfit(files):
+            if reason := why_unfit(files):
                 sys.stderr.write(f"the process that forks runs is started anew: {reason}\n")
                 return None
             number = fork_away()
@@ -77,7 +77,7 @@ def fork_runs(worker: socket.socket, files: Mapping[str, Stamp | None]) -> socke
         worker.sendall(NUMBER.pack(number))
 
 
-def unfit(files: Mapping[str, Stamp | None]) -> str | None:
+def why_unfit(files: Mapping[str, Stamp | None]) -> str | None:
     """Why no run may be forked from this process any longer, if that is so."""
     if sum(1 for _ in THREADS.iterdir()) > 1:
         return "it has more than one thread"
@@ -97,8 +97,8 @@ def fork_away() -> int:
         fork_orphan(writing)
         return 0
     os.close(writing)
-    with open(reading, "rb") as said:
-        number = said.read()
+    with open(reading, "rb") as pipe:
+        number = pipe.read()
     os.waitpid(between, 0)
     if not number:
         raise BlockingIOError("no process could be forked")
@@ -123,18 +123,19 @@ def begin() -> None:
     import_module("flows.begin").main()
 
 
-def carry_out(own: socket.socket, act: Callable[[], None] = begin) -> None:
+def enter_run(own: socket.socket, act: Callable[[], None] = begin) -> None:
     """Be the process of one run, with the environment and the directory that its socket tells, and nothing else's."""
-    with own, own.makefile("rb") as told:
-        text = told.read()
+    # Until then it is the nursery's socket.
+    with open(os.devnull) as nothing:
+        os.dup2(nothing.fileno(), sys.stdin.fileno())
+    with own, own.makefile("rb") as file:
+        text = file.read()
     if not text:
         return  # The worker has not waited for it.
     run = json.loads(text)
     os.environ.clear()
     os.environ.update(run["environment"])
     os.chdir(run["directory"])
-    with open(os.devnull) as nothing:
-        os.dup2(nothing.fileno(), sys.stdin.fileno())
     enter()
     act()
 

@@ -41,4 +41,4 @@ with socket.socket(fileno=os.dup(sys.stdin.fileno())) as worker:
     own = nursery.fork_runs(worker, nursery.stamps(filter(None, [os.environ.get("CODE")]), time.time_ns()))
 if own is not None:
     run = own
-    nursery.end_with(lambda: nursery.carry_out(run, act))
+    nursery.end_with(lambda: nursery.enter_run(run, act))
