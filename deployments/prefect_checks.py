@@ -92,11 +92,15 @@ async def check_waits(client: PrefectClient, workspace: WorkspaceNames) -> Async
     One that waited for another of its deployment is in it: the half that waited less is what is looked at.
     """
     pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[workspace.own]))
-    begun = FlowRunFilter(start_time=FlowRunFilterStartTime(after_=datetime.now(UTC) - RECENT))
+    begun = FlowRunFilter(start_time=FlowRunFilterStartTime(after_=datetime.now(UTC) - RECENT, is_null_=False))
     runs = await client.read_flow_runs(
         work_pool_filter=pool, flow_run_filter=begun, sort=FlowRunSort.START_TIME_DESC, limit=LATEST
     )
-    waited = [began_late(run.start_time, run.expected_start_time) for run in runs]
+    waited = [
+        max((run.start_time - run.expected_start_time).total_seconds(), 0.0)
+        for run in runs
+        if run.start_time and run.expected_start_time
+    ]
     if not waited:
         return
     half = statistics.median(waited)
@@ -106,11 +110,6 @@ async def check_waits(client: PrefectClient, workspace: WorkspaceNames) -> Async
     else:
         remedy = "See that their workers are not busy, listen to the server's events, and fork runs: their logs say so"
         yield CheckResult(AREA, "runs", Grade.ADVICE, words, remedy)
-
-
-def began_late(began: datetime | None, due: datetime | None) -> float:
-    """Seconds."""
-    return max((began - due).total_seconds(), 0.0) if began and due else 0.0
 
 
 async def _deployments(

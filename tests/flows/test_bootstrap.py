@@ -72,28 +72,34 @@ def test_the_doctor_says_how_long_the_latest_runs_have_waited(prefect: PrefectSe
     waits = WorkspaceNames("waits")
     asyncio.run(make_pool(print, waits))
     flow = prefect.post("flows/", name="sync")["id"]
-    deployment = prefect.post("deployments/", name="sync-waits", flow_id=flow, work_pool_name=waits.own)["id"]
+    about = {"flow_id": flow, "work_pool_name": waits.own, "work_queue_name": "default"}
+    deployment = prefect.post("deployments/", name="sync-waits", **about)["id"]
 
     async def looked() -> list[CheckResult]:
         async with get_client() as client:
             return [result async for result in check_waits(client, waits)]
 
-    def begin(due: datetime) -> None:
+    def ask_for(due: datetime) -> str:
         scheduled = {"type": "SCHEDULED", "state_details": {"scheduled_time": due.isoformat()}}
-        run = prefect.post("flow_runs/", state=scheduled, flow_id=flow, deployment_id=deployment)["id"]
-        prefect.post(f"flow_runs/{run}/set_state", state={"type": "RUNNING"}, force=True)
+        return str(prefect.post(f"deployments/{deployment}/create_flow_run", state=scheduled)["id"])
 
-    assert asyncio.run(looked()) == []
-    begin(datetime.now(UTC) - timedelta(hours=2))
-    (late,) = asyncio.run(looked())
-    assert (late.grade, late.words[:32]) == (Grade.ADVICE, "half of the last 1 began within ")
-    # Runs that are due later have not waited.
-    for _ in range(2):
-        begin(datetime.now(UTC) + timedelta(minutes=5))
-    assert [(soon.grade, soon.words) for soon in asyncio.run(looked())] == [
-        (Grade.WELL, "half of the last 3 began within 0.0 s of being due")
-    ]
-    prefect.delete(f"work_pools/{waits.own}")
+    def begin(due: datetime) -> None:
+        prefect.post(f"flow_runs/{ask_for(due)}/set_state", state={"type": "RUNNING"}, force=True)
+
+    try:
+        ask_for(datetime.now(UTC) + timedelta(minutes=5))
+        assert asyncio.run(looked()) == [], "what has not begun tells nothing"
+        begin(datetime.now(UTC) - timedelta(hours=2))
+        (late,) = asyncio.run(looked())
+        assert (late.grade, late.words[:32]) == (Grade.ADVICE, "half of the last 1 began within ")
+        # Runs that are due later have not waited.
+        for _ in range(2):
+            begin(datetime.now(UTC) + timedelta(minutes=5))
+        (soon,) = asyncio.run(looked())
+        assert (soon.grade, soon.words) == (Grade.WELL, "half of the last 3 began within 0.0 s of being due")
+    finally:
+        prefect.delete(f"deployments/{deployment}")
+        prefect.delete(f"work_pools/{waits.own}")
 
 
 def test_the_doctor_says_that_a_server_does_not_answer() -> None:
