@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import boto3
 import pytest
+from pytest_httpserver import HTTPServer
 
 from deployments.local.emulators.aws import LocalAws
 from keyturn.access_log.sources import object_log
@@ -122,6 +123,21 @@ def test_what_late_objects_are_looked_for_behind_is_two_hours_before_the_place()
     assert begin < PREFIX + trail_key("20261124T2312", "a") < key
     assert window_begin(f"{PREFIX}2026/11/24/0001.json.gz") is None
     assert window_begin(PREFIX + trail_key("20269924T2312", "a")) is None
+
+
+def test_what_a_proxy_answers_is_no_empty_bucket_and_no_broken_file(aws: LocalAws, httpserver: HTTPServer) -> None:
+    settings = {"bucket": "trail", "prefix": PREFIX, "region": "us-east-1", "endpoint_url": httpserver.url_for("")}
+    source = open_bucket(opening(aws.directory), **settings)
+    page = "<html>Please log in</html>"
+    httpserver.expect_ordered_request("/trail").respond_with_data(page, content_type="text/html")
+    with pytest.raises(Unavailable, match="IsTruncated"):
+        source.read(None, 10)
+    listed = f"<Key>{PREFIX}1.json.gz</Key><Size>26</Size><LastModified>2026-11-24T12:00:00Z</LastModified>"
+    answer = f"<R><IsTruncated>false</IsTruncated><Contents>{listed}</Contents></R>"
+    httpserver.expect_ordered_request("/trail").respond_with_data(answer, content_type="application/xml")
+    httpserver.expect_ordered_request(f"/trail/{PREFIX}1.json.gz").respond_with_data(page, content_type="text/html")
+    with pytest.raises(Unavailable, match="ETag"):
+        source.read(None, 10)
 
 
 def test_a_bucket_that_is_not_there_and_one_that_is_down_are_errors(aws: LocalAws, delivered: DeliveredLog) -> None:

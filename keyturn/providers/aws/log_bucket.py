@@ -15,7 +15,7 @@ from keyturn.access_log.sources.passed_objects import Passed, PassedKeys
 from keyturn.core.access_source import SourceOpening
 from keyturn.core.errors import Invalid, Unavailable
 from keyturn.providers import outbound
-from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, bounded_pages, opening, translate_aws_errors
+from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, bounded_pages, field, opening, translate_aws_errors
 
 HINT: Final = "Allow s3:ListBucket on the bucket, s3:GetObject on what is delivered, and kms:Decrypt on its key"
 LONGEST_READ: Final = 120.0
@@ -69,6 +69,7 @@ class LogBucket:
                 Bucket=self._bucket, Prefix=self._prefix, **begin
             )
             for page in bounded_pages(pages, "list", self.name):
+                field(page, "IsTruncated", "list", self.name)  # what a proxy answers is no empty listing
                 for item in page.get("Contents", ()):
                     yield StoredObject(item["Key"], item["Size"], item["LastModified"].timestamp())
 
@@ -92,7 +93,9 @@ class LogBucket:
         name = f"s3://{self._bucket}/{key}"
         span = f"bytes={offset}-{offset + limit - 1}"
         with translate_aws_errors("read", name), outbound.within(LONGEST_READ):
-            body = self._client.get_object(Bucket=self._bucket, Key=key, Range=span)["Body"]
+            answer = self._client.get_object(Bucket=self._bucket, Key=key, Range=span)
+            field(answer, "ETag", "read", name)
+            body = answer["Body"]
             try:
                 data: bytes = body.read()
             except (HTTPError, IncompleteReadError, ReadTimeoutError, OSError):
