@@ -18,6 +18,7 @@ from keyturn.settings.fields import (
     Model,
     PositiveDuration,
     WebUrl,
+    keep_plain_http_at_home,
     matching,
     refused,
     split_url,
@@ -70,6 +71,12 @@ def _ldap(url: str) -> str:
     return url
 
 
+def _redirect(url: str) -> str:
+    keep_plain_http_at_home(url, insecure_http=False, remedy="Write https://, or http://localhost:8250/oidc/callback.")
+    return url
+
+
+Redirect = Annotated[WebUrl, AfterValidator(_redirect)]
 LdapUrl = Annotated[str, AfterValidator(_ldap), WithJsonSchema({"type": "string", "pattern": "^ldaps?://"})]
 
 Entry = TypeVar("Entry")
@@ -239,7 +246,7 @@ class OidcRoleEntry(PeopleEntry):
     """What it is."""
     method: Line
     """The entry of kind oidc."""
-    allowed_redirect_uris: Annotated[tuple[WebUrl, ...], Field(min_length=1)]
+    allowed_redirect_uris: Annotated[tuple[Redirect, ...], Field(min_length=1)]
     """Where the provider may send the browser back to, such as http://localhost:8250/oidc/callback."""
     user_claim: Line = "sub"
     """The claim that tells who it is."""

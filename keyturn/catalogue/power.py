@@ -16,6 +16,7 @@ from keyturn.catalogue.operators_policy import VARIABLE, OperatorsPolicy
 from keyturn.catalogue.problems import KeyPath
 from keyturn.core.errors import Invalid
 from keyturn.core.hosts import refuses_host
+from keyturn.core.outbound import is_loopback
 from keyturn.settings.directories import cache_directory, sources_directory, state_directory
 from keyturn.settings.trail import trail_directory
 
@@ -36,6 +37,9 @@ FILES: Final = ("directory", "kubeconfig")
 
 PID_FILE: Final = "pid_file"
 """The key that names whose process is signalled, which takes the operator's word."""
+
+REDIRECTS: Final = "allowed_redirect_uris"
+"""The key that says where a browser brings a login's code, which opens the hub as whoever logs in."""
 
 PORTS: Final = {"https": 443, "http": 80, "ldaps": 636, "ldap": 389}
 
@@ -149,6 +153,11 @@ def _places(model: Any) -> Iterator[tuple[KeyPath, str, int]]:
             yield (key,), parts.hostname or "", parts.port or PORTS.get(parts.scheme, 0)
         elif key == "host":
             yield from (((key,), _machine(host), model.port) for host in value.split(","))
+        elif key == REDIRECTS:
+            for index, page in enumerate(value):
+                parts = urlsplit(page)
+                if not is_loopback(host := parts.hostname or ""):
+                    yield (key, index), host, parts.port or PORTS[parts.scheme]
         elif key == "nodes":
             for index, node in enumerate(value):
                 host, _, port = node.rpartition(":")

@@ -18,7 +18,7 @@ from keyturn.hub_setup.check import CHECK, LAST, HubCheck, check_hub, insist_on_
 from keyturn.hub_setup.wanted import HubDeclaration, resources
 from keyturn.ledger.entries import parse_leaf
 from keyturn.rotation.context import Workspace
-from tests.hub_setup.site import Empty, applied, as_environment
+from tests.hub_setup.site import Empty, applied, as_environment, generated_key
 
 pytestmark = pytest.mark.sampled(4, of="file")
 
@@ -26,6 +26,8 @@ CATALOGUE: dict[str, Any] = {
     "hub": {
         "keyturn-worker": {"kind": "approle", "login": "worker", "addresses": ["127.0.0.0/8"]},
         "logins": {"kind": "engine", "type": "ssh"},
+        "staff": {"kind": "jwt", "public_keys": [generated_key()]},
+        "oncall": {"kind": "group", "method": "staff", "logins": ["requester"]},
     },
     "secrets": {
         "app/a": {
@@ -104,10 +106,12 @@ def test_what_somebody_changes_is_named_since_it_is_so_until_it_is_mended(declar
     root = declared.empty.root
     root.write_data("auth/approle/role/keyturn-worker", data={"token_policies": "root"})
     root.delete("sys/policies/acl/keyturn-notary")
+    root.write_data("identity/group/name/oncall", data={"type": "external", "policies": ["keyturn-revoker"]})
     first, second = declared.check(), declared.check()
     assert set(first.differing) == {
         "drift approle:approle/keyturn-worker (token_policies)",
         "drift policy:keyturn-notary",
+        "drift group:oncall (policies)",
     }
     assert (first.since, second.since) == (first.at, first.at)
     with pytest.raises(Invalid, match=r"drift approle:approle/keyturn-worker \(token_policies\)"):

@@ -277,6 +277,23 @@ def test_a_hub_without_the_method_says_so(empty: Empty) -> None:
         applied(empty.port, wanted(LDAP))
 
 
+def test_a_login_comes_back_to_no_host_that_the_operators_file_leaves_out(tmp_path: Path) -> None:
+    (tmp_path / "catalogue").mkdir()
+    (tmp_path / "policy.yaml").write_text("hosts: [login.example.com, vault.example.com]\n")
+
+    def load(page: str) -> None:
+        method = "{kind: oidc, discovery_url: 'https://login.example.com', client_id: hub, client_secret_file: /run/s}"
+        role = f"{{kind: oidc-role, method: people, allowed_redirect_uris: ['{BACK}', '{page}']}}"
+        (tmp_path / "catalogue" / "all.yaml").write_text(f"hub:\n  people: {method}\n  staff: {role}\n")
+        load_catalogue(tmp_path / "catalogue", {"KEYTURN_POLICY": str(tmp_path / "policy.yaml")})
+
+    load("https://vault.example.com/ui/vault/auth/oidc/oidc/callback")
+    with pytest.raises(Invalid, match="the operator's file does not allow this host"):
+        load("https://elsewhere.example.org/oidc/callback")
+    with pytest.raises(Invalid, match="plain http to another machine"):
+        load("http://vault.example.com/oidc/callback")
+
+
 REFUSED = (
     ("client_secret_variable: VAULT_TOKEN", "Name one that begins with KEYTURN_SETUP_"),
     ("client_secret_file: ~/.ssh/id_rsa", "no catalogue may name what lies there"),

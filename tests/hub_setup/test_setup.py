@@ -252,12 +252,13 @@ def test_what_may_not_be_looked_at_is_unknown_and_what_is_in_it_too(empty: Empty
 def test_the_planners_policy_shows_everything_and_changes_nothing(empty: Empty) -> None:
     everything = wanted({**WORKER, **JWT, **CLUSTER})
     applied(empty.port, everything)
+    key = "keyturn/data/fingerprint-key"
     hub = empty.as_token(empty.token("keyturn-planner"))
     assert verdicts(planned(hub.setup(), everything)) == {}
     changed = wanted({**WORKER, **JWT, **CLUSTER, "late": {**WORKER["keyturn-worker"], "login": "monitor"}})
     with pytest.raises(Denied):
         applied(hub.setup(), changed)
-    for address in ("auth/approle/role/keyturn-worker/role-id", "secret/data/app/a", "sys/policies/acl"):
+    for address in ("auth/approle/role/keyturn-worker/role-id", "secret/data/app/a", "sys/policies/acl", key):
         with pytest.raises(Denied):
             hub.setup().look(address)
 
