@@ -18,6 +18,7 @@ from keyturn.providers.ledger.opening import spooled_ledger
 from keyturn.revocation import incident_store, outbox, protocol, recheck, resume, run
 from keyturn.revocation.conclude import conclude_incident
 from keyturn.revocation.consent import Consent
+from keyturn.revocation.given_access import end_given_access
 from keyturn.revocation.incident import Incident, IncidentStatus, Mode, SecretProgress, Step
 from keyturn.revocation.news import has_waiting
 from keyturn.revocation.preview import Preview
@@ -150,6 +151,12 @@ def advance_all(path: str, incident: Incident, steps: tuple[Step, ...]) -> Secre
     return revoke_step(revoking_workspace(), path, incident, steps)
 
 
+@step("end access", retries=NO_RETRIES)
+def end_access(incident: Incident) -> None:
+    """What was given for a while of all that the incident is about."""
+    end_given_access(revoking_workspace(), incident)
+
+
 @step("conclude")
 def conclude(incident: str) -> IncidentStatus:
     """Leases, copies that nothing declares now, and the proof of all; closes the incident where nothing is left."""
@@ -163,6 +170,8 @@ async def take_as_task(wanted: Wanted) -> Any:
             return await advance.with_options(task_run_name=f"{one_step} {path}")(path, incident, (one_step,))
         case protocol.ADVANCE, (path, incident, steps):
             return await advance_all.with_options(task_run_name=f"revoke {path}")(path, incident, steps)
+        case protocol.END_ACCESS, (incident,):
+            return await end_access(incident)
         case protocol.CONCLUDE, (incident,):
             return await conclude(incident)
         case protocol.LOOK, (incident,):

@@ -113,6 +113,16 @@ path "auth/token/revoke-accessor" {
   }
 }
 
+# What makes and ends accounts at targets for access alone (`grants:`): people put it there.
+path "keyturn/data/grant-admins/*" {
+  capabilities = ["read"]
+}
+
+# Hand such an account over, so that it opens once.
+path "sys/wrapping/wrap" {
+  capabilities = ["update"]
+}
+
 # What conditions are about: groups of whoever asks, and incidents, without what they say of values.
 path "identity/entity/id/+" {
   capabilities = ["read"]

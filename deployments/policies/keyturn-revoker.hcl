@@ -54,6 +54,47 @@ path "keyturn/data/grants/*" {
   capabilities = ["update"]
 }
 
+# What makes and ends accounts at targets for access alone (`grants:`): people put it there.
+path "keyturn/data/grant-admins/*" {
+  capabilities = ["read"]
+}
+
+# End access that was given for a while to what is revoked: say so where it stands, end the tokens that it ends with,
+# and see that the accounts are gone.
+path "keyturn/metadata/granted" {
+  capabilities = ["list"]
+}
+path "keyturn/data/granted/*" {
+  capabilities = ["read", "update"]
+}
+path "auth/token/accessors" {
+  capabilities = ["list", "sudo"]
+}
+path "auth/token/accessors/" {
+  capabilities = ["list", "sudo"]
+}
+path "auth/token/lookup-accessor" {
+  capabilities = ["update"]
+  allowed_parameters = {
+    "accessor" = []
+  }
+}
+path "auth/token/revoke-accessor" {
+  capabilities = ["update"]
+  allowed_parameters = {
+    "accessor" = []
+  }
+}
+path "sys/leases/lookup/database/creds/*" {
+  capabilities = ["list", "sudo"]
+}
+path "sys/leases/lookup" {
+  capabilities = ["update"]
+  allowed_parameters = {
+    "lease_id" = []
+  }
+}
+
 # Find and end leases, whichever engine gave them; but for those that are logins, Keyturn's own among them, and the
 # hub's.
 path "sys/leases/lookup/*" {
@@ -74,25 +115,4 @@ path "sys/leases/lookup/auth/*" {
 }
 path "sys/leases/lookup/sys/*" {
   capabilities = ["deny"]
-}
-
-# Find and end the tokens that were made to ask for leases (strategy vault-dynamic), and with them leases that nobody
-# knows of any more. Such a token tells the secret that it was made for.
-path "auth/token/accessors" {
-  capabilities = ["list", "sudo"]
-}
-path "auth/token/accessors/" {
-  capabilities = ["list", "sudo"]
-}
-path "auth/token/lookup-accessor" {
-  capabilities = ["update"]
-  allowed_parameters = {
-    "accessor" = []
-  }
-}
-path "auth/token/revoke-accessor" {
-  capabilities = ["update"]
-  allowed_parameters = {
-    "accessor" = []
-  }
 }

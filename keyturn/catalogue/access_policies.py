@@ -19,6 +19,9 @@ LONGEST: Final = timedelta(hours=12)
 
 MOST_APPROVERS: Final = 20
 
+SECTION: Final = "grants"
+"""The section of the catalogue that says which accounts Keyturn makes itself."""
+
 LOW: Final = frozenset({Classification.PUBLIC, Classification.INTERNAL})
 """The classifications whose secrets may be given without anybody's approval."""
 
@@ -96,6 +99,8 @@ class AccessPolicySettings(Choice):
     """What has to be so besides; where it denies, when it does."""
     credential: Line | None = None
     """Where the hub makes the credential, such as `database/creds/ml-reader`."""
+    grant: Line | None = None
+    """Instead of credential: the entry of `grants` by which Keyturn makes an account itself."""
     maximum: PositiveDuration = timedelta(hours=1)
     """How long access may last at most."""
     approvers: Annotated[tuple[Line, ...], AfterValidator(no_repeats), Field(max_length=MOST_APPROVERS)] = ()
@@ -108,14 +113,23 @@ class AccessPolicySettings(Choice):
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if self.effect is Effect.DENY:
-            surplus = {"credential", "maximum", "approvers", "approvals", "break_glass"} & self.model_fields_set
+            surplus = {
+                "credential",
+                "grant",
+                "maximum",
+                "approvers",
+                "approvals",
+                "break_glass",
+            } & self.model_fields_set
             if surplus:
                 raise refused("means nothing where the policy denies", "Remove it.", min(surplus))
             return self
         if self.subjects is None:
             raise refused("is missing", "Say with entities or groups who may ask.", "subjects")
-        if self.credential is None:
+        if self.credential is None and self.grant is None:
             raise refused("is missing", "Write where the hub makes it: database/creds/ROLE.", "credential")
+        if self.credential is not None and self.grant is not None:
+            raise refused("means nothing beside credential", "Keep one of the two.", "grant")
         if self.maximum > LONGEST:
             raise refused("is longer than 12h", "Access for longer is no grant: declare a secret for it.", "maximum")
         if self.break_glass and self.approvals == 0:
@@ -131,6 +145,11 @@ class AccessPolicySettings(Choice):
             remedy = "Choose classifications: [internal] or [public] and name no approvers, or ask for one approval."
             raise refused("only what is public or internal is given without approval", remedy, "approvals")
         return self
+
+    @property
+    def gives(self) -> str:
+        """What is given by it: where the hub makes it, or by which entry of `grants`; empty where it denies."""
+        return self.credential or (f"{SECTION}/{self.grant}" if self.grant else "")
 
     @cached_property
     def digest(self) -> str:

@@ -16,6 +16,7 @@ from keyturn.catalogue.destinations import Destination, FieldPattern, SyncSettin
 from keyturn.catalogue.environment import references
 from keyturn.catalogue.exceptions import ExceptionSettings
 from keyturn.catalogue.freezes import illegal_pattern
+from keyturn.catalogue.grant_accounts import KINDS as GRANT_KINDS
 from keyturn.catalogue.groups import Groups, members
 from keyturn.catalogue.hub_checks import find_hub_problems
 from keyturn.catalogue.models import SecretDeclaration
@@ -109,6 +110,8 @@ def find_conflicts(world: World) -> list[Problem]:
     chosen = (*world.entries["monitors"].values(), *world.entries["access_policies"].values())
     problems += [problem for entry in chosen for problem in _chosen(entry, world)]
     problems += [problem for entry in world.entries["access_logs"].values() for problem in _access_log(entry, world)]
+    problems += [problem for entry in world.entries["grants"].values() for problem in _granting_target(entry, world)]
+    problems += [problem for entry in world.entries["access_policies"].values() for problem in _grant(entry, world)]
     problems += [problem for entry in world.entries["pki"].values() for problem in references(entry)]
     problems += find_misfits(world.entries["pki"])
     problems += [problem for entry in world.entries["hub"].values() for problem in find_hub_problems(entry, world)]
@@ -120,6 +123,29 @@ def find_conflicts(world: World) -> list[Problem]:
     problems += _lists_of_several(secrets, world)
     problems += _whole_and_merged(secrets, world)
     return problems
+
+
+def _granting_target(entry: CatalogueEntry, world: World) -> Found:
+    """Accounts for grants are made at a declared target, of a kind that ends them by itself."""
+    yield from references(entry)
+    name = text_at(entry, "target")
+    if name is None:
+        return
+    yield from _declared(entry, ("target",), "targets", name, world)
+    other = world.entries["targets"].get(name)
+    kind = text_at(other, "kind") if other else None
+    if kind and kind not in GRANT_KINDS and kind in TARGET_KINDS:
+        message = f"no account ends by itself within a minute of its time at {name}, which is of the kind {kind}"
+        remedy = (
+            f"Name a target of the kind {', '.join(sorted(GRANT_KINDS))}, or let the hub's engine make it: credential."
+        )
+        yield entry.problem(("target",), message, remedy)
+
+
+def _grant(entry: CatalogueEntry, world: World) -> Found:
+    """The kind of account that a policy gives is declared."""
+    if name := text_at(entry, "grant"):
+        yield from _declared(entry, ("grant",), "grants", name, world)
 
 
 # --- one secret --------------------------------------------------------------------------------------------

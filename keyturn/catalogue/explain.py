@@ -16,6 +16,7 @@ from keyturn.catalogue.destinations import SyncSettings
 from keyturn.catalogue.environment import Expanded
 from keyturn.catalogue.exceptions import ExceptionSettings
 from keyturn.catalogue.freezes import FreezeSettings
+from keyturn.catalogue.grant_accounts import GrantAccountSettings
 from keyturn.catalogue.hub_entries import HubEntry
 from keyturn.catalogue.keys import KeySettings
 from keyturn.catalogue.models import SecretDeclaration
@@ -44,6 +45,7 @@ SHAPES: Final[dict[str, Any]] = {
     "access_logs": AccessLogSettings,
     "exceptions": ExceptionSettings,
     "access_policies": AccessPolicySettings,
+    "grants": GrantAccountSettings,
     "pki": AuthoritySettings,
     "hub": HubEntry,
     "keys": KeySettings,

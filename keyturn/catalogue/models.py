@@ -13,6 +13,7 @@ from keyturn.catalogue.consumers import ConsumerSettings
 from keyturn.catalogue.destinations import DeclaredPlace, Destination, SyncSettings, place_of
 from keyturn.catalogue.exceptions import ExceptionSettings
 from keyturn.catalogue.freezes import FreezeSettings
+from keyturn.catalogue.grant_accounts import GrantAccountSettings
 from keyturn.catalogue.hub_entries import HubEntry
 from keyturn.catalogue.keys import KeySettings
 from keyturn.catalogue.monitors import MonitorSettings
@@ -121,6 +122,7 @@ class Catalogue(Model):
     access_logs: dict[str, AccessLogSettings] = Field(default_factory=dict)
     exceptions: dict[str, ExceptionSettings] = Field(default_factory=dict)
     access_policies: dict[str, AccessPolicySettings] = Field(default_factory=dict)
+    grants: dict[str, GrantAccountSettings] = Field(default_factory=dict)
     pki: dict[str, AuthoritySettings] = Field(default_factory=dict)
     hub: dict[str, HubEntry] = Field(default_factory=dict)
     """What `keyturn hub apply` makes in the hub besides what the rest of the catalogue needs there."""

@@ -26,10 +26,14 @@ Flaw = tuple[KeyPath, str, str]
 Models = Mapping[str, Mapping[str, Any]]
 """Everything that is made, by section and name."""
 
-OWN_PLACES: Final = {"targets": (("admin",), "targets"), "consumers": (("signing_key", "login"), "webhooks")}
+OWN_PLACES: Final = {
+    "targets": (("admin",), "targets"),
+    "grants": (("admin",), "grant-admins"),
+    "consumers": (("signing_key", "login"), "webhooks"),
+}
 """For each section the keys that name entries of the hub's state mount, and the folder that they lie in."""
 
-LEADING: Final = ("stores", "targets", "consumers", "access_logs", "hub", "keys")
+LEADING: Final = ("stores", "targets", "consumers", "access_logs", "hub", "keys", "grants")
 """The sections that name hosts, accounts and files."""
 
 FILES: Final = ("directory", "kubeconfig")

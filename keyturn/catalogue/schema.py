@@ -14,6 +14,7 @@ from keyturn.catalogue.destinations import SyncSettings
 from keyturn.catalogue.environment import REFERENCE
 from keyturn.catalogue.exceptions import ExceptionSettings
 from keyturn.catalogue.freezes import FreezeSettings
+from keyturn.catalogue.grant_accounts import GrantAccountSettings
 from keyturn.catalogue.hub_entries import HubEntry
 from keyturn.catalogue.keys import KeySettings
 from keyturn.catalogue.models import SecretDeclaration
@@ -62,6 +63,8 @@ class CatalogueFile(Model):
     """Secrets that checks of `keyturn report` leave out for a time, and who answers for that, by name."""
     access_policies: dict[str, AccessPolicySettings] | None = None
     """Who may be given access to which secrets for a while, and who has to approve it, by name."""
+    grants: dict[str, GrantAccountSettings] | None = None
+    """Accounts that Keyturn makes itself at a target for access that is given for a while, by name."""
     pki: dict[str, AuthoritySettings] | None = None
     """The authorities in PKI engines of the hub, by name."""
     hub: dict[str, HubEntry] | None = None

@@ -32,6 +32,7 @@ SECTIONS: Final = (
     "access_logs",
     "exceptions",
     "access_policies",
+    "grants",
     "pki",
     "hub",
     "keys",

@@ -266,7 +266,7 @@ def open_access(
     variables = variables_of(env or [])
     program = program_of(command or [], variables)
     with opened_workspace(catalogue) as workspace:
-        opened = opening.open_access(workspace, request)
+        opened = opening.open_access(workspace, request, say=note)
         note(f"until {when(opened.ends_at)} UTC, and opened for good; to give it back: keyturn access end {request}")
         values = opened.fields.reveal()
     if program:
@@ -412,7 +412,7 @@ def request_data(workspace: "Workspace", request: "AccessRequest") -> dict[str, 
     review, status = review_status(workspace, request), access_status(workspace, request)
     about = {name: getattr(request, name) for name in request.__dataclass_fields__ if name not in LATER}
     policy = workspace.catalogue.access_policies.get(request.policy)
-    credential = (policy.credential or "") if policy else ""
+    credential = policy.gives if policy else ""
     later = {"credential": credential, "digest": request.digest, "state": str(status.state), "until": status.until}
     return {
         **about,
@@ -477,12 +477,16 @@ def check_access(
 def read_proof(file: Path) -> str:
     """What stands in the file. Raises Invalid, OSError."""
     try:
-        return file.read_text()
+        text = file.read_text()
     except UnicodeDecodeError:
         raise Invalid("read", str(file), "it is no proof", "Give the file as it was made") from None
+    if not text.strip():
+        hint = "Give the file as the command that proves it has written it (-o FILE)"
+        raise Invalid("read", str(file), "it is empty: no proof is in it", hint)
+    return text
 
 
-def approver_key(text: str) -> tuple[str, bytes]:
+def approver_key(text: str, option: str = "--approver") -> tuple[str, bytes]:
     """``NAME=KEY``: an approver's name, and their public key. Wrong usage for anything else."""
     name, _, encoded = text.partition("=")
     try:
@@ -490,5 +494,5 @@ def approver_key(text: str) -> tuple[str, bytes]:
     except ValueError:
         key = b""
     if not name or len(key) != KEY_BYTES:
-        raise typer.BadParameter("write NAME=KEY, as the operator's file has them", param_hint="--approver")
+        raise typer.BadParameter("write NAME=KEY, as the operator's file has them", param_hint=option)
     return name, key

@@ -34,7 +34,7 @@ def active_grants(workspace: Workspace) -> list[ActiveGrant]:
     """All of them, the first to end first; what can't be told is said."""
     if not workspace.catalogue.access_policies:
         return []
-    from keyturn.grants.grants import GrantStage, list_grants
+    from keyturn.rotation.granted import GrantStage, list_grants
 
     try:
         grants, malformed = list_grants(workspace)

@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from keyturn.cli import ledger_sources as sources
 from keyturn.cli.environment import opened_workspace
-from keyturn.cli.failures import EXIT_CODES
-from keyturn.cli.ledger_proofs import OutOption, put
+from keyturn.cli.failures import BEHIND, EXIT_CODES
+from keyturn.cli.ledger_proofs import KeyFileOption, KeyOption, OutOption, put
 from keyturn.cli.options import CatalogueOption, JsonOption, PathArgument
-from keyturn.cli.output import note, write_json, write_table
+from keyturn.cli.output import note, stamp, when, write_json, write_table
 from keyturn.core.errors import Invalid
 
 if TYPE_CHECKING:
+    from keyturn.organisations.sharing_proof import ProvenSharing
     from keyturn.rotation.agreements import Agreement
     from keyturn.rotation.context import Workspace
 
@@ -23,6 +25,7 @@ EXAMPLES: Final = """\b
 Examples:
   keyturn share propose harvest/api-key --with blue --purpose 'they run the reaper' --out share.json
   keyturn share accept share.json
+  keyturn share prove AG-3f9a1c07d2e45b68 --out agreed.json
   keyturn share end AG-3f9a1c07d2e45b68 --because 'they run it no more'
 
 """
@@ -33,6 +36,11 @@ UntilOption = Annotated[str, typer.Option("--until", metavar="TIME", help="Until
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="What `keyturn share propose` has written.")]
 YesOption = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
 BecauseOption = Annotated[str, typer.Option("--because", metavar="TEXT", help="Why: it stands in the ledger.")]
+ProofArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A proof that `keyturn share prove` has made.")]
+SignerOption = Annotated[
+    list[str],
+    typer.Option("--signer", metavar="ORG:NAME=KEY", help="The public key of somebody who signs for one of the two."),
+]
 NameArgument = Annotated[str, typer.Argument(metavar="AGREEMENT", help="Its name, such as AG-3f9a1c07d2e45b68.")]
 
 
@@ -131,3 +139,77 @@ def read_proposal(file: Path) -> "Agreement":
         return Agreement.from_data(json.loads(file.read_text()))
     except (ValueError, TypeError, AttributeError):
         raise Invalid("read", str(file), "it is no proposal", "Give the file as it was made") from None
+
+
+# --- proofs
+
+
+@commands.command("prove", epilog=EXAMPLES + EXIT_CODES)
+def prove(name: NameArgument, out: OutOption = None, catalogue: CatalogueOption = None) -> None:
+    """Make a proof of an agreement, which holds without any hub, ledger and catalogue.
+
+    It has both signatures where this side can see the other's; who gives the secret does with the store's login.
+    """
+    from keyturn.organisations.sharing_proof import prove_sharing
+
+    with opened_workspace(catalogue) as workspace, sources.the_ledger() as ledger:
+        proof = prove_sharing(workspace, ledger, name)
+    put(proof.to_json(), out)
+    if proof.lacking:
+        note(f"one signature alone: {proof.lacking}")
+
+
+@commands.command("check", epilog=EXAMPLES + EXIT_CODES)
+def check(
+    file: ProofArgument,
+    signer: SignerOption,
+    public_key: KeyOption = None,
+    public_key_file: KeyFileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a proof of an agreement. With the ledger's public key it needs no hub, and believes nothing else.
+
+    Ends with 1 where it does not hold, and with 3 where it has the signature of one side alone.
+    """
+    from keyturn.cli.access import read_proof
+    from keyturn.ledger.checkpoints import read_checkpoint
+    from keyturn.organisations.sharing_proof import SharingProof, check_sharing
+    from keyturn.providers.ledger.ed25519 import verify_ed25519
+
+    proof = SharingProof.from_json(read_proof(file))
+    if not proof.entries:
+        raise Invalid("check", str(file), "it has no entry of a ledger", "Give the file as it was made")
+    believed = sources.given_keys(public_key or [], public_key_file)
+    keys = sources.trust(believed, lambda: read_checkpoint(proof.entries[0].checkpoint).origin).keys
+    proven = check_sharing(proof, dict(map(signer_key, signer)), keys, verify_ed25519)
+    show_proven(proven, proof.teller, as_json)
+    if proven.lacking:
+        raise typer.Exit(BEHIND)
+
+
+def signer_key(text: str) -> tuple[tuple[str, str], bytes]:
+    """``ORGANISATION:NAME=KEY``: whose signer that is, their name, and their public key. Wrong usage for all else."""
+    from keyturn.cli.access import approver_key
+
+    whose, _, key = text.partition("=")
+    organisation, _, name = whose.partition(":")
+    if not (organisation and name):
+        raise typer.BadParameter("write ORGANISATION:NAME=KEY", param_hint="--signer")
+    return (organisation, name), approver_key(f"{name}={key}", "--signer")[1]
+
+
+def show_proven(proven: "ProvenSharing", teller: str, as_json: bool) -> None:
+    """What is proved, and what is not."""
+    from dataclasses import asdict
+
+    recorded, withdrawn = stamp(proven.recorded_at), stamp(proven.withdrawn_at)
+    if as_json:
+        statements = {"signed_by": dict(proven.signed_by), "teller": teller, "lacking": proven.lacking}
+        moments = {"recorded_at": recorded, "withdrawn_at": withdrawn}
+        return write_json({"agreement": asdict(proven.agreement), **statements, **moments})
+    rows = [(f"signed for {whose} by {name}", "") for whose, name in proven.signed_by.items()]
+    rows += [(f"recorded by {teller}", when(proven.recorded_at))]
+    rows += [(f"withdrawn by {teller}", when(proven.withdrawn_at))] if proven.withdrawn_at else []
+    rows += [(proven.lacking, "NOT PROVEN")] if proven.lacking else []
+    write_table(("what", "at (UTC)"), rows)
+    return note(f"proved: {proven.agreement.id}, {proven.agreement.words}")

@@ -9,7 +9,7 @@ from keyturn.cli.copies import CatalogueCopies, CopyStatus
 from keyturn.cli.hearing import Hearing, Hearings
 from keyturn.cli.logins import login_data, login_lines
 from keyturn.cli.output import stamp, when
-from keyturn.core.errors import KeyturnError
+from keyturn.core.errors import KeyturnError, NotFound
 from keyturn.core.fingerprint import shown
 from keyturn.core.policy import Outlook, Reason, Trigger, due, due_at, outlook
 from keyturn.core.record import OPEN, Rotation, Stage
@@ -24,6 +24,9 @@ from keyturn.rotation.quiet import Listing, acknowledged, list_secrets
 T = TypeVar("T")
 
 SIDE_BY_SIDE: Final = 8
+
+OFFBOARDED: Final = "OFF-"
+"""How the names of incidents begin that end a project."""
 
 COLUMNS: Final = ("secret", "state", "copies", "consumers")
 
@@ -69,7 +72,7 @@ class SecretStatus:
         if self.missing:
             return [f"MISSING: {self.missing}", *([self.unfinished(self.rotation)] if self.rotation else [])]
         if self.ended_by:
-            return [f"ended by incident {self.ended_by}"]
+            return [ended_words(self.ended_by)]
         if self.rotated_at is None:
             return ["no version yet", self.due()]
         lines = [f"version {self.version}", f"{span(self.now - self.rotated_at)} old", self.due()]
@@ -130,7 +133,21 @@ def secret_statuses(
         for path, outcome in outcomes.items()
     ]
     statuses = [s if s.occupied else replace(s, login=current_check(logins, s.path, s.version)) for s in statuses]
-    return [replace(s, copies=copies.of.get(s.path, ()) if s.rotated_at else ()) for s in statuses], copies
+    return [replace(s, copies=shown_copies(s, copies.of.get(s.path, ()))) for s in statuses], copies
+
+
+def ended_words(incident: str) -> str:
+    """What has ended a secret, for people."""
+    if incident.startswith(OFFBOARDED):
+        return f"offboarded ({incident}): it serves no more"
+    return f"ended by incident {incident}"
+
+
+def shown_copies(status: SecretStatus, copies: tuple[CopyStatus, ...]) -> tuple[CopyStatus, ...]:
+    """The copies of a secret that tell something: one that has ended, and is nowhere, lacks none of them."""
+    if status.rotated_at is None:
+        return ()
+    return tuple(copy for copy in copies if not (status.ended_by and copy.kind == NotFound.__name__))
 
 
 def of_each(paths: Sequence[str], look: Callable[[str], T]) -> dict[str, T | KeyturnError]:

@@ -7,6 +7,9 @@ from typing import Final, Protocol
 
 from keyturn.core.sensitive import SecretFields, Sensitive
 
+WRAP: Final = "sys/wrapping/wrap"
+"""Where the hub wraps what it is given: the path that such a wrapping tells."""
+
 GRANT_TOKEN_ROLE: Final = "keyturn-grant"
 """The role of the tokens that ask for credentials, by default: auth/token/roles."""
 
@@ -39,6 +42,8 @@ class WrappedCredential:
     token: Sensitive
     accessor: str
     wrapping: str
+    wrapped_at: str = ""
+    """When it was wrapped, as the hub tells it: whoever wraps it anew can't choose that."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,28 @@ class OpenedCredential:
     fields: SecretFields
     lease_id: str
     ttl: timedelta
+
+
+class AccountMaker(Protocol):
+    """Makes accounts at one target for one grant each, and ends them. Serves many threads.
+
+    Each bears a mark that tells its grant and whose it is; what bears none is never touched.
+    """
+
+    def make(self, account: str, grant: str, password: Sensitive, life: timedelta) -> None:
+        """Make an account whose logins the target itself refuses once ``life`` is over.
+
+        Raises Conflict where there is one of that name.
+        """
+
+    def end(self, account: str, grant: str) -> int:
+        """Refuse its logins, end its sessions and drop it: how many sessions ended. Absent is success.
+
+        Raises Denied for one that was not made for this grant.
+        """
+
+    def own(self) -> Mapping[str, str]:
+        """The accounts that were made so and are there still, with their grants."""
 
 
 class GrantsPort(Protocol):
@@ -71,11 +98,20 @@ class GrantsPort(Protocol):
         The token that asks for it tells ``owner``. Raises NotFound and Denied, and then leaves nothing behind.
         """
 
+    def wrap(self, fields: SecretFields, life: timedelta) -> WrappedCredential:
+        """What this process has made, so that it opens once within ``life``; no token has asked for it."""
+
     def own_tokens(self, owner: str) -> list[str]:
         """The accessors of the tokens that were made so for this ``owner``, and live."""
 
     def tokens(self) -> frozenset[str]:
         """The accessors of all tokens that the hub has: one that ended a moment ago may be among them."""
+
+    def unfinished(self, credential: str) -> list[str]:
+        """The leases of the engine at ``credential`` whose time is up, and whose accounts the hub has not ended yet.
+
+        Raises Denied where this login may not look at them: then nobody can tell.
+        """
 
     def end_token(self, accessor: str) -> None:
         """End such a token, and its credential with it. Absent is success."""
@@ -85,6 +121,9 @@ class GrantsPort(Protocol):
 
     def made_at_path(self, token: Sensitive) -> str | None:
         """The path that the hub has answered with what ``token`` opens; None where it opens nothing any more."""
+
+    def wrapped_at(self, token: Sensitive) -> str:
+        """When what ``token`` opens was wrapped, as the hub tells it; empty where it opens nothing any more."""
 
     def open_wrapped(self, token: Sensitive, name: str) -> OpenedCredential | None:
         """What it opens, once; None where it was opened before, or has ended. ``name`` stands in errors."""

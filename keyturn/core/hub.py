@@ -357,6 +357,9 @@ class StatePort(Protocol):
     def list_state(self, prefix: str) -> Iterator[str]:
         """Every entry's path below ``prefix``, itself included in each path."""
 
+    def list_folders(self, prefix: str) -> list[str]:
+        """The names of the folders directly below ``prefix``, told in one request; none where nothing is there."""
+
     def now(self) -> datetime:
         """The time by the hub's own clock, to the second: the same for all workers, whatever their clocks say."""
 

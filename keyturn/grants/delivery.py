@@ -8,28 +8,28 @@ was made and not laid there, and begins another attempt; what was laid there is 
 from dataclasses import replace
 from typing import Final
 
-from keyturn.core.errors import Conflict, Denied, Invalid, Locked
+from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, Locked
+from keyturn.core.grants import WrappedCredential
+from keyturn.core.passwords import PasswordPolicy, generate
+from keyturn.core.sensitive import SecretFields
 from keyturn.grants.facts import AccessFacts
-from keyturn.grants.grants import (
-    GIVE,
+from keyturn.grants.grants import GIVE, Delivery, read_delivery
+from keyturn.grants.requests import AccessRequest, RequestState, find_request, sound_alarm, status_of
+from keyturn.grants.sight import AccessSight
+from keyturn.rotation.context import Workspace, alive
+from keyturn.rotation.granted import (
+    TAKE_OVER,
     AccessGrant,
-    Delivery,
     GrantStage,
     Receipt,
     StoredGrant,
-    grant_place,
-    read_delivery,
+    end_credential,
+    open_maker,
     read_grant,
     receipt_place,
     write_grant,
 )
-from keyturn.grants.requests import AccessRequest, RequestState, find_request, sound_alarm, status_of
-from keyturn.grants.sight import AccessSight
-from keyturn.rotation.context import Workspace, alive
 from keyturn.rotation.journal import record_action
-
-TAKE_OVER: Final = 20.0
-"""Seconds without a word from a granter of whom nobody can tell whether it runs, before another goes on."""
 
 TRIES: Final = 3
 
@@ -46,7 +46,7 @@ def deliver_access(workspace: Workspace, name: str) -> AccessGrant:
 
 def deliver_request(workspace: Workspace, request: AccessRequest, sight: AccessSight | None = None) -> AccessGrant:
     """The same. The request is judged as it stands now: its approvals, its policy, and all conditions anew."""
-    sight, stored = sight or AccessSight(workspace), read_grant(workspace, grant_place(request))
+    sight, stored = sight or AccessSight(workspace), read_grant(workspace, request.grant_place)
     if stored and stored.grant.stage != GrantStage.ISSUING:
         return stored.grant
     if stored:
@@ -54,7 +54,7 @@ def deliver_request(workspace: Workspace, request: AccessRequest, sight: AccessS
         if delivery := delivered(workspace, stored.grant):
             with record_action(workspace, GIVE, request.path, note=given_words(stored.grant, delivery)):
                 return complete(workspace, stored, delivery)
-        end_tokens(workspace, stored.grant)
+        end_credential(workspace, stored.grant)
     insist_on_approved(workspace, request)
     facts = insist_on_allowed(request, sight)
     if request.break_glass:
@@ -75,7 +75,7 @@ def give_if_approved(workspace: Workspace, request: AccessRequest, sight: Access
     state = status_of(workspace, request).state
     if state is not RequestState.APPROVED:
         return state
-    stored = read_grant(workspace, grant_place(request))
+    stored = read_grant(workspace, request.grant_place)
     if stored and stored.grant.stage != GrantStage.ISSUING:
         return state
     return deliver_request(workspace, request, sight)
@@ -122,13 +122,19 @@ def begun(workspace: Workspace, request: AccessRequest, facts: AccessFacts, sigh
         request.entity,
         request.path,
         request.policy,
-        policy.credential or "",
+        policy.gives,
         request.digest,
         request.seconds,
         holder=workspace.holder,
         principal=facts.login.principal if facts.login else "",
         incidents=sight.about(request.path) or (),
+        account=account_name(request) if policy.grant else "",
     )
+
+
+def account_name(request: AccessRequest) -> str:
+    """What an account is called that Keyturn makes for a request itself: it has one, whoever makes it how often."""
+    return f"keyturn_{request.id.lower().replace('-', '_')}"
 
 
 def begin_attempt(
@@ -148,17 +154,39 @@ def issue(workspace: Workspace, grant: AccessGrant) -> Delivery:
     Raises Conflict, and ends the credential, where another attempt was laid there meanwhile.
     """
     hub, issued_at = workspace.hub.grants(), workspace.hub_now()
-    wrapped = hub.issue_wrapped(grant.credential, grant.place, grant.life)
+    if grant.account:
+        wrapped = make_account(workspace, grant)
+    else:
+        wrapped = hub.issue_wrapped(grant.credential, grant.place, grant.life)
     ends_at = (issued_at + grant.life).isoformat()
     delivery = Delivery(
-        grant.attempt, wrapped.token, wrapped.accessor, wrapped.wrapping, issued_at.isoformat(), ends_at
+        grant.attempt,
+        wrapped.token,
+        wrapped.accessor,
+        wrapped.wrapping,
+        issued_at.isoformat(),
+        ends_at,
+        wrapped_at=wrapped.wrapped_at,
     )
     try:
         publish(workspace, grant, delivery)
     except Conflict:
-        hub.end_token(wrapped.accessor)
+        # An account has the name of the other attempt's: whoever comes next has ended it, or does.
+        hub.end_token(wrapped.accessor or wrapped.wrapping)
         raise
     return delivery
+
+
+def make_account(workspace: Workspace, grant: AccessGrant) -> WrappedCredential:
+    """An account at the target, which refuses its logins itself once the time is up, in a wrapping that opens once."""
+    maker, password = open_maker(workspace, grant.credential), generate(PasswordPolicy())
+    maker.make(grant.account, grant.mark, password, grant.life)
+    fields = SecretFields({"username": grant.account, "password": password.reveal()})
+    try:
+        return workspace.hub.grants().wrap(fields, grant.life)
+    except KeyturnError:
+        maker.end(grant.account, grant.mark)
+        raise
 
 
 def publish(workspace: Workspace, grant: AccessGrant, delivery: Delivery) -> None:
@@ -183,7 +211,7 @@ def delivered(workspace: Workspace, grant: AccessGrant) -> Delivery | None:
 
 
 def complete(workspace: Workspace, stored: StoredGrant, delivery: Delivery) -> AccessGrant:
-    """Say that it was given. Raises Conflict where somebody else has gone on with it."""
+    """Say that it was given. Raises Conflict where somebody has ended it meanwhile, and ends what was made, too."""
     grant = replace(
         stored.grant,
         stage=GrantStage.ACTIVE,
@@ -191,20 +219,24 @@ def complete(workspace: Workspace, stored: StoredGrant, delivery: Delivery) -> A
         wrapping=delivery.wrapping,
         issued_at=delivery.issued_at,
         ends_at=delivery.ends_at,
+        wrapped_at=delivery.wrapped_at,
     )
-    write_grant(workspace, grant, stored.version)
+    try:
+        write_grant(workspace, grant, stored.version)
+    except Conflict:
+        current = read_grant(workspace, grant.place)
+        if current and current.grant.wrapping == delivery.wrapping:
+            return current.grant  # another process has come to the same
+        if current is None or current.grant.stage in (GrantStage.ENDING, GrantStage.ENDED):
+            end_credential(workspace, grant)
+        elif not grant.account:
+            workspace.hub.grants().end_token(delivery.accessor)
+        raise
     return grant
-
-
-def end_tokens(workspace: Workspace, grant: AccessGrant) -> None:
-    """End every token that was ever made for it, with its credential: named by the grant, or told by themselves."""
-    hub = workspace.hub.grants()
-    named = [grant.wrapping, grant.accessor] if grant.accessor else hub.own_tokens(grant.place)
-    for accessor in filter(None, named):
-        hub.end_token(accessor)
 
 
 def given_words(grant: AccessGrant, delivery: Delivery) -> str:
     """What the ledger tells of a delivery."""
-    about = f"policy {grant.policy}, digest {grant.digest}, token {delivery.accessor}"
+    made = f"account {grant.account}" if grant.account else f"token {delivery.accessor}"
+    about = f"policy {grant.policy}, digest {grant.digest}, {made}"
     return f"{grant.request}: {grant.credential} until {delivery.ends_at}; {about}"

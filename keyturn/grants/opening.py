@@ -1,24 +1,18 @@
 """Opening what was given: once, by whoever asked for it; where somebody else came first, that is an alarm."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Rewritten
+from keyturn.core.grants import WRAP
 from keyturn.core.sensitive import SecretFields
-from keyturn.grants.grants import (
-    GRANTED,
-    AccessGrant,
-    Delivery,
-    GrantStage,
-    Receipt,
-    read_delivery,
-    read_grant,
-    receipt_place,
-)
+from keyturn.grants.grants import Delivery, read_delivery
 from keyturn.grants.requests import BEGINS, GRANTS, AccessRequest, RequestState, load, status_of
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.deeds import insist_on_name
+from keyturn.rotation.granted import GRANTED, AccessGrant, GrantStage, Receipt, read_grant, receipt_place
 from keyturn.rotation.journal import record_action
 
 OPEN: Final = "open access"
@@ -40,14 +34,25 @@ class OpenedAccess:
     ends_at: datetime
 
 
-def open_access(workspace: Workspace, name: str, patience: timedelta = PATIENCE) -> OpenedAccess:
+Say = Callable[[str], None]
+
+
+def say_nothing(words: str) -> None:
+    """Where nobody waits before a terminal."""
+
+
+def open_access(
+    workspace: Workspace, name: str, patience: timedelta = PATIENCE, say: Say = say_nothing
+) -> OpenedAccess:
     """Open what was given for a request of whoever is logged in. What was approved a moment ago is waited for.
+
+    What it waits for is told once by ``say``.
 
     Raises Invalid where it was opened before or is not approved, Denied where it has ended, and Rewritten where
     somebody else has opened it: then it is ended.
     """
     insist_on_name(name, BEGINS)
-    grant = await_grant(workspace, name, patience)
+    grant = await_grant(workspace, name, patience, say)
     with record_action(workspace, OPEN, grant.path, note=f"{name}: {grant.credential}") as doing:
         opened = unwrap(workspace, grant)
         doing.note = (
@@ -69,16 +74,19 @@ def return_access(workspace: Workspace, name: str) -> AccessRequest:
     return request
 
 
-def await_grant(workspace: Workspace, name: str, patience: timedelta) -> AccessGrant:
+def await_grant(workspace: Workspace, name: str, patience: timedelta, say: Say = say_nothing) -> AccessGrant:
     """The grant, once it is active. Raises Invalid, Denied, NotFound."""
     entity = workspace.hub.identity().entity_id
-    for _ in range(1 + int(patience.total_seconds() / LOOK)):
+    for look in range(1 + int(patience.total_seconds() / LOOK)):
         stored = read_grant(workspace, f"{GRANTED}/{entity}/{name}")
         if stored and (stored.grant.stage == GrantStage.ACTIVE or is_ended(workspace, stored.grant)):
             insist_on_active(workspace, stored.grant)
             return stored.grant
         if stored is None:
             insist_on_hope(workspace, entity, name)
+        if look == 0:
+            giver = "`keyturn serve`, or a run of grant-access, makes the credential"
+            say(f"{name} is approved; waiting up to {int(patience.total_seconds())} s until {giver}")
         workspace.sleep(LOOK)
     hint = "See `keyturn access show` and `keyturn status`: it is given by `keyturn serve`, once all conditions hold"
     raise NotFound("open", name, "it is approved, and was not given yet", hint)
@@ -113,23 +121,32 @@ def unwrap(workspace: Workspace, grant: AccessGrant) -> OpenedAccess:
     path = hub.made_at_path(delivery.token)
     if path is None:
         raise already_opened(workspace, grant)
-    if path != grant.credential:
+    if path != (WRAP if grant.account else grant.credential):
         raise stolen(workspace, grant, f"what lies there was wrapped by somebody else, at {path}")
+    if grant.account and hub.wrapped_at(delivery.token) != grant.wrapped_at:
+        raise stolen(workspace, grant, "what lies there was wrapped anew by somebody else")
     say_receipt(workspace, grant.entity, grant.request, Receipt.OPENED)
     opened = hub.open_wrapped(delivery.token, grant.request)
     if opened is None:
         raise stolen(workspace, grant, "somebody else has opened it a moment before you")
-    own_end = workspace.hub_now() + opened.ttl
-    return OpenedAccess(grant, opened.fields, min(own_end, datetime.fromisoformat(grant.ends_at)))
+    ends_at = datetime.fromisoformat(grant.ends_at)
+    # What Keyturn has made itself has no lease of the hub's.
+    own_end = ends_at if grant.account else workspace.hub_now() + opened.ttl
+    return OpenedAccess(grant, opened.fields, min(own_end, ends_at))
 
 
 def own_delivery(workspace: Workspace, grant: AccessGrant) -> Delivery:
     """What opens this grant, which the granter writes before the grant is active. Raises Rewritten where it is not."""
     delivery = read_delivery(workspace, grant)
-    if delivery is None or (delivery.attempt, delivery.accessor) != (grant.attempt, grant.accessor):
+    if delivery is None or attempt_of(delivery) != attempt_of(grant):
         problem = "what opens it was removed or exchanged by somebody who may write Keyturn's state"
         raise Rewritten("open", grant.request, problem, f"End it: `keyturn access end {grant.request}`, and ask again")
     return delivery
+
+
+def attempt_of(entry: Delivery | AccessGrant) -> tuple[int, str, str]:
+    """What names one attempt and its tokens."""
+    return entry.attempt, entry.accessor, entry.wrapping
 
 
 def already_opened(workspace: Workspace, grant: AccessGrant) -> Invalid | Rewritten | Denied:

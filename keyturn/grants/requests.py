@@ -25,9 +25,10 @@ from keyturn.core.plain_text import inert
 from keyturn.grants.policies import PolicyIndex
 from keyturn.grants.sight import look_as_self
 from keyturn.rotation.approvals import canonical, insist_on_approver
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.deeds import insist_on_name
-from keyturn.rotation.entries import read_entries, update_state
+from keyturn.rotation.entries import AT_ONCE, read_entries, update_state
+from keyturn.rotation.granted import GRANTED, GrantStage, Receipt, read_grant, receipt_place
 from keyturn.rotation.journal import entry, note_down, record_action
 from keyturn.rotation.limits import speak_up
 from keyturn.settings.durations import show
@@ -43,7 +44,10 @@ BEGINS: Final = "AR-"
 """How the names of requests begin."""
 
 MOST_OPEN: Final = 20
-"""Requests of one person that may wait at a time."""
+"""Requests of one person that may be open at a time: what has ended does not count."""
+
+FOLDER_DIGITS: Final = 4
+"""So many digits of a request's name tell in whose folder it lies."""
 
 LONGEST_TEXT: Final = 300
 """Characters of a purpose, and of a ticket."""
@@ -144,6 +148,11 @@ class AccessRequest:
         """Where it lies in Keyturn's own mount."""
         return f"{GRANTS}/{self.entity}/{self.id}"
 
+    @property
+    def grant_place(self) -> str:
+        """Where that stands which is given for it."""
+        return f"{GRANTED}/{self.entity}/{self.id}"
+
 
 @dataclass(frozen=True)
 class RequestStatus:
@@ -197,7 +206,7 @@ def ask_for_access(
         raise refused_request(workspace, path, reasons)
     insist_on_few(workspace, facts.subject.entity)
     wanted = AccessRequest(
-        f"{BEGINS}{secrets.token_hex(6)}",
+        new_name(facts.subject.entity),
         path,
         int(duration.total_seconds()),
         purpose,
@@ -269,11 +278,21 @@ def refused_request(workspace: Workspace, path: str, reasons: tuple[str, ...]) -
 
 def insist_on_few(workspace: Workspace, entity: str) -> None:
     """Raises Invalid where so many requests of this person wait that one more would be a flood."""
+    requests, _ = read_entries(workspace, f"{GRANTS}/{entity}", lambda place: load(workspace, place))
+    if sum(side_by_side(lambda request: is_open(workspace, request), requests, AT_ONCE)) >= MOST_OPEN:
+        problem = f"{MOST_OPEN} requests of yours are open"
+        hint = "Give back what you need no more (`keyturn access end`), or wait until they are decided, or over"
+        raise Invalid("ask for access", entity, problem, hint)
+
+
+def is_open(workspace: Workspace, request: AccessRequest) -> bool:
+    """Whether something may come of it still, or something given for it lasts. It is asked by whoever has asked."""
     now = workspace.hub_now()
-    requests = (load(workspace, place) for place in workspace.hub.list_state(f"{GRANTS}/{entity}"))
-    if sum(not request.closed and not is_over(request, now) for request in requests) >= MOST_OPEN:
-        problem = f"{MOST_OPEN} requests of yours wait"
-        raise Invalid("ask for access", entity, problem, "Wait until they are decided, or over")
+    if stored := read_grant(workspace, request.grant_place):
+        return stored.grant.stage != GrantStage.ENDED and not stored.grant.is_over(now)
+    if request.closed or is_over(request, now):
+        return False
+    return workspace.hub.read_state(receipt_place(request.entity, request.id, Receipt.RETURNED)) is None
 
 
 # --- how it stands
@@ -311,6 +330,16 @@ def misfit(workspace: Workspace, policy: AccessPolicySettings, request: AccessRe
     if asked_at > now + SKEW or ends_at > asked_at + workspace.approvals.valid_for:
         return "it is dated so that it would hold for longer than it may"
     return ""
+
+
+def new_name(entity: str) -> str:
+    """What a new request of theirs is called: its first digits tell their folder."""
+    return f"{BEGINS}{folder_digits(entity)}{secrets.token_hex(4)}"
+
+
+def folder_digits(entity: str) -> str:
+    """The digits with which the names of all requests of somebody begin."""
+    return hashlib.sha256(entity.encode()).hexdigest()[:FOLDER_DIGITS]
 
 
 def is_over(request: AccessRequest, now: datetime) -> bool:
@@ -462,20 +491,43 @@ def list_requests(workspace: Workspace, folder: str = GRANTS) -> tuple[list[Acce
 def find_request(workspace: Workspace, name: str) -> AccessRequest:
     """A request by its name: of whoever is logged in, or of anybody, where this login may see those.
 
-    Raises NotFound, and Invalid for no name, or where two bear it: somebody wants theirs to be taken for another's.
+    Its name tells whose folder it lies in, so no other one is looked at: two requests, whatever the hub has. Raises
+    NotFound, and Invalid for no name, or where two bear it: somebody wants theirs to be taken for another's.
     """
     insist_on_name(name, BEGINS)
-    own = f"{GRANTS}/{workspace.hub.identity().entity_id}/{name}"
+    own, digits = workspace.hub.identity().entity_id, name.removeprefix(BEGINS)[:FOLDER_DIGITS]
+    if folder_digits(own) == digits:
+        with suppress(NotFound, Denied):
+            return load(workspace, f"{GRANTS}/{own}/{name}")
     try:
-        places = [place for place in workspace.hub.list_state(GRANTS) if place.endswith(f"/{name}")]
+        folders = workspace.hub.list_folders(GRANTS)
     except Denied:
-        return load(workspace, own)
-    if len(places) > 1:
-        hint = f"Let it be asked for again, and see who wrote these: {', '.join(places)}"
+        return load(workspace, f"{GRANTS}/{own}/{name}")
+    likely = [folder for folder in folders if folder_digits(folder) == digits]
+    # A name of an older Keyturn's tells nothing.
+    others = [folder for folder in folders if folder_digits(folder) != digits]
+    for some in (likely, others):
+        if matches := list(
+            filter(None, side_by_side(lambda folder: load_if_there(workspace, folder, name), some, AT_ONCE))
+        ):
+            return insist_on_one(name, matches)
+    raise NotFound("find", name, "the hub has no request of that name", "See `keyturn access list`")
+
+
+def load_if_there(workspace: Workspace, folder: str, name: str) -> AccessRequest | None:
+    """The request of that name in somebody's folder; None where there is none. Raises Invalid for what is none."""
+    try:
+        return load(workspace, f"{GRANTS}/{folder}/{name}")
+    except NotFound:
+        return None
+
+
+def insist_on_one(name: str, matches: list[AccessRequest]) -> AccessRequest:
+    """The only one. Raises Invalid where there are several."""
+    if len(matches) > 1:
+        hint = f"Let it be asked for again, and see who wrote these: {', '.join(request.place for request in matches)}"
         raise Invalid("find", name, "two requests bear that name", hint)
-    if not places:
-        raise NotFound("find", name, "the hub has no request of that name", "See `keyturn access list`")
-    return load(workspace, places[0])
+    return matches[0]
 
 
 def load(workspace: Workspace, place: str) -> AccessRequest:

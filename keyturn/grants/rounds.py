@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Locked
 from keyturn.grants.delivery import give_if_approved
-from keyturn.grants.grants import AccessGrant, access_status
+from keyturn.grants.grants import access_status
 from keyturn.grants.requests import AccessRequest, RequestState, find_request, list_requests, state_words
 from keyturn.grants.sight import AccessSight
 from keyturn.grants.sweep import Sweeper, SweepResult
 from keyturn.grants.telling import AccessNews, Herald
 from keyturn.rotation.context import Workspace
+from keyturn.rotation.granted import AccessGrant
 
 
 @dataclass

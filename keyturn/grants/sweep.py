@@ -8,44 +8,37 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
-from keyturn.core.errors import Invalid, KeyturnError, NotFound, Unrecorded
-from keyturn.grants.delivery import GONE, TAKE_OVER, end_tokens
-from keyturn.grants.grants import (
+from keyturn.catalogue.access_policies import SECTION
+from keyturn.core.errors import Invalid, KeyturnError, NotFound
+from keyturn.grants.delivery import GONE
+from keyturn.grants.requests import GRANTS, AccessRequest, RequestState, load, status_of, valid_approvals
+from keyturn.grants.sight import AccessSight, FindAlert
+from keyturn.rotation.context import Workspace, side_by_side
+from keyturn.rotation.granted import (
     END,
     GRANTED,
     RECEIPTS,
+    TAKE_OVER,
     AccessGrant,
+    Ending,
     GrantStage,
     Receipt,
     StoredGrant,
+    end_grant,
+    open_maker,
     read_grant,
     receipt_place,
     update_grant,
 )
-from keyturn.grants.requests import GRANTS, AccessRequest, RequestState, load, status_of, valid_approvals
-from keyturn.grants.sight import AccessSight, FindAlert
-from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.journal import record_action
-from keyturn.rotation.limits import speak_up
 
 AT_ONCE: Final = 16
 """Grants that are looked at side by side."""
-
-ALARM: Final = "access in other hands"
-"""What the ledger calls it, and people are told."""
 
 
 def no_alerts(principal: str, since: datetime) -> str:
     """Where nobody watches who reads what."""
     return ""
-
-
-@dataclass(frozen=True)
-class Ending:
-    """Why a grant ends. It is an ``alarm`` where somebody else may have the credential."""
-
-    why: str
-    alarm: bool = False
 
 
 @dataclass
@@ -68,13 +61,20 @@ class Sweeper:
         """Look at each that has not ended. One that can't be looked at stops no other. Raises what hides them all."""
         places = [place for place in workspace.hub.list_state(GRANTED) if place not in self._settled]
         result = SweepResult()
-        if not places:
-            return result
+        if places:
+            self._sweep_places(workspace, places, result)
+        for name in workspace.catalogue.grants:
+            try:
+                end_leftovers(workspace, f"{SECTION}/{name}", result)
+            except KeyturnError as error:
+                result.troubles[f"{SECTION}/{name}"] = error
+        return result
+
+    def _sweep_places(self, workspace: Workspace, places: list[str], result: SweepResult) -> None:
         receipts, tokens = frozenset(workspace.hub.list_state(RECEIPTS)), workspace.hub.grants().tokens()
         look = GrantLook(workspace, AccessSight(workspace, self._alerts), receipts, tokens, self._alerts)
         for place, outcome in zip(places, side_by_side(look.attempt, places, AT_ONCE), strict=True):
             self._add(result, place, outcome)
-        return result
 
     def _add(self, result: SweepResult, place: str, outcome: "Outcome") -> None:
         if isinstance(outcome, KeyturnError):
@@ -85,6 +85,23 @@ class Sweeper:
             self._settled.add(place)
             if outcome.why:
                 result.ended[place] = outcome.why
+
+
+def end_leftovers(workspace: Workspace, credential: str, result: SweepResult) -> None:
+    """End the accounts that were made for grants which have ended, or which nobody knows any more.
+
+    Such a one is left where the target, or whoever was at it, was away at its end. What bears no mark of this
+    workspace's is not looked at.
+    """
+    maker = open_maker(workspace, credential)
+    for account, mark in maker.own().items():
+        place = f"{GRANTED}/{mark}"
+        stored = read_grant(workspace, place)
+        if stored is None or stored.grant.stage == GrantStage.ENDED:
+            path, request = stored.grant.path if stored else "", mark.partition("/")[2]
+            with record_action(workspace, END, path, place=credential, note=f"{request}: {account} was left over"):
+                maker.end(account, mark)
+            result.ended[place] = f"{account} was left over"
 
 
 Outcome = Ending | KeyturnError | None
@@ -157,7 +174,7 @@ class GrantLook:
     def _tokens(self, grant: AccessGrant) -> Ending | None:
         """Whether the hub still has it, and who has opened it. What is not listed is asked for: it may be newer."""
         hub = self.workspace.hub.grants()
-        if grant.accessor not in self.tokens and hub.login_of(grant.accessor) is None:
+        if not grant.account and grant.accessor not in self.tokens and hub.login_of(grant.accessor) is None:
             return Ending("the hub has ended it: somebody has revoked its token, or the hub was restored")
         if grant.opened_at or grant.wrapping in self.tokens or hub.is_wrapped(grant.wrapping):
             return None
@@ -201,33 +218,3 @@ class GrantLook:
             return Ending(f"an incident is about the secret: {', '.join(fresh)}")
         alert = self.alerts(grant.principal, datetime.fromisoformat(grant.issued_at)) if grant.principal else ""
         return Ending(f"an alert is about whoever has it: {alert}") if alert else None
-
-
-def end_grant(workspace: Workspace, grant: AccessGrant, ending: Ending) -> None:
-    """End what was given: its account goes with its token, and sessions with that. Ended before is success.
-
-    That it ends stands in the hub first: whoever comes next goes on, and nobody takes the end for a theft. It waits for
-    no ledger: where that can't be written it is ended all the same, Unrecorded is raised, and the next sweep records
-    it.
-    """
-    try:
-        with record_action(workspace, END, grant.path, note=f"{grant.request}: {ending.why}"):
-            cut_off(workspace, grant, ending)
-            at = workspace.hub_now().isoformat()
-            update_grant(workspace, grant.place, lambda current: current.having_ended(at))
-    except Unrecorded:
-        cut_off(workspace, grant, ending)
-        raise
-    if ending.alarm:
-        speak_up(workspace, ALARM, f"{grant.request}: {ending.why}; {grant.path}, policy {grant.policy}")
-
-
-def cut_off(workspace: Workspace, grant: AccessGrant, ending: Ending) -> None:
-    """Say that it ends, and end its tokens."""
-
-    def ends(current: AccessGrant) -> AccessGrant:
-        if current.stage in (GrantStage.ENDING, GrantStage.ENDED):
-            return current
-        return replace(current, stage=GrantStage.ENDING, because=ending.why, alarm=ending.alarm)
-
-    end_tokens(workspace, update_grant(workspace, grant.place, ends))

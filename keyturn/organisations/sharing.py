@@ -13,6 +13,7 @@ from keyturn.catalogue.approvals import ApproverSettings
 from keyturn.catalogue.destinations import Destination
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound
 from keyturn.rotation.agreements import (
+    COUNTERPART,
     Agreement,
     agreement_refusal,
     find_agreement,
@@ -20,6 +21,7 @@ from keyturn.rotation.agreements import (
     own_keys,
     partner_keys,
     partners_with,
+    read_counterpart,
 )
 from keyturn.rotation.approvals import insist_on_approver
 from keyturn.rotation.context import Workspace
@@ -74,13 +76,22 @@ def accept_sharing(workspace: Workspace, proposal: Agreement) -> Agreement:
     if flaw := flaw_of(proposal.giver, proposal.side(), proposal, keys, workspace.verify_signature):
         raise Invalid("accept", proposal.id, flaw, "Ask for another one")
     approver, who = insist_on_approver(workspace, workspace.hub.identity())
-    return keep_signed(workspace, ACCEPT, proposal.side(), proposal.giver, approver, who)
+    return keep_signed(workspace, ACCEPT, proposal.side(), proposal.giver, approver, who, proposal)
 
 
 def keep_signed(
-    workspace: Workspace, action: str, wanted: Agreement, other: str, approver: str, who: ApproverSettings
+    workspace: Workspace,
+    action: str,
+    wanted: Agreement,
+    other: str,
+    approver: str,
+    who: ApproverSettings,
+    counterpart: Agreement | None = None,
 ) -> Agreement:
-    """Sign as whoever is logged in, and keep that here. Raises Denied where the hub's key is not theirs."""
+    """Sign as whoever is logged in, and keep that here, with what the other side has signed, where that is known.
+
+    Raises Denied where the hub's key is not theirs.
+    """
     own = own_name(workspace)
     with record_action(workspace, action, wanted.path, place=other, note=f"{wanted.id}: {wanted.words}") as doing:
         signer = workspace.hub.signer(who.key)
@@ -89,9 +100,14 @@ def keep_signed(
             raise Denied("sign", wanted.id, problem, "Let the operator correct the file, or the key")
         signature = base64.b64encode(signer.sign(wanted.message(own))).decode()
         signed = replace(wanted, signer=approver, signature=signature, signed_at=workspace.hub_now().isoformat())
-        write_agreement(workspace, signed.place(other), signed)
-        doing.note = f"{wanted.id}: by {approver}, digest {wanted.digest}, signature {signature}"
+        write_agreement(workspace, signed.place(other), signed, counterpart)
+        doing.note = signing_note(wanted, approver, signature)
     return signed
+
+
+def signing_note(agreement: Agreement, signer: str, signature: str) -> str:
+    """What the ledger tells of a signature."""
+    return f"{agreement.id}: by {signer}, digest {agreement.digest}, signature {signature}"
 
 
 def withdraw_sharing(workspace: Workspace, name: str, because: str) -> Agreement:
@@ -101,18 +117,23 @@ def withdraw_sharing(workspace: Workspace, name: str, because: str) -> Agreement
     at = workspace.hub_now().isoformat()
     over = replace(agreement, ended_by=approver, ended_at=at, because=because)
     with record_action(workspace, WITHDRAW, agreement.path, place=place.split("/")[1], note=f"{name}: {because}"):
-        return agreement if agreement.ended_by else write_agreement(workspace, place, over)
+        if agreement.ended_by:
+            return agreement
+        return write_agreement(workspace, place, over, read_counterpart(workspace.hub, place))
 
 
-def write_agreement(workspace: Workspace, place: str, agreement: Agreement) -> Agreement:
+def write_agreement(
+    workspace: Workspace, place: str, agreement: Agreement, counterpart: Agreement | None = None
+) -> Agreement:
     """Keep an agreement here, over what stood there."""
+    theirs = {COUNTERPART: json.dumps(asdict(counterpart))} if counterpart else {}
 
     def load() -> tuple[Agreement | None, int]:
         state = workspace.hub.read_state(place)
         return None, state.version if state else 0
 
     def to_data(current: Agreement | None) -> dict[str, str]:
-        return {"agreement": json.dumps(asdict(current or agreement))}
+        return {"agreement": json.dumps(asdict(current or agreement)), **theirs}
 
     return update_state(workspace, place, load, lambda _: agreement, to_data) or agreement
 

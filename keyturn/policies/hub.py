@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from keyturn.core.fingerprint_keys import FIRST_KEY, KEYS
+from keyturn.core.grants import WRAP
 from keyturn.core.hub_setup import HUB_CHECKS, LISTED, SETUP, Kind
 from keyturn.core.rights import ANYTHING, HubRule, Section, allow, merged
-from keyturn.grants.grants import DELIVERIES, GRANTED, RECEIPTS
 from keyturn.grants.requests import GRANTS
 from keyturn.grants.telling import ACCESS_TOLD
 from keyturn.ledger.forwarding import FORWARDING
@@ -21,6 +21,7 @@ from keyturn.revocation.incident_store import INCIDENTS, OFFBOARDINGS
 from keyturn.rotation.agreements import AGREEMENTS
 from keyturn.rotation.approvals import APPROVALS
 from keyturn.rotation.broken_glass import BROKEN
+from keyturn.rotation.granted import DELIVERIES, GRANTED, RECEIPTS
 from keyturn.rotation.heard import NOTICES
 from keyturn.rotation.key_turns import MANAGED_KEYS
 from keyturn.rotation.limits import LIMITS
@@ -173,6 +174,7 @@ def revoker(scope: HubScope) -> Sections:
         "End requests for access to what a project has had (`keyturn offboard`).",
         (allow(f"{scope.places.state_mount}/data/{GRANTS}/*", "update"),),
     )
+    yield from _given_access(scope)
     yield Section(
         "Find and end leases, whichever engine gave them; but for those that are logins, Keyturn's own among them, and"
         " the hub's.",
@@ -180,6 +182,28 @@ def revoker(scope: HubScope) -> Sections:
     )
     for rotation in scope.rotations:
         yield from rotation.rights_to_revoke(scope.places)
+
+
+def _given_access(scope: HubScope) -> Sections:
+    """Ending access that was given for a while to what is revoked; nothing where the catalogue gives none."""
+    if not (scope.credentials or scope.grant_admins):
+        return
+    mount = scope.places.state_mount
+    yield from _grant_admins(scope)
+    yield Section(
+        "End access that was given for a while to what is revoked: say so where it stands, end the tokens that it ends"
+        " with, and see that the accounts are gone.",
+        (
+            allow(f"{mount}/metadata/{GRANTED}", "list"),
+            allow(f"{mount}/data/{GRANTED}/*", "read", "update"),
+            allow("auth/token/accessors", "list", "sudo"),
+            allow("auth/token/accessors/", "list", "sudo"),
+            allow("auth/token/lookup-accessor", "update", accessor=()),
+            allow("auth/token/revoke-accessor", "update", accessor=()),
+            *(allow(f"sys/leases/lookup/{below(credential)}", "list", "sudo") for credential in scope.credentials),
+            allow("sys/leases/lookup", "update", lease_id=()),
+        ),
+    )
 
 
 def lease(scope: HubScope) -> Sections:
@@ -261,7 +285,7 @@ def requester(scope: HubScope) -> Sections:
 
 def granter(scope: HubScope) -> Sections:
     """What gives and ends access for a while; nothing where the catalogue has no policies of it."""
-    if not scope.credentials:
+    if not (scope.credentials or scope.grant_admins):
         return
     mount = scope.places.state_mount
     yield Section("Its own token: whose it is, and that it lasts on.", tuple(own_token()))
@@ -315,6 +339,9 @@ def granter(scope: HubScope) -> Sections:
             allow("auth/token/revoke-accessor", "update", accessor=()),
         ),
     )
+    yield from _grant_admins(scope)
+    if scope.grant_admins:
+        yield Section("Hand such an account over, so that it opens once.", (allow(WRAP, "update"),))
     yield Section(
         "What conditions are about: groups of whoever asks, and incidents, without what they say of values.",
         (
@@ -325,6 +352,14 @@ def granter(scope: HubScope) -> Sections:
         ),
     )
     yield from ledger(scope)
+
+
+def _grant_admins(scope: HubScope) -> Sections:
+    """What makes and ends the accounts that the catalogue's section `grants:` declares."""
+    yield Section(
+        "What makes and ends accounts at targets for access alone (`grants:`): people put it there.",
+        tuple(allow(f"{scope.places.state_mount}/data/{path}", "read") for path in scope.grant_admins),
+    )
 
 
 def grant(scope: HubScope) -> Sections:
@@ -592,12 +627,17 @@ def _posters(scope: HubScope) -> Sections:
 
 def _leases(scope: HubScope) -> Iterator[HubRule]:
     for prefix in scope.lease_prefixes:
-        beginning = prefix if prefix.endswith("*") else f"{prefix.rstrip('/')}/*"
+        beginning = below(prefix)
         yield allow(f"sys/leases/lookup/{beginning}", "list", "sudo")
         # Said also where any may be ended: where another policy of the login says which, that would count alone.
         revoke = allow("sys/leases/revoke", "update", lease_id=() if beginning == ANYTHING else (beginning,), sync=())
         yield replace(revoke, denied={"lease_id": tuple(f"{logins}/*" for logins in NO_ENGINES)})
     yield from (allow(f"sys/leases/lookup/{logins}/*", "deny") for logins in NO_ENGINES if scope.lease_prefixes)
+
+
+def below(prefix: str) -> str:
+    """All that is below a prefix, as policies write it."""
+    return prefix if prefix.endswith("*") else f"{prefix.rstrip('/')}/*"
 
 
 NO_ENGINES: Final = ("auth", "sys")

@@ -58,6 +58,8 @@ class HubScope:
     managed_keys: tuple[KeySettings, ...] = ()
     credentials: tuple[str, ...] = ()
     """Where the hub makes the credentials that access policies give."""
+    grant_admins: tuple[str, ...] = ()
+    """What makes the accounts that Keyturn makes itself for access: people put it there."""
     set_up: tuple[str, ...] | None = None
     """Where in the hub's API everything is that the catalogue has `keyturn hub` make in mounts; None for anywhere."""
 
@@ -104,6 +106,7 @@ def scope_of(
         tuple(_authorities(catalogue)),
         tuple(catalogue.keys[name] for name in sorted(catalogue.keys)),
         tuple(sorted({policy.credential for policy in catalogue.access_policies.values() if policy.credential})),
+        tuple(sorted({entry.admin for entry in catalogue.grants.values()})),
         tuple(sorted({made.told_at for made in bare_resources(catalogue.hub)})),
         own_approles(catalogue.hub, places),
     )
@@ -185,5 +188,6 @@ EVERYTHING: Final = HubScope(
         (_any(AuthoritySettings, mount="pki", signed_by="pki-root", roles=_ANY_ROLE), False),
     ),
     credentials=("database/creds/*",),
+    grant_admins=("grant-admins/*",),
 )
 """What the files in deployments/policies are for: to be narrowed by hand, or to try Keyturn with."""

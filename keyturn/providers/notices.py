@@ -30,17 +30,20 @@ def backoff(attempt: int, base: float, cap: float, jitter: float) -> float:
     return jitter * min(cap, base * 2.0 ** min(attempt - 1, 64))
 
 
-def sign_notice(keys: Sequence[Sensitive], notice: Notice, message_id: str, name: str) -> SignedMessage:
+def sign_notice(
+    keys: Sequence[Sensitive], notice: Notice, message_id: str, name: str, place: str = ""
+) -> SignedMessage:
     """The message with a signature by each of ``keys``, so that a receiver takes it who holds one of them.
 
-    The timestamp is that of now. Raises Invalid where one is no key.
+    The timestamp is that of now. Raises Invalid where one is no key, with the ``place`` in the hub where they lie.
     """
     now, body = datetime.now(UTC), notice.to_json()
     try:
         signatures = [Webhook(key.reveal()).sign(message_id, now, body) for key in keys]
     except (ValueError, EmptyWebhookSecretError):
-        hint = "A key is whsec_ and the base64 of 24 to 64 random bytes"
-        raise Invalid(DOING, name, "its webhook key is empty or not base64", hint) from None
+        where = f" ({place} in Keyturn's own mount of the hub)" if place else ""
+        hint = "Write one to its field `key`: whsec_ and the base64 of 24 to 64 random bytes"
+        raise Invalid(DOING, name, f"its webhook key{where} is empty or not base64", hint) from None
     headers = {ID: message_id, TIMESTAMP: str(int(now.timestamp())), SIGNATURE: " ".join(signatures)}
     return SignedMessage(headers, body)
 
@@ -54,6 +57,7 @@ def deliver_notice(
     timeout: float,
     name: str,
     attempts: int,
+    place: str = "",
     base: float = 0.5,
     cap: float = 30.0,
     sleep: Callable[[float], None] = time.sleep,
@@ -69,7 +73,7 @@ def deliver_notice(
     for attempt in range(1, attempts + 1):
         left = max(LEAST, min(timeout, until - clock()))
         try:
-            return sender.send(sign_notice(keys, notice, message_id, name), left)
+            return sender.send(sign_notice(keys, notice, message_id, name, place), left)
         except TransientError as error:
             requested = error.retry_after if isinstance(error, Throttled) else None
             pause = max(backoff(attempt, base, cap, jitter()), min(requested or 0.0, cap))

@@ -17,6 +17,7 @@ from keyturn.core.capabilities import capability
 from keyturn.core.consumers import ChecksHealth, NoticeSender
 from keyturn.core.discreet import discreet
 from keyturn.core.errors import Denied, Invalid, NotFound, UnsupportedOperation
+from keyturn.core.grants import AccountMaker
 from keyturn.core.hub import Hub, StatePort
 from keyturn.core.keys import KeyMaker
 from keyturn.core.ledger import Ledger
@@ -54,6 +55,9 @@ TARGETS: Final = {
 SETUPS: Final = {"postgresql": "keyturn.providers.postgresql.setup"}
 """For each kind of target whose accounts are handed over by statements: the module that makes them."""
 
+MAKERS: Final = {"postgresql": ("keyturn.providers.postgresql.given_accounts", "GivenAccounts", "postgres")}
+"""What makes accounts there for grants, by the kind of target: module, adapter and extra."""
+
 LOGIN: Final = frozenset({"username", "password"})
 """The fields of an admin credential where a target's settings ask for no others."""
 
@@ -90,6 +94,7 @@ def open_workspace(catalogue: Catalogue, hub: Hub, ledger: Ledger | None = None)
         approvals=policy.approvals,
         own_keys=policy.own_keys,
         open_key=keys,
+        open_maker=Cached(lambda name: open_maker(catalogue, name, hub)),
         partner_channel=lambda name: partner_channel(catalogue.policy.partners[name].channel_file),
         open_partner=Cached(lambda name: open_partner(catalogue, name)),
         verify_signature=verify_signature,
@@ -180,6 +185,18 @@ def open_key(name: str, settings: KeySettings, hub: Hub) -> ManagedKey:
     opens = import_adapter(module, opener, settings.EXTRA, f"the key {name}")
     key: ManagedKey = opens(KeyOpening(name, hub), **arguments)
     return key
+
+
+def open_maker(catalogue: Catalogue, name: str, hub: Hub) -> AccountMaker:
+    """What makes and ends the accounts of an entry of `grants`, by an admin of its own at that target."""
+    settings = catalogue.grants[name]
+    target = catalogue.target(settings.target).model_copy(update={"admin": settings.admin})
+    module, adapter, extra = MAKERS[target.kind]
+    maker = import_adapter(module, adapter, extra, f"the target {settings.target}")
+    made: AccountMaker = maker(
+        open_target(settings.target, target, hub), settings.roles, settings.owner, hub.state_mount
+    )
+    return made
 
 
 def ask_store(name: str, settings: StoreSettings, copies: CopyRights, revoking: bool) -> list[Verdict]:
@@ -303,9 +320,11 @@ class CatalogueSender:
     def _send(self, consumer: str, keys: Sequence[Sensitive], notice: Notice, sent_id: str) -> None:
         from keyturn.providers.notices import deliver_notice
 
-        timeout = self._catalogue.consumer(consumer).timeout.total_seconds()
-        sender = self._senders(consumer)
-        deliver_notice(sender, keys, notice, message_id=sent_id, timeout=timeout, name=consumer, attempts=ATTEMPTS)
+        settings, sender = self._catalogue.consumer(consumer), self._senders(consumer)
+        timeout, place = settings.timeout.total_seconds(), settings.signing_key
+        deliver_notice(
+            sender, keys, notice, message_id=sent_id, timeout=timeout, name=consumer, attempts=ATTEMPTS, place=place
+        )
 
     def _signing_keys(self, consumer: str) -> WebhookKeys:
         path = self._catalogue.consumer(consumer).signing_key

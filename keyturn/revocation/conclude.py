@@ -1,8 +1,9 @@
-"""The end of a try at an incident: its leases, copies that nothing declares now, and whether anything is left."""
+"""The end of a try at an incident: its leases, access to it, undeclared copies, and whether anything is left."""
 
 from dataclasses import replace
 from typing import Final
 
+from keyturn.revocation.given_access import end_given, prove_given
 from keyturn.revocation.incident import Incident, IncidentStatus, Step, steps_missing
 from keyturn.revocation.incident_store import load_incident, load_status, update_incident
 from keyturn.revocation.step_result import StepResult, is_repeated
@@ -15,13 +16,14 @@ AT_ONCE: Final = 16
 
 
 def conclude_incident(workspace: Workspace, incident: str) -> IncidentStatus:
-    """End the leases, remove copies that nothing declares now, and close the incident where nothing is left.
+    """End leases and access, remove copies that nothing declares now, and close the incident where nothing is left.
 
     Raises NotFound, and TransientError where the hub can't be asked.
     """
     concluded, result = load_incident(workspace, incident), StepResult(workspace, Step.PROVE)
     for lease in concluded.leases:
         result.attempt(lease, lambda lease=lease: end_lease(workspace, lease))  # type: ignore[misc]
+    prove_given(workspace, concluded, end_given(workspace, concluded, result), result)
     status = load_status(workspace, incident)
     side_by_side(
         lambda store: clear_strays(workspace, status, store, result), sorted(workspace.catalogue.stores), AT_ONCE

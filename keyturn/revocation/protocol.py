@@ -12,6 +12,7 @@ from typing import Final
 from keyturn.core.conductor import Conductor, Verb, take_side_by_side
 from keyturn.core.errors import KeyturnError, TransientError
 from keyturn.revocation.conclude import conclude_incident
+from keyturn.revocation.given_access import end_given_access
 from keyturn.revocation.incident import STEPS, Incident, IncidentStatus, Step, steps_missing
 from keyturn.revocation.incident_store import load_status
 from keyturn.revocation.steps import advance, may_mend
@@ -29,8 +30,8 @@ PROVING: Final[Steps] = (Step.PROVE,)
 
 BESIDE: Final[Sequence[Steps]] = (TELLING, CLEARING)
 """Neither waits for the other. The proof waits for both: what it wants done anew, nobody may be at work on."""
-PHASES: Final[Sequence[Sequence[Steps]]] = ((ENDING,), (SERVING,), BESIDE, (PROVING,))
-"""Each for all secrets before the next one for any."""
+PHASES: Final[Sequence[Sequence[Steps]]] = ((SERVING,), BESIDE, (PROVING,))
+"""Once all has ended, each for all secrets before the next one for any."""
 AT_ONCE: Final[Mapping[Steps, int]] = {ENDING: 16, SERVING: 8, TELLING: 16, CLEARING: 8, PROVING: 8}
 """So many secrets at once in each phase."""
 
@@ -45,6 +46,7 @@ def wait(workspace: Workspace, seconds: float) -> None:
 
 LOOK: Final = Verb("look", load_status)
 ADVANCE: Final = Verb("advance", advance)
+END_ACCESS: Final = Verb("end access", end_given_access)
 CONCLUDE: Final = Verb("conclude", conclude_incident)
 PAUSE: Final = Verb("pause", wait)
 
@@ -76,9 +78,18 @@ def try_once(incident: str, before: IncidentStatus | None) -> Conductor[Incident
         secret.path: STEPS[status.incident.mode] if shown else steps_missing(status.incident.mode, secret)
         for secret in status.secrets
     }
+    yield from take_ending(status.incident, left)
     for phases in PHASES:
         yield from take_phases(status.incident, phases, left)
     return (yield from CONCLUDE(incident))
+
+
+def take_ending(incident: Incident, left: Mapping[str, Steps] | None = None) -> Conductor[None]:
+    """End what leaked and, beside it, what was given for a while: a target that hangs holds neither up for the other.
+
+    What could not be ended is kept in the hub, and stops nothing.
+    """
+    yield from take_side_by_side((take_phase(incident, ENDING, left), END_ACCESS(incident)))
 
 
 def take_phases(

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from keyturn.revocation.given_access import find_given, prove_given
 from keyturn.revocation.incident import Event, Incident, IncidentStatus, Result, SecretProgress, Step
 from keyturn.revocation.incident_store import (
     list_incidents,
@@ -52,6 +53,7 @@ def recheck_incident(workspace: Workspace, incident: str) -> IncidentStatus:
     with record_action(workspace, "look at incident", note=f"{incident}, once more") as doing:
         looks = side_by_side(lambda path: recheck_secret(workspace, closed, path), closed.paths, AT_ONCE)
         beside = recheck_strays(workspace, incident)
+        prove_given(workspace, closed, list(find_given(workspace, closed, beside)), beside)
         problems = [event.said for look in (*looks, beside) for event in findings(look)]
         doing.note = "; ".join((f"{incident}, once more", *problems))
         if problems:

@@ -38,7 +38,7 @@ def begin(
     triggered_at: datetime,
     consent: Consent = SILENT,
 ) -> Incident:
-    """Open the incident in the hub, and end every chosen credential at its target, side by side.
+    """Open the incident in the hub, and end every chosen credential at its target, and access to it, side by side.
 
     Called again with the same name it goes on. What can't be ended keeps the incident open, and raises nothing. Raises,
     before anything is changed: Denied where the login lacks a right or a second person's word, OverLimit where there
@@ -61,7 +61,7 @@ def begin(
     insist_on_second_person(workspace, request)
     insist_on_incident_pace(workspace, request)
     opened = create_or_find(workspace, request)
-    conduct_here(workspace, protocol.take_phase(opened, protocol.ENDING))
+    conduct_here(workspace, protocol.take_ending(opened))
     return opened
 
 

@@ -25,6 +25,8 @@ AGREEMENTS: Final = "agreements"
 BEGINS: Final = "AG-"
 """How the names of agreements begin."""
 DIGITS: Final = 16
+COUNTERPART: Final = "counterpart"
+"""The field of an entry that holds what the other side has signed, where it travelled in a file."""
 LATER: Final = ("signer", "signature", "signed_at", "ended_by", "ended_at", "because")
 """What is not signed: it is each side's own."""
 
@@ -214,6 +216,13 @@ def agreement_in(state: State, place: str) -> Agreement:
         hint = "See the hub's audit log for who wrote it"
         raise Invalid("read", place, "the entry is no agreement", hint) from None
     return agreement
+
+
+def read_counterpart(hub: StatePort, place: str) -> Agreement | None:
+    """What the other side has given this one to sign, with its signature; None where that was not kept."""
+    state = hub.read_state(place)
+    text = None if state is None else state.data.get(COUNTERPART)
+    return None if state is None or text is None else agreement_in(replace(state, data={"agreement": text}), place)
 
 
 def list_agreements(workspace: Workspace) -> Iterator[tuple[str, Agreement]]:

@@ -24,6 +24,7 @@ from keyturn.core.compare_and_set import Pause, jittered
 from keyturn.core.errors import NotFound, UnsupportedOperation
 from keyturn.core.fingerprint import Fingerprint, payload
 from keyturn.core.fingerprint_keys import FingerprintKeys
+from keyturn.core.grants import AccountMaker
 from keyturn.core.hub import Hub, StatePort
 from keyturn.core.ledger import Ledger
 from keyturn.core.managed_keys import ManagedKey
@@ -165,6 +166,9 @@ class Workspace:
 
     open_key: Callable[[str], ManagedKey] | None = None
     """Opens a managed key of the catalogue by its name; None where the process has none to do with."""
+
+    open_maker: Callable[[str], AccountMaker] | None = None
+    """Opens what makes the accounts of an entry of the catalogue's `grants`, by its name."""
 
     open_partner: Callable[[str], StatePort] | None = None
     """Opens what the organisation in whose part of a hub a store is has in its Keyturn's own mount, to be read; by the

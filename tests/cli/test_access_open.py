@@ -3,12 +3,15 @@
 import json
 import os
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from typer.testing import Result
 
+from keyturn.core.errors import NotFound
 from keyturn.grants.delivery import deliver_access
+from keyturn.grants.opening import open_access
 from tests.support.access import shell
 from tests.support.given import GivenSite, given_site, people_with_least_rights, reader_role
 from tests.support.lab import Lab
@@ -85,3 +88,19 @@ def test_a_program_gets_it_and_nothing_is_opened_for_one_that_is_not_there(
     assert "no field usrname was given; there are " in refused.stderr
     assert f"keyturn access end {mistyped.request}" in refused.stderr
     assert len(started) == 1
+
+
+def test_who_waits_for_what_was_approved_is_told_so(given: GivenSite) -> None:
+    request, told = given.approved(), list[str]()
+    with pytest.raises(NotFound, match="it is approved, and was not given yet"):
+        open_access(given.at_work("ana"), request.id, timedelta(seconds=0.5), told.append)
+    (words,) = told
+    assert words.startswith(f"{request.id} is approved; waiting up to 0 s until `keyturn serve`")
+
+
+def test_an_empty_file_is_told_to_be_empty(run: Callable[..., Result], tmp_path: Path) -> None:
+    empty = tmp_path / "access.json"
+    empty.write_text("\n")
+    checked = run("cleo", "access", "check", str(empty), "--approver", f"bea={'A' * 43}=")
+    assert checked.exit_code == 1
+    assert f"{empty}: it is empty" in checked.stderr.replace("\n", "")

@@ -77,6 +77,7 @@ TASKS = {
     "turn own key", "turn own login", "end left tokens", "compliance report", "look at managed keys",
     "rotate managed key", "look at the hub's set-up", "look at authorities", "renew authority", "give access",
     "ask for renewals", "look at ledger", "show life", "find grace ends", "look for lease tokens",
+    "end access",
 }  # fmt: skip
 """The names of all tasks. Before a new one is named here, see that what it changes is written to the ledger."""
 

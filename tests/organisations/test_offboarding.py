@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from keyturn.cli.copies import look_at_copies
 from keyturn.cli.offboard import show_project
+from keyturn.cli.status import secret_statuses
 from keyturn.core.errors import Invalid, NotFound, Rewritten
 from keyturn.core.sensitive import SecretFields
 from keyturn.grants.requests import AccessRequest, RequestState, find_request, status_of
@@ -66,6 +68,10 @@ def test_all_that_a_project_has_is_ended_and_proven_and_nothing_of_another(site:
     assert ended.remains == ("the webhook key of reaper (keyturn/webhooks/reaper)",)
     assert site.served() == list(BAKERY)
     assert site.store.describe("harvest") is None
+    shown = {status.path: status for status in secret_statuses(site.workspace, look_at_copies)[0]}
+    for path in HARVEST:
+        assert shown[path].lines() == [f"offboarded ({ended.incident}): it serves no more"]
+        assert shown[path].copies == (), "a copy that is to be nowhere is not lacking"
     assert [load_record(site.workspace, path).rest for path in HARVEST] == [None, None]
     request = find_request(site.workspace, REQUEST)
     assert status_of(site.workspace, request).state is RequestState.ENDED

@@ -10,7 +10,7 @@ from keyturn.core.conductor import Step as Asked
 from keyturn.core.conductor import conduct
 from keyturn.core.errors import TransientError, Unavailable
 from keyturn.revocation.incident import STEPS, Event, IncidentStatus, Mode, Result, SecretProgress, Step
-from keyturn.revocation.protocol import CONCLUDE, FEW, LOOK, PAUSE, see_through
+from keyturn.revocation.protocol import CONCLUDE, END_ACCESS, FEW, LOOK, PAUSE, see_through
 from tests.revocation.incidents import TRIGGER, standing
 
 ID = "INC-1"
@@ -38,6 +38,8 @@ class Stage:
     def take(self, asked: Asked) -> Any:
         if asked.verb is PAUSE:
             return self.pauses.append(*asked.arguments)
+        if asked.verb is END_ACCESS:
+            return None
         if asked.verb in (LOOK, CONCLUDE) and self.away:
             self.away -= 1
             raise Unavailable("look at", ID, "the hub is away", "Wait")

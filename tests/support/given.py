@@ -7,11 +7,11 @@ from typing import Any
 from deployments.local.prepare import END_ACCOUNT, OWNER
 from keyturn.grants import requests
 from keyturn.grants.delivery import deliver_access
-from keyturn.grants.grants import GRANTED, AccessGrant, grant_place, read_grant
 from keyturn.grants.opening import OpenedAccess, open_access
 from keyturn.grants.requests import AccessRequest
 from keyturn.grants.sweep import Sweeper, SweepResult
 from keyturn.rotation.context import Workspace
+from keyturn.rotation.granted import GRANTED, AccessGrant, read_grant
 from tests.support.access import HOUR, AccessSite, approver_of, people_of, site_of
 from tests.support.lab import Lab, fresh
 from tests.support.people import Person, person
@@ -76,7 +76,7 @@ class GivenSite:
 
     def grant_of(self, request: AccessRequest) -> AccessGrant | None:
         """What the hub has of what was given."""
-        stored = read_grant(self.at_work("granter"), grant_place(request))
+        stored = read_grant(self.at_work("granter"), request.grant_place)
         return stored.grant if stored else None
 
 

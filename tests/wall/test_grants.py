@@ -111,10 +111,18 @@ def test_approvals_of_one_request_are_not_replayed_under_another_name(site: Acce
 
 
 def test_a_request_under_anothers_name_is_taken_for_nobodys(site: AccessSite) -> None:
-    request = site.ask()
-    site.forge(replace(request, entity=site.people["dora"].entity))
+    request, dora = site.ask(), site.people["dora"].entity
+    site.forge(replace(request, entity=dora, purpose="mine"))
+    approved = site.approve("bea", request)
+    assert (approved.place, approved.purpose) == (request.place, request.purpose)
+    assert requests.load(site.as_person("cleo"), f"grants/{dora}/{request.id}").approvals == ()
+    # A name that tells nobody's folder, as those of older programs.
+    digits = {requests.folder_digits(entity) for entity in (request.entity, dora)}
+    old = replace(request, id=f"AR-{next(each for each in ('0000', '1111', '2222') if each not in digits)}0000dead")
+    for entity in (request.entity, dora):
+        site.forge(replace(old, entity=entity))
     with pytest.raises(Invalid, match="two requests bear that name"):
-        site.approve("bea", request)
+        site.approve("bea", old)
 
 
 def test_a_request_in_anothers_folder_is_nobodys(site: AccessSite) -> None:

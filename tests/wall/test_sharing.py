@@ -1,11 +1,12 @@
 """Nothing of a secret goes to another organisation that named people of both have not signed for, and are not for."""
 
+import base64
 import json
 import os
 import re
 import shlex
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -22,12 +23,17 @@ from keyturn.catalogue.operators_policy import OperatorsPolicy
 from keyturn.catalogue.partners import PartnerSettings
 from keyturn.cli.app import app
 from keyturn.core.channel import Announcement
-from keyturn.core.errors import Denied, Invalid, NotFound, Unavailable
+from keyturn.core.errors import Denied, Invalid, NotFound, Rewritten, Unavailable
 from keyturn.core.ledger import Outcome
 from keyturn.core.plan import Action
 from keyturn.core.sensitive import SecretFields
+from keyturn.ledger.ports import StoredLedger
+from keyturn.ledger.signed_notes import PublicKey
 from keyturn.organisations import sharing
 from keyturn.organisations.projects import shared_uses
+from keyturn.organisations.sharing_proof import SharingProof, check_sharing, prove_sharing
+from keyturn.providers.ledger.ed25519 import verify_ed25519
+from keyturn.providers.ledger.opening import configured_ledger, make_checkpoint, public_key
 from keyturn.providers.registry import open_workspace
 from keyturn.revocation import run as incidents
 from keyturn.revocation.consent import Consent
@@ -41,6 +47,7 @@ from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, local_executor
 from tests.hub_setup.site import Empty, empty_hub
+from tests.ledger.keys import Key
 from tests.organisations.site import secret
 from tests.support.hooks import Hooked, raising
 from tests.support.lab import LOOSE
@@ -386,3 +393,72 @@ def shared_commands() -> list[tuple[str, str]]:
     blocks = re.findall(r"(?ms)^```console\n(.*?)^```", part)
     lines = [line for block in blocks for line in block.splitlines()]
     return [(line.partition("$ ")[0], line.partition("$ ")[2]) for line in lines]
+
+
+# --- the proof
+
+
+@contextmanager
+def the_ledger(pair: Pair) -> Iterator[tuple[StoredLedger, list[PublicKey]]]:
+    """The ledger, signed as it stands, and the keys that check it."""
+    pair.red.empty.root.secrets.transit.create_key("keyturn-ledger", key_type="ed25519")
+    workspace = pair.giving()
+    with closing(configured_ledger(os.environ)) as ledger:
+        make_checkpoint(workspace.hub, ledger, workspace.clock)
+        yield ledger, [public_key(workspace.hub, ledger.origin)]
+
+
+def signers_of(pair: Pair) -> dict[tuple[str, str], bytes]:
+    return {(side.name, side.signer): base64.b64decode(side.public_key) for side in (pair.red, pair.blue)}
+
+
+@pytest.mark.parametrize("teller", ["red", "blue"])
+def test_it_is_proven_by_public_keys_alone_and_nothing_else_is(pair: Pair, teller: str) -> None:
+    agreed, workspace = pair.agree(), pair.giving() if teller == "red" else pair.having()
+    with the_ledger(pair) as (ledger, keys):
+        proof = SharingProof.from_json(prove_sharing(workspace, ledger, agreed.id).to_json())
+    signers = signers_of(pair)
+    proven = check_sharing(proof, signers, keys, verify_ed25519)
+    assert (proven.agreement, proven.lacking, proven.withdrawn_at) == (agreed.side(), "", None)
+    assert proven.signed_by == {"red": "red-ana", "blue": "blue-ana"}
+    first, second = proof.sides
+    forged = [
+        replace(proof, agreement=replace(proof.agreement, path="other/secret")),
+        replace(proof, agreement=replace(proof.agreement, until="2036-01-01T00:00:00+00:00")),
+        replace(proof, sides=(first, replace(second, signature=first.signature))),
+        replace(proof, sides=(first, first)),
+        replace(proof, sides=(second,), lacking=""),
+        replace(proof, teller="green"),
+        replace(proof, entries=()),
+        replace(proof, sides=(replace(first, ended_by="red-ana", because="no more"), second)),
+    ]
+    for other in forged:
+        with pytest.raises(Rewritten):
+            check_sharing(other, signers, keys, verify_ed25519)
+    for some, believed in (({}, keys), (signers, [Key().public()])):
+        with pytest.raises(Rewritten):
+            check_sharing(proof, some, believed, verify_ed25519)
+    file = pair.directory / "agreed.json"
+    file.write_text(proof.to_json())
+    known = [f"{organisation}:{name}={base64.b64encode(key).decode()}" for (organisation, name), key in signers.items()]
+    options = [*(part for text in known for part in ("--signer", text)), "--public-key", str(keys[0])]
+    checked = CliRunner().invoke(app, ["share", "check", str(file), *options])
+    assert checked.exit_code == 0, checked.output
+    assert f"proved: {agreed.id}" in checked.stderr
+    file.write_text(replace(proof, sides=(first,)).to_json())
+    assert CliRunner().invoke(app, ["share", "check", str(file), *options]).exit_code == 3
+    alone = check_sharing(replace(proof, sides=(first,), lacking=""), signers, keys, verify_ed25519)
+    assert alone.lacking == f"{second.organisation} has not signed it"
+
+
+def test_a_proof_tells_of_its_own_withdrawal_and_of_a_signature_that_could_not_be_seen(pair: Pair) -> None:
+    agreed = pair.agree()
+    sharing.withdraw_sharing(pair.signing("blue"), agreed.id, "no more")
+    with the_ledger(pair) as (ledger, keys):
+        proof = prove_sharing(pair.having(), ledger, agreed.id)
+        hidden = prove_sharing(replace(pair.giving(), open_partner=None), ledger, agreed.id)
+    proven = check_sharing(proof, signers_of(pair), keys, verify_ed25519)
+    assert proven.withdrawn_at is not None
+    assert proven.withdrawn_at >= proven.recorded_at
+    lacking = check_sharing(hidden, signers_of(pair), keys, verify_ed25519).lacking
+    assert lacking.startswith("what blue has signed could not be looked at")

@@ -314,6 +314,9 @@ class PostgreSQL:
             case pg.LockNotAvailable():
                 hint = "Nothing was changed: run it again, until the locks are to be had"
                 return Unavailable(doing, name, "others hold locks that it needs", hint)
+            case pg.DependentObjectsStillExist():
+                problem = "it owns or may use something in another database, so it stays there, and can't log in"
+                return Invalid(doing, name, problem, f"Run `DROP OWNED BY {account}` in that database")
             case pg.QueryCanceled():
                 problem = f"it was not done within {TIMEOUT} s"
                 return Unavailable(doing, name, problem, "See pg_locks on the server for who holds the account")

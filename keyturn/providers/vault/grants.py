@@ -4,16 +4,18 @@ Source: "Tokens", "Identity: entity", "/sys/wrapping" and "Response wrapping" in
 """
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from keyturn.core.errors import Invalid, KeyturnError, NotFound
-from keyturn.core.grants import LoginFacts, OpenedCredential, WrappedCredential
+from keyturn.core.grants import WRAP, LoginFacts, OpenedCredential, WrappedCredential
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.vault.client import Calls
-from keyturn.providers.vault.database_engine import OWNER, WORKSPACE, VaultDatabase, answer_data
+from keyturn.providers.vault.database_engine import OWNER, THREADS, WORKSPACE, VaultDatabase, answer_data
 from keyturn.providers.vault.identity import MADE, identity_of
+from keyturn.providers.vault.leases import leases_below
 
 WRAP_TTL: Final = "X-Vault-Wrap-TTL"
 """The header that has an answer wrapped before it leaves the hub."""
@@ -58,6 +60,14 @@ class VaultGrants:
             self.end_token(accessor)
             raise
 
+    def wrap(self, fields: SecretFields, life: timedelta) -> WrappedCredential:
+        """Given to the hub, and wrapped by it."""
+        seconds = f"{int(life.total_seconds())}s"
+        answer = self._calls.post("wrap", "a credential", WRAP, fields.reveal(), headers={WRAP_TTL: seconds})
+        wrapped = answer.json()["wrap_info"]
+        token, accessor = Sensitive(wrapped["token"]), str(wrapped["accessor"])
+        return WrappedCredential(token, "", accessor, moment(wrapped["creation_time"]))
+
     def own_tokens(self, owner: str) -> list[str]:
         """The tokens that tell this owner and this workspace."""
         return self._tokens.own_tokens(owner)
@@ -65,6 +75,16 @@ class VaultGrants:
     def tokens(self) -> frozenset[str]:
         """All that the hub lists, whoever made them."""
         return frozenset(self._calls.list("the hub's tokens", "auth/token/accessors"))
+
+    def unfinished(self, credential: str) -> list[str]:
+        """The leases below ``credential`` that the hub lists though their time is up.
+
+        The end of a token sets it for its leases at once, and what they gave is ended behind that.
+        """
+        leases = leases_below(self._calls, credential)
+        with ThreadPoolExecutor(THREADS) as pool:
+            over = pool.map(self._is_over, leases)
+        return [lease for lease, is_over in zip(leases, over, strict=True) if is_over]
 
     def end_token(self, accessor: str) -> None:
         """End a token by its accessor. Absent is success."""
@@ -77,12 +97,13 @@ class VaultGrants:
 
     def made_at_path(self, token: Sensitive) -> str | None:
         """The path whose answer is wrapped, which whoever wraps something else in its place can't choose."""
-        try:
-            body = {"token": token.reveal()}
-            answer = self._calls.post("look at", "a wrapping token", "sys/wrapping/lookup", body)
-        except (Invalid, NotFound):
-            return None
-        return str(answer_data(answer)["creation_path"])
+        wrapped = self._wrapped(token)
+        return None if wrapped is None else str(wrapped["creation_path"])
+
+    def wrapped_at(self, token: Sensitive) -> str:
+        """When it was wrapped, to the millisecond."""
+        wrapped = self._wrapped(token)
+        return "" if wrapped is None else moment(wrapped["creation_time"])
 
     def open_wrapped(self, token: Sensitive, name: str) -> OpenedCredential | None:
         """What it opens: the token itself is the login for that."""
@@ -93,6 +114,14 @@ class VaultGrants:
         ttl = timedelta(seconds=float(answer["lease_duration"]))
         return OpenedCredential(SecretFields(answer["data"]), str(answer["lease_id"]), ttl)
 
+    def _wrapped(self, token: Sensitive) -> Mapping[str, Any] | None:
+        try:
+            body = {"token": token.reveal()}
+            answer = self._calls.post("look at", "a wrapping token", "sys/wrapping/lookup", body)
+        except (Invalid, NotFound):
+            return None
+        return answer_data(answer)
+
     def _asker(self, owner: str, life: timedelta) -> tuple[str, str]:
         """A token that nobody prolongs, and its accessor."""
         name, seconds = f"auth/token/create/{self._token_role}", f"{int(life.total_seconds())}s"
@@ -100,6 +129,14 @@ class VaultGrants:
         body = {**about, "ttl": seconds, "explicit_max_ttl": seconds, "renewable": False}
         made = self._calls.post("create", name, name, body).json()["auth"]
         return made["client_token"], str(made["accessor"])
+
+    def _is_over(self, lease: str) -> bool:
+        """Whether its time is up; not of one that has ended meanwhile."""
+        try:
+            answer = self._calls.post("look up", lease, "sys/leases/lookup", {"lease_id": lease})
+        except (NotFound, Invalid):
+            return False
+        return int(answer_data(answer)["ttl"]) <= 0
 
     def _token_of(self, accessor: str) -> Mapping[str, Any] | None:
         """What the hub tells of a token; None where it knows none of that accessor."""
@@ -109,6 +146,11 @@ class VaultGrants:
         except (NotFound, Invalid):
             return None
         return answer_data(answer)
+
+
+def moment(text: str) -> str:
+    """A moment of the hub's, in UTC and to the millisecond: its answers have it with more digits or fewer."""
+    return datetime.fromisoformat(text).astimezone(UTC).isoformat(timespec="milliseconds")
 
 
 def login_facts(token: Mapping[str, Any]) -> LoginFacts:

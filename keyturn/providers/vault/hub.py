@@ -155,6 +155,11 @@ class VaultHub:
             else:
                 yield f"{prefix}/{key}"
 
+    def list_folders(self, prefix: str) -> list[str]:
+        """The folders directly below ``prefix``."""
+        names = self._calls.list(self._state_name(prefix), self._state_url("metadata", prefix))
+        return [name.removesuffix("/") for name in names if name.endswith("/")]
+
     def now(self) -> datetime:
         """The time by the hub's own clock, to the second. Asks nothing where it has answered before."""
         if (at := self._calls.now()) is None:

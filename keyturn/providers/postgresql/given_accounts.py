@@ -1,0 +1,130 @@
+"""Accounts that are made for one grant each, and end with it: login roles that bear a mark, and an end of their own.
+
+The server itself refuses their logins once their time is up (VALID UNTIL), though nobody ever comes back to them. What
+bears no mark of ours is never touched.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from typing import Final, Protocol
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from keyturn.core.errors import Conflict, Denied
+from keyturn.core.sensitive import Sensitive
+from keyturn.providers.postgresql import accounts
+from keyturn.providers.postgresql.scram import verifier
+
+MARK: Final = re.compile(r"\[keyturn grant=([^\]\s]+) of=([^\]\s]+)\]")
+"""What stands in the comment of such a role: the grant that it was made for, and whose Keyturn has made it."""
+
+MARKED: Final = """
+SELECT rolname, shobj_description(oid, 'pg_authid') FROM pg_roles
+WHERE shobj_description(oid, 'pg_authid') LIKE '%[keyturn grant=%'
+"""
+ENDS: Final = "SELECT (clock_timestamp() + %s * interval '1 second')::text"
+"""By the server's own clock, which ends it."""
+
+
+class GivingServer(Protocol):
+    """What is needed of a server: :class:`keyturn.providers.postgresql.target.PostgreSQL`."""
+
+    name: str
+
+    def transaction(self, doing: str, account: str) -> AbstractContextManager[Cursor]:
+        """A transaction of the admin's; whatever the server refuses in it is told in our words."""
+
+    def end_sessions(self, account: str, refuse: Callable[[], None]) -> int:
+        """End the sessions of an account once ``refuse`` has made its logins fail: how many."""
+
+    def close(self) -> None:
+        """Let go of its connections."""
+
+
+class GivenAccounts:
+    """An :class:`keyturn.core.grants.AccountMaker` on PostgreSQL.
+
+    Each account is a member of ``roles`` and nothing else; what it leaves behind in the target's database belongs to
+    ``owner`` then. ``workspace`` tells whose they are. The server's admin needs CREATEROLE, ADMIN OPTION on the roles,
+    membership in the owner, and pg_signal_backend.
+    """
+
+    def __init__(self, server: GivingServer, roles: Sequence[str], owner: str, workspace: str) -> None:
+        self._server = server
+        self._roles = roles
+        self._owner = owner
+        self._workspace = workspace
+
+    def make(self, account: str, grant: str, password: Sensitive, life: timedelta) -> None:
+        """Make an account that logs in with ``password`` until ``life`` is over by the server's clock."""
+        with self._server.transaction("make", account) as cursor:
+            if accounts.lock_account(cursor, account) is not None:
+                problem = "there is an account of that name already"
+                raise Conflict("make", f"{self._server.name}:{account}", problem, "It is tried again by itself")
+            cursor.execute(ENDS, (life.total_seconds(),))
+            until, role = accounts.first(cursor), sql.Identifier(account)
+            made = sql.SQL("CREATE ROLE {} LOGIN NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD %s VALID UNTIL %s")
+            cursor.execute(made.format(role), (verifier(cursor.connection, account, password), until))
+            mark = f"[keyturn grant={grant} of={self._workspace}]"
+            cursor.execute(sql.SQL("COMMENT ON ROLE {} IS %s").format(role), (mark,))
+            for group in self._roles:
+                cursor.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(group), role))
+
+    def end(self, account: str, grant: str) -> int:
+        """Refuse its logins, end its sessions, give what it owns to the owner, and drop it: how many sessions ended.
+
+        Absent is success. Raises Denied for an account that bears no mark of this grant: it is nobody's of ours.
+        """
+        if not self._bears_mark(account, grant):
+            return 0
+        ended = self._server.end_sessions(account, lambda: self._shut(account, grant))
+        with self._server.transaction("drop", account) as cursor:
+            if self._locked(cursor, account, grant):
+                self._drop(cursor, account)
+        return ended
+
+    def own(self) -> Mapping[str, str]:
+        """All that this workspace's Keyturn has made here for grants, and that is there still, with its grant."""
+        with self._server.transaction("look for", "accounts of grants") as cursor:
+            cursor.execute(MARKED)
+            return dict(self._ours(cursor.fetchall()))
+
+    def close(self) -> None:
+        """Let go of the admin's connections."""
+        self._server.close()
+
+    def _ours(self, rows: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+        for account, comment in rows:
+            mark = MARK.search(comment)
+            if mark and mark[2] == self._workspace:
+                yield account, mark[1]
+
+    def _bears_mark(self, account: str, grant: str) -> bool:
+        with self._server.transaction("look at", account) as cursor:
+            return self._locked(cursor, account, grant)
+
+    def _locked(self, cursor: Cursor, account: str, grant: str) -> bool:
+        """Whether there is such an account, locked until the transaction ends. Raises Denied for somebody else's."""
+        comment = accounts.lock_account(cursor, account)
+        if comment is None:
+            return False
+        mark = MARK.search(comment)
+        if mark is None or mark.groups() != (grant, self._workspace):
+            problem = "an account of that name bears another mark, or none: it was not made for this grant"
+            raise Denied("end", f"{self._server.name}:{account}", problem, "See who has made it, and end it by hand")
+        return True
+
+    def _shut(self, account: str, grant: str) -> None:
+        with self._server.transaction("disable", account) as cursor:
+            if self._locked(cursor, account, grant):
+                accounts.shut(cursor, account)
+
+    def _drop(self, cursor: Cursor, account: str) -> None:
+        names = {"account": sql.Identifier(account), "owner": sql.Identifier(self._owner)}
+        cursor.execute(sql.SQL("GRANT {account} TO CURRENT_USER").format(**names))
+        cursor.execute(sql.SQL("REASSIGN OWNED BY {account} TO {owner}").format(**names))
+        cursor.execute(sql.SQL("DROP OWNED BY {account}").format(**names))
+        cursor.execute(sql.SQL("DROP ROLE {account}").format(**names))

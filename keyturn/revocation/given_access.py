@@ -1,0 +1,134 @@
+"""Access that was given for a while to what is revoked: it ends with the incident, whatever else of Keyturn runs."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+
+from keyturn.revocation.incident import Incident, Step
+from keyturn.revocation.incident_store import update_incident
+from keyturn.revocation.step_result import StepResult, is_repeated
+from keyturn.rotation.context import Workspace, side_by_side
+from keyturn.rotation.granted import AccessGrant, Ending, GrantStage, end_grant, list_grants, open_maker, read_grant
+from keyturn.strategies.vault_dynamic import VaultDynamicSettings
+
+AT_ONCE: Final = 16
+"""Grants that are ended side by side."""
+
+PATIENCE: Final = timedelta(seconds=5)
+"""How long the hub is waited for that ends accounts behind the end of their token."""
+LOOK: Final = 0.25
+"""Seconds between two looks."""
+
+
+def end_given_access(workspace: Workspace, incident: Incident) -> None:
+    """End what was given for a while of all that an incident is about, and keep in the incident what became of it.
+
+    What can't be ended now is tried again where the incident is concluded, and keeps it open then.
+    """
+    result = StepResult(workspace, Step.CUT)
+    end_given(workspace, incident, result)
+
+    def lay(current: Incident) -> Incident:
+        fresh = (event for event in result.events if not is_repeated(event, current.events))
+        return replace(current, events=(*current.events, *fresh))
+
+    if result.events:
+        update_incident(workspace, incident.id, lay)
+
+
+def end_given(workspace: Workspace, incident: Incident, result: StepResult) -> list[AccessGrant]:
+    """End each grant that an incident is about; those that it has ended, now or before. Ended before is success."""
+    concerned = list(find_given(workspace, incident, result))
+
+    def end(grant: AccessGrant) -> None:
+        if grant.stage != GrantStage.ENDED:
+            result.attempt(grant.request, lambda: end_one(workspace, incident, grant))
+
+    side_by_side(end, concerned, AT_ONCE)
+    return concerned
+
+
+def end_one(workspace: Workspace, incident: Incident, grant: AccessGrant) -> str:
+    """End one, as every sweep does that comes past; what was done, in words."""
+    end_grant(workspace, grant, Ending(why_of(incident)))
+    return f"what {grant.principal or grant.entity} was given for a while is ended: {grant.path}, {grant.credential}"
+
+
+def why_of(incident: Incident) -> str:
+    """Why such access ends: whoever ends it says the same."""
+    return f"an incident is about the secret: {incident.id}"
+
+
+def find_given(workspace: Workspace, incident: Incident, result: StepResult) -> Iterator[AccessGrant]:
+    """The grants that an incident is about: those that are open, and those that were ended for it.
+
+    What can't be looked at is left to be done: it may be one of them.
+    """
+    grants: list[AccessGrant] = []
+    with result.at(""):
+        grants, malformed = list_grants(workspace)
+        for error in malformed:
+            result.add_failure(error.name, error)
+    roles = set(roles_of(workspace, incident))
+    for grant in grants:
+        about = grant.path in incident.paths or grant.credential in roles
+        ended_for_it = grant.stage == GrantStage.ENDED and incident.id in grant.because
+        if about and incident.id not in grant.incidents and (grant.stage != GrantStage.ENDED or ended_for_it):
+            yield grant
+
+
+def roles_of(workspace: Workspace, incident: Incident) -> Iterator[str]:
+    """The roles of the hub's engines whose credentials an incident ends, by the paths that these are made at."""
+    for path in incident.paths:
+        secret = workspace.catalogue.secrets.get(path)
+        if secret and isinstance(secret.rotation, VaultDynamicSettings):
+            yield f"{secret.rotation.mount}/creds/{secret.rotation.role}"
+
+
+# --- the proof
+
+
+def prove_given(workspace: Workspace, incident: Incident, concerned: list[AccessGrant], result: StepResult) -> None:
+    """Look once more: each of these has ended in the hub, its token is gone, and no account waits for its end."""
+
+    def look(grant: AccessGrant) -> None:
+        with result.at(grant.request):
+            if fault := fault_of(workspace, grant):
+                result.add_left(grant.request, fault, "It is tried again")
+
+    side_by_side(look, concerned, AT_ONCE)
+    for credential in sorted({grant.credential for grant in concerned if not grant.account}):
+        with result.at(credential):
+            if unfinished := wait_for_end(workspace, credential):
+                hint = "The hub goes on with it: see its log, and whether the target answers it"
+                words = (
+                    f"the hub has not ended {len(unfinished)} accounts yet whose time is up: {', '.join(unfinished)}"
+                )
+                result.add_left(credential, words, hint)
+    if concerned and not result.left:
+        names = ", ".join(sorted(grant.request for grant in concerned))
+        result.add_done("", f"access that was given for a while has ended, its accounts too: {names}")
+
+
+def fault_of(workspace: Workspace, grant: AccessGrant) -> str:
+    """What is left of a grant; empty where nothing is."""
+    stored = read_grant(workspace, grant.place)
+    if stored is not None and stored.grant.stage != GrantStage.ENDED:
+        return f"what was given for a while has not ended: it is {stored.grant.stage}"
+    if grant.account:
+        left = grant.account in open_maker(workspace, grant.credential).own()
+        return f"its account {grant.account} is there still" if left else ""
+    hub = workspace.hub.grants()
+    accessors = [grant.accessor] if grant.accessor else hub.own_tokens(grant.place)
+    return "its token lives still" if any(hub.login_of(accessor) for accessor in accessors) else ""
+
+
+def wait_for_end(workspace: Workspace, credential: str) -> list[str]:
+    """The leases of a role whose time is up and whose accounts the hub has not ended, a moment later at the latest."""
+    for left in reversed(range(int(PATIENCE.total_seconds() / LOOK))):
+        unfinished = workspace.hub.grants().unfinished(credential)
+        if not unfinished or not left:
+            return unfinished
+        workspace.sleep(LOOK)
+    return []
