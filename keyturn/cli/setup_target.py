@@ -145,10 +145,10 @@ def tell_target_plan(planned: TargetPlan, as_json: bool) -> None:
 def transaction_script(transaction: Any) -> Iterator[str]:
     """One transaction as a person would run it."""
     yield f"-- {transaction.about}, in the database {transaction.database}"
-    yield "BEGIN;"
-    yield "SET LOCAL lock_timeout = '500ms';"
+    yield from (f"{text};" for text in transaction.begins)
     yield from (f"{each.text};{f'  -- takes {each.lacks}' if each.lacks else ''}" for each in transaction.statements)
-    yield "COMMIT;\n"
+    yield from (f"{text};" for text in transaction.ends)
+    yield ""
 
 
 def target_plan_data(planned: TargetPlan) -> dict[str, Any]:

@@ -29,11 +29,16 @@ class Statement:
 
 @dataclass(frozen=True)
 class Transaction:
-    """What is done together, in one database; ``about`` says what for."""
+    """What is done together, in one database; ``about`` says what for, ``begins`` and ``ends`` what stands around it.
+
+    Where nothing stands around it, the server has no transactions for such statements.
+    """
 
     database: str
     about: str
     statements: tuple[Statement, ...]
+    begins: tuple[str, ...] = ()
+    ends: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ TARGETS: Final = {
 }
 """For each kind of target: its module, its adapter, and the extra that brings the SDK."""
 
-SETUPS: Final = {"postgresql": "keyturn.providers.postgresql.setup"}
+SETUPS: Final = {"postgresql": "keyturn.providers.postgresql.setup", "mysql": "keyturn.providers.mysql.setup"}
 """For each kind of target whose accounts are handed over by statements: the module that makes them."""
 
 MAKERS: Final = {"postgresql": ("keyturn.providers.postgresql.given_accounts", "GivenAccounts", "postgres")}

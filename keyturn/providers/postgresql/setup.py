@@ -34,6 +34,9 @@ LIMITS: Final = """
 SET LOCAL search_path = ''; SET LOCAL lock_timeout = '500ms'; SET LOCAL statement_timeout = '60s';
 SET LOCAL idle_in_transaction_session_timeout = '60s'"""
 
+BEGINS: Final = ("BEGIN", "SET LOCAL lock_timeout = '500ms'")
+ENDS: Final = ("COMMIT",)
+
 TRIES: Final = 5
 """How often what is lacking is read again, where open sessions go on making things of the account's own."""
 
@@ -107,7 +110,7 @@ class PostgreSQLSetup:
                     note for account, owner in step.moved for note in AccountReading(cursor, account, owner).notes()
                 ]
                 if statements := self._statements(cursor, step):
-                    transactions.append(Transaction(step.database, step.about, statements))
+                    transactions.append(Transaction(step.database, step.about, statements, BEGINS, ENDS))
         return TargetPlan(self._name, login, tuple(transactions), makes_admin, tuple(dict.fromkeys(notes)))
 
     def apply(self, handovers: Sequence[Handover], plan: TargetPlan, progress: Callable[[str], None]) -> None:

@@ -1,0 +1,197 @@
+"""Putting a MySQL or MariaDB server's accounts into Keyturn's hands: the role gets what they have, and they the role.
+
+Nothing is taken from an account, and each statement stands for itself: these servers change no rights in transactions.
+"""
+
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import Final
+
+from keyturn.core.errors import Conflict, Denied, Unprivileged
+from keyturn.core.sensitive import SecretFields
+from keyturn.core.target_setup import Handover, Statement, TargetPlan, Transaction
+from keyturn.providers.mysql import accounts
+from keyturn.providers.mysql.accounts import ANYWHERE
+from keyturn.providers.mysql.grants import Grants, User
+from keyturn.providers.mysql.password_hashes import NATIVE, PLUGINS, SHA2, hashed
+from keyturn.providers.mysql.privileges import GRANT_OPTION, AccountGrants, Right, rights
+from keyturn.providers.mysql.server import REFUSED_LOGIN, MySQLServer, MySQLSession, ServerError
+
+HIDDEN: Final = "'(its password, hashed)'"
+"""Stands for the admin's password in what is shown."""
+
+NOBODYS: Final = "'(of a password that nobody has)'"
+"""Stands for the password of an account that is locked."""
+
+PROXY: Final = "PROXY"
+ADMIN_RIGHTS: Final = (
+    Right("CREATE USER", "*.*"),
+    Right("PROCESS", "*.*"),
+    Right("SELECT", "`mysql`.*"),
+    *(Right(privilege, "`keyturn`.*") for privilege in ("CREATE", "SELECT", "INSERT", "UPDATE")),
+)
+"""What Keyturn's own user needs on both; docs/strategies/alternating-users.md says what for."""
+
+
+class MySQLSetup:
+    """A :class:`keyturn.core.target_setup.TargetSetup` of MySQL 8.0 or newer, or MariaDB 10.6 or newer."""
+
+    def __init__(self, server: MySQLServer, login: SecretFields, admin: SecretFields) -> None:
+        self._server = server
+        self._login = login
+        self._admin = admin
+        self._admin_name = admin["username"].reveal()
+
+    def plan(self, handovers: Sequence[Handover]) -> TargetPlan:
+        """Everything that is lacking."""
+        with self._session() as session:
+            groups = [("the roles", tuple(self._roles(session, handovers)))]
+            groups += [(f"{name} to {each.owner}", tuple(self._handed(session, name, each.owner)))
+                       for each in handovers if each.owner for name in each.accounts]  # fmt: skip
+            groups += [(f"{absent} beside {account}", tuple(self._second(session, absent, account, owner)))
+                       for absent, account, owner in self._absent(session, handovers)]  # fmt: skip
+            groups.append(("Keyturn's own user", tuple(self._own(session, handovers))))
+            makes_admin = not accounts.account_entries(session, self._admin_name)
+        transactions = tuple(
+            Transaction(self._server.database, about, tuple(map(Statement, statements)))
+            for about, statements in groups
+            if statements
+        )
+        return TargetPlan(self._server.name, self._login["username"].reveal(), transactions, makes_admin)
+
+    def apply(self, handovers: Sequence[Handover], plan: TargetPlan, progress: Callable[[str], None]) -> None:
+        """Do what the plan says, a statement at a time; a role is looked at before an account starts with it."""
+        with self._session() as session:
+            for transaction in plan.transactions:
+                for statement in transaction.statements:
+                    if statement.text.startswith("SET DEFAULT ROLE"):
+                        self._insist_on_rights(session, handovers)
+                    session.run(self._filled(session, statement.text))
+                progress(transaction.about)
+        if more := self.plan(handovers).transactions:
+            problem = f"more is lacking by now: {more[0].statements[0].text}"
+            raise Conflict("set up", self._server.name, problem, "Look at the plan again")
+
+    def _roles(self, session: MySQLSession, handovers: Sequence[Handover]) -> Iterator[str]:
+        for owner in dict.fromkeys(each.owner for each in handovers if each.owner):
+            if not role_exists(session, owner):
+                yield f"CREATE ROLE {accounts.role_name(session, owner)}"
+
+    def _handed(self, session: MySQLSession, account: str, owner: str) -> Iterator[str]:
+        """What gives the role all that the account has, and then the account the role, from login on."""
+        role = accounts.role_name(session, owner)
+        for entry in accounts.account_entries(session, account):
+            held = accounts.grants(session, entry.user)
+            yield from lacking_of_role(session, held, role, role_exists(session, owner))
+            if not held.acts_as(role):
+                yield f"GRANT {role} TO {entry.user.quoted}"
+                if session.mariadb:
+                    yield f"SET DEFAULT ROLE {role} FOR {entry.user.quoted}"
+                else:
+                    yield f"SET DEFAULT ROLE {', '.join(sorted(held.default_roles | {role}))} TO {entry.user.quoted}"
+
+    def _absent(self, session: MySQLSession, handovers: Sequence[Handover]) -> Iterator[tuple[str, str, str]]:
+        """The accounts that are to take turns with one that is there, which one, and the role that both have."""
+        for each in handovers:
+            present = [name for name in each.accounts if accounts.account_entries(session, name)]
+            if each.owner and present:
+                yield from ((name, present[0], each.owner) for name in each.accounts if name not in present)
+
+    def _second(self, session: MySQLSession, absent: str, account: str, owner: str) -> Iterator[str]:
+        """The account that takes turns, locked: made by Keyturn's user it would need all that the first was granted."""
+        role = accounts.role_name(session, owner)
+        for entry in accounts.account_entries(session, account):
+            user, plugin = User(absent, entry.user.host), entry.plugin if entry.plugin in PLUGINS else usual(session)
+            how = f"VIA {plugin} USING" if session.mariadb else f"WITH {plugin} AS"
+            yield f"CREATE USER {user.quoted} IDENTIFIED {how} {NOBODYS} REQUIRE {entry.require} ACCOUNT LOCK"
+            yield f"GRANT {role} TO {user.quoted}"
+            yield f"SET DEFAULT ROLE {role} {'FOR' if session.mariadb else 'TO'} {user.quoted}"
+
+    def _own(self, session: MySQLSession, handovers: Sequence[Handover]) -> Iterator[str]:
+        """Keyturn's own user, with what it lacks."""
+        entries = accounts.account_entries(session, self._admin_name)
+        user = entries[0].user if entries else User(self._admin_name, ANYWHERE)
+        if not entries:
+            plugin = f"VIA {NATIVE} USING" if session.mariadb else f"WITH {SHA2} AS"
+            over = "" if self._server.tls == "disable" else " REQUIRE SSL"
+            yield f"CREATE USER {user.quoted} IDENTIFIED {plugin} {HIDDEN}{over}"
+        held = accounts.grants(session, user) if entries else Grants((), frozenset())
+        own = AccountGrants(held, lambda role: accounts.role_grants(session, role))
+        ends_sessions = Right("CONNECTION ADMIN" if session.mariadb else "CONNECTION_ADMIN", "*.*")
+        changes_roles = [Right("UPDATE", "`mysql`.*")] if session.mariadb else []
+        for right in own.lacks((*ADMIN_RIGHTS, ends_sessions, *changes_roles)):
+            yield f"GRANT {right.stated} ON {right.scope} TO {user.quoted}"
+        for owner in dict.fromkeys(each.owner for each in handovers if each.owner):
+            role = accounts.role_name(session, owner)
+            if f"the role {role} with admin option" not in held.rights():
+                yield f"GRANT {role} TO {user.quoted} WITH ADMIN OPTION"
+
+    def _insist_on_rights(self, session: MySQLSession, handovers: Sequence[Handover]) -> None:
+        """Raises Unprivileged where a role would lack what an account has."""
+        for owner, account in ((each.owner, name) for each in handovers if each.owner for name in each.accounts):
+            role = accounts.role_name(session, owner)
+            for entry in accounts.account_entries(session, account):
+                held = accounts.grants(session, entry.user)
+                if missing := list(lacking_of_role(session, held, role, exists=True)):
+                    hint = f"Run as the database's administrator: {missing[0]}"
+                    raise Unprivileged("hand over", f"{self._server.name}:{account}", f"{role} lacks a right", hint)
+
+    def _filled(self, session: MySQLSession, statement: str) -> str:
+        own = hashed(usual(session), self._admin["password"].reveal())
+        plugin = next((name for name in PLUGINS if f" {name} " in statement), usual(session))
+        nobodys = hashed(plugin, secrets.token_urlsafe(32))
+        return statement.replace(HIDDEN, f"'{own}'").replace(NOBODYS, f"'{nobodys}'")
+
+    @contextmanager
+    def _session(self) -> Iterator[MySQLSession]:
+        """The administrator's; whatever the server refuses is told in our words."""
+        user = self._login["username"].reveal()
+        try:
+            with closing(self._server.log_in(user, self._login["password"])) as session:
+                yield session
+        except ServerError as error:
+            if error.code in REFUSED_LOGIN:
+                hint = "Give the login of whoever may make users: --user, --password-file"
+                raise Denied("log in to", self._server.name, f"the login {user} is refused", hint) from None
+            raise self._server.translated(error, "set up", self._server.name) from None
+
+
+def lacking_of_role(session: MySQLSession, held: Grants, role: str, exists: bool) -> Iterator[str]:
+    """The statements that give a role what an account was granted itself, and the roles that it has."""
+    granted = accounts.role_grants(session, role) if exists else Grants((), frozenset())
+    present = AccountGrants(Grants(granted.granted, granted.roles), lambda name: accounts.role_grants(session, name))
+    for name in sorted(held.roles - present.roles - {role}):
+        yield f"GRANT {name} TO {role}"
+    for right in present.lacks(rights(grant for grant in held.granted if PROXY not in grant.privileges)):
+        if right.privilege == GRANT_OPTION:
+            yield f"GRANT USAGE ON {right.scope} TO {role} WITH GRANT OPTION"
+        else:
+            yield f"GRANT {right.stated} ON {right.scope} TO {role}"
+
+
+def usual(session: MySQLSession) -> str:
+    """How a new user logs in."""
+    return NATIVE if session.mariadb else SHA2
+
+
+def role_exists(session: MySQLSession, name: str) -> bool:
+    """Whether there is such a role."""
+    if session.mariadb:
+        return bool(session.first("SELECT 1 FROM mysql.user WHERE User = %s AND is_role = 'Y'", name))
+    return bool(session.first("SELECT 1 FROM mysql.user WHERE User = %s AND Host = %s", name, ANYWHERE))
+
+
+def open_setup(
+    name: str,
+    login: SecretFields,
+    admin: SecretFields,
+    *,
+    host: str,
+    port: int,
+    database: str,
+    tls: str = "verify",
+    ca_file: str | None = None,
+) -> MySQLSetup:
+    """The server of a target, with an administrator's login, and Keyturn's own user with its password."""
+    return MySQLSetup(MySQLServer(name, host, port, database, tls, ca_file), login, admin)
