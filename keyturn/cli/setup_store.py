@@ -1,5 +1,6 @@
 """``keyturn setup store``: the least rights in a store, as that store's own document, and who has to apply it."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -8,16 +9,20 @@ import typer
 from keyturn.cli.environment import load_catalogue
 from keyturn.cli.options import CatalogueOption, JsonOption
 from keyturn.cli.output import note, write_json, write_text
+from keyturn.core.errors import Conflict, Invalid, UnsupportedOperation
 
 if TYPE_CHECKING:
     from keyturn.catalogue import Catalogue
+    from keyturn.catalogue.stores import StoreSettings
     from keyturn.core.rights import Document
 
 NEXT: Final = {
     "aws-secrets-manager": "whoever administers IAM makes a policy of each file, and attaches it to the role that"
-    " Keyturn works with: aws iam create-policy --policy-name NAME --policy-document file://FILE",
+    " Keyturn works with, and lets that role ask what it may do (iam:SimulatePrincipalPolicy on itself):"
+    " aws iam create-policy --policy-name NAME --policy-document file://FILE",
     "aws-parameter-store": "whoever administers IAM makes a policy of each file, and attaches it to the role that"
-    " Keyturn works with: aws iam create-policy --policy-name NAME --policy-document file://FILE",
+    " Keyturn works with, and lets that role ask what it may do (iam:SimulatePrincipalPolicy on itself):"
+    " aws iam create-policy --policy-name NAME --policy-document file://FILE",
     "azure-key-vault": "whoever may give roles in the resource group makes the role definitions, and assigns them:"
     " az role definition create --role-definition FILE",
     "gcp-secret-manager": "whoever administers the project's IAM makes the roles, and binds them under the conditions:"
@@ -35,12 +40,16 @@ def setup_store(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write files there instead of printing them.")
     ] = None,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="In a second Vault or OpenBao, write the policies; others are for people.")
+    ] = False,
     catalogue: CatalogueOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write the least rights that Keyturn needs in a store, for exactly the copies that the catalogue puts there.
 
-    They are that store's own documents, and say who has to apply them: Keyturn's login may not give itself rights.
+    They are that store's own documents, and it is said who has to apply them: Keyturn's login gives itself no rights.
+    With --apply the policies of a second Vault or OpenBao are written, with your login there (VAULT_ADDR, VAULT_TOKEN).
     """
     declared = load_catalogue(catalogue)
     documents = documents_of_store(declared, name)
@@ -54,7 +63,9 @@ def setup_store(
     else:
         write_text("\n".join(f"# --- {made.name}\n{made.text}" for made in documents).rstrip("\n"))
     kind = declared.store(name).kind
-    note(NEXT.get(kind) or NONE.format(kind=kind))
+    if apply:
+        return write_policies(name, declared.store(name), documents)
+    return note(NEXT.get(kind) or NONE.format(kind=kind))
 
 
 def documents_of_store(declared: "Catalogue", name: str) -> "list[Document]":
@@ -64,3 +75,32 @@ def documents_of_store(declared: "Catalogue", name: str) -> "list[Document]":
 
     settings = declared.store(name)
     return list(settings.rights(copies_in(declared, name, settings, str(Origin(declared.digest)))))
+
+
+def write_policies(name: str, settings: "StoreSettings", documents: "list[Document]") -> None:
+    """Write a second hub's policies with the login of the environment. Raises Conflict for what others have made."""
+    from keyturn.catalogue.stores.vault import VaultSettings
+    from keyturn.policies.documents import was_made
+    from keyturn.providers.vault.hub import VaultHub
+    from keyturn.settings.hub import HubSettings
+
+    if not isinstance(settings, VaultSettings):
+        problem = f"no login of Keyturn's gives rights in a store of kind {settings.kind}"
+        raise UnsupportedOperation("apply", name, problem, NEXT.get(settings.kind) or NONE.format(kind=settings.kind))
+    hub = HubSettings.from_environment()
+    if (hub.address.rstrip("/"), hub.namespace) != (settings.address.rstrip("/"), settings.namespace):
+        hint = f"Set VAULT_ADDR to {settings.address}, VAULT_NAMESPACE to the store's, and log in there"
+        raise Invalid("apply", name, "the login in use is for another hub, or another namespace", hint)
+    with closing(VaultHub(hub)) as opened:
+        port = opened.setup()
+        for document in documents:
+            policy = f"keyturn-{document.name.removesuffix('.hcl')}"
+            address = f"sys/policies/acl/{policy}"
+            present = port.look(address)
+            text = str(present.get("policy", "")) if present else ""
+            if text and not was_made(text):
+                hint = "Write the rights into it by hand, or remove it"
+                raise Conflict("write", f"the policy {policy}", "it is there, and Keyturn has not made it", hint)
+            if text != document.text:
+                port.put(address, {"policy": document.text})
+            note(f"{'in place' if text == document.text else 'written'}: the policy {policy}")

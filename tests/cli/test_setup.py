@@ -114,3 +114,39 @@ def test_a_hub_is_set_up_with_login_files_that_are_kept_while_they_are_valid(
         assert [old == new for old, new in zip(first, replaced, strict=True)] == [True, True, True, False]
         login = empty.root.auth.approle.login(replaced[2], replaced[3], use_token=False)
         assert "keyturn-worker" in login["auth"]["policies"]
+
+
+STORES = """
+stores:
+  aws: {kind: aws-secrets-manager, region: eu-central-1}
+  plant: {kind: vault, address: "ADDRESS", namespace: NAMESPACE, token_file: /etc/keyturn/plant-token}
+secrets:
+  app/api-key:
+    owner: tests@example.com
+    classification: internal
+    rotation: {strategy: generated, interval: 30d, grace: 1h}
+    destinations: [{store: aws, name: app-api-key}, {store: plant, name: app/api-key}]
+"""
+
+
+def test_a_stores_rights_are_written_for_whoever_may_give_them(
+    openbao: OpenBao, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with empty_hub(openbao, tmp_path) as empty:
+        as_environment(empty, tmp_path, monkeypatch)
+        (tmp_path / "catalogue").mkdir()
+        content = STORES.replace("ADDRESS", openbao.address).replace("NAMESPACE", empty.namespace)
+        (tmp_path / "catalogue" / "all.yaml").write_text(content)
+        shown = keyturn("setup", "store", "aws")
+        assert "app-api-key" in shown.stdout
+        assert "whoever administers IAM" in shown.stderr
+        assert "store of kind aws-secrets-manager" in keyturn("setup", "store", "aws", "--apply", ends=1).stderr
+        keyturn("setup", "store", "plant", "--apply")
+        rendered = json.loads(keyturn("policy", "render", "--json").stdout)["documents"]
+        texts = {document["name"]: document["text"] for document in rendered}
+        assert empty.read("sys/policies/acl/keyturn-store-plant")["policy"] == texts["store-plant.hcl"]
+        assert "in place: the policy keyturn-store-plant" in keyturn("setup", "store", "plant", "--apply").stderr
+        empty.root.sys.create_or_update_policy("keyturn-store-plant", 'path "a" { capabilities = ["read"] }')
+        assert "Keyturn has not made it" in keyturn("setup", "store", "plant", "--apply", ends=1).stderr
+        monkeypatch.delenv("VAULT_NAMESPACE")
+        assert "another namespace" in keyturn("setup", "store", "plant", "--apply", ends=1).stderr

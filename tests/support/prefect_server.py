@@ -88,10 +88,11 @@ class PrefectServer:
         self._run_worker(self.worker, command, environment)
 
     @contextmanager
-    def another_worker(self, pool: str, queue: str, environment: Mapping[str, str]) -> Iterator[Process]:
-        """One more worker, which takes only what is in this queue of the pool."""
+    def another_worker(self, pool: str, queue: str, environment: Mapping[str, str], *others: str) -> Iterator[Process]:
+        """One more worker, which takes only what is in this queue of the pool, and in the others named."""
         process = Process(f"worker-{queue}", self.directory)
         command = ["worker", "start", f"--pool={pool}", f"--work-queue={queue}", "--type=keyturn", f"--name={queue}"]
+        command += [f"--work-queue={other}" for other in others]
         self._run_worker(process, command, environment)
         try:
             yield process
