@@ -119,7 +119,7 @@ def write_logins(port: "VaultSetup", roles: list[str], logins: Path, place: str 
         files = login_files(port, role, logins / role)
         if files.valid:
             note(f"in place: {files.directory}")
-        elif apply and role_exists(port, role):
+        elif apply and approle_exists(port, role):
             make_login(port, files, place or socket.gethostname())
             write_text(f"made: {files.directory}")
         else:
@@ -128,7 +128,7 @@ def write_logins(port: "VaultSetup", roles: list[str], logins: Path, place: str 
     return lacking
 
 
-def role_exists(port: "VaultSetup", role: str) -> bool:
+def approle_exists(port: "VaultSetup", role: str) -> bool:
     """Whether the hub has such an AppRole."""
     try:
         return bool(port.role_id(role))
@@ -141,7 +141,7 @@ def login_files(port: "VaultSetup", role: str, directory: Path) -> LoginFiles:
     from keyturn.providers.vault.logins.files import read_login
 
     files = directory / ROLE_ID, directory / SECRET_ID
-    if not all(file.exists() for file in files) or not role_exists(port, role):
+    if not all(file.exists() for file in files) or not approle_exists(port, role):
         return LoginFiles(role, directory, valid=False)
     role_id, secret_id = (read_login(str(file), "--logins") for file in files)
     valid = role_id == port.role_id(role) and port.knows_secret_id(role, Sensitive(secret_id))
