@@ -47,6 +47,17 @@ path "keyturn/metadata/granted/*" {
   capabilities = ["list"]
 }
 
+# See requests that are long over.
+path "keyturn/data/access-archive/*" {
+  capabilities = ["read"]
+}
+path "keyturn/metadata/access-archive" {
+  capabilities = ["list"]
+}
+path "keyturn/metadata/access-archive/*" {
+  capabilities = ["list"]
+}
+
 # What is shared with other organisations: sign it, and withdraw that.
 path "keyturn/data/agreements/*" {
   capabilities = ["create", "read", "update"]

@@ -17,7 +17,7 @@ path "identity/entity/id/{{identity.entity.id}}" {
   capabilities = ["read"]
 }
 
-# The requests, and what requesters say of what they were given: it looks at both, and writes neither.
+# The requests, and what requesters say of what they were given: it looks at both, and changes neither.
 path "keyturn/data/grants/*" {
   capabilities = ["read"]
 }
@@ -25,7 +25,7 @@ path "keyturn/metadata/grants" {
   capabilities = ["list"]
 }
 path "keyturn/metadata/grants/*" {
-  capabilities = ["list"]
+  capabilities = ["delete", "list"]
 }
 path "keyturn/data/receipts/*" {
   capabilities = ["read"]
@@ -34,7 +34,7 @@ path "keyturn/metadata/receipts" {
   capabilities = ["list"]
 }
 path "keyturn/metadata/receipts/*" {
-  capabilities = ["list"]
+  capabilities = ["delete", "list"]
 }
 
 # What was given, and what opens it.
@@ -45,7 +45,7 @@ path "keyturn/data/granted/*" {
   capabilities = ["create", "read", "update"]
 }
 path "keyturn/metadata/granted/*" {
-  capabilities = ["create", "read", "update", "list"]
+  capabilities = ["create", "read", "update", "delete", "list"]
   allowed_parameters = {
     "max_versions" = ["1"]
   }
@@ -54,13 +54,19 @@ path "keyturn/data/deliveries/*" {
   capabilities = ["create", "read", "update"]
 }
 path "keyturn/metadata/deliveries/*" {
-  capabilities = ["create", "read", "update"]
+  capabilities = ["create", "read", "update", "delete"]
   allowed_parameters = {
     "max_versions" = ["1"]
   }
 }
 path "keyturn/metadata/granted" {
   capabilities = ["list"]
+}
+
+# Put away what is long over: write it to the archive, which nobody changes, and remove it from where it is looked for
+# all the time.
+path "keyturn/data/access-archive/*" {
+  capabilities = ["create", "read"]
 }
 
 # That it is at work (`keyturn serve --only grants`), and what people were told.

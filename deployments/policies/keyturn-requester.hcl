@@ -15,6 +15,11 @@ path "keyturn/metadata/grants/{{identity.entity.id}}/*" {
   capabilities = ["list"]
 }
 
+# Those that are long over.
+path "keyturn/data/access-archive/{{identity.entity.id}}/*" {
+  capabilities = ["read"]
+}
+
 # What they were given, and what opens it once, which nobody else may read.
 path "keyturn/data/granted/{{identity.entity.id}}/*" {
   capabilities = ["read"]

@@ -171,6 +171,12 @@ path "keyturn/data/grants/*" {
 path "keyturn/metadata/grants/*" {
   capabilities = ["list"]
 }
+path "keyturn/data/access-archive/*" {
+  capabilities = ["read"]
+}
+path "keyturn/metadata/access-archive/*" {
+  capabilities = ["list"]
+}
 path "keyturn/data/serve/*" {
   capabilities = ["create", "read", "update"]
 }

@@ -19,6 +19,9 @@ LONGEST: Final = timedelta(hours=12)
 
 MOST_APPROVERS: Final = 20
 
+KEEP: Final = timedelta(days=90)
+"""How long what has ended stays in the listing, where a policy does not say."""
+
 SECTION: Final = "grants"
 """The section of the catalogue that says which accounts Keyturn makes itself."""
 
@@ -107,6 +110,8 @@ class AccessPolicySettings(Choice):
     """Who may approve, by the names that the operator's file gives them under approvals; never who asks."""
     approvals: Annotated[int, Field(ge=0, le=MOST_APPROVERS)] = 1
     """How many of them have to. 0 for secrets that are public or internal alone."""
+    keep: PositiveDuration = KEEP
+    """How long requests that have ended stay in the listing: after that they lie in an archive."""
     break_glass: bool = False
     """Whether who asks may do without approvals, at once: that is told, and somebody else reviews it within a day."""
 
@@ -120,6 +125,7 @@ class AccessPolicySettings(Choice):
                 "approvers",
                 "approvals",
                 "break_glass",
+                "keep",
             } & self.model_fields_set
             if surplus:
                 raise refused("means nothing where the policy denies", "Remove it.", min(surplus))

@@ -357,6 +357,9 @@ class StatePort(Protocol):
     def list_state(self, prefix: str) -> Iterator[str]:
         """Every entry's path below ``prefix``, itself included in each path."""
 
+    def delete_state(self, path: str) -> None:
+        """Remove such an entry for good. Absent is success."""
+
     def list_folders(self, prefix: str) -> list[str]:
         """The names of the folders directly below ``prefix``, told in one request; none where nothing is there."""
 

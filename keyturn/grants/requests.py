@@ -34,6 +34,8 @@ from keyturn.rotation.limits import speak_up
 from keyturn.settings.durations import show
 
 GRANTS: Final = "grants"
+ARCHIVE: Final = "access-archive"
+"""Where requests lie that are long over: ``access-archive/<entity>/<request>``."""
 ASK: Final = "ask for access"
 """What the ledger calls a request."""
 APPROVE: Final = "approve access"
@@ -147,6 +149,11 @@ class AccessRequest:
     def place(self) -> str:
         """Where it lies in Keyturn's own mount."""
         return f"{GRANTS}/{self.entity}/{self.id}"
+
+    @property
+    def archive_place(self) -> str:
+        """Where it lies once it is long over."""
+        return f"{ARCHIVE}/{self.entity}/{self.id}"
 
     @property
     def grant_place(self) -> str:
@@ -491,24 +498,37 @@ def list_requests(workspace: Workspace, folder: str = GRANTS) -> tuple[list[Acce
 def find_request(workspace: Workspace, name: str) -> AccessRequest:
     """A request by its name: of whoever is logged in, or of anybody, where this login may see those.
 
-    Its name tells whose folder it lies in, so no other one is looked at: two requests, whatever the hub has. Raises
-    NotFound, and Invalid for no name, or where two bear it: somebody wants theirs to be taken for another's.
+    Its name tells whose folder it lies in, so no other one is looked at: two requests, whatever the hub has. What is
+    long over is found in the archive. Raises NotFound, and Invalid for no name, or where two bear it: somebody wants
+    theirs to be taken for another's.
     """
     insist_on_name(name, BEGINS)
+    try:
+        return find_in(workspace, GRANTS, name)
+    except NotFound as error:
+        with suppress(NotFound, Denied):
+            return find_in(workspace, ARCHIVE, name)
+        raise error from None
+
+
+def find_in(workspace: Workspace, section: str, name: str) -> AccessRequest:
+    """The same below one folder of Keyturn's own mount."""
     own, digits = workspace.hub.identity().entity_id, name.removeprefix(BEGINS)[:FOLDER_DIGITS]
     if folder_digits(own) == digits:
         with suppress(NotFound, Denied):
-            return load(workspace, f"{GRANTS}/{own}/{name}")
+            return load(workspace, f"{section}/{own}/{name}")
     try:
-        folders = workspace.hub.list_folders(GRANTS)
+        folders = workspace.hub.list_folders(section)
     except Denied:
-        return load(workspace, f"{GRANTS}/{own}/{name}")
+        return load(workspace, f"{section}/{own}/{name}")
     likely = [folder for folder in folders if folder_digits(folder) == digits]
     # A name of an older Keyturn's tells nothing.
     others = [folder for folder in folders if folder_digits(folder) != digits]
     for some in (likely, others):
         if matches := list(
-            filter(None, side_by_side(lambda folder: load_if_there(workspace, folder, name), some, AT_ONCE))
+            filter(
+                None, side_by_side(lambda folder: load_if_there(workspace, f"{section}/{folder}", name), some, AT_ONCE)
+            )
         ):
             return insist_on_one(name, matches)
     raise NotFound("find", name, "the hub has no request of that name", "See `keyturn access list`")
@@ -517,7 +537,7 @@ def find_request(workspace: Workspace, name: str) -> AccessRequest:
 def load_if_there(workspace: Workspace, folder: str, name: str) -> AccessRequest | None:
     """The request of that name in somebody's folder; None where there is none. Raises Invalid for what is none."""
     try:
-        return load(workspace, f"{GRANTS}/{folder}/{name}")
+        return load(workspace, f"{folder}/{name}")
     except NotFound:
         return None
 
@@ -553,7 +573,7 @@ def _read(workspace: Workspace, place: str) -> tuple[AccessRequest, int]:
         moments = [datetime.fromisoformat(moment) for moment in (request.asked_at, request.expires_at)]
         if any(moment.tzinfo is None for moment in moments):
             raise ValueError("moment")
-        if request.place != place:
+        if place not in (request.place, request.archive_place):
             raise ValueError("place")
     except (ValueError, TypeError, KeyError, AttributeError):
         hint = f"See the hub's audit log for who wrote it: `vault kv metadata get {workspace.hub.state_mount}/{place}`"

@@ -13,7 +13,15 @@ from typing import Final
 
 from keyturn.catalogue.approvals import ApproverSettings
 from keyturn.core.errors import Denied, Invalid
-from keyturn.grants.requests import AccessRequest, AccessReview, find_request, list_requests, update_request
+from keyturn.grants.requests import (
+    ARCHIVE,
+    GRANTS,
+    AccessRequest,
+    AccessReview,
+    find_request,
+    list_requests,
+    update_request,
+)
 from keyturn.rotation.approvals import canonical, insist_on_approver
 from keyturn.rotation.broken_glass import BrokenGlass
 from keyturn.rotation.context import Workspace
@@ -143,8 +151,11 @@ def last_moment(request: AccessRequest) -> datetime:
 
 
 def list_broken_access(workspace: Workspace) -> list[BrokenGlass]:
-    """Every access that nobody had approved, the oldest first, with who has reviewed it, if anybody."""
-    requests, _ = list_requests(workspace)
+    """Every access that nobody had approved, the oldest first, with who has reviewed it, if anybody.
+
+    Those that are long over, too.
+    """
+    requests = [request for folder in (GRANTS, ARCHIVE) for request in list_requests(workspace, folder)[0]]
     broken = ((request, review_status(workspace, request)) for request in requests)
     glass = [as_broken(request, status) for request, status in broken if status]
     return sorted(glass, key=lambda each: each.at)

@@ -10,8 +10,9 @@ from typing import Final
 
 from keyturn.catalogue.access_policies import SECTION
 from keyturn.core.errors import Invalid, KeyturnError, NotFound
+from keyturn.grants.archive import Archivist
 from keyturn.grants.delivery import GONE
-from keyturn.grants.requests import GRANTS, AccessRequest, RequestState, load, status_of, valid_approvals
+from keyturn.grants.requests import ARCHIVE, GRANTS, AccessRequest, RequestState, load, status_of, valid_approvals
 from keyturn.grants.sight import AccessSight, FindAlert
 from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.granted import (
@@ -56,6 +57,7 @@ class Sweeper:
     def __init__(self, alerts: FindAlert = no_alerts) -> None:
         self._alerts = alerts
         self._settled: set[str] = set()
+        self._archivist = Archivist()
 
     def sweep(self, workspace: Workspace) -> SweepResult:
         """Look at each that has not ended. One that can't be looked at stops no other. Raises what hides them all."""
@@ -68,6 +70,10 @@ class Sweeper:
                 end_leftovers(workspace, f"{SECTION}/{name}", result)
             except KeyturnError as error:
                 result.troubles[f"{SECTION}/{name}"] = error
+        try:
+            self._archivist.look(workspace)
+        except KeyturnError as error:
+            result.troubles[ARCHIVE] = error
         return result
 
     def _sweep_places(self, workspace: Workspace, places: list[str], result: SweepResult) -> None:

@@ -12,7 +12,7 @@ from keyturn.core.fingerprint_keys import FIRST_KEY, KEYS
 from keyturn.core.grants import WRAP
 from keyturn.core.hub_setup import HUB_CHECKS, LISTED, SETUP, Kind
 from keyturn.core.rights import ANYTHING, HubRule, Section, allow, merged
-from keyturn.grants.requests import GRANTS
+from keyturn.grants.requests import ARCHIVE, GRANTS
 from keyturn.grants.telling import ACCESS_TOLD
 from keyturn.ledger.forwarding import FORWARDING
 from keyturn.ledger.naming import NAMED, SIGNING_KEY
@@ -89,6 +89,7 @@ STATE: Final = (
     StatePart(APPROVALS, listed=("names",)),
     StatePart(BROKEN, listed=("names",)),
     StatePart(GRANTS, written_by=(), listed=("names",)),
+    StatePart(ARCHIVE, written_by=(), listed=("names",)),
     StatePart(SERVE, written_by=(WORKER, MONITOR), listed=("names",)),
     StatePart(GRANTED, written_by=(GRANTER,), listed=("names",)),
     StatePart(DELIVERIES, written_by=(GRANTER,), read_by=(GRANTER,)),
@@ -234,6 +235,14 @@ def approver(scope: HubScope) -> Sections:
         ),
     )
     yield Section(
+        "See requests that are long over.",
+        (
+            allow(f"{state}/data/{ARCHIVE}/*", "read"),
+            allow(f"{state}/metadata/{ARCHIVE}", "list"),
+            allow(f"{state}/metadata/{ARCHIVE}/*", "list"),
+        ),
+    )
+    yield Section(
         "What is shared with other organisations: sign it, and withdraw that.",
         (
             allow(f"{state}/data/{AGREEMENTS}/*", "create", "read", "update"),
@@ -267,6 +276,7 @@ def requester(scope: HubScope) -> Sections:
         ),
     )
     person = "{{identity.entity.id}}"
+    yield Section("Those that are long over.", (allow(f"{mount}/data/{ARCHIVE}/{person}/*", "read"),))
     yield Section(
         "What they were given, and what opens it once, which nobody else may read.",
         (
@@ -290,7 +300,7 @@ def granter(scope: HubScope) -> Sections:
     mount = scope.places.state_mount
     yield Section("Its own token: whose it is, and that it lasts on.", tuple(own_token()))
     yield Section(
-        "The requests, and what requesters say of what they were given: it looks at both, and writes neither.",
+        "The requests, and what requesters say of what they were given: it looks at both, and changes neither.",
         tuple(
             rule
             for prefix in (GRANTS, RECEIPTS)
@@ -307,6 +317,14 @@ def granter(scope: HubScope) -> Sections:
             *(rule for part in STATE for rule in state(scope, part, GRANTER)),
             allow(f"{mount}/metadata/{GRANTED}", "list"),
             allow(f"{mount}/metadata/{GRANTED}/*", "list"),
+        ),
+    )
+    yield Section(
+        "Put away what is long over: write it to the archive, which nobody changes, and remove it from where it is"
+        " looked for all the time.",
+        (
+            allow(f"{mount}/data/{ARCHIVE}/*", "create", "read"),
+            *(allow(f"{mount}/metadata/{kind}/*", "delete") for kind in (GRANTS, GRANTED, DELIVERIES, RECEIPTS)),
         ),
     )
     yield Section(

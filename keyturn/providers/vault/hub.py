@@ -155,6 +155,10 @@ class VaultHub:
             else:
                 yield f"{prefix}/{key}"
 
+    def delete_state(self, path: str) -> None:
+        """Remove an entry with all that the hub keeps of it."""
+        self._calls.delete("remove", self._state_name(path), self._state_url("metadata", path))
+
     def list_folders(self, prefix: str) -> list[str]:
         """The folders directly below ``prefix``."""
         names = self._calls.list(self._state_name(prefix), self._state_url("metadata", prefix))
