@@ -79,9 +79,9 @@ def ends_of(request: AccessRequest, grant: AccessGrant | None) -> list[str]:
 
 def put_away(workspace: Workspace, request: AccessRequest, grant: AccessGrant | None) -> None:
     """Write it to the archive, then remove it; the request last, so that whoever comes next goes on."""
-    given = grant_data(grant) if grant else {}
+    entries = grant_data(grant) if grant else {}
     try:
-        workspace.hub.claim_state(request.archive_place, {"request": json.dumps(asdict(request)), **given})
+        workspace.hub.claim_state(request.archive_place, {"request": json.dumps(asdict(request)), **entries})
     except Conflict:
         # It was put there before, by a run that ended here.
         if load(workspace, request.place).digest != load(workspace, request.archive_place).digest:
