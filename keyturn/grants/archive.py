@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from keyturn.catalogue.access_policies import KEEP
-from keyturn.core.errors import Conflict, Invalid, KeyturnError, NotFound
+from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound
 from keyturn.grants.requests import GRANTS, AccessRequest, load
 from keyturn.grants.reviews import last_moment, review_status
 from keyturn.rotation.context import Workspace
@@ -77,14 +77,22 @@ def ends_of(request: AccessRequest, grant: AccessGrant | None) -> list[str]:
     return [moment for moment in (request.closed_at, review, grant.ended_at if grant else "") if moment]
 
 
+def is_archived(workspace: Workspace, request: AccessRequest) -> bool:
+    """Whether the archive has this very request."""
+    try:
+        return load(workspace, request.archive_place).digest == request.digest
+    except NotFound:
+        return False
+
+
 def put_away(workspace: Workspace, request: AccessRequest, grant: AccessGrant | None) -> None:
     """Write it to the archive, then remove it; the request last, so that whoever comes next goes on."""
     entries = grant_data(grant) if grant else {}
     try:
         workspace.hub.claim_state(request.archive_place, {"request": json.dumps(asdict(request)), **entries})
-    except Conflict:
-        # It was put there before, by a run that ended here.
-        if load(workspace, request.place).digest != load(workspace, request.archive_place).digest:
+    except (Conflict, Denied):
+        # A run that ended here has put it there: who may make an entry alone is denied to change one.
+        if not is_archived(workspace, request):
             raise
     for what in Receipt:
         workspace.hub.delete_state(receipt_place(request.entity, request.id, what))
