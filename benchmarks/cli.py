@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
@@ -118,17 +119,27 @@ def runs(stack: Stack, rounds: int) -> None:
 
 def wait_of(server: httpx.Client, flow: str, parameters: dict[str, Any]) -> tuple[float, float]:
     """Seconds from asking for a run until it has begun, and until it is over, as the server has it."""
-    deployment = server.get(f"/deployments/name/{flow}/{flow}").raise_for_status().json()["id"]
+    deployment = answer(server, "GET", f"/deployments/name/{flow}/{flow}")["id"]
     asked = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
-    run = server.post(f"/deployments/{deployment}/create_flow_run", json=asked).raise_for_status().json()
+    run = answer(server, "POST", f"/deployments/{deployment}/create_flow_run", json=asked)
     deadline = time.monotonic() + PATIENCE
     while not run["end_time"]:
         if time.monotonic() > deadline:
             raise SystemExit(f"the run {run['id']} is not over after {PATIENCE:.0f} s: {json.dumps(run['state'])}")
         time.sleep(0.1)
-        run = server.get(f"/flow_runs/{run['id']}").raise_for_status().json()
+        run = answer(server, "GET", f"/flow_runs/{run['id']}")
     created, began, ended = (datetime.fromisoformat(run[name]) for name in ("created", "start_time", "end_time"))
     return (began - created).total_seconds(), (ended - created).total_seconds()
+
+
+def answer(server: httpx.Client, method: str, path: str, **asked: Any) -> Any:
+    """What the server says; on SQLite it answers 503 where two writes meet."""
+    deadline = time.monotonic() + PATIENCE
+    while (response := server.request(method, path, **asked)).status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    return response.raise_for_status().json()
 
 
 if __name__ == "__main__":

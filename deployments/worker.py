@@ -23,11 +23,12 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, State, WorkPool
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.runner._flow_run_executor import FlowRunExecutor, FlowRunExecutorContext
+from prefect.runner._flow_run_executor import FlowRunExecutor
 from prefect.runner._process_manager import ProcessHandle
 from prefect.states import Cancelled
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
+from deployments.execution import Contexts
 from deployments.nursery import Nursery, NurseryStarter, adopt_orphans, run_environment
 from deployments.waking import heed_events
 from keyturn.core.errors import KeyturnError
@@ -98,6 +99,10 @@ class KeyturnWorker(BaseWorker[KeyturnJobConfiguration, BaseVariables, KeyturnWo
         """What the pool is made with."""
         return {key: dict(part) for key, part in TEMPLATE.items()}
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._contexts = Contexts()
+
     async def setup(self) -> None:
         """Let nobody read this process, and refuse to start without a hub and a catalogue of one's own."""
         guard_process()
@@ -106,6 +111,7 @@ class KeyturnWorker(BaseWorker[KeyturnJobConfiguration, BaseVariables, KeyturnWo
         except KeyturnError as error:
             raise SystemExit(str(error)) from None
         await super().setup()
+        self._exit_stack.push_async_callback(self._contexts.close)
         self._nursery = Nursery() if adopt_orphans() else None
         if self._nursery:
             self._beside(self._nursery.keep(run_environment(settings)))
@@ -116,6 +122,7 @@ class KeyturnWorker(BaseWorker[KeyturnJobConfiguration, BaseVariables, KeyturnWo
         if self._work_pool and not self._heeding:
             self._heeding = True
             self._beside(heed_events(self._work_pool.id, self.get_and_submit_flow_runs))
+            self._contexts.prepare()
 
     def _beside(self, work: Coroutine[Any, Any, None]) -> None:
         """Let this go on until the worker stops."""
@@ -134,6 +141,12 @@ class KeyturnWorker(BaseWorker[KeyturnJobConfiguration, BaseVariables, KeyturnWo
             await self.client.set_flow_run_state(flow_run.id, Cancelled(message=SPARED), force=True)
         return ready
 
+    async def _propose_submitting_state(self, flow_run: FlowRun) -> None:
+        """It is pending until it runs. On SQLite two writes that meet cost a run two seconds; this one says little."""
+
+    async def _give_worker_labels_to_flow_run(self, flow_run_id: UUID) -> None:
+        """Nor this one: which worker has it, its log says."""
+
     async def run(
         self,
         flow_run: FlowRun,
@@ -143,7 +156,7 @@ class KeyturnWorker(BaseWorker[KeyturnJobConfiguration, BaseVariables, KeyturnWo
         """One run in a process of its own; one that crashes, or is cancelled, ends nothing else."""
         settings = self._own_settings()
         with tempfile.TemporaryDirectory(prefix="keyturn-run-") as directory:
-            async with FlowRunExecutorContext() as context:
+            async with self._contexts.take() as context:
                 starter = NurseryStarter(self._nursery, settings, directory, context.control_channel)
                 executor = context.create_executor(flow_run, starter, propose_submitting=False, hook_runner=NoHooks())
                 return await see_through(executor, task_status or anyio.TASK_STATUS_IGNORED)
