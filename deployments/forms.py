@@ -19,6 +19,7 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
     "retire": {"path": "secrets"},
     "sync": {"path": "secrets"},
     "emergency-revoke": {"path": "secrets", "owner": "owners", "target": "targets", "store": "stores"},
+    "preview-revocation": {"path": "secrets", "owner": "owners", "target": "targets", "store": "stores"},
     "compliance-report": {"owner": "owners"},
 }
 """What the fields of each flow's form name, where that is something of the catalogue."""

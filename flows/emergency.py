@@ -8,10 +8,9 @@ from typing import Annotated, Final, Literal
 from prefect import runtime
 from prefect.context import FlowRunContext
 
-from flows.common import runbook, well
+from flows.common import runbook
 from flows.form import form
 from flows.incidents import OPENED, emit, end_run, see_through
-from flows.report import preview_rows, table
 from flows.starting import FINISHER, start_at_next_mark
 from keyturn.core.errors import Invalid
 from keyturn.revocation.consent import Consent
@@ -24,73 +23,97 @@ PAUSES: Final = (2.0, 5.0, 15.0)
 """Seconds before what failed is tried again; after that the next run of finish-incidents does."""
 
 
+PathField = Annotated[
+    str, form("Secret", "Such as ml-training/database, or a pattern such as ml-training/*. Several: with spaces.")
+]
+OwnerField = Annotated[str, form("Owner", "Only secrets of this owner.")]
+ClassificationField = Annotated[
+    Literal["any", "public", "internal", "confidential", "restricted"],
+    form("Classification", "Only secrets of this classification."),
+]
+TargetField = Annotated[str, form("Target", "Only credentials of this target, by its name in the catalogue.")]
+StoreField = Annotated[str, form("Store", "Only secrets with a copy in this store, by its name in the catalogue.")]
+LeasesField = Annotated[
+    str, form("Lease prefix", "Leases of the hub that begin with this, such as database/creds/ml-reader.")
+]
+FingerprintField = Annotated[
+    str,
+    form(
+        "Fingerprint",
+        "8 to 64 hexadecimal digits, as `keyturn status` has them. Never the leaked value: Prefect would keep it.",
+        pattern="^([0-9a-fA-F]{8,64})?$",
+    ),
+]
+ModeField = Annotated[
+    Literal["replace", "revoke-only"],
+    form(
+        "Mode",
+        "replace: the old credential ends, a new one takes its place. "
+        "revoke-only: nothing new is made, and applications stay cut off until somebody rotates the secret.",
+    ),
+]
+
+
 def run_name() -> str:
     """The run's name: the incident or the secret that it was asked for."""
     parameters = runtime.flow_run.parameters
-    show = "preview" if parameters.get("only_show_what_would_happen") else "revoke"
-    return f"{show}-{parameters.get('incident') or parameters.get('path') or 'selected'}"
+    return f"revoke-{parameters.get('incident') or parameters.get('path') or 'selected'}"
 
 
 @runbook("emergency-revoke", run_name, timeout=timedelta(minutes=30), opens=tasks.revoking_workspace)
 async def emergency_revoke(
-    path: Annotated[
-        str, form("Secret", "Such as ml-training/database, or a pattern such as ml-training/*. Several: with spaces.")
-    ] = "",
-    owner: Annotated[str, form("Owner", "Only secrets of this owner.")] = "",
-    classification: Annotated[
-        Literal["any", "public", "internal", "confidential", "restricted"],
-        form("Classification", "Only secrets of this classification."),
-    ] = "any",
-    target: Annotated[str, form("Target", "Only credentials of this target, by its name in the catalogue.")] = "",
-    store: Annotated[str, form("Store", "Only secrets with a copy in this store, by its name in the catalogue.")] = "",
-    lease_prefix: Annotated[
-        str, form("Lease prefix", "Leases of the hub that begin with this, such as database/creds/ml-reader.")
-    ] = "",
-    fingerprint: Annotated[
-        str,
-        form(
-            "Fingerprint",
-            "8 to 64 hexadecimal digits, as `keyturn status` has them. Never the leaked value: Prefect would keep it.",
-            pattern="^([0-9a-fA-F]{8,64})?$",
-        ),
-    ] = "",
     reason: Annotated[
-        str, form("Reason (required)", "What has happened, in a few words. No secret value: it stands in the report.")
-    ] = "",
+        str, form("Reason", "What has happened, in a few words. No secret value: it stands in the report.")
+    ],
+    path: PathField = "",
+    owner: OwnerField = "",
+    classification: ClassificationField = "any",
+    target: TargetField = "",
+    store: StoreField = "",
+    lease_prefix: LeasesField = "",
+    fingerprint: FingerprintField = "",
     incident: Annotated[
         str,
         form(
             "Incident",
-            "Its id; empty: one is made. An open incident's id alone goes on with that one.",
+            "A name for it; empty: one is made. The same name and choice again go on with the same incident.",
             pattern="^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$",
         ),
     ] = "",
-    mode: Annotated[
-        Literal["replace", "revoke-only"],
-        form(
-            "Mode",
-            "replace: the old credential ends, a new one takes its place. "
-            "revoke-only: nothing new is made, and applications stay cut off until somebody rotates the secret.",
-        ),
-    ] = "replace",
-    only_show_what_would_happen: Annotated[
-        bool, form("Only show what would happen", "Nothing is ended and nothing is changed.")
-    ] = False,
+    mode: ModeField = "replace",
     expect: Annotated[
         int,
         form(
             "How many end",
-            "Needed for more than five secrets, for **, for leases and for revoke-only: the number that `only show "
-            "what would happen` tells. Any other number changes nothing.",
+            "Needed for more than five secrets, for **, for leases and for revoke-only: the number that "
+            "preview-revocation tells. Any other number changes nothing.",
             ge=0,
         ),
     ] = 0,
-) -> IncidentStatus | None:
+) -> IncidentStatus:
     """End what has leaked at once: all the fields that you fill in choose together. Safe to run again.
 
     Whoever uses the credential is cut off within seconds; in mode replace they read the new one as they always do.
     """
-    selector = Selector(
+    selector = choice(path, owner, classification, target, store, lease_prefix, fingerprint)
+    opened = await take_up(incident.strip(), selector, reason.strip(), Mode(mode), Consent(expect))
+    return await go_on_with(opened)
+
+
+async def go_on_with(opened: Incident) -> IncidentStatus:
+    """See an incident through as far as it goes; what this run leaves the next mark goes on with."""
+    # Beside the rest: a chat that does not answer holds nothing up.
+    _, status, _ = await asyncio.gather(
+        tasks.tell_people.fn(opened.id), see_through(opened, PAUSES), start_at_next_mark(FINISHER)
+    )
+    return end_run(status)
+
+
+def choice(
+    path: str, owner: str, classification: str, target: str, store: str, lease_prefix: str, fingerprint: str
+) -> Selector:
+    """What the form's fields choose together."""
+    return Selector(
         tuple(re.split(r"[\s,]+", path.strip()) if path.strip() else ()),
         owner.strip(),
         "" if classification == "any" else classification,
@@ -99,31 +122,10 @@ async def emergency_revoke(
         lease_prefix.strip(),
         fingerprint.strip(),
     )
-    if only_show_what_would_happen:
-        return await show_preview(selector, Mode(mode))
-    opened = await take_up(incident.strip(), selector, reason.strip(), Mode(mode), Consent(expect))
-    # Beside the rest: a chat that does not answer holds nothing up. What this run leaves the next mark goes on with.
-    _, status, _ = await asyncio.gather(
-        tasks.tell_people.fn(opened.id), see_through(opened, PAUSES), start_at_next_mark(FINISHER)
-    )
-    return end_run(status)
-
-
-async def show_preview(selector: Selector, mode: Mode) -> IncidentStatus | None:
-    """Leave a table of what would end, and change nothing."""
-    radius = await tasks.preview(selector, mode)
-    await table("emergency-preview", preview_rows(radius), f"what a revocation of {selector.words} would end")
-    size = len(radius.secrets) + len(radius.leases)
-    text = f"only shown: {len(radius.secrets)} secrets, {len(radius.leases)} leases; nothing was changed"
-    if size > 1 or mode is Mode.REVOKE_ONLY:
-        text += f"; to end them, say how many: {size}"
-    return well(text, None)
 
 
 async def take_up(incident: str, selector: Selector, reason: str, mode: Mode, consent: Consent) -> Incident:
-    """Open the incident, which ends every chosen credential; or find the one whose id alone was given."""
-    if selector == Selector() and incident:
-        return await tasks.load_incident(incident)
+    """Open the incident, which ends every chosen credential."""
     if not reason:
         hint = "Say in a few words what has happened: it stands in the report and in the ledger"
         raise Invalid("revoke", selector.words or "nothing", "no reason is given", hint)

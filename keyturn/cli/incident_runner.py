@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from keyturn.rotation.context import Workspace
 
 FLOW: Final = "emergency-revoke"
+RESUME: Final = "resume-incident"
 
 ANSWERS: Final = 3.0
 """Seconds in which the Prefect server has to answer: its own client would wait for a minute."""
@@ -95,7 +96,7 @@ def through_prefect(incident: str, timeout: float, workspace: WorkspaceNames) ->
     from keyturn.cli.watch import StillRuns, run_deployment
 
     try:
-        run = run_deployment(FLOW, {"incident": incident}, timeout, workspace, begun_within=BEGUN)
+        run = run_deployment(RESUME, {"incident": incident}, timeout, workspace, begun_within=BEGUN)
     except StillRuns as error:
         note(f"{error.problem}; {resume_hint(incident)}")
         return None

@@ -34,6 +34,8 @@ FLOWS: Final = {
     "keep_ledger": "flows.keep_ledger",
     "compliance_report": "flows.compliance_report",
     "emergency_revoke": "flows.emergency",
+    "preview_revocation": "flows.preview_revocation",
+    "resume_incident": "flows.resume_incident",
     "finish_incidents": "flows.finish_incidents",
 }
 """Each flow that is deployed, and the module that it is in."""

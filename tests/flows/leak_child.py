@@ -20,7 +20,9 @@ from flows.emergency import emergency_revoke
 from flows.finish_incidents import finish_incidents
 from flows.grant_access import grant_access
 from flows.keep_ledger import keep_ledger
+from flows.preview_revocation import preview_revocation
 from flows.renew_authorities import renew_authorities
+from flows.resume_incident import resume_incident
 from flows.retire import retire
 from flows.rotate import rotate_secret
 from flows.rotate_due import rotate_due
@@ -45,6 +47,8 @@ FLOWS: dict[str, Any] = {
     "sync": sync,
     "retire": retire,
     "emergency-revoke": emergency_revoke,
+    "preview-revocation": preview_revocation,
+    "resume-incident": resume_incident,
     "finish-incidents": finish_incidents,
     "grant-access": grant_access,
     "keep-ledger": keep_ledger,

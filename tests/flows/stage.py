@@ -164,25 +164,26 @@ class Stage:
     def revocations(self) -> dict[str, list[Any]]:
         """The logins that are tried, and then what the form is filled in with."""
         everything = " ".join(secret.path for secret in self.secrets.values())
-        rest = ["", "any", "", "", "", "", "leaked in a test"]
+        leaked, rest = "leaked in a test", ["", "any", "", "", "", ""]
         return {
             "check-logins": ["check-logins"],
             "check-hub": ["check-hub"],
             "rotate-keys": ["rotate-keys"],
             "renew-authorities": ["renew-authorities"],
             "rotate-own-keys": ["rotate-own-keys", "webhooks/app/flows", True],
-            "emergency-revoke preview": ["emergency-revoke", everything, *rest, "", "replace", True],
+            "preview-revocation": ["preview-revocation", everything],
             "emergency-revoke all": [
                 "emergency-revoke",
+                leaked,
                 everything,
                 *rest,
                 "INC-ALL",
                 "replace",
-                False,
                 len(self.secrets),
             ],
-            "emergency-revoke one": ["emergency-revoke", self.secrets["alternating"].path, *rest, "INC-ONE"],
-            "emergency-revoke nothing": ["emergency-revoke", "", *rest],
+            "emergency-revoke one": ["emergency-revoke", leaked, self.secrets["alternating"].path, *rest, "INC-ONE"],
+            "emergency-revoke nothing": ["emergency-revoke", leaked, "", *rest],
+            "resume-incident": ["resume-incident", "INC-ONE"],
             "finish-incidents": ["finish-incidents"],
             "grant-access": ["grant-access"],
             "keep-ledger": ["keep-ledger"],

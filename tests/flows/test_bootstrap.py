@@ -139,6 +139,8 @@ def test_bootstrap_registers_pool_blocks_limits_deployments_and_automations(inst
         "rotate-keys": [],
         "renew-authorities": [],
         "emergency-revoke": [],
+        "preview-revocation": [],
+        "resume-incident": [],
         "grant-access": [],
         "finish-incidents": ["17 5 * * *"],
         "keep-ledger": [],
@@ -191,7 +193,12 @@ def test_revocations_have_a_queue_of_their_own_that_nothing_limits(installed: In
     assert queues["emergency"]["priority"] == 1 < queues["default"]["priority"]
     assert queues["emergency"]["concurrency_limit"] is None
     served = {name: d["work_queue_name"] for name, d in by_name(server, "deployments").items()}
-    assert {name for name, queue in served.items() if queue == "emergency"} == {"emergency-revoke", "finish-incidents"}
+    assert {name for name, queue in served.items() if queue == "emergency"} == {
+        "emergency-revoke",
+        "preview-revocation",
+        "resume-incident",
+        "finish-incidents",
+    }
     assert {name for name, queue in served.items() if queue == "notary"} == {"keep-ledger"}
     assert {name for name, queue in served.items() if queue == "granter"} == {"grant-access"}
     assert set(served.values()) == {"default", "emergency", "notary", "granter"}
@@ -201,7 +208,9 @@ def test_the_form_of_a_revocation_names_every_field_and_takes_no_value_for_a_fin
     deployment = by_name(installed.server, "deployments")["emergency-revoke"]
     fields = deployment["parameter_openapi_schema"]["properties"]
     assert all(field["title"] and field["description"] for field in fields.values())
+    assert deployment["parameter_openapi_schema"]["required"] == ["reason"]
     assert [name for name, _ in sorted(fields.items(), key=lambda field: field[1]["position"])] == [
+        "reason",
         "path",
         "owner",
         "classification",
@@ -209,10 +218,8 @@ def test_the_form_of_a_revocation_names_every_field_and_takes_no_value_for_a_fin
         "store",
         "lease_prefix",
         "fingerprint",
-        "reason",
         "incident",
         "mode",
-        "only_show_what_would_happen",
         "expect",
     ]
     assert fields["classification"]["enum"] == ["any", *map(str, Classification)]

@@ -21,6 +21,8 @@ from flows import emergency
 from flows.emergency import emergency_revoke
 from flows.finish_incidents import finish_incidents
 from flows.incidents import CLOSED, OPENED, STAYS_OPEN
+from flows.preview_revocation import preview_revocation
+from flows.resume_incident import resume_incident
 from keyturn.access_log.detection.alerts import Stage
 from keyturn.cli.app import app
 from keyturn.cli.prefect_events import PrefectReaction
@@ -187,7 +189,7 @@ def test_the_command_cuts_by_itself_and_hands_the_rest_to_the_worker(
     told: dict[str, Any] = json.loads(done.stdout)
     assert (told["state"], told["secrets"][0]["version"]) == ("closed", 2)
     run = prefect.get(f"flow_runs/{told['run']['id']}")
-    assert (run["parameters"], run["name"]) == ({"incident": incident}, f"revoke-{incident}")
+    assert (run["parameters"], run["name"]) == ({"incident": incident}, f"resume-{incident}")
     assert "going on in this process" not in done.stderr, "the worker took it in time"
     assert done.stderr.index("its target refuses it after") < done.stderr.index("on the Prefect server")
     assert over(lab, site, secret)
@@ -252,7 +254,7 @@ def test_a_preview_leaves_a_table_and_changes_nothing(
 ) -> None:
     secret = pushed(lab)
     site = build(secret)
-    preview = ended(emergency_revoke, secret.path, *defaults(only_show=True))
+    preview = ended(preview_revocation, secret.path)
     assert preview.is_completed()
     assert preview.message == "only shown: 1 secrets, 0 leases; nothing was changed"
     assert lab.logs_in(secret.first)
@@ -262,23 +264,23 @@ def test_a_preview_leaves_a_table_and_changes_nothing(
     assert secret.users[0] in table["data"]
 
 
-def defaults(reason: str = "", incident: str = "", only_show: bool = False) -> list[Any]:
+def defaults(incident: str = "") -> list[Any]:
     """What the form has in its other fields."""
-    return ["", "any", "", "", "", "", reason, incident, "replace", only_show]
+    return ["", "any", "", "", "", "", incident, "replace"]
 
 
 def test_without_a_reason_or_a_choice_nothing_happens(build: Build, revoker: None, lab: Lab) -> None:
     secret = pushed(lab)
     build(secret)
-    assert isinstance(error(ended(emergency_revoke, secret.path, *defaults("  "))), Invalid)
-    assert isinstance(error(ended(emergency_revoke, "", *defaults("leaked"))), Invalid)
+    assert isinstance(error(ended(emergency_revoke, "  ", secret.path, *defaults())), Invalid)
+    assert isinstance(error(ended(emergency_revoke, "leaked", "", *defaults())), Invalid)
     assert lab.logs_in(secret.first)
 
 
 def test_the_rotating_workers_login_is_denied_and_changes_nothing(build: Build, lab: Lab) -> None:
     secret = pushed(lab)
     site = build(secret)
-    denied = error(ended(emergency_revoke, secret.path, *defaults("leaked")))
+    denied = error(ended(emergency_revoke, "leaked", secret.path, *defaults()))
     assert isinstance(denied, Denied)
     assert f"update on secret/destroy/{secret.path}" in str(denied)
     assert lab.logs_in(secret.first)
@@ -288,10 +290,10 @@ def test_the_rotating_workers_login_is_denied_and_changes_nothing(build: Build, 
 def test_many_secrets_are_a_task_each(build: Build, revoker: None, lab: Lab, prefect: PrefectServer) -> None:
     secrets = [lab.generated() for _ in range(9)]
     site = build(*secrets)
-    unsaid = ended(emergency_revoke, "tests/*", *defaults("leaked"))
+    unsaid = ended(emergency_revoke, "leaked", "tests/*", *defaults())
     assert f"--expect {len(secrets)}" in str(unsaid.message)
     assert {site.version(secret) for secret in secrets} == {1}
-    closed = ended(emergency_revoke, "tests/*", *defaults("leaked"), len(secrets))
+    closed = ended(emergency_revoke, "leaked", "tests/*", *defaults(), len(secrets))
     assert closed.is_completed(), closed.message
     assert {site.version(secret) for secret in secrets} == {2}
     run = str(closed.state_details.flow_run_id)
@@ -305,7 +307,7 @@ def test_a_store_that_is_away_fails_the_run_and_the_next_finish_closes_the_incid
     secret, incident = pushed(lab, "gated"), fresh()
     door = gate(port_of(architect.stores["aws"]["endpoint_url"]), Door.SHUT)
     site = build(secret, stores=gated(door))
-    left = error(ended(emergency_revoke, secret.path, *defaults("leaked", incident)))
+    left = error(ended(emergency_revoke, "leaked", secret.path, *defaults(incident)))
     assert isinstance(left, TransientError)
     assert str(left).startswith(f"close {incident}: something is left: ")
     assert f"{secret.path}: push: gated:" in str(left)
@@ -320,7 +322,7 @@ def test_a_store_that_is_away_fails_the_run_and_the_next_finish_closes_the_incid
     assert finished.message.startswith(f"{incident} is closed, and proven")
     assert site.served(secret, "gated") == lab.current(secret)
     assert ended(finish_incidents).message == "no incident is open"
-    assert completed(emergency_revoke, "", *defaults(incident=incident)).incident.closed_at is not None
+    assert completed(resume_incident, incident).incident.closed_at is not None
     assert site.version(secret) == 2
 
 
@@ -339,7 +341,7 @@ def test_an_incident_that_stays_open_is_reminded_of_once_an_hour_and_fails_a_run
     secret, incident = pushed(lab, "gated"), fresh()
     door = gate(port_of(architect.stores["aws"]["endpoint_url"]), Door.SHUT)
     site = build(secret, stores=gated(door))
-    error(ended(emergency_revoke, secret.path, *defaults("leaked", incident)))
+    error(ended(emergency_revoke, "leaked", secret.path, *defaults(incident)))
     earlier = datetime.now(UTC) - timedelta(hours=1, minutes=1)
     incident_store.update_incident(site.workspace, incident, lambda one: replace(one, opened_at=earlier))
     calling(monkeypatch, f"json://127.0.0.1:{free_port()}/")
@@ -366,7 +368,7 @@ def test_a_late_writer_is_found_an_hour_later_though_another_incident_can_not_be
 ) -> None:
     secret, incident, damaged = pushed(lab), fresh(), f"incidents/{fresh()}/head"
     site = build(secret)
-    assert not completed(emergency_revoke, secret.path, *defaults("leaked", incident)).open
+    assert not completed(emergency_revoke, "leaked", secret.path, *defaults(incident)).open
     earlier = datetime.now(UTC) - timedelta(hours=2)
     incident_store.update_incident(site.workspace, incident, lambda one: replace(one, closed_at=earlier))
     lab.hub.write(secret.path, SecretFields(secret.first), cas=2)

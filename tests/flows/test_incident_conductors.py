@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from flows import emergency
 from flows.emergency import emergency_revoke
+from flows.resume_incident import resume_incident
 from keyturn.cli.app import app
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.incident_tables import standing_data
@@ -93,9 +94,11 @@ def plainly(case: Case) -> str:
 
 def in_prefect(case: Case) -> str:
     """By the flow."""
-    path, reason = ("", "") if case.begun else (" ".join(case.paths), "leaked")
-    said, expect = (case.incident, str(case.mode), False), len(case.paths)
-    state = ended(emergency_revoke, path, "", "any", "", "", "", "", reason, *said, expect)
+    if case.begun:
+        state = ended(resume_incident, case.incident)
+    else:
+        said = ("", "any", "", "", "", "", case.incident, str(case.mode), len(case.paths))
+        state = ended(emergency_revoke, "leaked", " ".join(case.paths), *said)
     return "" if state.is_completed() else "open" if find_incident(case.site.workspace, case.incident) else "Denied"
 
 

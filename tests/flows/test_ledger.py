@@ -24,7 +24,7 @@ from keyturn.ledger.entries import parse_leaf
 from tests.flows.runs import Installed, ended
 from tests.flows.site import Site, as_notary, destination
 from tests.support.given import forget_grants
-from tests.support.lab import Declared, Lab
+from tests.support.lab import Declared, Lab, fresh
 from tests.support.prefect_server import PrefectServer, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.sampled(9, of="file")]
@@ -42,6 +42,9 @@ class Runs:
     quiet: bool = False
     """Whether it has nothing to do here, and so leaves nothing."""
 
+
+OPENED = f"INC-{fresh()}"
+"""An incident that is about to be opened."""
 
 TABLE = {
     "keeper": Runs(quiet=True),
@@ -61,6 +64,8 @@ TABLE = {
         lambda secret: {"path": secret.path, "reason": "a test"},
         frozenset({"open incident", "cut", "revoke: replace", "revoke: hub", "revoke: prove", "close incident"}),
     ),
+    "preview-revocation": Runs(lambda secret: {"path": secret.path}),
+    "resume-incident": Runs(lambda secret: {"incident": OPENED}),
     "finish-incidents": Runs(quiet=True),
     "grant-access": Runs(quiet=True),
     "keep-ledger": Runs(quiet=True),
@@ -124,7 +129,7 @@ def test_a_run_of_each_flow_is_in_the_ledger_with_all_it_did(
 ) -> None:
     if name == "grant-access":
         forget_grants(lab)
-    if "revoke" in name or "incidents" in name or name == "grant-access":
+    if "revo" in name or "incident" in name or name == "grant-access":
         (tmp_path / "token").write_text(lab.world.hub_token)
         monkeypatch.setenv("KEYTURN_HUB_TOKEN_FILE", str(tmp_path / "token"))
     if name == "keep-ledger":
@@ -135,6 +140,8 @@ def test_a_run_of_each_flow_is_in_the_ledger_with_all_it_did(
         installed.server.settle(site.variables)
     if name == "retire":
         ended(partial(flow_named("rotate-secret"), path=secret.path, trigger=Trigger.FORCE))
+    if name == "resume-incident":
+        ended(partial(flow_named("emergency-revoke"), "a test", secret.path, incident=OPENED))
     before = len(entries(site))
     state = ended(partial(flow_named(name), **row.parameters(secret)))
     assert state.is_completed(), state.message
@@ -168,6 +175,8 @@ CHANGING = sorted(
         "renew-authorities",
         "grant-access",
         "emergency-revoke",
+        "preview-revocation",
+        "resume-incident",
         "finish-incidents",
         "keep-ledger",
     }

@@ -1,0 +1,48 @@
+"""Show what a revocation would end, and change nothing."""
+
+from datetime import timedelta
+
+from prefect import runtime
+
+from flows.common import runbook, well
+from flows.emergency import (
+    ClassificationField,
+    FingerprintField,
+    LeasesField,
+    ModeField,
+    OwnerField,
+    PathField,
+    StoreField,
+    TargetField,
+    choice,
+)
+from flows.report import preview_rows, table
+from keyturn.revocation.incident import Mode
+from tasks import revocation as tasks
+
+
+def run_name() -> str:
+    """The run's name: the secret that it was asked for."""
+    return f"preview-{runtime.flow_run.parameters.get('path') or 'selected'}"
+
+
+@runbook("preview-revocation", run_name, timeout=timedelta(minutes=30), opens=tasks.revoking_workspace)
+async def preview_revocation(
+    path: PathField = "",
+    owner: OwnerField = "",
+    classification: ClassificationField = "any",
+    target: TargetField = "",
+    store: StoreField = "",
+    lease_prefix: LeasesField = "",
+    fingerprint: FingerprintField = "",
+    mode: ModeField = "replace",
+) -> int:
+    """Leave a table of what emergency-revoke would end for the same fields; how many secrets and leases that is."""
+    selector = choice(path, owner, classification, target, store, lease_prefix, fingerprint)
+    radius = await tasks.preview(selector, Mode(mode))
+    await table("emergency-preview", preview_rows(radius), f"what a revocation of {selector.words} would end")
+    size = len(radius.secrets) + len(radius.leases)
+    text = f"only shown: {len(radius.secrets)} secrets, {len(radius.leases)} leases; nothing was changed"
+    if size > 1 or Mode(mode) is Mode.REVOKE_ONLY:
+        text += f"; to end them, say how many: {size}"
+    return well(text, size)

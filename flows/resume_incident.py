@@ -1,0 +1,21 @@
+"""Go on with an incident that is open, at once."""
+
+from datetime import timedelta
+from typing import Annotated
+
+from flows.common import runbook
+from flows.emergency import go_on_with
+from flows.form import form
+from keyturn.revocation.incident import IncidentStatus
+from tasks import revocation as tasks
+
+
+@runbook("resume-incident", "resume-{incident}", timeout=timedelta(minutes=30), opens=tasks.revoking_workspace)
+async def resume_incident(
+    incident: Annotated[
+        str,
+        form("Incident", "Its id, such as INC-20261125-153012-7f3a.", pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"),
+    ],
+) -> IncidentStatus:
+    """Try what is left of an incident now; of one that is closed nothing is. Raises what keeps it open."""
+    return await go_on_with(await tasks.load_incident(incident))
