@@ -31,14 +31,14 @@ def take_settings() -> None:
         return
     from pathlib import Path
 
-    from keyturn.cli.failures import FAILED
+    from keyturn.cli.failures import FAILED, say
     from keyturn.core.errors import KeyturnError
     from keyturn.project.worker_settings import read_settings
 
     try:
         settings = read_settings(Path(file))
     except KeyturnError as error:
-        sys.stderr.write(f"error: {error}\n")
+        say(error)
         sys.exit(FAILED)
     for name, value in settings.items():
         os.environ.setdefault(name, value)

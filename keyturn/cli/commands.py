@@ -52,6 +52,8 @@ COMMANDS: Final = {
     "review": "approvals.review",
     "due": "due.show_due",
     "doctor": "doctor.doctor",
+    "explain": "explain.explain",
+    "version": "version.version",
     "init": "init.init",
     "import": "scan.import_from_store",
     "investigate": "investigate.investigate",

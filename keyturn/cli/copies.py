@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from keyturn.catalogue.destinations import FieldPattern
 from keyturn.cli.output import stamp, when
+from keyturn.core.error_codes import code_of_kind
 from keyturn.core.errors import KeyturnError
 from keyturn.core.fingerprint import shown
 from keyturn.core.plan import TROUBLE, Action, Item, Plan
@@ -78,6 +79,7 @@ class CopyStatus:
             "fingerprint": shown(self.item.fingerprint),
             "error": self.error,
             "kind": self.kind,
+            "code": code_of_kind(self.kind),
             "failing_since": stamp(self.since),
         }
 

@@ -11,6 +11,7 @@ from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import FAILED, end_command
 from keyturn.cli.options import CatalogueOption, JsonOption, OptionalPath
 from keyturn.cli.output import stamp, write_json, write_table
+from keyturn.core.error_codes import code_of
 from keyturn.core.errors import CandidateRejected, KeyturnError, TerminalError
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ class Prospect:
     rotated_at: datetime | None = None
     expires_at: datetime | None = None
     error: str = ""
+    code: str = ""
+    """The error's code; empty where there is none."""
     check: "LoginCheck | None" = None
     """What came of the last try whether CURRENT logs in."""
 
@@ -147,6 +150,7 @@ class Prospect:
             "blocked": self.blocked,
             "login": login_data(self.check, self.now),
             "error": self.error,
+            "code": self.code,
         }
 
 
@@ -163,7 +167,7 @@ def prospects(workspace: "Workspace", paths: Sequence[str]) -> list[Prospect]:
     with list_secrets(workspace, len(paths)) as listing:
         outcomes = of_each(paths, lambda path: prospect(still, path, logins, versions.get(path), listing))
     rows = (
-        Prospect(p, now, error=str(outcome)) if isinstance(outcome, KeyturnError) else outcome
+        Prospect(p, now, error=str(outcome), code=code_of(outcome)) if isinstance(outcome, KeyturnError) else outcome
         for p, outcome in outcomes.items()
     )
     return sorted(rows, key=lambda row: row.order)

@@ -12,7 +12,8 @@ import typer
 
 from keyturn import __version__
 from keyturn.cli.output import note
-from keyturn.core.errors import Invalid, KeyturnError, Locked
+from keyturn.core.error_codes import code_of
+from keyturn.core.errors import Invalid, KeyturnError, Locked, Unforeseen
 
 FAILED: Final = 1
 BEHIND: Final = 3
@@ -98,9 +99,9 @@ def end_command(error: KeyturnError, code: int = FAILED) -> NoReturn:
 
 
 def say(error: KeyturnError) -> None:
-    """One line for the error, one for its remedy; a catalogue's many problems are left to its own command."""
+    """One line for the error with its code, one for its remedy; a catalogue's many problems are left to its command."""
     brief = one_line(error)
-    note(f"error: {brief.step}{brief.doing} {brief.name}: {brief.problem.rstrip()}")
+    note(f"error: {brief.step}{brief.doing} {brief.name}: {brief.problem.rstrip()} ({code_of(error)})")
     if brief.hint:
         note(f"remedy: {brief.hint}")
 
@@ -152,7 +153,7 @@ def unexpected(error: Exception) -> KeyturnError:
     """An error that nobody foresaw, told by its class and place alone: its text could hold a value."""
     problem = f"unexpected {type(error).__name__} in {raised_at(error)}, Keyturn {__version__}"
     remedy = "Nothing is lost: run it again. Please report this line to Keyturn's maintainers"
-    return Invalid("run", "this command", problem, remedy)
+    return Unforeseen("run", "this command", problem, remedy)
 
 
 def raised_at(error: BaseException) -> str:

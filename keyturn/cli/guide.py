@@ -24,7 +24,7 @@ GROUPS: Final = {
     "Access for a while": ("access",),
     "Organisations": ("share", "offboard"),
     "Who reads": ("investigate", "unused", "monitor"),
-    "Running on": ("doctor", "serve"),
+    "Running on": ("doctor", "explain", "version", "serve"),
     "Catalogue and ledger": (
         "init",
         "catalogue",
@@ -79,6 +79,8 @@ EXAMPLES: Final = {
     "sync": ("keyturn sync", "keyturn sync ml-training/database --local"),
     "follow": ("keyturn follow", "keyturn follow --audit-file /var/log/openbao/audit.log"),
     "doctor": ("keyturn doctor", "keyturn doctor --as revoker --all"),
+    "explain": ("keyturn explain KT101", "keyturn explain", "keyturn explain --json"),
+    "version": ("keyturn version", "keyturn version --json"),
     "serve": ("keyturn serve", "keyturn serve --audit-file /var/log/openbao/audit.log", "keyturn serve --only follow"),
     "init": (
         "keyturn init --output catalogue --owner platform@example.com --aws eu-central-1 --gcp ml-platform",

@@ -9,6 +9,7 @@ from keyturn.cli.copies import CatalogueCopies, CopyStatus
 from keyturn.cli.hearing import Hearing, Hearings
 from keyturn.cli.logins import login_data, login_lines
 from keyturn.cli.output import stamp, when
+from keyturn.core.error_codes import code_of
 from keyturn.core.errors import KeyturnError, NotFound
 from keyturn.core.fingerprint import shown
 from keyturn.core.policy import Outlook, Reason, Trigger, due, due_at, outlook
@@ -51,6 +52,8 @@ class SecretStatus:
     login: LoginCheck | None = None
     """What came of the last try whether CURRENT logs in; None where it was not tried yet."""
     error: str = ""
+    code: str = ""
+    """The error's code; empty where there is none."""
     missing: str = ""
     """What has become of CURRENT, where it was there and can't be read: a person has to bring it back."""
 
@@ -114,6 +117,7 @@ class SecretStatus:
             "consumers": [hearing.to_data() for hearing in self.consumers],
             "login": login_data(self.login, self.now),
             "error": self.error,
+            "code": self.code,
             "missing": self.missing,
         }
 
@@ -129,7 +133,9 @@ def secret_statuses(
         )
     now, copies, logins = workspace.clock(), places(workspace), load_checks(workspace, outcomes)
     statuses = [
-        SecretStatus(path, now, error=str(outcome)) if isinstance(outcome, KeyturnError) else outcome
+        SecretStatus(path, now, error=str(outcome), code=code_of(outcome))
+        if isinstance(outcome, KeyturnError)
+        else outcome
         for path, outcome in outcomes.items()
     ]
     statuses = [s if s.occupied else replace(s, login=current_check(logins, s.path, s.version)) for s in statuses]

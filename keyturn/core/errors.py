@@ -144,12 +144,14 @@ class UnsupportedOperation(TerminalError):
     """This adapter says honestly that it can't do that."""
 
 
-def unexpected(error: Exception) -> TerminalError:
+class Unforeseen(TerminalError):
+    """A fault that nobody foresaw, told by its class and place, as its text could hold a value."""
+
+
+def unexpected(error: Exception) -> Unforeseen:
     """An error that Keyturn did not foresee, told by its class and place alone."""
     problem = f"unexpected {type(error).__name__} at {raised_at(error)}"
-    return TerminalError(
-        "run", "this step", problem, "Nothing is lost: a later run goes on from here. Please report it"
-    )
+    return Unforeseen("run", "this step", problem, "Nothing is lost: a later run goes on from here. Please report it")
 
 
 def raised_at(error: Exception) -> str:

@@ -12,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.common import runbook
 from keyturn.core import errors
-from keyturn.core.errors import Denied, KeyturnError, Locked, TerminalError, TransientError
+from keyturn.core.errors import Denied, KeyturnError, Locked, TransientError, Unforeseen
 from tasks import rotation
 from tasks.step import guarded, step, worth_retrying
 from tests.support.lab import Lab
@@ -44,7 +44,7 @@ def raised(error: Exception, *arguments: object) -> KeyturnError:
 )
 def test_an_error_that_nobody_foresaw_leaves_as_its_class_and_place_alone(error: Exception) -> None:
     left = raised(error, "a/b")
-    assert type(left) is TerminalError
+    assert type(left) is Unforeseen
     assert str(left).startswith(f"a/b, install: run this step: unexpected {type(error).__name__} at line ")
     assert str(left).endswith("a later run goes on from here. Please report it")
     assert CANARY not in str(left)

@@ -1,0 +1,74 @@
+"""``keyturn explain``: what an error's code means, what is safe meanwhile, and what to do."""
+
+from typing import Annotated, Any, Final
+
+import typer
+
+from keyturn.cli.options import JsonOption
+from keyturn.cli.output import write_json, write_text
+from keyturn.core.error_codes import EXPLANATIONS, Explanation, find_explanation
+from keyturn.core.errors import NotFound
+
+CodeArgument = Annotated[str | None, typer.Argument(metavar="CODE", help="Such as KT101; without it, all are listed.")]
+MarkdownOption = Annotated[bool, typer.Option("--markdown", help="All of them as a page, which docs/errors.md is.")]
+
+PAGE: Final = """# Errors
+
+Every error that a command ends with has a code behind it, such as `(KT101)`, and some data in JSON has it as `code`. \
+It is told by the kind of the error alone, and never changes its meaning, so scripts and runbooks can rely on it. \
+`keyturn explain KT101` shows the same as this page, which is made by `keyturn explain --markdown`.
+
+Codes that begin with `KT1` pass by themselves, or may: the same call can succeed later with nothing changed. \
+Those that begin with `KT2` need a person.
+"""
+
+
+def explain(code: CodeArgument = None, as_json: JsonOption = False, markdown: MarkdownOption = False) -> None:
+    """Say what an error's code means, what is safe meanwhile, and what to do.
+
+    The code stands behind the error, such as (KT101). It asks no server.
+    """
+    if code and markdown:
+        raise typer.BadParameter("give a CODE or --markdown, not both")
+    entries = [explanation_of(code)] if code else list(EXPLANATIONS)
+    if as_json:
+        return write_json({"errors": [explanation_data(entry) for entry in entries]})
+    if markdown:
+        return write_text(error_page())
+    return write_text(in_words(entries[0]) if code else "\n".join(f"{e.code}  {e.title}" for e in entries))
+
+
+def explanation_of(code: str) -> Explanation:
+    """The entry of a code. Raises NotFound."""
+    if entry := find_explanation(code):
+        return entry
+    raise NotFound("explain", code, "there is no such code", "Run `keyturn explain`: it lists all of them")
+
+
+def in_words(entry: Explanation) -> str:
+    """One code, for people."""
+    parts = (entry.meaning, f"What is safe: {entry.safe}", f"What to do: {entry.remedy}", f"  $ {entry.command}")
+    return "\n\n".join((f"{entry.code}: {entry.title}", *parts))
+
+
+def explanation_data(entry: Explanation) -> dict[str, Any]:
+    """One code, for scripts."""
+    return {
+        "code": entry.code,
+        "kind": entry.kind.__name__,
+        "title": entry.title,
+        "meaning": entry.meaning,
+        "safe": entry.safe,
+        "remedy": entry.remedy,
+        "command": entry.command,
+    }
+
+
+def error_page() -> str:
+    """All of them as ``docs/errors.md`` has them, without the last line's end."""
+    sections = (
+        f"## {entry.code}\n\n**{entry.title}.** {entry.meaning} (`{entry.kind.__name__}`)\n\n"
+        f"- Safe: {entry.safe}\n- To do: {entry.remedy}\n- Command: `{entry.command}`"
+        for entry in EXPLANATIONS
+    )
+    return "\n\n".join((PAGE.rstrip(), *sections))
