@@ -162,7 +162,7 @@ def test_a_full_disk_under_stdout_is_one_line(tmp_path: Path) -> None:
     with open("/dev/full", "w") as full:
         done = run_keyturn("catalogue", "schema", env=surroundings(tmp_path / "no"), stdout=full)
     assert done.returncode == 1
-    assert done.stderr.startswith("error: use standard output: No space left on device\nremedy: ")
+    assert done.stderr.startswith("error: use standard output: No space left on device (KT206)\nremedy: ")
     assert len(done.stderr.splitlines()) == 2
 
 
