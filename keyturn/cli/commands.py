@@ -11,7 +11,7 @@ from keyturn.cli.actor import acting_command
 from keyturn.cli.contexts import CONTEXT, complete_context, take_context
 from keyturn.cli.failures import EXIT_CODES, error_boundary
 from keyturn.cli.guide import GROUPS, help_ending
-from keyturn.cli.output import write_text
+from keyturn.cli.output import MANNER, write_text
 from keyturn.core.acting import acting
 
 COMMANDS: Final = {
@@ -43,6 +43,7 @@ COMMANDS: Final = {
     "get": "get.get",
     "agent": "agent.agent",
     "revoke": "revoke.revoke",
+    "drill": "drill.drill",
     "whois": "whois.whois",
     "offboard": "offboard.offboard",
     "share": "share.commands",
@@ -75,16 +76,23 @@ WRAPPERS: Final = {"exec"}
 """What is followed by another command, whose options are its own."""
 
 CONTEXT_OPTION: Final = "--context"
+QUIET_OPTIONS: Final = ("-q", "--quiet")
 
 SHORT: Final = 66
 """Characters of what each command is said to do."""
 
 
 def wanted_command(words: list[str]) -> str:
-    """The command that a command line begins with, behind the context; empty where it does not begin with one."""
-    rest = words[2:] if words[:1] == [CONTEXT_OPTION] else words
-    rest = rest[1:] if rest[:1] and rest[0].startswith(f"{CONTEXT_OPTION}=") else rest
-    return rest[0] if rest and rest[0] in COMMANDS else ""
+    """The command behind the options that all share; empty where a command line does not begin with one."""
+    at = 0
+    while at < len(words):
+        if words[at] == CONTEXT_OPTION:
+            at += 2
+        elif words[at] in QUIET_OPTIONS or words[at].startswith(f"{CONTEXT_OPTION}="):
+            at += 1
+        else:
+            return words[at] if words[at] in COMMANDS else ""
+    return ""
 
 
 class Commands(TyperGroup):
@@ -124,14 +132,24 @@ def keyturn(
             autocompletion=complete_context,
         ),
     ] = None,
+    quiet: Annotated[
+        bool, typer.Option(*QUIET_OPTIONS, help="On stderr nothing but errors and their remedies.")
+    ] = False,
 ) -> None:
     """Keyturn rotates secrets and keeps every copy of them the same.
 
     Where VAULT_ADDR is not set and the local stack runs, every command uses the stack.
     """
+    MANNER.quiet = quiet
+    context.call_on_close(forget_manner)
     command = context.invoked_subcommand or ""
     acting.set(acting_command(command))
     take_context(context_name, command)
+
+
+def forget_manner() -> None:
+    """The next command line of this process begins anew."""
+    MANNER.quiet = MANNER.wide = False
 
 
 def make_app(only: str = "") -> typer.Typer:

@@ -1,13 +1,16 @@
-"""``keyturn revoke PATH --drill``: how long a revocation takes, shown on a copy in the local stack."""
+"""``keyturn drill``: how long a revocation takes, shown on a copy in the local stack."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
 
 from keyturn.cli.environment import known_stack, opened_workspace
 from keyturn.cli.failures import BEHIND, end_command
 from keyturn.cli.incident_runner import sign_ledger, tell_files, write_reports
+from keyturn.cli.options import CatalogueOption, JsonOption, PathArgument, ReportOption
 from keyturn.cli.output import note, write_json, write_table, write_text
 from keyturn.core.errors import Invalid, TransientError, Unavailable
 from keyturn.revocation.incident import Mode
@@ -16,6 +19,14 @@ if TYPE_CHECKING:
     from deployments.local.drill import Drilled
     from deployments.local.home import Stack
     from keyturn.revocation.report.model import PlaceReport
+
+ModeOption = Annotated[
+    Mode, typer.Option("--mode", help="revoke-only: nothing new is made, and applications stay cut off.")
+]
+DrillReason = Annotated[str, typer.Option("--reason", help="Why: it stands in the report and the ledger.")]
+DrillExpect = Annotated[
+    int, typer.Option("--expect", metavar="N", min=0, help="How many secrets end: 1, where --mode revoke-only asks it.")
+]
 
 COPY_COLUMNS: Final = ("copy", "new value after", "old removed after")
 
@@ -28,6 +39,25 @@ TIMES: Final = {
 
 
 def drill(
+    path: PathArgument,
+    mode: ModeOption = Mode.REPLACE,
+    reason: DrillReason = "",
+    expect: DrillExpect = 0,
+    catalogue: CatalogueOption = None,
+    report: ReportOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Try out a revocation on a copy of one secret in the local stack, and tell how long it takes.
+
+    The secret itself, its copies and its consumers are left alone: the drill makes a secret like it, revokes that with
+    the real engine while an intruder uses the leaked credential, and removes everything of it again. It asks nothing.
+    """
+    if "*" in path:
+        raise typer.BadParameter("a drill is for one secret: give its PATH, not a pattern")
+    run_drill(path, mode, reason.strip(), expect, catalogue, report, as_json=as_json)
+
+
+def run_drill(
     path: str, mode: Mode, reason: str, expect: int, catalogue: Path | None, report: Path | None, *, as_json: bool
 ) -> None:
     """Revoke a copy of one secret in the local stack, and say how long it took; the secret itself is left alone."""

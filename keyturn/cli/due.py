@@ -9,8 +9,8 @@ import typer
 
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import FAILED, end_command
-from keyturn.cli.options import CatalogueOption, JsonOption, OptionalPath
-from keyturn.cli.output import stamp, write_json, write_table
+from keyturn.cli.options import CatalogueOption, JsonOption, Layout, OptionalPath, OutputOption, layout_of
+from keyturn.cli.output import stamp, write_json, write_names, write_table
 from keyturn.core.error_codes import code_of
 from keyturn.core.errors import CandidateRejected, KeyturnError, TerminalError
 
@@ -33,6 +33,7 @@ def show_due(
     check: CheckOption = False,
     catalogue: CatalogueOption = None,
     as_json: JsonOption = False,
+    output: OutputOption = Layout.TABLE,
 ) -> None:
     """Show when and why each secret is rotated next, the first one first.
 
@@ -44,6 +45,7 @@ def show_due(
     from keyturn.cli.pki import authorities_of, insist_on_lasting, tell_authorities
     from keyturn.cli.stack import note_undeclared
 
+    layout = layout_of(output, as_json)
     with opened_workspace(catalogue) as workspace:
         from keyturn.rotation.undeclared import left_open
 
@@ -53,7 +55,9 @@ def show_due(
         own_keys, now = [] if path else own_keys_of(workspace), workspace.hub_now()
         keys = [] if path else keys_of(workspace)
         authorities = [] if path else authorities_of(workspace)
-    if as_json:
+    if layout is Layout.NAME:
+        write_names(prospect.path for prospect in rows)
+    elif layout is Layout.JSON:
         others = [{"path": secret.path, "left": secret.message} for secret in undeclared]
         broken = [asdict(glass) for glass in unreviewed]
         secrets = [prospect.to_data() for prospect in rows]

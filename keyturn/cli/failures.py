@@ -11,7 +11,7 @@ from typing import Final, NoReturn, cast
 import typer
 
 from keyturn import __version__
-from keyturn.cli.output import note
+from keyturn.cli.output import note_error
 from keyturn.core.error_codes import code_of
 from keyturn.core.errors import Invalid, KeyturnError, Locked, Unforeseen
 
@@ -101,9 +101,9 @@ def end_command(error: KeyturnError, code: int = FAILED) -> NoReturn:
 def say(error: KeyturnError) -> None:
     """One line for the error with its code, one for its remedy; a catalogue's many problems are left to its command."""
     brief = one_line(error)
-    note(f"error: {brief.step}{brief.doing} {brief.name}: {brief.problem.rstrip()} ({code_of(error)})")
+    note_error(f"error: {brief.step}{brief.doing} {brief.name}: {brief.problem.rstrip()} ({code_of(error)})")
     if brief.hint:
-        note(f"remedy: {brief.hint}")
+        note_error(f"remedy: {brief.hint}")
 
 
 def one_line(error: KeyturnError) -> KeyturnError:

@@ -20,7 +20,7 @@ GROUPS: Final = {
     ),
     "Programs": ("agent", "exec", "render"),
     "Copies": ("plan", "apply", "sync", "follow", "scan", "import"),
-    "Emergencies": ("revoke", "whois", "incidents", "approve", "review"),
+    "Emergencies": ("revoke", "drill", "whois", "incidents", "approve", "review"),
     "Access for a while": ("access",),
     "Organisations": ("share", "offboard"),
     "Who reads": ("investigate", "unused", "monitor"),
@@ -45,7 +45,7 @@ GROUPS: Final = {
 """The commands by what they are about, in the order in which help shows them."""
 
 EXAMPLES: Final = {
-    "status": ("keyturn status", "keyturn status --json"),
+    "status": ("keyturn status", "keyturn status --watch 5", "keyturn -q status --output name"),
     "dashboard": ("keyturn dashboard", "keyturn dashboard -o /srv/www/keyturn.html"),
     "due": ("keyturn due", "keyturn due ml-training/database", "keyturn due --check"),
     "rotate": (
@@ -107,6 +107,7 @@ EXAMPLES: Final = {
         "keyturn revoke --owner shop@example.com --preview",
         "keyturn revoke --resume INC-1",
     ),
+    "drill": ("keyturn drill ml-training/database", "keyturn drill ml-training/database --mode revoke-only --expect 1"),
     "whois": ("keyturn whois --stdin", "keyturn whois 3f9a1c", "keyturn whois --scanner trufflehog.jsonl"),
     "incidents": ("keyturn incidents --open", "keyturn incidents INC-1 --report ./report"),
     "approve": ("keyturn approve REQ-3f9a1c07",),

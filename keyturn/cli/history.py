@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Any, Final
 
 from keyturn.cli.environment import opened_workspace
-from keyturn.cli.options import CatalogueOption, JsonOption, PathArgument
-from keyturn.cli.output import note, stamp, when, write_json, write_table
+from keyturn.cli.options import CatalogueOption, JsonOption, Layout, OutputOption, PathArgument, layout_of
+from keyturn.cli.output import note, stamp, when, write_json, write_names, write_table
 from keyturn.core.errors import NotFound
 
 if TYPE_CHECKING:
@@ -15,21 +15,29 @@ if TYPE_CHECKING:
 COLUMNS: Final = ("version", "state", "when (UTC)", "rotation")
 
 
-def history(path: PathArgument, catalogue: CatalogueOption = None, as_json: JsonOption = False) -> None:
+def history(
+    path: PathArgument,
+    catalogue: CatalogueOption = None,
+    as_json: JsonOption = False,
+    output: OutputOption = Layout.TABLE,
+) -> None:
     """Show one secret's rotations, the newest first.
 
-    And the versions in the hub that none of them made.
+    And the versions in the hub that none of them made. The names of --output name are the versions' numbers.
     """
+    layout = layout_of(output, as_json)
     with opened_workspace(catalogue) as workspace:
         rotations, info = remembered(workspace, path)
     versions = info.versions if info else ()
-    if as_json:
+    if layout is Layout.JSON:
         return write_json(as_data(path, info, rotations))
     made = {rotation.version for rotation in rotations}
     others = [version for version in versions if version.version not in made]
     rows = [(r.promoted_at or r.opened_at, rotation_row(r)) for r in rotations]
     rows += [(version.created_at, version_row(version)) for version in others]
     newest_first = sorted(rows, key=lambda row: row[0], reverse=True)
+    if layout is Layout.NAME:
+        return write_names(row[0] for _, row in newest_first if row[0] != "-")
     write_table(COLUMNS, (row for _, row in newest_first), whole=("version", "when (UTC)"))
     return note(f"{path} is at version {info.version}" if info else f"{path} has no version in the hub")
 

@@ -20,6 +20,9 @@ LIST_COLUMNS: Final = ("incident", "opened (UTC)", "state", "secrets", "reason")
 EVENT_COLUMNS: Final = ("when (UTC)", "step", "result", "where and what")
 MATCH_COLUMNS: Final = ("secret", "version", "where")
 
+FEW: Final = 3
+"""So many lines are shown to people of what remains of one secret."""
+
 
 # --- before it happens
 
@@ -153,13 +156,21 @@ def more_rows(standing: IncidentStatus) -> Iterator[Row]:
         unseen = tuple(f"nobody could look at {unseen.words}" for unseen in progress.unseen)
         sections = (
             ("left", progress.left),
-            ("remains", progress.remains),
+            ("remains", few_lines(progress.remains)),
             ("outlives", progress.outlives),
             ("unseen", unseen),
         )
         for what, lines in sections:
             yield from ((progress.path, what, line) for line in lines)
     yield from ((standing.incident.id, "left", line) for line in standing.incident.left)
+
+
+def few_lines(lines: Sequence[str]) -> Sequence[str]:
+    """At most three lines: of more the first two, and how many more the report lists."""
+    if len(lines) <= FEW:
+        return lines
+    more = f"and {len(lines) - FEW + 1} more, which the report lists (`keyturn incidents ID --report DIR`)"
+    return (*lines[: FEW - 1], more)
 
 
 def event_rows(standing: IncidentStatus) -> Iterator[Row]:

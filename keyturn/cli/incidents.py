@@ -6,8 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from keyturn.cli.environment import opened_workspace
-from keyturn.cli.options import BreakGlassOption, CatalogueOption, JsonOption, ReportOption
-from keyturn.cli.output import note, write_json, write_table, write_text
+from keyturn.cli.options import (
+    BreakGlassOption,
+    CatalogueOption,
+    JsonOption,
+    Layout,
+    OutputOption,
+    ReportOption,
+    layout_of,
+)
+from keyturn.cli.output import note, write_json, write_names, write_table, write_text
 from keyturn.core.acting import going_past_rules
 from keyturn.revocation.incident import Mode
 
@@ -30,11 +38,13 @@ def incidents(
     report: ReportOption = None,
     give_up: GiveUpOption = "",
     break_glass: BreakGlassOption = "",
+    output: OutputOption = Layout.TABLE,
 ) -> None:
     """Show the incidents, the newest first; or one in full, with everything that was done.
 
     --give-up closes an open one that can't be proven, with the reason that a person gives. What is left stays listed.
     """
+    layout = layout_of(output, as_json)
     if incident is None and report is not None:
         raise typer.BadParameter("--report is for one incident: give its ID")
     if incident is not None and only_open:
@@ -45,8 +55,8 @@ def incidents(
         if give_up and incident is not None:
             give_up_incident(workspace, incident, give_up)
         if incident is None:
-            return show_all(workspace, only_open, as_json)
-        return show_one(workspace, incident, report, as_json)
+            return show_all(workspace, only_open, layout)
+        return show_one(workspace, incident, report, layout)
 
 
 def give_up_incident(workspace: "Workspace", incident: str, reason: str) -> None:
@@ -62,7 +72,7 @@ def give_up_incident(workspace: "Workspace", incident: str, reason: str) -> None
             note(f"{secret.path} has no new credential yet: run `keyturn rotate {secret.path} --now`")
 
 
-def show_all(workspace: "Workspace", only_open: bool, as_json: bool) -> None:
+def show_all(workspace: "Workspace", only_open: bool, layout: Layout) -> None:
     """One line for each."""
     from dataclasses import asdict
 
@@ -71,17 +81,19 @@ def show_all(workspace: "Workspace", only_open: bool, as_json: bool) -> None:
     from keyturn.revocation import incident_store
 
     incidents = incident_store.list_open(workspace) if only_open else incident_store.list_incidents(workspace)
+    if layout is Layout.NAME:
+        return write_names(incident.id for incident in incidents)
     unreviewed = find_unreviewed(workspace)
-    if as_json:
+    if layout is Layout.JSON:
         listed = [tables.incident_data(incident) for incident in incidents]
         return write_json({"incidents": listed, "unreviewed": [asdict(broken) for broken in unreviewed]})
     tell_unreviewed(unreviewed)
     if not incidents:
         return note("no incident is open" if only_open else "there was no incident")
-    return write_table(tables.LIST_COLUMNS, map(tables.list_row, incidents), whole=("opened (UTC)", "state", "secrets"))
+    return write_table(tables.LIST_COLUMNS, map(tables.list_row, incidents), whole=tables.LIST_COLUMNS[:-1])
 
 
-def show_one(workspace: "Workspace", incident: str, directory: Path | None, as_json: bool) -> None:
+def show_one(workspace: "Workspace", incident: str, directory: Path | None, layout: Layout) -> None:
     """All that is kept of it; the report's files where they are asked for."""
     from keyturn.cli.incident_files import write_report_files
     from keyturn.cli.incident_runner import tell_files
@@ -90,7 +102,9 @@ def show_one(workspace: "Workspace", incident: str, directory: Path | None, as_j
 
     status = load_status(workspace, incident)
     files = write_report_files(workspace, status, directory) if directory else []
-    if as_json:
+    if layout is Layout.NAME:
+        return write_names([incident])
+    if layout is Layout.JSON:
         return write_json({**standing_data(status), "reports": [str(file) for file in files]})
     tell_incident(status)
     return tell_files(files)

@@ -1,10 +1,12 @@
 """The arguments and options that several commands share."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
+from keyturn.cli.output import MANNER
 from keyturn.core.workspaces import CATALOGUE_VARIABLE, VARIABLE
 
 CatalogueOption = Annotated[
@@ -17,6 +19,34 @@ CatalogueOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON instead of a table; the keys are in docs/cli.md.")]
+
+
+class Layout(StrEnum):
+    """How a list is shown."""
+
+    TABLE = "table"
+    WIDE = "wide"
+    NAME = "name"
+    JSON = "json"
+
+
+OutputOption = Annotated[
+    Layout,
+    typer.Option(
+        "--output",
+        "-o",
+        help="wide: nothing is folded; name: one name a line; json: as with --json.",
+        show_default=False,
+    ),
+]
+LongOutputOption = Annotated[
+    Layout,
+    typer.Option(
+        "--output", help="wide: nothing is folded; name: one name a line; json: as with --json.", show_default=False
+    ),
+]
+"""For a command whose ``-o`` is a file."""
+
 LocalOption = Annotated[bool, typer.Option("--local", help="Run in this process, without Prefect.")]
 TimeoutOption = Annotated[
     int,
@@ -30,6 +60,16 @@ ReportOption = Annotated[
         help="Where the report's files go; keyturn/incidents in your state directory by default.",
     ),
 ]
+
+
+def layout_of(output: Layout, as_json: bool) -> Layout:
+    """How the list is shown, from here on also for tables. Wrong usage where ``--json`` and another are both given."""
+    if as_json and output not in (Layout.TABLE, Layout.JSON):
+        raise typer.BadParameter(f"give --json or --output {output}, not both")
+    MANNER.wide = output is Layout.WIDE
+    return Layout.JSON if as_json else output
+
+
 INCIDENT_TIMEOUT: Final = 600
 """How many seconds an incident is waited for."""
 

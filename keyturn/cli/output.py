@@ -6,6 +6,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import zip_longest
 from typing import Any, Final
@@ -17,11 +18,29 @@ GAP: Final = 3
 LEAST: Final = 12
 """Characters between two columns, and in the narrowest of those that are folded."""
 
+
+@dataclass
+class Manner:
+    """How this process shows things. ``quiet``: no notes and no progress. ``wide``: no cell of a table is folded."""
+
+    quiet: bool = False
+    wide: bool = False
+
+
+MANNER: Final = Manner()
+"""What the command line has asked for; of all threads alike."""
+
 UNPRINTABLE: Final = "\N{REPLACEMENT CHARACTER}"
 
 
 def note(line: str) -> None:
-    """One line of progress, for the person watching."""
+    """One line of progress, for the person watching; nothing with ``-q``."""
+    if not MANNER.quiet:
+        note_error(line)
+
+
+def note_error(line: str) -> None:
+    """One line about an error, which nothing keeps back."""
     sys.stderr.write(f"{printable(line)}\n")
     sys.stderr.flush()
 
@@ -43,13 +62,21 @@ def write_json(data: Any) -> None:
     write_text(json.dumps(data, indent=2))
 
 
+def write_names(names: Iterable[object]) -> None:
+    """One name a line, for scripts; nothing where there is none."""
+    if listed := [printable(str(name)) for name in names]:
+        write_text("\n".join(listed))
+
+
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]], whole: Collection[str] = ()) -> None:
     """A table for people, as wide as the terminal or 80 columns; long names are folded, never cut.
+
+    With ``MANNER.wide`` it is as wide as it needs to be.
 
     The columns named in ``whole`` keep their lines together.
     """
     listed = [[printable(str(cell)) for cell in row] for row in rows]
-    if len(listed) > MANY:
+    if MANNER.wide or len(listed) > MANY:
         return write_text("\n".join(drawn(columns, listed, whole)))
     from rich import box
     from rich.console import Console
@@ -70,7 +97,8 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]], whole:
 def drawn(columns: Sequence[str], rows: Sequence[Sequence[str]], whole: Collection[str] = ()) -> Iterator[str]:
     """The same table line by line, in a tenth of the time: drawing thousands of rows took longer than finding them."""
     natural = [max(len(line) for row in (columns, *rows) for line in row[at].split("\n")) for at in range(len(columns))]
-    widths = fitting(natural, [name not in whole for name in columns], shutil.get_terminal_size().columns)
+    room = sys.maxsize if MANNER.wide else shutil.get_terminal_size().columns
+    widths = fitting(natural, [name not in whole for name in columns], room)
     yield from laid_out(columns, widths)
     yield "─" * (sum(widths) + GAP * (len(widths) - 1))
     for row in rows:

@@ -7,8 +7,8 @@ import typer
 
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import FAILED, end_command, naming_file
-from keyturn.cli.options import CatalogueOption, DeepOption, JsonOption, Patterns
-from keyturn.cli.output import note, write_json, write_table
+from keyturn.cli.options import CatalogueOption, DeepOption, JsonOption, Layout, LongOutputOption, Patterns, layout_of
+from keyturn.cli.output import note, write_json, write_names, write_table
 from keyturn.core.errors import Invalid, TerminalError, TransientError
 
 if TYPE_CHECKING:
@@ -37,22 +37,26 @@ def plan(
     everything: AllOption = False,
     catalogue: CatalogueOption = None,
     as_json: JsonOption = False,
+    output: LongOutputOption = Layout.TABLE,
 ) -> None:
     """Show what would be done to every copy. Nothing is written to hub or stores.
 
     Ends with 0 whether or not there is something to do, and with 1 where a copy is blocked or in conflict.
     """
-    from keyturn.cli.planned import COLUMNS, item_row, plan_data, summarize_plan
+    from keyturn.cli.planned import COLUMNS, plan_data, plan_rows, summarize_plan
 
+    layout = layout_of(output, as_json)
     with opened_workspace(catalogue) as workspace:
         planned = make_plan(workspace, paths or [], deep)
         if out:
             save_plan(workspace, planned, out)
     shown = [item for item in planned.items if everything or item.action != "in sync"]
-    if as_json:
+    if layout is Layout.NAME:
+        write_names(item.label for item in shown)
+    elif layout is Layout.JSON:
         write_json(plan_data(planned, shown, out))
     elif shown:
-        write_table(COLUMNS, map(item_row, shown), whole=("action", "versions", "fingerprint"))
+        write_table(COLUMNS, plan_rows(shown), whole=("action", "versions", "fingerprint"))
     note(summarize_plan(planned))
     for remark in planned.remarks:
         note(remark)

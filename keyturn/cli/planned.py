@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from keyturn.cli.grouped import CopyFailure, by_cause, failure_lines
 from keyturn.cli.output import stamp, when
 from keyturn.cli.progress import notice_lines
 from keyturn.core.fingerprint import shown
@@ -27,6 +28,18 @@ SHOWN: Final = 200
 
 
 # --- a plan
+
+
+def plan_rows(items: Sequence[Item]) -> Iterator[tuple[str, ...]]:
+    """The copies for people; many of one store that are blocked for one reason stand in one row, the last ones."""
+    blocked = {(item.store, item.name, item.path): item for item in items if item.action is Action.BLOCKED}
+    yield from (item_row(item) for item in items if item.action is not Action.BLOCKED)
+    for group in by_cause(CopyFailure(i.store, i.name, i.path, item_reason(i), i.kind) for i in blocked.values()):
+        first = group[0]
+        if len(group) == 1:
+            yield item_row(blocked[first.store, first.name, first.path])
+        else:
+            yield str(Action.BLOCKED), f"{len(group)} copies in {first.store}\n  {first.label} ...", "", "", first.error
 
 
 def item_row(item: Item) -> tuple[str, ...]:
@@ -123,9 +136,10 @@ class Applied:
         """What the table has no place for: how many there are, what failed, and what waits."""
         counts = Counter("failed" if result.error else result.state for result in self.results)
         done = ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "nothing was to be done"
-        behind = [f"{label} of {failure.path}: {failure.error}" for label, failure in self.failing.items()]
-        notices = notice_lines(self.notices)
-        return [done, *(behind if len(behind) > 1 else []), *notices, *self.waiting(), *self.planned.remarks]
+        failing = self.failing.items()
+        failures = [CopyFailure.of_label(label, failed.path, failed.error, failed.kind) for label, failed in failing]
+        behind = failure_lines(failures) if len(failures) > 1 else []
+        return [done, *behind, *notice_lines(self.notices), *self.waiting(), *self.planned.remarks]
 
     def waiting(self) -> Iterator[str]:
         """Deletions that are not done yet, and when they are."""

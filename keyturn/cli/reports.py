@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from keyturn.cli.failures import BEHIND, FAILED, HELD
+from keyturn.cli.grouped import CopyFailure, failure_lines
 from keyturn.cli.progress import notice_lines
 from keyturn.cli.watch import Run
 from keyturn.core.errors import KeyturnError, Locked, TransientError
 from keyturn.rotation.outcome import Outcome
 from keyturn.rotation.report import OldCredential, outcome_from
 from keyturn.sync.notices import unheard
-from keyturn.sync.report import SyncReport
+from keyturn.sync.report import SyncedCopy, SyncReport
 
 ROTATION_COLUMNS: Final = ("what", "name", "state", "version")
 COPY_COLUMNS: Final = ("secret", "copy", "state")
@@ -79,13 +80,16 @@ class Copies:
 
     def details(self) -> list[str]:
         """What the table has no place for."""
-        behind = self.behind()
+        failures = [CopyFailure.of_label(copy.label, copy.secret, copy.error, copy.kind) for copy in self._failing()]
         lines = [self.summary()] if self.report.copies and self.report.counts else []
-        return [*lines, *(behind if len(behind) > 1 else []), *notice_lines(self.report.notices)]
+        return [*lines, *(failure_lines(failures) if len(failures) > 1 else []), *notice_lines(self.report.notices)]
 
     def behind(self) -> list[str]:
         """Each copy that is not in step, and why."""
-        return [f"{copy.label} of {copy.secret}: {copy.error}" for copy in self.report.copies if copy.error]
+        return [f"{copy.label} of {copy.secret}: {copy.error}" for copy in self._failing()]
+
+    def _failing(self) -> list[SyncedCopy]:
+        return [copy for copy in self.report.copies if copy.error]
 
 
 # --- old credentials

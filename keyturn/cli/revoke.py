@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from keyturn.cli.drill import drill as rehearse
+from keyturn.cli.drill import ModeOption, run_drill
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import say
 from keyturn.cli.incident_runner import Carried, Through, carry_on, resume_hint, show_incident, tell_on_call
@@ -55,17 +55,13 @@ LeasePrefix = Annotated[
 ]
 Fingerprint = Annotated[str, typer.Option("--fingerprint", help="Only what has it; `keyturn whois` finds it.")]
 IncidentId = Annotated[str, typer.Option("--incident", metavar="ID", help="Its name; without one it is made.")]
-ModeOption = Annotated[
-    Mode, typer.Option("--mode", help="revoke-only: nothing new is made, and applications stay cut off.")
-]
 Resume = Annotated[str, typer.Option("--resume", metavar="ID", help="Go on with an open incident.")]
 OverridePolicy = Annotated[
     bool,
     typer.Option("--override-policy", help="Go on although the operator's file refuses the catalogue; it is recorded."),
 ]
-DrillOption = Annotated[
-    bool, typer.Option("--drill", help="Revoke a copy of one PATH in the local stack, and tell how long it takes.")
-]
+DrillOption = Annotated[bool, typer.Option("--drill", hidden=True)]
+"""What `keyturn drill` was called before it had a name of its own."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +115,7 @@ def revoke(
     request = Request(selector, mode, reason.strip(), incident.strip(), since, expect)
     if drill:
         insist_on_a_drill(request, resume, preview)
-        return rehearse(selector.paths[0], mode, request.reason, expect, catalogue, report, as_json=as_json)
+        return run_drill(selector.paths[0], mode, request.reason, expect, catalogue, report, as_json=as_json)
     insist_on_sense(request, resume, preview=preview, asks=not (yes or may_go_unasked(selector)))
     with (
         going_past_rules(over_limit, break_glass),

@@ -19,8 +19,9 @@ from keyturn.cli.environment import (
     stack_environment,
 )
 from keyturn.cli.failures import naming_file
-from keyturn.cli.options import CatalogueOption, FailureUrlOption, JsonOption
-from keyturn.cli.output import note, when, write_json, write_table, write_text
+from keyturn.cli.grouped import CopyFailure, failure_lines
+from keyturn.cli.options import CatalogueOption, FailureUrlOption, JsonOption, Layout, OutputOption, layout_of
+from keyturn.cli.output import note, when, write_json, write_names, write_table, write_text
 from keyturn.core.errors import KeyturnError
 
 if TYPE_CHECKING:
@@ -39,6 +40,11 @@ if TYPE_CHECKING:
 
 SHOWN: Final = 20
 """So many copies of secrets that the catalogue does not name are shown to people."""
+
+WatchOption = Annotated[
+    int,
+    typer.Option("--watch", metavar="SECONDS", min=0, help="Look again this often, until Ctrl-C; at a terminal alone."),
+]
 
 SERVICE_COLUMNS: Final = ("service", "state", "address", "pid")
 
@@ -88,18 +94,35 @@ def down(
         (local.remove if delete else local.down)(home, note)
 
 
-def status(catalogue: CatalogueOption = None, as_json: JsonOption = False) -> None:
+def status(
+    catalogue: CatalogueOption = None,
+    as_json: JsonOption = False,
+    output: OutputOption = Layout.TABLE,
+    watch: WatchOption = 0,
+) -> None:
     """Show the services, and where every secret stands.
 
     Each secret with its version and age, when it is due, its copies (since when they fail) and its consumers.
     """
+    layout = layout_of(output, as_json)
+    if not watch:
+        return show_status(catalogue, layout)
+    if layout not in (Layout.TABLE, Layout.WIDE):
+        raise typer.BadParameter("--watch shows tables: give it without --json, --output json and --output name")
+    from keyturn.cli.redraw import redraw
+
+    return redraw(lambda: show_status(catalogue, layout), watch)
+
+
+def show_status(catalogue: Path | None, layout: Layout) -> None:
+    """Look once, and show it."""
     stack = known_stack()
     services = services_of(stack) if stack else []
     stopped = stack is not None and not any(s.running for s in services if s.name == "openbao")
     if stopped and not os.environ.get("VAULT_ADDR"):
         note("the local stack's hub does not run, so its secrets are not shown; start it with `keyturn up`")
-        return show_overview(stack, services, Overview(), as_json)
-    return show_secrets(stack, services, catalogue, as_json)
+        return show_overview(stack, services, Overview(), layout)
+    return show_secrets(stack, services, catalogue, layout)
 
 
 def services_of(stack: "Stack") -> list["local.ServiceStatus"]:
@@ -136,7 +159,7 @@ class Overview:
 
 
 def show_secrets(
-    stack: "Stack | None", services: list["local.ServiceStatus"], catalogue: Path | None, as_json: bool
+    stack: "Stack | None", services: list["local.ServiceStatus"], catalogue: Path | None, layout: Layout
 ) -> None:
     """The services, and the secrets; the services are shown even where the hub can't be asked."""
     try:
@@ -144,9 +167,9 @@ def show_secrets(
             overview = overview_of(workspace)
     except KeyturnError:
         if services:
-            show_overview(stack, services, Overview(), as_json)
+            show_overview(stack, services, Overview(), layout)
         raise
-    return show_overview(stack, services, overview, as_json)
+    return show_overview(stack, services, overview, layout)
 
 
 def overview_of(workspace: "Workspace") -> Overview:
@@ -179,10 +202,12 @@ def overview_of(workspace: "Workspace") -> Overview:
 
 
 def show_overview(
-    stack: "Stack | None", services: list["local.ServiceStatus"], overview: Overview, as_json: bool
+    stack: "Stack | None", services: list["local.ServiceStatus"], overview: Overview, layout: Layout
 ) -> None:
-    """Both tables, or one JSON object."""
-    if as_json:
+    """Both tables, or one JSON object, or the secrets' names."""
+    if layout is Layout.NAME:
+        return write_names(secret.path for secret in overview.secrets)
+    if layout is Layout.JSON:
         return write_json(
             {
                 "stack": stack_data(stack, services) if stack else None,
@@ -242,9 +267,9 @@ def show_standings(overview: Overview) -> None:
 
     write_table(COLUMNS, (secret.row() for secret in overview.secrets))
     listed = [(secret.path, copy) for secret in overview.secrets for copy in secret.copies if copy.error]
-    for path, copy in listed + [(other.item.path, other) for other in overview.others[:SHOWN]]:
-        since = f" (since {when(copy.since)} UTC)" if copy.since else ""
-        note(f"{copy.item.label} of {path}: {copy.error or copy.state}{since}")
+    listed += [(other.item.path, other) for other in overview.others[:SHOWN]]
+    for line in failure_lines(copy_failure(path, copy) for path, copy in listed):
+        note(line)
     note_silent(overview.secrets)
     if len(overview.others) > SHOWN:
         note(f"and {len(overview.others) - SHOWN} more copies of secrets that only patterns push: see `keyturn plan`")
@@ -253,6 +278,12 @@ def show_standings(overview: Overview) -> None:
         note(remark)
     if overview.counts:
         note(f"copies: {', '.join(f'{count} {action}' for action, count in overview.counts.items())}")
+
+
+def copy_failure(path: str, copy: "CopyStatus") -> CopyFailure:
+    """What is wrong with a copy, and since when."""
+    item = copy.item
+    return CopyFailure(item.store, item.name, path, copy.error or copy.state, copy.kind, copy.since)
 
 
 def note_silent(secrets: Sequence["SecretStatus"]) -> None:

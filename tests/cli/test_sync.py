@@ -432,6 +432,12 @@ def test_status_tells_what_fails_why_and_since_when_across_runs(shop: Shop) -> N
     shown = keyturn("status")
     assert "aws failed, Unavailable" in " ".join(shown.stdout.split())
     assert "(since 2" in shown.stderr
+    assert shown.stderr.count("2 copies in aws, the first is aws:") == 1
+    assert keyturn("status", "-o", "name").stdout == f"{path}\n"
+    planned = keyturn("plan")
+    assert (planned.stdout.count("blocked"), planned.stdout.count("2 copies in aws")) == (1, 1)
+    named = keyturn("plan", "--output", "name")
+    assert (named.exit_code, sorted(named.stdout.splitlines())) == (1, sorted([f"aws:{path}", f"aws:{other}"]))
 
     shop.move(shop.server.port)
     stale = told("status")["secrets"][0]["destinations"][0]

@@ -369,7 +369,7 @@ def test_who_is_still_let_in_is_told_before_anything_else(site: Site) -> None:
 
 def test_the_command_writes_the_report_and_says_what_it_did(site: Site, tmp_path: Path) -> None:
     env = surroundings(site.stack.home, XDG_STATE_HOME=str(tmp_path), COLUMNS="80")
-    arguments = ("revoke", KEYS, "--drill", "--catalogue", str(site.catalogue))
+    arguments = ("drill", KEYS, "--catalogue", str(site.catalogue))
     done = run_keyturn(*arguments, "--json", env=env)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
@@ -390,7 +390,7 @@ def test_the_command_writes_the_report_and_says_what_it_did(site: Site, tmp_path
 
 
 def test_a_drill_runs_on_the_local_stack_alone(site: Site, tmp_path: Path) -> None:
-    arguments = ("revoke", KEYS, "--drill", "--catalogue", str(site.catalogue))
+    arguments = ("drill", KEYS, "--catalogue", str(site.catalogue))
     elsewhere = surroundings(site.stack.home, VAULT_ADDR="http://127.0.0.1:9")
     one_line(run_keyturn(*arguments, env=elsewhere), "VAULT_ADDR leads to http://127.0.0.1:9", "Unset VAULT_ADDR")
     one_line(run_keyturn(*arguments, env=surroundings(tmp_path / "none")), "no local stack", "keyturn up")
@@ -413,3 +413,10 @@ def test_a_drill_is_of_one_secret_and_stands_alone(tmp_path: Path, arguments: li
     done = run_keyturn("revoke", "--drill", *arguments, env=surroundings(tmp_path / "none"))
     assert done.returncode == 2
     assert "--drill is for one PATH" in " ".join(done.stderr.split()).replace("│ ", "")
+
+
+@pytest.mark.parametrize("arguments", [[], ["ml-training/*"], [DATABASE, KEYS], [DATABASE, "--preview"]])
+def test_the_command_drill_takes_one_secret_and_nothing_that_only_a_real_revocation_has(
+    tmp_path: Path, arguments: list[str]
+) -> None:
+    assert run_keyturn("drill", *arguments, env=surroundings(tmp_path / "none")).returncode == 2

@@ -1,0 +1,69 @@
+"""Failures of many copies that have one cause, such as a store that does not answer: said once, with their number."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from keyturn.cli.output import when
+
+SHARED: Final = frozenset({"Unavailable", "Throttled", "Denied", "Unproven"})
+"""The classes of errors that a store as a whole is the cause of; of any other, each copy is named."""
+
+
+@dataclass(frozen=True)
+class CopyFailure:
+    """One copy that fails: its ``store``, its ``name`` there, the secret's ``path``, and the ``error`` in words.
+
+    ``kind`` is the error's class, ``since`` when runs began to fail at it; None where nobody knows.
+    """
+
+    store: str
+    name: str
+    path: str
+    error: str
+    kind: str = ""
+    since: datetime | None = None
+
+    @property
+    def label(self) -> str:
+        """How the copy is named to people."""
+        return f"{self.store}:{self.name}"
+
+    @property
+    def cause(self) -> tuple[str, str]:
+        """What it has in common with others of its store: the error without the names of this copy and secret."""
+        if self.kind not in SHARED:
+            return self.label, self.path
+        error = self.error
+        for own in sorted((self.label, self.name, self.path), key=len, reverse=True):
+            error = error.replace(own, "") if own else error
+        return self.store, error
+
+    @staticmethod
+    def of_label(label: str, path: str, error: str, kind: str) -> "CopyFailure":
+        """The failure of a copy that is named by its label alone."""
+        store, _, name = label.partition(":")
+        return CopyFailure(store, name, path, error, kind)
+
+
+def by_cause(failures: Iterable[CopyFailure]) -> list[list[CopyFailure]]:
+    """The failures in groups of one cause at one store, in the order in which they first come."""
+    groups: dict[tuple[str, str], list[CopyFailure]] = defaultdict(list)
+    for failure in failures:
+        groups[failure.cause].append(failure)
+    return list(groups.values())
+
+
+def failure_lines(failures: Iterable[CopyFailure]) -> list[str]:
+    """One line for each cause: the one copy, or how many there are, with the first one's error."""
+    return [cause_line(group) for group in by_cause(failures)]
+
+
+def cause_line(group: Sequence[CopyFailure]) -> str:
+    """One cause in words, since when its first copy fails."""
+    first, begun = group[0], min((failure.since for failure in group if failure.since), default=None)
+    since = f" (since {when(begun)} UTC)" if begun else ""
+    copies = f"{len(group)} copies in {first.store}, the first is " if len(group) > 1 else ""
+    return f"{copies}{first.label} of {first.path}: {first.error}{since}"

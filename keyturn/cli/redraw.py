@@ -1,0 +1,53 @@
+"""A command's output at a terminal, made again and again in the same place until Ctrl-C."""
+
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from datetime import UTC, datetime
+from io import StringIO
+from time import sleep
+from typing import Final
+
+import typer
+
+from keyturn.cli.failures import say
+from keyturn.cli.output import encodable, when
+from keyturn.core.errors import KeyturnError
+
+CLEAR: Final = "\x1b[H\x1b[2J\x1b[3J"
+"""To the upper left, and nothing on the screen or above it."""
+
+
+def redraw(show: Callable[[], None], seconds: int) -> None:
+    """Show it, wait, and show it anew. Ctrl-C ends it, as nothing else does; a look that fails is shown as such.
+
+    A first look that fails ends it, as it ends the command without this. Wrong usage where stdout is no terminal.
+    """
+    if not sys.stdout.isatty():
+        raise typer.BadParameter("--watch needs a terminal: what goes elsewhere is shown once, without it")
+    try:
+        picture = drawing(show)
+        while True:
+            head = f"every {seconds} s, {when(datetime.now(UTC))} UTC; Ctrl-C ends it"
+            sys.stdout.write(f"{CLEAR}{head}\n\n{encodable(picture)}")
+            sys.stdout.flush()
+            sleep(seconds)
+            picture = drawing(lambda: show_or_say(show))
+    except KeyboardInterrupt:
+        sys.stdout.write("\n")
+
+
+def drawing(show: Callable[[], None]) -> str:
+    """All that is written while it is shown, in one text."""
+    text = StringIO()
+    with redirect_stdout(text), redirect_stderr(text):
+        show()
+    return text.getvalue()
+
+
+def show_or_say(show: Callable[[], None]) -> None:
+    """Show it, or why it can't be shown just now."""
+    try:
+        show()
+    except KeyturnError as error:
+        say(error)
