@@ -5,7 +5,7 @@ It stands on :mod:`keyturn.core`, :mod:`keyturn.settings`, the models of the str
 
 from keyturn.catalogue.choice import Classification
 from keyturn.catalogue.destinations import Destination
-from keyturn.catalogue.load import find_problems, load_catalogue
+from keyturn.catalogue.load import examine_unresolved, find_problems, load_catalogue
 from keyturn.catalogue.models import Catalogue, Secret
 from keyturn.catalogue.problems import CatalogueInvalid, Problem
 from keyturn.catalogue.schema import schema
@@ -17,6 +17,7 @@ __all__ = [
     "Destination",
     "Problem",
     "Secret",
+    "examine_unresolved",
     "find_problems",
     "load_catalogue",
     "schema",

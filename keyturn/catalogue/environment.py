@@ -23,6 +23,7 @@ class Expanded:
 
     ``empty`` are the values that a reference left empty: they count as left out. ``unresolved`` are those
     that a problem has been reported for. ``breaches`` are references to variables that may not be named.
+    ``unchecked`` are the values of which nothing is known, where no environment is there to ask.
     """
 
     entry: CatalogueEntry
@@ -31,6 +32,7 @@ class Expanded:
     empty: set[KeyPath] = field(default_factory=set)
     unresolved: set[KeyPath] = field(default_factory=set)
     allows: Callable[[str], bool] = lambda _: True
+    unchecked: list[Problem] = field(default_factory=list)
 
 
 def expand(entry: CatalogueEntry, env: Mapping[str, str], allows: Callable[[str], bool] = lambda _: True) -> Expanded:
@@ -41,6 +43,31 @@ def expand(entry: CatalogueEntry, env: Mapping[str, str], allows: Callable[[str]
     done = Expanded(entry, allows=allows)
     done.entry = entry.holding(_filled(entry.data, (), env, done))
     return done
+
+
+def leave_open(entry: CatalogueEntry, allows: Callable[[str], bool] = lambda _: True) -> Expanded:
+    """The entry without the values that refer to a variable: they are told as ``unchecked``, default or not.
+
+    What is wrong with a reference itself is a problem all the same.
+    """
+    every = dict.fromkeys(variables(entry), "")
+    done = expand(entry, every, allows)
+    for path, text in _texts(entry.data, ()):
+        if names := dict.fromkeys(reference[1] for reference in REFERENCE.finditer(text)):
+            message = f"it depends on the environment ({', '.join(names)}), which was not asked"
+            done.unchecked.append(entry.problem(path, message, "Validate it where a worker's variables are set."))
+            done.unresolved.add(path)
+    done.entry = entry.holding(_without(entry.data, (), done.unresolved))
+    done.empty.clear()
+    return done
+
+
+def _without(data: Any, path: KeyPath, open_paths: set[KeyPath]) -> Any:
+    if isinstance(data, dict):
+        return {k: _without(v, (*path, k), open_paths) for k, v in data.items() if (*path, k) not in open_paths}
+    if isinstance(data, list):
+        return ["" if (*path, at) in open_paths else _without(v, (*path, at), open_paths) for at, v in enumerate(data)]
+    return data
 
 
 def variables(entry: CatalogueEntry) -> set[str]:

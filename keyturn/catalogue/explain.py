@@ -104,13 +104,19 @@ def _adapter(section: str) -> TypeAdapter[Any]:
 def _problem(expanded: Expanded, shape: Any, error: ErrorDetails) -> Problem | None:
     entry = expanded.entry
     path = _path(error)
-    if path in expanded.unresolved:
+    if path in expanded.unresolved or (expanded.unchecked and _is_about_open_values(error, expanded)):
         return None
     message, remedy = _words(error, path, shape, entry.data)
     if message == MISSING and path in expanded.empty:
         remedy = "Set the variable to something, or write the value out."
         return entry.problem(path, "the environment reference leaves this empty", remedy)
     return entry.problem(path, message, remedy)
+
+
+def _is_about_open_values(error: ErrorDetails, expanded: Expanded) -> bool:
+    """Whether a rule about several values was broken, of which one is not known."""
+    above = error["loc"]
+    return error["type"] == PLAIN and any(path[: len(above)] == above for path in expanded.unresolved)
 
 
 def _path(error: ErrorDetails) -> KeyPath:

@@ -3,11 +3,12 @@
 import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from keyturn.catalogue import checks, power, signature, source
-from keyturn.catalogue.environment import Expanded, expand, variables, variables_in
+from keyturn.catalogue.environment import Expanded, expand, leave_open, variables, variables_in
 from keyturn.catalogue.explain import check_entry
 from keyturn.catalogue.groups import spread_stores, spread_sync
 from keyturn.catalogue.index import Declared, Index
@@ -148,23 +149,62 @@ def find_problems(directory: Path, env: Mapping[str, str], *, signed: bool = Tru
         return sorted({*problems, *breaches, *unsure})
 
 
+@dataclass(frozen=True)
+class Unresolved:
+    """What can be told of a catalogue without its environment: ``problems``, and what is ``unchecked``.
+
+    ``entries`` are the entries that hold such a value; ``counts`` is how many entries there are of each section.
+    """
+
+    problems: tuple[Problem, ...]
+    unchecked: tuple[Problem, ...]
+    entries: tuple[str, ...]
+    counts: Mapping[str, int]
+
+
+def examine_unresolved(directory: Path, env: Mapping[str, str]) -> Unresolved:
+    """Everything that is wrong with the catalogue whatever its variables hold, and what depends on them.
+
+    ``env`` names the operator's file alone. A signature is not asked for: what is looked at is not merged yet.
+    """
+    with _uncollected():
+        around, unsure = _surroundings(directory, env)
+        gathered = source.gather(directory)
+        read = source.parse_files(gathered)
+        unchecked: list[Problem] = []
+        _, problems, breaches = _examine(read, replace(around, env={}), unchecked)
+    if around.policy.signed_by:
+        message = "whether it is signed, as the operator's file asks, was not looked at"
+        unchecked.append(Problem(str(directory), 0, "", message, "Have it signed once it is merged."))
+    named = {section: entries for section, entries in read.entries.items() if section in EXPANDED}
+    entries = [f"{section}.{name}" for section, of in named.items() for name in of if variables(of[name])]
+    counts = {section: len(entries) for section, entries in read.entries.items()}
+    return Unresolved(tuple(sorted({*problems, *breaches, *unsure})), tuple(sorted(unchecked)), tuple(entries), counts)
+
+
 Examined = tuple[dict[str, dict[str, Any]], list[Problem], list[Problem]]
 """The models; what is wrong with them; and what they ask for and may not have here."""
 
 
-def _examine(read: source.ParsedFiles, around: Surroundings) -> Examined:
-    """Every entry that is sound by itself, and every problem, of the files, the entries and between them."""
+def _examine(read: source.ParsedFiles, around: Surroundings, unchecked: list[Problem] | None = None) -> Examined:
+    """Every entry that is sound by itself, and every problem, of the files, the entries and between them.
+
+    Where ``unchecked`` is given, no reference is filled in: what depends on one is put there, and its entry is not
+    held against others, as nobody knows what it will be.
+    """
     problems, breaches = list(read.problems), list[Problem]()
     made: dict[str, dict[str, Any]] = {section: {} for section in source.SECTIONS}
     entries: dict[str, dict[str, source.CatalogueEntry]] = {section: {} for section in source.SECTIONS}
     for section, named in read.entries.items():
         for name, entry in named.items():
-            expanded = _expanded(entry, around)
+            expanded = _expanded(entry, around) if unchecked is None else _left_open(entry, around)
             model, more = check_entry(expanded)
             problems += expanded.problems + more
             breaches += expanded.breaches
             entries[section][name] = expanded.entry
-            if model is not None:
+            if unchecked is not None:
+                unchecked += expanded.unchecked
+            if model is not None and not expanded.unchecked:
                 made[section][name] = model
     breaches += [entries[section][name].problem(*flaw) for section, name, flaw in power.find_flaws(made, around)]
     made |= _spread(made)
@@ -172,6 +212,12 @@ def _examine(read: source.ParsedFiles, around: Surroundings) -> Examined:
     read_as = {key: made[key] for key in ("syncs", "groups", "stores", "rules", "secrets", "consumers")}
     world = checks.World(entries, systems, read.complete, **read_as)
     return made, sorted({*problems, *checks.find_conflicts(world)}), breaches
+
+
+def _left_open(entry: source.CatalogueEntry, around: Surroundings) -> Expanded:
+    """The entry without what refers to a variable, where it may."""
+    allowed = around.policy.allows_variable
+    return leave_open(entry, allowed) if entry.section in EXPANDED else Expanded(entry)
 
 
 def _expanded(entry: source.CatalogueEntry, around: Surroundings) -> Expanded:

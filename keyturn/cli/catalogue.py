@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -15,6 +15,9 @@ from keyturn.cli.failures import EXIT_CODES, FAILED
 from keyturn.cli.options import JsonOption
 from keyturn.cli.output import write_json, write_text
 from keyturn.core.workspaces import CATALOGUE_VARIABLE
+
+if TYPE_CHECKING:
+    from keyturn.catalogue.load import Unresolved
 
 UNANSWERED: Final = "answer nobody, so a notice that was handed over counts, and they have the grace to read it in"
 """What is said of consumers that give no acknowledgement."""
@@ -38,12 +41,23 @@ DirectoryArgument = Annotated[
 ]
 
 
+NoEnvironmentOption = Annotated[
+    bool,
+    typer.Option("--no-environment", help="Fill in no variable; what depends on one is told as not checked."),
+]
+
+
 @commands.command(epilog=EXIT_CODES)
-def validate(directory: DirectoryArgument = None, as_json: JsonOption = False) -> None:
+def validate(
+    directory: DirectoryArgument = None, as_json: JsonOption = False, no_environment: NoEnvironmentOption = False
+) -> None:
     """Show every problem of the catalogue, with file, line and remedy.
 
-    References such as ${NAME} are filled in from the environment, as on a worker.
+    References such as ${NAME} are filled in from the environment, as on a worker. With --no-environment they are not,
+    and what depends on one is told as not checked: for a pull request, on a machine that is no worker.
     """
+    if no_environment:
+        return validate_unresolved(catalogue_directory(directory), as_json)
     from keyturn.catalogue import CatalogueInvalid, load_catalogue
     from keyturn.catalogue.source import SECTIONS
 
@@ -63,6 +77,39 @@ def validate(directory: DirectoryArgument = None, as_json: JsonOption = False) -
     if unanswered:
         write_text(f"{UNANSWERED}: {', '.join(unanswered)}")
     return None
+
+
+def validate_unresolved(directory: Path, as_json: bool) -> None:
+    """What can be told without any variable, and what can't; it is never said to be valid where there is such."""
+    from keyturn.catalogue import CatalogueInvalid, examine_unresolved
+
+    found = examine_unresolved(directory, os.environ)
+    if as_json:
+        valid = False if found.problems else None if found.unchecked else True
+        problems, unchecked = ([vars(problem) for problem in these] for these in (found.problems, found.unchecked))
+        counts = {"count": len(found.problems), **found.counts}
+        write_json(
+            {"catalogue": str(directory), "valid": valid, **counts, "problems": problems, "unchecked": unchecked}
+        )
+    else:
+        if found.problems:
+            tell_problems(directory, CatalogueInvalid(str(directory), found.problems), as_json=False)
+        tell_unchecked(directory, found)
+    if found.problems:
+        raise typer.Exit(FAILED)
+
+
+def tell_unchecked(directory: Path, found: "Unresolved") -> None:
+    """What was not checked, each at its place, for people."""
+    for value in found.unchecked:
+        place = f"{value.file}:{value.line}" if value.line else value.file
+        write_text(": ".join(part for part in ("not checked", place, value.where, value.message) if part))
+    if found.entries:
+        write_text(f"not checked: how other entries go with {', '.join(found.entries)}")
+    if found.unchecked and not found.problems:
+        write_text(f"{directory} has no problem that shows without its environment; the above may be right or wrong")
+    elif not found.problems:
+        write_text(f"{directory} is valid: nothing in it depends on the environment")
 
 
 def tell_problems(directory: Path, invalid: Any, as_json: bool) -> None:
