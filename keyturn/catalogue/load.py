@@ -176,8 +176,8 @@ def examine_unresolved(directory: Path, env: Mapping[str, str]) -> Unresolved:
     if around.policy.signed_by:
         message = "whether it is signed, as the operator's file asks, was not looked at"
         unchecked.append(Problem(str(directory), 0, "", message, "Have it signed once it is merged."))
-    named = {section: entries for section, entries in read.entries.items() if section in EXPANDED}
-    entries = [f"{section}.{name}" for section, of in named.items() for name in of if variables(of[name])]
+    open_to = {section: read.entries[section] for section in EXPANDED}
+    entries = [f"{section}.{name}" for section, named in open_to.items() for name, e in named.items() if variables(e)]
     counts = {section: len(entries) for section, entries in read.entries.items()}
     return Unresolved(tuple(sorted({*problems, *breaches, *unsure})), tuple(sorted(unchecked)), tuple(entries), counts)
 

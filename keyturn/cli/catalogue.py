@@ -83,32 +83,34 @@ def validate_unresolved(directory: Path, as_json: bool) -> None:
     """What can be told without any variable, and what can't; it is never said to be valid where there is such."""
     from keyturn.catalogue import CatalogueInvalid, examine_unresolved
 
-    found = examine_unresolved(directory, os.environ)
+    examined = examine_unresolved(directory, os.environ)
     if as_json:
-        valid = False if found.problems else None if found.unchecked else True
-        problems, unchecked = ([vars(problem) for problem in these] for these in (found.problems, found.unchecked))
-        counts = {"count": len(found.problems), **found.counts}
+        valid = False if examined.problems else None if examined.unchecked else True
+        problems, unchecked = (
+            [vars(problem) for problem in these] for these in (examined.problems, examined.unchecked)
+        )
+        counts = {"count": len(examined.problems), **examined.counts}
         write_json(
             {"catalogue": str(directory), "valid": valid, **counts, "problems": problems, "unchecked": unchecked}
         )
     else:
-        if found.problems:
-            tell_problems(directory, CatalogueInvalid(str(directory), found.problems), as_json=False)
-        tell_unchecked(directory, found)
-    if found.problems:
+        if examined.problems:
+            tell_problems(directory, CatalogueInvalid(str(directory), examined.problems), as_json=False)
+        tell_unchecked(directory, examined)
+    if examined.problems:
         raise typer.Exit(FAILED)
 
 
-def tell_unchecked(directory: Path, found: "Unresolved") -> None:
+def tell_unchecked(directory: Path, examined: "Unresolved") -> None:
     """What was not checked, each at its place, for people."""
-    for value in found.unchecked:
+    for value in examined.unchecked:
         place = f"{value.file}:{value.line}" if value.line else value.file
         write_text(": ".join(part for part in ("not checked", place, value.where, value.message) if part))
-    if found.entries:
-        write_text(f"not checked: how other entries go with {', '.join(found.entries)}")
-    if found.unchecked and not found.problems:
+    if examined.entries:
+        write_text(f"not checked: how other entries go with {', '.join(examined.entries)}")
+    if examined.unchecked and not examined.problems:
         write_text(f"{directory} has no problem that shows without its environment; the above may be right or wrong")
-    elif not found.problems:
+    elif not examined.problems:
         write_text(f"{directory} is valid: nothing in it depends on the environment")
 
 
