@@ -45,7 +45,7 @@ GROUPS: Final = {
 """The commands by what they are about, in the order in which help shows them."""
 
 EXAMPLES: Final = {
-    "status": ("keyturn status", "keyturn status --watch 5", "keyturn -q status --output name"),
+    "status": ("keyturn status", "keyturn status --watch 5", "keyturn status --output name"),
     "dashboard": ("keyturn dashboard", "keyturn dashboard -o /srv/www/keyturn.html"),
     "due": ("keyturn due", "keyturn due ml-training/database", "keyturn due --check"),
     "rotate": (
