@@ -10,6 +10,7 @@ from typing import Any, Final
 from keyturn.cli.grouped import CopyFailure, by_cause, failure_lines
 from keyturn.cli.output import stamp, when
 from keyturn.cli.progress import notice_lines
+from keyturn.core.error_codes import code_of_kind
 from keyturn.core.fingerprint import shown
 from keyturn.core.plan import Action, Item, Plan
 from keyturn.rotation.context import Workspace
@@ -74,6 +75,7 @@ def item_data(item: Item) -> dict[str, Any]:
         "fingerprint": shown(item.fingerprint),
         "why": item.why,
         "kind": item.kind,
+        "code": code_of_kind(item.kind),
         "work": item.work,
         "due": item.due or None,
     }
@@ -155,7 +157,13 @@ class Applied:
             "counts": run.count_states(self.planned, self.results),
             "results": [{"secret": r.path, **{k: v for k, v in vars(r).items() if k != "path"}} for r in self.results],
             "failing": [
-                {"copy": label, "secret": failure.path, "kind": failure.kind, "error": failure.error}
+                {
+                    "copy": label,
+                    "secret": failure.path,
+                    "kind": failure.kind,
+                    "code": code_of_kind(failure.kind),
+                    "error": failure.error,
+                }
                 for label, failure in self.failing.items()
             ],
             "waiting": [
