@@ -1,5 +1,6 @@
 """Failures of many copies that have one cause, such as a store that does not answer: said once, with their number."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -36,10 +37,8 @@ class CopyFailure:
         """What it has in common with others of its store: the error without the names of this copy and secret."""
         if self.kind not in SHARED:
             return self.label, self.path
-        error = self.error
-        for own in sorted((self.label, self.name, self.path), key=len, reverse=True):
-            error = error.replace(own, "") if own else error
-        return self.store, error
+        own = sorted({self.label, self.name, self.path} - {""}, key=len, reverse=True)
+        return self.store, re.sub(rf"(?<![\w-])(?:{'|'.join(map(re.escape, own))})(?![\w-])", "", self.error)
 
     @staticmethod
     def of_label(label: str, path: str, error: str, kind: str) -> "CopyFailure":
