@@ -67,7 +67,7 @@ async def keeper() -> list[str]:
     A look that fails stops no other, and fails the run at its end.
     """
     run = current_run()
-    now = runtime.flow_run.scheduled_start_time if run else None
+    now = plain(runtime.flow_run.scheduled_start_time) if run else None
     opened = await workspace()
     round_ = Round(opened, str(run.id) if run else "", await last_round(run), now or opened.clock())
     await asyncio.gather(*map(round_.see_to, DUTIES))
@@ -95,7 +95,13 @@ async def last_round(run: FlowRun | None) -> datetime | None:
             sort=FlowRunSort.EXPECTED_START_TIME_DESC,
             limit=1,
         )
-    return rounds[0].expected_start_time if rounds else None
+    due = rounds[0].expected_start_time if rounds else None
+    return plain(due) if due else None
+
+
+def plain(moment: datetime) -> datetime:
+    """The same as Python's own: before Python 3.13 Prefect's are pendulum's, which don't reckon with others."""
+    return datetime.fromisoformat(moment.isoformat())
 
 
 def summary(started: Sequence[Wanted], waiting: Sequence[Wanted]) -> str:

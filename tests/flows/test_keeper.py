@@ -198,6 +198,8 @@ def test_a_worker_runs_it_and_the_next_one_counts_from_there(
             return await last_round(await client.read_flow_run(run["id"]))
 
     assert asyncio.run(counted()) == datetime.fromisoformat(run["expected_start_time"])
+    following = installed.run("keeper", site)
+    assert following["state_type"] == "COMPLETED", following["state"]
 
 
 def test_of_runs_at_one_mark_there_is_one_whoever_asks(queue: Queue) -> None:
