@@ -36,6 +36,7 @@ from deployments.silence import (
     DEFAULT,
     FAILED,
     RUNS,
+    begun_automation,
     crash_automation,
     runs_of,
     silence_automation,
@@ -244,13 +245,14 @@ async def withdraw_schedules(workspace: WorkspaceNames = DEFAULT) -> None:
 
 
 async def make_automations(failure_url: str | None, workspace: WorkspaceNames = DEFAULT) -> None:
-    """Mark runs whose process is gone as crashed, and rotate what an event asks for.
+    """Mark runs whose process is gone, or never was, as crashed, and rotate what an event asks for.
 
     Where there is a channel, report every failed or crashed run, every secret that is late or does not log in, every
     collector of the ledger's entries that is behind, edits of what is registered here, and silence: nobody who looks,
     late runs, a queue that nobody serves.
     """
     await put_automation(crash_automation(workspace))
+    await put_automation(begun_automation(workspace))
     async with get_client() as client:
         rotate = await client.read_deployment_by_name(workspace.deployed("rotate-secret"))
         keeper = await client.read_deployment_by_name(workspace.deployed("keeper"))

@@ -25,7 +25,7 @@ from keyturn.core.workspaces import WorkspaceNames
 from keyturn.doctor.results import CheckResult, Grade, unseen
 
 AREA: Final = "prefect"
-NEEDED: Final = ("a silent run is crashed", "rotate what an event asks for")
+NEEDED: Final = ("a silent run is crashed", "a run that never began is crashed", "rotate what an event asks for")
 REPORT: Final = "report a failed run"
 
 RECENT: Final = timedelta(days=1)

@@ -25,6 +25,12 @@ ENDED: Final = {"prefect.flow-run.Completed", "prefect.flow-run.Cancelled", *FAI
 TAKEN: Final = {"prefect.flow-run.Pending", RUNNING, *ENDED}
 """What shows that a run waits for nobody any more."""
 
+BEGINS_WITHIN: Final = timedelta(minutes=5)
+"""A run that a worker has taken begins within seconds, and within a minute on a machine that is busy."""
+BEGINNING: Final = {"prefect.flow-run.Pending", "prefect.flow-run.Submitting"}
+WAITING: Final = {f"prefect.flow-run.{state}" for state in ("Scheduled", "AwaitingConcurrencySlot", "AwaitingRetry")}
+"""What a worker has taken, and a place was missing for, waits once more."""
+
 NOBODY_LOOKS: Final = timedelta(minutes=30)
 """Two rounds of the keeper: so long nobody need have looked for what is due."""
 LATE_FOR: Final = timedelta(minutes=2)
@@ -79,6 +85,27 @@ def crash_automation(
             within=within,
         ),
         actions=[ChangeFlowRunState(state=StateType.CRASHED, message="The run's process sends no heartbeat any more.")],
+    )
+
+
+def begun_automation(
+    workspace: WorkspaceNames = DEFAULT, within: timedelta = BEGINS_WITHIN, runs: ResourceSpecification | None = None
+) -> Automation:
+    """A worker took a run, and died before it began: no other takes it, and it would count as under way for good."""
+    return Automation(
+        name=workspace.automation("a run that never began is crashed"),
+        description="A worker has taken a run, and it has not begun for five minutes.",
+        trigger=EventTrigger(
+            after=BEGINNING,
+            expect={*BEGINNING, RUNNING, *ENDED, *WAITING},
+            match=RUNS,
+            match_related=runs or runs_of(workspace),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=within,
+        ),
+        actions=[ChangeFlowRunState(state=StateType.CRASHED, message="Its worker has taken it, and never begun it.")],
     )
 
 

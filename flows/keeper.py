@@ -1,11 +1,12 @@
 """Look for everything that is due, and start what has to be done: the one flow that a schedule runs all day."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
+import httpx
 from prefect import runtime
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
@@ -17,6 +18,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.context import FlowRunContext
+from prefect.logging import get_run_logger
 
 from flows.common import runbook, well, workspace
 from flows.duties import DUTIES, LAST, Duty
@@ -28,23 +30,41 @@ from keyturn.rotation.context import Workspace
 NAME: Final = "keeper"
 LONGEST: Final = timedelta(minutes=10)
 """For one look."""
+UNSEEN: Final = "keyturn.unseen"
+"""The label of a run that names the duties whose look has failed."""
+ROUNDS: Final = 100
+"""Of earlier runs that are looked through, at most: a day's."""
+
+
+@dataclass(frozen=True)
+class Before:
+    """The last run that has said how far it came: when it was due, and the duties that it could not look at."""
+
+    due: datetime | None = None
+    unseen: frozenset[str] = frozenset()
 
 
 @dataclass
 class Round:
-    """One run: what it has come to. ``since`` is when the one before was due, ``now`` when this one was."""
+    """One run: what it has come to. ``now`` is when it was due."""
 
     opened: Workspace
     by: str
-    since: datetime | None
+    before: Before
     now: datetime
     started: list[Wanted] = field(default_factory=list)
     waiting: list[Wanted] = field(default_factory=list)
     troubles: dict[str, KeyturnError] = field(default_factory=dict)
 
+    def is_due(self, duty: Duty) -> bool:
+        """Whether it comes round, or could not be looked at when it did."""
+        if not duty.every or duty.name in self.before.unseen:
+            return True
+        return has_come_round(self.before.due, self.now, duty.every, duty.offset)
+
     async def see_to(self, duty: Duty) -> None:
         """Look, and start what is wanted; what one duty suffers from stops no other."""
-        if duty.every and not has_come_round(self.since, self.now, duty.every, duty.offset):
+        if not self.is_due(duty):
             return
         try:
             async with asyncio.timeout(LONGEST.total_seconds()):
@@ -73,6 +93,7 @@ async def keeper() -> list[str]:
     await asyncio.gather(*map(round_.see_to, DUTIES))
     await round_.see_to(LAST)
     if round_.troubles:
+        await remember(run, round_.troubles)
         raise trouble(round_.troubles)
     return well(summary(round_.started, round_.waiting), [wanted.words for wanted in round_.started])
 
@@ -83,20 +104,39 @@ def current_run() -> FlowRun | None:
     return context.flow_run if context else None
 
 
-async def last_round(run: FlowRun | None) -> datetime | None:
-    """When the run before was due that came to its end; None where there is none. One that died has seen to nothing."""
+async def last_round(run: FlowRun | None) -> Before:
+    """How far the run before came. One that died, or failed without a word of what it could not see, saw nothing."""
     if run is None or run.deployment_id is None:
-        return None
+        return Before()
     ended = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.COMPLETED, StateType.FAILED]))
     of_deployment = FlowRunFilterDeploymentId(any_=[run.deployment_id])
     async with get_client() as client:
         rounds = await client.read_flow_runs(
             flow_run_filter=FlowRunFilter(deployment_id=of_deployment, state=ended),
             sort=FlowRunSort.EXPECTED_START_TIME_DESC,
-            limit=1,
+            limit=ROUNDS,
         )
-    due = rounds[0].expected_start_time if rounds else None
-    return plain(due) if due else None
+    return next((before for earlier in rounds if (before := told_by(earlier))), Before())
+
+
+def told_by(run: FlowRun) -> Before | None:
+    """How far it came, where it says so."""
+    unseen = str(run.labels.get(UNSEEN, ""))
+    if run.state_type != StateType.COMPLETED and not unseen:
+        return None
+    due = run.expected_start_time
+    return Before(plain(due) if due else None, frozenset(filter(None, unseen.split(","))))
+
+
+async def remember(run: FlowRun | None, unseen: Iterable[str]) -> None:
+    """Let the next run look again at what this one could not; where Prefect does not take it, at everything."""
+    if run is None:
+        return
+    try:
+        async with get_client() as client:
+            await client.update_flow_run_labels(run.id, {UNSEEN: ",".join(unseen)})
+    except httpx.HTTPError as error:
+        get_run_logger().warning("The next run looks at everything: this one has no label (%s)", type(error).__name__)
 
 
 def plain(moment: datetime) -> datetime:

@@ -13,7 +13,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.context import FlowRunContext
 from prefect.deployments import arun_deployment
 from prefect.logging import get_run_logger
@@ -28,6 +28,8 @@ LEDGER_KEEPER: Final = "keep-ledger"
 APART: Final = timedelta(minutes=5)
 """Runs that follow something begin at marks so far apart: however many ask for one, one begins at each."""
 UNDER_WAY: Final = (StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED)
+LONGEST: Final = timedelta(hours=5)
+"""No run is at work for so long: one that seems so has lost its process, whatever Prefect's server says of it."""
 MANY: Final = 100
 """Runs that are under way, and looked at, of one deployment."""
 
@@ -79,14 +81,24 @@ async def ask_for_run(wanted: Wanted, key: str | None = None) -> None:
 
 
 async def is_under_way(client: PrefectClient, deployment: Any, parameters: Mapping[str, Any]) -> bool:
-    """Whether a run with these parameters is at work, waits, or begins at the next mark at the latest."""
+    """Whether a run with these parameters is at work, waits, or begins at the next mark at the latest.
+
+    One that has not changed for longer than any run takes is nobody's.
+    """
     states = FlowRunFilterState(type=FlowRunFilterStateType(any_=list(UNDER_WAY)))
     of_deployment = FlowRunFilterDeploymentId(any_=[deployment])
     runs = await client.read_flow_runs(
         flow_run_filter=FlowRunFilter(deployment_id=of_deployment, state=states), limit=MANY
     )
-    soon = datetime.now(UTC) + APART
-    return any(run.parameters == parameters and (run.expected_start_time or soon) <= soon for run in runs)
+    now = datetime.now(UTC)
+    return any(run.parameters == parameters and is_near(run, now) for run in runs)
+
+
+def is_near(run: FlowRun, now: datetime) -> bool:
+    """Whether a run that has not ended begins soon, or may be at work."""
+    if run.state_type == StateType.SCHEDULED:
+        return run.expected_start_time is None or run.expected_start_time <= now + APART
+    return run.state is None or run.state.timestamp > now - LONGEST
 
 
 async def start_at_next_mark(flow: str) -> None:

@@ -172,6 +172,7 @@ def test_bootstrap_registers_pool_blocks_limits_deployments_and_automations(inst
 
     automations = by_name(server, "automations")
     assert set(automations) == {
+        "keyturn: a run that never began is crashed",
         "keyturn: a silent run is crashed",
         "keyturn: report a failed run",
         "keyturn: report a collector that is behind",

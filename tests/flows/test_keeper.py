@@ -10,17 +10,20 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
 import yaml
+from prefect import get_client
+from prefect.client.schemas.objects import FlowRun, State, StateType
 
 from deployments.bootstrap import deploy, make_pool, withdraw_schedules
 from deployments.prefect_file import file_of, prefect_file
-from flows.duties import marks_before
-from flows.keeper import keeper, last_round
+from flows.duties import Duty, marks_before
+from flows.keeper import UNSEEN, Before, Round, keeper, last_round
 from flows.rotate import rotate_secret
-from flows.starting import Wanted, start_run
+from flows.starting import Wanted, is_near, start_run
 from keyturn.core.cron import Cron
 from keyturn.core.hub import ROTATED_AT
 from keyturn.core.policy import Trigger
@@ -29,6 +32,7 @@ from keyturn.ledger.freshness import SIGN_OF_LIFE
 from keyturn.providers.ledger.address import open_ledger
 from keyturn.revocation import incident_store
 from keyturn.revocation.incident import Incident, Mode
+from keyturn.rotation.context import Workspace
 from tests.flows.runs import Installed, completed, ended
 from tests.flows.site import Site, destination
 from tests.ledger.entries import entries
@@ -182,6 +186,32 @@ def test_a_look_that_fails_stops_no_other_and_fails_the_run(
     assert state.is_failed()
     assert "look at ledger" in str(state.message)
     assert ("rotate-due", {}) in queue.asked_for()
+    assert queue.server.get(f"flow_runs/{state.state_details.flow_run_id}")["labels"][UNSEEN] == "ledger"
+
+
+def test_a_look_that_failed_is_made_up_for_and_a_failed_run_that_names_none_has_seen_nothing(
+    queue: Queue, installed: Installed, lab: Lab
+) -> None:
+    for labels in ({UNSEEN: "hub,logins"}, {}):
+        deployed = f"deployments/{installed.deployments['keeper']}/create_flow_run"
+        queue.server.post(deployed, state={"type": "FAILED"}, labels=labels)
+    failed, _ = sorted(queue.runs(), key=lambda run: str(run["created"]))
+
+    async def counted() -> Before:
+        async with get_client() as client:
+            return await last_round(await client.read_flow_run(failed["id"]))
+
+    before = asyncio.run(counted())
+    assert before == Before(datetime.fromisoformat(failed["expected_start_time"]), frozenset({"hub", "logins"}))
+    assert before.due is not None
+    soon = Round(lab.open().workspace, "", before, before.due)
+    due = [soon.is_due(Duty(name, no_look, timedelta(days=1))) for name in ("hub", "another")]
+    assert due == [True, False]
+
+
+async def no_look(opened: Workspace) -> list[Wanted]:
+    """What is not looked at here."""
+    raise AssertionError(opened)
 
 
 def test_a_worker_runs_it_and_the_next_one_counts_from_there(
@@ -192,10 +222,8 @@ def test_a_worker_runs_it_and_the_next_one_counts_from_there(
     assert run["state_type"] == "COMPLETED", run["state"]
 
     async def counted() -> datetime | None:
-        from prefect import get_client
-
         async with get_client() as client:
-            return await last_round(await client.read_flow_run(run["id"]))
+            return (await last_round(await client.read_flow_run(run["id"]))).due
 
     assert asyncio.run(counted()) == datetime.fromisoformat(run["expected_start_time"])
     following = installed.run("keeper", site)
@@ -210,6 +238,21 @@ def test_of_runs_at_one_mark_there_is_one_whoever_asks(queue: Queue) -> None:
 
     asyncio.run(twice())
     assert queue.asked_for() == [("keep-ledger", {})]
+
+
+def test_a_run_that_has_not_changed_for_longer_than_any_takes_is_not_under_way() -> None:
+    now = datetime.now(UTC)
+
+    def stands(kind: StateType, ago: timedelta) -> bool:
+        moment: Any = now - ago
+        state: State[Any] = State(type=kind, timestamp=moment)
+        return is_near(FlowRun(flow_id=uuid4(), state=state, state_type=kind, expected_start_time=moment), now)
+
+    for kind in (StateType.PENDING, StateType.RUNNING):
+        assert stands(kind, timedelta(hours=4))
+        assert not stands(kind, timedelta(hours=6))
+    assert stands(StateType.SCHEDULED, timedelta(hours=6))
+    assert not stands(StateType.SCHEDULED, timedelta(hours=-1))
 
 
 # --- schedules ---------------------------------------------------------------------------------------------

@@ -20,7 +20,13 @@ from blocks.channel import FailureChannel
 from deployments.bootstrap import put_automation, remove_automation
 from deployments.local.environment import inherited
 from deployments.local.pager import Pager
-from deployments.silence import crash_automation, silence_automation, unserved_automation, waiting_automation
+from deployments.silence import (
+    begun_automation,
+    crash_automation,
+    silence_automation,
+    unserved_automation,
+    waiting_automation,
+)
 from keyturn.core.workspaces import HOUSE
 from tests.flows.runs import Installed
 from tests.flows.site import Architect
@@ -65,6 +71,7 @@ class Silence:
     tag: str = field(default_factory=fresh)
     queue: str = field(default_factory=fresh)
     late: str = ""
+    never: str = field(default_factory=fresh)
     automations: dict[str, str] = field(default_factory=dict)
 
     def put(self, kind: str, automation: Automation) -> None:
@@ -80,9 +87,9 @@ class Silence:
         asked = {"event": {"name": ["prefect.automation.triggered"]}, "resource": resource}
         return list(self.server.post("events/filter", filter=asked, limit=50)["events"])
 
-    def runs(self) -> dict[str, str]:
+    def runs(self, tag: str = "") -> dict[str, str]:
         """The runs with the tag: their states by name of their flow's order."""
-        found = self.server.all("flow_runs", flow_runs={"tags": {"all_": [self.tag]}})
+        found = self.server.all("flow_runs", flow_runs={"tags": {"all_": [tag or self.tag]}})
         return {run["id"]: run["state_type"] for run in found}
 
 
@@ -96,6 +103,8 @@ def silence(installed: Installed, architect: Architect, tmp_path_factory: pytest
         channel = block._block_document_id
         tag = {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{begun.tag}"}
         begun.put("crash", crash_automation(within=SOON, runs=ResourceSpecification(tag)))
+        never = {**tag, "prefect.resource.id": f"prefect.tag.{begun.never}"}
+        begun.put("begun", begun_automation(within=SOON, runs=ResourceSpecification(never)))
         begun.put("keeper", silence_automation(channel, installed.deployments["keeper"], within=SOON))
         begun.put("waiting", waiting_automation(channel, within=SOON))
         begun.put("queue", unserved_automation(channel, within=SOON))
@@ -105,6 +114,7 @@ def silence(installed: Installed, architect: Architect, tmp_path_factory: pytest
         begun.late = installed.start("sync", architect.build(), queue=begun.queue)
         worked = installed.deployments["rotate-due"]
         server.post(f"deployments/{worked}/create_flow_run", tags=[begun.tag], state={"type": "SCHEDULED"})
+        taken(begun, server.get(f"deployments/{worked}")["flow_id"])
         yield begun
         for kind in begun.automations:
             name = server.get(f"automations/{begun.automations[kind]}")["name"]
@@ -121,6 +131,12 @@ def killed(silence: Silence, file: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "at work\n"
         os.kill(process.pid, signal.SIGKILL)
+
+
+def taken(silence: Silence, flow: str) -> None:
+    """A run that a worker has taken, and never begun."""
+    run = silence.server.post("flow_runs/", flow_id=flow, tags=[silence.never], state={"type": "SCHEDULED"})
+    silence.server.post(f"flow_runs/{run['id']}/set_state", state={"type": "PENDING"})
 
 
 def message(pager: Pager, subject: str) -> str:
@@ -144,6 +160,10 @@ def test_a_late_run_that_nobody_begins_is_reported(silence: Silence, pager: Page
 def test_that_nobody_looks_is_reported(silence: Silence, pager: Pager) -> None:
     said = message(pager, "Keyturn: nobody looks for what is due\n")
     assert "`keyturn rotate PATH --local`" in said
+
+
+def test_a_run_whose_worker_died_before_it_began_is_crashed(silence: Silence) -> None:
+    assert wait_for(lambda: list(silence.runs(silence.never).values()) == ["CRASHED"], PATIENCE)
 
 
 def test_a_killed_run_is_crashed_and_quick_ones_that_completed_are_left_alone(silence: Silence) -> None:
