@@ -208,9 +208,10 @@ def write_draft(output: Path, texts: dict[str, str], draft: "Draft", as_json: bo
     note(f"look at it, then: keyturn catalogue validate {output} && keyturn plan --catalogue {output}")
     if draft.unread:
         first = draft.unread[0]
-        name = first.name if len(draft.unread) == 1 else f"{len(draft.unread)} places"
+        more = len(draft.unread) - 1
+        problem = f"{first.why}; {more} more can't be read either, each for a reason of its own" if more else first.why
         hint = f"Whatever can't be read is named at the end of {files[-1]}; the rest is written"
-        end_command(TransientError("read", name, first.why, hint), FAILED)
+        end_command(TransientError("read", first.name, problem, hint), FAILED)
 
 
 def summary(draft: "Draft") -> str:

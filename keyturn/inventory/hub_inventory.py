@@ -158,8 +158,7 @@ def look_beyond(hub: Hub) -> Iterator[Unread]:
                 "it is KV version 1: " + UPGRADE if old else "a KV mount that was not looked into: give --mount NAME={}"
             )
             yield Unread(f"{path}/", why.format(path))
-    for name in sorted(_namespaces(hub)):
-        yield Unread(name, f"a namespace of its own: look into it with VAULT_NAMESPACE={name.rstrip('/')}")
+    yield from _namespaces(hub)
 
 
 UPGRADE: Final = "upgrade it with `vault kv enable-versioning {}`"
@@ -173,8 +172,12 @@ def _mounts(hub: Hub) -> dict[str, Mapping[str, Any]]:
     return {path.strip("/"): mount for path, mount in (answer.get("secret") or {}).items()}
 
 
-def _namespaces(hub: Hub) -> Collection[str]:
+def _namespaces(hub: Hub) -> Iterator[Unread]:
     try:
-        return hub.setup().names(NAMESPACES)
-    except KeyturnError:
-        return ()  # Vault without them, or a login that may not see them
+        names = sorted(hub.setup().names(NAMESPACES))
+    except KeyturnError as error:
+        why = f"nobody looked whether it has some ({error.problem}): look into each with VAULT_NAMESPACE=NAME"
+        yield Unread("namespaces", why)
+        return
+    for name in names:
+        yield Unread(name, f"a namespace of its own: look into it with VAULT_NAMESPACE={name.rstrip('/')}")

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import httpx
 import pytest
 import yaml
 from prefect import get_client
@@ -300,7 +299,7 @@ def test_an_upgrade_takes_the_schedules_of_an_earlier_version_away_with_what_the
         assert all(scheduled(prefect, one) for one in before.values())
         own = before["rotate-due"]["id"]
         schedules = [{"schedule": {"cron": OWN, "timezone": "UTC"}}]
-        httpx.post(f"{prefect.url}/deployments/{own}/schedules", json=schedules, timeout=30).raise_for_status()
+        prefect._ask("POST", f"deployments/{own}/schedules", schedules)
         deploy(new)
         asyncio.run(withdraw_schedules(UPGRADED))
     for name, one in before.items():

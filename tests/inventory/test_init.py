@@ -207,6 +207,7 @@ def test_what_can_not_be_read_is_named_and_not_told_as_absent(small: Small, monk
     assert "# Could not be read, and may hold anything:" in text
     assert "#   closed/db: it could not be read: the hub denies it" in text
     assert "#   hidden/: it could not be listed: the hub denies it" in text
+    assert "#   namespaces: nobody looked whether it has some (the hub denies it)" in text
 
 
 def test_where_nothing_can_be_listed_nothing_is_written(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
