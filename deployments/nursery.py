@@ -34,6 +34,9 @@ COMMAND: Final = (sys.executable, "-P", "-m", "keyturn.project.nursery")
 ALONE: Final = (sys.executable, "-P", "-m", "keyturn.project.flow_run")
 """The process of a run that is not forked."""
 
+WITHIN: Final = "KEYTURN_NURSERY"
+"""Set in a process that runs are forked from. Whatever code that comes upon there, it starts no other such process."""
+
 PR_SET_CHILD_SUBREAPER: Final = 36
 """Source: prctl(2), of Linux."""
 
@@ -112,13 +115,16 @@ class Standing:
     @asynccontextmanager
     async def started(cls, command: Sequence[str], variables: Mapping[str, str]) -> AsyncIterator[Self]:
         """One that has loaded; it ends with the context. Raises OSError, EOFError or TimeoutError."""
+        if WITHIN in os.environ:
+            raise BlockingIOError("this process is one that runs are forked from")
         own, theirs = socket.socketpair()
         own.setblocking(False)
         # An empty directory, so that no file there is read as Prefect's configuration.
         with own, tempfile.TemporaryDirectory(prefix="keyturn-nursery-") as directory:
             with theirs:
+                environment = {**variables, WITHIN: "true"}
                 process = await asyncio.create_subprocess_exec(
-                    *command, stdin=theirs.fileno(), env=variables, cwd=directory, start_new_session=True
+                    *command, stdin=theirs.fileno(), env=environment, cwd=directory, start_new_session=True
                 )
             standing = cls(process, own, variables)
             try:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from deployments.nursery import OF_A_RUN, Forked, Nursery, adopt_orphans
+from deployments.nursery import OF_A_RUN, WITHIN, Forked, Nursery, adopt_orphans
 from tests.cli.command import ROOT
 from tests.support.hooks import eventually
 
@@ -181,6 +181,26 @@ def test_without_it_a_run_is_started_from_nothing(tmp_path: Path) -> None:
         await asyncio.wait([keeping])
 
     asyncio.run(broken())
+
+
+def test_a_process_to_fork_from_starts_no_other_whatever_it_imports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(f"import os, pathlib\npathlib.Path({str(tmp_path)!r}, os.environ[{WITHIN!r}]).touch()\n")
+
+    async def started() -> None:
+        nursery = Nursery((sys.executable, "-P", str(program)))
+        keeping = asyncio.create_task(nursery.keep({}))
+        assert await nursery.fork({}, str(tmp_path)) is None
+        keeping.cancel()
+        await asyncio.wait([keeping])
+
+    asyncio.run(started())
+    (tmp_path / "true").unlink()
+    monkeypatch.setenv(WITHIN, "true")
+    asyncio.run(started())
+    assert list(tmp_path.iterdir()) == [program]
 
 
 def test_a_worker_that_stops_ends_its_runs(tmp_path: Path) -> None:
