@@ -76,7 +76,7 @@ def newest_run(api: str, ca_file: str | None) -> dict[str, Any]:
         "limit": 1,
         "flows": {"name": {"any_": [FLOW]}},
         "flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}},
-        "task_runs": {"name": {"any_": ["promote"]}},
+        "task_runs": {"name": {"like_": "promote "}},
     }
     try:
         trusted = ssl.create_default_context(cafile=ca_file)

@@ -26,6 +26,7 @@ from prefect.flow_engine import run_flow
 from prefect.states import Failed
 from pydantic import TypeAdapter, ValidationError
 
+from flows.quiet import quiet_runs
 from keyturn import project
 from keyturn.core.errors import Denied
 from keyturn.core.workspaces import WorkspaceNames
@@ -59,6 +60,7 @@ def main() -> None:
     """Carry out the run that the environment names."""
     run_id = UUID(os.environ[RUN_VARIABLE])
     configure_from_env()
+    quiet_runs()
     with handle_engine_signals(run_id):
         asyncio.run(carry_out(run_id))
 

@@ -15,6 +15,7 @@ from typing import Any, Final, ParamSpec, TypeVar, cast
 from prefect import Flow, flow
 from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError, concurrency
 from prefect.context import FlowRunContext
+from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
 from flows.heartbeat import heartbeats
@@ -163,7 +164,11 @@ def ended(error: KeyturnError) -> Any:
 
 
 def well(message: str, returned: T) -> T:
-    """The completed state with a message of its own; whoever calls the flow from Python is given ``returned``."""
+    """The completed state with a message of its own, which the log tells too.
+
+    Whoever calls the flow from Python is given ``returned``.
+    """
+    get_run_logger().info("%s", message)
     return cast(T, Completed(message=message, data=returned))
 
 

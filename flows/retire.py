@@ -2,7 +2,8 @@
 
 from datetime import timedelta
 
-from flows.common import begins, chosen, each, raise_failures, runbook, workspace
+from flows.common import begins, chosen, each, raise_failures, runbook, well, workspace
+from flows.pictures import draw
 from flows.report import retirement_row, table
 from flows.result import leave_result
 from keyturn.core.errors import KeyturnError
@@ -11,6 +12,7 @@ from keyturn.rotation.report import OldCredential
 from keyturn.rotation.retire import Waive
 from tasks import rotation as tasks
 from tasks.step import look
+from tasks.sync import counted
 
 
 @runbook("retire", timeout=timedelta(hours=1), looks=True)
@@ -26,10 +28,25 @@ async def retire(path: str | None = None, waive: Waive = Waive.NOTHING, quiet: b
         begins()
     results = await each(shown, lambda secret: tasks.retire_one(secret, waive))
     results |= await looked_at([secret for secret in unretired if secret not in results], waive)
-    await table("retire", [retirement_row(*row) for row in results.items()], f"{len(results)} old credentials")
+    text = summary(results)
+    await table("retire", [retirement_row(*row) for row in results.items()], text)
+    ended = {
+        path: result.message for path, result in results.items() if isinstance(result, Retirement) and result.retired
+    }
+    await draw(dict.fromkeys(ended), ended)
     await leave_result({"secrets": [vars(OldCredential.of(*row)) for row in results.items()]})
     raise_failures("retire", results)
-    return [result for result in results.values() if isinstance(result, Retirement)]
+    return well(text, [result for result in results.values() if isinstance(result, Retirement)])
+
+
+def summary(results: dict[str, Retirement | KeyturnError]) -> str:
+    """What the run has come to: in full of one, in numbers of several."""
+    states = [str(retirement_row(*row)["state"]) for row in results.items()]
+    for path, result in results.items() if len(results) == 1 else ():
+        return f"{path}: {states[0]}; {result if isinstance(result, KeyturnError) else result.message}"
+    return (
+        f"{len(results)} old credentials: {counted(states)}" if results else "no old credential was due to be retired"
+    )
 
 
 async def looked_at(secrets: list[str], waive: Waive) -> dict[str, Retirement | KeyturnError]:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from flows.common import runbook, well, workspace
 from flows.form import form
+from flows.pictures import draw
 from flows.report import rotation_table
 from flows.result import leave_result
 from keyturn.core.policy import Trigger
@@ -54,6 +55,7 @@ async def rotate_secret(
     outcome = await conduct(rotation, partial(take, path))
     if outcome.promoted:
         await rotation_table(outcome)
+        await draw({path: outcome.destinations}, {path: outcome.previous})
     await leave_result(outcome_data(outcome))
     if error := unsettled(outcome):
         raise error

@@ -1,7 +1,7 @@
 """Find what is due and rotate it, one task a secret."""
 
 import asyncio
-from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -10,8 +10,20 @@ from typing import Final
 from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
-from flows.common import BATCH, SIDE_BY_SIDE, begins, by_target, chosen, in_batches, raise_failures, runbook, workspace
+from flows.common import (
+    BATCH,
+    SIDE_BY_SIDE,
+    begins,
+    by_target,
+    chosen,
+    in_batches,
+    raise_failures,
+    runbook,
+    well,
+    workspace,
+)
 from flows.fleet import Breaker, Fleet
+from flows.pictures import draw, list_all
 from flows.progress import Progress
 from flows.report import outcome_row, table
 from keyturn.core.errors import KeyturnError, TransientError
@@ -23,6 +35,7 @@ from keyturn.rotation.decide import Sighting
 from keyturn.rotation.outcome import Outcome
 from tasks import rotation as tasks
 from tasks.step import look
+from tasks.sync import counted
 from tasks.workspace import names
 
 STOP_AT: Final = 0.2
@@ -47,11 +60,19 @@ async def rotate_due(stop_at: float = STOP_AT, side_by_side: int = SIDE_BY_SIDE)
         begins()
     fleet = await turn(opened, due, stop_at, side_by_side)
     fleet.results |= await renewed(opened, paths)
-    counts = Counter(row["state"] for row in (outcome_row(*result) for result in fleet.results.items()))
-    summary = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+    summary = counted(str(outcome_row(*result)["state"]) for result in fleet.results.items())
     await table("rotate-due", [outcome_row(*row) for row in sorted(fleet.results.items())], summary)
+    await show_turned(fleet.results)
     raise_failures("rotate", fleet.results)
-    return fleet.breaker.total
+    return well(summary or "nothing was due", fleet.breaker.total)
+
+
+async def show_turned(results: Mapping[str, Outcome | KeyturnError]) -> None:
+    """The page of each secret that has a new version, and the table of all."""
+    outcomes = [outcome for outcome in results.values() if isinstance(outcome, Outcome) and outcome.promoted]
+    if outcomes:
+        await draw({o.path: o.destinations for o in outcomes}, {o.path: o.previous for o in outcomes})
+        await list_all()
 
 
 async def turn(opened: Workspace, due: list[str], stop_at: float, side_by_side: int) -> Fleet[Outcome]:

@@ -7,7 +7,8 @@ from datetime import timedelta
 
 from prefect.logging import get_run_logger
 
-from flows.common import BATCH, begins, in_batches, runbook, workspace
+from flows.common import BATCH, begins, in_batches, runbook, well, workspace
+from flows.pictures import draw, list_all
 from flows.progress import Progress
 from flows.report import notice_rows, sync_rows, table
 from flows.result import leave_result
@@ -16,7 +17,7 @@ from keyturn.core.plan import Item, Plan
 from keyturn.rotation.context import Workspace
 from keyturn.sync.apply import Result
 from keyturn.sync.notices import Notices, unheard
-from keyturn.sync.report import SyncReport
+from keyturn.sync.report import SyncReport, seen_copies
 from keyturn.sync.run import by_store, count_states, failing_copies, work_of
 from keyturn.sync_processes.executor import executor
 from tasks import sync as tasks
@@ -45,11 +46,23 @@ async def sync(path: str | None = None, deep: bool = False) -> dict[str, int]:
     notices = await told(planned, results)
     text = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
     await table("sync", [*notice_rows(notices), *sync_rows(planned, results)], text)
+    await show_changed(planned, results, notices)
     await leave_result(SyncReport.after(planned, results, notices).to_result())
     raise_behind(planned, results)
     if silent := unheard(notices):
         raise silent
-    return counts
+    return well(text or "no copy is declared", counts)
+
+
+async def show_changed(planned: Plan, results: Sequence[Result], notices: Notices) -> None:
+    """The page of each secret of which a copy was written, or a consumer told.
+
+    The table of all comes with these, and with the deep look at everything, which is there once a day.
+    """
+    changed = {result.path for result in results} | {notice.path for notice in notices.told}
+    await draw({path: copies for path, copies in seen_copies(planned, results).items() if path in changed})
+    if not planned.paths and (changed or planned.deep):
+        await list_all()
 
 
 async def has_work() -> bool:
@@ -78,7 +91,7 @@ async def told(planned: Plan, results: list[Result]) -> Notices:
         return Notices(errors=owing.errors)
     begins()
     try:
-        notices = await tasks.tell(list(owing.paths))
+        notices = await tasks.notify_consumers(list(owing.paths))
     except KeyturnError as error:
         return Notices(errors={**owing.errors, **dict.fromkeys(owing.paths, error)})
     return replace(notices, errors={**owing.errors, **notices.errors})

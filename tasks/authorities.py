@@ -2,7 +2,7 @@
 
 from keyturn.core.own_keys import KeyTurn
 from keyturn.sync import authority_status
-from tasks.step import step
+from tasks.step import step, tell
 from tasks.workspace import current_workspace
 
 
@@ -15,4 +15,6 @@ def due_authorities(name: str | None, forced: bool) -> list[str]:
 @step("renew authority")
 def renew_authority(name: str, forced: bool) -> KeyTurn:
     """Bring one to what is declared."""
-    return authority_status.renew_authority(current_workspace(), name)
+    turn = authority_status.renew_authority(current_workspace(), name)
+    tell(f"{turn.name}: {turn.did}")
+    return turn

@@ -69,7 +69,7 @@ def collector_names() -> list[str]:
     return [collector.name for collector in collectors(os.environ)]
 
 
-@step("hub")
+@step("hub", called=lambda _: "hub")
 def find_hub(hub: str) -> None:
     """Ask the hub which ledger is its own. Raises Unavailable where it does not answer, and Denied."""
     read_name(current_workspace().hub)

@@ -2,7 +2,7 @@
 
 from keyturn.core.own_keys import KeyTurn
 from keyturn.rotation import managed_keys
-from tasks.step import step
+from tasks.step import step, tell
 from tasks.workspace import current_workspace
 
 
@@ -15,4 +15,6 @@ def due_keys(name: str | None, forced: bool) -> list[str]:
 @step("rotate managed key")
 def rotate_key(name: str, forced: bool) -> KeyTurn:
     """The next steps of one."""
-    return managed_keys.rotate_key(current_workspace(), name, forced=forced)
+    turn = managed_keys.rotate_key(current_workspace(), name, forced=forced)
+    tell(f"{turn.name}: {turn.did}")
+    return turn

@@ -7,7 +7,7 @@ from keyturn.core.own_keys import KeyTurn
 from keyturn.rotation import lease_tokens
 from keyturn.rotation.own_login import turn_own_login
 from keyturn.sync import own_keys
-from tasks.step import step
+from tasks.step import step, tell
 from tasks.workspace import current_workspace
 
 
@@ -20,7 +20,9 @@ def due_keys(name: str | None, forced: bool) -> list[str]:
 @step("turn own key")
 def turn_own_key(name: str, forced: bool) -> KeyTurn:
     """The next step of one."""
-    return own_keys.turn_own_key(current_workspace(), name, forced=forced)
+    turn = own_keys.turn_own_key(current_workspace(), name, forced=forced)
+    tell(f"{turn.name}: {turn.did}")
+    return turn
 
 
 @step("look for lease tokens")

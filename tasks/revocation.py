@@ -20,7 +20,7 @@ from keyturn.revocation.conclude import conclude_incident
 from keyturn.revocation.consent import Consent
 from keyturn.revocation.given_access import end_given_access
 from keyturn.revocation.incident import Incident, IncidentStatus, Mode, SecretProgress, Step
-from keyturn.revocation.news import has_waiting
+from keyturn.revocation.news import has_waiting, summarise_incident
 from keyturn.revocation.preview import Preview
 from keyturn.revocation.preview import preview_revocation as previewed
 from keyturn.revocation.report import to_markdown
@@ -28,7 +28,7 @@ from keyturn.revocation.report.facts import ledger_facts, readers_of, sign_ledge
 from keyturn.revocation.selector import Selector, select_secrets
 from keyturn.revocation.steps import advance as revoke_step
 from keyturn.rotation.context import Workspace
-from tasks.step import look, step
+from tasks.step import look, step, tell
 from tasks.workspace import current_workspace, names, opened, own_settings
 
 NO_RETRIES: Final = 0
@@ -57,10 +57,12 @@ def revoking_workspace() -> Workspace:
     return spooled_workspace(own_settings())
 
 
-@step("preview")
+@step("preview", called=lambda parameters: f"preview {parameters['selector'].words}")
 def preview(selector: Selector, mode: Mode) -> Preview:
     """What a revocation would end and change; nothing is done."""
-    return previewed(revoking_workspace(), select_secrets(revoking_workspace(), selector), mode)
+    radius = previewed(revoking_workspace(), select_secrets(revoking_workspace(), selector), mode)
+    tell(f"{len(radius.secrets)} secrets and {len(radius.leases)} leases would end; nothing was changed")
+    return radius
 
 
 @step("begin")
@@ -72,7 +74,7 @@ def begin(
     Raises Denied where the login may not do all of it, and Invalid where its size had to be said and was not.
     """
     selection = resume.select_again(revoking_workspace(), incident, selector)
-    return run.begin(
+    opened = run.begin(
         revoking_workspace(),
         selection,
         incident=incident,
@@ -82,12 +84,16 @@ def begin(
         triggered_at=triggered_at,
         consent=consent,
     )
+    tell(f"{incident} is open, and every chosen credential is being ended: {selector.words}")
+    return opened
 
 
 @step("find")
 def load_incident(incident: str) -> Incident:
     """An incident as the hub has it. Raises NotFound."""
-    return incident_store.load_incident(revoking_workspace(), incident)
+    found = incident_store.load_incident(revoking_workspace(), incident)
+    tell(f"{incident} is found: {found.selector}")
+    return found
 
 
 @step("find open")
@@ -136,19 +142,25 @@ def list_due() -> list[Incident]:
 @step("look again")
 def recheck_incident(incident: str) -> IncidentStatus:
     """Prove a closed incident once more; what is found opens it again."""
-    return recheck.recheck_incident(revoking_workspace(), incident)
+    status = recheck.recheck_incident(revoking_workspace(), incident)
+    tell(summarise_incident(status))
+    return status
 
 
-@step("advance", retries=NO_RETRIES)
+@step("advance", NO_RETRIES, lambda parameters: f"{parameters['steps'][0]} {parameters['path']}")
 def advance(path: str, incident: Incident, steps: tuple[Step, ...]) -> SecretProgress:
     """One step of one secret. Raises what is left of it, so that it shows as failed."""
-    return revoke_step(revoking_workspace(), path, incident, steps)
+    progress = revoke_step(revoking_workspace(), path, incident, steps)
+    tell(f"{path}: {', '.join(steps)} done")
+    return progress
 
 
 @step("revoke", retries=NO_RETRIES)
 def advance_all(path: str, incident: Incident, steps: tuple[Step, ...]) -> SecretProgress:
     """Several steps of one secret, for incidents with many. Raises what is left of them."""
-    return revoke_step(revoking_workspace(), path, incident, steps)
+    progress = revoke_step(revoking_workspace(), path, incident, steps)
+    tell(f"{path}: {', '.join(steps)} done")
+    return progress
 
 
 @step("end access", retries=NO_RETRIES)
@@ -160,16 +172,18 @@ def end_access(incident: Incident) -> None:
 @step("conclude")
 def conclude(incident: str) -> IncidentStatus:
     """Leases, copies that nothing declares now, and the proof of all; closes the incident where nothing is left."""
-    return conclude_incident(revoking_workspace(), incident)
+    status = conclude_incident(revoking_workspace(), incident)
+    tell(summarise_incident(status))
+    return status
 
 
 async def take_as_task(wanted: Wanted) -> Any:
     """Carry out a step of :mod:`keyturn.revocation.protocol`: as a task where it changes something."""
     match wanted.verb, wanted.arguments:
-        case protocol.ADVANCE, (path, incident, (one_step,)):
-            return await advance.with_options(task_run_name=f"{one_step} {path}")(path, incident, (one_step,))
+        case protocol.ADVANCE, (path, incident, (_,) as steps):
+            return await advance(path, incident, steps)
         case protocol.ADVANCE, (path, incident, steps):
-            return await advance_all.with_options(task_run_name=f"revoke {path}")(path, incident, steps)
+            return await advance_all(path, incident, steps)
         case protocol.END_ACCESS, (incident,):
             return await end_access(incident)
         case protocol.CONCLUDE, (incident,):
@@ -184,7 +198,9 @@ async def take_as_task(wanted: Wanted) -> Any:
 @step("checkpoint")
 def sign_checkpoint(incident: str) -> bool:
     """Sign how the ledger stands, so that everything of the incident so far is covered; whether this login may."""
-    return sign_ledger(revoking_workspace())
+    signed = sign_ledger(revoking_workspace())
+    tell(f"everything of {incident} so far is {'covered by a checkpoint' if signed else 'for the notary to sign'}")
+    return signed
 
 
 @step("look")
@@ -197,7 +213,9 @@ def is_vouched_for(incident: str) -> bool:
 def make_report(incident: str) -> str:
     """All that is known of an incident, in names alone, as Markdown."""
     status = incident_store.load_status(revoking_workspace(), incident)
-    return to_markdown(status, readers_of(revoking_workspace(), status), ledger_facts(status))
+    text = to_markdown(status, readers_of(revoking_workspace(), status), ledger_facts(status))
+    tell(f"the report of {incident} is made")
+    return text
 
 
 @step("remind")

@@ -1,12 +1,10 @@
 """The protocol's steps as tasks: each finds the rotation again by its token."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from datetime import datetime
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
-
-from prefect import Task
 
 from keyturn.core.conductor import Step, Verb
 from keyturn.core.errors import TransientError
@@ -23,7 +21,8 @@ from keyturn.rotation.renew import renew_credentials
 from keyturn.rotation.retire import in_grace
 from keyturn.rotation.sync import known_places
 from keyturn.rotation.verbs import Work
-from tasks.step import look, step
+from tasks import story
+from tasks.step import ToldTask, look, step, tell
 from tasks.workspace import current_workspace
 
 SIDE_BY_SIDE: Final = 8
@@ -32,17 +31,20 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def as_task(verb: Verb[P, T]) -> Task[Concatenate[str, P], Coroutine[Any, Any, T]]:
+def as_task(verb: Verb[P, T]) -> ToldTask[Concatenate[str, P], T]:
     """A step of a rotation as a task: it is given the secret's path, and goes on from what the hub knows."""
 
     def take_step(path: str, *arguments: P.args, **options: P.kwargs) -> T:
-        return verb.body(Work(current_workspace(), path), *arguments, **options)
+        work = Work(current_workspace(), path)
+        result = verb.body(work, *arguments, **options)
+        tell(story.told_of_step(verb, work, arguments, result))
+        return result
 
     take_step.__qualname__, take_step.__doc__ = verb.body.__qualname__, verb.body.__doc__
-    return step(verb.name)(take_step)
+    return step(verb.name, called=story.called(verb))(take_step)
 
 
-STEPS: Final[Mapping[Verb[..., Any], Task[..., Coroutine[Any, Any, Any]]]] = {
+STEPS: Final[Mapping[Verb[..., Any], ToldTask[..., Any]]] = {
     verb: as_task(verb) for verb in vars(verbs).values() if isinstance(verb, Verb) and verb is not verbs.PAUSE
 }
 """Each step of :mod:`keyturn.rotation.verbs`."""
@@ -63,12 +65,13 @@ async def take(path: str, wanted: Step) -> Any:
     return await task(path, *wanted.arguments, **wanted.options)
 
 
-@step("restart")
+@step("restart", called=lambda parameters: f"restart who uses {', '.join(parameters['paths'])}")
 def restart_together(paths: list[str]) -> None:
     """The same for several secrets, in every store. Raises the first that is refused."""
     places = [place for path in paths for place in known_places(current_workspace(), path)[0]]
     for error in restarts.restart_users(current_workspace(), restarts.restarting(current_workspace(), places)).values():
         raise error
+    tell(f"who uses the copies of {', '.join(paths)} was restarted where that was owed")
 
 
 @step("look for shared workloads")
@@ -97,6 +100,7 @@ def rotate_whole(path: str, trigger: Trigger, restart_later: bool = False) -> Ou
     """
     with restarts.restarted_later() if restart_later else nullcontext():
         outcome = run.rotate(current_workspace(), path, trigger)
+    tell(outcome.headline)
     if error := unsettled(outcome):
         raise error
     return outcome

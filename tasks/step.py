@@ -1,15 +1,21 @@
-"""The one decorator of all tasks: nothing is persisted or cached, and only transient errors are retried."""
+"""The one decorator of all tasks: nothing is persisted or cached, and only transient errors are retried.
+
+A task run is called by what it does on what, and ends with one sentence of what it has come to: in names alone.
+"""
 
 import asyncio
 import functools
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
-from typing import Any, Final, ParamSpec, TypeVar
+from contextvars import ContextVar, copy_context
+from typing import Any, Final, ParamSpec, TypeVar, cast
 
-from prefect import Task, task
+from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.context import TaskRunContext
+from prefect.logging import get_run_logger
+from prefect.states import Completed
 from prefect.tasks import exponential_backoff
 
 from keyturn.core.errors import KeyturnError, Locked, TransientError, unexpected
@@ -29,38 +35,86 @@ def worth_retrying(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> boo
     return isinstance(state.data, TransientError) and not isinstance(state.data, Locked)
 
 
-def step(name: str, retries: int = RETRIES) -> Callable[[Callable[P, T]], Task[P, Coroutine[Any, Any, T]]]:
+_sentences: ContextVar[list[str] | None] = ContextVar("sentences", default=None)
+
+
+def tell(sentence: str) -> None:
+    """Say what this step has come to, in names alone: its log and its state tell it. The last word counts."""
+    if (sentences := _sentences.get()) is not None:
+        sentences.append(sentence)
+
+
+class ToldTask(Task[P, Coroutine[Any, Any, T]]):
+    """A task whose state has a message of its own; whoever calls it is given what its body has returned."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:  # type: ignore[override]
+        """Run it."""
+        return returned(super().__call__(*args, **kwargs))
+
+
+async def returned(running: Any) -> Any:
+    """What the body has returned, also where its task was given a state of its own."""
+    result = await running
+    return await result.aresult() if isinstance(result, State) else result
+
+
+def called_by_path(name: str) -> Callable[[Mapping[str, Any]], str]:
+    """What a run is called unless it has a better name: by the one thing that its step is given, if that has a name."""
+
+    def called(parameters: Mapping[str, Any]) -> str:
+        on = next(iter(parameters.values()), None)
+        return f"{name} {on}" if isinstance(on, str) else name
+
+    return called
+
+
+def step(
+    name: str, retries: int = RETRIES, called: Callable[[Mapping[str, Any]], str] | None = None
+) -> Callable[[Callable[P, T]], ToldTask[P, T]]:
     """A task from a plain function whose first argument is the secret's path, or several paths.
 
-    The body runs in a thread. Its errors say the step and the secret; one that is not Keyturn's own is
-    replaced, since its text could hold anything. Without ``retries`` whoever calls it decides when it is tried again.
+    The body runs in a thread, and may :func:`tell` what it has come to. Its errors say the step and the secret; one
+    that is not Keyturn's own is replaced, since its text could hold anything. Without ``retries`` whoever calls it
+    decides when it is tried again. ``called`` makes the run's name from the body's arguments, by their names.
     """
+    naming = called or called_by_path(name)
 
-    decorated: Callable[[Callable[P, Coroutine[Any, Any, T]]], Task[P, Coroutine[Any, Any, T]]] = task(
-        name=name,
-        task_run_name=name,
-        persist_result=False,
-        cache_policy=NO_CACHE,
-        log_prints=False,
-        retries=retries,
-        retry_delay_seconds=exponential_backoff(BACKOFF),
-        retry_jitter_factor=0.5,
-        retry_condition_fn=worth_retrying,
-    )
+    def run_name(parameters: Mapping[str, Any]) -> str:
+        return naming(parameters)
 
-    def decorate(body: Callable[P, T]) -> Task[P, Coroutine[Any, Any, T]]:
+    def decorate(body: Callable[P, T]) -> ToldTask[P, T]:
         @functools.wraps(body)
-        async def run(*args: P.args, **kwargs: P.kwargs) -> T:
-            work = functools.partial(guarded, name, body, *args, **kwargs)
-            # The loop's own threads are four more than there are cores: too few for a fleet.
-            return await asyncio.get_running_loop().run_in_executor(THREADS, copy_context().run, work)
+        async def run(*args: P.args, **kwargs: P.kwargs) -> Any:
+            shown, sentences = TaskRunContext.get() is not None, list[str]()
+            token = _sentences.set(sentences)
+            try:
+                work = functools.partial(guarded, name, body, *args, **kwargs)
+                # The loop's own threads are four more than there are cores: too few for a fleet.
+                result = await asyncio.get_running_loop().run_in_executor(THREADS, copy_context().run, work)
+            finally:
+                _sentences.reset(token)
+            if not (shown and sentences):
+                return result
+            get_run_logger().info("%s", sentences[-1])
+            return Completed(message=sentences[-1], data=result)
 
-        return decorated(run)
+        return ToldTask(
+            fn=run,
+            name=name,
+            task_run_name=cast(Callable[[], str], run_name),  # Prefect sees that it takes the parameters
+            persist_result=False,
+            cache_policy=NO_CACHE,
+            log_prints=False,
+            retries=retries,
+            retry_delay_seconds=exponential_backoff(BACKOFF),
+            retry_jitter_factor=0.5,
+            retry_condition_fn=worth_retrying,
+        )
 
     return decorate
 
 
-async def look(task: Task[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
+async def look(task: ToldTask[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """A step without a task run: what a look has found is told by what follows, and nothing found leaves nothing.
 
     It is tried again like a step that shows.

@@ -1,6 +1,9 @@
 """The parts of a sync as tasks."""
 
 import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from keyturn.core.plan import Item, Plan
 from keyturn.sync import owing as owed
@@ -8,10 +11,10 @@ from keyturn.sync import plan as planning
 from keyturn.sync import restarts, run
 from keyturn.sync.apply import Result
 from keyturn.sync.journal import Written
-from keyturn.sync.notices import Notices, tell_written
+from keyturn.sync.notices import SHOWN, Notices, Notified, tell_written
 from keyturn.sync.owing import Owing
 from keyturn.sync.run import Executor
-from tasks.step import step
+from tasks.step import step, tell
 from tasks.workspace import current_workspace
 
 
@@ -21,7 +24,18 @@ def make_plan(patterns: list[str], deep: bool) -> Plan:
     return planning.plan(current_workspace(), patterns, deep=deep, unseen=True)
 
 
-@step("push")
+def called_push(parameters: Mapping[str, Any]) -> str:
+    """By the copy, or by how many of which store."""
+    items = parameters["items"]
+    return f"push {items[0].label if len(items) == 1 else f'{len(items)} copies to {items[0].store}'}"
+
+
+def counted(states: Iterable[str]) -> str:
+    """How many are in which state."""
+    return ", ".join(f"{count} {state}" for state, count in sorted(Counter(states).items()))
+
+
+@step("push", called=called_push)
 def apply_batch(items: list[Item], execute: Executor) -> list[Result]:
     """Do what a plan says of these copies; what fails is part of the answer."""
     results: list[Result] = []
@@ -34,7 +48,18 @@ def apply_batch(items: list[Item], execute: Executor) -> list[Result]:
 
     with Written(current_workspace(), items) as written:
         execute(items, take)
+    tell(told_of(results))
     return results
+
+
+def told_of(results: list[Result]) -> str:
+    """What became of one copy, or how many are in which state."""
+    if len(results) != 1:
+        return counted(result.state for result in results) or "nothing was to be done"
+    (result,) = results
+    if result.error or not result.version:
+        return f"{result.label}: {result.error or result.state}"
+    return f"version {result.version} is at {result.label}: {result.state}"
 
 
 @step("look for restarts")
@@ -43,10 +68,13 @@ def restart_owed(planned: Plan) -> bool:
     return restarts.any_owed(current_workspace(), planned)
 
 
-@step("restart")
+@step("restart", called=lambda _: "restart who uses the copies")
 def restart_all(planned: Plan) -> list[Result]:
     """Restart once whoever uses what was written, and tell which restarts have failed."""
-    return restarts.restart_all(current_workspace(), planned)
+    results = restarts.restart_all(current_workspace(), planned)
+    refused = len({result.label for result in results if result.error})
+    tell(f"{refused} copies whose users were not restarted" if refused else "who uses the copies was restarted")
+    return results
 
 
 @step("remember")
@@ -61,7 +89,23 @@ def owing(planned: Plan, results: list[Result]) -> Owing:
     return owed.owing(current_workspace(), planned, results)
 
 
-@step("notify", retries=0)
-def tell(paths: list[str]) -> Notices:
+@step("notify", retries=0, called=lambda parameters: f"notify consumers of {len(parameters['paths'])} secrets")
+def notify_consumers(paths: list[str]) -> Notices:
     """Tell them; who does not acknowledge is part of the answer."""
-    return tell_written(current_workspace(), paths)
+    notices = tell_written(current_workspace(), paths)
+    tell(told_consumers(notices))
+    return notices
+
+
+def told_consumers(notices: Notices) -> str:
+    """Who has acknowledged which version, as far as a line has room for them."""
+    lines = [f"{notice.consumer} {verb(notice)} version {notice.version} of {notice.path}" for notice in notices.told]
+    more = f", and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
+    return f"{', '.join(lines[:SHOWN])}{more}" or "nobody was to be told"
+
+
+def verb(notice: Notified) -> str:
+    """What became of a notice."""
+    if notice.error:
+        return "has not acknowledged"
+    return "acknowledged" if notice.answers else "was handed"

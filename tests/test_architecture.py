@@ -220,8 +220,8 @@ FLOORS = {
     "keyturn.cli": LIBRARY,
     "keyturn.__main__": {"keyturn.cli"},
     "blocks": LIBRARY,
-    "tasks": LIBRARY | {"blocks"},
-    "flows": LIBRARY | {"blocks", "tasks"},
+    "tasks": LIBRARY | {"keyturn.cli", "blocks"},
+    "flows": LIBRARY | {"keyturn.cli", "blocks", "tasks"},
     "deployments": LIBRARY | {"keyturn.cli", "blocks", "tasks", "flows"},
 }
 ALLOWED = {**ARROWS, **FLOORS}

@@ -50,8 +50,8 @@ class Run:
         return self.state == "COMPLETED"
 
     def did(self, step: str) -> bool:
-        """Whether a task of that name ended well."""
-        return step in self.steps.get("COMPLETED", ())
+        """Whether such a step of anything ended well."""
+        return any(name.split(" ")[0] == step for name in self.steps.get("COMPLETED", ()))
 
     def to_data(self) -> dict[str, str]:
         """As JSON has it."""
@@ -166,11 +166,11 @@ class Watcher:
         for task in ended:
             if task.id not in self._ended:
                 self._ended.add(task.id)
-                note(f"  {task.name:<14} {task_summary(task)}")
+                note(f"  {task.name}: {task_summary(task)}")
         for task in tasks:
             if task.state and task.state.name == "AwaitingRetry" and (task.id, task.run_count) not in self._retried:
                 self._retried.add((task.id, task.run_count))
-                note(f"  {task.name:<14} has failed and is tried again")
+                note(f"  {task.name}: has failed and is tried again")
         return list(tasks)
 
     def _late_steps(self, client: Any, run: UUID) -> list[Any]:
@@ -199,8 +199,8 @@ def task_summary(task: Any) -> str:
     """How a task ended."""
     state = task.state.name.lower()
     took = f"{task.total_run_time.total_seconds():.2f} s" if task.total_run_time else ""
-    why = plain_message(task.state.message) if kind(task) == "FAILED" else ""
-    return "  ".join(part for part in (state, took, why) if part)
+    words = plain_message(task.state.message) if kind(task) in ("FAILED", "COMPLETED") else ""
+    return ", ".join(part for part in (words or state, took) if part)
 
 
 def plain_message(message: str | None) -> str:

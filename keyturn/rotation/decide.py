@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Final
 
 from keyturn.core.errors import CandidateRejected, CertainRefusal, Missing
 from keyturn.core.hub import EXPIRES_AT, RENEW_AT, SUSPECTED_AT, TOKEN, WANTED_AT, HubSecret, SecretInfo
-from keyturn.core.policy import Facts, Freeze, Reason, Trigger, alarm, due
+from keyturn.core.policy import Facts, Freeze, Reason, Trigger, alarm, due, outlook
 from keyturn.core.record import Record, Stage
+from keyturn.core.windows import told
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.grace import pause_after
 from keyturn.rotation.journal import record_action
@@ -46,6 +48,18 @@ class Decision:
     refusals: int = CANDIDATES
     by_hand: bool = False
     changes_account: bool = False
+    next_at: datetime | None = None
+    """When it is due, where there is no reason now and something will make it due."""
+
+    @property
+    def waits(self) -> str:
+        """What it waits for, where there is no reason now."""
+        return f"next on {told(self.next_at)}" if self.next_at else "nothing to do"
+
+    @property
+    def words(self) -> str:
+        """The decision in one line."""
+        return self.reason.message if self.reason else f"not due: {self.waits}"
 
     @property
     def work(self) -> bool:
@@ -118,6 +132,7 @@ def decided(workspace: Workspace, path: str, trigger: Trigger, stands: SecretSta
         urgent=circumstances.suspected_at is not None,
         refusals=CANDIDATES + (stands.record.refusals if trigger in BY_HAND else 0),
         by_hand=trigger in BY_HAND,
+        next_at=None if reason else outlook(circumstances).at,
     )
 
 

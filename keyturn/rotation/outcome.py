@@ -44,10 +44,8 @@ class Outcome:
     @property
     def headline(self) -> str:
         """The whole of it in one line."""
-        if self.state is RunState.HELD:
-            return f"held: {self.message}"
         if not self.promoted:
-            return self.message
+            return f"{self.state}: {self.message}"
         previous = f"; {self.previous}" if self.previous else ""
         return f"{self.state}: version {self.version} is in force{previous}"
 

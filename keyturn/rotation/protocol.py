@@ -97,7 +97,7 @@ def rotate(
         return (yield from replace_secret(secret, restarting, trigger, decision, end_previous, announce))
     if decision.unsettled and (rotation := (yield from FIND_PROMOTED(decision.unsettled))):
         return (yield from settle(secret, restarting, rotation, RunState.SETTLED, CHECKED))
-    return Outcome(path, RunState.NOT_DUE, "nothing to do", decision.seen)
+    return Outcome(path, RunState.NOT_DUE, decision.waits, decision.seen)
 
 
 def restore_previous(catalogue: Catalogue, path: str, why: str) -> Conductor[Outcome]:

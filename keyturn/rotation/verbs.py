@@ -38,6 +38,16 @@ class Work:
     _attempt: Attempt | None = None
     _promoted: Rotation | None = None
 
+    @property
+    def attempt(self) -> Attempt | None:
+        """The rotation that the last step worked on, where it worked on one."""
+        return self._attempt
+
+    @property
+    def version(self) -> int | None:
+        """The version that the last step told of, where it told of one."""
+        return self._promoted.version if self._promoted else None
+
     def take(self, step: Step) -> Any:
         """Carry out a step of the protocol here."""
         return step.verb.body(self, *step.arguments, **step.options)
@@ -172,11 +182,15 @@ class Work:
     def _resumed(self, token: str) -> Attempt:
         if self._attempt and self._attempt.rotation.token == token:
             return self._attempt
-        return steps.resume(self.workspace, self.path, token)
+        self._attempt = steps.resume(self.workspace, self.path, token)
+        return self._attempt
 
     def _in_force(self, token: str) -> Rotation | None:
         rotation = self._promoted or load_record(self.workspace, self.path).retiring
-        return rotation if rotation and rotation.token == token else None
+        if rotation is None or rotation.token != token:
+            return None
+        self._promoted = rotation
+        return rotation
 
 
 LAY_GROUND: Final = Verb("lay ground", Work.lay_ground)

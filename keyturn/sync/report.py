@@ -1,14 +1,15 @@
 """What a sync has come to: every copy that there was something to do with, and whom it told; as JSON, and back."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from keyturn.core import errors
 from keyturn.core.errors import KeyturnError, TransientError
-from keyturn.core.plan import Action, Plan
-from keyturn.rotation.sync import CopyState
-from keyturn.sync.apply import Result
+from keyturn.core.plan import Action, Item, Plan
+from keyturn.rotation.sync import CopyState, Pushed
+from keyturn.sync.apply import DELETED, Result
 from keyturn.sync.notices import Notices, Notified
 from keyturn.sync.restarts import RESTART
 from keyturn.sync.run import count_states, failing_copies, of_workloads
@@ -75,6 +76,28 @@ class SyncReport:
         untold = {path: error_from(error) for path, error in data["errors"].items()}
         copies = tuple(SyncedCopy(**copy) for copy in data["copies"])
         return SyncReport(copies, data["counts"], Notices(answers, errors=untold))
+
+
+def seen_copies(planned: Plan, results: Sequence[Result]) -> dict[str, list[Pushed]]:
+    """Every copy of each secret as a run has left it, or found it where it left it alone; one that is gone is none."""
+    done = {(result.store, result.slot): result for result in results}
+    broken = failing_copies(planned, results)
+    seen: dict[str, list[Pushed]] = defaultdict(list)
+    for item in planned.items:
+        result, behind = done.get((item.store, item.slot)), broken.get(item.label)
+        if item.action is Action.DELETE or (result and result.state == DELETED):
+            continue
+        state = CopyState.FAILED if behind else copy_state(item, result)
+        problem = behind.error if behind else "" if state is not CopyState.STALE else item.why
+        seen[item.path].append(Pushed(item.store, item.name, state, item.version, item.fingerprint, problem))
+    return dict(seen)
+
+
+def copy_state(item: Item, result: Result | None) -> CopyState:
+    """The state of one copy that has not failed."""
+    if result and result.state in set(CopyState):
+        return CopyState(result.state)
+    return {Action.IN_SYNC: CopyState.IN_STEP, Action.DRIFTED: CopyState.DRIFTED}.get(item.action, CopyState.STALE)
 
 
 def notice_data(notices: Notices) -> list[dict[str, Any]]:

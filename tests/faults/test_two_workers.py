@@ -90,7 +90,7 @@ def test_one_secret_is_rotated_by_one_of_them_and_others_at_the_same_target_go_o
     gate.close()
     assert ended == ["COMPLETED"] * len(runs)
     assert all(workers[queue].says(run) for (queue, _), run in zip(asked, runs, strict=True))
-    assert len(wait_for(lambda: [run for run in runs[:2] if "promote" in steps_of(installed, run)])) == 1
+    assert len(wait_for(lambda: [run for run in runs[:2] if f"promote {both.path}" in steps_of(installed, run)])) == 1
     for secret in (both, one, other):
         assert_rotated_once(lab, site, secret)
     assert (client.failures, client.error) == ([], None)

@@ -129,3 +129,25 @@ def attempts(server: PrefectServer, state: State[Any], last: str) -> dict[str, i
         return tried if last in tried and all(t["state_type"] in TERMINAL for t in tasks) else None
 
     return wait_for(told)
+
+
+def messages(server: PrefectServer, run: str, count: int) -> dict[str, str]:
+    """What each task of a run has come to, by its name, once the server knows the end of so many."""
+
+    def told() -> dict[str, str] | None:
+        tasks = server.all("task_runs", task_runs={"flow_run_id": {"any_": [run]}})
+        over = len(tasks) >= count and all(t["state_type"] in TERMINAL for t in tasks)
+        return {t["name"]: t["state"]["message"] for t in tasks} if over else None
+
+    return wait_for(told)
+
+
+def logged(server: PrefectServer, run: str, last: str) -> list[str]:
+    """The log of a run and its tasks, from INFO on, once it has its ``last`` line; without what its worker says."""
+
+    def told() -> list[str] | None:
+        records = server.all("logs", logs={"flow_run_id": {"any_": [run]}, "level": {"ge_": 20}})
+        lines = [record["message"] for record in records if record["name"] != "prefect.flow_runs.worker"]
+        return lines if last in lines else None
+
+    return wait_for(told)

@@ -48,7 +48,7 @@ def run_due(stop_at: float = 0.2, side_by_side: int = 4) -> State[Any]:
 
 def turned(prefect: PrefectServer, state: State[Any], secrets: int) -> list[dict[str, Any]]:
     """The tasks that rotated one secret each, once the server knows how all of them ended."""
-    asked = {"flow_run_id": {"any_": [run_of(state)]}, "name": {"any_": ["rotate"]}}
+    asked = {"flow_run_id": {"any_": [run_of(state)]}, "name": {"like_": "rotate "}}
 
     def told() -> list[dict[str, Any]] | None:
         tasks = prefect.all("task_runs", task_runs=asked)

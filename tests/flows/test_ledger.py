@@ -83,6 +83,7 @@ TASKS = {
     "rotate managed key", "look at the hub's set-up", "look at authorities", "renew authority", "give access",
     "ask for renewals", "look at ledger", "show life", "find grace ends", "look for lease tokens",
     "end access",
+    "look at secrets", "look at all secrets",
 }  # fmt: skip
 """The names of all tasks. Before a new one is named here, see that what it changes is written to the ledger."""
 

@@ -59,7 +59,8 @@ def test_the_due_secrets_of_one_workload_are_one_restart(
     state = ended(rotate_due)
     assert state.is_completed()
     assert (cluster.restarts(name), cluster.restarts(f"{name}-other")) == (1, 1)
-    assert attempts(prefect, state, "restart")["restart"] == 1
+    together = f"restart who uses {', '.join(sorted(secret.path for secret in secrets))}"
+    assert attempts(prefect, state, together)[together] == 1
 
 
 def test_one_rotation_restarts_and_a_failed_rollout_ends_the_scheduled_sync(
@@ -89,4 +90,4 @@ def test_a_sync_of_many_restarts_once_in_a_task_of_its_own(
     state = ended(sync)
     assert state.is_completed()
     assert (cluster.restarts(name), cluster.restarts(f"{name}-other")) == (1, 1)
-    assert attempts(prefect, state, "restart")["restart"] == 1
+    assert attempts(prefect, state, "restart who uses the copies")["restart who uses the copies"] == 1

@@ -1,11 +1,13 @@
 """One secret: through the deployment and the worker, by retries, past failures, and to its retirement."""
 
+import re
 import secrets
 from collections.abc import Callable
 
 import boto3
 import pytest
 
+from flows.pictures import key_of
 from flows.retire import retire
 from flows.rotate import rotate_secret
 from flows.sync import sync
@@ -16,7 +18,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.records import save
 from tests.flows.gate import Door, Gate
-from tests.flows.runs import Installed, attempts, completed, ended, error, once_retrying, result
+from tests.flows.runs import Installed, attempts, completed, ended, error, logged, messages, once_retrying, result
 from tests.flows.site import Architect, Site, destination
 from tests.support.consumer import Consumer
 from tests.support.lab import Lab, fresh
@@ -52,6 +54,33 @@ def test_the_deployment_rotates_pushes_and_tells_once(
         ("credential before", secret.path, works),
     ]
     assert told["state"]["message"] == f"rotated: version 2 is in force; {works}"
+    other = secret.users[1]
+    story = {
+        f"decide {secret.path}": f"{secret.path} is replaced: asked for by an operator",
+        f"guard {secret.path}": "every destination can take a copy",
+        f"stage {secret.path}": f"a candidate for {other} is saved as PENDING, sequence 1",
+        f"install {other} at pg": f"{other} has a new password at pg, sequence 1",
+        f"verify {other} at pg": f"{other} logs in at pg",
+        f"promote {secret.path}": "version 2 is in force",
+        f"push {place}": f"version 2 is at {place}",
+        "notify app": "app acknowledged version 2",
+        f"conclude {secret.path}": "written down: app acknowledged and all copies are in step",
+    }
+    assert messages(prefect, told["id"], len(story)) == story
+    lines = logged(prefect, told["id"], told["state"]["message"])
+    assert sorted(lines) == sorted([*story.values(), told["state"]["message"]])
+    (page,) = prefect.all("artifacts", artifacts={"key": {"any_": [key_of(secret.path)]}})
+    assert f'hub --> c0["{place}<br/>version 2, in step"]:::well' in page["data"]
+    assert 'hub -.-> a0["app<br/>told"]:::well' in page["data"]
+    assert page["description"].startswith(f"{secret.path}: version 2, ")
+
+
+def test_no_two_secrets_have_the_same_page() -> None:
+    paths = ["a/b", "a-b", "a--b", "A/b", "a/b/", "a b", "a_b", "a/-b", "a-/b"]
+    keys = [key_of(path) for path in paths]
+    assert len(set(keys)) == len(paths)
+    assert keys[:2] == ["secret-a--b", "secret-a-b"]
+    assert [key for key in keys if not re.fullmatch("[a-z0-9-]+", key)] == []
 
 
 def test_a_secret_that_is_not_due_stays_by_schedule_and_is_replaced_for_whoever_just_starts_it(
@@ -59,7 +88,9 @@ def test_a_secret_that_is_not_due_stays_by_schedule_and_is_replaced_for_whoever_
 ) -> None:
     secret = lab.generated()
     site = build(secret)
-    assert completed(rotate_secret, secret.path, Trigger.SCHEDULE).state is RunState.NOT_DUE
+    waiting = completed(rotate_secret, secret.path, Trigger.SCHEDULE)
+    assert waiting.state is RunState.NOT_DUE
+    assert re.fullmatch(r"not due: next on \d{4}-\d\d-\d\d \d\d:\d\d UTC", waiting.headline)
     assert site.version(secret) == 1
     assert completed(rotate_secret, secret.path).state is RunState.ROTATED, "who says nothing wants it now"
     assert site.version(secret) == 2
@@ -85,8 +116,8 @@ def test_a_store_that_comes_back_is_tried_again_and_the_run_completes(
     state = ended(rotate_secret, secret.path, Trigger.FORCE)
     assert state.is_completed()
     assert site.served(secret, "gated") == lab.current(secret)
-    tried = attempts(prefect, state, "guard")
-    assert tried.pop("guard") > 1
+    tried = attempts(prefect, state, f"guard {secret.path}")
+    assert tried.pop(f"guard {secret.path}") > 1
     assert set(tried.values()) == {1}
 
 
@@ -100,7 +131,8 @@ def test_what_no_retry_mends_fails_at_once_and_says_secret_step_and_remedy(
     site = build(secret, targets={"pg": {"admin": admin}})
     state = ended(rotate_secret, secret.path, Trigger.FORCE)
     failed = error(state)
-    assert attempts(prefect, state, "install") == {"decide": 1, "stage": 1, "install": 1}
+    install = f"install {secret.users[1]} at pg"
+    assert attempts(prefect, state, install) == {f"decide {secret.path}": 1, f"stage {secret.path}": 1, install: 1}
     message = prefect.get(f"flow_runs/{state.state_details.flow_run_id}")["state"]["message"]
     assert message == str(failed)
     assert str(failed) == (
@@ -196,7 +228,7 @@ def test_a_rotation_that_another_process_holds_is_left_to_it_without_a_retry(
     held = result(state)
     assert held.state is RunState.HELD
     assert "is held by process 1 on elsewhere" in held.message
-    assert attempts(prefect, state, "stage") == {"decide": 1, "stage": 1}
+    assert attempts(prefect, state, f"stage {secret.path}") == {f"decide {secret.path}": 1, f"stage {secret.path}": 1}
 
 
 def test_a_hub_that_does_not_answer_is_waited_for(build: Build, prefect: PrefectServer, lab: Lab, gate: Put) -> None:
@@ -206,7 +238,7 @@ def test_a_hub_that_does_not_answer_is_waited_for(build: Build, prefect: Prefect
     once_retrying(prefect, f"rotate-{secret.path}", lambda: door.move(Door.OPEN))
     state = ended(rotate_secret, secret.path, Trigger.FORCE)
     assert state.is_completed()
-    assert attempts(prefect, state, "promote")["hub"] > 1
+    assert attempts(prefect, state, f"promote {secret.path}")["hub"] > 1
 
 
 def gated(door: Gate) -> dict[str, dict[str, str]]:

@@ -1,11 +1,13 @@
 """A fleet: what is due is rotated, each secret on its own."""
 
 import dataclasses
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from flows.pictures import key_of
 from flows.retire import retire
 from flows.rotate_due import rotate_due
 from keyturn.core.errors import Denied, TerminalError
@@ -50,7 +52,14 @@ def test_one_due_secret_that_fails_stops_no_other(
         broken.path: "failed",
     }
     assert rows[broken.path]["why"] == str(failed)
-    assert attempts(prefect, state, "rotate") == {"rotate": 1}
+    run = {"flow_run_id": {"any_": [str(state.state_details.flow_run_id)]}}
+    (everything,) = prefect.all("artifacts", artifacts=run | {"key": {"any_": ["keyturn"]}})
+    listed = {row["secret"]: row for row in json.loads(everything["data"])}
+    assert listed.keys() == {one.path for one in (*turned, broken, fresh)}
+    assert [listed[one.path]["state"].split(",")[0] for one in turned] == ["version 2", "version 2"]
+    pages = prefect.all("artifacts", artifacts=run | {"type": {"any_": ["markdown"]}})
+    assert {page["key"] for page in pages} == {key_of(one.path) for one in turned}
+    assert attempts(prefect, state, f"rotate {broken.path}") == {f"rotate {s.path}": 1 for s in (*turned, broken)}
 
 
 def test_a_secret_that_cant_be_looked_at_stops_no_other(build: Build, lab: Lab) -> None:

@@ -38,7 +38,7 @@ def files(tmp_path: Path, *names: str) -> dict[str, Any]:
 
 def pushes(prefect: PrefectServer, run: str, expected: int) -> list[dict[str, Any]]:
     """The tasks that pushed, once the server knows how all of them ended."""
-    asked = {"flow_run_id": {"any_": [run]}, "name": {"any_": ["push"]}}
+    asked = {"flow_run_id": {"any_": [run]}, "name": {"like_": "push "}}
 
     def told() -> list[dict[str, Any]] | None:
         tasks = prefect.all("task_runs", task_runs=asked)
