@@ -13,12 +13,15 @@ from typing import Final
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.logging import get_run_logger
 
+from flows.lineage import emit_copies, emit_turn
 from flows.report import slug
 from keyturn.core.errors import KeyturnError, unexpected
+from keyturn.core.windows import told
 from keyturn.core.workspaces import HOUSE, SECRET
 from keyturn.pages.secret_graph import SecretGraph
 from keyturn.rotation.sync import Pushed
 from tasks import pictures as tasks
+from tasks.story import target_of
 from tasks.workspace import current_workspace, names
 
 MOST: Final = 50
@@ -28,18 +31,30 @@ Copies = Mapping[str, Sequence[Pushed] | None]
 """What a run has seen of each secret's copies; None where it has seen none of them, and they are to be looked up."""
 
 
-async def draw(copies: Copies, previous: Mapping[str, str] | None = None) -> None:
-    """Show each of these secrets anew, as far as the catalogue declares it still.
+async def draw(
+    copies: Copies, previous: Mapping[str, str] | None = None, turned: Mapping[str, int | None] | None = None
+) -> None:
+    """Show each of these secrets anew, as far as the catalogue declares it still, and tell what was made.
 
-    ``previous`` tells, of some, what has become of the credential before.
+    ``previous`` tells, of some, what has become of the credential before, and ``turned`` which version of it this run
+    has put in force.
     """
     with shown("the pages of secrets"):
         declared = sorted(path for path in copies if path in current_workspace().catalogue.secrets)
         few = {path: copies[path] for path in declared[:MOST]}
+        for path in few:
+            tell_made(path, few[path] or (), (turned or {}).get(path))
         graphs = await tasks.draw_secrets.fn(few, previous or {}) if few else {}
         await asyncio.gather(*(show(path, graph) for path, graph in graphs.items()))
         if more := len(declared) - len(few):
             get_run_logger().info("the pages of %d more secrets are renewed when they change again", more)
+
+
+def tell_made(path: str, copies: Sequence[Pushed], version: int | None) -> None:
+    """The events of what this run has made of one secret: a ``version`` of it, and copies."""
+    if version:
+        emit_turn(path, version, target_of(current_workspace(), path))
+    emit_copies(path, copies, turned=version is not None)
 
 
 async def show(path: str, graph: SecretGraph) -> None:
@@ -59,7 +74,8 @@ async def list_all() -> None:
     """Show the table of all secrets anew."""
     with shown("the table of all secrets"):
         if rows := await tasks.list_rows.fn("the catalogue"):
-            await acreate_table_artifact(rows, key=slug(names().artifact(HOUSE)), description=f"{len(rows)} secrets")
+            text = f"{len(rows)} secrets, as of {told(current_workspace().clock())}"
+            await acreate_table_artifact(rows, key=slug(names().artifact(HOUSE)), description=text)
 
 
 @contextmanager

@@ -41,12 +41,12 @@ async def retire(path: str | None = None, waive: Waive = Waive.NOTHING, quiet: b
 
 def summary(results: dict[str, Retirement | KeyturnError]) -> str:
     """What the run has come to: in full of one, in numbers of several."""
-    states = [str(retirement_row(*row)["state"]) for row in results.items()]
-    for path, result in results.items() if len(results) == 1 else ():
-        return f"{path}: {states[0]}; {result if isinstance(result, KeyturnError) else result.message}"
-    return (
-        f"{len(results)} old credentials: {counted(states)}" if results else "no old credential was due to be retired"
-    )
+    if not results:
+        return "no old credential was due for its end"
+    rows = [retirement_row(*row) for row in results.items()]
+    if len(rows) == 1:
+        return "{secret}: {state}; {held by}".format(**rows[0])
+    return f"{len(rows)} old credentials: {counted(str(row['state']) for row in rows)}"
 
 
 async def looked_at(secrets: list[str], waive: Waive) -> dict[str, Retirement | KeyturnError]:

@@ -55,7 +55,7 @@ async def rotate_secret(
     outcome = await conduct(rotation, partial(take, path))
     if outcome.promoted:
         await rotation_table(outcome)
-        await draw({path: outcome.destinations}, {path: outcome.previous})
+        await draw({path: outcome.destinations}, {path: outcome.previous}, {path: outcome.turned})
     await leave_result(outcome_data(outcome))
     if error := unsettled(outcome):
         raise error

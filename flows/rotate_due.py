@@ -71,7 +71,11 @@ async def show_turned(results: Mapping[str, Outcome | KeyturnError]) -> None:
     """The page of each secret that has a new version, and the table of all."""
     outcomes = [outcome for outcome in results.values() if isinstance(outcome, Outcome) and outcome.promoted]
     if outcomes:
-        await draw({o.path: o.destinations for o in outcomes}, {o.path: o.previous for o in outcomes})
+        await draw(
+            {outcome.path: outcome.destinations for outcome in outcomes},
+            {outcome.path: outcome.previous for outcome in outcomes},
+            {outcome.path: outcome.turned for outcome in outcomes},
+        )
         await list_all()
 
 

@@ -42,6 +42,11 @@ class Outcome:
         return self.state not in (RunState.NOT_DUE, RunState.HELD)
 
     @property
+    def turned(self) -> int | None:
+        """The version that the run itself has put in force; None where it has put none."""
+        return None if not self.promoted or self.state is RunState.SETTLED else self.version
+
+    @property
     def headline(self) -> str:
         """The whole of it in one line."""
         if not self.promoted:

@@ -2,11 +2,14 @@
 
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import Any
 
 import boto3
 import pytest
+from prefect.assets import Asset
 
+from flows.lineage import asset
 from flows.pictures import key_of
 from flows.retire import retire
 from flows.rotate import rotate_secret
@@ -22,7 +25,7 @@ from tests.flows.runs import Installed, attempts, completed, ended, error, logge
 from tests.flows.site import Architect, Site, destination
 from tests.support.consumer import Consumer
 from tests.support.lab import Lab, fresh
-from tests.support.prefect_server import PrefectServer
+from tests.support.prefect_server import PrefectServer, wait_for
 from tests.support.world import REGION
 
 pytestmark = [pytest.mark.slow, pytest.mark.sampled(9, of="file")]
@@ -73,6 +76,24 @@ def test_the_deployment_rotates_pushes_and_tells_once(
     assert f'hub --> c0["{place}<br/>version 2, in step"]:::well' in page["data"]
     assert 'hub -.-> a0["app<br/>told"]:::well' in page["data"]
     assert page["description"].startswith(f"{secret.path}: version 2, ")
+    made = {"secret": f"keyturn://secret/{secret.path}", "copy": f"keyturn://copy/{place.replace(':', '/', 1)}"}
+    events = wait_for(lambda: materialized(prefect, made.values()))
+    assert upstream(events[made["secret"]]) == ["keyturn://target/pg"]
+    assert upstream(events[made["copy"]]) == [made["secret"]]
+    assert [event["payload"] for event in events.values()] == [{"version": 2}] * 2
+
+
+def materialized(prefect: PrefectServer, assets: Collection[str]) -> dict[str, Any] | None:
+    """The event of each of these assets, once there is one of each."""
+    wanted = {"resource": {"id": list(assets)}, "event": {"name": ["prefect.asset.materialization.succeeded"]}}
+    events = prefect.post("events/filter", filter=wanted)["events"]
+    found = {event["resource"]["prefect.resource.id"]: event for event in events}
+    return found if found.keys() == set(assets) else None
+
+
+def upstream(event: dict[str, Any]) -> list[str]:
+    """What an asset was made from."""
+    return [one["prefect.resource.id"] for one in event["related"] if one["prefect.resource.role"] == "asset"]
 
 
 def test_no_two_secrets_have_the_same_page() -> None:
@@ -80,6 +101,9 @@ def test_no_two_secrets_have_the_same_page() -> None:
     keys = [key_of(path) for path in paths]
     assert len(set(keys)) == len(paths)
     assert keys[:2] == ["secret-a--b", "secret-a-b"]
+    assets = {asset("secret", path) for path in (*paths, "a~20~b", "p" * 600)}
+    assert len(assets) == len(paths) + 2
+    assert all(Asset(key=key) for key in assets)
     assert [key for key in keys if not re.fullmatch("[a-z0-9-]+", key)] == []
 
 

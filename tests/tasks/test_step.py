@@ -13,7 +13,7 @@ from prefect.cache_policies import NO_CACHE
 from flows.common import runbook
 from keyturn.core import errors
 from keyturn.core.errors import Denied, KeyturnError, Locked, TransientError, Unforeseen
-from tasks import rotation
+from tasks import rotation, story
 from tasks.step import guarded, step, worth_retrying
 from tests.support.lab import Lab
 from tests.support.prefect_server import PrefectServer, wait_for
@@ -69,6 +69,10 @@ def test_only_what_may_pass_by_itself_is_tried_again(error: type[KeyturnError]) 
     failed: State[Any] = State(type="FAILED", data=error("do", "x", "y"))
     expected = issubclass(error, TransientError) and error is not Locked
     assert worth_retrying(None, None, failed) is expected  # type: ignore[arg-type]
+
+
+def test_every_step_of_a_rotation_has_its_sentence() -> None:
+    assert story.SENTENCES.keys() == rotation.STEPS.keys() >= story.ON.keys()
 
 
 def test_every_task_is_a_step_that_keeps_nothing() -> None:
