@@ -84,7 +84,7 @@ def begin(
         triggered_at=triggered_at,
         consent=consent,
     )
-    tell(f"{incident} is open, and every chosen credential is being ended: {selector.words}")
+    tell(f"{incident} is open: {selector.words}")
     return opened
 
 
@@ -163,10 +163,11 @@ def advance_all(path: str, incident: Incident, steps: tuple[Step, ...]) -> Secre
     return progress
 
 
-@step("end access", retries=NO_RETRIES)
+@step("end access", NO_RETRIES, lambda parameters: f"end access {parameters['incident'].id}")
 def end_access(incident: Incident) -> None:
     """What was given for a while of all that the incident is about."""
     end_given_access(revoking_workspace(), incident)
+    tell("what was given for a while is ended, or the incident says what is left of it")
 
 
 @step("conclude")

@@ -18,6 +18,8 @@ from tasks.workspace import current_workspace
 
 USERNAME, PASSWORD = "username", "password"
 
+IN_FORCE: Final = "the candidate is in force already"
+
 STAGED: Final[dict[str, str]] = {}
 """The account of each candidate that this process has staged, by its rotation's token, until it is promoted."""
 
@@ -87,21 +89,25 @@ def staged(work: Work, token: str, *_: Any) -> str:
 
 
 def installed(work: Work, _: None, *__: Any) -> str:
-    """What the target honours now."""
+    """What the target honours now; of a candidate in force nothing was done."""
     target, attempt = target_of(work.workspace, work.path), work.attempt
-    if attempt is None or not target:
-        return "no target has to be told of the candidate"
+    if attempt is None or attempt.record.open is None or attempt.in_force:
+        return IN_FORCE
     account, sequence = account_of(work, attempt.candidate), attempt.rotation.sequence
+    if not target:
+        return f"the candidate is where it has to be known, sequence {sequence}"
     if account and PASSWORD in attempt.candidate:
         return f"{account} has a new password at {target}, sequence {sequence}"
     return f"the new credential{f' of {account}' if account else ''} is at {target}, sequence {sequence}"
 
 
 def verified(work: Work, _: None, *__: Any) -> str:
-    """Who logs in."""
+    """Who logs in; a candidate in force was not tried again."""
     target, attempt = target_of(work.workspace, work.path), work.attempt
-    if attempt is None or not target:
-        return "the candidate is as it should be"
+    if attempt is None or attempt.record.open is None or attempt.in_force:
+        return IN_FORCE
+    if not target:
+        return "the candidate has passed its test"
     return f"{account_of(work, attempt.candidate) or 'the candidate'} logs in at {target}"
 
 
@@ -156,7 +162,7 @@ SENTENCES: Final[Mapping[Verb[..., Any], Callable[..., str]]] = {
     verbs.LAY_GROUND: lambda work, _, version, *__: f"the next one is laid over the fields of version {version}",
     verbs.DECIDE: decided,
     verbs.DECIDE_AGAIN: decided_again,
-    verbs.GUARD: lambda work, *_: "every destination can take a copy",
+    verbs.GUARD: lambda work, *_: "no destination stands in its way",
     verbs.MAKE_WAY: made_way,
     verbs.STAGE: staged,
     verbs.INSTALL: installed,
@@ -171,7 +177,7 @@ SENTENCES: Final[Mapping[Verb[..., Any], Callable[..., str]]] = {
     verbs.CONCLUDE: concluded,
     verbs.FIND_PROMOTED: found_promoted,
     verbs.FIND_REVERTIBLE: lambda work, token, *_: f"rotation {token} can be taken back",
-    verbs.TRY_RESTORED: lambda work, *_: "what was put back logs in",
+    verbs.TRY_RESTORED: lambda work, *_: "the target does not refuse what was put back",
     verbs.TAKE_BACK: taken_back,
     verbs.FINISH_TAKING_BACK: taken_back,
     verbs.RETIRE: retired,

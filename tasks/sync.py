@@ -73,7 +73,11 @@ def restart_all(planned: Plan) -> list[Result]:
     """Restart once whoever uses what was written, and tell which restarts have failed."""
     results = restarts.restart_all(current_workspace(), planned)
     refused = len({result.label for result in results if result.error})
-    tell(f"{refused} copies whose users were not restarted" if refused else "who uses the copies was restarted")
+    tell(
+        f"{refused} copies whose users were not restarted"
+        if refused
+        else "who uses the copies was restarted where that was owed"
+    )
     return results
 
 

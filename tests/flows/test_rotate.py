@@ -60,7 +60,7 @@ def test_the_deployment_rotates_pushes_and_tells_once(
     other = secret.users[1]
     story = {
         f"decide {secret.path}": f"{secret.path} is replaced: asked for by an operator",
-        f"guard {secret.path}": "every destination can take a copy",
+        f"guard {secret.path}": "no destination stands in its way",
         f"stage {secret.path}": f"a candidate for {other} is saved as PENDING, sequence 1",
         f"install {other} at pg": f"{other} has a new password at pg, sequence 1",
         f"verify {other} at pg": f"{other} logs in at pg",
