@@ -24,6 +24,9 @@ from tasks import pictures as tasks
 from tasks.story import target_of
 from tasks.workspace import current_workspace, names
 
+SIDE_BY_SIDE: Final = 8
+"""Pages that are on their way to the server at once."""
+
 MOST: Final = 50
 """Secrets that one run draws: of a run over more, the table tells."""
 
@@ -45,7 +48,8 @@ async def draw(
         for path in few:
             tell_made(path, few[path] or (), (turned or {}).get(path))
         graphs = await tasks.draw_secrets.fn(few, previous or {}) if few else {}
-        await asyncio.gather(*(show(path, graph) for path, graph in graphs.items()))
+        places = asyncio.Semaphore(SIDE_BY_SIDE)
+        await asyncio.gather(*(show(path, graph, places) for path, graph in graphs.items()))
         if more := len(declared) - len(few):
             get_run_logger().info("the pages of %d more secrets are renewed when they change again", more)
 
@@ -57,9 +61,10 @@ def tell_made(path: str, copies: Sequence[Pushed], version: int | None) -> None:
     emit_copies(path, copies, turned=version is not None)
 
 
-async def show(path: str, graph: SecretGraph) -> None:
+async def show(path: str, graph: SecretGraph, places: asyncio.Semaphore) -> None:
     """Leave one secret's page, under a key of its own."""
-    await acreate_markdown_artifact(str(graph), key=key_of(path), description=f"{path}: {graph.hub.state}")
+    async with places:
+        await acreate_markdown_artifact(str(graph), key=key_of(path), description=f"{path}: {graph.hub.state}")
 
 
 def key_of(path: str) -> str:

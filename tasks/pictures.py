@@ -32,7 +32,7 @@ def draw_secrets(copies: Mapping[str, Sequence[Pushed] | None], previous: Mappin
     ``previous`` tells, of some, what has become of the credential before.
     """
     workspace = current_workspace()
-    hearings = Hearings.load(workspace)
+    hearings = Hearings.load(workspace, copies)
     return {
         path: draw_secret(
             workspace,

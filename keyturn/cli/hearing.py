@@ -72,9 +72,10 @@ class Hearings:
     looked: datetime | None = None
 
     @staticmethod
-    def load(workspace: Workspace) -> "Hearings":
-        """Of all secrets with consumers: a few reads, and none where there are none."""
-        paths = [path for path, secret in workspace.catalogue.secrets.items() if secret.consumers]
+    def load(workspace: Workspace, chosen: Iterable[str] | None = None) -> "Hearings":
+        """Of the chosen secrets, or all, that have consumers: a few reads, and none where there are none."""
+        secrets = workspace.catalogue.secrets
+        paths = [path for path in (secrets if chosen is None else chosen) if secrets[path].consumers]
         try:
             return Hearings(load_heard(workspace, paths), last_look(workspace)) if paths else Hearings()
         except KeyturnError as error:
