@@ -59,8 +59,9 @@ class Installed:
             self.server.post(f"deployments/{deployment}/pause_deployment")
 
     def rows(self, run: str) -> list[dict[str, Any]]:
-        """The rows of the table that a run has left."""
-        (table,) = self.server.all("artifacts", artifacts={"flow_run_id": {"any_": [run]}, "type": {"any_": ["table"]}})
+        """The rows of the table that a run has left, beside the one of all secrets."""
+        left = self.server.all("artifacts", artifacts={"flow_run_id": {"any_": [run]}, "type": {"any_": ["table"]}})
+        (table,) = [table for table in left if table["key"].rpartition("-")[2] != HOUSE]
         return list(json.loads(table["data"]))
 
 

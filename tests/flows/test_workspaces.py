@@ -151,8 +151,8 @@ def test_a_rotation_in_one_workspace_never_touches_the_other(two: Two) -> None:
     assert two.hub.read_state(f"rotations/{two.path}") is not None
     assert two.here.read_state(f"rotations/{two.path}") is None
     run = json.loads(done.stdout)["run"]["id"]
-    tables = {one["key"] for one in two.server.all("artifacts") if one["flow_run_id"] == run and one["key"]}
-    assert tables == {f"other-rotate-{two.path.replace('/', '-')}"}
+    left = {one["key"] for one in two.server.all("artifacts") if one["flow_run_id"] == run and one["key"]}
+    assert left == {f"other-rotate-{two.path.replace('/', '-')}", f"other-secret-{two.path.replace('/', '--')}"}
 
 
 def test_a_workspace_that_the_server_does_not_know_is_told_with_what_makes_it(two: Two) -> None:
