@@ -45,7 +45,7 @@ def emit_copies(path: str, copies: Sequence[Pushed], *, turned: bool) -> None:
 
 def asset(kind: str, name: str) -> str:
     """The key of an asset, such as ``keyturn://secret/ml-training/database``: for each name its own."""
-    plain = re.sub(r"[^A-Za-z0-9._/:@+-]", lambda found: f"~{ord(found[0]):x}~", name)
+    plain = re.sub(r"[^A-Za-z0-9._/:@+-]", lambda match: f"~{ord(match[0]):x}~", name)
     key = f"{names().own}://{kind}/{plain}"
     return key if len(key) <= LONGEST else f"{names().own}://{kind}/{hashlib.sha256(name.encode()).hexdigest()}"
 

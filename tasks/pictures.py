@@ -119,8 +119,8 @@ def secret_row(workspace: Workspace, status: SecretStatus, incidents: str) -> Ro
 
 def incidents_by_path(workspace: Workspace) -> dict[str, str]:
     """The open incidents of each secret. One that can't be read may be about any of them, so it stands at all."""
-    found: dict[str, list[str]] = defaultdict(list)
+    by_path: dict[str, list[str]] = defaultdict(list)
     for incident in list_open(workspace):
         for path in workspace.catalogue.secrets if incident.unread else incident.paths:
-            found[path].append(f"{incident.id}, which can't be read" if incident.unread else incident.id)
-    return {path: ", ".join(ids) for path, ids in found.items()}
+            by_path[path].append(f"{incident.id}, which can't be read" if incident.unread else incident.id)
+    return {path: ", ".join(ids) for path, ids in by_path.items()}

@@ -91,9 +91,9 @@ def begin(
 @step("find")
 def load_incident(incident: str) -> Incident:
     """An incident as the hub has it. Raises NotFound."""
-    found = incident_store.load_incident(revoking_workspace(), incident)
-    tell(f"{incident} is found: {found.selector}")
-    return found
+    opened = incident_store.load_incident(revoking_workspace(), incident)
+    tell(f"{incident} is found: {opened.selector}")
+    return opened
 
 
 @step("find open")

@@ -75,15 +75,15 @@ class SecretGraph:
 
     def _graph(self) -> Iterator[str]:
         yield "flowchart LR"
-        yield f"  hub[({label(self.hub.name, self.hub.state)})]:::{class_of(self.hub)}"
+        yield f"  hub[({node_text(self.hub.name, self.hub.state)})]:::{class_of(self.hub)}"
         if self.target:
-            yield f"  target[{label(self.target, self.strategy)}]"
+            yield f"  target[{node_text(self.target, self.strategy)}]"
             yield "  hub --- target"
         for letter, arrow, nodes in (("c", "-->", self.copies), ("a", "-.->", self.consumers)):
             for number, node in enumerate(nodes[:MOST]):
-                yield f"  hub {arrow} {letter}{number}[{label(node.name, node.state)}]:::{class_of(node)}"
+                yield f"  hub {arrow} {letter}{number}[{node_text(node.name, node.state)}]:::{class_of(node)}"
             if len(nodes) > MOST:
-                yield f"  hub {arrow} {letter}more[{label(f'{len(nodes) - MOST} more', '')}]"
+                yield f"  hub {arrow} {letter}more[{node_text(f'{len(nodes) - MOST} more', '')}]"
         yield from (f"  classDef {look}" for look in COLOURS.values())
 
 
@@ -92,9 +92,9 @@ def class_of(node: Node) -> str:
     return COLOURS[node.level].partition(" ")[0]
 
 
-def label(name: str, state: str) -> str:
+def node_text(name: str, state: str) -> str:
     """The text of a node, in two lines; every other character as its number, which Mermaid writes out."""
-    lines = (PLAIN.sub(lambda found: f"#{ord(found[0])};", visible(text).strip()) for text in (name, state) if text)
+    lines = (PLAIN.sub(lambda match: f"#{ord(match[0])};", visible(text).strip()) for text in (name, state) if text)
     return f'"{"<br/>".join(lines)}"'
 
 

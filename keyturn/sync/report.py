@@ -82,15 +82,15 @@ def seen_copies(planned: Plan, results: Sequence[Result]) -> dict[str, list[Push
     """Every copy of each secret as a run has left it, or found it where it left it alone; one that is gone is none."""
     done = {(result.store, result.slot): result for result in results}
     broken = failing_copies(planned, results)
-    seen: dict[str, list[Pushed]] = defaultdict(list)
+    copies: dict[str, list[Pushed]] = defaultdict(list)
     for item in planned.items:
         result, behind = done.get((item.store, item.slot)), broken.get(item.label)
         if item.action is Action.DELETE or (result and result.state == DELETED):
             continue
         state = CopyState.FAILED if behind else copy_state(item, result)
         problem = behind.error if behind else "" if state is not CopyState.STALE else item.why
-        seen[item.path].append(Pushed(item.store, item.name, state, item.version, item.fingerprint, problem))
-    return dict(seen)
+        copies[item.path].append(Pushed(item.store, item.name, state, item.version, item.fingerprint, problem))
+    return dict(copies)
 
 
 def copy_state(item: Item, result: Result | None) -> CopyState:
