@@ -1,7 +1,7 @@
 """``keyturn setup target``: accounts that applications use are put into Keyturn's hands, and nobody is cut off."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -41,6 +41,9 @@ def setup_target(
     admin_role: Annotated[
         str, typer.Option("--admin-role", metavar="NAME", help="Keyturn's own account, where the hub names none yet.")
     ] = ADMIN_ROLE,
+    accept_user: Annotated[
+        bool, typer.Option("--accept-current-user", help="What asks for the current user may have another answer.")
+    ] = False,
     apply: ApplyOption = False,
     catalogue: CatalogueOption = None,
     as_json: JsonOption = False,
@@ -67,9 +70,12 @@ def setup_target(
         insist_on_known(planned, admin, is_new)
         tell_target_plan(planned, as_json)
         if apply:
+            planned.insist_on_rights()
+            insist_on_same_user(planned, accept_user)
             if is_new:
                 keep_admin(hub, settings, admin)
             setup.apply(handovers, planned, lambda done: note(f"done: {done}"))
+            try_admin(hub, name, settings, handovers)
     if apply:
         note(f"{name} is set up")
     elif planned.refused:
@@ -127,6 +133,22 @@ def insist_on_known(planned: TargetPlan, admin: SecretFields, is_new: bool) -> N
         raise Conflict("set up", planned.target, problem, hint)
 
 
+def insist_on_same_user(planned: TargetPlan, accepted: bool) -> None:
+    """Raises Conflict where something would tell the application apart by a name that it has no more."""
+    if planned.asks and not accepted:
+        problem = f"{len(planned.asks)} things in it ask for the current user, who would be another"
+        hint = "Nothing was changed. See the lines above; where each may have the new answer: --accept-current-user"
+        raise Conflict("set up", planned.target, problem, hint)
+
+
+def try_admin(hub: "Hub", name: str, settings: Any, handovers: Sequence[Handover]) -> None:
+    """Raises Denied where the target does not take what the hub has for Keyturn's own account."""
+    from keyturn.providers.registry import open_target
+
+    with closing(open_target(name, settings, hub)) as target:
+        target.last_sequence([account for handover in handovers for account in handover.accounts])
+
+
 def tell_target_plan(planned: TargetPlan, as_json: bool) -> None:
     """The statements as they would be run, or as data."""
     if as_json:
@@ -135,7 +157,7 @@ def tell_target_plan(planned: TargetPlan, as_json: bool) -> None:
         write_text(f"-- {planned.target}: nothing is lacking")
     for transaction in planned.transactions:
         write_text("\n".join(transaction_script(transaction)))
-    for what in planned.notes:
+    for what in (*planned.notes, *planned.asks):
         note(f"look at this: {what}")
     for statement in planned.refused:
         note(f"not permitted to {planned.login}: {statement.text}: it takes {statement.lacks}")
@@ -164,5 +186,5 @@ def target_plan_data(planned: TargetPlan) -> dict[str, Any]:
             }
             for each in planned.transactions
         ],
-        "notes": list(planned.notes),
+        "notes": [*planned.notes, *planned.asks],
     }

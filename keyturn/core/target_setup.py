@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from keyturn.core.errors import Denied
+
 ADMIN_ROLE = "keyturn_admin"
 """What Keyturn's own account at a database is called, where the hub names none."""
 
@@ -45,7 +47,8 @@ class Transaction:
 class TargetPlan:
     """Everything that is lacking at a target, in the order in which it is done, and what people have to look at.
 
-    ``login`` is who would do it; ``makes_admin`` says that Keyturn's own account is not there yet.
+    ``login`` is who would do it; ``makes_admin`` says that Keyturn's own account is not there yet. ``asks`` is what
+    asks for the current user, who is another one from then on.
     """
 
     target: str
@@ -53,6 +56,7 @@ class TargetPlan:
     transactions: tuple[Transaction, ...]
     makes_admin: bool = False
     notes: tuple[str, ...] = ()
+    asks: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -63,6 +67,14 @@ class TargetPlan:
     def refused(self) -> Sequence[Statement]:
         """The statements that the login may not run."""
         return [each for transaction in self.transactions for each in transaction.statements if each.lacks]
+
+    def insist_on_rights(self) -> None:
+        """Raises Denied where the login may not run all of it."""
+        if self.refused:
+            first = self.refused[0]
+            problem = f"{self.login} may not run {len(self.refused)} of the statements, such as {first.text}"
+            hint = f"Let somebody run them who may: it takes {first.lacks}"
+            raise Denied("set up", self.target, problem, hint)
 
 
 class TargetSetup(Protocol):

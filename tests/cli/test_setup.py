@@ -55,6 +55,11 @@ def test_a_target_is_set_up_once_and_its_accounts_rotate(lab: Lab, secret: Decla
     again = keyturn("setup", "target", secret.owner, "--apply", "--json")
     assert kept.data["password"] not in shown + again.output
     assert json.loads(again.stdout)["transactions"] == []
+    lab.sql(f"ALTER ROLE {secret.owner}_admin PASSWORD 'of-somebody-else'")
+    refused = keyturn("setup", "target", secret.owner, "--apply", ends=1).stderr
+    assert f"the admin account {secret.owner}_admin is refused" in refused
+    assert "is set up" not in refused
+    lab.sql(f"ALTER ROLE {secret.owner}_admin PASSWORD '{kept.data['password']}'")
     assert rotate(lab.open(secret).workspace, secret.path, Trigger.FORCE).state is RunState.ROTATED
 
 
@@ -67,7 +72,18 @@ def test_what_a_target_can_not_be_set_up_with_is_told_in_one_line(
     )
     taken = keyturn("setup", "target", secret.owner, "--admin-role", f"{secret.owner}_readers", ends=1)
     assert "the hub has no password of it" in taken.stderr
+    master = ("--user", f"{secret.owner}_master", "--apply", "--admin-role", f"{secret.owner}_admin")
+    lab.sql(f"CREATE ROLE {master[1]} LOGIN CREATEROLE PASSWORD 'of-the-master'")
+    monkeypatch.setenv("MASTER", "of-the-master")
+    limited = keyturn("setup", "target", secret.owner, *master, "--password-env", "MASTER", ends=1).stderr
+    assert "may not run" in limited
+    lab.sql(f"CREATE VIEW {secret.owner}_own AS SELECT current_user")
+    apart = keyturn("setup", "target", secret.owner, "--apply", *master[2:], ends=1).stderr
+    assert f"the view public.{secret.owner}_own asks for the current user" in apart
+    assert "--accept-current-user" in apart
     assert lab.hub.read_state(f"targets/{secret.owner}") is None
+    keyturn("setup", "target", secret.owner, "--apply", *master[2:], "--accept-current-user")
+    lab.sql(f"DROP VIEW {secret.owner}_own")
     monkeypatch.delenv("PGPASSWORD")
     assert "--password-file FILE" in keyturn("setup", "target", secret.owner, ends=1).stderr
 

@@ -83,7 +83,7 @@ def test_a_login_that_every_user_may_read_is_said_once(public: Path, caplog: pyt
     with caplog.at_level(logging.WARNING):
         assert [read_login(file, "KEYTURN_HUB_TOKEN_FILE") for _ in range(3)] == ["hvs.a-token"] * 3
     assert [record.getMessage() for record in caplog.records] == [
-        f"{file} holds a login to the hub, and every user of this machine may read it: chmod 0600 it"
+        f"{file} holds a login, and every user of this machine may read it: chmod 0600 it"
     ]
 
 

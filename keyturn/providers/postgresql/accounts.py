@@ -7,6 +7,8 @@ from typing import Final
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from keyturn.providers.postgresql.role_settings import copy_settings
+
 FENCE: Final = re.compile(r" ?\[keyturn sequence=(\d+)\]")
 
 LOCK: Final = """
@@ -72,7 +74,7 @@ def mark(cursor: Cursor, account: str, comment: str, sequence: int) -> None:
 
 
 def create_role(cursor: Cursor, account: str, like: str | None, owner: str | None) -> None:
-    """Make the account with the memberships of ``like``; it can't log in before it has a password.
+    """Make the account with the memberships and settings of ``like``; it can't log in before it has a password.
 
     What comes with the role ``owner``, which it is given next, is not granted once more.
     """
@@ -80,6 +82,8 @@ def create_role(cursor: Cursor, account: str, like: str | None, owner: str | Non
     cursor.execute(MEMBERSHIPS, (like, owner))
     for (group,) in cursor.fetchall():
         cursor.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(group), sql.Identifier(account)))
+    if like:
+        copy_settings(cursor, account, like)
 
 
 def act_as(cursor: Cursor, account: str, owner: str) -> None:

@@ -13,6 +13,8 @@ from psycopg2 import sql
 from psycopg2.extensions import AsIs
 from psycopg2.extensions import cursor as Cursor
 
+from keyturn.providers.postgresql.role_settings import list_elements
+
 INHERITS_BY_MEMBERSHIP: Final = 160000
 """The server version from which on each membership says for itself what it brings."""
 GRANTS_PARAMETERS: Final = 150000
@@ -170,11 +172,10 @@ SELECT count(DISTINCT d.defaclobjtype) FROM pg_default_acl d, aclexplode(d.defac
 """
 
 OWN_SCHEMA: Final = """
-SELECT setting.role_oid, setting.value FROM (
-  SELECT s.setrole AS role_oid, substr(said, 13) AS value FROM pg_db_role_setting s, unnest(s.setconfig) said
-   WHERE said LIKE 'search_path=%%' AND s.setrole IN (0, %(account_oid)s)
-     AND s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
-   ORDER BY s.setrole DESC, s.setdatabase DESC LIMIT 1) setting
+SELECT substr(said, 13) FROM pg_db_role_setting s, unnest(s.setconfig) said
+ WHERE said LIKE 'search_path=%%' AND s.setrole IN (0, %(account_oid)s)
+   AND s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+ ORDER BY s.setrole DESC, s.setdatabase DESC LIMIT 1
 """
 """Where the account's sessions look for names, as far as somebody has set it for the account or for the database."""
 
@@ -185,8 +186,28 @@ SELECT format('the row policy %%I on %%s', p.polname, p.polrelid::regclass) FROM
 UNION ALL
 SELECT format('the default of %%s.%%I', a.adrelid::regclass, t.attname)
   FROM pg_attrdef a JOIN pg_attribute t ON t.attrelid = a.adrelid AND t.attnum = a.adnum
- WHERE pg_get_expr(a.adbin, a.adrelid) ~ 'CURRENT_USER|CURRENT_ROLE' ORDER BY 1
+ WHERE pg_get_expr(a.adbin, a.adrelid) ~ 'CURRENT_USER|CURRENT_ROLE'
+UNION ALL
+SELECT format('the constraint %%I on %%s', conname, conrelid::regclass) FROM pg_constraint
+ WHERE contype = 'c' AND conrelid <> 0 AND pg_get_constraintdef(oid) ~ 'CURRENT_USER|CURRENT_ROLE'
+UNION ALL
+SELECT CASE r.rulename WHEN '_RETURN' THEN format('the view %%s', c.oid::regclass)
+                       ELSE format('the rule %%I on %%s', r.rulename, c.oid::regclass) END
+  FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
+ WHERE c.relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+   AND pg_get_ruledef(r.oid) ~ 'CURRENT_USER|CURRENT_ROLE'
+UNION ALL
+SELECT format('the routine %%s', p.oid::regprocedure) FROM pg_proc p
+ WHERE p.pronamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+   AND (NOT p.prosecdef OR p.proowner = %(account_oid)s) AND p.prosrc || {body} ~* '\\m(current_user|current_role)\\M'
+   AND NOT EXISTS (
+       SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
+ ORDER BY 1
 """
+"""What tells users apart by the name of the role in use; ``body`` is that of routines which the server has parsed."""
+
+PARSED_BODIES: Final = 140000
+"""The server version from which on it keeps some routines parsed."""
 
 
 class AccountReading:
@@ -250,10 +271,12 @@ SELECT substr(said, 6) FROM pg_db_role_setting s, unnest(s.setconfig) said
         settings = self._asked(query)
         return str(settings[0][0]) if settings else self.account
 
-    def notes(self) -> Iterator[str]:
+    def asks(self) -> Iterator[str]:
         """What is told by the name of the role in use, which is another one from now on."""
         if self.acts_as() != self.owner:
-            for (what,) in self._asked(CURRENT_USER):
+            parsed = self._cursor.connection.server_version >= PARSED_BODIES
+            body = "coalesce(pg_get_function_sqlbody(p.oid), '')" if parsed else "''"
+            for (what,) in self._asked(CURRENT_USER.format(body=body)):
                 yield f"{what} asks for the current user, who is {self.owner} then: does it mean {self.account}?"
 
     def _is_new_member(self) -> bool:
@@ -293,18 +316,14 @@ SELECT r.rolname, {columns} FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.
         if self.acts_as() == self.owner or not self._asked(query):
             return
         setting = self._asked(OWN_SCHEMA)
-        role, path = setting[0] if setting else (0, '"$user", public')
-        names = [name.strip() for name in path.split(",")]
-        if '"$user"' not in names or self._account in names:
+        path = list_elements(str(setting[0][0])) if setting else ["$user", "public"]
+        if "$user" not in path or self.account in path:
             return
-        names.insert(names.index('"$user"') + 1, self._account)
-        database = quote_role(self._cursor, self._asked("SELECT current_database()")[0][0])
-        place = f"ROLE {self._account} IN DATABASE {database}" if role else f"DATABASE {database}"
-        yield Lacking(f"ALTER {place} SET search_path = {', '.join(names)}", USAGE, self._database_owner())
-
-    def _database_owner(self) -> str:
-        query = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()"
-        return str(self._asked(query)[0][0])
+        path.insert(path.index("$user") + 1, self.account)
+        names = ", ".join(sql.Literal(name).as_string(self._cursor) for name in path)
+        place = quote_role(self._cursor, str(self._asked("SELECT current_database()")[0][0]))
+        text = f"ALTER ROLE {self._account} IN DATABASE {place} SET search_path = {names}"
+        yield Lacking(text, CREATEROLE, self.account)
 
     def _attribute(self, role: str, attribute: str) -> bool:
         self._cursor.execute(

@@ -14,6 +14,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from keyturn.providers.accounts import Missing
+from keyturn.providers.postgresql.role_settings import missing_settings
 
 WHO: Final = """
 WITH who AS (
@@ -216,14 +217,16 @@ def acting(cursor: Cursor, account: str) -> str:
 def missing_rights(cursor: Cursor, account: str, acts_as: str, like: str) -> Sequence[Missing]:
     """What ``like`` may do and ``account`` may not, which acts as the role ``acts_as`` in its sessions.
 
-    What comes with ownership, attributes and memberships comes first: it explains the rest.
+    What comes with ownership, attributes and memberships comes first: it explains the rest. Settings come last, such as
+    the ``search_path`` without which an application does not find its tables.
     """
     if cursor.connection not in _prepared:
         cursor.execute(PREPARE)
         _prepared.add(cursor.connection)
     cursor.execute(EXECUTE, (account, acts_as, like))
     role = sql.Identifier(acts_as).as_string(cursor)
-    return [Missing(what, remedy.replace("%s", role)) for _, what, remedy in cursor.fetchall()]
+    rights = [Missing(what, remedy.replace("%s", role)) for _, what, remedy in cursor.fetchall()]
+    return [*rights, *(missing_settings(cursor, account, like) if account != like else ())]
 
 
 MISSING_GRANTS: Final = """

@@ -31,8 +31,14 @@ from keyturn.providers.postgresql.scram import verifier
 from keyturn.providers.postgresql.target import PostgreSQL
 
 LIMITS: Final = """
-SET LOCAL search_path = ''; SET LOCAL lock_timeout = '500ms'; SET LOCAL statement_timeout = '60s';
-SET LOCAL idle_in_transaction_session_timeout = '60s'"""
+SET LOCAL search_path = ''; SET LOCAL statement_timeout = '60s'; SET LOCAL idle_in_transaction_session_timeout = '5s'"""
+"""A process that is suspended while it has locks stands in an application's way for no longer than that."""
+
+GIVES_WAY: Final = """
+SELECT set_config('lock_timeout', greatest(least(500, s.setting::int / 2), 1) || 'ms', true),
+       CASE WHEN r.rolsuper THEN set_config('deadlock_timeout', '10ms', true) END
+  FROM pg_settings s, pg_roles r WHERE s.name = 'deadlock_timeout' AND r.rolname = current_user"""
+"""Of two that wait for each other the one gives up that looks first, and that is never to be the application."""
 
 BEGINS: Final = ("BEGIN", "SET LOCAL lock_timeout = '500ms'")
 ENDS: Final = ("COMMIT",)
@@ -102,24 +108,22 @@ class PostgreSQLSetup:
         with self._session(self._database) as cursor:
             login = self._login(cursor)
             steps, notes = self._steps(cursor, handovers)
+            asks: list[str] = []
             makes_admin = not self._present(cursor, [self._admin_name])
         transactions = []
         for step in steps:
             with self._session(step.database) as cursor:
-                notes += [
-                    note for account, owner in step.moved for note in AccountReading(cursor, account, owner).notes()
+                asks += [
+                    what for account, owner in step.moved for what in AccountReading(cursor, account, owner).asks()
                 ]
                 if statements := self._statements(cursor, step):
                     transactions.append(Transaction(step.database, step.about, statements, BEGINS, ENDS))
-        return TargetPlan(self._name, login, tuple(transactions), makes_admin, tuple(dict.fromkeys(notes)))
+        found = (tuple(dict.fromkeys(lines)) for lines in (notes, asks))
+        return TargetPlan(self._name, login, tuple(transactions), makes_admin, *found)
 
     def apply(self, handovers: Sequence[Handover], plan: TargetPlan, progress: Callable[[str], None]) -> None:
         """Do what the plan says, a transaction at a time."""
-        if plan.refused:
-            first = plan.refused[0]
-            problem = f"{plan.login} may not run {len(plan.refused)} of the statements, such as {first.text}"
-            hint = f"Let somebody run them who may: it takes {first.lacks}"
-            raise Denied("set up", self._name, problem, hint)
+        plan.insist_on_rights()
         shown = {each.text for transaction in plan.transactions for each in transaction.statements}
         with self._session(self._database) as cursor:
             steps, _ = self._steps(cursor, handovers)
@@ -306,7 +310,8 @@ SELECT r.rolname FROM pg_roles r, pg_roles a WHERE a.rolname = %s
                 cursor.execute(statement)
         except psycopg2.errors.InsufficientPrivilege as error:
             problem = f"the login may not run {statement} ({error.diag.message_primary})"
-            raise Denied("set up", self._name, problem, "Nothing was changed: let a superuser run it") from None
+            hint = "Nothing of this was changed: " + (error.diag.message_hint or "let a superuser run it")
+            raise Denied("set up", self._name, problem, hint) from None
 
     @contextmanager
     def _session(self, database: str) -> Iterator[Cursor]:
@@ -315,6 +320,7 @@ SELECT r.rolname FROM pg_roles r, pg_roles a WHERE a.rolname = %s
             try:
                 with server.transaction("set up", database) as cursor:
                     cursor.execute(LIMITS)
+                    cursor.execute(GIVES_WAY)
                     yield cursor
             except Denied as error:
                 raise of_login(error) from None

@@ -311,8 +311,8 @@ class PostgreSQL:
             case psycopg2.OperationalError() if NO_DATABASE.search(str(error)):
                 problem = f"there is no database {self._where['dbname']}"
                 return Invalid(doing, name, problem, "Correct the target's database")
-            case pg.LockNotAvailable():
-                hint = "Nothing was changed: run it again, until the locks are to be had"
+            case pg.LockNotAvailable() | pg.DeadlockDetected():
+                hint = "Nothing of this was changed: run it again, until the locks are to be had"
                 return Unavailable(doing, name, "others hold locks that it needs", hint)
             case pg.DependentObjectsStillExist():
                 problem = "it owns or may use something in another database, so it stays there, and can't log in"

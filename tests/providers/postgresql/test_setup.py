@@ -3,6 +3,7 @@
 
 import secrets
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -77,6 +78,8 @@ def test_an_account_is_handed_over_under_an_application_that_does_not_notice(lab
         f"GRANT SELECT ON {name}_rows TO {name}_a WITH GRANT OPTION",
         f"GRANT {name}_readers TO {name}_a WITH ADMIN OPTION",
         f"ALTER ROLE {name}_a CREATEDB",
+        f"ALTER ROLE {name}_a SET work_mem = '5MB'",
+        f"ALTER ROLE {name}_a IN DATABASE {DATABASE} SET {name}.tenant = 'one''s, own'",
         f"ALTER DEFAULT PRIVILEGES FOR ROLE {name}_a REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC",
         f"SELECT lo_create(0) FROM (SELECT 1) one; CREATE SCHEMA {name}_a AUTHORIZATION {name}_a",
     ):
@@ -110,6 +113,88 @@ def test_an_account_is_handed_over_under_an_application_that_does_not_notice(lab
         cursor.execute(f"GRANT SELECT ON {name}_rows TO {name}_readers")
         cursor.execute("SHOW search_path")
         assert cursor.fetchone() == (f'"$user", {name}_a, public',)
+        cursor.execute(f"SELECT current_setting('work_mem'), current_setting('{name}.tenant')")
+        assert cursor.fetchone() == ("5MB", "one's, own")
+    assert lab.sql("SELECT count(*) FROM pg_db_role_setting WHERE setrole = 0") == [(0,)]
+    lab.sql(f"ALTER ROLE {name}_b SET temp_tablespaces = pg_default, 'other;--'")
+    with pytest.raises(Unprivileged, match="the setting temp_tablespaces") as lacks:
+        rotate(workspace, secret.path, Trigger.FORCE)
+    assert f"""ALTER ROLE "{name}_a" SET "temp_tablespaces" = 'pg_default', 'other;--'""" in lacks.value.hint
+
+
+def test_nothing_that_the_account_has_set_for_itself_is_run_by_the_administrator(lab: Lab) -> None:
+    name = fresh()
+    lab.sql(f"CREATE ROLE {name}_a LOGIN; CREATE SCHEMA {name}_a AUTHORIZATION {name}_a")
+    path = f'"$user",public;ALTER/**/ROLE/**/{name}_a/**/SUPERUSER;COMMIT;--'
+    lab.sql(f"BEGIN; SET LOCAL SESSION AUTHORIZATION {name}_a; SELECT set_config('search_path', '{path}', true)")
+    lab.sql(f"ALTER ROLE {name}_a SET search_path FROM CURRENT; COMMIT")
+    setup, handovers = setup_of(lab, name), [Handover((f"{name}_a",), name)]
+    apply(setup, handovers)
+    assert setup.plan(handovers).is_empty
+    assert lab.sql(f"SELECT rolsuper FROM pg_roles WHERE rolname = '{name}_a'") == [(False,)]
+
+
+def test_what_tells_users_apart_by_the_name_in_use_is_said_beforehand(lab: Lab) -> None:
+    name = fresh()
+    existing_account(lab, name)
+    for statement in (
+        f"CREATE VIEW {name}_own AS SELECT * FROM {name}_rows WHERE current_user = 'x'",
+        f"CREATE FUNCTION {name}_s.who() RETURNS text LANGUAGE sql AS 'SELECT Current_User'",
+        f"CREATE FUNCTION {name}_s.parsed() RETURNS text RETURN current_role",
+        f"CREATE FUNCTION {name}_s.owners() RETURNS text LANGUAGE sql SECURITY DEFINER AS 'SELECT current_user'",
+        f"ALTER TABLE {name}_rows ADD COLUMN who text DEFAULT current_user CHECK (who = current_user)",
+        f"CREATE POLICY named ON {name}_rows USING (who = current_user)",
+    ):
+        lab.sql(statement)
+    planned = setup_of(lab, name).plan([Handover((f"{name}_a",), name)])
+    mine = [what.partition(" asks ")[0] for what in planned.asks if name in what.partition(" asks ")[0]]
+    assert sorted(mine) == sorted(
+        (
+            f"the constraint {name}_rows_who_check on public.{name}_rows",
+            f"the default of public.{name}_rows.who",
+            f"the routine {name}_s.who()",
+            f"the routine {name}_s.parsed()",
+            f"the row policy named on public.{name}_rows",
+            f"the view public.{name}_own",
+        )
+    )
+    lab.sql(f"DROP SCHEMA {name}_s CASCADE; DROP TABLE {name}_rows CASCADE")
+
+
+def test_of_two_that_wait_for_each_other_the_application_goes_on(lab: Lab) -> None:
+    name = fresh()
+    lab.sql(f"CREATE TABLE {name}_x (n int); CREATE TABLE {name}_y (n int)")
+    lab.sql(f"BEGIN; LOCK TABLE {name}_y")
+    with ThreadPoolExecutor() as threads, setup_of(lab, name)._session(DATABASE) as cursor:
+        cursor.execute(f"LOCK TABLE public.{name}_x")
+        waits = threads.submit(lab.sql, f"LOCK TABLE {name}_x")
+        cursor.execute("SELECT oid FROM pg_class WHERE relname = %s", (f"{name}_x",))
+        table = cursor.fetchone()
+        assert eventually(lambda: queue(cursor, table))
+        with pytest.raises(psycopg2.errors.DeadlockDetected):
+            cursor.execute(f"LOCK TABLE public.{name}_y")
+        cursor.connection.rollback()
+        assert waits.result() == []
+    lab.sql("COMMIT")
+
+
+def queue(cursor: Any, table: Any) -> bool:
+    """Whether somebody waits for this table."""
+    cursor.execute("SELECT 1 FROM pg_locks WHERE relation = %s AND NOT granted", table)
+    return bool(cursor.fetchone())
+
+
+def test_locks_are_waited_for_more_briefly_where_the_server_looks_for_deadlocks_earlier(lab: Lab) -> None:
+    name = fresh()
+    lab.sql(f"CREATE DATABASE {name}_hasty")
+    lab.sql(f"ALTER DATABASE {name}_hasty SET deadlock_timeout = '100ms'")
+    query = "SELECT current_setting('lock_timeout'), current_setting('deadlock_timeout')"
+    told = []
+    for database in (DATABASE, f"{name}_hasty"):
+        with setup_of(lab, name)._session(database) as cursor:
+            cursor.execute(query)
+            told.append(cursor.fetchone())
+    assert told == [("500ms", "10ms"), ("50ms", "10ms")]
 
 
 def test_roles_that_would_be_each_others_members_are_refused_before_anything_is_done(lab: Lab) -> None:
@@ -149,6 +234,18 @@ def test_a_login_that_is_no_superuser_is_told_which_statements_it_may_not_run(la
     with pytest.raises(Denied, match="may not run"):
         setup.apply(handovers, planned, lambda done: None)
     assert lab.sql(f"SELECT 1 FROM pg_roles WHERE rolname = '{name}'") == []
+
+
+def test_what_only_a_superuser_may_own_is_named_with_the_servers_own_hint(lab: Lab) -> None:
+    name = fresh()
+    existing_account(lab, name)
+    lab.sql(f"ALTER ROLE {name}_a SUPERUSER; CREATE FOREIGN DATA WRAPPER {name}_w")
+    lab.sql(f"ALTER FOREIGN DATA WRAPPER {name}_w OWNER TO {name}_a; ALTER ROLE {name}_a NOSUPERUSER")
+    setup, handovers = setup_of(lab, name), [Handover((f"{name}_a",), name)]
+    with pytest.raises(Denied, match=f'"{name}_w"') as refused:
+        setup.apply(handovers, setup.plan(handovers), lambda done: None)
+    assert "must be a superuser" in refused.value.hint
+    lab.sql(f"DROP FOREIGN DATA WRAPPER {name}_w")
 
 
 def test_a_managed_servers_administrator_hands_over_what_its_own_roles_own(lab: Lab) -> None:

@@ -27,7 +27,7 @@ def read_login(file: str, setting: str, *, private: bool = True) -> str:
     try:
         text, status = _content(file, 0)
     except FileNotFoundError:
-        hint = f"It should hold the hub's login: correct {setting}, or write the file"
+        hint = f"It should hold a login: correct {setting}, or write the file"
         raise NotFound("read", file, "there is no such file", hint) from None
     except OSError as error:
         problem = f"the file can't be read: {error.strerror}"
@@ -36,7 +36,7 @@ def read_login(file: str, setting: str, *, private: bool = True) -> str:
         raise Denied("read", file, "every user of this machine may write it", "Take that right away: chmod o-w")
     if private and file not in _TOLD and _open_to_all(file, status, stat.S_IROTH):
         _TOLD.add(file)
-        log.warning("%s holds a login to the hub, and every user of this machine may read it: chmod 0600 it", file)
+        log.warning("%s holds a login, and every user of this machine may read it: chmod 0600 it", file)
     return _filled(text, file, setting)
 
 
