@@ -1,7 +1,9 @@
 """``keyturn context``: which contexts there are, which is in use, and where each setting comes from."""
 
+import json
 import os
-from typing import Annotated, Any
+import re
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -23,6 +25,9 @@ from keyturn.cli.output import note, write_json, write_table, write_text
 commands = typer.Typer(
     help="Contexts: which hub, catalogue and Prefect server a name stands for.", no_args_is_help=True
 )
+
+PLAIN: Final = re.compile(r"[A-Za-z0-9_][\w.-]*", re.ASCII)
+"""A name that YAML reads as it stands; every other one is quoted."""
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The context.", autocompletion=complete_context)]
 OptionalName = Annotated[
@@ -64,8 +69,9 @@ def use_context(name: NameArgument) -> None:
     contexts.settings(name)
     text = read_config(contexts.file)
     start, end = contexts.place or (0, 0)
-    line = name if contexts.place else f"current: {name}\n"
-    write_private(contexts.file, text[:start] + line + text[end:])
+    scalar = name if PLAIN.fullmatch(name) else json.dumps(name)
+    line = scalar if contexts.place else f"current: {scalar}\n"
+    write_private(contexts.file.resolve(), text[:start] + line + text[end:])
     if (other := os.environ.get(CONTEXT)) is not None and other != name:
         note(f"{CONTEXT} is set here, and goes before it: {other or 'no context'}")
     write_text(f"using the context {name}")

@@ -130,15 +130,17 @@ def parse_contexts(file: Path, text: str) -> Contexts:
 
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         raise flaw(file, mark, "it is no YAML", "Correct the line") from None
-    top = dict(pairs(file, root)) if root is not None else {}
-    if strange := next((key for key in top if key not in ("current", "contexts")), None):
-        raise flaw(file, top[strange].start_mark, f"{strange} is not read", "Write current, and contexts by name")
+    top = {}
+    for key, node in pairs(file, root) if root is not None else ():
+        if key.value not in ("current", "contexts"):
+            raise flaw(file, key.start_mark, f"{key.value} is not read", "Write current, and contexts by name")
+        top[key.value] = node
     named = {}
-    for name, node in pairs(file, top["contexts"]) if "contexts" in top else ():
-        named[name] = dict(settings_of(file, node))
+    for key, node in pairs(file, top["contexts"]) if "contexts" in top else ():
+        named[key.value] = dict(settings_of(file, node))
     current = top.get("current")
     at = (current.start_mark.index, current.end_mark.index) if current else None
     return Contexts(file, named, scalar(file, current) if current else "", at)
@@ -147,14 +149,14 @@ def parse_contexts(file: Path, text: str) -> Contexts:
 def settings_of(file: Path, node: Any, within: str = "") -> Iterator[tuple[str, str]]:
     """The settings of one context, by their names."""
     for key, value in pairs(file, node):
-        name = f"{within}{key}"
+        name = f"{within}{key.value}"
         if any(setting.startswith(f"{name}.") for setting in SETTINGS):
             yield from settings_of(file, value, f"{name}.")
         elif name not in SETTINGS:
             hint = advice(name, SETTINGS, "Write one of those in docs/contexts.md")
             if SECRET_NAME.search(name):
                 hint = "No value of a secret is written here: name a file that holds it, such as login.token_file"
-            raise flaw(file, value.start_mark, f"{name} is not read", hint)
+            raise flaw(file, key.start_mark, f"{name} is not read", hint)
         else:
             yield name, checked(file, value, name)
 
@@ -174,7 +176,7 @@ def checked(file: Path, node: Any, name: str) -> str:
     return text
 
 
-def pairs(file: Path, node: Any) -> Iterator[tuple[str, Any]]:
+def pairs(file: Path, node: Any) -> Iterator[tuple[Any, Any]]:
     """The keys and values of a mapping. Raises Invalid for anything else, and for a key that is there twice."""
     if node.id != "mapping":
         raise flaw(file, node.start_mark, "it is no list of names and values", "See docs/contexts.md")
@@ -184,7 +186,7 @@ def pairs(file: Path, node: Any) -> Iterator[tuple[str, Any]]:
         if name in names:
             raise flaw(file, key.start_mark, f"{name} is there twice", "Take one of the two out")
         names.add(name)
-        yield name, value
+        yield key, value
 
 
 def scalar(file: Path, node: Any) -> str:

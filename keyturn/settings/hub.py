@@ -41,6 +41,9 @@ class HubSettings:
     grant_token_role: str = GRANT_TOKEN_ROLE
 
     def __post_init__(self) -> None:
+        if not self.address.lower().startswith(("https://", "http://")):
+            hint = "Begin it with https://, as in https://hub.example.com:8200"
+            raise Invalid("find the hub at", self.address, "that is no address of a server", hint)
         if leaves_in_clear(self.address) and not self.insecure_http:
             problem = "token and values would go to another machine in clear"
             hint = f"Give the hub an https address. Where nobody can listen between, set {INSECURE_HTTP}=true"

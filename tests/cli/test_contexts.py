@@ -132,6 +132,31 @@ def test_what_does_not_belong_in_the_file_is_refused_and_not_repeated(config: Pa
     assert not any(secret in str(refused.value) for secret in ("anything", "CAES", "3Jx9", "pass@"))
 
 
+def test_a_name_that_yaml_would_read_otherwise_is_quoted_and_a_link_stays_one(config: Path, tmp_path: Path) -> None:
+    name = 'eu #1: "live"'
+    kept = tmp_path / "kept.yaml"
+    kept.write_text(FILE + f"  {json.dumps(name)}: {{}}\n")
+    config.unlink()
+    config.symlink_to(kept)
+    for chosen in (name, "lab"):
+        keyturn("context", "use", chosen)
+        assert read_contexts().current == chosen
+    assert config.is_symlink()
+    assert kept.read_text() == FILE.replace("current: prod", "current: lab") + f"  {json.dumps(name)}: {{}}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("current: lab\ncontext:\n  lab: {}\n", "config.yaml:2: context is not read"),
+        ("contexts: " + "[" * 5000, "no YAML"),
+    ],
+)
+def test_what_is_no_file_of_contexts_is_told_with_its_line(config: Path, text: str, words: str) -> None:
+    config.write_text(text)
+    assert words in keyturn("context", "list", ends=1).stderr
+
+
 def test_a_file_that_others_may_write_is_refused(config: Path) -> None:
     config.chmod(0o666)
     assert "others than its owner may write it" in keyturn("context", "list", ends=1).stderr

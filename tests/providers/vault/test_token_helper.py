@@ -80,3 +80,7 @@ def test_what_is_no_program_is_told(helper: Path, tmp_path: Path) -> None:
     helper.write_text("#!/bin/sh\nexit 3\n")
     with pytest.raises(Unavailable, match="exit 3"):
         get_token(str(helper))
+    for prints in ("exec yes", r"printf '\377\376'", "echo two; echo lines"):
+        helper.write_text(f"#!/bin/sh\n{prints}\n")
+        with pytest.raises(Invalid, match="what it says is no token"):
+            get_token(str(helper))

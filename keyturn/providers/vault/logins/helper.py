@@ -6,10 +6,14 @@ Source: "Custom token helper" in the documentation of Vault: the program is call
 
 import os
 import re
+import select
 import stat
 import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import IO, Final, cast
 
 from keyturn.core.errors import Denied, Invalid, Unavailable
 from keyturn.core.sensitive import Sensitive
@@ -58,8 +62,8 @@ def insist_on_own(file: str, status: os.stat_result) -> None:
 def get_token(program: str) -> str:
     """The token that it keeps; empty where it keeps none. Raises Unavailable."""
     text = _run(program, "get").strip()
-    if len(text) > LIMIT or not text.isprintable():
-        raise Invalid("run", program, "what it says is no token", "Call it with get, and see what it prints")
+    if not (text.isascii() and text.isprintable()):
+        raise no_token(program)
     return text
 
 
@@ -73,16 +77,54 @@ def erase_token(program: str) -> None:
     _run(program, "erase")
 
 
+def no_token(program: str) -> Invalid:
+    """It prints something else, or more than any token is."""
+    return Invalid("run", program, "what it says is no token", "Call it with get, and see what it prints")
+
+
 def _run(program: str, verb: str, text: str = "") -> str:
+    deadline = time.monotonic() + TIMEOUT
     try:
-        done = subprocess.run(
-            [program, verb], input=text, stdout=subprocess.PIPE, text=True, timeout=TIMEOUT, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise Unavailable("run", program, f"it did not {verb} within {TIMEOUT:.0f} s", "Try it by hand") from None
+        process = subprocess.Popen([program, verb], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     except (OSError, ValueError) as error:
         raise Unavailable("run", program, f"it can't be run ({type(error).__name__})", "Check its mode") from None
-    if done.returncode:
-        problem = f"the token helper failed to {verb} (exit {done.returncode})"
+    with closing_pipes(process) as (into, out):
+        try:
+            with suppress(BrokenPipeError):  # one that does not read what it is given says itself whether that is well
+                into.write(text.encode())
+                into.close()
+            if len(output := read_output(out, deadline)) > LIMIT:
+                raise no_token(program)
+            code = process.wait(max(deadline - time.monotonic(), 0.1))
+        except (TimeoutError, subprocess.TimeoutExpired):
+            raise Unavailable("run", program, f"it did not {verb} within {TIMEOUT:.0f} s", "Try it by hand") from None
+    if code:
+        problem = f"the token helper failed to {verb} (exit {code})"
         raise Unavailable("run", program, problem, "What it says stands above: try it by hand") from None
-    return done.stdout
+    return output.decode(errors="replace")
+
+
+@contextmanager
+def closing_pipes(process: subprocess.Popen[bytes]) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    """Its input and output; at the end both are closed, and it does not go on."""
+    into, out = cast("tuple[IO[bytes], IO[bytes]]", (process.stdin, process.stdout))
+    try:
+        yield into, out
+    finally:
+        process.kill()
+        out.close()
+        with suppress(BrokenPipeError):
+            into.close()
+        process.wait()
+
+
+def read_output(out: IO[bytes], deadline: float) -> bytes:
+    """All that it prints, or a little more than it may. Raises TimeoutError."""
+    output = b""
+    while len(output) <= LIMIT:
+        if not select.select([out], [], [], max(deadline - time.monotonic(), 0))[0]:
+            raise TimeoutError
+        if not (part := os.read(out.fileno(), LIMIT)):
+            break
+        output += part
+    return output
