@@ -15,6 +15,9 @@ from keyturn.ledger.naming import read_name
 
 AREA: Final = "ledger"
 
+FIRST: Final = "After the first rotation, with the notary's login: keyturn ledger checkpoint. Later its worker does so"
+"""What helps where there was never one, as on the day when all of it is set up."""
+
 LATELY: Final = SIGN_OF_LIFE + timedelta(hours=1)
 """Where nothing is new for so long, somebody has shown all the same that he signs."""
 
@@ -26,7 +29,7 @@ def check_ledger(patient: Patient) -> Iterator[CheckResult]:
     if name is None:
         yield CheckResult(AREA, "name", Grade.ADVICE, "nothing was ever written with this hub", "Rotate a secret")
     else:
-        yield _signed(patient, name.origin)
+        yield signed_lately(patient, name.origin)
 
 
 def _readable(patient: Patient) -> CheckResult:
@@ -37,12 +40,12 @@ def _readable(patient: Patient) -> CheckResult:
     return CheckResult(AREA, "entries", Grade.WELL, "it can be read")
 
 
-def _signed(patient: Patient, origin: str) -> CheckResult:
+def signed_lately(patient: Patient, origin: str) -> CheckResult:
     """How long ago the newest checkpoint was made, by the hub's clock."""
     note, _ = CheckpointInHub(patient.workspace.hub, origin).read()
     made = read_checkpoint(note).time if note else None
     if made is None:
-        return CheckResult(AREA, origin, Grade.FAILED, "no checkpoint vouches for it", REMEDY)
+        return CheckResult(AREA, origin, Grade.FAILED, "no checkpoint vouches for it", FIRST)
     age = patient.workspace.hub_now() - made
     words = f"signed {span(age)} ago"
     return CheckResult(AREA, origin, *((Grade.FAILED, words, REMEDY) if age > LATELY else (Grade.WELL, words)))

@@ -21,6 +21,7 @@ from keyturn.core.errors import Denied, Unavailable
 from keyturn.core.rights import HubPlaces
 from keyturn.core.sensitive import Sensitive
 from keyturn.doctor.examine import examine
+from keyturn.doctor.ledger import signed_lately
 from keyturn.doctor.patient import Patient
 from keyturn.doctor.results import CheckResult, Grade
 from keyturn.doctor.targets import check_targets
@@ -55,10 +56,13 @@ class Installation:
 
     def results(self, area: str, role: str = "worker", **changes: Any) -> list[CheckResult]:
         """What comes of the checks of one area."""
+        diagnosis = examine(self.patient(role, **changes))
+        return [result for result in diagnosis.results if result.area == area]
+
+    def patient(self, role: str = "worker", **changes: Any) -> Patient:
         workspace = self.open(**changes)
         places = HubPlaces("secret", "keyturn", "transit", HubPlaces.lease_token_role, {})
-        diagnosis = examine(Patient(workspace, scope_of(workspace.catalogue, places, [], []), role))
-        return [result for result in diagnosis.results if result.area == area]
+        return Patient(workspace, scope_of(workspace.catalogue, places, [], []), role)
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +188,12 @@ def test_a_part_that_ought_to_run_and_does_not_is_found(installed: Installation)
     results = installed.results("part")
     assert any(r.grade is Grade.FAILED and r.words.startswith("does not run") for r in results)
     assert installed.results("part", role="notary") == []
+
+
+def test_a_ledger_that_nobody_has_signed_yet_is_told_with_the_command_that_does(installed: Installation) -> None:
+    result = signed_lately(installed.patient(), fresh())
+    assert result.grade is Grade.FAILED
+    assert "with the notary's login: keyturn ledger checkpoint" in result.remedy
 
 
 def test_the_command_ends_with_one_where_anything_is_lacking_and_tells_it_first(

@@ -23,8 +23,8 @@ LACKING: Final = """
 WITH settings AS (
   SELECT s.setrole, s.setdatabase, split_part(said, '=', 1) AS name, substr(said, strpos(said, '=') + 1) AS value
     FROM pg_db_role_setting s, unnest(s.setconfig) said)
-SELECT d.datname, m.name, m.value, r.rolsuper OR NOT EXISTS (
-         SELECT FROM pg_settings g WHERE lower(g.name) = lower(m.name) AND g.context LIKE 'superuser%%')
+SELECT d.datname, m.name, m.value, r.rolsuper OR EXISTS (
+         SELECT FROM pg_settings g WHERE lower(g.name) = lower(m.name) AND g.context IN ('user', 'backend'))
   FROM settings m JOIN pg_roles model ON model.oid = m.setrole AND model.rolname = %(like)s
        JOIN pg_roles account ON account.rolname = %(account)s
        JOIN pg_roles r ON r.rolname = current_user
@@ -58,7 +58,7 @@ class RoleSetting:
 def list_elements(text: str) -> list[str]:
     """The names in a list as the server keeps it: quoted ones as they are, others in lower case."""
     elements = (
-        found[1].replace('""', '"') if found[1] is not None else found[2].lower() for found in ELEMENT.finditer(text)
+        match[1].replace('""', '"') if match[1] is not None else match[2].lower() for match in ELEMENT.finditer(text)
     )
     return list(elements)
 

@@ -118,8 +118,8 @@ class PostgreSQLSetup:
                 ]
                 if statements := self._statements(cursor, step):
                     transactions.append(Transaction(step.database, step.about, statements, BEGINS, ENDS))
-        found = (tuple(dict.fromkeys(lines)) for lines in (notes, asks))
-        return TargetPlan(self._name, login, tuple(transactions), makes_admin, *found)
+        texts = (tuple(dict.fromkeys(lines)) for lines in (notes, asks))
+        return TargetPlan(self._name, login, tuple(transactions), makes_admin, *texts)
 
     def apply(self, handovers: Sequence[Handover], plan: TargetPlan, progress: Callable[[str], None]) -> None:
         """Do what the plan says, a transaction at a time."""

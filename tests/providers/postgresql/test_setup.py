@@ -79,7 +79,7 @@ def test_an_account_is_handed_over_under_an_application_that_does_not_notice(lab
         f"GRANT {name}_readers TO {name}_a WITH ADMIN OPTION",
         f"ALTER ROLE {name}_a CREATEDB",
         f"ALTER ROLE {name}_a SET work_mem = '5MB'",
-        f"ALTER ROLE {name}_a IN DATABASE {DATABASE} SET {name}.tenant = 'one''s, own'",
+        f"ALTER ROLE {name}_a IN DATABASE {DATABASE} SET DateStyle = 'ISO, DMY'",
         f"ALTER DEFAULT PRIVILEGES FOR ROLE {name}_a REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC",
         f"SELECT lo_create(0) FROM (SELECT 1) one; CREATE SCHEMA {name}_a AUTHORIZATION {name}_a",
     ):
@@ -113,8 +113,8 @@ def test_an_account_is_handed_over_under_an_application_that_does_not_notice(lab
         cursor.execute(f"GRANT SELECT ON {name}_rows TO {name}_readers")
         cursor.execute("SHOW search_path")
         assert cursor.fetchone() == (f'"$user", {name}_a, public',)
-        cursor.execute(f"SELECT current_setting('work_mem'), current_setting('{name}.tenant')")
-        assert cursor.fetchone() == ("5MB", "one's, own")
+        cursor.execute("SELECT current_setting('work_mem'), current_setting('DateStyle')")
+        assert cursor.fetchone() == ("5MB", "ISO, DMY")
     assert lab.sql("SELECT count(*) FROM pg_db_role_setting WHERE setrole = 0") == [(0,)]
     lab.sql(f"ALTER ROLE {name}_b SET temp_tablespaces = pg_default, 'other;--'")
     with pytest.raises(Unprivileged, match="the setting temp_tablespaces") as lacks:
