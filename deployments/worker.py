@@ -9,7 +9,7 @@ import asyncio
 import os
 import tempfile
 from collections.abc import Coroutine, Mapping
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 from uuid import UUID
 
 import anyio
@@ -28,12 +28,22 @@ from prefect.runner._process_manager import ProcessHandle
 from prefect.states import Cancelled
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
-from deployments.execution import Contexts
-from deployments.nursery import Nursery, NurseryStarter, adopt_orphans, run_environment
-from deployments.waking import heed_events
 from keyturn.core.errors import KeyturnError
+from keyturn.project.parts import load_part
 from keyturn.project.process import guard_process
 from keyturn.project.worker_settings import own_settings
+
+if TYPE_CHECKING:
+    from deployments.execution import Contexts
+    from deployments.nursery import Nursery, NurseryStarter, adopt_orphans, run_environment
+    from deployments.waking import heed_events
+else:
+    # `prefect worker start` is somebody else's process, in which this folder has another name.
+    Contexts = load_part("deployments.execution").Contexts
+    nursery = load_part("deployments.nursery")
+    Nursery, NurseryStarter = nursery.Nursery, nursery.NurseryStarter
+    adopt_orphans, run_environment = nursery.adopt_orphans, nursery.run_environment
+    heed_events = load_part("deployments.waking").heed_events
 
 TYPE: Final = "keyturn"
 

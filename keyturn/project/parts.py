@@ -1,6 +1,7 @@
 """Single modules of the project's folders, executed in processes that are not Keyturn's own."""
 
 import sys
+from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from types import ModuleType
 
@@ -8,9 +9,13 @@ from keyturn import project
 
 
 def load_part(name: str) -> ModuleType:
-    """One module of the folders, under a name of its own here; it is executed once in a process."""
-    if (loaded := sys.modules.get(name)) and str(loaded.__file__).startswith(str(project.root())):
-        return loaded
+    """One module of the folders, under a name of its own where its folder is not; it is executed once in a process.
+
+    What it takes of its own folder it has to load in the same way.
+    """
+    folder = name.partition(".")[0]
+    if str(project.root() / folder) in getattr(sys.modules.get(folder), "__path__", ()):
+        return import_module(name)
     own, file = f"{project.__name__}.{name}", project.root().joinpath(*name.split(".")).with_suffix(".py")
     if name in project.LOADED:
         return project.LOADED[name]

@@ -291,6 +291,8 @@ def test_an_engine_is_connected_with_what_lies_in_the_hub_and_gives_accounts(emp
                 "CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'",
                 f'GRANT {OWNER} TO "{{{{name}}}}"',
             ],
+            # The hub's own way touches every table in public, those of other tests as well.
+            "revocation": ['DROP ROLE IF EXISTS "{{name}}"'],
         },
     }
     target = {"kind": "postgresql", "host": world.host, "port": world.port, "database": DATABASE, "admin": "targets/pg"}

@@ -9,6 +9,7 @@ from keyturn.core.plan import Action, Item
 from keyturn.sync.apply import Result, result
 from keyturn.sync.threads import BATCH, ReportResult
 from keyturn.sync_processes.scheduler import Dealer, spread
+from tests.support.hooks import eventually
 
 
 def items(count: int, *stores: str) -> list[Item]:
@@ -97,8 +98,15 @@ def test_one_that_never_begins_leaves_everything_to_the_others() -> None:
 
 def test_one_that_dies_costs_what_it_was_given_and_no_more() -> None:
     quick, slow, told = Quick(), Slow(), list[Result]()
-    threading.Timer(0.1, slow.die).start()
+
+    def ends_amid_it() -> None:
+        assert eventually(lambda: slow.did and len(told) > BATCH)
+        slow.die()
+
+    ending = threading.Thread(target=ends_amid_it)
+    ending.start()
     spread([quick, slow], items(20 * BATCH, "aws", "gcp"), told.append)
+    ending.join()
     states = Counter(one.state for one in told)
     assert len(told) == 40 * BATCH
     assert states["failed"] == len(slow.did) <= 4 * BATCH
