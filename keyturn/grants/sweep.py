@@ -5,7 +5,7 @@ back or taken back, where who has it may not have it any more, and where it may 
 """
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from keyturn.catalogue.access_policies import SECTION
@@ -32,6 +32,10 @@ from keyturn.rotation.granted import (
     update_grant,
 )
 from keyturn.rotation.journal import record_action
+
+OVER: Final = "its time is up"
+TICK: Final = timedelta(seconds=2)
+"""How far apart the hub's own end of a token and the one that is written down may be: it tells whole seconds."""
 
 AT_ONCE: Final = 16
 """Grants that are looked at side by side."""
@@ -163,7 +167,7 @@ class GrantLook:
     def why_ended(self, grant: AccessGrant) -> Ending | None:
         """The first reason for which it has to end; None where it goes on. Raises what could not be looked at."""
         if grant.is_over(self.workspace.hub_now()):
-            return Ending("its time is up")
+            return Ending(OVER)
         if ending := self._said(grant) or self._tokens(grant):
             return ending
         request = self._request(grant)
@@ -181,6 +185,8 @@ class GrantLook:
         """Whether the hub still has it, and who has opened it. What is not listed is asked for: it may be newer."""
         hub = self.workspace.hub.grants()
         if not grant.account and grant.accessor not in self.tokens and hub.login_of(grant.accessor) is None:
+            if grant.is_over(self.workspace.hub_now() + TICK):
+                return Ending(OVER)
             return Ending("the hub has ended it: somebody has revoked its token, or the hub was restored")
         if grant.opened_at or grant.wrapping in self.tokens or hub.is_wrapped(grant.wrapping):
             return None

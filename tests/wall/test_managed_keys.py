@@ -12,7 +12,7 @@ from deployments.local.prepare import LEDGER_KEY
 from keyturn.catalogue.keys.aws import AwsKmsKeySettings
 from keyturn.catalogue.keys.transit import TransitKeySettings
 from keyturn.catalogue.operators_policy import OperatorsPolicy
-from keyturn.catalogue.power import Surroundings, find_flaws
+from keyturn.catalogue.power import LEADING, Surroundings, find_flaws
 from keyturn.core.errors import Invalid
 from keyturn.core.kms_policies import ADMINISTER, USE, key_policy
 from tests.rotation.test_managed_keys import Transit
@@ -60,8 +60,7 @@ def test_no_role_of_a_strangers_account_is_let_in(tmp_path: Any) -> None:
     key = AwsKmsKeySettings.model_validate(
         {"kind": "aws-kms", "key": MINE, "policy": {"users": users}, "grants": grants}
     )
-    sections: dict[str, Any] = {"stores": {}, "targets": {}, "consumers": {}, "access_logs": {}, "hub": {}}
-    sections["keys"] = {"ours": key}
+    sections: dict[str, Any] = {section: {} for section in LEADING} | {"keys": {"ours": key}}
     flaws = [flaw for _, _, flaw in find_flaws(sections, Surroundings(own, {}, tmp_path))]
     assert [path for path, *_ in flaws] == [("policy", "users", 0, "principals", 0), ("grants", 0, "principal")]
     assert {message for _, message, _ in flaws} == {"the operator's file does not allow the account 999988887777"}

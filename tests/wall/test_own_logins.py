@@ -99,7 +99,10 @@ def login(lab: Lab, tmp_path: Path) -> Login:
 
 def test_it_is_replaced_before_it_ends_tried_first_and_the_old_one_goes_with_the_next_look(login: Login) -> None:
     first = login.deliver(**{provider.PLACE: "worker-1"})
-    assert login.turn() == KeyTurn(key_name(login.role), "in use")
+    in_use = login.turn()
+    assert in_use == KeyTurn(key_name(login.role), "in use", next_at=in_use.next_at)
+    assert in_use.next_at
+    assert abs(in_use.next_at - login.clock.now - LIFE * 2 / 3) < timedelta(minutes=1)
     login.clock.advance(LIFE * 2 / 3 + timedelta(minutes=1))
     old = login.file.read_text()
     assert login.turn().changed
