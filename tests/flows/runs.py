@@ -137,7 +137,7 @@ def messages(server: PrefectServer, run: str, count: int) -> dict[str, str]:
 
     def told() -> dict[str, str] | None:
         tasks = server.all("task_runs", task_runs={"flow_run_id": {"any_": [run]}})
-        over = len(tasks) >= count and all(t["state_type"] in TERMINAL for t in tasks)
+        over = len(tasks) >= count and all(t["state"] and t["state_type"] in TERMINAL for t in tasks)
         return {t["name"]: t["state"]["message"] for t in tasks} if over else None
 
     return wait_for(told)
