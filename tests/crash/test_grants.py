@@ -102,6 +102,7 @@ def test_a_delivery_that_is_killed_anywhere_is_finished_and_nothing_is_given_twi
         assert deliver_access(site.at_work("granter"), request.id).accessor == grant.accessor, number
         # Nobody may have more than a few that wait.
         end_access(site.at_work("bea"), request.id)
+        site.sweep()
 
 
 def test_an_end_that_is_killed_anywhere_is_finished_by_the_next_sweep(site: GivenSite) -> None:

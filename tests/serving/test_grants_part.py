@@ -22,7 +22,7 @@ from keyturn.serving.parts import GRANTING, Tenure
 from keyturn.serving.registry import make_parts
 from keyturn.serving.site import Site
 from tests.support.access import recorded
-from tests.support.given import GivenSite, given_site, people_with_least_rights, reader_role
+from tests.support.given import GivenSite, forget_grants, given_site, people_with_least_rights, reader_role
 from tests.support.hooks import eventually
 from tests.support.lab import Lab
 
@@ -31,6 +31,7 @@ pytestmark = pytest.mark.sampled(2, of="file")
 
 @pytest.fixture(scope="module")
 def given(lab: Lab) -> GivenSite:
+    forget_grants(lab)
     return given_site(lab, people_with_least_rights(lab), reader_role(lab))
 
 
