@@ -5,7 +5,6 @@ becomes of a run. Where there is no nursery, whatever the reason, a run is start
 """
 
 import asyncio
-import ctypes
 import json
 import os
 import signal
@@ -26,6 +25,7 @@ from prefect.runner._starter_engine import EngineCommandStarter
 from prefect.settings.context import get_current_settings
 from prefect.utilities.processutils import command_to_string, sanitize_subprocess_env
 
+from keyturn.programs.children import adopt_orphans
 from keyturn.project import RUN
 from keyturn.project.nursery import NUMBER, READY
 
@@ -36,9 +36,6 @@ ALONE: Final = (sys.executable, "-P", "-m", "keyturn.project.flow_run")
 
 WITHIN: Final = "KEYTURN_NURSERY"
 """Set in a process that runs are forked from. Whatever code that comes upon there, it starts no other such process."""
-
-PR_SET_CHILD_SUBREAPER: Final = 36
-"""Source: prctl(2), of Linux."""
 
 LOADING: Final = 300.0
 """Seconds that a nursery has to import everything, on a machine that is busy with other things."""
@@ -288,12 +285,10 @@ def read_on_import(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if not name.startswith(OF_A_RUN)}
 
 
-def adopt_orphans() -> bool:
+def can_watch_forked() -> bool:
     """Whether this process is given what its nursery forks, and can watch it."""
-    if sys.platform != "linux":
-        return False
     try:
         os.close(os.pidfd_open(os.getpid()))
-        return bool(ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
     except (OSError, AttributeError):
         return False
+    return adopt_orphans()

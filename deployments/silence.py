@@ -71,20 +71,14 @@ def crash_automation(
     workspace: WorkspaceNames = DEFAULT, within: timedelta = SILENCE, runs: ResourceSpecification | None = None
 ) -> Automation:
     """No heartbeat for three beats: the run is crashed."""
-    return Automation(
-        name=workspace.automation("a silent run is crashed"),
-        description="A run that stopped sending heartbeats has lost its process.",
-        trigger=EventTrigger(
-            after={RUNNING, HEARTBEAT},
-            expect={HEARTBEAT, *ENDED},
-            match=RUNS,
-            match_related=runs or runs_of(workspace),
-            for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
-            threshold=1,
-            within=within,
-        ),
-        actions=[ChangeFlowRunState(state=StateType.CRASHED, message="The run's process sends no heartbeat any more.")],
+    return crashes(
+        workspace.automation("a silent run is crashed"),
+        "A run that stopped sending heartbeats has lost its process.",
+        after={RUNNING, HEARTBEAT},
+        expect={HEARTBEAT, *ENDED},
+        runs=runs or runs_of(workspace),
+        within=within,
+        message="The run's process sends no heartbeat any more.",
     )
 
 
@@ -92,20 +86,42 @@ def begun_automation(
     workspace: WorkspaceNames = DEFAULT, within: timedelta = BEGINS_WITHIN, runs: ResourceSpecification | None = None
 ) -> Automation:
     """A worker took a run, and died before it began: no other takes it, and it would count as under way for good."""
+    return crashes(
+        workspace.automation("a run that never began is crashed"),
+        "A worker has taken a run, and it has not begun for five minutes.",
+        after=BEGINNING,
+        expect={*BEGINNING, RUNNING, *ENDED, *WAITING},
+        runs=runs or runs_of(workspace),
+        within=within,
+        message="Its worker has taken it, and never begun it.",
+    )
+
+
+def crashes(
+    name: str,
+    description: str,
+    *,
+    after: set[str],
+    expect: set[str],
+    runs: ResourceSpecification,
+    within: timedelta,
+    message: str,
+) -> Automation:
+    """A run of which nothing that is expected is heard for so long ``after`` one of these events is crashed."""
     return Automation(
-        name=workspace.automation("a run that never began is crashed"),
-        description="A worker has taken a run, and it has not begun for five minutes.",
+        name=name,
+        description=description,
         trigger=EventTrigger(
-            after=BEGINNING,
-            expect={*BEGINNING, RUNNING, *ENDED, *WAITING},
+            after=after,
+            expect=expect,
             match=RUNS,
-            match_related=runs or runs_of(workspace),
+            match_related=runs,
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
             within=within,
         ),
-        actions=[ChangeFlowRunState(state=StateType.CRASHED, message="Its worker has taken it, and never begun it.")],
+        actions=[ChangeFlowRunState(state=StateType.CRASHED, message=message)],
     )
 
 

@@ -35,14 +35,14 @@ from keyturn.project.worker_settings import own_settings
 
 if TYPE_CHECKING:
     from deployments.execution import Contexts
-    from deployments.nursery import Nursery, NurseryStarter, adopt_orphans, run_environment
+    from deployments.nursery import Nursery, NurseryStarter, can_watch_forked, run_environment
     from deployments.waking import heed_events
 else:
     # `prefect worker start` is somebody else's process, in which this folder has another name.
     Contexts = load_part("deployments.execution").Contexts
     nursery = load_part("deployments.nursery")
     Nursery, NurseryStarter = nursery.Nursery, nursery.NurseryStarter
-    adopt_orphans, run_environment = nursery.adopt_orphans, nursery.run_environment
+    can_watch_forked, run_environment = nursery.can_watch_forked, nursery.run_environment
     heed_events = load_part("deployments.waking").heed_events
 
 TYPE: Final = "keyturn"
@@ -122,7 +122,7 @@ class KeyturnWorker(BaseWorker[KeyturnJobConfiguration, BaseVariables, KeyturnWo
             raise SystemExit(str(error)) from None
         await super().setup()
         self._exit_stack.push_async_callback(self._contexts.close)
-        self._nursery = Nursery() if adopt_orphans() else None
+        self._nursery = Nursery() if can_watch_forked() else None
         if self._nursery:
             self._beside(self._nursery.keep(run_environment(settings)))
 

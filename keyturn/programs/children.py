@@ -28,10 +28,9 @@ LONGEST_SWEEP: Final = 5.0
 PAUSE: Final = 0.005
 
 
-def adopt_orphans() -> None:
-    """Let whatever descendants lose their parents become children of this process."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+def adopt_orphans() -> bool:
+    """Let whatever descendants lose their parents become children of this process; false where that can't be had."""
+    return sys.platform == "linux" and bool(ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
 
 
 class Group(Enum):

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from deployments.nursery import OF_A_RUN, WITHIN, Forked, Nursery, adopt_orphans
+from deployments.nursery import OF_A_RUN, WITHIN, Forked, Nursery, can_watch_forked
 from tests.cli.command import ROOT
 from tests.support.hooks import eventually
 
@@ -73,7 +73,7 @@ class Runs:
 
 @asynccontextmanager
 async def running(directory: Path, **variables: str) -> AsyncIterator[Runs]:
-    assert adopt_orphans()
+    assert can_watch_forked()
     nursery = Nursery((sys.executable, "-P", str(PROGRAM)), patience=60)
     runs = Runs(directory, nursery)
     runs.base |= variables
