@@ -456,14 +456,12 @@ def check_access(
 
     from keyturn.grants.proofs import AccessProof
     from keyturn.grants.proofs import check_access as check
-    from keyturn.ledger.checkpoints import read_checkpoint
     from keyturn.providers.ledger.ed25519 import verify_ed25519
 
     proof = AccessProof.from_json(read_proof(file))
     if not proof.entries:
         raise Invalid("check", str(file), "it tells of no approval", "Give the file as it was made")
-    believed = sources.given_keys(public_key or [], public_key_file)
-    keys = sources.trust(believed, lambda: read_checkpoint(proof.entries[0].checkpoint).origin).keys
+    keys = sources.keys_of_proof(proof.entries[0].checkpoint, public_key or [], public_key_file)
     proven = check(proof, dict(map(approver_key, approver)), keys, verify_ed25519)
     if as_json:
         signed = {"approved_by": list(proven.approved_by), "reviewed_by": proven.reviewed_by}

@@ -102,6 +102,16 @@ def trust(keys: "Sequence[PublicKey]", origin: Callable[[], str]) -> Trust:
         return Trust(hub_keys(hub, name), [newest] if newest else [])
 
 
+def keys_of_proof(checkpoint: str, keys: Sequence[str], file: Path | None) -> "Sequence[PublicKey]":
+    """What a proof under this checkpoint is checked by: the keys of the options, else what the hub tells of its ledger.
+
+    Raises what :func:`given_keys` and :func:`trust` do.
+    """
+    from keyturn.ledger.checkpoints import read_checkpoint
+
+    return trust(given_keys(keys, file), lambda: read_checkpoint(checkpoint).origin).keys
+
+
 def insist_on_hub_or_key() -> None:
     """Raises Invalid where no hub is named either: whoever verifies elsewhere has to give the key."""
     if not os.environ.get("VAULT_ADDR") and known_stack() is None:

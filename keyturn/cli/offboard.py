@@ -182,15 +182,13 @@ def write_proof(finished: "Offboarding", out: Path | None) -> None:
 def show_checked(file: Path, public_key: list[str], public_key_file: Path | None, as_json: bool) -> None:
     """What a proof proves, by the ledger's public key. Ends with 3 where it says that something is not proven."""
     from keyturn.cli.access import read_proof
-    from keyturn.ledger.checkpoints import read_checkpoint
     from keyturn.organisations.offboarding_proof import OffboardingProof, check_offboarding
     from keyturn.providers.ledger.ed25519 import verify_ed25519
 
     proof = OffboardingProof.from_json(read_proof(file))
     if not proof.entries:
         raise Invalid("check", str(file), "it has no entry of a ledger", "Give the file as it was made")
-    believed = sources.given_keys(public_key, public_key_file)
-    keys = sources.trust(believed, lambda: read_checkpoint(proof.entries[0].checkpoint).origin).keys
+    keys = sources.keys_of_proof(proof.entries[0].checkpoint, public_key, public_key_file)
     proven = check_offboarding(proof, keys, verify_ed25519)
     show_proven(proven, as_json)
     if proven.unproven:

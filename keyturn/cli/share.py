@@ -172,15 +172,13 @@ def check(
     Ends with 1 where it does not hold, and with 3 where it has the signature of one side alone.
     """
     from keyturn.cli.access import read_proof
-    from keyturn.ledger.checkpoints import read_checkpoint
     from keyturn.organisations.sharing_proof import SharingProof, check_sharing
     from keyturn.providers.ledger.ed25519 import verify_ed25519
 
     proof = SharingProof.from_json(read_proof(file))
     if not proof.entries:
         raise Invalid("check", str(file), "it has no entry of a ledger", "Give the file as it was made")
-    believed = sources.given_keys(public_key or [], public_key_file)
-    keys = sources.trust(believed, lambda: read_checkpoint(proof.entries[0].checkpoint).origin).keys
+    keys = sources.keys_of_proof(proof.entries[0].checkpoint, public_key or [], public_key_file)
     proven = check_sharing(proof, dict(map(signer_key, signer)), keys, verify_ed25519)
     show_proven(proven, proof.teller, as_json)
     if proven.lacking:
