@@ -47,7 +47,7 @@ COMMANDS: Final = {
 }
 RUNS: Final[dict[str, dict[str, Any]]] = {
     "sync": {},
-    "emergency-revoke": {"path": DATABASE_SECRET, "only_show_what_would_happen": True},
+    "preview-revocation": {"path": DATABASE_SECRET},
 }
 """What the UI asks for; the second goes to the queue for emergencies, whose worker has nothing else to do."""
 

@@ -10,6 +10,7 @@ import sys
 
 import uvicorn
 
+from deployments.local.busy_database import TriedAgain
 from deployments.local.foreign_pages import OwnPagesOnly, origins
 from deployments.local.support.serving import add_certificate, add_host
 
@@ -23,7 +24,7 @@ def serve(options: argparse.Namespace) -> None:
     settings = get_current_settings().server
     allowed = origins([options.port, *options.published_port], options.name)
     uvicorn.run(
-        OwnPagesOnly(create_app(final=True), allowed),
+        OwnPagesOnly(TriedAgain(create_app(final=True)), allowed),
         host=options.host,
         port=options.port,
         ssl_certfile=str(options.cert),
