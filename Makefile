@@ -9,7 +9,7 @@ PY := $(VENV)/bin/python
 UV_COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
 
-.PHONY: help setup demo test test-deep check wheel sbom licences lock digests screenshot clean
+.PHONY: help setup demo test test-deep check wheel sbom licences lock manifests digests screenshot clean
 
 help:  ## tell what make does here
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | awk -F '\t' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -45,7 +45,11 @@ licences: setup  ## write docs/licences.md, after make lock
 
 lock: setup  ## lock the dependencies, from pyproject.toml (UPGRADE=--upgrade: newer ones)
 	sed -n 's/ *\\$$//; /^uv==/p' requirements-setup.txt | $(UV_COMPILE) $(UPGRADE) -o requirements-setup.txt -
+	sed -n 's/ *\\$$//; /^helm-python-sdk==/p' requirements-helm.lock | $(UV_COMPILE) $(UPGRADE) -o requirements-helm.lock -
 	$(UV_COMPILE) $(UPGRADE) --extra dev --extra all --no-emit-package keyturn -o requirements.lock pyproject.toml
+
+manifests: setup  ## write deployments/kustomize from the Helm chart
+	$(PY) -m deployments.manifests
 
 digests: setup  ## write images.env: the containers' images by digest (needs Docker, and the registries)
 	@$(PY) -m deployments.image_digests images.env

@@ -12,4 +12,10 @@ for name in AZURE_CLIENT_SECRET PREFECT_API_AUTH_STRING PREFECT_SERVER_API_AUTH_
   fi
   export "$name=$(cat "$file")"
 done
+# libpq reads no password file that a group may read, which is how Kubernetes mounts one: it is given a copy of its own.
+if [ -r "${PGPASSFILE:-}" ] && [ ! -O "$PGPASSFILE" ]; then
+  copy=$(mktemp)
+  cat "$PGPASSFILE" >"$copy"
+  export PGPASSFILE="$copy"
+fi
 exec "$@"

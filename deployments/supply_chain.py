@@ -29,7 +29,7 @@ from packaging.utils import canonicalize_name
 
 ROOT: Final = Path(__file__).parents[1]
 LOCK: Final = ROOT / "requirements.lock"
-LOCKS: Final = (LOCK, ROOT / "requirements-setup.txt")
+LOCKS: Final = (LOCK, ROOT / "requirements-setup.txt", ROOT / "requirements-helm.lock")
 PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 REQUIRED: Final = "KEYTURN_AUDIT"
 
