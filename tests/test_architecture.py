@@ -189,6 +189,14 @@ ARROWS = {
         "keyturn.sync",
         "keyturn.grants",
     },
+    "keyturn.recovery": {
+        "keyturn.core",
+        "keyturn.settings",
+        "keyturn.ledger",
+        "keyturn.catalogue",
+        "keyturn.rotation",
+        "keyturn.sync",
+    },
     "keyturn.doctor": {
         "keyturn.core",
         "keyturn.ledger",

@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "rename": "rename.rename",
     "forget": "rename.forget",
     "recover": "recover.recover",
+    "rehydrate": "rehydrate.rehydrate",
     "history": "history.history",
     "scan": "scan.scan",
     "follow": "follow.follow",

@@ -16,6 +16,7 @@ GROUPS: Final = {
         "rename",
         "forget",
         "recover",
+        "rehydrate",
         "get",
     ),
     "Programs": ("agent", "exec", "render"),
@@ -65,6 +66,7 @@ EXAMPLES: Final = {
     "rename": ("keyturn rename ml-training/database ml/database",),
     "forget": ("keyturn forget ml-training/database", "keyturn forget ml-training/database --end-previous"),
     "recover": ("keyturn recover --dry-run", "keyturn recover ml-training/database"),
+    "rehydrate": ("keyturn rehydrate", "keyturn rehydrate --key fingerprint-key.json --apply"),
     "get": (
         "keyturn get ml-training/database inference/api-key",
         "keyturn get ml-training/database --from aws",

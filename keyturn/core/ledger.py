@@ -18,7 +18,7 @@ class Outcome(StrEnum):
     """Whoever asked lacks the permission, and nothing was changed."""
 
 
-VERSIONED: Final = ("promote", "push", "recover", "revert")
+VERSIONED: Final = ("promote", "push", "recover", "rehydrate", "revert")
 """The actions whose entries tell which version of a secret was the newest when they were done."""
 
 

@@ -148,6 +148,24 @@ class Shape:
         except (ValueError, KeyError, TypeError, IndexError):
             raise Unfit("it is not what Keyturn writes for a whole secret") from None
 
+    def part(self, text: Sensitive) -> Mapping[str, Any]:
+        """The field that a copy of one field holds, as the text that it is. Raises Unfit where that can't be told.
+
+        Of a list of several versions it is the newest one's.
+        """
+        if self.encoding not in (Encoding.TEXT, Encoding.BASE64):
+            raise Unfit(f"its encoding, {self.encoding}, can't be undone")
+        names = self.field
+        try:
+            plain = text.reveal() if self.encoding is Encoding.TEXT else _from_base64(text.reveal())
+            if isinstance(names, str):
+                return {names: plain} if names else {}
+            if self.join is None and not names_previous(names[0]):
+                return {names[0]: json.loads(plain)[0]}
+        except (ValueError, TypeError, IndexError, KeyError):
+            raise Unfit("it is not what Keyturn writes for one field") from None
+        raise Unfit("several values stand in one text, and nobody can tell where one ends")
+
     def _one_way(self) -> str:
         """Why nothing of a copy leads back; empty where something does."""
         if self.template or (self.templates and not self.fields):

@@ -21,7 +21,7 @@ from keyturn.ledger.ports import LedgerSource
 from keyturn.ledger.verify import Problem
 
 RENAME: Final = "rename"
-WRITES: Final = ("promote", "recover", "revert", "import", RENAME)
+WRITES: Final = ("promote", "recover", "rehydrate", "revert", "import", RENAME)
 """The actions whose entries tell of a version that they wrote."""
 INCIDENT: Final = "open incident"
 """The action, about no one secret, by which a revocation writes CURRENT anew of each that it is about."""

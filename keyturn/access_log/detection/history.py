@@ -11,7 +11,7 @@ from keyturn.core.ledger import Entry, Outcome
 TOLD: Final = 100
 """Revocations and retirements of one secret that are remembered, the newest."""
 
-NEWER: Final = ("promote", "recover", "revert")
+NEWER: Final = ("promote", "recover", "rehydrate", "revert")
 """The actions of the ledger that tell which version came into force."""
 
 ACTIONS: Final = (*NEWER, "retire", "cut")

@@ -1,0 +1,1 @@
+"""What brings a hub back: backups of it, restoring them, and trying out that this works."""

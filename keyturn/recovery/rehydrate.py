@@ -1,0 +1,445 @@
+"""An empty hub is filled again from what the stores hold: each secret once, proven or told as what it is.
+
+Only what the hub has no version of is written. What a login refuses is never taken, and neither is a copy that somebody
+has changed. A run that dies leaves secrets that are there whole and others that are not there yet: the next goes on.
+"""
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from itertools import islice
+from typing import Any, Final
+
+from keyturn.core.errors import Conflict, KeyturnError, unexpected
+from keyturn.core.fingerprint import vouches
+from keyturn.core.fingerprint_keys import FingerprintKeys
+from keyturn.core.hub import EXPIRES_AT, OVERTAKEN, ROTATED_AT, TOKEN, SecretInfo
+from keyturn.core.sensitive import SecretFields
+from keyturn.core.strategies import EXPIRES_AT as EXPIRY_FIELD
+from keyturn.recovery.rehydrate_copies import (
+    AT_ONCE,
+    Found,
+    HeldCopy,
+    SeenCopy,
+    Spot,
+    Standing,
+    fields_alike,
+    find_copies,
+    greatest_number,
+    held_copies,
+    same_text,
+)
+from keyturn.rotation.ahead import ledger_versions
+from keyturn.rotation.context import Workspace, side_by_side
+from keyturn.rotation.journal import entry_mark, record_action, written_together
+from keyturn.sync.observe import hub_secrets
+
+AT_A_TIME: Final = 100
+"""So many secrets' values are in memory together."""
+
+MOST_TRIED: Final = 5
+"""So many values of one secret are logged in with, the newest first."""
+
+
+class Rehydration(StrEnum):
+    """What becomes of one secret."""
+
+    THERE = "there"
+    """The hub has it: it is left as it is."""
+    SETTLED = "settled"
+    """The hub has it from a run that died before it said which versions are lost; that is said now."""
+    READY = "ready"
+    """It would be written."""
+    WRITTEN = "written"
+    UNTESTED = "untested"
+    """Nobody can tell whether it is the value in force: it is taken only where that is asked for."""
+    REFUSED = "refused"
+    """What the copies hold is let in nowhere: a new credential is to be made."""
+    DISAGREE = "disagree"
+    """Copies of one version hold different values, and nobody can tell which one is right."""
+    NOTHING = "nothing"
+    """No copy leads back to it."""
+    UNKNOWN = "unknown"
+    """Hub or stores could not be looked at, so nothing is concluded."""
+    FAILED = "failed"
+
+
+DONE: Final = frozenset({Rehydration.THERE, Rehydration.SETTLED, Rehydration.READY, Rehydration.WRITTEN})
+"""The verdicts after which nothing is left to be done by a person."""
+
+
+@dataclass(frozen=True)
+class Rehydrated:
+    """One secret, in names. ``source`` is the copy that is taken, ``held`` its version by its marks.
+
+    ``login`` is True where the target let the value in, False where it refused it, None where nobody could tell.
+    ``proven`` says that its fingerprint, by the hub's key, is that of the copy's marks. ``agree`` are the other copies
+    that hold the same, ``copies`` what was seen of all. ``equal`` says that what was written was read back, and is the
+    same.
+    """
+
+    path: str
+    verdict: Rehydration
+    why: str = ""
+    source: str = ""
+    held: int = 0
+    proven: bool = False
+    whole: bool = True
+    login: bool | None = None
+    agree: tuple[str, ...] = ()
+    copies: tuple[SeenCopy, ...] = ()
+    version: int = 0
+    fingerprint: str = ""
+    equal: bool = False
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One value of a secret, and the copies that it is made of. ``whole`` says that no field of it can be missing."""
+
+    sources: tuple[HeldCopy, ...]
+    fields: SecretFields = field(repr=False)
+    whole: bool
+
+    @property
+    def first(self) -> SeenCopy:
+        """The copy that tells its version."""
+        return self.sources[0].seen
+
+    @property
+    def order(self) -> tuple[tuple[float, int], bool, int]:
+        """The newest is the greatest; of one version a whole one, then what more copies hold."""
+        return self.first.order, self.whole, len(self.sources)
+
+    @property
+    def lasting(self) -> bool:
+        """Whether a copy of it is written again with each version."""
+        return any(copy.lasting for copy in self.sources)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would become of each secret, and what else was found."""
+
+    secrets: tuple[Rehydrated, ...]
+    found: Found = field(repr=False)
+
+    @property
+    def matching(self) -> int:
+        """How many copies hold what their marks say, by the key that they were compared with."""
+        return sum(copy.standing is Standing.PROVEN for secret in self.secrets for copy in secret.copies)
+
+    @property
+    def changed(self) -> int:
+        """How many copies do not."""
+        return sum(copy.standing is Standing.CHANGED for secret in self.secrets for copy in secret.copies)
+
+
+Report = Callable[[Rehydrated], None]
+
+
+def rehydrate(
+    workspace: Workspace,
+    keys: FingerprintKeys | None,
+    *,
+    apply: bool = False,
+    untested: bool = False,
+    report: Report = lambda _: None,
+) -> Plan:
+    """What each secret of an empty hub would get, or with ``apply`` gets, from the copies in the stores.
+
+    ``keys`` prove what copies hold; with None nothing is proven. ``untested`` takes the newest value also where nobody
+    can tell whether it is in force. Raises what keeps the hub from being looked at; what hinders one secret is its own.
+    """
+    copies = find_copies(workspace)
+    infos = hub_secrets(workspace, None)
+    outside = ledger_versions(workspace, copies.spots.keys()).of
+    done: list[Rehydrated] = []
+    with written_together(workspace):
+        for batch in batches(copies.spots):
+            try:
+                held = held_copies(workspace, batch, keys)
+            except Exception as error:  # noqa: BLE001  its text could hold a value
+                done += (Rehydrated(path, Rehydration.FAILED, str(unexpected(error))) for path in batch)
+                continue
+
+            def fill(path: str, held: Mapping[str, Sequence[SeenCopy | HeldCopy]] = held) -> Rehydrated:
+                newest = outside[path].version if path in outside else 0
+                shown = tuple(held[path])
+                if error := infos.error(path):
+                    return Rehydrated(path, Rehydration.UNKNOWN, str(error), copies=without_values(shown))
+                info = infos.get(path)
+                there = info if info and info.versions else None
+                return fill_secret(workspace, path, shown, newest, there, apply=apply, untested=untested)
+
+            for result in side_by_side(fill, list(batch), AT_ONCE):
+                done.append(result)
+                report(result)
+    return Plan(tuple(done), copies)
+
+
+def batches(spots: Mapping[str, Sequence[Spot]]) -> Iterator[dict[str, Sequence[Spot]]]:
+    """All secrets, some at a time."""
+    paths = iter(sorted(spots))
+    while some := list(islice(paths, AT_A_TIME)):
+        yield {path: spots[path] for path in some}
+
+
+def without_values(copies: Sequence[SeenCopy | HeldCopy]) -> tuple[SeenCopy, ...]:
+    """What was seen, without what it holds."""
+    return tuple(copy.seen if isinstance(copy, HeldCopy) else copy for copy in copies)
+
+
+def fill_secret(
+    workspace: Workspace,
+    path: str,
+    copies: Sequence[SeenCopy | HeldCopy],
+    newest: int,
+    there: SecretInfo | None,
+    *,
+    apply: bool,
+    untested: bool,
+) -> Rehydrated:
+    """What becomes of one secret; an error is part of the answer. ``newest`` is the version that the ledger knows."""
+    shown = without_values(copies)
+    try:
+        candidates = candidates_of(copies)
+        if there is not None:
+            return left_alone(workspace, there, candidates, shown, newest, apply=apply)
+        chosen = choose_candidate(workspace, path, candidates, shown, newest, untested=untested)
+        if chosen.verdict is not Rehydration.READY or not apply:
+            return chosen
+        candidate = next(candidate for candidate in candidates if candidate.first.place == chosen.source)
+        return write(workspace, chosen, candidate, max(newest, greatest_number(shown)))
+    except KeyturnError as error:
+        return Rehydrated(path, Rehydration.FAILED, error.text, copies=shown)
+    except Exception as error:  # noqa: BLE001  its text could hold a value, and it stops no other secret
+        return Rehydrated(path, Rehydration.FAILED, str(unexpected(error)), copies=shown)
+
+
+def candidates_of(copies: Sequence[SeenCopy | HeldCopy]) -> list[Candidate]:
+    """The values that the copies lead back to, each once, the newest first."""
+    held = [copy for copy in copies if isinstance(copy, HeldCopy) and copy.parts is not None]
+    made: list[Candidate] = []
+    for copy in sorted((copy for copy in held if copy.whole), key=lambda copy: copy.seen.place):
+        fields = SecretFields(dict(copy.parts or {}))
+        for index, other in enumerate(made):
+            if other.first.order == copy.seen.order and fields_alike(other.fields, fields):
+                made[index] = Candidate((*other.sources, copy), other.fields, whole=True)
+                break
+        else:
+            made.append(Candidate((copy,), fields, whole=True))
+    made += assembled([copy for copy in held if not copy.whole], {candidate.first.order for candidate in made})
+    return sorted(made, key=lambda candidate: candidate.order, reverse=True)
+
+
+def assembled(parts: Sequence[HeldCopy], whole: set[tuple[float, int]]) -> Iterator[Candidate]:
+    """Values that are put together of parts of one version, where no copy has that as a whole.
+
+    None where two parts of it disagree.
+    """
+    by_version: dict[tuple[float, int], list[HeldCopy]] = {}
+    for copy in sorted(parts, key=lambda copy: (copy.destination.shape.field == "", copy.seen.place), reverse=True):
+        by_version.setdefault(copy.seen.order, []).append(copy)
+    for order, several in by_version.items():
+        fields: dict[str, Any] = {}
+        for copy in several:
+            fields = {**(copy.parts or {}), **fields}
+        if order not in whole and all(same_text(copy.destination, copy.text, SecretFields(fields)) for copy in several):
+            yield Candidate(tuple(several), SecretFields(fields), whole=False)
+
+
+def choose_candidate(
+    workspace: Workspace,
+    path: str,
+    candidates: Sequence[Candidate],
+    shown: tuple[SeenCopy, ...],
+    newest: int,
+    *,
+    untested: bool,
+) -> Rehydrated:
+    """Which value is taken, or why none is."""
+    if not candidates:
+        return without_candidate(path, shown)
+    refused: list[str] = []
+    for candidate in candidates[:MOST_TRIED]:
+        if needs := lacking(workspace, path, candidate):
+            refused.append(f"{candidate.first.place} lacks {needs}")
+            continue
+        login, why = tried(workspace, path, candidate.fields)
+        if login is False:
+            refused.append(f"what {candidate.first.place} holds of version {candidate.first.version} is refused")
+            continue
+        rivals = rivals_of(candidate, candidates)
+        chosen = Rehydrated(
+            path,
+            Rehydration.READY,
+            "; ".join(refused),
+            candidate.first.place,
+            candidate.first.version,
+            candidate.first.standing is Standing.PROVEN,
+            candidate.whole,
+            login,
+            agreeing(candidate, shown, candidates),
+            shown,
+        )
+        if login:
+            return chosen
+        if rivals and not chosen.proven:
+            words = f"of version {chosen.held} they hold different values: {', '.join([chosen.source, *rivals])}"
+            return altered(chosen, Rehydration.DISAGREE, words)
+        doubts = doubts_of(chosen, candidate, candidates, shown, newest, why)
+        return chosen if untested or not doubts else altered(chosen, Rehydration.UNTESTED, doubts)
+    verdict = Rehydration.REFUSED if any("is refused" in word for word in refused) else Rehydration.NOTHING
+    return Rehydrated(path, verdict, "; ".join(refused), copies=shown)
+
+
+def altered(chosen: Rehydrated, verdict: Rehydration, why: str) -> Rehydrated:
+    """The same with another verdict; what was refused before is told too."""
+    words = "; ".join(filter(None, (chosen.why, why)))
+    return Rehydrated(**{**vars(chosen), "verdict": verdict, "why": words})
+
+
+def without_candidate(path: str, shown: tuple[SeenCopy, ...]) -> Rehydrated:
+    """A secret that no copy leads back to, or of which nobody could look."""
+    words = "; ".join(f"{copy.place}: {copy.why or 'it is made by a template'}" for copy in shown)
+    unseen = any(copy.standing is Standing.UNSEEN for copy in shown)
+    verdict = Rehydration.UNKNOWN if unseen else Rehydration.NOTHING
+    return Rehydrated(path, verdict, words or "no store has a copy of it", copies=shown)
+
+
+def lacking(workspace: Workspace, path: str, candidate: Candidate) -> str:
+    """The fields of the credential that a value put together of parts does not have; empty where it has all."""
+    if candidate.whole or path not in workspace.catalogue.secrets:
+        return ""
+    fields = workspace.open_strategy(path).credential_fields
+    return ", ".join(sorted(set(fields) - set(candidate.fields)))
+
+
+def tried(workspace: Workspace, path: str, fields: SecretFields) -> tuple[bool | None, str]:
+    """Whether the target lets this value in; None where nobody can tell, with why."""
+    if path not in workspace.catalogue.secrets:
+        return None, "the catalogue does not say what it is for"
+    try:
+        lives = workspace.open_strategy(path).accepts(fields)
+    except KeyturnError as error:
+        return None, f"its target could not be asked: {error.text}"
+    return lives, "" if lives is not None else "nobody can tell by a login"
+
+
+def rivals_of(candidate: Candidate, candidates: Sequence[Candidate]) -> list[str]:
+    """The places that hold another value of the same version."""
+    alike = (other for other in candidates if other is not candidate and other.first.order == candidate.first.order)
+    return [other.first.place for other in alike if not fields_alike(other.fields, candidate.fields)]
+
+
+def agreeing(candidate: Candidate, shown: Sequence[SeenCopy], candidates: Sequence[Candidate]) -> tuple[str, ...]:
+    """The other copies that hold the same value: those that are it, and proven ones of the version, whatever shape."""
+    own = {copy.seen.place for copy in candidate.sources}
+    proven = {
+        copy.place
+        for copy in shown
+        if copy.standing is Standing.PROVEN and candidate.first.standing is Standing.PROVEN
+        if copy.order == candidate.first.order
+    }
+    others = {other.first.place for other in candidates if other is not candidate}
+    return tuple(sorted((own | (proven - others)) - {candidate.first.place}))
+
+
+def doubts_of(
+    chosen: Rehydrated,
+    candidate: Candidate,
+    candidates: Sequence[Candidate],
+    shown: Sequence[SeenCopy],
+    newest: int,
+    untried: str,
+) -> str:
+    """Why a value that nobody has logged in with may not be the one in force; empty where it is proven to be."""
+    doubts = []
+    if not chosen.proven:
+        doubts.append(f"not proven, since the key of the fingerprints is missing, and {untried}")
+    if not candidate.whole:
+        doubts.append("it is put together of single fields, and nobody can tell whether there were more")
+    if not candidate.lasting:
+        doubts.append("its copy keeps the first value that it was given")
+    if candidate is not candidates[0]:
+        doubts.append("a newer value was refused")
+    if newest > candidate.first.version:
+        doubts.append(f"the ledger knows version {newest}, and the copies are of version {candidate.first.version}")
+    newer = [copy.place for copy in shown if copy.order > candidate.first.order and copy.standing is Standing.CHANGED]
+    if newer:
+        doubts.append(f"{', '.join(newer)} bore a newer version, and was changed since")
+    if unseen := [copy.place for copy in shown if copy.standing is Standing.UNSEEN]:
+        doubts.append(f"{', '.join(unseen)} could not be looked at, and may be newer")
+    return "; ".join(doubts)
+
+
+def write(workspace: Workspace, chosen: Rehydrated, candidate: Candidate, lost: int) -> Rehydrated:
+    """Give the hub its first version of the secret, say which lost versions no longer count, and read it back."""
+    proof = "proven by its fingerprint" if chosen.proven else "not proven"
+    login = {True: "it logs in", False: "", None: "not tried by a login"}[chosen.login]
+    note = f"it was version {chosen.held}, {proof}, {login}"
+    with record_action(workspace, "rehydrate", chosen.path, place=chosen.source, note=note) as doing:
+        try:
+            version = workspace.hub.write(chosen.path, candidate.fields, cas=0)
+        except Conflict:
+            problem, hint = (
+                "somebody has written it meanwhile",
+                "Nothing was overwritten. Look again: keyturn rehydrate",
+            )
+            raise Conflict("rehydrate", chosen.path, problem, hint) from None
+        settle(workspace, chosen.path, version, candidate, lost)
+        doing.version, doing.fingerprint = version, workspace.fingerprint(chosen.path, candidate.fields)
+        stored = workspace.hub.read(chosen.path)
+        equal = stored is not None and vouches(doing.fingerprint, workspace.fingerprint(chosen.path, stored.fields))
+    changes = {"verdict": Rehydration.WRITTEN, "version": version, "fingerprint": doing.fingerprint, "equal": equal}
+    return Rehydrated(**{**vars(chosen), **changes})
+
+
+def settle(workspace: Workspace, path: str, version: int, candidate: Candidate, lost: int) -> None:
+    """Say in the secret's metadata how old the value is, when it ends, and up to which number versions were lost.
+
+    It is as old as the version that its copy was made of: that was the hub's own word.
+    """
+    plain = candidate.fields.reveal()
+    made = plain.get("rotated_at") or isoformat(candidate.first.created_at)
+    newest: dict[str, str | None] = {ROTATED_AT: made if isinstance(made, str) else None, TOKEN: str(uuid.uuid4())}
+    if isinstance(end := plain.get(EXPIRY_FIELD), str):
+        newest[EXPIRES_AT] = end
+    if lost > version:
+        newest[OVERTAKEN] = str(lost)
+    custom = {name: text for name, text in newest.items() if text is not None}
+    workspace.hub.patch_metadata(path, {**custom, **entry_mark({}, version)})
+
+
+def isoformat(moment: datetime | None) -> str | None:
+    """A moment as metadata holds it."""
+    return moment.isoformat() if moment else None
+
+
+def left_alone(
+    workspace: Workspace,
+    there: SecretInfo,
+    candidates: Sequence[Candidate],
+    shown: tuple[SeenCopy, ...],
+    newest: int,
+    *,
+    apply: bool,
+) -> Rehydrated:
+    """A secret that the hub has: nothing of it is written, but what a run that died has not said of its metadata."""
+    lost = max(newest, greatest_number(shown))
+    if lost <= max(there.version, there.overtaken):
+        return Rehydrated(there.path, Rehydration.THERE, copies=shown, version=there.version)
+    current = workspace.hub.read(there.path) if there.served else None
+    same = next(
+        (candidate for candidate in candidates if current and fields_alike(candidate.fields, current.fields)), None
+    )
+    if same is None or same is not candidates[0]:
+        why = f"the hub is at version {there.version}, and {lost} is known: keyturn recover {there.path}"
+        return Rehydrated(there.path, Rehydration.THERE, why, copies=shown, version=there.version)
+    if apply:
+        settle(workspace, there.path, there.version, same, lost)
+    chosen = Rehydrated(there.path, Rehydration.SETTLED, "", same.first.place, same.first.version, copies=shown)
+    return Rehydrated(**{**vars(chosen), "version": there.version, "equal": True})
