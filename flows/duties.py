@@ -11,6 +11,7 @@ from typing import Final
 
 from flows.check_logins import try_logins
 from flows.common import chosen
+from flows.doctor import show_diagnosis
 from flows.retire import looked_at
 from flows.rotate_due import ask_for_renewals, renewed, sound_alarms
 from flows.starting import APART, FINISHER, LEDGER_KEEPER, Wanted
@@ -20,7 +21,7 @@ from keyturn.core.marks import mark_at_least
 from keyturn.hub_setup.check import insist_on_declared
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.retire import Waive
-from tasks import authorities, hub_setup, ledger, managed_keys, own_keys, revocation, rotation
+from tasks import authorities, doctor, hub_setup, ledger, managed_keys, own_keys, revocation, rotation
 from tasks.step import look
 
 ROUND: Final = timedelta(minutes=15)
@@ -120,6 +121,17 @@ async def hub(opened: Workspace) -> list[Wanted]:
     return []
 
 
+async def readiness(opened: Workspace) -> list[Wanted]:
+    """Whether this worker has all that its work needs: shown where it has, and told by the flow where it hasn't."""
+    if await look(doctor.was_examined_lately):
+        return []
+    diagnosis = await look(doctor.examine_worker)
+    if not diagnosis.ready:
+        return [Wanted("doctor")]
+    await show_diagnosis(diagnosis)
+    return []
+
+
 async def records(opened: Workspace) -> list[Wanted]:
     """Entries that nobody vouches for yet, or a checkpoint that no longer shows that somebody signs."""
     return [Wanted(LEDGER_KEEPER)] if await look(ledger.needs_upkeep, ledger.ledger_name()) else []
@@ -141,6 +153,7 @@ DUTIES: Final = (
     Duty("managed keys", keys_of_engines, HOUR, minutes(53)),
     Duty("authorities", signing_authorities, HOUR, minutes(29)),
     Duty("hub", hub, DAY, minutes(4 * 60 + 47)),
+    Duty("readiness", readiness, DAY, minutes(5 * 60 + 11)),
 )
 LAST: Final = Duty("ledger", records)
 """After all others, some of which leave an entry."""

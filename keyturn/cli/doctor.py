@@ -15,6 +15,7 @@ from keyturn.core.workspaces import DEFAULT, WorkspaceNames
 
 if TYPE_CHECKING:
     from keyturn.doctor.results import CheckResult, Diagnosis
+    from keyturn.rotation.context import Workspace
 
 RoleOption = Annotated[
     str,
@@ -36,18 +37,24 @@ def doctor(
 
     Changes nothing. Ends with READY, or with 1 where anything is lacking, or where nobody could look.
     """
+    with opened_workspace(catalogue, revoking=role == "revoker", signing=role == "notary") as workspace:
+        diagnosis = diagnose(workspace, WorkspaceNames(workspace_name), role)
+    tell_diagnosis(diagnosis, everything, as_json)
+    if not diagnosis.ready:
+        raise typer.Exit(FAILED)
+
+
+def diagnose(workspace: "Workspace", names: WorkspaceNames, role: str) -> "Diagnosis":
+    """All checks of the login in use; of a worker's, what is registered with its Prefect server is part of it."""
     from keyturn.cli.policy import hub_scope
     from keyturn.doctor.examine import examine
     from keyturn.doctor.patient import Patient
 
-    with opened_workspace(catalogue, revoking=role == "revoker", signing=role == "notary") as workspace:
-        diagnosis = examine(Patient(workspace, hub_scope(workspace.catalogue, [], []), role))
-    if role == "worker":
-        registered = in_prefect(WorkspaceNames(workspace_name), os.environ.get("PREFECT_API_URL", ""))
-        diagnosis = replace(diagnosis, results=(*diagnosis.results, *registered))
-    tell_diagnosis(diagnosis, everything, as_json)
-    if not diagnosis.ready:
-        raise typer.Exit(FAILED)
+    diagnosis = examine(Patient(workspace, hub_scope(workspace.catalogue, [], []), role))
+    if role != "worker":
+        return diagnosis
+    registered = in_prefect(names, os.environ.get("PREFECT_API_URL", ""))
+    return replace(diagnosis, results=(*diagnosis.results, *registered))
 
 
 def in_prefect(names: WorkspaceNames, api: str) -> "list[CheckResult]":

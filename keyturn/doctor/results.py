@@ -34,6 +34,11 @@ class CheckResult:
         """Whether work may fail for it, as far as anybody knows."""
         return self.grade in (Grade.FAILED, Grade.UNKNOWN)
 
+    @property
+    def unseen(self) -> bool:
+        """Whether nobody could look."""
+        return self.grade is Grade.UNKNOWN
+
     def to_data(self) -> dict[str, str]:
         """For scripts."""
         return {**vars(self), "grade": str(self.grade)}
@@ -52,14 +57,19 @@ class Diagnosis:
     results: Sequence[CheckResult]
 
     @property
+    def hindering(self) -> Sequence[CheckResult]:
+        """Those that the work may fail for."""
+        return [result for result in self.results if result.hinders]
+
+    @property
     def ready(self) -> bool:
         """Whether nothing hinders the work."""
-        return not any(result.hinders for result in self.results)
+        return not self.hindering
 
     @property
     def summary(self) -> str:
         """In one line."""
-        hindering = sum(result.hinders for result in self.results)
+        hindering = len(self.hindering)
         advice = sum(result.grade is Grade.ADVICE for result in self.results)
         more = f", {advice} worth a look" if advice else ""
         if not hindering:

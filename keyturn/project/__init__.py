@@ -25,6 +25,7 @@ FLOWS: Final = {
     "rotate_due": "flows.rotate_due",
     "check_logins": "flows.check_logins",
     "check_hub": "flows.check_hub",
+    "doctor": "flows.doctor",
     "sync": "flows.sync",
     "retire": "flows.retire",
     "rotate_own_keys": "flows.rotate_own_keys",

@@ -16,6 +16,7 @@ from flows import emergency
 from flows.check_hub import check_hub
 from flows.check_logins import check_logins
 from flows.compliance_report import compliance_report
+from flows.doctor import doctor
 from flows.emergency import emergency_revoke
 from flows.finish_incidents import finish_incidents
 from flows.grant_access import grant_access
@@ -41,6 +42,7 @@ FLOWS: dict[str, Any] = {
     "rotate-due": rotate_due,
     "check-logins": check_logins,
     "check-hub": check_hub,
+    "doctor": doctor,
     "rotate-own-keys": rotate_own_keys,
     "rotate-keys": rotate_keys,
     "renew-authorities": renew_authorities,

@@ -168,6 +168,7 @@ class Stage:
         return {
             "check-logins": ["check-logins"],
             "check-hub": ["check-hub"],
+            "doctor": ["doctor"],
             "rotate-keys": ["rotate-keys"],
             "renew-authorities": ["renew-authorities"],
             "rotate-own-keys": ["rotate-own-keys", "webhooks/app/flows", True],

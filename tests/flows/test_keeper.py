@@ -19,6 +19,7 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 
 from deployments.bootstrap import deploy, make_pool, withdraw_schedules
 from deployments.prefect_file import file_of, prefect_file
+from flows.doctor import doctor
 from flows.duties import Duty, marks_before
 from flows.keeper import UNSEEN, Before, Round, keeper, last_round
 from flows.rotate import rotate_secret
@@ -27,6 +28,7 @@ from keyturn.core.cron import Cron
 from keyturn.core.hub import ROTATED_AT
 from keyturn.core.policy import Trigger
 from keyturn.core.workspaces import HOUSE, WorkspaceNames
+from keyturn.doctor.nightly import KEPT, KeptDiagnosis, last_diagnosis
 from keyturn.ledger.freshness import SIGN_OF_LIFE
 from keyturn.providers.ledger.address import open_ledger
 from keyturn.revocation import incident_store
@@ -101,10 +103,17 @@ def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Book:
     return made
 
 
+def examined(lab: Lab, ago: timedelta) -> None:
+    """Somebody has looked whether all is ready, so long ago."""
+    kept = KeptDiagnosis(lab.hub.now() - ago, ready=True, summary="READY as worker: 1 checks")
+    lab.keep(KEPT, kept.to_data())
+
+
 @pytest.fixture
 def no_news(lab: Lab, nothing_open: None) -> None:
-    """Nothing of other tests' incidents is left to be told or looked at."""
+    """Nothing of other tests' incidents is left to be told or looked at, and all was seen to be ready."""
     workspace = lab.open().workspace
+    examined(lab, timedelta(minutes=1))
     for one in incident_store.list_incidents(workspace):
         for change in ({"given_up": "a test"}, {"outbox": ()}):
             laid: Any = partial(dataclasses.replace, **change)
@@ -211,6 +220,25 @@ def test_a_look_that_failed_is_made_up_for_and_a_failed_run_that_names_none_has_
 async def no_look(opened: Workspace) -> list[Wanted]:
     """What is not looked at here."""
     raise AssertionError(opened)
+
+
+def test_an_installation_that_is_not_ready_is_told_by_a_run_that_fails_and_is_looked_at_once_a_day(
+    queue: Queue, book: Book, build: Build, lab: Lab, no_news: None
+) -> None:
+    examined(lab, timedelta(hours=23))
+    build(lab.generated())
+    assert started(ended(keeper)) == {"doctor"}
+    state = ended(doctor)
+    assert str(state.message).startswith("work with this installation: NOT READY as worker: ")
+    run = str(state.state_details.flow_run_id)
+    (page,) = queue.server.all("artifacts", artifacts={"flow_run_id": {"any_": [run]}})
+    assert (page["key"], page["type"]) == ("doctor", "markdown")
+    assert page["description"] in page["data"]
+    kept = last_diagnosis(lab.open().workspace)
+    assert kept is not None
+    assert (kept.ready, kept.summary) == (False, page["description"])
+    assert any(line in str(state.message) for line in kept.findings)
+    assert "doctor" not in started(ended(keeper))
 
 
 def test_a_worker_runs_it_and_the_next_one_counts_from_there(
