@@ -12,6 +12,8 @@ from typing import Final
 from keyturn.core.rights import ANYTHING, AccountRights, CopyRights, Document
 
 SECRETS: Final = "Microsoft.KeyVault/vaults/secrets/"
+SEE_VAULT: Final = "Microsoft.KeyVault/vaults/read"
+"""How the vault is set, and nothing that lies in it."""
 SUBSCRIPTION: Final = "/subscriptions/${AZURE_SUBSCRIPTION}"
 GROUP: Final = f"{SUBSCRIPTION}/resourceGroups/${{AZURE_RESOURCE_GROUP}}"
 """Where the vault is no catalogue says: filled in when the documents are applied."""
@@ -23,6 +25,8 @@ class KeyVault:
 
     name: str
     deleted_name: str = "recover"
+    described: bool = False
+    """Whether Resource Manager is asked how the vault is set."""
 
     @property
     def scope(self) -> str:
@@ -60,14 +64,15 @@ def key_vault_roles(vault: KeyVault, copies: CopyRights) -> Iterator[Document]:
     """The role definitions, and for each login where they are assigned."""
     own = f" ({copies.file.removeprefix('store-')})" if copies.file.startswith("store-") else ""
     daily = _Role(f"Keyturn copies{own}", "Writes and compares its copies.", on_copies(vault, copies))
-    whole = _Role(f"Keyturn vault{own}", "Lists names and metadata, and no values.", on_vault(copies))
+    look = (SEE_VAULT,) if vault.described and copies.names else ()
+    whole = _Role(f"Keyturn vault{own}", "Lists names and metadata, and no values.", on_vault(copies), look)
     emergency = _Role(
         f"Keyturn revocation{own}",
         "For emergencies, besides both other roles: deletes copies and purges them.",
         in_emergencies(vault, copies),
     )
     for part, role in (("", daily), ("-vault", whole), ("-revoker", emergency)):
-        if role.actions:
+        if role.actions or role.on_control_plane:
             yield Document(f"{copies.file}{part}.json", role.text(copies.origin))
     both = [*whole.assigned([vault.scope]), *daily.assigned(vault.scopes(copies))]
     for part, assignments in (("", both), ("-revoker", [*both, *emergency.assigned(vault.scopes(copies))])):

@@ -45,10 +45,10 @@ class KeptDiagnosis:
 def keep_diagnosis(workspace: Workspace, diagnosis: Diagnosis) -> None:
     """Write it over the last one; whoever looks at the same time has seen the same."""
     findings = tuple(map(finding, diagnosis.hindering[:SHOWN]))
-    kept = KeptDiagnosis(workspace.hub_now(), diagnosis.ready, diagnosis.summary, findings)
+    record = KeptDiagnosis(workspace.hub_now(), diagnosis.ready, diagnosis.summary, findings)
     state = workspace.hub.read_state(KEPT)
     with suppress(Conflict):
-        workspace.hub.write_state(KEPT, kept.to_data(), cas=state.version if state else 0)
+        workspace.hub.write_state(KEPT, record.to_data(), cas=state.version if state else 0)
 
 
 def last_diagnosis(workspace: Workspace) -> KeptDiagnosis | None:

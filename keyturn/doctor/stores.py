@@ -4,7 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
+from keyturn.core.capabilities import capability
 from keyturn.core.errors import KeyturnError
+from keyturn.core.posture import Safety, TellsPosture
+from keyturn.core.rights import ANYTHING
 from keyturn.doctor.elsewhere import RightElsewhere, ask_everyone
 from keyturn.doctor.patient import Patient
 from keyturn.doctor.results import CheckResult, Grade, unseen
@@ -20,6 +23,9 @@ def check_stores(patient: Patient) -> Iterator[CheckResult]:
     stores = patient.workspace.catalogue.stores
     yield from check_rights_elsewhere(patient, AREA, stores)
     yield from side_by_side(partial(_listed, patient), [name for name in stores if not stores[name].ASKS])
+    if patient.role == "worker":
+        for results in side_by_side(partial(check_posture, patient), sorted(stores)):
+            yield from results
 
 
 def check_rights_elsewhere(patient: Patient, area: str, declared: Mapping[str, Any]) -> Iterator[CheckResult]:
@@ -48,6 +54,32 @@ def judge_rights(area: str, name: str, answers: Sequence[RightElsewhere]) -> Ite
         yield CheckResult(area, name, Grade.ADVICE, words, RENDERED)
     if not (unseen_whys or lacking or untold_whys):
         yield CheckResult(area, name, Grade.WELL, "the login has all rights that are needed")
+
+
+GRADES: Final = {
+    Safety.SOUND: Grade.WELL,
+    Safety.WEAK: Grade.ADVICE,
+    Safety.BROKEN: Grade.FAILED,
+    Safety.UNSEEN: Grade.ADVICE,
+}
+"""No work needs the rights that a look at these takes: what nobody may see is told, and holds nobody up."""
+
+
+def check_posture(patient: Patient, name: str) -> list[CheckResult]:
+    """How safely one store keeps copies, as far as it tells that."""
+    declared, results = patient.workspace.catalogue, list[CheckResult]()
+    try:
+        tells = capability(patient.workspace.open_store(name), TellsPosture)
+        if tells is None:
+            return []
+        names = [copy for copy in copies_in(declared, name, declared.stores[name], "").names if ANYTHING not in copy]
+        for posture in tells.posture(names):
+            where, grade = f"{name}: {posture.what}", GRADES[posture.safety]
+            results.append(CheckResult(AREA, where, grade, posture.words, posture.remedy))
+    except KeyturnError as error:
+        problem = f"could not look how safely it keeps copies: {error.problem}"
+        results.append(CheckResult(AREA, f"{name}: posture", Grade.ADVICE, problem, error.hint))
+    return results
 
 
 def _listed(patient: Patient, name: str) -> CheckResult:

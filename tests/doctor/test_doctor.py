@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import timedelta
 from http import HTTPStatus
@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from keyturn.catalogue import Catalogue
 from keyturn.cli.app import app
 from keyturn.core.errors import Denied, Unavailable
+from keyturn.core.posture import Posture, Safety, could_not_look
 from keyturn.core.rights import HubPlaces
 from keyturn.core.sensitive import Sensitive
 from keyturn.doctor.examine import examine
@@ -146,6 +147,28 @@ def test_a_store_that_does_not_answer_is_unknown_and_no_other_check_stops(instal
     )
     refused: Any = Hooked(installed.lab.hub, capabilities=raising(Denied("ask for the rights on", "the hub", "denied")))
     assert grades(installed.results("hub", hub=refused))[0] is Grade.UNKNOWN
+
+
+class Telling(MemoryStore):
+    """One that tells how safely it keeps copies, until it no longer answers."""
+
+    def posture(self, remotes: Sequence[str]) -> Iterator[Posture]:
+        yield Posture("replication", Safety.BROKEN, f"not in step: {len(remotes)}", "See it")
+        yield could_not_look("roles", "vaults/read")
+        raise Unavailable("look at", "memory", "no answer", "See it")
+
+
+def test_a_store_tells_how_safely_it_keeps_copies_and_what_nobody_may_see_holds_nobody_up(
+    installed: Installation,
+) -> None:
+    _, *postures = installed.results("store", open_store=lambda _: Telling("memory"))
+    assert [(r.name, r.grade) for r in postures] == [
+        ("memory: replication", Grade.FAILED),
+        ("memory: roles", Grade.ADVICE),
+        ("memory: posture", Grade.ADVICE),
+    ]
+    assert postures[1].words == "could not look: needs vaults/read"
+    assert "no answer" in postures[2].words
 
 
 def test_a_target_says_what_its_admin_lacks_and_the_statements_mend_it(installed: Installation, lab: Lab) -> None:

@@ -1,16 +1,28 @@
 """The stores of Azure."""
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
+
+from pydantic import WithJsonSchema
 
 from keyturn.core import azure_rights
 from keyturn.core.details import AZURE_MAX_CONTENT_TYPE, AZURE_MAX_TAG, AZURE_TAGS, SHOWN, refuses_names
 from keyturn.core.names import AZURE_KEY_VAULT, LIMITS
 from keyturn.core.rights import CopyRights, Document
 from keyturn.core.stores import Details
-from keyturn.settings.fields import HttpsUrl, Line
+from keyturn.settings.fields import HttpsUrl, Line, matching
 from keyturn.settings.stores import Placed, System
+
+ResourceId = Annotated[
+    str,
+    matching(
+        r"/subscriptions/[0-9a-fA-F-]{36}/resourceGroups/[\w.()-]+/providers/Microsoft\.KeyVault/vaults/[A-Za-z0-9-]+",
+        "is not the resource id of a Key Vault",
+        "Write what `az keyvault show --query id` tells.",
+    ),
+    WithJsonSchema({"type": "string", "pattern": "^/subscriptions/[^/]+/resourceGroups/[^/]+/providers/"}),
+]
 
 
 class AzureKeyVaultSettings(Placed):
@@ -24,6 +36,11 @@ class AzureKeyVaultSettings(Placed):
     """A PEM file with the CA that signed the vault's certificate, where it is not a public one."""
     authority: HttpsUrl | None = None
     """Another address for logging in than https://login.microsoftonline.com."""
+
+    resource_id: ResourceId | None = None
+    """The vault's id at Azure Resource Manager: with it `keyturn doctor` looks at how the vault is set."""
+    management_url: HttpsUrl = "https://management.azure.com"
+    """Azure Resource Manager's address, where it is another one than Azure's public cloud has."""
 
     content_type: Line | None = None
     """The content type of new copies that say none themselves, such as application/json; what others have set stays."""
@@ -46,7 +63,8 @@ class AzureKeyVaultSettings(Placed):
     def rights(self, copies: CopyRights) -> Iterator[Document]:
         """Role definitions, and where they are assigned."""
         vault = (urlsplit(self.vault_url).hostname or "").partition(".")[0]
-        return azure_rights.key_vault_roles(azure_rights.KeyVault(vault, self.deleted_name), copies)
+        described = self.resource_id is not None
+        return azure_rights.key_vault_roles(azure_rights.KeyVault(vault, self.deleted_name, described), copies)
 
     def refuses_details(self, details: Details) -> str | None:
         """What Key Vault lacks, or has no room for."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from keyturn.core.errors import Invalid, Locked
 from keyturn.core.names import AWS_PARAMETER_STORE, LIMITS
+from keyturn.core.posture import Posture
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import (
     MANAGED_BY,
@@ -31,6 +32,7 @@ from keyturn.core.stores import (
 )
 from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, bounded_pages, field, opening, translate_aws_errors
 from keyturn.providers.aws.parameter_tags import ParameterTags, Tagging, as_tags
+from keyturn.providers.aws.posture import parameters_posture
 from keyturn.providers.aws.shared import SharedParameters
 from keyturn.providers.limits import only_written_whole
 
@@ -116,6 +118,10 @@ class AwsParameterStore:
     def list_all(self) -> Iterator[RemoteSecret]:
         """Every parameter of the account in this region."""
         return self._described("list", "*", [])
+
+    def posture(self, remotes: Sequence[str]) -> Iterator[Posture]:
+        """What the region tells of how safely copies lie there; it lists all parameters. Raises Unavailable."""
+        return parameters_posture(self._parameters("list", "*", []), remotes, self._kms_key_id)
 
     def write(
         self,
@@ -251,13 +257,17 @@ class AwsParameterStore:
     def _described(
         self, doing: str, remote: str, filters: "Sequence[ParameterStringFilterTypeDef]"
     ) -> Iterator[RemoteSecret]:
+        return map(self._copy, self._parameters(doing, remote, filters))
+
+    def _parameters(
+        self, doing: str, remote: str, filters: "Sequence[ParameterStringFilterTypeDef]"
+    ) -> Iterator[Mapping[str, Any]]:
         pages = self._client.get_paginator("describe_parameters").paginate(
             ParameterFilters=filters, PaginationConfig={"PageSize": PAGE}
         )
         with translate_aws_errors(doing, self._named(remote)):
             for page in bounded_pages(pages, doing, self._named(remote)):
-                for parameter in field(page, "Parameters", doing, self._named(remote)):
-                    yield self._copy(parameter)
+                yield from field(page, "Parameters", doing, self._named(remote))
 
     def _copy(self, parameter: Mapping[str, Any]) -> RemoteSecret:
         """A parameter as DescribeParameters tells it."""

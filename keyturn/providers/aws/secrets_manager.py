@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from keyturn.core.aws_rights import Replica
 from keyturn.core.errors import Invalid, NotFound, Taken
 from keyturn.core.names import AWS_SECRETS_MANAGER, LIMITS, too_large
+from keyturn.core.posture import Posture
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import (
     NO_DETAILS,
@@ -38,6 +39,7 @@ from keyturn.providers.aws.client import (
     opening,
     translate_aws_errors,
 )
+from keyturn.providers.aws.posture import secrets_posture
 from keyturn.providers.aws.secrets_manager_versions import ERASE, FORGET, PAST, AwsVersions, RegionalClients
 from keyturn.providers.aws.shared import SharedSecrets
 from keyturn.providers.limits import StoreLimits, insist_on_value
@@ -133,6 +135,11 @@ class AwsSecretsManager:
     def list_all(self) -> Iterator[RemoteSecret]:
         """Every secret that is there; replicas of another region's secrets belong to that region."""
         return self._listed([])
+
+    def posture(self, remotes: Sequence[str]) -> Iterator[Posture]:
+        """What the region tells of how safely copies lie there; it lists all secrets of it. Raises Unavailable."""
+        count = sum(1 for _ in self._listed([]))
+        return secrets_posture(self._client, self.name, remotes, self._replicas, count)
 
     def write(
         self,

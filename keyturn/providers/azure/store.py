@@ -22,6 +22,7 @@ from azure.keyvault.secrets import SecretClient
 from keyturn.core.details import SHOWN
 from keyturn.core.errors import Conflict, Denied, Invalid, Locked, Taken, UnsupportedOperation
 from keyturn.core.names import AZURE_KEY_VAULT, illegal_name, too_large
+from keyturn.core.posture import Posture
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import (
     NO_DETAILS,
@@ -43,6 +44,8 @@ from keyturn.providers.azure.marks import (
     page,
     versions_of,
 )
+from keyturn.providers.azure.posture import deletion_posture, vault_posture
+from keyturn.providers.azure.resource_manager import PUBLIC
 from keyturn.providers.azure.shared import SharedAzure
 from keyturn.providers.azure.versions import BEING_DELETED, DISABLED, AzureVersions
 from keyturn.providers.limits import has_changed, insist_on_value, unfulfilled
@@ -78,7 +81,8 @@ class AzureKeyVault:
     the address of a private sign-in, which takes AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET;
     ``ca_file`` holds the certificate authorities (PEM) that vault and sign-in are verified with, instead of the
     public ones. ``content_type`` is what new copies get that are asked for none; ``deleted_name`` is what is done
-    with a deleted secret that still has the name of a new copy. Raises Invalid where these don't fit together.
+    with a deleted secret that still has the name of a new copy. By its ``resource_id`` Resource Manager at
+    ``management_url`` is asked how the vault is set. Raises Invalid where these don't fit together.
     """
 
     unsupported: frozenset[Unsupported] = frozenset()
@@ -93,6 +97,8 @@ class AzureKeyVault:
         credential: TokenCredential | None = None,
         content_type: str | None = None,
         deleted_name: Literal["recover", "purge"] = "recover",
+        resource_id: str | None = None,
+        management_url: str = PUBLIC,
     ) -> None:
         self.name = name
         self._content_type = content_type
@@ -113,6 +119,7 @@ class AzureKeyVault:
             user_agent="keyturn",
             **azure.SDK_SETTINGS,
         )
+        self._managed_at = (resource_id, management_url, authority, bundle, credential)
         self._signing_in = threading.Lock()
         self._signed_in = False
         self._versions = AzureVersions(name, self._client, self._calling, PAUSES)
@@ -140,6 +147,11 @@ class AzureKeyVault:
     def list_all(self) -> Iterator[RemoteSecret]:
         """Every secret that is not deleted, 25 to a call."""
         return (describe_entry(entry) for entry in self._entries())
+
+    def posture(self, remotes: Sequence[str]) -> Iterator[Posture]:
+        """What the vault's secrets tell, and Resource Manager where it is named. Raises Denied, Unavailable."""
+        yield from deletion_posture(self._entries())
+        yield from vault_posture(self.name, *self._managed_at)
 
     def write(
         self,

@@ -30,6 +30,7 @@ from keyturn.core import errors
 from keyturn.core.details import SHOWN
 from keyturn.core.fingerprint import vouches
 from keyturn.core.names import GCP_SECRET_MANAGER, illegal_name, too_large
+from keyturn.core.posture import Posture
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import (
     MANAGED_BY,
@@ -48,6 +49,7 @@ from keyturn.providers.gcp import marks as secret_marks
 from keyturn.providers.gcp.client import crc32c, kept_at, open_client
 from keyturn.providers.gcp.errors import from_gcp
 from keyturn.providers.gcp.marks import OURS, GcpSecret, describe_entry, describe_secret, last
+from keyturn.providers.gcp.posture import secret_manager_posture
 from keyturn.providers.gcp.retention import DESTROY, ENABLED, NOT_DESTROYED, to_retire
 from keyturn.providers.gcp.shared import SharedGcp
 from keyturn.providers.gcp.versions import GcpPast
@@ -101,6 +103,7 @@ class GcpSecretManager:
         Raises Denied without credentials, and Invalid for an endpoint that isn't loopback or settings out of bounds.
         """
         self.name = name
+        self._location = location
         self._parent = f"projects/{project}" + (f"/locations/{location}" if location else "")
         self._kept = kept_at(replication, regional=location is not None, kms_key_name=kms_key_name)
         self._annotations = dict(annotations or {})
@@ -129,6 +132,17 @@ class GcpSecretManager:
     def list_all(self) -> Iterator[RemoteSecret]:
         """Every secret; of those that are not ours, the listing tells no version."""
         return self._list("")
+
+    def posture(self, remotes: Sequence[str]) -> Iterator[Posture]:
+        """What the project tells of how safely copies lie there; it lists all secrets. Raises Unavailable."""
+        request = {"parent": self._parent, "filter": OURS, "page_size": PAGE_SIZE}
+        pages = self._pages("list", None, self._client.list_secrets, request)
+        secrets = (secret for page in pages for secret in page.secrets)
+        return secret_manager_posture(secrets, remotes, self._policy_of, self._location)
+
+    def _policy_of(self, remote: str) -> Any:
+        resource = {"resource": self._path(remote, "find")}
+        return self._call("find", remote, self._client.get_iam_policy, resource)
 
     def write(
         self,

@@ -22,6 +22,7 @@ from keyturn.core.details import SHOWN
 from keyturn.core.errors import Conflict, Invalid, NotFound, UnsupportedOperation
 from keyturn.core.fingerprint import shown, vouches
 from keyturn.core.names import KUBERNETES, LIMITS, too_large
+from keyturn.core.posture import Posture, Safety
 from keyturn.core.rollouts import Rollout
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import (
@@ -125,6 +126,12 @@ class Kubernetes:
         only = frozenset(workloads)
         self._restarter = Restarter(self._namespace, name, self._ours, self._look_for, restart_timeout, only)
         self.shared = SharedKubernetes(name, self._namespace, restart, self._manageable)
+
+    def posture(self, remotes: Sequence[str]) -> Iterator[Posture]:
+        """What no cluster tells through its API."""
+        words = "whether Secrets are encrypted where the cluster keeps them can't be seen through its API"
+        remedy = "Ask whoever runs the cluster for its EncryptionConfiguration, best with a KMS provider"
+        yield Posture("encryption at rest", Safety.UNSEEN, words, remedy)
 
     def describe(self, remote: str) -> RemoteSecret | None:
         """Describe one Secret by its metadata; None where there is none."""

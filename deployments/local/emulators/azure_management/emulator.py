@@ -10,8 +10,9 @@ from deployments.local.emulators.azure_key_vault.throttle import Limits, Throttl
 from deployments.local.emulators.azure_management.directory import Caller, Delays, Entra, Registration
 from deployments.local.emulators.azure_management.graph import Graph
 from deployments.local.emulators.azure_management.storage import Storage, StorageAccount
+from deployments.local.emulators.azure_management.vaults import Vaults
 
-API_VERSIONS: Final = ("2021-09-01", "2022-09-01", "2023-01-01", "2023-05-01", "2024-01-01", "2025-01-01")
+API_VERSIONS: Final = ("2021-09-01", "2022-09-01", "2023-01-01", "2023-05-01", "2023-07-01", "2024-01-01", "2025-01-01")
 UNSIGNED: Final = {"v1.0": "InvalidAuthenticationToken", "subscriptions": "AuthenticationFailed"}
 """What Graph and ARM call a token that is missing or not for them."""
 
@@ -36,6 +37,7 @@ class Emulator:
         self.sign_in = Entra(tenant_id, callers, self.delays, clock)
         self.graph = Graph(self.sign_in.registrations, self.delays, clock)
         self.storage = Storage(subscription, self.delays, clock)
+        self.vaults = Vaults(subscription)
         self._lock = threading.Lock()
 
     def register(self, registration: Registration) -> Registration:
@@ -69,7 +71,7 @@ class Emulator:
         self._admit()
         if service == "subscriptions":
             check_api_version(request)
-            return self.storage.manage(request, claims)
+            return self.vaults.manage(request, claims) or self.storage.manage(request, claims)
         with self._lock:
             return self.graph.answer(request, claims)
 
