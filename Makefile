@@ -9,7 +9,7 @@ PY := $(VENV)/bin/python
 UV_COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
 
-.PHONY: help setup demo test test-deep check wheel sbom licences lock manifests digests screenshot clean
+.PHONY: help setup demo test test-deep check wheel sbom licences lock manifests digests screenshot manual clean
 
 help:  ## tell what make does here
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | awk -F '\t' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ digests: setup  ## write images.env: the containers' images by digest (needs Doc
 
 screenshot: setup  ## take the pictures in docs/images, from a stack that runs
 	$(PY) -m deployments.screenshot
+
+manual: setup  ## build the manual as a site, into dist/manual/site
+	$(PY) -m deployments.manual
 
 clean:  ## remove what was made here
 	@if [ -f .keyturn/stack.json ] && [ -x $(PY) ]; then \

@@ -1,10 +1,14 @@
 """The documents lead where they say: links, anchors, `make` targets and commands exist."""
 
+import itertools
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 from keyturn.cli.app import app
 
@@ -50,6 +54,51 @@ def test_every_command_that_is_named_exists(document: Path) -> None:
     known = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
     known |= {group.name for group in app.registered_groups}
     assert set(re.findall(r"(?:`|\$ |&& |bin/)keyturn ([a-z]+)", text)) <= known
+
+
+TYPED = re.compile(r"(?m)^\$ ((?:\w+=\S+ )*)keyturn ((?:.*\\\n)*.*)$")
+"""A command of Keyturn as a console block has it, with variables before it and lines that go on."""
+AFTER = re.compile(r"\s(?:\||>|<|&&|\|\||;|2>|&)(?:\s|$).*", re.S)
+"""What a shell does with what the command says."""
+
+
+def unknown_in(words: list[str]) -> list[str]:
+    """The options of a command that its parser does not know, or the command itself where there is none such."""
+    command: Any = typer.main.get_command(app)
+    while hasattr(command, "commands"):
+        options = options_of(command)
+        while words and words[0] in options:
+            words = words[2 - options[words[0]] :]
+        if not words or words[0] not in command.commands:
+            return [] if words == ["--help"] else words[:1]
+        command, words = command.commands[words[0]], words[1:]
+    own = itertools.takewhile(lambda word: word != "--", words)
+    return [
+        word for word in own if re.match(r"--?[A-Za-z]", word) and word.partition("=")[0] not in options_of(command)
+    ]
+
+
+def options_of(command: Any) -> dict[str, bool]:
+    """The options of a command, and whether each stands alone."""
+    names = {"--help": True, "-h": True}
+    for parameter in command.params:
+        alone = getattr(parameter, "is_flag", False)
+        names |= dict.fromkeys([*parameter.opts, *parameter.secondary_opts], alone)
+    return names
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_command_that_is_to_be_typed_has_the_options_that_it_names(document: Path) -> None:
+    for _, command in TYPED.findall(document.read_text()):
+        words = shlex.split(AFTER.sub("", command.replace("\\\n", " ")), comments=True)
+        assert unknown_in(words) == [], command
+
+
+def test_a_command_that_is_not_there_would_be_noticed() -> None:
+    assert unknown_in(["ledger", "verify", "--against-hub"]) == unknown_in(["-q", "--context", "prod", "status"]) == []
+    assert unknown_in(["rotate", "x", "--nope"]) == ["--nope"]
+    assert unknown_in(["ledger", "nope"]) == ["nope"]
+    assert sum(len(TYPED.findall(document.read_text())) for document in DOCUMENTS) > 150
 
 
 @pytest.mark.parametrize("name", ["rotate-secret.png", "compliance-report.png"])

@@ -1,0 +1,56 @@
+"""The manual: every page has its place, it builds without a link that leads nowhere, and its first pages are true."""
+
+import shutil
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployments import manual
+from deployments.manual import FRONT, PAGES, ROOT, SITE, dead_links
+from keyturn.core.errors import Invalid
+
+PAGES_APART = ("decisions", "images", "examples")
+"""Folders of docs/ whose pages others lead to: one for each decision would hide the rest."""
+
+
+def places(entry: Any) -> Iterator[str]:
+    """Every page that the settings name."""
+    if isinstance(entry, str):
+        yield entry
+    for part in entry.values() if isinstance(entry, dict) else entry if isinstance(entry, list) else ():
+        yield from places(part)
+
+
+def test_every_page_stands_once_in_the_manual() -> None:
+    listed = list(places(tomllib.loads((ROOT / "zensical.toml").read_text())["project"]["nav"]))
+    pages = {str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md")}
+    pages = {page for page in pages if page.split("/")[1] not in PAGES_APART}
+    assert len(listed) == len(set(listed))
+    assert pages <= set(listed)
+    assert all((ROOT / page).is_file() for page in listed if page != FRONT[1])
+
+
+def settled(root: Path) -> Path:
+    """The folder with the manual's settings."""
+    shutil.copy(ROOT / "zensical.toml", root)
+    return root
+
+
+def test_it_builds_and_every_link_of_it_leads_somewhere(tmp_path: Path) -> None:
+    manual.main(settled(tmp_path))
+    site = tmp_path / SITE
+    assert (site / "docs" / "emergency-card" / "index.html").is_file()
+    assert (site / "deployments" / "policies" / "keyturn-worker.hcl").is_file()
+    (site / "docs" / "lost.html").write_text('<a href="../nowhere/">x</a> <a href="https://a.example/x">y</a>')
+    assert list(dead_links(site)) == ["docs/lost.html: ../nowhere/"]
+
+
+def test_a_page_that_leads_nowhere_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / PAGES).mkdir(parents=True)
+    (tmp_path / PAGES / "index.md").write_text("# Manual\n\n[x](nowhere.md)\n")
+    with pytest.raises(Invalid):
+        manual.build(settled(tmp_path))
+    assert "index.md:3" in capfd.readouterr().err
