@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,9 +15,9 @@ from deployments.local import environment
 from deployments.local.home import Stack, opened_or_made
 from deployments.local.prepare import WORKER, hub_of, run_cli, write_login
 from deployments.local.services import SERVICES
-from keyturn.cli.failures import BEHIND, HELD
+from keyturn.cli.failures import BEHIND
 from keyturn.core.errors import Unavailable
-from tests.cli.command import SCRIPT, one_generated_secret, one_line, run_keyturn, surroundings
+from tests.cli.command import ROOT, SCRIPT, one_generated_secret, one_line, run_keyturn, surroundings
 
 pytestmark = pytest.mark.sampled(14, of="files")
 
@@ -126,21 +128,32 @@ def test_a_stack_that_does_not_run_is_shown_and_its_hub_not_asked(tmp_path: Path
     assert not home.exists()
 
 
+def commands_of(page: str) -> list[str]:
+    """The commands of Keyturn that a page of the manual tells one to type, in their order."""
+    return re.findall(r"(?m)^\$ (keyturn .*)$", (ROOT / "docs" / page).read_text())
+
+
+def typed(command: str, env: dict[str, str], cwd: Path) -> "subprocess.CompletedProcess[str]":
+    """What one command says that somebody types into a shell, and which succeeds."""
+    paths = f"{Path(sys.executable).parent}:{env['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", command], env={**env, "PATH": paths}, cwd=cwd, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
 @pytest.mark.slow
-def test_the_whole_stack_comes_up_rotates_through_prefect_and_is_deleted(tmp_path: Path) -> None:
+def test_the_first_page_and_the_emergency_card_do_what_they_say(tmp_path: Path) -> None:
     home = tmp_path / "home"
     env = surroundings(home, COLUMNS="80")
+    first, card = commands_of("start.md"), commands_of("emergency-card.md")
+    assert (first[0], first[-1], len(card)) == ("keyturn up", "keyturn down --delete", 5)
     try:
-        up = run_keyturn("up", "--json", env=env, cwd=tmp_path)
-        assert up.returncode == 0, up.stderr
-        assert all(service["running"] for service in json.loads(up.stdout)["stack"]["services"])
-        done = run_keyturn("rotate", "ml-training/database", "--force", "--json", env=env, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        report = json.loads(done.stdout)
-        assert (report["state"], report["version"]) == ("rotated", 2)
-        assert {copy["state"] for copy in report["destinations"]} == {"updated"}
-        assert report["run"]["id"] in report["run"]["url"]
-        assert [line.split()[0] for line in done.stderr.splitlines()[3:9]] == [
+        said = {command: typed(command, env, tmp_path) for command in first[:-1]}
+        assert said["keyturn up"].stdout.count("running") == len(SERVICES)
+        rotated = said["keyturn rotate ml-training/database --now"]
+        assert [line.split()[0] for line in rotated.stderr.splitlines()[3:9]] == [
             "decide",
             "guard",
             "stage",
@@ -148,10 +161,17 @@ def test_the_whole_stack_comes_up_rotates_through_prefect_and_is_deleted(tmp_pat
             "verify",
             "promote",
         ]
+        assert said["keyturn plan"].stderr.endswith("nothing to do\n")
+        revoked = said['keyturn revoke ml-training/database --reason "trying it out" --incident FIRST-TRY']
+        assert "closed" in revoked.stdout + revoked.stderr
+        reveal = "keyturn get ml-training/database --field password --reveal"
+        (tmp_path / "leaked.txt").write_text(typed(reveal, env, tmp_path).stdout)
+        said = {command: typed(command, env, tmp_path) for command in card}
+        assert "ml-training/database" in said["keyturn whois --stdin < leaked.txt"].stdout
+        assert any((tmp_path / "report").iterdir())
         held = run_keyturn("retire", env=env, cwd=tmp_path)
-        assert held.returncode == HELD
-        assert "kept" in held.stdout
+        assert (held.returncode, held.stdout) == (0, ""), "a revocation leaves no old credential"
     finally:
-        down = run_keyturn("down", "--delete", env=env, cwd=tmp_path)
-    assert (down.returncode, down.stdout) == (0, "")
+        down = typed(first[-1], env, tmp_path)
+    assert down.stdout == ""
     assert not home.exists()
