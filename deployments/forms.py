@@ -21,6 +21,7 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
     "emergency-revoke": {"path": "secrets", "owner": "owners", "target": "targets", "store": "stores"},
     "preview-revocation": {"path": "secrets", "owner": "owners", "target": "targets", "store": "stores"},
     "compliance-report": {"owner": "owners"},
+    "drill": {"path": "drills"},
 }
 """What the fields of each flow's form name, where that is something of the catalogue."""
 
@@ -32,6 +33,7 @@ def choices_of(catalogue: Catalogue) -> dict[str, list[str]]:
         "owners": sorted({secret.owner for secret in catalogue.secrets.values()}),
         "targets": sorted(catalogue.targets),
         "stores": sorted(catalogue.stores),
+        "drills": sorted(path for path, secret in catalogue.secrets.items() if secret.drill),
     }
 
 

@@ -9,8 +9,14 @@ from typing import Any, Final
 import httpx
 import yaml
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterStartTime, WorkPoolFilter, WorkPoolFilterName
-from prefect.client.schemas.objects import WorkQueueStatus
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterStartTime,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
+from prefect.client.schemas.objects import StateType, WorkQueueStatus
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 
@@ -21,12 +27,17 @@ from deployments.retention import advice
 from deployments.worker import TYPE
 from keyturn.core.errors import KeyturnError
 from keyturn.core.outbound import is_loopback
+from keyturn.core.spans import span
 from keyturn.core.workspaces import WorkspaceNames
 from keyturn.doctor.results import CheckResult, Grade, unseen
 
 AREA: Final = "prefect"
 NEEDED: Final = ("a silent run is crashed", "a run that never began is crashed", "rotate what an event asks for")
 REPORT: Final = "report a failed run"
+
+KEEPER: Final = "keeper"
+KEEPER_SILENT: Final = timedelta(minutes=30)
+"""Two of its rounds."""
 
 RECENT: Final = timedelta(days=1)
 LATEST: Final = 20
@@ -64,6 +75,8 @@ async def _checks(client: PrefectClient, api: str, workspace: WorkspaceNames) ->
         yield result
     async for result in _automations(client, workspace, remedy):
         yield result
+    async for result in check_keeper(client, workspace):
+        yield result
     async for result in check_waits(client, workspace):
         yield result
     for remark in await advice():
@@ -84,6 +97,32 @@ async def _queues(
         else:
             start = f"Run `prefect worker start --pool {workspace.own} --work-queue {name} --type {TYPE}`"
             yield CheckResult(AREA, f"queue {name}", Grade.FAILED, "no worker asks it for work", start)
+
+
+async def check_keeper(client: PrefectClient, workspace: WorkspaceNames) -> AsyncIterator[CheckResult]:
+    """What has become of the keeper's last run, and how long ago that was; nothing where it is not registered."""
+    try:
+        keeper = await client.read_deployment_by_name(workspace.deployed(KEEPER))
+    except ObjectNotFound:
+        return
+    runs = await client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(
+            deployment_id=FlowRunFilterDeploymentId(any_=[keeper.id]), start_time=FlowRunFilterStartTime(is_null_=False)
+        ),
+        sort=FlowRunSort.START_TIME_DESC,
+        limit=1,
+    )
+    name, remedy = "keeper", "See its log in Prefect, and that a worker serves the queue default"
+    run = runs[0] if runs else None
+    if run is None or run.start_time is None or run.state is None:
+        yield CheckResult(AREA, name, Grade.ADVICE, "it has not run yet: its schedule begins it within 15 minutes")
+        return
+    age = datetime.now(UTC) - run.start_time
+    words = f"its last run began {span(age)} ago: {(run.state.name or run.state.type).lower()}"
+    if run.state.type in (StateType.FAILED, StateType.CRASHED) or age > KEEPER_SILENT:
+        yield CheckResult(AREA, name, Grade.FAILED, words, remedy)
+    else:
+        yield CheckResult(AREA, name, Grade.WELL, words)
 
 
 async def check_waits(client: PrefectClient, workspace: WorkspaceNames) -> AsyncIterator[CheckResult]:

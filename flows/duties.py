@@ -78,6 +78,11 @@ async def incidents(opened: Workspace) -> list[Wanted]:
     return [Wanted(FINISHER)] if await look(revocation.list_awaiting) else []
 
 
+async def drills(opened: Workspace) -> list[Wanted]:
+    """Secrets that the catalogue has for drills, each once in as long as it says."""
+    return [Wanted("drill", {"path": path}) for path in await look(revocation.list_due_drills)]
+
+
 async def lease_tokens(opened: Workspace) -> list[Wanted]:
     """What runs may have left that died while they asked for a lease: the revoker's login alone may look for it."""
     since = opened.clock() - LEASES_ASKED_FOR
@@ -147,6 +152,7 @@ DUTIES: Final = (
     Duty("retirements", retirements),
     Duty("incidents", incidents),
     Duty("lease tokens", lease_tokens, HOUR),
+    Duty("drills", drills, HOUR, minutes(35)),
     Duty("copies", copies, HOUR, minutes(7)),
     Duty("logins", logins, HOUR, minutes(23)),
     Duty("own keys", keyturns_own_keys, HOUR, minutes(41)),

@@ -101,12 +101,18 @@ async def emergency_revoke(
 
 
 async def go_on_with(opened: Incident) -> IncidentStatus:
+    """See an incident through as far as it goes, and end the run with that."""
+    return end_run(await work_on(opened))
+
+
+async def work_on(opened: Incident) -> IncidentStatus:
     """See an incident through as far as it goes; what this run leaves the next mark goes on with."""
     # Beside the rest: a chat that does not answer holds nothing up.
-    _, status, _ = await asyncio.gather(
+    ends = await asyncio.gather(
         tasks.tell_people.fn(opened.id), see_through(opened, PAUSES), start_at_next_mark(FINISHER)
     )
-    return end_run(status)
+    status: IncidentStatus = ends[1]
+    return status
 
 
 def choice(

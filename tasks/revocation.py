@@ -15,7 +15,7 @@ from blocks.workspace import WorkspaceSettings
 from keyturn.core.conductor import Step as Wanted
 from keyturn.core.ledger import Entry
 from keyturn.providers.ledger.opening import spooled_ledger
-from keyturn.revocation import incident_store, outbox, protocol, recheck, resume, run
+from keyturn.revocation import drills, incident_store, outbox, protocol, recheck, resume, run
 from keyturn.revocation.conclude import conclude_incident
 from keyturn.revocation.consent import Consent
 from keyturn.revocation.given_access import end_given_access
@@ -229,3 +229,9 @@ def claim_reminder(incident: str) -> bool:
 def tell_people(incident: str) -> str:
     """Send what people are to hear of an incident; why something waits still, empty where nothing does."""
     return outbox.tell_people(revoking_workspace(), incident)
+
+
+@step("look for drills")
+def list_due_drills() -> list[str]:
+    """The secrets whose drill is due. Any login that may read incidents can tell."""
+    return drills.due_drills(current_workspace())

@@ -205,6 +205,7 @@ ARROWS = {
         "keyturn.rotation",
         "keyturn.policies",
         "keyturn.hub_setup",
+        "keyturn.revocation",
         "keyturn.serving",
         "keyturn.providers.registry",
     },

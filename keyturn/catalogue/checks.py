@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
-from keyturn.catalogue import account_names, beside, decoys, previous, readers, rule_checks, times, unanswered
+from keyturn.catalogue import account_names, beside, decoys, drills, previous, readers, rule_checks, times, unanswered
 from keyturn.catalogue.consumers import ConsumerSettings
 from keyturn.catalogue.destinations import EACH as FIELD
 from keyturn.catalogue.destinations import Destination, FieldPattern, SyncSettings, Update
@@ -285,6 +285,7 @@ EACH: Final[tuple[Callable[[CatalogueEntry, World], Found], ...]] = (
     *account_names.CHECKS,
     *unanswered.CHECKS,
     *decoys.CHECKS,
+    *drills.CHECKS,
     rule_checks.copied_as_the_rules_say,
     rule_checks.replaced_as_the_rules_say,
 )

@@ -27,7 +27,7 @@ from keyturn.core.errors import NotFound
 from keyturn.core.suggest import advice
 from keyturn.core.windows import Freeze
 from keyturn.settings.durations import show
-from keyturn.settings.fields import Duration, Line, Model, refused
+from keyturn.settings.fields import Duration, Line, Model, PositiveDuration, refused
 from keyturn.strategies.registry import Rotation
 
 PAUSE_LIMIT: Final = timedelta(hours=2)
@@ -83,6 +83,9 @@ class SecretDeclaration(Model):
     """Tell some of the consumers first; without it, all of them at once."""
     decoy: bool = False
     """Nobody uses it: each attempt to read it is an alarm. Nothing that others can see of it says so."""
+    drill: PositiveDuration | None = None
+    """How often it is revoked to see how long that takes, by the flow `drill`: below drills/ alone, and used by nobody
+    who needs it."""
 
     @property
     def destinations(self) -> tuple[DeclaredPlace, ...]:

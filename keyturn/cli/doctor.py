@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 RoleOption = Annotated[
     str,
     typer.Option(
-        "--as", metavar="LOGIN", help="Whose work it is to do: worker, revoker, notary, monitor or consumer:NAME."
+        "--as",
+        metavar="LOGIN",
+        help="Whose work it is to do: worker, revoker, notary, monitor, granter or consumer:NAME.",
     ),
 ]
 AllOption = Annotated[bool, typer.Option("--all", help="Show what is well, too.")]

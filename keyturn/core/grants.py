@@ -1,6 +1,6 @@
 """The port of what access for a while needs of the hub: whose a login is, and credentials that open once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -75,6 +75,15 @@ class AccountMaker(Protocol):
 
     def own(self) -> Mapping[str, str]:
         """The accounts that were made so and are there still, with their grants."""
+
+    def missing_rights(self) -> Sequence[str]:
+        """Statements for an administrator there, without which making and ending accounts fails.
+
+        It logs in as the admin and changes nothing. Raises Denied, Unavailable.
+        """
+
+    def close(self) -> None:
+        """Let go of connections."""
 
 
 class GrantsPort(Protocol):

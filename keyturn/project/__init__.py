@@ -37,6 +37,7 @@ FLOWS: Final = {
     "emergency_revoke": "flows.emergency",
     "preview_revocation": "flows.preview_revocation",
     "resume_incident": "flows.resume_incident",
+    "drill": "flows.drill",
     "finish_incidents": "flows.finish_incidents",
 }
 """Each flow that is deployed, and the module that it is in."""

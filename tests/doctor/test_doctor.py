@@ -186,6 +186,29 @@ def test_a_target_says_what_its_admin_lacks_and_the_statements_mend_it(installed
     assert grades(installed.results("target")) == [Grade.WELL]
 
 
+def test_an_admin_of_grants_says_what_it_lacks_and_the_statements_mend_it(installed: Installation, lab: Lab) -> None:
+    admin, reader, owner, password = fresh(), fresh(), fresh(), secrets.token_urlsafe(12)
+    path = f"grant-admins/{fresh()}"
+    lab.sql(f"CREATE ROLE {reader}; CREATE ROLE {owner}; CREATE ROLE {admin} LOGIN PASSWORD '{password}'")
+    lab.keep(path, {"username": admin, "password": password})
+    installed.data["grants"] = {"readers": {"target": "pg", "admin": path, "roles": [reader], "owner": owner}}
+    lacking = installed.results("grant", role="revoker")
+    assert set(grades(lacking)) == {Grade.FAILED}
+    statements = [result.remedy.removeprefix("Run there: ") for result in lacking]
+    assert f"GRANT {owner} TO {admin}" in statements
+    for statement in statements:
+        lab.sql(statement)
+    assert grades(installed.results("grant", role="revoker")) == [Grade.WELL]
+    assert installed.results("grant") == []
+
+
+def test_a_secret_for_drills_on_which_none_was_made_is_advice(installed: Installation) -> None:
+    tried = "drills/canary"
+    installed.data["secrets"][tried] = {**installed.secret.data, "path": tried, "drill": "30d"}
+    (never,) = installed.results("drill")
+    assert (never.name, never.grade, never.words) == (tried, Grade.ADVICE, "revocation was never tried on it")
+
+
 def test_a_target_that_refuses_the_admin_is_unknown_with_the_remedy(installed: Installation, lab: Lab) -> None:
     path = f"targets/{fresh()}"
     lab.keep(path, {"username": "nobody_of_that_name", "password": "wrong"})

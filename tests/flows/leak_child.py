@@ -17,6 +17,7 @@ from flows.check_hub import check_hub
 from flows.check_logins import check_logins
 from flows.compliance_report import compliance_report
 from flows.doctor import doctor
+from flows.drill import drill
 from flows.emergency import emergency_revoke
 from flows.finish_incidents import finish_incidents
 from flows.grant_access import grant_access
@@ -43,6 +44,7 @@ FLOWS: dict[str, Any] = {
     "check-logins": check_logins,
     "check-hub": check_hub,
     "doctor": doctor,
+    "drill": drill,
     "rotate-own-keys": rotate_own_keys,
     "rotate-keys": rotate_keys,
     "renew-authorities": renew_authorities,

@@ -169,6 +169,7 @@ class Stage:
             "check-logins": ["check-logins"],
             "check-hub": ["check-hub"],
             "doctor": ["doctor"],
+            "drill": ["drill", self.secrets["generated"].path],
             "rotate-keys": ["rotate-keys"],
             "renew-authorities": ["renew-authorities"],
             "rotate-own-keys": ["rotate-own-keys", "webhooks/app/flows", True],

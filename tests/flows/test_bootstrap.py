@@ -142,6 +142,7 @@ def test_bootstrap_registers_pool_blocks_limits_deployments_and_automations(inst
         "emergency-revoke": [],
         "preview-revocation": [],
         "resume-incident": [],
+        "drill": [],
         "grant-access": [],
         "finish-incidents": ["17 5 * * *"],
         "keep-ledger": [],
@@ -155,6 +156,7 @@ def test_bootstrap_registers_pool_blocks_limits_deployments_and_automations(inst
         "check-logins",
         "check-hub",
         "doctor",
+        "drill",
         "sync",
         "retire",
         "rotate-own-keys",
@@ -200,6 +202,7 @@ def test_revocations_have_a_queue_of_their_own_that_nothing_limits(installed: In
         "emergency-revoke",
         "preview-revocation",
         "resume-incident",
+        "drill",
         "finish-incidents",
     }
     assert {name for name, queue in served.items() if queue == "notary"} == {"keep-ledger"}

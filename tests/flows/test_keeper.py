@@ -151,15 +151,17 @@ def test_what_is_due_is_started_once_each_however_often_it_looks(
     queue: Queue, book: Book, build: Build, lab: Lab, no_news: None
 ) -> None:
     due, pushed, old = lab.generated(), lab.generated(destinations=[destination()]), lab.generated(grace="0s")
-    build(due, pushed, old)
+    tried = lab.alternating(folder="drills", drill="30d")
+    build(due, pushed, old, tried)
     completed(partial(rotate_secret, old.path, trigger=Trigger.FORCE))
     lab.hub.patch_metadata(due.path, {ROTATED_AT: LONG_AGO})
     opened_incident(lab)
-    wanted = {"rotate-due", "retire", "sync", "finish-incidents", "keep-ledger"}
+    wanted = {"rotate-due", "retire", "sync", "finish-incidents", "keep-ledger", "drill"}
     assert started(ended(keeper)) == wanted
     asked = queue.asked_for()
     assert sorted(name for name, _ in asked) == sorted(wanted)
     assert dict(asked)["retire"] == {"quiet": True}
+    assert dict(asked)["drill"] == {"path": tried.path}
 
     again = ended(keeper)
     assert started(again) == set()

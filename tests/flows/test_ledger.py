@@ -70,6 +70,7 @@ TABLE = {
     "preview-revocation": Runs(lambda secret: {"path": secret.path}),
     "resume-incident": Runs(lambda secret: {"incident": OPENED}),
     "finish-incidents": Runs(quiet=True),
+    "drill": Runs(lambda secret: {"path": secret.path}, frozenset({"drill", "open incident", "cut", "close incident"})),
     "grant-access": Runs(quiet=True),
     "keep-ledger": Runs(quiet=True),
     "compliance-report": Runs(actions=frozenset({"compliance report"})),
@@ -86,7 +87,8 @@ TASKS = {
     "rotate managed key", "look at the hub's set-up", "look at authorities", "renew authority", "give access",
     "ask for renewals", "look at ledger", "show life", "find grace ends", "look for lease tokens",
     "end access",
-    "look at secrets", "look at all secrets", "look whether all is ready", "look for a recent diagnosis",
+    "look at secrets", "look at all secrets", "look whether all is ready", "look for drills",
+    "look for a recent diagnosis",
 }  # fmt: skip
 """The names of all tasks. Before a new one is named here, see that what it changes is written to the ledger."""
 
@@ -133,11 +135,13 @@ def test_a_run_of_each_flow_is_in_the_ledger_with_all_it_did(
 ) -> None:
     if name == "grant-access":
         forget_grants(lab)
-    if "revo" in name or "incident" in name or name == "grant-access":
+    if "revo" in name or "incident" in name or name in ("drill", "grant-access"):
         (tmp_path / "token").write_text(lab.world.hub_token)
         monkeypatch.setenv("KEYTURN_HUB_TOKEN_FILE", str(tmp_path / "token"))
     if name == "keep-ledger":
         as_notary(lab, tmp_path, monkeypatch)
+    if name == "drill":
+        secret = lab.alternating(folder="drills", drill="30d", destinations=[destination()])
     site, row = build(secret), TABLE[name]
     if name == "keeper":
         # What it has the worker do is done there.
@@ -176,6 +180,7 @@ CHANGING = sorted(
         "check-logins",
         "check-hub",
         "doctor",
+        "drill",
         "rotate-own-keys",
         "rotate-keys",
         "renew-authorities",

@@ -256,9 +256,10 @@ class Lab:
         users: tuple[str, str] = ("", ""),
         owner: str = "",
         role: str = "",
+        folder: str = "tests",
         **changes: Any,
     ) -> Declared:
-        path = f"tests/{name}"
+        path = f"{folder}/{name}"
         self.hub.write(path, SecretFields(first), cas=0)
         if rotation["strategy"] != "generated":
             rotation["target"] = "pg"

@@ -5,7 +5,7 @@ bears no mark of ours is never touched.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Final, Protocol
@@ -25,6 +25,11 @@ MARKED: Final = """
 SELECT rolname, shobj_description(oid, 'pg_authid') FROM pg_roles
 WHERE shobj_description(oid, 'pg_authid') LIKE '%[keyturn grant=%'
 """
+MEMBERSHIP: Final = """
+SELECT format('GRANT %%I TO %%I', r.rolname, current_user) FROM pg_roles r
+ WHERE r.rolname = %s AND NOT pg_has_role(current_user, r.oid, 'MEMBER')
+"""
+"""The statement that makes the admin a member of the owner, where it is none."""
 ENDS: Final = "SELECT (clock_timestamp() + %s * interval '1 second')::text"
 """By the server's own clock, which ends it."""
 
@@ -39,6 +44,9 @@ class GivingServer(Protocol):
 
     def end_sessions(self, account: str, refuse: Callable[[], None]) -> int:
         """End the sessions of an account once ``refuse`` has made its logins fail: how many."""
+
+    def missing_grants(self, accounts: Collection[str]) -> Sequence[str]:
+        """What its admin's role lacks for changing these accounts and ending their sessions."""
 
     def close(self) -> None:
         """Let go of its connections."""
@@ -57,6 +65,14 @@ class GivenAccounts:
         self._roles = roles
         self._owner = owner
         self._workspace = workspace
+
+    def missing_rights(self) -> Sequence[str]:
+        """What the admin lacks: for roles, for sessions, and membership in the owner of what accounts leave."""
+        lacking = list(self._server.missing_grants(self._roles))
+        with self._server.transaction("ask for the rights on", self._owner) as cursor:
+            cursor.execute(MEMBERSHIP, (self._owner,))
+            lacking += [statement for (statement,) in cursor.fetchall()]
+        return lacking
 
     def make(self, account: str, grant: str, password: Sensitive, life: timedelta) -> None:
         """Make an account that logs in with ``password`` until ``life`` is over by the server's clock."""

@@ -1,0 +1,56 @@
+"""Revoke a secret that is there for it, with everything that a real revocation does, and record how long it takes."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final
+
+from prefect import runtime
+from prefect.context import FlowRunContext
+from prefect.events import emit_event
+
+from flows.common import runbook
+from flows.emergency import take_up, work_on
+from flows.form import form
+from flows.incidents import end_run
+from keyturn.core.workspaces import SECRET
+from keyturn.revocation.consent import Consent
+from keyturn.revocation.drills import DRILL, REASON, drill_id, insist_on_drill, result_of
+from keyturn.revocation.incident import IncidentStatus, Mode
+from keyturn.revocation.selector import Selector
+from keyturn.rotation.journal import record_action
+from tasks import revocation as tasks
+from tasks.workspace import names
+
+DRILLED: Final = "keyturn.drill.ended"
+"""The event that tells what one came to; its resource is the secret."""
+
+
+def run_name() -> str:
+    """The run's name: the secret that it is for."""
+    return f"drill-{runtime.flow_run.parameters.get('path')}"
+
+
+@runbook("drill", run_name, timeout=timedelta(minutes=30), opens=tasks.revoking_workspace)
+async def drill(
+    path: Annotated[str, form("Secret", "One that the catalogue has for drills: it says drill, and is below drills/.")],
+) -> IncidentStatus:
+    """Do all that a revocation does, with the revoker's login, to a secret that nobody needs.
+
+    Whoever is told of incidents is told of this one. What was not proven fails the run, and is tried again as of any.
+    """
+    opened = tasks.revoking_workspace()
+    insist_on_drill(opened, path)
+    incident = drill_id(path, began())
+    with record_action(opened, DRILL, path, note=incident) as doing:
+        status = await work_on(await take_up(incident, Selector((path,)), REASON, Mode.REPLACE, Consent(1)))
+        result = result_of(status)
+        doing.note = result.words
+    resource = {"prefect.resource.id": names().resource(SECRET, path)}
+    emit_event(DRILLED, resource=resource, payload=result.to_data())
+    return end_run(status)
+
+
+def began() -> datetime:
+    """When this run was made, the same when it is carried out again: it goes on with its own incident then."""
+    context = FlowRunContext.get()
+    run = context.flow_run if context else None
+    return (run.created if run else None) or datetime.now(UTC)

@@ -1,0 +1,34 @@
+"""What is revoked only to see how long that takes: nothing that anybody lives on is named for it by a slip."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from keyturn.catalogue.decoys import is_decoy
+from keyturn.catalogue.plain import at, text_at
+from keyturn.catalogue.problems import Problem
+from keyturn.catalogue.source import CatalogueEntry
+from keyturn.core.mounts import split
+
+FOLDER: Final = "drills/"
+"""Where such secrets are."""
+
+
+def in_its_folder(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
+    """Its path says what it is there for."""
+    if at(entry.data, ("drill",)) is not None and not split(entry.name)[1].startswith(FOLDER):
+        message = f"a drill revokes it, and its path does not begin with {FOLDER}"
+        yield entry.problem(("drill",), message, f"Make a secret of its own below {FOLDER}, which nobody needs.")
+
+
+def replaced_by_itself(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
+    """A drill ends with a new value that nobody has to make."""
+    if at(entry.data, ("drill",)) is None:
+        return
+    if text_at(entry, "rotation", "strategy") == "manual":
+        message = "a person would have to replace it after each drill"
+        yield entry.problem(("rotation", "strategy"), message, "Use a strategy that makes values, as the real ones do.")
+    if is_decoy(entry):
+        yield entry.problem(("decoy",), "a decoy is not used, so a drill shows nothing", "Leave one of the two out.")
+
+
+CHECKS: Final = (in_its_folder, replaced_by_itself)

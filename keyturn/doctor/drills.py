@@ -1,0 +1,39 @@
+"""Whether revocation was tried lately, where the catalogue has secrets for that, and what that came to."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Final
+
+from keyturn.core.errors import KeyturnError
+from keyturn.core.spans import span
+from keyturn.doctor.patient import Patient
+from keyturn.doctor.results import CheckResult, Grade, unseen
+from keyturn.revocation.drills import declared_drills, last_drill, newest_drills
+
+AREA: Final = "drill"
+SLACK: Final = timedelta(days=1)
+"""So late a drill may be, for a freeze, a worker that was away, a run that waits."""
+
+
+def check_drills(patient: Patient) -> Iterator[CheckResult]:
+    """The last drill of each secret that is there for them."""
+    declared = dict(declared_drills(patient.workspace))
+    names = newest_drills(patient.workspace) if declared else {}
+    for path, every in declared.items():
+        try:
+            last = last_drill(patient.workspace, path, names)
+        except KeyturnError as error:
+            yield unseen(AREA, path, error)
+            continue
+        if last is None:
+            remedy = "See that the keeper runs, or start the deployment `drill`"
+            yield CheckResult(AREA, path, Grade.ADVICE, "revocation was never tried on it", remedy)
+        elif not last.proven:
+            remedy = f"Mend the cause, then `keyturn revoke --resume {last.incident}`"
+            yield CheckResult(AREA, path, Grade.FAILED, last.words, remedy)
+        elif (age := patient.workspace.clock() - last.began) > every + SLACK:
+            words = f"the last was {span(age)} ago, and one is due every {span(every)}"
+            remedy = "See that the keeper runs, and that a worker serves the queue emergency"
+            yield CheckResult(AREA, path, Grade.FAILED, words, remedy)
+        else:
+            yield CheckResult(AREA, path, Grade.WELL, f"{last.words}, {span(age)} ago")
