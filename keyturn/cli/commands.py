@@ -37,6 +37,7 @@ COMMANDS: Final = {
     "forget": "rename.forget",
     "recover": "recover.recover",
     "rehydrate": "rehydrate.rehydrate",
+    "failover": "failover.commands",
     "history": "history.history",
     "scan": "scan.scan",
     "follow": "follow.follow",

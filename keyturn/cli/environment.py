@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -131,7 +132,10 @@ def opened_workspace(
     from keyturn.providers.vault.hub import VaultHub
     from keyturn.settings.hub import HubSettings
 
-    hub = VaultHub(HubSettings.from_environment())
+    settings = HubSettings.from_environment()
+    if revoking and settings.failover:
+        settings = replace(settings, failover=settings.failover.without_lease())
+    hub = VaultHub(settings)
     try:
         yield open_workspace(declared, hub, spooled(hub) if revoking else None)
     finally:

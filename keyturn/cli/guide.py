@@ -25,7 +25,7 @@ GROUPS: Final = {
     "Access for a while": ("access",),
     "Organisations": ("share", "offboard"),
     "Who reads": ("investigate", "unused", "monitor"),
-    "Running on": ("doctor", "explain", "version", "serve"),
+    "Running on": ("doctor", "explain", "version", "serve", "failover"),
     "Catalogue and ledger": (
         "init",
         "catalogue",

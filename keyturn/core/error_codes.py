@@ -93,6 +93,16 @@ EXPLANATIONS: Final = (
         "keyturn ledger verify",
     ),
     Explanation(
+        "KT106",
+        errors.Unwitnessed,
+        "Nobody can tell whether this hub is the one that is written",
+        "Of two hubs, the other one has not answered within the lease, so it may have taken over; or this one has just "
+        "taken over, and waits until the other can have nothing on its way.",
+        "Nothing was written here. What both hubs serve stays as it is, and credentials that are in force go on.",
+        "Wait, or mend the way to the other hub. Where that is gone for good, take over from it.",
+        "keyturn failover status",
+    ),
+    Explanation(
         "KT200",
         errors.TerminalError,
         "A person has to mend the cause",
@@ -265,6 +275,15 @@ EXPLANATIONS: Final = (
         "Every step asks first whether it is done: a later run goes on from where this one ended.",
         "Run it again, and report the line to Keyturn's maintainers.",
         "keyturn version",
+    ),
+    Explanation(
+        "KT219",
+        errors.NotWritable,
+        "Another hub is the one that is written",
+        "Of two hubs, this one was demoted, or the other one has taken over, or the two name different hubs.",
+        "Nothing was written here, so the two do not drift apart.",
+        "Work on the hub that the line names. Where the two disagree, decide which one it is.",
+        "keyturn failover status",
     ),
 )
 """Every code, in order."""

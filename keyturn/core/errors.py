@@ -72,6 +72,10 @@ class Unrecorded(TransientError):
     """The ledger can't be written, so what was to be recorded there was not begun."""
 
 
+class Unwitnessed(TransientError):
+    """Nobody can tell now whether this hub, of two, is the one that is written."""
+
+
 class TerminalError(KeyturnError):
     """Trying again changes nothing until a person has mended the cause."""
 
@@ -114,6 +118,10 @@ class Rewritten(TerminalError):
 
 class Ahead(TerminalError):
     """Something outside holds a newer version than the hub does: what the hub holds may be dead."""
+
+
+class NotWritable(TerminalError):
+    """Of two hubs this is not the one that is written."""
 
 
 class NotOwned(TerminalError):

@@ -2,15 +2,18 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from keyturn.core.errors import Invalid
 from keyturn.core.grants import GRANT_TOKEN_ROLE
 from keyturn.core.outbound import is_set, leaves_in_clear
 from keyturn.settings.hub_login import HubLogin, TokenLogin, login_from_environment
 from keyturn.settings.tls import TlsSettings, tls_from_environment
+
+if TYPE_CHECKING:
+    from keyturn.settings.failover import FailoverSettings
 
 INSECURE_HTTP: Final = "KEYTURN_HUB_INSECURE_HTTP"
 """The variable that lets the hub be spoken to in clear over a network."""
@@ -39,6 +42,8 @@ class HubSettings:
     tls_server_name: str | None = None
     insecure_http: bool = False
     grant_token_role: str = GRANT_TOKEN_ROLE
+    failover: "FailoverSettings | None" = None
+    """The other one of two hubs, where there are two."""
 
     def __post_init__(self) -> None:
         if not self.address.lower().startswith(("https://", "http://")):
@@ -65,8 +70,10 @@ class HubSettings:
             raise Invalid(
                 "find", "the hub", "VAULT_ADDR is not set", "Set it to the hub's address, as for the vault CLI"
             )
+        from keyturn.settings.failover import FailoverSettings
+
         tls = tls_from_environment(env)
-        return HubSettings(
+        settings = HubSettings(
             env["VAULT_ADDR"],
             mount=env.get("KEYTURN_HUB_MOUNT", "secret"),
             state_mount=env.get("KEYTURN_HUB_STATE_MOUNT", "keyturn"),
@@ -81,3 +88,4 @@ class HubSettings:
             insecure_http=is_set(env, INSECURE_HTTP),
             grant_token_role=env.get("KEYTURN_HUB_GRANT_TOKEN_ROLE", GRANT_TOKEN_ROLE),
         )
+        return replace(settings, failover=FailoverSettings.from_environment(settings, env))

@@ -15,6 +15,7 @@ from keyturn.core.errors import (
     TransientError,
     Unavailable,
     Unrecorded,
+    Unwitnessed,
 )
 
 LEAVES = [
@@ -35,6 +36,7 @@ def test_every_error_says_by_its_class_whether_to_try_again() -> None:
         Throttled,
         Unavailable,
         Unrecorded,
+        Unwitnessed,
     }
 
 

@@ -3,14 +3,17 @@
 import copy
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any, Final
 
 from keyturn.core.authorities import PkiEngine
 from keyturn.core.engines import Authority, IssuedLease
 from keyturn.core.errors import Conflict, Invalid, Unavailable
 from keyturn.core.exact import changed
+from keyturn.core.failover import EPOCH
 from keyturn.core.fingerprint_keys import FingerprintKeys
 from keyturn.core.hub import HubSecret, Identity, Right, SecretInfo, State, VersionInfo
 from keyturn.core.own_login import OwnLogin
@@ -20,6 +23,7 @@ from keyturn.providers.answers import reads_answers
 from keyturn.providers.vault.capabilities import acl_policies, capabilities_at
 from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.database_engine import VaultDatabase
+from keyturn.providers.vault.fence import Fence
 from keyturn.providers.vault.fingerprint_keys import HubKeys
 from keyturn.providers.vault.grants import VaultGrants
 from keyturn.providers.vault.identity import identify
@@ -31,6 +35,7 @@ from keyturn.providers.vault.setup import VaultSetup
 from keyturn.providers.vault.store_versions import version_state
 from keyturn.providers.vault.transit_keys import TransitKey
 from keyturn.providers.vault.transit_signer import VaultSigner
+from keyturn.settings.failover import FailoverSettings
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import AppRoleLogin
 
@@ -46,6 +51,10 @@ class VaultHub:
         self.settings = settings
         self.mount, self.state_mount = settings.mount, settings.state_mount
         self._calls = Calls(settings)
+        self._fence: Fence | None = None
+        self._peer: VaultHub | None = None
+        if settings.failover:
+            self._fence, self._peer = self._fenced(settings.failover)
         self._kv = KvMounts(self._calls, settings.mount, {})
         self._fingerprint_keys = HubKeys(self, settings.state_mount, self._last_deleted, self._calls.now)
         self._identified: tuple[object, Identity] | None = None
@@ -110,6 +119,7 @@ class VaultHub:
 
     def patch_metadata(self, path: str, custom: Mapping[str, str | None]) -> None:
         """Lay ``custom`` over the secret's custom metadata; None removes a key, other keys stay."""
+        self.insist_writable("annotate", path)
         body = {"custom_metadata": dict(custom)}
         self._calls.patch("annotate", path, self._address("metadata", path), body)
 
@@ -157,6 +167,7 @@ class VaultHub:
 
     def delete_state(self, path: str) -> None:
         """Remove an entry with all that the hub keeps of it."""
+        self.insist_writable("remove", self._state_name(path))
         self._calls.delete("remove", self._state_name(path), self._state_url("metadata", path))
 
     def list_folders(self, prefix: str) -> list[str]:
@@ -195,16 +206,19 @@ class VaultHub:
     def delete(self, path: str, versions: Collection[int]) -> None:
         """Let nobody read these versions until they are undeleted. Absent, deleted and destroyed ones stay so."""
         if versions:
+            self.insist_writable("delete", path)
             self._calls.post("delete", path, self._address("delete", path), {"versions": sorted(versions)})
 
     def undelete(self, path: str, versions: Collection[int]) -> None:
         """Make what was deleted of these versions readable again. Absent and destroyed ones stay as they are."""
         if versions:
+            self.insist_writable("undelete", path)
             self._calls.post("undelete", path, self._address("undelete", path), {"versions": sorted(versions)})
 
     def destroy(self, path: str, versions: Collection[int]) -> None:
         """Remove the values of these versions for good, deleted ones too. Absent and destroyed before are success."""
         if versions:
+            self.insist_writable("destroy", path)
             self._calls.post("destroy", path, self._address("destroy", path), {"versions": sorted(versions)})
 
     def missing_capabilities(self, wanted: Collection[Right]) -> list[Right]:
@@ -276,11 +290,35 @@ class VaultHub:
         """What sets the hub itself up."""
         return VaultSetup(self._calls, self)
 
+    def insist_writable(self, doing: str, name: str) -> None:
+        """Of two hubs, that this is the one that is written. Raises NotWritable, Unwitnessed, and why none can tell."""
+        if self._fence:
+            self._fence.insist(doing, name)
+
+    def write_epoch(self, data: Mapping[str, Any], *, cas: int) -> int:
+        """Say in this hub which of two is written, whichever that is now. Raises Conflict."""
+        fence, self._fence = self._fence, None
+        try:
+            return self.write_state(EPOCH, data, cas=cas)
+        finally:
+            self._fence = fence
+            if fence:
+                fence.forget()
+
     def close(self) -> None:
         """Let go of the connections."""
         self._calls.close()
+        if self._peer:
+            self._peer.close()
+
+    def _fenced(self, failover: FailoverSettings) -> tuple[Fence, "VaultHub"]:
+        peer = VaultHub(replace(failover.peer, failover=None))
+        lease = failover.lease.total_seconds() if failover.lease else None
+        read_there = partial(peer.read_state, EPOCH)
+        return Fence(failover.own, failover.other, partial(self.read_state, EPOCH), read_there, lease), peer
 
     def _create_state(self, path: str, data: Mapping[str, Any]) -> int:
+        self.insist_writable("prepare", self._state_name(path))
         url = self._state_url("metadata", path)
         # As text, since policies allow values of parameters by their text alone.
         self._calls.post("prepare", self._state_name(path), url, {"max_versions": "1"})
@@ -323,6 +361,7 @@ class VaultHub:
         if why := changed(dict(data)):
             hint = "Nothing was written. Write such a number or text as a text of its own, in quotes or in base64"
             raise Invalid("write", name, why, hint)
+        self.insist_writable("write", name)
         response = self._calls.post("write", name, url, {"options": {"cas": cas}, "data": dict(data)})
         return int(response.json()["data"]["version"])
 

@@ -1,0 +1,87 @@
+"""Before a hub of two is written: whether it is the one that may be, by its own word and the other one's."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from keyturn.core.errors import Invalid, KeyturnError, NotWritable, Unwitnessed
+from keyturn.core.failover import EPOCH, LOOK_EVERY, Epoch, read_epoch, why_not
+from keyturn.core.hub import State
+
+FIRST_LOOK: Final = 3.0
+"""Seconds that the first write waits for the other hub's answer; later ones wait for none."""
+
+HINT: Final = "See `keyturn failover status`"
+
+
+class Fence:
+    """Stands before every write of one hub. ``read_here`` and ``read_there`` read the entry of the two hubs.
+
+    What either says holds for :data:`LOOK_EVERY`. The other hub is asked beside the work, so one that is silent slows
+    nothing down: what it has said last counts, and with a ``lease``, in seconds, that it has said anything lately.
+    """
+
+    def __init__(
+        self,
+        own: str,
+        other: str,
+        read_here: Callable[[], State | None],
+        read_there: Callable[[], State | None],
+        lease: float | None = None,
+    ) -> None:
+        self._own, self._other, self._lease = own, other, lease
+        self._read_here, self._read_there = read_here, read_there
+        self._here: Epoch | None = None
+        self._there: Epoch | None = None
+        self._looked_here = float("-inf")
+        self._asked_there = float("-inf")
+        self._heard_there = float("-inf")
+        self._why_silent = "it was not asked yet"
+        self._asking: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def insist(self, doing: str, name: str) -> None:
+        """Raises NotWritable where the other hub is written, or neither, and Unwitnessed where nobody can tell."""
+        self._look(name)
+        if why := why_not(self._own, self._here, self._other, self._there):
+            raise NotWritable(doing, name, why, HINT)
+        if self._here and (left := self._here.wait - self._here.age - (time.monotonic() - self._looked_here)) > 0:
+            problem = f"it takes over in {left:.0f} seconds, once {self._other} can have nothing on its way any more"
+            raise Unwitnessed(doing, name, problem, "Wait, then run it again")
+        if self._lease is not None and time.monotonic() - self._heard_there > self._lease:
+            problem = f"{self._other} has not answered for {self._lease:.0f} seconds, so it may have taken over"
+            hint = f"Mend the way to it ({self._why_silent}), or take over from it: keyturn failover promote --force"
+            raise Unwitnessed(doing, name, problem, hint)
+
+    def forget(self) -> None:
+        """Look at both anew at the next write."""
+        with self._lock:
+            self._looked_here = self._asked_there = float("-inf")
+
+    def _look(self, name: str) -> None:
+        now, every = time.monotonic(), LOOK_EVERY.total_seconds()
+        first = self._asked_there == float("-inf")
+        with self._lock:
+            if now - self._asked_there >= every and not (self._asking and self._asking.is_alive()):
+                self._asked_there = now
+                self._asking = threading.Thread(target=self._ask, name="other-hub", daemon=True)
+                self._asking.start()
+            asking = self._asking
+        if first and asking:
+            asking.join(FIRST_LOOK)
+        if now - self._looked_here >= every:
+            try:
+                self._here, self._looked_here = read_epoch(self._read_here()), now
+            except ValueError as error:
+                raise Invalid("read", EPOCH, str(error), f"{HINT}. {name} was not written") from None
+
+    def _ask(self) -> None:
+        """One look at the other hub. It counts from before it was begun: what was said later may be another thing."""
+        began = time.monotonic()
+        try:
+            self._there, self._heard_there = read_epoch(self._read_there()), began
+        except KeyturnError as error:
+            self._why_silent = error.problem
+        except Exception as error:  # noqa: BLE001  its text could hold anything; a thread tells nobody else
+            self._why_silent = f"unexpected {type(error).__name__}"

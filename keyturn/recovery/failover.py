@@ -1,0 +1,140 @@
+"""Handing the writing over from one of two hubs to the other, and taking it over where that one is gone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+from keyturn.core.errors import Conflict, Invalid, KeyturnError, NotFound, Unavailable
+from keyturn.core.failover import EPOCH, SETTLED, Epoch, later, read_epoch, why_not
+from keyturn.core.hub import State
+
+FORCE: Final = "keyturn failover promote --force"
+
+
+class EpochReader(Protocol):
+    """A hub whose entry can be read."""
+
+    def read_state(self, path: str) -> State | None:
+        """The entry at ``path`` of Keyturn's own mount."""
+
+
+class EpochWriter(EpochReader, Protocol):
+    """The hub at hand, in which an epoch is said."""
+
+    def write_epoch(self, data: Mapping[str, Any], *, cas: int) -> int:
+        """Say which of two is written. Raises Conflict when somebody else has said so meanwhile."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One hub as it was seen: what it says, or why nobody could ask it."""
+
+    name: str
+    epoch: Epoch | None = None
+    error: KeyturnError | None = None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The hub at hand, ``own``, and the ``other`` one, with what is looked at and written. ``lease`` is in seconds."""
+
+    own: str
+    other: str
+    hub: EpochWriter
+    peer: EpochReader
+    lease: float | None = None
+
+    def look(self) -> tuple[Side, Side]:
+        """Both hubs, the own one first. Raises what keeps the own one from being read."""
+        mine = Side(self.own, self._epoch(self.hub, self.own))
+        try:
+            return mine, Side(self.other, self._epoch(self.peer, self.other))
+        except KeyturnError as error:
+            return mine, Side(self.other, error=error)
+
+    def _epoch(self, hub: EpochReader, name: str) -> Epoch | None:
+        try:
+            return read_epoch(hub.read_state(EPOCH))
+        except ValueError as error:
+            hint = "Use the newest Keyturn that works with these hubs, or take the writing over anew with --force"
+            raise Invalid("read", f"{EPOCH} of {name}", str(error), hint) from None
+
+
+@dataclass(frozen=True)
+class Handover:
+    """What was said: the epoch, and whether it stood there before."""
+
+    epoch: Epoch
+    unchanged: bool = False
+
+
+def standing(mine: Side, theirs: Side) -> str:
+    """Why the own hub may not be written, in words; empty where it may."""
+    return why_not(mine.name, mine.epoch, theirs.name, theirs.epoch)
+
+
+def split(mine: Side, theirs: Side) -> bool:
+    """Whether each of the two would be written by its own word."""
+    if mine.epoch is None or theirs.epoch is None:
+        return False
+    return mine.epoch.writable == mine.name and theirs.epoch.writable == theirs.name
+
+
+def demote(pair: Pair, by: str) -> Handover:
+    """Let the own hub be written no more: the other one may take over, or has done so already. Safe to repeat.
+
+    Raises NotFound where nothing says which is written.
+    """
+    mine, theirs = pair.look()
+    epoch = mine.epoch
+    if theirs.epoch and theirs.epoch.number > (epoch.number if epoch else 0):
+        followed = Epoch(theirs.epoch.number, theirs.epoch.writable, by=by)
+        if followed.writable == pair.own:
+            problem = f"{pair.other} names {pair.own} in epoch {followed.number}"
+            raise Conflict("demote", pair.own, problem, "Take over first: keyturn failover promote")
+        return _say(pair, followed, epoch)
+    if epoch is None:
+        hint = f"Say which it is first, there: {FORCE.removesuffix(' --force')}"
+        raise NotFound("demote", pair.own, "nothing says which of the two hubs is written", hint)
+    if epoch.writable != pair.own:
+        return Handover(epoch, unchanged=True)
+    return _say(pair, Epoch(later(epoch, theirs.epoch), pair.other, by=by), epoch)
+
+
+def promote(pair: Pair, by: str, now: datetime, *, force: bool = False) -> Handover:
+    """Let the own hub be written from now on, or as soon as the other one can have nothing on its way. Safe to repeat.
+
+    Raises Conflict while the other one is written, and Unavailable where nobody can ask it, unless ``force`` is given.
+    What that one says is not known then: the number is the second of ``now``, greater than any that is counted.
+    """
+    mine, theirs = pair.look()
+    epoch, other = mine.epoch, theirs.epoch
+    settled = SETTLED.total_seconds()
+    if epoch and epoch.writable == pair.own and not why_not(pair.own, epoch, pair.other, other):
+        return Handover(epoch, unchanged=True)
+    if theirs.error:
+        if not force:
+            problem = f"{pair.other} can't be asked, and may be written still: {theirs.error.problem}"
+            hint = f"Demote it first. Where it is gone for good: {FORCE}"
+            raise Unavailable("promote", pair.own, problem, hint)
+        number = max(later(epoch), int(now.timestamp()))
+        return _say(pair, Epoch(number, pair.own, max(settled, pair.lease or 0.0), by), epoch)
+    if epoch is None and other is None:
+        return _say(pair, Epoch(1, pair.own, by=by), None)
+    if other and other.writable == pair.own and other.number >= (epoch.number if epoch else 0):
+        return _say(pair, Epoch(other.number, pair.own, max(0.0, settled - other.age), by), epoch)
+    if not force:
+        problem = f"{pair.other} is the one that is written"
+        hint = f"Demote it first, there: keyturn failover demote. Or take it away: {FORCE}"
+        raise Conflict("promote", pair.own, problem, hint)
+    return _say(pair, Epoch(later(epoch, other), pair.own, settled, by), epoch)
+
+
+def _say(pair: Pair, epoch: Epoch, before: Epoch | None) -> Handover:
+    try:
+        pair.hub.write_epoch(epoch.to_data(), cas=before.version if before else 0)
+    except Conflict:
+        problem = "somebody else has said which hub is written at the same moment"
+        raise Conflict("write", f"{EPOCH} of {pair.own}", problem, "Look again: keyturn failover status") from None
+    return Handover(epoch)
