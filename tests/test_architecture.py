@@ -203,6 +203,7 @@ ARROWS = {
         "keyturn.pages",
         "keyturn.catalogue",
         "keyturn.rotation",
+        "keyturn.sync",
         "keyturn.policies",
         "keyturn.hub_setup",
         "keyturn.revocation",

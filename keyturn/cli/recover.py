@@ -44,7 +44,10 @@ def recover(
     with opened_workspace(catalogue) as workspace:
         paths = [path] if path else behind(workspace)
         done = [
-            recovered(workspace, secret, dry_run=dry_run, yes=yes, untested=untested, quiet=as_json) for secret in paths
+            recovered(
+                workspace, secret, dry_run=dry_run, yes=yes, untested=untested, quiet=as_json, named=path is not None
+            )
+            for secret in paths
         ]
     if as_json:
         write_json({"secrets": [data for data, _ in done]})
@@ -58,16 +61,18 @@ def recover(
 def behind(workspace: "Workspace") -> list[str]:
     """The secrets of which something outside knows a newer version than the hub."""
     from keyturn.core.plan import Action
+    from keyturn.sync.behind import lost_secrets
     from keyturn.sync.plan import plan
 
     planned = plan(workspace)
     for remark in planned.remarks:
         note(remark)
-    return sorted({item.path for item in planned.items if item.action is Action.AHEAD})
+    ahead = {item.path for item in planned.items if item.action is Action.AHEAD}
+    return sorted(ahead | lost_secrets(workspace).keys())
 
 
 def recovered(
-    workspace: "Workspace", path: str, *, dry_run: bool, yes: bool, untested: bool, quiet: bool
+    workspace: "Workspace", path: str, *, dry_run: bool, yes: bool, untested: bool, quiet: bool, named: bool
 ) -> tuple[dict[str, Any], KeyturnError | None]:
     """One secret, shown and then done; what came of it as data, and the error to end with."""
     from keyturn.rotation.living import values
@@ -79,7 +84,7 @@ def recovered(
         data["values"] = [value_data(value) for value in candidates.found]
         if not quiet:
             show_candidates(candidates)
-        chosen = choose(candidates, untested=untested)
+        chosen = choose(candidates, untested=untested, named=named)
         if needless(candidates, chosen):
             note(f"{path}: CURRENT is the newest value that works: nothing is to be recovered")
         elif not dry_run and (yes or asked(candidates, chosen)):

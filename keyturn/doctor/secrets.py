@@ -6,14 +6,17 @@ from typing import Final
 from keyturn.core.hub import survey
 from keyturn.doctor.patient import Patient
 from keyturn.doctor.results import CheckResult, Grade, unseen
+from keyturn.rotation.ahead import describe_ahead
+from keyturn.sync.behind import lost_secrets
 
 AREA: Final = "secret"
 
 
 def check_secrets(patient: Patient) -> Iterator[CheckResult]:
-    """Which secrets of the catalogue the hub tells nothing of, and which have no version yet."""
+    """Which secrets of the catalogue the hub tells nothing of, has lost versions of, and has no version of yet."""
     paths = sorted(patient.workspace.catalogue.secrets)
     infos = survey(patient.workspace.hub)
+    lost = lost_secrets(patient.workspace)
     readable = 0
     for path in paths:
         info = infos.get(path)
@@ -25,7 +28,17 @@ def check_secrets(patient: Patient) -> Iterator[CheckResult]:
         elif not info.served:
             words = f"version {info.version}, the newest, is {info.newest.state}"
             yield CheckResult(AREA, path, Grade.FAILED, words, f"See `keyturn status`, then `keyturn recover {path}`")
+        elif path in lost:
+            words = describe_ahead(path, info.version, lost[path])
+            yield CheckResult(
+                AREA, path, Grade.FAILED, words, f"`keyturn recover {path}`, or `keyturn recover` for all"
+            )
         else:
             readable += 1
     if readable:
-        yield CheckResult(AREA, f"{readable} of {len(paths)}", Grade.WELL, "the hub serves their newest version")
+        yield CheckResult(
+            AREA,
+            f"{readable} of {len(paths)}",
+            Grade.WELL,
+            "the hub serves the newest version that copies and ledger know",
+        )

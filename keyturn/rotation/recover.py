@@ -30,15 +30,22 @@ class Recovery:
     copies: tuple[Pushed, ...] = ()
 
 
-def choose(held: HeldValues, *, untested: bool = False) -> Value:
+def choose(held: HeldValues, *, untested: bool = False, named: bool = True) -> Value:
     """The newest value that works; with ``untested``, the newest of which nobody can tell.
+
+    CURRENT itself, where a newer version is known, is taken untested only of a secret that was ``named``: it may be
+    what a person has written anew on purpose, or what has been dead since before the backup.
 
     Raises NotFound where nothing works, Ahead where nobody can tell, and what is not tried was not asked for.
     """
     if held.living:
         return held.living
     if held.untried and untested:
-        return held.untried
+        if named or held.untried.place != HUB or held.newest_known <= held.hub_version:
+            return held.untried
+        problem = f"version {held.newest_known} is known, and the hub's {held.hub_version} may be dead or written anew"
+        hint = f"Make a new one: keyturn rotate {held.path} --now; or keep it: keyturn recover {held.path} --untested"
+        raise Ahead("recover", held.path, problem, hint)
     if held.untried:
         problem = f"nobody can tell by a login whether what {held.untried.place} holds works"
         hint = f"See what uses it, then: keyturn recover {held.path} --untested"

@@ -8,12 +8,41 @@ from typing import Final
 from keyturn.core.hub import SecretInfo
 from keyturn.core.lineage import KnownVersion
 from keyturn.core.stores import OwnershipTags
-from keyturn.rotation.ahead import copy_version, newer_version
+from keyturn.rotation.ahead import copy_version, ledger_versions, newer_version
 from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.sync import ours
+from keyturn.sync import observe
 from keyturn.sync.observe import Holdings
 
 AT_ONCE: Final = 16
+
+
+SHOWN: Final = 5
+"""So many of the secrets that the hub has lost versions of are named together."""
+
+
+def lost_secrets(workspace: Workspace) -> dict[str, KnownVersion]:
+    """Every secret of the catalogue of which a copy or the ledger knows a newer version than the hub has.
+
+    Told by listings, also of secrets that have no copy. A store that can't be listed, and a ledger that can't be asked,
+    tell nothing. Raises what keeps the hub from being looked at.
+    """
+    with observe.begun_listings(workspace, workspace.catalogue.stores) as listings:
+        secrets = observe.hub_secrets(workspace, None)
+        nothing: dict[str, observe.Placements] = {store: [] for store in listings}
+        holdings = observe.stores(workspace, nothing, listings, listed=True, deep=False)
+    paths = workspace.catalogue.secrets.keys() & secrets.keys()
+    return lost_versions(workspace, paths, secrets, holdings, ledger_versions(workspace, paths).of)
+
+
+def behind_words(paths: Collection[str]) -> str:
+    """What a person is told first of a hub that has lost versions of these secrets."""
+    named = ", ".join(sorted(paths)[:SHOWN])
+    more = f", and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
+    return (
+        f"THE HUB IS BEHIND: it has lost newer versions of {named}{more}, as after a restore, and"
+        " may give applications what is dead. Run `keyturn recover` before anything else"
+    )
 
 
 def lost_versions(

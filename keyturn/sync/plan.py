@@ -38,7 +38,7 @@ from keyturn.rotation.sync import (
 )
 from keyturn.settings.stores import Deletion
 from keyturn.sync import observe
-from keyturn.sync.behind import lost_versions
+from keyturn.sync.behind import behind_words, lost_versions
 from keyturn.sync.fields_of_text import parse_fields
 from keyturn.sync.left_over import deletion, left_over, made_here
 from keyturn.sync.observe import Holdings
@@ -68,8 +68,10 @@ def plan(workspace: Workspace, patterns: Sequence[str] = (), *, deep: bool = Fal
             by_store[want.place.store].append((want.path, want.place))
         listed = paths is None or len(wanted) > observe.FEW
         holdings = observe.stores(workspace, by_store, listings, listed=listed, deep=deep)
-    ledger = ledger_versions(workspace, {want.path for want in wanted})
-    lost = lost_versions(workspace, {want.path for want in wanted}, secrets, holdings, ledger.of)
+    # Of all secrets also those without a copy: nothing is pushed of them, and applications read them all the same.
+    compared = {want.path for want in wanted} | (set(chosen) if paths is None else set())
+    ledger = ledger_versions(workspace, compared)
+    lost = lost_versions(workspace, compared, secrets, holdings, ledger.of)
     items = [unknown_item(want, 0, error) for want in wanted if (error := secrets.error(want.path))]
     readable = [want for want in wanted if not secrets.error(want.path)]
     stopped, rest = (
@@ -84,7 +86,8 @@ def plan(workspace: Workspace, patterns: Sequence[str] = (), *, deep: bool = Fal
         # Unreadable is not undeclared.
         items += [it for it in left if not (secrets.error(it.path) or spread.may_own(it.path, it.name))]
     ordered = tuple(sorted(items, key=lambda item: (item.path, item.label)))
-    remarks = (*unread_remarks(secrets), *remarked(workspace, ledger.error, whole=paths is None))
+    behind_remarks = (behind_words(lost.keys()),) if lost and paths is None else ()
+    remarks = (*behind_remarks, *unread_remarks(secrets), *remarked(workspace, ledger.error, whole=paths is None))
     listing = HubListing(asked_at, secrets)
     return Plan(workspace.clock(), tuple(patterns), ordered, deep, remarks, listing)
 

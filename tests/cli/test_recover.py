@@ -52,6 +52,9 @@ def told(done: Result) -> str:
 def test_every_command_names_what_is_ahead_and_recover_puts_it_right(shop: Declared, tmp_path: Path, lab: Lab) -> None:
     path, copy = shop.path, tmp_path / "copies" / "shop"
     kept = copy.read_text()
+    for command in (("plan",), ("status",), ("sync", "--local", "--json"), ("plan", "--json")):
+        assert f"THE HUB IS BEHIND: it has lost newer versions of {path}, as after" in told(run(*command)), command
+    assert f"the hub is at version 1 of {path}" in told(run("doctor", "--all"))
     for command in (("plan",), ("sync", "--local"), ("status",), ("due", "--check"), ("rotate", path, "--local")):
         done = run(*command)
         if command[0] not in ("status", "rotate"):
@@ -97,3 +100,30 @@ def test_recover_brings_a_lost_value_back_and_the_ledger_tells_of_it(shop: Decla
     assert "nothing is to be recovered" in told(run("recover", shop.path, "--yes", "--untested"))
     shown = run("ledger", "show", "--last", "20")
     assert "recover" in shown.stdout
+
+
+def test_a_secret_without_a_copy_is_told_by_the_ledger_and_recover_names_what_is_left_to_do(
+    shop: Declared, tmp_path: Path, lab: Lab
+) -> None:
+    alone = lab.generated()
+    file = tmp_path / "catalogue" / "all.yaml"
+    data = yaml.safe_load(file.read_text())
+    data["secrets"][alone.path] = alone.data
+    file.write_text(yaml.safe_dump(data))
+    for _ in range(2):
+        assert run("rotate", alone.path, "--force", "--local").exit_code == 0
+    lab.root.secrets.kv.v2.delete_metadata_and_all_versions(alone.path)
+    lab.root.secrets.kv.v2.create_or_update_secret(alone.path, alone.first)
+    for command in (("plan",), ("status",)):
+        words = told(run(*command))
+        assert "THE HUB IS BEHIND" in words
+        assert alone.path in words.partition("THE HUB IS BEHIND")[2].partition("before anything else")[0]
+    assert f"the hub is at version 1 of {alone.path}, and the ledger knows version 3" in told(run("doctor", "--all"))
+    rows = json.loads(run("recover", "--yes", "--untested", "--json").stdout)["secrets"]
+    assert {row["secret"]: row["recovered"] is not None for row in rows} == {shop.path: False, alone.path: False}
+    assert all("may be dead or written anew" in row["error"] for row in rows)
+    assert run("recover", shop.path, "--yes", "--untested").exit_code == 0
+    left = json.loads(run("recover", "--dry-run", "--json").stdout)["secrets"]
+    assert [row["secret"] for row in left] == [alone.path]
+    assert run("rotate", alone.path, "--force", "--local").exit_code == 0
+    assert "THE HUB IS BEHIND" not in told(run("status"))
