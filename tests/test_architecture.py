@@ -184,6 +184,7 @@ ARROWS = {
         "keyturn.agent",
         "keyturn.access_log",
         "keyturn.ledger",
+        "keyturn.pages",
         "keyturn.catalogue",
         "keyturn.rotation",
         "keyturn.sync",

@@ -35,6 +35,7 @@ CLOSE_SECONDS: Final = 1.0
 CHUNK: Final = 65_536
 TEXT: Final = "text/plain; charset=utf-8"
 JSON: Final = "application/json"
+HTML: Final = "text/html; charset=utf-8"
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,12 @@ class HttpRequest:
 
 @dataclass(frozen=True)
 class HttpAnswer:
-    """What a client gets."""
+    """What a client gets. ``headers`` are those besides what every answer has, their names in lower case."""
 
     status: int
     body: str = field(default="", repr=False)
     kind: str = TEXT
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
 Handler = Callable[[HttpRequest], Awaitable[HttpAnswer]]
@@ -253,6 +255,7 @@ class Conversation:
             ("content-type", answer.kind),
             ("content-length", str(len(body))),
             ("cache-control", "no-store"),
+            *answer.headers,
         ]
         if close:
             headers.append(("connection", "close"))

@@ -29,13 +29,19 @@ def dashboard(output: OutputOption = Path("keyturn.html"), catalogue: CatalogueO
 
     It needs nothing else, holds names alone, and can be filtered, sorted and printed. Changes nothing.
     """
-    from keyturn.cli.stack import overview_of
     from keyturn.pages.dashboard_page import write_dashboard
     from keyturn.pages.files import write_private
 
     with opened_workspace(catalogue) as workspace:
-        board = Drawing(workspace, overview_of(workspace)).board()
+        board = board_of(workspace)
     write_text(str(write_private(output, write_dashboard(board))))
+
+
+def board_of(workspace: "Workspace") -> Dashboard:
+    """All that the page shows, looked at now. Raises where no secret could be told."""
+    from keyturn.cli.stack import overview_of
+
+    return Drawing(workspace, overview_of(workspace)).board()
 
 
 @dataclass(frozen=True)

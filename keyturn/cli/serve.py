@@ -52,6 +52,14 @@ ListenOption = Annotated[
 ]
 CertOption = Annotated[Path | None, typer.Option("--cert", metavar="FILE", help="The certificate for --listen, PEM.")]
 KeyOption = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Its private key, PEM.")]
+DashboardOption = Annotated[
+    bool,
+    typer.Option(
+        "--dashboard/--no-dashboard",
+        envvar="KEYTURN_SERVE_DASHBOARD",
+        help="Show the page of everything to whom the hub lets see it, where this process follows the hub.",
+    ),
+]
 OnlyOption = Annotated[
     list[str] | None,
     typer.Option("--only", metavar="PART", help="Run this part and no other here; * is any text. May be repeated."),
@@ -66,6 +74,7 @@ def serve(
     audit_file: AuditFileOption = None,
     position: PositionOption = None,
     poll: PollOption = POLL,
+    dashboard: DashboardOption = True,
     catalogue: CatalogueOption = None,
 ) -> None:
     """Run whatever has to run on, until Ctrl-C or SIGTERM: follow the hub, and answer how all of it is.
@@ -78,12 +87,15 @@ def serve(
         raise wrong("--cert", "--cert and --key belong together")
     with opened_workspace(catalogue) as workspace, ended_by_signals() as stop, ExitStack() as stack:
         from keyturn.serving.numbers import Serving
+        from keyturn.serving.parts import FOLLOW
         from keyturn.serving.registry import make_parts
 
         latest = Latest(workspace, catalogue)
         site = site_of(latest, audit_file, lambda: source_of(latest, audit_file, position, every))
         supervisor = supervisor_of(workspace, make_parts(site, only or ()))
-        open_endpoint(stack, workspace, Serving(supervisor.states, site.counts), listen, cert, key)
+        serving = Serving(supervisor.states, site.counts)
+        shown = latest if dashboard and FOLLOW in supervisor.states() else None
+        open_endpoint(stack, workspace, serving, listen, cert, key, shown)
         run(supervisor, stop)
     note("ended")
 
@@ -141,9 +153,15 @@ def supervisor_of(workspace: "Workspace", parts: "list[Part]") -> "Supervisor":
 
 
 def open_endpoint(
-    stack: ExitStack, workspace: "Workspace", serving: "Serving", listen: str, cert: Path | None, key: Path | None
+    stack: ExitStack,
+    workspace: "Workspace",
+    serving: "Serving",
+    listen: str,
+    cert: Path | None,
+    key: Path | None,
+    shown: Latest | None = None,
 ) -> None:
-    """Answer at ``listen`` until the stack is closed. Raises Invalid, OSError."""
+    """Answer at ``listen`` until the stack is closed; with a page of what is ``shown``. Raises Invalid, OSError."""
     insist_on_server()
 
     from keyturn.agent.sockets import open_at
@@ -152,11 +170,26 @@ def open_endpoint(
 
     tls = CertificateFiles(cert, key, note) if cert and key else None
     listener = stack.enter_context(open_at(listen, tls=tls is not None, sent="who has read what"))
-    local = is_loopback(listener.getsockname()[0])
-    endpoint = Endpoint(serving, numbers_of(serving), posts_of(workspace), local=local)
+    local, port = is_loopback(listener.getsockname()[0]), listener.getsockname()[1]
+    page = page_of(stack, shown, serving, port, tls=tls is not None) if shown else None
+    endpoint = Endpoint(serving, numbers_of(serving), posts_of(workspace), page, local=local)
     stack.enter_context(answering(listener, endpoint.answer, tls.context if tls else None))
-    place = f"{listen.rpartition(':')[0]}:{listener.getsockname()[1]}"
-    note(f"listening: {'https' if tls else 'http'}://{place}")
+    place = f"{listen.rpartition(':')[0]}:{port}"
+    note(f"listening: {'https' if tls else 'http'}://{place}{' (with the page of everything)' if page else ''}")
+
+
+def page_of(stack: ExitStack, shown: Latest, serving: "Serving", port: int, *, tls: bool) -> "Handler":
+    """What shows the page of everything, read with this process's own login, to whom the hub lets see it."""
+    from keyturn.cli.dashboard import board_of
+    from keyturn.providers.vault.viewers import VaultViewers
+    from keyturn.serving.dashboard_door import DashboardDoor
+    from keyturn.settings.hub import HubSettings
+
+    viewers = VaultViewers(HubSettings.from_environment())
+    stack.callback(viewers.close)
+    door = DashboardDoor(viewers, lambda: board_of(shown()), note, serving.counts, port=port, tls=tls)
+    stack.callback(door.close)
+    return door.answer
 
 
 def posts_of(workspace: "Workspace") -> "Handler | None":

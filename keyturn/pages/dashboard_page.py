@@ -1,14 +1,16 @@
-"""The page of everything, as one file that a browser shows from anywhere.
+"""The page of everything: as one file that a browser shows from anywhere, and as `keyturn serve` shows it.
 
-It loads nothing, and the one script in it, which filters and sorts, is named by its hash.
+It loads nothing. The one script in it, which filters and sorts, and its style are named by their hashes.
 """
 
 import base64
 import hashlib
 from collections import Counter
+from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from markupsafe import Markup
 
@@ -17,23 +19,73 @@ from keyturn.pages.dashboard import Dashboard
 from keyturn.pages.render import page_templates
 
 TEMPLATES: Final = Path(__file__).with_name("templates")
+STYLES: Final = ("style.css", "charts.css", "dashboard.css")
 AHEAD: Final = 30
 """Days of turns that the chart shows."""
 
 
+@dataclass(frozen=True)
+class ServedPage:
+    """A page, and the Content-Security-Policy that a server sends with it."""
+
+    html: str
+    policy: str
+
+
 def write_dashboard(dashboard: Dashboard) -> str:
-    """The page."""
-    template = page_templates("html", TEMPLATES).get_template("dashboard.html.j2")
-    script = (TEMPLATES / "dashboard.js").read_text()
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return template.render(
+    """The page as a file, which has its Content-Security-Policy in it."""
+    return _dashboard(dashboard, served=False).html
+
+
+def serve_dashboard(dashboard: Dashboard) -> ServedPage:
+    """The page as a server shows it to somebody who has signed in."""
+    return _dashboard(dashboard, served=True)
+
+
+@lru_cache(16)
+def sign_in_page(remark: str, idle: int, longest: int) -> ServedPage:
+    """What asks for a token of the hub; ``remark`` says why nothing else is shown.
+
+    A session lasts for ``idle`` minutes without a look, and for ``longest`` hours at most.
+    """
+    return _page("sign_in.html.j2", "", served=True, remark=remark, idle=idle, longest=longest)
+
+
+def remark_page(title: str, remark: str) -> ServedPage:
+    """Why there is nothing to see, for somebody who has signed in."""
+    return _page("unseen.html.j2", "", served=True, title=title, remark=remark)
+
+
+def _dashboard(dashboard: Dashboard, *, served: bool) -> ServedPage:
+    return _page(
+        "dashboard.html.j2",
+        (TEMPLATES / "dashboard.js").read_text(),
+        served=served,
         board=dashboard,
         ages=_ages(dashboard),
         turns=_turns(dashboard),
         classes=CLASSES,
-        script=Markup(script),  # noqa: S704  it is ours
-        script_source=f"'sha256-{digest}'",
     )
+
+
+def _page(name: str, script: str, *, served: bool, **words: Any) -> ServedPage:
+    style = "".join((TEMPLATES / file).read_text() for file in STYLES)
+    policy = content_policy(style, script, forms="'self'" if served else "'none'")
+    template = page_templates("html", TEMPLATES).get_template(name)
+    # Both are ours.
+    html = template.render(style=Markup(style), script=Markup(script), policy=policy, served=served, **words)  # noqa: S704
+    # No page in a file can say who may put it into a frame.
+    return ServedPage(html, f"{policy}; frame-ancestors 'none'")
+
+
+def content_policy(style: str, script: str, *, forms: str) -> str:
+    """A Content-Security-Policy under which a browser loads nothing, and runs and shows these two alone."""
+    scripts = _hash(script) if script else "'none'"
+    return f"default-src 'none'; style-src {_hash(style)}; script-src {scripts}; base-uri 'none'; form-action {forms}"
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _ages(dashboard: Dashboard) -> Markup:

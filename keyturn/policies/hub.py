@@ -12,6 +12,7 @@ from keyturn.core.fingerprint_keys import FIRST_KEY, KEYS
 from keyturn.core.grants import WRAP
 from keyturn.core.hub_setup import HUB_CHECKS, LISTED, SETUP, Kind
 from keyturn.core.rights import ANYTHING, HubRule, Section, allow, merged
+from keyturn.core.viewers import DASHBOARD
 from keyturn.grants.requests import ARCHIVE, GRANTS
 from keyturn.grants.telling import ACCESS_TOLD
 from keyturn.ledger.forwarding import FORWARDING
@@ -43,6 +44,7 @@ PKI: Final = "keyturn-pki"
 PLANNER: Final = "keyturn-planner"
 GRANTER: Final = "keyturn-granter"
 GRANT: Final = "keyturn-grant"
+VIEWER: Final = "keyturn-viewer"
 CONSUMER: Final = "consumer"
 
 APPROLE: Final = "auth/approle/role"
@@ -432,6 +434,8 @@ ABOUT: Final = {
     GRANT: "What the tokens may do in the hub that the granter makes to ask for credentials.",
     PLANNER: "What `keyturn hub plan` may do in the hub: look at how it is set up. It changes nothing, and reads no"
     " secret.",
+    VIEWER: "What somebody may do in the hub who may see the page that `keyturn serve` shows: nothing but that. Give it"
+    " to people. The page holds names, and no value.",
     CONSUMER: "What an application may do in the hub.",
 }
 
@@ -556,6 +560,15 @@ def planner(scope: HubScope) -> Sections:
         "Mounts, auth methods, policies, and what the catalogue has made in them: the hub tells no password with them.",
         tuple(setup_rules(scope, allow("sys/policies/acl/*", "read"))),
     )
+
+
+def viewer(scope: HubScope) -> Sections:
+    """What somebody needs who may see the page that `keyturn serve` shows."""
+    yield Section(
+        "See the page. Nothing is ever in this entry: whoever may read it may see the page.",
+        (allow(f"{scope.places.state_mount}/data/{DASHBOARD}", "read"),),
+    )
+    yield Section("Whose login this is. The hub's policy `default` allows the same.", tuple(identity()))
 
 
 SUDO: Final = (LISTED[Kind.AUDIT_DEVICE], LISTED[Kind.AUDIT_HEADER])
@@ -684,6 +697,7 @@ ROLES: Final[dict[str, Callable[[HubScope], Sections]]] = {
     PLANNER: planner,
     GRANTER: granter,
     GRANT: grant,
+    VIEWER: viewer,
     **{login_policy(role): own_login(role) for role in (WORKER, REVOKER, NOTARY)},
 }
 """The policies by their names, besides those of consumers."""

@@ -18,6 +18,7 @@ LOGINS: Final = {
     "granter": (hub.GRANTER,),
     "requester": (hub.REQUESTER,),
     "approver": (hub.APPROVER,),
+    "viewer": (hub.VIEWER,),
 }
 """The policies that each login has."""
 

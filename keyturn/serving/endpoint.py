@@ -1,4 +1,6 @@
-"""The one address at which a process that serves is asked: whether it is well, its numbers, and for posted events."""
+"""The one address at which a process that serves is asked: whether it is well, its numbers, for posted events, and for
+the page of everything.
+"""
 
 import asyncio
 import json
@@ -13,6 +15,7 @@ from typing import Any, Final
 
 from keyturn.agent.doors import names_this_host
 from keyturn.agent.http import JSON, Door, Handler, HttpAnswer, HttpRequest, Server
+from keyturn.serving.dashboard_door import PATHS
 from keyturn.serving.numbers import Serving
 from keyturn.serving.supervisor import PartState
 
@@ -33,10 +36,11 @@ FAILED: Final = HttpAnswer(HTTPStatus.INTERNAL_SERVER_ERROR, "failed\n")
 
 
 class Endpoint:
-    """Answers requests. ``metrics`` gives the numbers as Prometheus reads them, ``post`` takes posted events.
+    """Answers requests. ``metrics`` gives the numbers as Prometheus reads them, ``post`` takes posted events,
+    ``dashboard`` answers for the page.
 
-    Without either there is nothing at its address. Where it is ``local`` a request has to be for this machine by name,
-    since a page in a browser can send requests here under a name of its own (DNS rebinding).
+    Without one of them there is nothing at its address. Where it is ``local`` a request has to be for this machine by
+    name, since a page in a browser can send requests here under a name of its own (DNS rebinding).
     """
 
     def __init__(
@@ -44,11 +48,13 @@ class Endpoint:
         serving: Serving,
         metrics: Callable[[], str] | None = None,
         post: Handler | None = None,
+        dashboard: Handler | None = None,
         *,
         local: bool = True,
     ) -> None:
         self._serving = serving
         self._post = post
+        self._dashboard = dashboard
         self._local = local
         self._pages: dict[str, Callable[[], HttpAnswer]] = {HEALTHZ: lambda: WELL, READYZ: self._ready}
         if metrics:
@@ -67,6 +73,8 @@ class Endpoint:
             return OTHER_HOST
         if request.path == ACCESSES and self._post:
             return await self._post(request) if request.method == "POST" else NOT_ALLOWED
+        if request.path in PATHS and self._dashboard:
+            return await self._dashboard(request)
         page = self._pages.get(request.path)
         if page is None:
             return ABSENT

@@ -17,6 +17,7 @@ GAPS: Final = "gaps"
 SEGMENTS: Final = "segments"
 ALERTS: Final = "alerts"
 FAILURES: Final = "reaction_failures"
+SIGN_INS: Final = "sign_ins"
 
 COUNTED: Final = {
     EVENTS: "Accesses that a source told of.",
@@ -25,6 +26,7 @@ COUNTED: Final = {
     SEGMENTS: "Segments of the access trail that were sealed.",
     ALERTS: "Alerts that were told.",
     FAILURES: "Times that a reaction to alerts has failed.",
+    SIGN_INS: "Times that somebody wanted to sign in to the page, by what came of it.",
 }
 """What is counted for each source."""
 

@@ -75,8 +75,12 @@ def test_the_only_script_is_the_one_that_the_page_names_by_its_hash() -> None:
     page = write_dashboard(board(WELL, LATE))
     (script,) = re.findall("<script>(.*?)</script>", page, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    assert f"script-src 'sha256-{digest}'" in html.unescape(page)
-    assert "default-src 'none'" in page
+    (style,) = re.findall("<style>(.*?)</style>", page, re.DOTALL)
+    look = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = html.unescape(page)
+    assert f"script-src 'sha256-{digest}'; " in policy
+    assert f"style-src 'sha256-{look}'; " in policy
+    assert "default-src 'none'; " in policy
     loads = [attributes for _, attributes in Page(page).elements if {"src", "href"} & attributes.keys()]
     assert loads == []
 

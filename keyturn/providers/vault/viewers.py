@@ -1,0 +1,40 @@
+"""Whether a person's token may see the page: the hub is asked with that very token, so its policies decide, and its
+log tells who has looked.
+
+Source: "Lookup a token (self)" and "Read secret version" in the API of Vault and of OpenBao.
+"""
+
+from keyturn.core.errors import Denied, NotFound
+from keyturn.core.sensitive import Sensitive
+from keyturn.core.viewers import DASHBOARD, Viewer
+from keyturn.providers.answers import reads_answers
+from keyturn.providers.vault.client import Calls
+from keyturn.providers.vault.grants import networks_of
+from keyturn.providers.vault.identity import identity_of
+from keyturn.settings.hub import HubSettings
+
+
+@reads_answers("the hub")
+class VaultViewers:
+    """A :class:`keyturn.core.viewers.ViewersPort` over connections of its own."""
+
+    def __init__(self, settings: HubSettings) -> None:
+        self._place = f"{settings.state_mount}/data/{DASHBOARD}"
+        self._calls = Calls(settings)
+
+    def admit(self, token: Sensitive) -> Viewer:
+        """That nothing is there is told to those alone who might read it. Raises Denied, Unavailable."""
+        try:
+            answer = self._calls.get("see", "the page", self._place, token.reveal()).json()
+        except NotFound:
+            pass
+        else:
+            if answer.get("wrap_info"):
+                raise Denied("see", "the page", "others have to agree first", "Ask the hub itself")
+        about = self._calls.get("look up", "the viewer's token", "auth/token/lookup-self", token.reveal())
+        facts = about.json()["data"]
+        return Viewer(identity_of(facts).name, networks_of(facts))
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._calls.close()
