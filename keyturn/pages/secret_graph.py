@@ -24,6 +24,9 @@ COLOURS: Final = {
 PLAIN: Final = re.compile(r"[^A-Za-z0-9 _./:,@=+-]")
 """What a label has as its number: everything that Mermaid could take for its own."""
 
+LOOK: Final = '%%{init: {"flowchart": {"wrappingWidth": 340, "nodeSpacing": 14, "rankSpacing": 60}}}%%'
+"""Wide enough for a copy's name and its state in a line each: Mermaid's own width breaks both into five."""
+
 MOST: Final = 50
 """So many copies, and so many consumers, are drawn; of the rest their number."""
 
@@ -74,6 +77,7 @@ class SecretGraph:
             )
 
     def _graph(self) -> Iterator[str]:
+        yield LOOK
         yield "flowchart LR"
         yield f"  hub[({node_text(self.hub.name, self.hub.state)})]:::{class_of(self.hub)}"
         if self.target:

@@ -184,8 +184,8 @@ class DashboardDoor:
     def _shown(self, request: HttpRequest) -> str:
         """What the browser keeps for a session; empty where it has none, or several of that name."""
         pairs = (pair.strip().partition("=") for text in request.values("cookie") for pair in text.split(";"))
-        found = [value for name, _, value in pairs if name == self._cookie]
-        return found[0] if len(found) == 1 and re.fullmatch(r"[\w-]{43}", found[0], re.ASCII) else ""
+        values = [value for name, _, value in pairs if name == self._cookie]
+        return values[0] if len(values) == 1 and re.fullmatch(r"[\w-]{43}", values[0], re.ASCII) else ""
 
     def _with_cookie(self, answer: HttpAnswer, value: str, more: str = "") -> HttpAnswer:
         secure = "; Secure" if self._scheme == "https" else ""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from keyturn.pages.dashboard import Level
-from keyturn.pages.secret_graph import MOST, Node, SecretGraph
+from keyturn.pages.secret_graph import LOOK, MOST, Node, SecretGraph
 
 NOW = datetime(2026, 11, 3, 20, 47, tzinfo=UTC)
 GRAPH = SecretGraph(
@@ -25,8 +25,8 @@ GRAPH = SecretGraph(
 
 
 def drawn(graph: SecretGraph) -> list[str]:
-    """The lines of the graph, without the colours."""
-    text = str(graph).partition("```mermaid\n")[2].partition("\n```")[0]
+    """The lines of the graph, without how it looks."""
+    text = str(graph).partition(f"```mermaid\n{LOOK}\n")[2].partition("\n```")[0]
     return [line.strip() for line in text.splitlines() if "classDef" not in line]
 
 
