@@ -9,7 +9,7 @@ PY := $(VENV)/bin/python
 UV_COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
 
-.PHONY: help setup demo test test-deep check wheel sbom licences lock manifests digests screenshot manual clean
+.PHONY: help setup demo test test-deep check wheel release sbom licences lock manifests digests screenshot manual clean
 
 help:  ## tell what make does here
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | awk -F '\t' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ test-deep: setup  ## every case of every table that make test takes samples of (
 wheel: setup  ## build the wheel into dist/
 	$(PY) -m hatchling build --target wheel
 
+release: setup  ## wheel, sdist, bill of materials and signed provenance into dist/release (KEYTURN_RELEASE_KEY=FILE)
+	@$(PY) -m deployments.release build dist/release
+
 sbom: setup  ## write a bill of materials (CycloneDX) into dist/
 	$(PY) -m deployments.supply_chain sbom dist/keyturn.cdx.json
 
@@ -47,6 +50,7 @@ lock: setup  ## lock the dependencies, from pyproject.toml (UPGRADE=--upgrade: n
 	sed -n 's/ *\\$$//; /^uv==/p' requirements-setup.txt | $(UV_COMPILE) $(UPGRADE) -o requirements-setup.txt -
 	sed -n 's/ *\\$$//; /^helm-python-sdk==/p' requirements-helm.lock | $(UV_COMPILE) $(UPGRADE) -o requirements-helm.lock -
 	$(UV_COMPILE) $(UPGRADE) --extra dev --extra all --no-emit-package keyturn -o requirements.lock pyproject.toml
+	$(UV_COMPILE) --extra image --constraint requirements.lock --no-emit-package keyturn -o requirements-image.lock pyproject.toml
 
 manifests: setup  ## write deployments/kustomize from the Helm chart
 	$(PY) -m deployments.manifests

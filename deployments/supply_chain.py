@@ -29,7 +29,8 @@ from packaging.utils import canonicalize_name
 
 ROOT: Final = Path(__file__).parents[1]
 LOCK: Final = ROOT / "requirements.lock"
-LOCKS: Final = (LOCK, ROOT / "requirements-setup.txt", ROOT / "requirements-helm.lock")
+IMAGE_LOCK: Final = ROOT / "requirements-image.lock"
+LOCKS: Final = (LOCK, IMAGE_LOCK, ROOT / "requirements-setup.txt", ROOT / "requirements-helm.lock")
 PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 REQUIRED: Final = "KEYTURN_AUDIT"
 
@@ -130,7 +131,10 @@ def table() -> str:
 def bill() -> str:
     """The bill of materials. What only development needs is in the scope ``excluded``."""
     components = {entry.name: component(entry) for entry in packages()}
-    root = Component(name=PROJECT["name"], version=PROJECT["version"], type=ComponentType.APPLICATION)
+    url = PackageURL("pypi", name=PROJECT["name"], version=PROJECT["version"])
+    root = Component(
+        name=PROJECT["name"], version=PROJECT["version"], type=ComponentType.APPLICATION, purl=url, bom_ref=str(url)
+    )
     bom = Bom(components=components.values())
     bom.metadata.component = root
     bom.register_dependency(root, [components[canonicalize_name(requirement.name)] for requirement in direct()])

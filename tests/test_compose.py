@@ -23,7 +23,7 @@ from deployments.local.services import SERVICES
 from deployments.local.support.files import kept_secret
 from tests.support.compose import ANY_ADDRESS, HOME, ROOT, compose_file, named_volumes, options, specification
 
-OWN_IMAGE = re.compile(r"keyturn:\d+\.\d+\.\d+")
+OWN_IMAGE = re.compile(r"keyturn-demo:\d+\.\d+\.\d+")
 EMULATORS = ("aws", "azure", "gcp", "kubernetes")
 LISTENING = (*EMULATORS, "prefect-server", "trainer", "inference")
 HELPERS = {"files", "prepare"}
@@ -69,7 +69,8 @@ def test_the_images_of_others_are_the_servers_that_the_tests_run_against(service
 def test_keyturns_image_carries_its_version(services: dict[str, Any]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     own = {service["image"] for service in services.values() if "build" in service}
-    assert own == {f"keyturn:{project['version']}"}
+    assert own == {f"keyturn-demo:{project['version']}"}
+    assert all(service["build"]["target"] == "demo" for service in services.values() if "build" in service)
 
 
 def test_a_login_to_postgresql_needs_its_password_also_over_loopback(services: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ PROJECT = ("flows", "tasks", "blocks", "deployments")
 INSIDE = "keyturn/project/"
 """Where the wheel carries the folders of the Prefect project."""
 
-LOCKS = ("requirements.lock", "requirements-setup.txt", "requirements-helm.lock")
+LOCKS = ("requirements.lock", "requirements-image.lock", "requirements-setup.txt", "requirements-helm.lock")
 
 LGPL = frozenset({"psycopg2-binary"})
 """The one dependency under a licence that isn't permissive: linked to, never changed or copied."""
@@ -172,6 +172,7 @@ def test_every_extra_is_offered(metadata: Message) -> None:
         "traces",
         "backup",
         "scale",
+        "image",
         "local",
         "dev",
         "all",
@@ -310,7 +311,7 @@ def test_the_bill_of_materials_names_every_locked_package_with_the_hashes_of_its
     [
         ([{"name": "a", "version": "1", "vulns": []}], "", 0, "nothing is known"),
         ([{"name": "a", "version": "1", "vulns": [{"id": "X", "fix_versions": ["2"]}]}], "", 1, "a 1: X, mended in 2"),
-        ([{"name": "a", "version": "1", "skip_reason": "?"}], "", 0, "3 of .* were NOT looked up"),
+        ([{"name": "a", "version": "1", "skip_reason": "?"}], "", 0, "4 of .* were NOT looked up"),
         (None, "", 0, "were NOT looked up"),
         (None, "required", 1, "were NOT looked up"),
     ],

