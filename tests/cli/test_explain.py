@@ -27,6 +27,7 @@ FROZEN = {
     "Locked": "KT103",
     "Contended": "KT104",
     "Unrecorded": "KT105",
+    "Unwitnessed": "KT106",
     "TerminalError": "KT200",
     "NotFound": "KT201",
     "Missing": "KT202",
@@ -46,6 +47,7 @@ FROZEN = {
     "Superseded": "KT216",
     "UnsupportedOperation": "KT217",
     "Unforeseen": "KT218",
+    "NotWritable": "KT219",
 }
 """What scripts and runbooks rely on: a line may be added, and none is ever changed."""
 
