@@ -60,6 +60,10 @@ DashboardOption = Annotated[
         help="Show the page of everything to whom the hub lets see it, where this process follows the hub.",
     ),
 ]
+PerSecretOption = Annotated[
+    bool,
+    typer.Option("--per-secret", envvar="KEYTURN_SERVE_PER_SECRET", help="Tell each secret's age by its path, too."),
+]
 OnlyOption = Annotated[
     list[str] | None,
     typer.Option("--only", metavar="PART", help="Run this part and no other here; * is any text. May be repeated."),
@@ -75,6 +79,7 @@ def serve(
     position: PositionOption = None,
     poll: PollOption = POLL,
     dashboard: DashboardOption = True,
+    per_secret: PerSecretOption = False,
     catalogue: CatalogueOption = None,
 ) -> None:
     """Run whatever has to run on, until Ctrl-C or SIGTERM: follow the hub, and answer how all of it is.
@@ -91,17 +96,20 @@ def serve(
         from keyturn.serving.registry import make_parts
 
         latest = Latest(workspace, catalogue)
-        site = site_of(latest, audit_file, lambda: source_of(latest, audit_file, position, every))
+        site = site_of(latest, audit_file, lambda: source_of(latest, audit_file, position, every), per_secret)
         supervisor = supervisor_of(workspace, make_parts(site, only or ()))
-        serving = Serving(supervisor.states, site.counts)
+        serving = Serving(supervisor.states, site.counts, site.board)
         shown = latest if dashboard and FOLLOW in supervisor.states() else None
         open_endpoint(stack, workspace, serving, listen, cert, key, shown)
         run(supervisor, stop)
     note("ended")
 
 
-def site_of(latest: Latest, audit_file: Path | None, open_changes: "Callable[[], ChangeSource]") -> "Site":
+def site_of(
+    latest: Latest, audit_file: Path | None, open_changes: "Callable[[], ChangeSource]", per_secret: bool = False
+) -> "Site":
     """What the parts of this process are made of, by the catalogue and the environment."""
+    from keyturn.cli.numbers import looks_of
     from keyturn.serving.site import Site
     from keyturn.settings.trail import trail_directory, trail_keep
 
@@ -111,7 +119,8 @@ def site_of(latest: Latest, audit_file: Path | None, open_changes: "Callable[[],
         return open_reactions(latest, note, wrap)
 
     directory, keep = trail_directory(os.environ), trail_keep(os.environ)
-    return Site(latest, open_changes, note, opened, directory, access_logs(latest, audit_file), keep=keep)
+    logs, looks = access_logs(latest, audit_file), looks_of(latest, per_secret=per_secret)
+    return Site(latest, open_changes, note, opened, directory, logs, keep=keep, looks=looks)
 
 
 def access_logs(latest: Latest, audit_file: Path | None) -> "dict[str, Callable[[], AccessSource]]":
@@ -225,9 +234,14 @@ def numbers_of(serving: "Serving") -> "Callable[[], str] | None":
     except ModuleNotFoundError:
         note("there is no /metrics, since the package prometheus-client is missing: install keyturn[serve]")
         return None
-    from keyturn.serving.numbers import PREFIX, serving_metrics
+    from keyturn.serving.board import board_metrics
+    from keyturn.serving.numbers import PREFIX, build_metric, serving_metrics
+    from keyturn.serving.shown import PREFIX as BOARD_PREFIX
 
-    return exposition(NumbersCollector(PREFIX, serving_metrics(), {(): serving}))
+    return exposition(
+        NumbersCollector(PREFIX, serving_metrics(), {(): serving}),
+        NumbersCollector(BOARD_PREFIX, [build_metric(), *board_metrics()], {(): serving.board}),
+    )
 
 
 def run(supervisor: "Supervisor", stop: threading.Event) -> None:

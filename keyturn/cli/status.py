@@ -54,6 +54,8 @@ class SecretStatus:
     error: str = ""
     code: str = ""
     """The error's code; empty where there is none."""
+    expires_at: datetime | None = None
+    """When CURRENT ends by itself."""
     missing: str = ""
     """What has become of CURRENT, where it was there and can't be read: a person has to bring it back."""
 
@@ -190,6 +192,7 @@ def secret_status(workspace: Workspace, path: str, listing: Listing | None, hear
         record.frozen,
         by_this_clock(workspace, over) if over else None,
         consumers=hearings.of(workspace, path, stands.info, record, heard),
+        expires_at=secret_facts.expires_at,
         missing=describe_missing(stands.info, record),
     )
 

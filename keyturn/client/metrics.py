@@ -28,6 +28,31 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
+class Distribution:
+    """How many observations were at most each of ``bounds``, which grow, how many there were, and their sum."""
+
+    bounds: tuple[float, ...]
+    counts: tuple[int, ...]
+    count: int
+    sum: float
+
+
+Distributions = Mapping[tuple[str, ...], Distribution]
+"""A distribution for each set of labels' texts."""
+
+
+@dataclass(frozen=True)
+class Histogram(Generic[T]):
+    """One distribution, or several that ``labels`` tell apart; otherwise as :class:`Metric`."""
+
+    name: str
+    help: str
+    read: Callable[[T], Distributions]
+    unit: str = "1"
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Metric(Generic[T]):
     """One number of a client or the like, or several that ``labels`` tell apart.
 

@@ -1,12 +1,15 @@
 """What a process that serves tells of itself in numbers, for whatever collects them."""
 
+import platform
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
+from keyturn import __version__
 from keyturn.client.metrics import Kind, Metric, Samples
+from keyturn.serving.board import Board
 from keyturn.serving.supervisor import PartState
 
 PREFIX: Final = "keyturn_serve_"
@@ -51,10 +54,11 @@ class Counts:
 
 @dataclass(frozen=True)
 class Serving:
-    """What is asked about one process that serves: its parts, and what it has counted."""
+    """What is asked about one process that serves: its parts, what it has counted, and what it has seen of the rest."""
 
     parts: Callable[[], Mapping[str, PartState]] = dict
     counts: Counts = field(default_factory=Counts)
+    board: Board = field(default_factory=Board)
 
 
 def serving_metrics() -> Sequence[Metric[Serving]]:
@@ -66,6 +70,12 @@ def serving_metrics() -> Sequence[Metric[Serving]]:
         Metric("part_lag_seconds", Kind.GAUGE, "How far it is behind what it reads.", _lags, "s", ("part",)),
         *(Metric(name, Kind.COUNTER, text, _count_of(name), labels=("source",)) for name, text in COUNTED.items()),
     ]
+
+
+def build_metric() -> Metric[Any]:
+    """What is installed here, as labels of a number that is always 1. It tells of the process, whatever that is."""
+    labels = (__version__, platform.python_version())
+    return Metric("build_info", Kind.GAUGE, "Always 1.", lambda _: {labels: 1.0}, labels=("version", "python"))
 
 
 def _running(serving: Serving) -> Samples:

@@ -16,6 +16,7 @@ KINDS: Final = (
     "keyturn.serving.follow_part:follow_parts",
     "keyturn.serving.access_parts:access_parts",
     "keyturn.serving.grants_part:grants_parts",
+    "keyturn.serving.numbers_part:numbers_parts",
 )
 """What makes the parts of one kind, each a function of the site; imported where a process runs parts."""
 

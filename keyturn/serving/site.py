@@ -10,7 +10,9 @@ from keyturn.access_log.reactions.port import Reaction
 from keyturn.access_log.reactions.reactions import Reactions
 from keyturn.core.access_source import AccessSource
 from keyturn.rotation.context import Workspace
+from keyturn.serving.board import Board, Look
 from keyturn.serving.numbers import Counts
+from keyturn.serving.shown import Area
 from keyturn.sync.changes import ChangeSource
 
 Wrap = Callable[[Reaction], Reaction]
@@ -29,7 +31,8 @@ class Site:
 
     ``open_changes`` opens what tells of the hub's changes. ``logs`` are the access logs that are read on this machine,
     each by what opens it, ``trail`` is the directory that they are kept in, ``keep`` how long, None for good. ``say``
-    is given one line at a time, from several threads.
+    is given one line at a time, from several threads. ``looks`` look at the whole workspace for its numbers, which
+    stand on the ``board``.
     """
 
     workspace: Callable[[], Workspace]
@@ -40,3 +43,5 @@ class Site:
     logs: Mapping[str, Callable[[], AccessSource]] = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)
     keep: timedelta | None = None
+    looks: Mapping[Area, Look] = field(default_factory=dict)
+    board: Board = field(default_factory=Board)

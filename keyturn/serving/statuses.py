@@ -10,7 +10,7 @@ from keyturn.core.errors import KeyturnError
 from keyturn.core.spans import span
 from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.serving.leases import SERVE, LeaseState, load_lease
-from keyturn.serving.parts import ACCESS, FOLLOW, GRANTING, HUB
+from keyturn.serving.parts import ACCESS, FOLLOW, GRANTING, HUB, NUMBERS
 
 BEHIND: Final = 120.0
 """Seconds that a part may be behind what it reads."""
@@ -59,7 +59,7 @@ class PartStatus:
 
 def part_statuses(workspace: Workspace) -> list[PartStatus]:
     """Each part that ought to run somewhere: access logs and policies of the catalogue, and what was ever begun."""
-    optional = {FOLLOW} if workspace.catalogue.access_logs else {FOLLOW, f"{ACCESS}{HUB}"}
+    optional = {FOLLOW, NUMBERS} if workspace.catalogue.access_logs else {FOLLOW, NUMBERS, f"{ACCESS}{HUB}"}
     granting = [GRANTING] if workspace.catalogue.access_policies else []
     parts = [*sorted(optional), *_readers(workspace), *granting]
     statuses = side_by_side(lambda part: _status(workspace, part), parts)

@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, Generic, TypeVar
 
 from prometheus_client import generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from keyturn.client.client import SecretClient
-from keyturn.client.metrics import Kind, Metric, metrics, named
+from keyturn.client.metrics import Distribution, Histogram, Kind, Metric, metrics, named
 
 PREFIX: Final = "keyturn_client_"
 
-Family = CounterMetricFamily | GaugeMetricFamily
+Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ class NumbersCollector(Collector, Generic[T]):
     def __init__(
         self,
         prefix: str,
-        numbers: Sequence[Metric[T]],
+        numbers: Sequence[Metric[T] | Histogram[T]],
         subjects: Mapping[tuple[str, ...], T],
         labels: tuple[str, ...] = (),
     ) -> None:
@@ -43,13 +43,27 @@ class NumbersCollector(Collector, Generic[T]):
         """Their names, without asking anything."""
         return (self._family(metric, {}) for metric in self._metrics)
 
-    def _family(self, metric: Metric[T], subjects: Mapping[tuple[str, ...], T]) -> Family:
+    def _family(self, metric: Metric[T] | Histogram[T], subjects: Mapping[tuple[str, ...], T]) -> Family:
+        if isinstance(metric, Histogram):
+            return self._histogram(metric, subjects)
         kind = CounterMetricFamily if metric.kind is Kind.COUNTER else GaugeMetricFamily
         family = kind(self._prefix + metric.name, metric.help, labels=[*self._labels, *metric.labels])
         for texts, subject in subjects.items():
             for labels, value in metric.read(subject).items():
                 family.add_metric([*texts, *labels], value)
         return family
+
+    def _histogram(self, metric: Histogram[T], subjects: Mapping[tuple[str, ...], T]) -> HistogramMetricFamily:
+        family = HistogramMetricFamily(self._prefix + metric.name, metric.help, labels=[*self._labels, *metric.labels])
+        for texts, subject in subjects.items():
+            for labels, seen in metric.read(subject).items():
+                family.add_metric([*texts, *labels], _buckets(seen), seen.sum)
+        return family
+
+
+def _buckets(seen: Distribution) -> list[tuple[str, float]]:
+    """As Prometheus counts: each bucket with those below it."""
+    return [*((str(bound), float(n)) for bound, n in zip(seen.bounds, seen.counts, strict=True)), ("+Inf", seen.count)]
 
 
 class ClientCollector(NumbersCollector[SecretClient]):
@@ -69,8 +83,9 @@ def exposition_of(client: SecretClient) -> Callable[[], str]:
     return exposition(ClientCollector(client))
 
 
-def exposition(collector: Collector) -> Callable[[], str]:
-    """The same of any collector."""
+def exposition(*collectors: Collector) -> Callable[[], str]:
+    """The same of any collectors."""
     registry = CollectorRegistry()
-    registry.register(collector)
+    for collector in collectors:
+        registry.register(collector)
     return lambda: generate_latest(registry).decode()

@@ -1,0 +1,75 @@
+"""The part that looks at the whole workspace, so that its numbers can be asked for at no cost to the hub."""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from keyturn.client.clock import elapsed
+from keyturn.core.errors import KeyturnError, unexpected
+from keyturn.serving.board import Board, Look, Numbers, Seen
+from keyturn.serving.parts import NUMBERS, Part, PartHealth, Tenure
+from keyturn.serving.shown import Area
+from keyturn.serving.site import Site
+from keyturn.sync.lines import one_line
+
+PAUSE: Final = 60.0
+"""Seconds between two looks at an area."""
+COPIES_PAUSE: Final = 300.0
+"""The same where every store is asked for its listings."""
+SHARE: Final = 4
+"""A look that takes long is followed by a pause so many times as long."""
+TICK: Final = 1.0
+"""Seconds between two moments at which it is asked whether an area's turn has come."""
+
+
+class NumbersPart:
+    """Looks at each area in turn, and puts what it tells on the board."""
+
+    name = NUMBERS
+
+    def __init__(self, looks: Mapping[Area, Look], board: Board, say: Callable[[str], None]) -> None:
+        self._looks = looks
+        self._board = board
+        self._say = say
+        self._told: dict[Area, str] = {}
+
+    def run(self, tenure: Tenure) -> None:
+        """Until the part ends; then nothing of what was seen is told here any more."""
+        due = dict.fromkeys(self._looks, float("-inf"))
+        tenure.measure = self._health
+        try:
+            while not tenure.over:
+                for area in [area for area, at in due.items() if at <= elapsed()]:
+                    if tenure.over:
+                        break
+                    seen = self._look(area)
+                    pause = COPIES_PAUSE if area is Area.COPIES else PAUSE
+                    due[area] = elapsed() + max(pause, SHARE * seen.seconds)
+                tenure.wait(TICK)
+        finally:
+            self._board.clear()
+
+    def _look(self, area: Area) -> Seen:
+        began, trouble = elapsed(), ""
+        numbers: Numbers | None = None
+        try:
+            numbers = self._looks[area]()
+        except KeyturnError as error:
+            trouble = one_line(str(error))
+        except Exception as error:  # noqa: BLE001 - its text may hold anything, and the other areas are looked at
+            trouble = one_line(str(unexpected(error)))
+        seen = Seen(datetime.now(UTC), elapsed() - began, numbers, trouble)
+        self._board.put(area, seen)
+        if trouble and trouble != self._told.get(area):
+            self._say(f"error: {self.name}: {area}: {trouble}")
+        self._told[area] = trouble
+        return seen
+
+    def _health(self) -> PartHealth:
+        unseen = [str(area) for area, seen in self._board.seen().items() if seen.numbers is None]
+        return PartHealth(trouble=f"can't be looked at: {', '.join(unseen)}" if unseen else "")
+
+
+def numbers_parts(site: Site) -> Iterable[Part]:
+    """None where nothing is looked at."""
+    return [NumbersPart(site.looks, site.board, site.say)] if site.looks else []

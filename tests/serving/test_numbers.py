@@ -1,0 +1,202 @@
+"""What is told in numbers of the whole workspace: what the ledger comes to, and nothing where nobody could look."""
+
+import threading
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from prometheus_client.utils import floatToGoString
+
+from keyturn.client.clock import elapsed
+from keyturn.client.metrics import Histogram, Kind
+from keyturn.core.alerts import ALERT, AlertNote
+from keyturn.core.errors import Denied
+from keyturn.core.ledger import Entry, Outcome
+from keyturn.ledger.entries import leaf
+from keyturn.providers.prometheus.metrics import NumbersCollector, exposition
+from keyturn.serving.board import Board, Numbers, Seen, board_metrics
+from keyturn.serving.ledger_numbers import LedgerTally
+from keyturn.serving.numbers_part import NumbersPart
+from keyturn.serving.parts import NUMBERS, Tenure
+from keyturn.serving.shown import PREFIX, SHOWN, TOLD_BY, Area
+from tests.support.hooks import eventually
+
+BEGAN = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def entry(seconds: float, action: str, outcome: Outcome, secret: str = "", note: str = "") -> Entry:
+    return Entry(BEGAN + timedelta(seconds=seconds), "worker", action, outcome, secret, note=note)
+
+
+class Written:
+    """A ledger of these entries, as far as it is read."""
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        self.entries = list(entries)
+
+    def leaves(self, first: int = 1, last: int | None = None) -> Iterable[tuple[int, bytes]]:
+        for number, each in enumerate(self.entries, 1):
+            if number >= first:
+                yield number, leaf(number, each)
+
+
+def tally_of(*entries: Entry) -> Numbers:
+    ledger: Any = Written(entries)
+    return LedgerTally().read_on(ledger)
+
+
+def lines_of(board: Board) -> list[str]:
+    return exposition(NumbersCollector(PREFIX, board_metrics(), {(): board}))().splitlines()
+
+
+def shown(area: Area, numbers: Numbers | None) -> list[str]:
+    board = Board()
+    board.put(area, Seen(BEGAN, 0.5, numbers))
+    return [line for line in lines_of(board) if not line.startswith("#")]
+
+
+ROTATED = (
+    entry(0, "rotate", Outcome.BEGUN, "a"),
+    entry(1, "decide", Outcome.DONE, "a"),
+    entry(2, "stage", Outcome.DONE, "a"),
+    entry(3, "install", Outcome.FAILED, "a", "Throttled: it asks for a slower pace"),
+    entry(40, "stage", Outcome.BEGUN, "a"),
+    entry(42, "promote", Outcome.DONE, "a"),
+    entry(43, "push", Outcome.BEGUN, "a"),
+    entry(44, "push", Outcome.DONE, "a"),
+    entry(45, "push", Outcome.FAILED, "a", "what a newer release says"),
+    entry(46, "rotate", Outcome.DONE, "a"),
+    entry(50, "promote", Outcome.DONE, "b"),
+    entry(60, "retire", Outcome.DONE, "a"),
+)
+
+
+def test_rotations_are_counted_by_what_they_came_to_and_take_as_long_as_from_their_first_step() -> None:
+    lines = shown(Area.LEDGER, tally_of(*ROTATED))
+    assert 'keyturn_rotations_total{outcome="promoted"} 2.0' in lines
+    assert 'keyturn_rotations_total{outcome="failed"} 1.0' in lines
+    assert 'keyturn_rotations_total{outcome="retired"} 1.0' in lines
+    assert 'keyturn_rotations_total{outcome="abandoned"} 0.0' in lines
+    assert 'keyturn_rotation_duration_seconds_bucket{le="30.0"} 0.0' in lines
+    assert 'keyturn_rotation_duration_seconds_bucket{le="60.0"} 1.0' in lines
+    assert "keyturn_rotation_duration_seconds_sum 42.0" in lines
+    assert "keyturn_rotation_duration_seconds_count 1.0" in lines
+    assert 'keyturn_pushes_total{outcome="failed"} 1.0' in lines
+    assert 'keyturn_failures_total{code="KT102"} 1.0' in lines
+    assert 'keyturn_failures_total{code="none"} 1.0' in lines
+    assert f"keyturn_ledger_entries {len(ROTATED)}.0" in lines
+
+
+def test_a_ledger_is_read_on_and_counts_nothing_twice() -> None:
+    ledger: Any = Written(ROTATED[:6])
+    tally = LedgerTally()
+    tally.read_on(ledger)
+    ledger.entries += ROTATED[6:]
+    assert tally.read_on(ledger) == tally_of(*ROTATED) == tally.read_on(ledger)
+
+
+def test_incidents_and_drills_tell_how_long_a_credential_was_good_after_all() -> None:
+    lines = shown(
+        Area.LEDGER,
+        tally_of(
+            entry(0, "open incident", Outcome.DONE, note="INC-1: it leaked (path a, replace)"),
+            entry(0, "open incident", Outcome.DONE, note="INC-1: it leaked (path a, replace)"),
+            entry(0.4, "cut", Outcome.DONE, "a", "INC-1"),
+            entry(9, "cut", Outcome.DONE, "c", "version 3"),
+            entry(20, "close incident", Outcome.DONE, note="INC-1"),
+            entry(100, "drill", Outcome.BEGUN, "a", "DRILL-1; catalogue abc"),
+            entry(101, "open incident", Outcome.DONE, note="DRILL-1: drill (path x, replace)"),
+            entry(103, "cut", Outcome.DONE, "x", "DRILL-1; one session can't be ended"),
+            entry(105, "close incident", Outcome.DONE, note="DRILL-1"),
+            entry(106, "drill", Outcome.DONE, "a", "DRILL-1; NOT proven"),
+        ),
+    )
+    assert 'keyturn_incidents_total{kind="incident",outcome="opened"} 1.0' in lines
+    assert 'keyturn_incident_revoke_seconds_sum{kind="incident"} 0.4' in lines
+    assert 'keyturn_incident_revoke_seconds_count{kind="incident"} 1.0' in lines
+    assert 'keyturn_incident_revoke_seconds_sum{kind="drill"} 2.0' in lines
+    assert 'keyturn_incident_close_seconds_sum{kind="incident"} 20.0' in lines
+    assert 'keyturn_drills_total{outcome="failed"} 1.0' in lines
+    assert "keyturn_drill_last_proven 0.0" in lines
+    assert "keyturn_drill_last_duration_seconds 6.0" in lines
+    assert f"keyturn_drill_last_time_seconds {floatToGoString((BEGAN + timedelta(seconds=106)).timestamp())}" in lines
+
+
+def test_an_alert_counts_once_whatever_else_is_told_of_it() -> None:
+    def told(stage: str) -> Entry:
+        note = AlertNote("AL-1", stage, "high", 900, "hub", "app", 1, "", BEGAN, BEGAN, 3, ("new",))
+        return entry(0, ALERT, Outcome.DONE, note=note.to_text())
+
+    lines = shown(Area.LEDGER, tally_of(told("begun"), told("raised"), told("complete")))
+    assert 'keyturn_alerts_total{level="high"} 1.0' in lines
+
+
+def test_what_could_not_be_looked_at_is_absent_and_never_nought() -> None:
+    assert shown(Area.INCIDENTS, None) == [
+        'keyturn_look_up{area="incidents"} 0.0',
+        f'keyturn_looked_at_seconds{{area="incidents"}} {floatToGoString(BEGAN.timestamp())}',
+        'keyturn_look_duration_seconds{area="incidents"} 0.5',
+    ]
+    assert "keyturn_incidents_open 0.0" in shown(Area.INCIDENTS, Numbers({"incidents_open": {(): 0}}, {}))
+    assert [line for line in lines_of(Board()) if not line.startswith("#")] == []
+
+
+def test_one_area_that_fails_keeps_no_other_from_being_told_and_the_end_of_the_part_forgets_all() -> None:
+    board, said, looked = Board(), list[str](), threading.Event()
+
+    def denied() -> Numbers:
+        raise Denied("list", "keyturn/incidents", "the hub denies it", "Give the login that right")
+
+    def broken() -> Numbers:
+        raise ZeroDivisionError("s3cret-value")
+
+    def reviews() -> Numbers:
+        looked.set()
+        return Numbers({"unreviewed": {(): 2}}, {})
+
+    looks = {Area.INCIDENTS: denied, Area.PARTS: broken, Area.REVIEWS: reviews}
+    part, tenure = NumbersPart(looks, board, said.append), Tenure(NUMBERS, 1, elapsed, lambda: None)
+    worker = threading.Thread(target=part.run, args=(tenure,))
+    worker.start()
+    try:
+        eventually(lambda: Area.REVIEWS in board.seen())
+        lines = lines_of(board)
+        assert "keyturn_unreviewed 2.0" in lines
+        assert 'keyturn_look_up{area="reviews"} 1.0' in lines
+        assert 'keyturn_look_up{area="incidents"} 0.0' in lines
+        assert not any(line.startswith("keyturn_incidents_open") for line in lines)
+        assert tenure.measure().trouble == "can't be looked at: incidents, parts"
+    finally:
+        tenure.ended.set()
+        worker.join()
+    assert board.seen() == {}
+    assert looked.is_set()
+    assert [line.partition(": ")[0] for line in said] == ["error", "error"]
+    assert "s3cret-value" not in "".join(said)
+
+
+def test_every_number_has_an_area_that_says_where_it_is_from_and_a_name_of_its_own() -> None:
+    names = [metric.name for metric in board_metrics()]
+    assert len(names) == len(set(names))
+    assert set(TOLD_BY) == set(Area)
+    assert {number.area for number in SHOWN} == set(Area)
+    for number in SHOWN:
+        assert number.help.endswith("."), number.name
+        assert number.name.endswith("_seconds") == (number.unit == "s"), number.name
+        assert number.kind is not Kind.COUNTER or not number.name.endswith("_total"), number.name
+    assert {metric.name for metric in board_metrics() if isinstance(metric, Histogram)} == {
+        "rotation_duration_seconds",
+        "incident_revoke_seconds",
+        "incident_close_seconds",
+    }
+
+
+@pytest.mark.parametrize("seconds", [-5.0, 0.0, 0.1, 0.2, 1e8])
+def test_each_duration_is_in_one_bucket_and_in_those_above(seconds: float) -> None:
+    steps = entry(0, "stage", Outcome.BEGUN, "a"), entry(seconds, "promote", Outcome.DONE, "a")
+    lines = shown(Area.LEDGER, tally_of(*steps))
+    counts = [float(line.split()[-1]) for line in lines if "rotation_duration_seconds_bucket" in line]
+    assert counts == sorted(counts)
+    assert counts[-1] == 1.0
+    assert counts[0] == float(seconds <= 0.1)
