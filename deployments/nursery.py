@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Self
 
@@ -190,6 +190,10 @@ class Nursery:
         finally:
             self._standing, self._loading = None, False
 
+    def stands(self) -> bool:
+        """Whether runs can be forked now."""
+        return self._standing is not None
+
     async def _stand(self) -> float:
         """Start one, and return when it has ended: the seconds until another one is started."""
         await self._change(None, loading=True)
@@ -236,18 +240,27 @@ class NurseryStarter:
     """Starts the process of one run, as Prefect's starter of a command does, which it leaves to it where it must."""
 
     def __init__(
-        self, nursery: Nursery | None, settings: Mapping[str, str], directory: str, channel: ControlChannel
+        self,
+        nursery: Nursery | None,
+        settings: Mapping[str, str],
+        directory: str,
+        channel: ControlChannel,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         self._nursery = nursery
         self._settings = settings
         self._directory = directory
         self._channel = channel
+        self._tell = tell
+        """Told how the process came to be: ``forked`` or ``alone``."""
 
     async def start(
         self, flow_run: FlowRun, task_status: anyio.abc.TaskStatus[ProcessHandle] = anyio.TASK_STATUS_IGNORED
     ) -> None:
         """Return once the process has ended; of its beginning ``task_status`` is told."""
         forked = await self._forked(flow_run, self._nursery) if self._nursery else None
+        if self._tell:
+            self._tell("alone" if forked is None else "forked")
         if forked is None:
             return await self._alone().start(flow_run, task_status)
         process: Any = forked

@@ -9,11 +9,13 @@ import asyncio
 import os
 import tempfile
 from collections.abc import Coroutine, Mapping
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 from uuid import UUID
 
 import anyio
 import anyio.abc
+import httpx
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -23,12 +25,13 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, State, WorkPool
 from prefect.client.schemas.responses import DeploymentResponse
+from prefect.exceptions import PrefectException
 from prefect.runner._flow_run_executor import FlowRunExecutor
 from prefect.runner._process_manager import ProcessHandle
 from prefect.states import Cancelled
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
-from keyturn.core.errors import KeyturnError
+from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.project.parts import load_part
 from keyturn.project.process import guard_process
 from keyturn.project.worker_settings import own_settings
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from deployments.execution import Contexts
     from deployments.nursery import Nursery, NurseryStarter, can_watch_forked, run_environment
     from deployments.waking import heed_events
+    from deployments.worker_metrics import UNKNOWN, VARIABLE, WorkerNumbers, serve_numbers
 else:
     # `prefect worker start` is somebody else's process, in which this folder has another name.
     Contexts = load_part("deployments.execution").Contexts
@@ -44,6 +48,9 @@ else:
     Nursery, NurseryStarter = nursery.Nursery, nursery.NurseryStarter
     can_watch_forked, run_environment = nursery.can_watch_forked, nursery.run_environment
     heed_events = load_part("deployments.waking").heed_events
+    metrics = load_part("deployments.worker_metrics")
+    WorkerNumbers, serve_numbers = metrics.WorkerNumbers, metrics.serve_numbers
+    UNKNOWN, VARIABLE = metrics.UNKNOWN, metrics.VARIABLE
 
 TYPE: Final = "keyturn"
 
@@ -112,12 +119,15 @@ class KeyturnWorker(BaseWorker[KeyturnJobConfiguration, BaseVariables, KeyturnWo
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._contexts = Contexts()
+        self._numbers = WorkerNumbers() if os.environ.get(VARIABLE) else None
+        self._flows: dict[UUID, str] = {}
 
     async def setup(self) -> None:
         """Let nobody read this process, and refuse to start without a hub and a catalogue of one's own."""
         guard_process()
         try:
             settings = self._own_settings()
+            self._serve_numbers()
         except KeyturnError as error:
             raise SystemExit(str(error)) from None
         await super().setup()
@@ -125,6 +135,8 @@ class KeyturnWorker(BaseWorker[KeyturnJobConfiguration, BaseVariables, KeyturnWo
         self._nursery = Nursery() if can_watch_forked() else None
         if self._nursery:
             self._beside(self._nursery.keep(run_environment(settings)))
+            if self._numbers:
+                self._numbers.nursery_up = self._nursery.stands
 
     async def _initialize_after_sync(self) -> None:
         """Once it knows its pool, it hears of runs as they are asked for."""
@@ -137,6 +149,19 @@ class KeyturnWorker(BaseWorker[KeyturnJobConfiguration, BaseVariables, KeyturnWo
     def _beside(self, work: Coroutine[Any, Any, None]) -> None:
         """Let this go on until the worker stops."""
         self._exit_stack.push_async_callback(stopped, asyncio.create_task(work))
+
+    def _serve_numbers(self) -> None:
+        """Answer for this worker's numbers, where somebody asks. Raises Invalid."""
+        if self._numbers is None:
+            return
+        stack = ExitStack()
+        try:
+            place = serve_numbers(stack, self._numbers, os.environ, self._logger.warning)
+        except OSError as error:
+            problem, hint = error.strerror or "it can't be", f"Choose another address in {VARIABLE}"
+            raise Invalid("listen", os.environ[VARIABLE], problem, hint) from None
+        self._exit_stack.callback(stack.close)
+        self._logger.info("numbers: %s/metrics", place)
 
     def _own_settings(self) -> dict[str, str]:
         return own_settings(os.environ, self._work_pool_name)
@@ -164,10 +189,38 @@ class KeyturnWorker(BaseWorker[KeyturnJobConfiguration, BaseVariables, KeyturnWo
         task_status: anyio.abc.TaskStatus[int] | None = None,
     ) -> KeyturnWorkerResult:
         """One run in a process of its own; one that crashes, or is cancelled, ends nothing else."""
+        if self._numbers is None:
+            return await self._run_process(flow_run, task_status)
+        with self._numbers.run(await self._flow_of(flow_run), flow_run.expected_start_time) as end:
+            result = await self._run_process(flow_run, task_status)
+            end.outcome = await self._outcome_of(flow_run.id)
+        return result
+
+    async def _outcome_of(self, run: UUID) -> str:
+        """The state that Prefect has of a run whose process has ended."""
+        with suppress(PrefectException, httpx.HTTPError):
+            state = (await self.client.read_flow_run(run)).state_type
+            return state.value.lower() if state else UNKNOWN
+        return UNKNOWN
+
+    async def _flow_of(self, flow_run: FlowRun) -> str:
+        """The deployment's name, which is the flow's; it is asked for once."""
+        known_as = flow_run.deployment_id
+        if known_as is None:
+            return UNKNOWN
+        if known_as not in self._flows:
+            with suppress(PrefectException, httpx.HTTPError):
+                self._flows[known_as] = (await self.client.read_deployment(known_as)).name
+        return self._flows.get(known_as, UNKNOWN)
+
+    async def _run_process(
+        self, flow_run: FlowRun, task_status: anyio.abc.TaskStatus[int] | None
+    ) -> KeyturnWorkerResult:
         settings = self._own_settings()
         with tempfile.TemporaryDirectory(prefix="keyturn-run-") as directory:
             async with self._contexts.take() as context:
-                starter = NurseryStarter(self._nursery, settings, directory, context.control_channel)
+                tell = self._numbers.process if self._numbers else None
+                starter = NurseryStarter(self._nursery, settings, directory, context.control_channel, tell)
                 executor = context.create_executor(flow_run, starter, propose_submitting=False, hook_runner=NoHooks())
                 return await see_through(executor, task_status or anyio.TASK_STATUS_IGNORED)
 

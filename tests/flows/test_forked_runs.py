@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
+from deployments.local.support.ports import free_port
 from keyturn.core.workspaces import HOUSE
 from tests.flows.gate import Door, Gate
 from tests.flows.runs import Installed
@@ -81,8 +83,12 @@ def test_a_worker_that_seldom_asks_takes_a_run_when_it_is_asked_for(
 ) -> None:
     secret = lab.alternating()
     site = architect.build(secret)
-    with installed.server.another_worker(HOUSE, "woken", {"PREFECT_WORKER_QUERY_SECONDS": "36000"}):
+    numbers = f"127.0.0.1:{free_port()}"
+    settings = {"PREFECT_WORKER_QUERY_SECONDS": "36000", "KEYTURN_WORKER_METRICS": numbers}
+    with installed.server.another_worker(HOUSE, "woken", settings):
         # The first may be there when the worker asks for the only time; the second is not.
         for _ in range(2):
             run = installed.start("rotate-secret", site, queue="woken", path=secret.path)
             assert installed.ended(run, LONG)["state_type"] == "COMPLETED"
+        done = 'keyturn_worker_runs_ended_total{flow="rotate-secret",outcome="completed"} 2.0'
+        wait_for(lambda: done in requests.get(f"http://{numbers}/metrics", timeout=30).text.splitlines(), LONG)
