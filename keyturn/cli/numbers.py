@@ -40,27 +40,27 @@ def looks_of(latest: "Callable[[], Workspace]", *, per_secret: bool = False) -> 
     """A look at each area, at the workspace as it is then."""
     tally = LedgerTally()
     looks: Mapping[Area, Callable[[Workspace], Numbers]] = {
-        Area.SECRETS: lambda workspace: secrets(workspace, per_secret=per_secret),
-        Area.COPIES: copies,
+        Area.SECRETS: lambda workspace: secret_numbers(workspace, per_secret=per_secret),
+        Area.COPIES: copy_numbers,
         Area.LEDGER: lambda workspace: tally.read_on(cast("StoredLedger", workspace.ledger)),
-        Area.SIGNATURES: signatures,
-        Area.INCIDENTS: incidents,
-        Area.ACCESS: access,
-        Area.REVIEWS: reviews,
-        Area.KEYS: keys,
-        Area.AUTHORITIES: authorities,
-        Area.PARTS: parts,
-        Area.HUB: hub,
+        Area.SIGNATURES: signature_numbers,
+        Area.INCIDENTS: incident_numbers,
+        Area.ACCESS: access_numbers,
+        Area.REVIEWS: review_numbers,
+        Area.KEYS: key_numbers,
+        Area.AUTHORITIES: authority_numbers,
+        Area.PARTS: part_numbers,
+        Area.HUB: hub_numbers,
     }
     return {area: lambda look=look: look(latest()) for area, look in looks.items()}  # type: ignore[misc]
 
 
-def told(**samples: Samples) -> Numbers:
+def samples_alone(**samples: Samples) -> Numbers:
     """Samples alone."""
     return Numbers(samples, {})
 
 
-def secrets(workspace: "Workspace", *, per_secret: bool = False) -> Numbers:
+def secret_numbers(workspace: "Workspace", *, per_secret: bool = False) -> Numbers:
     """Every secret of the catalogue, without its copies."""
     from keyturn.cli.copies import CatalogueCopies
     from keyturn.cli.stack import login_counts
@@ -88,12 +88,12 @@ def secrets(workspace: "Workspace", *, per_secret: bool = False) -> Numbers:
 
 def of_each(workspace: "Workspace", statuses: "Sequence[SecretStatus]") -> dict[str, Samples]:
     """What is told of each secret by its path."""
-    known = [status for status in statuses if not status.error]
+    readable = [status for status in statuses if not status.error]
     return {
-        "secret_age_seconds": by_path(known, age_of),
-        "secret_max_age_seconds": by_path(known, lambda status: limit_of(workspace, status)),
-        "secret_late": by_path(known, lambda status: float(is_late(status))),
-        "secret_end_seconds": by_path(known, ends_in),
+        "secret_age_seconds": by_path(readable, secret_age),
+        "secret_max_age_seconds": by_path(readable, lambda status: limit_of(workspace, status)),
+        "secret_late": by_path(readable, lambda status: float(is_late(status))),
+        "secret_end_seconds": by_path(readable, ends_in),
     }
 
 
@@ -143,7 +143,7 @@ def is_late(status: "SecretStatus") -> bool:
     return status.outlook is not None and status.outlook.alarm
 
 
-def age_of(status: "SecretStatus") -> float | None:
+def secret_age(status: "SecretStatus") -> float | None:
     """In seconds; None where it has no version."""
     return (status.now - status.rotated_at).total_seconds() if status.rotated_at else None
 
@@ -156,7 +156,7 @@ def limit_of(workspace: "Workspace", status: "SecretStatus") -> float | None:
 
 def share_of(workspace: "Workspace", status: "SecretStatus") -> float | None:
     """Its age as a share of the greatest."""
-    age, limit = age_of(status), limit_of(workspace, status)
+    age, limit = secret_age(status), limit_of(workspace, status)
     return age / limit if age is not None and limit else None
 
 
@@ -165,28 +165,28 @@ def ends_in(status: "SecretStatus") -> float | None:
     return (status.expires_at - status.now).total_seconds() if status.expires_at else None
 
 
-def copies(workspace: "Workspace") -> Numbers:
+def copy_numbers(workspace: "Workspace") -> Numbers:
     """Every copy that the catalogue wants, or that is left over. Raises what hides all of them."""
     from keyturn.cli.copies import look_at_copies
 
     listed = [copy for places in look_at_copies(workspace).of.values() for copy in places]
-    now, states = workspace.clock(), Counter((copy.item.store, state_of(copy)) for copy in listed)
+    now, states = workspace.clock(), Counter((copy.item.store, copy_state(copy)) for copy in listed)
     failing: dict[tuple[str, ...], float] = {}
     for copy in listed:
         if copy.since:
             seconds = (now - copy.since).total_seconds()
             failing[copy.item.store,] = max(seconds, failing.get((copy.item.store,), 0.0))
-    return told(copies=dict(states.items()), copies_failing_seconds=failing)
+    return samples_alone(copies=dict(states.items()), copies_failing_seconds=failing)
 
 
-def state_of(copy: "CopyStatus") -> str:
+def copy_state(copy: "CopyStatus") -> str:
     """In a word or two; one that nobody could look at is unknown."""
     if copy.item.action is Action.BLOCKED and copy.item.kind not in LOOKED_AT:
         return "unknown"
     return STATES.get(copy.item.action, "behind")
 
 
-def signatures(workspace: "Workspace") -> Numbers:
+def signature_numbers(workspace: "Workspace") -> Numbers:
     """What the newest checkpoint covers, and since when."""
     from keyturn.ledger.checkpoints import read_checkpoint
     from keyturn.ledger.entries import parse_leaf
@@ -210,19 +210,19 @@ def signatures(workspace: "Workspace") -> Numbers:
     return Numbers(samples, {})
 
 
-def incidents(workspace: "Workspace") -> Numbers:
+def incident_numbers(workspace: "Workspace") -> Numbers:
     """The open ones; one whose entry can't be read is open."""
     from keyturn.revocation.incident_store import list_open
 
     now, listed = workspace.clock(), list_open(workspace)
     oldest = max(((now - incident.opened_at).total_seconds() for incident in listed), default=0.0)
-    return told(incidents_open={(): len(listed)}, incident_oldest_seconds={(): oldest})
+    return samples_alone(incidents_open={(): len(listed)}, incident_oldest_seconds={(): oldest})
 
 
-def access(workspace: "Workspace") -> Numbers:
+def access_numbers(workspace: "Workspace") -> Numbers:
     """What is given, and who waits. Raises Invalid where an entry is none."""
     if not workspace.catalogue.access_policies:
-        return told()
+        return samples_alone()
     from keyturn.grants.requests import is_open, list_requests
     from keyturn.rotation.granted import GrantStage, list_grants
 
@@ -230,23 +230,25 @@ def access(workspace: "Workspace") -> Numbers:
     requests, wrong = list_requests(workspace)
     for problem in (*malformed, *wrong):
         raise problem
-    given = {grant.request for grant in grants}
+    granted = {grant.request for grant in grants}
     stages = Counter(str(grant.stage) for grant in grants)
     open_stages = (GrantStage.ISSUING, GrantStage.ACTIVE, GrantStage.ENDING)
-    waiting = sum(request.id not in given and is_open(workspace, request) for request in requests)
-    return told(grants={(str(stage),): stages[str(stage)] for stage in open_stages}, grants_waiting={(): waiting})
+    waiting = sum(request.id not in granted and is_open(workspace, request) for request in requests)
+    return samples_alone(
+        grants={(str(stage),): stages[str(stage)] for stage in open_stages}, grants_waiting={(): waiting}
+    )
 
 
-def reviews(workspace: "Workspace") -> Numbers:
+def review_numbers(workspace: "Workspace") -> Numbers:
     """What nobody has looked at since."""
     from keyturn.grants.reviews import list_broken_access
     from keyturn.rotation.broken_glass import list_broken
 
     broken = [*list_broken(workspace), *list_broken_access(workspace)]
-    return told(unreviewed={(): sum(not glass.reviewed_by for glass in broken)})
+    return samples_alone(unreviewed={(): sum(not glass.reviewed_by for glass in broken)})
 
 
-def keys(workspace: "Workspace") -> Numbers:
+def key_numbers(workspace: "Workspace") -> Numbers:
     """Keyturn's own keys, and those of other engines."""
     from keyturn.cli.keys import keys_of
     from keyturn.cli.own_keys import is_late as key_is_late
@@ -254,7 +256,7 @@ def keys(workspace: "Workspace") -> Numbers:
 
     now, own, managed = workspace.hub_now(), own_keys_of(workspace), keys_of(workspace)
     fingerprints = workspace.fingerprint_keys
-    return told(
+    return samples_alone(
         own_keys=counted(str(key.state) for key in own),
         own_keys_late={(): sum(key_is_late(key, now) for key in own)},
         fingerprint_key_age_seconds={(): seconds_since(fingerprints.used_since, now)},
@@ -273,34 +275,34 @@ def seconds_since(moment: datetime, now: datetime) -> float:
     return (now - moment).total_seconds()
 
 
-def authorities(workspace: "Workspace") -> Numbers:
+def authority_numbers(workspace: "Workspace") -> Numbers:
     """What signs certificates; one that could not be looked at has an alarm and no end."""
     from keyturn.cli.pki import authorities_of
 
     now, listed = workspace.hub_now(), authorities_of(workspace)
-    return told(
+    return samples_alone(
         authority_end_seconds={(a.name,): (a.issuer.ends_at - now).total_seconds() for a in listed if a.issuer},
         authority_alarm={(a.name,): float(bool(a.alarm)) for a in listed},
     )
 
 
-def parts(workspace: "Workspace") -> Numbers:
+def part_numbers(workspace: "Workspace") -> Numbers:
     """What runs on, or ought to; one whose lease can't be read has a problem, and is not told to run or not."""
     from keyturn.serving.statuses import part_statuses
 
     listed = part_statuses(workspace)
-    return told(
+    return samples_alone(
         part_up={(part.part,): float(part.running) for part in listed if part.running is not None},
         part_problem={(part.part,): float(bool(part.problem)) for part in listed},
     )
 
 
-def hub(workspace: "Workspace") -> Numbers:
+def hub_numbers(workspace: "Workspace") -> Numbers:
     """The last daily look; nothing where the catalogue has nothing set up. Raises what keeps it from being read."""
     if not workspace.catalogue.hub:
-        return told()
+        return samples_alone()
     from keyturn.cli.hub_status import HubStatus
     from keyturn.hub_setup.check import last_check
 
     status = HubStatus(workspace.hub_now(), last_check(workspace))
-    return told(hub_setup_sound={(): float(not status.problem)})
+    return samples_alone(hub_setup_sound={(): float(not status.problem)})

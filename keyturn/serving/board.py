@@ -40,28 +40,28 @@ class Board:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._seen: dict[Area, Seen] = {}
+        self._sightings: dict[Area, Seen] = {}
 
-    def put(self, area: Area, seen: Seen) -> None:
+    def put(self, area: Area, sighting: Seen) -> None:
         """Replace what was seen."""
         with self._lock:
-            self._seen[area] = seen
+            self._sightings[area] = sighting
 
     def clear(self) -> None:
         """Forget all of it: another process looks from now on."""
         with self._lock:
-            self._seen.clear()
+            self._sightings.clear()
 
     def seen(self) -> Mapping[Area, Seen]:
         """Everything that was looked at."""
         with self._lock:
-            return dict(self._seen)
+            return dict(self._sightings)
 
     def numbers(self, area: Area) -> Numbers | None:
         """What an area has told; None where it was not looked at, or could not be."""
         with self._lock:
-            seen = self._seen.get(area)
-        return seen.numbers if seen else None
+            sighting = self._sightings.get(area)
+        return sighting.numbers if sighting else None
 
 
 def board_metrics() -> list[Metric[Board] | Histogram[Board]]:
@@ -98,12 +98,12 @@ def _distributions_of(shown: Shown) -> Callable[[Board], Distributions]:
 
 
 def _up(board: Board) -> Samples:
-    return {(area,): float(seen.numbers is not None) for area, seen in board.seen().items()}
+    return {(area,): float(sighting.numbers is not None) for area, sighting in board.seen().items()}
 
 
 def _at(board: Board) -> Samples:
-    return {(area,): seen.at.timestamp() for area, seen in board.seen().items()}
+    return {(area,): sighting.at.timestamp() for area, sighting in board.seen().items()}
 
 
 def _durations(board: Board) -> Samples:
-    return {(area,): seen.seconds for area, seen in board.seen().items()}
+    return {(area,): sighting.seconds for area, sighting in board.seen().items()}

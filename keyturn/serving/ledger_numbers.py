@@ -184,8 +184,8 @@ class LedgerTally:
             samples["drill_last_proven"] = {(): float(proven)}
         distributions: dict[str, Distributions] = {
             "rotation_duration_seconds": {(): self._rotation_seconds.now()},
-            "incident_revoke_seconds": {(kind,): seen.now() for kind, seen in self._revoke_seconds.items()},
-            "incident_close_seconds": {(kind,): seen.now() for kind, seen in self._close_seconds.items()},
+            "incident_revoke_seconds": {(kind,): spread.now() for kind, spread in self._revoke_seconds.items()},
+            "incident_close_seconds": {(kind,): spread.now() for kind, spread in self._close_seconds.items()},
         }
         return Numbers(samples, distributions)
 

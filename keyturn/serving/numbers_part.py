@@ -42,9 +42,9 @@ class NumbersPart:
                 for area in [area for area, at in due.items() if at <= elapsed()]:
                     if tenure.over:
                         break
-                    seen = self._look(area)
+                    sighting = self._look(area)
                     pause = COPIES_PAUSE if area is Area.COPIES else PAUSE
-                    due[area] = elapsed() + max(pause, SHARE * seen.seconds)
+                    due[area] = elapsed() + max(pause, SHARE * sighting.seconds)
                 tenure.wait(TICK)
         finally:
             self._board.clear()
@@ -58,15 +58,15 @@ class NumbersPart:
             trouble = one_line(str(error))
         except Exception as error:  # noqa: BLE001 - its text may hold anything, and the other areas are looked at
             trouble = one_line(str(unexpected(error)))
-        seen = Seen(datetime.now(UTC), elapsed() - began, numbers, trouble)
-        self._board.put(area, seen)
+        sighting = Seen(datetime.now(UTC), elapsed() - began, numbers, trouble)
+        self._board.put(area, sighting)
         if trouble and trouble != self._told.get(area):
             self._say(f"error: {self.name}: {area}: {trouble}")
         self._told[area] = trouble
-        return seen
+        return sighting
 
     def _health(self) -> PartHealth:
-        unseen = [str(area) for area, seen in self._board.seen().items() if seen.numbers is None]
+        unseen = [str(area) for area, sighting in self._board.seen().items() if sighting.numbers is None]
         return PartHealth(trouble=f"can't be looked at: {', '.join(unseen)}" if unseen else "")
 
 

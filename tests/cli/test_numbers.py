@@ -116,7 +116,7 @@ def test_a_hub_that_tells_of_no_secret_hides_the_area(opened: Opened, monkeypatc
     ],
 )
 def test_a_copy_that_nobody_could_look_at_is_unknown(action: Action, kind: str, state: str) -> None:
-    assert numbers.state_of(CopyStatus(Item(action, "a", "store", "name", kind=kind))) == state
+    assert numbers.copy_state(CopyStatus(Item(action, "a", "store", "name", kind=kind))) == state
 
 
 def test_of_many_owners_the_largest_are_told_apart_and_no_secret_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

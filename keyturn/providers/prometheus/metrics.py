@@ -56,14 +56,15 @@ class NumbersCollector(Collector, Generic[T]):
     def _histogram(self, metric: Histogram[T], subjects: Mapping[tuple[str, ...], T]) -> HistogramMetricFamily:
         family = HistogramMetricFamily(self._prefix + metric.name, metric.help, labels=[*self._labels, *metric.labels])
         for texts, subject in subjects.items():
-            for labels, seen in metric.read(subject).items():
-                family.add_metric([*texts, *labels], _buckets(seen), seen.sum)
+            for labels, distribution in metric.read(subject).items():
+                family.add_metric([*texts, *labels], _buckets(distribution), distribution.sum)
         return family
 
 
-def _buckets(seen: Distribution) -> list[tuple[str, float]]:
+def _buckets(distribution: Distribution) -> list[tuple[str, float]]:
     """As Prometheus counts: each bucket with those below it."""
-    return [*((str(bound), float(n)) for bound, n in zip(seen.bounds, seen.counts, strict=True)), ("+Inf", seen.count)]
+    counted = zip(distribution.bounds, distribution.counts, strict=True)
+    return [*((str(bound), float(count)) for bound, count in counted), ("+Inf", distribution.count)]
 
 
 class ClientCollector(NumbersCollector[SecretClient]):
