@@ -32,6 +32,8 @@ from prefect.states import Cancelled
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
 from keyturn.core.errors import Invalid, KeyturnError
+from keyturn.core.log_lines import wants_json
+from keyturn.project.json_lines import write_json_lines
 from keyturn.project.parts import load_part
 from keyturn.project.process import guard_process
 from keyturn.project.worker_settings import own_settings
@@ -126,6 +128,8 @@ class KeyturnWorker(BaseWorker[KeyturnJobConfiguration, BaseVariables, KeyturnWo
         """Let nobody read this process, and refuse to start without a hub and a catalogue of one's own."""
         guard_process()
         try:
+            if wants_json(os.environ):
+                write_json_lines()
             settings = self._own_settings()
             self._serve_numbers()
         except KeyturnError as error:

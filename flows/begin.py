@@ -23,13 +23,17 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.engine import handle_engine_signals
 from prefect.flow_engine import run_flow
+from prefect.logging import get_logger
 from prefect.states import Failed
 from pydantic import TypeAdapter, ValidationError
 
 from flows.quiet import quiet_runs
 from keyturn import project
 from keyturn.core.errors import Denied
+from keyturn.core.log_lines import wants_json
 from keyturn.core.workspaces import WorkspaceNames
+from keyturn.project.json_lines import write_json_lines
+from keyturn.providers.opentelemetry.opening import told_in_spans
 
 RUN_VARIABLE: Final = "PREFECT__FLOW_RUN_ID"
 MOST, LONGEST = 5, 60
@@ -60,8 +64,10 @@ def main() -> None:
     """Carry out the run that the environment names."""
     run_id = UUID(os.environ[RUN_VARIABLE])
     configure_from_env()
+    if wants_json(os.environ):
+        write_json_lines()
     quiet_runs()
-    with handle_engine_signals(run_id):
+    with handle_engine_signals(run_id), told_in_spans(os.environ, get_logger("keyturn").warning):
         asyncio.run(carry_out(run_id))
 
 

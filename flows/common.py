@@ -22,6 +22,7 @@ from flows.heartbeat import heartbeats
 from flows.starting import LEDGER_KEEPER, start_at_next_mark
 from keyturn.core.acting import Acting, acting
 from keyturn.core.errors import KeyturnError, NotFound, TerminalError, Unrecorded, unexpected
+from keyturn.core.tracing import traced
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.journal import record_action
 from tasks.ledger import find_hub
@@ -132,7 +133,8 @@ def runbook(
             begun: Begun = []
             try:
                 opened = await asyncio.to_thread(opens)
-                with heartbeats(), ExitStack() as stack:
+                work = traced(f"flow {name}", {"keyturn.secret": path}, trace=trace_of_run())
+                with work, heartbeats(), ExitStack() as stack:
                     begun = await begin_run(stack, opened, name, path, looks=looks and not path)
                     return await body(*args, **kwargs)
             except KeyturnError as error:
@@ -146,6 +148,12 @@ def runbook(
         return decorated(run)
 
     return decorate
+
+
+def trace_of_run() -> str:
+    """The id of a run's trace: its own, so that whoever sees the run finds the trace; empty outside Prefect."""
+    run = FlowRunContext.get()
+    return run.flow_run.id.hex if run and run.flow_run else ""
 
 
 def at_work() -> Acting:

@@ -128,6 +128,7 @@ def opened_workspace(
     insist_on_hub(revoking=revoking, signing=signing)
     declared = load_catalogue(catalogue, despite_policy=despite_policy)
 
+    from keyturn.providers.opentelemetry.opening import told_in_spans
     from keyturn.providers.registry import open_workspace
     from keyturn.providers.vault.hub import VaultHub
     from keyturn.settings.hub import HubSettings
@@ -137,7 +138,8 @@ def opened_workspace(
         settings = replace(settings, failover=settings.failover.without_lease())
     hub = VaultHub(settings)
     try:
-        yield open_workspace(declared, hub, spooled(hub) if revoking else None)
+        with told_in_spans(os.environ, note):
+            yield open_workspace(declared, hub, spooled(hub) if revoking else None)
     finally:
         hub.close()
 

@@ -41,8 +41,18 @@ def note(line: str) -> None:
 
 def note_error(line: str) -> None:
     """One line about an error, which nothing keeps back."""
-    sys.stderr.write(f"{printable(line)}\n")
+    sys.stderr.write(f"{as_logged(printable(line))}\n")
     sys.stderr.flush()
+
+
+def as_logged(line: str) -> str:
+    """The line, or one object of JSON where KEYTURN_LOG_FORMAT says so; what that can't be is text."""
+    if os.environ.get("KEYTURN_LOG_FORMAT") != "json":
+        return line
+    from keyturn.core.log_lines import log_line
+
+    level = "error" if line.startswith("error: ") else "info"
+    return log_line(datetime.now(UTC), level, "keyturn", line.removeprefix("error: "))
 
 
 def write_text(text: str) -> None:

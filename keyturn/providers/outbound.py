@@ -28,9 +28,11 @@ import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.response import HTTPResponse
 
 from keyturn.core.errors import RETRY_AFTER_LIMIT
 from keyturn.core.hosts import METADATA_NAMES, refuses_host, to_address
+from keyturn.core.tracing import Attribute, SpanKind, current_span, traced
 from keyturn.providers.answers import RefusedAnswer, TooLate, retry_after
 
 CONNECTIONS: Final = 32
@@ -177,7 +179,29 @@ def _too_long() -> RefusedAnswer:
     return RefusedAnswer(f"its answer is longer than {LARGEST_ANSWER >> 20} MiB")
 
 
-class Connection(HTTPConnection):
+class _Told(HTTPConnection):
+    """Whoever collects spans is told of each answer: from whom, to which method and how, and of no path or header.
+
+    Of those alone that belong to something: leases and looks for changes are renewed all day.
+    """
+
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as urllib3 has it
+        """Wait for the answer's headers."""
+        if not current_span()[0]:
+            return super().getresponse()
+        method = str(getattr(self, "_method", None) or "HTTP")
+        place: dict[str, Attribute] = {
+            "http.request.method": method,
+            "server.address": self.host,
+            "server.port": self.port or 0,
+        }
+        with traced(method, place, kind=SpanKind.CLIENT) as current:
+            answer = super().getresponse()
+            current.set("http.response.status_code", answer.status)
+        return answer
+
+
+class Connection(_Told, HTTPConnection):
     """A connection in clear."""
 
     response_class = _Answer
@@ -195,7 +219,7 @@ class Connection(HTTPConnection):
         super().putheader(*_uncompressed(header, values))
 
 
-class SecureConnection(HTTPSConnection):
+class SecureConnection(_Told, HTTPSConnection):
     """A connection over TLS."""
 
     response_class = _Answer

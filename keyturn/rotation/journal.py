@@ -18,6 +18,7 @@ from keyturn.core.acting import Acting, acting
 from keyturn.core.errors import Denied, KeyturnError, Unrecorded
 from keyturn.core.hub import ENTRIES, with_entry
 from keyturn.core.ledger import Entry, Outcome
+from keyturn.core.tracing import traced
 from keyturn.rotation.context import Workspace
 
 UNNAMED: Final = "a login that the hub has not named"
@@ -148,7 +149,8 @@ def record_action(
     outermost = _within.set(True)
     at = _announced_by.set(position)
     try:
-        yield doing
+        with traced(action, {"keyturn.secret": secret, "keyturn.place": place}):
+            yield doing
     except KeyturnError as error:
         outcome = Outcome.DENIED if isinstance(error, Denied) else Outcome.FAILED
         _ended(workspace, begun, doing, outcome, f"{type(error).__name__}: {error.problem}")

@@ -1,0 +1,96 @@
+"""Spans: what is done, within what, and for how long, told to whoever collects them, in names alone.
+
+Nothing is told unless the process has a tracer; then nothing is imported for it, and a span costs one look.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from enum import StrEnum
+from typing import Final, Protocol
+
+Attribute = str | int | float | bool
+
+ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+"""Where spans go, as OpenTelemetry's specification names it; without either nothing is told."""
+
+
+class SpanKind(StrEnum):
+    """Whether the work is done here, or by whoever is asked."""
+
+    INTERNAL = "internal"
+    CLIENT = "client"
+
+
+class Span(Protocol):
+    """One piece of work that is under way."""
+
+    def set(self, name: str, value: Attribute) -> None:
+        """Tell one thing more of it: a name or a number, and never a value of a secret."""
+
+    def fail(self, kind: str) -> None:
+        """It has failed, by an error of that class. Its words are the ledger's to tell."""
+
+
+class Tracer(Protocol):
+    """What takes spans. Serves many threads."""
+
+    def span(
+        self, name: str, kind: SpanKind, attributes: Mapping[str, Attribute], trace: str
+    ) -> AbstractContextManager[Span]:
+        """One span, within the one that is under way; where none is, in the trace of that id, 32 hex digits."""
+
+    def current(self) -> tuple[str, str]:
+        """The ids of the trace and the span under way, in hex digits; empty where none is."""
+
+    def close(self) -> None:
+        """Send what waits, and take no more."""
+
+
+class _NoSpan:
+    def set(self, name: str, value: Attribute) -> None:
+        """Nobody is told."""
+
+    def fail(self, kind: str) -> None:
+        """Nobody is told."""
+
+
+NO_SPAN: Final = _NoSpan()
+
+_tracer: Tracer | None = None
+
+
+def use_tracer(tracer: Tracer | None) -> None:
+    """Have this process's spans told to it from now on."""
+    global _tracer
+    _tracer = tracer
+
+
+def traces_wanted(variables: Mapping[str, str]) -> bool:
+    """Whether an environment says where spans go."""
+    return any(variables.get(name) for name in ENDPOINTS)
+
+
+def current_span() -> tuple[str, str]:
+    """The ids of the trace and the span under way; empty where none is."""
+    return _tracer.current() if _tracer else ("", "")
+
+
+@contextmanager
+def traced(
+    name: str,
+    attributes: Mapping[str, Attribute] | None = None,
+    *,
+    kind: SpanKind = SpanKind.INTERNAL,
+    trace: str = "",
+) -> Iterator[Span]:
+    """Tell of what is done inside. What has none of an attribute leaves it empty. An error is told by its class."""
+    if _tracer is None:
+        yield NO_SPAN
+        return
+    filled = {key: value for key, value in (attributes or {}).items() if value != ""}
+    with _tracer.span(name, kind, filled, trace) as current:
+        try:
+            yield current
+        except BaseException as error:
+            current.fail(type(error).__name__)
+            raise

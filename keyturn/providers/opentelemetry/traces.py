@@ -1,0 +1,89 @@
+"""Spans by OpenTelemetry's SDK, sent over OTLP and HTTP to where the environment says."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Final
+
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
+
+from keyturn import __version__
+from keyturn.core.tracing import Attribute, Span, SpanKind
+
+KINDS: Final = {SpanKind.INTERNAL: trace.SpanKind.INTERNAL, SpanKind.CLIENT: trace.SpanKind.CLIENT}
+NAME_VARIABLE: Final = "OTEL_SERVICE_NAME"
+PATIENCE: Final = 5_000
+"""Milliseconds that the end waits for a collector which does not answer."""
+
+_wanted: ContextVar[int] = ContextVar("wanted", default=0)
+
+
+class _Ids(IdGenerator):
+    """Random ones, but for a trace whose id is given."""
+
+    def __init__(self) -> None:
+        self._random = RandomIdGenerator()
+
+    def generate_span_id(self) -> int:
+        """Always a new one."""
+        return self._random.generate_span_id()
+
+    def generate_trace_id(self) -> int:
+        """The one that is wanted, or a new one."""
+        return _wanted.get() or self._random.generate_trace_id()
+
+
+class OtlpSpan:
+    """A :class:`keyturn.core.tracing.Span`."""
+
+    def __init__(self, span: trace.Span) -> None:
+        self._span = span
+
+    def set(self, name: str, value: Attribute) -> None:
+        """One attribute more."""
+        self._span.set_attribute(name, value)
+
+    def fail(self, kind: str) -> None:
+        """By the conventions: the class as error.type, and no words."""
+        self._span.set_attribute("error.type", kind)
+        self._span.set_status(trace.StatusCode.ERROR)
+
+
+class OtlpTracer:
+    """A :class:`keyturn.core.tracing.Tracer` of its own: nothing that other code registers is changed."""
+
+    def __init__(self) -> None:
+        name = os.environ.get(NAME_VARIABLE) or "keyturn"
+        resource = Resource.create({"service.name": name, "service.version": __version__})
+        self._provider = TracerProvider(resource=resource, id_generator=_Ids(), shutdown_on_exit=False)
+        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        self._tracer = self._provider.get_tracer("keyturn", __version__)
+
+    @contextmanager
+    def span(self, name: str, kind: SpanKind, attributes: Mapping[str, Attribute], trace_id: str) -> Iterator[Span]:
+        """One span. No exception is recorded: its text is not ours to send."""
+        token = _wanted.set(int(trace_id, 16) if trace_id else 0)
+        begun = self._tracer.start_as_current_span(
+            name, kind=KINDS[kind], attributes=attributes, record_exception=False, set_status_on_exception=False
+        )
+        with begun as under_way:
+            _wanted.reset(token)
+            yield OtlpSpan(under_way)
+
+    def current(self) -> tuple[str, str]:
+        """The ids of the trace and the span under way; empty where none is."""
+        context = trace.get_current_span().get_span_context()
+        if not context.is_valid:
+            return "", ""
+        return trace.format_trace_id(context.trace_id), trace.format_span_id(context.span_id)
+
+    def close(self) -> None:
+        """Send what waits, for a few seconds at most."""
+        self._provider.force_flush(PATIENCE)
+        self._provider.shutdown()

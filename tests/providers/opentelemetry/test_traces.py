@@ -1,0 +1,150 @@
+"""Traces of what is done, as a collector gets them over OTLP: whole, by the conventions, and without any value."""
+
+import base64
+import gzip
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import Any
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as SentSpan
+from opentelemetry.proto.trace.v1.trace_pb2 import Status
+from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
+
+from keyturn.core.errors import Denied
+from keyturn.core.policy import Trigger
+from keyturn.core.tracing import current_span, traced, traces_wanted, use_tracer
+from keyturn.providers.opentelemetry.traces import OtlpTracer
+from keyturn.rotation.run import rotate
+from tests.rotation.helpers import with_copy
+from tests.support.lab import Lab
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+class Collector:
+    """What takes spans, and every byte that came."""
+
+    def __init__(self, server: HTTPServer) -> None:
+        self.bodies: list[bytes] = []
+        server.expect_request("/v1/traces", method="POST").respond_with_handler(self._take)
+
+    def _take(self, request: Request) -> Response:
+        body = request.get_data()
+        self.bodies.append(gzip.decompress(body) if request.headers.get("Content-Encoding") == "gzip" else body)
+        return Response(b"", 200, content_type="application/x-protobuf")
+
+    def spans(self) -> list[SentSpan]:
+        sent = [ExportTraceServiceRequest.FromString(body) for body in self.bodies]
+        return [
+            each
+            for s in sent
+            for resource in s.resource_spans
+            for scope in resource.scope_spans
+            for each in scope.spans
+        ]
+
+    def named(self, name: str) -> SentSpan:
+        return next(each for each in self.spans() if each.name == name)
+
+
+@pytest.fixture
+def collector(httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> Collector:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", httpserver.url_for("").rstrip("/"))
+    return Collector(httpserver)
+
+
+@pytest.fixture
+def tracer(collector: Collector) -> Iterator[OtlpTracer]:
+    made = OtlpTracer()
+    use_tracer(made)
+    yield made
+    use_tracer(None)
+    made.close()
+
+
+def attributes(sent: SentSpan) -> dict[str, Any]:
+    return {each.key: getattr(each.value, each.value.WhichOneof("value") or "") for each in sent.attributes}
+
+
+def test_a_rotation_is_one_trace_of_its_steps_and_calls_and_no_value_is_in_a_byte_of_it(
+    lab: Lab, collector: Collector, tracer: OtlpTracer
+) -> None:
+    secret = with_copy(lab.alternating())
+    use_tracer(None)
+    opened = lab.open(secret)
+    before = lab.current(secret)
+    use_tracer(tracer)
+    with traced("flow rotate-secret", {"keyturn.secret": secret.path}, trace=TRACE):
+        rotate(opened.workspace, secret.path, Trigger.FORCE)
+    use_tracer(None)
+    tracer.close()
+    spans = collector.spans()
+    assert {each.trace_id.hex() for each in spans} == {TRACE}
+    ids = {each.span_id for each in spans}
+    assert [each.name for each in spans if each.parent_span_id not in ids] == ["flow rotate-secret"]
+    assert {"rotate", "stage", "install", "verify", "promote", "push"} <= {each.name for each in spans}
+    assert attributes(collector.named("install")) == {
+        "keyturn.secret": secret.path,
+        "keyturn.place": opened.workspace.target(secret.path),
+    }
+    call = next(each for each in spans if each.kind == SentSpan.SPAN_KIND_CLIENT and each.name in ("GET", "POST"))
+    assert attributes(call).keys() == {
+        "http.request.method",
+        "server.address",
+        "server.port",
+        "http.response.status_code",
+    }
+    whole = b"".join(collector.bodies)
+    texts = {
+        str(value) for fields in (before, lab.current(secret)) for key, value in fields.items() if key == "password"
+    }
+    assert len(texts) == 2
+    for text in texts:
+        for spelled in (text.encode(), base64.b64encode(text.encode()), json.dumps(text)[1:-1].encode()):
+            assert spelled not in whole
+
+
+def test_an_error_is_told_by_its_class_and_never_in_words(collector: Collector, tracer: OtlpTracer) -> None:
+    with pytest.raises(ValueError, match="c4nary"), traced("outer"), traced("inner"):
+        raise ValueError("c4nary")
+    with pytest.raises(Denied), traced("denied"):
+        raise Denied("write", "c4nary", "it is denied", "Ask c4nary")
+    tracer.close()
+    inner = collector.named("inner")
+    assert attributes(inner) == {"error.type": "ValueError"}
+    assert inner.status.code == Status.STATUS_CODE_ERROR
+    assert not inner.events
+    assert inner.parent_span_id == collector.named("outer").span_id
+    assert attributes(collector.named("denied")) == {"error.type": "Denied"}
+    assert b"c4nary" not in b"".join(collector.bodies)
+
+
+def test_what_threads_do_in_somebodys_name_is_in_their_trace(collector: Collector, tracer: OtlpTracer) -> None:
+    def work() -> None:
+        with traced("in a thread"):
+            assert current_span()[0] == TRACE
+
+    with traced("whole", trace=TRACE), ThreadPoolExecutor(1) as pool:
+        pool.submit(copy_context().run, work).result()
+    assert current_span() == ("", "")
+    tracer.close()
+    assert collector.named("in a thread").parent_span_id == collector.named("whole").span_id
+
+
+def test_without_a_collector_nothing_is_imported_and_nothing_told() -> None:
+    assert not traces_wanted({"OTEL_EXPORTER_OTLP_ENDPOINT": ""})
+    assert traces_wanted({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://localhost:4318/v1/traces"})
+    code = (
+        "import sys, keyturn.core.tracing as t, keyturn.rotation.journal, keyturn.providers.outbound\n"
+        "with t.traced('a') as s: s.set('b', 1)\n"
+        "assert t.current_span() == ('', '')\n"
+        "assert not [m for m in sys.modules if m.startswith('opentelemetry')]"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
