@@ -6,7 +6,7 @@ Everything may be registered again: what exists is brought up to date.
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -138,8 +138,11 @@ async def bootstrap(
     failure_url: str | None,
     progress: Callable[[str], None],
     workspace: WorkspaceNames = DEFAULT,
+    incidents: Sequence[str] = (),
 ) -> None:
     """Register everything of a workspace; what others have on the server stays as it is.
+
+    Forms offer these open ``incidents``.
 
     Raises Unavailable when there is no server, Invalid when a deployment is refused.
     """
@@ -156,7 +159,7 @@ async def bootstrap(
         with file_of(workspace) as file:
             deploy(file)
         await withdraw_schedules(workspace)
-        await offer_choices(catalogue, workspace)
+        await offer_choices(catalogue, workspace, incidents)
         progress("automations")
         await make_automations(failure_url, workspace)
         for remark in await advice():

@@ -18,28 +18,36 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
     "check-logins": {"path": "secrets"},
     "retire": {"path": "secrets"},
     "sync": {"path": "secrets"},
-    "emergency-revoke": {"path": "secrets", "owner": "owners", "target": "targets", "store": "stores"},
+    "emergency-revoke": {
+        "path": "secrets",
+        "owner": "owners",
+        "target": "targets",
+        "store": "stores",
+        "incident": "incidents",
+    },
+    "resume-incident": {"incident": "incidents"},
     "preview-revocation": {"path": "secrets", "owner": "owners", "target": "targets", "store": "stores"},
     "compliance-report": {"owner": "owners"},
     "drill": {"path": "drills"},
 }
-"""What the fields of each flow's form name, where that is something of the catalogue."""
+"""What the fields of each flow's form name, where that is something of the catalogue, or an incident of the hub."""
 
 
-def choices_of(catalogue: Catalogue) -> dict[str, list[str]]:
-    """The names there are of each kind."""
+def choices_of(catalogue: Catalogue, incidents: Sequence[str] = ()) -> dict[str, list[str]]:
+    """The names there are of each kind; the hub's ``incidents`` are those that are open."""
     return {
         "secrets": sorted(catalogue.secrets),
         "owners": sorted({secret.owner for secret in catalogue.secrets.values()}),
         "targets": sorted(catalogue.targets),
         "stores": sorted(catalogue.stores),
+        "incidents": list(incidents),
         "drills": sorted(path for path, secret in catalogue.secrets.items() if secret.drill),
     }
 
 
-async def offer_choices(catalogue: Catalogue, workspace: WorkspaceNames) -> None:
+async def offer_choices(catalogue: Catalogue, workspace: WorkspaceNames, incidents: Sequence[str] = ()) -> None:
     """Let the forms of the workspace's deployments offer what the catalogue has now."""
-    choices = choices_of(catalogue)
+    choices = choices_of(catalogue, incidents)
     async with get_client() as client:
         for flow, fields in FIELDS.items():
             deployment = await client.read_deployment_by_name(workspace.deployed(flow))
@@ -62,4 +70,4 @@ def offering(field: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     about = {key: value for key, value in field.items() if key not in ("type", "anyOf", "pattern", "enum")}
     taken = field.get("anyOf") or [{key: field[key] for key in ("type", "pattern") if key in field}]
     others = [{"title": "Another", **kind} if kind.get("type") == "string" else kind for kind in taken]
-    return {**about, "anyOf": [{"title": "Of the catalogue", "type": "string", "enum": list(names)}, *others]}
+    return {**about, "anyOf": [{"title": "There are", "type": "string", "enum": list(names)}, *others]}

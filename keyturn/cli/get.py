@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
 
+from keyturn.cli.completion import complete_secret
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import FAILED, say
 from keyturn.cli.options import CatalogueOption, JsonOption
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 HUB: Final = "hub"
 COLUMNS: Final = ("secret", "place", "version", "fingerprint")
 
-PathsArgument = Annotated[list[str], typer.Argument(metavar="PATH...", help="The secrets.")]
+PathsArgument = Annotated[
+    list[str], typer.Argument(metavar="PATH...", help="The secrets.", autocompletion=complete_secret)
+]
 FromOption = Annotated[
     str | None, typer.Option("--from", metavar="STORE", help="Read their copies in this store, not the hub.")
 ]

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from keyturn.cli.failures import BEHIND, FAILED, end_command, missing_package, of_the_system, say
 from keyturn.cli.output import note, write_json, write_table
+from keyturn.cli.wake import wake_keeper
 from keyturn.core.errors import KeyturnError, TransientError, Unavailable
 from keyturn.core.workspaces import WorkspaceNames
 from keyturn.revocation.incident import IncidentStatus, Step
@@ -58,13 +59,21 @@ def carry_on(workspace: "Workspace", incident: str, through: Through) -> Carried
 
     if through.local:
         note("running in this process, without Prefect")
-        return finish_here(workspace, incident)
+        return finish_or_wake(workspace, incident, through)
     try:
         run = through_prefect(incident, through.timeout, WorkspaceNames(through.workspace))
     except KeyturnError as error:
         note(f"going on in this process, without Prefect: {error.problem}")
-        return finish_here(workspace, incident)
+        return finish_or_wake(workspace, incident, through)
     return Carried(load_status(workspace, incident), run)
+
+
+def finish_or_wake(workspace: "Workspace", incident: str, through: Through) -> Carried:
+    """All of it here; what is left of it the workers go on with at once, where there are some."""
+    carried = finish_here(workspace, incident)
+    if carried.standing.open:
+        wake_keeper(through.workspace)
+    return carried
 
 
 def finish_here(workspace: "Workspace", incident: str) -> Carried:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from keyturn.cli.completion import complete_incident
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.options import (
     BreakGlassOption,
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
     from keyturn.revocation.incident import IncidentStatus
     from keyturn.rotation.context import Workspace
 
-IncidentArgument = Annotated[str | None, typer.Argument(metavar="ID", help="One incident; without it, all of them.")]
+IncidentArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="ID", help="One incident; without it, all of them.", autocompletion=complete_incident),
+]
 GiveUpOption = Annotated[
     str, typer.Option("--give-up", metavar="REASON", help="Close this open one, which is not proven, for this reason.")
 ]

@@ -6,6 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
+from keyturn.cli.completion import complete_secret
 from keyturn.cli.output import MANNER
 from keyturn.core.workspaces import CATALOGUE_VARIABLE, VARIABLE
 
@@ -87,15 +88,26 @@ ExpectOption = Annotated[
         help="How many secrets and leases end. Needed for more than five, for '**', leases and revoke-only.",
     ),
 ]
-PathArgument = Annotated[str, typer.Argument(help="The secret, such as ml-training/database.")]
-OptionalPath = Annotated[str | None, typer.Argument(help="One secret; without it, all of them.")]
+PathArgument = Annotated[
+    str, typer.Argument(help="The secret, such as ml-training/database.", autocompletion=complete_secret)
+]
+OptionalPath = Annotated[
+    str | None, typer.Argument(help="One secret; without it, all of them.", autocompletion=complete_secret)
+]
 OptionalPattern = Annotated[
     str | None,
-    typer.Argument(help="One secret, or a pattern such as 'ml-training/*' or '**'; without it, all of them."),
+    typer.Argument(
+        help="One secret, or a pattern such as 'ml-training/*' or '**'; without it, all of them.",
+        autocompletion=complete_secret,
+    ),
 ]
 Patterns = Annotated[
     list[str] | None,
-    typer.Argument(metavar="PATH", help="Secrets, or patterns such as 'ml-training/*'; without any, all."),
+    typer.Argument(
+        metavar="PATH",
+        help="Secrets, or patterns such as 'ml-training/*'; without any, all.",
+        autocompletion=complete_secret,
+    ),
 ]
 DeepOption = Annotated[
     bool, typer.Option("--deep", help="Ask for each copy by itself: finds changes that listings hide, and is slower.")

@@ -5,7 +5,6 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from keyturn.access_log.reactions.channel import ChannelReaction
@@ -17,6 +16,7 @@ from keyturn.cli.environment import spooled
 from keyturn.cli.incident_runner import FLOW, Through, carry_on, insist_on_answer, tell_on_call
 from keyturn.cli.output import note
 from keyturn.cli.prefect_events import PrefectReaction
+from keyturn.cli.wake import has_prefect
 from keyturn.core.channel import Announcement
 from keyturn.core.errors import KeyturnError
 from keyturn.core.workspaces import WorkspaceNames
@@ -68,11 +68,6 @@ def open_reactions(
     if has_prefect():
         made.append(PrefectReaction(names))
     return Reactions([wrap(reaction) for reaction in made], say)
-
-
-def has_prefect() -> bool:
-    """Whether a Prefect server is named here, and there is what speaks to it."""
-    return bool(os.environ.get("PREFECT_API_URL")) and find_spec("prefect") is not None
 
 
 def open_notices(workspace: "Workspace", say: Say) -> Callable[[Announcement], None]:

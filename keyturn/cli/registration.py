@@ -1,11 +1,19 @@
 """``keyturn bootstrap``: register the deployments, blocks, limits and automations with the Prefect server."""
 
+import os
+from contextlib import closing
+from typing import TYPE_CHECKING
+
 from keyturn.cli.environment import load_catalogue, stack_in_use
 from keyturn.cli.options import CatalogueOption, FailureUrlOption, WorkspaceOption
 from keyturn.cli.output import note
 from keyturn.cli.prefect_server import insist_on_prefect
+from keyturn.core.errors import KeyturnError
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.workspaces import DEFAULT, WorkspaceNames
+
+if TYPE_CHECKING:
+    from keyturn.catalogue import Catalogue
 
 
 def bootstrap(
@@ -33,4 +41,24 @@ def bootstrap(
     if failure_url:
         insist_on_address(Sensitive(failure_url))
     note(f"registering with Prefect at {api}")
-    asyncio.run(register(declared, failure_url, lambda step: note(f"  {step}"), names))
+    asyncio.run(register(declared, failure_url, lambda step: note(f"  {step}"), names, open_incidents(declared)))
+
+
+def open_incidents(declared: "Catalogue") -> list[str]:
+    """Those that forms offer, the newest first; none where no login here may see them: they may be typed all the same.
+
+    Registering needs no hub, so what keeps it from answering keeps nobody from that.
+    """
+    if not os.environ.get("VAULT_ADDR"):
+        return []
+    from keyturn.providers.registry import open_workspace
+    from keyturn.providers.vault.hub import VaultHub
+    from keyturn.revocation.incident_store import list_open
+    from keyturn.settings.hub import HubSettings
+
+    try:
+        with closing(VaultHub(HubSettings.from_environment())) as hub:
+            return [incident.id for incident in list_open(open_workspace(declared, hub))]
+    except KeyturnError as error:
+        note(f"  forms offer no incidents: {error.problem}")
+        return []

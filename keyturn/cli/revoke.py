@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from keyturn.cli.completion import complete_incident, complete_owner, complete_secret, complete_store, complete_target
 from keyturn.cli.drill import ModeOption, run_drill
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import say
@@ -32,6 +33,7 @@ from keyturn.cli.options import (
 )
 from keyturn.cli.output import note, write_json, write_table
 from keyturn.cli.override import note_override
+from keyturn.cli.wake import wake_keeper
 from keyturn.core.acting import going_past_rules
 from keyturn.core.errors import KeyturnError, TerminalError
 from keyturn.core.workspaces import DEFAULT
@@ -44,18 +46,28 @@ if TYPE_CHECKING:
     from keyturn.rotation.context import Workspace
 
 Paths = Annotated[
-    list[str] | None, typer.Argument(metavar="PATH", help="Secrets, or patterns such as 'ml-training/*' or '**'.")
+    list[str] | None,
+    typer.Argument(
+        metavar="PATH", help="Secrets, or patterns such as 'ml-training/*' or '**'.", autocompletion=complete_secret
+    ),
 ]
-Owner = Annotated[str, typer.Option("--owner", help="Only secrets of this owner.")]
+Owner = Annotated[str, typer.Option("--owner", help="Only secrets of this owner.", autocompletion=complete_owner)]
 Classification = Annotated[str, typer.Option("--classification", help="Only secrets of this classification.")]
-Target = Annotated[str, typer.Option("--target", help="Only credentials of this target.")]
-Store = Annotated[str, typer.Option("--store", help="Only secrets with a copy in this store.")]
+Target = Annotated[
+    str, typer.Option("--target", help="Only credentials of this target.", autocompletion=complete_target)
+]
+Store = Annotated[
+    str, typer.Option("--store", help="Only secrets with a copy in this store.", autocompletion=complete_store)
+]
 LeasePrefix = Annotated[
     str, typer.Option("--lease-prefix", help="The hub's leases below it, such as database/creds/ml-reader.")
 ]
 Fingerprint = Annotated[str, typer.Option("--fingerprint", help="Only what has it; `keyturn whois` finds it.")]
 IncidentId = Annotated[str, typer.Option("--incident", metavar="ID", help="Its name; without one it is made.")]
-Resume = Annotated[str, typer.Option("--resume", metavar="ID", help="Go on with an open incident.")]
+Resume = Annotated[
+    str,
+    typer.Option("--resume", metavar="ID", help="Go on with an open incident.", autocompletion=complete_incident),
+]
 OverridePolicy = Annotated[
     bool,
     typer.Option("--override-policy", help="Go on although the operator's file refuses the catalogue; it is recorded."),
@@ -197,7 +209,7 @@ def revoked(workspace: "Workspace", request: Request, yes: bool, through: Throug
     if answered:
         expect = confirm(workspace, selection, request)
         triggered_at = datetime.now(UTC)
-    with goes_on_later(incident):
+    with goes_on_later(incident, through):
         opened = begin(
             workspace,
             selection,
@@ -229,7 +241,7 @@ def resumed(workspace: "Workspace", incident: str, through: Through) -> Carried:
         note(f"{incident} is closed: nothing is left to do")
         tell_on_call(workspace, incident)
         return Carried(status)
-    with goes_on_later(incident):
+    with goes_on_later(incident, through):
         carried = carry_on(workspace, incident, through)
     tell_on_call(workspace, incident)
     return carried
@@ -314,7 +326,7 @@ def told_beside(workspace: "Workspace", selection: "Selection", mode: Mode) -> A
 
 
 @contextmanager
-def goes_on_later(incident: str) -> Iterator[None]:
+def goes_on_later(incident: str, through: Through) -> Iterator[None]:
     """Whatever stops this command, an incident that was opened stays so: say how it goes on.
 
     What was refused for good, such as a login that lacks a right, has opened none.
@@ -324,4 +336,5 @@ def goes_on_later(incident: str) -> Iterator[None]:
     except BaseException as error:
         if not isinstance(error, TerminalError):
             note(resume_hint(incident))
+            wake_keeper(through.workspace)
         raise

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from keyturn.cli.completion import complete_store
 from keyturn.cli.environment import catalogue_directory, opened_workspace
 from keyturn.cli.failures import FAILED, end_command, naming_file
 from keyturn.cli.options import CatalogueOption, JsonOption
@@ -31,9 +32,12 @@ RESPELLED: Final = "the next apply writes the same JSON object anew, with its ke
 CLASSIFICATIONS: Final = ("public", "internal", "confidential", "restricted")
 
 StoreOption = Annotated[
-    list[str] | None, typer.Option("--store", metavar="NAME", help="Only this store; may be given several times.")
+    list[str] | None,
+    typer.Option(
+        "--store", metavar="NAME", help="Only this store; may be given several times.", autocompletion=complete_store
+    ),
 ]
-StoreArgument = Annotated[str, typer.Argument(help="The store's name in the catalogue.")]
+StoreArgument = Annotated[str, typer.Argument(help="The store's name in the catalogue.", autocompletion=complete_store)]
 NamesArgument = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="The secrets' names in the store.")]
 EveryOption = Annotated[bool, typer.Option("--all", help="Everything in the store that nobody manages.")]
 ToOption = Annotated[str, typer.Option("--to", metavar="PREFIX", help="The folder of the hub that they go to.")]

@@ -1,11 +1,13 @@
 """``keyturn setup store``: the least rights in a store, as that store's own document, and who has to apply it."""
 
+import os
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from keyturn.cli.completion import complete_store
 from keyturn.cli.environment import load_catalogue
 from keyturn.cli.options import CatalogueOption, JsonOption
 from keyturn.cli.output import note, write_json, write_text
@@ -27,7 +29,7 @@ NEXT: Final = {
     " az role definition create --role-definition FILE",
     "gcp-secret-manager": "whoever administers the project's IAM makes the roles, and binds them under the conditions:"
     " gcloud iam roles create NAME --project PROJECT --file FILE",
-    "kubernetes": "whoever administers the namespace applies them: envsubst < FILE | kubectl apply -f -",
+    "kubernetes": "whoever administers the namespace runs this with --apply, or: envsubst < FILE | kubectl apply -f -",
     "vault": "whoever administers that hub writes them: vault policy write NAME FILE",
 }
 """Who has to do it, and how, for each kind of store; docs/own-vault-and-clouds.md has the whole of it."""
@@ -36,12 +38,18 @@ NONE: Final = "a store of kind {kind} takes no document: docs/own-vault-and-clou
 
 
 def setup_store(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The store's name in the catalogue.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The store's name in the catalogue.", autocompletion=complete_store)
+    ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write files there instead of printing them.")
     ] = None,
     apply: Annotated[
-        bool, typer.Option("--apply", help="In a second Vault or OpenBao, write the policies; others are for people.")
+        bool,
+        typer.Option(
+            "--apply",
+            help="In a second Vault or OpenBao, and in Kubernetes, make them with your own login.",
+        ),
     ] = False,
     catalogue: CatalogueOption = None,
     as_json: JsonOption = False,
@@ -49,7 +57,8 @@ def setup_store(
     """Write the least rights that Keyturn needs in a store, for exactly the copies that the catalogue puts there.
 
     They are that store's own documents, and it is said who has to apply them: Keyturn's login gives itself no rights.
-    With --apply the policies of a second Vault or OpenBao are written, with your login there (VAULT_ADDR, VAULT_TOKEN).
+    With --apply the policies of a second Vault or OpenBao are written, with your login there (VAULT_ADDR, VAULT_TOKEN),
+    and in Kubernetes the service accounts, the Role and its bindings, by your own kubeconfig.
     """
     declared = load_catalogue(catalogue)
     documents = documents_of_store(declared, name)
@@ -63,6 +72,8 @@ def setup_store(
     else:
         write_text("\n".join(f"# --- {made.name}\n{made.text}" for made in documents).rstrip("\n"))
     kind = declared.store(name).kind
+    if apply and kind == "kubernetes":
+        return write_role(name, declared.store(name), documents)
     if apply:
         return write_policies(name, declared.store(name), documents)
     return note(NEXT.get(kind) or NONE.format(kind=kind))
@@ -75,6 +86,23 @@ def documents_of_store(declared: "Catalogue", name: str) -> "list[Document]":
 
     settings = declared.store(name)
     return list(settings.rights(copies_in(declared, name, settings, str(Origin(declared.digest)))))
+
+
+def write_role(name: str, settings: "StoreSettings", documents: "list[Document]") -> None:
+    """Make what a store in Kubernetes needs, by the kubeconfig of whoever runs this. Raises Conflict for others'."""
+    from keyturn.catalogue.stores.kubernetes import KubernetesSettings
+    from keyturn.core.kubernetes_rights import REVOKER, WORKER
+    from keyturn.providers.registry import import_adapter
+
+    assert isinstance(settings, KubernetesSettings)  # noqa: S101  told by its kind
+    logins = {
+        variable: os.environ.get(variable) or f"system:serviceaccount:{settings.namespace}:keyturn-{role}"
+        for variable, role in ((WORKER.strip("${}"), "worker"), (REVOKER.strip("${}"), "revoker"))
+    }
+    apply_role = import_adapter("keyturn.providers.kubernetes.setup", "apply_role", settings.EXTRA, f"the store {name}")
+    texts = [document.text for document in documents]
+    for what, state in apply_role(name, settings.namespace, texts, logins, None, settings.context, settings.server):
+        note(f"{state}: {what}")
 
 
 def write_policies(name: str, settings: "StoreSettings", documents: "list[Document]") -> None:

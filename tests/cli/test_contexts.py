@@ -205,3 +205,31 @@ def test_a_shell_completes_the_names(config: Path) -> None:
         [sys.executable, "-m", "keyturn.cli"], env={**env, **words}, capture_output=True, text=True, check=False
     )
     assert done.stdout.split() == ["lab"], done.stderr
+
+
+def test_a_shell_completes_what_the_catalogue_names_and_nothing_where_it_can_not_look(tmp_path: Path) -> None:
+    catalogue = tmp_path / "catalogue"
+    catalogue.mkdir()
+    data = {
+        "stores": {"aws": {"kind": "aws-secrets-manager", "region": "eu-central-1"}},
+        "secrets": {
+            path: {"owner": "a@example.com", "classification": "internal", "rotation": {"strategy": "manual"}}
+            for path in ("ml/one", "ml/two", "other/one")
+        },
+    }
+    (catalogue / "all.yaml").write_text(json.dumps(data))
+    base = {name: text for name, text in os.environ.items() if not name.startswith(("VAULT_", "KEYTURN_"))}
+    env = {**base, "PYTHONPATH": str(ROOT), "_KEYTURN_COMPLETE": "complete_bash", "XDG_CONFIG_HOME": str(tmp_path)}
+    env |= {"KEYTURN_CATALOGUE": str(catalogue), "KEYTURN_HOME": str(tmp_path / "none")}
+
+    def completed(words: str, **more: str) -> list[str]:
+        asked = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+        command = [sys.executable, "-m", "keyturn.cli"]
+        done = subprocess.run(command, env={**env, **asked, **more}, capture_output=True, text=True, check=False)
+        assert done.stderr == ""
+        return done.stdout.split()
+
+    assert completed("keyturn rotate ml/") == ["ml/one", "ml/two"]
+    assert completed("keyturn setup store a") == ["aws"]
+    assert completed("keyturn revoke --resume INC", VAULT_ADDR="http://127.0.0.1:9", VAULT_TOKEN="none") == []
+    assert completed("keyturn rotate ml/", KEYTURN_CATALOGUE=str(tmp_path / "absent")) == []

@@ -1,18 +1,26 @@
 """``keyturn setup``: what it shows, what it does, and what it does not do a second time."""
 
 import json
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import kubernetes.client
 import pytest
+import yaml
 from typer.testing import CliRunner, Result
 
+from deployments.local.emulators.kubernetes import Account
+from deployments.local.emulators.kubernetes.access import rules_of
 from deployments.local.openbao import OpenBao
 from keyturn.cli.app import app
 from keyturn.core.policy import Trigger
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.run import rotate
+from tests.contracts.store import fresh_value, put
 from tests.hub_setup.site import as_environment, empty_hub
 from tests.support.at_work import existing_account
+from tests.support.cluster import running
 from tests.support.lab import Declared, Lab, fresh
 
 
@@ -166,3 +174,53 @@ def test_a_stores_rights_are_written_for_whoever_may_give_them(
         assert "Keyturn has not made it" in keyturn("setup", "store", "plant", "--apply", ends=1).stderr
         monkeypatch.delenv("VAULT_NAMESPACE")
         assert "another namespace" in keyturn("setup", "store", "plant", "--apply", ends=1).stderr
+
+
+CLUSTER = """
+stores:
+  apps: {kind: kubernetes, namespace: apps, server: "SERVER", ca_file: "CA", token_file: "TOKEN"}
+secrets:
+  app/api-key:
+    owner: tests@example.com
+    classification: internal
+    rotation: {strategy: generated, interval: 30d, grace: 1h}
+    destinations: [{store: apps, name: app-api-key}]
+"""
+
+
+def test_a_store_in_kubernetes_is_set_up_by_your_own_kubeconfig_and_what_others_made_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "catalogue").mkdir()
+    with running(tmp_path) as cluster:
+        token = tmp_path / "keyturn.token"
+        token.write_text("keyturn's token")
+        content = CLUSTER.replace("SERVER", cluster.server.url).replace("CA", str(tmp_path / "ca.pem"))
+        (tmp_path / "catalogue" / "all.yaml").write_text(content.replace("TOKEN", str(token)))
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "mine",
+            "clusters": [{"name": "c", "cluster": {"server": cluster.server.url, "certificate-authority": "ca.pem"}}],
+            "users": [{"name": "u", "user": {"token": "admin's token"}}],
+            "contexts": [{"name": "mine", "context": {"cluster": "c", "user": "u"}}],
+        }
+        (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
+        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+        monkeypatch.setenv("KEYTURN_CATALOGUE", str(tmp_path / "catalogue"))
+        made = keyturn("setup", "store", "apps", "--apply")
+        assert [line.partition(":")[0] for line in made.stderr.splitlines()] == ["written"] * 5, made.stderr
+        rbac: Any = kubernetes.client.RbacAuthorizationV1Api(cluster.core.api_client)
+        role = json.loads(rbac.read_namespaced_role("keyturn-apps", "apps", _preload_content=False).data)
+        cluster.emulator.admit(Account("keyturn", "keyturn's token", rules_of(role)))
+        with closing(cluster.store(restart=False)) as store:
+            put(store, "app-api-key", fresh_value(), 1)
+        binding = rbac.read_namespaced_role_binding("keyturn-apps", "apps")
+        assert binding.subjects[0].name == "system:serviceaccount:apps:keyturn-worker"
+        again = keyturn("setup", "store", "apps", "--apply")
+        assert [line.partition(":")[0] for line in again.stderr.splitlines()] == ["in place"] * 5, again.stderr
+        rbac.patch_namespaced_role("keyturn-apps", "apps", {"metadata": {"labels": None}})
+        assert "Keyturn has not made it" in keyturn("setup", "store", "apps", "--apply", ends=1).stderr
+        config["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:9"  # type: ignore[index]
+        (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
+        assert "leads to https://127.0.0.1:9" in keyturn("setup", "store", "apps", "--apply", ends=1).stderr

@@ -12,13 +12,13 @@ from deployments.local.emulators.kubernetes import fields, patches, self_review,
 from deployments.local.emulators.kubernetes.access import Account, Asked, allow, signed_in
 from deployments.local.emulators.kubernetes.controller import Controller
 from deployments.local.emulators.kubernetes.messages import Answer, Refusal, Request
-from deployments.local.emulators.kubernetes.objects import SECRETS, WORKLOADS, Kind, Objects, Place
+from deployments.local.emulators.kubernetes.objects import ACCESS, SECRETS, WORKLOADS, Kind, Objects, Place
 from deployments.local.emulators.kubernetes.selectors import chosen
 from deployments.local.emulators.kubernetes.state import State
 
 Tree = dict[str, Any]
 
-KINDS: Final = {(kind.group, kind.resource): kind for kind in (SECRETS, *WORKLOADS)}
+KINDS: Final = {(kind.group, kind.resource): kind for kind in (SECRETS, *WORKLOADS, *ACCESS)}
 VERBS: Final = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 WINDOW: Final = 10.0
 """Seconds over which calls are counted."""
@@ -189,7 +189,7 @@ def _address(request: Request) -> tuple[Kind, str, str, str]:
         case _:
             kind, namespace, rest = None, "", []
     name, *parts = rest or [""]
-    if kind is None or parts not in ([], ["status"] if kind is not SECRETS else []):
+    if kind is None or parts not in ([], ["status"] if kind in WORKLOADS else []):
         raise Refusal(404, "the server could not find the requested resource")
     return kind, namespace, name, "".join(parts)
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
-from deployments.local.emulators.kubernetes import fields, secret_rules, workload_rules
+from deployments.local.emulators.kubernetes import access_rules, fields, secret_rules, workload_rules
 from deployments.local.emulators.kubernetes.controller import Controller
 from deployments.local.emulators.kubernetes.messages import Cause, Refusal
 from deployments.local.emulators.kubernetes.state import State
@@ -42,6 +42,14 @@ WORKLOADS: Final = tuple(
     Kind(kind, f"{kind.lower()}s", "apps", "v1", partial(workload_rules.decoded, kind), workload_rules.problems)
     for kind in ("Deployment", "StatefulSet", "DaemonSet")
 )
+
+RBAC: Final = "rbac.authorization.k8s.io"
+ACCESS: Final = (
+    Kind("Role", "roles", RBAC, "v1", access_rules.decoded, access_rules.problems),
+    Kind("RoleBinding", "rolebindings", RBAC, "v1", access_rules.decoded, access_rules.problems),
+    Kind("ServiceAccount", "serviceaccounts", "", "v1", access_rules.decoded, access_rules.problems),
+)
+"""Who may do what; accounts' rules here are told by whoever starts the emulator, and not read from these."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +91,7 @@ class Objects:
             raise place.refused(400, "resourceVersion should not be set on objects to be created")
         made = _given(place, tree)
         made["metadata"] |= {"uid": str(uuid.uuid4()), "creationTimestamp": _now(), "resourceVersion": "0"}
-        if place.kind is not SECRETS:
+        if place.kind in WORKLOADS:
             made["metadata"]["generation"] = 1
         book = fields.updated([], {}, made, _page(place))
         return self._kept(place, made, book, None, dry)
@@ -141,7 +149,7 @@ class Objects:
             metadata["generation"] += 1
         if dry:
             return made
-        if place.kind is not SECRETS:
+        if place.kind in WORKLOADS:
             made["status"] = self._controller.status(place.kind.kind, made, live)
         return self._stored(place, made)
 

@@ -1,0 +1,88 @@
+"""Making a store's Role, its bindings and their service accounts, with the login of whoever may give rights there.
+
+All of it is applied on the server's side, and carries Keyturn's label: what others have made of that name stays.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from string import Template
+from typing import Any, Final
+
+import yaml
+from kubernetes import client
+
+from keyturn.core.errors import Conflict, Invalid, NotFound
+from keyturn.core.stores import MANAGED_BY, TAG_MANAGED_BY
+from keyturn.providers.kubernetes.client import APPLY, Doing, Namespace, settings_for
+
+SERVICE_ACCOUNT: Final = "system:serviceaccount"
+VERBS: Final = {"Role": "role", "RoleBinding": "role_binding", "ServiceAccount": "service_account"}
+"""How the client calls each kind."""
+SETUP: Final = "keyturn-setup"
+"""Under which name the API server records who wrote them."""
+
+
+def apply_role(
+    name: str,
+    namespace: str,
+    texts: Sequence[str],
+    logins: Mapping[str, str],
+    kubeconfig: str | None,
+    context: str | None,
+    server: str | None,
+) -> Iterator[tuple[str, str]]:
+    """Make all that these documents say, with ``logins`` for who the logins are there: what each is, and its state.
+
+    ``server`` is the store's own address, where the catalogue says it. Raises Invalid where the kubeconfig leads
+    elsewhere, Conflict for what others have made, Denied, Unavailable.
+    """
+    settings = settings_for(name, server=None, ca_file=None, token_file=None, kubeconfig=kubeconfig, context=context)
+    if server is not None and settings.host.rstrip("/") != server.rstrip("/"):
+        problem = f"the kubeconfig in use leads to {settings.host}, and the store is at {server}"
+        raise Invalid("apply", name, problem, "Set KUBECONFIG, or its current context, to that cluster")
+    cluster = Namespace(namespace, settings)
+    try:
+        for tree in [*_service_accounts(namespace, logins.values()), *_trees(texts, logins)]:
+            yield f"{tree['kind']} {namespace}/{tree['metadata']['name']}", _applied(cluster, name, tree)
+    finally:
+        cluster.close()
+
+
+def _service_accounts(namespace: str, users: Any) -> Iterator[dict[str, Any]]:
+    """Those of the logins that are of this namespace; any other is somebody else's to make."""
+    for user in users:
+        begin, _, account = user.rpartition(":")
+        if begin == f"{SERVICE_ACCOUNT}:{namespace}":
+            yield {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account, "namespace": namespace}}
+
+
+def _trees(texts: Sequence[str], logins: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    for text in texts:
+        yield from yaml.safe_load_all(Template(text).safe_substitute(logins))
+
+
+def _applied(cluster: Namespace, name: str, tree: dict[str, Any]) -> str:
+    """Whether it was written, or is in place."""
+    kind, about = tree["kind"], f"{name}: {tree['kind']} {tree['metadata']['name']}"
+    api: Any = cluster.core if kind == "ServiceAccount" else client.RbacAuthorizationV1Api(cluster.core.api_client)
+    resource, verb = f"{VERBS[kind].replace('_', '')}s", VERBS[kind]
+    before: dict[str, Any] = {}
+    with suppress(NotFound):
+        read = getattr(api, f"read_namespaced_{verb}")
+        before = cluster.call(Doing("look at", about, "get", resource), read, name=tree["metadata"]["name"])
+    labels = (before.get("metadata") or {}).get("labels") or {}
+    if before and labels.get(TAG_MANAGED_BY) != MANAGED_BY:
+        hint = "Write the rights into it by hand, or remove it"
+        raise Conflict("write", about, "it is there, and Keyturn has not made it", hint)
+    body = {**tree, "metadata": {**tree["metadata"], "labels": {TAG_MANAGED_BY: MANAGED_BY}}}
+    after = cluster.call(
+        Doing("write", about, "patch", resource),
+        getattr(api, f"patch_namespaced_{verb}"),
+        name=tree["metadata"]["name"],
+        body=body,
+        field_manager=SETUP,
+        _content_type=APPLY,
+        force=True,
+    )
+    version = (before.get("metadata") or {}).get("resourceVersion")
+    return "in place" if before and after["metadata"]["resourceVersion"] == version else "written"
