@@ -155,7 +155,7 @@ class Applied:
         waiting = [(item, "delete_after") for item in self.delayed] + [(item, "most_deletions") for item in self.capped]
         return {
             "counts": run.count_states(self.planned, self.results),
-            "results": [{"secret": r.path, **{k: v for k, v in vars(r).items() if k != "path"}} for r in self.results],
+            "results": [result_data(result) for result in self.results],
             "failing": [
                 {
                     "copy": label,
@@ -172,3 +172,9 @@ class Applied:
             ],
             "notices": notice_data(self.notices),
         }
+
+
+def result_data(result: "Result") -> dict[str, Any]:
+    """What was worked at, and what became of it."""
+    parts = {name: part for name, part in vars(result).items() if name != "path"}
+    return {"secret": result.path, **parts, "code": code_of_kind(result.kind)}

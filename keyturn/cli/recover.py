@@ -9,6 +9,7 @@ from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import BEHIND, FAILED, end_command
 from keyturn.cli.options import CatalogueOption, JsonOption, OptionalPath
 from keyturn.cli.output import note, stamp, when, write_json, write_table
+from keyturn.core.error_codes import code_of, code_of_kind
 from keyturn.core.errors import KeyturnError, TransientError
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def recovered(
     from keyturn.rotation.living import values
     from keyturn.rotation.recover import choose, recover
 
-    data: dict[str, Any] = {"secret": path, "values": [], "recovered": None, "error": ""}
+    data: dict[str, Any] = {"secret": path, "values": [], "recovered": None, "error": "", "code": ""}
     try:
         candidates = values(workspace, path)
         data["values"] = [value_data(value) for value in candidates.found]
@@ -94,7 +95,7 @@ def recovered(
             return data, left_behind(came)
     except KeyturnError as error:
         note(f"{path}: {error}")
-        return {**data, "error": str(error)}, error
+        return {**data, "error": str(error), "code": code_of(error)}, error
     return data, None
 
 
@@ -165,6 +166,12 @@ def recovery_data(came: "Recovery") -> dict[str, Any]:
         "fingerprint": came.fingerprint[:12],
         "tried": came.tried,
         "copies": [
-            {"copy": f"{copy.store}:{copy.name}", "state": str(copy.state), "error": copy.error} for copy in came.copies
+            {
+                "copy": f"{copy.store}:{copy.name}",
+                "state": str(copy.state),
+                "error": copy.error,
+                "code": code_of_kind(copy.kind),
+            }
+            for copy in came.copies
         ],
     }

@@ -8,6 +8,7 @@ from keyturn.cli.failures import BEHIND, FAILED, HELD
 from keyturn.cli.grouped import CopyFailure, failure_lines
 from keyturn.cli.progress import notice_lines
 from keyturn.cli.watch import Run
+from keyturn.core.error_codes import code_of_kind
 from keyturn.core.errors import KeyturnError, Locked, TransientError
 from keyturn.rotation.outcome import Outcome
 from keyturn.rotation.report import OldCredential, outcome_from
@@ -120,7 +121,7 @@ class Retirements:
     def to_data(self) -> dict[str, Any]:
         """For scripts."""
         return {
-            "secrets": [vars(old) for old in self.found],
+            "secrets": [{**vars(old), "code": code_of_kind(old.kind)} for old in self.found],
             "run": self.run.to_data() if self.run else None,
         }
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from keyturn.core.error_codes import code_of
 from keyturn.core.errors import KeyturnError
 
 
@@ -63,8 +64,10 @@ class KeyTurn:
 def turn_data(name: str, result: KeyTurn | KeyturnError) -> dict[str, Any]:
     """What a turn came to, for scripts and for whoever waits for a run."""
     if isinstance(result, KeyturnError):
-        return {"name": name, "did": "", "changed": False, "blocked": True, "error": str(result)}
-    return {"name": name, "did": result.did, "changed": result.changed, "blocked": result.blocked, "error": ""}
+        words = {"error": str(result), "code": code_of(result)}
+        return {"name": name, "did": "", "changed": False, "blocked": True, **words}
+    words = {"error": "", "code": ""}
+    return {"name": name, "did": result.did, "changed": result.changed, "blocked": result.blocked, **words}
 
 
 def turn_each(names: Iterable[str], turn: Callable[[str], KeyTurn]) -> dict[str, KeyTurn | KeyturnError]:

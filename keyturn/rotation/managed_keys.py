@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from keyturn.catalogue.keys import KeySettings
 from keyturn.core.capabilities import capability
+from keyturn.core.error_codes import code_of
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Missing, NotFound, TerminalError, unexpected
 from keyturn.core.managed_keys import (
     KeepsGenerations,
@@ -59,6 +60,8 @@ class KeyStatus:
     error: str = ""
     unseen: bool = False
     """Whether a rotation of it is open, or its generation is another than was seen last."""
+    code: str = ""
+    """That of the error, where nobody could look for one."""
 
     def due(self, now: datetime) -> bool:
         """Whether something is to be done, or to be told: one that nobody could look at is due, so that it is said."""
@@ -81,6 +84,7 @@ class KeyStatus:
             "kept_in": facts.kept_in if facts else "",
             "left": list(self.left),
             "error": self.error,
+            "code": self.code,
         }
 
 
@@ -97,7 +101,9 @@ def key_status(workspace: Workspace, name: str) -> KeyStatus:
         key = opened_key(workspace, name)
         facts = key.describe()
     except KeyturnError as error:
-        return KeyStatus(name, settings.place, settings.owner or "", standing_of(error), error=str(error))
+        return KeyStatus(
+            name, settings.place, settings.owner or "", standing_of(error), error=str(error), code=code_of(error)
+        )
     wrong = refuse_condition(name, facts) or (refuse_place(name, facts) if settings.hsm else None)
     if wrong:
         standing = WRONG.get(facts.condition, KeyStanding.OUTSIDE_HSM)

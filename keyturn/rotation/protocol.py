@@ -230,7 +230,9 @@ def tell_wave(rotation: Rotation, consumers: Sequence[str], in_step: bool) -> Co
     """Tell these side by side, and keep who acknowledged."""
     results = yield from take_side_by_side(NOTIFY(rotation.token, consumer) for consumer in consumers)
     answers = [
-        Acknowledgement(consumer, result.text) if isinstance(result, KeyturnError) else result
+        Acknowledgement(consumer, result.text, kind=type(result).__name__)
+        if isinstance(result, KeyturnError)
+        else result
         for consumer, result in zip(consumers, results, strict=True)
     ]
     acknowledged = [answer.consumer for answer in answers if not answer.error]

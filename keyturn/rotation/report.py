@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from keyturn.core.error_codes import code_of_kind
 from keyturn.core.errors import KeyturnError
 from keyturn.core.fingerprint import shown
 from keyturn.rotation.outcome import Outcome, RunState
@@ -23,7 +24,13 @@ def outcome_data(outcome: Outcome) -> dict[str, Any]:
         "fingerprint": shown(outcome.fingerprint),
         "destinations": [copy_data(copy) for copy in outcome.destinations],
         "consumers": [
-            {"consumer": consumer.consumer, "error": consumer.error, "answers": consumer.answers}
+            {
+                "consumer": consumer.consumer,
+                "error": consumer.error,
+                "code": code_of_kind(consumer.kind),
+                "kind": consumer.kind,
+                "answers": consumer.answers,
+            }
             for consumer in outcome.consumers
         ],
     }
@@ -36,8 +43,13 @@ def outcome_from(data: Mapping[str, Any]) -> Outcome:
         **{name: data[name] for name in names},
         state=RunState(data["state"]),
         destinations=tuple(map(copy_from, data["destinations"])),
-        consumers=tuple(Acknowledgement(**consumer) for consumer in data["consumers"]),
+        consumers=tuple(map(consumer_from, data["consumers"])),
     )
+
+
+def consumer_from(data: Mapping[str, Any]) -> Acknowledgement:
+    """The consumer in that JSON."""
+    return Acknowledgement(data["consumer"], data["error"], data.get("answers", True), data.get("kind", ""))
 
 
 def copy_data(copy: Pushed) -> dict[str, Any]:
@@ -49,13 +61,16 @@ def copy_data(copy: Pushed) -> dict[str, Any]:
         "version": copy.version or None,
         "fingerprint": shown(copy.fingerprint),
         "error": copy.error,
+        "kind": copy.kind,
+        "code": code_of_kind(copy.kind),
     }
 
 
 def copy_from(data: Mapping[str, Any]) -> Pushed:
     """The destination in that JSON."""
     state = CopyState(data["state"])
-    return Pushed(data["store"], data["name"], state, data["version"] or 0, data["fingerprint"], data["error"])
+    words = data["version"] or 0, data["fingerprint"], data["error"], data.get("kind", "")
+    return Pushed(data["store"], data["name"], state, *words)
 
 
 @dataclass(frozen=True)
@@ -65,10 +80,12 @@ class OldCredential:
     path: str
     state: str
     why: str = ""
+    kind: str = ""
+    """The class of the error where it failed."""
 
     @staticmethod
     def of(path: str, result: Retirement | KeyturnError) -> "OldCredential":
         """From what the library tells."""
         if isinstance(result, KeyturnError):
-            return OldCredential(path, "failed", result.text)
+            return OldCredential(path, "failed", result.text, type(result).__name__)
         return OldCredential(path, result.state, result.message)

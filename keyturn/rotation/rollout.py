@@ -27,6 +27,8 @@ class Acknowledgement:
     consumer: str
     error: str = ""
     answers: bool = True
+    kind: str = ""
+    """The class of the error; empty without one."""
 
     @property
     def words(self) -> str:
@@ -82,7 +84,7 @@ def notify_consumer(workspace: Workspace, path: str, rotation: Rotation, consume
     if rotation.version is None or rotation.promoted_at is None:
         return Acknowledgement(consumer, "the rotation is not promoted yet", answers)
     error = deliver(workspace, consumer, path, rotation.version, rotation.fingerprint, rotation.promoted_at)
-    return Acknowledgement(consumer, str(error) if error else "", answers)
+    return Acknowledgement(consumer, str(error) if error else "", answers, type(error).__name__ if error else "")
 
 
 def deliver(

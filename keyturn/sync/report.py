@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from keyturn.core import errors
+from keyturn.core.error_codes import code_of_kind
 from keyturn.core.errors import KeyturnError, TransientError
 from keyturn.core.plan import Action, Item, Plan
 from keyturn.rotation.sync import CopyState, Pushed
@@ -62,7 +63,7 @@ class SyncReport:
 
     def to_data(self) -> dict[str, Any]:
         """All of it but why nobody could be told."""
-        copies = [vars(copy) for copy in self.copies]
+        copies = [{**vars(copy), "code": code_of_kind(copy.kind)} for copy in self.copies]
         return {"copies": copies, "counts": dict(self.counts), "notices": notice_data(self.notices)}
 
     def to_result(self) -> dict[str, Any]:
@@ -74,8 +75,13 @@ class SyncReport:
         """From all of it."""
         answers = tuple(notice_from(notice) for notice in data["notices"])
         untold = {path: error_from(error) for path, error in data["errors"].items()}
-        copies = tuple(SyncedCopy(**copy) for copy in data["copies"])
+        copies = tuple(copy_of(copy) for copy in data["copies"])
         return SyncReport(copies, data["counts"], Notices(answers, errors=untold))
+
+
+def copy_of(data: Mapping[str, Any]) -> SyncedCopy:
+    """The copy in that JSON, whose code is told by its kind."""
+    return SyncedCopy(**{name: text for name, text in data.items() if name != "code"})
 
 
 def seen_copies(planned: Plan, results: Sequence[Result]) -> dict[str, list[Pushed]]:
@@ -109,6 +115,7 @@ def notice_data(notices: Notices) -> list[dict[str, Any]]:
             "version": o.version,
             "error": o.error,
             "kind": o.kind,
+            "code": code_of_kind(o.kind),
             "answers": o.answers,
         }
         for o in notices.told

@@ -185,7 +185,7 @@ def test_a_secret_is_rotated_without_prefect_and_its_history_tells_it(shop: Shop
     after = shop.lab.current(shop.database)
     assert (done["state"], done["version"], done["run"]) == ("rotated", 2, None)
     assert [copy["state"] for copy in done["destinations"]] == ["created"]
-    assert done["consumers"] == [{"consumer": "app", "error": "", "answers": True}]
+    assert done["consumers"] == [{"consumer": "app", "error": "", "kind": "", "code": "", "answers": True}]
     assert after["username"] != before["username"]
     assert shop.lab.logs_in(after)
     assert shop.consumer.versions(path) == [2]

@@ -18,6 +18,7 @@ from pytest_httpserver import HTTPServer
 from keyturn.cli.failures import BEHIND, FAILED, HELD, error_boundary
 from keyturn.cli.reports import Copies, Retirements, outcome_of
 from keyturn.cli.watch import Run
+from keyturn.core.error_codes import code_of_kind
 from keyturn.core.errors import Denied, Locked, TransientError
 from keyturn.core.result_parts import join_parts, split_text
 from keyturn.core.spans import span
@@ -255,7 +256,8 @@ def run(state: str = "COMPLETED", **more: Any) -> Run:
     return Run("id", "http://127.0.0.1/runs/id", "a-run", state, more.pop("message", ""), **more)
 
 
-COPY = {"store": "aws", "name": "x:y", "state": "updated", "version": 7, "fingerprint": "0123456789ab", "error": ""}
+WELL = {"error": "", "kind": "", "code": ""}
+COPY = {"store": "aws", "name": "x:y", "state": "updated", "version": 7, "fingerprint": "0123456789ab", **WELL}
 ROTATED = {
     "path": "a/b",
     "state": "rotated",
@@ -264,7 +266,7 @@ ROTATED = {
     "version": 7,
     "fingerprint": "0123456789ab",
     "destinations": [COPY],
-    "consumers": [{"consumer": "app", "error": "", "answers": True}],
+    "consumers": [{"consumer": "app", "answers": True, **WELL}],
 }
 
 
@@ -278,10 +280,11 @@ def test_a_run_that_rotated_is_told_by_what_it_left() -> None:
 
 def test_a_run_that_has_not_reached_everybody_is_behind() -> None:
     behind = {**COPY, "state": "failed", "version": None, "fingerprint": "", "error": "AWS did not answer"}
-    silent = {"consumer": "app", "error": "answered 503"}
+    silent = {"consumer": "app", "error": "answered 503", "kind": "Unavailable"}
     left = {**ROTATED, "state": "settled", "destinations": [behind], "consumers": [silent]}
     done = outcome_of("a/b", run("FAILED", result=left))
     assert done.state is RunState.SETTLED
+    assert outcome_data(done)["consumers"][0]["code"] == code_of_kind("Unavailable") != ""
     error = unsettled(done)
     assert error is not None
     assert "AWS did not answer" in error.problem

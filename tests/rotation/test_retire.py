@@ -58,7 +58,10 @@ def test_every_consumer_is_told_once_and_that_is_kept(opened: Opened, secret: De
 def test_a_silent_consumer_stops_no_other_and_is_told_again(opened: Opened, secret: Declared) -> None:
     opened.sender.silent["api"] = DOWN
     outcome = rotate(opened.workspace, secret.path, Trigger.FORCE)
-    assert outcome.consumers == (Acknowledgement("api", str(DOWN)), Acknowledgement("trainer"))
+    assert outcome.consumers == (
+        Acknowledgement("api", str(DOWN), kind=type(DOWN).__name__),
+        Acknowledgement("trainer"),
+    )
     opened.sender.silent.clear()
     assert rotate(opened.workspace, secret.path).consumers == (Acknowledgement("api"), Acknowledgement("trainer"))
     assert [consumer for consumer, *_ in opened.sender.told] == ["trainer", "api"]

@@ -74,7 +74,7 @@ def test_one_that_could_not_be_sent_holds_the_old_credential_and_is_sent_again(
 ) -> None:
     opened.sender.silent["jobs"] = DOWN
     outcome = rotate(opened.workspace, secret.path, Trigger.FORCE)
-    assert outcome.consumers == (Acknowledgement("api"), Acknowledgement("jobs", str(DOWN), answers=False))
+    assert outcome.consumers == (Acknowledgement("api"), Acknowledgement("jobs", str(DOWN), False, type(DOWN).__name__))
     held = retire(opened.workspace, secret.path).held_by
     assert any("jobs could not be sent version 2" in why for why in held)
     opened.sender.silent.clear()
