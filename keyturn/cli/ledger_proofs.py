@@ -94,6 +94,7 @@ def verify_ledger(
     from keyturn.ledger.freshness import find_stale
     from keyturn.ledger.verify import verify_ledger as verified
     from keyturn.providers.ledger.ed25519 import verify_ed25519
+    from keyturn.providers.ledger.scanning import scan_side_by_side
 
     insist_on_one(file, export, checkpoints)
     keys = sources.given_keys(public_key or [], public_key_file)
@@ -103,7 +104,8 @@ def verify_ledger(
     copied = bool(file or export)
     with opened_source(file, export, checkpoints) as source:
         trust = sources.trust(keys, lambda: sources.origin_of(source) if copied else sources.configured_origin())
-        report = verified(source, trust.keys, verify_ed25519, elsewhere=[*trust.known, *held])
+        known = [*trust.known, *held]
+        report = verified(source, trust.keys, verify_ed25519, elsewhere=known, scan=scan_side_by_side)
         now = datetime.now(UTC)
         if witnesses or witness:
             report = demand(report, witnesses or len(witness or ()), witness or (), now, ask=not copied)

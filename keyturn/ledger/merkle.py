@@ -42,6 +42,23 @@ def hashes_above(hashes: Iterable[bytes]) -> list[bytes]:
     return [sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs, strict=False)]
 
 
+Subtree = tuple[int, bytes]
+"""A complete subtree by its level, and its hash: it covers ``1 << level`` leaves."""
+
+
+def subtrees_of(first: int, hashes: Sequence[bytes]) -> list[Subtree]:
+    """The fewest complete subtrees that the leaves from ``first`` on, counted from 0, make up, left to right."""
+    left, right, level, rest = list[Subtree](), list[Subtree](), 0, list(hashes)
+    while rest:
+        if first % 2:
+            left.append((level, rest[0]))
+            del rest[0]
+        if len(rest) % 2:
+            right.append((level, rest.pop()))
+        rest, first, level = hashes_above(rest), (first + 1) // 2, level + 1
+    return [*left, *reversed(right)]
+
+
 class CompactRange:
     """The right edge of a tree that grows: all that a root needs, one hash for each bit of the size."""
 
@@ -61,6 +78,19 @@ class CompactRange:
                 hashes.insert(0, self._open[level])
             self._open[level] = hashes[-1] if len(hashes) % 2 else b""
             hashes, level = hashes_above(hashes), level + 1
+
+    def add(self, subtree: Subtree) -> None:
+        """Add a complete subtree, which must begin where one of its size may. Raises ValueError."""
+        level, computed = subtree
+        if self.size % (1 << level):
+            raise ValueError(f"no subtree of level {level} begins at {self.size}")
+        self.size += 1 << level
+        self._open += [b""] * (level + 1 - len(self._open))
+        while self._open[level]:
+            computed, self._open[level] = node_hash(self._open[level], computed), b""
+            level += 1
+            self._open += [b""] * (level + 1 - len(self._open))
+        self._open[level] = computed
 
     def root(self) -> bytes:
         """The root of all leaves so far."""

@@ -40,16 +40,12 @@ class LedgerReader:
 
     def hashes(self, until: int | None = None) -> Iterator[list[bytes]]:
         """Hashes of the leaves that follow, in batches, up to and with ``until``, or as far as they are in order."""
-        while leaves := self._leaves(AT_ONCE if until is None else min(AT_ONCE, until - self.read)):
+        while leaves := self.leaves(AT_ONCE, until):
             yield leaf_hashes(leaves)
 
-    def to_the_end(self) -> None:
-        """Look at the order of all that follows, and at nothing else."""
-        while self._leaves(AT_ONCE):
-            pass
-
-    def _leaves(self, wanted: int) -> list[bytes]:
-        """As many of the next leaves as are in order; none at the end, and after one that is not."""
+    def leaves(self, most: int, until: int | None = None) -> list[bytes]:
+        """As many of the next leaves, to ``until`` at most, as are in order; none at the end, or where one is not."""
+        wanted = most if until is None else min(most, until - self.read)
         rows = [] if self.misplaced else list(islice(self._rows, wanted))
         try:
             leaves = _in_order(rows, self.read + 1)

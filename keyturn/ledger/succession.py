@@ -8,8 +8,7 @@ proves as much as the old key does: whoever has that signs for a key of theirs, 
 import base64
 import binascii
 import socket
-from collections.abc import Collection, Iterator
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -17,14 +16,11 @@ from typing import Final
 from keyturn.core.errors import Invalid, Rewritten
 from keyturn.core.ledger import Entry, Outcome, Signer
 from keyturn.ledger.entries import parse_leaf
-from keyturn.ledger.ports import Entries
+from keyturn.ledger.scan import ACTION
 from keyturn.ledger.signed_notes import PublicKey, Verify, open_note, sign_note, signed_by
 
-ACTION: Final = "ledger key"
-"""The action of the entry that carries it."""
 TITLE: Final = "keyturn ledger key succession"
 """The first line of the note; that of a checkpoint is the ledger's name, in one word."""
-MARK: Final = f'"action":"{ACTION}"'.encode()
 
 
 @dataclass(frozen=True)
@@ -56,29 +52,32 @@ def succession_entry(signer: Signer, successor: PublicKey, at: datetime, actor: 
     return Entry(at, actor, ACTION, Outcome.DONE, place=str(successor), note=note, host=socket.gethostname())
 
 
-def key_terms(source: Entries, keys: Collection[PublicKey], verify: Verify) -> tuple[list[KeyTerm], list[Succession]]:
+Marked = Iterable[tuple[int, bytes]]
+"""Entries with their numbers, in order; all that tell of keys are among them."""
+
+
+def key_terms(marked: Marked, keys: Collection[PublicKey], verify: Verify) -> tuple[list[KeyTerm], list[Succession]]:
     """Which keys may have signed what, for whoever believes ``keys``, and what successors they are not told of yet.
 
-    All entries are looked through: a key that has handed over vouches for nothing later, whoever has it by then.
+    All entries count: a key that has handed over vouches for nothing later, whoever has it by then.
     """
-    successions = list(_successions(source, keys, verify))
+    successions = list(_successions(marked, keys, verify))
     strangers = [succession for succession in successions if succession.successor not in keys]
     ends = {succession.key: succession.sequence for succession in successions}
     begins = {succession.successor: succession.sequence for succession in strangers}
     return [KeyTerm(key, begins.get(key, 0), ends.get(key)) for key in (*keys, *begins)], strangers
 
 
-def _successions(source: Entries, keys: Collection[PublicKey], verify: Verify) -> Iterator[Succession]:
+def _successions(marked: Marked, keys: Collection[PublicKey], verify: Verify) -> Iterator[Succession]:
     """Those that a key has signed which is believed by then, in their order; each key hands over once."""
     believed, ended = list(keys), set[PublicKey]()
-    with suppress(Rewritten):  # the verifier tells where it can't be read any further
-        for sequence, leaf in source.leaves():
-            succession = _signed_for(sequence, leaf, believed, verify) if MARK in leaf else None
-            if succession and succession.successor not in {succession.key, *ended}:
-                believed.remove(succession.key)
-                ended.add(succession.key)
-                believed += [succession.successor] if succession.successor not in believed else []
-                yield succession
+    for sequence, leaf in marked:
+        succession = _signed_for(sequence, leaf, believed, verify)
+        if succession and succession.successor not in {succession.key, *ended}:
+            believed.remove(succession.key)
+            ended.add(succession.key)
+            believed += [succession.successor] if succession.successor not in believed else []
+            yield succession
 
 
 def _signed_for(sequence: int, leaf: bytes, believed: Collection[PublicKey], verify: Verify) -> Succession | None:

@@ -5,10 +5,11 @@ that is known of it. Whoever can write to the ledger can cut off its end togethe
 checkpoint that is held elsewhere, such as in the hub, tells that.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import groupby
 
 from keyturn.core.errors import Rewritten
 from keyturn.ledger.bisect import first_changed
@@ -16,7 +17,7 @@ from keyturn.ledger.checkpoints import Checkpoint, read_checkpoint, trusted
 from keyturn.ledger.cosignatures import WitnessKey, valid_cosignatures
 from keyturn.ledger.merkle import CompactRange
 from keyturn.ledger.ports import LedgerSource
-from keyturn.ledger.reader import LedgerReader
+from keyturn.ledger.scan import Scan, Scanner, scan_entries
 from keyturn.ledger.signed_notes import PublicKey, Verify
 from keyturn.ledger.succession import KeyTerm, Succession, key_terms
 
@@ -67,22 +68,41 @@ class Verification:
 
 
 def verify_ledger(
-    source: LedgerSource, keys: Collection[PublicKey], verify: Verify, *, elsewhere: Sequence[str] = ()
+    source: LedgerSource,
+    keys: Collection[PublicKey],
+    verify: Verify,
+    *,
+    elsewhere: Sequence[str] = (),
+    scan: Scanner = scan_entries,
 ) -> Verification:
     """Compute everything again and compare it with the checkpoints, and with those held ``elsewhere``.
 
-    One pass over the entries. Raises Unavailable where the ledger can't be read.
+    One pass over the entries, by ``scan``. Raises Unavailable where the ledger can't be read.
     """
-    terms, successions = key_terms(source, keys, verify)
-    signed, reader = _Signed(terms, verify), LedgerReader(source)
+    notes, unread = list[str](), None
     try:
-        signed.add_stored(source.checkpoints())
-        signed.add_held_elsewhere(elsewhere)
-        return replace(_compare(source, signed, reader), successions=tuple(successions))
+        notes.extend(source.checkpoints())
     except Rewritten as error:
-        first = reader.read + 1
-        damage = Problem(f"it can't be read from entry {first} on: {error.problem}", first, first)
-        return Verification(reader.read, 0, 0, None, (damage, *signed.problems))
+        unread = error
+    scanned = scan(source, _sizes([*notes, *elsewhere]))
+    terms, successions = key_terms(scanned.marked, keys, verify)
+    signed = _Signed(terms, verify)
+    signed.add_stored(notes)
+    signed.add_held_elsewhere(elsewhere if unread is None else ())
+    if broken := unread or scanned.broken:
+        read = 0 if unread else scanned.read
+        damage = Problem(f"it can't be read from entry {read + 1} on: {broken.problem}", read + 1, read + 1)
+        return Verification(read, 0, 0, None, (damage, *signed.problems))
+    return replace(_compare(source, signed, scanned), successions=tuple(successions))
+
+
+def _sizes(notes: Sequence[str]) -> list[int]:
+    """How many entries these notes tell of, whoever has signed them, each once and in ascending order."""
+    sizes = set[int]()
+    for note in notes:
+        with suppress(Rewritten):  # what is none is told where it is looked at
+            sizes.add(read_checkpoint(note).size)
+    return sorted(sizes)
 
 
 def demand_witnesses(
@@ -115,7 +135,7 @@ class _Signed:
         self._terms = terms
         self._verify = verify
 
-    def add_stored(self, notes: Iterator[str]) -> None:
+    def add_stored(self, notes: Iterable[str]) -> None:
         """Those of the ledger itself: each must cover more than the one before."""
         size = 0
         for number, note in enumerate(notes, 1):
@@ -141,44 +161,43 @@ class _Signed:
             return None
 
 
-def _compare(source: LedgerSource, signed: _Signed, reader: LedgerReader) -> Verification:
+def _compare(source: LedgerSource, signed: _Signed, scan: Scan) -> Verification:
     compact_range, newest, bad = CompactRange(), None, None
-    in_order = sorted(signed.checkpoints, key=lambda checkpoint: checkpoint.size)
-    for size, checkpoints in groupby(in_order, key=lambda checkpoint: checkpoint.size):
-        for hashes in reader.hashes(size):
-            compact_range.extend(hashes)
-        same_size = list(checkpoints)
-        if bad := _first_problem(source, reader, compact_range, newest, same_size):
+    believed = defaultdict[int, list[Checkpoint]](list)
+    for checkpoint in signed.checkpoints:
+        believed[checkpoint.size].append(checkpoint)
+    for size, subtrees in scan.subtrees.items():
+        for subtree in subtrees:
+            compact_range.add(subtree)
+        if bad := _first_problem(source, scan, compact_range, newest, believed[size]):
             break
-        newest = max(same_size, key=lambda checkpoint: len(checkpoint.note))  # the one with most cosignatures
-    reader.to_the_end()
-    if reader.misplaced and not bad:
-        bad = Problem(reader.misplaced.problem, reader.misplaced.sequence, reader.misplaced.sequence)
+        # The one with most cosignatures.
+        newest = max(believed[size], key=lambda checkpoint: len(checkpoint.note), default=newest)
+    if scan.misplaced and not bad:
+        bad = Problem(scan.misplaced.problem, scan.misplaced.sequence, scan.misplaced.sequence)
     problems = ([bad] if bad else []) + signed.problems
-    return Verification(reader.read, newest.size if newest else 0, len(in_order), newest, tuple(problems))
+    return Verification(scan.read, newest.size if newest else 0, len(signed.checkpoints), newest, tuple(problems))
 
 
 def _first_problem(
     source: LedgerSource,
-    reader: LedgerReader,
+    scan: Scan,
     compact_range: CompactRange,
     before: Checkpoint | None,
     checkpoints: Sequence[Checkpoint],
 ) -> Problem | None:
     """Why the entries so far are not those that these checkpoints of one size were made over; None if they are."""
     for checkpoint in checkpoints:
-        if reader.read < checkpoint.size or compact_range.root() != checkpoint.root:
-            return _locate_problem(source, reader, before, checkpoint)
+        if scan.read < checkpoint.size or compact_range.root() != checkpoint.root:
+            return _locate_problem(source, scan, before, checkpoint)
     return None
 
 
-def _locate_problem(
-    source: LedgerSource, reader: LedgerReader, before: Checkpoint | None, checkpoint: Checkpoint
-) -> Problem:
+def _locate_problem(source: LedgerSource, scan: Scan, before: Checkpoint | None, checkpoint: Checkpoint) -> Problem:
     after = before.size if before else 0
     first, last = first_changed(source, after, checkpoint.size, checkpoint.root)
-    if reader.read < checkpoint.size and (first != last or first > reader.read):
-        return _missing(reader, checkpoint)
+    if scan.read < checkpoint.size and (first != last or first > scan.read):
+        return _missing(scan, checkpoint)
     if first == last:
         return Problem(f"entry {first} is not what it was when {checkpoint} was made", first, first)
     since = f"since {before}" if before else "since the ledger began"
@@ -186,9 +205,9 @@ def _locate_problem(
     return Problem(where, first, last)
 
 
-def _missing(reader: LedgerReader, checkpoint: Checkpoint) -> Problem:
-    first = reader.read + 1
-    if reader.misplaced:
-        return Problem(reader.misplaced.problem, first, first)
+def _missing(scan: Scan, checkpoint: Checkpoint) -> Problem:
+    first = scan.read + 1
+    if scan.misplaced:
+        return Problem(scan.misplaced.problem, first, first)
     gone = f"the entries {first} to {checkpoint.size} are" if first < checkpoint.size else f"entry {first} is"
     return Problem(f"{gone} missing: {checkpoint} was made over them", first, first)

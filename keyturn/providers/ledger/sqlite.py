@@ -149,7 +149,7 @@ class SqliteCopy:
     """
 
     def __init__(self, file: Path) -> None:
-        self._file = file
+        self.file = self._file = file
         self._connection: sqlite3.Connection | None = None
         self._notices = False
         self._stood = (0, 0, 0)
@@ -166,6 +166,10 @@ class SqliteCopy:
     def __exit__(self, *_: object) -> None:
         if self._connection:
             self._connection.close()
+
+    def size(self) -> int:
+        """The largest number that an entry is stored under; 0 without any."""
+        return int(next(self._rows(SIZE))[0])
 
     def leaves(self, first: int = 1, last: int | None = None) -> Iterator[tuple[int, bytes]]:
         """Numbers and canonical bytes."""

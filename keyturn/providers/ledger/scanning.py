@@ -1,0 +1,101 @@
+"""A ledger's file scanned by several processes, each a part of its entries: one is held to a single core.
+
+    python -m keyturn.providers.ledger.scanning    # one of them: order on the standard input, answer on the output
+
+What a process tells is believed as far as this one believes itself: it runs the same code on the same file.
+"""
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final, cast
+
+from keyturn.ledger.ports import LedgerSource
+from keyturn.ledger.reader import AT_ONCE
+from keyturn.ledger.scan import Scan, scan_entries
+from keyturn.providers.ledger.sqlite import SqliteCopy
+
+ENOUGH: Final = 200_000
+"""Entries for which more processes are worth their start."""
+MOST: Final = 4
+
+
+@dataclass(frozen=True)
+class Part:
+    """Entries from ``first`` to ``last``, or to the end, and the numbers among them up to which subtrees are wanted."""
+
+    file: Path
+    ends: Sequence[int]
+    first: int
+    last: int | None
+
+    def scan(self, source: LedgerSource) -> Scan:
+        """What this process finds."""
+        return scan_entries(source, self.ends, first=self.first, last=self.last)
+
+
+def scan_side_by_side(
+    source: LedgerSource, ends: Sequence[int], *, enough: int = ENOUGH, processes: int | None = None
+) -> Scan:
+    """A :data:`keyturn.ledger.scan.Scanner`: a large file by a process for each core, all else by this one."""
+    count = min(processes or os.cpu_count() or 1, MOST)
+    size = source.size() if isinstance(source, SqliteCopy) else 0
+    if not isinstance(source, SqliteCopy) or count < 2 or size < enough:
+        return scan_entries(source, ends)
+    first, *others = parts(source.file, size, ends, count)
+    running = [(part, started(part)) for part in others]
+    scan = first.scan(source)
+    for part, process in running:
+        told = answer(process)
+        if scan.whole:
+            scan = scan.followed_by(told or part.scan(source))
+        else:
+            # Nothing after it is in order; keys are told of all the same.
+            scan.marked += told.marked if told else []
+    return scan
+
+
+def parts(file: Path, size: int, ends: Sequence[int], count: int) -> Iterator[Part]:
+    """So many parts of the entries of a ledger, each but the last with a number of whole batches."""
+    batches = -(-size // AT_ONCE)
+    cuts = sorted({batches * number // count * AT_ONCE for number in range(1, count)} - {0})
+    for begun, last in zip([0, *cuts], [*cuts, None], strict=True):
+        inside = [end for end in ends if end > begun and (last is None or end < last)]
+        yield Part(file, [*inside, last] if last else inside, begun + 1, last)
+
+
+def started(part: Part) -> "subprocess.Popen[bytes]":
+    """A process that scans it."""
+    command = [sys.executable, "-m", __name__]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=packages())
+    with suppress(BrokenPipeError), cast(IO[bytes], process.stdin) as order:
+        order.write(pickle.dumps(part))
+    return process
+
+
+def answer(process: "subprocess.Popen[bytes]") -> Scan | None:
+    """What it has found; None where it ended otherwise, such as for want of memory."""
+    with cast(IO[bytes], process.stdout) as output:
+        told = output.read()
+    return None if process.wait() else cast(Scan, pickle.loads(told))  # noqa: S301  of our own process
+
+
+def packages() -> Path:
+    """The directory that the packages lie in."""
+    return Path(__file__).absolute().parents[3]
+
+
+def main() -> None:
+    """Scan the part that the order names."""
+    part = cast(Part, pickle.load(sys.stdin.buffer))  # noqa: S301  of our own process
+    with SqliteCopy(part.file) as source:
+        sys.stdout.buffer.write(pickle.dumps(part.scan(source)))
+
+
+if __name__ == "__main__":
+    main()
