@@ -19,7 +19,6 @@ from deployments.local.emulators.gcp_secret_manager import secret_rpcs, version_
 from deployments.local.emulators.gcp_secret_manager.state import State as GcpState
 from deployments.local.support.files import private_directory
 from keyturn.core.fingerprint import payload
-from keyturn.core.fingerprint_keys import FingerprintKeys
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.stores import OwnershipTags
 from keyturn.providers.aws.secrets_manager import version_id
@@ -31,13 +30,17 @@ Copies = list[tuple[str, str, OwnershipTags]]
 
 def lay(clouds: Clouds) -> None:
     """Put a copy of each secret into each of the clouds, which must be stopped."""
-    copies = list(_copies(clouds, VaultHub(clouds.settings).fingerprint_keys()))
+    copies = list(copies_of(clouds))
     _into_aws(clouds.directory / "aws", copies)
     _into_azure(clouds.directory / "azure", copies)
     _into_gcp(clouds.directory / "gcp", copies)
 
 
-def _copies(clouds: Clouds, keys: FingerprintKeys) -> Iterator[tuple[str, str, OwnershipTags]]:
+def copies_of(clouds: Clouds) -> Iterator[tuple[str, str, OwnershipTags]]:
+    """The copy of each secret."""
+    hub = VaultHub(clouds.settings)
+    keys = hub.fingerprint_keys()
+    hub.close()
     for name in clouds.names:
         text = payload(SecretFields(fields_of(name)))
         yield name, text.reveal(), OwnershipTags(f"{FOLDER}/{name}", 1, keys.make(f"{FOLDER}/{name}", text))

@@ -242,7 +242,7 @@ class AwsParameterStore:
         request: PutParameterRequestTypeDef = {
             "Name": remote,
             "Value": value.reveal(),
-            "Description": _description(marks, version),
+            "Description": parameter_description(marks, version),
             "Type": self._type,
             "Tier": self._tier,
         }
@@ -319,12 +319,12 @@ class AwsParameterStore:
         if problem := self._limits.refuses_size(len(value.reveal().encode())):
             raise Invalid("write", self._named(remote), problem, "The Advanced tier takes 8,192 bytes")
         # Ten digits are more than any version has.
-        if len(_description(marks, 10**9)) > DESCRIPTION_CHARACTERS:
+        if len(parameter_description(marks, 10**9)) > DESCRIPTION_CHARACTERS:
             problem = f"the path {marks.source} does not fit in a parameter's description"
             raise Invalid("write", self._named(remote), problem, "A description takes 1,024 characters")
 
 
-def _description(marks: OwnershipTags, version: int) -> str:
+def parameter_description(marks: OwnershipTags, version: int) -> str:
     # The path comes last, as it may hold anything.
     whose = f" {TAG_CATALOGUE}={marks.catalogue}" if marks.catalogue else ""
     return (
