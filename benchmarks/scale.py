@@ -16,7 +16,6 @@ import argparse
 import asyncio
 import contextlib
 import http.client
-import io
 import json
 import logging
 import math
@@ -30,7 +29,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any, Final, cast
+from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -76,29 +75,30 @@ class Requests:
         def opening(target: str, *arguments: Any, **options: Any) -> Any:
             port, sent = int(target.rpartition(":")[2]), self.sent
 
-            class Counting(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc]
+            class Counting(grpc.UnaryUnaryClientInterceptor):  # type: ignore[type-arg]
                 def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
                     sent[port] += 1
                     return continuation(details, request)
 
             return grpc.intercept_channel(open_channel(target, *arguments, **options), Counting())
 
-        http.client.HTTPConnection.putrequest = counting  # type: ignore[method-assign]
+        http.client.HTTPConnection.putrequest = counting  # type: ignore[assignment, method-assign]
         grpc.insecure_channel = opening
 
 
-def run_command(arguments: Sequence[str]) -> int:
-    """The command, as a terminal would run it but for the terminal; how many bytes it has written."""
+def run_command(arguments: Sequence[str]) -> None:
+    """The command, as a terminal would run it but for the terminal."""
     from keyturn.cli.app import app
 
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+    # A file, not memory: what is shown of many secrets is megabytes.
+    with tempfile.TemporaryFile("w+") as out, contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
         try:
             app(list(arguments), standalone_mode=False)
         except SystemExit as ended:
             if ended.code:
-                raise SystemExit(f"keyturn {' '.join(arguments)} has failed:\n{out.getvalue()[-2000:]}") from None
-    return len(out.getvalue())
+                out.seek(0)
+                words = out.read()[-2000:]
+                raise SystemExit(f"keyturn {' '.join(arguments)} has failed:\n{words}") from None
 
 
 def look_as_keeper() -> int:
@@ -140,11 +140,10 @@ def measure(site: Any, name: str) -> Figures:
 
     before, kept = cpu(*site.processes), stored(site.directory)
     command = [sys.executable, "-m", "benchmarks.scale", "--look", name, places(site)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-    text = cast(IO[str], process.stdout).read()
-    if process.wait():
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, check=False)
+    if done.returncode:
         raise SystemExit(f"the look of {name} has failed")
-    figures: Figures = json.loads(text)
+    figures: Figures = json.loads(done.stdout)
     grown = {f"{place} bytes": float(size - kept[place]) for place, size in stored(site.directory).items()}
     return figures | {SERVERS_CPU: cpu(*site.processes) - before} | grown
 

@@ -104,8 +104,8 @@ def verify_ledger(
     copied = bool(file or export)
     with opened_source(file, export, checkpoints) as source:
         trust = sources.trust(keys, lambda: sources.origin_of(source) if copied else sources.configured_origin())
-        known = [*trust.known, *held]
-        report = verified(source, trust.keys, verify_ed25519, elsewhere=known, scan=scan_side_by_side)
+        elsewhere = [*trust.known, *held]
+        report = verified(source, trust.keys, verify_ed25519, elsewhere=elsewhere, scan=scan_side_by_side)
         now = datetime.now(UTC)
         if witnesses or witness:
             report = demand(report, witnesses or len(witness or ()), witness or (), now, ask=not copied)

@@ -128,11 +128,7 @@ def secret_statuses(
     workspace: Workspace, places: Callable[[Workspace], CatalogueCopies]
 ) -> tuple[list[SecretStatus], CatalogueCopies]:
     """Every secret of the catalogue, looked at side by side, and every copy. Raises where no secret could be told."""
-    hearings = Hearings.load(workspace)
-    with list_secrets(workspace, len(workspace.catalogue.secrets)) as listing:
-        outcomes = of_each(
-            sorted(workspace.catalogue.secrets), lambda path: secret_status(workspace, path, listing, hearings)
-        )
+    outcomes = statuses_without_copies(workspace)
     now, copies, logins = workspace.clock(), places(workspace), load_checks(workspace, outcomes)
     statuses = [
         SecretStatus(path, now, error=str(outcome), code=code_of(outcome))
@@ -142,6 +138,13 @@ def secret_statuses(
     ]
     statuses = [s if s.occupied else replace(s, login=current_check(logins, s.path, s.version)) for s in statuses]
     return [replace(s, copies=shown_copies(s, copies.of.get(s.path, ()))) for s in statuses], copies
+
+
+def statuses_without_copies(workspace: Workspace) -> dict[str, SecretStatus | KeyturnError]:
+    """Every secret of the catalogue, or why it can't be told; the listings that tell it are let go of at the end."""
+    paths, hearings = sorted(workspace.catalogue.secrets), Hearings.load(workspace)
+    with list_secrets(workspace, len(paths)) as listing:
+        return of_each(paths, lambda path: secret_status(workspace, path, listing, hearings))
 
 
 def ended_words(incident: str) -> str:

@@ -15,7 +15,7 @@ from keyturn.ledger.scan import Scan, scan_entries
 from keyturn.ledger.verify import Verification, verify_ledger
 from keyturn.providers.ledger import scanning
 from keyturn.providers.ledger.ed25519 import verify_ed25519
-from keyturn.providers.ledger.scanning import Part, answer, parts, scan_side_by_side, started
+from keyturn.providers.ledger.scanning import ScanOrder, answer, parts, scan_side_by_side, started
 from keyturn.providers.ledger.sqlite import SqliteCopy, SqliteLedger
 from tests.ledger.entries import entries
 from tests.ledger.keys import ORIGIN, Key, Memory
@@ -135,7 +135,7 @@ def test_what_was_changed_is_found_in_whichever_part_it_lies(
 def test_a_part_whose_process_dies_is_scanned_here(source: SqliteCopy, monkeypatch: pytest.MonkeyPatch) -> None:
     died = []
 
-    def dead(part: Part) -> object:
+    def dead(part: ScanOrder) -> object:
         process = started(part)
         process.kill()
         process.wait()

@@ -26,7 +26,7 @@ MOST: Final = 4
 
 
 @dataclass(frozen=True)
-class Part:
+class ScanOrder:
     """Entries from ``first`` to ``last``, or to the end, and the numbers among them up to which subtrees are wanted."""
 
     file: Path
@@ -51,25 +51,25 @@ def scan_side_by_side(
     running = [(part, started(part)) for part in others]
     scan = first.scan(source)
     for part, process in running:
-        told = answer(process)
+        rest = answer(process)
         if scan.whole:
-            scan = scan.followed_by(told or part.scan(source))
+            scan = scan.followed_by(rest or part.scan(source))
         else:
             # Nothing after it is in order; keys are told of all the same.
-            scan.marked += told.marked if told else []
+            scan.marked += rest.marked if rest else []
     return scan
 
 
-def parts(file: Path, size: int, ends: Sequence[int], count: int) -> Iterator[Part]:
+def parts(file: Path, size: int, ends: Sequence[int], count: int) -> Iterator[ScanOrder]:
     """So many parts of the entries of a ledger, each but the last with a number of whole batches."""
     batches = -(-size // AT_ONCE)
     cuts = sorted({batches * number // count * AT_ONCE for number in range(1, count)} - {0})
     for begun, last in zip([0, *cuts], [*cuts, None], strict=True):
         inside = [end for end in ends if end > begun and (last is None or end < last)]
-        yield Part(file, [*inside, last] if last else inside, begun + 1, last)
+        yield ScanOrder(file, [*inside, last] if last else inside, begun + 1, last)
 
 
-def started(part: Part) -> "subprocess.Popen[bytes]":
+def started(part: ScanOrder) -> "subprocess.Popen[bytes]":
     """A process that scans it."""
     command = [sys.executable, "-m", __name__]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=packages())
@@ -81,8 +81,8 @@ def started(part: Part) -> "subprocess.Popen[bytes]":
 def answer(process: "subprocess.Popen[bytes]") -> Scan | None:
     """What it has found; None where it ended otherwise, such as for want of memory."""
     with cast(IO[bytes], process.stdout) as output:
-        told = output.read()
-    return None if process.wait() else cast(Scan, pickle.loads(told))  # noqa: S301  of our own process
+        content = output.read()
+    return None if process.wait() else cast(Scan, pickle.loads(content))  # noqa: S301  of our own process
 
 
 def packages() -> Path:
@@ -92,7 +92,7 @@ def packages() -> Path:
 
 def main() -> None:
     """Scan the part that the order names."""
-    part = cast(Part, pickle.load(sys.stdin.buffer))  # noqa: S301  of our own process
+    part = cast(ScanOrder, pickle.load(sys.stdin.buffer))  # noqa: S301  of our own process
     with SqliteCopy(part.file) as source:
         sys.stdout.buffer.write(pickle.dumps(part.scan(source)))
 
