@@ -350,6 +350,7 @@ def copy_of(name: str, action: str, state: str, error: str = "", kind: str = "")
         "state": state,
         "error": error,
         "kind": kind,
+        "code": code_of_kind(kind),
     }
 
 
