@@ -2,6 +2,7 @@
 
 import os
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keyturn.cli.environment import load_catalogue, stack_in_use
@@ -35,13 +36,16 @@ def bootstrap(
 
     from deployments.bootstrap import bootstrap as register
     from deployments.prefect_exposure import insist_on_guarded
-    from keyturn.providers.apprise_channel import insist_on_address
+    from keyturn.providers.apprise_channel import URL_FILE, address_in, insist_on_address
 
+    file = os.environ.get(URL_FILE)
+    address = Sensitive(failure_url) if failure_url else address_in(Path(file)) if file else None
+    if address:
+        insist_on_address(address)
     insist_on_guarded(api)
-    if failure_url:
-        insist_on_address(Sensitive(failure_url))
     note(f"registering with Prefect at {api}")
-    asyncio.run(register(declared, failure_url, lambda step: note(f"  {step}"), names, open_incidents(declared)))
+    channel = address.reveal() if address else None
+    asyncio.run(register(declared, channel, lambda step: note(f"  {step}"), names, open_incidents(declared)))
 
 
 def open_incidents(declared: "Catalogue") -> list[str]:

@@ -106,7 +106,9 @@ def insist_on_address(url: Sensitive) -> None:
     """Raises Invalid for an address that nothing could be sent to."""
     import apprise
 
-    if apprise.Apprise.instantiate(url.reveal(), suppress_exceptions=True) is None:
+    with silence_apprise():
+        service = apprise.Apprise.instantiate(url.reveal(), suppress_exceptions=True)
+    if service is None:
         raise unknown_address()
 
 
