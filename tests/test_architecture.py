@@ -85,6 +85,20 @@ ARROWS = {
         "keyturn.revocation",
     },
     "keyturn.providers": {"keyturn.core", "keyturn.settings", "keyturn.ledger"},
+    "keyturn.providers.backups": {
+        "keyturn.core",
+        "keyturn.ledger",
+        "keyturn.catalogue",
+        "keyturn.rotation",
+        "keyturn.recovery",
+        "keyturn.providers",
+    },
+    "keyturn.providers.scratch_hub": {
+        "keyturn.settings",
+        "keyturn.catalogue",
+        "keyturn.providers",
+        "keyturn.providers.backups",
+    },
     "keyturn.providers.registry": {
         "keyturn.core",
         "keyturn.catalogue",

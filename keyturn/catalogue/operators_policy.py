@@ -12,6 +12,7 @@ from typing import Annotated, Final, Self
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from keyturn.catalogue.approvals import ApprovalSettings
+from keyturn.catalogue.backups import BackupSettings
 from keyturn.catalogue.limits import LimitSettings
 from keyturn.catalogue.own_keys import OwnKeySettings
 from keyturn.catalogue.partners import OrganisationName, PartnerSettings
@@ -110,6 +111,8 @@ class OperatorsPolicy(Model):
     """What a second person has to approve."""
     own_keys: OwnKeySettings = Field(default_factory=OwnKeySettings)
     """When Keyturn's own keys are replaced."""
+    backups: BackupSettings | None = None
+    """Where the hub is backed up to, by whose key and how often."""
     organisation: OrganisationName | None = None
     """What this organisation is called by those that it shares secrets with."""
     partners: dict[OrganisationName, PartnerSettings] = Field(default_factory=dict)

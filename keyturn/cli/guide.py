@@ -22,6 +22,7 @@ GROUPS: Final = {
     "Programs": ("agent", "exec", "render"),
     "Copies": ("plan", "apply", "sync", "follow", "scan", "import"),
     "Emergencies": ("revoke", "drill", "whois", "incidents", "approve", "review"),
+    "Disaster recovery": ("backup", "restore", "restore-drill"),
     "Access for a while": ("access",),
     "Organisations": ("share", "offboard"),
     "Who reads": ("investigate", "unused", "monitor"),
@@ -67,6 +68,12 @@ EXAMPLES: Final = {
     "forget": ("keyturn forget ml-training/database", "keyturn forget ml-training/database --end-previous"),
     "recover": ("keyturn recover --dry-run", "keyturn recover ml-training/database"),
     "rehydrate": ("keyturn rehydrate", "keyturn rehydrate --key fingerprint-key.json --apply"),
+    "restore": (
+        "keyturn restore",
+        "keyturn restore --apply --key x25519:/media/usb/recovery.pem",
+        "keyturn restore 20261128T190501Z-ab12cd34/17 --apply --files ./restored",
+    ),
+    "restore-drill": ("keyturn restore-drill", "keyturn restore-drill --json"),
     "get": (
         "keyturn get ml-training/database inference/api-key",
         "keyturn get ml-training/database --from aws",

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from keyturn.core.authorities import PkiEngine
+from keyturn.core.backups import HubContent
 from keyturn.core.engines import Authority, DatabaseEngine, Lessor
 from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.core.fingerprint_keys import FingerprintKeys
@@ -402,6 +403,9 @@ class EnginesPort(Lessor, Protocol):
 
     def setup(self) -> SetupPort:
         """What tells how the hub itself is set up, and sets it up."""
+
+    def content(self) -> HubContent:
+        """All that it holds for Keyturn, as it lies there, for backups."""
 
     def pki(self, mount: str) -> PkiEngine:
         """The content of its PKI engine at ``mount``. Raises Invalid where what reads certificates is not installed."""

@@ -23,6 +23,9 @@ NAMED: Final = "ledger"
 SIGNING_KEY: Final = "keyturn-ledger"
 """The key of the hub's transit engine that signs checkpoints."""
 
+BEING_RESTORED: Final = "being restored from "
+"""How the name begins while a hub is restored: it is no ledger's, so nothing is begun by such a hub."""
+
 AGAIN: Final = 60.0
 """Seconds after which a process that runs on asks the hub again."""
 
@@ -112,6 +115,9 @@ def insist_on_named(hub: Hub, ledger: StoredLedger) -> LedgerName:
     was signed; and what the hub and the ledger raise.
     """
     name = claim_name(hub, ledger.origin)
+    if name.origin.startswith(BEING_RESTORED):
+        hint = "Wait for `keyturn restore`, or run it again: it goes on from what is there"
+        raise Invalid("write to", f"the ledger {ledger.origin}", f"the hub is {name.origin}, and not whole", hint)
     if name.origin != ledger.origin:
         raise _wrong(ledger, f"the hub names {name.origin}")
     newest = ledger.newest()

@@ -17,6 +17,8 @@ from keyturn.core.envelope import DataKeys, Envelope
 from keyturn.core.errors import Invalid
 
 SHAPES: Final = "file:PATH, kms:ARN, azure:https://VAULT/keys/NAME or transit:NAME[@ADDRESS]"
+RECOVERY: Final = "x25519"
+"""How the name of a recovery key begins, whose private half lies elsewhere: for backups, and nothing read every day."""
 REGION_VARIABLES: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
 ARN_PARTS: Final = 6
 """``arn:aws:kms:REGION:ACCOUNT:key/ID``."""
@@ -30,11 +32,23 @@ def open_envelope(name: str, env: Mapping[str, str] = os.environ) -> Envelope:
     """
     from keyturn.providers.keys.aes_gcm import AesEnvelope
 
+    return AesEnvelope(open_data_keys(name, env))
+
+
+def open_data_keys(name: str, env: Mapping[str, str] = os.environ, *, recovery: bool = False) -> DataKeys:
+    """The key of this name; ``recovery`` lets it be ``x25519:PATH`` too. Raises what :func:`open_envelope` does."""
     kind, _, place = name.partition(":")
-    opener = {"file": _file_keys, "kms": _kms_keys, "azure": _azure_keys, "transit": _transit_keys}.get(kind)
+    openers = {"file": _file_keys, "kms": _kms_keys, "azure": _azure_keys, "transit": _transit_keys}
+    opener = _recovery_keys if recovery and kind == RECOVERY else openers.get(kind)
     if opener is None or not place:
         raise Invalid("open", f"the key {name}", "it is the name of no key", f"Write {SHAPES}")
-    return AesEnvelope(opener(place, env))
+    return opener(place, env)
+
+
+def _recovery_keys(place: str, env: Mapping[str, str]) -> DataKeys:
+    from keyturn.providers.files.recovery_key import RecoveryDataKeys
+
+    return RecoveryDataKeys(place)
 
 
 def _file_keys(place: str, env: Mapping[str, str]) -> DataKeys:

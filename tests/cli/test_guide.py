@@ -18,7 +18,7 @@ def test_every_command_is_in_one_group() -> None:
 
 def test_every_command_has_examples() -> None:
     groups = {"access", "catalogue", "context", "hub", "keys", "ledger", "monitor", "pki", "policy", "report", "setup"}
-    groups |= {"failover", "share", "trail"}
+    groups |= {"backup", "failover", "share", "trail"}
     assert set(EXAMPLES) == set(COMMANDS) - groups
 
 

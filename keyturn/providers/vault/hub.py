@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Final
 
 from keyturn.core.authorities import PkiEngine
+from keyturn.core.backups import STATE, area_of
 from keyturn.core.engines import Authority, IssuedLease
 from keyturn.core.errors import Conflict, Invalid, Unavailable
 from keyturn.core.exact import changed
@@ -22,6 +23,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.vault.capabilities import acl_policies, capabilities_at
 from keyturn.providers.vault.client import Calls
+from keyturn.providers.vault.content import VaultContent
 from keyturn.providers.vault.database_engine import VaultDatabase
 from keyturn.providers.vault.fence import Fence
 from keyturn.providers.vault.fingerprint_keys import HubKeys
@@ -285,6 +287,12 @@ class VaultHub:
             problem = f"the package {error.name} is missing"
             raise Invalid("open", mount, problem, "Install keyturn[certificates]") from None
         return VaultPkiEngine(self._calls, mount)
+
+    def content(self) -> VaultContent:
+        """All that it holds for Keyturn, for backups."""
+        mounts = {area_of(name): path for name, path in {"": self.mount, **self.mounts}.items()}
+        areas = {STATE: self.state_mount, **mounts}
+        return VaultContent(self._calls, self.settings.address, areas, self.settings.transit_mount)
 
     def setup(self) -> VaultSetup:
         """What sets the hub itself up."""

@@ -1,0 +1,163 @@
+"""All that a hub holds for Keyturn, for backups: its KV mounts as they lie there, and its transit engine's keys."""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from keyturn.core.backups import KeptVersion, ListedEntry, TransitKeyInfo, mount_name
+from keyturn.core.errors import Denied, Invalid, Taken, Unavailable
+from keyturn.core.sensitive import Sensitive
+from keyturn.providers.answers import reads_answers
+from keyturn.providers.vault.client import Calls
+from keyturn.providers.vault.mounts import KvMount
+
+SETTINGS: Final = ("max_versions", "cas_required", "delete_version_after", "custom_metadata")
+"""What of an entry's metadata is a setting, and none of its history."""
+READY_TRIES: Final = 100
+READY_PAUSE: Final = 0.1
+"""Seconds between two looks whether a mount that was just made is ready."""
+
+
+@reads_answers("the hub")
+class VaultContent:
+    """:class:`keyturn.core.backups.HubContent` of a Vault or OpenBao."""
+
+    def __init__(self, calls: Calls, address: str, areas: Mapping[str, str], transit: str) -> None:
+        self._calls = calls
+        self._transit = transit
+        self.address = address
+        self.areas = areas
+
+    def listed(self, area: str) -> Iterator[ListedEntry]:
+        """Everything in a mount, told by pages on OpenBao, one by one on Vault."""
+        mount = KvMount(self._calls, self.areas[area], mount_name(area), guarded=True).opened()
+        begin = f"{mount.name}:" if mount.name else ""
+        for path, metadata in mount.below(""):
+            yield _listed(area, path.removeprefix(begin), metadata)
+
+    def find(self, area: str, path: str) -> ListedEntry | None:
+        """One entry."""
+        answer = self._calls.find("read", self._name(area, path), self._url(area, "metadata", path))
+        return None if answer is None else _listed(area, path, answer.json()["data"])
+
+    def read(self, area: str, path: str, version: int) -> KeptVersion | None:
+        """One version; None where it is deleted or destroyed."""
+        url = self._url(area, "data", path)
+        answer = self._calls.find("read", self._name(area, path), url, {"version": version})
+        if answer is None:
+            return None
+        body = answer.json()["data"]
+        return KeptVersion(int(body["metadata"]["version"]), dict(body["data"]), body["metadata"]["created_time"])
+
+    def write(self, area: str, path: str, fields: Mapping[str, Any], *, cas: int) -> int:
+        """Write the version behind ``cas``. Raises Conflict."""
+        body = {"options": {"cas": cas}, "data": dict(fields)}
+        answer = self._calls.post("restore", self._name(area, path), self._url(area, "data", path), body)
+        return int(answer.json()["data"]["version"])
+
+    def destroy(self, area: str, path: str, versions: Sequence[int]) -> None:
+        """Remove the values of these versions for good."""
+        if versions:
+            body = {"versions": list(versions)}
+            self._calls.post("restore", self._name(area, path), self._url(area, "destroy", path), body)
+
+    def settle(self, area: str, path: str, metadata: Mapping[str, Any]) -> None:
+        """Give an entry its settings."""
+        body = {name: metadata[name] for name in SETTINGS if metadata.get(name) is not None}
+        self._calls.post("restore", self._name(area, path), self._url(area, "metadata", path), body)
+
+    def remove(self, area: str, path: str) -> None:
+        """Remove an entry with all that is kept of it."""
+        self._calls.delete("remove", self._name(area, path), self._url(area, "metadata", path))
+
+    def transit_keys(self) -> Sequence[TransitKeyInfo]:
+        """The transit engine's keys, each with whether it may be backed up."""
+        names = self._calls.list(f"{self._transit}/keys", f"{self._transit}/keys")
+        return [self._about_key(name) for name in names]
+
+    def export_key(self, name: str) -> Sensitive:
+        """A backup of a key, with all its versions."""
+        answer = self._calls.get("back up", f"{self._transit}/keys/{name}", f"{self._transit}/backup/{name}")
+        return Sensitive(str(answer.json()["data"]["backup"]))
+
+    def import_key(self, name: str, backup: Sensitive) -> None:
+        """The key as the backup has it."""
+        path = f"{self._transit}/restore/{name}"
+        self._calls.post("restore", f"{self._transit}/keys/{name}", path, {"backup": backup.reveal()})
+
+    def has_mount(self, area: str) -> bool:
+        """Whether there is a mount for an area; a login that is to restore is denied nothing but what is not there."""
+        try:
+            KvMount(self._calls, self.areas[area], mount_name(area), guarded=True).opened()
+        except Denied:
+            return False
+        except Invalid as error:
+            if "no such mount" in error.problem:
+                return False
+            raise
+        return True
+
+    def make_mount(self, area: str) -> None:
+        """Have a KV v2 mount there, and wait until it is ready."""
+        path = self.areas[area]
+        if self.has_mount(area):
+            return
+        body = {"type": "kv", "options": {"version": "2"}}
+        self._calls.post("make the mount", path, f"sys/mounts/{path}", body)
+        for _ in range(READY_TRIES):
+            try:
+                self._calls.list(path, f"{path}/metadata/")
+            except (Unavailable, Invalid):
+                time.sleep(READY_PAUSE)
+            else:
+                return
+        raise Unavailable("make the mount", path, "the hub does not get it ready", "Run it again: it goes on")
+
+    def make_transit(self) -> None:
+        """Have a transit engine."""
+        try:
+            self._calls.post("make the mount", self._transit, f"sys/mounts/{self._transit}", {"type": "transit"})
+        except Taken:
+            return
+
+    def unmount_transit(self) -> None:
+        """Remove the transit engine with its keys."""
+        self._calls.delete("remove the mount", self._transit, f"sys/mounts/{self._transit}")
+
+    def unmount(self, area: str) -> None:
+        """Remove a mount with all that it holds."""
+        self._calls.delete("remove the mount", self.areas[area], f"sys/mounts/{self.areas[area]}")
+
+    def now(self) -> datetime:
+        """The time by this hub's clock, to the second."""
+        if (at := self._calls.now()) is None:
+            self._calls.find("ask for the time of", "the hub", "auth/token/lookup-self")
+            at = self._calls.now()
+        return at or datetime.now(UTC)
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._calls.close()
+
+    def _about_key(self, name: str) -> TransitKeyInfo:
+        answer = self._calls.find("read", f"{self._transit}/keys/{name}", f"{self._transit}/keys/{name}")
+        about = answer.json()["data"] if answer is not None else {}
+        gives = bool(about.get("exportable") and about.get("allow_plaintext_backup"))
+        return TransitKeyInfo(name, gives, _digest({**about, "name": name}))
+
+    def _url(self, area: str, kind: str, path: str) -> str:
+        return f"{self.areas[area]}/{kind}/{path}"
+
+    def _name(self, area: str, path: str) -> str:
+        return f"{self.areas[area]}/{path}"
+
+
+def _listed(area: str, path: str, metadata: Mapping[str, Any]) -> ListedEntry:
+    return ListedEntry(area, path, _digest(metadata), metadata)
+
+
+def _digest(metadata: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(metadata, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,193 @@
+"""What a place has: chains of backups, whether each is whole, and which is the newest that can be relied on."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from keyturn.core.backups import CHAIN, BackupKeys, BackupPlace, BackupSeal, Manifest, StoredObject
+from keyturn.core.envelope import Refusal, SealRefused
+from keyturn.core.errors import KeyturnError, NotFound
+from keyturn.recovery.lines import Line
+from keyturn.recovery.manifests import (
+    SUFFIX,
+    SealedManifest,
+    SignatureCheck,
+    digest_of_object,
+    open_manifest,
+    open_seal,
+    parse_manifest,
+)
+from keyturn.recovery.parts import read_lines
+
+FETCHED_AT_ONCE: Final = 16
+NONE_THERE: Final = "Make one with `keyturn backup run`, or name another place under `backups` in the operator's file"
+
+
+@dataclass(frozen=True)
+class StoredChain:
+    """A chain as the place lists it, without opening anything: its manifests by their numbers, and its other objects.
+
+    Without the manifest of its base nothing in it is a backup.
+    """
+
+    name: str
+    manifests: tuple[StoredObject, ...]
+    objects: tuple[StoredObject, ...]
+
+    @property
+    def begun_at(self) -> datetime:
+        """When it was begun, by its name."""
+        return datetime.strptime(self.name.partition("-")[0], "%Y%m%dT%H%M%S%z")
+
+    @property
+    def newest_at(self) -> datetime | None:
+        """When its newest manifest was written, by the place's word; None without any."""
+        return self.manifests[-1].changed_at if self.manifests else None
+
+    @property
+    def size(self) -> int:
+        """Bytes of all of it."""
+        return sum(stored.size for stored in (*self.manifests, *self.objects))
+
+
+@dataclass(frozen=True)
+class OpenedChain:
+    """A chain's backups that hold together, from its base on. ``problem`` says why the rest does not."""
+
+    name: str
+    seal: BackupSeal
+    manifests: tuple[Manifest, ...]
+    problem: KeyturnError | None = None
+
+    @property
+    def newest(self) -> Manifest:
+        """The last one that holds: what restoring leads to."""
+        return self.manifests[-1]
+
+    def until(self, sequence: int | None) -> "OpenedChain":
+        """The chain as it was up to one of its backups. Raises NotFound."""
+        if sequence is None or sequence == self.newest.sequence:
+            return self
+        if not 0 <= sequence < len(self.manifests):
+            problem = f"the chain has the backups 0 to {self.newest.sequence} that can be relied on"
+            raise NotFound("find", f"backup {self.name}/{sequence}", problem, "See `keyturn backup list`")
+        return OpenedChain(self.name, self.seal, self.manifests[: sequence + 1])
+
+
+@dataclass(frozen=True)
+class ChainCheck:
+    """What reading all of a chain has shown: how many entries, and what does not hold."""
+
+    name: str
+    backups: int
+    entries: int
+    size: int
+    problem: KeyturnError | None = None
+    newest: Manifest | None = None
+
+
+def list_chains(place: BackupPlace) -> list[StoredChain]:
+    """What there is, the oldest first. What has no name of a backup is not looked at."""
+    chains: dict[str, list[StoredObject]] = defaultdict(list)
+    for stored in place.listed():
+        name, _, _ = stored.name.partition("/")
+        if CHAIN.fullmatch(name):
+            chains[name].append(stored)
+    return [_stored_chain(name, objects) for name, objects in sorted(chains.items())]
+
+
+def open_chain(
+    place: BackupPlace, stored: StoredChain, keys: BackupKeys, check: SignatureCheck, until: int | None = None
+) -> OpenedChain:
+    """The chain, opened and checked manifest by manifest, up to number ``until``. Raises where its base does not hold.
+
+    Each manifest names the one before it by its digest: one that is missing, exchanged or put in between is noticed.
+    What was cut off at the end can't be told from here: see how old the newest one is.
+    """
+    names = [item.name for item in stored.manifests][: None if until is None else until + 1]
+    if not names or not names[0].endswith(f"/{0:08d}{SUFFIX}"):
+        problem = "the manifest of its base is missing: it was never finished, or somebody has removed it"
+        raise SealRefused(Refusal.MALFORMED, f"{place.name}/{stored.name}", problem, "Take another chain")
+    first = parse_manifest(names[0], place.get(names[0]))
+    seal = open_seal(first, keys)
+    opened, parent = list[Manifest](), ""
+    try:
+        for number, (name, content) in enumerate(_fetched(place, names)):
+            manifest = _next(name, content, number, parent, seal, check)
+            opened.append(manifest)
+            parent = digest_of_object(content)
+    except KeyturnError as error:
+        if not opened:
+            raise
+        return OpenedChain(stored.name, seal, tuple(opened), error)
+    return OpenedChain(stored.name, seal, tuple(opened))
+
+
+def newest_chain(
+    place: BackupPlace, keys: BackupKeys, check: SignatureCheck, name: str | None = None, until: int | None = None
+) -> tuple[OpenedChain, list[KeyturnError]]:
+    """The chain of that name, or the newest one whose base holds; and why newer ones were passed over. Raises NotFound.
+
+    A chain that was asked for by name raises what is wrong with its base.
+    """
+    passed = list[KeyturnError]()
+    chains = [chain for chain in reversed(list_chains(place)) if name in (None, chain.name)]
+    for stored in chains:
+        try:
+            return open_chain(place, stored, keys, check, until), passed
+        except KeyturnError as error:
+            if name:
+                raise
+            passed.append(error)
+    if passed:
+        raise passed[0]
+    raise NotFound("find", f"backup {name or 'of the hub'}", f"{place.name} has none", NONE_THERE)
+
+
+def all_lines(place: BackupPlace, chain: OpenedChain) -> Iterator[tuple[Manifest, Line]]:
+    """Every line of the chain, the newest backup first."""
+    for manifest in reversed(chain.manifests):
+        for line in read_lines(place, chain.seal, manifest):
+            yield manifest, line
+
+
+def verify_chain(place: BackupPlace, stored: StoredChain, keys: BackupKeys, check: SignatureCheck) -> ChainCheck:
+    """Read all of it back. What does not hold is told, and not raised."""
+    try:
+        chain = open_chain(place, stored, keys, check)
+    except KeyturnError as error:
+        return ChainCheck(stored.name, 0, 0, stored.size, error)
+    entries, problem = 0, chain.problem
+    try:
+        for _ in all_lines(place, chain):
+            entries += 1
+    except KeyturnError as error:
+        problem = error
+    return ChainCheck(stored.name, len(chain.manifests), entries, stored.size, problem, chain.newest)
+
+
+def _next(name: str, content: bytes, number: int, parent: str, seal: BackupSeal, check: SignatureCheck) -> Manifest:
+    sealed: SealedManifest = parse_manifest(name, content)
+    manifest = open_manifest(name, sealed, seal, check)
+    if (manifest.chain, manifest.sequence, manifest.parent) != (sealed.chain, number, parent):
+        problem = (
+            f"number {number} of the chain is missing or was exchanged: this one does not follow on what is before it"
+        )
+        raise SealRefused(Refusal.ROLLED_BACK, name, problem, "What is before it can be restored")
+    return manifest
+
+
+def _fetched(place: BackupPlace, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    with ThreadPoolExecutor(FETCHED_AT_ONCE) as pool:
+        for begin in range(0, len(names), FETCHED_AT_ONCE):
+            window = names[begin : begin + FETCHED_AT_ONCE]
+            yield from zip(window, pool.map(place.get, window), strict=True)
+
+
+def _stored_chain(name: str, objects: Sequence[StoredObject]) -> StoredChain:
+    manifests = sorted((item for item in objects if item.name.endswith(SUFFIX)), key=lambda item: item.name)
+    rest = tuple(item for item in objects if not item.name.endswith(SUFFIX))
+    return StoredChain(name, tuple(manifests), rest)

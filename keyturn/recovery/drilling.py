@@ -1,0 +1,176 @@
+"""A drill: restore the newest backup into a scratch hub, compare all of it by fingerprints, and take it away again."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any, Final
+
+from keyturn.core.backups import STATE, BackupPlace, HubContent, ListedEntry
+from keyturn.core.errors import Invalid, KeyturnError
+from keyturn.core.fingerprint import is_noted
+from keyturn.core.fingerprint_keys import FingerprintKeys
+from keyturn.recovery.chains import OpenedChain
+from keyturn.recovery.lines import KIND, Line, LineKind
+from keyturn.recovery.restoring import LONGEST_LIST, latest_lines, plan_restore, restore_chain
+from keyturn.recovery.subject import fingerprint_with, passing
+
+COMPARED_AT_ONCE: Final = 16
+COMPARE_WINDOW: Final = 256
+LONGEST_TIME: Final = timedelta(minutes=5)
+"""What restoring shall take at most."""
+LONGEST_LOSS: Final = timedelta(seconds=60)
+"""How old the recovery point shall be at most, where backups are made all the time."""
+
+
+@dataclass(frozen=True)
+class LiveLoss:
+    """What the hub that is at work has and the backup does not: how many entries, and since when the oldest of them."""
+
+    entries: int
+    since: datetime | None
+
+
+@dataclass(frozen=True)
+class DrillReport:
+    """What a drill has shown. ``seconds`` is until the hub was whole, ``compare_seconds`` how long comparing took.
+
+    ``point`` is the recovery point, ``age`` how old it was when the drill began. ``differing`` names what is not in the
+    scratch hub as it was backed up.
+    """
+
+    chain: str
+    sequence: int
+    point: datetime
+    age: timedelta
+    seconds: float
+    compare_seconds: float
+    entries: int
+    versions: int
+    differing: tuple[str, ...]
+    faults: tuple[str, ...]
+    missing: tuple[str, ...]
+    live: LiveLoss | None = None
+
+    @property
+    def proven(self) -> bool:
+        """Whether everything came back as it was."""
+        return bool(self.entries) and not self.differing and not self.faults
+
+
+def insist_on_scratch(scratch: HubContent, live: HubContent | None) -> None:
+    """That the drill leads to another hub than the one at work. Raises Invalid."""
+    if live and scratch.address.rstrip("/").casefold() == live.address.rstrip("/").casefold():
+        problem = "it is the hub at work: what is restored there shows nothing of a hub that is lost"
+        raise Invalid("drill in", scratch.address, problem, "Name another under restore_drill in the operator's file")
+
+
+def run_drill(
+    scratch: HubContent,
+    fingerprint_keys: Callable[[], FingerprintKeys],
+    place: BackupPlace,
+    open_newest: Callable[[], OpenedChain],
+    now: datetime,
+    live: HubContent | None = None,
+) -> DrillReport:
+    """Restore into mounts of the drill's own in ``scratch``, compare, and remove them. ``fingerprint_keys`` are those
+    of that hub, once they are restored there. Raises what opening, restoring and removing raise.
+    """
+    insist_on_scratch(scratch, live)
+    with _own_mounts(scratch):
+        began = time.monotonic()
+        chain = open_newest()
+        plan = plan_restore(scratch, place, chain)
+        restored = restore_chain(scratch, place, plan)
+        whole = time.monotonic()
+        differing, versions = compare_restored(scratch, fingerprint_keys(), place, chain)
+        compared = time.monotonic()
+    point = chain.newest.begun_at
+    return DrillReport(
+        chain.name,
+        chain.newest.sequence,
+        point,
+        now - point,
+        whole - began,
+        compared - whole,
+        restored.written,
+        versions,
+        tuple(differing),
+        tuple(restored.faults),
+        chain.newest.missing,
+        loss_of(live, place, chain) if live else None,
+    )
+
+
+def compare_restored(
+    content: HubContent, keys: FingerprintKeys, place: BackupPlace, chain: OpenedChain
+) -> tuple[list[str], int]:
+    """Every version that is not in the hub with its fingerprint and number; and how many were compared."""
+    lines = (line for line in latest_lines(place, chain) if line[KIND] == LineKind.ENTRY)
+    differing, count = list[str](), 0
+    with ThreadPoolExecutor(COMPARED_AT_ONCE) as pool:
+        while window := list(islice(lines, COMPARE_WINDOW)):
+            count += sum(len(line["versions"]) for line in window)
+            for problems in pool.map(lambda line: list(_differences(content, keys, line)), window):
+                differing += problems
+    return differing, count
+
+
+def loss_of(live: HubContent, place: BackupPlace, chain: OpenedChain) -> LiveLoss:
+    """What has changed in the hub at work since the backup, by its listings alone."""
+    versions = {
+        (line["area"], line["path"]): line["version"]
+        for line in latest_lines(place, chain)
+        if line[KIND] == LineKind.ENTRY
+    }
+    listed = (entry for area in live.areas for entry in live.listed(area))
+    newer = [
+        entry for entry in listed if entry.version and not passing(entry) and versions.get(entry.key, 0) < entry.version
+    ]
+    return LiveLoss(len(newer), min(map(_changed_at, newer), default=None))
+
+
+def shorten(names: tuple[str, ...]) -> str:
+    """Some of many names, for people."""
+    more = len(names) - LONGEST_LIST
+    return ", ".join(names[:LONGEST_LIST]) + (f" and {more} more" if more > 0 else "")
+
+
+def _differences(content: HubContent, keys: FingerprintKeys, line: Line) -> Iterator[str]:
+    area, path = line["area"], line["path"]
+    wanted: list[Any] = line["versions"][-1:] if area == STATE else line["versions"]
+    for version in wanted:
+        number = version["n"]
+        if area == STATE:
+            entry = content.find(area, path)
+            number = entry.version if entry else 0
+        there = content.read(area, path, number) if number else None
+        made = fingerprint_with(keys, area, path, there) if there else ""
+        if not made or not is_noted([version["fingerprint"]], made):
+            yield f"{area} {path} version {version['n']}"
+
+
+def _changed_at(entry: ListedEntry) -> datetime:
+    return datetime.fromisoformat(str(entry.metadata["updated_time"]))
+
+
+@contextmanager
+def _own_mounts(scratch: HubContent) -> Iterator[None]:
+    """Mounts of the drill's own; they are removed with all that they hold, whatever happens."""
+    try:
+        for area in scratch.areas:
+            scratch.make_mount(area)
+        yield
+    finally:
+        faults = list[KeyturnError]()
+        for area in scratch.areas:
+            try:
+                scratch.unmount(area)
+            except KeyturnError as error:
+                faults.append(error)
+        scratch.unmount_transit()
+        if faults:
+            raise faults[0]

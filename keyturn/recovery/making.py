@@ -1,0 +1,113 @@
+"""Making backups: a base, and increments on it for as long as this process lives."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from keyturn import __version__
+from keyturn.core.backups import BackupKeys, BackupPlace, BackupSeal, Manifest
+from keyturn.core.errors import Conflict, Missing, Superseded
+from keyturn.core.ledger import Signer
+from keyturn.recovery.manifests import context_of, digest_of_object, manifest_name, write_manifest
+from keyturn.recovery.parts import write_parts
+from keyturn.recovery.subject import BackupSubject, Known, Look
+
+LONGEST_CHAIN: Final = 5000
+"""Backups of one chain: with one every 30 s that is more than a day and a half."""
+ANEW: Final = "A new base is made next; see who may remove objects there, and let the place retain what is written"
+
+
+@dataclass
+class OpenChain:
+    """A chain that this process has begun, and goes on with: its key is in memory alone."""
+
+    name: str
+    seal: BackupSeal
+    begun_at: datetime
+    known: Known
+    newest: Manifest
+    parent: str
+
+
+class BackupMaker:
+    """Makes the backups of one subject in one place. Not for several threads.
+
+    Opening what was made before takes a key that need not be here; so a process that begins anew begins with a base.
+    """
+
+    def __init__(
+        self, subject: BackupSubject, place: BackupPlace, keys: BackupKeys, signer: Signer | None = None
+    ) -> None:
+        self._subject = subject
+        self._place = place
+        self._keys = keys
+        self._signer = signer
+        self._chain: OpenChain | None = None
+
+    def make(self, base_every: timedelta = timedelta(days=1)) -> Manifest:
+        """An increment where that is possible, else a base; a base too where the chain is older than ``base_every``.
+
+        Raises Missing where the backup before it has gone: the next call makes a base. Raises Superseded where somebody
+        else goes on with the chain, and what the hub, the place and the keys raise.
+        """
+        chain = self._chain
+        if chain is None or chain.newest.sequence >= LONGEST_CHAIN or self._now() - chain.begun_at >= base_every:
+            return self.make_base()
+        self._insist_on_parent(chain)
+        return self._write(chain, chain.newest.sequence + 1)
+
+    def make_base(self) -> Manifest:
+        """Everything, as a new chain."""
+        now = self._now()
+        name = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+        seal = self._keys.make(context_of(name))
+        return self._write(OpenChain(name, seal, now, Known(), NOTHING, ""), 0)
+
+    def _write(self, chain: OpenChain, sequence: int) -> Manifest:
+        attempt, begun_at = secrets.token_hex(4), self._now()
+        look = Look(self._subject, chain.known)
+        parts = write_parts(self._place, chain.seal, chain.name, sequence, attempt, look.lines())
+        manifest = Manifest(
+            chain.name,
+            sequence,
+            attempt,
+            chain.parent,
+            begun_at,
+            self._now(),
+            self._subject.workspace,
+            __version__,
+            dict(self._subject.content.areas),
+            {**look.counts, "all": len(look.now.entries)},
+            parts,
+            look.now.ledger,
+            tuple(look.missing),
+            self._subject.fingerprint_keys().in_use,
+        )
+        content = write_manifest(manifest, chain.seal, self._signer)
+        try:
+            self._place.put(manifest_name(chain.name, sequence), content)
+        except Conflict:
+            self._chain = None
+            problem = "another process has written the next backup of this chain"
+            raise Superseded("back up", manifest.name, problem, "A new base is made next") from None
+        parent = digest_of_object(content)
+        self._chain = OpenChain(chain.name, chain.seal, chain.begun_at, look.now, manifest, parent)
+        return manifest
+
+    def _insist_on_parent(self, chain: OpenChain) -> None:
+        name = manifest_name(chain.name, chain.newest.sequence)
+        if self._place.find(name) is None:
+            self._chain = None
+            raise Missing(
+                "back up", f"{self._place.name}/{name}", "the backup before this one is gone from there", ANEW
+            )
+
+    def _now(self) -> datetime:
+        return self._subject.content.now()
+
+
+NOTHING: Final = Manifest(
+    "", -1, "", "", datetime.min.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC), "", "", {}, {}, ()
+)
+"""What a base follows."""

@@ -1,0 +1,104 @@
+"""The parts of a backup: lines, a few megabytes at a time, sealed each under its number and whether it is the last."""
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from itertools import islice
+from typing import Final
+
+from keyturn.core.backups import BackupPlace, BackupSeal, Manifest, PartInfo
+from keyturn.core.envelope import Refusal, SealRefused
+from keyturn.core.errors import KeyturnError, NotFound
+from keyturn.recovery.lines import Line, parse_line
+from keyturn.recovery.manifests import digest_of_object, label_of
+
+PART_BYTES: Final = 2 << 20
+"""A part is closed once it has so many bytes of lines; one long line may make it longer."""
+UNDER_WAY: Final = 4
+"""Parts that are sent or fetched at once, and so are in memory."""
+GONE: Final = (
+    "Restore an earlier backup, or the store's own copy of the object; a new base is made by `keyturn backup run`"
+)
+
+
+def write_parts(
+    place: BackupPlace, seal: BackupSeal, chain: str, sequence: int, attempt: str, lines: Iterable[bytes]
+) -> tuple[PartInfo, ...]:
+    """Write the lines as parts, and tell of them. One that fails is raised once those under way have ended."""
+
+    def send(number: int, content: bytes, last: bool) -> PartInfo:
+        sealed = seal.encrypt(label_of(chain, sequence, attempt, _part_label(number, last)), content)
+        name = f"{chain}/{sequence:08d}-{attempt}.{number:05d}.part"
+        place.put(name, sealed)
+        return PartInfo(name, len(sealed), digest_of_object(sealed))
+
+    written: list[PartInfo] = []
+    with ThreadPoolExecutor(UNDER_WAY) as pool:
+        sending: list[Future[PartInfo]] = []
+        for number, (content, last) in enumerate(_in_pieces(lines)):
+            sending.append(pool.submit(send, number, content, last))
+            if len(sending) >= UNDER_WAY:
+                written.append(sending.pop(0).result())
+        written += [future.result() for future in sending]
+    return tuple(written)
+
+
+def read_lines(place: BackupPlace, seal: BackupSeal, manifest: Manifest) -> Iterator[Line]:
+    """Every line of a backup, in order, a few parts in memory at a time. Raises SealRefused for what is not whole."""
+    numbered = iter(enumerate(manifest.parts))
+
+    def fetch(number: int, part: PartInfo) -> bytes:
+        content = _fetch(place, part)
+        what = _part_label(number, number == len(manifest.parts) - 1)
+        try:
+            return seal.decrypt(label_of(manifest.chain, manifest.sequence, manifest.attempt, what), content)
+        except SealRefused as refusal:
+            raise SealRefused(refusal.refusal, part.name, refusal.problem, GONE) from None
+
+    with ThreadPoolExecutor(UNDER_WAY) as pool:
+        fetching = [pool.submit(fetch, *item) for item in islice(numbered, UNDER_WAY)]
+        while fetching:
+            content = fetching.pop(0).result()
+            fetching += [pool.submit(fetch, *item) for item in islice(numbered, 1)]
+            yield from map(parse_line, content.splitlines())
+
+
+def remove_parts(place: BackupPlace, names: Iterable[str]) -> None:
+    """Take back what a backup has written that came to nothing. What stays does no harm: no manifest names it."""
+    for name in names:
+        with suppress(KeyturnError):
+            place.remove(name)
+
+
+def _fetch(place: BackupPlace, part: PartInfo) -> bytes:
+    try:
+        content = place.get(part.name)
+    except NotFound:
+        raise SealRefused(Refusal.MALFORMED, part.name, "the backup has this part, and it is gone", GONE) from None
+    if len(content) != part.size or digest_of_object(content) != part.sha256:
+        problem = "it is not what the manifest tells: it was changed, cut short or exchanged"
+        raise SealRefused(Refusal.TAMPERED, part.name, problem, GONE)
+    return content
+
+
+def _part_label(number: int, last: bool) -> str:
+    return f"part/{number}/{'last' if last else 'more'}"
+
+
+def _in_pieces(lines: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """The lines in pieces of about PART_BYTES, each with whether it is the last; nothing makes no piece."""
+    held: bytes | None = None
+    buffer, size = list[bytes](), 0
+    for line in lines:
+        buffer.append(line)
+        size += len(line)
+        if size >= PART_BYTES:
+            if held is not None:
+                yield held, False
+            held, buffer, size = b"".join(buffer), [], 0
+    if buffer:
+        if held is not None:
+            yield held, False
+        held = b"".join(buffer)
+    if held is not None:
+        yield held, True

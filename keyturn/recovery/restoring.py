@@ -1,0 +1,280 @@
+"""Restoring a hub from a chain: a plan of what would be written, then writing it. Nothing is pushed backwards."""
+
+import base64
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import islice
+from typing import IO, Any, Final
+
+from keyturn.core.backups import STATE, BackupPlace, HubContent, ListedEntry, Manifest
+from keyturn.core.errors import Conflict, KeyturnError
+from keyturn.core.sensitive import Sensitive
+from keyturn.ledger.naming import BEING_RESTORED, NAMED, LedgerName
+from keyturn.recovery.chains import OpenedChain, all_lines
+from keyturn.recovery.lines import KIND, Line, LineKind
+from keyturn.recovery.parts import read_lines
+from keyturn.recovery.restored import RESTORED, RestoredMark
+from keyturn.recovery.subject import undestroyed
+
+WRITE_AT_ONCE: Final = 16
+WRITE_WINDOW: Final = 256
+LONGEST_LIST: Final = 20
+"""Names that are told one by one."""
+
+
+class RestoreChange(StrEnum):
+    """What restoring does to one entry."""
+
+    WRITE = "write"
+    """The hub does not have it, or has an older version of it."""
+    KEEP = "keep"
+    """The hub has the very same."""
+    NEWER = "newer"
+    """The hub has a newer version: it is left alone."""
+    OTHER = "other"
+    """The hub has another value under the same number, or another history: it is left alone."""
+
+
+@dataclass
+class RestorePlan:
+    """What would be done. ``held`` are the entries that the hub has newer or otherwise, ``writes`` counts requests."""
+
+    chain: OpenedChain
+    mounts: tuple[str, ...]
+    counts: Counter[RestoreChange] = field(default_factory=Counter)
+    held: dict[tuple[str, str], RestoreChange] = field(default_factory=dict)
+    writes: int = 0
+    keys: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    leaves: int = 0
+
+    def insist(self, *, skip_newer: bool) -> None:
+        """That nothing would be written over what the hub has newer. Raises Conflict, naming some."""
+        if self.held and not skip_newer:
+            named = [f"{path} ({change})" for (_, path), change in islice(self.held.items(), LONGEST_LIST)]
+            more = len(self.held) - len(named)
+            problem = (
+                f"the hub has {len(self.held)} newer or otherwise: {', '.join(named)}{f' and {more}' if more else ''}"
+            )
+            hint = "Restore into an empty hub; or, with --skip-newer, what the hub does not have, leaving these alone"
+            raise Conflict("restore", self.chain.newest.name, problem, hint)
+
+
+@dataclass
+class RestoreResult:
+    """What was written, and what could not be."""
+
+    written: int = 0
+    versions: int = 0
+    keys: list[str] = field(default_factory=list)
+    files: dict[str, bytes] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+    ledger_name: Mapping[str, Any] | None = None
+
+
+def latest_lines(place: BackupPlace, chain: OpenedChain) -> Iterator[Line]:
+    """The newest line of each entry, key and file; and all of the ledger's, which come in no order."""
+    latest = set[tuple[str, ...]]()
+    for _, line in all_lines(place, chain):
+        kind = LineKind(line[KIND])
+        if kind is LineKind.LEAF:
+            yield line
+            continue
+        about = ("entry", line["area"], line["path"]) if "area" in line else (kind, line.get("name", ""))
+        if about not in latest:
+            latest.add(about)
+            if kind is not LineKind.REMOVED:
+                yield line
+
+
+def plan_restore(content: HubContent, place: BackupPlace, chain: OpenedChain) -> RestorePlan:
+    """What restoring the chain into this hub would do. It reads both, and changes nothing."""
+    missing = tuple(area for area in content.areas if not content.has_mount(area))
+    present = listing_of(content, [area for area in content.areas if area not in missing])
+    plan = RestorePlan(chain, missing)
+    for line in latest_lines(place, chain):
+        match LineKind(line[KIND]):
+            case LineKind.ENTRY:
+                _plan_entry(plan, content, present.get((line["area"], line["path"])), line)
+            case LineKind.KEY:
+                plan.keys.append(line["name"])
+            case LineKind.FILE:
+                plan.files.append(line["name"])
+            case LineKind.LEAF:
+                plan.leaves += 1
+            case _:
+                continue
+    return plan
+
+
+def restore_chain(
+    content: HubContent, place: BackupPlace, plan: RestorePlan, tell: Callable[[int], None] = lambda count: None
+) -> RestoreResult:
+    """Carry the plan out, and mark the hub. Safe to run again: what is there is not written once more.
+
+    While it is under way the mark says so, and nothing is rotated or pushed by such a hub.
+    """
+    chain, result = plan.chain, RestoreResult()
+    for area in plan.mounts:
+        content.make_mount(area)
+    mark_hub(content, chain.newest, whole=False)
+    name_ledger(content, LedgerName(BEING_RESTORED + chain.newest.name).to_data())
+    present = listing_of(content, content.areas)
+    lines = (line for line in latest_lines(place, chain) if _is_wanted(plan, line))
+    with ThreadPoolExecutor(WRITE_AT_ONCE) as pool:
+        while window := list(islice(lines, WRITE_WINDOW)):
+            entries = [line for line in window if line[KIND] == LineKind.ENTRY and not _names_ledger(line)]
+            written = pool.map(lambda line: _write_entry(content, present, line), entries)
+            for versions in written:
+                result.versions += versions
+                result.written += bool(versions)
+            for line in window:
+                _write_other(content, result, line)
+            tell(result.written)
+    if not result.faults:
+        mark_hub(content, chain.newest, whole=True)
+        name_ledger(content, result.ledger_name)
+    return result
+
+
+def name_ledger(content: HubContent, data: Mapping[str, Any] | None) -> None:
+    """Have the hub name this ledger, or none: nothing is begun by a hub that names another than whoever would begin."""
+    there = content.find(STATE, NAMED)
+    if data is None:
+        content.remove(STATE, NAMED)
+        return
+    if there is None:
+        content.settle(STATE, NAMED, {"max_versions": 1})
+    content.write(STATE, NAMED, data, cas=there.version if there else 0)
+
+
+def mark_hub(content: HubContent, newest: Manifest, *, whole: bool) -> None:
+    """Say in the hub from what it was restored, and whether all of it is there."""
+    there = content.find(STATE, RESTORED)
+    mark = RestoredMark(newest.chain, newest.sequence, newest.begun_at, content.now(), whole)
+    if there is None:
+        content.settle(STATE, RESTORED, {"max_versions": 1})
+    content.write(STATE, RESTORED, mark.to_data(), cas=there.version if there else 0)
+
+
+def listing_of(content: HubContent, areas: Mapping[str, str] | list[str]) -> dict[tuple[str, str], ListedEntry]:
+    """Everything that the hub has in these areas."""
+    return {entry.key: entry for area in areas for entry in content.listed(area)}
+
+
+def _plan_entry(plan: RestorePlan, content: HubContent, present: ListedEntry | None, line: Line) -> None:
+    change = change_of(content, present, line)
+    plan.counts[change] += 1
+    if change in (RestoreChange.NEWER, RestoreChange.OTHER):
+        plan.held[line["area"], line["path"]] = change
+    elif change is RestoreChange.WRITE:
+        plan.writes += (1 if line["area"] == STATE else line["version"] - (present.version if present else 0)) + 2
+
+
+def change_of(content: HubContent, present: ListedEntry | None, line: Line) -> RestoreChange:
+    """What is to be done about one entry. Versions are compared by their numbers, and equal numbers by their values."""
+    if present is None or present.version == 0:
+        return RestoreChange.WRITE
+    values: dict[int, Any] = {version["n"]: version["fields"] for version in line["versions"]}
+    if line["area"] != STATE and present.version > line["version"]:
+        return RestoreChange.NEWER
+    there = content.read(line["area"], line["path"], present.version)
+    fields = dict(there.fields) if there else None
+    if _names_ledger(line) and str((fields or {}).get("origin", "")).startswith(BEING_RESTORED):
+        return RestoreChange.WRITE
+    if line["area"] == STATE:
+        return RestoreChange.KEEP if values and fields == [*values.values()][-1] else RestoreChange.OTHER
+    if present.version == line["version"] and present.version not in values and fields == {}:
+        return RestoreChange.WRITE
+    if present.version in values and fields is not None and fields != values[present.version]:
+        return RestoreChange.OTHER
+    return RestoreChange.KEEP if present.version == line["version"] else RestoreChange.WRITE
+
+
+def _is_wanted(plan: RestorePlan, line: Line) -> bool:
+    return line[KIND] != LineKind.ENTRY or (line["area"], line["path"]) not in plan.held
+
+
+def _write_entry(content: HubContent, present: Mapping[tuple[str, str], ListedEntry], line: Line) -> int:
+    """Bring one entry up to the version that the backup has; how many versions were written.
+
+    A number that the backup has no value of is written empty and destroyed, since copies, records, notices and the
+    ledger go by the numbers.
+    """
+    area, path = line["area"], line["path"]
+    there = present.get((area, path))
+    at = there.version if there else 0
+    if change_of(content, there, line) is not RestoreChange.WRITE:
+        return 0
+    settings = {name: value for name, value in line["settings"].items() if value is not None}
+    if area == STATE:
+        return _write_state(content, path, at, settings, line)
+    values = {version["n"]: version["fields"] for version in line["versions"]}
+    content.settle(area, path, settings)
+    empty = _left_empty(content, there, line) if there else []
+    for number in range(at + 1, line["version"] + 1):
+        if number in values:
+            content.destroy(area, path, empty)
+            empty = []
+        else:
+            empty.append(number)
+        content.write(area, path, values.get(number, {}), cas=number - 1)
+    content.destroy(area, path, empty)
+    return max(1, int(line["version"]) - at)
+
+
+def _left_empty(content: HubContent, there: ListedEntry, line: Line) -> list[int]:
+    """The numbers that a restore which was cut off has written empty, and not destroyed any more."""
+    numbers = {version["n"] for version in line["versions"]}
+    versions = (content.read(there.area, there.path, n) for n in undestroyed(there) if n not in numbers)
+    return [version.number for version in versions if version and not version.fields]
+
+
+def _write_state(content: HubContent, path: str, at: int, settings: Mapping[str, Any], line: Line) -> int:
+    if not line["versions"]:
+        return 0
+    content.settle(STATE, path, settings)
+    content.write(STATE, path, line["versions"][-1]["fields"], cas=at)
+    return 1
+
+
+def _names_ledger(line: Line) -> bool:
+    """Whether it is the hub's word which ledger is its own: that is written last."""
+    return (line.get("area"), line.get("path")) == (STATE, NAMED)
+
+
+def _write_other(content: HubContent, result: RestoreResult, line: Line) -> None:
+    if line[KIND] == LineKind.ENTRY and _names_ledger(line) and line["versions"]:
+        result.ledger_name = line["versions"][-1]["fields"]
+    elif line[KIND] == LineKind.KEY:
+        _write_key(content, result, line)
+    elif line[KIND] == LineKind.FILE:
+        result.files[line["name"]] = base64.b64decode(line["content"])
+
+
+def _write_key(content: HubContent, result: RestoreResult, line: Line) -> None:
+    """A key that the hub does not have. One that it has is left alone: it may be of a newer generation."""
+    try:
+        content.make_transit()
+        if line["name"] not in {key.name for key in content.transit_keys()}:
+            content.import_key(line["name"], Sensitive(line["backup"]))
+            result.keys.append(line["name"])
+    except KeyturnError as error:
+        result.faults.append(f"transit key {line['name']}: {error.problem}")
+
+
+def export_ledger(place: BackupPlace, chain: OpenedChain, entries: IO[bytes], checkpoints: IO[bytes]) -> int:
+    """Write the ledger's entries and checkpoints as `keyturn ledger export` does, and return how many entries."""
+    count = 0
+    for manifest in chain.manifests:
+        for line in read_lines(place, chain.seal, manifest):
+            if line[KIND] == LineKind.LEAF:
+                entries.write(line["leaf"].encode() + b"\n")
+                count += 1
+            elif line[KIND] == LineKind.CHECKPOINT and line["note"]:
+                checkpoints.write(json.dumps({"checkpoint": line["note"]}).encode() + b"\n")
+    return count

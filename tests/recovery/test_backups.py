@@ -1,0 +1,359 @@
+"""A hub is backed up as a base and increments, and comes back from them as it was; whatever is not whole is told."""
+
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from keyturn.core.backups import SECRETS, STATE, BackupPlace, Manifest
+from keyturn.core.envelope import SealRefused
+from keyturn.core.errors import Conflict, KeyturnError, Missing, NotFound, Unavailable
+from keyturn.core.hub import VersionState
+from keyturn.core.ledger import Entry, Outcome
+from keyturn.ledger.naming import BEING_RESTORED, LedgerName, insist_on_named, read_name
+from keyturn.providers.files.backup_directory import BackupDirectory
+from keyturn.providers.files.recovery_key import RecoveryDataKeys
+from keyturn.providers.keys.backup_seal import RecipientKeys
+from keyturn.providers.ledger.ed25519 import verify_ed25519
+from keyturn.providers.ledger.sqlite import SqliteLedger
+from keyturn.recovery import parts, restoring
+from keyturn.recovery.chains import list_chains, newest_chain, verify_chain
+from keyturn.recovery.drilling import run_drill
+from keyturn.recovery.making import BackupMaker
+from keyturn.recovery.manifests import SignatureCheck
+from keyturn.recovery.restored import read_mark
+from keyturn.recovery.restoring import RestoreChange, plan_restore, restore_chain
+from keyturn.recovery.subject import BackupSubject
+from tests.ledger.keys import Key
+from tests.recovery.conftest import UNSIGNED, Damage, Servers, Setting, hub_at, make_recovery_key, open_setting
+from tests.support.lab import fresh
+
+
+def restore(setting: Setting) -> restoring.RestoreResult:
+    content = setting.restored.content()
+    plan = plan_restore(content, setting.place, setting.newest())
+    plan.insist(skip_newer=False)
+    return restore_chain(content, setting.place, plan)
+
+
+def directory_of(place: BackupDirectory) -> Path:
+    return Path(place.name.removeprefix("directory "))
+
+
+def backed_up(setting: Setting) -> Manifest:
+    """Some secrets in a base and two increments."""
+    maker = setting.maker()
+    setting.write("ml/database", "first", "second", "third")
+    setting.write("ml/gone", "first")
+    setting.hub.write_state("rotations/ml/database", {"stage": "open"}, cas=0)
+    setting.hub.write_state("quiet/0", {"of": "no matter"}, cas=0)
+    assert maker.make().sequence == 0
+    setting.write("ml/database", "fourth")
+    setting.hub.patch_metadata("ml/database", {"keyturn-token": "rot-1"})
+    setting.hub.write_state("rotations/ml/database", {"stage": "done"}, cas=1)
+    assert maker.make().counts == {"all": 4, "secrets": 1, "state": 1}
+    setting.hub.content().remove(SECRETS, "ml/gone")
+    newest = maker.make()
+    assert (newest.sequence, newest.counts) == (2, {"all": 3, "secrets": 0, "state": 0, "removed": 1})
+    return newest
+
+
+def test_a_hub_comes_back_with_values_numbers_and_metadata(setting: Setting) -> None:
+    newest = backed_up(setting)
+    result = restore(setting)
+    assert result.faults == []
+    hub = setting.restored
+    info = hub.describe("ml/database")
+    assert info is not None
+    assert (info.version, info.custom["keyturn-token"]) == (4, "rot-1")
+    assert [version.state for version in info.versions] == [VersionState.DESTROYED] * 2 + [VersionState.READABLE] * 2
+    current, before = hub.read("ml/database"), hub.read("ml/database", 3)
+    assert current is not None
+    assert before is not None
+    assert (current.fields["password"].reveal(), before.fields["password"].reveal()) == ("fourth", "third")
+    assert hub.read("ml/gone") is None
+    state = hub.read_state("rotations/ml/database")
+    assert state is not None
+    assert state.data == {"stage": "done"}
+    assert hub.read_state("quiet/0") is None, "what may be deleted at any time is left out"
+    assert hub.fingerprint_keys().make("ml/database", current.fields["password"]) == (
+        setting.hub.fingerprint_keys().make("ml/database", current.fields["password"])
+    )
+    mark = read_mark(hub)
+    assert mark is not None
+    assert (mark.whole, mark.chain, mark.point) == (True, newest.chain, newest.begun_at)
+    assert plan_restore(hub.content(), setting.place, setting.newest()).counts == {RestoreChange.KEEP: 3}
+
+
+def test_an_earlier_point_of_the_chain_can_be_restored(setting: Setting) -> None:
+    backed_up(setting)
+    chain = setting.newest().until(0)
+    content = setting.restored.content()
+    restore_chain(content, setting.place, plan_restore(content, setting.place, chain))
+    there = setting.restored.read("ml/gone")
+    assert there is not None
+    assert setting.restored.describe("ml/database").version == 3  # type: ignore[union-attr]
+    with pytest.raises(NotFound, match="0 to 2"):
+        setting.newest().until(3)
+
+
+def test_transit_keys_come_back_where_the_hub_gives_them_and_are_named_where_not(setting: Setting) -> None:
+    transit = setting.hub.settings.transit_mount
+    setting.hub.content().make_transit()
+    allowed = {"exportable": True, "allow_plaintext_backup": True}
+    setting.calls.post("make", "given", f"{transit}/keys/given", {"type": "ed25519", **allowed})
+    setting.calls.post("make", "kept", f"{transit}/keys/kept", {"type": "ed25519"})
+    maker = setting.maker()
+    manifest = maker.make()
+    assert manifest.missing == ("transit key kept: it is not exportable, or allows no backup",)
+    setting.calls.post("rotate", "given", f"{transit}/keys/given/rotate", {})
+    assert maker.make().counts["keys"] == 1
+    assert restore(setting).keys == ["given"]
+    assert setting.restored.signer("given").public_keys() == setting.hub.signer("given").public_keys()
+
+
+@pytest.mark.parametrize("held", ["newer", "other"])
+def test_nothing_is_written_over_what_the_hub_has_newer_or_otherwise(setting: Setting, held: str) -> None:
+    backed_up(setting)
+    setting.write("ml/new", "only here")
+    for area in setting.restored.content().areas:
+        setting.restored.content().make_mount(area)
+    at_other = Setting(setting.restored, setting.restored, setting.place, setting.keys, setting.calls)
+    at_other.write("ml/database", *"abcd", *("e" if held == "newer" else ""))
+    with pytest.raises(Conflict, match=rf"ml/database \({held}\)"):
+        restore(setting)
+    assert setting.restored.read_state("rotations/ml/database") is None, "nothing was written"
+    plan = plan_restore(setting.restored.content(), setting.place, setting.newest())
+    plan.insist(skip_newer=True)
+    restore_chain(setting.restored.content(), setting.place, plan)
+    current = setting.restored.read("ml/database")
+    assert current is not None
+    assert current.fields["password"].reveal() == ("e" if held == "newer" else "d")
+    assert setting.restored.read_state("rotations/ml/database") is not None
+
+
+def test_a_restore_that_was_cut_off_holds_back_all_work_and_goes_on(
+    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = SqliteLedger(tmp_path / "ledger.db", "keyturn/here", patience=5)
+    setting.hub.claim_state("ledger", LedgerName("keyturn/here").to_data())
+    setting.write("ml/database", "first")
+    setting.maker().make()
+    with monkeypatch.context() as patch:
+        patch.setattr(restoring, "_write_other", lambda *_: (_ for _ in ()).throw(Unavailable("write", "x", "cut off")))
+        with pytest.raises(Unavailable, match="cut off"):
+            restore(setting)
+    mark = read_mark(setting.restored)
+    assert mark is not None
+    assert not mark.whole
+    name, _ = read_name(setting.restored)
+    assert name is not None
+    assert name.origin.startswith(BEING_RESTORED)
+    with pytest.raises(KeyturnError, match="not whole"):
+        insist_on_named(setting.restored, ledger)
+    assert restore(setting).faults == []
+    assert read_mark(setting.restored).whole  # type: ignore[union-attr]
+    assert insist_on_named(setting.restored, ledger).origin == "keyturn/here"
+    ledger.close()
+
+
+def test_the_ledger_and_the_catalogues_files_are_in_it(setting: Setting, tmp_path: Path) -> None:
+    ledger = SqliteLedger(tmp_path / "ledger.db", "keyturn/here", patience=5)
+    moment = datetime(2026, 3, 1, tzinfo=UTC)
+    files = {"secrets.yaml": b"secrets: {}\n"}
+    subject = BackupSubject(setting.hub.content(), setting.hub.fingerprint_keys, ledger, lambda: files)
+    maker = BackupMaker(subject, setting.place, setting.keys)
+    ledger.append([Entry(moment, "somebody", "rotate", Outcome.DONE, f"ml/{number}") for number in range(3)])
+    assert maker.make().ledger.size == 3
+    ledger.append([Entry(moment, "somebody", "retire", Outcome.DONE, "ml/3")])
+    assert maker.make().counts == {"all": 1, "state": 0, "ledger": 1}
+    with (tmp_path / "entries").open("wb") as entries, (tmp_path / "notes").open("wb") as notes:
+        assert restoring.export_ledger(setting.place, setting.newest(), entries, notes) == 4
+    assert (tmp_path / "entries").read_bytes().splitlines() == [leaf for _, leaf in ledger.leaves()]
+    assert restore(setting).files == files
+    ledger.close()
+
+
+def first_part(chain: Path) -> Path:
+    return min(chain.glob("00000000-*.00000.part"))
+
+
+def flip(chain: Path) -> None:
+    part = first_part(chain)
+    content = bytearray(part.read_bytes())
+    content[len(content) // 2] ^= 1
+    part.write_bytes(content)
+
+
+def cut(chain: Path) -> None:
+    first_part(chain).write_bytes(first_part(chain).read_bytes()[:-1])
+
+
+def exchange(chain: Path) -> None:
+    first, second = sorted(chain.glob("00000000-*.part"))[:2]
+    content = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(content)
+
+
+def lose_part(chain: Path) -> None:
+    first_part(chain).unlink()
+
+
+def lose_increment(chain: Path) -> None:
+    (chain / "00000001.manifest").unlink()
+
+
+def repeat_increment(chain: Path) -> None:
+    shutil.copy(chain / "00000001.manifest", chain / "00000002.manifest")
+
+
+def lose_base(chain: Path) -> None:
+    (chain / "00000000.manifest").unlink()
+
+
+def blur_manifest(chain: Path) -> None:
+    manifest = chain / "00000002.manifest"
+    manifest.write_bytes(manifest.read_bytes()[:-20] + bytes(20))
+
+
+DAMAGES: list[tuple[Damage, str, int]] = [
+    (flip, "changed, cut short or exchanged", 3),
+    (cut, "changed, cut short or exchanged", 3),
+    (exchange, "changed, cut short or exchanged", 3),
+    (lose_part, "it is gone", 3),
+    (lose_increment, "does not follow", 1),
+    (repeat_increment, "another backup's manifest", 2),
+    (lose_base, "the manifest of its base is missing", 0),
+    (blur_manifest, "changed or cut short", 2),
+]
+
+
+@pytest.fixture(scope="module")
+def whole(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
+    """Backups of several parts each, which tests damage copies of."""
+    with open_setting(servers, tmp_path_factory.mktemp("whole")) as setting, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parts, "PART_BYTES", 200)
+        backed_up(setting)
+        yield setting
+
+
+@pytest.mark.parametrize(("damage", "words", "holding"), DAMAGES, ids=lambda value: getattr(value, "__name__", None))
+def test_what_somebody_did_to_a_backup_is_found_and_not_restored(
+    whole: Setting, tmp_path: Path, damage: Damage, words: str, holding: int
+) -> None:
+    shutil.copytree(directory_of(whole.place), tmp_path / "backups")
+    place, chain = BackupDirectory(tmp_path / "backups"), whole.newest().name
+    (stored,) = list_chains(place)
+    assert verify_chain(place, stored, whole.keys, UNSIGNED).problem is None
+    damage(tmp_path / "backups" / chain)
+    (stored,) = list_chains(place)
+    check = verify_chain(place, stored, whole.keys, UNSIGNED)
+    assert check.problem is not None
+    assert words in str(check.problem)
+    assert check.backups == holding
+    if holding == 3:
+        with pytest.raises(SealRefused, match=words):
+            plan_restore(whole.restored.content(), place, newest_chain(place, whole.keys, UNSIGNED)[0])
+
+
+def test_a_backup_that_was_cut_off_is_none(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    setting.write("ml/database", "first")
+    maker = setting.maker()
+    put = BackupDirectory.put
+
+    def cut_off(place: BackupPlace, name: str, content: bytes) -> None:
+        if name.endswith(".manifest"):
+            raise Unavailable("write", name, "the machine has gone")
+        put(setting.place, name, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BackupDirectory, "put", cut_off)
+        with pytest.raises(Unavailable):
+            maker.make()
+    (stored,) = list_chains(setting.place)
+    assert stored.objects
+    assert stored.manifests == ()
+    with pytest.raises(SealRefused, match="never finished"):
+        setting.newest()
+    assert maker.make().sequence == 0, "the next one is a base of its own"
+    assert setting.newest().newest.counts["secrets"] == 1
+
+
+def test_a_backup_that_is_deleted_is_noticed_by_the_next_one(setting: Setting) -> None:
+    maker = setting.maker()
+    newest = maker.make()
+    shutil.rmtree(directory_of(setting.place) / newest.chain)
+    with pytest.raises(Missing, match="is gone"):
+        maker.make()
+    assert maker.make().chain != newest.chain
+
+
+def test_another_key_opens_nothing_and_a_stolen_backup_shows_no_value(setting: Setting, tmp_path: Path) -> None:
+    newest = backed_up(setting)
+    other = RecipientKeys({"x25519:other": RecoveryDataKeys(make_recovery_key(tmp_path / "other.pem"))})
+    with pytest.raises(SealRefused, match="another recovery key"):
+        newest_chain(setting.place, other, UNSIGNED)
+    files = list((directory_of(setting.place) / newest.chain).iterdir())
+    assert len(files) >= 6
+    for file in files:
+        content = file.read_bytes()
+        assert not any(word in content for word in (b"fourth", b"ml/database", b"rotations"))
+
+
+def test_what_the_key_that_signs_has_not_signed_is_not_restored(setting: Setting) -> None:
+    """Whoever has the public half of a recovery key can seal a backup of their own."""
+    setting.write("ml/database", "first")
+    ours, theirs = Key(), Key()
+    subject = BackupSubject(setting.hub.content(), setting.hub.fingerprint_keys)
+    check = SignatureCheck(verify_ed25519, ours.public_key())
+    BackupMaker(subject, setting.place, setting.keys, ours).make()
+    good = newest_chain(setting.place, setting.keys, check)[0]
+    BackupMaker(subject, setting.place, setting.keys, theirs).make()
+    BackupMaker(subject, setting.place, setting.keys).make()
+    chain, passed = newest_chain(setting.place, setting.keys, check)
+    if chain.name == good.name:
+        assert all("has not signed it" in str(error) for error in passed)
+    for stored in list_chains(setting.place):
+        problem = verify_chain(setting.place, stored, setting.keys, check).problem
+        assert (problem is None) == (stored.name == good.name)
+
+
+def test_a_drill_compares_everything_and_leaves_nothing(servers: Servers, setting: Setting) -> None:
+    newest = backed_up(setting)
+    scratch = hub_at(servers.other, "KEYTURN_TEST_OTHER", f"keyturn-drill/{fresh()}")
+    setting.write("ml/later", "first")
+    live = setting.hub.content()
+
+    report = run_drill(
+        scratch.content(), scratch.fingerprint_keys, setting.place, setting.newest, setting.hub.now(), live
+    )
+    assert report.proven
+    assert (report.entries, report.versions, report.point) == (3, 4, newest.begun_at)
+    assert report.live is not None
+    assert report.live.entries == 1
+    assert not any(scratch.content().has_mount(area) for area in scratch.content().areas)
+    scratch.close()
+
+
+def test_a_drill_tells_what_did_not_come_back_as_it_was(
+    servers: Servers, setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backed_up(setting)
+    scratch = hub_at(servers.other, "KEYTURN_TEST_OTHER", f"keyturn-drill/{fresh()}")
+    write = restoring._write_entry
+
+    def spoiling(content: object, present: object, line: dict[str, object]) -> int:
+        if line["path"] == "ml/database":
+            versions = [{**version, "fields": {"password": "another"}} for version in line["versions"]]  # type: ignore[attr-defined]
+            line = {**line, "versions": versions}
+        return write(content, present, line)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(restoring, "_write_entry", spoiling)
+    report = run_drill(scratch.content(), scratch.fingerprint_keys, setting.place, setting.newest, setting.hub.now())
+    assert not report.proven
+    assert report.differing == (f"{SECRETS} ml/database version 3", f"{SECRETS} ml/database version 4")
+    assert STATE not in str(report.differing)
+    scratch.close()

@@ -1,0 +1,135 @@
+"""The commands that a person follows at night: back up, list, read back, restore, drill, thin out."""
+
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from keyturn.cli.app import app
+from keyturn.providers.vault.hub import VaultHub
+from keyturn.recovery.chains import list_chains
+from tests.recovery.conftest import Servers, Setting, make_recovery_key
+
+ROOT = Path(__file__).parents[2]
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def policy(setting: Setting, servers: Servers, tmp_path: Path) -> Path:
+    """The operator's file, as the guide has it, with a directory."""
+    (tmp_path / "scratch.token").write_text(servers.other.root_token)
+    (tmp_path / "scratch.token").chmod(0o600)
+    backups = {
+        "place": {"kind": "directory", "directory": str(tmp_path / "backups")},
+        "keys": [f"x25519:{tmp_path / 'recovery.pem'}"],
+        "restore_drill": {"hub": servers.other.address, "token_file": str(tmp_path / "scratch.token")},
+    }
+    (tmp_path / "policy.yaml").write_text(yaml.safe_dump({"backups": backups}))
+    return tmp_path / "policy.yaml"
+
+
+@pytest.fixture
+def run(setting: Setting, policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """One command on the hub that is backed up, or on another."""
+    for name in [name for name in os.environ if name.startswith(("VAULT_", "PREFECT_", "KEYTURN_HUB_"))]:
+        monkeypatch.delenv(name)
+    (tmp_path / "catalogue").mkdir()
+    secret = {"owner": "a@example.com", "classification": "internal", "rotation": {"strategy": "manual"}}
+    (tmp_path / "catalogue" / "all.yaml").write_text(yaml.safe_dump({"secrets": {"ml/database": secret}}))
+    monkeypatch.setenv("KEYTURN_POLICY", str(policy))
+    monkeypatch.setenv("KEYTURN_CATALOGUE", str(tmp_path / "catalogue"))
+    monkeypatch.setenv("KEYTURN_LEDGER", str(tmp_path / "ledger.db"))
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def use(hub: VaultHub, token: str) -> None:
+        monkeypatch.setenv("VAULT_ADDR", hub.settings.address)
+        monkeypatch.setenv("VAULT_TOKEN", os.environ[token])
+        monkeypatch.setenv("KEYTURN_HUB_MOUNT", hub.settings.mount)
+        monkeypatch.setenv("KEYTURN_HUB_STATE_MOUNT", hub.settings.state_mount)
+        monkeypatch.setenv("KEYTURN_HUB_TRANSIT_MOUNT", hub.settings.transit_mount)
+
+    def invoke(*arguments: str, restored: bool = False) -> Result:
+        use(*((setting.restored, "KEYTURN_TEST_OTHER") if restored else (setting.hub, "KEYTURN_TEST_LIVE")))
+        return CliRunner().invoke(app, arguments)
+
+    return invoke
+
+
+def data(done: Result) -> dict[str, Any]:
+    assert done.exit_code == 0, done.output
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def test_a_night_from_backup_to_a_hub_that_works(setting: Setting, run: Run, tmp_path: Path) -> None:
+    setting.write("ml/database", "first", "second")
+    made = data(run("backup", "run", "--json"))
+    assert made["counts"]["secrets"] == 1
+    assert made["ledger"]["size"] >= 1, "that it began is in the ledger before"
+    (chain,) = data(run("backup", "list", "--json"))["chains"]
+    assert (chain["chain"], chain["backups"], chain["locked_until"]) == (made["chain"], 1, None)
+    assert data(run("backup", "verify", "--json"))["chains"][0]["error"] == ""
+    drill = data(run("restore-drill", "--json"))
+    assert (drill["proven"], drill["differing"], drill["entries"] > 1) == (True, [], True)
+    plan = run("restore", restored=True)
+    assert plan.exit_code == 0, plan.output
+    assert f"make the mount {setting.hub.settings.mount}" in plan.stderr
+    assert "nothing was written: give --apply" in plan.stderr
+    assert run("restore", "--apply", restored=True).exit_code == 2, "there is no terminal to ask on"
+    done = run("restore", "--apply", "--yes", "--files", str(tmp_path / "restored"), restored=True)
+    assert done.exit_code == 0, done.output
+    there = setting.restored.read("ml/database")
+    assert there is not None
+    assert (there.version, there.fields["password"].reveal()) == (2, "second")
+    assert (tmp_path / "restored" / "catalogue" / "all.yaml").read_bytes() == (
+        tmp_path / "catalogue" / "all.yaml"
+    ).read_bytes()
+    verified = run("ledger", "verify", "--file", str(tmp_path / "restored" / "ledger.jsonl"))
+    assert "Traceback" not in verified.output
+    looked = run("recover", "--dry-run", restored=True)
+    assert looked.exit_code == 0, looked.output
+    assert "has lost nothing" in looked.stderr
+
+
+def test_what_is_wrong_is_one_line_with_its_remedy(setting: Setting, run: Run, policy: Path, tmp_path: Path) -> None:
+    empty = run("restore", restored=True)
+    assert empty.exit_code == 1
+    assert "keyturn backup run" in empty.stderr
+    setting.write("ml/database", "first")
+    run("backup", "run")
+    wrong = run("restore", "--key", f"x25519:{make_recovery_key(tmp_path / 'other.pem')}", restored=True)
+    assert wrong.exit_code == 1
+    assert "another recovery key" in wrong.stderr
+    (chain,) = list_chains(setting.place)
+    (tmp_path / "backups" / chain.objects[0].name).write_bytes(b"changed")
+    verified = run("backup", "verify")
+    assert verified.exit_code == 1
+    assert "changed, cut short or exchanged" in verified.stderr
+    declared = yaml.safe_load(policy.read_text())
+    policy.write_text(yaml.safe_dump({"backups": {**declared["backups"], "keys": ["transit:keyturn"]}}))
+    lost = run("backup", "run")
+    assert lost.exit_code == 1
+    assert "lies in the hub that is backed up" in lost.stderr
+    policy.write_text("limits: {}\n")
+    assert "declares none" in run("backup", "list").stderr
+    for done in (empty, wrong, verified, lost):
+        assert "Traceback" not in done.output
+
+
+def test_the_guides_commands_are_the_ones_that_there_are(run: Run) -> None:
+    """Each command line of the guide is taken by the command that it names."""
+    guide = (ROOT / "docs" / "disaster-recovery.md").read_text()
+    lines = re.findall(r"^ *\$ keyturn (.+)$", guide, re.MULTILINE)
+    assert len(lines) >= 7
+    for line in lines:
+        words = line.replace("/media/usb/recovery.pem", "/nowhere").split()
+        done = run(*words)
+        assert done.exit_code != 2, (line, done.output)
+        assert "Traceback" not in done.output
