@@ -203,6 +203,7 @@ ARROWS = {
         "keyturn.rotation",
         "keyturn.sync",
         "keyturn.grants",
+        "keyturn.recovery",
     },
     "keyturn.recovery": {
         "keyturn.core",

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from keyturn.agent.http import Handler
     from keyturn.catalogue import Catalogue
     from keyturn.core.access_source import AccessSource
+    from keyturn.recovery.making import BackupMaker
     from keyturn.rotation.context import Workspace
+    from keyturn.serving.backup_part import BackupPlan
     from keyturn.serving.numbers import Serving
     from keyturn.serving.parts import Part
     from keyturn.serving.site import Site, Wrap
@@ -120,7 +122,22 @@ def site_of(
 
     directory, keep = trail_directory(os.environ), trail_keep(os.environ)
     logs, looks = access_logs(latest, audit_file), looks_of(latest, per_secret=per_secret)
-    return Site(latest, open_changes, note, opened, directory, logs, keep=keep, looks=looks)
+    return Site(latest, open_changes, note, opened, directory, logs, keep=keep, looks=looks, backup_plan=backup_plan)
+
+
+def backup_plan(workspace: "Workspace") -> "BackupPlan | None":
+    """How the operator has the hub backed up; None where they have not."""
+    if (settings := workspace.catalogue.policy.backups) is None:
+        return None
+    from keyturn.cli.environment import catalogue_directory
+    from keyturn.providers.backups import open_backup_maker
+    from keyturn.serving.backup_part import BackupPlan
+
+    def opened(current: "Workspace") -> "BackupMaker":
+        return open_backup_maker(current, settings, catalogue_directory(None))
+
+    key = (settings, tuple(workspace.catalogue.mount_paths.items()))
+    return BackupPlan(opened, settings.every, settings.base_every, key)
 
 
 def access_logs(latest: Latest, audit_file: Path | None) -> "dict[str, Callable[[], AccessSource]]":

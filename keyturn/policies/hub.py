@@ -30,7 +30,7 @@ from keyturn.rotation.logins import LOGINS
 from keyturn.rotation.quiet import QUIET
 from keyturn.rotation.records import ROTATIONS
 from keyturn.serving.leases import SERVE
-from keyturn.serving.parts import GRANTING
+from keyturn.serving.parts import BACKUP, GRANTING
 from keyturn.sync.store_status import SYNC
 
 WORKER: Final = "keyturn-worker"
@@ -45,6 +45,8 @@ PLANNER: Final = "keyturn-planner"
 GRANTER: Final = "keyturn-granter"
 GRANT: Final = "keyturn-grant"
 VIEWER: Final = "keyturn-viewer"
+BACKUP_LOGIN: Final = "keyturn-backup"
+"""Also what the key is called that signs backups."""
 CONSUMER: Final = "consumer"
 
 APPROLE: Final = "auth/approle/role"
@@ -431,6 +433,8 @@ ABOUT: Final = {
     " has it decides what every certificate is worth: give it to no worker. It reads no secret.",
     GRANTER: "What `keyturn serve` may do in the hub where it gives and ends access for a while (`--only grants`). It"
     " sees no credential that it gives, and reads no secret.",
+    BACKUP_LOGIN: "What whoever backs the hub up may do in it (`keyturn serve --only backup`, `keyturn backup run`):"
+    " read everything, and change none of it. Whoever has it has every secret: give it to nobody else.",
     GRANT: "What the tokens may do in the hub that the granter makes to ask for credentials.",
     PLANNER: "What `keyturn hub plan` may do in the hub: look at how it is set up. It changes nothing, and reads no"
     " secret.",
@@ -526,6 +530,47 @@ def notary(scope: HubScope) -> Sections:
         "Which ledger is the hub's, with the keys that have signed for it; `keyturn ledger move` changes it.",
         (allow(f"{mount}/data/{NAMED}", "create", "read", "update"),),
     )
+
+
+def backup(scope: HubScope) -> Sections:
+    """What reads everything that is backed up, and changes nothing of it."""
+    mount, transit = scope.places.state_mount, scope.places.transit_mount
+    yield Section("Its own token: whose it is, and that it lasts on.", tuple(own_token()))
+    yield Section(
+        "Everything in the mounts of secrets and in Keyturn's own: what there is, and the values.",
+        tuple(
+            rule
+            for place in (mount, *scope.mounts)
+            for rule in (
+                allow(f"sys/internal/ui/mounts/{place}", "read"),
+                allow(f"{place}/data/*", "read"),
+                allow(f"{place}/metadata/*", "read", "list"),
+                allow(f"{place}/detailed-metadata/*", "list"),
+            )
+        ),
+    )
+    yield Section(
+        "Keys of the transit engine: which there are, and those that the hub gives a backup of. Any other is named as"
+        " missing.",
+        (
+            allow(f"{transit}/keys", "list"),
+            allow(f"{transit}/keys/", "list"),
+            allow(f"{transit}/keys/*", "read"),
+            allow(f"{transit}/backup/*", "read"),
+        ),
+    )
+    yield Section(
+        "Its signature over what it has backed up, by a key that never leaves the hub.",
+        (allow(f"{transit}/sign/{BACKUP_LOGIN}", "update"),),
+    )
+    yield Section(
+        "That it is at work (`keyturn serve --only backup`).",
+        (
+            allow(f"{mount}/data/{SERVE}/{BACKUP}", "create", "read", "update"),
+            allow(f"{mount}/metadata/{SERVE}/{BACKUP}", "create", "read", "update", max_versions=("1",)),
+        ),
+    )
+    yield from ledger(scope)
 
 
 def monitor(scope: HubScope) -> Sections:
@@ -698,6 +743,7 @@ ROLES: Final[dict[str, Callable[[HubScope], Sections]]] = {
     GRANTER: granter,
     GRANT: grant,
     VIEWER: viewer,
+    BACKUP_LOGIN: backup,
     **{login_policy(role): own_login(role) for role in (WORKER, REVOKER, NOTARY)},
 }
 """The policies by their names, besides those of consumers."""

@@ -16,6 +16,7 @@ LOGINS: Final = {
     "pki": (hub.PKI,),
     "planner": (hub.PLANNER,),
     "granter": (hub.GRANTER,),
+    "backup": (hub.BACKUP_LOGIN,),
     "requester": (hub.REQUESTER,),
     "approver": (hub.APPROVER,),
     "viewer": (hub.VIEWER,),

@@ -45,14 +45,18 @@ class BackupMaker:
         self._signer = signer
         self._chain: OpenChain | None = None
 
-    def make(self, base_every: timedelta = timedelta(days=1)) -> Manifest:
-        """An increment where that is possible, else a base; a base too where the chain is older than ``base_every``.
+    def needs_base(self, base_every: timedelta) -> bool:
+        """Whether there is no chain here to go on with, or it is too long, or older than ``base_every``."""
+        chain = self._chain
+        return chain is None or chain.newest.sequence >= LONGEST_CHAIN or self._now() - chain.begun_at >= base_every
 
-        Raises Missing where the backup before it has gone: the next call makes a base. Raises Superseded where somebody
+    def make_increment(self) -> Manifest:
+        """What has changed since the backup before it; a base where there is none.
+
+        Raises Missing where the one before it has gone: the next call makes a base. Raises Superseded where somebody
         else goes on with the chain, and what the hub, the place and the keys raise.
         """
-        chain = self._chain
-        if chain is None or chain.newest.sequence >= LONGEST_CHAIN or self._now() - chain.begun_at >= base_every:
+        if (chain := self._chain) is None:
             return self.make_base()
         self._insist_on_parent(chain)
         return self._write(chain, chain.newest.sequence + 1)

@@ -17,6 +17,7 @@ KINDS: Final = (
     "keyturn.serving.access_parts:access_parts",
     "keyturn.serving.grants_part:grants_parts",
     "keyturn.serving.numbers_part:numbers_parts",
+    "keyturn.serving.backup_part:backup_parts",
 )
 """What makes the parts of one kind, each a function of the site; imported where a process runs parts."""
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from keyturn.access_log.reactions.port import Reaction
 from keyturn.access_log.reactions.reactions import Reactions
@@ -14,6 +14,9 @@ from keyturn.serving.board import Board, Look
 from keyturn.serving.numbers import Counts
 from keyturn.serving.shown import Area
 from keyturn.sync.changes import ChangeSource
+
+if TYPE_CHECKING:
+    from keyturn.serving.backup_part import BackupPlan
 
 Wrap = Callable[[Reaction], Reaction]
 
@@ -32,7 +35,7 @@ class Site:
     ``open_changes`` opens what tells of the hub's changes. ``logs`` are the access logs that are read on this machine,
     each by what opens it, ``trail`` is the directory that they are kept in, ``keep`` how long, None for good. ``say``
     is given one line at a time, from several threads. ``looks`` look at the whole workspace for its numbers, which
-    stand on the ``board``.
+    stand on the ``board``. ``backup_plan`` says how the hub is backed up, if it is.
     """
 
     workspace: Callable[[], Workspace]
@@ -45,3 +48,4 @@ class Site:
     keep: timedelta | None = None
     looks: Mapping[Area, Look] = field(default_factory=dict)
     board: Board = field(default_factory=Board)
+    backup_plan: "Callable[[Workspace], BackupPlan | None]" = lambda workspace: None

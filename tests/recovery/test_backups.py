@@ -49,13 +49,13 @@ def backed_up(setting: Setting) -> Manifest:
     setting.write("ml/gone", "first")
     setting.hub.write_state("rotations/ml/database", {"stage": "open"}, cas=0)
     setting.hub.write_state("quiet/0", {"of": "no matter"}, cas=0)
-    assert maker.make().sequence == 0
+    assert maker.make_increment().sequence == 0
     setting.write("ml/database", "fourth")
     setting.hub.patch_metadata("ml/database", {"keyturn-token": "rot-1"})
     setting.hub.write_state("rotations/ml/database", {"stage": "done"}, cas=1)
-    assert maker.make().counts == {"all": 4, "secrets": 1, "state": 1}
+    assert maker.make_increment().counts == {"all": 4, "secrets": 1, "state": 1}
     setting.hub.content().remove(SECRETS, "ml/gone")
-    newest = maker.make()
+    newest = maker.make_increment()
     assert (newest.sequence, newest.counts) == (2, {"all": 3, "secrets": 0, "state": 0, "removed": 1})
     return newest
 
@@ -106,10 +106,10 @@ def test_transit_keys_come_back_where_the_hub_gives_them_and_are_named_where_not
     setting.calls.post("make", "given", f"{transit}/keys/given", {"type": "ed25519", **allowed})
     setting.calls.post("make", "kept", f"{transit}/keys/kept", {"type": "ed25519"})
     maker = setting.maker()
-    manifest = maker.make()
+    manifest = maker.make_increment()
     assert manifest.missing == ("transit key kept: it is not exportable, or allows no backup",)
     setting.calls.post("rotate", "given", f"{transit}/keys/given/rotate", {})
-    assert maker.make().counts["keys"] == 1
+    assert maker.make_increment().counts["keys"] == 1
     assert restore(setting).keys == ["given"]
     assert setting.restored.signer("given").public_keys() == setting.hub.signer("given").public_keys()
 
@@ -140,7 +140,7 @@ def test_a_restore_that_was_cut_off_holds_back_all_work_and_goes_on(
     ledger = SqliteLedger(tmp_path / "ledger.db", "keyturn/here", patience=5)
     setting.hub.claim_state("ledger", LedgerName("keyturn/here").to_data())
     setting.write("ml/database", "first")
-    setting.maker().make()
+    setting.maker().make_base()
     with monkeypatch.context() as patch:
         patch.setattr(restoring, "_write_other", lambda *_: (_ for _ in ()).throw(Unavailable("write", "x", "cut off")))
         with pytest.raises(Unavailable, match="cut off"):
@@ -166,9 +166,9 @@ def test_the_ledger_and_the_catalogues_files_are_in_it(setting: Setting, tmp_pat
     subject = BackupSubject(setting.hub.content(), setting.hub.fingerprint_keys, ledger, lambda: files)
     maker = BackupMaker(subject, setting.place, setting.keys)
     ledger.append([Entry(moment, "somebody", "rotate", Outcome.DONE, f"ml/{number}") for number in range(3)])
-    assert maker.make().ledger.size == 3
+    assert maker.make_increment().ledger.size == 3
     ledger.append([Entry(moment, "somebody", "retire", Outcome.DONE, "ml/3")])
-    assert maker.make().counts == {"all": 1, "state": 0, "ledger": 1}
+    assert maker.make_increment().counts == {"all": 1, "state": 0, "ledger": 1}
     with (tmp_path / "entries").open("wb") as entries, (tmp_path / "notes").open("wb") as notes:
         assert restoring.export_ledger(setting.place, setting.newest(), entries, notes) == 4
     assert (tmp_path / "entries").read_bytes().splitlines() == [leaf for _, leaf in ledger.leaves()]
@@ -272,23 +272,23 @@ def test_a_backup_that_was_cut_off_is_none(setting: Setting, monkeypatch: pytest
     with monkeypatch.context() as patch:
         patch.setattr(BackupDirectory, "put", cut_off)
         with pytest.raises(Unavailable):
-            maker.make()
+            maker.make_increment()
     (stored,) = list_chains(setting.place)
     assert stored.objects
     assert stored.manifests == ()
     with pytest.raises(SealRefused, match="never finished"):
         setting.newest()
-    assert maker.make().sequence == 0, "the next one is a base of its own"
+    assert maker.make_increment().sequence == 0, "the next one is a base of its own"
     assert setting.newest().newest.counts["secrets"] == 1
 
 
 def test_a_backup_that_is_deleted_is_noticed_by_the_next_one(setting: Setting) -> None:
     maker = setting.maker()
-    newest = maker.make()
+    newest = maker.make_increment()
     shutil.rmtree(directory_of(setting.place) / newest.chain)
     with pytest.raises(Missing, match="is gone"):
-        maker.make()
-    assert maker.make().chain != newest.chain
+        maker.make_increment()
+    assert maker.make_increment().chain != newest.chain
 
 
 def test_another_key_opens_nothing_and_a_stolen_backup_shows_no_value(setting: Setting, tmp_path: Path) -> None:
@@ -309,10 +309,10 @@ def test_what_the_key_that_signs_has_not_signed_is_not_restored(setting: Setting
     ours, theirs = Key(), Key()
     subject = BackupSubject(setting.hub.content(), setting.hub.fingerprint_keys)
     check = SignatureCheck(verify_ed25519, ours.public_key())
-    BackupMaker(subject, setting.place, setting.keys, ours).make()
+    BackupMaker(subject, setting.place, setting.keys, ours).make_base()
     good = newest_chain(setting.place, setting.keys, check)[0]
-    BackupMaker(subject, setting.place, setting.keys, theirs).make()
-    BackupMaker(subject, setting.place, setting.keys).make()
+    BackupMaker(subject, setting.place, setting.keys, theirs).make_base()
+    BackupMaker(subject, setting.place, setting.keys).make_base()
     chain, passed = newest_chain(setting.place, setting.keys, check)
     if chain.name == good.name:
         assert all("has not signed it" in str(error) for error in passed)

@@ -1,0 +1,102 @@
+"""The part that backs the hub up all the time: a base, and what has changed since, every half minute."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from keyturn.client.clock import elapsed
+from keyturn.core.backups import Manifest
+from keyturn.core.errors import Missing, Superseded, TransientError
+from keyturn.recovery.making import BackupMaker
+from keyturn.rotation.context import Workspace
+from keyturn.rotation.journal import record_action
+from keyturn.serving.parts import BACKUP, Part, PartHealth, Tenure
+from keyturn.serving.site import Site
+
+ACTION: Final = "back up"
+"""What the ledger calls a base; increments are not in it."""
+
+
+@dataclass(frozen=True)
+class BackupPlan:
+    """What makes the backups of a workspace, and how often: ``key`` is another once a new one has to be opened."""
+
+    open_maker: Callable[[Workspace], BackupMaker]
+    every: timedelta
+    base_every: timedelta
+    key: object
+
+
+class BackupPart:
+    """One process backs up at a time, by its lease. Should two, each has a chain of its own.
+
+    What fails for a while is told once, and the chain goes on; a part that begins anew begins with a base.
+    """
+
+    name = BACKUP
+
+    def __init__(self, site: Site, plan: Callable[[Workspace], BackupPlan | None]) -> None:
+        self._site = site
+        self._plan = plan
+        self._maker: BackupMaker | None = None
+        self._key: object = None
+        self._point = elapsed()
+        self._trouble = ""
+
+    def run(self, tenure: Tenure) -> None:
+        """Until the part ends. Raises what does not pass by itself."""
+        self._maker, self._point = None, elapsed()
+        tenure.measure = lambda: PartHealth(elapsed() - self._point, self._trouble)
+        while not tenure.over:
+            workspace = self._site.workspace()
+            plan = self._plan(workspace)
+            if plan is None:
+                return
+            began = elapsed()
+            if self._back_up(workspace, plan):
+                self._point = began
+            tenure.wait(max(0.0, plan.every.total_seconds() - (elapsed() - began)))
+
+    def _back_up(self, workspace: Workspace, plan: BackupPlan) -> bool:
+        """One backup; whether there is one. A chain that was taken or removed is followed by a base at once."""
+        try:
+            try:
+                self._make(workspace, plan)
+            except (Missing, Superseded) as error:
+                self._tell(str(error))
+                self._make(workspace, plan)
+        except TransientError as error:
+            self._tell(str(error))
+            return False
+        self._trouble = ""
+        return True
+
+    def _make(self, workspace: Workspace, plan: BackupPlan) -> None:
+        if self._maker is None or self._key != plan.key:
+            self._maker, self._key = plan.open_maker(workspace), plan.key
+        if self._maker.needs_base(plan.base_every):
+            with record_action(workspace, ACTION, note="a base") as doing:
+                manifest = self._maker.make_base()
+                doing.note = f"{manifest.name}, {manifest.counts['all']} entries"
+            self._say(f"{manifest.name}: a base of {manifest.counts['all']} entries")
+            self._name_missing(manifest)
+        else:
+            self._maker.make_increment()
+
+    def _name_missing(self, manifest: Manifest) -> None:
+        for line in manifest.missing:
+            self._say(f"not in the backup: {line}")
+
+    def _tell(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            self._say(f"error: {trouble}")
+        self._trouble = trouble
+
+    def _say(self, line: str) -> None:
+        self._site.say(f"{self.name}: {line}")
+
+
+def backup_parts(site: Site) -> Iterable[Part]:
+    """None where the operator declares no backups."""
+    return [BackupPart(site, site.backup_plan)] if site.backup_plan(site.workspace()) else []
