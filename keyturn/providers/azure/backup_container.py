@@ -60,7 +60,7 @@ class BackupContainer:
             try:
                 return self._stored(self._client.get_blob_client(self._prefix + name).get_blob_properties())
             except ResourceNotFoundError as error:
-                if azure.service_code(error) == "ContainerNotFound":
+                if _code(error) == "ContainerNotFound":
                     raise
                 return None
 
@@ -78,7 +78,7 @@ class BackupContainer:
             except ResourceNotFoundError:
                 return
             except HttpResponseError as error:
-                if azure.service_code(error) != IMMUTABLE:
+                if _code(error) != IMMUTABLE:
                     raise
                 problem = "a policy of its container keeps it from being removed"
                 raise Locked("remove", self._called(name), problem, "Wait until that has ended") from None
@@ -111,10 +111,16 @@ class BackupContainer:
             raise NotFound(doing, called, "there is no such blob or container") from None
         except HttpResponseError as error:
             if error.status_code == HTTPStatus.FORBIDDEN:
-                raise Denied(doing, called, f"Azure answered 403 ({azure.service_code(error)})", BLOB_ROLE) from None
+                raise Denied(doing, called, f"Azure answered 403 ({_code(error)})", BLOB_ROLE) from None
             raise azure.from_azure(error, doing, called) from None
         except AzureError as error:
             raise azure.from_azure(error, doing, called) from None
+
+
+def _code(error: HttpResponseError) -> str:
+    """The service's own word for the reason, which it tells in a header."""
+    code = getattr(error, "error_code", None)
+    return str(getattr(code, "value", code) or "")
 
 
 def open_container(
