@@ -45,14 +45,10 @@ def environment() -> list[str]:
 
 def test_what_a_small_site_asks_for_is_what_the_model_says(site: MeasuredSite) -> None:
     model = modelled(SECRETS)
-    first, due, plan = (measure(site, name) for name in ("due", "due", "plan"))
-    assert [first["hub"], due["hub"], plan["hub"]] == [
-        first_look(model),
-        hub_requests(model, "due"),
-        hub_requests(model, "plan"),
-    ]
+    first, plan = measure(site, "due"), measure(site, "plan")
+    assert [first["hub"], plan["hub"]] == [first_look(model), hub_requests(model, "plan")]
     assert {name: plan[name] for name in ("aws", "azure", "gcp")} == store_requests(model)
-    assert plan["hub writes"] == due["hub writes"] == due["aws"] == 0
+    assert plan["hub writes"] == first["aws"] == 0
 
 
 def test_the_documents_measured_requests_are_what_the_model_says() -> None:
@@ -88,7 +84,7 @@ def test_an_exponent_is_found_in_what_grows_by_it(power: float, constant: float)
 @pytest.fixture(scope="module")
 def ways() -> dict[str, Any]:
     """What each way of placing rotations has come to, in a small world."""
-    return schedules.compared(2_000, 70, 14, 2, seed=1)
+    return schedules.compared(1_200, 50, 14, 2, seed=1)
 
 
 def test_jitter_spreads_what_cron_heaps_and_neither_is_late(ways: dict[str, Any]) -> None:
