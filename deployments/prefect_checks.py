@@ -47,11 +47,16 @@ SOON: Final = 5.0
 """Seconds within which a run begins whose worker hears of it and forks it, with some to spare."""
 
 
-async def check_prefect(api: str, workspace: WorkspaceNames) -> list[CheckResult]:
-    """Everything that is registered there for a workspace; what keeps anybody from looking is in it, too."""
+async def check_prefect(
+    api: str, workspace: WorkspaceNames, unneeded: frozenset[str] = frozenset()
+) -> list[CheckResult]:
+    """Everything that is registered there for a workspace; what keeps anybody from looking is in it, too.
+
+    ``unneeded`` are queues that need no worker, since the catalogue has no work for them.
+    """
     try:
         async with get_client() as client:
-            return [result async for result in _checks(client, api, workspace)]
+            return [result async for result in _checks(client, api, workspace, unneeded)]
     except KeyturnError as error:
         return [unseen(AREA, "server", error)]
     except (httpx.HTTPError, RuntimeError) as error:
@@ -59,7 +64,9 @@ async def check_prefect(api: str, workspace: WorkspaceNames) -> list[CheckResult
         return [CheckResult(AREA, "server", Grade.UNKNOWN, words, "Check PREFECT_API_URL and that the server runs")]
 
 
-async def _checks(client: PrefectClient, api: str, workspace: WorkspaceNames) -> AsyncIterator[CheckResult]:
+async def _checks(
+    client: PrefectClient, api: str, workspace: WorkspaceNames, unneeded: frozenset[str]
+) -> AsyncIterator[CheckResult]:
     if not is_loopback(httpx.URL(api).host):
         for lack in lacking(api, os.environ, without_login):
             yield CheckResult(AREA, "server", Grade.FAILED, lack, "Whoever calls its API can have credentials ended")
@@ -70,7 +77,8 @@ async def _checks(client: PrefectClient, api: str, workspace: WorkspaceNames) ->
         return
     deployments: list[dict[str, Any]] = yaml.safe_load(prefect_file().read_text())["deployments"]
     async for result in _queues(client, workspace, deployments):
-        yield result
+        if result.grade is Grade.WELL or result.name not in {queue_check(name) for name in unneeded}:
+            yield result
     async for result in _deployments(client, workspace, deployments, remedy):
         yield result
     async for result in _automations(client, workspace, remedy):
@@ -83,6 +91,11 @@ async def _checks(client: PrefectClient, api: str, workspace: WorkspaceNames) ->
         yield CheckResult(AREA, "retention", Grade.ADVICE, remark)
 
 
+def queue_check(queue: str) -> str:
+    """What the check of a queue is called."""
+    return f"queue {queue}"
+
+
 async def _queues(
     client: PrefectClient, workspace: WorkspaceNames, declared: list[dict[str, Any]]
 ) -> AsyncIterator[CheckResult]:
@@ -91,12 +104,12 @@ async def _queues(
     for name in dict.fromkeys(entry["work_pool"]["work_queue_name"] for entry in declared):
         queue = there.get(name)
         if queue and queue.is_paused:
-            yield CheckResult(AREA, f"queue {name}", Grade.FAILED, "it is paused", "Resume it in the Prefect UI")
+            yield CheckResult(AREA, queue_check(name), Grade.FAILED, "it is paused", "Resume it in the Prefect UI")
         elif queue and queue.status == WorkQueueStatus.READY:
-            yield CheckResult(AREA, f"queue {name}", Grade.WELL, "a worker serves it")
+            yield CheckResult(AREA, queue_check(name), Grade.WELL, "a worker serves it")
         else:
             start = f"Run `prefect worker start --pool {workspace.own} --work-queue {name} --type {TYPE}`"
-            yield CheckResult(AREA, f"queue {name}", Grade.FAILED, "no worker asks it for work", start)
+            yield CheckResult(AREA, queue_check(name), Grade.FAILED, "no worker asks it for work", start)
 
 
 async def check_keeper(client: PrefectClient, workspace: WorkspaceNames) -> AsyncIterator[CheckResult]:

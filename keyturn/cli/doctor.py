@@ -25,6 +25,8 @@ RoleOption = Annotated[
         help="Whose work it is to do: worker, revoker, notary, monitor, granter or consumer:NAME.",
     ),
 ]
+GRANTER = "granter"
+"""The queue of whatever gives access: where no policy gives any, nobody has to serve it."""
 AllOption = Annotated[bool, typer.Option("--all", help="Show what is well, too.")]
 
 
@@ -55,19 +57,20 @@ def diagnose(workspace: "Workspace", names: WorkspaceNames, role: str) -> "Diagn
     diagnosis = examine(Patient(workspace, hub_scope(workspace.catalogue, [], []), role))
     if role != "worker":
         return diagnosis
-    registered = in_prefect(names, os.environ.get("PREFECT_API_URL", ""))
+    unneeded = frozenset() if workspace.catalogue.access_policies else frozenset({GRANTER})
+    registered = in_prefect(names, os.environ.get("PREFECT_API_URL", ""), unneeded)
     return replace(diagnosis, results=(*diagnosis.results, *registered))
 
 
-def in_prefect(names: WorkspaceNames, api: str) -> "list[CheckResult]":
-    """What is registered with the Prefect server, where there is one."""
+def in_prefect(names: WorkspaceNames, api: str, unneeded: frozenset[str] = frozenset()) -> "list[CheckResult]":
+    """What is registered with the Prefect server, where there is one; ``unneeded`` queues need no worker."""
     if not api:
         return []
     import asyncio
 
     from deployments.prefect_checks import check_prefect
 
-    return asyncio.run(check_prefect(api, names))
+    return asyncio.run(check_prefect(api, names, unneeded))
 
 
 def tell_diagnosis(diagnosis: "Diagnosis", everything: bool, as_json: bool) -> None:

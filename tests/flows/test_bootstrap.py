@@ -61,6 +61,9 @@ def test_the_doctor_names_what_is_switched_off_and_what_is_gone(installed: Insta
     assert (results[crash].grade, results[crash].words) == (Grade.FAILED, "it is switched off")
     assert results[event].grade is Grade.WELL
     assert "no worker asks it" in results["queue emergency"].words
+    assert "no worker asks it" in results["queue granter"].words
+    needed = asyncio.run(check_prefect(prefect.url, WorkspaceNames(), frozenset({"granter"})))
+    assert results.keys() - {result.name for result in needed} == {"queue granter"}
     # The tests' schedules rest.
     assert results["deployment keeper"].words == "it is paused, or one of its schedules"
     (gone,) = asyncio.run(check_prefect(prefect.url, WorkspaceNames("nobody")))
