@@ -1,7 +1,5 @@
 """The guide of `keyturn serve` word by word: its commands are taken, and what it says is answered is answered."""
 
-import configparser
-import re
 import shlex
 from pathlib import Path
 
@@ -15,13 +13,6 @@ from tests.serving.test_endpoint import WORKING, endpoint, get
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "serve.md").read_text()
 COMMANDS = [shlex.split(line[2:]) for line in GUIDE.splitlines() if line.startswith("$ ")]
-
-
-def unit() -> configparser.ConfigParser:
-    parser = configparser.ConfigParser(strict=False, interpolation=None)
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
-    parser.read_string(re.search(r"```ini\n(.*?)```", GUIDE, re.DOTALL)[1])  # type: ignore[index]
-    return parser
 
 
 @pytest.mark.parametrize("words", [words[1:] for words in COMMANDS if words[0] == "keyturn"], ids=" ".join)
@@ -44,16 +35,3 @@ def test_every_number_is_in_the_guide() -> None:
     names = {f"{PREFIX}{metric.name}" for metric in serving_metrics()}
     counted = {f"{PREFIX}{name}" for name in COUNTED}
     assert {name for name in names if (f"{name}_total" if name in counted else name) not in GUIDE} == set()
-
-
-def test_the_unit_begins_what_the_guide_says_and_may_do_little() -> None:
-    service = unit()["Service"]
-    words = shlex.split(service["ExecStart"])
-    assert words[:2] == ["/opt/keyturn/bin/keyturn", "serve"]
-    typer.main.get_command(app).commands["serve"].make_context("serve", words[2:])  # type: ignore[attr-defined]
-    assert (service["ProtectSystem"], service["NoNewPrivileges"], service["CapabilityBoundingSet"]) == (
-        "strict",
-        "yes",
-        "",
-    )
-    assert service["User"] not in ("", "root")
