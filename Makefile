@@ -9,7 +9,7 @@ PY := $(VENV)/bin/python
 UV_COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
 
-.PHONY: help setup demo test test-deep check wheel release sbom licences lock manifests digests screenshot manual clean
+.PHONY: help setup demo test production-test test-deep check wheel release sbom licences lock manifests digests screenshot manual clean
 
 help:  ## tell what make does here
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | awk -F '\t' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -29,6 +29,9 @@ check: setup  ## style, types (those of the tests too), and what is known agains
 	$(VENV)/bin/mypy
 	$(VENV)/bin/bandit --quiet --recursive --configfile pyproject.toml keyturn flows tasks blocks deployments
 	$(PY) -m deployments.supply_chain audit
+
+production-test: setup  ## the whole topology on loopback, where everything dies once (KEYTURN_FLEET=500: half an hour)
+	KEYTURN_FLEET=$${KEYTURN_FLEET:-500} $(VENV)/bin/pytest --capture=no tests/production $(ARGS)
 
 test-deep: setup  ## every case of every table that make test takes samples of (ARGS as above)
 	@echo "Every case of every table: this takes hours, where make test takes ten minutes on two quiet cores."

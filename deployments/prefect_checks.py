@@ -12,7 +12,10 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterDeploymentId,
+    FlowRunFilterExpectedStartTime,
     FlowRunFilterStartTime,
+    FlowRunFilterState,
+    FlowRunFilterStateName,
     WorkPoolFilter,
     WorkPoolFilterName,
 )
@@ -20,10 +23,11 @@ from prefect.client.schemas.objects import StateType, WorkQueueStatus
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 
+from deployments import scale_out
 from deployments.bootstrap import type_of_pool
 from deployments.prefect_exposure import lacking, without_login
 from deployments.prefect_file import prefect_file
-from deployments.retention import advice
+from deployments.retention import advice, server_settings
 from deployments.worker import TYPE
 from keyturn.core.errors import KeyturnError
 from keyturn.core.outbound import is_loopback
@@ -42,6 +46,9 @@ KEEPER_SILENT: Final = timedelta(minutes=30)
 RECENT: Final = timedelta(days=1)
 LATEST: Final = 20
 """The runs that are looked at for how long they waited: so many of the last day's."""
+
+LATE_BY_THEN: Final = timedelta(minutes=5)
+"""A run that is overdue for so long has been called late, unless nobody looks."""
 
 SOON: Final = 5.0
 """Seconds within which a run begins whose worker hears of it and forks it, with some to spare."""
@@ -87,6 +94,13 @@ async def _checks(
         yield result
     async for result in check_waits(client, workspace):
         yield result
+    async for result in check_services(client, workspace, datetime.now(UTC)):
+        yield result
+    server = await server_settings() or {}
+    for words, remedy in scale_out.lacking(server):
+        yield CheckResult(AREA, "several servers", Grade.FAILED, words, remedy)
+    for words, remedy in scale_out.remarks(server):
+        yield CheckResult(AREA, "several servers", Grade.ADVICE, words, remedy)
     for remark in await advice():
         yield CheckResult(AREA, "retention", Grade.ADVICE, remark)
 
@@ -94,6 +108,21 @@ async def _checks(
 def queue_check(queue: str) -> str:
     """What the check of a queue is called."""
     return f"queue {queue}"
+
+
+async def check_services(client: PrefectClient, workspace: WorkspaceNames, now: datetime) -> AsyncIterator[CheckResult]:
+    """Whether the server's own services go on: one of them calls a run late that nobody has taken in time.
+
+    They can stand still while every process looks well, and then no schedule goes on and no alarm is told.
+    """
+    overdue = FlowRunFilter(
+        state=FlowRunFilterState(name=FlowRunFilterStateName(any_=["Scheduled"])),
+        expected_start_time=FlowRunFilterExpectedStartTime(before_=now - LATE_BY_THEN),
+    )
+    pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[workspace.own]))
+    for run in await client.read_flow_runs(work_pool_filter=pool, flow_run_filter=overdue, limit=1):
+        words = f"they stand still: {run.name} was due at {run.expected_start_time:%H:%M} UTC, and is not called late"
+        yield CheckResult(AREA, "services", Grade.FAILED, words, "Start them anew, see docs/production.md")
 
 
 async def _queues(

@@ -20,14 +20,22 @@ async def advice() -> list[str]:
 
     A server that does not show its settings is not remarked on.
     """
+    server = await server_settings()
+    if server is None:
+        return ["it does not show how long it keeps runs and events: see that it forgets them"]
+    return list(lacking(server))
+
+
+async def server_settings() -> dict[str, Any] | None:
+    """How the server is set, as its API tells; None where it does not."""
     async with get_client() as client:
         try:
             answer = await client._client.get("/admin/settings")
             answer.raise_for_status()
             settings = answer.json()
         except (httpx.HTTPStatusError, ValueError):
-            return ["it does not show how long it keeps runs and events: see that it forgets them"]
-    return list(lacking(settings.get("server", {}) if isinstance(settings, dict) else {}))
+            return None
+    return dict(settings.get("server", {})) if isinstance(settings, dict) else {}
 
 
 def lacking(server: Mapping[str, Any]) -> Iterator[str]:

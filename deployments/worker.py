@@ -40,6 +40,7 @@ from keyturn.project.worker_settings import own_settings
 
 if TYPE_CHECKING:
     from deployments.execution import Contexts
+    from deployments.leftovers import crash_leftovers
     from deployments.nursery import Nursery, NurseryStarter, can_watch_forked, run_environment
     from deployments.waking import heed_events
     from deployments.worker_metrics import UNKNOWN, VARIABLE, WorkerNumbers, serve_numbers
@@ -50,6 +51,7 @@ else:
     Nursery, NurseryStarter = nursery.Nursery, nursery.NurseryStarter
     can_watch_forked, run_environment = nursery.can_watch_forked, nursery.run_environment
     heed_events = load_part("deployments.waking").heed_events
+    crash_leftovers = load_part("deployments.leftovers").crash_leftovers
     metrics = load_part("deployments.worker_metrics")
     WorkerNumbers, serve_numbers = metrics.WorkerNumbers, metrics.serve_numbers
     UNKNOWN, VARIABLE = metrics.UNKNOWN, metrics.VARIABLE
@@ -148,6 +150,7 @@ class KeyturnWorker(BaseWorker[KeyturnJobConfiguration, BaseVariables, KeyturnWo
         if self._work_pool and not self._heeding:
             self._heeding = True
             self._beside(heed_events(self._work_pool.id, self.get_and_submit_flow_runs))
+            self._beside(crash_leftovers(self.client, self._work_pool_name))
             self._contexts.prepare()
 
     def _beside(self, work: Coroutine[Any, Any, None]) -> None:

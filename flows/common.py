@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
 from prefect import Flow, flow
-from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError, concurrency
+from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
 from flows.heartbeat import heartbeats
+from flows.places import place
 from flows.starting import LEDGER_KEEPER, start_at_next_mark
 from keyturn.core.acting import Acting, acting
 from keyturn.core.errors import KeyturnError, NotFound, TerminalError, Unrecorded, unexpected
@@ -197,8 +198,7 @@ async def at_target(target: str | None) -> AsyncIterator[None]:
         return
     limit = names().limit(target)
     try:
-        # The place is a courtesy to the target: a busy server that fails to renew it must not end the whole run.
-        async with concurrency(limit, strict=True, raise_on_lease_renewal_failure=False):
+        async with place(limit):
             yield
     except ConcurrencySlotAcquisitionError:
         problem, hint = (

@@ -17,11 +17,11 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
-from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 
 from flows.common import runbook, well, workspace
 from flows.duties import DUTIES, LAST, Duty
+from flows.places import current_run
 from flows.starting import Wanted, start_run
 from keyturn.core.errors import KeyturnError, TransientError, unexpected
 from keyturn.core.marks import has_come_round
@@ -96,12 +96,6 @@ async def keeper() -> list[str]:
         await remember(run, round_.troubles)
         raise trouble(round_.troubles)
     return well(summary(round_.started, round_.waiting), [wanted.words for wanted in round_.started])
-
-
-def current_run() -> FlowRun | None:
-    """This run, where Prefect has it."""
-    context = FlowRunContext.get()
-    return context.flow_run if context else None
 
 
 async def last_round(run: FlowRun | None) -> Before:

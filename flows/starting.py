@@ -30,6 +30,8 @@ APART: Final = timedelta(minutes=5)
 UNDER_WAY: Final = (StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED)
 LONGEST: Final = timedelta(hours=5)
 """No run is at work for so long: one that seems so has lost its process, whatever Prefect's server says of it."""
+BEGINS_WITHIN: Final = timedelta(minutes=15)
+"""A run that a worker has taken begins by then, or is marked as crashed: one that has not has lost its worker."""
 MANY: Final = 100
 """Runs that are under way, and looked at, of one deployment."""
 
@@ -98,7 +100,8 @@ def is_near(run: FlowRun, now: datetime) -> bool:
     """Whether a run that has not ended begins soon, or may be at work."""
     if run.state_type == StateType.SCHEDULED:
         return run.expected_start_time is None or run.expected_start_time <= now + APART
-    return run.state is None or run.state.timestamp > now - LONGEST
+    longest = BEGINS_WITHIN if run.state_type == StateType.PENDING else LONGEST
+    return run.state is None or run.state.timestamp > now - longest
 
 
 async def start_at_next_mark(flow: str) -> None:

@@ -50,6 +50,16 @@ def program(name: str, package: str, *parts: str) -> Program:
     return _within(place, name, package)
 
 
+def unpacked(package: str, name: str) -> Program:
+    """The program at ``name`` of Debian's ``package``, a path within it, whatever is installed. Raises as `program`."""
+    place = cache() / package
+    if not place.exists():
+        _unpack(place, name, package, ())
+    if not (place / name).exists():
+        raise NotFound("find", name, f"the package {package} does not hold it", f"Remove {place}, and try again")
+    return Program(place / name, place, _libraries(place))
+
+
 def within_reach(installed: Program, directory: Path) -> Program:
     """The same program in a copy of its tree under ``directory``, for accounts that may not enter the user's cache."""
     if installed.root is None:

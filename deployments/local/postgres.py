@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -51,14 +52,19 @@ class PostgreSQL(DatabaseServer):
         self._front = Process(TLS, directory)
 
     def _start(self, account: Account | None) -> None:
-        programs = programs_for(account, installation())
+        programs, environment = self._programs(account)
         data = self._data(account)
         if not data.exists():
-            self._initialize(programs, data, account)
+            self._initialize(programs, environment, data, account)
         command = [str(programs / "postgres"), "-D", str(data), *self._settings()]
-        self.process.start(command, ready=lambda: self._ready(data), account=account, cwd=data)
+        ready = partial(self._ready, data)
+        self.process.start(command, ready=ready, account=account, cwd=data, environment=environment)
         if self.certificate:
             self._start_front(self.certificate, data)
+
+    def _programs(self, account: Account | None) -> tuple[Path, dict[str, str]]:
+        """Where its programs are that this account can run, and their environment."""
+        return programs_for(account, installation()), dict(os.environ)
 
     def _start_front(self, files: Certificate, data: Path) -> None:
         # Where the server's socket lies: by its name alone, as a path to one is limited to 107 characters.
@@ -82,7 +88,7 @@ class PostgreSQL(DatabaseServer):
         }
         return [argument for name, value in settings.items() for argument in ("-c", f"{name}={value}")]
 
-    def _initialize(self, programs: Path, data: Path, account: Account | None) -> None:
+    def _initialize(self, programs: Path, environment: Mapping[str, str], data: Path, account: Account | None) -> None:
         # Under another name until it is whole: an interrupted start leaves nothing that looks like a database.
         with tempfile.TemporaryDirectory(prefix="new-", dir=data.parent) as scratch:
             fresh, password = Path(scratch) / "data", Path(scratch) / "password"
@@ -93,7 +99,7 @@ class PostgreSQL(DatabaseServer):
                     os.chown(path, account.uid, account.gid)
             command = [str(programs / "initdb"), "-D", str(fresh), "-U", self.superuser, f"--pwfile={password}"]
             command += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"]
-            _run(account, command if self.durable else [*command, "--no-sync"])
+            _run(account, command if self.durable else [*command, "--no-sync"], environment)
             fresh.replace(data)
 
     def _ready(self, data: Path) -> bool:
@@ -157,15 +163,18 @@ def _can_run(account: Account, command: Sequence[str]) -> bool:
         return False
 
 
-def _run(account: Account | None, command: Sequence[str]) -> None:
-    done = _as_account(account, command)
+def _run(account: Account | None, command: Sequence[str], environment: Mapping[str, str]) -> None:
+    done = _as_account(account, command, environment)
     if done.returncode != 0:
         raise Unavailable("initialize", "postgres", f"{Path(command[0]).name} said:\n{done.stderr.strip()}\n")
 
 
-def _as_account(account: Account | None, command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+def _as_account(
+    account: Account | None, command: Sequence[str], environment: Mapping[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         command,
+        env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -24,7 +24,7 @@ def serve(options: argparse.Namespace) -> None:
     settings = get_current_settings().server
     allowed = origins([options.port, *options.published_port], options.name)
     uvicorn.run(
-        OwnPagesOnly(TriedAgain(create_app(final=True)), allowed),
+        OwnPagesOnly(TriedAgain(create_app(final=True, webserver_only=options.no_services)), allowed),
         host=options.host,
         port=options.port,
         ssl_certfile=str(options.cert),
@@ -48,6 +48,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--name", action="append", default=[], metavar="HOST", help=names)
     published = "a port of this machine that leads here, as a container's does"
     made.add_argument("--published-port", type=int, action="append", default=[], metavar="N", help=published)
+    alone = "answer alone: schedules, automations and retention are done by deployments.prefect_services"
+    made.add_argument("--no-services", action="store_true", help=alone)
     add_certificate(made, required=True)
     return made
 

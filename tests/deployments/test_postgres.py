@@ -13,6 +13,7 @@ import pytest
 
 from deployments.local import postgres
 from deployments.local.database_server import service_account
+from deployments.local.debian_postgres import DebianPostgreSQL
 from deployments.local.postgres import PostgreSQL
 from deployments.local.support.ports import free_port
 
@@ -107,3 +108,9 @@ def test_programs_that_the_account_cannot_reach_are_copied_to_where_it_can(tmp_p
         assert postgres.programs_for(account, unreachable) == programs
     finally:
         shutil.rmtree(programs.parents[2])
+
+
+def test_debians_has_the_extension_that_prefects_database_needs(tmp_path: Path) -> None:
+    with DebianPostgreSQL(tmp_path / "debian", free_port(), durable=False) as server:
+        assert query(server, "CREATE EXTENSION pg_trgm") == ""
+        assert query(server, "SELECT similarity('keyturn', 'keyturn')") == "1.0"

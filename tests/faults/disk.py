@@ -21,13 +21,14 @@ class Disk:
     Elsewhere, and always besides, the server's files can be kept from growing: the same calls fail.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, size: str = SIZE) -> None:
         self.directory = directory
+        self._size = size
         self._filler = directory / "filler"
         self.mounted = False
 
     def __enter__(self) -> "Disk":
-        mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=700", "tmpfs", str(self.directory)]
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={self._size},mode=700", "tmpfs", str(self.directory)]
         with suppress(FileNotFoundError):
             self.mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
         return self

@@ -1,0 +1,82 @@
+"""Whether several processes of Prefect's server share what they must, as far as its API tells."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+LOCAL: Final = ("prefect.server.", "memory:")
+"""How the settings begin that keep something in one process."""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """One setting that processes of the server share through Redis, where it stands, and what happens without it."""
+
+    variable: str
+    place: tuple[str, str]
+    value: str
+    without: str
+
+
+SHARED: Final = (
+    Shared("PREFECT_SERVER_DOCKET_URL", ("docket", "url"), "redis://…", "scheduled runs and alarms come twice"),
+    Shared(
+        "PREFECT_SERVER_EVENTS_MESSAGING_BROKER",
+        ("events", "messaging_broker"),
+        "prefect_redis.messaging",
+        "events of one API reach no other process, so no automation",
+    ),
+    Shared(
+        "PREFECT_SERVER_EVENTS_MESSAGING_CACHE",
+        ("events", "messaging_cache"),
+        "prefect_redis.messaging",
+        "an event may count twice",
+    ),
+    Shared(
+        "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING",
+        ("events", "causal_ordering"),
+        "prefect_redis.ordering",
+        "an event may be judged before the one that it follows",
+    ),
+    Shared(
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE",
+        ("concurrency", "lease_storage"),
+        "prefect_redis.lease_storage",
+        "the place of a run that died is never given back",
+    ),
+)
+
+
+def lacking(server: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a server that shares some of it does not share, each with what to set; nothing for one that shares none.
+
+    Such a one is one process, and rightly so. ``server`` is what the API says of the server's settings.
+    """
+    kept_alone = [one for one in SHARED if not is_shared(server, one)]
+    if len(kept_alone) == len(SHARED):
+        return
+    for one in kept_alone:
+        yield f"each process has its own of what {one.variable} says: {one.without}", f"Set it to {one.value} in all"
+
+
+def remarks(server: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is better otherwise where processes share something."""
+    if not any(is_shared(server, one) for one in SHARED):
+        return
+    if server.get("database", {}).get("migrate_on_start"):
+        words = "each process migrates its database when it starts, and two of them at once fail"
+        yield (
+            words,
+            "Set PREFECT_SERVER_DATABASE_MIGRATE_ON_START=false, and run `prefect server database upgrade` first",
+        )
+    if urlsplit(str(server.get("docket", {}).get("url", ""))).password:
+        words = "whoever may call its API can read the password of Redis in PREFECT_SERVER_DOCKET_URL"
+        yield words, "Let nobody else reach that Redis, or give it a client certificate instead: docs/production.md"
+
+
+def is_shared(server: Mapping[str, Any], one: Shared) -> bool:
+    """Whether this setting leads out of the process."""
+    area, name = one.place
+    value = str(server.get(area, {}).get(name, ""))
+    return bool(value) and not value.startswith(LOCAL)
