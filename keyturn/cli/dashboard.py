@@ -54,15 +54,16 @@ class Drawing:
     def board(self) -> Dashboard:
         """All of it."""
         incidents, unseen = self._incidents()
+        drills, undrilled = self._drills()
         others = [*incidents, *self._unreviewed(), *self._hub(), *self._authorities(), *self._keys(), *self._parts()]
         return Dashboard(
             self.workspace.hub_now(),
             os.environ.get("VAULT_ADDR", ""),
             self.workspace.catalogue.id,
             list(map(self._secret, self.overview.secrets)),
-            others,
+            [*others, *drills],
             list(self.overview.counts.items()),
-            unseen,
+            [*unseen, *undrilled],
         )
 
     def _secret(self, status: "SecretStatus") -> SecretLine:
@@ -93,6 +94,20 @@ class Drawing:
         return [
             OtherLine("incident", incident.id, Level.BAD, incident.unread or f"open: {incident.reason}")
             for incident in incidents
+        ], []
+
+    def _drills(self) -> tuple[list[OtherLine], list[str]]:
+        """The last drill of each secret that is there for them; where they can't be read, why."""
+        from keyturn.doctor.drills import AREA, drill_results
+        from keyturn.doctor.results import Grade
+
+        levels = {Grade.WELL: Level.WELL, Grade.ADVICE: Level.SOON}
+        try:
+            results = list(drill_results(self.workspace))
+        except KeyturnError as error:
+            return [], [f"drills: {error.text}"]
+        return [
+            OtherLine(AREA, result.name, levels.get(result.grade, Level.BAD), result.words) for result in results
         ], []
 
     def _unreviewed(self) -> Iterator[OtherLine]:

@@ -9,6 +9,7 @@ from keyturn.core.spans import span
 from keyturn.doctor.patient import Patient
 from keyturn.doctor.results import CheckResult, Grade, unseen
 from keyturn.revocation.drills import declared_drills, last_drill, newest_drills
+from keyturn.rotation.context import Workspace
 
 AREA: Final = "drill"
 SLACK: Final = timedelta(days=1)
@@ -17,11 +18,16 @@ SLACK: Final = timedelta(days=1)
 
 def check_drills(patient: Patient) -> Iterator[CheckResult]:
     """The last drill of each secret that is there for them."""
-    declared = dict(declared_drills(patient.workspace))
-    names = newest_drills(patient.workspace) if declared else {}
+    return drill_results(patient.workspace)
+
+
+def drill_results(workspace: Workspace) -> Iterator[CheckResult]:
+    """The same for whoever else shows it."""
+    declared = dict(declared_drills(workspace))
+    names = newest_drills(workspace) if declared else {}
     for path, every in declared.items():
         try:
-            last = last_drill(patient.workspace, path, names)
+            last = last_drill(workspace, path, names)
         except KeyturnError as error:
             yield unseen(AREA, path, error)
             continue
@@ -31,7 +37,7 @@ def check_drills(patient: Patient) -> Iterator[CheckResult]:
         elif not last.proven:
             remedy = f"Mend the cause, then `keyturn revoke --resume {last.incident}`"
             yield CheckResult(AREA, path, Grade.FAILED, last.words, remedy)
-        elif (age := patient.workspace.clock() - last.began) > every + SLACK:
+        elif (age := workspace.clock() - last.began) > every + SLACK:
             words = f"the last was {span(age)} ago, and one is due every {span(every)}"
             remedy = "See that the keeper runs, and that a worker serves the queue emergency"
             yield CheckResult(AREA, path, Grade.FAILED, words, remedy)

@@ -4,11 +4,14 @@ from datetime import timedelta
 
 import pytest
 
+from keyturn.cli.dashboard import board_of
 from keyturn.core.errors import Invalid
+from keyturn.pages.dashboard import Level
 from keyturn.revocation.drills import declared_drills, drill_id, due_drills, insist_on_drill, last_drill
 from keyturn.revocation.incident import Mode
 from keyturn.revocation.run import begin, finish
 from keyturn.revocation.selector import Selector, select_secrets
+from keyturn.rotation.context import Workspace
 from tests.support.lab import Lab
 
 
@@ -19,6 +22,7 @@ def test_a_drill_is_due_once_in_its_time_and_tells_how_long_the_credential_lived
     assert dict(declared_drills(workspace)) == {tried.path: timedelta(days=30)}
     assert due_drills(workspace) == [tried.path]
     assert last_drill(workspace, tried.path) is None
+    assert shown(workspace) == [(tried.path, Level.SOON, "revocation was never tried on it")]
     selector = Selector((tried.path,))
     incident = begin(
         workspace,
@@ -36,8 +40,14 @@ def test_a_drill_is_due_once_in_its_time_and_tells_how_long_the_credential_lived
     assert (last.incident, last.proven, last.open) == (incident.id, True, False)
     assert last.refused is not None
     assert last.words.startswith(f"{incident.id}; proven; the credential was refused after ")
+    assert shown(workspace) == [(tried.path, Level.WELL, f"{last.words}, 0 s ago")]
     opened.clock.advance(timedelta(days=30))
     assert due_drills(workspace) == [tried.path]
+
+
+def shown(workspace: Workspace) -> list[tuple[str, Level, str]]:
+    """What the page of everything says of drills."""
+    return [(line.name, line.level, line.state) for line in board_of(workspace).others if line.kind == "drill"]
 
 
 def test_no_other_secret_is_drilled(lab: Lab) -> None:
