@@ -11,6 +11,7 @@ from prefect.client.schemas.objects import WorkQueueStatus
 from prefect.events import emit_event
 
 from flows.common import well
+from flows.pictures import draw
 from flows.report import incident_rows, slug, table
 from flows.starting import LEDGER_KEEPER, Wanted, ask_for_run
 from keyturn.core.errors import KeyturnError, TransientError
@@ -39,17 +40,21 @@ PAUSE: Final = 1.0
 async def see_through(
     incident: Incident, pauses: Sequence[float], before: IncidentStatus | None = None
 ) -> IncidentStatus:
-    """Go on with an incident until nothing is left (:mod:`keyturn.revocation.protocol`); then its report, and people.
+    """Go on with an incident until nothing is left (:mod:`keyturn.revocation.protocol`); then its report, people,
+    and the pages of its secrets.
 
     A try that came no further than it stood ``before`` leaves no report.
     """
     status = await conduct(protocol.see_through(incident.id, pauses, before), tasks.take_as_task)
-    if before is None or not same_status(before, status):
+    moved = before is None or not same_status(before, status)
+    if moved:
         await sign(status)
         await leave_report(status)
     if not status.open and incident.closed_at is None:
         emit(CLOSED, status.incident, summarise_incident(status))
     await tasks.tell_people.fn(incident.id)
+    if moved:
+        await draw(dict.fromkeys(incident.paths))
     return status
 
 

@@ -21,6 +21,7 @@ from flows import emergency
 from flows.emergency import emergency_revoke
 from flows.finish_incidents import finish_incidents
 from flows.incidents import CLOSED, OPENED, STAYS_OPEN
+from flows.pictures import key_of
 from flows.preview_revocation import preview_revocation
 from flows.resume_incident import resume_incident
 from keyturn.access_log.detection.alerts import Stage
@@ -125,7 +126,9 @@ def test_the_form_alone_ends_replaces_proves_and_reports(
     wanted = {f"{step} {secret.path}" for step in STEPS[Mode.REPLACE]}
     wait_for(lambda: wanted <= names_of_tasks(server, run["id"]))
     artifacts = server.all("artifacts", artifacts={"flow_run_id": {"any_": [run["id"]]}})
-    (report,) = [a["data"] for a in artifacts if a["type"] == "markdown"]
+    pages = {a["key"]: a["data"] for a in artifacts if a["type"] == "markdown"}
+    assert "version 2" in pages.pop(key_of(secret.path))
+    (report,) = pages.values()
     assert all(words in report for words in (incident, "leaked in a log", secret.path.rpartition("/")[2]))
     assert [row["version"] for row in installed.rows(run["id"])] == [2]
     wait_for(lambda: events(server, incident) and CLOSED in events(server, incident))
