@@ -1,6 +1,7 @@
 """``keyturn rehydrate``: fill an empty hub again from what the stores hold, and say what can't be proven."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -8,13 +9,15 @@ import typer
 
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import FAILED, end_command
+from keyturn.cli.ledger_sources import the_ledger
 from keyturn.cli.options import CatalogueOption, JsonOption
 from keyturn.cli.output import note, stamp, write_json, write_table
-from keyturn.core.errors import Invalid, NotFound
+from keyturn.core.errors import Invalid, KeyturnError, NotFound
 
 if TYPE_CHECKING:
     from keyturn.core.fingerprint_keys import FingerprintKeys
     from keyturn.core.hub import Hub
+    from keyturn.ledger.cuts import Revoked
     from keyturn.recovery.rehydrate import Plan, Rehydrated
     from keyturn.recovery.rehydrate_copies import SeenCopy
     from keyturn.recovery.rehydrate_keys import Entries
@@ -68,7 +71,8 @@ def rehydrate(
         from keyturn.recovery.rehydrate import rehydrate as fill
 
         entries, keys = chosen_keys(workspace.hub, key, without_key=without_key)
-        plan = fill(workspace, keys, untested=untested)
+        revoked = told_revocations()
+        plan = fill(workspace, keys, revoked, untested=untested)
         if not as_json or apply:
             show_rehydration(plan, keys)
         wanted = [secret for secret in plan.secrets if secret.verdict in (Rehydration.READY, Rehydration.SETTLED)]
@@ -76,7 +80,7 @@ def rehydrate(
             insist_on_proof(plan, keys, without_key=without_key)
             ask_first(wanted, yes=yes)
             give_back(workspace.hub, entries)
-            plan = fill(workspace, keys, apply=True, untested=untested, report=note_secret)
+            plan = fill(workspace, keys, revoked, apply=True, untested=untested, report=note_secret)
         if as_json:
             write_json(rehydration_data(plan, keys))
     end_with(plan)
@@ -90,6 +94,18 @@ def chosen_keys(hub: "Hub", file: Path | None, *, without_key: bool) -> "tuple[E
         entries = keys_in_file(file)
         return entries, keys_from(entries)
     return None, None if without_key else hub_keys(hub)
+
+
+def told_revocations() -> "Mapping[str, Revoked] | KeyturnError":
+    """What the ledger tells of revocations, or why it could not be read."""
+    from keyturn.ledger.cuts import revoked_secrets
+
+    try:
+        with the_ledger() as ledger:
+            return revoked_secrets(ledger)
+    except KeyturnError as error:
+        note(f"the ledger could not be read: {error.text}")
+        return error
 
 
 def insist_on_proof(plan: "Plan", keys: "FingerprintKeys | None", *, without_key: bool) -> None:

@@ -1,7 +1,8 @@
 """An empty hub is filled again from what the stores hold: each secret once, proven or told as what it is.
 
-Only what the hub has no version of is written. What a login refuses is never taken, and neither is a copy that somebody
-has changed. A run that dies leaves secrets that are there whole and others that are not there yet: the next goes on.
+Only what the hub has no version of is written. What a login refuses is never taken, nor what was revoked, nor a copy
+that somebody has changed. A run that dies leaves secrets that are there whole and others that are not there yet: the
+next goes on.
 """
 
 import uuid
@@ -18,6 +19,7 @@ from keyturn.core.fingerprint_keys import FingerprintKeys
 from keyturn.core.hub import EXPIRES_AT, OVERTAKEN, ROTATED_AT, TOKEN, SecretInfo
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import EXPIRES_AT as EXPIRY_FIELD
+from keyturn.ledger.cuts import Revoked
 from keyturn.recovery.rehydrate_copies import (
     AT_ONCE,
     Found,
@@ -56,7 +58,7 @@ class Rehydration(StrEnum):
     UNTESTED = "untested"
     """Nobody can tell whether it is the value in force: it is taken only where that is asked for."""
     REFUSED = "refused"
-    """What the copies hold is let in nowhere: a new credential is to be made."""
+    """What the copies hold is let in nowhere, or was revoked: a new credential is to be made."""
     DISAGREE = "disagree"
     """Copies of one version hold different values, and nobody can tell which one is right."""
     NOTHING = "nothing"
@@ -140,9 +142,22 @@ class Plan:
 Report = Callable[[Rehydrated], None]
 
 
+@dataclass(frozen=True)
+class Told:
+    """What the ledger tells of a secret: its ``newest`` version, and the last revocation, which is never undone here.
+
+    ``unread`` says why it could not be asked for all of that.
+    """
+
+    newest: int = 0
+    revoked: Revoked | None = None
+    unread: str = ""
+
+
 def rehydrate(
     workspace: Workspace,
     keys: FingerprintKeys | None,
+    revoked: Mapping[str, Revoked] | KeyturnError,
     *,
     apply: bool = False,
     untested: bool = False,
@@ -150,12 +165,16 @@ def rehydrate(
 ) -> Plan:
     """What each secret of an empty hub would get, or with ``apply`` gets, from the copies in the stores.
 
-    ``keys`` prove what copies hold; with None nothing is proven. ``untested`` takes the newest value also where nobody
-    can tell whether it is in force. Raises what keeps the hub from being looked at; what hinders one secret is its own.
+    ``keys`` prove what copies hold; with None nothing is proven. ``revoked`` is what the ledger tells of revocations
+    (:func:`keyturn.ledger.cuts.revoked_secrets`), or why it could not be read. ``untested`` takes the newest value also
+    where nobody can tell whether it is in force. Raises what keeps the hub from being looked at; what hinders one
+    secret is its own.
     """
     copies = find_copies(workspace)
     infos = hub_secrets(workspace, None)
-    outside = ledger_versions(workspace, copies.spots.keys()).of
+    outside = ledger_versions(workspace, copies.spots.keys())
+    unread = next((error.problem for error in (revoked, outside.error) if isinstance(error, KeyturnError)), "")
+    cuts = {} if isinstance(revoked, KeyturnError) else revoked
     done: list[Rehydrated] = []
     with written_together(workspace):
         for batch in batches(copies.spots):
@@ -166,13 +185,14 @@ def rehydrate(
                 continue
 
             def fill(path: str, held: Mapping[str, Sequence[SeenCopy | HeldCopy]] = held) -> Rehydrated:
-                newest = outside[path].version if path in outside else 0
+                newest = outside.of[path].version if path in outside.of else 0
+                told = Told(newest, cuts.get(path), unread)
                 shown = tuple(held[path])
                 if error := infos.error(path):
                     return Rehydrated(path, Rehydration.UNKNOWN, str(error), copies=without_values(shown))
                 info = infos.get(path)
                 there = info if info and info.versions else None
-                return fill_secret(workspace, path, shown, newest, there, apply=apply, untested=untested)
+                return fill_secret(workspace, path, shown, told, there, apply=apply, untested=untested)
 
             for result in side_by_side(fill, list(batch), AT_ONCE):
                 done.append(result)
@@ -196,23 +216,23 @@ def fill_secret(
     workspace: Workspace,
     path: str,
     copies: Sequence[SeenCopy | HeldCopy],
-    newest: int,
+    told: Told,
     there: SecretInfo | None,
     *,
     apply: bool,
     untested: bool,
 ) -> Rehydrated:
-    """What becomes of one secret; an error is part of the answer. ``newest`` is the version that the ledger knows."""
+    """What becomes of one secret; an error is part of the answer."""
     shown = without_values(copies)
     try:
         candidates = candidates_of(copies)
         if there is not None:
-            return left_alone(workspace, there, candidates, shown, newest, apply=apply)
-        chosen = choose_candidate(workspace, path, candidates, shown, newest, untested=untested)
+            return left_alone(workspace, there, candidates, shown, told.newest, apply=apply)
+        chosen = choose_candidate(workspace, path, candidates, shown, told, untested=untested)
         if chosen.verdict is not Rehydration.READY or not apply:
             return chosen
         candidate = next(candidate for candidate in candidates if candidate.first.place == chosen.source)
-        return write(workspace, chosen, candidate, max(newest, greatest_number(shown)))
+        return write(workspace, chosen, candidate, max(told.newest, greatest_number(shown)))
     except KeyturnError as error:
         return Rehydrated(path, Rehydration.FAILED, error.text, copies=shown)
     except Exception as error:  # noqa: BLE001  its text could hold a value, and it stops no other secret
@@ -256,7 +276,7 @@ def choose_candidate(
     path: str,
     candidates: Sequence[Candidate],
     shown: tuple[SeenCopy, ...],
-    newest: int,
+    told: Told,
     *,
     untested: bool,
 ) -> Rehydrated:
@@ -265,6 +285,10 @@ def choose_candidate(
         return without_candidate(path, shown)
     refused: list[str] = []
     for candidate in candidates[:MOST_TRIED]:
+        if told.revoked and told.revoked.covers(candidate.first.version):
+            words = f"what {candidate.first.place} holds of version {candidate.first.version} was revoked"
+            refused.append(f"{words} ({told.revoked.incident})")
+            continue
         if needs := lacking(workspace, path, candidate):
             refused.append(f"{candidate.first.place} lacks {needs}")
             continue
@@ -290,9 +314,10 @@ def choose_candidate(
         if rivals and not chosen.proven:
             words = f"of version {chosen.held} they hold different values: {', '.join([chosen.source, *rivals])}"
             return altered(chosen, Rehydration.DISAGREE, words)
-        doubts = doubts_of(chosen, candidate, candidates, shown, newest, why)
+        doubts = doubts_of(chosen, candidate, candidates, shown, told, why)
         return chosen if untested or not doubts else altered(chosen, Rehydration.UNTESTED, doubts)
-    verdict = Rehydration.REFUSED if any("is refused" in word for word in refused) else Rehydration.NOTHING
+    dead = any("is refused" in word or "was revoked" in word for word in refused)
+    verdict = Rehydration.REFUSED if dead else Rehydration.NOTHING
     return Rehydrated(path, verdict, "; ".join(refused), copies=shown)
 
 
@@ -353,7 +378,7 @@ def doubts_of(
     candidate: Candidate,
     candidates: Sequence[Candidate],
     shown: Sequence[SeenCopy],
-    newest: int,
+    told: Told,
     untried: str,
 ) -> str:
     """Why a value that nobody has logged in with may not be the one in force; empty where it is proven to be."""
@@ -366,8 +391,12 @@ def doubts_of(
         doubts.append("its copy keeps the first value that it was given")
     if candidate is not candidates[0]:
         doubts.append("a newer value was refused")
-    if newest > candidate.first.version:
-        doubts.append(f"the ledger knows version {newest}, and the copies are of version {candidate.first.version}")
+    if told.unread:
+        doubts.append(f"the ledger, which may tell of a later version or of a revocation, was not read: {told.unread}")
+    if told.newest > candidate.first.version:
+        doubts.append(
+            f"the ledger knows version {told.newest}, and the copies are of version {candidate.first.version}"
+        )
     newer = [copy.place for copy in shown if copy.order > candidate.first.order and copy.standing is Standing.CHANGED]
     if newer:
         doubts.append(f"{', '.join(newer)} bore a newer version, and was changed since")

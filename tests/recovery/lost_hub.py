@@ -2,8 +2,9 @@
 
 import dataclasses
 import json
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from keyturn.catalogue import Catalogue
 from keyturn.core.fingerprint_keys import FIRST_KEY, FingerprintKeys
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
+from keyturn.ledger.cuts import revoked_secrets
+from keyturn.providers.ledger.opening import configured_ledger
 from keyturn.providers.registry import open_workspace
 from keyturn.recovery.rehydrate import Plan, Rehydrated, rehydrate
 from keyturn.recovery.rehydrate_keys import Entries, keys_from
@@ -117,7 +120,9 @@ class Site:
     def rehydrate(self, entries: Entries | None, **options: Any) -> Plan:
         """One run, with these keys or none."""
         keys: FingerprintKeys | None = keys_from(entries) if entries else None
-        return rehydrate(self.workspace, keys, **options)
+        with closing(configured_ledger(os.environ)) as ledger:
+            revoked = revoked_secrets(ledger)
+        return rehydrate(self.workspace, keys, options.pop("revoked", revoked), **options)
 
 
 def of(plan: Plan, path: str) -> Rehydrated:

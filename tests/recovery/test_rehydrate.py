@@ -12,12 +12,17 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from keyturn.cli.app import app
+from keyturn.core.errors import Unavailable
 from keyturn.core.plan import Action
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.recovery.rehydrate import Rehydration, rehydrate
 from keyturn.recovery.rehydrate_copies import Standing
 from keyturn.recovery.rehydrate_keys import keys_from, put_keys_back
+from keyturn.revocation import run as run_incident
+from keyturn.revocation.consent import Consent
+from keyturn.revocation.incident import Mode
+from keyturn.revocation.selector import Selection
 from keyturn.rotation.run import rotate
 from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan
@@ -168,8 +173,6 @@ def test_what_may_not_be_the_newest_and_can_not_be_tried_is_asked_for(lab: Lab, 
             store._secrets[remote(token.path)] = kept[name]
     entries = site.lose_hub(keep_key=True)
     if untried == "unseen":
-        from keyturn.core.errors import Unavailable
-
         site.stores["two"].down = Unavailable("list", "two", "it does not answer")
     done = of(site.rehydrate(entries, apply=True), token.path)
     assert done.verdict is Rehydration.UNTESTED
@@ -246,7 +249,7 @@ def test_a_run_that_dies_at_any_write_is_finished_by_the_next(lab: Lab, call: st
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        rehydrate(replace(workspace, hub=Replaced(inner, **{call: dying})), keys_from(entries), apply=True)
+        rehydrate(replace(workspace, hub=Replaced(inner, **{call: dying})), keys_from(entries), {}, apply=True)
     done = site.rehydrate(entries, apply=True)
     assert {one.verdict for one in done.secrets} <= {Rehydration.WRITTEN, Rehydration.SETTLED, Rehydration.THERE}
     assert [site.current(secret.path) for secret in secrets] == before
@@ -264,6 +267,48 @@ def test_a_hub_that_has_another_key_already_keeps_it(lab: Lab) -> None:
     done = of(site.rehydrate(entries, apply=True), token.path)
     assert (done.verdict, done.proven, done.equal) == (Rehydration.WRITTEN, True, True)
     assert actions(site) == {Action.UPDATE}
+
+
+@pytest.mark.parametrize("mode", [Mode.REPLACE, Mode.REVOKE_ONLY])
+def test_what_was_revoked_is_never_brought_back_whoever_holds_it_yet(lab: Lab, mode: Mode) -> None:
+    token, database = lab.generated(), lab.single()
+    site = site_over(lab, token, database)
+    for secret in (token, database):
+        site.turn(secret.path)
+    leaked = {name: dict(store._secrets) for name, store in site.stores.items()}
+    kept = {remote(secret.path): replace(leaked["two"][remote(secret.path)]) for secret in (token, database)}
+    for copy in kept.values():
+        copy.values = list(copy.values)
+    paths = (token.path, database.path)
+    said = (Selection(paths), f"INC-{token.path}".replace("/", "-"))
+    began = {"reason": "leaked", "mode": mode, "selector": token.path, "triggered_at": site.workspace.clock()}
+    run_incident.begin(site.workspace, said[0], incident=said[1], consent=Consent(2), **began)
+    run_incident.finish(site.workspace, said[1])
+    now = site.current(token.path)
+    entries = site.lose_hub(keep_key=True)
+    # A store that was restored, or could not be reached, holds what has leaked; the target was restored as well.
+    site.stores["two"]._secrets.update(kept)
+    lab.sql(f"ALTER ROLE {database.users[0]} LOGIN")
+    done = site.rehydrate(entries, apply=True, untested=True)
+    if mode is Mode.REPLACE:
+        assert (of(done, token.path).verdict, of(done, token.path).held) == (Rehydration.WRITTEN, 3)
+        assert site.current(token.path) == now
+        return
+    for path in paths:
+        assert of(done, path).verdict is Rehydration.REFUSED
+        assert f"was revoked ({said[1]})" in of(done, path).why
+        assert site.current(path) is None
+
+
+def test_a_ledger_that_can_not_be_read_is_no_word_that_nothing_was_revoked(lab: Lab) -> None:
+    token = lab.generated()
+    site = site_over(lab, token)
+    site.turn(token.path)
+    entries = site.lose_hub(keep_key=True)
+    silent = Unavailable("read", "the ledger", "it does not answer")
+    shown = of(site.rehydrate(entries, revoked=silent), token.path)
+    assert shown.verdict is Rehydration.UNTESTED
+    assert "the ledger, which may tell of a later version or of a revocation, was not read" in shown.why
 
 
 def run(*arguments: str) -> Result:
