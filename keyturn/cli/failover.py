@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -25,6 +26,9 @@ Examples:
   keyturn failover promote --force
 
 """
+
+CLOCKS_APART: Final = timedelta(minutes=10)
+"""So far may the hub's clock be from this machine's: one that is years off would make a number that stays wrong."""
 
 commands = typer.Typer(help="Two hubs, of which one is written at a time.", no_args_is_help=True)
 
@@ -77,9 +81,21 @@ def promote_hub(force: ForceOption = False, catalogue: CatalogueOption = None, a
     from keyturn.recovery.failover import promote
 
     with opened_pair() as (pair, hub):
+        if force:
+            insist_on_clocks(pair.own, hub.now(), datetime.now(UTC))
         handover = promote(pair, actor_of(hub), hub.now(), force=force)
     record(catalogue, "promote hub", pair.own, handover)
     show_handover(handover, as_json=as_json)
+
+
+def insist_on_clocks(name: str, hub_now: datetime, now: datetime) -> None:
+    """The number of an epoch that is taken by force is a time. Raises Invalid where two clocks disagree on it."""
+    apart = abs(hub_now - now)
+    if apart > CLOCKS_APART:
+        problem = f"the hub's clock says {hub_now:%Y-%m-%d %H:%M} UTC, and this machine's {now:%Y-%m-%d %H:%M}"
+        raise Invalid(
+            "promote", name, f"{problem}; the epoch's number is made of it", "Set both right, then run it again"
+        )
 
 
 @contextmanager

@@ -96,8 +96,9 @@ EXPLANATIONS: Final = (
         "KT106",
         errors.Unwitnessed,
         "Nobody can tell whether this hub is the one that is written",
-        "Of two hubs, the other one has not answered within the lease, so it may have taken over; or this one has just "
-        "taken over, and waits until the other can have nothing on its way.",
+        "Of two hubs, the other one has not answered within the lease, so it may have taken over; or it answers, and "
+        "refuses to say which is written; or this one has just taken over, and waits until the other can have nothing "
+        "on its way.",
         "Nothing was written here. What both hubs serve stays as it is, and credentials that are in force go on.",
         "Wait, or mend the way to the other hub. Where that is gone for good, take over from it.",
         "keyturn failover status",

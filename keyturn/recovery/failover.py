@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Protocol
 
-from keyturn.core.errors import Conflict, Invalid, KeyturnError, NotFound, Unavailable
+from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, TerminalError, Unavailable
 from keyturn.core.failover import EPOCH, SETTLED, Epoch, later, read_epoch, why_not
 from keyturn.core.hub import State
 
@@ -93,13 +93,13 @@ def demote(pair: Pair, by: str) -> Handover:
         if followed.writable == pair.own:
             problem = f"{pair.other} names {pair.own} in epoch {followed.number}"
             raise Conflict("demote", pair.own, problem, "Take over first: keyturn failover promote")
-        return _say(pair, followed, epoch)
+        return _say(pair, followed, mine, theirs)
     if epoch is None:
         hint = f"Say which it is first, there: {FORCE.removesuffix(' --force')}"
         raise NotFound("demote", pair.own, "nothing says which of the two hubs is written", hint)
     if epoch.writable != pair.own:
         return Handover(epoch, unchanged=True)
-    return _say(pair, Epoch(later(epoch, theirs.epoch), pair.other, by=by), epoch)
+    return _say(pair, Epoch(later(epoch, theirs.epoch), pair.other, by=by), mine, theirs)
 
 
 def promote(pair: Pair, by: str, now: datetime, *, force: bool = False) -> Handover:
@@ -115,26 +115,58 @@ def promote(pair: Pair, by: str, now: datetime, *, force: bool = False) -> Hando
         return Handover(epoch, unchanged=True)
     if theirs.error:
         if not force:
-            problem = f"{pair.other} can't be asked, and may be written still: {theirs.error.problem}"
-            hint = f"Demote it first. Where it is gone for good: {FORCE}"
-            raise Unavailable("promote", pair.own, problem, hint)
+            raise _unasked(pair, theirs.error)
         number = max(later(epoch), int(now.timestamp()))
-        return _say(pair, Epoch(number, pair.own, max(settled, pair.lease or 0.0), by), epoch)
+        return _say(pair, Epoch(number, pair.own, max(settled, pair.lease or 0.0), by), mine, theirs)
     if epoch is None and other is None:
-        return _say(pair, Epoch(1, pair.own, by=by), None)
+        return _say(pair, Epoch(1, pair.own, by=by), mine, theirs)
     if other and other.writable == pair.own and other.number >= (epoch.number if epoch else 0):
-        return _say(pair, Epoch(other.number, pair.own, max(0.0, settled - other.age), by), epoch)
+        return _say(pair, Epoch(other.number, pair.own, max(0.0, settled - other.age), by), mine, theirs)
     if not force:
-        problem = f"{pair.other} is the one that is written"
-        hint = f"Demote it first, there: keyturn failover demote. Or take it away: {FORCE}"
-        raise Conflict("promote", pair.own, problem, hint)
-    return _say(pair, Epoch(later(epoch, other), pair.own, settled, by), epoch)
+        raise _written_elsewhere(pair, epoch, other)
+    return _say(pair, Epoch(later(epoch, other), pair.own, settled, by), mine, theirs)
 
 
-def _say(pair: Pair, epoch: Epoch, before: Epoch | None) -> Handover:
+def _unasked(pair: Pair, error: KeyturnError) -> KeyturnError:
+    """The word on a hub that can't be asked: one that answers and refuses is not gone, and is not to be taken from."""
+    problem = f"{pair.other} can't be asked, and may be written still: {error.problem}"
+    if isinstance(error, TerminalError):
+        hint = f"It answers, so it is not gone: correct KEYTURN_PEER_*, or let the login there read {EPOCH}"
+        return Denied("promote", pair.own, problem, hint)
+    return Unavailable("promote", pair.own, problem, f"Demote it first. Where it is gone for good: {FORCE}")
+
+
+def _written_elsewhere(pair: Pair, *epochs: Epoch | None) -> Conflict:
+    named = max((epoch for epoch in epochs if epoch), key=lambda epoch: epoch.number).writable
+    if named not in (pair.own, pair.other):
+        problem = (
+            f"{named} is the one that is written by their word, and the environment names {pair.own} and {pair.other}"
+        )
+        return Conflict("promote", pair.own, problem, "Correct KEYTURN_HUB_NAME and KEYTURN_PEER_NAME on either side")
+    hint = f"Demote it first, there: keyturn failover demote. Or take it away: {FORCE}"
+    return Conflict("promote", pair.own, f"{pair.other} is the one that is written", hint)
+
+
+def _say(pair: Pair, epoch: Epoch, mine: Side, theirs: Side) -> Handover:
     try:
-        pair.hub.write_epoch(epoch.to_data(), cas=before.version if before else 0)
+        pair.hub.write_epoch(epoch.to_data(), cas=mine.epoch.version if mine.epoch else 0)
     except Conflict:
         problem = "somebody else has said which hub is written at the same moment"
         raise Conflict("write", f"{EPOCH} of {pair.own}", problem, "Look again: keyturn failover status") from None
+    _insist_on_two(pair, epoch, theirs)
     return Handover(epoch)
+
+
+def _insist_on_two(pair: Pair, said: Epoch, before: Side) -> None:
+    """What was said to one hub stands in that one alone. Raises Invalid where both addresses lead to one."""
+    if before.error:
+        return
+    there = pair.look()[1].epoch
+    if _same(there, said) and not _same(before.epoch, said):
+        problem = f"what was said to {pair.own} just now stands in {pair.other}, too: both addresses lead to one hub"
+        hint = "Correct KEYTURN_PEER_ADDR in the environment of every process, then say it again"
+        raise Invalid("find", pair.other, problem, hint)
+
+
+def _same(one: Epoch | None, other: Epoch) -> bool:
+    return one is not None and one.to_data() == other.to_data()

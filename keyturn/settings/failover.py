@@ -19,6 +19,8 @@ PEER_TOKEN_FILE: Final = "KEYTURN_PEER_TOKEN_FILE"
 PEER_ROLE_ID_FILE: Final = "KEYTURN_PEER_ROLE_ID_FILE"
 PEER_SECRET_ID_FILE: Final = "KEYTURN_PEER_SECRET_ID_FILE"
 LEASE: Final = "KEYTURN_FAILOVER_LEASE"
+NO_LEASE: Final = "none"
+"""The lease of an environment for emergencies."""
 
 VARIABLES: Final = (
     HUB_NAME,
@@ -37,17 +39,19 @@ class FailoverSettings:
     """``own`` is this hub's name, ``other`` that of ``peer``.
 
     With a ``lease`` this hub is written only while the other one has answered within it; None where it is written also
-    while the other one can't be asked.
+    while the other one can't be asked. Where that one answers and does not say which is written, nothing is written
+    while this is ``strict``.
     """
 
     own: str
     other: str
     peer: HubSettings
     lease: timedelta | None = None
+    strict: bool = True
 
     def without_lease(self) -> "FailoverSettings":
-        """The same for emergencies, which no hub that is silent holds up."""
-        return replace(self, lease=None)
+        """The same for emergencies, which no hub holds up that is silent, or refuses to be asked."""
+        return replace(self, lease=None, strict=False)
 
     @staticmethod
     def from_environment(hub: HubSettings, env: Mapping[str, str] = os.environ) -> "FailoverSettings | None":
@@ -69,7 +73,9 @@ class FailoverSettings:
             tls_server_name=None,
             login=_login(env) or hub.login,
         )
-        return FailoverSettings(env[HUB_NAME], env[PEER_NAME], peer, _lease(env.get(LEASE, "")))
+        lease = env.get(LEASE, "")
+        settings = FailoverSettings(env[HUB_NAME], env[PEER_NAME], peer)
+        return settings.without_lease() if lease == NO_LEASE else replace(settings, lease=_lease(lease))
 
 
 def _login(env: Mapping[str, str]) -> HubLogin | None:
@@ -86,7 +92,9 @@ def _lease(text: str) -> timedelta | None:
     try:
         lease = parse(text)
     except ValueError:
-        raise Invalid("read", LEASE, "it is no duration", "Write it like 5m") from None
+        raise Invalid(
+            "read", LEASE, "it is no duration", "Write it like 5m, or none in the environment of the revoker"
+        ) from None
     if lease < timedelta(seconds=15):
         raise Invalid("read", LEASE, "it is shorter than what is looked at takes", "Give it 15s at least")
     return lease

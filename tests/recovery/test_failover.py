@@ -19,7 +19,8 @@ from deployments.local.openbao import OpenBao
 from deployments.local.support.ports import free_port
 from keyturn.catalogue import Catalogue
 from keyturn.cli.app import app
-from keyturn.core.errors import Conflict, Invalid, NotWritable, Unavailable, Unwitnessed
+from keyturn.cli.failover import insist_on_clocks
+from keyturn.core.errors import Conflict, Denied, Invalid, NotWritable, Unavailable, Unwitnessed
 from keyturn.core.failover import EPOCH, SETTLED, Epoch, why_not
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
@@ -271,6 +272,60 @@ def test_nothing_of_a_rotation_is_begun_on_the_hub_that_is_not_written(
     assert store.writes == 0
 
 
+def test_a_peer_that_answers_and_does_not_say_is_not_gone_so_nothing_is_written(
+    regions: tuple[Region, Region], tmp_path: Path
+) -> None:
+    one, two = regions
+    promote(pair_of(one, two), "ana", NOW)
+    file = tmp_path / "no-rights.token"
+    file.write_text(two.root.auth.token.create(policies=["default"], ttl="10m")["auth"]["client_token"])
+    file.chmod(0o600)
+    lame = replace(two.settings, login=TokenLogin(file=str(file)))
+    with closing(opened(one, replace(two, settings=lame))) as hub:
+        assert eventually(lambda: not writes(hub))
+        assert "dublin answers, and does not say which of the two is written: the hub denies it" in refusal(hub)
+        denied = Pair(one.name, two.name, hub, VaultHub(lame))
+        assert promote(denied, "ana", NOW).unchanged
+    with closing(opened(two, one)) as there:
+        blind = Pair(two.name, one.name, there, VaultHub(replace(one.settings, login=TokenLogin(file=str(file)))))
+        with pytest.raises(Denied, match="can't be asked") as refused:
+            promote(blind, "ben", NOW)
+        assert "not gone" in refused.value.hint
+        assert "--force" not in refused.value.hint
+    with closing(VaultHub(two.settings)) as plain:
+        plain.write_state(EPOCH, {"format": 2}, cas=0)
+    with closing(opened(one, two)) as hub:
+        assert eventually(lambda: "format 2" in refusal(hub))
+    # A revocation is held up by nothing of this, and by a hub that has taken over.
+    settings = FailoverSettings(one.name, two.name, lame).without_lease()
+    with closing(VaultHub(replace(one.settings, failover=settings))) as revoker:
+        assert writes(revoker)
+        assert writes(revoker)
+
+
+def test_two_addresses_of_one_hub_are_found_when_it_is_handed_over(regions: tuple[Region, Region]) -> None:
+    one, _ = regions
+    itself = Pair(one.name, "dublin", opened(one, regions[1]), VaultHub(one.settings))
+    with pytest.raises(Invalid, match="both addresses lead to one hub"):
+        promote(itself, "ana", NOW)
+    with pytest.raises(Invalid, match="both addresses lead to one hub"):
+        demote(itself, "ana")
+
+
+def test_a_name_that_neither_side_has_is_named(regions: tuple[Region, Region]) -> None:
+    one, two = regions
+    promote(pair_of(one, two), "ana", NOW)
+    demote(replace(pair_of(one, two), other="dubln"), "ana")
+    with pytest.raises(Conflict, match="dubln is the one that is written by their word"):
+        promote(pair_of(two, one), "ben", NOW)
+
+
+def test_a_clock_that_is_years_off_makes_no_epoch() -> None:
+    insist_on_clocks("dublin", NOW, NOW + timedelta(minutes=9))
+    with pytest.raises(Invalid, match="2026-11-28 12:00 UTC, and this machine's 2019-"):
+        insist_on_clocks("dublin", NOW, NOW - timedelta(days=7 * 365))
+
+
 def test_an_entry_that_is_no_epoch_or_newer_lets_nothing_through(regions: tuple[Region, Region]) -> None:
     one, two = regions
     for data, words in (({"format": 2}, "format 2"), ({"format": 1, "epoch": "x", "writable": ""}, "no epoch")):
@@ -296,7 +351,13 @@ def test_half_of_the_variables_is_refused_and_none_changes_nothing() -> None:
             FailoverSettings.from_environment(plain, {**whole, "KEYTURN_FAILOVER_LEASE": lease})
     made = FailoverSettings.from_environment(plain, {**whole, "KEYTURN_FAILOVER_LEASE": "5m"})
     assert made is not None
-    assert (made.lease, made.without_lease().lease) == (timedelta(minutes=5), None)
+    assert (made.lease, made.strict) == (timedelta(minutes=5), True)
+    for emergencies in (
+        made.without_lease(),
+        FailoverSettings.from_environment(plain, {**whole, "KEYTURN_FAILOVER_LEASE": "none"}),
+    ):
+        assert emergencies is not None
+        assert (emergencies.lease, emergencies.strict) == (None, False)
 
 
 def run(*arguments: str) -> Result:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from keyturn.core.errors import Invalid, KeyturnError, NotWritable, Unwitnessed
+from keyturn.core.errors import Invalid, KeyturnError, NotWritable, TerminalError, Unwitnessed
 from keyturn.core.failover import EPOCH, LOOK_EVERY, Epoch, read_epoch, why_not
 from keyturn.core.hub import State
 
@@ -14,12 +14,16 @@ FIRST_LOOK: Final = 3.0
 
 HINT: Final = "See `keyturn failover status`"
 
+REFUSED: Final = "Correct KEYTURN_PEER_*, or give the login there the right to read Keyturn's entry failover/epoch"
+
 
 class Fence:
     """Stands before every write of one hub. ``read_here`` and ``read_there`` read the entry of the two hubs.
 
     What either says holds for :data:`LOOK_EVERY`. The other hub is asked beside the work, so one that is silent slows
-    nothing down: what it has said last counts, and with a ``lease``, in seconds, that it has said anything lately.
+    nothing down: what it has said last counts, and with a ``lease``, in seconds, that it has said anything lately. One
+    that answers and does not say which is written, since the login lacks the right to ask or its certificate is not
+    trusted, is not gone: nothing is written then, unless ``strict`` is False.
     """
 
     def __init__(
@@ -29,15 +33,18 @@ class Fence:
         read_here: Callable[[], State | None],
         read_there: Callable[[], State | None],
         lease: float | None = None,
+        *,
+        strict: bool = True,
     ) -> None:
         self._own, self._other, self._lease = own, other, lease
-        self._read_here, self._read_there = read_here, read_there
+        self._read_here, self._read_there, self._strict = read_here, read_there, strict
         self._here: Epoch | None = None
         self._there: Epoch | None = None
         self._looked_here = float("-inf")
         self._asked_there = float("-inf")
         self._heard_there = float("-inf")
         self._why_silent = "it was not asked yet"
+        self._why_refused = ""
         self._asking: threading.Thread | None = None
         self._lock = threading.Lock()
 
@@ -49,6 +56,9 @@ class Fence:
         if self._here and (left := self._here.wait - self._here.age - (time.monotonic() - self._looked_here)) > 0:
             problem = f"it takes over in {left:.0f} seconds, once {self._other} can have nothing on its way any more"
             raise Unwitnessed(doing, name, problem, "Wait, then run it again")
+        if self._strict and (refused := self._why_refused):
+            problem = f"{self._other} answers, and does not say which of the two is written: {refused}"
+            raise Unwitnessed(doing, name, problem, f"{REFUSED}. {HINT}")
         if self._lease is not None and time.monotonic() - self._heard_there > self._lease:
             problem = f"{self._other} has not answered for {self._lease:.0f} seconds, so it may have taken over"
             hint = f"Mend the way to it ({self._why_silent}), or take over from it: keyturn failover promote --force"
@@ -80,8 +90,16 @@ class Fence:
         """One look at the other hub. It counts from before it was begun: what was said later may be another thing."""
         began = time.monotonic()
         try:
-            self._there, self._heard_there = read_epoch(self._read_there()), began
+            self._there, self._heard_there, self._why_refused = self._read_peer(), began, ""
         except KeyturnError as error:
             self._why_silent = error.problem
+            self._why_refused = error.problem if isinstance(error, TerminalError) else ""
         except Exception as error:  # noqa: BLE001  its text could hold anything; a thread tells nobody else
             self._why_silent = f"unexpected {type(error).__name__}"
+
+    def _read_peer(self) -> Epoch | None:
+        state = self._read_there()
+        try:
+            return read_epoch(state)
+        except ValueError as error:
+            raise Invalid("read", f"{EPOCH} of {self._other}", str(error), HINT) from None

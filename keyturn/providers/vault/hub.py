@@ -323,7 +323,8 @@ class VaultHub:
         peer = VaultHub(replace(failover.peer, failover=None))
         lease = failover.lease.total_seconds() if failover.lease else None
         read_there = partial(peer.read_state, EPOCH)
-        return Fence(failover.own, failover.other, partial(self.read_state, EPOCH), read_there, lease), peer
+        read_here, names = partial(self.read_state, EPOCH), (failover.own, failover.other)
+        return Fence(*names, read_here, read_there, lease, strict=failover.strict), peer
 
     def _create_state(self, path: str, data: Mapping[str, Any]) -> int:
         self.insist_writable("prepare", self._state_name(path))
