@@ -78,11 +78,14 @@ def put_keys_back(hub: StatePort, entries: Entries) -> bool:
     The first comes first: whoever asks the hub for its keys meanwhile would make one. False where it has another one.
     """
     for path in sorted(entries, key=lambda path: path != FIRST_KEY):
-        try:
-            hub.claim_state(path, entries[path])
-        except Conflict:
-            there = hub.read_state(path)
-            if there is None or there.data.get("key") != entries[path].get("key"):
-                return False
+        # Asked first: who may make an entry, and not change one, is denied writing what is there.
+        there = hub.read_state(path)
+        if there is None:
+            try:
+                hub.claim_state(path, entries[path])
+            except Conflict:
+                there = hub.read_state(path)
+        if there is not None and there.data.get("key") != entries[path].get("key"):
+            return False
     hub.fingerprint_keys(fresh=True)
     return True

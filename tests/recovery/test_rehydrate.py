@@ -280,10 +280,18 @@ def test_what_was_revoked_is_never_brought_back_whoever_holds_it_yet(lab: Lab, m
     for copy in kept.values():
         copy.values = list(copy.values)
     paths = (token.path, database.path)
-    said = (Selection(paths), f"INC-{token.path}".replace("/", "-"))
-    began = {"reason": "leaked", "mode": mode, "selector": token.path, "triggered_at": site.workspace.clock()}
-    run_incident.begin(site.workspace, said[0], incident=said[1], consent=Consent(2), **began)
-    run_incident.finish(site.workspace, said[1])
+    incident = f"INC-{remote(token.path)}"
+    run_incident.begin(
+        site.workspace,
+        Selection(paths),
+        incident=incident,
+        reason="leaked",
+        mode=mode,
+        selector=token.path,
+        triggered_at=site.workspace.clock(),
+        consent=Consent(2),
+    )
+    run_incident.finish(site.workspace, incident)
     now = site.current(token.path)
     entries = site.lose_hub(keep_key=True)
     # A store that was restored, or could not be reached, holds what has leaked; the target was restored as well.
@@ -296,7 +304,7 @@ def test_what_was_revoked_is_never_brought_back_whoever_holds_it_yet(lab: Lab, m
         return
     for path in paths:
         assert of(done, path).verdict is Rehydration.REFUSED
-        assert f"was revoked ({said[1]})" in of(done, path).why
+        assert f"was revoked ({incident})" in of(done, path).why
         assert site.current(path) is None
 
 
