@@ -157,16 +157,16 @@ def _say(pair: Pair, epoch: Epoch, mine: Side, theirs: Side) -> Handover:
     return Handover(epoch)
 
 
-def _insist_on_two(pair: Pair, said: Epoch, before: Side) -> None:
+def _insist_on_two(pair: Pair, epoch: Epoch, before: Side) -> None:
     """What was said to one hub stands in that one alone. Raises Invalid where both addresses lead to one."""
     if before.error:
         return
     there = pair.look()[1].epoch
-    if _same(there, said) and not _same(before.epoch, said):
+    if _same(there, epoch) and not _same(before.epoch, epoch):
         problem = f"what was said to {pair.own} just now stands in {pair.other}, too: both addresses lead to one hub"
         hint = "Correct KEYTURN_PEER_ADDR in the environment of every process, then say it again"
         raise Invalid("find", pair.other, problem, hint)
 
 
-def _same(one: Epoch | None, other: Epoch) -> bool:
-    return one is not None and one.to_data() == other.to_data()
+def _same(epoch: Epoch | None, other: Epoch) -> bool:
+    return epoch is not None and epoch.to_data() == other.to_data()

@@ -143,7 +143,7 @@ Report = Callable[[Rehydrated], None]
 
 
 @dataclass(frozen=True)
-class Told:
+class LedgerWords:
     """What the ledger tells of a secret: its ``newest`` version, and the last revocation, which is never undone here.
 
     ``unread`` says why it could not be asked for all of that.
@@ -186,13 +186,13 @@ def rehydrate(
 
             def fill(path: str, held: Mapping[str, Sequence[SeenCopy | HeldCopy]] = held) -> Rehydrated:
                 newest = outside.of[path].version if path in outside.of else 0
-                told = Told(newest, cuts.get(path), unread)
+                words = LedgerWords(newest, cuts.get(path), unread)
                 shown = tuple(held[path])
                 if error := infos.error(path):
                     return Rehydrated(path, Rehydration.UNKNOWN, str(error), copies=without_values(shown))
                 info = infos.get(path)
                 there = info if info and info.versions else None
-                return fill_secret(workspace, path, shown, told, there, apply=apply, untested=untested)
+                return fill_secret(workspace, path, shown, words, there, apply=apply, untested=untested)
 
             for result in side_by_side(fill, list(batch), AT_ONCE):
                 done.append(result)
@@ -216,7 +216,7 @@ def fill_secret(
     workspace: Workspace,
     path: str,
     copies: Sequence[SeenCopy | HeldCopy],
-    told: Told,
+    words: LedgerWords,
     there: SecretInfo | None,
     *,
     apply: bool,
@@ -227,12 +227,12 @@ def fill_secret(
     try:
         candidates = candidates_of(copies)
         if there is not None:
-            return left_alone(workspace, there, candidates, shown, told.newest, apply=apply)
-        chosen = choose_candidate(workspace, path, candidates, shown, told, untested=untested)
+            return left_alone(workspace, there, candidates, shown, words.newest, apply=apply)
+        chosen = choose_candidate(workspace, path, candidates, shown, words, untested=untested)
         if chosen.verdict is not Rehydration.READY or not apply:
             return chosen
         candidate = next(candidate for candidate in candidates if candidate.first.place == chosen.source)
-        return write(workspace, chosen, candidate, max(told.newest, greatest_number(shown)))
+        return write(workspace, chosen, candidate, max(words.newest, greatest_number(shown)))
     except KeyturnError as error:
         return Rehydrated(path, Rehydration.FAILED, error.text, copies=shown)
     except Exception as error:  # noqa: BLE001  its text could hold a value, and it stops no other secret
@@ -276,7 +276,7 @@ def choose_candidate(
     path: str,
     candidates: Sequence[Candidate],
     shown: tuple[SeenCopy, ...],
-    told: Told,
+    words: LedgerWords,
     *,
     untested: bool,
 ) -> Rehydrated:
@@ -285,9 +285,9 @@ def choose_candidate(
         return without_candidate(path, shown)
     refused: list[str] = []
     for candidate in candidates[:MOST_TRIED]:
-        if told.revoked and told.revoked.covers(candidate.first.version):
-            words = f"what {candidate.first.place} holds of version {candidate.first.version} was revoked"
-            refused.append(f"{words} ({told.revoked.incident})")
+        if words.revoked and words.revoked.covers(candidate.first.version):
+            leaked = f"what {candidate.first.place} holds of version {candidate.first.version} was revoked"
+            refused.append(f"{leaked} ({words.revoked.incident})")
             continue
         if needs := lacking(workspace, path, candidate):
             refused.append(f"{candidate.first.place} lacks {needs}")
@@ -312,9 +312,9 @@ def choose_candidate(
         if login:
             return chosen
         if rivals and not chosen.proven:
-            words = f"of version {chosen.held} they hold different values: {', '.join([chosen.source, *rivals])}"
-            return altered(chosen, Rehydration.DISAGREE, words)
-        doubts = doubts_of(chosen, candidate, candidates, shown, told, why)
+            rivalry = f"of version {chosen.held} they hold different values: {', '.join([chosen.source, *rivals])}"
+            return altered(chosen, Rehydration.DISAGREE, rivalry)
+        doubts = doubts_of(chosen, candidate, candidates, shown, words, why)
         return chosen if untested or not doubts else altered(chosen, Rehydration.UNTESTED, doubts)
     dead = any("is refused" in word or "was revoked" in word for word in refused)
     verdict = Rehydration.REFUSED if dead else Rehydration.NOTHING
@@ -378,7 +378,7 @@ def doubts_of(
     candidate: Candidate,
     candidates: Sequence[Candidate],
     shown: Sequence[SeenCopy],
-    told: Told,
+    words: LedgerWords,
     untried: str,
 ) -> str:
     """Why a value that nobody has logged in with may not be the one in force; empty where it is proven to be."""
@@ -391,11 +391,11 @@ def doubts_of(
         doubts.append("its copy keeps the first value that it was given")
     if candidate is not candidates[0]:
         doubts.append("a newer value was refused")
-    if told.unread:
-        doubts.append(f"the ledger, which may tell of a later version or of a revocation, was not read: {told.unread}")
-    if told.newest > candidate.first.version:
+    if words.unread:
+        doubts.append(f"the ledger, which may tell of a later version or of a revocation, was not read: {words.unread}")
+    if words.newest > candidate.first.version:
         doubts.append(
-            f"the ledger knows version {told.newest}, and the copies are of version {candidate.first.version}"
+            f"the ledger knows version {words.newest}, and the copies are of version {candidate.first.version}"
         )
     newer = [copy.place for copy in shown if copy.order > candidate.first.order and copy.standing is Standing.CHANGED]
     if newer:

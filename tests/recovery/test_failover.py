@@ -128,8 +128,8 @@ def test_neither_is_written_until_one_is_said_to_be_and_then_that_one_alone(regi
     with closing(opened(one, two)) as here, closing(opened(two, one)) as there:
         assert (writes(here), writes(there)) == (False, False)
         promote(pair_of(one, two), "ana", NOW)
-        here.insist_writable("write", "probe")
         assert eventually(lambda: writes(here))
+        here.insist_writable("write", "probe")
         assert not writes(there)
         with pytest.raises(Conflict, match="frankfurt is the one that is written"):
             promote(pair_of(two, one), "ben", NOW)
