@@ -80,6 +80,11 @@ path "transit/sign/keyturn-approver-{{identity.entity.name}}" {
   capabilities = ["update"]
 }
 
+# Of two hubs, where there are two, which one is written: that is asked in both before anything is changed.
+path "keyturn/data/failover/epoch" {
+  capabilities = ["read"]
+}
+
 # Which ledger is this hub's, and its public key: what they do with Keyturn's commands is recorded there.
 path "keyturn/data/ledger" {
   capabilities = ["read"]

@@ -17,6 +17,11 @@ path "identity/entity/id/{{identity.entity.id}}" {
   capabilities = ["read"]
 }
 
+# Of two hubs, where there are two, which one is written: that is asked in both before anything is changed.
+path "keyturn/data/failover/epoch" {
+  capabilities = ["read"]
+}
+
 # Signatures by a key that never leaves the hub.
 path "transit/keys/keyturn-ledger" {
   capabilities = ["read"]

@@ -222,6 +222,11 @@ path "keyturn/data/posters/*" {
   capabilities = ["read"]
 }
 
+# Of two hubs, where there are two, which one is written: that is asked in both before anything is changed.
+path "keyturn/data/failover/epoch" {
+  capabilities = ["read"]
+}
+
 # Which ledger is this hub's: the first use writes it, and nobody here changes it. Its public key.
 path "keyturn/data/ledger" {
   capabilities = ["create", "read"]

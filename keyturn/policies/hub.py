@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
+from keyturn.core.failover import EPOCH
 from keyturn.core.fingerprint_keys import FIRST_KEY, KEYS
 from keyturn.core.grants import WRAP
 from keyturn.core.hub_setup import HUB_CHECKS, LISTED, SETUP, Kind
@@ -489,6 +490,7 @@ def fingerprint_keys(scope: HubScope) -> Iterator[HubRule]:
 
 def ledger(scope: HubScope) -> Sections:
     """Which ledger is the hub's, and its public key."""
+    yield from two_hubs(scope)
     state = scope.places.state_mount
     yield Section(
         "Which ledger is this hub's: the first use writes it, and nobody here changes it. Its public key.",
@@ -500,8 +502,15 @@ def ledger(scope: HubScope) -> Sections:
     )
 
 
+def two_hubs(scope: HubScope) -> Sections:
+    """Asking before a write which of two hubs is written. Who may say so is nobody that works."""
+    words = "Of two hubs, where there are two, which one is written: that is asked in both before anything is changed."
+    yield Section(words, (allow(f"{scope.places.state_mount}/data/{EPOCH}", "read"),))
+
+
 def ledger_read(scope: HubScope) -> Sections:
     """The same for people: their commands write to that ledger, and none of them says which it is."""
+    yield from two_hubs(scope)
     state = scope.places.state_mount
     yield Section(
         "Which ledger is this hub's, and its public key: what they do with Keyturn's commands is recorded there.",
@@ -518,6 +527,7 @@ def notary(scope: HubScope) -> Sections:
     """What signs the ledger, and keeps what was signed."""
     mount, transit = scope.places.state_mount, scope.places.transit_mount
     yield Section("Its own token.", tuple(own_token()))
+    yield from two_hubs(scope)
     yield Section(
         "Signatures by a key that never leaves the hub.",
         (allow(f"{transit}/keys/{SIGNING_KEY}", "read"), allow(f"{transit}/sign/{SIGNING_KEY}", "update")),
