@@ -21,7 +21,7 @@ from keyturn.core.marks import mark_at_least
 from keyturn.hub_setup.check import insist_on_declared
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.retire import Waive
-from tasks import authorities, doctor, hub_setup, ledger, managed_keys, own_keys, revocation, rotation
+from tasks import authorities, backups, doctor, hub_setup, ledger, managed_keys, own_keys, revocation, rotation
 from tasks.step import look
 
 ROUND: Final = timedelta(minutes=15)
@@ -137,6 +137,11 @@ async def readiness(opened: Workspace) -> list[Wanted]:
     return []
 
 
+async def restoring(opened: Workspace) -> list[Wanted]:
+    """Whether backups bring the hub back: tried each night, where the operator's file names a hub to try it in."""
+    return [Wanted("restore-drill")] if await look(backups.is_drill_declared) else []
+
+
 async def records(opened: Workspace) -> list[Wanted]:
     """Entries that nobody vouches for yet, or a checkpoint that no longer shows that somebody signs."""
     return [Wanted(LEDGER_KEEPER)] if await look(ledger.needs_upkeep, ledger.ledger_name()) else []
@@ -159,6 +164,7 @@ DUTIES: Final = (
     Duty("managed keys", keys_of_engines, HOUR, minutes(53)),
     Duty("authorities", signing_authorities, HOUR, minutes(29)),
     Duty("hub", hub, DAY, minutes(4 * 60 + 47)),
+    Duty("restoring", restoring, DAY, minutes(2 * 60 + 17)),
     Duty("readiness", readiness, DAY, minutes(5 * 60 + 11)),
 )
 LAST: Final = Duty("ledger", records)

@@ -51,14 +51,10 @@ def run_backup(catalogue: CatalogueOption = None, as_json: JsonOption = False) -
     `keyturn serve` makes increments on a base of its own all the time; see docs/disaster-recovery.md.
     """
     with opened_workspace(catalogue) as workspace:
-        from keyturn.providers.backups import declared_backups, open_backup_maker
-        from keyturn.rotation.journal import record_action
+        from keyturn.providers.backups import declared_backups, make_recorded_base
 
         settings = declared_backups(workspace.catalogue.policy.backups)
-        maker = open_backup_maker(workspace, settings, catalogue_directory(catalogue))
-        with record_action(workspace, "back up", note="a base") as doing:
-            manifest = maker.make_base()
-            doing.note = f"{manifest.name}, {manifest.counts['all']} entries"
+        manifest = make_recorded_base(workspace, settings, catalogue_directory(catalogue))
     if as_json:
         write_json(manifest_data(manifest))
     tell_made(manifest)

@@ -27,6 +27,8 @@ RoleOption = Annotated[
 ]
 GRANTER = "granter"
 """The queue of whatever gives access: where no policy gives any, nobody has to serve it."""
+BACKUP = "backup"
+"""The queue of backups: where the operator's file declares none, nobody has to serve it."""
 AllOption = Annotated[bool, typer.Option("--all", help="Show what is well, too.")]
 
 
@@ -57,9 +59,14 @@ def diagnose(workspace: "Workspace", names: WorkspaceNames, role: str) -> "Diagn
     diagnosis = examine(Patient(workspace, hub_scope(workspace.catalogue, [], []), role))
     if role != "worker":
         return diagnosis
-    unneeded = frozenset() if workspace.catalogue.access_policies else frozenset({GRANTER})
-    registered = in_prefect(names, os.environ.get("PREFECT_API_URL", ""), unneeded)
+    registered = in_prefect(names, os.environ.get("PREFECT_API_URL", ""), unneeded_queues(workspace))
     return replace(diagnosis, results=(*diagnosis.results, *registered))
+
+
+def unneeded_queues(workspace: "Workspace") -> frozenset[str]:
+    """The queues for which there is no work, by what is declared."""
+    needed = {GRANTER: workspace.catalogue.access_policies, BACKUP: workspace.catalogue.policy.backups}
+    return frozenset(queue for queue, declared in needed.items() if not declared)
 
 
 def in_prefect(names: WorkspaceNames, api: str, unneeded: frozenset[str] = frozenset()) -> "list[CheckResult]":

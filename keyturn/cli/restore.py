@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from keyturn.recovery.chains import OpenedChain
     from keyturn.recovery.drilling import DrillReport
     from keyturn.recovery.restoring import RestorePlan
+    from keyturn.rotation.context import Workspace
 
 PRIVATE: Final = 0o700
 
@@ -32,6 +33,9 @@ ApplyOption = Annotated[bool, typer.Option("--apply", help="Write it; without it
 YesOption = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
 SkipNewerOption = Annotated[
     bool, typer.Option("--skip-newer", help="Leave alone what the hub has newer or otherwise, and restore the rest.")
+]
+RecordOption = Annotated[
+    bool, typer.Option("--record", help="Have the ledger tell of it; needs the catalogue, and a login to the hub.")
 ]
 FilesOption = Annotated[
     Path | None,
@@ -184,19 +188,38 @@ def write_restored_files(
     note(f"{directory}: {len(files)} files of the catalogue, and {count} entries of the ledger")
 
 
-def restore_drill(key: KeyOption = None, as_json: JsonOption = False) -> None:
+def restore_drill(key: KeyOption = None, record: RecordOption = False, as_json: JsonOption = False) -> None:
     """Restore the newest backup into the scratch hub of the operator's file, compare all of it, and remove it again.
 
     Every version is compared by its keyed fingerprint. Tells the recovery time and the recovery point. Ends with 1
     where something did not come back. Works below keyturn-drill/ in that hub, and touches nothing else there.
     """
-    report = drilled(key)
+    report = recorded_drill(key) if record else drilled(key)
     if as_json:
         write_json(drill_data(report))
     else:
         tell_drill(report)
     if not report.proven:
         end_command(not_proven(report), FAILED)
+
+
+def recorded_drill(key: list[str] | None) -> "DrillReport":
+    """One drill, of which the ledger of the hub at work tells: so there has to be one, with a catalogue and a login."""
+    from keyturn.cli.environment import opened_workspace
+
+    with opened_workspace(None) as workspace:
+        return drill_and_record(workspace, key)
+
+
+def drill_and_record(workspace: "Workspace", key: list[str] | None) -> "DrillReport":
+    """One drill, and what it came to in the ledger, also where something did not come back."""
+    from keyturn.recovery.drill_notes import RESTORE_DRILL, note_of
+    from keyturn.rotation.journal import record_action
+
+    with record_action(workspace, RESTORE_DRILL) as doing:
+        report = drilled(key)
+        doing.note = note_of(report).words
+    return report
 
 
 def drilled(key: list[str] | None) -> "DrillReport":

@@ -12,7 +12,13 @@ from keyturn.cli.registration import bootstrap
 from keyturn.cli.setup_target import ApplyOption
 from keyturn.core.workspaces import DEFAULT, WorkspaceNames
 
-WORKERS: Final = {"default": "worker", "emergency": "revoker", "notary": "notary", "granter": "granter"}
+WORKERS: Final = {
+    "default": "worker",
+    "emergency": "revoker",
+    "notary": "notary",
+    "granter": "granter",
+    "backup": "backup",
+}
 """The queues, and whose login to the hub each one's worker has."""
 
 

@@ -33,6 +33,8 @@ FLOWS: Final = {
     "renew_authorities": "flows.renew_authorities",
     "grant_access": "flows.grant_access",
     "keep_ledger": "flows.keep_ledger",
+    "backup": "flows.backup",
+    "restore_drill": "flows.restore_drill",
     "compliance_report": "flows.compliance_report",
     "emergency_revoke": "flows.emergency",
     "preview_revocation": "flows.preview_revocation",

@@ -16,16 +16,17 @@ from keyturn.catalogue.backups import (
     S3PlaceSettings,
 )
 from keyturn.catalogue.source import gather
-from keyturn.core.backups import BackupKeys, BackupPlace
+from keyturn.core.backups import BackupKeys, BackupPlace, Manifest
 from keyturn.core.envelope import DataKeys
 from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.ledger.ports import StoredLedger
 from keyturn.providers.data_keys import open_data_keys
-from keyturn.recovery.making import BackupMaker
+from keyturn.recovery.making import BACK_UP, BackupMaker
 from keyturn.recovery.manifests import SignatureCheck
 from keyturn.recovery.pruning import Retention
 from keyturn.recovery.subject import BackupSubject
 from keyturn.rotation.context import Workspace
+from keyturn.rotation.journal import record_action
 
 TRANSIT: Final = "transit:"
 OUTSIDE: Final = (
@@ -125,6 +126,15 @@ def open_backup_maker(workspace: Workspace, settings: BackupSettings, catalogue:
     signer = workspace.hub.signer(settings.sign_with) if settings.sign_with else None
     keys = open_backup_keys(settings.keys, content.address)
     return BackupMaker(subject, open_place(settings.place), keys, signer)
+
+
+def make_recorded_base(workspace: Workspace, settings: BackupSettings, catalogue: Path | None) -> Manifest:
+    """A new base, of which the ledger tells. Raises what opening and making do."""
+    maker = open_backup_maker(workspace, settings, catalogue)
+    with record_action(workspace, BACK_UP, note="a base") as doing:
+        manifest = maker.make_base()
+        doing.note = f"{manifest.name}, {manifest.counts['all']} entries"
+    return manifest
 
 
 def signature_check(settings: BackupSettings) -> SignatureCheck:

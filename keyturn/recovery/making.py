@@ -13,6 +13,8 @@ from keyturn.recovery.manifests import context_of, digest_of_object, manifest_na
 from keyturn.recovery.parts import write_parts
 from keyturn.recovery.subject import BackupSubject, Known, Look
 
+BACK_UP: Final = "back up"
+"""What the ledger calls a base; increments are not in it."""
 LONGEST_CHAIN: Final = 5000
 """Backups of one chain: with one every 30 s that is more than a day and a half."""
 ANEW: Final = "A new base is made next; see who may remove objects there, and let the place retain what is written"

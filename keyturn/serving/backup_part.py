@@ -3,19 +3,15 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
 
 from keyturn.client.clock import elapsed
 from keyturn.core.backups import Manifest
 from keyturn.core.errors import Missing, Superseded, TransientError
-from keyturn.recovery.making import BackupMaker
+from keyturn.recovery.making import BACK_UP, BackupMaker
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.journal import record_action
 from keyturn.serving.parts import BACKUP, Part, PartHealth, Tenure
 from keyturn.serving.site import Site
-
-ACTION: Final = "back up"
-"""What the ledger calls a base; increments are not in it."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +72,7 @@ class BackupPart:
         if self._maker is None or self._key != plan.key:
             self._maker, self._key = plan.open_maker(workspace), plan.key
         if self._maker.needs_base(plan.base_every):
-            with record_action(workspace, ACTION, note="a base") as doing:
+            with record_action(workspace, BACK_UP, note="a base") as doing:
                 manifest = self._maker.make_base()
                 doing.note = f"{manifest.name}, {manifest.counts['all']} entries"
             self._say(f"{manifest.name}: a base of {manifest.counts['all']} entries")

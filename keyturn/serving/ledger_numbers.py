@@ -16,6 +16,7 @@ from keyturn.core.error_codes import code_of_kind
 from keyturn.core.ledger import Entry, Outcome
 from keyturn.ledger.entries import parse_leaf
 from keyturn.ledger.ports import StoredLedger
+from keyturn.recovery.drill_notes import RESTORE_DRILL, DrillNote, parse_note
 from keyturn.serving.board import Numbers
 
 STEPS: Final = ("decide", "stage", "install", "verify", "promote")
@@ -24,7 +25,7 @@ ENDS: Final = {"promote": "promoted", "retire": "retired", "abandon": "abandoned
 """What a rotation has come to once one of these actions is done."""
 CLOSED: Final = {"close incident": "closed", "give up incident": "given up"}
 OPENED: Final = "open incident"
-COUNTED: Final = (*STEPS, *ENDS, *CLOSED, OPENED, "rotate", "push", "cut", "drill", ALERT)
+COUNTED: Final = (*STEPS, *ENDS, *CLOSED, OPENED, "rotate", "push", "cut", "drill", RESTORE_DRILL, ALERT)
 NEEDLE: Final = re.compile(
     rb'"action":"(?:%b)"|"outcome":"(?:failed|denied)"' % "|".join(map(re.escape, COUNTED)).encode()
 )
@@ -80,6 +81,8 @@ class LedgerTally:
         self._revoke_seconds: dict[str, Durations] = defaultdict(Durations)
         self._close_seconds: dict[str, Durations] = defaultdict(Durations)
         self._drill: tuple[datetime, float, bool] | None = None
+        self._restore_drills = Counter[str](done=0, failed=0)
+        self._restore_drill: tuple[datetime, DrillNote | None] | None = None
 
     def read_on(self, ledger: StoredLedger) -> Numbers:
         """Take what is new, and tell all of it. Raises Unavailable, and Invalid for what Keyturn has not written."""
@@ -154,6 +157,13 @@ class LedgerTally:
         self._drill = (entry.time, (entry.time - began).total_seconds(), proven)
         return None
 
+    def _restore_drilled(self, entry: Entry) -> None:
+        if entry.outcome is Outcome.BEGUN:
+            return
+        note = parse_note(entry.note) if entry.outcome is Outcome.DONE else None
+        self._restore_drills["done" if note and note.proven else "failed"] += 1
+        self._restore_drill = (entry.time, note)
+
     _counting: Final[dict[str, Callable[["LedgerTally", Entry], None]]] = {
         "rotate": _rotate,
         **dict.fromkeys(STEPS, _step),
@@ -164,6 +174,7 @@ class LedgerTally:
         **dict.fromkeys(CLOSED, _closed),
         "cut": _cut,
         "drill": _drilled,
+        RESTORE_DRILL: _restore_drilled,
     }
 
     def numbers(self) -> Numbers:
@@ -174,6 +185,7 @@ class LedgerTally:
             "failures": _by_one(self._failures),
             "alerts": _by_one(self._alerts),
             "drills": _by_one(self._drills),
+            "restore_drills": _by_one(self._restore_drills),
             "incidents": {labels: float(count) for labels, count in self._incidents.items()},
             "ledger_entries": {(): self._last},
         }
@@ -182,12 +194,28 @@ class LedgerTally:
             samples["drill_last_time_seconds"] = {(): at.timestamp()}
             samples["drill_last_duration_seconds"] = {(): seconds}
             samples["drill_last_proven"] = {(): float(proven)}
+        samples |= self._of_restoring()
         distributions: dict[str, Distributions] = {
             "rotation_duration_seconds": {(): self._rotation_seconds.now()},
             "incident_revoke_seconds": {(kind,): spread.now() for kind, spread in self._revoke_seconds.items()},
             "incident_close_seconds": {(kind,): spread.now() for kind, spread in self._close_seconds.items()},
         }
         return Numbers(samples, distributions)
+
+    def _of_restoring(self) -> dict[str, Samples]:
+        """The last drill of restoring; one that did not come to its end has a time alone."""
+        if self._restore_drill is None:
+            return {}
+        at, note = self._restore_drill
+        samples: dict[str, Samples] = {
+            "restore_drill_last_time_seconds": {(): at.timestamp()},
+            "restore_drill_last_proven": {(): float(bool(note and note.proven))},
+        }
+        if note:
+            samples["restore_drill_last_recovery_seconds"] = {(): note.seconds}
+            samples["restore_drill_last_point_age_seconds"] = {(): note.age.total_seconds()}
+            samples["restore_drill_last_entries"] = {(): float(note.entries)}
+        return samples
 
 
 def _by_one(counts: Counter[str]) -> Samples:

@@ -46,6 +46,8 @@ FIRES: Mapping[str, tuple[str, str, str]] = {
     # The time of such a test begins at 1970.
     "KeyturnDrillOld": ("keyturn_drill_last_time_seconds", f"-{41 * DAY}x576", "0x576"),
     "KeyturnDrillFailed": ("keyturn_drill_last_proven", "0x576", "1x576"),
+    "KeyturnRestoreDrillOld": ("keyturn_restore_drill_last_time_seconds", f"-{4 * DAY}x576", "0x576"),
+    "KeyturnRestoreDrillFailed": ("keyturn_restore_drill_last_proven", "0x576", "1x576"),
     "KeyturnAccessWaits": ("keyturn_grants_waiting", "1x576", "0x576"),
     "KeyturnOwnKeyLate": ("keyturn_own_keys_late", "1x576", "0x576"),
     "KeyturnFingerprintKeyOld": ("keyturn_fingerprint_key_age_seconds", f"{500 * DAY}x576", f"{9 * DAY}x576"),

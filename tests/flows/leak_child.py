@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from flows import emergency
+from flows.backup import backup
 from flows.check_hub import check_hub
 from flows.check_logins import check_logins
 from flows.compliance_report import compliance_report
@@ -24,6 +25,7 @@ from flows.grant_access import grant_access
 from flows.keep_ledger import keep_ledger
 from flows.preview_revocation import preview_revocation
 from flows.renew_authorities import renew_authorities
+from flows.restore_drill import restore_drill
 from flows.resume_incident import resume_incident
 from flows.retire import retire
 from flows.rotate import rotate_secret
@@ -56,6 +58,8 @@ FLOWS: dict[str, Any] = {
     "finish-incidents": finish_incidents,
     "grant-access": grant_access,
     "keep-ledger": keep_ledger,
+    "backup": backup,
+    "restore-drill": restore_drill,
     "compliance-report": compliance_report,
 }
 

@@ -189,6 +189,8 @@ class Stage:
             "finish-incidents": ["finish-incidents"],
             "grant-access": ["grant-access"],
             "keep-ledger": ["keep-ledger"],
+            "backup": ["backup"],
+            "restore-drill": ["restore-drill"],
             "compliance-report": ["compliance-report", "pci"],
         }
 

@@ -62,8 +62,9 @@ def test_the_doctor_names_what_is_switched_off_and_what_is_gone(installed: Insta
     assert results[event].grade is Grade.WELL
     assert "no worker asks it" in results["queue emergency"].words
     assert "no worker asks it" in results["queue granter"].words
-    needed = asyncio.run(check_prefect(prefect.url, WorkspaceNames(), frozenset({"granter"})))
-    assert results.keys() - {result.name for result in needed} == {"queue granter"}
+    unneeded = frozenset({"granter", "backup"})
+    needed = asyncio.run(check_prefect(prefect.url, WorkspaceNames(), unneeded))
+    assert results.keys() - {result.name for result in needed} == {"queue granter", "queue backup"}
     # The tests' schedules rest.
     assert results["deployment keeper"].words == "it is paused, or one of its schedules"
     (gone,) = asyncio.run(check_prefect(prefect.url, WorkspaceNames("nobody")))
@@ -149,6 +150,8 @@ def test_bootstrap_registers_pool_blocks_limits_deployments_and_automations(inst
         "grant-access": [],
         "finish-incidents": ["17 5 * * *"],
         "keep-ledger": [],
+        "backup": [],
+        "restore-drill": [],
         "compliance-report": [],
     }
     assert all("keyturn" in d["tags"] and d["work_pool_name"] == "keyturn" for d in deployments.values())
@@ -168,6 +171,8 @@ def test_bootstrap_registers_pool_blocks_limits_deployments_and_automations(inst
         "finish-incidents",
         "grant-access",
         "keep-ledger",
+        "backup",
+        "restore-drill",
         "compliance-report",
     )
     assert {name: told["limit"] for name, told in limits.items() if told} == {
@@ -210,7 +215,8 @@ def test_revocations_have_a_queue_of_their_own_that_nothing_limits(installed: In
     }
     assert {name for name, queue in served.items() if queue == "notary"} == {"keep-ledger"}
     assert {name for name, queue in served.items() if queue == "granter"} == {"grant-access"}
-    assert set(served.values()) == {"default", "emergency", "notary", "granter"}
+    assert {name for name, queue in served.items() if queue == "backup"} == {"backup", "restore-drill"}
+    assert set(served.values()) == {"default", "emergency", "notary", "granter", "backup"}
 
 
 def test_the_form_of_a_revocation_names_every_field_and_takes_no_value_for_a_fingerprint(installed: Installed) -> None:

@@ -187,6 +187,8 @@ def test_every_run_went_the_way_that_it_was_meant_to(played: Played) -> None:
         "finish-incidents": "completed",
         "grant-access": "completed",
         "keep-ledger": "path transit/sign/keyturn-ledger",
+        "backup": "the operator's file declares none",
+        "restore-drill": "the operator's file declares none",
         "compliance-report": "completed",
     }
     assert {name: words for name, words in expected.items() if words not in played.ends[name]} == {}, json.dumps(

@@ -73,6 +73,8 @@ TABLE = {
     "drill": Runs(lambda secret: {"path": secret.path}, frozenset({"drill", "open incident", "cut", "close incident"})),
     "grant-access": Runs(quiet=True),
     "keep-ledger": Runs(quiet=True),
+    "backup": Runs(fails=True),
+    "restore-drill": Runs(actions=frozenset({"restore drill"}), fails=True),
     "compliance-report": Runs(actions=frozenset({"compliance report"})),
 }
 """The flows there are. A flow without a row fails the tests, and so does one whose entries lack."""
@@ -88,7 +90,7 @@ TASKS = {
     "ask for renewals", "look at ledger", "show life", "find grace ends", "look for lease tokens",
     "end access",
     "look at secrets", "look at all secrets", "look whether all is ready", "look for drills",
-    "look for a recent diagnosis",
+    "look for a recent diagnosis", "back up", "try restoring", "look for a restore drill",
 }  # fmt: skip
 """The names of all tasks. Before a new one is named here, see that what it changes is written to the ledger."""
 

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from keyturn.core.errors import Denied
 from keyturn.core.ledger import Entry, Outcome
 from keyturn.ledger.entries import leaf
 from keyturn.providers.prometheus.metrics import NumbersCollector, exposition
+from keyturn.recovery.drill_notes import RESTORE_DRILL, DrillNote
 from keyturn.serving.board import Board, Numbers, Seen, board_metrics
 from keyturn.serving.ledger_numbers import LedgerTally
 from keyturn.serving.numbers_part import NumbersPart
@@ -121,6 +123,25 @@ def test_incidents_and_drills_tell_how_long_a_credential_was_good_after_all() ->
     assert "keyturn_drill_last_proven 0.0" in lines
     assert "keyturn_drill_last_duration_seconds 6.0" in lines
     assert f"keyturn_drill_last_time_seconds {floatToGoString((BEGAN + timedelta(seconds=106)).timestamp())}" in lines
+
+
+def test_drills_of_restoring_tell_how_long_it_takes_and_how_old_the_recovery_point_was() -> None:
+    point = BEGAN - timedelta(seconds=12)
+    proven = DrillNote("20261128T000000Z-00000000/3", True, 1000, 2000, 41.5, point, timedelta(seconds=12))
+    begun = entry(0, RESTORE_DRILL, Outcome.BEGUN, note="catalogue abc")
+    lines = shown(Area.LEDGER, tally_of(begun, entry(50, RESTORE_DRILL, Outcome.DONE, note=proven.words)))
+    assert 'keyturn_restore_drills_total{outcome="done"} 1.0' in lines
+    assert "keyturn_restore_drill_last_proven 1.0" in lines
+    assert "keyturn_restore_drill_last_recovery_seconds 41.5" in lines
+    assert "keyturn_restore_drill_last_point_age_seconds 12.0" in lines
+    assert "keyturn_restore_drill_last_entries 1000.0" in lines
+    unproven = replace(proven, proven=False)
+    lines = shown(Area.LEDGER, tally_of(begun, entry(50, RESTORE_DRILL, Outcome.DONE, note=unproven.words)))
+    assert 'keyturn_restore_drills_total{outcome="failed"} 1.0' in lines
+    assert "keyturn_restore_drill_last_proven 0.0" in lines
+    lines = shown(Area.LEDGER, tally_of(begun, entry(50, RESTORE_DRILL, Outcome.FAILED, note="Denied: no")))
+    assert "keyturn_restore_drill_last_proven 0.0" in lines
+    assert not [line for line in lines if line.startswith("keyturn_restore_drill_last_recovery_seconds ")]
 
 
 def test_an_alert_counts_once_whatever_else_is_told_of_it() -> None:

@@ -1,0 +1,36 @@
+"""Back everything up: a new base, by hand, or where no `keyturn serve` does it all the time."""
+
+from datetime import timedelta
+from typing import Final
+
+from prefect.artifacts import acreate_markdown_artifact
+
+from flows.common import runbook, well
+from flows.doctor import cell
+from flows.report import slug
+from keyturn.core.backups import Manifest
+from tasks import backups as tasks
+from tasks.workspace import names
+
+NAME: Final = "backup"
+
+
+@runbook(NAME, timeout=timedelta(hours=1))
+async def backup() -> str:
+    """One base, with the login that reads everything and changes nothing, where the operator's file says.
+
+    What is not in it is named on its page. Safe to run again: one that is cut off leaves no backup.
+    """
+    manifest = await tasks.back_up()
+    summary = f"{manifest.name}: {manifest.counts['all']} entries, as of {manifest.begun_at:%Y-%m-%d %H:%M:%S} UTC"
+    await acreate_markdown_artifact(
+        to_markdown(manifest, summary), key=slug(names().artifact(NAME)), description=summary
+    )
+    return well(summary, manifest.name)
+
+
+def to_markdown(manifest: Manifest, summary: str) -> str:
+    """How much of what there is in it, and what is not."""
+    counts = [f"| {cell(what)} | {count} |" for what, count in sorted(manifest.counts.items()) if what != "all"]
+    missing = [f"- not in the backup: {cell(line)}" for line in manifest.missing]
+    return "\n".join([f"**{summary}**", "", "| what | how many |", "|---|---|", *counts, "", *missing])

@@ -1,0 +1,34 @@
+"""Backing the hub up, and trying that restoring works, as steps."""
+
+from keyturn.cli.environment import catalogue_directory
+from keyturn.cli.restore import drill_and_record
+from keyturn.core.backups import Manifest
+from keyturn.providers.backups import declared_backups, make_recorded_base
+from keyturn.recovery.drilling import DrillReport
+from tasks.step import step, tell
+from tasks.workspace import current_workspace
+
+
+@step("back up", called=lambda _: "back up")
+def back_up() -> Manifest:
+    """A new base, in the place that the operator's file names; what one that was cut off has left is no backup."""
+    workspace = current_workspace()
+    settings = declared_backups(workspace.catalogue.policy.backups)
+    manifest = make_recorded_base(workspace, settings, catalogue_directory(None))
+    tell(f"{manifest.name} is made, {manifest.counts['all']} entries")
+    return manifest
+
+
+@step("try restoring", 0, lambda _: "try restoring")
+def try_restoring() -> DrillReport:
+    """Restore the newest backup into the scratch hub, compare it, and remove it; the ledger tells what it came to."""
+    report = drill_and_record(current_workspace(), None)
+    tell(f"{report.chain}/{report.sequence} is {'proven' if report.proven else 'NOT proven'}")
+    return report
+
+
+@step("look for a restore drill")
+def is_drill_declared() -> bool:
+    """Whether the operator's file names a hub to try restoring in."""
+    settings = current_workspace().catalogue.policy.backups
+    return bool(settings and settings.restore_drill)
