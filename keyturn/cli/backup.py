@@ -153,16 +153,16 @@ def planned_pruning(settings: "BackupSettings", place: "BackupPlace", keys: "Bac
     from datetime import UTC, datetime
 
     from keyturn.providers.backups import retention, signature_check
-    from keyturn.recovery.chains import list_chains, open_chain
-    from keyturn.recovery.pruning import plan_pruning
+    from keyturn.recovery.chains import list_chains
+    from keyturn.recovery.pruning import find_fault, plan_pruning
 
-    def holds(chain: "StoredChain") -> KeyturnError | None:
-        try:
-            return open_chain(place, chain, keys, signature_check(settings)).problem
-        except KeyturnError as error:
-            return error
-
-    return plan_pruning(list_chains(place), retention(settings), holds, datetime.now(UTC))
+    check = signature_check(settings)
+    return plan_pruning(
+        list_chains(place),
+        retention(settings),
+        lambda chain: find_fault(place, chain, keys, check),
+        datetime.now(UTC),
+    )
 
 
 def backup_settings() -> "BackupSettings":

@@ -20,7 +20,7 @@ from keyturn.recovery.manifests import (
     open_seal,
     parse_manifest,
 )
-from keyturn.recovery.parts import read_lines
+from keyturn.recovery.parts import GONE, read_lines
 
 FETCHED_AT_ONCE: Final = 16
 NONE_THERE: Final = "Make one with `keyturn backup run`, or name another place under `backups` in the operator's file"
@@ -145,6 +145,22 @@ def newest_chain(
     if passed:
         raise passed[0]
     raise NotFound("find", f"backup {name or 'of the hub'}", f"{place.name} has none", NONE_THERE)
+
+
+def find_lost_part(place: BackupPlace, stored: StoredChain, chain: OpenedChain) -> KeyturnError | None:
+    """The first part that a manifest names and the place no longer has in that size; None where all are there.
+
+    By the listing, and by asking for what that lacks: another look than :func:`verify_chain`, which reads all of it.
+    """
+    sizes = {item.name: item.size for item in stored.objects}
+    for part in (part for manifest in chain.manifests for part in manifest.parts):
+        if sizes.get(part.name) == part.size:
+            continue
+        there = place.find(part.name)
+        if there is None or there.size != part.size:
+            problem = "the backup has this part, and it is gone" if there is None else "it is not as long as it was"
+            return SealRefused(Refusal.MALFORMED, part.name, problem, GONE)
+    return None
 
 
 def all_lines(place: BackupPlace, chain: OpenedChain) -> Iterator[tuple[Manifest, Line]]:

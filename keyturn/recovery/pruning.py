@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from keyturn.core.backups import BackupPlace
+from keyturn.core.backups import BackupKeys, BackupPlace
 from keyturn.core.errors import KeyturnError
-from keyturn.recovery.chains import StoredChain
+from keyturn.recovery.chains import StoredChain, find_lost_part, open_chain
+from keyturn.recovery.manifests import SignatureCheck
 
 FRESH: Final = 3600.0
 """Seconds for which a chain without a manifest may be one that is being written."""
@@ -37,6 +38,26 @@ class Retention:
         return reasons
 
 
+@dataclass(frozen=True)
+class ChainFault:
+    """What is wrong with a chain. ``lost`` is whether it opens, and parts of it are gone: then no key helps."""
+
+    error: KeyturnError
+    lost: bool = False
+
+
+def find_fault(place: BackupPlace, stored: StoredChain, keys: BackupKeys, check: SignatureCheck) -> ChainFault | None:
+    """What is wrong with a chain, by its manifests and by which of its parts are there in their sizes."""
+    try:
+        chain = open_chain(place, stored, keys, check)
+        if chain.problem:
+            return ChainFault(chain.problem)
+        lost = find_lost_part(place, stored, chain)
+    except KeyturnError as error:
+        return ChainFault(error)
+    return ChainFault(lost, lost=True) if lost else None
+
+
 @dataclass
 class Pruning:
     """What is removed, and what is kept and why."""
@@ -48,31 +69,40 @@ class Pruning:
 def plan_pruning(
     chains: Sequence[StoredChain],
     retention: Retention,
-    holds: Callable[[StoredChain], KeyturnError | None],
+    fault_of: Callable[[StoredChain], ChainFault | None],
     now: datetime,
 ) -> Pruning:
-    """Which of these chains, the oldest first, go. ``holds`` opens one and gives what is wrong with it, else None.
+    """Which of these chains, the oldest first, go. ``fault_of`` says what is wrong with one, else None.
 
-    What can't be opened is kept: it may be good, and nobody here has its key. A chain that was never finished goes once
-    it is an hour old. Where none of them holds, nothing goes.
+    What can't be opened is kept: it may be good, and nobody here has its key. One that has lost parts never stands for
+    a good one; it is kept as long as it would be, for somebody to bring them back, and goes where a newer one holds.
+    A chain that was never finished goes once it is an hour old. Where none of them holds, nothing goes.
     """
     result = Pruning()
     finished = [chain for chain in chains if chain.manifests]
     unfinished = [chain for chain in chains if not chain.manifests]
-    problems = {chain.name: holds(chain) for chain in finished}
-    good = [chain for chain in finished if problems[chain.name] is None]
+    faults = {chain.name: fault for chain in finished if (fault := fault_of(chain))}
+    good = [chain for chain in finished if chain.name not in faults]
+    result.keep |= {
+        name: f"it can't be relied on, nor given up: {fault.error}" for name, fault in faults.items() if not fault.lost
+    }
+    if not good:
+        result.keep |= {name: f"none holds, and it has lost parts: {f.error}" for name, f in faults.items() if f.lost}
+        return result
     reasons = retention.kept(good)
-    if good:
-        reasons.setdefault(good[-1].name, "the newest that holds")
-    result.keep |= {name: f"it can't be relied on, nor given up: {error}" for name, error in problems.items() if error}
+    reasons.setdefault(good[-1].name, "the newest that holds")
     result.keep |= reasons
-    if good:
-        result.remove += [chain for chain in good if chain.name not in reasons]
-        for chain in unfinished:
-            if _is_fresh(chain.objects and max(item.changed_at for item in chain.objects), now):
-                result.keep[chain.name] = "it is being written"
-            else:
-                result.remove.append(chain)
+    lost = [chain for chain in finished if chain.name in faults and faults[chain.name].lost]
+    as_ever = retention.kept([chain for chain in finished if chain in good or chain in lost])
+    for chain in lost:
+        if chain.name in as_ever or chain.name > good[-1].name:
+            result.keep[chain.name] = f"it can't be relied on: {faults[chain.name].error}"
+    result.remove += [chain for chain in finished if chain.name not in result.keep]
+    for chain in unfinished:
+        if _is_fresh(chain.objects and max(item.changed_at for item in chain.objects), now):
+            result.keep[chain.name] = "it is being written"
+        else:
+            result.remove.append(chain)
     return result
 
 
