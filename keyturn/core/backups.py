@@ -114,6 +114,9 @@ class HubContent(Protocol):
     def has_mount(self, area: str) -> bool:
         """Whether there is a mount for an area. Raises Invalid where it is something else than KV v2."""
 
+    def is_mounted(self, path: str) -> bool:
+        """Whether the hub has a KV v2 mount at just this path, and this login may see it."""
+
     def make_mount(self, area: str) -> None:
         """Have such a mount, ready to be written."""
 

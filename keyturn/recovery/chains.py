@@ -1,10 +1,11 @@
 """What a place has: chains of backups, whether each is whole, and which is the newest that can be relied on."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from keyturn.core.backups import CHAIN, BackupKeys, BackupPlace, BackupSeal, Manifest, StoredObject
@@ -23,6 +24,8 @@ from keyturn.recovery.manifests import (
 from keyturn.recovery.parts import GONE, read_lines
 
 FETCHED_AT_ONCE: Final = 16
+MANIFEST: Final = re.compile(rf"{CHAIN.pattern}/[0-9]{{8}}{re.escape(SUFFIX)}")
+"""What a manifest's object is called. Any other that somebody puts beside it is none, and breaks no chain."""
 NONE_THERE: Final = "Make one with `keyturn backup run`, or name another place under `backups` in the operator's file"
 
 
@@ -129,19 +132,31 @@ def open_chain(
 def newest_chain(
     place: BackupPlace, keys: BackupKeys, check: SignatureCheck, name: str | None = None, until: int | None = None
 ) -> tuple[OpenedChain, list[KeyturnError]]:
-    """The chain of that name, or the newest one whose base holds; and why newer ones were passed over. Raises NotFound.
+    """The chain of that name, or the one that leads to the newest moment; and why newer ones were passed over. Raises
+    NotFound.
 
-    A chain that was asked for by name raises what is wrong with its base.
+    Several processes have chains side by side, so the one that was begun last need not be the one that goes on. A
+    moment counts as no later than the place says that it was written: neither a hub whose clock was ahead, nor somebody
+    who writes an old chain anew, is taken for the newest. A chain that was asked for by name raises what is wrong with
+    its base.
     """
-    passed = list[KeyturnError]()
-    chains = [chain for chain in reversed(list_chains(place)) if name in (None, chain.name)]
-    for stored in chains:
+    passed, opened = list[KeyturnError](), list[OpenedChain]()
+    best: tuple[datetime, OpenedChain] | None = None
+    for stored in sorted(list_chains(place), key=_written_at, reverse=True):
+        if name not in (None, stored.name) or (best and _written_at(stored)[0] <= best[0]):
+            continue
         try:
-            return open_chain(place, stored, keys, check, until), passed
+            chain = open_chain(place, stored, keys, check, until)
         except KeyturnError as error:
             if name:
                 raise
             passed.append(error)
+            continue
+        opened.append(chain)
+        moment = min(_written_at(stored)[0], chain.newest.begun_at)
+        best = (moment, chain) if best is None or moment > best[0] else best
+    if best:
+        return best[1], [*passed, *(chain.problem for chain in opened if chain.problem and chain is not best[1])]
     if passed:
         raise passed[0]
     raise NotFound("find", f"backup {name or 'of the hub'}", f"{place.name} has none", NONE_THERE)
@@ -185,6 +200,10 @@ def verify_chain(place: BackupPlace, stored: StoredChain, keys: BackupKeys, chec
     return ChainCheck(stored.name, len(chain.manifests), entries, stored.size, problem, chain.newest)
 
 
+def _written_at(stored: StoredChain) -> tuple[datetime, str]:
+    return stored.newest_at or datetime.min.replace(tzinfo=UTC), stored.name
+
+
 def _next(name: str, content: bytes, number: int, parent: str, seal: BackupSeal, check: SignatureCheck) -> Manifest:
     sealed: SealedManifest = parse_manifest(name, content)
     manifest = open_manifest(name, sealed, seal, check)
@@ -204,6 +223,6 @@ def _fetched(place: BackupPlace, names: Sequence[str]) -> Iterator[tuple[str, by
 
 
 def _stored_chain(name: str, objects: Sequence[StoredObject]) -> StoredChain:
-    manifests = sorted((item for item in objects if item.name.endswith(SUFFIX)), key=lambda item: item.name)
-    rest = tuple(item for item in objects if not item.name.endswith(SUFFIX))
+    manifests = sorted((item for item in objects if MANIFEST.fullmatch(item.name)), key=lambda item: item.name)
+    rest = tuple(item for item in objects if not MANIFEST.fullmatch(item.name))
     return StoredChain(name, tuple(manifests), rest)

@@ -1,7 +1,7 @@
 """A drill: restore the newest backup into a scratch hub, compare all of it by fingerprints, and take it away again."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,11 +61,18 @@ class DrillReport:
         return bool(self.entries) and not self.differing and not self.faults
 
 
-def insist_on_scratch(scratch: HubContent, live: HubContent | None) -> None:
-    """That the drill leads to another hub than the one at work. Raises Invalid."""
+def insist_on_scratch(scratch: HubContent, live: HubContent | None, mounts: Collection[str] = ()) -> None:
+    """That the drill leads to another hub than the one at work, by whatever name that is reached. Raises Invalid.
+
+    ``mounts`` are those of the hub that was backed up: whoever has one of them is that hub, or stands in for it.
+    """
+    remedy = "Name another under restore_drill in the operator's file"
     if live and scratch.address.rstrip("/").casefold() == live.address.rstrip("/").casefold():
         problem = "it is the hub at work: what is restored there shows nothing of a hub that is lost"
-        raise Invalid("drill in", scratch.address, problem, "Name another under restore_drill in the operator's file")
+        raise Invalid("drill in", scratch.address, problem, remedy)
+    if mounted := [mount for mount in mounts if scratch.is_mounted(mount)]:
+        problem = f"it has the mount {mounted[0]} itself: it is the hub at work by another name, or stands in for it"
+        raise Invalid("drill in", scratch.address, problem, remedy)
 
 
 def run_drill(
@@ -80,9 +87,10 @@ def run_drill(
     of that hub, once they are restored there. Raises what opening, restoring and removing raise.
     """
     insist_on_scratch(scratch, live)
+    began = time.monotonic()
+    chain = open_newest()
+    insist_on_scratch(scratch, live, {chain.newest.areas[STATE]})
     with _own_mounts(scratch):
-        began = time.monotonic()
-        chain = open_newest()
         plan = plan_restore(scratch, place, chain)
         restored = restore_chain(scratch, place, plan)
         whole = time.monotonic()

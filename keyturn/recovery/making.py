@@ -1,7 +1,7 @@
 """Making backups: a base, and increments on it for as long as this process lives."""
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -17,6 +17,8 @@ BACK_UP: Final = "back up"
 """What the ledger calls a base; increments are not in it."""
 LONGEST_CHAIN: Final = 5000
 """Backups of one chain: with one every 30 s that is more than a day and a half."""
+PARTS_IN_TURN: Final = 4
+"""Objects of a chain that are looked at before each increment: more than an increment writes, as a rule."""
 ANEW: Final = "A new base is made next; see who may remove objects there, and let the place retain what is written"
 
 
@@ -30,6 +32,8 @@ class OpenChain:
     known: Known
     newest: Manifest
     parent: str
+    written: list[str] = field(default_factory=list)
+    """Its objects, in the order in which they were written."""
 
 
 class BackupMaker:
@@ -55,12 +59,13 @@ class BackupMaker:
     def make_increment(self) -> Manifest:
         """What has changed since the backup before it; a base where there is none.
 
-        Raises Missing where the one before it has gone: the next call makes a base. Raises Superseded where somebody
+        Raises Missing where the one before it, the base or another that is looked at in turn has gone: the next call
+        makes a base. Raises Superseded where somebody
         else goes on with the chain, and what the hub, the place and the keys raise.
         """
         if (chain := self._chain) is None:
             return self.make_base()
-        self._insist_on_parent(chain)
+        self._insist_on_objects(chain)
         return self._write(chain, chain.newest.sequence + 1)
 
     def make_base(self) -> Manifest:
@@ -98,16 +103,19 @@ class BackupMaker:
             problem = "another process has written the next backup of this chain"
             raise Superseded("back up", manifest.name, problem, "A new base is made next") from None
         parent = digest_of_object(content)
-        self._chain = OpenChain(chain.name, chain.seal, chain.begun_at, look.now, manifest, parent)
+        written = [*chain.written, *(part.name for part in parts), manifest_name(chain.name, sequence)]
+        self._chain = OpenChain(chain.name, chain.seal, chain.begun_at, look.now, manifest, parent, written)
         return manifest
 
-    def _insist_on_parent(self, chain: OpenChain) -> None:
-        name = manifest_name(chain.name, chain.newest.sequence)
-        if self._place.find(name) is None:
-            self._chain = None
-            raise Missing(
-                "back up", f"{self._place.name}/{name}", "the backup before this one is gone from there", ANEW
-            )
+    def _insist_on_objects(self, chain: OpenChain) -> None:
+        """Whoever removes an old part makes all that follows useless: the base is looked at, and the rest in turn."""
+        turn = chain.written[(chain.newest.sequence * PARTS_IN_TURN) % len(chain.written) :][:PARTS_IN_TURN]
+        ends = (manifest_name(chain.name, number) for number in (chain.newest.sequence, 0))
+        for name in dict.fromkeys((*ends, *turn)):
+            if self._place.find(name) is None:
+                self._chain = None
+                problem = "the backup before this one is gone from there, or a part of what is before it"
+                raise Missing("back up", f"{self._place.name}/{name}", problem, ANEW)
 
     def _now(self) -> datetime:
         return self._subject.content.now()

@@ -22,6 +22,8 @@ from keyturn.recovery.subject import undestroyed
 
 WRITE_AT_ONCE: Final = 16
 WRITE_WINDOW: Final = 256
+OWN: Final = "own"
+"""Where the ledger's name that the hub had of its own stands while it is restored."""
 LONGEST_LIST: Final = 20
 """Names that are told one by one."""
 
@@ -121,8 +123,9 @@ def restore_chain(
     chain, result = plan.chain, RestoreResult()
     for area in plan.mounts:
         content.make_mount(area)
+    own = _own_name(_named_by(content))
     mark_hub(content, chain.newest, whole=False)
-    name_ledger(content, LedgerName(BEING_RESTORED + chain.newest.name).to_data())
+    name_ledger(content, {**LedgerName(BEING_RESTORED + chain.newest.name).to_data(), OWN: own})
     present = listing_of(content, content.areas)
     lines = (line for line in latest_lines(place, chain) if _is_wanted(plan, line))
     with ThreadPoolExecutor(WRITE_AT_ONCE) as pool:
@@ -137,7 +140,7 @@ def restore_chain(
             tell(result.written)
     if not result.faults:
         mark_hub(content, chain.newest, whole=True)
-        name_ledger(content, result.ledger_name)
+        name_ledger(content, result.ledger_name or own)
     return result
 
 
@@ -184,7 +187,7 @@ def change_of(content: HubContent, present: ListedEntry | None, line: Line) -> R
         return RestoreChange.NEWER
     there = content.read(line["area"], line["path"], present.version)
     fields = dict(there.fields) if there else None
-    if _names_ledger(line) and str((fields or {}).get("origin", "")).startswith(BEING_RESTORED):
+    if _names_ledger(line) and (fields := _own_name(fields)) is None:
         return RestoreChange.WRITE
     if line["area"] == STATE:
         return RestoreChange.KEEP if values and fields == [*values.values()][-1] else RestoreChange.OTHER
@@ -245,6 +248,19 @@ def _write_state(content: HubContent, path: str, at: int, settings: Mapping[str,
 def _names_ledger(line: Line) -> bool:
     """Whether it is the hub's word which ledger is its own: that is written last."""
     return (line.get("area"), line.get("path")) == (STATE, NAMED)
+
+
+def _named_by(content: HubContent) -> Mapping[str, Any] | None:
+    there = content.find(STATE, NAMED)
+    version = content.read(STATE, NAMED, there.version) if there and there.version else None
+    return version.fields if version else None
+
+
+def _own_name(fields: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Which ledger the hub named before anybody restored into it; None for none."""
+    if fields and str(fields.get("origin", "")).startswith(BEING_RESTORED):
+        fields = fields.get(OWN)
+    return dict(fields) if fields else None
 
 
 def _write_other(content: HubContent, result: RestoreResult, line: Line) -> None:

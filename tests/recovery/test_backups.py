@@ -1,15 +1,17 @@
 """A hub is backed up as a base and increments, and comes back from them as it was; whatever is not whole is told."""
 
+import copy
 import shutil
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from deployments.local.openbao import OpenBao
 from keyturn.core.backups import SECRETS, STATE, BackupPlace, Manifest
 from keyturn.core.envelope import SealRefused
-from keyturn.core.errors import Conflict, KeyturnError, Missing, NotFound, Unavailable
+from keyturn.core.errors import Conflict, Invalid, KeyturnError, Missing, NotFound, Unavailable
 from keyturn.core.hub import VersionState
 from keyturn.core.ledger import Entry, Outcome
 from keyturn.ledger.naming import BEING_RESTORED, LedgerName, insist_on_named, read_name
@@ -18,6 +20,7 @@ from keyturn.providers.files.recovery_key import RecoveryDataKeys
 from keyturn.providers.keys.backup_seal import RecipientKeys
 from keyturn.providers.ledger.ed25519 import verify_ed25519
 from keyturn.providers.ledger.sqlite import SqliteLedger
+from keyturn.providers.vault.content import VaultContent
 from keyturn.recovery import parts, restoring
 from keyturn.recovery.chains import list_chains, newest_chain, verify_chain
 from keyturn.recovery.drilling import run_drill
@@ -28,6 +31,7 @@ from keyturn.recovery.restoring import RestoreChange, plan_restore, restore_chai
 from keyturn.recovery.subject import BackupSubject
 from tests.ledger.keys import Key
 from tests.recovery.conftest import UNSIGNED, Damage, Servers, Setting, hub_at, make_recovery_key, open_setting
+from tests.support.hooks import eventually
 from tests.support.lab import fresh
 
 
@@ -357,3 +361,95 @@ def test_a_drill_tells_what_did_not_come_back_as_it_was(
     assert report.differing == (f"{SECRETS} ml/database version 3", f"{SECRETS} ml/database version 4")
     assert STATE not in str(report.differing)
     scratch.close()
+
+
+def aliased(server: OpenBao) -> OpenBao:
+    """The same server by another name."""
+    alias = copy.copy(server)
+    alias.address = alias.address.replace("127.0.0.1", "localhost")
+    return alias
+
+
+def test_the_hub_at_work_is_no_scratch_hub_by_whatever_name(servers: Servers, setting: Setting) -> None:
+    setting.write("ml/database", "first")
+    setting.maker().make_base()
+    other_name = aliased(servers.live)
+    scratch = hub_at(other_name, "KEYTURN_TEST_LIVE", f"keyturn-drill/{fresh()}")
+    for live in (setting.hub.content(), None):
+        with pytest.raises(Invalid, match="by another name"):
+            run_drill(
+                scratch.content(), scratch.fingerprint_keys, setting.place, setting.newest, setting.hub.now(), live
+            )
+    assert not any(scratch.content().has_mount(area) for area in scratch.content().areas)
+    scratch.close()
+
+
+def test_a_base_made_besides_does_not_hide_the_chain_that_goes_on(setting: Setting) -> None:
+    goes_on, besides = setting.maker(), setting.maker()
+    goes_on.make_base()
+    at = goes_on.make_increment().begun_at
+    assert eventually(lambda: setting.hub.now() > at)
+    one = besides.make_base()
+    at = one.begun_at
+    assert setting.newest().name == one.chain
+    assert eventually(lambda: setting.hub.now() > at)
+    setting.write("ml/database", "later than the other's base")
+    newest = goes_on.make_increment()
+    assert (setting.newest().name, setting.newest().newest.sequence) == (newest.chain, 2)
+
+
+def test_a_chain_of_a_clock_that_was_ahead_is_not_the_newest_for_a_year(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(VaultContent, "now", lambda _: datetime(2090, 1, 1, tzinfo=UTC))
+        ahead = setting.maker().make_base()
+    at = setting.hub.now() + timedelta(seconds=2)  # the hub tells whole seconds
+    assert setting.newest().name == ahead.chain
+    assert eventually(lambda: setting.hub.now() > at)
+    assert setting.maker().make_base().chain == setting.newest().name
+
+
+def test_what_somebody_puts_beside_a_chain_breaks_nothing(whole: Setting, tmp_path: Path) -> None:
+    shutil.copytree(directory_of(whole.place), tmp_path / "backups")
+    place, chain = BackupDirectory(tmp_path / "backups"), whole.newest().name
+    for name in ("-.manifest", "00000000x.manifest", "x/00000001.manifest", "99999999.part"):
+        place.put(f"{chain}/{name}", b"not ours")
+    place.put("99999999T999999Z-00000000/00000000.manifest", b"not ours")
+    opened, passed = newest_chain(place, whole.keys, UNSIGNED)
+    assert (opened.name, opened.newest.sequence, opened.problem) == (chain, 2, None)
+    assert len(passed) == 1
+
+
+def test_a_base_that_is_removed_is_noticed_although_the_newest_increment_is_there(setting: Setting) -> None:
+    maker = setting.maker()
+    setting.write("ml/database", "first")
+    base = maker.make_base()
+    maker.make_increment()
+    setting.place.remove(base.parts[0].name)
+    with pytest.raises(Missing, match="is gone"):
+        [maker.make_increment() for _ in range(3)]
+    assert maker.make_increment().sequence == 0
+
+
+def test_the_ledger_that_a_hub_in_use_names_stays_its_ledger(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    setting.hub.claim_state("ledger", LedgerName("keyturn/before").to_data())
+    setting.write("ml/database", "first")
+    setting.maker().make_base()
+    for area in setting.restored.content().areas:
+        setting.restored.content().make_mount(area)
+    setting.restored.claim_state("ledger", LedgerName("keyturn/moved").to_data())
+
+    def again() -> None:
+        plan = plan_restore(setting.restored.content(), setting.place, setting.newest())
+        plan.insist(skip_newer=True)
+        restore_chain(setting.restored.content(), setting.place, plan)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(restoring, "_write_other", lambda *_: (_ for _ in ()).throw(Unavailable("write", "x", "cut off")))
+        with pytest.raises(Unavailable, match="cut off"):
+            again()
+    again()
+    name, _ = read_name(setting.restored)
+    assert name == LedgerName("keyturn/moved")
+    assert setting.restored.read("ml/database") is not None

@@ -90,8 +90,15 @@ class VaultContent:
 
     def has_mount(self, area: str) -> bool:
         """Whether there is a mount for an area; a login that is to restore is denied nothing but what is not there."""
+        return self._has_mount(self.areas[area], mount_name(area))
+
+    def is_mounted(self, path: str) -> bool:
+        """Whether there is a mount at this path, which need be none of the areas'."""
+        return self._has_mount(path, path)
+
+    def _has_mount(self, path: str, name: str) -> bool:
         try:
-            KvMount(self._calls, self.areas[area], mount_name(area), guarded=True).opened()
+            KvMount(self._calls, path, name, guarded=True).opened()
         except Denied:
             return False
         except Invalid as error:
