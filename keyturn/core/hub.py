@@ -20,6 +20,8 @@ from keyturn.core.mounts import join, mount_of
 from keyturn.core.own_login import OwnLogin
 from keyturn.core.sensitive import SecretFields
 
+RESTORED_AT = "keyturn-restored"
+"""Custom metadata of an entry that came from a backup: the version's number, and when that had been made (RFC 3339)."""
 ROTATED_AT = "keyturn-rotated-at"
 """Custom metadata: when Keyturn last promoted, RFC 3339."""
 EXPIRES_AT = "keyturn-expires-at"
@@ -135,6 +137,15 @@ class HubSecret:
     def marked(self, name: str) -> datetime | None:
         """A moment in the custom metadata; None where it is absent or empty. Raises Invalid for what is none."""
         return metadata_moment(self.path, name, self.custom.get(name, ""))
+
+    @property
+    def made_at(self) -> datetime | None:
+        """When it was first made, which for a version that came from a backup is before the hub wrote it anew. Raises
+        Invalid where somebody has edited that.
+        """
+        number, _, at = self.custom.get(RESTORED_AT, "").partition(" ")
+        first = metadata_moment(self.path, RESTORED_AT, at) if number == str(self.version) else None
+        return first or self.created_at
 
     @property
     def info(self) -> "SecretInfo | None":

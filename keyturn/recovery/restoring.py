@@ -12,6 +12,7 @@ from typing import IO, Any, Final
 
 from keyturn.core.backups import STATE, BackupPlace, HubContent, ListedEntry, Manifest
 from keyturn.core.errors import Conflict, KeyturnError
+from keyturn.core.hub import RESTORED_AT
 from keyturn.core.sensitive import Sensitive
 from keyturn.ledger.naming import BEING_RESTORED, NAMED, LedgerName
 from keyturn.recovery.chains import OpenedChain, all_lines
@@ -217,7 +218,7 @@ def _write_entry(content: HubContent, present: Mapping[tuple[str, str], ListedEn
     if area == STATE:
         return _write_state(content, path, at, settings, line)
     values = {version["n"]: version["fields"] for version in line["versions"]}
-    content.settle(area, path, settings)
+    content.settle(area, path, _with_first_moment(settings, line))
     empty = _left_empty(content, there, line) if there else []
     for number in range(at + 1, line["version"] + 1):
         if number in values:
@@ -228,6 +229,18 @@ def _write_entry(content: HubContent, present: Mapping[tuple[str, str], ListedEn
         content.write(area, path, values.get(number, {}), cas=number - 1)
     content.destroy(area, path, empty)
     return max(1, int(line["version"]) - at)
+
+
+def _with_first_moment(settings: Mapping[str, Any], line: Line) -> Mapping[str, Any]:
+    """The settings with the moment at which CURRENT was made: written anew now, it is older than copies that followed.
+
+    One that had come from a backup before has its first moment already.
+    """
+    custom = settings.get("custom_metadata") or {}
+    newest = line["versions"][-1] if line["versions"] else None
+    if not newest or newest["n"] != line["version"] or custom.get(RESTORED_AT, "").startswith(f"{newest['n']} "):
+        return settings
+    return {**settings, "custom_metadata": {**custom, RESTORED_AT: f"{newest['n']} {newest['at']}"}}
 
 
 def _left_empty(content: HubContent, there: ListedEntry, line: Line) -> list[int]:

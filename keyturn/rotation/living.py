@@ -91,7 +91,7 @@ def values(workspace: Workspace, path: str) -> HeldValues:
 def of_hub(workspace: Workspace, current: HubSecret) -> Value:
     """CURRENT itself."""
     return Value(
-        HUB, current.version, current.created_at, current.fields, workspace.fingerprint(current.path, current.fields)
+        HUB, current.version, current.made_at, current.fields, workspace.fingerprint(current.path, current.fields)
     )
 
 

@@ -76,6 +76,9 @@ def test_a_hub_comes_back_with_values_numbers_and_metadata(setting: Setting) -> 
     current, before = hub.read("ml/database"), hub.read("ml/database", 3)
     assert current is not None
     assert before is not None
+    original = setting.hub.read("ml/database")
+    assert original is not None
+    assert current.made_at == original.created_at, "what a copy was given since is newer, although this is written anew"
     assert (current.fields["password"].reveal(), before.fields["password"].reveal()) == ("fourth", "third")
     assert hub.read("ml/gone") is None
     state = hub.read_state("rotations/ml/database")
