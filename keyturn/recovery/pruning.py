@@ -91,6 +91,8 @@ def plan_pruning(
         return result
     reasons = retention.kept(good)
     reasons.setdefault(good[-1].name, "the newest that holds")
+    written_last = max(good, key=lambda chain: (chain.newest_at or chain.begun_at, chain.name))
+    reasons.setdefault(written_last.name, "the one that was written last: it may go on")
     result.keep |= reasons
     lost = [chain for chain in finished if chain.name in faults and faults[chain.name].lost]
     as_ever = retention.kept([chain for chain in finished if chain in good or chain in lost])

@@ -1,6 +1,7 @@
 """Which chains are removed: never the newest that holds, none that nobody can open; a broken one is no good one."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from keyturn.core.backups import StoredObject
@@ -58,6 +59,14 @@ def test_one_that_has_lost_parts_goes_once_a_newer_one_holds_and_it_would_have_g
 def test_nothing_goes_where_none_holds_and_what_nobody_can_open_stays() -> None:
     assert planned({0: LOST, 1: UNOPENED, 2: LOST})[0] == []
     assert planned({0: None, 1: UNOPENED, 2: None})[0] == [2]
+
+
+def test_the_chain_that_goes_on_stays_although_others_were_begun_after_it() -> None:
+    older, newer, other = chain(2), chain(0.1), chain(1)
+    increment = StoredObject(f"{older.name}/00000001.manifest", 1, NOW)
+    older = replace(older, manifests=(*older.manifests, increment))
+    plan = plan_pruning([older, other, newer], ONE, lambda _: None, NOW)
+    assert plan.remove == [other]
 
 
 def test_one_that_was_never_finished_goes_after_an_hour() -> None:
