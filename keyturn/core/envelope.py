@@ -123,6 +123,6 @@ def encode_context(context: Mapping[str, str]) -> bytes:
     return json.dumps(dict(context), sort_keys=True).encode()
 
 
-def refuse_key(name: str, problem: str) -> SealRefused:
+def refuse_key(name: str, problem: str, hint: str = "See whether the key was replaced or removed there") -> SealRefused:
     """What is sealed can't be opened since its data key can't be unwrapped."""
-    return SealRefused(Refusal.KEYLESS, name, problem, "See whether the key was replaced or removed there")
+    return SealRefused(Refusal.KEYLESS, name, problem, hint)

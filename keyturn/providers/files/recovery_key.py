@@ -55,7 +55,8 @@ class RecoveryDataKeys:
     def unwrap(self, wrapped: str, context: Mapping[str, str]) -> Sensitive:
         """The data key. Raises SealRefused where the private key is another, or not at hand."""
         if self._private is None:
-            raise refuse_key(str(self._file), "it holds the public key, and the private one opens backups")
+            hint = "Give the private one, which is kept offline: --key x25519:FILE"
+            raise refuse_key(str(self._file), "it holds the public key, and the private one opens backups", hint)
         try:
             raw = base64.b64decode(wrapped, validate=True)
             public = raw[:KEY_BYTES]
