@@ -436,7 +436,7 @@ def without_source(workspace: Workspace, want: Wanted, copy: RemoteSecret | None
 
     Where one that the catalogue rotates was there and can't be read, its copies may be all that works: they stay.
     """
-    if gone := missing_here(workspace, want.path):
+    if gone := missing_here(workspace, want.path) or lost_with_hub(workspace, want.path, copy):
         return replace(item_of(want, Action.BLOCKED, 0, copy, f"{gone}; its copies are left alone"), kind="Missing")
     if copy is None or copy.marks is None or copy.marks.source != want.path:
         why = "the hub has no version of it: rotate it once, or write its first version"
@@ -447,6 +447,21 @@ def without_source(workspace: Workspace, want: Wanted, copy: RemoteSecret | None
     if (want.place.deletion or settings.deletion) is Deletion.DELETE and made_here(workspace, copy.marks):
         return deletion(workspace, want, copy, tombstones(workspace, want.place.store), "the hub has it no more")
     return item_of(want, Action.IN_SYNC, 0, copy, "the hub has it no more; the copy is kept")
+
+
+def lost_with_hub(workspace: Workspace, path: str, copy: RemoteSecret | None) -> str:
+    """What has become of a secret that the catalogue rotates and a copy is of, where the hub knows nothing of it.
+
+    Empty where it does, or nothing was made of it here.
+    """
+    if path not in workspace.catalogue.secrets or copy is None or copy.marks is None or copy.marks.source != path:
+        return ""
+    if not made_here(workspace, copy.marks) or workspace.hub.describe(path) or load_record(workspace, path).version:
+        return ""
+    return (
+        f"this copy is of version {copy.marks.version}, and the hub has neither a version nor a record of it:"
+        " `keyturn rehydrate` brings back what a hub has lost"
+    )
 
 
 def missing_here(workspace: Workspace, path: str) -> str:

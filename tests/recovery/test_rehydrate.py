@@ -269,6 +269,20 @@ def test_a_hub_that_has_another_key_already_keeps_it(lab: Lab) -> None:
     assert actions(site) == {Action.UPDATE}
 
 
+def test_an_empty_hub_is_told_by_every_copy_and_no_store_deletes_any(lab: Lab) -> None:
+    token = lab.generated()
+    site = site_over(lab, token)
+    for store in site.catalogue["stores"].values():
+        store.update(deletion="delete", delete_after="1s")
+    site.turn(token.path)
+    entries = site.lose_hub(keep_key=True)
+    planned = plan(site.workspace)
+    assert {item.action for item in planned.items} == {Action.BLOCKED}
+    assert all("`keyturn rehydrate` brings back what a hub has lost" in item.why for item in planned.items)
+    site.rehydrate(entries, apply=True)
+    assert actions(site) == {Action.IN_SYNC}
+
+
 @pytest.mark.parametrize("mode", [Mode.REPLACE, Mode.REVOKE_ONLY])
 def test_what_was_revoked_is_never_brought_back_whoever_holds_it_yet(lab: Lab, mode: Mode) -> None:
     token, database = lab.generated(), lab.single()
