@@ -24,6 +24,7 @@ HELMS_OWN: Final = ("helm.sh/", "checksum/", "app.kubernetes.io/managed-by")
 MONITORING: Final = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
 COMPONENTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "granter": {"granter": {"enabled": True}},
+    "backup": {"backup": {"enabled": True}},
     "service-monitor": {
         "serviceMonitor": {"enabled": True},
         "networkPolicy": {"scrapers": [MONITORING]},

@@ -31,6 +31,7 @@ ROOT: Final = Path(__file__).parents[2]
 GIVEN: Final = dict(yaml.safe_load(EXAMPLE.read_text()))
 EVERYTHING: Final = {
     "granter": {"enabled": True},
+    "backup": {"enabled": True},
     "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
     "workspace": "physics",
     "failureUrlSecret": "keyturn-failure-url",
@@ -312,6 +313,7 @@ def test_each_component_is_somebody_of_its_own_at_the_hub(everything: list[Docum
         "keyturn-serve": "keyturn-monitor",
         "keyturn-follower": "keyturn-worker",
         "keyturn-granter": "keyturn-granter",
+        "keyturn-backup": "keyturn-backup",
         "keyturn-on-call": "keyturn-revoker",
         "keyturn-bootstrap": None,
     }
@@ -330,7 +332,7 @@ def test_only_a_store_in_the_cluster_brings_the_clusters_own_token(everything: l
 def test_what_serves_knows_no_password_of_prefect(everything: list[Document]) -> None:
     for name, pod in pods(everything):
         knows = any("PREFECT" in variable for variable in variables(everything, pod) if "KEYTURN" not in variable)
-        assert knows == (name not in {"keyturn-serve", "keyturn-follower", "keyturn-granter"}), name
+        assert knows == (name not in {"keyturn-serve", "keyturn-follower", "keyturn-granter", "keyturn-backup"}), name
 
 
 def test_each_container_is_started_as_its_command_takes_it(everything: list[Document]) -> None:
@@ -386,6 +388,7 @@ def test_nothing_goes_anywhere_but_where_its_work_is(everything: list[Document])
         "follower": every | {"to-outside", "from-scrapers"},
         "serve": every | {"to-access-logs", "from-scrapers", "from-posters"},
         "granter": every | {"from-scrapers"},
+        "backup": every | {"to-outside", "from-scrapers"},
         "bootstrap": {"to-dns", "to-prefect"},
     }
 
@@ -397,7 +400,7 @@ def test_selectors_of_budgets_scalers_and_services_find_their_pods(everything: l
             labels[each["metadata"]["name"]] = each["spec"]["template"]["metadata"]["labels"]
             assert each["spec"]["selector"]["matchLabels"].items() <= labels[each["metadata"]["name"]].items()
             assert "0.2.0" not in each["spec"]["selector"]["matchLabels"].values()
-    assert len(labels) == 6
+    assert len(labels) == 7
     for each in everything:
         name = each["metadata"]["name"]
         if each["kind"] == "PodDisruptionBudget":

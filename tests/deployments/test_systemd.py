@@ -144,7 +144,7 @@ def test_each_service_is_started_as_its_command_takes_it() -> None:
         "keyturn-revoker.service": "emergency",
         "keyturn-notary.service": "notary",
     }
-    assert len(ports) == len(set(ports)) == 6
+    assert len(ports) == len(set(ports)) == 7
 
 
 def test_what_serves_tells_systemd_that_it_is_ready_and_what_works_ends_its_step() -> None:
