@@ -224,6 +224,8 @@ ARROWS = {
         "keyturn.hub_setup",
         "keyturn.revocation",
         "keyturn.serving",
+        "keyturn.recovery",
+        "keyturn.providers.backups",
         "keyturn.providers.registry",
     },
     "keyturn.sync_processes": {

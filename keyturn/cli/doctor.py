@@ -22,7 +22,7 @@ RoleOption = Annotated[
     typer.Option(
         "--as",
         metavar="LOGIN",
-        help="Whose work it is to do: worker, revoker, notary, monitor, granter or consumer:NAME.",
+        help="Whose work it is to do: worker, revoker, notary, monitor, granter, backup or consumer:NAME.",
     ),
 ]
 GRANTER = "granter"

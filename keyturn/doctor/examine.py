@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from keyturn.core.errors import KeyturnError
-from keyturn.doctor import consumers, drills, grants, hub, ledger, parts, secrets, stores, targets
+from keyturn.doctor import backups, consumers, drills, grants, hub, ledger, parts, secrets, stores, targets
 from keyturn.doctor.patient import Patient
 from keyturn.doctor.results import CheckResult, Diagnosis, unseen
 from keyturn.rotation.context import side_by_side
@@ -21,12 +21,14 @@ CHECKS: Final[dict[str, Check]] = {
     "part": parts.check_parts,
     "drill": drills.check_drills,
     "grant": grants.check_grant_admins,
+    "backup": backups.check_backups,
 }
 """What is looked at, by its area."""
 
 OF_ROLE: Final = {
     "worker": frozenset(CHECKS) - {"grant"},
-    "revoker": frozenset(CHECKS) - {"part"},
+    "revoker": frozenset(CHECKS) - {"part", "backup"},
+    "backup": frozenset({"hub", "ledger", "backup"}),
     "granter": frozenset({"hub", "ledger", "grant"}),
     "notary": frozenset({"hub", "ledger"}),
     "monitor": frozenset({"hub", "ledger", "part"}),

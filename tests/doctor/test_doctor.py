@@ -16,6 +16,7 @@ import yaml
 from typer.testing import CliRunner
 
 from keyturn.catalogue import Catalogue
+from keyturn.catalogue.operators_policy import OperatorsPolicy
 from keyturn.cli.app import app
 from keyturn.core.errors import Denied, Unavailable
 from keyturn.core.posture import Posture, Safety, could_not_look
@@ -28,8 +29,10 @@ from keyturn.doctor.results import CheckResult, Grade
 from keyturn.doctor.targets import check_targets
 from keyturn.hub_setup.check import LAST, HubCheck
 from keyturn.policies.scope import scope_of
+from keyturn.providers.files.backup_directory import BackupDirectory
 from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
+from keyturn.recovery.manifests import SUFFIX
 from keyturn.rotation.context import Workspace
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
@@ -265,3 +268,41 @@ def test_the_command_ends_with_one_where_anything_is_lacking_and_tells_it_first(
     told = json.loads(runner.invoke(app, [*arguments, "--json"]).stdout)
     assert told["ready"] is False
     assert {check["grade"] for check in told["checks"]} >= {"ok", "failed"}
+
+
+def test_backups_are_looked_at_where_the_operator_declares_them(installed: Installation, tmp_path: Path) -> None:
+    made = installed.open().catalogue
+    declared = {
+        "place": {"kind": "directory", "directory": str(tmp_path / "backups")},
+        "keys": ["kms:arn:aws:kms:eu-central-1:111122223333:key/1234abcd"],
+    }
+    with_backups = OperatorsPolicy.model_validate({"backups": declared})
+    catalogue = made.model_copy(update={"policy": with_backups})
+    (empty,) = installed.results("backup", "backup", catalogue=catalogue)
+    assert (empty.grade, "no finished backup" in empty.words) == (Grade.FAILED, True)
+    name = "20261128T000000Z-00000000/00000000" + SUFFIX
+    BackupDirectory(tmp_path / "backups").put(name, b"sealed")
+    newest, lock = installed.results("backup", "backup", catalogue=catalogue)
+    assert (newest.name, newest.grade) == ("newest", Grade.WELL)
+    assert (lock.name, lock.grade) == ("lock", Grade.ADVICE)
+    os.utime(tmp_path / "backups" / name, (1_700_000_000, 1_700_000_000))
+    assert installed.results("backup", "backup", catalogue=catalogue)[0].grade is Grade.FAILED
+    assert installed.results("backup", "backup") == [], "nothing is declared here"
+
+
+def test_a_worker_that_may_not_see_backups_says_that_it_has_not_looked(
+    installed: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declared = {
+        "place": {"kind": "directory", "directory": str(tmp_path / "elsewhere")},
+        "keys": ["kms:arn:aws:kms:eu-central-1:111122223333:key/1234abcd"],
+    }
+    policy = OperatorsPolicy.model_validate({"backups": declared})
+    catalogue = installed.open().catalogue.model_copy(update={"policy": policy})
+    (worker,) = installed.results("backup", catalogue=catalogue)
+    assert (worker.grade, worker.words.startswith("not looked at from here: ")) == (Grade.ADVICE, True)
+    monkeypatch.setattr("keyturn.doctor.backups.open_place", raising(Denied("open", "the place", "no login")))
+    (worker,) = installed.results("backup", catalogue=catalogue)
+    assert (worker.grade, worker.words.startswith("not looked at from here: ")) == (Grade.ADVICE, True)
+    (own,) = installed.results("backup", "backup", catalogue=catalogue)
+    assert own.grade is Grade.UNKNOWN
