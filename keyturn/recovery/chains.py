@@ -26,7 +26,10 @@ from keyturn.recovery.parts import GONE, read_lines
 FETCHED_AT_ONCE: Final = 16
 MANIFEST: Final = re.compile(rf"{CHAIN.pattern}/[0-9]{{8}}{re.escape(SUFFIX)}")
 """What a manifest's object is called. Any other that somebody puts beside it is none, and breaks no chain."""
-NONE_THERE: Final = "Make one with `keyturn backup run`, or name another place under `backups` in the operator's file"
+NONE_THERE: Final = (
+    "See that `backups` in the operator's file names the right place and prefix; a bucket with versions may have them"
+    " below delete markers. Where there never were any: `keyturn backup run`"
+)
 
 
 @dataclass(frozen=True)
