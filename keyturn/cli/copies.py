@@ -26,7 +26,7 @@ STATES: Final = {Action.IN_SYNC: CopyState.IN_STEP, Action.DRIFTED: CopyState.DR
 """What is said of a copy that does not fail; every other one is stale."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CopyStatus:
     """One copy, in names only. ``since`` is when runs began to fail at it; None where none has, or it is in step."""
 

@@ -127,9 +127,13 @@ class SecretStatus:
 def secret_statuses(
     workspace: Workspace, places: Callable[[Workspace], CatalogueCopies]
 ) -> tuple[list[SecretStatus], CatalogueCopies]:
-    """Every secret of the catalogue, looked at side by side, and every copy. Raises where no secret could be told."""
+    """Every secret of the catalogue, looked at side by side, and every copy. Raises where no secret could be told.
+
+    The copies come first: what their listings take of memory is let go of before the secrets' listings begin.
+    """
+    copies = places(workspace)
     outcomes = statuses_without_copies(workspace)
-    now, copies, logins = workspace.clock(), places(workspace), load_checks(workspace, outcomes)
+    now, logins = workspace.clock(), load_checks(workspace, outcomes)
     statuses = [
         SecretStatus(path, now, error=str(outcome), code=code_of(outcome))
         if isinstance(outcome, KeyturnError)

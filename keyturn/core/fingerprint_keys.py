@@ -8,6 +8,7 @@ entry of its own, ``fingerprint-keys/2.used``, and so is the end of the one befo
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from itertools import takewhile
 from typing import Any, Final
 
@@ -80,7 +81,7 @@ class FingerprintKeys:
         """The key in use, or the one that is to follow it."""
         return self.keys[-1]
 
-    @property
+    @cached_property
     def accepted(self) -> tuple[int, ...]:
         """The generations that marks of copies may bear."""
         return tuple(key.generation for key in self.keys if key.generation not in self.retired)

@@ -166,7 +166,7 @@ class VersionState(StrEnum):
     """They are gone for good, and nobody can look whose they were: the credential in them may live."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class VersionInfo:
     """What the hub tells of one version without its values.
 
@@ -183,7 +183,7 @@ class VersionInfo:
         return self.state is VersionState.READABLE
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SecretInfo:
     """What the hub tells of a secret without its values. ``version`` is the newest one's number."""
 

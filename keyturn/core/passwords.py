@@ -227,6 +227,7 @@ def _class_of(character: str) -> str:
     return next((n for n in (LOWER, UPPER, DIGIT) if character in CLASSES[n]), SYMBOL)
 
 
+@lru_cache(maxsize=REMEMBERED)
 def _count(policy: PasswordPolicy, classes: tuple[str, ...]) -> int:
     return sum(_class_of(character) in classes for character in policy.characters)
 

@@ -43,7 +43,7 @@ WRITES: Final = frozenset({Action.CREATE, Action.UPDATE, Action.ADOPT, Action.DR
 TROUBLE: Final = frozenset({Action.CONFLICT, Action.AHEAD, Action.BLOCKED})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """One copy in a plan, in names only.
 

@@ -1,5 +1,6 @@
 """The port that every store's adapter fills, and the words that pass through it."""
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -72,6 +73,11 @@ class Details:
         """The names of its tags, those of its annotations with a sign before, as in :attr:`OwnershipTags.tags`."""
         return (*sorted(self.tags), *(f"{ANNOTATION}{name}" for name in sorted(self.annotations)))
 
+    @property
+    def shared(self) -> "Details":
+        """The same; where nothing is told, the one that all such copies share, since listings have thousands."""
+        return NO_DETAILS if self == NO_DETAILS else self
+
     def differing(self, shown: "Details") -> frozenset[Detail]:
         """Which of what is asked for here does not stand there so; an expiry is compared in whole seconds."""
         differ = {
@@ -122,7 +128,7 @@ def changed_tags(there: Mapping[str, str], wanted: Mapping[str, str], before: It
     return {name: text for name, text in changed.items() if text is not None}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class OwnershipTags:
     """What Keyturn writes beside a copy, as tags, labels or annotations, to own and to compare it.
 
@@ -175,7 +181,10 @@ class OwnershipTags:
         except ValueError:
             return None
         shape = next((qualifier for qualifier in qualifiers if qualifier != ADOPTED), "")
-        digest, catalogue = tags.get(TAG_FINGERPRINT, ""), tags.get(TAG_CATALOGUE, "")
+        # Copies of one secret bear the same texts: of tens of thousands each is kept once.
+        path, digest, catalogue = (
+            sys.intern(text) for text in (path, tags.get(TAG_FINGERPRINT, ""), tags.get(TAG_CATALOGUE, ""))
+        )
         named = tuple(tags.get(TAG_TAGS, "").split())
         return OwnershipTags(path, int(version), digest, shape, created_at, catalogue, ADOPTED in qualifiers, named)
 
@@ -199,7 +208,7 @@ class OwnershipTags:
         return {key: text for key, text in self.to_tags().items() if key in TAGS_BESIDE}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RemoteSecret:
     """One remote secret as a store describes it, without its value.
 

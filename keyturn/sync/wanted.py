@@ -13,7 +13,7 @@ from keyturn.rotation.context import Workspace
 from keyturn.settings.stores import System
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """One copy that the catalogue wants; ``rival`` is another secret that wants the same place."""
 

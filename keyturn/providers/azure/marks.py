@@ -22,11 +22,11 @@ PURGEABLE: Final = "Purgeable"
 """Part of the recovery level wherever purge protection is off (source: "DeletionRecoveryLevel")."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class AzureSecret(RemoteSecret):
     """A copy with what the next version has to take over; it equals the plain :class:`RemoteSecret`.
 
-    ``version`` is the service's own name for the version; empty where a listing told it.
+    ``version`` is the service's own name for the version; empty where a listing told it. ``tags`` are those of others.
     """
 
     version: str = field(default="", repr=False)
@@ -109,5 +109,5 @@ def _found(
     version = f"{made:.0f}"
     if marks is not None:
         version += f"-{marks.version}-{marks.fingerprint[:12]}"
-    details = Details(others(tags), content_type=content_type or "", expires_at=expires_at)
-    return AzureSecret(remote, version, marks, intact, details=details, tags=tags, content_type=content_type)
+    details = Details(others(tags), content_type=content_type or "", expires_at=expires_at).shared
+    return AzureSecret(remote, version, marks, intact, details=details, tags=details.tags, content_type=content_type)

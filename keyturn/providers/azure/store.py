@@ -32,7 +32,6 @@ from keyturn.core.stores import (
     RemoteSecret,
     Unsupported,
     changed_tags,
-    others,
 )
 from keyturn.providers.azure import client as azure
 from keyturn.providers.azure.marks import (
@@ -392,7 +391,7 @@ class AzureKeyVault:
         self, remote: str, existing: AzureSecret | None, marks: OwnershipTags, details: Details
     ) -> dict[str, str]:
         before = existing.marks.tags if existing and existing.marks else ()
-        beside = changed_tags(others(existing.tags if existing else {}), details.tags, before)
+        beside = changed_tags(existing.tags if existing else {}, details.tags, before)
         tags = {**beside, **marks.to_tags()}
         if len(tags) > MAX_TAGS:
             theirs = len(beside.keys() - details.tags.keys())

@@ -109,7 +109,7 @@ def too_many(labels: Mapping[str, str]) -> str | None:
 def _details(secret: Any) -> Details:
     """What stands beside a bare secret."""
     ends = secret.expire_time.ToDatetime(UTC) if secret.HasField("expire_time") else None
-    return Details(others(secret.labels), others(secret.annotations), expires_at=ends)
+    return Details(others(secret.labels), others(secret.annotations), expires_at=ends).shared
 
 
 def marks_of(secret: Any) -> OwnershipTags | None:
