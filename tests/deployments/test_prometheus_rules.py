@@ -173,8 +173,6 @@ def test_every_number_is_in_a_dashboard_or_an_alert_but_those_by_path() -> None:
     assert unused == {
         "keyturn_secrets_ended",
         "keyturn_ledger_checkpoint_witnesses",
-        "keyturn_drills",
-        "keyturn_drill_last_duration_seconds",
         "keyturn_own_keys",
         "keyturn_managed_keys",
         "keyturn_serve_part_lease",
