@@ -39,8 +39,8 @@ class AzureKeyVaultSettings(Placed):
 
     resource_id: ResourceId | None = None
     """The vault's id at Azure Resource Manager: with it `keyturn doctor` looks at how the vault is set."""
-    management_url: HttpsUrl = "https://management.azure.com"
-    """Azure Resource Manager's address, where it is another one than Azure's public cloud has."""
+    management_url: HttpsUrl | None = None
+    """Another address of Azure Resource Manager than https://management.azure.com."""
 
     content_type: Line | None = None
     """The content type of new copies that say none themselves, such as application/json; what others have set stays."""

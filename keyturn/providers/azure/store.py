@@ -80,8 +80,8 @@ class AzureKeyVault:
     the address of a private sign-in, which takes AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET;
     ``ca_file`` holds the certificate authorities (PEM) that vault and sign-in are verified with, instead of the
     public ones. ``content_type`` is what new copies get that are asked for none; ``deleted_name`` is what is done
-    with a deleted secret that still has the name of a new copy. By its ``resource_id`` Resource Manager at
-    ``management_url`` is asked how the vault is set. Raises Invalid where these don't fit together.
+    with a deleted secret that still has the name of a new copy. By its ``resource_id`` Resource Manager, at
+    ``management_url`` or Azure's own, is asked how the vault is set. Raises Invalid where these don't fit together.
     """
 
     unsupported: frozenset[Unsupported] = frozenset()
@@ -97,7 +97,7 @@ class AzureKeyVault:
         content_type: str | None = None,
         deleted_name: Literal["recover", "purge"] = "recover",
         resource_id: str | None = None,
-        management_url: str = PUBLIC,
+        management_url: str | None = None,
     ) -> None:
         self.name = name
         self._content_type = content_type
@@ -118,7 +118,7 @@ class AzureKeyVault:
             user_agent="keyturn",
             **azure.SDK_SETTINGS,
         )
-        self._managed_at = (resource_id, management_url, authority, bundle, credential)
+        self._managed_at = (resource_id, management_url or PUBLIC, authority, bundle, credential)
         self._signing_in = threading.Lock()
         self._signed_in = False
         self._versions = AzureVersions(name, self._client, self._calling, PAUSES)
