@@ -16,6 +16,7 @@ from keyturn.core.errors import Conflict, Invalid, UnsupportedOperation
 if TYPE_CHECKING:
     from keyturn.catalogue import Catalogue
     from keyturn.catalogue.stores import StoreSettings
+    from keyturn.catalogue.stores.kubernetes import KubernetesSettings
     from keyturn.core.rights import Document
 
 NEXT: Final = {
@@ -71,12 +72,14 @@ def setup_store(
         write_json({"documents": [{"name": made.name, "text": made.text} for made in documents]})
     else:
         write_text("\n".join(f"# --- {made.name}\n{made.text}" for made in documents).rstrip("\n"))
-    kind = declared.store(name).kind
-    if apply and kind == "kubernetes":
-        return write_role(name, declared.store(name), documents)
+    from keyturn.catalogue.stores.kubernetes import KubernetesSettings
+
+    settings = declared.store(name)
+    if apply and isinstance(settings, KubernetesSettings):
+        return write_role(name, settings, documents)
     if apply:
-        return write_policies(name, declared.store(name), documents)
-    return note(NEXT.get(kind) or NONE.format(kind=kind))
+        return write_policies(name, settings, documents)
+    return note(NEXT.get(settings.kind) or NONE.format(kind=settings.kind))
 
 
 def documents_of_store(declared: "Catalogue", name: str) -> "list[Document]":
@@ -88,13 +91,11 @@ def documents_of_store(declared: "Catalogue", name: str) -> "list[Document]":
     return list(settings.rights(copies_in(declared, name, settings, str(Origin(declared.digest)))))
 
 
-def write_role(name: str, settings: "StoreSettings", documents: "list[Document]") -> None:
+def write_role(name: str, settings: "KubernetesSettings", documents: "list[Document]") -> None:
     """Make what a store in Kubernetes needs, by the kubeconfig of whoever runs this. Raises Conflict for others'."""
-    from keyturn.catalogue.stores.kubernetes import KubernetesSettings
     from keyturn.core.kubernetes_rights import REVOKER, WORKER
     from keyturn.providers.registry import import_adapter
 
-    assert isinstance(settings, KubernetesSettings)  # noqa: S101  told by its kind
     logins = {
         variable: os.environ.get(variable) or f"system:serviceaccount:{settings.namespace}:keyturn-{role}"
         for variable, role in ((WORKER.strip("${}"), "worker"), (REVOKER.strip("${}"), "revoker"))

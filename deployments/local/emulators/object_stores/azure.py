@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
+from html import escape
 from http import HTTPStatus
 from typing import ClassVar
-from xml.sax.saxutils import escape
 
 from deployments.local.emulators.http_server import Handler, HttpServer
 from deployments.local.emulators.object_stores.state import HeldObject, ObjectState
