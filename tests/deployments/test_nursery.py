@@ -1,6 +1,7 @@
 """Runs are forked from a process that is started ahead of them, each as much on its own as one that is started anew."""
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -222,11 +223,13 @@ def test_fifty_runs_leave_neither_descriptors_nor_processes(tmp_path: Path) -> N
     async def many() -> None:
         async with running(tmp_path) as runs:
             await runs.end("first")
+            # What other tests have left open would be closed in between.
+            gc.collect()
             open_before, children_before = len(os.listdir("/proc/self/fd")), children()
             nursery = f"/proc/{pid_of(runs)}/fd"
             held_before = len(os.listdir(nursery))
             await asyncio.gather(*(runs.end(f"run-{number}") for number in range(50)))
-            assert len(os.listdir("/proc/self/fd")) == open_before
+            assert len(os.listdir("/proc/self/fd")) <= open_before
             assert children() == children_before
             assert len(os.listdir(nursery)) == held_before
             of_runs = {(await runs.left(f"run-{number}"))["descriptors"] for number in range(50)}
