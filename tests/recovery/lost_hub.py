@@ -3,18 +3,10 @@
 import dataclasses
 import json
 import os
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import pytest
-
-from deployments.local.openbao import OpenBao
-from deployments.local.postgres import PostgreSQL
-from deployments.local.prepare import Hub, prepare
-from deployments.local.support.ports import free_port
 from keyturn.catalogue import Catalogue
 from keyturn.core.fingerprint_keys import FIRST_KEY, FingerprintKeys
 from keyturn.core.policy import Trigger
@@ -30,27 +22,9 @@ from keyturn.rotation.run import rotate
 from tests.support.clock import Clock
 from tests.support.lab import LOOSE, Declared, Lab, catalogue_data
 from tests.support.memory_store import MemoryStore
-from tests.support.world import TOKEN_VARIABLE, World
 
 SETTINGS = {"kind": "aws-secrets-manager", "region": "eu-central-1", "writes_per_second": 100_000}
 MOUNTS = ("secret", "keyturn")
-
-
-@contextmanager
-def own_lab(directory: Path) -> Iterator[Lab]:
-    """A hub in memory and a database, which nobody else uses."""
-    hub = OpenBao(directory / "hub", free_port(), dev=True)
-    postgres = PostgreSQL(directory / "postgres", free_port(), durable=False)
-    with hub, postgres, pytest.MonkeyPatch.context() as environment:
-        prepared = Hub(hub.address, hub.root_token)
-        prepare(prepared, postgres.host, postgres.port, postgres.superuser_password, ())
-        prepared.first("targets/pg", prepared.first("targets/ml-postgres", {}, "keyturn"), "keyturn")
-        environment.setenv(TOKEN_VARIABLE, hub.root_token)
-        environment.setenv("KEYTURN_LEDGER", str(directory / "ledger.db"))
-        log, password = str(postgres.process.log), postgres.superuser_password
-        world = World(hub.address, hub.root_token, postgres.host, postgres.port, password, log)
-        with Lab(world) as made:
-            yield made
 
 
 @dataclass

@@ -27,10 +27,11 @@ from keyturn.rotation.run import rotate
 from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, local_executor
-from tests.recovery.lost_hub import Site, of, own_lab, site_over
+from tests.recovery.lost_hub import Site, of, site_over
 from tests.support.hooks import Replaced
 from tests.support.lab import Lab
 from tests.support.memory_store import MemoryStore
+from tests.support.own_lab import own_lab
 
 
 @pytest.fixture(scope="module")

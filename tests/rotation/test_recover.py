@@ -7,10 +7,6 @@ from typing import Any
 
 import pytest
 
-from deployments.local.openbao import OpenBao
-from deployments.local.postgres import PostgreSQL
-from deployments.local.prepare import Hub, prepare
-from deployments.local.support.ports import free_port
 from keyturn.core.errors import Ahead, NotFound
 from keyturn.core.plan import Action
 from keyturn.core.policy import Trigger
@@ -29,7 +25,7 @@ from keyturn.sync.run import carry_out, local_executor
 from tests.rotation.helpers import Worker, remote, with_copy
 from tests.support.hooks import Replaced, eventually
 from tests.support.lab import Declared, Lab, Opened
-from tests.support.world import TOKEN_VARIABLE, World
+from tests.support.own_lab import own_lab
 
 pytestmark = pytest.mark.sampled(10, of="file")
 
@@ -37,20 +33,8 @@ pytestmark = pytest.mark.sampled(10, of="file")
 @pytest.fixture(scope="module")
 def durable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A hub on disk, which can be restored from a snapshot, and a database that knows nothing of it."""
-    directory = tmp_path_factory.mktemp("durable")
-    hub = OpenBao(directory / "hub", free_port())
-    postgres = PostgreSQL(directory / "postgres", free_port(), durable=False)
-    with hub, postgres, pytest.MonkeyPatch.context() as environment:
-        prepared = Hub(hub.address, hub.root_token)
-        prepare(prepared, postgres.host, postgres.port, postgres.superuser_password, ())
-        prepared.first("targets/pg", prepared.first("targets/ml-postgres", {}, "keyturn"), "keyturn")
-        environment.setenv(TOKEN_VARIABLE, hub.root_token)
-        # A hub of its own has a ledger of its own.
-        environment.setenv("KEYTURN_LEDGER", str(directory / "ledger.db"))
-        log, password = str(postgres.process.log), postgres.superuser_password
-        world = World(hub.address, hub.root_token, postgres.host, postgres.port, password, log)
-        with Lab(world) as made:
-            yield made
+    with own_lab(tmp_path_factory.mktemp("durable"), on_disk=True) as made:
+        yield made
 
 
 def snapshot(lab: Lab) -> bytes:

@@ -34,9 +34,9 @@ from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.run import rotate
 from keyturn.sync.plan import plan
-from tests.recovery.lost_hub import own_lab
 from tests.support.lab import LOOSE, Declared, Lab, catalogue_data
 from tests.support.memory_store import Kept, MemoryStore
+from tests.support.own_lab import own_lab
 
 STATE: Final[dict[str, Any]] = json.loads((Path(__file__).parent / "state_0_1.json").read_text())
 ALTERNATING, GENERATED, SINGLE = STATE["secrets"]
