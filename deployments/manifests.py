@@ -1,7 +1,8 @@
 """``python -m deployments.manifests``: writes deployments/kustomize from the Helm chart, so that nobody keeps both.
 
 The base is the chart with its example values, but for what is Helm's own: ConfigMaps come from Kustomize's generator,
-which begins pods anew when one changes. What is off by default in the chart is a component each.
+which begins pods anew when one changes. What is off by default in the chart is a component each. A chart sees nothing
+outside of its own directory, so the alerts are copied into it first.
 """
 
 import shutil
@@ -16,6 +17,8 @@ from deployments.local.helm import Release, Rendering, render
 from keyturn.core.errors import Invalid, KeyturnError
 
 CHART: Final = Path(__file__).parent / "helm" / "keyturn"
+RULES: Final = Path(__file__).parent / "prometheus" / "rules.yaml"
+CHARTS_RULES: Final = CHART / "rules.yaml"
 EXAMPLE: Final = CHART / "ci" / "example-values.yaml"
 KUSTOMIZE: Final = Path(__file__).parent / "kustomize"
 HEAD: Final = "# Made by `make manifests` from deployments/helm/keyturn. Change it by an overlay.\n"
@@ -25,8 +28,10 @@ MONITORING: Final = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metada
 COMPONENTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "granter": {"granter": {"enabled": True}},
     "backup": {"backup": {"enabled": True}},
-    "service-monitor": {
+    "prometheus": {
         "serviceMonitor": {"enabled": True},
+        "podMonitor": {"enabled": True},
+        "prometheusRule": {"enabled": True},
         "networkPolicy": {"scrapers": [MONITORING]},
     },
 }
@@ -136,6 +141,7 @@ def merged(first: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
 
 def main() -> int:
     """Write the files, and take away what is made no longer; 1 where that can't be."""
+    shutil.copyfile(RULES, CHARTS_RULES)
     try:
         files = manifests()
     except KeyturnError as error:

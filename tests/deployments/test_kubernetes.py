@@ -33,6 +33,9 @@ EVERYTHING: Final = {
     "granter": {"enabled": True},
     "backup": {"enabled": True},
     "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+    "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+    "prometheusRule": {"enabled": True, "runbooks": "https://wiki.example.com/keyturn/"},
+    "recoveryKey": {"configMap": {"name": "keyturn-recovery-key"}},
     "workspace": "physics",
     "failureUrlSecret": "keyturn-failure-url",
     "settings": {"AWS_REGION": "eu-central-1"},
@@ -77,15 +80,14 @@ REFUSED: Final[Mapping[str, tuple[dict[str, Any], str]]] = {
     "root": ({"worker": {"user": 0}}, "/worker/user"),
     "no limit of memory": ({"notary": {"resources": {"limits": {"memory": None}}}}, "/notary/resources"),
     "a directory of the node": ({"catalogue": {"configMap": None, "hostPath": {"path": "/"}}}, "/catalogue"),
+    "a recovery key in a directory of the node": ({"recoveryKey": {"hostPath": {"path": "/"}}}, "/recoveryKey"),
     "a rule that leads everywhere": ({"networkPolicy": {"hub": [{}]}}, "/networkPolicy/hub"),
     "no way to the hub": ({"networkPolicy": {"hub": []}}, "/networkPolicy"),
     "a word that nobody reads": ({"worker": {"replica": 3}}, "/worker"),
 }
-SERVICE_MONITOR: Final = {
-    "": {"selector", "endpoints"},
-    "endpoints": {"port", "scheme", "path", "interval", "tlsConfig"},
-    "tlsConfig": {"ca", "serverName"},
-}
+ENDPOINTS: Final = {"ServiceMonitor": "endpoints", "PodMonitor": "podMetricsEndpoints"}
+ENDPOINT: Final = {"port", "scheme", "path", "interval", "tlsConfig"}
+RULE: Final = {"alert", "expr", "for", "labels", "annotations"}
 """Source: the API reference of prometheus-operator, monitoring.coreos.com/v1. Not in Kubernetes' own schemas."""
 WORKLOADS: Final = ("Deployment", "StatefulSet", "Job", "CronJob")
 SECRET: Final = re.compile(r"SECRET|PASSWORD|PASSFILE|TOKEN|AUTH_STRING|_KEY\b|CREDENTIAL|FAILURE_URL|DATABASE")
@@ -159,10 +161,16 @@ def variables(found: list[Document], pod: Document) -> dict[str, str]:
 def insist_on_schemas(found: list[Document]) -> None:
     """Each object is what Kubernetes' published schemas allow, and says nothing that they don't know."""
     for each in found:
-        if each["kind"] == "ServiceMonitor":
-            (endpoint,) = each["spec"]["endpoints"]
-            parts = {"": each["spec"], "endpoints": endpoint, "tlsConfig": endpoint["tlsConfig"]}
-            assert {part: set(value) for part, value in parts.items()} == SERVICE_MONITOR
+        if endpoints := ENDPOINTS.get(each["kind"]):
+            assert set(each["spec"]) == {"selector", endpoints}
+            (endpoint,) = each["spec"][endpoints]
+            assert set(endpoint) == ENDPOINT
+            assert set(endpoint["tlsConfig"]) == {"ca", "serverName"}
+        elif each["kind"] == "PrometheusRule":
+            assert set(each["spec"]) == {"groups"}
+            for group in each["spec"]["groups"]:
+                assert set(group) == {"name", "rules"}
+                assert all({"alert", "expr", "annotations"} <= set(rule) <= RULE for rule in group["rules"])
         else:
             assert problems(each) == [], identity(each)
 
@@ -291,7 +299,8 @@ def test_an_overlay_changes_the_image_the_servers_and_who_a_worker_is(overlay: l
     annotations = found["ServiceAccount", "keyturn-worker"]["metadata"]["annotations"]
     assert list(annotations) == ["eks.amazonaws.com/role-arn"]
     assert ("Deployment", "keyturn-granter") in found
-    assert ("ServiceMonitor", "keyturn-serve") in found
+    assert {("ServiceMonitor", "keyturn-serve"), ("PodMonitor", "keyturn-worker")} < set(found)
+    assert ("PrometheusRule", "keyturn-alerts") in found
 
 
 def test_each_component_is_somebody_of_its_own_at_the_hub(everything: list[Document]) -> None:
@@ -359,11 +368,61 @@ def test_a_probe_asks_what_listens(everything: list[Document]) -> None:
         probes = [container.get(kind) for kind in ("startupProbe", "livenessProbe", "readinessProbe")]
         assert all(probes) == (name not in {"keyturn-on-call", "keyturn-bootstrap"}), name
         for probe in filter(None, probes):
-            (port,) = container["ports"]
+            port = container["ports"][0]
             assert probe["httpGet"]["port"] == port["name"]
             serves = f"--listen=0.0.0.0:{port['containerPort']}" in container["args"]
             web = variables(everything, pod).get("PREFECT_WORKER_WEBSERVER_PORT") == str(port["containerPort"])
             assert serves != web, name
+
+
+def test_whoever_has_numbers_is_asked_for_them_over_tls(everything: list[Document]) -> None:
+    served = {}
+    for name, pod in pods(everything):
+        (container,) = pod["containers"]
+        told, ports = variables(everything, pod), {p["name"]: p["containerPort"] for p in container.get("ports", ())}
+        for port in ports.keys() & {"https", "metrics"}:
+            served[name] = port
+            options = dict(word.partition("=")[::2] for word in container["args"])
+            at = told["KEYTURN_WORKER_METRICS"] if port == "metrics" else options["--listen"]
+            assert at == f"0.0.0.0:{ports[port]}"
+            cert = told["KEYTURN_WORKER_METRICS_CERT"] if port == "metrics" else options["--cert"]
+            assert {"name": "tls", "mountPath": cert.rpartition("/")[0], "readOnly": True} in container["volumeMounts"]
+    asked = {
+        each["metadata"]["name"]: each["spec"][ENDPOINTS[each["kind"]]][0]
+        for each in everything
+        if each["kind"] in ENDPOINTS
+    }
+    assert {name: endpoint["port"] for name, endpoint in asked.items()} == served
+    assert {endpoint["scheme"] for endpoint in asked.values()} == {"https"}
+    for name, endpoint in asked.items():
+        assert endpoint["tlsConfig"]["serverName"] == f"{name}.keyturn.svc"
+    (rule,) = [e["spec"] for e in everything if e["metadata"]["name"] == "keyturn-from-scrapers"]
+    assert {port["port"] for port in rule["ingress"][0]["ports"]} == set(served.values())
+
+
+def test_the_alerts_are_those_of_the_file_with_runbooks_where_people_read_them(everything: list[Document]) -> None:
+    assert manifests.CHARTS_RULES.read_text() == manifests.RULES.read_text(), "make manifests"
+    (made,) = [each["spec"] for each in everything if each["kind"] == "PrometheusRule"]
+    text = manifests.RULES.read_text().replace(" docs/", " https://wiki.example.com/keyturn/docs/")
+    assert made == yaml.safe_load(text)
+
+
+def test_what_alerts_ask_for_is_looked_at(everything: list[Document]) -> None:
+    parts = [word for _, pod in pods(everything) for word in pod["containers"][0]["args"] if word.startswith("--only=")]
+    assert {f"--only={part}" for part in ("follow", "numbers", "access/*", "merge/*", "grants", "backup")} == set(parts)
+
+
+def test_who_makes_backups_has_the_public_half_of_the_recovery_key(
+    example: list[Document], everything: list[Document]
+) -> None:
+    for found, holders in ((example, set[str]()), (everything, {"keyturn-worker", "keyturn-backup"})):
+        mounted = {
+            name: [volume["configMap"]["name"] for volume in pod["volumes"] if volume["name"] == mount["name"]]
+            for name, pod in pods(found)
+            for mount in pod["containers"][0]["volumeMounts"]
+            if mount["mountPath"] == "/etc/keyturn/recovery" and mount["readOnly"]
+        }
+        assert mounted == {name: ["keyturn-recovery-key"] for name in holders}
 
 
 def test_nothing_goes_anywhere_but_where_its_work_is(everything: list[Document]) -> None:
@@ -381,10 +440,10 @@ def test_nothing_goes_anywhere_but_where_its_work_is(everything: list[Document])
             assert rule.get("to") or rule.get("from")
     every = {"to-dns", "to-hub", "to-ledger"}
     assert reach == {
-        "worker": every | {"to-prefect", "to-outside"},
-        "revoker": every | {"to-prefect", "to-outside"},
+        "worker": every | {"to-prefect", "to-outside", "from-scrapers"},
+        "revoker": every | {"to-prefect", "to-outside", "from-scrapers"},
         "on-call": every | {"to-prefect", "to-outside"},
-        "notary": every | {"to-prefect", "to-witnesses"},
+        "notary": every | {"to-prefect", "to-witnesses", "from-scrapers"},
         "follower": every | {"to-outside", "from-scrapers"},
         "serve": every | {"to-access-logs", "from-scrapers", "from-posters"},
         "granter": every | {"from-scrapers"},
@@ -410,6 +469,8 @@ def test_selectors_of_budgets_scalers_and_services_find_their_pods(everything: l
         if each["kind"] == "ServiceMonitor":
             (service,) = [e for e in everything if identity(e) == ("Service", name)]
             assert each["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+        if each["kind"] == "PodMonitor":
+            assert each["spec"]["selector"]["matchLabels"].items() <= labels[name].items()
         if each["kind"] == "HorizontalPodAutoscaler":
             reference = each["spec"]["scaleTargetRef"]
             (scaled,) = [e for e in everything if identity(e) == (reference["kind"], reference["name"])]

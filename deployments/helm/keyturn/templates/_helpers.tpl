@@ -80,7 +80,7 @@ readinessProbe:
 {{/*
 A pod. Takes root, name, values, args, and what it has of: prefect (the server's login), hub, probes, port (a number
 and its name), env (more variables), state (a place on a disk of its own), claim (that disk's claim, where no
-StatefulSet makes it; none: in memory), tls, audit, grace, once.
+StatefulSet makes it; none: in memory), metrics (a worker's numbers), tls, audit, recovery, grace, once.
 */}}
 {{- define "keyturn.pod" -}}
 {{- $root := .root -}}
@@ -169,12 +169,20 @@ spec:
         {{- if $root.Values.failureUrlSecret }}
         - {name: KEYTURN_FAILURE_URL_FILE, value: /run/keyturn/login/failure.url}
         {{- end }}
+        {{- if .metrics }}
+        - {name: KEYTURN_WORKER_METRICS, value: "0.0.0.0:2775"}
+        - {name: KEYTURN_WORKER_METRICS_CERT, value: /run/keyturn/tls/tls.crt}
+        - {name: KEYTURN_WORKER_METRICS_KEY, value: /run/keyturn/tls/tls.key}
+        {{- end }}
         {{- range $name, $value := .env }}
         - {name: {{ $name }}, value: {{ $value | quote }}}
         {{- end }}
       {{- if .port }}
       ports:
         - {name: {{ .portName }}, containerPort: {{ .port }}}
+        {{- if .metrics }}
+        - {name: metrics, containerPort: 2775}
+        {{- end }}
       {{- end }}
       {{- if .probes }}
       {{- include .probes $root | nindent 6 }}
@@ -204,8 +212,11 @@ spec:
         {{- if .state }}
         - {name: state, mountPath: {{ .state }}}
         {{- end }}
-        {{- if .tls }}
+        {{- if or .tls .metrics }}
         - {name: tls, mountPath: /run/keyturn/tls, readOnly: true}
+        {{- end }}
+        {{- if and .recovery $root.Values.recoveryKey }}
+        - {name: recovery-key, mountPath: /etc/keyturn/recovery, readOnly: true}
         {{- end }}
         {{- if and .audit $values.auditLogs }}
         - {name: audit-logs, mountPath: /var/log/hub, readOnly: true}
@@ -260,9 +271,13 @@ spec:
     - name: state
       persistentVolumeClaim: {claimName: {{ .claim }}}
     {{- end }}
-    {{- if .tls }}
+    {{- if or .tls .metrics }}
     - name: tls
       secret: {secretName: {{ $root.Values.tlsSecret }}, defaultMode: 0440}
+    {{- end }}
+    {{- if and .recovery $root.Values.recoveryKey }}
+    - name: recovery-key
+      {{- toYaml $root.Values.recoveryKey | nindent 6 }}
     {{- end }}
     {{- if and .audit $values.auditLogs }}
     - name: audit-logs
