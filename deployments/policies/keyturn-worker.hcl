@@ -193,6 +193,11 @@ path "keyturn/metadata/granted/*" {
   capabilities = ["list"]
 }
 
+# From which backup the hub was restored, where it was; and that `keyturn recover` has gone through since.
+path "keyturn/data/restored" {
+  capabilities = ["read", "update"]
+}
+
 # The keys of all fingerprints: each is made once, and so is the word that it is in use, or retired.
 path "keyturn/data/fingerprint-key" {
   capabilities = ["create", "read"]

@@ -115,6 +115,8 @@ class Drawing:
             yield OtherLine("broken glass", glass.id, Level.BAD, f"{glass.words}: nobody has reviewed it")
 
     def _hub(self) -> Iterator[OtherLine]:
+        if (restoration := self.overview.restoration) and restoration.to_do:
+            yield OtherLine("hub", "restored", Level.BAD, restoration.to_do)
         if hub := self.overview.hub:
             yield OtherLine("hub", "set-up", Level.BAD if hub.problem else Level.WELL, hub.words)
 

@@ -15,6 +15,7 @@ from keyturn.serving.shown import Area
 if TYPE_CHECKING:
     from keyturn.cli.copies import CopyStatus
     from keyturn.cli.status import SecretStatus
+    from keyturn.core.plan import Item
     from keyturn.ledger.ports import StoredLedger
     from keyturn.rotation.context import Workspace
 
@@ -181,9 +182,12 @@ def copy_numbers(workspace: "Workspace") -> Numbers:
 
 def copy_state(copy: "CopyStatus") -> str:
     """In a word or two; one that nobody could look at is unknown."""
-    if copy.item.action is Action.BLOCKED and copy.item.kind not in LOOKED_AT:
-        return "unknown"
-    return STATES.get(copy.item.action, "behind")
+    return "unknown" if is_unseen(copy.item) else STATES.get(copy.item.action, "behind")
+
+
+def is_unseen(item: "Item") -> bool:
+    """Whether nobody could look at a copy."""
+    return item.action is Action.BLOCKED and item.kind not in LOOKED_AT
 
 
 def signature_numbers(workspace: "Workspace") -> Numbers:

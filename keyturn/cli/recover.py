@@ -1,6 +1,7 @@
 """``keyturn recover``: bring the newest value that works back into a hub that has lost it, from a copy."""
 
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -13,6 +14,7 @@ from keyturn.core.error_codes import code_of, code_of_kind
 from keyturn.core.errors import KeyturnError, TransientError
 
 if TYPE_CHECKING:
+    from keyturn.recovery.restored import Restoration
     from keyturn.rotation.context import Workspace
     from keyturn.rotation.living import HeldValues, Value
     from keyturn.rotation.recover import Recovery
@@ -43,25 +45,42 @@ def recover(
     if not (dry_run or yes or sys.stdin.isatty()):
         raise typer.BadParameter("there is no terminal to ask on: give --yes, or --dry-run")
     with opened_workspace(catalogue) as workspace:
-        paths = [path] if path else behind(workspace)
+        from keyturn.recovery.restored import look_at_restoration
+
+        restoration = look_at_restoration(workspace.hub)
+        if restoration.to_do:
+            note(restoration.to_do)
+        lost = Behind([path]) if path else behind(workspace)
         done = [
             recovered(
                 workspace, secret, dry_run=dry_run, yes=yes, untested=untested, quiet=as_json, named=path is not None
             )
-            for secret in paths
+            for secret in lost.paths
         ]
+        errors = [error for _, error in done if error]
+        if not (path or dry_run or errors):
+            note_recovered(workspace, restoration, lost)
     if as_json:
         write_json({"secrets": [data for data, _ in done]})
     if not done:
         note("the hub has lost nothing that a copy or the ledger knows of")
-    errors = [error for _, error in done if error]
     if errors:
         end_command(errors[0], BEHIND if isinstance(errors[0], TransientError) else FAILED)
 
 
-def behind(workspace: "Workspace") -> list[str]:
+@dataclass(frozen=True)
+class Behind:
+    """The secrets that the hub has lost newer versions of; ``unseen`` says where nobody could look for more."""
+
+    paths: list[str]
+    unseen: tuple[str, ...] = ()
+
+
+def behind(workspace: "Workspace") -> Behind:
     """The secrets of which something outside knows a newer version than the hub."""
+    from keyturn.cli.numbers import is_unseen
     from keyturn.core.plan import Action
+    from keyturn.rotation.ahead import ledger_versions
     from keyturn.sync.behind import lost_secrets
     from keyturn.sync.plan import plan
 
@@ -69,7 +88,27 @@ def behind(workspace: "Workspace") -> list[str]:
     for remark in planned.remarks:
         note(remark)
     ahead = {item.path for item in planned.items if item.action is Action.AHEAD}
-    return sorted(ahead | lost_secrets(workspace).keys())
+    unseen = {f"the store {item.store} ({item.why})" for item in planned.items if is_unseen(item)}
+    if error := ledger_versions(workspace, sorted(workspace.catalogue.secrets)[:1]).error:
+        unseen.add(f"the ledger ({error.text})")
+    return Behind(sorted(ahead | lost_secrets(workspace).keys()), tuple(sorted(unseen)))
+
+
+def note_recovered(workspace: "Workspace", restoration: "Restoration", lost: Behind) -> None:
+    """Say in a hub that was restored that this has gone through, where all could be looked at that may know more.
+
+    Raises what keeps it from being said.
+    """
+    from keyturn.recovery.restored import mark_recovered
+
+    mark = restoration.mark
+    if mark is None or not mark.whole or mark.recovered:
+        return
+    if lost.unseen:
+        note(f"the hub still says that this is to be done, since nobody could look at {'; '.join(lost.unseen)}")
+        return
+    mark_recovered(workspace.hub, mark, workspace.hub_now())
+    note(f"nothing is left to be recovered of what the hub has lost since backup {mark.backup}")
 
 
 def recovered(

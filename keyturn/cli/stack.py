@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from keyturn.cli.copies import CopyStatus
     from keyturn.cli.hub_status import HubStatus
     from keyturn.cli.status import SecretStatus
+    from keyturn.recovery.restored import Restoration
     from keyturn.rotation.broken_glass import BrokenGlass
     from keyturn.rotation.context import Workspace
     from keyturn.rotation.managed_keys import KeyStatus
@@ -156,6 +157,8 @@ class Overview:
     """When the hub was asked, by its clock."""
     grants: list["ActiveGrant"] = field(default_factory=list)
     """What is given as access for a while, the first to end first."""
+    restoration: "Restoration | None" = None
+    """From which backup the hub was restored, where it was."""
 
 
 def show_secrets(
@@ -181,6 +184,7 @@ def overview_of(workspace: "Workspace") -> Overview:
     from keyturn.cli.keys import keys_of
     from keyturn.cli.pki import authorities_of
     from keyturn.cli.status import secret_statuses
+    from keyturn.recovery.restored import look_at_restoration
     from keyturn.rotation.undeclared import left_open
     from keyturn.serving.statuses import part_statuses
 
@@ -198,6 +202,7 @@ def overview_of(workspace: "Workspace") -> Overview:
         hub_status(workspace),
         workspace.hub_now(),
         active_grants(workspace),
+        look_at_restoration(workspace.hub),
     )
 
 
@@ -219,6 +224,7 @@ def show_overview(
                 "undeclared": [{"path": left.path, "left": left.message} for left in overview.undeclared],
                 "keys": [key.to_data() for key in overview.keys],
                 "authorities": [authority.to_data() for authority in overview.authorities],
+                "restored": overview.restoration.to_data() if overview.restoration else None,
                 "hub_setup": overview.hub.to_data() if overview.hub else None,
                 "parts": [part.to_data() for part in overview.parts],
                 "access": [grant.to_data() for grant in overview.grants],
@@ -230,6 +236,8 @@ def show_overview(
         write_table(SERVICE_COLUMNS, map(service_row, services))
     if services and overview.secrets:
         write_text("")
+    if overview.restoration and overview.restoration.to_do:
+        note(overview.restoration.to_do)
     if overview.secrets:
         show_standings(overview)
     if overview.keys and overview.at:

@@ -16,6 +16,8 @@ STATE: Final = "state"
 """The area of Keyturn's own mount."""
 SECRETS: Final = "secrets"
 """The area of the default mount of secrets; another mount's is this with a colon and its name behind it."""
+RESTORED: Final = "restored"
+"""The entry of Keyturn's own mount that says from which backup the hub was restored."""
 LARGEST_OBJECT: Final = 32 << 20
 """Bytes of one object of a backup."""
 CHAIN: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")

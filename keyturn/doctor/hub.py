@@ -6,23 +6,45 @@ from itertools import groupby
 from typing import Final
 
 from keyturn.doctor.patient import Patient
-from keyturn.doctor.results import CheckResult, Grade
+from keyturn.doctor.results import CheckResult, Grade, unseen
 from keyturn.hub_setup.check import LATE, last_check
 from keyturn.pages.words import list_names
 from keyturn.policies import check as checks
 from keyturn.policies.roles import needed
+from keyturn.recovery.restored import look_at_restoration
 
 AREA: Final = "hub"
 SKEW: Final = timedelta(seconds=30)
 """So far may a clock be from the hub's: half of how long a silent worker is waited for."""
+
+LOOKING: Final = frozenset({"worker", "revoker", "backup"})
+"""The logins that may see from which backup the hub was restored."""
 
 
 def check_hub(patient: Patient) -> Iterator[CheckResult]:
     """Its rights first: the hub's answer to that tells its time to whoever may read nothing there."""
     yield from check_rights(patient)
     yield from check_clock(patient)
+    if patient.role in LOOKING:
+        yield from check_restored(patient)
     if patient.role == "worker" and patient.workspace.catalogue.hub:
         yield from check_setup(patient)
+
+
+def check_restored(patient: Patient) -> Iterator[CheckResult]:
+    """What is left to be done in a hub that was restored from a backup; nothing of one that has no mark of that.
+
+    One that came back from a snapshot of its own has none: what it has lost, the checks of secrets tell.
+    """
+    name = "restored"
+    restoration = look_at_restoration(patient.workspace.hub)
+    if restoration.error:
+        yield unseen(AREA, name, restoration.error)
+    elif (mark := restoration.mark) and mark.to_do:
+        remedy = "See docs/disaster-recovery.md: who may work with it, and when"
+        yield CheckResult(AREA, name, Grade.FAILED, mark.words, remedy)
+    elif mark:
+        yield CheckResult(AREA, name, Grade.WELL, mark.words)
 
 
 def check_setup(patient: Patient) -> Iterator[CheckResult]:

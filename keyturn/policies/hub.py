@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
+from keyturn.core.backups import RESTORED
 from keyturn.core.failover import EPOCH
 from keyturn.core.fingerprint_keys import FIRST_KEY, KEYS
 from keyturn.core.grants import WRAP
@@ -136,6 +137,10 @@ def worker(scope: HubScope) -> Sections:
     yield Section(
         "Keyturn's own state. Nobody else may read this mount. Of each entry the newest version alone is kept.",
         tuple(rule for part in STATE for rule in state(scope, part, WORKER)),
+    )
+    yield Section(
+        "From which backup the hub was restored, where it was; and that `keyturn recover` has gone through since.",
+        (allow(f"{scope.places.state_mount}/data/{RESTORED}", "read", "update"),),
     )
     yield Section(
         "The keys of all fingerprints: each is made once, and so is the word that it is in use, or retired.",

@@ -1,14 +1,14 @@
-"""The mark of a hub that was restored: from which backup, to which point, and whether all of it is there."""
+"""The mark of a hub that was restored: from which backup, to which point, and what is still to be done."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, Protocol
 
-from keyturn.core.errors import Invalid
+from keyturn.core.backups import RESTORED
+from keyturn.core.errors import Invalid, KeyturnError
+from keyturn.core.hub import State
 
-RESTORED: Final = "restored"
-"""Where it stands in Keyturn's own mount."""
 RESTORING: Final = "restoring"
 WHOLE: Final = "restored"
 
@@ -17,7 +17,8 @@ WHOLE: Final = "restored"
 class RestoredMark:
     """What the mark says. ``point`` is the recovery point: what was done in the lost hub after that is not in this one.
 
-    While ``whole`` is False somebody is restoring it, or has not come to the end.
+    While ``whole`` is False somebody is restoring it, or has not come to the end. ``recovered`` is when `keyturn
+    recover` has gone through since; None where it has not.
     """
 
     chain: str
@@ -25,31 +26,108 @@ class RestoredMark:
     point: datetime
     at: datetime
     whole: bool
+    recovered: datetime | None = None
 
     def to_data(self) -> dict[str, Any]:
         """As the hub keeps it."""
         moments = {"point": self.point.isoformat(), "at": self.at.isoformat()}
-        return {"phase": WHOLE if self.whole else RESTORING, "chain": self.chain, "sequence": self.sequence, **moments}
+        recovered = {"recovered": self.recovered.isoformat()} if self.recovered else {}
+        phase = WHOLE if self.whole else RESTORING
+        return {"phase": phase, "chain": self.chain, "sequence": self.sequence, **moments, **recovered}
 
     @staticmethod
     def parse(data: Mapping[str, Any]) -> "RestoredMark":
         """The other way. Raises Invalid for what somebody has edited."""
         try:
             point, at = (datetime.fromisoformat(data[name]) for name in ("point", "at"))
-            return RestoredMark(str(data["chain"]), int(data["sequence"]), point, at, data["phase"] == WHOLE)
+            recovered = datetime.fromisoformat(data["recovered"]) if "recovered" in data else None
+            whole = data["phase"] == WHOLE
+            return RestoredMark(str(data["chain"]), int(data["sequence"]), point, at, whole, recovered)
         except (LookupError, TypeError, ValueError):
             problem = "the mark of the hub's restoring is none: somebody has edited it"
             raise Invalid("read", RESTORED, problem, "Restore the hub anew") from None
 
+    @property
+    def backup(self) -> str:
+        """The backup as `keyturn restore` is given it."""
+        return f"{self.chain}/{self.sequence}"
+
+    @property
+    def to_do(self) -> str:
+        """What a person has to do still, in words; empty where nothing is left."""
+        if not self.whole:
+            return (
+                f"THE HUB IS BEING RESTORED from backup {self.backup} since {_minute(self.at)}, and is not whole."
+                " Run `keyturn restore` again: it goes on where it was cut off"
+            )
+        if self.recovered is None:
+            return (
+                f"THE HUB WAS RESTORED at {_minute(self.at)} from backup {self.backup}, and what was done after"
+                f" {_minute(self.point)} is not in it. Run `keyturn recover` before anything else"
+            )
+        return ""
+
+    @property
+    def words(self) -> str:
+        """How it is, in words."""
+        past = f"restored at {_minute(self.at)} from backup {self.backup}, as of {_minute(self.point)}"
+        return self.to_do or f"{past}; `keyturn recover` went through at {_minute(self.recovered or self.at)}"
+
 
 class MarkedHub(Protocol):
-    """What the mark is read from."""
+    """What the mark is read from, and written to."""
 
-    def read_state(self, path: str) -> Any:
+    def read_state(self, path: str) -> State | None:
         """An entry of Keyturn's own mount; None where there is none."""
+
+    def write_state(self, path: str, data: Mapping[str, Any], *, cas: int) -> int:
+        """Write such an entry where it is of the version ``cas`` still."""
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """Whether a hub was restored, as far as anybody could look: its mark, None where it has none; or the ``error``."""
+
+    mark: RestoredMark | None = None
+    error: KeyturnError | None = None
+
+    @property
+    def to_do(self) -> str:
+        """What a person should know, in words; empty where nothing is left to be done."""
+        if self.error:
+            return f"could not look whether the hub was restored from a backup: {self.error.text}"
+        return self.mark.to_do if self.mark else ""
+
+    def to_data(self) -> dict[str, Any] | None:
+        """For scripts; None where the hub has no mark."""
+        if self.error:
+            return {"error": self.error.text}
+        return {**self.mark.to_data(), "to_do": self.mark.to_do, "error": ""} if self.mark else None
 
 
 def read_mark(hub: MarkedHub) -> RestoredMark | None:
-    """The hub's mark; None for one that was never restored. Raises Invalid."""
+    """The hub's mark; None for one without, as where it came back from a snapshot of its own. Raises Invalid."""
     state = hub.read_state(RESTORED)
     return RestoredMark.parse(state.data) if state else None
+
+
+def look_at_restoration(hub: MarkedHub) -> Restoration:
+    """The same for whoever tells of it: what keeps anybody from looking is told, and not raised."""
+    try:
+        return Restoration(read_mark(hub))
+    except KeyturnError as error:
+        return Restoration(error=error)
+
+
+def mark_recovered(hub: MarkedHub, mark: RestoredMark, now: datetime) -> None:
+    """Say in the hub that what it had lost was brought back, unless it was restored anew since ``mark`` was read.
+
+    Raises what reading and writing raise, and Conflict where somebody else writes at the same moment.
+    """
+    state = hub.read_state(RESTORED)
+    if state and RestoredMark.parse(state.data) == mark:
+        hub.write_state(RESTORED, replace(mark, recovered=now).to_data(), cas=state.version)
+
+
+def _minute(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"

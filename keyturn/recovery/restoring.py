@@ -10,7 +10,7 @@ from enum import StrEnum
 from itertools import islice
 from typing import IO, Any, Final
 
-from keyturn.core.backups import STATE, BackupPlace, HubContent, ListedEntry, Manifest
+from keyturn.core.backups import RESTORED, STATE, BackupPlace, HubContent, ListedEntry, Manifest
 from keyturn.core.errors import Conflict, KeyturnError
 from keyturn.core.hub import RESTORED_AT
 from keyturn.core.sensitive import Sensitive
@@ -18,7 +18,7 @@ from keyturn.ledger.naming import BEING_RESTORED, NAMED, LedgerName
 from keyturn.recovery.chains import OpenedChain, all_lines
 from keyturn.recovery.lines import KIND, Line, LineKind
 from keyturn.recovery.parts import read_lines
-from keyturn.recovery.restored import RESTORED, RestoredMark
+from keyturn.recovery.restored import RestoredMark
 from keyturn.recovery.subject import undestroyed
 
 WRITE_AT_ONCE: Final = 16

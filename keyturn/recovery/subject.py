@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Final
 
 from keyturn.core.backups import (
+    RESTORED,
     STATE,
     HubContent,
     KeptVersion,
@@ -23,7 +24,6 @@ from keyturn.core.mounts import join
 from keyturn.core.sensitive import SecretFields
 from keyturn.ledger.ports import StoredLedger
 from keyturn.recovery.lines import LineKind, backup_line, entry_line
-from keyturn.recovery.restored import RESTORED
 
 READ_AT_ONCE: Final = 16
 WINDOW: Final = 256

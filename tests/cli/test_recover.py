@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from keyturn.cli.app import app
+from keyturn.core.backups import RESTORED
+from keyturn.recovery.restored import RestoredMark, read_mark
 from tests.support.lab import Declared, Lab
 from tests.support.world import World
 
@@ -75,6 +79,44 @@ def test_every_command_names_what_is_ahead_and_recover_puts_it_right(shop: Decla
         ("files:shop", 3, None),
     ] or [(row["place"], row["version"]) for row in rows] == [("files:shop", 3), ("the hub", 1)]
     assert copy.read_text() == kept
+
+
+@pytest.fixture
+def mark(lab: Lab) -> Iterator[RestoredMark]:
+    """The hub says that it was restored, and nobody has recovered since."""
+    mark = RestoredMark("20260301T120000Z-0a1b2c3d", 7, lab.hub.now() - timedelta(hours=1), lab.hub.now(), whole=True)
+    lab.keep(RESTORED, mark.to_data())
+    yield mark
+    lab.hub.delete_state(RESTORED)
+
+
+def test_a_restored_hub_says_so_until_all_that_may_know_more_was_looked_at_and_brought_back(
+    shop: Declared, mark: RestoredMark, tmp_path: Path, lab: Lab
+) -> None:
+    assert run("recover", "--yes").exit_code == 1, "nobody can tell which value works"
+    assert run("recover", shop.path, "--yes", "--untested").exit_code == 0
+    assert read_mark(lab.hub) == mark, "there may be others"
+    file = tmp_path / "catalogue" / "all.yaml"
+    data = yaml.safe_load(file.read_text())
+    (tmp_path / "token").write_text("none")
+    (tmp_path / "token").chmod(0o600)
+    away = {"kind": "vault", "address": "http://127.0.0.1:1", "token_file": str(tmp_path / "token")}
+    data["stores"]["away"] = away
+    data["secrets"][shop.path]["destinations"].append({"store": "away", "name": "shop"})
+    file.write_text(yaml.safe_dump(data))
+    done = run("recover", "--yes")
+    assert "the hub still says that this is to be done, since nobody could look at the store away" in told(done)
+    assert read_mark(lab.hub) == mark
+    data["secrets"][shop.path]["destinations"].pop()
+    file.write_text(yaml.safe_dump({**data, "stores": {"files": data["stores"]["files"]}}))
+    assert run("recover", "--dry-run").exit_code == 0
+    assert read_mark(lab.hub) == mark, "it was only shown"
+    done = run("recover", "--yes")
+    assert done.exit_code == 0, told(done)
+    recovered = read_mark(lab.hub)
+    assert recovered is not None
+    assert recovered.recovered is not None
+    assert recovered.to_do == ""
 
 
 def test_recover_asks_at_a_terminal_alone(shop: Declared) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hvac
 import pytest
 import yaml
 from typer.testing import CliRunner, Result
@@ -93,9 +94,50 @@ def test_a_night_from_backup_to_a_hub_that_works(setting: Setting, run: Run, tmp
     ).read_bytes()
     verified = run("ledger", "verify", "--file", str(tmp_path / "restored" / "ledger.jsonl"))
     assert "Traceback" not in verified.output
-    looked = run("recover", "--dry-run", restored=True)
-    assert looked.exit_code == 0, looked.output
-    assert "has lost nothing" in looked.stderr
+    name, point = f"{made['chain']}/0", made["point"][:16].replace("T", " ")
+    for command in (("status",), ("recover", "--dry-run"), ("doctor",)):
+        looked = run(*command, restored=True)
+        words = " ".join(looked.output.split())
+        assert looked.exit_code == (1 if command == ("doctor",) else 0), words
+        assert f"from backup {name}, and what was done after {point} UTC is not in it" in words, command
+        assert "Run `keyturn recover` before anything else" in words, command
+    done = run("recover", "--yes", restored=True)
+    assert done.exit_code == 0, done.output
+    assert "has lost nothing" in done.stderr
+    assert f"nothing is left to be recovered of what the hub has lost since backup {name}" in done.stderr
+    assert "THE HUB WAS RESTORED" not in run("status", restored=True).output
+    assert "`keyturn recover` went through at" in " ".join(run("doctor", "--all", restored=True).output.split())
+    told = data(run("status", "--json", restored=True))["restored"]
+    assert (told["chain"], told["to_do"], told["error"]) == (made["chain"], "", "")
+    assert data(run("status", "--json"))["restored"] is None, "the hub that was backed up has no mark"
+
+
+def test_a_mark_that_nobody_can_read_is_told_as_unseen_and_one_that_can_t_be_written_ends_recover(
+    setting: Setting, run: Run, servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting.write("ml/database", "first")
+    made = data(run("backup", "run", "--json"))
+    assert run("restore", "--apply", "--yes", restored=True).exit_code == 0
+    root = hvac.Client(url=servers.other.address, token=servers.other.root_token)
+    state = setting.restored.settings.state_mount
+    rules = f'path "{state.partition("/")[0]}/*" {{ capabilities = ["create", "read", "update", "patch", "list"] }}\n'
+    for capability, name in (('"deny"', "blind"), ('"read"', "reader")):
+        own = f'path "{state}/data/restored" {{ capabilities = [{capability}] }}\n'
+        root.sys.create_or_update_policy(name, rules + own)
+        token = root.auth.token.create(policies=[name], ttl="10m")["auth"]["client_token"]
+        monkeypatch.setenv("KEYTURN_TEST_OTHER", token)
+        if name == "blind":
+            for command in (("status",), ("recover", "--dry-run")):
+                words = " ".join(run(*command, restored=True).stderr.split())
+                assert "could not look whether the hub was restored from a backup" in words, command
+            checks = json.loads(run("doctor", "--json", restored=True).stdout)["checks"]
+            assert [check["grade"] for check in checks if check["name"] == "restored"] == ["unknown"]
+        else:
+            refused = run("recover", "--yes", restored=True)
+            assert refused.exit_code == 1
+            assert f"{state}/restored" in refused.stderr, "what the login may not write is named"
+    monkeypatch.setenv("KEYTURN_TEST_OTHER", servers.other.root_token)
+    assert made["chain"] in run("status", restored=True).stderr, "it is to be done still"
 
 
 def test_what_is_wrong_is_one_line_with_its_remedy(setting: Setting, run: Run, policy: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import requests
 from deployments.local.prepare import LEASE
 from keyturn.access_log.trail.cursors import HubCursors
 from keyturn.catalogue import Catalogue
+from keyturn.core.backups import RESTORED
 from keyturn.core.hcl import policy
 from keyturn.core.plan import Action
 from keyturn.core.policy import Trigger
@@ -31,6 +32,7 @@ from keyturn.policies.roles import needed
 from keyturn.policies.scope import HubScope, scope_of
 from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
+from keyturn.recovery.restored import RestoredMark, mark_recovered, read_mark
 from keyturn.revocation import run as incidents
 from keyturn.revocation.consent import Consent
 from keyturn.revocation.incident import Mode
@@ -239,6 +241,7 @@ def worked(site: Site) -> Site:
         for path in site.catalogue.secrets:
             assert records(path).history
     assert [secret for secret in list_undeclared(workspace) if secret.path in site.catalogue.secrets] == []
+    recovered_once(site, workspace)
     workspace.hub.signer(SIGNING_KEY).public_key()
     notary = site.hub(rules.NOTARY)
     notary.signer(SIGNING_KEY).sign(b"the ledger as it stands")
@@ -249,6 +252,18 @@ def worked(site: Site) -> Site:
         run_on(site.hub(role))
     assert list(workspace.hub.list_state("serve/access"))
     return site
+
+
+def recovered_once(site: Site, workspace: Workspace) -> None:
+    """What `keyturn recover` says in a hub that was restored."""
+    mark = RestoredMark("20260301T120000Z-0a1b2c3d", 0, workspace.hub_now(), workspace.hub_now(), whole=True)
+    site.lab.keep(RESTORED, mark.to_data())
+    try:
+        assert read_mark(workspace.hub) == mark
+        mark_recovered(workspace.hub, mark, workspace.hub_now())
+        assert read_mark(workspace.hub) != mark
+    finally:
+        site.lab.hub.delete_state(RESTORED)
 
 
 def run_on(hub: VaultHub) -> None:
