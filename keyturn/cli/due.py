@@ -213,8 +213,8 @@ def lost_version(workspace: "Workspace", path: str, version: int, outside: "Know
     """Why nothing is rotated: the hub has lost the newest version; empty where it has not."""
     from keyturn.rotation.ahead import describe_ahead, newer_version, remedy
 
-    newer = newer_version(workspace, path, [outside]) if outside and outside.version > version else None
-    return f"{describe_ahead(path, version, newer)}. {remedy(path)}" if newer else ""
+    newer = newer_version(workspace, path, [outside]) if outside and outside.beyond(version) else None
+    return f"{describe_ahead(path, version, newer)}. {remedy(path, newer)}" if newer else ""
 
 
 def reason_given_up(path: str, record: "Record") -> str:

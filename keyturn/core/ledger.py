@@ -47,11 +47,17 @@ class Entry:
 
 @dataclass(frozen=True)
 class NewestVersion:
-    """What the ledger knows of a secret's newest version, and which action's entry tells it."""
+    """What the ledger knows of a secret's newest version, by which action's entry, and whether it was ended since.
+
+    ``revoked_by`` is the incident whose cut is later than that entry, empty without one; it ended the versions up to
+    ``revoked_up_to``, 0 where the ledger does not tell. Of a secret that only a cut tells of, ``version`` is 0.
+    """
 
     action: str
     version: int
     fingerprint: str
+    revoked_by: str = ""
+    revoked_up_to: int = 0
 
 
 class Ledger(Protocol):
@@ -67,8 +73,9 @@ class Ledger(Protocol):
     def newest_versions(self, secrets: Collection[str]) -> Mapping[str, NewestVersion]:
         """What the last entry of each of these secrets tells that tells of a version; what has none is left out.
 
-        It is found by an index, and nothing is written but that, where it is missing. Only what is done counts, of the
-        actions in VERSIONED. Raises Unavailable.
+        So is a cut by an incident that has come since. Both are found by indexes, and nothing is written but these,
+        where they are missing. Only what is done counts, of the actions in VERSIONED; a cut counts from where it
+        begins. Raises Unavailable.
         """
 
     def close(self) -> None:

@@ -11,13 +11,16 @@ class KnownVersion:
     """A version of a secret that something outside the hub knows of.
 
     ``where`` is that, for people. ``created_at`` is when the hub had made it, by its own clock; None where that is not
-    known. ``fingerprint`` is the whole secret's, empty where only a part of it is known.
+    known. ``fingerprint`` is the whole secret's, empty where only a part of it is known. ``revoked_by`` is the incident
+    that has ended it since, ``revoked_up_to`` the newest version that this was about, 0 where nobody tells.
     """
 
     where: str
     version: int
     created_at: datetime | None = None
     fingerprint: str = ""
+    revoked_by: str = ""
+    revoked_up_to: int = 0
 
     def ahead_of(self, info: SecretInfo) -> bool:
         """Whether it is newer than the newest version that the hub has.
@@ -27,6 +30,21 @@ class KnownVersion:
         newest = info.newest
         later = self.created_at is not None and newest is not None and self.created_at > newest.created_at
         return later or self.version > max(info.version, info.overtaken)
+
+    def ends(self, info: SecretInfo) -> bool:
+        """Whether the hub serves what a revocation has ended, by the numbers alone; its record tells whether it knows.
+
+        A version above those that it was about is another credential.
+        """
+        return bool(self.revoked_by) and info.served and (not self.revoked_up_to or info.version <= self.revoked_up_to)
+
+    def speaks_against(self, info: SecretInfo) -> bool:
+        """Whether the hub may have lost something that this tells of."""
+        return self.ahead_of(info) or self.ends(info)
+
+    def beyond(self, version: int) -> bool:
+        """Whether it tells something that a hub at this version may have lost."""
+        return self.version > version or bool(self.revoked_by)
 
     @property
     def order(self) -> tuple[bool, float, int]:

@@ -67,6 +67,9 @@ FORMAT: Final = 1
 """What a record's ``format`` may be at most. It grows only where an older Keyturn would do harm with a newer record; a
 field that it merely does not know it keeps."""
 
+INCIDENT_NOTE: Final = "incident "
+"""What a record says of a rotation that an incident has ended, before the incident's id."""
+
 CUTS_KEPT: Final = 5
 """So many of those before that a revocation has ended: what it has ended is told by them."""
 
@@ -227,6 +230,11 @@ class Record:
         """
         ended = (past.base_version for past in self.history if past.stage is Stage.CUT)
         return bool(self.frozen) or any(last >= version for last in ended)
+
+    def tells_of(self, incident: str) -> bool:
+        """Whether an incident has had this secret in its hands, as far as the record remembers."""
+        notes = (past.note for past in (*self.history, *([self.rotation] if self.rotation else [])))
+        return self.frozen == incident or f"{INCIDENT_NOTE}{incident}" in notes
 
     def having(self, rotation: Rotation, candidate: SecretFields | None = None) -> "Record":
         """This record with ``rotation`` in place; one that is closed moves into the history."""

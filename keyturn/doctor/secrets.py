@@ -6,7 +6,7 @@ from typing import Final
 from keyturn.core.hub import survey
 from keyturn.doctor.patient import Patient
 from keyturn.doctor.results import CheckResult, Grade, unseen
-from keyturn.rotation.ahead import describe_ahead
+from keyturn.rotation.ahead import describe_ahead, remedy
 from keyturn.sync.behind import lost_secrets
 
 AREA: Final = "secret"
@@ -30,9 +30,7 @@ def check_secrets(patient: Patient) -> Iterator[CheckResult]:
             yield CheckResult(AREA, path, Grade.FAILED, words, f"See `keyturn status`, then `keyturn recover {path}`")
         elif path in lost:
             words = describe_ahead(path, info.version, lost[path])
-            yield CheckResult(
-                AREA, path, Grade.FAILED, words, f"`keyturn recover {path}`, or `keyturn recover` for all"
-            )
+            yield CheckResult(AREA, path, Grade.FAILED, words, remedy(path, lost[path]))
         else:
             readable += 1
     if readable:

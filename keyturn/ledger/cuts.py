@@ -7,7 +7,7 @@ from typing import Final
 from keyturn.core.ledger import Entry, Outcome
 from keyturn.ledger.entries import parse_leaf
 from keyturn.ledger.ports import Entries
-from keyturn.ledger.versions import DONE
+from keyturn.ledger.versions import DONE, incident_of
 
 CUT: Final = "cut"
 RENAME: Final = "rename"
@@ -43,7 +43,7 @@ def revoked_secrets(ledger: Entries) -> dict[str, Revoked]:
     revoked: dict[str, Revoked] = {}
     counted: set[tuple[str, str]] = set()
     for entry in _counted(ledger):
-        path, incident = entry.secret, entry.note
+        path, incident = entry.secret, incident_of(entry.note)
         if entry.action == RENAME:
             old = entry.note.removeprefix("from ")
             if old in revoked:

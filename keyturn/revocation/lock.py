@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 from keyturn.core.compare_and_set import change_entry
 from keyturn.core.errors import Conflict, Locked, Superseded
-from keyturn.core.record import IN_FORCE, Record, Rotation, Stage
+from keyturn.core.record import IN_FORCE, INCIDENT_NOTE, Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.revocation.incident import Incident, SecretProgress
 from keyturn.rotation.context import Workspace
@@ -20,9 +20,6 @@ T = TypeVar("T")
 
 CUTS: Final = uuid.UUID("3f0f6c0e-64a5-5d8e-8a0e-0c9d9a6f3b52")
 """Namespace of the tokens of cuts (RFC 9562, version 5): the same for every run of an incident."""
-
-NOTE: Final = "incident "
-"""What the record says of a rotation that an incident has ended, before the incident's id."""
 
 MOST_RAISES: Final = 5
 """How often a record's number rises above the target's in one go: once is what a restored hub needs."""
@@ -77,7 +74,7 @@ def cut_rotation(workspace: Workspace, incident: Incident, path: str, record: Re
         opened_at=workspace.clock(),
         base_version=newest_version(workspace, path),
         ends=interrupted.ends if interrupted and interrupted.stage in UNENDED else {},
-        note=f"{NOTE}{incident.id}",
+        note=f"{INCIDENT_NOTE}{incident.id}",
         target=workspace.target(path),
         urgent=True,
     )
@@ -134,7 +131,11 @@ def interrupted_rotation(record: Record, path: str) -> Rotation | None:
     """The rotation that stood in the record when it was taken; where that was a cut, what it had taken itself."""
     taker = record.rotation
     for past in reversed(record.history):
-        if taker is None or past.stage is not Stage.CUT or cut_token(past.note.removeprefix(NOTE), path) != taker.token:
+        if (
+            taker is None
+            or past.stage is not Stage.CUT
+            or cut_token(past.note.removeprefix(INCIDENT_NOTE), path) != taker.token
+        ):
             return None
         if not is_cut(past):
             return past

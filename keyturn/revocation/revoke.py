@@ -6,7 +6,7 @@ from functools import partial
 from keyturn.core.capabilities import capability
 from keyturn.core.errors import KeyturnError, Superseded, TransientError
 from keyturn.core.hub import HubSecret
-from keyturn.core.record import Record
+from keyturn.core.record import INCIDENT_NOTE, Record
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import RemovesOrphans, RevokeResult, Strategy
 from keyturn.revocation.by_place import Ended, end_by_place, end_by_place_again
@@ -14,7 +14,6 @@ from keyturn.revocation.incident import Incident, LeakedVersion, SecretProgress,
 from keyturn.revocation.incident_store import load_incident, load_progress, update_progress
 from keyturn.revocation.leaked_versions import last_leaked, leaked_version
 from keyturn.revocation.lock import (
-    NOTE,
     HeldRecord,
     at_same_target,
     closed_cut,
@@ -47,7 +46,8 @@ def cut_credentials(workspace: Workspace, incident: Incident, progress: SecretPr
     held = record.rotation is not None and record.rotation.token == cut_token(incident.id, path)
     if not held and progress.cut_at is None:
         return finish_other_cut(workspace, incident, progress, record, result)
-    with record_action(workspace, "cut", path, place=place, note=incident.id) as doing:
+    last = record.rotation.base_version if held and record.rotation else progress.cut_version
+    with record_action(workspace, "cut", path, place=place, note=incident.id, version=last) as doing:
         ended = end_all_credentials(workspace, path, record) if held else end_again(workspace, progress)
         if held:
             record_cut(workspace, incident, progress, ended.record or record, ended)
@@ -110,7 +110,7 @@ def finish_other_cut(
     """
     path, place = progress.path, target_name(workspace, progress.path)
     mine = closed_cut(record, cut_token(incident.id, path))
-    other = load_incident(workspace, mine.note.removeprefix(NOTE) if mine else record.frozen)
+    other = load_incident(workspace, mine.note.removeprefix(INCIDENT_NOTE) if mine else record.frozen)
     theirs, doing = load_progress(workspace, other, path), StepResult(workspace, Step.CUT)
     if Step.CUT not in theirs.done:
         cut_credentials(workspace, other, theirs, doing)

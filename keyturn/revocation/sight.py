@@ -8,9 +8,9 @@ from typing import Final
 from keyturn.core.errors import TerminalError
 from keyturn.core.fingerprint import is_noted
 from keyturn.core.hub import HubSecret, Right, SecretInfo, VersionInfo, VersionState
-from keyturn.core.record import Record, Rotation, Stage
+from keyturn.core.record import INCIDENT_NOTE, Record, Rotation, Stage
 from keyturn.revocation.incident import LeakedVersion, Unseen
-from keyturn.revocation.lock import NOTE, cut_token
+from keyturn.revocation.lock import cut_token
 from keyturn.rotation.ahead import ledger_versions, lost_by_hub
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.missing import last_known
@@ -128,7 +128,7 @@ def hub_set_back(workspace: Workspace, path: str, record: Record, sight: Sight) 
 
 def is_finished_cut(past: Rotation, path: str) -> bool:
     """Whether it is a revocation's cut that went to its end: all up to a version was ended. No other took it over."""
-    return past.stage is Stage.CUT and past.token == cut_token(past.note.removeprefix(NOTE), path)
+    return past.stage is Stage.CUT and past.token == cut_token(past.note.removeprefix(INCIDENT_NOTE), path)
 
 
 def remembered_versions(record: Record, unseen: Collection[Unseen]) -> Iterator[LeakedVersion]:

@@ -6,7 +6,7 @@ from keyturn.catalogue.destinations import Destination
 from keyturn.core.errors import NotFound, UnsupportedOperation
 from keyturn.core.fingerprint import is_noted, under_every_key, vouches
 from keyturn.core.hub import HubSecret
-from keyturn.core.record import Rotation
+from keyturn.core.record import INCIDENT_NOTE, Rotation
 from keyturn.core.stores import RemoteSecret, Store, Unsupported
 from keyturn.revocation.by_place import find_reopened
 from keyturn.revocation.incident import STEPS, Incident, Mode, SecretProgress, Step, Unseen
@@ -19,7 +19,6 @@ from keyturn.revocation.leaked_versions import (
     leaked_digest_served,
     leaked_digests,
 )
-from keyturn.revocation.lock import NOTE
 from keyturn.revocation.purge import describe_served
 from keyturn.revocation.selector import version_fingerprints
 from keyturn.revocation.sight import Sight, is_finished_cut, read_versions
@@ -110,7 +109,7 @@ def still_unseen(workspace: Workspace, progress: SecretProgress) -> Sequence[Uns
 
 def saw_all(workspace: Workspace, cut: Rotation, path: str) -> bool:
     """Whether the incident of this cut could look at every version; not where nobody can tell any more."""
-    incident = find_incident(workspace, cut.note.removeprefix(NOTE))
+    incident = find_incident(workspace, cut.note.removeprefix(INCIDENT_NOTE))
     return incident is not None and not load_progress(workspace, incident, path).unseen
 
 

@@ -15,9 +15,12 @@ from keyturn.core.lineage import KnownVersion
 from keyturn.core.stores import RemoteSecret
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.journal import write_waiting
-from keyturn.rotation.records import load_record, promoted_last
+from keyturn.rotation.records import load_record, load_whatever, promoted_last
 
 LEDGER: Final = "the ledger"
+
+REVOKE_ONLY: Final = "revoke-only"
+"""The mode of a revocation that makes nothing new."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,13 @@ def ledger_versions(workspace: Workspace, paths: Collection[str]) -> LedgerVersi
     except KeyturnError as error:
         return LedgerVersions(error=error)
     versions = {
-        path: KnownVersion(LEDGER, entry.version, fingerprint="" if entry.action == "push" else entry.fingerprint)
+        path: KnownVersion(
+            LEDGER,
+            entry.version,
+            fingerprint="" if entry.action == "push" else entry.fingerprint,
+            revoked_by=entry.revoked_by,
+            revoked_up_to=entry.revoked_up_to,
+        )
         for path, entry in entries.items()
     }
     return LedgerVersions(versions)
@@ -52,18 +61,24 @@ def copy_version(copy: RemoteSecret, path: str, label: str) -> KnownVersion | No
 def newer_version(workspace: Workspace, path: str, versions: Iterable[KnownVersion]) -> KnownVersion | None:
     """The newest of what is ``known``, where the hub has lost it; None where it has that value, or a later one.
 
-    The hub is asked, since a rotation may have gone on meanwhile, and so is the ledger once what this one has done is
-    written.
+    So it is with a revocation of what the hub serves that its record knows nothing of: ``revoked_by`` tells it. The hub
+    is asked, since a rotation may have gone on meanwhile, and so is the ledger once what this one has done is written.
     """
     info = workspace.hub.describe(path)
-    ahead = [version for version in versions if info and version.ahead_of(info)]
+    ahead = [version for version in versions if info and version.speaks_against(info)]
     if info and any(version.where == LEDGER for version in ahead):
         write_waiting()
         told_now = ledger_versions(workspace, [path]).of.get(path)
         ahead = [version for version in ahead if version.where != LEDGER]
-        ahead += [told_now] if told_now and told_now.ahead_of(info) else []
+        ahead += [told_now] if told_now and told_now.speaks_against(info) else []
     if info is None or not ahead:
         return None
+    if revoked := next((version for version in ahead if version.ends(info)), None):
+        if not load_whatever(workspace, path).tells_of(revoked.revoked_by):
+            return revoked
+        ahead = [version for version in ahead if version.ahead_of(info)]
+        if not ahead:
+            return None
     newest = max(ahead, key=lambda version: version.order)
     current = workspace.hub.read(path) if info.served else None
     digests = {version.fingerprint for version in ahead if version.version == newest.version} - {""}
@@ -89,10 +104,10 @@ def overtake(workspace: Workspace, current: HubSecret, version: int) -> None:
 def lost_by_hub(workspace: Workspace, path: str, hub_version: int) -> KnownVersion | None:
     """The version that the ledger knows and that the hub has lost; None where there is none.
 
-    ``seen`` is a version that the hub has: it is asked only where the ledger knows a newer one.
+    ``hub_version`` is one that the hub has: it is asked only where the ledger knows a newer one, or of its end.
     """
     newest = ledger_versions(workspace, [path]).of.get(path)
-    return newer_version(workspace, path, [newest]) if newest and newest.version > hub_version else None
+    return newer_version(workspace, path, [newest]) if newest and newest.beyond(hub_version) else None
 
 
 def insist_on_newest(workspace: Workspace, path: str, versions: Iterable[KnownVersion], doing: str = "push") -> None:
@@ -104,11 +119,17 @@ def insist_on_newest(workspace: Workspace, path: str, versions: Iterable[KnownVe
 def ahead(workspace: Workspace, path: str, newer: KnownVersion, doing: str = "push") -> Ahead:
     """The word to whoever would write what may be dead."""
     info = workspace.hub.describe(path)
-    return Ahead(doing, path, describe_ahead(path, info.version if info else 0, newer), remedy(path))
+    return Ahead(doing, path, describe_ahead(path, info.version if info else 0, newer), remedy(path, newer))
 
 
 def describe_ahead(path: str, version: int, newer: KnownVersion) -> str:
     """What has happened, in words for people."""
+    if newer.revoked_by:
+        return (
+            f"the hub serves version {version} of {path}, which the incident {newer.revoked_by} has ended, as"
+            f" {newer.where} tells, and knows nothing of that: it was restored from a backup. Nothing is pushed, since"
+            " what the hub holds has leaked"
+        )
     at = f"{newer.version}, made {newer.created_at:%Y-%m-%d %H:%M:%S %Z}" if newer.created_at else str(newer.version)
     knows = f"{newer.where} knows" if newer.where == LEDGER else f"the copy {newer.where} was made of"
     return (
@@ -117,6 +138,9 @@ def describe_ahead(path: str, version: int, newer: KnownVersion) -> str:
     )
 
 
-def remedy(path: str) -> str:
+def remedy(path: str, newer: KnownVersion) -> str:
     """The command that puts it right."""
+    if newer.revoked_by:
+        again = f"keyturn revoke {path} --reason ..."
+        return f"Revoke it again: `{again}`, and with `--mode {REVOKE_ONLY}` where nothing new is to be made"
     return f"Run `keyturn recover {path}`: it brings the newest value that works back into the hub"

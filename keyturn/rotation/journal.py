@@ -131,6 +131,7 @@ def record_action(
     *,
     place: str = "",
     note: str = "",
+    version: int = 0,
     changes: bool = True,
     announcing: Collection[str] = (),
 ) -> Iterator[Doing]:
@@ -140,11 +141,11 @@ def record_action(
     ``announcing``: that one's own entry says so before the first of them. An error that ends the action is written in
     its own words, which hold names alone, and raised on.
     """
-    begun = entry(workspace, action, Outcome.BEGUN, secret, place=place, note=note)
+    begun = entry(workspace, action, Outcome.BEGUN, secret, version=version, place=place, note=note)
     position = _announced_by.get()
     if changes and (action, secret) not in _announced.get():
         position = _write(workspace, [begun])
-    doing = Doing(note=note)
+    doing = Doing(version, note=note)
     token = _announced.set(_announced.get() | {(step, secret) for step in announcing})
     outermost = _within.set(True)
     at = _announced_by.set(position)

@@ -10,10 +10,11 @@ from keyturn.catalogue.spreading import all_places
 from keyturn.core.errors import KeyturnError, TerminalError
 from keyturn.core.fingerprint import vouches
 from keyturn.core.hub import HubSecret
+from keyturn.core.lineage import KnownVersion
 from keyturn.core.references import Unfit
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.stores import OwnershipTags, Unsupported
-from keyturn.rotation.ahead import ledger_versions
+from keyturn.rotation.ahead import ledger_versions, newer_version
 from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.sync import ours
 
@@ -48,7 +49,10 @@ class Useless:
 
 @dataclass(frozen=True)
 class HeldValues:
-    """All that is there of a secret, the newest first, each value once. ``newest_known`` is the greatest number."""
+    """All that is there of a secret, the newest first, each value once. ``newest_known`` is the greatest number.
+
+    ``lost_end`` is the revocation of what the hub serves that the hub has lost; None without one.
+    """
 
     path: str
     current: HubSecret | None
@@ -56,6 +60,7 @@ class HeldValues:
     found: tuple[Value, ...]
     useless: tuple[Useless, ...]
     newest_known: int
+    lost_end: KnownVersion | None = None
 
     @property
     def living(self) -> Value | None:
@@ -85,7 +90,14 @@ def values(workspace: Workspace, path: str) -> HeldValues:
     ledger_version = ledger_versions(workspace, [path]).of.get(path)
     numbers = [value.version for value in candidates] + ([ledger_version.version] if ledger_version else [])
     tried = tuple(try_in_turn(workspace, path, each_once(reversed(candidates), held_by_hub)))
-    return HeldValues(path, current, info.version if info else 0, tried, useless, max(numbers, default=0))
+    version, newest = info.version if info else 0, max(numbers, default=0)
+    return HeldValues(path, current, version, tried, useless, newest, lost_end(workspace, path, ledger_version))
+
+
+def lost_end(workspace: Workspace, path: str, ledger_version: KnownVersion | None) -> KnownVersion | None:
+    """The revocation of what the hub serves that the hub has lost, as where it was restored; None without one."""
+    lost = newer_version(workspace, path, [ledger_version]) if ledger_version and ledger_version.revoked_by else None
+    return lost if lost and lost.revoked_by else None
 
 
 def of_hub(workspace: Workspace, current: HubSecret) -> Value:

@@ -8,6 +8,7 @@ from keyturn.core.hub import EXPIRES_AT, OVERTAKEN, ROTATED_AT, TOKEN, HubSecret
 from keyturn.core.record import Record, Rotation, Stage
 from keyturn.core.strategies import EXPIRES_AT as EXPIRY_FIELD
 from keyturn.rotation.abandon import abandon
+from keyturn.rotation.ahead import describe_ahead, remedy
 from keyturn.rotation.attempt import Attempt
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.grace import counted_from_now
@@ -36,8 +37,12 @@ def choose(held: HeldValues, *, untested: bool = False, named: bool = True) -> V
     CURRENT itself, where a newer version is known, is taken untested only of a secret that was ``named``: it may be
     what a person has written anew on purpose, or what has been dead since before the backup.
 
-    Raises NotFound where nothing works, Ahead where nobody can tell, and what is not tried was not asked for.
+    Raises NotFound where nothing works, Ahead where nobody can tell, and what is not tried was not asked for, or where
+    what there is was revoked.
     """
+    if ended := held.lost_end:
+        words = describe_ahead(held.path, held.hub_version, ended)
+        raise Ahead("recover", held.path, words, remedy(held.path, ended))
     if held.living:
         return held.living
     if held.untried and untested:

@@ -171,7 +171,7 @@ def converge(
         if wanted is None:
             take_back(workspace, path, destination, overtaken, whole=True)
             raise nothing_to_push(workspace, path)
-        if ledger_version and ledger_version.version > wanted.version:
+        if ledger_version and ledger_version.beyond(wanted.version):
             insist_on_newest(workspace, path, [ledger_version])
         wanted = with_previous(workspace, wanted, [destination])
         text = text_of(wanted, destination)

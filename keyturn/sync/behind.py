@@ -1,4 +1,4 @@
-"""Which secrets the hub has lost newer versions of, told by the copies that were listed and by the ledger."""
+"""Of which secrets the hub has lost newer versions, or their end, told by listed copies and by the ledger."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
@@ -22,7 +22,7 @@ SHOWN: Final = 5
 
 
 def lost_secrets(workspace: Workspace) -> dict[str, KnownVersion]:
-    """Every secret of the catalogue of which a copy or the ledger knows a newer version than the hub has.
+    """Every secret of the catalogue of which a copy or the ledger knows a newer version than the hub has, or its end.
 
     Told by listings, also of secrets that have no copy. A store that can't be listed, and a ledger that can't be asked,
     tell nothing. Raises what keeps the hub from being looked at.
@@ -40,7 +40,7 @@ def behind_words(paths: Collection[str]) -> str:
     named = ", ".join(sorted(paths)[:SHOWN])
     more = f", and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
     return (
-        f"THE HUB IS BEHIND: it has lost newer versions of {named}{more}, as after a restore, and"
+        f"THE HUB IS BEHIND: it has lost newer versions of {named}{more}, or their end, as after a restore, and"
         " may give applications what is dead. Run `keyturn recover` before anything else"
     )
 
@@ -52,14 +52,14 @@ def lost_versions(
     holdings: Mapping[str, Holdings],
     ledger: Mapping[str, KnownVersion],
 ) -> dict[str, KnownVersion]:
-    """The secrets of which a copy or the ledger knows a newer version than the hub has, and that version.
+    """The secrets of which a copy or the ledger knows a newer version than the hub has, or its end, and that version.
 
     Listings decide, and the hub is asked again for those that seem so: a rotation may have gone on meanwhile.
     """
     wanted = {path: secrets[path] for path in paths if path in secrets}
     suspected: dict[str, list[KnownVersion]] = defaultdict(list)
     for path, version in chain(ledger.items(), newer_copies(workspace, wanted, holdings)):
-        if path in wanted and version.ahead_of(wanted[path]):
+        if path in wanted and version.speaks_against(wanted[path]):
             suspected[path].append(version)
     newest = side_by_side(lambda path: newer_version(workspace, path, suspected[path]), suspected, AT_ONCE)
     return {path: newer for path, newer in zip(suspected, newest, strict=True) if newer}

@@ -113,7 +113,7 @@ def remarked(workspace: Workspace, error: KeyturnError | None, *, whole: bool) -
 
 def behind(want: Wanted, info: SecretInfo, holdings: Holdings, newer: KnownVersion) -> Item:
     """A copy of a secret whose newest version the hub has lost: nothing is written."""
-    why = f"{describe_ahead(want.path, info.version, newer)}. {remedy(want.path)}"
+    why = f"{describe_ahead(want.path, info.version, newer)}. {remedy(want.path, newer)}"
     return replace(item_of(want, Action.AHEAD, info.version, holdings.of(want.path, want.place), why), kind="Ahead")
 
 

@@ -57,7 +57,9 @@ def test_every_command_names_what_is_ahead_and_recover_puts_it_right(shop: Decla
     path, copy = shop.path, tmp_path / "copies" / "shop"
     kept = copy.read_text()
     for command in (("plan",), ("status",), ("sync", "--local", "--json"), ("plan", "--json")):
-        assert f"THE HUB IS BEHIND: it has lost newer versions of {path}, as after" in told(run(*command)), command
+        assert f"THE HUB IS BEHIND: it has lost newer versions of {path}, or their end, as after" in told(
+            run(*command)
+        ), command
     assert f"the hub is at version 1 of {path}" in told(run("doctor", "--all"))
     for command in (("plan",), ("sync", "--local"), ("status",), ("due", "--check"), ("rotate", path, "--local")):
         done = run(*command)

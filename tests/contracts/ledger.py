@@ -126,6 +126,31 @@ class LedgerContract:
         ledger.close()
         assert ledger.newest_versions(["a/bc", "a/b"])["a/bc"] == known(40)
 
+    def test_a_cut_that_is_later_than_the_newest_version_is_told_and_of_whom(self, ledger: StoredLedger) -> None:
+        def told(secret: str, version: int, action: str, note: str = "", outcome: Outcome = Outcome.DONE) -> Entry:
+            return replace(
+                entry(version or 1), secret=secret, version=version, action=action, note=note, outcome=outcome
+            )
+
+        def cut(secret: str, incident: str, last: int) -> Entry:
+            return told(secret, last, "cut", incident, Outcome.BEGUN)
+
+        def ended(secret: str) -> tuple[int, str, int]:
+            newest = ledger.newest_versions([secret])[secret]
+            return newest.version, newest.revoked_by, newest.revoked_up_to
+
+        ledger.append([told("a/b", 3, "promote"), cut("a/b", "INC-1; catalogue 0f", 4), cut("a/c", "INC-2", 0)])
+        assert ended("a/b") == (3, "INC-1", 4)
+        assert ended("a/c") == (0, "INC-2", 0)
+        ledger.append([told("a/b", 5, "promote")])
+        assert ended("a/b") == (5, "", 0)
+        ledger.append([cut("a/b", "INC-1", 4)])
+        assert ended("a/b") == (5, "", 0), "what was cut once more has a replacement"
+        ledger.append([cut("a/b", "version 3", 9), told("a/b", 9, "cut", "INC-3"), told("a/c", 1, "stage", "INC-4")])
+        assert ended("a/b") == (5, "", 0), "an old version's end, and one that has no beginning, are no incident's cut"
+        ledger.append([cut("a/b", "INC-5", 5)])
+        assert ended("a/b") == (5, "INC-5", 5)
+
     def test_an_entry_that_can_t_be_written_leaves_out_those_with_it(self, ledger: StoredLedger) -> None:
         naive = Entry(entry().time.replace(tzinfo=None), "me", "do", entry().outcome)
         with pytest.raises(Invalid, match="its time has no zone"):

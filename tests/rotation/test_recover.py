@@ -12,6 +12,10 @@ from keyturn.core.plan import Action
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
+from keyturn.revocation.consent import Consent
+from keyturn.revocation.incident import Mode
+from keyturn.revocation.run import begin, finish
+from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.living import HUB, values
 from keyturn.rotation.records import load_record
@@ -126,6 +130,58 @@ def test_after_a_restored_snapshot_nothing_dead_is_pushed_and_recover_brings_the
     assert [place.state for place in outcome.destinations] == [CopyState.UPDATED]
     assert durable.logs_in(copy_of(opened, secret))
     assert durable.current(secret) != newest
+
+
+def test_a_snapshot_of_before_a_revocation_that_made_nothing_new_does_not_bring_back_what_leaked(durable: Lab) -> None:
+    secret = with_copy(durable.alternating())
+    opened = opened_over(durable, secret)
+    path = secret.path
+    times(durable, opened, path, 1)
+    sync_destinations(opened.workspace, path)
+    saved = snapshot(durable)
+    revoke_only(opened.workspace, path, "INC-1")
+    assert opened.store.describe(remote(secret)) is None
+    assert not [item for item in plan(opened.workspace).items if item.action is Action.AHEAD]
+    workspace = restore(durable, opened, saved)
+    leaked = durable.current(secret)
+
+    planned = plan(workspace)
+    (item,) = (item for item in planned.items if item.path == path)
+    assert item.action is Action.AHEAD
+    assert f"of {path}, which the incident INC-1 has ended, as the ledger tells" in item.why
+    assert f"keyturn revoke {path} --reason" in item.why
+    assert carry_out(workspace, planned, local_executor(Applier(workspace))) == []
+    (pushed,) = sync_destinations(workspace, path)
+    assert (pushed.state, pushed.kind) == (CopyState.FAILED, Ahead.__name__)
+    assert opened.store.describe(remote(secret)) is None
+    for untested in (False, True):
+        with pytest.raises(Ahead, match="Revoke it again"):
+            choose(values(workspace, path), untested=untested)
+
+    revoke_only(workspace, path, "INC-2")
+    assert workspace.hub.read(path) is None
+    assert not [item for item in plan(workspace).items if item.action is Action.AHEAD]
+    durable.sql(f"ALTER USER {leaked['username']} LOGIN PASSWORD 'by-hand'")
+    info = workspace.hub.describe(path)
+    assert info
+    workspace.hub.write(path, SecretFields({**leaked, "password": "by-hand"}), cas=info.version)
+    (pushed,) = sync_destinations(workspace, path)
+    assert pushed.in_step, "what somebody writes anew is another credential"
+
+
+def revoke_only(workspace: Workspace, path: str, incident: str) -> None:
+    """End it and make nothing new, in an incident that is closed."""
+    begin(
+        workspace,
+        Selection((path,)),
+        incident=incident,
+        reason="leaked in a log",
+        mode=Mode.REVOKE_ONLY,
+        selector=path,
+        triggered_at=workspace.clock(),
+        consent=Consent(1),
+    )
+    assert finish(workspace, incident).incident.closed_at
 
 
 def test_a_rotation_that_the_snapshot_set_back_to_pending_ends_nothing_that_lives(durable: Lab) -> None:

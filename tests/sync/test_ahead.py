@@ -10,8 +10,10 @@ from keyturn.core.errors import Ahead, KeyturnError, Unavailable
 from keyturn.core.hub import OVERTAKEN
 from keyturn.core.ledger import NewestVersion
 from keyturn.core.plan import Action
+from keyturn.core.record import Record
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.stores import OwnershipTags
+from keyturn.rotation.journal import record_action
 from keyturn.rotation.sync import look_at_copy, push_destination
 from keyturn.sync.observe import hub_secrets
 from keyturn.sync.plan import plan
@@ -177,3 +179,21 @@ def payload_of(password: str) -> Any:
     from keyturn.core.fingerprint import payload
 
     return payload(SecretFields({"password": password}))
+
+
+def test_what_a_lost_revocation_has_ended_is_not_pushed_and_a_later_version_is(site: Site) -> None:
+    path = grown(site, versions=2)
+    with record_action(site.workspace, "cut", path, note="INC-9", version=2):
+        pass
+    assert site.actions() == {f"one:{path}": Action.AHEAD, f"two:{path}": Action.AHEAD}
+    why = site.item(f"one:{path}").why
+    assert f"the hub serves version 2 of {path}, which the incident INC-9 has ended" in why
+    assert site.plan().remarks[0].startswith(f"THE HUB IS BEHIND: it has lost newer versions of {path}, or their end")
+    site.lab.keep(f"rotations/{path}", Record(frozen="INC-9").to_data())
+    assert set(site.actions().values()) == {Action.IN_SYNC}, "an incident that the hub knows of goes on by itself"
+    site.lab.root.secrets.kv.v2.delete_metadata_and_all_versions(
+        f"rotations/{path}", mount_point=site.lab.hub.state_mount
+    )
+    site.write("a", password="written since")
+    site.run()
+    assert site.served("one") == {path: '{"password":"written since"}'}

@@ -26,6 +26,7 @@ from keyturn.providers.ledger.postgresql_schema import (
     INDEXED,
     LOCK,
     OF_SECRET,
+    TELLS_CUT,
     TELLS_VERSION,
     NotOurs,
     from_psycopg,
@@ -70,12 +71,15 @@ SELECT max(sequence) FROM keyturn_ledger.entries
  WHERE sequence > %(seen)s AND entry = %(tail)s
 """
 
-NEWEST_VERSIONS: Final = f"""
-SELECT found.entry FROM unnest(%s::text[]) AS wanted (path) CROSS JOIN LATERAL (
-    SELECT entry FROM keyturn_ledger.entries WHERE {TELLS_VERSION} AND {OF_SECRET} = wanted.path
+NEWEST_VERSIONS, NEWEST_CUTS = (
+    f"""
+SELECT found.sequence, found.entry FROM unnest(%s::text[]) AS wanted (path) CROSS JOIN LATERAL (
+    SELECT sequence, entry FROM keyturn_ledger.entries WHERE {condition} AND {OF_SECRET} = wanted.path
      ORDER BY sequence DESC LIMIT 1
 ) AS found
 """  # noqa: S608  made of constants alone
+    for condition in (TELLS_VERSION, TELLS_CUT)
+)
 
 SETTINGS: Final = """
 SELECT set_config('statement_timeout', %s, false);
@@ -111,12 +115,16 @@ class PostgresqlLedger:
         return next((str(note) for (note,) in self._session.rows(NEWEST)), "")
 
     def newest_versions(self, secrets: Collection[str]) -> Mapping[str, NewestVersion]:
-        """What the last entry of each tells that tells of a version; the first call makes the index."""
+        """What the last entry of each tells that tells of a version, or of its end; the first makes the indexes."""
         names = sorted(set(secrets))
         self._session.index()
-        batches = (names[begun : begun + PAGE] for begun in range(0, len(names), PAGE))
-        rows = (row for batch in batches for row in self._session.rows(NEWEST_VERSIONS, batch))
-        return newest_by_secret(entry.encode() for (entry,) in rows)
+        batches = [names[begun : begun + PAGE] for begun in range(0, len(names), PAGE)]
+
+        def newest(query: str) -> Iterator[tuple[int, bytes]]:
+            rows = (row for batch in batches for row in self._session.rows(query, batch))
+            return ((number, entry.encode()) for number, entry in rows)
+
+        return newest_by_secret(newest(NEWEST_VERSIONS), newest(NEWEST_CUTS))
 
     def tile(self, level: int, number: int) -> bytes:
         """The hashes stored of a tile, empty where there are none."""
@@ -186,7 +194,7 @@ class _Session:
                 raise from_psycopg(Unavailable, error, "read", self._address) from None
 
     def index(self) -> None:
-        """Make the index where it is missing. Raises Unavailable where the role may not: reading all takes too long."""
+        """Make the indexes where one is missing. Raises Unavailable where the role may not: reading all takes long."""
         if not self._indexed and self.rows(HAS_INDEX) == [(False,)]:
             self.rows(f"{INDEXED}; SELECT true")
         self._indexed = True

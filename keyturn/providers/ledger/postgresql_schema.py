@@ -9,7 +9,7 @@ from psycopg2 import errors as pg
 from psycopg2.extensions import connection as Connection
 
 from keyturn.core.errors import KeyturnError
-from keyturn.ledger.versions import DONE, INDEX, SECRET_KEY
+from keyturn.ledger.versions import CUT, CUT_INDEX, DONE, INDEX, OF_VERSION, SECRET_KEY
 
 LOCK: Final = int.from_bytes(b"ktledger")
 """The advisory lock that writers take in turn; it holds within one database."""
@@ -19,10 +19,14 @@ SCHEMA: Final = 1
 
 OF_SECRET: Final = f"split_part(split_part(entry, '{SECRET_KEY}', 2), '\"', 1)"
 TELLS_VERSION: Final = "(" + " OR ".join(f"position('{done}' in entry) > 0" for done in DONE) + ")"
-INDEXED: Final = (
-    f"CREATE INDEX IF NOT EXISTS {INDEX} ON keyturn_ledger.entries (({OF_SECRET}), sequence) WHERE {TELLS_VERSION}"
+TELLS_CUT: Final = f"(position('{CUT}' in entry) > 0 AND position('{OF_VERSION}' in entry) = 0)"
+INDEXED: Final = ";\n".join(
+    f"CREATE INDEX IF NOT EXISTS {index} ON keyturn_ledger.entries (({OF_SECRET}), sequence) WHERE {condition}"
+    for index, condition in ((INDEX, TELLS_VERSION), (CUT_INDEX, TELLS_CUT))
 )
-HAS_INDEX: Final = f"SELECT to_regclass('keyturn_ledger.{INDEX}') IS NOT NULL"
+HAS_INDEX: Final = "SELECT " + " AND ".join(
+    f"to_regclass('keyturn_ledger.{index}') IS NOT NULL" for index in (INDEX, CUT_INDEX)
+)
 
 TABLES: Final = f"""
 CREATE SCHEMA IF NOT EXISTS keyturn_ledger;

@@ -17,7 +17,7 @@ from keyturn.core.ledger import Entry, NewestVersion
 from keyturn.ledger.entries import encode, leaves_of
 from keyturn.ledger.group_commit import GroupCommit
 from keyturn.ledger.ports import Tiles
-from keyturn.ledger.versions import DONE, INDEX, SECRET_KEY, newest_by_secret
+from keyturn.ledger.versions import CUT, CUT_INDEX, DONE, INDEX, OF_VERSION, SECRET_KEY, newest_by_secret
 from keyturn.providers.ledger.sqlite_file import (
     UNREACHED,
     NotOurs,
@@ -44,11 +44,16 @@ KEEP_CHECKPOINT: Final = "INSERT INTO checkpoints (size, note) VALUES (?, ?)"
 _PATH: Final = f"substr(entry, instr(entry, '{SECRET_KEY}') + {len(SECRET_KEY)})"
 OF_SECRET: Final = f"substr({_PATH}, 1, instr({_PATH}, '\"') - 1)"
 TELLS_VERSION: Final = "(" + " OR ".join(f"instr(entry, '{done}') > 0" for done in DONE) + ")"
-INDEXED: Final = f"CREATE INDEX IF NOT EXISTS {INDEX} ON entries ({OF_SECRET}) WHERE {TELLS_VERSION}"
-NEWEST_VERSION: Final = f"""
-SELECT entry FROM entries WHERE {TELLS_VERSION} AND {OF_SECRET} = ? ORDER BY sequence DESC LIMIT 1
-"""  # noqa: S608  made of constants alone
-"""Found by the index; without it, all entries are read."""
+TELLS_CUT: Final = f"(instr(entry, '{CUT}') > 0 AND instr(entry, '{OF_VERSION}') = 0)"
+INDEXED: Final = tuple(
+    f"CREATE INDEX IF NOT EXISTS {index} ON entries ({OF_SECRET}) WHERE {condition}"
+    for index, condition in ((INDEX, TELLS_VERSION), (CUT_INDEX, TELLS_CUT))
+)
+NEWEST_VERSION, NEWEST_CUT = (
+    f"SELECT sequence, entry FROM entries WHERE {condition} AND {OF_SECRET} = ? ORDER BY sequence DESC LIMIT 1"  # noqa: S608  made of constants alone
+    for condition in (TELLS_VERSION, TELLS_CUT)
+)
+"""Found by the indexes; without them, all entries are read."""
 
 FEW: Final = 1_000
 """Rows that are read at once, without a connection of their own."""
@@ -84,11 +89,15 @@ class SqliteLedger:
         return _text(self._session.one(NEWEST) or b"")
 
     def newest_versions(self, secrets: Collection[str]) -> Mapping[str, NewestVersion]:
-        """What the last entry of each tells that tells of a version; the first call makes the index."""
+        """What the last entry of each tells that tells of a version, or of its end; the first makes the indexes."""
         self._session.index()
         names = sorted(set(secrets))
-        batches = (names[begun : begun + FEW] for begun in range(0, len(names), FEW))
-        return newest_by_secret(tail for batch in batches for (tail,) in self._session.each(NEWEST_VERSION, batch))
+        batches = [names[begun : begun + FEW] for begun in range(0, len(names), FEW)]
+
+        def newest(query: str) -> Iterator[tuple[int, bytes]]:
+            return (row for batch in batches for row in self._session.each(query, batch))
+
+        return newest_by_secret(newest(NEWEST_VERSION), newest(NEWEST_CUT))
 
     def tile(self, level: int, number: int) -> bytes:
         """The hashes stored of a tile, empty where there are none."""
@@ -251,10 +260,11 @@ class _Session:
                 raise from_sqlite(Unavailable, error, "read", self._file) from None
 
     def index(self) -> None:
-        """Make the index where it is missing; where that can't be written, reading takes longer."""
+        """Make the indexes where they are missing; where that can't be written, reading takes longer."""
         if not self._indexed:
             with suppress(Unrecorded), self._transaction("make an index in") as connection:
-                connection.execute(INDEXED)
+                for index in INDEXED:
+                    connection.execute(index)
             self._indexed = True
 
     def keep(self, note: str, size: int, tiles: Tiles, after: str) -> None:

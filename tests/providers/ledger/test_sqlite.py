@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from keyturn.core.errors import Unavailable, Unrecorded
-from keyturn.ledger.versions import INDEX
-from keyturn.providers.ledger.sqlite import NEWEST_VERSION, SqliteCopy, SqliteLedger
+from keyturn.ledger.versions import CUT_INDEX, INDEX
+from keyturn.providers.ledger.sqlite import NEWEST_CUT, NEWEST_VERSION, SqliteCopy, SqliteLedger
 from keyturn.providers.ledger.sqlite_file import PAGE_SIZE
 from tests.contracts.ledger import ROOT, LedgerContract, assert_unrecorded, written
 from tests.faults.disk import Disk, growing_may_fail
@@ -247,9 +247,10 @@ def test_the_newest_versions_of_many_secrets_are_found_by_the_index(file: Path) 
             f"a/{number % 500}": number for number in range(1_501, 2_001)
         }
     with closing(sqlite3.connect(file)) as connection:
-        (plan,) = connection.execute(f"EXPLAIN QUERY PLAN {NEWEST_VERSION}", ("a/1",)).fetchall()
-        assert INDEX in plan[3]
-        connection.execute(f"DROP INDEX {INDEX}")
+        for query, index in ((NEWEST_VERSION, INDEX), (NEWEST_CUT, CUT_INDEX)):
+            (plan,) = connection.execute(f"EXPLAIN QUERY PLAN {query}", ("a/1",)).fetchall()
+            assert index in plan[3]
+            connection.execute(f"DROP INDEX {index}")
     with closing(opened(file)) as ledger:
         assert ledger.newest_versions(["a/3"])["a/3"].version == 1_503
 
