@@ -11,7 +11,7 @@ from keyturn.cli.environment import insist_on_hub, opened_workspace
 from keyturn.cli.failures import EXIT_CODES, FAILED, end_command
 from keyturn.cli.options import CatalogueOption, JsonOption
 from keyturn.cli.output import note, write_json, write_table
-from keyturn.core.errors import Invalid, KeyturnError, NotWritable
+from keyturn.core.errors import Denied, Invalid, KeyturnError, NotWritable, TransientError, Unwitnessed
 
 if TYPE_CHECKING:
     from keyturn.providers.vault.hub import VaultHub
@@ -30,6 +30,8 @@ Examples:
 CLOCKS_APART: Final = timedelta(minutes=10)
 """So far may the hub's clock be from this machine's: one that is years off would make a number that stays wrong."""
 
+UNTOLD: Final = "one was made from the other's snapshot, and this login may not wrap anything to tell them apart"
+
 commands = typer.Typer(help="Two hubs, of which one is written at a time.", no_args_is_help=True)
 
 ForceOption = Annotated[
@@ -39,23 +41,38 @@ ForceOption = Annotated[
 
 @commands.command("status", epilog=EXAMPLES + EXIT_CODES)
 def show_hubs(as_json: JsonOption = False) -> None:
-    """Show what each of the two hubs says. Ends with 1 where this one may not be written, or both would be."""
-    from keyturn.recovery.failover import split, standing
+    """Show what each of the two hubs says. Changes nothing.
+
+    Ends with 1 where this one may not be written, both would be, the other one can't be asked, or both addresses lead
+    to one hub.
+    """
+    from keyturn.recovery.failover import one_hub, split, standing
 
     with opened_pair() as (pair, _):
         mine, theirs = pair.look()
+        same_hub = None if theirs.error else pair.leads_to_one()
     why = standing(mine, theirs)
     if as_json:
         sides = [side_data(mine), side_data(theirs)]
-        write_json({"hubs": sides, "writable": not why, "split": split(mine, theirs), "why": why})
+        write_json(
+            {"hubs": sides, "writable": not why, "split": split(mine, theirs), "why": why, "one_hub": same_hub},
+        )
     else:
         write_table(COLUMNS, [side_row(mine), side_row(theirs)], whole=("epoch",))
+    if same_hub:
+        end_command(one_hub(theirs.name, f"{mine.name} and {theirs.name} are one hub"), FAILED)
+    if same_hub is None and not theirs.error:
+        note(f"could not look whether the addresses of {mine.name} and {theirs.name} lead to one hub: {UNTOLD}")
     if split(mine, theirs):
         hint = "Decide which one it is, and demote the other: keyturn failover demote"
         problem = "each of the two names itself: whatever can ask both writes to neither of equal epochs"
         end_command(NotWritable("write", f"{mine.name} and {theirs.name}", problem, hint), FAILED)
     if why:
         end_command(NotWritable("write", mine.name, why, "Work on the other hub, or: keyturn failover promote"), FAILED)
+    if theirs.error:
+        problem = f"it can't be asked which of the two is written: {theirs.error.problem}"
+        hint = "Correct KEYTURN_PEER_*, mend the way to it, or see docs/failover.md where it is gone for good"
+        end_command(Unwitnessed("ask", theirs.name, problem, hint), FAILED)
 
 
 @commands.command("demote", epilog=EXAMPLES + EXIT_CODES)
@@ -64,6 +81,7 @@ def demote_hub(catalogue: CatalogueOption = None, as_json: JsonOption = False) -
     from keyturn.recovery.failover import demote
 
     with opened_pair() as (pair, hub):
+        insist_on_two(pair)
         handover = demote(pair, actor_of(hub))
     record(catalogue, "demote hub", pair.own, handover)
     show_handover(handover, as_json=as_json)
@@ -83,9 +101,18 @@ def promote_hub(force: ForceOption = False, catalogue: CatalogueOption = None, a
     with opened_pair() as (pair, hub):
         if force:
             insist_on_clocks(pair.own, hub.now(), datetime.now(UTC))
+        insist_on_two(pair)
         handover = promote(pair, actor_of(hub), hub.now(), force=force)
     record(catalogue, "promote hub", pair.own, handover)
     show_handover(handover, as_json=as_json)
+
+
+def insist_on_two(pair: "Pair") -> None:
+    """Before anything is said. Raises Invalid where both addresses lead to one hub; one that is silent is another."""
+    from contextlib import suppress
+
+    with suppress(TransientError, Denied):
+        pair.insist_on_two()
 
 
 def insist_on_clocks(name: str, hub_now: datetime, now: datetime) -> None:
@@ -102,19 +129,16 @@ def insist_on_clocks(name: str, hub_now: datetime, now: datetime) -> None:
 def opened_pair() -> "Iterator[tuple[Pair, VaultHub]]":
     """Both hubs of the environment. Raises Invalid where it names one alone."""
     from keyturn.providers.vault.hub import VaultHub
-    from keyturn.recovery.failover import Pair
+    from keyturn.recovery.failover import pair_of
     from keyturn.settings.failover import HUB_NAME, PEER_ADDRESS, PEER_NAME
     from keyturn.settings.hub import HubSettings
 
     insist_on_hub()
-    settings = HubSettings.from_environment()
-    failover = settings.failover
-    if failover is None:
-        hint = f"Set {HUB_NAME}, {PEER_NAME} and {PEER_ADDRESS}"
-        raise Invalid("find", "the other hub", "the environment names one hub alone", hint)
-    with closing(VaultHub(settings)) as hub, closing(VaultHub(failover.peer)) as peer:
-        lease = failover.lease.total_seconds() if failover.lease else None
-        yield Pair(failover.own, failover.other, hub, peer, lease), hub
+    with closing(VaultHub(HubSettings.from_environment())) as hub:
+        if (peer := hub.peer) is None:
+            hint = f"Set {HUB_NAME}, {PEER_NAME} and {PEER_ADDRESS}"
+            raise Invalid("find", "the other hub", "the environment names one hub alone", hint)
+        yield pair_of(hub, peer), hub
 
 
 def actor_of(hub: "VaultHub") -> str:

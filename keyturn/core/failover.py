@@ -5,10 +5,11 @@ written no more. Two hubs of one epoch that name different hubs are written neit
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
+from keyturn.core.grants import GrantsPort
 from keyturn.core.hub import State
 
 EPOCH: Final = "failover/epoch"
@@ -29,7 +30,8 @@ every five seconds, and a request ends within twenty."""
 class Epoch:
     """What one hub says: the number, and which hub is written since. ``age`` is in seconds, by that hub's clock.
 
-    ``wait`` is how many seconds later it begins to be written; ``by`` is who has said so.
+    ``wait`` is how many seconds later it begins to be written; ``by`` is who has said so. ``addresses`` are those of
+    the two hubs by their names, as whoever said so had them.
     """
 
     number: int
@@ -38,6 +40,7 @@ class Epoch:
     by: str = ""
     age: float = 0.0
     version: int = 0
+    addresses: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def left(self) -> float:
@@ -46,7 +49,35 @@ class Epoch:
 
     def to_data(self) -> dict[str, Any]:
         """As the hub keeps it."""
-        return {"format": FORMAT, "epoch": self.number, "writable": self.writable, "wait": self.wait, "by": self.by}
+        data = {"format": FORMAT, "epoch": self.number, "writable": self.writable, "wait": self.wait, "by": self.by}
+        return {**data, "addresses": dict(self.addresses)} if self.addresses else data
+
+
+class AskedHub(Protocol):
+    """What is asked of either hub."""
+
+    def read_state(self, path: str) -> State | None:
+        """An entry of Keyturn's own mount."""
+
+    def cluster(self) -> str:
+        """The id of the cluster that serves it. One that was made from a snapshot of another has the other's."""
+
+    def grants(self) -> GrantsPort:
+        """What wraps."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """The other hub of two, as this process is told of it: ``own`` and ``name`` are what the two are called.
+
+    ``addresses`` are where it reaches the two, by these names; ``lease`` is in seconds.
+    """
+
+    own: str
+    name: str
+    hub: AskedHub
+    addresses: Mapping[str, str]
+    lease: float | None = None
 
 
 def read_epoch(state: State | None) -> Epoch | None:
@@ -59,7 +90,9 @@ def read_epoch(state: State | None) -> Epoch | None:
         raise ValueError(f"it is of format {form}, and this Keyturn knows {FORMAT} at most")
     if not isinstance(number, int) or number < 1 or not isinstance(name, str) or not isinstance(wait, int | float):
         raise ValueError("it is no epoch")
-    return Epoch(number, name, float(wait), str(data.get("by", "")), state.age, state.version)
+    addresses = data.get("addresses")
+    places = {str(hub): str(at) for hub, at in addresses.items()} if isinstance(addresses, dict) else {}
+    return Epoch(number, name, float(wait), str(data.get("by", "")), state.age, state.version, places)
 
 
 def why_not(own: str, own_epoch: Epoch | None, other: str, other_epoch: Epoch | None) -> str:

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from keyturn.core.authorities import PkiEngine
 from keyturn.core.backups import HubContent
@@ -19,6 +19,9 @@ from keyturn.core.managed_keys import ManagedKey
 from keyturn.core.mounts import join, mount_of
 from keyturn.core.own_login import OwnLogin
 from keyturn.core.sensitive import SecretFields
+
+if TYPE_CHECKING:
+    from keyturn.core.failover import Peer
 
 RESTORED_AT = "keyturn-restored"
 """Custom metadata of an entry that came from a backup: the version's number, and when that had been made (RFC 3339)."""
@@ -427,3 +430,13 @@ class Hub(SecretsPort, StatePort, EnginesPort, Protocol):
 
     Whoever needs one of them asks for that one alone.
     """
+
+    @property
+    def peer(self) -> "Peer | None":
+        """The other hub of two; None where this process is told of one alone."""
+
+    def write_epoch(self, data: Mapping[str, Any], *, cas: int) -> int:
+        """Say in this hub which of two is written, whichever that is now. Raises Conflict, and Denied: few may."""
+
+    def cluster(self) -> str:
+        """The id of the cluster that serves it. One that was made from a snapshot of another has the other's."""

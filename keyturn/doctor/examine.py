@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from keyturn.core.errors import KeyturnError
-from keyturn.doctor import backups, consumers, drills, grants, hub, ledger, parts, secrets, stores, targets
+from keyturn.doctor import backups, consumers, drills, grants, hub, ledger, parts, secrets, stores, targets, two_hubs
 from keyturn.doctor.patient import Patient
 from keyturn.doctor.results import CheckResult, Diagnosis, unseen
 from keyturn.rotation.context import side_by_side
@@ -22,16 +22,17 @@ CHECKS: Final[dict[str, Check]] = {
     "drill": drills.check_drills,
     "grant": grants.check_grant_admins,
     "backup": backups.check_backups,
+    "failover": two_hubs.check_two_hubs,
 }
 """What is looked at, by its area."""
 
 OF_ROLE: Final = {
     "worker": frozenset(CHECKS) - {"grant"},
     "revoker": frozenset(CHECKS) - {"part", "backup"},
-    "backup": frozenset({"hub", "ledger", "backup"}),
-    "granter": frozenset({"hub", "ledger", "grant"}),
-    "notary": frozenset({"hub", "ledger"}),
-    "monitor": frozenset({"hub", "ledger", "part"}),
+    "backup": frozenset({"hub", "ledger", "backup", "failover"}),
+    "granter": frozenset({"hub", "ledger", "grant", "failover"}),
+    "notary": frozenset({"hub", "ledger", "failover"}),
+    "monitor": frozenset({"hub", "ledger", "part", "failover"}),
 }
 """The areas that a login has to do with; any other has to do with the hub alone."""
 

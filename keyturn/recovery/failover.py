@@ -1,25 +1,22 @@
 """Handing the writing over from one of two hubs to the other, and taking it over where that one is gone."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, TerminalError, Unavailable
-from keyturn.core.failover import EPOCH, SETTLED, Epoch, later, read_epoch, why_not
-from keyturn.core.hub import State
+from keyturn.core.failover import EPOCH, SETTLED, AskedHub, Epoch, Peer, later, read_epoch, why_not
+from keyturn.core.sensitive import SecretFields
 
 FORCE: Final = "keyturn failover promote --force"
 
 
-class EpochReader(Protocol):
-    """A hub whose entry can be read."""
-
-    def read_state(self, path: str) -> State | None:
-        """The entry at ``path`` of Keyturn's own mount."""
+PROBE: Final = timedelta(seconds=30)
+"""So long does what is wrapped in one hub stay there, to see whether the other one knows it."""
 
 
-class EpochWriter(EpochReader, Protocol):
+class EpochWriter(AskedHub, Protocol):
     """The hub at hand, in which an epoch is said."""
 
     def write_epoch(self, data: Mapping[str, Any], *, cas: int) -> int:
@@ -37,13 +34,17 @@ class Side:
 
 @dataclass(frozen=True)
 class Pair:
-    """The hub at hand, ``own``, and the ``other`` one, with what is looked at and written. ``lease`` is in seconds."""
+    """The hub at hand, ``own``, and the ``other`` one, with what is looked at and written. ``lease`` is in seconds.
+
+    ``addresses`` are where this process reaches the two, by their names.
+    """
 
     own: str
     other: str
     hub: EpochWriter
-    peer: EpochReader
+    peer: AskedHub
     lease: float | None = None
+    addresses: Mapping[str, str] = field(default_factory=dict)
 
     def look(self) -> tuple[Side, Side]:
         """Both hubs, the own one first. Raises what keeps the own one from being read."""
@@ -53,12 +54,43 @@ class Pair:
         except KeyturnError as error:
             return mine, Side(self.other, error=error)
 
-    def _epoch(self, hub: EpochReader, name: str) -> Epoch | None:
+    def leads_to_one(self) -> bool | None:
+        """Whether both addresses lead to one hub, without writing any entry; None where nobody can tell.
+
+        Two clusters are two. One id may be a hub's and that of another which was made from its snapshot, so then
+        something empty is wrapped in the one for half a minute, and the other one is asked whether it knows it. Raises
+        what keeps the other one from being asked.
+        """
+        if (own := self.hub.cluster()) and (other := self.peer.cluster()) and own != other:
+            return False
+        try:
+            wrapped = self.hub.grants().wrap(SecretFields({}), PROBE)
+        except KeyturnError:
+            return None
+        return self.peer.grants().made_at_path(wrapped.token) is not None
+
+    def insist_on_two(self) -> None:
+        """That the addresses lead to two hubs, as far as anybody can tell. Raises Invalid, and as leads_to_one does."""
+        if self.leads_to_one():
+            raise one_hub(self.other, f"{self.own} and {self.other} are one hub")
+
+    def _epoch(self, hub: AskedHub, name: str) -> Epoch | None:
         try:
             return read_epoch(hub.read_state(EPOCH))
         except ValueError as error:
             hint = "Use the newest Keyturn that works with these hubs, or take the writing over anew with --force"
             raise Invalid("read", f"{EPOCH} of {name}", str(error), hint) from None
+
+
+def pair_of(hub: EpochWriter, peer: Peer) -> Pair:
+    """The hub at hand, and the other one of which it is told."""
+    return Pair(peer.own, peer.name, hub, peer.hub, peer.lease, peer.addresses)
+
+
+def one_hub(name: str, problem: str) -> Invalid:
+    """The word on two addresses of one hub."""
+    hint = "Correct KEYTURN_PEER_ADDR in the environment of every process, then say it again"
+    return Invalid("find", name, f"{problem}: both addresses lead to one hub", hint)
 
 
 @dataclass(frozen=True)
@@ -148,6 +180,7 @@ def _written_elsewhere(pair: Pair, *epochs: Epoch | None) -> Conflict:
 
 
 def _say(pair: Pair, epoch: Epoch, mine: Side, theirs: Side) -> Handover:
+    epoch = replace(epoch, addresses=pair.addresses)
     try:
         pair.hub.write_epoch(epoch.to_data(), cas=mine.epoch.version if mine.epoch else 0)
     except Conflict:
@@ -163,9 +196,7 @@ def _insist_on_two(pair: Pair, epoch: Epoch, before: Side) -> None:
         return
     there = pair.look()[1].epoch
     if _same(there, epoch) and not _same(before.epoch, epoch):
-        problem = f"what was said to {pair.own} just now stands in {pair.other}, too: both addresses lead to one hub"
-        hint = "Correct KEYTURN_PEER_ADDR in the environment of every process, then say it again"
-        raise Invalid("find", pair.other, problem, hint)
+        raise one_hub(pair.other, f"what was said to {pair.own} just now stands in {pair.other}, too")
 
 
 def _same(epoch: Epoch | None, other: Epoch) -> bool:

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -33,7 +33,7 @@ from keyturn.settings.failover import FailoverSettings
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
 from tests.support.fault_proxy import FaultProxy, Faults
-from tests.support.hooks import eventually
+from tests.support.hooks import Replaced, eventually
 from tests.support.lab import LOOSE
 from tests.support.memory_store import MemoryStore
 
@@ -370,15 +370,18 @@ def words(done: Result) -> str:
     return " ".join((done.stdout + done.stderr).split())
 
 
-def test_the_commands_show_hand_over_and_refuse(
-    regions: tuple[Region, Region], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+Beside = Callable[[Region, Region], None]
+
+
+@pytest.fixture
+def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Beside:
+    """Puts the commands beside one of two hubs."""
     for name in [name for name in os.environ if name.startswith(("VAULT_", "PREFECT_", "KEYTURN_HUB_"))]:
         monkeypatch.delenv(name)
     (tmp_path / "catalogue").mkdir()
     (tmp_path / "catalogue" / "all.yaml").write_text(yaml.safe_dump({"secrets": {}}))
 
-    def beside(region: Region, other: Region) -> None:
+    def put(region: Region, other: Region) -> None:
         login: Any = region.settings.login
         peer: Any = other.settings.login
         for name, value in {
@@ -393,11 +396,23 @@ def test_the_commands_show_hand_over_and_refuse(
         }.items():
             monkeypatch.setenv(name, value)
 
+    return put
+
+
+def test_the_commands_show_hand_over_and_refuse(
+    regions: tuple[Region, Region], beside: Beside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told() -> dict[str, tuple[str, str]]:
+        """What the doctor says of the two, by what it is about."""
+        checks = json.loads(run("doctor", "--json").stdout)["checks"]
+        return {c["name"]: (c["grade"], c["words"]) for c in checks if c["area"] == "failover"}
+
     one, two = regions
     beside(one, two)
     shown = run("failover", "status")
     assert shown.exit_code == 1
     assert "KT219" in words(shown)
+    assert told()["epoch"][0] == "failed"
     refused = run("failover", "demote")
     assert "nothing says which" in words(refused)
     done = run("failover", "promote", "--json")
@@ -406,12 +421,67 @@ def test_the_commands_show_hand_over_and_refuse(
     shown = run("failover", "status", "--json")
     assert shown.exit_code == 0
     assert [hub["writable"] for hub in json.loads(shown.stdout)["hubs"]] == ["frankfurt", None]
+    assert json.loads(shown.stdout)["one_hub"] is False
+    assert told()["dublin"] == ("ok", "it can be asked, and is another hub")
+    assert told()["epoch"] == ("ok", "frankfurt is written since epoch 1")
+    assert "dublin says nothing of two hubs" in told()["names"][1]
     beside(two, one)
     assert run("failover", "status").exit_code == 1
     assert "Demote it first" in words(run("failover", "promote"))
     beside(one, two)
     assert "bring dublin up to date" in words(run("failover", "demote"))
+    assert told()["epoch"] == ("advice", "it is not written: dublin is written since epoch 2")
     beside(two, one)
     assert "epoch 2: dublin is written in" in words(run("failover", "promote"))
+    with closing(VaultHub(one.settings)) as split_off:
+        state = split_off.read_state(EPOCH)
+        assert state is not None
+        split_off.write_state(EPOCH, Epoch(2, "frankfurt").to_data(), cas=state.version)
+    assert told()["epoch"][0] == "failed"
+    assert "the two disagree: dublin names itself in epoch 2, and frankfurt itself in 2" in told()["epoch"][1]
     monkeypatch.delenv("KEYTURN_PEER_ADDR")
     assert "KEYTURN_PEER_ADDR is not set" in words(run("failover", "status"))
+    for name in ("KEYTURN_HUB_NAME", "KEYTURN_PEER_NAME", "KEYTURN_PEER_TOKEN_FILE"):
+        monkeypatch.delenv(name)
+    grade, unfenced = told()["the other hub"]
+    assert grade == "failed"
+    assert "the hub is one of two, and dublin is written since epoch 2" in unfenced
+    assert one.settings.address in words(run("doctor")), "the other one's address, by the last hand-over"
+
+
+def test_a_peer_that_is_silent_or_is_this_very_hub_is_told_before_anything_is_handed_over(
+    regions: tuple[Region, Region], beside: Beside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = regions
+    beside(one, two)
+    assert run("failover", "promote").exit_code == 0
+    monkeypatch.setenv("KEYTURN_PEER_ADDR", "http://127.0.0.1:1")
+    done = run("failover", "status")
+    assert done.exit_code == 1
+    assert "dublin: it can't be asked which of the two is written" in words(done)
+    checks = json.loads(run("doctor", "--json").stdout)["checks"]
+    assert [c["grade"] for c in checks if (c["area"], c["name"]) == ("failover", "dublin")] == ["unknown"]
+    assert "was at " in next(c["words"] for c in checks if (c["area"], c["name"]) == ("failover", "names"))
+    # By another name of the same machine, and the same token.
+    port = one.settings.address.rpartition(":")[2]
+    monkeypatch.setenv("KEYTURN_PEER_ADDR", f"http://localhost:{port}")
+    monkeypatch.setenv("KEYTURN_PEER_TOKEN_FILE", os.environ["KEYTURN_HUB_TOKEN_FILE"])
+    before = Pair(one.name, two.name, opened(one, two), VaultHub(one.settings)).look()[0].epoch
+    for command in ("status", "demote", "promote"):
+        done = run("failover", command)
+        assert done.exit_code == 1, command
+        assert "both addresses lead to one hub" in words(done), command
+    after = Pair(one.name, two.name, opened(one, two), VaultHub(one.settings)).look()[0].epoch
+    assert before is not None
+    assert after is not None
+    assert (before.number, before.version) == (after.number, after.version), "nothing was said"
+    checks = json.loads(run("doctor", "--json").stdout)["checks"]
+    assert [c["grade"] for c in checks if (c["area"], c["name"]) == ("failover", "dublin")] == ["failed"]
+
+
+def test_one_that_was_made_from_the_others_snapshot_is_another_hub(regions: tuple[Region, Region]) -> None:
+    one, two = regions
+    here, there = opened(one, two), VaultHub(two.settings)
+    alike: Any = Replaced(there, cluster=here.cluster)
+    assert Pair(one.name, two.name, here, alike).leads_to_one() is False
+    assert Pair(one.name, two.name, here, VaultHub(one.settings)).leads_to_one() is True

@@ -14,7 +14,7 @@ from keyturn.core.backups import STATE, area_of
 from keyturn.core.engines import Authority, IssuedLease
 from keyturn.core.errors import Conflict, Invalid, Unavailable
 from keyturn.core.exact import changed
-from keyturn.core.failover import EPOCH
+from keyturn.core.failover import EPOCH, Peer
 from keyturn.core.fingerprint_keys import FingerprintKeys
 from keyturn.core.hub import HubSecret, Identity, Right, SecretInfo, State, VersionInfo
 from keyturn.core.own_login import OwnLogin
@@ -297,6 +297,21 @@ class VaultHub:
     def setup(self) -> VaultSetup:
         """What sets the hub itself up."""
         return VaultSetup(self._calls, self)
+
+    @property
+    def peer(self) -> Peer | None:
+        """The other hub of two, by the environment; None where that names one alone."""
+        failover = self.settings.failover
+        if failover is None or self._peer is None:
+            return None
+        lease = failover.lease.total_seconds() if failover.lease else None
+        addresses = {failover.own: self.settings.address, failover.other: failover.peer.address}
+        return Peer(failover.own, failover.other, self._peer, addresses, lease)
+
+    def cluster(self) -> str:
+        """The id of the cluster that serves it, which the hub tells everybody; a snapshot takes it along."""
+        answer = self._calls.get("look at", "the hub's cluster", "sys/seal-status")
+        return str(answer.json().get("cluster_id", ""))
 
     def insist_writable(self, doing: str, name: str) -> None:
         """Of two hubs, that this is the one that is written. Raises NotWritable, Unwitnessed, and why none can tell."""
