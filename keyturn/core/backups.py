@@ -18,6 +18,8 @@ SECRETS: Final = "secrets"
 """The area of the default mount of secrets; another mount's is this with a colon and its name behind it."""
 RESTORED: Final = "restored"
 """The entry of Keyturn's own mount that says from which backup the hub was restored."""
+NEWEST: Final = 0
+"""Stands for the number of an entry's newest version, where one is asked for."""
 LARGEST_OBJECT: Final = 32 << 20
 """Bytes of one object of a backup."""
 CHAIN: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
@@ -90,7 +92,7 @@ class HubContent(Protocol):
         """One entry; None where there is none."""
 
     def read(self, area: str, path: str, version: int) -> KeptVersion | None:
-        """One version; None where it is deleted or destroyed."""
+        """One version, or the :data:`NEWEST`; None where it is deleted or destroyed, or nothing is there."""
 
     def write(self, area: str, path: str, fields: Mapping[str, Any], *, cas: int) -> int:
         """Write the version behind ``cas`` and return its number. Raises Conflict where another is the newest."""

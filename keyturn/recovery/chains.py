@@ -183,9 +183,7 @@ def find_lost_part(place: BackupPlace, stored: StoredChain, chain: OpenedChain) 
 
 def all_lines(place: BackupPlace, chain: OpenedChain) -> Iterator[tuple[Manifest, Line]]:
     """Every line of the chain, the newest backup first."""
-    for manifest in reversed(chain.manifests):
-        for line in read_lines(place, chain.seal, manifest):
-            yield manifest, line
+    return read_lines(place, chain.seal, reversed(chain.manifests))
 
 
 def verify_chain(place: BackupPlace, stored: StoredChain, keys: BackupKeys, check: SignatureCheck) -> ChainCheck:

@@ -1,21 +1,21 @@
 """A drill: restore the newest backup into a scratch hub, compare all of it by fingerprints, and take it away again."""
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, Final
 
-from keyturn.core.backups import STATE, BackupPlace, HubContent, ListedEntry
+from keyturn.core.backups import NEWEST, STATE, BackupPlace, HubContent, ListedEntry
 from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.core.fingerprint import is_noted
 from keyturn.core.fingerprint_keys import FingerprintKeys
 from keyturn.recovery.chains import OpenedChain
 from keyturn.recovery.lines import KIND, Line, LineKind
-from keyturn.recovery.restoring import LONGEST_LIST, latest_lines, plan_restore, restore_chain
+from keyturn.recovery.restoring import LONGEST_LIST, RestorePlan, latest_lines, restore_chain
 from keyturn.recovery.subject import fingerprint_with, passing
 
 COMPARED_AT_ONCE: Final = 16
@@ -61,6 +61,17 @@ class DrillReport:
         return bool(self.entries) and not self.differing and not self.faults
 
 
+@dataclass
+class Comparison:
+    """Versions that are not in the hub with their fingerprint and number, how many were compared, and which version is
+    the newest of each entry in the backup.
+    """
+
+    differing: list[str] = field(default_factory=list)
+    versions: int = 0
+    newest: dict[tuple[str, str], int] = field(default_factory=dict)
+
+
 def insist_on_scratch(scratch: HubContent, live: HubContent | None, mounts: Collection[str] = ()) -> None:
     """That the drill leads to another hub than the one at work, by whatever name that is reached. Raises Invalid.
 
@@ -91,11 +102,11 @@ def run_drill(
     chain = open_newest()
     insist_on_scratch(scratch, live, {chain.newest.areas[STATE]})
     with _own_mounts(scratch):
-        plan = plan_restore(scratch, place, chain)
-        restored = restore_chain(scratch, place, plan)
+        # The mounts are the drill's own: no plan is needed to see what is not to be written over.
+        restored = restore_chain(scratch, place, RestorePlan(chain, ()))
         whole = time.monotonic()
-        differing, versions = compare_restored(scratch, fingerprint_keys(), place, chain)
-        compared = time.monotonic()
+        compared = compare_restored(scratch, fingerprint_keys(), place, chain)
+        done = time.monotonic()
     point = chain.newest.begun_at
     return DrillReport(
         chain.name,
@@ -103,40 +114,34 @@ def run_drill(
         point,
         now - point,
         whole - began,
-        compared - whole,
+        done - whole,
         restored.written,
-        versions,
-        tuple(differing),
+        compared.versions,
+        tuple(compared.differing),
         tuple(restored.faults),
         chain.newest.missing,
-        loss_of(live, place, chain) if live else None,
+        loss_of(live, compared.newest) if live else None,
     )
 
 
-def compare_restored(
-    content: HubContent, keys: FingerprintKeys, place: BackupPlace, chain: OpenedChain
-) -> tuple[list[str], int]:
-    """Every version that is not in the hub with its fingerprint and number; and how many were compared."""
+def compare_restored(content: HubContent, keys: FingerprintKeys, place: BackupPlace, chain: OpenedChain) -> Comparison:
+    """Read the backup once more, and every version of it in the hub, and compare their fingerprints and numbers."""
     lines = (line for line in latest_lines(place, chain) if line[KIND] == LineKind.ENTRY)
-    differing, count = list[str](), 0
+    comparison = Comparison()
     with ThreadPoolExecutor(COMPARED_AT_ONCE) as pool:
         while window := list(islice(lines, COMPARE_WINDOW)):
-            count += sum(len(line["versions"]) for line in window)
+            comparison.newest |= {(line["area"], line["path"]): line["version"] for line in window}
+            comparison.versions += sum(len(line["versions"]) for line in window)
             for problems in pool.map(lambda line: list(_differences(content, keys, line)), window):
-                differing += problems
-    return differing, count
+                comparison.differing += problems
+    return comparison
 
 
-def loss_of(live: HubContent, place: BackupPlace, chain: OpenedChain) -> LiveLoss:
-    """What has changed in the hub at work since the backup, by its listings alone."""
-    versions = {
-        (line["area"], line["path"]): line["version"]
-        for line in latest_lines(place, chain)
-        if line[KIND] == LineKind.ENTRY
-    }
+def loss_of(live: HubContent, newest: Mapping[tuple[str, str], int]) -> LiveLoss:
+    """What has changed in the hub at work since the backup, which has these versions, by its listings alone."""
     listed = (entry for area in live.areas for entry in live.listed(area))
     newer = [
-        entry for entry in listed if entry.version and not passing(entry) and versions.get(entry.key, 0) < entry.version
+        entry for entry in listed if entry.version and not passing(entry) and newest.get(entry.key, 0) < entry.version
     ]
     return LiveLoss(len(newer), min(map(_changed_at, newer), default=None))
 
@@ -148,14 +153,11 @@ def shorten(names: tuple[str, ...]) -> str:
 
 
 def _differences(content: HubContent, keys: FingerprintKeys, line: Line) -> Iterator[str]:
+    """An entry of Keyturn's own mount has a number of its own there, and its newest version is what was backed up."""
     area, path = line["area"], line["path"]
     wanted: list[Any] = line["versions"][-1:] if area == STATE else line["versions"]
     for version in wanted:
-        number = version["n"]
-        if area == STATE:
-            entry = content.find(area, path)
-            number = entry.version if entry else 0
-        there = content.read(area, path, number) if number else None
+        there = content.read(area, path, NEWEST if area == STATE else version["n"])
         made = fingerprint_with(keys, area, path, there) if there else ""
         if not made or not is_noted([version["fingerprint"]], made):
             yield f"{area} {path} version {version['n']}"

@@ -1,9 +1,10 @@
 """The parts of a backup: lines, a few megabytes at a time, sealed each under its number and whether it is the last."""
 
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
-from itertools import islice
+from functools import partial
 from typing import Final
 
 from keyturn.core.backups import BackupPlace, BackupSeal, Manifest, PartInfo
@@ -15,7 +16,10 @@ from keyturn.recovery.manifests import digest_of_object, label_of
 PART_BYTES: Final = 2 << 20
 """A part is closed once it has so many bytes of lines; one long line may make it longer."""
 UNDER_WAY: Final = 4
-"""Parts that are sent or fetched at once, and so are in memory."""
+"""Parts that are sent at once, and so are in memory."""
+FETCHED_AT_ONCE: Final = 16
+FETCHED_BYTES: Final = UNDER_WAY * PART_BYTES + (1 << 20)
+"""So many bytes of parts are fetched ahead at most, or one part that has more."""
 GONE: Final = (
     "Restore an earlier backup, or the store's own copy of the object; a new base is made by `keyturn backup run`"
 )
@@ -43,24 +47,16 @@ def write_parts(
     return tuple(written)
 
 
-def read_lines(place: BackupPlace, seal: BackupSeal, manifest: Manifest) -> Iterator[Line]:
-    """Every line of a backup, in order, a few parts in memory at a time. Raises SealRefused for what is not whole."""
-    numbered = iter(enumerate(manifest.parts))
+def read_lines(place: BackupPlace, seal: BackupSeal, manifests: Iterable[Manifest]) -> Iterator[tuple[Manifest, Line]]:
+    """Every line of these backups of one chain, in order, with the backup that it stands in.
 
-    def fetch(number: int, part: PartInfo) -> bytes:
-        content = _fetch(place, part)
-        what = _part_label(number, number == len(manifest.parts) - 1)
-        try:
-            return seal.decrypt(label_of(manifest.chain, manifest.sequence, manifest.attempt, what), content)
-        except SealRefused as refusal:
-            raise SealRefused(refusal.refusal, part.name, refusal.problem, GONE) from None
-
-    with ThreadPoolExecutor(UNDER_WAY) as pool:
-        fetching = [pool.submit(fetch, *item) for item in islice(numbered, UNDER_WAY)]
-        while fetching:
-            content = fetching.pop(0).result()
-            fetching += [pool.submit(fetch, *item) for item in islice(numbered, 1)]
-            yield from map(parse_line, content.splitlines())
+    The parts that follow are fetched meanwhile, whichever backup they are of: most backups of a chain are small, and
+    each part takes as long as the place takes to answer. Raises SealRefused for what is not whole.
+    """
+    with ThreadPoolExecutor(FETCHED_AT_ONCE) as pool:
+        for manifest, content in _fetched_ahead(pool, partial(_open_part, place, seal), manifests):
+            for text in content.splitlines():
+                yield manifest, parse_line(text)
 
 
 def remove_parts(place: BackupPlace, names: Iterable[str]) -> None:
@@ -68,6 +64,34 @@ def remove_parts(place: BackupPlace, names: Iterable[str]) -> None:
     for name in names:
         with suppress(KeyturnError):
             place.remove(name)
+
+
+def _fetched_ahead(
+    pool: Executor, fetch: Callable[[Manifest, int], bytes], manifests: Iterable[Manifest]
+) -> Iterator[tuple[Manifest, bytes]]:
+    """The content of each part in turn; as many more are under way as may be, and as have room in memory."""
+    waiting = deque((manifest, number) for manifest in manifests for number in range(len(manifest.parts)))
+    under_way, held = deque[tuple[Manifest, int, Future[bytes]]](), 0
+    while waiting or under_way:
+        while waiting and len(under_way) < FETCHED_AT_ONCE:
+            manifest, number = waiting[0]
+            size = manifest.parts[number].size
+            if under_way and held + size > FETCHED_BYTES:
+                break
+            under_way.append((*waiting.popleft(), pool.submit(fetch, manifest, number)))
+            held += size
+        manifest, number, fetching = under_way.popleft()
+        held -= manifest.parts[number].size
+        yield manifest, fetching.result()
+
+
+def _open_part(place: BackupPlace, seal: BackupSeal, manifest: Manifest, number: int) -> bytes:
+    part, what = manifest.parts[number], _part_label(number, number == len(manifest.parts) - 1)
+    content = _fetch(place, part)
+    try:
+        return seal.decrypt(label_of(manifest.chain, manifest.sequence, manifest.attempt, what), content)
+    except SealRefused as refusal:
+        raise SealRefused(refusal.refusal, part.name, refusal.problem, GONE) from None
 
 
 def _fetch(place: BackupPlace, part: PartInfo) -> bytes:

@@ -25,6 +25,8 @@ WRITE_AT_ONCE: Final = 16
 WRITE_WINDOW: Final = 256
 OWN: Final = "own"
 """Where the ledger's name that the hub had of its own stands while it is restored."""
+UNSETTLED: Final[Mapping[str, Any]] = {"max_versions": 0, "cas_required": False, "delete_version_after": "0s"}
+"""What an entry has for settings that was given none: writing it is enough."""
 LONGEST_LIST: Final = 20
 """Names that are told one by one."""
 
@@ -216,7 +218,7 @@ def _write_entry(content: HubContent, present: Mapping[tuple[str, str], ListedEn
         return 0
     settings = {name: value for name, value in line["settings"].items() if value is not None}
     if area == STATE:
-        return _write_state(content, path, at, settings, line)
+        return _write_state(content, there, settings, line)
     values = {version["n"]: version["fields"] for version in line["versions"]}
     content.settle(area, path, _with_first_moment(settings, line))
     empty = _left_empty(content, there, line) if there else []
@@ -250,11 +252,12 @@ def _left_empty(content: HubContent, there: ListedEntry, line: Line) -> list[int
     return [version.number for version in versions if version and not version.fields]
 
 
-def _write_state(content: HubContent, path: str, at: int, settings: Mapping[str, Any], line: Line) -> int:
+def _write_state(content: HubContent, there: ListedEntry | None, settings: Mapping[str, Any], line: Line) -> int:
     if not line["versions"]:
         return 0
-    content.settle(STATE, path, settings)
-    content.write(STATE, path, line["versions"][-1]["fields"], cas=at)
+    if there or settings != UNSETTLED:
+        content.settle(STATE, line["path"], settings)
+    content.write(STATE, line["path"], line["versions"][-1]["fields"], cas=there.version if there else 0)
     return 1
 
 
@@ -299,11 +302,10 @@ def _write_key(content: HubContent, result: RestoreResult, line: Line) -> None:
 def export_ledger(place: BackupPlace, chain: OpenedChain, entries: IO[bytes], checkpoints: IO[bytes]) -> int:
     """Write the ledger's entries and checkpoints as `keyturn ledger export` does, and return how many entries."""
     count = 0
-    for manifest in chain.manifests:
-        for line in read_lines(place, chain.seal, manifest):
-            if line[KIND] == LineKind.LEAF:
-                entries.write(line["leaf"].encode() + b"\n")
-                count += 1
-            elif line[KIND] == LineKind.CHECKPOINT and line["note"]:
-                checkpoints.write(json.dumps({"checkpoint": line["note"]}).encode() + b"\n")
+    for _, line in read_lines(place, chain.seal, chain.manifests):
+        if line[KIND] == LineKind.LEAF:
+            entries.write(line["leaf"].encode() + b"\n")
+            count += 1
+        elif line[KIND] == LineKind.CHECKPOINT and line["note"]:
+            checkpoints.write(json.dumps({"checkpoint": line["note"]}).encode() + b"\n")
     return count

@@ -2,6 +2,7 @@
 
 import copy
 import shutil
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,7 +25,7 @@ from keyturn.providers.ledger.ed25519 import verify_ed25519
 from keyturn.providers.ledger.sqlite import SqliteLedger
 from keyturn.providers.vault.content import VaultContent
 from keyturn.recovery import parts, restoring
-from keyturn.recovery.chains import list_chains, newest_chain, verify_chain
+from keyturn.recovery.chains import all_lines, list_chains, newest_chain, verify_chain
 from keyturn.recovery.drilling import run_drill
 from keyturn.recovery.making import BackupMaker
 from keyturn.recovery.manifests import SignatureCheck
@@ -427,6 +428,31 @@ def test_what_somebody_puts_beside_a_chain_breaks_nothing(whole: Setting, tmp_pa
     opened, passed = newest_chain(place, whole.keys, UNSIGNED)
     assert (opened.name, opened.newest.sequence, opened.problem) == (chain, 2, None)
     assert len(passed) == 1
+
+
+class Together(BackupDirectory):
+    """A place that gives parts only to as many as ask for them at once."""
+
+    def __init__(self, directory: Path, parties: int) -> None:
+        super().__init__(directory)
+        self._barrier = threading.Barrier(parties, timeout=60)
+
+    def get(self, name: str) -> bytes:
+        self._barrier.wait()
+        return super().get(name)
+
+
+def test_the_parts_of_small_backups_are_fetched_together_and_read_in_order(setting: Setting) -> None:
+    maker = setting.maker()
+    for number in range(4):
+        setting.write(f"ml/{number}", "value")
+        maker.make_increment()
+    chain = setting.newest()
+    assert len(chain.manifests) == 4
+    place = Together(directory_of(setting.place), sum(len(manifest.parts) for manifest in chain.manifests))
+    read = [(manifest.sequence, line.get("path")) for manifest, line in all_lines(place, chain)]
+    assert [sequence for sequence, _ in read] == sorted((sequence for sequence, _ in read), reverse=True)
+    assert [path for _, path in read if str(path).startswith("ml/")] == ["ml/3", "ml/2", "ml/1", "ml/0"]
 
 
 def test_a_base_that_is_removed_is_noticed_although_the_newest_increment_is_there(setting: Setting) -> None:

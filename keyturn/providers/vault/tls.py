@@ -12,8 +12,8 @@ from hvac.adapters import RawAdapter
 from requests.utils import get_environ_proxies
 
 from keyturn.core.errors import Invalid
-from keyturn.providers.outbound import OutboundAdapter, keep_to
-from keyturn.providers.vault.session import DirectSession
+from keyturn.providers.outbound import keep_to
+from keyturn.providers.vault.session import DirectAdapter, DirectSession
 from keyturn.settings.tls import TlsSettings, distrusted
 
 
@@ -70,7 +70,7 @@ class NoRedirects(RawAdapter):  # type: ignore[misc]
         return answer
 
 
-class _NamedAdapter(OutboundAdapter):
+class _NamedAdapter(DirectAdapter):
     """Connections that ask for a server by this name, and look for it in its certificate; by their address if None."""
 
     def __init__(self, server_name: str | None) -> None:
