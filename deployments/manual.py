@@ -1,22 +1,27 @@
 """``python -m deployments.manual``: the manual as a site, into dist/manual/site, with every link held to be right.
 
 The pages are those of docs/, as they lie there. They are gathered first with what they lead to beside them, since a
-site has no folder above its own.
+site has no folder above its own. Diagrams are drawn by a Mermaid that lies beside them: no page loads anything from
+another site. Where it can't be had from npm, the manual is built all the same, and they stand there as text.
 """
 
+import base64
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
+import tempfile
 from collections.abc import Iterator
 from functools import partial
+from hashlib import sha512
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from keyturn.cli.failures import say
-from keyturn.core.errors import Invalid, KeyturnError
+from keyturn.core.errors import Invalid, KeyturnError, Unavailable
 
 ROOT: Final = Path(__file__).parents[1]
 OUTPUT: Final = Path("dist") / "manual"
@@ -33,6 +38,18 @@ MISSING: Final = "404.html"
 """Served in any folder, so its links are of the site's root."""
 LONGEST: Final = 200
 """Characters of a line that Zensical shows."""
+MERMAID: Final = "mermaid@12.3.0"
+"""The package of npm that draws diagrams, of the major version that the theme is written for."""
+INTEGRITY: Final = "4113TdXeLAsMruJ79OpFL5O8+LTFXhQqZ260rF3tgUmiNAtRm4Uume04I+65PRN6yZ69J4f8rVYWW8zRk65UYw=="
+"""SHA-512 of its archive, as npm's own lock files have it after ``sha512-``."""
+TAKEN: Final = {"package/dist/mermaid.min.js": "mermaid.min.js", "package/LICENSE": "mermaid.LICENSE"}
+"""What is taken out of it, and what that is called beside the pages."""
+KEPT: Final = Path("dist") / "mermaid"
+"""Where it is kept for the next build, which needs no network then."""
+BESIDE: Final = "beside"
+"""The folder of the gathered pages for it, for the script that loads it and for styles, as zensical.toml names them."""
+OURS: Final = ("diagrams.js", "manual.css")
+SECONDS_FOR_NPM: Final = 120
 INDEX: Final = "README.md"
 """The page of a folder that a link names."""
 
@@ -113,10 +130,58 @@ def dead_links(site: Path) -> Iterator[str]:
                 yield f"{page.relative_to(site)}: {link}"
 
 
+def lay_beside(pages: Path, kept: Path) -> None:
+    """Lay styles, and what draws diagrams, beside the pages. Raises Invalid where its archive is not the pinned one."""
+    target = pages / BESIDE
+    target.mkdir()
+    for name in OURS:
+        shutil.copy(Path(__file__).with_name(name), target)
+    try:
+        archive = fetched(kept)
+    except Unavailable as error:
+        print(f"diagrams stand as text in this manual: {error}", file=sys.stderr)  # noqa: T201
+        return
+    with tarfile.open(archive) as opened:
+        for name, beside in TAKEN.items():
+            if member := opened.extractfile(name):
+                (target / beside).write_bytes(member.read())
+
+
+def fetched(kept: Path) -> Path:
+    """The package's archive, from npm or kept since. Raises Unavailable without either, Invalid where it is another."""
+    archive = kept / f"{MERMAID.replace('@', '-')}.tgz"
+    if not archive.is_file():
+        kept.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=kept) as directory:
+            pack(Path(directory))
+            insist_on_integrity(Path(directory) / archive.name)
+            os.replace(Path(directory) / archive.name, archive)
+    insist_on_integrity(archive)
+    return archive
+
+
+def pack(directory: Path) -> None:
+    """Have npm write the package's archive there; nothing of it is run. Raises Unavailable where it does not."""
+    command = ["npm", "pack", MERMAID, "--ignore-scripts", "--silent", f"--pack-destination={directory}"]
+    try:
+        subprocess.run(command, cwd=directory, capture_output=True, check=True, timeout=SECONDS_FOR_NPM)
+    except (OSError, subprocess.SubprocessError):
+        raise Unavailable(
+            "fetch", MERMAID, "npm did not give it", "Install npm, or give it a network, and build again"
+        ) from None
+
+
+def insist_on_integrity(archive: Path) -> None:
+    """Raise Invalid where an archive is not the one that was pinned."""
+    if base64.b64encode(sha512(archive.read_bytes()).digest()).decode() != INTEGRITY:
+        raise Invalid("open", archive.name, "it is another archive than the one that is pinned", f"Remove {archive}")
+
+
 def main(root: Path = ROOT) -> None:
     """Gather, build, and look whether every link leads somewhere."""
     try:
         gather(root / PAGES)
+        lay_beside(root / PAGES, root / KEPT)
         build(root)
         if dead := sorted(set(dead_links(root / SITE))):
             raise Invalid("build", "the manual", f"links lead nowhere: {', '.join(dead)}", "Mend these links")

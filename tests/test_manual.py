@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from deployments import manual
-from deployments.manual import FRONT, PAGES, ROOT, SITE, dead_links
+from deployments.manual import BESIDE, FRONT, KEPT, OURS, PAGES, ROOT, SITE, dead_links
 from keyturn.core.errors import Invalid
 
 PAGES_APART = ("decisions", "images", "examples")
@@ -39,9 +39,15 @@ def settled(root: Path) -> Path:
     return root
 
 
-def test_it_builds_and_every_link_of_it_leads_somewhere(tmp_path: Path) -> None:
+def test_it_builds_and_every_link_of_it_leads_somewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))  # where no npm is
     manual.main(settled(tmp_path))
+    assert "diagrams stand as text in this manual: fetch mermaid@" in capfd.readouterr().err
     site = tmp_path / SITE
+    assert sorted(file.name for file in (site / BESIDE).iterdir()) == sorted(OURS)
+    assert f"../../{BESIDE}/diagrams.js" in (site / "docs" / "concepts" / "index.html").read_text()
     assert (site / "docs" / "emergency-card" / "index.html").is_file()
     assert (site / "deployments" / "policies" / "keyturn-worker.hcl").is_file()
     (site / "docs" / "lost.html").write_text('<a href="../nowhere/">x</a> <a href="https://a.example/x">y</a>')
@@ -54,3 +60,14 @@ def test_a_page_that_leads_nowhere_is_named(tmp_path: Path, capfd: pytest.Captur
     with pytest.raises(Invalid):
         manual.build(settled(tmp_path))
     assert "index.md:3" in capfd.readouterr().err
+
+
+def test_nothing_is_taken_out_of_another_archive_than_the_one_that_is_pinned(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / KEPT).mkdir(parents=True)
+    (tmp_path / KEPT / "mermaid-12.3.0.tgz").write_bytes(b"another")
+    with pytest.raises(SystemExit):
+        manual.main(settled(tmp_path))
+    assert "mermaid-12.3.0.tgz: it is another archive than the one that is pinned" in capfd.readouterr().err
+    assert not (tmp_path / PAGES / BESIDE / "mermaid.min.js").exists()

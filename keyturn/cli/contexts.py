@@ -63,7 +63,7 @@ LIMIT: Final = 1024 * 1024
 """Bytes of the file."""
 
 SECRET_NAME: Final = re.compile(r"(?i)token|password|passphrase|secret|api_key|auth_string|credential")
-SECRET_VALUE: Final = re.compile(r"(hv[sbr]|[sbr])\.[A-Za-z0-9_-]{8,}|-----BEGIN|eyJ[A-Za-z0-9_-]{8,}\.")
+SECRET_VALUE: Final = re.compile(r"\b(hv[sbr]|[sbr])\.[A-Za-z0-9_-]{8,}|-----BEGIN|eyJ[A-Za-z0-9_-]{8,}\.")
 """How tokens of the hub, keys in PEM and JWTs begin."""
 FILES: Final = ("_file",)
 

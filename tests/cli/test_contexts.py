@@ -91,6 +91,11 @@ def test_a_login_is_never_shown_to_another_hub() -> None:
     assert "KEYTURN_HUB_ROLE_ID_FILE" in same
 
 
+def test_a_file_whose_name_has_a_dot_is_no_secret(config: Path) -> None:
+    config.write_text(FILE.replace("/secret-id", "/revoker.secret-id"))
+    assert read_contexts().settings("prod")["login.secret_id_file"].endswith("/revoker.secret-id")
+
+
 def test_a_login_of_the_environment_is_not_mixed_with_the_contexts() -> None:
     prod = read_contexts().settings("prod")
     given = {"VAULT_TOKEN": "from-somewhere"}

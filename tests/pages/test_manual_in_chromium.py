@@ -1,0 +1,90 @@
+"""The manual in a real browser: its diagrams are drawn, nothing is loaded from elsewhere, the card is one sheet.
+
+Tried where Chromium and npm are at hand.
+"""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deployments import manual
+from deployments.local.chromium import Tab, opened_browser
+from tests.pages.test_in_chromium import AT_HAND
+
+pytestmark = [
+    pytest.mark.skipif(not (AT_HAND and shutil.which("npm")), reason="no Chromium or no npm at hand"),
+    pytest.mark.sampled(14, of="files"),
+]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole manual, with a Mermaid that is kept for the next time."""
+    root = tmp_path_factory.mktemp("manual")
+    shutil.copy(manual.ROOT / "zensical.toml", root)
+    (root / manual.KEPT.parent).mkdir()
+    (manual.ROOT / manual.KEPT).mkdir(parents=True, exist_ok=True)
+    (root / manual.KEPT).symlink_to(manual.ROOT / manual.KEPT)
+    manual.main(root)
+    return root / manual.SITE
+
+
+@pytest.fixture(scope="module")
+def tab() -> Iterator[Tab]:
+    with opened_browser() as tab:
+        tab.size(1300, 900)
+        yield tab
+
+
+def opened(tab: Tab, site: Path, page: str) -> None:
+    """Look at a page."""
+    tab.loaded.clear()
+    tab.go((site / "docs" / page / "index.html").as_uri())
+
+
+def from_elsewhere(tab: Tab, site: Path) -> list[str]:
+    """What the page asked others for."""
+    return [address for address in tab.loaded if not address.startswith((site.as_uri(), "data:", "blob:"))]
+
+
+def test_a_diagram_is_drawn_by_what_lies_beside_the_pages(tab: Tab, site: Path) -> None:
+    opened(tab, site, "concepts")
+    tab.wait("document.querySelector('div.mermaid')")
+    assert tab.run("typeof window.mermaid.parse") == "function"
+    assert (site / manual.BESIDE / "mermaid.min.js").as_uri() in tab.loaded
+    assert from_elsewhere(tab, site) == []
+
+
+def test_without_it_the_diagram_stands_as_text_and_nobody_else_is_asked(tab: Tab, site: Path) -> None:
+    drawing = site / manual.BESIDE / "mermaid.min.js"
+    moved = drawing.rename(site.parent / drawing.name)
+    try:
+        opened(tab, site, "concepts")
+        tab.wait("document.querySelector('div.mermaid')?.offsetHeight > 50")
+        assert tab.run("typeof window.mermaid.parse") == "undefined"
+        assert from_elsewhere(tab, site) == []
+    finally:
+        moved.rename(drawing)
+
+
+def test_a_page_without_diagrams_loads_none_of_it_and_the_card_is_printed_on_one_sheet(tab: Tab, site: Path) -> None:
+    tab.size(1300, 900, paper=True)
+    opened(tab, site, "emergency-card")
+    assert not any("mermaid" in address for address in tab.loaded)
+    assert re.findall(rb"/Type\s*/Pages[^>]*?/Count (\d+)", tab.pdf()) == [b"1"]
+    tab.size(1300, 900)
+
+
+def test_what_is_copied_from_a_console_is_what_is_typed(tab: Tab, site: Path) -> None:
+    opened(tab, site, "start")
+    copied = tab.run(
+        """[...document.querySelectorAll(".highlight code")].map((code) => {
+          code.setAttribute("data-md-copying", "");
+          return code.innerText;
+        }).join("\\n")"""
+    )
+    assert "keyturn up\n" in copied
+    assert "$ " not in copied
