@@ -1,20 +1,21 @@
 """``python -m deployments.image_digests FILE``: the digests of the images that the containers are made from.
 
-Asks the registry through ``docker buildx imagetools inspect``, and writes a line for each image that the compose file
-names by a variable: ``docker compose --env-file FILE up`` starts exactly these then.
+Asks the registry through ``docker buildx imagetools inspect``, and writes a line for each image that the compose files
+name by a variable: ``docker compose --env-file FILE --profile demo up`` starts exactly these then.
 """
 
 import argparse
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from deployments.local.support.files import write_private
 from keyturn.core.errors import Invalid, KeyturnError, NotFound, Unavailable
 
-COMPOSE: Final = Path("docker-compose.yml")
+COMPOSE: Final = (Path("docker-compose.yml"), Path("docker-compose.production.yml"))
 IMAGE: Final = re.compile(r"\$\{(KEYTURN_\w+_IMAGE):-([^}@]+)\}")
 """A variable that names an image, and what it is by default. Keyturn's own is built here: it has no registry."""
 DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
@@ -23,8 +24,13 @@ SECONDS: Final = 60.0
 MODE: Final = 0o644
 
 
+def all_images(files: Iterable[Path]) -> dict[str, str]:
+    """Those of all these files. Raises as :func:`images`."""
+    return {variable: image for file in files for variable, image in images(file).items()}
+
+
 def images(compose: Path) -> dict[str, str]:
-    """Each variable's image, by its version. Raises Invalid where the file names none."""
+    """Each variable's image, by its version. Raises Invalid where the file names none, NotFound."""
     try:
         named = dict(IMAGE.findall(compose.read_text()))
     except OSError as error:
@@ -63,11 +69,11 @@ def main(argv: list[str]) -> int:
     parser.add_argument("file", type=Path, help="where the digests are written")
     file = parser.parse_args(argv).file
     try:
-        write_private(file, lines(images(COMPOSE)), MODE)
+        write_private(file, lines(all_images(COMPOSE)), MODE)
     except KeyturnError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    sys.stdout.write(f"{file}: use it with docker compose --env-file {file}\n")
+    sys.stdout.write(f"{file}: use it with docker compose --env-file {file} --profile demo\n")
     return 0
 
 

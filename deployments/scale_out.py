@@ -48,6 +48,16 @@ SHARED: Final = (
 )
 
 
+def shared_settings(docket: str, messaging: str) -> dict[str, str]:
+    """What each process of a server of several is told, the same in all; both are addresses in Redis."""
+    modules = {one.variable: one.value for one in SHARED if not one.variable.endswith("_URL")}
+    return modules | {
+        "PREFECT_SERVER_DOCKET_URL": docket,
+        "PREFECT_REDIS_MESSAGING_URL": messaging,
+        "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": "false",
+    }
+
+
 def lacking(server: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What a server that shares some of it does not share, each with what to set; nothing for one that shares none.
 

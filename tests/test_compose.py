@@ -21,7 +21,18 @@ from deployments.local.compose_prepare import addresses
 from deployments.local.home import Stack
 from deployments.local.services import SERVICES
 from deployments.local.support.files import kept_secret
-from tests.support.compose import ANY_ADDRESS, HOME, ROOT, compose_file, named_volumes, options, specification
+from tests.support.compose import (
+    ANY_ADDRESS,
+    HOME,
+    LOCAL,
+    PRODUCTION,
+    ROOT,
+    VARIABLE,
+    compose_file,
+    named_volumes,
+    options,
+    specification,
+)
 
 OWN_IMAGE = re.compile(r"keyturn-demo:\d+\.\d+\.\d+")
 EMULATORS = ("aws", "azure", "gcp", "kubernetes")
@@ -46,6 +57,20 @@ def test_the_containers_are_the_services_of_the_local_stack(services: dict[str, 
 
 def test_the_file_is_one_that_the_compose_specification_allows(compose: dict[str, Any]) -> None:
     assert list(specification().iter_errors(compose)) == []
+
+
+def test_all_of_it_is_of_the_profile_demo_and_asks_for_no_variable(services: dict[str, Any]) -> None:
+    assert {tuple(service["profiles"]) for service in services.values()} == {("demo",)}
+    for file in (LOCAL, PRODUCTION):
+        assert {kind for _, kind, _ in VARIABLE.findall(file.read_text())} == {"-"}, file.name
+
+
+def test_the_file_includes_production_and_the_two_share_nothing(compose: dict[str, Any]) -> None:
+    assert compose["include"] == [PRODUCTION.name]
+    included = compose_file(PRODUCTION)
+    for kind in ("services", "networks", "volumes", "configs"):
+        assert compose[kind].keys().isdisjoint(included[kind]), kind
+    assert "name" not in included
 
 
 def test_every_variable_is_a_text(services: dict[str, Any]) -> None:
@@ -144,6 +169,11 @@ def program_of(command: list[str]) -> tuple[str, ...]:
     if words[0] not in ("python", "prefect"):
         return ()
     module = words[1] if words[0] == "python" else words[0]
+    # What an installation has: the folder `deployments` is on its path by `keyturn.project` alone.
+    assert module.partition(".")[0] in ("keyturn", "prefect"), module
+    if module == "keyturn.project":
+        assert importlib.util.find_spec(words[2]), words[2]
+        return (module, words[2])
     assert importlib.util.find_spec(module), module
     named = itertools.takewhile(str.isalpha, words[words.index(module) + 1 :])
     return (module, *named) if module in ("prefect", "keyturn.cli") else (module,)

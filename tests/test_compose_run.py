@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from configparser import ConfigParser
+from contextlib import ExitStack
 from functools import reduce
 from graphlib import TopologicalSorter
 from http import HTTPStatus
@@ -19,26 +20,46 @@ from typing import Any
 
 import boto3
 import pytest
+import redis
 import requests
 import yaml
 from botocore.exceptions import ClientError
 from cryptography.fernet import Fernet
 
 from deployments.local.compose_prepare import addresses
+from deployments.local.debian import program
+from deployments.local.debian_postgres import DebianPostgreSQL
 from deployments.local.environment import inherited
 from deployments.local.openbao import binary
 from deployments.local.postgres import PostgreSQL
 from deployments.local.support.files import write_private
-from deployments.local.support.ports import LOOPBACK, free_ports, in_use
+from deployments.local.support.ports import LOOPBACK, free_port, free_ports, in_use
 from deployments.local.support.process import Process
 from deployments.local.support.tls import Authority
+from deployments.prefect_services import MARK
+from deployments.scale_out import lacking, remarks
 from tests.support.compose import ANY_ADDRESS, GIVEN, HOME, PRODUCTION, ROOT, compose_file, interpolated
 
 pytestmark = [pytest.mark.slow, pytest.mark.sampled(14, of="files")]
 
 PATIENCE = 120
 MODULES = {"prefect": "prefect", "keyturn": "keyturn.cli"}
-ROLES = ("prefect", "worker", "revoker", "notary", "serve")
+PORTS = ("balancer", "redis", "api-1", "api-2", "worker-1", "revoker-1", "notary-1", "serve-1", "follower-1")
+"""Those that listen in production; the second API does not run, and the balancer does without it."""
+LOGINS_OF = {
+    "prefect": "prefect",
+    "worker-1": "worker",
+    "revoker-1": "revoker",
+    "notary-1": "notary",
+    "serve-1": "serve",
+    "follower-1": "worker",
+}
+"""Each login of production, and whose it is in the local stack."""
+OTHERS = {
+    "redis": (("redis-server", "redis-server"), ("redis-cli", "redis-tools")),
+    "balancer": (("haproxy", "haproxy"),),
+}
+"""The programs of others that containers run, and the packages that tests have them from."""
 HEALTH_PORTS = {"prefect-worker": "health", "revoker": "revoker-health", "notary": "notary-health"}
 HEALTH_NUMBERS = {"health": 8080, "revoker-health": 8081, "notary-health": 8082}
 
@@ -151,66 +172,125 @@ class Containers:
 
 
 class Production(Containers):
-    """The services of the production file, with what an operator gives them; its mounts are followed to there."""
+    """The services of the production file, with what an operator gives them; its mounts are followed to there.
+
+    Of each pair the first runs: a test of the file sees that the second is the same.
+    """
 
     def __init__(self, home: Path, given: Mapping[str, str]) -> None:
         self.home = home
         self._ends = []
-        numbers = {"prefect-server": 4200, "worker": 8080, "revoker-health": 8081, "notary-health": 8082, "serve": 2774}
-        self.ports = dict(zip(numbers, free_ports(len(numbers)), strict=True))
-        ports = [(rf"(?<![\w.-]){numbers[name]}(?![\w-])", str(port)) for name, port in self.ports.items()]
-        self.services = {}
-        for name, service in compose_file(PRODUCTION, given)["services"].items():
-            mounts = [mount for mount in service.pop("volumes") if isinstance(mount, dict)]
-            binds = [(re.escape(mount["target"]), mount["source"]) for mount in mounts]
-            places = [(re.escape(HOME), str(home / name)), (re.escape(ANY_ADDRESS), LOOPBACK)]
-            self._moves = [*ports, *binds, *places]
-            self.services[name] = json.loads(self.moved(json.dumps(service)))
-        # Registering takes as long as all the rest, and is done in the local stack's containers.
-        del self.services["bootstrap"]
+        self.ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+        whole = compose_file(PRODUCTION, given)
+        self._configs = {name: (ROOT / config["file"]).read_text() for name, config in whole["configs"].items()}
+        names = {*PORTS, "migrate", "services-1"} - {"api-2"}
+        self.services = {name: self._here(name, whole["services"][name]) for name in names}
+        for service in self.services.values():
+            waits = {other: how for other, how in service.get("depends_on", {}).items() if other in names}
+            service["depends_on"] = waits
+
+    def _here(self, name: str, service: dict[str, Any]) -> dict[str, Any]:
+        """One of them on loopback, with its own files, and its configuration beside it."""
+        mounts = [mount for mount in service.pop("volumes") if isinstance(mount, dict)]
+        (self.home / name).mkdir()
+        self._moves = [
+            # A name in a certificate is a name: on this machine it is another.
+            (r"\bredis:6379", f"localhost:{self.ports['redis']}"),
+            (r"\b6379\b", str(self.ports["redis"])),
+            *((rf"\b{api}:4200", f"{LOOPBACK}:{self.ports[api]}") for api in ("api-1", "api-2")),
+            (r"bind :4200", f"bind {LOOPBACK}:{self.ports['balancer']}"),
+            (r"(?<![\w.-])4200(?![\w-])", str(self.ports["api-1" if name == "api-1" else "balancer"])),
+            (r"(?<![\w.-])(8080|2774)(?![\w-])", str(self.ports.get(name, 0))),
+            *((re.escape(mount["target"]), mount["source"]) for mount in mounts),
+            (re.escape(HOME), str(self.home / name)),
+            (re.escape(ANY_ADDRESS), LOOPBACK),
+        ]
+        for config in service.get("configs", ()):
+            place = self.home / f"{name}.conf"
+            place.write_text(self.moved(self._configs[config["source"]]))
+            self._moves.append((re.escape(config["target"]), str(place)))
+        (self.home / name / "redis").mkdir()
+        moved: dict[str, Any] = json.loads(self.moved(json.dumps(service)))
+        if name == "api-1":
+            # All of them have one port in containers.
+            moved["command"].append(f"--published-port={self.ports['balancer']}")
+        return moved
+
+    def environment(self, name: str) -> dict[str, str]:
+        if name not in OTHERS:
+            return super().environment(name)
+        found = [program(*words) for words in OTHERS[name]]
+        libraries = {variable: value for one in found for variable, value in one.environment.items()}
+        path = ":".join([*(str(one.path.parent) for one in found), os.environ["PATH"]])
+        return inherited() | libraries | {"PATH": path} | dict(self.services[name].get("environment", {}))
+
+    def command(self, name: str) -> list[str]:
+        service = self.services[name]
+        return [*service["entrypoint"], *service["command"]] if name in OTHERS else super().command(name)
+
+    def healthy(self, name: str) -> bool:
+        return "healthcheck" not in self.services[name] or super().healthy(name)
+
+
+def certificates_of_redis(home: Path) -> None:
+    """Those that the guide makes, by its own commands; but for the name, which is of this machine here."""
+    guide = (ROOT / "docs" / "containers.md").read_text()
+    (block,) = re.findall(r"```console\n(# days=.*?)```", guide, re.DOTALL)
+    script = re.sub(r"(?m)^# ", "", block).replace("DNS:redis", "DNS:localhost")
+    for folder in ("redis", "prefect"):
+        (home / folder).mkdir(exist_ok=True)
+    subprocess.run(["sh", "-euc", script], check=True, capture_output=True, cwd=home)
 
 
 @pytest.fixture(scope="module")
 def production(containers: Containers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Production]:
-    """The production containers, as an operator of the local stack's hub would have them.
-
-    Their Prefect server is on SQLite: the package that tests have PostgreSQL from lacks an extension that it asks for.
-    """
+    """The production containers, as an operator of the local stack's hub would have them."""
     home = tmp_path_factory.mktemp("production")
     tls = Authority(containers.home / "tls" / "ca.pem", containers.home / "authority" / "ca.key")
-    tls.issue(home / "prefect-login")
-    secrets = {
-        "prefect.password": "operator:of-the-tests",
-        "encryption.key": Fernet.generate_key().decode(),
-        "database.url": f"sqlite+aiosqlite:///{home}/prefect.db",
-    }
-    for role in ROLES:
-        login = home / f"{role}-login"
-        for name, text in secrets.items():
-            write_private(login / name, text, 0o400)
-        for file in (containers.home / role).glob("hub.*"):
-            write_private(login / file.name, file.read_text(), 0o400)
-        places = containers.environment("prefect-worker").items()
-        lines = [f"{name}={value}" for name, value in places if re.match("KEYTURN_(AWS|AZURE|GCP|KUBE|TRA|INF)", name)]
-        write_private(login / "settings", "\n".join(lines), 0o400)
-    write_private(home / "policy.yaml", "limits: {}\n", 0o400)
-    write_private(home / "audit" / "audit.log", "", 0o400)
-    local = containers.environment("serve")
-    given = GIVEN | {
-        "KEYTURN_CATALOGUE_DIRECTORY": str(ROOT / "deployments" / "catalogue"),
-        "KEYTURN_POLICY_FILE": str(home / "policy.yaml"),
-        "KEYTURN_CA_FILE": str(tls.certificate),
-        "KEYTURN_PREFECT_HOST": "localhost",
-        "KEYTURN_AUDIT_DIRECTORY": str(home / "audit"),
-        **{name: local[name] for name in ("VAULT_ADDR", "KEYTURN_LEDGER", "KEYTURN_LEDGER_NAME")},
-        **{f"KEYTURN_{role.upper()}_LOGIN": str(home / f"{role}-login") for role in ROLES},
-    }
-    made = Production(home, given)
-    try:
+    logins = home / "logins"
+    tls.issue(logins / "prefect")
+    certificates_of_redis(logins)
+    tls.issue(home / "database-tls")
+    certificate = tls.files_in(home / "database-tls")
+    database = DebianPostgreSQL(home / "database", free_port(), durable=False, certificate=certificate)
+    with ExitStack() as stack:
+        stack.callback(database.stop)
+        database.start()
+        password = database.superuser_password
+        secrets = {
+            "prefect.password": "operator:of-the-tests",
+            "encryption.key": Fernet.generate_key().decode(),
+            "database.url": f"postgresql+asyncpg://postgres:{password}@localhost:{database.port}/postgres",
+        }
+        for name, role in LOGINS_OF.items():
+            login = logins / name
+            for file, text in secrets.items():
+                write_private(login / file, text, 0o400)
+            for held in (containers.home / role).glob("hub.*"):
+                write_private(login / held.name, held.read_text(), 0o400)
+            places = containers.environment("prefect-worker").items()
+            named = re.compile("KEYTURN_(AWS|AZURE|GCP|KUBE|TRA|INF|POS|CON)|AWS_|AZURE_")
+            lines = [f"{variable}={value}" for variable, value in places if named.match(variable)]
+            write_private(login / "settings", "\n".join(lines), 0o400)
+        write_private(home / "policy.yaml", "limits: {}\n", 0o400)
+        write_private(home / "audit" / "audit.log", "", 0o400)
+        local = containers.environment("serve")
+        made = Production(
+            home,
+            GIVEN
+            | {
+                "KEYTURN_LOGINS": str(logins),
+                "KEYTURN_CATALOGUE_DIRECTORY": str(ROOT / "deployments" / "catalogue"),
+                "KEYTURN_POLICY_FILE": str(home / "policy.yaml"),
+                "KEYTURN_CA_FILE": str(tls.certificate),
+                "KEYTURN_PREFECT_HOST": "localhost",
+                "KEYTURN_AUDIT_DIRECTORY": str(home / "audit"),
+                **{name: local[name] for name in ("VAULT_ADDR", "KEYTURN_LEDGER", "KEYTURN_LEDGER_NAME")},
+            },
+        )
+        stack.callback(made.stop)
         made.start()
         yield made
-    finally:
-        made.stop()
 
 
 @pytest.fixture(scope="module")
@@ -306,17 +386,41 @@ def test_each_container_s_login_is_its_own_and_read_by_nobody_else(containers: C
 
 
 def test_the_production_containers_start_with_what_an_operator_gives_them(production: Production) -> None:
-    # Each was healthy, by the check of its container.
-    assert set(production.services) == {"prefect-server", "worker", "revoker", "notary", "serve"}
-    trusted = production.environment("worker")["PREFECT_API_SSL_CERT_FILE"]
-    url = f"https://localhost:{production.ports['prefect-server']}/api/work_pools/keyturn"
+    # Each was healthy, by the check of its container; what they ask comes by the one address.
+    trusted = production.environment("worker-1")["PREFECT_API_SSL_CERT_FILE"]
+    url = f"https://localhost:{production.ports['balancer']}/api/work_pools/keyturn"
     assert requests.get(url, timeout=10, verify=trusted).status_code == HTTPStatus.UNAUTHORIZED
+    settings = f"https://localhost:{production.ports['balancer']}/api/admin/settings"
+    told = requests.get(settings, timeout=10, verify=trusted, auth=("operator", "of-the-tests")).json()["server"]
+    assert [*lacking(told), *remarks(told)] == []
+
+
+def test_the_services_plan_in_a_redis_that_asks_for_a_certificate(production: Production) -> None:
+    files = production.home / "logins" / "prefect"
+    place = {"host": "localhost", "port": production.ports["redis"], "db": 1, "ssl": True, "socket_timeout": 10}
+    own = {"ssl_certfile": str(files / "redis.pem"), "ssl_keyfile": str(files / "redis.key")}
+    with redis.Redis(**place, ssl_ca_certs=str(files / "redis.ca.pem"), **own) as client:
+        assert client.get(MARK)
+        assert client.config_get("appendonly") == {"appendonly": "yes"}
+    with (
+        redis.Redis(**place, ssl_ca_certs=str(files / "redis.ca.pem")) as stranger,
+        pytest.raises(redis.exceptions.ConnectionError),
+    ):
+        stranger.ping()
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_images_of_others_are_the_servers_that_the_tests_run(production: Production, name: str) -> None:
+    (tag,) = re.findall(rf"{name.replace('balancer', 'haproxy')}:(\d+\.\d+)", PRODUCTION.read_text())
+    words = [production.command(name)[0], "-v"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, env=production.environment(name))
+    assert re.search(rf"\b(v=|version ){re.escape(tag)}\.", done.stdout)
 
 
 def test_a_production_worker_reads_the_hub_with_its_own_login(production: Production) -> None:
-    variables = production.environment("worker")
+    variables = production.environment("worker-1")
     done = subprocess.run(
-        production.through_entrypoint(["python", "-m", "keyturn.cli", "status", "--json"]),
+        production.through_entrypoint(["keyturn", "status", "--json"]),
         capture_output=True,
         text=True,
         check=False,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from deployments.image_digests import images, main
-from tests.support.compose import LOCAL, VARIABLE, compose_file
+from deployments.image_digests import COMPOSE, all_images, images, main
+from tests.support.compose import LOCAL, PRODUCTION, VARIABLE, compose_file
 
 DIGEST = f"sha256:{'3f' * 32}"
 
@@ -33,11 +33,14 @@ def test_each_image_gets_the_digest_that_its_registry_says(registry: Path, tmp_p
     file = tmp_path / "images.env"
     assert main([str(file)]) == 0
     given = dict(line.split("=", 1) for line in file.read_text().splitlines())
-    assert set(given) == {"KEYTURN_PYTHON_IMAGE", "KEYTURN_OPENBAO_IMAGE", "KEYTURN_POSTGRES_IMAGE"}
+    servers = {"KEYTURN_REDIS_IMAGE", "KEYTURN_HAPROXY_IMAGE"}
+    assert set(given) == {"KEYTURN_PYTHON_IMAGE", "KEYTURN_OPENBAO_IMAGE", "KEYTURN_POSTGRES_IMAGE"} | servers
     asked = Path(f"{registry}.asked").read_text().splitlines()
-    assert {line.rsplit(" ", 1)[1] for line in asked} == set(images(LOCAL).values())
+    assert {line.rsplit(" ", 1)[1] for line in asked} == set(all_images(COMPOSE).values())
     services = compose_file(LOCAL, given)["services"]
     assert services["postgres"]["image"] == f"{images(LOCAL)['KEYTURN_POSTGRES_IMAGE']}@{DIGEST}"
+    redis = compose_file(PRODUCTION, given)["services"]["redis"]["image"]
+    assert redis == f"{images(PRODUCTION)['KEYTURN_REDIS_IMAGE']}@{DIGEST}"
     assert services["files"]["build"]["args"]["PYTHON_IMAGE"].endswith(f"@{DIGEST}")
 
 
@@ -67,8 +70,9 @@ def test_without_docker_it_says_so(
 
 
 def test_every_image_of_others_is_named_by_a_variable_of_its_own() -> None:
-    named = {name for name, _, _ in VARIABLE.findall(LOCAL.read_text()) if name.endswith("_IMAGE")}
-    assert named == {"KEYTURN_IMAGE", *images(LOCAL)}
+    for file, own in ((LOCAL, set[str]()), (PRODUCTION, {"KEYTURN_IMAGE"})):
+        named = {name for name, _, _ in VARIABLE.findall(file.read_text()) if name.endswith("_IMAGE")}
+        assert named == own | set(images(file))
     dockerfile = (LOCAL.parent / "deployments" / "Dockerfile").read_text()
     assert f"\nARG PYTHON_IMAGE={images(LOCAL)['KEYTURN_PYTHON_IMAGE']}\n" in dockerfile
     stages = set(re.findall(r"(?m)^FROM \S+ AS (\S+)", dockerfile))

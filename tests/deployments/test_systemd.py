@@ -109,12 +109,13 @@ def test_no_secret_stands_in_a_unit_and_each_login_is_a_copy_in_memory(name: str
 def test_the_files_of_a_login_are_those_of_the_containers() -> None:
     services = compose_file(PRODUCTION, GIVEN)["services"]
     for role in ("worker", "revoker", "notary", "serve"):
-        variables = services[role]["environment"]
+        container = services[f"{role}-1"]
+        variables = container["environment"]
         files = {value.rpartition("/")[2] for value in variables.values() if value.startswith("/run/keyturn/login/")}
         loaded = {value.split(":")[0] for key, value in settings(f"keyturn-{role}.service") if key == "LoadCredential"}
         assert loaded == files - {"settings"}, role
         assert ("EnvironmentFile", f"/etc/keyturn/{role}/settings") in settings(f"keyturn-{role}.service")
-        user = services[role]["user"].split(":")[0]
+        user = container["user"].split(":")[0]
         assert re.search(rf"(?m)^u keyturn-{role} {user} ", (FOLDER / "keyturn.sysusers").read_text()), role
 
 

@@ -30,6 +30,7 @@ from deployments.local.redis import Redis
 from deployments.local.support.files import write_private
 from deployments.local.support.ports import LOOPBACK, free_port, http_status
 from deployments.local.support.process import Process
+from deployments.scale_out import shared_settings
 from keyturn.core.hub import ROTATED_AT
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
@@ -134,17 +135,11 @@ class Topology:
         return {
             "PREFECT_HOME": str(self.directory / name / "home"),
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{login}/prefect",
-            "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": "false",
-            "PREFECT_SERVER_EVENTS_MESSAGING_BROKER": "prefect_redis.messaging",
-            "PREFECT_SERVER_EVENTS_MESSAGING_CACHE": "prefect_redis.messaging",
-            "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": "prefect_redis.ordering",
-            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect_redis.lease_storage",
-            "PREFECT_REDIS_MESSAGING_URL": self.redis_url(0),
-            "PREFECT_SERVER_DOCKET_URL": self.redis_url(1),
             "PREFECT_SERVER_API_AUTH_STRING": f"keyturn:{self.password}",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
             "DO_NOT_TRACK": "1",
+            **shared_settings(docket=self.redis_url(1), messaging=self.redis_url(0)),
             **RETENTION,
             **self.more,
         }

@@ -17,43 +17,28 @@ LOCAL: Final = ROOT / "docker-compose.yml"
 PRODUCTION: Final = ROOT / "docker-compose.production.yml"
 GIVEN: Final = {
     "KEYTURN_IMAGE": f"registry.example.com/keyturn:0.2.0@sha256:{'3f' * 32}",
-    "KEYTURN_CATALOGUE_DIRECTORY": "/etc/keyturn/catalogue",
-    "KEYTURN_POLICY_FILE": "/etc/keyturn/policy.yaml",
-    "KEYTURN_CA_FILE": "/etc/keyturn/ca.pem",
+    "KEYTURN_REDIS_IMAGE": f"redis:8.0.2-bookworm@sha256:{'4e' * 32}",
+    "KEYTURN_HAPROXY_IMAGE": f"haproxy:3.0.11-bookworm@sha256:{'5d' * 32}",
     "KEYTURN_PREFECT_HOST": "prefect.example.com",
-    "KEYTURN_PREFECT_LOGIN": "/etc/keyturn/prefect",
-    "KEYTURN_WORKER_LOGIN": "/etc/keyturn/worker",
-    "KEYTURN_REVOKER_LOGIN": "/etc/keyturn/revoker",
-    "KEYTURN_NOTARY_LOGIN": "/etc/keyturn/notary",
-    "KEYTURN_SERVE_LOGIN": "/etc/keyturn/serve",
-    "KEYTURN_AUDIT_DIRECTORY": "/var/log/hub",
     "VAULT_ADDR": "https://vault.example.com:8200",
     "KEYTURN_LEDGER": "postgresql://keyturn@db.example.com/keyturn_ledger",
     "KEYTURN_LEDGER_NAME": "example",
 }
-"""What an operator says to the production file."""
+"""What an operator says to the production file, at least."""
+LOGINS: Final = "/etc/keyturn"
+"""Where the logins are, each in a directory, unless an operator says otherwise."""
 
 VARIABLE: Final = re.compile(r"(?<!\$)\$\{(\w+)(?::([-?])((?:[^{}]|\{[^}]*\})*))?\}")
-
-
-class Refused(ValueError):
-    """What Compose says of a variable that has to be set."""
+"""A variable of Compose, `-` or `?` where something stands behind it, and that."""
 
 
 def interpolated(text: str, given: Mapping[str, str] = {}) -> str:
-    """Compose's own variables filled in: the value given, else the default that the file names. Raises Refused."""
-
-    def value(match: re.Match[str]) -> str:
-        name, kind, rest = match.groups()
-        if kind == "?" and not given.get(name):
-            raise Refused(f"required variable {name} is missing a value: {rest}")
-        return given.get(name) or ("" if kind != "-" else rest)
-
-    return VARIABLE.sub(value, text)
+    """Compose's own variables filled in: the value given, else the default that the file names."""
+    return VARIABLE.sub(lambda match: given.get(match[1]) or (match[3] if match[2] == "-" else ""), text)
 
 
 def compose_file(file: Path = LOCAL, given: Mapping[str, str] = {}) -> dict[str, Any]:
-    """The file's whole content. Raises Refused."""
+    """The file's whole content, without what it includes."""
     return dict(yaml.safe_load(interpolated(file.read_text(), given)))
 
 
@@ -65,7 +50,8 @@ def specification() -> Draft7Validator:
 
 def options(command: list[str]) -> dict[str, str]:
     """The ``--name=value`` arguments."""
-    return dict(argument.removeprefix("--").split("=", 1) for argument in command if argument.startswith("--"))
+    named = (argument for argument in command if argument.startswith("--") and "=" in argument)
+    return dict(argument.removeprefix("--").split("=", 1) for argument in named)
 
 
 def named_volumes(service: Mapping[str, Any]) -> dict[str, str]:

@@ -1,0 +1,64 @@
+"""``python -m deployments.production_check``: whether the production containers were told all that they need.
+
+Compose refuses a missing variable by itself, but of every profile at once: whoever tries the demo would have to name a
+hub. So each of these has a default that leads nowhere, and this stops the others before they start.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+BY_DIGEST: Final = r"[\w.:/-]+@sha256:[0-9a-f]{64}"
+"""A tag can be moved."""
+
+
+@dataclass(frozen=True)
+class Needed:
+    """One variable: what it is, in words and as a whole expression."""
+
+    meaning: str
+    form: str
+
+
+NEEDED: Final[Mapping[str, Needed]] = {
+    "KEYTURN_IMAGE": Needed(
+        "the image of Keyturn by digest, such as registry.example.com/keyturn:0.2.0@sha256:...", BY_DIGEST
+    ),
+    "KEYTURN_REDIS_IMAGE": Needed("the image of Redis by digest, as `make digests` writes it", BY_DIGEST),
+    "KEYTURN_HAPROXY_IMAGE": Needed("the image of HAProxy by digest, as `make digests` writes it", BY_DIGEST),
+    "KEYTURN_PREFECT_HOST": Needed(
+        "the host in the certificate of Prefect, such as prefect.example.com", r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?"
+    ),
+    "VAULT_ADDR": Needed("the address of the hub, such as https://vault.example.com:8200", r"https://[^\s/@]+/?"),
+    "KEYTURN_LEDGER": Needed(
+        "the database of the ledger, without a password, such as"
+        " postgresql://keyturn@db.example.com/keyturn_ledger?sslrootcert=/etc/keyturn/ca.pem",
+        r"postgresql://([^\s:/@]+@)?[^\s/@]+/[^\s/@]+(\?\S*)?",
+    ),
+    "KEYTURN_LEDGER_NAME": Needed("the name of the ledger in its checkpoints", r"\S.*"),
+}
+
+
+def problems(variables: Mapping[str, str]) -> Iterator[str]:
+    """What is missing or can't be right, a line each; no value, since one may hold what it must not."""
+    for name, needed in NEEDED.items():
+        value = variables.get(name, "")
+        if not value:
+            yield f"required variable {name} is missing a value: {needed.meaning}"
+        elif not re.fullmatch(needed.form, value):
+            yield f"the variable {name} can't be what it is: give {needed.meaning}"
+
+
+def main() -> int:
+    """0 where nothing is missing, else 1 with a line on stderr for each variable."""
+    found = [*problems(os.environ)]
+    for line in found:
+        sys.stderr.write(f"check: {line}\n")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

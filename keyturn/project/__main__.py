@@ -1,0 +1,47 @@
+"""``python -m keyturn.project deployments.NAME [ARGUMENT ...]``: a program of the folder ``deployments``.
+
+It is run as ``python -m deployments.NAME`` runs it in a checkout. Where Keyturn is installed the folder is on nobody's
+path: the image, and whoever runs Prefect's servers from a wheel, start its programs by this.
+"""
+
+import runpy
+import sys
+from importlib.util import find_spec
+from typing import Final
+
+from keyturn.core.errors import Invalid, KeyturnError
+from keyturn.project import enter
+
+FOLDER: Final = "deployments."
+HINT: Final = "Give one of those that the documents name, such as deployments.prefect_services"
+
+
+def program_of(words: list[str]) -> str:
+    """The program's module. Raises Invalid for what is none, or is not there."""
+    name = words[0] if words else ""
+    if not name.startswith(FOLDER):
+        raise Invalid("start", name or "nothing", "it is no program of Keyturn's", HINT)
+    enter()
+    try:
+        there = find_spec(name) is not None
+    except ModuleNotFoundError:
+        there = False
+    if not there:
+        raise Invalid("start", name, "there is no such program", HINT)
+    return name
+
+
+def main() -> int:
+    """Run it; it ends the process with its own status."""
+    try:
+        name = program_of(sys.argv[1:])
+    except KeyturnError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    del sys.argv[0]
+    runpy.run_module(name, run_name="__main__", alter_sys=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
