@@ -397,8 +397,14 @@ def test_the_production_containers_start_with_what_an_operator_gives_them(produc
 
 def test_the_services_plan_in_a_redis_that_asks_for_a_certificate(production: Production) -> None:
     files = production.home / "logins" / "prefect"
-    place = {"host": "localhost", "port": production.ports["redis"], "db": 1, "ssl": True, "socket_timeout": 10}
-    own = {"ssl_certfile": str(files / "redis.pem"), "ssl_keyfile": str(files / "redis.key")}
+    place: dict[str, Any] = {
+        "host": "localhost",
+        "port": production.ports["redis"],
+        "db": 1,
+        "ssl": True,
+        "socket_timeout": 10,
+    }
+    own: dict[str, Any] = {"ssl_certfile": str(files / "redis.pem"), "ssl_keyfile": str(files / "redis.key")}
     with redis.Redis(**place, ssl_ca_certs=str(files / "redis.ca.pem"), **own) as client:
         assert client.get(MARK)
         assert client.config_get("appendonly") == {"appendonly": "yes"}
