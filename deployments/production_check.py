@@ -16,35 +16,37 @@ BY_DIGEST: Final = r"[\w.:/-]+@sha256:[0-9a-f]{64}"
 
 
 @dataclass(frozen=True)
-class Needed:
+class NeededVariable:
     """One variable: what it is, in words and as a whole expression."""
 
     meaning: str
     form: str
 
 
-NEEDED: Final[Mapping[str, Needed]] = {
-    "KEYTURN_IMAGE": Needed(
+PRODUCTION_VARIABLES: Final[Mapping[str, NeededVariable]] = {
+    "KEYTURN_IMAGE": NeededVariable(
         "the image of Keyturn by digest, such as registry.example.com/keyturn:0.2.0@sha256:...", BY_DIGEST
     ),
-    "KEYTURN_REDIS_IMAGE": Needed("the image of Redis by digest, as `make digests` writes it", BY_DIGEST),
-    "KEYTURN_HAPROXY_IMAGE": Needed("the image of HAProxy by digest, as `make digests` writes it", BY_DIGEST),
-    "KEYTURN_PREFECT_HOST": Needed(
+    "KEYTURN_REDIS_IMAGE": NeededVariable("the image of Redis by digest, as `make digests` writes it", BY_DIGEST),
+    "KEYTURN_HAPROXY_IMAGE": NeededVariable("the image of HAProxy by digest, as `make digests` writes it", BY_DIGEST),
+    "KEYTURN_PREFECT_HOST": NeededVariable(
         "the host in the certificate of Prefect, such as prefect.example.com", r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?"
     ),
-    "VAULT_ADDR": Needed("the address of the hub, such as https://vault.example.com:8200", r"https://[^\s/@]+/?"),
-    "KEYTURN_LEDGER": Needed(
+    "VAULT_ADDR": NeededVariable(
+        "the address of the hub, such as https://vault.example.com:8200", r"https://[^\s/@]+/?"
+    ),
+    "KEYTURN_LEDGER": NeededVariable(
         "the database of the ledger, without a password, such as"
         " postgresql://keyturn@db.example.com/keyturn_ledger?sslrootcert=/etc/keyturn/ca.pem",
         r"postgresql://([^\s:/@]+@)?[^\s/@]+/[^\s/@]+(\?\S*)?",
     ),
-    "KEYTURN_LEDGER_NAME": Needed("the name of the ledger in its checkpoints", r"\S.*"),
+    "KEYTURN_LEDGER_NAME": NeededVariable("the name of the ledger in its checkpoints", r"\S.*"),
 }
 
 
-def problems(variables: Mapping[str, str]) -> Iterator[str]:
+def missing_or_wrong(variables: Mapping[str, str]) -> Iterator[str]:
     """What is missing or can't be right, a line each; no value, since one may hold what it must not."""
-    for name, needed in NEEDED.items():
+    for name, needed in PRODUCTION_VARIABLES.items():
         value = variables.get(name, "")
         if not value:
             yield f"required variable {name} is missing a value: {needed.meaning}"
@@ -54,7 +56,7 @@ def problems(variables: Mapping[str, str]) -> Iterator[str]:
 
 def main() -> int:
     """0 where nothing is missing, else 1 with a line on stderr for each variable."""
-    found = [*problems(os.environ)]
+    found = [*missing_or_wrong(os.environ)]
     for line in found:
         sys.stderr.write(f"check: {line}\n")
     return 1 if found else 0

@@ -4,13 +4,12 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deployments.local.environment import RETENTION
-from deployments.production_check import NEEDED
+from deployments.production_check import PRODUCTION_VARIABLES
 from deployments.scale_out import shared_settings
 from tests.production.topology import WORKERS
 from tests.support.compose import (
@@ -72,7 +71,7 @@ def check(variables: dict[str, str]) -> "subprocess.CompletedProcess[str]":
 
 
 def test_what_is_missing_is_refused_by_its_name_with_what_it_is() -> None:
-    assert NEEDED.keys() == GIVEN.keys()
+    assert PRODUCTION_VARIABLES.keys() == GIVEN.keys()
     done = check({})
     assert done.returncode == 1
     lines = done.stderr.splitlines()
@@ -340,16 +339,3 @@ def test_the_guide_names_all_that_has_to_be_given() -> None:
     assert all(file in guide for line in listed for file in line.split(", "))
     for role, number in USERS.items():
         assert role == "balancer" or f"{role}:{number}" in guide
-
-
-def test_a_program_of_the_folder_that_is_on_nobodys_path_is_started_by_its_name(tmp_path: Path) -> None:
-    for words, status, told in (
-        (["deployments.production_check"], 1, "required variable VAULT_ADDR"),
-        (["deployments.local.prefect_server", "--help"], 0, "--no-services"),
-        (["deployments.no_such"], 2, "there is no such program"),
-        (["json.tool"], 2, "it is no program of Keyturn's"),
-    ):
-        command = [sys.executable, "-P", "-m", "keyturn.project", *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env={}, cwd=tmp_path, timeout=60)
-        assert done.returncode == status, done.stderr
-        assert told in done.stdout + done.stderr

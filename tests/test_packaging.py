@@ -119,6 +119,26 @@ def test_the_wheel_holds_what_an_operator_starts_from(wheel: zipfile.ZipFile) ->
     assert wheel.read(f"{INSIDE}prefect.yaml") == (ROOT / "prefect.yaml").read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("words", "status", "told"),
+    [
+        (["deployments.production_check"], 1, "required variable VAULT_ADDR"),
+        (["deployments.prefect_services"], 2, "their plans are in no Redis"),
+        (["deployments.no_such"], 2, "there is no such program"),
+        (["json.tool"], 2, "it is no program of Keyturn's"),
+    ],
+)
+def test_an_installation_starts_the_programs_of_the_project(
+    wheel: zipfile.ZipFile, tmp_path: Path, words: list[str], status: int, told: str
+) -> None:
+    wheel.extractall(tmp_path)
+    command = [sys.executable, "-P", "-m", "keyturn.project", *words]
+    alone = {"PYTHONPATH": str(tmp_path), "PREFECT_HOME": str(tmp_path / "home")}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=alone, cwd=tmp_path, timeout=120)
+    assert done.returncode == status, done.stderr
+    assert told in done.stderr
+
+
 def test_the_wheel_holds_the_templates_of_reports(wheel: zipfile.ZipFile) -> None:
     templates = {str(path.relative_to(ROOT)) for path in (ROOT / "keyturn").rglob("templates/*")}
     assert "keyturn/revocation/report/templates/report.html.j2" in templates

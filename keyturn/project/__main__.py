@@ -16,7 +16,7 @@ FOLDER: Final = "deployments."
 HINT: Final = "Give one of those that the documents name, such as deployments.prefect_services"
 
 
-def program_of(words: list[str]) -> str:
+def module_named(words: list[str]) -> str:
     """The program's module. Raises Invalid for what is none, or is not there."""
     name = words[0] if words else ""
     if not name.startswith(FOLDER):
@@ -34,7 +34,7 @@ def program_of(words: list[str]) -> str:
 def main() -> int:
     """Run it; it ends the process with its own status."""
     try:
-        name = program_of(sys.argv[1:])
+        name = module_named(sys.argv[1:])
     except KeyturnError as error:
         sys.stderr.write(f"{error}\n")
         return 2
