@@ -43,6 +43,11 @@ path "secret/detailed-metadata/*" {
   capabilities = ["list"]
 }
 
+# Which other mounts there are: those of secrets that nothing is backed up of are named.
+path "sys/mounts" {
+  capabilities = ["read"]
+}
+
 # Keys of the transit engine: which there are, and those that the hub gives a backup of. Any other is named as
 # missing.
 path "transit/keys" {

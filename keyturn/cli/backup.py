@@ -41,6 +41,9 @@ KeyOption = Annotated[
     ),
 ]
 ChainArgument = Annotated[str | None, typer.Argument(metavar="CHAIN", help="One chain; without it, all of them.")]
+RecordOption = Annotated[
+    bool, typer.Option("--record", help="Have the ledger tell of it; needs the catalogue, and a login to the hub.")
+]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would be removed.")]
 
 
@@ -94,11 +97,42 @@ def list_backups(as_json: JsonOption = False) -> None:
 
 
 @commands.command("verify", epilog=EXAMPLES + EXIT_CODES)
-def verify_backups(chain: ChainArgument = None, key: KeyOption = None, as_json: JsonOption = False) -> None:
+def verify_backups(
+    chain: ChainArgument = None, key: KeyOption = None, record: RecordOption = False, as_json: JsonOption = False
+) -> None:
     """Read backups back whole: every seal, signature and digest, and that each follows on the one before.
 
-    Ends with 1 where one does not hold. Needs a key that opens them, and no hub.
+    Ends with 1 where one does not hold, and names the last point that does. Needs a key that opens them, and no hub;
+    with --record the hub at work, whose doctor says from then on when they were verified.
     """
+    checks = recorded_checks(chain, key) if record else read_back(chain, key)
+    if as_json:
+        write_json({"chains": [check_data(result) for result in checks]})
+    else:
+        write_table(CHECK_COLUMNS, [_check_row(result) for result in checks], whole=("chain",))
+    for result in checks:
+        if result.problem:
+            note(f"{result.name}: {result.problem}")
+        if result.problem and result.good is not None:
+            note(f"{result.name}: up to {result.name}/{result.good} all of it holds")
+    if bad := next((result.problem for result in checks if result.problem), None):
+        end_command(bad, FAILED)
+
+
+def recorded_checks(chain: str | None, key: list[str] | None) -> "list[ChainCheck]":
+    """The same, and what it came to in the ledger: so there has to be a hub, with a catalogue and a login."""
+    with opened_workspace(None) as workspace:
+        from keyturn.recovery.verify_notes import VERIFY_BACKUPS, note_of_checks
+        from keyturn.rotation.journal import record_action
+
+        with record_action(workspace, VERIFY_BACKUPS) as doing:
+            checks = read_back(chain, key)
+            doing.note = note_of_checks(checks)
+    return checks
+
+
+def read_back(chain: str | None, key: list[str] | None) -> "list[ChainCheck]":
+    """All chains that are finished, or this one. Raises TerminalError without any."""
     from keyturn.providers.backups import signature_check
     from keyturn.recovery.chains import list_chains, verify_chain
 
@@ -107,16 +141,7 @@ def verify_backups(chain: ChainArgument = None, key: KeyOption = None, as_json: 
     chains = [stored for stored in list_chains(place) if stored.manifests and chain in (None, stored.name)]
     if not chains:
         raise TerminalError("verify", chain or place.name, "there is no finished backup", "Run `keyturn backup run`")
-    checks = [verify_chain(place, stored, keys, check) for stored in chains]
-    if as_json:
-        write_json({"chains": [check_data(result) for result in checks]})
-    else:
-        write_table(CHECK_COLUMNS, [_check_row(result) for result in checks], whole=("chain",))
-    for result in checks:
-        if result.problem:
-            note(f"{result.name}: {result.problem}")
-    if bad := next((result.problem for result in checks if result.problem), None):
-        end_command(bad, FAILED)
+    return [verify_chain(place, stored, keys, check) for stored in chains]
 
 
 @commands.command("prune", epilog=EXAMPLES + EXIT_CODES)
@@ -218,6 +243,7 @@ def check_data(result: "ChainCheck") -> dict[str, Any]:
         "backups": result.backups,
         "entries": result.entries,
         "point": stamp(result.newest.begun_at) if result.newest else None,
+        "good": result.good,
         "error": str(result.problem or ""),
     }
 

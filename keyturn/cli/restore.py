@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from keyturn.cli.backup import KeyOption, backup_settings, insist_on_address, opened_place, opening_keys
+from keyturn.cli.backup import KeyOption, RecordOption, backup_settings, insist_on_address, opened_place, opening_keys
 from keyturn.cli.failures import FAILED, end_command
 from keyturn.cli.options import JsonOption
 from keyturn.cli.output import note, stamp, when, write_json
@@ -33,9 +33,6 @@ ApplyOption = Annotated[bool, typer.Option("--apply", help="Write it; without it
 YesOption = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
 SkipNewerOption = Annotated[
     bool, typer.Option("--skip-newer", help="Leave alone what the hub has newer or otherwise, and restore the rest.")
-]
-RecordOption = Annotated[
-    bool, typer.Option("--record", help="Have the ledger tell of it; needs the catalogue, and a login to the hub.")
 ]
 FilesOption = Annotated[
     Path | None,

@@ -106,6 +106,9 @@ class HubContent(Protocol):
     def remove(self, area: str, path: str) -> None:
         """Remove an entry with all that is kept of it. Absent is success."""
 
+    def other_mounts(self) -> Sequence[str]:
+        """The KV mounts of the hub that are none of the areas, each as the hub lists it. Raises Denied."""
+
     def transit_keys(self) -> Sequence["TransitKeyInfo"]:
         """The keys of the transit engine; none without one."""
 

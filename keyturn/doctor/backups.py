@@ -3,7 +3,7 @@
 Whether backups hold, `keyturn backup verify` and drills say.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Final, cast
 
@@ -19,6 +19,7 @@ from keyturn.ledger.ports import StoredLedger
 from keyturn.providers.backups import open_place
 from keyturn.recovery.chains import StoredChain, list_chains
 from keyturn.recovery.drill_notes import RESTORE_DRILL, parse_note
+from keyturn.recovery.verify_notes import VERIFY_BACKUPS, tells_whole
 
 AREA: Final = "backup"
 BACKS_UP: Final = "backup"
@@ -26,8 +27,10 @@ BACKS_UP: Final = "backup"
 SLACK: Final = timedelta(hours=1)
 DRILLED_LATELY: Final = timedelta(days=2)
 """A drill is asked for each night."""
+VERIFIED_LATELY: Final = timedelta(days=35)
+"""Reading all of them back takes a key that opens them, which may lie in a safe."""
 TAIL: Final = 20_000
-"""The newest entries, in which the last drill is looked for."""
+"""The newest entries, in which the last drill and the last reading back are looked for."""
 
 
 def check_backups(patient: Patient) -> Iterator[CheckResult]:
@@ -40,8 +43,17 @@ def check_backups(patient: Patient) -> Iterator[CheckResult]:
         yield from _in_place(patient, settings, place, list_chains(place))
     except KeyturnError as error:
         yield _not_seen(patient, error)
+    actions = [*([RESTORE_DRILL] if settings.restore_drill else []), VERIFY_BACKUPS]
+    try:
+        newest = _newest_entries(cast("StoredLedger", patient.workspace.ledger), actions)
+    except KeyturnError as error:
+        yield from (unseen(AREA, action, error) for action in actions)
+        return
     if settings.restore_drill:
-        yield _drilled(patient)
+        yield _drilled(patient, newest.get(RESTORE_DRILL))
+    verified = newest.get(VERIFY_BACKUPS)
+    if verified or patient.role == BACKS_UP:
+        yield _verified(patient, verified)
 
 
 def _not_seen(patient: Patient, error: KeyturnError) -> CheckResult:
@@ -89,12 +101,8 @@ def _locked(patient: Patient, settings: BackupSettings, place: BackupPlace, chai
     return CheckResult(AREA, "lock", Grade.WELL, f"the newest is locked until {until:%Y-%m-%d %H:%M} UTC")
 
 
-def _drilled(patient: Patient) -> CheckResult:
-    name = "restore drill"
-    try:
-        last = _last_drill(cast("StoredLedger", patient.workspace.ledger))
-    except KeyturnError as error:
-        return unseen(AREA, name, error)
+def _drilled(patient: Patient, last: Entry | None) -> CheckResult:
+    name = RESTORE_DRILL
     remedy = "See the runs of `restore-drill`, or run `keyturn restore-drill --record`"
     if last is None:
         words = f"the newest {TAIL:,} entries of the ledger tell of none"
@@ -107,9 +115,27 @@ def _drilled(patient: Patient) -> CheckResult:
     return CheckResult(AREA, name, Grade.WELL, words)
 
 
-def _last_drill(ledger: StoredLedger) -> Entry | None:
-    needle, last = f'"action":"{RESTORE_DRILL}"'.encode(), None
+def _verified(patient: Patient, last: Entry | None) -> CheckResult:
+    """When backups were read back whole last: a drill restores the newest alone."""
+    remedy = "Run `keyturn backup verify --record` where a key that opens them is at hand"
+    if last is None:
+        words = f"the newest {TAIL:,} entries of the ledger tell of no time that backups were read back whole"
+        return CheckResult(AREA, VERIFY_BACKUPS, Grade.ADVICE, words, remedy)
+    age = patient.workspace.clock() - last.time
+    words = f"{span(age)} ago: {last.note}"
+    if last.outcome is not Outcome.DONE or not tells_whole(last.note):
+        return CheckResult(AREA, VERIFY_BACKUPS, Grade.FAILED, words, remedy)
+    grade = Grade.ADVICE if age > VERIFIED_LATELY else Grade.WELL
+    return CheckResult(AREA, VERIFY_BACKUPS, grade, words, remedy if grade is Grade.ADVICE else "")
+
+
+def _newest_entries(ledger: StoredLedger, actions: Sequence[str]) -> dict[str, Entry]:
+    """The newest entry of each of these actions that tells how it ended."""
+    needles = {f'"action":"{action}"'.encode() for action in actions}
+    newest = dict[str, Entry]()
     for _, leaf in ledger.leaves(max(1, ledger.size() - TAIL + 1)):
-        if needle in leaf and (entry := parse_leaf(leaf).entry).outcome is not Outcome.BEGUN:
-            last = entry
-    return last
+        if any(needle in leaf for needle in needles):
+            entry = parse_leaf(leaf).entry
+            if entry.outcome is not Outcome.BEGUN:
+                newest[entry.action] = entry
+    return newest

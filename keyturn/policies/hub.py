@@ -565,6 +565,10 @@ def backup(scope: HubScope) -> Sections:
         ),
     )
     yield Section(
+        "Which other mounts there are: those of secrets that nothing is backed up of are named.",
+        (allow("sys/mounts", "read"),),
+    )
+    yield Section(
         "Keys of the transit engine: which there are, and those that the hub gives a backup of. Any other is named as"
         " missing.",
         (

@@ -21,7 +21,7 @@ from keyturn.recovery.manifests import (
     open_seal,
     parse_manifest,
 )
-from keyturn.recovery.parts import GONE, read_lines
+from keyturn.recovery.parts import before, read_lines
 
 FETCHED_AT_ONCE: Final = 16
 MANIFEST: Final = re.compile(rf"{CHAIN.pattern}/[0-9]{{8}}{re.escape(SUFFIX)}")
@@ -85,7 +85,10 @@ class OpenedChain:
 
 @dataclass(frozen=True)
 class ChainCheck:
-    """What reading all of a chain has shown: how many entries, and what does not hold."""
+    """What reading all of a chain has shown: how many entries, and what does not hold.
+
+    ``good`` is the number of the last backup up to which all of it holds; None where its base does not.
+    """
 
     name: str
     backups: int
@@ -93,6 +96,7 @@ class ChainCheck:
     size: int
     problem: KeyturnError | None = None
     newest: Manifest | None = None
+    good: int | None = None
 
 
 def list_chains(place: BackupPlace) -> list[StoredChain]:
@@ -171,13 +175,12 @@ def find_lost_part(place: BackupPlace, stored: StoredChain, chain: OpenedChain) 
     By the listing, and by asking for what that lacks: another look than :func:`verify_chain`, which reads all of it.
     """
     sizes = {item.name: item.size for item in stored.objects}
-    for part in (part for manifest in chain.manifests for part in manifest.parts):
-        if sizes.get(part.name) == part.size:
-            continue
-        there = place.find(part.name)
-        if there is None or there.size != part.size:
-            problem = "the backup has this part, and it is gone" if there is None else "it is not as long as it was"
-            return SealRefused(Refusal.MALFORMED, part.name, problem, GONE)
+    for manifest in chain.manifests:
+        for part in (part for part in manifest.parts if sizes.get(part.name) != part.size):
+            there = place.find(part.name)
+            if there is None or there.size != part.size:
+                problem = "the backup has this part, and it is gone" if there is None else "it is not as long as it was"
+                return SealRefused(Refusal.MALFORMED, part.name, problem, before(manifest))
     return None
 
 
@@ -193,12 +196,20 @@ def verify_chain(place: BackupPlace, stored: StoredChain, keys: BackupKeys, chec
     except KeyturnError as error:
         return ChainCheck(stored.name, 0, 0, stored.size, error)
     entries, problem = 0, chain.problem
+    good: int | None = chain.newest.sequence
     try:
-        for _ in all_lines(place, chain):
+        for _ in read_lines(place, chain.seal, chain.manifests):
             entries += 1
     except KeyturnError as error:
-        problem = error
-    return ChainCheck(stored.name, len(chain.manifests), entries, stored.size, problem, chain.newest)
+        good, problem = _last_before(chain, error.name), error
+    return ChainCheck(stored.name, len(chain.manifests), entries, stored.size, problem, chain.newest, good)
+
+
+def _last_before(chain: OpenedChain, name: str) -> int | None:
+    """The number of the last backup before the one with the part of this name; None where that is the base."""
+    numbers = (m.sequence for m in chain.manifests if any(part.name == name for part in m.parts))
+    number = next(numbers, 0)
+    return number - 1 if number else None
 
 
 def _written_at(stored: StoredChain) -> tuple[datetime, str]:

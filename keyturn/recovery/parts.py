@@ -20,9 +20,7 @@ UNDER_WAY: Final = 4
 FETCHED_AT_ONCE: Final = 16
 FETCHED_BYTES: Final = UNDER_WAY * PART_BYTES + (1 << 20)
 """So many bytes of parts are fetched ahead at most, or one part that has more."""
-GONE: Final = (
-    "Restore an earlier backup, or the store's own copy of the object; a new base is made by `keyturn backup run`"
-)
+FROM_THE_STORE: Final = "Or restore the store's own copy of the object; `keyturn backup run` makes a new base"
 
 
 def write_parts(
@@ -87,21 +85,28 @@ def _fetched_ahead(
 
 def _open_part(place: BackupPlace, seal: BackupSeal, manifest: Manifest, number: int) -> bytes:
     part, what = manifest.parts[number], _part_label(number, number == len(manifest.parts) - 1)
-    content = _fetch(place, part)
+    content = _fetch(place, part, before(manifest))
     try:
         return seal.decrypt(label_of(manifest.chain, manifest.sequence, manifest.attempt, what), content)
     except SealRefused as refusal:
-        raise SealRefused(refusal.refusal, part.name, refusal.problem, GONE) from None
+        raise SealRefused(refusal.refusal, part.name, refusal.problem, before(manifest)) from None
 
 
-def _fetch(place: BackupPlace, part: PartInfo) -> bytes:
+def before(manifest: Manifest) -> str:
+    """What to do about a part of this backup that does not hold: the point before it may."""
+    if manifest.sequence == 0:
+        return f"Take another chain, as `keyturn backup list` shows them. {FROM_THE_STORE}"
+    return f"Take the point before it: keyturn restore {manifest.chain}/{manifest.sequence - 1}. {FROM_THE_STORE}"
+
+
+def _fetch(place: BackupPlace, part: PartInfo, hint: str) -> bytes:
     try:
         content = place.get(part.name)
     except NotFound:
-        raise SealRefused(Refusal.MALFORMED, part.name, "the backup has this part, and it is gone", GONE) from None
+        raise SealRefused(Refusal.MALFORMED, part.name, "the backup has this part, and it is gone", hint) from None
     if len(content) != part.size or digest_of_object(content) != part.sha256:
         problem = "it is not what the manifest tells: it was changed, cut short or exchanged"
-        raise SealRefused(Refusal.TAMPERED, part.name, problem, GONE)
+        raise SealRefused(Refusal.TAMPERED, part.name, problem, hint)
     return content
 
 

@@ -18,6 +18,7 @@ from keyturn.core.backups import (
     TransitKeyInfo,
     mount_name,
 )
+from keyturn.core.errors import Denied
 from keyturn.core.fingerprint import Fingerprint, payload
 from keyturn.core.fingerprint_keys import FingerprintKeys
 from keyturn.core.mounts import join
@@ -32,6 +33,10 @@ SETTINGS: Final = ("max_versions", "cas_required", "delete_version_after", "cust
 """What of an entry's metadata is kept."""
 PASSING: Final = ("quiet/", "limits/", "serve/", RESTORED)
 """What of Keyturn's own mount is left out: it may be deleted at any time, or is a lease of who runs now."""
+MOST_MOUNTS: Final = 20
+"""So many of them are named."""
+INCLUDE: Final = "To have them in it, name them under `mounts:` in the catalogue"
+RIGHT: Final = "Give the login the policy that `keyturn policy render` writes for backups"
 LASTING: Final = ("serve/cursors/", "serve/judged/", "serve/told")
 """What of that is no lease, and is kept."""
 
@@ -79,6 +84,7 @@ class Look:
         """
         self.subject.fingerprint_keys()  # made before they are listed, where there are none yet
         yield from self._keys()
+        self.missing += unnamed_mounts(self.subject.content)
         for area in self.subject.content.areas:
             yield from self._entries(area)
         yield from (self._removed(*key) for key in self.before.entries.keys() - self.now.entries.keys())
@@ -145,6 +151,18 @@ class Look:
             yield backup_line(LineKind.LEAF, n=number, leaf=leaf.decode())
         self.counts["ledger"] += size - self.before.ledger.size
         self.now.ledger = LedgerPoint(ledger.origin, size, checkpoint)
+
+
+def unnamed_mounts(content: HubContent) -> list[str]:
+    """In a line, the KV mounts of the hub that nothing is backed up of; or why nobody could look for them."""
+    try:
+        mounts = content.other_mounts()
+    except Denied as error:
+        return [f"unknown whether the hub has other KV mounts: {error.problem}. {RIGHT}"]
+    if not mounts:
+        return []
+    more = f" and {len(mounts) - MOST_MOUNTS} more" if len(mounts) > MOST_MOUNTS else ""
+    return [f"KV mounts that the catalogue does not name: {', '.join(mounts[:MOST_MOUNTS])}{more}. {INCLUDE}"]
 
 
 def passing(entry: ListedEntry) -> bool:

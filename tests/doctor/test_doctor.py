@@ -278,11 +278,12 @@ def test_backups_are_looked_at_where_the_operator_declares_them(installed: Insta
     }
     with_backups = OperatorsPolicy.model_validate({"backups": declared})
     catalogue = made.model_copy(update={"policy": with_backups})
-    (empty,) = installed.results("backup", "backup", catalogue=catalogue)
+    empty, unread = installed.results("backup", "backup", catalogue=catalogue)
+    assert (unread.name, unread.grade) == ("verify backups", Grade.ADVICE), "nobody has read them back"
     assert (empty.grade, "no finished backup" in empty.words) == (Grade.FAILED, True)
     name = "20261128T000000Z-00000000/00000000" + SUFFIX
     BackupDirectory(tmp_path / "backups").put(name, b"sealed")
-    newest, lock = installed.results("backup", "backup", catalogue=catalogue)
+    newest, lock, _ = installed.results("backup", "backup", catalogue=catalogue)
     assert (newest.name, newest.grade) == ("newest", Grade.WELL)
     assert (lock.name, lock.grade) == ("lock", Grade.ADVICE)
     os.utime(tmp_path / "backups" / name, (1_700_000_000, 1_700_000_000))
@@ -304,5 +305,5 @@ def test_a_worker_that_may_not_see_backups_says_that_it_has_not_looked(
     monkeypatch.setattr("keyturn.doctor.backups.open_place", raising(Denied("open", "the place", "no login")))
     (worker,) = installed.results("backup", catalogue=catalogue)
     assert (worker.grade, worker.words.startswith("not looked at from here: ")) == (Grade.ADVICE, True)
-    (own,) = installed.results("backup", "backup", catalogue=catalogue)
+    own, _ = installed.results("backup", "backup", catalogue=catalogue)
     assert own.grade is Grade.UNKNOWN

@@ -120,7 +120,8 @@ def test_transit_keys_come_back_where_the_hub_gives_them_and_are_named_where_not
     setting.calls.post("make", "kept", f"{transit}/keys/kept", {"type": "ed25519"})
     maker = setting.maker()
     manifest = maker.make_increment()
-    assert manifest.missing == ("transit key kept: it is not exportable, or allows no backup",)
+    assert "transit key kept: it is not exportable, or allows no backup" in manifest.missing
+    assert not [line for line in manifest.missing if "given" in line]
     setting.calls.post("rotate", "given", f"{transit}/keys/given/rotate", {})
     assert maker.make_increment().counts["keys"] == 1
     assert restore(setting).keys == ["given"]
@@ -260,7 +261,8 @@ def test_what_somebody_did_to_a_backup_is_found_and_not_restored(
     shutil.copytree(directory_of(whole.place), tmp_path / "backups")
     place, chain = BackupDirectory(tmp_path / "backups"), whole.newest().name
     (stored,) = list_chains(place)
-    assert verify_chain(place, stored, whole.keys, UNSIGNED).problem is None
+    before = verify_chain(place, stored, whole.keys, UNSIGNED)
+    assert (before.problem, before.good) == (None, 2)
     damage(tmp_path / "backups" / chain)
     (stored,) = list_chains(place)
     check = verify_chain(place, stored, whole.keys, UNSIGNED)
@@ -270,6 +272,44 @@ def test_what_somebody_did_to_a_backup_is_found_and_not_restored(
     if holding == 3:
         with pytest.raises(SealRefused, match=words):
             plan_restore(whole.restored.content(), place, newest_chain(place, whole.keys, UNSIGNED)[0])
+
+
+def test_of_a_damaged_part_the_last_point_that_holds_is_offered_and_restores(whole: Setting, tmp_path: Path) -> None:
+    shutil.copytree(directory_of(whole.place), tmp_path / "backups")
+    place, chain = BackupDirectory(tmp_path / "backups"), whole.newest().name
+    for damaged in (2, 1):
+        (part,) = list((tmp_path / "backups" / chain).glob(f"{damaged:08d}-*.00000.part"))
+        part.write_bytes(b"somebody else's")
+        opened, _ = newest_chain(place, whole.keys, UNSIGNED)
+        check = verify_chain(place, list_chains(place)[0], whole.keys, UNSIGNED)
+        assert check.good == damaged - 1
+        assert isinstance(check.problem, KeyturnError)
+        assert f"keyturn restore {chain}/{damaged - 1}" in check.problem.hint
+        with pytest.raises(SealRefused) as refused:
+            plan_restore(whole.restored.content(), place, opened.until(damaged))
+        assert f"keyturn restore {chain}/{damaged - 1}" in refused.value.hint
+        assert plan_restore(whole.restored.content(), place, opened.until(check.good)).writes
+    (tmp_path / "backups" / chain / first_part(tmp_path / "backups" / chain).name).unlink()
+    check = verify_chain(place, list_chains(place)[0], whole.keys, UNSIGNED)
+    assert check.good is None
+    assert check.problem is not None
+    assert "Take another chain" in check.problem.hint
+
+
+def test_a_mount_that_nothing_is_backed_up_of_is_named(setting: Setting) -> None:
+    name = setting.hub.settings.mount.partition("/")[0]
+    for mount, version in ((f"{name}/apps", "2"), (f"{name}/old", "1")):
+        setting.calls.post(
+            "make", mount, f"sys/mounts/{mount}", {"type": "kv", "options": {"version": version}, "local": False}
+        )
+    others = setting.hub.content().other_mounts()
+    assert f"{name}/apps" in others
+    assert f"{name}/old (KV version 1)" in others
+    assert not {setting.hub.settings.mount, setting.hub.settings.state_mount} & set(others)
+    (line,) = [line for line in setting.maker().make_base().missing if "KV mounts" in line]
+    assert "name them under `mounts:` in the catalogue" in line
+    with_apps = setting.hub.mounted({"apps": f"{name}/apps"})
+    assert f"{name}/apps" not in with_apps.content().other_mounts()
 
 
 def test_a_backup_that_was_cut_off_is_none(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,6 +77,12 @@ def test_a_night_from_backup_to_a_hub_that_works(setting: Setting, run: Run, tmp
     (chain,) = data(run("backup", "list", "--json"))["chains"]
     assert (chain["chain"], chain["backups"], chain["locked_until"]) == (made["chain"], 1, None)
     assert data(run("backup", "verify", "--json"))["chains"][0]["error"] == ""
+    checks = json.loads(run("doctor", "--as", "backup", "--json").stdout)["checks"]
+    assert [c["grade"] for c in checks if c["name"] == "verify backups"] == ["advice"], "nothing tells of it"
+    assert run("backup", "verify", "--record").exit_code == 0
+    checks = json.loads(run("doctor", "--json").stdout)["checks"]
+    (verified,) = [c for c in checks if c["name"] == "verify backups"]
+    assert (verified["grade"], "whole: 1 chains, 1 backups" in verified["words"]) == ("ok", True)
     drill = data(run("restore-drill", "--json"))
     assert (drill["proven"], drill["differing"], drill["entries"] > 1) == (True, [], True)
     plan = run("restore", restored=True)
@@ -154,6 +160,11 @@ def test_what_is_wrong_is_one_line_with_its_remedy(setting: Setting, run: Run, p
     verified = run("backup", "verify")
     assert verified.exit_code == 1
     assert "changed, cut short or exchanged" in verified.stderr
+    assert run("backup", "verify", "--record").exit_code == 1
+    checks = json.loads(run("doctor", "--json").stdout)["checks"]
+    (told,) = [c for c in checks if c["name"] == "verify backups"]
+    assert told["grade"] == "failed"
+    assert "NOT whole: " + chain.name in told["words"]
     declared = yaml.safe_load(policy.read_text())
     policy.write_text(yaml.safe_dump({"backups": {**declared["backups"], "keys": ["transit:keyturn"]}}))
     lost = run("backup", "run")

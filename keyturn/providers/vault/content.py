@@ -16,6 +16,7 @@ from keyturn.providers.vault.mounts import KvMount
 
 SETTINGS: Final = ("max_versions", "cas_required", "delete_version_after", "custom_metadata")
 """What of an entry's metadata is a setting, and none of its history."""
+KV: Final = frozenset({"kv", "generic"})
 READY_TRIES: Final = 100
 READY_PAUSE: Final = 0.1
 """Seconds between two looks whether a mount that was just made is ready."""
@@ -72,6 +73,14 @@ class VaultContent:
     def remove(self, area: str, path: str) -> None:
         """Remove an entry with all that is kept of it."""
         self._calls.delete("remove", self._name(area, path), self._url(area, "metadata", path))
+
+    def other_mounts(self) -> Sequence[str]:
+        """The KV mounts of this namespace that are none of the areas; one of version 1 is told so."""
+        answer = self._calls.get("look for", "other mounts", "sys/mounts")
+        areas = {path.strip("/") for path in self.areas.values()}
+        mounts: Mapping[str, Any] = answer.json()["data"]
+        listed = {path.strip("/"): about for path, about in mounts.items() if about.get("type") in KV}
+        return [_named_mount(path, about) for path, about in sorted(listed.items()) if path not in areas]
 
     def transit_keys(self) -> Sequence[TransitKeyInfo]:
         """The transit engine's keys, each with whether it may be backed up."""
@@ -160,6 +169,11 @@ class VaultContent:
 
     def _name(self, area: str, path: str) -> str:
         return f"{self.areas[area]}/{path}"
+
+
+def _named_mount(path: str, about: Mapping[str, Any]) -> str:
+    version = (about.get("options") or {}).get("version")
+    return path if version == "2" else f"{path} (KV version 1)"
 
 
 def _listed(area: str, path: str, metadata: Mapping[str, Any]) -> ListedEntry:

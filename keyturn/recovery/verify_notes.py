@@ -1,0 +1,30 @@
+"""What the ledger tells of backups that were read back whole: one note in words, which the doctor reads."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from keyturn.recovery.chains import ChainCheck
+
+VERIFY_BACKUPS: Final = "verify backups"
+"""What the ledger calls it."""
+WHOLE: Final = "whole: "
+SHOWN: Final = 5
+"""So many broken chains are named."""
+
+
+def note_of_checks(checks: Sequence[ChainCheck]) -> str:
+    """What is told of it: whether all of them hold, how much there was, and to which moment they reach."""
+    broken = [check.name for check in checks if check.problem]
+    backups, entries = sum(check.backups for check in checks), sum(check.entries for check in checks)
+    point = max((check.newest.begun_at for check in checks if check.newest), default=None)
+    reaches = f", to {point:%Y-%m-%d %H:%M:%S} UTC" if point else ""
+    amount = f"{len(checks)} chains, {backups} backups, {entries} entries{reaches}"
+    if not broken:
+        return WHOLE + amount
+    more = f" and {len(broken) - SHOWN} more" if len(broken) > SHOWN else ""
+    return f"NOT whole: {', '.join(broken[:SHOWN])}{more} of {amount}"
+
+
+def tells_whole(note: str) -> bool:
+    """Whether such a note says that all of them hold."""
+    return note.startswith(WHOLE)
