@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from keyturn.providers.vault.hub import VaultHub
     from keyturn.recovery.chains import OpenedChain
     from keyturn.recovery.drilling import DrillReport
-    from keyturn.recovery.restoring import RestorePlan
+    from keyturn.recovery.restoring import RestorePlan, SinceThen
     from keyturn.rotation.context import Workspace
 
 PRIVATE: Final = 0o700
@@ -139,6 +140,24 @@ def tell_plan(plan: "RestorePlan") -> None:
         note(f"not in the backup: {line}")
     for (_, path), change in plan.held.items():
         note(f"left alone: {path} is {change} in the hub")
+    tell_since(plan.since)
+
+
+def tell_since(since: "SinceThen") -> None:
+    """What somebody has taken away, before the backup or since, for people."""
+    from keyturn.recovery.drilling import shorten
+
+    for names, words in (
+        (since.returning, "the hub does not have, and it comes back: removed since the backup, or never in it"),
+        (since.ended, "destroyed in the hub since the backup, and it stays so"),
+        (
+            since.removed,
+            "removed before the backup, and the hub has it: it stays, remove it by hand where it has to go",
+        ),
+        (since.destroyed, "destroyed or deleted before the backup, and can be read in the hub: it stays"),
+    ):
+        if names:
+            note(f"{words}: {shorten(tuple(names))}")
 
 
 def restore_plan_data(plan: "RestorePlan") -> dict[str, Any]:
@@ -150,6 +169,7 @@ def restore_plan_data(plan: "RestorePlan") -> dict[str, Any]:
         "point": stamp(newest.begun_at),
         "changes": {str(change): count for change, count in plan.counts.items()},
         "held": [path for _, path in plan.held],
+        "since": asdict(plan.since),
         "mounts": [newest.areas[area] for area in plan.mounts],
         "keys": plan.keys,
         "missing": list(newest.missing),

@@ -38,13 +38,18 @@ def backup_line(kind: LineKind, **fields: Any) -> bytes:
     return json.dumps({KIND: kind, **fields}, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
 
 
-def entry_line(entry: ListedEntry, settings: Mapping[str, Any], versions: Sequence[tuple[KeptVersion, str]]) -> bytes:
-    """An entry with its versions, the oldest first, each with its fingerprint."""
+def entry_line(
+    entry: ListedEntry, settings: Mapping[str, Any], versions: Sequence[tuple[KeptVersion, str]], most: int
+) -> bytes:
+    """An entry with its versions, the oldest first, each with its fingerprint.
+
+    Of those that could be read there are the newest, ``most`` at most: where there are fewer, no other could be.
+    """
     content = [
         {"n": version.number, "at": version.created_at, "fields": dict(version.fields), "fingerprint": fingerprint}
         for version, fingerprint in versions
     ]
-    about = {"area": entry.area, "path": entry.path, "version": entry.version, "settings": dict(settings)}
+    about = {"area": entry.area, "path": entry.path, "version": entry.version, "settings": dict(settings), "most": most}
     return backup_line(LineKind.ENTRY, **about, versions=content)
 
 

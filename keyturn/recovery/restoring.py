@@ -10,9 +10,10 @@ from enum import StrEnum
 from itertools import islice
 from typing import IO, Any, Final
 
-from keyturn.core.backups import RESTORED, STATE, BackupPlace, HubContent, ListedEntry, Manifest
+from keyturn.core.backups import RESTORED, STATE, BackupPlace, HubContent, ListedEntry, Manifest, mount_name
 from keyturn.core.errors import Conflict, KeyturnError
 from keyturn.core.hub import RESTORED_AT
+from keyturn.core.mounts import join
 from keyturn.core.sensitive import Sensitive
 from keyturn.ledger.naming import BEING_RESTORED, NAMED, LedgerName
 from keyturn.recovery.chains import OpenedChain, all_lines
@@ -45,6 +46,23 @@ class RestoreChange(StrEnum):
 
 
 @dataclass
+class SinceThen:
+    """The secrets of a hub that is not empty in which it and the backup differ by what somebody took away, by name.
+
+    A listing keeps no word of an entry that was removed, so what the hub lacks may never have been in it either.
+    """
+
+    removed: list[str] = field(default_factory=list)
+    """Removed in the hub that was backed up, and here they are: they stay."""
+    destroyed: list[str] = field(default_factory=list)
+    """Versions that could not be read any more in the hub that was backed up, and can here: they stay."""
+    returning: list[str] = field(default_factory=list)
+    """What the hub has not, while it has others: removed since the backup, or never there. It is written."""
+    ended: list[str] = field(default_factory=list)
+    """Versions that the hub has without their values: destroyed since the backup. They stay so."""
+
+
+@dataclass
 class RestorePlan:
     """What would be done. ``held`` are the entries that the hub has newer or otherwise, ``writes`` counts requests."""
 
@@ -56,6 +74,7 @@ class RestorePlan:
     keys: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
     leaves: int = 0
+    since: SinceThen = field(default_factory=SinceThen)
 
     def insist(self, *, skip_newer: bool) -> None:
         """That nothing would be written over what the hub has newer. Raises Conflict, naming some."""
@@ -81,8 +100,11 @@ class RestoreResult:
     ledger_name: Mapping[str, Any] | None = None
 
 
-def latest_lines(place: BackupPlace, chain: OpenedChain) -> Iterator[Line]:
-    """The newest line of each entry, key and file; and all of the ledger's, which come in no order."""
+def latest_lines(place: BackupPlace, chain: OpenedChain, *, removed: bool = False) -> Iterator[Line]:
+    """The newest line of each entry, key and file; and all of the ledger's, which come in no order.
+
+    With ``removed`` also those that tell of an entry that was there before.
+    """
     latest = set[tuple[str, ...]]()
     for _, line in all_lines(place, chain):
         kind = LineKind(line[KIND])
@@ -92,7 +114,7 @@ def latest_lines(place: BackupPlace, chain: OpenedChain) -> Iterator[Line]:
         about = ("entry", line["area"], line["path"]) if "area" in line else (kind, line.get("name", ""))
         if about not in latest:
             latest.add(about)
-            if kind is not LineKind.REMOVED:
+            if removed or kind is not LineKind.REMOVED:
                 yield line
 
 
@@ -100,11 +122,17 @@ def plan_restore(content: HubContent, place: BackupPlace, chain: OpenedChain) ->
     """What restoring the chain into this hub would do. It reads both, and changes nothing."""
     missing = tuple(area for area in content.areas if not content.has_mount(area))
     present = listing_of(content, [area for area in content.areas if area not in missing])
-    plan = RestorePlan(chain, missing)
-    for line in latest_lines(place, chain):
+    plan, used = RestorePlan(chain, missing), {area for area, _ in present}
+    for line in latest_lines(place, chain, removed=True):
         match LineKind(line[KIND]):
             case LineKind.ENTRY:
-                _plan_entry(plan, content, present.get((line["area"], line["path"])), line)
+                there = present.get((line["area"], line["path"]))
+                _plan_entry(plan, content, there, line)
+                if line["area"] != STATE and line["area"] in used:
+                    _compare_since(plan.since, there, line)
+            case LineKind.REMOVED:
+                if line["area"] != STATE and (line["area"], line["path"]) in present:
+                    plan.since.removed.append(_name_of(line))
             case LineKind.KEY:
                 plan.keys.append(line["name"])
             case LineKind.FILE:
@@ -179,6 +207,26 @@ def _plan_entry(plan: RestorePlan, content: HubContent, present: ListedEntry | N
         plan.held[line["area"], line["path"]] = change
     elif change is RestoreChange.WRITE:
         plan.writes += (1 if line["area"] == STATE else line["version"] - (present.version if present else 0)) + 2
+
+
+def _compare_since(since: SinceThen, there: ListedEntry | None, line: Line) -> None:
+    """What somebody has taken away of one secret, before the backup or since."""
+    name, kept = _name_of(line), {int(version["n"]) for version in line["versions"]}
+    if there is None or there.version == 0:
+        since.returning.append(name)
+        return
+    readable = set(undestroyed(there))
+    # A backup of an earlier Keyturn does not tell how many were kept at most.
+    oldest = min(kept, default=0) if len(kept) >= line.get("most", 0) else 0
+    unkept = {number for number in readable - kept if oldest < number <= line["version"]}
+    since.destroyed += [f"{name} version {number}" for number in sorted(unkept)]
+    if there.version >= line["version"]:
+        listed = {int(number) for number in there.metadata["versions"]}
+        since.ended += [f"{name} version {number}" for number in sorted((kept & listed) - readable)]
+
+
+def _name_of(line: Line) -> str:
+    return join(mount_name(line["area"]), line["path"])
 
 
 def change_of(content: HubContent, present: ListedEntry | None, line: Line) -> RestoreChange:

@@ -104,7 +104,10 @@ class Look:
         newest = list(islice(self._versions(entry), self.subject.versions))
         settings = {name: entry.metadata.get(name) for name in SETTINGS}
         return entry_line(
-            entry, settings, [(version, self._fingerprint(entry, version)) for version in reversed(newest)]
+            entry,
+            settings,
+            [(version, self._fingerprint(entry, version)) for version in reversed(newest)],
+            self.subject.versions,
         )
 
     def _versions(self, entry: ListedEntry) -> Iterator[KeptVersion]:

@@ -148,6 +148,44 @@ def test_nothing_is_written_over_what_the_hub_has_newer_or_otherwise(setting: Se
     assert setting.restored.read_state("rotations/ml/database") is not None
 
 
+def test_a_plan_names_what_was_taken_away_before_the_backup_and_since(setting: Setting) -> None:
+    """Of a hub that came back from an older snapshot, and of one that has gone on."""
+    maker, hub = setting.maker(), setting.hub
+    for path in ("ml/removed", "ml/leaked", "ml/kept", "ml/ended"):
+        setting.write(path, "first", "second")
+    maker.make_increment()
+    restore(setting)
+    hub.content().remove(SECRETS, "ml/removed")
+    hub.destroy("ml/leaked", [1])
+    setting.write("ml/leaked", "third")
+    maker.make_increment()
+    older = plan_restore(setting.restored.content(), setting.place, setting.newest()).since
+    assert (older.removed, older.destroyed) == (["ml/removed"], [])
+    hub.destroy("ml/leaked", [2])
+    maker.make_increment()
+    older = plan_restore(setting.restored.content(), setting.place, setting.newest()).since
+    assert (older.removed, older.returning, older.ended) == (["ml/removed"], [], [])
+    assert older.destroyed == ["ml/leaked version 1", "ml/leaked version 2"]
+    hub.content().remove(SECRETS, "ml/kept")
+    hub.destroy("ml/ended", [1, 2])
+    gone_on = plan_restore(hub.content(), setting.place, setting.newest()).since
+    assert gone_on.returning == ["ml/kept"]
+    assert gone_on.ended == ["ml/ended version 1", "ml/ended version 2"]
+    assert (gone_on.removed, gone_on.destroyed) == ([], [])
+
+
+def test_a_version_that_was_destroyed_before_the_backup_and_can_be_read_is_named(setting: Setting) -> None:
+    maker = setting.maker()
+    setting.write("ml/leaked", "first", "second", "third")
+    maker.make_increment()
+    restore(setting)
+    setting.hub.destroy("ml/leaked", [2, 3])
+    setting.write("ml/leaked", "fourth")
+    maker.make_increment()
+    since = plan_restore(setting.restored.content(), setting.place, setting.newest()).since
+    assert since.destroyed == ["ml/leaked version 2", "ml/leaked version 3"]
+
+
 def test_a_restore_that_was_cut_off_holds_back_all_work_and_goes_on(
     setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
