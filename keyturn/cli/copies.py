@@ -86,11 +86,15 @@ class CopyStatus:
 
 @dataclass(frozen=True)
 class CatalogueCopies:
-    """Every copy of a catalogue by its secret, how many there are of each action, and what a plan says besides."""
+    """Every copy of a catalogue by its secret, how many there are of each action, and what a plan says besides.
+
+    ``lost`` are the secrets that the hub has lost newer versions of; None where nobody could tell.
+    """
 
     of: Mapping[str, tuple[CopyStatus, ...]] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    lost: tuple[str, ...] | None = None
 
     def beside(self, paths: Iterable[str]) -> list[CopyStatus]:
         """What is not in sync of all other secrets, which only patterns push or nothing declares any more."""
@@ -110,7 +114,8 @@ def look_at_copies(workspace: Workspace) -> CatalogueCopies:
         failed = None if item.action is Action.IN_SYNC else failures[item.store].get(item.name)
         by_secret[item.path].append(CopyStatus(item, failed))
     notes = (*planned.remarks, *remarks(workspace, planned))
-    return CatalogueCopies({path: tuple(places) for path, places in by_secret.items()}, planned.counts(), notes)
+    listed = {path: tuple(places) for path, places in by_secret.items()}
+    return CatalogueCopies(listed, planned.counts(), notes, planned.lost)
 
 
 def unreadable_plan(workspace: Workspace, error: KeyturnError) -> Plan:

@@ -170,14 +170,19 @@ def copy_numbers(workspace: "Workspace") -> Numbers:
     """Every copy that the catalogue wants, or that is left over. Raises what hides all of them."""
     from keyturn.cli.copies import look_at_copies
 
-    listed = [copy for places in look_at_copies(workspace).of.values() for copy in places]
+    copies = look_at_copies(workspace)
+    listed = [copy for places in copies.of.values() for copy in places]
     now, states = workspace.clock(), Counter((copy.item.store, copy_state(copy)) for copy in listed)
     failing: dict[tuple[str, ...], float] = {}
     for copy in listed:
         if copy.since:
             seconds = (now - copy.since).total_seconds()
             failing[copy.item.store,] = max(seconds, failing.get((copy.item.store,), 0.0))
-    return samples_alone(copies=dict(states.items()), copies_failing_seconds=failing)
+    numbers = samples_alone(copies=dict(states.items()), copies_failing_seconds=failing)
+    # None that is known is no word on what nobody could look at.
+    if copies.lost is None or (not copies.lost and any(is_unseen(copy.item) for copy in listed)):
+        return numbers
+    return Numbers({**numbers.samples, "secrets_behind": {(): len(copies.lost)}}, {})
 
 
 def copy_state(copy: "CopyStatus") -> str:
@@ -302,11 +307,18 @@ def part_numbers(workspace: "Workspace") -> Numbers:
 
 
 def hub_numbers(workspace: "Workspace") -> Numbers:
-    """The last daily look; nothing where the catalogue has nothing set up. Raises what keeps it from being read."""
+    """The last daily look, where the catalogue has something set up; and whether a restored hub waits for `recover`.
+
+    Raises what keeps either from being read.
+    """
+    from keyturn.recovery.restored import read_mark
+
+    mark = read_mark(workspace.hub)
+    restored: dict[str, Samples] = {"hub_to_recover": {(): float(bool(mark and mark.to_do))}}
     if not workspace.catalogue.hub:
-        return samples_alone()
+        return Numbers(restored, {})
     from keyturn.cli.hub_status import HubStatus
     from keyturn.hub_setup.check import last_check
 
     status = HubStatus(workspace.hub_now(), last_check(workspace))
-    return samples_alone(hub_setup_sound={(): float(not status.problem)})
+    return Numbers({**restored, "hub_setup_sound": {(): float(not status.problem)}}, {})

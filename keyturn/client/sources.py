@@ -92,7 +92,7 @@ class HubSource:
     def _of(self, path: str, secret: HubSecret) -> Secret:
         expires_at = metadata_moment(path, EXPIRES_AT, secret.custom.get(EXPIRES_AT, ""))
         version = secret.version
-        return Secret(path, secret.fields, version, str(version), self.name, self._now(), secret.created_at, expires_at)
+        return Secret(path, secret.fields, version, str(version), self.name, self._now(), secret.made_at, expires_at)
 
 
 class StoreSource:

@@ -109,6 +109,10 @@ class Plan:
     deep: bool = False
     remarks: tuple[str, ...] = ()
     listing: HubListing | None = field(default=None, compare=False, repr=False)
+    lost: tuple[str, ...] | None = field(default=None, compare=False, repr=False)
+    """The secrets that the hub has lost newer versions of; None where the ledger could not be asked and no copy tells
+    of any, and for a plan that comes out of a file.
+    """
 
     @property
     def work(self) -> tuple[Item, ...]:

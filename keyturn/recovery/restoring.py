@@ -211,18 +211,18 @@ def _plan_entry(plan: RestorePlan, content: HubContent, present: ListedEntry | N
 
 def _compare_since(since: SinceThen, there: ListedEntry | None, line: Line) -> None:
     """What somebody has taken away of one secret, before the backup or since."""
-    name, kept = _name_of(line), {int(version["n"]) for version in line["versions"]}
+    name, held = _name_of(line), {int(version["n"]) for version in line["versions"]}
     if there is None or there.version == 0:
         since.returning.append(name)
         return
     readable = set(undestroyed(there))
-    # A backup of an earlier Keyturn does not tell how many were kept at most.
-    oldest = min(kept, default=0) if len(kept) >= line.get("most", 0) else 0
-    unkept = {number for number in readable - kept if oldest < number <= line["version"]}
+    # A backup of an earlier Keyturn does not tell how many were held at most.
+    oldest = min(held, default=0) if len(held) >= line.get("most", 0) else 0
+    unkept = {number for number in readable - held if oldest < number <= line["version"]}
     since.destroyed += [f"{name} version {number}" for number in sorted(unkept)]
     if there.version >= line["version"]:
         listed = {int(number) for number in there.metadata["versions"]}
-        since.ended += [f"{name} version {number}" for number in sorted((kept & listed) - readable)]
+        since.ended += [f"{name} version {number}" for number in sorted((held & listed) - readable)]
 
 
 def _name_of(line: Line) -> str:

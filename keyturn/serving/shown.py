@@ -37,7 +37,7 @@ TOLD_BY: Final[Mapping[Area, str]] = {
     Area.KEYS: "Keyturn's own keys, and the managed keys of other engines.",
     Area.AUTHORITIES: "What signs certificates.",
     Area.PARTS: "The leases of what runs on, in whichever process.",
-    Area.HUB: "The daily look at the hub's set-up.",
+    Area.HUB: "The daily look at the hub's set-up, and whether it was restored from a backup.",
 }
 
 
@@ -98,6 +98,12 @@ SHOWN: Final = (
         _GAUGE,
         "Copies by state: in step, behind, drifted, conflict, blocked or unknown.",
         ("store", "state"),
+    ),
+    Shown(
+        Area.COPIES,
+        "secrets_behind",
+        _GAUGE,
+        "Secrets of which the hub has lost newer versions, as after a restore: it may give what is dead.",
     ),
     Shown(Area.COPIES, "copies_failing_seconds", _GAUGE, "Since when runs fail at the oldest copy.", ("store",), "s"),
     Shown(
@@ -184,6 +190,12 @@ SHOWN: Final = (
     Shown(Area.AUTHORITIES, "authority_alarm", _GAUGE, "1 where a person has to look, else 0.", ("authority",)),
     Shown(Area.PARTS, "part_up", _GAUGE, "1 for a part that runs in some process, else 0.", ("part",)),
     Shown(Area.PARTS, "part_problem", _GAUGE, "1 where somebody should look at it, else 0.", ("part",)),
+    Shown(
+        Area.HUB,
+        "hub_to_recover",
+        _GAUGE,
+        "1 where the hub was restored from a backup and `keyturn recover` has not gone through since, else 0.",
+    ),
     Shown(Area.HUB, "hub_setup_sound", _GAUGE, "1 where the hub is set up as the catalogue says, else 0."),
 )
 """All of them; what is looked at is in :mod:`keyturn.serving.board`, what looks in :mod:`keyturn.cli.numbers`."""

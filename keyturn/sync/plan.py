@@ -89,7 +89,8 @@ def plan(workspace: Workspace, patterns: Sequence[str] = (), *, deep: bool = Fal
     behind_remarks = (behind_words(lost.keys()),) if lost and paths is None else ()
     remarks = (*behind_remarks, *unread_remarks(secrets), *remarked(workspace, ledger.error, whole=paths is None))
     listing = HubListing(asked_at, secrets)
-    return Plan(workspace.clock(), tuple(patterns), ordered, deep, remarks, listing)
+    lost_secrets = None if ledger.error and not lost else tuple(sorted(lost))
+    return Plan(workspace.clock(), tuple(patterns), ordered, deep, remarks, listing, lost_secrets)
 
 
 def unread_remarks(secrets: Survey) -> Iterator[str]:

@@ -11,8 +11,11 @@ from keyturn.cli.copies import CopyStatus
 from keyturn.cli.numbers import OTHERS, grouped, looks_of
 from keyturn.cli.status import SecretStatus
 from keyturn.client.metrics import Samples
+from keyturn.core.backups import RESTORED
 from keyturn.core.errors import Denied, Unavailable
 from keyturn.core.plan import Action, Item
+from keyturn.core.policy import Trigger
+from keyturn.recovery.restored import RestoredMark, mark_recovered
 from keyturn.rotation.run import rotate
 from keyturn.serving.board import Numbers
 from keyturn.serving.shown import SHOWN, Area
@@ -92,6 +95,39 @@ def test_copies_and_rotations_and_what_nobody_has_signed_are_told(opened: Opened
     assert "ledger_checkpoint_age_seconds" not in unsigned
     assert seen[Area.INCIDENTS].samples["incidents_open"][()] >= 0
     assert seen[Area.KEYS].samples["fingerprint_key_age_seconds"][()] > 0
+
+
+def test_a_hub_that_is_behind_is_told_by_how_many_secrets_and_by_nothing_where_nobody_could_look(
+    opened: Opened, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look, path = looks_of(lambda: opened.workspace)[Area.COPIES], owned(opened, "ana")
+    assert look().samples["secrets_behind"] == {(): 0}
+    lab.root.secrets.kv.v2.delete_metadata_and_all_versions(path)
+    lab.root.secrets.kv.v2.create_or_update_secret(path, {"password": "of before"})
+    assert look().samples["secrets_behind"] == {(): 1}
+
+    def down(*_: Any) -> Any:
+        raise Unavailable("read", "the ledger", "it does not answer", "Wait")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(opened.workspace.ledger), "newest_versions", down)
+        assert look().samples["secrets_behind"] == {(): 1}, "the copy tells of it"
+        rotate(opened.workspace, path, Trigger.FORCE)
+        assert "secrets_behind" not in look().samples, "the ledger may know of others"
+    assert look().samples["secrets_behind"] == {(): 0}
+
+
+def test_a_restored_hub_is_told_until_it_was_recovered(opened: Opened, lab: Lab) -> None:
+    look = looks_of(lambda: opened.workspace)[Area.HUB]
+    assert look().samples["hub_to_recover"] == {(): 0}
+    mark = RestoredMark("20260301T120000Z-0a1b2c3d", 0, lab.hub.now(), lab.hub.now(), whole=True)
+    try:
+        lab.keep(RESTORED, mark.to_data())
+        assert look().samples["hub_to_recover"] == {(): 1}
+        mark_recovered(lab.hub, mark, lab.hub.now())
+        assert look().samples["hub_to_recover"] == {(): 0}
+    finally:
+        lab.hub.delete_state(RESTORED)
 
 
 def test_a_hub_that_tells_of_no_secret_hides_the_area(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:

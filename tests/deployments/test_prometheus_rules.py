@@ -60,6 +60,8 @@ FIRES: Mapping[str, tuple[str, str, str]] = {
     "KeyturnPartFails": ('keyturn_serve_part_failures{part="follow"}', "9x576", "0x576"),
     "KeyturnAccessesMissing": ('keyturn_serve_gaps_total{source="hub"}', "0+1x576", "2x576"),
     "KeyturnReactionFails": ('keyturn_serve_reaction_failures_total{source="mail"}', "0+1x576", "2x576"),
+    "KeyturnHubIsBehind": ("keyturn_secrets_behind", "2x576", "0x576"),
+    "KeyturnHubToRecover": ("keyturn_hub_to_recover", "1x576", "0x576"),
     "KeyturnHubNotAsDeclared": ("keyturn_hub_setup_sound", "0x576", "1x576"),
     "KeyturnNotLookedAt": ('keyturn_look_up{area="copies"}', "0x576", "1x576"),
     "KeyturnLookOld": ('keyturn_looked_at_seconds{area="copies"}', "0x576", f"{2 * DAY}x576"),

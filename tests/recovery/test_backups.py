@@ -12,11 +12,15 @@ from typing import Any
 import pytest
 
 from deployments.local.openbao import OpenBao
+from keyturn.client.client import SecretClient
+from keyturn.client.policy import CachePolicy
+from keyturn.client.sources import HubSource
 from keyturn.core.backups import SECRETS, STATE, BackupPlace, Manifest
 from keyturn.core.envelope import SealRefused
 from keyturn.core.errors import Conflict, Invalid, KeyturnError, Missing, NotFound, Unavailable
 from keyturn.core.hub import VersionState
 from keyturn.core.ledger import Entry, Outcome
+from keyturn.core.sensitive import SecretFields
 from keyturn.ledger.naming import BEING_RESTORED, LedgerName, insist_on_named, read_name
 from keyturn.providers.files.backup_directory import BackupDirectory
 from keyturn.providers.files.recovery_key import RecoveryDataKeys
@@ -37,6 +41,7 @@ from tests.ledger.keys import Key
 from tests.recovery.conftest import UNSIGNED, Damage, Servers, Setting, hub_at, make_recovery_key, open_setting
 from tests.support.hooks import eventually
 from tests.support.lab import fresh
+from tests.support.served import Clock
 
 
 def restore(setting: Setting) -> restoring.RestoreResult:
@@ -98,6 +103,43 @@ def test_a_hub_comes_back_with_values_numbers_and_metadata(setting: Setting) -> 
     assert mark is not None
     assert (mark.whole, mark.chain, mark.point) == (True, newest.chain, newest.begun_at)
     assert plan_restore(hub.content(), setting.place, setting.newest()).counts == {RestoreChange.KEEP: 3}
+
+
+KEPT = CachePolicy(ttl=60.0)
+
+
+class Moved:
+    """The name of a hub, which may lead to another one."""
+
+    def __init__(self, source: HubSource) -> None:
+        self.source = source
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.source, name)
+
+
+def test_an_application_that_has_seen_a_newer_version_is_given_none_of_before_by_a_restored_hub(
+    setting: Setting,
+) -> None:
+    """The hub has written the old version anew just now: only its first moment tells that it is of before."""
+    maker = setting.maker()
+    setting.write("ml/database", "first")
+    maker.make_increment()
+    setting.write("ml/database", "second")
+    clock, hub = Clock(), Moved(HubSource(setting.hub))
+    with SecretClient([hub], policy=KEPT, clock=clock, poll=0) as client:
+        assert client.get("ml/database").version == 2
+        content = setting.restored.content()
+        restore_chain(content, setting.place, plan_restore(content, setting.place, setting.newest()))
+        hub.source = HubSource(setting.restored)
+        clock.now += KEPT.ttl + 1
+        kept = client.get("ml/database")
+        assert (kept.version, kept.fields["password"].reveal()) == (2, "second"), "what it has seen is newer"
+        # Written once more by `keyturn recover`, or by a rotation.
+        setting.restored.write("ml/database", SecretFields({"password": "third"}), cas=1)
+        setting.restored.write("ml/database", SecretFields({"password": "fourth"}), cas=2)
+        clock.now += KEPT.ttl + 1
+        assert eventually(lambda: client.get("ml/database").fields["password"].reveal() == "fourth")
 
 
 def test_an_earlier_point_of_the_chain_can_be_restored(setting: Setting) -> None:
