@@ -61,8 +61,9 @@ class Plans:
 async def serve(services: Callable[[], Awaitable[None]], plans: Plans) -> None:
     """Run the services until their plans are lost, or one of them ends. Raises what all of them do."""
     await plans.begin()
+    begun = begun_from_now()
     running = asyncio.ensure_future(services())
-    watching = [asyncio.create_task(plans.lost()), asyncio.create_task(one_ends())]
+    watching = [asyncio.create_task(plans.lost()), asyncio.create_task(one_ends(begun))]
     await asyncio.wait((running, *watching), return_when=asyncio.FIRST_COMPLETED)
     for watch in watching:
         watch.cancel()
@@ -71,19 +72,36 @@ async def serve(services: Callable[[], Awaitable[None]], plans: Plans) -> None:
     # Else they are not told to end: what they would write belongs to plans that are gone.
 
 
-async def one_ends() -> None:
+def begun_from_now() -> "set[asyncio.Task[Any]]":
+    """The tasks of services, each from its first moment on: one may end before anybody looks."""
+    begun: set[asyncio.Task[Any]] = set()
+
+    def make(loop: asyncio.AbstractEventLoop, coroutine: Any, **told: Any) -> "asyncio.Task[Any]":
+        task = asyncio.Task(coroutine, loop=loop, **told)
+        if name_of(task).endswith(STARTED):
+            begun.add(task)
+        return task
+
+    asyncio.get_running_loop().set_task_factory(make)
+    return begun
+
+
+async def one_ends(begun: "set[asyncio.Task[Any]]") -> None:
     """Return once one of the services has ended, such as over a database that was away; Prefect looks at none of them.
 
     Each is a task of its method ``start``, which never returns while it is well.
     """
-    seen: set[str] = set()
     while True:
         await asyncio.sleep(EVERY)
-        alive = {name for task in asyncio.all_tasks() if (name := name_of(task)).endswith(STARTED)}
-        if ended := seen - alive:
-            logger.warning("Ended by itself: %s", ", ".join(sorted(ended)))
+        if ended := [task for task in begun if task.done()]:
+            logger.warning("Ended by itself: %s", ", ".join(sorted(map(end_of, ended))))
             return
-        seen |= alive
+
+
+def end_of(task: "asyncio.Task[Any]") -> str:
+    """What it carried out, and by which kind of error it ended; an error's own words may hold what was sent."""
+    error = task.exception() if task.done() and not task.cancelled() else None
+    return f"{name_of(task)} ({type(error).__name__})" if error else name_of(task)
 
 
 def name_of(task: "asyncio.Task[Any]") -> str:

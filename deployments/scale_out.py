@@ -55,6 +55,10 @@ def shared_settings(docket: str, messaging: str) -> dict[str, str]:
         "PREFECT_SERVER_DOCKET_URL": docket,
         "PREFECT_REDIS_MESSAGING_URL": messaging,
         "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": "false",
+        # Prefect's 5 and 10 s are less than a process of it needs to begin on a busy machine, and its service of
+        # automations ends, and never comes back, where its first question is not answered in time.
+        "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60",
+        "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
     }
 
 

@@ -9,7 +9,7 @@ from redis import Redis as Client
 from redis.asyncio import Redis as AsyncClient
 
 from deployments.local.redis import Redis
-from deployments.prefect_services import Plans, main, serve
+from deployments.prefect_services import Plans, end_of, main, serve
 from deployments.scale_out import SHARED, lacking, remarks
 
 TIMEOUT = 30
@@ -58,14 +58,15 @@ def test_services_begin_anew_once_one_of_them_has_ended_by_itself(redis: Redis) 
     tasks: list[asyncio.Task[None]] = []
 
     async def services() -> None:
-        tasks.extend(asyncio.create_task(one.start()) for one in (Service(TIMEOUT * 2), Short(5)))
+        tasks.extend(asyncio.create_task(one.start()) for one in (Service(TIMEOUT * 2), Short(0.01)))
         await asyncio.get_running_loop().create_future()
 
     async def run() -> None:
         async with AsyncClient(**login(redis)) as client:
             await asyncio.wait_for(serve(services, Plans(client)), TIMEOUT)
         assert [task.done() for task in tasks] == [False, True]
-        assert tasks[1].exception() is not None
+        assert end_of(tasks[1]).endswith("Short.start (LookupError)")
+        assert end_of(tasks[0]).endswith("Service.start")
 
     asyncio.run(run())
 
