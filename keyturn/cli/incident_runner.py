@@ -1,17 +1,14 @@
 """Seeing an incident through: by the worker that revocations have of their own, or here without Prefect."""
 
-import os
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.error import HTTPError
-from urllib.parse import urlsplit
 
 from keyturn.cli.failures import BEHIND, FAILED, end_command, missing_package, of_the_system, say
 from keyturn.cli.output import note, write_json, write_table
 from keyturn.cli.wake import wake_keeper
-from keyturn.core.errors import KeyturnError, TransientError, Unavailable
+from keyturn.core.errors import KeyturnError, TransientError
 from keyturn.core.workspaces import WorkspaceNames
 from keyturn.revocation.incident import IncidentStatus, Step
 
@@ -23,10 +20,7 @@ FLOW: Final = "emergency-revoke"
 RESUME: Final = "resume-incident"
 
 ANSWERS: Final = 3.0
-"""Seconds in which the Prefect server has to answer: its own client would wait for a minute."""
-
-PREFECT_CA_FILE: Final = "PREFECT_API_SSL_CERT_FILE"
-"""Prefect's own variable for the authority of its server's certificate."""
+"""Seconds in which the Prefect server has to answer; other commands wait for a minute."""
 
 BEGUN: Final = 30.0
 """Seconds in which a worker has to begin the run; after that it is done here.
@@ -100,52 +94,16 @@ def through_prefect(incident: str, timeout: float, workspace: WorkspaceNames) ->
     """Have the worker do it, and watch; None where the watching ended first. Raises what keeps it from being done."""
     if find_spec("prefect") is None:
         raise missing_package("prefect")
-    if address := os.environ.get("PREFECT_API_URL"):
-        insist_on_answer(address)
     from keyturn.cli.watch import StillRuns, run_deployment
 
     try:
-        run = run_deployment(RESUME, {"incident": incident}, timeout, workspace, begun_within=BEGUN)
+        run = run_deployment(RESUME, {"incident": incident}, timeout, workspace, BEGUN, ANSWERS)
     except StillRuns as error:
         note(f"{error.problem}; {resume_hint(incident)}")
         return None
     if not run.completed:
         note(f"the run ended as {run.state.lower()}; {resume_hint(incident)}")
     return run
-
-
-def insist_on_answer(api: str) -> None:
-    """Raises Unavailable where nobody answers there soon; whatever is answered is left to Prefect's client.
-
-    A server that drips is one that does not answer, so it is asked from a thread that may be left alone.
-    """
-    from threading import Thread
-
-    if urlsplit(api).scheme not in ("http", "https"):
-        return
-    answers = list[bool]()
-    asking = Thread(target=lambda: answers.append(is_answered(f"{api.rstrip('/')}/health")), daemon=True)
-    asking.start()
-    asking.join(ANSWERS)
-    if not any(answers):
-        problem = f"the Prefect server at {api} does not answer"
-        raise Unavailable("run", FLOW, problem, "Check PREFECT_API_URL and that the server runs")
-
-
-def is_answered(url: str) -> bool:
-    """Whether a server answers there, whatever it says. Whether to trust its certificate Prefect's client decides."""
-    from http.client import HTTPException
-    from ssl import SSLCertVerificationError, create_default_context
-    from urllib.request import urlopen
-
-    try:
-        context = create_default_context(cafile=os.environ.get(PREFECT_CA_FILE) or None)
-        urlopen(url, timeout=ANSWERS, context=context).close()  # noqa: S310  the caller looked at the scheme
-    except HTTPError:
-        return True
-    except (OSError, HTTPException) as error:
-        return isinstance(getattr(error, "reason", None), SSLCertVerificationError)
-    return True
 
 
 def resume_hint(incident: str) -> str:

@@ -6,7 +6,7 @@ from uuid import UUID, uuid5
 
 from keyturn.access_log.detection.alerts import SCALE, Alert
 from keyturn.access_log.reactions.reactions import key_of
-from keyturn.cli.prefect_server import in_our_words
+from keyturn.cli.prefect_server import prefect_settings
 from keyturn.core.alerts import LONGEST, cut
 from keyturn.core.workspaces import ALERT, HOUSE, WorkspaceNames
 
@@ -31,11 +31,10 @@ class PrefectReaction:
 
     def react(self, alerts: Sequence[Alert]) -> None:
         """Raises Unavailable, Denied."""
-        from prefect.client.orchestration import get_client
+        from keyturn.providers.prefect_api import SERVER, PrefectApi
 
-        events = [event_of(alert, self._workspace) for alert in alerts]
-        with in_our_words("tell", "the Prefect server", self._workspace), get_client(sync_client=True) as client:
-            client.request("POST", "/events", json=events).raise_for_status()
+        with PrefectApi(prefect_settings(), "tell", SERVER) as api:
+            api.send_events([event_of(alert, self._workspace) for alert in alerts])
 
 
 def event_of(alert: Alert, workspace: WorkspaceNames) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from keyturn.access_log.reactions.port import Reaction
 from keyturn.access_log.reactions.reactions import Reactions
 from keyturn.access_log.reactions.worker import Pacing, Worker
 from keyturn.cli.environment import spooled
-from keyturn.cli.incident_runner import FLOW, Through, carry_on, insist_on_answer, tell_on_call
+from keyturn.cli.incident_runner import ANSWERS, FLOW, Through, carry_on, tell_on_call
 from keyturn.cli.output import note
 from keyturn.cli.prefect_events import PrefectReaction
 from keyturn.cli.wake import has_prefect
@@ -141,8 +141,7 @@ class CommandConductor:
 
         parameters = {"path": path, "incident": incident, "reason": reason}
         try:
-            insist_on_answer(os.environ["PREFECT_API_URL"])
-            run_deployment(FLOW, parameters, 0, WorkspaceNames(self._workspace))
+            run_deployment(FLOW, parameters, 0, WorkspaceNames(self._workspace), answered_within=ANSWERS)
         except StillRuns:
             return True
         except KeyturnError as error:

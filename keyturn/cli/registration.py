@@ -29,7 +29,7 @@ def bootstrap(
     """
     names = WorkspaceNames(workspace)
     stack_in_use()
-    api = insist_on_prefect(instead="")
+    api = insist_on_prefect(instead="").url
     declared = load_catalogue(catalogue)
 
     import asyncio

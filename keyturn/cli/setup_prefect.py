@@ -35,7 +35,7 @@ def setup_prefect(
     """
     names = WorkspaceNames(workspace)
     stack_in_use()
-    api = insist_on_prefect(instead="")
+    api = insist_on_prefect(instead="").url
     if apply:
         bootstrap(catalogue, failure_url, workspace)
     note(f"looking at Prefect at {api}")

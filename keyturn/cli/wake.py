@@ -23,12 +23,11 @@ def wake_keeper(workspace: str) -> None:
     """
     if not has_prefect():
         return
-    from keyturn.cli.incident_runner import insist_on_answer
+    from keyturn.cli.incident_runner import ANSWERS
     from keyturn.cli.watch import StillRuns, run_deployment
 
     try:
-        insist_on_answer(os.environ["PREFECT_API_URL"])
-        run_deployment(KEEPER, {}, 0, WorkspaceNames(workspace))
+        run_deployment(KEEPER, {}, 0, WorkspaceNames(workspace), answered_within=ANSWERS)
     except StillRuns:
         note("the keeper was asked to look at once")
     except KeyturnError as error:

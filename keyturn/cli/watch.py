@@ -4,14 +4,17 @@ import json
 import re
 import time
 from dataclasses import dataclass, field
-from typing import Any, Final
-from uuid import UUID
+from typing import TYPE_CHECKING, Any, Final
 
 from keyturn.cli.output import note
-from keyturn.cli.prefect_server import in_our_words, insist_on_prefect
+from keyturn.cli.prefect_server import LOCAL, insist_on_prefect
 from keyturn.core.errors import KeyturnError, Locked, TransientError, Unavailable
 from keyturn.core.result_parts import RESULT, WAITS, join_parts
 from keyturn.core.workspaces import WorkspaceNames
+
+if TYPE_CHECKING:
+    from keyturn.providers.prefect_api import FlowRun, PrefectApi, TaskRun
+    from keyturn.settings.prefect import PrefectSettings
 
 DEFAULT: Final = WorkspaceNames()
 POLL: Final = 0.25
@@ -85,14 +88,15 @@ def run_deployment(
     timeout: float,
     workspace: WorkspaceNames = DEFAULT,
     begun_within: float = float("inf"),
+    answered_within: float | None = None,
 ) -> Run:
     """Run a flow's deployment and wait for its end, telling each step on stderr. Raises Unavailable, NotFound, Denied.
 
     Raises StillRuns after ``timeout`` seconds, and NotBegun after ``begun_within`` seconds in which no worker took it.
+    With ``answered_within`` a server that says nothing for so many seconds is waited for no longer.
     """
-    api = insist_on_prefect()
-    with in_our_words("run", workspace.deployed(flow), workspace):
-        return Watcher(flow, timeout, workspace, begun_within).run(api, parameters)
+    settings = insist_on_prefect()
+    return Watcher(flow, timeout, workspace, begun_within).run(settings, parameters, answered_within)
 
 
 class Watcher:
@@ -102,81 +106,78 @@ class Watcher:
         self, flow: str, timeout: float, workspace: WorkspaceNames = DEFAULT, begun_within: float = float("inf")
     ) -> None:
         self._deployment = workspace.deployed(flow)
+        self._remedy = f"Run `keyturn bootstrap{workspace.option}` once, {LOCAL}"
         self._pool = workspace.own
         self._timeout = timeout
         self._begun_within = begun_within
-        self._ended: set[UUID] = set()
-        self._retried: set[tuple[UUID, int]] = set()
+        self._ended: set[str] = set()
+        self._retried: set[tuple[str, int]] = set()
         self._remarked = False
 
-    def run(self, api: str, parameters: dict[str, Any]) -> Run:
+    def run(self, settings: "PrefectSettings", parameters: dict[str, Any], answered_within: float | None) -> Run:
         """Start it and see it through."""
-        from prefect.client.orchestration import get_client
-        from prefect.utilities.urls import url_for
+        from keyturn.providers.prefect_api import PrefectApi
 
-        with get_client(sync_client=True) as client:
-            deployment = client.read_deployment_by_name(self._deployment)
-            labels: Any = {WAITS: True}
-            started = client.create_flow_run_from_deployment(deployment.id, parameters=parameters, labels=labels)
-            url = url_for("flow-run", obj_id=started.id) or ""
-            note(f"run {started.name} on the Prefect server {api} (Ctrl-C stops watching, not the run)")
+        with PrefectApi(settings, "run", self._deployment, f", {LOCAL}") as api:
+            if answered_within:
+                api.insist_on_answer(answered_within)
+            started = api.create_run(api.find_deployment(self._deployment, self._remedy), parameters, {WAITS: True})
+            url = url_of(settings, started)
+            note(f"run {started.name} on the Prefect server {settings.url} (Ctrl-C stops watching, not the run)")
             if url:
                 note(f"  {url}")
-            ended = self._until_over(client, started, url)
-            result = result_of(client, started.id)
+            ended = self._until_over(api, started, url)
+            result = result_of(api, started.id)
             # Of a run that says itself what it came to nothing is read from its steps.
-            tasks = self._late_steps(client, started.id) if result is None else self._steps(client, started.id)
-        message = plain_message(ended.state.message if ended.state else None)
-        by_state = {state: {t.name for t in tasks if kind(t) == state} for state in map(kind, tasks)}
-        failures = {t.name: plain_message(t.state.message) for t in tasks if kind(t) == "FAILED"}
-        return Run(str(started.id), url, started.name, kind(ended), message, by_state, failures, result)
+            tasks = self._late_steps(api, started.id) if result is None else self._steps(api, started.id)
+        message = plain_message(ended.state.message)
+        by_state = {kind: {t.name for t in tasks if t.state.kind == kind} for kind in {t.state.kind for t in tasks}}
+        failures = {t.name: plain_message(t.state.message) for t in tasks if t.state.kind == "FAILED"}
+        return Run(started.id, url, started.name, ended.state.kind, message, by_state, failures, result)
 
-    def _until_over(self, client: Any, started: Any, url: str) -> Any:
+    def _until_over(self, api: "PrefectApi", started: "FlowRun", url: str) -> "FlowRun":
         began = time.monotonic()
         while True:
-            current = client.read_flow_run(started.id)
-            self._steps(client, started.id)
-            if current.state and current.state.is_final():
+            current = api.read_run(started.id)
+            if current.state.final:
                 return current
+            self._steps(api, started.id)
             waited = time.monotonic() - began
             if waited > self._timeout:
                 problem = f"the run {started.name} has not ended within {self._timeout:g} s"
                 raise StillRuns("wait for", self._deployment, problem, f"It goes on; see {url or 'the Prefect UI'}")
-            if waited > self._begun_within and current.start_time is None:
+            if waited > self._begun_within and not current.begun:
                 problem = f"no worker has begun the run {started.name} within {self._begun_within:g} s"
                 raise NotBegun("wait for", self._deployment, problem, "See that a worker of its queue runs")
-            if waited > PATIENCE and current.start_time is None:
+            if waited > PATIENCE and not current.begun:
                 self._remark(current)
             time.sleep(POLL)
 
-    def _remark(self, run: Any) -> None:
+    def _remark(self, run: "FlowRun") -> None:
         if not self._remarked:
             self._remarked = True
-            state = run.state.name.lower() if run.state else "unknown"
+            state = run.state.name.lower()
             if state == BEHIND:
                 return note("  another run of its deployment is at work: this one begins when that is over")
             note(f"  nobody has begun the run yet (it is {state}): does a worker of the pool {self._pool} run?")
         return None
 
-    def _steps(self, client: Any, run: UUID) -> list[Any]:
-        from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-
-        tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run])))
-        ended = sorted((t for t in tasks if t.state and t.state.is_final()), key=ended_at)
-        for task in ended:
+    def _steps(self, api: "PrefectApi", run: str) -> "list[TaskRun]":
+        tasks = api.list_steps(run)
+        for task in sorted((t for t in tasks if t.state.final), key=ended_at):
             if task.id not in self._ended:
                 self._ended.add(task.id)
                 note(f"  {task.name}: {task_summary(task)}")
         for task in tasks:
-            if task.state and task.state.name == "AwaitingRetry" and (task.id, task.run_count) not in self._retried:
-                self._retried.add((task.id, task.run_count))
+            if task.state.name == "AwaitingRetry" and (task.id, task.tries) not in self._retried:
+                self._retried.add((task.id, task.tries))
                 note(f"  {task.name}: has failed and is tried again")
-        return list(tasks)
+        return tasks
 
-    def _late_steps(self, client: Any, run: UUID) -> list[Any]:
+    def _late_steps(self, api: "PrefectApi", run: str) -> "list[TaskRun]":
         unchanged, count, deadline = 0, -1, time.monotonic() + LAGGING
         while True:
-            tasks = self._steps(client, run)
+            tasks = self._steps(api, run)
             unchanged = unchanged + 1 if len(self._ended) == count else 0
             count = len(self._ended)
             settled = unchanged >= STABLE and count == len(tasks) > 0
@@ -185,22 +186,21 @@ class Watcher:
             time.sleep(POLL)
 
 
-def kind(run: Any) -> str:
-    """The type of a run's state, such as COMPLETED."""
-    return run.state.type.value if run.state else "UNKNOWN"
+def url_of(settings: "PrefectSettings", run: "FlowRun") -> str:
+    """Where people see the run; empty where nobody knows."""
+    return f"{settings.ui_url.rstrip('/')}/runs/flow-run/{run.id}" if settings.ui_url else ""
 
 
-def ended_at(task: Any) -> float:
+def ended_at(task: "TaskRun") -> float:
     """When a task ended, to sort by."""
-    return task.end_time.timestamp() if task.end_time else float("inf")
+    return float("inf") if task.ended is None else task.ended
 
 
-def task_summary(task: Any) -> str:
+def task_summary(task: "TaskRun") -> str:
     """How a task ended."""
-    state = task.state.name.lower()
-    took = f"{task.total_run_time.total_seconds():.2f} s" if task.total_run_time else ""
-    words = plain_message(task.state.message) if kind(task) in ("FAILED", "COMPLETED") else ""
-    return ", ".join(part for part in (words or state, took) if part)
+    took = f"{task.seconds:.2f} s" if task.seconds else ""
+    words = plain_message(task.state.message) if task.state.kind in ("FAILED", "COMPLETED") else ""
+    return ", ".join(part for part in (words or task.state.name.lower(), took) if part)
 
 
 def plain_message(message: str | None) -> str:
@@ -208,11 +208,6 @@ def plain_message(message: str | None) -> str:
     return re.sub(r"^(Task|Flow) run encountered an exception:? (\w+: )?", "", message or "")
 
 
-def result_of(client: Any, run: UUID) -> dict[str, Any] | None:
+def result_of(api: "PrefectApi", run: str) -> dict[str, Any] | None:
     """What the run left of itself as data; None where it left nothing, or not all of it."""
-    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterType
-    from prefect.client.schemas.sorting import ArtifactSort
-
-    wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run]), type=ArtifactFilterType(any_=[RESULT]))
-    artifacts = client.read_artifacts(artifact_filter=wanted, sort=ArtifactSort.CREATED_DESC)
-    return join_parts(json.loads(artifact.data) for artifact in artifacts)
+    return join_parts(map(json.loads, api.list_artifacts(run, RESULT)))

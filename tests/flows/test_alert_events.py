@@ -52,7 +52,7 @@ def test_what_this_login_may_not_end_is_asked_of_the_worker_by_name_alone(
 ) -> None:
     conductor, runs = CommandConductor("ml"), list[tuple[str, dict[str, object], str]]()
 
-    def begin(flow: str, parameters: dict[str, object], timeout: float, workspace: WorkspaceNames) -> None:
+    def begin(flow: str, parameters: dict[str, object], timeout: float, workspace: WorkspaceNames, **_: float) -> None:
         runs.append((flow, parameters, workspace.name))
         raise watch.StillRuns("watch", flow, "it runs still")
 

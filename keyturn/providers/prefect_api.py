@@ -1,0 +1,277 @@
+"""A Prefect server's API, as far as a command needs it: a run is asked for, looked at, and what it left is read.
+
+Prefect's own client takes a second to import. Of its habits these are kept: a server that is busy is asked again, and
+one that demands a token against forged requests is asked for it. A run that is asked for twice is one run.
+"""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.parse import quote, urlsplit, urlunsplit
+from uuid import uuid4
+
+import requests
+from requests.utils import get_environ_proxies
+
+from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Unavailable
+from keyturn.providers.answers import objection, reads_answers, retry_after, untrusted
+from keyturn.providers.outbound import keep_to
+from keyturn.providers.vault.session import DirectSession
+from keyturn.settings.prefect import CA_FILE, PrefectSettings
+
+SERVER: Final = "the Prefect server"
+ENDS: Final = frozenset({"COMPLETED", "CANCELLED", "FAILED", "CRASHED"})
+"""States after which nothing follows."""
+
+BUSY: Final = frozenset({408, 429, 502, 503})
+"""Answers after which Prefect's own client asks again: 503 is SQLite's while somebody else writes."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
+"""Seconds before a request is sent again: at first, and at most where the server names no time."""
+
+PATIENCE: Final = 60.0
+"""Seconds for which a request is sent again."""
+
+
+@dataclass(frozen=True)
+class PrefectState:
+    """How a run stands: the kind, such as COMPLETED, the name that people see, and the words with it."""
+
+    kind: str = "UNKNOWN"
+    name: str = "unknown"
+    message: str = ""
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing follows."""
+        return self.kind in ENDS
+
+
+@dataclass(frozen=True)
+class FlowRun:
+    """A run of a flow."""
+
+    id: str
+    name: str
+    state: PrefectState
+    begun: bool
+
+
+@dataclass(frozen=True)
+class TaskRun:
+    """A step of a run. ``seconds`` is how long it has worked, ``ended`` when that was over, in Unix seconds."""
+
+    id: str
+    name: str
+    state: PrefectState
+    tries: int
+    seconds: float
+    ended: float | None
+
+
+@reads_answers(SERVER)
+class PrefectApi:
+    """Requests to the server of these settings. Errors say that it was about ``doing`` something to ``name``.
+
+    ``otherwise`` is what else helps, such as ``, or add --local``. Each verb raises Denied, Unavailable.
+    """
+
+    def __init__(self, settings: PrefectSettings, doing: str, name: str, otherwise: str = "") -> None:
+        """Raises Invalid for an address or a file that can't be used."""
+        self._about = (doing, name)
+        self._otherwise = otherwise
+        self._url = plain_address(settings.url).rstrip("/")
+        self._headers = settings.authorized()
+        self._timeout = settings.timeout
+        self._heard = False
+        self._session = opened_session(self._url, settings)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._session.close()
+
+    def insist_on_answer(self, seconds: float) -> None:
+        """Raises Unavailable where nothing is answered so soon; what is answered, or by whom, is seen later."""
+        try:
+            self._session.request("GET", f"{self._url}/health", headers=self._headers, timeout=seconds)
+        except OSError as error:
+            if not untrusted(error):
+                problem = f"the Prefect server at {self._url} does not answer"
+                raise Unavailable(*self._about, problem, "Check PREFECT_API_URL and that the server runs") from None
+
+    def find_deployment(self, name: str, remedy: str) -> str:
+        """The id of ``FLOW/NAME``. Raises NotFound with the remedy."""
+        flow, _, deployment = name.partition("/")
+        path = f"deployments/name/{quote(flow, safe='')}/{quote(deployment, safe='')}"
+        try:
+            return str(self._send("GET", path)["id"])
+        except NotFound:
+            raise NotFound(*self._about, "the Prefect server has no such deployment", remedy) from None
+
+    def create_run(self, deployment: str, parameters: Mapping[str, Any], labels: Mapping[str, Any]) -> FlowRun:
+        """Ask for a run that begins now; the same one where the request has to be sent again."""
+        request = {
+            "parameters": parameters,
+            "labels": labels,
+            "state": {"type": "SCHEDULED"},
+            "idempotency_key": str(uuid4()),
+        }
+        return flow_run(self._send("POST", f"deployments/{quote(deployment, safe='')}/create_flow_run", request))
+
+    def read_run(self, run: str) -> FlowRun:
+        """How a run stands."""
+        return flow_run(self._send("GET", f"flow_runs/{quote(run, safe='')}"))
+
+    def list_steps(self, run: str) -> list[TaskRun]:
+        """The steps of a run, those that are known until now."""
+        request = {"flow_runs": {"id": {"any_": [run]}}}
+        return [task_run(document) for document in self._send("POST", "task_runs/filter", request)]
+
+    def list_artifacts(self, run: str, kind: str) -> list[Any]:
+        """What artifacts of that type hold, which a run has left; the newest first."""
+        wanted = {"flow_run_id": {"any_": [run]}, "type": {"any_": [kind]}}
+        request = {"artifacts": wanted, "sort": "CREATED_DESC"}
+        return [document["data"] for document in self._send("POST", "artifacts/filter", request)]
+
+    def send_events(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Tell of events; one that was told under its id already is told once."""
+        self._send("POST", "events", events)
+
+    def _send(self, method: str, path: str, body: Any = None) -> Any:
+        """One request, sent again while the server is busy or was gone for a moment; what it answers."""
+        until, pause, forged = time.monotonic() + PATIENCE, FIRST_PAUSE, False
+        while True:
+            answer = self._try(method, path, body, until)
+            if answer is not None and is_suspected(answer) and method == "POST" and not forged:
+                forged = True
+                self._take_token()
+                continue
+            if answer is not None and not (answer.status_code in BUSY and time.monotonic() < until):
+                return self._document(answer)
+            wait = retry_after(answer.headers.get("retry-after", "")) if answer is not None else None
+            time.sleep(min(pause if wait is None else wait, max(0.0, until - time.monotonic())))
+            pause = min(LONGEST_PAUSE, 2 * pause)
+
+    def _try(self, method: str, path: str, body: Any, until: float) -> requests.Response | None:
+        """Send it once; None where it failed and is to be sent again, which is so once the server has answered."""
+        try:
+            answer = self._session.request(
+                method, f"{self._url}/{path}", json=body, headers=self._headers, timeout=self._timeout
+            )
+        except OSError as error:  # every error of requests is one
+            if not self._heard or untrusted(error) or time.monotonic() >= until:
+                raise self._unanswered(error) from None
+            return None
+        self._heard = True
+        return answer
+
+    def _take_token(self) -> None:
+        """Ask for what a server that guards itself against forged requests wants to see with each one."""
+        client = str(uuid4())
+        document = self._send("GET", f"csrf-token?client={client}")
+        self._headers |= {"Prefect-Csrf-Token": str(document["token"]), "Prefect-Csrf-Client": client}
+
+    def _document(self, answer: requests.Response) -> Any:
+        status = answer.status_code
+        if status in (401, 403):
+            remedy = f"Check PREFECT_API_KEY{self._otherwise}"
+            raise Denied(*self._about, "the Prefect server denies it", remedy)
+        if status == 404:
+            raise NotFound(*self._about, "the Prefect server has no such thing", self._see_log())
+        if 300 <= status < 400:
+            problem = f"the Prefect server sends its clients elsewhere (status {status})"
+            raise Unavailable(*self._about, problem, f"Set PREFECT_API_URL to where it answers{self._otherwise}")
+        if status >= 400:
+            raise Unavailable(*self._about, f"the Prefect server failed (status {status})", self._see_log())
+        return json.loads(answer.content) if answer.content else None
+
+    def _see_log(self) -> str:
+        return f"See the server's log{self._otherwise}"
+
+    def _unanswered(self, error: OSError) -> KeyturnError:
+        if untrusted(error):
+            problem = "the Prefect server's certificate is not trusted"
+            return Unavailable(*self._about, problem, f"Check {CA_FILE}{self._otherwise}")
+        why = objection(error) or type(error).__name__
+        problem, hint = f"the Prefect server does not answer ({why})", "Check PREFECT_API_URL and that the server runs"
+        return Unavailable(*self._about, problem, f"{hint}{self._otherwise}")
+
+
+def is_suspected(answer: requests.Response) -> bool:
+    """Whether the server wants a token with the request, or another one."""
+    return answer.status_code == 403 and b"CSRF" in answer.content
+
+
+def opened_session(url: str, settings: PrefectSettings) -> requests.Session:
+    """Connections to the server alone, through the environment's proxy where it names one. Raises Invalid."""
+    if settings.checked and settings.ca_file and not Path(settings.ca_file).is_file():
+        raise Invalid("trust", SERVER, f"there is no file {settings.ca_file}", f"{CA_FILE} names it")
+    session = DirectSession()
+    session.trust_env = False
+    session.proxies = get_environ_proxies(url)
+    session.verify = (settings.ca_file or True) if settings.checked else False
+    try:
+        keep_to(session, url)
+    except OSError:
+        raise unusable(url) from None
+    if not settings.checked:
+        import urllib3
+
+        # Whoever has said so in a setting need not be told at each request.
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+    return session
+
+
+def plain_address(url: str) -> str:
+    """The address without a name and a password, which travel as a header. Raises Invalid."""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        raise unusable("what PREFECT_API_URL says") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise unusable(url)
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return urlunsplit((parts.scheme, f"{host}{port}", parts.path, "", ""))
+
+
+def unusable(url: str) -> Invalid:
+    """What is set as the server's address is none."""
+    return Invalid("find", SERVER, f"{url} is no address of a server", "Set PREFECT_API_URL to https://HOST/api")
+
+
+def flow_run(document: Mapping[str, Any]) -> FlowRun:
+    """A run of an answer."""
+    return FlowRun(
+        str(document["id"]), str(document["name"]), _state(document["state"]), document["start_time"] is not None
+    )
+
+
+def task_run(document: Mapping[str, Any]) -> TaskRun:
+    """A step of an answer."""
+    ended = document["end_time"]
+    when = datetime.fromisoformat(ended).timestamp() if ended else None
+    tries, worked = int(document["run_count"]), float(document["total_run_time"])
+    return TaskRun(str(document["id"]), str(document["name"]), _state(document["state"]), tries, worked, when)
+
+
+def _state(document: Mapping[str, Any] | None) -> PrefectState:
+    """A state of an answer; a run that has none yet is of unknown state."""
+    return (
+        PrefectState(str(document["type"]), str(document["name"]), str(document["message"] or ""))
+        if document
+        else PrefectState()
+    )
