@@ -1,6 +1,6 @@
 """``python -m keyturn`` is the command line."""
 
-from keyturn.cli import main
+from keyturn.cli import program
 
 if __name__ == "__main__":
-    main()
+    program()

@@ -3,10 +3,10 @@
 import gc
 import os
 import sys
-from typing import Final
+from typing import Final, NoReturn
 
 from keyturn.project import enter
-from keyturn.project.process import guard_process
+from keyturn.project.process import end_with, guard_process
 
 SELDOM: Final = (50_000, 20, 50)
 """New objects between two looks of the collector of cycles, and how many such looks lie between two deeper ones.
@@ -74,3 +74,8 @@ def main() -> None:
         make_app(wanted_command(sys.argv[1:]))(prog_name="keyturn")
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def program() -> NoReturn:
+    """Run the command line as all that this process does."""
+    end_with(main)

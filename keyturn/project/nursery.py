@@ -7,22 +7,20 @@ what it forks is whole. Where that, or the code that it has imported, is no long
 another one.
 """
 
-import atexit
 import gc
 import json
 import os
 import socket
 import struct
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 from keyturn.project import enter
-from keyturn.project.process import guard_process
+from keyturn.project.process import end_with, guard_process
 
 READY: Final = b"+"
 """What it says once it has imported everything."""
@@ -138,28 +136,6 @@ def enter_run(own: socket.socket, act: Callable[[], None] = begin) -> None:
     os.chdir(run["directory"])
     enter()
     act()
-
-
-def end_with(act: Callable[[], None]) -> NoReturn:
-    """Do it as the last of this process, and end as Python does, but for taking every module apart.
-
-    That would copy all of the memory that runs share, which takes longer than many a run.
-    """
-    code = 0
-    try:
-        act()
-    except SystemExit as error:
-        code = error.code if isinstance(error.code, int) else int(error.code is not None)
-    except BaseException:  # noqa: BLE001  told as Python would
-        sys.excepthook(*sys.exc_info())
-        code = 1
-    try:
-        threading._shutdown()  # type: ignore[attr-defined]
-        atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.stderr.flush()
-    finally:
-        os._exit(code)
 
 
 def loaded_files() -> set[str]:

@@ -1,10 +1,12 @@
 """How commands end: exit codes, one line for every error, and what they cost and need."""
 
 import json
+import os
 import resource
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -171,6 +173,29 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     program = f"{' '.join(SCRIPT)} catalogue schema | true"
     done = subprocess.run(["bash", "-c", program], env=surroundings(tmp_path / "no"), capture_output=True, check=True)
     assert done.stderr == b""
+
+
+def test_what_is_registered_for_the_end_is_done_and_threads_are_waited_for() -> None:
+    program = (
+        "import atexit, sys, threading, time\nfrom keyturn.project.process import end_with\n"
+        "def late():\n    time.sleep(0.2)\n    print('thread')\n"
+        "def act():\n    atexit.register(print, 'at exit')\n    threading.Thread(target=late).start()\n"
+        "    sys.exit(3)\n"
+        "end_with(act)"
+    )
+    done = run_python(program)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "thread\nat exit\n", "")
+
+
+@pytest.mark.parametrize(("act", "code"), [("print('x' * 10)", 120), ("print('x' * 10); raise SystemExit(4)", 4)])
+def test_what_can_not_be_written_at_the_end_is_no_success(act: str, code: int) -> None:
+    program = f"from keyturn.project.process import end_with\ndef act():\n    {act}\nend_with(act)"
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    with open("/dev/full", "w") as full:
+        buffered = {name: text for name, text in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        done = subprocess.run([sys.executable, "-c", program], stdout=full, env=buffered, check=False)
+    assert done.returncode == code
 
 
 def test_a_file_that_can_not_grow_is_named(tmp_path: Path) -> None:

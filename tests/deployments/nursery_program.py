@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from keyturn.project import nursery
+from keyturn.project.process import end_with
 
 
 def act() -> None:
@@ -43,4 +44,4 @@ with socket.socket(fileno=os.dup(sys.stdin.fileno())) as worker:
     own = nursery.fork_runs(worker, nursery.stamps(filter(None, [os.environ.get("CODE")]), time.time_ns()))
 if own is not None:
     run = own
-    nursery.end_with(lambda: nursery.enter_run(run, act))
+    end_with(lambda: nursery.enter_run(run, act))
