@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -485,3 +486,17 @@ def test_one_that_was_made_from_the_others_snapshot_is_another_hub(regions: tupl
     alike: Any = Replaced(there, cluster=here.cluster)
     assert Pair(one.name, two.name, here, alike).leads_to_one() is False
     assert Pair(one.name, two.name, here, VaultHub(one.settings)).leads_to_one() is True
+
+
+def test_the_commands_of_the_guide_hand_over_and_take_over(regions: tuple[Region, Region], beside: Beside) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "failover.md").read_text()
+    lines = re.findall(r"(?m)^\$ keyturn ([^#\n]+)", guide)
+    one, two = regions
+    beside(one, two)
+    assert run("failover", "promote").exit_code == 0
+    places = [(one, two), (two, one), (two, one), (one, two)]
+    for line, (here, peer) in zip(lines, places, strict=True):
+        beside(here, peer)
+        done = run(*line.split())
+        assert done.exit_code == 0, (line, words(done))
+    assert "frankfurt is written in" in words(done)

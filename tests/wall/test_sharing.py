@@ -385,6 +385,23 @@ def test_the_commands_do_the_same(pair: Pair, monkeypatch: pytest.MonkeyPatch) -
             assert "in force" in done.output
             assert pair.sync() is CopyState.CREATED
     assert pair.copy() is None
+    with the_ledger(pair):
+        for line in proving(pair, name):
+            command, _, file = line.partition(" > ")
+            done = run(pair.red, command)
+            assert done.exit_code == 0, (line, done.output)
+            if file:
+                (pair.directory / file).write_text(done.stdout)
+
+
+def proving(pair: Pair, name: str) -> list[str]:
+    """What the page says to type for the proof, about this agreement and with the signers of here."""
+    part = PAGE.partition("\n## The proof of an agreement\n")[2].partition("\n## ")[0]
+    lines = re.findall(r"(?m)^\$ (keyturn .*)$", part)
+    assert len(lines) == 3
+    for side, whose in zip((pair.red, pair.blue), ("red:ana=KEY", "blue:bea=KEY"), strict=True):
+        lines = [line.replace(whose, f"{side.name}:{side.signer}={side.public_key}") for line in lines]
+    return [line.replace("AG-3f9a1c07d2e45b68", name) for line in lines]
 
 
 def shared_commands() -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Throttl
 from keyturn.core.messages import SignedMessage
 from keyturn.core.notices import HEALTH_PATH, NOTICE_PATH
 from keyturn.core.outbound import leaves_in_clear
+from keyturn.core.tracing import traceparent
 from keyturn.providers.answers import objection, retry_after, untrusted
 from keyturn.providers.notices import DOING
 from keyturn.providers.outbound import OutboundAdapter, within
@@ -53,7 +54,7 @@ class WebhookSender:
         something first.
         """
         self._check(DOING)
-        headers = {"content-type": "application/json", **message.headers}
+        headers = {"content-type": "application/json", **traceparent(), **message.headers}
         answer = self._ask("POST", NOTICE_PATH, timeout, DOING, message.body.encode(), headers)
         if answer.status_code != requests.codes.ok:
             raise _refused(answer, self.name)

@@ -11,9 +11,11 @@ from pymysql import err
 
 from keyturn.core.errors import CandidateRejected, Denied, Invalid, KeyturnError, Unavailable
 from keyturn.core.sensitive import Sensitive
+from keyturn.core.tracing import Span
 from keyturn.providers.mysql.grants import User
 from keyturn.providers.mysql.password_hashes import NATIVE, SHA2
 from keyturn.providers.outbound import ended_after
+from keyturn.providers.sql_spans import statement_span
 
 TIMEOUT: Final = 10
 """Seconds to connect, to log in, and for each wait for bytes of an answer."""
@@ -109,9 +111,11 @@ class MySQLSession:
 
     def __init__(self, connection: "pymysql.Connection[Any]") -> None:
         self._connection = connection
+        self.system = "mysql"
         # A password that has expired lets in, and no further than to here.
         self.version = str(self.first("SELECT VERSION()"))
         self.mariadb = "MariaDB" in self.version
+        self.system = "mariadb" if self.mariadb else self.system
 
     def run(self, statement: str, *values: Any, needs: str = "") -> list[tuple[Any, ...]]:
         """The rows that one statement answers with. Raises ServerError.
@@ -119,8 +123,12 @@ class MySQLSession:
         ``needs`` is the grant that it takes, with ``{admin}`` for the user of this session.
         """
         try:
-            with self._connection.cursor() as cursor, self._in_time():
-                cursor.execute(statement, values or None)
+            with self._connection.cursor() as cursor, self._in_time(), self._told(statement) as current:
+                try:
+                    cursor.execute(statement, values or None)
+                except err.Error as error:
+                    current.set("db.response.status_code", str(server_error(error).code))
+                    raise
                 return list(cursor.fetchall())
         except err.Error as error:
             raise self._failure(error, needs) from None
@@ -129,6 +137,11 @@ class MySQLSession:
         """The first value of the first row; None without one."""
         rows = self.run(statement, *values, needs=needs)
         return rows[0][0] if rows else None
+
+    def _told(self, statement: str) -> AbstractContextManager[Span]:
+        connection: Any = self._connection
+        database = connection.db.decode() if isinstance(connection.db, bytes) else connection.db or ""
+        return statement_span(self.system, connection.host, connection.port, database, statement)
 
     def _in_time(self) -> AbstractContextManager[object]:
         connection: Any = self._connection

@@ -34,6 +34,7 @@ from keyturn.providers.postgresql import accounts, privileges, sessions
 from keyturn.providers.postgresql.accounts import highest
 from keyturn.providers.postgresql.privileges import missing_grants
 from keyturn.providers.postgresql.scram import verifier
+from keyturn.providers.postgresql.spans import TracedCursor
 from keyturn.providers.side_by_side import both
 
 TIMEOUT: Final = 10
@@ -282,6 +283,7 @@ class PostgreSQL:
             keepalives_count=3,
             tcp_user_timeout=TIMEOUT * 1000,
             application_name="keyturn",
+            cursor_factory=TracedCursor,
             options=f"-c statement_timeout={TIMEOUT}s -c idle_in_transaction_session_timeout={STILL}s",
         )
         return connection

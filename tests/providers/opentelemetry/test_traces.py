@@ -17,9 +17,15 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
+from deployments.local.mariadb import MariaDB
 from keyturn.core.errors import Denied
+from keyturn.core.messages import SignedMessage
+from keyturn.core.notices import NOTICE_PATH
 from keyturn.core.policy import Trigger
+from keyturn.core.sensitive import Sensitive
 from keyturn.core.tracing import current_span, traced, traces_wanted, use_tracer
+from keyturn.providers.http.webhook import WebhookSender
+from keyturn.providers.mysql.server import MySQLServer, MySQLSession, ServerError
 from keyturn.providers.opentelemetry.traces import OtlpTracer
 from keyturn.rotation.run import rotate
 from tests.rotation.helpers import with_copy
@@ -101,6 +107,14 @@ def test_a_rotation_is_one_trace_of_its_steps_and_calls_and_no_value_is_in_a_byt
         "server.port",
         "http.response.status_code",
     }
+    statement = next(each for each in spans if each.name.startswith("ALTER "))
+    assert attributes(statement) == {
+        "db.system.name": "postgresql",
+        "db.namespace": statement.name.removeprefix("ALTER "),
+        "db.operation.name": "ALTER",
+        "server.address": lab.world.host,
+        "server.port": lab.world.port,
+    }
     whole = b"".join(collector.bodies)
     texts = {
         str(value) for fields in (before, lab.current(secret)) for key, value in fields.items() if key == "password"
@@ -109,6 +123,49 @@ def test_a_rotation_is_one_trace_of_its_steps_and_calls_and_no_value_is_in_a_byt
     for text in texts:
         for spelled in (text.encode(), base64.b64encode(text.encode()), json.dumps(text)[1:-1].encode()):
             assert spelled not in whole
+
+
+def root(mariadb: MariaDB) -> MySQLSession:
+    """A session of its superuser."""
+    server = MySQLServer("db", mariadb.host, mariadb.port, "", "disable", None)
+    return server.log_in("root", Sensitive(mariadb.superuser_password))
+
+
+def test_statements_at_a_mysql_server_are_told_alike_and_a_failed_one_with_its_number(
+    collector: Collector, tracer: OtlpTracer, mariadb: MariaDB
+) -> None:
+    use_tracer(None)
+    admin = root(mariadb)
+    use_tracer(tracer)
+    with traced("outer"):
+        admin.run("ALTER USER IF EXISTS 'nobody'@'%' IDENTIFIED BY 'c4nary'")
+        with pytest.raises(ServerError):
+            admin.run("SELECT 'c4nary' FROM nowhere.at_all")
+    tracer.close()
+    admin.close()
+    told = {each.name: attributes(each) for each in collector.spans()}
+    assert told["ALTER"]["db.system.name"] == "mariadb"
+    assert told["SELECT"]["db.response.status_code"] == "1146"
+    assert b"c4nary" not in b"".join(collector.bodies)
+
+
+def test_a_notice_bears_the_trace_on_to_whoever_is_told(
+    httpserver: HTTPServer, collector: Collector, tracer: OtlpTracer
+) -> None:
+    headers: list[str] = []
+
+    def take(request: Request) -> Response:
+        headers.append(request.headers.get("traceparent", ""))
+        return Response(b"", 200)
+
+    httpserver.expect_request(NOTICE_PATH, method="POST").respond_with_handler(take)
+    sender = WebhookSender("app", httpserver.url_for("").rstrip("/"))
+    sender.send(SignedMessage({"webhook-id": "1"}, "{}"), 10.0)
+    with traced("notify", trace=TRACE):
+        sender.send(SignedMessage({"webhook-id": "2"}, "{}"), 10.0)
+    sender.close()
+    tracer.close()
+    assert headers == ["", f"00-{TRACE}-{collector.named('notify').span_id.hex()}-01"]
 
 
 def test_an_error_is_told_by_its_class_and_never_in_words(collector: Collector, tracer: OtlpTracer) -> None:

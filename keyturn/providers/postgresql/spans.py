@@ -1,0 +1,36 @@
+"""A cursor whose statements are told as spans."""
+
+from typing import Any
+
+import psycopg2
+from psycopg2 import sql
+from psycopg2.extensions import cursor
+
+from keyturn.core.tracing import current_span
+from keyturn.providers.sql_spans import statement_span
+
+
+class TracedCursor(cursor):
+    """psycopg2's own, which tells what kind of statement it sends, and no word more of it."""
+
+    def execute(self, query: Any, vars: Any = None) -> None:  # as psycopg2 calls it
+        """Send one statement. Raises what psycopg2 raises."""
+        if not current_span()[0]:
+            return super().execute(query, vars)
+        server = self.connection.info
+        with statement_span("postgresql", server.host, server.port, server.dbname, beginning(query)) as current:
+            try:
+                super().execute(query, vars)
+            except psycopg2.Error as error:
+                if error.pgcode:
+                    current.set("db.response.status_code", error.pgcode)
+                raise
+
+
+def beginning(query: Any) -> str:
+    """The text that a statement begins with, up to the first value that is put into it."""
+    while isinstance(query, sql.Composed) and query.seq:
+        query = query.seq[0]
+    if isinstance(query, sql.SQL):
+        return query.string
+    return query if isinstance(query, str) else ""
