@@ -13,6 +13,7 @@ from typing import Final
 
 from keyturn.catalogue.approvals import ApproverSettings
 from keyturn.core.errors import Denied, Invalid
+from keyturn.grants.grants import access_status
 from keyturn.grants.requests import (
     ARCHIVE,
     GRANTS,
@@ -25,6 +26,7 @@ from keyturn.grants.requests import (
 from keyturn.rotation.approvals import canonical, insist_on_approver
 from keyturn.rotation.broken_glass import BrokenGlass
 from keyturn.rotation.context import Workspace
+from keyturn.rotation.granted import GrantStage
 from keyturn.rotation.journal import record_action
 
 REVIEW: Final = "review access"
@@ -135,7 +137,8 @@ def insist_on_reviewable(workspace: Workspace, request: AccessRequest, finding: 
         raise Invalid("review", request.id, "it was approved in advance", "See `keyturn access show`")
     if status.reviewed_by:
         raise Invalid("review", request.id, f"{status.reviewed_by} has reviewed it", "See `keyturn access show`")
-    if not request.closed and now < last_moment(request):
+    given_back = access_status(workspace, request).state == GrantStage.ENDED
+    if not request.closed and not given_back and now < last_moment(request):
         ends = (
             f"End it first: `keyturn access end {request.id}`; or wait until {last_moment(request):%Y-%m-%d %H:%M} UTC"
         )

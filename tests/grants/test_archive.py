@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-from keyturn.core.errors import Denied, NotFound
+from keyturn.core.errors import Denied, Invalid, NotFound
 from keyturn.core.hub import State
 from keyturn.grants import requests
 from keyturn.grants.archive import EVERY, MOST, Archivist, attempt, chosen
+from keyturn.grants.delivery import deliver_access
+from keyturn.grants.opening import return_access
 from keyturn.grants.requests import AccessRequest, find_request
 from keyturn.grants.reviews import list_broken_access, review_access
 from tests.support.given import GivenSite, given_site, people_with_least_rights, reader_role
@@ -79,6 +81,19 @@ def test_what_goes_on_or_waits_for_a_review_stays(site: GivenSite) -> None:
     review_access(site.at_work("bea"), glass.id, "two queries")
     assert put_away(site, glass)
     assert glass.id in {each.id for each in list_broken_access(replace(site.at_work("bea"), hub=site.lab.hub))}
+
+
+def test_what_its_asker_has_given_back_is_reviewed_once_it_has_ended(site: GivenSite) -> None:
+    path = site.access.secret.path
+    glass = requests.ask_for_access(site.at_work("ana"), path, timedelta(minutes=5), "on fire", break_glass=True)
+    grant = deliver_access(site.at_work("granter"), glass.id)
+    site.open(glass.id)
+    return_access(site.at_work("ana"), glass.id)
+    with pytest.raises(Invalid, match="goes on still"):
+        review_access(site.at_work("bea"), glass.id, "two queries")
+    site.sweep()
+    assert site.why(grant) == "it was given back"
+    assert review_access(site.at_work("bea"), glass.id, "two queries").review
 
 
 def test_whoever_comes_after_one_that_died_goes_on(site: GivenSite) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import hvac
-import hvac
 import pytest
 import yaml
 from typer.testing import CliRunner, Result
