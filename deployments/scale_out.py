@@ -19,6 +19,15 @@ class Shared:
     without: str
 
 
+PATIENCE: Final = 60
+"""Seconds for an answer of Prefect's database.
+
+Prefect's 5 and 10 s are less than a process of it needs to begin on a busy machine, and its service of automations
+ends, and never comes back, where its first question is not answered in time.
+"""
+TIMEOUTS: Final = ("connection_timeout", "timeout")
+"""What Prefect calls them."""
+
 SHARED: Final = (
     Shared("PREFECT_SERVER_DOCKET_URL", ("docket", "url"), "redis://…", "scheduled runs and alarms come twice"),
     Shared(
@@ -55,10 +64,7 @@ def shared_settings(docket: str, messaging: str) -> dict[str, str]:
         "PREFECT_SERVER_DOCKET_URL": docket,
         "PREFECT_REDIS_MESSAGING_URL": messaging,
         "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": "false",
-        # Prefect's 5 and 10 s are less than a process of it needs to begin on a busy machine, and its service of
-        # automations ends, and never comes back, where its first question is not answered in time.
-        "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60",
-        "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
+        **{f"PREFECT_SERVER_DATABASE_{name.upper()}": f"{PATIENCE}" for name in TIMEOUTS},
     }
 
 
@@ -84,6 +90,10 @@ def remarks(server: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             words,
             "Set PREFECT_SERVER_DATABASE_MIGRATE_ON_START=false, and run `prefect server database upgrade` first",
         )
+    if short := [name for name in TIMEOUTS if float(server.get("database", {}).get(name) or PATIENCE) < PATIENCE / 2]:
+        words = "its database has few seconds to answer, and on a busy machine its automations end over that"
+        names = " and ".join(f"PREFECT_SERVER_DATABASE_{name.upper()}" for name in short)
+        yield words, f"Set {names} to {PATIENCE}"
     if urlsplit(str(server.get("docket", {}).get("url", ""))).password:
         words = "whoever may call its API can read the password of Redis in PREFECT_SERVER_DOCKET_URL"
         yield words, "Let nobody else reach that Redis, or give it a client certificate instead: docs/production.md"

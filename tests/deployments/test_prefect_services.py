@@ -127,5 +127,8 @@ def test_migration_at_each_start_and_a_password_that_the_api_shows_are_remarked_
     assert "migrates its database" in migrates
     assert "can read the password" in shown
     assert "word" not in shown.replace("password", "")
+    hasty = {"connection_timeout": 5.0, "timeout": 60.0}
+    (remark,) = remarks(settings(**shared | {"PREFECT_SERVER_DOCKET_URL": "rediss://redis"}) | {"database": hasty})
+    assert remark[1] == "Set PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT to 60"
     quiet = settings(**shared | {"PREFECT_SERVER_DOCKET_URL": "rediss://redis:6379/1"}) | {"database": {}}
     assert list(remarks(quiet)) == []
