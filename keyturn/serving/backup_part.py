@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from keyturn.client.clock import elapsed
 from keyturn.core.backups import Manifest
-from keyturn.core.errors import Missing, Superseded, TransientError
+from keyturn.core.errors import KeyturnError, Missing, Superseded, TransientError
 from keyturn.recovery.making import BACK_UP, BackupMaker
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.journal import record_action
@@ -39,6 +39,7 @@ class BackupPart:
         self._key: object = None
         self._point = elapsed()
         self._trouble = ""
+        self._told: tuple[object, ...] = ()
 
     def run(self, tenure: Tenure) -> None:
         """Until the part ends. Raises what does not pass by itself."""
@@ -60,12 +61,12 @@ class BackupPart:
             try:
                 self._make(workspace, plan)
             except (Missing, Superseded) as error:
-                self._tell(str(error))
+                self._tell(error)
                 self._make(workspace, plan)
         except TransientError as error:
-            self._tell(str(error))
+            self._tell(error)
             return False
-        self._trouble = ""
+        self._trouble, self._told = "", ()
         return True
 
     def _make(self, workspace: Workspace, plan: BackupPlan) -> None:
@@ -84,10 +85,12 @@ class BackupPart:
         for line in manifest.missing:
             self._say(f"not in the backup: {line}")
 
-    def _tell(self, trouble: str) -> None:
-        if trouble != self._trouble:
-            self._say(f"error: {trouble}")
-        self._trouble = trouble
+    def _tell(self, error: KeyturnError) -> None:
+        """Say it once: each attempt has names of its own, so it is the problem that tells one trouble from another."""
+        problem = (type(error), error.doing, error.problem)
+        if problem != self._told:
+            self._say(f"error: {error}")
+        self._trouble, self._told = str(error), problem
 
     def _say(self, line: str) -> None:
         self._site.say(f"{self.name}: {line}")

@@ -70,7 +70,12 @@ def allow_growing(server: OpenBao) -> None:
 
 
 def limit(server: OpenBao, size: int) -> None:
-    """The most that a file of the running server may hold, in bytes; the hard limit stays, so that all may raise it."""
+    """The most that a file of the running server may hold, in bytes."""
     if (pid := server.process.pid) is not None:
-        hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)[1]
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (size if size != resource.RLIM_INFINITY else hard, hard))
+        limit_process(pid, size)
+
+
+def limit_process(pid: int, size: int) -> None:
+    """The most that a file which a process writes may hold; the hard limit stays, so that all may raise it."""
+    hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)[1]
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (size if size != resource.RLIM_INFINITY else hard, hard))

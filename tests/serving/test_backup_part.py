@@ -22,6 +22,7 @@ from keyturn.providers.ledger.ed25519 import verify_ed25519
 from keyturn.recovery.chains import OpenedChain, all_lines, newest_chain
 from keyturn.recovery.manifests import SignatureCheck
 from keyturn.rotation.context import Workspace
+from keyturn.serving import backup_part
 from keyturn.serving.backup_part import BackupPlan
 from keyturn.serving.parts import BACKUP, Tenure
 from keyturn.serving.registry import make_parts
@@ -113,6 +114,32 @@ def test_a_change_is_in_an_increment_soon_with_the_least_rights_and_a_removed_ch
         shutil.rmtree(Path(open_place(settings.place).name.removeprefix("directory ")) / base.name)
         assert eventually(lambda: (chain := newest(settings)) is not None and chain.name != base.name)
         assert any("the backup before this one is gone" in line for line in lines)
+
+
+def test_an_hour_without_the_place_is_told_once_and_all_of_it_is_in_the_chain_afterwards(
+    lab: Lab, workspace: Workspace, settings: BackupSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hour: list[float] = []
+    monkeypatch.setattr(backup_part, "elapsed", lambda: elapsed() + sum(hour))
+    paths = [f"backup/{fresh()}" for _ in range(3)]
+    with serving(workspace, settings) as (tenure, lines):
+        assert eventually(lambda: newest(settings) is not None)
+        base = at_last(settings)
+        with monkeypatch.context() as patch:
+            gone = Unavailable("write", "the bucket", "it does not answer")
+            patch.setattr(BackupDirectory, "put", lambda *_: (_ for _ in ()).throw(gone))
+            assert eventually(lambda: bool(tenure.measure().trouble))
+            for path in paths:
+                lab.hub.write(path, SecretFields({"password": "of no matter"}), cas=0)
+                hour.append(1200.0)
+                assert eventually(lambda: (tenure.measure().lag or 0) > sum(hour))
+        assert eventually(lambda: not tenure.measure().trouble)
+        assert eventually(lambda: (tenure.measure().lag or 0) < 600), "the recovery point is of now again"
+        chain = at_last(settings)
+        assert chain.name == base.name, "the chain goes on"
+        written = {line.get("path") for _, line in all_lines(open_place(settings.place), chain)}
+        assert set(paths) <= written
+        assert sum("it does not answer" in line for line in lines) == 1, "it is told once"
 
 
 def test_there_is_no_such_part_where_the_operator_declares_no_backups(lab: Lab) -> None:
