@@ -485,6 +485,8 @@ def test_one_that_was_made_from_the_others_snapshot_is_another_hub(regions: tupl
     here, there = opened(one, two), VaultHub(two.settings)
     alike: Any = Replaced(there, cluster=here.cluster)
     assert Pair(one.name, two.name, here, alike).leads_to_one() is False
+    untold: Any = Replaced(there, cluster=lambda: (_ for _ in ()).throw(Denied("look at", "it", "within a namespace")))
+    assert Pair(one.name, two.name, here, untold).leads_to_one() is False
     assert Pair(one.name, two.name, here, VaultHub(one.settings)).leads_to_one() is True
 
 

@@ -127,6 +127,24 @@ def test_a_change_reaches_every_copy(site: Site, source: ChangeSource) -> None:
     assert f"{new}: one:{new} created" in followed.said
 
 
+def test_a_secret_that_the_hub_was_put_back_of_reaches_no_copy_while_others_do(
+    site: Site, source: ChangeSource, root: hvac.Client
+) -> None:
+    """As after a restore: the hub counts anew, and what it holds may be dead."""
+    for number in range(1, 4):
+        path = site.write("a", x=str(number))
+    workspace = site.workspace
+    with following(source, lambda: workspace) as followed:
+        until(serves(site, path, "3"))
+        root.secrets.kv.v2.delete_metadata_and_all_versions(path)
+        site.write("a", x="of before")
+        until(lambda: any("restored from a backup" in line for line in followed.errors()))
+        other = site.write("b", x="1")
+        until(serves(site, other, "1"))
+    assert serves(site, path, "3")(), "the copies go on serving what works"
+    assert any(f"keyturn recover {path}" in line for line in followed.said)
+
+
 def test_a_change_of_what_is_pushed_nowhere_is_nobodys_business(
     site: Site, source: ChangeSource, root: hvac.Client
 ) -> None:
