@@ -1,7 +1,10 @@
 """Backups in S3, Azure Blob Storage, Google Cloud Storage and a directory, through the unmodified SDKs."""
 
 import base64
+import os
 import secrets
+import socket
+import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +17,7 @@ from deployments.local.emulators.aws import LocalAws
 from deployments.local.emulators.object_stores.azure import AzureBlobServer
 from deployments.local.emulators.object_stores.gcs import GcsServer
 from deployments.local.emulators.object_stores.state import ObjectState
+from deployments.local.support.ports import free_port
 from keyturn.catalogue.backups import DirectoryPlaceSettings, S3PlaceSettings
 from keyturn.core.backups import BackupPlace
 from keyturn.core.errors import Denied, Invalid, NotFound, Unavailable
@@ -23,8 +27,12 @@ from keyturn.providers.backups import open_place
 from keyturn.providers.files.backup_directory import BackupDirectory
 from keyturn.providers.gcp.backup_bucket import open_bucket
 from tests.contracts.backup_place import CHAIN, BackupPlaceContract
+from tests.support.hooks import eventually
 
 HOUR = timedelta(hours=1)
+AZURITE = os.environ.get("KEYTURN_TEST_AZURITE", "")
+"""The program azurite-blob of npm's package azurite, where this machine has it."""
+AZURITE_KEY = base64.b64encode(b"of no matter to anybody").decode()
 REGION = "us-east-1"
 
 
@@ -100,6 +108,51 @@ class TestAzureBlob(BackupPlaceContract):
 
     def test_a_container_that_is_not_there_is_named(self, place: BackupPlace, state: ObjectState) -> None:
         state.buckets.clear()
+        for look in (lambda: place.find("x"), lambda: list(place.listed()), lambda: place.put("x", b"")):
+            with pytest.raises(NotFound, match="backups"):
+                look()
+
+
+@pytest.fixture(scope="module")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Microsoft's own emulator, at its address with the account `backups`."""
+    port, directory = free_port(), tmp_path_factory.mktemp("azurite")
+    command = [AZURITE, "--blobHost=127.0.0.1", f"--blobPort={port}", "--inMemoryPersistence", "--silent"]
+    # The SDK asks by a version of the protocol that may be newer than the emulator.
+    command += ["--skipApiVersionCheck", "--disableTelemetry"]
+    env = {**os.environ, "AZURITE_ACCOUNTS": f"backups:{AZURITE_KEY}"}
+    with (directory / "log").open("wb") as log, subprocess.Popen(command, env=env, stdout=log, stderr=log) as server:
+        try:
+            assert eventually(lambda: answers(port), 60), (directory / "log").read_text()
+            yield f"http://127.0.0.1:{port}/backups"
+        finally:
+            server.terminate()
+
+
+def answers(port: int) -> bool:
+    """Whether something listens there."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.skipif(not AZURITE, reason="KEYTURN_TEST_AZURITE names no azurite-blob")
+class TestAzurite(BackupPlaceContract):
+    """It knows no immutability, so nothing is locked."""
+
+    @pytest.fixture
+    def client(self, azurite: str, bucket: str) -> Iterator[ContainerClient]:
+        key = {"account_name": "backups", "account_key": AZURITE_KEY}
+        transport = azure.open_transport(azurite, {})
+        with ContainerClient(azurite, bucket, credential=key, transport=transport, **azure.SDK_SETTINGS) as client:
+            yield client
+
+    @pytest.fixture
+    def place(self, client: ContainerClient) -> BackupPlace:
+        client.create_container()
+        return BackupContainer(client, "prod/")
+
+    def test_a_container_that_is_not_there_is_named(self, client: ContainerClient) -> None:
+        place = BackupContainer(client, "prod/")
         for look in (lambda: place.find("x"), lambda: list(place.listed()), lambda: place.put("x", b"")):
             with pytest.raises(NotFound, match="backups"):
                 look()
