@@ -36,15 +36,19 @@ class Secrets(Mapping[str, Secret]):
     def __getitem__(self, path: str) -> Secret:
         data = self._declared[path]
         if data is not None:
-            declared = cast(SecretDeclaration, model_of("secrets", path, data, {}))
-            made = with_places(path, declared, self._syncs, self._groups)
-            self._made[path] = self._sharing(made, json.dumps(data.get("rotation"), sort_keys=True))
+            rotation = json.dumps(data.get("rotation"), sort_keys=True)
+            # Made once for all that say the same: it is half of what making a secret takes.
+            alike = {**data, "rotation": self._alike[rotation]} if rotation in self._alike else data
+            declared = cast(SecretDeclaration, model_of("secrets", path, alike, {}))
+            self._alike.setdefault(rotation, declared.rotation)
+            self._made[path] = self._sharing(with_places(path, declared, self._syncs, self._groups))
             self._declared[path] = None
         return self._made[path]
 
-    def _sharing(self, made: Secret, rotation: str) -> Secret:
-        """The same secret, with what thousands of others say alike kept once: it is a third of their memory."""
-        made.__dict__["rotation"] = self._alike.setdefault(rotation, made.rotation)
+    def _sharing(self, made: Secret) -> Secret:
+        """The same secret, with what thousands of others say alike kept once: with their rotations it is a third of
+        their memory.
+        """
         for model in (made, *made.pushed_to):
             names = frozenset(model.model_fields_set)
             object.__setattr__(model, "__pydantic_fields_set__", self._alike.setdefault(names, model.model_fields_set))

@@ -13,6 +13,8 @@ from keyturn.core.workspaces import HOUSE
 
 ANYTHING: Final = "*"
 """What stands for any text, at a rule's end and in names of copies."""
+ANY_PART: Final = "+"
+"""What stands for any one part of a rule's path."""
 TEMPLATE: Final = re.compile(r"\{\{.*\}\}")
 """What the hub fills in, so that nobody can ask about it."""
 PROBE: Final = "keyturn-policy-check"
@@ -86,11 +88,37 @@ def merged(sections: Iterable[Section]) -> Iterator[Section]:
         yield Section(why, tuple(rules[path] for path in own))
 
 
-def allowed(sections: Iterable[Section], path: str) -> frozenset[str]:
-    """What the rules allow at a path: those of the one that fits it best, as the hub decides it."""
-    fitting = [rule for rule in rules_of(sections) if _fits(rule.path, path)]
-    best = max(fitting, key=lambda rule: (not rule.path.endswith(ANYTHING), len(rule.path)), default=None)
-    return best.capabilities if best else frozenset()
+class RuleIndex:
+    """Rules by their paths, for whoever asks what is allowed at thousands: each secret has rules of its own."""
+
+    def __init__(self, sections: Iterable[Section]) -> None:
+        self._exact: dict[str, HubRule] = {}
+        self._beginnings: dict[str, HubRule] = {}
+        self._patterns: list[tuple[re.Pattern[str], HubRule]] = []
+        self._rank: dict[str, int] = {}
+        for number, rule in enumerate(rules_of(sections)):
+            beginning, whole = rule.path.removesuffix(ANYTHING), not rule.path.endswith(ANYTHING)
+            if self._rank.setdefault(rule.path, number) != number:
+                continue
+            if ANY_PART in beginning:
+                self._patterns.append((re.compile(_pattern(beginning, whole=whole)), rule))
+            else:
+                (self._exact if whole else self._beginnings)[beginning] = rule
+        self._lengths = sorted({len(beginning) for beginning in self._beginnings})
+
+    def allowed(self, path: str) -> frozenset[str]:
+        """What the rules allow at a path: those of the one that fits it best, as the hub decides it; the first of two
+        that fit as well.
+        """
+        fitting = [rule for pattern, rule in self._patterns if pattern.fullmatch(path)]
+        fitting += [self._exact[path]] if path in self._exact else []
+        beginnings = (path[:length] for length in self._lengths if length <= len(path))
+        fitting += [self._beginnings[beginning] for beginning in beginnings if beginning in self._beginnings]
+        best = max(fitting, key=self._how_well, default=None)
+        return best.capabilities if best else frozenset()
+
+    def _how_well(self, rule: HubRule) -> tuple[bool, int, int]:
+        return not rule.path.endswith(ANYTHING), len(rule.path), -self._rank[rule.path]
 
 
 def sample(path: str) -> str:
@@ -103,9 +131,8 @@ def rules_of(sections: Iterable[Section]) -> Iterator[HubRule]:
     return (rule for section in sections for rule in section.rules if not TEMPLATE.search(rule.path))
 
 
-def _fits(rule: str, path: str) -> bool:
-    pattern = re.escape(rule.removesuffix(ANYTHING)).replace(r"\+", "[^/]+")
-    return re.fullmatch(pattern + (".*" if rule.endswith(ANYTHING) else ""), path) is not None
+def _pattern(beginning: str, *, whole: bool) -> str:
+    return re.escape(beginning).replace(re.escape(ANY_PART), "[^/]+") + ("" if whole else ".*")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from keyturn.core.fingerprint_keys import FIRST_KEY, key_entry
-from keyturn.core.rights import ANYTHING, PROBE, Section, allowed, holds, rules_of, sample
+from keyturn.core.rights import ANYTHING, PROBE, RuleIndex, Section, holds, rules_of, sample
 from keyturn.ledger.naming import SIGNING_KEY
 from keyturn.policies.scope import HubScope, SecretPath
 
@@ -46,11 +46,12 @@ def compare(scope: HubScope, sections: Sequence[Section], held: Mapping[str, Col
         for capability in sorted(rule.capabilities - {"deny"})
         if not holds(held[sample(rule.path)], capability)
     ]
+    index = RuleIndex(sections)
     beyond = [
         Finding(capability, path)
         for path in paths_to_ask(scope, sections)
         for capability in sorted(held[path])
-        if capability != "deny" and capability not in allowed(sections, path)
+        if capability != "deny" and capability not in index.allowed(path)
     ]
     if any("root" in capabilities for capabilities in held.values()):
         beyond = [Finding("root", ANYTHING)]

@@ -5,7 +5,18 @@ from contextlib import closing
 from typing import Any, Final
 
 from keyturn.core import vault_store_rights
-from keyturn.core.rights import ANYTHING, PROBE, CopyRights, Section, Verdict, allowed, holds, merged, rules_of, sample
+from keyturn.core.rights import (
+    ANYTHING,
+    PROBE,
+    CopyRights,
+    RuleIndex,
+    Section,
+    Verdict,
+    holds,
+    merged,
+    rules_of,
+    sample,
+)
 from keyturn.providers.vault.store import VaultStore
 
 POWERS: Final = ("sys/policies/acl", "sys/mounts", "sys/auth", "auth/token/create", "auth/approle/role", "sys/raw")
@@ -45,6 +56,7 @@ def verdicts(sections: Sequence[Section], held: dict[str, frozenset[str]]) -> It
     if any("root" in own for own in held.values()):
         yield Verdict("root", ANYTHING, needed=False, allowed=True)
         return
+    index = RuleIndex(sections)
     for path, own in held.items():
-        for beyond in sorted(own - {"deny"} - allowed(sections, path)):
+        for beyond in sorted(own - {"deny"} - index.allowed(path)):
             yield Verdict(beyond, path, needed=False, allowed=True)
