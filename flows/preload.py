@@ -22,11 +22,9 @@ LATE: Final = (
     "anyio._backends._asyncio",
     "prefect._internal.observers",
     "prefect._vendor.croniter",
-    "kubernetes.client.api.apps_v1_api",
-    "kubernetes.client.api.authorization_v1_api",
-    "kubernetes.client.api.core_v1_api",
+    "kubernetes.config",
 )
-"""What others import when it is first used, and takes its time: the cluster's client more than half a second."""
+"""What others import when it is first used, and takes its time: what reads a kubeconfig more than half a second."""
 
 MODELS: Final = ("objects", "responses", "actions", "filters")
 """Where Prefect's client has its models, which Pydantic completes when one is first used."""

@@ -399,6 +399,10 @@ def test_the_catalogue_and_the_protocol_load_no_sdk() -> None:
     assert loaded("keyturn.providers.registry", (*sorted(SDKS), "prefect")) == []
 
 
+def test_a_store_in_kubernetes_makes_no_classes_of_models_that_it_does_not_use() -> None:
+    assert loaded("keyturn.providers.kubernetes.store", ("kubernetes",)) == []
+
+
 def loaded(module: str, unwanted: tuple[str, ...]) -> list[str]:
     """Which of ``unwanted`` a fresh interpreter has loaded after importing ``module``."""
     names = "{part for name in sys.modules for part in (name, name.partition('.')[0])}"

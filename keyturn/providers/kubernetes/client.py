@@ -1,31 +1,28 @@
-"""Calls to one namespace of a Kubernetes cluster through the official client, and its errors in our words."""
+"""Calls to one namespace of a Kubernetes cluster, as plain JSON, and its errors in our words.
+
+The official client would send the same. It makes a class of each of its hundreds of models when it is imported, which
+takes half a second, and none of them is needed here.
+"""
 
 import json
-import logging
-import os
 import re
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote, urlencode
 
 import urllib3
-from kubernetes import client, config
-from kubernetes.client.exceptions import ApiException
-from kubernetes.config.incluster_config import SERVICE_HOST_ENV_NAME
-from kubernetes.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION
 from urllib3.exceptions import HTTPError
 
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
 from keyturn.providers.answers import objection, retry_after
-from keyturn.providers.outbound import POOLS
+from keyturn.providers.kubernetes.cluster import NO_ANSWER, Cluster, NoSignIn
 from keyturn.providers.pages import PageGuard
 
-TIMEOUT: Final = (5.0, 20.0)
-"""Seconds to connect, and for the whole answer. The client's own retries are off: the flows retry."""
-CONNECTIONS: Final = 64
+TIMEOUT: Final = urllib3.Timeout(connect=5.0, read=20.0)
+"""Seconds to connect, and for the whole answer. Nothing is sent again here: the flows retry."""
 PAGE_SIZE: Final = 500
 """What kubectl asks for at once."""
 MANAGER: Final = "keyturn"
@@ -41,10 +38,26 @@ MERGE: Final = "application/merge-patch+json"
 APPLY: Final = "application/apply-patch+yaml"
 
 ROLE: Final = "deployments/policies/kubernetes-role.yaml"
-NO_ANSWER: Final = "Check the address, DNS, firewall and proxy"
 
-# Some releases of the client log whole answers at DEBUG, values included.
-logging.getLogger("kubernetes.client.rest").addFilter(lambda record: record.levelno > logging.DEBUG)
+METHODS: Final = {"get": "GET", "list": "GET", "create": "POST", "patch": "PATCH", "delete": "DELETE"}
+"""How each verb is sent."""
+
+APPS, AUTHORIZATION, RBAC = "apis/apps/v1", "apis/authorization.k8s.io/v1", "apis/rbac.authorization.k8s.io/v1"
+GROUPS: Final = {
+    "secrets": "api/v1",
+    "serviceaccounts": "api/v1",
+    "deployments": APPS,
+    "statefulsets": APPS,
+    "daemonsets": APPS,
+    "selfsubjectaccessreviews": AUTHORIZATION,
+    "selfsubjectrulesreviews": AUTHORIZATION,
+    "roles": RBAC,
+    "rolebindings": RBAC,
+}
+"""Where the API has each resource."""
+
+NO_NAMES: Final = frozenset({"", ".", ".."})
+"""What would name another place as a part of an address."""
 
 
 @dataclass(frozen=True)
@@ -60,123 +73,95 @@ class Doing:
 class Namespace:
     """The API server's answers about one namespace, as plain JSON."""
 
-    def __init__(self, name: str, settings: client.Configuration) -> None:
+    def __init__(self, name: str, cluster: Cluster) -> None:
         self.name = name
-        self._api = client.ApiClient(settings)
-        self._api.rest_client.pool_manager.pool_classes_by_scheme = dict(POOLS)
-        self._api.user_agent = MANAGER
-        self.core = client.CoreV1Api(self._api)
-        self.apps = client.AppsV1Api(self._api)
-        self.authorization = client.AuthorizationV1Api(self._api)
+        self._cluster = cluster
+        self._pools = cluster.pools()
 
-    def call(self, doing: Doing, rpc: Callable[..., Any], *, accept: str = JSON, **arguments: Any) -> Any:
-        """What the API server answers. Raises our errors, which hold nothing of the answer but its reason."""
-        return self.ask(doing, rpc, accept=accept, namespace=self.name, **arguments)
+    def call(self, doing: Doing, name: str = "", **arguments: Any) -> Any:
+        """What the API server answers. Raises our errors, which hold nothing of the answer but its reason.
 
-    def ask(self, doing: Doing, rpc: Callable[..., Any], *, accept: str = JSON, **arguments: Any) -> Any:
+        Without a ``name`` it is about all of the resource, or makes one. Otherwise as :meth:`ask`.
+        """
+        part = f"namespaces/{_part(doing, self.name)}/{doing.resource}"
+        named = doing.verb not in ("list", "create")
+        return self._send(doing, f"{part}/{_part(doing, name)}" if named else part, **arguments)
+
+    def ask(self, doing: Doing, body: Mapping[str, Any]) -> Any:
         """The same of what is in no namespace."""
-        headers = {"Accept": f"{accept},{JSON}"}
-        with self._translated(doing):
-            answer = rpc(_preload_content=False, _request_timeout=TIMEOUT, _headers=headers, **arguments)
-            raw = answer.data
-        try:
-            return json.loads(raw)
-        except ValueError:
-            raise Unavailable(doing.what, doing.name, "what answered is no Kubernetes API", NO_ANSWER) from None
+        return self._send(doing, doing.resource, body=body)
 
-    def pages(self, doing: Doing, rpc: Callable[..., Any], **arguments: Any) -> Iterator[list[dict[str, Any]]]:
+    def pages(self, doing: Doing, **arguments: Any) -> Iterator[list[dict[str, Any]]]:
         """The items of a listing, page after page."""
         more, guard = dict[str, str](), PageGuard(doing.what, doing.name)
         while True:
-            page = self.call(doing, rpc, limit=PAGE_SIZE, **more, **arguments)
+            page = self.call(doing, limit=PAGE_SIZE, **more, **arguments)
             yield page.get("items") or []
             if not (token := page.get("metadata", {}).get("continue")):
                 return
-            more = {"_continue": guard.follow(token)}
+            more = {"continue": guard.follow(token)}
 
     def close(self) -> None:
         """Let go of every connection."""
-        self._api.close()  # type: ignore[no-untyped-call]
+        self._pools.clear()
+
+    def _send(
+        self,
+        doing: Doing,
+        place: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        accept: str = JSON,
+        content_type: str = JSON,
+        **query: Any,
+    ) -> Any:
+        """One request; ``query`` is in the API's own words, such as ``fieldSelector``."""
+        about = {"Accept": f"{accept},{JSON}", "User-Agent": MANAGER, "Content-Type": content_type}
+        with self._translated(doing):
+            answer = self._pools.request(
+                METHODS[doing.verb],
+                f"{self._cluster.host}/{GROUPS[doing.resource]}/{place}{_query(query)}",
+                headers={**about, **self._cluster.sign_in()},
+                body=None if body is None else json.dumps(body).encode(),
+                timeout=TIMEOUT,
+            )
+        if not 200 <= answer.status < 300:
+            raise _refused(answer, doing, self.name)
+        try:
+            return json.loads(answer.data)
+        except ValueError:
+            raise Unavailable(doing.what, doing.name, "what answered is no Kubernetes API", NO_ANSWER) from None
 
     @contextmanager
     def _translated(self, doing: Doing) -> Iterator[None]:
         try:
             yield
-        except ApiException as error:
-            raise _refused(error, doing, self.name) from None
         except HTTPError as error:
             raise _unanswered(error, doing) from None
-        except config.ConfigException:
+        except NoSignIn:
             raise Denied(doing.what, doing.name, "the kubeconfig gives no usable sign-in any more") from None
         except OSError as error:
             problem = f"the token can't be read ({error.strerror or type(error).__name__})"
             raise Denied(doing.what, doing.name, problem, "Check token_file, or the kubeconfig") from None
         except ValueError:
-            # The client checks its arguments, and quotes them in what it raises.
-            raise Invalid(doing.what, doing.name, "the Kubernetes client refuses the request as malformed") from None
+            # What is no text of an address or a header is quoted in such an error.
+            raise _malformed(doing) from None
 
 
-def settings_for(
-    name: str,
-    *,
-    server: str | None,
-    ca_file: str | None,
-    token_file: str | None,
-    kubeconfig: str | None,
-    context: str | None,
-) -> client.Configuration:
-    """How to reach and to sign in to the cluster. Raises Invalid, saying ``name``, for what can't work.
-
-    With ``server``, that address and the token in ``token_file``; else the kubeconfig file where there is one; else
-    the pod's own cluster and service account.
-    """
-    made = client.Configuration()
-    made.retries = False
-    made.connection_pool_maxsize = CONNECTIONS
-    if server is not None:
-        if kubeconfig or context:
-            raise Invalid("open", name, "server and kubeconfig exclude each other", "Leave one of them out")
-        _told(made, name, server, ca_file, token_file)
-    elif ca_file or token_file:
-        raise Invalid("open", name, "ca_file and token_file go with server", "Add server, or leave them out")
-    else:
-        _found(made, name, kubeconfig, context)
-    if not made.host.startswith("https://") or not made.verify_ssl:
-        problem = "the connection to the API server would not be protected by TLS"
-        raise Invalid("open", name, problem, "Use an https:// address and a certificate-authority")
-    return made
+def _part(doing: Doing, name: str) -> str:
+    """A name as one part of an address. Raises Invalid for what is none."""
+    if name in NO_NAMES or "/" in name or "%" in name:
+        raise _malformed(doing)
+    return quote(name, safe="")
 
 
-def _told(made: client.Configuration, name: str, server: str, ca_file: str | None, token_file: str | None) -> None:
-    if token_file is None:
-        raise Invalid("open", name, "token_file is missing", "Name the file with a service account's token")
-    try:
-        ssl.create_default_context(cafile=ca_file)
-    except OSError:
-        raise Invalid("open", name, "ca_file holds no certificate", "Name the PEM file of the cluster's CA") from None
-    made.host, made.ssl_ca_cert = server.rstrip("/"), ca_file
-
-    def read_token(configuration: client.Configuration) -> None:
-        # At every call: the kubelet replaces the file well before the token in it ends.
-        configuration.api_key["authorization"] = f"Bearer {Path(token_file).read_text().strip()}"
-
-    made.api_key["authorization"] = ""
-    made.refresh_api_key_hook = read_token  # type: ignore[assignment]
+def _query(parameters: Mapping[str, Any]) -> str:
+    """What is parameters besides, as the end of an address."""
+    return f"?{urlencode(parameters)}" if parameters else ""
 
 
-def _found(made: client.Configuration, name: str, kubeconfig: str | None, context: str | None) -> None:
-    path = kubeconfig or os.environ.get("KUBECONFIG") or KUBE_CONFIG_DEFAULT_LOCATION
-    there = any(Path(part).expanduser().is_file() for part in path.split(os.pathsep))
-    try:
-        if there or kubeconfig or context or SERVICE_HOST_ENV_NAME not in os.environ:
-            config.load_kube_config(  # type: ignore[no-untyped-call]
-                path, context, client_configuration=made, persist_config=False
-            )
-        else:
-            config.load_incluster_config(client_configuration=made)  # type: ignore[no-untyped-call]
-    except Exception as error:  # noqa: BLE001 (whatever a malformed file makes the loader raise, its text may quote the file)
-        problem = f"no usable kubeconfig, nor a pod's own cluster ({type(error).__name__})"
-        raise Invalid("open", name, problem, "Check kubeconfig and context, or set server and token_file") from None
+def _malformed(doing: Doing) -> Invalid:
+    return Invalid(doing.what, doing.name, "the request would be malformed", "Check the name")
 
 
 def _unanswered(error: HTTPError, doing: Doing) -> KeyturnError:
@@ -197,13 +182,13 @@ def _untrusted(error: BaseException | None, doing: Doing) -> KeyturnError:
     return Unavailable(doing.what, doing.name, "the TLS connection to the API server broke off", NO_ANSWER)
 
 
-def _refused(error: ApiException, doing: Doing, namespace: str) -> KeyturnError:
-    status, reason = error.status or 0, _reason(error)
-    if status == 0:
-        return _untrusted(error.__context__, doing)
+def _refused(answer: urllib3.BaseHTTPResponse, doing: Doing, namespace: str) -> KeyturnError:
+    status, reason = answer.status, _reason(answer)
     problem = f"the API server answered {status}" + (f" ({reason})" if reason else "")
     if status == 429:
-        return Throttled(doing.what, doing.name, problem, "Slow down", _retry_after(error))
+        return Throttled(
+            doing.what, doing.name, problem, "Slow down", retry_after(answer.headers.get("Retry-After") or "")
+        )
     if status >= 500 or status in (408, 410):
         return Unavailable(doing.what, doing.name, problem)
     if status == 404:
@@ -224,15 +209,11 @@ def _permission_hint(status: int, doing: Doing, namespace: str) -> str:
     return f"Grant {needs} to the account in use, as in {ROLE}; a quota or an admission policy can refuse it too"
 
 
-def _reason(error: ApiException) -> str:
+def _reason(answer: urllib3.BaseHTTPResponse) -> str:
     """The one word that the API server has for it, such as AlreadyExists; empty where it gave none."""
     try:
-        status: Mapping[str, Any] = json.loads(error.body or "{}")
+        status: Mapping[str, Any] = json.loads(answer.data or "{}")
         reason = str(status.get("reason") or "")
     except (ValueError, AttributeError):
         return ""
     return reason if re.fullmatch(r"[A-Za-z]{1,40}", reason) else ""
-
-
-def _retry_after(error: ApiException) -> float | None:
-    return retry_after((error.headers or {}).get("Retry-After") or "")

@@ -33,7 +33,7 @@ KINDS: Final = (
     ("stateful set", "statefulsets", "stateful_set"),
     ("daemon set", "daemonsets", "daemon_set"),
 )
-"""What people call it, the resource in the API, and its word in the client's method names."""
+"""What people call it, the resource in the API, and its word."""
 
 FEW: Final = 10
 """So many Secrets are asked for by their names; for more a listing is cheaper."""
@@ -158,8 +158,7 @@ class Restarter:
             yield from self._of_kind(Doing(doing, f"{self.store}:*", "list", resource), kind, word, **selector)
 
     def _of_kind(self, doing: Doing, kind: str, word: str, **selector: str) -> Iterator[Workload]:
-        listing = getattr(self.namespace.apps, f"list_namespaced_{word}")
-        for page in self.namespace.pages(doing, listing, **selector):
+        for page in self.namespace.pages(doing, **selector):
             for body in page:
                 if not self.only or body["metadata"]["name"] in self.only:
                     yield Workload(kind, doing.resource, word, self.namespace.name, body)
@@ -168,7 +167,7 @@ class Restarter:
         """The same by a listing, so that the right to list is enough."""
         doing = Doing("restart", self._named(workload), "list", workload.resource)
         selector = f"metadata.name={workload.name}"
-        return next(self._of_kind(doing, workload.kind, workload.word, field_selector=selector), None)
+        return next(self._of_kind(doing, workload.kind, workload.word, fieldSelector=selector), None)
 
     def _restarted(self, workload: Workload, contents: Mapping[str, KubernetesSecret]) -> list[Rollout]:
         """Restart it, unless it was for this very content already. Raises Conflict where others keep changing it."""
@@ -197,9 +196,8 @@ class Restarter:
                 return
             metadata = {**secret.restarted, "resourceVersion": there.resource_version}
             doing = Doing("restart who uses", f"{self.store}:{secret.name}", "patch")
-            patch = self.namespace.core.patch_namespaced_secret
             try:
-                self._call(doing, patch, secret.name, {"metadata": metadata})
+                self._call(doing, secret.name, {"metadata": metadata})
             except NotFound:
                 return
             except Conflict:
@@ -234,11 +232,11 @@ class Restarter:
 
     def _patch(self, workload: Workload, what: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         doing = Doing(what, self._named(workload), "patch", workload.resource)
-        return self._call(doing, getattr(self.namespace.apps, f"patch_namespaced_{workload.word}"), workload.name, body)
+        return self._call(doing, workload.name, body)
 
-    def _call(self, doing: Doing, patch: Any, name: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _call(self, doing: Doing, name: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         answer: Mapping[str, Any] = self.namespace.call(
-            doing, patch, name=name, body=dict(body), field_manager=MANAGER, _content_type=MERGE
+            doing, name, body=body, fieldManager=MANAGER, content_type=MERGE
         )
         return answer
 

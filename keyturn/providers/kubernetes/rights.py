@@ -16,7 +16,8 @@ from keyturn.core import kubernetes_rights
 from keyturn.core.errors import Unavailable
 from keyturn.core.rights import CopyRights, Verdict
 from keyturn.providers.answers import reads_answers
-from keyturn.providers.kubernetes.client import NO_ANSWER, Doing, Namespace, settings_for
+from keyturn.providers.kubernetes.client import Doing, Namespace
+from keyturn.providers.kubernetes.cluster import NO_ANSWER, settings_for
 
 ASKING: Final = "ask for the rights in"
 AT_ONCE: Final = 8
@@ -138,10 +139,7 @@ class Rights:
         return bool(self._review("selfsubjectaccessreviews", {"resourceAttributes": attributes}).get("allowed"))
 
     def _review(self, resource: str, spec: Mapping[str, Any]) -> Mapping[str, Any]:
-        api = self.namespace.authorization
-        access = resource == "selfsubjectaccessreviews"
-        rpc = api.create_self_subject_access_review if access else api.create_self_subject_rules_review
-        answer = self.namespace.ask(Doing(ASKING, self.store, "create", resource), rpc, body={"spec": spec})
+        answer = self.namespace.ask(Doing(ASKING, self.store, "create", resource), {"spec": spec})
         status = answer.get("status") if isinstance(answer, dict) else None
         if not isinstance(status, dict):
             raise self._no_answer()

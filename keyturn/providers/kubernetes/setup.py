@@ -9,15 +9,13 @@ from string import Template
 from typing import Any, Final
 
 import yaml
-from kubernetes import client
 
 from keyturn.core.errors import Conflict, Invalid, NotFound
 from keyturn.core.stores import MANAGED_BY, TAG_MANAGED_BY
-from keyturn.providers.kubernetes.client import APPLY, Doing, Namespace, settings_for
+from keyturn.providers.kubernetes.client import APPLY, Doing, Namespace
+from keyturn.providers.kubernetes.cluster import settings_for
 
 SERVICE_ACCOUNT: Final = "system:serviceaccount"
-VERBS: Final = {"Role": "role", "RoleBinding": "role_binding", "ServiceAccount": "service_account"}
-"""How the client calls each kind."""
 SETUP: Final = "keyturn-setup"
 """Under which name the API server records who wrote them."""
 
@@ -64,12 +62,10 @@ def _trees(texts: Sequence[str], logins: Mapping[str, str]) -> Iterator[dict[str
 def _applied(cluster: Namespace, name: str, tree: dict[str, Any]) -> str:
     """Whether it was written, or is in place."""
     kind, about = tree["kind"], f"{name}: {tree['kind']} {tree['metadata']['name']}"
-    api: Any = cluster.core if kind == "ServiceAccount" else client.RbacAuthorizationV1Api(cluster.core.api_client)
-    resource, verb = f"{VERBS[kind].replace('_', '')}s", VERBS[kind]
+    resource, called = f"{kind.lower()}s", tree["metadata"]["name"]
     before: dict[str, Any] = {}
     with suppress(NotFound):
-        read = getattr(api, f"read_namespaced_{verb}")
-        before = cluster.call(Doing("look at", about, "get", resource), read, name=tree["metadata"]["name"])
+        before = cluster.call(Doing("look at", about, "get", resource), called)
     labels = (before.get("metadata") or {}).get("labels") or {}
     if before and labels.get(TAG_MANAGED_BY) != MANAGED_BY:
         hint = "Write the rights into it by hand, or remove it"
@@ -77,12 +73,11 @@ def _applied(cluster: Namespace, name: str, tree: dict[str, Any]) -> str:
     body = {**tree, "metadata": {**tree["metadata"], "labels": {TAG_MANAGED_BY: MANAGED_BY}}}
     after = cluster.call(
         Doing("write", about, "patch", resource),
-        getattr(api, f"patch_namespaced_{verb}"),
-        name=tree["metadata"]["name"],
+        called,
         body=body,
-        field_manager=SETUP,
-        _content_type=APPLY,
-        force=True,
+        fieldManager=SETUP,
+        content_type=APPLY,
+        force="true",
     )
     version = (before.get("metadata") or {}).get("resourceVersion")
     return "in place" if before and after["metadata"]["resourceVersion"] == version else "written"

@@ -38,9 +38,8 @@ class SharedKubernetes:
     def look(self, remote: str) -> Shared | None:
         """The whole Secret. Refused: one that is being deleted, can't be changed, or that the cluster keeps."""
         self._limits.check_name(remote, MERGE)
-        doing, rpc = Doing(MERGE, self._named(remote), "get"), self._namespace.core.read_namespaced_secret
         try:
-            manifest = self._namespace.call(doing, rpc, name=remote)
+            manifest = self._namespace.call(Doing(MERGE, self._named(remote), "get"), remote)
         except NotFound:
             return None
         if problem := _refused(manifest):
@@ -93,16 +92,14 @@ class SharedKubernetes:
             raise Invalid(MERGE, self._named(remote), f"{problem}, with the keys of others", "Nothing was written")
 
     def _post(self, remote: str, body: Mapping[str, Any]) -> None:
-        doing, create = Doing(MERGE, self._named(remote), "create"), self._namespace.core.create_namespaced_secret
-        self._namespace.call(doing, create, body=dict(body), field_manager=MANAGER, accept=calls.ONE)
+        doing = Doing(MERGE, self._named(remote), "create")
+        self._namespace.call(doing, body=body, fieldManager=MANAGER, accept=calls.ONE)
 
     def _patch(self, remote: str, change: Mapping[str, Any], version: str) -> None:
         """Merge it into exactly that version of the Secret."""
         body = {**change, "metadata": {**change["metadata"], "resourceVersion": version}}
-        doing, patch = Doing(MERGE, self._named(remote), "patch"), self._namespace.core.patch_namespaced_secret
-        self._namespace.call(
-            doing, patch, name=remote, body=body, field_manager=MANAGER, accept=calls.ONE, _content_type=calls.MERGE
-        )
+        doing = Doing(MERGE, self._named(remote), "patch")
+        self._namespace.call(doing, remote, body=body, fieldManager=MANAGER, accept=calls.ONE, content_type=calls.MERGE)
 
     def _named(self, remote: str) -> str:
         return f"{self.name}:{remote}"

@@ -36,7 +36,8 @@ from keyturn.core.stores import (
     Unsupported,
 )
 from keyturn.providers.kubernetes import values
-from keyturn.providers.kubernetes.client import APPLY, JSON, MANAGER, MANY, MERGE, ONE, Doing, Namespace, settings_for
+from keyturn.providers.kubernetes.client import APPLY, JSON, MANAGER, MANY, MERGE, ONE, Doing, Namespace
+from keyturn.providers.kubernetes.cluster import settings_for
 from keyturn.providers.kubernetes.marks import (
     JSON_KEYS,
     KEYS,
@@ -120,7 +121,6 @@ class Kubernetes:
             name, server=server, ca_file=ca_file, token_file=token_file, kubeconfig=kubeconfig, context=context
         )
         self._namespace = Namespace(namespace, settings)
-        self._core = self._namespace.core
         self._merge = merge
         self.restarts = restart
         only = frozenset(workloads)
@@ -139,11 +139,11 @@ class Kubernetes:
 
     def list_managed(self) -> Iterator[RemoteSecret]:
         """Every Secret with Keyturn's marks, by its metadata."""
-        return (copy for copy, _ in self._listed(label_selector=OURS) if copy.marks is not None)
+        return (copy for copy, _ in self._listed(labelSelector=OURS) if copy.marks is not None)
 
     def list_all(self) -> Iterator[RemoteSecret]:
         """Every Secret that is not being deleted, but for those that the cluster or Helm keeps for itself."""
-        return (copy for copy, leaving in self._listed(field_selector=MANAGEABLE) if not leaving)
+        return (copy for copy, leaving in self._listed(fieldSelector=MANAGEABLE) if not leaving)
 
     def write(
         self,
@@ -258,9 +258,7 @@ class Kubernetes:
 
     def _get(self, remote: str, doing: str, *, accept: str = JSON) -> dict[str, Any]:
         self._limits.check_name(remote, doing)
-        manifest: dict[str, Any] = self._namespace.call(
-            Doing(doing, self._named(remote), "get"), self._core.read_namespaced_secret, name=remote, accept=accept
-        )
+        manifest: dict[str, Any] = self._namespace.call(Doing(doing, self._named(remote), "get"), remote, accept=accept)
         return manifest
 
     def _seen(self, manifest: Mapping[str, Any]) -> KubernetesSecret:
@@ -269,15 +267,14 @@ class Kubernetes:
     def _listed(self, **selector: str) -> Iterator[tuple[RemoteSecret, bool]]:
         """Plain copies, since what a listing says may be old when it is used; and whether each is being deleted."""
         doing = Doing("list", self._named("*"), "list")
-        for page in self._namespace.pages(doing, self._core.list_namespaced_secret, accept=MANY, **selector):
+        for page in self._namespace.pages(doing, accept=MANY, **selector):
             for manifest in page:
                 copy = self._seen(manifest)
                 plain = RemoteSecret(copy.name, copy.version_id, copy.marks, copy.intact, details=copy.details)
                 yield plain, "deletionTimestamp" in manifest["metadata"]
 
     def _manageable(self) -> Iterator[list[dict[str, Any]]]:
-        doing, rpc = Doing("list", self._named("*"), "list"), self._core.list_namespaced_secret
-        return self._namespace.pages(doing, rpc, accept=MANY, field_selector=MANAGEABLE)
+        return self._namespace.pages(Doing("list", self._named("*"), "list"), accept=MANY, fieldSelector=MANAGEABLE)
 
     def _ours(self) -> dict[str, KubernetesSecret]:
         """Every Secret that holds anything of Keyturn's, by its name."""
@@ -347,7 +344,7 @@ class Kubernetes:
         """Have the API server book our keys to us where somebody else has set them to these very values."""
         metadata = {"name": secret.name, "resourceVersion": secret.resource_version}
         body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": dict(plan.entries.data)}
-        return self._patched(secret.name, "write", body, _content_type=APPLY, force=True)
+        return self._patched(secret.name, "write", body, content_type=APPLY, force="true")
 
     def _create_again(self, secret: KubernetesSecret, plan: _Write, there: Mapping[str, Any]) -> KubernetesSecret:
         """Delete what was ``told`` and create it with another type, after a rehearsal."""
@@ -356,36 +353,28 @@ class Kubernetes:
         }
         data = {**theirs, **plan.entries.data}
         body = new_secret(merge_metadata(there["metadata"], plan.metadata), plan.entries.type, data)
-        self._post(secret.name, {**body, "metadata": {"generateName": "keyturn-"}}, dry_run="All")
+        self._post(secret.name, {**body, "metadata": {"generateName": "keyturn-"}}, dryRun="All")
         self._remove(secret, "write")
         return self._post(secret.name, body)
 
     def _post(self, remote: str, body: Mapping[str, Any], **arguments: str) -> KubernetesSecret:
         doing = Doing("write", self._named(remote), "create")
-        create = self._core.create_namespaced_secret
-        return self._seen(
-            self._namespace.call(doing, create, body=dict(body), field_manager=MANAGER, accept=ONE, **arguments)
-        )
+        return self._seen(self._namespace.call(doing, body=body, fieldManager=MANAGER, accept=ONE, **arguments))
 
     def _patch(self, secret: KubernetesSecret, doing: str, change: Mapping[str, Any]) -> KubernetesSecret:
         """Merge ``change`` into exactly what was seen."""
         metadata = {**change["metadata"], "resourceVersion": secret.resource_version}
-        return self._patched(secret.name, doing, {**change, "metadata": metadata}, _content_type=MERGE)
+        return self._patched(secret.name, doing, {**change, "metadata": metadata}, content_type=MERGE)
 
     def _patched(self, remote: str, what: str, body: Mapping[str, Any], **arguments: Any) -> KubernetesSecret:
         doing = Doing(what, self._named(remote), "patch")
-        patch = self._core.patch_namespaced_secret
-        return self._seen(
-            self._namespace.call(
-                doing, patch, name=remote, body=dict(body), field_manager=MANAGER, accept=ONE, **arguments
-            )
-        )
+        return self._seen(self._namespace.call(doing, remote, body=body, fieldManager=MANAGER, accept=ONE, **arguments))
 
     def _remove(self, secret: KubernetesSecret, what: str) -> None:
         """Delete exactly what was seen."""
         doing = Doing(what, self._named(secret.name), "delete")
         exactly = {"preconditions": {"uid": secret.uid, "resourceVersion": secret.resource_version}}
-        self._namespace.call(doing, self._core.delete_namespaced_secret, name=secret.name, body=exactly, accept=ONE)
+        self._namespace.call(doing, secret.name, body=exactly, accept=ONE)
 
     def _of_another_type(self, remote: str, existing: Mapping[str, Any], wanted: str) -> Invalid:
         """A Secret is not deleted for the sake of a type that somebody asks for."""

@@ -14,7 +14,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,8 @@ from keyturn.core.fingerprint import payload
 from keyturn.core.names import KUBERNETES
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import Detail, Details, RemoteSecret
-from keyturn.providers.kubernetes.client import APPLY, MERGE
+from keyturn.providers.kubernetes.client import APPLY, MERGE, Doing, Namespace
+from keyturn.providers.kubernetes.cluster import settings_for
 from keyturn.providers.kubernetes.store import Kubernetes
 from tests.contracts.merging import MergingCases, Owner
 from tests.contracts.store import Raw, StoreContract, assert_silent, fresh_value, marks_for, put
@@ -638,6 +639,40 @@ class TestKubernetes(MergingCases, LocalContract):
         monkeypatch.setenv("KUBECONFIG", str(path))
         assert opened(**alone).read(remote) == value
 
+    def test_a_kubeconfig_may_name_a_program_that_signs_in(
+        self, opened: Open, cluster: Server, pki: Path, tmp_path: Path, remote: str
+    ) -> None:
+        credential: dict[str, Any] = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential"}
+        answer = tmp_path / "credential.json"
+        answer.write_text(json.dumps(credential | {"status": {"token": "keyturn's token"}}))
+        program = {"apiVersion": credential["apiVersion"], "command": "cat", "args": [str(answer)]}
+        path = kubeconfig(tmp_path / "config", cluster, pki, user={"exec": {**program, "interactiveMode": "Never"}})
+        store = opened(server=None, ca_file=None, token_file=None, kubeconfig=str(path))
+        assert store.describe(remote) is None
+
+    @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a%2fb"])
+    def test_a_name_that_would_lead_to_another_place_is_sent_nowhere(
+        self, cluster: Server, pki: Path, tmp_path: Path, name: str
+    ) -> None:
+        token = tmp_path / "token"
+        token.write_text("keyturn's token")
+        settings = settings_for(
+            "k8s", server=cluster.url, ca_file=str(pki / "ca.pem"), token_file=str(token), kubeconfig=None, context=None
+        )
+        with closing(Namespace("default", settings)) as namespace, pytest.raises(Invalid, match="Check the name"):
+            namespace.call(Doing("remove", "k8s:it", "delete"), name)
+
+    def test_a_proxy_of_the_environment_is_asked_unless_it_says_otherwise(
+        self, opened: Open, remote: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for variable in ("no_proxy", "NO_PROXY", "https_proxy"):
+            monkeypatch.delenv(variable, raising=False)
+        monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+        with pytest.raises(Unavailable):
+            opened().describe(remote)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+        assert opened().describe(remote) is None
+
     def test_a_kubeconfig_that_skips_verification_is_invalid(
         self, opened: Open, cluster: Server, pki: Path, tmp_path: Path
     ) -> None:
@@ -828,7 +863,7 @@ def pause_to_another_second() -> None:
     time.sleep(1.1)
 
 
-def kubeconfig(path: Path, cluster: Server, pki: Path, **more: Any) -> Path:
+def kubeconfig(path: Path, cluster: Server, pki: Path, user: Any = None, **more: Any) -> Path:
     told = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -837,7 +872,7 @@ def kubeconfig(path: Path, cluster: Server, pki: Path, **more: Any) -> Path:
             {"name": "local", "cluster": {"server": cluster.url, "certificate-authority": str(pki / "ca.pem"), **more}}
         ],
         "users": [
-            {"name": "good", "user": {"token": "keyturn's token"}},
+            {"name": "good", "user": user or {"token": "keyturn's token"}},
             {"name": "stale", "user": {"token": "no more"}},
         ],
         "contexts": [{"name": name, "context": {"cluster": "local", "user": name}} for name in ("good", "stale")],
