@@ -18,7 +18,8 @@ class RestoredMark:
     """What the mark says. ``point`` is the recovery point: what was done in the lost hub after that is not in this one.
 
     While ``whole`` is False somebody is restoring it, or has not come to the end. ``recovered`` is when `keyturn
-    recover` has gone through since; None where it has not.
+    recover` has gone through since; None where it has not. ``follows`` is when the restore before this one was whole,
+    where this one goes on from it: what was not written since is of that one.
     """
 
     chain: str
@@ -27,22 +28,24 @@ class RestoredMark:
     at: datetime
     whole: bool
     recovered: datetime | None = None
+    follows: datetime | None = None
 
     def to_data(self) -> dict[str, Any]:
         """As the hub keeps it."""
         moments = {"point": self.point.isoformat(), "at": self.at.isoformat()}
-        recovered = {"recovered": self.recovered.isoformat()} if self.recovered else {}
+        later = {"recovered": self.recovered, "follows": self.follows}
+        more = {name: moment.isoformat() for name, moment in later.items() if moment}
         phase = WHOLE if self.whole else RESTORING
-        return {"phase": phase, "chain": self.chain, "sequence": self.sequence, **moments, **recovered}
+        return {"phase": phase, "chain": self.chain, "sequence": self.sequence, **moments, **more}
 
     @staticmethod
     def parse(data: Mapping[str, Any]) -> "RestoredMark":
         """The other way. Raises Invalid for what somebody has edited."""
         try:
             point, at = (datetime.fromisoformat(data[name]) for name in ("point", "at"))
-            recovered = datetime.fromisoformat(data["recovered"]) if "recovered" in data else None
+            later = (datetime.fromisoformat(data[name]) if name in data else None for name in ("recovered", "follows"))
             whole = data["phase"] == WHOLE
-            return RestoredMark(str(data["chain"]), int(data["sequence"]), point, at, whole, recovered)
+            return RestoredMark(str(data["chain"]), int(data["sequence"]), point, at, whole, *later)
         except (LookupError, TypeError, ValueError):
             problem = "the mark of the hub's restoring is none: somebody has edited it"
             raise Invalid("read", RESTORED, problem, "Restore the hub anew") from None

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from itertools import islice
 from typing import IO, Any, Final
@@ -62,9 +63,28 @@ class SinceThen:
     """Versions that the hub has without their values: destroyed since the backup. They stay so."""
 
 
+@dataclass(frozen=True)
+class EarlierRestore:
+    """An earlier restore of this hub to an earlier point: whole at ``whole_at``, or begun at ``begun_at`` and cut off.
+
+    By the hub's own clock. One that was cut off may itself have gone on from one that was whole.
+    """
+
+    whole_at: datetime | None
+    begun_at: datetime | None = None
+
+    def wrote(self, entry: ListedEntry) -> bool:
+        """Whether nobody has written an entry since; nothing but a restore is begun by a hub that is not whole."""
+        at = datetime.fromisoformat(str(entry.metadata["updated_time"]))
+        return bool((self.whole_at and at < self.whole_at) or (self.begun_at and at > self.begun_at))
+
+
 @dataclass
 class RestorePlan:
-    """What would be done. ``held`` are the entries that the hub has newer or otherwise, ``writes`` counts requests."""
+    """What would be done. ``held`` are the entries that the hub has newer or otherwise, ``writes`` counts requests.
+
+    ``follows`` tells what an earlier restore of this hub has written.
+    """
 
     chain: OpenedChain
     mounts: tuple[str, ...]
@@ -75,6 +95,7 @@ class RestorePlan:
     files: list[str] = field(default_factory=list)
     leaves: int = 0
     since: SinceThen = field(default_factory=SinceThen)
+    follows: "EarlierRestore | None" = None
 
     def insist(self, *, skip_newer: bool) -> None:
         """That nothing would be written over what the hub has newer. Raises Conflict, naming some."""
@@ -123,6 +144,7 @@ def plan_restore(content: HubContent, place: BackupPlace, chain: OpenedChain) ->
     missing = tuple(area for area in content.areas if not content.has_mount(area))
     present = listing_of(content, [area for area in content.areas if area not in missing])
     plan, used = RestorePlan(chain, missing), {area for area, _ in present}
+    plan.follows = None if STATE in missing else followed_restore(content, chain.newest)
     for line in latest_lines(place, chain, removed=True):
         match LineKind(line[KIND]):
             case LineKind.ENTRY:
@@ -155,14 +177,14 @@ def restore_chain(
     for area in plan.mounts:
         content.make_mount(area)
     own = _own_name(_named_by(content))
-    mark_hub(content, chain.newest, whole=False)
+    mark_hub(content, chain.newest, whole=False, follows=plan.follows.whole_at if plan.follows else None)
     name_ledger(content, {**LedgerName(BEING_RESTORED + chain.newest.name).to_data(), OWN: own})
     present = listing_of(content, content.areas)
     lines = (line for line in latest_lines(place, chain) if _is_wanted(plan, line))
     with ThreadPoolExecutor(WRITE_AT_ONCE) as pool:
         while window := list(islice(lines, WRITE_WINDOW)):
             entries = [line for line in window if line[KIND] == LineKind.ENTRY and not _names_ledger(line)]
-            written = pool.map(lambda line: _write_entry(content, present, line), entries)
+            written = pool.map(lambda line: _write_entry(content, present, line, plan.follows), entries)
             for versions in written:
                 result.versions += versions
                 result.written += bool(versions)
@@ -186,10 +208,27 @@ def name_ledger(content: HubContent, data: Mapping[str, Any] | None) -> None:
     content.write(STATE, NAMED, data, cas=there.version if there else 0)
 
 
-def mark_hub(content: HubContent, newest: Manifest, *, whole: bool) -> None:
+def followed_restore(content: HubContent, newest: Manifest) -> EarlierRestore | None:
+    """The restore of this hub that this one goes on from; None without any.
+
+    So a standby is kept, and one that was cut off goes on with a newer backup: what nobody has written since is of the
+    earlier one. Not in a hub that was recovered since, nor for an earlier point than the one that is there.
+    """
+    there = content.find(STATE, RESTORED)
+    version = content.read(STATE, RESTORED, there.version) if there and there.version else None
+    if there is None or version is None:
+        return None
+    mark = RestoredMark.parse(version.fields)
+    if mark.recovered or newest.begun_at < mark.point:
+        return None
+    at = datetime.fromisoformat(str(there.metadata["updated_time"]))
+    return EarlierRestore(at) if mark.whole else EarlierRestore(mark.follows, at)
+
+
+def mark_hub(content: HubContent, newest: Manifest, *, whole: bool, follows: datetime | None = None) -> None:
     """Say in the hub from what it was restored, and whether all of it is there."""
     there = content.find(STATE, RESTORED)
-    mark = RestoredMark(newest.chain, newest.sequence, newest.begun_at, content.now(), whole)
+    mark = RestoredMark(newest.chain, newest.sequence, newest.begun_at, content.now(), whole, follows=follows)
     if there is None:
         content.settle(STATE, RESTORED, {"max_versions": 1})
     content.write(STATE, RESTORED, mark.to_data(), cas=there.version if there else 0)
@@ -201,7 +240,7 @@ def listing_of(content: HubContent, areas: Mapping[str, str] | list[str]) -> dic
 
 
 def _plan_entry(plan: RestorePlan, content: HubContent, present: ListedEntry | None, line: Line) -> None:
-    change = change_of(content, present, line)
+    change = change_of(content, present, line, plan.follows)
     plan.counts[change] += 1
     if change in (RestoreChange.NEWER, RestoreChange.OTHER):
         plan.held[line["area"], line["path"]] = change
@@ -229,8 +268,14 @@ def _name_of(line: Line) -> str:
     return join(mount_name(line["area"]), line["path"])
 
 
-def change_of(content: HubContent, present: ListedEntry | None, line: Line) -> RestoreChange:
-    """What is to be done about one entry. Versions are compared by their numbers, and equal numbers by their values."""
+def change_of(
+    content: HubContent, present: ListedEntry | None, line: Line, follows: EarlierRestore | None = None
+) -> RestoreChange:
+    """What is to be done about one entry. Versions are compared by their numbers, and equal numbers by their values.
+
+    An entry of Keyturn's own mount has no numbers to go by: one that nobody has written since the restore that this
+    one ``follows`` is of that one, and older.
+    """
     if present is None or present.version == 0:
         return RestoreChange.WRITE
     values: dict[int, Any] = {version["n"]: version["fields"] for version in line["versions"]}
@@ -241,7 +286,10 @@ def change_of(content: HubContent, present: ListedEntry | None, line: Line) -> R
     if _names_ledger(line) and (fields := _own_name(fields)) is None:
         return RestoreChange.WRITE
     if line["area"] == STATE:
-        return RestoreChange.KEEP if values and fields == [*values.values()][-1] else RestoreChange.OTHER
+        if values and fields == [*values.values()][-1]:
+            return RestoreChange.KEEP
+        ours = follows and follows.wrote(present) and not _names_ledger(line)
+        return RestoreChange.WRITE if ours else RestoreChange.OTHER
     if present.version == line["version"] and present.version not in values and fields == {}:
         return RestoreChange.WRITE
     if present.version in values and fields is not None and fields != values[present.version]:
@@ -253,7 +301,9 @@ def _is_wanted(plan: RestorePlan, line: Line) -> bool:
     return line[KIND] != LineKind.ENTRY or (line["area"], line["path"]) not in plan.held
 
 
-def _write_entry(content: HubContent, present: Mapping[tuple[str, str], ListedEntry], line: Line) -> int:
+def _write_entry(
+    content: HubContent, present: Mapping[tuple[str, str], ListedEntry], line: Line, follows: EarlierRestore | None
+) -> int:
     """Bring one entry up to the version that the backup has; how many versions were written.
 
     A number that the backup has no value of is written empty and destroyed, since copies, records, notices and the
@@ -262,7 +312,7 @@ def _write_entry(content: HubContent, present: Mapping[tuple[str, str], ListedEn
     area, path = line["area"], line["path"]
     there = present.get((area, path))
     at = there.version if there else 0
-    if change_of(content, there, line) is not RestoreChange.WRITE:
+    if change_of(content, there, line, follows) is not RestoreChange.WRITE:
         return 0
     settings = {name: value for name, value in line["settings"].items() if value is not None}
     if area == STATE:

@@ -33,7 +33,7 @@ from keyturn.recovery.chains import all_lines, list_chains, newest_chain, verify
 from keyturn.recovery.drilling import run_drill
 from keyturn.recovery.making import BackupMaker
 from keyturn.recovery.manifests import SignatureCheck
-from keyturn.recovery.restored import read_mark
+from keyturn.recovery.restored import RestoredMark, mark_recovered, read_mark
 from keyturn.recovery.restoring import RestoreChange, plan_restore, restore_chain
 from keyturn.recovery.subject import BackupSubject
 from keyturn.rotation.living import of_hub
@@ -106,6 +106,40 @@ def test_a_hub_comes_back_with_values_numbers_and_metadata(setting: Setting) -> 
 
 
 KEPT = CachePolicy(ttl=60.0)
+
+
+def test_a_standby_is_kept_by_restoring_into_it_again_and_one_that_was_worked_with_is_not(setting: Setting) -> None:
+    maker = setting.maker()
+    for path in ("ml/database", "ml/other"):
+        setting.write(path, "first")
+        setting.hub.write_state(f"rotations/{path}", {"stage": "open"}, cas=0)
+    maker.make_increment()
+    restore(setting)
+    setting.write("ml/database", "second")
+    setting.hub.write_state("rotations/ml/database", {"stage": "done"}, cas=1)
+    maker.make_increment()
+    restore(setting)
+    record, current = setting.restored.read_state("rotations/ml/database"), setting.restored.read("ml/database")
+    assert record is not None
+    assert current is not None
+    assert (record.data, current.version) == ({"stage": "done"}, 2)
+    # Whoever has taken over has written there since.
+    setting.restored.write_state("rotations/ml/other", {"stage": "of its own"}, cas=1)
+    setting.hub.write_state("rotations/ml/other", {"stage": "done"}, cas=1)
+    maker.make_increment()
+    with pytest.raises(Conflict, match=r"rotations/ml/other \(other\)"):
+        restore(setting)
+    mark_recovered(setting.restored, marked(setting), setting.restored.now())
+    setting.hub.write_state("rotations/ml/database", {"stage": "of the old hub"}, cas=2)
+    maker.make_increment()
+    with pytest.raises(Conflict, match=r"rotations/ml/database \(other\)"):
+        restore(setting)
+
+
+def marked(setting: Setting) -> RestoredMark:
+    mark = read_mark(setting.restored)
+    assert mark is not None
+    return mark
 
 
 class Moved:
@@ -188,6 +222,31 @@ def test_nothing_is_written_over_what_the_hub_has_newer_or_otherwise(setting: Se
     assert current is not None
     assert current.fields["password"].reveal() == ("e" if held == "newer" else "d")
     assert setting.restored.read_state("rotations/ml/database") is not None
+
+
+def test_a_second_restore_that_was_cut_off_goes_on_too(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    maker = setting.maker()
+    for number in range(3):
+        setting.hub.write_state(f"rotations/ml/{number}", {"stage": "open"}, cas=0)
+    setting.write("ml/0", "first")
+    maker.make_increment()
+    restore(setting)
+    for number in range(3):
+        setting.hub.write_state(f"rotations/ml/{number}", {"stage": "done"}, cas=1)
+    maker.make_increment()
+    with monkeypatch.context() as patch:
+        patch.setattr(restoring, "_write_other", lambda *_: (_ for _ in ()).throw(Unavailable("write", "x", "cut off")))
+        with pytest.raises(Unavailable, match="cut off"):
+            restore(setting)
+    assert not marked(setting).whole
+    for number in range(3):
+        setting.hub.write_state(f"rotations/ml/{number}", {"stage": "over"}, cas=2)
+    maker.make_increment()
+    assert restore(setting).faults == [], "the hub that is backed up has gone on meanwhile"
+    for number in range(3):
+        state = setting.restored.read_state(f"rotations/ml/{number}")
+        assert state is not None
+        assert state.data == {"stage": "over"}
 
 
 def test_a_plan_names_what_was_taken_away_before_the_backup_and_since(setting: Setting) -> None:
@@ -478,11 +537,11 @@ def test_a_drill_tells_what_did_not_come_back_as_it_was(
     scratch = hub_at(servers.other, "KEYTURN_TEST_OTHER", f"keyturn-drill/{fresh()}")
     write = restoring._write_entry
 
-    def spoiling(content: object, present: object, line: dict[str, object]) -> int:
+    def spoiling(content: object, present: object, line: dict[str, object], *more: object) -> int:
         if line["path"] == "ml/database":
             versions = [{**version, "fields": {"password": "another"}} for version in line["versions"]]  # type: ignore[attr-defined]
             line = {**line, "versions": versions}
-        return write(content, present, line)  # type: ignore[arg-type]
+        return write(content, present, line, *more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(restoring, "_write_entry", spoiling)
     report = run_drill(scratch.content(), scratch.fingerprint_keys, setting.place, setting.newest, setting.hub.now())
