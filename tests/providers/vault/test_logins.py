@@ -4,12 +4,21 @@ OpenBao has no login for AWS: what is tried there is the documented exchange, wi
 A certificate's login is tried in tests/wall/test_certificate_login.py.
 """
 
+import json
+import os
+import signal
 import time
 from contextlib import closing
+from http import HTTPStatus
+from pathlib import Path
 
+import hvac
 import pytest
 from pytest_httpserver import HTTPServer
 
+from deployments.local.openbao import binary
+from deployments.local.support.ports import free_port, http_status
+from deployments.local.support.process import Process
 from keyturn.core.errors import Denied, Invalid
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
@@ -22,6 +31,7 @@ from keyturn.settings.hub_login import (
     TokenLogin,
     login_from_environment,
 )
+from tests.support.hooks import eventually
 from tests.support.hub_logins import SERVER_ID, AwsHub, Doors, at_once
 from tests.support.hub_logins import doors as doors
 from tests.support.hub_logins import pods as pods
@@ -178,3 +188,24 @@ def test_a_setting_that_is_wrong_or_would_not_be_read_is_named(env: dict[str, st
         HubSettings.from_environment(ADDRESS | env)
     assert problem in str(caught.value)
     assert caught.value.hint
+
+
+def test_the_root_token_of_a_hub_that_was_just_initialized_is_a_login(tmp_path: Path) -> None:
+    port = free_port()
+    listener = {"tcp": {"address": f"127.0.0.1:{port}", "tls_disable": True}}
+    (tmp_path / "hub.json").write_text(json.dumps({"storage": {"inmem": {}}, "listener": listener}))
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("BAO_", "VAULT_"))}
+    server = Process("hub", tmp_path)
+    command = [str(binary()), "server", f"-config={tmp_path / 'hub.json'}"]
+    server.start(command, ready=lambda: http_status(port, "/v1/sys/health") is not None, environment=clean)
+    try:
+        admin = hvac.Client(f"http://127.0.0.1:{port}")
+        made = admin.sys.initialize(secret_shares=1, secret_threshold=1)
+        admin.sys.submit_unseal_key(made["keys"][0])
+        (tmp_path / "token").write_text(made["root_token"])
+        (tmp_path / "token").chmod(0o600)
+        assert eventually(lambda: http_status(port, "/v1/sys/health") == HTTPStatus.OK, 30)
+        with closing(VaultHub(HubSettings(admin.url, login=TokenLogin(file=str(tmp_path / "token"))))) as hub:
+            assert hub.identity().display_name == "root"
+    finally:
+        server.stop(signal.SIGKILL)

@@ -25,7 +25,8 @@ class TokenMethod:
         client.token = self._token()
         self._last = Sensitive(client.token)
         token = client.auth.token.lookup_self().json()["data"]
-        return TokenLife(float(token["ttl"]), bool(token["renewable"]))
+        # A root token as the hub's initialization gives it has no lease, and so no word of being renewed.
+        return TokenLife(float(token["ttl"]), bool(token.get("renewable")))
 
     def has_another(self) -> bool:
         """Whether somebody has put another token there since."""
