@@ -156,7 +156,7 @@ def _part(doing: Doing, name: str) -> str:
 
 
 def _query(parameters: Mapping[str, Any]) -> str:
-    """What is parameters besides, as the end of an address."""
+    """What is wanted besides, as the end of an address."""
     return f"?{urlencode(parameters)}" if parameters else ""
 
 
