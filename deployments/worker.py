@@ -6,6 +6,7 @@ refuses, is said by :mod:`flows.begin`.
 """
 
 import asyncio
+import gc
 import os
 import tempfile
 from collections.abc import Coroutine, Mapping
@@ -151,6 +152,9 @@ class KeyturnWorker(BaseWorker[KeyturnJobConfiguration, BaseVariables, KeyturnWo
             self._heeding = True
             self._beside(heed_events(self._work_pool.id, self.get_and_submit_flow_runs))
             self._beside(crash_leftovers(self.client, self._work_pool_name))
+            # What is loaded stays, and need not be looked through after each run.
+            gc.collect()
+            gc.freeze()
             self._contexts.prepare()
 
     def _beside(self, work: Coroutine[Any, Any, None]) -> None:
