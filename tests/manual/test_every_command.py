@@ -1,0 +1,101 @@
+"""Every command of Keyturn that the manual tells one to type is run by a test, or named with why it can't be.
+
+The pages are typed on one local stack, which a real Prometheus scrapes meanwhile. ``make test`` takes this file as one
+of those of which it draws a sample.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deployments.local.home import Stack, opened
+from tests.cli.command import ROOT, run_keyturn, surroundings
+from tests.manual.lines import ELSEWHERE, NOT_HERE, PARSED, elsewhere, lines_of, pages
+from tests.manual.pages import PAGES
+from tests.manual.prometheus import EMPTY, Scraper, dashboards, scraping
+from tests.manual.site import Page, site_in, type_page
+
+TYPED = {page.name for page in PAGES}
+
+
+def here(page: str) -> list[str]:
+    """The commands of a page that are typed on the stack."""
+    return [line for line in lines_of(page) if not places_of(page, line)]
+
+
+def places_of(page: str, line: str) -> list[str]:
+    """Where else a command is run, or why it is not."""
+    why = [NOT_HERE[page, line]] if (page, line) in NOT_HERE else []
+    parsed = ["parsed"] if line.startswith(PARSED.get(page, ("\0",))) else []
+    return elsewhere(page, line) or why or parsed
+
+
+@pytest.mark.parametrize("page", pages())
+def test_each_command_of_the_manual_has_one_place_where_it_is_run(page: str) -> None:
+    for line in lines_of(page):
+        places = places_of(page, line)
+        assert len(places) <= 1, line
+        assert places or page in TYPED, f"{page}: nobody runs `{line}`: name it in tests/manual"
+
+
+def test_what_is_named_is_there() -> None:
+    assert {place.page for place in ELSEWHERE} | TYPED <= set(pages())
+    for page, line in NOT_HERE:
+        assert line in lines_of(page), f"{page} has `{line}` no more"
+    for page, begins in PARSED.items():
+        assert all(any(line.startswith(begin) for line in lines_of(page)) for begin in begins)
+    for place in ELSEWHERE:
+        file, _, test = place.test.partition("::")
+        assert re.search(rf"(?m)^ *(async )?def {test}\(", (ROOT / file).read_text()), place.test
+        for begin in place.begin:
+            assert any(line.startswith(begin) for line in lines_of(place.page)), f"{place.page} has no `{begin}`"
+    assert max(Counter(page.name for page in PAGES).values()) == 1
+    assert all(here(page.name) for page in PAGES)
+    assert sum(len(lines_of(page)) for page in pages()) > 200
+
+
+# --- on a stack
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A whole stack, as the first page starts it."""
+    home = tmp_path_factory.mktemp("stack") / "home"
+    env = surroundings(home)
+    done = run_keyturn("up", env=env)
+    try:
+        assert done.returncode == 0, done.stderr
+        yield opened(home)
+    finally:
+        run_keyturn("down", "--delete", env=env)
+
+
+@pytest.fixture(scope="module")
+def scraper(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraper]:
+    """A Prometheus with our alerts, which asks the stack's `serve` and a worker."""
+    with scraping(stack, tmp_path_factory.mktemp("prometheus")) as running:
+        yield running
+
+
+@pytest.mark.slow
+@pytest.mark.sampled(14, of="files")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_commands_of_a_page_do_what_it_says(page: Page, stack: Stack, tmp_path: Path) -> None:
+    type_page(page, here(page.name), site_in(tmp_path, stack))
+
+
+@pytest.mark.slow
+@pytest.mark.sampled(14, of="files")
+def test_every_panel_and_every_alert_is_answered_by_a_prometheus_that_scrapes_a_stack(scraper: Scraper) -> None:
+    scraper.await_all_up()
+    for board, expressions in dashboards().items():
+        for expression in expressions:
+            rows = scraper.rows(expression)
+            assert rows or expression in EMPTY, f"{board}: nothing to show for {expression}"
+    health = scraper.rule_health()
+    assert len(health) >= 45
+    assert set(health.values()) == {"ok"}, health
+    assert set(EMPTY) <= {expression for listed in dashboards().values() for expression in listed}
