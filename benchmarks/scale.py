@@ -93,12 +93,13 @@ def run_command(arguments: Sequence[str]) -> None:
     # A file, not memory: what is shown of many secrets is megabytes.
     with tempfile.TemporaryFile("w+") as out, contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
         try:
-            app(list(arguments), standalone_mode=False)
+            code = app(list(arguments), standalone_mode=False)
         except SystemExit as ended:
-            if ended.code:
-                out.seek(0)
-                words = out.read()[-2000:]
-                raise SystemExit(f"keyturn {' '.join(arguments)} has failed:\n{words}") from None
+            code = ended.code
+        if code:
+            out.seek(0)
+            words = out.read()[-2000:]
+            raise SystemExit(f"keyturn {' '.join(arguments)} has failed:\n{words}")
 
 
 def look_as_keeper() -> int:
