@@ -34,13 +34,25 @@ class KnownVersion:
     def ends(self, info: SecretInfo) -> bool:
         """Whether the hub serves what a revocation has ended, by the numbers alone; its record tells whether it knows.
 
-        A version above those that it was about is another credential.
+        A version above those that it was about is another credential, unless it :meth:`may_be_back`.
         """
         return bool(self.revoked_by) and info.served and (not self.revoked_up_to or info.version <= self.revoked_up_to)
 
+    def may_be_back(self, info: SecretInfo) -> bool:
+        """Whether the hub serves a version above those that were ended, and gives one of those still.
+
+        So it is where a restored one was written by hand: whether that is the same value again, the values tell.
+        """
+        return bool(self.revoked_by) and info.served and not self.ends(info) and bool(self.ended_in(info))
+
+    def ended_in(self, info: SecretInfo) -> list[int]:
+        """The numbers of those that a revocation has ended and that the hub gives still."""
+        readable = (version.version for version in info.versions if version.readable)
+        return [number for number in readable if number <= self.revoked_up_to]
+
     def speaks_against(self, info: SecretInfo) -> bool:
         """Whether the hub may have lost something that this tells of."""
-        return self.ahead_of(info) or self.ends(info)
+        return self.ahead_of(info) or self.ends(info) or self.may_be_back(info)
 
     def beyond(self, version: int) -> bool:
         """Whether it tells something that a hub at this version may have lost."""

@@ -73,17 +73,34 @@ def newer_version(workspace: Workspace, path: str, versions: Iterable[KnownVersi
         ahead += [told_now] if told_now and told_now.speaks_against(info) else []
     if info is None or not ahead:
         return None
-    if revoked := next((version for version in ahead if version.ends(info)), None):
-        if not load_whatever(workspace, path).tells_of(revoked.revoked_by):
-            return revoked
-        ahead = [version for version in ahead if version.ahead_of(info)]
-        if not ahead:
-            return None
+    revoked = next((version for version in ahead if version.ends(info) or _is_back(workspace, info, version)), None)
+    if revoked and not load_whatever(workspace, path).tells_of(revoked.revoked_by):
+        return revoked
+    ahead = [version for version in ahead if version.ahead_of(info)]
+    if not ahead:
+        return None
     newest = max(ahead, key=lambda version: version.order)
     current = workspace.hub.read(path) if info.served else None
     digests = {version.fingerprint for version in ahead if version.version == newest.version} - {""}
     holds_it = current is not None and is_noted(digests, workspace.fingerprint(path, current.fields))
     return None if holds_it or tested_since(workspace, info, ahead) else newest
+
+
+def _is_back(workspace: Workspace, info: SecretInfo, revoked: KnownVersion) -> bool:
+    """Whether somebody has written what a revocation has ended once more, under a number above it.
+
+    The credential is compared: a value that is written by hand seldom has the other fields.
+    """
+    current = workspace.hub.read(info.path) if revoked.may_be_back(info) else None
+    if current is None:
+        return False
+    made = workspace.open_strategy(info.path).credential_fields if info.path in workspace.catalogue.secrets else ()
+    compared = [name for name in made or current.fields.keys() - {"rotated_at"} if name in current.fields]
+    ended = (workspace.hub.read(info.path, number) for number in revoked.ended_in(info))
+    return bool(compared) and any(
+        version is not None and all(version.fields.get(name) == current.fields[name] for name in compared)
+        for version in ended
+    )
 
 
 def tested_since(workspace: Workspace, info: SecretInfo, ahead: Iterable[KnownVersion]) -> bool:

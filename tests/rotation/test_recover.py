@@ -158,6 +158,14 @@ def test_a_snapshot_of_before_a_revocation_that_made_nothing_new_does_not_bring_
         with pytest.raises(Ahead, match="Revoke it again"):
             choose(values(workspace, path), untested=untested)
 
+    info = workspace.hub.describe(path)
+    assert info
+    again = {name: leaked[name] for name in leaked.keys() - {"rotated_at"}}
+    workspace.hub.write(path, SecretFields(again), cas=info.version)
+    assert {item.action for item in plan(workspace).items if item.path == path} == {Action.AHEAD}
+    (pushed,) = sync_destinations(workspace, path)
+    assert (pushed.state, pushed.kind) == (CopyState.FAILED, Ahead.__name__), "by hand, it is what leaked all the same"
+
     revoke_only(workspace, path, "INC-2")
     assert workspace.hub.read(path) is None
     assert not [item for item in plan(workspace).items if item.action is Action.AHEAD]
