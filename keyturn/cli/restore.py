@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from keyturn.rotation.context import Workspace
 
 PRIVATE: Final = 0o700
+LEAVING_ALONE: Final = "restore into an empty hub; or give --apply --skip-newer, which leaves alone what is named"
 
 BackupArgument = Annotated[
     str | None,
@@ -70,7 +71,8 @@ def restore(
         if not apply:
             if as_json:
                 write_json(restore_plan_data(plan))
-            note("nothing was written: give --apply")
+            refused = bool(plan.held) and not skip_newer
+            note(f"nothing was written: {LEAVING_ALONE if refused else 'give --apply'}")
             return
         plan.insist(skip_newer=skip_newer)
         insist_on_yes(plan, content.address, yes)

@@ -14,6 +14,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from keyturn.cli.app import app
+from keyturn.core.sensitive import SecretFields
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.recovery.chains import list_chains
 from tests.cli.command import SCRIPT
@@ -118,6 +119,10 @@ def test_a_night_from_backup_to_a_hub_that_works(setting: Setting, run: Run, tmp
     told = data(run("status", "--json", restored=True))["restored"]
     assert (told["chain"], told["to_do"], told["error"]) == (made["chain"], "", "")
     assert data(run("status", "--json"))["restored"] is None, "the hub that was backed up has no mark"
+    setting.restored.write("ml/database", SecretFields({"password": "third"}), cas=2)
+    plan = run("restore", restored=True)
+    assert "into an empty hub; or give --apply --skip-newer" in plan.stderr, "--apply alone is refused"
+    assert "nothing was written: give --apply" in run("restore", "--skip-newer", restored=True).stderr
 
 
 def test_a_mark_that_nobody_can_read_is_told_as_unseen_and_one_that_can_t_be_written_ends_recover(
