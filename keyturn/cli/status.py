@@ -46,6 +46,8 @@ class SecretStatus:
     rotation: Rotation | None = None
     ended_by: str = ""
     """The incident that has ended its credential, until a new one is in force."""
+    written_since: bool = False
+    """Whether somebody has written a version since, which serves; nothing else is done about it."""
     grace_over: datetime | None = None
     copies: tuple[CopyStatus, ...] = ()
     consumers: tuple[Hearing, ...] = ()
@@ -76,6 +78,11 @@ class SecretStatus:
             return [f"unknown: {self.error}"]
         if self.missing:
             return [f"MISSING: {self.missing}", *([self.unfinished(self.rotation)] if self.rotation else [])]
+        if self.ended_by and self.written_since:
+            since = (
+                f"version {self.version} was written by hand since: `keyturn rotate {self.path} --now` takes it over"
+            )
+            return [ended_words(self.ended_by), since]
         if self.ended_by:
             return [ended_words(self.ended_by)]
         if self.rotated_at is None:
@@ -115,6 +122,7 @@ class SecretStatus:
             "due": self.reason.code if self.reason else None,
             "rotation": rotation_data(self.rotation) if self.rotation else None,
             "ended_by": self.ended_by,
+            "written_since": self.written_since,
             "destinations": [copy.to_data() for copy in self.copies],
             "consumers": [hearing.to_data() for hearing in self.consumers],
             "login": login_data(self.login, self.now),
@@ -197,6 +205,7 @@ def secret_status(workspace: Workspace, path: str, listing: Listing | None, hear
         outlook(secret_facts),
         record.rotation,
         record.frozen,
+        bool(stands.info and stands.info.served) and record.written_since(stands.version),
         by_this_clock(workspace, over) if over else None,
         consumers=hearings.of(workspace, path, stands.info, record, heard),
         expires_at=secret_facts.expires_at,

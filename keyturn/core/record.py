@@ -231,6 +231,14 @@ class Record:
         ended = (past.base_version for past in self.history if past.stage is Stage.CUT)
         return bool(self.frozen) or any(last >= version for last in ended)
 
+    def written_since(self, version: int) -> bool:
+        """Whether the hub's ``version`` came after an incident that nothing of Keyturn's has followed yet.
+
+        Somebody else has written it: it is pushed, and nothing else is done about it while this is ``frozen``.
+        """
+        ended = (past.base_version for past in self.history if past.stage is Stage.CUT)
+        return bool(self.frozen) and self.rotation is None and version > max(ended, default=version)
+
     def tells_of(self, incident: str) -> bool:
         """Whether an incident has had this secret in its hands, as far as the record remembers."""
         notes = (past.note for past in (*self.history, *([self.rotation] if self.rotation else [])))

@@ -31,6 +31,13 @@ def describe_missing(info: SecretInfo | None, record: Record) -> str:
     return f"version {newest.version}, which is CURRENT, is {newest.state}"
 
 
+def describe_none(path: str, record: Record) -> tuple[str, str]:
+    """Why the hub has no version of a secret that was not lost, and what to do: it never had one, or it was ended."""
+    if record.frozen:
+        return f"the incident {record.frozen} has ended it", f"`keyturn rotate {path} --now` makes a new one"
+    return "the hub has no version of it", "rotate it once, or write its first version"
+
+
 def last_known(record: Record) -> int:
     """The newest version of the hub's that the record tells of; 0 where it knows none."""
     rotations = [*record.history, *([record.rotation] if record.rotation else [])]

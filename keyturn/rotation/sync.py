@@ -37,7 +37,7 @@ from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.journal import record_action
 from keyturn.rotation.labels import asks, describe_copies, details_of, outlived_mark, outlives_copy, wrong_beside
 from keyturn.rotation.marked import mark_anew
-from keyturn.rotation.missing import describe_missing, remedies
+from keyturn.rotation.missing import describe_missing, describe_none, remedies
 from keyturn.rotation.parts import Parts, SeenPart
 from keyturn.rotation.records import load_record
 from keyturn.rotation.restarts import restart_users, restarting
@@ -260,10 +260,11 @@ def current(workspace: Workspace, path: str) -> HubSecret:
 
 def nothing_to_push(workspace: Workspace, path: str) -> NotFound:
     """Why there is none: there never was one, or what was there can't be read, and its copies stay as they are."""
-    info = workspace.hub.describe(path)
-    if gone := describe_missing(info, load_record(workspace, path)):
+    info, record = workspace.hub.describe(path), load_record(workspace, path)
+    if gone := describe_missing(info, record):
         return Missing("push", path, f"{gone}; its copies are left alone", remedies(path, info))
-    return NotFound("push", path, "the hub has no version of it", "Rotate it once, or write its first version")
+    why, way = describe_none(path, record)
+    return NotFound("push", path, why, f"{way[0].upper()}{way[1:]}")
 
 
 def current_version(workspace: Workspace, path: str) -> int:

@@ -14,6 +14,7 @@ from keyturn.core.lineage import KnownVersion
 from keyturn.core.mounts import DEFAULT
 from keyturn.core.path_patterns import apart, covers
 from keyturn.core.plan import Action, HubListing, Item, Plan
+from keyturn.core.record import Record
 from keyturn.core.stores import OwnershipTags, RemoteSecret, Unsupported
 from keyturn.core.suggest import advice
 from keyturn.rotation.adding import KEEPS, Grown, keeps
@@ -22,7 +23,7 @@ from keyturn.rotation.ahead import describe_ahead, ledger_versions, remedy
 from keyturn.rotation.beside import left_out, marked_version, with_previous
 from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.labels import UNKNOWN_KEY, asks, digest_of, outlived_mark, outlives_copy, wrong_beside
-from keyturn.rotation.missing import describe_missing
+from keyturn.rotation.missing import describe_missing, describe_none
 from keyturn.rotation.records import load_record
 from keyturn.rotation.sync import (
     CopyState,
@@ -440,7 +441,8 @@ def without_source(workspace: Workspace, want: Wanted, copy: RemoteSecret | None
     if gone := missing_here(workspace, want.path) or lost_with_hub(workspace, want.path, copy):
         return replace(item_of(want, Action.BLOCKED, 0, copy, f"{gone}; its copies are left alone"), kind="Missing")
     if copy is None or copy.marks is None or copy.marks.source != want.path:
-        why = "the hub has no version of it: rotate it once, or write its first version"
+        rotated = want.path in workspace.catalogue.secrets
+        why = ": ".join(describe_none(want.path, load_record(workspace, want.path) if rotated else Record()))
         return replace(item_of(want, Action.BLOCKED, 0, copy, why), kind="NotFound")
     settings = workspace.catalogue.store(want.place.store)
     if copy.marks.adopted:

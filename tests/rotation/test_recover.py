@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from keyturn.cli.hearing import Hearings
+from keyturn.cli.status import secret_status
 from keyturn.core.errors import Ahead, NotFound
 from keyturn.core.plan import Action
 from keyturn.core.policy import Trigger
@@ -168,6 +170,8 @@ def test_a_snapshot_of_before_a_revocation_that_made_nothing_new_does_not_bring_
 
     revoke_only(workspace, path, "INC-2")
     assert workspace.hub.read(path) is None
+    (item,) = (item for item in plan(workspace).items if item.path == path)
+    assert item.why == f"the incident INC-2 has ended it: `keyturn rotate {path} --now` makes a new one"
     assert not [item for item in plan(workspace).items if item.action is Action.AHEAD]
     durable.sql(f"ALTER USER {leaked['username']} LOGIN PASSWORD 'by-hand'")
     info = workspace.hub.describe(path)
@@ -175,6 +179,8 @@ def test_a_snapshot_of_before_a_revocation_that_made_nothing_new_does_not_bring_
     workspace.hub.write(path, SecretFields({**leaked, "password": "by-hand"}), cas=info.version)
     (pushed,) = sync_destinations(workspace, path)
     assert pushed.in_step, "what somebody writes anew is another credential"
+    since = "was written by hand since: `keyturn rotate"
+    assert [since in line for line in secret_status(workspace, path, None, Hearings({})).lines()] == [False, True]
 
 
 def revoke_only(workspace: Workspace, path: str, incident: str) -> None:
