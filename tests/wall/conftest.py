@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+import urllib3
 
 from keyturn.providers.azure.client import SDK_SETTINGS
 from tests.support.clients import IN_CLEAR, TOKEN, WAIT, Act, Place
@@ -52,6 +53,6 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("keyturn.providers.vault.login.TIMEOUT", WAIT)
     monkeypatch.setattr("keyturn.providers.aws.client.LONGEST_CALL", WAIT)
     monkeypatch.setattr("keyturn.providers.azure.rest.TIMEOUT", (5, WAIT))
-    monkeypatch.setattr("keyturn.providers.kubernetes.client.TIMEOUT", (5.0, WAIT))
+    monkeypatch.setattr("keyturn.providers.kubernetes.client.TIMEOUT", urllib3.Timeout(connect=5.0, read=WAIT))
     monkeypatch.setattr("keyturn.providers.github.client.TIMEOUT", (5, WAIT))
     monkeypatch.setattr("keyturn.providers.gcp.iam.DEADLINE", WAIT)

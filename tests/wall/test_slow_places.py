@@ -2,7 +2,6 @@
 
 import os
 import signal
-import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.cli.incident_runner import insist_on_answer
 from keyturn.core.channel import Announcement
 from keyturn.core.errors import Invalid, Locked, Unavailable
 from keyturn.core.sensitive import SecretFields, Sensitive
@@ -129,25 +127,3 @@ def test_the_failure_channel_follows_no_redirect(address: str) -> None:
             channel.send(Announcement("i", "s", "b"))
         assert server.requests
         assert elsewhere.requests == []
-
-
-def test_an_emergency_does_not_wait_for_a_prefect_server_that_drips(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("keyturn.cli.incident_runner.ANSWERS", WAIT)
-    with Liar(drips_headers) as server, pytest.raises(Unavailable, match="does not answer"):
-        insist_on_answer(f"{server.url}/api")
-
-
-def test_a_prefect_server_that_answers_anything_is_left_to_its_client(
-    authority: tuple[ssl.SSLContext, Path, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tls, ca_file, _ = authority
-    with Liar(answers_in_turn(lambda *_: {})) as server:
-        insist_on_answer(f"{server.url}/api")
-        assert server.requests
-    with Liar(answers_in_turn(lambda *_: {}), tls) as server:
-        # Prefect's client may know the authority from elsewhere.
-        insist_on_answer(f"{server.url}/api")
-        assert server.requests == []
-        monkeypatch.setenv("PREFECT_API_SSL_CERT_FILE", str(ca_file))
-        insist_on_answer(f"{server.url}/api")
-        assert server.requests
