@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from keyturn.settings.prefect import PrefectSettings
 
 DEFAULT: Final = WorkspaceNames()
-POLL: Final = 0.25
+POLL: Final = 0.1
 """Seconds between two looks at the run."""
+
+STEPS: Final = 0.3
+"""Seconds between two looks at its steps, while it works."""
 
 PATIENCE: Final = 15.0
 """Seconds after which a run that nobody has begun is remarked on."""
@@ -137,11 +140,14 @@ class Watcher:
 
     def _until_over(self, api: "PrefectApi", started: "FlowRun", url: str) -> "FlowRun":
         began = time.monotonic()
+        looked = began - STEPS
         while True:
             current = api.read_run(started.id)
             if current.state.final:
                 return current
-            self._steps(api, started.id)
+            if time.monotonic() - looked >= STEPS:
+                looked = time.monotonic()
+                self._steps(api, started.id)
             waited = time.monotonic() - began
             if waited > self._timeout:
                 problem = f"the run {started.name} has not ended within {self._timeout:g} s"
@@ -183,7 +189,7 @@ class Watcher:
             settled = unchanged >= STABLE and count == len(tasks) > 0
             if settled or time.monotonic() > deadline:
                 return tasks
-            time.sleep(POLL)
+            time.sleep(STEPS)
 
 
 def url_of(settings: "PrefectSettings", run: "FlowRun") -> str:
