@@ -31,6 +31,7 @@ RUNS: Final = "a worker that has run nothing yet has no series of runs"
 TROUBLE: Final = "there is a series once something went wrong"
 GRANTS: Final = "told by the part that gives access, which needs a login of its own"
 DRILLS: Final = "no drill was held yet"
+INCIDENTS: Final = "there was no incident yet"
 EMPTY: Final[Mapping[str, str]] = {
     "sum(max by (stage) (keyturn_grants))": GRANTS,
     "max(keyturn_grants_waiting)": GRANTS,
@@ -38,6 +39,10 @@ EMPTY: Final[Mapping[str, str]] = {
     "sum by (source) (increase(keyturn_serve_reaction_failures_total[1h]))": TROUBLE,
     'max by (store, state) (keyturn_copies{state!="in step"})': TROUBLE,
     "max by (store) (keyturn_copies_failing_seconds)": TROUBLE,
+    "sum by (code) (increase(keyturn_failures_total[1h]))": TROUBLE,
+    "histogram_quantile(0.9, sum by (le, kind) (rate(keyturn_incident_revoke_seconds_bucket[24h])))": INCIDENTS,
+    "histogram_quantile(0.9, sum by (le, kind) (rate(keyturn_incident_close_seconds_bucket[24h])))": INCIDENTS,
+    "sum by (kind, outcome) (increase(keyturn_incidents_total[24h]))": INCIDENTS,
     "max(keyturn_hub_setup_sound)": "the example's catalogue does not declare the hub, so nobody compares it",
     "time() - max(keyturn_drill_last_time_seconds)": DRILLS,
     "max(keyturn_drill_last_duration_seconds)": DRILLS,

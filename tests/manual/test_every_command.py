@@ -15,8 +15,9 @@ from deployments.local.home import Stack, opened
 from tests.cli.command import ROOT, run_keyturn, surroundings
 from tests.manual.lines import ELSEWHERE, NOT_HERE, PARSED, elsewhere, lines_of, pages
 from tests.manual.pages import PAGES
-from tests.manual.prometheus import EMPTY, Scraper, dashboards, scraping
+from tests.manual.prometheus import EMPTY, PATIENCE, Scraper, dashboards, scraping
 from tests.manual.site import Page, site_in, type_page
+from tests.support.hooks import eventually
 
 TYPED = {page.name for page in PAGES}
 
@@ -89,12 +90,18 @@ def test_the_commands_of_a_page_do_what_it_says(page: Page, stack: Stack, tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.sampled(14, of="files")
-def test_every_panel_and_every_alert_is_answered_by_a_prometheus_that_scrapes_a_stack(scraper: Scraper) -> None:
+def test_every_panel_and_every_alert_is_answered_by_a_prometheus_that_scrapes_a_stack(
+    stack: Stack, scraper: Scraper
+) -> None:
+    assert run_keyturn("status", env=surroundings(stack.home)).returncode == 0  # somebody reads what is watched
     scraper.await_all_up()
-    for board, expressions in dashboards().items():
-        for expression in expressions:
-            rows = scraper.rows(expression)
-            assert rows or expression in EMPTY, f"{board}: nothing to show for {expression}"
+
+    def unanswered() -> list[str]:
+        """The panels that show nothing yet, though something could be shown."""
+        asked = ((board, expression) for board, listed in dashboards().items() for expression in listed)
+        return [f"{board}: {each}" for board, each in asked if each not in EMPTY and not scraper.rows(each)]
+
+    assert eventually(lambda: not unanswered(), PATIENCE), unanswered()
     health = scraper.rule_health()
     assert len(health) >= 45
     assert set(health.values()) == {"ok"}, health
