@@ -148,6 +148,7 @@ def test_of_many_that_log_in_while_the_account_is_cut_none_stays(
         time.sleep(0.1)
         ended = target.revoke(user, sequence=1)
         assert target.sessions(user) == 0
+        refused.wait(60)
         over.set()
         pool.shutdown()
         for one in opened:
