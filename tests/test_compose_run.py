@@ -40,7 +40,7 @@ from deployments.prefect_services import MARK
 from deployments.scale_out import lacking, remarks
 from tests.support.compose import ANY_ADDRESS, GIVEN, HOME, PRODUCTION, ROOT, compose_file, interpolated
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(14, of="files")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(19, of="files")]
 
 PATIENCE = 120
 MODULES = {"prefect": "prefect", "keyturn": "keyturn.cli"}

@@ -19,7 +19,7 @@ from keyturn.cli.failures import BEHIND
 from keyturn.core.errors import Unavailable
 from tests.cli.command import ROOT, SCRIPT, one_generated_secret, one_line, run_keyturn, surroundings
 
-pytestmark = pytest.mark.sampled(14, of="files")
+pytestmark = pytest.mark.sampled(19, of="files")
 
 
 @pytest.fixture

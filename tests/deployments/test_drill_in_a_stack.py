@@ -40,7 +40,7 @@ from keyturn.rotation.sync import sync_destinations
 from keyturn.settings.hub import HubSettings
 from tests.cli.command import SCRIPT, one_line, run_keyturn, surroundings
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(14, of="files")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(19, of="files")]
 
 NEEDED = ("openbao", "postgres", "aws", "azure", "gcp", "kubernetes")
 DATABASE = "ml-training/database"

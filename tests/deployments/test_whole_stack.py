@@ -31,7 +31,7 @@ from keyturn.providers.kubernetes.store import Kubernetes
 from tests.deployments.stand_ins import serving
 from tests.support.mounts import make_kv
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(14, of="files")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(19, of="files")]
 
 APPLICATIONS = ("trainer", "inference")
 

@@ -29,7 +29,7 @@ from tests.flows.site import Architect
 from tests.support.lab import fresh
 from tests.support.prefect_server import PrefectServer, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(14, of="files")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(19, of="files")]
 
 
 def test_a_server_that_keeps_everything_is_remarked_on_and_one_like_the_local_stacks_is_not(

@@ -16,7 +16,7 @@ from tests.flows.site import Architect
 from tests.support.lab import Lab
 from tests.support.prefect_server import PrefectServer
 
-pytestmark = pytest.mark.sampled(14, of="files")
+pytestmark = pytest.mark.sampled(19, of="files")
 
 ROOT: Final = Path(__file__).parents[2]
 FOLDERS: Final = ("flows", "tasks", "blocks", "deployments")

@@ -34,7 +34,7 @@ from tests.flows.site import Architect
 from tests.flows.stage import Planted, Stage, canary
 from tests.support.prefect_server import wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(14, of="files")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(19, of="files")]
 
 CHANNELS = ("parameter", "log", "exception", "artifact", "result", "event", "block")
 VERIFIER = "SCRAM-SHA-256$"

@@ -14,7 +14,7 @@ from tests.flows.runs import Installed, register
 from tests.flows.site import Architect, Site
 from tests.support.lab import Declared, Lab, fresh
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(14, of="files")]
+pytestmark = [pytest.mark.slow, pytest.mark.sampled(19, of="files")]
 
 STORES = tuple(f"place-{number}" for number in range(12))
 SECRETS = 100

@@ -16,7 +16,7 @@ from tests.pages.test_in_chromium import AT_HAND
 
 pytestmark = [
     pytest.mark.skipif(not (AT_HAND and shutil.which("npm")), reason="no Chromium or no npm at hand"),
-    pytest.mark.sampled(14, of="files"),
+    pytest.mark.sampled(19, of="files"),
 ]
 
 

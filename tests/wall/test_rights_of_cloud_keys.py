@@ -20,7 +20,7 @@ from keyturn.policies.accounts import accounts_at, target_documents
 from keyturn.providers.gcp import rights
 from keyturn.providers.gcp.iam import GcpIam
 
-pytestmark = pytest.mark.sampled(14, of="files")
+pytestmark = pytest.mark.sampled(19, of="files")
 
 PROJECT: Final = "keyturn-keys"
 ACCOUNT: Final = f"app@{PROJECT}.iam.gserviceaccount.com"
