@@ -189,7 +189,7 @@ def test_a_hub_that_refuses_the_login_is_told(shop: Shop) -> None:
     assert "ready: " in said.read_text()
     shop.env["VAULT_TOKEN"] = "no-such-token"
     with shop.following("--poll=1s") as said:
-        until(lambda: "the hub denies it" in said.read_text())
+        until(lambda: "the hub denies the token" in said.read_text())
 
 
 # --- get
