@@ -228,16 +228,19 @@ class Record:
 
         While it is ``frozen`` every version is: one that came since may hold the same credential again.
         """
-        ended = (past.base_version for past in self.history if past.stage is Stage.CUT)
-        return bool(self.frozen) or any(last >= version for last in ended)
+        return bool(self.frozen) or any(last >= version for last in self._ended)
 
     def written_since(self, version: int) -> bool:
         """Whether the hub's ``version`` came after an incident that nothing of Keyturn's has followed yet.
 
         Somebody else has written it: it is pushed, and nothing else is done about it while this is ``frozen``.
         """
-        ended = (past.base_version for past in self.history if past.stage is Stage.CUT)
-        return bool(self.frozen) and self.rotation is None and version > max(ended, default=version)
+        return bool(self.frozen) and self.rotation is None and version > max(self._ended, default=version)
+
+    @property
+    def _ended(self) -> list[int]:
+        """Up to which versions of the hub's revocations have ended what was there."""
+        return [past.base_version for past in self.history if past.stage is Stage.CUT]
 
     def tells_of(self, incident: str) -> bool:
         """Whether an incident has had this secret in its hands, as far as the record remembers."""

@@ -438,11 +438,14 @@ def without_source(workspace: Workspace, want: Wanted, copy: RemoteSecret | None
 
     Where one that the catalogue rotates was there and can't be read, its copies may be all that works: they stay.
     """
-    if gone := missing_here(workspace, want.path) or lost_with_hub(workspace, want.path, copy):
+    record, gone = Record(), ""
+    if want.path in workspace.catalogue.secrets:
+        info, record = workspace.hub.describe(want.path), load_record(workspace, want.path)
+        gone = describe_missing(info, record) or lost_with_hub(workspace, info, record, want.path, copy)
+    if gone:
         return replace(item_of(want, Action.BLOCKED, 0, copy, f"{gone}; its copies are left alone"), kind="Missing")
     if copy is None or copy.marks is None or copy.marks.source != want.path:
-        rotated = want.path in workspace.catalogue.secrets
-        why = ": ".join(describe_none(want.path, load_record(workspace, want.path) if rotated else Record()))
+        why = ": ".join(describe_none(want.path, record))
         return replace(item_of(want, Action.BLOCKED, 0, copy, why), kind="NotFound")
     settings = workspace.catalogue.store(want.place.store)
     if copy.marks.adopted:
@@ -452,23 +455,18 @@ def without_source(workspace: Workspace, want: Wanted, copy: RemoteSecret | None
     return item_of(want, Action.IN_SYNC, 0, copy, "the hub has it no more; the copy is kept")
 
 
-def lost_with_hub(workspace: Workspace, path: str, copy: RemoteSecret | None) -> str:
-    """What has become of a secret that the catalogue rotates and a copy is of, where the hub knows nothing of it.
+def lost_with_hub(
+    workspace: Workspace, info: SecretInfo | None, record: Record, path: str, copy: RemoteSecret | None
+) -> str:
+    """What has become of a secret that a copy is of, where the hub knows nothing of it.
 
     Empty where it does, or nothing was made of it here.
     """
-    if path not in workspace.catalogue.secrets or copy is None or copy.marks is None or copy.marks.source != path:
+    if info or record.version or copy is None or copy.marks is None or copy.marks.source != path:
         return ""
-    if not made_here(workspace, copy.marks) or workspace.hub.describe(path) or load_record(workspace, path).version:
+    if not made_here(workspace, copy.marks):
         return ""
     return (
         f"this copy is of version {copy.marks.version}, and the hub has neither a version nor a record of it:"
         " `keyturn rehydrate` brings back what a hub has lost"
     )
-
-
-def missing_here(workspace: Workspace, path: str) -> str:
-    """What has become of CURRENT of a secret that the catalogue rotates; empty where it never had one."""
-    if path not in workspace.catalogue.secrets:
-        return ""
-    return describe_missing(workspace.hub.describe(path), load_record(workspace, path))
