@@ -95,6 +95,8 @@ def commands(stack: Stack, rounds: int) -> None:
 def timed(stack: Stack, command: Sequence[str]) -> float:
     """Seconds that the command takes, which may find nothing to do and say so."""
     variables = inherited() | {"KEYTURN_HOME": str(stack.home)}
+    # As users have it: the first round compiles, and no other.
+    variables.pop("PYTHONDONTWRITEBYTECODE", None)
     began = time.perf_counter()
     ended = subprocess.run(
         [sys.executable, "-m", "keyturn", *command], env=variables, cwd=ROOT, capture_output=True, check=False

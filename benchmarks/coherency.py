@@ -275,8 +275,9 @@ def rotations(site: Site) -> Timed:
     """Rotate so often, each time ending the old credential at once; when each notice was sent and acknowledged."""
     from keyturn.catalogue import load_catalogue
     from keyturn.core.policy import Trigger
+    from keyturn.core.waive import Waive
     from keyturn.providers.registry import open_workspace
-    from keyturn.rotation.retire import Waive, retire
+    from keyturn.rotation.retire import retire
     from keyturn.rotation.run import rotate
 
     workspace = open_workspace(load_catalogue(site.catalogue, os.environ), VaultHub(settings(site.arguments(HOSTS[0]))))

@@ -38,11 +38,12 @@ from deployments.local.support.ports import free_port
 from deployments.local.support.process import Process
 from keyturn.catalogue import Catalogue, load_catalogue
 from keyturn.core.hub import ROTATED_AT
+from keyturn.core.waive import Waive
 from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.outcome import RunState
-from keyturn.rotation.retire import Waive, retire
+from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin

@@ -162,9 +162,10 @@ def plain(servers: Servers) -> tuple[Callable[[], None], Callable[[], None]]:
     """
     from keyturn.catalogue import load_catalogue
     from keyturn.core.policy import Trigger
+    from keyturn.core.waive import Waive
     from keyturn.providers.registry import open_workspace
     from keyturn.providers.vault.hub import VaultHub
-    from keyturn.rotation.retire import Waive, retire
+    from keyturn.rotation.retire import retire
     from keyturn.rotation.run import rotate
 
     os.environ["KEYTURN_LEDGER"] = str(servers.directory / "ledger.db")

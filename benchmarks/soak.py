@@ -38,10 +38,11 @@ from keyturn.core.errors import TransientError
 from keyturn.core.hub import HubSecret
 from keyturn.core.policy import Trigger
 from keyturn.core.record import HISTORY_KEPT
+from keyturn.core.waive import Waive
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.outcome import Outcome, RunState, unsettled
 from keyturn.rotation.records import load_record
-from keyturn.rotation.retire import Waive, retire
+from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from tests.support import local_aws
 from tests.support.lab import Declared, Lab

@@ -4,8 +4,12 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Final
 
 from prefect.runner._flow_run_executor import FlowRunExecutorContext
+
+LATER: Final = 0.5
+"""Seconds after a run was taken until the next context is entered: the beginning of that run goes before it."""
 
 
 class Entered:
@@ -38,7 +42,7 @@ class Entered:
 
 
 class Contexts:
-    """Gives each run a context of its own, of which the next one is always entered already.
+    """Gives each run a context of its own, of which the next one is soon entered again.
 
     One that was left is a ring of objects with a TLS context in it, a megabyte in all. Python looks for rings once a
     quarter of all its objects are new, which takes a worker some hundred runs: so it is told to when one has ended.
@@ -46,6 +50,7 @@ class Contexts:
 
     def __init__(self) -> None:
         self._next: Entered | None = None
+        self._later: asyncio.TimerHandle | None = None
 
     def prepare(self) -> Entered:
         """The next one, which is entered unless it stands already."""
@@ -57,16 +62,22 @@ class Contexts:
     async def take(self) -> AsyncIterator[FlowRunExecutorContext]:
         """The context of one run. Raises what entering it raises."""
         entered, self._next = self.prepare(), None
+        self._put_off()
         try:
-            context = await entered.ready
-            self.prepare()
-            yield context
+            yield await entered.ready
         finally:
             await asyncio.shield(entered.leave())
             gc.collect()
 
+    def _put_off(self) -> None:
+        if self._later:
+            self._later.cancel()
+        self._later = asyncio.get_running_loop().call_later(LATER, self.prepare)
+
     async def close(self) -> None:
-        """Leave the one that no run has taken."""
+        """Leave the one that no run has taken, and enter no other."""
+        if self._later:
+            self._later.cancel()
         if self._next:
             with suppress(Exception):
                 await self._next.leave()

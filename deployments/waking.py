@@ -17,7 +17,8 @@ EVENTS: Final = ["prefect.flow-run.Scheduled"]
 """What the server says of a run that a worker may take, now or when its time comes."""
 
 SETTLE: Final = 0.05
-"""Seconds within which several events are one reason to ask: a schedule asks for many runs at once."""
+"""Seconds between two times of asking: a schedule asks for many runs at once, and all events after the first are one
+reason to ask again."""
 
 AGAIN: Final = 1.0
 LONGEST: Final = 60.0
@@ -33,12 +34,12 @@ async def heed_events(pool: UUID, ask: Callable[[], Awaitable[object]]) -> None:
         group.create_task(_listen(pool, due))
         while True:
             await due.wait()
-            await asyncio.sleep(SETTLE)
             due.clear()
             try:
                 await ask()
             except httpx.HTTPError as error:
                 logger.debug("The next poll asks again: %r", error)
+            await asyncio.sleep(SETTLE)
 
 
 async def _listen(pool: UUID, due: asyncio.Event) -> None:

@@ -88,9 +88,13 @@ async def carry_out(run_id: UUID) -> None:
 async def read_request(client: PrefectClient, run_id: UUID) -> Request:
     """What the server says of the run."""
     run = await client.read_flow_run(run_id)
-    deployment = await client.read_deployment(run.deployment_id) if run.deployment_id else None
-    flow = await client.read_flow(run.flow_id)
+    flow, deployment = await asyncio.gather(client.read_flow(run.flow_id), read_deployment(client, run))
     return Request(WorkspaceNames.from_environment(os.environ), run, flow, deployment)
+
+
+async def read_deployment(client: PrefectClient, run: FlowRun) -> DeploymentResponse | None:
+    """The deployment that the run is of, if it is of one."""
+    return await client.read_deployment(run.deployment_id) if run.deployment_id else None
 
 
 def permitted_flow(request: Request) -> Flow[Any, Any]:

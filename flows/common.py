@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
@@ -42,8 +42,8 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
-Begun = list[asyncio.Task[None]]
-"""Where the ledger tells of a run: the request to have it signed; empty until then."""
+Begun = list[asyncio.Task[datetime | None]]
+"""Where the ledger tells of a run: the request to have it signed, and for when; empty until then."""
 
 _beginning: ContextVar[Callable[[], None] | None] = ContextVar("beginning", default=None)
 
@@ -91,9 +91,12 @@ async def begin_run(stack: ExitStack, opened: Workspace, name: str, path: str, *
 
 
 async def vouch(begun: Begun) -> None:
-    """Have the ledger signed over what a run has left there: at the next mark, and at the one after its end."""
-    if begun:
-        await asyncio.gather(*begun)
+    """Have the ledger signed over what a run has left there: at the next mark, and at the one after its end.
+
+    Where that is the same mark, it has been asked for.
+    """
+    marks = await asyncio.gather(*begun)
+    if any(mark is None or mark <= datetime.now(UTC) for mark in marks):
         await start_at_next_mark(LEDGER_KEEPER)
 
 

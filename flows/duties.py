@@ -18,9 +18,9 @@ from flows.starting import APART, FINISHER, LEDGER_KEEPER, Wanted
 from flows.sync import has_work
 from keyturn.core.errors import KeyturnError
 from keyturn.core.marks import mark_at_least
+from keyturn.core.waive import Waive
 from keyturn.hub_setup.check import insist_on_declared
 from keyturn.rotation.context import Workspace
-from keyturn.rotation.retire import Waive
 from tasks import authorities, backups, doctor, hub_setup, ledger, managed_keys, own_keys, revocation, rotation
 from tasks.step import look
 

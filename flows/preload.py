@@ -11,9 +11,11 @@ from typing import Final
 
 from pydantic import BaseModel
 
+from keyturn.catalogue.explain import SHAPES, adapter_of
 from keyturn.catalogue.stores import STORE_KINDS
 from keyturn.project import FLOWS
 from keyturn.providers.registry import TARGETS
+from keyturn.settings.fields import Model
 
 OWN: Final = ("flows.begin", "keyturn.providers.vault.hub", "keyturn.providers.http.webhook", *FLOWS.values())
 """Imported by a run in any case, or soon."""
@@ -23,6 +25,18 @@ LATE: Final = (
     "prefect._internal.observers",
     "prefect._vendor.croniter",
     "kubernetes.config",
+    "azure.core.rest._requests_basic",
+    "azure.core.rest._http_response_impl",
+    "msal_extensions",
+    "google.protobuf.json_format",
+    "google.rpc.error_details_pb2",
+    "google.iam.v1.policy_pb2",
+    "proto",
+    "sqlite3",
+    "keyturn.ledger.group_commit",
+    "keyturn.providers.ledger.sqlite",
+    "keyturn.catalogue.consumers.http",
+    "keyturn.strategies.generated",
 )
 """What others import when it is first used, and takes its time: what reads a kubeconfig more than half a second."""
 
@@ -43,6 +57,9 @@ def preload() -> None:
                 import_module(module)
     for name in MODELS:
         complete_models(f"prefect.client.schemas.{name}")
+    complete_own_models()
+    with suppress(ModuleNotFoundError):
+        import_module("keyturn.providers.aws.client").load_descriptions()
 
 
 def adapter_modules() -> Iterator[str]:
@@ -56,3 +73,18 @@ def complete_models(module: str) -> None:
     for _, model in inspect.getmembers(import_module(module), inspect.isclass):
         if issubclass(model, BaseModel) and model.__module__ == module:
             model.model_rebuild()
+
+
+def complete_own_models() -> None:
+    """The same for what a catalogue is read with, which is built when it is first used."""
+    for model in kinds_of(Model):
+        model.model_rebuild()
+    for section in SHAPES:
+        adapter_of(section)
+
+
+def kinds_of(model: type[Model]) -> Iterator[type[Model]]:
+    """All models that build on this one and are imported."""
+    for kind in model.__subclasses__():
+        yield kind
+        yield from kinds_of(kind)

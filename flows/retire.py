@@ -7,9 +7,9 @@ from flows.pictures import draw
 from flows.report import retirement_row, table
 from flows.result import leave_result
 from keyturn.core.errors import KeyturnError
+from keyturn.core.waive import Waive
 from keyturn.rotation.previous import Retirement
 from keyturn.rotation.report import OldCredential
-from keyturn.rotation.retire import Waive
 from tasks import rotation as tasks
 from tasks.step import look
 from tasks.sync import counted

@@ -104,21 +104,26 @@ def is_near(run: FlowRun, now: datetime) -> bool:
     return run.state is None or run.state.timestamp > now - longest
 
 
-async def start_at_next_mark(flow: str) -> None:
+async def start_at_next_mark(flow: str) -> datetime | None:
     """Have the flow run at the next mark, once for all who ask until then; what hinders that hinders nothing here.
 
-    The next run of the keeper finds what it would have done. Nothing is asked for by a run outside Prefect's care.
+    Returns the mark, or None where the flow was not asked for: the next run of the keeper finds what it would have
+    done. Nothing is asked for by a run outside Prefect's care.
     """
-    if is_deployed():
-        await start_later(Wanted(flow, at=next_mark(datetime.now(UTC), APART)))
+    if not is_deployed():
+        return None
+    mark = next_mark(datetime.now(UTC), APART)
+    return mark if await start_later(Wanted(flow, at=mark)) else None
 
 
-async def start_later(wanted: Wanted) -> None:
-    """The same at a moment of one's own."""
+async def start_later(wanted: Wanted) -> bool:
+    """The same at a moment of one's own; false where something hindered it."""
     try:
         await start_run(wanted, by="")
     except Exception as error:  # noqa: BLE001  whatever keeps Prefect from it
         get_run_logger().warning("%s is left to the next keeper: %s", wanted.words, type(error).__name__)
+        return False
+    return True
 
 
 def is_deployed() -> bool:

@@ -14,8 +14,9 @@ from docs.examples.token_files import TokenFiles
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Change
+from keyturn.core.waive import Waive
 from keyturn.rotation.outcome import RunState
-from keyturn.rotation.retire import Waive, retire
+from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from tests.contracts.strategy import Case, StrategyContract
 from tests.support.lab import Lab

@@ -84,7 +84,7 @@ def check_entry(expanded: Expanded) -> tuple[Model | None, list[Problem]]:
     """The entry as its model, or all that keeps it from being one."""
     entry = expanded.entry
     try:
-        return _adapter(entry.section).validate_python(entry.data), []
+        return adapter_of(entry.section).validate_python(entry.data), []
     except ValidationError as error:
         return None, explain_errors(expanded, SHAPES[entry.section], error)
 
@@ -96,7 +96,7 @@ def explain_errors(expanded: Expanded, shape: Any, error: ValidationError) -> li
 
 
 @functools.cache
-def _adapter(section: str) -> TypeAdapter[Any]:
+def adapter_of(section: str) -> TypeAdapter[Any]:
     """What makes the models of a section: it is built when the first entry needs it."""
     return TypeAdapter(SHAPES[section])
 

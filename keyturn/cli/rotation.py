@@ -1,6 +1,8 @@
 """``keyturn rotate``, ``sync`` and ``retire``: through Prefect, or in this process with --local."""
 
 import sys
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -30,9 +32,9 @@ if TYPE_CHECKING:
     from keyturn.cli.reports import Copies, Retirements
     from keyturn.cli.watch import Run
     from keyturn.core.policy import Trigger
+    from keyturn.core.waive import Waive
     from keyturn.rotation.context import Workspace
     from keyturn.rotation.outcome import Outcome
-    from keyturn.rotation.retire import Waive
 
 TIMEOUT: Final = 600
 SIDE_BY_SIDE: Final = 8
@@ -183,13 +185,11 @@ def sync(
 
     What is in step is left alone. `keyturn plan` shows beforehand what this does.
     """
+    run = None if local else run_through_prefect("sync", {"path": path, "deep": deep}, catalogue, timeout, workspace)
+
     from keyturn.cli.reports import COPY_COLUMNS, Copies
 
-    if local:
-        report = sync_here(path, deep, catalogue)
-    else:
-        parameters = {"path": path, "deep": deep}
-        report = Copies.of(run_through_prefect("sync", parameters, catalogue, timeout, workspace))
+    report = Copies.of(run) if run else sync_here(path, deep, catalogue)
     show_report(report, COPY_COLUMNS, as_json, report.summary() or "there is no copy to bring in step")
 
 
@@ -227,24 +227,26 @@ def retire(
     Those whose grace is over, whose copies are in step and whose consumers are told; the rest is kept, and
     what holds it is shown. --force names whom it cuts off, and asks where there is a terminal.
     """
-    from keyturn.cli.reports import RETIREMENT_COLUMNS, Retirements
-
     insist_on_own_word(local, break_glass)
     waive = waived(path, early, force)
     if path and force and not yes and sys.stdin.isatty():
         confirm_end(path, catalogue)
-    if local:
+    parameters = {"path": path, "waive": waive}
+    run = None if local else run_through_prefect("retire", parameters, catalogue, timeout, workspace)
+
+    from keyturn.cli.reports import RETIREMENT_COLUMNS, Retirements
+
+    if run:
+        report = Retirements.of(run)
+    else:
         with going_past_rules(break_glass=break_glass):
             report = retire_here(path, waive, catalogue)
-    else:
-        parameters = {"path": path, "waive": waive}
-        report = Retirements.of(run_through_prefect("retire", parameters, catalogue, timeout, workspace))
     show_report(report, RETIREMENT_COLUMNS, as_json, "there is no old credential to retire")
 
 
 def waived(path: str | None, early: bool, force: bool) -> "Waive":
     """What the person waives. Wrong usage where both are asked for, or everything of every secret."""
-    from keyturn.rotation.retire import Waive
+    from keyturn.core.waive import Waive
 
     if early and force:
         raise typer.BadParameter("give --early or --force, not both")
@@ -307,14 +309,18 @@ def ready(workspace: "Workspace", path: str | None) -> list[str]:
 def run_through_prefect(
     flow: str, parameters: dict[str, Any], catalogue: Path | None, timeout: float, workspace: str
 ) -> "Run":
-    """Run a flow's deployment and wait for it. Raises NotFound for a path that the catalogue here does not declare."""
+    """Run a flow's deployment and wait for it. Raises NotFound for a path that the catalogue here does not declare.
+
+    What its result is shown with is imported while it runs.
+    """
     stack_in_use()
     if path := parameters["path"]:
         insist_on_declared(path, catalogue, rotates="trigger" in parameters)
 
     from keyturn.cli.watch import run_deployment
 
-    return run_deployment(flow, parameters, timeout, WorkspaceNames(workspace))
+    meanwhile = partial(import_module, "keyturn.cli.reports")
+    return run_deployment(flow, parameters, timeout, WorkspaceNames(workspace), meanwhile=meanwhile)
 
 
 def insist_on_declared(path: str, catalogue: Path | None, *, rotates: bool) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -92,14 +93,16 @@ def run_deployment(
     workspace: WorkspaceNames = DEFAULT,
     begun_within: float = float("inf"),
     answered_within: float | None = None,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> Run:
     """Run a flow's deployment and wait for its end, telling each step on stderr. Raises Unavailable, NotFound, Denied.
 
     Raises StillRuns after ``timeout`` seconds, and NotBegun after ``begun_within`` seconds in which no worker took it.
-    With ``answered_within`` a server that says nothing for so many seconds is waited for no longer.
+    With ``answered_within`` a server that says nothing for so many seconds is waited for no longer. What there is to
+    do ``meanwhile`` is done once it is asked for.
     """
     settings = insist_on_prefect()
-    return Watcher(flow, timeout, workspace, begun_within).run(settings, parameters, answered_within)
+    return Watcher(flow, timeout, workspace, begun_within).run(settings, parameters, answered_within, meanwhile)
 
 
 class Watcher:
@@ -117,7 +120,13 @@ class Watcher:
         self._retried: set[tuple[str, int]] = set()
         self._remarked = False
 
-    def run(self, settings: "PrefectSettings", parameters: dict[str, Any], answered_within: float | None) -> Run:
+    def run(
+        self,
+        settings: "PrefectSettings",
+        parameters: dict[str, Any],
+        answered_within: float | None,
+        meanwhile: Callable[[], object],
+    ) -> Run:
         """Start it and see it through."""
         from keyturn.providers.prefect_api import PrefectApi
 
@@ -129,6 +138,7 @@ class Watcher:
             note(f"run {started.name} on the Prefect server {settings.url} (Ctrl-C stops watching, not the run)")
             if url:
                 note(f"  {url}")
+            meanwhile()
             ended = self._until_over(api, started, url)
             result = result_of(api, started.id)
             # Of a run that says itself what it came to nothing is read from its steps.

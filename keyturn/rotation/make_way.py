@@ -2,11 +2,12 @@
 
 from keyturn.core.errors import TerminalError
 from keyturn.core.policy import Trigger
+from keyturn.core.waive import Waive
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.guard import describe_move
 from keyturn.rotation.previous import Retirement
 from keyturn.rotation.records import load_record
-from keyturn.rotation.retire import Waive, retire
+from keyturn.rotation.retire import retire
 
 
 def make_way(

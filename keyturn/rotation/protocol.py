@@ -17,12 +17,12 @@ from keyturn.core.errors import CandidateRejected, KeyturnError, Locked
 from keyturn.core.fingerprint import shown
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Rotation, Stage
+from keyturn.core.waive import Waive
 from keyturn.rotation.decide import UNFINISHED, Decision
 from keyturn.rotation.grace import all_in_step
 from keyturn.rotation.journal import Doing
 from keyturn.rotation.outcome import Outcome, RunState, ending
 from keyturn.rotation.restarts import restarting_stores
-from keyturn.rotation.retire import Waive
 from keyturn.rotation.rollout import Acknowledgement, canary, silent
 from keyturn.rotation.sync import Pushed, failed, unless_refused
 from keyturn.rotation.verbs import (

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from enum import StrEnum
 from typing import Final
 
 from keyturn.core.capabilities import capability
@@ -11,6 +10,7 @@ from keyturn.core.errors import Conflict, KeyturnError, Locked, Superseded
 from keyturn.core.hub import HubSecret
 from keyturn.core.record import Record, Rotation, Stage
 from keyturn.core.strategies import AdjustsFields
+from keyturn.core.waive import Waive
 from keyturn.rotation.ahead import describe_ahead, lost_by_hub
 from keyturn.rotation.approvals import insist_on_approval
 from keyturn.rotation.attempt import still_named
@@ -32,14 +32,6 @@ from keyturn.rotation.sync import CopyState, Pushed, known_places, look_at_copie
 
 ROUNDS: Final = 5
 """How often a retirement begins again because others wrote the record meanwhile."""
-
-
-class Waive(StrEnum):
-    """What a person may waive at retirement."""
-
-    NOTHING = "nothing"
-    GRACE = "grace"
-    EVERYTHING = "everything"
 
 
 class Overtaken(Conflict):

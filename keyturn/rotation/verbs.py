@@ -9,6 +9,7 @@ from keyturn.core.conductor import Step, Verb
 from keyturn.core.errors import Conflict, KeyturnError
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Rotation
+from keyturn.core.waive import Waive
 from keyturn.rotation import decide, restarts, steps
 from keyturn.rotation.attempt import Attempt
 from keyturn.rotation.context import Workspace
@@ -19,7 +20,7 @@ from keyturn.rotation.make_way import make_way
 from keyturn.rotation.missing import lay_ground
 from keyturn.rotation.previous import Retirement, state_of_previous
 from keyturn.rotation.records import load_record
-from keyturn.rotation.retire import Waive, retire
+from keyturn.rotation.retire import retire
 from keyturn.rotation.rollback import finish_rollback, insist_on_login, revertible, rollback
 from keyturn.rotation.rollout import Acknowledgement, conclude, notify_consumer, pass_canary, unwell
 from keyturn.rotation.sync import Pushed, carry, known_places

@@ -27,9 +27,10 @@ from keyturn.client.webhook import Receiver, wsgi_app
 from keyturn.core.errors import KeyturnError
 from keyturn.core.notices import SECRET_ROTATED, Notice, message_id
 from keyturn.core.policy import Trigger
+from keyturn.core.waive import Waive
 from keyturn.providers.http.webhook import WebhookSender
 from keyturn.providers.notices import sign_notice
-from keyturn.rotation.retire import Waive, retire
+from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from tests.client.test_webhook import KEY, Quiet
 from tests.rotation.helpers import worker

@@ -15,7 +15,8 @@ from keyturn.client.sources import HubSource
 from keyturn.core.errors import NotFound, Unavailable
 from keyturn.core.notices import SECRET_REVOKED, SECRET_ROTATED, Notice
 from keyturn.core.policy import Trigger
-from keyturn.rotation.retire import Waive, retire
+from keyturn.core.waive import Waive
+from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from tests.rotation.helpers import worker
 from tests.support.hooks import eventually

@@ -21,11 +21,12 @@ from keyturn.client.policy import CachePolicy
 from keyturn.client.sources import HubSource
 from keyturn.client.webhook_keys import HubKeys
 from keyturn.core.policy import Trigger
+from keyturn.core.waive import Waive
 from keyturn.core.webhook_keys import generate_webhook_key
 from keyturn.providers.registry import CatalogueSender
 from keyturn.revocation.incident import Mode
 from keyturn.rotation.context import Workspace
-from keyturn.rotation.retire import Waive, retire
+from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from tests.support.fault_proxy import FaultProxy, Faults
 from tests.support.hooks import eventually

@@ -9,11 +9,11 @@ from typing import Final
 
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
+from keyturn.core.waive import Waive
 from keyturn.revocation.incident import Mode
 from keyturn.rotation.forget import forget
 from keyturn.rotation.logins import Login, check_logins
 from keyturn.rotation.rename import rename
-from keyturn.rotation.retire import Waive
 from keyturn.rotation.undeclared import left_open
 from tests.faults.operators import Case
 

@@ -17,6 +17,7 @@ from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Record
 from keyturn.core.sensitive import SecretFields
+from keyturn.core.waive import Waive
 from keyturn.providers.registry import open_workspace
 from keyturn.revocation import run
 from keyturn.revocation.consent import Consent
@@ -27,7 +28,7 @@ from keyturn.rotation.living import values
 from keyturn.rotation.outcome import unsettled
 from keyturn.rotation.records import load_record
 from keyturn.rotation.recover import choose, recover
-from keyturn.rotation.retire import Waive, retire
+from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from keyturn.rotation.sync import sync_destinations
 from tests.crash.kinds import Kind

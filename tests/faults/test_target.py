@@ -12,10 +12,11 @@ from keyturn.core.errors import Invalid, Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
+from keyturn.core.waive import Waive
 from keyturn.providers.postgresql.target import TIMEOUT
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.records import load_record
-from keyturn.rotation.retire import Waive, retire
+from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from tests.faults.outcome import assert_healed, assert_never_refused, candidate
 from tests.faults.servers import Database

@@ -12,8 +12,8 @@ from keyturn.core.errors import TerminalError
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import Sensitive
+from keyturn.core.waive import Waive
 from keyturn.rotation.outcome import RunState
-from keyturn.rotation.retire import Waive
 from tests.flows.runs import Installed, completed, ended, error
 from tests.flows.site import Site, destination
 from tests.support.consumer import Consumer

@@ -12,7 +12,7 @@ from flows.retire import retire
 from flows.rotate_due import rotate_due
 from keyturn.core.errors import Denied, TerminalError
 from keyturn.core.hub import ROTATED_AT
-from keyturn.rotation.retire import Waive
+from keyturn.core.waive import Waive
 from tests.flows.runs import Installed, attempts, completed, ended, error, result
 from tests.flows.site import Site
 from tests.support.lab import Declared, Lab

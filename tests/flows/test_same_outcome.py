@@ -19,10 +19,11 @@ from keyturn.core.policy import Trigger
 from keyturn.core.record import Rotation, Stage
 from keyturn.core.result_parts import RESULT, join_parts
 from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.core.waive import Waive
 from keyturn.rotation.outcome import RunState, unsettled
 from keyturn.rotation.records import load_record, save
 from keyturn.rotation.report import OldCredential, outcome_data
-from keyturn.rotation.retire import Waive, retire
+from keyturn.rotation.retire import retire
 from keyturn.rotation.rollback import rollback
 from keyturn.rotation.run import rotate
 from keyturn.rotation.verbs import PUSH

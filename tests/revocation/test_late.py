@@ -10,11 +10,12 @@ import pytest
 
 from keyturn.core.errors import CandidateRejected, Conflict, Locked, NotFound, Superseded
 from keyturn.core.policy import Trigger
+from keyturn.core.waive import Waive
 from keyturn.revocation import run
 from keyturn.revocation.incident import IncidentStatus, Mode
 from keyturn.revocation.incident_store import find_incident
 from keyturn.rotation.context import Workspace
-from keyturn.rotation.retire import Waive, retire
+from keyturn.rotation.retire import retire
 from keyturn.rotation.rollback import rollback
 from keyturn.rotation.run import rotate
 from keyturn.sync.apply import Applier

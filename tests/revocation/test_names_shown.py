@@ -15,11 +15,12 @@ from keyturn.core.errors import KeyturnError, Throttled
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import RevokeResult
+from keyturn.core.waive import Waive
 from keyturn.revocation import run
 from keyturn.revocation.incident import Mode
 from keyturn.revocation.preview import preview_revocation
 from keyturn.revocation.selector import Selection
-from keyturn.rotation.retire import Waive, retire
+from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from tests.revocation.site import Site
 from tests.support.lab import Declared, Lab

@@ -12,13 +12,14 @@ from keyturn.core.errors import Denied, KeyturnError, Throttled, Unavailable
 from keyturn.core.plan import Action
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
+from keyturn.core.waive import Waive
 from keyturn.providers.registry import open_workspace
 from keyturn.revocation import run
 from keyturn.revocation.consent import Consent
 from keyturn.revocation.incident import IncidentStatus, Mode, Step
 from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Workspace
-from keyturn.rotation.retire import Waive, retire
+from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from keyturn.rotation.sync import CopyState, sync_destinations
 from keyturn.sync.plan import plan

@@ -12,12 +12,13 @@ from keyturn.core.plan import Action, Item
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
+from keyturn.core.waive import Waive
 from keyturn.rotation import steps
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.living import values
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.records import load_record
-from keyturn.rotation.retire import Waive, retire
+from keyturn.rotation.retire import retire
 from keyturn.rotation.rollback import rollback
 from keyturn.rotation.run import rotate
 from keyturn.rotation.sync import CopyState, look_at_copy, sync_destinations

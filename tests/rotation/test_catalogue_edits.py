@@ -12,11 +12,12 @@ from keyturn.core.mapping import with_missing
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.core.waive import Waive
 from keyturn.rotation.forget import forget, remains
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.records import load_record
 from keyturn.rotation.rename import rename
-from keyturn.rotation.retire import Waive, retire
+from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from keyturn.rotation.sync import sync_destinations
 from keyturn.rotation.undeclared import left_open

@@ -10,9 +10,10 @@ from keyturn.core.errors import CandidateRejected, Unavailable
 from keyturn.core.hub import EXPIRES_AT, SUSPECTED_AT
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
+from keyturn.core.waive import Waive
 from keyturn.rotation.decide import decide, sight
 from keyturn.rotation.outcome import RunState
-from keyturn.rotation.retire import Waive, retire
+from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from tests.rotation.helpers import Worker, worker
 from tests.support.hooks import After, raising

@@ -8,8 +8,9 @@ from keyturn.core.errors import Invalid, NotOwned, Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Record
 from keyturn.core.sensitive import SecretFields
+from keyturn.core.waive import Waive
 from keyturn.rotation.outcome import RunState
-from keyturn.rotation.retire import Waive, retire
+from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from tests.rotation.helpers import Worker, remote, with_copy, worker
 from tests.support.lab import Declared, Lab, Opened

@@ -13,11 +13,12 @@ from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Change
+from keyturn.core.waive import Waive
 from keyturn.rotation import steps
 from keyturn.rotation.abandon import abandon
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.report import outcome_data
-from keyturn.rotation.retire import Waive, retire
+from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from keyturn.rotation.sync import CopyState, sync_destinations
 from tests.rotation.helpers import remote, with_copy, worker

@@ -10,11 +10,12 @@ from keyturn.core.errors import Invalid, Missing, NotFound
 from keyturn.core.plan import Action
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
+from keyturn.core.waive import Waive
 from keyturn.rotation import steps
 from keyturn.rotation.decide import sight
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.records import load_record
-from keyturn.rotation.retire import Waive, retire
+from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from keyturn.rotation.sync import CopyState, sync_destinations
 from keyturn.sync.apply import Applier

@@ -9,9 +9,10 @@ import pytest
 from keyturn.core.errors import TerminalError, Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.core.stores import RemoteSecret
+from keyturn.core.waive import Waive
 from keyturn.rotation.outcome import Outcome, RunState, unsettled
 from keyturn.rotation.records import load_record
-from keyturn.rotation.retire import Waive, on_it, retire
+from keyturn.rotation.retire import on_it, retire
 from keyturn.rotation.run import rotate
 from tests.rotation.helpers import remote, with_copy
 from tests.support.hooks import eventually

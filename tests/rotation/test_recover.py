@@ -14,6 +14,7 @@ from keyturn.core.plan import Action
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
+from keyturn.core.waive import Waive
 from keyturn.revocation.consent import Consent
 from keyturn.revocation.incident import Mode
 from keyturn.revocation.run import begin, finish
@@ -22,7 +23,7 @@ from keyturn.rotation.context import Workspace
 from keyturn.rotation.living import HUB, values
 from keyturn.rotation.records import load_record
 from keyturn.rotation.recover import choose, recover
-from keyturn.rotation.retire import Waive, retire
+from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from keyturn.rotation.sync import CopyState, sync_destinations
 from keyturn.sync.apply import Applier

@@ -10,9 +10,10 @@ import pytest
 from keyturn.core.errors import TransientError
 from keyturn.core.ledger import Entry
 from keyturn.core.policy import Trigger
+from keyturn.core.waive import Waive
 from keyturn.rotation.outcome import unsettled
 from keyturn.rotation.restarts import join_groups, restarted_later, restarted_together
-from keyturn.rotation.retire import Waive, on_it, retire
+from keyturn.rotation.retire import on_it, retire
 from keyturn.rotation.run import rotate
 from keyturn.rotation.sync import CopyState, sync_destinations
 from tests.rotation.helpers import remote, with_copy

@@ -9,10 +9,11 @@ from keyturn.core.conductor import conduct
 from keyturn.core.errors import Superseded, Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
+from keyturn.core.waive import Waive
 from keyturn.rotation import steps
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.protocol import tell_everyone
-from keyturn.rotation.retire import Waive, retire
+from keyturn.rotation.retire import retire
 from keyturn.rotation.rollout import Acknowledgement, acknowledge, notify_consumer
 from keyturn.rotation.run import rotate
 from keyturn.rotation.verbs import Work

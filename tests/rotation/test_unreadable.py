@@ -14,9 +14,10 @@ from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.core.hub import EXPIRES_AT, ROTATED_AT
 from keyturn.core.policy import Trigger
 from keyturn.core.record import FORMAT
+from keyturn.core.waive import Waive
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.records import load_record
-from keyturn.rotation.retire import Waive, retire
+from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from keyturn.rotation.sync import sync_destinations
 from keyturn.sync.batches import rotating

@@ -18,7 +18,8 @@ from pydantic import ValidationError
 from keyturn.core.keys import ALGORITHMS, KeyKind
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.rotation.retire import Waive, retire
+from keyturn.core.waive import Waive
+from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from keyturn.strategies.signing_key import SigningKeySettings
 from tests.rotation.helpers import remote, with_copy

@@ -11,11 +11,12 @@ from keyturn.cli.copies import CatalogueCopies
 from keyturn.cli.status import secret_statuses
 from keyturn.core.errors import Denied, Invalid, Unavailable
 from keyturn.core.policy import Trigger
+from keyturn.core.waive import Waive
 from keyturn.rotation.abandon import abandon
 from keyturn.rotation.heard import NOTICES, keep_look, part_of
 from keyturn.rotation.living import values
 from keyturn.rotation.recover import choose, recover
-from keyturn.rotation.retire import Waive, retire
+from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from keyturn.sync.notices import HOLD, Notices, tell_written
 from tests.rotation.helpers import Worker

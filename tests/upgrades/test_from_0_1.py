@@ -25,13 +25,14 @@ from keyturn.core.policy import Trigger
 from keyturn.core.record import FORMAT, Stage
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import OwnershipTags
+from keyturn.core.waive import Waive
 from keyturn.providers.ledger.opening import configured_ledger
 from keyturn.providers.ledger.sqlite_file import SCHEMA, TABLES
 from keyturn.providers.registry import open_workspace
 from keyturn.recovery.rehydrate_keys import keys_from
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.records import load_record
-from keyturn.rotation.retire import Waive, retire
+from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from keyturn.sync.plan import plan
 from tests.support.lab import LOOSE, Declared, Lab, catalogue_data

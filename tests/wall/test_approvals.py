@@ -25,6 +25,7 @@ from keyturn.core.channel import Announcement
 from keyturn.core.errors import Denied, Invalid, OverLimit
 from keyturn.core.ledger import Outcome
 from keyturn.core.policy import Trigger
+from keyturn.core.waive import Waive
 from keyturn.ledger.entries import parse_leaf
 from keyturn.providers.registry import open_workspace
 from keyturn.revocation import run
@@ -36,7 +37,7 @@ from keyturn.revocation.selector import Selection
 from keyturn.rotation import approvals, broken_glass
 from keyturn.rotation.approvals import ApprovalRequest
 from keyturn.rotation.context import Workspace
-from keyturn.rotation.retire import Waive, retire
+from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from tests.support.lab import Declared, Lab, fresh
 from tests.support.people import Person, person

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 from botocore.exceptions import ConnectionError as NotConnected
+from botocore.loaders import Loader, create_loader
 from botocore.parsers import ResponseParserError
 from botocore.session import Session as BotocoreSession
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -44,6 +46,11 @@ SDK_CONFIG: Final = Config(
 
 LONGEST_CALL: Final = 15.0
 """Seconds for one call, a second try among it."""
+
+SERVICES: Final = ("secretsmanager", "ssm", "sts")
+KINDS: Final = ("service-2", "endpoint-rule-set-1")
+DATA: Final = ("endpoints", "partitions", "sdk-default-configuration", "_retry")
+"""What a client of a store is made from: descriptions of each service, and of all."""
 
 for _told_whole in ("botocore.endpoint", "botocore.parsers"):
     # At DEBUG these two log every request and answer whole, secret values included.
@@ -223,19 +230,47 @@ class AwsSettings:
 
 def open_session(settings: AwsSettings) -> boto3.Session:
     """A session that signs in as the settings say; a role is assumed at the first call, not here."""
-    source = boto3.Session(botocore_session=_OutboundSession(profile=settings.profile))
+    source = _OutboundSession(settings.profile).shared()
     if not settings.role_arn:
         return source
     session = _OutboundSession()
     session.register_component("credential_provider", CredentialResolver([_AssumedRole(source, settings)]))
-    return boto3.Session(botocore_session=session)
+    return session.shared()
+
+
+@cache
+def described(data_path: str | None) -> Loader:
+    """What reads the SDK's descriptions of services there, and keeps them: one for all sessions of a process."""
+    return create_loader(data_path)
+
+
+def load_descriptions() -> None:
+    """Read those of the services of the stores ahead of the first session. Reads files of the SDK's own alone."""
+    loader = described(None)
+    for service in SERVICES:
+        for kind in KINDS:
+            loader.load_service_model(service, kind)
+    for data in DATA:
+        loader.load_data_with_path(data)
 
 
 class _OutboundSession(BotocoreSession):
     """The SDK's session, whose clients use our connections, and end a call with its retry when its time is over.
 
-    The SDK has no setting for its connections; clients that it makes for itself, to sign in, come from here too.
+    The SDK has no setting for its connections; clients that it makes for itself, to sign in, come from here too. What
+    it reads of services it keeps for all of its sessions.
     """
+
+    def __init__(self, profile: str | None = None) -> None:
+        super().__init__(profile=profile)
+        self.lazy_register_component("data_loader", lambda: described(self.get_config_variable("data_path")))
+
+    def shared(self) -> boto3.Session:
+        """The session for applications on top of it, which names a directory of its own to the loader each time."""
+        session = boto3.Session(botocore_session=self)
+        places = self.get_component("data_loader").search_paths
+        places[:] = dict.fromkeys(places)
+        return session
 
     def create_client(self, *args: Any, **settings: Any) -> Any:
         """As the SDK does."""
