@@ -19,6 +19,7 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 
 from deployments.bootstrap import deploy, make_pool, withdraw_schedules
 from deployments.prefect_file import file_of, prefect_file
+from flows.common import vouch
 from flows.doctor import doctor
 from flows.duties import Duty, marks_before
 from flows.keeper import UNSEEN, Before, Round, keeper, last_round
@@ -270,6 +271,33 @@ def test_of_runs_at_one_mark_there_is_one_whoever_asks(queue: Queue) -> None:
 
     asyncio.run(twice())
     assert queue.asked_for() == [("keep-ledger", {})]
+
+
+@pytest.mark.parametrize(
+    ("mark", "asked"), [(timedelta(minutes=4), []), (timedelta(seconds=-1), ["keep-ledger"]), (None, ["keep-ledger"])]
+)
+def test_a_run_has_the_ledger_signed_after_its_end_and_asks_again_only_where_the_first_mark_is_over(
+    mark: timedelta | None, asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted: list[str] = []
+
+    async def first() -> datetime | None:
+        return None if mark is None else datetime.now(UTC) + mark
+
+    async def again(flow: str) -> None:
+        wanted.append(flow)
+
+    async def end() -> None:
+        await vouch([asyncio.create_task(first())])
+
+    monkeypatch.setattr("flows.common.start_at_next_mark", again)
+    asyncio.run(end())
+    assert wanted == asked
+
+
+def test_a_run_that_has_left_nothing_in_the_ledger_has_nothing_signed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.common.start_at_next_mark", no_look)
+    asyncio.run(vouch([]))
 
 
 def test_a_run_that_has_not_changed_for_longer_than_any_takes_is_not_under_way() -> None:
