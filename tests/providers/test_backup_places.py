@@ -1,10 +1,7 @@
 """Backups in S3, Azure Blob Storage, Google Cloud Storage and a directory, through the unmodified SDKs."""
 
 import base64
-import os
 import secrets
-import socket
-import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +10,7 @@ import boto3
 import pytest
 from azure.storage.blob import ContainerClient
 
+from deployments.local.azurite import Azurite
 from deployments.local.emulators.aws import LocalAws
 from deployments.local.emulators.object_stores.azure import AzureBlobServer
 from deployments.local.emulators.object_stores.gcs import GcsServer
@@ -27,11 +25,9 @@ from keyturn.providers.backups import open_place
 from keyturn.providers.files.backup_directory import BackupDirectory
 from keyturn.providers.gcp.backup_bucket import open_bucket
 from tests.contracts.backup_place import CHAIN, BackupPlaceContract
-from tests.support.hooks import eventually
+from tests.support.sampling import deep
 
 HOUR = timedelta(hours=1)
-AZURITE = os.environ.get("KEYTURN_TEST_AZURITE", "")
-"""The program azurite-blob of npm's package azurite, where this machine has it."""
 AZURITE_KEY = base64.b64encode(b"of no matter to anybody").decode()
 REGION = "us-east-1"
 
@@ -116,26 +112,11 @@ class TestAzureBlob(BackupPlaceContract):
 @pytest.fixture(scope="module")
 def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Microsoft's own emulator, at its address with the account `backups`."""
-    port, directory = free_port(), tmp_path_factory.mktemp("azurite")
-    command = [AZURITE, "--blobHost=127.0.0.1", f"--blobPort={port}", "--inMemoryPersistence", "--silent"]
-    # The SDK asks by a version of the protocol that may be newer than the emulator.
-    command += ["--skipApiVersionCheck", "--disableTelemetry"]
-    env = {**os.environ, "AZURITE_ACCOUNTS": f"backups:{AZURITE_KEY}"}
-    with (directory / "log").open("wb") as log, subprocess.Popen(command, env=env, stdout=log, stderr=log) as server:
-        try:
-            assert eventually(lambda: answers(port), 60), (directory / "log").read_text()
-            yield f"http://127.0.0.1:{port}/backups"
-        finally:
-            server.terminate()
+    with Azurite(tmp_path_factory.mktemp("azurite"), free_port(), "backups", AZURITE_KEY) as server:
+        yield server.url
 
 
-def answers(port: int) -> bool:
-    """Whether something listens there."""
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-@pytest.mark.skipif(not AZURITE, reason="KEYTURN_TEST_AZURITE names no azurite-blob")
+@pytest.mark.skipif(not deep(), reason="half a gigabyte is fetched for it: make test-deep does that")
 class TestAzurite(BackupPlaceContract):
     """It knows no immutability, so nothing is locked."""
 
