@@ -101,9 +101,16 @@ def list_service_account_keys(place: Place) -> object:
     return GcpIam("gcp", project="p", endpoint=place.host).keys("robot@p.iam.gserviceaccount.com")
 
 
+def kubernetes(place: Place) -> Kubernetes:
+    return Kubernetes("k8s", namespace="app", server=place.url, ca_file=place.ca_file, token_file=place.token_file)
+
+
 def list_kubernetes(place: Place) -> object:
-    store = Kubernetes("k8s", namespace="app", server=place.url, ca_file=place.ca_file, token_file=place.token_file)
-    return list(store.list_all())
+    return list(kubernetes(place).list_all())
+
+
+def describe_kubernetes(place: Place) -> object:
+    return kubernetes(place).describe("db")
 
 
 def list_github(place: Place) -> object:
@@ -151,6 +158,20 @@ LIBRARIES: tuple[Act, ...] = (
     list_service_account_keys,
 )
 """Clients that reach the connections each in a way of its own."""
+LOOKS: tuple[Act, ...] = (
+    list_vault,
+    list_secrets_manager,
+    list_parameters,
+    list_access_keys,
+    list_key_vault,
+    list_app_secrets,
+    list_storage_keys,
+    list_service_account_keys,
+    list_kubernetes,
+    describe_kubernetes,
+    list_github,
+)
+"""Clients that look at what a store or a target holds."""
 CLIENTS: tuple[Act, ...] = (
     *LIBRARIES,
     list_vault,

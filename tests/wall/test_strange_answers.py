@@ -15,7 +15,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
-from tests.support.clients import TOKEN, list_github, list_vault
+from tests.support.clients import LOOKS, TOKEN, list_vault
 from tests.support.liar import Liar, answers_in_turn
 from tests.wall.conftest import Serve
 
@@ -75,7 +75,7 @@ def test_a_hub_that_answers_something_else_is_told_so(answering: Callable[[Any],
 
 
 @pytest.mark.parametrize("body", STRANGE.values(), ids=list(STRANGE))
-@pytest.mark.parametrize("act", [list_vault, list_github])
+@pytest.mark.parametrize("act", LOOKS)
 def test_a_store_that_answers_something_else_is_told_so(serve: Serve, act: Any, body: Any) -> None:
     _, place = serve(answers_in_turn(lambda _, number: LOGIN if number == 1 and act is list_vault else body), act)
     with pytest.raises(Unavailable) as raised:

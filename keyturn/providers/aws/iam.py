@@ -22,6 +22,7 @@ from botocore.exceptions import ClientError
 from keyturn.core.cloud_keys import CloudKey, KeyUse
 from keyturn.core.errors import CandidateRejected, Invalid, NotFound, TerminalError
 from keyturn.core.sensitive import SecretFields
+from keyturn.providers.answers import reads_answers
 from keyturn.providers.aws.client import (
     SDK_CONFIG,
     AwsSettings,
@@ -53,6 +54,7 @@ ARRIVAL: Final = timedelta(seconds=30)
 It is what IAM's console takes when it revokes a role's sessions."""
 
 
+@reads_answers()
 class AwsIam:
     """The users of one account. Raises Invalid or Denied for settings that can't work."""
 

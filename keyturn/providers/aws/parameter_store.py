@@ -30,6 +30,7 @@ from keyturn.core.stores import (
     RemoteSecret,
     Unsupported,
 )
+from keyturn.providers.answers import reads_answers
 from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, bounded_pages, field, opening, translate_aws_errors
 from keyturn.providers.aws.parameter_tags import ParameterTags, Tagging, as_tags
 from keyturn.providers.aws.posture import parameters_posture
@@ -64,6 +65,7 @@ DESCRIPTION: Final = re.compile(
 )
 
 
+@reads_answers()
 class AwsParameterStore:
     """A :class:`keyturn.core.stores.Store` in one account and region.
 

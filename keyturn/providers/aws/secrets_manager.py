@@ -30,6 +30,7 @@ from keyturn.core.stores import (
     others,
     tag_changes,
 )
+from keyturn.providers.answers import reads_answers
 from keyturn.providers.aws.client import (
     SDK_CONFIG,
     AwsSettings,
@@ -74,6 +75,7 @@ def version_id(marks: OwnershipTags) -> str:
     return str(uuid.uuid5(VERSIONS, "\n".join((marks.source_tag, marks.fingerprint))))
 
 
+@reads_answers()
 class AwsSecretsManager:
     """A :class:`keyturn.core.stores.Store` in one account and region.
 

@@ -17,6 +17,7 @@ from keyturn.core.names import AWS_SECRETS_MANAGER, LIMITS, Limits, too_large
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.shared import NOTE, Change, Shared
 from keyturn.core.stores import MANAGED_BY, OwnershipTags, RemoteSecret
+from keyturn.providers.answers import reads_answers
 from keyturn.providers.aws.client import bounded_pages, field, translate_aws_errors
 from keyturn.providers.limits import StoreLimits
 from keyturn.providers.sharing import MERGE, checked_text, shared_text
@@ -35,6 +36,7 @@ PARTS: Final = "keyturn-parts"
 """The tag by which parameters are found that have notes: a listing filters by whole keys alone."""
 
 
+@reads_answers()
 class SharedSecrets:
     """:class:`keyturn.core.shared.Shares` in one region; ``settings`` are what new secrets get."""
 
@@ -145,6 +147,7 @@ class SharedSecrets:
         return f"{self.name}:{remote}"
 
 
+@reads_answers()
 class SharedParameters:
     """:class:`keyturn.core.shared.Shares` in Parameter Store; ``new`` are the settings of parameters made here."""
 

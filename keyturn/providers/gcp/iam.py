@@ -30,6 +30,7 @@ from keyturn.core.cloud_keys import CREDENTIALS_JSON, NEVER, CloudKey, KeyUse
 from keyturn.core.outbound import is_loopback
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.strategies import EXPIRES_AT
+from keyturn.providers.answers import reads_answers
 from keyturn.providers.gcp.iam_errors import CHECK, from_google, translate_refusal
 from keyturn.providers.outbound import open_anywhere
 
@@ -53,6 +54,7 @@ NO_KEY: Final = "An account has ten keys at most, and an organization policy may
 logging.getLogger(transport.__name__).addFilter(lambda record: record.levelno > logging.DEBUG)
 
 
+@reads_answers()
 class GcpIam:
     """The service accounts of one project."""
 
@@ -82,8 +84,10 @@ class GcpIam:
 
     def keys(self, account: str) -> Sequence[CloudKey]:
         """The keys that people made, disabled ones too. Raises NotFound where there is no such account."""
-        listed = self._call("list the keys of", account, "GET", f"{self._path(account)}/keys?keyTypes=USER_MANAGED")
-        return [_listed(key) for key in listed.get("keys", [])]
+        doing = "list the keys of"
+        listed = self._call(doing, account, "GET", f"{self._path(account)}/keys?keyTypes=USER_MANAGED")
+        # Where there is no key, Google leaves out the list and answers an empty object.
+        return [_listed(key) for key in (self._field(listed, "keys", doing, account) if listed else ())]
 
     def create(self, account: str) -> SecretFields:
         """A new key file, and when it ends where it does. Raises Invalid where the account can have no more keys."""

@@ -96,8 +96,10 @@ class Namespace:
         more, guard = dict[str, str](), PageGuard(doing.what, doing.name)
         while True:
             page = self.call(doing, limit=PAGE_SIZE, **more, **arguments)
-            yield page.get("items") or []
-            if not (token := page.get("metadata", {}).get("continue")):
+            if "items" not in page:  # the API server sends it for an empty listing, too
+                raise _no_kubernetes(doing)
+            yield page["items"] or []
+            if not (token := (page.get("metadata") or {}).get("continue")):
                 return
             more = {"continue": guard.follow(token)}
 
@@ -128,9 +130,12 @@ class Namespace:
         if not 200 <= answer.status < 300:
             raise _refused(answer, doing, self.name)
         try:
-            return json.loads(answer.data)
+            document = json.loads(answer.data)
         except ValueError:
-            raise Unavailable(doing.what, doing.name, "what answered is no Kubernetes API", NO_ANSWER) from None
+            raise _no_kubernetes(doing) from None
+        if not isinstance(document, dict):
+            raise _no_kubernetes(doing)
+        return document
 
     @contextmanager
     def _translated(self, doing: Doing) -> Iterator[None]:
@@ -158,6 +163,10 @@ def _part(doing: Doing, name: str) -> str:
 def _query(parameters: Mapping[str, Any]) -> str:
     """What is wanted besides, as the end of an address."""
     return f"?{urlencode(parameters)}" if parameters else ""
+
+
+def _no_kubernetes(doing: Doing) -> Unavailable:
+    return Unavailable(doing.what, doing.name, "what answered is no Kubernetes API", NO_ANSWER)
 
 
 def _malformed(doing: Doing) -> Invalid:

@@ -10,6 +10,7 @@ from keyturn.core.fingerprint import payload
 from keyturn.core.names import KUBERNETES, LIMITS, too_large
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.shared import NOTE, Change, Shared
+from keyturn.providers.answers import reads_answers
 from keyturn.providers.kubernetes import client as calls
 from keyturn.providers.kubernetes.client import MANAGER, Doing, Namespace
 from keyturn.providers.kubernetes.marks import RESTART_FOR, marks_in, new_secret
@@ -21,6 +22,7 @@ NOT_OURS: Final = ("kubernetes.io/service-account-token", "bootstrap.kubernetes.
 """Types of Secrets that the cluster or Helm keeps for itself."""
 
 
+@reads_answers()
 class SharedKubernetes:
     """:class:`keyturn.core.shared.Shares` in one namespace; ``restarts`` says that its users are to be restarted."""
 

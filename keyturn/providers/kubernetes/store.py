@@ -35,6 +35,7 @@ from keyturn.core.stores import (
     RemoteSecret,
     Unsupported,
 )
+from keyturn.providers.answers import reads_answers
 from keyturn.providers.kubernetes import values
 from keyturn.providers.kubernetes.client import APPLY, JSON, MANAGER, MANY, MERGE, ONE, Doing, Namespace
 from keyturn.providers.kubernetes.cluster import settings_for
@@ -87,6 +88,7 @@ class _Write:
         return {**self.beside, "annotations": {**self.beside["annotations"], **data}}
 
 
+@reads_answers()
 class Kubernetes:
     """A :class:`keyturn.core.stores.Store` in one namespace.
 
