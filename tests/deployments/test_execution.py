@@ -1,6 +1,8 @@
 """What watches over a run stands before it, and is entered when the run before has begun."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Coroutine
 from typing import Any
 
@@ -15,6 +17,9 @@ class Counted:
     """A context that tells how many of its kind have been entered and left."""
 
     entered = left = 0
+
+    def __init__(self) -> None:
+        self.ring = self
 
     async def __aenter__(self) -> "Counted":
         Counted.entered += 1
@@ -64,6 +69,24 @@ def test_a_run_that_follows_at_once_enters_its_own() -> None:
         await contexts.close()
 
     run(take())
+
+
+def test_what_watched_over_a_run_is_let_go_of_once_the_next_has_ended() -> None:
+    async def two() -> None:
+        contexts = Contexts()
+        async with contexts.take() as first:
+            watched = weakref.ref(first)
+        del first
+        async with contexts.take():
+            pass
+        assert watched() is None
+        await contexts.close()
+
+    gc.disable()
+    try:
+        run(two())
+    finally:
+        gc.enable()
 
 
 def test_a_worker_that_stops_enters_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
