@@ -11,8 +11,10 @@ from typing import Any, Final
 
 import pytest
 import typer
+import yaml
 
 from deployments.local.debian import Program, program
+from deployments.worker_metrics import VARIABLE
 from keyturn.cli.app import app
 from tests.support.compose import GIVEN, PRODUCTION, compose_file
 
@@ -137,6 +139,7 @@ def test_each_service_is_started_as_its_command_takes_it() -> None:
             assert options == {"--pool", "--work-queue", "--type", "--name", "--with-healthcheck"}
             queues[name] = next(word.partition("=")[2] for word in words if word.startswith("--work-queue"))
             ports.append(given(name)["PREFECT_WORKER_WEBSERVER_PORT"])
+            ports.append(given(name)[VARIABLE].rpartition(":")[2])
         else:
             assert options <= {option for each in group.commands[command].params for option in each.opts}
             ports += [value.rpartition(":")[2] for key, value in given(name).items() if key == "KEYTURN_SERVE_LISTEN"]
@@ -145,7 +148,31 @@ def test_each_service_is_started_as_its_command_takes_it() -> None:
         "keyturn-revoker.service": "emergency",
         "keyturn-notary.service": "notary",
     }
-    assert len(ports) == len(set(ports)) == 7
+    assert len(ports) == len(set(ports)) == 10
+
+
+def numbers_at(name: str) -> str:
+    """Where a unit tells its numbers; empty for one that ends by itself."""
+    return given(name).get(VARIABLE) or given(name).get("KEYTURN_SERVE_LISTEN", "")
+
+
+def test_every_unit_that_runs_on_tells_its_numbers_where_the_guide_has_prometheus_ask(tmp_path: Path) -> None:
+    guide = (ROOT / "docs" / "serve.md").read_text()
+    (example,) = re.findall(r"```yaml\n(scrape_configs:.*?)```", guide, re.DOTALL)
+    (scraped,) = yaml.safe_load(example)["scrape_configs"]
+    asked = [target for each in scraped["static_configs"] for target in each["targets"]]
+    told = {name.removesuffix(".service"): place for name in SERVICES if (place := numbers_at(name))}
+    assert sorted(asked) == sorted(told.values())
+    assert {place.partition(":")[0] for place in asked} == {"127.0.0.1"}
+    assert dict(re.findall(r"(?m)^\| (keyturn-\w+) \| (127[^ ]+) \|", guide)) == told
+    assert {name for name in SERVICES if not numbers_at(name)} == {"keyturn-check.service"}
+    (tmp_path / "rules.yaml").write_text((ROOT / "deployments" / "prometheus" / "rules.yaml").read_text())
+    (tmp_path / "prometheus.yaml").write_text(example.replace("/etc/prometheus/keyturn-rules", f"{tmp_path}/rules"))
+    tool = program("promtool", "prometheus")
+    command = [str(tool.path), "check", "config", str(tmp_path / "prometheus.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=tool.environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "rules found" in done.stdout
 
 
 def test_what_serves_tells_systemd_that_it_is_ready_and_what_works_ends_its_step() -> None:
