@@ -50,10 +50,14 @@ class Decision:
     changes_account: bool = False
     next_at: datetime | None = None
     """When it is due, where there is no reason now and something will make it due."""
+    held: str = ""
+    """The revocation that is at the secret, or wants it left without a new value; empty where none does."""
 
     @property
     def waits(self) -> str:
         """What it waits for, where there is no reason now."""
+        if self.held:
+            return self.held
         return f"next on {told(self.next_at)}" if self.next_at else "nothing to do"
 
     @property
@@ -107,14 +111,15 @@ def decide_on(
         stands = look_up(workspace, path, reading=reading)
         decision = decided(workspace, path, trigger, stands)
         doing.version = decision.seen
-        doing.note = decision.reason.message if decision.reason else "nothing to do"
+        doing.note = decision.reason.message if decision.reason else decision.held or "nothing to do"
     return decision, stands
 
 
 def decided(workspace: Workspace, path: str, trigger: Trigger, stands: SecretStatus) -> Decision:
     """The decision, on what has been looked up."""
     if _held(stands.record, trigger):
-        return Decision(None, stands.version)
+        held = f"the revocation {stands.record.frozen} holds it"
+        return Decision(None, stands.version, by_hand=trigger in BY_HAND, held=held)
     insist_on_current(path, stands.info, stands.record)
     if stands.record.open:
         reverting = stands.record.open.stage is Stage.REVERTING

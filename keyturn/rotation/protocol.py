@@ -78,8 +78,9 @@ def rotate(
 ) -> Conductor[Outcome]:
     """Replace one secret: see :func:`keyturn.rotation.run.rotate`.
 
-    It is held where another run has the secret, which is told by a Locked before anything of it is in force. Raises
-    what stands in the way; a Locked after the promotion too, since then this run has more to do.
+    It is held where another run has the secret, which is told by a Locked before anything of it is in force, and where
+    a person asks for it while a revocation has the secret. Raises what stands in the way; a Locked after the promotion
+    too, since then this run has more to do.
     """
     secret = catalogue.secret(path)
     restarting = restarting_stores(catalogue, secret.destinations)
@@ -97,7 +98,9 @@ def rotate(
         return (yield from replace_secret(secret, restarting, trigger, decision, end_previous, announce))
     if decision.unsettled and (rotation := (yield from FIND_PROMOTED(decision.unsettled))):
         return (yield from settle(secret, restarting, rotation, RunState.SETTLED, CHECKED))
-    return Outcome(path, RunState.NOT_DUE, decision.waits, decision.seen)
+    # Who asks for a new value is not told that none is due.
+    state = RunState.HELD if decision.held and decision.by_hand else RunState.NOT_DUE
+    return Outcome(path, state, decision.waits, decision.seen)
 
 
 def restore_previous(catalogue: Catalogue, path: str, why: str) -> Conductor[Outcome]:

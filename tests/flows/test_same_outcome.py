@@ -4,7 +4,7 @@ import json
 import re
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -96,6 +96,12 @@ class Scene:
         theirs = Rotation("theirs", 1, Stage.PENDING, "alternating-users", "", "elsewhere/1/1", self.now(), 1)
         save(self.site.workspace, secret.path, record, theirs, SecretFields({"value": "theirs"}))
 
+    def is_being_revoked(self, secret: Declared) -> None:
+        """A revocation on another host ends its credential."""
+        record = replace(self.site.record(secret), frozen="INC-1")
+        theirs = Rotation("theirs", 1, Stage.CUTTING, "alternating-users", "", "elsewhere/1/1", self.now(), 1)
+        save(self.site.workspace, secret.path, record, theirs, SecretFields({}))
+
     def is_taken(self, secret: Declared) -> None:
         """Somebody else's copy lies where ours should."""
         store = self.site.workspace.open_store("aws")
@@ -134,7 +140,9 @@ CASES = {
         RunState.REVERTED, SCHEDULE, Scene.waves, Scene.is_half_taken_back, fails=True
     ),
     "held": Case(RunState.HELD, SCHEDULE, before=Scene.is_held),
+    "held, since a revocation is at it": Case(RunState.HELD, before=Scene.is_being_revoked),
     "not due": Case(RunState.NOT_DUE, SCHEDULE),
+    "not due, since a revocation is at it": Case(RunState.NOT_DUE, SCHEDULE, before=Scene.is_being_revoked),
     "refused by a store": Case(None, before=Scene.is_taken, fails=True),
     "refused by the target": Case(None, admits=False, fails=True),
     "refused, since the one before is needed": Case(None, FORCE, Scene.lasting, Scene.is_unretired, fails=True),
