@@ -10,7 +10,7 @@ import typer
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import FAILED, end_command
 from keyturn.cli.options import CatalogueOption, JsonOption, Layout, OptionalPath, OutputOption, layout_of
-from keyturn.cli.output import stamp, write_json, write_names, write_table
+from keyturn.cli.output import note, stamp, write_json, write_names, write_table
 from keyturn.core.error_codes import code_of
 from keyturn.core.errors import CandidateRejected, KeyturnError, TerminalError
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from keyturn.core.own_keys import OwnKey
     from keyturn.core.policy import Outlook, Reason
     from keyturn.core.record import Record, Rotation
+    from keyturn.core.restored import RestoredMark
     from keyturn.rotation.context import Workspace
+    from keyturn.rotation.decide import SecretStatus
     from keyturn.rotation.logins import Checks, LoginCheck
     from keyturn.rotation.quiet import Listing
 
@@ -44,17 +46,20 @@ def show_due(
     from keyturn.cli.own_keys import is_late, own_keys_of, tell_own_keys
     from keyturn.cli.pki import authorities_of, insist_on_lasting, tell_authorities
     from keyturn.cli.stack import note_undeclared
+    from keyturn.core.restored import look_at_restoration
 
     layout = layout_of(output, as_json)
     with opened_workspace(catalogue) as workspace:
         from keyturn.rotation.undeclared import left_open
 
         rows = prospects(workspace, [workspace.secret(path).path] if path else sorted(workspace.catalogue.secrets))
-        undeclared = [] if path else left_open(workspace)
+        undeclared, restoration = [] if path else left_open(workspace), look_at_restoration(workspace.hub)
         unreviewed = [] if path else find_unreviewed(workspace)
         own_keys, now = [] if path else own_keys_of(workspace), workspace.hub_now()
         keys = [] if path else keys_of(workspace)
         authorities = [] if path else authorities_of(workspace)
+    if restoration.to_do:
+        note(restoration.to_do)
     if layout is Layout.NAME:
         write_names(prospect.path for prospect in rows)
     elif layout is Layout.JSON:
@@ -161,6 +166,7 @@ class Prospect:
 def prospects(workspace: "Workspace", paths: Sequence[str]) -> list[Prospect]:
     """These secrets, looked at side by side, the next first. Raises the first error where none could be told."""
     from keyturn.cli.status import of_each
+    from keyturn.core.restored import look_at_restoration
     from keyturn.rotation.ahead import ledger_versions
     from keyturn.rotation.logins import load_checks
     from keyturn.rotation.quiet import list_secrets
@@ -168,8 +174,9 @@ def prospects(workspace: "Workspace", paths: Sequence[str]) -> list[Prospect]:
     now = workspace.clock()
     still = replace(workspace, clock=lambda: now)
     logins, versions = load_checks(workspace, paths), ledger_versions(workspace, paths).of
+    mark = look_at_restoration(workspace.hub).mark
     with list_secrets(workspace, len(paths)) as listing:
-        outcomes = of_each(paths, lambda path: prospect(still, path, logins, versions.get(path), listing))
+        outcomes = of_each(paths, lambda path: prospect(still, path, logins, versions.get(path), listing, mark))
     rows = (
         Prospect(p, now, error=str(outcome), code=code_of(outcome)) if isinstance(outcome, KeyturnError) else outcome
         for p, outcome in outcomes.items()
@@ -183,6 +190,7 @@ def prospect(
     logins: "Checks",
     outside: "KnownVersion | None" = None,
     listing: "Listing | None" = None,
+    mark: "RestoredMark | None" = None,
 ) -> Prospect:
     """One secret, told from metadata, its record, what its last login came to, and what the ledger knows of it."""
     from keyturn.core import policy
@@ -202,6 +210,7 @@ def prospect(
         stands.record.open,
         describe_missing(stands.info, stands.record)
         or lost_version(workspace, path, stands.version, outside)
+        or doubted_version(stands, mark)
         or reason_given_up(path, stands.record),
         secret_facts.rotated_at,
         secret_facts.expires_at,
@@ -215,6 +224,16 @@ def lost_version(workspace: "Workspace", path: str, version: int, outside: "Know
 
     newer = newer_version(workspace, path, [outside]) if outside and outside.beyond(version) else None
     return f"{describe_ahead(path, version, newer)}. {remedy(path, newer)}" if newer else ""
+
+
+def doubted_version(stands: "SecretStatus", mark: "RestoredMark | None") -> str:
+    """Why nothing is rotated in a hub that was restored; empty where nothing is doubted."""
+    from keyturn.rotation.ahead import describe_ahead, remedy
+    from keyturn.rotation.doubts import doubt_of
+
+    doubted = doubt_of(mark, stands.info) if mark and stands.info else None
+    path = stands.info.path if stands.info else ""
+    return f"{describe_ahead(path, stands.version, doubted)}. {remedy(path, doubted)}" if doubted else ""
 
 
 def reason_given_up(path: str, record: "Record") -> str:

@@ -33,7 +33,7 @@ STATES: Final = {
     Action.BLOCKED: "blocked",
 }
 """What is said of a copy by the plan's action; every other one is behind."""
-LOOKED_AT: Final = frozenset(kind.__name__ for kind in (errors.Invalid, errors.Missing, errors.NotFound))
+LOOKED_AT: Final = frozenset(kind.__name__ for kind in (errors.Ahead, errors.Invalid, errors.Missing, errors.NotFound))
 """The errors of copies that were looked at, and can't be written; any other has kept everybody from looking."""
 
 
@@ -311,7 +311,7 @@ def hub_numbers(workspace: "Workspace") -> Numbers:
 
     Raises what keeps either from being read.
     """
-    from keyturn.recovery.restored import read_mark
+    from keyturn.core.restored import read_mark
 
     mark = read_mark(workspace.hub)
     restored: dict[str, Samples] = {"hub_to_recover": {(): float(bool(mark and mark.to_do))}}

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from keyturn.cli.copies import CopyStatus
     from keyturn.cli.hub_status import HubStatus
     from keyturn.cli.status import SecretStatus
-    from keyturn.recovery.restored import Restoration
+    from keyturn.core.restored import Restoration
     from keyturn.rotation.broken_glass import BrokenGlass
     from keyturn.rotation.context import Workspace
     from keyturn.rotation.managed_keys import KeyStatus
@@ -184,7 +184,7 @@ def overview_of(workspace: "Workspace") -> Overview:
     from keyturn.cli.keys import keys_of
     from keyturn.cli.pki import authorities_of
     from keyturn.cli.status import secret_statuses
-    from keyturn.recovery.restored import look_at_restoration
+    from keyturn.core.restored import look_at_restoration
     from keyturn.rotation.undeclared import left_open
     from keyturn.serving.statuses import part_statuses
 
@@ -282,8 +282,10 @@ def show_standings(overview: Overview) -> None:
     if len(overview.others) > SHOWN:
         note(f"and {len(overview.others) - SHOWN} more copies of secrets that only patterns push: see `keyturn plan`")
     note_undeclared(overview.undeclared)
+    first = overview.restoration.to_do if overview.restoration else ""
     for remark in overview.remarks:
-        note(remark)
+        if remark != first:
+            note(remark)
     if overview.counts:
         note(f"copies: {', '.join(f'{count} {action}' for action, count in overview.counts.items())}")
 

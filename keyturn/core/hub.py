@@ -50,6 +50,8 @@ METADATA_LIMIT = 512
 
 OVERTAKEN = "keyturn-overtaken"
 """Custom metadata: the newest version of a history that the hub has lost and that was recovered from, a number."""
+PROVEN = "keyturn-proven"
+"""Custom metadata: the version that counts though it came with a restore, and when that was (RFC 3339)."""
 
 
 def metadata_moment(path: str, name: str, text: str) -> datetime | None:

@@ -13,6 +13,8 @@ class KnownVersion:
     ``where`` is that, for people. ``created_at`` is when the hub had made it, by its own clock; None where that is not
     known. ``fingerprint`` is the whole secret's, empty where only a part of it is known. ``revoked_by`` is the incident
     that has ended it since, ``revoked_up_to`` the newest version that this was about, 0 where nobody tells.
+    ``restored_from`` stands where nothing newer is known: the version came with a restore, and what was revoked after
+    the moment ``as_of`` nobody knows.
     """
 
     where: str
@@ -21,6 +23,8 @@ class KnownVersion:
     fingerprint: str = ""
     revoked_by: str = ""
     revoked_up_to: int = 0
+    restored_from: str = ""
+    as_of: datetime | None = None
 
     def ahead_of(self, info: SecretInfo) -> bool:
         """Whether it is newer than the newest version that the hub has.

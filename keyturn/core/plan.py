@@ -34,7 +34,8 @@ class Action(StrEnum):
     CONFLICT = "conflict"
     """Somebody else has it, or two secrets want it: nothing is done."""
     AHEAD = "ahead"
-    """A copy or the ledger knows a newer version of the secret than the hub: nothing of it is written anywhere."""
+    """A copy or the ledger knows a newer version of the secret than the hub, or the hub was restored and what it holds
+    may have been revoked since: nothing of it is written anywhere."""
     BLOCKED = "blocked"
     """It can't be done now, and the reason says why."""
 

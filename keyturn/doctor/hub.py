@@ -5,13 +5,13 @@ from datetime import timedelta
 from itertools import groupby
 from typing import Final
 
+from keyturn.core.restored import look_at_restoration
 from keyturn.doctor.patient import Patient
 from keyturn.doctor.results import CheckResult, Grade, unseen
 from keyturn.hub_setup.check import LATE, last_check
 from keyturn.pages.words import list_names
 from keyturn.policies import check as checks
 from keyturn.policies.roles import needed
-from keyturn.recovery.restored import look_at_restoration
 
 AREA: Final = "hub"
 SKEW: Final = timedelta(seconds=30)

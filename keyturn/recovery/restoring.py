@@ -15,12 +15,12 @@ from keyturn.core.backups import RESTORED, STATE, BackupPlace, HubContent, Liste
 from keyturn.core.errors import Conflict, KeyturnError
 from keyturn.core.hub import RESTORED_AT
 from keyturn.core.mounts import join
+from keyturn.core.restored import RestoredMark
 from keyturn.core.sensitive import Sensitive
 from keyturn.ledger.naming import BEING_RESTORED, NAMED, LedgerName
 from keyturn.recovery.chains import OpenedChain, all_lines
 from keyturn.recovery.lines import KIND, Line, LineKind
 from keyturn.recovery.parts import read_lines
-from keyturn.recovery.restored import RestoredMark
 from keyturn.recovery.subject import undestroyed
 
 WRITE_AT_ONCE: Final = 16
@@ -59,6 +59,8 @@ class SinceThen:
     """Versions that could not be read any more in the hub that was backed up, and can here: they stay."""
     returning: list[str] = field(default_factory=list)
     """What the hub has not, while it has others: removed since the backup, or never there. It is written."""
+    unbacked: list[str] = field(default_factory=list)
+    """In the hub, and in no backup of the chain: removed before its base was made, or written here since. They stay."""
     ended: list[str] = field(default_factory=list)
     """Versions that the hub has without their values: destroyed since the backup. They stay so."""
 
@@ -145,7 +147,9 @@ def plan_restore(content: HubContent, place: BackupPlace, chain: OpenedChain) ->
     present = listing_of(content, [area for area in content.areas if area not in missing])
     plan, used = RestorePlan(chain, missing), {area for area, _ in present}
     plan.follows = None if STATE in missing else followed_restore(content, chain.newest)
+    unbacked = {(area, path) for (area, path), entry in present.items() if area != STATE and entry.version}
     for line in latest_lines(place, chain, removed=True):
+        unbacked.discard((line.get("area", ""), line.get("path", "")))
         match LineKind(line[KIND]):
             case LineKind.ENTRY:
                 there = present.get((line["area"], line["path"]))
@@ -163,6 +167,7 @@ def plan_restore(content: HubContent, place: BackupPlace, chain: OpenedChain) ->
                 plan.leaves += 1
             case _:
                 continue
+    plan.since.unbacked = [join(mount_name(area), path) for area, path in sorted(unbacked)]
     return plan
 
 

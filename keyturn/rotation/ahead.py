@@ -14,6 +14,7 @@ from keyturn.core.hub import OVERTAKEN, TOKEN, HubSecret, SecretInfo, overtaken
 from keyturn.core.lineage import KnownVersion
 from keyturn.core.stores import RemoteSecret
 from keyturn.rotation.context import Workspace
+from keyturn.rotation.doubts import doubt
 from keyturn.rotation.journal import write_waiting
 from keyturn.rotation.records import load_record, load_whatever, promoted_last
 
@@ -112,6 +113,12 @@ def tested_since(workspace: Workspace, info: SecretInfo, ahead: Iterable[KnownVe
     return later and info.custom.get(TOKEN) == promoted.token
 
 
+def lost_end(workspace: Workspace, path: str, ledger_version: KnownVersion | None) -> KnownVersion | None:
+    """The revocation of what the hub serves that the hub has lost, as where it was restored; None without one."""
+    lost = newer_version(workspace, path, [ledger_version]) if ledger_version and ledger_version.revoked_by else None
+    return lost if lost and lost.revoked_by else None
+
+
 def overtake(workspace: Workspace, current: HubSecret, version: int) -> None:
     """Note in the hub that versions up to this one, which it has lost, no longer count."""
     if version > max(current.version, overtaken(current.custom)):
@@ -125,6 +132,11 @@ def lost_by_hub(workspace: Workspace, path: str, hub_version: int) -> KnownVersi
     """
     newest = ledger_versions(workspace, [path]).of.get(path)
     return newer_version(workspace, path, [newest]) if newest and newest.beyond(hub_version) else None
+
+
+def lost_or_doubted(workspace: Workspace, path: str, hub_version: int) -> KnownVersion | None:
+    """The same; or, in a hub that was restored, what may have been revoked since and nothing has shown to count."""
+    return lost_by_hub(workspace, path, hub_version) or doubt(workspace, path)
 
 
 def insist_on_newest(workspace: Workspace, path: str, versions: Iterable[KnownVersion], doing: str = "push") -> None:
@@ -141,6 +153,11 @@ def ahead(workspace: Workspace, path: str, newer: KnownVersion, doing: str = "pu
 
 def describe_ahead(path: str, version: int, newer: KnownVersion) -> str:
     """What has happened, in words for people."""
+    if newer.restored_from and newer.as_of:
+        return (
+            f"the hub was restored from {newer.restored_from}, and nothing has shown yet that version {version} of"
+            f" {path} was not revoked after {newer.as_of:%Y-%m-%d %H:%M %Z}. Nothing is pushed until then"
+        )
     if newer.revoked_by:
         return (
             f"the hub serves version {version} of {path}, which the incident {newer.revoked_by} has ended, as"
@@ -157,6 +174,8 @@ def describe_ahead(path: str, version: int, newer: KnownVersion) -> str:
 
 def remedy(path: str, newer: KnownVersion) -> str:
     """The command that puts it right."""
+    if newer.restored_from:
+        return f"Run `keyturn recover {path}`: it tries it by a login, and asks where no login can tell"
     if newer.revoked_by:
         again = f"keyturn revoke {path} --reason ..."
         return f"Revoke it again: `{again}`, and with `--mode {REVOKE_ONLY}` where nothing new is to be made"

@@ -29,11 +29,13 @@ from keyturn.core.hub import Hub, StatePort
 from keyturn.core.ledger import Ledger
 from keyturn.core.managed_keys import ManagedKey
 from keyturn.core.notices import SECRET_ROTATED
+from keyturn.core.restored import RestoredMark
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.shared import sharing
 from keyturn.core.stores import Store
 from keyturn.core.strategies import Strategy
 from keyturn.rotation.parts import Parts
+from keyturn.rotation.restore_watch import RestoreWatch
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -181,6 +183,15 @@ class Workspace:
     """Where whoever is on call is told; None where nothing names it here."""
     access_page: str = ""
     """The page that shows requests for access, with ``{request}`` for a request's name; empty where there is none."""
+
+    watch: RestoreWatch = field(default_factory=RestoreWatch, compare=False, repr=False)
+
+    def open_restore(self) -> RestoredMark | None:
+        """The mark of a hub that was restored, until `keyturn recover` has gone through; None for every other hub.
+
+        Raises what keeps anybody from looking: what came with a restore is carried nowhere unseen.
+        """
+        return self.watch.open_mark(self.hub)
 
     def open_copy(self, path: str, place: Destination) -> Store:
         """The store of one copy of a secret; of one that is merged, the view of its keys alone."""

@@ -10,9 +10,12 @@ from keyturn.core.hub import EXPIRES_AT, RENEW_AT, SUSPECTED_AT, TOKEN, WANTED_A
 from keyturn.core.policy import Facts, Freeze, Reason, Trigger, alarm, due, outlook
 from keyturn.core.record import Record, Stage
 from keyturn.core.windows import told
+from keyturn.rotation.ahead import ledger_versions, lost_end
 from keyturn.rotation.context import Workspace
+from keyturn.rotation.doubts import doubt
 from keyturn.rotation.grace import pause_after
 from keyturn.rotation.journal import record_action
+from keyturn.rotation.living import alive
 from keyturn.rotation.missing import describe_missing, insist_on_current
 from keyturn.rotation.quiet import Listing
 from keyturn.rotation.records import load_record, promoted_last
@@ -124,6 +127,7 @@ def decided(workspace: Workspace, path: str, trigger: Trigger, stands: SecretSta
     if stands.record.open:
         reverting = stands.record.open.stage is Stage.REVERTING
         return Decision(UNFINISHED, stands.version, reverting=reverting, by_hand=trigger in BY_HAND)
+    ended = trigger in BY_HAND and may_have_leaked(workspace, path)
     stands = _remember(workspace, path, trigger, stands)
     circumstances = facts(workspace, path, trigger, stands)
     reason, retiring = due(circumstances), stands.record.retiring
@@ -134,11 +138,24 @@ def decided(workspace: Workspace, path: str, trigger: Trigger, stands: SecretSta
         stands.version,
         retiring.token if retiring else None,
         telling=retiring is not None and not set(workspace.secret(path).consumers) <= set(retiring.acknowledged),
-        urgent=circumstances.suspected_at is not None,
+        urgent=circumstances.suspected_at is not None or ended,
         refusals=CANDIDATES + (stands.record.refusals if trigger in BY_HAND else 0),
         by_hand=trigger in BY_HAND,
         next_at=None if reason else outlook(circumstances).at,
     )
+
+
+def may_have_leaked(workspace: Workspace, path: str) -> bool:
+    """Whether CURRENT has leaked as far as anybody knows: then it gets no grace once it is replaced.
+
+    The ledger tells of its end and the hub has lost that, or the hub was restored and CURRENT does not log in.
+    """
+    if lost_end(workspace, path, ledger_versions(workspace, [path]).of.get(path)):
+        return True
+    if doubt(workspace, path) is None:
+        return False
+    current = workspace.hub.read(path)
+    return current is not None and not alive(workspace, path, current.fields)
 
 
 def _held(record: Record, trigger: Trigger) -> bool:

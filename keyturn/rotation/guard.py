@@ -9,7 +9,7 @@ from keyturn.core.hub import HubSecret
 from keyturn.core.record import Rotation
 from keyturn.core.references import Unfit
 from keyturn.core.sensitive import SecretFields
-from keyturn.rotation.ahead import ahead, lost_by_hub
+from keyturn.rotation.ahead import ahead, lost_or_doubted
 from keyturn.rotation.attempt import Attempt
 from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.journal import record_action
@@ -40,7 +40,7 @@ def insist_on_destinations(workspace: Workspace, path: str, *, urgent: bool, by_
     places = all_places(workspace.catalogue, path, fields) if urgent else workspace.places(path, fields)
     refusals = side_by_side(lambda place: refusal_by_destination(workspace, path, place, current), places)
     errors = [error for error in refusals if error and not (urgent and isinstance(error, TransientError))]
-    if lost := lost_by_hub(workspace, path, current.version if current else 0):
+    if lost := lost_or_doubted(workspace, path, current.version if current else 0):
         errors.append(ahead(workspace, path, lost, "rotate"))
     if by_hand and any(isinstance(error, Ahead) for error in errors) and not living_elsewhere(workspace, path):
         errors = [error for error in errors if not isinstance(error, Ahead)]

@@ -14,8 +14,9 @@ from keyturn.core.lineage import KnownVersion
 from keyturn.core.references import Unfit
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.stores import OwnershipTags, Unsupported
-from keyturn.rotation.ahead import ledger_versions, newer_version
+from keyturn.rotation.ahead import ledger_versions, lost_end
 from keyturn.rotation.context import Workspace, side_by_side
+from keyturn.rotation.doubts import doubt
 from keyturn.rotation.sync import ours
 
 HUB: Final = "the hub"
@@ -51,7 +52,8 @@ class Useless:
 class HeldValues:
     """All that is there of a secret, the newest first, each value once. ``newest_known`` is the greatest number.
 
-    ``lost_end`` is the revocation of what the hub serves that the hub has lost; None without one.
+    ``lost_end`` is the revocation of what the hub serves that the hub has lost; None without one. ``doubt`` is what
+    speaks against CURRENT in a hub that was restored, ``absent`` where a copy is not though one is declared.
     """
 
     path: str
@@ -61,6 +63,8 @@ class HeldValues:
     useless: tuple[Useless, ...]
     newest_known: int
     lost_end: KnownVersion | None = None
+    doubt: KnownVersion | None = None
+    absent: tuple[str, ...] = ()
 
     @property
     def living(self) -> Value | None:
@@ -91,13 +95,17 @@ def values(workspace: Workspace, path: str) -> HeldValues:
     numbers = [value.version for value in candidates] + ([ledger_version.version] if ledger_version else [])
     tried = tuple(try_in_turn(workspace, path, each_once(reversed(candidates), held_by_hub)))
     version, newest = info.version if info else 0, max(numbers, default=0)
-    return HeldValues(path, current, version, tried, useless, newest, lost_end(workspace, path, ledger_version))
-
-
-def lost_end(workspace: Workspace, path: str, ledger_version: KnownVersion | None) -> KnownVersion | None:
-    """The revocation of what the hub serves that the hub has lost, as where it was restored; None without one."""
-    lost = newer_version(workspace, path, [ledger_version]) if ledger_version and ledger_version.revoked_by else None
-    return lost if lost and lost.revoked_by else None
+    return HeldValues(
+        path,
+        current,
+        version,
+        tried,
+        useless,
+        newest,
+        lost_end(workspace, path, ledger_version),
+        doubt(workspace, path),
+        tuple(place.label for place, value in zip(places, looked, strict=True) if value is None),
+    )
 
 
 def of_hub(workspace: Workspace, current: HubSecret) -> Value:

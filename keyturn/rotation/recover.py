@@ -8,9 +8,10 @@ from keyturn.core.hub import EXPIRES_AT, OVERTAKEN, ROTATED_AT, TOKEN, HubSecret
 from keyturn.core.record import Record, Rotation, Stage
 from keyturn.core.strategies import EXPIRES_AT as EXPIRY_FIELD
 from keyturn.rotation.abandon import abandon
-from keyturn.rotation.ahead import describe_ahead, remedy
+from keyturn.rotation.ahead import REVOKE_ONLY, describe_ahead, remedy
 from keyturn.rotation.attempt import Attempt
 from keyturn.rotation.context import Workspace
+from keyturn.rotation.doubts import proof
 from keyturn.rotation.grace import counted_from_now
 from keyturn.rotation.journal import entry_mark, record_action
 from keyturn.rotation.living import HUB, HeldValues, Value
@@ -37,6 +38,8 @@ def choose(held: HeldValues, *, untested: bool = False, named: bool = True) -> V
     CURRENT itself, where a newer version is known, is taken untested only of a secret that was ``named``: it may be
     what a person has written anew on purpose, or what has been dead since before the backup.
 
+    So it is of CURRENT in a hub that was restored: no copy is there that would show that it was not revoked since.
+
     Raises NotFound where nothing works, Ahead where nobody can tell, and what is not tried was not asked for, or where
     what there is was revoked.
     """
@@ -45,6 +48,8 @@ def choose(held: HeldValues, *, untested: bool = False, named: bool = True) -> V
         raise Ahead("recover", held.path, words, remedy(held.path, ended))
     if held.living:
         return held.living
+    if held.untried and held.untried.place == HUB and held.doubt and not (untested and named):
+        raise unproven(held)
     if held.untried and untested:
         if named or held.untried.place != HUB or held.newest_known <= held.hub_version:
             return held.untried
@@ -59,7 +64,26 @@ def choose(held: HeldValues, *, untested: bool = False, named: bool = True) -> V
     problem = f"no value that could be tried logs in{f' ({why})' if why else ''}"
     first = "" if held.current else "Write its fields to the hub again (`vault kv put`). "
     hint = f"{first}Make a new one: keyturn rotate {held.path} --now; or bring the newest backup of the hub back"
+    if held.doubt:
+        problem += ", and it may have been revoked after the hub's backup was made"
+        hint += f"; or end it: keyturn revoke {held.path} --mode {REVOKE_ONLY} --reason ..."
     raise NotFound("recover", held.path, problem, hint)
+
+
+def unproven(held: HeldValues) -> Ahead:
+    """The word to whoever would put CURRENT in force that may have been revoked since the hub's backup was made."""
+    since = f"{held.doubt.as_of:%Y-%m-%d %H:%M %Z}" if held.doubt and held.doubt.as_of else "then"
+    missing = f", and no copy is at {', '.join(held.absent)}, as after a revocation" if held.absent else ""
+    problem = (
+        f"it could not be proven that version {held.hub_version} was not revoked after {since}: nobody can tell by a"
+        f" login whether it works{missing}"
+    )
+    hint = (
+        f"Ask who was on call. Where it was not revoked: keyturn recover {held.path} --untested. Where it was, or"
+        f" nobody knows: keyturn rotate {held.path} --now,"
+        f" or keyturn revoke {held.path} --mode {REVOKE_ONLY} --reason ..."
+    )
+    return Ahead("recover", held.path, problem, hint)
 
 
 def recover(workspace: Workspace, held: HeldValues, chosen: Value) -> Recovery:
@@ -112,6 +136,7 @@ def _metadata_of(workspace: Workspace, held: HeldValues, written: HubSecret) -> 
     lost: dict[str, str | None] = {}
     if held.newest_known > written.version:
         lost[OVERTAKEN] = str(held.newest_known)
+    lost |= proof(workspace, written.version)
     if held.current is not None and written.version == held.current.version:
         return lost
     made = plain.get("rotated_at") or workspace.clock().isoformat()

@@ -11,7 +11,7 @@ from keyturn.core.hub import HubSecret
 from keyturn.core.record import Record, Rotation, Stage
 from keyturn.core.strategies import AdjustsFields
 from keyturn.core.waive import Waive
-from keyturn.rotation.ahead import describe_ahead, lost_by_hub
+from keyturn.rotation.ahead import describe_ahead, lost_or_doubted
 from keyturn.rotation.approvals import insist_on_approval
 from keyturn.rotation.attempt import still_named
 from keyturn.rotation.beside import told_anywhere
@@ -94,7 +94,7 @@ def retired(workspace: Workspace, path: str, waive: Waive, token: str | None) ->
         return spared(workspace, path, record, rotation, SERVES_AGAIN)
     if elsewhere := describe_move(workspace, path, rotation):
         return leave(workspace, path, record, rotation, elsewhere, waive)
-    if lost := lost_by_hub(workspace, path, rotation.version or 0):
+    if lost := lost_or_doubted(workspace, path, rotation.version or 0):
         return leave(workspace, path, record, rotation, describe_ahead(path, rotation.version or 0, lost), waive)
     if others := another_owner(workspace, path, rotation.ends):
         return spared(workspace, path, record, rotation, others)

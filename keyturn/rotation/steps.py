@@ -15,7 +15,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import EXPIRES_AT as EXPIRY_FIELD
 from keyturn.core.strategies import Change, RemovesOrphans
 from keyturn.rotation.abandon import abandon
-from keyturn.rotation.ahead import ahead, lost_by_hub
+from keyturn.rotation.ahead import ahead, lost_or_doubted
 from keyturn.rotation.attempt import Attempt, ends, newest_version, still_named
 from keyturn.rotation.context import T, Workspace
 from keyturn.rotation.decide import UNFINISHED, Decision, SecretStatus, insist_on_room
@@ -104,7 +104,7 @@ def insist_on_lineage(workspace: Workspace, attempt: Attempt, *, by_hand: bool) 
     """
     if attempt.record.frozen:
         return
-    lost = lost_by_hub(workspace, attempt.path, attempt.current.version if attempt.current else 0)
+    lost = lost_or_doubted(workspace, attempt.path, attempt.current.version if attempt.current else 0)
     if lost and not (by_hand and not living_elsewhere(workspace, attempt.path)):
         raise ahead(workspace, attempt.path, lost, "rotate")
 

@@ -31,9 +31,10 @@ from keyturn.core.stores import Creates, OwnershipTags, RemoteSecret, Unsupporte
 from keyturn.core.strategies import TellsRevoked
 from keyturn.rotation.adding import Grown, grown, keeps
 from keyturn.rotation.agreements import REMAINS, Disagreement, agreement_refusal, insist_on_agreement
-from keyturn.rotation.ahead import copy_version, insist_on_newest, ledger_versions, overtake
+from keyturn.rotation.ahead import ahead, copy_version, insist_on_newest, ledger_versions, overtake
 from keyturn.rotation.beside import still_beside, with_previous
 from keyturn.rotation.context import Workspace, side_by_side
+from keyturn.rotation.doubts import doubt
 from keyturn.rotation.journal import record_action
 from keyturn.rotation.labels import asks, describe_copies, details_of, outlived_mark, outlives_copy, wrong_beside
 from keyturn.rotation.marked import mark_anew
@@ -243,6 +244,7 @@ def create_copy(workspace: Workspace, wanted: HubSecret, destination: Destinatio
 
     Whether ``wanted`` is CURRENT still is for the caller to compare afterwards, which is done once for many copies.
     """
+    insist_on_undoubted(workspace, wanted.path)
     wanted = with_previous(workspace, wanted, [destination])
     text = text_of(wanted, destination)
     check_fits(workspace, destination, text, wanted)
@@ -290,7 +292,16 @@ def compare_by(
     if copy and newer_than(copy, marks):
         insist_on_newest(workspace, marks.source, known_by(workspace, copy, marks.source, destination.label))
     refused = copy is not None and copy.marks is not None and workspace.fingerprint_keys.refuses(copy.marks.fingerprint)
-    return outcome(destination, _standing(destination, copy, marks, refused=refused), marks), copy
+    state = _standing(destination, copy, marks, refused=refused)
+    if state is CopyState.STALE:
+        insist_on_undoubted(workspace, marks.source)
+    return outcome(destination, state, marks), copy
+
+
+def insist_on_undoubted(workspace: Workspace, path: str) -> None:
+    """Raises Ahead where the hub was restored, and nothing has shown that CURRENT was not revoked since."""
+    if doubted := doubt(workspace, path):
+        raise ahead(workspace, path, doubted)
 
 
 def newer_than(copy: RemoteSecret, marks: OwnershipTags) -> bool:
@@ -477,6 +488,7 @@ def write_copy(
 def take_over_copy(workspace: Workspace, old: str, new: str, destination: Destination) -> Pushed:
     """Let a copy that bears the name ``old`` bear ``new``, and serve its CURRENT; an error is part of the answer."""
     try:
+        insist_on_undoubted(workspace, new)
         wanted = with_previous(workspace, current(workspace, new), [destination])
         text = text_of(wanted, destination)
         marks = marked(workspace, wanted, destination, text)

@@ -17,7 +17,7 @@ from keyturn.core.path_patterns import covers
 from keyturn.core.plan import Action, Plan
 from keyturn.core.record import Rotation
 from keyturn.core.strategies import AdjustsFields
-from keyturn.rotation.ahead import lost_by_hub
+from keyturn.rotation.ahead import lost_or_doubted
 from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.heard import PARTS, HeardByPath, by_part, change_part, keep_look, last_look, load_part, was_there
 from keyturn.rotation.records import load_record, promoted_last
@@ -230,7 +230,7 @@ def judged(workspace: Workspace, path: str, before: Heard) -> Verdict:
     current = workspace.hub.read(path)
     if current is None or current.version != info.version:
         return Verdict(held=True)
-    if lost_by_hub(workspace, path, info.version):
+    if lost_or_doubted(workspace, path, info.version):
         return Verdict()
     digest = workspace.fingerprint(path, current.fields)
     if last and last.version == info.version and is_noted([last.fingerprint], digest):

@@ -13,8 +13,9 @@ from keyturn.core.hub import HubSecret, SecretInfo, Survey
 from keyturn.core.lineage import KnownVersion
 from keyturn.core.mounts import DEFAULT
 from keyturn.core.path_patterns import apart, covers
-from keyturn.core.plan import Action, HubListing, Item, Plan
+from keyturn.core.plan import WRITES, Action, HubListing, Item, Plan
 from keyturn.core.record import Record
+from keyturn.core.restored import RestoredMark
 from keyturn.core.stores import OwnershipTags, RemoteSecret, Unsupported
 from keyturn.core.suggest import advice
 from keyturn.rotation.adding import KEEPS, Grown, keeps
@@ -22,6 +23,7 @@ from keyturn.rotation.agreements import REMAINS, agreement_refusal
 from keyturn.rotation.ahead import describe_ahead, ledger_versions, remedy
 from keyturn.rotation.beside import left_out, marked_version, with_previous
 from keyturn.rotation.context import Workspace, side_by_side
+from keyturn.rotation.doubts import doubt_of
 from keyturn.rotation.labels import UNKNOWN_KEY, asks, digest_of, outlived_mark, outlives_copy, wrong_beside
 from keyturn.rotation.missing import describe_missing, describe_none
 from keyturn.rotation.records import load_record
@@ -86,12 +88,44 @@ def plan(workspace: Workspace, patterns: Sequence[str] = (), *, deep: bool = Fal
         left = (want for store in sorted(holdings) for want in left_over(workspace, store, holdings[store], wanted))
         # Unreadable is not undeclared.
         items += [it for it in left if not (secrets.error(it.path) or spread.may_own(it.path, it.name))]
+    mark, unseen_mark = restore_of(workspace)
+    if mark:
+        items = [held_back(mark, item, secrets.get(item.path)) for item in items]
     ordered = tuple(sorted(items, key=lambda item: (item.path, item.label)))
     behind_remarks = (behind_words(lost.keys()),) if lost and paths is None else ()
-    remarks = (*behind_remarks, *unread_remarks(secrets), *remarked(workspace, ledger.error, whole=paths is None))
+    remarks = (
+        *unseen_mark,
+        *behind_remarks,
+        *unread_remarks(secrets),
+        *remarked(workspace, ledger.error, whole=paths is None),
+    )
     listing = HubListing(asked_at, secrets)
     lost_secrets = None if ledger.error and not lost else tuple(sorted(lost))
     return Plan(workspace.clock(), tuple(patterns), ordered, deep, remarks, listing, lost_secrets)
+
+
+def restore_of(workspace: Workspace) -> tuple[RestoredMark | None, tuple[str, ...]]:
+    """The mark of a hub that was restored, while it is open, and what a person should know of it besides the items."""
+    try:
+        mark = workspace.open_restore()
+    except KeyturnError as error:
+        return None, (f"nothing is written, since nobody could look whether the hub was restored: {error}",)
+    return mark, (mark.to_do,) if mark else ()
+
+
+def held_back(mark: RestoredMark, item: Item, info: SecretInfo | None) -> Item:
+    """The item, in a hub that was restored: what may have been revoked since goes nowhere, and nothing is deleted."""
+    if item.action is Action.DELETE:
+        why = (
+            f"the hub was restored from {mark.source}: what was declared or written since is not in it. Nothing is"
+            " deleted until `keyturn recover` has gone through"
+        )
+        return replace(item, action=Action.BLOCKED, why=why, kind="Ahead", due="")
+    doubted = doubt_of(mark, info) if info and item.action in WRITES else None
+    if doubted is None:
+        return item
+    why = f"{describe_ahead(item.path, item.version, doubted)}. {remedy(item.path, doubted)}"
+    return replace(item, action=Action.AHEAD, why=why, kind="Ahead", fingerprint="", beside="")
 
 
 def unread_remarks(secrets: Survey) -> Iterator[str]:

@@ -15,7 +15,7 @@ from keyturn.core.backups import RESTORED
 from keyturn.core.errors import Denied, Unavailable
 from keyturn.core.plan import Action, Item
 from keyturn.core.policy import Trigger
-from keyturn.recovery.restored import RestoredMark, mark_recovered
+from keyturn.core.restored import RestoredMark, mark_recovered
 from keyturn.rotation.run import rotate
 from keyturn.serving.board import Numbers
 from keyturn.serving.shown import SHOWN, Area

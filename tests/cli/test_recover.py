@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from keyturn.cli.app import app
 from keyturn.core.backups import RESTORED
-from keyturn.recovery.restored import RestoredMark, read_mark
+from keyturn.core.restored import RestoredMark, read_mark
 from tests.support.lab import Declared, Lab
 from tests.support.world import World
 

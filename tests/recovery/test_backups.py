@@ -20,6 +20,7 @@ from keyturn.core.envelope import SealRefused
 from keyturn.core.errors import Conflict, Invalid, KeyturnError, Missing, NotFound, Unavailable
 from keyturn.core.hub import VersionState
 from keyturn.core.ledger import Entry, Outcome
+from keyturn.core.restored import RestoredMark, mark_recovered, read_mark
 from keyturn.core.sensitive import SecretFields
 from keyturn.ledger.naming import BEING_RESTORED, LedgerName, insist_on_named, read_name
 from keyturn.providers.files.backup_directory import BackupDirectory
@@ -33,7 +34,6 @@ from keyturn.recovery.chains import all_lines, list_chains, newest_chain, verify
 from keyturn.recovery.drilling import run_drill
 from keyturn.recovery.making import BackupMaker
 from keyturn.recovery.manifests import SignatureCheck
-from keyturn.recovery.restored import RestoredMark, mark_recovered, read_mark
 from keyturn.recovery.restoring import RestoreChange, plan_restore, restore_chain
 from keyturn.recovery.subject import BackupSubject
 from keyturn.rotation.living import of_hub
@@ -273,6 +273,11 @@ def test_a_plan_names_what_was_taken_away_before_the_backup_and_since(setting: S
     assert gone_on.returning == ["ml/kept"]
     assert gone_on.ended == ["ml/ended version 1", "ml/ended version 2"]
     assert (gone_on.removed, gone_on.destroyed) == ([], [])
+
+    setting.maker().make_increment()  # a base, which tells of nothing that is gone
+    older = plan_restore(setting.restored.content(), setting.place, setting.newest()).since
+    assert (older.removed, older.unbacked) == ([], ["ml/kept", "ml/removed"])
+    assert plan_restore(hub.content(), setting.place, setting.newest()).since.unbacked == []
 
 
 def test_a_version_that_was_destroyed_before_the_backup_and_can_be_read_is_named(setting: Setting) -> None:

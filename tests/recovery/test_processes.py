@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from keyturn.core.restored import read_mark
 from keyturn.ledger.naming import BEING_RESTORED, read_name
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.recovery.chains import OpenedChain, all_lines, list_chains, verify_chain
-from keyturn.recovery.restored import read_mark
 from keyturn.recovery.restoring import RestoreChange, plan_restore
 from tests.cli.command import ROOT, surroundings
 from tests.faults.disk import LITTLE, Disk, growing_may_fail, limit_process

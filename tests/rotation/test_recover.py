@@ -1,20 +1,31 @@
 """A hub that is restored from a snapshot has lost versions: nothing dead is pushed, and what lives is brought back."""
 
+import os
+import sqlite3
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from keyturn.cli.hearing import Hearings
+from keyturn.cli.recover import Behind, behind, note_recovered, recovered, unshown
 from keyturn.cli.status import secret_status
-from keyturn.core.errors import Ahead, NotFound
+from keyturn.core.backups import RESTORED
+from keyturn.core.errors import Ahead, KeyturnError, NotFound
 from keyturn.core.plan import Action
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
-from keyturn.core.sensitive import SecretFields
+from keyturn.core.restored import look_at_restoration, mark_snapshot
+from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.core.stores import OwnershipTags
 from keyturn.core.waive import Waive
+from keyturn.ledger.naming import NamedLedger
+from keyturn.providers.ledger.address import ledger_origin, open_ledger
 from keyturn.revocation.consent import Consent
 from keyturn.revocation.incident import Mode
 from keyturn.revocation.run import begin, finish
@@ -136,13 +147,16 @@ def test_after_a_restored_snapshot_nothing_dead_is_pushed_and_recover_brings_the
 
 
 def test_a_snapshot_of_before_a_revocation_that_made_nothing_new_does_not_bring_back_what_leaked(durable: Lab) -> None:
-    secret = with_copy(durable.alternating())
-    opened = opened_over(durable, secret)
+    secret, replaced = with_copy(durable.alternating()), durable.alternating()
+    opened = durable.open(secret, replaced)
+    opened.declared = [secret, replaced]  # type: ignore[attr-defined]
     path = secret.path
     times(durable, opened, path, 1)
+    times(durable, opened, replaced.path, 1)
     sync_destinations(opened.workspace, path)
     saved = snapshot(durable)
     revoke_only(opened.workspace, path, "INC-1")
+    revoke_only(opened.workspace, replaced.path, "INC-R")
     assert opened.store.describe(remote(secret)) is None
     assert not [item for item in plan(opened.workspace).items if item.action is Action.AHEAD]
     workspace = restore(durable, opened, saved)
@@ -160,6 +174,10 @@ def test_a_snapshot_of_before_a_revocation_that_made_nothing_new_does_not_bring_
     for untested in (False, True):
         with pytest.raises(Ahead, match="Revoke it again"):
             choose(values(workspace, path), untested=untested)
+
+    rotate(workspace, replaced.path, Trigger.FORCE)
+    ended = load_record(workspace, replaced.path).history[-1]
+    assert (ended.stage, ended.urgent) == (Stage.RETIRED, True), "what the ledger knows to have leaked gets no grace"
 
     info = workspace.hub.describe(path)
     assert info
@@ -182,6 +200,136 @@ def test_a_snapshot_of_before_a_revocation_that_made_nothing_new_does_not_bring_
     assert pushed.in_step, "what somebody writes anew is another credential"
     since = "was written by hand since: `keyturn rotate"
     assert [since in line for line in secret_status(workspace, path, None, Hearings({})).lines()] == [False, True]
+
+
+OldLedger = Callable[[Workspace], Workspace]
+
+
+@pytest.fixture
+def old_ledger(durable: Lab, tmp_path: Path) -> Iterator[OldLedger]:
+    """Puts the ledger aside as it is; called again, a workspace that has that one, in a hub that is marked as restored.
+
+    As where hub and ledger both come from copies of one time.
+    """
+    address = os.environ["KEYTURN_LEDGER"]
+    aside = tmp_path / "ledger.db"
+    moments: list[datetime] = []
+
+    def lost(workspace: Workspace) -> Workspace:
+        if not moments:
+            moments.append(durable.hub.now())
+            with closing(sqlite3.connect(address)) as there, closing(sqlite3.connect(aside)) as copy:
+                there.backup(copy)
+            return workspace
+        mark_snapshot(durable.hub, moments[0], durable.hub.now())
+        ledger = open_ledger(str(aside), origin=ledger_origin(address, os.environ))
+        return replace(workspace, ledger=NamedLedger(ledger, durable.hub))
+
+    yield lost
+    durable.hub.delete_state(RESTORED)
+
+
+def test_where_hub_and_ledger_both_come_from_before_a_revocation_nothing_is_made_anew_until_it_is_shown_to_count(
+    durable: Lab, old_ledger: OldLedger
+) -> None:
+    leaked, random, sound = (with_copy(make()) for make in (durable.alternating, durable.generated, durable.single))
+    nowhere = durable.generated()
+    opened = durable.open(leaked, random, sound, nowhere)
+    opened.declared = [leaked, random, sound, nowhere]  # type: ignore[attr-defined]
+    for secret in (leaked, random, sound, nowhere):
+        times(durable, opened, secret.path, 1)
+    old_ledger(opened.workspace)
+    saved = snapshot(durable)
+    for secret in (leaked, random):
+        revoke_only(opened.workspace, secret.path, f"INC-{uuid.uuid4()}")
+        assert opened.store.describe(remote(secret)) is None
+    opened.store.delete(remote(sound))
+    workspace = old_ledger(restore(durable, opened, saved))
+    assert not durable.logs_in(durable.current(leaked))
+
+    planned = plan(workspace)
+    assert {item.action for item in planned.items} == {Action.AHEAD}
+    assert any(line.startswith("THE HUB WAS RESTORED") and "snapshot of its own" in line for line in planned.remarks)
+    (why,) = (item.why for item in planned.items if item.path == leaked.path)
+    assert "nothing has shown yet that version 2" in why
+    assert f"keyturn recover {leaked.path}" in why
+    made = replace(planned, items=tuple(replace(item, action=Action.CREATE) for item in planned.items))
+    for work in (planned, made):
+        results = carry_out(workspace, work, local_executor(Applier(workspace)))
+        assert {result.kind for result in results} <= {Ahead.__name__}
+    for secret in (leaked, random, sound):
+        (pushed,) = sync_destinations(workspace, secret.path)
+        assert (pushed.state, pushed.kind) == (CopyState.FAILED, Ahead.__name__)
+        with pytest.raises(Ahead, match="nothing has shown yet"):
+            rotate(workspace, secret.path, Trigger.EVENT)
+        assert opened.store.describe(remote(secret)) is None
+
+    lost = behind(workspace)
+    assert lost == Behind(sorted((leaked.path, random.path, sound.path)), (), (nowhere.path,))
+    assert unshown(workspace, nowhere.path)[1] is None, "nothing is pushed of it, so it holds nothing up"
+    outcomes = {path: recovered_unnamed(workspace, path) for path in lost.paths}
+    assert outcomes[sound.path] is None
+    assert durable.logs_in(copy_of(opened, sound))
+    assert isinstance(outcomes[leaked.path], NotFound)
+    assert "may have been revoked after the hub's backup" in str(outcomes[leaked.path])
+    assert isinstance(outcomes[random.path], Ahead)
+    assert f"no copy is at memory:{remote(random)}, as after a revocation" in str(outcomes[random.path])
+    assert f"keyturn recover {random.path} --untested" in str(outcomes[random.path])
+    assert opened.store.describe(remote(random)) is None, "--untested alone names no secret"
+    assert behind(workspace).paths == sorted((leaked.path, random.path))
+
+    assert recovered(workspace, random.path, dry_run=False, yes=True, untested=True, quiet=True, named=True)[1] is None
+    assert copy_of(opened, random) == SecretFields(durable.current(random))
+    outcome = rotate(workspace, leaked.path, Trigger.FORCE)
+    assert [place.state for place in outcome.destinations] == [CopyState.CREATED]
+    assert durable.logs_in(copy_of(opened, leaked))
+    assert load_record(workspace, leaked.path).retiring is None, "what may have leaked gets no grace"
+    assert load_record(workspace, leaked.path).history[-1].urgent
+
+    left = behind(workspace)
+    assert left.paths == []
+    note_recovered(workspace, look_at_restoration(workspace.hub), left)
+    assert workspace.open_restore() is None
+    assert {item.action for item in plan(workspace).items} == {Action.IN_SYNC}
+    opened.store.delete(remote(sound))
+    assert sync_destinations(workspace, sound.path)[0].state is CopyState.CREATED
+
+
+def recovered_unnamed(workspace: Workspace, path: str) -> KeyturnError | None:
+    """What `keyturn recover --yes --untested` comes to for one of the secrets that it finds."""
+    return recovered(workspace, path, dry_run=False, yes=True, untested=True, quiet=True, named=False)[1]
+
+
+def test_a_restored_hub_deletes_nothing_and_revokes_all_the_same(durable: Lab, old_ledger: OldLedger) -> None:
+    secret = with_copy(durable.alternating())
+    opened = opened_over(durable, secret)
+    path = secret.path
+    times(durable, opened, path, 1)
+    old_ledger(opened.workspace)
+    saved = snapshot(durable)
+    workspace = old_ledger(restore(durable, opened, saved))
+    opened.store.write("since", Sensitive("{}"), OwnershipTags("ml/since", 1, "00ff"), None)
+    settings = {"kind": "aws-secrets-manager", "region": "eu-central-1", "deletion": "delete"}
+    deleting = durable.open(secret, store_settings=settings).workspace
+    planned = plan(replace(deleting, open_store=lambda name: opened.store))
+    (item,) = (item for item in planned.items if item.name == "since")
+    assert (item.action, item.kind) == (Action.BLOCKED, Ahead.__name__)
+    assert "Nothing is deleted until `keyturn recover` has gone through" in item.why
+
+    before = durable.current(secret)
+    begin(
+        workspace,
+        Selection((path,)),
+        incident="INC-again",
+        reason="leaked in a log",
+        mode=Mode.REPLACE,
+        selector=path,
+        triggered_at=workspace.clock(),
+        consent=Consent(1),
+    )
+    assert finish(workspace, "INC-again").incident.closed_at
+    assert not durable.logs_in(before)
+    assert durable.logs_in(copy_of(opened, secret))
 
 
 def revoke_only(workspace: Workspace, path: str, incident: str) -> None:

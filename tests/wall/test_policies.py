@@ -22,6 +22,7 @@ from keyturn.core.backups import RESTORED
 from keyturn.core.hcl import policy
 from keyturn.core.plan import Action
 from keyturn.core.policy import Trigger
+from keyturn.core.restored import RestoredMark, mark_recovered, read_mark
 from keyturn.core.rights import PROBE, HubPlaces, HubRule
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.webhook_keys import generate_webhook_key
@@ -32,7 +33,6 @@ from keyturn.policies.roles import needed
 from keyturn.policies.scope import HubScope, scope_of
 from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.recovery.restored import RestoredMark, mark_recovered, read_mark
 from keyturn.revocation import run as incidents
 from keyturn.revocation.consent import Consent
 from keyturn.revocation.incident import Mode

@@ -1,4 +1,7 @@
-"""The mark of a hub that was restored: from which backup, to which point, and what is still to be done."""
+"""The mark of a hub that was restored: from which backup, to which point, and what is still to be done.
+
+While it is open, which is until `keyturn recover` has gone through, nobody can tell what was revoked after that point.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -6,11 +9,13 @@ from datetime import datetime
 from typing import Any, Final, Protocol
 
 from keyturn.core.backups import RESTORED
-from keyturn.core.errors import Invalid, KeyturnError
-from keyturn.core.hub import State
+from keyturn.core.errors import Conflict, Invalid, KeyturnError
+from keyturn.core.hub import PROVEN, RESTORED_AT, State
 
 RESTORING: Final = "restoring"
 WHOLE: Final = "restored"
+SNAPSHOT: Final = "snapshot"
+"""What stands for the chain where the hub came back from a snapshot of its own: a person has said so."""
 
 
 @dataclass(frozen=True)
@@ -56,24 +61,54 @@ class RestoredMark:
         return f"{self.chain}/{self.sequence}"
 
     @property
-    def to_do(self) -> str:
-        """What a person has to do still, in words; empty where nothing is left."""
+    def source(self) -> str:
+        """From what the hub came back, for people."""
+        return "a snapshot of its own" if self.chain == SNAPSHOT else f"backup {self.backup}"
+
+    @property
+    def open(self) -> bool:
+        """Whether what was done after the point has not been looked for yet."""
+        return not self.whole or self.recovered is None
+
+    @property
+    def happened(self) -> str:
+        """What has happened to the hub and is not settled yet, in words; empty where nothing is left."""
         if not self.whole:
-            return (
-                f"THE HUB IS BEING RESTORED from backup {self.backup} since {_minute(self.at)}, and is not whole."
-                " Run `keyturn restore` again: it goes on where it was cut off"
-            )
+            return f"THE HUB IS BEING RESTORED from {self.source} since {_minute(self.at)}, and is not whole"
         if self.recovered is None:
             return (
-                f"THE HUB WAS RESTORED at {_minute(self.at)} from backup {self.backup}, and what was done after"
-                f" {_minute(self.point)} is not in it. Run `keyturn recover` before anything else"
+                f"THE HUB WAS RESTORED at {_minute(self.at)} from {self.source}, and what was done after"
+                f" {_minute(self.point)} is not in it"
             )
         return ""
 
     @property
+    def to_do(self) -> str:
+        """What a person has to do still, in words; empty where nothing is left."""
+        if not self.open:
+            return ""
+        first = "Run `keyturn recover` before anything else"
+        again = "Run `keyturn restore` again: it goes on where it was cut off"
+        return f"{self.happened}. {first if self.whole else again}"
+
+    def doubts(self, custom: Mapping[str, str], version: int, made_at: datetime | None) -> bool:
+        """Whether a secret's ``version`` is one that came with the restore, and nothing has shown since that it counts.
+
+        ``custom`` is the secret's metadata, ``made_at`` when the hub had made the version, None where nobody knows.
+        """
+        if not self.open or custom.get(PROVEN) == self.proof(version):
+            return False
+        came_back = custom.get(RESTORED_AT, "").startswith(f"{version} ")
+        return came_back or made_at is None or made_at <= self.at or not self.whole
+
+    def proof(self, version: int) -> str:
+        """What the secret's metadata says of a version once it was shown, or a person has said, that it counts."""
+        return f"{version} {self.at.isoformat()}"
+
+    @property
     def words(self) -> str:
         """How it is, in words."""
-        past = f"restored at {_minute(self.at)} from backup {self.backup}, as of {_minute(self.point)}"
+        past = f"restored at {_minute(self.at)} from {self.source}, as of {_minute(self.point)}"
         return self.to_do or f"{past}; `keyturn recover` went through at {_minute(self.recovered or self.at)}"
 
 
@@ -101,6 +136,11 @@ class Restoration:
             return f"could not look whether the hub was restored from a backup: {self.error.text}"
         return self.mark.to_do if self.mark else ""
 
+    @property
+    def happened(self) -> str:
+        """The same without the remedy, for whoever is at it."""
+        return self.mark.happened if self.mark and self.mark.whole else self.to_do
+
     def to_data(self) -> dict[str, Any] | None:
         """For scripts; None where the hub has no mark."""
         if self.error:
@@ -120,6 +160,21 @@ def look_at_restoration(hub: MarkedHub) -> Restoration:
         return Restoration(read_mark(hub))
     except KeyturnError as error:
         return Restoration(error=error)
+
+
+def mark_snapshot(hub: MarkedHub, point: datetime, now: datetime) -> RestoredMark:
+    """Mark a hub that came back from a snapshot of its own, made at ``point``: nothing in it can tell.
+
+    Raises Conflict for one that a restore is under way in, or that somebody else writes to at the same moment, and
+    what reading and writing raise.
+    """
+    state = hub.read_state(RESTORED)
+    if state and not RestoredMark.parse(state.data).whole:
+        problem, hint = "`keyturn restore` is under way in it", "Let that come to its end: it marks the hub itself"
+        raise Conflict("mark", "the hub", problem, hint)
+    mark = RestoredMark(SNAPSHOT, 0, point, now, whole=True)
+    hub.write_state(RESTORED, mark.to_data(), cas=state.version if state else 0)
+    return mark
 
 
 def mark_recovered(hub: MarkedHub, mark: RestoredMark, now: datetime) -> None:
