@@ -106,7 +106,8 @@ def calendar(lab: Lab, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_what_is_due_comes_first_then_what_is_next(calendar: Calendar) -> None:
     later, old = calendar.secret(DAY), calendar.secret(40 * DAY)
     ending = calendar.secret(DAY, life=9 * DAY)
-    weekly = calendar.secret(DAY, interval=None, cron="0 3 * * sun", timezone="Europe/Berlin")
+    day = calendar.now + 3 * DAY
+    weekly = calendar.secret(DAY, interval=None, cron=f"0 3 * * {day:%a}".lower(), timezone="Europe/Berlin")
     new = calendar.unmade()
     for one in calendar.declared:
         one.data["rotation"] = {name: value for name, value in one.data["rotation"].items() if value is not None}
@@ -124,7 +125,7 @@ def test_what_is_due_comes_first_then_what_is_next(calendar: Calendar) -> None:
     assert told[ending]["at"] == (calendar.now + 5 * DAY).isoformat()
     assert told[ending]["expires_at"] == (calendar.now + 8 * DAY).isoformat()
     assert told[ending]["reason"].startswith("its life ends ")
-    assert datetime.fromisoformat(told[weekly]["at"]).weekday() == 6
+    assert datetime.fromisoformat(told[weekly]["at"]).weekday() == day.weekday()
     assert told[later]["rotated_at"] == (calendar.now - DAY).isoformat()
     assert {one["alarm"] for one in told.values()} == {None}
     assert {one["error"] for one in told.values()} == {one["held_by"] for one in told.values()} == {""}
