@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -13,14 +14,16 @@ from keyturn.cli.backup import KeyOption, RecordOption, backup_settings, insist_
 from keyturn.cli.failures import FAILED, end_command
 from keyturn.cli.options import JsonOption
 from keyturn.cli.output import note, stamp, when, write_json
+from keyturn.core.envelope import Refusal, SealRefused
 from keyturn.core.errors import Invalid, TerminalError
 
 if TYPE_CHECKING:
     from keyturn.catalogue.backups import BackupSettings
-    from keyturn.core.backups import BackupPlace, Manifest
+    from keyturn.core.backups import BackupKeys, BackupPlace, Manifest
     from keyturn.providers.vault.hub import VaultHub
     from keyturn.recovery.chains import OpenedChain
     from keyturn.recovery.drilling import DrillReport
+    from keyturn.recovery.manifests import SignatureCheck
     from keyturn.recovery.restoring import RestorePlan, SinceThen
     from keyturn.rotation.context import Workspace
 
@@ -65,7 +68,8 @@ def restore(
     hub = target_hub(chain.newest.areas)
     try:
         content = hub.content()
-        plan = plan_restore(content, place, chain)
+        with naming_whole_backup(settings, place, chain, key):
+            plan = plan_restore(content, place, chain)
         if not as_json:
             tell_plan(plan)
         if not apply:
@@ -76,7 +80,8 @@ def restore(
             return
         plan.insist(skip_newer=skip_newer)
         insist_on_yes(plan, content.address, yes)
-        result = restore_chain(content, place, plan)
+        with naming_whole_backup(settings, place, chain, key):
+            result = restore_chain(content, place, plan)
     finally:
         hub.close()
     if files:
@@ -103,12 +108,47 @@ def chosen_chain(
     if not check.public_key:
         note("no public_key is declared: whoever has a wrapping key could have made this backup")
     until = int(number) if number else None
-    chain, passed = newest_chain(place, opening_keys(settings, key), check, name or None, until)
+    keys = opening_keys(settings, key)
+    try:
+        chain, passed = newest_chain(place, keys, check, name or None, until)
+    except SealRefused as refusal:
+        if not name or refusal.refusal is Refusal.KEYLESS:
+            raise
+        raise refusal.advising(whole_backup(place, keys, check, name)) from None
     for error in passed:
         note(f"passed over: {error}")
     if chain.problem:
         note(f"{chain.name}: what follows on number {chain.newest.sequence} does not hold: {chain.problem}")
     return chain.until(until)
+
+
+@contextmanager
+def naming_whole_backup(
+    settings: "BackupSettings", place: "BackupPlace", chain: "OpenedChain", key: list[str] | None
+) -> Iterator[None]:
+    """Where a chain turns out to be damaged from its base on, the newest backup of which all holds is named."""
+    from keyturn.providers.backups import signature_check
+
+    try:
+        yield
+    except SealRefused as refusal:
+        if refusal.name not in {part.name for part in chain.manifests[0].parts}:
+            raise
+        whole = whole_backup(place, opening_keys(settings, key), signature_check(settings), chain.name)
+        raise refusal.advising(whole) from None
+
+
+def whole_backup(place: "BackupPlace", keys: "BackupKeys", check: "SignatureCheck", damaged: str) -> str:
+    """What to do where the chain of this name is damaged from its base on: all of the others is read for it."""
+    from keyturn.recovery.chains import newest_whole
+    from keyturn.recovery.parts import FROM_THE_STORE
+
+    note(f"{damaged} is damaged from its base on: looking for the newest backup of which all holds")
+    whole = newest_whole(place, keys, check, damaged)
+    if whole is None:
+        return f"No other backup in {place.name} holds either. {FROM_THE_STORE}"
+    made = f"as of {when(whole.begun_at)} UTC"
+    return f"Take the newest one that holds, {made}: keyturn restore {whole.name}. {FROM_THE_STORE}"
 
 
 def target_hub(areas: Mapping[str, str]) -> "VaultHub":
@@ -155,6 +195,11 @@ def tell_since(since: "SinceThen") -> None:
         (
             since.removed,
             "removed before the backup, and the hub has it: it stays, remove it by hand where it has to go",
+        ),
+        (
+            since.unbacked,
+            "the hub has it, and the backup does not: removed before the backup, or written here since; it stays:"
+            " remove it by hand where it has to go",
         ),
         (since.destroyed, "destroyed or deleted before the backup, and can be read in the hub: it stays"),
     ):

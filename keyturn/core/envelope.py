@@ -45,6 +45,10 @@ class SealRefused(TerminalError):
         super().__init__("open", name, problem, hint)
         self.refusal = refusal
 
+    def advising(self, hint: str) -> "SealRefused":
+        """The same with another remedy."""
+        return SealRefused(self.refusal, self.name, self.problem, hint)
+
 
 @dataclass(frozen=True, slots=True)
 class DataKey:

@@ -205,6 +205,18 @@ def verify_chain(place: BackupPlace, stored: StoredChain, keys: BackupKeys, chec
     return ChainCheck(stored.name, len(chain.manifests), entries, stored.size, problem, chain.newest, good)
 
 
+def newest_whole(place: BackupPlace, keys: BackupKeys, check: SignatureCheck, damaged: str) -> Manifest | None:
+    """The newest backup of another chain than the ``damaged`` one of which all holds; None where there is none.
+
+    All of a chain is read, the newest chain first, until one has such a backup.
+    """
+    for stored in sorted(list_chains(place), key=_written_at, reverse=True):
+        shown = verify_chain(place, stored, keys, check) if stored.name != damaged else None
+        if shown and shown.good is not None:
+            return open_chain(place, stored, keys, check, shown.good).newest
+    return None
+
+
 def _last_before(chain: OpenedChain, name: str) -> int | None:
     """The number of the last backup before the one with the part of this name; None where that is the base."""
     numbers = (m.sequence for m in chain.manifests if any(part.name == name for part in m.parts))

@@ -109,16 +109,21 @@ def test_a_night_from_backup_to_a_hub_that_works(setting: Setting, run: Run, tmp
         words = " ".join(looked.output.split())
         assert looked.exit_code == (1 if command == ("doctor",) else 0), words
         assert f"from backup {name}, and what was done after {point} UTC is not in it" in words, command
-        assert "Run `keyturn recover` before anything else" in words, command
+        assert ("Run `keyturn recover` before anything else" in words) is (command[0] != "recover"), command
     done = run("recover", "--yes", restored=True)
     assert done.exit_code == 0, done.output
-    assert "has lost nothing" in done.stderr
+    assert "they have no copy: ml/database. Nothing of them is pushed" in " ".join(done.stderr.split())
     assert f"nothing is left to be recovered of what the hub has lost since backup {name}" in done.stderr
     assert "THE HUB WAS RESTORED" not in run("status", restored=True).output
     assert "`keyturn recover` went through at" in " ".join(run("doctor", "--all", restored=True).output.split())
     told = data(run("status", "--json", restored=True))["restored"]
     assert (told["chain"], told["to_do"], told["error"]) == (made["chain"], "", "")
     assert data(run("status", "--json"))["restored"] is None, "the hub that was backed up has no mark"
+    assert run("recover", "--snapshot-of", "2h", "--dry-run", restored=True).exit_code == 2, "it would mark the hub"
+    done = run("recover", "--snapshot-of", "2h", "--yes", "--json", restored=True)
+    assert (done.exit_code, data(done)["secrets"][0]["code"]) == (0, "KT210"), done.output
+    assert "from a snapshot of its own, and what was done after" in " ".join(done.stderr.split())
+    assert data(run("status", "--json", restored=True))["restored"]["chain"] == "snapshot"
     setting.restored.write("ml/database", SecretFields({"password": "third"}), cas=2)
     plan = run("restore", restored=True)
     assert "into an empty hub; or give --apply --skip-newer" in plan.stderr, "--apply alone is refused"
@@ -162,8 +167,19 @@ def test_what_is_wrong_is_one_line_with_its_remedy(setting: Setting, run: Run, p
     wrong = run("restore", "--key", f"x25519:{make_recovery_key(tmp_path / 'other.pem')}", restored=True)
     assert wrong.exit_code == 1
     assert "another recovery key" in wrong.stderr
-    (chain,) = list_chains(setting.place)
+    (older,) = list_chains(setting.place)
+    run("backup", "run")
+    (chain,) = (stored for stored in list_chains(setting.place) if stored.name != older.name)
     (tmp_path / "backups" / chain.objects[0].name).write_bytes(b"changed")
+    for named in ((), (chain.name,)):
+        damaged = run("restore", *named, restored=True)
+        assert damaged.exit_code == 1
+        assert "changed, cut short or exchanged" in damaged.stderr
+        assert f"keyturn restore {older.name}/0" in damaged.stderr
+    assert run("restore", f"{older.name}/0", restored=True).exit_code == 0
+    (tmp_path / "backups" / older.manifests[0].name).rename(tmp_path / "kept")
+    assert "No other backup in" in run("restore", restored=True).stderr
+    (tmp_path / "kept").rename(tmp_path / "backups" / older.manifests[0].name)
     verified = run("backup", "verify")
     assert verified.exit_code == 1
     assert "changed, cut short or exchanged" in verified.stderr
