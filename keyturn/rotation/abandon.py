@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from keyturn.core.compare_and_set import change_entry
-from keyturn.core.hub import ROTATED_AT, HubSecret
+from keyturn.core.hub import RESTORED_AT, ROTATED_AT, HubSecret
 from keyturn.core.record import Stage
 from keyturn.rotation.attempt import Attempt
 from keyturn.rotation.context import Workspace
@@ -60,6 +60,7 @@ def fence(workspace: Workspace, attempt: Attempt) -> Attempt:
             return None
         before = without(workspace, attempt, current)
         keep_age(workspace, attempt.path)
+        keep_doubt(workspace, before, current.version + 1)
         return before
 
     _, moved = change_entry(current_entry(workspace, attempt.path), retained, workspace.pause)
@@ -73,6 +74,16 @@ def without(workspace: Workspace, attempt: Attempt, current: HubSecret) -> HubSe
         if stored and not stored.fields.holds(attempt.candidate):
             return stored
     return current
+
+
+def keep_doubt(workspace: Workspace, before: HubSecret, number: int) -> None:
+    """Let the version of this number, which repeats ``before``, be one that came with a restore where that one did.
+
+    Its number would tell that it was made since. It is said before that version is there.
+    """
+    mark = workspace.open_restore()
+    if mark and mark.doubts(before.custom, before.version, before.created_at) and (made := before.made_at):
+        workspace.hub.patch_metadata(before.path, {RESTORED_AT: f"{number} {made.isoformat()}"})
 
 
 def keep_age(workspace: Workspace, path: str) -> None:

@@ -30,6 +30,7 @@ from keyturn.revocation.consent import Consent
 from keyturn.revocation.incident import Mode
 from keyturn.revocation.run import begin, finish
 from keyturn.revocation.selector import Selection
+from keyturn.rotation.abandon import abandon
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.living import HUB, values
 from keyturn.rotation.records import load_record
@@ -263,6 +264,10 @@ def test_where_hub_and_ledger_both_come_from_before_a_revocation_nothing_is_made
         with pytest.raises(Ahead, match="nothing has shown yet"):
             rotate(workspace, secret.path, Trigger.EVENT)
         assert opened.store.describe(remote(secret)) is None
+
+    abandon(workspace, Worker(workspace, leaked.path).staged(), "nobody wants it")
+    (item,) = (item for item in plan(workspace).items if item.path == leaked.path)
+    assert (item.version, item.action) == (3, Action.AHEAD), "what leaked is no other for being written once more"
 
     lost = behind(workspace)
     assert lost == Behind(sorted((leaked.path, random.path, sound.path)), (), (nowhere.path,))
