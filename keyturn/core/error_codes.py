@@ -200,9 +200,10 @@ EXPLANATIONS: Final = (
         "KT210",
         errors.Ahead,
         "Something outside is newer than the hub",
-        "A copy or the ledger knows a newer version than the hub does, mostly as the hub was put back from a backup.",
+        "A copy or the ledger knows a newer version than the hub does, mostly as the hub was put back from a backup. Or"
+        " it was, and what it holds may have been revoked since.",
         "Nothing is pushed and nothing is rotated, as what the hub holds may be dead.",
-        "Bring the newer version back into the hub before anything else.",
+        "Bring the newer version back into the hub before anything else, or show that what it holds counts.",
         "keyturn recover --dry-run",
     ),
     Explanation(
