@@ -1,5 +1,6 @@
 """One hub and one database for the whole run, prepared as the example needs them. A missing server is an error."""
 
+import gc
 import json
 import os
 import signal
@@ -21,7 +22,7 @@ from deployments.local.prepare import READER, Hub, prepare
 from deployments.local.redis import Redis
 from deployments.local.support.ports import RANGE, RANGE_VARIABLE, free_port
 from deployments.local.support.tls import certificate_in
-from tests.support import sampling, warden
+from tests.support import collecting, sampling, warden
 from tests.support.engines import OverMariaDB, OverPostgreSQL
 from tests.support.lab import LOOSE, Lab
 from tests.support.sampling import ROOT
@@ -64,6 +65,11 @@ GROUPS: Final = {
     "sync/test_killed.py": "",
     "support/test_warden.py": "",
     "sync/test_converges.py": "",
+    "test_documents.py": "",
+    "test_packaging.py": "",
+    "wall/test_policies.py": "",
+    "test_manual.py": "",
+    "test_architecture.py": "",
 }
 """Where several processes run tests, the longest begin, so that none ends alone with one. Tests of one group share
 servers that are dear to start, so one process has all of them; without a name it is a file's.
@@ -133,6 +139,21 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     if servers and not belongs_with(item, nextitem):
         servers.stop_shared(item.config)
     return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Iterator[Any]:
+    """Look for no garbage while tests are collected, nor among what was collected ever after.
+
+    All of it stays to the end of the run, and to look through it again and again is half of what collecting costs.
+    """
+    gc.disable()
+    try:
+        collecting.share_out(session.config.args)
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_report_header() -> str:

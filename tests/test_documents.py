@@ -4,6 +4,7 @@ import itertools
 import re
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +63,15 @@ AFTER = re.compile(r"\s(?:\||>|<|&&|\|\||;|2>|&)(?:\s|$).*", re.S)
 """What a shell does with what the command says."""
 
 
+@cache
+def program() -> Any:
+    """The whole command line, made once for hundreds of lines."""
+    return typer.main.get_command(app)
+
+
 def unknown_in(words: list[str]) -> list[str]:
     """The options of a command that its parser does not know, or the command itself where there is none such."""
-    command: Any = typer.main.get_command(app)
+    command = program()
     while hasattr(command, "commands"):
         options = options_of(command)
         while words and words[0] in options:

@@ -12,6 +12,8 @@ from deployments import manual
 from deployments.manual import BESIDE, FRONT, KEPT, OURS, PAGES, ROOT, SITE, dead_links
 from keyturn.core.errors import Invalid
 
+pytestmark = pytest.mark.sampled(4, of="files")
+
 PAGES_APART = ("decisions", "images", "examples")
 """Folders of docs/ whose pages others lead to: one for each decision would hide the rest."""
 

@@ -14,6 +14,8 @@ from benchmarks.scale import COMMANDS, exponent, measure
 from benchmarks.scale_model import Installation, Site, first_look, hub_requests, store_requests
 from benchmarks.scale_site import Site as MeasuredSite
 
+pytestmark = pytest.mark.sampled(4, of="files")
+
 DOCUMENT = Path(__file__).parents[2] / "docs" / "scale.md"
 ROW = re.compile(r"^\| ([\d,]+) \| ([a-z, ]+) \| .* \| ([\d,]+) \| (\d+) \| (\d+) \| (\d+) \|$", re.M)
 """Of the measured table: secrets, look, seconds and memory, and the requests to the hub and to the three clouds."""

@@ -17,6 +17,8 @@ from keyturn.core.errors import Invalid, NotFound
 from tests.cli.command import ROOT, run_keyturn, surroundings
 from tests.support.world import World
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 FILE = """\
 # ours
 current: prod

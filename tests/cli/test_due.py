@@ -24,6 +24,8 @@ from tests.support.hooks import Hooked, raising
 from tests.support.lab import Declared, Lab, catalogue_data, fresh
 from tests.support.world import REGION, World
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 DAY = timedelta(days=1)
 WIDTH = 80
 

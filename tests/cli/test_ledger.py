@@ -29,6 +29,8 @@ from tests.ledger.keys import Key
 from tests.support.lab import Lab, fresh
 from tests.support.world import World
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 WIDTH = 80
 
 runner = CliRunner()

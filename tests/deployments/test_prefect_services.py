@@ -12,6 +12,8 @@ from deployments.local.redis import Redis
 from deployments.prefect_services import Plans, end_of, main, serve
 from deployments.scale_out import SHARED, lacking, remarks
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 TIMEOUT = 30
 
 

@@ -33,6 +33,8 @@ from tests.support.hooks import eventually
 from tests.support.lab import Lab, fresh
 from tests.wall.rendered import end_leaked
 
+pytestmark = pytest.mark.sampled(4, of="files")
+
 POLICY = CachePolicy(ttl=0.3, retry_after=0.1)
 """So short that an outage is lived through on what is stale."""
 NAME = "inference"

@@ -19,6 +19,8 @@ from tests.support.given import GivenSite, given_site, people_with_least_rights,
 from tests.support.hooks import Hooked, Replaced
 from tests.support.lab import Lab
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 LATER = timedelta(days=91)
 
 

@@ -31,6 +31,8 @@ from tests.support.hooks import Hooked, Replaced
 from tests.support.lab import Lab, fresh
 from tests.support.people import Person, person
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 POLICY: dict[str, Any] = {"credential": None, "grant": "readers"}
 
 

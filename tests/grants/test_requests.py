@@ -14,6 +14,8 @@ from tests.support.given import GivenSite, given_site, people_with_least_rights,
 from tests.support.hooks import Hooked
 from tests.support.lab import Lab
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 
 @pytest.fixture(scope="module")
 def site(lab: Lab) -> GivenSite:

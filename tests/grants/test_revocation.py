@@ -25,6 +25,8 @@ from tests.support.hooks import Hooked, Replaced
 from tests.support.lab import Lab, fresh
 from tests.support.people import Person, person
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 ELSEWHERE = "elsewhere/1/1"
 """A process of which nobody here can tell whether it runs."""
 

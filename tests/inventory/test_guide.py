@@ -17,6 +17,8 @@ from tests.inventory.test_converting import AWS, VAULT, aws, manifests, pulls
 from tests.inventory.test_init import point_at
 from tests.support.world import World
 
+pytestmark = pytest.mark.sampled(4, of="files")
+
 PAGE = (Path(__file__).parents[2] / "docs" / "init.md").read_text()
 
 

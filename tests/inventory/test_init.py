@@ -30,6 +30,8 @@ from tests.support.lab import Lab
 from tests.support.mounts import make_kv
 from tests.support.world import World
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 PATHS, COPIES, STALE, DECOYS = (300, 120, 12, 24) if sampling.deep() else (60, 24, 6, 12)
 OWNER = "platform@example.com"
 

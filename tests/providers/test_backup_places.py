@@ -27,6 +27,8 @@ from keyturn.providers.gcp.backup_bucket import open_bucket
 from tests.contracts.backup_place import CHAIN, BackupPlaceContract
 from tests.support.sampling import deep
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 HOUR = timedelta(hours=1)
 AZURITE_KEY = base64.b64encode(b"of no matter to anybody").decode()
 REGION = "us-east-1"

@@ -43,6 +43,8 @@ from tests.support.hooks import eventually
 from tests.support.lab import fresh
 from tests.support.served import Clock
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 
 def restore(setting: Setting) -> restoring.RestoreResult:
     content = setting.restored.content()

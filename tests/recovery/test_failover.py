@@ -38,6 +38,8 @@ from tests.support.hooks import Replaced, eventually
 from tests.support.lab import LOOSE
 from tests.support.memory_store import MemoryStore
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 NOW = datetime(2026, 11, 28, 12, 0, tzinfo=UTC)
 NAMES = ("frankfurt", "dublin")
 

@@ -33,6 +33,8 @@ from tests.support.lab import Lab
 from tests.support.memory_store import MemoryStore
 from tests.support.own_lab import own_lab
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:

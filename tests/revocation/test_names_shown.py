@@ -25,6 +25,8 @@ from keyturn.rotation.run import rotate
 from tests.revocation.site import Site
 from tests.support.lab import Declared, Lab
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 
 def wrong(site: Site, canary: str) -> None:
     """Somebody writes a new version, and takes one field for another."""

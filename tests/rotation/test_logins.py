@@ -30,6 +30,8 @@ from tests.rotation.helpers import Worker
 from tests.support.hooks import Hooked, raising
 from tests.support.lab import Declared, Lab
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 KINDS = ["alternating", "single", "dynamic"]
 

@@ -32,6 +32,8 @@ from tests.support.hooks import eventually
 from tests.support.lab import Lab, fresh
 from tests.support.people import hub_with
 
+pytestmark = pytest.mark.sampled(2, of="file")
+
 POLICIES = Path(__file__).parents[2] / "deployments" / "policies"
 
 

@@ -40,6 +40,8 @@ from tests.support.hooks import eventually
 from tests.support.lab import Lab, fresh
 from tests.support.sampling import deep
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 PATIENCE = 60
 
 

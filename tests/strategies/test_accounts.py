@@ -14,6 +14,8 @@ from keyturn.strategies.accounts import AlternatingUsers, SingleUser
 from tests.contracts.strategy import Case, StrategyContract
 from tests.support.lab import Declared, Lab
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 
 def other_password(candidate: SecretFields) -> SecretFields:
     return candidate.merged({"password": "n0t-the-password-that-was-installed"})

@@ -17,6 +17,8 @@ from tests.strategies.test_accounts import other_password
 from tests.support.mariadb_lab import ADMIN, Accounts, MariaDBLab, run
 from tests.support.mysql8 import MySQL8
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 DEFINED = (
     "CREATE TABLE t (n INT)",
     "INSERT INTO t VALUES (7)",

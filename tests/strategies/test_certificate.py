@@ -24,6 +24,8 @@ from tests.support.engines import worker_hub
 from tests.support.lab import Lab
 from tests.support.pki import Pki
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 NAMES = SubjectNames(
     "www.internal", frozenset({"www.internal", "api.internal", "*.apps.internal"}), frozenset({"10.1.2.3", "fd00::1"})
 )

@@ -34,6 +34,8 @@ from tests.support.lab import Lab, fresh
 from tests.support.memory_store import MemoryStore
 from tests.support.sender import RecordingSender
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 
 def now() -> datetime:
     return datetime.now(UTC)

@@ -22,6 +22,8 @@ from keyturn.strategies.ssh_key import SshKey, SshKeySettings, fingerprint
 from tests.contracts.strategy import Case, StrategyContract
 from tests.support.rest_api import RestApi, Said
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 PATH = "apps/contract"
 
 ROTATION: dict[str, Any] = {

@@ -20,6 +20,8 @@ from keyturn.sync.plan import plan
 from tests.support.places import single
 from tests.sync.site import Site
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 
 def written_anew(site: Site, name: str, *versions: str) -> str:
     """Remove a secret with its metadata, and write it anew: the hub counts from 1 again."""

@@ -37,6 +37,8 @@ from tests.support.hooks import eventually
 from tests.support.lab import Lab, fresh
 from tests.support.served import MemorySource, secret
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 FORBIDDEN = "nobody-else-reads-this"
 
 

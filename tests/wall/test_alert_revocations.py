@@ -11,6 +11,8 @@ from tests.revocation.test_by_alert import Revoker
 from tests.support.lab import Lab
 from tests.wall.test_rate_limits import SMALL, nothing_counted
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 __all__ = ["nothing_counted"]
 
 

@@ -42,6 +42,8 @@ from keyturn.rotation.run import rotate
 from tests.support.lab import Declared, Lab, fresh
 from tests.support.people import Person, person
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 
 @dataclass
 class Bank:

@@ -22,6 +22,8 @@ from tests.support.given import given_site, people_with_least_rights, reader_rol
 from tests.support.lab import Lab
 from tests.support.people import Person
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 
 @pytest.fixture(scope="module")
 def people(lab: Lab) -> dict[str, Person]:

@@ -19,6 +19,8 @@ from tests.support.access import HOUR, AccessSite, approver_of, people_of, recor
 from tests.support.lab import Lab
 from tests.support.people import Person, person
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 
 @pytest.fixture(scope="module")
 def people(lab: Lab) -> dict[str, Person]:

@@ -24,6 +24,8 @@ from tests.ledger.entries import entries
 from tests.ledger.keys import ORIGIN, Key, Memory
 from tests.wall.witnesses import Running, witness
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 FIRST, SECOND = 20, 30
 EARLY = timedelta(minutes=10)
 

@@ -26,6 +26,8 @@ from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.gcp.store import GcpSecretManager
 from keyturn.providers.postgresql.target import PostgreSQL as Target
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 SSL_REQUEST, GSS_REQUEST = struct.pack("!II", 8, 80877103), struct.pack("!II", 8, 80877104)
 STARTUP = b"\x00\x03\x00\x00user\0postgres\0database\0postgres\0\0"
 

@@ -26,6 +26,8 @@ from tests.support.liar import (
 )
 from tests.wall.conftest import SIZE, Serve
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 
 def each(clients: Sequence[Act], behaviours: Sequence[Behaviour]) -> list[object]:
     """Every client with the first of these ways to lie; those with a way of their own with every one."""

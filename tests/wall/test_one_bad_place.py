@@ -46,6 +46,8 @@ from tests.support.sender import RecordingSender
 from tests.sync.notified import Audience, audience
 from tests.sync.site import SETTINGS, Site
 
+pytestmark = pytest.mark.sampled(2, of="file")
+
 BAD: dict[str, Behaviour] = {
     "drips": drips_its_body,
     "silent": never_answers,

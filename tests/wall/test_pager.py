@@ -11,6 +11,8 @@ import requests
 from deployments.local.pager import Pager
 from deployments.local.support.ports import LOOPBACK, free_port
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 
 @pytest.fixture
 def pager() -> Iterator[tuple[Pager, int]]:

@@ -62,6 +62,8 @@ from tests.support.pki import Pki
 from tests.support.sender import RecordingSender
 from tests.support.world import REGION
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 CONSUMER: Final = "app"
 SIGNING: Final = "webhooks/app/policies"
 MANY: Final = 1_000
@@ -307,10 +309,12 @@ def revoked(worked: Site) -> Site:
     return worked
 
 
+@pytest.mark.sampled(4, of="files")
 def test_with_the_rendered_policies_the_whole_job_is_done_and_an_incident_is_proven(revoked: Site) -> None:
     assert all(revoked.calls[role] for role in (rules.WORKER, rules.REVOKER, rules.LEASE))
 
 
+@pytest.mark.sampled(4, of="files")
 @pytest.mark.parametrize("role", [rules.WORKER, rules.REVOKER, rules.NOTARY, rules.MONITOR, rules.LEASE])
 def test_a_rendered_policy_has_no_rule_that_nothing_needs(revoked: Site, role: str) -> None:
     by = (role, rules.REVOKER) if role == rules.WORKER else (role,)  # whoever revokes has the worker's policy too

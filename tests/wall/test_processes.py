@@ -13,6 +13,8 @@ import pytest
 from deployments.local.support.ports import LOOPBACK
 from tests.cli.command import ROOT, SCRIPT, one_generated_secret
 
+pytestmark = pytest.mark.sampled(2, of="file")
+
 NOBODY = 65_534
 AS_A_USER = (
     "import ctypes, os, sys, keyturn.project"

@@ -34,6 +34,8 @@ from keyturn.settings.hub_login import LOGIN_VARIABLES
 from tests.support.program_runner import Run
 from tests.support.served import MADE
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 KEY = "whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 NOBODY = 65534
 

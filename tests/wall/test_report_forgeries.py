@@ -21,6 +21,8 @@ from keyturn.ledger.proofs import prove_entry
 from tests.evidence.scene import DATABASE, UNTIL, House, done, house
 from tests.ledger.keys import Key
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 runner = CliRunner()
 OWN = 73
 """The number of the ledger's entry of the report."""

@@ -20,6 +20,8 @@ from keyturn.cli.app import app
 from tests.cli.command import surroundings
 from tests.support.lab import Lab, catalogue_data
 
+pytestmark = pytest.mark.sampled(2, of="file")
+
 PAGE = (Path(__file__).parents[2] / "docs" / "stolen-access.md").read_text()
 BAO = Path(sys.executable).with_name("bao")
 

@@ -30,6 +30,8 @@ from tests.support.clock import Clock
 from tests.support.lab import Lab, fresh
 from tests.support.world import TOKEN_VARIABLE, World
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 
 @dataclass
 class Place:

@@ -33,6 +33,8 @@ from tests.ledger.entries import entries
 from tests.ledger.keys import ORIGIN, Key, Memory
 from tests.wall.witnesses import witness
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 NAME = "witness.example/w1"
 WORST = b"HTTP/1.1 200 OK\r\ncontent-length: 999999\r\n\r\n"
 

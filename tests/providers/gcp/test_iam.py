@@ -17,6 +17,8 @@ from keyturn.core.errors import Denied, Invalid, KeyturnError, Locked, NotFound,
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.gcp.iam import GcpIam
 
+pytestmark = pytest.mark.sampled(4, of="file")
+
 PROJECT = "ml-project"
 ACCOUNT = f"app@{PROJECT}.iam.gserviceaccount.com"
 SECRET = "a-private-key-to-look-for"

@@ -31,6 +31,8 @@ from tests.support.lab import Lab, fresh
 from tests.support.mounts import make_kv
 from tests.support.world import TOKEN_VARIABLE, World
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 KEY, SIGNATURE = base64.b64encode(bytes(32)).decode(), base64.b64encode(bytes(64)).decode()
 WORKER_POLICY = """
 path "{mount}/*" {{ capabilities = ["create", "read", "update", "patch", "list"] }}
