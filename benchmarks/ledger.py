@@ -9,7 +9,6 @@ Times are medians, but where the least of some rounds is told; compare the ratio
 
 import argparse
 import hashlib
-import os
 import random
 import resource
 import sqlite3

@@ -1,17 +1,17 @@
 """Entries of a catalogue that was found sound before, each made when it is first asked for."""
 
-import json
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
 from yaml.nodes import ScalarNode
 
+from keyturn.catalogue.alike import Alike
 from keyturn.catalogue.destinations import FieldPattern, SyncSettings
 from keyturn.catalogue.environment import Expanded, expand
 from keyturn.catalogue.explain import check_entry
 from keyturn.catalogue.groups import Groups, spread_places
 from keyturn.catalogue.models import Secret, SecretDeclaration, spread_fields
-from keyturn.catalogue.problems import CatalogueInvalid
+from keyturn.catalogue.problems import CatalogueInvalid, Problem
 from keyturn.catalogue.source import CatalogueEntry
 from keyturn.settings.fields import Model
 
@@ -31,28 +31,15 @@ class Secrets(Mapping[str, Secret]):
         self._syncs = syncs
         self._groups = groups
         self._made: dict[str, Secret] = {}
-        self._alike: dict[Hashable, Any] = {}
+        self._alike = Alike()
 
     def __getitem__(self, path: str) -> Secret:
         data = self._declared[path]
         if data is not None:
-            rotation = json.dumps(data.get("rotation"), sort_keys=True)
-            # Made once for all that say the same: it is half of what making a secret takes.
-            alike = {**data, "rotation": self._alike[rotation]} if rotation in self._alike else data
-            declared = cast(SecretDeclaration, model_of("secrets", path, alike, {}))
-            self._alike.setdefault(rotation, declared.rotation)
-            self._made[path] = self._sharing(with_places(path, declared, self._syncs, self._groups))
+            declared = cast(SecretDeclaration, _sound(*self._alike.check(Expanded(_entry("secrets", path, data)))))
+            self._made[path] = self._alike.share(with_places(path, declared, self._syncs, self._groups))
             self._declared[path] = None
         return self._made[path]
-
-    def _sharing(self, made: Secret) -> Secret:
-        """The same secret, with what thousands of others say alike kept once: with their rotations it is a third of
-        their memory.
-        """
-        for model in (made, *made.pushed_to):
-            names = frozenset(model.model_fields_set)
-            object.__setattr__(model, "__pydantic_fields_set__", self._alike.setdefault(names, model.model_fields_set))
-        return made
 
     def __contains__(self, path: object) -> bool:
         return path in self._declared
@@ -66,9 +53,15 @@ class Secrets(Mapping[str, Secret]):
 
 def model_of(section: str, name: str, data: Any, env: Mapping[str, str]) -> Model:
     """The model of one entry. Raises CatalogueInvalid where it is not sound after all."""
-    entry = CatalogueEntry(section, name, "", 0, NOWHERE, data)
-    expanded = expand(entry, env) if section in EXPANDED else Expanded(entry)
-    model, problems = check_entry(expanded)
+    entry = _entry(section, name, data)
+    return _sound(*check_entry(expand(entry, env) if section in EXPANDED else Expanded(entry)))
+
+
+def _entry(section: str, name: str, data: Any) -> CatalogueEntry:
+    return CatalogueEntry(section, name, "", 0, lambda *_: NOWHERE, data)
+
+
+def _sound(model: Model | None, problems: Sequence[Problem]) -> Model:
     if model is None:
         raise CatalogueInvalid("as it was kept", problems)
     return model

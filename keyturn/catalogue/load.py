@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from keyturn.catalogue import checks, power, signature, source
+from keyturn.catalogue.alike import Alike
 from keyturn.catalogue.environment import Expanded, expand, leave_open, variables, variables_in
 from keyturn.catalogue.explain import check_entry
 from keyturn.catalogue.groups import spread_stores, spread_sync
@@ -77,7 +78,10 @@ def _anew(
         raise CatalogueInvalid(str(around.directory), everything, hint="" if problems else WAY_OUT)
     index.keep({**_plain(read.entries), source.ID: _named(read.id)}, _variables(read.entries))
     syncs, groups = made["syncs"], made["groups"]
-    secrets = {path: with_places(path, declared, syncs, groups) for path, declared in made["secrets"].items()}
+    alike = Alike()
+    secrets = {
+        path: alike.share(with_places(path, declared, syncs, groups)) for path, declared in made["secrets"].items()
+    }
     more = {**_beside(gathered, around), "waived": tuple(map(str, breaches)), "secrets": secrets}
     return Catalogue.model_construct(**{**made, **_named(read.id), **more})
 
@@ -195,10 +199,11 @@ def _examine(read: source.ParsedFiles, around: Surroundings, unchecked: list[Pro
     problems, breaches = list(read.problems), list[Problem]()
     made: dict[str, dict[str, Any]] = {section: {} for section in source.SECTIONS}
     entries: dict[str, dict[str, source.CatalogueEntry]] = {section: {} for section in source.SECTIONS}
+    alike = Alike()
     for section, named in read.entries.items():
         for name, entry in named.items():
             expanded = _expanded(entry, around) if unchecked is None else _left_open(entry, around)
-            model, more = check_entry(expanded)
+            model, more = alike.check(expanded) if section == "secrets" else check_entry(expanded)
             problems += expanded.problems + more
             breaches += expanded.breaches
             entries[section][name] = expanded.entry

@@ -87,7 +87,7 @@ def _parsed(file: Path) -> OperatorsPolicy:
 
 
 def _made(file: Path, root: Node, data: Any) -> tuple[OperatorsPolicy | None, list[Problem]]:
-    entry = CatalogueEntry("", "", str(file), 1, root, data)
+    entry = CatalogueEntry("", "", str(file), 1, lambda *_: root, data)
     try:
         return OperatorsPolicy.model_validate(data), []
     except ValidationError as error:

@@ -5,7 +5,7 @@ Scalars follow YAML 1.2, as editors do: ``12:00`` and ``yes`` are text. Files ho
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path as FilePath
@@ -48,6 +48,10 @@ _INTEGER: Final = re.compile(r"[-+]?[0-9]+")
 _FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 
 
+NodeFinder = Callable[[str, str], Node]
+"""Finds an entry's node by its section and name."""
+
+
 @dataclass(frozen=True)
 class CatalogueEntry:
     """One named thing of a section: its plain data, and where it stands."""
@@ -56,12 +60,12 @@ class CatalogueEntry:
     name: str
     file: str
     line: int
-    node: Node
+    find_node: NodeFinder
     data: Any
 
     def line_of(self, path: KeyPath) -> int:
         """The line of the value at ``path`` below this entry, or of the nearest thing above it that is there."""
-        node, line = self.node, self.line
+        node, line = self.find_node(self.section, self.name), self.line
         for part in path:
             step = _child(node, part)
             if step is None:
@@ -89,6 +93,28 @@ def _child(node: Node, part: str | int) -> tuple[Node, int] | None:
 
 def _line(node: Node) -> int:
     return int(node.start_mark.line) + 1
+
+
+class FileNodes:
+    """The nodes of a file's entries, made again from its bytes once something is wrong with one of them.
+
+    They tell lines, and nothing else; those of a sound catalogue would take more memory than all else of it.
+    """
+
+    def __init__(self, raw: bytes) -> None:
+        self._raw = raw
+
+    def find(self, section: str, name: str) -> Node:
+        """The node of an entry of this file."""
+        return self._nodes[section, name]
+
+    @cached_property
+    def _nodes(self) -> dict[tuple[str, str], Node]:
+        return {
+            (section.value, name.value): node
+            for section, named in _first_of_each(compose(self._raw))
+            for name, node in _first_of_each(named)
+        }
 
 
 @dataclass
@@ -202,7 +228,7 @@ def _parse_file(path: FilePath, raw: bytes | OSError | NotYaml, source: ParsedFi
             Problem(str(path), _line(root), "", message, f"Begin with one of: {', '.join(SECTIONS)}.")
         )
     else:
-        _take_sections(str(path), root, data, source)
+        _take_sections(str(path), root, data, FileNodes(raw).find, source)
 
 
 def _unreadable(path: FilePath, error: OSError | NotYaml | RecursionError) -> Problem:
@@ -214,7 +240,9 @@ def _unreadable(path: FilePath, error: OSError | NotYaml | RecursionError) -> Pr
     return _whole(path, "the file is nested too deeply", "No part of a catalogue goes this deep.")
 
 
-def _take_sections(file: str, root: MappingNode, data: dict[str, Any], source: ParsedFiles) -> None:
+def _take_sections(
+    file: str, root: MappingNode, data: dict[str, Any], find_node: NodeFinder, source: ParsedFiles
+) -> None:
     for key, node in _first_of_each(root):
         name, content = key.value, data.get(key.value)
         if name == ID:
@@ -223,20 +251,18 @@ def _take_sections(file: str, root: MappingNode, data: dict[str, Any], source: P
             remedy = advice(name, (*SECTIONS, ID), "")
             source.problems.append(Problem(file, _line(key), name, "unknown key", remedy))
         elif isinstance(node, MappingNode):
-            for inner, value in _first_of_each(node):
-                source.add(
-                    CatalogueEntry(
-                        name, inner.value, file, _line(inner), value, content[inner.value] if content else None
-                    )
-                )
+            for inner, _ in _first_of_each(node):
+                inside = content[inner.value] if content else None
+                source.add(CatalogueEntry(name, inner.value, file, _line(inner), find_node, inside))
         elif content is not None:
             remedy = "Write one indented `name:` for each, with its settings below."
             source.problems.append(Problem(file, _line(key), name, "must be a mapping of names", remedy))
 
 
-def _first_of_each(node: MappingNode) -> Iterator[tuple[ScalarNode, Node]]:
+def _first_of_each(node: Node | None) -> Iterator[tuple[ScalarNode, Node]]:
+    """Of a mapping the first of equal keys, with its value; of another node nothing."""
     names: set[str] = set()
-    for key, value in node.value:
+    for key, value in node.value if isinstance(node, MappingNode) else ():
         if isinstance(key, ScalarNode) and key.value not in names:
             names.add(key.value)
             yield key, value
@@ -250,6 +276,8 @@ class Converter:
         self._problems = problems
         self._done: dict[int, Any] = {}
         self._open: set[int] = set()
+        self._texts: dict[str, str] = {}
+        """Keys and values, each kept once: thousands of entries say the same."""
 
     def plain(self, node: Node, path: KeyPath = ()) -> Any:
         """The data of one node; an anchor's data is made once, however often it is used."""
@@ -281,7 +309,7 @@ class Converter:
                 remedy = f"The first is at line {lines[key.value]}: remove one of the two."
                 self._add(key, (*path, key.value), "this key stands twice in one mapping", remedy)
             else:
-                made[key.value], lines[key.value] = self.plain(value, (*path, key.value)), _line(key)
+                made[self._once(key.value)], lines[key.value] = self.plain(value, (*path, key.value)), _line(key)
         return made
 
     def _scalar(self, node: ScalarNode, path: KeyPath) -> Any:
@@ -289,12 +317,15 @@ class Converter:
         if kind == node.tag or kind in ("binary", "set", "omap", "pairs"):
             self._tagged(node, path)
         if kind == "str" or node.style in ("'", '"', "|", ">"):
-            return text
+            return self._once(text)
         if text in _WORDS:
             return _WORDS[text]
         if _INTEGER.fullmatch(text):
             return int(text) if len(text) < 20 else text
-        return float(text) if _FLOAT.fullmatch(text) else text
+        return float(text) if _FLOAT.fullmatch(text) else self._once(text)
+
+    def _once(self, text: str) -> str:
+        return self._texts.setdefault(text, text)
 
     def _tagged(self, node: Node, path: KeyPath) -> None:
         self._add(node, path, "tags (words that begin with !) are not read here", "Quote a text that begins with !.")

@@ -1,5 +1,6 @@
 """The example loads, and what comes out is pleasant to use."""
 
+import gc
 import re
 from datetime import time, timedelta
 from pathlib import Path
@@ -7,8 +8,10 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from yaml.nodes import Node
 
 from keyturn.catalogue import Catalogue, Classification, find_problems, load_catalogue
+from keyturn.catalogue.source import gather, parse_files
 from keyturn.catalogue.stores.aws import AwsSecretsManagerSettings
 from keyturn.catalogue.stores.azure import AzureKeyVaultSettings
 from keyturn.catalogue.stores.gcp import GcpSecretManagerSettings
@@ -203,3 +206,63 @@ def test_the_examples_of_the_operators_guide_are_a_sound_catalogue(tmp_path: Pat
         (tmp_path / f"{number}.yaml").write_text(block)
     strategies = {secret.rotation.strategy for secret in load_catalogue(tmp_path, {}).secrets.values()}
     assert strategies == {"alternating-users", "single-user", "vault-dynamic", "generated", "signing-key"}
+
+
+ALIKE = """
+stores:
+  aws: {kind: aws-secrets-manager, region: eu-central-1}
+secrets:
+  app/one:
+    owner: app@example.com
+    classification: internal
+    rotation: {strategy: generated, field: password, interval: 30d, grace: 1h}
+    destinations: [{store: aws, name: one}]
+  app/two:
+    owner: app@example.com
+    classification: internal
+    rotation: {grace: 1h, interval: 30d, strategy: generated, field: password}
+    destinations: [{store: aws, name: two}]
+  app/other:
+    owner: app@example.com
+    classification: internal
+    rotation: {strategy: generated, field: password, interval: 31d, grace: 1h}
+    destinations: [{store: aws, name: other}]
+"""
+
+
+def test_rotations_that_say_the_same_are_kept_once(tmp_path: Path) -> None:
+    secrets = loaded(tmp_path, ALIKE).secrets
+    one, two, other = (secrets[f"app/{name}"] for name in ("one", "two", "other"))
+    assert one.rotation is two.rotation
+    assert one.model_fields_set is two.model_fields_set
+    assert (other.rotation.interval, one.rotation.interval) == (timedelta(days=31), timedelta(days=30))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "line", "where"),
+    [
+        ("classification: secret", 12, "secrets.app/two.classification"),
+        ("classification: internal\n    onwer: x", 13, "secrets.app/two.onwer"),
+    ],
+)
+def test_what_is_wrong_with_a_secret_is_told_where_it_stands_though_another_says_the_same(
+    tmp_path: Path, wrong: str, line: int, where: str
+) -> None:
+    first, two, rest = ALIKE.partition("app/two:")
+    (tmp_path / "all.yaml").write_text(first + two + rest.replace("classification: internal", wrong, 1))
+    (problem,) = find_problems(tmp_path, {})
+    assert (problem.line, problem.where) == (line, where)
+
+
+def test_nodes_of_a_sound_catalogue_are_given_up_as_it_is_read(tmp_path: Path) -> None:
+    (tmp_path / "all.yaml").write_text(ALIKE)
+    gc.collect()
+    before = nodes()
+    read = parse_files(gather(tmp_path))
+    assert nodes() == before
+    assert read.entries["secrets"]["app/two"].line_of(("rotation", "interval")) == 13
+
+
+def nodes() -> int:
+    """How many nodes of files are in memory."""
+    return sum(isinstance(thing, Node) for thing in gc.get_objects())
