@@ -101,14 +101,14 @@ def run_command(arguments: Sequence[str]) -> int:
     # A file, not memory: what is shown of many secrets is megabytes.
     with tempfile.TemporaryFile("w+") as out, contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
         try:
-            code = app(list(arguments), standalone_mode=False)
+            code = app(list(arguments), standalone_mode=False) or 0
         except SystemExit as ended:
             code = ended.code
         if code not in (0, BEHIND):
             out.seek(0)
             words = out.read()[-2000:]
             raise SystemExit(f"keyturn {' '.join(arguments)} has failed:\n{words}")
-    return code or 0
+    return int(code)
 
 
 def look_as_keeper() -> int:
