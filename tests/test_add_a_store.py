@@ -12,6 +12,7 @@ import pytest
 
 from docs.examples.test_json_files import TestJsonFiles
 from keyturn.core.sensitive import SecretFields
+from tests.manual.lines import lines_of
 from tests.support.lab import Lab, fresh
 from tests.support.world import World
 
@@ -109,9 +110,8 @@ def test_one_line_registers_it_for_validate_plan_and_sync(lab: Lab, env: dict[st
     lab.hub.write(f"{folder}/database", SecretFields({"username": "app", "password": "s3cr3t-of-a-test"}), cas=0)
     (tmp_path / "documents").mkdir()
     declared(tmp_path, folder)
-    validated, planned, synced, again = run(
-        env, "catalogue validate --json", "plan --json", "sync --local --json", "plan --all --json"
-    )
+    typed = [f"{line.removeprefix('keyturn ')} --json" for line in lines_of("add-a-store.md")]
+    validated, planned, synced, again = run(env, *typed, "plan --all --json")
     assert (validated[0], json.loads(validated[1])["problems"]) == (0, []), validated
     (item,) = json.loads(planned[1])["items"]
     assert (item["action"], item["store"], item["name"]) == (

@@ -57,7 +57,7 @@ def test_every_command_that_is_named_exists(document: Path) -> None:
     assert set(re.findall(r"(?:`|\$ |&& |bin/)keyturn ([a-z]+)", text)) <= known
 
 
-TYPED = re.compile(r"(?m)^\$ ((?:\w+=\S+ )*)keyturn ((?:.*\\\n)*.*)$")
+TYPED = re.compile(r"(?m)^ *[a-z]*\$ ((?:\w+=\S+ )*)keyturn ((?:.*\\\n)*.*)$")
 """A command of Keyturn as a console block has it, with variables before it and lines that go on."""
 AFTER = re.compile(r"\s(?:\||>|<|&&|\|\||;|2>|&)(?:\s|$).*", re.S)
 """What a shell does with what the command says."""
@@ -106,6 +106,21 @@ def test_a_command_that_is_not_there_would_be_noticed() -> None:
     assert unknown_in(["rotate", "x", "--nope"]) == ["--nope"]
     assert unknown_in(["ledger", "nope"]) == ["nope"]
     assert sum(len(TYPED.findall(document.read_text())) for document in DOCUMENTS) > 150
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_table_has_a_head_and_rows_as_wide_as_it(document: Path) -> None:
+    """A row that an empty line, or a slip of a merge, parts from its head is shown as a line of text."""
+    prose = re.sub(r"(?ms)^ *```.*?^ *```", "", document.read_text())
+    for table in re.findall(r"(?m)(?:^ *\|.*\n?)+", prose):
+        head, line, *rows = (row.strip() for row in f"{table}\n".splitlines())
+        assert re.fullmatch(r"\|(?:[ :-]+\|)+", line), f"no head: {head}"
+        assert [row for row in rows if row and cells(row) != cells(head)] == []
+
+
+def cells(row: str) -> int:
+    """How many cells a row of a table has; a bar behind a backslash is text."""
+    return len(re.findall(r"(?<!\\)\|", row)) - 1
 
 
 @pytest.mark.parametrize("name", ["rotate-secret.png", "compliance-report.png"])

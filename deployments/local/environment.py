@@ -169,6 +169,8 @@ def aws(stack: Stack) -> dict[str, str]:
     """AWS, with the access key in a file that its server makes."""
     return {
         "KEYTURN_AWS_ENDPOINT": stack.url("aws"),
+        # For whatever names no address, such as `keyturn init --aws` and AWS's own command line.
+        "AWS_ENDPOINT_URL": stack.url("aws"),
         "AWS_CA_BUNDLE": ca_file(stack),
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,

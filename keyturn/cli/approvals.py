@@ -124,7 +124,8 @@ def find_unreviewed(workspace: "Workspace") -> "list[BrokenGlass]":
 def tell_unreviewed(broken: "list[BrokenGlass]") -> None:
     """Say which of them nobody has looked at since."""
     for glass in broken:
-        what = f"{glass.action} {glass.words}; {glass.reason}"
+        reason = "" if glass.words.endswith(f": {glass.reason}") else f"; {glass.reason}"
+        what = f"{glass.action} {glass.words}{reason}"
         who = glass.actor.partition(" (")[0]
         until = f", which is due until {minute(glass.review_by)} UTC" if glass.review_by else ""
         note(f"NOT REVIEWED {glass.id}{until}, by {who}: {what}. Another person: {review_command(glass.id)}")

@@ -25,6 +25,7 @@ from keyturn.providers.ledger.address import open_ledger
 from keyturn.settings.durations import show
 from tests.access_log.hub import Hub, read
 from tests.cli.command import one_line, run_keyturn, surroundings
+from tests.manual.lines import lines_of
 
 CATALOGUE = """
 secrets:
@@ -256,9 +257,7 @@ def test_the_guides_settings_and_commands_do_what_it_says(
     (home / "catalogue" / "all.yaml").write_text(CATALOGUE.partition("monitors:")[0])
     (home / "stricter.yaml").write_text(QUIET)
     monkeypatch.chdir(home)
-    commands = [line[2:] for text in blocks("console") for line in text.splitlines() if line.startswith("$ ")]
-    assert len(commands) == 2
-    for command in commands:
+    for command in lines_of("monitoring.md"):
         _, *arguments = shlex.split(command.replace("/var/log/openbao/audit.log", str(audit_file)))
         get_command(app)(arguments, standalone_mode=False)
         shown = capsys.readouterr().out

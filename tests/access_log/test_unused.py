@@ -1,7 +1,6 @@
 """``keyturn unused``: secrets that nobody but Keyturn has read for long, with who could; and what is not known."""
 
 import json
-import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +14,7 @@ from keyturn.cli.unused import UnusedSecret, find_unused
 from keyturn.policies.acl import parse_policy, policy_allows
 from tests.access_log.hub import Hub
 from tests.access_log.trail.events import access, write
+from tests.manual.lines import lines_of
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "investigate.md"
 CATALOGUE = """
@@ -125,13 +125,11 @@ def test_a_login_that_may_not_read_policies_says_so(
 
 def test_people_and_scripts_are_shown_it(catalogue: Path, tmp_path: Path) -> None:
     write(tmp_path, 0, [access(datetime.now(UTC) - timedelta(days=99))])
-    commands = re.findall(r"(?m)^\$ keyturn (unused .*)$", DOCUMENT.read_text())
-    assert len(commands) == 2
     arguments, env = ["unused", "--days", "2", "--catalogue", str(catalogue)], {"KEYTURN_TRAIL": str(tmp_path)}
     assert "every secret that is 2 days old was read" in CliRunner().invoke(app, arguments, env=env).stdout
     data = json.loads(CliRunner().invoke(app, [*arguments, "--json"], env=env).stdout)
-    for command in commands:
-        assert CliRunner().invoke(app, [*command.split(), "--catalogue", str(catalogue)], env=env).exit_code == 0
+    for command in lines_of("investigate.md", "keyturn unused"):
+        assert CliRunner().invoke(app, [*command.split()[1:], "--catalogue", str(catalogue)], env=env).exit_code == 0
     assert data == {"days": 2, "secrets": [], "covered": True, "remarks": []}
 
 

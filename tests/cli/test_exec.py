@@ -27,6 +27,7 @@ from keyturn.core.notices import NOTICE_PATH, Notice
 from keyturn.core.sensitive import SecretFields
 from keyturn.programs.children import lives
 from tests.cli.command import ROOT, SCRIPT, surroundings
+from tests.manual.lines import lines_of
 from tests.support.lab import Declared, Lab, fresh
 from tests.support.offline import add_generation
 
@@ -236,13 +237,6 @@ def test_what_would_count_for_nothing_is_wrong_usage(given: list[str], words: st
 # --- the guide ---------------------------------------------------------------------------------------------
 
 
-def guide() -> list[str]:
-    """The commands of the guide, as they stand there."""
-    blocks = re.findall(r"^```console\n(.*?)^```", GUIDE.read_text(), re.M | re.S)
-    lines = "".join(blocks).replace("\\\n", "").splitlines()
-    return [line.removeprefix("$ ") for line in lines if line.startswith("$ keyturn")]
-
-
 def template_of_the_guide() -> str:
     """The template that the guide shows."""
     shown = re.search(r"\$ cat pgpass.j2\n(.*?)\$ keyturn", GUIDE.read_text(), re.S)
@@ -251,7 +245,7 @@ def template_of_the_guide() -> str:
 
 
 @pytest.mark.sampled(6)
-@pytest.mark.parametrize("line", guide())
+@pytest.mark.parametrize("line", lines_of("exec.md"))
 def test_what_the_guide_says_works(line: str, env: dict[str, str], tmp_path: Path, in_memory: Path) -> None:
     (tmp_path / "pgpass.j2").write_text(template_of_the_guide())
     (tmp_path / "app.ini.j2").write_text("")

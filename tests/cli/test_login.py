@@ -21,6 +21,7 @@ from keyturn.core.sensitive import Sensitive
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import LOGIN_VARIABLES
+from tests.manual.lines import lines_of
 from tests.support.issuers import CLIENT, Provider
 from tests.support.lab import Lab, fresh
 
@@ -49,8 +50,9 @@ class Person:
         return CliRunner().invoke(app, arguments)
 
     def logs_in(self, *more: str) -> Result:
-        """Through the browser, which signs them in at once."""
-        return self.runs("login", "--path", self.mount, "--port", str(self.port), *more)
+        """Through the browser, which signs them in at once, as the page says; the mount and the port are one's own."""
+        (line,) = lines_of("own-vault-and-clouds.md", "keyturn login")
+        return self.runs(*line.split()[1:], "--path", self.mount, "--port", str(self.port), *more)
 
     def visit(self, page: str) -> None:
         """What a browser does with the page; one in the terminal does not return before it has."""

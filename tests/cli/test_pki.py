@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from tests.cli.command import run_keyturn, surroundings
+from tests.manual.lines import lines_of
 from tests.support.lab import Lab
 from tests.support.world import TOKEN_VARIABLE
 
@@ -29,7 +30,7 @@ def test_the_guides_catalogue_and_commands_do_what_it_says(lab: Lab, tmp_path: P
         if line.startswith("$ bao "):
             done = subprocess.run([bao(), *line.split()[2:]], env=own, check=False, capture_output=True, text=True)
             assert done.returncode == 0, done.stderr
-    runs = [run_keyturn(*line.split()[2:], "--json", env=env) for line in lines if line.startswith("$ keyturn ")]
+    runs = [run_keyturn(*line.split()[1:], "--json", env=env) for line in lines_of("pki.md")]
     assert [run.returncode for run in runs] == [0, 0, 0, 0], runs
     planned, applied, after, listed = (json.loads(run.stdout) for run in runs)
     assert {step["step"] for step in planned["steps"]} == {"configure", "new issuer"}

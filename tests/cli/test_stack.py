@@ -17,7 +17,8 @@ from deployments.local.prepare import WORKER, hub_of, run_cli, write_login
 from deployments.local.services import SERVICES
 from keyturn.cli.failures import BEHIND
 from keyturn.core.errors import Unavailable
-from tests.cli.command import ROOT, SCRIPT, one_generated_secret, one_line, run_keyturn, surroundings
+from tests.cli.command import SCRIPT, one_generated_secret, one_line, run_keyturn, surroundings
+from tests.manual.lines import lines_of
 
 pytestmark = pytest.mark.sampled(19, of="files")
 
@@ -128,11 +129,6 @@ def test_a_stack_that_does_not_run_is_shown_and_its_hub_not_asked(tmp_path: Path
     assert not home.exists()
 
 
-def commands_of(page: str) -> list[str]:
-    """The commands of Keyturn that a page of the manual tells one to type, in their order."""
-    return re.findall(r"(?m)^\$ (keyturn .*)$", (ROOT / "docs" / page).read_text())
-
-
 def typed(command: str, env: dict[str, str], cwd: Path) -> "subprocess.CompletedProcess[str]":
     """What one command says that somebody types into a shell, and which succeeds."""
     paths = f"{Path(sys.executable).parent}:{env['PATH']}"
@@ -147,7 +143,7 @@ def typed(command: str, env: dict[str, str], cwd: Path) -> "subprocess.Completed
 def test_the_first_page_and_the_emergency_card_do_what_they_say(tmp_path: Path) -> None:
     home = tmp_path / "home"
     env = surroundings(home, COLUMNS="80")
-    first, card = commands_of("start.md"), commands_of("emergency-card.md")
+    first, card = lines_of("start.md"), lines_of("emergency-card.md")
     assert (first[0], first[-1], len(card)) == ("keyturn up", "keyturn down --delete", 5)
     try:
         said = {command: typed(command, env, tmp_path) for command in first[:-1]}

@@ -2,7 +2,7 @@
 
 import json
 import os
-import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,6 +25,7 @@ from keyturn.settings.hub import HubSettings
 from tests.access_log.trail.events import access
 from tests.access_log.trail.logs import TrailWorld, batch, line
 from tests.ledger.keys import ORIGIN, Key, Memory
+from tests.manual.lines import lines_of
 from tests.support.clock import Clock
 from tests.support.lab import fresh
 from tests.support.world import World
@@ -32,6 +33,10 @@ from tests.support.world import World
 runner = CliRunner()
 LINES = [line(number) for number in range(1, 301)]
 GUIDE = Path(__file__).parents[2] / "docs" / "access-trail.md"
+
+
+ENDING = ("keyturn trail expire", "keyturn trail accept-loss")
+"""What the guide says to type where something has to end, which needs a hub."""
 
 
 def keyturn(*arguments: str, code: int = 0) -> Result:
@@ -193,20 +198,21 @@ def test_with_a_hub_its_cursors_are_looked_at_and_what_is_too_old_goes(
     cursors.write(source, replace(cursors.read(source), cursor="7"))
     assert f"the cursor of {source} in the hub is not where segment 1" in trail("verify", code=1).stderr
     assert opened.cursor(source) == "101"
-    assert f"deleted: segments 0 to 0 of {source}" in trail("expire", "--older-than", "400d").stderr
+    expire, accept = (line.removeprefix("keyturn ") for line in lines_of("access-trail.md", *ENDING))
+    assert f"deleted: segments 0 to 0 of {source}" in keyturn(*expire.split()).stderr
     assert "deleted because of their age on" in " ".join(trail("verify").stdout.split())
-    assert "nothing is missing" in trail("accept-loss", "--reason", "the disk failed").stderr
+    assert "nothing is missing" in keyturn(*shlex.split(accept)).stderr
     shutil.rmtree(tmp_path / "trail" / "segments")
-    assert f"lost: segments 1 to 1 of {source}" in trail("accept-loss", "--reason", "the disk failed").stderr
-    assert "(the disk failed)" in " ".join(trail("verify").stdout.split())
+    assert f"lost: segments 1 to 1 of {source}" in keyturn(*shlex.split(accept)).stderr
+    assert "(the disk of host-3 failed, backup of 2026-11-27)" in " ".join(trail("verify").stdout.split())
     ledger.close()
     hub.close()
 
 
 def test_each_command_of_the_guide_runs(scene: TrailWorld) -> None:
-    blocks = re.findall(r"```console\n(.*?)```", GUIDE.read_text(), re.S)
-    commands = [text[2:].split() for block in blocks for text in block.splitlines() if text.startswith("$ keyturn ")]
-    assert len(commands) >= 4
-    for _, *arguments in commands:
+    keyturn("ledger", "export", "-o", "ledger.jsonl", "--checkpoints", "checkpoints.jsonl")
+    shutil.copytree("trail", "copy")
+    for text in (each for each in lines_of("access-trail.md") if not each.startswith(ENDING)):
+        _, *arguments = shlex.split(text)
         own = ["--public-key-file", "ledger.key"] if arguments[1] == "verify" else []
         keyturn(*[word.replace("/var/log/openbao/", "") for word in arguments], *own)

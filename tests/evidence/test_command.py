@@ -25,6 +25,7 @@ from keyturn.evidence.making import ENTRY
 from keyturn.evidence.model import ControlVerdict
 from keyturn.ledger.entries import parse_leaf
 from keyturn.providers.ledger.opening import configured_ledger
+from tests.manual.lines import lines_of
 from tests.support.hooks import Hooked
 from tests.support.lab import Declared, Lab, catalogue_data, fresh
 from tests.support.world import REGION, World
@@ -150,8 +151,7 @@ GUIDE = Path(__file__).parents[2] / "docs" / "compliance.md"
 
 
 def test_every_command_of_the_guide_runs_in_its_order(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    commands = re.findall(r"(?m)^\$ keyturn (.*)$", GUIDE.read_text())
-    assert len(commands) == 4
+    commands = [line.removeprefix("keyturn ") for line in lines_of("compliance.md")]
     monkeypatch.chdir(site.directory)
     Path("ledger.pub").write_text(site.keyturn("ledger", "key").stdout)
     for command in commands:

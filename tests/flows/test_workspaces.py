@@ -1,6 +1,5 @@
 """Two workspaces on one Prefect server, each with a catalogue and a hub of its own: neither touches the other."""
 
-import asyncio
 import json
 import os
 import subprocess
@@ -13,13 +12,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deployments.bootstrap import REQUESTED, bootstrap
+from deployments.bootstrap import REQUESTED
 from deployments.local.openbao import OpenBao
 from deployments.local.pager import Pager
 from deployments.local.prepare import Hub
 from deployments.local.support.ports import free_port
 from flows.rotate_due import LATE
-from keyturn.catalogue import load_catalogue
 from keyturn.core.hub import Hub as HubPort
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.workspaces import WorkspaceNames
@@ -29,6 +27,7 @@ from keyturn.settings.hub_login import TokenLogin
 from tests.cli.command import run_keyturn, surroundings
 from tests.flows.runs import AWS_VARIABLES, Installed, register
 from tests.flows.site import Architect
+from tests.manual.lines import lines_of
 from tests.support.lab import fresh
 from tests.support.prefect_server import PrefectServer, wait_for
 
@@ -70,7 +69,9 @@ class Two:
 
     def rotate(self, workspace: str) -> "subprocess.CompletedProcess[str]":
         """What whoever names that workspace on the command line gets."""
-        return run_keyturn("rotate", self.path, "--now", "--json", "--workspace", workspace, env=self.environment)
+        (line,) = lines_of("prefect.md", "keyturn rotate")
+        typed = line.replace("shop/database", self.path).replace("payments", workspace)
+        return run_keyturn(*typed.split()[1:], "--json", env=self.environment)
 
 
 @pytest.fixture(scope="module")
@@ -90,12 +91,15 @@ def two(
         (directory / "catalogue" / "all.yaml").write_text(CATALOGUE.format(path=secret.path))
         catalogue = directory / "catalogue"
         before = {kind: ids(server, kind) for kind in KINDS}
-        asyncio.run(bootstrap(load_catalogue(catalogue, {}), pager.address, lambda _: None, OTHER))
+        leading = {"VAULT_ADDR": bao.address, "KEYTURN_CATALOGUE": str(catalogue)}
+        environment = surroundings(directory / "home", **server.environment, **leading)
+        (line,) = lines_of("prefect.md", "keyturn bootstrap")
+        typed = line.replace("payments", OTHER.name).split()[1:]
+        done = run_keyturn(*typed, env={**environment, "KEYTURN_FAILURE_URL": pager.address})
+        assert done.returncode == 0, done.stderr
         installed.rest()
         rest(server)
-        leading = {"VAULT_ADDR": bao.address, "KEYTURN_CATALOGUE": str(catalogue)}
         with other_worker(server, directory, leading | {"KEYTURN_HUB_TOKEN_FILE": token}):
-            environment = surroundings(directory / "home", **server.environment, **leading)
             yield Two(installed, hub, architect.lab.hub, secret.path, environment)
         hub.close()
         for kind in KINDS:

@@ -11,6 +11,7 @@ from deployments.local.openbao import binary
 from keyturn.catalogue import load_catalogue
 from keyturn.cli.app import app
 from tests.hub_setup.site import Empty, as_environment
+from tests.manual.lines import lines_of
 
 PAGE = (Path(__file__).parents[2] / "docs" / "hub.md").read_text()
 ENDS = {"keyturn hub plan": [3, 0]}
@@ -18,9 +19,12 @@ ENDS = {"keyturn hub plan": [3, 0]}
 
 
 def commands() -> list[str]:
-    """What the page says to type, in its order."""
+    """What the page says to type, in its order, but for what needs a provider of people (`test_people.py`)."""
     blocks = re.findall(r"(?ms)^```console\n(.*?)^```", PAGE)
-    return [line.removeprefix("$ ") for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+    lines = [line.removeprefix("$ ") for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+    typed = [line for line in lines if "--write-secrets" not in line]
+    assert [line for line in typed if line.startswith("keyturn ")] == lines_of("hub.md", besides="--write-secrets")
+    return typed
 
 
 def declared() -> list[str]:

@@ -25,6 +25,7 @@ from keyturn.hub_setup.plan import plan_setup
 from keyturn.hub_setup.record import SetupRecord, read_record
 from tests.hub_setup.recorded import TOKENS, Recorded, WithoutState, recorded_hub
 from tests.hub_setup.site import Empty, applied, as_environment, planned, verdicts, wanted
+from tests.manual.lines import lines_of
 from tests.support.issuers import CLIENT, Provider
 
 pytestmark = pytest.mark.sampled(8, of="file")
@@ -195,7 +196,8 @@ def test_the_command_shows_what_nobody_can_compare_and_takes_it_for_no_differenc
     shown = run(app, ["hub", "plan"])
     assert "oidc_client_secret: the hub gives it nobody back" in " ".join(shown.output.split())
     people.root.write_data("auth/people/config", data=forged_config(people))
-    done = run(app, ["hub", "apply", "--yes", "--write-secrets", "oidc-config:people"])
+    (line,) = lines_of("hub.md", "keyturn hub apply --write-secrets")
+    done = run(app, [*line.split()[1:], "--yes"])
     assert "change: oidc-config:people" in done.output
     company.provider.groups = []
     assert company.logs_in(people) == ["default"]

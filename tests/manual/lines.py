@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
-LINE: Final = re.compile(r"(?m)^ *\$ ((?:\w+=\S+ )*keyturn (?:.*\\\n)*.*)$")
-"""A command of Keyturn in a console block, with variables before it and lines that go on."""
+LINE: Final = re.compile(
+    r"(?m)^ *[a-z]*\$ ((?:\w+=\S+ (?:\\\n *)?)*(?:keyturn |python -m deployments\.)(?:.*\\\n)*.*)$"
+)
+"""A command of Keyturn in a console block, with variables before it and lines that go on; ``red$`` says who."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +28,32 @@ ELSEWHERE: Final[Sequence[Elsewhere]] = (
         "emergency-card.md", "tests/cli/test_stack.py::test_the_first_page_and_the_emergency_card_do_what_they_say"
     ),
     Elsewhere("exec.md", "tests/cli/test_exec.py::test_what_the_guide_says_works"),
-    Elsewhere("access-trail.md", "tests/cli/test_trail.py::test_each_command_of_the_guide_runs"),
+    Elsewhere(
+        "access-trail.md",
+        "tests/cli/test_trail.py::test_each_command_of_the_guide_runs",
+        ("keyturn trail verify", "keyturn trail events", "keyturn trail prove", "keyturn trail check"),
+    ),
+    Elsewhere(
+        "access-trail.md",
+        "tests/cli/test_trail.py::test_with_a_hub_its_cursors_are_looked_at_and_what_is_too_old_goes",
+        ("keyturn trail expire", "keyturn trail accept-loss"),
+    ),
     Elsewhere("pki.md", "tests/cli/test_pki.py::test_the_guides_catalogue_and_commands_do_what_it_says"),
     Elsewhere(
         "monitoring.md", "tests/access_log/test_replay.py::test_the_guides_settings_and_commands_do_what_it_says"
     ),
     Elsewhere("compliance.md", "tests/evidence/test_command.py::test_every_command_of_the_guide_runs_in_its_order"),
     Elsewhere("init.md", "tests/inventory/test_guide.py::test_every_command_of_the_page_does_what_it_says"),
-    Elsewhere("hub.md", "tests/hub_setup/test_guide.py::test_every_command_of_the_page_does_what_it_says"),
+    Elsewhere(
+        "hub.md",
+        "tests/hub_setup/test_guide.py::test_every_command_of_the_page_does_what_it_says",
+        ("keyturn hub plan", "keyturn hub apply --yes", "keyturn hub credentials", "keyturn rotate"),
+    ),
+    Elsewhere(
+        "hub.md",
+        "tests/hub_setup/test_people.py::test_the_command_shows_what_nobody_can_compare_and_takes_it_for_no_difference",
+        ("keyturn hub apply --write-secrets",),
+    ),
     Elsewhere(
         "investigate.md",
         "tests/access_log/trail/test_investigation.py::test_every_command_of_the_guide_runs",
@@ -51,7 +71,7 @@ ELSEWHERE: Final[Sequence[Elsewhere]] = (
     Elsewhere(
         "organisations.md",
         "tests/wall/test_sharing.py::test_the_commands_do_the_same",
-        ("keyturn share",),
+        ("keyturn share", "keyturn sync"),
     ),
     Elsewhere(
         "own-vault-and-clouds.md",
@@ -61,6 +81,7 @@ ELSEWHERE: Final[Sequence[Elsewhere]] = (
             "keyturn setup target ml-postgres --password",
             "keyturn setup store",
             "keyturn setup prefect",
+            "keyturn rotate",
             "keyturn doctor",
         ),
     ),
@@ -76,47 +97,42 @@ ELSEWHERE: Final[Sequence[Elsewhere]] = (
         "tests/flows/test_workspaces.py::test_a_rotation_in_one_workspace_never_touches_the_other",
     ),
     Elsewhere(
-        "revocation.md",
-        "tests/deployments/test_drill_in_a_stack.py::test_the_command_writes_the_report_and_says_what_it_did",
-        ("keyturn drill",),
+        "own-vault-and-clouds.md",
+        "tests/cli/test_login.py::test_a_person_logs_in_through_the_browser_and_every_command_finds_it",
+        ("keyturn login",),
     ),
+    Elsewhere("add-a-store.md", "tests/test_add_a_store.py::test_one_line_registers_it_for_validate_plan_and_sync"),
     Elsewhere(
-        "ledger.md",
-        "tests/wall/test_which_ledger.py::test_the_commands_say_so_and_move_on_purpose",
-        ("keyturn ledger move",),
+        "release.md",
+        "tests/deployments/test_release.py::test_a_release_is_wheel_sdist_materials_and_provenance_and_verifies",
+        ("python -m deployments.release verify",),
     ),
 )
 
-NOT_HERE: Final[Mapping[tuple[str, str], str]] = {
-    (
-        "detection-benchmark.md",
-        "keyturn monitor replay audit.log --rules monitors.yaml",
-    ): "the benchmark makes its log in minutes; tests/access_log/test_replay.py replays another with rules",
-    ("own-vault-and-clouds.md", "keyturn login"): "it asks a person in a browser; tests/cli/test_login.py has one",
+OTHERWISE: Final[Mapping[str, Sequence[str]]] = {
+    "agent.md": ["agent --token-mode 0640 --webhook-key webhooks/agent-of-host-7"],
+    "containers.md": ["investigate ml-training/database"],
+    "disaster-recovery.md": [". /etc/keyturn/backup.env && keyturn restore-drill --record --json"],
+    "kubernetes.md": ['revoke ml-training/database --reason "leaked in a log"'],
 }
-"""Commands that nobody can run here, with why."""
-
-PARSED: Final[Mapping[str, tuple[str, ...]]] = {
-    "access.md": ("keyturn up", "keyturn access", "keyturn ledger key"),
-    "own-vault-and-clouds.md": ("keyturn rotate", "keyturn history"),
-    "README.md": (
-        "keyturn whois",
-        "keyturn revoke",
-        "keyturn plan",
-        "keyturn apply",
-        "keyturn init",
-        "keyturn scan",
-        "keyturn import",
-        "keyturn follow",
-        "keyturn catalogue validate",
-    ),
-}
-"""Commands that are held to the options of their parser alone (``tests/test_documents.py``), by how they begin."""
+"""What systemd, cron, Docker and a cluster start, which are not here: it is held to the options of its parser."""
 
 
-def lines_of(page: str) -> list[str]:
-    """The commands of Keyturn that a page tells one to type, in their order; each is one line."""
-    return [line.replace("\\\n", " ").strip() for line in LINE.findall(path_of(page).read_text())]
+def lines_of(page: str, *begin: str, besides: str = "\0") -> list[str]:
+    """The commands of Keyturn that a page tells one to type, in their order; each is one line.
+
+    Where it is said how they ``begin``, those alone; ``besides`` those that have this in them.
+    """
+    lines = [line.replace("\\\n", " ").strip() for line in LINE.findall(path_of(page).read_text())]
+    return [line for line in lines if line.startswith(begin or "") and besides not in line]
+
+
+def started_otherwise(page: str) -> list[str]:
+    """What a block of the page has after `keyturn ` where no prompt stands before it: a unit, a timer, a container."""
+    blocks = re.findall(r"(?ms)^ *```\w*\n(.*?)^ *```", path_of(page).read_text())
+    rest = [line for block in blocks for line in LINE.sub("", block).splitlines()]
+    found = (re.search(r"(?<!--namespace)(?:^|[\s/(])keyturn ([a-z].*)", line) for line in rest)
+    return [each[1] for each in found if each]
 
 
 def path_of(page: str) -> Path:

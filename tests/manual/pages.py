@@ -12,9 +12,11 @@ from rich.console import Console
 
 from deployments.local import environment
 from deployments.local.demo_access import Session
+from deployments.local.services import CONSUMER_ROLE
 from deployments.local.support.ports import free_port
 from tests.cli.command import ROOT
-from tests.manual.site import Page, Site, Way
+from tests.manual import people
+from tests.manual.site import Page, Site, Way, site_in
 
 OWNER: Final = "ml@example.com"
 ANSWER: Final = {"owner": OWNER, "classification": "internal"}
@@ -157,6 +159,15 @@ def witness(site: Site) -> None:
     site.replaced |= {"8110": str(port), "--host 0.0.0.0": "--host 127.0.0.1"}
 
 
+def another_ledger(site: Site) -> None:
+    """A workspace with a ledger in which something stands, and the place of its next one."""
+    site.alone({"secrets": {"shop/key": MADE}})
+    old = site.directory / "own" / "ledger.db"
+    site.does("keyturn rotate shop/key --local && keyturn ledger checkpoint")
+    site.replaced["/var/lib/keyturn/ledger.db"] = str(old)
+    site.env |= {"KEYTURN_LEDGER": str(old.with_name("next.db"))}
+
+
 # --- own Vault
 
 
@@ -211,6 +222,23 @@ def monitor(site: Site) -> None:
     root.sys.create_or_update_policy("keyturn-monitor", (ROOT / "deployments/policies/keyturn-monitor.hcl").read_text())
     token = root.auth.token.create(policies=["keyturn-monitor"], ttl="1h")["auth"]["client_token"]
     site.env |= {"VAULT_TOKEN": token}
+
+
+def application(site: Site) -> None:
+    """A host with what the stack's application has: its login, the key that notices to it are signed with."""
+    logins, at = site.stack.login_files(CONSUMER_ROLE), site.stack
+    site.env |= environment.hub(at)
+    site.does(f"cp {logins.role_id} role-id && cp {logins.secret_id} secret-id")
+    site.does(f"cp {at.webhook_key_file('trainer')} webhook-key")
+    site.replaced |= {"8101": str(free_port()), "5432": str(at.ports["postgres"])}
+    site.replaced["--database ml"] = f"--database ml --postgres-ca-file {environment.ca_file(at)}"
+
+
+def small_lab(site: Site) -> None:
+    """The page's log, of a smaller lab, and rules for it."""
+    (site.directory / "monitors.yaml").write_text("monitors: {everybody: {weights: {hours: 0}}}")
+    size = "--principals 400 --reads-a-day 500 --days 12 --warm-up 4 --instances 1"
+    site.does(f"python {ROOT}/benchmarks/detection.py {size} --export audit.log --format openbao")
 
 
 # --- revocations
@@ -296,11 +324,27 @@ def asker_again(site: Site) -> None:
     site.env |= {"VAULT_TOKEN": site.hidden["ana"]}
 
 
+def at_the_stack(site: Site) -> None:
+    """Whoever wants to know how long it takes uses the local stack, and nothing else."""
+    site.env = site_in(site.directory, site.stack).env
+
+
 def waits_for_a_person(site: Site) -> None:
     """An incident that Keyturn can't close by itself."""
     done = site.shell('keyturn revoke shop/licence --reason "leaked in a log" --incident INC-9 --yes')
     assert done.returncode == 3, done.stderr
     site.replaced["INC-1"] = "INC-9"
+
+
+# --- the first page
+
+
+def leak(site: Site) -> None:
+    """A value of the stack that lies in a file, and secrets in AWS that nobody manages."""
+    two_legacy_secrets(site)
+    site.does("keyturn get ml-training/database --field password --reveal > leaked.txt")
+    site.replaced |= {"whois --stdin": "whois --stdin < leaked.txt"}
+    site.replaced |= {"--output catalogue": "--output found", 'in a log"': 'in a log" --yes'}
 
 
 # --- the rest
@@ -382,9 +426,12 @@ PAGES: Final = (
             Way("keyturn ledger witness", before=witness, ready=READY),
             Way("keyturn ledger verify --file copy.db", 1, forged_copy, after=names_entry_19),
             Way("keyturn ledger verify --witnesses", before=at_the_stack_again),
+            Way("keyturn ledger move", before=another_ledger),
         ),
     ),
     Page("own-vault-and-clouds.md", own_vault),
+    Page("consumers.md", application, (Way("python -m deployments.local.consumer", ready="ready on"),)),
+    Page("detection-benchmark.md", small_lab),
     Page("agent.md", agents, (Way("keyturn agent", ready=READY),) * 5),
     Page("events.md", hub_log, (Way("keyturn follow", ready=READY),)),
     Page(
@@ -411,6 +458,7 @@ PAGES: Final = (
             Way("keyturn revoke 'ml-training/**'", before=asker_again),
             Way("keyturn incidents --open", before=waits_for_a_person),
             Way("keyturn revoke --resume", 3),
+            Way("keyturn drill", before=at_the_stack),
         ),
     ),
     Page("contexts.md", contexts),
@@ -420,6 +468,27 @@ PAGES: Final = (
         "organisations.md",
         red,
         (Way("keyturn hub plan", 3), Way("keyturn hub apply"), Way("keyturn hub plan", 3, mounts_apart)),
+    ),
+    Page(
+        "access.md",
+        None,
+        (
+            Way("keyturn access request", before=people.come, after=people.asked_for),
+            Way("keyturn access approve", before=people.by("bea")),
+            Way("keyturn access deny", before=people.by("cleo")),
+            Way("keyturn access end", before=people.another),
+            Way("keyturn access request", before=people.by("ana"), after=people.asked_for),
+            Way("keyturn access review", before=people.ended),
+            Way("keyturn ledger key", before=people.signed),
+            Way("keyturn access prove", before=people.by("bea")),
+            Way("keyturn access check", before=people.nowhere),
+            Way("keyturn access open", before=people.by("ana", people.another, people.approved, people.at_database)),
+        ),
+    ),
+    Page(
+        "README.md",
+        leak,
+        (Way("keyturn follow", ready=READY),),
     ),
 )
 """The pages whose commands are typed on one local stack, in this order."""

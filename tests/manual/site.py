@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -33,6 +34,8 @@ class Site:
     replaced: dict[str, str] = field(default_factory=dict)
     hidden: dict[str, Any] = field(default_factory=dict)
     """What one step of a page leaves for the next."""
+    beside: ExitStack = field(default_factory=ExitStack)
+    """What runs until all of the page is typed."""
 
     def here(self, line: str) -> str:
         """The line with the names that things have here; the longest word goes first."""
@@ -141,8 +144,14 @@ class Page:
 
 def type_page(page: Page, lines: Sequence[str], site: Site) -> None:
     """Type what the page says, in its order. Fails at the first line that does otherwise than it should."""
-    if page.prepare:
-        page.prepare(site)
+    with site.beside:
+        if page.prepare:
+            page.prepare(site)
+        type_lines(page, lines, site)
+
+
+def type_lines(page: Page, lines: Sequence[str], site: Site) -> None:
+    """Type one line after the other, each in the way that the page names for it."""
     ways = list(page.ways)
     for line in lines:
         way = ways.pop(0) if ways and line.startswith(ways[0].begins) else Way("")

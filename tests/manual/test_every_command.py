@@ -5,6 +5,7 @@ of those of which it draws a sample.
 """
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,45 +13,48 @@ from pathlib import Path
 import pytest
 
 from deployments.local.home import Stack, opened
+from keyturn.cli.app import app
 from tests.cli.command import ROOT, run_keyturn, surroundings
-from tests.manual.lines import ELSEWHERE, NOT_HERE, PARSED, elsewhere, lines_of, pages
+from tests.manual.lines import ELSEWHERE, OTHERWISE, elsewhere, lines_of, pages, started_otherwise
 from tests.manual.pages import PAGES
 from tests.manual.prometheus import EMPTY, PATIENCE, Scraper, dashboards, scraping
 from tests.manual.site import Page, site_in, type_page
 from tests.support.hooks import eventually
+from tests.test_documents import unknown_in
 
 TYPED = {page.name for page in PAGES}
 
 
 def here(page: str) -> list[str]:
     """The commands of a page that are typed on the stack."""
-    return [line for line in lines_of(page) if not places_of(page, line)]
-
-
-def places_of(page: str, line: str) -> list[str]:
-    """Where else a command is run, or why it is not."""
-    why = [NOT_HERE[page, line]] if (page, line) in NOT_HERE else []
-    parsed = ["parsed"] if line.startswith(PARSED.get(page, ("\0",))) else []
-    return elsewhere(page, line) or why or parsed
+    return [line for line in lines_of(page) if not elsewhere(page, line)]
 
 
 @pytest.mark.parametrize("page", pages())
 def test_each_command_of_the_manual_has_one_place_where_it_is_run(page: str) -> None:
     for line in lines_of(page):
-        places = places_of(page, line)
+        places = elsewhere(page, line)
         assert len(places) <= 1, line
         assert places or page in TYPED, f"{page}: nobody runs `{line}`: name it in tests/manual"
 
 
+def test_what_no_shell_starts_has_the_options_that_it_names() -> None:
+    names = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
+    names |= {group.name for group in app.registered_groups}
+    for page in [*pages(), *OTHERWISE]:
+        commands = [re.sub(r"^.*&& keyturn ", "", text) for text in started_otherwise(page)]
+        named = [re.sub(r"^.*&& keyturn ", "", text) for text in OTHERWISE.get(page, [])]
+        assert [command for command in commands if command.split()[0] in names] == named, page
+        assert not [option for command in named for option in unknown_in(shlex.split(command))], page
+
+
 def test_what_is_named_is_there() -> None:
     assert {place.page for place in ELSEWHERE} | TYPED <= set(pages())
-    for page, line in NOT_HERE:
-        assert line in lines_of(page), f"{page} has `{line}` no more"
-    for page, begins in PARSED.items():
-        assert all(any(line.startswith(begin) for line in lines_of(page)) for begin in begins)
     for place in ELSEWHERE:
         file, _, test = place.test.partition("::")
-        assert re.search(rf"(?m)^ *(async )?def {test}\(", (ROOT / file).read_text()), place.test
+        text = (ROOT / file).read_text()
+        assert re.search(rf"(?m)^ *(async )?def {test}\(", text), place.test
+        assert f'lines_of("{place.page}"' in text, f"{file} takes no line from {place.page}: it may run another"
         for begin in place.begin:
             assert any(line.startswith(begin) for line in lines_of(place.page)), f"{place.page} has no `{begin}`"
     assert max(Counter(page.name for page in PAGES).values()) == 1

@@ -15,6 +15,7 @@ from keyturn.cli.app import app
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.webhook_keys import generate_webhook_key
 from tests.hub_setup.site import Empty
+from tests.manual.lines import lines_of
 from tests.support.consumer import Consumer
 from tests.support.lab import LOOSE
 
@@ -78,6 +79,8 @@ def guided(empty: Empty, key: Sensitive, consumer: Consumer, tmp_path: Path, mon
 
 def test_every_command_of_the_page_does_what_it_says(guided: Empty, tmp_path: Path) -> None:
     shown, ended = commands("The end of a project")
+    typed = lines_of("organisations.md", "keyturn offboard", "keyturn ledger")
+    assert [shown, ended, *commands("The proof")] == typed[-4:]
     plan = keyturn(shown)
     assert plan.exit_code == 0, plan.output
     for name in ("harvest/api-key", "approle:approle/reaper", "webhooks/reaper"):

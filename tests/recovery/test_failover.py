@@ -2,7 +2,7 @@
 
 import json
 import os
-import re
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -33,6 +33,7 @@ from keyturn.rotation.run import rotate
 from keyturn.settings.failover import FailoverSettings
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
+from tests.manual.lines import lines_of
 from tests.support.fault_proxy import FaultProxy, Faults
 from tests.support.hooks import Replaced, eventually
 from tests.support.lab import LOOSE
@@ -493,14 +494,13 @@ def test_one_that_was_made_from_the_others_snapshot_is_another_hub(regions: tupl
 
 
 def test_the_commands_of_the_guide_hand_over_and_take_over(regions: tuple[Region, Region], beside: Beside) -> None:
-    guide = (Path(__file__).parents[2] / "docs" / "failover.md").read_text()
-    lines = re.findall(r"(?m)^\$ keyturn ([^#\n]+)", guide)
+    lines = [shlex.split(line, comments=True)[1:] for line in lines_of("failover.md")]
     one, two = regions
     beside(one, two)
     assert run("failover", "promote").exit_code == 0
     places = [(one, two), (two, one), (two, one), (one, two)]
     for line, (here, peer) in zip(lines, places, strict=True):
         beside(here, peer)
-        done = run(*line.split())
+        done = run(*line)
         assert done.exit_code == 0, (line, words(done))
     assert "frankfurt is written in" in words(done)

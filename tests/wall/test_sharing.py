@@ -48,6 +48,7 @@ from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, local_executor
 from tests.hub_setup.site import Empty, empty_hub
 from tests.ledger.keys import Key
+from tests.manual.lines import lines_of
 from tests.organisations.site import secret
 from tests.support.hooks import Hooked, raising
 from tests.support.lab import LOOSE
@@ -385,6 +386,7 @@ def test_the_commands_do_the_same(pair: Pair, monkeypatch: pytest.MonkeyPatch) -
             assert "in force" in done.output
             assert pair.sync() is CopyState.CREATED
     assert pair.copy() is None
+    assert [command for _, command in commands] == lines_of("organisations.md", "keyturn share", "keyturn sync")[:6]
     with the_ledger(pair):
         for line in proving(pair, name):
             command, _, file = line.partition(" > ")
@@ -398,7 +400,8 @@ def proving(pair: Pair, name: str) -> list[str]:
     """What the page says to type for the proof, about this agreement and with the signers of here."""
     part = PAGE.partition("\n## The proof of an agreement\n")[2].partition("\n## ")[0]
     lines = re.findall(r"(?m)^\$ (keyturn .*)$", part)
-    assert len(lines) == 3
+    prove, _, check = lines
+    assert [prove, check] == lines_of("organisations.md", "keyturn share")[-2:]
     for side, whose in zip((pair.red, pair.blue), ("red:ana=KEY", "blue:bea=KEY"), strict=True):
         lines = [line.replace(whose, f"{side.name}:{side.signer}={side.public_key}") for line in lines]
     return [line.replace("AG-3f9a1c07d2e45b68", name) for line in lines]

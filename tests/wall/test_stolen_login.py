@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from keyturn.cli.app import app
 from tests.cli.command import surroundings
+from tests.manual.lines import lines_of
 from tests.support.lab import Lab, catalogue_data
 
 pytestmark = pytest.mark.sampled(2, of="file")
@@ -91,7 +92,7 @@ def test_without_prefect_everything_is_done_and_seen(lab: Lab, tmp_path: Path, m
     for name, text in env.items():
         monkeypatch.setenv(name, text)
     output = {}
-    for line in commands("Prefect"):
+    for line in lines_of("stolen-access.md"):
         words = shlex.split(line.replace("ml-training/database", secret.path))
         run = CliRunner().invoke(app, words[1:])
         assert run.exit_code == 0, (line, run.output)

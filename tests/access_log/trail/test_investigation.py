@@ -35,6 +35,7 @@ from tests.access_log.trail.events import NOON, access, records, write
 from tests.access_log.trail.logs import Cursors
 from tests.cli.command import one_line, run_keyturn, surroundings
 from tests.ledger.keys import ORIGIN
+from tests.manual.lines import lines_of
 from tests.support.clock import Clock
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "investigate.md"
@@ -248,10 +249,8 @@ def test_scripts_get_it_as_json(sealed_day: Path) -> None:
 
 
 def test_every_command_of_the_guide_runs(sealed_day: Path) -> None:
-    commands = re.findall(r"(?m)^\$ keyturn investigate (.*)$", DOCUMENT.read_text())
-    assert len(commands) >= 5
-    for command in commands:
-        assert run(sealed_day, *shlex.split(command)).exit_code == 0, command
+    for command in lines_of("investigate.md", "keyturn investigate"):
+        assert run(sealed_day, *shlex.split(command)[2:]).exit_code == 0, command
 
 
 def test_what_can_not_be_asked_is_told(tmp_path: Path) -> None:
