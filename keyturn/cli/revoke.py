@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -309,7 +309,7 @@ def in_background(work: Callable[[], None]) -> Iterator[None]:
 
 
 def told_beside(workspace: "Workspace", selection: "Selection", mode: Mode) -> AbstractContextManager[None]:
-    """Tell what the preview would have shown, while the rest goes on."""
+    """Tell where all of it lies and who uses it, while the rest goes on; what ended is told by what was cut."""
 
     def tell() -> None:
         from keyturn.cli.incident_tables import preview_rows, preview_summary
@@ -319,6 +319,9 @@ def told_beside(workspace: "Workspace", selection: "Selection", mode: Mode) -> A
             radius = preview_revocation(workspace, selection, mode)
         except KeyturnError as error:
             return say(error)
+        # Something else is in force by now: the accounts and sessions that are seen are those of the replacement.
+        secrets = tuple(replace(secret, names=(), uses=(), warnings=()) for secret in radius.secrets)
+        radius = replace(radius, secrets=secrets)
         lines = [f"  {path:<28} {what:<10} {text}".rstrip() for path, what, text in preview_rows(radius)]
         return note("\n".join([f"what this is about: {preview_summary(radius)}", *lines]))
 

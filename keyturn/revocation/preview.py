@@ -114,7 +114,7 @@ def preview_warnings(
     if not versions:
         yield "the hub has no version of it that can be read"
     for words in describe_unreadable(workspace.hub.describe(path)):
-        yield f"{words}: it is ended as far as its target tells of it, and undeleted to be looked at where it can be"
+        yield f"{words}: ended as far as the target tells of it, and undeleted to be looked at where that can be done"
     if record.open:
         yield f"a rotation is {record.open.stage}: it is cut off too"
     if isinstance(secret.rotation, ManualSettings):

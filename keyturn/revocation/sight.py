@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
 from keyturn.core.errors import TerminalError
@@ -140,9 +141,12 @@ def remembered_versions(record: Record, unseen: Collection[Unseen]) -> Iterator[
 
 
 def describe_unreadable(info: SecretInfo | None) -> tuple[str, ...]:
-    """The versions that are deleted or destroyed, in words; nothing is changed to look at them."""
-    return tuple(
-        f"version {version.version} is {version.state}"
-        for version in (info.versions if info else ())
-        if not version.readable
-    )
+    """The versions that are deleted or destroyed, in words, neighbours together; nothing is changed to look at them."""
+    told: list[str] = []
+    for state, run in groupby(info.versions if info else (), key=lambda version: version.state):
+        versions = sorted(version.version for version in run if not version.readable)
+        if len(versions) == 1:
+            told.append(f"version {versions[0]} is {state}")
+        elif versions:
+            told.append(f"versions {versions[0]} to {versions[-1]} are {state}")
+    return tuple(told)

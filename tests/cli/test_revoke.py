@@ -277,6 +277,9 @@ def test_at_a_terminal_the_preview_comes_first_and_the_answer_decides(shop: Shop
     assert not shop.lab.logs_in(shop.database.first)
     code, said = at_terminal("revoke", *shop.paths, "--reason", "leaked again", "--local", "--yes", answers={})
     assert (code, "Revoke?" in said) == (0, False), said
+    beside = said.partition("what this is about")[2]
+    assert "copies" in beside
+    assert " ends " not in beside, "the account that is seen by then is the new one"
 
 
 # --- when something does not go
