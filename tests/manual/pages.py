@@ -336,6 +336,10 @@ def waits_for_a_person(site: Site) -> None:
     site.replaced["INC-1"] = "INC-9"
 
 
+def could_not_look(site: Site, output: str) -> None:
+    assert "whether an incident holds the secret could not be looked at" in output  # nobody but Keyturn's logins may
+
+
 # --- the first page
 
 
@@ -483,6 +487,7 @@ PAGES: Final = (
             Way("keyturn access prove", before=people.by("bea")),
             Way("keyturn access check", before=people.nowhere),
             Way("keyturn access open", before=people.by("ana", people.another, people.approved, people.at_database)),
+            Way("keyturn access explain", 1, after=could_not_look),
         ),
     ),
     Page(
