@@ -142,11 +142,11 @@ def remembered_versions(record: Record, unseen: Collection[Unseen]) -> Iterator[
 
 def describe_unreadable(info: SecretInfo | None) -> tuple[str, ...]:
     """The versions that are deleted or destroyed, in words, neighbours together; nothing is changed to look at them."""
-    told: list[str] = []
+    lines: list[str] = []
     for state, run in groupby(info.versions if info else (), key=lambda version: version.state):
         versions = sorted(version.version for version in run if not version.readable)
         if len(versions) == 1:
-            told.append(f"version {versions[0]} is {state}")
+            lines.append(f"version {versions[0]} is {state}")
         elif versions:
-            told.append(f"versions {versions[0]} to {versions[-1]} are {state}")
-    return tuple(told)
+            lines.append(f"versions {versions[0]} to {versions[-1]} are {state}")
+    return tuple(lines)
