@@ -16,7 +16,7 @@ from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import EXIT_CODES, FAILED
 from keyturn.cli.ledger_proofs import KeyFileOption, KeyOption, OutOption, put
 from keyturn.cli.options import CatalogueOption, JsonOption, PathArgument
-from keyturn.cli.output import for_terminal, note, stamp, when, write_json, write_table, write_text
+from keyturn.cli.output import for_terminal, note, stamp, when, write_json, write_table, write_value
 from keyturn.core.errors import Invalid
 
 if TYPE_CHECKING:
@@ -274,7 +274,7 @@ def open_access(
         replace_process(program, command or [], {name: str(values[of]) for name, of in variables.items()})
     if as_json:
         return write_json({"id": request, "ends_at": stamp(opened.ends_at), "fields": values})
-    return write_text("\n".join(f"{name}: {for_terminal(str(value))}" for name, value in values.items()))
+    return write_value("\n".join(f"{name}: {for_terminal(str(value))}" for name, value in values.items()))
 
 
 def variables_of(options: list[str]) -> dict[str, str]:

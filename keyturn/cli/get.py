@@ -12,7 +12,7 @@ from keyturn.cli.completion import complete_secret
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import FAILED, say
 from keyturn.cli.options import CatalogueOption, JsonOption
-from keyturn.cli.output import for_terminal, write_json, write_table, write_text
+from keyturn.cli.output import for_terminal, write_json, write_table, write_value
 from keyturn.core.errors import Invalid, KeyturnError, NotFound
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def show_values(values: list[ReadValue], failed: list[KeyturnError], reveal: boo
         write_json({"secrets": [value.to_data(reveal) for value in values], "errors": errors})
     elif reveal:
         for value in values:
-            write_text(for_terminal(value.text.reveal()))
+            write_value(for_terminal(value.text.reveal()))
     elif values:
         write_table(COLUMNS, (value.row() for value in values), whole=("version", "fingerprint"))
 

@@ -56,9 +56,18 @@ def as_logged(line: str) -> str:
 
 
 def write_text(text: str) -> None:
-    """Data, for whoever reads stdout. An OSError names it."""
+    """Data, for whoever reads stdout, without what could steer a terminal. An OSError names it."""
+    _write(printable(text))
+
+
+def write_value(text: str) -> None:
+    """A value as :func:`for_terminal` gives it. An OSError names stdout."""
+    _write(encodable(text))
+
+
+def _write(text: str) -> None:
     try:
-        sys.stdout.write(f"{encodable(text)}\n")
+        sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
     except BrokenPipeError:
         raise
@@ -142,11 +151,9 @@ def fitting(widths: Sequence[int], foldable: Sequence[bool], room: int) -> list[
 
 def printable(text: str) -> str:
     """The text without what could steer a terminal, in characters that the terminal can show."""
-    if text.replace("\n", "").isprintable():
+    if text.translate({9: None, 10: None}).isprintable():
         return encodable(text)
-    return encodable(
-        "".join(char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text)
-    )
+    return encodable("".join(char if char.isprintable() or char in "\n\t" else UNPRINTABLE for char in text))
 
 
 def for_terminal(text: str) -> str:

@@ -1,6 +1,8 @@
 """``keyturn rotate``, ``sync`` and ``retire``: through Prefect, or in this process with --local."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -23,7 +25,7 @@ from keyturn.cli.options import (
     TimeoutOption,
     WorkspaceOption,
 )
-from keyturn.cli.output import note, write_json, write_table
+from keyturn.cli.output import note, note_error, write_json, write_table
 from keyturn.core.acting import going_past_rules
 from keyturn.core.workspaces import DEFAULT, WorkspaceNames
 
@@ -147,8 +149,12 @@ def rotate_here(parameters: "dict[str, Any]", catalogue: Path | None) -> "Outcom
         from keyturn.rotation import run
 
         note_local()
-        insist_on_strategy(workspace.secret(parameters["path"]))
-        return run.rotate(workspace, **parameters)
+        path = parameters["path"]
+        insist_on_strategy(workspace.secret(path))
+        with telling_when_interrupted(
+            f"the schedule finishes a rotation that was begun; at once: keyturn rotate {path}"
+        ):
+            return run.rotate(workspace, **parameters)
 
 
 def show_outcome(outcome: "Outcome", run: "Run | None", as_json: bool) -> None:
@@ -205,8 +211,9 @@ def sync_here(path: str | None, deep: bool, catalogue: Path | None) -> "Copies":
         planned = plan(workspace, [path] if path else [], deep=deep, unseen=True)
         for remark in planned.remarks:
             note(remark)
-        results = apply_plan(workspace, planned)
-        notices = notify_consumers(workspace, planned, results)
+        with telling_when_interrupted("the next sync pushes what is left"):
+            results = apply_plan(workspace, planned)
+            notices = notify_consumers(workspace, planned, results)
         return Copies(SyncReport.after(planned, results, notices))
 
 
@@ -277,7 +284,8 @@ def retire_here(path: str | None, waive: "Waive", catalogue: Path | None) -> "Re
 
     with opened_workspace(catalogue) as workspace:
         paths = ready(workspace, path)
-        return Retirements(tuple(old for old in side_by_side(one, paths, SIDE_BY_SIDE) if old))
+        with telling_when_interrupted("an end that was begun is finished by the next retire"):
+            return Retirements(tuple(old for old in side_by_side(one, paths, SIDE_BY_SIDE) if old))
 
 
 def show_report(report: "Copies | Retirements", columns: tuple[str, ...], as_json: bool, none: str) -> None:
@@ -346,6 +354,16 @@ def insist_on_strategy(secret: "Secret") -> None:
 
     if isinstance(secret.rotation, ManualSettings):
         raise refusal_of_manual(secret.path)
+
+
+@contextmanager
+def telling_when_interrupted(rest: str) -> Iterator[None]:
+    """Say what becomes of the ``rest`` where Ctrl-C ends it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        note_error(f"interrupted: {rest}")
+        raise
 
 
 def note_local() -> None:

@@ -98,7 +98,8 @@ def insist_on_rights(workspace: Workspace, selection: Selection, incident: str) 
     ]
     note_down(workspace, refused)
     hint = "Use the login of the revoker (deployments/policies/keyturn-revoker.hcl); nothing was changed"
-    raise Denied("revoke", f"{len(selection.paths)} secrets", f"this login to the hub lacks {missing}{more}", hint)
+    name = selection.paths[0] if len(selection.paths) == 1 else f"{len(selection.paths)} secrets"
+    raise Denied("revoke", name, f"this login to the hub lacks {missing}{more}", hint)
 
 
 def rights_needed(workspace: Workspace, paths: Collection[str], incident: str) -> Iterator[Right]:

@@ -108,3 +108,11 @@ def test_the_command_shows_the_count_and_the_first_fifty(tmp_path: Path) -> None
     lines = result.output.splitlines()
     assert (result.exit_code, len(lines)) == (1, 2 * 50 + 2)
     assert lines[-2:] == ["and 950 more: mend these first, then see what is left", f"1,000 problems in {tmp_path}"]
+
+
+def test_a_key_that_would_steer_the_reviewers_terminal_is_shown_without_that(tmp_path: Path) -> None:
+    (tmp_path / "all.yaml").write_text('stores:\n  "a\\e[2K\\e[1A\\u202eb": {}\n')
+    result = CliRunner().invoke(app, ["catalogue", "validate", str(tmp_path)])
+    assert result.exit_code == 1
+    assert not any(steering in result.output for steering in ("\x1b", "\u202e"))
+    assert "stores.a\ufffd[2K\ufffd[1A\ufffdb" in result.output

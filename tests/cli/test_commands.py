@@ -21,10 +21,12 @@ from keyturn.cli.app import app
 from keyturn.cli.catalogue import UNANSWERED
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import Sensitive
+from keyturn.providers.vault.hub import VaultHub
 from keyturn.rotation import steps
 from keyturn.rotation.decide import decide
 from tests.cli.command import one_generated_secret, run_keyturn, surroundings
 from tests.support.consumer import Consumer
+from tests.support.hooks import raising
 from tests.support.lab import Declared, Lab, catalogue_data, fresh
 from tests.support.world import REGION, World
 
@@ -198,6 +200,21 @@ def test_a_secret_is_rotated_without_prefect_and_its_history_tells_it(shop: Shop
     assert rotation["fingerprint"] == done["fingerprint"]
     assert rotation["acknowledged"] == ["app"]
     assert [version["sequence"] for version in past["versions"]] == [rotation["sequence"], None]
+
+
+def test_a_rotation_that_ctrl_c_ends_says_who_finishes_it_and_that_command_does(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = shop.database.path
+    with monkeypatch.context() as interrupting:
+        interrupting.setattr(VaultHub, "write", raising(KeyboardInterrupt()))
+        ended = keyturn("rotate", path, "--now", "--local")
+    remedy = f"keyturn rotate {path}"
+    assert (ended.exit_code, f"interrupted: the schedule finishes a rotation that was begun; at once: {remedy}") == (
+        130,
+        ended.stderr.splitlines()[-1],
+    )
+    assert told(*remedy.split()[1:], "--local")["version"] == 2
 
 
 def test_a_rotation_that_would_end_what_is_in_use_does_nothing_and_ending_it_takes_a_word_of_its_own(
