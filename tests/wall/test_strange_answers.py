@@ -49,6 +49,15 @@ VERBS: dict[str, Callable[[VaultHub], object]] = {
     "renewal": lambda hub: hub.renew_lease(LEASE, timedelta(minutes=1)),
 }
 
+CHANGES: dict[str, Callable[[VaultHub], object]] = {
+    "annotate": lambda hub: hub.patch_metadata("app/db", {"x": "1"}),
+    "destroy": lambda hub: hub.destroy("app/db", [1]),
+    "undelete": lambda hub: hub.undelete("app/db", [1]),
+    "remove": lambda hub: hub.delete_state("rotations/app/db"),
+    "end a lease": lambda hub: hub.database("database").revoke(LEASE.lease_id),
+}
+"""What the hub answers with nothing."""
+
 
 @pytest.fixture
 def answering(tmp_path: Path) -> Iterator[Callable[[Any], VaultHub]]:
@@ -71,6 +80,14 @@ def test_a_hub_that_answers_something_else_is_told_so(answering: Callable[[Any],
     for body in STRANGE.values():
         with pytest.raises(Unavailable) as raised:
             VERBS[verb](answering(body))
+        assert "s3cr3t" not in str(raised.value)
+
+
+@pytest.mark.parametrize("verb", CHANGES)
+def test_nothing_is_done_where_another_than_the_hub_says_yes(answering: Callable[[Any], VaultHub], verb: str) -> None:
+    for body in ("another server's", "a list", "a text", "nothing"):
+        with pytest.raises(Unavailable) as raised:
+            CHANGES[verb](answering(STRANGE[body]))
         assert "s3cr3t" not in str(raised.value)
 
 

@@ -47,6 +47,11 @@ NO_PLUGIN: Final = re.compile(r"plugin not found in the catalog")
 NO_ANSWER: Final = "the hub does not answer"
 LEADS_ELSEWHERE: Final = "See that VAULT_ADDR leads to it, past every proxy, and VAULT_NAMESPACE to a namespace of it"
 NOT_THE_HUB: Final = "the 404 that it gets is not in the hub's words, and tells of no secret"
+NOT_DONE: Final = "the answer that it gets is not in the hub's words, and tells of nothing done"
+
+CHANGING: Final = ("post", "patch", "delete")
+"""Methods whose answer, where it says anything, is a JSON object with some of these."""
+OF_THE_HUB: Final = frozenset({"request_id", "data", "auth", "warnings", "errors", "wrap_info", "lease_id"})
 
 BEHIND: Final = timedelta(seconds=5)
 """So far back the date of an answer is what cutting to the second, or another node, makes of it; the clock was set."""
@@ -196,13 +201,16 @@ class Calls:
             return answer
 
         try:
-            return ask(self._session.as_token(token)) if token else self._logged_in(ask, doing, name)
+            answer = ask(self._session.as_token(token)) if token else self._logged_in(ask, doing, name)
         except vault.InvalidPath as error:
             if not _says_absent(error):
                 raise Unavailable(doing, name, NOT_THE_HUB, LEADS_ELSEWHERE) from None
             return None
         except (vault.VaultError, requests.RequestException) as error:
             raise from_vault(error, doing, name, path) from None
+        if method in CHANGING and "data" not in arguments:
+            _insist_on_hub(answer, doing, name)
+        return answer
 
     def _logged_in(self, ask: Callable[[hvac.Client], requests.Response], doing: str, name: str) -> requests.Response:
         """Ask, logging in anew once where the token was ended. A login that leads nowhere tells nothing of what is
@@ -236,11 +244,22 @@ def _no_word_of(doing: str, name: str) -> Iterator[None]:
 
 def _says_absent(error: vault.InvalidPath) -> bool:
     """Whether that is the hub's own 404: a proxy in front of it has one, too, which tells of no secret."""
+    return not {"errors", "data", "warnings"}.isdisjoint(_keys_of(error.text or ""))
+
+
+def _insist_on_hub(answer: requests.Response, doing: str, name: str) -> None:
+    """That something was done is said by nothing, or in the hub's words; a proxy says 200 to anything."""
+    if answer.content and _keys_of(answer.text).isdisjoint(OF_THE_HUB):
+        raise Unavailable(doing, name, NOT_DONE, LEADS_ELSEWHERE)
+
+
+def _keys_of(text: str) -> frozenset[str]:
+    """The keys of a JSON object; none where the text is something else."""
     try:
-        body = json.loads(error.text or "")
+        body = json.loads(text)
     except (ValueError, RecursionError):
-        return False
-    return isinstance(body, dict) and not {"errors", "data", "warnings"}.isdisjoint(body)
+        return frozenset()
+    return frozenset(body) if isinstance(body, dict) else frozenset()
 
 
 def elapsed() -> float:
