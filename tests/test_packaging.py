@@ -337,7 +337,7 @@ def test_the_bill_of_materials_names_every_locked_package_with_the_hashes_of_its
     [
         ([{"name": "a", "version": "1", "vulns": []}], "", 0, "nothing is known"),
         ([{"name": "a", "version": "1", "vulns": [{"id": "X", "fix_versions": ["2"]}]}], "", 1, "a 1: X, mended in 2"),
-        ([{"name": "a", "version": "1", "skip_reason": "?"}], "", 0, "4 of .* were NOT looked up"),
+        ([{"name": "a", "version": "1", "skip_reason": "?"}], "", 0, f"{len(LOCKS)} of .* were NOT looked up"),
         (None, "", 0, "were NOT looked up"),
         (None, "required", 1, "were NOT looked up"),
     ],
