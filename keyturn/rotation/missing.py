@@ -32,10 +32,13 @@ def describe_missing(info: SecretInfo | None, record: Record) -> str:
 
 
 def describe_none(path: str, record: Record) -> tuple[str, str]:
-    """Why the hub has no version of a secret that was not lost, and what to do: it never had one, or it was ended."""
+    """Why the hub has no version of a secret that was not lost, and in a sentence what to do.
+
+    It never had one, or it was ended.
+    """
     if record.frozen:
-        return f"the incident {record.frozen} has ended it", f"`keyturn rotate {path} --now` makes a new one"
-    return "the hub has no version of it", "rotate it once, or write its first version"
+        return f"the incident {record.frozen} has ended it", f"Make a new one: `keyturn rotate {path} --now`"
+    return "the hub has no version of it", "Rotate it once, or write its first version"
 
 
 def last_known(record: Record) -> int:

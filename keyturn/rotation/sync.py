@@ -265,8 +265,7 @@ def nothing_to_push(workspace: Workspace, path: str) -> NotFound:
     info, record = workspace.hub.describe(path), load_record(workspace, path)
     if gone := describe_missing(info, record):
         return Missing("push", path, f"{gone}; its copies are left alone", remedies(path, info))
-    why, way = describe_none(path, record)
-    return NotFound("push", path, why, f"{way[0].upper()}{way[1:]}")
+    return NotFound("push", path, *describe_none(path, record))
 
 
 def current_version(workspace: Workspace, path: str) -> int:

@@ -479,7 +479,7 @@ def without_source(workspace: Workspace, want: Wanted, copy: RemoteSecret | None
     if gone:
         return replace(item_of(want, Action.BLOCKED, 0, copy, f"{gone}; its copies are left alone"), kind="Missing")
     if copy is None or copy.marks is None or copy.marks.source != want.path:
-        why = ": ".join(describe_none(want.path, record))
+        why = ". ".join(describe_none(want.path, record))
         return replace(item_of(want, Action.BLOCKED, 0, copy, why), kind="NotFound")
     settings = workspace.catalogue.store(want.place.store)
     if copy.marks.adopted:

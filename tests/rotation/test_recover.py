@@ -191,7 +191,7 @@ def test_a_snapshot_of_before_a_revocation_that_made_nothing_new_does_not_bring_
     revoke_only(workspace, path, "INC-2")
     assert workspace.hub.read(path) is None
     (item,) = (item for item in plan(workspace).items if item.path == path)
-    assert item.why == f"the incident INC-2 has ended it: `keyturn rotate {path} --now` makes a new one"
+    assert item.why == f"the incident INC-2 has ended it. Make a new one: `keyturn rotate {path} --now`"
     assert not [item for item in plan(workspace).items if item.action is Action.AHEAD]
     durable.sql(f"ALTER USER {leaked['username']} LOGIN PASSWORD 'by-hand'")
     info = workspace.hub.describe(path)
