@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from deployments.local.support.ports import LOOPBACK
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 NAMES: Final = (LOOPBACK, "localhost")
 HTTPS: Final = 443
@@ -41,21 +41,37 @@ class Refusal:
 
 
 class OwnPagesOnly:
-    """Wraps an ASGI application; ``origins``, such as https://127.0.0.1:4200, are where its own pages come from."""
+    """Wraps an ASGI application; ``origins``, such as https://127.0.0.1:4200, are where its own pages come from.
+
+    Its pages are let ask nobody else: Prefect's UI (3.9) sets up its analytics with a host of others whenever it is
+    opened, whatever the server's setting says.
+    """
 
     def __init__(self, application: "ASGIApp", origins: Iterable[str]) -> None:
         self._application = application
         self._origins = frozenset(origins)
         self._hosts = frozenset(origin.partition("://")[2] for origin in self._origins)
+        asked = ["'self'", *sorted(self._origins), *(f"wss://{host}" for host in sorted(self._hosts))]
+        self._policy = (b"content-security-policy", f"connect-src {' '.join(asked)}".encode())
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         refusal = self.refusal(scope) if scope["type"] in ("http", "websocket") else None
         if refusal is None:
-            await self._application(scope, receive, send)
+            await self._application(scope, receive, self._confined(send) if scope["type"] == "http" else send)
         elif scope["type"] == "http":
             await _answer(refusal, send)
         else:
             await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": refusal.reason})
+
+    def _confined(self, send: "Send") -> "Send":
+        """The same, where each answer says whom its page may ask (Content Security Policy Level 3, 6.1.2)."""
+
+        async def confined(message: "Message") -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), self._policy]}
+            await send(message)
+
+        return confined
 
     def refusal(self, scope: "Scope") -> Refusal | None:
         """Why this request is refused; None where it is not."""

@@ -9,6 +9,7 @@ import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import boto3
 import hvac
@@ -111,6 +112,11 @@ def test_the_worker_serves_the_pool_of_a_prefect_server_that_reports_to_nobody(r
     page = prefect.get(api.removesuffix("/api"), timeout=10)
     assert page.status_code == 200
     assert "text/html" in page.headers["content-type"]
+    # The UI sets its analytics up whatever that setting says: the browser is not to ask their host.
+    asked = page.headers["content-security-policy"].split()
+    assert asked[0] == "connect-src"
+    assert {urlsplit(place).hostname for place in asked[2:]} == {"127.0.0.1", "localhost"}
+    assert api.removesuffix("/api") in asked
 
 
 @pytest.mark.parametrize(("headers", "status"), FOREIGN_REQUESTS)

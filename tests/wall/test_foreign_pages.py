@@ -135,6 +135,16 @@ def test_its_own_page_its_clients_and_links_to_it_are_let_in(method: str, header
     assert asked(HOST, *headers, method=method)["status"] == 200
 
 
+def test_its_own_page_is_let_ask_nobody_else() -> None:
+    headers = asked(HOST, method="GET", own=["https://127.0.0.1:4200", "https://prefect.example.com"])["headers"]
+    policy = dict(headers)[b"content-security-policy"].decode()
+    kind, *places = policy.split()
+    own = ["https://127.0.0.1:4200", "https://prefect.example.com"]
+    sockets = ["wss://127.0.0.1:4200", "wss://prefect.example.com"]
+    assert (kind, places) == ("connect-src", ["'self'", *own, *sockets])
+    assert "headers" not in asked(HOST, OWN, kind="websocket")
+
+
 def test_its_own_page_and_its_clients_open_websockets() -> None:
     assert asked(HOST, OWN, kind="websocket")["type"] == "websocket.accept"
     assert asked(HOST, kind="websocket")["type"] == "websocket.accept"
