@@ -23,7 +23,7 @@ from flows.places import place
 from flows.starting import LEDGER_KEEPER, start_at_next_mark
 from keyturn.core.acting import Acting, acting
 from keyturn.core.errors import KeyturnError, NotFound, TerminalError, Unrecorded, unexpected
-from keyturn.core.tracing import traced
+from keyturn.core.tracing import RUN_ATTRIBUTE, TRACE_LABEL, SpanIds, parse_traceparent, traced
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.journal import record_action
 from tasks.ledger import find_hub
@@ -137,7 +137,8 @@ def runbook(
             begun: Begun = []
             try:
                 opened = await asyncio.to_thread(opens)
-                work = traced(f"flow {name}", {"keyturn.secret": path}, trace=trace_of_run())
+                told = {"keyturn.secret": path, RUN_ATTRIBUTE: run_id()}
+                work = traced(f"flow {name}", told, trace=trace_of_run(), parent=asked_within())
                 with work, heartbeats(), ExitStack() as stack:
                     begun = await begin_run(stack, opened, name, path, looks=looks and not path)
                     return await body(*args, **kwargs)
@@ -154,10 +155,21 @@ def runbook(
     return decorate
 
 
+def run_id() -> str:
+    """The run's id, as Prefect shows it; empty outside Prefect."""
+    run = FlowRunContext.get()
+    return str(run.flow_run.id) if run and run.flow_run else ""
+
+
 def trace_of_run() -> str:
     """The id of a run's trace: its own, so that whoever sees the run finds the trace; empty outside Prefect."""
+    return run_id().replace("-", "")
+
+
+def asked_within() -> SpanIds:
+    """The span of the command that asked for this run, as its label says; none where that is no such thing."""
     run = FlowRunContext.get()
-    return run.flow_run.id.hex if run and run.flow_run else ""
+    return parse_traceparent(run.flow_run.labels.get(TRACE_LABEL) if run and run.flow_run else None)
 
 
 def at_work() -> Acting:

@@ -1,9 +1,11 @@
 """Running a deployment and watching it: its steps as they end, and the result that the run left."""
 
 import json
+import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +13,7 @@ from keyturn.cli.output import note
 from keyturn.cli.prefect_server import LOCAL, insist_on_prefect
 from keyturn.core.errors import KeyturnError, Locked, TransientError, Unavailable
 from keyturn.core.result_parts import RESULT, WAITS, join_parts
+from keyturn.core.tracing import RUN_ATTRIBUTE, TRACE_LABEL, TRACEPARENT, traced, traceparent, traces_wanted
 from keyturn.core.workspaces import WorkspaceNames
 
 if TYPE_CHECKING:
@@ -130,10 +133,10 @@ class Watcher:
         """Start it and see it through."""
         from keyturn.providers.prefect_api import PrefectApi
 
-        with PrefectApi(settings, "run", self._deployment, f", {LOCAL}") as api:
+        with told(), PrefectApi(settings, "run", self._deployment, f", {LOCAL}") as api:
             if answered_within:
                 api.insist_on_answer(answered_within)
-            started = api.create_run(api.find_deployment(self._deployment, self._remedy), parameters, {WAITS: True})
+            started = self._ask(api, parameters)
             url = url_of(settings, started)
             note(f"run {started.name} on the Prefect server {settings.url} (Ctrl-C stops watching, not the run)")
             if url:
@@ -169,6 +172,16 @@ class Watcher:
                 self._remark(current)
             time.sleep(POLL)
 
+    def _ask(self, api: "PrefectApi", parameters: dict[str, Any]) -> "FlowRun":
+        """Ask for the run. Where spans are told it goes on with this command's trace, by its label."""
+        asked = {"keyturn.secret": str(parameters.get("path") or "")}
+        with traced(f"ask for {self._deployment.partition('/')[0]}", asked) as span:
+            labels = {TRACE_LABEL: text} if (text := traceparent().get(TRACEPARENT)) else {}
+            deployment = api.find_deployment(self._deployment, self._remedy)
+            run = api.create_run(deployment, parameters, {WAITS: True, **labels})
+            span.set(RUN_ATTRIBUTE, run.id)
+        return run
+
     def _remark(self, run: "FlowRun") -> None:
         if not self._remarked:
             self._remarked = True
@@ -200,6 +213,18 @@ class Watcher:
             if settled or time.monotonic() > deadline:
                 return tasks
             time.sleep(STEPS)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Have spans told where the environment says so; else nothing is imported for it."""
+    if not traces_wanted(os.environ):
+        yield
+        return
+    from keyturn.providers.opentelemetry.opening import told_in_spans
+
+    with told_in_spans(os.environ, note):
+        yield
 
 
 def url_of(settings: "PrefectSettings", run: "FlowRun") -> str:

@@ -29,12 +29,19 @@ class Installed:
     deployments: dict[str, str]
 
     def start(
-        self, name: str, site: Site, env: dict[str, str] | None = None, queue: str | None = None, **parameters: Any
+        self,
+        name: str,
+        site: Site,
+        env: dict[str, str] | None = None,
+        queue: str | None = None,
+        labels: dict[str, Any] | None = None,
+        **parameters: Any,
     ) -> str:
         """Ask for a run by the worker, which leads to this site, or by that of another ``queue``; its id."""
         self.server.settle(site.variables | (env or {}))
         body = {
             **({"work_queue_name": queue} if queue else {}),
+            **({"labels": labels} if labels else {}),
             "parameters": parameters,
             "state": {"type": "SCHEDULED"},
         }

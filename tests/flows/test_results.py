@@ -4,14 +4,20 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from pytest_httpserver import HTTPServer
 from typer.testing import CliRunner
 
 from deployments.local.pager import Pager
 from keyturn.cli.app import app
+from keyturn.core.tracing import TRACE_LABEL
 from tests.flows.runs import Installed, register
 from tests.flows.site import Architect, Site
+from tests.support.collector import Collector, attributes
+from tests.support.hooks import eventually
 from tests.support.lab import Declared, Lab, fresh
 
 pytestmark = [pytest.mark.slow, pytest.mark.sampled(19, of="files")]
@@ -109,6 +115,42 @@ def test_a_rotation_and_a_retirement_are_told_as_their_runs_left_them(
     ended = told("retire", path, "--early")
     assert [(old["path"], old["state"]) for old in ended["secrets"]] == [(path, "retired")]
     assert told("retire", path, "--local")["secrets"] == []
+
+
+def test_a_run_goes_on_with_the_trace_of_the_command_that_asked_for_it(
+    command: None,
+    installed: Installed,
+    site: Site,
+    secrets: list[Declared],
+    httpserver: HTTPServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    collector, path = Collector(httpserver), secrets[2].path
+    endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": httpserver.url_for("").rstrip("/")}
+    assert TRACE_LABEL not in installed.server.get(f"flow_runs/{told('rotate', path)['run']['id']}")["labels"]
+    for name, value in endpoint.items():
+        monkeypatch.setenv(name, value)
+    installed.server.settle(site.variables | endpoint)
+    run = told("rotate", path, "--now")["run"]["id"]
+    ask = collector.named("ask for rotate-secret")
+
+    def flows() -> list[Span]:
+        return [span for span in collector.spans() if span.parent_span_id == ask.span_id and span.name[:5] == "flow "]
+
+    assert eventually(flows, 30)
+    (flow,) = flows()
+    leads = collector.named("flow rotate-secret: asked for elsewhere")
+    assert (flow.name, flow.trace_id) == ("flow rotate-secret", ask.trace_id)
+    assert attributes(ask) == attributes(flow) == {"keyturn.secret": path, "keyturn.run": run}
+    assert leads.trace_id == UUID(run).bytes
+    assert {"stage", "promote", "push"} <= {span.name for span in collector.spans() if span.trace_id == ask.trace_id}
+
+    # Whoever may write to Prefect's API may label a run as they like.
+    parameters = {"path": path, "trigger": "force"}
+    forged = installed.start("rotate-secret", site, endpoint, labels={TRACE_LABEL: "hvs.CANARY"}, **parameters)
+    assert installed.ended(forged)["state_type"] == "COMPLETED"
+    assert eventually(lambda: [span for span in collector.spans() if span.trace_id == UUID(forged).bytes], 30)
+    assert b"CANARY" not in b"".join(collector.bodies)
 
 
 def test_a_run_that_nobody_waits_for_leaves_its_table_and_its_page_alone(

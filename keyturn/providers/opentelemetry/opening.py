@@ -3,13 +3,16 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from keyturn.core.tracing import traces_wanted, use_tracer
+from keyturn.core.tracing import tells_spans, traces_wanted, use_tracer
 
 
 @contextmanager
 def told_in_spans(variables: Mapping[str, str], say: Callable[[str], None]) -> Iterator[None]:
-    """Have a collector told what is done inside. A package that is missing is told of, and holds nothing up."""
-    if not traces_wanted(variables):
+    """Have a collector told what is done inside. A package that is missing is told of, and holds nothing up.
+
+    Within what is told already, nothing is opened anew.
+    """
+    if tells_spans() or not traces_wanted(variables):
         yield
         return
     try:

@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from typing import Final
 
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
@@ -14,7 +15,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 
 from keyturn import __version__
-from keyturn.core.tracing import Attribute, Span, SpanKind
+from keyturn.core.tracing import Attribute, Span, SpanIds, SpanKind
 
 KINDS: Final = {SpanKind.INTERNAL: trace.SpanKind.INTERNAL, SpanKind.CLIENT: trace.SpanKind.CLIENT}
 NAME_VARIABLE: Final = "OTEL_SERVICE_NAME"
@@ -66,17 +67,39 @@ class OtlpTracer:
         self._tracer = self._provider.get_tracer("keyturn", __version__)
 
     @contextmanager
-    def span(self, name: str, kind: SpanKind, attributes: Mapping[str, Attribute], trace_id: str) -> Iterator[Span]:
+    def span(
+        self, name: str, kind: SpanKind, attributes: Mapping[str, Attribute], trace_id: str, parent: SpanIds
+    ) -> Iterator[Span]:
         """One span. No exception is recorded: its text is not ours to send."""
         token = _wanted.set(int(trace_id, 16) if trace_id else 0)
+        context, links = self._within(parent, name, attributes) if all(parent) else (None, ())
         begun = self._tracer.start_as_current_span(
-            name, kind=KINDS[kind], attributes=attributes, record_exception=False, set_status_on_exception=False
+            name,
+            context,
+            kind=KINDS[kind],
+            attributes=attributes,
+            links=links,
+            record_exception=False,
+            set_status_on_exception=False,
         )
         with begun as under_way:
             _wanted.reset(token)
             yield OtlpSpan(under_way)
 
-    def current(self) -> tuple[str, str]:
+    def _within(
+        self, parent: SpanIds, name: str, attributes: Mapping[str, Attribute]
+    ) -> tuple[Context, tuple[trace.Link, ...]]:
+        """What a span begins in that goes on with another's trace, with a link to the one that leads there."""
+        sampled = trace.TraceFlags(trace.TraceFlags.SAMPLED)
+        asked = trace.SpanContext(int(parent[0], 16), int(parent[1], 16), is_remote=True, trace_flags=sampled)
+        leads = self._tracer.start_span(
+            f"{name}: asked for elsewhere", Context(), attributes=attributes, links=[trace.Link(asked)]
+        )
+        leads.end()
+        within = trace.set_span_in_context(trace.NonRecordingSpan(asked), Context())
+        return within, (trace.Link(leads.get_span_context()),)
+
+    def current(self) -> SpanIds:
         """The ids of the trace and the span under way; empty where none is."""
         context = trace.get_current_span().get_span_context()
         if not context.is_valid:

@@ -1,17 +1,14 @@
 """Traces of what is done, as a collector gets them over OTLP: whole, by the conventions, and without any value."""
 
 import base64
-import gzip
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from typing import Any
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as SentSpan
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 from pytest_httpserver import HTTPServer
@@ -23,41 +20,16 @@ from keyturn.core.messages import SignedMessage
 from keyturn.core.notices import NOTICE_PATH
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.tracing import current_span, traced, traces_wanted, use_tracer
+from keyturn.core.tracing import current_span, parse_traceparent, traced, traceparent, traces_wanted, use_tracer
 from keyturn.providers.http.webhook import WebhookSender
 from keyturn.providers.mysql.server import MySQLServer, MySQLSession, ServerError
 from keyturn.providers.opentelemetry.traces import OtlpTracer
 from keyturn.rotation.run import rotate
 from tests.rotation.helpers import with_copy
+from tests.support.collector import Collector, attributes
 from tests.support.lab import Lab
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
-
-
-class Collector:
-    """What takes spans, and every byte that came."""
-
-    def __init__(self, server: HTTPServer) -> None:
-        self.bodies: list[bytes] = []
-        server.expect_request("/v1/traces", method="POST").respond_with_handler(self._take)
-
-    def _take(self, request: Request) -> Response:
-        body = request.get_data()
-        self.bodies.append(gzip.decompress(body) if request.headers.get("Content-Encoding") == "gzip" else body)
-        return Response(b"", 200, content_type="application/x-protobuf")
-
-    def spans(self) -> list[SentSpan]:
-        sent = [ExportTraceServiceRequest.FromString(body) for body in self.bodies]
-        return [
-            each
-            for s in sent
-            for resource in s.resource_spans
-            for scope in resource.scope_spans
-            for each in scope.spans
-        ]
-
-    def named(self, name: str) -> SentSpan:
-        return next(each for each in self.spans() if each.name == name)
 
 
 @pytest.fixture
@@ -73,10 +45,6 @@ def tracer(collector: Collector) -> Iterator[OtlpTracer]:
     yield made
     use_tracer(None)
     made.close()
-
-
-def attributes(sent: SentSpan) -> dict[str, Any]:
-    return {each.key: getattr(each.value, each.value.WhichOneof("value") or "") for each in sent.attributes}
 
 
 def test_a_rotation_is_one_trace_of_its_steps_and_calls_and_no_value_is_in_a_byte_of_it(
@@ -193,6 +161,49 @@ def test_what_threads_do_in_somebodys_name_is_in_their_trace(collector: Collecto
     assert current_span() == ("", "")
     tracer.close()
     assert collector.named("in a thread").parent_span_id == collector.named("whole").span_id
+
+
+def test_a_run_goes_on_with_the_trace_of_who_asked_and_its_own_id_leads_there(
+    collector: Collector, tracer: OtlpTracer
+) -> None:
+    with traced("ask for rotate-secret"):
+        asked = parse_traceparent(traceparent()["traceparent"])
+        assert asked == current_span()
+    with traced("flow rotate-secret", {"keyturn.run": "1"}, trace=TRACE, parent=asked), traced("stage"):
+        pass
+    with traced("flow sync", trace=TRACE):
+        pass
+    tracer.close()
+    ask, flow = collector.named("ask for rotate-secret"), collector.named("flow rotate-secret")
+    leads = collector.named("flow rotate-secret: asked for elsewhere")
+    assert (flow.trace_id, flow.parent_span_id) == (ask.trace_id, ask.span_id)
+    assert collector.named("stage").parent_span_id == flow.span_id
+    assert (leads.trace_id.hex(), leads.parent_span_id) == (TRACE, b"")
+    assert [(link.trace_id, link.span_id) for link in leads.links] == [(ask.trace_id, ask.span_id)]
+    assert [(link.trace_id, link.span_id) for link in flow.links] == [(leads.trace_id, leads.span_id)]
+    assert attributes(leads) == attributes(flow) == {"keyturn.run": "1"}
+    assert collector.named("flow sync").trace_id.hex() == TRACE, "whom nobody asked for has a trace of its own"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        1,
+        "",
+        f"00-{TRACE}-b7ad6b7169203331-00",
+        f"00-{TRACE}-b7ad6b7169203331-01\n",
+        f"00-{TRACE}-b7ad6b7169203331-01-more",
+        f"01-{TRACE}-b7ad6b7169203331-01",
+        f"00-{TRACE.upper()}-b7ad6b7169203331-01",
+        f"00-{'0' * 32}-b7ad6b7169203331-01",
+        f"00-{TRACE}-{'0' * 16}-01",
+        f"00-{TRACE[:-1]}\u0661-b7ad6b7169203331-01",
+        "hvs.CANARY",
+    ],
+)
+def test_what_is_no_trace_of_ours_is_nobodys(text: object) -> None:
+    assert parse_traceparent(text) == ("", "")
 
 
 def test_without_a_collector_nothing_is_imported_and_nothing_told() -> None:
