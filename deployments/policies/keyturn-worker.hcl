@@ -177,6 +177,15 @@ path "keyturn/data/access-archive/*" {
 path "keyturn/metadata/access-archive/*" {
   capabilities = ["list"]
 }
+path "keyturn/data/numbers/*" {
+  capabilities = ["create", "read", "update"]
+}
+path "keyturn/metadata/numbers/*" {
+  capabilities = ["create", "read", "update"]
+  allowed_parameters = {
+    "max_versions" = ["1"]
+  }
+}
 path "keyturn/data/serve/*" {
   capabilities = ["create", "read", "update"]
 }

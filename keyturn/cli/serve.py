@@ -3,6 +3,7 @@
 import os
 import threading
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -66,6 +67,14 @@ PerSecretOption = Annotated[
     bool,
     typer.Option("--per-secret", envvar="KEYTURN_SERVE_PER_SECRET", help="Tell each secret's age by its path, too."),
 ]
+PublishOption = Annotated[
+    bool,
+    typer.Option(
+        "--publish",
+        envvar="KEYTURN_SERVE_PUBLISH",
+        help="Keep what the part numbers sees in the hub, for whoever runs --only relay with fewer rights.",
+    ),
+]
 OnlyOption = Annotated[
     list[str] | None,
     typer.Option("--only", metavar="PART", help="Run this part and no other here; * is any text. May be repeated."),
@@ -82,6 +91,7 @@ def serve(
     poll: PollOption = POLL,
     dashboard: DashboardOption = True,
     per_secret: PerSecretOption = False,
+    publish: PublishOption = False,
     catalogue: CatalogueOption = None,
 ) -> None:
     """Run whatever has to run on, until Ctrl-C or SIGTERM: follow the hub, and answer how all of it is.
@@ -98,7 +108,7 @@ def serve(
         from keyturn.serving.registry import make_parts
 
         latest = Latest(workspace, catalogue)
-        site = site_of(latest, audit_file, lambda: source_of(latest, audit_file, position, every), per_secret)
+        site = site_of(latest, audit_file, lambda: source_of(latest, audit_file, position, every), per_secret, publish)
         supervisor = supervisor_of(workspace, make_parts(site, only or ()))
         serving = Serving(supervisor.states, site.counts, site.board)
         shown = latest if dashboard and FOLLOW in supervisor.states() else None
@@ -108,7 +118,11 @@ def serve(
 
 
 def site_of(
-    latest: Latest, audit_file: Path | None, open_changes: "Callable[[], ChangeSource]", per_secret: bool = False
+    latest: Latest,
+    audit_file: Path | None,
+    open_changes: "Callable[[], ChangeSource]",
+    per_secret: bool = False,
+    publishes: bool = False,
 ) -> "Site":
     """What the parts of this process are made of, by the catalogue and the environment."""
     from keyturn.cli.numbers import looks_of
@@ -122,7 +136,8 @@ def site_of(
 
     directory, keep = trail_directory(os.environ), trail_keep(os.environ)
     logs, looks = access_logs(latest, audit_file), looks_of(latest, per_secret=per_secret)
-    return Site(latest, open_changes, note, opened, directory, logs, keep=keep, looks=looks, backup_plan=backup_plan)
+    site = Site(latest, open_changes, note, opened, directory, logs, keep=keep, looks=looks, backup_plan=backup_plan)
+    return replace(site, publishes=publishes)
 
 
 def backup_plan(workspace: "Workspace") -> "BackupPlan | None":

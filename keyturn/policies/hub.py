@@ -32,7 +32,7 @@ from keyturn.rotation.logins import LOGINS
 from keyturn.rotation.quiet import QUIET
 from keyturn.rotation.records import ROTATIONS
 from keyturn.serving.leases import SERVE
-from keyturn.serving.parts import BACKUP, GRANTING
+from keyturn.serving.parts import BACKUP, GRANTING, PUBLISHED, RELAY
 from keyturn.sync.store_status import SYNC
 
 WORKER: Final = "keyturn-worker"
@@ -42,6 +42,7 @@ APPROVER: Final = "keyturn-approver"
 REQUESTER: Final = "keyturn-requester"
 NOTARY: Final = "keyturn-notary"
 MONITOR: Final = "keyturn-monitor"
+NUMBERS: Final = "keyturn-numbers"
 PKI: Final = "keyturn-pki"
 PLANNER: Final = "keyturn-planner"
 GRANTER: Final = "keyturn-granter"
@@ -96,6 +97,7 @@ STATE: Final = (
     StatePart(BROKEN, listed=("names",)),
     StatePart(GRANTS, written_by=(), listed=("names",)),
     StatePart(ARCHIVE, written_by=(), listed=("names",)),
+    StatePart(PUBLISHED, read_by=(WORKER, NUMBERS)),
     StatePart(SERVE, written_by=(WORKER, MONITOR), listed=("names",)),
     StatePart(GRANTED, written_by=(GRANTER,), listed=("names",)),
     StatePart(DELIVERIES, written_by=(GRANTER,), read_by=(GRANTER,)),
@@ -435,6 +437,8 @@ ABOUT: Final = {
     **{login_policy(role): about_own_login(role) for role in (WORKER, REVOKER, NOTARY)},
     MONITOR: "What `keyturn serve` may do in the hub where it watches who reads what (`--only 'access/*'`), and does"
     " not follow the hub: keep its own state, and see which ledger is the hub's. It reads no secret.",
+    NUMBERS: "What `keyturn serve` may do in the hub where it tells Prometheus the numbers that another process has"
+    " looked at (`--only relay`). It reads no secret, no record, and no key.",
     PKI: "What `keyturn pki plan` and `keyturn pki apply` may do in the hub: make authorities and their roles. Whoever"
     " has it decides what every certificate is worth: give it to no worker. It reads no secret.",
     GRANTER: "What `keyturn serve` may do in the hub where it gives and ends access for a while (`--only grants`). It"
@@ -603,6 +607,24 @@ def monitor(scope: HubScope) -> Sections:
     yield from ledger(scope)
 
 
+def numbers(scope: HubScope) -> Sections:
+    """What tells the numbers that another login has looked at."""
+    mount = scope.places.state_mount
+    yield Section("Its own token: whose it is, and that it lasts on.", tuple(own_token()))
+    yield Section(
+        "What a worker's login has seen of the whole workspace (`keyturn serve --publish`): names and numbers.",
+        tuple(rule for part in STATE for rule in state(scope, part, NUMBERS)),
+    )
+    yield Section(
+        "That it is at work (`keyturn serve --only relay`).",
+        (
+            allow(f"{mount}/data/{SERVE}/{RELAY}", "create", "read", "update"),
+            allow(f"{mount}/metadata/{SERVE}/{RELAY}", "create", "read", "update", max_versions=("1",)),
+        ),
+    )
+    yield from two_hubs(scope)
+
+
 def pki(scope: HubScope) -> Sections:
     """What `keyturn pki` may do; nothing where the catalogue has no authorities."""
     if not scope.authorities:
@@ -757,6 +779,7 @@ ROLES: Final[dict[str, Callable[[HubScope], Sections]]] = {
     REQUESTER: requester,
     NOTARY: notary,
     MONITOR: monitor,
+    NUMBERS: numbers,
     PKI: pki,
     PLANNER: planner,
     GRANTER: granter,

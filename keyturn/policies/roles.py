@@ -13,6 +13,7 @@ LOGINS: Final = {
     "revoker": (hub.WORKER, hub.REVOKER),
     "notary": (hub.NOTARY,),
     "monitor": (hub.MONITOR,),
+    "numbers": (hub.NUMBERS,),
     "pki": (hub.PKI,),
     "planner": (hub.PLANNER,),
     "granter": (hub.GRANTER,),

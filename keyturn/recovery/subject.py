@@ -31,7 +31,7 @@ WINDOW: Final = 256
 """Entries whose values are in memory at once, beside the parts under way."""
 SETTINGS: Final = ("max_versions", "cas_required", "delete_version_after", "custom_metadata")
 """What of an entry's metadata is kept."""
-PASSING: Final = ("quiet/", "limits/", "serve/", RESTORED)
+PASSING: Final = ("quiet/", "limits/", "serve/", "numbers/", RESTORED)
 """What of Keyturn's own mount is left out: it may be deleted at any time, or is a lease of who runs now."""
 MOST_MOUNTS: Final = 20
 """So many of them are named."""

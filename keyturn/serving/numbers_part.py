@@ -8,6 +8,7 @@ from keyturn.client.clock import elapsed
 from keyturn.core.errors import KeyturnError, unexpected
 from keyturn.serving.board import Board, Look, Numbers, Seen
 from keyturn.serving.parts import NUMBERS, Part, PartHealth, Tenure
+from keyturn.serving.published import publish
 from keyturn.serving.shown import Area
 from keyturn.serving.site import Site
 from keyturn.sync.lines import one_line
@@ -22,15 +23,27 @@ TICK: Final = 1.0
 """Seconds between two moments at which it is asked whether an area's turn has come."""
 
 
+Publish = Callable[[Area, Seen, float], None]
+"""Keeps what was seen of an area for others, until it is looked at again in so many seconds. Raises KeyturnError."""
+
+
 class NumbersPart:
-    """Looks at each area in turn, and puts what it tells on the board."""
+    """Looks at each area in turn, puts what it tells on the board, and has it published where that is asked for."""
 
     name = NUMBERS
 
-    def __init__(self, looks: Mapping[Area, Look], board: Board, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        looks: Mapping[Area, Look],
+        board: Board,
+        say: Callable[[str], None],
+        publish: Publish = lambda area, sighting, pause: None,
+    ) -> None:
         self._looks = looks
         self._board = board
         self._say = say
+        self._publish = publish
+        self._unpublished = ""
         self._told: dict[Area, str] = {}
 
     def run(self, tenure: Tenure) -> None:
@@ -43,8 +56,9 @@ class NumbersPart:
                     if tenure.over:
                         break
                     sighting = self._look(area)
-                    pause = COPIES_PAUSE if area is Area.COPIES else PAUSE
-                    due[area] = elapsed() + max(pause, SHARE * sighting.seconds)
+                    pause = max(COPIES_PAUSE if area is Area.COPIES else PAUSE, SHARE * sighting.seconds)
+                    due[area] = elapsed() + pause
+                    self._keep(tenure, area, sighting, pause)
                 tenure.wait(TICK)
         finally:
             self._board.clear()
@@ -65,11 +79,32 @@ class NumbersPart:
         self._told[area] = trouble
         return sighting
 
+    def _keep(self, tenure: Tenure, area: Area, sighting: Seen, pause: float) -> None:
+        """Have it published, unless another may have the part by now. What can't be is said once."""
+        tenure.insist()
+        trouble = ""
+        try:
+            self._publish(area, sighting, pause)
+        except KeyturnError as error:
+            trouble = one_line(str(error))
+        if trouble and trouble != self._unpublished:
+            self._say(f"error: {self.name}: what was seen can't be published: {trouble}")
+        self._unpublished = trouble
+
     def _health(self) -> PartHealth:
         unseen = [str(area) for area, sighting in self._board.seen().items() if sighting.numbers is None]
-        return PartHealth(trouble=f"can't be looked at: {', '.join(unseen)}" if unseen else "")
+        troubles = [f"can't be looked at: {', '.join(unseen)}"] if unseen else []
+        return PartHealth(trouble="; ".join([*troubles, *(["can't be published"] if self._unpublished else [])]))
 
 
 def numbers_parts(site: Site) -> Iterable[Part]:
     """None where nothing is looked at."""
-    return [NumbersPart(site.looks, site.board, site.say)] if site.looks else []
+    if not site.looks:
+        return []
+    if not site.publishes:
+        return [NumbersPart(site.looks, site.board, site.say)]
+
+    def kept(area: Area, sighting: Seen, pause: float) -> None:
+        publish(site.workspace().hub, area, sighting, pause)
+
+    return [NumbersPart(site.looks, site.board, site.say, kept)]

@@ -7,7 +7,7 @@ from typing import Final
 
 from keyturn.core.errors import Invalid
 from keyturn.core.suggest import advice
-from keyturn.serving.parts import Part
+from keyturn.serving.parts import RELAY, Part
 from keyturn.serving.site import Site
 
 MakeParts = Callable[[Site], Iterable[Part]]
@@ -17,13 +17,17 @@ KINDS: Final = (
     "keyturn.serving.access_parts:access_parts",
     "keyturn.serving.grants_part:grants_parts",
     "keyturn.serving.numbers_part:numbers_parts",
+    "keyturn.serving.relay_part:relay_parts",
     "keyturn.serving.backup_part:backup_parts",
 )
 """What makes the parts of one kind, each a function of the site; imported where a process runs parts."""
 
 
 def make_parts(site: Site, only: Iterable[str] = ()) -> list[Part]:
-    """All parts of this site, or those alone that are named, ``*`` being any text. Raises Invalid where none is."""
+    """All parts of this site, or those alone that are named, ``*`` being any text. Raises Invalid where none is.
+
+    The relay is never meant by ``*``: who looks needs none.
+    """
     parts = {part.name: part for kind in KINDS for part in _maker(kind)(site)}
     names = [name for pattern in only or ["*"] for name in _matching(pattern, parts)]
     return [parts[name] for name in dict.fromkeys(names)]
@@ -31,7 +35,7 @@ def make_parts(site: Site, only: Iterable[str] = ()) -> list[Part]:
 
 def _matching(pattern: str, parts: Iterable[str]) -> list[str]:
     listed = list(parts)
-    if names := [name for name in listed if fnmatchcase(name, pattern)]:
+    if names := [name for name in listed if fnmatchcase(name, pattern) and (name != RELAY or pattern == RELAY)]:
         return names
     hint = advice(pattern, listed, f"Say one of {', '.join(listed)}")
     raise Invalid("run", f"the part {pattern}", "there is none of that name", hint)

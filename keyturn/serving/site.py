@@ -35,7 +35,8 @@ class Site:
     ``open_changes`` opens what tells of the hub's changes. ``logs`` are the access logs that are read on this machine,
     each by what opens it, ``trail`` is the directory that they are kept in, ``keep`` how long, None for good. ``say``
     is given one line at a time, from several threads. ``looks`` look at the whole workspace for its numbers, which
-    stand on the ``board``. ``backup_plan`` says how the hub is backed up, if it is.
+    stand on the ``board``, and in the hub for others to tell where this process ``publishes`` them. ``backup_plan``
+    says how the hub is backed up, if it is.
     """
 
     workspace: Callable[[], Workspace]
@@ -48,4 +49,5 @@ class Site:
     keep: timedelta | None = None
     looks: Mapping[Area, Look] = field(default_factory=dict)
     board: Board = field(default_factory=Board)
+    publishes: bool = False
     backup_plan: "Callable[[Workspace], BackupPlan | None]" = lambda workspace: None
