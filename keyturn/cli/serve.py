@@ -72,7 +72,7 @@ PublishOption = Annotated[
     typer.Option(
         "--publish",
         envvar="KEYTURN_SERVE_PUBLISH",
-        help="Keep what the part numbers sees in the hub, for whoever runs --only relay with fewer rights.",
+        help="Keep what the part numbers sees in the hub, to be told by --only relay with fewer rights, not here.",
     ),
 ]
 OnlyOption = Annotated[
@@ -103,6 +103,7 @@ def serve(
     if bool(cert) != bool(key):
         raise wrong("--cert", "--cert and --key belong together")
     with opened_workspace(catalogue) as workspace, ended_by_signals() as stop, ExitStack() as stack:
+        from keyturn.serving.board import Board
         from keyturn.serving.numbers import Serving
         from keyturn.serving.parts import FOLLOW
         from keyturn.serving.registry import make_parts
@@ -110,7 +111,8 @@ def serve(
         latest = Latest(workspace, catalogue)
         site = site_of(latest, audit_file, lambda: source_of(latest, audit_file, position, every), per_secret, publish)
         supervisor = supervisor_of(workspace, make_parts(site, only or ()))
-        serving = Serving(supervisor.states, site.counts, site.board)
+        # What is published is told by the relay alone, or it would be counted twice.
+        serving = Serving(supervisor.states, site.counts, Board() if publish else site.board)
         shown = latest if dashboard and FOLLOW in supervisor.states() else None
         open_endpoint(stack, workspace, serving, listen, cert, key, shown)
         run(supervisor, stop)

@@ -33,6 +33,10 @@ NEEDLE: Final = re.compile(
 UNDER_WAY: Final = 50_000
 """So many rotations, and so many incidents, whose beginning is remembered until their end is seen."""
 
+MOST_STORES: Final = 200
+"""So many stores are told apart, since a ledger remembers all that there ever were; the others are counted together."""
+OTHERS: Final = "(others)"
+
 SECONDS: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0, 3_600.0, 86_400.0)
 """The bounds of every distribution."""
 
@@ -72,6 +76,8 @@ class LedgerTally:
         self._last = 0
         self._rotations = Counter[str](dict.fromkeys((*ENDS.values(), "failed"), 0))
         self._pushes = Counter[str](done=0, failed=0)
+        self._push_failures = Counter[tuple[str, str]]()
+        self._stores: set[str] = set()
         self._failures = Counter[str]()
         self._alerts = Counter[str]()
         self._incidents = Counter[tuple[str, str]]()
@@ -95,7 +101,7 @@ class LedgerTally:
     def add(self, entry: Entry) -> None:
         """One entry, in the ledger's order."""
         if entry.outcome in (Outcome.FAILED, Outcome.DENIED):
-            self._failures[code_of_kind(entry.note.partition(":")[0]) or "none"] += 1
+            self._failures[_code(entry)] += 1
         if count := self._counting.get(entry.action):
             count(self, entry)
 
@@ -122,8 +128,18 @@ class LedgerTally:
             self._rotation_seconds.add((entry.time - began).total_seconds())
 
     def _push(self, entry: Entry) -> None:
-        if entry.outcome is not Outcome.BEGUN:
-            self._pushes["done" if entry.outcome is Outcome.DONE else "failed"] += 1
+        if entry.outcome is Outcome.BEGUN:
+            return
+        done = entry.outcome is Outcome.DONE
+        self._pushes["done" if done else "failed"] += 1
+        if not done:
+            self._push_failures[self._store(entry.place.partition(":")[0] or "none"), _code(entry)] += 1
+
+    def _store(self, name: str) -> str:
+        """The store's name, or that of all others where there are too many."""
+        if len(self._stores) < MOST_STORES:
+            self._stores.add(name)
+        return name if name in self._stores else OTHERS
 
     def _alert(self, entry: Entry) -> None:
         if alert := alert_of(entry):
@@ -182,6 +198,7 @@ class LedgerTally:
         samples: dict[str, Samples] = {
             "rotations": _by_one(self._rotations),
             "pushes": _by_one(self._pushes),
+            "push_failures": {labels: float(count) for labels, count in self._push_failures.items()},
             "failures": _by_one(self._failures),
             "alerts": _by_one(self._alerts),
             "drills": _by_one(self._drills),
@@ -220,6 +237,11 @@ class LedgerTally:
 
 def _by_one(counts: Counter[str]) -> Samples:
     return {(label,): float(count) for label, count in counts.items()}
+
+
+def _code(entry: Entry) -> str:
+    """The code of the error that an entry's note begins with."""
+    return code_of_kind(entry.note.partition(":")[0]) or "none"
 
 
 def _incident(entry: Entry) -> str:

@@ -1,15 +1,17 @@
 """The part that tells the numbers that another process has looked at, with a login that may read nothing else."""
 
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from typing import Final
 
-from keyturn.core.errors import NotFound
+from keyturn.core.errors import Invalid, NotFound
 from keyturn.core.hub import StatePort
-from keyturn.serving.board import Board
+from keyturn.serving.board import Board, Seen
 from keyturn.serving.parts import RELAY, Part, PartHealth, Tenure
 from keyturn.serving.published import load_published
 from keyturn.serving.shown import Area
 from keyturn.serving.site import Site
+from keyturn.sync.lines import one_line
 
 PAUSE: Final = 15.0
 """Seconds between two readings of what was seen."""
@@ -42,7 +44,10 @@ class RelayPart:
         """All that is kept, once. Raises as :meth:`run` does."""
         hub = self._hub()
         for area in self._areas:
-            if sighting := load_published(hub, area):
+            sighting = seen_of(hub, area)
+            if sighting is None and area in self._board.seen():
+                sighting = Seen(datetime.now(UTC), 0.0, None, "what was seen is gone")
+            if sighting:
                 self._board.put(area, sighting)
         if not self._board.seen():
             hint = "Run `keyturn serve --only numbers --publish` somewhere, with a worker's login"
@@ -51,6 +56,14 @@ class RelayPart:
     def _health(self) -> PartHealth:
         unseen = [str(area) for area, sighting in self._board.seen().items() if sighting.numbers is None]
         return PartHealth(trouble=f"can't be looked at: {', '.join(unseen)}" if unseen else "")
+
+
+def seen_of(hub: StatePort, area: Area) -> Seen | None:
+    """What the hub keeps of an area; without numbers where its entry is none, and None where there is none."""
+    try:
+        return load_published(hub, area)
+    except Invalid as error:
+        return Seen(datetime.now(UTC), 0.0, None, one_line(str(error)))
 
 
 def relay_parts(site: Site) -> Iterable[Part]:

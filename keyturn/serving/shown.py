@@ -123,6 +123,13 @@ SHOWN: Final = (
     Shown(Area.LEDGER, "pushes", _COUNTER, "Copies that were written, or could not be.", ("outcome",)),
     Shown(
         Area.LEDGER,
+        "push_failures",
+        _COUNTER,
+        "Tries to write a copy that failed, by its store and the error's code; what may pass is tried again.",
+        ("store", "code"),
+    ),
+    Shown(
+        Area.LEDGER,
         "failures",
         _COUNTER,
         "Entries of what has failed, by the error's code: KT102 is throttling, for one.",

@@ -35,6 +35,7 @@ FIRES: Mapping[str, tuple[str, str, str]] = {
     "KeyturnCopiesUnknown": ('keyturn_copies{store="gcp",state="unknown"}', "9x576", "0x576"),
     "KeyturnCopiesFail": ('keyturn_copies_failing_seconds{store="aws"}', "7200x576", "60x576"),
     "KeyturnPushesFail": ('keyturn_pushes_total{outcome="failed"}', "0+1x576", "5x576"),
+    "KeyturnStoreThrottles": ('keyturn_push_failures_total{store="aws",code="KT102"}', "0+1x576", "5x576"),
     "KeyturnRotationsFail": ('keyturn_rotations_total{outcome="failed"}', "0+1x576", "7x576"),
     "KeyturnThrottled": ('keyturn_failures_total{code="KT102"}', "0+1x576", "7x576"),
     "KeyturnLedgerNotSigned": ("keyturn_ledger_unsigned_seconds", "3600x576", "60x576"),

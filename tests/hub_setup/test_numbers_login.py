@@ -15,7 +15,6 @@ import requests
 from deployments.local.support.ports import free_port
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.numbers import looks_of
-from keyturn.client.clock import elapsed
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.policies.check import Comparison, compare, paths_to_ask
@@ -86,23 +85,30 @@ def token_of(teller: Empty) -> str:
     return str(made["client_token"])
 
 
+class LastBoard(Board):
+    """One that goes on telling what was put there last."""
+
+    def clear(self) -> None:
+        """Keep it."""
+
+
 def publish_all(workspace: Workspace) -> list[str]:
-    """Let the part that looks publish every area once; what it tells itself then."""
-    board = Board()
+    """Let the part that looks publish every area; what it has seen last of each."""
+    board = LastBoard()
     refused: Any = None
     looks = looks_of(lambda: workspace, per_secret=True)
     (part,) = numbers_parts(
         Site(lambda: workspace, refused, print, refused, Path("/"), looks=looks, board=board, publishes=True)
     )
-    tenure = Tenure(NUMBERS, 1, elapsed, lambda: None)
+    tenure = Tenure(NUMBERS, 1, lambda: 0.0, lambda: None)
     worker = threading.Thread(target=part.run, args=(tenure,))
     worker.start()
     try:
         until(lambda: all(load_published(workspace.hub, area) for area in Area))
-        return exposition(NumbersCollector(PREFIX, board_metrics(), {(): board}))().splitlines()
     finally:
         tenure.ended.set()
         worker.join()
+    return exposition(NumbersCollector(PREFIX, board_metrics(), {(): board}))().splitlines()
 
 
 @contextmanager
@@ -131,7 +137,7 @@ def test_every_number_that_was_looked_at_is_told_and_no_value_can_be_read(teller
         told = publish_all(workspace)
         value = str(workspace.hub.read(SECRET).fields.reveal()["value"])  # type: ignore[union-attr]
     assert [f'keyturn_look_up{{area="{area}"}} 1.0' in told for area in Area] == [True] * len(Area)
-    assert 'keyturn_secret_age_ratio{classification="internal",owner="shop@example.com"}' in "\n".join(told)
+    assert f'keyturn_secret_age_seconds{{path="{SECRET}"}}' in "\n".join(told)
     assert 'keyturn_rotations_total{outcome="promoted"} 1.0' in told
     assert "keyturn_rotation_duration_seconds_count 1.0" in told
 

@@ -1,5 +1,6 @@
 """What is told in numbers of the whole workspace: what the ledger comes to, and nothing where nobody could look."""
 
+import json
 import threading
 from collections.abc import Iterable
 from dataclasses import replace
@@ -12,23 +13,27 @@ from prometheus_client.utils import floatToGoString
 from keyturn.client.clock import elapsed
 from keyturn.client.metrics import Histogram, Kind
 from keyturn.core.alerts import ALERT, AlertNote
-from keyturn.core.errors import Denied
+from keyturn.core.errors import Denied, NotFound
+from keyturn.core.hub import State
 from keyturn.core.ledger import Entry, Outcome
 from keyturn.ledger.entries import leaf
 from keyturn.providers.prometheus.metrics import NumbersCollector, exposition
 from keyturn.recovery.drill_notes import RESTORE_DRILL, DrillNote
+from keyturn.serving import ledger_numbers
 from keyturn.serving.board import Board, Numbers, Seen, board_metrics
 from keyturn.serving.ledger_numbers import LedgerTally
 from keyturn.serving.numbers_part import NumbersPart
 from keyturn.serving.parts import NUMBERS, Tenure
+from keyturn.serving.published import publish
+from keyturn.serving.relay_part import RelayPart
 from keyturn.serving.shown import PREFIX, SHOWN, TOLD_BY, Area
 from tests.support.hooks import eventually
 
 BEGAN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def entry(seconds: float, action: str, outcome: Outcome, secret: str = "", note: str = "") -> Entry:
-    return Entry(BEGAN + timedelta(seconds=seconds), "worker", action, outcome, secret, note=note)
+def entry(seconds: float, action: str, outcome: Outcome, secret: str = "", note: str = "", place: str = "") -> Entry:
+    return Entry(BEGAN + timedelta(seconds=seconds), "worker", action, outcome, secret, note=note, place=place)
 
 
 class Written:
@@ -68,6 +73,8 @@ ROTATED = (
     entry(43, "push", Outcome.BEGUN, "a"),
     entry(44, "push", Outcome.DONE, "a"),
     entry(45, "push", Outcome.FAILED, "a", "what a newer release says"),
+    entry(45, "push", Outcome.FAILED, "a", "Throttled: it asks for a slower pace", "aws:a"),
+    entry(45, "push", Outcome.FAILED, "a", "Throttled: it asks for a slower pace", "aws:team:b"),
     entry(46, "rotate", Outcome.DONE, "a"),
     entry(50, "promote", Outcome.DONE, "b"),
     entry(60, "retire", Outcome.DONE, "a"),
@@ -84,10 +91,21 @@ def test_rotations_are_counted_by_what_they_came_to_and_take_as_long_as_from_the
     assert 'keyturn_rotation_duration_seconds_bucket{le="60.0"} 1.0' in lines
     assert "keyturn_rotation_duration_seconds_sum 42.0" in lines
     assert "keyturn_rotation_duration_seconds_count 1.0" in lines
-    assert 'keyturn_pushes_total{outcome="failed"} 1.0' in lines
-    assert 'keyturn_failures_total{code="KT102"} 1.0' in lines
+    assert 'keyturn_pushes_total{outcome="failed"} 3.0' in lines
+    assert 'keyturn_push_failures_total{code="KT102",store="aws"} 2.0' in lines
+    assert 'keyturn_push_failures_total{code="none",store="none"} 1.0' in lines
+    assert 'keyturn_failures_total{code="KT102"} 3.0' in lines
     assert 'keyturn_failures_total{code="none"} 1.0' in lines
     assert f"keyturn_ledger_entries {len(ROTATED)}.0" in lines
+
+
+def test_of_very_many_stores_the_last_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_numbers, "MOST_STORES", 2)
+    failed = [
+        entry(0, "push", Outcome.FAILED, "a", "Throttled: no", f"{store}:a") for store in ("a", "b", "c", "d", "a")
+    ]
+    told = tally_of(*failed).samples["push_failures"]
+    assert told == {("a", "KT102"): 2, ("b", "KT102"): 1, ("(others)", "KT102"): 2}
 
 
 def test_a_ledger_is_read_on_and_counts_nothing_twice() -> None:
@@ -195,6 +213,79 @@ def test_one_area_that_fails_keeps_no_other_from_being_told_and_the_end_of_the_p
     assert looked.is_set()
     assert [line.partition(": ")[0] for line in said] == ["error", "error"]
     assert "s3cret-value" not in "".join(said)
+
+
+class Entries:
+    """The hub's entries, all of one age in seconds."""
+
+    def __init__(self, age: float = 0.0) -> None:
+        self.age = age
+        self.kept: dict[str, dict[str, Any]] = {}
+
+    def read_state(self, path: str) -> State | None:
+        return State(json.loads(json.dumps(self.kept[path])), 1, self.age) if path in self.kept else None
+
+    def write_state(self, path: str, data: dict[str, Any], *, cas: int) -> int:
+        self.kept[path] = data
+        return cas + 1
+
+
+def test_what_was_published_is_told_alike_until_it_is_old() -> None:
+    hub: Any = Entries()
+    numbers = tally_of(*ROTATED)
+    publish(hub, Area.LEDGER, Seen(BEGAN, 0.5, numbers), 60.0)
+    publish(hub, Area.KEYS, Seen(BEGAN, 0.5, None, "the hub does not answer"), 60.0)
+    board = Board()
+    RelayPart(lambda: hub, board).read()
+    told = shown(Area.LEDGER, numbers)
+    assert set(told) - set(lines_of(board)) == set()
+    assert 'keyturn_look_up{area="keys"} 0.0' in lines_of(board)
+    assert board.seen().keys() == {Area.LEDGER, Area.KEYS}, "of what nobody has looked at nothing is said"
+    assert "answer" not in json.dumps(hub.kept), "numbers alone are kept"
+    hub.age = 2 * 60.5 + 60.1
+    RelayPart(lambda: hub, board).read()
+    assert 'keyturn_look_up{area="ledger"} 0.0' in lines_of(board)
+    assert not any(line.startswith("keyturn_rotations_total") for line in lines_of(board))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": 2},
+        {"at": "yesterday"},
+        {"at": "2026-03-01T12:00:00"},
+        {"seconds": "none"},
+        {"numbers": "{"},
+        {"numbers": '{"rotations": 1}'},
+        {"numbers": '[["rotations", [["promoted", "many"]]]]'},
+        {"numbers": '[["rotations", [["promoted", "more", 1]]]]'},
+        {"numbers": '[["rotation_duration_seconds", [[[1.0], [], 0, 0.0]]]]'},
+    ],
+    ids=str,
+)
+def test_an_entry_that_is_none_hides_its_area_and_no_other(change: dict[str, Any]) -> None:
+    hub: Any = Entries()
+    for area in (Area.LEDGER, Area.REVIEWS):
+        publish(hub, area, Seen(BEGAN, 0.5, tally_of(*ROTATED)), 60.0)
+    hub.kept["numbers/ledger"] |= change
+    board = Board()
+    RelayPart(lambda: hub, board).read()
+    assert {area: seen.numbers is not None for area, seen in board.seen().items()} == {
+        Area.LEDGER: False,
+        Area.REVIEWS: True,
+    }
+
+
+def test_a_number_of_a_newer_release_is_left_out_and_a_relay_without_any_says_who_has_to_look() -> None:
+    hub: Any = Entries()
+    with pytest.raises(NotFound, match="keyturn serve --only numbers --publish"):
+        RelayPart(lambda: hub, Board()).read()
+    publish(hub, Area.LEDGER, Seen(BEGAN, 0.5, tally_of(*ROTATED)), 60.0)
+    kept = json.loads(hub.kept["numbers/ledger"]["numbers"])
+    hub.kept["numbers/ledger"]["numbers"] = json.dumps([*kept, ["later", [["a", 1]]]])
+    board = Board()
+    RelayPart(lambda: hub, board).read()
+    assert set(shown(Area.LEDGER, tally_of(*ROTATED))) <= set(lines_of(board))
 
 
 def test_every_number_has_an_area_that_says_where_it_is_from_and_a_name_of_its_own() -> None:

@@ -194,6 +194,7 @@ def test_a_part_that_is_not_there_is_told_with_the_one_meant() -> None:
     site = parts_of_nothing()
     assert [part.name for part in make_parts(site)] == ["follow"]
     assert [part.name for part in make_parts(site, ["f*"])] == ["follow"]
+    assert [part.name for part in make_parts(site, ["relay", "*"])] == ["relay", "follow"], "it is named alone"
     with pytest.raises(Invalid, match=r"the part folow: there is none of that name\. Did you mean follow"):
         make_parts(site, ["folow"])
 
