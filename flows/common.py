@@ -137,8 +137,8 @@ def runbook(
             begun: Begun = []
             try:
                 opened = await asyncio.to_thread(opens)
-                told = {"keyturn.secret": path, RUN_ATTRIBUTE: run_id()}
-                work = traced(f"flow {name}", told, trace=trace_of_run(), parent=asked_within())
+                attributes = {"keyturn.secret": path, RUN_ATTRIBUTE: run_id()}
+                work = traced(f"flow {name}", attributes, trace=trace_of_run(), parent=asked_within())
                 with work, heartbeats(), ExitStack() as stack:
                     begun = await begin_run(stack, opened, name, path, looks=looks and not path)
                     return await body(*args, **kwargs)

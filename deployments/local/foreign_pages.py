@@ -51,8 +51,8 @@ class OwnPagesOnly:
         self._application = application
         self._origins = frozenset(origins)
         self._hosts = frozenset(origin.partition("://")[2] for origin in self._origins)
-        asked = ["'self'", *sorted(self._origins), *(f"wss://{host}" for host in sorted(self._hosts))]
-        self._policy = (b"content-security-policy", f"connect-src {' '.join(asked)}".encode())
+        places = ["'self'", *sorted(self._origins), *(f"wss://{host}" for host in sorted(self._hosts))]
+        self._policy = (b"content-security-policy", f"connect-src {' '.join(places)}".encode())
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         refusal = self.refusal(scope) if scope["type"] in ("http", "websocket") else None

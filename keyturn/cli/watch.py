@@ -133,7 +133,7 @@ class Watcher:
         """Start it and see it through."""
         from keyturn.providers.prefect_api import PrefectApi
 
-        with told(), PrefectApi(settings, "run", self._deployment, f", {LOCAL}") as api:
+        with spans_told(), PrefectApi(settings, "run", self._deployment, f", {LOCAL}") as api:
             if answered_within:
                 api.insist_on_answer(answered_within)
             started = self._ask(api, parameters)
@@ -174,8 +174,8 @@ class Watcher:
 
     def _ask(self, api: "PrefectApi", parameters: dict[str, Any]) -> "FlowRun":
         """Ask for the run. Where spans are told it goes on with this command's trace, by its label."""
-        asked = {"keyturn.secret": str(parameters.get("path") or "")}
-        with traced(f"ask for {self._deployment.partition('/')[0]}", asked) as span:
+        attributes = {"keyturn.secret": str(parameters.get("path") or "")}
+        with traced(f"ask for {self._deployment.partition('/')[0]}", attributes) as span:
             labels = {TRACE_LABEL: text} if (text := traceparent().get(TRACEPARENT)) else {}
             deployment = api.find_deployment(self._deployment, self._remedy)
             run = api.create_run(deployment, parameters, {WAITS: True, **labels})
@@ -216,7 +216,7 @@ class Watcher:
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def spans_told() -> Iterator[None]:
     """Have spans told where the environment says so; else nothing is imported for it."""
     if not traces_wanted(os.environ):
         yield

@@ -104,7 +104,7 @@ def numbers_parts(site: Site) -> Iterable[Part]:
     if not site.publishes:
         return [NumbersPart(site.looks, site.board, site.say)]
 
-    def kept(area: Area, sighting: Seen, pause: float) -> None:
+    def keep(area: Area, sighting: Seen, pause: float) -> None:
         publish(site.workspace().hub, area, sighting, pause)
 
-    return [NumbersPart(site.looks, site.board, site.say, kept)]
+    return [NumbersPart(site.looks, site.board, site.say, keep)]

@@ -91,12 +91,12 @@ class OtlpTracer:
     ) -> tuple[Context, tuple[trace.Link, ...]]:
         """What a span begins in that goes on with another's trace, with a link to the one that leads there."""
         sampled = trace.TraceFlags(trace.TraceFlags.SAMPLED)
-        asked = trace.SpanContext(int(parent[0], 16), int(parent[1], 16), is_remote=True, trace_flags=sampled)
+        remote = trace.SpanContext(int(parent[0], 16), int(parent[1], 16), is_remote=True, trace_flags=sampled)
         leads = self._tracer.start_span(
-            f"{name}: asked for elsewhere", Context(), attributes=attributes, links=[trace.Link(asked)]
+            f"{name}: asked for elsewhere", Context(), attributes=attributes, links=[trace.Link(remote)]
         )
         leads.end()
-        within = trace.set_span_in_context(trace.NonRecordingSpan(asked), Context())
+        within = trace.set_span_in_context(trace.NonRecordingSpan(remote), Context())
         return within, (trace.Link(leads.get_span_context()),)
 
     def current(self) -> SpanIds:
