@@ -131,3 +131,8 @@ def test_only_a_terminal_is_drawn_on_and_a_first_look_that_fails_ends_it(monkeyp
 
     with pytest.raises(Unavailable):
         redraw(fails, 0)
+
+
+def test_what_is_of_no_one_secret_names_none() -> None:
+    workloads = replace(down("workloads"), path="")
+    assert failure_lines([workloads]) == ["aws:workloads: read aws:workloads: the service does not answer"]
