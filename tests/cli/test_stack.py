@@ -139,6 +139,10 @@ def typed(command: str, env: dict[str, str], cwd: Path) -> "subprocess.Completed
     return done
 
 
+ROTATION = {"decide", "guard", "stage", "install", "verify", "promote", "push", "restart", "notify", "conclude"}
+"""The steps that a rotation may show."""
+
+
 @pytest.mark.slow
 def test_the_first_page_and_the_emergency_card_do_what_they_say(tmp_path: Path) -> None:
     home = tmp_path / "home"
@@ -151,7 +155,7 @@ def test_the_first_page_and_the_emergency_card_do_what_they_say(tmp_path: Path) 
         rotated = said["keyturn rotate ml-training/database --now"]
         # A busy server learns of steps after their run's end, which is not waited for: here stands what it knew.
         steps = re.findall(r"(?m)^  (\w+)(?: [\w:.-]+)*: ", rotated.stderr)
-        assert {"decide", "guard", "stage", "install", "verify", "promote"}.issuperset(steps), rotated.stderr
+        assert ROTATION.issuperset(steps), rotated.stderr
         assert "rotated" in rotated.stdout
         assert said["keyturn plan"].stderr.endswith("nothing to do\n")
         revoked = said['keyturn revoke ml-training/database --reason "trying it out" --incident FIRST-TRY']
