@@ -46,8 +46,11 @@ from keyturn.rotation.renew import renew_credentials
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from keyturn.rotation.undeclared import list_undeclared
+from keyturn.serving.board import Seen
 from keyturn.serving.leases import PartLease
 from keyturn.serving.marks import Marks
+from keyturn.serving.published import publish
+from keyturn.serving.shown import Area
 from keyturn.serving.told import ToldMemory
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
@@ -253,6 +256,7 @@ def worked(site: Site) -> Site:
     for role in (rules.WORKER, rules.MONITOR):
         run_on(site.hub(role))
     assert list(workspace.hub.list_state("serve/access"))
+    publish(workspace.hub, Area.REVIEWS, Seen(workspace.hub_now(), 0.1, None), 60.0)
     return site
 
 
