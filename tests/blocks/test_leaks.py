@@ -23,7 +23,7 @@ from tests.flows.stage import canary
 from tests.support.lab import Lab
 from tests.support.prefect_server import PrefectServer, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.sampled(19, of="files")]
+pytestmark = pytest.mark.slow
 
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
