@@ -23,18 +23,11 @@ def left_over(workspace: Workspace, store: str, holdings: Holdings, wanted: Sequ
 
     Of several stores that are one system all have to say so, and the first of them does it.
     """
-    system = workspace.catalogue.store(store).system
     if not deletes(workspace, store):
         return []
-    mine = {
-        holdings.limits.same(want.place.name)
-        for want in wanted
-        if workspace.catalogue.store(want.place.store).system == system
-    }
-    marked_copies = ((name, copy, copy.marks) for name, copy in holdings.copies.items() if copy.marks and copy.intact)
-    orphans = [copy for name, copy, marks in marked_copies if name not in mine and deletable(workspace, marks)]
-    since = tombstones(workspace, store) if orphans else {}
-    places = [(copy, Destination(store=store, name=copy.name)) for copy in orphans]
+    copies = copies_left(workspace, store, holdings, wanted)
+    since = tombstones(workspace, store) if copies else {}
+    places = [(copy, Destination(store=store, name=copy.name)) for copy in copies]
     return left_over_parts(workspace, store, holdings, wanted) + [
         deletion(workspace, Wanted(copy.marks.source, place), copy, since, "nothing declares it any more")
         for copy, place in places
@@ -42,11 +35,36 @@ def left_over(workspace: Workspace, store: str, holdings: Holdings, wanted: Sequ
     ]
 
 
+def kept(workspace: Workspace, store: str, holdings: Holdings, wanted: Sequence[Wanted]) -> list[tuple[str, str]]:
+    """Copies of declared secrets that nothing declares any more and nobody deletes: the secret's path, the copy's name.
+
+    No new version reaches them, so whoever reads one is cut off when the credential in it ends.
+    """
+    if store != min(one_system(workspace, store)) or deletes(workspace, store):
+        return []
+    copies = ((copy.marks, copy.name) for copy in copies_left(workspace, store, holdings, wanted))
+    return [(marks.source, name) for marks, name in copies if marks and marks.source in workspace.catalogue.secrets]
+
+
+def copies_left(workspace: Workspace, store: str, holdings: Holdings, wanted: Sequence[Wanted]) -> list[RemoteSecret]:
+    """Whole copies in this store's system that this catalogue has made and that nothing declares any more."""
+    twins = one_system(workspace, store)
+    mine = {holdings.limits.same(want.place.name) for want in wanted if want.place.store in twins}
+    marked_copies = ((name, copy, copy.marks) for name, copy in holdings.copies.items() if copy.marks and copy.intact)
+    return [copy for name, copy, marks in marked_copies if name not in mine and deletable(workspace, marks)]
+
+
+def one_system(workspace: Workspace, store: str) -> list[str]:
+    """The names under which the catalogue has this store's system."""
+    system = workspace.catalogue.store(store).system
+    return [name for name, other in workspace.catalogue.stores.items() if other.system == system]
+
+
 def deletes(workspace: Workspace, store: str) -> bool:
     """Whether what nothing declares any more is deleted in this store's system, and this is the one that does it."""
-    system = workspace.catalogue.store(store).system
-    twins = {name: other for name, other in workspace.catalogue.stores.items() if other.system == system}
-    return store == min(twins) and all(other.deletion is Deletion.DELETE for other in twins.values())
+    twins = one_system(workspace, store)
+    settings = [workspace.catalogue.store(name).deletion for name in twins]
+    return store == min(twins) and all(deletion is Deletion.DELETE for deletion in settings)
 
 
 def left_over_parts(workspace: Workspace, store: str, holdings: Holdings, wanted: Sequence[Wanted]) -> list[Item]:

@@ -43,13 +43,15 @@ from keyturn.settings.stores import Deletion
 from keyturn.sync import observe
 from keyturn.sync.behind import behind_words, lost_versions
 from keyturn.sync.fields_of_text import parse_fields
-from keyturn.sync.left_over import deletion, left_over, made_here
+from keyturn.sync.left_over import deletion, kept, left_over, made_here
 from keyturn.sync.observe import Holdings
 from keyturn.sync.spread import SpreadPlaces, noted_place, spread_by_fields, unspread_item
 from keyturn.sync.store_status import left_stores, tombstones
 from keyturn.sync.wanted import Wanted, item_of, unknown_item, wants
 
 AT_ONCE: Final = 16
+SHOWN: Final = 5
+"""So many copies are named in one remark."""
 
 
 def plan(workspace: Workspace, patterns: Sequence[str] = (), *, deep: bool = False, unseen: bool = False) -> Plan:
@@ -88,6 +90,12 @@ def plan(workspace: Workspace, patterns: Sequence[str] = (), *, deep: bool = Fal
         left = (want for store in sorted(holdings) for want in left_over(workspace, store, holdings[store], wanted))
         # Unreadable is not undeclared.
         items += [it for it in left if not (secrets.error(it.path) or spread.may_own(it.path, it.name))]
+    remains = [
+        f"{store}:{name} of {path}"
+        for store in (sorted(holdings) if paths is None else ())
+        for path, name in kept(workspace, store, holdings[store], wanted)
+        if not (secrets.error(path) or spread.may_own(path, name))
+    ]
     mark, unseen_mark = restore_of(workspace)
     if mark:
         items = [held_back(mark, item, secrets.get(item.path)) for item in items]
@@ -97,6 +105,7 @@ def plan(workspace: Workspace, patterns: Sequence[str] = (), *, deep: bool = Fal
         *unseen_mark,
         *behind_remarks,
         *unread_remarks(secrets),
+        *kept_remarks(remains),
         *remarked(workspace, ledger.error, whole=paths is None),
     )
     listing = HubListing(asked_at, secrets)
@@ -134,6 +143,16 @@ def unread_remarks(secrets: Survey) -> Iterator[str]:
         yield (
             f"nothing is done about the secrets of the mount {mount or DEFAULT}, nor about copies of them that only"
             f" patterns push: {error}"
+        )
+
+
+def kept_remarks(copies: Sequence[str]) -> Iterator[str]:
+    """What will cut somebody off: copies that no new version reaches."""
+    if copies:
+        more = f" and {len(copies) - SHOWN} more (see `keyturn scan`)" if len(copies) > SHOWN else ""
+        yield (
+            f"NOT DECLARED any more, and still there: {', '.join(copies[:SHOWN])}{more}. No new version reaches them,"
+            " and whoever reads one is cut off when the credential in it ends. Declare them again, or delete them there"
         )
 
 

@@ -31,6 +31,7 @@ class Site:
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     syncs: dict[str, dict[str, Any]] = field(default_factory=dict)
     rules: dict[str, dict[str, Any]] = field(default_factory=dict)
+    secrets: dict[str, dict[str, Any]] = field(default_factory=dict)
     folder: str = field(default_factory=lambda: fresh().replace("/", "-"))
     clock: Clock = field(default_factory=Clock)
     unseen: bool = True
@@ -43,7 +44,8 @@ class Site:
     def workspace(self) -> Workspace:
         """One opened anew, as a new process would."""
         regions = {name: {**SETTINGS, "profile": name, **self.settings.get(name, {})} for name in self.stores}
-        catalogue = Catalogue.model_validate({"stores": regions, "syncs": self.syncs, "rules": self.rules})
+        declared = {"stores": regions, "syncs": self.syncs, "rules": self.rules, "secrets": self.secrets}
+        catalogue = Catalogue.model_validate(declared)
         made = open_workspace(catalogue, self.lab.hub)
         return dataclasses.replace(made, open_store=self.open_store, clock=self.clock)
 

@@ -149,6 +149,29 @@ def test_a_copy_that_nothing_declares_is_deleted_after_its_delay(site: Site) -> 
     assert store_status.load_store_status(site.workspace, "one")[0].tombstones.keys() <= set()
 
 
+@pytest.mark.parametrize("deletion", ["keep", "delete"])
+def test_a_destination_that_leaves_the_catalogue_and_stays_in_its_store_is_told(site: Site, deletion: str) -> None:
+    site.settings = {name: {"deletion": deletion} for name in site.stores}
+    path = site.write("db", password="one")
+    site.syncs = {"none": {"paths": ["elsewhere/*"], "stores": ["one"]}}
+    declared = {"path": path, "owner": "ml", "classification": "internal", "rotation": {"strategy": "manual"}}
+    places = [{"store": store, "name": "db"} for store in site.stores]
+    site.secrets = {path: {**declared, "destinations": places}}
+    site.run()
+
+    def told(*patterns: str) -> list[str]:
+        return [remark for remark in site.plan(*patterns).remarks if remark.startswith("NOT DECLARED")]
+
+    assert told() == []
+    site.secrets = {path: {**declared, "destinations": places[:1]}}
+    assert told(path) == []
+    assert [f"still there: two:db of {path}. No new version reaches them" in remark for remark in told()] == (
+        [True] if deletion == "keep" else []
+    )
+    site.stores["two"].delete("db")
+    assert told() == []
+
+
 def test_declared_again_it_stays_and_its_delay_begins_anew(site: Site) -> None:
     orphaned(site)
     site.run()
