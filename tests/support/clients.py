@@ -78,9 +78,20 @@ def list_access_keys(place: Place) -> object:
     return AwsIam("iam", endpoint_url=place.url).keys("robot")
 
 
+def key_vault(place: Place) -> AzureKeyVault:
+    return AzureKeyVault("kv", vault_url=place.url, ca_file=place.ca_file, authority=place.url, credential=SignedIn())
+
+
 def list_key_vault(place: Place) -> object:
-    vault = AzureKeyVault("kv", vault_url=place.url, ca_file=place.ca_file, authority=place.url, credential=SignedIn())
-    return list(vault.list_all())
+    return list(key_vault(place).list_all())
+
+
+def describe_key_vault(place: Place) -> object:
+    return key_vault(place).describe("db")
+
+
+def read_key_vault(place: Place) -> object:
+    return key_vault(place).read("db")
 
 
 def list_app_secrets(place: Place) -> object:
@@ -164,6 +175,8 @@ LOOKS: tuple[Act, ...] = (
     list_parameters,
     list_access_keys,
     list_key_vault,
+    describe_key_vault,
+    read_key_vault,
     list_app_secrets,
     list_storage_keys,
     list_service_account_keys,

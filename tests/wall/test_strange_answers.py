@@ -15,7 +15,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
-from tests.support.clients import LOOKS, TOKEN, list_vault
+from tests.support.clients import LOOKS, TOKEN, describe_key_vault, list_vault, read_key_vault
 from tests.support.liar import Liar, answers_in_turn
 from tests.wall.conftest import Serve
 
@@ -98,3 +98,10 @@ def test_a_store_that_answers_something_else_is_told_so(serve: Serve, act: Any, 
     with pytest.raises(Unavailable) as raised:
         act(place)
     assert "s3cr3t" not in str(raised.value)
+
+
+@pytest.mark.parametrize("act", [describe_key_vault, read_key_vault])
+def test_an_empty_page_is_no_secret_of_key_vault(serve: Serve, act: Any) -> None:
+    _, place = serve(answers_in_turn(lambda *_: {"value": []}), act)
+    with pytest.raises(Unavailable):
+        act(place)

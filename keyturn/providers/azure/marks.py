@@ -42,7 +42,9 @@ class AzureSecret(RemoteSecret):
 
 
 def describe_properties(remote: str, properties: SecretProperties, *, intact: bool = True) -> AzureSecret:
-    """The copy that the SDK describes."""
+    """The copy that the SDK describes. Raises ServiceResponseError where what answered was no secret."""
+    if not properties.id:
+        raise ServiceResponseError("the answer is not a secret of Key Vault's")
     enabled = intact and properties.enabled is not False
     tags, content_type, expires_at = properties.tags or {}, properties.content_type, properties.expires_on
     secret = _found(remote, created(properties), tags, content_type, expires_at, enabled)

@@ -33,6 +33,7 @@ from keyturn.core.stores import (
     Unsupported,
     changed_tags,
 )
+from keyturn.providers.answers import reads_answers
 from keyturn.providers.azure import client as azure
 from keyturn.providers.azure.marks import (
     FIRST_PAGE,
@@ -73,6 +74,7 @@ PAUSES: Final = (0.1, 0.2, 0.5, 1, 1, 2, 2, 3, 3, 3)
 """Seconds between attempts to write while a deletion, recovery or purge is under way; the service takes about 5."""
 
 
+@reads_answers()
 class AzureKeyVault:
     """One vault. Fulfils :class:`keyturn.core.stores.Store`.
 
@@ -217,7 +219,9 @@ class AzureKeyVault:
     def read(self, remote: str) -> Sensitive:
         """The value served now. Raises NotFound, also where the secret is disabled or deleted."""
         with self._calling("read", remote):
-            return Sensitive(self._client.get_secret(remote).value or "")
+            secret = self._client.get_secret(remote)
+            describe_properties(remote, secret.properties)
+            return Sensitive(secret.value or "")
 
     def read_many(self, remotes: Sequence[str]) -> dict[str, Sensitive]:
         """The values served now, one call each, side by side; what is absent, disabled or deleted is left out."""
