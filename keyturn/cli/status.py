@@ -18,6 +18,7 @@ from keyturn.core.spans import span
 from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.decide import facts, look_up
 from keyturn.rotation.grace import by_this_clock, grace_over
+from keyturn.rotation.guard import describe_move
 from keyturn.rotation.logins import LoginCheck, current_check, load_checks
 from keyturn.rotation.missing import describe_missing
 from keyturn.rotation.quiet import Listing, acknowledged, list_secrets
@@ -48,6 +49,8 @@ class SecretStatus:
     """The incident that has ended its credential, until a new one is in force."""
     written_since: bool = False
     """Whether somebody has written a version since, which serves; nothing else is done about it."""
+    moved: bool = False
+    """Whether the catalogue leads to another target than the one where the old credential is to be ended."""
     grace_over: datetime | None = None
     copies: tuple[CopyStatus, ...] = ()
     consumers: tuple[Hearing, ...] = ()
@@ -107,6 +110,8 @@ class SecretStatus:
             return "old credential is being ended"
         if rotation.stage is not Stage.PROMOTED:
             return f"{rotation.stage} since {when(rotation.opened_at)}"
+        if self.moved:
+            return f"old credential is not ended: the catalogue leads to another target than {rotation.target}"
         if self.grace_over and self.grace_over > self.now:
             return f"old credential ends in {span(self.grace_over - self.now)}"
         return "old credential is to be retired"
@@ -123,6 +128,7 @@ class SecretStatus:
             "rotation": rotation_data(self.rotation) if self.rotation else None,
             "ended_by": self.ended_by,
             "written_since": self.written_since,
+            "moved": self.moved,
             "destinations": [copy.to_data() for copy in self.copies],
             "consumers": [hearing.to_data() for hearing in self.consumers],
             "login": login_data(self.login, self.now),
@@ -206,6 +212,7 @@ def secret_status(workspace: Workspace, path: str, listing: Listing | None, hear
         record.rotation,
         record.frozen,
         bool(stands.info and stands.info.served) and record.written_since(stands.version),
+        record.retiring is not None and bool(describe_move(workspace, path, record.retiring)),
         by_this_clock(workspace, over) if over else None,
         consumers=hearings.of(workspace, path, stands.info, record, heard),
         expires_at=secret_facts.expires_at,

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from keyturn.cli.status import SecretStatus, statuses_without_copies
 from keyturn.core.errors import Invalid, NotOwned, Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Record
@@ -106,6 +107,13 @@ def elsewhere(opened: Opened) -> Worker:
     return Worker(moved, next(iter(catalogue.secrets)))
 
 
+def last_line(opened: Opened | Worker) -> str:
+    """What `keyturn status` says of the rotation."""
+    (status,) = statuses_without_copies(opened.workspace).values()
+    assert isinstance(status, SecretStatus)
+    return status.lines()[-1]
+
+
 def test_a_candidate_is_not_installed_at_another_target(lab: Lab) -> None:
     secret = lab.alternating()
     opened = lab.open(secret)
@@ -123,6 +131,9 @@ def test_an_old_credential_is_not_ended_at_another_target(lab: Lab) -> None:
     held = retire(moved.workspace, secret.path, Waive.GRACE)
     assert not held.retired
     assert "other.example.com" in held.held_by[0]
+    place = opened.workspace.target(secret.path)
+    assert last_line(moved) == f"old credential is not ended: the catalogue leads to another target than {place}"
+    assert last_line(opened) == "old credential is to be retired"
     assert lab.logs_in(secret.first)
     assert not retire(moved.workspace, secret.path, Waive.EVERYTHING).retired
     (past,) = moved.record().history
