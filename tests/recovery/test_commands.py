@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from keyturn.recovery.chains import list_chains
 from tests.cli.command import SCRIPT
 from tests.manual.lines import lines_of
 from tests.recovery.conftest import Servers, Setting, make_recovery_key
+from tests.support.hooks import eventually
 
 ROOT = Path(__file__).parents[2]
 
@@ -168,6 +170,8 @@ def test_what_is_wrong_is_one_line_with_its_remedy(setting: Setting, run: Run, p
     assert wrong.exit_code == 1
     assert "another recovery key" in wrong.stderr
     (older,) = list_chains(setting.place)
+    # The names of two tell which is newer to the second.
+    assert eventually(lambda: f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}" > older.name)
     run("backup", "run")
     (chain,) = (stored for stored in list_chains(setting.place) if stored.name != older.name)
     (tmp_path / "backups" / chain.objects[0].name).write_bytes(b"changed")
