@@ -56,7 +56,9 @@ class Site:
 
 def hub_requests(site: Site, look: str) -> int:
     """Requests to the hub of one look after others, where all secrets are in one folder. Raises KeyError."""
-    opening = 5  # its own login, the fingerprints' key and their list, the ledger's name and its newest checkpoint
+    # Its own login, the fingerprints' key and their list, the ledger's name and its newest checkpoint, and whether the
+    # hub was restored.
+    opening = 6
     pages = site.hub_pages
     # Of secrets, or of records: the root's listing, and the folder's pages.
     listing = 1 + pages

@@ -52,8 +52,10 @@ def show_due(
     with opened_workspace(catalogue) as workspace:
         from keyturn.rotation.undeclared import left_open
 
-        rows = prospects(workspace, [workspace.secret(path).path] if path else sorted(workspace.catalogue.secrets))
-        undeclared, restoration = [] if path else left_open(workspace), look_at_restoration(workspace.hub)
+        restoration = look_at_restoration(workspace.hub)
+        paths = [workspace.secret(path).path] if path else sorted(workspace.catalogue.secrets)
+        rows = prospects(workspace, paths, restoration.mark)
+        undeclared = [] if path else left_open(workspace)
         unreviewed = [] if path else find_unreviewed(workspace)
         own_keys, now = [] if path else own_keys_of(workspace), workspace.hub_now()
         keys = [] if path else keys_of(workspace)
@@ -163,10 +165,12 @@ class Prospect:
         }
 
 
-def prospects(workspace: "Workspace", paths: Sequence[str]) -> list[Prospect]:
-    """These secrets, looked at side by side, the next first. Raises the first error where none could be told."""
+def prospects(workspace: "Workspace", paths: Sequence[str], mark: "RestoredMark | None" = None) -> list[Prospect]:
+    """These secrets, looked at side by side, the next first; ``mark`` is the hub's where it was restored.
+
+    Raises the first error where none could be told.
+    """
     from keyturn.cli.status import of_each
-    from keyturn.core.restored import look_at_restoration
     from keyturn.rotation.ahead import ledger_versions
     from keyturn.rotation.logins import load_checks
     from keyturn.rotation.quiet import list_secrets
@@ -174,7 +178,6 @@ def prospects(workspace: "Workspace", paths: Sequence[str]) -> list[Prospect]:
     now = workspace.clock()
     still = replace(workspace, clock=lambda: now)
     logins, versions = load_checks(workspace, paths), ledger_versions(workspace, paths).of
-    mark = look_at_restoration(workspace.hub).mark
     with list_secrets(workspace, len(paths)) as listing:
         outcomes = of_each(paths, lambda path: prospect(still, path, logins, versions.get(path), listing, mark))
     rows = (
