@@ -15,10 +15,12 @@ from keyturn.rotation.forget import forget
 from keyturn.rotation.logins import Login, check_logins
 from keyturn.rotation.rename import rename
 from keyturn.rotation.undeclared import left_open
+from tests.crash.site import Site
 from tests.faults.operators import Case
 
 DOINGS: Final[list["Doing"]] = []
 RESTORED: Final[list["Doing"]] = []
+SITUATIONS: Final[list["Situation"]] = []
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,24 @@ class Doing:
     text: str
     run: Callable[[Case], None]
     without: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A row whose secret is declared by the row itself, so it runs once and not for every kind of secret."""
+
+    text: str
+    run: Callable[[Site], None]
+
+
+def situation(text: str) -> Callable[[Callable[[Site], None]], Callable[[Site], None]]:
+    """Add a row that declares its own secret on the site's servers."""
+
+    def add(run: Callable[[Site], None]) -> Callable[[Site], None]:
+        SITUATIONS.append(Situation(text, run))
+        return run
+
+    return add
 
 
 def doing(text: str, without: tuple[str, ...] = ()) -> Callable[[Callable[[Case], None]], Callable[[Case], None]]:

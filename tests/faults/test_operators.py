@@ -10,7 +10,7 @@ import pytest
 
 from tests.crash.kinds import Kind
 from tests.crash.site import Site
-from tests.faults.doings import DOINGS, RESTORED, Doing
+from tests.faults.doings import DOINGS, RESTORED, SITUATIONS, Doing, Situation
 from tests.faults.operators import STRATEGIES, Case
 from tests.support.hooks import eventually
 from tests.support.sampling import sample
@@ -37,7 +37,7 @@ def kinds_for(doing: Doing, first: int) -> list[str]:
 
 def named(value: object) -> str:
     """A parameter's name."""
-    return value.run.__name__ if isinstance(value, Doing) else str(value)
+    return value.run.__name__ if isinstance(value, (Doing, Situation)) else str(value)
 
 
 @pytest.mark.parametrize(("doing", "name"), rows(DOINGS), ids=named)
@@ -47,11 +47,16 @@ def test_what_somebody_does_is_right_or_is_said_and_mended(
     doing.run(Case.of(site, kinds[name]))
 
 
+@pytest.mark.parametrize("row", SITUATIONS, ids=named)
+def test_a_situation_is_right_or_is_reported_and_fixed(site: Site, row: Situation) -> None:
+    row.run(site)
+
+
 def test_the_table_in_the_documents_has_these_rows_and_no_others() -> None:
     text = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
     table = text.partition("## What people do")[2].partition("\n## ")[0]
     rows = [line.split(" | ")[0].removeprefix("| ") for line in table.splitlines() if line.startswith("| ")]
-    assert sorted(rows[1:]) == sorted(doing.text for doing in (*DOINGS, *RESTORED))
+    assert sorted(rows[1:]) == sorted(doing.text for doing in (*DOINGS, *RESTORED, *SITUATIONS))
 
 
 def test_every_kind_of_secret_occurs_in_every_sample() -> None:
