@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from keyturn.cli.output import note
+from keyturn.cli.output import note, note_error
+from keyturn.core.clocks import clock_warning
 from keyturn.core.errors import Invalid, Unavailable
 from keyturn.core.workspaces import CATALOGUE_VARIABLE
 
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from keyturn.catalogue import Catalogue
     from keyturn.core.hub import Hub
     from keyturn.core.ledger import Entry, Ledger
+    from keyturn.providers.vault.hub import VaultHub
     from keyturn.rotation.context import Workspace
+    from keyturn.settings.hub import HubSettings
 
 HOME_VARIABLE: Final = "KEYTURN_HOME"
 DEFAULT_HOME: Final = ".keyturn"
@@ -130,18 +133,27 @@ def opened_workspace(
 
     from keyturn.providers.opentelemetry.opening import told_in_spans
     from keyturn.providers.registry import open_workspace
-    from keyturn.providers.vault.hub import VaultHub
     from keyturn.settings.hub import HubSettings
 
     settings = HubSettings.from_environment()
     if revoking and settings.failover:
         settings = replace(settings, failover=settings.failover.without_lease())
+    with connected_hub(settings) as hub, told_in_spans(os.environ, note):
+        yield open_workspace(declared, hub, spooled(hub) if revoking else None)
+
+
+@contextmanager
+def connected_hub(settings: "HubSettings") -> Iterator["VaultHub"]:
+    """The hub of these settings; at the end, a warning where this machine's clock and the hub's are apart."""
+    from keyturn.providers.vault.hub import VaultHub
+
     hub = VaultHub(settings)
     try:
-        with told_in_spans(os.environ, note):
-            yield open_workspace(declared, hub, spooled(hub) if revoking else None)
+        yield hub
     finally:
         hub.close()
+        if warning := clock_warning(hub.clock_ahead()):
+            note_error(warning)
 
 
 def spooled(hub: "Hub") -> "Ledger":

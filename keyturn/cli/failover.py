@@ -1,13 +1,13 @@
 """``keyturn failover``: which of two hubs is written, and handing that over."""
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from keyturn.cli.environment import insist_on_hub, opened_workspace
+from keyturn.cli.environment import connected_hub, insist_on_hub, opened_workspace
 from keyturn.cli.failures import EXIT_CODES, FAILED, end_command
 from keyturn.cli.options import CatalogueOption, JsonOption
 from keyturn.cli.output import note, write_json, write_table
@@ -128,13 +128,12 @@ def insist_on_clocks(name: str, hub_now: datetime, now: datetime) -> None:
 @contextmanager
 def opened_pair() -> "Iterator[tuple[Pair, VaultHub]]":
     """Both hubs of the environment. Raises Invalid where it names one alone."""
-    from keyturn.providers.vault.hub import VaultHub
     from keyturn.recovery.failover import pair_of
     from keyturn.settings.failover import HUB_NAME, PEER_ADDRESS, PEER_NAME
     from keyturn.settings.hub import HubSettings
 
     insist_on_hub()
-    with closing(VaultHub(HubSettings.from_environment())) as hub:
+    with connected_hub(HubSettings.from_environment()) as hub:
         if (peer := hub.peer) is None:
             hint = f"Set {HUB_NAME}, {PEER_NAME} and {PEER_ADDRESS}"
             raise Invalid("find", "the other hub", "the environment names one hub alone", hint)

@@ -30,7 +30,7 @@ Exit codes:
   2    wrong usage
   3    in force, but not every copy or consumer is reached
   4    held by another run, or nothing retired because it is held
-  130  interrupted"""
+  130  ended by Ctrl-C (129 by SIGHUP, 143 by SIGTERM)"""
 
 NOT_RUN: Final = 125
 EXEC_EXIT_CODES: Final = """\b
@@ -72,6 +72,14 @@ NAMED_REMEDIES: Final = REMEDIES | {
 """For what the system names, those of above among them."""
 
 
+class SignalReceived(KeyboardInterrupt):
+    """A signal ended the command. ``code`` is its exit code, 128 and the signal's number."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.code = 128 + number
+
+
 @contextmanager
 def error_boundary(failed: int = FAILED) -> Iterator[None]:
     """Whatever a command raises ends it with one line on stderr and the exit code that belongs to it, or ``failed``."""
@@ -79,6 +87,8 @@ def error_boundary(failed: int = FAILED) -> Iterator[None]:
         yield
     except (typer.Exit, typer.Abort, BrokenPipeError, WRONG_USAGE):
         raise
+    except SignalReceived as received:
+        raise typer.Exit(received.code) from None
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     except KeyturnError as error:

@@ -3,14 +3,14 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from keyturn.cli.environment import insist_on_hub, load_catalogue
+from keyturn.cli.environment import connected_hub, insist_on_hub, load_catalogue
 from keyturn.cli.failures import EXIT_CODES, FAILED
 from keyturn.cli.hub_tables import COLUMNS, item_rows, plan_data, summarize
 from keyturn.cli.options import CatalogueOption, JsonOption
@@ -95,7 +95,6 @@ def opened_hub(catalogue: Path | None) -> Iterator[Setting]:
     """The hub of the environment, with the login of the environment. Raises what can't be found or read."""
     from keyturn.hub_setup.record import read_record
     from keyturn.hub_setup.wanted import HubDeclaration, resources
-    from keyturn.providers.vault.hub import VaultHub
     from keyturn.settings.hub import HubSettings
 
     insist_on_hub()
@@ -103,7 +102,7 @@ def opened_hub(catalogue: Path | None) -> Iterator[Setting]:
     settings = HubSettings.from_environment()
     house = WorkspaceNames.from_environment(os.environ).own
     wanted = resources(HubDeclaration.by(declared, settings, house, named_ledger()))
-    with closing(VaultHub(settings)) as hub:
+    with connected_hub(settings) as hub:
         port = hub.setup()
         if settings.namespace:
             insist_on_namespace(port, settings.namespace, wanted)
@@ -234,14 +233,13 @@ def write_credentials(
     It is shown nowhere. With --wrap DIR/wrapped-secret-id has it instead, for KEYTURN_HUB_WRAPPED_SECRET_ID_FILE.
     """
     from keyturn.pages.files import write_private
-    from keyturn.providers.vault.hub import VaultHub
     from keyturn.settings.hub import HubSettings
 
     insist_on_hub()
     ttl, file = wrap_of(wrap), directory / ("wrapped-secret-id" if wrap else "secret-id")
     if file.is_symlink() or file.exists():
         raise Invalid("write", str(file), "there is one already", "Name another directory, or remove it")
-    with closing(VaultHub(HubSettings.from_environment())) as hub:
+    with connected_hub(HubSettings.from_environment()) as hub:
         port = hub.setup()
         role_id = port.role_id(role)
         secret = port.make_wrapped_secret_id(role, place, ttl) if ttl else port.make_secret_id(role, place)

@@ -7,9 +7,11 @@ import typer
 
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import FAILED, end_command, naming_file
+from keyturn.cli.interruption import continues_later
 from keyturn.cli.options import CatalogueOption, DeepOption, JsonOption, Layout, LongOutputOption, Patterns, layout_of
 from keyturn.cli.output import note, write_json, write_names, write_table
 from keyturn.core.errors import Invalid, TerminalError, TransientError
+from keyturn.core.workspaces import DEFAULT
 
 if TYPE_CHECKING:
     from keyturn.cli.planned import Applied
@@ -111,8 +113,10 @@ def apply(
         planned = (
             make_plan(workspace, arguments or [], deep, unseen=True) if file is None else load_plan(workspace, file)
         )
-        results = apply_plan(workspace, planned)
-        done = Applied.after(workspace, planned, results, notify_consumers(workspace, planned, results))
+        with continues_later("the next sync or apply pushes what is left", DEFAULT):
+            results = apply_plan(workspace, planned)
+            notices = notify_consumers(workspace, planned, results)
+        done = Applied.after(workspace, planned, results, notices)
     show_applied(done, as_json)
 
 

@@ -1,13 +1,12 @@
 """``keyturn policy``: write the least rights that each login needs, and compare a login's with them."""
 
 import os
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from keyturn.cli.environment import catalogue_directory, insist_on_hub, load_catalogue, stack_in_use
+from keyturn.cli.environment import catalogue_directory, connected_hub, insist_on_hub, load_catalogue, stack_in_use
 from keyturn.cli.failures import EXIT_CODES, FAILED
 from keyturn.cli.options import CatalogueOption, JsonOption
 from keyturn.cli.output import note, write_json, write_table, write_text
@@ -126,14 +125,13 @@ def check(
     """
     from keyturn.policies import check as checks
     from keyturn.policies.roles import needed
-    from keyturn.providers.vault.hub import VaultHub
     from keyturn.settings.hub import HubSettings
 
     insist_on_hub(revoking=role == "revoker")
     declared = load_catalogue(catalogue)
     scope = hub_scope(declared, also or [], lease_prefix or [])
     sections = needed(scope, role)
-    with closing(VaultHub(HubSettings.from_environment())) as hub:
+    with connected_hub(HubSettings.from_environment()) as hub:
         held = hub.capabilities(checks.paths_to_ask(scope, sections))
     compared, answers = checks.compare(scope, sections, held), elsewhere.ask_everyone(declared, role)
     tell(role, compared, answers, list(elsewhere.unasked(declared, role)), as_json)

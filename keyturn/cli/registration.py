@@ -1,11 +1,10 @@
 """``keyturn bootstrap``: register the deployments, blocks, limits and automations with the Prefect server."""
 
 import os
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keyturn.cli.environment import load_catalogue, stack_in_use
+from keyturn.cli.environment import connected_hub, load_catalogue, stack_in_use
 from keyturn.cli.options import CatalogueOption, FailureUrlOption, WorkspaceOption
 from keyturn.cli.output import note
 from keyturn.cli.prefect_server import insist_on_prefect
@@ -56,12 +55,11 @@ def open_incidents(declared: "Catalogue") -> list[str]:
     if not os.environ.get("VAULT_ADDR"):
         return []
     from keyturn.providers.registry import open_workspace
-    from keyturn.providers.vault.hub import VaultHub
     from keyturn.revocation.incident_store import list_open
     from keyturn.settings.hub import HubSettings
 
     try:
-        with closing(VaultHub(HubSettings.from_environment())) as hub:
+        with connected_hub(HubSettings.from_environment()) as hub:
             return [incident.id for incident in list_open(open_workspace(declared, hub))]
     except KeyturnError as error:
         note(f"  forms offer no incidents: {error.problem}")

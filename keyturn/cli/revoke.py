@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,6 +16,7 @@ from keyturn.cli.drill import ModeOption, run_drill
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import say
 from keyturn.cli.incident_runner import Carried, Through, carry_on, resume_hint, show_incident, tell_on_call
+from keyturn.cli.interruption import signals_as_interrupt, wake_quietly
 from keyturn.cli.options import (
     INCIDENT_TIMEOUT,
     BreakGlassOption,
@@ -31,10 +32,10 @@ from keyturn.cli.options import (
     WorkspaceOption,
     YesToRevokeOption,
 )
-from keyturn.cli.output import note, write_json, write_table
+from keyturn.cli.output import note, note_error, write_json, write_table
 from keyturn.cli.override import note_override
-from keyturn.cli.wake import wake_keeper
 from keyturn.core.acting import going_past_rules
+from keyturn.core.clocks import by_hub_clock
 from keyturn.core.errors import KeyturnError, TerminalError
 from keyturn.core.workspaces import DEFAULT
 from keyturn.revocation.incident import Mode, Step
@@ -204,11 +205,12 @@ def revoked(workspace: "Workspace", request: Request, yes: bool, through: Throug
     from keyturn.revocation.run import begin, restore_service, tell_and_clear
 
     incident = request.incident or new_incident_id(request.since)
-    selection, triggered_at = select_again(workspace, incident, request.selector), request.since
+    selection = select_again(workspace, incident, request.selector)
+    triggered_at = by_hubs_clock(workspace, request.since)
     answered, expect = not yes and sys.stdin.isatty(), request.expect
     if answered:
         expect = confirm(workspace, selection, request)
-        triggered_at = datetime.now(UTC)
+        triggered_at = workspace.clock()
     with goes_on_later(incident, through):
         opened = begin(
             workspace,
@@ -245,6 +247,13 @@ def resumed(workspace: "Workspace", incident: str, through: Through) -> Carried:
         carried = carry_on(workspace, incident, through)
     tell_on_call(workspace, incident)
     return carried
+
+
+def by_hubs_clock(workspace: "Workspace", since: datetime) -> datetime:
+    """The same moment by the hub's clock; by this machine's where the hub can't be asked."""
+    with suppress(KeyturnError):
+        workspace.hub_now()
+    return by_hub_clock(since, workspace.hub.clock_ahead())
 
 
 def confirm(workspace: "Workspace", selection: "Selection", request: Request) -> int:
@@ -334,10 +343,12 @@ def goes_on_later(incident: str, through: Through) -> Iterator[None]:
 
     What was refused for good, such as a login that lacks a right, has opened none.
     """
-    try:
-        yield
-    except BaseException as error:
-        if not isinstance(error, TerminalError):
-            note(resume_hint(incident))
-            wake_keeper(through.workspace)
-        raise
+    with signals_as_interrupt():
+        try:
+            yield
+        except BaseException as error:
+            if not isinstance(error, TerminalError):
+                with suppress(OSError):  # the terminal may be gone, and the keeper is still to be woken
+                    note_error(resume_hint(incident))
+                wake_quietly(through.workspace)
+            raise

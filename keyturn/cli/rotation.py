@@ -1,8 +1,6 @@
 """``keyturn rotate``, ``sync`` and ``retire``: through Prefect, or in this process with --local."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -12,6 +10,7 @@ import typer
 
 from keyturn.cli.environment import load_catalogue, opened_workspace, stack_in_use
 from keyturn.cli.failures import BEHIND, HELD, end_command
+from keyturn.cli.interruption import continues_later
 from keyturn.cli.options import (
     BreakGlassOption,
     CatalogueOption,
@@ -25,7 +24,7 @@ from keyturn.cli.options import (
     TimeoutOption,
     WorkspaceOption,
 )
-from keyturn.cli.output import note, note_error, write_json, write_table
+from keyturn.cli.output import note, write_json, write_table
 from keyturn.core.acting import going_past_rules
 from keyturn.core.workspaces import DEFAULT, WorkspaceNames
 
@@ -99,7 +98,7 @@ def rotate(
     parameters |= {"end_previous": end_previous, "ground": ground, "change_account": change_account}
     if local:
         with going_past_rules(over_limit, break_glass):
-            return show_outcome(rotate_here(parameters, catalogue), None, as_json)
+            return show_outcome(rotate_here(parameters, catalogue, workspace), None, as_json)
     run = run_through_prefect("rotate-secret", parameters, catalogue, timeout, workspace)
 
     from keyturn.cli.reports import outcome_of
@@ -143,7 +142,7 @@ def confirm_end(path: str, catalogue: Path | None) -> None:
     return None
 
 
-def rotate_here(parameters: "dict[str, Any]", catalogue: Path | None) -> "Outcome":
+def rotate_here(parameters: "dict[str, Any]", catalogue: Path | None, names: str) -> "Outcome":
     """The whole protocol in this process."""
     with opened_workspace(catalogue) as workspace:
         from keyturn.rotation import run
@@ -151,9 +150,8 @@ def rotate_here(parameters: "dict[str, Any]", catalogue: Path | None) -> "Outcom
         note_local()
         path = parameters["path"]
         insist_on_strategy(workspace.secret(path))
-        with telling_when_interrupted(
-            f"the schedule finishes a rotation that was begun; at once: keyturn rotate {path}"
-        ):
+        rest = f"the schedule finishes a rotation that was begun; at once: keyturn rotate {path}"
+        with continues_later(rest, names):
             return run.rotate(workspace, **parameters)
 
 
@@ -195,11 +193,11 @@ def sync(
 
     from keyturn.cli.reports import COPY_COLUMNS, Copies
 
-    report = Copies.of(run) if run else sync_here(path, deep, catalogue)
+    report = Copies.of(run) if run else sync_here(path, deep, catalogue, workspace)
     show_report(report, COPY_COLUMNS, as_json, report.summary() or "there is no copy to bring in step")
 
 
-def sync_here(path: str | None, deep: bool, catalogue: Path | None) -> "Copies":
+def sync_here(path: str | None, deep: bool, catalogue: Path | None, names: str) -> "Copies":
     """Every copy, or those of the secrets that fit, from this process."""
     with opened_workspace(catalogue) as workspace:
         from keyturn.cli.progress import apply_plan, notify_consumers
@@ -211,7 +209,7 @@ def sync_here(path: str | None, deep: bool, catalogue: Path | None) -> "Copies":
         planned = plan(workspace, [path] if path else [], deep=deep, unseen=True)
         for remark in planned.remarks:
             note(remark)
-        with telling_when_interrupted("the next sync pushes what is left"):
+        with continues_later("the next sync pushes what is left", names):
             results = apply_plan(workspace, planned)
             notices = notify_consumers(workspace, planned, results)
         return Copies(SyncReport.after(planned, results, notices))
@@ -247,7 +245,7 @@ def retire(
         report = Retirements.of(run)
     else:
         with going_past_rules(break_glass=break_glass):
-            report = retire_here(path, waive, catalogue)
+            report = retire_here(path, waive, catalogue, workspace)
     show_report(report, RETIREMENT_COLUMNS, as_json, "there is no old credential to retire")
 
 
@@ -262,7 +260,7 @@ def waived(path: str | None, early: bool, force: bool) -> "Waive":
     return Waive.EVERYTHING if force else Waive.GRACE if early else Waive.NOTHING
 
 
-def retire_here(path: str | None, waive: "Waive", catalogue: Path | None) -> "Retirements":
+def retire_here(path: str | None, waive: "Waive", catalogue: Path | None, names: str) -> "Retirements":
     """Every old credential, or that of one secret, from this process."""
 
     from keyturn.cli.reports import Retirements
@@ -284,7 +282,7 @@ def retire_here(path: str | None, waive: "Waive", catalogue: Path | None) -> "Re
 
     with opened_workspace(catalogue) as workspace:
         paths = ready(workspace, path)
-        with telling_when_interrupted("an end that was begun is finished by the next retire"):
+        with continues_later("an end that was begun is finished by the next retire", names):
             return Retirements(tuple(old for old in side_by_side(one, paths, SIDE_BY_SIDE) if old))
 
 
@@ -354,16 +352,6 @@ def insist_on_strategy(secret: "Secret") -> None:
 
     if isinstance(secret.rotation, ManualSettings):
         raise refusal_of_manual(secret.path)
-
-
-@contextmanager
-def telling_when_interrupted(rest: str) -> Iterator[None]:
-    """Say what becomes of the ``rest`` where Ctrl-C ends it."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        note_error(f"interrupted: {rest}")
-        raise
 
 
 def note_local() -> None:

@@ -1,14 +1,13 @@
 """``keyturn setup store``: the least rights in a store, as that store's own document, and who has to apply it."""
 
 import os
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from keyturn.cli.completion import complete_store
-from keyturn.cli.environment import load_catalogue
+from keyturn.cli.environment import connected_hub, load_catalogue
 from keyturn.cli.options import CatalogueOption, JsonOption
 from keyturn.cli.output import note, write_json, write_text
 from keyturn.core.errors import Conflict, Invalid, UnsupportedOperation
@@ -110,7 +109,6 @@ def write_policies(name: str, settings: "StoreSettings", documents: "list[Docume
     """Write a second hub's policies with the login of the environment. Raises Conflict for what others have made."""
     from keyturn.catalogue.stores.vault import VaultSettings
     from keyturn.policies.documents import was_made
-    from keyturn.providers.vault.hub import VaultHub
     from keyturn.settings.hub import HubSettings
 
     if not isinstance(settings, VaultSettings):
@@ -120,7 +118,7 @@ def write_policies(name: str, settings: "StoreSettings", documents: "list[Docume
     if (hub.address.rstrip("/"), hub.namespace) != (settings.address.rstrip("/"), settings.namespace):
         hint = f"Set VAULT_ADDR to {settings.address}, VAULT_NAMESPACE to the store's, and log in there"
         raise Invalid("apply", name, "the login in use is for another hub, or another namespace", hint)
-    with closing(VaultHub(hub)) as opened:
+    with connected_hub(hub) as opened:
         port = opened.setup()
         for document in documents:
             policy = f"keyturn-{document.name.removesuffix('.hcl')}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from keyturn.cli.environment import insist_on_hub, load_catalogue
+from keyturn.cli.environment import connected_hub, insist_on_hub, load_catalogue
 from keyturn.cli.failures import FAILED
 from keyturn.cli.options import CatalogueOption, JsonOption
 from keyturn.cli.output import note, write_json, write_text
@@ -55,7 +55,6 @@ def setup_target(
     a password that only the hub has. May be run again at any time; then only what is lacking is done.
     """
     from keyturn.providers.registry import open_target_setup
-    from keyturn.providers.vault.hub import VaultHub
     from keyturn.settings.hub import HubSettings
 
     insist_on_hub()
@@ -63,7 +62,7 @@ def setup_target(
     settings = declared.target(name)
     login = administrator(name, settings.kind, user, password_file, password_env)
     handovers = list(handovers_at(declared, name))
-    with closing(VaultHub(HubSettings.from_environment())) as hub:
+    with connected_hub(HubSettings.from_environment()) as hub:
         admin, is_new = admin_of(hub, settings, admin_role)
         setup = open_target_setup(name, settings, login, admin)
         planned = setup.plan(handovers)

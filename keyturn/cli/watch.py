@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from keyturn.cli.interruption import continues_later
 from keyturn.cli.output import note
 from keyturn.cli.prefect_server import LOCAL, insist_on_prefect
 from keyturn.core.errors import KeyturnError, Locked, TransientError, Unavailable
@@ -141,8 +142,9 @@ class Watcher:
             note(f"run {started.name} on the Prefect server {settings.url} (Ctrl-C stops watching, not the run)")
             if url:
                 note(f"  {url}")
-            meanwhile()
-            ended = self._until_over(api, started, url)
+            with continues_later(f"the run {started.name} goes on; see {url or 'the Prefect UI'}"):
+                meanwhile()
+                ended = self._until_over(api, started, url)
             result = result_of(api, started.id)
             # Of a run that says itself what it came to nothing is read from its steps.
             tasks = self._late_steps(api, started.id) if result is None else self._steps(api, started.id)

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -382,6 +382,9 @@ class StatePort(Protocol):
 
     def now(self) -> datetime:
         """The time by the hub's own clock, to the second: the same for all workers, whatever their clocks say."""
+
+    def clock_ahead(self) -> timedelta | None:
+        """How far the hub's clock is ahead of this machine's, to the second; None before the hub answered."""
 
     def fingerprint_keys(self, *, fresh: bool = False) -> FingerprintKeys:
         """The keys of all fingerprints, asked for again after a minute, or at once; made at the first call."""

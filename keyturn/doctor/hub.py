@@ -1,10 +1,10 @@
 """What the login in use may do in the hub, and whether the clocks agree."""
 
 from collections.abc import Iterator
-from datetime import timedelta
 from itertools import groupby
 from typing import Final
 
+from keyturn.core.clocks import clock_warning
 from keyturn.core.restored import look_at_restoration
 from keyturn.doctor.patient import Patient
 from keyturn.doctor.results import CheckResult, Grade, unseen
@@ -14,8 +14,6 @@ from keyturn.policies import check as checks
 from keyturn.policies.roles import needed
 
 AREA: Final = "hub"
-SKEW: Final = timedelta(seconds=30)
-"""So far may a clock be from the hub's: half of how long a silent worker is waited for."""
 
 LOOKING: Final = frozenset({"worker", "revoker", "backup"})
 """The logins that may see from which backup the hub was restored."""
@@ -79,9 +77,9 @@ def check_rights(patient: Patient) -> Iterator[CheckResult]:
 
 def check_clock(patient: Patient) -> Iterator[CheckResult]:
     """How far this machine's clock is from the hub's, which tells whole seconds."""
-    skew = abs(patient.workspace.clock() - patient.workspace.hub_now())
-    if skew > SKEW:
-        words = f"this machine's clock and the hub's are {skew.total_seconds():.0f} s apart"
-        yield CheckResult(AREA, "clock", Grade.FAILED, words, "Let both follow the same time service")
+    patient.workspace.hub.now()  # asks, where nothing was asked before
+    if warning := clock_warning(patient.workspace.hub.clock_ahead()):
+        words, _, remedy = warning.removeprefix("WARNING: ").partition(". ")
+        yield CheckResult(AREA, "clock", Grade.FAILED, words, remedy)
     else:
         yield CheckResult(AREA, "clock", Grade.WELL, "this machine's clock agrees with the hub's")

@@ -14,6 +14,7 @@ from keyturn.catalogue.keys import KeySettings
 from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.targets import TargetSettings
 from keyturn.core.capabilities import capability
+from keyturn.core.clocks import by_hub_clock
 from keyturn.core.consumers import ChecksHealth, NoticeSender
 from keyturn.core.discreet import discreet
 from keyturn.core.errors import Denied, Invalid, NotFound, UnsupportedOperation
@@ -119,8 +120,8 @@ class Opening:
     target: Callable[[str], Any]
 
     def clock(self) -> datetime:
-        """The time now, by this machine."""
-        return datetime.now(UTC)
+        """The time now, by the hub's clock as far as its answers showed it."""
+        return by_hub_clock(datetime.now(UTC), self.hub.clock_ahead())
 
     @property
     def keys(self) -> KeyMaker:

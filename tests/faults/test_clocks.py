@@ -1,8 +1,11 @@
 """Clocks that are ten minutes wrong: they move when something is due, and nothing else.
 
+Commands and workers correct theirs by the hub's; the workers of these tests are given a clock that is not corrected.
+
 Order is decided by versions and numbers, who goes on after a crash by the hub's clock.
 """
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +16,7 @@ from keyturn.catalogue import load_catalogue
 from keyturn.core.errors import Conflict, Superseded
 from keyturn.core.policy import Trigger
 from keyturn.providers.registry import open_workspace
+from keyturn.revocation.incident_store import load_incident
 from keyturn.rotation import steps
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.outcome import RunState
@@ -29,6 +33,9 @@ from tests.support.lab import INTERVAL, Declared, Lab
 pytestmark = pytest.mark.sampled(4, of="file")
 
 OFF = timedelta(minutes=10)
+
+LATENCY = timedelta(seconds=10)
+"""More than the hub's whole seconds and a slow machine make of a moment."""
 
 AHEAD, BEHIND = [pytest.param(sign * OFF, id=name) for sign, name in ((1, "ahead"), (-1, "behind"))]
 
@@ -144,3 +151,30 @@ def test_a_consumer_that_refuses_a_notice_from_a_wrong_clock_is_named_with_the_c
         assert_healed(lab, later, secret)
         assert consumer.versions(secret.path) == [2]
     assert_never_refused(client)
+
+
+@pytest.mark.parametrize("off", [AHEAD, BEHIND])
+def test_an_incident_is_timed_by_the_hubs_clock_and_a_wrong_clock_is_reported(
+    lab: Lab, tmp_path: Path, off: timedelta
+) -> None:
+    secret = lab.alternating()
+    shell, name = Shell(lab, tmp_path), f"INC-{secret.users[0]}"
+    catalogue = shell.catalogue(secret)
+    began = datetime.now(UTC) - LATENCY
+    revoke = ("revoke", secret.path, "--reason", "leaked", "--incident", name, "--local", "--json")
+    ended = shell.run(*revoke, catalogue=catalogue, clock=off.total_seconds())
+    assert ended.returncode == 3, ended.stderr  # the catalogue's store can't be looked at here
+    side = "ahead of" if off > timedelta(0) else "behind"
+    assert f"WARNING: this machine's clock is 600 s {side} the hub's" in ended.stderr.replace("599 s", "600 s")
+    incident = load_incident(lab.open(secret).workspace, name)
+    moments = [incident.triggered_at, incident.opened_at, incident.closed_at, *(event.at for event in incident.events)]
+    assert all(began <= moment <= datetime.now(UTC) + LATENCY for moment in moments if moment), moments
+    told = json.loads(ended.stdout)["secrets"][0]["seconds"]
+    assert min(seconds for seconds in told.values() if seconds is not None) >= 0, told
+
+
+def test_a_command_whose_clock_is_right_says_nothing_of_it(lab: Lab, tmp_path: Path) -> None:
+    secret = lab.generated()
+    shell = Shell(lab, tmp_path)
+    ended = shell.run("rotate", secret.path, "--now", "--local", catalogue=shell.catalogue(secret))
+    assert (ended.returncode, "WARNING" in ended.stderr) == (0, False), ended

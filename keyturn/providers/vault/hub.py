@@ -4,7 +4,7 @@ import copy
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any, Final
@@ -186,6 +186,11 @@ class VaultHub:
             hint = "Let the proxy before it pass the header Date on"
             raise Unavailable("ask for the time of", "the hub", "its answers tell none", hint)
         return at
+
+    def clock_ahead(self) -> timedelta | None:
+        """How far the hub's clock is ahead of this machine's, to the second; None before the hub answered."""
+        at = self._calls.now()
+        return at - datetime.now(UTC) if at else None
 
     def fingerprint_keys(self, *, fresh: bool = False) -> FingerprintKeys:
         """The keys of all fingerprints, 256 random bits each; the first is made at the first call on a new hub."""

@@ -6,7 +6,7 @@ It needs no Prefect: the command line makes reports too.
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from keyturn.access_log.hub_log import hub_logs
@@ -36,7 +36,7 @@ WINDOW: Final = 4096
 
 def readers_of(workspace: Workspace, status: IncidentStatus, env: Mapping[str, str] = os.environ) -> Readers:
     """Who read the incident's secrets in the look-back period, as far as the logs at hand tell. Raises Invalid."""
-    now = datetime.now(UTC)
+    now = workspace.clock()
     incident = status.incident
     logs, own = list(logs_at_hand(workspace, env)), own_principals(workspace)
     return gather(logs, incident.paths, incident.triggered_at - look_back(env), incident.closed_at or now, own)

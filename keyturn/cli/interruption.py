@@ -1,0 +1,61 @@
+"""Ending early: Ctrl-C, SIGTERM and SIGHUP say what continues, and wake the keeper."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Final
+
+from keyturn.cli.failures import SignalReceived
+from keyturn.cli.output import note_error
+
+ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def continues_later(rest: str, workspace: str | None = None) -> Iterator[None]:
+    """Report what becomes of the ``rest`` when a signal ends this early, and wake the keeper of ``workspace``."""
+    with signals_as_interrupt():
+        try:
+            yield
+        except KeyboardInterrupt:
+            with suppress(OSError):  # SIGHUP: the terminal may be gone, and the keeper is still to be woken
+                note_error(f"interrupted: {rest}")
+            if workspace is not None:
+                wake_quietly(workspace)
+            raise
+
+
+def wake_quietly(workspace: str) -> None:
+    """Wake the keeper, even when nothing can be written to the terminal any more."""
+    from keyturn.cli.wake import wake_keeper
+
+    with suppress(OSError):
+        wake_keeper(workspace)
+
+
+@contextmanager
+def signals_as_interrupt() -> Iterator[None]:
+    """Raise SignalReceived, a KeyboardInterrupt, at the first SIGTERM or SIGHUP, and ignore the ones that follow.
+
+    A signal that the parent ignores, as nohup does with SIGHUP, or that something handles already, is left alone.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[int] = []
+
+    def end(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        if len(received) == 1:
+            raise SignalReceived(number)
+
+    handled = [number for number in ENDING if signal.getsignal(number) is signal.SIG_DFL]
+    for number in handled:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in handled:
+            signal.signal(number, signal.SIG_DFL)
