@@ -11,6 +11,8 @@ from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import FAILED
 from keyturn.cli.options import CatalogueOption, JsonOption, WorkspaceOption
 from keyturn.cli.output import write_json, write_table, write_text
+from keyturn.cli.prefect_server import insist_on_api
+from keyturn.core.errors import KeyturnError
 from keyturn.core.workspaces import DEFAULT, WorkspaceNames
 
 if TYPE_CHECKING:
@@ -75,8 +77,13 @@ def in_prefect(names: WorkspaceNames, api: str, unneeded: frozenset[str] = froze
         return []
     import asyncio
 
-    from deployments.prefect_checks import check_prefect
+    from deployments.prefect_checks import AREA, check_prefect
+    from keyturn.doctor.results import unseen
 
+    try:
+        insist_on_api(names.own)
+    except KeyturnError as error:
+        return [unseen(AREA, "server", error)]
     return asyncio.run(check_prefect(api, names, unneeded))
 
 

@@ -30,6 +30,14 @@ def insist_on_prefect(instead: str = f", {LOCAL}") -> PrefectSettings:
     raise Invalid("find", "the Prefect server", "PREFECT_API_URL is not set", f"Set it{instead}")
 
 
+def insist_on_api(pool: str, doing: str = "look at") -> None:
+    """Raises Unavailable, Denied where what answers at PREFECT_API_URL is not Prefect's API, or refuses the login."""
+    from keyturn.providers.prefect_api import SERVER, PrefectApi
+
+    with PrefectApi(prefect_settings(), doing, SERVER) as api:
+        api.insist_on_api(pool)
+
+
 def prefect_settings() -> PrefectSettings:
     """What Prefect would take here; it is asked itself where it is imported already, or alone can tell."""
     if "prefect" not in sys.modules and (settings := read_settings(os.environ, Path.cwd())):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from keyturn.cli.environment import connected_hub, load_catalogue, stack_in_use
 from keyturn.cli.options import CatalogueOption, FailureUrlOption, WorkspaceOption
 from keyturn.cli.output import note
-from keyturn.cli.prefect_server import insist_on_prefect
+from keyturn.cli.prefect_server import insist_on_api, insist_on_prefect
 from keyturn.core.errors import KeyturnError
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.workspaces import DEFAULT, WorkspaceNames
@@ -42,6 +42,7 @@ def bootstrap(
     if address:
         insist_on_address(address)
     insist_on_guarded(api)
+    insist_on_api(names.own, "register with")
     note(f"registering with Prefect at {api}")
     channel = address.reveal() if address else None
     asyncio.run(register(declared, channel, lambda step: note(f"  {step}"), names, open_incidents(declared)))

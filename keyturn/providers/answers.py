@@ -31,11 +31,11 @@ class TooLate(RefusedAnswer, TimeoutError):
 
 def objection(error: BaseException | None) -> str | None:
     """Why an answer was not taken, wherever in an SDK's error that lies; None where something else was wrong."""
-    return next((str(cause) for cause in _causes(error) if isinstance(cause, RefusedAnswer)), None)
+    return next((str(cause) for cause in causes_of(error) if isinstance(cause, RefusedAnswer)), None)
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and all that it was made of: SDKs chain it, or give it as an argument."""
+def causes_of(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and everything it was made of: SDKs chain it, or give it as an argument."""
     waiting, passed = [error], set[int]()
     while waiting:
         cause = waiting.pop()
@@ -44,7 +44,9 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         passed.add(id(cause))
         yield cause
         inner = (getattr(cause, name, None) for name in ("reason", "inner_exception"))
+        named = getattr(cause, "kwargs", None)  # botocore's
         waiting += [cause.__cause__, cause.__context__, *inner, *cause.args]
+        waiting += named.values() if isinstance(named, dict) else ()
 
 
 def retry_after(header: str, now: datetime | None = None) -> float | None:
@@ -65,18 +67,7 @@ def retry_after(header: str, now: datetime | None = None) -> float | None:
 
 def untrusted(error: BaseException | None) -> bool:
     """Whether a certificate's check is behind it, which no retry mends, and not a broken handshake."""
-    return _behind(error, ssl.SSLCertVerificationError)
-
-
-def cut_off(error: BaseException | None) -> bool:
-    """Whether the other side hung up within a handshake without a word, as a balancer does whose servers are away."""
-    return _behind(error, ssl.SSLEOFError)
-
-
-def _behind(error: BaseException | None, kind: type[BaseException]) -> bool:
-    while error is not None and not isinstance(error, kind):
-        error = error.__context__
-    return error is not None
+    return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes_of(error))
 
 
 # --- answers of another shape

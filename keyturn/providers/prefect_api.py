@@ -7,6 +7,7 @@ one that demands a token against forged requests is asked for it. A run that is 
 import json
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,12 +20,21 @@ import requests
 from requests.utils import get_environ_proxies
 
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Unavailable
-from keyturn.providers.answers import objection, reads_answers, retry_after, untrusted
+from keyturn.providers.answers import reads_answers, retry_after, untrusted
+from keyturn.providers.connection_errors import RemoteServer, from_connection, from_plain_http
 from keyturn.providers.outbound import keep_to
 from keyturn.providers.vault.session import DirectSession
 from keyturn.settings.prefect import CA_FILE, PrefectSettings
 
 SERVER: Final = "the Prefect server"
+PREFECT: Final = RemoteServer(
+    check="Check PREFECT_API_URL and that the server runs",
+    address="PREFECT_API_URL",
+    authority=f"Check {CA_FILE}",
+    who=SERVER,
+    whose="the Prefect server's",
+    untrusted=Unavailable,
+)
 ENDS: Final = frozenset({"COMPLETED", "CANCELLED", "FAILED", "CRASHED"})
 """States after which nothing follows."""
 
@@ -112,6 +122,11 @@ class PrefectApi:
                 problem = f"the Prefect server at {self._url} does not answer"
                 raise Unavailable(*self._about, problem, "Check PREFECT_API_URL and that the server runs") from None
 
+    def insist_on_api(self, pool: str) -> None:
+        """Raises Unavailable where what answers is not Prefect's API; whether it has the pool does not matter."""
+        with suppress(NotFound):
+            self._send("GET", f"work_pools/{quote(pool, safe='')}")
+
     def find_deployment(self, name: str, remedy: str) -> str:
         """The id of ``FLOW/NAME``. Raises NotFound with the remedy."""
         flow, _, deployment = name.partition("/")
@@ -189,11 +204,17 @@ class PrefectApi:
         if status in (401, 403):
             remedy = f"Check PREFECT_API_KEY{self._otherwise}"
             raise Denied(*self._about, "the Prefect server denies it", remedy)
-        if status == 404:
-            raise NotFound(*self._about, "the Prefect server has no such thing", self._see_log())
+        if refused := from_plain_http(status, answer.text, *self._about, PREFECT):
+            raise refused
         if 300 <= status < 400:
             problem = f"the Prefect server sends its clients elsewhere (status {status})"
             raise Unavailable(*self._about, problem, f"Set PREFECT_API_URL to where it answers{self._otherwise}")
+        if (status < 300 and not is_json(answer)) or (status == 404 and not is_prefects(answer)):
+            problem = f"what answers at {self._url} is not Prefect's API"
+            hint = "Set PREFECT_API_URL to the API itself: a server's own address ends with /api"
+            raise Unavailable(*self._about, problem, f"{hint}{self._otherwise}")
+        if status == 404:
+            raise NotFound(*self._about, "the Prefect server has no such thing", self._see_log())
         if status >= 400:
             raise Unavailable(*self._about, f"the Prefect server failed (status {status})", self._see_log())
         return json.loads(answer.content) if answer.content else None
@@ -202,12 +223,25 @@ class PrefectApi:
         return f"See the server's log{self._otherwise}"
 
     def _unanswered(self, error: OSError) -> KeyturnError:
-        if untrusted(error):
-            problem = "the Prefect server's certificate is not trusted"
-            return Unavailable(*self._about, problem, f"Check {CA_FILE}{self._otherwise}")
-        why = objection(error) or type(error).__name__
-        problem, hint = f"the Prefect server does not answer ({why})", "Check PREFECT_API_URL and that the server runs"
-        return Unavailable(*self._about, problem, f"{hint}{self._otherwise}")
+        failed = from_connection(error, *self._about, PREFECT)
+        return type(failed)(*self._about, failed.problem, f"{failed.hint}{self._otherwise}")
+
+
+def is_json(answer: requests.Response) -> bool:
+    """Whether the answer is JSON, or nothing; a page is of another server, or of Prefect's own pages."""
+    try:
+        json.loads(answer.content or b"null")
+    except ValueError:
+        return False
+    return True
+
+
+def is_prefects(answer: requests.Response) -> bool:
+    """Whether a 404 says that the thing asked for is not there, and not that the address has no such route."""
+    document = json.loads(answer.content or b"null") if is_json(answer) else None
+    if not isinstance(document, dict) or document.get("detail") == "Not Found":
+        return False
+    return not {"detail", "exception_message"}.isdisjoint(document)
 
 
 def is_suspected(answer: requests.Response) -> bool:

@@ -46,6 +46,10 @@ class HubSettings:
     """The other one of two hubs, where there are two."""
 
     def __post_init__(self) -> None:
+        for setting, text in (("VAULT_ADDR", self.address), ("VAULT_NAMESPACE", self.namespace or "")):
+            if not (text.isascii() and text.isprintable() and " " not in text):
+                problem = f"{setting} has a line break, a space or a character that it can't have"
+                raise Invalid("find", "the hub", problem, f"Set {setting} to one line")
         if not self.address.lower().startswith(("https://", "http://")):
             hint = "Begin it with https://, as in https://hub.example.com:8200"
             raise Invalid("find the hub at", self.address, "that is no address of a server", hint)

@@ -138,6 +138,6 @@ def test_a_token_that_may_only_read_is_told_which_path_its_policy_lacks(
         code, error, remedy = show(secret)
     path = f"rotations/{secret.path}"
     assert (code, error) == ("1", f"error: {secret.path}, stage: prepare keyturn/{path}: the hub denies it (KT204)")
-    assert remedy.startswith(f"remedy: Give this identity's policy the path keyturn/metadata/{path} (see deployments/")
+    assert remedy.startswith(f"remedy: Give this identity's policy the path keyturn/metadata/{path} (`keyturn policy")
     assert lab.current(secret) == secret.first
     assert show(secret)[0] == "0"

@@ -344,9 +344,10 @@ def test_a_syslog_collector_that_stops_reading_has_not_got_it(
 
 def test_where_no_syslog_collector_listens_it_says_so() -> None:
     collector = Syslog(f"tcp://{LOOPBACK}:{free_port()}")
-    with pytest.raises(Unavailable, match=rf"forward to syslog/tcp/{LOOPBACK}:\d+: the connection was refused"):
+    refused = rf"forward to syslog/tcp/{LOOPBACK}:\d+: it does not answer: the connection is refused"
+    with pytest.raises(Unavailable, match=refused):
         collector.deliver("keyturn/tests", [Message(1, entry(), "text")])
-    with pytest.raises(Unavailable, match="its name can't be looked up"):
+    with pytest.raises(Unavailable, match="its name can't be resolved"):
         Syslog("tcp://nowhere.invalid:514", insecure=True).deliver("keyturn/tests", [Message(1, entry(), "text")])
 
 
@@ -422,13 +423,13 @@ def test_a_collector_that_breaks_off_over_tls_gets_the_batch_again(
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused(context: ssl.SSLContext) -> None:
-    with SyslogServer(context=context) as server, pytest.raises(Denied, match="its TLS certificate is not trusted"):
+    with SyslogServer(context=context) as server, pytest.raises(Denied, match="its certificate is not trusted"):
         over(server, "tls").deliver("keyturn/tests", [Message(1, entry(), "text")])
     assert server.messages == []
 
 
 def test_a_certificate_of_another_host_is_refused(context: ssl.SSLContext, ca_file: str) -> None:
-    with SyslogServer(context=context) as server, pytest.raises(Denied, match="its TLS certificate is not trusted"):
+    with SyslogServer(context=context) as server, pytest.raises(Denied, match="its certificate is for another name"):
         Syslog(f"tls://{LOOPBACK}:{server.port}", ca_file=ca_file).deliver("l", [Message(1, entry(), "text")])
     assert server.messages == []
 
@@ -632,7 +633,7 @@ def test_an_https_collector_is_checked_against_its_authority(
         url = at(server, taking := Taking())
         HttpCollector(url, ca_file=ca_file).deliver("keyturn/tests", [Message(1, entry(), "text")])
         assert taking.lines == ["text"]
-        with pytest.raises(Denied, match="its TLS certificate is not trusted"):
+        with pytest.raises(Denied, match="its certificate is not trusted"):
             HttpCollector(url).deliver("keyturn/tests", [Message(1, entry(), "text")])
         with pytest.raises(Invalid, match="KEYTURN_FORWARD_HTTP_CA_FILE"):
             HttpCollector(url, ca_file=str(tmp_path / "none")).deliver("l", [Message(1, entry(), "text")])

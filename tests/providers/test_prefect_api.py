@@ -115,7 +115,7 @@ def test_a_server_that_is_never_content_with_a_token_denies(httpserver: HTTPServ
 def test_a_refusal_is_one_error(
     httpserver: HTTPServer, api: PrefectApi, status: int, kind: type[KeyturnError], words: str
 ) -> None:
-    httpserver.expect_request("/api/flow_runs/0a").respond_with_data("CANARY", status)
+    httpserver.expect_request("/api/flow_runs/0a").respond_with_json({"exception_message": "CANARY"}, status)
     with pytest.raises(kind) as told:
         api.read_run("0a")
     assert f"run sync/sync: {words}" in str(told.value)
@@ -123,16 +123,36 @@ def test_a_refusal_is_one_error(
 
 
 def test_a_deployment_that_there_is_not_is_told_with_its_own_remedy(httpserver: HTTPServer, api: PrefectApi) -> None:
-    httpserver.expect_request("/api/deployments/name/sync/sync").respond_with_data(status=404)
+    httpserver.expect_request("/api/deployments/name/sync/sync").respond_with_json(
+        {"detail": "Deployment not found"}, 404
+    )
     with pytest.raises(NotFound, match=r"the Prefect server has no such deployment\. Bootstrap"):
         api.find_deployment("sync/sync", "Bootstrap")
 
 
-@pytest.mark.parametrize("text", ["<html>", "[]", "{}", '{"id": 1}', '"text"', "null", ""])
+@pytest.mark.parametrize("text", ["[]", "{}", '{"id": 1}', '"text"', "null", ""])
 def test_an_answer_that_is_not_prefects_is_one_error(httpserver: HTTPServer, api: PrefectApi, text: str) -> None:
     httpserver.expect_request("/api/flow_runs/0a").respond_with_data(text)
     with pytest.raises(Unavailable, match="its answer is not what its API promises"):
         api.read_run("0a")
+
+
+@pytest.mark.parametrize(
+    ("text", "status"), [("<html>", 200), ("<html>", 404), ("", 404), ('{"detail": "Not Found"}', 404), ("{}", 404)]
+)
+def test_an_address_that_is_not_the_apis_own_is_named_with_the_remedy(
+    httpserver: HTTPServer, api: PrefectApi, text: str, status: int
+) -> None:
+    httpserver.expect_request("/api/deployments/name/sync/sync").respond_with_data(text, status)
+    httpserver.expect_request("/api/work_pools/keyturn").respond_with_data(text, status)
+    for ask in (lambda: api.find_deployment("sync/sync", "Bootstrap"), lambda: api.insist_on_api("keyturn")):
+        with pytest.raises(Unavailable, match=r"is not Prefect's API\. Set PREFECT_API_URL.* ends with /api"):
+            ask()
+
+
+def test_an_api_without_the_pool_is_an_api(httpserver: HTTPServer, api: PrefectApi) -> None:
+    httpserver.expect_request("/api/work_pools/keyturn").respond_with_json({"detail": "Work pool not found."}, 404)
+    api.insist_on_api("keyturn")
 
 
 @pytest.mark.parametrize("behaviour", [*SLOW, *HUGE])

@@ -32,7 +32,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, Locked, NotFound, Throttled, Unavailable
 from keyturn.providers import outbound
-from keyturn.providers.answers import objection
+from keyturn.providers.connection_errors import RemoteServer, from_connection
 from keyturn.providers.pages import bounded
 
 SDK_CONFIG: Final = Config(
@@ -42,6 +42,14 @@ SDK_CONFIG: Final = Config(
     # The flows retry too, with the store's pace in mind; this covers one dropped connection.
     retries={"mode": "standard", "total_max_attempts": 2},
     user_agent_extra="keyturn",
+)
+
+AWS: Final = RemoteServer(
+    check="Check the network, region and endpoint",
+    address="region or endpoint",
+    authority="Set AWS_CA_BUNDLE to its CA file",
+    who="AWS",
+    whose="AWS's",
 )
 
 LONGEST_CALL: Final = 15.0
@@ -201,8 +209,7 @@ def from_aws(error: Exception, doing: str, name: str) -> KeyturnError:
     if isinstance(error, NO_IDENTITY):
         return Denied(doing, name, f"no usable AWS credentials ({kind})", "Give this process a role, or a profile")
     if isinstance(error, NotConnected | HTTPClientError | IncompleteReadError | ResponseParserError):
-        problem = f"AWS did not answer ({objection(error) or kind})"
-        return Unavailable(doing, name, problem, "Check the network, region and endpoint")
+        return from_connection(error, doing, name, AWS)
     return Invalid(doing, name, f"the AWS SDK refuses this ({kind})", "Check the region, endpoint and settings")
 
 

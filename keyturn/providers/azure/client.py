@@ -20,10 +20,18 @@ from requests.utils import get_environ_proxies
 
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, Locked, NotFound, Throttled, Unavailable
 from keyturn.providers.answers import objection, retry_after
+from keyturn.providers.connection_errors import RemoteServer, from_connection
 from keyturn.providers.outbound import keep_to, open_anywhere
 
 ROLE: Final = "Key Vault Secrets Officer"
 
+AZURE: Final = RemoteServer(
+    check="Check the address, DNS, firewall and proxy",
+    address="the address in the catalogue",
+    authority="Set ca_file in the catalogue to its CA file",
+    who="Azure",
+    whose="Azure's",
+)
 SDK_SETTINGS: Final[Mapping[str, Any]] = {
     "connection_timeout": 5,
     "read_timeout": 10,
@@ -113,9 +121,7 @@ def translate_azure_errors(doing: str, name: str) -> Iterator[None]:
 def from_azure(error: AzureError, doing: str, name: str) -> KeyturnError:
     """Our error for one of the SDK's: our words and the service's error code, none of its text."""
     if _unanswered(error):
-        refusal = objection(error)
-        problem = f"no answer from Azure{f': {refusal}' if refusal else ''}"
-        return Unavailable(doing, name, problem, "Check the address, DNS, firewall and proxy")
+        return from_connection(error, doing, name, AZURE)
     if isinstance(error, HttpResponseError) and error.status_code is not None:
         return _refused(error, error.status_code, doing, name)
     if isinstance(error, ClientAuthenticationError):

@@ -13,6 +13,7 @@ from requests.auth import AuthBase
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Locked, NotFound, Throttled, TransientError, Unavailable
 from keyturn.providers import answers
 from keyturn.providers.azure import client as azure
+from keyturn.providers.connection_errors import from_connection
 from keyturn.providers.outbound import open_anywhere
 
 TIMEOUT: Final = (5, 10)
@@ -160,12 +161,8 @@ def send(
             verify=session.verify,
             allow_redirects=False,
         )
-    except requests.exceptions.SSLError:
-        hint = "Check the address, and ca_file in the catalogue"
-        raise Invalid(doing, name, "its certificate can't be verified", hint) from None
     except requests.RequestException as error:
-        problem = f"no answer from Azure ({answers.objection(error) or type(error).__name__})"
-        raise Unavailable(doing, name, problem, "Check the address, DNS, firewall and proxy") from None
+        raise from_connection(error, doing, name, azure.AZURE) from None
 
 
 def document_of(answer: requests.Response, doing: str, name: str) -> dict[str, Any]:

@@ -58,8 +58,6 @@ LOOK: Final = "Look at it before writing"
 
 NOT_IN_ROLE: Final = "ForbiddenByRbac"
 UPDATE: Final = "the data action secrets/update/action"
-ROLE_FILE: Final = "deployments/policies/azure-key-vault.json"
-
 ANY: Final = "*"
 """Stands for the name where a call is about all of them."""
 
@@ -357,7 +355,8 @@ class AzureKeyVault:
         except HttpResponseError as error:
             if azure.service_code(error) != NOT_IN_ROLE:
                 raise
-            problem, hint = "the identity may not change tags", f"Give its role {UPDATE}, as in {ROLE_FILE}"
+            problem = "the identity may not change tags"
+            hint = f"Give its role {UPDATE}, as `keyturn policy render` writes it"
             raise Denied("label", self._full(existing.name), problem, hint) from None
         return describe_properties(existing.name, changed)
 

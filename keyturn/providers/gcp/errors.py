@@ -17,6 +17,7 @@ from keyturn.core.errors import (
     Unavailable,
     UnsupportedOperation,
 )
+from keyturn.providers.connection_errors import reason_in
 
 _SIGN_IN: Final = "Set GOOGLE_APPLICATION_CREDENTIALS, or run: gcloud auth application-default login"
 _GRANT: Final = "Grant roles/secretmanager.admin on the project to the account in use, and enable the API"
@@ -48,4 +49,5 @@ def from_gcp(error: Exception, doing: str, name: str) -> KeyturnError:
     for kinds, meaning, problem, hint in _MEANINGS:
         if isinstance(error, kinds):
             return meaning(doing, name, f"{problem}{status}", hint)
-    return Unavailable(doing, name, f"Secret Manager did not answer{status}", "Check the network and the account")
+    problem = f"Secret Manager did not answer{status}{reason_in(str(error))}"
+    return Unavailable(doing, name, problem, "Check the network, the endpoint and the account")

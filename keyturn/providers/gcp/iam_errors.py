@@ -6,9 +6,17 @@ import requests
 from google.auth import exceptions as auth
 
 from keyturn.core import errors
-from keyturn.providers.answers import objection, retry_after
+from keyturn.providers.answers import retry_after
+from keyturn.providers.connection_errors import RemoteServer, from_connection
 
 CHECK: Final = "Check the network and the endpoint"
+GOOGLE: Final = RemoteServer(
+    check=CHECK,
+    address="the endpoint",
+    authority="Give the CA that signed it as ca_file in the catalogue",
+    who="Google",
+    whose="Google's",
+)
 SIGN_IN: Final = "Set GOOGLE_APPLICATION_CREDENTIALS, or run: gcloud auth application-default login"
 GRANT: Final = "Grant roles/iam.serviceAccountKeyAdmin on the service account to the caller, and enable the IAM API"
 NO_ACCOUNT: Final = "Correct the service account in the secret's rotation, or the project of the target"
@@ -42,4 +50,4 @@ def from_google(error: Exception, doing: str, name: str) -> errors.KeyturnError:
     lasting = isinstance(error, auth.GoogleAuthError) and not error.retryable
     if lasting and not isinstance(error, auth.TransportError):
         return errors.Denied(doing, name, f"no usable Google credentials ({kind})", SIGN_IN)
-    return errors.Unavailable(doing, name, f"Google did not answer ({objection(error) or kind})", CHECK)
+    return from_connection(error, doing, name, GOOGLE)

@@ -16,7 +16,8 @@ from requests.utils import get_environ_proxies
 
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
 from keyturn.core.outbound import leaves_in_clear
-from keyturn.providers.answers import objection, retry_after
+from keyturn.providers.answers import retry_after
+from keyturn.providers.connection_errors import RemoteServer, from_connection
 from keyturn.providers.outbound import keep_to
 from keyturn.providers.pages import PageGuard
 
@@ -30,6 +31,13 @@ SECONDARY: Final = re.compile(rb"secondary rate limit|abuse detection", re.IGNOR
 SECONDARY_WAIT: Final = 60.0
 """Seconds to wait where it names none, by the same page."""
 
+GITHUB: Final = RemoteServer(
+    check="Check api_url, DNS, firewall and proxy",
+    address="api_url",
+    authority="Give the CA that signed it as ca_file",
+    who="GitHub",
+    whose="GitHub's",
+)
 CHECK: Final = "Check api_url, and what stands between: a proxy, a gateway"
 TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 
@@ -206,9 +214,6 @@ def _date(answer: requests.Response) -> datetime | None:
 
 
 def _unanswered(error: OSError, doing: str, name: str) -> KeyturnError:
-    if isinstance(error, requests.exceptions.SSLError):
-        return Denied(doing, name, "its TLS certificate is not trusted", "Give the CA that signed it as ca_file")
     if not isinstance(error, requests.RequestException):
         return Invalid(doing, name, "its ca_file can't be read", "Correct the path, and who may read the file")
-    problem = f"GitHub does not answer ({objection(error) or type(error).__name__})"
-    return Unavailable(doing, name, problem, "Check api_url, DNS, firewall and proxy")
+    return from_connection(error, doing, name, GITHUB)

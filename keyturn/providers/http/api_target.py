@@ -17,9 +17,15 @@ from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Throttl
 from keyturn.core.outbound import leaves_in_clear
 from keyturn.core.rest import Answer, Listing, Request, read_json
 from keyturn.core.sensitive import SecretFields
-from keyturn.providers.answers import objection, retry_after, untrusted
+from keyturn.providers.answers import retry_after
+from keyturn.providers.connection_errors import RemoteServer, from_connection, from_plain_http
 from keyturn.providers.outbound import keep_to
 
+API: Final = RemoteServer(
+    check="Check the target's url, that it runs, and its timeout",
+    address="the target's url",
+    authority="Give the CA that signed it as the target's ca_file, or renew the certificate",
+)
 LARGEST_ANSWER: Final = 4 * 1024 * 1024
 """Bytes: a page of 100 keys holds a hundredth of that."""
 MOST_PAGES: Final = 100
@@ -163,6 +169,8 @@ class HttpApi:
         if answer.status_code == 429 or (answer.status_code == 503 and pause is not None):
             problem = f"answered {answer.status_code}"
             raise Throttled(doing, self.name, problem, "It asks for a slower pace", pause)
+        if refused := from_plain_http(answer.status_code, raw.decode("latin-1"), doing, self.name, API):
+            raise refused
         return read_json(raw, answer.status_code, answer.links.get("next", {}).get("url"))
 
     def _read(self, answer: requests.Response, doing: str) -> bytes:
@@ -184,9 +192,6 @@ class HttpApi:
 
     def _unanswered(self, error: OSError, doing: str) -> KeyturnError:
         """What no usable answer means; every error of requests is an OSError."""
-        if isinstance(error, requests.exceptions.SSLError) and untrusted(error):
-            hint = "Give the CA that signed it as the target's ca_file, or renew the certificate"
-            return Denied(doing, self.name, "its TLS certificate is not trusted", hint)
         if isinstance(error, requests.Timeout):
             return Unavailable(
                 doing, self.name, f"no answer within {self._timeout:g} s", "See whether it is overloaded"
@@ -195,8 +200,7 @@ class HttpApi:
             return Invalid(doing, self.name, "its ca_file can't be read", "Correct the path, and who may read the file")
         if isinstance(error, ValueError):
             return Invalid(doing, self.name, "the request can't be sent", "Correct the target's url, and the request")
-        problem = objection(error) or "the connection failed"
-        return Unavailable(doing, self.name, problem, "Check the target's url, that it runs, and its timeout")
+        return from_connection(error, doing, self.name, API)
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ from urllib.parse import urlsplit
 
 import requests
 
-from keyturn.core.errors import Denied, Invalid, KeyturnError, Unavailable
+from keyturn.core.errors import Invalid, Unavailable
 from keyturn.core.outbound import leaves_in_clear
 from keyturn.core.renewal_info import RenewalWindow
-from keyturn.providers.answers import objection, reads_answers, untrusted
+from keyturn.providers.answers import reads_answers
+from keyturn.providers.connection_errors import RemoteServer, from_connection
 from keyturn.providers.http.api_target import api_session
 from keyturn.providers.keys.x509 import renewal_identifier
 from keyturn.providers.outbound import within
@@ -18,6 +19,7 @@ DOING: Final = "ask for renewals"
 TIMEOUT: Final = 20.0
 """Seconds for each answer."""
 REMEDY: Final = "See KEYTURN_RENEWAL_INFO; until it answers, the certificate's own end decides"
+ACME: Final = RemoteServer(REMEDY, "KEYTURN_RENEWAL_INFO", "Set KEYTURN_RENEWAL_INFO_CA_FILE to its CA file")
 
 
 @reads_answers()
@@ -54,12 +56,7 @@ class AcmeRenewalInfo:
             with within(TIMEOUT), api_session(url, self._ca_file) as http:
                 answer = http.get(url, timeout=TIMEOUT, allow_redirects=False)
         except OSError as error:
-            raise self._unanswered(error) from None
+            raise from_connection(error, DOING, self.name, ACME) from None
         if answer.status_code != requests.codes.ok:
             raise Unavailable(DOING, self.name, f"it answered {answer.status_code}", REMEDY)
         return answer.json()
-
-    def _unanswered(self, error: OSError) -> KeyturnError:
-        if untrusted(error):
-            return Denied(DOING, self.name, "its TLS certificate is not trusted", "Set KEYTURN_RENEWAL_INFO_CA_FILE")
-        return Unavailable(DOING, self.name, objection(error) or "it does not answer", REMEDY)

@@ -15,11 +15,17 @@ from keyturn.core.messages import SignedMessage
 from keyturn.core.notices import HEALTH_PATH, NOTICE_PATH
 from keyturn.core.outbound import leaves_in_clear
 from keyturn.core.tracing import traceparent
-from keyturn.providers.answers import objection, retry_after, untrusted
+from keyturn.providers.answers import retry_after, untrusted
+from keyturn.providers.connection_errors import RemoteServer, from_connection
 from keyturn.providers.notices import DOING
 from keyturn.providers.outbound import OutboundAdapter, within
 
 ASKING: Final = "ask the health of"
+CONSUMER: Final = RemoteServer(
+    check="See whether the consumer runs at its address",
+    address="the consumer's url",
+    authority="Name the CA that signed it in the consumer's ca_file, or renew the certificate",
+)
 SCHEMES: Final = ("https", "http")
 GOOD_FOR: Final = 300
 """Seconds that a notice is good for. Source: Standard Webhooks' own libraries."""
@@ -116,15 +122,11 @@ def _silent(timeout: float, name: str, doing: str) -> KeyturnError:
 
 def _unanswered(error: requests.RequestException, late: float | None, name: str, doing: str) -> KeyturnError:
     """What no usable answer means; ``late`` is the time that it had where that was over."""
-    if isinstance(error, requests.exceptions.SSLError) and untrusted(error):
-        hint = "Give the CA that signed it, or renew the certificate"
-        return Denied(doing, name, "its TLS certificate is not trusted", hint)
-    if late is not None:
+    if late is not None and not untrusted(error):
         return _silent(late, name, doing)
     if isinstance(error, requests.exceptions.InvalidURL):
         return Invalid(doing, name, "its address is not a URL", "Mend the consumer's address")
-    problem = objection(error) or "the connection failed"
-    return Unavailable(doing, name, problem, "See whether the consumer runs at its address")
+    return from_connection(error, doing, name, CONSUMER)
 
 
 def _refused(answer: requests.Response, name: str) -> KeyturnError:

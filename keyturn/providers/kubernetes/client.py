@@ -6,7 +6,6 @@ takes half a second, and none of them is needed here.
 
 import json
 import re
-import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +16,8 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
-from keyturn.providers.answers import objection, retry_after
+from keyturn.providers.answers import retry_after
+from keyturn.providers.connection_errors import RemoteServer, from_connection
 from keyturn.providers.kubernetes.cluster import NO_ANSWER, Cluster, NoSignIn
 from keyturn.providers.pages import PageGuard
 
@@ -37,8 +37,6 @@ MANY: Final = METADATA.format("PartialObjectMetadataList")
 MERGE: Final = "application/merge-patch+json"
 APPLY: Final = "application/apply-patch+yaml"
 
-ROLE: Final = "deployments/policies/kubernetes-role.yaml"
-
 METHODS: Final = {"get": "GET", "list": "GET", "create": "POST", "patch": "PATCH", "delete": "DELETE"}
 """How each verb is sent."""
 
@@ -56,6 +54,13 @@ GROUPS: Final = {
 }
 """Where the API has each resource."""
 
+API_SERVER: Final = RemoteServer(
+    check=NO_ANSWER,
+    address="server in the catalogue",
+    authority="Set ca_file in the catalogue to its CA file",
+    who="the API server",
+    whose="the API server's",
+)
 NO_NAMES: Final = frozenset({"", ".", ".."})
 """What would name another place as a part of an address."""
 
@@ -174,25 +179,13 @@ def _malformed(doing: Doing) -> Invalid:
 
 
 def _unanswered(error: HTTPError, doing: Doing) -> KeyturnError:
-    cause = getattr(error, "reason", None) or error
-    if isinstance(cause, urllib3.exceptions.SSLError):
-        return _untrusted(cause, doing)
-    refusal = objection(error)
-    problem = f"no answer from the API server{f': {refusal}' if refusal else ''}"
-    return Unavailable(doing.what, doing.name, problem, NO_ANSWER)
-
-
-def _untrusted(error: BaseException | None, doing: Doing) -> KeyturnError:
-    """Only what OpenSSL itself objects to is a matter of trust; the rest is a connection that broke."""
-    causes = [part for part in (error.args if error else ()) if isinstance(part, ssl.SSLError)]
-    if any(part.errno == ssl.SSL_ERROR_SSL for part in causes):
-        problem = "TLS with the API server failed: its certificate is not trusted, or it is not for this address"
-        return Denied(doing.what, doing.name, problem, "Check ca_file and server")
-    return Unavailable(doing.what, doing.name, "the TLS connection to the API server broke off", NO_ANSWER)
+    return from_connection(error, doing.what, doing.name, API_SERVER)
 
 
 def _refused(answer: urllib3.BaseHTTPResponse, doing: Doing, namespace: str) -> KeyturnError:
     status, reason = answer.status, _reason(answer)
+    if status < 500 and status != 429 and not _in_its_words(answer):
+        return _no_kubernetes(doing)
     problem = f"the API server answered {status}" + (f" ({reason})" if reason else "")
     if status == 429:
         return Throttled(
@@ -215,7 +208,17 @@ def _permission_hint(status: int, doing: Doing, namespace: str) -> str:
     if status == 401:
         return "Check the token in token_file, or the kubeconfig's user"
     needs = f"the verb {doing.verb} on {doing.resource} in namespace {namespace}"
-    return f"Grant {needs} to the account in use, as in {ROLE}; a quota or an admission policy can refuse it too"
+    grant = f"Grant {needs} to the account in use, as `keyturn policy render` writes it"
+    return f"{grant}; a quota or an admission policy can refuse it too"
+
+
+def _in_its_words(answer: urllib3.BaseHTTPResponse) -> bool:
+    """Whether the API server itself refuses, with a document of the kind Status; a proxy's 404 proves nothing."""
+    try:
+        document = json.loads(answer.data)
+    except ValueError:
+        return False
+    return isinstance(document, dict) and document.get("kind") == "Status"
 
 
 def _reason(answer: urllib3.BaseHTTPResponse) -> str:

@@ -13,10 +13,16 @@ from keyturn.core.errors import Denied, Invalid, KeyturnError, Throttled, Unavai
 from keyturn.core.outbound import leaves_in_clear
 from keyturn.ledger.formats import Format
 from keyturn.ledger.forwarding import Message
-from keyturn.providers.answers import objection, retry_after, untrusted
+from keyturn.providers.answers import retry_after
+from keyturn.providers.connection_errors import RemoteServer, from_connection
 from keyturn.providers.http.api_target import api_session
 
 DOING: Final = "forward to"
+COLLECTOR: Final = RemoteServer(
+    check="See whether the collector runs; what it has not acknowledged is sent again",
+    address="KEYTURN_FORWARD_HTTP",
+    authority="Name the authority that signed it in KEYTURN_FORWARD_HTTP_CA_FILE, or renew the certificate",
+)
 INSECURE_HTTP: Final = "KEYTURN_FORWARD_HTTP_INSECURE_HTTP"
 """The variable that lets entries, and the collector's token, go to another machine in clear."""
 TIMEOUT: Final = 20.0
@@ -98,9 +104,6 @@ class HttpCollector:
 
     def _unanswered(self, error: OSError) -> KeyturnError:
         """What no usable answer means; every error of requests is an OSError."""
-        if isinstance(error, requests.exceptions.SSLError) and untrusted(error):
-            hint = "Name the authority that signed it in KEYTURN_FORWARD_HTTP_CA_FILE, or renew the certificate"
-            return Denied(DOING, self.name, "its TLS certificate is not trusted", hint)
         if isinstance(error, requests.Timeout):
             return Unavailable(
                 DOING, self.name, f"no answer within {self._timeout:g} s", "See whether it is overloaded"
@@ -108,8 +111,7 @@ class HttpCollector:
         if not isinstance(error, requests.RequestException):
             hint = "Name a file of PEM certificates in KEYTURN_FORWARD_HTTP_CA_FILE"
             return Invalid(DOING, self.name, "its authority's certificate can't be read", hint)
-        hint = "See whether the collector runs; what it has not acknowledged is sent again"
-        return Unavailable(DOING, self.name, objection(error) or "the connection failed", hint)
+        return from_connection(error, DOING, self.name, COLLECTOR)
 
     def _refused(self, answer: requests.Response) -> KeyturnError:
         """What a status other than 2xx means; the body is not looked at."""

@@ -10,7 +10,7 @@ from keyturn.core.outbound import leaves_in_clear
 from keyturn.ledger.cosignatures import WitnessKey
 from keyturn.ledger.witness import SIZE_TYPE, build_request, parse_size
 from keyturn.ledger.witnessing import OtherSize
-from keyturn.providers.answers import untrusted
+from keyturn.providers.connection_errors import RemoteServer, from_connection
 from keyturn.providers.http.api_target import api_session
 from keyturn.providers.outbound import within
 
@@ -21,6 +21,7 @@ DOING: Final = "be cosigned by"
 DEADLINE: Final = 10.0
 """Seconds for one exchange with a witness, all of it."""
 AGAIN: Final = "See whether it runs; it is asked again with the next checkpoint"
+WITNESS: Final = RemoteServer(AGAIN, WITNESSES, f"Name its authority in {CA_FILE}")
 ANSWER_LIMIT: Final = 4096
 """Bytes of an answer: a signature line takes 150."""
 
@@ -76,9 +77,7 @@ class HttpWitness:
         return answer.status_code, kind, content.decode(errors="replace")
 
     def _unanswered(self, error: Exception) -> KeyturnError:
-        if untrusted(error):
-            return self._error(Denied, "its certificate is not trusted", f"Name its authority in {CA_FILE}")
-        return self._error(Unavailable, f"no answer within {self._deadline:g} s", AGAIN)
+        return from_connection(error, DOING, self.key.name, WITNESS)
 
     def _refused(self, status: int) -> KeyturnError:
         if status in (403, 404):

@@ -10,6 +10,7 @@ from psycopg2.extensions import connection as Connection
 
 from keyturn.core.errors import KeyturnError
 from keyturn.ledger.versions import CUT, CUT_INDEX, DONE, INDEX, OF_VERSION, SECRET_KEY
+from keyturn.providers.connection_errors import reason_in
 
 LOCK: Final = int.from_bytes(b"ktledger")
 """The advisory lock that writers take in turn; it holds within one database."""
@@ -104,7 +105,7 @@ def _problem_and_hint(error: Exception) -> tuple[str, str]:
         case psycopg2.OperationalError() if NO_DATABASE.search(str(error)):
             return "there is no such database", "Make it, or correct KEYTURN_LEDGER"
         case psycopg2.OperationalError() | psycopg2.InterfaceError():
-            return "the server does not answer", "Check KEYTURN_LEDGER, and that it runs"
+            return f"the server does not answer{reason_in(str(error))}", "Check KEYTURN_LEDGER, and that it runs"
     code = error.pgcode if isinstance(error, psycopg2.Error) else None
     return f"the server refuses it (SQLSTATE {code})", "See the server's log"
 

@@ -17,15 +17,21 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from keyturn import __version__
-from keyturn.core.errors import Denied, Invalid, KeyturnError, Unavailable
+from keyturn.core.errors import Invalid, KeyturnError, Unavailable
 from keyturn.core.outbound import is_loopback
 from keyturn.ledger.formats import Format, Severity, severity
 from keyturn.ledger.forwarding import Message
+from keyturn.providers.connection_errors import RemoteServer, from_connection
 from keyturn.providers.outbound import ended_after
 
 DOING: Final = "forward to"
 INSECURE: Final = "KEYTURN_FORWARD_SYSLOG_INSECURE"
 """The variable that lets entries go to another machine in clear."""
+COLLECTOR: Final = RemoteServer(
+    check="See whether the collector runs; what has not arrived is sent again",
+    address="KEYTURN_FORWARD_SYSLOG",
+    authority="Name the authority that signed it in KEYTURN_FORWARD_SYSLOG_CA_FILE, or renew the certificate",
+)
 PORTS: Final = {"udp": 514, "tcp": 514, "tls": 6514}
 """Where collectors listen by default; for TCP there is no number of syslog's own."""
 TIMEOUT: Final = 20.0
@@ -148,21 +154,12 @@ class Syslog:
             raise ConnectionResetError
 
     def _failed(self, error: OSError) -> KeyturnError:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            hint = "Name the authority that signed it in KEYTURN_FORWARD_SYSLOG_CA_FILE, or renew the certificate"
-            return Denied(DOING, self.name, "its TLS certificate is not trusted", hint)
-        hint = "See whether the collector runs; what has not arrived is sent again"
-        if isinstance(error, ssl.SSLError):
-            return Unavailable(
-                DOING, self.name, "no TLS could be agreed on", "See whether it speaks TLS 1.2 or 1.3 there"
-            )
         if isinstance(error, TimeoutError):
-            return Unavailable(DOING, self.name, f"nothing within {self._timeout:g} s", hint)
-        if isinstance(error, socket.gaierror):
-            return Unavailable(DOING, self.name, "its name can't be looked up", hint)
-        if isinstance(error, ConnectionRefusedError):
-            return Unavailable(DOING, self.name, "the connection was refused", hint)
-        return Unavailable(DOING, self.name, "the connection broke before everything was read", hint)
+            return Unavailable(DOING, self.name, f"nothing within {self._timeout:g} s", COLLECTOR.check)
+        if isinstance(error, ConnectionResetError | BrokenPipeError):
+            problem = "the connection broke before everything was read"
+            return Unavailable(DOING, self.name, problem, COLLECTOR.check)
+        return from_connection(error, DOING, self.name, COLLECTOR)
 
 
 def message_of(message: Message) -> bytes:

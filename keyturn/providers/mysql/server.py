@@ -12,6 +12,7 @@ from pymysql import err
 from keyturn.core.errors import CandidateRejected, Denied, Invalid, KeyturnError, Unavailable
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.tracing import Span
+from keyturn.providers.connection_errors import reason_in
 from keyturn.providers.mysql.grants import User
 from keyturn.providers.mysql.password_hashes import NATIVE, SHA2
 from keyturn.providers.outbound import ended_after
@@ -207,14 +208,15 @@ class MySQLServer:
     def _meaning(self, error: ServerError) -> Meaning:
         if error.code in NOT_REACHED and UNTRUSTED in error.text:
             hint = "Give the CA's certificate in the target's ca_file, or name the host as the certificate does"
-            return Invalid, "the server's certificate is not one to trust", hint
+            hint += ". Check this machine's clock, too"
+            return Invalid, f"the server's certificate is not one to trust{reason_in(error.text)}", hint
         if error.code == PREVENTED and HASHES_PREVENTED in error.text:
             hint = "Set strict_password_validation=OFF there: a password in clear would stand in its logs"
             return Invalid, "the server takes no hashed password while it checks passwords", hint
         if error.code in MEANINGS:
             return MEANINGS[error.code]
         if error.code in AWAY:
-            return Unavailable, "the server does not answer", "Check the target's host and port"
+            return Unavailable, f"the server does not answer{reason_in(error.text)}", "Check the target's host and port"
         return Invalid, f"the server refuses it (error {error.code})", "See the server's log"
 
     def _connection(self, account: str, password: Sensitive, database: str | None) -> "pymysql.Connection[Any]":

@@ -29,6 +29,7 @@ from keyturn.providers.accounts import (
     login_refused,
     superseded,
 )
+from keyturn.providers.connection_errors import reason_in
 from keyturn.providers.libpq import tls
 from keyturn.providers.postgresql import accounts, privileges, sessions
 from keyturn.providers.postgresql.accounts import highest
@@ -309,7 +310,8 @@ class PostgreSQL:
                 return Denied(doing, name, problem, hint)
             case psycopg2.OperationalError() if NO_TRUST.search(str(error)):
                 problem = f"TLS as sslmode {self._where['sslmode']} wants it can't be had from the server"
-                return Denied(doing, name, problem, "Check ca_file and host against the server's certificate")
+                hint = "Check ca_file and host against the server's certificate, and this machine's clock"
+                return Denied(doing, name, f"{problem}{reason_in(str(error))}", hint)
             case psycopg2.OperationalError() if NO_DATABASE.search(str(error)):
                 problem = f"there is no database {self._where['dbname']}"
                 return Invalid(doing, name, problem, "Correct the target's database")
@@ -325,7 +327,8 @@ class PostgreSQL:
             case pg.ReadOnlySqlTransaction():
                 return Unavailable(doing, name, "the server is read-only", "Point the target at the primary")
             case psycopg2.OperationalError() | psycopg2.InterfaceError():
-                return Unavailable(doing, name, "the server does not answer", "Check the target's host and port")
+                problem = f"the server does not answer{reason_in(str(error))}"
+                return Unavailable(doing, name, problem, "Check the target's host and port")
             case _:
                 return Invalid(doing, name, f"the server refuses it (SQLSTATE {error.pgcode})", "See the server's log")
 

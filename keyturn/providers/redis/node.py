@@ -1,10 +1,9 @@
 """One node of a Redis: logging in, the few commands that its users are changed with, and its errors in our words."""
 
 import socket
-import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -15,8 +14,14 @@ from redis.retry import Retry
 
 from keyturn.core.errors import Invalid, KeyturnError, Unavailable
 from keyturn.core.sensitive import Sensitive
+from keyturn.providers.connection_errors import RemoteServer, from_connection
 from keyturn.providers.outbound import ended_after
 
+NODE: Final = RemoteServer(
+    check="Check host, port, tls and ca_file in the catalogue",
+    address="host in the catalogue",
+    authority="Name the CA that signed it as ca_file, and the host by which it is certified",
+)
 TIMEOUT: Final = 10
 """Seconds for a connection and for each command."""
 LONGEST_SESSION: Final = 30.0
@@ -191,14 +196,10 @@ def from_redis(error: RedisError, doing: str, name: str, node: Node) -> KeyturnE
     match error:
         case ResponseError():
             return from_refusal(str(error), doing, name, node)
-        case RedisError() if isinstance(cause, ssl.SSLCertVerificationError):
-            hint = "Name the CA that signed it as ca_file, and the host by which it is certified"
-            return Invalid(doing, name, f"the certificate of {node} can't be trusted", hint)
         case RedisError() if isinstance(cause, FileNotFoundError):
             return Invalid(doing, name, "its ca_file is not there", "Correct its path")
         case _:
-            hint = "Check host, port, tls and ca_file in the catalogue"
-            return Unavailable(doing, name, f"{node} does not answer", hint)
+            return from_connection(error, doing, name, replace(NODE, who=str(node), whose=f"{node}'s"))
 
 
 def from_refusal(text: str, doing: str, name: str, node: Node) -> KeyturnError:

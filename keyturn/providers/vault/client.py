@@ -1,6 +1,5 @@
 """One request to the hub, with the login it needs; its refusals become Keyturn's own errors here."""
 
-import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -26,10 +25,10 @@ from keyturn.core.errors import (
     Unproven,
     UnsupportedOperation,
 )
-from keyturn.providers.answers import cut_off, objection, untrusted
+from keyturn.providers.connection_errors import RemoteServer, from_connection, from_plain_http
 from keyturn.providers.vault.login import LoginLife, LoginSession
 from keyturn.providers.vault.logins.exchange import Refusal, denied, exchange
-from keyturn.providers.vault.tls import Redirected
+from keyturn.providers.vault.tls import NotOfTheHub, Redirected, in_hubs_words
 from keyturn.settings.hub import HubSettings
 
 ABSENT: Final = re.compile(
@@ -38,20 +37,29 @@ ABSENT: Final = re.compile(
 )
 """What the engines say of what is not there, under statuses that mean something else elsewhere."""
 
+WRONG_MOUNT: Final = (
+    "If its mount is wrong, correct KEYTURN_HUB_MOUNT, KEYTURN_HUB_STATE_MOUNT or KEYTURN_HUB_TRANSIT_MOUNT"
+)
 MALFORMED: Final = "the hub refuses the request as malformed"
 TAKEN: Final = re.compile(r"existing mount at|conflicts with existing mount|conflicts with existing namespace")
 """What the hub says where a mount or a namespace would be where one is, or above or below it."""
 WHOSE: Final = "auth/token/lookup-self"
 """What every login with a token begins with."""
 NO_PLUGIN: Final = re.compile(r"plugin not found in the catalog")
-NO_ANSWER: Final = "the hub does not answer"
+HUB: Final = RemoteServer(
+    check="Check VAULT_ADDR and that the hub runs",
+    address="VAULT_ADDR",
+    authority="Set VAULT_CACERT to its CA file",
+    who="the hub",
+    whose="the hub's",
+    other_name="Set VAULT_ADDR to a name that the certificate has, or VAULT_TLS_SERVER_NAME to that name",
+    client="Where it asks for a client's certificate, set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY",
+)
 LEADS_ELSEWHERE: Final = "See that VAULT_ADDR leads to it, past every proxy, and VAULT_NAMESPACE to a namespace of it"
-NOT_THE_HUB: Final = "the 404 that it gets is not in the hub's words, and tells of no secret"
-NOT_DONE: Final = "the answer that it gets is not in the hub's words, and tells of nothing done"
+NOT_DONE: Final = "the answer is not the hub's own, so it proves nothing done"
 
 CHANGING: Final = ("post", "patch", "delete")
-"""Methods whose answer, where it says anything, is a JSON object with some of these."""
-OF_THE_HUB: Final = frozenset({"request_id", "data", "auth", "warnings", "errors", "wrap_info", "lease_id"})
+"""Methods whose answer, where it says anything, is in the hub's words."""
 
 BEHIND: Final = timedelta(seconds=5)
 """So far back the date of an answer is what cutting to the second, or another node, makes of it; the clock was set."""
@@ -144,9 +152,7 @@ class Calls:
         name = "the hub's namespace"
         try:
             self._session.stranger().adapter.request("get", "/v1/sys/mounts")
-        except vault.InvalidPath as error:
-            if not _says_absent(error):
-                raise Unavailable("find", name, NOT_THE_HUB, LEADS_ELSEWHERE) from None
+        except vault.InvalidPath:
             return False
         except (vault.Forbidden, vault.Unauthorized):
             return True
@@ -202,9 +208,7 @@ class Calls:
 
         try:
             answer = ask(self._session.as_token(token)) if token else self._logged_in(ask, doing, name)
-        except vault.InvalidPath as error:
-            if not _says_absent(error):
-                raise Unavailable(doing, name, NOT_THE_HUB, LEADS_ELSEWHERE) from None
+        except vault.InvalidPath:
             return None
         except (vault.VaultError, requests.RequestException) as error:
             raise from_vault(error, doing, name, path) from None
@@ -242,24 +246,10 @@ def _no_word_of(doing: str, name: str) -> Iterator[None]:
         raise Unavailable(doing, name, problem, LEADS_ELSEWHERE) from None
 
 
-def _says_absent(error: vault.InvalidPath) -> bool:
-    """Whether that is the hub's own 404: a proxy in front of it has one, too, which tells of no secret."""
-    return not {"errors", "data", "warnings"}.isdisjoint(_keys_of(error.text or ""))
-
-
 def _insist_on_hub(answer: requests.Response, doing: str, name: str) -> None:
     """That something was done is said by nothing, or in the hub's words; a proxy says 200 to anything."""
-    if answer.content and _keys_of(answer.text).isdisjoint(OF_THE_HUB):
+    if answer.content and not in_hubs_words(answer):
         raise Unavailable(doing, name, NOT_DONE, LEADS_ELSEWHERE)
-
-
-def _keys_of(text: str) -> frozenset[str]:
-    """The keys of a JSON object; none where the text is something else."""
-    try:
-        body = json.loads(text)
-    except (ValueError, RecursionError):
-        return frozenset()
-    return frozenset(body) if isinstance(body, dict) else frozenset()
 
 
 def elapsed() -> float:
@@ -295,8 +285,8 @@ def from_vault(error: Exception, doing: str, name: str, path: str) -> KeyturnErr
             )
             return Denied(doing, name, problem, hint)
         case vault.Forbidden() | vault.Unauthorized():
-            hint = f"Give this identity's policy the path {path} (see deployments/policies), or renew its login"
-            return Denied(doing, name, "the hub denies it", hint)
+            hint = f"Give this identity's policy the path {path} (`keyturn policy render` writes it)"
+            return Denied(doing, name, "the hub denies it", f"{hint}, or renew its login. {WRONG_MOUNT}")
         case vault.RateLimitExceeded():
             return Throttled(doing, name, "the hub asks for a slower pace", "It is tried again by itself")
         case vault.VaultDown() | vault.VaultNotInitialized():
@@ -304,25 +294,18 @@ def from_vault(error: Exception, doing: str, name: str, path: str) -> KeyturnErr
         case Redirected():
             hint = "Set VAULT_ADDR to the address of the hub itself; standby nodes have to forward requests"
             return Unproven(doing, name, "the hub answers with a redirect, which is not followed", hint)
-        case requests.exceptions.SSLError():
-            return _untrusted(error, doing, name)
+        case NotOfTheHub():
+            return _of_another(error, doing, name)
         case requests.RequestException():
-            problem = f"the hub does not answer as it should: {refusal}" if (refusal := objection(error)) else NO_ANSWER
-            return Unavailable(doing, name, problem, "Check VAULT_ADDR and that the hub runs")
+            return from_connection(error, doing, name, HUB)
         case _:
             return Unavailable(
                 doing, name, "the hub failed inside", "See the hub's own log; it is tried again by itself"
             )
 
 
-def _untrusted(error: requests.exceptions.SSLError, doing: str, name: str) -> KeyturnError:
-    """What is wrong between the hub's certificate and what is trusted, and the setting that mends it."""
-    if cut_off(error):
-        return Unavailable(doing, name, NO_ANSWER, "Check VAULT_ADDR and that the hub runs")
-    if not untrusted(error):
-        hint = "Check VAULT_ADDR; where it asks for a client's certificate, set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY"
-        return Unproven(doing, name, "the hub refuses the TLS connection, or speaks no TLS", hint)
-    if "mismatch" in str(error):
-        hint = "Set VAULT_ADDR to a name that the certificate has, or VAULT_TLS_SERVER_NAME to that name"
-        return Unproven(doing, name, "the hub's certificate is another name's", hint)
-    return Unproven(doing, name, "the hub's certificate is not trusted", "Set VAULT_CACERT to its CA file")
+def _of_another(error: NotOfTheHub, doing: str, name: str) -> KeyturnError:
+    """A refusal by something in front of the hub, or at its address; it is no word about what was asked for."""
+    status, text = (error.response.status_code, error.response.text) if error.response is not None else (0, "")
+    problem = f"the answer ({status}) is not the hub's own, so it proves nothing about {name}"
+    return from_plain_http(status, text, doing, name, HUB) or Unavailable(doing, name, problem, LEADS_ELSEWHERE)

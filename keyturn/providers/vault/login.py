@@ -10,7 +10,7 @@ from hvac import exceptions as vault
 
 from keyturn.core.errors import KeyturnError
 from keyturn.providers.vault.logins import TokenLife, open_method
-from keyturn.providers.vault.tls import NoRedirects, insist_on_files, open_session
+from keyturn.providers.vault.tls import HubAdapter, insist_on_files, open_session
 from keyturn.settings.hub import HubSettings
 
 TIMEOUT = 10.0
@@ -131,5 +131,5 @@ class LoginSession:
             namespace=settings.namespace,
             timeout=TIMEOUT,
             session=self._http,
-            adapter=NoRedirects,
+            adapter=HubAdapter,
         )

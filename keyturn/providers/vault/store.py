@@ -35,7 +35,7 @@ from keyturn.core.stores import (
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.limits import StoreLimits, insist_on_value, unfulfilled
 from keyturn.providers.vault.capabilities import capabilities_at
-from keyturn.providers.vault.client import Calls
+from keyturn.providers.vault.client import WRONG_MOUNT, Calls
 from keyturn.providers.vault.listing import VaultListing
 from keyturn.providers.vault.shared import SharedVault
 from keyturn.providers.vault.store_versions import VaultOldVersions, is_readable
@@ -303,11 +303,13 @@ class VaultStore:
 
 
 IN_CATALOGUE: Final = {
+    WRONG_MOUNT: "If its mount is wrong, correct mount in the catalogue",
     "the hub": "this Vault",
     "VAULT_CACERT (ca_file)": "ca_file",
     "VAULT_CACERT to": "ca_file in the catalogue to",
     ", or VAULT_TLS_SERVER_NAME to that name": "",
-    "; where it asks for a client's certificate, set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY": "",
+    ". Where it asks for a client's certificate, set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY": "",
+    "Where it asks for a client's certificate, set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY": "Let it accept this client",
     "VAULT_ADDR": "address",
 }
 """What the hub's client says, and what it is called here."""

@@ -3,9 +3,10 @@
 Everything that speaks to the hub or to a second Vault goes over a session from here.
 """
 
+import json
 import os
 import ssl
-from typing import Any
+from typing import Any, Final
 
 import requests
 from hvac.adapters import RawAdapter
@@ -52,22 +53,44 @@ def open_session(address: str, settings: TlsSettings) -> requests.Session:
     return made
 
 
+OF_THE_HUB: Final = frozenset({"request_id", "data", "auth", "warnings", "errors", "wrap_info", "lease_id"})
+"""Every answer of the hub that holds anything is a JSON object with some of these."""
+
+
 class Redirected(requests.RequestException):
     """The server sends its client elsewhere. A token and a value must not travel there, so it ends here."""
 
 
-class NoRedirects(RawAdapter):  # type: ignore[misc]
-    """The SDK's requests, none of which is sent on to another server."""
+class NotOfTheHub(requests.RequestException):
+    """A refusal that a proxy or another server has written: it says nothing about logins, rights or secrets."""
+
+
+class HubAdapter(RawAdapter):  # type: ignore[misc]
+    """The SDK's requests: none is sent on to another server, and only the hub's own refusals count as such."""
 
     def __init__(self, *args: Any, **arguments: Any) -> None:
         super().__init__(*args, **{**arguments, "allow_redirects": False})
 
     def request(self, *args: Any, **arguments: Any) -> requests.Response:
-        """One request. Raises Redirected where the answer is another address."""
+        """One request. Raises Redirected where the answer is another address, NotOfTheHub, and the SDK's errors."""
         answer: requests.Response = super().request(*args, **arguments)
         if 300 <= answer.status_code < 400:
             raise Redirected
         return answer
+
+    def _raise_for_error(self, method: str, url: str, response: requests.Response) -> None:
+        if response.status_code != requests.codes.too_many_requests and not in_hubs_words(response):
+            raise NotOfTheHub(response=response)
+        super()._raise_for_error(method, url, response)
+
+
+def in_hubs_words(answer: requests.Response) -> bool:
+    """Whether the hub itself wrote the answer, as far as its shape shows."""
+    try:
+        body = json.loads(answer.text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(body, dict) and not OF_THE_HUB.isdisjoint(body)
 
 
 class _NamedAdapter(DirectAdapter):

@@ -166,7 +166,7 @@ def test_what_the_server_refuses_is_told(address: str, ask: Ask, name: str, monk
 
 def test_a_server_that_is_not_there_is_told() -> None:
     address = f"postgresql://postgres@127.0.0.1:{free_port()}/ledger"
-    assert "the server does not answer. Check KEYTURN_LEDGER" in refused(address)
+    assert "the server does not answer: the connection is refused. Check KEYTURN_LEDGER" in refused(address)
     ledger = open_ledger(address, patience=1)
     for reading in (ledger.size, ledger.newest, lambda: list(ledger.leaves()), lambda: list(ledger.checkpoints())):
         with pytest.raises(Unavailable, match="the server does not answer"):

@@ -12,7 +12,7 @@ import pytest
 from deployments.local.redis import Redis
 from deployments.local.support.ports import free_port
 from keyturn.client.webhook import Receiver
-from keyturn.core.errors import Denied, Invalid, Unavailable
+from keyturn.core.errors import Denied, Unavailable, Unproven
 from keyturn.core.notices import SECRET_ROTATED, Notice
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers import reading
@@ -175,5 +175,5 @@ def test_over_tls_the_certificate_is_checked(tmp_path: Path) -> None:
         message = sign_notice([KEY], NOTICE, "msg_1", "trainer")
         with pytest.raises(Unavailable, match="nobody listens"):
             RedisChannel("trainer", ca_file=str(server.authority), **settings).send(message, 5)
-        with pytest.raises(Invalid, match="can't be trusted"):
+        with pytest.raises(Unproven, match="certificate is not trusted"):
             RedisChannel("trainer", **settings).send(message, 5)

@@ -16,7 +16,16 @@ from deployments.local.debian import program
 from deployments.local.redis import ADMIN_RULES, Redis, digest
 from deployments.local.support.ports import LOOPBACK, free_port, free_ports
 from deployments.local.support.process import Process
-from keyturn.core.errors import CandidateRejected, Denied, Invalid, KeyturnError, Locked, Superseded, Unavailable
+from keyturn.core.errors import (
+    CandidateRejected,
+    Denied,
+    Invalid,
+    KeyturnError,
+    Locked,
+    Superseded,
+    Unavailable,
+    Unproven,
+)
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.redis.target import Redis as Target
 from keyturn.providers.redis.target import mark_sequence, sequence_mark
@@ -377,7 +386,7 @@ def test_tls_is_spoken_and_the_certificate_checked(secure: Acl, tmp_path: Path) 
         return Target("cache", host=LOOPBACK, port=secure.server.port, admin=secure.admin, tls=tls, ca_file=ca_file)
 
     expected: list[tuple[Target, type[KeyturnError], str]] = [
-        (trusting(None), Invalid, "certificate of .* can't be trusted.*ca_file"),
+        (trusting(None), Unproven, "certificate is not trusted.*ca_file"),
         (trusting(str(tmp_path / "absent.pem")), Invalid, "ca_file is not there"),
         (trusting(None, tls=False), Unavailable, "host, port, tls and ca_file"),
     ]

@@ -4,6 +4,7 @@ import os
 
 import hvac
 
+from keyturn.core.errors import Invalid
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.vault.logins.exchange import TokenLife, denied
 from keyturn.providers.vault.logins.files import read_login, read_own
@@ -35,13 +36,21 @@ class TokenMethod:
     def _token(self) -> str:
         login = self._login
         if login.file:
-            return read_login(login.file, f"{TOKEN_FILE} (token_file)")
+            return insist_on_token(read_login(login.file, f"{TOKEN_FILE} (token_file)"), login.file)
         if token := os.environ.get(login.env):
-            return token
+            return insist_on_token(token.strip(), login.env)
         if login.helper_file and (token := personal_token(login)):
             return token
         hint = f"Run `keyturn login`, or set {login.env}, or KEYTURN_HUB_ROLE_ID_FILE and KEYTURN_HUB_SECRET_ID_FILE"
         raise denied("no token and no other login is given", f"{hint}, or {AUTH} to another method")
+
+
+def insist_on_token(text: str, place: str) -> str:
+    """The text, where it can travel as a token. Raises Invalid, naming the variable or file that it is from."""
+    if text and text.isascii() and text.isprintable() and " " not in text:
+        return text
+    problem = f"what {place} holds is no token: it has a line break, a space or a character that no token has"
+    raise Invalid("log in to", "the hub", problem, f"Set {place} to the token alone, on one line")
 
 
 def personal_token(login: TokenLogin) -> str | None:
