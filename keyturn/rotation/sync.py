@@ -1,6 +1,6 @@
 """Carrying CURRENT to every destination: what differs is written, what is in step is left alone."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
@@ -43,11 +43,16 @@ from keyturn.rotation.parts import Parts, SeenPart
 from keyturn.rotation.records import load_record
 from keyturn.rotation.restarts import restart_users, restarting
 
+GONE: Final = "it is not there"
+
 UNCLAIMED: Final = ("", DEFAULT_ID)
 """What the marks of a copy say where the catalogue that made it has no id of its own."""
 
 ROUNDS: Final = 3
 """How often a sync starts over because CURRENT moved on while it was at work."""
+
+LOOKS: Final = (0.0, 0.2, 1.0)
+"""Seconds before each look at what was written: a cloud may show it a moment later."""
 
 
 class CopyState(StrEnum):
@@ -192,15 +197,14 @@ def converge(
             text, marks = (more.text, more.marks) if more else (text, marks)
             marks = replace(marks, adopted=taken_over(workspace, destination, copy, path))
             stands = replace(write_copy(workspace, wanted, destination, text, marks, copy), version=wanted.version)
-            serves = read_back(workspace, destination, marks)
+            difference = read_back(workspace, destination, marks)
             if current_version(workspace, path) != wanted.version:
                 overtaken = wanted.version
                 continue  # what came too late may have left older marks, even where the value is the newer one
             if not still_beside(workspace, wanted, [destination]):
                 continue  # the grace of the version before has ended meanwhile
-            if not serves:
-                problem = "it serves another value than was written"
-                raise Conflict("read back", destination.label, problem, "See who else writes there")
+            if difference:
+                raise not_as_written(destination, difference)
         take_back(workspace, path, destination, overtaken)
         return stands
     raise Conflict("push to", destination.label, "CURRENT keeps changing", "See who else writes the secret")
@@ -416,7 +420,7 @@ def label(
         if not outlived_mark(workspace, shown):
             return outcome(destination, CopyState.IN_STEP, marks)
         mark_anew(workspace, store, shown, text)
-        return outcome(destination, CopyState.LABELLED, marks)
+        return labelled(workspace, destination, wanted, marks)
     check_fits(workspace, destination, text, wanted)
     details = details_of(workspace, destination, wanted)
     laid = replace(shown.marks, tags=details.names, fingerprint=marks.fingerprint)
@@ -424,6 +428,25 @@ def label(
         store.relabel(destination.name, laid, details, shown)
     except UnsupportedOperation:
         store.write(destination.name, text, laid, shown, details=details)
+    return labelled(workspace, destination, wanted, marks)
+
+
+def labelled(workspace: Workspace, destination: Destination, wanted: HubSecret, marks: OwnershipTags) -> Pushed:
+    """A copy whose tags, description or fingerprint were set. Raises Conflict where the store shows others.
+
+    Raises nothing where CURRENT has moved on: another run has written the copy since.
+    """
+
+    def difference() -> str:
+        copy = workspace.open_copy(wanted.path, destination).describe(destination.name)
+        if copy is None or (problem := difference_of(destination, copy, marks)):
+            return problem if copy else GONE
+        [shown] = [copy] if destination.merge else describe_copies(workspace, destination.store, [copy])
+        return wrong_beside(workspace, destination, shown, wanted) or outlived_mark(workspace, shown)
+
+    problem = seen_soon(workspace, difference)
+    if problem and current_version(workspace, wanted.path) == wanted.version:
+        raise not_as_written(destination, problem)
     return outcome(destination, CopyState.LABELLED, marks)
 
 
@@ -496,7 +519,10 @@ def take_over_copy(workspace: Workspace, old: str, new: str, destination: Destin
             more = grown_copy(workspace, destination, copy, text, marks, old)
             text, marks = (more.text, more.under_a_new_name) if more else (text, marks)
             with record_action(workspace, "push", new, place=destination.label, note=f"it was the copy of {old}"):
-                return write_copy(workspace, wanted, destination, text, marks, copy)
+                pushed = write_copy(workspace, wanted, destination, text, marks, copy)
+                if problem := read_back(workspace, destination, marks):
+                    raise not_as_written(destination, problem)
+                return pushed
     except KeyturnError as error:
         return failed(destination.store, destination.name, error)
     return push_destination(workspace, new, destination)
@@ -545,13 +571,47 @@ def refusal_of_whole(workspace: Workspace, path: str, destination: Destination, 
     return f"{problem}, with the keys of others" if problem else None
 
 
-def read_back(workspace: Workspace, destination: Destination, marks: OwnershipTags) -> bool:
-    """Whether the destination serves the value of these marks; where it can't be read, its marks have to tell."""
+def read_back(workspace: Workspace, destination: Destination, marks: OwnershipTags) -> str:
+    """How the destination differs from what was written under these marks; empty where a plan finds it in sync.
+
+    Where the store gives no value back, its marks and the time of its last change decide.
+    """
     store = workspace.open_copy(marks.source, destination)
-    if Unsupported.READ in store.unsupported:
-        copy = store.describe(destination.name)
-        return copy is not None and copy.intact and copy.marks == marks
-    return vouches(marks.fingerprint, workspace.fingerprint_of(marks.source, store.read(destination.name)))
+
+    def difference() -> str:
+        if problem := difference_of(destination, store.describe(destination.name), marks):
+            return problem
+        if Unsupported.READ in store.unsupported:
+            return ""
+        read = workspace.fingerprint_of(marks.source, store.read(destination.name))
+        return "" if vouches(marks.fingerprint, read) else "it serves another value than was written"
+
+    return seen_soon(workspace, difference)
+
+
+def seen_soon(workspace: Workspace, difference: Callable[[], str]) -> str:
+    """What the first look finds; empty where it, or a later one, finds no difference."""
+    problems: list[str] = []
+    for pause in LOOKS:
+        workspace.sleep(pause)
+        if not (problem := difference()):
+            return ""
+        problems.append(problem)
+    return problems[0]
+
+
+def difference_of(destination: Destination, copy: RemoteSecret | None, marks: OwnershipTags) -> str:
+    """How a copy differs from what was written under these marks, without its value; empty where it does not."""
+    if copy is None:
+        return GONE
+    if _standing(destination, copy, marks, refused=False) is CopyState.IN_STEP:
+        return ""
+    return "the store shows another version, or other marks, than were written"
+
+
+def not_as_written(destination: Destination, problem: str) -> Conflict:
+    """The error of a copy that was written and is not in sync."""
+    return Conflict("read back", destination.label, problem, "Find out what else writes there, and run it again")
 
 
 def outcome(destination: Destination, state: CopyState, marks: OwnershipTags) -> Pushed:

@@ -1,8 +1,9 @@
 """AWS Secrets Manager as a store.
 
-The version id of everything written here is derived from the marks, so the store itself tells, without
+The version id of everything written here is derived from the marks, so the store itself shows, without
 reading a value, whether it serves what Keyturn wrote last, and AWS makes one version of a write that is
-tried twice. Source: "PutSecretValue", "UpdateSecretVersionStage" and "ListSecrets" in the API reference.
+tried twice. The tag ``keyturn-version`` names the version that was updated, or marked anew, last.
+Source: "PutSecretValue", "UpdateSecretVersionStage" and "ListSecrets" in the API reference.
 """
 
 import re
@@ -154,8 +155,8 @@ class AwsSecretsManager:
     ) -> RemoteSecret:
         """Create the secret or give it a new version, then its tags; other tags stay.
 
-        A crash before the tags leaves a version that the old marks don't imply, so the next run writes
-        again: AWS then makes no second version.
+        The tags of an update name its version, since an older one may be named there. A crash before the tags leaves
+        a version that the old marks don't imply, so the next run writes again: AWS then makes no second version.
         """
         self._check(remote, value, marks)
         written = RemoteSecret(remote, version_id(marks), marks)
@@ -167,7 +168,7 @@ class AwsSecretsManager:
             else:
                 self._update(written, value, marks, current)
                 own = marks.to_tags() if current.marks != marks else {}
-                self._lay(remote, own | _named_version(current, written), marks, details, current)
+                self._lay(remote, own | {TAG_VERSION: written.version_id}, marks, details, current)
         return _with(details, written, current)
 
     def create(
@@ -410,14 +411,9 @@ def _copy(secret: Mapping[str, Any]) -> RemoteSecret:
     details = Details(theirs, description=description) if theirs or description else NO_DETAILS
     current = _current(secret)
     served = bool(current) and "DeletedDate" not in secret
-    intact = served and (marks is None or current == (tags.get(TAG_VERSION) or version_id(marks)))
+    # A copy that an earlier release wrote may name an older version than the one that its marks imply.
+    intact = served and (marks is None or current in (tags.get(TAG_VERSION), version_id(marks)))
     return RemoteSecret(secret["Name"], current, marks, intact, details=details)
-
-
-def _named_version(current: RemoteSecret, written: RemoteSecret) -> dict[str, str]:
-    """The tag that names the version, where the copy may have one: that stood for another version."""
-    implied = current.marks is not None and current.version_id == version_id(current.marks)
-    return {} if implied or current.marks is None else {TAG_VERSION: written.version_id}
 
 
 def _with(details: Details, copy: RemoteSecret, current: RemoteSecret | None) -> RemoteSecret:

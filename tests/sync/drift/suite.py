@@ -6,9 +6,11 @@ A store's module writes ``class TestItsName(DriftContract)`` with ``acts``, ``sy
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, ClassVar, Final, Protocol
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from keyturn.core.details import SHOWN
 from keyturn.core.errors import UnsupportedOperation
@@ -18,8 +20,10 @@ from keyturn.core.stores import Detail, Unsupported
 from keyturn.rotation.labels import MARKED_ANEW
 from keyturn.rotation.sync import CopyState
 from keyturn.sync import observe
+from tests.support import sampling
 from tests.support.lab import Lab
 from tests.support.turning import hub_apart, turns
+from tests.sync.drift.histories import History, Step, steps
 from tests.sync.drift.site import STORE, Look, RealSite
 
 MANY = observe.FEW + 10
@@ -92,6 +96,10 @@ class DriftContract:
     sync: ClassVar[dict[str, Any]] = {}
     written_to_mark: ClassVar[int] = 0
     """How many versions it takes to mark a copy anew."""
+    restores: ClassVar[tuple[Callable[[Any, str], object], ...]] = ()
+    """How an older version, or what was deleted, is put back by hand."""
+    histories: ClassVar[tuple[int, int]] = (3, 40)
+    """How many histories of a copy are tried: in every run, and in a deep one."""
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Every act of the store, where a case takes one."""
@@ -197,6 +205,35 @@ class DriftContract:
             assert site.item(path).action is Action.DRIFTED
             site.run(deep=True)
             assert_in_step(site, hands, path)
+
+    @pytest.mark.sampled(1)
+    def test_after_any_history_two_runs_leave_a_copy_in_sync_or_a_named_conflict(
+        self, site: RealSite, hands: Hands
+    ) -> None:
+        store, names = site.store, count()
+
+        @seed(sampling.seed())
+        @settings(
+            max_examples=sampling.examples(*self.histories),
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+            phases=(Phase.explicit, Phase.generate),
+        )
+        @given(steps([act.do for act in self.acts] + [*self.restores]))
+        def end_in_sync(history: list[Step]) -> None:
+            name = f"h{next(names)}"
+            site.sync.pop("tags", None)
+            site.store = store.listing({site.remote(f"{site.folder}/{name}")})
+            copy = History(site, hands, name)
+            for step in history:
+                copy.take(step)
+            if copy.end() is Action.IN_SYNC:
+                copy.rotate()
+                assert copy.end() is Action.IN_SYNC
+
+        with hub_apart(site.lab, site.mount) as site.hub:
+            end_in_sync()
 
     def test_many_copies_that_are_gone_are_all_made_again(self, site: RealSite, hands: Hands) -> None:
         paths, everything = many(site), f"{site.folder}/**"

@@ -71,12 +71,18 @@ class SecretsConsole:
         self.schedule(name)
 
     def roll_back(self, name: str) -> None:
-        """Make the version before the current one again."""
+        """Make the version before the current one current again, where there is one."""
         told = self.client.describe_secret(SecretId=name)["VersionIdsToStages"]
-        new, old = (next(v for v in told if stage in told[v]) for stage in ("AWSCURRENT", "AWSPREVIOUS"))
-        self.client.update_secret_version_stage(
-            SecretId=name, VersionStage="AWSCURRENT", MoveToVersionId=old, RemoveFromVersionId=new
-        )
+        staged = {stage: version for version, stages in told.items() for stage in stages}
+        if old := staged.get("AWSPREVIOUS"):
+            self.client.update_secret_version_stage(
+                SecretId=name, VersionStage="AWSCURRENT", MoveToVersionId=old, RemoveFromVersionId=staged["AWSCURRENT"]
+            )
+
+    def schedule_and_restore(self, name: str) -> None:
+        """Delete it, and think better of it."""
+        self.schedule(name)
+        self.client.restore_secret(SecretId=name)
 
     def served(self, name: str) -> Any:
         """What GetSecretValue gives; None where there is none, or it is scheduled for deletion."""
@@ -101,6 +107,7 @@ class TestAwsSecretsManager(DriftContract):
         Act("scheduled-for-deletion", SecretsConsole.schedule),
         Act("stripped-and-scheduled-for-deletion", SecretsConsole.strip_and_schedule, Action.CONFLICT),
     )
+    restores = (SecretsConsole.roll_back, SecretsConsole.schedule_and_restore)
 
     @pytest.fixture
     def settings(self, aws: LocalAws) -> dict[str, Any]:
@@ -173,6 +180,12 @@ class ParametersConsole:
         """The same value, without encryption."""
         self.put(name, OURS, Type="String")
 
+    def roll_back(self, name: str) -> None:
+        """Write the oldest version again, with its description, as a tool does that keeps whole parameters."""
+        oldest = self.client.get_parameter_history(Name=name, WithDecryption=True)["Parameters"][0]
+        more = {"Description": oldest["Description"]} if oldest.get("Description") else {}
+        self.client.put_parameter(Name=name, Value=oldest["Value"], Overwrite=True, **more)
+
     def erase(self, name: str) -> None:
         """Delete it; there is nothing to recover."""
         self.client.delete_parameter(Name=name)
@@ -205,6 +218,7 @@ def assert_labels_are_finished(site: RealSite, monkeypatch: pytest.MonkeyPatch, 
 
 class TestAwsParameterStore(DriftContract):
     acts = (CHANGED, STRIPPED, TAKEN, ERASED, Act("another-type", ParametersConsole.retype))
+    restores = (ParametersConsole.roll_back,)
     sync: ClassVar = {"name": "/{path}"}
     written_to_mark = 1
 

@@ -59,6 +59,22 @@ class Portal:
         """Delete it as the portal does."""
         self.client.begin_delete_secret(name).wait()
 
+    def delete_and_recover(self, name: str) -> None:
+        """Delete it, and think better of it."""
+        self.soft_delete(name)
+        self.client.begin_recover_deleted_secret(name).wait()
+
+    def disable_and_enable(self, name: str) -> None:
+        """Disable the version that is served, and enable it again."""
+        self.disable(name)
+        self.client.update_secret_properties(name, enabled=True)
+
+    def roll_back(self, name: str) -> None:
+        """Set the oldest version again that can be read, with its tags, as a tool does that keeps whole secrets."""
+        versions = sorted(self.client.list_properties_of_secret_versions(name), key=lambda one: one.created_on)
+        oldest = self.client.get_secret(name, next(one.version for one in versions if one.enabled))
+        self.client.set_secret(name, oldest.value or "", tags=oldest.properties.tags)
+
     def erase(self, name: str) -> None:
         """Delete and purge."""
         self.soft_delete(name)
@@ -99,6 +115,7 @@ class TestAzureKeyVault(FoldingContract):
         Act("stripped-and-disabled", Portal.strip_and_disable, Action.CONFLICT),
         Act("soft-deleted", Portal.soft_delete),
     )
+    restores = (Portal.delete_and_recover, Portal.disable_and_enable, Portal.roll_back)
     sync: ClassVar = {"separator": "-"}
 
     @pytest.fixture

@@ -44,6 +44,14 @@ class Shell:
         self.strip(name)
         self.erase(name)
 
+    def restore(self, name: str) -> None:
+        """Put the file and its marks back from a backup."""
+        for kept in (self.directory / name, self.directory / f".{name}.keyturn.json"):
+            if kept.exists():
+                text = kept.read_text()
+                kept.unlink()
+                kept.write_text(text)
+
     def put_aside(self, name: str) -> None:
         """Replace it by a link to where the same text lies."""
         (self.directory / name).rename(self.directory / f"{name}.aside")
@@ -76,6 +84,7 @@ LINKED = Act("replaced-by-a-link", Shell.put_aside, Action.CONFLICT)
 
 class TestFiles(DriftContract):
     acts = (CHANGED, STRIPPED, TAKEN, ERASED, CLEARED, LINKED)
+    restores = (Shell.restore,)
     sync: ClassVar = {"separator": "-"}
 
     @pytest.fixture

@@ -76,6 +76,17 @@ class Gcloud:
         self.strip(name)
         self.disable(name)
 
+    def disable_and_enable(self, name: str) -> None:
+        """Disable the version that is served, and enable it again."""
+        version = self._latest(name)
+        self.client.disable_secret_version(name=version)
+        self.client.enable_secret_version(name=version)
+
+    def roll_back(self, name: str) -> None:
+        """Add the value of the oldest version again that can be read."""
+        versions = self.client.list_secret_versions(request={"parent": self._path(name), "filter": "state:ENABLED"})
+        self._add(name, self.client.access_secret_version(name=list(versions)[-1].name).payload.data)
+
     def destroy(self, name: str) -> None:
         """Destroy the version that is served."""
         self.client.destroy_secret_version(name=self._latest(name))
@@ -137,6 +148,7 @@ class TestGcpSecretManager(DriftContract):
         Act("version-annotation-removed", Gcloud.strip_version),
         Act("fingerprint-removed", Gcloud.strip_fingerprint, Action.UPDATE),
     )
+    restores = (Gcloud.disable_and_enable, Gcloud.roll_back)
     sync: ClassVar = {"separator": "-"}
 
     @pytest.fixture

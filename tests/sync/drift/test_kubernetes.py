@@ -60,6 +60,14 @@ class Kubectl:
         """Remove a key."""
         self._patch(name, {"data": {"x": None}})
 
+    def restore(self, name: str) -> None:
+        """Delete it and make it again as it was, labels and annotations too, as backup tools do."""
+        there = self.client.read_namespaced_secret(name, NAMESPACE)
+        self.erase(name)
+        beside = {"labels": there.metadata.labels, "annotations": there.metadata.annotations}
+        body = {"metadata": {"name": name, **beside}, "data": there.data, "type": there.type}
+        self.client.create_namespaced_secret(NAMESPACE, body, field_manager="velero")
+
     def make_anew(self, name: str) -> None:
         """Delete it and make one with another value and no marks."""
         self.erase(name)
@@ -116,6 +124,7 @@ class TestKubernetes(DriftContract):
         KEY_REMOVED,
         Act("made-anew", Kubectl.make_anew, Action.CONFLICT),
     )
+    restores = (Kubectl.restore,)
     sync: ClassVar = {"separator": "-"}
 
     @pytest.fixture

@@ -56,6 +56,19 @@ class VaultCli:
         self.strip(name)
         self.delete(name)
 
+    def delete_and_undelete(self, name: str) -> None:
+        """Delete the newest version, and think better of it."""
+        version = self.kv.read_secret_metadata(name, mount_point=self.mount)["data"]["current_version"]
+        self.delete(name)
+        self.kv.undelete_secret_versions(name, [version], mount_point=self.mount)
+
+    def roll_back(self, name: str) -> None:
+        """Write the oldest version again that can be read, as `vault kv rollback` does."""
+        told = self.kv.read_secret_metadata(name, mount_point=self.mount)["data"]["versions"]
+        oldest = next(number for number, one in told.items() if not (one["deletion_time"] or one["destroyed"]))
+        read = self.kv.read_secret_version(name, oldest, mount_point=self.mount, raise_on_deleted_version=True)
+        self.put(name, read["data"]["data"])
+
     def destroy(self, name: str) -> None:
         """Destroy the newest version."""
         version = self.kv.read_secret_metadata(name, mount_point=self.mount)["data"]["current_version"]
@@ -85,6 +98,7 @@ class TestVaultStore(DriftContract):
         Act("stripped-and-newest-version-deleted", VaultCli.strip_and_delete, Action.CONFLICT),
         Act("newest-version-destroyed", VaultCli.destroy),
     )
+    restores = (VaultCli.delete_and_undelete, VaultCli.roll_back)
 
     @pytest.fixture
     def hands(self, openbao: OpenBao) -> Iterator[VaultCli]:
