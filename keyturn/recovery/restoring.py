@@ -199,6 +199,8 @@ def restore_chain(
     if not result.faults:
         mark_hub(content, chain.newest, whole=True)
         name_ledger(content, result.ledger_name or own)
+        named = int(result.ledger_name not in (None, own))
+        result.written, result.versions = result.written + named, result.versions + named
     return result
 
 
@@ -278,11 +280,12 @@ def change_of(
 ) -> RestoreChange:
     """What is to be done about one entry. Versions are compared by their numbers, and equal numbers by their values.
 
-    An entry of Keyturn's own mount has no numbers to go by: one that nobody has written since the restore that this
-    one ``follows`` is of that one, and older.
+    Of an entry of Keyturn's own mount that was deleted before the backup, nothing is written. Other entries there have
+    no numbers to go by: one that nobody has written since the restore that this one ``follows`` is of that one, and
+    older.
     """
     if present is None or present.version == 0:
-        return RestoreChange.WRITE
+        return RestoreChange.WRITE if line["versions"] or line["area"] != STATE else RestoreChange.KEEP
     values: dict[int, Any] = {version["n"]: version["fields"] for version in line["versions"]}
     if line["area"] != STATE and present.version > line["version"]:
         return RestoreChange.NEWER

@@ -13,7 +13,7 @@ from keyturn.rotation.ahead import ahead, lost_or_doubted
 from keyturn.rotation.attempt import Attempt
 from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.journal import record_action
-from keyturn.rotation.living import living_elsewhere
+from keyturn.rotation.living import recovery_needed
 from keyturn.rotation.rendered import guard_rendered
 from keyturn.rotation.sync import check_owned, compare, refusal_of, refusal_of_whole, text_of
 
@@ -24,7 +24,7 @@ def guard_destinations(workspace: Workspace, path: str, *, urgent: bool, by_hand
     """Refuse to begin where a destination can't be reached, or could not take a new copy. Raises why.
 
     An ``urgent`` rotation does not wait for destinations that can't be reached. Where a copy is ahead of the hub, one
-    that a person asks for, ``by_hand``, goes on only where no copy holds a credential that works.
+    that a person asks for, ``by_hand``, goes on only where no copy holds a value that has to be recovered first.
     """
     if not workspace.secret(path).destinations:
         return
@@ -40,9 +40,11 @@ def insist_on_destinations(workspace: Workspace, path: str, *, urgent: bool, by_
     places = all_places(workspace.catalogue, path, fields) if urgent else workspace.places(path, fields)
     refusals = side_by_side(lambda place: refusal_by_destination(workspace, path, place, current), places)
     errors = [error for error in refusals if error and not (urgent and isinstance(error, TransientError))]
-    if lost := lost_or_doubted(workspace, path, current.version if current else 0):
+    copy_ahead = any(isinstance(error, Ahead) for error in errors)
+    lost = lost_or_doubted(workspace, path, current.version if current else 0)
+    if lost:
         errors.append(ahead(workspace, path, lost, "rotate"))
-    if by_hand and any(isinstance(error, Ahead) for error in errors) and not living_elsewhere(workspace, path):
+    if by_hand and (lost or copy_ahead) and not recovery_needed(workspace, path, copy_ahead=copy_ahead):
         errors = [error for error in errors if not isinstance(error, Ahead)]
     if errors:
         raise min(errors, key=lambda error: isinstance(error, TransientError))

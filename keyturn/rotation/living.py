@@ -196,7 +196,13 @@ def alive(workspace: Workspace, path: str, fields: SecretFields) -> bool | None:
         return None
 
 
-def living_elsewhere(workspace: Workspace, path: str) -> bool:
-    """Whether a copy holds a credential that works, other than CURRENT: then that is to be recovered first."""
-    living = values(workspace, path).living
-    return living is not None and living.place != HUB
+def recovery_needed(workspace: Workspace, path: str, *, copy_ahead: bool = False) -> bool:
+    """Whether a new value would replace one that has to be recovered first.
+
+    That is a credential in a copy that logs in, where CURRENT does not; or a newer value of which no login can tell.
+    ``copy_ahead``: a copy is ahead of the hub, also one whose value can't be brought back.
+    """
+    held = values(workspace, path)
+    if held.living:
+        return held.living.place != HUB
+    return held.untried is not None and (copy_ahead or held.untried.place != HUB)

@@ -23,7 +23,7 @@ from keyturn.rotation.grace import counted_from_now
 from keyturn.rotation.guard import check_target, describe_move, guard_candidate
 from keyturn.rotation.journal import entry_mark, record_action
 from keyturn.rotation.limits import insist_on_pace
-from keyturn.rotation.living import living_elsewhere
+from keyturn.rotation.living import recovery_needed
 from keyturn.rotation.missing import insist_on_current, read_current
 from keyturn.rotation.records import (
     claim,
@@ -99,13 +99,13 @@ def overtaking(workspace: Workspace, attempt: Attempt) -> Attempt:
 def insist_on_lineage(workspace: Workspace, attempt: Attempt, *, by_hand: bool) -> None:
     """Refuse to go on from what the ledger says that the hub has fallen back to. Raises Ahead.
 
-    A person may, once no copy holds a credential that works. A revocation is refused by no bookkeeping: what a copy
-    holds is what it replaces.
+    A person may, once no copy holds a value that has to be recovered first. A revocation is refused by no bookkeeping:
+    what a copy holds is what it replaces.
     """
     if attempt.record.frozen:
         return
     lost = lost_or_doubted(workspace, attempt.path, attempt.current.version if attempt.current else 0)
-    if lost and not (by_hand and not living_elsewhere(workspace, attempt.path)):
+    if lost and not (by_hand and not recovery_needed(workspace, attempt.path)):
         raise ahead(workspace, attempt.path, lost, "rotate")
 
 

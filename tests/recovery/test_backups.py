@@ -107,6 +107,21 @@ def test_a_hub_comes_back_with_values_numbers_and_metadata(setting: Setting) -> 
     assert plan_restore(hub.content(), setting.place, setting.newest()).counts == {RestoreChange.KEEP: 3}
 
 
+def test_as_many_entries_are_restored_as_the_plan_says(setting: Setting) -> None:
+    setting.write("ml/database", "first", "second")
+    setting.hub.claim_state("ledger", LedgerName("keyturn/main").to_data())
+    setting.hub.write_state("rotations/ml/database", {"stage": "done"}, cas=0)
+    setting.hub.write_state("rotations/ml/gone", {"stage": "done"}, cas=0)
+    path = f"{setting.hub.settings.state_mount}/data/rotations/ml/gone"
+    setting.calls.delete("delete", path, path)
+    setting.maker().make_base()
+    plan = plan_restore(setting.restored.content(), setting.place, setting.newest())
+    result = restore(setting)
+    assert (result.written, result.faults) == (plan.counts[RestoreChange.WRITE], [])
+    assert plan_restore(setting.restored.content(), setting.place, setting.newest()).counts[RestoreChange.WRITE] == 0
+    assert restore(setting).written == 0
+
+
 KEPT = CachePolicy(ttl=60.0)
 
 

@@ -14,6 +14,7 @@ from deployments.local.emulators.azure_key_vault import Emulator, Server
 from keyturn.core.plan import Action
 from keyturn.core.stores import TAG_FINGERPRINT
 from keyturn.providers.azure import client as azure
+from keyturn.providers.azure.marks import created
 from keyturn.providers.azure.versions import DISABLED
 from keyturn.rotation.sync import CopyState
 from tests.providers.azure.test_store import CLIENT_SECRET, DIRECTORY, TENANT, Clock, credential_for
@@ -71,7 +72,7 @@ class Portal:
 
     def roll_back(self, name: str) -> None:
         """Set the oldest version again that can be read, with its tags, as a tool does that keeps whole secrets."""
-        versions = sorted(self.client.list_properties_of_secret_versions(name), key=lambda one: one.created_on)
+        versions = sorted(self.client.list_properties_of_secret_versions(name), key=created)
         oldest = self.client.get_secret(name, next(one.version for one in versions if one.enabled))
         self.client.set_secret(name, oldest.value or "", tags=oldest.properties.tags)
 
