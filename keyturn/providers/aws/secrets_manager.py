@@ -411,9 +411,16 @@ def _copy(secret: Mapping[str, Any]) -> RemoteSecret:
     details = Details(theirs, description=description) if theirs or description else NO_DETAILS
     current = _current(secret)
     served = bool(current) and "DeletedDate" not in secret
-    # A copy that an earlier release wrote may name an older version than the one that its marks imply.
-    intact = served and (marks is None or current in (tags.get(TAG_VERSION), version_id(marks)))
+    intact = served and (marks is None or _is_of(current, marks, tags.get(TAG_VERSION)))
     return RemoteSecret(secret["Name"], current, marks, intact, details=details)
+
+
+def _is_of(version: str, marks: OwnershipTags, named: str | None) -> bool:
+    """Whether the marks are of this version, which they imply or a tag names.
+
+    Either is enough: of a copy that an earlier release wrote, the tag may name an older version.
+    """
+    return bool(marks.fingerprint) and version in (named, version_id(marks))
 
 
 def _with(details: Details, copy: RemoteSecret, current: RemoteSecret | None) -> RemoteSecret:

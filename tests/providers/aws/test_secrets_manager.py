@@ -179,6 +179,24 @@ class TestAwsSecretsManager(MergingCases, AwsContract):
         with pytest.raises(Invalid, match="binary"):
             store.read_many([remote])
 
+    def test_a_copy_that_an_earlier_release_left_with_an_older_versions_name_is_intact_and_loses_it(
+        self, store: AwsSecretsManager, raw: Any, remote: str
+    ) -> None:
+        for number in (1, 2):
+            put(store, remote, fresh_value(), version=number)
+        older = version_id(put(store, remote, value := fresh_value(), version=3).marks or marks_for(value))
+        written = put(store, remote, fresh_value(), version=4)
+        raw.tag_resource(SecretId=remote, Tags=[{"Key": "keyturn-version", "Value": older}])
+        assert store.describe(remote) == written
+        newer = put(store, remote, fresh_value(), version=5)
+        assert store.describe(remote) == newer
+        raw.update_secret_version_stage(
+            SecretId=remote, VersionStage="AWSCURRENT", MoveToVersionId=older, RemoveFromVersionId=newer.version_id
+        )
+        found = store.describe(remote)
+        assert found is not None
+        assert not found.intact
+
     def test_a_push_cut_short_before_the_tags_is_finished_without_another_version(
         self, store: AwsSecretsManager, raw: Any, remote: str
     ) -> None:
