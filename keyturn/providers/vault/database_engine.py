@@ -9,8 +9,10 @@ import requests
 
 from keyturn.core.engines import Lease, LeaseStanding, StaticRole, Terms
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound
+from keyturn.core.rights import holds
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.answers import reads_answers
+from keyturn.providers.vault.capabilities import capabilities_at
 from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.leases import revoke_lease
 
@@ -18,7 +20,7 @@ OWNER: Final = "keyturn-secret"
 """The metadata of a token that was made to ask for a lease: the path of the secret that it is for."""
 WORKSPACE: Final = "keyturn-state"
 """The same: the mount of Keyturn's own state, which no two workspaces share."""
-NOBODY: Final = ("", "")
+LOOK_UP: Final = "auth/token/lookup-accessor"
 THREADS: Final = 16
 """Tokens that are looked up at once."""
 
@@ -132,28 +134,54 @@ class VaultDatabase:
             return  # the hub's word for an accessor that it does not know
 
     def _owned(self) -> list[tuple[str, tuple[str, str]]]:
-        """Every token that there is, by its accessor, and whose it is."""
+        """Every token that the hub has, by its accessor, and whose it is."""
         accessors = self._calls.list("the hub's tokens", "auth/token/accessors")
         unknown = [accessor for accessor in accessors if accessor not in self._owners]
         with ThreadPoolExecutor(THREADS) as pool:
-            self._owners.update(zip(unknown, pool.map(self._owner, unknown), strict=True))
-        return [(accessor, self._owners[accessor]) for accessor in accessors]
+            found = zip(unknown, pool.map(self._owner, unknown), strict=True)
+            # An accessor without a token is not remembered: a snapshot that is restored brings the token back.
+            self._owners.update({accessor: owner for accessor, owner in found if owner is not None})
+        return [(accessor, self._owners[accessor]) for accessor in accessors if accessor in self._owners]
 
-    def _owner(self, accessor: str) -> tuple[str, str]:
-        try:
-            body = {"accessor": accessor}
-            token = answer_data(
-                self._calls.post("look up", f"the token {accessor}", "auth/token/lookup-accessor", body)
-            )
-        except (NotFound, Invalid):
-            return NOBODY  # it has ended since
-        except Denied:
-            # The same may be said of one that has ended since: only what is there still is denied.
-            if accessor in self._calls.list("the hub's tokens", "auth/token/accessors"):
-                raise
-            return NOBODY
+    def _owner(self, accessor: str) -> tuple[str, str] | None:
+        token = self.find_token(accessor)
+        if token is None:
+            return None
         meta = token.get("meta") or {}
         return str(meta.get(OWNER, "")), str(meta.get(WORKSPACE, ""))
+
+    def find_token(self, accessor: str) -> Mapping[str, Any] | None:
+        """What the hub says of a token; None where there is no token. Raises Denied without the right to look it up."""
+        try:
+            return self._look_up(accessor)
+        except Denied:
+            if accessor in self._calls.list("the hub's tokens", "auth/token/accessors"):
+                return self._find_listed(accessor)
+            return None
+
+    def _find_listed(self, accessor: str) -> Mapping[str, Any] | None:
+        """The same for one that the hub lists and has refused to look up.
+
+        A hub that is killed while it makes or ends a token may keep the accessor without a usable token. It answers
+        403 until `auth/token/tidy` runs, as it does without the right to ask, so that is checked before and after.
+        """
+        held_before = self._may_look_up()
+        try:
+            return self._look_up(accessor)
+        except Denied:
+            if held_before and self._may_look_up():
+                return None
+            raise
+
+    def _may_look_up(self) -> bool:
+        return holds(capabilities_at(self._calls, [LOOK_UP])[LOOK_UP], "update")
+
+    def _look_up(self, accessor: str) -> Mapping[str, Any] | None:
+        try:
+            body = {"accessor": accessor}
+            return answer_data(self._calls.post("look up", f"the token {accessor}", LOOK_UP, body))
+        except (NotFound, Invalid):
+            return None
 
     def _asker(self, owner: str) -> tuple[str | None, timedelta | None, str]:
         """The token to ask for a lease with, None for our own, how long it lives, None for always, and its accessor."""

@@ -37,7 +37,7 @@ class VaultGrants:
 
     def login_of(self, accessor: str) -> LoginFacts | None:
         """Of another login, by its accessor; None where it has ended."""
-        token = self._token_of(accessor)
+        token = self._tokens.find_token(accessor)
         return login_facts(token) if token else None
 
     def groups_of(self, entity: str) -> frozenset[str] | None:
@@ -92,7 +92,7 @@ class VaultGrants:
 
     def is_wrapped(self, wrapping: str) -> bool:
         """Whether the one use of a wrapping token is left: for a moment behind it the hub still tells of the token."""
-        token = self._token_of(wrapping)
+        token = self._tokens.find_token(wrapping)
         return token is not None and int(token["num_uses"]) > 0
 
     def made_at_path(self, token: Sensitive) -> str | None:
@@ -137,15 +137,6 @@ class VaultGrants:
         except (NotFound, Invalid):
             return False
         return int(answer_data(answer)["ttl"]) <= 0
-
-    def _token_of(self, accessor: str) -> Mapping[str, Any] | None:
-        """What the hub tells of a token; None where it knows none of that accessor."""
-        try:
-            body = {"accessor": accessor}
-            answer = self._calls.post("look up", f"the token {accessor}", "auth/token/lookup-accessor", body)
-        except (NotFound, Invalid):
-            return None
-        return answer_data(answer)
 
 
 def moment(text: str) -> str:
