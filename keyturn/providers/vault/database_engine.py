@@ -138,9 +138,9 @@ class VaultDatabase:
         accessors = self._calls.list("the hub's tokens", "auth/token/accessors")
         unknown = [accessor for accessor in accessors if accessor not in self._owners]
         with ThreadPoolExecutor(THREADS) as pool:
-            found = zip(unknown, pool.map(self._owner, unknown), strict=True)
+            owners = zip(unknown, pool.map(self._owner, unknown), strict=True)
             # An accessor without a token is not remembered: a snapshot that is restored brings the token back.
-            self._owners.update({accessor: owner for accessor, owner in found if owner is not None})
+            self._owners.update({accessor: owner for accessor, owner in owners if owner is not None})
         return [(accessor, self._owners[accessor]) for accessor in accessors if accessor in self._owners]
 
     def _owner(self, accessor: str) -> tuple[str, str] | None:
