@@ -4,11 +4,11 @@ Pydantic's own tagged union builds all of them before the first is used: fifteen
 """
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Generic, TypeVar, get_args
 
-from pydantic import GetCoreSchemaHandler
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
@@ -114,3 +114,17 @@ class Choice:
             model.model_rebuild()
         choices = {tag: model.__pydantic_core_schema__ for tag, model in self.models.items()}
         return core_schema.tagged_union_schema(choices, self.key)
+
+
+@dataclass(frozen=True)
+class Either:
+    """Annotates what ``read`` makes of one of several ``shapes``; an error names the place without a shape's name."""
+
+    read: Callable[[Any], Any]
+    shapes: tuple[Any, ...]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.read)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [handler(TypeAdapter(shape).core_schema) for shape in self.shapes]}

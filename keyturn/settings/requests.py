@@ -4,11 +4,19 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    TypeAdapter,
+    WithJsonSchema,
+    model_validator,
+)
 
 from keyturn.core import templates
-from keyturn.core.rest import POINTER, Listing, Request
+from keyturn.core.rest import POINTER, AnswerPattern, Condition, Listing, Request, Scalar
 from keyturn.core.suggest import advice
+from keyturn.settings.choices import Either
 from keyturn.settings.fields import Line, Model, matching, refused
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -93,6 +101,100 @@ ShortName = Annotated[
 ]
 
 
+# --- conditions on an answer -------------------------------------------------------------------------------
+
+REFUSING: Final = frozenset({*range(200, 300), *range(400, 500)} - {407, 408, 429})
+"""The statuses that may refuse a key: the others are a redirect, a proxy's, a busy server's or a broken one's."""
+
+
+def _values(value: Any) -> tuple[Scalar, ...]:
+    values = tuple(value) if isinstance(value, list | tuple) else (value,)
+    if values and all(isinstance(scalar, str | int | float | bool) for scalar in values):
+        return values
+    raise refused("is no value to compare with", "Write a text, a number, true or false, or a list of these.")
+
+
+def _true(value: Any) -> bool:
+    if value is True:
+        return value
+    raise refused("is not true", "Write true, or remove the key.")
+
+
+class AnswerConditionSettings(Model):
+    """What the JSON of an answer holds at one place."""
+
+    pointer: Pointer
+    """Where, as a JSON pointer."""
+    equals: Annotated[tuple[Scalar, ...], Either(_values, (Scalar, tuple[Scalar, ...]))] | None = None
+    """The value there, or a list of which it is one."""
+    exists: Annotated[Literal[True] | None, BeforeValidator(_true)] = None
+    """Anything is there but null."""
+    absent: Annotated[Literal[True] | None, BeforeValidator(_true)] = None
+    """Nothing is there, or null."""
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> Self:
+        if (self.equals, self.exists, self.absent).count(None) != 2:
+            raise refused(
+                "must say in one way what is there", "Write equals:, exists: true or absent: true.", "pointer"
+            )
+        return self
+
+    @property
+    def condition(self) -> Condition:
+        """The same in the core's words."""
+        return Condition(self.pointer, self.equals or (), absent=bool(self.absent))
+
+
+class AnswerSettings(Model):
+    """A kind of answer: one of the statuses, and every condition."""
+
+    status: Annotated[tuple[Status, ...], Field(min_length=1)] | None = None
+    """Its statuses; without them, 200 to 299 and 400 to 499."""
+    when: Annotated[tuple[AnswerConditionSettings, ...], Field(min_length=1)] | None = None
+    """What its JSON holds; each of these conditions."""
+
+    @model_validator(mode="after")
+    def _tells_something(self) -> Self:
+        if other := sorted(set(self.status or ()) - REFUSING):
+            raise refused(
+                f"{other[0]} tells nothing about a key", "Name statuses of 200 to 299 or 400 to 499.", "status"
+            )
+        if self.when is None and (self.status is None or min(self.status) < 300):
+            remedy = "Add when: and what the answer holds, such as {pointer: /ok, equals: false}."
+            raise refused("a success without a condition tells nothing", remedy, "status" if self.status else "when")
+        return self
+
+    @property
+    def pattern(self) -> AnswerPattern:
+        """The same in the core's words."""
+        statuses = frozenset(self.status) if self.status else REFUSING
+        return AnswerPattern(statuses, tuple(settings.condition for settings in self.when or ()))
+
+
+_STATUS: Final = TypeAdapter[int](Status)
+
+
+def _expected(value: Any) -> int | AnswerConditionSettings:
+    """A condition, or else a status."""
+    if isinstance(value, dict | AnswerConditionSettings):
+        return AnswerConditionSettings.model_validate(value)
+    return _STATUS.validate_python(value)
+
+
+def _several(value: Any) -> tuple[AnswerSettings, ...]:
+    """One kind of answer, or a list of them."""
+    if isinstance(value, list | tuple):
+        return _ANSWERS.validate_python(value)
+    return (AnswerSettings.model_validate(value),)
+
+
+_ANSWERS: Final = TypeAdapter(Annotated[tuple[AnswerSettings, ...], Field(min_length=1)])
+Expected = Annotated[int | AnswerConditionSettings, Either(_expected, (Status, AnswerConditionSettings))]
+Answers = Annotated[tuple[AnswerSettings, ...], Either(_several, (AnswerSettings, tuple[AnswerSettings, ...]))]
+"""Kinds of answer, any of which counts."""
+
+
 class RequestSettings(Model):
     """One request to the API; every text may hold {{name}}."""
 
@@ -108,8 +210,8 @@ class RequestSettings(Model):
     """The JSON body, as a mapping or a list. Values are put into its texts."""
     form: dict[str, Template] | None = None
     """The fields of a form, instead of a JSON body."""
-    expect: tuple[Status, ...] = ()
-    """The statuses that mean success; without them, 200 to 299."""
+    expect: tuple[Expected, ...] = ()
+    """What means success: one of these statuses (without any, 200 to 299), and each of these conditions."""
 
     @model_validator(mode="after")
     def _one_body(self) -> Self:
@@ -120,8 +222,20 @@ class RequestSettings(Model):
     def request(self, method: str) -> Request:
         """The same in the core's words; ``method`` is the usual one."""
         return Request(
-            self.method or method, self.path, self.headers, self.basic, self.body, self.form, frozenset(self.expect)
+            self.method or method,
+            self.path,
+            self.headers,
+            self.basic,
+            self.body,
+            self.form,
+            self.statuses,
+            tuple(item.condition for item in self.expect if isinstance(item, AnswerConditionSettings)),
         )
+
+    @property
+    def statuses(self) -> frozenset[int]:
+        """The statuses that it names."""
+        return frozenset(item for item in self.expect if isinstance(item, int))
 
     def places(self) -> Iterator[tuple[str, str]]:
         """Every text that may hold names, and what it is called in a message."""
@@ -148,6 +262,8 @@ class ListSettings(RequestSettings):
     """The path of the next page, with {{next}} for its token."""
     last_used: Pointer | None = None
     """Where an entry of the list tells when it was used last: RFC 3339, or seconds or milliseconds since 1970."""
+    in_force: tuple[AnswerConditionSettings, ...] = ()
+    """What an entry holds whose key is in force, where the list keeps ended ones; others are passed over."""
 
     @model_validator(mode="after")
     def _token_has_its_place(self) -> Self:
@@ -159,13 +275,21 @@ class ListSettings(RequestSettings):
     @property
     def listing(self) -> Listing:
         """The same in the core's words."""
-        return Listing(self.request("GET"), self.items, self.next, self.more)
+        in_force = tuple(settings.condition for settings in self.in_force)
+        return Listing(self.request("GET"), self.items, self.next, self.more, in_force)
 
     def places(self) -> Iterator[tuple[str, str]]:
         """The path of further pages counts too, without its token."""
         yield from super().places()
         for path in (self.more,) if self.more else ():
             yield "more", templates.fill(path, lambda name: "" if name == "next" else f"{{{{{name}}}}}")
+
+
+class DeleteSettings(RequestSettings):
+    """A request that deletes a key."""
+
+    gone: Answers = ()
+    """Kinds of answer that say the key is not there; without them, 404 and 410."""
 
 
 class LastUsedSettings(RequestSettings):

@@ -12,16 +12,19 @@ from pydantic import Field, model_validator
 
 from keyturn.core import templates
 from keyturn.core.errors import CandidateRejected, Invalid, KeyturnError
-from keyturn.core.rest import Answer, RestApi, parse_moment
+from keyturn.core.rest import Answer, AnswerPattern, RestApi, parse_moment, shortfall
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.strategies import EXPIRES_AT, Change, RevokeResult
 from keyturn.settings.fields import Duration, refused
-from keyturn.settings.requests import ListSettings, Pointer, RequestSettings, ShortName, Template, check_names
+from keyturn.settings.requests import Answers, ListSettings, Pointer, RequestSettings, ShortName, Template, check_names
 from keyturn.strategies.base import Tools, no_place
-from keyturn.strategies.rest import REFUSED, KeyRequests, RestSettings, RestStrategy
+from keyturn.strategies.rest import OBJECTING, KeyRequests, RestSettings, RestStrategy, patterns
 
 MOST_KEYS: Final = 100
 """How many names of keys a record remembers while a new one is made."""
+
+UNAUTHORIZED: Final = AnswerPattern(frozenset({401}))
+"""What refuses a key where the catalogue says nothing. 403 does not: a living key may lack a permission."""
 
 UNIQUE: Final = "[0-9a-f]{12}"
 """What ``{{unique}}`` becomes: other characters for each key."""
@@ -44,7 +47,8 @@ class KeyFields:
 class HttpApiKey(RestStrategy):
     """A new key beside the old one, which is deleted later by its id.
 
-    ``limit`` is how many keys there may be; ``patience`` how long a new key may be unknown to the API that made it.
+    ``refused`` are the answers to ``test`` that prove a key dead; any other one proves nothing. ``limit`` is how many
+    keys there may be; ``patience`` how long the API may take to know of a key that it has made or deleted.
     """
 
     mints_at_target = True
@@ -57,12 +61,14 @@ class HttpApiKey(RestStrategy):
         keys: KeyFields,
         limit: int | None = None,
         patience: timedelta = timedelta(0),
+        refused: Sequence[AnswerPattern] = (UNAUTHORIZED,),
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         super().__init__(api, path, requests)
         self.keys = keys
         self.credential_fields = frozenset(keys.answer)
         self.limit = limit
+        self.refused = refused
         self.tries = 1 + int(patience.total_seconds())
         self._sleep = sleep
 
@@ -93,9 +99,13 @@ class HttpApiKey(RestStrategy):
 
     def mint(self, current: SecretFields | None) -> SecretFields:
         """A new key, as the API answers it. Raises Invalid, and deletes the key, where the answer lacks a field."""
-        doing = "make a key at"
-        answer = self.api.call(self.requests.create, self.fields({"unique": secrets.token_hex(6)}, current), doing)
+        doing, create = "make a key at", self.requests.create
+        values = self.fields({"unique": secrets.token_hex(6)}, current)
+        answer = self.api.call(create, values, doing, also=(AnswerPattern(create.statuses),))
         fields = {name: answer.text(pointer) for name, pointer in self.keys.answer.items()}
+        if lacks := shortfall(create, answer):
+            problem = f"answered {answer.status} {lacks}; {self._take_back(fields[self.keys.id])}"
+            raise Invalid(doing, self.api.name, problem, "See the API's own log, and compare `expect` of `create`")
         if EXPIRES_AT in fields:
             fields[EXPIRES_AT] = rfc3339(fields[EXPIRES_AT])
         if lacking := sorted(name for name, value in fields.items() if value is None):
@@ -132,25 +142,47 @@ class HttpApiKey(RestStrategy):
 
     def verify(self, change: Change) -> None:
         """Make the catalogue's test request with the new key alone, again while it may not be known yet."""
-        refusal = self._refusal(change.candidate, change.current)
-        for _ in range(self.tries - 1):
-            if refusal is None:
-                return
+        last = self.tries - 1
+        for number in range(self.tries):
+            try:
+                refusal = self._refusal(change.candidate, change.current, self._rejecting())
+            except Invalid:
+                if number == last:
+                    raise
+            else:
+                if refusal is None:
+                    return
+                if number == last:
+                    raise self._rejected(refusal)
             self._sleep(1)
-            refusal = self._refusal(change.candidate, change.current)
-        if refusal is not None:
-            hint = "Check `test`, and `patience` if a new key takes a while to be known; then run the rotation again"
-            problem = f"it refuses the new key with {refusal}"
-            raise CandidateRejected("try the new key at", self.api.name, problem, hint)
 
-    def _refusal(self, key: SecretFields, current: SecretFields | None) -> int | None:
-        """The status by which the API refuses the key; an expected one is no refusal."""
+    def _rejecting(self) -> tuple[AnswerPattern, ...]:
+        """The answers that give a new key up: no proof is needed, since CURRENT stays."""
+        expected = self.requests.test.expect if self.requests.test else frozenset()
+        return *self.refused, AnswerPattern(OBJECTING - expected)
+
+    def _rejected(self, refusal: int) -> CandidateRejected:
+        hint = "Check `test`, and `patience` if a new key takes a while to be known; then run the rotation again"
+        problem = f"it refuses the new key with {refusal}"
+        return CandidateRejected("try the new key at", self.api.name, problem, hint)
+
+    def _refusal(
+        self, key: SecretFields, current: SecretFields | None, refusing: Sequence[AnswerPattern]
+    ) -> int | None:
+        """The status of an answer that is ``refusing`` the key; None where the API accepts it.
+
+        Raises Invalid for an answer that shows neither.
+        """
         doing, test = "try the key at", self.requests.test
         if test is None:
             raise Invalid(doing, self.api.name, "no request is described", "Describe it under `test`")
-        refusals = set(REFUSED) - test.expect
-        answer = self.api.call(test, self.fields(key, current), doing, as_admin=False, also=refusals)
-        return answer.status if answer.status in refusals else None
+        answer = self.api.call(test, self.fields(key, current), doing, as_admin=False, also=refusing)
+        if any(pattern.matches(answer) for pattern in refusing):
+            return answer.status
+        if not answer.is_json and answer.status not in test.expect - {200}:
+            problem = f"answered {answer.status} without JSON, which neither accepts nor refuses the key"
+            raise Invalid(doing, self.api.name, problem, "Choose a request for `test` that is answered with JSON")
+        return None
 
     def credential_id(self, current: SecretFields) -> Mapping[str, str]:
         """The id of the key that serves now."""
@@ -199,12 +231,17 @@ class HttpApiKey(RestStrategy):
         test, fields = self.requests.test, self.fields(credential, credential)
         if test is None or self.foreign(credential) or not all(fields.get(name) for name in test.names):
             return None
-        return self._refusal(credential, credential) is None
+        return self._refusal(credential, credential, self.refused) is None
 
     def _delete(self, made: Sensitive) -> None:
-        """Delete one key. Absent is success, where the list does not say otherwise."""
-        if not self.remove(self.fields({self.keys.id: made})) and self._entry(made.reveal()) is not None:
-            raise self.still_there()
+        """Delete one key, and see that the list has it no more. Absent is success."""
+        deleted = self.remove(self.fields({self.keys.id: made}))
+        for _ in range(self.tries - 1 if deleted else 0):
+            if self._entry(made.reveal()) is None:
+                return
+            self._sleep(1)
+        if self._entry(made.reveal()) is not None:
+            raise self.still_there(deleted=deleted)
 
     def _entry(self, made: str) -> Answer | None:
         listed = self.entries("look up a key at")
@@ -249,7 +286,20 @@ class TrySettings(RequestSettings):
     """A request that only the new key's holder may make."""
 
     patience: Duration = timedelta(0)
-    """How long the API may refuse a key that it has just made, for those that take a while."""
+    """How long the API may take to know of a key that it has made or deleted."""
+    refused: Answers = ()
+    """Kinds of answer that refuse a key, and so prove it dead; without them, 401."""
+
+    @model_validator(mode="after")
+    def _shows_whether_a_key_works(self) -> Self:
+        if any(not 200 <= status < 500 or 300 <= status < 400 for status in self.statuses):
+            raise refused("a redirect or an error of the server never accepts a key", "Leave it out.", "expect")
+        plain = {status for answer in self.refused if answer.when is None for status in answer.status or ()}
+        plain |= set() if self.refused else {401}
+        if both := sorted(plain & self.statuses):
+            remedy = "Leave it out of expect, or say under refused: what the answer to a dead key holds."
+            raise refused(f"{both[0]} can't both accept and refuse a key", remedy, "expect")
+        return self
 
 
 class HttpApiKeySettings(RestSettings):
@@ -316,4 +366,5 @@ class HttpApiKeySettings(RestSettings):
         listing = self.listing
         keys = KeyFields(self.answer, self.id_field, listing.id if listing else "", listing.where if listing else {})
         requests = self.key_requests(self.test, listing)
-        return HttpApiKey(tools.target(self.target), path, requests, keys, self.limit, self.test.patience)
+        refused = patterns(self.test.refused) or (UNAUTHORIZED,)
+        return HttpApiKey(tools.target(self.target), path, requests, keys, self.limit, self.test.patience, refused)

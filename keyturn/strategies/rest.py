@@ -8,18 +8,27 @@ from typing import Annotated, Any, Final, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from keyturn.core import templates
-from keyturn.core.errors import Invalid
-from keyturn.core.rest import Answer, Listing, Request, RestApi, parse_moment
+from keyturn.core.errors import Invalid, KeyturnError, Unavailable
+from keyturn.core.rest import Answer, AnswerPattern, Listing, Request, RestApi, parse_moment
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import RevokeResult
 from keyturn.core.suggest import advice
 from keyturn.settings.fields import Line, refused
-from keyturn.settings.requests import LastUsedSettings, ListSettings, RequestSettings, ShortName, check_names
+from keyturn.settings.requests import (
+    Answers,
+    DeleteSettings,
+    LastUsedSettings,
+    ListSettings,
+    RequestSettings,
+    ShortName,
+    check_names,
+)
 from keyturn.strategies.base import StrategyBase, StrategySettings
 
-ABSENT: Final = (404, 410)
-REFUSED: Final = (400, 401, 403, 409, 422)
-"""The statuses by which an API refuses what it was given."""
+ABSENT: Final = AnswerPattern(frozenset({404, 410}))
+"""Says that something is not there."""
+OBJECTING: Final = frozenset({400, 401, 403, 409, 422})
+"""The statuses by which an API objects to what it was given, whatever the reason."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,7 @@ class KeyRequests:
     last_used_at: str = ""
     constants: Mapping[str, str] = field(default_factory=dict)
     holds: Mapping[str, str] = field(default_factory=dict)
+    gone: Sequence[AnswerPattern] = (ABSENT,)
 
 
 class RestStrategy(StrategyBase):
@@ -75,12 +85,18 @@ class RestStrategy(StrategyBase):
 
     def remove(self, fields: SecretFields) -> bool:
         """Delete one key; whether it was there."""
-        return self.api.call(self.requests.delete, fields, "delete a key at", also=ABSENT).status not in ABSENT
+        gone = self.requests.gone
+        answer = self.api.call(self.requests.delete, fields, "delete a key at", also=gone)
+        return not any(pattern.matches(answer) for pattern in gone)
 
-    def still_there(self) -> Invalid:
-        """The API says that a key is absent, and lists it."""
-        problem = "it answers that the key is absent, and lists it still"
-        return Invalid("delete a key at", self.api.name, problem, "Correct the path under `delete`")
+    def still_there(self, *, deleted: bool) -> KeyturnError:
+        """The API lists a key that it said is ``deleted``, or else absent."""
+        doing, name = "delete a key at", self.api.name
+        if not deleted:
+            problem = "it answers that the key is absent, and lists it still"
+            return Invalid(doing, name, problem, "Correct the path under `delete`")
+        hint = "If its list keeps ended keys, describe the others with `in_force` under `list`; else delete it by hand"
+        return Unavailable(doing, name, "it answers that the key is deleted, and lists it still", hint)
 
     def used_since(self, since: datetime, entry: Answer | None, fields: SecretFields) -> Sequence[str]:
         """Whether a key was used after ``since``, told by its entry in the list, or by a request for it."""
@@ -89,8 +105,8 @@ class RestStrategy(StrategyBase):
             return self._told(entry, requests.listed_use, since)
         if requests.last_used is None:
             return ()
-        answer = self.api.call(requests.last_used, fields, "look up the last use of a key at", also=ABSENT)
-        return () if answer.status in ABSENT else self._told(answer, requests.last_used_at, since)
+        answer = self.api.call(requests.last_used, fields, "look up the last use of a key at", also=(ABSENT,))
+        return () if ABSENT.matches(answer) else self._told(answer, requests.last_used_at, since)
 
     def _told(self, answer: Answer, pointer: str, since: datetime) -> Sequence[str]:
         if answer.is_null(pointer):
@@ -126,8 +142,8 @@ class RestSettings(StrategySettings):
     """The name of the API."""
     create: RequestSettings
     """The request that makes a key (POST)."""
-    delete: RequestSettings
-    """The request that deletes a key (DELETE). 404 and 410 count as deleted."""
+    delete: DeleteSettings
+    """The request that deletes a key (DELETE), after which the list must not have the key."""
     last_used: LastUsedSettings | None = None
     """The request that tells when a key was used last (GET), where its list does not."""
     constants: Annotated[dict[ShortName, Line], AfterValidator(_constants)] = Field(default_factory=dict)
@@ -178,4 +194,10 @@ class RestSettings(StrategySettings):
             self.last_used.at if self.last_used else "",
             self.constants,
             self.holds,
+            patterns(self.delete.gone) or (ABSENT,),
         )
+
+
+def patterns(answers: Answers) -> tuple[AnswerPattern, ...]:
+    """Kinds of answer in the core's words."""
+    return tuple(answer.pattern for answer in answers)

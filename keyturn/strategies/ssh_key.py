@@ -13,13 +13,13 @@ from pydantic import Field, model_validator
 
 from keyturn.core.errors import CandidateRejected, Invalid
 from keyturn.core.keys import KeyKind, KeyMaker
-from keyturn.core.rest import Answer, Request, RestApi
+from keyturn.core.rest import Answer, AnswerPattern, Request, RestApi
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.strategies import Change, RevokeResult
 from keyturn.settings.fields import Line, refused
 from keyturn.settings.requests import ListSettings, Pointer, RequestSettings, check_names
 from keyturn.strategies.base import Tools, no_place
-from keyturn.strategies.rest import ABSENT, REFUSED, KeyRequests, RestSettings, RestStrategy
+from keyturn.strategies.rest import ABSENT, OBJECTING, KeyRequests, RestSettings, RestStrategy
 
 TAKEN: Final = frozenset({409, 422})
 """How APIs say that a public key is there already, among other things."""
@@ -81,8 +81,9 @@ class SshKey(RestStrategy):
         if self._entries(shown, doing):
             return
         fields = self.fields(public(change.candidate), change.current)
-        answer = self.api.call(self.requests.create, fields, doing, also=TAKEN - self.requests.create.expect)
-        if answer.status in TAKEN - self.requests.create.expect and not self._known(shown, doing):
+        taken = AnswerPattern(TAKEN - self.requests.create.expect)
+        answer = self.api.call(self.requests.create, fields, doing, also=(taken,))
+        if taken.matches(answer) and not self._known(shown, doing):
             problem = f"it refuses the public key with {answer.status}"
             raise Invalid(doing, self.api.name, problem, "Compare `create` in the catalogue with its documentation")
 
@@ -109,9 +110,9 @@ class SshKey(RestStrategy):
             raise self._rejected(doing, "private key, public key and fingerprint are not of one key")
 
     def _test(self, test: Request, fields: SecretFields, doing: str) -> None:
-        refusals = {*REFUSED, *ABSENT} - test.expect
-        answer = self.api.call(test, fields, doing, also=refusals)
-        if answer.status in refusals:
+        refusal = AnswerPattern((OBJECTING | ABSENT.statuses) - test.expect)
+        answer = self.api.call(test, fields, doing, also=(refusal,))
+        if refusal.matches(answer):
             raise self._rejected(doing, f"it answers {answer.status} to the test request")
 
     def _rejected(self, doing: str, problem: str) -> CandidateRejected:
@@ -132,9 +133,10 @@ class SshKey(RestStrategy):
     def retire(self, credential_id: Mapping[str, str], sequence: int) -> None:
         """Delete the old public key, as often as the API lists it."""
         doing = "delete a key at"
-        for _, key in self._found(credential_id, doing) if credential_id else ():
-            if not self.remove(key) and self._entries(credential_id, doing):
-                raise self.still_there()
+        listed = self._found(credential_id, doing) if credential_id else []
+        deleted = [self.remove(key) for _, key in listed]
+        if listed and self._entries(credential_id, doing):
+            raise self.still_there(deleted=all(deleted))
 
     def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
         """Delete the version's public key at the API, and the one that its private key tells where they differ."""
@@ -168,7 +170,7 @@ class SshKey(RestStrategy):
         doing, test = "look for a key at", self.requests.test
         if self.requests.listing is not None or test is None:
             return bool(self._entries(half, doing))
-        return self.api.call(test, self.fields(half, credential), doing, also=ABSENT).status not in ABSENT
+        return not ABSENT.matches(self.api.call(test, self.fields(half, credential), doing, also=(ABSENT,)))
 
     def _found(self, credential_id: Mapping[str, str], doing: str) -> list[tuple[Answer | None, SecretFields]]:
         """The key as often as it is listed, with what is known of it; once, where the API has no list."""

@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -15,7 +15,7 @@ import requests
 from keyturn.core import templates
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
 from keyturn.core.outbound import leaves_in_clear
-from keyturn.core.rest import Answer, Listing, Request, read_json
+from keyturn.core.rest import Answer, AnswerPattern, Listing, Request, read_json, shortfall
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.answers import retry_after
 from keyturn.providers.connection_errors import RemoteServer, from_connection, from_plain_http
@@ -63,22 +63,30 @@ class HttpApi:
             raise Invalid("open", name, "plain http to another machine", hint)
 
     def call(
-        self, request: Request, fields: SecretFields, doing: str, *, as_admin: bool = True, also: Collection[int] = ()
+        self,
+        request: Request,
+        fields: SecretFields,
+        doing: str,
+        *,
+        as_admin: bool = True,
+        also: Sequence[AnswerPattern] = (),
     ) -> Answer:
-        """Send ``request`` once. An answer that is neither expected nor in ``also`` raises."""
-        filled = self._filled(request, fields, doing, as_admin=as_admin)
-        return self._accepted(self._sent(filled, doing), request, doing, also)
+        """Send ``request`` once. An answer that neither is the success it describes nor matches ``also`` raises."""
+        answer = self._sent(self._filled(request, fields, doing, as_admin=as_admin), doing)
+        if any(pattern.matches(answer) for pattern in also):
+            return answer
+        return self._accepted(answer, request, doing, as_admin=as_admin)
 
     def listed(self, listing: Listing, fields: SecretFields, doing: str) -> Sequence[Answer]:
         """Every entry, of all pages."""
         filled, entries = self._filled(listing.request, fields, doing, as_admin=True), list[Answer]()
         for _ in range(MOST_PAGES):
-            answer = self._accepted(self._sent(filled, doing), listing.request, doing, ())
+            answer = self._accepted(self._sent(filled, doing), listing.request, doing)
             members = answer.entries(listing.items)
             if members is None:
                 hint = "Point `items` of the list to it, in the catalogue"
                 raise Invalid(doing, self.name, "its answer holds no list where one should be", hint)
-            entries += members
+            entries += (entry for entry in members if all(map(entry.meets, listing.in_force)))
             following = self._following(listing, answer, fields, doing, filled)
             if following is None:
                 return entries
@@ -183,12 +191,14 @@ class HttpApi:
                 raise Invalid(doing, self.name, problem, "Check the path in the catalogue")
         return bytes(raw)
 
-    def _accepted(self, answer: Answer, request: Request, doing: str, also: Collection[int]) -> Answer:
-        """The answer, where its status is among those that the caller knows what to do with."""
-        expected = answer.status in request.expect if request.expect else 200 <= answer.status < 300
-        if expected or answer.status in also:
-            return answer
-        raise from_status(answer.status, doing, self.name)
+    def _accepted(self, answer: Answer, request: Request, doing: str, *, as_admin: bool = True) -> Answer:
+        """The answer, where it is the success that the request describes."""
+        if answer.status not in request.statuses:
+            raise from_status(answer.status, doing, self.name, as_admin=as_admin)
+        if lacks := shortfall(request, answer):
+            hint = "See the API's own log, and compare `expect` of this request with its documentation"
+            raise Invalid(doing, self.name, f"answered {answer.status} {lacks}", hint)
+        return answer
 
     def _unanswered(self, error: OSError, doing: str) -> KeyturnError:
         """What no usable answer means; every error of requests is an OSError."""
@@ -250,9 +260,12 @@ def api_session(url: str, ca_file: str | None) -> requests.Session:
     return made
 
 
-def from_status(status: int, doing: str, name: str) -> KeyturnError:
+def from_status(status: int, doing: str, name: str, *, as_admin: bool = True) -> KeyturnError:
     """What a status means that was not expected; the body is not looked at."""
     problem = f"answered {status}"
+    if not as_admin and status in (400, 401, 403, 409, 422):
+        hint = "If that refuses a key, describe it under `refused` of `test`, in the catalogue"
+        return Invalid(doing, name, f"{problem}, which neither accepts nor refuses the key", hint)
     if status in (401, 403):
         return Denied(doing, name, problem, "Check the credential at the target's `admin` path, and its permissions")
     if status in (404, 410):

@@ -15,7 +15,7 @@ import pytest
 
 from deployments.local.support.tls import certificate_in
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
-from keyturn.core.rest import Listing, Request, parse_moment
+from keyturn.core.rest import AnswerPattern, Listing, Request, parse_moment
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.http.api_target import MOST_PAGES, HttpApi
 from tests.support.rest_api import RestApi, Said
@@ -236,7 +236,7 @@ def test_every_status_is_success_or_an_error_of_its_class_that_shows_nothing(
 def test_a_status_may_be_expected_or_handed_to_the_caller(server: RestApi, api: HttpApi) -> None:
     answers(server, Said(404), Said(404), Said(200))
     assert get(api, expect=frozenset({404})) is not None
-    assert api.call(Request("GET", "/x"), FIELDS, "try", also=(404,)).status == 404
+    assert api.call(Request("GET", "/x"), FIELDS, "try", also=(AnswerPattern(frozenset({404})),)).status == 404
     with pytest.raises(Invalid, match="answered 200, which is not expected"):
         get(api, expect=frozenset({201}))
 
