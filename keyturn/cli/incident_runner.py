@@ -135,12 +135,10 @@ def show_incident(workspace: "Workspace", carried: Carried, directory: Path | No
 
 
 def closing_line(standing: IncidentStatus) -> str:
-    """How an incident ended that is open no more."""
+    """How an incident ended that is not open, with what is not proven of it."""
     incident = standing.incident
-    if incident.given_up:
-        by = f"by {incident.given_up_by}: {incident.given_up}"
-        return f"{incident.id} is given up {by}; {len(standing.left)} things are left, and not proven"
-    return f"{incident.id} is closed: all of it is done, and proven"
+    by = f" by {incident.given_up_by}: {incident.given_up}" if incident.given_up else ""
+    return "\n".join((*standing.unproven, f"{incident.id} is {standing.conclusion}{by}"))
 
 
 def sign_ledger(workspace: "Workspace") -> None:

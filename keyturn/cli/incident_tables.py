@@ -1,6 +1,7 @@
 """Incidents and previews as tables for people and as data for scripts, in names and short fingerprints alone."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ from keyturn.core.fingerprint import shown
 from keyturn.revocation.incident import Event, Incident, IncidentStatus, Result, SecretProgress, Step
 from keyturn.revocation.news import unsent
 from keyturn.revocation.preview import Preview, SecretPreview
+from keyturn.revocation.proof import Check
 from keyturn.revocation.selector import Match
 
 Row = tuple[object, ...]
@@ -18,6 +20,7 @@ SECRET_COLUMNS: Final = ("secret", "refused after", "clear after", "consumers", 
 MORE_COLUMNS: Final = ("secret", "what", "")
 LIST_COLUMNS: Final = ("incident", "opened (UTC)", "state", "secrets", "reason")
 EVENT_COLUMNS: Final = ("when (UTC)", "step", "result", "where and what")
+CHECK_COLUMNS: Final = ("secret", "checked", "place", "answer", "")
 MATCH_COLUMNS: Final = ("secret", "version", "where")
 
 FEW: Final = 3
@@ -44,6 +47,7 @@ def preview_lines(blast: SecretPreview) -> dict[str, Sequence[str]]:
         "in use": blast.uses,
         "copies": blast.destinations,
         "consumers": blast.consumers,
+        "proof": [", ".join(check.name for check in blast.checks)] if blast.checks else [],
         "mind": blast.warnings,
     }
 
@@ -82,10 +86,12 @@ def preview_data(preview: Preview) -> dict[str, Any]:
                 "destinations": list(blast.destinations),
                 "consumers": list(blast.consumers),
                 "warnings": list(blast.warnings),
+                "checks": [check_data(blast.path, check) for check in blast.checks],
             }
             for blast in preview.secrets
         ],
         "leases": list(preview.leases),
+        "checks": [check_data("", check) for check in preview.checks],
     }
 
 
@@ -100,9 +106,10 @@ def state_of(incident: Incident) -> str:
     return closed if incident.closed_at else "open"
 
 
-def about_rows(incident: Incident) -> Iterator[Row]:
+def about_rows(status: IncidentStatus) -> Iterator[Row]:
     """What it is about, for people."""
-    yield "state", state_of(incident)
+    incident = status.incident
+    yield "state", state_of(incident) if incident.unread else status.conclusion
     yield "reason", incident.reason
     yield "chosen", f"{incident.selector} ({incident.mode})"
     yield "asked by", incident.actor
@@ -112,7 +119,7 @@ def about_rows(incident: Incident) -> Iterator[Row]:
     if incident.closed_at:
         yield "given up at" if incident.given_up else "closed at", f"{when(incident.closed_at)} UTC"
     if incident.given_up:
-        yield "given up by", f"{incident.given_up_by}: {incident.given_up}. What is left is not proven"
+        yield "given up by", f"{incident.given_up_by}: {incident.given_up}"
     if incident.looked_at:
         yield "looked at again", ", ".join(f"{when(at)} UTC" for at in incident.looked_at)
     if waits := [f"{message.news} ({when(message.at)} UTC)" for message in unsent(incident)]:
@@ -165,6 +172,12 @@ def more_rows(standing: IncidentStatus) -> Iterator[Row]:
     yield from ((standing.incident.id, "left", line) for line in standing.incident.left)
 
 
+def check_rows(standing: IncidentStatus) -> Iterator[Row]:
+    """What was checked, and each answer; for people those first that prove nothing."""
+    ordered = sorted(standing.checks, key=lambda pair: pair[1].proves)
+    yield from ((path, check.subject, check.place, check.answer, check.said) for path, check in ordered)
+
+
 def few_lines(lines: Sequence[str]) -> Sequence[str]:
     """At most three lines: of more the first two, and how many more the report lists."""
     if len(lines) <= FEW:
@@ -209,9 +222,16 @@ def standing_data(standing: IncidentStatus) -> dict[str, Any]:
     return {
         **incident_data(standing.incident),
         "left": list(standing.left),
+        "verdict": str(standing.verdict),
+        "checks": [check_data(path, check) for path, check in standing.checks],
         "secrets": [secret_data(standing.incident, progress) for progress in standing.secrets],
         "events": [event_data(event) for event in standing.incident.events],
     }
+
+
+def check_data(path: str, check: Check) -> dict[str, Any]:
+    """One check, for scripts."""
+    return {"secret": path, **asdict(check)}
 
 
 def secret_data(incident: Incident, progress: SecretProgress) -> dict[str, Any]:

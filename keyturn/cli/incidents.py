@@ -70,7 +70,7 @@ def give_up_incident(workspace: "Workspace", incident: str, reason: str) -> None
 
     standing = give_up_incident(workspace, incident, reason)
     tell_on_call(workspace, incident)
-    note(f"{incident} is given up, and not proven: {len(standing.left)} things stay listed as left")
+    note(f"{incident} is {standing.conclusion}: what is left stays listed")
     for secret in standing.secrets:
         if not secret.version and standing.incident.mode is Mode.REPLACE:
             note(f"{secret.path} has no new credential yet: run `keyturn rotate {secret.path} --now`")
@@ -120,9 +120,12 @@ def tell_incident(status: "IncidentStatus") -> None:
     from keyturn.cli import incident_tables as tables
 
     incident = status.incident
-    write_table(("incident", incident.id), tables.about_rows(incident))
+    write_table(("incident", incident.id), tables.about_rows(status))
     write_text("")
     incident_runner.tell_secrets(status)
+    if checks := list(tables.check_rows(status)):
+        write_text("")
+        write_table(tables.CHECK_COLUMNS, checks, whole=("checked", "answer"))
     if rows := list(tables.event_rows(status)):
         write_text("")
         write_table(tables.EVENT_COLUMNS, rows, whole=("when (UTC)", "step", "result"))

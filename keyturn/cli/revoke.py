@@ -240,7 +240,6 @@ def resumed(workspace: "Workspace", incident: str, through: Through) -> Carried:
 
     status = load_status(workspace, incident)
     if not status.open:
-        note(f"{incident} is closed: nothing is left to do")
         tell_on_call(workspace, incident)
         return Carried(status)
     with goes_on_later(incident, through):

@@ -6,6 +6,7 @@ from typing import Final
 from keyturn.revocation.given_access import end_given, prove_given
 from keyturn.revocation.incident import Incident, IncidentStatus, Step, steps_missing
 from keyturn.revocation.incident_store import load_incident, load_status, update_incident
+from keyturn.revocation.proof import Answer, Subject, Verdict, decide
 from keyturn.revocation.step_result import StepResult, is_repeated
 from keyturn.revocation.strays import clear_strays
 from keyturn.rotation.context import Workspace, side_by_side
@@ -22,20 +23,25 @@ def conclude_incident(workspace: Workspace, incident: str) -> IncidentStatus:
     """
     concluded, result = load_incident(workspace, incident), StepResult(workspace, Step.PROVE)
     for lease in concluded.leases:
-        result.attempt(lease, lambda lease=lease: end_lease(workspace, lease))  # type: ignore[misc]
+        with result.checking(Subject.ACCESS, lease):
+            result.add_done(lease, end_lease(workspace, lease))
+            result.check(Subject.ACCESS, lease, Answer.CLEAR)
     prove_given(workspace, concluded, end_given(workspace, concluded, result), result)
     status = load_status(workspace, incident)
     side_by_side(
         lambda store: clear_strays(workspace, status, store, result), sorted(workspace.catalogue.stores), AT_ONCE
     )
-    over = not result.left and not any(steps_missing(concluded.mode, secret) for secret in status.secrets)
+    unfinished = bool(result.left) or any(steps_missing(concluded.mode, secret) for secret in status.secrets)
+    checks = (*result.checks, *(check for secret in status.secrets for check in secret.checks))
+    over = decide(checks, unfinished=unfinished) is not Verdict.OPEN
     closed_at = workspace.clock() if over else None
 
     def lay(current: Incident) -> Incident:
         fresh = [event for event in result.events if not is_repeated(event, current.events)]
         left = tuple(dict.fromkeys(result.left))
         closed = current.closed_at or closed_at
-        return replace(current, events=(*current.events, *fresh), left=left, closed_at=closed)
+        events, checked = (*current.events, *fresh), tuple(result.checks)
+        return replace(current, events=events, left=left, closed_at=closed, checks=checked)
 
     with record_action(workspace, "close incident" if over else "look at incident", note=incident) as doing:
         changed = update_incident(workspace, incident, lay)

@@ -13,6 +13,7 @@ from typing import Any, Final
 from keyturn.core.errors import Invalid
 from keyturn.revocation import incident_store
 from keyturn.revocation.incident import IncidentStatus
+from keyturn.revocation.proof import Verdict
 from keyturn.rotation.context import Workspace
 
 DRILL: Final = "drill"
@@ -31,12 +32,12 @@ class DrillResult:
     began: datetime
     refused: float | None
     clear: float | None
-    open: bool
+    verdict: Verdict
 
     @property
     def proven(self) -> bool:
-        """Whether the credential was seen to be dead, and nothing is left."""
-        return self.refused is not None and not self.open
+        """Whether the credential was seen to be dead, and all of the rest is proven."""
+        return self.refused is not None and self.verdict is Verdict.PROVEN
 
     @property
     def words(self) -> str:
@@ -65,7 +66,7 @@ def result_of(status: IncidentStatus) -> DrillResult:
         return max((moment - began).total_seconds(), 0.0) if moment else None
 
     return DrillResult(
-        status.incident.id, secret.path, began, after(secret.refused_at), after(secret.clear_at), status.open
+        status.incident.id, secret.path, began, after(secret.refused_at), after(secret.clear_at), status.verdict
     )
 
 

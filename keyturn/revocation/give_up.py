@@ -22,7 +22,7 @@ def give_up_incident(workspace: Workspace, incident: str, reason: str) -> Incide
     """
     current = load_incident(workspace, incident)
     if current.closed_at:
-        stands = "given up" if current.given_up else "closed, and proven"
+        stands = load_status(workspace, incident).verdict
         raise Invalid("give up", f"incident {incident}", f"it is {stands}", "Nothing is to be done")
     if not reason.strip():
         hint = "Say who has looked, and what they saw: it stands in the report and in the ledger"

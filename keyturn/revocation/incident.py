@@ -6,6 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from keyturn.revocation.proof import Answer, Check, Subject, Verdict, checks_from_data, decide
+
 
 class Mode(StrEnum):
     """What becomes of the secrets."""
@@ -110,6 +112,7 @@ class SecretProgress:
     ``cut_version`` the hub's newest version then; ``refused_at`` is when the target was seen to refuse, ``clear_at``
     when every copy was seen to be gone or replaced. ``sessions`` is how many were ended. ``outlives`` tells what was
     given out on the credential and works on, ``remains`` what a service can't remove, ``left`` what is yet to be done.
+    ``checks`` are what the proof checked last, and its answers; an older version of Keyturn has left none.
     ``unseen`` is what could not be looked at when it was cut. ``placed`` says that all was ended by its place at the
     target, and ``leftover`` names what was there after it, such as a key whose new value nobody knows; ``placeless``
     says why nothing could be found there, and is empty where it could.
@@ -138,6 +141,11 @@ class SecretProgress:
     placed: bool = False
     leftover: tuple[str, ...] = ()
     placeless: str = ""
+    checks: tuple[Check, ...] = ()
+
+    def has_done(self, step: Step) -> bool:
+        """Whether a step is done. A proof without its checks, by an older version of Keyturn, is made again."""
+        return step in self.done and (step is not Step.PROVE or bool(self.checks))
 
     def having(self, **changes: Any) -> "SecretProgress":
         """This progress with these changes."""
@@ -157,6 +165,7 @@ class SecretProgress:
         read["done"] = tuple(map(Step, read.get("done", ())))
         read["events"] = tuple(_event(entry) for entry in read.get("events", ()))
         read["unseen"] = tuple(Unseen(**entry) for entry in read.get("unseen", ()))
+        read["checks"] = checks_from_data(read.get("checks", ()))
         for name in ("outlives", "remains", "left", "leftover"):
             read[name] = tuple(read.get(name, ()))
         return SecretProgress(**read)
@@ -164,7 +173,7 @@ class SecretProgress:
 
 def steps_missing(mode: Mode, progress: SecretProgress) -> tuple[Step, ...]:
     """What is to be done still for a secret, in order."""
-    return tuple(step for step in STEPS[mode] if step not in progress.done)
+    return tuple(step for step in STEPS[mode] if not progress.has_done(step))
 
 
 class News(StrEnum):
@@ -230,6 +239,8 @@ class Incident:
     outbox: tuple[Message, ...] = ()
     """What people are told of it: everything that is not sent yet, and the last of what is."""
     remark: str = ""
+    checks: tuple[Check, ...] = ()
+    """What was checked of the incident as a whole, such as leases and the ledger."""
     version: int = field(default=0, compare=False)
     """That of the hub's entry."""
 
@@ -247,6 +258,7 @@ class Incident:
             read[name] = tuple(read.get(name, ()))
         read["looked_at"] = tuple(map(datetime.fromisoformat, read.get("looked_at", ())))
         read["events"] = tuple(_event(entry) for entry in read.get("events", ()))
+        read["checks"] = checks_from_data(read.get("checks", ()))
         read["outbox"] = tuple(_message(entry) for entry in read.get("outbox", ()))
         return Incident(**{**read, "mode": Mode(read["mode"]), "version": version})
 
@@ -267,6 +279,41 @@ class IncidentStatus:
     def open(self) -> bool:
         """Whether it is not over."""
         return self.incident.closed_at is None
+
+    @property
+    def checks(self) -> tuple[tuple[str, Check], ...]:
+        """Every check with its secret, which is empty for those of the incident as a whole."""
+        named = [("", check) for check in self.incident.checks]
+        for secret in self.secrets:
+            named += [(secret.path, check) for check in secret.checks or NOT_CHECKED_THEN]
+        return tuple(named)
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether it is open, closed and proven, or closed without proof."""
+        checks = (check for _, check in self.checks)
+        return decide(checks, unfinished=self.open, given_up=bool(self.incident.given_up))
+
+    @property
+    def unproven(self) -> tuple[str, ...]:
+        """Why a closed incident is not proven, each with its secret; empty while it is open, where ``left`` says it."""
+        if self.verdict is not Verdict.CLOSED:
+            return ()
+        named = (f"{path}: {check.words}" if path else check.words for path, check in self.checks if not check.proves)
+        return tuple(named) or ("an older version of Keyturn closed it, and kept no checks",)
+
+    @property
+    def conclusion(self) -> str:
+        """The verdict in one line, with how many things are left or not proven."""
+        number = len(self.unproven or self.left)
+        what = "" if self.verdict is Verdict.PROVEN else f" ({number} thing{'' if number == 1 else 's'})"
+        return f"{self.verdict}{what}"
+
+
+NOT_CHECKED_THEN: Final = tuple(
+    Check(subject, "", Answer.NOT_CHECKED) for subject in (Subject.KEPT_FIELDS, Subject.ELSEWHERE)
+)
+"""Of a secret whose proof left no checks: an older version of Keyturn looked at less."""
 
 
 def _event(data: Mapping[str, Any]) -> Event:

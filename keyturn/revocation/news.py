@@ -84,6 +84,7 @@ def announcement(status: IncidentStatus, message: Message) -> Announcement:
     lines = [f"{incident.reason}: {incident.selector}", summarise_incident(status), ""]
     lines += [f"Given up by {incident.given_up_by}: {incident.given_up}"] if incident.given_up else []
     lines += [f"Left: {left}" for left in shorten(status.left)] if status.open or incident.given_up else []
+    lines += [f"Not proven: {words}" for words in shorten(status.unproven)]
     lines += [f"Secrets: {', '.join(shorten(incident.paths))}"] if incident.paths else []
     lines += [f"Mode: {incident.mode}", f"When: {message.at:%Y-%m-%d %H:%M:%S} UTC"]
     lines += [f"Report: `keyturn incidents {incident.id}`, and the artifacts of the run in Prefect."]
@@ -104,7 +105,4 @@ def summarise_incident(status: IncidentStatus) -> str:
     parts = [f"{len(ended)} of {len(secrets)} credentials ended at their targets"] if secrets else []
     parts += [f"the last after {(max(ended) - incident.triggered_at).total_seconds():.2f} s"] if ended else []
     parts += [f"{len(incident.leases)} leases"] if incident.leases else []
-    given_up = f"given up, {len(status.left)} things left, and not proven"
-    closed = given_up if incident.given_up else "closed, and proven"
-    state = f"open, {len(status.left)} things left" if status.open else closed
-    return f"{incident.id} is {state}: {', '.join(parts)}"
+    return f"{incident.id} is {status.conclusion}: {', '.join(parts)}"

@@ -1,6 +1,6 @@
 """What a revocation would do, and whom it would cut off, before anything happens."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,6 +9,8 @@ from keyturn.core.errors import KeyturnError, TransientError, unexpected
 from keyturn.core.hub import HubSecret
 from keyturn.core.record import Record
 from keyturn.revocation.incident import Mode
+from keyturn.revocation.proof import Answer, Check, Subject
+from keyturn.revocation.revoke import target_name
 from keyturn.revocation.selector import Selection, readable_versions
 from keyturn.revocation.sight import describe_unreadable
 from keyturn.rotation.context import Workspace, side_by_side
@@ -33,6 +35,8 @@ class SecretPreview:
     names: tuple[str, ...] = ()
     uses: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
+    """What is checked of it before the incident is proven."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,8 @@ class Preview:
     mode: Mode
     secrets: tuple[SecretPreview, ...]
     leases: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
+    """What is checked of the incident as a whole."""
 
 
 def preview_revocation(workspace: Workspace, selection: Selection, mode: Mode) -> Preview:
@@ -50,7 +56,26 @@ def preview_revocation(workspace: Workspace, selection: Selection, mode: Mode) -
     Raises TransientError where the hub can't be asked.
     """
     secrets = side_by_side(lambda path: preview_or_warning(workspace, path, mode), selection.paths, AT_ONCE)
-    return Preview(mode, tuple(secrets), selection.leases)
+    return Preview(mode, tuple(secrets), selection.leases, tuple(planned_checks(workspace, selection)))
+
+
+def planned_checks(workspace: Workspace, selection: Selection) -> Iterator[Check]:
+    """What the proof checks of the incident as a whole."""
+    yield from (not_checked(Subject.ACCESS, place) for place in (*selection.leases, ""))
+    stores = sorted(workspace.catalogue.stores) if selection.paths else ()
+    yield from (not_checked(Subject.ELSEWHERE, store) for store in stores)
+
+
+def planned_secret_checks(workspace: Workspace, path: str, copies: Sequence[str]) -> Iterator[Check]:
+    """What the proof checks of one secret."""
+    yield not_checked(Subject.TARGET, target_name(workspace, path))
+    yield not_checked(Subject.HUB)
+    yield from (not_checked(Subject.COPY, copy) for copy in copies)
+
+
+def not_checked(subject: Subject, place: str = "") -> Check:
+    """A check whose answer is not known yet."""
+    return Check(subject, place, Answer.NOT_CHECKED)
 
 
 def preview_or_warning(workspace: Workspace, path: str, mode: Mode) -> SecretPreview:
@@ -73,17 +98,19 @@ def preview_secret(workspace: Workspace, path: str, mode: Mode) -> SecretPreview
     versions = list(readable_versions(workspace, path))
     fields = {name for version in versions for name in version.fields}
     named = dict.fromkeys(name for version in versions for name in credential_names(workspace, version))
+    copies = tuple(place.label for place in all_places(workspace.catalogue, path, fields))
     return SecretPreview(
         path,
         secret.rotation.strategy,
         secret.owner,
         str(secret.classification),
         versions[0].version if versions else 0,
-        tuple(place.label for place in all_places(workspace.catalogue, path, fields)),
+        copies,
         tuple(secret.consumers),
         tuple(named),
         tuple(dict.fromkeys(use for version in versions for use in describe_uses(workspace, version))),
         tuple(preview_warnings(workspace, path, mode, record, versions)),
+        tuple(planned_secret_checks(workspace, path, copies)),
     )
 
 

@@ -15,6 +15,7 @@ from keyturn.revocation.incident_store import (
     update_incident,
     update_progress,
 )
+from keyturn.revocation.proof import Answer, Subject
 from keyturn.revocation.step_result import StepResult
 from keyturn.revocation.strays import find_strays
 from keyturn.revocation.verify import prove_secret
@@ -80,9 +81,10 @@ def recheck_strays(workspace: Workspace, incident: str) -> StepResult:
     secrets = {secret.path: secret for secret in load_status(workspace, incident).secrets}
 
     def look(store: str) -> None:
-        with result.at(store):
+        with result.checking(Subject.ELSEWHERE, store):
             for _, copy, _ in find_strays(workspace, secrets, store, workspace.open_store(store)):
-                result.add_left(f"{store}:{copy.name}", "a copy that nothing declares gives the old value")
+                said = "a copy that nothing declares gives the old value"
+                result.check(Subject.ELSEWHERE, f"{store}:{copy.name}", Answer.REMAINING, said)
 
     side_by_side(look, sorted(workspace.catalogue.stores), AT_ONCE)
     return result
@@ -99,7 +101,13 @@ def reopen_incident(workspace: Workspace, incident: Incident, looks: list[StepRe
         if any(findings(look)):
             update_progress(workspace, incident, path, lambda current, look=look: look.onto(without_proof(current)))  # type: ignore[misc]
     events = (*incident.events, *beside.events)
-    opened = {"closed_at": None, "looked_at": (), "events": events, "left": tuple(beside.left)}
+    opened = {
+        "closed_at": None,
+        "looked_at": (),
+        "events": events,
+        "left": tuple(beside.left),
+        "checks": tuple(beside.checks),
+    }
     update_incident(workspace, incident.id, lambda current: replace(current, **opened))  # type: ignore[arg-type]
 
 

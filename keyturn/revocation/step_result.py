@@ -7,6 +7,7 @@ from typing import Any
 
 from keyturn.core.errors import KeyturnError, unexpected
 from keyturn.revocation.incident import Event, Incident, Result, SecretProgress, Step
+from keyturn.revocation.proof import KEEPS_OPEN, Answer, Check, Subject
 from keyturn.rotation.context import Workspace
 
 
@@ -24,6 +25,24 @@ class StepResult:
     remains: list[str] = field(default_factory=list)
     changes: dict[str, Any] = field(default_factory=dict)
     again: set[Step] = field(default_factory=set)
+    checks: list[Check] = field(default_factory=list)
+
+    def check(
+        self, subject: Subject, place: str, answer: Answer, said: str = "", remedy: str = "", kind: str = ""
+    ) -> None:
+        """Note the answer of one check; what keeps the incident open is left to be done too."""
+        self.checks.append(Check(subject, place, answer, said, remedy))
+        if answer in KEEPS_OPEN:
+            self.add_left(place, said, remedy, kind)
+
+    @contextmanager
+    def checking(self, subject: Subject, place: str) -> Iterator[None]:
+        """What goes wrong while something is checked makes its answer unknown, and stops no other check."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value
+            failure = error if isinstance(error, KeyturnError) else unexpected(error)
+            self.check(subject, place, Answer.UNKNOWN, failure.problem, failure.hint, type(failure).__name__)
 
     def add_done(self, place: str, words: str) -> None:
         """Something that went well."""
@@ -69,7 +88,7 @@ class StepResult:
         """
         before = events_since_replacement(progress.events)
         events = (*progress.events, *(event for event in self.events if not is_repeated(event, before)))
-        if self.step in progress.done:
+        if progress.has_done(self.step):
             return progress.having(events=events)
         others = tuple(words for words in progress.left if not words.startswith(f"{self.step}: "))
         finished = set(progress.done) if self.left else {*progress.done, self.step}
@@ -79,6 +98,7 @@ class StepResult:
             events=events,
             left=tuple(sorted((*others, *dict.fromkeys(self.left)), key=step_of)),
             remains=remains,
+            checks=tuple(self.checks) or progress.checks,
             done=tuple(step for step in Step if step in finished - self.again),
         )
 

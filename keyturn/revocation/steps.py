@@ -30,7 +30,7 @@ def take_step(workspace: Workspace, incident: Incident, path: str, step: Step) -
     progress, result = SecretProgress(path, ""), StepResult(workspace, step)
     with result.at(""):
         progress = incident_store.load_progress(workspace, incident, path)
-        if step in progress.done:
+        if progress.has_done(step):
             return progress
         if path not in workspace.catalogue.secrets:
             result.add_left("", "the catalogue declares it no more", "Put it back there until the incident is closed")
@@ -66,7 +66,7 @@ def advance(workspace: Workspace, path: str, incident: Incident, steps: tuple[St
     """
     for step in steps:
         progress = take_step(workspace, incident, path, step)
-    if missing := tuple(step for step in steps if step not in progress.done):
+    if missing := tuple(step for step in steps if not progress.has_done(step)):
         raise unfinished_error(progress, missing)
     return progress
 

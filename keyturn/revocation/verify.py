@@ -8,6 +8,7 @@ from keyturn.core.fingerprint import is_noted, under_every_key, vouches
 from keyturn.core.hub import HubSecret
 from keyturn.core.record import INCIDENT_NOTE, Rotation
 from keyturn.core.stores import RemoteSecret, Store, Unsupported
+from keyturn.pages.words import ranges
 from keyturn.revocation.by_place import find_reopened
 from keyturn.revocation.incident import STEPS, Incident, Mode, SecretProgress, Step, Unseen
 from keyturn.revocation.incident_store import find_incident, load_progress
@@ -19,7 +20,9 @@ from keyturn.revocation.leaked_versions import (
     leaked_digest_served,
     leaked_digests,
 )
+from keyturn.revocation.proof import Answer, Subject
 from keyturn.revocation.purge import describe_served
+from keyturn.revocation.revoke import target_name
 from keyturn.revocation.selector import version_fingerprints
 from keyturn.revocation.sight import Sight, is_finished_cut, read_versions
 from keyturn.revocation.step_result import StepResult
@@ -33,21 +36,12 @@ def prove_secret(workspace: Workspace, incident: Incident, progress: SecretProgr
 
     What somebody has brought back since is removed anew: the steps that do so begin again.
     """
-    if Step.HUB not in progress.done:
-        result.add_left("", "it is not proven that the target refuses the old value")
     prove_target(workspace, progress, result)
     places = incident_places(workspace, progress)
     current = prove_hub(workspace, incident, progress, result)
     current = current and with_previous(workspace, current, places)
     fresh = version_fingerprints(workspace, current) if current else {}
-
-    def one(place: Destination) -> None:
-        with result.at(place.label):
-            for fault in copy_faults(workspace, progress, place, fresh.get(place.label, "")):
-                result.add_left(place.label, fault, "It is tried again")
-                result.again |= {Step.PUSH, Step.FORGET}
-
-    side_by_side(one, places)
+    side_by_side(lambda place: prove_copy(workspace, progress, place, fresh.get(place.label, ""), result), places)
     if not result.left:
         result.changes = {"clear_at": workspace.clock()}
         for hidden in progress.unseen:
@@ -55,43 +49,97 @@ def prove_secret(workspace: Workspace, incident: Incident, progress: SecretProgr
         result.add_done("", "the old value is refused, and found nowhere that it could be removed from")
 
 
+def prove_copy(
+    workspace: Workspace, progress: SecretProgress, place: Destination, fresh: str, result: StepResult
+) -> None:
+    """Whether one copy gives a leaked value; ``fresh`` is the fingerprint that it should have."""
+    with result.checking(Subject.COPY, place.label):
+        faults = list(copy_faults(workspace, progress, place, fresh))
+        for fault in faults:
+            result.check(Subject.COPY, place.label, Answer.REMAINING, fault, "It is tried again")
+            result.again |= {Step.PUSH, Step.FORGET}
+        if not faults:
+            check_irrevocable(progress, Subject.COPY, place.label, result)
+
+
+def check_irrevocable(progress: SecretProgress, subject: Subject, place: str, result: StepResult) -> None:
+    """A place that is clear but for what can't be removed there."""
+    said = "; ".join(words.removeprefix(f"{place}: ") for words in progress.remains if words.startswith(f"{place}: "))
+    kept = Answer.REFUSED if progress.refused_at else Answer.IRREVOCABLE
+    result.check(subject, place, kept if said else Answer.CLEAR, said)
+
+
 def prove_hub(
     workspace: Workspace, incident: Incident, progress: SecretProgress, result: StepResult
 ) -> HubSecret | None:
     """What is in force; None where nothing is, or what has leaked."""
     sight = read_versions(workspace, progress.path, last_ended(incident, progress))
-    last, versions = sight.last, sight.versions
+    last, versions, faults = sight.last, sight.versions, len(result.left)
     prove_sight(incident, progress, sight, result)
     old = [version for version in versions if has_leaked(workspace, incident, progress, version, last)]
     if old:
         numbers = ", ".join(str(version.version) for version in old)
-        result.add_left("", f"the hub still gives version {numbers}", "It is tried again")
+        result.check(Subject.HUB, "", Answer.REMAINING, f"the hub still gives version {numbers}", "It is tried again")
         result.again.add(Step.HUB)
     current = next((version for version in versions if version.version == last and version not in old), None)
-    if incident.mode is not Mode.REPLACE:
-        return current
-    if any(version.version == last and holds_leaked(workspace, progress, version) for version in old):
-        result.add_left("", f"somebody has written the old value to the hub again, as version {last}")
+    if incident.mode is Mode.REPLACE and any(
+        version.version == last and holds_leaked(workspace, progress, version) for version in old
+    ):
+        said = f"somebody has written the old value to the hub again, as version {last}"
+        result.check(Subject.HUB, "", Answer.REMAINING, said)
         result.again |= {step for step in STEPS[incident.mode] if step is not Step.CUT}
-    elif current and workspace.open_strategy(progress.path).accepts(current.fields) is False:
+    elif incident.mode is Mode.REPLACE and refuses(workspace, progress.path, current):
         hint = f"Run `keyturn rotate {progress.path} --now`, unless a rotation is at work"
-        result.add_left("", f"the target refuses version {last}, which is in force", hint)
+        said = f"the target refuses version {last}, which is in force"
+        result.check(Subject.HUB, "", Answer.REMAINING, said, hint)
+    if len(result.left) == faults:
+        gone = ranges([old.version for old in progress.old if old.version])
+        result.check(Subject.HUB, "", Answer.CLEAR, f"it gives none of the versions {gone}" if gone else "")
     return current
 
 
+def refuses(workspace: Workspace, path: str, current: HubSecret | None) -> bool:
+    """Whether the target refuses what is in force."""
+    return current is not None and workspace.open_strategy(path).accepts(current.fields) is False
+
+
 def prove_target(workspace: Workspace, progress: SecretProgress, result: StepResult) -> None:
-    """Whether all that nobody could look at has ended by its place, and stays so."""
+    """Whether the target refuses what leaked, and all that nobody could look at has ended by its place."""
+    place, faults = target_name(workspace, progress.path), len(result.left)
+
+    def unproven(answer: Answer, said: str, hint: str) -> None:
+        result.check(Subject.TARGET, place, answer, said, hint)
+
+    by_hand = "End it there by hand, then give the incident up, with that as the reason"
+    if Step.HUB not in progress.done:
+        unproven(Answer.UNKNOWN, "it is not proven that the target refuses the old value", "")
     if progress.placeless and (unseen := still_unseen(workspace, progress)):
         words = "; ".join(version.words for version in unseen)
         hint = "See by hand that nothing takes it any more, then give the incident up, with that as the reason"
-        result.add_left("", f"not proven: could not look at {words}, and {progress.placeless}", hint)
+        unproven(Answer.UNKNOWN, f"not proven: could not look at {words}, and {progress.placeless}", hint)
     for version in (version for version in progress.unseen if version.accepted):
-        hint = "End it there by hand, then give the incident up, with that as the reason"
-        result.add_left("", f"not proven: {version.words}", hint)
-    with result.at(""):
+        unproven(Answer.UNKNOWN, f"not proven: {version.words}", by_hand)
+    with result.checking(Subject.TARGET, place):
         for name in find_reopened(workspace, progress):
-            result.add_left("", f"the target lets somebody in by {name}, though all was ended", "It is ended again")
+            unproven(
+                Answer.REMAINING, f"the target lets somebody in by {name}, though all was ended", "It is ended again"
+            )
             result.again |= {Step.CUT, Step.HUB}
+    if len(result.left) == faults:
+        result.check(Subject.TARGET, place, *target_answer(workspace, progress))
+
+
+def target_answer(workspace: Workspace, progress: SecretProgress) -> tuple[Answer, str]:
+    """What is known of a target at which nothing is left to be ended."""
+    if progress.outlives:
+        return Answer.IRREVOCABLE, "; ".join(progress.outlives)
+    if progress.refused_at:
+        return Answer.CLEAR, f"refused at {progress.refused_at:%Y-%m-%d %H:%M:%S} UTC"
+    if progress.placed:
+        return Answer.CLEAR, "all was ended by its place"
+    if not workspace.target(progress.path):
+        return Answer.NONE, "there is no target that could be asked"
+    return Answer.IRREVOCABLE, "ended there, and not seen to be refused: no version could be tried"
 
 
 def still_unseen(workspace: Workspace, progress: SecretProgress) -> Sequence[Unseen]:
@@ -117,13 +165,13 @@ def prove_sight(incident: Incident, progress: SecretProgress, sight: Sight, resu
     """Whether all that the hub has could be looked at, and something is in force where something is to be."""
     for version in sight.unseen:
         if not version.destroyed:
-            result.add_left(
-                "", f"not proven: could not look at {version.words}", "Give this login the rights that it lacks"
-            )
+            said = f"not proven: could not look at {version.words}"
+            result.check(Subject.HUB, "", Answer.UNKNOWN, said, "Give this login the rights that it lacks")
             result.again |= {Step.HUB} if version.version <= last_ended(incident, progress) else set()
     if incident.mode is Mode.REPLACE and progress.version and not sight.served:
         what = f"version {sight.last} is deleted" if sight.last else "somebody has removed the secret"
-        result.add_left("", f"nothing is in force in the hub: {what}", f"See `keyturn rotate {progress.path}`")
+        said = f"nothing is in force in the hub: {what}"
+        result.check(Subject.HUB, "", Answer.REMAINING, said, f"See `keyturn rotate {progress.path}`")
 
 
 def copy_faults(workspace: Workspace, progress: SecretProgress, place: Destination, fresh: str) -> Iterator[str]:

@@ -194,7 +194,7 @@ def test_people_are_told_what_ended_first_then_what_it_is_about_and_where_the_re
     ended, about = (next(n for n, line in enumerate(said) if words in line) for words in ("refuses it", "what this is"))
     assert said[ended].startswith(f"{path}: its target refuses it after ")
     assert ended < about
-    assert said[-1] == "INC-7 is closed: all of it is done, and proven"
+    assert said[-1] == "INC-7 is closed, and proven"
     for form in ("html", "json"):
         file = shop.reports / f"INC-7.{form}"
         assert f"  {file}" in said
@@ -383,7 +383,7 @@ def test_a_store_that_is_away_keeps_the_incident_open_until_it_is_resumed(
     assert copy_of(shop, shop.database) == shop.lab.current(shop.database)
     assert "INC-8" not in {one["id"] for one in told("incidents", "--open")["incidents"]}
     closed = keyturn("revoke", "--resume", "INC-8", "--local")
-    assert (closed.exit_code, "INC-8 is closed: nothing is left to do" in closed.stderr) == (0, True)
+    assert (closed.exit_code, "INC-8 is closed, and proven" in closed.stderr) == (0, True)
 
 
 def test_a_target_that_is_away_is_no_end_and_ends_with_1(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -424,7 +424,7 @@ def test_a_report_that_can_not_be_written_is_told_and_takes_nothing_back(shop: S
     result = keyturn("revoke", shop.keys.path, "--reason", "leaked", "--local", "--report", place)
     assert result.exit_code == 0, result.output
     assert "error: " in result.stderr
-    assert result.stderr.endswith("is closed: all of it is done, and proven\n")
+    assert result.stderr.endswith("is closed, and not proven (1 thing)\n")
 
 
 def test_a_ledger_that_can_not_be_written_holds_up_no_revocation(

@@ -37,7 +37,7 @@ def test_a_drill_is_due_once_in_its_time_and_tells_how_long_the_credential_lived
     assert due_drills(workspace) == []
     last = last_drill(workspace, tried.path)
     assert last is not None
-    assert (last.incident, last.proven, last.open) == (incident.id, True, False)
+    assert (last.incident, last.proven) == (incident.id, True)
     assert last.refused is not None
     assert last.words.startswith(f"{incident.id}; proven; the credential was refused after ")
     assert shown(workspace) == [(tried.path, Level.WELL, f"{last.words}, 0 s ago")]

@@ -10,6 +10,7 @@ from keyturn.core.conductor import Step as Asked
 from keyturn.core.conductor import conduct
 from keyturn.core.errors import TransientError, Unavailable
 from keyturn.revocation.incident import STEPS, Event, IncidentStatus, Mode, Result, SecretProgress, Step
+from keyturn.revocation.proof import Answer, Check, Subject
 from keyturn.revocation.protocol import CONCLUDE, END_ACCESS, FEW, LOOK, PAUSE, see_through
 from tests.revocation.incidents import TRIGGER, standing
 
@@ -69,7 +70,8 @@ class Stage:
             done = tuple(each for each in secrets[path].done if each not in undone)
             secrets[path] = secrets[path].having(events=(*secrets[path].events, event), done=done)
         elif step not in secrets[path].done:
-            secrets[path] = secrets[path].having(done=(*secrets[path].done, step))
+            checks = (Check(Subject.HUB, "", Answer.CLEAR),) if step is Step.PROVE else ()
+            secrets[path] = secrets[path].having(done=(*secrets[path].done, step), checks=checks)
         self.status = IncidentStatus(self.status.incident, tuple(secrets.values()))
         if fails > 0 or undone:
             raise TransientError("revoke", path, "it is away", "Wait")

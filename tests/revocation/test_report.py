@@ -21,6 +21,7 @@ from keyturn.core.errors import Unavailable
 from keyturn.core.plain_text import visible
 from keyturn.pages.words import lasted, ranges
 from keyturn.revocation.incident import Event, IncidentStatus, LeakedVersion, Mode, Result, SecretProgress, Step
+from keyturn.revocation.proof import Answer, Check, Subject
 from keyturn.revocation.report import LedgerFacts, model, to_data, to_html, to_markdown, write_report
 from keyturn.revocation.report.render import environment
 from tests.revocation.incidents import (
@@ -152,11 +153,11 @@ def test_a_closed_incident_says_how_it_was_proven(form: Callable[..., str]) -> N
     text = Page(made).text if form is to_html else shown(made)
     in_order(
         text,
-        "Closed: nothing is left to do.",
+        "Closed, and proven: nothing is left to do.",
         "the search was over 4.900 s after the trigger",
-        "the target refused the old credential at 2026-11-25 03:12:04.551 UTC",
-        "the hub gives none of the versions 6 to 7",
-        "but for what remains",
+        "refused at 2026-11-25 03:12:04 UTC",
+        "it gives none of the versions 6 to 7",
+        "AWS deletes version 7 by itself",
     )
     assert "not proven yet" not in text
 
@@ -208,9 +209,12 @@ def test_a_credential_that_is_not_ended_is_shouted() -> None:
 
 
 def test_where_nothing_could_be_tried_it_does_not_say_that_it_was_refused() -> None:
-    text = Page(to_html(standing(replace(proven(), refused_at=None)), silence())).text
+    said = "ended there, and not seen to be refused"
+    untried = Check(Subject.TARGET, "ml-postgres", Answer.IRREVOCABLE, said)
+    text = Page(to_html(standing(replace(proven(), refused_at=None, checks=(untried,))), silence())).text
+    assert "Closed, and not proven: 1 thing remains." in text
     assert "Not seen to be refused by a target" in text
-    assert "the old credential could not be tried at a target" in text
+    assert said in text
     assert "has refused" not in text
 
 
@@ -560,7 +564,7 @@ def test_the_files_are_for_their_owner_alone_and_replace_earlier_ones(tmp_path: 
     assert files == [place / "INC-1.html", place / "INC-1.json"]
     assert sorted(one.name for one in place.iterdir()) == ["INC-1.html", "INC-1.json"]
     assert {stat.S_IMODE(one.stat().st_mode) for one in files} == {0o600}
-    assert "Closed: nothing is left to do." in files[0].read_text()
+    assert "Closed, and proven: nothing is left to do." in files[0].read_text()
     assert json.loads(files[1].read_text())["state"] == "closed"
 
 

@@ -7,9 +7,11 @@ from typing import Final
 from keyturn.access_log.readers import LogRead, Readers, SecretReader
 from keyturn.core.fingerprint import shown
 from keyturn.revocation.incident import STEPS, Event, Incident, IncidentStatus, Result, SecretProgress, Step
+from keyturn.revocation.proof import Check
 from keyturn.revocation.report.model import (
     SCHEMA,
     About,
+    CheckReport,
     Counted,
     IncidentReport,
     LedgerFacts,
@@ -49,11 +51,18 @@ def build_report(status: IncidentStatus, readers: Readers, ledger: LedgerFacts, 
         outlives=tuple(f"{secret.path}: {words}" for secret in secrets for words in secret.outlives),
         remains=tuple(f"{secret.path}: {words}" for secret in secrets for words in secret.remains),
         readers=access,
-        proof=describe_proof(status, secrets),
+        verdict=str(status.verdict),
+        checks=tuple(check_report(path, check) for path, check in status.checks),
+        proof=describe_proof(status),
         timeline=tuple(timeline(status)),
         ledger=LedgerReport(ledger.sequences, ledger.checkpoint, VERIFY),
         written_at=written_at,
     )
+
+
+def check_report(path: str, check: Check) -> CheckReport:
+    """One check."""
+    return CheckReport(path, str(check.subject), check.place, str(check.answer), check.said, check.remedy)
 
 
 def about_incident(incident: Incident) -> About:

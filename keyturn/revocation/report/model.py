@@ -186,6 +186,18 @@ class LedgerReport:
 
 
 @dataclass(frozen=True)
+class CheckReport:
+    """One thing that was checked, and the answer; ``secret`` is empty where it is of the incident as a whole."""
+
+    secret: str
+    subject: str
+    place: str
+    answer: str
+    said: str
+    remedy: str
+
+
+@dataclass(frozen=True)
 class IncidentReport:
     """All of it, what matters first."""
 
@@ -200,6 +212,8 @@ class IncidentReport:
     outlives: tuple[str, ...]
     remains: tuple[str, ...]
     readers: ReadersReport
+    verdict: str
+    checks: tuple[CheckReport, ...]
     proof: tuple[str, ...]
     timeline: tuple[Moment, ...]
     ledger: LedgerReport

@@ -3,24 +3,28 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from keyturn.pages.words import clock, count_noun, lasted, list_names, ranges, timestamp
+from keyturn.pages.words import clock, count_noun, lasted, list_names
 from keyturn.revocation.incident import IncidentStatus, Mode
+from keyturn.revocation.proof import Check
 from keyturn.revocation.report.model import ReadersReport, SecretReport
 from keyturn.revocation.report.words import STEPS
 
 METHOD: Final = (
     "A login with the old credential has to be refused by its target. The hub must give none of the old versions. "
     "Every copy, and every old version of it that its store gives, is read, and its keyed fingerprint compared with "
-    "those of the old values."
+    "those of the old values. The fields that a rotation keeps, and every place that the hub knows, are checked too."
 )
 
 
 def write_headline(status: IncidentStatus, to_do: Sequence[str]) -> str:
     """Whether it is over, in one line."""
+    verdict = str(status.verdict).capitalize()
     if status.incident.given_up:
-        return f"Given up, and not proven: {count_noun(len(to_do), 'thing is', 'things are')} left."
+        return f"{verdict}: {count_noun(len(to_do), 'thing is', 'things are')} left."
     if not status.open:
-        return "Closed: nothing is left to do."
+        number = len(status.unproven)
+        rest = f"{count_noun(number, 'thing remains', 'things remain')}" if number else "nothing is left to do"
+        return f"{verdict}: {rest}."
     where = sum(bool(secret.left) for secret in status.secrets)
     spread = f", in {where:,} of {len(status.secrets):,} secrets" if len(status.secrets) > 1 and where else ""
     return f"Open: {count_noun(len(to_do), 'thing is', 'things are')} left to do{spread}."
@@ -137,19 +141,15 @@ def _readers(secrets: Sequence[SecretReport], readers: ReadersReport) -> Iterato
         yield "The logs have gaps, which are listed below: there may be more readers."
 
 
-def describe_proof(status: IncidentStatus, secrets: Sequence[SecretReport]) -> tuple[str, ...]:
-    """How it is known of each secret, or that it is not."""
-    return (METHOD, *(_proven(secret) for secret in secrets))
-
-
-def _proven(secret: SecretReport) -> str:
-    if secret.clear_at is None:
-        return f"{secret.path}: not proven yet."
-    if secret.refused_at:
-        target = f"the target refused the old credential at {timestamp(secret.refused_at)} UTC"
-    else:
-        target = "the old credential could not be tried at a target"
-    versions = ranges([old.version for old in secret.versions if old.version])
-    hub = f"the hub gives none of the versions {versions}" if versions else "the hub had no version"
-    stays = ", but for what remains" if secret.remains else ""
-    return f"{secret.path}: {target}; {hub}; no copy gave an old value at {timestamp(secret.clear_at)} UTC{stays}."
+def describe_proof(status: IncidentStatus) -> tuple[str, ...]:
+    """How it is known of each secret and of the incident, or that it is not."""
+    by_secret: dict[str, list[Check]] = {}
+    for path, check in status.checks:
+        by_secret.setdefault(path, []).append(check)
+    return (
+        METHOD,
+        *(
+            f"{path or status.incident.id}: {'; '.join(check.words for check in checks)}."
+            for path, checks in by_secret.items()
+        ),
+    )
