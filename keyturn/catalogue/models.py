@@ -75,6 +75,8 @@ class SecretDeclaration(Model):
     """What else it is chosen by, such as `team: payments`; they are written to no copy."""
     rotation: Rotation
     """How and when it is replaced."""
+    public_fields: tuple[Line, ...] = ()
+    """Fields that are no secret, such as a note: a revocation may keep them, and is proven all the same."""
     pushed_to: Annotated[tuple[Destination, ...], AfterValidator(spread_fields), Field(alias="destinations")] = ()
     """The places it is pushed to."""
     consumers: tuple[Line, ...] = ()

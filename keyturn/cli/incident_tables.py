@@ -86,12 +86,12 @@ def preview_data(preview: Preview) -> dict[str, Any]:
                 "destinations": list(blast.destinations),
                 "consumers": list(blast.consumers),
                 "warnings": list(blast.warnings),
-                "checks": [check_data(blast.path, check) for check in blast.checks],
+                "checks": [proof_data(blast.path, check) for check in blast.checks],
             }
             for blast in preview.secrets
         ],
         "leases": list(preview.leases),
-        "checks": [check_data("", check) for check in preview.checks],
+        "checks": [proof_data("", check) for check in preview.checks],
     }
 
 
@@ -223,13 +223,13 @@ def standing_data(standing: IncidentStatus) -> dict[str, Any]:
         **incident_data(standing.incident),
         "left": list(standing.left),
         "verdict": str(standing.verdict),
-        "checks": [check_data(path, check) for path, check in standing.checks],
+        "checks": [proof_data(path, check) for path, check in standing.checks],
         "secrets": [secret_data(standing.incident, progress) for progress in standing.secrets],
         "events": [event_data(event) for event in standing.incident.events],
     }
 
 
-def check_data(path: str, check: Check) -> dict[str, Any]:
+def proof_data(path: str, check: Check) -> dict[str, Any]:
     """One check, for scripts."""
     return {"secret": path, **asdict(check)}
 

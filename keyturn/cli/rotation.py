@@ -54,7 +54,7 @@ FromOption = Annotated[
 ]
 ChangeAccountOption = Annotated[
     bool,
-    typer.Option("--change-account", help="With --now: away from an account that the catalogue names no more."),
+    typer.Option("--change-account", help="With --now: to the account and fields that the catalogue declares now."),
 ]
 YesToEndOption = Annotated[
     bool, typer.Option("--yes", help="Don't ask before a credential ends that somebody may use.")

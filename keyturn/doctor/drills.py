@@ -9,7 +9,7 @@ from keyturn.core.spans import span
 from keyturn.doctor.patient import Patient
 from keyturn.doctor.results import CheckResult, Grade, unseen
 from keyturn.revocation.drills import declared_drills, last_drill, newest_drills
-from keyturn.revocation.proof import Verdict
+from keyturn.revocation.proof import IncidentVerdict
 from keyturn.rotation.context import Workspace
 
 AREA: Final = "drill"
@@ -35,7 +35,7 @@ def drill_results(workspace: Workspace) -> Iterator[CheckResult]:
         if last is None:
             remedy = "See that the keeper runs, or start the deployment `drill`"
             yield CheckResult(AREA, path, Grade.ADVICE, "revocation was never tried on it", remedy)
-        elif last.refused is None or last.verdict in (Verdict.OPEN, Verdict.GIVEN_UP):
+        elif last.refused is None or last.verdict in (IncidentVerdict.OPEN, IncidentVerdict.GIVEN_UP):
             remedy = f"Mend the cause, then `keyturn revoke --resume {last.incident}`"
             yield CheckResult(AREA, path, Grade.FAILED, last.words, remedy)
         elif (age := workspace.clock() - last.began) > every + SLACK:

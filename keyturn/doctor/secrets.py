@@ -7,6 +7,7 @@ from keyturn.core.hub import survey
 from keyturn.doctor.patient import Patient
 from keyturn.doctor.results import CheckResult, Grade, unseen
 from keyturn.rotation.ahead import describe_ahead, remedy
+from keyturn.rotation.declared import find_missing_fields
 from keyturn.sync.behind import lost_secrets
 
 AREA: Final = "secret"
@@ -17,6 +18,7 @@ def check_secrets(patient: Patient) -> Iterator[CheckResult]:
     paths = sorted(patient.workspace.catalogue.secrets)
     infos = survey(patient.workspace.hub)
     lost = lost_secrets(patient.workspace)
+    lacking = find_missing_fields(patient.workspace, [path for path in paths if path in infos])
     readable = 0
     for path in paths:
         info = infos.get(path)
@@ -31,6 +33,9 @@ def check_secrets(patient: Patient) -> Iterator[CheckResult]:
         elif path in lost:
             words = describe_ahead(path, info.version, lost[path])
             yield CheckResult(AREA, path, Grade.FAILED, words, remedy(path, lost[path]))
+        elif path in lacking:
+            hint = "Correct the entry: a rotation is refused until then"
+            yield CheckResult(AREA, path, Grade.FAILED, lacking[path], hint)
         else:
             readable += 1
     if readable:

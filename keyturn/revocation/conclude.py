@@ -6,7 +6,7 @@ from typing import Final
 from keyturn.revocation.given_access import end_given, prove_given
 from keyturn.revocation.incident import Incident, IncidentStatus, Step, steps_missing
 from keyturn.revocation.incident_store import load_incident, load_status, update_incident
-from keyturn.revocation.proof import Answer, Subject, Verdict, decide
+from keyturn.revocation.proof import CheckAnswer, CheckSubject, IncidentVerdict, decide
 from keyturn.revocation.step_result import StepResult, is_repeated
 from keyturn.revocation.strays import clear_strays
 from keyturn.rotation.context import Workspace, side_by_side
@@ -23,9 +23,9 @@ def conclude_incident(workspace: Workspace, incident: str) -> IncidentStatus:
     """
     concluded, result = load_incident(workspace, incident), StepResult(workspace, Step.PROVE)
     for lease in concluded.leases:
-        with result.checking(Subject.ACCESS, lease):
+        with result.checking(CheckSubject.ACCESS, lease):
             result.add_done(lease, end_lease(workspace, lease))
-            result.check(Subject.ACCESS, lease, Answer.CLEAR)
+            result.check(CheckSubject.ACCESS, lease, CheckAnswer.CLEAR)
     prove_given(workspace, concluded, end_given(workspace, concluded, result), result)
     status = load_status(workspace, incident)
     side_by_side(
@@ -33,7 +33,7 @@ def conclude_incident(workspace: Workspace, incident: str) -> IncidentStatus:
     )
     unfinished = bool(result.left) or any(steps_missing(concluded.mode, secret) for secret in status.secrets)
     checks = (*result.checks, *(check for secret in status.secrets for check in secret.checks))
-    over = decide(checks, unfinished=unfinished) is not Verdict.OPEN
+    over = decide(checks, unfinished=unfinished) is not IncidentVerdict.OPEN
     closed_at = workspace.clock() if over else None
 
     def lay(current: Incident) -> Incident:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from keyturn.core.errors import Invalid
 from keyturn.revocation import incident_store
 from keyturn.revocation.incident import IncidentStatus
-from keyturn.revocation.proof import Verdict
+from keyturn.revocation.proof import IncidentVerdict
 from keyturn.rotation.context import Workspace
 
 DRILL: Final = "drill"
@@ -32,12 +32,12 @@ class DrillResult:
     began: datetime
     refused: float | None
     clear: float | None
-    verdict: Verdict
+    verdict: IncidentVerdict
 
     @property
     def proven(self) -> bool:
         """Whether the credential was seen to be dead, and all of the rest is proven."""
-        return self.refused is not None and self.verdict is Verdict.PROVEN
+        return self.refused is not None and self.verdict is IncidentVerdict.PROVEN
 
     @property
     def words(self) -> str:

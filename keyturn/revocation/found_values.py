@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
 
 from keyturn.catalogue.spreading import all_places
 from keyturn.core.errors import Invalid, TerminalError
@@ -18,35 +17,13 @@ from keyturn.core.fingerprint import payload
 from keyturn.core.hub import HubSecret
 from keyturn.core.record import IN_FORCE, Record
 from keyturn.core.sensitive import Sensitive
+from keyturn.revocation.other_fields import SHORTEST, secret_fields
 from keyturn.revocation.scanner import FoundAt, FoundValue
 from keyturn.revocation.selector import AT_ONCE
 from keyturn.revocation.sight import read_versions
 from keyturn.rotation.context import Workspace, side_by_side
-from keyturn.rotation.naming import names_of
 from keyturn.rotation.records import load_record
 from keyturn.rotation.sync import text_of
-
-SHORTEST: Final = 4
-"""Characters of a text that is looked for: what is shorter stands everywhere."""
-
-
-ADDRESSES: Final = frozenset(
-    {
-        "host",
-        "hostname",
-        "port",
-        "url",
-        "uri",
-        "endpoint",
-        "address",
-        "region",
-        "database",
-        "dbname",
-        "scheme",
-        "engine",
-    }
-)
-"""Fields that say where a credential works."""
 
 
 class State(StrEnum):
@@ -60,7 +37,7 @@ class State(StrEnum):
     RETIRED = "retired"
     """It was ended at its target."""
     NAME = "no secret by itself"
-    """An account, a key's id, or what stands beside a credential and is not replaced with it."""
+    """An account, a key's id, or an address."""
 
     @property
     def works(self) -> bool:
@@ -175,14 +152,6 @@ def add_version(workspace: Workspace, secret: HubSecret, state: State, index: Va
         with suppress(Invalid):  # a copy that can't be made of this version was never made of it
             if (text := text_of(secret, place)).reveal() not in fields:
                 index.add(text, Owner(path, version, place.label, state))
-
-
-def secret_fields(workspace: Workspace, secret: HubSecret) -> frozenset[str]:
-    """The fields that let somebody in: what a rotation replaces, or where a person does, what is no name or address."""
-    replaced = workspace.open_strategy(secret.path).credential_fields or secret.fields.keys() - ADDRESSES
-    names = names_of(workspace.catalogue, workspace.hub, secret.path)
-    texts = ((name, secret.fields[name].reveal()) for name in replaced if name in secret.fields)
-    return frozenset(name for name, text in texts if not names.may_show(name, text))
 
 
 def state_of_version(workspace: Workspace, record: Record, path: str, version: int, newest: int) -> State:

@@ -7,7 +7,7 @@ from typing import Final
 
 from keyturn.revocation.incident import Incident, Step
 from keyturn.revocation.incident_store import update_incident
-from keyturn.revocation.proof import Answer, Subject
+from keyturn.revocation.proof import CheckAnswer, CheckSubject
 from keyturn.revocation.step_result import StepResult, is_repeated
 from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.granted import AccessGrant, Ending, GrantStage, end_grant, list_grants, open_maker, read_grant
@@ -94,24 +94,24 @@ def prove_given(workspace: Workspace, incident: Incident, concerned: list[Access
     """Look once more: each of these has ended in the hub, its token is gone, and no account waits for its end."""
 
     def look(grant: AccessGrant) -> None:
-        with result.checking(Subject.ACCESS, grant.request):
+        with result.checking(CheckSubject.ACCESS, grant.request):
             if fault := fault_of(workspace, grant):
-                result.check(Subject.ACCESS, grant.request, Answer.REMAINING, fault, "It is tried again")
+                result.check(CheckSubject.ACCESS, grant.request, CheckAnswer.REMAINING, fault, "It is tried again")
 
     side_by_side(look, concerned, AT_ONCE)
     for credential in sorted({grant.credential for grant in concerned if not grant.account}):
-        with result.checking(Subject.ACCESS, credential):
+        with result.checking(CheckSubject.ACCESS, credential):
             if unfinished := wait_for_end(workspace, credential):
                 hint = "The hub goes on with it: see its log, and whether the target answers it"
                 words = (
                     f"the hub has not ended {len(unfinished)} accounts yet whose time is up: {', '.join(unfinished)}"
                 )
-                result.check(Subject.ACCESS, credential, Answer.REMAINING, words, hint)
+                result.check(CheckSubject.ACCESS, credential, CheckAnswer.REMAINING, words, hint)
     names = ", ".join(sorted(grant.request for grant in concerned))
     if concerned and not result.left:
         result.add_done("", f"access that was given for a while has ended, its accounts too: {names}")
-    if not any(check.subject is Subject.ACCESS and check.answer is not Answer.CLEAR for check in result.checks):
-        result.check(Subject.ACCESS, "", Answer.CLEAR if concerned else Answer.NONE, names)
+    if all(check.answer is CheckAnswer.CLEAR for check in result.checks if check.subject is CheckSubject.ACCESS):
+        result.check(CheckSubject.ACCESS, "", CheckAnswer.CLEAR if concerned else CheckAnswer.NONE, names)
 
 
 def fault_of(workspace: Workspace, grant: AccessGrant) -> str:

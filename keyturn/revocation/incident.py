@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from keyturn.revocation.proof import Answer, Check, Subject, Verdict, checks_from_data, decide
+from keyturn.revocation.proof import Check, CheckAnswer, CheckSubject, IncidentVerdict, checks_from_data, decide
 
 
 class Mode(StrEnum):
@@ -78,6 +78,8 @@ class LeakedVersion:
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     credential: str = ""
     beside: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """The fingerprint of each field that may let somebody in."""
 
     @property
     def digests(self) -> set[str]:
@@ -289,7 +291,7 @@ class IncidentStatus:
         return tuple(named)
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> IncidentVerdict:
         """Whether it is open, closed and proven, or closed without proof."""
         checks = (check for _, check in self.checks)
         return decide(checks, unfinished=self.open, given_up=bool(self.incident.given_up))
@@ -297,7 +299,7 @@ class IncidentStatus:
     @property
     def unproven(self) -> tuple[str, ...]:
         """Why a closed incident is not proven, each with its secret; empty while it is open, where ``left`` says it."""
-        if self.verdict is not Verdict.CLOSED:
+        if self.verdict is not IncidentVerdict.CLOSED:
             return ()
         named = (f"{path}: {check.words}" if path else check.words for path, check in self.checks if not check.proves)
         return tuple(named) or ("an older version of Keyturn closed it, and kept no checks",)
@@ -306,12 +308,12 @@ class IncidentStatus:
     def conclusion(self) -> str:
         """The verdict in one line, with how many things are left or not proven."""
         number = len(self.unproven or self.left)
-        what = "" if self.verdict is Verdict.PROVEN else f" ({number} thing{'' if number == 1 else 's'})"
+        what = "" if self.verdict is IncidentVerdict.PROVEN else f" ({number} thing{'' if number == 1 else 's'})"
         return f"{self.verdict}{what}"
 
 
 NOT_CHECKED_THEN: Final = tuple(
-    Check(subject, "", Answer.NOT_CHECKED) for subject in (Subject.KEPT_FIELDS, Subject.ELSEWHERE)
+    Check(subject, "", CheckAnswer.NOT_CHECKED) for subject in (CheckSubject.KEPT_FIELDS, CheckSubject.ELSEWHERE)
 )
 """Of a secret whose proof left no checks: an older version of Keyturn looked at less."""
 

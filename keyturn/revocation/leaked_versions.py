@@ -13,6 +13,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.core.stores import OwnershipTags, RemoteSecret, Store, Unsupported
 from keyturn.core.strategies import NO_CREDENTIAL
 from keyturn.revocation.incident import Incident, LeakedVersion, Mode, SecretProgress
+from keyturn.revocation.other_fields import leaked_fields, secret_digests
 from keyturn.revocation.selector import digests_beside, version_fingerprints
 from keyturn.rotation.context import Workspace
 
@@ -36,7 +37,8 @@ def leaked_version(workspace: Workspace, secret: HubSecret, older: Sequence[HubS
     for place, digest in fingerprints.items():
         digests[place] = (*digests.get(place, ()), *sorted(under_every_key(digest) - {digest}))
     beside = {place: some for place, some in digests.items() if some}
-    return LeakedVersion(secret.version, fingerprints, credential_digest(workspace, secret), beside)
+    credential, fields = credential_digest(workspace, secret), secret_digests(workspace, secret)
+    return LeakedVersion(secret.version, fingerprints, credential, beside, fields)
 
 
 def last_leaked(progress: SecretProgress) -> int:
@@ -50,6 +52,15 @@ def holds_leaked(workspace: Workspace, progress: SecretProgress, version: HubSec
     credentials = {leaked.credential for leaked in progress.old} - {""}
     made, credential = workspace.fingerprint(version.path, version.fields), credential_digest(workspace, version)
     return is_noted(whole, made) or is_noted(credentials, credential)
+
+
+def keeps_leaked(workspace: Workspace, incident: Incident, progress: SecretProgress, version: HubSecret) -> bool:
+    """Whether a version that came after the cut kept a field that leaked: its credential is a new one."""
+    if version.version <= last_ended(incident, progress) or version.version <= last_leaked(progress):
+        return False
+    credentials = {leaked.credential for leaked in progress.old} - {""}
+    fresh = not is_noted(credentials, credential_digest(workspace, version))
+    return fresh and bool(leaked_fields(workspace, progress, version.fields))
 
 
 def last_ended(incident: Incident, progress: SecretProgress) -> int:

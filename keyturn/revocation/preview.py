@@ -9,11 +9,13 @@ from keyturn.core.errors import KeyturnError, TransientError, unexpected
 from keyturn.core.hub import HubSecret
 from keyturn.core.record import Record
 from keyturn.revocation.incident import Mode
-from keyturn.revocation.proof import Answer, Check, Subject
+from keyturn.revocation.other_fields import kept_names, secret_fields
+from keyturn.revocation.proof import Check, CheckAnswer, CheckSubject
 from keyturn.revocation.revoke import target_name
 from keyturn.revocation.selector import Selection, readable_versions
 from keyturn.revocation.sight import describe_unreadable
 from keyturn.rotation.context import Workspace, side_by_side
+from keyturn.rotation.declared import describe_missing_fields, missing_fields
 from keyturn.rotation.naming import names_of
 from keyturn.rotation.records import load_record
 from keyturn.strategies.manual import ManualSettings
@@ -61,21 +63,22 @@ def preview_revocation(workspace: Workspace, selection: Selection, mode: Mode) -
 
 def planned_checks(workspace: Workspace, selection: Selection) -> Iterator[Check]:
     """What the proof checks of the incident as a whole."""
-    yield from (not_checked(Subject.ACCESS, place) for place in (*selection.leases, ""))
+    yield from (not_checked(CheckSubject.ACCESS, place) for place in (*selection.leases, ""))
     stores = sorted(workspace.catalogue.stores) if selection.paths else ()
-    yield from (not_checked(Subject.ELSEWHERE, store) for store in stores)
+    yield from (not_checked(CheckSubject.ELSEWHERE, store) for store in stores)
 
 
 def planned_secret_checks(workspace: Workspace, path: str, copies: Sequence[str]) -> Iterator[Check]:
     """What the proof checks of one secret."""
-    yield not_checked(Subject.TARGET, target_name(workspace, path))
-    yield not_checked(Subject.HUB)
-    yield from (not_checked(Subject.COPY, copy) for copy in copies)
+    yield not_checked(CheckSubject.TARGET, target_name(workspace, path))
+    yield not_checked(CheckSubject.HUB)
+    yield not_checked(CheckSubject.KEPT_FIELDS)
+    yield from (not_checked(CheckSubject.COPY, copy) for copy in copies)
 
 
-def not_checked(subject: Subject, place: str = "") -> Check:
+def not_checked(subject: CheckSubject, place: str = "") -> Check:
     """A check whose answer is not known yet."""
-    return Check(subject, place, Answer.NOT_CHECKED)
+    return Check(subject, place, CheckAnswer.NOT_CHECKED)
 
 
 def preview_or_warning(workspace: Workspace, path: str, mode: Mode) -> SecretPreview:
@@ -146,7 +149,20 @@ def preview_warnings(
         yield f"a rotation is {record.open.stage}: it is cut off too"
     if isinstance(secret.rotation, ManualSettings):
         yield "a person replaces it, and ends it where it is honoured"
+    yield from field_warnings(workspace, path, mode, versions)
     if mode is Mode.REVOKE_ONLY:
         yield "nothing takes its place: whoever uses it is cut off until a person rotates it"
     elif secret.consumers or secret.destinations:
         yield "from the cut until they have the new value, those who use it are refused"
+
+
+def field_warnings(workspace: Workspace, path: str, mode: Mode, versions: list[HubSecret]) -> Iterator[str]:
+    """Which fields a replacement keeps though they leaked with it, and which it would have to add."""
+    if not versions or mode is not Mode.REPLACE:
+        return
+    newest = versions[0]
+    names = set(kept_names(workspace, path, newest.fields))
+    for name in sorted(names.intersection(secret_fields(workspace, newest))):
+        yield f"the field {name} is kept: the incident stays open until a person writes a new value to it"
+    if missing := missing_fields(workspace, path, newest.fields):
+        yield f"{describe_missing_fields(missing, newest.fields)}: nothing is replaced until the entry is corrected"

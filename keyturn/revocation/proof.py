@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 
-class Subject(StrEnum):
+class CheckSubject(StrEnum):
     """What is checked."""
 
     TARGET = "target"
@@ -30,7 +30,7 @@ class Subject(StrEnum):
     """Parts of the catalogue that could not be loaded."""
 
 
-class Answer(StrEnum):
+class CheckAnswer(StrEnum):
     """What a check found."""
 
     CLEAR = "clear"
@@ -47,17 +47,17 @@ class Answer(StrEnum):
     """Nothing could look."""
 
 
-PROVES: Final = frozenset({Answer.CLEAR, Answer.NONE, Answer.REFUSED})
-KEEPS_OPEN: Final = frozenset({Answer.REMAINING, Answer.UNKNOWN})
+PROVES: Final = frozenset({CheckAnswer.CLEAR, CheckAnswer.NONE, CheckAnswer.REFUSED})
+KEEPS_OPEN: Final = frozenset({CheckAnswer.REMAINING, CheckAnswer.UNKNOWN})
 
 
 @dataclass(frozen=True)
 class Check:
     """One thing that was checked. ``place`` is a target, a store, ``store:name``, a field; empty for the hub."""
 
-    subject: Subject
+    subject: CheckSubject
     place: str
-    answer: Answer
+    answer: CheckAnswer
     said: str = ""
     remedy: str = ""
 
@@ -77,7 +77,7 @@ class Check:
         return f"{self.name}: {self.answer}{f', {self.said}' if self.said else ''}"
 
 
-class Verdict(StrEnum):
+class IncidentVerdict(StrEnum):
     """What follows from all checks of an incident."""
 
     OPEN = "open"
@@ -87,14 +87,14 @@ class Verdict(StrEnum):
     GIVEN_UP = "given up, and not proven"
 
 
-def decide(checks: Iterable[Check], *, unfinished: bool, given_up: bool = False) -> Verdict:
+def decide(checks: Iterable[Check], *, unfinished: bool, given_up: bool = False) -> IncidentVerdict:
     """The verdict on an incident; ``unfinished`` while a step is left to be done."""
     answers = [check.answer for check in checks]
     if given_up:
-        return Verdict.GIVEN_UP
+        return IncidentVerdict.GIVEN_UP
     if unfinished or not KEEPS_OPEN.isdisjoint(answers):
-        return Verdict.OPEN
-    return Verdict.PROVEN if answers and PROVES.issuperset(answers) else Verdict.CLOSED
+        return IncidentVerdict.OPEN
+    return IncidentVerdict.PROVEN if answers and PROVES.issuperset(answers) else IncidentVerdict.CLOSED
 
 
 def with_checks(checks: Iterable[Check], fresh: Sequence[Check]) -> tuple[Check, ...]:
@@ -106,6 +106,6 @@ def with_checks(checks: Iterable[Check], fresh: Sequence[Check]) -> tuple[Check,
 def checks_from_data(data: Iterable[dict[str, str]]) -> tuple[Check, ...]:
     """The checks as an incident's entry stores them."""
     return tuple(
-        Check(**{**entry, "subject": Subject(entry["subject"]), "answer": Answer(entry["answer"])})  # type: ignore[arg-type]
+        Check(**{**entry, "subject": CheckSubject(entry["subject"]), "answer": CheckAnswer(entry["answer"])})  # type: ignore[arg-type]
         for entry in data
     )

@@ -14,6 +14,7 @@ from keyturn.revocation.leaked_versions import (
     has_leaked,
     holds_leaked,
     incident_places,
+    keeps_leaked,
     last_ended,
     last_leaked,
     leaked_digest_served,
@@ -47,6 +48,8 @@ def clear_hub(workspace: Workspace, incident: Incident, progress: SecretProgress
     old = [version for version in sight.versions if has_leaked(workspace, incident, progress, version, last)]
     if incident.mode is Mode.REPLACE:
         old = [version for version in old if version.version != last]
+    keeping = {version.version for version in old if keeps_leaked(workspace, incident, progress, version)}
+    old = [version for version in old if version.version not in keeping]
     accepted = {version.version: still_accepted(workspace, progress, version, result) for version in old}
     doomed = [number for number, taken in accepted.items() if not taken]
     if last in doomed and not keep_rest(workspace, progress.path):
@@ -54,6 +57,7 @@ def clear_hub(workspace: Workspace, incident: Incident, progress: SecretProgress
             "", f"version {last} is kept until the rotation that is at work is over", "It goes on by itself"
         )
         doomed.remove(last)
+    doomed += [version for version in keeping if not waits_in_grace(workspace, progress.path, version)]
     doomed += destroyable_unseen(workspace, progress, sight, bound, result)
     workspace.hub.destroy(progress.path, doomed)
     if doomed:
@@ -75,6 +79,12 @@ def seen_since_cut(workspace: Workspace, progress: SecretProgress, sight: Sight)
         "old": (*progress.old, *old),
         "unseen": tuple(unseen for unseen in progress.unseen if unseen.version not in read),
     }
+
+
+def waits_in_grace(workspace: Workspace, path: str, version: int) -> bool:
+    """Whether a version is the one before CURRENT, whose credential waits for its end."""
+    retiring = load_record(workspace, path).retiring
+    return retiring is not None and retiring.base_version == version
 
 
 def destroyable_unseen(

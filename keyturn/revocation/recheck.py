@@ -15,7 +15,7 @@ from keyturn.revocation.incident_store import (
     update_incident,
     update_progress,
 )
-from keyturn.revocation.proof import Answer, Subject
+from keyturn.revocation.proof import CheckAnswer, CheckSubject
 from keyturn.revocation.step_result import StepResult
 from keyturn.revocation.strays import find_strays
 from keyturn.revocation.verify import prove_secret
@@ -81,10 +81,10 @@ def recheck_strays(workspace: Workspace, incident: str) -> StepResult:
     secrets = {secret.path: secret for secret in load_status(workspace, incident).secrets}
 
     def look(store: str) -> None:
-        with result.checking(Subject.ELSEWHERE, store):
+        with result.checking(CheckSubject.ELSEWHERE, store):
             for _, copy, _ in find_strays(workspace, secrets, store, workspace.open_store(store)):
-                said = "a copy that nothing declares gives the old value"
-                result.check(Subject.ELSEWHERE, f"{store}:{copy.name}", Answer.REMAINING, said)
+                words = "a copy that nothing declares gives the old value"
+                result.check(CheckSubject.ELSEWHERE, f"{store}:{copy.name}", CheckAnswer.REMAINING, words)
 
     side_by_side(look, sorted(workspace.catalogue.stores), AT_ONCE)
     return result

@@ -16,6 +16,7 @@ from keyturn.revocation.partners import ORGANISATION, tell_partners
 from keyturn.revocation.step_result import StepResult, events_since_replacement
 from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.decide import CANDIDATES, Decision
+from keyturn.rotation.declared import describe_missing_fields, missing_fields
 from keyturn.rotation.heard import change_part, part_of
 from keyturn.rotation.records import load_record, rewrite
 from keyturn.rotation.restarts import list_names, restart, restarting
@@ -36,6 +37,9 @@ def replace_leaked(workspace: Workspace, incident: Incident, progress: SecretPro
     if nothing_beside(workspace, progress):
         hint = f"Write that to the hub at {path} as its next version, without a credential, and it goes on with it"
         return result.add_left("", "nothing tells what stood beside the credential, such as host and port", hint)
+    if words := declared_wrongly(workspace, incident, progress):
+        hint = f"Correct the catalogue. To add what it declares: `keyturn rotate {path} --now --change-account`"
+        return result.add_left("", words, hint)
     rotation = put_in_force(workspace, incident, progress)
     close_at_once(workspace, incident, progress, rotation)
     current = workspace.hub.read(path)
@@ -47,6 +51,18 @@ def replace_leaked(workspace: Workspace, incident: Incident, progress: SecretPro
         }
     made = ", made by what stands under in_emergency" if has_emergency_settings(workspace, path) else ""
     return result.add_done("", f"version {result.changes['version']} is in force{made}")
+
+
+def declared_wrongly(workspace: Workspace, incident: Incident, progress: SecretProgress) -> str:
+    """How the fields that a replacement would have differ from those of what leaked; empty where they do not.
+
+    A person who has rotated the secret since has seen it.
+    """
+    current = workspace.hub.read(progress.path)
+    if current is None or replacement_of(load_record(workspace, progress.path), cut_token(incident.id, progress.path)):
+        return ""
+    missing = missing_fields(workspace, progress.path, current.fields)
+    return describe_missing_fields(missing, current.fields) if missing else ""
 
 
 def nothing_beside(workspace: Workspace, progress: SecretProgress) -> bool:

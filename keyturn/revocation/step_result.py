@@ -7,7 +7,7 @@ from typing import Any
 
 from keyturn.core.errors import KeyturnError, unexpected
 from keyturn.revocation.incident import Event, Incident, Result, SecretProgress, Step
-from keyturn.revocation.proof import KEEPS_OPEN, Answer, Check, Subject
+from keyturn.revocation.proof import KEEPS_OPEN, Check, CheckAnswer, CheckSubject
 from keyturn.rotation.context import Workspace
 
 
@@ -28,7 +28,7 @@ class StepResult:
     checks: list[Check] = field(default_factory=list)
 
     def check(
-        self, subject: Subject, place: str, answer: Answer, said: str = "", remedy: str = "", kind: str = ""
+        self, subject: CheckSubject, place: str, answer: CheckAnswer, said: str = "", remedy: str = "", kind: str = ""
     ) -> None:
         """Note the answer of one check; what keeps the incident open is left to be done too."""
         self.checks.append(Check(subject, place, answer, said, remedy))
@@ -36,13 +36,13 @@ class StepResult:
             self.add_left(place, said, remedy, kind)
 
     @contextmanager
-    def checking(self, subject: Subject, place: str) -> Iterator[None]:
+    def checking(self, subject: CheckSubject, place: str) -> Iterator[None]:
         """What goes wrong while something is checked makes its answer unknown, and stops no other check."""
         try:
             yield
         except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value
             failure = error if isinstance(error, KeyturnError) else unexpected(error)
-            self.check(subject, place, Answer.UNKNOWN, failure.problem, failure.hint, type(failure).__name__)
+            self.check(subject, place, CheckAnswer.UNKNOWN, failure.problem, failure.hint, type(failure).__name__)
 
     def add_done(self, place: str, words: str) -> None:
         """Something that went well."""

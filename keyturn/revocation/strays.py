@@ -9,7 +9,7 @@ from keyturn.core.fingerprint import is_noted
 from keyturn.core.stores import RemoteSecret, Store, Unsupported
 from keyturn.revocation.incident import IncidentStatus, SecretProgress
 from keyturn.revocation.leaked_versions import comparable, incident_places, marked_before
-from keyturn.revocation.proof import Answer, Subject
+from keyturn.revocation.proof import CheckAnswer, CheckSubject
 from keyturn.revocation.step_result import StepResult
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.journal import record_action
@@ -23,19 +23,19 @@ def clear_strays(workspace: Workspace, status: IncidentStatus, store: str, resul
     secrets = {secret.path: secret for secret in status.secrets}
     if not secrets:
         return
-    with result.checking(Subject.ELSEWHERE, store):
+    with result.checking(CheckSubject.ELSEWHERE, store):
         opened, faults = workspace.open_store(store), len(result.left)
         for view, copy, leaked in list(find_strays(workspace, secrets, store, opened)):
             place = f"{store}:{copy.name}"
             if not leaked:
                 hint = "Remove it there by hand, or let Keyturn's login read it"
-                result.check(Subject.ELSEWHERE, place, Answer.UNKNOWN, UNCLEAR, hint)
+                result.check(CheckSubject.ELSEWHERE, place, CheckAnswer.UNKNOWN, UNCLEAR, hint)
                 continue
             with record_action(workspace, "erase", copy.marks.source if copy.marks else "", place=place):
                 words = view.purge(copy.name)
             result.add_done(place, "; ".join(("a copy that nothing declares any more is removed", *words)))
         if len(result.left) == faults:
-            result.check(Subject.ELSEWHERE, store, Answer.CLEAR)
+            result.check(CheckSubject.ELSEWHERE, store, CheckAnswer.CLEAR)
 
 
 def find_strays(

@@ -1,6 +1,7 @@
 """Proving that it is over: nobody gives the old value, and the target takes it no more."""
 
 from collections.abc import Iterator, Sequence, Set
+from dataclasses import replace
 
 from keyturn.catalogue.destinations import Destination
 from keyturn.core.errors import NotFound, UnsupportedOperation
@@ -16,11 +17,14 @@ from keyturn.revocation.leaked_versions import (
     has_leaked,
     holds_leaked,
     incident_places,
+    keeps_leaked,
     last_ended,
     leaked_digest_served,
     leaked_digests,
+    leaked_version,
 )
-from keyturn.revocation.proof import Answer, Subject
+from keyturn.revocation.other_fields import prove_kept_fields
+from keyturn.revocation.proof import CheckAnswer, CheckSubject
 from keyturn.revocation.purge import describe_served
 from keyturn.revocation.revoke import target_name
 from keyturn.revocation.selector import version_fingerprints
@@ -39,11 +43,12 @@ def prove_secret(workspace: Workspace, incident: Incident, progress: SecretProgr
     prove_target(workspace, progress, result)
     places = incident_places(workspace, progress)
     current = prove_hub(workspace, incident, progress, result)
+    prove_kept_fields(workspace, incident.mode, progress, current, result)
     current = current and with_previous(workspace, current, places)
     fresh = version_fingerprints(workspace, current) if current else {}
     side_by_side(lambda place: prove_copy(workspace, progress, place, fresh.get(place.label, ""), result), places)
     if not result.left:
-        result.changes = {"clear_at": workspace.clock()}
+        result.changes |= {"clear_at": workspace.clock()}
         for hidden in progress.unseen:
             result.add_done("", f"nobody could look at {hidden.words}: all was ended by its place at the target")
         result.add_done("", "the old value is refused, and found nowhere that it could be removed from")
@@ -53,20 +58,20 @@ def prove_copy(
     workspace: Workspace, progress: SecretProgress, place: Destination, fresh: str, result: StepResult
 ) -> None:
     """Whether one copy gives a leaked value; ``fresh`` is the fingerprint that it should have."""
-    with result.checking(Subject.COPY, place.label):
+    with result.checking(CheckSubject.COPY, place.label):
         faults = list(copy_faults(workspace, progress, place, fresh))
         for fault in faults:
-            result.check(Subject.COPY, place.label, Answer.REMAINING, fault, "It is tried again")
+            result.check(CheckSubject.COPY, place.label, CheckAnswer.REMAINING, fault, "It is tried again")
             result.again |= {Step.PUSH, Step.FORGET}
         if not faults:
-            check_irrevocable(progress, Subject.COPY, place.label, result)
+            check_irrevocable(progress, CheckSubject.COPY, place.label, result)
 
 
-def check_irrevocable(progress: SecretProgress, subject: Subject, place: str, result: StepResult) -> None:
+def check_irrevocable(progress: SecretProgress, subject: CheckSubject, place: str, result: StepResult) -> None:
     """A place that is clear but for what can't be removed there."""
-    said = "; ".join(words.removeprefix(f"{place}: ") for words in progress.remains if words.startswith(f"{place}: "))
-    kept = Answer.REFUSED if progress.refused_at else Answer.IRREVOCABLE
-    result.check(subject, place, kept if said else Answer.CLEAR, said)
+    words = "; ".join(line.removeprefix(f"{place}: ") for line in progress.remains if line.startswith(f"{place}: "))
+    remaining = CheckAnswer.REFUSED if progress.refused_at else CheckAnswer.IRREVOCABLE
+    result.check(subject, place, remaining if words else CheckAnswer.CLEAR, words)
 
 
 def prove_hub(
@@ -79,23 +84,47 @@ def prove_hub(
     old = [version for version in versions if has_leaked(workspace, incident, progress, version, last)]
     if old:
         numbers = ", ".join(str(version.version) for version in old)
-        result.check(Subject.HUB, "", Answer.REMAINING, f"the hub still gives version {numbers}", "It is tried again")
+        words = f"the hub still gives version {numbers}"
+        result.check(CheckSubject.HUB, "", CheckAnswer.REMAINING, words, "It is tried again")
         result.again.add(Step.HUB)
+    prove_replaced(workspace, incident, progress, sight, result)
     current = next((version for version in versions if version.version == last and version not in old), None)
     if incident.mode is Mode.REPLACE and any(
         version.version == last and holds_leaked(workspace, progress, version) for version in old
     ):
-        said = f"somebody has written the old value to the hub again, as version {last}"
-        result.check(Subject.HUB, "", Answer.REMAINING, said)
+        words = f"somebody has written the old value to the hub again, as version {last}"
+        result.check(CheckSubject.HUB, "", CheckAnswer.REMAINING, words)
         result.again |= {step for step in STEPS[incident.mode] if step is not Step.CUT}
     elif incident.mode is Mode.REPLACE and refuses(workspace, progress.path, current):
         hint = f"Run `keyturn rotate {progress.path} --now`, unless a rotation is at work"
-        said = f"the target refuses version {last}, which is in force"
-        result.check(Subject.HUB, "", Answer.REMAINING, said, hint)
+        words = f"the target refuses version {last}, which is in force"
+        result.check(CheckSubject.HUB, "", CheckAnswer.REMAINING, words, hint)
     if len(result.left) == faults:
         gone = ranges([old.version for old in progress.old if old.version])
-        result.check(Subject.HUB, "", Answer.CLEAR, f"it gives none of the versions {gone}" if gone else "")
+        result.check(CheckSubject.HUB, "", CheckAnswer.CLEAR, f"it gives none of the versions {gone}" if gone else "")
     return current
+
+
+def prove_replaced(
+    workspace: Workspace, incident: Incident, progress: SecretProgress, sight: Sight, result: StepResult
+) -> None:
+    """Whether the hub gives a replacement that kept a leaked field; once a newer one is there, it has leaked too."""
+    known = {leaked.version for leaked in progress.old}
+    keeping = [
+        version
+        for version in sight.versions
+        if version.version not in {*known, sight.last} and keeps_leaked(workspace, incident, progress, version)
+    ]
+    if not keeping:
+        return
+    numbers = ", ".join(str(version.version) for version in keeping)
+    words = f"the hub still gives version {numbers}, which kept a field that leaked"
+    result.check(CheckSubject.HUB, "", CheckAnswer.REMAINING, words, "It is tried again")
+    leaked = (
+        replace(leaked_version(workspace, version, sight.versions), credential="", fields={}) for version in keeping
+    )
+    result.changes |= {"old": (*progress.old, *leaked)}
+    result.again |= {Step.HUB}
 
 
 def refuses(workspace: Workspace, path: str, current: HubSecret | None) -> bool:
@@ -107,39 +136,38 @@ def prove_target(workspace: Workspace, progress: SecretProgress, result: StepRes
     """Whether the target refuses what leaked, and all that nobody could look at has ended by its place."""
     place, faults = target_name(workspace, progress.path), len(result.left)
 
-    def unproven(answer: Answer, said: str, hint: str) -> None:
-        result.check(Subject.TARGET, place, answer, said, hint)
+    def unproven(answer: CheckAnswer, words: str, hint: str) -> None:
+        result.check(CheckSubject.TARGET, place, answer, words, hint)
 
     by_hand = "End it there by hand, then give the incident up, with that as the reason"
     if Step.HUB not in progress.done:
-        unproven(Answer.UNKNOWN, "it is not proven that the target refuses the old value", "")
+        unproven(CheckAnswer.UNKNOWN, "it is not proven that the target refuses the old value", "")
     if progress.placeless and (unseen := still_unseen(workspace, progress)):
         words = "; ".join(version.words for version in unseen)
         hint = "See by hand that nothing takes it any more, then give the incident up, with that as the reason"
-        unproven(Answer.UNKNOWN, f"not proven: could not look at {words}, and {progress.placeless}", hint)
+        unproven(CheckAnswer.UNKNOWN, f"not proven: could not look at {words}, and {progress.placeless}", hint)
     for version in (version for version in progress.unseen if version.accepted):
-        unproven(Answer.UNKNOWN, f"not proven: {version.words}", by_hand)
-    with result.checking(Subject.TARGET, place):
+        unproven(CheckAnswer.UNKNOWN, f"not proven: {version.words}", by_hand)
+    with result.checking(CheckSubject.TARGET, place):
         for name in find_reopened(workspace, progress):
-            unproven(
-                Answer.REMAINING, f"the target lets somebody in by {name}, though all was ended", "It is ended again"
-            )
+            words = f"the target lets somebody in by {name}, though all was ended"
+            unproven(CheckAnswer.REMAINING, words, "It is ended again")
             result.again |= {Step.CUT, Step.HUB}
     if len(result.left) == faults:
-        result.check(Subject.TARGET, place, *target_answer(workspace, progress))
+        result.check(CheckSubject.TARGET, place, *target_answer(workspace, progress))
 
 
-def target_answer(workspace: Workspace, progress: SecretProgress) -> tuple[Answer, str]:
+def target_answer(workspace: Workspace, progress: SecretProgress) -> tuple[CheckAnswer, str]:
     """What is known of a target at which nothing is left to be ended."""
     if progress.outlives:
-        return Answer.IRREVOCABLE, "; ".join(progress.outlives)
+        return CheckAnswer.IRREVOCABLE, "; ".join(progress.outlives)
     if progress.refused_at:
-        return Answer.CLEAR, f"refused at {progress.refused_at:%Y-%m-%d %H:%M:%S} UTC"
+        return CheckAnswer.CLEAR, f"refused at {progress.refused_at:%Y-%m-%d %H:%M:%S} UTC"
     if progress.placed:
-        return Answer.CLEAR, "all was ended by its place"
+        return CheckAnswer.CLEAR, "all was ended by its place"
     if not workspace.target(progress.path):
-        return Answer.NONE, "there is no target that could be asked"
-    return Answer.IRREVOCABLE, "ended there, and not seen to be refused: no version could be tried"
+        return CheckAnswer.NONE, "there is no target that could be asked"
+    return CheckAnswer.IRREVOCABLE, "ended there, and not seen to be refused: no version could be tried"
 
 
 def still_unseen(workspace: Workspace, progress: SecretProgress) -> Sequence[Unseen]:
@@ -165,13 +193,13 @@ def prove_sight(incident: Incident, progress: SecretProgress, sight: Sight, resu
     """Whether all that the hub has could be looked at, and something is in force where something is to be."""
     for version in sight.unseen:
         if not version.destroyed:
-            said = f"not proven: could not look at {version.words}"
-            result.check(Subject.HUB, "", Answer.UNKNOWN, said, "Give this login the rights that it lacks")
+            words = f"not proven: could not look at {version.words}"
+            result.check(CheckSubject.HUB, "", CheckAnswer.UNKNOWN, words, "Give this login the rights that it lacks")
             result.again |= {Step.HUB} if version.version <= last_ended(incident, progress) else set()
     if incident.mode is Mode.REPLACE and progress.version and not sight.served:
         what = f"version {sight.last} is deleted" if sight.last else "somebody has removed the secret"
-        said = f"nothing is in force in the hub: {what}"
-        result.check(Subject.HUB, "", Answer.REMAINING, said, f"See `keyturn rotate {progress.path}`")
+        words = f"nothing is in force in the hub: {what}"
+        result.check(CheckSubject.HUB, "", CheckAnswer.REMAINING, words, f"See `keyturn rotate {progress.path}`")
 
 
 def copy_faults(workspace: Workspace, progress: SecretProgress, place: Destination, fresh: str) -> Iterator[str]:

@@ -19,6 +19,7 @@ from keyturn.rotation.ahead import ahead, lost_or_doubted
 from keyturn.rotation.attempt import Attempt, ends, newest_version, still_named
 from keyturn.rotation.context import T, Workspace
 from keyturn.rotation.decide import UNFINISHED, Decision, SecretStatus, insist_on_room
+from keyturn.rotation.declared import describe_missing_fields, missing_fields
 from keyturn.rotation.grace import counted_from_now
 from keyturn.rotation.guard import check_target, describe_move, guard_candidate
 from keyturn.rotation.journal import entry_mark, record_action
@@ -142,6 +143,8 @@ def open_rotation(workspace: Workspace, attempt: Attempt, decision: Decision) ->
         insist_on_new(workspace, path)
     insist_on_pace(workspace, path, record, decision.reason.code if decision.reason else "")
     strategy = workspace.open_strategy(path)
+    if not decision.changes_account:
+        insist_on_fields(workspace, path, attempt.serving)
     strategy.preflight(None if decision.changes_account else attempt.serving, None)
     orphans = capability(strategy, RemovesOrphans)
     rotation = Rotation(
@@ -165,6 +168,15 @@ def open_rotation(workspace: Workspace, attempt: Attempt, decision: Decision) ->
         return mint(workspace, replace(attempt, record=renumbered(workspace, path, opened, fresh=True)))
     opened = take(workspace, attempt, rotation, minted(workspace, attempt, rotation))
     return replace(attempt, record=renumbered(workspace, path, opened, fresh=True))
+
+
+def insist_on_fields(workspace: Workspace, path: str, serving: SecretFields | None) -> None:
+    """Refuse to replace fields that the hub's secret does not have: what serves would stay as it is. Raises Invalid."""
+    if serving is None or not (missing := missing_fields(workspace, path, serving)):
+        return
+    problem = describe_missing_fields(missing, serving)
+    hint = f"Correct the catalogue. To add what it declares: `keyturn rotate {path} --now --change-account`"
+    raise Invalid("rotate", path, problem, hint)
 
 
 def insist_on_new(workspace: Workspace, path: str) -> None:

@@ -62,6 +62,11 @@ class StrategySettings(Timing):
         """Whether a server is asked when the credential is to be replaced."""
         return False
 
+    @property
+    def declared_fields(self) -> frozenset[str]:
+        """The fields of the secret that the entry itself names as what is replaced: the hub has them already."""
+        return frozenset()
+
     def open(self, path: str, tools: Tools) -> Strategy:
         """The strategy, ready to work on the secret at ``path``."""
         raise NotImplementedError

@@ -72,6 +72,11 @@ class GeneratedSettings(StrategySettings, PasswordSettings):
             return {name: rules.policy for name, rules in self.fields.items()}
         return {self.field: self.policy}
 
+    @property
+    def declared_fields(self) -> frozenset[str]:
+        """Each generated field."""
+        return frozenset(self.policies)
+
     def open(self, path: str, tools: Tools) -> Generated:
         """Values of these policies."""
         return Generated(path, self.policies)

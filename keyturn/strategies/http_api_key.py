@@ -14,7 +14,7 @@ from keyturn.core import templates
 from keyturn.core.errors import CandidateRejected, Invalid, KeyturnError
 from keyturn.core.rest import Answer, AnswerPattern, RestApi, parse_moment, shortfall
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.strategies import EXPIRES_AT, Change, RevokeResult
+from keyturn.core.strategies import EXPIRES_AT, NO_CREDENTIAL, Change, RevokeResult
 from keyturn.settings.fields import Duration, refused
 from keyturn.settings.requests import Answers, ListSettings, Pointer, RequestSettings, ShortName, Template, check_names
 from keyturn.strategies.base import Tools, no_place
@@ -360,6 +360,11 @@ class HttpApiKeySettings(RestSettings):
             remedy = "Write the same text under `create`, such as the key's name."
             raise refused("no text of where is given to a new key", remedy, "list")
         return self
+
+    @property
+    def declared_fields(self) -> frozenset[str]:
+        """Each field that the answer fills, but for what lets nobody in."""
+        return frozenset(self.answer) - NO_CREDENTIAL
 
     def open(self, path: str, tools: Tools) -> HttpApiKey:
         """Keys of the API."""

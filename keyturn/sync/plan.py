@@ -9,7 +9,7 @@ from typing import Final
 from keyturn.catalogue.destinations import Destination, FieldPattern, Update
 from keyturn.core.errors import KeyturnError, NotFound, unexpected
 from keyturn.core.fingerprint import vouches
-from keyturn.core.hub import HubSecret, SecretInfo, Survey
+from keyturn.core.hub import TOKEN, HubSecret, SecretInfo, Survey
 from keyturn.core.lineage import KnownVersion
 from keyturn.core.mounts import DEFAULT
 from keyturn.core.path_patterns import apart, covers
@@ -23,6 +23,7 @@ from keyturn.rotation.agreements import REMAINS, agreement_refusal
 from keyturn.rotation.ahead import describe_ahead, ledger_versions, remedy
 from keyturn.rotation.beside import left_out, marked_version, with_previous
 from keyturn.rotation.context import Workspace, side_by_side
+from keyturn.rotation.declared import find_missing_fields
 from keyturn.rotation.doubts import doubt_of
 from keyturn.rotation.labels import UNKNOWN_KEY, asks, digest_of, outlived_mark, outlives_copy, wrong_beside
 from keyturn.rotation.missing import describe_missing, describe_none
@@ -52,6 +53,10 @@ from keyturn.sync.wanted import Wanted, item_of, unknown_item, wants
 AT_ONCE: Final = 16
 SHOWN: Final = 5
 """So many copies are named in one remark."""
+
+
+FIRST_LOOKS: Final = 50
+"""So many secrets are read to compare their fields with the catalogue: `keyturn doctor` reads all."""
 
 
 def plan(workspace: Workspace, patterns: Sequence[str] = (), *, deep: bool = False, unseen: bool = False) -> Plan:
@@ -108,9 +113,18 @@ def plan(workspace: Workspace, patterns: Sequence[str] = (), *, deep: bool = Fal
         *kept_remarks(remains),
         *remarked(workspace, ledger.error, whole=paths is None),
     )
+    fields = () if unseen else field_remarks(workspace, secrets, chosen)
     listing = HubListing(asked_at, secrets)
     lost_secrets = None if ledger.error and not lost else tuple(sorted(lost))
-    return Plan(workspace.clock(), tuple(patterns), ordered, deep, remarks, listing, lost_secrets)
+    return Plan(workspace.clock(), tuple(patterns), ordered, deep, (*remarks, *fields), listing, lost_secrets)
+
+
+def field_remarks(workspace: Workspace, secrets: Survey, paths: Sequence[str]) -> Iterator[str]:
+    """The secrets that lack a field which the catalogue declares, of a few that no rotation has put in force yet."""
+    declared = [path for path in paths if path in workspace.catalogue.secrets and path in secrets]
+    new = [path for path in declared if secrets[path].served and TOKEN not in secrets[path].custom]
+    for path, words in find_missing_fields(workspace, new[:FIRST_LOOKS]).items():
+        yield f"{path}: {words}. Its rotation is refused until the entry is corrected"
 
 
 def restore_of(workspace: Workspace) -> tuple[RestoredMark | None, tuple[str, ...]]:

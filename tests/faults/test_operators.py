@@ -57,12 +57,8 @@ def test_the_table_in_the_documents_has_these_rows_and_no_others() -> None:
     text = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
     table = text.partition("## What people do")[2].partition("\n## ")[0]
     rows = [line.split(" | ")[0].removeprefix("| ") for line in table.splitlines() if line.startswith("| ")]
-<<<<<<< HEAD
     texts = [doing.text for doing in (*DOINGS, *RESTORED)] + [row.text for row in SITUATIONS]
     assert sorted(rows[1:]) == sorted(texts)
-=======
-    assert sorted(rows[1:]) == sorted([*(doing.text for doing in DOINGS + RESTORED), *(row.text for row in SITUATIONS)])
->>>>>>> e9cd758c (Decide what proven means in one module, and show every check of an incident)
 
 
 def test_every_kind_of_secret_occurs_in_every_sample() -> None:

@@ -17,7 +17,7 @@ from keyturn.revocation.incident import (
     SecretProgress,
     Step,
 )
-from keyturn.revocation.proof import Answer, Check, Subject
+from keyturn.revocation.proof import Check, CheckAnswer, CheckSubject
 
 TRIGGER: Final = datetime(2026, 11, 25, 3, 12, 4, 120_000, tzinfo=UTC)
 PATH: Final = "ml-training/database"
@@ -81,10 +81,10 @@ def proven(path: str = PATH) -> SecretProgress:
         Event(after(4.9), Step.PROVE, Result.DONE, "", "the old value is refused, and found nowhere"),
     )
     checks = (
-        Check(Subject.TARGET, "ml-postgres", Answer.CLEAR, "refused at 2026-11-25 03:12:04 UTC"),
-        Check(Subject.HUB, "", Answer.CLEAR, "it gives none of the versions 6 to 7"),
-        Check(Subject.COPY, AWS, Answer.REFUSED, "AWS deletes version 7 by itself"),
-        Check(Subject.COPY, AZURE, Answer.CLEAR),
+        Check(CheckSubject.TARGET, "ml-postgres", CheckAnswer.CLEAR, "refused at 2026-11-25 03:12:04 UTC"),
+        Check(CheckSubject.HUB, "", CheckAnswer.CLEAR, "it gives none of the versions 6 to 7"),
+        Check(CheckSubject.COPY, AWS, CheckAnswer.REFUSED, "AWS deletes version 7 by itself"),
+        Check(CheckSubject.COPY, AZURE, CheckAnswer.CLEAR),
     )
     done = {"done": tuple(Step), "clear_at": after(4.9), "left": (), "events": EVENTS + later}
     return replace(stuck(path), **done, checks=checks)  # type: ignore[arg-type]

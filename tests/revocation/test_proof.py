@@ -5,57 +5,58 @@ from dataclasses import replace
 import pytest
 
 from keyturn.revocation.incident import Incident, SecretProgress, Step, steps_missing
-from keyturn.revocation.proof import Answer, Check, Subject, Verdict, decide, with_checks
+from keyturn.revocation.proof import Check, CheckAnswer, CheckSubject, IncidentVerdict, decide, with_checks
 from tests.revocation.incidents import proven, standing
 
 EXPECTED = {
-    Answer.CLEAR: Verdict.PROVEN,
-    Answer.NONE: Verdict.PROVEN,
-    Answer.REFUSED: Verdict.PROVEN,
-    Answer.IRREVOCABLE: Verdict.CLOSED,
-    Answer.UNRECORDED: Verdict.CLOSED,
-    Answer.NOT_CHECKED: Verdict.CLOSED,
-    Answer.REMAINING: Verdict.OPEN,
-    Answer.UNKNOWN: Verdict.OPEN,
+    CheckAnswer.CLEAR: IncidentVerdict.PROVEN,
+    CheckAnswer.NONE: IncidentVerdict.PROVEN,
+    CheckAnswer.REFUSED: IncidentVerdict.PROVEN,
+    CheckAnswer.IRREVOCABLE: IncidentVerdict.CLOSED,
+    CheckAnswer.UNRECORDED: IncidentVerdict.CLOSED,
+    CheckAnswer.NOT_CHECKED: IncidentVerdict.CLOSED,
+    CheckAnswer.REMAINING: IncidentVerdict.OPEN,
+    CheckAnswer.UNKNOWN: IncidentVerdict.OPEN,
 }
 
 
-@pytest.mark.parametrize("answer", Answer)
-def test_one_answer_among_clear_ones_decides(answer: Answer) -> None:
-    checks = [Check(Subject.TARGET, "pg", Answer.CLEAR), Check(Subject.COPY, "aws:a", answer)]
+@pytest.mark.parametrize("answer", CheckAnswer)
+def test_one_answer_among_clear_ones_decides(answer: CheckAnswer) -> None:
+    checks = [Check(CheckSubject.TARGET, "pg", CheckAnswer.CLEAR), Check(CheckSubject.COPY, "aws:a", answer)]
     assert decide(checks, unfinished=False) is EXPECTED[answer]
 
 
 def test_a_step_that_is_left_keeps_it_open_and_a_person_may_give_it_up() -> None:
-    checks = [Check(Subject.HUB, "", Answer.CLEAR)]
-    assert decide(checks, unfinished=True) is Verdict.OPEN
-    assert decide(checks, unfinished=True, given_up=True) is Verdict.GIVEN_UP
+    checks = [Check(CheckSubject.HUB, "", CheckAnswer.CLEAR)]
+    assert decide(checks, unfinished=True) is IncidentVerdict.OPEN
+    assert decide(checks, unfinished=True, given_up=True) is IncidentVerdict.GIVEN_UP
 
 
 def test_without_any_check_nothing_is_proven() -> None:
-    assert decide([], unfinished=False) is Verdict.CLOSED
+    assert decide([], unfinished=False) is IncidentVerdict.CLOSED
 
 
 def test_a_later_answer_replaces_the_earlier_one_of_the_same_place() -> None:
-    before = (Check(Subject.LEDGER, "", Answer.UNRECORDED), Check(Subject.COPY, "aws:a", Answer.CLEAR))
-    after = with_checks(before, [Check(Subject.LEDGER, "", Answer.CLEAR)])
+    copy = Check(CheckSubject.COPY, "aws:a", CheckAnswer.CLEAR)
+    before = (Check(CheckSubject.LEDGER, "", CheckAnswer.UNRECORDED), copy)
+    after = with_checks(before, [Check(CheckSubject.LEDGER, "", CheckAnswer.CLEAR)])
     assert [(check.subject, check.answer) for check in after] == [
-        (Subject.LEDGER, Answer.CLEAR),
-        (Subject.COPY, Answer.CLEAR),
+        (CheckSubject.LEDGER, CheckAnswer.CLEAR),
+        (CheckSubject.COPY, CheckAnswer.CLEAR),
     ]
 
 
 def test_checks_survive_the_hub() -> None:
-    secret, status = proven(), standing(proven(), checks=(Check(Subject.ACCESS, "", Answer.NONE),))
+    secret, status = proven(), standing(proven(), checks=(Check(CheckSubject.ACCESS, "", CheckAnswer.NONE),))
     assert SecretProgress.from_data(secret.to_data()) == secret
     assert Incident.from_data(status.incident.to_data(), 0) == status.incident
-    assert (status.verdict, status.unproven) == (Verdict.PROVEN, ())
+    assert (status.verdict, status.unproven) == (IncidentVerdict.PROVEN, ())
 
 
 def test_an_entry_of_an_older_version_loads_and_is_not_called_proven() -> None:
     data = {name: value for name, value in proven().to_data().items() if name != "checks"}
     status = standing(SecretProgress.from_data(data))
-    assert status.verdict is Verdict.CLOSED
+    assert status.verdict is IncidentVerdict.CLOSED
     assert [words.rpartition(": ")[2] for words in status.unproven] == ["not checked", "not checked"]
 
 

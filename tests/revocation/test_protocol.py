@@ -10,7 +10,7 @@ from keyturn.core.conductor import Step as Asked
 from keyturn.core.conductor import conduct
 from keyturn.core.errors import TransientError, Unavailable
 from keyturn.revocation.incident import STEPS, Event, IncidentStatus, Mode, Result, SecretProgress, Step
-from keyturn.revocation.proof import Answer, Check, Subject
+from keyturn.revocation.proof import Check, CheckAnswer, CheckSubject
 from keyturn.revocation.protocol import CONCLUDE, END_ACCESS, FEW, LOOK, PAUSE, see_through
 from tests.revocation.incidents import TRIGGER, standing
 
@@ -70,7 +70,7 @@ class Stage:
             done = tuple(each for each in secrets[path].done if each not in undone)
             secrets[path] = secrets[path].having(events=(*secrets[path].events, event), done=done)
         elif step not in secrets[path].done:
-            checks = (Check(Subject.HUB, "", Answer.CLEAR),) if step is Step.PROVE else ()
+            checks = (Check(CheckSubject.HUB, "", CheckAnswer.CLEAR),) if step is Step.PROVE else ()
             secrets[path] = secrets[path].having(done=(*secrets[path].done, step), checks=checks)
         self.status = IncidentStatus(self.status.incident, tuple(secrets.values()))
         if fails > 0 or undone:

@@ -21,7 +21,7 @@ from keyturn.core.errors import Unavailable
 from keyturn.core.plain_text import visible
 from keyturn.pages.words import lasted, ranges
 from keyturn.revocation.incident import Event, IncidentStatus, LeakedVersion, Mode, Result, SecretProgress, Step
-from keyturn.revocation.proof import Answer, Check, Subject
+from keyturn.revocation.proof import Check, CheckAnswer, CheckSubject
 from keyturn.revocation.report import LedgerFacts, model, to_data, to_html, to_markdown, write_report
 from keyturn.revocation.report.render import environment
 from tests.revocation.incidents import (
@@ -210,7 +210,7 @@ def test_a_credential_that_is_not_ended_is_shouted() -> None:
 
 def test_where_nothing_could_be_tried_it_does_not_say_that_it_was_refused() -> None:
     said = "ended there, and not seen to be refused"
-    untried = Check(Subject.TARGET, "ml-postgres", Answer.IRREVOCABLE, said)
+    untried = Check(CheckSubject.TARGET, "ml-postgres", CheckAnswer.IRREVOCABLE, said)
     text = Page(to_html(standing(replace(proven(), refused_at=None, checks=(untried,))), silence())).text
     assert "Closed, and not proven: 1 thing remains." in text
     assert "Not seen to be refused by a target" in text
