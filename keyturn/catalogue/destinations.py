@@ -20,7 +20,7 @@ from pydantic import (
 
 from keyturn.catalogue.choice import About, Choice
 from keyturn.core import mapping
-from keyturn.core.mapping import ONLY_PREVIOUS, Encoding, Escape, Shape, ValueNames
+from keyturn.core.mapping import NO_FIELD, ONLY_PREVIOUS, Encoding, Escape, Shape, ValueNames
 from keyturn.core.mounts import DEFAULT, split
 from keyturn.core.references import Unfit, names_previous
 from keyturn.core.spelling import Case, spelled
@@ -52,14 +52,18 @@ def _template(template: str) -> str:
     return template
 
 
+def _template_beside(template: str) -> str:
+    return template if mapping.template_flaw(template) == NO_FIELD else _template(template)
+
+
 Template = Annotated[str, AfterValidator(_template), WithJsonSchema({"type": "string", "pattern": r"\{.+\}"})]
 
 
 class TemplatePart(Model):
     """A template that stands beside others in one copy."""
 
-    template: Template
-    """The text, with the fields' values in place of {field}."""
+    template: Annotated[str, Field(min_length=1), AfterValidator(_template_beside)]
+    """The text, with the fields' values in place of {field}; it may hold none where the copy has a field elsewhere."""
     escape: Escape | None = None
     """How values are written in it; without it, as the copy's escape says."""
 
@@ -243,6 +247,8 @@ class Copying(Model):
         shape, names = self.shape, [new for new, _ in self._named()] + list(self.templates or ())
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise refused(f"two of its fields would be called {twice}", "Give one of them another name.", self._list)
+        if self._mapped and not shape.references:
+            raise refused("holds no field of the secret", "Write {field} into one of them.", self._list)
         if shape.references and all(map(names_previous, shape.references)):
             remedy = "Put the field itself beside it, such as [key, previous.key]."
             raise refused(ONLY_PREVIOUS, remedy, "field" if self.field else self._list)

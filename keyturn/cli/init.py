@@ -101,8 +101,8 @@ def init(
     places = given.merged_places(given.short_stores(words), *servers, given.mounts(mount or []))
     texts = given.given_texts(output, stores, places)
     declared = given.declared_places(output, texts, SECRETS_FILE, os.environ)
-    converted = converted_from(source) if source else None
-    if converted and (more := given.stores_to_declare(converted.told, declared)):
+    converted = converted_from(source, declared) if source else None
+    if converted and (more := given.places_to_declare(converted.told, declared)):
         texts |= given.given_texts(output, None, given.merged_places(places, more))
         declared = given.declared_places(output, texts, SECRETS_FILE, os.environ)
     if not force:
@@ -122,11 +122,15 @@ def insist_on_answers(owner: str, classification: str) -> None:
         raise typer.BadParameter("--owner is who answers for these secrets, as an address that reaches them")
 
 
-def converted_from(files: Sequence[Path]) -> "Conversion":
+def converted_from(files: Sequence[Path], declared: "Catalogue") -> "Conversion":
     """What other tools' files say. Raises Invalid."""
     from keyturn.inventory.converting import convert_files
+    from keyturn.inventory.eso_stores import Hub
 
-    return convert_files(files, os.environ.get("KEYTURN_HUB_MOUNT", "secret"))
+    env, mounts = os.environ, {mount: name for name, mount in declared.mount_paths.items()}
+    where = env.get("VAULT_ADDR", ""), env.get("VAULT_NAMESPACE", "").strip("/")
+    hub = Hub(env.get("KEYTURN_HUB_MOUNT", "secret"), *where, mounts)
+    return convert_files(files, hub, {*declared.stores, *declared.groups})
 
 
 def drafted_from(

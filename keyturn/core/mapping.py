@@ -249,13 +249,14 @@ def template_flaw(template: str) -> str | None:
     if any(spec or conversion for _, _, spec, conversion in parts):
         return "a place holds a field's name and nothing else"
     if all(name is None for _, name, _, _ in parts):
-        return "it holds no field"
+        return NO_FIELD
     names = places(template)
     if not all(re.fullmatch(r"[\w.-]+", name) for name in names):
         return "a place holds no legal field name"
     return ONLY_PREVIOUS if all(map(names_previous, names)) else None
 
 
+NO_FIELD: Final = "it holds no field"
 ONLY_PREVIOUS: Final = "it holds nothing but the version before, and would be empty once that is gone"
 
 

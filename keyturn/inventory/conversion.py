@@ -14,7 +14,15 @@ from keyturn.catalogue.reading import read_file
 from keyturn.catalogue.syntax import NotYaml
 from keyturn.core.errors import Invalid
 from keyturn.inventory.draft import CONVERTED, Draft
-from keyturn.inventory.drafting import Defaults, DraftedPlace, DraftedSecret, folders_of, once_each, refusal_of_path
+from keyturn.inventory.drafting import (
+    Defaults,
+    DraftedPlace,
+    DraftedSecret,
+    comment,
+    folders_of,
+    once_each,
+    refusal_of_path,
+)
 from keyturn.inventory.given import Places
 from keyturn.inventory.hub_inventory import Unread
 from keyturn.inventory.matching import Matching
@@ -43,6 +51,9 @@ class Conversion:
     secrets: dict[str, Converted] = field(default_factory=dict)
     stores: dict[str, dict[str, Any]] = field(default_factory=dict)
     left_out: list[Unread] = field(default_factory=list)
+    mounts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    heading: list[str] = field(default_factory=list)
+    """What a person has to know before anything else, a line each."""
 
     def secret(self, path: str) -> Converted:
         """The one at a path, made where it is missing."""
@@ -54,8 +65,9 @@ class Conversion:
 
     @property
     def told(self) -> Places:
-        """The stores that the files tell of, as sections of a catalogue."""
-        return {"stores": self.stores} if self.stores else {}
+        """The stores and mounts that the files tell of, as sections of a catalogue."""
+        sections = {"stores": self.stores, "mounts": self.mounts}
+        return {name: entries for name, entries in sections.items() if entries}
 
 
 def read_documents(file: Path) -> list[Any]:
@@ -138,12 +150,13 @@ def draft_conversion(conversion: Conversion, declared: Catalogue, defaults: Defa
         if path not in declared.secrets
     ]
     already = [Unread(path, "it is declared already") for path in conversion.secrets if path in declared.secrets]
-    return Draft(tuple(entries), Matching((), (), ()), (), (*conversion.left_out, *already), CONVERTED)
+    heading = CONVERTED + "".join(f"# {comment(line)}\n" for line in conversion.heading)
+    return Draft(tuple(entries), Matching((), (), ()), (), (*conversion.left_out, *already), heading)
 
 
 def unique(places: Iterable[DraftedPlace]) -> list[DraftedPlace]:
     """Each of them once."""
-    return list({(place.store, place.name, str(place.form)): place for place in places}.values())
+    return list({(place.store, place.name, str(place.form), str(place.more)): place for place in places}.values())
 
 
 def _placed(places: Sequence[DraftedPlace], stores: set[str], *, adopt: bool) -> Iterator[DraftedPlace]:

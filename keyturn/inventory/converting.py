@@ -1,18 +1,19 @@
 """Which of the forms that can be converted a file has, and what all files say together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from keyturn.core.errors import Invalid
 from keyturn.inventory.conversion import Conversion, read_documents, text_at
+from keyturn.inventory.eso_stores import Hub
 from keyturn.inventory.from_aws import convert_aws
 from keyturn.inventory.from_eso import GROUP, Manifests
 from keyturn.inventory.from_mapping import REMEDY, convert_mapping
 
 
-def convert_files(files: Sequence[Path], mount: str) -> Conversion:
-    """What these files say; ``mount`` is the hub's, which may stand before its paths. Raises Invalid."""
-    into, manifests = Conversion(), Manifests(mount)
+def convert_files(files: Sequence[Path], hub: Hub, declared: Collection[str] = ()) -> Conversion:
+    """What these files say; the catalogue has ``declared`` these stores already. Raises Invalid."""
+    into, manifests = Conversion(), Manifests(hub, declared)
     for file in files:
         for document in read_documents(file):
             if not isinstance(document, Mapping):
@@ -25,7 +26,7 @@ def convert_files(files: Sequence[Path], mount: str) -> Conversion:
             elif text_at(document, "ARN") and text_at(document, "Name"):
                 convert_aws(document, into)
             else:
-                convert_mapping(document, mount, into, str(file))
+                convert_mapping(document, hub.mount, into, str(file))
     manifests.convert(into)
     if not (into.secrets or into.left_out):
         raise Invalid("read", ", ".join(map(str, files)), "nothing in it speaks of a secret", REMEDY)

@@ -1,37 +1,150 @@
 """Manifests of External Secrets Operator: what is pulled into a cluster, and what is pushed from one.
 
-Source: "API specification" of external-secrets.io, v1 and v1beta1.
+A manifest is converted whole or not at all. Source: "API specification" of external-secrets.io, v1 and v1beta1.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from keyturn.inventory.conversion import Conversion, Json, hub_path, text_at
+from keyturn.catalogue.append import quoted
+from keyturn.core.references import names_previous
+from keyturn.core.templates import texts
+from keyturn.inventory.conversion import Conversion, Json, text_at
 from keyturn.inventory.drafting import DraftedPlace
+from keyturn.inventory.eso_spec import EXTERNAL_SECRET, PUSH_SECRET, VARIABLE, Rule, not_converted
+from keyturn.inventory.eso_stores import VAULTS, EsoStore, Hub, declared_store, hub_lines, insist_on_hub, read_store
+from keyturn.inventory.go_templates import NotConverted, Value, converted_template
 from keyturn.inventory.matching import Form, Rank
 
 GROUP: Final = "external-secrets.io/"
 STORES: Final = ("SecretStore", "ClusterSecretStore")
-VALUE: Final = "value"
+MERGED: Final = ("Merge", "CreateOrMerge")
+BOOKKEEPING: Final = re.compile(
+    r"(kubectl\.kubernetes\.io|argocd\.argoproj\.io|(meta\.)?helm\.sh|(kustomize|helm)\.toolkit\.fluxcd\.io"
+    r"|(reconcile\.)?external-secrets\.io)/(?!secret-type).*|app\.kubernetes\.io/(instance|managed-by)|force-sync"
+)
+"""What other tools note beside a manifest: on a Secret without an owner, some of them would delete it."""
+GJSON: Final = re.compile(r"[#*?|@\\!{}\[\]()]")
+"""Signs by which the operator reads a property as more than a way through JSON."""
+WHOLE_NAME: Final = ("(.*)", "(.+)", "^(.*)$", "^(.+)$")
+ADDED: Final = re.compile(r"([^$]*)\$(?:1(?!\w)|\{1\})([^$]*)")
+TRANSFORMED: Final = re.compile(r"\{\{-?\s*\.value\s*\|\s*(upper|lower)\s*-?\}\}")
+EMPTY_DURATION: Final = re.compile(r"(0[a-z]*)+")
+
+
+@dataclass(frozen=True)
+class Whole:
+    """All fields of a path, under names with something ``before`` and ``after`` each, or in another ``case``."""
+
+    path: str
+    before: str = ""
+    after: str = ""
+    case: str = ""
+
+    def value(self, key: str) -> Value | None:
+        """The field that stands under a key; None where the names are others."""
+        inner = key.removeprefix(self.before).removesuffix(self.after)
+        fits = inner and f"{self.before}{inner}{self.after}" == key and not self.case
+        return Value(self.path, field=inner) if fits else None
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a Secret holds: named keys, and all fields of paths."""
+
+    keys: Mapping[str, Value] = field(default_factory=dict)
+    wholes: tuple[Whole, ...] = ()
+
+    def lookup(self, key: str) -> Value:
+        """What stands under one key. Raises NotConverted."""
+        if key in self.keys:
+            return self.keys[key]
+        found = [value for whole in self.wholes if (value := whole.value(key))]
+        if len(found) > 1:
+            paths = " or ".join(value.path for value in found)
+            raise NotConverted(f"{key} may be a field of {paths}: name its path with data and remoteRef")
+        if not found:
+            raise NotConverted(f"nothing in it is called {key}")
+        return checked(found[0])
+
+    def templated(self, template: Json) -> "Content":
+        """The same after a template. Raises NotConverted."""
+        data = template.get("data")
+        if not isinstance(data, Mapping) or not data:
+            return self
+        engine = text_at(template, "engineVersion") or "v2"
+        made = {str(key): converted_template(str(text), engine, self.lookup) for key, text in data.items()}
+        if text_at(template, "mergePolicy") == "Merge":
+            return Content({**self.keys, **made}, self.wholes)
+        return Content(made)
+
+    @property
+    def paths(self) -> list[str]:
+        """The paths that it is made of."""
+        named = (*(whole.path for whole in self.wholes), *(value.path for value in self.keys.values()))
+        return list(dict.fromkeys(path for path in named if path))
+
+    def copies(self) -> Iterator[tuple[str, Form, dict[str, str]]]:
+        """For each path how the copy is made, and what else a destination says of that. Raises NotConverted."""
+        if self.wholes:
+            if self.keys or len(self.wholes) > 1:
+                raise NotConverted("it has all keys of a path and others besides: name each key with data")
+            whole = self.wholes[0]
+            if whole.before or whole.after:
+                raise NotConverted("it puts a text before or after the name of every key: name each key with data")
+            yield whole.path, Form(), {"case": whole.case} if whole.case else {}
+            return
+        if not self.paths:
+            raise NotConverted("it holds nothing of the hub")
+        for path in self.paths:
+            also = path == self.paths[0]
+            own = {key: value for key, value in self.keys.items() if value.path == path or (also and not value.path)}
+            yield path, *shape_of_keys(own)
+
+
+def checked(value: Value) -> Value:
+    """The same, where the catalogue reads the name as the operator does. Raises NotConverted."""
+    if names_previous(value.field) or GJSON.search(value.field):
+        raise NotConverted(f"the property {value.field} means something else in a catalogue")
+    return value
+
+
+def shape_of_keys(keys: Mapping[str, Value]) -> tuple[Form, dict[str, str]]:
+    """How a copy with these keys is made."""
+    fields = tuple((key, value.field) for key, value in keys.items() if value.field)
+    texts = {key: value for key, value in keys.items() if not value.field}
+    form = Form(Rank.FIELDS, fields) if fields else Form()
+    parts = (f"{quoted(key)}: {template_text(value)}" for key, value in texts.items())
+    return form, {"templates": f"{{ {', '.join(parts)} }}"} if texts else {}
+
+
+def template_text(value: Value) -> str:
+    """A template as a catalogue says it."""
+    text = quoted(value.template)
+    return f"{{ template: {text}, escape: {value.escape} }}" if value.escape else text
 
 
 @dataclass
 class Manifests:
     """All of them, read before any is converted: they speak of each other."""
 
-    mount: str
-    stores: dict[tuple[str, str, str], Json] = field(default_factory=dict)
+    hub: Hub
+    declared: Collection[str] = ()
+    """The stores that the catalogue declares already."""
+    stores: dict[tuple[str, str, str], EsoStore] = field(default_factory=dict)
     pulled: list[Json] = field(default_factory=list)
     pushed: list[Json] = field(default_factory=list)
-    sources: dict[tuple[str, str], tuple[str, dict[str, str]]] = field(default_factory=dict)
-    """The path that each Secret of a cluster is pulled from, by namespace and name, and the fields of its keys."""
+    made: dict[tuple[str, str], Content | str] = field(default_factory=dict)
+    """What each Secret of a cluster holds, by namespace and name, or why that is not converted."""
 
     def take(self, manifest: Json, into: Conversion) -> None:
         """Keep one."""
         kind, name = text_at(manifest, "kind"), text_at(manifest, "metadata", "name")
         if kind in STORES:
-            self.stores[kind, namespace_of(manifest) if kind == STORES[0] else "", name] = manifest
+            namespace = namespace_of(manifest) if kind == STORES[0] else ""
+            self.stores[kind, namespace, name] = read_store(manifest, namespace)
         elif kind == "ExternalSecret":
             self.pulled.append(manifest)
         elif kind == "PushSecret":
@@ -42,90 +155,140 @@ class Manifests:
     def convert(self, into: Conversion) -> None:
         """All that was kept."""
         for manifest in self.pulled:
-            self._pull(manifest, into)
+            if reason := self._convert(manifest, EXTERNAL_SECRET, self._pull, into):
+                self.made[namespace_of(manifest), target_of(manifest)] = reason
         for manifest in self.pushed:
-            self._push(manifest, into)
+            self._convert(manifest, PUSH_SECRET, self._push, into)
+        into.heading += [f"The hub has to be the Vault of {line}" for line in hub_lines(self._read)]
 
-    def _provider(self, manifest: Json, ref: Json) -> tuple[str, str, Json]:
-        """The name of the store that a manifest refers to, its kind of provider, and that provider's settings."""
+    def _convert(
+        self, manifest: Json, rule: Rule, declare: Callable[[Json, Conversion], None], into: Conversion
+    ) -> str:
+        """Declare what a manifest says, or list why that can't be said, and return it."""
+        try:
+            if problems := list(not_converted(spec_of(manifest), rule)):
+                raise NotConverted(f"{', '.join(problems)}: a catalogue has no such key")
+            if variable := unresolved(manifest):
+                raise NotConverted(f"{variable} is not filled in: give what kubectl prints")
+            declare(manifest, into)
+        except NotConverted as error:
+            into.leave_out(label_of(manifest), f"it is not converted: {error}")
+            return str(error)
+        return ""
+
+    def _store(self, manifest: Json, ref: Any) -> EsoStore:
+        """The store that a manifest refers to."""
         kind, name = text_at(ref, "kind") or STORES[0], text_at(ref, "name")
-        store = self.stores.get((kind, namespace_of(manifest) if kind == STORES[0] else "", name), {})
-        provider = store.get("spec", {}).get("provider", {}) if isinstance(store.get("spec"), Mapping) else {}
-        pairs = list(provider.items()) if isinstance(provider, Mapping) else []
-        word, settings = pairs[0] if pairs else ("", {})
-        return name, str(word), settings if isinstance(settings, Mapping) else {}
+        namespace = namespace_of(manifest) if kind == STORES[0] else ""
+        return self.stores.get((kind, namespace, name)) or EsoStore(kind, name, namespace)
+
+    @property
+    def _read(self) -> list[EsoStore]:
+        """The Vaults that something is read from."""
+        found = [self._store(manifest, ref) for manifest in self.pulled for ref in store_refs(spec_of(manifest))]
+        return [store for store in {store.label: store for store in found}.values() if store.provider in VAULTS]
 
     def _pull(self, manifest: Json, into: Conversion) -> None:
-        """A Secret of a cluster that is kept as the hub has it."""
-        spec, name = spec_of(manifest), text_at(manifest, "metadata", "name")
-        label = f"ExternalSecret {namespace_of(manifest)}/{name}"
-        store, provider, _ = self._provider(manifest, spec.get("secretStoreRef") or {})
-        if provider not in ("vault", ""):
-            into.leave_out(label, f"it is read from {provider}: bring that to the hub first, with keyturn import")
-            return
-        target = text_at(spec, "target", "name") or name
-        keys = list(pulled_keys(spec))
-        paths = list(dict.fromkeys(hub_path(key.path, self.mount) for key in keys))
-        if not paths:
-            into.leave_out(label, "it finds its secrets by a pattern: say that with syncs, docs/coming-from-eso.md")
-            return
-        question = "" if provider else f"is the store {store} the hub? Its manifest was not given"
-        if len(paths) > 1:
-            question = f"its keys are of {', '.join(paths)}: say merge: true and fields at each of them"
-        question = question or unsaid(spec, keys)
-        form = form_of_keys(keys)
-        cluster = cluster_of(namespace_of(manifest), into)
-        for path in paths:
-            into.secret(path).places.append(DraftedPlace(cluster, target, form, question=question))
-        own = {key.name: key.field for key in keys if key.name}
-        self.sources[namespace_of(manifest), target] = (paths[0], own)
+        """A Secret of a cluster that is kept as the hub has it. Raises NotConverted."""
+        spec, namespace, target = spec_of(manifest), namespace_of(manifest), target_of(manifest)
+        content = self._content(manifest, into)
+        template = spec.get("target", {}).get("template") or {} if isinstance(spec.get("target"), Mapping) else {}
+        made = content.templated(template)
+        merged = len(made.paths) > 1 or text_at(spec, "target", "creationPolicy") in MERGED
+        more, note = destination_of(manifest, template, merged=merged)
+        unknown = sorted({store.name for ref in store_refs(spec) if not (store := self._store(manifest, ref)).provider})
+        question = f"is the store {', '.join(unknown)} the hub? Its manifest was not given" if unknown else ""
+        copies = list(made.copies())
+        if merged and any(not (form.fields or own.get("templates")) for _, form, own in copies):
+            raise NotConverted("others have keys in the same Secret, and it has all keys of a path: name each key")
+        cluster = cluster_of(namespace, into)
+        for path, form, own in copies:
+            place = DraftedPlace(cluster, target, form, note=note, question=question, more={**own, **more})
+            into.secret(path).places.append(place)
+        self.made[namespace, target] = made
 
-    def _push(self, manifest: Json, into: Conversion) -> None:
-        """What is pushed from a Secret of a cluster, which is the hub's from now on."""
-        spec, name = spec_of(manifest), text_at(manifest, "metadata", "name")
-        source = text_at(spec, "selector", "secret", "name")
-        label = f"PushSecret {namespace_of(manifest)}/{name}"
-        if not source:
-            into.leave_out(label, "it names no Secret: a generator's values are not those of the hub")
-            return
-        path, own = self.sources.get((namespace_of(manifest), source), (f"{namespace_of(manifest)}/{source}", {}))
-        secret = into.secret(path)
-        if (namespace_of(manifest), source) not in self.sources:
-            secret.notes.append(f"question: it is the Secret {source} of a cluster: is it at this path of the hub?")
-        more = {}
-        if text_at(spec, "updatePolicy") == "IfNotExists":
-            more["update"] = "create-only"
-        if text_at(spec, "deletionPolicy") == "Delete":
-            more["deletion"] = "delete"
-        for ref in spec.get("secretStoreRefs") or ():
-            store = self._pushed_to(manifest, ref, into)
-            for remote, form in pushed_copies(spec.get("data") or (), own):
-                secret.places.append(DraftedPlace(store, remote, form, more=more))
-        for left in ("template", "dataTo"):
-            if spec.get(left):
-                into.leave_out(label, f"its {left} is not converted: docs/coming-from-eso.md shows how it is said here")
+    def _content(self, manifest: Json, into: Conversion) -> Content:
+        """What a manifest reads. Raises NotConverted."""
+        spec = spec_of(manifest)
+        keys, wholes = dict[str, Value](), list[Whole]()
+        for entry in mappings(spec.get("dataFrom")):
+            if not (key := text_at(entry, "extract", "key")):
+                raise NotConverted("an entry of dataFrom extracts nothing")
+            wholes.append(replace(rewritten(entry.get("rewrite")), path=self._path(manifest, entry, key, into)))
+        for entry in mappings(spec.get("data")):
+            key, own = text_at(entry, "remoteRef", "key"), text_at(entry, "remoteRef", "property")
+            if not own:
+                raise NotConverted(f"the key {text_at(entry, 'secretKey')} is a whole secret: name a property")
+            value = Value(self._path(manifest, entry, key, into), field=own)
+            keys[text_at(entry, "secretKey")] = checked(value)
+        return Content(keys, tuple(wholes))
 
-    def _pushed_to(self, manifest: Json, ref: Json, into: Conversion) -> str:
-        """The store that a reference means, declared as far as its manifest tells."""
-        name, provider, settings = self._provider(manifest, ref)
-        if made := store_settings(provider, settings):
-            into.stores.setdefault(name, made)
+    def _path(self, manifest: Json, entry: Json, key: str, into: Conversion) -> str:
+        """The path in the catalogue of what an entry reads, its mount declared. Raises NotConverted."""
+        ref = entry.get("sourceRef") or {}
+        store = self._store(manifest, ref.get("storeRef") or spec_of(manifest).get("secretStoreRef") or {})
+        if store.provider not in (*VAULTS, ""):
+            raise NotConverted(f"it is read from {store.provider}: bring that to the hub first, with keyturn import")
+        if store.provider:
+            insist_on_hub(store, self.hub, self._read)
+        mount, path = store.mount_and_path(key, self.hub.mount)
+        if not path or not key:
+            raise NotConverted(f"{key or 'an empty key'} is no path of a secret")
+        return path if mount == self.hub.mount else f"{self._mount(mount, into)}:{path}"
+
+    def _mount(self, mount: str, into: Conversion) -> str:
+        """The name of a mount in the catalogue, declared."""
+        name = self.hub.mounts.get(mount) or re.sub(r"[^A-Za-z0-9]+", "-", mount)
+        into.mounts[name] = {"mount": mount}
         return name
 
+    def _push(self, manifest: Json, into: Conversion) -> None:
+        """What is pushed from a Secret of a cluster, which is the hub's from now on. Raises NotConverted."""
+        spec, namespace = spec_of(manifest), namespace_of(manifest)
+        source = text_at(spec, "selector", "secret", "name")
+        if not source:
+            raise NotConverted("it names no Secret")
+        if EMPTY_DURATION.fullmatch(str(spec.get("refreshInterval", ""))):
+            raise NotConverted("refreshInterval: 0, by which it is pushed once")
+        guessed = Content(wholes=(Whole(f"{namespace}/{source}"),))
+        content = self.made.get((namespace, source), guessed)
+        if isinstance(content, str):
+            raise NotConverted(f"its Secret {source} comes from an ExternalSecret that is not converted: {content}")
+        made = content.templated(spec.get("template") or {})
+        entries = mappings(spec.get("data"))
+        targets = [self._pushed_to(manifest, ref, into) for ref in mappings(spec.get("secretStoreRefs"))]
+        copies = [(name, *copy) for name, kind in targets for copy in pushed_copies(entries, made, kind, spec)]
+        if not copies:
+            raise NotConverted("it pushes nothing")
+        for name, remote, path, form, more in copies:
+            into.secret(path).places.append(DraftedPlace(name, remote, form, more=more))
+        if content is guessed:
+            note = f"question: it is the Secret {source} of a cluster: is it at this path of the hub?"
+            into.secret(f"{namespace}/{source}").notes.append(note)
 
-@dataclass(frozen=True)
-class PulledKey:
-    """One key of a cluster's Secret: ``name`` is empty for all keys of a path, ``field`` for its whole text."""
-
-    path: str
-    name: str = ""
-    field: str = ""
-    decoded: bool = False
+    def _pushed_to(self, manifest: Json, ref: Json, into: Conversion) -> tuple[str, str]:
+        """The store that a reference means, declared as its manifest says, and its kind. Raises NotConverted."""
+        store = self._store(manifest, ref)
+        if not store.provider or store.name in self.declared:
+            return store.name, ""
+        made = declared_store(store)
+        taken = into.stores.get(store.name, made) != made
+        name = f"{store.name}-{store.namespace or 'cluster'}" if taken else store.name
+        if store.own_login and name not in into.stores:
+            keys = ", ".join(store.own_login)
+            into.leave_out(store.label, f"its {keys} is not converted: Keyturn logs in to the store {name} as itself")
+        into.stores[name] = made
+        return name, str(made["kind"])
 
 
 def namespace_of(manifest: Json) -> str:
     """The namespace of a manifest."""
     return text_at(manifest, "metadata", "namespace") or "default"
+
+
+def label_of(manifest: Json) -> str:
+    """How a manifest is named to people."""
+    return f"{text_at(manifest, 'kind')} {namespace_of(manifest)}/{text_at(manifest, 'metadata', 'name')}"
 
 
 def spec_of(manifest: Json) -> Json:
@@ -134,39 +297,96 @@ def spec_of(manifest: Json) -> Json:
     return spec if isinstance(spec, Mapping) else {}
 
 
-def pulled_keys(spec: Json) -> Iterator[PulledKey]:
-    """What a manifest pulls, each key or each whole path."""
-    for entry in spec.get("data") or ():
-        decoded = text_at(entry, "remoteRef", "decodingStrategy") not in ("", "None")
-        key, own = text_at(entry, "remoteRef", "key"), text_at(entry, "remoteRef", "property")
-        yield PulledKey(key, text_at(entry, "secretKey"), own, decoded)
-    for entry in spec.get("dataFrom") or ():
-        if key := text_at(entry, "extract", "key"):
-            yield PulledKey(key, decoded=bool(text_at(entry, "extract", "property")))
+def target_of(manifest: Json) -> str:
+    """The Secret that an ExternalSecret makes."""
+    return text_at(manifest, "spec", "target", "name") or text_at(manifest, "metadata", "name")
 
 
-def unsaid(spec: Json, keys: Sequence[PulledKey]) -> str:
-    """What of a manifest is not converted; empty where all of it is."""
-    target = spec.get("target") if isinstance(spec.get("target"), Mapping) else {}
-    if isinstance(target, Mapping) and target.get("template"):
-        return "its template is to be said with templates, docs/coming-from-eso.md"
-    if isinstance(target, Mapping) and target.get("creationPolicy") == "Merge":
-        return "others own the Secret: say merge: true and fields"
-    if any(isinstance(entry, Mapping) and entry.get("rewrite") for entry in spec.get("dataFrom") or ()):
-        return "its keys are rewritten: say case or fields"
-    if any(key.decoded for key in keys):
-        return "a value is decoded, or is a property of another: say encoding, or the property's way"
-    if any(key.name and not key.field for key in keys):
-        return "a key holds the whole secret: which field is it?"
-    if any(key.name for key in keys) and not all(key.name for key in keys):
-        return "it has all keys of the secret and others besides: which fields are they?"
-    return ""
+def mappings(data: Any) -> list[Json]:
+    """The entries of a list."""
+    return [entry for entry in data if isinstance(entry, Mapping)] if isinstance(data, list) else []
 
 
-def form_of_keys(keys: Sequence[PulledKey]) -> Form:
-    """How the copy is made of the secret."""
-    named = tuple((key.name, key.field or VALUE) for key in keys if key.name)
-    return Form(Rank.FIELDS, named) if named and len(named) == len(keys) else Form()
+def store_refs(spec: Json) -> Iterator[Any]:
+    """The stores that an ExternalSecret refers to."""
+    entries = [*mappings(spec.get("data")), *mappings(spec.get("dataFrom"))]
+    own = [ref for entry in entries if (ref := (entry.get("sourceRef") or {}).get("storeRef"))]
+    if len(own) < len(entries):
+        yield spec.get("secretStoreRef") or {}
+    yield from own
+
+
+def unresolved(manifest: Json) -> str:
+    """A variable of Flux or Helm that is still to be filled in, such as ``${APP}``; empty where there is none.
+
+    What the API server has given back holds none: there it is part of a text.
+    """
+    if text_at(manifest, "metadata", "uid"):
+        return ""
+    spec = dict(spec_of(manifest))
+    named = [text_at(manifest, "metadata", "name"), namespace_of(manifest), target_of(manifest)]
+    keys = [text for key in ("data", "secretStoreRef", "secretStoreRefs", "selector") for text in texts(spec.get(key))]
+    extracts = [text_at(entry, "extract", "key") for entry in mappings(spec.get("dataFrom"))]
+    flux = (found[0] for text in (*named, *texts(spec)) if (found := VARIABLE.search(text)))
+    helm = (text for text in (*named, *keys, *extracts) if "{{" in text)
+    return next(iter((*flux, *helm)), "")
+
+
+def rewritten(rewrite: Any) -> Whole:
+    """How the names of all fields are changed. Raises NotConverted."""
+    steps = mappings(rewrite)
+    if not steps:
+        return Whole("")
+    source, target = text_at(steps[0], "regexp", "source"), text_at(steps[0], "regexp", "target")
+    if len(steps) == 1 and source in WHOLE_NAME and (added := ADDED.fullmatch(target)):
+        return Whole("", before=added[1], after=added[2])
+    if len(steps) == 1 and (changed := TRANSFORMED.fullmatch(text_at(steps[0], "transform", "template"))):
+        return Whole("", case=changed[1])
+    raise NotConverted("it rewrites the names of keys by a pattern: name each key with data")
+
+
+def destination_of(manifest: Json, template: Json, *, merged: bool) -> tuple[dict[str, str], str]:
+    """What a destination says besides its shape, and what it leaves out. Raises NotConverted."""
+    spec, more = spec_of(manifest), dict[str, str]()
+    never_again = EMPTY_DURATION.fullmatch(str(spec.get("refreshInterval", "")))
+    once = bool(never_again) or text_at(spec, "refreshPolicy") == "CreatedOnce"
+    deletion, kind = text_at(spec, "target", "deletionPolicy"), text_at(template, "type")
+    beside, left = metadata_of(manifest, template)
+    if merged and (once or beside or kind not in ("", "Opaque")):
+        what = "refreshPolicy" if once else ", ".join(beside) or "type"
+        raise NotConverted(f"its {what} is for the whole Secret, and others have keys in the same one")
+    if deletion == "Merge" and not merged:
+        raise NotConverted("deletionPolicy: Merge, by which a Secret without keys stays")
+    if merged:
+        more["merge"] = "true"
+    if once:
+        more["update"] = "create-only"
+    if deletion in ("Delete", "Merge"):
+        more["deletion"] = "delete"
+    if kind and not merged:
+        more["content_type"] = quoted(kind)
+    texts_of = {
+        key: f"{{ {', '.join(f'{quoted(a)}: {quoted(b)}' for a, b in own.items())} }}" for key, own in beside.items()
+    }
+    return more | texts_of, f"without {', '.join(left)}, which other tools note for themselves" if left else ""
+
+
+def metadata_of(manifest: Json, template: Json) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """The labels and annotations of the Secret as ``tags`` and ``annotations``, and those that are left out.
+
+    Without a template the operator takes them from the ExternalSecret. Raises NotConverted.
+    """
+    metadata = template.get("metadata") if template else manifest.get("metadata")
+    made, left = dict[str, dict[str, str]](), list[str]()
+    for key, name in (("labels", "tags"), ("annotations", "annotations")):
+        own = metadata.get(key) if isinstance(metadata, Mapping) else None
+        given = {str(a): str(b) for a, b in own.items()} if isinstance(own, Mapping) else {}
+        if any("{{" in text for text in (*given, *given.values())):
+            raise NotConverted(f"its template makes {key}")
+        left += [label for label in given if BOOKKEEPING.fullmatch(label)]
+        if kept := {label: text for label, text in given.items() if not BOOKKEEPING.fullmatch(label)}:
+            made[name] = kept
+    return made, left
 
 
 def cluster_of(namespace: str, into: Conversion) -> str:
@@ -176,36 +396,60 @@ def cluster_of(namespace: str, into: Conversion) -> str:
     return name
 
 
-def pushed_copies(data: Sequence[Any], own: Mapping[str, str]) -> Iterator[tuple[str, Form]]:
-    """Each remote secret, and how it is made; ``own`` are the fields of the cluster's keys, where those are known."""
-    by_remote: dict[str, list[tuple[str, str]]] = {}
-    for entry in data:
-        remote = text_at(entry, "match", "remoteRef", "remoteKey")
-        key = text_at(entry, "match", "secretKey")
-        by_remote.setdefault(remote, []).append((text_at(entry, "match", "remoteRef", "property"), own.get(key, key)))
-    for remote, pairs in by_remote.items():
-        if not remote:
+def pushed_copies(
+    entries: list[Json], content: Content, kind: str, spec: Json
+) -> Iterator[tuple[str, str, Form, dict[str, str]]]:
+    """Each remote secret with the path that it is made of, and how. Raises NotConverted."""
+    more = {"deletion": "delete"} if text_at(spec, "deletionPolicy") == "Delete" else {}
+    once = text_at(spec, "updatePolicy") == "IfNotExists"
+    for remote in dict.fromkeys(text_at(entry, "match", "remoteRef", "remoteKey") for entry in entries):
+        own = [entry["match"] for entry in entries if text_at(entry, "match", "remoteRef", "remoteKey") == remote]
+        named = {text_at(match, "remoteRef", "property"): text_at(match, "secretKey") for match in own}
+        if not remote or len(named) != len(own) or ("" in named and len(named) > 1):
+            raise NotConverted(f"what {remote or 'a copy without a name'} holds is said twice")
+        if "" not in named:
+            yield from properties(remote, named, content, kind, {**more, **ADDS[once]})
             continue
-        named = tuple((name, name_of) for name, name_of in pairs if name and name_of)
-        if named:
-            yield remote, Form(Rank.FIELDS, named)
+        shape = {**more, **({"update": "create-only"} if once else {})}
+        if not named[""]:
+            yield from ((remote, path, form, {**own_shape, **shape}) for path, form, own_shape in alone(content))
+        elif kind == "kubernetes":
+            raise NotConverted(f"{remote} is a Secret, and the key that it gets is not named by property")
         else:
-            yield remote, Form(Rank.FIELD, field=pairs[0][1]) if pairs[0][1] else Form()
+            yield one_value(remote, content.lookup(named[""]), shape)
 
 
-def store_settings(provider: str, settings: Json) -> dict[str, Any]:
-    """A store of the catalogue as far as its manifest tells; empty where a login would have to be said besides."""
-    match provider:
-        case "aws" if text_at(settings, "region"):
-            kind = "aws-parameter-store" if text_at(settings, "service") == "ParameterStore" else "aws-secrets-manager"
-            role = {"role_arn": text_at(settings, "role")} if text_at(settings, "role") else {}
-            return {"kind": kind, "region": text_at(settings, "region"), **role}
-        case "azurekv" if text_at(settings, "vaultUrl"):
-            return {"kind": "azure-key-vault", "vault_url": text_at(settings, "vaultUrl").rstrip("/")}
-        case "gcpsm" if text_at(settings, "projectID"):
-            location = {"location": text_at(settings, "location")} if text_at(settings, "location") else {}
-            return {"kind": "gcp-secret-manager", "project": text_at(settings, "projectID"), **location}
-        case "kubernetes":
-            return {"kind": "kubernetes", "namespace": text_at(settings, "remoteNamespace") or "default"}
-        case _:
-            return {}
+ADDS: Final = {True: {"update": "add-fields"}, False: {"merge": "true"}}
+"""Keys that are pushed into what is there: only where they are missing, or always. All other keys stay."""
+
+
+def properties(
+    remote: str, named: Mapping[str, str], content: Content, kind: str, more: dict[str, str]
+) -> Iterator[tuple[str, str, Form, dict[str, str]]]:
+    """A remote secret whose keys are pushed one by one. Raises NotConverted."""
+    if not all(named.values()):
+        raise NotConverted(f"a key of {remote} gets a whole Secret")
+    if kind != "kubernetes" and (inner := next((name for name in named if "." in name or GJSON.search(name)), "")):
+        raise NotConverted(f"the property {inner} leads into the JSON of {remote}")
+    keys = Content({name: content.lookup(key) for name, key in named.items()})
+    if len(keys.paths) > 1 and "update" in more:
+        raise NotConverted(f"{remote} gets its keys from several paths, each only where it is missing")
+    yield from ((remote, path, form, {**shape, **more}) for path, form, shape in keys.copies())
+
+
+def alone(content: Content) -> list[tuple[str, Form, dict[str, str]]]:
+    """The copies of a whole Secret, of which there may be one. Raises NotConverted."""
+    copies = list(content.copies())
+    if len(copies) > 1:
+        raise NotConverted(f"it pushes a Secret that is made of {' and '.join(content.paths)}")
+    return copies
+
+
+def one_value(remote: str, value: Value, more: dict[str, str]) -> tuple[str, str, Form, dict[str, str]]:
+    """A remote secret that is one value. Raises NotConverted."""
+    if not value.path:
+        raise NotConverted(f"{remote} gets a text that holds nothing of the hub")
+    if value.field:
+        return remote, value.path, Form(Rank.FIELD, field=value.field), more
+    escape = {"escape": value.escape} if value.escape else {}
+    return remote, value.path, Form(), {"template": quoted(value.template), **escape, **more}

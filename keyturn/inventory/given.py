@@ -64,11 +64,14 @@ def mounts(texts: Sequence[str]) -> Places:
     return {"mounts": made} if made else {}
 
 
-def stores_to_declare(places: Places, declared: Catalogue) -> Places:
-    """Those stores among them that the catalogue does not declare."""
-    named = {*declared.stores, *declared.groups}
-    stores = {name: settings for name, settings in places.get("stores", {}).items() if name not in named}
-    return {"stores": stores} if stores else {}
+def places_to_declare(places: Places, declared: Catalogue) -> Places:
+    """Those stores and mounts among them that the catalogue does not declare."""
+    named = {"stores": {*declared.stores, *declared.groups}, "mounts": {*declared.mounts}}
+    new = {
+        section: {name: settings for name, settings in entries.items() if name not in named.get(section, ())}
+        for section, entries in places.items()
+    }
+    return {section: entries for section, entries in new.items() if entries}
 
 
 def merged_places(*several: Places) -> Places:

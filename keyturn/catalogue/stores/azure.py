@@ -1,17 +1,17 @@
 """The stores of Azure."""
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import WithJsonSchema
+from pydantic import WithJsonSchema, model_validator
 
 from keyturn.core import azure_rights
 from keyturn.core.details import AZURE_MAX_CONTENT_TYPE, AZURE_MAX_TAG, AZURE_TAGS, SHOWN, refuses_names
 from keyturn.core.names import AZURE_KEY_VAULT, LIMITS
 from keyturn.core.rights import CopyRights, Document
 from keyturn.core.stores import Details
-from keyturn.settings.fields import HttpsUrl, Line, matching
+from keyturn.settings.fields import HttpsUrl, Line, matching, refused
 from keyturn.settings.stores import Placed, System
 
 ResourceId = Annotated[
@@ -24,9 +24,19 @@ ResourceId = Annotated[
     WithJsonSchema({"type": "string", "pattern": "^/subscriptions/[^/]+/resourceGroups/[^/]+/providers/"}),
 ]
 
+ClientId = Annotated[
+    str,
+    matching(
+        r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}",
+        "is not the client id of an identity",
+        "Write what `az identity show --query clientId` prints.",
+    ),
+    WithJsonSchema({"type": "string", "pattern": "^[0-9a-fA-F-]{36}$"}),
+]
+
 
 class AzureKeyVaultSettings(Placed):
-    """One Azure Key Vault. Credentials come from Azure's default chain."""
+    """One Azure Key Vault. Credentials come from Azure's default chain, unless ``client_id`` names an identity."""
 
     kind: Literal["azure-key-vault"]
     """Which store this is."""
@@ -36,6 +46,8 @@ class AzureKeyVaultSettings(Placed):
     """A PEM file with the CA that signed the vault's certificate, where it is not a public one."""
     authority: HttpsUrl | None = None
     """Another address for logging in than https://login.microsoftonline.com."""
+    client_id: ClientId | None = None
+    """The client id of the user-assigned identity that logs in to this vault, instead of the environment's login."""
 
     resource_id: ResourceId | None = None
     """The vault's id at Azure Resource Manager: with it `keyturn doctor` looks at how the vault is set."""
@@ -54,6 +66,13 @@ class AzureKeyVaultSettings(Placed):
     TAKES = SHOWN[AZURE_KEY_VAULT]
     QUOTA = 30.0
     """300 secret creations in 10 seconds."""
+
+    @model_validator(mode="after")
+    def _one_login(self) -> Self:
+        if self.client_id and self.authority:
+            problem = "an identity can't log in at a private authority"
+            raise refused(problem, "Leave client_id out, or authority.", "client_id")
+        return self
 
     @property
     def system(self) -> System:

@@ -15,7 +15,13 @@ from azure.core.exceptions import (
     ServiceResponseError,
 )
 from azure.core.pipeline.transport import RequestsTransport
-from azure.identity import ClientSecretCredential, DefaultAzureCredential, EnvironmentCredential
+from azure.identity import (
+    ClientSecretCredential,
+    DefaultAzureCredential,
+    EnvironmentCredential,
+    ManagedIdentityCredential,
+    WorkloadIdentityCredential,
+)
 from requests.utils import get_environ_proxies
 
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, Locked, NotFound, Throttled, Unavailable
@@ -45,16 +51,28 @@ SDK_SETTINGS: Final[Mapping[str, Any]] = {
 a write whose answer got lost must not be sent twice, which would add a version. No token and no value follows a
 redirect."""
 SECRET: Final = "AZURE_CLIENT_SECRET"
+TOKEN_FILE: Final = "AZURE_FEDERATED_TOKEN_FILE"
 OWN_SIGN_IN: Final = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", SECRET)
 
 
-def credential(
-    name: str, authority: str | None, trust: Mapping[str, str]
-) -> ClientSecretCredential | EnvironmentCredential | DefaultAzureCredential:
-    """The application that the environment names; where it names none, whatever Azure's default credential finds.
+SignIn = (
+    ClientSecretCredential
+    | EnvironmentCredential
+    | DefaultAzureCredential
+    | ManagedIdentityCredential
+    | WorkloadIdentityCredential
+)
 
-    A private ``authority`` knows applications only: raises Invalid, saying ``name``, where none is named.
+
+def credential(name: str, authority: str | None, trust: Mapping[str, str], client_id: str | None = None) -> SignIn:
+    """The identity ``client_id``, else the application that the environment names, else Azure's default credential.
+
+    An identity is a workload identity where the environment names its token file, else a managed identity. A private
+    ``authority`` knows applications only: raises Invalid, saying ``name``, where none is named.
     """
+    if client_id:
+        identity = WorkloadIdentityCredential if os.environ.get(TOKEN_FILE) else ManagedIdentityCredential
+        return identity(client_id=client_id, transport=open_transport(None, trust), **{**SDK_SETTINGS, **trust})
     missing = [variable for variable in OWN_SIGN_IN if not os.environ.get(variable)]
     if authority is None:
         # The default credential's chain forgets why a sign-in failed, and so whether to try again.

@@ -76,7 +76,8 @@ PAUSES: Final = (0.1, 0.2, 0.5, 1, 1, 2, 2, 3, 3, 3)
 class AzureKeyVault:
     """One vault. Fulfils :class:`keyturn.core.stores.Store`.
 
-    ``credential`` signs in; without it Azure's own environment variables and managed identity do. ``authority`` is
+    ``credential`` signs in; without it the identity ``client_id`` does, or else Azure's own environment variables and
+    managed identity. ``authority`` is
     the address of a private sign-in, which takes AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET;
     ``ca_file`` holds the certificate authorities (PEM) that vault and sign-in are verified with, instead of the
     public ones. ``content_type`` is what new copies get that are asked for none; ``deleted_name`` is what is done
@@ -98,6 +99,7 @@ class AzureKeyVault:
         deleted_name: Literal["recover", "purge"] = "recover",
         resource_id: str | None = None,
         management_url: str | None = None,
+        client_id: str | None = None,
     ) -> None:
         self.name = name
         self._content_type = content_type
@@ -108,7 +110,7 @@ class AzureKeyVault:
         trust = {} if bundle is None else {"connection_verify": bundle}
         self._own = None
         if credential is None:
-            credential = self._own = azure.credential(name, authority, trust)
+            credential = self._own = azure.credential(name, authority, trust, client_id)
         self._client = SecretClient(
             vault_url,
             credential,
