@@ -229,6 +229,15 @@ def wanted_authorities(declared: Mapping[str, AuthoritySettings]) -> list[Wanted
     return [_wanted(name, declared) for name in sorted(declared, key=lambda name: (depths[name], name))]
 
 
+def mount_limits(declared: Mapping[str, AuthoritySettings]) -> dict[str, timedelta]:
+    """How long what is signed in each mount lasts at most: a root's own certificate, and what roles and it sign."""
+    limits = {}
+    for wanted in wanted_authorities(declared):
+        own = [wanted.ttl] if wanted.is_root or not wanted.lives else []
+        limits[wanted.mount] = max([*own, *wanted.lives.values()])
+    return limits
+
+
 def _wanted(name: str, declared: Mapping[str, AuthoritySettings]) -> WantedAuthority:
     own = declared[name]
     below = {f"the certificate of {key}": each.ttl for key, each in declared.items() if each.signed_by == name}

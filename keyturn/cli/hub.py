@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -15,13 +15,14 @@ from keyturn.cli.failures import EXIT_CODES, FAILED
 from keyturn.cli.hub_tables import COLUMNS, item_rows, plan_data, summarize
 from keyturn.cli.options import CatalogueOption, JsonOption
 from keyturn.cli.output import note, write_json, write_table, write_text
-from keyturn.core.errors import Invalid, NotFound
+from keyturn.core.errors import Conflict, Denied, Invalid, NotFound
 from keyturn.core.workspaces import WorkspaceNames
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
     from keyturn.core.hub_setup import HubPlan, HubResource, Item
+    from keyturn.hub_setup.claims import Claim
     from keyturn.hub_setup.record import SetupRecord
     from keyturn.providers.vault.hub import VaultHub
     from keyturn.providers.vault.setup import VaultSetup
@@ -62,6 +63,9 @@ SecretsOption = Annotated[
         help="Write this again for the secrets in it, which nobody can compare, such as oidc-config:people.",
     ),
 ]
+TakeOverOption = Annotated[
+    bool, typer.Option("--take-over", help="Set the hub up for this catalogue though it is set up for another one.")
+]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 
 
@@ -73,6 +77,8 @@ class Setting:
     port: "VaultSetup"
     wanted: "tuple[HubResource, ...]"
     record: "SetupRecord"
+    other: str = ""
+    """Why the hub is set up for another catalogue; empty where it is not."""
 
     def plan(self, overwrite: list[str] | None = None, rewrite: list[str] | None = None) -> "HubPlan":
         """What would be made, changed and set back. Raises Invalid for what is named and is nothing."""
@@ -93,6 +99,7 @@ class Setting:
 @contextmanager
 def opened_hub(catalogue: Path | None) -> Iterator[Setting]:
     """The hub of the environment, with the login of the environment. Raises what can't be found or read."""
+    from keyturn.hub_setup.claims import Claim, other_catalogue
     from keyturn.hub_setup.record import read_record
     from keyturn.hub_setup.wanted import HubDeclaration, resources
     from keyturn.settings.hub import HubSettings
@@ -106,7 +113,28 @@ def opened_hub(catalogue: Path | None) -> Iterator[Setting]:
         port = hub.setup()
         if settings.namespace:
             insist_on_namespace(port, settings.namespace, wanted)
-        yield Setting(hub, port, wanted, read_record(port))
+        record = read_record(port)
+        claim = record.claims.get(house) or earlier_claim(hub, declared.id, record)
+        other = other_catalogue(claim, declared.id, declared.secrets)
+        claimed = replace(record, claims={**record.claims, house: Claim.of(declared)})
+        yield Setting(hub, port, wanted, claimed, other)
+
+
+def earlier_claim(hub: "VaultHub", own: str, record: "SetupRecord") -> "Claim | None":
+    """What the records of rotations say of the catalogue of a hub that an older release has set up.
+
+    None where nothing was set up, or the login may not look.
+    """
+    from keyturn.hub_setup.claims import Claim, some_of
+    from keyturn.rotation.records import ROTATIONS
+
+    if not record.made:
+        return None
+    try:
+        rotated = hub.list_state(f"{ROTATIONS}/")
+    except Denied:
+        return None
+    return Claim(own, some_of(path.removeprefix(ROTATIONS).lstrip("/") for path in rotated))
 
 
 def insist_on_namespace(port: "VaultSetup", namespace: str, wanted: "tuple[HubResource, ...]") -> None:
@@ -143,6 +171,8 @@ def show_plan(
     with opened_hub(catalogue) as setting:
         planned = setting.plan(overwrite)
     tell(planned, everything, as_json)
+    if setting.other:
+        note(f"{setting.other}: hub apply refuses to change what that one needs")
     if planned.unknown:
         raise typer.Exit(FAILED)
     if planned.differs:
@@ -154,6 +184,7 @@ def apply_plan(
     overwrite: OverwriteOption = None,
     write_secrets: SecretsOption = None,
     remove: RemoveOption = None,
+    take_over: TakeOverOption = False,
     yes: YesOption = False,
     catalogue: CatalogueOption = None,
     as_json: JsonOption = False,
@@ -169,6 +200,7 @@ def apply_plan(
         planned = setting.plan(overwrite, write_secrets)
         tell(planned, everything=False, as_json=False, quiet=as_json)
         doing = carried_out(planned, remove)
+        insist_on_own_hub(setting, doing, take_over=take_over)
         if doing and not yes:
             typer.confirm(f"Do {len(doing)} of this?", abort=True, err=True)
         done = carry_out_plan(setting, planned, remove or []) if doing else []
@@ -181,6 +213,16 @@ def apply_plan(
         write_text(f"{len(done)} done; {summarize(left)}")
     if left.differs or left.unknown:
         raise typer.Exit(FAILED)
+
+
+def insist_on_own_hub(setting: Setting, doing: list[str], *, take_over: bool = False) -> None:
+    """Raises Conflict where something is to be done in a hub that is set up for another catalogue."""
+    if doing and setting.other and not take_over:
+        hint = (
+            "Its policies would lose rights that the other one needs. Put both into one catalogue, or set "
+            "KEYTURN_WORKSPACE for this one. Where it replaces the other one, give --take-over"
+        )
+        raise Conflict("set up", "the hub", setting.other, hint)
 
 
 def carried_out(planned: "HubPlan", remove: list[str] | None) -> list[str]:

@@ -52,6 +52,7 @@ def plan(
         planned = make_plan(workspace, paths or [], deep)
         if out:
             save_plan(workspace, planned, out)
+        sharing = "" if paths else same_id(workspace)
     shown = [item for item in planned.items if everything or item.action != "in sync"]
     if layout is Layout.NAME:
         write_names(item.label for item in shown)
@@ -60,11 +61,23 @@ def plan(
     elif shown:
         write_table(COLUMNS, plan_rows(shown), whole=("action", "versions", "fingerprint"))
     note(summarize_plan(planned))
-    for remark in planned.remarks:
+    for remark in (*planned.remarks, *filter(None, [sharing])):
         note(remark)
     if out:
         note(f"kept in {out}; apply exactly this with: keyturn apply {out}")
     insist_on_no_trouble(planned)
+
+
+def same_id(workspace: "Workspace") -> str:
+    """What is to be said where another catalogue on this hub seems to have the same id; empty where none does."""
+    from keyturn.core.errors import KeyturnError
+    from keyturn.rotation.undeclared import SAME_ID_REMEDY, of_same_id, same_id_words
+
+    try:
+        others = of_same_id(workspace)
+    except KeyturnError as error:
+        return f"unknown whether another catalogue on this hub has this one's id: {error.text}"
+    return f"{same_id_words(workspace.catalogue.id, others)}. {SAME_ID_REMEDY}" if others else ""
 
 
 def make_plan(workspace: "Workspace", paths: list[str], deep: bool, *, unseen: bool = False) -> "Plan":

@@ -10,7 +10,7 @@ import typer
 
 from keyturn.cli.environment import load_catalogue
 from keyturn.cli.failures import FAILED
-from keyturn.cli.hub import OverwriteOption, carried_out, carry_out_plan, opened_hub, tell
+from keyturn.cli.hub import OverwriteOption, carried_out, carry_out_plan, insist_on_own_hub, opened_hub, tell
 from keyturn.cli.hub_tables import summarize
 from keyturn.cli.options import CatalogueOption
 from keyturn.cli.output import note, write_text
@@ -67,6 +67,8 @@ def setup_hub(
         tell(planned, everything=False, as_json=False)
         for line in undeclared(declared):
             note(line)
+        if apply:
+            insist_on_own_hub(setting, carried_out(planned, None))
         try:
             if apply and carried_out(planned, None):
                 carry_out_plan(setting, planned, [])

@@ -162,7 +162,7 @@ def plan_authority(
     there. Blocked is what a person has to mend first.
     """
     if state is None:
-        why = f"there is no PKI engine: mount one, such as by `bao secrets enable -path={wanted.mount} pki`"
+        why = f"there is no PKI engine at {wanted.mount}: `keyturn hub apply` mounts one"
         return [PkiStep(wanted.name, StepKind.BLOCKED, wanted.mount, why)]
     return [*_configuration(wanted, state), *_issuer(wanted, state, signer, now)]
 

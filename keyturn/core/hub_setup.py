@@ -106,6 +106,9 @@ TOLD_AT: Final = {
 NAMED_ELSEWHERE: Final = {Kind.AWS_LOGIN_ROLE: "auth/{mount}/roles"}
 """Where the names of a kind are listed, if not above where each is."""
 CHANGED_BELOW: Final = {Kind.MOUNT: "/tune", Kind.AUTH_METHOD: "/tune", Kind.TRANSIT_KEY: "/config"}
+MAX_LEASE_TTL: Final = "max_lease_ttl"
+SYSTEM_LIMIT: Final = 32 * 24 * 60 * 60
+"""Seconds of the limit that a mount without one has. Source: `max_lease_ttl` in the documentation of OpenBao."""
 IN_ORDER: Final = "_statements"
 """How the fields end whose lists have an order."""
 
@@ -299,7 +302,7 @@ def fields_of(kind: Kind, answer: Fields) -> Fields | None:
 def _mount_fields(answer: Fields) -> Fields:
     config, options = answer.get("config") or {}, answer.get("options") or {}
     fields = {name: answer[name] for name in ("type", "description", "local", "seal_wrap") if name in answer}
-    lives = {name: config.get(name, 0) for name in ("default_lease_ttl", "max_lease_ttl")}
+    lives = {name: config.get(name, 0) for name in ("default_lease_ttl", MAX_LEASE_TTL)}
     return {**fields, **lives, **({"version": options["version"]} if "version" in options else {})}
 
 
@@ -311,7 +314,7 @@ def body_of(resource: HubResource, fields: Fields, *, anew: bool) -> dict[str, A
         return {name: value for name, value in fields.items() if name not in FIXED[resource.kind]}
     if resource.kind is Kind.TRANSIT_KEY:
         return {name: value for name, value in fields.items() if name != "deletion_allowed"}
-    lives = {name: fields[name] for name in ("default_lease_ttl", "max_lease_ttl") if name in fields}
+    lives = {name: fields[name] for name in ("default_lease_ttl", MAX_LEASE_TTL) if name in fields}
     plain = {name: value for name, value in fields.items() if name not in lives and name != "version"}
     return plain | {"config": lives} | ({"options": {"version": fields["version"]}} if "version" in fields else {})
 

@@ -9,7 +9,9 @@ from keyturn.core.hub_setup import (
     FIXED,
     HOLDS_DATA,
     LISTED,
+    MAX_LEASE_TTL,
     NAMESPACES,
+    SYSTEM_LIMIT,
     Difference,
     Fields,
     HubPlan,
@@ -146,7 +148,7 @@ def _owned(present: Fields, made: MadeEntry | None, intended: MadeEntry | None) 
 
 def compare_resource(resource: HubResource, present: Fields, made: Fields | None, may: bool) -> Item:
     """What becomes of a thing that is there with these fields; ``made`` are those that Keyturn has given it."""
-    differences = tuple(differing(present, resource.fields))
+    differences = tuple(each for each in differing(present, resource.fields) if not _is_longer(resource, each))
     changed = tuple(_changed(present, made)) if made is not None else ()
     beside = tuple(each for each in changed if each.field not in resource.fields)
     if any(each.field in FIXED.get(resource.kind, ()) for each in (*differences, *beside)):
@@ -158,6 +160,12 @@ def compare_resource(resource: HubResource, present: Fields, made: Fields | None
     if made is None and not may and not _rendered(resource, present):
         return Item(resource, SetupVerdict.BLOCKED, FOREIGN, differences)
     return Item(resource, SetupVerdict.CHANGE, "", differences)
+
+
+def _is_longer(resource: HubResource, difference: Difference) -> bool:
+    """Whether it is the limit of a mount that lets things last for longer than they have to."""
+    limit = resource.kind is Kind.MOUNT and difference.field == MAX_LEASE_TTL
+    return limit and int(difference.present or SYSTEM_LIMIT) >= int(difference.wanted)
 
 
 def _rendered(resource: HubResource, present: Fields) -> bool:

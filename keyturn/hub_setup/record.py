@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 from keyturn.core.errors import Invalid
 from keyturn.core.hub import State
 from keyturn.core.hub_setup import SETUP, Fields, HubResource, Kind, plain_value
+from keyturn.hub_setup.claims import Claim
 
 SHORT: Final = 400
 """Characters of a value that is kept as it is; of a longer one its digest is."""
@@ -40,11 +41,13 @@ class MadeEntry:
 
 @dataclass(frozen=True)
 class SetupRecord:
-    """What was made by key, what is about to be, and the version that says so."""
+    """What was made by key, what is about to be, for which catalogues, and the version that says so."""
 
     made: Mapping[str, MadeEntry] = field(default_factory=dict)
     intended: Mapping[str, MadeEntry] = field(default_factory=dict)
     version: int = 0
+    claims: Mapping[str, Claim] = field(default_factory=dict)
+    """The catalogue that it was made for, by what the names of the workspace begin with."""
 
     def intending(self, entries: Mapping[str, MadeEntry]) -> "SetupRecord":
         """The same, with these about to be made; what was about to be and may have come about stays so."""
@@ -63,7 +66,8 @@ def read_record(hub: RecordPort) -> SetupRecord:
     if state is None:
         return SetupRecord()
     try:
-        return SetupRecord(_entries(state.data["made"]), _entries(state.data["intended"]), state.version)
+        claims = {house: Claim.from_data(claim) for house, claim in state.data.get("claims", {}).items()}
+        return SetupRecord(_entries(state.data["made"]), _entries(state.data["intended"]), state.version, claims)
     except (KeyError, TypeError, ValueError, AttributeError):
         hint = "Put back an older version of it, or delete it: then what differs counts as somebody else's"
         raise Invalid("read", f"the hub's entry {SETUP}", "it is no record of what Keyturn has made", hint) from None
@@ -71,7 +75,8 @@ def read_record(hub: RecordPort) -> SetupRecord:
 
 def write_record(hub: RecordPort, record: SetupRecord) -> SetupRecord:
     """Write it, and return it as it is there. Raises Conflict where somebody else has written it since."""
-    data = {"made": _data(record.made), "intended": _data(record.intended)}
+    claims = {house: claim.to_data() for house, claim in record.claims.items()}
+    data = {"made": _data(record.made), "intended": _data(record.intended), "claims": claims}
     return replace(record, version=hub.write_state(SETUP, data, cas=record.version))
 
 

@@ -1,7 +1,7 @@
 """What a catalogue needs in the hub: everything there is to make, in the order in which it can be made."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -34,10 +34,11 @@ from keyturn.catalogue.hub_entries import (
     resource_of,
 )
 from keyturn.catalogue.models import Catalogue
+from keyturn.catalogue.pki import mount_limits
 from keyturn.catalogue.targets import MysqlSettings, PostgresqlSettings
 from keyturn.core.errors import Invalid
 from keyturn.core.fingerprint_keys import FIRST_KEY
-from keyturn.core.hub_setup import HubResource, Kind, ValueSource
+from keyturn.core.hub_setup import MAX_LEASE_TTL, HubResource, Kind, ValueSource
 from keyturn.core.outbound import is_loopback
 from keyturn.core.rights import HubPlaces
 from keyturn.core.workspaces import HOUSE
@@ -78,6 +79,8 @@ class HubDeclaration:
     """The one that all of it is in; empty for the root namespace."""
     ledger: str = ""
     """Which ledger a hub that names none is to name; empty where whoever looks does not say."""
+    limits: Mapping[str, timedelta] = field(default_factory=dict)
+    """How long what an authority signs may last, by the mount of its engine."""
 
     @staticmethod
     def by(catalogue: Catalogue, hub: HubSettings, house: str = HOUSE, ledger: str = "") -> "HubDeclaration":
@@ -88,7 +91,8 @@ class HubDeclaration:
     @staticmethod
     def of(catalogue: Catalogue, scope: HubScope, digest: str) -> "HubDeclaration":
         """All that a catalogue declares."""
-        return HubDeclaration(scope, Origin(digest), catalogue.hub, catalogue.targets)
+        limits = mount_limits(catalogue.pki)
+        return HubDeclaration(scope, Origin(digest), catalogue.hub, catalogue.targets, limits=limits)
 
 
 def resources(declared: HubDeclaration) -> tuple[HubResource, ...]:
@@ -132,13 +136,15 @@ def _mounts(declared: HubDeclaration) -> Iterator[HubResource]:
     wanted = [
         *(engine for rotation in scope.rotations for engine in _needed_by(rotation)),
         *(engine for name, entry in declared.entries.items() for engine in _engine(name, entry)),
+        *((mount, "pki") for mount in declared.limits),
     ]
     for path, kind in wanted:
         if engines.setdefault(path, kind) != kind:
             problem = f"it would have to be an engine {engines[path]} and an engine {kind}"
             raise Invalid("set up", f"the mount {path}", problem, "Give one of the two another mount")
     for path, kind in engines.items():
-        yield HubResource(Kind.MOUNT, path, {"type": kind, **({"version": "2"} if kind == "kv" else {})})
+        limit = {MAX_LEASE_TTL: int(declared.limits[path].total_seconds())} if path in declared.limits else {}
+        yield HubResource(Kind.MOUNT, path, {"type": kind, **({"version": "2"} if kind == "kv" else {}), **limit})
 
 
 def _needed_by(rotation: StrategySettings) -> Iterator[tuple[str, str]]:

@@ -53,6 +53,34 @@ def left_open(workspace: Workspace) -> list[Undeclared]:
     return [secret for secret in list_undeclared(workspace) if secret.open and whose(secret) in ours]
 
 
+def of_same_id(workspace: Workspace) -> list[str]:
+    """Secrets that were rotated under this catalogue's id, and that it does not declare."""
+    ours = ("", workspace.catalogue.id)
+    return [
+        secret.path
+        for secret in list_undeclared(workspace)
+        if not secret.error and last_catalogue(secret.record) in ours
+    ]
+
+
+def last_catalogue(record: Record) -> str:
+    """The catalogue that rotated a secret last; empty where the record does not tell."""
+    rotations = [*record.history, *([record.rotation] if record.rotation else [])]
+    return rotations[-1].catalogue if rotations else ""
+
+
+def same_id_words(catalogue: str, paths: list[str]) -> str:
+    """What several catalogues of one id look like from one of them."""
+    named = paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
+    return (
+        f"{named} was rotated under the catalogue id {catalogue}, and this catalogue does not declare it: another"
+        " catalogue on this hub has the same id, or it was removed here"
+    )
+
+
+SAME_ID_REMEDY: Final = "Give each catalogue its own `id`. Where the secret was removed: `keyturn forget PATH`"
+
+
 def whose(secret: Undeclared) -> str:
     """The catalogue that began what is open; empty where the record does not tell."""
     return secret.record.rotation.catalogue if secret.record.rotation else ""
@@ -68,7 +96,7 @@ def list_undeclared(workspace: Workspace) -> list[Undeclared]:
 
 def within(workspace: Workspace) -> Iterator[str]:
     """The secrets that have a record."""
-    return (path.removeprefix(f"{ROTATIONS}/") for path in workspace.hub.list_state(f"{ROTATIONS}/"))
+    return (path.removeprefix(ROTATIONS).lstrip("/") for path in workspace.hub.list_state(f"{ROTATIONS}/"))
 
 
 def _look(workspace: Workspace, path: str) -> Undeclared:
