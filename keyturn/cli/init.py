@@ -125,11 +125,11 @@ def insist_on_answers(owner: str, classification: str) -> None:
 def converted_from(files: Sequence[Path], declared: "Catalogue") -> "Conversion":
     """What other tools' files say. Raises Invalid."""
     from keyturn.inventory.converting import convert_files
-    from keyturn.inventory.eso_stores import Hub
+    from keyturn.inventory.eso_stores import HubPlace
 
     env, mounts = os.environ, {mount: name for name, mount in declared.mount_paths.items()}
     where = env.get("VAULT_ADDR", ""), env.get("VAULT_NAMESPACE", "").strip("/")
-    hub = Hub(env.get("KEYTURN_HUB_MOUNT", "secret"), *where, mounts)
+    hub = HubPlace(env.get("KEYTURN_HUB_MOUNT", "secret"), *where, mounts)
     return convert_files(files, hub, {*declared.stores, *declared.groups})
 
 

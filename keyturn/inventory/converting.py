@@ -5,13 +5,13 @@ from pathlib import Path
 
 from keyturn.core.errors import Invalid
 from keyturn.inventory.conversion import Conversion, read_documents, text_at
-from keyturn.inventory.eso_stores import Hub
+from keyturn.inventory.eso_stores import HubPlace
 from keyturn.inventory.from_aws import convert_aws
 from keyturn.inventory.from_eso import GROUP, Manifests
 from keyturn.inventory.from_mapping import REMEDY, convert_mapping
 
 
-def convert_files(files: Sequence[Path], hub: Hub, declared: Collection[str] = ()) -> Conversion:
+def convert_files(files: Sequence[Path], hub: HubPlace, declared: Collection[str] = ()) -> Conversion:
     """What these files say; the catalogue has ``declared`` these stores already. Raises Invalid."""
     into, manifests = Conversion(), Manifests(hub, declared)
     for file in files:

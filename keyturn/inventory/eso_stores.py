@@ -50,7 +50,7 @@ SETTINGS: Final[Mapping[str, Mapping[str, Rule]]] = {
 
 
 @dataclass(frozen=True)
-class Hub:
+class HubPlace:
     """The hub as this machine names it, and its mounts besides the default one: their names by where they are."""
 
     mount: str = "secret"
@@ -112,7 +112,7 @@ def read_store(manifest: Json, namespace: str) -> EsoStore:
     return EsoStore(kind, name, namespace, str(word), settings if isinstance(settings, Mapping) else {})
 
 
-def insist_on_hub(store: EsoStore, hub: Hub, used: Sequence[EsoStore]) -> None:
+def insist_on_hub(store: EsoStore, hub: HubPlace, used: Sequence[EsoStore]) -> None:
     """Raises NotConverted for a store that is another Vault than the hub; ``used`` are all that something reads."""
     if store.problems:
         raise NotConverted(f"its {store.label} has {', '.join(store.problems)}, which is not converted")

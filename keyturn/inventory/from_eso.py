@@ -14,8 +14,16 @@ from keyturn.core.templates import texts
 from keyturn.inventory.conversion import Conversion, Json, text_at
 from keyturn.inventory.drafting import DraftedPlace
 from keyturn.inventory.eso_spec import EXTERNAL_SECRET, PUSH_SECRET, VARIABLE, Rule, not_converted
-from keyturn.inventory.eso_stores import VAULTS, EsoStore, Hub, declared_store, hub_lines, insist_on_hub, read_store
-from keyturn.inventory.go_templates import NotConverted, Value, converted_template
+from keyturn.inventory.eso_stores import (
+    VAULTS,
+    EsoStore,
+    HubPlace,
+    declared_store,
+    hub_lines,
+    insist_on_hub,
+    read_store,
+)
+from keyturn.inventory.go_templates import KeyValue, NotConverted, converted_template
 from keyturn.inventory.matching import Form, Rank
 
 GROUP: Final = "external-secrets.io/"
@@ -43,21 +51,21 @@ class Whole:
     after: str = ""
     case: str = ""
 
-    def value(self, key: str) -> Value | None:
+    def value(self, key: str) -> KeyValue | None:
         """The field that stands under a key; None where the names are others."""
         inner = key.removeprefix(self.before).removesuffix(self.after)
         fits = inner and f"{self.before}{inner}{self.after}" == key and not self.case
-        return Value(self.path, field=inner) if fits else None
+        return KeyValue(self.path, field=inner) if fits else None
 
 
 @dataclass(frozen=True)
-class Content:
+class SecretContent:
     """What a Secret holds: named keys, and all fields of paths."""
 
-    keys: Mapping[str, Value] = field(default_factory=dict)
+    keys: Mapping[str, KeyValue] = field(default_factory=dict)
     wholes: tuple[Whole, ...] = ()
 
-    def lookup(self, key: str) -> Value:
+    def lookup(self, key: str) -> KeyValue:
         """What stands under one key. Raises NotConverted."""
         if key in self.keys:
             return self.keys[key]
@@ -67,9 +75,9 @@ class Content:
             raise NotConverted(f"{key} may be a field of {paths}: name its path with data and remoteRef")
         if not found:
             raise NotConverted(f"nothing in it is called {key}")
-        return checked(found[0])
+        return checked_value(found[0])
 
-    def templated(self, template: Json) -> "Content":
+    def templated(self, template: Json) -> "SecretContent":
         """The same after a template. Raises NotConverted."""
         data = template.get("data")
         if not isinstance(data, Mapping) or not data:
@@ -77,8 +85,8 @@ class Content:
         engine = text_at(template, "engineVersion") or "v2"
         made = {str(key): converted_template(str(text), engine, self.lookup) for key, text in data.items()}
         if text_at(template, "mergePolicy") == "Merge":
-            return Content({**self.keys, **made}, self.wholes)
-        return Content(made)
+            return SecretContent({**self.keys, **made}, self.wholes)
+        return SecretContent(made)
 
     @property
     def paths(self) -> list[str]:
@@ -104,14 +112,14 @@ class Content:
             yield path, *shape_of_keys(own)
 
 
-def checked(value: Value) -> Value:
+def checked_value(value: KeyValue) -> KeyValue:
     """The same, where the catalogue reads the name as the operator does. Raises NotConverted."""
     if names_previous(value.field) or GJSON.search(value.field):
         raise NotConverted(f"the property {value.field} means something else in a catalogue")
     return value
 
 
-def shape_of_keys(keys: Mapping[str, Value]) -> tuple[Form, dict[str, str]]:
+def shape_of_keys(keys: Mapping[str, KeyValue]) -> tuple[Form, dict[str, str]]:
     """How a copy with these keys is made."""
     fields = tuple((key, value.field) for key, value in keys.items() if value.field)
     texts = {key: value for key, value in keys.items() if not value.field}
@@ -120,7 +128,7 @@ def shape_of_keys(keys: Mapping[str, Value]) -> tuple[Form, dict[str, str]]:
     return form, {"templates": f"{{ {', '.join(parts)} }}"} if texts else {}
 
 
-def template_text(value: Value) -> str:
+def template_text(value: KeyValue) -> str:
     """A template as a catalogue says it."""
     text = quoted(value.template)
     return f"{{ template: {text}, escape: {value.escape} }}" if value.escape else text
@@ -130,13 +138,13 @@ def template_text(value: Value) -> str:
 class Manifests:
     """All of them, read before any is converted: they speak of each other."""
 
-    hub: Hub
+    hub: HubPlace
     declared: Collection[str] = ()
     """The stores that the catalogue declares already."""
     stores: dict[tuple[str, str, str], EsoStore] = field(default_factory=dict)
     pulled: list[Json] = field(default_factory=list)
     pushed: list[Json] = field(default_factory=list)
-    made: dict[tuple[str, str], Content | str] = field(default_factory=dict)
+    made: dict[tuple[str, str], SecretContent | str] = field(default_factory=dict)
     """What each Secret of a cluster holds, by namespace and name, or why that is not converted."""
 
     def take(self, manifest: Json, into: Conversion) -> None:
@@ -207,10 +215,10 @@ class Manifests:
             into.secret(path).places.append(place)
         self.made[namespace, target] = made
 
-    def _content(self, manifest: Json, into: Conversion) -> Content:
+    def _content(self, manifest: Json, into: Conversion) -> SecretContent:
         """What a manifest reads. Raises NotConverted."""
         spec = spec_of(manifest)
-        keys, wholes = dict[str, Value](), list[Whole]()
+        keys, wholes = dict[str, KeyValue](), list[Whole]()
         for entry in mappings(spec.get("dataFrom")):
             if not (key := text_at(entry, "extract", "key")):
                 raise NotConverted("an entry of dataFrom extracts nothing")
@@ -219,9 +227,9 @@ class Manifests:
             key, own = text_at(entry, "remoteRef", "key"), text_at(entry, "remoteRef", "property")
             if not own:
                 raise NotConverted(f"the key {text_at(entry, 'secretKey')} is a whole secret: name a property")
-            value = Value(self._path(manifest, entry, key, into), field=own)
-            keys[text_at(entry, "secretKey")] = checked(value)
-        return Content(keys, tuple(wholes))
+            value = KeyValue(self._path(manifest, entry, key, into), field=own)
+            keys[text_at(entry, "secretKey")] = checked_value(value)
+        return SecretContent(keys, tuple(wholes))
 
     def _path(self, manifest: Json, entry: Json, key: str, into: Conversion) -> str:
         """The path in the catalogue of what an entry reads, its mount declared. Raises NotConverted."""
@@ -250,7 +258,7 @@ class Manifests:
             raise NotConverted("it names no Secret")
         if EMPTY_DURATION.fullmatch(str(spec.get("refreshInterval", ""))):
             raise NotConverted("refreshInterval: 0, by which it is pushed once")
-        guessed = Content(wholes=(Whole(f"{namespace}/{source}"),))
+        guessed = SecretContent(wholes=(Whole(f"{namespace}/{source}"),))
         content = self.made.get((namespace, source), guessed)
         if isinstance(content, str):
             raise NotConverted(f"its Secret {source} comes from an ExternalSecret that is not converted: {content}")
@@ -397,7 +405,7 @@ def cluster_of(namespace: str, into: Conversion) -> str:
 
 
 def pushed_copies(
-    entries: list[Json], content: Content, kind: str, spec: Json
+    entries: list[Json], content: SecretContent, kind: str, spec: Json
 ) -> Iterator[tuple[str, str, Form, dict[str, str]]]:
     """Each remote secret with the path that it is made of, and how. Raises NotConverted."""
     more = {"deletion": "delete"} if text_at(spec, "deletionPolicy") == "Delete" else {}
@@ -424,20 +432,20 @@ ADDS: Final = {True: {"update": "add-fields"}, False: {"merge": "true"}}
 
 
 def properties(
-    remote: str, named: Mapping[str, str], content: Content, kind: str, more: dict[str, str]
+    remote: str, named: Mapping[str, str], content: SecretContent, kind: str, more: dict[str, str]
 ) -> Iterator[tuple[str, str, Form, dict[str, str]]]:
     """A remote secret whose keys are pushed one by one. Raises NotConverted."""
     if not all(named.values()):
         raise NotConverted(f"a key of {remote} gets a whole Secret")
     if kind != "kubernetes" and (inner := next((name for name in named if "." in name or GJSON.search(name)), "")):
         raise NotConverted(f"the property {inner} leads into the JSON of {remote}")
-    keys = Content({name: content.lookup(key) for name, key in named.items()})
+    keys = SecretContent({name: content.lookup(key) for name, key in named.items()})
     if len(keys.paths) > 1 and "update" in more:
         raise NotConverted(f"{remote} gets its keys from several paths, each only where it is missing")
     yield from ((remote, path, form, {**shape, **more}) for path, form, shape in keys.copies())
 
 
-def alone(content: Content) -> list[tuple[str, Form, dict[str, str]]]:
+def alone(content: SecretContent) -> list[tuple[str, Form, dict[str, str]]]:
     """The copies of a whole Secret, of which there may be one. Raises NotConverted."""
     copies = list(content.copies())
     if len(copies) > 1:
@@ -445,7 +453,7 @@ def alone(content: Content) -> list[tuple[str, Form, dict[str, str]]]:
     return copies
 
 
-def one_value(remote: str, value: Value, more: dict[str, str]) -> tuple[str, str, Form, dict[str, str]]:
+def one_value(remote: str, value: KeyValue, more: dict[str, str]) -> tuple[str, str, Form, dict[str, str]]:
     """A remote secret that is one value. Raises NotConverted."""
     if not value.path:
         raise NotConverted(f"{remote} gets a text that holds nothing of the hub")

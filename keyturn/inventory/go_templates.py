@@ -21,7 +21,7 @@ class NotConverted(ValueError):
 
 
 @dataclass(frozen=True)
-class Part:
+class NamedText:
     """The text before a name, and the name; the last part of a template has no name."""
 
     text: str
@@ -29,7 +29,7 @@ class Part:
     functions: tuple[str, ...] = ()
 
 
-def parts_of(template: str) -> Iterator[Part]:
+def template_parts(template: str) -> Iterator[NamedText]:
     """The parts of a template. Raises NotConverted."""
     end, trims = 0, False
     for action in ACTION.finditer(template):
@@ -38,16 +38,16 @@ def parts_of(template: str) -> Iterator[Part]:
         text = text.rstrip(SPACE) if action[1] else text
         if not (named := NAME.fullmatch(action[2].strip())):
             raise NotConverted(f"the template {{{{ {action[2].strip()} }}}} is more than a name")
-        yield Part(text, named[1] or named[2] or named[3], tuple(re.findall(r"\w+", named[4])))
+        yield NamedText(text, named[1] or named[2] or named[3], tuple(re.findall(r"\w+", named[4])))
         end, trims = action.end(), bool(action[3])
     rest = template[end:].lstrip(SPACE) if trims else template[end:]
     if "{{" in rest:
         raise NotConverted("the braces of a template don't fit together")
-    yield Part(rest)
+    yield NamedText(rest)
 
 
 @dataclass(frozen=True)
-class Value:
+class KeyValue:
     """What one key of a Secret holds: a ``field`` of the secret at ``path``, or a ``template`` of its fields.
 
     A text without any field has no ``path``.
@@ -59,9 +59,9 @@ class Value:
     escape: str = ""
 
 
-def converted_template(template: str, engine: str, lookup: Callable[[str], Value]) -> Value:
+def converted_template(template: str, engine: str, lookup: Callable[[str], KeyValue]) -> KeyValue:
     """The same as a catalogue says it; ``lookup`` says what a name holds. Raises NotConverted."""
-    parts = list(parts_of(template))
+    parts = list(template_parts(template))
     fields = [_looked_up(part, engine, lookup) for part in parts if part.name]
     paths = list(dict.fromkeys(value.path for value in fields))
     if len(paths) > 1:
@@ -72,10 +72,10 @@ def converted_template(template: str, engine: str, lookup: Callable[[str], Value
         braced(part.text) + (f"{{{value.field}}}" if value else "")
         for part, value in zip(parts, [*fields, None], strict=True)
     )
-    return Value(paths[0] if paths else "", template=made, escape=_escape(parts, made))
+    return KeyValue(paths[0] if paths else "", template=made, escape=_escape(parts, made))
 
 
-def _looked_up(part: Part, engine: str, lookup: Callable[[str], Value]) -> Value:
+def _looked_up(part: NamedText, engine: str, lookup: Callable[[str], KeyValue]) -> KeyValue:
     value = lookup(part.name)
     if unknown := [name for name in part.functions if name not in ("toString", "urlquery")]:
         raise NotConverted(f"a template has the function {unknown[0]}")
@@ -86,11 +86,11 @@ def _looked_up(part: Part, engine: str, lookup: Callable[[str], Value]) -> Value
     return value
 
 
-def _quoting(parts: list[Part]) -> bool:
+def _quoting(parts: list[NamedText]) -> bool:
     return any("urlquery" in part.functions for part in parts)
 
 
-def _escape(parts: list[Part], made: str) -> str:
+def _escape(parts: list[NamedText], made: str) -> str:
     """How the values are written, where that is not what the catalogue takes for granted. Raises NotConverted."""
     named = [part for part in parts if part.name]
     if _quoting(parts) and not all("urlquery" in part.functions for part in named):
