@@ -92,14 +92,14 @@ class EsoStore:
 
     def mount_and_path(self, key: str, default: str) -> tuple[str, str]:
         """Where a key is in the Vault, as the operator builds it from the store's path and the key."""
-        given, mount = key.strip("/"), text_at(self.settings, "path").strip("/")
+        path, mount = key.strip("/"), text_at(self.settings, "path").strip("/")
         if not mount and self.provider in VAULTS:
-            mount, sign, path = given.partition("/data/")
-            return (mount, path) if sign else (given.partition("/")[0], given.partition("/")[2])
+            mount, sign, inner = path.partition("/data/")
+            return (mount, inner) if sign else (path.partition("/")[0], path.partition("/")[2])
         mount = mount or default
-        if given.startswith(f"{mount}/"):
-            given = given.removeprefix(f"{mount}/").removeprefix("data/")
-        return mount, given
+        if path.startswith(f"{mount}/"):
+            path = path.removeprefix(f"{mount}/").removeprefix("data/")
+        return mount, path
 
 
 def read_store(manifest: Json, namespace: str) -> EsoStore:

@@ -69,13 +69,13 @@ class SecretContent:
         """What stands under one key. Raises NotConverted."""
         if key in self.keys:
             return self.keys[key]
-        found = [value for whole in self.wholes if (value := whole.value(key))]
-        if len(found) > 1:
-            paths = " or ".join(value.path for value in found)
+        values = [value for whole in self.wholes if (value := whole.value(key))]
+        if len(values) > 1:
+            paths = " or ".join(value.path for value in values)
             raise NotConverted(f"{key} may be a field of {paths}: name its path with data and remoteRef")
-        if not found:
+        if not values:
             raise NotConverted(f"nothing in it is called {key}")
-        return checked_value(found[0])
+        return checked_value(values[0])
 
     def templated(self, template: Json) -> "SecretContent":
         """The same after a template. Raises NotConverted."""
@@ -193,8 +193,8 @@ class Manifests:
     @property
     def _read(self) -> list[EsoStore]:
         """The Vaults that something is read from."""
-        found = [self._store(manifest, ref) for manifest in self.pulled for ref in store_refs(spec_of(manifest))]
-        return [store for store in {store.label: store for store in found}.values() if store.provider in VAULTS]
+        stores = [self._store(manifest, ref) for manifest in self.pulled for ref in store_refs(spec_of(manifest))]
+        return [store for store in {store.label: store for store in stores}.values() if store.provider in VAULTS]
 
     def _pull(self, manifest: Json, into: Conversion) -> None:
         """A Secret of a cluster that is kept as the hub has it. Raises NotConverted."""
@@ -335,7 +335,7 @@ def unresolved(manifest: Json) -> str:
     named = [text_at(manifest, "metadata", "name"), namespace_of(manifest), target_of(manifest)]
     keys = [text for key in ("data", "secretStoreRef", "secretStoreRefs", "selector") for text in texts(spec.get(key))]
     extracts = [text_at(entry, "extract", "key") for entry in mappings(spec.get("dataFrom"))]
-    flux = (found[0] for text in (*named, *texts(spec)) if (found := VARIABLE.search(text)))
+    flux = (match[0] for text in (*named, *texts(spec)) if (match := VARIABLE.search(text)))
     helm = (text for text in (*named, *keys, *extracts) if "{{" in text)
     return next(iter((*flux, *helm)), "")
 
@@ -388,12 +388,12 @@ def metadata_of(manifest: Json, template: Json) -> tuple[dict[str, dict[str, str
     made, left = dict[str, dict[str, str]](), list[str]()
     for key, name in (("labels", "tags"), ("annotations", "annotations")):
         own = metadata.get(key) if isinstance(metadata, Mapping) else None
-        given = {str(a): str(b) for a, b in own.items()} if isinstance(own, Mapping) else {}
-        if any("{{" in text for text in (*given, *given.values())):
+        texts_of_key = {str(a): str(b) for a, b in own.items()} if isinstance(own, Mapping) else {}
+        if any("{{" in text for text in (*texts_of_key, *texts_of_key.values())):
             raise NotConverted(f"its template makes {key}")
-        left += [label for label in given if BOOKKEEPING.fullmatch(label)]
-        if kept := {label: text for label, text in given.items() if not BOOKKEEPING.fullmatch(label)}:
-            made[name] = kept
+        left += [label for label in texts_of_key if BOOKKEEPING.fullmatch(label)]
+        if own_texts := {label: text for label, text in texts_of_key.items() if not BOOKKEEPING.fullmatch(label)}:
+            made[name] = own_texts
     return made, left
 
 
