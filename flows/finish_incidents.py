@@ -23,6 +23,7 @@ async def finish_incidents() -> int:
     While one is open, or people have not heard all of it, another run follows at the next mark. What is left of one
     that comes no further is tried less and less often, unless a credential may work still.
     """
+    await look(tasks.record_what_waits)
     for closed in await look(tasks.list_due):
         begins()
         await recheck(closed)

@@ -41,7 +41,7 @@ def report_compliance(framework: str, since: str, until: str, owner: str) -> Rep
     workspace = current_workspace()
     period = parse_period(since, until) if since or until else last_month(workspace.clock())
     made = make_report(workspace, framework, Question(period, owner), FORMATS, os.environ)
-    write_entry_proof(made, os.environ)
+    write_entry_proof(workspace, made, os.environ)
     checks = {check["name"]: check["verdict"] for check in made.document["checks"]}
     controls = tuple(
         ControlResult(

@@ -17,14 +17,14 @@ from keyturn.ledger.freshness import SIGN_OF_LIFE
 from keyturn.ledger.naming import read_name
 from keyturn.ledger.signed_notes import signatures_of
 from keyturn.ledger.spool import Spooled
+from keyturn.ledger.waiting import waiting_in_hub
 from keyturn.ledger.witnessing import Witnessed
-from keyturn.providers.ledger.address import ledger_address, ledger_origin
 from keyturn.providers.ledger.collectors import collectors
 from keyturn.providers.ledger.opening import (
-    configured_ledger,
     environment_witnesses,
     make_checkpoint,
     named_ledger,
+    reached_ledger,
     spool_file,
 )
 from keyturn.rotation.journal import entry, note_down
@@ -60,8 +60,9 @@ class Signed:
 
 
 def ledger_name() -> str:
-    """The name of this worker's ledger in its checkpoints. Raises Invalid."""
-    return ledger_origin(ledger_address(os.environ), os.environ)
+    """The name in its checkpoints of the ledger that the hub names. Raises Invalid where this worker can't reach it."""
+    with closing(reached_ledger(os.environ, current_workspace().hub)) as stored:
+        return stored.origin
 
 
 def collector_names() -> list[str]:
@@ -77,14 +78,14 @@ def find_hub(hub: str) -> None:
 
 @step("drain")
 def drain(ledger: str) -> Drained:
-    """Append to the ledger what waits in this machine's spool. Raises Unrecorded where it still takes nothing."""
+    """Append to the ledger what waits in the hub and on this machine. Raises Unrecorded where it takes nothing yet."""
     torn: list[str] = []
 
     def note(_: Sequence[Entry], why: str) -> None:
         torn.append(why)
 
     with closing(named_ledger(os.environ, current_workspace().hub)) as stored:
-        entries = Spooled(stored, spool_file(os.environ), note).drain()
+        entries = Spooled(stored, spool_file(os.environ), note, current_workspace().hub).drain()
     note_down(current_workspace(), [entry(current_workspace(), "drain", Outcome.FAILED, note=why) for why in torn])
     return Drained(entries, tuple(torn))
 
@@ -92,13 +93,13 @@ def drain(ledger: str) -> Drained:
 @step("look at ledger")
 def needs_upkeep(ledger: str) -> str:
     """Why its upkeep is to run, as far as this machine can tell; empty where it need not."""
-    with closing(configured_ledger(os.environ)) as stored:
+    with closing(reached_ledger(os.environ, current_workspace().hub)) as stored:
         newest, size = stored.newest(), stored.size()
     made = read_checkpoint(newest) if newest else None
     if (fresh := size - (made.size if made else 0)) > 0:
         return f"no checkpoint covers {fresh} entries yet"
-    if is_spooled():
-        return "entries wait in this machine's spool"
+    if is_spooled() or waiting_in_hub(current_workspace().hub):
+        return "entries wait to be recorded"
     return "its newest checkpoint is old" if made and is_old(made.time) else ""
 
 
@@ -119,7 +120,7 @@ def show_life(ledger: str) -> bool:
 
     Raises Unrecorded.
     """
-    with closing(configured_ledger(os.environ)) as stored:
+    with closing(reached_ledger(os.environ, current_workspace().hub)) as stored:
         newest, size = stored.newest(), stored.size()
     made = read_checkpoint(newest) if newest else None
     if made is None or size > made.size:
@@ -135,7 +136,7 @@ def show_life(ledger: str) -> bool:
 @step("checkpoint")
 def checkpoint(ledger: str) -> Signed:
     """Sign how the ledger stands, where something is new. Raises Rewritten where its history was changed."""
-    with closing(configured_ledger(os.environ)) as stored:
+    with closing(reached_ledger(os.environ, current_workspace().hub)) as stored:
         before = stored.newest()
         witnesses = environment_witnesses(os.environ)
         made = make_checkpoint(current_workspace().hub, stored, current_workspace().clock, witnesses)
@@ -151,5 +152,5 @@ def checkpoint(ledger: str) -> Signed:
 def forward_to(collector: str) -> Forwarded:
     """Send the collector what it has not got yet; what stops it is part of the answer."""
     (receiver,) = (candidate for candidate in collectors(os.environ) if candidate.name == collector)
-    with closing(configured_ledger(os.environ)) as stored:
+    with closing(reached_ledger(os.environ, current_workspace().hub)) as stored:
         return forward(stored, current_workspace().hub, receiver)

@@ -15,6 +15,7 @@ from blocks.workspace import WorkspaceSettings
 from keyturn.core.conductor import Step as Wanted
 from keyturn.core.ledger import Entry
 from keyturn.providers.ledger.opening import spooled_ledger
+from keyturn.revocation import conclude as conclusion
 from keyturn.revocation import drills, incident_store, outbox, protocol, recheck, resume, run
 from keyturn.revocation.conclude import conclude_incident
 from keyturn.revocation.consent import Consent
@@ -94,6 +95,12 @@ def load_incident(incident: str) -> Incident:
     opened = incident_store.load_incident(revoking_workspace(), incident)
     tell(f"{incident} is found: {opened.selector}")
     return opened
+
+
+@step("record")
+def record_what_waits() -> str:
+    """Append to the ledger what revocations could not write there; why something waits still."""
+    return conclusion.record_what_waits(revoking_workspace())
 
 
 @step("find open")
@@ -207,14 +214,16 @@ def sign_checkpoint(incident: str) -> bool:
 @step("look")
 def is_vouched_for(incident: str) -> bool:
     """Whether a checkpoint covers everything of the incident so far."""
-    return bool(ledger_facts(incident_store.load_status(revoking_workspace(), incident)).checkpoint)
+    return bool(
+        ledger_facts(revoking_workspace(), incident_store.load_status(revoking_workspace(), incident)).checkpoint
+    )
 
 
 @step("report")
 def make_report(incident: str) -> str:
     """All that is known of an incident, in names alone, as Markdown."""
     status = incident_store.load_status(revoking_workspace(), incident)
-    text = to_markdown(status, readers_of(revoking_workspace(), status), ledger_facts(status))
+    text = to_markdown(status, readers_of(revoking_workspace(), status), ledger_facts(revoking_workspace(), status))
     tell(f"the report of {incident} is made")
     return text
 

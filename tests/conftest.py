@@ -22,7 +22,7 @@ from deployments.local.prepare import READER, Hub, prepare
 from deployments.local.redis import Redis
 from deployments.local.support.ports import RANGE, RANGE_VARIABLE, free_port
 from deployments.local.support.tls import certificate_in
-from tests.support import collecting, sampling, shards, warden
+from tests.support import collecting, sampling, warden
 from tests.support.engines import OverMariaDB, OverPostgreSQL
 from tests.support.lab import LOOSE, Lab
 from tests.support.sampling import ROOT
@@ -91,12 +91,6 @@ def pytest_configure(config: pytest.Config) -> None:
     choose_ports_apart()
     warden.watch()
     warden.end_tidily_when_terminated(WORKERS)
-    try:
-        shard = shards.chosen()
-    except ValueError as error:
-        raise pytest.UsageError(str(error)) from None
-    if shard and not hasattr(config, "workerinput"):
-        config.pluginmanager.register(shards.Recorder(shard))
 
 
 def choose_ports_apart() -> None:
@@ -175,13 +169,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what the sample or the shard does not hold, unless it is named, and begin with the longest groups."""
+    """Leave out what the sample does not hold, unless it is named, and begin with the groups that take longest."""
     if not any("::" in argument for argument in config.args):
-        named = files_in(config.args)
-        over = set(sampling.left_out(items, named))
-        config.stash[sampling.DRAWN] = sampling.drawn(items, over, named)
-        if shard := shards.chosen():
-            over.update(shards.not_in_shard(items, shard))
+        over = set(sampling.left_out(items, files_in(config.args)))
         items[:] = [item for item in items if item not in over]
         config.hook.pytest_deselected(items=list(over))
     order = [*GROUPS]
@@ -251,10 +241,15 @@ def nothing_of_other_tests(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
         return
     kv = request.getfixturevalue("world").root().secrets.kv.v2
-    counts: list[str] = []
-    with suppress(InvalidPath):  # nothing was counted yet
-        counts = kv.list_secrets("limits", mount_point="keyturn")["data"]["keys"]
-    for path in ("ledger", *(f"limits/{count}" for count in counts)):
+
+    def below(path: str) -> list[str]:
+        with suppress(InvalidPath):  # nothing is there yet
+            return [f"{path}/{key}" for key in kv.list_secrets(path, mount_point="keyturn")["data"]["keys"]]
+        return []
+
+    waiting = [event for folder in below("unrecorded") for event in below(folder.removesuffix("/"))]
+    # Ledgers that tests make are all called by the workspace, unless they say a name.
+    for path in ("ledger", "ledgers/keyturn/default", *waiting, *below("limits")):
         kv.delete_metadata_and_all_versions(path, mount_point="keyturn")
     yield
     kv.delete_metadata_and_all_versions("ledger", mount_point="keyturn")

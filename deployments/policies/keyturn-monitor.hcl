@@ -36,6 +36,14 @@ path "keyturn/data/posters/*" {
   capabilities = ["read"]
 }
 
+# What revocations could not write to the ledger: append it there, and remove it here.
+path "keyturn/data/unrecorded/*" {
+  capabilities = ["read"]
+}
+path "keyturn/metadata/unrecorded/*" {
+  capabilities = ["delete", "list"]
+}
+
 # Of two hubs, where there are two, which one is written: that is asked in both before anything is changed.
 path "keyturn/data/failover/epoch" {
   capabilities = ["read"]

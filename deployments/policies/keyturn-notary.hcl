@@ -50,6 +50,14 @@ path "keyturn/metadata/forwarding/*" {
   }
 }
 
+# What revocations could not write to the ledger: append it there, and remove it here.
+path "keyturn/data/unrecorded/*" {
+  capabilities = ["read"]
+}
+path "keyturn/metadata/unrecorded/*" {
+  capabilities = ["delete", "list"]
+}
+
 # Which ledger is the hub's, with the keys that have signed for it; `keyturn ledger move` changes it.
 path "keyturn/data/ledger" {
   capabilities = ["create", "read", "update"]

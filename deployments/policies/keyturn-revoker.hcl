@@ -49,6 +49,11 @@ path "keyturn/metadata/offboardings/*" {
   }
 }
 
+# Keep there what can't be written to the ledger.
+path "keyturn/data/unrecorded/*" {
+  capabilities = ["create"]
+}
+
 # End requests for access to what a project has had (`keyturn offboard`).
 path "keyturn/data/grants/*" {
   capabilities = ["update"]

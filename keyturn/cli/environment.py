@@ -1,32 +1,36 @@
 """Which hub, catalogue and Prefect server a command works with: the environment's, or the local stack's."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from keyturn.cli.failures import say_last
 from keyturn.cli.output import note, note_error
 from keyturn.core.clocks import clock_warning
-from keyturn.core.errors import Invalid, Unavailable
+from keyturn.core.errors import Invalid, KeyturnError, Unavailable
 from keyturn.core.workspaces import CATALOGUE_VARIABLE
 
 if TYPE_CHECKING:
     from deployments.local.home import Stack
     from keyturn.catalogue import Catalogue
     from keyturn.core.hub import Hub
-    from keyturn.core.ledger import Entry, Ledger
+    from keyturn.core.ledger import Entry
+    from keyturn.ledger.spool import Spooled
     from keyturn.providers.vault.hub import VaultHub
     from keyturn.rotation.context import Workspace
     from keyturn.settings.hub import HubSettings
+
+Tell = Callable[[str], None]
 
 HOME_VARIABLE: Final = "KEYTURN_HOME"
 DEFAULT_HOME: Final = ".keyturn"
 DEFAULT_CATALOGUE: Final = Path("deployments/catalogue")
 
 
-def stack_in_use(*, revoking: bool = False, signing: bool = False) -> "Stack | None":
+def stack_in_use(*, revoking: bool = False, signing: bool = False, tell: Tell = note) -> "Stack | None":
     """The local stack, its environment set, where it runs and VAULT_ADDR leads nowhere else. Says so.
 
     Its worker's login to the hub is used; or the revoker's, which may do more, or the notary's, which may sign.
@@ -37,7 +41,7 @@ def stack_in_use(*, revoking: bool = False, signing: bool = False) -> "Stack | N
     if stack is None or stack.hub.process.pid is None:
         return None
     adopt(stack, revoking=revoking, signing=signing)
-    note(f"using the local stack in {stack.home}: hub {stack.hub.address}")
+    tell(f"using the local stack in {stack.home}: hub {stack.hub.address}")
     return stack
 
 
@@ -90,12 +94,12 @@ def leading_elsewhere() -> list[str]:
     return sorted(name for name in os.environ if name.startswith(FOREIGN) and name not in own)
 
 
-def insist_on_hub(*, revoking: bool = False, signing: bool = False) -> None:
+def insist_on_hub(*, revoking: bool = False, signing: bool = False, tell: Tell = note) -> None:
     """Say which hub is used: that of VAULT_ADDR, or the local stack's. Raises Unavailable, Invalid."""
-    if stack_in_use(revoking=revoking, signing=signing) is not None:
+    if stack_in_use(revoking=revoking, signing=signing, tell=tell) is not None:
         return None
     if address := os.environ.get("VAULT_ADDR"):
-        return note(f"using the hub {address}")
+        return tell(f"using the hub {address}")
     if stopped := known_stack():
         problem = f"the local stack in {stopped.home} does not run"
         raise Unavailable("find", "the hub", problem, "Run `keyturn up`, or set VAULT_ADDR to another hub")
@@ -128,8 +132,9 @@ def opened_workspace(
 
     A revocation has a login of its own, and is not held up by a ledger that can't be written; the notary has another.
     """
-    insist_on_hub(revoking=revoking, signing=signing)
-    declared = load_catalogue(catalogue, despite_policy=despite_policy)
+    lines: list[str] = []
+    insist_on_hub(revoking=revoking, signing=signing, tell=lines.append if revoking else note)
+    declared = None if revoking else load_catalogue(catalogue, despite_policy=despite_policy)
 
     from keyturn.providers.opentelemetry.opening import told_in_spans
     from keyturn.providers.registry import open_workspace
@@ -138,8 +143,11 @@ def opened_workspace(
     settings = HubSettings.from_environment()
     if revoking and settings.failover:
         settings = replace(settings, failover=settings.failover.without_lease())
-    with connected_hub(settings) as hub, told_in_spans(os.environ, note):
-        yield open_workspace(declared, hub, spooled(hub) if revoking else None)
+    with connected_hub(settings) as hub:
+        ledger = spooled(hub) if revoking else None
+        with unrecorded_said(ledger, hub, lines), told_in_spans(os.environ, note):
+            declared = declared or load_catalogue(catalogue, despite_policy=despite_policy)
+            yield open_workspace(declared, hub, ledger)
 
 
 @contextmanager
@@ -156,15 +164,48 @@ def connected_hub(settings: "HubSettings") -> Iterator["VaultHub"]:
             note_error(warning)
 
 
-def spooled(hub: "Hub") -> "Ledger":
-    """The ledger with its spool; what neither takes is said here. Raises Invalid."""
+@contextmanager
+def unrecorded_said(ledger: "Spooled | None", hub: "Hub", lines: list[str]) -> Iterator[None]:
+    """Say first and last that the ledger takes nothing, where it does not; ``lines`` come after the first."""
+    if ledger and (why := why_unrecorded(ledger, hub)):
+        note_error(f"NOT RECORDED: {why}. What is done is kept in the hub until a process can write it to the ledger")
+    for line in lines:
+        note(line)
+    try:
+        yield
+    finally:
+        if ledger and (why := why_waiting(ledger)):
+            say_last(f"NOT RECORDED: {why}. The entries are kept in the hub, and keep-ledger writes them to the ledger")
+
+
+def why_unrecorded(ledger: "Spooled", hub: "Hub") -> str:
+    """Why the ledger takes nothing; empty where it does, and where the hub can't be asked, which other errors say."""
+    from keyturn.ledger.naming import read_name
+
+    try:
+        read_name(hub)
+    except KeyturnError:
+        return ""
+    return ledger.why_refused()
+
+
+def why_waiting(ledger: "Spooled") -> str:
+    """Why something of this process waits still, after another try to write it; empty where nothing does."""
+    if not ledger.waits:
+        return ""
+    try:
+        ledger.drain()
+    except KeyturnError as error:
+        return str(error)
+    return ""
+
+
+def spooled(hub: "Hub") -> "Spooled":
+    """The ledger for a revocation: what it does not take waits. Entries that nothing takes are named here."""
     from keyturn.providers.ledger.opening import spooled_ledger
 
     def lost(entries: "Sequence[Entry]", why: str) -> None:
         actions = ", ".join(dict.fromkeys(entry.action for entry in entries))
-        note(f"NOT RECORDED, neither in the ledger nor in its spool: {actions or 'what was torn'}: {why}")
+        note_error(f"LOST, neither in the ledger nor in the hub nor on this disk: {actions or 'torn lines'}: {why}")
 
-    def missing(why: str) -> None:
-        note(f"entries wait in the spool: {why}")
-
-    return spooled_ledger(os.environ, hub, lost, missing)
+    return spooled_ledger(os.environ, hub, lost)

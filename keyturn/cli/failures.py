@@ -80,6 +80,14 @@ class SignalReceived(KeyboardInterrupt):
         self.code = 128 + number
 
 
+_last_lines: Final[list[str]] = []
+
+
+def say_last(line: str) -> None:
+    """Let this be the command's last line, after its error."""
+    _last_lines.append(line)
+
+
 @contextmanager
 def error_boundary(failed: int = FAILED) -> Iterator[None]:
     """Whatever a command raises ends it with one line on stderr and the exit code that belongs to it, or ``failed``."""
@@ -100,6 +108,9 @@ def error_boundary(failed: int = FAILED) -> Iterator[None]:
         end_command(of_the_system(error), failed)
     except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value
         end_command(unexpected(error), failed)
+    finally:
+        while _last_lines:
+            note_error(_last_lines.pop(0))
 
 
 def end_command(error: KeyturnError, code: int = FAILED) -> NoReturn:

@@ -36,11 +36,6 @@ Exit codes:
   3    something differs"""
 """Of `keyturn hub plan`, for whoever lets it run each day."""
 
-UNNAMED: Final = (
-    "the hub names no ledger yet, and the first worker will name its own: set KEYTURN_LEDGER_NAME or KEYTURN_LEDGER as"
-    " workers have it, and run this again, so that nobody else comes first"
-)
-
 commands = typer.Typer(help="Set the hub up, and see whether it still is.", no_args_is_help=True)
 
 OverwriteOption = Annotated[
@@ -108,7 +103,7 @@ def opened_hub(catalogue: Path | None) -> Iterator[Setting]:
     declared = load_catalogue(catalogue)
     settings = HubSettings.from_environment()
     house = WorkspaceNames.from_environment(os.environ).own
-    wanted = resources(HubDeclaration.by(declared, settings, house, named_ledger()))
+    wanted = resources(HubDeclaration.by(declared, settings, house, first_ledger()))
     with connected_hub(settings) as hub:
         port = hub.setup()
         if settings.namespace:
@@ -149,12 +144,13 @@ def insist_on_namespace(port: "VaultSetup", namespace: str, wanted: "tuple[HubRe
     raise NotFound("find", f"the namespace {namespace}", "the hub has none of that name", hint)
 
 
-def named_ledger() -> str:
-    """The ledger that the environment names; empty where it names none, and each machine would have its own."""
-    from keyturn.providers.ledger.address import NAME_VARIABLE, VARIABLE, ledger_address, ledger_origin
+def first_ledger() -> str:
+    """What a hub that names no ledger is to name: its name, and its address where other machines can reach it there."""
+    from keyturn.providers.ledger.address import VARIABLE, first_name, recorded_place
 
-    named = os.environ.get(VARIABLE) or os.environ.get(NAME_VARIABLE)
-    return ledger_origin(ledger_address(os.environ), os.environ) if named else ""
+    address = os.environ.get(VARIABLE, "")
+    place = recorded_place(address) if address else None
+    return f"{first_name(os.environ)} {place.address}" if place and place.shared else first_name(os.environ)
 
 
 @commands.command("plan", epilog=PLAN_EXIT_CODES)
@@ -205,8 +201,6 @@ def apply_plan(
             typer.confirm(f"Do {len(doing)} of this?", abort=True, err=True)
         done = carry_out_plan(setting, planned, remove or []) if doing else []
         left = setting.plan() if doing else planned
-        if doing and not named_ledger() and setting.hub.read_state("ledger") is None:
-            note(UNNAMED)
     if as_json:
         write_json({"done": [item.resource.key for item in done], **plan_data(left, everything=False)})
     else:

@@ -17,4 +17,5 @@ def write_report_files(workspace: "Workspace", standing: "IncidentStatus", direc
     place = directory or state_directory() / "incidents"
     if directory is None:
         make_private(place).chmod(PRIVATE)
-    return write_report(standing, readers_of(workspace, standing), place, ledger_facts(standing), workspace.clock())
+    facts = ledger_facts(workspace, standing)
+    return write_report(standing, readers_of(workspace, standing), place, facts, workspace.clock())

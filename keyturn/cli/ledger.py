@@ -143,7 +143,7 @@ class Converted:
         """Numbers and lines. Raises Rewritten for an entry that can't be spelled in this format."""
         from keyturn.ledger.formats import Format, encode_as, sequenced
 
-        name = sources.configured_origin()
+        name = sources.told_origin(self._source)
         for sequence, leaf in self._source.leaves(max(first, self._since), last):
             if self._form is Format.JSONL:
                 yield sequence, leaf
@@ -174,7 +174,7 @@ def checkpoint() -> None:
     with sources.the_hub(signing=True) as hub:
         from keyturn.providers.ledger.opening import environment_witnesses, make_checkpoint
 
-        with sources.the_ledger() as ledger:
+        with sources.ledger_of(hub) as ledger:
             witnesses = environment_witnesses(os.environ)
             made = make_checkpoint(hub, ledger, lambda: datetime.now(UTC), witnesses)
             newest = made.note if made else ledger.newest()
@@ -192,24 +192,25 @@ def key() -> None:
     with sources.the_hub() as hub:
         from keyturn.providers.ledger.opening import public_key
 
-        write_text(str(public_key(hub, sources.configured_origin())))
+        write_text(str(public_key(hub, sources.named_origin(hub))))
 
 
 def move(reason: ReasonOption, old: FromOption = None, lost: LostOption = False) -> None:
-    """Go over to the ledger that KEYTURN_LEDGER names now, for good: the old one, the hub and the new one tell of it.
+    """Move to the ledger at KEYTURN_LEDGER, for good: the old one, the hub and the new one record it.
 
-    The login has to be one that may sign: the notary's. Every worker and every person needs the new address before.
+    The login has to be one that may sign: the notary's. The new one is called as KEYTURN_LEDGER_NAME says, else as the
+    workspace, with a number where that is taken. Set KEYTURN_LEDGER on every worker before.
     """
     if (old is None) != lost:
         raise typer.BadParameter("give --from ADDRESS, or --lost where nobody can read the old one any more")
     with sources.the_hub(signing=True) as hub:
         from keyturn.ledger.naming import read_name
         from keyturn.providers.ledger.address import open_ledger
-        from keyturn.providers.ledger.moving import move_ledger
+        from keyturn.providers.ledger.moving import move_ledger, new_ledger
 
         name, _ = read_name(hub)
         before = open_ledger(old, origin=name.origin) if old and name else None
-        with sources.the_ledger() as ledger:
+        with closing(new_ledger(name, os.environ)) as ledger:
             moved = move_ledger(hub, before, ledger, reason, lambda: datetime.now(UTC))
     note(f"the hub names {moved.origin}; before it was {', '.join(ledger.origin for ledger in moved.before)}")
 

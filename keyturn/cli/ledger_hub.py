@@ -1,5 +1,6 @@
 """``keyturn ledger verify --against-hub``: what is in the hub and in no entry, and the other way round."""
 
+from collections import Counter
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from keyturn.ledger.ports import LedgerSource
     from keyturn.ledger.verify import Problem
 
+WAITING_HINT = "keep-ledger appends them within 15 minutes, where the ledger takes entries"
 UNSEEN_HINT = "Use a login that may read it: nothing is known of it, and nothing is said to be in order"
 
 
@@ -19,15 +21,25 @@ def differences(source: "LedgerSource", catalogue: Path | None, now: datetime) -
     from keyturn.ledger.against_hub import HubToCompare, compare_with_hub
     from keyturn.ledger.naming import read_name
     from keyturn.ledger.verify import Problem
+    from keyturn.ledger.waiting import waiting_in_hub
+    from keyturn.revocation.incident_store import list_incidents
 
     with opened_workspace(catalogue) as workspace:
         name, _ = read_name(workspace.hub)
         ledgers = [name.origin, *(earlier.origin for earlier in name.before)] if name else []
         by_hand = [path for path, secret in workspace.catalogue.secrets.items() if secret.rotation.strategy == "manual"]
         paths = list(workspace.catalogue.secrets)
-        there = HubToCompare(workspace.hub, paths, workspace.fingerprint, ledgers, now, by_hand)
+        incidents = list_incidents(workspace)
+        opened = {incident.id: incident.opened_at for incident in incidents if not incident.unread}
+        there = HubToCompare(workspace.hub, paths, workspace.fingerprint, ledgers, now, by_hand, opened=opened)
         comparison = compare_with_hub(source, there)
-    unseen = [Problem(f"could not look at {text}", hint=UNSEEN_HINT) for text in comparison.unseen]
-    if not comparison.problems and not unseen:
+        waiting = Counter(place.split("/")[1] for place in waiting_in_hub(workspace.hub))
+    unread = [f"the incident {incident.id}: {incident.unread}" for incident in incidents if incident.unread]
+    unseen = [Problem(f"could not look at {text}", hint=UNSEEN_HINT) for text in (*comparison.unseen, *unread)]
+    late = [
+        Problem(f"{count} events of {incident} wait in the hub, and are not in the ledger yet", hint=WAITING_HINT)
+        for incident, count in waiting.items()
+    ]
+    if not comparison.problems and not unseen and not late:
         note(f"held against the hub: {comparison.secrets} secrets, and nothing was done without an entry")
-    return [*comparison.problems, *unseen]
+    return [*comparison.problems, *late, *unseen]

@@ -103,7 +103,7 @@ def verify_ledger(
     sources.settle_ledger()
     copied = bool(file or export)
     with opened_source(file, export, checkpoints) as source:
-        trust = sources.trust(keys, lambda: sources.origin_of(source) if copied else sources.configured_origin())
+        trust = sources.trust(keys, lambda hub: sources.origin_of(source) if copied else sources.named_origin(hub))
         elsewhere = [*trust.known, *held]
         report = verified(source, trust.keys, verify_ed25519, elsewhere=elsewhere, scan=scan_side_by_side)
         now = datetime.now(UTC)
@@ -250,7 +250,7 @@ def show_entry(proof: "Proof", keys: "Sequence[PublicKey]", as_json: bool) -> No
     from keyturn.providers.ledger.ed25519 import verify_ed25519
 
     checkpoint = read_checkpoint(proof.checkpoint)
-    trust = sources.trust(keys, lambda: checkpoint.origin)
+    trust = sources.trust(keys, lambda _: checkpoint.origin)
     entry = check_proof(proof, trust.keys, verify_ed25519)
     if as_json:
         data = tables.checkpoint_data(checkpoint, datetime.now(UTC))
@@ -265,7 +265,7 @@ def show_growth(proof: "Growth", keys: "Sequence[PublicKey]", as_json: bool) -> 
     from keyturn.ledger.proofs import check_growth
     from keyturn.providers.ledger.ed25519 import verify_ed25519
 
-    trust = sources.trust(keys, lambda: read_checkpoint(proof.newer).origin)
+    trust = sources.trust(keys, lambda _: read_checkpoint(proof.newer).origin)
     older, newer = check_growth(proof, trust.keys, verify_ed25519)
     if as_json:
         now = datetime.now(UTC)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,14 +35,31 @@ def settle_ledger() -> None:
 
 @contextmanager
 def the_ledger() -> "Iterator[StoredLedger]":
-    """The ledger that the environment names, or the local stack's. Raises Invalid."""
+    """The ledger of KEYTURN_LEDGER, else the one that the hub names. Raises Invalid, Unavailable."""
     from keyturn.providers.ledger.opening import configured_ledger
 
-    ledger = configured_ledger(os.environ)
-    try:
+    if is_told_by_hub():
+        with the_hub() as hub, ledger_of(hub) as ledger:
+            yield ledger
+    else:
+        with closing(configured_ledger(os.environ)) as ledger:
+            yield ledger
+
+
+@contextmanager
+def ledger_of(hub: "Hub") -> "Iterator[StoredLedger]":
+    """The ledger that the hub names. Raises Invalid where this machine can't reach it."""
+    from keyturn.providers.ledger.opening import reached_ledger
+
+    with closing(reached_ledger(os.environ, hub)) as ledger:
         yield ledger
-    finally:
-        ledger.close()
+
+
+def is_told_by_hub() -> bool:
+    """Whether the hub alone says which ledger is meant."""
+    from keyturn.providers.ledger.address import VARIABLE
+
+    return bool(os.environ.get("VAULT_ADDR")) and not os.environ.get(VARIABLE)
 
 
 @contextmanager
@@ -62,17 +79,17 @@ def the_hub(*, signing: bool = False) -> "Iterator[Hub]":
 
 @contextmanager
 def read_only(file: Path | None = None) -> "Iterator[LedgerSource]":
-    """A ledger's file, or the ledger of the environment, of which nothing is written. Raises Unavailable, Rewritten."""
-    from keyturn.providers.ledger.address import ledger_address
+    """A ledger's file, or the ledger in use, of which nothing is written. Raises Unavailable, Rewritten."""
     from keyturn.providers.ledger.sqlite import SqliteCopy
 
-    address = str(file) if file else ledger_address(os.environ)
-    if file is None and "://" in address:
+    if file is None:
         with the_ledger() as ledger:
-            yield ledger
-    else:
-        with SqliteCopy(Path(address).expanduser().absolute()) as copy:
-            yield copy
+            if "://" in ledger.address:
+                yield ledger
+                return
+            file = Path(ledger.address)
+    with SqliteCopy(file.expanduser().absolute()) as copy:
+        yield copy
 
 
 def given_keys(keys: Sequence[str], file: Path | None) -> "list[PublicKey]":
@@ -88,7 +105,7 @@ def given_keys(keys: Sequence[str], file: Path | None) -> "list[PublicKey]":
     return [PublicKey.parse(text) for text in (*keys, *lines)]
 
 
-def trust(keys: "Sequence[PublicKey]", origin: Callable[[], str]) -> Trust:
+def trust(keys: "Sequence[PublicKey]", origin: "Callable[[Hub], str]") -> Trust:
     """These keys alone; without any, the hub's key and the newest checkpoint that the hub has kept."""
     if keys:
         return Trust(keys)
@@ -96,7 +113,7 @@ def trust(keys: "Sequence[PublicKey]", origin: Callable[[], str]) -> Trust:
     with the_hub() as hub:
         from keyturn.ledger.checkpointer import CheckpointInHub
 
-        name = origin()
+        name = origin(hub)
         newest, _ = CheckpointInHub(hub, name).read()
         note("the hub tells the key and the newest checkpoint; with --public-key nothing but that key is believed")
         return Trust(hub_keys(hub, name), [newest] if newest else [])
@@ -109,7 +126,7 @@ def keys_of_proof(checkpoint: str, keys: Sequence[str], file: Path | None) -> "S
     """
     from keyturn.ledger.checkpoints import read_checkpoint
 
-    return trust(given_keys(keys, file), lambda: read_checkpoint(checkpoint).origin).keys
+    return trust(given_keys(keys, file), lambda _: read_checkpoint(checkpoint).origin).keys
 
 
 def insist_on_hub_or_key() -> None:
@@ -129,7 +146,7 @@ def hub_keys(hub: "Hub", origin: str) -> "Sequence[PublicKey]":
         return [public_key(hub, origin)]
     if keys := name.keys_of(origin):
         return keys
-    hint = "Set KEYTURN_LEDGER and KEYTURN_LEDGER_NAME as the hub's workers have them, or give a --public-key"
+    hint = "Unset KEYTURN_LEDGER_NAME, or give a --public-key"
     raise Invalid("verify", origin, f"the hub names another ledger: {name.origin}", hint)
 
 
@@ -142,8 +159,19 @@ def origin_of(source: "LedgerSource") -> str:
     raise Rewritten("read", "the copy", "it has no checkpoint, so nothing vouches for it", "Ask for one that has")
 
 
-def configured_origin() -> str:
-    """The name of the ledger of the environment. Raises Invalid."""
-    from keyturn.providers.ledger.address import ledger_address, ledger_origin
+def named_origin(hub: "Hub") -> str:
+    """The name that KEYTURN_LEDGER_NAME gives, else the one that the hub has. Raises Invalid."""
+    from keyturn.ledger.naming import read_name
+    from keyturn.providers.ledger.address import first_name, given_name
 
-    return ledger_origin(ledger_address(os.environ), os.environ)
+    name, _ = read_name(hub)
+    return given_name(os.environ) or (name.origin if name else first_name(os.environ))
+
+
+def told_origin(source: "LedgerSource") -> str:
+    """The name that KEYTURN_LEDGER_NAME gives, else that of the checkpoints, else the workspace's. Raises Invalid."""
+    from keyturn.providers.ledger.address import first_name, given_name
+
+    if name := given_name(os.environ):
+        return name
+    return origin_of(source) if any(True for _ in source.checkpoints()) else first_name(os.environ)

@@ -117,7 +117,7 @@ def made_report(
         question = Question(period, owner)
         made = make_report(workspace, framework, question, formats, os.environ, directory)
         sign_ledger(workspace)
-        write_entry_proof(made, os.environ)
+        write_entry_proof(workspace, made, os.environ)
     return made
 
 
@@ -194,7 +194,7 @@ def verify(
 
     keys = sources.given_keys(public_key or [], public_key_file)
     document, problem = read_report(file)
-    trust = sources.trust(keys, lambda: str(document["ledger"].get("name")))
+    trust = sources.trust(keys, lambda _: str(document["ledger"].get("name")))
     checked = check_report(document, trust.keys, verify_ed25519, own_entry(file, entry))
     problems = (*([problem] if problem else []), *checked.problems)
     if as_json:

@@ -123,7 +123,7 @@ def verify_trail(
     sources.settle_ledger()
     files, copied = TrailFiles(trail_at(directory)), bool(file or export)
     with opened_source(file, export, checkpoints) as source:
-        trust = sources.trust(keys, lambda: sources.origin_of(source) if copied else sources.configured_origin())
+        trust = sources.trust(keys, lambda hub: sources.origin_of(source) if copied else sources.named_origin(hub))
         ledger = verify_ledger(source, trust.keys, verify_ed25519, elsewhere=[*trust.known, *held])
         with hub_states(wanted=not keys) as states:
             report = verified(files, source, states)
@@ -270,7 +270,7 @@ def show_proof(text: str, keys: "Sequence[PublicKey]", as_json: bool) -> None:
 
     proof = EventProof.from_json(text)
     checkpoint = read_checkpoint(proof.entry.checkpoint)
-    proven = check_event(proof, sources.trust(keys, lambda: checkpoint.origin).keys, verify_ed25519)
+    proven = check_event(proof, sources.trust(keys, lambda _: checkpoint.origin).keys, verify_ed25519)
     if as_json:
         return write_json({"name": str(proof.name), "ledger": checkpoint.origin, **tables.proven_data(proven)})
     write_table(tables.EVENT_COLUMNS, [tables.proven_row(proven)], whole=("when (UTC)",))

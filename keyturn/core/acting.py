@@ -4,11 +4,15 @@ Who it is says the hub (:class:`keyturn.core.hub.Identity`). What stands here is
 for it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Final
+from functools import wraps
+from typing import Final, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 ASKED_FOR_BY: Final = ", asked for by "
 
@@ -32,6 +36,31 @@ class Acting:
 
 
 acting: ContextVar[Acting | None] = ContextVar("acting", default=None)
+
+
+incident_at_work: ContextVar[str] = ContextVar("incident_at_work", default="")
+"""The incident that this thread works at; empty without one."""
+
+
+@contextmanager
+def working_at(incident: str) -> Iterator[None]:
+    """What is done here belongs to the incident."""
+    token = incident_at_work.set(incident)
+    try:
+        yield
+    finally:
+        incident_at_work.reset(token)
+
+
+def incident_action(function: Callable[P, R]) -> Callable[P, R]:
+    """What the function does belongs to the incident, or the incident's id, that is its second argument."""
+
+    @wraps(function)
+    def wrapped(*arguments: P.args, **options: P.kwargs) -> R:
+        with working_at(str(getattr(arguments[1], "id", arguments[1]))):
+            return function(*arguments, **options)
+
+    return wrapped
 
 
 @dataclass(frozen=True)

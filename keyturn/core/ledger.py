@@ -70,6 +70,13 @@ class Ledger(Protocol):
         a space between. Raises Unrecorded.
         """
 
+    def append_missing(self, entries: Sequence[Entry]) -> int:
+        """Write those of these that it has not got yet, in one transaction, and return how many that were.
+
+        An entry is known by its canonical bytes. Of several that try at the same time each entry is written by one.
+        Raises Unrecorded.
+        """
+
     def newest_versions(self, secrets: Collection[str]) -> Mapping[str, NewestVersion]:
         """What the last entry of each of these secrets tells that tells of a version; what has none is left out.
 

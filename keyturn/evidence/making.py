@@ -17,7 +17,7 @@ from keyturn.evidence.report import ACTION, Document, build_report, digest_note,
 from keyturn.evidence.trail_hours import HourlyTrail
 from keyturn.ledger.proofs import prove_entry
 from keyturn.pages.files import write_private
-from keyturn.providers.ledger.opening import configured_ledger, ledger_to_write
+from keyturn.providers.ledger.opening import named_ledger, reached_ledger
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.journal import entry, note_down
 from keyturn.settings.directories import PRIVATE, make_private, state_directory
@@ -59,7 +59,7 @@ def make_report(
     Unrecorded where the ledger takes no entry, Rewritten where one of its entries can't be proven, and Unavailable.
     """
     wanted = find_framework(framework)
-    with closing(ledger_to_write(env)) as ledger:
+    with closing(named_ledger(env, workspace.hub)) as ledger:
         facts = gather_facts(workspace, question, ledger, access_logs(workspace, env))
         document = build_report(facts, wanted, lambda number: prove_entry(ledger, number, facts.ledger.checkpoint))
     done = entry(workspace, ACTION, Outcome.DONE, note=digest_note(document))
@@ -98,12 +98,12 @@ def write_report_in(document: Document, formats: Collection[str], directory: Pat
     return [write_private(directory / f"{name}.{ending}", text) for ending, text in texts]
 
 
-def write_entry_proof(made: Made, env: Mapping[str, str]) -> Path | None:
+def write_entry_proof(workspace: Workspace, made: Made, env: Mapping[str, str]) -> Path | None:
     """The proof of the report's own entry, beside its files; None where no checkpoint covers it yet."""
     if not made.sequence or not made.files:
         return None
     try:
-        with closing(configured_ledger(env)) as ledger:
+        with closing(reached_ledger(env, workspace.hub)) as ledger:
             proof = prove_entry(ledger, made.sequence)
     except KeyturnError:
         return None

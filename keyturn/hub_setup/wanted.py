@@ -78,7 +78,7 @@ class HubDeclaration:
     namespace: str = ""
     """The one that all of it is in; empty for the root namespace."""
     ledger: str = ""
-    """Which ledger a hub that names none is to name; empty where whoever looks does not say."""
+    """Which ledger a hub that names none is to name, and after a space its address; empty to name none."""
     limits: Mapping[str, timedelta] = field(default_factory=dict)
     """How long what an authority signs may last, by the mount of its engine."""
 

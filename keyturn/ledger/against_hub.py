@@ -5,7 +5,7 @@ alone.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -69,6 +69,7 @@ class HubToCompare:
     """The hub, with what is needed to compare: which secrets, how fingerprints are made, which ledgers are its own.
 
     ``by_hand`` are secrets whose versions people write themselves, ``incidents`` the entries that open revocations.
+    ``opened`` are the revocations that the hub knows, and when each was opened.
     """
 
     hub: SecretsPort
@@ -78,12 +79,13 @@ class HubToCompare:
     now: datetime
     by_hand: Collection[str] = ()
     incidents: Collection[int] = ()
+    opened: Mapping[str, datetime] = field(default_factory=dict)
 
 
 def compare_with_hub(source: LedgerSource, there: HubToCompare) -> HubComparison:
     """Hold every secret against the entries that tell of it. Raises what the ledger raises."""
     shown = _looked_at(there)
-    histories, began = _told(source)
+    histories, began, revocations = _told(source)
     there = replace(there, incidents=histories.pop("", _Told()).begun)
     paths = sorted({*there.paths, *histories})
     shown |= _looked_at(there, [path for path in paths if path not in shown])
@@ -93,6 +95,7 @@ def compare_with_hub(source: LedgerSource, there: HubToCompare) -> HubComparison
         if not shown[path].error
         for problem in _problems(path, shown[path], histories.get(path, _Told()), began, there)
     ]
+    problems += _unknown_incidents(there, revocations, began)
     unseen = tuple(f"{path}: {shown[path].error}" for path in paths if shown[path].error)
     return HubComparison(len(paths), tuple(problems), unseen)
 
@@ -111,9 +114,19 @@ def _look(hub: SecretsPort, path: str) -> _Secret:
         return _Secret(error=error.problem)
 
 
-def _told(source: LedgerSource) -> tuple[dict[str, _Told], datetime | None]:
-    """What the entries tell, by secret, and when the first of them was written."""
+def _unknown_incidents(there: HubToCompare, recorded: Collection[str], began: datetime | None) -> list[Problem]:
+    """The revocations since the ledger began that no entry tells of."""
+    since = [name for name, at in there.opened.items() if began and began < at <= there.now - SETTLED]
+    return [
+        Problem(f"the incident {name} of {there.opened[name]:%Y-%m-%d %H:%M:%S} UTC is in the hub, and in no entry")
+        for name in sorted(set(since).difference(recorded))
+    ]
+
+
+def _told(source: LedgerSource) -> tuple[dict[str, _Told], datetime | None, set[str]]:
+    """What the entries tell, by secret, when the first of them was written, and which revocations they tell of."""
     histories: dict[str, _Told] = defaultdict(_Told)
+    revocations: set[str] = set()
     began: datetime | None = None
     for sequence, leaf in source.leaves():
         try:
@@ -121,6 +134,8 @@ def _told(source: LedgerSource) -> tuple[dict[str, _Told], datetime | None]:
         except Invalid:
             continue  # the verifier tells of it
         began = began or entry.time
+        if entry.action == INCIDENT and entry.outcome is not Outcome.DENIED:
+            revocations.add(entry.note.partition(":")[0])
         if entry.outcome is Outcome.BEGUN and (entry.secret or entry.action == INCIDENT):
             histories[entry.secret].begun.add(sequence)
         if not entry.secret:
@@ -131,7 +146,7 @@ def _told(source: LedgerSource) -> tuple[dict[str, _Told], datetime | None]:
             histories[entry.secret].carried = max(histories[entry.secret].carried, entry.version)
         if entry.action.startswith(ENDS):
             histories[entry.secret].ended = sequence
-    return histories, began
+    return histories, began, revocations
 
 
 def _problems(

@@ -55,7 +55,8 @@ def revoked_secrets(ledger: Entries) -> dict[str, Revoked]:
                 revoked[path].since.add(entry.version)
         elif (path, incident) not in counted and not incident.startswith("version "):
             counted.add((path, incident))
-            revoked[path] = Revoked(incident, newest.get(path, 0))
+            # One that was recorded late is about what it says itself, not about what came before it in the ledger.
+            revoked[path] = Revoked(incident, entry.version or newest.get(path, 0))
     return revoked
 
 

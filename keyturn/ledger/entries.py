@@ -5,6 +5,7 @@ number is 0 are left out, but for time, actor, action and outcome. The time is R
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -73,6 +74,23 @@ def encode(entry: Entry) -> str:
         f"{_SECRET[entry.secret]}{_VERSION[entry.version]}{_FINGERPRINT[entry.fingerprint]}{_PLACE[entry.place]}{note}"
         f"{_RUN[entry.run]}{_HOST[entry.host]}}}"
     )
+
+
+def parse_tail(tail: bytes) -> Entry:
+    """The entry of a tail. Raises Invalid for any that Keyturn would not have written."""
+    # Any number will do: it has none yet.
+    return parse_leaf(leaf_of(1, tail)).entry
+
+
+def missing_tails(tails: Iterable[str], stored: Iterable[str]) -> list[str]:
+    """Those of ``tails`` that are not ``stored``; one that occurs twice has to be stored twice."""
+    there, missing = Counter(stored), []
+    for tail in tails:
+        if there[tail]:
+            there[tail] -= 1
+        else:
+            missing.append(tail)
+    return missing
 
 
 def parse_leaf(canonical_bytes: bytes) -> Numbered:

@@ -37,9 +37,16 @@ Tiles = Mapping[tuple[int, int], bytes]
 
 
 class StoredLedger(Ledger, LedgerSource, Protocol):
-    """A ledger that keeps its checkpoints beside its entries. ``origin`` names it in them."""
+    """A ledger that keeps its checkpoints next to its entries. ``origin`` names it in them, ``address`` says where."""
 
-    origin: str
+    @property
+    def origin(self) -> str: ...
+
+    @property
+    def address(self) -> str: ...
+
+    def try_writing(self) -> None:
+        """Raise Unrecorded where an append would, such as on a full disk. Nothing of it stays."""
 
     def size(self) -> int:
         """How many entries it has, which is the newest one's sequence number."""

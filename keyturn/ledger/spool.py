@@ -1,24 +1,23 @@
-"""A ledger that holds nobody up: what can't be written to it waits in a file, and is appended later.
+"""A ledger that holds nothing up: what can't be written to it waits in the hub, else in a file, and is appended later.
 
-The file has a line for each entry that waits, in canonical text. Before the first of them is appended a mark is written
-below them with the ledger's size: whatever of them stands in the ledger after that was appended by an attempt that was
-interrupted, and is not appended again. One process at a time has the file (flock), and a line is on the disk before
-``append`` returns.
+The file has a line for each entry that waits, in canonical text. One process at a time has the file (flock), and a line
+is on the disk before ``append`` returns. What an attempt that was interrupted has appended is not appended again.
 """
 
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
 from keyturn.core.errors import Invalid, KeyturnError, Unrecorded
+from keyturn.core.hub import StatePort
 from keyturn.core.ledger import Entry, NewestVersion
 from keyturn.ledger.durable_files import PRIVATE_FILE, append_durably, make_private_directory, take_lock
-from keyturn.ledger.entries import encode, leaf_of, parse_leaf
+from keyturn.ledger.entries import encode, parse_tail
 from keyturn.ledger.ports import StoredLedger
+from keyturn.ledger.waiting import keep_in_hub, record_waiting
 
 PAUSE: Final = 5.0
 """Seconds in which the ledger is not tried again after it refused."""
@@ -30,7 +29,7 @@ AT_ONCE: Final = 256
 """Entries that are appended in one go."""
 
 MARK: Final = b'{"appending_after":'
-"""How the line begins that tells the ledger's size."""
+"""How a line begins that earlier versions wrote before they appended."""
 
 Lost = Callable[[Sequence[Entry], str], None]
 """Told of entries that could be written nowhere, and why."""
@@ -39,26 +38,53 @@ Lost = Callable[[Sequence[Entry], str], None]
 class Spooled:
     """A :class:`keyturn.core.ledger.Ledger` in front of ``ledger``, whose ``append`` raises no Unrecorded.
 
-    ``file`` is made where it is missing (0600). What waits there goes first, so that the order stays. ``lost`` is told
-    what neither took.
+    ``file`` is made where it is missing (0600). What waits there goes first, so that the order stays. Without a ``hub``
+    nothing waits there. ``lost`` is called with what could be written nowhere.
     """
 
     def __init__(
-        self, ledger: StoredLedger, file: Path, lost: Lost, *, monotonic: Callable[[], float] = time.monotonic
+        self,
+        ledger: StoredLedger,
+        file: Path,
+        lost: Lost,
+        hub: StatePort | None = None,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ledger = ledger
         self._file = file
         self._lost = lost
+        self._hub = hub
         self._monotonic = monotonic
         self._not_before = 0.0
+        self._waits_in_hub = False
+        """Whether something of this process waits there."""
 
     def append(self, entries: Sequence[Entry]) -> int | str | None:
         """Write these to the ledger, after those that wait; where it can't be written, to the file."""
         try:
             return self._to_ledger(entries)
         except KeyturnError as error:
-            self._to_file(entries, error)
+            self._set_aside(entries, error)
             return None
+
+    def append_missing(self, entries: Sequence[Entry]) -> int:
+        """Write those of these that the ledger has not got. Raises Unrecorded."""
+        return self._ledger.append_missing(entries)
+
+    @property
+    def waits(self) -> bool:
+        """Whether something of this process waits for the ledger."""
+        return self._waits_in_hub or self._size() > 0
+
+    def why_refused(self) -> str:
+        """Why the ledger takes nothing at the moment; empty where it does. Nothing is written."""
+        try:
+            self._ledger.try_writing()
+        except KeyturnError as error:
+            self._not_before = self._monotonic() + PAUSE
+            return str(error)
+        return ""
 
     def newest_versions(self, secrets: Collection[str]) -> Mapping[str, NewestVersion]:
         """What the ledger tells; what waits in the file is not looked at. Raises Unavailable."""
@@ -66,6 +92,11 @@ class Spooled:
 
     def drain(self) -> int:
         """Append what waits to the ledger, and return how many entries that were. Raises where it can't be done."""
+        in_hub = record_waiting(self._hub, self._ledger) if self._hub else 0
+        self._waits_in_hub = False
+        return in_hub + self._drain_file()
+
+    def _drain_file(self) -> int:
         if not self._size():
             return 0
         try:
@@ -78,7 +109,7 @@ class Spooled:
         """How many entries the file holds. Raises OSError where it can't be read."""
         if not self._size():
             return 0
-        return sum(not line.startswith(MARK) for line in self._file.read_bytes().splitlines())
+        return sum(not _is_mark(line) for line in self._file.read_bytes().splitlines())
 
     def close(self) -> None:
         """Let go of the ledger; what waits stays in the file."""
@@ -88,11 +119,24 @@ class Spooled:
         if self._monotonic() < self._not_before:
             raise Unrecorded("write", "the ledger", "it refused a moment ago", "It is tried again soon")
         try:
-            self.drain()
+            if self._waits_in_hub:
+                self.drain()
+            self._drain_file()
             return self._ledger.append(entries)
         except KeyturnError:
             self._not_before = self._monotonic() + PAUSE
             raise
+
+    def _set_aside(self, entries: Sequence[Entry], why: KeyturnError) -> None:
+        """Let these wait in the hub, where every process finds them; where it takes nothing, in the file."""
+        try:
+            if self._hub:
+                keep_in_hub(self._hub, entries)
+                self._waits_in_hub = True
+                return
+        except KeyturnError as error:
+            why = error
+        self._to_file(entries, why)
 
     def _to_file(self, entries: Sequence[Entry], why: KeyturnError) -> None:
         try:
@@ -105,30 +149,14 @@ class Spooled:
             self._lost(entries, f"{why}. The spool {self._file} can't be written either: {_reason(error)}")
 
     def _drain(self, file: IO[bytes]) -> int:
-        waiting, mark, torn = _parted(file.read())
-        if mark is None:
-            mark = self._ledger.size()
-            _append(file, MARK + b"%d}\n" % mark)
-            left = waiting
-        else:
-            left = self._not_in_ledger(waiting, mark)
-        for begun in range(0, len(left), AT_ONCE):
-            self._ledger.append([_entry(tail) for tail in left[begun : begun + AT_ONCE]])
+        waiting, torn = _parted(file.read())
+        appended = 0
+        for begun in range(0, len(waiting), AT_ONCE):
+            appended += self._ledger.append_missing([parse_tail(tail) for tail in waiting[begun : begun + AT_ONCE]])
         _empty(file)
         if torn:
             self._lost([], f"{torn} lines of the spool {self._file} were torn when a process ended, and are left out")
-        return len(left)
-
-    def _not_in_ledger(self, waiting: Sequence[bytes], mark: int) -> list[bytes]:
-        """Those that no attempt has appended since the ledger had ``mark`` entries."""
-        there = Counter(tail for _, tail in self._ledger.tails(mark + 1))
-        left = []
-        for tail in waiting:
-            if there[tail]:
-                there[tail] -= 1
-            else:
-                left.append(tail)
-        return left
+        return appended
 
     def _size(self) -> int:
         """Bytes of the file; 0 where there is none, or nobody may look."""
@@ -167,30 +195,23 @@ def _empty(file: IO[bytes]) -> None:
     os.fsync(file.fileno())
 
 
-def _parted(content: bytes) -> tuple[list[bytes], int | None, int]:
-    """Tails that wait, the ledger's size at the first mark, None without one, and how many lines can't be read."""
-    waiting, marks, torn = [], [], 0
-    for line in content.splitlines():
-        if line.startswith(MARK) and line[len(MARK) : -1].isdigit():
-            marks.append(int(line[len(MARK) : -1]))
-        elif line.startswith(b"{") and _readable(line[1:]):
-            waiting.append(line[1:])
-        elif line:
-            torn += 1
-    return waiting, marks[0] if marks else None, torn
+def _parted(content: bytes) -> tuple[list[bytes], int]:
+    """Tails that wait, and how many lines can't be read."""
+    lines = [line for line in content.splitlines() if line and not _is_mark(line)]
+    waiting = [line[1:] for line in lines if line.startswith(b"{") and _readable(line[1:])]
+    return waiting, len(lines) - len(waiting)
+
+
+def _is_mark(line: bytes) -> bool:
+    return line.startswith(MARK) and line[len(MARK) : -1].isdigit()
 
 
 def _readable(tail: bytes) -> bool:
     try:
-        _entry(tail)
+        parse_tail(tail)
     except Invalid:
         return False
     return True
-
-
-def _entry(tail: bytes) -> Entry:
-    # Any number will do: it has none yet.
-    return parse_leaf(leaf_of(1, tail)).entry
 
 
 def _reason(error: OSError) -> str:

@@ -19,6 +19,7 @@ from keyturn.grants.requests import ARCHIVE, GRANTS
 from keyturn.grants.telling import ACCESS_TOLD
 from keyturn.ledger.forwarding import FORWARDING
 from keyturn.ledger.naming import NAMED, SIGNING_KEY
+from keyturn.ledger.waiting import UNRECORDED
 from keyturn.policies.scope import HubScope, SecretPath
 from keyturn.revocation.incident_store import INCIDENTS, OFFBOARDINGS
 from keyturn.rotation.agreements import AGREEMENTS
@@ -157,6 +158,7 @@ def worker(scope: HubScope) -> Sections:
         tuple(allow(f"{scope.places.state_mount}/data/{path}", "read", "update") for path in scope.keys),
     )
     yield from _posters(scope)
+    yield from unrecorded(scope)
     yield from ledger(scope)
     for rotation in scope.rotations:
         yield from rotation.rights(scope.places)
@@ -182,6 +184,10 @@ def revoker(scope: HubScope) -> Sections:
     yield Section(
         "The incidents, and the ends of projects.",
         tuple(rule for part in STATE for rule in state(scope, part, REVOKER)),
+    )
+    yield Section(
+        "Keep there what can't be written to the ledger.",
+        (allow(f"{scope.places.state_mount}/data/{UNRECORDED}/*", "create"),),
     )
     yield Section(
         "End requests for access to what a project has had (`keyturn offboard`).",
@@ -511,6 +517,18 @@ def ledger(scope: HubScope) -> Sections:
     )
 
 
+def unrecorded(scope: HubScope) -> Sections:
+    """Moving to the ledger what revocations could not write there."""
+    mount = scope.places.state_mount
+    yield Section(
+        "What revocations could not write to the ledger: append it there, and remove it here.",
+        (
+            allow(f"{mount}/data/{UNRECORDED}/*", "read"),
+            allow(f"{mount}/metadata/{UNRECORDED}/*", "list", "delete"),
+        ),
+    )
+
+
 def two_hubs(scope: HubScope) -> Sections:
     """Asking before a write which of two hubs is written. Who may say so is nobody that works."""
     words = "Of two hubs, where there are two, which one is written: that is asked in both before anything is changed."
@@ -545,6 +563,7 @@ def notary(scope: HubScope) -> Sections:
         "The newest checkpoint of each ledger, and how far each collector of its entries is.",
         tuple(rule for part in STATE if part.written_by == (NOTARY,) for rule in state(scope, part, NOTARY)),
     )
+    yield from unrecorded(scope)
     yield Section(
         "Which ledger is the hub's, with the keys that have signed for it; `keyturn ledger move` changes it.",
         (allow(f"{mount}/data/{NAMED}", "create", "read", "update"),),
@@ -604,6 +623,7 @@ def monitor(scope: HubScope) -> Sections:
         tuple(rule for part in STATE for rule in state(scope, part, MONITOR)),
     )
     yield from _posters(scope)
+    yield from unrecorded(scope)
     yield from ledger(scope)
 
 

@@ -3,6 +3,9 @@
 from dataclasses import replace
 from typing import Final
 
+from keyturn.core.acting import incident_action
+from keyturn.core.errors import KeyturnError
+from keyturn.ledger.waiting import record_waiting
 from keyturn.revocation.given_access import end_given, prove_given
 from keyturn.revocation.incident import Incident, IncidentStatus, Step, steps_missing
 from keyturn.revocation.incident_store import load_incident, load_status, update_incident
@@ -16,6 +19,7 @@ AT_ONCE: Final = 16
 """Stores that are looked through at once."""
 
 
+@incident_action
 def conclude_incident(workspace: Workspace, incident: str) -> IncidentStatus:
     """End leases and access, remove copies that nothing declares now, and close the incident where nothing is left.
 
@@ -47,6 +51,15 @@ def conclude_incident(workspace: Workspace, incident: str) -> IncidentStatus:
         changed = update_incident(workspace, incident, lay)
         doing.note = "; ".join((incident, *result.left))
     return IncidentStatus(changed, status.secrets)
+
+
+def record_what_waits(workspace: Workspace, incident: str = "") -> str:
+    """Append to the ledger what an incident, or any, could not write there before; why something waits still."""
+    try:
+        record_waiting(workspace.hub, workspace.ledger, incident)
+    except KeyturnError as error:
+        return str(error)
+    return ""
 
 
 def end_lease(workspace: Workspace, lease: str) -> str:

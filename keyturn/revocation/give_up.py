@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from keyturn.core.acting import incident_action
 from keyturn.core.errors import Invalid
 from keyturn.core.record import Record, Stage
 from keyturn.revocation.incident import Incident, IncidentStatus, Mode
@@ -14,6 +15,7 @@ from keyturn.rotation.deeds import Deed
 from keyturn.rotation.journal import actor_of, record_action
 
 
+@incident_action
 def give_up_incident(workspace: Workspace, incident: str, reason: str) -> IncidentStatus:
     """Close an open incident with what is left of it, which is never called proven; its secrets are let go.
 

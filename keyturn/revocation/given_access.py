@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
+from keyturn.core.acting import incident_action
 from keyturn.revocation.incident import Incident, Step
 from keyturn.revocation.incident_store import update_incident
 from keyturn.revocation.proof import CheckAnswer, CheckSubject
@@ -22,6 +23,7 @@ LOOK: Final = 0.25
 """Seconds between two looks."""
 
 
+@incident_action
 def end_given_access(workspace: Workspace, incident: Incident) -> None:
     """End what was given for a while of all that an incident is about, and keep in the incident what became of it.
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from keyturn.core.acting import incident_action
 from keyturn.revocation.given_access import find_given, prove_given
 from keyturn.revocation.incident import Event, Incident, IncidentStatus, Result, SecretProgress, Step
 from keyturn.revocation.incident_store import (
@@ -43,6 +44,7 @@ def list_due(workspace: Workspace) -> list[Incident]:
     return [incident for incident in list_incidents(workspace) if is_due(incident, workspace.clock())]
 
 
+@incident_action
 def recheck_incident(workspace: Workspace, incident: str) -> IncidentStatus:
     """Prove a closed incident once more. What is found opens it again, and is told like a new one.
 

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Final, TypeVar
 
+from keyturn.core.acting import working_at
 from keyturn.core.conductor import Conductor, conduct
 from keyturn.core.errors import Conflict, Denied, Invalid, TransientError
 from keyturn.core.hub import Right
@@ -56,12 +57,13 @@ def begin(
         selection.leases,
         remark=remark_of_process(),
     )
-    insist_on_consent(workspace, request, selection, consent)
-    insist_on_rights(workspace, selection, incident)
-    insist_on_second_person(workspace, request)
-    insist_on_incident_pace(workspace, request)
-    opened = create_or_find(workspace, request)
-    conduct_here(workspace, protocol.take_ending(opened))
+    with working_at(incident):
+        insist_on_consent(workspace, request, selection, consent)
+        insist_on_rights(workspace, selection, incident)
+        insist_on_second_person(workspace, request)
+        insist_on_incident_pace(workspace, request)
+        opened = create_or_find(workspace, request)
+        conduct_here(workspace, protocol.take_ending(opened))
     return opened
 
 

@@ -3,6 +3,7 @@
 from typing import Final
 
 from keyturn.core import errors
+from keyturn.core.acting import working_at
 from keyturn.core.errors import KeyturnError, TerminalError, TransientError
 from keyturn.revocation import incident_store
 from keyturn.revocation.incident import Incident, Result, SecretProgress, Step
@@ -65,7 +66,8 @@ def advance(workspace: Workspace, path: str, incident: Incident, steps: tuple[St
     TerminalError.
     """
     for step in steps:
-        progress = take_step(workspace, incident, path, step)
+        with working_at(incident.id):
+            progress = take_step(workspace, incident, path, step)
     if missing := tuple(step for step in steps if not progress.has_done(step)):
         raise unfinished_error(progress, missing)
     return progress

@@ -527,4 +527,4 @@ def test_who_verifies_without_a_key_and_without_a_hub_is_told_to_give_the_key(
     monkeypatch.delenv("VAULT_ADDR", raising=False)
     monkeypatch.setenv("KEYTURN_HOME", str(tmp_path / "no-stack"))
     with pytest.raises(Invalid, match=r"no public key of the ledger is given.*Give --public-key-file FILE"):
-        trust([], lambda: "keyturn/anywhere")
+        trust([], lambda _: "keyturn/anywhere")

@@ -6,6 +6,8 @@ import secrets
 import stat
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +27,16 @@ from keyturn.cli import watch
 from keyturn.cli.app import app
 from keyturn.core.errors import KeyturnError
 from keyturn.core.sensitive import Sensitive
+from keyturn.ledger.entries import parse_leaf
+from keyturn.ledger.waiting import record_waiting, waiting_in_hub
+from keyturn.providers.ledger.address import open_ledger
+from keyturn.providers.ledger.opening import named_ledger
 from keyturn.revocation import run
 from tests.cli.command import at_terminal, run_keyturn, run_python
+from tests.faults.disk import Disk
 from tests.support.announcements import load_apprise
 from tests.support.consumer import Consumer
+from tests.support.hooks import Hooked, raising
 from tests.support.lab import Declared, Lab, catalogue_data, fresh
 from tests.support.world import REGION, World
 
@@ -430,12 +438,13 @@ def test_a_report_that_can_not_be_written_is_told_and_takes_nothing_back(shop: S
 def test_a_ledger_that_can_not_be_written_holds_up_no_revocation(
     shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    forget_ledger(shop)
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("KEYTURN_LEDGER", str(tmp_path / "file" / "ledger.db"))
-    monkeypatch.setenv("KEYTURN_LEDGER_SPOOL", str(tmp_path / "spool"))
     asked = ["revoke", shop.database.path, "--reason", "leaked", "--incident", "INC-11", "--local"]
     assert told(*asked)["state"] == "closed"
-    waiting = (tmp_path / "spool").read_text()
+    kept = [shop.lab.hub.read_state(place) for place in waiting_in_hub(shop.lab.hub, "INC-11")]
+    waiting = "\n".join(str(state.data["entries"]) for state in kept if state)
     assert '"action":"cut","outcome":"done"' in waiting
     assert '"action":"close incident"' in waiting
     assert not [value for value in shop.values() if value in waiting]
@@ -649,13 +658,137 @@ def test_with_nothing_to_override_a_revocation_is_as_ever(shop: Shop) -> None:
 def test_a_ledger_whose_package_is_missing_holds_no_revocation_up_and_its_entries_wait(
     shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spool = tmp_path / "spool"
+    forget_ledger(shop)
     monkeypatch.setenv("KEYTURN_LEDGER", "postgresql://me@127.0.0.1:1/ledger")
-    monkeypatch.setenv("KEYTURN_LEDGER_SPOOL", str(spool))
     monkeypatch.delitem(sys.modules, "keyturn.providers.ledger.postgresql", raising=False)
     monkeypatch.setitem(sys.modules, "psycopg2", None)
     result = keyturn("revoke", shop.keys.path, "--reason", "leaked", "--local")
-    assert "entries wait in the spool: open the ledger: the package psycopg2 is missing here" in result.stderr
+    for line in first_and_last(result):
+        assert line.startswith("NOT RECORDED: ")
+        assert "the package psycopg2 is missing here" in line
     assert "Traceback" not in result.output
     assert shop.lab.current(shop.keys)["value"] != shop.keys.first["value"]
-    assert spool.read_bytes().count(b"\n") > 3
+    assert len(waiting_in_hub(shop.lab.hub)) > 3
+
+
+# --- where the ledger takes nothing
+
+
+def forget_ledger(shop: Shop) -> None:
+    """Let the hub name no ledger, as before the first use of it."""
+    shop.lab.hub.delete_state("ledger")
+
+
+def first_and_last(result: Result) -> list[str]:
+    """The lines that a person reads first and last."""
+    lines = result.stderr.splitlines()
+    return [lines[0], lines[-1]]
+
+
+def entries_about(ledger: str, incident: str) -> list[tuple[str, str, str]]:
+    """The action, the outcome and the time of every entry that names the incident."""
+    with closing(open_ledger(ledger)) as opened:
+        found = [parse_leaf(leaf).entry for _, leaf in opened.leaves()]
+    return [(one.action, one.outcome, one.time.isoformat()) for one in found if incident in one.note]
+
+
+def recorded_once(ledger: str, incident: str) -> bool:
+    """Whether the ledger has the incident from its opening to its close, and nothing of it twice."""
+    told_of = entries_about(ledger, incident)
+    actions = {(action, outcome) for action, outcome, _ in told_of}
+    whole = {("open incident", "done"), ("cut", "done"), ("close incident", "done")} <= actions
+    return whole and len(told_of) == len(set(told_of))
+
+
+@pytest.fixture
+def small_disk(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
+    """A disk with the hub's ledger on it."""
+    (tmp_path / "disk").mkdir()
+    with Disk(tmp_path / "disk", "4m") as disk:
+        if not disk.mounted:
+            pytest.skip("this process may not mount")
+        forget_ledger(shop)
+        monkeypatch.setenv("KEYTURN_LEDGER", str(disk.directory / "ledger.db"))
+        monkeypatch.setenv("KEYTURN_LEDGER_SPOOL", str(disk.directory / "spool"))
+        assert keyturn("sync", "--local").exit_code == 0
+        yield disk
+
+
+def test_a_full_ledger_disk_is_said_first_and_last_and_the_incident_is_recorded_once_by_the_next_that_can(
+    shop: Shop, small_disk: Disk
+) -> None:
+    incident, ledger = fresh(), os.environ["KEYTURN_LEDGER"]
+    small_disk.fill()
+    result = keyturn("revoke", shop.database.path, "--reason", "leaked", "--incident", incident, "--local")
+    for line in first_and_last(result):
+        assert line.startswith("NOT RECORDED: "), result.stderr
+        assert "Make room on it" in line
+    assert not shop.lab.logs_in(shop.database.first)
+    assert waiting_in_hub(shop.lab.hub, incident)
+    refused = keyturn("rotate", shop.keys.path, "--now", "--local")
+    assert refused.exit_code == 1
+    assert "Make room on it" in refused.stderr
+    assert shop.lab.current(shop.keys) == shop.keys.first
+    small_disk.free()
+    resumed = keyturn("revoke", "--resume", incident)
+    assert "NOT RECORDED" not in resumed.stderr
+    assert waiting_in_hub(shop.lab.hub) == []
+    assert recorded_once(ledger, incident)
+
+
+def test_from_an_empty_home_the_entries_go_to_the_ledger_that_the_hub_names(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    incident, ledger = fresh(), str(tmp_path / "workers" / "ledger.db")
+    forget_ledger(shop)
+    monkeypatch.setenv("KEYTURN_LEDGER", ledger)
+    assert keyturn("sync", "--local").exit_code == 0
+    monkeypatch.delenv("KEYTURN_LEDGER")
+    monkeypatch.delenv("XDG_STATE_HOME")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "empty"))
+    result = keyturn("revoke", shop.database.path, "--reason", "leaked", "--incident", incident, "--local")
+    assert result.exit_code == 0, result.output
+    assert "NOT RECORDED" not in result.stderr
+    assert recorded_once(ledger, incident)
+    assert not list((tmp_path / "empty").rglob("ledger.db"))
+
+
+def test_on_another_machine_than_the_ledgers_file_it_is_said_and_kept(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    incident, ledger = fresh(), os.environ["KEYTURN_LEDGER"]
+    monkeypatch.delenv("KEYTURN_LEDGER")
+    state = shop.lab.hub.read_state("ledger")
+    assert state
+    shop.lab.hub.write_state("ledger", {**state.data, "host": "worker-1"}, cas=state.version)
+    result = keyturn("revoke", shop.keys.path, "--reason", "leaked", "--incident", incident, "--local")
+    for line in first_and_last(result):
+        assert f"NOT RECORDED: write to the ledger keyturn/default: it is in the file {ledger} on worker-1" in line
+    refused = keyturn("rotate", shop.database.path, "--now", "--local")
+    assert refused.exit_code == 1
+    assert f"in the file {ledger} on worker-1, and can't be reached" in refused.stderr
+    assert shop.lab.current(shop.database) == shop.database.first
+    monkeypatch.setenv("KEYTURN_LEDGER", ledger)
+    monkeypatch.setenv("KEYTURN_LEDGER_NAME", "default")
+    assert keyturn("revoke", "--resume", incident).exit_code == 0
+    assert recorded_once(ledger, incident)
+
+
+def test_a_process_that_dies_between_the_ledger_and_the_hub_doubles_nothing_and_neither_do_two_at_once(
+    shop: Shop, small_disk: Disk
+) -> None:
+    incident, ledger = fresh(), os.environ["KEYTURN_LEDGER"]
+    small_disk.fill()
+    keyturn("revoke", shop.database.path, "--reason", "leaked", "--incident", incident, "--local")
+    small_disk.free()
+    hub: Any = shop.lab.hub
+    dies = Hooked(hub, delete_state=raising(KeyboardInterrupt()))
+    with closing(named_ledger(os.environ, hub)) as first, pytest.raises(KeyboardInterrupt):
+        record_waiting(dies, first)
+    before = len(waiting_in_hub(hub, incident))
+    assert before > 3
+    with ThreadPoolExecutor(2) as pool, closing(named_ledger(os.environ, hub)) as one:
+        list(pool.map(lambda _: record_waiting(hub, one), range(2)))
+    assert waiting_in_hub(hub, incident) == []
+    assert recorded_once(ledger, incident)

@@ -158,6 +158,25 @@ class LedgerContract:
         ledger.append([entry(2)])
         assert written(ledger) == [entry(2)]
 
+    def test_what_it_has_is_not_written_again(self, ledger: StoredLedger) -> None:
+        ledger.append(entries(3))
+        assert [ledger.append_missing(entries(5)), ledger.append_missing(entries(5))] == [2, 0]
+        assert ledger.append_missing([entry(6), entry(6)]) == 2
+        assert ledger.append_missing([]) == 0
+        assert written(ledger) == [*entries(5), entry(6), entry(6)]
+
+    def test_of_many_that_write_the_same_each_entry_is_written_once(self, open_one: Open) -> None:
+        with ThreadPoolExecutor(4) as pool:
+            counts = list(pool.map(lambda _: open_one().append_missing(entries(300)), range(8)))
+        assert (sum(counts), max(counts)) == (300, 300)
+        assert written(open_one()) == entries(300)
+
+    def test_trying_whether_it_can_be_written_leaves_nothing(self, ledger: StoredLedger) -> None:
+        ledger.try_writing()
+        ledger.append(entries(2))
+        ledger.try_writing()
+        assert written(ledger) == entries(2)
+
     def test_a_closed_ledger_is_opened_again(self, ledger: StoredLedger) -> None:
         ledger.close()
         ledger.append([entry(1)])

@@ -8,7 +8,7 @@ from typer.testing import CliRunner, Result
 
 from keyturn.cli.app import app
 from keyturn.core.sensitive import SecretFields
-from keyturn.ledger.naming import read_name
+from keyturn.ledger.naming import LedgerPlace, read_name
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import ROLE_ID_FILE, SECRET_ID_FILE
@@ -85,11 +85,23 @@ def test_a_second_run_writes_no_other_and_a_key_that_is_gone_is_not_made_anew(ne
     assert new.root.read("keyturn/data/fingerprint-key") is None
 
 
-def test_whoever_does_not_say_which_ledger_it_is_names_none(new: Empty, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_given_name_the_ledger_is_called_as_the_workspace(
+    new: Empty, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("KEYTURN_LEDGER_NAME")
     monkeypatch.delenv("KEYTURN_LEDGER")
-    assert "the hub names no ledger yet" in keyturn("hub", "apply", "--yes").stderr
-    assert read_name(new.hub) == (None, 0)
-    monkeypatch.setenv("KEYTURN_LEDGER_NAME", "shop")
     assert "create: entry:keyturn/ledger" in keyturn("hub", "apply", "--yes").stderr
+    name, _ = read_name(new.hub)
+    assert name
+    assert (name.origin, name.place) == ("keyturn/default", LedgerPlace())
     keyturn("hub", "plan")
+
+
+def test_the_address_of_a_shared_ledger_is_recorded_and_a_file_of_the_administrators_machine_is_not(
+    new: Empty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEYTURN_LEDGER", "postgresql://worker@db.example.com/ledger?sslrootcert=/etc/keyturn/ca.pem")
+    keyturn("hub", "apply", "--yes")
+    name, _ = read_name(new.hub)
+    assert name
+    assert name.place == LedgerPlace("postgresql://worker@db.example.com/ledger")

@@ -73,7 +73,7 @@ def spooled(ledger: SqliteLedger, gate: Gate, time: Time, path: Path, lost: list
     def tell(entries: Sequence[Entry], why: str) -> None:
         lost.append((list(entries), why))
 
-    return Spooled(Hooked(ledger, append=gate), path, tell, monotonic=time)
+    return Spooled(Hooked(ledger, append=gate, append_missing=gate), path, tell, monotonic=time)
 
 
 def test_a_ledger_that_can_be_written_is_written(spooled: Spooled, ledger: SqliteLedger, path: Path) -> None:
@@ -274,11 +274,11 @@ def test_a_link_in_its_place_is_not_followed(
 def test_a_ledger_that_can_t_be_read_either_keeps_the_entries_waiting(
     ledger: SqliteLedger, gate: Gate, path: Path, time: Time
 ) -> None:
-    def unreadable() -> None:
+    def unreadable(*_: object) -> None:
         raise Unavailable("read", "the ledger", "it is damaged", "Bring a copy back")
 
     both: Callable[..., None] = lambda *_: pytest.fail("nothing is lost")  # noqa: E731
-    broken = Spooled(Hooked(ledger, append=gate, size=unreadable), path, both, monotonic=time)
+    broken = Spooled(Hooked(ledger, append=gate, append_missing=unreadable), path, both, monotonic=time)
     gate.shut = True
     broken.append([entry(1)])
     gate.shut = False

@@ -24,8 +24,7 @@ from keyturn.core.restored import look_at_restoration, mark_snapshot
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import OwnershipTags
 from keyturn.core.waive import Waive
-from keyturn.ledger.naming import NamedLedger
-from keyturn.providers.ledger.address import ledger_origin, open_ledger
+from keyturn.providers.ledger.opening import named_ledger
 from keyturn.revocation.consent import Consent
 from keyturn.revocation.incident import Mode
 from keyturn.revocation.run import begin, finish
@@ -223,8 +222,8 @@ def old_ledger(durable: Lab, tmp_path: Path) -> Iterator[OldLedger]:
                 there.backup(copy)
             return workspace
         mark_snapshot(durable.hub, moments[0], durable.hub.now())
-        ledger = open_ledger(str(aside), origin=ledger_origin(address, os.environ))
-        return replace(workspace, ledger=NamedLedger(ledger, durable.hub))
+        given = {"KEYTURN_LEDGER": str(aside), "KEYTURN_LEDGER_NAME": "default"}
+        return replace(workspace, ledger=named_ledger(given, durable.hub))
 
     yield lost
     durable.hub.delete_state(RESTORED)

@@ -34,6 +34,10 @@ class Commits:
             raise FULL
         self.writes.append(list(entries))
 
+    def append_missing(self, entries: Sequence[Entry]) -> int:
+        self.append(entries)
+        return len(entries)
+
     def newest_versions(self, secrets: Collection[str]) -> Mapping[str, NewestVersion]:
         """It knows of none."""
         return {}

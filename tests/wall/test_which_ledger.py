@@ -17,6 +17,7 @@ from keyturn.core.policy import Trigger
 from keyturn.ledger.entries import parse_leaf
 from keyturn.ledger.naming import LedgerName, claim_name, read_name
 from keyturn.ledger.verify import verify_ledger
+from keyturn.ledger.waiting import waiting_in_hub
 from keyturn.providers.ledger.ed25519 import verify_ed25519
 from keyturn.providers.ledger.moving import move_ledger
 from keyturn.providers.ledger.opening import configured_ledger, make_checkpoint, named_ledger, spooled_ledger
@@ -168,8 +169,8 @@ def test_a_revocation_goes_on_and_what_it_did_waits_for_the_right_ledger(
     spool = {"KEYTURN_LEDGER_SPOOL": str(tmp_path / "spool")}
     elsewhere = Place(tmp_path / "elsewhere.db", fresh())
     with closing(spooled_ledger({**elsewhere.env, **spool}, lab.hub, lambda _, why: lost.append(why))) as ledger:
-        ledger.append(entries(2))
-        assert ledger.waiting() == 2
+        ledger.append(entries(2, 100))
+    assert len(waiting_in_hub(lab.hub)) == 1
     assert elsewhere.actions() == []
     with closing(spooled_ledger({**right.env, **spool}, lab.hub, lambda _, why: lost.append(why))) as ledger:
         assert ledger.drain() == 2

@@ -1,4 +1,4 @@
-"""Which ledger is written: a SQLite file of this machine, or a PostgreSQL database that several machines share."""
+"""Addresses and names of ledgers: a SQLite file of one machine, or a PostgreSQL database that several share."""
 
 import os
 import re
@@ -6,9 +6,11 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from keyturn.core.errors import Invalid, Unavailable
+from keyturn.core.workspaces import WorkspaceNames
+from keyturn.ledger.naming import LedgerPlace
 from keyturn.ledger.ports import StoredLedger
 from keyturn.settings.directories import state_directory
 
@@ -24,13 +26,18 @@ PATIENCE: Final = 10.0
 SCHEMES: Final = ("postgresql", "postgres")
 DEFAULT_PORT: Final = ":5432"
 
+LOCAL_OPTIONS: Final = frozenset(
+    {"sslrootcert", "sslcert", "sslkey", "sslcrl", "sslcrldir", "passfile", "service", "servicefile"}
+)
+"""Options of libpq that name files of one machine."""
+
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._:/-]+")
 _DOTS: Final = re.compile(r"(?<![^/])\.*(?![^/])")
 """A part of a path that is empty or all dots."""
 
 
 def ledger_address(env: Mapping[str, str]) -> str:
-    """What KEYTURN_LEDGER says, else the ledger of this user and machine. Raises Invalid where there can be none."""
+    """What KEYTURN_LEDGER says, else the file of this user and machine. Raises Invalid where there can be none."""
     return env.get(VARIABLE) or str(own_ledger())
 
 
@@ -39,14 +46,37 @@ def own_ledger() -> Path:
     return state_directory() / "ledger.db"
 
 
-def ledger_origin(address: str, env: Mapping[str, str]) -> str:
-    """The ledger's name in its checkpoints: KEYTURN_LEDGER_NAME, else where it lies. Raises Invalid.
+def given_name(env: Mapping[str, str]) -> str:
+    """The name in checkpoints that KEYTURN_LEDGER_NAME gives; empty where it is not set."""
+    return PREFIX + _safe(name) if (name := env.get(NAME_VARIABLE)) else ""
 
-    It is made of the address, not kept in the ledger, so that an empty one put in its place has its name and is
-    found out by the hub's copy of the newest checkpoint.
-    """
-    if name := env.get(NAME_VARIABLE):
-        return PREFIX + _safe(name)
+
+def first_name(env: Mapping[str, str]) -> str:
+    """What a hub's first ledger is called: as KEYTURN_LEDGER_NAME says, else as the workspace. Raises Invalid."""
+    return given_name(env) or PREFIX + WorkspaceNames.from_environment(env).name
+
+
+def is_given(env: Mapping[str, str]) -> bool:
+    """Whether the environment says which ledger it is: without that, nothing is the first ledger of a hub."""
+    return bool(env.get(VARIABLE) or env.get(NAME_VARIABLE))
+
+
+def recorded_place(address: str) -> LedgerPlace:
+    """Where a ledger is, for others to read; without what is on this machine alone. Raises Invalid."""
+    if _is_file(address):
+        return LedgerPlace(str(_file(address)), socket.gethostname())
+    url = urlsplit(_without_password(address))
+    options = [(key, value) for key, value in parse_qsl(url.query) if key not in LOCAL_OPTIONS]
+    return LedgerPlace(urlunsplit(url._replace(query=urlencode(options, safe="/:"))))
+
+
+def database_of(address: str) -> str:
+    """The name of the database at an address of PostgreSQL."""
+    return unquote(urlsplit(address).path).strip("/")
+
+
+def earlier_name(address: str) -> str:
+    """The name that versions before 0.3 made of the host and the path, or of the database's address."""
     if _is_file(address):
         return PREFIX + _safe(f"{socket.gethostname()}{os.path.normpath(_file(address))}")
     url = urlsplit(_without_password(address))
@@ -57,21 +87,20 @@ def ledger_origin(address: str, env: Mapping[str, str]) -> str:
 def open_ledger(address: str, *, origin: str = "", patience: float = PATIENCE) -> StoredLedger:
     """The ledger at a path or at ``postgresql://user@host:port/database``; nothing is touched before its first use.
 
-    An empty ``origin`` is made of the address. PostgreSQL's password comes from libpq's own PGPASSFILE or PGPASSWORD.
+    ``origin`` is its name. PostgreSQL's password comes from libpq's own PGPASSFILE or PGPASSWORD.
     Raises Invalid for any other address, and for one that holds a password; Unavailable without the package for it.
     """
-    name = origin or ledger_origin(address, {})
     if _is_file(address):
         from keyturn.providers.ledger.sqlite import SqliteLedger
 
-        return SqliteLedger(_file(address), name, patience=patience)
+        return SqliteLedger(_file(address), origin, patience=patience)
     try:
         from keyturn.providers.ledger.postgresql import PostgresqlLedger
     except ModuleNotFoundError as error:
         problem, hint = f"the package {error.name} is missing here", "Install keyturn[postgres]"
         raise Unavailable("open", "the ledger", problem, hint) from None
 
-    return PostgresqlLedger(_without_password(address), name, patience=patience)
+    return PostgresqlLedger(_without_password(address), origin, patience=patience)
 
 
 def _is_file(address: str) -> bool:

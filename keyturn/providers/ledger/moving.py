@@ -1,7 +1,7 @@
 """Moving to a new ledger, which the old one, the hub and the new one tell of."""
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from keyturn.core.acting import acting
@@ -10,8 +10,9 @@ from keyturn.core.hub import Hub
 from keyturn.core.ledger import Entry, Outcome
 from keyturn.ledger.checkpointer import CheckpointInHub
 from keyturn.ledger.checkpoints import read_checkpoint
-from keyturn.ledger.naming import LedgerName, insist_on_named, move_name, read_name
+from keyturn.ledger.naming import NOWHERE, LedgerName, insist_on_named, move_name, read_name
 from keyturn.ledger.ports import StoredLedger
+from keyturn.providers.ledger.address import VARIABLE, first_name, given_name, open_ledger, recorded_place
 from keyturn.providers.ledger.opening import make_checkpoint
 
 ACTION = "move ledger"
@@ -31,9 +32,25 @@ def move_ledger(
     note = f"from {_leave(hub, old, new, reason, clock)}: {reason}"
     new.append([_entry(hub, Outcome.BEGUN, new.origin, note, clock)])
     size = old.size() if old else _covered(hub, name)
-    moved = move_name(hub, new, size, clock())
+    moved = move_name(hub, new, size, clock(), recorded_place(new.address))
     new.append([_entry(hub, Outcome.DONE, new.origin, note, clock)])
     return moved
+
+
+def new_ledger(name: LedgerName | None, env: Mapping[str, str]) -> StoredLedger:
+    """The ledger at KEYTURN_LEDGER, to move to. Raises Invalid where that is not set, or its name is the old one's."""
+    address = env.get(VARIABLE, "")
+    if not address:
+        raise Invalid("move to", "the new ledger", "KEYTURN_LEDGER is not set", "Set it to the new ledger's address")
+    place, taken = recorded_place(address), {name.origin, *(ledger.origin for ledger in name.before)} if name else set()
+    if name and place == name.place:
+        return open_ledger(address, origin=name.origin)
+    explicit, first = given_name(env), first_name(env)
+    if name and explicit == name.origin and name.place != NOWHERE:
+        hint = "Set KEYTURN_LEDGER_NAME to a new name, or unset it"
+        raise Invalid("move to", f"the ledger {place.words}", f"{explicit} is the name of the one that is left", hint)
+    names = (first, *(f"{first}-{number}" for number in range(2, len(taken) + 3)))
+    return open_ledger(address, origin=explicit or next(free for free in names if free not in taken))
 
 
 def _leave(hub: Hub, old: StoredLedger | None, new: StoredLedger, reason: str, clock: Callable[[], datetime]) -> str:

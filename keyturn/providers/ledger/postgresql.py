@@ -17,7 +17,7 @@ from psycopg2.extras import execute_values
 
 from keyturn.core.errors import Conflict, Unavailable, Unrecorded
 from keyturn.core.ledger import Entry, NewestVersion
-from keyturn.ledger.entries import encode, leaves_of
+from keyturn.ledger.entries import encode, leaves_of, missing_tails
 from keyturn.ledger.group_commit import GroupCommit
 from keyturn.ledger.ports import Tiles
 from keyturn.ledger.versions import newest_by_secret
@@ -71,6 +71,8 @@ SELECT max(sequence) FROM keyturn_ledger.entries
  WHERE sequence > %(seen)s AND entry = %(tail)s
 """
 
+STORED: Final = "SELECT entry FROM keyturn_ledger.entries WHERE entry = ANY(%s)"
+
 NEWEST_VERSIONS, NEWEST_CUTS = (
     f"""
 SELECT found.sequence, found.entry FROM unnest(%s::text[]) AS wanted (path) CROSS JOIN LATERAL (
@@ -98,6 +100,7 @@ class PostgresqlLedger:
 
     def __init__(self, address: str, origin: str, *, patience: float) -> None:
         self.origin = origin
+        self.address = address
         self._address = address
         self._patience = patience
         self._kept: _Session | None = None
@@ -105,6 +108,14 @@ class PostgresqlLedger:
     def append(self, entries: Sequence[Entry]) -> int | None:
         """Write these in one transaction, perhaps with those of other threads, and wait for the server's disk."""
         return self._session.group_commit.add([encode(entry) for entry in entries]) if entries else None
+
+    def append_missing(self, entries: Sequence[Entry]) -> int:
+        """Write those that it has not got, in one transaction that looks for them first."""
+        return self._session.append_missing([encode(entry) for entry in entries])
+
+    def try_writing(self) -> None:
+        """Write an entry in a transaction, and take it back."""
+        self._session.try_writing()
 
     def size(self) -> int:
         """The newest entry's number. Raises Unavailable where it can't be read, as all that reads."""
@@ -211,6 +222,21 @@ class _Session:
     def close(self) -> None:
         with self._turn:
             self._drop()
+
+    def append_missing(self, tails: Sequence[str]) -> int:
+        with self._in_a_row("write to") as cursor:
+            cursor.execute(STORED, (list(tails),))
+            lacking = missing_tails(tails, [tail for (tail,) in cursor.fetchall()])
+            if lacking:
+                cursor.execute(APPEND, {"tails": lacking})
+                self._written(cursor.fetchall(), len(lacking))
+        return len(lacking)
+
+    def try_writing(self) -> None:
+        with self._in_a_row("write to") as cursor:
+            cursor.execute(APPEND, {"tails": ["{}"]})
+            cursor.execute("ROLLBACK")
+            cursor.execute("BEGIN")
 
     def _append(self, tails: Sequence[str]) -> int | None:
         arguments = {"tails": list(tails)}

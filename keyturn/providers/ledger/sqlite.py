@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from keyturn.core.errors import Conflict, Rewritten, Unavailable, Unrecorded
 from keyturn.core.ledger import Entry, NewestVersion
-from keyturn.ledger.entries import encode, leaves_of
+from keyturn.ledger.entries import encode, leaves_of, missing_tails
 from keyturn.ledger.group_commit import GroupCommit
 from keyturn.ledger.ports import Tiles
 from keyturn.ledger.versions import CUT, CUT_INDEX, DONE, INDEX, OF_VERSION, SECRET_KEY, newest_by_secret
@@ -35,6 +35,7 @@ INSERT_ROWS: Final = INSERT_ONE.replace("(?)", ", ".join(["(?)"] * ROWS))
 
 SIZE: Final = "SELECT coalesce(max(sequence), 0) FROM entries"
 TAILS: Final = "SELECT sequence, entry FROM entries WHERE sequence BETWEEN ? AND ? ORDER BY sequence"
+FIND: Final = "SELECT entry FROM entries WHERE entry IN ({})"
 CHECKPOINTS: Final = "SELECT note FROM checkpoints ORDER BY number"
 NEWEST: Final = "SELECT note FROM checkpoints ORDER BY number DESC LIMIT 1"
 TILE: Final = "SELECT hashes FROM tiles WHERE level = ? AND number = ?"
@@ -72,6 +73,7 @@ class SqliteLedger:
 
     def __init__(self, file: Path, origin: str, *, patience: float) -> None:
         self.origin = origin
+        self.address = str(file)
         self._file = file
         self._patience = patience
         self._kept: _Session | None = None
@@ -79,6 +81,14 @@ class SqliteLedger:
     def append(self, entries: Sequence[Entry]) -> int | None:
         """Write these in one transaction, perhaps with those of other threads, and wait for the disk."""
         return self._session.group_commit.add([encode(entry) for entry in entries]) if entries else None
+
+    def append_missing(self, entries: Sequence[Entry]) -> int:
+        """Write those that it has not got, in one transaction that looks for them first."""
+        return self._session.append_missing([encode(entry) for entry in entries])
+
+    def try_writing(self) -> None:
+        """Write the file's header as it is, and wait for the disk: SQLite writes the page even so."""
+        self._session.try_writing()
 
     def size(self) -> int:
         """The newest entry's number. Raises Unavailable where it can't be read, as all that reads."""
@@ -280,15 +290,36 @@ class _Session:
         with self._turn:
             self._drop()
 
+    def append_missing(self, tails: Sequence[str]) -> int:
+        with self._transaction("write to") as connection:
+            stored: list[str] = []
+            distinct = list(dict.fromkeys(tails))
+            for begun in range(0, len(distinct), ROWS):
+                some = distinct[begun : begun + ROWS]
+                rows = connection.execute(FIND.format(", ".join("?" * len(some))), some)
+                stored += [bytes(tail).decode() for (tail,) in rows]
+            lacking = missing_tails(tails, stored)
+            self._insert(connection, lacking)
+        return len(lacking)
+
+    def try_writing(self) -> None:
+        with self._transaction("write to") as connection:
+            ((version,),) = connection.execute("PRAGMA user_version").fetchall()
+            connection.execute(f"PRAGMA user_version = {int(version)}")
+
     def _append(self, tails: Sequence[str]) -> int:
         with self._transaction("write to") as connection:
-            first = connection.execute(SIZE).fetchone()[0] + 1
-            if first > LAST - len(tails):
-                raise NotOurs("somebody has used up its numbers", "Verify it, then bring the newest copy back")
-            whole = len(tails) // ROWS * ROWS
-            for begun in range(0, whole, ROWS):
-                connection.execute(INSERT_ROWS, tails[begun : begun + ROWS])
-            connection.executemany(INSERT_ONE, [(tail,) for tail in tails[whole:]])
+            return self._insert(connection, tails)
+
+    @staticmethod
+    def _insert(connection: sqlite3.Connection, tails: Sequence[str]) -> int:
+        first = connection.execute(SIZE).fetchone()[0] + 1
+        if first > LAST - len(tails):
+            raise NotOurs("somebody has used up its numbers", "Verify it, then bring the newest copy back")
+        whole = len(tails) // ROWS * ROWS
+        for begun in range(0, whole, ROWS):
+            connection.execute(INSERT_ROWS, tails[begun : begun + ROWS])
+        connection.executemany(INSERT_ONE, [(tail,) for tail in tails[whole:]])
         return int(first) + len(tails) - 1
 
     @contextmanager

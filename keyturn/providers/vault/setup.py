@@ -13,7 +13,7 @@ from keyturn.core.hub import State
 from keyturn.core.hub_setup import NAMESPACES
 from keyturn.core.rights import holds
 from keyturn.core.sensitive import Sensitive
-from keyturn.ledger.naming import claim_name
+from keyturn.ledger.naming import LedgerPlace, claim_name
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.vault.capabilities import capabilities_at
 from keyturn.providers.vault.client import Calls
@@ -106,7 +106,8 @@ class VaultSetup:
         if entry == FIRST_KEY:
             self._hub.fingerprint_keys()
         else:
-            claim_name(self._hub, initial)
+            origin, _, address = initial.partition(" ")
+            claim_name(self._hub, origin, LedgerPlace(address))
 
     def role_id(self, role: str) -> str:
         """The role id of an AppRole. Raises NotFound."""

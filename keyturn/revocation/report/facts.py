@@ -17,7 +17,7 @@ from keyturn.core.errors import Denied, Invalid, KeyturnError
 from keyturn.ledger.checkpoints import read_checkpoint
 from keyturn.ledger.entries import parse_leaf
 from keyturn.ledger.ports import StoredLedger
-from keyturn.providers.ledger.opening import configured_ledger, environment_witnesses, make_checkpoint
+from keyturn.providers.ledger.opening import environment_witnesses, make_checkpoint, reached_ledger
 from keyturn.revocation.incident import Incident, IncidentStatus
 from keyturn.revocation.report import LedgerFacts
 from keyturn.rotation.context import Workspace
@@ -62,10 +62,10 @@ def look_back(env: Mapping[str, str]) -> timedelta:
         raise Invalid("read", LOOK_BACK, f"it {error}", "Write a duration such as 30d") from None
 
 
-def ledger_facts(status: IncidentStatus, env: Mapping[str, str] = os.environ) -> LedgerFacts:
+def ledger_facts(workspace: Workspace, status: IncidentStatus, env: Mapping[str, str] = os.environ) -> LedgerFacts:
     """The incident's own entries, and the newest checkpoint where it covers them; nothing of a ledger that is away."""
     try:
-        with closing(configured_ledger(env)) as ledger:
+        with closing(reached_ledger(env, workspace.hub)) as ledger:
             return facts_in(ledger, status.incident)
     except KeyturnError:
         return LedgerFacts()
@@ -76,7 +76,7 @@ def sign_ledger(workspace: Workspace, env: Mapping[str, str] = os.environ) -> bo
 
     Where it may not, the notary's next one covers it. Raises Rewritten, Unavailable.
     """
-    with suppress(Denied), closing(configured_ledger(env)) as ledger:
+    with suppress(Denied), closing(reached_ledger(env, workspace.hub)) as ledger:
         make_checkpoint(workspace.hub, ledger, workspace.clock, environment_witnesses(env))
         return True
     return False
