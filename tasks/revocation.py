@@ -15,8 +15,7 @@ from blocks.workspace import WorkspaceSettings
 from keyturn.core.conductor import Step as Wanted
 from keyturn.core.ledger import Entry
 from keyturn.providers.ledger.opening import spooled_ledger
-from keyturn.revocation import conclude as conclusion
-from keyturn.revocation import drills, incident_store, outbox, protocol, recheck, resume, run
+from keyturn.revocation import drills, incident_store, outbox, protocol, recheck, recorded, resume, run
 from keyturn.revocation.conclude import conclude_incident
 from keyturn.revocation.consent import Consent
 from keyturn.revocation.given_access import end_given_access
@@ -100,7 +99,7 @@ def load_incident(incident: str) -> Incident:
 @step("record")
 def record_what_waits() -> str:
     """Append to the ledger what revocations could not write there; why something waits still."""
-    return conclusion.record_what_waits(revoking_workspace())
+    return recorded.record_what_waits(revoking_workspace())
 
 
 @step("find open")

@@ -236,8 +236,8 @@ def revoked(workspace: "Workspace", request: Request, yes: bool, through: Throug
 
 def resumed(workspace: "Workspace", incident: str, through: Through) -> Carried:
     """Go on with an open incident; a closed one is only shown. Raises NotFound."""
-    from keyturn.revocation.conclude import record_what_waits
     from keyturn.revocation.incident_store import load_status
+    from keyturn.revocation.recorded import record_what_waits
 
     record_what_waits(workspace, incident)
     status = load_status(workspace, incident)

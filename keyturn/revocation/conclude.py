@@ -4,12 +4,11 @@ from dataclasses import replace
 from typing import Final
 
 from keyturn.core.acting import incident_action
-from keyturn.core.errors import KeyturnError
-from keyturn.ledger.waiting import record_waiting
 from keyturn.revocation.given_access import end_given, prove_given
 from keyturn.revocation.incident import Incident, IncidentStatus, Step, steps_missing
 from keyturn.revocation.incident_store import load_incident, load_status, update_incident
 from keyturn.revocation.proof import CheckAnswer, CheckSubject, IncidentVerdict, decide
+from keyturn.revocation.recorded import check_recorded, with_ledger_check
 from keyturn.revocation.step_result import StepResult, is_repeated
 from keyturn.revocation.strays import clear_strays
 from keyturn.rotation.context import Workspace, side_by_side
@@ -35,6 +34,8 @@ def conclude_incident(workspace: Workspace, incident: str) -> IncidentStatus:
     side_by_side(
         lambda store: clear_strays(workspace, status, store, result), sorted(workspace.catalogue.stores), AT_ONCE
     )
+    recorded = check_recorded(workspace, incident)
+    result.check(recorded.subject, recorded.place, recorded.answer, recorded.said, recorded.remedy)
     unfinished = bool(result.left) or any(steps_missing(concluded.mode, secret) for secret in status.secrets)
     checks = (*result.checks, *(check for secret in status.secrets for check in secret.checks))
     over = decide(checks, unfinished=unfinished) is not IncidentVerdict.OPEN
@@ -50,16 +51,7 @@ def conclude_incident(workspace: Workspace, incident: str) -> IncidentStatus:
     with record_action(workspace, "close incident" if over else "look at incident", note=incident) as doing:
         changed = update_incident(workspace, incident, lay)
         doing.note = "; ".join((incident, *result.left))
-    return IncidentStatus(changed, status.secrets)
-
-
-def record_what_waits(workspace: Workspace, incident: str = "") -> str:
-    """Append to the ledger what an incident, or any, could not write there before; why something waits still."""
-    try:
-        record_waiting(workspace.hub, workspace.ledger, incident)
-    except KeyturnError as error:
-        return str(error)
-    return ""
+    return IncidentStatus(with_ledger_check(workspace, changed), status.secrets)
 
 
 def end_lease(workspace: Workspace, lease: str) -> str:

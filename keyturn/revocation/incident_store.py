@@ -12,6 +12,7 @@ from keyturn.core.compare_and_set import VersionedEntry, change_entry
 from keyturn.core.errors import Invalid, NotFound
 from keyturn.revocation.incident import Incident, IncidentStatus, Mode, SecretProgress
 from keyturn.revocation.news import with_news
+from keyturn.revocation.recorded import with_ledger_check
 from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.entries import update_state
 
@@ -45,7 +46,7 @@ def load_incident(workspace: Workspace, incident: str) -> Incident:
 
 def load_status(workspace: Workspace, incident: str) -> IncidentStatus:
     """An incident with the progress of each of its secrets; one that can't be read says so. Raises NotFound."""
-    current = load_incident(workspace, incident)
+    current = with_ledger_check(workspace, load_incident(workspace, incident))
     secrets = side_by_side(lambda path: progress_or_unread(workspace, current, path), current.paths, AT_ONCE)
     return IncidentStatus(current, tuple(secrets))
 

@@ -731,7 +731,10 @@ def test_a_full_ledger_disk_is_said_first_and_last_and_the_incident_is_recorded_
     assert shop.lab.current(shop.keys) == shop.keys.first
     small_disk.free()
     resumed = keyturn("revoke", "--resume", incident)
+    assert "ledger: not recorded" in result.stderr
+    assert "is closed, and not proven" in result.stderr
     assert "NOT RECORDED" not in resumed.stderr
+    assert "is closed, and proven" in resumed.stderr
     assert waiting_in_hub(shop.lab.hub) == []
     assert recorded_once(ledger, incident)
 
