@@ -32,9 +32,9 @@ class WorkspaceSettings:
             raise Invalid("find", "the catalogue", f"{CATALOGUE_VARIABLE} is not set", hint)
         return WorkspaceSettings(Path(directory), HubSettings.from_environment(environment))
 
-    def open(self) -> Workspace:
-        """Load the catalogue, and connect to the hub when it is first asked."""
-        return open_workspace(load_catalogue(self.catalogue, os.environ), VaultHub(self.hub))
+    def open(self, *, lenient: bool = False) -> Workspace:
+        """Load the catalogue, and connect to the hub when it is first asked. ``lenient`` leaves out what is broken."""
+        return open_workspace(load_catalogue(self.catalogue, os.environ, lenient=lenient), VaultHub(self.hub))
 
 
 class KeyturnWorkspace(Block):

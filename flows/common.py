@@ -27,7 +27,7 @@ from keyturn.core.tracing import RUN_ATTRIBUTE, TRACE_LABEL, SpanIds, parse_trac
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.journal import record_action
 from tasks.ledger import find_hub
-from tasks.workspace import current_workspace, names
+from tasks.workspace import current_workspace, lenient, names
 
 SIDE_BY_SIDE: Final = 8
 """Secrets at work at once at one target."""
@@ -107,6 +107,7 @@ def runbook(
     timeout: timedelta,
     looks: bool = False,
     opens: Callable[[], Workspace] = current_workspace,
+    revoking: bool = False,
 ) -> Callable[[Callable[P, Awaitable[T]]], Flow[P, Awaitable[T]]]:
     """The one decorator of all flows: the ledger tells of each run, nothing is persisted, nothing printed is kept.
 
@@ -114,6 +115,7 @@ def runbook(
     no secret by name, is told of from where it :func:`begins`. An error becomes the state's message
     in its own words; one that is not Keyturn's own is replaced. A run that takes longer than ``timeout`` ends as
     TimedOut, which is a failure that people are told of; what it leaves is finished by the next one.
+    ``revoking``: the run works with what loads of a broken catalogue.
     """
     decorated: Callable[[Callable[P, Awaitable[T]]], Flow[P, Awaitable[T]]] = flow(
         name=name,
@@ -134,6 +136,7 @@ def runbook(
         @functools.wraps(body)
         async def run(*args: P.args, **kwargs: P.kwargs) -> Any:
             token, path = acting.set(at_work()), named(*args, **kwargs)
+            lenient.set(revoking)
             begun: Begun = []
             try:
                 opened = await asyncio.to_thread(opens)

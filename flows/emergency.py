@@ -60,7 +60,7 @@ def run_name() -> str:
     return f"revoke-{parameters.get('incident') or parameters.get('path') or 'selected'}"
 
 
-@runbook("emergency-revoke", run_name, timeout=timedelta(minutes=30), opens=tasks.revoking_workspace)
+@runbook("emergency-revoke", run_name, timeout=timedelta(minutes=30), opens=tasks.revoking_workspace, revoking=True)
 async def emergency_revoke(
     reason: Annotated[
         str, form("Reason", "What has happened, in a few words. No secret value: it stands in the report.")

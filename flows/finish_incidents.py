@@ -16,7 +16,7 @@ from tasks import revocation as tasks
 from tasks.step import look
 
 
-@runbook("finish-incidents", timeout=timedelta(minutes=30), looks=True, opens=tasks.revoking_workspace)
+@runbook("finish-incidents", timeout=timedelta(minutes=30), looks=True, opens=tasks.revoking_workspace, revoking=True)
 async def finish_incidents() -> int:
     """How many incidents stay open. Once an hour people are reminded of those; where they can't be, the run fails.
 

@@ -26,7 +26,7 @@ def run_name() -> str:
     return f"preview-{runtime.flow_run.parameters.get('path') or 'selected'}"
 
 
-@runbook("preview-revocation", run_name, timeout=timedelta(minutes=30), opens=tasks.revoking_workspace)
+@runbook("preview-revocation", run_name, timeout=timedelta(minutes=30), opens=tasks.revoking_workspace, revoking=True)
 async def preview_revocation(
     path: PathField = "",
     owner: OwnerField = "",

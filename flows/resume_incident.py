@@ -10,7 +10,9 @@ from keyturn.revocation.incident import IncidentStatus
 from tasks import revocation as tasks
 
 
-@runbook("resume-incident", "resume-{incident}", timeout=timedelta(minutes=30), opens=tasks.revoking_workspace)
+@runbook(
+    "resume-incident", "resume-{incident}", timeout=timedelta(minutes=30), opens=tasks.revoking_workspace, revoking=True
+)
 async def resume_incident(
     incident: Annotated[
         str,

@@ -41,7 +41,7 @@ def spooled_workspace(settings: WorkspaceSettings) -> Workspace:
 
     People are told through the channel that the environment names, or through the one that bootstrap was given.
     """
-    workspace = opened(settings)
+    workspace = opened(settings, lenient=True)
     channel = workspace.channel or BlockChannel(names().name)
     return replace(workspace, ledger=spooled_ledger(os.environ, workspace.hub, log_lost), channel=channel)
 
@@ -55,6 +55,11 @@ def log_lost(entries: Sequence[Entry], why: str) -> None:
 def revoking_workspace() -> Workspace:
     """The workspace of this process, with the spool."""
     return spooled_workspace(own_settings())
+
+
+def lenient_workspace() -> Workspace:
+    """The workspace of this process, with what loads of its catalogue."""
+    return opened(own_settings(), lenient=True)
 
 
 @step("preview", called=lambda parameters: f"preview {parameters['selector'].words}")
@@ -111,7 +116,7 @@ def list_unfinished() -> list[Incident]:
 @step("look")
 def list_awaiting() -> list[str]:
     """The incidents that finish-incidents has something to do for. Any login that may read them can tell."""
-    workspace = current_workspace()
+    workspace = lenient_workspace()
     now = workspace.clock()
     return [
         incident.id

@@ -2,16 +2,21 @@
 
 import functools
 import os
+from contextvars import ContextVar
+from typing import Final
 
 from blocks.workspace import WorkspaceSettings
 from keyturn.core.workspaces import WorkspaceNames
 from keyturn.rotation.context import Workspace
 
+lenient: Final = ContextVar("lenient", default=False)
+"""Whether this run works with what loads of a broken catalogue, as revocations do."""
+
 
 @functools.cache
-def opened(settings: WorkspaceSettings) -> Workspace:
-    """What these settings lead to, opened once in a process. Raises Invalid."""
-    return settings.open()
+def opened(settings: WorkspaceSettings, *, lenient: bool = False) -> Workspace:
+    """What these settings lead to, opened once in a process; ``lenient``: with what loads. Raises Invalid."""
+    return settings.open(lenient=lenient)
 
 
 def own_settings() -> WorkspaceSettings:
@@ -21,7 +26,7 @@ def own_settings() -> WorkspaceSettings:
 
 def current_workspace() -> Workspace:
     """The workspace of this process. Nothing of where it is comes from the Prefect server."""
-    return opened(own_settings())
+    return opened(own_settings(), lenient=lenient.get())
 
 
 def names() -> WorkspaceNames:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from keyturn.catalogue import checks, power, signature, source
+from keyturn.catalogue import checks, partial, power, signature, source
 from keyturn.catalogue.alike import Alike
 from keyturn.catalogue.environment import Expanded, expand, leave_open, variables, variables_in
 from keyturn.catalogue.explain import check_entry
@@ -27,8 +27,13 @@ WAY_OUT: Final = (
 )
 
 
-def load_catalogue(directory: Path, env: Mapping[str, str], *, despite_policy: bool = False) -> Catalogue:
+def load_catalogue(
+    directory: Path, env: Mapping[str, str], *, despite_policy: bool = False, lenient: bool = False
+) -> Catalogue:
     """The catalogue in ``directory``, references filled in from ``env``. Raises CatalogueInvalid.
+
+    ``lenient``: leave out what is broken, and list it in the catalogue's ``left_out``. Raises only where nothing
+    loads, or where the policy or the signature refuses the files.
 
     Files that were checked before are not read again: each secret is made when it is first asked for. What they may
     not name on this machine is asked anew all the same; ``despite_policy`` lets it pass, and the catalogue tells it.
@@ -40,7 +45,7 @@ def load_catalogue(directory: Path, env: Mapping[str, str], *, despite_policy: b
         index = Index(directory, gathered.content, gathered.digests, env)
         if not unsure and (declared := index.find()) is not None and (opened := _opened(declared, gathered, around)):
             return opened
-        return _anew(gathered, index, around, unsure, despite_policy)
+        return _anew(gathered, index, around, unsure, despite_policy, lenient)
 
 
 def _surroundings(directory: Path, env: Mapping[str, str]) -> tuple[Surroundings, list[Problem]]:
@@ -67,22 +72,37 @@ def _uncollected() -> Iterator[None]:
 
 
 def _anew(
-    gathered: source.Gathered, index: Index, around: Surroundings, unsure: list[Problem], despite_policy: bool
+    gathered: source.Gathered,
+    index: Index,
+    around: Surroundings,
+    unsure: list[Problem],
+    despite_policy: bool,
+    lenient: bool,
 ) -> Catalogue:
     """A catalogue of which nothing is known, checked whole. Raises CatalogueInvalid."""
     read = source.parse_files(gathered)
     made, problems, breaches = _examine(read, around)
+    left_out: list[Problem] = []
+    if problems and lenient and any(read.entries.values()):
+        made, left_out, breaches = partial.examine_parts(read, lambda rest: _examine(rest, around))
+        problems = []
     breaches = sorted({*breaches, *unsure})
     if problems or (breaches and not despite_policy):
         everything = sorted({*problems, *breaches})
         raise CatalogueInvalid(str(around.directory), everything, hint="" if problems else WAY_OUT)
-    index.keep({**_plain(read.entries), source.ID: _named(read.id)}, _variables(read.entries))
+    if not left_out:
+        index.keep({**_plain(read.entries), source.ID: _named(read.id)}, _variables(read.entries))
     syncs, groups = made["syncs"], made["groups"]
     alike = Alike()
     secrets = {
         path: alike.share(with_places(path, declared, syncs, groups)) for path, declared in made["secrets"].items()
     }
-    more = {**_beside(gathered, around), "waived": tuple(map(str, breaches)), "secrets": secrets}
+    more = {
+        **_beside(gathered, around),
+        "waived": tuple(map(str, breaches)),
+        "left_out": tuple(left_out),
+        "secrets": secrets,
+    }
     return Catalogue.model_construct(**{**made, **_named(read.id), **more})
 
 
@@ -186,11 +206,9 @@ def examine_unresolved(directory: Path, env: Mapping[str, str]) -> Unresolved:
     return Unresolved(tuple(sorted({*problems, *breaches, *unsure})), tuple(sorted(unchecked)), tuple(entries), counts)
 
 
-Examined = tuple[dict[str, dict[str, Any]], list[Problem], list[Problem]]
-"""The models; what is wrong with them; and what they ask for and may not have here."""
-
-
-def _examine(read: source.ParsedFiles, around: Surroundings, unchecked: list[Problem] | None = None) -> Examined:
+def _examine(
+    read: source.ParsedFiles, around: Surroundings, unchecked: list[Problem] | None = None
+) -> partial.Examined:
     """Every entry that is sound by itself, and every problem, of the files, the entries and between them.
 
     Where ``unchecked`` is given, no reference is filled in: what depends on one is put there, and its entry is not
@@ -203,7 +221,7 @@ def _examine(read: source.ParsedFiles, around: Surroundings, unchecked: list[Pro
     for section, named in read.entries.items():
         for name, entry in named.items():
             expanded = _expanded(entry, around) if unchecked is None else _left_open(entry, around)
-            model, more = alike.check(expanded) if section == "secrets" else check_entry(expanded)
+            model, more = alike.check(partial.closed_up(expanded)) if section == "secrets" else check_entry(expanded)
             problems += expanded.problems + more
             breaches += expanded.breaches
             entries[section][name] = expanded.entry

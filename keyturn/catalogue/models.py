@@ -19,7 +19,9 @@ from keyturn.catalogue.keys import KeySettings
 from keyturn.catalogue.monitors import MonitorSettings
 from keyturn.catalogue.mounts import MountSettings
 from keyturn.catalogue.operators_policy import OperatorsPolicy
+from keyturn.catalogue.partial import concerning, left_out_entry
 from keyturn.catalogue.pki import AuthoritySettings
+from keyturn.catalogue.problems import Problem
 from keyturn.catalogue.rules import RuleSettings
 from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.targets import TargetSettings
@@ -58,6 +60,9 @@ class RolloutSettings(Model):
 def spread_fields(places: tuple[Destination, ...]) -> tuple[Destination, ...]:
     """The places with those of each field's copy one by one."""
     return tuple(destination for place in places for destination in place.spread())
+
+
+_Found = TypeVar("_Found")
 
 
 class SecretDeclaration(Model):
@@ -138,6 +143,8 @@ class Catalogue(Model):
     """Of the files that it was loaded from, all names and all bytes: 64 hex digits, as its signature lists them."""
     waived: tuple[str, ...] = ()
     """What it asks for and may not have here, where somebody has let that pass for this once."""
+    left_out: tuple[Problem, ...] = ()
+    """What is broken and was left out, because a revocation does not wait for a repair."""
 
     @property
     def mount_paths(self) -> dict[str, str]:
@@ -146,7 +153,7 @@ class Catalogue(Model):
 
     def secret(self, path: str) -> Secret:
         """The secret at ``path``. Raises NotFound with the one likely meant."""
-        return _found("secret", path, self.secrets)
+        return self._entry("secret", path, self.secrets)
 
     def destinations(self, path: str) -> tuple[DeclaredPlace, ...]:
         """The places that the secret at ``path`` is pushed to; one that is not declared may fit a sync's paths too."""
@@ -175,38 +182,43 @@ class Catalogue(Model):
         """The store of that name. Raises NotFound with the one likely meant."""
         if several := self.groups.get(name):
             raise NotFound("find", f"store {name}", "it stands for several stores", f"Name one: {', '.join(several)}")
-        return _found("store", name, self.stores)
+        return self._entry("store", name, self.stores)
 
     def members(self, name: str) -> tuple[str, ...]:
         """The stores that a name stands for: itself, or those of a group. Raises NotFound with the one likely meant."""
-        return self.groups.get(name) or (_known("store", name, self.stores),)
+        return self.groups.get(name) or (self._known("store", name, self.stores),)
 
     def target(self, name: str) -> TargetSettings:
         """The target of that name. Raises NotFound with the one likely meant."""
-        return _found("target", name, self.targets)
+        return self._entry("target", name, self.targets)
 
     def access_log(self, name: str) -> AccessLogSettings:
         """The access log of that name. Raises NotFound with the one likely meant."""
-        return _found("access log", name, self.access_logs)
+        return self._entry("access log", name, self.access_logs)
 
     def key(self, name: str) -> KeySettings:
         """The managed key of that name. Raises NotFound with the one likely meant."""
-        return _found("key", name, self.keys)
+        return self._entry("key", name, self.keys)
 
     def consumer(self, name: str) -> ConsumerSettings:
         """The consumer of that name. Raises NotFound with the one likely meant."""
-        return _found("consumer", name, self.consumers)
+        return self._entry("consumer", name, self.consumers)
 
+    def left_out_of(self, path: str) -> tuple[Problem, ...]:
+        """What was left out that may hold the secret at ``path``, such as a file that can't be parsed."""
+        return concerning(self.left_out, path)
 
-_Found = TypeVar("_Found")
+    def _entry(self, what: str, name: str, entries: Mapping[str, _Found]) -> _Found:
+        return entries[self._known(what, name, entries)]
 
-
-def _found(what: str, name: str, entries: Mapping[str, _Found]) -> _Found:
-    return entries[_known(what, name, entries)]
-
-
-def _known(what: str, name: str, entries: Mapping[str, object]) -> str:
-    if name in entries:
-        return name
-    hint = advice(name, entries, f"The catalogue declares no {what} at all.")
-    raise NotFound("find", f"{what} {name}", "the catalogue does not declare it", hint)
+    def _known(self, what: str, name: str, entries: Mapping[str, object]) -> str:
+        if name in entries:
+            return name
+        section = f"{what.replace(' ', '_')}s"
+        if problem := left_out_entry(self.left_out, section, name):
+            raise NotFound("find", f"{what} {name}", f"its entry was left out: {problem}".rstrip("."), "")
+        hint = advice(name, entries, f"The catalogue declares no {what} at all.")
+        missing = "the catalogue does not declare it"
+        if unread := next((problem for problem in self.left_out if not problem.path), None):
+            missing = f"what loads of the catalogue does not declare it; {unread.file} was left out"
+        raise NotFound("find", f"{what} {name}", missing, hint)

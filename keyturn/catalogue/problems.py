@@ -1,7 +1,7 @@
 """What is wrong with a catalogue, said so that the person who wrote it can mend it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from keyturn.core.errors import Invalid
@@ -27,6 +27,8 @@ class Problem:
     where: str
     message: str
     remedy: str
+    path: KeyPath = field(default=(), compare=False)
+    """The way to the value as keys, from the section on; empty where the file or the directory is meant."""
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file

@@ -75,8 +75,8 @@ class CatalogueEntry:
 
     def problem(self, path: KeyPath, message: str, remedy: str) -> Problem:
         """A problem with the value at ``path`` below this entry."""
-        where = dotted((self.section, self.name, *path))
-        return Problem(self.file, self.line_of(path), where, message, remedy)
+        whole = (self.section, self.name, *path)
+        return Problem(self.file, self.line_of(path), dotted(whole), message, remedy, whole)
 
     def holding(self, data: Any) -> "CatalogueEntry":
         """This entry with other data in the same place."""
@@ -331,4 +331,4 @@ class Converter:
         self._add(node, path, "tags (words that begin with !) are not read here", "Quote a text that begins with !.")
 
     def _add(self, node: Node, path: KeyPath, message: str, remedy: str) -> None:
-        self._problems.append(Problem(self._file, _line(node), dotted(path), message, remedy))
+        self._problems.append(Problem(self._file, _line(node), dotted(path), message, remedy, path))

@@ -15,7 +15,7 @@ from keyturn.core.workspaces import CATALOGUE_VARIABLE
 
 if TYPE_CHECKING:
     from deployments.local.home import Stack
-    from keyturn.catalogue import Catalogue
+    from keyturn.catalogue import Catalogue, Problem
     from keyturn.core.hub import Hub
     from keyturn.core.ledger import Entry
     from keyturn.ledger.spool import Spooled
@@ -117,24 +117,45 @@ def catalogue_directory(directory: Path | None) -> Path:
     raise Invalid("find", "the catalogue", f"there is no directory {DEFAULT_CATALOGUE} here", remedy)
 
 
-def load_catalogue(directory: Path | None, *, despite_policy: bool = False) -> "Catalogue":
-    """The catalogue, checked; what the policy refuses is let pass where that is asked for. Raises Invalid."""
+def load_catalogue(directory: Path | None, *, despite_policy: bool = False, lenient: bool = False) -> "Catalogue":
+    """The catalogue, checked. Raises Invalid.
+
+    ``despite_policy`` accepts what the operator's policy refuses. ``lenient`` leaves out what is broken, and says so.
+    """
     from keyturn.catalogue import load_catalogue as load
 
-    return load(catalogue_directory(directory), os.environ, despite_policy=despite_policy)
+    loaded = load(catalogue_directory(directory), os.environ, despite_policy=despite_policy, lenient=lenient)
+    if loaded.left_out:
+        note_left_out(loaded.left_out)
+    return loaded
+
+
+def note_left_out(left_out: "Sequence[Problem]") -> None:
+    """List what is broken in the catalogue, and how the command goes on."""
+    from keyturn.catalogue.problems import SHOWN
+
+    more = [f"and {len(left_out) - SHOWN:,} more: run `keyturn validate`"] if len(left_out) > SHOWN else []
+    lines = [f"THE CATALOGUE IS BROKEN ({len(left_out):,}). Continuing without:", *map(str, left_out[:SHOWN]), *more]
+    note("\n  ".join(lines))
 
 
 @contextmanager
 def opened_workspace(
-    catalogue: Path | None, *, revoking: bool = False, signing: bool = False, despite_policy: bool = False
+    catalogue: Path | None,
+    *,
+    revoking: bool = False,
+    signing: bool = False,
+    despite_policy: bool = False,
+    lenient: bool = False,
 ) -> Iterator["Workspace"]:
     """Everything that a rotation needs, in this process. Raises what can't be found or reached.
 
-    A revocation has a login of its own, and is not held up by a ledger that can't be written; the notary has another.
+    A revocation has its own login, and does not wait for a ledger that can't be written; the notary has another login.
+    ``lenient``: what is broken in the catalogue is left out.
     """
     lines: list[str] = []
     insist_on_hub(revoking=revoking, signing=signing, tell=lines.append if revoking else note)
-    declared = None if revoking else load_catalogue(catalogue, despite_policy=despite_policy)
+    declared = None if revoking else load_catalogue(catalogue, despite_policy=despite_policy, lenient=lenient)
 
     from keyturn.providers.opentelemetry.opening import told_in_spans
     from keyturn.providers.registry import open_workspace
@@ -146,7 +167,7 @@ def opened_workspace(
     with connected_hub(settings) as hub:
         ledger = spooled(hub) if revoking else None
         with unrecorded_said(ledger, hub, lines), told_in_spans(os.environ, note):
-            declared = declared or load_catalogue(catalogue, despite_policy=despite_policy)
+            declared = declared or load_catalogue(catalogue, despite_policy=despite_policy, lenient=lenient)
             yield open_workspace(declared, hub, ledger)
 
 

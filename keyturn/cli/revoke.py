@@ -132,7 +132,7 @@ def revoke(
     insist_on_sense(request, resume, preview=preview, asks=not (yes or may_go_unasked(selector)))
     with (
         going_past_rules(over_limit, break_glass),
-        opened_workspace(catalogue, revoking=True, despite_policy=override_policy) as workspace,
+        opened_workspace(catalogue, revoking=True, despite_policy=override_policy, lenient=True) as workspace,
     ):
         request = note_override(workspace, request) if override_policy else request
         if preview:

@@ -97,10 +97,10 @@ def whois(
         through = Through(local, timeout, prefect_workspace)
         end = End(reason.strip(), expect, preview, yes, through, report) if revoke else None
         rules = going_past_rules(over_limit, break_glass)
-        with rules, opened_workspace(catalogue, revoking=revoke and not preview) as workspace:
+        with rules, opened_workspace(catalogue, revoking=revoke and not preview, lenient=True) as workspace:
             answer(workspace, scanner, end, as_json)
         return
-    with opened_workspace(catalogue) as workspace:
+    with opened_workspace(catalogue, lenient=True) as workspace:
         from keyturn.revocation import selector
 
         matches = selector.whois(workspace, fingerprint) if fingerprint else selector.whois_value(workspace, given())
