@@ -116,6 +116,8 @@ def about_rows(status: IncidentStatus) -> Iterator[Row]:
     if incident.remark:
         yield "through", incident.remark
     yield "asked at", f"{when(incident.triggered_at)} UTC"
+    for line in incident.left_out:
+        yield "catalogue broken", line
     if incident.closed_at:
         yield "given up at" if incident.given_up else "closed at", f"{when(incident.closed_at)} UTC"
     if incident.given_up:

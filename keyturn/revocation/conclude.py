@@ -9,6 +9,7 @@ from keyturn.revocation.incident import Incident, IncidentStatus, Step, steps_mi
 from keyturn.revocation.incident_store import load_incident, load_status, update_incident
 from keyturn.revocation.proof import CheckAnswer, CheckSubject, IncidentVerdict, decide
 from keyturn.revocation.recorded import check_recorded, with_ledger_check
+from keyturn.revocation.left_out import add_missed
 from keyturn.revocation.step_result import StepResult, is_repeated
 from keyturn.revocation.strays import clear_strays
 from keyturn.rotation.context import Workspace, side_by_side
@@ -30,6 +31,7 @@ def conclude_incident(workspace: Workspace, incident: str) -> IncidentStatus:
             result.add_done(lease, end_lease(workspace, lease))
             result.check(CheckSubject.ACCESS, lease, CheckAnswer.CLEAR)
     prove_given(workspace, concluded, end_given(workspace, concluded, result), result)
+    add_missed(workspace, concluded, result)
     status = load_status(workspace, incident)
     side_by_side(
         lambda store: clear_strays(workspace, status, store, result), sorted(workspace.catalogue.stores), AT_ONCE

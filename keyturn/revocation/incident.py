@@ -243,6 +243,10 @@ class Incident:
     remark: str = ""
     checks: tuple[Check, ...] = ()
     """What was checked of the incident as a whole, such as leases and the ledger."""
+    left_out: tuple[str, ...] = ()
+    """What was broken in the catalogue when it was opened, and was left out."""
+    missed: tuple[str, ...] = ()
+    """Secrets that were meant, and whose entries did not load."""
     version: int = field(default=0, compare=False)
     """That of the hub's entry."""
 
@@ -256,7 +260,7 @@ class Incident:
         read = dict(data)
         for name in ("triggered_at", "opened_at", "reminded_at", "closed_at", "tried_at"):
             read[name] = _moment(read.get(name))
-        for name in ("paths", "leases", "left"):
+        for name in ("paths", "leases", "left", "left_out", "missed"):
             read[name] = tuple(read.get(name, ()))
         read["looked_at"] = tuple(map(datetime.fromisoformat, read.get("looked_at", ())))
         read["events"] = tuple(_event(entry) for entry in read.get("events", ()))

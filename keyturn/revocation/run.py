@@ -16,6 +16,7 @@ from keyturn.core.ledger import Outcome
 from keyturn.revocation import incident_store, protocol
 from keyturn.revocation.consent import SILENT, Consent, insist_on_consent
 from keyturn.revocation.incident import Incident, IncidentStatus, Mode
+from keyturn.revocation.left_out import list_left_out
 from keyturn.revocation.limits import insist_on_incident_pace
 from keyturn.revocation.second_person import insist_on_second_person
 from keyturn.revocation.selector import Selection
@@ -56,6 +57,8 @@ def begin(
         selection.paths,
         selection.leases,
         remark=remark_of_process(),
+        left_out=list_left_out(workspace.catalogue),
+        missed=selection.missed,
     )
     with working_at(incident):
         insist_on_consent(workspace, request, selection, consent)

@@ -14,6 +14,7 @@ from keyturn.core.hub import HubSecret
 from keyturn.core.path_patterns import covers
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.suggest import advice
+from keyturn.revocation.left_out import missed_by, unseen_secrets
 from keyturn.revocation.sight import describe_unreadable, read_versions, remembered_versions
 from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.records import load_record
@@ -56,12 +57,14 @@ class Selector:
 class Selection:
     """The secrets of the catalogue that fit, in order, and the leases below the prefix.
 
-    ``sweeping`` says that a pattern was given which fits whatever there is.
+    ``sweeping`` says that a pattern was given which fits whatever there is. ``missed`` are secrets that may have been
+    meant, and whose entries did not load.
     """
 
     paths: tuple[str, ...]
     leases: tuple[str, ...] = ()
     sweeping: bool = False
+    missed: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -92,10 +95,11 @@ def select_secrets(workspace: Workspace, selector: Selector) -> Selection:
         raise Invalid("revoke", "nothing", "nothing is chosen", hint)
     leases = tuple(workspace.hub.leases(selector.lease_prefix)) if selector.lease_prefix else ()
     paths = tuple(sorted(_fitting(workspace, selector, leases)))
+    missed = missed_by(workspace.catalogue, selector)
     if not paths and not leases:
         hint = "See `keyturn status` for the secrets of the catalogue"
         raise NotFound("revoke", selector.words, "no secret of the catalogue fits", hint)
-    return Selection(paths, leases, any(map(fits_everything, selector.paths)))
+    return Selection(paths, leases, any(map(fits_everything, selector.paths)), missed)
 
 
 def fits_everything(pattern: str) -> bool:
@@ -116,9 +120,15 @@ def _fitting(workspace: Workspace, selector: Selector, leases: Sequence[str]) ->
 
 
 def _by_name(workspace: Workspace, names: Sequence[str]) -> set[str]:
-    """The secrets that these names and patterns mean. Raises NotFound for one that means none."""
+    """The secrets that these names and patterns mean. Raises NotFound for one that means none.
+
+    Next to others, one whose entry did not load is passed over: the incident keeps it as missed.
+    """
     declared, paths = workspace.catalogue.secrets, set[str]()
+    hidden = unseen_secrets(workspace.catalogue) if len(names) > 1 else {}
     for name in names:
+        if name in hidden:
+            continue
         fitting = {path for path in declared if covers(name, path)} if "*" in name else {workspace.secret(name).path}
         if not fitting:
             hint = advice(name, declared, "See the catalogue.")
@@ -210,7 +220,9 @@ def _search(workspace: Workspace, look: Callable[[str], Iterator[Match]], every:
                 raise
             return [Match(path, 0, unseen=error.problem)]
 
-    return [match for some in side_by_side(one, sorted(workspace.catalogue.secrets), AT_ONCE) for match in some]
+    hidden = [Match(name, 0, unseen=why) for name, why in unseen_secrets(workspace.catalogue).items()]
+    found = side_by_side(one, sorted(workspace.catalogue.secrets), AT_ONCE)
+    return [*(match for some in found for match in some), *hidden]
 
 
 def _matches(

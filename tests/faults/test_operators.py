@@ -8,6 +8,7 @@ from typing import Final
 
 import pytest
 
+import tests.faults.rows_emergency  # noqa: F401  adds its rows
 from tests.crash.kinds import Kind
 from tests.crash.site import Site
 from tests.faults import rows_recipes, rows_stores  # noqa: F401  they add rows

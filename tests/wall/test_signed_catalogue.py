@@ -336,3 +336,15 @@ def test_a_key_of_the_hub_signs_without_leaving_it(signed: Signed, lab: Lab, mon
     assert signed.problems() == []
     (signed.catalogue / "stores.yaml").write_text(f"{STORES}# x\n")
     assert signed.problems() == ["stores.yaml: this file is not what was signed"]
+
+
+def test_a_revocation_leaves_out_a_broken_file_and_never_accepts_a_tampered_one(tmp_path: Path) -> None:
+    signed = Signed(tmp_path)
+    (signed.catalogue / "consumers.yaml").write_text("consumers: [\n")
+    with pytest.raises(CatalogueInvalid, match="not what was signed"):
+        load_catalogue(signed.catalogue, signed.env, lenient=True)
+    overridden = load_catalogue(signed.catalogue, signed.env, lenient=True, despite_policy=True)
+    assert len(overridden.waived) == len(overridden.left_out) == 1
+    signed.sign()
+    loaded = load_catalogue(signed.catalogue, signed.env, lenient=True)
+    assert (loaded.waived, set(loaded.stores), len(loaded.left_out)) == ((), {"files"}, 1)

@@ -74,6 +74,7 @@ def about_incident(incident: Incident) -> About:
         selector=incident.selector,
         actor=incident.actor,
         remark=incident.remark,
+        left_out=incident.left_out,
         triggered_at=incident.triggered_at,
         opened_at=incident.opened_at,
         closed_at=incident.closed_at,

@@ -36,6 +36,8 @@ class About:
     """By whom and why a person has closed it with things left; empty for every other one."""
     remark: str = ""
     """What the process that opened it said of itself, and of who asked: nobody vouches for it."""
+    left_out: tuple[str, ...] = ()
+    """What was broken in the catalogue when it was opened, and was left out."""
 
 
 @dataclass(frozen=True)

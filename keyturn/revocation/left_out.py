@@ -1,0 +1,77 @@
+"""What a broken catalogue hides from a revocation: secrets that were meant, and places that may hold a secret."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from keyturn.catalogue import Catalogue, Problem
+from keyturn.core.path_patterns import covers
+from keyturn.revocation.incident import Incident
+from keyturn.revocation.incident_store import list_incidents
+from keyturn.revocation.step_result import StepResult
+from keyturn.rotation.context import Workspace
+
+if TYPE_CHECKING:
+    from keyturn.revocation.selector import Selector
+
+SHOWN: Final = 50
+"""Lines about the catalogue that an incident keeps."""
+
+
+def unseen_secrets(catalogue: Catalogue) -> dict[str, str]:
+    """Secrets whose entries did not load, and files that may declare secrets, with the reason."""
+    found: dict[str, str] = {}
+    for problem in catalogue.left_out:
+        if name := _hidden(problem, catalogue):
+            found.setdefault(name, str(problem).rstrip("."))
+    return found
+
+
+def _hidden(problem: Problem, catalogue: Catalogue) -> str:
+    """The secret, or the file, that is not loaded because of this problem; empty where all secrets are."""
+    if len(problem.path) < 2:
+        return f"any secret of {Path(problem.file).name}"
+    section, name = problem.path[0], str(problem.path[1])
+    return name if section == "secrets" and name not in catalogue.secrets else ""
+
+
+def missed_by(catalogue: Catalogue, selector: "Selector") -> tuple[str, ...]:
+    """What the selector may have meant among the secrets that did not load."""
+    named = selector.paths and not any("*" in path for path in selector.paths)
+    hidden = unseen_secrets(catalogue)
+    if not selector.paths:
+        return tuple(sorted(hidden))
+    fitting = {name for name in hidden if any(covers(path, name) for path in selector.paths)}
+    files = set() if named else {name for name in hidden if name.startswith("any secret of ")}
+    return tuple(sorted(fitting | files))
+
+
+def list_left_out(catalogue: Catalogue) -> tuple[str, ...]:
+    """The lines about the catalogue that the incident keeps."""
+    lines = tuple(map(str, catalogue.left_out[:SHOWN]))
+    more = len(catalogue.left_out) - len(lines)
+    return (*lines, f"and {more:,} more") if more else lines
+
+
+def add_left_out(workspace: Workspace, path: str, result: StepResult) -> None:
+    """Leave the proof open for everything that may hold the secret and did not load."""
+    for problem in workspace.catalogue.left_out_of(path):
+        words = f"not proven: the catalogue did not load completely: {problem}".rstrip(".")
+        result.add_left("", words, "Correct the catalogue; the incident is then tried again")
+
+
+def add_missed(workspace: Workspace, incident: Incident, result: StepResult) -> None:
+    """Keep the incident open for each secret that was meant and did not load, until another incident is about it."""
+    for name in _not_revoked(workspace, incident):
+        hint = f"Correct the catalogue, then revoke it by itself: `keyturn revoke {name}`"
+        if " " in name:
+            hint = "Correct the file, revoke what was meant, then give this incident up"
+        result.add_left(name, "not revoked: its entry did not load when the incident was opened", hint)
+
+
+def _not_revoked(workspace: Workspace, incident: Incident) -> Iterator[str]:
+    if not incident.missed:
+        return
+    later = [other for other in list_incidents(workspace) if other.opened_at >= incident.opened_at]
+    revoked = {path for other in later for path in other.paths}
+    yield from (name for name in incident.missed if name not in revoked)

@@ -1,0 +1,96 @@
+"""What people break before they revoke: the catalogue, the database, the hub. No revocation is refused for it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any, Final
+
+from keyturn.catalogue import load_catalogue
+from keyturn.providers.registry import open_workspace
+from keyturn.revocation import run
+from keyturn.revocation.incident import IncidentStatus
+from tests.faults.doings import doing
+from tests.faults.operators import STORE, Case
+from tests.support.lab import catalogue_data
+
+OTHER: Final[dict[str, Any]] = {
+    "owner": "other@example.com",
+    "classification": "internal",
+    "rotation": {"strategy": "generated", "interval": "30d", "grace": "1h"},
+}
+FAR: Final = {"kind": "postgresql", "host": "${KEYTURN_FAR_HOST}", "database": "far", "admin": "targets/far"}
+
+
+def catalogue_of(case: Case) -> dict[str, Any]:
+    """The case's catalogue as its files have it."""
+    data = catalogue_data(case.site.lab.world, (case.secret,), case.site.store, {})
+    for entry in data["secrets"].values():
+        del entry["path"]
+    return data
+
+
+def open_files(case: Case, data: dict[str, Any], **others: str) -> None:
+    """Work with what a revocation loads of these files."""
+    directory = Path(mkdtemp(dir=Path(case.site.lab.world.log).parent))
+    for name, text in {"all": json.dumps(data), **others}.items():
+        (directory / f"{name}.yaml").write_text(text)
+    catalogue = load_catalogue(directory, {}, despite_policy=True, lenient=True)
+    case.workspace = replace(open_workspace(catalogue, case.site.lab.hub), clock=case.clock)
+
+
+def finish(case: Case, status: IncidentStatus) -> IncidentStatus:
+    return run.finish(replace(case.workspace, sleep=lambda seconds: None), status.incident.id)
+
+
+def assert_ended(case: Case, status: IncidentStatus) -> None:
+    """The leaked credential is over, whatever is left to prove."""
+    assert not case.kind.refuses or not case.lives(case.known[0]), status.left
+    case.assert_serving()
+
+
+@doing("breaks another secret's entry in the catalogue, and it is revoked")
+def another_entry_broken(case: Case) -> None:
+    data = catalogue_of(case)
+    data["secrets"]["other/broken"] = {**OTHER, "rotation": {"strategy": "generated", "interval": "30d"}}
+    open_files(case, data)
+    status = case.revoke()
+    assert not status.open, status.left
+    assert "other/broken" in status.incident.left_out[0]
+
+
+@doing("leaves a variable of another target unset, and it is revoked")
+def another_variable_unset(case: Case) -> None:
+    data = catalogue_of(case)
+    data["targets"]["far"] = FAR
+    open_files(case, data)
+    status = case.revoke()
+    assert not status.open, status.left
+    assert "KEYTURN_FAR_HOST is not set" in status.incident.left_out[0]
+
+
+@doing("writes broken YAML into another file of the catalogue, and it is revoked")
+def another_file_broken(case: Case) -> None:
+    open_files(case, catalogue_of(case), broken="syncs:\n  all: [\n")
+    status = case.revoke()
+    assert status.open, "a file that could not be parsed may declare another copy"
+    assert any("broken.yaml" in left for left in status.left)
+    assert_ended(case, status)
+    open_files(case, catalogue_of(case))
+    assert not finish(case, status).open
+
+
+@doing("breaks the settings of its store in the catalogue, and it is revoked")
+def own_store_broken(case: Case) -> None:
+    data = catalogue_of(case)
+    served = case.copy()
+    data["stores"][STORE] = {**data["stores"][STORE], "region": "${KEYTURN_FAR_HOST}"}
+    open_files(case, data)
+    status = case.revoke()
+    assert status.open, "the copy still serves what has leaked"
+    assert any("destinations[0]" in left for left in status.left)
+    assert case.copy() == served
+    assert not case.kind.refuses or not case.lives(case.known[0]), status.left
+    open_files(case, catalogue_of(case))
+    assert not finish(case, status).open
+    case.assert_right()
