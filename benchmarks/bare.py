@@ -83,7 +83,7 @@ class Bare:
 
     def create_in_aws(self, name: str, text: str) -> None:
         """A new secret, with its tags."""
-        tags = [{"Key": key, "Value": value} for key, value in _tags(name).items()]
+        tags: Any = [{"Key": key, "Value": value} for key, value in _tags(name).items()]
         self.aws.create_secret(Name=name, ClientRequestToken=str(uuid.uuid4()), SecretString=text, Tags=tags)
 
     def to_azure(self, name: str, text: str) -> None:
@@ -138,7 +138,7 @@ class Bare:
         return [self._list_aws, self._list_azure, self._list_gcp, self._list_hub]
 
     def _list_aws(self) -> None:
-        filters = [{"Key": "tag-key", "Values": ["keyturn-managed-by"]}]
+        filters: Any = [{"Key": "tag-key", "Values": ["keyturn-managed-by"]}]
         for _ in self.aws.get_paginator("list_secrets").paginate(Filters=filters, PaginationConfig={"PageSize": 100}):
             pass
 
