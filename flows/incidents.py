@@ -17,7 +17,7 @@ from flows.starting import LEDGER_KEEPER, Wanted, ask_for_run
 from keyturn.core.errors import KeyturnError, TransientError
 from keyturn.core.workspaces import HOUSE, INCIDENT
 from keyturn.revocation import protocol
-from keyturn.revocation.incident import Incident, IncidentStatus
+from keyturn.revocation.incident import RETRIED, Incident, IncidentStatus
 from keyturn.revocation.news import summarise_incident
 from keyturn.revocation.resume import same_status
 from tasks import revocation as tasks
@@ -110,7 +110,7 @@ def still_open_error(statuses: Sequence[IncidentStatus]) -> TransientError:
     """What is left of these incidents, for people."""
     names = ", ".join(status.incident.id for status in statuses)
     text = "; ".join(left for status in statuses for left in status.left) or "its proof is not complete"
-    hint = f"It is tried again every five minutes. Mend the cause; `keyturn revoke --resume {names}` tries at once"
+    hint = f"It is retried {RETRIED}. Fix the cause; `keyturn revoke --resume {names}` retries at once"
     return TransientError("close", names, f"something is left: {text}", hint)
 
 

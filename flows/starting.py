@@ -19,13 +19,14 @@ from prefect.deployments import arun_deployment
 from prefect.logging import get_run_logger
 
 from keyturn.core.marks import next_mark
+from keyturn.revocation.incident import RETRY_EVERY
 from tasks.workspace import names
 
 FINISHER: Final = "finish-incidents"
 """The flow that goes on with incidents."""
 LEDGER_KEEPER: Final = "keep-ledger"
 """The flow that makes checkpoints."""
-APART: Final = timedelta(minutes=5)
+APART: Final = RETRY_EVERY
 """Runs that follow something begin at marks so far apart: however many ask for one, one begins at each."""
 UNDER_WAY: Final = (StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED)
 LONGEST: Final = timedelta(hours=5)

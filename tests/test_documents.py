@@ -12,6 +12,7 @@ import pytest
 import typer
 
 from keyturn.cli.app import app
+from keyturn.revocation.incident import RETRIED
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
@@ -152,3 +153,15 @@ def test_each_foothold_names_a_test_that_is_there() -> None:
     for file, name in rows:
         path = ROOT / file if "/" in file else ROOT / "tests" / "wall" / f"test_{file}.py"
         assert re.search(rf"^ *(async )?def {name}\(", path.read_text(), re.M), f"{path.name}::{name}"
+
+
+RETRIES = re.compile(
+    r"(?:retr(?:ied|ies)|tried again|`finish-incidents` (?:runs|retries))[^.|\n]{0,80}? every (\w+) (\w+)"
+)
+
+
+def test_every_page_says_the_same_of_how_often_an_incident_is_retried() -> None:
+    pages = ("emergency-card", "revocation", "operations", "protocol", "organisations")
+    said = {page: RETRIES.findall((ROOT / "docs" / f"{page}.md").read_text()) for page in pages}
+    assert all(said[page] for page in ("emergency-card", "revocation", "operations", "protocol"))
+    assert {f"every {' '.join(words)}" for some in said.values() for words in some} == {RETRIED}

@@ -31,11 +31,11 @@ def examine_parts(read: ParsedFiles, examine: Callable[[ParsedFiles], Examined])
     while True:
         made, problems, breaches = examine(rest)
         every |= dict.fromkeys(problems)
-        found = {part for problem in problems if (part := removable(problem.path))} - removed
-        if not found:
+        broken = {part for problem in problems if (part := removable(problem.path))} - removed
+        if not broken:
             return made, sorted(every), breaches
-        removed |= found
-        rest = without(rest, found)
+        removed |= broken
+        rest = without(rest, broken)
 
 
 def removable(path: KeyPath) -> KeyPath:

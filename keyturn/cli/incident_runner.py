@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 from keyturn.cli.failures import BEHIND, FAILED, end_command, missing_package, of_the_system, say
 from keyturn.cli.output import note, write_json, write_table
 from keyturn.cli.wake import wake_keeper
-from keyturn.core.errors import KeyturnError, TransientError
+from keyturn.core.errors import KeyturnError, NotEnded, TransientError
 from keyturn.core.workspaces import WorkspaceNames
-from keyturn.revocation.incident import IncidentStatus, Step
+from keyturn.revocation.incident import RETRIED, IncidentStatus, Step
 
 if TYPE_CHECKING:
     from keyturn.cli.watch import Run
@@ -109,8 +109,8 @@ def through_prefect(incident: str, timeout: float, workspace: WorkspaceNames) ->
 def resume_hint(incident: str) -> str:
     """How an open incident goes on."""
     return (
-        f"while {incident} is open, the keeper and finish-incidents go on with it; "
-        f"to go on now: keyturn revoke --resume {incident}"
+        f"while {incident} is open, finish-incidents retries it {RETRIED}; "
+        f"to retry now: keyturn revoke --resume {incident}"
     )
 
 
@@ -191,7 +191,8 @@ def incident_failure(standing: IncidentStatus) -> tuple[KeyturnError, int] | Non
     works = [secret.path for secret in standing.secrets if Step.CUT not in secret.done]
     if works:
         problem = f"NOT ENDED at the target yet: {', '.join(works)}"
-        return TransientError("close", name, problem, hint), FAILED
+        hint = f"Run the commands above at the target; {resume_hint(standing.incident.id)}"
+        return NotEnded("close", name, problem, hint), FAILED
     left = standing.left
     many = f"{len(left)} things are left, the first is {left[0]}" if left else "no proof"
     remainder = left[0] if len(left) == 1 else many

@@ -17,6 +17,7 @@ from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import say
 from keyturn.cli.incident_runner import Carried, Through, carry_on, resume_hint, show_incident, tell_on_call
 from keyturn.cli.interruption import signals_as_interrupt, wake_quietly
+from keyturn.cli.manual_commands import needing_hub, note_commands
 from keyturn.cli.options import (
     INCIDENT_TIMEOUT,
     BreakGlassOption,
@@ -131,6 +132,7 @@ def revoke(
         return run_drill(selector.paths[0], mode, request.reason, expect, catalogue, report, as_json=as_json)
     insist_on_sense(request, resume, preview=preview, asks=not (yes or may_go_unasked(selector)))
     with (
+        needing_hub(catalogue, selector),
         going_past_rules(over_limit, break_glass),
         opened_workspace(catalogue, revoking=True, despite_policy=override_policy, lenient=True) as workspace,
     ):
@@ -246,6 +248,8 @@ def resumed(workspace: "Workspace", incident: str, through: Through) -> Carried:
         return Carried(status)
     with goes_on_later(incident, through):
         carried = carry_on(workspace, incident, through)
+    works = [secret.path for secret in carried.standing.secrets if Step.CUT not in secret.done]
+    note_commands(workspace.catalogue, works if carried.standing.open else [])
     tell_on_call(workspace, incident)
     return carried
 
@@ -271,16 +275,18 @@ def confirm(workspace: "Workspace", selection: "Selection", request: Request) ->
 
 
 def tell_cut(workspace: "Workspace", incident: "Incident") -> None:
-    """Say at once what is over, and what is not."""
+    """Say at once what is over, and what is not; for that, show the commands that end it by hand."""
     from keyturn.revocation.incident_store import load_status
 
-    for secret in load_status(workspace, incident.id).secrets:
+    secrets = load_status(workspace, incident.id).secrets
+    for secret in secrets:
         if Step.CUT not in secret.done:
             note(f"NOT ENDED YET {secret.path}: {'; '.join(secret.left) or 'nothing was done'}")
         elif moment := secret.refused_at or secret.cut_at:
             what = "its target refuses it" if secret.refused_at else "ended"
             sessions = f"; sessions ended: {secret.sessions}" if secret.sessions else ""
             note(f"{secret.path}: {what} after {(moment - incident.triggered_at).total_seconds():.2f} s{sessions}")
+    note_commands(workspace.catalogue, [secret.path for secret in secrets if Step.CUT not in secret.done])
 
 
 def tell_back(workspace: "Workspace", incident: "Incident") -> None:

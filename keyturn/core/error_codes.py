@@ -104,6 +104,26 @@ EXPLANATIONS: Final = (
         "keyturn failover status",
     ),
     Explanation(
+        "KT107",
+        errors.NotEnded,
+        "The leaked credential still works",
+        "A revocation could not end it: the target does not answer, or it refuses Keyturn's own login there.",
+        "The incident is open and keeps what was done. Nothing is replaced or cleared until the credential has ended.",
+        "Do not wait: run the commands that `keyturn revoke` shows, at the target, as an administrator. "
+        "They disable the accounts and end their sessions. Then fix what the line names; it is tried again by itself.",
+        "keyturn revoke --resume ID",
+    ),
+    Explanation(
+        "KT108",
+        errors.HubUnavailable,
+        "The hub does not answer, so nothing is revoked",
+        "Keyturn keeps incidents and credentials in the hub, and the hub does not answer or is sealed.",
+        "What leaked still works, unless the output says that it has ended.",
+        "Do not wait: run the commands that `keyturn revoke` shows, at the target, as an administrator. "
+        "They come from the catalogue on disk. When the hub is back, run the same revocation again.",
+        "keyturn revoke PATH --reason WHY",
+    ),
+    Explanation(
         "KT200",
         errors.TerminalError,
         "A person has to mend the cause",

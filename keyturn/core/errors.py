@@ -60,6 +60,14 @@ class Throttled(TransientError):
         self.retry_after = None if retry_after is None else min(retry_after, RETRY_AFTER_LIMIT)
 
 
+class NotEnded(TransientError):
+    """A leaked credential still works: its target has not refused it yet."""
+
+
+class HubUnavailable(Unavailable):
+    """The hub does not answer, so a revocation can't begin or continue."""
+
+
 class Locked(TransientError):
     """Somebody else holds what is needed; they will let go."""
 

@@ -2,11 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
 from keyturn.revocation.proof import Check, CheckAnswer, CheckSubject, IncidentVerdict, checks_from_data, decide
+
+RETRY_EVERY: Final = timedelta(minutes=5)
+"""How often what is left of an open incident is retried."""
+RETRIED: Final = f"every {RETRY_EVERY.total_seconds() / 60:.0f} minutes"
+"""The same for people."""
 
 
 class Mode(StrEnum):

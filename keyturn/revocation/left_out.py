@@ -20,11 +20,11 @@ SHOWN: Final = 50
 
 def unseen_secrets(catalogue: Catalogue) -> dict[str, str]:
     """Secrets whose entries did not load, and files that may declare secrets, with the reason."""
-    found: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     for problem in catalogue.left_out:
         if name := _hidden(problem, catalogue):
-            found.setdefault(name, str(problem).rstrip("."))
-    return found
+            reasons.setdefault(name, str(problem).rstrip("."))
+    return reasons
 
 
 def _hidden(problem: Problem, catalogue: Catalogue) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
 
+from keyturn.catalogue import Catalogue, Secret
 from keyturn.catalogue.spreading import all_places, plain_places
 from keyturn.core.errors import Invalid, NotFound, TerminalError
 from keyturn.core.fingerprint import Fingerprint, is_noted, under_every_key
@@ -108,10 +109,7 @@ def fits_everything(pattern: str) -> bool:
 
 
 def _fitting(workspace: Workspace, selector: Selector, leases: Sequence[str]) -> set[str]:
-    paths = _by_name(workspace, selector.paths) if selector.paths else set(workspace.catalogue.secrets)
-    for name in ("owner", "classification", "target", "store"):
-        if wanted := getattr(selector, name):
-            paths = {path for path in paths if wanted in _catalogue_values(workspace, path, name)}
+    paths = chosen_paths(workspace.catalogue, selector)
     if selector.lease_prefix:
         paths = {path for path in paths if _has_one_of(workspace, path, leases)}
     if selector.fingerprint:
@@ -119,17 +117,26 @@ def _fitting(workspace: Workspace, selector: Selector, leases: Sequence[str]) ->
     return paths
 
 
-def _by_name(workspace: Workspace, names: Sequence[str]) -> set[str]:
+def chosen_paths(catalogue: Catalogue, selector: Selector) -> set[str]:
+    """The secrets that fit as far as the catalogue alone tells. Raises NotFound for a name that means none."""
+    paths = _by_name(catalogue, selector.paths) if selector.paths else set(catalogue.secrets)
+    for name in ("owner", "classification", "target", "store"):
+        if wanted := getattr(selector, name):
+            paths = {path for path in paths if wanted in _catalogue_values(catalogue.secret(path), name)}
+    return paths
+
+
+def _by_name(catalogue: Catalogue, names: Sequence[str]) -> set[str]:
     """The secrets that these names and patterns mean. Raises NotFound for one that means none.
 
     Next to others, one whose entry did not load is passed over: the incident keeps it as missed.
     """
-    declared, paths = workspace.catalogue.secrets, set[str]()
-    hidden = unseen_secrets(workspace.catalogue) if len(names) > 1 else {}
+    declared, paths = catalogue.secrets, set[str]()
+    hidden = unseen_secrets(catalogue) if len(names) > 1 else {}
     for name in names:
         if name in hidden:
             continue
-        fitting = {path for path in declared if covers(name, path)} if "*" in name else {workspace.secret(name).path}
+        fitting = {path for path in declared if covers(name, path)} if "*" in name else {catalogue.secret(name).path}
         if not fitting:
             hint = advice(name, declared, "See the catalogue.")
             raise NotFound("revoke", name, "no secret of the catalogue fits it", hint)
@@ -137,9 +144,8 @@ def _by_name(workspace: Workspace, names: Sequence[str]) -> set[str]:
     return paths
 
 
-def _catalogue_values(workspace: Workspace, path: str, name: str) -> tuple[str, ...]:
-    """What the catalogue says of the secret under one of the selector's names."""
-    secret = workspace.secret(path)
+def _catalogue_values(secret: Secret, name: str) -> tuple[str, ...]:
+    """What the catalogue says of a secret under one of the selector's names."""
     match name:
         case "owner":
             return (secret.owner,)
@@ -221,8 +227,8 @@ def _search(workspace: Workspace, look: Callable[[str], Iterator[Match]], every:
             return [Match(path, 0, unseen=error.problem)]
 
     hidden = [Match(name, 0, unseen=why) for name, why in unseen_secrets(workspace.catalogue).items()]
-    found = side_by_side(one, sorted(workspace.catalogue.secrets), AT_ONCE)
-    return [*(match for some in found for match in some), *hidden]
+    matches = side_by_side(one, sorted(workspace.catalogue.secrets), AT_ONCE)
+    return [*(match for some in matches for match in some), *hidden]
 
 
 def _matches(

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from keyturn.catalogue.partial import left_out_entry
 from keyturn.core import errors
 from keyturn.core.acting import working_at
 from keyturn.core.errors import KeyturnError, TerminalError, TransientError
@@ -33,10 +34,10 @@ def take_step(workspace: Workspace, incident: Incident, path: str, step: Step) -
         progress = incident_store.load_progress(workspace, incident, path)
         if progress.has_done(step):
             return progress
+        if step is not Step.CUT and progress.cut_at is None:
+            return progress  # what keeps the credential from being ended is reported once
         if path not in workspace.catalogue.secrets:
-            result.add_left("", "the catalogue declares it no more", "Put it back there until the incident is closed")
-        elif step is not Step.CUT and progress.cut_at is None:
-            result.add_left("", "its credential is not ended yet")
+            result.add_left("", *why_undeclared(workspace, path))
         elif step is Step.CUT:  # it records itself, once the secret is in its hands
             FUNCTIONS[step](workspace, incident, progress, result)
         else:
@@ -46,6 +47,13 @@ def take_step(workspace: Workspace, incident: Incident, path: str, step: Step) -
                 doing.fingerprint = result.changes.get("fingerprint", progress.fingerprint)
                 doing.note = "; ".join((incident.id, *result.left))
     return save_progress(workspace, incident, progress, result)
+
+
+def why_undeclared(workspace: Workspace, path: str) -> tuple[str, str]:
+    """Why the catalogue has no entry for the secret, and what to do."""
+    if problem := left_out_entry(workspace.catalogue.left_out, "secrets", path):
+        return f"its entry in the catalogue is broken: {problem.message}", f"Correct {problem.file}:{problem.line}"
+    return "the catalogue declares it no more", "Put it back there until the incident is closed"
 
 
 def save_progress(

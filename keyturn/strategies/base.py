@@ -75,6 +75,10 @@ class StrategySettings(Timing):
         """What the replacement is made by in a revocation: the same settings, unless these say otherwise."""
         return self
 
+    def commands_to_end(self) -> Iterable[str]:
+        """What a person runs at the hub to end its credentials without Keyturn; nothing, unless an engine has them."""
+        return ()
+
     def rights(self, places: HubPlaces) -> Iterator[Section]:
         """What it needs of the hub besides the secret itself; nothing, unless an engine of the hub does the work."""
         return iter(())

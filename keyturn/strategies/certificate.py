@@ -326,6 +326,10 @@ class CertificateSettings(StrategySettings):
             raise refused(problem, remedy, "grace")
         return self
 
+    def commands_to_end(self) -> tuple[str, ...]:
+        """The serial number is in the certificate that leaked."""
+        return (f"vault write {self.mount}/revoke serial_number=SERIAL",)
+
     def rights(self, places: HubPlaces) -> Iterator[Section]:
         """What the role allows, signing, seeing what was issued, and revoking it."""
         through = f"{self.mount}/issuer/{self.issuer}" if self.issuer else self.mount

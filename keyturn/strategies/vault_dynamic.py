@@ -242,6 +242,10 @@ class VaultDynamicSettings(StrategySettings):
     """The engine's role, of no other secret. Its leases last an hour or more unless they are renewed, and can last
     for interval, jitter and grace together."""
 
+    def commands_to_end(self) -> tuple[str, ...]:
+        """The end of every lease of the role."""
+        return (f"vault lease revoke -prefix {self.mount}/creds/{self.role}",)
+
     def rights(self, places: HubPlaces) -> Iterator[Section]:
         """How long the role's leases last, tokens that ask for them, and seeing, renewing and ending them."""
         leases = f"{self.mount}/creds/{self.role}"

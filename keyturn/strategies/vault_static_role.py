@@ -148,6 +148,10 @@ class VaultStaticRoleSettings(StrategySettings):
     accepts_gap: Annotated[Literal[True], BeforeValidator(is_true)]
     """True, once it is accepted that logins are refused from the change until the consumer has read the new value."""
 
+    def commands_to_end(self) -> tuple[str, ...]:
+        """Another password."""
+        return (f"vault write -f {self.mount}/rotate-role/{self.role}",)
+
     def rights(self, places: HubPlaces) -> Iterator[Section]:
         """The role, its password, and a new one."""
         yield Section(

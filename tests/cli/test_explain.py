@@ -28,6 +28,8 @@ FROZEN = {
     "Contended": "KT104",
     "Unrecorded": "KT105",
     "Unwitnessed": "KT106",
+    "NotEnded": "KT107",
+    "HubUnavailable": "KT108",
     "TerminalError": "KT200",
     "NotFound": "KT201",
     "Missing": "KT202",

@@ -479,7 +479,7 @@ def test_a_run_that_is_not_waited_for_any_longer_leaves_the_incident_to_it(
     result = keyturn("revoke", shop.database.path, "--reason", "leaked", "--incident", "INC-12")
     assert result.exit_code == 3
     assert (
-        "the run x has not ended within 1 s; while INC-12 is open, the keeper and finish-incidents go on"
+        "the run x has not ended within 1 s; while INC-12 is open, finish-incidents retries it every 5 minutes"
         in result.stderr
     )
     assert "keyturn revoke --resume INC-12" in result.stderr
@@ -494,7 +494,7 @@ def test_an_interrupted_command_tells_how_the_incident_goes_on(shop: Shop, monke
     monkeypatch.setattr(run, "finish", interrupted)
     result = keyturn("revoke", shop.keys.path, "--reason", "leaked", "--incident", "INC-13", "--local")
     assert result.exit_code == 130
-    assert result.stderr.splitlines()[-1].endswith("to go on now: keyturn revoke --resume INC-13")
+    assert result.stderr.splitlines()[-1].endswith("to retry now: keyturn revoke --resume INC-13")
 
 
 # --- whose it is
