@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 SHOWN: Final = 5
 """So many of the secrets that are not settled are named together."""
 
+PATCH: Final = "vault kv patch -mount=secret {} host=... port=..."
+"""How a person adds the fields that a recovered credential lacks."""
+
 COLUMNS: Final = ("who holds it", "version", "made (UTC)", "a login says")
 
 DryOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would be brought back; nothing is written.")]
@@ -235,9 +238,12 @@ def recovered(
         elif not dry_run and (yes or asked(candidates, chosen)):
             came = recover(workspace, candidates, chosen)
             data["recovered"] = recovery_data(came)
-            held = f"holds what {came.place} held of version {came.held}"
+            origin = f" of version {came.held}" if came.held else ""
+            held = f"holds what {came.place} held{origin}"
             counts = "counts: it logs in" if chosen.lives else "counts, as somebody has said"
             note(f"{path}: version {came.version} {counts if chosen.place == HUB else held}")
+            if chosen.bare:
+                note(f"{path}: NOTHING HOLDS ITS OTHER FIELDS, such as host and port. Add them: {PATCH.format(path)}")
             return data, left_behind(came)
     except KeyturnError as error:
         note(f"{path}: {error}")

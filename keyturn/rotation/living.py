@@ -1,7 +1,7 @@
 """What could be brought back into the hub: the values that it and the copies hold, and which of them log in."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -9,22 +9,31 @@ from keyturn.catalogue.destinations import Destination
 from keyturn.catalogue.spreading import all_places
 from keyturn.core.errors import KeyturnError, TerminalError
 from keyturn.core.fingerprint import vouches
-from keyturn.core.hub import HubSecret
+from keyturn.core.hub import HubSecret, SecretInfo
 from keyturn.core.lineage import KnownVersion
+from keyturn.core.record import Stage
 from keyturn.core.references import Unfit
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.stores import OwnershipTags, Unsupported
 from keyturn.rotation.ahead import ledger_versions, lost_end
 from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.doubts import doubt
+from keyturn.rotation.records import load_record
 from keyturn.rotation.sync import ours
 
 HUB: Final = "the hub"
+RECORD: Final = "the open rotation"
+"""Where a candidate is that its target may have taken already."""
+STAGED: Final = frozenset((Stage.PENDING, Stage.ABANDONING))
+"""The stages of a rotation whose candidate may be the only value that logs in."""
 
 
 @dataclass(frozen=True)
 class Value:
-    """One value of a secret, and who holds it. ``lives`` is what a login has shown; None where nobody can tell."""
+    """One value of a secret, and who holds it. ``lives`` is what a login has shown; None where nobody can tell.
+
+    ``bare``: it is the credential alone, since nothing holds the secret's other fields.
+    """
 
     place: str
     version: int
@@ -33,6 +42,7 @@ class Value:
     fingerprint: str
     tried: bool = False
     lives: bool | None = None
+    bare: bool = False
 
     @property
     def order(self) -> tuple[float, int, bool]:
@@ -88,8 +98,9 @@ def values(workspace: Workspace, path: str) -> HeldValues:
     places = all_places(workspace.catalogue, path, current.fields if current else ())
     looked = side_by_side(lambda place: held_value(workspace, path, place, current), places)
     held_by_hub = [of_hub(workspace, current)] if current else []
-    in_copies = (value for value in looked if isinstance(value, Value))
-    candidates = sorted([*held_by_hub, *in_copies], key=lambda value: value.order)
+    in_copies = [value for value in looked if isinstance(value, Value)]
+    staged = [] if current else list(of_record(workspace, path, info, in_copies))
+    candidates = sorted([*held_by_hub, *in_copies, *staged], key=lambda value: value.order)
     useless = tuple(value for value in looked if isinstance(value, Useless))
     ledger_version = ledger_versions(workspace, [path]).of.get(path)
     numbers = [value.version for value in candidates] + ([ledger_version.version] if ledger_version else [])
@@ -113,6 +124,29 @@ def of_hub(workspace: Workspace, current: HubSecret) -> Value:
     return Value(
         HUB, current.version, current.made_at, current.fields, workspace.fingerprint(current.path, current.fields)
     )
+
+
+def of_record(workspace: Workspace, path: str, info: SecretInfo | None, in_copies: Sequence[Value]) -> Iterator[Value]:
+    """The candidate of an open rotation, with the newest other fields that can be had.
+
+    Where CURRENT is gone and the account has one password, it is the only value that logs in.
+    """
+    record = load_record(workspace, path)
+    if record.rotation is None or record.rotation.stage not in STAGED or record.candidate is None:
+        return
+    newest = max(in_copies, key=lambda value: value.order, default=None)
+    base = readable_fields(workspace, path, info) or (newest.fields if newest else record.rest)
+    fields = (base or SecretFields({})).merged(record.candidate)
+    digest = workspace.fingerprint(path, fields)
+    yield Value(RECORD, 0, record.rotation.opened_at, fields, digest, bare=base is None)
+
+
+def readable_fields(workspace: Workspace, path: str, info: SecretInfo | None) -> SecretFields | None:
+    """The fields of the newest version that the hub gives; None where it gives none."""
+    for version in reversed(info.versions if info else ()):
+        if version.readable and (secret := workspace.hub.read(path, version.version)):
+            return secret.fields
+    return None
 
 
 def held_value(
@@ -182,7 +216,7 @@ def try_in_turn(workspace: Workspace, path: str, candidates: Iterator[Value]) ->
     over = False
     for value in candidates:
         lives = None if over else alive(workspace, path, value.fields)
-        yield Value(value.place, value.version, value.created_at, value.fields, value.fingerprint, not over, lives)
+        yield replace(value, tried=not over, lives=lives)
         over = over or bool(lives)
 
 

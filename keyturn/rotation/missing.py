@@ -50,16 +50,22 @@ def last_known(record: Record) -> int:
 def insist_on_current(path: str, info: SecretInfo | None, record: Record) -> None:
     """Refuse to make anything over what is missing. Raises Missing, with the ways back."""
     if why := describe_missing(info, record):
-        raise Missing("rotate", path, why, remedies(path, info))
+        raise Missing("rotate", path, why, remedies(path, info, staged=record.candidate is not None))
 
 
-def remedies(path: str, info: SecretInfo | None) -> str:
-    """How a person brings CURRENT back, the best first."""
+def remedies(path: str, info: SecretInfo | None, *, staged: bool = False) -> str:
+    """How a person brings CURRENT back, the best first. ``staged``: an open rotation has a candidate.
+
+    The target may have taken that candidate already, and then no older value logs in.
+    """
     newest = info.newest if info else None
     if info is None or newest is None:
         back = "Restore it from a snapshot of the hub, or write its fields there again (`vault kv put`)"
         return f"Nothing was changed. {back}; `keyturn recover {path}` looks for a living copy"
     ways = [f"`vault kv undelete -versions={newest.version} ...`"] if newest.state is VersionState.DELETED else []
+    if staged:
+        ways += [f"`keyturn recover {path}`, which tries the candidate of the open rotation and the copies"]
+        return f"Nothing was changed, and its copies are left alone. Bring it back: {', or '.join(ways)}"
     numbers = [version.version for version in reversed(info.versions) if usable(version)]
     ways += [f"`keyturn rotate {path} --from {number}`" for number in numbers[:2]]
     ways += [f"`keyturn recover {path}`, which looks for a living copy"]

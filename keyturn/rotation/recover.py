@@ -93,9 +93,7 @@ def recover(workspace: Workspace, held: HeldValues, chosen: Value) -> Recovery:
     revocation holds it.
     """
     path = held.path
-    with record_action(
-        workspace, "recover", path, place=chosen.place, note=f"it was version {chosen.version}"
-    ) as doing:
+    with record_action(workspace, "recover", path, place=chosen.place, note=describe_origin(chosen)) as doing:
         record = insist_on_free(workspace, path)
         current = in_force(workspace, held, chosen)
         settle_record(workspace, path, record, current, chosen.place)
@@ -103,6 +101,11 @@ def recover(workspace: Workspace, held: HeldValues, chosen: Value) -> Recovery:
         doing.note += ", and logs in" if chosen.lives else ", untried"
     copies = tuple(sync_destinations(workspace, path))
     return Recovery(path, chosen.place, chosen.version, doing.version, doing.fingerprint, bool(chosen.lives), copies)
+
+
+def describe_origin(chosen: Value) -> str:
+    """Which version the value was, for the ledger."""
+    return f"it was version {chosen.version}" if chosen.version else "it was a candidate, not yet in force"
 
 
 def insist_on_free(workspace: Workspace, path: str) -> Record:

@@ -6,12 +6,22 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, Final
 
+import pytest
+
 from keyturn.catalogue import load_catalogue
+from keyturn.core.errors import Missing
+from keyturn.core.policy import Trigger
+from keyturn.core.record import Stage
 from keyturn.providers.registry import open_workspace
 from keyturn.revocation import run
 from keyturn.revocation.incident import IncidentStatus
-from tests.faults.doings import doing
+from keyturn.rotation.living import RECORD, values
+from keyturn.rotation.recover import choose, recover
+from keyturn.rotation.run import rotate
+from tests.crash.site import Site
+from tests.faults.doings import doing, situation
 from tests.faults.operators import STORE, Case
+from tests.rotation.helpers import worker
 from tests.support.lab import catalogue_data
 
 OTHER: Final[dict[str, Any]] = {
@@ -94,3 +104,26 @@ def own_store_broken(case: Case) -> None:
     open_files(case, catalogue_of(case))
     assert not finish(case, status).open
     case.assert_right()
+
+
+@situation("destroys CURRENT in the hub while the new password of a single user waits to be put in force")
+def current_destroyed_while_pending(site: Site) -> None:
+    lab = site.lab
+    secret = lab.single()
+    run = worker(lab, secret)
+    run.verified()
+    assert not lab.logs_in(secret.first), "one password, and the target has the new one"
+    lab.root.secrets.kv.v2.destroy_secret_versions(path=secret.path, versions=[1])
+    for trigger in (Trigger.SCHEDULE, Trigger.FORCE):
+        with pytest.raises(Missing, match=f"keyturn recover {secret.path}"):
+            rotate(run.workspace, secret.path, trigger)
+    held = values(run.workspace, secret.path)
+    chosen = choose(held)
+    assert (chosen.place, chosen.lives, chosen.bare) == (RECORD, True, True)
+    assert recover(run.workspace, held, chosen).tried
+    assert lab.logs_in(lab.current(secret))
+    rotation = run.record().rotation
+    assert rotation is not None
+    assert rotation.stage is Stage.PROMOTED
+    rotate(run.workspace, secret.path, Trigger.FORCE)
+    assert lab.logs_in(lab.current(secret))
