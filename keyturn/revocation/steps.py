@@ -7,7 +7,7 @@ from keyturn.core import errors
 from keyturn.core.acting import working_at
 from keyturn.core.errors import KeyturnError, TerminalError, TransientError
 from keyturn.revocation import incident_store
-from keyturn.revocation.incident import Incident, Result, SecretProgress, Step
+from keyturn.revocation.incident import Incident, Result, SecretProgress, Step, steps_missing
 from keyturn.revocation.purge import clear_hub, clear_stores
 from keyturn.revocation.replace import push_everywhere, replace_leaked, tell_everyone
 from keyturn.revocation.revoke import cut_credentials
@@ -37,6 +37,8 @@ def take_step(workspace: Workspace, incident: Incident, path: str, step: Step) -
         if step is not Step.CUT and progress.cut_at is None:
             return progress  # what keeps the credential from being ended is reported once
         if path not in workspace.catalogue.secrets:
+            if step is not steps_missing(incident.mode, progress)[0]:
+                return progress
             result.add_left("", *why_undeclared(workspace, path))
         elif step is Step.CUT:  # it records itself, once the secret is in its hands
             FUNCTIONS[step](workspace, incident, progress, result)
