@@ -8,6 +8,7 @@ from keyturn.catalogue import Catalogue, Problem
 from keyturn.core.path_patterns import covers
 from keyturn.revocation.incident import Incident
 from keyturn.revocation.incident_store import list_incidents
+from keyturn.revocation.proof import CheckAnswer, CheckSubject
 from keyturn.revocation.step_result import StepResult
 from keyturn.rotation.context import Workspace
 
@@ -53,11 +54,13 @@ def list_left_out(catalogue: Catalogue) -> tuple[str, ...]:
     return (*lines, f"and {more:,} more") if more else lines
 
 
-def add_left_out(workspace: Workspace, path: str, result: StepResult) -> None:
-    """Leave the proof open for everything that may hold the secret and did not load."""
+def prove_complete(workspace: Workspace, path: str, result: StepResult) -> None:
+    """Whether the catalogue loaded completely, as far as that may hold the secret."""
     for problem in workspace.catalogue.left_out_of(path):
-        words = f"not proven: the catalogue did not load completely: {problem}".rstrip(".")
-        result.add_left("", words, "Correct the catalogue; the incident is then tried again")
+        words = f"the catalogue did not load completely: {problem}".rstrip(".")
+        place = f"{Path(problem.file).name}:{problem.line} {problem.where}".rstrip()
+        remedy = "Correct the catalogue; the incident is then tried again"
+        result.check(CheckSubject.LEFT_OUT, place, CheckAnswer.UNKNOWN, words, remedy)
 
 
 def add_missed(workspace: Workspace, incident: Incident, result: StepResult) -> None:
@@ -66,7 +69,8 @@ def add_missed(workspace: Workspace, incident: Incident, result: StepResult) -> 
         hint = f"Correct the catalogue, then revoke it by itself: `keyturn revoke {name}`"
         if " " in name:
             hint = "Correct the file, revoke what was meant, then give this incident up"
-        result.add_left(name, "not revoked: its entry did not load when the incident was opened", hint)
+        words = "not revoked: its entry did not load when the incident was opened"
+        result.check(CheckSubject.LEFT_OUT, name, CheckAnswer.REMAINING, words, hint)
 
 
 def _not_revoked(workspace: Workspace, incident: Incident) -> Iterator[str]:

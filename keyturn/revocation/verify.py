@@ -23,9 +23,9 @@ from keyturn.revocation.leaked_versions import (
     leaked_digests,
     leaked_version,
 )
+from keyturn.revocation.left_out import prove_complete
 from keyturn.revocation.other_fields import prove_kept_fields
 from keyturn.revocation.proof import CheckAnswer, CheckSubject
-from keyturn.revocation.left_out import add_left_out
 from keyturn.revocation.purge import describe_served
 from keyturn.revocation.revoke import target_name
 from keyturn.revocation.selector import version_fingerprints
@@ -42,7 +42,7 @@ def prove_secret(workspace: Workspace, incident: Incident, progress: SecretProgr
     What somebody has brought back since is removed anew: the steps that do so begin again.
     """
     prove_target(workspace, progress, result)
-    add_left_out(workspace, progress.path, result)
+    prove_complete(workspace, progress.path, result)
     places = incident_places(workspace, progress)
     current = prove_hub(workspace, incident, progress, result)
     prove_kept_fields(workspace, incident.mode, progress, current, result)
