@@ -149,6 +149,7 @@ ARROWS = {
         "keyturn.rotation",
         "keyturn.sync",
         "keyturn.policies",
+        "keyturn.recovery",
     },
     "keyturn.evidence.making": {
         "keyturn.core",

@@ -19,6 +19,7 @@ from keyturn.ledger.naming import SIGNING_KEY, read_name
 from keyturn.ledger.ports import StoredLedger
 from keyturn.ledger.signed_notes import PublicKey, Verify
 from keyturn.ledger.verify import verify_ledger
+from keyturn.recovery.drill_notes import RESTORE_DRILL
 from keyturn.rotation.journal import UNNAMED
 
 LOOKED_AT: Final = frozenset(
@@ -46,6 +47,7 @@ LOOKED_AT: Final = frozenset(
         "ledger key",
         "move ledger",
         "compliance report",
+        RESTORE_DRILL,
     }
 )
 """The actions whose entries checks look at one by one."""

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -215,3 +217,28 @@ def test_counts_are_of_one_login_and_of_their_time_alone() -> None:
     assert PACK.fired(slow) == {"openbao_many_logins_failed.yml"}
     slower = accesses(10, timedelta(seconds=34), path="auth/approle/login", action=LOGIN, denied=True, login="")
     assert PACK.fired(slower) == set()
+
+
+# --- the commands of the page
+
+COMMANDS = re.findall(r"^\$ (sigma convert .*)$", (DIRECTORY / "README.md").read_text(), re.M)
+PIPELINE = re.search(r"```yaml\n(name: keyturn\n.*?)```", (DIRECTORY / "README.md").read_text(), re.S)
+WITH_CORRELATIONS = {"esql", "splunk"}
+"""Backends that convert the whole pack, as tried with sigma-cli 3.1, Elastic's backend 2.1 and Splunk's 2.1."""
+
+
+def test_the_whole_pack_is_converted_only_by_backends_that_know_correlations() -> None:
+    backends = [command.split()[3] for command in COMMANDS if command.endswith("/")]
+    assert set(backends) == WITH_CORRELATIONS
+    assert any("correlation" in rule for file in FILES for rule in documents(file))
+
+
+@pytest.mark.skipif(not shutil.which("sigma"), reason="sigma-cli and its backends are not installed")
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_command_converts_every_rule(command: str, tmp_path: Path) -> None:
+    assert PIPELINE
+    (tmp_path / "pipeline.yml").write_text(PIPELINE[1])
+    arguments = command.replace("pipeline.yml", str(tmp_path / "pipeline.yml")).split()
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("secret/data/payments/") == 1

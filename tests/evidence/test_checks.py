@@ -15,7 +15,7 @@ from keyturn.evidence.checks import CHECKS
 from keyturn.evidence.facts import Facts, LedgerMark, Part
 from keyturn.evidence.frameworks import FRAMEWORKS, find_framework
 from keyturn.evidence.model import WEIGHT, ControlVerdict, worst
-from tests.evidence.scene import API, DATABASE, LOOKED, SINCE, UNTIL, VENDOR, WEB, House, secret
+from tests.evidence.scene import API, DATABASE, DRILL, LOOKED, SINCE, UNTIL, VENDOR, WEB, House, secret
 
 PASS, FAIL, ABSENT, UNSEEN = (
     ControlVerdict.PASS,
@@ -82,6 +82,15 @@ WRONG: Mapping[str, tuple[str, Any]] = {
     "who is missing": ("actions-attributed", lambda f: with_ledger(f, incomplete=1)),
     "open incident": ("incidents-closed", lambda f: without_marks(f, "close incident")),
     "given up": ("incidents-closed", lambda f: with_mark(f, action="give up incident", note="INC-1: enough")),
+    "no restore drill": ("restore-tested", lambda f: without_marks(f, "restore drill")),
+    "a drill that proved less": (
+        "restore-tested",
+        lambda f: with_mark(f, action="restore drill", note=DRILL.replace("proven", "NOT proven")),
+    ),
+    "a drill that failed": (
+        "restore-tested",
+        lambda f: with_mark(without_marks(f, "restore drill"), action="restore drill", outcome="failed"),
+    ),
     "overdue": (
         "second-person",
         lambda f: replace(f, glass=(replace(f.glass[0], reviewed_by="", review_by="2026-02-02T00:00:00+00:00"),)),
@@ -103,6 +112,14 @@ def test_what_is_wrong_fails(home: House, case: str) -> None:
     assert CHECKS[name](change(home.facts)).verdict is FAIL
 
 
+def test_restoring_in_time_is_not_met_where_no_restore_was_tested(home: House) -> None:
+    [control] = [control for control in find_framework("gdpr").controls if control.id == "32(1)(c)"]
+    verdicts = [CHECKS[name](home.facts).verdict for name in control.checks]
+    untested = without_marks(home.facts, "restore drill")
+    assert worst(verdicts) is PASS
+    assert worst([CHECKS[name](untested).verdict for name in control.checks]) is FAIL
+
+
 HIDDEN: Mapping[Part, tuple[str, ...]] = {
     Part.LEDGER: (
         "ledger-whole",
@@ -111,6 +128,7 @@ HIDDEN: Mapping[Part, tuple[str, ...]] = {
         "rotated-in-period",
         "values-shown",
         "incidents-closed",
+        "restore-tested",
         "reads-watched",
         "cloud-scanner-explained",
     ),

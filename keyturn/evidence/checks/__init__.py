@@ -29,6 +29,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "people-passwords": rotation.people_passwords,
     "reads-watched": records.reads_watched,
     "records-kept": records.records_kept,
+    "restore-tested": records.restore_tested,
     "rotated-in-period": rotation.rotated_in_period,
     "rotation-automated": rotation.rotation_automated,
     "rotation-in-time": rotation.rotation_in_time,

@@ -8,6 +8,7 @@ from keyturn.evidence.facts import Facts, GlassFact, LedgerExtract, LedgerMark, 
 from keyturn.evidence.ledger_extract import INCIDENTS, SEGMENT, incident_of
 from keyturn.evidence.model import CheckResult, ControlVerdict, StateRow, nothing_of
 from keyturn.pages.words import count_noun, list_names
+from keyturn.recovery.drill_notes import RESTORE_DRILL, parse_note
 
 YEAR: Final = timedelta(days=365)
 
@@ -107,6 +108,24 @@ def incidents_closed(facts: Facts) -> CheckResult:
     marks = [mark for mark in facts.ledger.marks if mark.action in (*INCIDENTS, "cut") and mark.outcome == "done"]
     verdict = ControlVerdict.FAIL if left or given_up else ControlVerdict.PASS
     return CheckResult(verdict, tuple(sentences), {"opened": len(opened), "left": len(left)}, _numbers(tuple(marks)))
+
+
+@of_period
+def restore_tested(facts: Facts) -> CheckResult:
+    """Whether the last restore drill of the period brought a backup back whole: a backup alone proves nothing."""
+    if hidden := insist_seen(facts, facts.out_of_sight(Part.LEDGER)):
+        return hidden
+    drills = facts.ledger.having(RESTORE_DRILL)
+    if not drills:
+        words = "No restore of a backup was tested in the period: nothing shows that anything can be brought back."
+        return CheckResult(ControlVerdict.FAIL, (words,), {"drills": 0})
+    last = drills[-1]
+    proven = (note := parse_note(last.note)) is not None and note.proven
+    verdict = ControlVerdict.PASS if proven else ControlVerdict.FAIL
+    words = (
+        f"{count_noun(len(drills), 'restore drill')} in the period. The last one, on {last.at:%Y-%m-%d}: {last.note}."
+    )
+    return CheckResult(verdict, (words,), {"drills": len(drills)}, _numbers(drills))
 
 
 CONSENT: Final = frozenset({"approved", "approve access", "break glass", "review", "review access"})

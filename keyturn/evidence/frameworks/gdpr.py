@@ -28,8 +28,8 @@ GDPR: Final = Framework(
             "32(1)(c)",
             "Restoring access in time",
             "After an incident, availability of and access to personal data are restored in time.",
-            ("incidents-closed", "logins-work"),
-            "Backups of the data itself.",
+            ("restore-tested", "incidents-closed", "logins-work"),
+            "Backups of the data itself, and that they can be restored.",
         ),
         Control(
             "32(1)(d)",
