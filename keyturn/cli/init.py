@@ -15,6 +15,7 @@ from keyturn.core.errors import KeyturnError, TransientError
 
 if TYPE_CHECKING:
     from keyturn.catalogue import Catalogue
+    from keyturn.catalogue.stores import StoreSettings
     from keyturn.inventory.conversion import Conversion
     from keyturn.inventory.draft import Draft
 
@@ -130,7 +131,14 @@ def converted_from(files: Sequence[Path], declared: "Catalogue") -> "Conversion"
     env, mounts = os.environ, {mount: name for name, mount in declared.mount_paths.items()}
     where = env.get("VAULT_ADDR", ""), env.get("VAULT_NAMESPACE", "").strip("/")
     hub = HubPlace(env.get("KEYTURN_HUB_MOUNT", "secret"), *where, mounts)
-    return convert_files(files, hub, {*declared.stores, *declared.groups})
+    stores = {name: store_place(settings) for name, settings in declared.stores.items()}
+    return convert_files(files, hub, {**dict.fromkeys(declared.groups, ""), **stores})
+
+
+def store_place(settings: "StoreSettings") -> str:
+    """Where a store is: its region, address or project; empty for what has none of them."""
+    words = (getattr(settings, key, None) for key in ("region", "vault_url", "project"))
+    return next((str(word).rstrip("/") for word in words if word), "")
 
 
 def drafted_from(

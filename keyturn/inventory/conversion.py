@@ -54,6 +54,8 @@ class Conversion:
     mounts: dict[str, dict[str, Any]] = field(default_factory=dict)
     heading: list[str] = field(default_factory=list)
     """What a person has to know before anything else, a line each."""
+    declared: Mapping[str, str] = field(default_factory=dict)
+    """Where the stores are that the catalogue declares already: their region, address or project, by their names."""
 
     def secret(self, path: str) -> Converted:
         """The one at a path, made where it is missing."""

@@ -1,6 +1,6 @@
 """Which of the forms that can be converted a file has, and what all files say together."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from keyturn.core.errors import Invalid
@@ -11,9 +11,9 @@ from keyturn.inventory.from_eso import GROUP, Manifests
 from keyturn.inventory.from_mapping import REMEDY, convert_mapping
 
 
-def convert_files(files: Sequence[Path], hub: HubPlace, declared: Collection[str] = ()) -> Conversion:
-    """What these files say; the catalogue has ``declared`` these stores already. Raises Invalid."""
-    into, manifests = Conversion(), Manifests(hub, declared)
+def convert_files(files: Sequence[Path], hub: HubPlace, declared: Mapping[str, str] | None = None) -> Conversion:
+    """What these files say; the catalogue has ``declared`` these stores already, by name where. Raises Invalid."""
+    into, manifests = Conversion(declared=declared or {}), Manifests(hub, declared or ())
     for file in files:
         for document in read_documents(file):
             if not isinstance(document, Mapping):

@@ -1,6 +1,8 @@
 """A ``sync_config``: which path is pushed to which stores, under which names."""
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from keyturn.core.errors import Invalid
@@ -8,6 +10,9 @@ from keyturn.inventory.conversion import Conversion, Json, hub_path
 from keyturn.inventory.drafting import DraftedPlace
 from keyturn.inventory.matching import Form, Rank
 
+SYNC_MAPPINGS: Final = "sync_mappings"
+"""What stands around entries with the hub's path under ``vault`` and a place under each store."""
+HUB: Final = "vault"
 PATHS: Final = ("path", "source", "vault_path", "secret")
 """How a list's entries call the path."""
 PLACES: Final = ("destinations", "targets", "stores", "sync_to")
@@ -17,8 +22,29 @@ WRAPPERS: Final = ("sync_config", "secrets", "mappings")
 REMEDY: Final = "Write {PATH: {STORE: NAME}}; docs/init.md shows every form"
 
 
+NAMES: Final = ("name", "secret_name", "secret_id", "secret", "id", "path", "parameter")
+"""How a place calls the remote secret."""
+WHERE: Final[Mapping[str, tuple[str, str, tuple[str, ...]]]] = {
+    "aws": ("aws-secrets-manager", "region", ("region",)),
+    "ssm": ("aws-parameter-store", "region", ("region",)),
+    "azure": ("azure-key-vault", "vault_url", ("vault_url", "url", "vault", "vault_name")),
+    "gcp": ("gcp-secret-manager", "project", ("project", "project_id")),
+}
+"""The kind of each store, the setting that says where it is, and how a place calls that."""
+FIELD: Final = ("key", "field")
+"""How ``vault`` calls one field of the secret."""
+MEMBER: Final = ("key", "field", "property", "json_key")
+"""How a place calls the member of the JSON that it gets the value under."""
+
+
 def convert_mapping(data: Json, mount: str, into: Conversion, file: str) -> None:
     """One mapping of paths, or one entry of a list of them. Raises Invalid."""
+    if SYNC_MAPPINGS in data:
+        _convert_sync_mappings(data, mount, into, file)
+        return
+    if _is_entry(data):
+        _convert_entry(data, {}, mount, into, file)
+        return
     for wrapper in WRAPPERS:
         if set(data) == {wrapper}:
             inner = data[wrapper]
@@ -30,6 +56,89 @@ def convert_mapping(data: Json, mount: str, into: Conversion, file: str) -> None
     for path, places in pairs:
         secret = into.secret(hub_path(str(path), mount))
         secret.places += list(places_of(places, file, str(path)))
+
+
+def _is_entry(data: Json) -> bool:
+    """Whether the hub's path stands under ``vault``, and places beside it."""
+    source = data.get(HUB)
+    return isinstance(source, str) or (isinstance(source, Mapping) and isinstance(source.get("path"), str))
+
+
+def _convert_sync_mappings(data: Json, mount: str, into: Conversion, file: str) -> None:
+    """All entries; what stands beside them for a store, such as its region, holds for each. Raises Invalid."""
+    entries, beside = data[SYNC_MAPPINGS], {key: value for key, value in data.items() if key != SYNC_MAPPINGS}
+    defaults = {key: value for key, value in beside.items() if key in WHERE and isinstance(value, Mapping)}
+    for key in beside.keys() - defaults.keys():
+        into.leave_out(key, "it stands beside sync_mappings, and is not converted")
+    for entry in list(entries.values()) if isinstance(entries, Mapping) else entries or ():
+        part = _mapping(entry, file, SYNC_MAPPINGS)
+        if not _is_entry(part):
+            raise Invalid("read", file, f"{SYNC_MAPPINGS}: an entry has no path under {HUB}", REMEDY)
+        _convert_entry(part, defaults, mount, into, file)
+
+
+def _convert_entry(data: Json, defaults: Mapping[str, Json], mount: str, into: Conversion, file: str) -> None:
+    """One entry: the hub's path under ``vault``, and a place, or several, under each store. Raises Invalid."""
+    source = data[HUB] if isinstance(data[HUB], Mapping) else {"path": data[HUB]}
+    where = str(source.get("mount") or mount).strip("/")
+    path = hub_path(str(source["path"]), where)
+    if where != mount:
+        name = re.sub("[^A-Za-z0-9]+", "-", where)
+        into.mounts[name] = {"mount": where}
+        path = f"{name}:{path}"
+    unknown = [key for key in source if key not in ("path", "mount", *FIELD)]
+    secret = into.secret(path)
+    for store, places in data.items():
+        if store in (HUB, "name", "description"):
+            continue
+        for each in places if isinstance(places, list) else [places]:
+            made = _sync_place(store.casefold(), each, source, defaults.get(store, {}), into, f"{file}: {path}")
+            lost = f"{HUB} has {', '.join(unknown)}, which is not converted" if unknown else made.question
+            secret.places.append(replace(made, question=lost))
+
+
+def _sync_place(store: str, data: Any, source: Json, default: Json, into: Conversion, where: str) -> DraftedPlace:
+    """One place of an entry, its store declared where it says where that is. Raises Invalid."""
+    details = {**default, **(data if isinstance(data, Mapping) else {"name": data})}
+    name = _first(details, NAMES)
+    if not name:
+        raise Invalid("read", where, f"a place in {store} has no name", REMEDY)
+    kind, setting, words = WHERE.get(store, ("", "", ()))
+    place, field = _first(details, words), _first(source, FIELD)
+    member = _first(details, MEMBER)
+    unknown = sorted(set(details) - {*NAMES, *words, *MEMBER})
+    question = f"it has {', '.join(unknown)}, which is not converted" if unknown else ""
+    if member and not field:
+        question = f"it gets a value under {member}, and {HUB} names no field"
+    if place:
+        store = _declared_store(store, kind, setting, _address(place) if store == "azure" else place, into)
+    form = (
+        Form(Rank.FIELDS, ((member, field),))
+        if member and field
+        else Form(Rank.FIELD, field=field)
+        if field
+        else Form()
+    )
+    return DraftedPlace(store, name, form, question=question)
+
+
+def _first(details: Json, words: Iterable[str]) -> str:
+    """The text under the first of these words that has one."""
+    return next((text for word in words if isinstance(text := details.get(word), str) and text), "")
+
+
+def _address(vault: str) -> str:
+    """The address of a Key Vault that may be named alone."""
+    return vault.rstrip("/") if "://" in vault else f"https://{vault}.vault.azure.net"
+
+
+def _declared_store(store: str, kind: str, setting: str, place: str, into: Conversion) -> str:
+    """The name of the store that is there, declared: another place is another store."""
+    settings = {"kind": kind, setting: place}
+    taken = into.stores.get(store, settings) != settings or into.declared.get(store, place) != place
+    name = f"{store}-{re.sub('[^A-Za-z0-9]+', '-', place.partition('://')[2] or place)}" if taken else store
+    into.stores[name] = settings
+    return name
 
 
 def _places_beside(data: Json, named: str) -> Any:

@@ -122,6 +122,119 @@ def test_what_is_none_of_these_is_refused_with_its_place(content: Any, words: st
     assert "remedy: " in done.stderr
 
 
+# --- sync_mappings
+
+AZURE, SEVERAL = "https://ml.vault.azure.net", ("aws", "azure", "gcp")
+SYNC: dict[str, Any] = {
+    "sync_mappings": [
+        {
+            "vault": {"path": "secret/data/ml/db", "key": "password"},
+            "aws": {"name": "ml-db", "region": "eu-central-1"},
+            "azure": {"name": "ml-db", "vault_url": f"{AZURE}/"},
+            "gcp": {"name": "ml-db", "project": "ml-platform"},
+        },
+        {
+            "vault": {"path": "ml/api"},
+            "aws": [{"name": "ml-api", "region": "eu-central-1"}, {"name": "ml-api", "region": "us-east-1"}],
+            "azure": {"name": "ml-api", "vault_name": "ml"},
+            "gcp": {"secret_id": "ml-api", "project_id": "ml-platform"},
+        },
+    ]
+}
+
+
+def test_sync_mappings_load_with_the_stores_that_they_name(tmp_path: Path) -> None:
+    made = converted(tmp_path, SYNC)
+    assert places(made, "ml/db") == [{"store": store, "name": "ml-db", "field": "password"} for store in SEVERAL]
+    assert [(place["store"], place["name"]) for place in places(made, "ml/api")] == [
+        ("aws", "ml-api"),
+        ("aws-us-east-1", "ml-api"),
+        ("azure", "ml-api"),
+        ("gcp", "ml-api"),
+    ]
+    found = {name: settings.model_dump(exclude_unset=True) for name, settings in made.stores.items()}
+    assert found == {
+        "aws": {"kind": "aws-secrets-manager", "region": "eu-central-1"},
+        "aws-us-east-1": {"kind": "aws-secrets-manager", "region": "us-east-1"},
+        "azure": {"kind": "azure-key-vault", "vault_url": AZURE},
+        "gcp": {"kind": "gcp-secret-manager", "project": "ml-platform"},
+    }
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"sync_mappings": [{"vault": "secret/ml/db", "aws": "ml-db", "azure": "ml-db", "gcp": "ml-db"}]},
+        {"sync_mappings": {"db": {"vault": "ml/db", "aws": ["ml-db"], "azure": {"name": "ml-db"}, "gcp": "ml-db"}}},
+        [
+            {
+                "vault": {"path": "ml/db"},
+                "aws": {"secret_name": "ml-db"},
+                "azure": "ml-db",
+                "gcp": {"secret_id": "ml-db"},
+            }
+        ],
+        {
+            "aws": {"region": "eu-central-1"},
+            "azure": {"vault_url": AZURE},
+            "gcp": {"project_id": "ml-platform"},
+            "sync_mappings": [{"name": "db", "vault": {"path": "ml/db"}, **dict.fromkeys(SEVERAL, "ml-db")}],
+        },
+    ],
+)
+def test_every_form_of_sync_mappings_says_the_same(content: Any, tmp_path: Path) -> None:
+    assert places(converted(tmp_path, content, *CLOUDS), "ml/db") == EVERYWHERE
+
+
+def test_a_mount_and_a_member_of_json_are_kept(tmp_path: Path) -> None:
+    aws = {"name": "ml-db", "key": "DB_PASSWORD", "region": "eu-central-1"}
+    content = {"sync_mappings": [{"vault": {"mount": "teams", "path": "ml/db", "key": "password"}, "aws": aws}]}
+    made = converted(tmp_path, content)
+    assert places(made, "teams:ml/db") == [{"store": "aws", "name": "ml-db", "fields": {"DB_PASSWORD": "password"}}]
+    assert made.mount_paths == {"teams": "teams"}
+
+
+def test_a_store_that_is_declared_elsewhere_is_not_taken_for_this_one(tmp_path: Path) -> None:
+    made = converted(tmp_path, SYNC, "--aws", "eu-west-1")
+    assert {place["store"] for place in places(made, "ml/db")} == {"aws-eu-central-1", "azure", "gcp"}
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"vault": {"path": "ml/db", "version": 3}, "aws": "ml-db"}, "vault has version, which is not converted"),
+        ({"vault": "ml/db", "aws": {"name": "ml-db", "transform": "upper"}}, "it has transform"),
+        ({"vault": "ml/db", "aws": {"name": "ml-db", "key": "PW"}}, "vault names no field"),
+    ],
+)
+def test_what_of_sync_mappings_is_not_converted_is_a_question(
+    entry: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    made = converted(tmp_path, {"sync_mappings": [entry]}, *CLOUDS)
+    assert places(made, "ml/db") == []
+    assert words in text(tmp_path)
+
+
+def test_what_stands_beside_sync_mappings_is_listed(tmp_path: Path) -> None:
+    made = converted(tmp_path, {**SYNC, "schedule": "0 * * * *"})
+    assert made.secrets.keys() == {"ml/api", "ml/db"}
+    assert "schedule: it stands beside sync_mappings, and is not converted" in text(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"sync_mappings": [{"aws": "x"}]}, "an entry has no path under vault"),
+        ({"sync_mappings": ["x"]}, "sync_mappings: a mapping is missing"),
+        ({"sync_mappings": [{"vault": "ml/db", "aws": {"region": "eu-central-1"}}]}, "a place in aws has no name"),
+    ],
+)
+def test_a_broken_entry_of_sync_mappings_is_refused(content: Any, words: str, tmp_path: Path) -> None:
+    done = convert(tmp_path, content)
+    assert (done.exit_code, (tmp_path / "out").exists()) == (1, False)
+    assert words in done.stderr
+
+
 # --- External Secrets Operator
 
 
