@@ -4,6 +4,7 @@ What a look comes upon that has to be done, or told, is done and told by the flo
 a mere look, such as trying logins, is done here.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,11 +22,10 @@ from keyturn.core.marks import mark_at_least
 from keyturn.core.waive import Waive
 from keyturn.hub_setup.check import insist_on_declared
 from keyturn.rotation.context import Workspace
+from keyturn.rotation.heartbeat import ROUND, leave_heartbeat
 from tasks import authorities, backups, doctor, hub_setup, ledger, managed_keys, own_keys, revocation, rotation
 from tasks.step import look
 
-ROUND: Final = timedelta(minutes=15)
-"""Between two runs of the keeper, as `prefect.yaml` has it."""
 HOUR: Final = timedelta(hours=1)
 DAY: Final = timedelta(days=1)
 LEASES_ASKED_FOR: Final = timedelta(hours=3)
@@ -126,6 +126,12 @@ async def hub(opened: Workspace) -> list[Wanted]:
     return []
 
 
+async def heartbeat(opened: Workspace) -> list[Wanted]:
+    """The workers' sign of life, which `keyturn status` looks for."""
+    await asyncio.to_thread(leave_heartbeat, opened)
+    return []
+
+
 async def readiness(opened: Workspace) -> list[Wanted]:
     """Whether this worker has all that its work needs: shown where it has, and told by the flow where it hasn't."""
     if await look(doctor.was_examined_lately):
@@ -153,6 +159,7 @@ def minutes(count: int) -> timedelta:
 
 
 DUTIES: Final = (
+    Duty("heartbeat", heartbeat),
     Duty("rotations", rotations),
     Duty("retirements", retirements),
     Duty("incidents", incidents),

@@ -6,6 +6,7 @@ hold, and so do they beside it: it can allow nothing that those refuse altogethe
 
 import os
 import re
+from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Annotated, Final, Self
 
@@ -84,6 +85,14 @@ VerifierKey = Annotated[str, AfterValidator(_verifier_key), WithJsonSchema({"typ
 Account = Annotated[Line, matching(r"[A-Za-z0-9._:/*-]+", "is no pattern of accounts", "Write its id; * is any text.")]
 
 
+class Scheduler(StrEnum):
+    """What starts the runs that are due."""
+
+    PREFECT = "prefect"
+    EXTERNAL = "external"
+    """Something that Keyturn does not know, such as cron."""
+
+
 class OperatorsPolicy(Model):
     """What catalogues may do on this machine. What is left out is not narrowed beyond the defaults."""
 
@@ -111,6 +120,8 @@ class OperatorsPolicy(Model):
     """What a second person has to approve."""
     own_keys: OwnKeySettings = Field(default_factory=OwnKeySettings)
     """When Keyturn's own keys are replaced."""
+    scheduler: Scheduler = Scheduler.PREFECT
+    """What starts the runs that are due: `prefect`, or `external`, such as cron. Then nobody misses a worker."""
     backups: BackupSettings | None = None
     """Where the hub is backed up to, by whose key and how often."""
     organisation: OrganisationName | None = None

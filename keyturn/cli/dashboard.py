@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -12,6 +12,7 @@ from keyturn.cli.environment import opened_workspace
 from keyturn.cli.options import CatalogueOption
 from keyturn.cli.output import write_text
 from keyturn.core.errors import KeyturnError
+from keyturn.doctor.results import Grade
 from keyturn.pages.dashboard import Dashboard, Level, OtherLine, SecretLine
 
 if TYPE_CHECKING:
@@ -44,6 +45,14 @@ def board_of(workspace: "Workspace") -> Dashboard:
     return Drawing(workspace, overview_of(workspace)).board()
 
 
+LEVELS: Final = {
+    Grade.WELL: Level.WELL,
+    Grade.ADVICE: Level.SOON,
+    Grade.UNKNOWN: Level.UNKNOWN,
+    Grade.FAILED: Level.BAD,
+}
+
+
 @dataclass(frozen=True)
 class Drawing:
     """What was looked at, as the page's lines."""
@@ -55,7 +64,8 @@ class Drawing:
         """All of it."""
         incidents, unseen = self._incidents()
         drills, undrilled = self._drills()
-        others = [*incidents, *self._unreviewed(), *self._hub(), *self._authorities(), *self._keys(), *self._parts()]
+        others = [*self._health(), *incidents, *self._unreviewed(), *self._hub()]
+        others += [*self._authorities(), *self._keys(), *self._parts()]
         return Dashboard(
             self.workspace.hub_now(),
             os.environ.get("VAULT_ADDR", ""),
@@ -83,6 +93,12 @@ class Drawing:
             [" ".join(hearing.lines()) for hearing in status.consumers],
         )
 
+    def _health(self) -> Iterator[OtherLine]:
+        """Workers, ledger and logins; incidents have a line each."""
+        for check in self.overview.health:
+            if check.name != "incidents":
+                yield OtherLine("health", check.name, LEVELS[check.grade], check.words)
+
     def _incidents(self) -> tuple[list[OtherLine], list[str]]:
         """The open ones; where they can't be read, why."""
         from keyturn.revocation.incident_store import list_open
@@ -99,16 +115,12 @@ class Drawing:
     def _drills(self) -> tuple[list[OtherLine], list[str]]:
         """The last drill of each secret that is there for them; where they can't be read, why."""
         from keyturn.doctor.drills import AREA, drill_results
-        from keyturn.doctor.results import Grade
 
-        levels = {Grade.WELL: Level.WELL, Grade.ADVICE: Level.SOON}
         try:
             results = list(drill_results(self.workspace))
         except KeyturnError as error:
             return [], [f"drills: {error.text}"]
-        return [
-            OtherLine(AREA, result.name, levels.get(result.grade, Level.BAD), result.words) for result in results
-        ], []
+        return [OtherLine(AREA, result.name, LEVELS[result.grade], result.words) for result in results], []
 
     def _unreviewed(self) -> Iterator[OtherLine]:
         for glass in self.overview.unreviewed:
@@ -118,7 +130,9 @@ class Drawing:
         if (restoration := self.overview.restoration) and restoration.to_do:
             yield OtherLine("hub", "restored", Level.BAD, restoration.to_do)
         if hub := self.overview.hub:
-            yield OtherLine("hub", "set-up", Level.BAD if hub.problem else Level.WELL, hub.words)
+            unknown = hub.error or hub.check is None
+            level = Level.UNKNOWN if unknown else Level.BAD if hub.problem else Level.WELL
+            yield OtherLine("hub", "set-up", level, hub.words)
 
     def _authorities(self) -> Iterator[OtherLine]:
         for each in self.overview.authorities:
@@ -134,7 +148,7 @@ class Drawing:
 
     def _parts(self) -> Iterator[OtherLine]:
         for part in self.overview.parts:
-            level = Level.BAD if part.problem else Level.WELL
+            level = Level.UNKNOWN if part.error else Level.BAD if part.problem else Level.WELL
             yield OtherLine("runs on", part.part, level, part.problem or f"on {part.lease.host}")
 
 
@@ -146,7 +160,9 @@ def level_of(status: "SecretStatus") -> Level:
     refused = status.login is not None and status.login.result is Login.REFUSED
     late = status.outlook is not None and status.outlook.alarm
     failing = any(copy.fails for copy in status.copies)
-    if status.error or status.missing or status.ended_by or refused or late or failing:
+    if status.error:
+        return Level.UNKNOWN
+    if status.missing or status.ended_by or refused or late or failing:
         return Level.BAD
     behind = any(copy.state != CopyState.IN_STEP for copy in status.copies)
     silent = any(hearing.silence for hearing in status.consumers)

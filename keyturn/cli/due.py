@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from keyturn.cli.environment import opened_workspace
-from keyturn.cli.failures import FAILED, end_command
+from keyturn.cli.failures import FAILED, UNKNOWN, end_command
 from keyturn.cli.options import CatalogueOption, JsonOption, Layout, OptionalPath, OutputOption, layout_of
 from keyturn.cli.output import note, stamp, write_json, write_names, write_table
 from keyturn.core.error_codes import code_of
-from keyturn.core.errors import CandidateRejected, KeyturnError, TerminalError
+from keyturn.core.errors import CandidateRejected, KeyturnError, TerminalError, Unproven
 
 if TYPE_CHECKING:
     from keyturn.core.lineage import KnownVersion
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from keyturn.core.policy import Outlook, Reason
     from keyturn.core.record import Record, Rotation
     from keyturn.core.restored import RestoredMark
+    from keyturn.doctor.results import CheckResult
     from keyturn.rotation.context import Workspace
     from keyturn.rotation.decide import SecretStatus
     from keyturn.rotation.logins import Checks, LoginCheck
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
 
 COLUMNS: Final = ("secret", "when (UTC)", "why")
 
-CheckOption = Annotated[bool, typer.Option("--check", help="End with 1 where a secret is late or can't be told of.")]
+CheckOption = Annotated[
+    bool,
+    typer.Option("--check", help="End with 1 where something is late or fails, 5 where nobody knows."),
+]
 
 
 def show_due(
@@ -60,6 +64,7 @@ def show_due(
         own_keys, now = [] if path else own_keys_of(workspace), workspace.hub_now()
         keys = [] if path else keys_of(workspace)
         authorities = [] if path else authorities_of(workspace)
+        health = health_of(workspace, rows) if check and not path else []
     if restoration.to_do:
         note(restoration.to_do)
     if layout is Layout.NAME:
@@ -85,6 +90,7 @@ def show_due(
         insist_on_young([key for key in own_keys if is_late(key, now)])
         insist_on_sound(keys, now)
         insist_on_lasting(authorities)
+        insist_on_health(rows, health)
 
 
 @dataclass(frozen=True)
@@ -253,16 +259,40 @@ def reason_given_up(path: str, record: "Record") -> str:
 
 
 def insist_on_punctual(prospects: Sequence[Prospect]) -> None:
-    """End with 1 where a secret is late, where the schedule has given it up, or where it can't be told of."""
-    wrong = [
-        prospect for prospect in prospects if prospect.alarm or prospect.blocked or prospect.error or prospect.login
-    ]
+    """End with 1 where a secret is late, or where the schedule has given it up."""
+    wrong = [prospect for prospect in prospects if prospect.alarm or prospect.blocked or prospect.login]
     if wrong:
         first = wrong[0]
         name = first.path if len(wrong) == 1 else f"{len(wrong)} of {len(prospects)} secrets, first {first.path}"
-        problem = first.alarm.message if first.alarm else first.login or first.blocked or first.error
+        problem = first.alarm.message if first.alarm else first.login or first.blocked
         remedy = f"See what holds it, then rotate it now: `keyturn rotate {first.path} --now`"
         end_command(TerminalError("check", name, problem, remedy), FAILED)
+
+
+def health_of(workspace: "Workspace", prospects: Sequence[Prospect]) -> "list[CheckResult]":
+    """Whether what rotates them works: workers, incidents, ledger and logins."""
+    from keyturn.cli.health import LoginState, check_logins, check_services
+
+    serving = [one for one in prospects if one.rotated_at and not one.open and not one.blocked]
+    logins = [LoginState(one.path, one.now - one.rotated_at, one.check) for one in serving if one.rotated_at]
+    return [*check_services(workspace), check_logins(workspace, logins)]
+
+
+def insist_on_health(prospects: Sequence[Prospect], health: "Sequence[CheckResult]") -> None:
+    """End with 1 where something does not work, and with 5 where a secret or a check is unknown."""
+    from keyturn.doctor.results import Grade
+
+    failed = [result for result in health if result.grade is Grade.FAILED]
+    unseen = [result for result in health if result.grade is Grade.UNKNOWN]
+    for result in (*failed, *unseen)[1:]:
+        note(f"{result.name}: {result.words}")
+    for prospect in prospects:
+        if prospect.error and not failed:
+            remedy = "Give this login the rights, or mend the hub; `keyturn status` shows more"
+            end_command(Unproven("check", prospect.path, prospect.error, remedy), UNKNOWN)
+    for results, code in ((failed, FAILED), (unseen, UNKNOWN)):
+        if results:
+            end_command(TerminalError("check", results[0].name, results[0].words, results[0].remedy), code)
 
 
 def insist_on_young(late: "Sequence[OwnKey]") -> None:

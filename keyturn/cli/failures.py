@@ -18,6 +18,7 @@ from keyturn.core.errors import Invalid, KeyturnError, Locked, Unforeseen
 FAILED: Final = 1
 BEHIND: Final = 3
 HELD: Final = 4
+UNKNOWN: Final = 5
 INTERRUPTED: Final = 130
 
 WRONG_USAGE: Final = cast("type[Exception]", typer.BadParameter.__base__)
@@ -30,6 +31,7 @@ Exit codes:
   2    wrong usage
   3    in force, but not every copy or consumer is reached
   4    held by another run, or nothing retired because it is held
+  5    nothing is known to be wrong, but not everything could be checked
   130  ended by Ctrl-C (129 by SIGHUP, 143 by SIGTERM)"""
 
 NOT_RUN: Final = 125

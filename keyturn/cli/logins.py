@@ -10,7 +10,7 @@ from keyturn.rotation.logins import Login, LoginCheck
 def login_lines(check: LoginCheck | None) -> list[str]:
     """For people."""
     if check is None:
-        return ["login not tried yet"]
+        return []
     if check.result is Login.REFUSED:
         return ["DOES NOT LOG IN", f"since {when(check.since)}"]
     if check.result is Login.UNTRIED:

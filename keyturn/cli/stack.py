@@ -2,8 +2,10 @@
 
 import os
 import shlex
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -18,26 +20,33 @@ from keyturn.cli.environment import (
     settle_catalogue,
     stack_environment,
 )
-from keyturn.cli.failures import naming_file
+from keyturn.cli.failures import FAILED, UNKNOWN, naming_file
 from keyturn.cli.grouped import CopyFailure, failure_lines
 from keyturn.cli.options import CatalogueOption, FailureUrlOption, JsonOption, Layout, OutputOption, layout_of
 from keyturn.cli.output import note, when, write_json, write_names, write_table, write_text
 from keyturn.core.errors import KeyturnError
+from keyturn.doctor.results import Grade
 
 if TYPE_CHECKING:
     from deployments.local import stack as local
     from deployments.local.home import Stack
     from keyturn.cli.active_grants import ActiveGrant
     from keyturn.cli.copies import CopyStatus
+    from keyturn.cli.health import LoginState
     from keyturn.cli.hub_status import HubStatus
     from keyturn.cli.status import SecretStatus
     from keyturn.core.restored import Restoration
+    from keyturn.doctor.results import CheckResult
+    from keyturn.pages.dashboard import Dashboard
     from keyturn.rotation.broken_glass import BrokenGlass
     from keyturn.rotation.context import Workspace
     from keyturn.rotation.managed_keys import KeyStatus
     from keyturn.rotation.undeclared import Undeclared
     from keyturn.serving.statuses import PartStatus
     from keyturn.sync.authority_status import AuthorityStatus
+
+NAMED: Final = 5
+"""So many of what is not healthy are named in the last line."""
 
 SHOWN: Final = 20
 """So many copies of secrets that the catalogue does not name are shown to people."""
@@ -107,22 +116,28 @@ def status(
     """
     layout = layout_of(output, as_json)
     if not watch:
-        return show_status(catalogue, layout)
+        if code := show_status(catalogue, layout):
+            raise typer.Exit(code)
+        return None
     if layout not in (Layout.TABLE, Layout.WIDE):
         raise typer.BadParameter("--watch shows tables: give it without --json, --output json and --output name")
     from keyturn.cli.redraw import redraw
 
-    return redraw(lambda: show_status(catalogue, layout), watch)
+    def look() -> None:
+        show_status(catalogue, layout)
+
+    return redraw(look, watch)
 
 
-def show_status(catalogue: Path | None, layout: Layout) -> None:
-    """Look once, and show it."""
+def show_status(catalogue: Path | None, layout: Layout) -> int:
+    """Look once, and show it; the exit code."""
     stack = known_stack()
     services = services_of(stack) if stack else []
     stopped = stack is not None and not any(s.running for s in services if s.name == "openbao")
     if stopped and not os.environ.get("VAULT_ADDR"):
         note("the local stack's hub does not run, so its secrets are not shown; start it with `keyturn up`")
-        return show_overview(stack, services, Overview(), layout)
+        show_overview(stack, services, Overview(), layout)
+        return UNKNOWN
     return show_secrets(stack, services, catalogue, layout)
 
 
@@ -159,24 +174,84 @@ class Overview:
     """What is given as access for a while, the first to end first."""
     restoration: "Restoration | None" = None
     """From which backup the hub was restored, where it was."""
+    health: "list[CheckResult]" = field(default_factory=list)
+    """Workers, incidents, ledger and logins."""
+    verdict: "Verdict" = field(default_factory=lambda: Verdict())
 
 
 def show_secrets(
     stack: "Stack | None", services: list["local.ServiceStatus"], catalogue: Path | None, layout: Layout
-) -> None:
-    """The services, and the secrets; the services are shown even where the hub can't be asked."""
+) -> int:
+    """The services, and the secrets; the services are shown even where the hub can't be asked. The exit code."""
+    from keyturn.cli.dashboard import Drawing
+
     try:
         with opened_workspace(catalogue) as workspace:
             overview = overview_of(workspace)
+            overview = replace(overview, verdict=verdict_of(Drawing(workspace, overview).board()))
     except KeyturnError:
         if services:
             show_overview(stack, services, Overview(), layout)
         raise
-    return show_overview(stack, services, overview, layout)
+    show_overview(stack, services, overview, layout)
+    return 0 if layout is Layout.NAME else overview.verdict.code
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is not healthy, and what nobody could check, each by its name."""
+
+    failed: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def code(self) -> int:
+        """The exit code."""
+        return FAILED if self.failed else UNKNOWN if self.unknown else 0
+
+    @property
+    def state(self) -> str:
+        """In one word."""
+        return "failed" if self.failed else "unknown" if self.unknown else "ok"
+
+    def lines(self) -> Iterator[str]:
+        """For people; nothing where all is healthy."""
+        for words, names in (("NOT HEALTHY", self.failed), ("not checked", self.unknown)):
+            if names:
+                more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+                yield f"{words}: {', '.join(names[:NAMED])}{more}"
+
+
+def verdict_of(board: "Dashboard") -> Verdict:
+    """By the same levels as the page of everything."""
+    from keyturn.pages.dashboard import Level
+
+    named = [(f"{line.kind} {line.name}".removeprefix("health "), line.level) for line in board.others]
+    named += [(line.path, line.level) for line in board.secrets]
+    failed, unknown = (tuple(name for name, level in named if level is wanted) for wanted in (Level.BAD, Level.UNKNOWN))
+    return Verdict(failed, (*unknown, *board.unseen))
 
 
 def overview_of(workspace: "Workspace") -> Overview:
-    """All that the hub and the stores tell. Raises where no secret could be told."""
+    """All that the hub and the stores tell, and whether all of it works. Raises where no secret could be told."""
+    from keyturn.cli.health import check_logins, check_services
+
+    with ThreadPoolExecutor(1) as pool:
+        services = pool.submit(copy_context().run, check_services, workspace)
+        overview = seen_in_hub(workspace)
+    logins = check_logins(workspace, login_states(overview.secrets))
+    return replace(overview, health=[*services.result(), logins])
+
+
+def login_states(secrets: Sequence["SecretStatus"]) -> "list[LoginState]":
+    """Of each secret whose CURRENT should log in."""
+    from keyturn.cli.health import LoginState
+
+    return [LoginState(s.path, s.now - s.rotated_at, s.login) for s in secrets if s.rotated_at and not s.occupied]
+
+
+def seen_in_hub(workspace: "Workspace") -> Overview:
+    """What the hub and the stores tell."""
     from keyturn.cli.active_grants import active_grants
     from keyturn.cli.approvals import find_unreviewed
     from keyturn.cli.copies import look_at_copies
@@ -230,6 +305,12 @@ def show_overview(
                 "access": [grant.to_data() for grant in overview.grants],
                 "unreviewed": [asdict(glass) for glass in overview.unreviewed],
                 "remarks": list(overview.remarks),
+                "health": {
+                    "state": overview.verdict.state,
+                    "failed": list(overview.verdict.failed),
+                    "unknown": list(overview.verdict.unknown),
+                    "checks": [check.to_data() for check in overview.health],
+                },
             }
         )
     if services:
@@ -259,6 +340,11 @@ def show_overview(
     for part in overview.parts:
         if part.problem:
             note(f"{part.part} {part.problem}")
+    for check in overview.health:
+        if check.grade is not Grade.WELL:
+            note(f"{check.name}: {check.words}{f'. {check.remedy}' if check.remedy else ''}")
+    for line in overview.verdict.lines():
+        note(line)
     return None
 
 

@@ -12,6 +12,7 @@ from keyturn.ledger.checkpointer import CheckpointInHub
 from keyturn.ledger.checkpoints import read_checkpoint
 from keyturn.ledger.freshness import REMEDY, SIGN_OF_LIFE
 from keyturn.ledger.naming import read_name
+from keyturn.rotation.context import Workspace
 
 AREA: Final = "ledger"
 
@@ -29,7 +30,7 @@ def check_ledger(patient: Patient) -> Iterator[CheckResult]:
     if name is None:
         yield CheckResult(AREA, "name", Grade.ADVICE, "nothing was ever written with this hub", "Rotate a secret")
     else:
-        yield signed_lately(patient, name.origin)
+        yield signed_lately(patient.workspace, name.origin)
 
 
 def _readable(patient: Patient) -> CheckResult:
@@ -40,12 +41,12 @@ def _readable(patient: Patient) -> CheckResult:
     return CheckResult(AREA, "entries", Grade.WELL, "it can be read")
 
 
-def signed_lately(patient: Patient, origin: str) -> CheckResult:
+def signed_lately(workspace: Workspace, origin: str) -> CheckResult:
     """How long ago the newest checkpoint was made, by the hub's clock."""
-    note, _ = CheckpointInHub(patient.workspace.hub, origin).read()
+    note, _ = CheckpointInHub(workspace.hub, origin).read()
     made = read_checkpoint(note).time if note else None
     if made is None:
         return CheckResult(AREA, origin, Grade.FAILED, "no checkpoint vouches for it", FIRST)
-    age = patient.workspace.hub_now() - made
+    age = workspace.hub_now() - made
     words = f"signed {span(age)} ago"
     return CheckResult(AREA, origin, *((Grade.FAILED, words, REMEDY) if age > LATELY else (Grade.WELL, words)))

@@ -13,12 +13,14 @@ class Level(StrEnum):
     WELL = "closed"
     SOON = "remains"
     """Somebody might look: it is due, or not everybody has it yet."""
+    UNKNOWN = "unknown"
+    """Nobody could check it."""
     BAD = "open"
 
     @property
     def rank(self) -> int:
         """Its place where what is worst comes first."""
-        return [Level.BAD, Level.SOON, Level.WELL].index(self)
+        return [Level.BAD, Level.UNKNOWN, Level.SOON, Level.WELL].index(self)
 
 
 @dataclass(frozen=True)
@@ -82,4 +84,5 @@ class Dashboard:
     def worst(self) -> Level:
         """The level of what is worst."""
         levels = {*(line.level for line in self.secrets), *(line.level for line in self.others)}
-        return Level.BAD if self.unseen else min(levels, key=lambda level: level.rank, default=Level.WELL)
+        levels |= {Level.UNKNOWN} if self.unseen else set()
+        return min(levels, key=lambda level: level.rank, default=Level.WELL)

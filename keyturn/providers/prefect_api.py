@@ -44,6 +44,9 @@ BUSY: Final = frozenset({408, 429, 502, 503})
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 """Seconds before a request is sent again: at first, and at most where the server names no time."""
 
+MOST_WORKERS: Final = 200
+"""The most that Prefect lists at once."""
+
 PATIENCE: Final = 60.0
 """Seconds for which a request is sent again."""
 
@@ -91,8 +94,11 @@ class PrefectApi:
     ``otherwise`` is what else helps, such as ``, or add --local``. Each verb raises Denied, Unavailable.
     """
 
-    def __init__(self, settings: PrefectSettings, doing: str, name: str, otherwise: str = "") -> None:
-        """Raises Invalid for an address or a file that can't be used."""
+    def __init__(
+        self, settings: PrefectSettings, doing: str, name: str, otherwise: str = "", patience: float | None = None
+    ) -> None:
+        """A busy server is asked again for ``patience`` seconds. Raises Invalid for an unusable address or file."""
+        self._patience = patience
         self._about = (doing, name)
         self._otherwise = otherwise
         self._url = plain_address(settings.url).rstrip("/")
@@ -161,13 +167,23 @@ class PrefectApi:
         request = {"artifacts": wanted, "sort": "CREATED_DESC"}
         return [document["data"] for document in self._send("POST", "artifacts/filter", request)]
 
+    def count_alive_workers(self, pool: str) -> int:
+        """How many workers of the pool the server has heard of lately. Raises NotFound."""
+        try:
+            workers = self._send("POST", f"work_pools/{quote(pool, safe='')}/workers/filter", {"limit": MOST_WORKERS})
+        except NotFound:
+            problem = f"the Prefect server has no work pool {pool}"
+            raise NotFound(*self._about, problem, "Run `keyturn bootstrap`") from None
+        return sum(worker["status"] == "ONLINE" for worker in workers)
+
     def send_events(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Tell of events; one that was told under its id already is told once."""
         self._send("POST", "events", events)
 
     def _send(self, method: str, path: str, body: Any = None) -> Any:
         """One request, sent again while the server is busy or was gone for a moment; what it answers."""
-        until, pause, forged = time.monotonic() + PATIENCE, FIRST_PAUSE, False
+        patience = PATIENCE if self._patience is None else self._patience
+        until, pause, forged = time.monotonic() + patience, FIRST_PAUSE, False
         while True:
             answer = self._try(method, path, body, until)
             if answer is not None and is_suspected(answer) and method == "POST" and not forged:

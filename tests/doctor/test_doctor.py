@@ -240,7 +240,7 @@ def test_a_part_that_ought_to_run_and_does_not_is_found(installed: Installation)
 
 
 def test_a_ledger_that_nobody_has_signed_yet_is_told_with_the_command_that_does(installed: Installation) -> None:
-    result = signed_lately(installed.patient(), fresh())
+    result = signed_lately(installed.patient().workspace, fresh())
     assert result.grade is Grade.FAILED
     assert "with the notary's login: keyturn ledger checkpoint" in result.remedy
 

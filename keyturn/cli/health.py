@@ -1,0 +1,199 @@
+"""Whether the installation works: its workers, its incidents, its ledger and its logins.
+
+What was not checked is unknown, never healthy. Each check has its own end, and all of them run side by side.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from keyturn.catalogue.operators_policy import Scheduler
+from keyturn.core.errors import Denied, Invalid, KeyturnError
+from keyturn.core.spans import span
+from keyturn.core.workspaces import WorkspaceNames
+from keyturn.doctor.results import CheckResult, Grade, unseen
+from keyturn.rotation.context import Workspace, side_by_side
+from keyturn.rotation.heartbeat import ROUND, last_heartbeat
+
+if TYPE_CHECKING:
+    from keyturn.ledger.naming import LedgerName
+    from keyturn.rotation.logins import LoginCheck
+    from keyturn.settings.prefect import PrefectSettings
+
+AREA: Final = "health"
+
+SILENT: Final = 3 * ROUND
+"""Without a round of the keeper for so long, no worker works."""
+
+ANSWERS: Final = 3.0
+"""Seconds in which the Prefect server has to answer."""
+
+UNTESTED: Final = timedelta(hours=26)
+"""A version this old was due for its daily login test; a younger one passed the test of its rotation."""
+
+VERIFIED_AT_ONCE: Final = 10_000
+"""Entries of a ledger that are verified at each look; of more, the notary's daily look counts."""
+
+
+@dataclass(frozen=True)
+class PrefectSight:
+    """What the Prefect server says of this workspace's workers; ``problem`` is why it says nothing."""
+
+    alive: int = 0
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class LoginState:
+    """What is known of one secret's CURRENT, which has been in force for ``age``; None where it was not tried."""
+
+    path: str
+    age: timedelta
+    check: "LoginCheck | None"
+
+
+def check_services(workspace: Workspace) -> list[CheckResult]:
+    """All checks but that of the logins, side by side."""
+    asking = {"workers": check_workers, "incidents": check_incidents, "ledger": check_ledger}
+    return side_by_side(lambda name: _looked(name, asking[name], workspace), asking)
+
+
+def _looked(name: str, look: Callable[[Workspace], CheckResult], workspace: Workspace) -> CheckResult:
+    try:
+        return look(workspace)
+    except KeyturnError as error:
+        return unseen(AREA, name, error)
+
+
+# --- workers
+
+
+def check_workers(workspace: Workspace) -> CheckResult:
+    """The last sign of life that the workers left in the hub, and what the Prefect server says, where one is set."""
+    if workspace.catalogue.policy.scheduler is Scheduler.EXTERNAL:
+        words = "the operator's file declares an external scheduler, which is not checked"
+        return CheckResult(AREA, "workers", Grade.ADVICE, words)
+    names = WorkspaceNames.from_environment(os.environ)
+    return judge_workers(last_heartbeat(workspace), ask_prefect(names), names)
+
+
+def judge_workers(age: timedelta | None, sight: PrefectSight | None, names: WorkspaceNames) -> CheckResult:
+    """``age`` is that of the keeper's last round, ``sight`` None where no Prefect server is set."""
+    last = f"; the keeper last ran {span(age)} ago" if age is not None else ""
+    start = "Start the Prefect server and the workers; `keyturn doctor` says what else is missing"
+    if sight and sight.problem:
+        return CheckResult(AREA, "workers", Grade.FAILED, f"{sight.problem}{last}", start)
+    if sight and not sight.alive:
+        return CheckResult(AREA, "workers", Grade.FAILED, f"no worker of pool {names.own} is alive{last}", start)
+    if age is not None and age > SILENT:
+        words = f"no sign of life for {span(age)}: the keeper runs every {span(ROUND)}"
+        return CheckResult(AREA, "workers", Grade.FAILED, words, start)
+    if age is not None:
+        return CheckResult(AREA, "workers", Grade.WELL, f"the keeper ran {span(age)} ago")
+    if sight:
+        return CheckResult(AREA, "workers", Grade.WELL, f"{sight.alive} alive; the keeper has not run yet")
+    words = "unknown: the keeper never ran, and PREFECT_API_URL is not set here"
+    remedy = "Set PREFECT_API_URL; where cron runs Keyturn, declare `scheduler: external` in the operator's file"
+    return CheckResult(AREA, "workers", Grade.UNKNOWN, words, remedy)
+
+
+def ask_prefect(names: WorkspaceNames) -> PrefectSight | None:
+    """The server of this environment, asked for this workspace's workers. Raises Denied and Invalid."""
+    if (settings := _prefect_settings()) is None or not settings.url:
+        return None
+    from keyturn.providers.prefect_api import PrefectApi
+
+    quick = replace(settings, timeout=min(settings.timeout, ANSWERS))
+    try:
+        with PrefectApi(quick, "look at", f"the workers of {names.own}", patience=ANSWERS) as api:
+            api.insist_on_answer(ANSWERS)
+            return PrefectSight(api.count_alive_workers(names.own))
+    except (Denied, Invalid):
+        raise
+    except KeyturnError as error:
+        return PrefectSight(problem=error.problem)
+
+
+def _prefect_settings() -> "PrefectSettings | None":
+    """None where Prefect alone could tell, and is not installed."""
+    from keyturn.cli.prefect_server import prefect_settings
+
+    try:
+        return prefect_settings()
+    except ModuleNotFoundError:
+        return None
+
+
+# --- incidents
+
+
+def check_incidents(workspace: Workspace) -> CheckResult:
+    """Those that are open."""
+    from keyturn.revocation.incident_store import list_open
+
+    if not (incidents := list_open(workspace)):
+        return CheckResult(AREA, "incidents", Grade.WELL, "none is open")
+    first = incidents[0]
+    words = f"{len(incidents)} open, first {first.id}: {first.unread or first.reason}"
+    return CheckResult(AREA, "incidents", Grade.FAILED, words, f"Run `keyturn incidents {first.id}`")
+
+
+# --- the ledger
+
+
+def check_ledger(workspace: Workspace) -> CheckResult:
+    """Whether it was signed lately, and holds all that was signed."""
+    from keyturn.doctor.ledger import FIRST, signed_lately
+    from keyturn.ledger.checkpointer import CheckpointInHub
+    from keyturn.ledger.naming import read_name
+
+    name, _ = read_name(workspace.hub)
+    if name is None:
+        return CheckResult(AREA, "ledger", Grade.ADVICE, "nothing was ever recorded with this hub")
+    copy = CheckpointInHub(workspace.hub, name.origin)
+    note, _ = copy.read()
+    if not note:
+        return CheckResult(AREA, "ledger", Grade.UNKNOWN, "unknown: no checkpoint vouches for it", FIRST)
+    if damage := find_damage(workspace, name, note, looked_through=not copy.look_is_due(workspace.hub_now())):
+        return damage
+    return replace(signed_lately(workspace, name.origin), area=AREA, name="ledger")
+
+
+def find_damage(workspace: Workspace, name: "LedgerName", note: str, *, looked_through: bool) -> CheckResult | None:
+    """What is missing or changed of what ``note`` was signed over, or why that can't be told; None for neither."""
+    from keyturn.ledger.checkpoints import read_checkpoint
+    from keyturn.ledger.naming import NamedLedger
+    from keyturn.ledger.verify import verify_ledger
+
+    ledger, size = workspace.ledger, read_checkpoint(note).size
+    if not isinstance(ledger, NamedLedger) or ledger.origin != name.origin:
+        words = f"unknown: this machine does not read {name.origin}, which the hub names"
+        return CheckResult(AREA, "ledger", Grade.UNKNOWN, words, "Set KEYTURN_LEDGER as the workers have it")
+    remedy = "Run `keyturn ledger verify`"
+    if (found := ledger.size()) < size:
+        words = f"NOT WHOLE: {found} of {size} signed entries are there"
+        return CheckResult(AREA, "ledger", Grade.FAILED, words, remedy)
+    if size > VERIFIED_AT_ONCE:
+        words = "unknown: the notary has not looked through all entries for a day"
+        return None if looked_through else CheckResult(AREA, "ledger", Grade.UNKNOWN, words, remedy)
+    report = verify_ledger(ledger, name.keys, workspace.verify_signature, elsewhere=[note])
+    words = f"NOT WHOLE: {report.problem}"
+    return None if report.whole else CheckResult(AREA, "ledger", Grade.FAILED, words, remedy)
+
+
+# --- logins
+
+
+def check_logins(workspace: Workspace, logins: Sequence[LoginState]) -> CheckResult:
+    """How many secrets' CURRENT should have been tried at the target by now, and was not."""
+    from keyturn.rotation.logins import Login
+
+    late = [one for one in logins if (one.check.result is Login.UNTRIED if one.check else one.age > UNTESTED)]
+    if not late:
+        return CheckResult(AREA, "logins", Grade.WELL, f"{len(logins)} tested within a day, or by their rotation")
+    words = f"unknown for {len(late)} of {len(logins)} secrets, first {late[0].path}: nobody tested CURRENT"
+    if workspace.catalogue.policy.scheduler is Scheduler.EXTERNAL:
+        return CheckResult(AREA, "logins", Grade.ADVICE, words, "Only the keeper tests logins, once a day")
+    return CheckResult(AREA, "logins", Grade.UNKNOWN, words, "The keeper tests each once a day: see that it runs")
