@@ -68,7 +68,7 @@ def test_what_needs_somebody_comes_first_and_is_counted() -> None:
     rows = [" ".join(row.split()) for row in Page(write_dashboard(made)).rows]
     assert [row.split()[:2] for row in rows if row.startswith("ml")] == [["ml/", "late"], ["ml/", "well"]]
     assert board(WELL).worst is Level.WELL
-    assert board(WELL, unseen=["incidents: the hub denies it"]).worst is Level.BAD
+    assert board(WELL, unseen=["incidents: the hub denies it"]).worst is Level.UNKNOWN
 
 
 def test_the_only_script_is_the_one_that_the_page_names_by_its_hash() -> None:
