@@ -31,10 +31,10 @@ def history(
     versions = info.versions if info else ()
     if layout is Layout.JSON:
         return write_json(as_data(path, info, rotations))
-    made = {rotation.version for rotation in rotations}
+    made, reverted = {rotation.version for rotation in rotations}, reverted_by(rotations)
     others = [version for version in versions if version.version not in made]
     rows = [(r.promoted_at or r.opened_at, rotation_row(r)) for r in rotations]
-    rows += [(version.created_at, version_row(version)) for version in others]
+    rows += [(version.created_at, version_row(version, reverted.get(version.version))) for version in others]
     newest_first = sorted(rows, key=lambda row: row[0], reverse=True)
     if layout is Layout.NAME:
         return write_names(row[0] for _, row in newest_first if row[0] != "-")
@@ -71,17 +71,24 @@ def rotation_row(rotation: "Rotation") -> tuple[str, ...]:
     )
 
 
-def version_row(version: "VersionInfo") -> tuple[str, ...]:
-    """A version that no remembered rotation made."""
-    state = "written" if version.readable else str(version.state)
-    return str(version.version), state, f"written  {when(version.created_at)}", "none"
+def reverted_by(rotations: "list[Rotation]") -> "dict[int, Rotation]":
+    """The rotations that were taken back, by the version that each had put in force."""
+    return {r.reverted_version: r for r in rotations if r.reverted_version and r.reverted_version != r.version}
+
+
+def version_row(version: "VersionInfo", reverted: "Rotation | None" = None) -> tuple[str, ...]:
+    """A version that no remembered rotation made, or one that was ``reverted``."""
+    state = ("taken back" if reverted else "written") if version.readable else str(version.state)
+    rotation = f"{reverted.sequence}: {reverted.reason}, {reverted.strategy}" if reverted else "none"
+    return str(version.version), state, f"written  {when(version.created_at)}", rotation
 
 
 def as_data(path: str, info: "SecretInfo | None", rotations: "list[Rotation]") -> dict[str, Any]:
     """For scripts."""
     from keyturn.cli.status import rotation_data
 
-    made = {rotation.version: rotation.sequence for rotation in rotations if rotation.version}
+    reverted = {version: rotation.sequence for version, rotation in reverted_by(rotations).items()}
+    made = reverted | {rotation.version: rotation.sequence for rotation in rotations if rotation.version}
     versions = [
         {
             "version": version.version,

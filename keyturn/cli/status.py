@@ -10,7 +10,7 @@ from keyturn.cli.hearing import Hearing, Hearings
 from keyturn.cli.logins import login_data, login_lines
 from keyturn.cli.output import stamp, when
 from keyturn.core.error_codes import code_of
-from keyturn.core.errors import KeyturnError, NotFound
+from keyturn.core.errors import KeyturnError, NotFound, unexpected
 from keyturn.core.fingerprint import shown
 from keyturn.core.policy import Outlook, Reason, Trigger, due, due_at, outlook
 from keyturn.core.record import OPEN, Rotation, Stage
@@ -92,7 +92,7 @@ class SecretStatus:
             return ["no version yet", self.due()]
         lines = [f"version {self.version}", f"{span(self.now - self.rotated_at)} old", self.due()]
         lines += login_lines(self.login)
-        return lines + ([self.unfinished(self.rotation)] if self.rotation else [])
+        return lines + list(filter(None, [self.unfinished(self.rotation) if self.rotation else ""]))
 
     def due(self) -> str:
         """When it is replaced next; `keyturn due` says why."""
@@ -105,13 +105,15 @@ class SecretStatus:
         return f"{late}due in {span(self.outlook.at - self.now)}{held}"
 
     def unfinished(self, rotation: Rotation) -> str:
-        """What is left of the last rotation."""
+        """What is left of the last rotation; empty where no credential waits for its end."""
         if rotation.stage is Stage.RETIRING:
             return "old credential is being ended"
         if rotation.stage is not Stage.PROMOTED:
             return f"{rotation.stage} since {when(rotation.opened_at)}"
         if self.moved:
             return f"old credential is not ended: the catalogue leads to another target than {rotation.target}"
+        if not rotation.ends:
+            return ""
         if self.grace_over and self.grace_over > self.now:
             return f"old credential ends in {span(self.grace_over - self.now)}"
         return "old credential is to be retired"
@@ -187,6 +189,8 @@ def of_each(paths: Sequence[str], look: Callable[[str], T]) -> dict[str, T | Key
             return look(path)
         except KeyturnError as error:
             return error
+        except Exception as error:  # noqa: BLE001  what is odd about one secret hides no other, and could hold a value
+            return unexpected(error).during("look at", path)
 
     outcomes = side_by_side(attempt, paths, SIDE_BY_SIDE)
     errors = [outcome for outcome in outcomes if isinstance(outcome, KeyturnError)]

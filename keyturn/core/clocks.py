@@ -10,6 +10,23 @@ SKEW: Final = timedelta(seconds=30)
 """From this difference on a person is warned: half of how long a silent worker is waited for."""
 
 
+FIRST_YEAR, LAST_YEAR = 1900, 9000
+
+
+def insist_on_usable(moment: datetime) -> datetime:
+    """The same moment. Raises OutOfReach where it is so far away that adding an interval would fail."""
+    if not FIRST_YEAR < moment.year < LAST_YEAR:
+        raise OutOfReach(moment.year)
+    return moment
+
+
+class OutOfReach(ValueError):
+    """A moment in a year that no clock shows."""
+
+    def __init__(self, year: int) -> None:
+        super().__init__(f"it tells of the year {year}")
+
+
 def by_hub_clock(local: datetime, ahead: timedelta | None) -> datetime:
     """A moment of this machine's clock, by the hub's clock, which is ``ahead`` (None: not known)."""
     return local if ahead is None or abs(ahead) <= AGREE else local + ahead

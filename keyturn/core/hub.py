@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from keyturn.core.authorities import PkiEngine
 from keyturn.core.backups import HubContent
+from keyturn.core.clocks import FIRST_YEAR, LAST_YEAR
 from keyturn.core.engines import Authority, DatabaseEngine, Lessor
 from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.core.fingerprint_keys import FingerprintKeys
@@ -58,10 +59,14 @@ def metadata_moment(path: str, name: str, text: str) -> datetime | None:
     """What the custom metadata ``name`` of a secret holds; None where it is empty. Raises Invalid for no moment."""
     if not text:
         return None
+    why = "is no moment with a time zone"
     with suppress(ValueError):
         if (at := datetime.fromisoformat(text)).tzinfo:
-            return at
-    problem = f"its metadata {name} is no moment with a time zone: somebody has edited it"
+            # What never ends is said to end in 9999 (RFC 5280, part 4.1.2.5).
+            if name == EXPIRES_AT or FIRST_YEAR < at.year < LAST_YEAR:
+                return at
+            why = f"tells of the year {at.year}"
+    problem = f"its metadata {name} {why}: somebody has edited it, or a clock was wrong"
     hint = f"Write it anew, such as `vault kv metadata patch -custom-metadata={name}=2026-03-01T12:00:00Z`"
     raise Invalid("read", path, problem, f"{hint}, or leave it empty")
 

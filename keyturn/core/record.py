@@ -14,6 +14,7 @@ from functools import partial
 from itertools import takewhile
 from typing import Any, Final
 
+from keyturn.core.clocks import insist_on_usable
 from keyturn.core.errors import Invalid
 from keyturn.core.sensitive import SecretFields
 
@@ -116,6 +117,8 @@ class Rotation:
     """A person let it move to an account that the catalogue names, away from one that it names no more."""
     taken_back_by_hand: bool = False
     """A person has put the value before it in force again: nothing is to be mended for that."""
+    reverted_version: int | None = None
+    """The version that it had put in force, where it was taken back: ``version`` is that of the value put back."""
     unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def to(self, stage: Stage, **changes: Any) -> "Rotation":
@@ -147,7 +150,7 @@ def _moment(value: str) -> datetime:
     moment = datetime.fromisoformat(value)
     if moment.tzinfo is None:
         raise ValueError("a moment without its time zone")
-    return moment
+    return insist_on_usable(moment)
 
 
 def _reader(kind: Any) -> Callable[[Any], Any]:

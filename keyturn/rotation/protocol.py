@@ -22,6 +22,7 @@ from keyturn.rotation.decide import UNFINISHED, Decision
 from keyturn.rotation.grace import all_in_step
 from keyturn.rotation.journal import Doing
 from keyturn.rotation.outcome import Outcome, RunState, ending
+from keyturn.rotation.previous import Retirement
 from keyturn.rotation.restarts import restarting_stores
 from keyturn.rotation.rollout import Acknowledgement, canary, silent
 from keyturn.rotation.sync import Pushed, failed, unless_refused
@@ -131,13 +132,22 @@ def replace_secret(
             rotation = yield from replace_credential(trigger, decision)
         except Locked as error:
             doing.note = f"held: {error.problem}"
-            return Outcome(secret.path, RunState.HELD, error.text)
+            return Outcome(secret.path, RunState.HELD, mentioning(error, ended).text)
+        except KeyturnError as error:
+            raise mentioning(error, ended) from None
         outcome = yield from settle(secret, restarting, rotation, RunState.ROTATED, why)
         doing.version, doing.fingerprint, doing.note = rotation.version or 0, rotation.fingerprint, str(outcome.state)
     if decision.urgent and outcome.state is RunState.ROTATED:
         retirement = yield from RETIRE(Waive.GRACE)
         outcome = replace(outcome, previous=(yield from DESCRIBE_PREVIOUS(rotation, retirement)))
     return outcome.after(ended)
+
+
+def mentioning(error: KeyturnError, ended: Retirement | None) -> KeyturnError:
+    """The same error, which also says what was ``ended``, or left open for good, before it."""
+    if ended and ended.message:
+        error.problem = f"{error.problem}. Before that, {ended.message}"
+    return error
 
 
 def steps_to_come(secret: Secret) -> str:

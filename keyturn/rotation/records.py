@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from keyturn.core.clocks import OutOfReach
 from keyturn.core.compare_and_set import VersionedEntry, change_entry
 from keyturn.core.errors import Conflict, Invalid, KeyturnError, Locked, Superseded
 from keyturn.core.hub import State
@@ -12,6 +13,8 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.context import Workspace, alive
 
 ROTATIONS: Final = "rotations"
+
+ELSE: Final = "somebody else has written there"
 
 
 def load_record(workspace: Workspace, path: str) -> Record:
@@ -37,8 +40,9 @@ def read_record(workspace: Workspace, path: str, state: State) -> Record:
     except Newer as newer:
         problem = f"its record is of format {newer.format}, and this Keyturn knows {FORMAT} at most"
         raise Invalid("read", path, problem, "Let the newest Keyturn that works here do it") from None
-    except (ValueError, TypeError, KeyError):
-        problem = f"its record {place} can't be read: somebody else has written there"
+    except (ValueError, TypeError, KeyError) as error:
+        why = f"{error}, so a clock was wrong or somebody else wrote there" if isinstance(error, OutOfReach) else ELSE
+        problem = f"its record {place} can't be read: {why}"
         hint = "Put back what was there from a snapshot of the hub"
         lost = "the next rotation begins a new one; whatever it held open is forgotten, and the old credential stays"
         raise Invalid(

@@ -186,6 +186,7 @@ def close_reverted(workspace: Workspace, path: str, record: Record, restored: Hu
     reverted = replace(
         rotation.to(Stage.REVERTED),
         version=restored.version,
+        reverted_version=rotation.version,
         fingerprint=workspace.fingerprint(restored.path, restored.fields),
         promoted_at=workspace.clock(),
         **counted_from_now(workspace, path),
