@@ -89,6 +89,12 @@ async def lease_tokens(opened: Workspace) -> list[Wanted]:
     return [Wanted(FINISHER)] if await look(own_keys.may_leave_tokens, since) else []
 
 
+async def late_lease_tokens(opened: Workspace) -> list[Wanted]:
+    """The same once a day, whenever a rotation began: a worker that was suspended may ask for a lease days later."""
+    asking = any(secret.rotation.leaves_tokens for secret in opened.catalogue.secrets.values())
+    return [Wanted(FINISHER)] if asking else []
+
+
 async def copies(opened: Workspace) -> list[Wanted]:
     """Copies that are not what the hub holds, and consumers that were not told."""
     return [Wanted("sync")] if await has_work() else []
@@ -164,6 +170,7 @@ DUTIES: Final = (
     Duty("retirements", retirements),
     Duty("incidents", incidents),
     Duty("lease tokens", lease_tokens, HOUR),
+    Duty("late lease tokens", late_lease_tokens, DAY, minutes(3 * 60 + 13)),
     Duty("drills", drills, HOUR, minutes(35)),
     Duty("copies", copies, HOUR, minutes(7)),
     Duty("logins", logins, HOUR, minutes(23)),

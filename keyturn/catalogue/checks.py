@@ -531,11 +531,15 @@ def accounts(entry: CatalogueEntry, world: World) -> Iterator[Claim]:
 
 
 def engine_roles(entry: CatalogueEntry, _: World) -> Iterator[Claim]:
-    """The role of the hub's database engine."""
-    role, mount = text_at(entry, "rotation", "role"), text_at(entry, "rotation", "mount") or "database"
-    model = _strategy(entry)
-    if role and model and model.claims_role:
-        yield ("role", mount, role), entry, ("rotation", "role"), f"the role {role} of the engine at {mount}"
+    """The roles of the hub's database engine, former ones too."""
+    mount, model = text_at(entry, "rotation", "mount") or "database", _strategy(entry)
+    former = at(entry.data, ("rotation", "former_roles"))
+    numbers = range(len(former) if isinstance(former, list) else 0)
+    paths: list[KeyPath] = [("rotation", "role"), *(("rotation", "former_roles", number) for number in numbers)]
+    for path in paths if model and model.claims_role else ():
+        role = at(entry.data, path)
+        if isinstance(role, str):
+            yield ("role", mount, role), entry, path, f"the role {role} of the engine at {mount}"
 
 
 CLAIMS: Final = (claimed_places, accounts, engine_roles)

@@ -86,7 +86,7 @@ def roles_of(workspace: Workspace, incident: Incident) -> Iterator[str]:
     for path in incident.paths:
         secret = workspace.catalogue.secrets.get(path)
         if secret and isinstance(secret.rotation, VaultDynamicSettings):
-            yield f"{secret.rotation.mount}/creds/{secret.rotation.role}"
+            yield from secret.rotation.lease_places
 
 
 # --- the proof

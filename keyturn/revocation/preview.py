@@ -8,6 +8,7 @@ from keyturn.catalogue.spreading import all_places
 from keyturn.core.errors import KeyturnError, TransientError, unexpected
 from keyturn.core.hub import HubSecret
 from keyturn.core.record import Record
+from keyturn.revocation.by_place import Ended
 from keyturn.revocation.incident import Mode
 from keyturn.revocation.other_fields import kept_names, secret_fields
 from keyturn.revocation.proof import Check, CheckAnswer, CheckSubject
@@ -25,7 +26,7 @@ AT_ONCE: Final = 16
 
 @dataclass(frozen=True)
 class SecretPreview:
-    """One secret. ``names`` are the accounts and keys that end, ``uses`` what is known of their use now, in words."""
+    """One secret. ``names`` are the accounts, keys and leases that end, ``uses`` what is known of their use."""
 
     path: str
     strategy: str
@@ -102,6 +103,8 @@ def preview_secret(workspace: Workspace, path: str, mode: Mode) -> SecretPreview
     fields = {name for version in versions for name in version.fields}
     named = dict.fromkeys(name for version in versions for name in credential_names(workspace, version))
     copies = tuple(place.label for place in all_places(workspace.catalogue, path, fields))
+    at_place = Ended()
+    strangers = at_place.finding(workspace.open_strategy(path), [version.fields for version in versions])
     return SecretPreview(
         path,
         secret.rotation.strategy,
@@ -110,9 +113,12 @@ def preview_secret(workspace: Workspace, path: str, mode: Mode) -> SecretPreview
         versions[0].version if versions else 0,
         copies,
         tuple(secret.consumers),
-        tuple(named),
+        (*named, *(f"{name}, which no version holds" for name in strangers)),
         tuple(dict.fromkeys(use for version in versions for use in describe_uses(workspace, version))),
-        tuple(preview_warnings(workspace, path, mode, record, versions)),
+        (
+            *preview_warnings(workspace, path, mode, record, versions),
+            *(f"could not look for what else ends at its target: {error.problem}" for error in at_place.errors),
+        ),
         tuple(planned_secret_checks(workspace, path, copies)),
     )
 

@@ -169,7 +169,7 @@ def _has_one_of(workspace: Workspace, path: str, leases: Sequence[str]) -> bool:
     rotation = workspace.secret(path).rotation
     if not isinstance(rotation, VaultDynamicSettings) or not describe_unreadable(workspace.hub.describe(path)):
         return False
-    return any(lease.startswith(f"{rotation.mount}/creds/{rotation.role}/") for lease in leases)
+    return any(lease.startswith(f"{place}/") for place in rotation.lease_places for lease in leases)
 
 
 def readable_versions(workspace: Workspace, path: str) -> Iterator[HubSecret]:

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final, Literal
+from typing import Final, Literal, Self
+
+from pydantic import model_validator
 
 from keyturn.core.engines import DatabaseEngine, Lease, LeaseStanding
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound
 from keyturn.core.rights import ANYTHING, HubPlaces, Section, allow
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import EXPIRES_AT, TOKEN_ACCESSOR, AccountTarget, Change, RevokeResult
-from keyturn.settings.fields import EngineRole, HubPath, Line
+from keyturn.settings.fields import EngineRole, HubPath, Line, refused
 from keyturn.strategies.accounts import DATABASES, username
 from keyturn.strategies.base import LoginStrategy, StrategySettings, Tools
 
@@ -26,6 +28,8 @@ MOST: Final = 100
 class VaultDynamic(LoginStrategy):
     """The lease is the credential: ``life`` is how long it must last, from one rotation to the end of its grace.
 
+    ``former_roles`` are roles that the secret took leases of before: those leases end like any other of its own.
+
     Asking for a lease makes an account at once, so the intent is saved first, with the leases that were
     there; after a crash whatever has come since and is in no secret is revoked.
     """
@@ -41,6 +45,7 @@ class VaultDynamic(LoginStrategy):
         role: str,
         life: timedelta,
         clock: Callable[[], datetime],
+        former_roles: Sequence[str] = (),
     ) -> None:
         self.path = path
         self.engine = engine
@@ -49,6 +54,7 @@ class VaultDynamic(LoginStrategy):
         self.life = life
         self.clock = clock
         self.place = f"{engine.mount}/creds/{role}"
+        self.roles = (role, *former_roles)
 
     def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
         """Refuse another role's lease, and a role whose leases would not last. Raises Invalid, NotFound."""
@@ -110,14 +116,12 @@ class VaultDynamic(LoginStrategy):
     def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
         """Refuse logins of the lease's account and end its sessions, and revoke the lease whatever becomes of those.
 
-        Raises Invalid for another role's lease whose account still works.
+        A lease of a role that the catalogue does not name ends with the token that was made to ask for it. Raises
+        Invalid where there is no such token and the account still works.
         """
-        if "lease_id" not in credential:
-            return RevokeResult()
-        lease_id, account = credential["lease_id"].reveal(), username(credential)
-        if not self._is_ours(lease_id) and not self.accepts(credential):
-            return RevokeResult()
-        self._must_be_ours(lease_id)
+        lease_id, account = credential["lease_id"].reveal() if "lease_id" in credential else "", username(credential)
+        if not self._is_ours(lease_id):
+            return self._revoke_by_token(credential, lease_id, sequence)
         if account is None:
             self._end(lease_id, accessor(credential))
             return RevokeResult(
@@ -132,15 +136,30 @@ class VaultDynamic(LoginStrategy):
         self._end(lease_id, accessor(credential))
         return RevokeResult(ended)
 
+    def _revoke_by_token(self, credential: SecretFields, lease_id: str, sequence: int) -> RevokeResult:
+        """End the token of a version whose lease is not one of the roles', and its account's sessions."""
+        if not self.accepts(credential):
+            return RevokeResult()
+        account, token = username(credential), accessor(credential)
+        if account is None or token not in self.engine.tokens(self.path):
+            if lease_id:
+                self._must_be_ours(lease_id)
+            return RevokeResult()
+        ended = self._ended(account, sequence, lambda: self.engine.end_token(token))
+        self.engine.end_token(token)
+        what = lease_id or f"the account {account}"
+        return RevokeResult(ended, outlives=(f"{what}, for the moments until the hub has revoked it too",))
+
     def last_sequence(self, credentials: Sequence[SecretFields] = ()) -> int:
         """The highest number that stands with a lease's account: a new one has none."""
         accounts = {name for credential in credentials if (name := username(credential))}
         return self.target.last_sequence(accounts) if accounts else 0
 
     def find_everything(self, spared: Sequence[SecretFields]) -> Iterator[str]:
-        """The role's leases, whoever has asked for them; then the tokens that were made for this secret's leases."""
+        """The roles' leases, whoever has asked for them; then the tokens that were made for this secret's leases."""
         serving = {fields["lease_id"].reveal() for fields in spared if "lease_id" in fields}
-        yield from (lease_id for lease_id in self.engine.leases(self.role) if lease_id not in serving)
+        for role in self.roles:
+            yield from (lease_id for lease_id in self.engine.leases(role) if lease_id not in serving)
         accessors = {accessor(fields) for fields in spared}
         yield from (f"{TOKEN}{token}" for token in self.engine.tokens(self.path) if token not in accessors)
 
@@ -190,12 +209,12 @@ class VaultDynamic(LoginStrategy):
             return self.target.end_sessions(account, revoke)
 
     def _is_ours(self, lease_id: str) -> bool:
-        return lease_id.startswith(f"{self.place}/")
+        return any(lease_id.startswith(f"{self.engine.mount}/creds/{role}/") for role in self.roles)
 
     def _must_be_ours(self, lease_id: str) -> None:
         if not self._is_ours(lease_id):
             problem = "the secret holds a lease of another role"
-            hint = f"Name that role in the catalogue, or take lease_id out of {self.path}: the lease ends by itself"
+            hint = "If the secret has changed its role, name that one under former_roles and run `keyturn hub apply`"
             raise Invalid("rotate", lease_id.rpartition("/")[0], f"{problem} than {self.place}", hint)
 
     def _must_last(self) -> None:
@@ -242,14 +261,28 @@ class VaultDynamicSettings(StrategySettings):
     """The engine's role, of no other secret. Its leases last an hour or more unless they are renewed, and can last
     for interval, jitter and grace together."""
 
+    former_roles: tuple[EngineRole, ...] = ()
+    """Roles that the secret took leases of before, and no other secret's: these leases end like those of `role`."""
+
+    @model_validator(mode="after")
+    def _roles_differ(self) -> Self:
+        if self.role in self.former_roles:
+            raise refused(f"{self.role} is the role in use", "Leave it out here.", "former_roles")
+        return self
+
+    @property
+    def lease_places(self) -> tuple[str, ...]:
+        """The paths in the hub where its leases are made, and were made before."""
+        return tuple(f"{self.mount}/creds/{role}" for role in (self.role, *self.former_roles))
+
     def commands_to_end(self) -> tuple[str, ...]:
-        """The end of every lease of the role."""
-        return (f"vault lease revoke -prefix {self.mount}/creds/{self.role}",)
+        """The end of every lease of its roles."""
+        return tuple(f"vault lease revoke -prefix {place}" for place in self.lease_places)
 
     def rights(self, places: HubPlaces) -> Iterator[Section]:
         """How long the role's leases last, tokens that ask for them, and seeing, renewing and ending them."""
-        leases = f"{self.mount}/creds/{self.role}"
-        these = {"lease_id": (leases if self.role == ANYTHING else f"{leases}/*",)}
+        anything = self.role == ANYTHING
+        these = {"lease_id": tuple(place if anything else f"{place}/*" for place in self.lease_places)}
         yield Section(
             "For the strategy vault-dynamic: how long a role's leases last, tokens that ask for leases"
             " (keyturn-lease.hcl) and end with theirs, seeing leases, renewing them, ending them. Ending a token"
@@ -259,7 +292,10 @@ class VaultDynamicSettings(StrategySettings):
                 allow(f"sys/mounts/{self.mount}/tune", "read"),
                 allow(f"auth/token/create/{places.lease_token_role}", "create", "update", meta=()),
                 allow("auth/token/revoke-accessor", "update", accessor=()),
-                allow(f"sys/leases/lookup/{leases if self.role == ANYTHING else f'{leases}/'}", "list", "sudo"),
+                *(
+                    allow(f"sys/leases/lookup/{place if anything else f'{place}/'}", "list", "sudo")
+                    for place in self.lease_places
+                ),
                 allow("sys/leases/lookup", "update", **these),
                 allow("sys/leases/renew", "update", **these),
                 allow("sys/leases/revoke", "update", **these, sync=()),
@@ -294,4 +330,4 @@ class VaultDynamicSettings(StrategySettings):
         """Leases of the engine, tried at the target."""
         life = (self.longest or timedelta(0)) + self.grace
         engine, target = tools.hub.database(self.mount), tools.target(self.target)
-        return VaultDynamic(path, engine, target, self.role, life, tools.clock)
+        return VaultDynamic(path, engine, target, self.role, life, tools.clock, self.former_roles)

@@ -1,24 +1,26 @@
 """Leases of the hub's database engine, against the real hub and databases, with a worker's own policy."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from deployments.local.prepare import DATABASE, LEASE, REVOKER
 from deployments.local.support.ports import free_port
 from keyturn.core.engines import LeaseStanding
 from keyturn.core.errors import Invalid, NotFound, Unavailable
+from keyturn.core.rights import HubPlaces
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import AccountTarget, Change, RevokeResult
 from keyturn.providers.postgresql.target import PostgreSQL
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
-from keyturn.strategies.vault_dynamic import MOST, VaultDynamic, wants_renewal
+from keyturn.strategies.vault_dynamic import MOST, VaultDynamic, VaultDynamicSettings, wants_renewal
 from tests.contracts.strategy import Case, StrategyContract
 from tests.support.engines import Engine, OverMariaDB, OverPostgreSQL, worker_hub
 from tests.support.hooks import eventually
@@ -52,9 +54,14 @@ def revoker(lab: Lab, tmp_path: Path) -> Iterator[VaultHub]:
 
 
 def strategy(
-    hub: VaultHub, database: Engine, role: str, life: timedelta = DAY, clock: Callable[[], datetime] = now
+    hub: VaultHub,
+    database: Engine,
+    role: str,
+    life: timedelta = DAY,
+    clock: Callable[[], datetime] = now,
+    former: Sequence[str] = (),
 ) -> VaultDynamic:
-    return VaultDynamic("apps/contract", hub.database("database"), database.target(), role, life, clock)
+    return VaultDynamic("apps/contract", hub.database("database"), database.target(), role, life, clock, former)
 
 
 def other_password(candidate: SecretFields) -> SecretFields:
@@ -271,7 +278,7 @@ def test_a_version_without_a_lease_names_nothing_to_end(hub: VaultHub, over_post
 def test_a_role_whose_name_another_begins_with_is_another(hub: VaultHub, over_postgresql: OverPostgreSQL) -> None:
     role = over_postgresql.dynamic()
     theirs = SecretFields({"username": "x", "password": "x", "lease_id": f"database/creds/{role}-too/aBcDeF"})
-    with pytest.raises(Invalid, match=f"another role than database/creds/{role}.*lease_id"):
+    with pytest.raises(Invalid, match=f"another role than database/creds/{role}.*former_roles"):
         strategy(hub, over_postgresql, role).preflight(theirs, None)
 
 
@@ -371,13 +378,76 @@ def test_the_lease_ends_though_the_target_can_not_be_reached_from_here(
         made.accepts(current)
 
 
-def test_a_working_lease_of_another_role_is_left_alone_and_told(hub: VaultHub, over_postgresql: OverPostgreSQL) -> None:
-    theirs = strategy(hub, over_postgresql, over_postgresql.dynamic("24h", "168h")).mint(None)
-    made = strategy(hub, over_postgresql, over_postgresql.dynamic("24h", "168h"))
+@pytest.mark.parametrize("tells_token", [True, False])
+def test_a_working_lease_of_another_secrets_role_is_left_alone_and_reported(
+    hub: VaultHub, revoker: VaultHub, over_postgresql: OverPostgreSQL, *, tells_token: bool
+) -> None:
+    lease = hub.database("database").issue(over_postgresql.dynamic("24h", "168h"), "apps/another")
+    theirs = lease.fields.merged({"lease_id": lease.lease_id})
+    theirs = theirs.merged({"token_accessor": lease.accessor}) if tells_token else theirs
+    made = strategy(revoker, over_postgresql, over_postgresql.dynamic("24h", "168h"))
     with pytest.raises(Invalid, match="a lease of another role"):
         made.revoke(theirs, 6)
     assert over_postgresql.logs_in(theirs)
     assert made.revoke(theirs.merged({"password": "long-gone"}), 6) == RevokeResult()
+
+
+@pytest.mark.parametrize("keeps_lease_id", [True, False])
+def test_a_lease_of_a_role_that_the_catalogue_names_no_more_ends_with_the_secrets_own_token(
+    hub: VaultHub, revoker: VaultHub, over_postgresql: OverPostgreSQL, *, keeps_lease_id: bool
+) -> None:
+    before = strategy(hub, over_postgresql, over_postgresql.dynamic("24h", "168h")).mint(None)
+    version = before if keeps_lease_id else before.merged({"lease_id": ""})
+    made = strategy(revoker, over_postgresql, over_postgresql.dynamic("24h", "168h"))
+    with over_postgresql.opened(before) as works_still:
+        result = made.revoke(version, 6)
+        assert result.sessions == 1
+        assert not works_still()
+    assert "until the hub has revoked it" in result.outlives[0]
+    assert eventually(lambda: not over_postgresql.logs_in(before), 30)
+    assert made.revoke(version, 6) == RevokeResult()
+
+
+def test_leases_of_a_former_role_are_the_secrets_own(
+    hub: VaultHub, revoker: VaultHub, over_postgresql: OverPostgreSQL
+) -> None:
+    old, new = over_postgresql.dynamic("24h", "168h"), over_postgresql.dynamic("24h", "168h")
+    before, orphan = strategy(hub, over_postgresql, old).mint(None), hub.database("database").issue(old)
+    with pytest.raises(Invalid, match=r"another role.*former_roles"):
+        strategy(hub, over_postgresql, new).preflight(before, None)
+    made = strategy(hub, over_postgresql, new, former=[old])
+    made.preflight(before, None)
+    made.renew(made.credential_id(before))
+    candidate = made.mint(before)
+    assert hub.database("database").leases(new) == [candidate["lease_id"].reveal()]
+    made.retire(made.credential_id(before), 5)
+    assert (over_postgresql.logs_in(before), over_postgresql.logs_in(candidate)) == (False, True)
+    by_place = strategy(revoker, over_postgresql, new, former=[old])
+    assert orphan.lease_id in set(by_place.find_everything([candidate]))
+    for name in by_place.find_everything([candidate]):
+        by_place.revoke_found(name, 6)
+    assert not over_postgresql.logs_in(orphan.fields)
+    assert over_postgresql.logs_in(candidate)
+
+
+def test_a_former_role_gives_the_rights_to_its_leases_and_to_no_new_one() -> None:
+    settings = TypeAdapter(VaultDynamicSettings).validate_python(
+        {
+            "strategy": "vault-dynamic",
+            "target": "pg",
+            "interval": "1d",
+            "grace": "1h",
+            "role": "new",
+            "former_roles": ["old"],
+        }
+    )
+    rules = [rule for section in settings.rights(HubPlaces()) for rule in section.rules]
+    allowed = {path: rule for rule in rules for path in [rule.path]}
+    assert {"sys/leases/lookup/database/creds/new/", "sys/leases/lookup/database/creds/old/"} <= set(allowed)
+    wanted = ("database/creds/new/*", "database/creds/old/*")
+    assert allowed["sys/leases/revoke"].parameters["lease_id"] == wanted
+    asked = [rule.path for section in settings.rights_to_ask(HubPlaces()) for rule in section.rules]
+    assert "database/creds/old" not in asked
 
 
 def test_the_account_is_shut_before_the_hub_is_asked_where_the_engine_lets_keyturns_admin_alter_it(
