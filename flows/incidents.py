@@ -17,7 +17,7 @@ from flows.starting import LEDGER_KEEPER, Wanted, ask_for_run
 from keyturn.core.errors import KeyturnError, TransientError
 from keyturn.core.workspaces import HOUSE, INCIDENT
 from keyturn.revocation import protocol
-from keyturn.revocation.incident import RETRIED, Incident, IncidentStatus
+from keyturn.revocation.incident import RETRIED, Incident, IncidentStatus, Step
 from keyturn.revocation.news import summarise_incident
 from keyturn.revocation.resume import same_status
 from tasks import revocation as tasks
@@ -111,6 +111,8 @@ def still_open_error(statuses: Sequence[IncidentStatus]) -> TransientError:
     names = ", ".join(status.incident.id for status in statuses)
     text = "; ".join(left for status in statuses for left in status.left) or "its proof is not complete"
     hint = f"It is retried {RETRIED}. Fix the cause; `keyturn revoke --resume {names}` retries at once"
+    if any(Step.CUT not in secret.done for status in statuses for secret in status.secrets):
+        hint += ", and shows the commands that end by hand what still works"
     return TransientError("close", names, f"something is left: {text}", hint)
 
 

@@ -30,6 +30,10 @@ class Problem:
     path: KeyPath = field(default=(), compare=False)
     """The way to the value as keys, from the section on; empty where the file or the directory is meant."""
 
+    def to_data(self) -> dict[str, str | int]:
+        """For scripts."""
+        return {name: value for name, value in vars(self).items() if name != "path"}
+
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
         return ": ".join(part for part in (place, self.where, self.message) if part) + f". {self.remedy}"

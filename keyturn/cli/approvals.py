@@ -34,7 +34,7 @@ def approve(
 
     if not yes and not sys.stdin.isatty():
         raise typer.BadParameter("there is no terminal to ask on: give --yes")
-    with opened_workspace(catalogue) as workspace:
+    with opened_workspace(catalogue, lenient=True) as workspace:
         from keyturn.rotation import approvals
 
         wanted = approvals.load_request(workspace, request)
@@ -82,7 +82,7 @@ def review(
     """
     from dataclasses import asdict
 
-    with opened_workspace(catalogue) as workspace:
+    with opened_workspace(catalogue, lenient=True) as workspace:
         from keyturn.rotation.broken_glass import read_broken, review_broken
 
         broken = review_broken(workspace, glass, verdict) if verdict else read_broken(workspace, glass)[0]

@@ -87,7 +87,7 @@ def validate_unresolved(directory: Path, as_json: bool) -> None:
     if as_json:
         valid = False if examined.problems else None if examined.unchecked else True
         problems, unchecked = (
-            [vars(problem) for problem in these] for these in (examined.problems, examined.unchecked)
+            [problem.to_data() for problem in these] for these in (examined.problems, examined.unchecked)
         )
         counts = {"count": len(examined.problems), **examined.counts}
         write_json(
@@ -117,7 +117,7 @@ def tell_unchecked(directory: Path, examined: "Unresolved") -> None:
 def tell_problems(directory: Path, invalid: Any, as_json: bool) -> None:
     """Each problem at its place, the remedy below it."""
     if as_json:
-        problems = [vars(problem) for problem in invalid.shown]
+        problems = [problem.to_data() for problem in invalid.shown]
         counted = {"count": len(invalid.problems), "problems": problems}
         return write_json({"catalogue": str(directory), "valid": False, **counted})
     for problem in invalid.shown:

@@ -207,6 +207,7 @@ def incident_data(incident: Incident) -> dict[str, Any]:
         "selector": incident.selector,
         "actor": incident.actor,
         "remark": incident.remark,
+        "left_out": list(incident.left_out),
         "triggered_at": stamp(incident.triggered_at),
         "opened_at": stamp(incident.opened_at),
         "closed_at": stamp(incident.closed_at),

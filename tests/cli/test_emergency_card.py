@@ -71,7 +71,7 @@ def test_the_cards_variables_load_the_shipped_catalogue(exports: list[str], lab:
     for command in (whois, preview):
         done = typed(command, exports, home)
         assert done.returncode == 0, done.stderr
-        assert "THE CATALOGUE IS BROKEN" in done.stderr.splitlines()[1], done.stderr
+        assert any("THE CATALOGUE IS BROKEN" in line for line in done.stderr.splitlines()[:3]), done.stderr
         for missing in ("KEYTURN_AZURE_VAULT_URL", "KEYTURN_GCP_PROJECT", "KEYTURN_TRAINER_URL"):
             assert missing in done.stderr
     ended = typed(revoke, exports, home)

@@ -19,6 +19,7 @@ from keyturn.rotation.living import RECORD, values
 from keyturn.rotation.recover import choose, recover
 from keyturn.rotation.run import rotate
 from tests.crash.site import Site
+from tests.faults.by_hand import disable_by_hand, opened
 from tests.faults.doings import doing, situation
 from tests.faults.operators import STORE, Case
 from tests.rotation.helpers import worker
@@ -103,6 +104,19 @@ def own_store_broken(case: Case) -> None:
     assert not case.kind.refuses or not case.lives(case.known[0]), status.left
     open_files(case, catalogue_of(case))
     assert not finish(case, status).open
+    case.assert_right()
+
+
+@doing(
+    "disables its accounts by hand with the commands that Keyturn shows, and it is revoked later",
+    without=("vault-dynamic, PostgreSQL", "aws-iam-key", "generated"),
+)
+def disabled_by_hand(case: Case) -> None:
+    with opened(case) as works:
+        disable_by_hand(case)
+        assert not works()
+    assert not case.lives(case.known[0])
+    assert not case.revoke().open
     case.assert_right()
 
 

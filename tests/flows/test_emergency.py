@@ -384,3 +384,30 @@ def test_a_late_writer_is_found_an_hour_later_though_another_incident_can_not_be
     assert (stands.open, stands.left) == (False, ())
     assert "open again" in [message.news for message in stands.incident.outbox]
     assert lab.current(secret)["password"] != secret.first["password"]
+
+
+def break_catalogue(site: Site) -> Path:
+    """A file that can't be parsed, next to the others."""
+    file = Path(site.variables["KEYTURN_CATALOGUE"]) / "broken.yaml"
+    file.write_text("secrets: [\n")
+    opened.cache_clear()
+    tasks.spooled_workspace.cache_clear()
+    return file
+
+
+def test_a_broken_catalogue_refuses_no_run_that_revokes_and_proves_nothing(
+    build: Build, lab: Lab, revoker: None, aws: object
+) -> None:
+    secret = pushed(lab)
+    site = build(secret)
+    broken, incident = break_catalogue(site), f"INC-{fresh()}"
+    ended(emergency_revoke, "leaked in a log", path=secret.path, incident=incident)
+    assert over(lab, site, secret)
+    status = incident_store.load_status(site.workspace, incident)
+    assert status.open
+    assert any("broken.yaml" in left for left in status.left)
+    broken.unlink()
+    opened.cache_clear()
+    tasks.spooled_workspace.cache_clear()
+    completed(finish_incidents)
+    assert not incident_store.load_status(site.workspace, incident).open

@@ -35,6 +35,7 @@ from keyturn.providers.ledger.address import open_ledger
 from keyturn.revocation import incident_store
 from keyturn.revocation.incident import Incident, Mode
 from keyturn.rotation.context import Workspace
+from tasks.workspace import opened
 from tests.flows.runs import Installed, completed, ended
 from tests.flows.site import Site, destination
 from tests.ledger.entries import entries
@@ -384,3 +385,16 @@ def scheduled(server: PrefectServer, deployment: dict[str, Any]) -> list[dict[st
     """Its runs that are to come."""
     asked = {"deployment_id": {"any_": [deployment["id"]]}, "state": {"type": {"any_": ["SCHEDULED"]}}}
     return server.all("flow_runs", flow_runs=asked)
+
+
+def test_with_a_broken_catalogue_it_fails_and_still_starts_what_an_open_incident_needs(
+    queue: Queue, build: Build, lab: Lab, no_news: None
+) -> None:
+    site = build(lab.generated())
+    opened_incident(lab)
+    (Path(site.variables["KEYTURN_CATALOGUE"]) / "broken.yaml").write_text("secrets: [\n")
+    opened.cache_clear()
+    state = ended(keeper)
+    assert state.is_failed()
+    assert "broken.yaml" in str(state.message)
+    assert [name for name, _ in queue.asked_for()] == ["finish-incidents"]
