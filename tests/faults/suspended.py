@@ -31,6 +31,9 @@ AT_EASE: Final = ("usable", "PostgreSQL._acting", "PostgreSQL.sessions", "Postgr
 """The statements that change nothing, and hold no lock."""
 
 
+RETIRED_WITHIN: Final = 60.0
+"""Seconds for the application to let go of the old credential; on a busy machine one look takes seconds."""
+
 BEFORE: Final = timedelta(minutes=1)
 """How far the newer runs' clocks are behind that of the suspended worker: no clock may decide who is right."""
 
@@ -110,7 +113,7 @@ class Suspensions:
             found += said(ended.error)
             found += [] if version(workspace, secret) == newest else [f"CURRENT moved on from version {newest}"]
             found += self._intact(workspace, secret)
-            if not eventually(lambda: not retire(workspace, secret.path).held_by):
+            if not eventually(lambda: not retire(workspace, secret.path).held_by, RETIRED_WITHIN):
                 found.append(f"the old credential is held by {retire(workspace, secret.path).held_by}")
         found += self._left(workspace, secret)
         if not self.kind.gap:
