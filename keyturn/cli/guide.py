@@ -117,7 +117,7 @@ EXAMPLES: Final = {
         "keyturn revoke --resume INC-1",
     ),
     "drill": ("keyturn drill ml-training/database", "keyturn drill ml-training/database --mode revoke-only --expect 1"),
-    "whois": ("keyturn whois --stdin", "keyturn whois 3f9a1c", "keyturn whois --scanner trufflehog.jsonl"),
+    "whois": ("keyturn whois --stdin", "keyturn whois 3f9a1c07", "keyturn whois --scanner trufflehog.jsonl"),
     "incidents": ("keyturn incidents --open", "keyturn incidents INC-1 --report ./report"),
     "approve": ("keyturn approve REQ-3f9a1c07",),
     "review": ("keyturn review BG-20261127-031204-7f3a --verdict 'was right: nobody answered'",),

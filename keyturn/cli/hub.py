@@ -160,12 +160,15 @@ def show_plan(
     catalogue: CatalogueOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what the hub lacks of what the catalogue needs there, and what somebody has changed. Changes nothing.
+    """Show what the hub lacks of what the catalogue needs there, and what somebody has changed. Changes nothing but the
+    record of the last look, where the login may write that.
 
     The login needs the policy keyturn-planner alone. What it may not look at is said to be unknown.
     """
     with opened_hub(catalogue) as setting:
         planned = setting.plan(overwrite)
+        if not overwrite and not planned.unknown and not setting.other:
+            keep_look(setting, planned)
     tell(planned, everything, as_json)
     if setting.other:
         note(f"{setting.other}: hub apply refuses to change what that one needs")
@@ -201,6 +204,8 @@ def apply_plan(
             typer.confirm(f"Do {len(doing)} of this?", abort=True, err=True)
         done = carry_out_plan(setting, planned, remove or []) if doing else []
         left = setting.plan() if doing else planned
+        if not left.unknown and not setting.other:
+            keep_look(setting, left)
     if as_json:
         write_json({"done": [item.resource.key for item in done], **plan_data(left, everything=False)})
     else:
@@ -252,6 +257,21 @@ def tell(planned: "HubPlan", everything: bool, as_json: bool, *, quiet: bool = F
     if rows:
         write_table(COLUMNS, rows, whole=("",))
     write_text(summarize(planned))
+
+
+def keep_look(setting: Setting, left: "HubPlan") -> None:
+    """Record what this look at the hub found, as the daily one does. A login that may not write that is told."""
+    from keyturn.core.hub_setup import Kind
+    from keyturn.hub_setup.check import keep_check, summarized
+
+    visible = tuple(item for item in left.items if item.resource.kind is not Kind.AUDIT_DEVICE)
+    at = setting.hub.now()
+    try:
+        keep_check(setting.hub, summarized(replace(left, items=visible), at))
+    except NotFound:
+        return  # Keyturn's own mount is not made yet.
+    except Denied:
+        note("this login may not record that it looked: the flow check-hub does, or an administrator's login")
 
 
 @commands.command("credentials", epilog=EXIT_CODES)

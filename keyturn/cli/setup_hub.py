@@ -10,7 +10,7 @@ import typer
 
 from keyturn.cli.environment import load_catalogue
 from keyturn.cli.failures import FAILED
-from keyturn.cli.hub import OverwriteOption, carried_out, carry_out_plan, insist_on_own_hub, opened_hub, tell
+from keyturn.cli.hub import OverwriteOption, carried_out, carry_out_plan, insist_on_own_hub, keep_look, opened_hub, tell
 from keyturn.cli.hub_tables import summarize
 from keyturn.cli.options import CatalogueOption
 from keyturn.cli.output import note, write_text
@@ -20,8 +20,6 @@ from keyturn.core.sensitive import Sensitive
 
 if TYPE_CHECKING:
     from keyturn.catalogue import Catalogue
-    from keyturn.cli.hub import Setting
-    from keyturn.core.hub_setup import HubPlan
     from keyturn.providers.vault.setup import VaultSetup
 
 ROLE_ID: Final = "role-id"
@@ -76,23 +74,10 @@ def setup_hub(
             lacking = logins is not None and write_logins(setting.port, roles, logins, place, apply)
         left = setting.plan(None) if apply else planned
         if apply:
-            keep_look(declared, setting, left)
+            keep_look(setting, left)
     write_text(summarize(left))
     if apply and (left.differs or left.unknown or lacking):
         raise typer.Exit(FAILED)
-
-
-def keep_look(declared: "Catalogue", setting: "Setting", left: "HubPlan") -> None:
-    """Keep what this look at the hub has come to, as the daily one does, which has not been there yet."""
-    from dataclasses import replace
-
-    from keyturn.core.hub_setup import Kind
-    from keyturn.hub_setup.check import keep_check, summarized
-    from keyturn.providers.registry import open_workspace
-
-    workspace = open_workspace(declared, setting.hub)
-    visible = tuple(item for item in left.items if item.resource.kind is not Kind.AUDIT_DEVICE)
-    keep_check(workspace, summarized(replace(left, items=visible), workspace.hub_now()))
 
 
 def own_roles(declared: "Catalogue") -> Iterator[str]:

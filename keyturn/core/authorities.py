@@ -138,6 +138,12 @@ class StepKind(StrEnum):
     BLOCKED = "blocked"
 
 
+SECONDS: Final = {"h": 3600, "m": 60, "s": 1}
+PART: Final = re.compile(r"([0-9]+)([hms])")
+DURATION: Final = re.compile(r"([0-9]+[hms])+")
+"""How Go writes durations."""
+
+
 @dataclass(frozen=True)
 class PkiStep:
     """One difference between what is declared and what is there; ``place`` is a path of the hub."""
@@ -180,8 +186,15 @@ def _configuration(wanted: WantedAuthority, state: EngineState) -> Iterator[PkiS
 
 def _differing(wanted: Mapping[str, Any], there: Mapping[str, Any]) -> Iterator[str]:
     for key, value in wanted.items():
-        if there.get(key) != value:
+        if _comparable(there.get(key)) != _comparable(value):
             yield f"{key} is {_shown(there.get(key))}, declared is {_shown(value)}"
+
+
+def _comparable(value: Any) -> Any:
+    """A duration in seconds: the hub says 72h or 259200s of the same. Any other value as it is."""
+    if not isinstance(value, str) or not DURATION.fullmatch(value):
+        return value
+    return sum(int(number) * SECONDS[unit] for number, unit in PART.findall(value))
 
 
 def _shown(value: Any) -> str:

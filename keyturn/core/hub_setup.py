@@ -185,8 +185,8 @@ class SetupPort(Protocol):
         """The names of what is below it; none where nothing is there."""
         ...
 
-    def put(self, address: str, body: Mapping[str, Any]) -> None:
-        """Make it, or change it."""
+    def put(self, address: str, body: Mapping[str, Any], hidden: Collection[str] = ()) -> None:
+        """Make it, or change it. No message repeats what is ``hidden``."""
         ...
 
     def remove(self, address: str) -> None:

@@ -6,6 +6,7 @@ from typing import Final
 
 from keyturn.core.clocks import clock_warning
 from keyturn.core.restored import look_at_restoration
+from keyturn.core.spans import span
 from keyturn.doctor.patient import Patient
 from keyturn.doctor.results import CheckResult, Grade, unseen
 from keyturn.hub_setup.check import LATE, last_check
@@ -59,8 +60,9 @@ def check_setup(patient: Patient) -> Iterator[CheckResult]:
     """What the last daily look at the hub's own configuration has come to."""
     last, name = last_check(patient.workspace), "set-up"
     if last is None or patient.workspace.hub_now() - last.at > LATE:
-        words = "nobody has looked lately whether the hub is set up as declared"
-        yield CheckResult(AREA, name, Grade.FAILED, words, "Run `keyturn hub plan`, and see that check-hub runs")
+        words = f"whether the hub is set up as declared was not checked for {span(LATE)}"
+        remedy = "Run `keyturn hub plan` with an administrator's login, and see that the flow check-hub runs"
+        yield CheckResult(AREA, name, Grade.FAILED, words, remedy)
     elif last.sound:
         yield CheckResult(AREA, name, Grade.WELL, last.words)
     else:

@@ -12,7 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from keyturn.core.errors import Conflict, Invalid, Missing, Unavailable
+from keyturn.core.errors import Conflict, Invalid, KeyturnError, Missing, TerminalError, Unavailable
 from keyturn.core.hub import State
 from keyturn.core.hub_setup import (
     CHANGED_BELOW,
@@ -71,23 +71,46 @@ def apply_setup(
 ) -> SetupRecord:
     """Make, change and set back what the plan says, and return what is made now.
 
-    Raises the first refusal: what was done before it stays, and another run goes on. What is blocked, unknown or left
-    over stays as it is. Raises Conflict where somebody else sets the hub up at the same time.
+    What the hub refuses stops nothing that does not need it; all refusals are raised together at the end, and another
+    run continues. What is blocked, unknown or left over stays as it is. Raises Conflict where somebody else sets the
+    hub up at the same time.
     """
+    refused: dict[str, KeyturnError] = {}
     doing = [item for item in plan.items if item.verdict in DOING]
     # The record lies in these, so that they are what can't be noted before.
     state = [each for each in doing if each.resource.kind is Kind.NAMESPACE]
     state += [each for each in doing if each.resource.key == f"{Kind.MOUNT}:{state_mount}"]
     for item in state:
-        _carry_out(hub, [item], record, progress)
+        _carry_out(hub, [item], record, progress, refused)
+    _insist_on_nothing_refused(refused)
     if doing:
         intended = {item.resource.key: entry_of(item.resource, item.resource.fields) for item in doing}
         record = _insist(lambda: write_record(hub, record.intending(intended)))
     others = [item for item in doing if item not in state]
     for _, items in groupby(others, key=lambda item: item.resource.kind):
-        _carry_out(hub, list(items), record, progress)
-    made = _made(hub, [item.resource for item in plan.items if _is_own(item, record)])
-    return write_record(hub, record.after(made)) if made else record
+        ready = [item for item in items if item.resource.within not in refused]
+        _carry_out(hub, ready, record, progress, refused)
+    done = [item.resource for item in plan.items if _is_own(item, record) and not _stopped(item.resource, refused)]
+    made = _made(hub, done)
+    record = write_record(hub, record.after(made)) if made else record
+    _insist_on_nothing_refused(refused)
+    return record
+
+
+def _stopped(resource: HubResource, refused: Collection[str]) -> bool:
+    """Whether the hub has refused it, or the mount or method that it is in."""
+    return resource.key in refused or resource.within in refused
+
+
+def _insist_on_nothing_refused(refused: Mapping[str, KeyturnError]) -> None:
+    """Raises the only refusal, or Invalid for several: each with what the hub said of it."""
+    errors = list(refused.values())
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        problem = "; ".join(f"{key}: {error.problem}" for key, error in refused.items())
+        hint = " ".join(dict.fromkeys(f"{error.hint}." for error in errors if error.hint)).rstrip(".")
+        raise Invalid("set up", "the hub", f"it refuses {len(errors)}: {problem}", hint)
 
 
 def _is_own(item: Item, record: SetupRecord) -> bool:
@@ -116,15 +139,30 @@ def changed_meanwhile(resource: HubResource, fields: Sequence[str] = ()) -> Conf
     return Conflict("set up", resource.key, f"it has changed meanwhile{where}", "Look at the plan again")
 
 
-def _carry_out(hub: HubPort, items: Sequence[Item], record: SetupRecord, progress: Progress) -> None:
-    """All of one kind: looked at once more, then made, many at a time where none waits for another."""
+def _carry_out(
+    hub: HubPort, items: Sequence[Item], record: SetupRecord, progress: Progress, refused: dict[str, KeyturnError]
+) -> None:
+    """All of one kind: looked at once more, then made, many at a time where none waits for another.
+
+    Adds to ``refused`` what the hub refuses for good.
+    """
+
+    def put(item: Item) -> None:
+        try:
+            _put(hub, item, present[item.resource.key], record)
+        except Conflict:
+            raise
+        except TerminalError as error:
+            refused[item.resource.key] = error
+
     unmade = {item.resource.key for item in items if item.verdict is SetupVerdict.CREATE}
     sights = look_at(hub, [item.resource for item in items], unmade)
     present = {item.resource.key: _as_planned(item, seen(sights[item.resource.key])) for item in items}
     for batch in [items] if items and items[0].resource.kind in APART else [[item] for item in items]:
-        side_by_side(lambda item: _put(hub, item, present[item.resource.key], record), batch, AT_ONCE)
+        side_by_side(put, batch, AT_ONCE)
         for item in batch:
-            progress(item)
+            if item.resource.key not in refused:
+                progress(item)
 
 
 def _put(hub: HubPort, item: Item, present: Fields | None, record: SetupRecord) -> None:
@@ -133,8 +171,9 @@ def _put(hub: HubPort, item: Item, present: Fields | None, record: SetupRecord) 
         _insist(lambda: hub.begin(resource.name, resource.initial))
         return
     address = resource.address + (CHANGED_BELOW.get(resource.kind, "") if present is not None else "")
-    body = body_of(resource, fields, anew=present is None) | values_of(hub, resource) | _links(hub, resource)
-    _insist(lambda: hub.put(address, body))
+    values = values_of(hub, resource)
+    body = body_of(resource, fields, anew=present is None) | values | _links(hub, resource)
+    _insist(lambda: hub.put(address, body, tuple(values.values())))
 
 
 def _links(hub: HubPort, resource: HubResource) -> dict[str, str]:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from keyturn.core.errors import Conflict, Invalid
+from keyturn.core.hub import StatePort
 from keyturn.core.hub_setup import HUB_CHECKS, HubPlan, HubResource, Item, Kind, SetupVerdict
 from keyturn.hub_setup.plan import plan_setup
 from keyturn.hub_setup.record import read_record
@@ -88,7 +89,7 @@ def check_hub(workspace: Workspace, wanted: Sequence[HubResource]) -> HubCheck:
         plan = plan_setup(workspace.hub.setup(), visible, read_record(workspace.hub))
         check = summarized(plan, workspace.hub_now())
         doing.note = check.words
-    return keep_check(workspace, check)
+    return keep_check(workspace.hub, check)
 
 
 def summarized(plan: HubPlan, at: datetime) -> HubCheck:
@@ -102,14 +103,14 @@ def summarized(plan: HubPlan, at: datetime) -> HubCheck:
 SOUND: Final = (SetupVerdict.IN_PLACE, SetupVerdict.UNKNOWN)
 
 
-def keep_check(workspace: Workspace, check: HubCheck) -> HubCheck:
+def keep_check(hub: StatePort, check: HubCheck) -> HubCheck:
     """Write it over the last one, with since when it is so. Whoever looks at the same time has seen the same."""
-    state = workspace.hub.read_state(LAST)
+    state = hub.read_state(LAST)
     if not check.sound:
         last = _readable(state.data) if state else None
         check = replace(check, since=(last.since if last else None) or check.at)
     with suppress(Conflict):
-        workspace.hub.write_state(LAST, check.to_data(), cas=state.version if state else 0)
+        hub.write_state(LAST, check.to_data(), cas=state.version if state else 0)
     return check
 
 

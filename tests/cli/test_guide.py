@@ -7,6 +7,7 @@ from typer.main import get_command
 
 from keyturn.cli.app import app
 from keyturn.cli.guide import EXAMPLES, GROUPS
+from keyturn.cli.whois import insist_on_fingerprint
 from tests.cli.command import run_keyturn
 
 COMMANDS = get_command(app).commands  # type: ignore[attr-defined]
@@ -27,6 +28,13 @@ def test_an_example_is_a_command_that_there_is(line: str) -> None:
     _, name, *arguments = shlex.split(line)
     assert line in EXAMPLES[name]
     assert COMMANDS[name].make_context(name, arguments).args == []
+
+
+def test_the_example_of_a_fingerprint_is_one() -> None:
+    given = [shlex.split(line)[2] for line in EXAMPLES["whois"] if not shlex.split(line)[2].startswith("-")]
+    assert given
+    for fingerprint in given:
+        insist_on_fingerprint(fingerprint)
 
 
 def test_help_shows_groups_and_examples() -> None:

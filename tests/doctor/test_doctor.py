@@ -126,7 +126,7 @@ def test_a_hub_that_is_not_set_up_as_declared_is_found(installed: Installation, 
         assert (setup.name, setup.grade, setup.words) == ("set-up", grade, state.words)
     lab.keep(LAST, HubCheck(lab.hub.now() - timedelta(days=4), 3).to_data())
     *_, late = installed.results("hub")
-    assert late.words == "nobody has looked lately whether the hub is set up as declared"
+    assert late.words == "whether the hub is set up as declared was not checked for 2 d 2 h"
 
 
 def test_a_secret_that_was_deleted_is_found_and_one_that_was_never_made_is_advice(installed: Installation) -> None:

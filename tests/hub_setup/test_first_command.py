@@ -8,6 +8,7 @@ from typer.testing import CliRunner, Result
 
 from keyturn.cli.app import app
 from keyturn.core.sensitive import SecretFields
+from keyturn.hub_setup.check import LAST, HubCheck
 from keyturn.ledger.naming import LedgerPlace, read_name
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
@@ -35,6 +36,13 @@ def keyturn(*words: str, ends: int = 0) -> Result:
     return done
 
 
+def last_look(empty: Empty) -> str:
+    """How the record of the last look at the hub begins."""
+    state = empty.hub.read_state(LAST)
+    assert state is not None
+    return HubCheck.from_data(state.data).words[:3]
+
+
 @pytest.fixture
 def new(empty: Empty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Empty:
     """An empty hub, whose administrator knows which ledger the workers have."""
@@ -50,6 +58,10 @@ def test_a_worker_begins_with_its_own_rights_on_what_apply_has_left(
 ) -> None:
     assert "it will say keyturn/shop" in " ".join(keyturn("hub", "plan", ends=3).output.split())
     keyturn("hub", "apply", "--yes")
+    assert last_look(new) == "all", "applying it is a look, too"
+    new.hub.delete_state(LAST)
+    keyturn("hub", "plan")
+    assert last_look(new) == "all", "as the remedy of an overdue look says"
     keyturn("hub", "credentials", "keyturn-worker", "--place", "w", "--directory", str(tmp_path / "worker"))
     new.hub.write(SECRET, SecretFields({"value": "first"}), cas=0)
     monkeypatch.delenv("VAULT_TOKEN")

@@ -1,9 +1,10 @@
 """A hub is made as the catalogue needs it, again without any effect, and what others change there is found."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pytest
+from hvac.exceptions import VaultError
 
 from deployments.local.mariadb import MariaDB
 from deployments.local.prepare import DATABASE, OWNER
@@ -13,7 +14,7 @@ from keyturn.core.hub_setup import HubResource, Kind, SetupPort, SetupVerdict
 from keyturn.hub_setup.apply import apply_setup, remove_left_over
 from keyturn.hub_setup.plan import plan_setup
 from keyturn.hub_setup.record import read_record
-from keyturn.providers.vault.setup import VaultSetup
+from keyturn.providers.vault.setup import VaultSetup, hubs_words
 from tests.hub_setup.site import SCOPE, WORKER, Empty, applied, generated_key, planned, verdicts, wanted
 from tests.support.world import World
 
@@ -137,9 +138,9 @@ class Mortal(VaultSetup):
         super().__init__(port._calls, port._hub)
         self.left = calls
 
-    def put(self, address: str, body: Mapping[str, Any]) -> None:
+    def put(self, address: str, body: Mapping[str, Any], hidden: Collection[str] = ()) -> None:
         self._spend()
-        super().put(address, body)
+        super().put(address, body, hidden)
 
     def write_state(self, path: str, data: Mapping[str, Any], *, cas: int) -> int:
         self._spend()
@@ -266,10 +267,10 @@ def test_the_planners_policy_shows_everything_and_changes_nothing(empty: Empty) 
 class Meddler(VaultSetup):
     """Somebody else makes the role between the plan and the call that would have made it."""
 
-    def put(self, address: str, body: Mapping[str, Any]) -> None:
+    def put(self, address: str, body: Mapping[str, Any], hidden: Collection[str] = ()) -> None:
         if address == "sys/policies/acl/reader":
             super().put("auth/approle/role/reader", {"token_policies": ["theirs"]})
-        super().put(address, body)
+        super().put(address, body, hidden)
 
 
 def test_what_somebody_makes_after_the_plan_is_not_written_over(empty: Empty) -> None:
@@ -336,8 +337,9 @@ def test_an_engine_is_connected_to_a_mysql_over_tls_that_it_checks(empty: Empty,
     empty.root.sys.revoke_prefix("database/creds/shop-reader")
 
     strangers = MysqlSettings.model_validate({**target, "ca_file": empty.server.ca_file})
-    with pytest.raises(Invalid, match="the hub refuses it"):
+    with pytest.raises(Invalid, match=r"the hub refuses it: .*(certificate|x509)") as refused:
         applied(empty.port, wanted(entries, {"maria": strangers}))
+    assert mariadb.superuser_password not in str(refused.value)
     with pytest.raises(Invalid, match="can't be read"):
         wanted(entries, {"maria": MysqlSettings.model_validate({**target, "ca_file": "/nowhere"})})
 
@@ -351,6 +353,19 @@ def test_two_that_set_the_hub_up_at_once_are_told_so(empty: Empty) -> None:
         apply_setup(empty.port, "keyturn", plan, record)
 
 
+def test_a_refusal_stops_nothing_else_and_all_are_told_in_the_hubs_own_words(empty: Empty) -> None:
+    """Of a method that is refused, what is in it is not tried; the rest is made, and a later run needs nothing more."""
+    flawed = HubResource(Kind.POLICY, "flawed", {"policy": 'path "secret/*" { capabilities = ["fly"] }'})
+    unknown = HubResource(Kind.AUTH_METHOD, "odd", {"type": "no-such-method"})
+    within = HubResource(Kind.APPROLE, "odd", {"token_ttl": 60}, "odd")
+    with pytest.raises(Invalid, match="it refuses 2: ") as refused:
+        applied(empty.port, (FEW[0], unknown, flawed, within, *FEW[1:]))
+    assert "auth-method:odd" in refused.value.problem
+    assert "the hub has no plugin for it" in refused.value.problem
+    assert "fly" in refused.value.problem
+    assert verdicts(planned(empty.port, FEW)) == {}
+
+
 def test_a_hub_that_does_not_answer_is_unknown(empty: Empty) -> None:
     class Silent:
         def look(self, address: str) -> None:
@@ -361,6 +376,20 @@ def test_a_hub_that_does_not_answer_is_unknown(empty: Empty) -> None:
     silent: SetupPort = Silent()  # type: ignore[assignment]
     plan = plan_setup(silent, wanted(WORKER, scope=SCOPE), read_record(empty.port))
     assert {item.verdict for item in plan.items} == {SetupVerdict.UNKNOWN}
+
+
+def test_the_hubs_words_hide_what_was_sent_and_end(empty: Empty) -> None:
+    refusal = VaultError(
+        errors=[f"can't reach postgres://admin:hunter2@db:5432: key s3cr3t-key is wrong\n{1800 * 'x'}"]
+    )
+    try:
+        raise refusal
+    except VaultError:
+        error = Invalid("set up", "it", "the hub refuses it")
+        error.__context__ = refusal
+    said = hubs_words(error, ("s3cr3t-key",))
+    assert said.startswith("can't reach postgres://***@db:5432: key *** is wrong x")
+    assert len(said) < 500
 
 
 def test_credentials_of_a_role_that_nothing_has_made_name_the_remedy(empty: Empty) -> None:

@@ -103,6 +103,9 @@ def test_what_somebody_changed_by_hand_is_named_and_put_back(authorities: Author
     assert "ocsp_disable is True, declared is False" in drift[f"{authorities.services}/config/crl"]
     authorities.apply()
     assert plan_pki(authorities.workspace) == []
+    same = {"expiry": "72h", "auto_rebuild_grace_period": "71h0m0s", "ocsp_expiry": "720m"}
+    root.write_data(f"{authorities.services}/config/crl", data=same)
+    assert plan_pki(authorities.workspace) == [], "the same durations in other words differ in nothing"
 
 
 def test_one_line_moves_an_algorithm_and_what_was_signed_before_holds(authorities: Authorities) -> None:

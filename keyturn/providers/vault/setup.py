@@ -1,13 +1,16 @@
 """The calls that set a hub up, as the login in use, which has to be an administrator's for most of them."""
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from keyturn.core.errors import Denied, Invalid, NotFound, Taken
+from hvac.exceptions import VaultError
+
+from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Taken
 from keyturn.core.fingerprint_keys import FIRST_KEY
 from keyturn.core.hub import State
 from keyturn.core.hub_setup import NAMESPACES
@@ -15,6 +18,7 @@ from keyturn.core.rights import holds
 from keyturn.core.sensitive import Sensitive
 from keyturn.ledger.naming import LedgerPlace, claim_name
 from keyturn.providers.answers import reads_answers
+from keyturn.providers.connection_errors import find_cause
 from keyturn.providers.vault.capabilities import capabilities_at
 from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.own_login import PLACE
@@ -23,6 +27,10 @@ if TYPE_CHECKING:
     from keyturn.providers.vault.hub import VaultHub
 
 
+LONGEST_WORDS: Final = 400
+"""Characters that are shown of what the hub says."""
+USER_INFO: Final = re.compile(r"//[^/@\s]*@")
+"""A user and password in an address."""
 APPROLE: Final = "auth/approle/role"
 
 
@@ -49,16 +57,20 @@ class VaultSetup:
         """The names of what is below it; none where nothing is there. Raises Denied, Unavailable."""
         return frozenset() if self._lacking else frozenset(self._calls.list(address, address))
 
-    def put(self, address: str, body: Mapping[str, Any]) -> None:
-        """Make it, or change it. Raises Denied, and Invalid for what the hub refuses."""
+    def put(self, address: str, body: Mapping[str, Any], hidden: Collection[str] = ()) -> None:
+        """Make it, or change it. Raises Denied, and Invalid for what the hub refuses, in its own words.
+
+        ``hidden`` are the secrets in it, which no message repeats.
+        """
         if address.startswith(NAMESPACES):
             self._make_namespace()
             return
         try:
             self._calls.post("set up", address, address, body)
         except Invalid as error:
-            hint = "See the hub's own log for what it objects to: what it can't reach from where it is, it refuses too"
-            raise Invalid(error.doing, error.name, "the hub refuses it", hint) from None
+            said = hubs_words(error, hidden)
+            hint = "Correct what it objects to; what it can't reach from where it is, it refuses too"
+            raise Invalid(error.doing, error.name, f"the hub refuses it{said and f': {said}'}", hint) from None
 
     def remove(self, address: str) -> None:
         """Take it away. Absent is success."""
@@ -145,6 +157,17 @@ class VaultSetup:
     def write_state(self, path: str, data: Mapping[str, Any], *, cas: int) -> int:
         """Write such an entry. Raises Conflict when ``cas`` is not the newest."""
         return self._hub.write_state(path, data, cas=cas)
+
+
+def hubs_words(error: KeyturnError, hidden: Collection[str]) -> str:
+    """What the hub itself said, on one line and cut short, without secrets that it may repeat; empty for nothing."""
+    refusal = find_cause(error, VaultError)
+    said = refusal.errors if refusal is not None else None
+    text = "; ".join(map(str, said)) if isinstance(said, list) else str(said or "")
+    for secret in sorted(filter(None, hidden), key=len, reverse=True):
+        text = text.replace(secret, "***")
+    text = USER_INFO.sub("//***@", re.sub(r"[^ -~]+", " ", " ".join(text.split())))
+    return text if len(text) <= LONGEST_WORDS else f"{text[:LONGEST_WORDS]}..."
 
 
 def _not_from_here(name: str) -> Denied:
