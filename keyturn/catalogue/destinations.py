@@ -62,7 +62,7 @@ Template = Annotated[str, AfterValidator(_template), WithJsonSchema({"type": "st
 class TemplatePart(Model):
     """A template that stands beside others in one copy."""
 
-    template: Annotated[str, Field(min_length=1), AfterValidator(_template_beside)]
+    template: Annotated[str, AfterValidator(_template_beside)]
     """The text, with the fields' values in place of {field}; it may hold none where the copy has a field elsewhere."""
     escape: Escape | None = None
     """How values are written in it; without it, as the copy's escape says."""

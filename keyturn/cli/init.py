@@ -229,14 +229,23 @@ def write_draft(output: Path, texts: dict[str, str], draft: "Draft", as_json: bo
 def summary(draft: "Draft") -> str:
     """How much was found."""
     matching = draft.matching
-    questions = len(matching.questions) + sum(
-        len(entry.proposal.questions) for entry in draft.entries if entry.proposal
-    )
+    proposed = sum(len(entry.proposal.questions) for entry in draft.entries if entry.proposal)
+    questions = len(copy_questions(draft)) + proposed
     return (
         f"{len(draft.declared)} secrets are declared, {len(draft.entries) - len(draft.declared)} commented out;"
         f" {len(matching.matches)} copies of them found, {questions} questions;"
         f" {len(matching.unmatched)} in the stores have nothing to do with them"
+        + (f"; {len(draft.left_out)} listed as not declared" if draft.left_out else "")
     )
+
+
+def copy_questions(draft: "Draft") -> list[dict[str, str | None]]:
+    """What a person has to say of copies: found ones where hub and stores were asked, else those that files name."""
+    named = [(question.path or None, question) for question in draft.questions]
+    if named:
+        return [{"path": path, "store": q.store, "name": q.name, "question": q.text} for path, q in named]
+    places = [(entry.path, place) for entry in draft.entries for place in entry.places if place.question]
+    return [{"path": path, "store": p.store, "name": p.name, "question": p.question} for path, p in places]
 
 
 def draft_data(draft: "Draft") -> dict[str, Any]:
@@ -249,10 +258,7 @@ def draft_data(draft: "Draft") -> dict[str, Any]:
             {"path": match.path, "store": match.stored.store, "name": match.stored.name, "why": match.why}
             for match in matching.matches
         ],
-        "questions": [
-            {"path": question.path or None, "store": question.store, "name": question.name, "question": question.text}
-            for question in matching.questions
-        ],
+        "questions": copy_questions(draft),
         "proposals": [
             {
                 "path": entry.path,

@@ -8,7 +8,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+import yaml
+from pydantic import ValidationError
+
 from keyturn.catalogue.append import quoted
+from keyturn.catalogue.destinations import Destination
 from keyturn.core.references import names_previous
 from keyturn.core.templates import texts
 from keyturn.inventory.conversion import Conversion, Json, text_at
@@ -210,9 +214,11 @@ class Manifests:
         if merged and any(not (form.fields or own.get("templates")) for _, form, own in copies):
             raise NotConverted("others have keys in the same Secret, and it has all keys of a path: name each key")
         cluster = cluster_of(namespace, into)
-        for path, form, own in copies:
-            place = DraftedPlace(cluster, target, form, note=note, question=question, more={**own, **more})
-            into.secret(path).places.append(place)
+        places = [
+            (path, DraftedPlace(cluster, target, form, note=note, question=question, more={**own, **more}))
+            for path, form, own in copies
+        ]
+        declare_places(places, into)
         self.made[namespace, target] = made
 
     def _content(self, manifest: Json, into: Conversion) -> SecretContent:
@@ -268,8 +274,8 @@ class Manifests:
         copies = [(name, *copy) for name, kind in targets for copy in pushed_copies(entries, made, kind, spec)]
         if not copies:
             raise NotConverted("it pushes nothing")
-        for name, remote, path, form, more in copies:
-            into.secret(path).places.append(DraftedPlace(name, remote, form, more=more))
+        places = [(path, DraftedPlace(name, remote, form, more=more)) for name, remote, path, form, more in copies]
+        declare_places(places, into)
         if content is guessed:
             note = f"question: it is the Secret {source} of a cluster: is it at this path of the hub?"
             into.secret(f"{namespace}/{source}").notes.append(note)
@@ -377,6 +383,24 @@ def destination_of(manifest: Json, template: Json, *, merged: bool) -> tuple[dic
         key: f"{{ {', '.join(f'{quoted(a)}: {quoted(b)}' for a, b in own.items())} }}" for key, own in beside.items()
     }
     return more | texts_of, f"without {', '.join(left)}, which other tools note for themselves" if left else ""
+
+
+def declare_places(places: Collection[tuple[str, DraftedPlace]], into: Conversion) -> None:
+    """All of them by their paths, or none. Raises NotConverted."""
+    for _, place in places:
+        insist_on_destination(place)
+    for path, place in places:
+        into.secret(path).places.append(place)
+
+
+def insist_on_destination(place: DraftedPlace) -> None:
+    """Raises NotConverted for what a catalogue refuses, such as an annotation of several lines."""
+    try:
+        Destination.model_validate(yaml.safe_load(place.entry(adopt=False))[0])
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise NotConverted(f"{where} {first['msg']}") from None
 
 
 def metadata_of(manifest: Json, template: Json) -> tuple[dict[str, dict[str, str]], list[str]]:
