@@ -23,7 +23,7 @@ from keyturn.sync import observe
 from tests.support import sampling
 from tests.support.lab import Lab
 from tests.support.turning import hub_apart, turns
-from tests.sync.drift.histories import History, Step, steps
+from tests.sync.drift.histories import MOST_CALLS, History, Step, steps
 from tests.sync.drift.site import STORE, Look, RealSite
 
 MANY = observe.FEW + 10
@@ -98,7 +98,7 @@ class DriftContract:
     """How many versions it takes to mark a copy anew."""
     restores: ClassVar[tuple[Callable[[Any, str], object], ...]] = ()
     """How an older version, or what was deleted, is put back by hand."""
-    histories: ClassVar[tuple[int, int]] = (3, 40)
+    histories: ClassVar[tuple[int, int]] = (2, 40)
     """How many histories of a copy are tried: in every run, and in a deep one."""
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
@@ -234,6 +234,21 @@ class DriftContract:
 
         with hub_apart(site.lab, site.mount) as site.hub:
             end_in_sync()
+
+    def test_a_push_that_is_killed_at_any_call_is_finished_by_the_next_and_holds_up_no_rotation(
+        self, site: RealSite, hands: Hands
+    ) -> None:
+        store = site.store
+        for calls in sampling.sample(f"killed {type(self).__name__}", range(MOST_CALLS), 4):
+            name = f"k{calls}"
+            site.store = store.listing({site.remote(f"{site.folder}/{name}")})
+            copy = History(site, hands, name)
+            copy.rotate_and_die(calls)
+            for _ in range(2):
+                copy.apply()
+                assert site.item(copy.path).action is Action.IN_SYNC
+                copy.rotate()
+            assert copy.end() is Action.IN_SYNC
 
     def test_many_copies_that_are_gone_are_all_made_again(self, site: RealSite, hands: Hands) -> None:
         paths, everything = many(site), f"{site.folder}/**"
