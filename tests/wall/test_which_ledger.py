@@ -1,6 +1,7 @@
 """The hub belongs to one ledger: what is done with it is written there, or not begun."""
 
 import os
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -10,16 +11,19 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from deployments.local.postgres import PostgreSQL
+from deployments.local.prepare import database
+from deployments.local.support.ports import free_port
 from keyturn.cli.ledger import commands
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Unrecorded
 from keyturn.core.hub import Hub
 from keyturn.core.policy import Trigger
 from keyturn.ledger.entries import parse_leaf
-from keyturn.ledger.naming import LedgerName, claim_name, read_name
+from keyturn.ledger.naming import LedgerName, LedgerPlace, claim_name, read_name
 from keyturn.ledger.verify import verify_ledger
 from keyturn.ledger.waiting import waiting_in_hub
 from keyturn.providers.ledger.ed25519 import verify_ed25519
-from keyturn.providers.ledger.moving import move_ledger
+from keyturn.providers.ledger.moving import move_ledger, new_ledger
 from keyturn.providers.ledger.opening import configured_ledger, make_checkpoint, named_ledger, spooled_ledger
 from keyturn.providers.ledger.sqlite import SqliteLedger
 from keyturn.providers.vault.hub import VaultHub
@@ -237,3 +241,86 @@ def test_a_lost_ledger_is_left_with_what_the_hub_knows_of_it(lab: Lab, right: Pl
         notes[0]
         == f"from keyturn/{right.name}, which is lost; its newest checkpoint covers 3 entries: the disk is gone"
     )
+
+
+# --- where it is, by the hub's word
+
+
+@pytest.fixture
+def shared(postgres: PostgreSQL, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a PostgreSQL ledger that the hub names."""
+    name = f"ledger_{fresh()}"
+    monkeypatch.setenv("PGPASSWORD", postgres.superuser_password)
+    with database(postgres.host, postgres.port, postgres.superuser_password) as cursor:
+        cursor.execute(f"CREATE DATABASE {name}")
+        address = f"postgresql://postgres@{postgres.host}:{postgres.port}/{name}"
+        with closing(named_ledger({"KEYTURN_LEDGER": address, "KEYTURN_LEDGER_NAME": name}, lab.hub)) as ledger:
+            ledger.append(entries(1))
+        yield address
+        cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_a_machine_that_says_nothing_writes_to_the_database_that_the_hub_names(lab: Lab, shared: str) -> None:
+    with closing(named_ledger({}, lab.hub)) as ledger:
+        ledger.append(entries(2, 2))
+        assert (ledger.address, ledger.size()) == (shared, 3)
+
+
+def test_while_the_database_of_the_ledger_is_down_a_revocation_goes_on_and_a_rotation_does_not(
+    lab: Lab, shared: str
+) -> None:
+    state = lab.hub.read_state("ledger")
+    assert state
+    down = f"postgresql://postgres@127.0.0.1:{free_port()}/{shared.rpartition('/')[2]}"
+    lab.hub.write_state("ledger", {**state.data, "address": down}, cas=state.version)
+    with closing(named_ledger({}, lab.hub)) as ledger, pytest.raises(Unrecorded, match="the server does not answer"):
+        ledger.append(entries(2, 2))
+    with closing(spooled_ledger({}, lab.hub, lambda *_: pytest.fail("nothing is lost"))) as ledger:
+        assert "the server does not answer" in ledger.why_refused()
+        ledger.append(entries(2, 2))
+        assert ledger.waits
+    given = {"KEYTURN_LEDGER": shared}
+    with closing(spooled_ledger(given, lab.hub, lambda *_: pytest.fail("nothing is lost"))) as ledger:
+        assert (ledger.drain(), ledger.drain()) == (2, 0)
+
+
+def test_a_first_use_that_does_not_say_which_ledger_it_is_names_none_and_makes_no_file(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with closing(named_ledger({}, lab.hub)) as ledger, pytest.raises(Unrecorded, match="the hub names none yet"):
+        ledger.append(entries(1))
+    assert read_name(lab.hub) == (None, 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_notarys_checkpoint_records_the_place_of_a_ledger_that_an_earlier_version_named(
+    lab: Lab, tmp_path: Path
+) -> None:
+    place = Place(tmp_path / "earlier.db", fresh())
+    lab.keep("ledger", {"origin": f"keyturn/{place.name}", "keys": [], "before": []})
+    with closing(named_ledger({"KEYTURN_LEDGER": str(place.file)}, lab.hub)) as ledger:
+        ledger.append(entries(2))
+    with closing(place.open()) as ledger:
+        assert make_checkpoint(lab.hub, ledger, Clock())
+    name, _ = read_name(lab.hub)
+    assert name
+    assert (name.origin, name.place) == (f"keyturn/{place.name}", LedgerPlace(str(place.file), socket.gethostname()))
+    with closing(named_ledger({}, lab.hub)) as ledger:
+        assert ledger.size() == 2
+
+
+def test_a_move_without_a_given_name_finds_a_free_one_and_records_the_place(lab: Lab, tmp_path: Path) -> None:
+    old, new = {"KEYTURN_LEDGER": str(tmp_path / "old.db")}, {"KEYTURN_LEDGER": str(tmp_path / "new.db")}
+    with closing(named_ledger(old, lab.hub)) as ledger:
+        ledger.append(entries(1))
+    name, _ = read_name(lab.hub)
+    with closing(configured_ledger(old)) as left, closing(new_ledger(name, new)) as ledger:
+        moved = move_ledger(lab.hub, left, ledger, "a larger disk", Clock())
+    assert (moved.origin, moved.place.address) == ("keyturn/default-2", str(tmp_path / "new.db"))
+    with closing(new_ledger(moved, new)) as ledger:
+        assert move_ledger(lab.hub, None, ledger, "again", Clock()) == moved
+    with closing(named_ledger({}, lab.hub)) as ledger:
+        assert ledger.address == str(tmp_path / "new.db")
+    with pytest.raises(Invalid, match="KEYTURN_LEDGER is not set"):
+        new_ledger(moved, {})
