@@ -12,12 +12,12 @@ from keyturn.core.error_codes import code_of_kind
 from keyturn.core.errors import KeyturnError
 from keyturn.core.fingerprint import shown
 from keyturn.core.plan import TROUBLE, Action, Item, Plan
+from keyturn.rotation import store_status
 from keyturn.rotation.context import Workspace, side_by_side
+from keyturn.rotation.store_status import Failing
 from keyturn.rotation.sync import CopyState
-from keyturn.sync import store_status
 from keyturn.sync.plan import plan
 from keyturn.sync.restarts import remarks
-from keyturn.sync.store_status import Failing
 from keyturn.sync.wanted import Wanted, unknown_item
 
 AT_ONCE: Final = 8

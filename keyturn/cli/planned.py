@@ -14,12 +14,12 @@ from keyturn.core.error_codes import code_of_kind
 from keyturn.core.fingerprint import shown
 from keyturn.core.plan import Action, Item, Plan
 from keyturn.rotation.context import Workspace
+from keyturn.rotation.store_status import Failing
 from keyturn.sync import run
 from keyturn.sync.apply import Result
 from keyturn.sync.left_over import deletion_due
 from keyturn.sync.notices import Notices
 from keyturn.sync.report import notice_data
-from keyturn.sync.store_status import Failing
 
 COLUMNS: Final = ("action", "secret, and its copy", "versions", "fingerprint", "why")
 APPLIED_COLUMNS: Final = ("state", "secret", "copy")

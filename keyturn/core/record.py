@@ -119,6 +119,8 @@ class Rotation:
     """A person has put the value before it in force again: nothing is to be mended for that."""
     reverted_version: int | None = None
     """The version that it had put in force, where it was taken back: ``version`` is that of the value put back."""
+    stores: Mapping[str, str] = field(default_factory=dict)
+    """The stores that the catalogue declared copies in, each with what tells its system from every other."""
     unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def to(self, stage: Stage, **changes: Any) -> "Rotation":

@@ -32,9 +32,9 @@ from keyturn.rotation.limits import LIMITS
 from keyturn.rotation.logins import LOGINS
 from keyturn.rotation.quiet import QUIET
 from keyturn.rotation.records import ROTATIONS
+from keyturn.rotation.store_status import SYNC
 from keyturn.serving.leases import SERVE
 from keyturn.serving.parts import BACKUP, GRANTING, PUBLISHED, RELAY
-from keyturn.sync.store_status import SYNC
 
 WORKER: Final = "keyturn-worker"
 REVOKER: Final = "keyturn-revoker"

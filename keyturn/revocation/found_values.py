@@ -17,12 +17,12 @@ from keyturn.core.fingerprint import payload
 from keyturn.core.hub import HubSecret
 from keyturn.core.record import IN_FORCE, Record
 from keyturn.core.sensitive import Sensitive
-from keyturn.revocation.other_fields import SHORTEST, secret_fields
 from keyturn.revocation.scanner import FoundAt, FoundValue
 from keyturn.revocation.selector import AT_ONCE
 from keyturn.revocation.sight import read_versions
 from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.records import load_record
+from keyturn.rotation.secret_fields import SHORTEST, secret_fields
 from keyturn.rotation.sync import text_of
 
 

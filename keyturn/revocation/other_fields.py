@@ -1,7 +1,6 @@
 """The fields that stay whatever becomes of the credential, and whether one of them holds what has leaked."""
 
 from collections.abc import Sequence
-from typing import Final
 
 from keyturn.core.fingerprint import is_noted
 from keyturn.core.hub import HubSecret
@@ -10,35 +9,9 @@ from keyturn.revocation.incident import Mode, SecretProgress
 from keyturn.revocation.proof import CheckAnswer, CheckSubject
 from keyturn.revocation.step_result import StepResult
 from keyturn.rotation.context import Workspace
-from keyturn.rotation.naming import names_of
 from keyturn.rotation.records import load_record
+from keyturn.rotation.secret_fields import ROTATED_AT, secret_fields
 from keyturn.strategies.manual import ManualSettings
-
-ROTATED_AT: Final = "rotated_at"
-SHORTEST: Final = 4
-"""Characters of a text that may be a secret."""
-
-ADDRESSES: Final = frozenset(
-    {
-        "host",
-        "hostname",
-        "port",
-        "url",
-        "uri",
-        "endpoint",
-        "address",
-        "region",
-        "database",
-        "dbname",
-        "schema",
-        "scheme",
-        "engine",
-        "driver",
-        "sslmode",
-    }
-)
-"""Fields that say where a credential works."""
-ADDRESS_ENDINGS: Final = ("_host", "_port", "_region", "_endpoint", "_address")
 
 
 def fields_beside(workspace: Workspace, path: str, versions: Sequence[HubSecret]) -> SecretFields | None:
@@ -50,26 +23,6 @@ def fields_beside(workspace: Workspace, path: str, versions: Sequence[HubSecret]
         return None
     made = {*workspace.open_strategy(path).credential_fields, ROTATED_AT}
     return SecretFields({name: value for name, value in versions[0].fields.reveal().items() if name not in made})
-
-
-def secret_fields(workspace: Workspace, secret: HubSecret) -> dict[str, str]:
-    """The fields of a version that may let somebody in, and their texts: all but names, addresses and short words.
-
-    An address that holds a password, such as a connection string, may.
-    """
-    names = names_of(workspace.catalogue, workspace.hub, secret.path)
-    public = {*workspace.secret(secret.path).public_fields, ROTATED_AT}
-    texts = {name: value.reveal() for name, value in secret.fields.items() if name not in public}
-    made = {name for name in workspace.open_strategy(secret.path).credential_fields if name in texts}
-    inner = {texts[name] for name in made if len(texts[name]) > SHORTEST and not names.may_show(name, texts[name])}
-
-    def is_public(name: str, text: str) -> bool:
-        if any(credential in text for credential in inner):
-            return False
-        placed = name in ADDRESSES or name.endswith(ADDRESS_ENDINGS)
-        return (placed and "@" not in text) or len(text) < SHORTEST or names.may_show(name, text)
-
-    return {name: text for name, text in texts.items() if not is_public(name, text)}
 
 
 def secret_digests(workspace: Workspace, secret: HubSecret) -> dict[str, str]:

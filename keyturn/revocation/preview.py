@@ -10,15 +10,22 @@ from keyturn.core.hub import HubSecret
 from keyturn.core.record import Record
 from keyturn.revocation.by_place import Ended
 from keyturn.revocation.incident import Mode
-from keyturn.revocation.other_fields import kept_names, secret_fields
+from keyturn.revocation.other_fields import kept_names
 from keyturn.revocation.proof import Check, CheckAnswer, CheckSubject
 from keyturn.revocation.revoke import target_name
 from keyturn.revocation.selector import Selection, readable_versions
 from keyturn.revocation.sight import describe_unreadable
 from keyturn.rotation.context import Workspace, side_by_side
-from keyturn.rotation.declared import describe_missing_fields, missing_fields
+from keyturn.rotation.declared import (
+    contradicting_stores,
+    describe_contradiction,
+    describe_missing_fields,
+    last_rotation,
+    missing_fields,
+)
 from keyturn.rotation.naming import names_of
 from keyturn.rotation.records import load_record
+from keyturn.rotation.secret_fields import secret_fields
 from keyturn.strategies.manual import ManualSettings
 
 AT_ONCE: Final = 16
@@ -74,6 +81,7 @@ def planned_secret_checks(workspace: Workspace, path: str, copies: Sequence[str]
     yield not_checked(CheckSubject.TARGET, target_name(workspace, path))
     yield not_checked(CheckSubject.HUB)
     yield not_checked(CheckSubject.KEPT_FIELDS)
+    yield not_checked(CheckSubject.ELSEWHERE, "stores")
     yield from (not_checked(CheckSubject.COPY, copy) for copy in copies)
 
 
@@ -155,6 +163,11 @@ def preview_warnings(
         yield f"a rotation is {record.open.stage}: it is cut off too"
     if isinstance(secret.rotation, ManualSettings):
         yield "a person replaces it, and ends it where it is honoured"
+    last = last_rotation(record)
+    for words in filter(None, (describe_contradiction(workspace, path, last),)):
+        yield f"{words}: the incident stays open"
+    for store, words in contradicting_stores(workspace, last).items():
+        yield f"{store}: {words}: the incident stays open"
     yield from field_warnings(workspace, path, mode, versions)
     if mode is Mode.REVOKE_ONLY:
         yield "nothing takes its place: whoever uses it is cut off until a person rotates it"

@@ -8,6 +8,7 @@ from keyturn.core.heard import Heard, made_at
 from keyturn.core.notices import SECRET_REVOKED
 from keyturn.core.policy import Reason
 from keyturn.core.record import IN_FORCE, Record, Rotation, Stage
+from keyturn.revocation.elsewhere import OTHER_CATALOGUE, contradiction
 from keyturn.revocation.incident import Incident, Mode, Result, SecretProgress, Step
 from keyturn.revocation.incident_store import load_incident
 from keyturn.revocation.leaked_versions import holds_leaked, last_leaked
@@ -37,6 +38,8 @@ def replace_leaked(workspace: Workspace, incident: Incident, progress: SecretPro
     if nothing_beside(workspace, progress):
         hint = f"Write that to the hub at {path} as its next version, without a credential, and it goes on with it"
         return result.add_left("", "nothing tells what stood beside the credential, such as host and port", hint)
+    if words := contradiction(workspace, progress):
+        return result.add_left("", f"nothing is replaced: {words}", OTHER_CATALOGUE)
     if words := declared_wrongly(workspace, incident, progress):
         hint = f"Correct the catalogue. To add what it declares: `keyturn rotate {path} --now --change-account`"
         return result.add_left("", words, hint)

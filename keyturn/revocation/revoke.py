@@ -10,6 +10,7 @@ from keyturn.core.record import INCIDENT_NOTE, Record
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import RemovesOrphans, RevokeResult, Strategy
 from keyturn.revocation.by_place import Ended, end_by_place, end_by_place_again
+from keyturn.revocation.elsewhere import OTHER_CATALOGUE, contradiction
 from keyturn.revocation.incident import Incident, LeakedVersion, SecretProgress, Step
 from keyturn.revocation.incident_store import load_incident, load_progress, update_progress
 from keyturn.revocation.leaked_versions import last_leaked, leaked_version
@@ -56,6 +57,8 @@ def cut_credentials(workspace: Workspace, incident: Incident, progress: SecretPr
         result.add_failure(place, error)
     for words in ended.overtaken:
         result.add_remaining(place, f"sessions of the old credential can't be told from those of the new one: {words}")
+    if contradicting := contradiction(workspace, progress):
+        return result.add_left(place, f"another credential may work: {contradicting}", OTHER_CATALOGUE)
     outlives = (words for ending in ended.cuts for words in ending.outlives)
     result.changes = {
         "sessions": progress.sessions + ended.sessions,

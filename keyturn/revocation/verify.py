@@ -11,6 +11,7 @@ from keyturn.core.record import INCIDENT_NOTE, Rotation
 from keyturn.core.stores import RemoteSecret, Store, Unsupported
 from keyturn.pages.words import ranges
 from keyturn.revocation.by_place import find_reopened
+from keyturn.revocation.elsewhere import prove_stores
 from keyturn.revocation.incident import STEPS, Incident, Mode, SecretProgress, Step, Unseen
 from keyturn.revocation.incident_store import find_incident, load_progress
 from keyturn.revocation.leaked_versions import (
@@ -43,6 +44,7 @@ def prove_secret(workspace: Workspace, incident: Incident, progress: SecretProgr
     """
     prove_target(workspace, progress, result)
     prove_complete(workspace, progress.path, result)
+    prove_stores(workspace, progress, result)
     places = incident_places(workspace, progress)
     current = prove_hub(workspace, incident, progress, result)
     prove_kept_fields(workspace, incident.mode, progress, current, result)

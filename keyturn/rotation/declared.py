@@ -1,18 +1,29 @@
-"""Fields that the catalogue declares as the credential, and that the hub's secret does not have."""
+"""What the catalogue declares of a secret, against what the hub has of it: its fields, and its last rotation."""
 
 from collections.abc import Collection, Sequence
 from typing import Final
 
 from keyturn.core.errors import KeyturnError
+from keyturn.core.hub import HubSecret
+from keyturn.core.record import IN_FORCE, Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.context import Workspace, side_by_side
+from keyturn.rotation.owners import claimed
+from keyturn.rotation.secret_fields import secret_fields
 
 AT_ONCE: Final = 16
+NO_STORE: Final = "the secret had a copy there at its last rotation, and the catalogue lacks the store"
 
 
 def missing_fields(workspace: Workspace, path: str, serving: SecretFields) -> tuple[str, ...]:
-    """The declared fields that a version lacks."""
-    return tuple(sorted(workspace.secret(path).rotation.declared_fields - {name for name, _ in serving.items()}))
+    """The declared fields that a version lacks, where it has another one that may be the secret instead.
+
+    Addresses alone are what a person writes before the first rotation: it adds the credential.
+    """
+    declared = workspace.secret(path).rotation.declared_fields
+    missing = declared - {name for name, _ in serving.items()}
+    others = secret_fields(workspace, HubSecret(path, 0, serving)).keys() - declared if missing else ()
+    return tuple(sorted(missing)) if others else ()
 
 
 def describe_missing_fields(missing: Collection[str], serving: SecretFields) -> str:
@@ -39,3 +50,48 @@ def find_missing_fields(workspace: Workspace, paths: Sequence[str]) -> dict[str,
     declaring = [path for path in paths if workspace.secret(path).rotation.declared_fields]
     lines = side_by_side(look, declaring, AT_ONCE)
     return {path: words for path, words in zip(declaring, lines, strict=True) if words}
+
+
+def known_stores(workspace: Workspace, path: str) -> dict[str, str]:
+    """The stores that the catalogue declares copies of a secret in, each with what tells its system from others."""
+    names = dict.fromkeys(place.store for place in workspace.catalogue.destinations(path))
+    return {name: describe_system(workspace, name) for name in names}
+
+
+def describe_system(workspace: Workspace, store: str) -> str:
+    """What tells a store's system from every other; empty for one that the catalogue lacks."""
+    return " ".join(map(str, workspace.catalogue.store(store).system)) if store in workspace.catalogue.stores else ""
+
+
+def last_rotation(record: Record, before: int = 0) -> Rotation | None:
+    """The newest rotation that has put a version in force, of those with a number below ``before``; 0 for all."""
+    past = [*record.history, *([record.rotation] if record.rotation else [])]
+    over = [each for each in past if each.version and each.stage in (*IN_FORCE, Stage.RETIRED, Stage.CUT)]
+    return next((each for each in reversed(over) if not before or each.sequence < before), None)
+
+
+def describe_contradiction(workspace: Workspace, path: str, last: Rotation | None) -> str:
+    """How the catalogue's strategy, target or account differs from the last rotation's; empty where it does not."""
+    if last is None:
+        return ""
+    strategy, target = workspace.secret(path).rotation.strategy, workspace.target(path)
+    account, named = last.ends.get("username", ""), claimed(workspace, path)
+    before = after = ""
+    if last.strategy != strategy:
+        before, after = f"by {last.strategy}{f' at {last.target}' if last.target else ''}", strategy
+    elif last.target and last.target != target:
+        before, after = f"at {last.target}", target or "no target"
+    elif account and named and account not in named:
+        before, after = f"of the account {account}", ", ".join(sorted(named))
+    return f"its last rotation was {before}, and the catalogue declares {after}" if before else ""
+
+
+def contradicting_stores(workspace: Workspace, last: Rotation | None) -> dict[str, str]:
+    """The stores that had copies at the last rotation, and that the catalogue lacks or declares otherwise, with why."""
+    stores = last.stores if last else {}
+    systems = {name: (system, describe_system(workspace, name)) for name, system in stores.items()}
+    return {
+        name: f"it was {before} at the last rotation, and is {now} in the catalogue" if now else NO_STORE
+        for name, (before, now) in systems.items()
+        if before != now
+    }

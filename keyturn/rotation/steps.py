@@ -19,7 +19,7 @@ from keyturn.rotation.ahead import ahead, lost_or_doubted
 from keyturn.rotation.attempt import Attempt, ends, newest_version, still_named
 from keyturn.rotation.context import T, Workspace
 from keyturn.rotation.decide import UNFINISHED, Decision, SecretStatus, insist_on_room
-from keyturn.rotation.declared import describe_missing_fields, missing_fields
+from keyturn.rotation.declared import describe_missing_fields, known_stores, missing_fields
 from keyturn.rotation.grace import counted_from_now
 from keyturn.rotation.guard import check_target, describe_move, guard_candidate
 from keyturn.rotation.journal import entry_mark, record_action
@@ -162,6 +162,7 @@ def open_rotation(workspace: Workspace, attempt: Attempt, decision: Decision) ->
         urgent=decision.urgent,
         catalogue=workspace.catalogue.id,
         changes_account=decision.changes_account,
+        stores=known_stores(workspace, path),
     )
     if strategy.mints_at_target:
         opened = take(workspace, attempt, rotation, None)

@@ -10,13 +10,13 @@ from keyturn.core.plan import Plan
 from keyturn.core.record import OPEN
 from keyturn.rotation.context import Workspace, alive
 from keyturn.rotation.records import load_record
+from keyturn.rotation.store_status import Failing
 from keyturn.sync.apply import Applier, Result
 from keyturn.sync.changes import EVERYTHING
 from keyturn.sync.notices import Notices, tell_written
 from keyturn.sync.owing import Owing, owing
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, failing_copies, local_executor
-from keyturn.sync.store_status import Failing
 
 
 @dataclass(frozen=True)

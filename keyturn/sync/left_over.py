@@ -12,9 +12,9 @@ from keyturn.core.shared import Note, sharing
 from keyturn.core.stores import OwnershipTags, RemoteSecret
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.parts import parts_in
+from keyturn.rotation.store_status import tombstones
 from keyturn.settings.stores import Deletion
 from keyturn.sync.observe import Holdings
-from keyturn.sync.store_status import tombstones
 from keyturn.sync.wanted import Wanted, item_of, unknown_item
 
 

@@ -28,6 +28,7 @@ from keyturn.rotation.doubts import doubt_of
 from keyturn.rotation.labels import UNKNOWN_KEY, asks, digest_of, outlived_mark, outlives_copy, wrong_beside
 from keyturn.rotation.missing import describe_missing, describe_none
 from keyturn.rotation.records import load_record
+from keyturn.rotation.store_status import left_stores, tombstones
 from keyturn.rotation.sync import (
     CopyState,
     drifted,
@@ -47,7 +48,6 @@ from keyturn.sync.fields_of_text import parse_fields
 from keyturn.sync.left_over import deletion, kept, left_over, made_here
 from keyturn.sync.observe import Holdings
 from keyturn.sync.spread import SpreadPlaces, noted_place, spread_by_fields, unspread_item
-from keyturn.sync.store_status import left_stores, tombstones
 from keyturn.sync.wanted import Wanted, item_of, unknown_item, wants
 
 AT_ONCE: Final = 16

@@ -6,16 +6,16 @@ from typing import Final, Protocol
 
 from keyturn.core.errors import Conflict
 from keyturn.core.plan import Action, Item, Plan, moved
+from keyturn.rotation import store_status
 from keyturn.rotation.ahead import overtake
 from keyturn.rotation.context import Workspace
+from keyturn.rotation.store_status import Failing, StatusChange
 from keyturn.rotation.sync import CopyState
-from keyturn.sync import store_status
 from keyturn.sync.apply import Applier, Result
 from keyturn.sync.journal import Written
 from keyturn.sync.left_over import deletion_due
 from keyturn.sync.plan import plan
 from keyturn.sync.restarts import RESTART, restart_all
-from keyturn.sync.store_status import Failing, StatusChange
 from keyturn.sync.threads import Crew, ReportResult
 
 SHOWN: Final = 5
@@ -130,7 +130,9 @@ def changes(planned: Plan, results: Sequence[Result]) -> dict[str, StatusChange]
         doomed = {item.slot for item in items if item.action is Action.DELETE and (store, item.slot) not in done}
         in_step = {item.slot for item in items} - broken.keys() - doomed
         broken |= workloads.get(store, {})
-        learnt[store] = StatusChange(frozenset(in_step), broken, frozenset(doomed), whole=not planned.paths)
+        secrets = frozenset(item.path for item in items if item.slot not in doomed and item.path)
+        whole = not planned.paths
+        learnt[store] = StatusChange(frozenset(in_step), broken, frozenset(doomed), whole, secrets)
     return learnt
 
 

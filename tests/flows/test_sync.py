@@ -13,8 +13,8 @@ from flows.common import BATCH
 from flows.sync import sync
 from keyturn.core.errors import TransientError
 from keyturn.core.sensitive import SecretFields
+from keyturn.rotation import store_status
 from keyturn.rotation.heard import keep_look
-from keyturn.sync import store_status
 from tests.flows.runs import TERMINAL, Installed, completed, ended, error
 from tests.flows.site import Site
 from tests.support.consumer import Consumer

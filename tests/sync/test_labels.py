@@ -9,7 +9,7 @@ import pytest
 from keyturn.core.errors import Denied, UnsupportedOperation
 from keyturn.core.plan import Action, moved
 from keyturn.core.stores import Details, RemoteSecret
-from keyturn.sync import store_status
+from keyturn.rotation import store_status
 from tests.support.memory_store import MemoryStore
 from tests.sync.site import Site
 

@@ -6,7 +6,7 @@ from keyturn.core.errors import Denied, NotFound
 from keyturn.core.plan import Action
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import OwnershipTags
-from keyturn.sync import store_status
+from keyturn.rotation import store_status
 from tests.sync.site import Site
 
 pytestmark = pytest.mark.sampled(4, of="file")

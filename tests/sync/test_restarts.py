@@ -14,8 +14,8 @@ from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Denied, Invalid
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.registry import open_workspace
+from keyturn.rotation import store_status
 from keyturn.rotation.context import Workspace
-from keyturn.sync import store_status
 from keyturn.sync.apply import Applier, Result
 from keyturn.sync.batches import bring_in_step
 from keyturn.sync.plan import plan

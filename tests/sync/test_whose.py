@@ -12,10 +12,10 @@ from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import OwnershipTags
 from keyturn.providers.registry import open_workspace
 from keyturn.rotation.context import Workspace
+from keyturn.rotation.store_status import left_stores, load_store_status
 from keyturn.sync.apply import Applier, Result
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, local_executor
-from keyturn.sync.store_status import left_stores, load_store_status
 from tests.support.lab import Lab, fresh
 from tests.sync.site import SETTINGS, Site
 

@@ -3,6 +3,7 @@
 It decides nothing but when a deletion is due: what is in step is told from the stores themselves, every time.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -38,6 +39,13 @@ class StoreStatus:
     failing: dict[str, Failing] = field(default_factory=dict)
     uncounted: int = 0
     tombstones: dict[str, str] = field(default_factory=dict)
+    secrets: str = ""
+    """Marks of the secrets with a copy there, as one text: the hub takes at most 1,000 strings in a request."""
+
+    def may_have(self, path: str) -> bool:
+        """Whether a secret has a copy there, as far as the last runs know; any may in an entry without marks."""
+        copies = self.in_step + len(self.failing) + self.uncounted
+        return mark_of(path) in self.secrets.split() if self.secrets else copies > 0
 
     def to_data(self) -> dict[str, Any]:
         """As the hub keeps it."""
@@ -51,13 +59,23 @@ class StoreStatus:
         return StoreStatus(**{**data, "failing": failing})
 
 
+def mark_of(path: str) -> str:
+    """Stands for a secret's path where thousands are listed."""
+    return hashlib.sha256(path.encode()).hexdigest()[:12]
+
+
 @dataclass(frozen=True)
 class LeftStore:
-    """A store that the catalogue has no more, with ``copies`` still in it when it was seen last."""
+    """A store that the catalogue has no more, with copies still in it when it was seen last."""
 
     name: str
-    copies: int
+    status: StoreStatus
     kept_at: str
+
+    @property
+    def copies(self) -> int:
+        """How many were in it."""
+        return self.status.in_step + len(self.status.failing) + self.status.uncounted
 
     @property
     def told(self) -> str:
@@ -86,9 +104,9 @@ def left_stores(workspace: Workspace) -> list[LeftStore]:
     counted = ((name, load_store_status(workspace, name)[0]) for name in gone)
     mount = workspace.hub.state_mount
     return [
-        LeftStore(name, copies, f"{mount}/{state_path(workspace, name)}")
+        left
         for name, status in counted
-        if (copies := status.in_step + len(status.failing) + status.uncounted)
+        if (left := LeftStore(name, status, f"{mount}/{state_path(workspace, name)}")).copies or status.secrets
     ]
 
 
@@ -124,13 +142,15 @@ def record_change(workspace: Workspace, store: str, change: "StatusChange") -> N
 class StatusChange:
     """What one run learnt of one store: names in step, failing ones, and those that are to go.
 
-    A ``whole`` run has seen all copies of the store: what it does not name is forgotten.
+    ``secrets`` are the paths of those with a copy that stays. A ``whole`` run has seen all copies of the store: what
+    it does not name is forgotten.
     """
 
     in_step: frozenset[str]
     failing: Mapping[str, Failing]
     doomed: frozenset[str]
     whole: bool
+    secrets: frozenset[str] = frozenset()
 
     def apply(self, standing: StoreStatus, now: str) -> None:
         """Lay it over what was kept before; what still fails keeps its beginning."""
@@ -144,6 +164,8 @@ class StatusChange:
         standing.uncounted = max(0, len(failures) - KEPT)
         standing.checked_at = now
         standing.in_step = len(self.in_step) if self.whole else standing.in_step
+        marks = {mark_of(path) for path in self.secrets}
+        standing.secrets = " ".join(sorted(marks if self.whole else {*marks, *standing.secrets.split()}))
         standing.tombstones = self._tombstones(standing.tombstones, now)
 
     def _tombstones(self, before: Mapping[str, str], now: str) -> dict[str, str]:

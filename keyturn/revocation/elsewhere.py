@@ -1,0 +1,43 @@
+"""What the hub knows of a secret, and this catalogue lacks or contradicts: another checkout may have the rest."""
+
+from typing import Final
+
+from keyturn.core.record import Rotation
+from keyturn.revocation.incident import SecretProgress
+from keyturn.revocation.proof import CheckAnswer, CheckSubject
+from keyturn.revocation.step_result import StepResult
+from keyturn.rotation.context import Workspace
+from keyturn.rotation.declared import contradicting_stores, describe_contradiction, last_rotation
+from keyturn.rotation.records import load_whatever
+from keyturn.rotation.store_status import left_stores
+
+OTHER_CATALOGUE: Final = (
+    "Go on from the catalogue that the secret was rotated with (`keyturn revoke --resume`). Where this one is right, "
+    "see by hand that nothing takes the old value any more, then give the incident up, with that as the reason"
+)
+
+
+def rotation_before_cut(workspace: Workspace, progress: SecretProgress) -> Rotation | None:
+    """The last rotation before the incident's cut; before the cut, that of now."""
+    return last_rotation(load_whatever(workspace, progress.path), progress.sequence)
+
+
+def contradiction(workspace: Workspace, progress: SecretProgress) -> str:
+    """How the catalogue differs from the secret's last rotation, so that another credential is ended than leaked."""
+    return describe_contradiction(workspace, progress.path, rotation_before_cut(workspace, progress))
+
+
+def prove_stores(workspace: Workspace, progress: SecretProgress, result: StepResult) -> None:
+    """Whether every store that the hub knows a copy of the secret in is one of the catalogue's."""
+    path = progress.path
+    for name, words in contradicting_stores(workspace, rotation_before_cut(workspace, progress)).items():
+        result.check(CheckSubject.ELSEWHERE, name, CheckAnswer.REMAINING, words, OTHER_CATALOGUE)
+    with result.checking(CheckSubject.ELSEWHERE, "stores"):
+        places = {check.place for check in result.checks if check.subject is CheckSubject.ELSEWHERE}
+        for store in (left for left in left_stores(workspace) if left.status.may_have(path)):
+            if store.name not in places:
+                words = f"the hub knows a copy there: {store.told}"
+                result.check(CheckSubject.ELSEWHERE, store.name, CheckAnswer.REMAINING, words, OTHER_CATALOGUE)
+                places.add(store.name)
+        if not places:
+            result.check(CheckSubject.ELSEWHERE, "stores", CheckAnswer.CLEAR)

@@ -1,0 +1,53 @@
+"""Which fields of a secret may let somebody in, and which are names and addresses."""
+
+from typing import Final
+
+from keyturn.core.hub import HubSecret
+from keyturn.rotation.context import Workspace
+from keyturn.rotation.naming import names_of
+
+ROTATED_AT: Final = "rotated_at"
+SHORTEST: Final = 4
+"""Characters of a text that may be a secret."""
+
+ADDRESSES: Final = frozenset(
+    {
+        "host",
+        "hostname",
+        "port",
+        "url",
+        "uri",
+        "endpoint",
+        "address",
+        "region",
+        "database",
+        "dbname",
+        "schema",
+        "scheme",
+        "engine",
+        "driver",
+        "sslmode",
+    }
+)
+"""Fields that say where a credential works."""
+ADDRESS_ENDINGS: Final = ("_host", "_port", "_region", "_endpoint", "_address")
+
+
+def secret_fields(workspace: Workspace, secret: HubSecret) -> dict[str, str]:
+    """The fields of a version that may let somebody in, and their texts: all but names, addresses and short words.
+
+    An address that holds a password, such as a connection string, may.
+    """
+    names = names_of(workspace.catalogue, workspace.hub, secret.path)
+    public = {*workspace.secret(secret.path).public_fields, ROTATED_AT}
+    texts = {name: value.reveal() for name, value in secret.fields.items() if name not in public}
+    made = {name for name in workspace.open_strategy(secret.path).credential_fields if name in texts}
+    inner = {texts[name] for name in made if len(texts[name]) > SHORTEST and not names.may_show(name, texts[name])}
+
+    def is_public(name: str, text: str) -> bool:
+        if any(credential in text for credential in inner):
+            return False
+        placed = name in ADDRESSES or name.endswith(ADDRESS_ENDINGS)
+        return (placed and "@" not in text) or len(text) < SHORTEST or names.may_show(name, text)
+
+    return {name: text for name, text in texts.items() if not is_public(name, text)}
