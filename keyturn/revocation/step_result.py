@@ -28,12 +28,12 @@ class StepResult:
     checks: list[Check] = field(default_factory=list)
 
     def check(
-        self, subject: CheckSubject, place: str, answer: CheckAnswer, said: str = "", remedy: str = "", kind: str = ""
+        self, subject: CheckSubject, place: str, answer: CheckAnswer, words: str = "", remedy: str = "", kind: str = ""
     ) -> None:
         """Note the answer of one check; what keeps the incident open is left to be done too."""
-        self.checks.append(Check(subject, place, answer, said, remedy))
+        self.checks.append(Check(subject, place, answer, words, remedy))
         if answer in KEEPS_OPEN:
-            self.add_left(place, said, remedy, kind)
+            self.add_left(place, words, remedy, kind)
 
     @contextmanager
     def checking(self, subject: CheckSubject, place: str) -> Iterator[None]:

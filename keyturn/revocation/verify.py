@@ -113,11 +113,11 @@ def prove_replaced(
     workspace: Workspace, incident: Incident, progress: SecretProgress, sight: Sight, result: StepResult
 ) -> None:
     """Whether the hub gives a replacement that kept a leaked field; once a newer one is there, it has leaked too."""
-    known = {leaked.version for leaked in progress.old}
+    numbered = {leaked.version for leaked in progress.old}
     keeping = [
         version
         for version in sight.versions
-        if version.version not in {*known, sight.last} and keeps_leaked(workspace, incident, progress, version)
+        if version.version not in {*numbered, sight.last} and keeps_leaked(workspace, incident, progress, version)
     ]
     if not keeping:
         return
