@@ -89,9 +89,9 @@ def register(site: Site, server: PrefectServer, failure_url: str | None) -> None
     asyncio.run(bootstrap(site.workspace.catalogue, failure_url, lambda _: None))
 
 
-def ended(flow: Callable[..., Any], *arguments: Any) -> State[Any]:
+def ended(flow: Callable[..., Any], *arguments: Any, **named: Any) -> State[Any]:
     """The state that a flow of this process ends in."""
-    state: State[Any] = asyncio.run(flow(*arguments, return_state=True))
+    state: State[Any] = asyncio.run(flow(*arguments, **named, return_state=True))
     return state
 
 
