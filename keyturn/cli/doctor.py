@@ -16,6 +16,7 @@ from keyturn.core.errors import KeyturnError
 from keyturn.core.workspaces import DEFAULT, WorkspaceNames
 
 if TYPE_CHECKING:
+    from keyturn.catalogue import Catalogue
     from keyturn.doctor.results import CheckResult, Diagnosis
     from keyturn.rotation.context import Workspace
 
@@ -61,13 +62,13 @@ def diagnose(workspace: "Workspace", names: WorkspaceNames, role: str) -> "Diagn
     diagnosis = examine(Patient(workspace, hub_scope(workspace.catalogue, [], []), role))
     if role != "worker":
         return diagnosis
-    registered = in_prefect(names, os.environ.get("PREFECT_API_URL", ""), unneeded_queues(workspace))
+    registered = in_prefect(names, os.environ.get("PREFECT_API_URL", ""), unneeded_queues(workspace.catalogue))
     return replace(diagnosis, results=(*diagnosis.results, *registered))
 
 
-def unneeded_queues(workspace: "Workspace") -> frozenset[str]:
+def unneeded_queues(catalogue: "Catalogue") -> frozenset[str]:
     """The queues for which there is no work, by what is declared."""
-    needed = {GRANTER: workspace.catalogue.access_policies, BACKUP: workspace.catalogue.policy.backups}
+    needed = {GRANTER: catalogue.access_policies, BACKUP: catalogue.policy.backups}
     return frozenset(queue for queue, declared in needed.items() if not declared)
 
 

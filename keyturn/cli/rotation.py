@@ -99,6 +99,8 @@ def rotate(
     if local:
         with going_past_rules(over_limit, break_glass):
             return show_outcome(rotate_here(parameters, catalogue, workspace), None, as_json)
+    if ground is not None:
+        insist_on_ground(path, ground, catalogue)
     run = run_through_prefect("rotate-secret", parameters, catalogue, timeout, workspace)
 
     from keyturn.cli.reports import outcome_of
@@ -106,6 +108,21 @@ def rotate(
     if not run.completed and run.result is None and (run.did("promote") or run.did("conclude")):
         end_command(run.error("rotate", path), BEHIND)
     return show_outcome(outcome_of(path, run), run, as_json)
+
+
+def insist_on_ground(path: str, version: int, catalogue: Path | None) -> None:
+    """Raise at once what speaks against --from; where no login here may look, the worker says it later."""
+    from keyturn.core.errors import KeyturnError
+    from keyturn.rotation.missing import insist_on_choice
+    from keyturn.rotation.records import load_record
+
+    try:
+        with opened_workspace(catalogue) as opened:
+            secret = opened.secret(path).path
+            info, record = opened.hub.describe(secret), load_record(opened, secret)
+    except KeyturnError:
+        return
+    insist_on_choice(secret, info, record, version)
 
 
 def insist_on_own_word(local: bool, *reasons: str) -> None:

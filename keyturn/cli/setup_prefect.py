@@ -1,16 +1,20 @@
 """``keyturn setup prefect``: what is registered with the Prefect server, and how its workers are started."""
 
 from collections.abc import Iterator
-from typing import Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
-from keyturn.cli.doctor import in_prefect, rows
-from keyturn.cli.environment import stack_in_use
+from keyturn.cli.doctor import in_prefect, rows, unneeded_queues
+from keyturn.cli.environment import load_catalogue, stack_in_use
 from keyturn.cli.options import CatalogueOption, FailureUrlOption, WorkspaceOption
 from keyturn.cli.output import note, write_table, write_text
 from keyturn.cli.prefect_server import insist_on_prefect
 from keyturn.cli.registration import bootstrap
 from keyturn.cli.setup_target import ApplyOption
 from keyturn.core.workspaces import DEFAULT, WorkspaceNames
+
+if TYPE_CHECKING:
+    from keyturn.catalogue import Catalogue
 
 WORKERS: Final = {
     "default": "worker",
@@ -36,21 +40,40 @@ def setup_prefect(
     names = WorkspaceNames(workspace)
     stack_in_use()
     api = insist_on_prefect(instead="").url
+    declared = load_catalogue(catalogue)
     if apply:
         bootstrap(catalogue, failure_url, workspace)
     note(f"looking at Prefect at {api}")
-    results = [result for result in in_prefect(names, api) if result.grade != "ok"]
+    found = in_prefect(names, api, unneeded_queues(declared))
+    results = [replace(each, remedy=own_remedy(each.remedy)) for each in found if each.grade != "ok"]
     if results:
         write_table(("", "what", "how it is, and what to do"), rows(results))
-    write_text("\n".join(worker_lines(names)))
+    write_text("\n".join(worker_lines(names, declared)))
 
 
-def worker_lines(names: WorkspaceNames) -> Iterator[str]:
-    """How to start each worker: with a login of its own, on a host or in a container of its own where it may be."""
+def own_remedy(remedy: str) -> str:
+    """The same remedy by this command, which registers all that `keyturn bootstrap` does."""
+    return remedy.replace("keyturn bootstrap", "keyturn setup prefect --apply")
+
+
+def worker_lines(names: WorkspaceNames, declared: "Catalogue") -> Iterator[str]:
+    """How to start each worker that has work to do, with the login files of the role that the catalogue declares."""
     yield "start each worker, with the login files of its own role:"
+    roles = approles(declared)
     for queue, login in WORKERS.items():
+        if queue in unneeded_queues(declared):
+            continue
+        role = roles.get(login, f"{names.own}-{login}")
         yield (
-            f"  KEYTURN_HUB_ROLE_ID_FILE=DIR/{names.own}-{login}/role-id"
-            f" KEYTURN_HUB_SECRET_ID_FILE=DIR/{names.own}-{login}/secret-id"
+            f"  KEYTURN_HUB_ROLE_ID_FILE=DIR/{role}/role-id KEYTURN_HUB_SECRET_ID_FILE=DIR/{role}/secret-id"
             f" prefect worker start --pool {names.own} --work-queue {queue} --type keyturn"
         )
+        if roles and login not in roles:
+            yield f"    the catalogue declares no login of the {login} yet: `keyturn setup hub` shows the entry"
+
+
+def approles(declared: "Catalogue") -> dict[str, str]:
+    """The AppRoles that the catalogue declares, by whose login each is."""
+    from keyturn.catalogue.hub_entries import AppRoleEntry
+
+    return {entry.login: name for name, entry in declared.hub.items() if isinstance(entry, AppRoleEntry)}

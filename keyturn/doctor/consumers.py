@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
-from keyturn.core.errors import KeyturnError, UnsupportedOperation
+from keyturn.core.errors import KeyturnError, NotFound, UnsupportedOperation
 from keyturn.core.webhook_keys import WebhookKeys
 from keyturn.doctor.patient import Patient
 from keyturn.doctor.results import CheckResult, Grade, unseen
@@ -30,6 +30,16 @@ def _of_consumer(workspace: Workspace, name: str) -> CheckResult:
         workspace.sender.check_health(name)
     except UnsupportedOperation:
         return CheckResult(AREA, name, Grade.WELL, "its webhook key is in the hub; it has no way to answer")
+    except NotFound as error:
+        if name in asked_for_health(workspace):
+            return CheckResult(AREA, name, Grade.FAILED, error.problem, error.hint)
+        return CheckResult(AREA, name, Grade.WELL, f"its webhook key is in the hub; {error.problem}")
     except KeyturnError as error:
         return unseen(AREA, name, error)
     return CheckResult(AREA, name, Grade.WELL, "it says that it is well")
+
+
+def asked_for_health(workspace: Workspace) -> frozenset[str]:
+    """The canaries that a rollout asks for their health; no other consumer needs a route for that."""
+    rollouts = (secret.rollout for secret in workspace.catalogue.secrets.values())
+    return frozenset(name for rollout in rollouts if rollout and rollout.health for name in rollout.canary)

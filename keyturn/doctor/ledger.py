@@ -16,7 +16,10 @@ from keyturn.rotation.context import Workspace
 
 AREA: Final = "ledger"
 
-FIRST: Final = "After the first rotation, with the notary's login: keyturn ledger checkpoint. Later its worker does so"
+FIRST: Final = (
+    "After the first rotation, with the notary's login: keyturn ledger checkpoint. Its worker does so with the next run"
+    " of keep-ledger"
+)
 """What helps where there was never one, as on the day when all of it is set up."""
 
 LATELY: Final = SIGN_OF_LIFE + timedelta(hours=1)

@@ -227,6 +227,18 @@ def test_a_consumer_that_is_not_well_or_has_no_key_is_found(installed: Installat
         assert grades(installed.results("consumer")) == [Grade.UNKNOWN]
     finally:
         consumer.health = HTTPStatus.OK
+    entry = installed.data["secrets"][installed.secret.path]
+    for status in (HTTPStatus.NOT_FOUND, HTTPStatus.NOT_IMPLEMENTED):
+        consumer.health = status
+        try:
+            (without,) = installed.results("consumer")
+            assert without.grade is Grade.WELL, "only a canary is asked for its health"
+            entry["rollout"] = {"canary": ["app"]}
+            (canary,) = installed.results("consumer")
+            assert (canary.grade, "Serve GET /api/secrets/health" in canary.remedy) == (Grade.FAILED, True)
+        finally:
+            consumer.health = HTTPStatus.OK
+            entry.pop("rollout", None)
     installed.data["consumers"]["app"]["signing_key"] = path = f"webhooks/{fresh()}"
     (keyless,) = installed.results("consumer")
     assert (keyless.grade, path in keyless.remedy) == (Grade.FAILED, True)

@@ -21,6 +21,8 @@ from keyturn.providers.notices import DOING
 from keyturn.providers.outbound import OutboundAdapter, within
 
 ASKING: Final = "ask the health of"
+NO_ROUTE: Final = frozenset({404, 405, 501})
+"""What servers answer that have no such route, or no such method."""
 CONSUMER: Final = RemoteServer(
     check="See whether the consumer runs at its address",
     address="the consumer's url",
@@ -66,9 +68,15 @@ class WebhookSender:
             raise _refused(answer, self.name)
 
     def check_health(self, timeout: float) -> None:
-        """Ask the consumer how it is; well is status 200 and nothing else. Raises as :meth:`send` does."""
+        """Ask the consumer how it is; well is status 200 and nothing else.
+
+        Raises as :meth:`send` does, and NotFound for one that runs and has no such route.
+        """
         self._check(ASKING)
         answer = self._ask("GET", HEALTH_PATH, timeout, ASKING)
+        if answer.status_code in NO_ROUTE:
+            hint = f"Serve GET {HEALTH_PATH} there, which a canary is asked for"
+            raise NotFound(ASKING, self.name, f"it runs, and has no health route ({answer.status_code})", hint)
         if answer.status_code != requests.codes.ok:
             hint = f"See the consumer's log; it answers 200 at GET {HEALTH_PATH} once it works"
             raise Unavailable(ASKING, self.name, f"answered {answer.status_code}", hint)

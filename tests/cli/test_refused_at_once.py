@@ -1,0 +1,101 @@
+"""What a command refuses or shows before anything is asked of Prefect."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from deployments.local.support.ports import free_port
+from keyturn.catalogue import load_catalogue
+from keyturn.cli.app import app
+from keyturn.cli.setup_prefect import own_remedy, worker_lines
+from keyturn.core.workspaces import DEFAULT, WorkspaceNames
+from tests.support.lab import Declared, Lab
+
+
+def run(*arguments: str) -> Result:
+    """One command."""
+    return CliRunner().invoke(app, arguments)
+
+
+@pytest.fixture
+def secret(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Declared:
+    """A secret in a catalogue; the hub is there, and nothing listens where the Prefect server is said to be."""
+    declared = lab.generated()
+    (tmp_path / "all.yaml").write_text(json.dumps({"secrets": {declared.path: declared.data}}))
+    monkeypatch.setenv("VAULT_ADDR", lab.world.hub_address)
+    monkeypatch.setenv("VAULT_TOKEN", lab.world.hub_token)
+    monkeypatch.setenv("VAULT_CACERT", lab.world.hub_ca or "")
+    monkeypatch.setenv("KEYTURN_CATALOGUE", str(tmp_path))
+    monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{free_port()}/api")
+    monkeypatch.setenv("KEYTURN_HUB_ROLE_ID_FILE", "")
+    return declared
+
+
+def test_a_version_that_no_rotation_can_begin_from_is_refused_without_prefect(secret: Declared) -> None:
+    refused = run("rotate", secret.path, "--now", "--from", "2")
+    assert refused.exit_code == 1
+    assert "its CURRENT is not missing" in refused.stderr
+    assert "Leave --from out" in refused.stderr
+
+
+def test_where_no_login_may_look_the_worker_is_asked(secret: Declared, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAULT_TOKEN", "none-that-the-hub-knows")
+    refused = run("rotate", secret.path, "--now", "--from", "2")
+    assert refused.exit_code == 1
+    assert "the Prefect server does not answer" in refused.stderr
+
+
+@pytest.mark.parametrize("token", ["two\nlines", "a b", "tökén"])
+def test_a_token_that_is_none_is_one_error_with_its_variable(
+    secret: Declared, monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    monkeypatch.setenv("VAULT_TOKEN", token)
+    refused = run("rotate", secret.path, "--now", "--local")
+    assert refused.exit_code == 1
+    assert "what VAULT_TOKEN holds is no token" in refused.stderr
+    assert "unexpected" not in refused.stderr
+    assert token not in refused.stderr
+
+
+def test_a_line_break_at_the_end_of_a_token_is_no_part_of_it(
+    secret: Declared, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VAULT_TOKEN", f"{lab.world.hub_token}\n")
+    assert run("rotate", secret.path, "--now", "--local").exit_code == 0
+
+
+def test_a_namespace_with_a_line_break_is_one_error(secret: Declared, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAULT_NAMESPACE", "a\nb")
+    assert "VAULT_NAMESPACE has a line break" in run("rotate", secret.path, "--now", "--local").stderr
+
+
+def workers(directory: Path, hub: dict[str, Any]) -> list[str]:
+    """How the workers of a catalogue are started."""
+    (directory / "all.yaml").write_text(json.dumps({"hub": hub, "secrets": {}}))
+    return list(worker_lines(WorkspaceNames(DEFAULT), load_catalogue(directory, {})))
+
+
+def test_workers_are_listed_with_the_roles_that_the_catalogue_declares_and_only_where_they_have_work(
+    tmp_path: Path,
+) -> None:
+    login = {"kind": "approle", "addresses": ["127.0.0.0/8"]}
+    shown = workers(tmp_path, {"rotator": {**login, "login": "worker"}, "notary": {**login, "login": "notary"}})
+    text = "\n".join(shown)
+    assert "DIR/rotator/role-id" in text
+    assert "DIR/notary/secret-id" in text
+    assert "the catalogue declares no login of the revoker yet" in text
+    assert "--work-queue granter" not in text
+    assert "--work-queue backup" not in text
+
+
+def test_workers_of_a_catalogue_that_declares_no_logins_have_the_usual_roles(tmp_path: Path) -> None:
+    text = "\n".join(workers(tmp_path, {}))
+    assert "DIR/keyturn-worker/role-id" in text
+    assert "declares no login" not in text
+
+
+def test_the_remedy_names_the_command_that_was_typed() -> None:
+    assert own_remedy("Run `keyturn bootstrap --workspace a`") == "Run `keyturn setup prefect --apply --workspace a`"
