@@ -103,7 +103,7 @@ def test_a_revocation_says_how_it_continues_and_the_credential_has_ended(
         number, secret, "revoke", secret.path, "--reason", "leaked", "--incident", name, "--local"
     )
     assert code == 128 + number, said
-    assert f"while {name} is open, the keeper and finish-incidents go on with it" in said
+    assert f"while {name} is open, finish-incidents retries it every 5 minutes" in said
     assert said.splitlines()[-1] == "the keeper was asked to look at once"
     assert (stopping.woken, "Traceback" in said) == (1, False)
     assert not stopping.lab.logs_in(first)

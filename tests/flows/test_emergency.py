@@ -401,7 +401,7 @@ def test_a_broken_catalogue_refuses_no_run_that_revokes_and_proves_nothing(
     secret = pushed(lab)
     site = build(secret)
     broken, incident = break_catalogue(site), f"INC-{fresh()}"
-    ended(emergency_revoke, "leaked in a log", path=secret.path, incident=incident)
+    ended(emergency_revoke, "leaked in a log", secret.path, *defaults(incident))
     assert over(lab, site, secret)
     status = incident_store.load_status(site.workspace, incident)
     assert status.open
