@@ -138,9 +138,9 @@ class VaultDynamic(LoginStrategy):
 
     def _revoke_by_token(self, credential: SecretFields, lease_id: str, sequence: int) -> RevokeResult:
         """End the token of a version whose lease is not one of the roles', and its account's sessions."""
-        if not self.accepts(credential):
-            return RevokeResult()
         account, token = username(credential), accessor(credential)
+        if not (lease_id or token) or not self.accepts(credential):
+            return RevokeResult()
         if account is None or token not in self.engine.tokens(self.path):
             if lease_id:
                 self._must_be_ours(lease_id)

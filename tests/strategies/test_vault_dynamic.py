@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from deployments.local.prepare import DATABASE, LEASE, REVOKER
 from deployments.local.support.ports import free_port
 from keyturn.core.engines import LeaseStanding
-from keyturn.core.errors import Invalid, NotFound, Unavailable
+from keyturn.core.errors import Invalid, KeyturnError, NotFound, Unavailable
 from keyturn.core.rights import HubPlaces
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import AccountTarget, Change, RevokeResult
@@ -268,8 +268,12 @@ def test_current_whose_lease_has_ended_says_what_to_run(hub: VaultHub, over_post
 # --- whose lease it is -------------------------------------------------------------------------------------
 
 
-def test_a_version_without_a_lease_names_nothing_to_end(hub: VaultHub, over_postgresql: OverPostgreSQL) -> None:
+def test_a_version_without_a_lease_names_nothing_to_end(
+    lab: Lab, hub: VaultHub, over_postgresql: OverPostgreSQL
+) -> None:
     by_hand = SecretFields({"username": "by-hand", "password": "x"})
+    nowhere = PostgreSQL("pg", host=lab.world.host, port=free_port(), database=DATABASE, admin=lab.admin)
+    assert over(hub, nowhere, over_postgresql.dynamic()).revoke(by_hand, 6) == RevokeResult()
     made = strategy(hub, over_postgresql, over_postgresql.dynamic())
     made.preflight(by_hand, None)
     assert made.credential_id(by_hand) == {}
@@ -408,8 +412,9 @@ def test_a_lease_of_a_role_that_the_catalogue_names_no_more_ends_with_the_secret
     assert made.revoke(version, 6) == RevokeResult()
 
 
+@pytest.mark.parametrize("role_is_there", [True, False])
 def test_leases_of_a_former_role_are_the_secrets_own(
-    hub: VaultHub, revoker: VaultHub, over_postgresql: OverPostgreSQL
+    lab: Lab, hub: VaultHub, revoker: VaultHub, over_postgresql: OverPostgreSQL, *, role_is_there: bool
 ) -> None:
     old, new = over_postgresql.dynamic("24h", "168h"), over_postgresql.dynamic("24h", "168h")
     before, orphan = strategy(hub, over_postgresql, old).mint(None), hub.database("database").issue(old)
@@ -418,6 +423,10 @@ def test_leases_of_a_former_role_are_the_secrets_own(
     made = strategy(hub, over_postgresql, new, former=[old])
     made.preflight(before, None)
     made.renew(made.credential_id(before))
+    if not role_is_there:
+        lab.root.secrets.database.delete_role(name=old)
+        with pytest.raises(KeyturnError):
+            hub.database("database").renew(before["lease_id"].reveal())
     candidate = made.mint(before)
     assert hub.database("database").leases(new) == [candidate["lease_id"].reveal()]
     made.retire(made.credential_id(before), 5)
