@@ -14,6 +14,7 @@ Check = Callable[[Patient], Iterable[CheckResult]]
 CHECKS: Final[dict[str, Check]] = {
     "hub": hub.check_hub,
     "secret": secrets.check_secrets,
+    "catalogue": secrets.check_catalogue,
     "store": stores.check_stores,
     "target": targets.check_targets,
     "consumer": consumers.check_consumers,
@@ -28,7 +29,7 @@ CHECKS: Final[dict[str, Check]] = {
 
 OF_ROLE: Final = {
     "worker": frozenset(CHECKS) - {"grant"},
-    "revoker": frozenset(CHECKS) - {"part", "backup"},
+    "revoker": frozenset(CHECKS) - {"part", "backup", "catalogue"},
     "backup": frozenset({"hub", "ledger", "backup", "failover"}),
     "granter": frozenset({"hub", "ledger", "grant", "failover"}),
     "notary": frozenset({"hub", "ledger", "failover"}),

@@ -13,7 +13,6 @@ from keyturn.hub_setup.check import LATE, last_check
 from keyturn.pages.words import list_names
 from keyturn.policies import check as checks
 from keyturn.policies.roles import needed
-from keyturn.rotation.undeclared import SAME_ID_REMEDY, of_same_id, same_id_words
 
 AREA: Final = "hub"
 
@@ -27,8 +26,6 @@ def check_hub(patient: Patient) -> Iterator[CheckResult]:
     yield from check_clock(patient)
     if patient.role in LOOKING:
         yield from check_restored(patient)
-    if patient.role == "worker":
-        yield from check_catalogue(patient)
     if patient.role == "worker" and patient.workspace.catalogue.hub:
         yield from check_setup(patient)
 
@@ -47,13 +44,6 @@ def check_restored(patient: Patient) -> Iterator[CheckResult]:
         yield CheckResult(AREA, name, Grade.FAILED, mark.words, remedy)
     elif mark:
         yield CheckResult(AREA, name, Grade.WELL, mark.words)
-
-
-def check_catalogue(patient: Patient) -> Iterator[CheckResult]:
-    """Whether another catalogue on this hub seems to have the same id; nothing where none does."""
-    own = patient.workspace.catalogue
-    if others := of_same_id(patient.workspace):
-        yield CheckResult(AREA, "catalogue", Grade.ADVICE, same_id_words(own.id, others), SAME_ID_REMEDY)
 
 
 def check_setup(patient: Patient) -> Iterator[CheckResult]:

@@ -8,6 +8,7 @@ from keyturn.doctor.patient import Patient
 from keyturn.doctor.results import CheckResult, Grade, unseen
 from keyturn.rotation.ahead import describe_ahead, remedy
 from keyturn.rotation.declared import find_missing_fields
+from keyturn.rotation.undeclared import SAME_ID_REMEDY, of_same_id, same_id_words
 from keyturn.sync.behind import lost_secrets
 
 AREA: Final = "secret"
@@ -45,3 +46,10 @@ def check_secrets(patient: Patient) -> Iterator[CheckResult]:
             Grade.WELL,
             "the hub serves the newest version that copies and ledger know",
         )
+
+
+def check_catalogue(patient: Patient) -> Iterator[CheckResult]:
+    """Whether another catalogue on this hub seems to have the same id; nothing where none does."""
+    own = patient.workspace.catalogue
+    if others := of_same_id(patient.workspace):
+        yield CheckResult("catalogue", own.id, Grade.ADVICE, same_id_words(own.id, others), SAME_ID_REMEDY)
