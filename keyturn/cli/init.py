@@ -218,6 +218,7 @@ def write_draft(output: Path, texts: dict[str, str], draft: "Draft", as_json: bo
         write_text("\n".join(str(file) for file in files))
     note(summary(draft))
     note(f"look at it, then: keyturn catalogue validate {output} && keyturn plan --catalogue {output}")
+    note(f"in a hub that Keyturn does not use yet, first: keyturn setup hub --apply --catalogue {output}")
     if draft.unread:
         first = draft.unread[0]
         more = len(draft.unread) - 1

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from keyturn.core.capabilities import capability
-from keyturn.core.errors import KeyturnError, unexpected
+from keyturn.core.errors import KeyturnError, NotFound, unexpected
 from keyturn.core.sensitive import Sensitive
 from keyturn.inventory.hub_inventory import Say, Unread
 from keyturn.inventory.values import Digests
@@ -69,6 +69,10 @@ def look_at_accounts(
         if (lists := capability(target, ListsAccounts)) is None:
             return {}, ()
         accounts = lists.list_accounts()
+    except NotFound as error:
+        again = f"Run `keyturn setup target {name} --apply`, then this again"
+        why = f"its accounts could not be listed: {error.problem}. {again}"
+        return {}, (Unread(f"target {name}", why),)
     except KeyturnError as error:
         return {}, (Unread(f"target {name}", f"its accounts could not be listed: {error.problem}"),)
     except Exception as error:  # noqa: BLE001  its text could hold a value

@@ -81,10 +81,21 @@ def server_login(secret: PathSecret, names: frozenset[str], targets: Sequence[Ta
         return Proposal(
             "it is a login", questions=(f"several servers have its account: which of {servers} is it for?",)
         )
+    if unlisted := [target.name for target in targets if target.unread and target.host & named_hosts(secret)]:
+        servers = " or ".join(unlisted)
+        again = f"Set it up (`keyturn setup target {unlisted[0]} --apply`), then run this again"
+        question = f"which of its accounts is it? {again}"
+        return Proposal(f"it is a login at {servers}, whose accounts could not be listed", questions=(question,))
     if not names & SERVER_NAMES and "database" not in names:
         return Proposal("it is a login", questions=("where does it log in? Declare the server under targets",))
     text = "it is the login of a server that none of the given targets is, or that has no such account"
     return Proposal(text, questions=("which server is it? Declare it under targets, and run this again",))
+
+
+def named_hosts(secret: PathSecret) -> frozenset[str]:
+    """The digests of the hosts that the secret names."""
+    names = ("host", "hostname", "server")
+    return frozenset(value.text for name, value in secret.held.fields.items() if name.casefold() in names)
 
 
 def accounts_at(
@@ -92,11 +103,9 @@ def accounts_at(
 ) -> Iterator[tuple[TargetInventory, AccountSeen]]:
     """The targets that have the account, those alone whose host the secret names, where it names one."""
     user = secret.held.fields["username"].text
-    hosts = [
-        value.text for name, value in secret.held.fields.items() if name.casefold() in ("host", "hostname", "server")
-    ]
+    hosts = named_hosts(secret)
     having = [(target, target.accounts[user]) for target in targets if user in target.accounts]
-    at_host = [(target, login) for target, login in having if target.host & {*hosts}]
+    at_host = [(target, login) for target, login in having if target.host & hosts]
     yield from (at_host if hosts else having)
 
 

@@ -433,3 +433,4 @@ def test_a_server_that_lets_nobody_in_is_told(small: Small) -> None:
     told = init(small.output, "--postgresql", f"none-{secrets.token_hex(4)}=127.0.0.1:{free_port()}/ml", code=1)
     assert ["accounts could not be listed" in unread["why"] for unread in told["unread"]] == [True]
     assert told["proposals"][0]["strategy"] is None
+    assert "keyturn setup target none-" in told["unread"][0]["why"], "its admin is not in the hub yet"

@@ -1,6 +1,7 @@
 """What is proposed for a secret, by the names of its fields and by what the targets say; each is one that loads."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from keyturn.catalogue import find_problems
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.inventory.accounts import AccountSeen, TargetInventory
 from keyturn.inventory.drafting import flow
-from keyturn.inventory.hub_inventory import PathSecret
+from keyturn.inventory.hub_inventory import PathSecret, Unread
 from keyturn.inventory.proposals import Proposal, propose
 from keyturn.inventory.values import Digests
 
@@ -55,6 +56,15 @@ def insist_on_sound(proposal: Proposal, directory: Path) -> None:
     secret = {"owner": "a@example.com", "classification": "internal", "rotation": rotation}
     (directory / "all.yaml").write_text(yaml.safe_dump({"targets": DECLARED, "secrets": {"a/b": secret}}))
     assert find_problems(directory, {}) == []
+
+
+def test_a_login_at_a_target_whose_accounts_could_not_be_listed_names_that_target() -> None:
+    unread = replace(target("pg"), unread=(Unread("target pg", "its accounts could not be listed"),))
+    told = proposed([unread, target("other")], **LOGIN)
+    assert told.reason == "it is a login at pg, whose accounts could not be listed"
+    assert "keyturn setup target pg --apply" in told.questions[0]
+    elsewhere = proposed([unread], **{**LOGIN, "host": "third.example.com"})
+    assert "none of the given targets" in elsewhere.reason
 
 
 LOGIN = {"username": "app_a", "password": "p", "host": HOST}

@@ -12,7 +12,7 @@ from typing import Any, Final
 from keyturn.core.authorities import PkiEngine
 from keyturn.core.backups import STATE, area_of
 from keyturn.core.engines import Authority, IssuedLease
-from keyturn.core.errors import Conflict, Invalid, Unavailable
+from keyturn.core.errors import Conflict, Invalid, NotFound, Unavailable
 from keyturn.core.exact import changed
 from keyturn.core.failover import EPOCH, Peer
 from keyturn.core.fingerprint_keys import FingerprintKeys
@@ -350,11 +350,22 @@ class VaultHub:
         self.insist_writable("prepare", self._state_name(path))
         url = self._state_url("metadata", path)
         # As text, since policies allow values of parameters by their text alone.
-        self._calls.post("prepare", self._state_name(path), url, {"max_versions": "1"})
+        try:
+            self._calls.post("prepare", self._state_name(path), url, {"max_versions": "1"})
+        except NotFound:
+            raise self._no_mount("prepare", self._state_name(path), url) from None
         return self._put_state(path, data, 0)
 
     def _put_state(self, path: str, data: Mapping[str, Any], cas: int) -> int:
         return self._put(self._state_url("data", path), self._state_name(path), data, cas)
+
+    def _no_mount(self, doing: str, name: str, url: str) -> NotFound:
+        """What a 404 means where something is written: there is no such mount."""
+        state = url.startswith(f"{self.settings.state_mount}/")
+        setting = "KEYTURN_HUB_STATE_MOUNT" if state else "KEYTURN_HUB_MOUNT or mounts in the catalogue"
+        mount = url.partition("/data/")[0].partition("/metadata/")[0]
+        hint = f"Run `keyturn setup hub --apply`, which makes it, or correct {setting}"
+        return NotFound(doing, name, f"the hub has no mount {mount}", hint)
 
     def _last_deleted(self, path: str) -> int:
         """The number of an entry's newest version, where that was deleted or destroyed; else 0."""
@@ -391,7 +402,10 @@ class VaultHub:
             hint = "Nothing was written. Write such a number or text as a text of its own, in quotes or in base64"
             raise Invalid("write", name, why, hint)
         self.insist_writable("write", name)
-        response = self._calls.post("write", name, url, {"options": {"cas": cas}, "data": dict(data)})
+        try:
+            response = self._calls.post("write", name, url, {"options": {"cas": cas}, "data": dict(data)})
+        except NotFound:
+            raise self._no_mount("write", name, url) from None
         return int(response.json()["data"]["version"])
 
 

@@ -535,6 +535,17 @@ def test_a_mount_that_is_not_there_is_no_absent_secret_when_written(world: World
     with closing(VaultHub(settings)) as hub, pytest.raises(NotFound, match="mount") as caught:
         hub.write("some/secret", SecretFields({"password": "x"}), cas=0)
     assert_silent(caught.value)
+    assert "the hub has no mount nowhere" in caught.value.problem
+    assert "correct KEYTURN_HUB_MOUNT" in caught.value.hint
+
+
+def test_a_hub_that_is_not_set_up_yet_names_the_command_that_does(world: World) -> None:
+    settings = HubSettings(world.hub_address, state_mount="nowhere", login=TokenLogin(TOKEN_VARIABLE))
+    remedy = "the hub has no mount nowhere. Run `keyturn setup hub --apply`.*KEYTURN_HUB_STATE_MOUNT"
+    with closing(VaultHub(settings)) as hub:
+        for ask in (hub.fingerprint_keys, lambda: hub.write_state("rotations/a", {"a": 1}, cas=0)):
+            with pytest.raises(NotFound, match=remedy):
+                ask()
 
 
 def test_a_request_that_the_hub_calls_malformed_is_invalid(world: World) -> None:
