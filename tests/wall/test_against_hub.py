@@ -11,12 +11,13 @@ import pytest
 from keyturn.core.errors import Denied
 from keyturn.core.facts import Trigger
 from keyturn.core.hub import ENTRIES, HubSecret, entries_by_version, with_entry
+from keyturn.core.ledger import Outcome
 from keyturn.ledger.against_hub import HubComparison, HubToCompare, compare_with_hub
 from keyturn.ledger.naming import read_name
 from keyturn.providers.ledger.opening import configured_ledger, named_ledger
 from keyturn.providers.ledger.sqlite import SqliteLedger
 from keyturn.rotation.run import rotate
-from tests.ledger.entries import entries
+from tests.ledger.entries import entries, entry
 from tests.support.lab import Lab, Opened, fresh
 
 
@@ -74,6 +75,24 @@ def test_what_keyturn_did_is_told_and_the_version_names_the_ledger_and_the_entry
     comparison = rotated.compare()
     assert [str(problem) for problem in comparison.problems if "version 1" not in str(problem)] == []
     assert comparison.unseen == ()
+
+
+def test_an_incident_that_no_entry_opens_is_named(rotated: Rotated) -> None:
+    workspace = rotated.opened.workspace
+    now = datetime.now(UTC)
+    note = "INC-1: leaked (a/b, replace)"
+    workspace.ledger.append(
+        [dataclasses.replace(entry(9), time=now, action="open incident", outcome=Outcome.BEGUN, note=note)]
+    )
+    opened = {"INC-1": now, "INC-2": now, "INC-0": now - timedelta(days=9000), "INC-3": now + timedelta(hours=1)}
+    there = HubToCompare(
+        rotated.lab.hub, [rotated.path], workspace.fingerprint, [], now + timedelta(minutes=5), opened=opened
+    )
+    with closing(configured_ledger(rotated.env)) as ledger:
+        problems = [problem.what for problem in compare_with_hub(ledger, there).problems]
+    assert [what for what in problems if "INC" in what] == [
+        f"the incident INC-2 of {now:%Y-%m-%d %H:%M:%S} UTC is in the hub, and in no entry"
+    ]
 
 
 def test_a_version_that_no_entry_tells_of_is_named(rotated: Rotated) -> None:
