@@ -33,6 +33,9 @@ ANSWERS: Final = 3.0
 UNTESTED: Final = timedelta(hours=26)
 """A version this old was due for its daily login test; a younger one passed the test of its rotation."""
 
+FIRST_SIGNED: Final = timedelta(hours=1)
+"""Within this time after its first entry, a ledger may still be without a signature."""
+
 VERIFIED_AT_ONCE: Final = 10_000
 """Entries of a ledger that are verified at each look; of more, the notary's daily look counts."""
 
@@ -155,10 +158,23 @@ def check_ledger(workspace: Workspace) -> CheckResult:
     copy = CheckpointInHub(workspace.hub, name.origin)
     note, _ = copy.read()
     if not note:
-        return CheckResult(AREA, "ledger", Grade.UNKNOWN, "unknown: no checkpoint vouches for it", FIRST)
+        young = Grade.ADVICE, "not signed yet: its first entry is less than an hour old"
+        unsigned = Grade.UNKNOWN, "unknown: no checkpoint vouches for it"
+        return CheckResult(AREA, "ledger", *(young if is_young(workspace) else unsigned), FIRST)
     if damage := find_damage(workspace, name, note, looked_through=not copy.look_is_due(workspace.hub_now())):
         return damage
     return replace(signed_lately(workspace, name.origin), area=AREA, name="ledger")
+
+
+def is_young(workspace: Workspace) -> bool:
+    """Whether the ledger is empty, or began so lately that the notary need not have signed it yet."""
+    from keyturn.ledger.entries import parse_leaf
+    from keyturn.ledger.naming import NamedLedger
+
+    if not isinstance(workspace.ledger, NamedLedger):
+        return False
+    first = next(iter(workspace.ledger.leaves(1, 1)), None)
+    return first is None or workspace.clock() - parse_leaf(first[1]).entry.time < FIRST_SIGNED
 
 
 def find_damage(workspace: Workspace, name: "LedgerName", note: str, *, looked_through: bool) -> CheckResult | None:

@@ -19,6 +19,7 @@ from deployments.local.prepare import Hub as PreparedHub
 from deployments.local.support.ports import free_port
 from keyturn.catalogue import load_catalogue
 from keyturn.catalogue.operators_policy import OperatorsPolicy, Scheduler
+from keyturn.cli import health
 from keyturn.cli.app import app
 from keyturn.cli.dashboard import board_of
 from keyturn.cli.health import SILENT, UNTESTED, LoginState, PrefectSight, check_logins, judge_workers
@@ -172,15 +173,29 @@ def test_an_open_incident_is_a_failure(installation: Installation) -> None:
 
 def test_a_ledger_that_lacks_what_was_signed_is_a_failure(installation: Installation) -> None:
     installation.works()
-    kept = installation.ledger.read_bytes()
     with closing(sqlite3.connect(installation.ledger)) as connection:
         for (trigger,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
             connection.execute(f"DROP TRIGGER {trigger}")
-        connection.execute("DELETE FROM entries WHERE sequence = (SELECT max(sequence) FROM entries)")
+        connection.execute("UPDATE entries SET sequence = -1 WHERE sequence = (SELECT max(sequence) FROM entries)")
         connection.commit()
-    assert installation.health(1)["failed"] == ["ledger"]
-    assert "ledger: NOT WHOLE" in keyturn("status").stderr
-    installation.ledger.write_bytes(kept)
+        try:
+            assert installation.health(1)["failed"] == ["ledger"]
+            assert "ledger: NOT WHOLE" in keyturn("status").stderr
+        finally:
+            connection.execute(
+                "UPDATE entries SET sequence = 1 + (SELECT max(sequence) FROM entries) WHERE sequence = -1"
+            )
+            connection.commit()
+
+
+def test_a_ledger_that_nobody_signs_is_unknown_but_for_its_first_hour(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation.works()
+    installation.hub.delete_state(f"ledgers/{installation.workspace.ledger.origin}")  # type: ignore[attr-defined]
+    assert installation.health(0)["state"] == "ok"
+    monkeypatch.setattr(health, "FIRST_SIGNED", timedelta(0))
+    assert installation.health(5)["unknown"] == ["ledger"]
 
 
 def test_a_ledger_elsewhere_is_unknown(
