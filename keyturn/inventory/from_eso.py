@@ -219,7 +219,8 @@ class Manifests:
             for path, form, own in copies
         ]
         declare_places(places, into)
-        self.made[namespace, target] = made
+        several = f"{target} is made by several ExternalSecrets" if (namespace, target) in self.made else ""
+        self.made[namespace, target] = question or several or made
 
     def _content(self, manifest: Json, into: Conversion) -> SecretContent:
         """What a manifest reads. Raises NotConverted."""
@@ -267,7 +268,7 @@ class Manifests:
         guessed = SecretContent(wholes=(Whole(f"{namespace}/{source}"),))
         content = self.made.get((namespace, source), guessed)
         if isinstance(content, str):
-            raise NotConverted(f"its Secret {source} comes from an ExternalSecret that is not converted: {content}")
+            raise NotConverted(f"what its Secret {source} holds is not known: {content}")
         made = content.templated(spec.get("template") or {})
         entries = mappings(spec.get("data"))
         targets = [self._pushed_to(manifest, ref, into) for ref in mappings(spec.get("secretStoreRefs"))]
@@ -324,7 +325,8 @@ def mappings(data: Any) -> list[Json]:
 def store_refs(spec: Json) -> Iterator[Any]:
     """The stores that an ExternalSecret refers to."""
     entries = [*mappings(spec.get("data")), *mappings(spec.get("dataFrom"))]
-    own = [ref for entry in entries if (ref := (entry.get("sourceRef") or {}).get("storeRef"))]
+    sources = [entry.get("sourceRef") for entry in entries]
+    own = [source["storeRef"] for source in sources if isinstance(source, Mapping) and source.get("storeRef")]
     if len(own) < len(entries):
         yield spec.get("secretStoreRef") or {}
     yield from own

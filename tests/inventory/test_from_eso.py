@@ -191,6 +191,36 @@ def test_a_store_whose_manifest_was_not_given_is_a_question(tmp_path: Path) -> N
     assert "is the store hub the hub? Its manifest was not given" in text
 
 
+def test_nothing_is_pushed_of_a_secret_that_nobody_can_tell_the_content_of(tmp_path: Path) -> None:
+    data = [{"match": {"remoteRef": {"remoteKey": "app"}}}]
+    target = {"target": {"name": "db", "creationPolicy": "Merge"}}
+    keys = [[{"secretKey": key, "remoteRef": {"key": "shop/db", "property": key}}] for key in ("username", "password")]
+    several = [pulled(f"part-{number}", {**target, "data": own}) for number, own in enumerate(keys)]
+    catalogue, text = run(tmp_path, store("hub", VAULT), store("cloud", AWS), *several, pushed("out", {"data": data}))
+    assert not copies(catalogue, "cloud")
+    assert "db is made by several ExternalSecrets" in text
+    whole = pulled("db", {"dataFrom": [{"extract": {"key": "shop/db"}}]})
+    catalogue, text = run(tmp_path, store("cloud", AWS), whole, pushed("out", {"data": data}))
+    assert not copies(catalogue, "cloud")
+    assert "what its Secret db holds is not known: is the store hub the hub?" in text
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"data": [{"secretKey": "a", "remoteRef": "shop/db", "sourceRef": "other"}]},
+        {"data": "shop/db", "target": "made"},
+        {"dataFrom": [{"extract": ["shop/db"]}], "target": {"template": "text"}},
+        {"data": [{"secretKey": 3, "remoteRef": {"key": {"a": 1}, "property": 5}}], "refreshInterval": {}},
+    ],
+)
+def test_what_is_no_manifest_is_listed_and_ends_nothing(spec: dict[str, Any], tmp_path: Path) -> None:
+    sound = pulled("two", {"dataFrom": [{"extract": {"key": "shop/api"}}]})
+    catalogue, text = run(tmp_path, store("hub", VAULT), pulled("one", spec), sound)
+    assert [place.name for _, place in copies(catalogue, "cluster-shop")] == ["two"]
+    assert "ExternalSecret shop/one: it is not converted" in text
+
+
 def test_the_operators_login_is_listed(tmp_path: Path) -> None:
     data = [{"match": {"secretKey": "token", "remoteRef": {"remoteKey": "app"}}}]
     _, text = run(tmp_path, store("cloud", AWS), pushed("out", {"data": data}))
