@@ -8,7 +8,8 @@ import pytest
 
 from keyturn.core.errors import Denied, UnsupportedOperation
 from keyturn.core.plan import Action, moved
-from keyturn.core.stores import Details, RemoteSecret
+from keyturn.core.sensitive import Sensitive
+from keyturn.core.stores import NO_DETAILS, Details, OwnershipTags, RemoteSecret
 from keyturn.rotation import store_status
 from tests.support.memory_store import MemoryStore
 from tests.sync.site import Site
@@ -196,3 +197,41 @@ def test_what_can_not_be_told_blocks_labels_and_no_value(site: Site) -> None:
     site.write("a", x="2")
     site.run()
     assert site.served("one") == {path: '{"x":"2"}'}
+
+
+class Forgetful(MemoryStore):
+    """A store that answers as if it had written, and keeps no marks and no tags."""
+
+    forgets_marks = False
+
+    def relabel(self, remote: str, marks: OwnershipTags, details: Details, current: RemoteSecret) -> RemoteSecret:
+        return replace(current, marks=marks, details=details)
+
+    def write(
+        self,
+        remote: str,
+        value: Sensitive,
+        marks: OwnershipTags,
+        current: RemoteSecret | None,
+        *,
+        details: Details = NO_DETAILS,
+    ) -> RemoteSecret:
+        kept = current.marks if self.forgets_marks and current and current.marks else marks
+        return replace(super().write(remote, value, kept, current, details=details), marks=marks)
+
+
+def test_what_a_store_does_not_show_afterwards_is_reported_as_failed(site: Site) -> None:
+    store = site.stores["one"] = Forgetful("one")
+    path = site.write("a", x="1")
+    site.run()
+    site.syncs["all"]["tags"] = {"team": "shop"}
+    failed = {result.store: (result.state, result.kind, result.error) for result in site.run()}["one"]
+    assert failed[:2] == ("failed", "Conflict")
+    assert "it has other tags (team)" in failed[2]
+    del site.syncs["all"]["tags"]
+    store.forgets_marks = True
+    site.write("a", x="2")
+    failed = {result.store: (result.state, result.kind, result.error) for result in site.run()}["one"]
+    assert failed[:2] == ("failed", "Conflict")
+    assert "other marks, than were written" in failed[2]
+    assert site.item(f"one:{path}").action is not Action.IN_SYNC
