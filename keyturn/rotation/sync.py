@@ -51,8 +51,8 @@ UNCLAIMED: Final = ("", DEFAULT_ID)
 ROUNDS: Final = 3
 """How often a sync starts over because CURRENT moved on while it was at work."""
 
-LOOKS: Final = (0.0, 0.2, 1.0)
-"""Seconds before each look at what was written: a cloud may show it a moment later."""
+PAUSES: Final = (0.2, 1.0)
+"""Seconds before each further look at what was written: a cloud may show it a moment later."""
 
 
 class CopyState(StrEnum):
@@ -591,13 +591,13 @@ def read_back(workspace: Workspace, destination: Destination, marks: OwnershipTa
 
 def seen_soon(workspace: Workspace, difference: Callable[[], str]) -> str:
     """What the first look finds; empty where it, or a later one, finds no difference."""
-    problems: list[str] = []
-    for pause in LOOKS:
+    first = problem = difference()
+    for pause in PAUSES:
+        if not problem:
+            break
         workspace.sleep(pause)
-        if not (problem := difference()):
-            return ""
-        problems.append(problem)
-    return problems[0]
+        problem = difference()
+    return first if problem else ""
 
 
 def difference_of(destination: Destination, copy: RemoteSecret | None, marks: OwnershipTags) -> str:
