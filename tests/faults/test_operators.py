@@ -11,7 +11,7 @@ import pytest
 import tests.faults.rows_emergency  # noqa: F401  adds its rows
 from tests.crash.kinds import Kind
 from tests.crash.site import Site
-from tests.faults import rows_ledger, rows_proof, rows_recipes, rows_stores  # noqa: F401  they add rows
+from tests.faults import rows_health, rows_ledger, rows_proof, rows_recipes, rows_stores  # noqa: F401  they add rows
 from tests.faults.doings import DOINGS, RESTORED, SITUATIONS, Doing, Situation
 from tests.faults.operators import STRATEGIES, Case
 from tests.support.hooks import eventually
