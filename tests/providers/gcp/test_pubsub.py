@@ -137,7 +137,7 @@ def test_nothing_is_sent_in_clear_to_another_machine() -> None:
 
 
 def test_a_service_that_is_away_is_unavailable() -> None:
-    with pytest.raises(Unavailable, match="did not answer"):
+    with pytest.raises(Unavailable, match="does not answer"):
         send(f"127.0.0.1:{free_port()}")
 
 
