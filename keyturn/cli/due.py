@@ -273,8 +273,11 @@ def health_of(workspace: "Workspace", prospects: Sequence[Prospect]) -> "list[Ch
     """Whether what rotates them works: workers, incidents, ledger and logins."""
     from keyturn.cli.health import LoginState, check_logins, check_services
 
-    serving = [one for one in prospects if one.rotated_at and not one.open and not one.blocked]
-    logins = [LoginState(one.path, one.now - one.rotated_at, one.check) for one in serving if one.rotated_at]
+    logins = [
+        LoginState(prospect.path, prospect.now - prospect.rotated_at, prospect.check)
+        for prospect in prospects
+        if prospect.rotated_at and not prospect.open and not prospect.blocked
+    ]
     return [*check_services(workspace), check_logins(workspace, logins)]
 
 

@@ -188,8 +188,8 @@ def find_damage(workspace: Workspace, name: "LedgerName", note: str, *, looked_t
         words = f"unknown: this machine does not read {name.origin}, which the hub names"
         return CheckResult(AREA, "ledger", Grade.UNKNOWN, words, "Set KEYTURN_LEDGER as the workers have it")
     remedy = "Run `keyturn ledger verify`"
-    if (found := ledger.size()) < size:
-        words = f"NOT WHOLE: {found} of {size} signed entries are there"
+    if (count := ledger.size()) < size:
+        words = f"NOT WHOLE: {count} of {size} signed entries are there"
         return CheckResult(AREA, "ledger", Grade.FAILED, words, remedy)
     if size > VERIFIED_AT_ONCE:
         words = "unknown: the notary has not looked through all entries for a day"
@@ -206,7 +206,7 @@ def check_logins(workspace: Workspace, logins: Sequence[LoginState]) -> CheckRes
     """How many secrets' CURRENT should have been tried at the target by now, and was not."""
     from keyturn.rotation.logins import Login
 
-    late = [one for one in logins if (one.check.result is Login.UNTRIED if one.check else one.age > UNTESTED)]
+    late = [login for login in logins if (login.check.result is Login.UNTRIED if login.check else login.age > UNTESTED)]
     if not late:
         return CheckResult(AREA, "logins", Grade.WELL, f"{len(logins)} tested within a day, or by their rotation")
     words = f"unknown for {len(late)} of {len(logins)} secrets, first {late[0].path}: nobody tested CURRENT"

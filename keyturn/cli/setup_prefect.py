@@ -44,8 +44,8 @@ def setup_prefect(
     if apply:
         bootstrap(catalogue, failure_url, workspace)
     note(f"looking at Prefect at {api}")
-    found = in_prefect(names, api, unneeded_queues(declared))
-    results = [replace(each, remedy=own_remedy(each.remedy)) for each in found if each.grade != "ok"]
+    checks = in_prefect(names, api, unneeded_queues(declared))
+    results = [replace(each, remedy=own_remedy(each.remedy)) for each in checks if each.grade != "ok"]
     if results:
         write_table(("", "what", "how it is, and what to do"), rows(results))
     write_text("\n".join(worker_lines(names, declared)))

@@ -176,7 +176,7 @@ class Overview:
     """From which backup the hub was restored, where it was."""
     health: "list[CheckResult]" = field(default_factory=list)
     """Workers, incidents, ledger and logins."""
-    verdict: "Verdict" = field(default_factory=lambda: Verdict())
+    assessment: "Assessment" = field(default_factory=lambda: Assessment())
 
 
 def show_secrets(
@@ -188,17 +188,17 @@ def show_secrets(
     try:
         with opened_workspace(catalogue) as workspace:
             overview = overview_of(workspace)
-            overview = replace(overview, verdict=verdict_of(Drawing(workspace, overview).board()))
+            overview = replace(overview, assessment=assess(Drawing(workspace, overview).board()))
     except KeyturnError:
         if services:
             show_overview(stack, services, Overview(), layout)
         raise
     show_overview(stack, services, overview, layout)
-    return 0 if layout is Layout.NAME else overview.verdict.code
+    return 0 if layout is Layout.NAME else overview.assessment.code
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Assessment:
     """What is not healthy, and what nobody could check, each by its name."""
 
     failed: tuple[str, ...] = ()
@@ -222,14 +222,14 @@ class Verdict:
                 yield f"{words}: {', '.join(names[:NAMED])}{more}"
 
 
-def verdict_of(board: "Dashboard") -> Verdict:
+def assess(board: "Dashboard") -> Assessment:
     """By the same levels as the page of everything."""
     from keyturn.pages.dashboard import Level
 
     named = [(f"{line.kind} {line.name}".removeprefix("health "), line.level) for line in board.others]
     named += [(line.path, line.level) for line in board.secrets]
     failed, unknown = (tuple(name for name, level in named if level is wanted) for wanted in (Level.BAD, Level.UNKNOWN))
-    return Verdict(failed, (*unknown, *board.unseen))
+    return Assessment(failed, (*unknown, *board.unseen))
 
 
 def overview_of(workspace: "Workspace") -> Overview:
@@ -306,9 +306,9 @@ def show_overview(
                 "unreviewed": [asdict(glass) for glass in overview.unreviewed],
                 "remarks": list(overview.remarks),
                 "health": {
-                    "state": overview.verdict.state,
-                    "failed": list(overview.verdict.failed),
-                    "unknown": list(overview.verdict.unknown),
+                    "state": overview.assessment.state,
+                    "failed": list(overview.assessment.failed),
+                    "unknown": list(overview.assessment.unknown),
                     "checks": [check.to_data() for check in overview.health],
                 },
             }
@@ -343,7 +343,7 @@ def show_overview(
     for check in overview.health:
         if check.grade is not Grade.WELL:
             note(f"{check.name}: {check.words}{f'. {check.remedy}' if check.remedy else ''}")
-    for line in overview.verdict.lines():
+    for line in overview.assessment.lines():
         note(line)
     return None
 

@@ -42,6 +42,6 @@ def ledger_check(count: int, why: str = "") -> Check:
     """The answer where so many events of an incident wait."""
     if not count:
         return Check(CheckSubject.LEDGER, "", CheckAnswer.CLEAR)
-    said = f"{count} events wait in the hub{f': {why}' if why else ''}"
+    words = f"{count} events wait in the hub{f': {why}' if why else ''}"
     remedy = "keep-ledger writes them, or `keyturn revoke --resume ID` where the ledger can be written"
-    return Check(CheckSubject.LEDGER, "", CheckAnswer.UNRECORDED, said, remedy)
+    return Check(CheckSubject.LEDGER, "", CheckAnswer.UNRECORDED, words, remedy)

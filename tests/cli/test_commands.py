@@ -81,7 +81,7 @@ def test_every_problem_of_a_broken_catalogue_is_shown_with_its_place_and_remedy(
         assert remedy in result.stdout.replace(f"{directory}/", "")
     data = told("catalogue", "validate", str(directory), code=1)
     problems = find_problems(directory, os.environ)
-    assert (data["count"], data["problems"]) == (len(problems), [vars(problem) for problem in problems[:SHOWN]])
+    assert (data["count"], data["problems"]) == (len(problems), [problem.to_data() for problem in problems[:SHOWN]])
     assert data["valid"] is False
 
 

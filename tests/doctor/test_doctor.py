@@ -37,7 +37,7 @@ from keyturn.rotation.context import Workspace
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
 from tests.support.consumer import Consumer
-from tests.support.hooks import Hooked, raising
+from tests.support.hooks import Hooked, Replaced, raising
 from tests.support.lab import Lab, catalogue_data, fresh
 from tests.support.memory_store import MemoryStore
 
@@ -112,9 +112,9 @@ def test_a_login_without_rights_is_told_what_it_lacks_and_for_what(
 
 
 def test_a_clock_that_is_wrong_is_found(installed: Installation) -> None:
-    behind = installed.lab.hub.now() - timedelta(minutes=4)
-    *_, clock = installed.results("hub", clock=lambda: behind)
-    assert (clock.grade, clock.words[:32]) == (Grade.FAILED, "this machine's clock and the hub")
+    hub = Replaced(installed.lab.hub, clock_ahead=lambda: timedelta(minutes=4))
+    clock = next(result for result in installed.results("hub", hub=hub) if result.name == "clock")
+    assert (clock.grade, clock.words) == (Grade.FAILED, "this machine's clock is 240 s behind the hub's")
 
 
 def test_a_hub_that_is_not_set_up_as_declared_is_found(installed: Installation, lab: Lab) -> None:

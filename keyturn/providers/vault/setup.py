@@ -68,9 +68,9 @@ class VaultSetup:
         try:
             self._calls.post("set up", address, address, body)
         except Invalid as error:
-            said = hubs_words(error, hidden)
+            reason = hubs_words(error, hidden)
             hint = "Correct what it objects to; what it can't reach from where it is, it refuses too"
-            raise Invalid(error.doing, error.name, f"the hub refuses it{said and f': {said}'}", hint) from None
+            raise Invalid(error.doing, error.name, f"the hub refuses it{reason and f': {reason}'}", hint) from None
 
     def remove(self, address: str) -> None:
         """Take it away. Absent is success."""
@@ -162,8 +162,8 @@ class VaultSetup:
 def hubs_words(error: KeyturnError, hidden: Collection[str]) -> str:
     """What the hub itself said, on one line and cut short, without secrets that it may repeat; empty for nothing."""
     refusal = find_cause(error, VaultError)
-    said = refusal.errors if refusal is not None else None
-    text = "; ".join(map(str, said)) if isinstance(said, list) else str(said or "")
+    errors = refusal.errors if refusal is not None else None
+    text = "; ".join(map(str, errors)) if isinstance(errors, list) else str(errors or "")
     for secret in sorted(filter(None, hidden), key=len, reverse=True):
         text = text.replace(secret, "***")
     text = USER_INFO.sub("//***@", re.sub(r"[^ -~]+", " ", " ".join(text.split())))
