@@ -26,7 +26,8 @@ def own_settings() -> WorkspaceSettings:
 
 def current_workspace() -> Workspace:
     """The workspace of this process. Nothing of where it is comes from the Prefect server."""
-    return opened(own_settings(), lenient=lenient.get())
+    # The cache tells a keyword that is given from its default.
+    return opened(own_settings(), lenient=True) if lenient.get() else opened(own_settings())
 
 
 def names() -> WorkspaceNames:

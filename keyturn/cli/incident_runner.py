@@ -87,7 +87,7 @@ def tell_on_call(workspace: "Workspace", incident: str) -> None:
     from keyturn.revocation.outbox import tell_people
 
     if problem := workspace.channel and tell_people(workspace, incident):
-        note(f"whoever is on call was NOT TOLD: {problem}; finish-incidents tries it again within 15 minutes")
+        note(f"whoever is on call was NOT TOLD: {problem}; finish-incidents sends it again")
 
 
 def through_prefect(incident: str, timeout: float, workspace: WorkspaceNames) -> "Run | None":

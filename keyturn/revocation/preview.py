@@ -72,6 +72,7 @@ def preview_revocation(workspace: Workspace, selection: Selection, mode: Mode) -
 def planned_checks(workspace: Workspace, selection: Selection) -> Iterator[Check]:
     """What the proof checks of the incident as a whole."""
     yield from (not_checked(CheckSubject.ACCESS, place) for place in (*selection.leases, ""))
+    yield not_checked(CheckSubject.LEDGER)
     stores = sorted(workspace.catalogue.stores) if selection.paths else ()
     yield from (not_checked(CheckSubject.ELSEWHERE, store) for store in stores)
 

@@ -11,36 +11,28 @@ SHORTEST: Final = 4
 """Characters of a text that may be a secret."""
 
 ADDRESSES: Final = frozenset(
-    {
-        "host",
-        "hostname",
-        "port",
-        "url",
-        "uri",
-        "endpoint",
-        "address",
-        "region",
-        "database",
-        "dbname",
-        "schema",
-        "scheme",
-        "engine",
-        "driver",
-        "sslmode",
-    }
+    (
+        *("host", "hostname", "port", "url", "uri", "endpoint", "address", "region", "zone", "protocol", "scheme"),
+        *("database", "dbname", "schema", "engine", "driver", "sslmode", "catalog", "warehouse", "queue", "topic"),
+        *("bucket", "container", "project", "account", "tenant", "cluster", "namespace", "service"),
+        *("algorithm", "key_type", "serial"),
+    )
 )
-"""Fields that say where a credential works."""
+"""Fields that say where a credential works, or of what kind it is."""
+PRIVATE: Final = "PRIVATE KEY"
 ADDRESS_ENDINGS: Final = ("_host", "_port", "_region", "_endpoint", "_address")
 
 
 def secret_fields(workspace: Workspace, secret: HubSecret) -> dict[str, str]:
-    """The fields of a version that may let somebody in, and their texts: all but names, addresses and short words.
+    """The fields of a version that may let somebody in, and their texts.
 
-    An address that holds a password, such as a connection string, may.
+    These are all but names, addresses, short words, certificates and public keys. An address that holds a password,
+    such as a connection string, may let somebody in.
     """
     names = names_of(workspace.catalogue, workspace.hub, secret.path)
     public = {*workspace.secret(secret.path).public_fields, ROTATED_AT}
-    texts = {name: value.reveal() for name, value in secret.fields.items() if name not in public}
+    revealed = {name: value.reveal() for name, value in secret.fields.items() if name not in public}
+    texts = {name: text for name, text in revealed.items() if not is_public_pem(text)}
     made = {name for name in workspace.open_strategy(secret.path).credential_fields if name in texts}
     inner = {texts[name] for name in made if len(texts[name]) > SHORTEST and not names.may_show(name, texts[name])}
 
@@ -51,3 +43,8 @@ def secret_fields(workspace: Workspace, secret: HubSecret) -> dict[str, str]:
         return (placed and "@" not in text) or len(text) < SHORTEST or names.may_show(name, text)
 
     return {name: text for name, text in texts.items() if not is_public(name, text)}
+
+
+def is_public_pem(text: str) -> bool:
+    """Whether a text is certificates or public keys alone, in PEM (RFC 7468)."""
+    return text.lstrip().startswith("-----BEGIN ") and PRIVATE not in text

@@ -45,9 +45,13 @@ def exports(lab: Lab, tmp_path: Path) -> Iterator[list[str]]:
         lines = [line.replace(place, own) for line in lines]
     if lab.world.hub_ca:
         lines.append(f"export VAULT_CACERT={lab.world.hub_ca}")
+    before = lab.hub.read(SECRET)
     lab.root.secrets.kv.v2.create_or_update_secret(SECRET, {"username": "trainer_a", "password": f"pw-{name}"})
     yield lines
     lab.root.secrets.kv.v2.delete_metadata_and_all_versions(SECRET)
+    if before:  # other tests read what was prepared
+        fields = {name: value.reveal() for name, value in before.fields.items()}
+        lab.root.secrets.kv.v2.create_or_update_secret(SECRET, fields)
 
 
 def typed(command: str, exports: list[str], home: Path) -> "subprocess.CompletedProcess[str]":

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from deployments.local.prepare import Hub as PreparedHub
 from deployments.local.support.ports import free_port
 from keyturn.catalogue import load_catalogue
 from keyturn.catalogue.operators_policy import OperatorsPolicy, Scheduler
-from keyturn.cli import health
+from keyturn.cli import health, prefect_server
 from keyturn.cli.app import app
 from keyturn.cli.dashboard import board_of
 from keyturn.cli.health import SILENT, UNTESTED, LoginState, PrefectSight, check_logins, judge_workers
@@ -147,6 +148,12 @@ def test_a_prefect_server_that_is_down_is_a_failure(
     assert installation.health(1)["failed"] == ["workers"]
     assert "workers: the Prefect server at http://127.0.0.1:" in keyturn("status").stderr
     assert installation.headline() == "Something needs somebody"
+
+
+@pytest.fixture(autouse=True)
+def settings_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read Prefect's settings anew, as a command's own process does: here other tests may have imported Prefect."""
+    monkeypatch.setattr(prefect_server, "sys", SimpleNamespace(modules={}))
 
 
 @pytest.mark.parametrize(("status", "code"), [("ONLINE", 0), ("OFFLINE", 1)])

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from deployments.local.support.ports import free_port
 from keyturn.catalogue import load_catalogue
+from keyturn.cli import prefect_server
 from keyturn.cli.app import app
 from keyturn.cli.setup_prefect import own_remedy, worker_lines
 from keyturn.core.workspaces import DEFAULT, WorkspaceNames
@@ -18,6 +20,12 @@ from tests.support.lab import Declared, Lab
 def run(*arguments: str) -> Result:
     """One command."""
     return CliRunner().invoke(app, arguments)
+
+
+@pytest.fixture(autouse=True)
+def settings_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read Prefect's settings anew, as a command's own process does: here other tests may have imported Prefect."""
+    monkeypatch.setattr(prefect_server, "sys", SimpleNamespace(modules={}))
 
 
 @pytest.fixture

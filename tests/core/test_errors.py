@@ -8,8 +8,10 @@ from keyturn.core import errors
 from keyturn.core.errors import (
     RETRY_AFTER_LIMIT,
     Contended,
+    HubUnavailable,
     KeyturnError,
     Locked,
+    NotEnded,
     TerminalError,
     Throttled,
     TransientError,
@@ -34,7 +36,8 @@ def test_every_error_says_by_its_class_whether_to_try_again() -> None:
         Contended,
         Locked,
         Throttled,
-        Unavailable,
+        HubUnavailable,
+        NotEnded,
         Unrecorded,
         Unwitnessed,
     }

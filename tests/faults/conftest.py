@@ -24,6 +24,15 @@ from tests.support.lab import Lab
 from tests.support.world import World
 
 
+@pytest.fixture(autouse=True)
+def ledger_of_the_shared_hub(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A ledger of their own for tests on the hub of all tests: a ledger that it has signed belongs to no other hub."""
+    if not {"site", "own_hub"} & {*request.fixturenames}:
+        monkeypatch.setenv("KEYTURN_LEDGER", str(tmp_path_factory.mktemp("ledger") / "ledger.db"))
+
+
 @pytest.fixture(scope="package")
 def own_database(world: World, lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     """A durable PostgreSQL, with the admin account that the hub knows."""

@@ -50,8 +50,8 @@ class Site:
         return Site(lab, declared, opened, leaked_copy=opened.store.read(secret.path).reveal())
 
     def declaring(self, destinations: list[dict[str, Any]]) -> "Site":
-        """The same secret in a catalogue that pushes it elsewhere, with the same store."""
-        declared = self.secret.having(destinations=destinations)
+        """The same secret in a catalogue that pushes it elsewhere, with the same store; its note is public."""
+        declared = self.secret.having(destinations=destinations, public_fields=["note"])
         opened = self.lab.open(declared, consumers=CONSUMERS, stores=lambda name: self.store)
         return Site(self.lab, declared, replace(opened, store=self.store))
 

@@ -88,7 +88,7 @@ def test_a_place_is_told_without_what_is_on_one_machine_alone(address: str, plac
     assert recorded_place(address) == place
 
 
-FILE = LedgerPlace("/var/lib/keyturn/ledger.db", "worker-1")
+FILE = LedgerPlace("/nowhere/keyturn/ledger.db", "worker-1")
 SHARED = LedgerPlace("postgresql://me@db/ledger")
 
 
@@ -128,7 +128,7 @@ def test_the_environment_says_how_this_machine_reaches_it(place: LedgerPlace, en
     [
         (SHARED, {"KEYTURN_LEDGER": "/data/ledger.db"}, "the hub names keyturn/shop at postgresql://me@db/ledger"),
         (SHARED, {"KEYTURN_LEDGER": "postgresql://me@db/other"}, "the hub names keyturn/shop at"),
-        (FILE, {"KEYTURN_LEDGER": "postgresql://me@db/ledger"}, "in the file /var/lib/keyturn/ledger.db on worker-1"),
+        (FILE, {"KEYTURN_LEDGER": "postgresql://me@db/ledger"}, "in the file /nowhere/keyturn/ledger.db on worker-1"),
         (SHARED, {"KEYTURN_LEDGER_NAME": "store"}, "the hub names keyturn/shop"),
     ],
 )
