@@ -24,6 +24,11 @@ ENDING = [pytest.param(signal.SIGTERM, id="SIGTERM"), pytest.param(signal.SIGHUP
 RUN = {"id": "0a", "name": "brave-otter", "state": {"type": "SCHEDULED", "name": "Late", "message": None}}
 
 
+def heed_hangups() -> None:
+    """Undo what nohup does, under which these tests may run."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 class Stopping:
     """Starts a command whose consumer accepts connections and never answers, and ends it there."""
 
@@ -50,6 +55,7 @@ class Stopping:
     def ended(self, number: signal.Signals, secret: Declared, *arguments: str) -> "tuple[int, str]":
         """The exit code and stderr of a command that got this signal while it told its consumer."""
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        pipes["preexec_fn"] = heed_hangups
         with subprocess.Popen([*SCRIPT, *arguments], env=self.environment(secret), cwd=ROOT, **pipes) as process:
             self.silent.settimeout(60)
             connection, _ = self.silent.accept()
