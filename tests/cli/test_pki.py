@@ -18,7 +18,7 @@ def test_the_guides_catalogue_and_commands_do_what_it_says(openbao: OpenBao, tmp
     (tmp_path / "catalogue" / "pki.yaml").write_text(CATALOGUE)
     with empty_hub(openbao, tmp_path) as empty:
         hub = {"VAULT_ADDR": openbao.address, "VAULT_TOKEN": openbao.root_token, "VAULT_NAMESPACE": empty.namespace}
-        trust = {"VAULT_CACERT": openbao.ca_file or ""}
+        trust = {"VAULT_CACERT": openbao.ca_file or "", "KEYTURN_LEDGER": str(tmp_path / "ledger.db")}
         env = surroundings(tmp_path / "home", KEYTURN_CATALOGUE=str(tmp_path / "catalogue"), **hub, **trust)
         insist_on_guide(env)
 

@@ -158,7 +158,7 @@ class Correlation:
             if any(rule.matches(record) for rule in self.rules):
                 key = tuple(str(values(record, field)) for field in fields)
                 value = str(values(record, counted)) if counted else str(number)
-                groups[key].append((datetime.fromisoformat(record["time"][:26] + "+00:00"), value))
+                groups[key].append((datetime.fromisoformat(record["time"].rstrip("Z")[:26] + "+00:00"), value))
         return groups
 
     def _full(self, group: Group, span: timedelta) -> bool:
