@@ -34,15 +34,20 @@ def secret_fields(workspace: Workspace, secret: HubSecret) -> dict[str, str]:
     revealed = {name: value.reveal() for name, value in secret.fields.items() if name not in public}
     texts = {name: text for name, text in revealed.items() if not is_public_pem(text)}
     made = {name for name in workspace.open_strategy(secret.path).credential_fields if name in texts}
-    inner = {texts[name] for name in made if len(texts[name]) > SHORTEST and not names.may_show(name, texts[name])}
+    long = {name for name in made if len(texts[name]) > SHORTEST and not is_place(name)}
+    inner = {texts[name] for name in long if not names.may_show(name, texts[name])}
 
     def is_public(name: str, text: str) -> bool:
         if any(credential in text for credential in inner):
             return False
-        placed = name in ADDRESSES or name.endswith(ADDRESS_ENDINGS)
-        return (placed and "@" not in text) or len(text) < SHORTEST or names.may_show(name, text)
+        return (is_place(name) and "@" not in text) or len(text) < SHORTEST or names.may_show(name, text)
 
     return {name: text for name, text in texts.items() if not is_public(name, text)}
+
+
+def is_place(name: str) -> bool:
+    """Whether a field's name says that it is an address, or another property of a credential."""
+    return name in ADDRESSES or name.endswith(ADDRESS_ENDINGS)
 
 
 def is_public_pem(text: str) -> bool:
