@@ -69,7 +69,7 @@ def hub_requests(site: Site, look: str) -> int:
     return {
         "due": looked + 1 + listing + records,  # and the key that signs the ledger
         "status": looked + 2 * listing + records + STORES + 3,  # what runs on, and the stores' standing
-        "plan": planned,
+        "plan": planned + 2,  # whether another catalogue has set the hub up
         "sync": planned + 2 * STORES,
     }[look]
 
@@ -87,7 +87,7 @@ def store_requests(site: Site) -> dict[str, int]:
 def first_look(site: Site) -> int:
     """Requests to the hub of the first look at all, by `keyturn due`: every record is read, and that is remembered."""
     remembered = 3 * RECORD_PARTS  # read again, written, and how many versions are kept
-    return hub_requests(site, "due") + site.secrets + remembered + 2  # the ledger's name is written
+    return hub_requests(site, "due") + site.secrets + remembered + 3  # the ledger's name and its place are written
 
 
 @dataclass(frozen=True)

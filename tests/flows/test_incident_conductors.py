@@ -275,6 +275,7 @@ def kept(case: Case) -> Any:
 
 def in_no_order(data: Any) -> Any:
     """What was done is told in the order in which it ended, and consumers are told while hub and stores are cleared."""
+    data["checks"].sort(key=json.dumps)
     for secret in data["secrets"]:
         secret["events"].sort(key=json.dumps)
     return data

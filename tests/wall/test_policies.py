@@ -255,6 +255,8 @@ def worked(site: Site) -> Site:
         assert list(workspace.hub.list_state(place))
     for role in (rules.WORKER, rules.MONITOR):
         run_on(site.hub(role))
+    for role in (rules.WORKER, rules.MONITOR, rules.NOTARY):
+        record_once(site, site.hub(role), f"unrecorded/{fresh()}/{fresh()}")
     assert list(workspace.hub.list_state("serve/access"))
     publish(workspace.hub, Area.REVIEWS, Seen(workspace.hub_now(), 0.1, None), 60.0)
     return site
@@ -270,6 +272,16 @@ def recovered_once(site: Site, workspace: Workspace) -> None:
         assert read_mark(workspace.hub) != mark
     finally:
         site.lab.hub.delete_state(RESTORED)
+
+
+def record_once(site: Site, hub: VaultHub, waiting: str) -> None:
+    """What a process that can write the ledger does with an event that waits in the hub."""
+    site.hub(rules.REVOKER).claim_state(waiting, {"a": "b"})
+    incident = waiting.rpartition("/")[0]
+    assert [*hub.list_state("unrecorded")]
+    assert [*hub.list_state(incident)]
+    assert hub.read_state(waiting)
+    hub.delete_state(waiting)
 
 
 def run_on(hub: VaultHub) -> None:

@@ -207,7 +207,7 @@ class _Session:
     def index(self) -> None:
         """Make the indexes where one is missing. Raises Unavailable where the role may not: reading all takes long."""
         if not self._indexed and self.rows(HAS_INDEX) == [(False,)]:
-            self.rows(f"{INDEXED}; SELECT true")
+            self.rows(f"BEGIN; {IN_A_ROW} {INDEXED}; COMMIT; SELECT true")
         self._indexed = True
 
     def keep(self, note: str, size: int, tiles: Tiles, after: str) -> None:

@@ -66,7 +66,8 @@ def prepare_schema(connection: Connection) -> None:
 
 
 def _there(cursor: Any) -> bool:
-    cursor.execute("SELECT to_regclass('keyturn_ledger.about') IS NOT NULL")
+    # to_regclass() may answer from a cache that another process's tables are not in yet.
+    cursor.execute("SELECT count(*) > 0 FROM pg_tables WHERE schemaname = 'keyturn_ledger' AND tablename = 'about'")
     return bool(cursor.fetchall() == [(True,)])
 
 
