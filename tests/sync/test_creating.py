@@ -245,7 +245,7 @@ def test_a_store_that_can_not_make_copies_without_a_look_gets_them_with_one(site
     planned = plan(workspace, unseen=True)
     calls.clear()
     assert states(run(workspace, planned)) == {"created": 2}
-    assert (calls["describe"], calls["write"], calls["read"]) == (1, 1, 1)
+    assert (calls["describe"], calls["write"], calls["read"]) == (2, 1, 1), "read back once"
     assert_in_step(site)
 
 
