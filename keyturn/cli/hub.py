@@ -15,7 +15,7 @@ from keyturn.cli.failures import EXIT_CODES, FAILED
 from keyturn.cli.hub_tables import COLUMNS, item_rows, plan_data, summarize
 from keyturn.cli.options import CatalogueOption, JsonOption
 from keyturn.cli.output import note, write_json, write_table, write_text
-from keyturn.core.errors import Conflict, Denied, Invalid, NotFound
+from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Unavailable
 from keyturn.core.workspaces import WorkspaceNames
 
 if TYPE_CHECKING:
@@ -265,11 +265,10 @@ def keep_look(setting: Setting, left: "HubPlan") -> None:
     from keyturn.hub_setup.check import keep_check, summarized
 
     visible = tuple(item for item in left.items if item.resource.kind is not Kind.AUDIT_DEVICE)
-    at = setting.hub.now()
     try:
-        keep_check(setting.hub, summarized(replace(left, items=visible), at))
-    except NotFound:
-        return  # Keyturn's own mount is not made yet.
+        keep_check(setting.hub, summarized(replace(left, items=visible), setting.hub.now()))
+    except (NotFound, Unavailable):  # the namespace or the mount is not there yet
+        return
     except Denied:
         note("this login may not record that it looked: the flow check-hub does, or an administrator's login")
 
