@@ -270,7 +270,7 @@ def answered(status: str, body: str = "", *headers: str) -> Callable[[socket.soc
     ("answer", "words"),
     [
         (drip, "no answer|cut off|longer than"),
-        (lambda connection: None, "no answer"),
+        (lambda connection: None, "it does not answer"),
         (lambda connection: connection.sendall(WORST + b"x" * 9999), "longer than any cosignature"),
         (answered("307 Temporary Redirect", "", "location: http://127.0.0.1:1/"), "a redirect, which is not followed"),
         (answered("409 Conflict", "many\n", "content-type: text/x.tlog.size"), "can't be read"),
