@@ -30,7 +30,7 @@ COLUMNS: Final = ("secret", "when (UTC)", "why")
 
 CheckOption = Annotated[
     bool,
-    typer.Option("--check", help="End with 1 where something is late or fails, 5 where nobody knows."),
+    typer.Option("--check", help="End with 1 if something is late or fails, 5 if something is unknown."),
 ]
 
 
@@ -291,7 +291,7 @@ def insist_on_health(prospects: Sequence[Prospect], health: "Sequence[CheckResul
         note(f"{result.name}: {result.words}")
     for prospect in prospects:
         if prospect.error and not failed:
-            remedy = "Give this login the rights, or mend the hub; `keyturn status` shows more"
+            remedy = "Give this login the rights, or fix the hub; `keyturn status` shows more"
             end_command(Unproven("check", prospect.path, prospect.error, remedy), UNKNOWN)
     for results, code in ((failed, FAILED), (unseen, UNKNOWN)):
         if results:

@@ -134,7 +134,7 @@ def note_left_out(left_out: "Sequence[Problem]") -> None:
     """List what is broken in the catalogue, and how the command goes on."""
     from keyturn.catalogue.problems import SHOWN
 
-    more = [f"and {len(left_out) - SHOWN:,} more: run `keyturn validate`"] if len(left_out) > SHOWN else []
+    more = [f"and {len(left_out) - SHOWN:,} more: run `keyturn catalogue validate`"] if len(left_out) > SHOWN else []
     lines = [f"THE CATALOGUE IS BROKEN ({len(left_out):,}). Continuing without:", *map(str, left_out[:SHOWN]), *more]
     note("\n  ".join(lines))
 

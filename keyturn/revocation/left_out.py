@@ -1,8 +1,8 @@
 """What a broken catalogue hides from a revocation: secrets that were meant, and places that may hold a secret."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from keyturn.catalogue import Catalogue, Problem
 from keyturn.core.path_patterns import covers
@@ -12,9 +12,8 @@ from keyturn.revocation.proof import CheckAnswer, CheckSubject
 from keyturn.revocation.step_result import StepResult
 from keyturn.rotation.context import Workspace
 
-if TYPE_CHECKING:
-    from keyturn.revocation.selector import Selector
-
+ANY_SECRET: Final = "any secret of "
+"""How a file that may declare secrets is named among the secrets that did not load."""
 SHOWN: Final = 50
 """Lines about the catalogue that an incident keeps."""
 
@@ -31,19 +30,19 @@ def unseen_secrets(catalogue: Catalogue) -> dict[str, str]:
 def _hidden(problem: Problem, catalogue: Catalogue) -> str:
     """The secret, or the file, that is not loaded because of this problem; empty where all secrets are."""
     if len(problem.path) < 2:
-        return f"any secret of {Path(problem.file).name}"
+        return f"{ANY_SECRET}{Path(problem.file).name}"
     section, name = problem.path[0], str(problem.path[1])
     return name if section == "secrets" and name not in catalogue.secrets else ""
 
 
-def missed_by(catalogue: Catalogue, selector: "Selector") -> tuple[str, ...]:
-    """What the selector may have meant among the secrets that did not load."""
-    named = selector.paths and not any("*" in path for path in selector.paths)
+def missed_by(catalogue: Catalogue, patterns: Collection[str]) -> tuple[str, ...]:
+    """What a selector of these paths and patterns may mean among the secrets that did not load; without any, all."""
     hidden = unseen_secrets(catalogue)
-    if not selector.paths:
+    if not patterns:
         return tuple(sorted(hidden))
-    fitting = {name for name in hidden if any(covers(path, name) for path in selector.paths)}
-    files = set() if named else {name for name in hidden if name.startswith("any secret of ")}
+    fitting = {name for name in hidden if any(covers(pattern, name) for pattern in patterns)}
+    wild = any("*" in pattern for pattern in patterns)
+    files = {name for name in hidden if wild and name.startswith(ANY_SECRET)}
     return tuple(sorted(fitting | files))
 
 

@@ -96,7 +96,7 @@ def select_secrets(workspace: Workspace, selector: Selector) -> Selection:
         raise Invalid("revoke", "nothing", "nothing is chosen", hint)
     leases = tuple(workspace.hub.leases(selector.lease_prefix)) if selector.lease_prefix else ()
     paths = tuple(sorted(_fitting(workspace, selector, leases)))
-    missed = missed_by(workspace.catalogue, selector)
+    missed = missed_by(workspace.catalogue, selector.paths)
     if not paths and not leases:
         hint = "See `keyturn status` for the secrets of the catalogue"
         raise NotFound("revoke", selector.words, "no secret of the catalogue fits", hint)
