@@ -160,8 +160,9 @@ def show_plan(
     catalogue: CatalogueOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what the hub lacks of what the catalogue needs there, and what somebody has changed. Changes nothing but the
-    record of the last look, where the login may write that.
+    """Show what the hub lacks of what the catalogue needs there, and what was changed by hand.
+
+    Changes nothing but the record of the last look, if the login may write that.
 
     The login needs the policy keyturn-planner alone. What it may not look at is said to be unknown.
     """
@@ -260,15 +261,17 @@ def tell(planned: "HubPlan", everything: bool, as_json: bool, *, quiet: bool = F
 
 
 def keep_look(setting: Setting, left: "HubPlan") -> None:
-    """Record what this look at the hub found, as the daily one does. A login that may not write that is told."""
+    """Record what this look at the hub found, as the daily one does. A login that may not write it gets a note."""
     from keyturn.core.hub_setup import Kind
     from keyturn.hub_setup.check import keep_check, summarized
 
     visible = tuple(item for item in left.items if item.resource.kind is not Kind.AUDIT_DEVICE)
     try:
         keep_check(setting.hub, summarized(replace(left, items=visible), setting.hub.now()))
-    except (NotFound, Unavailable):  # the namespace or the mount is not there yet
-        return
+    except NotFound:
+        return  # Keyturn's own mount is not made yet.
+    except Unavailable as error:  # also where the namespace is not made yet
+        note(f"this look is not recorded: {error.problem}")
     except Denied:
         note("this login may not record that it looked: the flow check-hub does, or an administrator's login")
 
