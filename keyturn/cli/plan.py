@@ -1,5 +1,6 @@
 """``keyturn plan`` and ``apply``: what would be done to which copy, and doing exactly that."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +12,7 @@ from keyturn.cli.interruption import continues_later
 from keyturn.cli.options import CatalogueOption, DeepOption, JsonOption, Layout, LongOutputOption, Patterns, layout_of
 from keyturn.cli.output import note, write_json, write_names, write_table
 from keyturn.core.errors import Invalid, TerminalError, TransientError
-from keyturn.core.workspaces import DEFAULT
+from keyturn.core.workspaces import WorkspaceNames
 
 if TYPE_CHECKING:
     from keyturn.cli.planned import Applied
@@ -126,7 +127,8 @@ def apply(
         planned = (
             make_plan(workspace, arguments or [], deep, unseen=True) if file is None else load_plan(workspace, file)
         )
-        with continues_later("the next sync or apply pushes what is left", DEFAULT):
+        names = WorkspaceNames.from_environment(os.environ)
+        with continues_later("the next sync or apply pushes what is left", names.name):
             results = apply_plan(workspace, planned)
             notices = notify_consumers(workspace, planned, results)
         done = Applied.after(workspace, planned, results, notices)
