@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from keyturn.core.channel import Announcement
-from keyturn.core.errors import Invalid, Locked, Unavailable
+from keyturn.core.errors import Invalid, Locked, Unavailable, Unproven
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.ledger.forwarding import Message
 from keyturn.providers.apprise_channel import AppriseChannel
@@ -68,7 +68,9 @@ def test_a_database_that_drips_is_given_up(
 
 @pytest.mark.parametrize("scheme", ["tcp", "tls"])
 def test_a_collector_that_drips_is_given_up(scheme: str) -> None:
-    with dripping() as port, pytest.raises(Unavailable, match=rf"nothing within {WAIT} s|no TLS"):
+    # What drips is no TLS: who answers there is unproven.
+    error = Unproven if scheme == "tls" else Unavailable
+    with dripping() as port, pytest.raises(error, match=rf"nothing within {WAIT} s|no TLS"):
         Syslog(f"{scheme}://{HOST}:{port}", timeout=WAIT).deliver("ledger", [Message(1, entry(), "{}")])
 
 
