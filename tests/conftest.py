@@ -22,7 +22,7 @@ from deployments.local.prepare import READER, Hub, prepare
 from deployments.local.redis import Redis
 from deployments.local.support.ports import RANGE, RANGE_VARIABLE, free_port
 from deployments.local.support.tls import certificate_in
-from tests.support import collecting, sampling, warden
+from tests.support import collecting, sampling, shards, warden
 from tests.support.engines import OverMariaDB, OverPostgreSQL
 from tests.support.lab import LOOSE, Lab
 from tests.support.sampling import ROOT
@@ -91,6 +91,12 @@ def pytest_configure(config: pytest.Config) -> None:
     choose_ports_apart()
     warden.watch()
     warden.end_tidily_when_terminated(WORKERS)
+    try:
+        shard = shards.chosen()
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from None
+    if shard and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(shards.Recorder(shard))
 
 
 def choose_ports_apart() -> None:
@@ -169,9 +175,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what the sample does not hold, unless it is named, and begin with the groups that take longest."""
+    """Leave out what the sample or the shard does not hold, unless it is named, and begin with the longest groups."""
     if not any("::" in argument for argument in config.args):
-        over = set(sampling.left_out(items, files_in(config.args)))
+        named = files_in(config.args)
+        over = set(sampling.left_out(items, named))
+        config.stash[sampling.DRAWN] = sampling.drawn(items, over, named)
+        if shard := shards.chosen():
+            over.update(shards.not_in_shard(items, shard))
         items[:] = [item for item in items if item not in over]
         config.hook.pytest_deselected(items=list(over))
     order = [*GROUPS]

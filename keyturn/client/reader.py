@@ -53,18 +53,19 @@ class Reader:
         self._statistics.count(Event.MISS)
         look, secret = self.cache.look(path, self._clock())
         if secret is None:
-            return self.read(path, self._saw_later)
+            return self.read(path, self._saw_later, missing=True)
         if look is Look.GIVE_AND_READ:
             self._keeper.renew(path)
         return secret
 
-    def read(self, path: str, saw: Callable[[Secret], object] | None = None) -> Secret:
-        """Read it; where no source can be asked, what is kept is given if the policy lets it be.
+    def read(self, path: str, saw: Callable[[Secret], object] | None = None, *, missing: bool = False) -> Secret:
+        """Read a secret from its source. If no source answers, return the cached one where the policy allows it.
 
-        ``saw`` is called with it, or else whoever watches it is.
+        ``saw`` is called with the secret; without it, the secret's watches are. ``missing``: only fill the cache, so
+        a read of another thread that has ended meanwhile counts.
         """
         try:
-            secret = self.fetch(path, self.oldest(path))
+            secret = self.fetch(path, self.oldest(path), missing=missing)
         except (NotFound, Denied):
             raise
         except KeyturnError as error:
@@ -88,10 +89,13 @@ class Reader:
         self._watches.saw(secret)
         return secret
 
-    def fetch(self, path: str, since: datetime | None = None) -> Secret:
-        """The same, and whoever watches it is not told yet."""
+    def fetch(self, path: str, since: datetime | None = None, *, missing: bool = False) -> Secret:
+        """The same as :meth:`read` or :meth:`fresh`, without calling the watches."""
         mine = Future[Secret]()
         with self._lock:
+            # A read that ended after this thread had missed has filled the cache before its flight was removed.
+            if missing and path not in self._flights and (filled := self.cache.look(path, self._clock())[1]):
+                return filled
             flight = self._flights.setdefault(path, mine)
         return flight.result() if flight is not mine else self._fly(path, since or datetime.now(UTC), mine)
 

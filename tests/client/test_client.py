@@ -76,6 +76,21 @@ def test_however_many_miss_at_once_it_is_read_once(client: SecretClient, source:
     assert source.reads == ["a"]
 
 
+def test_a_miss_that_another_thread_has_filled_meanwhile_reads_nothing(
+    client: SecretClient, source: MemorySource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oldest = client._reader.oldest
+
+    def filled_meanwhile(path: str) -> datetime:
+        monkeypatch.undo()
+        assert client.get("a").version == 1
+        return oldest(path)
+
+    monkeypatch.setattr(client._reader, "oldest", filled_meanwhile)
+    assert client.get("a").version == 1
+    assert source.reads == ["a"]
+
+
 def test_what_is_not_there_is_asked_for_once_in_a_while(
     client: SecretClient, source: MemorySource, clock: Clock
 ) -> None:

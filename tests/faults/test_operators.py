@@ -17,7 +17,7 @@ from tests.faults.operators import STRATEGIES, Case
 from tests.support.hooks import eventually
 from tests.support.sampling import sample
 
-pytestmark = pytest.mark.sampled(9, of="file")
+pytestmark = pytest.mark.sampled(9, of="file", kinds="name")
 
 ONE_IN: Final = 4
 """Of the kinds of secret of a row one in so many is tried."""

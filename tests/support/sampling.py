@@ -4,9 +4,10 @@
 
 A test that knows its cases while it runs asks for a :func:`sample`. Where each case is a test of its own, they carry
 ``@pytest.mark.sampled(one_in, each=(...))``, and a sample is tried of those that have the same ``each`` parameters.
-A file that has many dear tests marks itself: ``sampled(one_in, of="file")`` makes its tests the cases of one table;
-with ``of="files"`` all files that are marked so are one table, and each is tried whole or not at all. A file that
-somebody names runs whole.
+A file of expensive tests marks itself: ``sampled(one_in, of="file")`` makes its tests of one kind the cases of a table,
+so at least one test of every kind is drawn. A test's kind is its class and its parameter ``kind`` or ``store``, such as
+a kind of credential; ``kinds="name"`` names another parameter. With ``of="files"`` all files that are marked so are one
+table, and each is tried whole or not at all. A file that is named on the command line runs whole.
 """
 
 import os
@@ -26,6 +27,10 @@ T = TypeVar("T")
 SEED_VARIABLE: Final = "KEYTURN_TESTS_SEED"
 DEEP_VARIABLE: Final = "KEYTURN_TESTS"
 FILES: Final = "files"
+KINDS: Final = ("kind", "store")
+"""The parameters that say which kind of credential, or which store, a test is about."""
+DRAWN: Final = pytest.StashKey[Mapping[str, int]]()
+"""How many tests of each file and kind this run has drawn, where files are sampled by kind."""
 ROOT: Final = Path(__file__).parents[2]
 DIGITS: Final = 8
 """So many hexadecimal digits of a commit are its seed."""
@@ -41,15 +46,23 @@ def sample(label: str, cases: Sequence[T], one_in: int, at_least: int = 1) -> li
     return list(cases[(seed() + number_of(label)) % stride :: stride])
 
 
+Tables = Mapping[tuple[Any, ...], Mapping[str, list[pytest.Item]]]
+
+
 def left_out(items: Iterable[pytest.Item], named: Collection[str] = ()) -> list[pytest.Item]:
     """The tests marked as sampled that this run does not try; ``named`` are files that run whole."""
-    tables: defaultdict[tuple[Any, ...], defaultdict[str, list[pytest.Item]]] = defaultdict(lambda: defaultdict(list))
+    return [item for (one_in, *_), cases in tables(items, named).items() for item in over(cases, one_in)]
+
+
+def tables(items: Iterable[pytest.Item], named: Collection[str] = ()) -> Tables:
+    """The cases of each table, by what identifies the table, which begins with its ``one_in``."""
+    found: defaultdict[tuple[Any, ...], defaultdict[str, list[pytest.Item]]] = defaultdict(lambda: defaultdict(list))
     for item in items:
         mark = item.get_closest_marker("sampled")
         if mark and not (mark.kwargs.get("of") and file_of(item) in named):
             case = file_of(item) if mark.kwargs.get("of") == FILES else item.nodeid
-            tables[(mark.args[0], *table_of(item, mark.kwargs))][case].append(item)
-    return [item for (one_in, *_), cases in tables.items() for item in over(cases, one_in)]
+            found[(mark.args[0], *table_of(item, mark.kwargs))][case].append(item)
+    return found
 
 
 def over(cases: Mapping[str, list[pytest.Item]], one_in: int) -> list[pytest.Item]:
@@ -59,14 +72,31 @@ def over(cases: Mapping[str, list[pytest.Item]], one_in: int) -> list[pytest.Ite
 
 
 def table_of(item: Any, options: Mapping[str, Any]) -> tuple[object, ...]:
-    """What the cases of one table share: a mark on files, the file, or the function and its ``each`` parameters."""
+    """What the cases of one table share: a mark on files, the file and the kind, or the function and its ``each``."""
     match options.get("of"):
         case "files":
             return ()
         case "file":
-            return (file_of(item),)
+            return (file_of(item), kind_of(item, options.get("kinds")))
     each: Sequence[str] = options.get("each", ())
     return item.parent.nodeid, item.originalname, *(id(item.callspec.params[name]) for name in each)
+
+
+def drawn(items: Iterable[pytest.Item], over: Collection[pytest.Item], named: Collection[str] = ()) -> dict[str, int]:
+    """How many tests of each file and kind are left when those ``over`` are out."""
+    counts: dict[str, int] = {}
+    for (_, *table), cases in tables(items, named).items():
+        if len(table) == 2 and isinstance(table[1], str):
+            counts[": ".join(table)] = sum(item not in over for case in cases.values() for item in case)
+    return counts
+
+
+def kind_of(item: Any, parameter: str | None = None) -> str:
+    """The test's class and the kind of credential or the store that it is about; empty where it names neither."""
+    parameters = (getattr(item, "callspec", None) and item.callspec.params) or {}
+    names = [parameter] if parameter else KINDS
+    kinds = [str(getattr(parameters[name], "__name__", parameters[name])) for name in names if name in parameters]
+    return " ".join([*([item.cls.__name__] if item.cls else []), *kinds])
 
 
 def file_of(item: pytest.Item) -> str:

@@ -60,7 +60,7 @@ class Case:
     def __init__(self, name: str, mark: pytest.Mark | None, file: str = "file", **params: object) -> None:
         self.nodeid, self.originalname = f"{file}::{name}", name.partition("[")[0]
         self.parent, self.callspec = SimpleNamespace(nodeid="file"), SimpleNamespace(params=params)
-        self.mark = mark
+        self.mark, self.cls = mark, None
 
     def get_closest_marker(self, name: str) -> pytest.Mark | None:
         """The one that it has."""
@@ -102,6 +102,22 @@ def test_of_a_file_some_tests_are_tried_and_of_files_some_are_tried_whole_but_th
             item.nodeid.startswith(("within", "a")) for item in sampling.left_out(items, ["within.py", "a.py"])
         )
     assert {*over.values()} == {3, 4}
+
+
+def test_every_kind_that_a_file_has_is_drawn_whatever_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    marks = pytest.mark.sampled(10, of="file").mark, pytest.mark.sampled(10, of="file", kinds="row").mark
+    items: list[Any] = [Case(f"t{n}[{kind}]", marks[0], kind=kind) for kind in "abc" for n in range(4)]
+    items += [Case(f"t{n}[{kind}]", marks[1], "named.py", row=kind) for kind in "de" for n in range(4)]
+    for seed in range(50):
+        monkeypatch.setenv(SEED_VARIABLE, str(seed))
+        left = {item.nodeid for item in sampling.left_out(items)}
+        drawn = Counter(item.nodeid[-2] for item in items if item.nodeid not in left)
+        assert drawn == dict.fromkeys("abcde", 1)
+
+
+def test_this_run_draws_every_kind_of_every_table(pytestconfig: pytest.Config) -> None:
+    drawn = pytestconfig.stash.get(sampling.DRAWN, {})
+    assert [table for table, count in drawn.items() if not count] == []
 
 
 def test_a_deep_run_tries_all(monkeypatch: pytest.MonkeyPatch) -> None:

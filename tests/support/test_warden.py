@@ -50,6 +50,11 @@ def programs(mark: str) -> set[str]:
     return found
 
 
+def mounts(directory: Path) -> list[str]:
+    """The mounts below a directory."""
+    return [line for line in Path("/proc/self/mounts").read_text().splitlines() if f" {directory}/" in line]
+
+
 def assert_nothing_is_left(mark: str, process: "subprocess.Popen[bytes]") -> None:
     """Within some seconds."""
     process.wait(120)
@@ -64,8 +69,10 @@ def test_terminated_it_is_interrupted_and_leaves_no_server(tmp_path: Path) -> No
     assert "KeyboardInterrupt" in (tmp_path / "said").read_text()
 
 
-def test_killed_it_leaves_no_server(tmp_path: Path) -> None:
+def test_killed_it_leaves_no_server_and_no_mount(tmp_path: Path) -> None:
     with running(tmp_path, "databases", "--numprocesses=2", "--dist=load", "-k", "databases") as (process, mark):
         assert programs(mark) >= SERVERS
+        assert bool(mounts(tmp_path)) == (tmp_path / "mounted").exists()
         process.kill()
         assert_nothing_is_left(mark, process)
+        assert eventually(lambda: not mounts(tmp_path), 20), mounts(tmp_path)

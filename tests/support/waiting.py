@@ -9,6 +9,7 @@ import pytest
 
 from deployments.local.mariadb import MariaDB
 from deployments.local.redis import Redis
+from tests.faults.disk import Disk
 from tests.support.lab import Lab
 from tests.support.prefect_server import shared
 
@@ -16,19 +17,22 @@ LONG = 600
 """Seconds."""
 
 
-def test_hub_and_databases(lab: Lab, mariadb: MariaDB, redis: Redis) -> None:
-    """A process in a session of its own, too, as a worker's runs are."""
+def test_hub_and_databases(lab: Lab, mariadb: MariaDB, redis: Redis, tmp_path: Path) -> None:
+    """A process in a session of its own too, as a worker's runs are, and a mounted disk."""
     subprocess.Popen(["sleep", str(LONG)], start_new_session=True)
-    wait("databases")
+    with Disk(tmp_path, size="1m") as disk:
+        report("mounted" if disk.mounted else "unmounted")
+        report("databases")
+        time.sleep(LONG)
 
 
 def test_prefect(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Its server."""
     shared(request.config, tmp_path_factory)
-    wait("prefect")
-
-
-def wait(name: str) -> None:
-    """Say that all is there."""
-    (Path(os.environ["WAITING"]) / name).touch()
+    report("prefect")
     time.sleep(LONG)
+
+
+def report(name: str) -> None:
+    """Let the test that started this one know what is ready."""
+    (Path(os.environ["WAITING"]) / name).touch()

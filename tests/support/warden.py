@@ -1,13 +1,14 @@
-"""Whatever a test run has started ends with it, however it ends: killed, interrupted, or in peace.
+"""Whatever a test run has started ends with it, also when the run is killed or interrupted.
 
-A run marks its environment, which every process that it starts hands on. A warden, a process beside the run, waits
-for its end and then kills whatever bears the mark. It needs Linux: it looks in ``/proc``.
+A run marks its environment, which every process that it starts inherits. A second process, the warden, waits for the
+end of the run, then kills every process and unmounts every file system that has the mark. It needs Linux's ``/proc``.
 """
 
 import os
 import secrets
 import select
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -53,9 +54,15 @@ def end_tidily_when_terminated(workers: list[int]) -> None:
 
 
 def main(pid: int, mark: str) -> None:
-    """Wait until the process has ended, and kill what it leaves."""
+    """Wait until the process has ended, then kill the processes and unmount the file systems that it leaves."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     wait_for(pid)
+    end_processes(mark)
+    unmount(mark)
+
+
+def end_processes(mark: str) -> None:
+    """Kill what was started under this mark, until nothing is left."""
     quiet = 0
     for _ in range(ROUNDS):
         left = [*marked(mark)]
@@ -84,6 +91,14 @@ def marked(mark: str) -> Iterator[int]:
                 entries = (process / "environ").read_bytes().split(b"\0")
                 if any(one == wanted or one.startswith(wanted + b"/") for one in entries):
                     yield int(process.name)
+
+
+def unmount(mark: str) -> None:
+    """Unmount what a run under this mark has mounted: a mount that is left keeps later runs from removing its files."""
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        source, directory, *_ = line.split(" ")
+        if source == mark or source.startswith(f"{mark}/"):
+            subprocess.run(["umount", "--lazy", directory.encode().decode("unicode_escape")], check=False)
 
 
 def kill(pid: int) -> None:
