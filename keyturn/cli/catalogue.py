@@ -17,6 +17,7 @@ from keyturn.cli.output import write_json, write_text
 from keyturn.core.workspaces import CATALOGUE_VARIABLE
 
 if TYPE_CHECKING:
+    from keyturn.catalogue import Catalogue
     from keyturn.catalogue.load import Unresolved
 
 UNANSWERED: Final = "answer nobody, so a notice that was handed over counts, and they have the grace to read it in"
@@ -45,19 +46,29 @@ NoEnvironmentOption = Annotated[
     bool,
     typer.Option("--no-environment", help="Fill in no variable; what depends on one is told as not checked."),
 ]
+AgainstHubOption = Annotated[
+    bool,
+    typer.Option("--against-hub", help="Also read the secrets in the hub, and report declared fields that they lack."),
+]
 
 
 @commands.command(epilog=EXIT_CODES)
 def validate(
-    directory: DirectoryArgument = None, as_json: JsonOption = False, no_environment: NoEnvironmentOption = False
+    directory: DirectoryArgument = None,
+    as_json: JsonOption = False,
+    no_environment: NoEnvironmentOption = False,
+    against_hub: AgainstHubOption = False,
 ) -> None:
     """Show every problem of the catalogue, with file, line and remedy.
 
     References such as ${NAME} are filled in from the environment, as on a worker. With --no-environment they are not,
     and what depends on one is told as not checked: for a pull request, on a machine that is no worker.
     """
+    if no_environment and against_hub:
+        raise typer.BadParameter("give --no-environment or --against-hub, not both")
     if no_environment:
-        return validate_unresolved(catalogue_directory(directory), as_json)
+        validate_unresolved(catalogue_directory(directory), as_json)
+        return
     from keyturn.catalogue import CatalogueInvalid, load_catalogue
     from keyturn.catalogue.source import SECTIONS
 
@@ -70,13 +81,38 @@ def validate(
         raise typer.Exit(FAILED) from None
     counts = {section: len(getattr(catalogue, section)) for section in SECTIONS}
     unanswered = sorted(name for name, consumer in catalogue.consumers.items() if not consumer.answers)
+    lacking, unread = compare_with_hub(catalogue) if against_hub else ({}, {})
     if as_json:
-        return write_json({"catalogue": str(chosen), "valid": True, "problems": [], **counts, "unanswered": unanswered})
-    summary = ", ".join(f"{count} {section}" for section, count in counts.items())
-    write_text(f"{chosen} is valid: {summary}")
-    if unanswered:
-        write_text(f"{UNANSWERED}: {', '.join(unanswered)}")
-    return None
+        comparison = {"missing_fields": lacking, "unread": unread} if against_hub else {}
+        answer = {"catalogue": str(chosen), "valid": True, "problems": [], **counts, "unanswered": unanswered}
+        write_json({**answer, **comparison})
+    else:
+        summary = ", ".join(f"{count} {section}" for section, count in counts.items())
+        write_text(f"{chosen} is valid: {summary}")
+        if unanswered:
+            write_text(f"{UNANSWERED}: {', '.join(unanswered)}")
+        for path, words in lacking.items():
+            write_text(f"{path}: {words}\n    Correct the entry, or write the field: a rotation is refused until then")
+        for path, problem in unread.items():
+            write_text(f"not compared with the hub: {path}: {problem}")
+    if lacking or unread:
+        raise typer.Exit(FAILED)
+
+
+def compare_with_hub(catalogue: "Catalogue") -> tuple[dict[str, str], dict[str, str]]:
+    """The secrets whose declared fields the hub lacks, and those that could not be read, each with why.
+
+    Raises Unavailable, Denied.
+    """
+    from keyturn.cli.environment import connected_hub
+    from keyturn.providers.registry import open_workspace
+    from keyturn.rotation.declared import find_missing_fields
+    from keyturn.settings.hub import HubSettings
+
+    insist_on_hub()
+    with connected_hub(HubSettings.from_environment()) as hub:
+        unread: dict[str, str] = {}
+        return find_missing_fields(open_workspace(catalogue, hub), sorted(catalogue.secrets), unread), unread
 
 
 def validate_unresolved(directory: Path, as_json: bool) -> None:

@@ -33,16 +33,20 @@ def describe_missing_fields(missing: Collection[str], serving: SecretFields) -> 
     return f"the catalogue declares the field{several} {', '.join(missing)}, and the secret in the hub has {has}"
 
 
-def find_missing_fields(workspace: Workspace, paths: Sequence[str]) -> dict[str, str]:
+def find_missing_fields(
+    workspace: Workspace, paths: Sequence[str], unread: dict[str, str] | None = None
+) -> dict[str, str]:
     """The secrets that lack a declared field, each with the difference in words.
 
-    A secret that can't be read now is left out: other checks report it.
+    A secret that can't be read is left out. ``unread``, if given, receives it with the reason.
     """
 
     def look(path: str) -> str:
         try:
             current = workspace.hub.read(path)
-        except KeyturnError:
+        except KeyturnError as error:
+            if unread is not None:
+                unread[path] = str(error)
             return ""
         missing = missing_fields(workspace, path, current.fields) if current else ()
         return describe_missing_fields(missing, current.fields) if current and missing else ""

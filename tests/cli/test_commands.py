@@ -20,7 +20,7 @@ from keyturn.catalogue.problems import SHOWN
 from keyturn.cli.app import app
 from keyturn.cli.catalogue import UNANSWERED
 from keyturn.core.policy import Trigger
-from keyturn.core.sensitive import Sensitive
+from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.rotation import steps
 from keyturn.rotation.decide import decide
@@ -89,6 +89,20 @@ def test_a_sound_catalogue_is_valid(shop: "Shop") -> None:
     result = keyturn("catalogue", "validate", str(shop.catalogue))
     assert (result.exit_code, result.stdout.count("valid")) == (0, 1)
     assert told("catalogue", "validate")["secrets"] == 2
+
+
+def test_fields_that_the_hub_lacks_and_secrets_it_refuses_are_reported(
+    shop: "Shop", lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert told("catalogue", "validate", "--against-hub")["missing_fields"] == {}
+    lab.hub.write(shop.keys.path, SecretFields({"api_key": "sk-1", "value_2": "x"}), cas=1)
+    found = told("catalogue", "validate", "--against-hub", code=1)
+    assert [*found["missing_fields"]] == [shop.keys.path]
+    result = keyturn("catalogue", "validate", "--against-hub")
+    assert f"{shop.keys.path}: the catalogue declares the field value" in result.stdout
+    monkeypatch.setenv("VAULT_TOKEN", lab.root.auth.token.create(policies=["default"])["auth"]["client_token"])
+    assert shop.keys.path in told("catalogue", "validate", "--against-hub", code=1)["unread"]
+    assert keyturn("catalogue", "validate", "--against-hub", "--no-environment").exit_code == 2
 
 
 def test_consumers_that_answer_nobody_are_named(tmp_path: Path) -> None:
