@@ -1,11 +1,13 @@
-"""A catalogue's signature: which files it has and what is in them, vouched for by keys that the operator's file names.
+"""A catalogue's signature: its files and their contents, signed with keys that the operator's file names.
 
-It is a signed note (C2SP signed-note) in the catalogue's directory, whose text lists the files as sha256sum does.
+It is a signed note (C2SP signed-note) in the catalogue's folder, whose text lists the files as sha256sum does: the
+``*.yaml`` files, and every other file in the folder, since an entry may name one, such as a CA certificate.
 """
 
 import base64
 import hashlib
 import importlib
+import os
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -54,11 +56,36 @@ def _lines(digests: Digests) -> str:
     return "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
 
 
+def with_other_files(directory: Path, digests: Digests) -> Digests:
+    """The digests, with those of the other files in the catalogue's folder and below it, such as CA certificates.
+
+    Hidden files and the signature are left out. What can't be read, and a link to a folder, has an empty digest.
+    """
+    found = dict(digests)
+    for folder, folders, files in os.walk(directory):
+        linked = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in (*files, *linked):
+            place = os.path.relpath(os.path.join(folder, name), directory)
+            if place not in (*digests, FILE) and not name.startswith("."):
+                found[place] = _digest_of_file(directory / place)
+    return found
+
+
+def _digest_of_file(file: Path) -> str:
+    try:
+        return hashlib.sha256(read_file(file)).hexdigest()
+    except (OSError, NotYaml):
+        return ""
+
+
 # --- signing
 
 
 def add_signature(note: str, digests: Digests, name: str, signer: Signer, at: datetime) -> str:
     """The note with one more signature; a new note where it is of other files, or there was none. Raises Invalid."""
+    if unread := next((file for file, digest in digests.items() if not digest), None):
+        raise Invalid("sign", unread, "it is no file that can be read", "Remove it, or put a regular file in its place")
     if strange := next((file for file in digests if not _LINE.fullmatch(f"{'0' * 64}  {file}")), None):
         raise Invalid("sign", repr(strange), "a file of this name can't be signed", "Name it in plain characters")
     text, signatures = _same(note, digests) or (f"{HEAD}\ntime {at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}\n", [])
@@ -118,7 +145,7 @@ def find_breaches(directory: Path, digests: Digests, policy: OperatorsPolicy) ->
     if (earliest := policy.signed_after) and _time(text) < earliest:
         message = f"this was signed before {earliest}, from when on the operator's file asks for another"
         return [Problem(str(file), 0, "", message, SIGN_ANEW)]
-    return list(_differences(directory, digests, _signed(text)))
+    return list(_differences(directory, with_other_files(directory, digests), _signed(text)))
 
 
 def _time(text: str) -> str:

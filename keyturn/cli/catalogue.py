@@ -210,7 +210,7 @@ def write_signature(directory: Path, name: str, signer: Any) -> dict[str, Any]:
     """Sign the files of this directory; what was signed, and the public key. Raises Invalid."""
     from keyturn.catalogue import CatalogueInvalid
     from keyturn.catalogue.append import write_file
-    from keyturn.catalogue.signature import FILE, add_signature, digest_of
+    from keyturn.catalogue.signature import FILE, add_signature, digest_of, with_other_files
     from keyturn.catalogue.source import gather, parse_files
     from keyturn.ledger.signed_notes import PublicKey
 
@@ -219,9 +219,10 @@ def write_signature(directory: Path, name: str, signer: Any) -> dict[str, Any]:
         raise CatalogueInvalid(str(directory), gathered.problems or parse_files(gathered).problems)
     file = directory / FILE
     before = file.read_text(errors="replace") if file.is_file() else ""
-    write_file(file, add_signature(before, gathered.digests, name, signer, datetime.now(UTC)), 0o644)
+    digests = with_other_files(directory, gathered.digests)
+    write_file(file, add_signature(before, digests, name, signer, datetime.now(UTC)), 0o644)
     key = str(PublicKey(name, signer.public_key()))
-    return {"files": len(gathered.digests), "digest": digest_of(gathered.digests), "key": key}
+    return {"files": len(digests), "digest": digest_of(gathered.digests), "key": key}
 
 
 @commands.command()

@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from keyturn.catalogue import CatalogueInvalid, append, find_problems, load_catalogue, signature
 from keyturn.catalogue.index import WORTH
 from keyturn.catalogue.operators_policy import VARIABLE
-from keyturn.catalogue.signature import FILE, add_signature, digest_of
+from keyturn.catalogue.signature import FILE, add_signature, digest_of, with_other_files
 from keyturn.catalogue.source import gather
 from keyturn.cli.app import app
 from keyturn.core.errors import Invalid
@@ -46,6 +46,8 @@ class Signed:
         self.directory = directory
         self.catalogue = directory / "catalogue"
         self.catalogue.mkdir()
+        (self.catalogue / "ca").mkdir()
+        (self.catalogue / "ca" / "db.pem").write_text("a certificate\n")
         (self.catalogue / "stores.yaml").write_text(STORES)
         (self.catalogue / "consumers.yaml").write_text(CONSUMERS)
         self.key = key(directory)
@@ -67,7 +69,7 @@ class Signed:
     def sign(self, signer: FileSigner | None = None, name: str = NAME) -> None:
         """Vouch for the files as they are."""
         before = self.file.read_text() if self.file.exists() else ""
-        digests = gather(self.catalogue).digests
+        digests = with_other_files(self.catalogue, gather(self.catalogue).digests)
         self.file.write_text(add_signature(before, digests, name, signer or self.key, datetime.now(UTC)))
 
     def problems(self) -> list[str]:
@@ -107,6 +109,9 @@ CHANGES: dict[str, Callable[[Path], Any]] = {
         "freezes: {}\n"
     ),
     "consumers.yaml: this file was signed, and is gone": lambda place: (place / "consumers.yaml").unlink(),
+    "db.pem: this file is not what was signed": lambda place: (place / "ca" / "db.pem").write_text("another CA\n"),
+    "db.pem: this file was signed, and is gone": lambda place: (place / "ca" / "db.pem").unlink(),
+    "other.pem: this file is not among those that were signed": lambda place: (place / "other.pem").write_text("CA\n"),
     f"{FILE}: the catalogue is not signed, and the operator's file asks for a signature": lambda place: (
         place / FILE
     ).unlink(),
@@ -120,6 +125,14 @@ def test_a_change_that_nobody_signed_is_refused_and_the_file_is_named(told: str,
     assert signed.problems() == [told]
     signed.sign()
     assert signed.problems() == []
+
+
+def test_a_folder_behind_a_link_is_not_signed(signed: Signed) -> None:
+    (signed.directory / "elsewhere").mkdir()
+    (signed.catalogue / "more").symlink_to(signed.directory / "elsewhere")
+    assert signed.problems() == ["more: this file is not among those that were signed"]
+    with pytest.raises(Invalid, match="no file that can be read"):
+        signed.sign()
 
 
 def test_files_that_change_their_names_or_their_contents_among_each_other_are_refused(signed: Signed) -> None:
@@ -331,7 +344,7 @@ def test_a_key_of_the_hub_signs_without_leaving_it(signed: Signed, lab: Lab, mon
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
     assert told["digest"] == digest_of(gather(signed.catalogue).digests)
-    assert told["files"] == 2
+    assert told["files"] == 3
     signed.policy(signed_by=[told["key"]])
     assert signed.problems() == []
     (signed.catalogue / "stores.yaml").write_text(f"{STORES}# x\n")
