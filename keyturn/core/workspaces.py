@@ -20,8 +20,12 @@ HOUSE: Final = "keyturn"
 SECRET, LEDGER, INCIDENT, ALERT = "secret", "ledger", "incident", "alert"
 """What events are about."""
 
-_LEGAL: Final = re.compile(r"(?!target(-|\Z))[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
-"""As Prefect takes a block's name; what begins with target- could not be told from a target's limit."""
+_LEGAL: Final = re.compile(r"(?!target(-|\Z))(?!(.*-)?consumer(-|\Z))[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
+"""As Prefect takes a block's name.
+
+A name that begins with ``target-`` looks like a target's limit. In the hub, the policy of the consumer ``worker`` in
+the workspace ``red`` has the name that the worker's policy of a workspace ``red-consumer`` would have.
+"""
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,9 @@ class WorkspaceNames:
 
     def __post_init__(self) -> None:
         if not _LEGAL.fullmatch(self.name):
-            hint = "Use up to 32 small letters, digits and - between them; not target, nor what begins with target-"
+            hint = (
+                "Use up to 32 small letters, digits and - between them, without the word consumer; not target, target-…"
+            )
             raise Invalid("use", f"workspace {self.name!r}", "it is no name of a workspace", hint)
 
     @staticmethod

@@ -111,7 +111,8 @@ def resources(declared: HubDeclaration) -> tuple[HubResource, ...]:
         *_first(declared),
         *rest,
     )
-    keys = [resource.key for resource in every]
+    # The hub stores the names of policies in lower case.
+    keys = [resource.key.lower() if resource.kind is Kind.POLICY else resource.key for resource in every]
     if twice := next((key for key in keys if keys.count(key) > 1), None):
         raise Invalid("set up", twice, "it is declared twice", "Give one of the two another name under hub")
     return every

@@ -1,5 +1,6 @@
 """What a workspace's name makes of the names on a Prefect server."""
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +10,13 @@ import yaml
 from deployments.prefect_file import file_of, of_workspace, prefect_file
 from deployments.texts import filled
 from keyturn.core.errors import Invalid
+from keyturn.core.rights import HubPlaces
 from keyturn.core.workspaces import HOUSE, VARIABLE, WorkspaceNames
+from keyturn.policies.hub import ROLES
 
+RESERVED = ("target", "target-db", "consumer", "red-consumer", "consumer-red", "red-consumer-blue")
+PARTS = ("red", "worker", "consumer", "default", "login")
+WORDS = [*PARTS, *("-".join(parts) for count in (2, 3) for parts in itertools.product(PARTS, repeat=count))]
 PAYMENTS = WorkspaceNames("payments")
 
 
@@ -35,10 +41,25 @@ def test_the_default_workspace_keeps_its_names_and_another_has_its_own(
     assert name(PAYMENTS) == (of_payments or said)
 
 
-@pytest.mark.parametrize("name", ["", "Payments", "a/b", "-a", "a-", "a_b", "x" * 33, "target", "target-db"])
+@pytest.mark.parametrize("name", ["", "Payments", "a/b", "-a", "a-", "a_b", "x" * 33, *RESERVED])
 def test_what_could_not_be_told_from_another_name_is_refused(name: str) -> None:
     with pytest.raises(Invalid, match="no name of a workspace"):
         WorkspaceNames(name)
+
+
+def legal(name: str) -> bool:
+    try:
+        return bool(WorkspaceNames(name))
+    except Invalid:
+        return False
+
+
+def test_no_two_workspaces_have_a_policy_of_one_name() -> None:
+    wanted = [*ROLES, *(f"consumer-{word}" for word in WORDS)]
+    names = [
+        HubPlaces(house=WorkspaceNames(one).own).named(policy) for one in filter(legal, WORDS) for policy in wanted
+    ]
+    assert sorted(names) == sorted(set(names))
 
 
 def test_the_environment_names_it() -> None:

@@ -1,6 +1,7 @@
 """A hub is made as the catalogue needs it, again without any effect, and what others change there is found."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from keyturn.core.hub_setup import HubResource, Kind, SetupPort, SetupVerdict
 from keyturn.hub_setup.apply import apply_setup, remove_left_over
 from keyturn.hub_setup.plan import plan_setup
 from keyturn.hub_setup.record import read_record
+from keyturn.policies.scope import SecretPath
 from keyturn.providers.vault.setup import VaultSetup, hubs_words
 from tests.hub_setup.site import SCOPE, WORKER, Empty, applied, generated_key, planned, verdicts, wanted
 from tests.support.world import World
@@ -395,3 +397,10 @@ def test_the_hubs_words_hide_what_was_sent_and_end(empty: Empty) -> None:
 def test_credentials_of_a_role_that_nothing_has_made_name_the_remedy(empty: Empty) -> None:
     with pytest.raises(NotFound, match=r"the hub has none of that name.*Declare it in the catalogue's hub section"):
         empty.port.role_id("nobody")
+
+
+def test_consumers_whose_policies_would_have_one_name_are_refused() -> None:
+    """The hub stores the names of policies in lower case."""
+    readers = {name: (SecretPath("secret", "ml/db"),) for name in ("App", "app")}
+    with pytest.raises(Invalid, match="declared twice"):
+        wanted({}, scope=replace(SCOPE, consumers=readers))
