@@ -61,15 +61,15 @@ def with_other_files(directory: Path, digests: Digests) -> Digests:
 
     Hidden files and the signature are left out. What can't be read, and a link to a folder, has an empty digest.
     """
-    found = dict(digests)
+    every = dict(digests)
     for folder, folders, files in os.walk(directory):
         linked = [name for name in folders if os.path.islink(os.path.join(folder, name))]
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in (*files, *linked):
             place = os.path.relpath(os.path.join(folder, name), directory)
             if place not in (*digests, FILE) and not name.startswith("."):
-                found[place] = _digest_of_file(directory / place)
-    return found
+                every[place] = _digest_of_file(directory / place)
+    return every
 
 
 def _digest_of_file(file: Path) -> str:

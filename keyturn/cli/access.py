@@ -312,10 +312,10 @@ def insist_on_fields(request: str, wanted: Iterable[str], values: Mapping[str, A
 def replace_process(program: str, command: list[str], variables: dict[str, str]) -> None:
     """Become the program, with these variables and without Keyturn's own."""
     from keyturn.cli import INHERITED
-    from keyturn.cli.exec_order import is_own
+    from keyturn.cli.exec_order import without_logins
 
     sys.stdout.flush()
-    inherited = {name: text for name, text in INHERITED.items() if not is_own(name)}
+    inherited = without_logins(INHERITED)
     os.execve(program, command, {**inherited, **variables})  # noqa: S606  it is what was asked for
 
 

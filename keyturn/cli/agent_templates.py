@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from keyturn.cli import INHERITED
-from keyturn.cli.exec_order import is_own
+from keyturn.cli.exec_order import without_logins
 from keyturn.cli.output import note
 from keyturn.cli.programs import put_once, wrong
 from keyturn.core.errors import KeyturnError, Unavailable
@@ -112,7 +112,7 @@ def command_of(text: str) -> Command:
 
 def run_command(command: Command) -> None:
     """Run it to its end. Raises Unavailable where it fails, or takes too long: then all that it has begun is ended."""
-    environment = {name: text for name, text in INHERITED.items() if not is_own(name)}
+    environment = without_logins(INHERITED)
     hint = "It is run again with the next look"
     try:
         process = subprocess.Popen(

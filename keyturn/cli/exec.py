@@ -75,7 +75,12 @@ SettleOption = Annotated[
 PollOption = Annotated[
     str, typer.Option("--poll", metavar="DURATION", help="How often secrets are read again; 0s for never.")
 ]
-KeepLoginOption = Annotated[bool, typer.Option("--keep-login", help="Leave Keyturn's own variables to CMD.")]
+KeepOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--keep-env", metavar="NAME", help="Pass this variable on to CMD, though it may log in; * is any text. Repeat."
+    ),
+]
 ReceiveOption = Annotated[
     str | None,
     typer.Option("--receive", metavar="HOST:PORT", help="Take notices there; answered when CMD has the new version."),
@@ -107,7 +112,7 @@ def run_program(
     poll: PollOption = "1m",
     wait: WaitOption = "0s",
     source: SourceOption = None,
-    keep_login: KeepLoginOption = False,
+    keep_env: KeepOption = None,
     allow_disk: DiskOption = False,
     mode: ModeOption = "0600",
     receive: ReceiveOption = None,
@@ -140,7 +145,7 @@ def run_program(
         opened.callback(within_seconds, lasting.close)
         order = Order(
             opened, tuple(command), tuple(env or ()), tuple(env_all or ()), tuple(file or ()), tuple(template or ()),
-            on_change, allow_disk, mode_of(mode), keep_login, on_revoked is OnRevoked.STOP,
+            on_change, allow_disk, mode_of(mode), tuple(keep_env or ()), on_revoked is OnRevoked.STOP,
         )  # fmt: skip
         order.check(bool(receive))
         listening = Listening.parse(receive, webhook_key_file, webhook_key, receive_cert, receive_key)

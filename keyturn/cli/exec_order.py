@@ -1,9 +1,10 @@
 """What was asked for of ``keyturn exec``, and carrying it out."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -38,9 +39,13 @@ if TYPE_CHECKING:
 FILES: Final = "KEYTURN_FILES"
 """The variable that tells the program where its files are."""
 
-OWN: Final = ("VAULT_TOKEN", "BAO_TOKEN", "VAULT_CLIENT_CERT", "VAULT_CLIENT_KEY")
-OWN_PREFIX: Final = "KEYTURN_"
-"""The login to the hub, and what else is Keyturn's own: settings, and addresses with passwords in them."""
+LOGINS: Final = (
+    *("KEYTURN_", "VAULT_", "BAO_", "PREFECT_", "KUBECONFIG"),
+    *("AWS_", "AZURE_", "GOOGLE_", "CLOUDSDK_", "IDENTITY_", "MSI_", "ARM_"),
+)
+"""What the names of variables begin with that log Keyturn in: to the hub, to Prefect, and to clouds."""
+HARMLESS: Final = frozenset({"AWS_REGION", "AWS_DEFAULT_REGION", "GOOGLE_CLOUD_PROJECT"})
+"""Those that log nobody in, and that programs often need."""
 
 VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -68,7 +73,7 @@ class Order:
     on_change: str
     allow_disk: bool
     mode: int
-    keep_login: bool
+    keep_env: Sequence[str]
     stop_revoked: bool = False
 
     @cached_property
@@ -145,8 +150,8 @@ class Order:
         insist_on_places(list(self.files), self.allow_disk)
 
     def environment(self) -> dict[str, str]:
-        """What the program gets beside its secrets: what this process was given, without Keyturn's own."""
-        inherited = {name: text for name, text in INHERITED.items() if self.keep_login or not is_own(name)}
+        """What the program gets besides its secrets: this process's environment without its logins."""
+        inherited = without_logins(INHERITED, self.keep_env)
         own = self.opened_directory
         return {**inherited, **({FILES: str(own)} if own else {})}
 
@@ -163,9 +168,13 @@ def variable(name: str, option: str) -> str:
     return name
 
 
-def is_own(name: str) -> bool:
-    """Whether a variable is Keyturn's own."""
-    return name in OWN or name.startswith(OWN_PREFIX)
+def without_logins(variables: Mapping[str, str], keep: Sequence[str] = ()) -> dict[str, str]:
+    """The variables without those that log this process in; ``keep`` are patterns of names that stay."""
+
+    def stays(name: str) -> bool:
+        return name in HARMLESS or not name.startswith(LOGINS) or any(fnmatchcase(name, each) for each in keep)
+
+    return {name: text for name, text in variables.items() if stays(name)}
 
 
 def carry_out(order: Order, times: Times, client: "SecretClient", listening: "Listening | None") -> int:

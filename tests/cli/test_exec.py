@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 
 from deployments.local.support.ports import free_port
 from keyturn.cli.app import app
-from keyturn.cli.exec_order import is_own
+from keyturn.cli.exec_order import LOGINS
 from keyturn.core.notices import NOTICE_PATH, Notice
 from keyturn.core.sensitive import SecretFields
 from keyturn.programs.children import lives
@@ -38,6 +38,21 @@ KEY = "whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 @pytest.fixture
 def secret(lab: Lab) -> Declared:
     return lab.generated()
+
+
+CLOUDS = {
+    "AWS_REGION": "eu-west-1",
+    "AWS_PROFILE": "app",
+    "AWS_SECRET_ACCESS_KEY": "x",
+    "AWS_WEB_IDENTITY_TOKEN_FILE": "x",
+    "AZURE_CLIENT_ID": "x",
+    "AZURE_CLIENT_SECRET": "x",
+    "IDENTITY_ENDPOINT": "x",
+    "KUBECONFIG": "x",
+    "GOOGLE_APPLICATION_CREDENTIALS": "x",
+    "CLOUDSDK_CONFIG": "x",
+    "PREFECT_API_KEY": "x",
+}
 
 
 @pytest.fixture
@@ -105,13 +120,14 @@ def test_a_rotation_reaches_a_program_before_it_is_acknowledged(
     program += 'echo "$PW" $(cat "$KEYTURN_FILES/pw") $$ >>"$OUT/shown"; while :; do sleep 0.05; done'
     given = ("--env", f"PW={secret.path}#value", "--file", f"pw={secret.path}#value", "--poll", "0s")
     receiving = ("--receive", f"127.0.0.1:{port}", "--webhook-key-file", str(tmp_path / "key"), "--settle", "0s")
-    command = [*SCRIPT, "exec", *given, *receiving, "--", "sh", "-c", program]
-    with running(command, env) as process:
+    options = ("--keep-env", "AWS_PROF*", "--keep-env", "AZURE_CLIENT_ID")
+    command = [*SCRIPT, "exec", *given, *receiving, *options, "--", "sh", "-c", program]
+    with running(command, env | CLOUDS) as process:
         pid = int(until_holds(tmp_path / "shown", first, process).split()[-1])
         variables = dict(line.split("=", 1) for line in (tmp_path / "env").read_text().splitlines() if "=" in line)
         files = Path(variables["KEYTURN_FILES"])
-        assert variables["VAULT_ADDR"] == lab.world.hub_address
-        assert {name for name in variables if is_own(name)} == {"KEYTURN_FILES"}
+        logins = {name for name in variables if name.startswith(LOGINS)}
+        assert logins == {"KEYTURN_FILES", "AWS_REGION", "AWS_PROFILE", "AZURE_CLIENT_ID"}
         assert (tmp_path / "files").read_text() == f"600 {files}/pw\n"
         assert files.parent in (Path("/dev/shm"), Path(os.environ.get("XDG_RUNTIME_DIR") or "/dev/shm"))
         assert files.stat().st_mode & 0o777 == 0o700

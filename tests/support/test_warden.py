@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import shards
 from tests.support.hooks import eventually
 from tests.support.sampling import ROOT
 from tests.support.warden import MARK, marked
@@ -26,6 +27,7 @@ def running(directory: Path, wanted: str, *options: str) -> Iterator[tuple["subp
     mark = f"{os.environ[MARK]}/{secrets.token_hex(8)}"
     command = [sys.executable, "-m", "pytest", "tests/support/waiting.py", f"--basetemp={directory / 'base'}", *options]
     environment = {**os.environ, MARK: mark, "WAITING": str(directory)}
+    environment.pop(shards.VARIABLE, None)
     with (directory / "said").open("wb") as said:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=said, stderr=said)
     try:
