@@ -19,6 +19,7 @@ from keyturn.catalogue.own_keys import OwnKeySettings
 from keyturn.catalogue.partners import OrganisationName, PartnerSettings
 from keyturn.core.errors import Invalid
 from keyturn.core.hosts import HostPattern
+from keyturn.core.outbound import is_loopback
 from keyturn.ledger.signed_notes import PublicKey
 from keyturn.settings.fields import Line, Model, matching, refused
 
@@ -98,6 +99,8 @@ class OperatorsPolicy(Model):
 
     hosts: tuple[Host, ...] | None = None
     """Hosts that stores, targets and consumers may be at: names, *.domains, networks, each with :port or without."""
+    unencrypted: tuple[Host, ...] = ()
+    """Hosts, written as under `hosts`, that entries may reach without TLS: passwords go there in clear."""
     accounts: tuple[Account, ...] | None = None
     """Accounts of AWS, projects of Google Cloud, tenants and subscriptions of Azure, repositories of GitHub that the
     catalogue may name; * is any text."""
@@ -147,6 +150,10 @@ class OperatorsPolicy(Model):
     def allows_host(self, host: str, port: int) -> bool:
         """Whether the catalogue may lead there, as far as this says."""
         return self.hosts is None or any(HostPattern.parse(pattern).covers(host, port) for pattern in self.hosts)
+
+    def allows_unencrypted(self, host: str, port: int) -> bool:
+        """Whether the catalogue may send credentials there without TLS."""
+        return is_loopback(host) or any(HostPattern.parse(pattern).covers(host, port) for pattern in self.unencrypted)
 
     def allows_account(self, account: str) -> bool:
         """Whether the catalogue may name this account."""

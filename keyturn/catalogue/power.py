@@ -100,6 +100,12 @@ LOGINS: Final = (
 )
 """Variables that name a file which is this process's own."""
 
+WITHOUT_TLS: Final[Mapping[str, tuple[object, ...]]] = {
+    "sslmode": ("disable", "allow", "prefer"),
+    "tls": (False, "disable"),
+}
+"""The settings, and their values with which a connection may have no TLS."""
+
 OWN_FILES: Final = ("KEYTURN_HUB_", "KEYTURN_REVOKER_", "KEYTURN_FAILURE_", "KEYTURN_FORWARD_")
 """What variables begin with that name Keyturn's own files, where they end in _FILE."""
 
@@ -147,6 +153,9 @@ def _hosts(model: Any, around: Surroundings) -> Iterator[Flaw]:
         elif not around.policy.allows_host(host, port):
             remedy = f"Let the operator add it to `hosts` in {around.env.get(VARIABLE)}, or name another."
             yield path, "the operator's file does not allow this host", remedy
+        elif (key := _without_tls(model)) and not around.policy.allows_unencrypted(host, port):
+            remedy = f"Use TLS, or let the operator's file ({VARIABLE}) list {host} under `unencrypted`."
+            yield (key,), f"credentials may go to {host} without TLS", remedy
 
 
 def _places(model: Any) -> Iterator[tuple[KeyPath, str, int]]:
@@ -169,6 +178,12 @@ def _places(model: Any) -> Iterator[tuple[KeyPath, str, int]]:
         elif key == "endpoint" and value:
             host, _, port = value.rpartition(":")
             yield (key,), host, int(port)
+
+
+def _without_tls(model: Any) -> str:
+    """The setting that lets credentials go without TLS; empty where none does."""
+    weak = ((key, getattr(model, key, None)) for key in WITHOUT_TLS)
+    return next((key for key, value in weak if value in WITHOUT_TLS[key]), "")
 
 
 def _machine(host: str) -> str:

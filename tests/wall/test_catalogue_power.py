@@ -226,6 +226,36 @@ def test_a_host_that_the_operators_file_leaves_out_is_spoken_to_by_no_entry(
         assert problems(catalogue, text, env) == []
 
 
+WITHOUT_TLS = {
+    "postgresql": ("host: HOST, database: app, admin: targets/mine", "sslmode", ("disable", "allow", "prefer")),
+    "mysql": ("host: HOST, database: app, admin: targets/mine", "tls", ("disable",)),
+    "redis": ("host: HOST, admin: targets/mine", "tls", ("false",)),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"), [(kind, value) for kind, (*_, values) in WITHOUT_TLS.items() for value in values]
+)
+def test_no_credential_goes_to_another_machine_without_tls(kind: str, value: str, tmp_path: Path) -> None:
+    place = make(tmp_path / "catalogue")
+    settings, key, _ = WITHOUT_TLS[kind]
+    line = f"targets:\n  mine: {{ kind: {kind}, {settings}, {key}: {value} }}\n"
+    (flaw,) = problems(place, line.replace("HOST", "db.example.com"))
+    assert f"targets.mine.{key}: credentials may go to db.example.com without TLS" in flaw
+    assert problems(place, line.replace("HOST", "127.0.0.1")) == []
+    env = {VARIABLE: str(operators_file(tmp_path, unencrypted=["db.example.com"]))}
+    assert problems(place, line.replace("HOST", "db.example.com"), env) == []
+    assert problems(place, line.replace("HOST", "db2.example.com"), env) != []
+
+
+def test_every_node_that_is_reached_without_tls_needs_the_operators_consent(tmp_path: Path) -> None:
+    entry = "kind: redis, host: 127.0.0.1, nodes: [redis-2.example.com:6379], tls: false, admin: targets/mine"
+    assert "redis-2.example.com without TLS" in problems(tmp_path, f"targets:\n  mine: {{ {entry} }}\n")[0]
+    entry = "kind: redis, host: redis.example.com, tls: false, channel: news, signing_key: webhooks/mine"
+    found = problems(tmp_path, f"consumers:\n  mine: {{ {entry}, login: webhooks/mine/login }}\n")
+    assert "redis.example.com without TLS" in found[0]
+
+
 def test_a_pattern_with_a_port_allows_that_port_alone(tmp_path: Path) -> None:
     env = {VARIABLE: str(operators_file(tmp_path, hosts=["db.example.com:5432", "app.example.com:443"]))}
     catalogue = make(tmp_path / "catalogue")
