@@ -31,7 +31,7 @@ import hvac
 
 from deployments.local.openbao import OpenBao
 from deployments.local.postgres import PostgreSQL
-from deployments.local.prepare import READER, Hub, prepare
+from deployments.local.prepare import CONNECTION, DATABASE, READER, Hub, accounts_of_role, prepare
 from deployments.local.support.files import write_private
 from deployments.local.support.ports import free_port
 from keyturn.catalogue import Catalogue
@@ -140,21 +140,27 @@ def opened() -> Iterator[Bench]:
         people = [
             root.secrets.identity.create_or_update_entity(name=f"e{number}")["data"]["id"] for number in range(PEOPLE)
         ]
-        bench = Bench(server, root, open_workspace(catalogue_of(people), hub), people, directory)
+        bench = Bench(
+            server, root, open_workspace(catalogue_of(people, database.host, database.port), hub), people, directory
+        )
         own, token = bench.login(["keyturn-requester"])
         bench.requester = token  # type: ignore[attr-defined]
         settings = ApprovalSettings(
             approvers={APPROVER: ApproverSettings(entity="e-bea", key="keyturn-approver-bea", public_key=public)}
         )
-        declared = catalogue_of([*people, own])
+        declared = catalogue_of([*people, own], database.host, database.port)
         bench.workspace = replace(open_workspace(declared, hub), approvals=settings)
         bench.people.append(own)
         yield bench
 
 
-def catalogue_of(people: list[str]) -> Catalogue:
+def catalogue_of(people: list[str], host: str, port: int) -> Catalogue:
     """One secret, and who may be given what belongs to it."""
-    rotation = {"strategy": "generated", "interval": "30d", "grace": "1h"}
+    user = {"strategy": "single-user", "user": "app", "accepts_gap": True, "target": "pg"}
+    rotation = {**user, "interval": "30d", "grace": "1h"}
+    target = {"kind": "postgresql", "host": host, "port": port, "database": DATABASE, "admin": "targets/pg"}
+    role = accounts_of_role().model_dump(mode="json", exclude_none=True)
+    hub = {CONNECTION: {"kind": "database", "target": "pg"}, READER: role}
     secret = {"path": PATH, "owner": "a@example.com", "classification": "internal", "rotation": rotation}
     policy: dict[str, Any] = {
         "paths": ["**"],
@@ -163,7 +169,8 @@ def catalogue_of(people: list[str]) -> Catalogue:
         "approvers": [APPROVER],
         "conditions": {"incident": "none"},
     }
-    return Catalogue.model_validate({"secrets": {PATH: secret}, "access_policies": {"readers": policy}})
+    declared = {"targets": {"pg": target}, "hub": hub, "secrets": {PATH: secret}}
+    return Catalogue.model_validate({**declared, "access_policies": {"readers": policy}})
 
 
 def timed(work: Any) -> float:

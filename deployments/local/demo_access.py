@@ -23,7 +23,7 @@ from rich.console import Console
 from deployments.local import environment
 from deployments.local.demo_leak import show
 from deployments.local.home import opened
-from deployments.local.prepare import POLICIES, READER, Hub, hub_of
+from deployments.local.prepare import CONNECTION, POLICIES, READER, Hub, accounts_of_role, hub_of
 from deployments.local.services import DATABASE_SECRET
 from deployments.local.stack import Stack
 from deployments.local.support.files import private_directory, write_private
@@ -90,7 +90,7 @@ class Session:
         private_directory(self.directory)
         copytree(environment.catalogue_directory(), self.directory / "catalogue")
         policy = {
-            "paths": ["ml-training/**"],
+            "paths": [DATABASE_SECRET],
             "subjects": {"groups": [group]},
             "credential": f"database/creds/{READER}",
             "maximum": "1h",
@@ -100,7 +100,9 @@ class Session:
             "conditions": {"logins": [MOUNT], "login_within": "8h", "incident": "none"},
         }
         added = self.directory / "catalogue" / "access.yaml"
-        added.write_text(yaml.safe_dump({"access_policies": {"oncall": policy}}))
+        role = accounts_of_role().model_dump(mode="json", exclude_none=True)
+        engine = {CONNECTION: {"kind": "database", "target": "ml-postgres"}, READER: role}
+        added.write_text(yaml.safe_dump({"hub": engine, "access_policies": {"oncall": policy}}))
         approvers = {
             name: {"entity": self.entities[name], "key": key_of(name), "public_key": key}
             for name, key in self.keys.items()

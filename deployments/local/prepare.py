@@ -74,6 +74,8 @@ STATE: Final = "keyturn"
 YEAR: Final = 365 * 24 * 3600
 """In seconds."""
 READER: Final = "ml-reader"
+CONNECTION: Final = "ml"
+"""The connection of the hub's engine to the database."""
 END_ACCOUNT: Final = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{{name}}'",
     'DROP ROLE IF EXISTS "{{name}}"',
@@ -172,21 +174,8 @@ class Hub:
             ca_file=ca_file,
             admin="targets/ml-postgres",
         )
-        creation = (
-            "CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'",
-            f'GRANT {OWNER} TO "{{{{name}}}}"',
-            f'ALTER ROLE "{{{{name}}}}" SET role = {OWNER}',
-        )
-        life = parse(ttl)
-        accounts = DatabaseRoleEntry(
-            kind="database-role",
-            connection="ml",
-            creation=creation,
-            revocation=END_ACCOUNT,
-            ttl=life,
-            max_ttl=life,
-        )
-        entries = {"ml": DatabaseEntry(kind="database", target="pg"), **dict.fromkeys(roles, accounts)}
+        accounts = accounts_of_role(ttl)
+        entries = {CONNECTION: DatabaseEntry(kind="database", target="pg"), **dict.fromkeys(roles, accounts)}
         every = resources(HubDeclaration(EVERYTHING, Origin(), entries, {"pg": target}))
         self._apply([made for made in every if made.mount == "database"])
 
@@ -273,6 +262,19 @@ def make_role(cursor: Cursor, role: str, attributes: str) -> None:
     cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
     if not cursor.fetchone():
         cursor.execute(f"CREATE ROLE {role} {attributes}")
+
+
+def accounts_of_role(ttl: str = "768h") -> DatabaseRoleEntry:
+    """A role of the hub's engine whose accounts are members of the owner role."""
+    creation = (
+        "CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'",
+        f'GRANT {OWNER} TO "{{{{name}}}}"',
+        f'ALTER ROLE "{{{{name}}}}" SET role = {OWNER}',
+    )
+    life = parse(ttl)
+    return DatabaseRoleEntry(
+        kind="database-role", connection=CONNECTION, creation=creation, revocation=END_ACCOUNT, ttl=life, max_ttl=life
+    )
 
 
 def prepare(

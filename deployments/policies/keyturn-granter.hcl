@@ -119,6 +119,15 @@ path "auth/token/revoke-accessor" {
   }
 }
 
+# At which server the hub makes a credential, so that a policy opens the target of its own secrets alone. The hub
+# shows no password with it.
+path "database/roles/*" {
+  capabilities = ["read"]
+}
+path "database/config/*" {
+  capabilities = ["read"]
+}
+
 # What makes and ends accounts at targets for access alone (`grants:`): people put it there.
 path "keyturn/data/grant-admins/*" {
   capabilities = ["read"]

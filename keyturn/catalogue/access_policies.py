@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from keyturn.catalogue.choice import Choice, Classification
 from keyturn.catalogue.monitors import HoursSettings, NetworkText
-from keyturn.settings.fields import Line, Model, PositiveDuration, refused
+from keyturn.settings.fields import EngineCredential, Line, Model, PositiveDuration, refused
 from keyturn.settings.timing import Timezone, no_repeats
 
 LONGEST: Final = timedelta(hours=12)
@@ -100,8 +100,9 @@ class AccessPolicySettings(Choice):
     """Whom it is about; everybody, where it denies and names nobody."""
     conditions: ConditionSettings = Field(default_factory=ConditionSettings)
     """What has to be so besides; where it denies, when it does."""
-    credential: Line | None = None
-    """Where the hub makes the credential, such as `database/creds/ml-reader`."""
+    credential: EngineCredential | None = None
+    """Where the hub makes the credential, such as `database/creds/ml-reader`: the role of a database engine that the
+    section `hub:` declares for the secret's own target."""
     grant: Line | None = None
     """Instead of credential: the entry of `grants` by which Keyturn makes an account itself."""
     maximum: PositiveDuration = timedelta(hours=1)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
 from keyturn.catalogue import account_names, beside, decoys, drills, previous, readers, rule_checks, times, unanswered
+from keyturn.catalogue.access_checks import find_access_flaws
+from keyturn.catalogue.access_policies import AccessPolicySettings
 from keyturn.catalogue.consumers import ConsumerSettings
 from keyturn.catalogue.destinations import EACH as FIELD
 from keyturn.catalogue.destinations import Destination, FieldPattern, SyncSettings, Update
@@ -17,6 +19,7 @@ from keyturn.catalogue.environment import references
 from keyturn.catalogue.exceptions import ExceptionSettings
 from keyturn.catalogue.freezes import illegal_pattern
 from keyturn.catalogue.grant_accounts import KINDS as GRANT_KINDS
+from keyturn.catalogue.grant_accounts import GrantAccountSettings
 from keyturn.catalogue.groups import Groups, members
 from keyturn.catalogue.hub_checks import find_hub_problems
 from keyturn.catalogue.models import SecretDeclaration
@@ -59,6 +62,9 @@ class World:
     rules: Mapping[str, RuleSettings] = field(default_factory=dict)
     secrets: Mapping[str, SecretDeclaration] = field(default_factory=dict)
     consumers: Mapping[str, ConsumerSettings] = field(default_factory=dict)
+    policies: Mapping[str, AccessPolicySettings] = field(default_factory=dict)
+    grants: Mapping[str, GrantAccountSettings] = field(default_factory=dict)
+    hub: Mapping[str, Any] = field(default_factory=dict)
 
     def system(self, section: str, name: str) -> System:
         """The remote system behind a store or target; one that is broken or undeclared stands for itself."""
@@ -107,11 +113,13 @@ def find_conflicts(world: World) -> list[Problem]:
     problems += [problem for entry in world.entries["syncs"].values() for problem in _sync(entry, world)]
     problems += [problem for entry in world.entries["rules"].values() for problem in _rule(entry, world)]
     problems += [problem for entry in world.entries["exceptions"].values() for problem in _exception(entry, world)]
-    chosen = (*world.entries["monitors"].values(), *world.entries["access_policies"].values())
+    policies = world.entries["access_policies"]
+    chosen = (*world.entries["monitors"].values(), *policies.values())
     problems += [problem for entry in chosen for problem in _chosen(entry, world)]
     problems += [problem for entry in world.entries["access_logs"].values() for problem in _access_log(entry, world)]
     problems += [problem for entry in world.entries["grants"].values() for problem in _granting_target(entry, world)]
-    problems += [problem for entry in world.entries["access_policies"].values() for problem in _grant(entry, world)]
+    problems += [problem for entry in policies.values() for problem in _grant(entry, world)]
+    problems += [policies[name].problem(*flaw) for name, flaw in find_access_flaws(world)]
     problems += [problem for entry in world.entries["pki"].values() for problem in references(entry)]
     problems += find_misfits(world.entries["pki"])
     problems += [problem for entry in world.entries["hub"].values() for problem in find_hub_problems(entry, world)]

@@ -1,6 +1,7 @@
 """What the section `hub:` declares: logins, engines' roles and limits that `keyturn hub apply` makes in the hub."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_network
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
@@ -12,8 +13,8 @@ from keyturn.core.hub_setup import HubResource, Kind
 from keyturn.settings.choices import ByTag
 from keyturn.settings.fields import (
     Duration,
+    EngineMount,
     HttpsUrl,
-    HubPath,
     Line,
     Model,
     PositiveDuration,
@@ -335,7 +336,7 @@ class DatabaseEntry(Model):
     """What it is."""
     target: Line
     """The target, of kind postgresql or mysql: its address, and what it is administered with."""
-    mount: HubPath = "database"
+    mount: EngineMount = "database"
     """Where the engine is mounted."""
     roles: tuple[Line, ...] = ("*",)
     """The roles that may use it."""
@@ -363,7 +364,7 @@ class AwsRoleEntry(Model):
 
     kind: Literal["aws-role"]
     """What it is."""
-    mount: HubPath = "aws"
+    mount: EngineMount = "aws"
     """Where the engine is mounted."""
     credential_type: Literal["iam_user", "assumed_role", "federation_token"]
     """What it makes, in the engine's words."""
@@ -424,7 +425,7 @@ class EngineEntry(Model):
     """What it is."""
     type: Literal["database", "pki", "transit", "ssh", "aws", "kv"]
     """Which engine."""
-    mount: HubPath | None = None
+    mount: EngineMount | None = None
     """Where it is mounted, where that is not its name."""
 
 
@@ -494,3 +495,28 @@ def bare_resources(entries: Mapping[str, Any]) -> Iterator[HubResource]:
     """What all of them make in mounts and methods, without fields."""
     made = (resource_of(name, entry, entries) for name, entry in entries.items())
     yield from (resource for resource in made if resource is not None)
+
+
+@dataclass(frozen=True)
+class DatabaseRole:
+    """A role of a database engine, the connection that makes its accounts, and the target that they are for."""
+
+    mount: str
+    name: str
+    connection: str
+    target: str
+
+    @property
+    def credential(self) -> str:
+        """Where the hub makes its credentials."""
+        return f"{self.mount}/creds/{self.name}"
+
+
+def database_roles(entries: Mapping[str, Any]) -> dict[str, DatabaseRole]:
+    """The roles that a section `hub:` declares, by where the hub makes their credentials."""
+    declared = (
+        DatabaseRole(connection.mount, name, role.connection, connection.target)
+        for name, role in entries.items()
+        if isinstance(role, DatabaseRoleEntry) and isinstance(connection := entries.get(role.connection), DatabaseEntry)
+    )
+    return {role.credential: role for role in declared}

@@ -232,7 +232,8 @@ def _examine(
     breaches += [entries[section][name].problem(*flaw) for section, name, flaw in power.find_flaws(made, around)]
     made |= _spread(made)
     systems = {(kind, name): model.system for kind in ("stores", "targets") for name, model in made[kind].items()}
-    read_as = {key: made[key] for key in ("syncs", "groups", "stores", "rules", "secrets", "consumers")}
+    sections = ("syncs", "groups", "stores", "rules", "secrets", "consumers", "grants", "hub")
+    read_as = {section: made[section] for section in sections} | {"policies": made["access_policies"]}
     world = checks.World(entries, systems, read.complete, **read_as)
     return made, sorted({*problems, *checks.find_conflicts(world)}), breaches
 

@@ -14,7 +14,7 @@ from keyturn.core.keys import CertificateKey, key_parameters
 from keyturn.core.rights import Section, allow
 from keyturn.core.suggest import advice
 from keyturn.settings import durations
-from keyturn.settings.fields import Duration, EngineRole, HubPath, Line, Model, PositiveDuration, WebUrl, refused
+from keyturn.settings.fields import Duration, EngineMount, EngineRole, Line, Model, PositiveDuration, WebUrl, refused
 
 ANY: Final = "any"
 THIRD: Final = 3
@@ -148,7 +148,7 @@ class UrlSettings(Model):
 class AuthoritySettings(Model):
     """An authority of the hub: its mount, its own certificate, where it is found, and the roles that it signs for."""
 
-    mount: HubPath
+    mount: EngineMount
     """Where its PKI engine is mounted in the hub; the engine is its own."""
     signed_by: Line | None = None
     """The authority of this catalogue that signs it; without it, it is a root."""

@@ -43,6 +43,11 @@ class TargetBase(Model):
     ASKS: ClassVar[str] = ""
     """What asks it which rights the login in use has, as MODULE:FUNCTION; empty where nobody can be asked."""
 
+    @property
+    def server(self) -> str:
+        """Where an engine of the hub connects to; empty where none does."""
+        return ""
+
     def rights(self, accounts: AccountRights) -> Iterator[Document]:
         """The documents that let a login make and end credentials of these accounts; none where it has an admin."""
         return iter(())
@@ -67,6 +72,11 @@ class PostgresqlSettings(TargetBase):
     """The path in the hub's state mount that holds username and password of the role that may alter others."""
 
     @property
+    def server(self) -> str:
+        """Where the hub's engine connects to, as HOST:PORT/DATABASE."""
+        return f"{self.host}:{self.port}/{self.database}"
+
+    @property
     def system(self) -> System:
         """The server: roles belong to all of its databases."""
         return (self.kind, self.host.casefold(), str(self.port))
@@ -89,6 +99,11 @@ class MysqlSettings(TargetBase):
     """A PEM file with the CA that signed the server's certificate."""
     admin: HubPath
     """The path in the hub's state mount that holds username and password of the user that may alter others."""
+
+    @property
+    def server(self) -> str:
+        """Where the hub's engine connects to, as HOST:PORT/: without a database."""
+        return f"[{self.host}]:{self.port}/" if ":" in self.host else f"{self.host}:{self.port}/"
 
     @property
     def system(self) -> System:

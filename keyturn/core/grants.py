@@ -107,6 +107,12 @@ class GrantsPort(Protocol):
         The token that asks for it tells ``owner``. Raises NotFound and Denied, and then leaves nothing behind.
         """
 
+    def server_of(self, credential: str) -> str:
+        """The server that the engine's role at ``credential`` makes accounts at, as HOST:PORT/DATABASE.
+
+        Raises NotFound and Denied.
+        """
+
     def wrap(self, fields: SecretFields, life: timedelta) -> WrappedCredential:
         """What this process has made, so that it opens once within ``life``; no token has asked for it."""
 

@@ -41,6 +41,12 @@ def mount_of(path: str) -> str:
     return split(path)[0]
 
 
+def overlap(first: str, second: str) -> bool:
+    """Whether two paths of mounts are the same, or one lies below the other."""
+    left, right = (f"{path.strip('/')}/" for path in (first, second))
+    return left.startswith(right) or right.startswith(left)
+
+
 def undeclared(mount: str, mounts: Collection[str], name: str) -> Invalid:
     """What is said where no mount of that name is declared."""
     hint = advice(mount, mounts, "Declare it under mounts")

@@ -8,6 +8,7 @@ was made and not laid there, and begins another attempt; what was laid there is 
 from dataclasses import replace
 from typing import Final
 
+from keyturn.catalogue.hub_entries import database_roles
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, Locked
 from keyturn.core.grants import WrappedCredential
 from keyturn.core.passwords import PasswordPolicy, generate
@@ -57,6 +58,7 @@ def deliver_request(workspace: Workspace, request: AccessRequest, sight: AccessS
         end_credential(workspace, stored.grant)
     insist_on_approved(workspace, request)
     facts = insist_on_allowed(request, sight)
+    insist_on_own_target(workspace, request)
     if request.break_glass:
         # Whoever has asked may have done so past the command, which tells of it, too.
         sound_alarm(workspace, request)
@@ -109,6 +111,23 @@ def insist_on_allowed(request: AccessRequest, sight: AccessSight) -> AccessFacts
         hint = "See `keyturn access explain`, and access_policies in the catalogue"
         raise Denied("give", request.id, "; ".join(reasons), hint)
     return facts
+
+
+def insist_on_own_target(workspace: Workspace, request: AccessRequest) -> None:
+    """What the hub's role makes is for the secret's own target, whatever the catalogue calls it.
+
+    Raises Denied where it is not, NotFound where the hub has no such role.
+    """
+    catalogue = workspace.catalogue
+    policy, secret = catalogue.access_policies[request.policy], catalogue.secret(request.path)
+    own, role = getattr(secret.rotation, "target", ""), database_roles(catalogue.hub).get(policy.gives)
+    opens = catalogue.grants[policy.grant].target if policy.grant else role.target if role else ""
+    if not own or opens != own:
+        problem = f"{policy.gives} is not for the target of {request.path}"
+        raise Denied("give", request.id, problem, "Correct the policy in the catalogue")
+    if role and (server := workspace.hub.grants().server_of(policy.gives)) != catalogue.targets[own].server:
+        problem = f"in the hub, {policy.gives} makes accounts at {server}, which is not the target {own}"
+        raise Denied("give", request.id, problem, "Run `keyturn hub plan`, and correct the connection or the target")
 
 
 # --- the steps

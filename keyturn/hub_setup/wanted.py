@@ -404,8 +404,7 @@ def _database(bare: HubResource, entry: DatabaseEntry, targets: Mapping[str, Any
 def _connection_url(target: PostgresqlSettings) -> str:
     mode = target.sslmode or ("disable" if is_loopback(target.host) else "verify-full")
     authority = f"&sslrootcert={quote(target.ca_file)}" if target.ca_file and mode.startswith("verify") else ""
-    host = f"{target.host}:{target.port}"
-    return f"postgresql://{{{{username}}}}:{{{{password}}}}@{host}/{target.database}?sslmode={mode}{authority}"
+    return f"postgresql://{{{{username}}}}:{{{{password}}}}@{target.server}?sslmode={mode}{authority}"
 
 
 MYSQL_TLS: Final = {"disable": "", "require": "?tls=skip-verify", "verify": "?tls=true"}
@@ -414,8 +413,8 @@ MYSQL_TLS: Final = {"disable": "", "require": "?tls=skip-verify", "verify": "?tl
 def _mysql_connection(target: MysqlSettings) -> dict[str, str]:
     """Its address, and the authority of its certificate: the engine itself makes of that one how it is spoken to."""
     authority = _authority(target.ca_file) if target.ca_file and target.tls == "verify" else ""
-    host = f"[{target.host}]" if ":" in target.host else target.host
-    url = f"{{{{username}}}}:{{{{password}}}}@tcp({host}:{target.port})/{'' if authority else MYSQL_TLS[target.tls]}"
+    address = target.server.removesuffix("/")
+    url = f"{{{{username}}}}:{{{{password}}}}@tcp({address})/{'' if authority else MYSQL_TLS[target.tls]}"
     return {"connection_url": url, **({"tls_ca": authority} if authority else {})}
 
 

@@ -375,6 +375,11 @@ def granter(scope: HubScope) -> Sections:
             allow("auth/token/revoke-accessor", "update", accessor=()),
         ),
     )
+    yield Section(
+        "At which server the hub makes a credential, so that a policy opens the target of its own secrets alone. The"
+        " hub shows no password with it.",
+        tuple(allow(place, "read") for place in scope.credential_servers),
+    )
     yield from _grant_admins(scope)
     if scope.grant_admins:
         yield Section("Hand such an account over, so that it opens once.", (allow(WRAP, "update"),))

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar, cast
 
-from keyturn.catalogue.hub_entries import OWN, AppRoleEntry, bare_resources
+from keyturn.catalogue.hub_entries import OWN, AppRoleEntry, EngineEntry, bare_resources, database_roles
 from keyturn.catalogue.keys import KeySettings
 from keyturn.catalogue.models import Catalogue
 from keyturn.catalogue.pki import AuthoritySettings, RoleSettings
 from keyturn.core.errors import Invalid
-from keyturn.core.mounts import EVERY, split
+from keyturn.core.mounts import EVERY, overlap, split
 from keyturn.core.own_login import ROLES
 from keyturn.core.path_patterns import apart
 from keyturn.core.rights import ANYTHING, HubPlaces
@@ -63,6 +63,9 @@ class HubScope:
     set_up: tuple[str, ...] | None = None
     """Where in the hub's API everything is that the catalogue has `keyturn hub` make in mounts; None for anywhere."""
 
+    credential_servers: tuple[str, ...] = ()
+    """Where the hub shows at which servers it makes ``credentials``: their roles and connections."""
+
     approles: tuple[str, ...] = ()
     """The AppRoles of Keyturn's own logins that the catalogue calls otherwise than Keyturn does."""
 
@@ -89,6 +92,7 @@ def scope_of(
     for path in also:
         if flaw := illegal_secret(path):
             raise Invalid("render policies for", path, *flaw)
+    _insist_on_apart(catalogue, places)
     targets, consumers = catalogue.targets.values(), catalogue.consumers.values()
     admins = {admin for target in targets if isinstance(admin := getattr(target, "admin", None), str)}
     admins |= {login for consumer in consumers if isinstance(login := getattr(consumer, "login", None), str)}
@@ -108,8 +112,30 @@ def scope_of(
         tuple(sorted({policy.credential for policy in catalogue.access_policies.values() if policy.credential})),
         tuple(sorted({entry.admin for entry in catalogue.grants.values()})),
         tuple(sorted({made.told_at for made in bare_resources(catalogue.hub)})),
+        tuple(_credential_servers(catalogue)),
         own_approles(catalogue.hub, places),
     )
+
+
+def _credential_servers(catalogue: Catalogue) -> Iterator[str]:
+    roles = database_roles(catalogue.hub)
+    credentials = sorted({policy.credential for policy in catalogue.access_policies.values() if policy.credential})
+    for role in (roles[credential] for credential in credentials if credential in roles):
+        yield from (f"{role.mount}/roles/{role.name}", f"{role.mount}/config/{role.connection}")
+
+
+def _insist_on_apart(catalogue: Catalogue, places: HubPlaces) -> None:
+    """No engine overlaps a mount of secrets, and neither overlaps Keyturn's own mounts. Raises Invalid."""
+    own = {places.state_mount: "holds Keyturn's own state", places.transit_mount: "holds Keyturn's own keys"}
+    secrets = {mount: f"is the mount {name}" for name, mount in {"default": places.mount, **places.mounts}.items()}
+    rotations = (secret.rotation for secret in catalogue.secrets.values())
+    entries = (*rotations, *catalogue.pki.values(), *catalogue.hub.values())
+    engines = {getattr(entry, "mount", "") for entry in entries if not isinstance(entry, EngineEntry)} - {""}
+    wanted = [*((mount, own) for mount in secrets), *((mount, own | secrets) for mount in sorted(engines))]
+    for mount, taken in wanted:
+        if other := next((other for other in taken if overlap(mount, other)), None):
+            problem, hint = f"{other} {taken[other]}", "Name another mount in the catalogue"
+            raise Invalid("render policies for", f"the mount {mount}", problem, hint)
 
 
 def own_approles(entries: Mapping[str, Any], places: HubPlaces) -> tuple[str, ...]:
@@ -188,6 +214,7 @@ EVERYTHING: Final = HubScope(
         (_any(AuthoritySettings, mount="pki", signed_by="pki-root", roles=_ANY_ROLE), False),
     ),
     credentials=("database/creds/*",),
+    credential_servers=("database/roles/*", "database/config/*"),
     grant_admins=("grant-admins/*",),
 )
 """What the files in deployments/policies are for: to be narrowed by hand, or to try Keyturn with."""

@@ -148,6 +148,32 @@ EngineRole = Annotated[
 ]
 """A role of one of the hub's engines."""
 
+_ENGINE_CREDENTIAL: Final = rf"{_SEGMENT}(/{_SEGMENT})*/creds/[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?"
+
+EngineCredential = Annotated[
+    str,
+    matching(
+        _ENGINE_CREDENTIAL,
+        "is not where an engine of the hub makes credentials",
+        "Write MOUNT/creds/ROLE without any pattern, such as database/creds/ml-reader.",
+    ),
+    WithJsonSchema({"type": "string", "pattern": f"^{_ENGINE_CREDENTIAL}$"}),
+]
+"""Where an engine makes the credentials of one role, spelled out."""
+
+RESERVED_MOUNTS: Final = frozenset({"auth", "cubbyhole", "identity", "sys"})
+"""The hub's own places, where nobody mounts an engine."""
+
+
+def _engine_mount(path: str) -> str:
+    if path.partition("/")[0] in RESERVED_MOUNTS:
+        raise refused("is a place of the hub itself, and no engine's mount", "Write the path of an engine's mount.")
+    return path
+
+
+EngineMount = Annotated[HubPath, AfterValidator(_engine_mount)]
+"""Where an engine is mounted in the hub."""
+
 
 # --- addresses ---------------------------------------------------------------------------------------------
 

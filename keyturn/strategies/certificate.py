@@ -15,7 +15,7 @@ from keyturn.core.rights import HubPlaces, Section, allow
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import EXPIRES_AT, Change, RevokeResult
 from keyturn.settings import durations
-from keyturn.settings.fields import EngineRole, HubPath, Line, PositiveDuration, matching, refused
+from keyturn.settings.fields import EngineMount, EngineRole, PositiveDuration, matching, refused
 from keyturn.strategies.base import StrategyBase, StrategySettings, Tools, no_place
 
 ROUNDING: Final = timedelta(minutes=1)
@@ -282,11 +282,11 @@ class CertificateSettings(StrategySettings):
 
     strategy: Literal["certificate"]
     """How the secret is replaced."""
-    mount: HubPath = "pki"
+    mount: EngineMount = "pki"
     """Where the hub's PKI engine is mounted."""
     role: EngineRole
     """The engine's role, which says what may be asked for. Several secrets may share it."""
-    issuer: Line | None = None
+    issuer: EngineRole | None = None
     """The name or id of the issuer, where it is another than the role's own."""
     common_name: CommonName
     """The name in the subject; it is one of the alternative names too."""

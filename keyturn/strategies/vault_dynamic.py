@@ -11,7 +11,7 @@ from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound
 from keyturn.core.rights import ANYTHING, HubPlaces, Section, allow
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import EXPIRES_AT, TOKEN_ACCESSOR, AccountTarget, Change, RevokeResult
-from keyturn.settings.fields import EngineRole, HubPath, Line, refused
+from keyturn.settings.fields import EngineMount, EngineRole, Line, refused
 from keyturn.strategies.accounts import DATABASES, username
 from keyturn.strategies.base import LoginStrategy, StrategySettings, Tools
 
@@ -255,7 +255,7 @@ class VaultDynamicSettings(StrategySettings):
     """How the secret is replaced."""
     target: Line
     """The name of the target that the new account is tried at."""
-    mount: HubPath = "database"
+    mount: EngineMount = "database"
     """Where the hub's database engine is mounted."""
     role: EngineRole
     """The engine's role, of no other secret. Its leases last an hour or more unless they are renewed, and can last

@@ -12,7 +12,7 @@ from keyturn.core.errors import CandidateRejected, Invalid, NotFound
 from keyturn.core.rights import HubPlaces, Section, allow
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import AccountTarget, Change, RevokeResult
-from keyturn.settings.fields import EngineRole, HubPath, Line
+from keyturn.settings.fields import EngineMount, EngineRole, Line
 from keyturn.strategies.accounts import DATABASES, is_true, username
 from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
 
@@ -141,7 +141,7 @@ class VaultStaticRoleSettings(StrategySettings):
     """How the secret is replaced."""
     target: Line
     """The name of the target that the new password is tried at."""
-    mount: HubPath = "database"
+    mount: EngineMount = "database"
     """Where the hub's database engine is mounted."""
     role: EngineRole
     """The engine's static role, of no other secret. Its rotation_period is at least twice the interval."""

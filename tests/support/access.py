@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from pydantic import TypeAdapter
 from typer.testing import CliRunner, Result
 
 from keyturn.catalogue.access_policies import AccessPolicySettings
 from keyturn.catalogue.approvals import ApprovalSettings, ApproverSettings
+from keyturn.catalogue.hub_entries import HubEntry
 from keyturn.cli.app import app
 from keyturn.core.channel import Announcement
 from keyturn.core.errors import Unavailable
@@ -22,7 +24,7 @@ from keyturn.grants import requests
 from keyturn.grants.requests import AccessRequest, RequestState
 from keyturn.ledger.entries import parse_leaf
 from keyturn.rotation.context import Workspace
-from tests.support.lab import Declared, Lab
+from tests.support.lab import Declared, Lab, catalogue_data
 from tests.support.people import Person, person
 
 HOUR: Final = timedelta(hours=1)
@@ -42,7 +44,8 @@ class AccessSite:
         """A workspace in which one of them is at work; ``changes`` are to the policy."""
         policy = AccessPolicySettings.model_validate({**self.policy, **changes})
         opened = self.lab.open(self.secret).workspace
-        catalogue = opened.catalogue.model_copy(update={"access_policies": {"readers": policy}})
+        hub = {name: ENTRY.validate_python(entry) for name, entry in engine_of(policy.credential or "").items()}
+        catalogue = opened.catalogue.model_copy(update={"access_policies": {"readers": policy}, "hub": hub})
         return replace(self.people[name].workspace(opened), catalogue=catalogue, approvals=self.settings)
 
     def ask(self, **changes: Any) -> AccessRequest:
@@ -90,6 +93,16 @@ class Chat:
             raise Unavailable("tell", "people", "the chat is down")
 
 
+ENTRY: Final = TypeAdapter[Any](HubEntry)
+
+
+def engine_of(credential: str) -> dict[str, Any]:
+    """The entries of `hub:` that declare the role at ``credential`` for the target of the lab's secrets."""
+    connection = {"kind": "database", "target": "pg"}
+    role = {"kind": "database-role", "connection": "ml", "creation": ["CREATE ROLE x"]}
+    return {"ml": connection, credential.rpartition("/")[2]: role} if credential else {}
+
+
 def people_of(lab: Lab) -> dict[str, Person]:
     """Four people, and an engine for their keys."""
     if "transit/" not in lab.root.sys.list_mounted_secrets_engines()["data"]:
@@ -114,7 +127,7 @@ def site_of(lab: Lab, people: dict[str, Person], approvers: dict[str, ApproverSe
         "approvers": ["ana", "bea", "cleo"],
         "approvals": 2,
     }
-    return AccessSite(lab, people, lab.generated(), ApprovalSettings(approvers=approvers), {**usual, **policy})
+    return AccessSite(lab, people, lab.single(), ApprovalSettings(approvers=approvers), {**usual, **policy})
 
 
 def entries_of(workspace: Workspace) -> list[Entry]:
@@ -131,9 +144,14 @@ def recorded(workspace: Workspace, action: str) -> list[tuple[Outcome, str]]:
 def lay_out(site: AccessSite, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lead this process to the site's catalogue and its operator's file, which are written to ``home``."""
     (home / "catalogue").mkdir()
-    rotation = {"strategy": "generated", "interval": "30d", "grace": "1h"}
-    secret = {"owner": "a@b.c", "classification": "internal", "rotation": rotation}
-    declared = {"secrets": {site.secret.path: secret}, "access_policies": {"readers": site.policy}}
+    data = catalogue_data(site.lab.world, (site.secret,), {}, {})
+    secret = {key: value for key, value in site.secret.data.items() if key != "path"}
+    declared = {
+        "targets": data["targets"],
+        "hub": engine_of(site.policy.get("credential", "")),
+        "secrets": {site.secret.path: secret},
+        "access_policies": {"readers": site.policy},
+    }
     (home / "catalogue" / "all.yaml").write_text(json.dumps(declared))
     policy = {"approvals": site.settings.model_dump(mode="json", exclude={"valid_for"}, exclude_none=True)}
     (home / "policy.yaml").write_text(json.dumps(policy))

@@ -60,6 +60,14 @@ class VaultGrants:
             self.end_token(accessor)
             raise
 
+    def server_of(self, credential: str) -> str:
+        """What the connection of the role says, which the hub shows without its password."""
+        mount, _, role = credential.rpartition("/creds/")
+        name = f"{mount}/roles/{role}"
+        connection = f"{mount}/config/{answer_data(self._calls.get('read', name, name))['db_name']}"
+        details = answer_data(self._calls.get("read", connection, connection))["connection_details"]
+        return server_in(str(details["connection_url"]))
+
     def wrap(self, fields: SecretFields, life: timedelta) -> WrappedCredential:
         """Given to the hub, and wrapped by it."""
         seconds = f"{int(life.total_seconds())}s"
@@ -137,6 +145,12 @@ class VaultGrants:
         except (NotFound, Invalid):
             return False
         return int(answer_data(answer)["ttl"]) <= 0
+
+
+def server_in(url: str) -> str:
+    """The server and database in a connection's URL, of PostgreSQL or MySQL."""
+    place = url.rpartition("@")[2].partition("?")[0]
+    return place.removeprefix("tcp(").replace(")/", "/")
 
 
 def moment(text: str) -> str:
