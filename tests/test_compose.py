@@ -65,6 +65,7 @@ def test_all_of_it_is_of_the_profile_demo_and_asks_for_no_variable(services: dic
         assert {kind for _, kind, _ in VARIABLE.findall(file.read_text())} == {"-"}, file.name
 
 
+@pytest.mark.attack
 def test_the_file_includes_production_and_the_two_share_nothing(compose: dict[str, Any]) -> None:
     assert compose["include"] == [PRODUCTION.name]
     included = compose_file(PRODUCTION)

@@ -70,6 +70,7 @@ def check(variables: dict[str, str]) -> "subprocess.CompletedProcess[str]":
     )
 
 
+@pytest.mark.attack
 def test_what_is_missing_is_refused_by_its_name_with_what_it_is() -> None:
     assert PRODUCTION_VARIABLES.keys() == GIVEN.keys()
     done = check({})
@@ -97,6 +98,7 @@ WRONG = {
 }
 
 
+@pytest.mark.attack
 def test_what_can_not_be_right_is_refused_and_not_repeated() -> None:
     done = check(GIVEN | WRONG)
     assert done.returncode == 1
@@ -190,6 +192,7 @@ def test_they_boot_in_the_order_that_many_servers_need(services: dict[str, Any])
             assert once or "healthcheck" in services[other], name
 
 
+@pytest.mark.attack
 def test_redis_takes_who_has_a_certificate_and_nobody_else_and_keeps_what_it_has(services: dict[str, Any]) -> None:
     lines = (ROOT / "deployments" / "containers" / "redis.conf").read_text().splitlines()
     told = dict(line.split(" ", 1) for line in lines if line and not line.startswith("#"))
@@ -287,6 +290,7 @@ def test_the_revokers_entries_wait_on_a_disk_that_is_its_own(services: dict[str,
     assert f"install -d -o {number} -g {number} -m 0700 {HOME}/spool" in dockerfile
 
 
+@pytest.mark.attack
 def test_what_watches_the_hub_runs_nothing_else_and_knows_no_password_of_prefect(services: dict[str, Any]) -> None:
     parts = {name: [word for word in services[name]["command"] if "only" in word] for name in SERVE}
     assert parts["serve-1"] == ["--only=access/*", "--only=merge/*"]

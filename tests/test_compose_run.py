@@ -347,6 +347,7 @@ def test_the_notary_signs_and_both_witnesses_cosign(containers: Containers) -> N
     assert verified.returncode == 0, verified.stdout + verified.stderr
 
 
+@pytest.mark.attack
 def test_the_application_s_key_to_aws_reads_its_copies_and_does_nothing_else(containers: Containers) -> None:
     variables = containers.environment("inference")
     parser = ConfigParser(interpolation=None)
@@ -369,6 +370,7 @@ def test_the_application_s_key_to_aws_reads_its_copies_and_does_nothing_else(con
             call()
 
 
+@pytest.mark.attack
 def test_prefect_lets_nobody_in_without_its_password(containers: Containers) -> None:
     url = f"https://127.0.0.1:{containers.ports['prefect-server']}/api/deployments/filter"
     trusted = str(containers.home / "tls" / "ca.pem")
@@ -395,6 +397,7 @@ def test_the_production_containers_start_with_what_an_operator_gives_them(produc
     assert [*lacking(told), *remarks(told)] == []
 
 
+@pytest.mark.attack
 def test_the_services_plan_in_a_redis_that_asks_for_a_certificate(production: Production) -> None:
     files = production.home / "logins" / "prefect"
     place: dict[str, Any] = {

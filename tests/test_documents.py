@@ -13,6 +13,7 @@ import typer
 
 from keyturn.cli.app import app
 from keyturn.revocation.incident import RETRIED
+from tests.support.security_annex import PAGE, annex
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
@@ -139,20 +140,8 @@ def test_decisions_say_their_context_and_their_cost() -> None:
         assert headings == ["Context", "Decision", "What it costs"], path.name
 
 
-ROW = re.compile(r"^\|.*\| `([\w/.]+)::(test_\w+)` \|$", re.M)
-"""A row of the table of footholds: the file of tests, by its name in tests/wall or whole, and the test."""
-
-
-def test_each_foothold_names_a_test_that_is_there() -> None:
-    section = (ROOT / "docs" / "security.md").read_text().partition("## Footholds")[2].partition("\n## ")[0]
-    table = [
-        line for line in section.splitlines() if line.startswith("|") and not line.startswith(("| foothold", "|-"))
-    ]
-    rows = ROW.findall(section)
-    assert len(rows) == len(table) >= 60
-    for file, name in rows:
-        path = ROOT / file if "/" in file else ROOT / "tests" / "wall" / f"test_{file}.py"
-        assert re.search(rf"^ *(async )?def {name}\(", path.read_text(), re.M), f"{path.name}::{name}"
+def test_the_page_of_attacks_lists_the_tests_that_there_are() -> None:
+    assert PAGE.read_text() == annex(), "run python -m tests.support.security_annex"
 
 
 RETRIES = re.compile(

@@ -64,6 +64,7 @@ def test_a_page_that_leads_nowhere_is_named(tmp_path: Path, capfd: pytest.Captur
     assert "index.md:3" in capfd.readouterr().err
 
 
+@pytest.mark.attack
 def test_nothing_is_taken_out_of_another_archive_than_the_one_that_is_pinned(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -178,6 +178,7 @@ def test_only_the_newest_files_are_remembered(folder: Path, monkeypatch: pytest.
     assert not records(source, batches[-1].cursor)
 
 
+@pytest.mark.attack
 def test_what_comes_behind_the_newest_files_is_read_once_whoever_reads_on(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,6 +230,7 @@ def test_one_that_comes_late_and_is_not_whole_waits_until_it_is(folder: Path, mo
     assert paths(records(source, last.cursor)) == ["ml/database"]
 
 
+@pytest.mark.attack
 def test_what_comes_behind_the_newest_files_is_told_once_by_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where others were removed at the same time, so that nobody can tell which came."""
     monkeypatch.setattr(object_log, "REMEMBERED", 3)
@@ -250,6 +252,7 @@ def test_what_comes_behind_the_newest_files_is_told_once_by_name(folder: Path, m
 
 @pytest.mark.parametrize("longer", [False, True])
 @pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.attack
 def test_a_file_that_is_replaced_is_a_gap_and_read_from_its_beginning(
     folder: Path, azure_log: AccessSource, longer: bool, restarted: bool
 ) -> None:
@@ -349,6 +352,7 @@ def test_a_line_feed_that_comes_late_is_no_record(folder: Path, azure_log: Acces
     assert not azure_log.read(batches[-1].cursor, 10).more
 
 
+@pytest.mark.attack
 def test_a_record_that_is_nested_too_deep_is_malformed(folder: Path, azure_log: AccessSource) -> None:
     deep = b"[" * 100_000 + b"]" * 100_000
     putting(folder)("a.json", b'{"identity":{"claim":{"x":' + deep + b"}}}\n" + deep + b"\n" + azure_lines("ml-key"))
@@ -359,6 +363,7 @@ def test_a_record_that_is_nested_too_deep_is_malformed(folder: Path, azure_log: 
     assert len(problems) == 2
 
 
+@pytest.mark.attack
 def test_a_file_with_an_odd_name_is_read_as_any_other(folder: Path, azure_log: AccessSource) -> None:
     (folder / os.fsdecode(b"\xff.json")).write_bytes(azure_lines("ml-key"))
     (record,) = records(azure_log)
@@ -429,6 +434,7 @@ def test_what_is_gone_for_a_while_is_not_told_again(folder: Path) -> None:
     assert not records(source, last.cursor)
 
 
+@pytest.mark.attack
 def test_a_directory_that_is_empty_for_a_while_is_not_read_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where a mount is gone, and comes back."""
     monkeypatch.setattr(object_log, "REMEMBERED", 3)
@@ -567,6 +573,7 @@ def test_gcp_finds_the_project_by_its_id_and_a_regional_secret_by_its_location()
     assert accesses[0].login == "k1"
 
 
+@pytest.mark.attack
 def test_kubernetes_tells_gets_lists_and_watches_of_the_cluster_that_the_log_is_of(folder: Path) -> None:
     listing = {"objectRef": {"resource": "secrets", "namespace": "apps", "apiVersion": "v1"}, "verb": "list"}
     everywhere = {"objectRef": {"resource": "secrets", "apiVersion": "v1"}, "verb": "watch"}

@@ -43,6 +43,7 @@ def events(detector: Detector, accesses: Iterable[Access]) -> list[tuple[datetim
     ]
 
 
+@pytest.mark.attack
 def test_ten_secrets_ended_within_ten_minutes_are_told() -> None:
     told = burst(11)
     assert found(told) == [(told[9].at, "mass-deletion", 1.0), (told[10].at, "mass-deletion", 1.0)]
@@ -81,6 +82,7 @@ def test_what_is_remembered_of_who_ends_secrets_is_bounded(monkeypatch: pytest.M
     assert found([*burst(3), *others, end(NOON + 9 * MINUTE, "ml/3")], tunings=four) == [], "the oldest is forgotten"
 
 
+@pytest.mark.attack
 def test_a_restricted_secret_is_destroyed_by_who_never_did_that() -> None:
     ends = [end(), end(NOON + DAY), end(NOON + 31 * DAY + MINUTE, "ml/other"), end(NOON + 31 * DAY + MINUTE, who="b")]
     assert found(ends, restricted=True) == [
@@ -106,6 +108,7 @@ def test_who_was_just_allowed_to_destroy_it_is_let_be_and_who_has_allowed_onesel
     assert len(found([login, allowed], restricted=True)) == 1
 
 
+@pytest.mark.attack
 def test_keyturns_own_logins_end_what_they_like_in_the_hub_alone() -> None:
     policy: dict[str, Any] = {"own": True, "restricted": True}
     assert found(burst(20), **policy) == []

@@ -104,6 +104,7 @@ def test_the_hour_says_something_of_people_and_of_programs_that_have_not_begun_a
         assert words.endswith("it read nothing about 15:00 UTC") is told
 
 
+@pytest.mark.attack
 def test_what_is_strange_by_and_by_is_seen_together() -> None:
     by_and_by = [access(NEXT, source="203.0.113.9"), access(NEXT + HOUR, "payments/db", source="203.0.113.9")]
     assert [one[2] for one in odd([*workdays(), *by_and_by])] == [0.8, 0.8]
@@ -271,6 +272,7 @@ def test_a_program_whose_secret_is_broken_does_not_guess() -> None:
     assert [factor.name for factor in alert.factors] == ["failed-reads"]
 
 
+@pytest.mark.attack
 def test_a_program_that_comes_from_where_people_sit_is_told() -> None:
     desks = [read for who in ("ana", "ben") for read in workdays(who=f"oidc-{who}", source="10.2.0.1")]
     carried = access(NEXT, source="10.2.0.9")
@@ -280,6 +282,7 @@ def test_a_program_that_comes_from_where_people_sit_is_told() -> None:
     assert odd([*workdays(), *desks, *others, carried]) == []
 
 
+@pytest.mark.attack
 def test_many_secrets_that_are_new_on_one_day_are_told() -> None:
     def more(count: int, day: int) -> list[Access]:
         return [access(MONDAY + DAY * day + HOUR / 9 * n, f"ml/{day}-{n}") for n in range(count)]
@@ -290,6 +293,7 @@ def test_many_secrets_that_are_new_on_one_day_are_told() -> None:
     assert odd([*workdays(), *more(3, 5), *more(5, 7)]) == [], "it had such a day"
 
 
+@pytest.mark.attack
 def test_a_program_with_a_timetable_is_held_to_it() -> None:
     late = access(NEXT + 6 * HOUR)
     assert odd([*workdays(), late]) == [(late.at, UNLIKE + "it read nothing about 15:00 UTC", 0.8)]
@@ -299,6 +303,7 @@ def test_a_program_with_a_timetable_is_held_to_it() -> None:
     assert odd([*often, late]) == [], "seven hours are no timetable"
 
 
+@pytest.mark.attack
 def test_a_program_with_a_round_is_held_to_it() -> None:
     def round_at(day: int, hour: int, count: int) -> list[Access]:
         return [access(MONDAY.replace(hour=hour) + DAY * day + timedelta(seconds=n)) for n in range(count)]

@@ -85,6 +85,7 @@ def test_what_goes_on_for_weeks_has_the_same_ids_wherever_the_log_is_read_from()
     assert ids[0][-12:] == ids[1][-12:]
 
 
+@pytest.mark.attack
 def test_what_is_late_is_judged_and_counted() -> None:
     detector = live(MonitorPolicy(alert=0))
     told = detector.take_all([access(), access(60), access(30, source="203.0.113.9")])
@@ -108,6 +109,7 @@ def test_a_log_that_is_behind_gathers_its_alerts_as_one_that_is_not() -> None:
     assert not detector.advance(NOON + timedelta(hours=9, minutes=1))
 
 
+@pytest.mark.attack
 def test_a_clock_that_is_ahead_counts_as_now() -> None:
     detector = live(MonitorPolicy(alert=0, limit=3))
     detector.advance(NOON)
@@ -132,6 +134,7 @@ def test_a_storm_begins_once_and_is_complete_with_its_count() -> None:
     assert {alert.id for alert in begun} == {alert.id for alert in complete}
 
 
+@pytest.mark.attack
 def test_a_storm_of_alerts_does_not_swallow_one_that_is_high() -> None:
     policy = MonitorPolicy(alert=0, high=700, begin=0, end=1)
     storm = [access(n / 100, who=f"app-{n}") for n in range(100)]

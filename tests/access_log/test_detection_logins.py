@@ -53,6 +53,7 @@ def odd(accesses: Iterable[Access], **policy: Any) -> list[tuple[datetime, str, 
 
 
 @pytest.mark.parametrize(("who", "agent"), [(WEB, "bao/2.4"), (ANA, "curl/8"), (ANA, "")])
+@pytest.mark.attack
 def test_a_session_that_is_used_from_another_network_than_it_was_made_from_is_odd(who: str, agent: str) -> None:
     stolen = access(NEXT, source=HOTEL, who=who, agent=agent)
     before = [*workdays(who=who), login(NEXT, who=who)]
@@ -144,6 +145,7 @@ def test_a_change_of_a_policy_that_many_have_explains_nothing() -> None:
     assert odd([*many, *workdays()[1:], changed, FIRST], **RESTRICTED) == [(NEXT, "first-restricted unusual", 1.6)]
 
 
+@pytest.mark.attack
 def test_who_changes_a_policy_and_reads_by_it_is_odd_whatever_it_reads() -> None:
     changed = change(NEXT - HOUR, "policies/payments", WEB)
     assert odd([*workdays(), changed, FIRST], **NO_SCORES) == [(NEXT, "self-granted unusual", 1.6)]
@@ -177,6 +179,7 @@ def test_a_program_that_was_begun_long_ago_needs_nothing_new(who: str) -> None:
     assert all(alert.factors[0].words.startswith(words) for alert in alerts)
 
 
+@pytest.mark.attack
 def test_a_person_is_not_at_two_places_within_two_hours() -> None:
     days, carried = [*workdays(who=ANA), login(NEXT, who=ANA)], access(NEXT, source=HOTEL, who=ANA)
     home = access(NEXT + HOUR, who=ANA)
@@ -192,6 +195,7 @@ def test_a_person_is_not_at_two_places_within_two_hours() -> None:
     assert odd([*made, other], **NO_SCORES) == [(other.at, "moved-session", 0.8)]
 
 
+@pytest.mark.attack
 def test_a_login_that_follows_many_failures_shows_nothing_of_where_a_person_is() -> None:
     failed = [
         access(NEXT - HOUR / 4, "auth/a/login/ana", HOTEL, f"failed login {n}", denied=True, action=LOGIN, version=n)
@@ -202,6 +206,7 @@ def test_a_login_that_follows_many_failures_shows_nothing_of_where_a_person_is()
     assert odd([*workdays(who=ANA), *failed, *came_in], **NO_SCORES) == [(NEXT, "unusual", 0.8)]
 
 
+@pytest.mark.attack
 def test_who_comes_back_after_a_month_and_does_what_it_never_did_is_odd() -> None:
     back = MONDAY + 40 * DAY
     reads = [access(back), access(back + HOUR, "ml/key"), access(back + 2 * HOUR)]

@@ -145,6 +145,7 @@ def cut(secret: str, at: datetime) -> Entry:
     return Entry(at, "worker", "cut", Outcome.DONE, secret=secret)
 
 
+@pytest.mark.attack
 def test_what_the_readers_of_a_revoked_secret_read_is_watched() -> None:
     history = SecretHistory([cut("ml/db", NOON + HOUR)])
     off = {"after-revocation": Tuning(0), "dormant": Tuning(0)}
@@ -191,6 +192,7 @@ def test_what_very_many_were_given_is_not_watched(monkeypatch: pytest.MonkeyPatc
         assert len(found([*readers, *others, stranger], history, tunings=off)) == told
 
 
+@pytest.mark.attack
 def test_a_watched_secret_near_ones_own_is_told_from_an_address_that_is_not() -> None:
     """A person at the desk, by night, and elsewhere; and who has logged in there."""
     ana: dict[str, Any] = {"who": "oidc-ana", "version": 3}
@@ -228,6 +230,7 @@ def tries(apart: timedelta, different: int, who: str = "app") -> list[Access]:
     return [access(NOON + n * apart, f"ml/{n % different}", who=who, denied=True) for n in range(17)]
 
 
+@pytest.mark.attack
 def test_who_is_refused_many_secrets_slowly_is_told() -> None:
     slowly = timedelta(minutes=30)
     assert [odd[1:] for odd in found(tries(slowly, 17))] == [("slow-guessing", 0.8)] * 3
@@ -256,6 +259,7 @@ def test_who_tries_many_names_or_from_many_addresses_slowly_is_told(names: int, 
     assert [one[1:] for one in found(logins(names, addresses))] == [("slow-guessing", 0.8)] * odd
 
 
+@pytest.mark.attack
 def test_names_that_are_tried_from_many_networks_where_nobody_reads_are_told_once() -> None:
     def sprayed(count: int, day: int = 6, network: str = "60") -> list[Access]:
         return [

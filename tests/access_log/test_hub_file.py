@@ -285,6 +285,7 @@ def test_a_file_that_was_put_back_as_it_was_is_read_on_from_where_it_still_is_th
     ]
 
 
+@pytest.mark.attack
 def test_lines_that_were_taken_out_are_a_gap_though_the_file_has_grown_since(log: AuditLog) -> None:
     reader = Reader(log)
     for path in ("a", "b", "c"):

@@ -111,6 +111,7 @@ def test_changes_of_what_logins_may_do_are_told_by_who_made_them(hub: Hub) -> No
     assert hub.told() == reads, "who wants reads alone is told of no changes"
 
 
+@pytest.mark.attack
 def test_who_has_deleted_or_destroyed_versions_is_told(hub: Hub) -> None:
     rule = 'path "secret/delete/ml/*" { capabilities = ["update"] }'
     hub.root.sys.create_or_update_policy("cleaner", rule)

@@ -135,6 +135,7 @@ def test_keyturns_own_logins_are_told_last_and_marked_and_have_no_related_secret
         ("cluster", "approle keyturn-worker", False),
     ],
 )
+@pytest.mark.attack
 def test_only_the_whole_name_in_the_hub_makes_a_login_keyturns_own(system: str, principal: str, own: bool) -> None:
     assert is_own(system, principal, role_principals({})) is own
 

@@ -104,6 +104,7 @@ def test_the_root_token_on_a_real_hub(hub: Hub) -> None:
     assert PACK.fired(Log(hub).during(lambda: read(hub.root))) == {"openbao_root_token_read.yml"}
 
 
+@pytest.mark.attack
 def test_what_somebody_with_a_stolen_login_does_on_a_real_hub(hub: Hub) -> None:
     """They list, try paths that are refused or not there, ask for a decoy, and for what is somebody else's."""
     trainer = hub.approle("trainer")

@@ -181,6 +181,7 @@ def test_an_agent_from_its_start_to_its_end(host: Host) -> None:
     assert not any(text in written for text in ("first-value", "second-value", *before.values()))
 
 
+@pytest.mark.attack
 def test_an_agent_that_begins_in_an_outage_gives_what_may_be_given_and_never_what_was_revoked(host: Host) -> None:
     directory, key = host.directory / "offline", host.directory / "key"
     add_generation(key)

@@ -189,6 +189,7 @@ LOUD = {
 }
 
 
+@pytest.mark.attack
 def test_the_detector_finds_what_is_loud_within_a_minute_and_a_half(
     lab: World, run: tuple[list[Attack], list[tuple[Access, str]]]
 ) -> None:

@@ -96,6 +96,7 @@ def stock(prefect: PrefectServer, lab: Lab, leading: dict[str, str], tmp_path: P
         stock.worker.stop()
 
 
+@pytest.mark.attack
 def test_no_value_of_a_flow_with_the_block_and_the_hook_is_anywhere(
     stock: Stock, prefect: PrefectServer, lab: Lab, secret: tuple[str, str], role: str, tmp_path: Path
 ) -> None:

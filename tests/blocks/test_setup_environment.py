@@ -76,6 +76,7 @@ PREPARING = ["python", "-m", "prefect.runner._workspace_supervisor", "supervisor
 
 
 @pytest.mark.parametrize("always", ["", "true"])
+@pytest.mark.attack
 def test_what_prepares_a_run_is_never_set_up_since_it_writes_its_environment_down(
     run: str, monkeypatch: pytest.MonkeyPatch, always: str
 ) -> None:

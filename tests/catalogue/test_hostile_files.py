@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from keyturn.catalogue import CatalogueInvalid, Problem, find_problems
@@ -110,6 +111,7 @@ def test_the_command_shows_the_count_and_the_first_fifty(tmp_path: Path) -> None
     assert lines[-2:] == ["and 950 more: mend these first, then see what is left", f"1,000 problems in {tmp_path}"]
 
 
+@pytest.mark.attack
 def test_a_key_that_would_steer_the_reviewers_terminal_is_shown_without_that(tmp_path: Path) -> None:
     (tmp_path / "all.yaml").write_text('stores:\n  "a\\e[2K\\e[1A\\u202eb": {}\n')
     result = CliRunner().invoke(app, ["catalogue", "validate", str(tmp_path)])

@@ -51,6 +51,7 @@ def test_a_mistake_beside_an_open_value_and_a_broken_reference_are_problems_all_
     ]
 
 
+@pytest.mark.attack
 def test_a_default_is_no_answer_and_two_stores_are_not_taken_for_one(tmp_path: Path) -> None:
     rotation = {"strategy": "generated", "interval": "30d", "grace": "1h"}
     places = [{"store": store, "name": "same"} for store in ("one", "two")]
@@ -62,6 +63,7 @@ def test_a_default_is_no_answer_and_two_stores_are_not_taken_for_one(tmp_path: P
     assert (found.problems, found.entries) == ((), ("stores.one", "stores.two"))
 
 
+@pytest.mark.attack
 def test_a_variable_that_may_not_be_named_is_a_problem_before_anybody_asks_for_it(tmp_path: Path) -> None:
     directory = written(tmp_path, stores={"aws": {**STORE, "region": "${HOME}"}})
     (problem,) = examine_unresolved(directory, {}).problems

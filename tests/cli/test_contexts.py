@@ -85,6 +85,7 @@ def test_a_variable_that_is_set_goes_before_the_context(monkeypatch: pytest.Monk
     assert rows["hub.address"]["from"] == "context prod"
 
 
+@pytest.mark.attack
 def test_a_login_is_never_shown_to_another_hub() -> None:
     prod = read_contexts().settings("prod")
     elsewhere = variables_of(prod, {"VAULT_ADDR": "https://other.example.com"})
@@ -131,6 +132,7 @@ def test_a_context_is_chosen_for_good_and_the_file_stays_as_it_was(config: Path)
         ("    catalogue: /a\n    catalogue: /b", "there twice"),
     ],
 )
+@pytest.mark.attack
 def test_what_does_not_belong_in_the_file_is_refused_and_not_repeated(config: Path, line: str, words: str) -> None:
     config.write_text(f"contexts:\n  prod:\n{line}\n")
     with pytest.raises(Invalid) as refused:
@@ -164,6 +166,7 @@ def test_what_is_no_file_of_contexts_is_told_with_its_line(config: Path, text: s
     assert words in keyturn("context", "list", ends=1).stderr
 
 
+@pytest.mark.attack
 def test_a_file_that_others_may_write_is_refused(config: Path) -> None:
     config.chmod(0o666)
     assert "others than its owner may write it" in keyturn("context", "list", ends=1).stderr

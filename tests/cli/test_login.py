@@ -221,6 +221,7 @@ def answers(page: Callback, *queries: dict[str, str]) -> Callable[[str], None]:
     return visit
 
 
+@pytest.mark.attack
 def test_an_answer_with_another_state_is_nobodys(listening: Callback) -> None:
     right = {"state": "the-state-of-this-login", "code": "right"}
     browser = answers(listening, {"state": "forged", "code": "of-an-attacker"}, {"code": "x"}, {}, right)
@@ -249,6 +250,7 @@ def test_a_no_of_the_identity_provider_ends_it(listening: Callback) -> None:
         "https://login.example.com/\x1b[2J?state=the-state-of-this-login",
     ],
 )
+@pytest.mark.attack
 def test_a_page_that_a_hub_should_not_send_people_to_is_not_opened(page: str) -> None:
     with pytest.raises(Invalid, match="the page that it sends people to"):
         awaited_state(page)

@@ -72,6 +72,7 @@ def test_a_secret_that_is_too_old_is_late_in_its_group_and_by_its_path(opened: O
     assert told["secret_late"] == {(owned(opened, "bea"),): 1.0, (owned(opened, "ana"),): 0.0}
 
 
+@pytest.mark.attack
 def test_paths_are_told_on_demand_alone(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     by_path = {number.name for number in SHOWN if "path" in number.labels}
     look = looks_of(lambda: opened.workspace)[Area.SECRETS]

@@ -92,6 +92,7 @@ def mark(lab: Lab) -> Iterator[RestoredMark]:
     lab.hub.delete_state(RESTORED)
 
 
+@pytest.mark.attack
 def test_a_restored_hub_says_so_until_all_that_may_know_more_was_looked_at_and_brought_back(
     shop: Declared, mark: RestoredMark, tmp_path: Path, lab: Lab
 ) -> None:
@@ -146,6 +147,7 @@ def test_recover_brings_a_lost_value_back_and_the_ledger_tells_of_it(shop: Decla
     assert "recover" in shown.stdout
 
 
+@pytest.mark.attack
 def test_a_secret_without_a_copy_is_told_by_the_ledger_and_recover_names_what_is_left_to_do(
     shop: Declared, tmp_path: Path, lab: Lab
 ) -> None:

@@ -622,6 +622,7 @@ def test_what_can_not_be_proven_is_given_up_by_a_person_and_stays_listed(shop: S
 # --- a catalogue that the operator's file refuses
 
 
+@pytest.mark.attack
 def test_what_the_operators_file_refuses_ends_nothing_until_somebody_overrides_it_and_that_is_recorded(
     shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,7 @@ def test_a_target_is_set_up_once_and_its_accounts_rotate(lab: Lab, secret: Decla
     assert rotate(lab.open(secret).workspace, secret.path, Trigger.FORCE).state is RunState.ROTATED
 
 
+@pytest.mark.attack
 def test_what_a_target_can_not_be_set_up_with_is_told_in_one_line(
     lab: Lab, secret: Declared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,6 +154,7 @@ secrets:
 """
 
 
+@pytest.mark.attack
 def test_a_stores_rights_are_written_for_whoever_may_give_them(
     openbao: OpenBao, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,6 +190,7 @@ secrets:
 """
 
 
+@pytest.mark.attack
 def test_a_store_in_kubernetes_is_set_up_by_your_own_kubeconfig_and_what_others_made_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -147,6 +147,7 @@ def test_an_event_is_proven_to_somebody_who_has_nothing_but_the_key(scene: Trail
     ],
     ids=["event", "place", "segment", "entry", "note", "checkpoint", "no-proof"],
 )
+@pytest.mark.attack
 def test_a_proof_that_was_changed_proves_nothing(scene: TrailWorld, was: str, becomes: str, problem: str) -> None:
     proof = trail("prove", "hub:1:17").stdout
     assert was in proof

@@ -191,6 +191,7 @@ class Versionless(MemorySource):
         return replace(super()._answer(path), version=None, made_at=None)
 
 
+@pytest.mark.attack
 def test_what_tells_no_version_and_was_read_before_its_notice_is_given(clock: Clock) -> None:
     copies = Versionless("copies", a=6)
     with SecretClient([copies], poll=0, patience=0, clock=clock) as client:
@@ -260,6 +261,7 @@ def test_an_older_version_that_was_revoked_for_good_takes_nothing_from_the_newer
     assert client.get("a").version == 3
 
 
+@pytest.mark.attack
 def test_whoever_may_be_somebody_else_than_the_source_makes_nothing_be_forgotten(
     source: MemorySource, clock: Clock
 ) -> None:
@@ -303,6 +305,7 @@ def test_an_outage_is_lived_through_up_to_the_policys_limit(source: MemorySource
             client.get("a")
 
 
+@pytest.mark.attack
 def test_what_grew_old_while_the_machine_slept_is_let_go_of_when_it_wakes(
     source: MemorySource, monkeypatch: pytest.MonkeyPatch
 ) -> None:

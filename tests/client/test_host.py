@@ -182,6 +182,7 @@ def test_what_tells_no_version_holds_no_notice_up_for_good(join: Join) -> None:
     assert (told.get("a").revision, other.get("a").revision) == ("6", "6")
 
 
+@pytest.mark.attack
 def test_who_begins_after_a_notice_knows_of_it(join: Join, group: HostGroup) -> None:
     join(MemorySource(a=2)).told(rotated("a", 2))
     with pytest.raises(Unavailable, match="a newer one was seen or promised"):

@@ -88,6 +88,7 @@ def test_a_job_logs_in_with_an_account_of_its_own_which_is_gone_behind_it(
     assert lab.hub.leases(f"database/creds/{role}") == []
 
 
+@pytest.mark.attack
 def test_an_incident_ends_it_and_it_says_so(client: SecretClient, lab: Lab, role: str) -> None:
     heard: list[str] = []
     with client.lease(f"database/creds/{role}", on_change=lambda changed: heard.append(changed.ended)) as credential:
@@ -99,6 +100,7 @@ def test_an_incident_ends_it_and_it_says_so(client: SecretClient, lab: Lab, role
         assert lab.hub.leases(f"database/creds/{role}") == [], "no other is taken in its place"
 
 
+@pytest.mark.attack
 def test_a_path_that_gives_no_lease_and_a_role_that_is_not_the_jobs_are_refused(
     client: SecretClient, lab: Lab, role: str
 ) -> None:
@@ -175,6 +177,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.attack
 def test_many_processes_share_a_role_and_what_a_killed_one_held_ends_by_itself(
     lab: Lab, role: str, token: Callable[..., Path]
 ) -> None:

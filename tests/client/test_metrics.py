@@ -74,6 +74,7 @@ def test_prometheus_is_told_counts_ages_and_sources(client: SecretClient, source
         assert f"keyturn_client_{counted}_total{name}" in text
 
 
+@pytest.mark.attack
 def test_paths_are_told_to_nobody_who_did_not_ask_for_them(client: SecretClient) -> None:
     registry = CollectorRegistry()
     registry.register(ClientCollector(client))

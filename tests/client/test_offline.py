@@ -325,6 +325,7 @@ def test_a_key_that_is_away_when_it_is_to_be_opened_is_tried_again(
         assert client.get("a").version == 1
 
 
+@pytest.mark.attack
 def test_a_clock_that_was_set_back_gives_nothing_longer(host: Host, source: MemorySource) -> None:
     lived(host, source, "a")
     host.pass_by(POLICY.ttl + POLICY.resurrect_ttl + 10)
@@ -415,6 +416,7 @@ def test_a_notice_that_can_be_kept_nowhere_is_not_acknowledged_while_the_file_is
         host.cache.chmod(0o700)
 
 
+@pytest.mark.attack
 def test_where_a_notice_can_not_be_kept_the_file_goes_that_it_ends(
     host: Host, source: MemorySource, monkeypatch: pytest.MonkeyPatch
 ) -> None:

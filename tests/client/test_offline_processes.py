@@ -92,6 +92,7 @@ def test_a_process_that_is_killed_while_it_writes_leaves_a_file_that_is_believed
 
 
 @pytest.mark.parametrize("program", [TOLD, ENDED], ids=["replaced", "ended"])
+@pytest.mark.attack
 def test_a_process_that_is_killed_once_it_has_acknowledged_has_ended_what_was_revoked(host: Host, program: str) -> None:
     with process(host, program) as child:
         assert child.stdout

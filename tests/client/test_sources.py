@@ -39,6 +39,7 @@ def path(lab: Lab) -> str:
     return path
 
 
+@pytest.mark.attack
 def test_a_secret_has_one_name_by_which_notices_and_policies_know_it(lab: Lab, path: str) -> None:
     with SecretClient([HubSource(lab.hub)], poll=0) as client:
         for other in (f"/{path}", f"{path}/", path.replace("/", "//")):

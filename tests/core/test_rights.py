@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,6 +36,7 @@ def test_the_rule_that_fits_best_decides(spelled: list[tuple[str, str]], asked: 
         assert index.allowed(path) == decided_by_hand(rules, path)
 
 
+@pytest.mark.attack
 def test_a_login_with_rules_for_thousands_of_secrets_is_compared_path_by_path() -> None:
     """Rules that are tried at each path, one after the other, are some hundred million tries here."""
     secrets = tuple(SecretPath("secret", f"team-{number % 50}/s{number}") for number in range(SECRETS))

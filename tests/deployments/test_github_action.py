@@ -76,6 +76,7 @@ def test_a_broken_catalogue_fails_and_no_plan_is_made(tmp_path: Path) -> None:
     assert "1 problem" in said
 
 
+@pytest.mark.attack
 def test_a_plan_is_a_comment_that_can_be_nothing_but_text(tmp_path: Path) -> None:
     plan = "create  a/b\n~~~~\n@everybody look <b>here</b>"
     ended, _, calls = check(tmp_path, plan, PLAN="true", GH_TOKEN="t")
@@ -110,6 +111,7 @@ def test_a_plan_that_is_too_long_for_a_comment_is_cut(tmp_path: Path) -> None:
     assert calls[1]["body"].endswith("see the log of this job\n~~~~\n")
 
 
+@pytest.mark.attack
 def test_the_action_uses_no_other_and_puts_no_input_into_a_script() -> None:
     action = yaml.safe_load((ACTION / "action.yml").read_text())
     steps = action["runs"]["steps"]

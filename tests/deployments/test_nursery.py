@@ -98,6 +98,7 @@ def children() -> set[int]:
     return {int(pid) for task in tasks for pid in (task / "children").read_text().split()}
 
 
+@pytest.mark.attack
 def test_a_run_has_its_own_settings_directory_and_session_and_nothing_of_its_worker_or_of_another_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,6 +154,7 @@ def test_what_runs_are_forked_from_may_be_killed_another_takes_its_place_and_run
     asyncio.run(killed())
 
 
+@pytest.mark.attack
 def test_a_variable_that_is_read_on_import_or_code_that_has_changed_starts_it_anew(tmp_path: Path) -> None:
     code = tmp_path / "code.py"
     code.write_text("old")
@@ -184,6 +186,7 @@ def test_without_it_a_run_is_started_from_nothing(tmp_path: Path) -> None:
     asyncio.run(broken())
 
 
+@pytest.mark.attack
 def test_a_process_to_fork_from_starts_no_other_whatever_it_imports(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,6 +255,7 @@ def test_it_ends_with_its_worker(tmp_path: Path) -> None:
     asyncio.run(gone())
 
 
+@pytest.mark.attack
 def test_what_runs_import_starts_no_thread_and_reads_nothing_that_is_a_runs_own() -> None:
     # Who copies the whole environment reads what is in it; whoever asks for a variable by its name is meant here.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(OF_A_RUN)}

@@ -23,6 +23,7 @@ def login(redis: Redis) -> dict[str, Any]:
     return {"host": redis.host, "port": redis.port, "db": 1, **named}
 
 
+@pytest.mark.attack
 def test_services_begin_anew_once_redis_has_lost_their_plans_and_not_before(redis: Redis) -> None:
     ended: list[bool] = []
 
@@ -121,6 +122,7 @@ def test_what_servers_that_share_events_do_not_share_is_named_with_what_comes_of
     assert "scheduled runs and alarms come twice" in told["PREFECT_SERVER_DOCKET_URL"]
 
 
+@pytest.mark.attack
 def test_migration_at_each_start_and_a_password_that_the_api_shows_are_remarked_on() -> None:
     shared = {one.variable: one.value for one in SHARED}
     whole = settings(**shared | {"PREFECT_SERVER_DOCKET_URL": "redis://prefect:word@redis:6379/1"})

@@ -155,6 +155,7 @@ def test_each_kind_of_key_signs_what_it_alone_verifies(copy: Path, keys: Path, k
 
 @pytest.mark.parametrize("suffix", [".tar.gz", ".whl", ".cdx.json"])
 @pytest.mark.parametrize("how", ["changed", "missing"])
+@pytest.mark.attack
 def test_a_file_that_was_changed_or_taken_away_is_found(
     copy: Path, keys: Path, capsys: pytest.CaptureFixture[str], suffix: str, how: str
 ) -> None:
@@ -268,6 +269,7 @@ def test_a_directory_that_holds_something_is_left_alone(
     assert before == {file: file.read_bytes() for file in made.iterdir()}
 
 
+@pytest.mark.attack
 def test_a_build_that_does_not_repeat_itself_is_refused(
     repository: Path, keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

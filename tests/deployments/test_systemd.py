@@ -96,6 +96,7 @@ def test_all_of_them_are_confined_in_the_same_way() -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.attack
 def test_no_secret_stands_in_a_unit_and_each_login_is_a_copy_in_memory(name: str) -> None:
     credentials = dict(value.split(":", 1) for key, value in settings(name) if key == "LoadCredential")
     named = {value.removeprefix("%d/") for value in given(name).values() if value.startswith("%d/")}

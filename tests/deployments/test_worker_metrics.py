@@ -65,6 +65,7 @@ def test_more_flows_than_can_be_are_counted_together(monkeypatch: pytest.MonkeyP
     assert numbers.begun() == {("sync",): 2.0, (OTHERS,): 2.0}
 
 
+@pytest.mark.attack
 def test_the_numbers_are_served_on_loopback_and_elsewhere_with_tls_alone() -> None:
     numbers = WorkerNumbers()
     run(numbers, "sync")

@@ -282,6 +282,7 @@ def test_the_command_ends_with_one_where_anything_is_lacking_and_tells_it_first(
     assert {check["grade"] for check in told["checks"]} >= {"ok", "failed"}
 
 
+@pytest.mark.attack
 def test_backups_are_looked_at_where_the_operator_declares_them(installed: Installation, tmp_path: Path) -> None:
     made = installed.open().catalogue
     declared = {

@@ -117,6 +117,7 @@ def test_a_report_is_made_entered_and_verified_offline(site: Site, monkeypatch: 
         assert seen["vouched_by"]
 
 
+@pytest.mark.attack
 def test_an_owner_sees_their_own_secrets_alone(site: Site) -> None:
     document = site.report("--json", "--owner", "shop@example.com")
     assert [row["name"] for row in document["rows"] if row["kind"] == "secret"] == [site.other.path]

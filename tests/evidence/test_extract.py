@@ -58,6 +58,7 @@ def test_what_came_after_the_checkpoint_is_counted_and_not_used(tmp_path: Path) 
         "UPDATE entries SET entry = 'nothing' WHERE sequence = 30",
     ],
 )
+@pytest.mark.attack
 def test_a_changed_ledger_fails_and_says_so(tmp_path: Path, statement: str) -> None:
     with house(tmp_path) as built:
         with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection, connection:

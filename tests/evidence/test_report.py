@@ -61,6 +61,7 @@ def test_the_page_carries_the_document_and_shows_it(home: House) -> None:
     assert "http" not in re.sub(r'data-report="[^"]*"', "", page.decode()).replace("http-equiv", "")
 
 
+@pytest.mark.attack
 def test_a_hostile_name_stays_text_everywhere(home: House) -> None:
     named = replace(home.facts.secrets[0], path=HOSTILE, owner=HOSTILE)
     hostile = home.report(secrets=(named, *home.facts.secrets[1:]), looked_by=HOSTILE)

@@ -54,6 +54,7 @@ def page_of(installed: Installed, state: Any) -> dict[str, Any]:
     return dict(page)
 
 
+@pytest.mark.attack
 def test_a_run_backs_up_and_another_shows_that_it_comes_back(
     declared: Path, installed: Installed, build: Callable[..., Site], lab: Lab
 ) -> None:

@@ -288,6 +288,7 @@ def kept_automations(server: PrefectServer) -> set[str]:
     return {one["id"] for one in server.all("automations") if one["name"] != "keyturn: report an edit"}
 
 
+@pytest.mark.attack
 def test_an_edit_of_what_is_registered_is_reported(installed: Installed, prefect: PrefectServer, pager: Pager) -> None:
     deployment = by_name(prefect, "deployments")["compliance-report"]
     prefect.patch(f"deployments/{deployment['id']}", description="somebody's own words")

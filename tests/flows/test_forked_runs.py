@@ -52,6 +52,7 @@ def forked_in(worker: int) -> set[int]:
     return {pid for pid in children if b"keyturn.project.nursery" in Path(f"/proc/{pid}/cmdline").read_bytes()}
 
 
+@pytest.mark.attack
 def test_one_is_killed_one_is_cancelled_what_they_were_forked_from_is_killed_and_the_last_one_rotates_its_secret(
     installed: Installed, architect: Architect, lab: Lab, gate: Gate
 ) -> None:

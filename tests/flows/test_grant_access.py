@@ -49,6 +49,7 @@ def rows_of(installed: Installed, state: State) -> dict[str, tuple[str, str]]:
     return {row["request"]: (row["state"], row["what"]) for row in installed.rows(str(state.state_details.flow_run_id))}
 
 
+@pytest.mark.attack
 def test_one_round_gives_what_is_approved_and_shows_what_waits(
     site: GivenSite, installed: Installed, run: Round
 ) -> None:

@@ -204,6 +204,7 @@ def test_a_look_that_fails_stops_no_other_and_fails_the_run(
     assert queue.server.get(f"flow_runs/{state.state_details.flow_run_id}")["labels"][UNSEEN] == "ledger"
 
 
+@pytest.mark.attack
 def test_a_look_that_failed_is_made_up_for_and_a_failed_run_that_names_none_has_seen_nothing(
     queue: Queue, installed: Installed, lab: Lab
 ) -> None:
@@ -229,6 +230,7 @@ async def no_look(opened: Workspace) -> list[Wanted]:
     raise AssertionError(opened)
 
 
+@pytest.mark.attack
 def test_an_installation_that_is_not_ready_is_told_by_a_run_that_fails_and_is_looked_at_once_a_day(
     queue: Queue, book: Book, build: Build, lab: Lab, no_news: None
 ) -> None:
@@ -301,6 +303,7 @@ def test_a_run_that_has_left_nothing_in_the_ledger_has_nothing_signed(monkeypatc
     asyncio.run(vouch([]))
 
 
+@pytest.mark.attack
 def test_a_run_that_has_not_changed_for_longer_than_any_takes_is_not_under_way() -> None:
     now = datetime.now(UTC)
 
@@ -344,6 +347,7 @@ LEFT = {"rotate-due": [OWN], "keep-ledger": [], "finish-incidents": ["17 5 * * *
 UPGRADED = WorkspaceNames("upgraded")
 
 
+@pytest.mark.attack
 def test_an_upgrade_takes_the_schedules_of_an_earlier_version_away_with_what_they_had_asked_for(
     prefect: PrefectServer, tmp_path: Path
 ) -> None:

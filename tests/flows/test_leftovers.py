@@ -51,6 +51,7 @@ def begun(prefect: PrefectServer, state: str) -> str:
     return run
 
 
+@pytest.mark.attack
 def test_runs_whose_process_is_gone_are_crashed_and_one_that_beats_is_not(prefect: PrefectServer) -> None:
     asyncio.run(make_pool(print, WORKSPACE))
     pending, silent, alive = begun(prefect, "PENDING"), begun(prefect, "RUNNING"), begun(prefect, "RUNNING")

@@ -96,6 +96,7 @@ def upstream(event: dict[str, Any]) -> list[str]:
     return [one["prefect.resource.id"] for one in event["related"] if one["prefect.resource.role"] == "asset"]
 
 
+@pytest.mark.attack
 def test_no_two_secrets_have_the_same_page() -> None:
     paths = ["a/b", "a-b", "a--b", "A/b", "a/b/", "a b", "a_b", "a/-b", "a-/b"]
     keys = [key_of(path) for path in paths]

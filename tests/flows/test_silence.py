@@ -162,6 +162,7 @@ def test_that_nobody_looks_is_reported(silence: Silence, pager: Pager) -> None:
     assert "`keyturn rotate PATH --local`" in said
 
 
+@pytest.mark.attack
 def test_a_run_whose_worker_died_before_it_began_is_crashed(silence: Silence) -> None:
     assert wait_for(lambda: list(silence.runs(silence.never).values()) == ["CRASHED"], PATIENCE)
 

@@ -119,6 +119,7 @@ def test_a_wrong_password_is_nobodys_login(directory: OpenLdap) -> None:
     assert not directory.accepts("nobody", directory.passwords["bea"])
 
 
+@pytest.mark.attack
 def test_who_has_left_the_group_asks_no_more_with_the_next_login(site: AccessSite, directory: OpenLdap) -> None:
     before = site.as_person("fay")
     assert requests.ask_for_access(before, site.secret.path, HOUR, "a query hangs").id

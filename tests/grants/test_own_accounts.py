@@ -135,6 +135,7 @@ def test_it_opens_once_acts_as_its_roles_and_ends_with_its_sessions_and_what_it_
     assert owner == [(site.owner,)]
 
 
+@pytest.mark.attack
 def test_the_server_refuses_it_once_its_time_is_up_though_nobody_comes_back(site: OwnSite) -> None:
     grant = site.give(timedelta(minutes=30))
     ((left,),) = site.lab.sql(
@@ -160,6 +161,7 @@ def test_where_the_target_is_away_at_its_end_the_next_sweep_ends_it(site: OwnSit
     assert not site.is_there(grant.account)
 
 
+@pytest.mark.attack
 def test_what_is_left_over_is_found_by_its_mark_and_what_bears_another_is_never_touched(site: OwnSite) -> None:
     maker, password = site.maker(), Sensitive(secrets.token_urlsafe(24))
     lost, theirs, plain = fresh(), fresh(), fresh()
@@ -209,6 +211,7 @@ def places_die(place: str, data: Any, prefix: str, die: Any) -> None:
         die()
 
 
+@pytest.mark.attack
 def test_what_was_wrapped_anew_in_its_place_is_not_opened(site: OwnSite) -> None:
     grant = site.give()
     state = site.lab.hub.read_state(grant.delivery_place)

@@ -78,6 +78,7 @@ def grant_now(site: GivenSite, grant: AccessGrant) -> AccessGrant:
     return current.grant
 
 
+@pytest.mark.attack
 def test_it_ends_with_its_sessions_before_anything_else_of_the_incident_is_done(site: GivenSite) -> None:
     grant, other = site.given(), given_site(site.lab, site.access.people, reader_role(site.lab)).given()
     opened, workspace, incident = site.open(grant.request), revoker(site), fresh()
@@ -121,6 +122,7 @@ def test_what_could_not_be_looked_at_keeps_the_incident_open(site: GivenSite) ->
     assert grant_now(site, grant).stage == GrantStage.ENDED
 
 
+@pytest.mark.attack
 def test_accounts_that_the_hub_has_not_ended_yet_are_no_proof(site: GivenSite) -> None:
     grant, workspace = site.given(), revoker(site)
     leases = [f"{grant.credential}/abc"]
@@ -134,6 +136,7 @@ def test_accounts_that_the_hub_has_not_ended_yet_are_no_proof(site: GivenSite) -
     assert not status.open, status.left
 
 
+@pytest.mark.attack
 def test_what_is_being_given_at_that_moment_ends_whoever_is_faster(site: GivenSite) -> None:
     request, workspace = site.approved(), revoker(site)
     granter = replace(site.at_work("granter"), holder=ELSEWHERE)

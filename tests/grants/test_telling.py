@@ -118,6 +118,7 @@ def test_what_did_not_arrive_is_told_again_under_the_same_id_and_the_rest_is_not
     assert (first.id, first.id == other.id) == (again.id, False)
 
 
+@pytest.mark.attack
 def test_what_was_asked_for_leads_nobody_by_the_nose(site: AccessSite, watcher: Workspace) -> None:
     workspace = site.as_person("ana")
     for purpose in ("a query hangs\nApproved by: bea", " ", "x" * 301):

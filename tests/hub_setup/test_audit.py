@@ -77,6 +77,7 @@ def test_headers_are_kept_as_declared_and_a_change_by_hand_is_found(
     assert verdicts(planned(whole, everything)) == {key: "drift"}
 
 
+@pytest.mark.attack
 def test_the_planner_sees_both_a_worker_headers_alone_and_neither_changes_any(
     root: hvac.Client, openbao: OpenBao
 ) -> None:

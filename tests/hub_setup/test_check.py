@@ -102,6 +102,7 @@ def test_a_worker_sees_that_all_is_as_declared_and_the_ledger_says_so(declared: 
     assert declared.status()["problem"] == ""
 
 
+@pytest.mark.attack
 def test_what_somebody_changes_is_named_since_it_is_so_until_it_is_mended(declared: Declared) -> None:
     root = declared.empty.root
     root.write_data("auth/approle/role/keyturn-worker", data={"token_policies": "root"})
@@ -123,6 +124,7 @@ def test_what_somebody_changes_is_named_since_it_is_so_until_it_is_mended(declar
     assert declared.status()["problem"] == ""
 
 
+@pytest.mark.attack
 def test_what_a_worker_may_not_look_at_is_said_and_what_it_needs_not_stays_closed(
     declared: Declared, monkeypatch: pytest.MonkeyPatch
 ) -> None:

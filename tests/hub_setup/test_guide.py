@@ -79,6 +79,7 @@ def test_every_other_catalogue_of_the_page_is_a_good_one(tmp_path: Path) -> None
         assert load_catalogue(tmp_path, {}).hub
 
 
+@pytest.mark.attack
 def test_a_secret_id_is_shown_nowhere_and_a_wrapped_one_opens_once(guided: Empty, tmp_path: Path) -> None:
     assert keyturn("keyturn hub apply --yes").exit_code == 0
     directory = tmp_path / "worker"

@@ -84,6 +84,7 @@ def test_a_login_that_may_not_make_it_is_told_who_may(organisation: Organisation
     assert not organisation.there()
 
 
+@pytest.mark.attack
 def test_one_that_nothing_declares_or_that_is_not_the_environments_is_named(organisation: Organisation) -> None:
     organisation.declare({})
     told = keyturn("hub", "plan", ends=1).output

@@ -131,6 +131,7 @@ def relayed(teller: Empty) -> Iterator[str]:
         child.wait()
 
 
+@pytest.mark.attack
 def test_every_number_that_was_looked_at_is_told_and_no_value_can_be_read(teller: Empty) -> None:
     with opened_workspace(None) as workspace:
         rotate(workspace, SECRET, Trigger.FORCE)
@@ -166,6 +167,7 @@ def test_every_number_that_was_looked_at_is_told_and_no_value_can_be_read(teller
             assert answer.status_code == 403, (method, address)
 
 
+@pytest.mark.attack
 def test_the_login_has_what_it_needs_and_nothing_beyond(teller: Empty) -> None:
     with opened_workspace(None) as workspace:
         scope = scope_of(workspace.catalogue, places_of(workspace.catalogue, HubSettings.from_environment()))

@@ -106,6 +106,7 @@ def test_people_may_do_what_their_groups_may_and_a_second_run_does_nothing(peopl
     assert company.logs_in(people) == ["default", "keyturn-approver", "keyturn-planner"]
 
 
+@pytest.mark.attack
 def test_what_somebody_changes_of_a_method_a_role_or_a_group_is_found_and_set_back(
     people: Empty, company: Company
 ) -> None:
@@ -151,6 +152,7 @@ def test_a_group_that_is_declared_no_more_is_told_and_goes_where_it_is_named(peo
     assert verdicts(planned(people.port, wanted(fewer))) == {}
 
 
+@pytest.mark.attack
 def test_a_clients_secret_is_never_told_to_be_the_right_one_and_is_written_again_where_that_is_said(
     people: Empty, company: Company, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -279,6 +281,7 @@ def test_a_hub_without_the_method_says_so(empty: Empty) -> None:
         applied(empty.port, wanted(LDAP))
 
 
+@pytest.mark.attack
 def test_a_login_comes_back_to_no_host_that_the_operators_file_leaves_out(tmp_path: Path) -> None:
     (tmp_path / "catalogue").mkdir()
     (tmp_path / "policy.yaml").write_text("hosts: [login.example.com, vault.example.com]\n")
@@ -305,6 +308,7 @@ REFUSED = (
 
 
 @pytest.mark.parametrize(("more", "words"), REFUSED, ids=["variable", "file", "none", "role"])
+@pytest.mark.attack
 def test_a_line_of_the_catalogue_sends_no_other_secret_to_a_provider(tmp_path: Path, more: str, words: str) -> None:
     method = f"{{kind: oidc, discovery_url: 'https://login.example.com', client_id: hub, {more}}}"
     role = "{kind: oidc-role, method: people, allowed_redirect_uris: ['http://localhost:8250/oidc/callback']}"

@@ -86,6 +86,7 @@ HANDS: tuple[tuple[str, dict[str, Any], str, str, Any, Any], ...] = (
 """What is changed where, of which thing, which field, and both its values; of one nothing declares the value."""
 
 
+@pytest.mark.attack
 def test_what_somebody_changes_is_found_with_both_values_and_set_back(empty: Empty) -> None:
     everything = wanted({**WORKER, **JWT})
     applied(empty.port, everything)
@@ -105,6 +106,7 @@ def test_what_somebody_changes_is_found_with_both_values_and_set_back(empty: Emp
     assert verdicts(planned(empty.port, everything)) == {}
 
 
+@pytest.mark.attack
 def test_a_policy_with_one_more_rule_is_found_and_one_that_is_gone_is_made_again(empty: Empty) -> None:
     everything = wanted(WORKER)
     applied(empty.port, everything)
@@ -192,6 +194,7 @@ def test_what_keyturn_has_not_made_stays_unless_it_is_named(empty: Empty) -> Non
     assert empty.read("auth/approle/role/keyturn-worker")["token_policies"] != ["ours"]
 
 
+@pytest.mark.attack
 def test_a_role_that_is_called_otherwise_replaces_its_own_secret_id_and_nobody_elses(empty: Empty) -> None:
     applied(empty.port, wanted({**WORKER, "ops": WORKER["keyturn-worker"]}))
     role = empty.read("auth/approle/role/ops")
@@ -241,6 +244,7 @@ def test_what_nothing_declares_any_more_is_told_and_goes_where_it_is_named(empty
     assert empty.root.read("auth/approle/role/keyturn-worker") is None
 
 
+@pytest.mark.attack
 def test_what_may_not_be_looked_at_is_unknown_and_what_is_in_it_too(empty: Empty) -> None:
     everything = wanted(WORKER)
     applied(empty.port, everything)
@@ -252,6 +256,7 @@ def test_what_may_not_be_looked_at_is_unknown_and_what_is_in_it_too(empty: Empty
         read_record(blind.setup())
 
 
+@pytest.mark.attack
 def test_the_planners_policy_shows_everything_and_changes_nothing(empty: Empty) -> None:
     everything = wanted({**WORKER, **JWT, **CLUSTER})
     applied(empty.port, everything)
@@ -275,6 +280,7 @@ class Meddler(VaultSetup):
         super().put(address, body, hidden)
 
 
+@pytest.mark.attack
 def test_what_somebody_makes_after_the_plan_is_not_written_over(empty: Empty) -> None:
     port = empty.port
     with pytest.raises(Conflict):

@@ -195,6 +195,7 @@ def test_the_file_says_how_each_copy_is_made_and_names_what_it_is_not_sure_of(sm
     assert "trainer" not in text.replace("ml_trainer", "")
 
 
+@pytest.mark.attack
 def test_what_can_not_be_read_is_named_and_not_told_as_absent(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
     small.write("open/db", value=drawn())
     small.write("closed/db", value=drawn())
@@ -260,6 +261,7 @@ def test_a_mount_that_is_not_there_is_not_taken_for_an_empty_one(small: Small, m
     assert ("the hub has no such mount" in refused.stderr, small.output.exists()) == (True, False)
 
 
+@pytest.mark.attack
 def test_no_value_is_shown_or_written(small: Small) -> None:
     before, shared, login = drawn(), drawn(), {"username": f"u-{drawn()}", "password": drawn(), "host": f"h-{drawn()}"}
     small.write("ml/db", **login)
@@ -290,6 +292,7 @@ def test_no_value_is_shown_or_written(small: Small) -> None:
         assert base64.b64encode(value.encode()).decode() not in everything
 
 
+@pytest.mark.attack
 def test_what_somebody_has_edited_is_not_overwritten(small: Small) -> None:
     small.write("ml/db", value=drawn())
     init(small.output)
@@ -343,6 +346,7 @@ def test_owners_and_classes_are_those_that_the_hub_names(small: Small) -> None:
     assert (secret.owner, str(secret.classification)) == ("ml@example.com", "restricted")
 
 
+@pytest.mark.attack
 def test_nothing_is_written_to_the_hub(small: Small, world: World) -> None:
     small.write("ml/db", value=drawn())
     paths = {f"{small.mount}/metadata/*": ["list", "read"], f"{small.mount}/metadata": ["list"]}

@@ -169,6 +169,7 @@ def test_two_fields_of_one_value_are_a_question() -> None:
 
 
 @pytest.mark.parametrize("value", ["changeme", "true", "5432", "admin"])
+@pytest.mark.attack
 def test_equal_common_values_are_no_copies(value: str) -> None:
     held = [path("a/b", value=value), path("c/d", password=STRONG)]
     told = matched(held, [copy("b", value), copy("anything", value), copy("a-b", value)])

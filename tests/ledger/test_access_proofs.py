@@ -53,6 +53,7 @@ def test_it_holds_with_public_keys_alone(proof: AccessProof, key: Key) -> None:
     assert (proven.request.digest, proven.approved_by) == (REQUEST.digest, ("bea", "cleo"))
 
 
+@pytest.mark.attack
 def test_nothing_else_is_proved_by_it(proof: AccessProof, key: Key) -> None:
     first, second = proof.request.approvals
     forged = [

@@ -117,6 +117,7 @@ REMOVE = "DELETE FROM entries WHERE sequence = ?"
     ("statement", "first"),
     [(EDIT, 17), (EDIT, SIZE - 60), (REMOVE, AT_ONCE), (REMOVE, AT_ONCE + 1), (REMOVE, SIZE - 3)],
 )
+@pytest.mark.attack
 def test_what_was_changed_is_found_in_whichever_part_it_lies(
     file: Path, tmp_path: Path, key: Key, statement: str, first: int
 ) -> None:

@@ -173,6 +173,7 @@ def test_a_project_that_nobody_has_or_that_leads_elsewhere_is_refused(site: Orga
     assert end(site).unproven == ()
 
 
+@pytest.mark.attack
 def test_a_proof_that_was_changed_or_is_silent_does_not_hold(site: Organisation) -> None:
     ended = end(site)
     keys = site.checkpoint()

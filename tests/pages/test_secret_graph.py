@@ -47,6 +47,7 @@ def test_the_graph_joins_the_hub_to_the_target_each_copy_and_each_consumer() -> 
 
 
 @pytest.mark.parametrize("name", ['x"]; click hub href "javascript:alert(1)"', "a```b", "`*_[x](y)_*`", "#quot;<br/>"])
+@pytest.mark.attack
 def test_a_name_is_text_and_nothing_more(name: str) -> None:
     evil = Node(name, name, Level.BAD)
     page = str(replace(GRAPH, hub=evil, target=name, copies=[evil], consumers=[evil], previous=name))

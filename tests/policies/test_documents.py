@@ -196,6 +196,7 @@ def test_two_stores_whose_names_make_the_same_file_are_told_apart_by_people() ->
         rendered(scope_of(catalogue, HubPlaces()), catalogue, "3f9a" * 16)
 
 
+@pytest.mark.attack
 def test_the_worker_may_send_notices_and_a_consumer_reads_its_own_key_and_not_what_they_are_sent_with() -> None:
     queue = "arn:aws:sqs:eu-central-1:111122223333:jobs"
     consumers = {

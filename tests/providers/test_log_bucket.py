@@ -89,6 +89,7 @@ def trail_key(moment: str, name: str) -> str:
     return f"2026/11/{moment[6:8]}/111122223333_CloudTrail_eu-central-1_{moment}Z_{name}.json.gz"
 
 
+@pytest.mark.attack
 def test_an_object_that_comes_late_is_read_once_as_far_back_as_is_looked(
     delivered: DeliveredLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,6 +126,7 @@ def test_what_late_objects_are_looked_for_behind_is_two_hours_before_the_place()
     assert window_begin(PREFIX + trail_key("20269924T2312", "a")) is None
 
 
+@pytest.mark.attack
 def test_what_a_proxy_answers_is_no_empty_bucket_and_no_broken_file(aws: LocalAws, httpserver: HTTPServer) -> None:
     settings = {"bucket": "trail", "prefix": PREFIX, "region": "us-east-1", "endpoint_url": httpserver.url_for("")}
     source = open_bucket(opening(aws.directory), **settings)

@@ -38,6 +38,7 @@ def words(postures: Iterable[Posture], what: str) -> str:
     return next(posture.words for posture in postures if posture.what == what)
 
 
+@pytest.mark.attack
 def test_secrets_manager_tells_replicas_that_are_behind_and_policies_that_let_anybody_in(aws: LocalAws) -> None:
     remote = f"posture-{secrets.token_hex(4)}"
     with (
@@ -57,6 +58,7 @@ def test_secrets_manager_tells_replicas_that_are_behind_and_policies_that_let_an
         assert words(found, "replication") == f"not in step: {remote} in eu-west-1 (no replica)"
 
 
+@pytest.mark.attack
 def test_what_the_rendered_policy_does_not_let_it_see_is_unseen_with_the_right_that_it_takes(
     aws: LocalAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:

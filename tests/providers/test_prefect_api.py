@@ -156,6 +156,7 @@ def test_an_api_without_the_pool_is_an_api(httpserver: HTTPServer, api: PrefectA
 
 
 @pytest.mark.parametrize("behaviour", [*SLOW, *HUGE])
+@pytest.mark.attack
 def test_a_server_that_means_ill_holds_nobody(behaviour: Behaviour) -> None:
     with Liar(behaviour) as liar, opened(liar.url, timeout=0.5) as api:
         with pytest.raises(Unavailable, match="the Prefect server does not answer"):

@@ -75,6 +75,7 @@ def backed_up(setting: Setting) -> Manifest:
     return newest
 
 
+@pytest.mark.attack
 def test_a_hub_comes_back_with_values_numbers_and_metadata(setting: Setting) -> None:
     newest = backed_up(setting)
     result = restore(setting)
@@ -125,6 +126,7 @@ def test_as_many_entries_are_restored_as_the_plan_says(setting: Setting) -> None
 KEPT = CachePolicy(ttl=60.0)
 
 
+@pytest.mark.attack
 def test_a_standby_is_kept_by_restoring_into_it_again_and_one_that_was_worked_with_is_not(setting: Setting) -> None:
     maker = setting.maker()
     for path in ("ml/database", "ml/other"):
@@ -169,6 +171,7 @@ class Moved:
         return getattr(self.source, name)
 
 
+@pytest.mark.attack
 def test_an_application_that_has_seen_a_newer_version_is_given_none_of_before_by_a_restored_hub(
     setting: Setting,
 ) -> None:
@@ -222,6 +225,7 @@ def test_transit_keys_come_back_where_the_hub_gives_them_and_are_named_where_not
 
 
 @pytest.mark.parametrize("held", ["newer", "other"])
+@pytest.mark.attack
 def test_nothing_is_written_over_what_the_hub_has_newer_or_otherwise(setting: Setting, held: str) -> None:
     backed_up(setting)
     setting.write("ml/new", "only here")
@@ -309,6 +313,7 @@ def test_a_version_that_was_destroyed_before_the_backup_and_can_be_read_is_named
     assert since.destroyed == ["ml/leaked version 2", "ml/leaked version 3"]
 
 
+@pytest.mark.attack
 def test_a_restore_that_was_cut_off_holds_back_all_work_and_goes_on(
     setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -416,6 +421,7 @@ def whole(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 @pytest.mark.parametrize(("damage", "words", "holding"), DAMAGES, ids=lambda value: getattr(value, "__name__", None))
+@pytest.mark.attack
 def test_what_somebody_did_to_a_backup_is_found_and_not_restored(
     whole: Setting, tmp_path: Path, damage: Damage, words: str, holding: int
 ) -> None:
@@ -457,6 +463,7 @@ def test_of_a_damaged_part_the_last_point_that_holds_is_offered_and_restores(who
     assert "Take another chain" in check.problem.hint
 
 
+@pytest.mark.attack
 def test_a_mount_that_nothing_is_backed_up_of_is_named(setting: Setting) -> None:
     name = setting.hub.settings.mount.partition("/")[0]
     for mount, version in ((f"{name}/apps", "2"), (f"{name}/old", "1")):
@@ -473,6 +480,7 @@ def test_a_mount_that_nothing_is_backed_up_of_is_named(setting: Setting) -> None
     assert f"{name}/apps" not in with_apps.content().other_mounts()
 
 
+@pytest.mark.attack
 def test_a_backup_that_was_cut_off_is_none(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     setting.write("ml/database", "first")
     maker = setting.maker()
@@ -496,6 +504,7 @@ def test_a_backup_that_was_cut_off_is_none(setting: Setting, monkeypatch: pytest
     assert setting.newest().newest.counts["secrets"] == 1
 
 
+@pytest.mark.attack
 def test_a_backup_that_is_deleted_is_noticed_by_the_next_one(setting: Setting) -> None:
     maker = setting.maker()
     newest = maker.make_increment()
@@ -505,6 +514,7 @@ def test_a_backup_that_is_deleted_is_noticed_by_the_next_one(setting: Setting) -
     assert maker.make_increment().chain != newest.chain
 
 
+@pytest.mark.attack
 def test_another_key_opens_nothing_and_a_stolen_backup_shows_no_value(setting: Setting, tmp_path: Path) -> None:
     newest = backed_up(setting)
     other = RecipientKeys({"x25519:other": RecoveryDataKeys(make_recovery_key(tmp_path / "other.pem"))})
@@ -517,6 +527,7 @@ def test_another_key_opens_nothing_and_a_stolen_backup_shows_no_value(setting: S
         assert not any(word in content for word in (b"fourth", b"ml/database", b"rotations"))
 
 
+@pytest.mark.attack
 def test_what_the_key_that_signs_has_not_signed_is_not_restored(setting: Setting) -> None:
     """Whoever has the public half of a recovery key can seal a backup of their own."""
     setting.write("ml/database", "first")
@@ -580,6 +591,7 @@ def aliased(server: OpenBao) -> OpenBao:
     return alias
 
 
+@pytest.mark.attack
 def test_the_hub_at_work_is_no_scratch_hub_by_whatever_name(servers: Servers, setting: Setting) -> None:
     setting.write("ml/database", "first")
     setting.maker().make_base()
@@ -594,6 +606,7 @@ def test_the_hub_at_work_is_no_scratch_hub_by_whatever_name(servers: Servers, se
     scratch.close()
 
 
+@pytest.mark.attack
 def test_a_base_made_besides_does_not_hide_the_chain_that_goes_on(setting: Setting) -> None:
     goes_on, besides = setting.maker(), setting.maker()
     goes_on.make_base()
@@ -608,6 +621,7 @@ def test_a_base_made_besides_does_not_hide_the_chain_that_goes_on(setting: Setti
     assert (setting.newest().name, setting.newest().newest.sequence) == (newest.chain, 2)
 
 
+@pytest.mark.attack
 def test_a_chain_of_a_clock_that_was_ahead_is_not_the_newest_for_a_year(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -620,6 +634,7 @@ def test_a_chain_of_a_clock_that_was_ahead_is_not_the_newest_for_a_year(
     assert setting.maker().make_base().chain == setting.newest().name
 
 
+@pytest.mark.attack
 def test_what_somebody_puts_beside_a_chain_breaks_nothing(whole: Setting, tmp_path: Path) -> None:
     shutil.copytree(directory_of(whole.place), tmp_path / "backups")
     place, chain = BackupDirectory(tmp_path / "backups"), whole.newest().name
@@ -656,6 +671,7 @@ def test_the_parts_of_small_backups_are_fetched_together_and_read_in_order(setti
     assert [path for _, path in read if str(path).startswith("ml/")] == ["ml/3", "ml/2", "ml/1", "ml/0"]
 
 
+@pytest.mark.attack
 def test_a_base_that_is_removed_is_noticed_although_the_newest_increment_is_there(setting: Setting) -> None:
     maker = setting.maker()
     setting.write("ml/database", "first")
@@ -667,6 +683,7 @@ def test_a_base_that_is_removed_is_noticed_although_the_newest_increment_is_ther
     assert maker.make_increment().sequence == 0
 
 
+@pytest.mark.attack
 def test_the_ledger_that_a_hub_in_use_names_stays_its_ledger(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     setting.hub.claim_state("ledger", LedgerName("keyturn/before").to_data())
     setting.write("ml/database", "first")

@@ -160,6 +160,7 @@ def test_a_mark_that_nobody_can_read_is_told_as_unseen_and_one_that_can_t_be_wri
     assert made["chain"] in run("status", restored=True).stderr, "it is to be done still"
 
 
+@pytest.mark.attack
 def test_what_is_wrong_is_one_line_with_its_remedy(setting: Setting, run: Run, policy: Path, tmp_path: Path) -> None:
     empty = run("restore", restored=True)
     assert empty.exit_code == 1

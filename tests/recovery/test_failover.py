@@ -152,6 +152,7 @@ def test_neither_is_written_until_one_is_said_to_be_and_then_that_one_alone(regi
         assert not writes(here)
 
 
+@pytest.mark.attack
 def test_a_hub_that_was_taken_over_from_is_written_until_it_hears_of_that_and_never_after(
     regions: tuple[Region, Region],
 ) -> None:
@@ -181,6 +182,7 @@ def test_a_hub_that_was_taken_over_from_is_written_until_it_hears_of_that_and_ne
         assert not writes(healed)
 
 
+@pytest.mark.attack
 def test_with_a_lease_there_is_no_moment_at_which_both_are_written(regions: tuple[Region, Region]) -> None:
     one, two = regions
     lease = 2.0
@@ -276,6 +278,7 @@ def test_nothing_of_a_rotation_is_begun_on_the_hub_that_is_not_written(
     assert store.writes == 0
 
 
+@pytest.mark.attack
 def test_a_peer_that_answers_and_does_not_say_is_not_gone_so_nothing_is_written(
     regions: tuple[Region, Region], tmp_path: Path
 ) -> None:
@@ -307,6 +310,7 @@ def test_a_peer_that_answers_and_does_not_say_is_not_gone_so_nothing_is_written(
         assert writes(revoker)
 
 
+@pytest.mark.attack
 def test_two_addresses_of_one_hub_are_found_when_it_is_handed_over(regions: tuple[Region, Region]) -> None:
     one, _ = regions
     itself = Pair(one.name, "dublin", opened(one, regions[1]), VaultHub(one.settings))
@@ -324,6 +328,7 @@ def test_a_name_that_neither_side_has_is_named(regions: tuple[Region, Region]) -
         promote(pair_of(two, one), "ben", NOW)
 
 
+@pytest.mark.attack
 def test_a_clock_that_is_years_off_makes_no_epoch() -> None:
     insist_on_clocks("dublin", NOW, NOW + timedelta(minutes=9))
     with pytest.raises(Invalid, match="2026-11-28 12:00 UTC, and this machine's 2019-"):
@@ -403,6 +408,7 @@ def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Beside:
     return put
 
 
+@pytest.mark.attack
 def test_the_commands_show_hand_over_and_refuse(
     regions: tuple[Region, Region], beside: Beside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -453,6 +459,7 @@ def test_the_commands_show_hand_over_and_refuse(
     assert one.settings.address in words(run("doctor")), "the other one's address, by the last hand-over"
 
 
+@pytest.mark.attack
 def test_a_peer_that_is_silent_or_is_this_very_hub_is_told_before_anything_is_handed_over(
     regions: tuple[Region, Region], beside: Beside, monkeypatch: pytest.MonkeyPatch
 ) -> None:

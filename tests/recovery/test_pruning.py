@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from keyturn.core.backups import StoredObject
 from keyturn.core.errors import Invalid
 from keyturn.recovery.chains import StoredChain, list_chains
@@ -44,6 +46,7 @@ def test_the_newest_and_those_of_days_weeks_and_months_stay() -> None:
     assert len(plan.keep) == len(kept) < 10
 
 
+@pytest.mark.attack
 def test_one_that_has_lost_parts_stands_for_none_that_holds() -> None:
     gone, plan = planned({0: LOST, 1: None, 2: None})
     assert gone == [2]
@@ -61,6 +64,7 @@ def test_nothing_goes_where_none_holds_and_what_nobody_can_open_stays() -> None:
     assert planned({0: None, 1: UNOPENED, 2: None})[0] == [2]
 
 
+@pytest.mark.attack
 def test_the_chain_that_goes_on_stays_although_others_were_begun_after_it() -> None:
     older, newer, other = chain(2), chain(0.1), chain(1)
     increment = StoredObject(f"{older.name}/00000001.manifest", 1, NOW)

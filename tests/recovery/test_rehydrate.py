@@ -114,6 +114,7 @@ def test_without_the_key_nothing_is_proven_and_what_nobody_can_try_is_asked_for_
     assert actions(site) == {Action.IN_SYNC}
 
 
+@pytest.mark.attack
 def test_a_copy_that_somebody_has_changed_is_found_and_another_one_taken(lab: Lab) -> None:
     token = lab.generated()
     site = site_over(lab, token)
@@ -130,6 +131,7 @@ def test_a_copy_that_somebody_has_changed_is_found_and_another_one_taken(lab: La
     assert site.current(token.path) == before
 
 
+@pytest.mark.attack
 def test_where_every_copy_was_changed_or_is_refused_nothing_is_taken(lab: Lab) -> None:
     token, database = lab.generated(), lab.single()
     site = site_over(lab, token, database)
@@ -212,6 +214,7 @@ def test_fields_apart_are_put_together_and_shapes_that_lead_nowhere_are_told(lab
     assert "made by a template" in nothing.why
 
 
+@pytest.mark.attack
 def test_what_a_pattern_pushes_comes_back_and_what_is_not_ours_does_not(lab: Lab) -> None:
     site = site_over(lab, stores=("one",), id="shop")
     site.catalogue["syncs"] = {"all": {"paths": ["shop/*"], "stores": ["one"]}}
@@ -272,6 +275,7 @@ def test_a_hub_that_has_another_key_already_keeps_it(lab: Lab) -> None:
     assert actions(site) == {Action.UPDATE}
 
 
+@pytest.mark.attack
 def test_an_empty_hub_is_told_by_every_copy_and_no_store_deletes_any(lab: Lab) -> None:
     token = lab.generated()
     site = site_over(lab, token)
@@ -287,6 +291,7 @@ def test_an_empty_hub_is_told_by_every_copy_and_no_store_deletes_any(lab: Lab) -
 
 
 @pytest.mark.parametrize("mode", [Mode.REPLACE, Mode.REVOKE_ONLY])
+@pytest.mark.attack
 def test_what_was_revoked_is_never_brought_back_whoever_holds_it_yet(lab: Lab, mode: Mode) -> None:
     token, database = lab.generated(), lab.single()
     site = site_over(lab, token, database)
@@ -325,6 +330,7 @@ def test_what_was_revoked_is_never_brought_back_whoever_holds_it_yet(lab: Lab, m
         assert site.current(path) is None
 
 
+@pytest.mark.attack
 def test_a_ledger_that_can_not_be_read_is_no_word_that_nothing_was_revoked(lab: Lab) -> None:
     token = lab.generated()
     site = site_over(lab, token)
@@ -346,6 +352,7 @@ def told(done: Result) -> str:
     return " ".join((done.stdout + done.stderr).split())
 
 
+@pytest.mark.attack
 def test_the_command_shows_first_and_writes_with_the_key_or_a_word_that_it_is_lost(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

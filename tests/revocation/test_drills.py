@@ -50,6 +50,7 @@ def shown(workspace: Workspace) -> list[tuple[str, Level, str]]:
     return [(line.name, line.level, line.state) for line in board_of(workspace).others if line.kind == "drill"]
 
 
+@pytest.mark.attack
 def test_no_other_secret_is_drilled(lab: Lab) -> None:
     other = lab.generated()
     with pytest.raises(Invalid, match="does not say that it is there for drills"):

@@ -176,6 +176,7 @@ def answered(site: Site, directory: Path, lines: Sequence[str], end: End | None,
     return 0
 
 
+@pytest.mark.attack
 def test_the_command_tells_no_value_even_where_a_file_is_called_by_it(
     site: Site, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -191,6 +192,7 @@ def test_the_command_tells_no_value_even_where_a_file_is_called_by_it(
     assert "another-value-1234" not in shown.out + shown.err
 
 
+@pytest.mark.attack
 def test_what_could_not_be_looked_at_is_never_said_to_work_no_more(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,6 +73,7 @@ def gone(site: Site, fields: dict[str, Any]) -> bool:
     return any(not site.lab.logs_in(fields) or site.workspace.sleep(0.1) for _ in range(200))  # type: ignore[func-returns-value]
 
 
+@pytest.mark.attack
 def test_what_a_dead_run_has_asked_for_is_ended_and_what_serves_or_waits_for_its_end_is_not(site: Site) -> None:
     site.rotate()
     serving = {site.rotate()}

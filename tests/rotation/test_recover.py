@@ -146,6 +146,7 @@ def test_after_a_restored_snapshot_nothing_dead_is_pushed_and_recover_brings_the
     assert durable.current(secret) != newest
 
 
+@pytest.mark.attack
 def test_a_snapshot_of_before_a_revocation_that_made_nothing_new_does_not_bring_back_what_leaked(durable: Lab) -> None:
     secret, replaced = with_copy(durable.alternating()), durable.alternating()
     opened = durable.open(secret, replaced)
@@ -229,6 +230,7 @@ def old_ledger(durable: Lab, tmp_path: Path) -> Iterator[OldLedger]:
     durable.hub.delete_state(RESTORED)
 
 
+@pytest.mark.attack
 def test_where_hub_and_ledger_both_come_from_before_a_revocation_nothing_is_made_anew_until_it_is_shown_to_count(
     durable: Lab, old_ledger: OldLedger
 ) -> None:
@@ -304,6 +306,7 @@ def recovered_unnamed(workspace: Workspace, path: str) -> KeyturnError | None:
     return recovered(workspace, path, dry_run=False, yes=True, untested=True, quiet=True, named=False)[1]
 
 
+@pytest.mark.attack
 def test_a_restored_hub_deletes_nothing_and_revokes_all_the_same(durable: Lab, old_ledger: OldLedger) -> None:
     secret = with_copy(durable.alternating())
     opened = opened_over(durable, secret)

@@ -76,6 +76,7 @@ def site(lab: Lab) -> Iterator[Site]:
         yield made
 
 
+@pytest.mark.attack
 def test_no_notice_is_refused_while_it_is_replaced_and_the_old_key_goes_when_the_new_one_is_accepted(
     site: Site,
 ) -> None:

@@ -70,6 +70,7 @@ def test_killed_anywhere_nothing_is_skipped_or_twice_and_no_alert_is_lost(
     assert max(Counter(site.siren.told).values()) <= (2 if unsure else 1), died
 
 
+@pytest.mark.attack
 def test_that_an_older_hub_was_put_back_is_said_and_nothing_is_skipped_or_twice(site: Site) -> None:
     site.process(ListSource(READS[:2])).run()
     older = dict(site.hub.states)
@@ -181,6 +182,7 @@ def test_of_the_weeks_before_it_is_remembered_where_and_when_somebody_was(site: 
     assert len(days) < len(many) / 5
 
 
+@pytest.mark.attack
 def test_who_destroys_what_he_has_read_is_remembered_to_have_read_it(site: Site) -> None:
     read = access(-86_400 * 9)
     ends = [msgspec.structs.replace(read, at=read.at + timedelta(hours=n), action=DESTROY) for n in (1, 2, 26)]

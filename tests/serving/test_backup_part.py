@@ -151,6 +151,7 @@ def test_there_is_no_such_part_where_the_operator_declares_no_backups(lab: Lab) 
     assert BACKUP not in [part.name for part in make_parts(site)]
 
 
+@pytest.mark.attack
 def test_what_backs_up_may_change_nothing(lab: Lab, workspace: Workspace) -> None:
     path = f"backup/{fresh()}"
     lab.hub.write(path, SecretFields({"password": "first"}), cas=0)

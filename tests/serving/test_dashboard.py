@@ -148,6 +148,7 @@ def test_whom_the_hub_lets_see_the_page_sees_it_and_nobody_keeps_the_token(lab: 
     assert shown.counts.of(SIGN_INS) == {"admitted": 1}
 
 
+@pytest.mark.attack
 def test_a_browser_runs_and_loads_nothing_else_and_no_page_frames_it(lab: Lab, shown: Shown) -> None:
     browser = shown.signed_in(viewers_token(lab))
     for answer in (shown.page(browser), browser.get(f"{shown.url}/sign-in", timeout=30)):
@@ -164,6 +165,7 @@ def test_a_browser_runs_and_loads_nothing_else_and_no_page_frames_it(lab: Lab, s
         assert '<meta http-equiv="Content-Security-Policy"' not in answer.text
 
 
+@pytest.mark.attack
 def test_a_token_that_the_hub_does_not_know_and_one_without_the_right_are_told_the_same(lab: Lab, shown: Shown) -> None:
     own = 'path "auth/token/lookup-self" { capabilities = ["read"] }'
     unknown = shown.sign_in(f"s.{secrets.token_urlsafe(24)}")
@@ -176,6 +178,7 @@ def test_a_token_that_the_hub_does_not_know_and_one_without_the_right_are_told_t
     assert shown.counts.of(SIGN_INS) == {"refused": 2}
 
 
+@pytest.mark.attack
 def test_a_session_is_over_without_a_look_or_after_its_time_and_at_once_where_the_token_is_revoked(
     lab: Lab, shown: Shown
 ) -> None:
@@ -215,6 +218,7 @@ def test_signing_out_ends_the_session_itself_and_another_sign_in_the_one_before(
     assert shown.page(again).status_code == 200
 
 
+@pytest.mark.attack
 def test_a_form_of_another_page_is_not_taken(lab: Lab, shown: Shown) -> None:
     token = viewers_token(lab)
     for headers in (
@@ -262,6 +266,7 @@ def test_nothing_but_looking_signing_in_and_out_is_answered(lab: Lab, shown: Sho
     assert browser.get(f"{shown.url}/secrets", timeout=30).status_code == 404
 
 
+@pytest.mark.attack
 def test_an_address_that_was_refused_often_waits_and_the_hub_is_not_asked(lab: Lab, shown: Shown) -> None:
     wrong = f"s.{secrets.token_urlsafe(24)}"
     with ThreadPoolExecutor(TRIES * 2) as pool:
@@ -273,6 +278,7 @@ def test_an_address_that_was_refused_often_waits_and_the_hub_is_not_asked(lab: L
     assert shown.page(shown.signed_in(viewers_token(lab))).status_code == 200
 
 
+@pytest.mark.attack
 def test_all_who_look_share_one_look_for_a_moment(lab: Lab, shown: Shown) -> None:
     browsers = [shown.signed_in(viewers_token(lab)) for _ in range(3)]
     with ThreadPoolExecutor(3) as pool:
@@ -283,6 +289,7 @@ def test_all_who_look_share_one_look_for_a_moment(lab: Lab, shown: Shown) -> Non
     assert shown.looks == 2
 
 
+@pytest.mark.attack
 def test_what_could_not_be_looked_at_is_told_as_that(lab: Lab, shown: Shown) -> None:
     browser = shown.signed_in(viewers_token(lab))
 
@@ -351,6 +358,7 @@ def serve(
         child.wait()
 
 
+@pytest.mark.attack
 def test_two_serves_with_a_workers_least_rights_each_show_the_page_to_whom_they_know(
     lab: Lab, certificate: Certificate, tmp_path: Path
 ) -> None:

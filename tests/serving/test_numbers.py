@@ -171,6 +171,7 @@ def test_an_alert_counts_once_whatever_else_is_told_of_it() -> None:
     assert 'keyturn_alerts_total{level="high"} 1.0' in lines
 
 
+@pytest.mark.attack
 def test_what_could_not_be_looked_at_is_absent_and_never_nought() -> None:
     assert shown(Area.INCIDENTS, None) == [
         'keyturn_look_up{area="incidents"} 0.0',
@@ -230,6 +231,7 @@ class Entries:
         return cas + 1
 
 
+@pytest.mark.attack
 def test_what_was_published_is_told_alike_until_it_is_old() -> None:
     hub: Any = Entries()
     numbers = tally_of(*ROTATED)
@@ -263,6 +265,7 @@ def test_what_was_published_is_told_alike_until_it_is_old() -> None:
     ],
     ids=str,
 )
+@pytest.mark.attack
 def test_an_entry_that_is_none_hides_its_area_and_no_other(change: dict[str, Any]) -> None:
     hub: Any = Entries()
     for area in (Area.LEDGER, Area.REVIEWS):

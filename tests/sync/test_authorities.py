@@ -81,12 +81,14 @@ def test_the_plan_says_what_is_missing_and_changes_nothing(bare: Authorities) ->
     assert bare.anchors() == []
 
 
+@pytest.mark.attack
 def test_a_mount_of_another_engine_is_left_alone(bare: Authorities) -> None:
     bare.declare(root={"mount": "secret"})
     with pytest.raises(Invalid, match="an engine of the type kv, and not pki"):
         bare.apply()
 
 
+@pytest.mark.attack
 def test_what_somebody_changed_by_hand_is_named_and_put_back(authorities: Authorities) -> None:
     authorities.apply()
     role = f"{authorities.services}/roles/ml-services"
@@ -253,6 +255,7 @@ def test_without_any_right_it_is_told_when_each_authority_is_followed_and_what_i
     assert "it ends" in authority_statuses(later(stranger, 246))[1].alarm
 
 
+@pytest.mark.attack
 def test_a_run_renews_what_is_due_and_one_whose_login_may_not_says_so_and_fails_once_it_is_late(
     authorities: Authorities, stranger: Workspace
 ) -> None:
@@ -288,6 +291,7 @@ def test_a_root_that_waits_is_told_and_one_that_nobody_puts_in_force_is_late(
     assert [standings(later(stranger, days))[0] for days in (29, 31, 33)] == ["its successor waits", "due", "late"]
 
 
+@pytest.mark.attack
 def test_the_rendered_policy_is_enough_for_all_of_it(authorities: Authorities, tmp_path: Path) -> None:
     catalogue, name = authorities.workspace.catalogue, f"pki-{secrets.token_hex(4)}"
     rules = policies.sections(scope_of(catalogue, HubPlaces()), policies.PKI)

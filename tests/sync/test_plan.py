@@ -58,6 +58,7 @@ def test_what_somebody_else_has_is_a_conflict_and_with_adopt_an_adoption(site: S
         ("theirs", "it holds another value, which would be overwritten"),
     ],
 )
+@pytest.mark.attack
 def test_an_adoption_says_what_would_be_overwritten(site: Site, theirs: str, says: str) -> None:
     path = site.write("a", x="1")
     site.stores["one"].put_by_hand(path, theirs)

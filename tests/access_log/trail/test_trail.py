@@ -204,6 +204,7 @@ def test_of_two_hosts_whoever_has_lost_its_turn_is_refused(
     assert [entry.number for entry in segment_entries(ledger)] == [0, 1]
 
 
+@pytest.mark.attack
 def test_a_writer_that_was_suspended_in_the_middle_spoils_nothing(
     trail: Trail, open_trail: OpenTrail, ledger: SqliteLedger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -265,6 +266,7 @@ def test_what_another_host_seals_between_two_looks_is_no_sign_of_anything(
     assert trail.cursor("hub") == "9"
 
 
+@pytest.mark.attack
 def test_a_spool_that_has_lost_events_before_its_last_batch_is_refused(trail: Trail, open_trail: OpenTrail) -> None:
     """Else what was lost would lie before the cursor of the batches behind it, and nobody would read it again."""
     trail.append("hub", None, batch(1, 4))

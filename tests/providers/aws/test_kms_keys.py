@@ -143,6 +143,7 @@ def actions(workspace: Workspace) -> list[tuple[str, str]]:
     return [(entry.action, str(entry.outcome)) for entry in entries if entry.action in (END, KEEP)]
 
 
+@pytest.mark.attack
 def test_no_rendered_right_ends_a_key(aws: LocalAws, arn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (document,) = AwsKmsKeySettings.model_validate({"kind": "aws-kms", "key": arn}).rights("key", "a test")
     local_aws.become(aws, [document.text], monkeypatch)
@@ -161,6 +162,7 @@ def test_who_may_not_look_is_told_which_right_is_missing(
         opened(aws, arn).describe()
 
 
+@pytest.mark.attack
 def test_the_rendered_rights_suffice_and_use_no_key(aws: LocalAws, arn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {
         "automatic": "365d",

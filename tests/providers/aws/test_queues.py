@@ -154,6 +154,7 @@ def test_what_is_not_there_is_named_with_its_remedy(place: Place) -> None:
             SqsReader(name, lambda text: 200)
 
 
+@pytest.mark.attack
 def test_the_rendered_policy_lets_it_tell_this_one_and_nothing_else(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,6 +180,7 @@ def test_the_rendered_policy_lets_it_tell_this_one_and_nothing_else(
 
 
 @pytest.mark.parametrize("answer", [{}, {"MessageId": ""}, {"MessageId": "m", "MD5OfMessageBody": "0" * 32}])
+@pytest.mark.attack
 def test_a_broker_that_confirms_nothing_or_something_else_has_taken_nothing(
     aws: LocalAws, httpserver: HTTPServer, answer: dict[str, str]
 ) -> None:

@@ -124,6 +124,7 @@ def test_a_queue_that_detects_duplicates_knows_a_repeat_by_its_id(place: Place) 
 
 
 @pytest.mark.parametrize("address", ["http://ml.servicebus.windows.net", "ml.servicebus.windows.net"])
+@pytest.mark.attack
 def test_a_token_goes_to_an_https_address_alone(address: str) -> None:
     with pytest.raises(Invalid, match="is no https address"):
         ServiceBusReader(address, "jobs", lambda text: 200)

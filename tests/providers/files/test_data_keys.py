@@ -38,6 +38,7 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o602, 0o700])
+@pytest.mark.attack
 def test_a_file_that_others_may_use_is_refused(file: Path, mode: int) -> None:
     file.chmod(mode)
     with pytest.raises(Invalid, match="others may read or write this key"):

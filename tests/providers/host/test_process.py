@@ -165,6 +165,7 @@ def test_a_directory_that_is_none_is_named(directory: Path) -> None:
         HostProcess("trainer", directory=str(directory / "file")).send(message(), 0.1)
 
 
+@pytest.mark.attack
 def test_where_everybody_may_write_nobody_is_believed_to_have_taken_it(directory: Path) -> None:
     directory.chmod(0o777)
     with pytest.raises(Denied, match="everybody on this machine"):

@@ -651,6 +651,7 @@ class TestKubernetes(MergingCases, LocalContract):
         assert store.describe(remote) is None
 
     @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a%2fb"])
+    @pytest.mark.attack
     def test_a_name_that_would_lead_to_another_place_is_sent_nowhere(
         self, cluster: Server, pki: Path, tmp_path: Path, name: str
     ) -> None:

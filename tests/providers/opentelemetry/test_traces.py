@@ -47,6 +47,7 @@ def tracer(collector: Collector) -> Iterator[OtlpTracer]:
     made.close()
 
 
+@pytest.mark.attack
 def test_a_rotation_is_one_trace_of_its_steps_and_calls_and_no_value_is_in_a_byte_of_it(
     lab: Lab, collector: Collector, tracer: OtlpTracer
 ) -> None:
@@ -99,6 +100,7 @@ def root(mariadb: MariaDB) -> MySQLSession:
     return server.log_in("root", Sensitive(mariadb.superuser_password))
 
 
+@pytest.mark.attack
 def test_statements_at_a_mysql_server_are_told_alike_and_a_failed_one_with_its_number(
     collector: Collector, tracer: OtlpTracer, mariadb: MariaDB
 ) -> None:
@@ -136,6 +138,7 @@ def test_a_notice_bears_the_trace_on_to_whoever_is_told(
     assert headers == ["", f"00-{TRACE}-{collector.named('notify').span_id.hex()}-01"]
 
 
+@pytest.mark.attack
 def test_an_error_is_told_by_its_class_and_never_in_words(collector: Collector, tracer: OtlpTracer) -> None:
     with pytest.raises(ValueError, match="c4nary"), traced("outer"), traced("inner"):
         raise ValueError("c4nary")

@@ -122,6 +122,7 @@ def test_an_account_is_handed_over_under_an_application_that_does_not_notice(lab
     assert f"""ALTER ROLE "{name}_a" SET "temp_tablespaces" = 'pg_default', 'other;--'""" in lacks.value.hint
 
 
+@pytest.mark.attack
 def test_nothing_that_the_account_has_set_for_itself_is_run_by_the_administrator(lab: Lab) -> None:
     name = fresh()
     lab.sql(f"CREATE ROLE {name}_a LOGIN; CREATE SCHEMA {name}_a AUTHORIZATION {name}_a")
@@ -134,6 +135,7 @@ def test_nothing_that_the_account_has_set_for_itself_is_run_by_the_administrator
     assert lab.sql(f"SELECT rolsuper FROM pg_roles WHERE rolname = '{name}_a'") == [(False,)]
 
 
+@pytest.mark.attack
 def test_what_tells_users_apart_by_the_name_in_use_is_said_beforehand(lab: Lab) -> None:
     name = fresh()
     existing_account(lab, name)
@@ -161,6 +163,7 @@ def test_what_tells_users_apart_by_the_name_in_use_is_said_beforehand(lab: Lab) 
     lab.sql(f"DROP SCHEMA {name}_s CASCADE; DROP TABLE {name}_rows CASCADE")
 
 
+@pytest.mark.attack
 def test_of_two_that_wait_for_each_other_the_application_goes_on(lab: Lab) -> None:
     name = fresh()
     lab.sql(f"CREATE TABLE {name}_x (n int); CREATE TABLE {name}_y (n int)")
@@ -205,6 +208,7 @@ def test_roles_that_would_be_each_others_members_are_refused_before_anything_is_
         setup_of(lab, name).plan([Handover((f"{name}_a",), name)])
 
 
+@pytest.mark.attack
 def test_what_nobody_could_give_is_found_before_the_account_acts_as_the_role(lab: Lab) -> None:
     name = fresh()
     existing_account(lab, name)
@@ -282,6 +286,7 @@ def test_a_login_that_the_server_refuses_is_told_as_the_one_that_was_given(lab: 
     assert "--password-file" in refused.value.hint
 
 
+@pytest.mark.attack
 def test_others_who_hold_a_lock_are_not_waited_for(lab: Lab) -> None:
     name = fresh()
     secret = existing_account(lab, name)

@@ -564,6 +564,7 @@ def test_a_wrong_address_is_unavailable() -> None:
     assert_silent(caught.value)
 
 
+@pytest.mark.attack
 def test_a_login_that_is_nowhere_to_be_had_tells_nothing_of_what_is_there(
     httpserver: HTTPServer, world: World, tmp_path: Path
 ) -> None:
@@ -584,6 +585,7 @@ def test_a_hub_that_speaks_no_tls_is_not_trusted_as_one_that_does(world: World) 
         hub.read("ml-training/database")
 
 
+@pytest.mark.attack
 def test_a_connection_that_is_cut_within_its_handshake_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(TOKEN_VARIABLE, "any")
     with socket.create_server(("127.0.0.1", 0)) as balancer:

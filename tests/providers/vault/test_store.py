@@ -196,6 +196,7 @@ class TestVaultStore(MergingCases, VaultContract):
         assert put(store, remote, value) == RemoteSecret(remote, "1", marks)
         assert metadata(remote)["current_version"] == 1
 
+    @pytest.mark.attack
     def test_what_a_write_cut_short_has_left_reads_as_the_object_that_it_is(
         self, store: VaultStore, remote: str, raw: hvac.Client, mount: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:

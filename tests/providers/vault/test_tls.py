@@ -280,6 +280,7 @@ def test_a_hub_that_redirects_takes_neither_token_nor_value_along(
 
 
 @pytest.mark.parametrize("body", ["<html>no such page</html>", '{"message":"no Route matched"}', ""])
+@pytest.mark.attack
 def test_a_404_of_a_proxy_before_the_hub_tells_of_no_secret(httpserver: HTTPServer, tmp_path: Path, body: str) -> None:
     token = tmp_path / "token"
     token.write_text("hvs.a-token")

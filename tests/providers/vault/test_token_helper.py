@@ -63,12 +63,14 @@ def test_commands_log_in_with_what_it_keeps(
 
 
 @pytest.mark.parametrize("place", [".vault", "keeps it"])
+@pytest.mark.attack
 def test_what_others_may_write_is_not_believed(helper: Path, tmp_path: Path, place: str) -> None:
     (tmp_path / place).chmod(0o722)
     with pytest.raises(Denied, match="others than its owner may write it"):
         token_helper(str(tmp_path / ".vault"))
 
 
+@pytest.mark.attack
 def test_what_is_no_program_is_told(helper: Path, tmp_path: Path) -> None:
     configuration = tmp_path / ".vault"
     configuration.write_text('token_helper = "keychain"\n')
