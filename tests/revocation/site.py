@@ -113,9 +113,9 @@ class Site:
         )
 
     def revoke(self, mode: Mode = Mode.REPLACE) -> IncidentStatus:
-        """All of it."""
+        """All of it, without pauses between tries."""
         self.begin(mode)
-        return run.finish(self.workspace, self.incident)
+        return run.finish(self.impatient(), self.incident)
 
     def rotated(self) -> SecretFields:
         """Rotate once by force; the fields that were in force before."""
