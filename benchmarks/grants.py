@@ -39,7 +39,7 @@ from keyturn.catalogue.approvals import ApprovalSettings, ApproverSettings
 from keyturn.client.clock import elapsed
 from keyturn.grants.delivery import deliver_request
 from keyturn.grants.opening import open_access
-from keyturn.grants.requests import AccessApproval, AccessRequest
+from keyturn.grants.requests import AccessRequest, Approval
 from keyturn.grants.sweep import AT_ONCE, Sweeper
 from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
@@ -96,7 +96,7 @@ class Bench:
         """The same with a signature."""
         key = self.workspace.approvals.approvers[APPROVER].key
         signature = base64.b64encode(self.workspace.hub.signer(key).sign(request.message)).decode()
-        return replace(request, approvals=(AccessApproval(APPROVER, request.asked_at, signature),))
+        return replace(request, approvals=(Approval(APPROVER, request.asked_at, signature),))
 
     def write(self, request: AccessRequest) -> None:
         """Lay it into the hub."""

@@ -107,7 +107,8 @@ class Session:
             name: {"entity": self.entities[name], "key": key_of(name), "public_key": key}
             for name, key in self.keys.items()
         }
-        write_private(self.directory / "policy.yaml", yaml.safe_dump({"approvals": {"approvers": approvers}}))
+        people = {"people": [f"auth/{MOUNT}"], "approvers": approvers}
+        write_private(self.directory / "policy.yaml", yaml.safe_dump({"approvals": people}))
 
     # --- commands
 

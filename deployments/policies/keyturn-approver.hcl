@@ -1,5 +1,6 @@
 # What a second person may do in the hub who approves what others ask for (`approvals:` in the operator's file). Give
-# it to people, and to no worker. They need nothing else of Keyturn.
+# it to people and to no program: at their auth method, or by a group whose members have no program's login. They need
+# nothing else of Keyturn.
 # Made by `keyturn policy render --everything`: what a catalogue needs that may do everything, for the mounts
 # `secret`, `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
 
@@ -25,15 +26,27 @@ path "keyturn/metadata/grants/*" {
   capabilities = ["list"]
 }
 
-# Look at what was done without a second person, and say so.
+# See what was done without a second person, and the reviews of it; sign their own, which no login can change.
 path "keyturn/data/break-glass/*" {
-  capabilities = ["read", "update"]
+  capabilities = ["read"]
+}
+path "keyturn/data/break-glass-reviews/*" {
+  capabilities = ["read"]
 }
 path "keyturn/metadata/break-glass" {
   capabilities = ["list"]
 }
+path "keyturn/metadata/break-glass-reviews" {
+  capabilities = ["list"]
+}
 path "keyturn/metadata/break-glass/*" {
   capabilities = ["list"]
+}
+path "keyturn/metadata/break-glass-reviews/*" {
+  capabilities = ["list"]
+}
+path "keyturn/data/break-glass-reviews/{{identity.entity.id}}/*" {
+  capabilities = ["create", "read"]
 }
 
 # See what was given, and until when; not what opens it.

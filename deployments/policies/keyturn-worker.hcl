@@ -157,13 +157,16 @@ path "keyturn/metadata/approvals/*" {
   }
 }
 path "keyturn/data/break-glass/*" {
-  capabilities = ["create", "read", "update"]
+  capabilities = ["create", "read"]
 }
 path "keyturn/metadata/break-glass/*" {
-  capabilities = ["create", "read", "update", "list"]
-  allowed_parameters = {
-    "max_versions" = ["1"]
-  }
+  capabilities = ["list"]
+}
+path "keyturn/data/break-glass-reviews/*" {
+  capabilities = ["read"]
+}
+path "keyturn/metadata/break-glass-reviews/*" {
+  capabilities = ["list"]
 }
 path "keyturn/data/grants/*" {
   capabilities = ["read"]

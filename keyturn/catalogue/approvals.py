@@ -2,6 +2,8 @@
 
 import base64
 import binascii
+import re
+from collections import Counter
 from datetime import timedelta
 from typing import Annotated, Final, Self
 
@@ -27,21 +29,36 @@ def _public_key(text: str) -> str:
 PublicKey = Annotated[str, AfterValidator(_public_key), WithJsonSchema({"type": "string", "minLength": 44})]
 KeyName = Annotated[Line, matching(r"[A-Za-z0-9._-]+", "is no name of a key", "Write the key's name alone.")]
 
+AUTH_METHOD: Final = r"([A-Za-z0-9._-]+/)*auth/(?!token$)[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*"
+AuthMethod = Annotated[
+    Line, matching(AUTH_METHOD, "is no auth method of people", "Write its path, such as auth/oidc or red/auth/ldap.")
+]
+
+PERSONAL: Final = re.compile(r"login/[^/]+|oidc/(callback|poll)|saml/(callback|token)")
+"""What follows the method in the path of a login that a person made: OIDC, SAML, LDAP, userpass, Okta, RADIUS.
+
+The login of a program (AppRole, Kubernetes, JWT, a cloud, a certificate) has ``login`` alone there.
+Source: the API pages of Vault's and OpenBao's auth methods.
+"""
+
 
 class ApproverSettings(Model):
-    """Somebody who may approve what others ask for."""
+    """A person who may approve what others ask for."""
 
     entity: Line
     """The id of their entity in the hub, as `vault read identity/entity/name/NAME` shows it."""
-    key: KeyName
-    """The name of their key in the hub's transit engine, which only they may sign with."""
+    key: KeyName | None = None
+    """The name of their key in the hub's transit engine; without it they sign with a key file."""
     public_key: PublicKey
-    """Its public half, which signatures are verified with: the hub is not asked for it."""
+    """The public half of the key that they sign with. Keyturn does not ask the hub for it."""
 
 
 class ApprovalSettings(Model):
     """What needs a second person. Without any of it nothing does."""
 
+    people: tuple[AuthMethod, ...] = ()
+    """Auth methods of the hub that people log in with, each with one account for each person. Of a JWT method that
+    logs in people alone, name the login itself: ``auth/staff/login``."""
     approvers: dict[str, ApproverSettings] = Field(default_factory=dict)
     """Who may approve, by the names that people know them by."""
     incidents_over: Annotated[int, Field(ge=1)] | None = None
@@ -61,3 +78,25 @@ class ApprovalSettings(Model):
         if asks and not self.approvers:
             raise refused("asks for a second person, and nobody may be one", "Name some under approvers.", "approvers")
         return self
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        named = [who.entity for who in self.approvers.values()]
+        named += [base64.b64decode(who.public_key).hex() for who in self.approvers.values()]
+        if any(count > 1 for count in Counter(named).values()):
+            remedy = "Name each person once, with their own entity and key."
+            raise refused("name one entity or one key twice", remedy, "approvers")
+        return self
+
+    def is_persons(self, login: str) -> bool:
+        """Whether a person made this login, by its path in the hub, such as ``auth/oidc/oidc/callback``."""
+        rests = (login.removeprefix(f"{method}/") for method in self.people if login.startswith(f"{method}/"))
+        return login in self.people or any(PERSONAL.fullmatch(rest) for rest in rests)
+
+    def knows(self, entity: str, login: str) -> bool:
+        """Whether the login says which person this is.
+
+        With several methods one person may have several entities, so only those count that ``approvers`` names.
+        """
+        named = any(who.entity == entity for who in self.approvers.values())
+        return bool(entity) and self.is_persons(login) and (len(self.people) == 1 or named)

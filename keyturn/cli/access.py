@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from keyturn.cli import ledger_sources as sources
+from keyturn.cli.approvals import SignWith, own_key
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import EXIT_CODES, FAILED
 from keyturn.cli.ledger_proofs import KeyFileOption, KeyOption, OutOption, put
@@ -218,9 +219,16 @@ def request_access(
 
 @commands.command("approve", epilog=EXAMPLES + EXIT_CODES)
 def approve_access(
-    request: RequestArgument, yes: YesOption = False, catalogue: CatalogueOption = None, as_json: JsonOption = False
+    request: RequestArgument,
+    yes: YesOption = False,
+    key_file: SignWith = None,
+    catalogue: CatalogueOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Approve what somebody else has asked for: it is shown, and you sign exactly this with your own key in the hub."""
+    """Approve what another person has asked for: you see the request, and sign exactly that.
+
+    You sign with your key in the hub, in a login of your own, or with --key-file.
+    """
     from keyturn.grants import requests
     from keyturn.grants.telling import tell_at_once
 
@@ -230,7 +238,7 @@ def approve_access(
         if not yes:
             show_request(workspace, requests.find_request(workspace, request), as_json=False)
             typer.confirm("Approve it?", abort=True, err=True)
-        approved = requests.approve_access(workspace, request)
+        approved = requests.approve_access(workspace, request, own_key(key_file))
         tell_at_once(workspace, approved)
         show_request(workspace, approved, as_json)
 
@@ -340,16 +348,20 @@ def end_access(request: RequestArgument, catalogue: CatalogueOption = None, as_j
 
 @commands.command("review", epilog=EXAMPLES + EXIT_CODES)
 def review_access(
-    request: RequestArgument, finding: FindingOption, catalogue: CatalogueOption = None, as_json: JsonOption = False
+    request: RequestArgument,
+    finding: FindingOption,
+    key_file: SignWith = None,
+    catalogue: CatalogueOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Say what you have found of access that nobody had approved, and sign it with your own key in the hub.
+    """Sign what you found of access that nobody had approved: with your key in the hub, or with --key-file.
 
-    Who may approve requests may, once the access is over; never who has asked for it.
+    Approvers may, once the access is over, except the one who asked for it.
     """
     from keyturn.grants.reviews import review_access as review
 
     with opened_workspace(catalogue) as workspace:
-        show_request(workspace, review(workspace, request, finding), as_json)
+        show_request(workspace, review(workspace, request, finding, own_key(key_file)), as_json)
 
 
 @commands.command("show", epilog=EXAMPLES + EXIT_CODES)

@@ -1,7 +1,8 @@
-"""``keyturn approve`` and ``keyturn review``: a second person's word, before something is done and after it."""
+"""``keyturn approve`` and ``keyturn review``: a second person's signature, before something is done and after it."""
 
 import sys
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,23 +13,41 @@ from keyturn.cli.output import note, when, write_json, write_table
 from keyturn.core.errors import KeyturnError
 
 if TYPE_CHECKING:
+    from keyturn.core.ledger import Signer
     from keyturn.rotation.approvals import ApprovalRequest
     from keyturn.rotation.broken_glass import BrokenGlass
     from keyturn.rotation.context import Workspace
 
 RequestArgument = Annotated[str, typer.Argument(metavar="REQUEST", help="Its name, such as REQ-3f9a1c07.")]
 GlassArgument = Annotated[str, typer.Argument(metavar="ID", help="Its name, such as BG-20261127-031204-7f3a.")]
+SignWith = Annotated[
+    Path | None,
+    typer.Option("--key-file", metavar="FILE", help="Your own Ed25519 key in PEM, instead of your key in the hub."),
+]
 ApproveYes = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
-Verdict = Annotated[str, typer.Option("--verdict", help="What you have seen: it stands in the ledger.")]
+Verdict = Annotated[str, typer.Option("--verdict", help="What you have seen. The ledger keeps it.")]
+
+
+def own_key(file: Path | None) -> "Signer | None":
+    """The key in a file that a person signs with; None without one. Raises Invalid."""
+    if file is None:
+        return None
+    from keyturn.providers.keys.note_signer import FileSigner
+
+    return FileSigner(file)
 
 
 def approve(
-    request: RequestArgument, yes: ApproveYes = False, catalogue: CatalogueOption = None, as_json: JsonOption = False
+    request: RequestArgument,
+    yes: ApproveYes = False,
+    key_file: SignWith = None,
+    catalogue: CatalogueOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Approve what somebody else has asked for.
+    """Approve what another person has asked for.
 
-    It shows what that is, and signs exactly this with your own key in the hub. The approval is good for one use, until
-    its time is up. You can't approve what you have asked for yourself.
+    It shows the request and signs exactly that: with your key in the hub, in a login of your own, or with --key-file.
+    The approval is good for one use, until its time is up. You can't approve your own request.
     """
     from dataclasses import asdict
 
@@ -42,10 +61,12 @@ def approve(
             write_table((wanted.id, ""), request_rows(wanted), whole=(wanted.id,))
         if not yes:
             typer.confirm("Approve it?", abort=True, err=True)
-        signed = approvals.approve_request(workspace, wanted)
+        signed = approvals.approve_request(workspace, wanted, own_key(key_file))
     if as_json:
         write_json({**asdict(signed), "digest": signed.digest})
-    note(f"{signed.id} is approved: whoever asked for it may do it once, until {minute(signed.expires_at)} UTC")
+    if (missing := signed.needed - len(signed.approvals)) > 0:
+        return note(f"you have signed {signed.id}; {missing} more has to")
+    return note(f"{signed.id} is approved: it may be done once, until {minute(signed.expires_at)} UTC")
 
 
 def request_rows(wanted: "ApprovalRequest") -> list[tuple[str, str]]:
@@ -57,10 +78,16 @@ def request_rows(wanted: "ApprovalRequest") -> list[tuple[str, str]]:
         *about,
         ("asked by", wanted.asked_by),
         ("through", wanted.remark),
+        ("signatures", needed_words(wanted.needed)),
         ("asked at", f"{minute(wanted.asked_at)} UTC"),
         ("good until", f"{minute(wanted.expires_at)} UTC"),
         ("digest", wanted.digest),
     ]
+
+
+def needed_words(needed: int) -> str:
+    """How many have to sign."""
+    return "1" if needed == 1 else f"{needed}: the login does not say which person it was"
 
 
 def lines(value: object) -> str:
@@ -74,24 +101,32 @@ def minute(moment: str) -> str:
 
 
 def review(
-    glass: GlassArgument, verdict: Verdict = "", catalogue: CatalogueOption = None, as_json: JsonOption = False
+    glass: GlassArgument,
+    verdict: Verdict = "",
+    key_file: SignWith = None,
+    catalogue: CatalogueOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Say that you have looked at what somebody did without the second person that it needs.
+    """Sign what you found of something that was done without the second person that it needs.
 
-    Without --verdict it is only shown. Who has done it can't review it.
+    Approvers may, except the one who did it. Where the login does not say who did it, two of them have to. Without
+    --verdict it is only shown.
     """
     from dataclasses import asdict
 
     with opened_workspace(catalogue, lenient=True) as workspace:
         from keyturn.rotation.broken_glass import read_broken, review_broken
 
-        broken = review_broken(workspace, glass, verdict) if verdict else read_broken(workspace, glass)[0]
+        if verdict:
+            broken = review_broken(workspace, glass, verdict, own_key(key_file))
+        else:
+            broken = read_broken(workspace, glass)
     if as_json:
-        return write_json(asdict(broken))
+        return write_json({**asdict(broken), "digest": broken.digest})
     write_table((broken.id, ""), glass_rows(broken), whole=(broken.id,))
-    return note(
-        f"{broken.id} is reviewed" if broken.reviewed_by else f"{broken.id} waits for its review: --verdict TEXT"
-    )
+    if broken.reviewed_by:
+        return note(f"{broken.id} is reviewed")
+    return note(f"{broken.id} waits for {broken.needed - len(broken.signed_by)} review: --verdict TEXT")
 
 
 def glass_rows(broken: "BrokenGlass") -> list[tuple[str, str]]:
@@ -102,9 +137,10 @@ def glass_rows(broken: "BrokenGlass") -> list[tuple[str, str]]:
         ("who", broken.actor),
         ("through", broken.remark),
         ("when", f"{minute(broken.at)} UTC"),
+        ("reviews", needed_words(broken.needed)),
     ]
-    reviewed = [("reviewed by", broken.reviewed_by), ("verdict", broken.verdict)]
-    return [*rows, *reviewed] if broken.reviewed_by else rows
+    reviewed = [("reviewed by", " and ".join(broken.signed_by)), ("verdict", broken.verdict)]
+    return [*rows, *reviewed] if broken.signed_by else rows
 
 
 def find_unreviewed(workspace: "Workspace") -> "list[BrokenGlass]":

@@ -30,6 +30,12 @@ class LoginFacts:
     metadata: Mapping[str, str] = field(default_factory=dict)
     accessor: str = ""
     principal: str = ""
+    namespace: str = ""
+
+    @property
+    def login(self) -> str:
+        """Where the login was made, from the hub's root namespace on: ``red/auth/oidc/oidc/callback``."""
+        return f"{self.namespace}{self.path}"
 
 
 @dataclass(frozen=True)

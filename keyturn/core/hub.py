@@ -105,6 +105,7 @@ class Identity:
     ``display_name`` is what the login method calls them, such as ``oidc-alice``; ``accessor`` names this login, and is
     no secret; ``path`` is where it was made, such as ``auth/oidc/oidc/callback``. ``role`` is the role or user that the
     method logged in, ``entity_name`` what the hub's administrators call the entity; each is empty where nobody tells.
+    ``namespace`` is where the login was made, such as ``red/``; empty in the root namespace.
     """
 
     display_name: str
@@ -113,6 +114,12 @@ class Identity:
     path: str
     role: str = ""
     entity_name: str = ""
+    namespace: str = ""
+
+    @property
+    def login(self) -> str:
+        """Where the login was made, from the hub's root namespace on: ``red/auth/oidc/oidc/callback``."""
+        return f"{self.namespace}{self.path}"
 
     @property
     def name(self) -> str:

@@ -15,7 +15,15 @@ from keyturn.core.passwords import PasswordPolicy, generate
 from keyturn.core.sensitive import SecretFields
 from keyturn.grants.facts import AccessFacts
 from keyturn.grants.grants import GIVE, Delivery, read_delivery
-from keyturn.grants.requests import AccessRequest, RequestState, find_request, sound_alarm, status_of
+from keyturn.grants.requests import (
+    AccessRequest,
+    RequestState,
+    approvals_needed,
+    find_request,
+    sound_alarm,
+    status_of,
+    unknown_person,
+)
 from keyturn.grants.sight import AccessSight
 from keyturn.rotation.context import Workspace, alive
 from keyturn.rotation.granted import (
@@ -59,6 +67,7 @@ def deliver_request(workspace: Workspace, request: AccessRequest, sight: AccessS
     insist_on_approved(workspace, request)
     facts = insist_on_allowed(request, sight)
     insist_on_own_target(workspace, request)
+    insist_on_known(workspace, request, facts)
     if request.break_glass:
         # Whoever has asked may have done so past the command, which tells of it, too.
         sound_alarm(workspace, request)
@@ -128,6 +137,23 @@ def insist_on_own_target(workspace: Workspace, request: AccessRequest) -> None:
     if role and (server := workspace.hub.grants().server_of(policy.gives)) != catalogue.targets[own].server:
         problem = f"in the hub, {policy.gives} makes accounts at {server}, which is not the target {own}"
         raise Denied("give", request.id, problem, "Run `keyturn hub plan`, and correct the connection or the target")
+
+
+def insist_on_known(workspace: Workspace, request: AccessRequest, facts: AccessFacts) -> None:
+    """Raises Denied where it is unknown which person asks, and too few have approved it for that.
+
+    A request does not decide it: its login does, as the hub tells it now. One that has ended tells nothing.
+    """
+    login = facts.login.login if facts.login else ""
+    policy = workspace.catalogue.access_policies[request.policy]
+    if workspace.approvals.knows(request.entity, login):
+        return
+    if request.break_glass:
+        raise Denied("give", request.id, unknown_person(login), "Ask for it again by `keyturn login`")
+    if len(status_of(workspace, request).approved_by) < (needed := approvals_needed(policy, identified=False)):
+        which = f"was made at {login} and" if login else "has ended, so it"
+        problem = f"its login {which} does not say which person asks: {needed} have to approve it"
+        raise Denied("give", request.id, problem, "Log in yourself (`keyturn login`), and ask for it again")
 
 
 # --- the steps

@@ -6,7 +6,6 @@ which the hub lets them alone make entries and change none (keyturn-requester.hc
 asked, and who was denied can't take that back.
 """
 
-import base64
 import hashlib
 import json
 import secrets
@@ -18,19 +17,27 @@ from enum import StrEnum
 from typing import Any, Final
 
 from keyturn.catalogue.access_policies import AccessPolicySettings, Effect
-from keyturn.catalogue.approvals import ApproverSettings
 from keyturn.core.errors import Denied, Invalid, NotFound
-from keyturn.core.ledger import Outcome
+from keyturn.core.ledger import Outcome, Signer
 from keyturn.core.plain_text import inert
 from keyturn.grants.policies import PolicyIndex
 from keyturn.grants.sight import look_as_self
-from keyturn.rotation.approvals import canonical, insist_on_approver
 from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.deeds import insist_on_name
 from keyturn.rotation.entries import AT_ONCE, read_entries, update_state
 from keyturn.rotation.granted import GRANTED, GrantStage, Receipt, read_grant, receipt_place
 from keyturn.rotation.journal import entry, note_down, record_action
 from keyturn.rotation.limits import speak_up
+from keyturn.rotation.people import (
+    Approval,
+    Review,
+    canonical,
+    count_approvals,
+    find_approver,
+    is_known,
+    sign_text,
+    signer_at_work,
+)
 from keyturn.settings.durations import show
 
 GRANTS: Final = "grants"
@@ -77,29 +84,11 @@ class RequestState(StrEnum):
 
 
 @dataclass(frozen=True)
-class AccessApproval:
-    """One approver's signature, in base64."""
-
-    approver: str
-    at: str
-    signature: str
-
-
-@dataclass(frozen=True)
-class AccessReview:
-    """What somebody has found who looked at access that nobody had approved, and their signature, in base64."""
-
-    reviewer: str
-    at: str
-    finding: str
-    signature: str
-
-
-@dataclass(frozen=True)
 class AccessRequest:
     """Access that somebody has asked for. ``entity`` is who, as the hub knows them; ``seconds`` for how long.
 
-    ``needed`` is how many have to approve it: nobody where the glass is broken, which somebody else reviews then.
+    ``needed`` is how many have to approve it: one more than the policy says where it is unknown which person asks, and
+    none where the glass is broken, which another person reviews then.
     ``login`` is the accessor of the login that it was asked for with.
     """
 
@@ -116,13 +105,13 @@ class AccessRequest:
     asked_at: str
     expires_at: str
     nonce: str
-    approvals: tuple[AccessApproval, ...] = ()
+    approvals: tuple[Approval, ...] = ()
     closed: str = ""
     closed_by: str = ""
     closed_at: str = ""
     because: str = ""
     break_glass: bool = False
-    review: AccessReview | None = None
+    review: Review | None = None
     login: str = ""
 
     @property
@@ -206,7 +195,11 @@ def ask_for_access(
     reasons = decision.reasons
     if policy and policy not in workspace.catalogue.access_policies:
         reasons = (f"the catalogue has no policy {policy!r}",)
-    needed = 0 if break_glass else decision.by.policy.approvals if decision.by else 0
+    identity = workspace.hub.identity()
+    identified = is_known(workspace, identity)
+    needed = 0 if break_glass or decision.by is None else approvals_needed(decision.by.policy, identified)
+    if break_glass and not identified:
+        reasons = (*reasons, unknown_person(identity.login))
     if decision.by and (few := missing_approvers(workspace, decision.by.policy, facts.subject.entity, needed)):
         reasons = (*reasons, few)
     if decision.by is None or reasons:
@@ -222,7 +215,7 @@ def ask_for_access(
         decision.by.policy.digest,
         needed,
         facts.subject.entity,
-        workspace.hub.identity().words,
+        identity.words,
         facts.now.isoformat(),
         (facts.now + workspace.approvals.valid_for).isoformat(),
         secrets.token_hex(16),
@@ -234,6 +227,19 @@ def ask_for_access(
     with record_action(workspace, ASK, path, note=asking_note(wanted)):
         workspace.hub.claim_state(wanted.place, {"request": json.dumps(asdict(wanted))})
     return wanted
+
+
+def approvals_needed(policy: AccessPolicySettings, identified: bool) -> int:
+    """How many have to approve a request by this policy: one more where it is unknown which person asks.
+
+    That person may be one of the approvers.
+    """
+    return policy.approvals + 1 if policy.approvals and not identified else policy.approvals
+
+
+def unknown_person(login: str) -> str:
+    """Why a login breaks no glass."""
+    return f"a login made at {login or 'no auth method'} does not say which person breaks the glass: log in yourself"
 
 
 def insist_on_lines(path: str, purpose: str, ticket: str) -> None:
@@ -314,7 +320,7 @@ def status_of(workspace: Workspace, request: AccessRequest) -> RequestStatus:
     if policy is None or (why := misfit(workspace, policy, request, now)):
         why = f"the policy {request.policy} has changed since" if policy is None else why
         return RequestStatus(RequestState.VOID, problems=(why,))
-    needed = 0 if request.break_glass else policy.approvals
+    needed = 0 if request.break_glass else max(policy.approvals, request.needed)
     approved, problems = valid_approvals(workspace, policy, request)
     if is_over(request, now):
         return RequestStatus(RequestState.OVER, approved, needed, problems)
@@ -357,72 +363,45 @@ def is_over(request: AccessRequest, now: datetime) -> bool:
 def valid_approvals(
     workspace: Workspace, policy: AccessPolicySettings, request: AccessRequest
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Who has approved it validly, and what is wrong with whatever else stands there."""
-    valid: dict[str, str] = {}
-    problems = []
-    for approval in request.approvals:
-        if problem := flaw(workspace, policy, request, approval, valid):
-            problems.append(problem)
-        else:
-            valid[workspace.approvals.approvers[approval.approver].entity] = approval.approver
-    return tuple(valid.values()), tuple(problems)
+    """Who has approved it validly, and what is wrong with the other approvals."""
+    others = [f"{each.approver!r} may not approve it" for each in request.approvals if not names(policy, each)]
+    named = [each for each in request.approvals if names(policy, each)]
+    valid, problems = count_approvals(workspace, request.entity, request.message, named)
+    return tuple(each.approver for each in valid), (*others, *problems)
 
 
-def flaw(
-    workspace: Workspace,
-    policy: AccessPolicySettings,
-    request: AccessRequest,
-    approval: AccessApproval,
-    counted: dict[str, str],
-) -> str:
-    """Why an approval does not count beside those that do; empty where it does."""
-    who = workspace.approvals.approvers.get(approval.approver)
-    if who is None or approval.approver not in policy.approvers:
-        return f"{approval.approver!r} is nobody who may approve it"
-    if who.entity == request.entity:
-        return "who asks for it has approved it"
-    if who.entity in counted:
-        return f"{approval.approver} has approved it twice"
-    with suppress(ValueError):
-        raw = base64.b64decode(approval.signature, validate=True)
-        if workspace.verify_signature(base64.b64decode(who.public_key), request.message, raw):
-            return ""
-    return f"the signature of {approval.approver} is not over this request"
+def names(policy: AccessPolicySettings, approval: Approval) -> bool:
+    """Whether the policy names who has approved."""
+    return approval.approver in policy.approvers
 
 
 # --- approving, denying, ending
 
 
-def approve_access(workspace: Workspace, name: str) -> AccessRequest:
-    """Sign a request with the key of whoever is logged in.
+def approve_access(workspace: Workspace, name: str, key: Signer | None = None) -> AccessRequest:
+    """Sign a request, as an approver, with their own ``key`` or their key in the hub.
 
-    Raises Denied for who may not, or has asked for it, and Invalid where it does not wait, or was changed meanwhile.
+    Raises Denied for anyone who may not, or has asked for it, and Invalid where it does not wait or was changed.
     """
     request = find_request(workspace, name)
     with record_action(workspace, APPROVE, request.path, note=f"{name}: {request.words}") as doing:
-        approver, who = insist_on_other_approver(workspace, request)
-        signer = workspace.hub.signer(who.key)
-        if base64.b64encode(signer.public_key()).decode() != who.public_key:
-            problem = f"the hub's key {who.key} is not the one that the operator's file names"
-            raise Denied("approve", name, problem, "Let the operator correct the file, or the key")
-        signature = base64.b64encode(signer.sign(request.message)).decode()
-        approval = AccessApproval(approver, workspace.hub_now().isoformat(), signature)
+        approver, signer = insist_on_other_approver(workspace, request, key)
+        approval = Approval(approver, workspace.hub_now().isoformat(), sign_text(signer, request.message))
         after = add_approval(workspace, request, approval)
         doing.note = approval_note(request, approval)
     return after
 
 
-def approval_note(request: AccessRequest, approval: AccessApproval) -> str:
+def approval_note(request: AccessRequest, approval: Approval) -> str:
     """What the ledger tells of an approval."""
     policy = f"policy {request.policy} {request.policy_digest}"
     return f"{request.id}: by {approval.approver}, {policy}, digest {request.digest}, signature {approval.signature}"
 
 
-def insist_on_other_approver(workspace: Workspace, request: AccessRequest) -> tuple[str, ApproverSettings]:
-    """Who is logged in, and may approve this request that waits. Raises Denied, Invalid."""
-    identity = workspace.hub.identity()
-    approver, who = insist_on_approver(workspace, identity)
-    if request.entity == identity.entity_id:
+def insist_on_other_approver(workspace: Workspace, request: AccessRequest, key: Signer | None) -> tuple[str, Signer]:
+    """Who signs, and may approve this request that waits, and with what. Raises Denied, Invalid."""
+    approver, who, signer = signer_at_work(workspace, key)
+    if request.entity == who.entity:
         raise Denied("approve", request.id, "you have asked for it yourself", "Somebody else has to")
     status = status_of(workspace, request)
     if approver in status.approved_by:
@@ -435,10 +414,10 @@ def insist_on_other_approver(workspace: Workspace, request: AccessRequest) -> tu
     if approver not in policy.approvers:
         problem = f"the policy {request.policy} does not name {approver}"
         raise Denied("approve", request.id, problem, f"{' or '.join(policy.approvers)} may")
-    return approver, who
+    return approver, signer
 
 
-def add_approval(workspace: Workspace, request: AccessRequest, approval: AccessApproval) -> AccessRequest:
+def add_approval(workspace: Workspace, request: AccessRequest, approval: Approval) -> AccessRequest:
     """Lay an approval beside those that are there. Raises Invalid where the request was changed meanwhile."""
 
     def approved(current: AccessRequest) -> AccessRequest:
@@ -452,13 +431,13 @@ def add_approval(workspace: Workspace, request: AccessRequest, approval: AccessA
 
 def deny_access(workspace: Workspace, name: str, because: str) -> AccessRequest:
     """Close a request for good, as somebody who may approve requests. Raises Denied for anybody else."""
-    approver, _ = insist_on_approver(workspace, workspace.hub.identity())
+    approver, _ = find_approver(workspace, workspace.hub.identity())
     return close(workspace, find_request(workspace, name), RequestState.DENIED, approver, because)
 
 
 def end_access(workspace: Workspace, name: str) -> AccessRequest:
     """Close a request that is not needed, as somebody who may approve requests. Raises Denied for anybody else."""
-    approver, _ = insist_on_approver(workspace, workspace.hub.identity())
+    approver, _ = find_approver(workspace, workspace.hub.identity())
     return close(workspace, find_request(workspace, name), RequestState.ENDED, approver, "")
 
 
@@ -583,6 +562,6 @@ def _read(workspace: Workspace, place: str) -> tuple[AccessRequest, int]:
 
 def from_data(data: dict[str, Any]) -> AccessRequest:
     """The request. Raises TypeError for what is none."""
-    approvals = tuple(AccessApproval(**approval) for approval in data.pop("approvals", ()))
+    approvals = tuple(Approval(**approval) for approval in data.pop("approvals", ()))
     review = data.pop("review", None)
-    return AccessRequest(**data, approvals=approvals, review=AccessReview(**review) if review else None)
+    return AccessRequest(**data, approvals=approvals, review=Review(**review) if review else None)

@@ -4,39 +4,39 @@ Until then its record stays open, whatever has become of the access itself. What
 the signature: whoever may write the entry can't say that it was reviewed.
 """
 
-import base64
-import hashlib
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from keyturn.catalogue.approvals import ApproverSettings
 from keyturn.core.errors import Denied, Invalid
+from keyturn.core.ledger import Signer
 from keyturn.grants.grants import access_status
 from keyturn.grants.requests import (
     ARCHIVE,
     GRANTS,
     AccessRequest,
-    AccessReview,
     find_request,
     list_requests,
     update_request,
 )
-from keyturn.rotation.approvals import canonical, insist_on_approver
 from keyturn.rotation.broken_glass import BrokenGlass
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.granted import GrantStage
 from keyturn.rotation.journal import record_action
+from keyturn.rotation.people import (
+    Review,
+    insist_on_finding,
+    review_content,
+    sign_text,
+    signature_flaw,
+    signer_at_work,
+)
 
 REVIEW: Final = "review access"
 """What the ledger calls a review."""
 
 REVIEW_WITHIN: Final = timedelta(days=1)
 """How long after it was asked for access that nobody approved is to be reviewed."""
-
-LONGEST_FINDING: Final = 500
-"""Characters: all of it stands in the ledger."""
 
 
 @dataclass(frozen=True)
@@ -67,67 +67,46 @@ def review_status(workspace: Workspace, request: AccessRequest) -> ReviewStatus 
 
 def review_message(request: AccessRequest, reviewer: str, at: str, finding: str) -> bytes:
     """What a reviewer signs: the request as it was asked for, and what they have found."""
-    content = hashlib.sha256(canonical([reviewer, at, finding])).hexdigest()
-    return f"keyturn access review v1\n{request.digest}\n{content}\n".encode()
+    return f"keyturn access review v1\n{request.digest}\n{review_content(reviewer, at, finding)}\n".encode()
 
 
-def review_flaw(workspace: Workspace, request: AccessRequest, review: AccessReview) -> str:
+def review_flaw(workspace: Workspace, request: AccessRequest, review: Review) -> str:
     """Why a review does not count; empty where it does."""
-    who = workspace.approvals.approvers.get(review.reviewer)
-    if who is None:
-        return f"{review.reviewer!r} is nobody who may review it"
-    if who.entity == request.entity:
-        return "who asked for it has reviewed it"
     message = review_message(request, review.reviewer, review.at, review.finding)
-    with suppress(ValueError):
-        raw = base64.b64decode(review.signature, validate=True)
-        if workspace.verify_signature(base64.b64decode(who.public_key), message, raw):
-            return ""
-    return f"the signature of {review.reviewer} is not over this review"
+    return signature_flaw(workspace, review.reviewer, request.entity, message, review.signature)
 
 
-def review_note(request: AccessRequest, review: AccessReview) -> str:
+def review_note(request: AccessRequest, review: Review) -> str:
     """What the ledger tells of a review."""
     signed = f"digest {request.digest}, signature {review.signature}"
     return f"{request.id}: by {review.reviewer}, {signed}; {review.finding}"
 
 
-def review_access(workspace: Workspace, name: str, finding: str) -> AccessRequest:
+def review_access(workspace: Workspace, name: str, finding: str, key: Signer | None = None) -> AccessRequest:
     """Sign what was found of access that nobody had approved, as an approver who has not asked for it.
 
-    Raises Denied for anybody else, and Invalid where there is nothing to review, or it goes on still.
+    They sign with their own ``key`` or their key in the hub. Raises Denied for anyone else, and Invalid where there is
+    nothing to review, or the access still goes on.
     """
     request, finding = find_request(workspace, name), finding.strip()
     with record_action(workspace, REVIEW, request.path, note=f"{name}: {request.words}") as doing:
-        reviewer, who = insist_on_other_person(workspace, request)
+        reviewer, who, signer = signer_at_work(workspace, key)
+        if who.entity == request.entity:
+            raise Denied("review", request.id, "you have asked for it yourself", "Another approver has to review it")
         insist_on_reviewable(workspace, request, finding)
         at = workspace.hub_now().isoformat()
-        signer = workspace.hub.signer(who.key)
-        signature = base64.b64encode(signer.sign(review_message(request, reviewer, at, finding))).decode()
-        review = AccessReview(reviewer, at, finding, signature)
-        if why := review_flaw(workspace, request, review):
-            raise Denied("review", name, why, f"Let the operator correct the file, or the key {who.key}")
+        review = Review(reviewer, at, finding, sign_text(signer, review_message(request, reviewer, at, finding)))
         after = update_request(workspace, request.place, lambda current: reviewed(workspace, request, current, review))
         doing.note = review_note(request, review)
     return after
 
 
-def reviewed(
-    workspace: Workspace, request: AccessRequest, current: AccessRequest, review: AccessReview
-) -> AccessRequest:
+def reviewed(workspace: Workspace, request: AccessRequest, current: AccessRequest, review: Review) -> AccessRequest:
     """The request as it stands now, with the review. Raises Invalid where it was changed or reviewed meanwhile."""
     status = review_status(workspace, current)
     if current.digest != request.digest or status is None or status.reviewed_by:
         raise Invalid("review", request.id, "it was changed or reviewed meanwhile", "Look at it again")
     return replace(current, review=review)
-
-
-def insist_on_other_person(workspace: Workspace, request: AccessRequest) -> tuple[str, ApproverSettings]:
-    """Who is logged in, and may review it. Raises Denied."""
-    identity = workspace.hub.identity()
-    if identity.entity_id == request.entity:
-        raise Denied("review", request.id, "you have asked for it yourself", "Somebody else has to look at it")
-    return insist_on_approver(workspace, identity)
 
 
 def insist_on_reviewable(workspace: Workspace, request: AccessRequest, finding: str) -> None:
@@ -143,9 +122,7 @@ def insist_on_reviewable(workspace: Workspace, request: AccessRequest, finding: 
             f"End it first: `keyturn access end {request.id}`; or wait until {last_moment(request):%Y-%m-%d %H:%M} UTC"
         )
         raise Invalid("review", request.id, "the access goes on still", ends)
-    if not finding or len(finding) > LONGEST_FINDING or not finding.isprintable():
-        problem = "nothing is found" if not finding else f"the finding is no line of {LONGEST_FINDING} characters"
-        raise Invalid("review", request.id, problem, "Say with --finding what you have seen")
+    insist_on_finding(request.id, finding, "--finding")
 
 
 def last_moment(request: AccessRequest) -> datetime:
@@ -175,9 +152,11 @@ def as_broken(request: AccessRequest, status: ReviewStatus) -> BrokenGlass:
         request.ticket or request.purpose,
         request.asked_by,
         request.entity,
-        "",
-        review.reviewer if review else "",
-        review.at if review else "",
-        review.finding if review else "",
-        status.due_at.isoformat(),
+        remark="",
+        known=True,
+        signed_by=(review.reviewer,) if review else (),
+        reviewed_by=review.reviewer if review else "",
+        reviewed_at=review.at if review else "",
+        verdict=review.finding if review else "",
+        review_by=status.due_at.isoformat(),
     )

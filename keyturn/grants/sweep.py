@@ -218,7 +218,7 @@ class GrantLook:
         if policy is None or policy.digest != request.policy_digest:
             return Ending(f"the policy {grant.policy} has changed since")
         approved, problems = valid_approvals(self.workspace, policy, request)
-        if len(approved) < (0 if request.break_glass else policy.approvals):
+        if len(approved) < (0 if request.break_glass else max(policy.approvals, request.needed)):
             return Ending("; ".join(("it is approved no more", *problems)))
         facts = self.sight.facts_of(request)
         if facts is None:

@@ -8,9 +8,9 @@ from typing import Any
 
 from keyturn.core.errors import Invalid, NotFound
 from keyturn.revocation.incident_store import OFFBOARDINGS
-from keyturn.rotation.approvals import canonical
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.entries import update_state
+from keyturn.rotation.people import canonical
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,12 @@ Whoever gives the secret proposes it and signs; the file that comes of it is for
 it. Nothing else travels: the giver reads the other's signature in their hub, with the login that writes the copy.
 """
 
-import base64
 import json
 import secrets
 from dataclasses import asdict, replace
 
-from keyturn.catalogue.approvals import ApproverSettings
 from keyturn.catalogue.destinations import Destination
-from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound
+from keyturn.core.errors import Invalid, KeyturnError, NotFound
 from keyturn.rotation.agreements import (
     COUNTERPART,
     Agreement,
@@ -23,10 +21,10 @@ from keyturn.rotation.agreements import (
     partners_with,
     read_counterpart,
 )
-from keyturn.rotation.approvals import insist_on_approver
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.entries import update_state
 from keyturn.rotation.journal import record_action
+from keyturn.rotation.people import find_approver, sign_text, signer_at_work
 
 PROPOSE, ACCEPT, WITHDRAW = "propose to share", "agree to share", "withdraw sharing"
 """What the ledger calls them."""
@@ -46,10 +44,9 @@ def propose_sharing(workspace: Workspace, path: str, receiver: str, purpose: str
     Raises Denied for anybody else, and NotFound where the catalogue has no copy of it there.
     """
     giver, place = own_name(workspace), shared_place(workspace, path, receiver)
-    approver, who = insist_on_approver(workspace, workspace.hub.identity())
     now = workspace.hub_now().isoformat()
     wanted = Agreement(giver, receiver, path, place.name, purpose, until, now, secrets.token_hex(16))
-    return keep_signed(workspace, PROPOSE, wanted, receiver, approver, who)
+    return keep_signed(workspace, PROPOSE, wanted, receiver)
 
 
 def shared_place(workspace: Workspace, path: str, receiver: str) -> Destination:
@@ -75,8 +72,7 @@ def accept_sharing(workspace: Workspace, proposal: Agreement) -> Agreement:
         raise Invalid("accept", proposal.id, f"it is for {proposal.receiver}, and this is {own}", "Give it to them")
     if flaw := flaw_of(proposal.giver, proposal.side(), proposal, keys, workspace.verify_signature):
         raise Invalid("accept", proposal.id, flaw, "Ask for another one")
-    approver, who = insist_on_approver(workspace, workspace.hub.identity())
-    return keep_signed(workspace, ACCEPT, proposal.side(), proposal.giver, approver, who, proposal)
+    return keep_signed(workspace, ACCEPT, proposal.side(), proposal.giver, proposal)
 
 
 def keep_signed(
@@ -84,21 +80,15 @@ def keep_signed(
     action: str,
     wanted: Agreement,
     other: str,
-    approver: str,
-    who: ApproverSettings,
     counterpart: Agreement | None = None,
 ) -> Agreement:
-    """Sign as whoever is logged in, and keep that here, with what the other side has signed, where that is known.
+    """Sign as an approver, and keep that here, with what the other side has signed, where that is known.
 
-    Raises Denied where the hub's key is not theirs.
+    Raises Denied for anyone who may not sign.
     """
-    own = own_name(workspace)
+    own, (approver, _, signer) = own_name(workspace), signer_at_work(workspace)
     with record_action(workspace, action, wanted.path, place=other, note=f"{wanted.id}: {wanted.words}") as doing:
-        signer = workspace.hub.signer(who.key)
-        if base64.b64encode(signer.public_key()).decode() != who.public_key:
-            problem = f"the hub's key {who.key} is not the one that the operator's file names"
-            raise Denied("sign", wanted.id, problem, "Let the operator correct the file, or the key")
-        signature = base64.b64encode(signer.sign(wanted.message(own))).decode()
+        signature = sign_text(signer, wanted.message(own))
         signed = replace(wanted, signer=approver, signature=signature, signed_at=workspace.hub_now().isoformat())
         write_agreement(workspace, signed.place(other), signed, counterpart)
         doing.note = signing_note(wanted, approver, signature)
@@ -112,7 +102,7 @@ def signing_note(agreement: Agreement, signer: str, signature: str) -> str:
 
 def withdraw_sharing(workspace: Workspace, name: str, because: str) -> Agreement:
     """Take back what this organisation has signed, as somebody who may sign here. Withdrawn before is success."""
-    approver, _ = insist_on_approver(workspace, workspace.hub.identity())
+    approver, _ = find_approver(workspace, workspace.hub.identity())
     place, agreement = find_agreement(workspace, name)
     at = workspace.hub_now().isoformat()
     over = replace(agreement, ended_by=approver, ended_at=at, because=because)

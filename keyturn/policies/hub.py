@@ -24,7 +24,7 @@ from keyturn.policies.scope import HubScope, SecretPath
 from keyturn.revocation.incident_store import INCIDENTS, OFFBOARDINGS
 from keyturn.rotation.agreements import AGREEMENTS
 from keyturn.rotation.approvals import APPROVALS
-from keyturn.rotation.broken_glass import BROKEN
+from keyturn.rotation.broken_glass import BROKEN, REVIEWS
 from keyturn.rotation.granted import DELIVERIES, GRANTED, RECEIPTS
 from keyturn.rotation.heard import NOTICES
 from keyturn.rotation.key_turns import MANAGED_KEYS
@@ -69,12 +69,14 @@ class StatePart:
     """Entries of Keyturn's own mount with one beginning, and who may do what with them besides.
 
     A worker lists entries where ``listed`` says so: ``names``, or ``versions`` too, which takes OpenBao's own listing.
+    Entries that are ``fixed`` are made once and never changed.
     """
 
     prefix: str
     written_by: tuple[str, ...] = (WORKER,)
     read_by: tuple[str, ...] = (WORKER,)
     listed: tuple[str, ...] = ()
+    fixed: bool = False
 
 
 LEDGERS: Final = "ledgers"
@@ -95,7 +97,8 @@ STATE: Final = (
     StatePart(FORWARDING, written_by=(NOTARY,), read_by=(NOTARY, WORKER), listed=("names",)),
     StatePart(LIMITS),
     StatePart(APPROVALS, listed=("names",)),
-    StatePart(BROKEN, listed=("names",)),
+    StatePart(BROKEN, listed=("names",), fixed=True),
+    StatePart(REVIEWS, written_by=(), listed=("names",)),
     StatePart(GRANTS, written_by=(), listed=("names",)),
     StatePart(ARCHIVE, written_by=(), listed=("names",)),
     StatePart(PUBLISHED, read_by=(WORKER, NUMBERS)),
@@ -234,8 +237,7 @@ def lease(scope: HubScope) -> Sections:
 def approver(scope: HubScope) -> Sections:
     """What a second person may do who approves what others ask for."""
     state, transit = scope.places.state_mount, scope.places.transit_mount
-    parts = ((APPROVALS, "See the requests, and sign them."), (GRANTS, ACCESS), (BROKEN, GLASS))
-    for prefix, why in parts:
+    for prefix, why in ((APPROVALS, "See the requests, and sign them."), (GRANTS, ACCESS)):
         yield Section(
             why,
             (
@@ -244,6 +246,15 @@ def approver(scope: HubScope) -> Sections:
                 allow(f"{state}/metadata/{prefix}/*", "list"),
             ),
         )
+    yield Section(
+        "See what was done without a second person, and the reviews of it; sign their own, which no login can change.",
+        (
+            *(allow(f"{state}/data/{prefix}/*", "read") for prefix in (BROKEN, REVIEWS)),
+            *(allow(f"{state}/metadata/{prefix}", "list") for prefix in (BROKEN, REVIEWS)),
+            *(allow(f"{state}/metadata/{prefix}/*", "list") for prefix in (BROKEN, REVIEWS)),
+            allow(f"{state}/data/{REVIEWS}/{{{{identity.entity.id}}}}/*", "create", "read"),
+        ),
+    )
     yield Section(
         "See what was given, and until when; not what opens it.",
         (
@@ -277,7 +288,6 @@ def approver(scope: HubScope) -> Sections:
     yield Section("Whose login this is. The hub's policy `default` allows the same.", tuple(identity()))
 
 
-GLASS: Final = "Look at what was done without a second person, and say so."
 ACCESS: Final = "See the requests for access, and sign or deny them."
 
 
@@ -440,7 +450,8 @@ ABOUT: Final = {
     " one to nobody else.",
     LEASE: "What the tokens may do in the hub that a worker makes to ask for leases.",
     APPROVER: "What a second person may do in the hub who approves what others ask for (`approvals:` in the operator's"
-    " file). Give it to people, and to no worker. They need nothing else of Keyturn.",
+    " file). Give it to people and to no program: at their auth method, or by a group whose members have no program's"
+    " login. They need nothing else of Keyturn.",
     REQUESTER: "What somebody may do in the hub who asks for access for a while (`keyturn access request`). Give it to"
     " people. It reads no secret.",
     NOTARY: "What the notary may do in the hub: sign the ledger's checkpoints, keep them there, and say which ledger is"
@@ -488,7 +499,9 @@ def identity() -> Iterator[HubRule]:
 def state(scope: HubScope, part: StatePart, role: str) -> Iterator[HubRule]:
     """What a login may do with some of Keyturn's own entries."""
     mount = scope.places.state_mount
-    if role in part.written_by:
+    if role in part.written_by and part.fixed:
+        yield allow(f"{mount}/data/{part.prefix}/*", "create", "read")
+    elif role in part.written_by:
         yield allow(f"{mount}/data/{part.prefix}/*", "create", "read", "update")
         yield allow(f"{mount}/metadata/{part.prefix}/*", "create", "read", "update", max_versions=("1",))
     elif role in part.read_by:

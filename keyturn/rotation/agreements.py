@@ -17,9 +17,9 @@ from keyturn.catalogue.destinations import DeclaredPlace
 from keyturn.catalogue.models import Catalogue
 from keyturn.core.errors import Denied, Invalid, NotFound
 from keyturn.core.hub import State, StatePort
-from keyturn.rotation.approvals import canonical
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.deeds import insist_on_name
+from keyturn.rotation.people import canonical
 
 AGREEMENTS: Final = "agreements"
 BEGINS: Final = "AG-"

@@ -1,27 +1,25 @@
-"""A second person's word, where the site asks for one: asked for in the hub, signed by them, good for one use.
+"""A second person's approval, where the site asks for one: asked for in the hub, signed by them, good for one use.
 
-What is signed is the digest of the exact request: what, about which secrets, why, who asks, until when. The signature
-is verified with the public key that the operator's file names, so neither the hub's state nor who can write there can
-approve anything. Whoever asks can't be who approves: their entities in the hub are compared, and the asker's is told
-by the hub at the moment of the deed.
+What is signed is the digest of the exact request: what, about which secrets, why, who asks, until when. A signature is
+verified with the public key that the operator's file names, so neither the hub's state nor anyone who can write there
+can approve anything. You can't approve your own request. Where the hub does not say which person asks, that may be any
+of the approvers, so two of them have to sign.
 """
 
-import base64
 import hashlib
 import json
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
-from keyturn.catalogue.approvals import ApproverSettings
 from keyturn.core.acting import past_rules
 from keyturn.core.channel import Announcement
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound
 from keyturn.core.hub import Identity
-from keyturn.core.ledger import Outcome
+from keyturn.core.ledger import Outcome, Signer
 from keyturn.core.limits import Happening
 from keyturn.rotation.broken_glass import break_glass
 from keyturn.rotation.context import Workspace
@@ -29,15 +27,22 @@ from keyturn.rotation.deeds import Deed, insist_on_name
 from keyturn.rotation.entries import update_state
 from keyturn.rotation.journal import entry, note_down, record_action, remark_of_process
 from keyturn.rotation.limits import count_happening, exceeded
+from keyturn.rotation.people import Approval, canonical, count_approvals, is_known, sign_text, signer_at_work
 
 APPROVALS: Final = "approvals"
 SHOWN: Final = 8
 """Digits of a digest that name a request."""
+SKEW: Final = timedelta(minutes=1)
+"""How far the clocks of a hub's nodes may differ."""
 
 
 @dataclass(frozen=True)
 class ApprovalRequest:
-    """A deed that waits for a second person, or has their signature. ``entity`` is who asked, as the hub knows them."""
+    """A deed that waits for approvals, and those that it has.
+
+    ``entity`` is who asked, as the hub knows them; ``needed`` is how many have to sign: two where it is unknown which
+    person that is.
+    """
 
     id: str
     action: str
@@ -50,55 +55,51 @@ class ApprovalRequest:
     asked_at: str
     expires_at: str
     nonce: str
-    approver: str = ""
-    signature: str = ""
-    approved_at: str = ""
+    needed: int = 2
+    approvals: tuple[Approval, ...] = ()
     used_for: str = ""
 
     @property
     def digest(self) -> str:
         """SHA-256, in hexadecimal digits, of all that an approval is for."""
-        later = ("approver", "signature", "approved_at", "used_for")
+        later = ("approvals", "used_for")
         signed = {name: value for name, value in asdict(self).items() if name not in later}
         return hashlib.sha256(canonical(signed)).hexdigest()
 
     @property
     def message(self) -> bytes:
         """What the approver signs."""
-        return f"keyturn approval v1\n{self.digest}\n".encode()
+        return f"keyturn approval v2\n{self.digest}\n".encode()
 
-    def over(self, now: datetime) -> bool:
-        """Whether its time is up."""
-        return now >= datetime.fromisoformat(self.expires_at)
-
-
-def canonical(data: Any) -> bytes:
-    """The one spelling of JSON-ready data."""
-    return json.dumps(data, sort_keys=True, separators=(",", ":")).encode()
+    def over(self, now: datetime, valid_for: timedelta) -> bool:
+        """Whether its time is up. One that would hold for longer than any may was never good."""
+        expires_at = datetime.fromisoformat(self.expires_at)
+        return not now < expires_at <= now + valid_for + SKEW
 
 
 # --- asking
 
 
 def insist_on_approval(workspace: Workspace, deed: Deed) -> None:
-    """Go on with an approval of exactly this, which is used up. Raises Denied without one, and asks for it.
+    """Go on with approvals of exactly this, which are used up. Raises Denied without them, and asks for them.
 
-    With a reason to break the glass it goes on without, and that is told, recorded, and listed until it is reviewed.
+    With a reason to break the glass it goes on without. That is recorded, reported, and listed until it is reviewed.
     """
     if reason := past_rules.get().break_glass:
         return break_glass(workspace, deed, reason)
     identity = workspace.hub.identity()
-    if not identity.entity_id:
-        problem = "the hub knows no entity for this login, so a second person can't be told from it"
-        raise Denied(deed.action, deed.words, problem, "Log in as yourself, such as by OIDC or userpass")
+    needed = 1 if is_known(workspace, identity) else 2
     request = find_request(workspace, request_id(deed, identity))
-    now = workspace.hub_now()
-    if request is None or request.over(now) or request.used_for not in ("", deed.use):
-        request = ask(workspace, deed, identity, request)
-    if not request.signature:
-        raise unapproved(workspace, deed, request)
-    insist_on_signature(workspace, deed, request, identity)
-    use_approval(workspace, deed, request)
+    over = request is None or request.over(workspace.hub_now(), workspace.approvals.valid_for)
+    if request is None or over or request.used_for not in ("", deed.use) or request.needed != needed:
+        request = ask(workspace, deed, identity, needed, request)
+    about = replace(
+        request, action=deed.action, about=dict(deed.about), words=deed.words, size=deed.size, entity=identity.entity_id
+    )
+    valid, problems = count_approvals(workspace, identity.entity_id, about.message, request.approvals)
+    if len(valid) < needed:
+        raise unapproved(workspace, deed, request, valid, problems)
+    use_approvals(workspace, deed, request, valid)
     return None
 
 
@@ -108,7 +109,9 @@ def request_id(deed: Deed, identity: Identity) -> str:
     return f"REQ-{digest[:SHOWN]}"
 
 
-def ask(workspace: Workspace, deed: Deed, identity: Identity, before: ApprovalRequest | None) -> ApprovalRequest:
+def ask(
+    workspace: Workspace, deed: Deed, identity: Identity, needed: int, before: ApprovalRequest | None
+) -> ApprovalRequest:
     """Write the request down in the hub, in the place of one that is over, and let people know. Raises OverLimit."""
     now, most = workspace.hub_now(), workspace.limits.incidents
     if again := count_happening(workspace, "requests", Happening(now), most):
@@ -125,6 +128,7 @@ def ask(workspace: Workspace, deed: Deed, identity: Identity, before: ApprovalRe
         now.isoformat(),
         (now + workspace.approvals.valid_for).isoformat(),
         secrets.token_hex(16),
+        needed,
     )
     with record_action(workspace, "ask for approval", note=f"{request.id}: {deed.action} {deed.words}"):
         current = update_request(workspace, request.id, lambda current: request if current == before else current)
@@ -135,95 +139,80 @@ def ask(workspace: Workspace, deed: Deed, identity: Identity, before: ApprovalRe
     return current
 
 
-def unapproved(workspace: Workspace, deed: Deed, request: ApprovalRequest) -> Denied:
-    """That it waits for a second person, who that may be, and until when."""
-    others = [name for name, who in workspace.approvals.approvers.items() if who.entity != request.entity]
+def unapproved(
+    workspace: Workspace,
+    deed: Deed,
+    request: ApprovalRequest,
+    valid: tuple[Approval, ...],
+    problems: tuple[str, ...],
+) -> Denied:
+    """That it waits for approvals, whose that may be, and until when."""
+    signed = [approval.approver for approval in valid]
+    named = workspace.approvals.approvers.items()
+    others = [name for name, who in named if who.entity != request.entity and name not in signed]
     until = f"{datetime.fromisoformat(request.expires_at):%Y-%m-%d %H:%M} UTC"
-    problem = f"a second person has to approve it, and nobody has: request {request.id}"
-    who = " or ".join(others) or "Nobody who is named, so the operator's file has to name somebody else who"
-    hint = f"Nothing was changed. {who} runs `keyturn approve {request.id}` until {until}; then ask for the same again"
-    hint += ". In need: --break-glass REASON"
-    note_down(workspace, [entry(workspace, deed.action, Outcome.DENIED, note=f"{request.id}: {deed.words}")])
+    problem = f"a second person has to approve it: request {request.id}"
+    if request.needed > 1:
+        why = f"this login does not say which person asks ({request.asked_by.partition(' (')[0]})"
+        problem = f"{request.needed} people have to approve it, since {why}: request {request.id}"
+    problem += f"; approved so far by {', '.join(signed)}" if signed else ""
+    problem += f"; what does not count: {'; '.join(problems)}" if problems else ""
+    missing = request.needed - len(valid)
+    who = f"{' or '.join(others)} runs" if missing == 1 else f"{missing} of {', '.join(others)} run"
+    hint = f"{who} `keyturn approve {request.id}` until {until}; then ask for the same again"
+    if len(others) < missing:
+        hint = "The operator's file names too few other approvers"
+    hint = f"Nothing was changed. {hint}. In need: --break-glass REASON"
+    note = "; ".join((f"{request.id}: {deed.words}", *problems))
+    note_down(workspace, [entry(workspace, deed.action, Outcome.DENIED, note=note)])
     return Denied(deed.action, deed.words, problem, hint)
 
 
-def insist_on_signature(workspace: Workspace, deed: Deed, request: ApprovalRequest, identity: Identity) -> None:
-    """Raises Denied unless the signature is a second person's whom the operator names, over exactly this."""
-    about = replace(
-        request, action=deed.action, about=dict(deed.about), words=deed.words, size=deed.size, entity=identity.entity_id
-    )
-    who = workspace.approvals.approvers.get(request.approver)
-    problem = ""
-    if who is None:
-        problem = f"{request.approver!r} is nobody whom the operator's file lets approve"
-    elif who.entity == identity.entity_id:
-        problem = "who asks for it has approved it"
-    elif not holds(workspace, who, about, request.signature):
-        problem = "the signature is not over this request"
-    if problem:
-        note = f"{request.id}: {problem}"
-        note_down(workspace, [entry(workspace, deed.action, Outcome.DENIED, note=note)])
-        hint = "Nothing was changed. Somebody may have changed the request in the hub: see its audit log"
-        raise Denied(deed.action, deed.words, f"the approval of {request.id} does not hold: {problem}", hint)
-
-
-def holds(workspace: Workspace, who: ApproverSettings, request: ApprovalRequest, signature: str) -> bool:
-    """Whether this is their signature over the request."""
-    try:
-        raw = base64.b64decode(signature, validate=True)
-    except ValueError:
-        return False
-    return workspace.verify_signature(base64.b64decode(who.public_key), request.message, raw)
-
-
-def use_approval(workspace: Workspace, deed: Deed, request: ApprovalRequest) -> None:
-    """Use an approval up, before what it is for. Raises Denied where another run has."""
+def use_approvals(workspace: Workspace, deed: Deed, request: ApprovalRequest, valid: tuple[Approval, ...]) -> None:
+    """Use approvals up, before what they are for. Raises Denied where another run has."""
     used = replace(request, used_for=deed.use)
     current = update_request(workspace, request.id, lambda current: used if current == request else current)
     if (current.nonce, current.used_for) != (request.nonce, deed.use):
         problem = f"the approval of {request.id} was used a moment ago"
         raise Denied(deed.action, deed.words, problem, "An approval is for once: ask for another one")
-    note = f"{request.id}: {deed.action} {deed.words}; by {request.approver}, digest {request.digest}"
+    signed = ", ".join(f"{approval.approver} (signature {approval.signature})" for approval in valid)
+    note = f"{request.id}: {deed.action} {deed.words}; digest {request.digest}, by {signed}"
     note_down(workspace, [entry(workspace, "approved", Outcome.DONE, note=note)])
 
 
 # --- approving
 
 
-def approve_request(workspace: Workspace, request: ApprovalRequest) -> ApprovalRequest:
-    """Sign a request with the key of whoever is logged in.
+def approve_request(workspace: Workspace, request: ApprovalRequest, key: Signer | None = None) -> ApprovalRequest:
+    """Sign a request, as an approver, with their own ``key`` or their key in the hub.
 
-    Raises Denied for who may not, or has asked for it, and Invalid where it is over or was changed meanwhile.
+    Raises Denied for anyone who may not, or has asked for it, and Invalid where it is over or was changed meanwhile.
     """
-    identity = workspace.hub.identity()
-    name, who = insist_on_approver(workspace, identity)
-    if request.entity == identity.entity_id:
-        raise Denied("approve", request.id, "you have asked for it yourself", "Somebody else has to")
-    if request.over(workspace.hub_now()) or request.signature:
-        stands = "approved" if request.signature else "over"
+    name, who, signer = signer_at_work(workspace, key)
+    if who.entity == request.entity:
+        raise Denied("approve", request.id, "you have asked for it yourself", "Another approver has to")
+    valid, _ = count_approvals(workspace, request.entity, request.message, request.approvals)
+    if request.used_for or request.over(workspace.hub_now(), workspace.approvals.valid_for):
+        stands = "used" if request.used_for else "over"
         raise Invalid("approve", request.id, f"it is {stands}", "Let it be asked for again")
-    signer = workspace.hub.signer(who.key)
-    if base64.b64encode(signer.public_key()).decode() != who.public_key:
-        problem = f"the hub's key {who.key} is not the one that the operator's file names"
-        raise Denied("approve", request.id, problem, "Let the operator correct the file, or the key")
+    if len(valid) >= request.needed or name in [approval.approver for approval in valid]:
+        raise Invalid("approve", request.id, "it is approved", f"By {', '.join(each.approver for each in valid)}")
     with record_action(workspace, "approve", note=f"{request.id}: {request.action} {request.words}") as doing:
-        signature = base64.b64encode(signer.sign(request.message)).decode()
-        at = workspace.hub_now().isoformat()
-        signed = replace(request, approver=name, signature=signature, approved_at=at)
-        current = update_request(workspace, request.id, lambda current: signed if current == request else current)
-        if current != signed:
+        approval = Approval(name, workspace.hub_now().isoformat(), sign_text(signer, request.message))
+        doing.note = f"{request.id}: {request.action} {request.words}; by {name}, digest {request.digest}"
+        return add_approval(workspace, request, approval)
+
+
+def add_approval(workspace: Workspace, request: ApprovalRequest, approval: Approval) -> ApprovalRequest:
+    """Add an approval to those that count, and drop what does not. Raises Invalid where the request was changed."""
+
+    def approved(current: ApprovalRequest | None) -> ApprovalRequest:
+        if current is None or current.digest != request.digest or current.used_for:
             raise Invalid("approve", request.id, "it was changed meanwhile", "Look at it again")
-        doing.note = f"{request.id}: {request.action} {request.words}; digest {request.digest}"
-    return signed
+        valid, _ = count_approvals(workspace, current.entity, current.message, current.approvals)
+        return replace(current, approvals=(*valid, approval))
 
-
-def insist_on_approver(workspace: Workspace, identity: Identity) -> tuple[str, ApproverSettings]:
-    """Who is logged in, as the operator's file names them. Raises Denied."""
-    for name, who in workspace.approvals.approvers.items():
-        if identity.entity_id and who.entity == identity.entity_id:
-            return name, who
-    hint = "The operator's file names them under approvals, by their entities in the hub"
-    raise Denied("approve", "requests", f"{identity.name} is nobody who may", hint)
+    return update_request(workspace, request.id, approved)
 
 
 # --- requests in the hub
@@ -265,9 +254,18 @@ def _read(workspace: Workspace, request: str) -> tuple[ApprovalRequest | None, i
     if state is None:
         return None, 0
     try:
-        read = ApprovalRequest(**json.loads(state.data["request"]))
-        datetime.fromisoformat(read.expires_at)
+        read = _from_data(json.loads(state.data["request"]))
+        if datetime.fromisoformat(read.expires_at).tzinfo is None:
+            raise ValueError("moment")
     except (ValueError, TypeError, KeyError, AttributeError):
         hint = f"Remove it, and ask again: `vault kv metadata delete {workspace.hub.state_mount}/{place}`"
         raise Invalid("read", request, f"the entry {place} of Keyturn's state is malformed", hint) from None
     return read, state.version
+
+
+def _from_data(data: dict[str, Any]) -> ApprovalRequest:
+    """The request. One of an earlier version has no approval that counts any more. Raises TypeError for no request."""
+    for old in ("approver", "signature", "approved_at"):
+        data.pop(old, None)
+    approvals = tuple(Approval(**approval) for approval in data.pop("approvals", ()))
+    return ApprovalRequest(**data, approvals=approvals)

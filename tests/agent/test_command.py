@@ -24,7 +24,7 @@ from tests.support.agent import ask
 from tests.support.hooks import eventually
 from tests.support.lab import Lab, fresh
 from tests.support.offline import add_generation
-from tests.support.people import Person, person
+from tests.support.people import Person, program
 
 WEBHOOK_KEY = "whsec_" + "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0"
 REGION = "eu-central-1"
@@ -119,7 +119,7 @@ def host(lab: Lab, tmp_path: Path) -> Host:
 path "secret/data/{folder}/*" {{ capabilities = ["read"] }}
 path "keyturn/data/webhooks/{folder}" {{ capabilities = ["read"] }}
 """
-    login = person(lab, "agent", rules=rules)
+    login = program(lab, "agent", rules=rules)
     lab.keep(f"webhooks/{folder}", {"key": WEBHOOK_KEY})
     files = {"KEYTURN_HUB_ROLE_ID_FILE": login.role, "KEYTURN_HUB_SECRET_ID_FILE": login.secret}
     for name, text in files.items():

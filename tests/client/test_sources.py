@@ -25,7 +25,7 @@ from tests.support.engines import OverPostgreSQL
 from tests.support.lab import Lab, fresh
 from tests.support.memory_store import MemoryStore
 from tests.support.offline import add_generation
-from tests.support.people import person
+from tests.support.people import program
 
 KEY = Sensitive("whsec_" + "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0")
 NOW = datetime.now(UTC)
@@ -72,7 +72,7 @@ def test_what_was_deleted_in_the_hub_is_no_secret_and_has_no_version(lab: Lab, p
 def test_a_login_that_may_read_values_alone_is_told_versions_too(lab: Lab, path: str) -> None:
     other = f"{path}-other"
     lab.hub.write(other, SecretFields({"password": "x"}), cas=0)
-    login = person(lab, "reader", rules=f'path "secret/data/{path}" {{ capabilities = ["read"] }}')
+    login = program(lab, "reader", rules=f'path "secret/data/{path}" {{ capabilities = ["read"] }}')
     source = HubSource(login.hub())
     assert source.versions([path, other, f"{path}-none"]) == {path: "1"}
 

@@ -29,7 +29,7 @@ from tests.support.access import HOUR
 from tests.support.given import GivenSite, given_site, people_with_least_rights
 from tests.support.hooks import Hooked, Replaced
 from tests.support.lab import Lab, fresh
-from tests.support.people import Person, person
+from tests.support.people import Person, program
 
 pytestmark = pytest.mark.sampled(3, of="file")
 
@@ -103,7 +103,7 @@ def make_admin(lab: Lab, reader: str, owner: str) -> str:
 
 @pytest.fixture(scope="module")
 def people(lab: Lab) -> dict[str, Person]:
-    rex = person(lab, "rex", policies=["keyturn-worker", "keyturn-revoker"], rules="")
+    rex = program(lab, "rex", policies=["keyturn-worker", "keyturn-revoker"], rules="")
     return {**people_with_least_rights(lab), "rex": rex}
 
 

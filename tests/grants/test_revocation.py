@@ -23,7 +23,7 @@ from tests.support.boundaries import Boundaries
 from tests.support.given import GivenSite, given_site, people_with_least_rights, reader_role
 from tests.support.hooks import Hooked, Replaced
 from tests.support.lab import Lab, fresh
-from tests.support.people import Person, person
+from tests.support.people import Person, program
 
 pytestmark = pytest.mark.sampled(3, of="file")
 
@@ -33,7 +33,7 @@ ELSEWHERE = "elsewhere/1/1"
 
 @pytest.fixture(scope="module")
 def people(lab: Lab) -> dict[str, Person]:
-    rex = person(lab, "rex", policies=["keyturn-worker", "keyturn-revoker"], rules="")
+    rex = program(lab, "rex", policies=["keyturn-worker", "keyturn-revoker"], rules="")
     return {**people_with_least_rights(lab), "rex": rex}
 
 

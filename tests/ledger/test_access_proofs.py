@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from keyturn.core.errors import NotFound, Rewritten
 from keyturn.core.ledger import Entry, Outcome
 from keyturn.grants.proofs import AccessProof, check_access, happenings, prove_access
-from keyturn.grants.requests import APPROVE, AccessApproval, AccessRequest, AccessReview, approval_note
+from keyturn.grants.requests import APPROVE, AccessRequest, Approval, Review, approval_note
 from keyturn.grants.reviews import review_message
 from keyturn.providers.ledger.ed25519 import verify_ed25519
 from keyturn.providers.ledger.sqlite import SqliteLedger
@@ -27,8 +27,8 @@ PRIVATE = {name: Ed25519PrivateKey.generate() for name in ("bea", "cleo")}
 PUBLIC = {name: key.public_key().public_bytes_raw() for name, key in PRIVATE.items()}
 
 
-def approval(name: str, request: AccessRequest = REQUEST) -> AccessApproval:
-    return AccessApproval(name, AT, base64.b64encode(PRIVATE[name].sign(request.message)).decode())
+def approval(name: str, request: AccessRequest = REQUEST) -> Approval:
+    return Approval(name, AT, base64.b64encode(PRIVATE[name].sign(request.message)).decode())
 
 
 def record(ledger: SqliteLedger, request: AccessRequest) -> None:
@@ -77,9 +77,9 @@ def test_nothing_else_is_proved_by_it(proof: AccessProof, key: Key) -> None:
 BROKEN = replace(REQUEST, needed=0, break_glass=True)
 
 
-def review(name: str, request: AccessRequest = BROKEN, finding: str = "nothing odd") -> AccessReview:
+def review(name: str, request: AccessRequest = BROKEN, finding: str = "nothing odd") -> Review:
     signature = PRIVATE[name].sign(review_message(request, name, AT, finding))
-    return AccessReview(name, AT, finding, base64.b64encode(signature).decode())
+    return Review(name, AT, finding, base64.b64encode(signature).decode())
 
 
 def record_happenings(ledger: SqliteLedger, request: AccessRequest) -> None:

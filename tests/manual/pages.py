@@ -291,8 +291,9 @@ def second_person(site: Site) -> None:
     root.secrets.transit.create_key("keyturn-approver-bea", key_type="ed25519")
     public = root.secrets.transit.read_key("keyturn-approver-bea")["data"]["keys"]["1"]["public_key"]
     approver = {"entity": entity, "key": "keyturn-approver-bea", "public_key": public}
+    people = f"{site.hidden['namespace'].strip('/')}/auth/userpass"
     (site.directory / "policy.yaml").write_text(
-        json.dumps({"approvals": {"incidents_over": 5, "approvers": {"bea": approver}}})
+        json.dumps({"approvals": {"people": [people], "incidents_over": 5, "approvers": {"bea": approver}}})
     )
     site.env |= {"KEYTURN_POLICY": str(site.directory / "policy.yaml"), "VAULT_TOKEN": site.hidden["ana"]}
 

@@ -73,11 +73,11 @@ class AccessSite:
 
     def signature(self, name: str, message: bytes) -> str:
         """What a person signs past the command."""
-        key = self.settings.approvers[name].key
+        key = str(self.settings.approvers[name].key)
         return base64.b64encode(self.people[name].hub().signer(key).sign(message)).decode()
 
-    def approval(self, name: str, message: bytes, under: str = "") -> requests.AccessApproval:
-        return requests.AccessApproval(under or name, "2026-11-27T12:00:00+00:00", self.signature(name, message))
+    def approval(self, name: str, message: bytes, under: str = "") -> requests.Approval:
+        return requests.Approval(under or name, "2026-11-27T12:00:00+00:00", self.signature(name, message))
 
 
 class Chat:
@@ -127,7 +127,8 @@ def site_of(lab: Lab, people: dict[str, Person], approvers: dict[str, ApproverSe
         "approvers": ["ana", "bea", "cleo"],
         "approvals": 2,
     }
-    return AccessSite(lab, people, lab.single(), ApprovalSettings(approvers=approvers), {**usual, **policy})
+    settings = ApprovalSettings(people=("auth/people",), approvers=approvers)
+    return AccessSite(lab, people, lab.single(), settings, {**usual, **policy})
 
 
 def entries_of(workspace: Workspace) -> list[Entry]:

@@ -14,14 +14,14 @@ from keyturn.rotation.context import Workspace
 from keyturn.rotation.granted import GRANTED, AccessGrant, read_grant
 from tests.support.access import HOUR, AccessSite, approver_of, people_of, site_of
 from tests.support.lab import Lab, fresh
-from tests.support.people import Person, person
+from tests.support.people import Person, person, program
 
 
 def people_with_least_rights(lab: Lab) -> dict[str, Person]:
     """Ana asks, bea approves, and the granter is a program."""
-    policies = {"ana": "keyturn-requester", "bea": "keyturn-approver", "granter": "keyturn-granter"}
+    policies = {"ana": "keyturn-requester", "bea": "keyturn-approver"}
     least = {name: person(lab, name, policies=[policy], rules="") for name, policy in policies.items()}
-    return {**people_of(lab), **least}
+    return {**people_of(lab), **least, "granter": program(lab, "granter", policies=["keyturn-granter"], rules="")}
 
 
 def reader_role(lab: Lab) -> str:

@@ -1,4 +1,4 @@
-"""Servers that mean ill, which several tests here share."""
+"""Servers that mean ill, and a site with people, which several tests here share."""
 
 import ssl
 from collections.abc import Callable, Iterator
@@ -10,8 +10,11 @@ import trustme
 import urllib3
 
 from keyturn.providers.azure.client import SDK_SETTINGS
+from tests.support.bank import asked, bank, keys, pair
 from tests.support.clients import IN_CLEAR, TOKEN, WAIT, Act, Place
 from tests.support.liar import Behaviour, Liar
+
+__all__ = ["asked", "bank", "keys", "pair"]
 
 SIZE = 1 << 20
 """Bytes that an answer may have here."""

@@ -21,7 +21,7 @@ from keyturn.rotation.journal import UNNAMED, entry
 from keyturn.rotation.run import rotate
 from tests.revocation.site import Site
 from tests.support.lab import Lab
-from tests.support.people import hub_with, person
+from tests.support.people import hub_with, program
 
 
 def entries_of(workspace: Workspace, secret: str) -> list[Entry]:
@@ -40,7 +40,7 @@ def test_no_variable_signs_for_somebody(monkeypatch: pytest.MonkeyPatch, variabl
 
 
 def test_what_is_done_bears_the_name_that_the_hub_gives_the_login(lab: Lab) -> None:
-    ana, secret = person(lab, "ana"), lab.generated()
+    ana, secret = program(lab, "ana"), lab.generated()
     workspace = ana.workspace(lab.open(secret).workspace)
     token = acting.set(Acting("keyturn rotate, process 1", "somebody-else@laptop"))
     try:
@@ -68,7 +68,7 @@ def test_what_the_process_says_of_itself_is_never_the_actor(lab: Lab) -> None:
 
 
 def test_an_incident_and_its_end_bear_the_names_of_two_logins(lab: Lab) -> None:
-    ana, bea = person(lab, "ana"), person(lab, "bea")
+    ana, bea = program(lab, "ana"), program(lab, "bea")
     site = Site.of(lab, lab.generated())
     opened = site.begin(workspace=ana.workspace(site.workspace))
     assert opened.actor.startswith(f"approle {ana.name} (entity {ana.name} {ana.entity}, ")
@@ -90,7 +90,7 @@ def test_a_person_is_called_what_their_way_in_calls_them_and_once() -> None:
 
 
 def test_two_logins_of_one_person_are_told_apart(lab: Lab) -> None:
-    ana = person(lab, "ana")
+    ana = program(lab, "ana")
     first, second = ana.hub().identity(), ana.hub().identity()
     assert (first.name, first.entity_id) == (second.name, second.entity_id)
     assert first.words != second.words

@@ -23,7 +23,7 @@ from keyturn.rotation.sync import sync_destinations
 from keyturn.serving.access_parts import CurrentPolicies
 from tests.access_log.hub import LONG_AGO, LONG_AHEAD
 from tests.support.lab import Declared, Lab, Opened
-from tests.support.people import person
+from tests.support.people import program
 
 
 @dataclass
@@ -78,7 +78,7 @@ def pair(lab: Lab, openbao: OpenBao, tmp_path: Path) -> Pair:
     both = [lab.generated(destinations=[]) for _ in range(2)]
     decoy, used = (secret.having(destinations=[{"store": "memory", "name": secret.path}]) for secret in both)
     decoy = decoy.having(decoy=True)
-    keyturn = person(lab, "keyturn")
+    keyturn = program(lab, "keyturn")
     opened = lab.open(decoy, used)
     opened.workspace = keyturn.workspace(opened.workspace)
     for secret in (decoy, used):

@@ -153,7 +153,7 @@ def test_a_policy_that_has_changed_or_an_approver_who_was_removed_ends_what_they
     grant, other = site.given(), site.given()
     workspace = replace(site.at_work("granter"), approvals=ApprovalSettings(approvers={}))
     ended = Sweeper().sweep(workspace).ended
-    assert ended[grant.place] == "it is approved no more; 'bea' is nobody who may approve it"
+    assert ended[grant.place] == "it is approved no more; 'bea' is not among the approvers of the operator's file"
     changed = site.given()
     assert ended_by(site, changed, maximum="59m") == "the policy readers has changed since"
     assert other.place in ended

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from deployments.local.prepare import POLICIES
-from keyturn.catalogue.approvals import ApprovalSettings, ApproverSettings
+from keyturn.catalogue.approvals import ApproverSettings
 from keyturn.core.errors import Denied, Invalid, KeyturnError
 from keyturn.core.ledger import Outcome
 from keyturn.grants import requests
@@ -120,7 +120,7 @@ def test_a_request_under_anothers_name_is_taken_for_nobodys(site: AccessSite) ->
     assert requests.load(site.as_person("cleo"), f"grants/{dora}/{request.id}").approvals == ()
     # A name that tells nobody's folder, as those of older programs.
     digits = {requests.folder_digits(entity) for entity in (request.entity, dora)}
-    old = replace(request, id=f"AR-{next(each for each in ('0000', '1111', '2222') if each not in digits)}0000dead")
+    old = replace(request, id=f"AR-{next(each for each in ('0000', '1111', '2222') if each not in digits)}0000beef")
     for entity in (request.entity, dora):
         site.forge(replace(old, entity=entity))
     with pytest.raises(Invalid, match="two requests bear that name"):
@@ -173,10 +173,10 @@ def test_an_approver_who_was_removed_meanwhile_counts_no_more(site: AccessSite) 
     site.approve("bea", request)
     site.approve("cleo", request)
     fewer = {name: who for name, who in site.settings.approvers.items() if name != "bea"}
-    workspace = replace(site.as_person("cleo"), approvals=ApprovalSettings(approvers=fewer))
+    workspace = replace(site.as_person("cleo"), approvals=site.settings.model_copy(update={"approvers": fewer}))
     status = requests.status_of(workspace, requests.find_request(workspace, request.id))
     assert (status.state, status.approved_by) == (RequestState.WAITS, ("cleo",))
-    assert status.problems == ("'bea' is nobody who may approve it",)
+    assert status.problems == ("'bea' is not among the approvers of the operator's file",)
 
 
 def test_what_is_denied_or_ended_is_approved_by_nobody(site: AccessSite) -> None:
@@ -199,7 +199,7 @@ def test_with_the_least_rights_one_asks_in_ones_own_name_alone(
     emil = person(site.lab, "emil", policies=["keyturn-requester"], rules="")
     fay = person(site.lab, "fay", policies=["keyturn-approver"], rules="")
     people = {**site.people, "emil": emil, "fay": fay}
-    settings = ApprovalSettings(approvers={"fay": approver_of(site.lab, fay)})
+    settings = site.settings.model_copy(update={"approvers": {"fay": approver_of(site.lab, fay)}})
     policy = {**site.policy, "subjects": {"entities": [emil.entity]}, "approvers": ["fay"], "approvals": 1}
     least = AccessSite(site.lab, people, site.secret, settings, policy)
     asking, approving = least.as_person("emil"), least.as_person("fay")

@@ -363,7 +363,7 @@ ELSEWHERE: Final = re.compile(
             "on keyturn/(meta)?data/ledger$",  # the first use of the hub, and `keyturn ledger move`
             "read on keyturn/data/ledgers/",
             "read on keyturn/data/failover/epoch$",  # where there are two hubs
-            "on keyturn/(meta)?data/(limits|approvals|break-glass)/",  # where a site asks for a second person
+            "on keyturn/(meta)?data/(limits|approvals|break-glass.*)/",  # where a site asks for a second person
             "on keyturn/(meta)?data/(offboardings/|grants|agreements/)",  # where a project ends: tests/organisations
             "on keyturn/(meta)?data/hub-checks/",  # once a day: tests/hub_setup
             "on keyturn/(meta)?data/granted/",  # what is given, for `keyturn status`: tests/grants

@@ -52,6 +52,7 @@ from tests.manual.lines import lines_of
 from tests.organisations.site import secret
 from tests.support.hooks import Hooked, raising
 from tests.support.lab import LOOSE
+from tests.support.people import PASSWORD
 
 pytestmark = pytest.mark.sampled(10, of="file")
 
@@ -91,17 +92,16 @@ class Side:
         key = f"keyturn-approver-{self.signer}"
         root.secrets.transit.create_key(key, key_type="ed25519")
         self.public_key = root.secrets.transit.read_key(key)["data"]["keys"]["1"]["public_key"]
-        root.sys.enable_auth_method("approle")
+        root.sys.enable_auth_method("userpass")
         root.sys.create_or_update_policy("keyturn-approver", (POLICIES / "keyturn-approver.hcl").read_text())
-        root.auth.approle.create_or_update_approle(self.signer, token_policies=["keyturn-approver"])
-        role = root.auth.approle.read_role_id(self.signer)["data"]["role_id"]
-        accessor = root.sys.list_auth_methods()["data"]["approle/"]["accessor"]
+        root.auth.userpass.create_or_update_user(self.signer, PASSWORD, policies=["keyturn-approver"])
+        accessor = root.sys.list_auth_methods()["data"]["userpass/"]["accessor"]
         self.entity = root.secrets.identity.create_or_update_entity(name=self.signer)["data"]["id"]
         root.secrets.identity.create_or_update_entity_alias(
-            name=role, canonical_id=self.entity, mount_accessor=accessor
+            name=self.signer, canonical_id=self.entity, mount_accessor=accessor
         )
-        secret_id = root.auth.approle.generate_secret_id(self.signer)["data"]["secret_id"]
-        self.token = str(root.auth.approle.login(role, secret_id, use_token=False)["auth"]["client_token"])
+        login = root.auth.userpass.login(self.signer, PASSWORD, use_token=False)
+        self.token = str(login["auth"]["client_token"])
         return self
 
     def approver(self) -> ApproverSettings:
@@ -123,7 +123,9 @@ class Pair:
         policy = OperatorsPolicy(
             organisation=side.name,
             partners={other.name: partner},
-            approvals=ApprovalSettings(approvers={side.signer: side.approver()}),
+            approvals=ApprovalSettings(
+                people=(f"{side.empty.namespace.strip('/')}/auth/userpass",), approvers={side.signer: side.approver()}
+            ),
         )
         red = side is self.red
         store = {
@@ -233,7 +235,7 @@ def test_an_agreement_ends_by_itself_by_the_hubs_clock(pair: Pair) -> None:
 
 def test_nobody_but_named_people_signs_and_no_entry_agrees_by_itself(pair: Pair) -> None:
     stranger = replace(pair.giving(), hub=pair.red.empty.hub)
-    with pytest.raises(Denied, match="is nobody who may"):
+    with pytest.raises(Denied, match="is not among the approvers"):
         sharing.propose_sharing(stranger, PATH, "blue", "x", "")
     with pytest.raises(NotFound, match="does not name it"):
         sharing.propose_sharing(pair.signing("red"), PATH, "green", "x", "")
@@ -247,7 +249,7 @@ def test_nobody_but_named_people_signs_and_no_entry_agrees_by_itself(pair: Pair)
     ):
         with pytest.raises(Invalid):
             sharing.accept_sharing(pair.signing("blue"), forged)
-    with pytest.raises(Denied, match="is nobody who may"):
+    with pytest.raises(Denied, match="is not among the approvers"):
         sharing.accept_sharing(replace(pair.having(), hub=pair.blue.empty.hub), proposal)
     # What the giver has signed is not what the receiver says, wherever it is copied to.
     copied = {"agreement": json.dumps(asdict(proposal))}
@@ -365,7 +367,7 @@ def test_the_commands_do_the_same(pair: Pair, monkeypatch: pytest.MonkeyPatch) -
         declared = {**given, "secrets": {PATH: secret("harvest", destinations=copies)}}
         (pair.directory / side.name / "catalogue" / "all.yaml").write_text(json.dumps(declared))
         policy = workspace.catalogue.policy.model_dump(mode="json", include={"organisation", "partners", "approvals"})
-        policy["approvals"] = {"approvers": policy["approvals"]["approvers"]}
+        policy["approvals"] = {name: policy["approvals"][name] for name in ("people", "approvers")}
         (pair.directory / side.name / "policy.yaml").write_text(json.dumps(policy))
 
     def run(side: Side, line: str) -> Result:

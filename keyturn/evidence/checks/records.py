@@ -143,7 +143,7 @@ def second_person(facts: Facts) -> CheckResult:
         return nothing_of("Approvals are no owner's; see the report of all owners.")
     if hidden := insist_seen(facts, facts.out_of_sight(Part.GLASS)):
         return hidden
-    if not facts.second_person and not facts.glass:
+    if not facts.second_person and not facts.glass and not facts.ledger.having("break glass"):
         return nothing_of("Nothing needs a second person here: the operator's file asks for none.")
     unreviewed = [glass.name for glass in facts.glass if not glass.reviewed_by]
     sentences = [f"A second person is wanted for {list_names(list(facts.second_person), 5) or 'nothing now'}."]
@@ -151,8 +151,13 @@ def second_person(facts: Facts) -> CheckResult:
     sentences += [f"Nobody has looked at {list_names(unreviewed, 5)} since."] if unreviewed else []
     overdue = [glass.name for glass in facts.glass if is_overdue(glass, facts.looked_at)]
     sentences += [f"Overdue: the review of {list_names(overdue, 5)}."] if overdue else []
+    recorded = {glass.name for glass in facts.glass}
+    named = (mark.note.partition(":")[0] for mark in facts.ledger.having("break glass"))
+    if unkept := [name for name in named if name not in recorded]:
+        sentences.append(f"The ledger has {list_names(unkept, 5)}, and the hub keeps no record to review.")
     approved = [mark for mark in facts.ledger.marks if mark.action in CONSENT]
     rows = tuple(StateRow("glass", glass.name, {}).id for glass in facts.glass)
+    unreviewed += unkept
     verdict = ControlVerdict.FAIL if unreviewed else ControlVerdict.PASS
     return CheckResult(verdict, tuple(sentences), {"unreviewed": len(unreviewed)}, _numbers(tuple(approved)), rows)
 

@@ -167,7 +167,7 @@ def login_facts(token: Mapping[str, Any]) -> LoginFacts:
         return LoginFacts(path, entity, None, networks, accessor=identity.accessor, principal=identity.name)
     made_at = datetime.fromtimestamp(int(token["creation_time"]), UTC)
     metadata = {str(name): str(value) for name, value in (token.get("meta") or {}).items()}
-    return LoginFacts(path, entity, made_at, networks, metadata, identity.accessor, identity.name)
+    return LoginFacts(path, entity, made_at, networks, metadata, identity.accessor, identity.name, identity.namespace)
 
 
 def networks_of(token: Mapping[str, Any]) -> tuple[str, ...]:

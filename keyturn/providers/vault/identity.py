@@ -35,6 +35,7 @@ def identity_of(token: Mapping[str, Any]) -> Identity:
         str(token["accessor"] or ""),
         path,
         "" if path.startswith(MADE) else role_of(token.get("meta") or {}),
+        namespace=str(token.get("namespace_path") or ""),
     )
 
 

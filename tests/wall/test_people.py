@@ -1,0 +1,363 @@
+"""A program's login is no person: it approves and reviews nothing, and what it asks for needs two people."""
+
+import base64
+import json
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import ValidationError
+
+from deployments.local.prepare import POLICIES
+from keyturn.catalogue.approvals import ApprovalSettings, ApproverSettings
+from keyturn.core.acting import Acting, acting, going_past_rules
+from keyturn.core.errors import Denied, Invalid
+from keyturn.core.ledger import Outcome
+from keyturn.providers.keys.note_signer import KeySigner
+from keyturn.revocation.incident import Incident
+from keyturn.rotation import approvals, broken_glass
+from keyturn.rotation.broken_glass import BrokenGlass
+from keyturn.rotation.context import Workspace
+from keyturn.rotation.people import Review, sign_text
+from tests.support.bank import Bank, approver_of, begin, forge, notes, untouched
+from tests.support.lab import Declared
+from tests.support.people import Person, hub_with, person, program
+
+pytestmark = pytest.mark.sampled(3, of="file")
+
+Two = tuple[Declared, Declared]
+
+
+@contextmanager
+def run_of(name: str) -> Iterator[None]:
+    """What a process at work says of itself, whose run others may have started."""
+    token = acting.set(Acting(name, by_others=True))
+    try:
+        yield
+    finally:
+        acting.reset(token)
+
+
+@pytest.fixture
+def worker(bank: Bank) -> Person:
+    """Keyturn's worker, with its own rights and the revoker's."""
+    for name in ("keyturn-worker", "keyturn-revoker", "keyturn-approver"):
+        bank.lab.root.sys.create_or_update_policy(name, (POLICIES / f"{name}.hcl").read_text())
+    return program(bank.lab, "worker")
+
+
+@pytest.fixture
+def asked_by_run(bank: Bank, worker: Person, pair: Two) -> Workspace:
+    """A run in Prefect, which bea has started, has asked to end two secrets."""
+    workspace = bank.workspace(worker, *pair)
+    with run_of("emergency-revoke run"), pytest.raises(Denied, match="2 people have to approve it"):
+        begin(workspace, *pair)
+    return workspace
+
+
+def again(workspace: Workspace, pair: Two) -> Incident:
+    """The same deployment, run again."""
+    with run_of("another run"):
+        return begin(workspace, *pair)
+
+
+def approve_as(bank: Bank, who: Person, workspace: Workspace) -> approvals.ApprovalRequest:
+    """Let somebody approve what the worker's login has asked for."""
+    mine = workspace.hub.identity().entity_id
+    (waiting,) = [request for request in bank.requests(workspace) if request.entity == mine]
+    return approvals.approve_request(bank.approver(who, workspace), waiting)
+
+
+# --- a run in Prefect, started by an approver
+
+
+def test_who_starts_a_run_in_prefect_does_not_get_it_done_by_approving_it(
+    bank: Bank, asked_by_run: Workspace, pair: Two
+) -> None:
+    approve_as(bank, bank.bea, asked_by_run)
+    with pytest.raises(Denied, match=f"approved so far by {bank.bea.name}"):
+        again(asked_by_run, pair)
+    with pytest.raises(Invalid, match="it is approved"):
+        approve_as(bank, bank.bea, asked_by_run)
+    assert untouched(bank.lab, *pair)
+
+
+def test_two_people_get_it_done_and_the_ledger_has_both_signatures(
+    bank: Bank, asked_by_run: Workspace, pair: Two
+) -> None:
+    approve_as(bank, bank.bea, asked_by_run)
+    signed = approve_as(bank, bank.cleo, asked_by_run)
+    assert again(asked_by_run, pair).actor
+    _, note = notes(asked_by_run, "approved")[-1]
+    assert all(each.approver in note and each.signature in note for each in signed.approvals)
+
+
+def test_a_persons_login_in_a_process_that_others_start_runs_of_is_no_person(bank: Bank, pair: Two) -> None:
+    workspace = bank.workspace(bank.ana, *pair)
+    with run_of("a run of prefect"), pytest.raises(Denied, match="2 people have to approve it"):
+        begin(workspace, *pair)
+    bank.approve(bank.bea, workspace)
+    with pytest.raises(Denied, match="a second person has to approve it"):
+        begin(workspace, *pair)
+    assert untouched(bank.lab, *pair), "what was approved was the run's, not ana's"
+
+
+def test_one_signature_under_two_names_is_one(bank: Bank, asked_by_run: Workspace, pair: Two) -> None:
+    signed = approve_as(bank, bank.bea, asked_by_run)
+    (approval,) = signed.approvals
+    for twice in ((approval, approval), (approval, replace(approval, approver=bank.cleo.name))):
+        forge(bank, signed, approvals=twice)
+        with pytest.raises(Denied, match="what does not count"):
+            again(asked_by_run, pair)
+    assert untouched(bank.lab, *pair)
+
+
+def test_a_signature_for_another_request_approves_nothing(bank: Bank, asked_by_run: Workspace, pair: Two) -> None:
+    other = bank.workspace(bank.ana, *pair)
+    with pytest.raises(Denied):
+        begin(other, *pair, reason="something else")
+    replayed = bank.approve(bank.cleo, other).approvals
+    signed = approve_as(bank, bank.bea, asked_by_run)
+    forge(bank, signed, approvals=(*signed.approvals, *replayed))
+    with pytest.raises(Denied, match=f"the signature of {bank.cleo.name} is not over this request"):
+        again(asked_by_run, pair)
+    assert untouched(bank.lab, *pair)
+
+
+def test_a_request_that_asks_for_fewer_signatures_is_asked_anew(bank: Bank, asked_by_run: Workspace, pair: Two) -> None:
+    mine = asked_by_run.hub.identity().entity_id
+    (waiting,) = [request for request in bank.requests(asked_by_run) if request.entity == mine]
+    forge(bank, waiting, needed=1)
+    approve_as(bank, bank.bea, asked_by_run)
+    with pytest.raises(Denied, match="2 people have to approve it"):
+        again(asked_by_run, pair)
+    assert untouched(bank.lab, *pair)
+
+
+def test_a_request_that_would_hold_for_longer_than_any_may_is_signed_by_nobody(
+    bank: Bank, asked_by_run: Workspace, pair: Two
+) -> None:
+    mine = asked_by_run.hub.identity().entity_id
+    (waiting,) = [request for request in bank.requests(asked_by_run) if request.entity == mine]
+    forge(bank, waiting, expires_at=(asked_by_run.hub_now() + timedelta(days=900)).isoformat())
+    with pytest.raises(Invalid, match="it is over"):
+        approve_as(bank, bank.bea, asked_by_run)
+
+
+def test_an_approver_whom_the_operator_removes_has_approved_nothing(
+    bank: Bank, asked_by_run: Workspace, pair: Two
+) -> None:
+    for who in (bank.bea, bank.cleo):
+        approve_as(bank, who, asked_by_run)
+    left = {name: who for name, who in bank.settings.approvers.items() if name != bank.cleo.name}
+    fewer = replace(asked_by_run, approvals=bank.settings.model_copy(update={"approvers": left}))
+    with pytest.raises(Denied, match="is not among the approvers of the operator's file"):
+        again(fewer, pair)
+    assert untouched(bank.lab, *pair)
+
+
+def test_approvals_of_an_hour_ago_are_none(bank: Bank, asked_by_run: Workspace, pair: Two) -> None:
+    for who in (bank.bea, bank.cleo):
+        approve_as(bank, who, asked_by_run)
+    later = asked_by_run.hub_now() + timedelta(minutes=61)
+    with pytest.raises(Denied, match="2 people have to approve it"):
+        again(replace(asked_by_run, hub_clock=lambda: later), pair)
+    assert untouched(bank.lab, *pair)
+
+
+def test_an_approval_that_the_ledger_does_not_have_holds_nothing_up(
+    bank: Bank, asked_by_run: Workspace, pair: Two
+) -> None:
+    for who in (bank.bea, bank.cleo):
+        approve_as(bank, who, asked_by_run)
+    elsewhere = bank.lab.open(*pair).workspace
+    assert again(replace(asked_by_run, ledger=elsewhere.ledger), pair).actor
+
+
+# --- one person, several logins
+
+
+def test_a_program_of_an_approver_signs_nothing_whether_keyturn_or_the_hub_is_asked(
+    bank: Bank, asked: Workspace, worker: Person, pair: Two
+) -> None:
+    own = person(bank.lab, "emil", policies=["keyturn-approver"], rules="")
+    robot = program(bank.lab, "robot", policies=["keyturn-worker"], rules="", entity=own.entity)
+    settings = bank.settings.model_copy(update={"approvers": {own.name: approver_of(bank.lab, own)}})
+    workspace = replace(asked, hub=robot.hub(), approvals=settings)
+    with pytest.raises(Denied, match="this login was made at auth/approle/login, which is not one of people's"):
+        approvals.approve_request(workspace, bank.waiting(asked))
+    with pytest.raises(Denied):
+        robot.hub().signer(f"keyturn-approver-{own.name}")
+    assert approvals.approve_request(replace(workspace, hub=own.hub()), bank.waiting(asked)).approvals
+
+
+def test_a_token_that_an_approver_made_of_their_login_signs_nothing(bank: Bank, asked: Workspace) -> None:
+    made = bank.bea.hub()._calls.post("make", "a token", "auth/token/create", {"ttl": "1h"}).json()["auth"]
+    child = replace(asked, hub=hub_with(bank.lab, made["client_token"]))
+    assert child.hub.identity().entity_id == bank.bea.entity
+    with pytest.raises(Denied, match="auth/token/create, which is not one of people's"):
+        approvals.approve_request(child, bank.waiting(asked))
+
+
+def test_an_approver_with_a_second_account_does_not_approve_what_it_asks_for(bank: Bank, pair: Two) -> None:
+    second = person(bank.lab, "bea", mount="spare")
+    settings = bank.settings.model_copy(update={"people": ("auth/people", "auth/spare")})
+    workspace = replace(bank.workspace(second, *pair), approvals=settings)
+    with pytest.raises(Denied, match="2 people have to approve it"):
+        begin(workspace, *pair)
+    approve_as(bank, bank.bea, workspace)
+    with pytest.raises(Denied, match="2 people have to approve it"):
+        begin(workspace, *pair)
+    assert untouched(bank.lab, *pair)
+
+
+@pytest.mark.parametrize("twice", ["entity", "public_key"])
+def test_the_operators_file_names_no_person_twice(bank: Bank, twice: str) -> None:
+    bea, cleo = (bank.settings.approvers[who.name].model_dump() for who in (bank.bea, bank.cleo))
+    with pytest.raises(ValidationError, match="one entity or one key twice"):
+        ApprovalSettings.model_validate({"approvers": {"bea": bea, "bea2": {**cleo, twice: bea[twice]}}})
+
+
+def test_without_a_method_of_people_no_login_approves_and_every_request_needs_two(bank: Bank, pair: Two) -> None:
+    settings = bank.settings.model_copy(update={"people": ()})
+    workspace = replace(bank.workspace(bank.ana, *pair), approvals=settings)
+    with pytest.raises(Denied, match="2 people have to approve it"):
+        begin(workspace, *pair)
+    with pytest.raises(Denied, match="is not one of people's"):
+        approvals.approve_request(bank.approver(bank.bea, workspace), bank.waiting(workspace))
+
+
+@pytest.mark.parametrize(
+    ("login", "persons"),
+    [
+        ("auth/oidc/oidc/callback", True),
+        ("auth/oidc/login", False),
+        ("auth/ldap/login/bea", True),
+        ("red/auth/ldap/login/bea", True),
+        ("blue/auth/ldap/login/bea", False),
+        ("auth/approle/login", False),
+        ("auth/login/login", False),
+        ("auth/kubernetes/login", False),
+        ("auth/token/create", False),
+        ("auth/ldap2/login/bea", False),
+        ("auth/staff/login", True),
+        ("auth/staff/login/x", False),
+        ("", False),
+    ],
+)
+def test_a_login_is_a_persons_by_where_the_hub_says_that_it_was_made(login: str, persons: bool) -> None:
+    methods = ("auth/oidc", "auth/ldap", "red/auth/ldap", "auth/approle", "auth/kubernetes", "auth/login")
+    assert ApprovalSettings(people=(*methods, "auth/staff/login")).is_persons(login) is persons
+
+
+@pytest.mark.parametrize("method", ["auth/token", "oidc", "auth/", "/auth/oidc", "auth/*", "auth/oidc/"])
+def test_what_is_no_method_of_people_is_refused(method: str) -> None:
+    with pytest.raises(ValidationError):
+        ApprovalSettings(people=(method,))
+
+
+# --- a key of one's own
+
+
+def test_a_person_signs_with_a_key_of_their_own_from_any_login(
+    bank: Bank, asked_by_run: Workspace, worker: Person, pair: Two
+) -> None:
+    key = Ed25519PrivateKey.generate()
+    public = base64.b64encode(key.public_key().public_bytes_raw()).decode()
+    bea = ApproverSettings(entity=bank.bea.entity, public_key=public)
+    named = {**bank.settings.approvers, bank.bea.name: bea}
+    workspace = replace(asked_by_run, approvals=bank.settings.model_copy(update={"approvers": named}))
+    mine = workspace.hub.identity().entity_id
+    (waiting,) = [request for request in bank.requests(workspace) if request.entity == mine]
+    with pytest.raises(Invalid, match="has no key in the hub"):
+        approvals.approve_request(bank.approver(bank.bea, workspace), waiting)
+    with pytest.raises(Denied, match="the key is no approver's"):
+        approvals.approve_request(workspace, waiting, KeySigner(Ed25519PrivateKey.generate()))
+    approvals.approve_request(workspace, waiting, KeySigner(key))
+    approve_as(bank, bank.cleo, workspace)
+    assert again(workspace, pair).actor
+
+
+# --- reviews of a broken glass
+
+
+def break_the_glass(bank: Bank, who: Person, pair: Two) -> tuple[Workspace, BrokenGlass]:
+    """Let somebody end two secrets without a second person."""
+    workspace = bank.workspace(who, *pair)
+    with going_past_rules(break_glass="no one answers"):
+        assert begin(workspace, *pair).actor
+    (broken,) = [one for one in broken_glass.list_unreviewed(workspace) if one.entity == who.entity]
+    return workspace, broken
+
+
+def test_no_program_reviews_what_was_done_without_a_second_person(bank: Bank, worker: Person, pair: Two) -> None:
+    workspace, broken = break_the_glass(bank, bank.ana, pair)
+    with pytest.raises(Denied, match="is not among the approvers"):
+        broken_glass.review_broken(bank.approver(worker, workspace), broken.id, "all is well")
+    assert broken.id in [one.id for one in broken_glass.list_unreviewed(workspace)]
+
+
+def test_the_hub_lets_no_worker_change_a_record_or_write_a_review(bank: Bank, worker: Person, pair: Two) -> None:
+    _, broken = break_the_glass(bank, bank.ana, pair)
+    least = program(bank.lab, "least", policies=["keyturn-worker", "keyturn-revoker"], rules="").hub()
+    bea = person(bank.lab, "fay", policies=["keyturn-approver"], rules="").hub()
+    calls = [
+        ("post", f"keyturn/data/break-glass/{broken.id}", {"data": {"glass": "{}"}}),
+        ("delete", f"keyturn/data/break-glass/{broken.id}", None),
+        ("delete", f"keyturn/metadata/break-glass/{broken.id}", None),
+        ("post", f"keyturn/data/break-glass-reviews/{bank.bea.entity}/{broken.id}", {"data": {"review": "{}"}}),
+    ]
+    for hub in (least, bea):
+        for method, path, body in calls:
+            with pytest.raises(Denied):
+                getattr(hub._calls, method)("try", path, path, *([body] if body else []))
+    place = f"break-glass/BG-20260101-000000-{secrets.token_hex(2)}"
+    least.claim_state(place, {"glass": "{}"})
+    bank.lab.hub.delete_state(place)
+
+
+def test_what_a_program_broke_needs_two_approvers_since_either_may_have_done_it(
+    bank: Bank, worker: Person, pair: Two
+) -> None:
+    workspace, broken = break_the_glass(bank, worker, pair)
+    once = broken_glass.review_broken(bank.approver(bank.bea, workspace), broken.id, "I saw nothing odd")
+    assert (once.signed_by, once.reviewed_by) == ((bank.bea.name,), "")
+    with pytest.raises(Invalid, match=f"{bank.bea.name} reviewed it"):
+        broken_glass.review_broken(bank.approver(bank.bea, workspace), broken.id, "once more")
+    twice = broken_glass.review_broken(bank.approver(bank.cleo, workspace), broken.id, "nor did I")
+    assert twice.reviewed_by == f"{bank.bea.name} and {bank.cleo.name}"
+    outcome, note = notes(workspace, "review")[-1]
+    assert outcome is Outcome.DONE
+    assert broken.digest in note
+
+
+def test_a_review_that_was_written_past_the_command_counts_for_nothing(bank: Bank, pair: Two) -> None:
+    workspace, broken = break_the_glass(bank, bank.ana, pair)
+    at = datetime.now(UTC).isoformat()
+    keys = bank.settings.approvers
+
+    def signature(who: Person, about: BrokenGlass, reviewer: str) -> str:
+        return sign_text(workspace.hub.signer(str(keys[who.name].key)), about.message(reviewer, at, "fine"))
+
+    other = replace(broken, words="something else")
+    for number, (reviewer, signer, about) in enumerate(
+        ((bank.ana, bank.ana, broken), (bank.bea, bank.ana, broken), (bank.bea, bank.bea, other))
+    ):
+        review = Review(reviewer.name, at, "fine", signature(signer, about, reviewer.name))
+        bank.lab.keep(f"break-glass-reviews/{number}/{broken.id}", {"review": json.dumps(asdict(review))})
+    bank.lab.keep(f"break-glass-reviews/junk/{broken.id}", {"review": "[]"})
+    assert broken_glass.read_broken(workspace, broken.id) == broken
+
+
+def test_a_record_that_can_not_be_kept_holds_no_revocation_up_and_the_ledger_says_so(bank: Bank, pair: Two) -> None:
+    rules = 'path "*" {capabilities = ["create", "read", "update", "patch", "delete", "list", "sudo"]}\n'
+    rules += 'path "keyturn/data/break-glass/*" {capabilities = ["deny"]}'
+    gus = person(bank.lab, "gus", rules=rules)
+    workspace = bank.workspace(gus, *pair)
+    with going_past_rules(break_glass="no one answers"):
+        assert begin(workspace, *pair).actor
+    assert "NOT KEPT FOR A REVIEW" in notes(workspace, "break glass")[-1][1]
