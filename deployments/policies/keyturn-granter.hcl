@@ -89,8 +89,8 @@ path "keyturn/metadata/serve/access-told" {
   }
 }
 
-# Tokens that ask for credentials (keyturn-grant.hcl), and end with their time. Ending a token can't be narrowed:
-# whoever knows its accessor may do it, and the list has those of a granter that was killed.
+# Tokens that ask for credentials (keyturn-grant.hcl), and end with their time. Each is recorded before it is used,
+# and ended by its own lease, so no other token is within reach.
 path "auth/token/create/keyturn-grant" {
   capabilities = ["create", "update"]
   allowed_parameters = {
@@ -100,19 +100,33 @@ path "auth/token/create/keyturn-grant" {
     "renewable" = []
   }
 }
-path "auth/token/accessors" {
+path "keyturn/data/grant-tokens/*" {
+  capabilities = ["create", "read"]
+}
+path "auth/token/roles/keyturn-grant" {
+  capabilities = ["read"]
+}
+path "sys/leases/lookup/auth/token/create/keyturn-grant/" {
   capabilities = ["list", "sudo"]
 }
-path "auth/token/accessors/" {
-  capabilities = ["list", "sudo"]
-}
-path "auth/token/lookup-accessor" {
+path "sys/leases/lookup" {
   capabilities = ["update"]
   allowed_parameters = {
-    "accessor" = []
+    "lease_id" = ["auth/token/create/keyturn-grant/*"]
   }
 }
-path "auth/token/revoke-accessor" {
+path "keyturn/metadata/grant-tokens/*" {
+  capabilities = ["delete", "list"]
+}
+path "sys/leases/revoke/auth/token/create/keyturn-grant/*" {
+  capabilities = ["update"]
+  allowed_parameters = {
+    "sync" = []
+  }
+}
+
+# How a requester has logged in, and whether a wrapping is unopened: what the hub tells by an accessor.
+path "auth/token/lookup-accessor" {
   capabilities = ["update"]
   allowed_parameters = {
     "accessor" = []

@@ -72,31 +72,31 @@ path "keyturn/metadata/granted" {
 path "keyturn/data/granted/*" {
   capabilities = ["read", "update"]
 }
-path "auth/token/accessors" {
-  capabilities = ["list", "sudo"]
-}
-path "auth/token/accessors/" {
-  capabilities = ["list", "sudo"]
-}
-path "auth/token/lookup-accessor" {
-  capabilities = ["update"]
-  allowed_parameters = {
-    "accessor" = []
-  }
-}
-path "auth/token/revoke-accessor" {
-  capabilities = ["update"]
-  allowed_parameters = {
-    "accessor" = []
-  }
-}
 path "sys/leases/lookup/database/creds/*" {
   capabilities = ["list", "sudo"]
 }
 path "sys/leases/lookup" {
   capabilities = ["update"]
   allowed_parameters = {
-    "lease_id" = []
+    "lease_id" = ["database/creds/*", "auth/token/create/keyturn-grant/*"]
+  }
+}
+path "auth/token/roles/keyturn-grant" {
+  capabilities = ["read"]
+}
+path "sys/leases/lookup/auth/token/create/keyturn-grant/" {
+  capabilities = ["list", "sudo"]
+}
+path "keyturn/data/grant-tokens/*" {
+  capabilities = ["read"]
+}
+path "keyturn/metadata/grant-tokens/*" {
+  capabilities = ["delete", "list"]
+}
+path "sys/leases/revoke/auth/token/create/keyturn-grant/*" {
+  capabilities = ["update"]
+  allowed_parameters = {
+    "sync" = []
   }
 }
 

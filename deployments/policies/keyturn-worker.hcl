@@ -264,8 +264,8 @@ path "transit/keys/keyturn-ledger" {
 }
 
 # For the strategy vault-dynamic: how long a role's leases last, tokens that ask for leases (keyturn-lease.hcl) and
-# end with theirs, seeing leases, renewing them, ending them. Ending a token can't be narrowed: whoever knows its
-# accessor may do it.
+# end with theirs, seeing leases, renewing them, ending them. A token is ended by its own lease, so no other token is
+# within reach.
 path "database/roles/*" {
   capabilities = ["read"]
 }
@@ -278,20 +278,32 @@ path "auth/token/create/keyturn-lease" {
     "meta" = []
   }
 }
-path "auth/token/revoke-accessor" {
-  capabilities = ["update"]
-  allowed_parameters = {
-    "accessor" = []
-  }
+path "keyturn/data/lease-tokens/*" {
+  capabilities = ["create", "read"]
 }
-path "sys/leases/lookup/database/creds/*" {
+path "auth/token/roles/keyturn-lease" {
+  capabilities = ["read"]
+}
+path "sys/leases/lookup/auth/token/create/keyturn-lease/" {
   capabilities = ["list", "sudo"]
 }
 path "sys/leases/lookup" {
   capabilities = ["update"]
   allowed_parameters = {
-    "lease_id" = ["database/creds/*"]
+    "lease_id" = ["auth/token/create/keyturn-lease/*", "database/creds/*", "auth/token/create/keyturn-grant/*"]
   }
+}
+path "keyturn/metadata/lease-tokens/*" {
+  capabilities = ["delete", "list"]
+}
+path "sys/leases/revoke/auth/token/create/keyturn-lease/*" {
+  capabilities = ["update"]
+  allowed_parameters = {
+    "sync" = []
+  }
+}
+path "sys/leases/lookup/database/creds/*" {
+  capabilities = ["list", "sudo"]
 }
 path "sys/leases/renew" {
   capabilities = ["update"]
@@ -337,4 +349,19 @@ path "pki/revoke" {
 }
 path "pki/issuer/+/sign/*" {
   capabilities = ["update"]
+}
+
+# Seeing whether each token that the granter makes is recorded, so that another login than the granter's finds one
+# that is not.
+path "auth/token/roles/keyturn-grant" {
+  capabilities = ["read"]
+}
+path "sys/leases/lookup/auth/token/create/keyturn-grant/" {
+  capabilities = ["list", "sudo"]
+}
+path "keyturn/data/grant-tokens/*" {
+  capabilities = ["read"]
+}
+path "keyturn/metadata/grant-tokens/*" {
+  capabilities = ["list"]
 }

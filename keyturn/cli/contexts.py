@@ -33,6 +33,7 @@ HUB: Final = {
     "hub.transit_mount": "KEYTURN_HUB_TRANSIT_MOUNT",
     "hub.lease_token_role": "KEYTURN_HUB_LEASE_TOKEN_ROLE",
     "hub.grant_token_role": "KEYTURN_HUB_GRANT_TOKEN_ROLE",
+    "hub.token_addresses": "KEYTURN_HUB_TOKEN_ADDRESSES",
 }
 LOGIN: Final = {
     "login.method": "KEYTURN_HUB_AUTH",

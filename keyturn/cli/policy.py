@@ -17,6 +17,7 @@ from keyturn.doctor import elsewhere
 if TYPE_CHECKING:
     from keyturn.catalogue import Catalogue
     from keyturn.core.rights import Document
+    from keyturn.doctor.results import CheckResult
     from keyturn.policies.check import Comparison
     from keyturn.policies.scope import HubScope
 
@@ -120,9 +121,10 @@ def check(
 ) -> None:
     """Say what the login in use lacks for its work, and what it has beyond.
 
-    Ends with 1 where it lacks any, or where nobody could look. Changes nothing. The hub, stores and targets tell rights
-    that they are asked about: those for the catalogue, and dangerous ones.
+    Ends with 1 where it lacks any, where a token role is not as declared, or where nobody could look. Changes nothing.
+    The hub, stores and targets tell rights that they are asked about: those for the catalogue, and dangerous ones.
     """
+    from keyturn.doctor.token_roles import check_roles, roles_of
     from keyturn.policies import check as checks
     from keyturn.policies.roles import needed
     from keyturn.settings.hub import HubSettings
@@ -133,14 +135,20 @@ def check(
     sections = needed(scope, role)
     with connected_hub(HubSettings.from_environment()) as hub:
         held = hub.capabilities(checks.paths_to_ask(scope, sections))
+        roles = list(check_roles(hub, roles_of(declared, scope, role)))
     compared, answers = checks.compare(scope, sections, held), elsewhere.ask_everyone(declared, role)
-    tell(role, compared, answers, list(elsewhere.unasked(declared, role)), as_json)
-    if compared.lacking or any(answer.is_bad for answer in answers):
+    tell(role, compared, answers, list(elsewhere.unasked(declared, role)), roles, as_json)
+    if compared.lacking or any(answer.is_bad for answer in answers) or any(result.hinders for result in roles):
         raise typer.Exit(FAILED)
 
 
 def tell(
-    role: str, compared: "Comparison", answers: list[elsewhere.RightElsewhere], unasked: list[str], as_json: bool
+    role: str,
+    compared: "Comparison",
+    answers: list[elsewhere.RightElsewhere],
+    unasked: list[str],
+    roles: "list[CheckResult]",
+    as_json: bool,
 ) -> None:
     """What was found, and what nobody has looked at."""
     findings_elsewhere = [answer for answer in answers if answer.finding]
@@ -159,7 +167,10 @@ def tell(
             }
             for answer in findings_elsewhere
         ]
-        return write_json({"as": role, **findings, "elsewhere": others, "not_asked": unasked})
+        token_roles = [result.to_data() for result in roles]
+        return write_json(
+            {"as": role, **findings, "elsewhere": others, "not_asked": unasked, "token_roles": token_roles}
+        )
     rows = [
         *(("lacks", finding.capability, finding.path, finding.why) for finding in compared.lacking),
         *(("has beyond", finding.capability, finding.path, "") for finding in compared.beyond),
@@ -172,6 +183,9 @@ def tell(
             for answer in findings_elsewhere
         ]
         write_table(("", "where", "call", "of", "needed for"), lines)
+    for result in roles:
+        if result.grade != "ok":
+            note(f"{result.name} ({result.grade}): {result.words}. {result.remedy}")
     for name in unasked:
         note(f"not asked: {name}")
     if answers:

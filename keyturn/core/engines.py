@@ -108,12 +108,9 @@ class DatabaseEngine(Protocol):
         """End a lease and its account, before this returns. Absent is success."""
 
     def tokens(self, owner: str) -> list[str]:
-        """The accessors of the tokens that were made to ask for leases of this ``owner``, and live."""
+        """The accessors of the tokens that this workspace has made to ask for leases of this ``owner``, and live."""
 
-    def own_tokens(self, owner: str) -> list[str]:
-        """Those of them that this hub's Keyturn has made, by its own mount: another workspace may name a secret so."""
-
-    def end_token(self, accessor: str) -> None:
+    def end_token(self, owner: str, accessor: str) -> None:
         """End such a token, and whatever leases it still has. Absent is success."""
 
     def static_role(self, role: str) -> StaticRole | None:

@@ -122,11 +122,11 @@ class GrantsPort(Protocol):
     def wrap(self, fields: SecretFields, life: timedelta) -> WrappedCredential:
         """What this process has made, so that it opens once within ``life``; no token has asked for it."""
 
-    def own_tokens(self, owner: str) -> list[str]:
+    def tokens(self, owner: str) -> list[str]:
         """The accessors of the tokens that were made so for this ``owner``, and live."""
 
-    def tokens(self) -> frozenset[str]:
-        """The accessors of all tokens that the hub has: one that ended a moment ago may be among them."""
+    def lives(self, owner: str, accessor: str) -> bool:
+        """Whether a token that was made so for this ``owner`` lives."""
 
     def unfinished(self, credential: str) -> list[str]:
         """The leases of the engine at ``credential`` whose time is up, and whose accounts the hub has not ended yet.
@@ -134,7 +134,10 @@ class GrantsPort(Protocol):
         Raises Denied where this login may not look at them: then nobody can tell.
         """
 
-    def end_token(self, accessor: str) -> None:
+    def end_tokens(self, owner: str) -> None:
+        """End all of them, and their credentials with them. Absent is success."""
+
+    def end_token(self, owner: str, accessor: str) -> None:
         """End such a token, and its credential with it. Absent is success."""
 
     def is_wrapped(self, wrapping: str) -> bool:

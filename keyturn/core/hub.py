@@ -15,6 +15,7 @@ from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.core.fingerprint_keys import FingerprintKeys
 from keyturn.core.grants import GrantsPort
 from keyturn.core.hub_setup import SetupPort
+from keyturn.core.issued_tokens import IssuedToken
 from keyturn.core.ledger import Signer
 from keyturn.core.managed_keys import ManagedKey
 from keyturn.core.mounts import join, mount_of
@@ -425,6 +426,9 @@ class EnginesPort(Lessor, Protocol):
 
     def grants(self) -> GrantsPort:
         """What access for a while needs of it."""
+
+    def issued_tokens(self, role: str) -> list[IssuedToken]:
+        """Every living token of the lease or the grant token role, recorded or not. Raises Denied."""
 
     def authority(self, mount: str, role: str, issuer: str | None = None) -> Authority:
         """A role of its PKI engine at ``mount``; ``issuer`` is the name or id of another one than the role's own.

@@ -17,6 +17,8 @@ ANY_PART: Final = "+"
 """What stands for any one part of a rule's path."""
 TEMPLATE: Final = re.compile(r"\{\{.*\}\}")
 """What the hub fills in, so that nobody can ask about it."""
+LEASE_TOKEN_ROLE: Final = "keyturn-lease"
+"""The role of the tokens that ask for leases, by default: auth/token/roles."""
 PROBE: Final = "keyturn-policy-check"
 """Stands for a name that no rule is about, and that nobody uses."""
 
@@ -142,10 +144,12 @@ class HubPlaces:
     mount: str = "secret"
     state_mount: str = "keyturn"
     transit_mount: str = "transit"
-    lease_token_role: str = "keyturn-lease"
+    lease_token_role: str = LEASE_TOKEN_ROLE
     mounts: Mapping[str, str] = field(default_factory=dict)
     """The paths of further mounts of secrets, by their names."""
     grant_token_role: str = GRANT_TOKEN_ROLE
+    token_addresses: tuple[str, ...] = ()
+    """The networks that tokens of both roles work from; none for those of the logins that make them."""
     house: str = HOUSE
     """What the names of policies and of Keyturn's own AppRoles begin with: the workspace's own name."""
 

@@ -4,7 +4,20 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from keyturn.core.errors import KeyturnError
-from keyturn.doctor import backups, consumers, drills, grants, hub, ledger, parts, secrets, stores, targets, two_hubs
+from keyturn.doctor import (
+    backups,
+    consumers,
+    drills,
+    grants,
+    hub,
+    ledger,
+    parts,
+    secrets,
+    stores,
+    targets,
+    token_roles,
+    two_hubs,
+)
 from keyturn.doctor.patient import Patient
 from keyturn.doctor.results import CheckResult, Diagnosis, unseen
 from keyturn.rotation.context import side_by_side
@@ -13,6 +26,7 @@ Check = Callable[[Patient], Iterable[CheckResult]]
 
 CHECKS: Final[dict[str, Check]] = {
     "hub": hub.check_hub,
+    "token role": token_roles.check_token_roles,
     "secret": secrets.check_secrets,
     "catalogue": secrets.check_catalogue,
     "store": stores.check_stores,
@@ -31,7 +45,7 @@ OF_ROLE: Final = {
     "worker": frozenset(CHECKS) - {"grant"},
     "revoker": frozenset(CHECKS) - {"part", "backup", "catalogue"},
     "backup": frozenset({"hub", "ledger", "backup", "failover"}),
-    "granter": frozenset({"hub", "ledger", "grant", "failover"}),
+    "granter": frozenset({"hub", "token role", "ledger", "grant", "failover"}),
     "notary": frozenset({"hub", "ledger", "failover"}),
     "monitor": frozenset({"hub", "ledger", "part", "failover"}),
 }

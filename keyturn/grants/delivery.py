@@ -217,7 +217,8 @@ def issue(workspace: Workspace, grant: AccessGrant) -> Delivery:
         publish(workspace, grant, delivery)
     except Conflict:
         # An account has the name of the other attempt's: whoever comes next has ended it, or does.
-        hub.end_token(wrapped.accessor or wrapped.wrapping)
+        if wrapped.accessor:
+            hub.end_token(grant.place, wrapped.accessor)
         raise
     return delivery
 
@@ -275,7 +276,7 @@ def complete(workspace: Workspace, stored: StoredGrant, delivery: Delivery) -> A
         if current is None or current.grant.stage in (GrantStage.ENDING, GrantStage.ENDED):
             end_credential(workspace, grant)
         elif not grant.account:
-            workspace.hub.grants().end_token(delivery.accessor)
+            workspace.hub.grants().end_token(grant.place, delivery.accessor)
         raise
     return grant
 

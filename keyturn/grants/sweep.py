@@ -81,8 +81,8 @@ class Sweeper:
         return result
 
     def _sweep_places(self, workspace: Workspace, places: list[str], result: SweepResult) -> None:
-        receipts, tokens = frozenset(workspace.hub.list_state(RECEIPTS)), workspace.hub.grants().tokens()
-        look = GrantLook(workspace, AccessSight(workspace, self._alerts), receipts, tokens, self._alerts)
+        receipts = frozenset(workspace.hub.list_state(RECEIPTS))
+        look = GrantLook(workspace, AccessSight(workspace, self._alerts), receipts, self._alerts)
         for place, outcome in zip(places, side_by_side(look.attempt, places, AT_ONCE), strict=True):
             self._add(result, place, outcome)
 
@@ -128,7 +128,6 @@ class GrantLook:
     workspace: Workspace
     sight: AccessSight
     receipts: frozenset[str]
-    tokens: frozenset[str]
     alerts: FindAlert = no_alerts
 
     def attempt(self, place: str) -> Outcome:
@@ -182,13 +181,13 @@ class GrantLook:
         return receipt_place(grant.entity, grant.request, what) in self.receipts
 
     def _tokens(self, grant: AccessGrant) -> Ending | None:
-        """Whether the hub still has it, and who has opened it. What is not listed is asked for: it may be newer."""
+        """Whether the hub still has it, and who has opened it."""
         hub = self.workspace.hub.grants()
-        if not grant.account and grant.accessor not in self.tokens and hub.login_of(grant.accessor) is None:
+        if not grant.account and hub.login_of(grant.accessor) is None:
             if grant.is_over(self.workspace.hub_now() + TICK):
                 return Ending(OVER)
             return Ending("the hub has ended it: somebody has revoked its token, or the hub was restored")
-        if grant.opened_at or grant.wrapping in self.tokens or hub.is_wrapped(grant.wrapping):
+        if grant.opened_at or hub.is_wrapped(grant.wrapping):
             return None
         # Asked for once more: it may have come since all of them were listed, and comes before the opening.
         receipt = self.workspace.hub.read_state(receipt_place(grant.entity, grant.request, Receipt.OPENED))

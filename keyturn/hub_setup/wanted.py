@@ -1,12 +1,13 @@
 """What a catalogue needs in the hub: everything there is to make, in the order in which it can be made."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
+from keyturn.catalogue.access_policies import LONGEST as LONGEST_GRANT
 from keyturn.catalogue.hub_entries import (
     APPROLE,
     OWN,
@@ -39,6 +40,7 @@ from keyturn.catalogue.targets import MysqlSettings, PostgresqlSettings
 from keyturn.core.errors import Invalid
 from keyturn.core.fingerprint_keys import FIRST_KEY
 from keyturn.core.hub_setup import MAX_LEASE_TTL, HubResource, Kind, ValueSource
+from keyturn.core.issued_tokens import LONGEST_TOKEN
 from keyturn.core.outbound import is_loopback
 from keyturn.core.rights import HubPlaces
 from keyturn.core.workspaces import HOUSE
@@ -60,6 +62,10 @@ METHODS: Final[Mapping[type, str]] = {
     OidcEntry: "oidc",
     LdapEntry: "ldap",
 }
+WORKERS: Final = frozenset({"worker", "revoker"})
+"""The logins that ask for leases."""
+SPARE: Final = timedelta(days=2)
+"""How late a rotation may be before the token ends by which the lease in use was asked for."""
 POSTGRESQL: Final = "postgresql-database-plugin"
 MYSQL: Final = "mysql-database-plugin"
 
@@ -107,7 +113,7 @@ def resources(declared: HubDeclaration) -> tuple[HubResource, ...]:
         *_mounts(declared),
         *_methods(declared),
         *policies,
-        *_own(declared.scope, policies),
+        *_own(declared),
         *_first(declared),
         *rest,
     )
@@ -184,17 +190,59 @@ def policy_resources(scope: HubScope, origin: Origin) -> Iterator[HubResource]:
         yield HubResource(Kind.POLICY, document.name.removesuffix(".hcl"), {"policy": document.text})
 
 
-def _own(scope: HubScope, policies: Sequence[HubResource]) -> Iterator[HubResource]:
+def _own(declared: HubDeclaration) -> Iterator[HubResource]:
     key = {"type": "ed25519", "exportable": False, "allow_plaintext_backup": False, "deletion_allowed": False}
-    yield HubResource(Kind.TRANSIT_KEY, SIGNING_KEY, key, scope.places.transit_mount)
-    lease = scope.places.named(hub.LEASE)
-    if any(policy.name == lease for policy in policies):
-        fields = {"allowed_policies": [lease], "orphan": True}
-        yield HubResource(Kind.TOKEN_ROLE, scope.places.lease_token_role, fields)
-    grant = scope.places.named(hub.GRANT)
-    if any(policy.name == grant for policy in policies):
-        fields = {"allowed_policies": [grant], "orphan": True}
-        yield HubResource(Kind.TOKEN_ROLE, scope.places.grant_token_role, fields)
+    yield HubResource(Kind.TRANSIT_KEY, SIGNING_KEY, key, declared.scope.places.transit_mount)
+    yield from token_roles(declared)
+
+
+def token_roles(declared: HubDeclaration) -> Iterator[HubResource]:
+    """The roles of the tokens that ask for leases and for credentials of grants, where there are any.
+
+    A token works from the addresses of the logins that make it, as far as they are known, and for no longer than what
+    it asks for.
+    """
+    scope, places = declared.scope, declared.scope.places
+    kinds = (
+        (hub.LEASE, places.lease_token_role, addresses_of(declared.entries.values()), lease_life(scope.rotations)),
+        (hub.GRANT, places.grant_token_role, (), LONGEST_GRANT),
+    )
+    for policy, role, networks, life in kinds:
+        if hub.sections(scope, policy):
+            addresses = list(places.token_addresses or networks)
+            fields = {
+                "allowed_policies": [places.named(policy)],
+                "orphan": True,
+                "token_no_default_policy": True,
+                "token_explicit_max_ttl": seconds(life),
+            }
+            # Where nothing says the addresses, what an operator has set by hand stays.
+            yield HubResource(Kind.TOKEN_ROLE, role, fields | ({"token_bound_cidrs": addresses} if addresses else {}))
+
+
+def lease_life(rotations: Iterable[StrategySettings]) -> timedelta:
+    """How long a token has to live whose lease serves from one rotation to the end of its grace, and late by SPARE."""
+    lives = [
+        longest + rotation.grace + SPARE if (longest := getattr(rotation, "longest", None)) else LONGEST_TOKEN
+        for rotation in rotations
+        if isinstance(rotation, VaultDynamicSettings)
+    ]
+    return max(lives, default=LONGEST_TOKEN)
+
+
+def addresses_of(entries: Iterable[Any]) -> tuple[str, ...]:
+    """The addresses that workers and revokers work from; none where one of them works from anywhere."""
+    networks = [getattr(entry, "addresses", ()) for entry in entries if WORKERS & _logins_of(entry)]
+    return tuple(sorted({each for some in networks for each in some})) if networks and all(networks) else ()
+
+
+def _logins_of(entry: Any) -> frozenset[str]:
+    match entry:
+        case LoginEntry():
+            return frozenset({entry.login})
+        case PeopleEntry() | GroupEntry():
+            return frozenset(entry.logins)
+    return frozenset()
 
 
 def _first(declared: HubDeclaration) -> Iterator[HubResource]:

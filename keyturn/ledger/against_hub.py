@@ -4,6 +4,7 @@ Nothing that could not be looked at counts as in order. Of values only keyed fin
 alone.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from typing import Final
 from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.core.fingerprint import is_noted
 from keyturn.core.hub import HubSecret, SecretInfo, SecretsPort, VersionInfo, entries_by_version
+from keyturn.core.issued_tokens import IssuedToken
 from keyturn.core.ledger import Entry, Outcome
 from keyturn.core.sensitive import SecretFields
 from keyturn.ledger.entries import parse_leaf
@@ -28,6 +30,9 @@ INCIDENT: Final = "open incident"
 ENDS: Final = ("forget", "let go", "cut", "revoke")
 """How the actions begin after which a secret, or a version of it, may be gone."""
 
+ASKING: Final = ("install", "give access")
+"""The actions whose notes end with the accessor of the token by which a credential was asked for."""
+TOKEN: Final = re.compile(r"(?:^|, )token (\S+)$")
 SETTLED: Final = timedelta(minutes=1)
 """What is younger is not compared: it may be written at this moment."""
 AT_ONCE: Final = 8
@@ -80,12 +85,14 @@ class HubToCompare:
     by_hand: Collection[str] = ()
     incidents: Collection[int] = ()
     opened: Mapping[str, datetime] = field(default_factory=dict)
+    tokens: Collection[IssuedToken] = ()
+    """The living tokens by which Keyturn asks for leases and for credentials of grants."""
 
 
 def compare_with_hub(source: LedgerSource, there: HubToCompare) -> HubComparison:
     """Hold every secret against the entries that tell of it. Raises what the ledger raises."""
     shown = _looked_at(there)
-    histories, began, revocations = _told(source)
+    histories, began, revocations, askers = _told(source)
     there = replace(there, incidents=histories.pop("", _Told()).begun)
     paths = sorted({*there.paths, *histories})
     shown |= _looked_at(there, [path for path in paths if path not in shown])
@@ -96,6 +103,7 @@ def compare_with_hub(source: LedgerSource, there: HubToCompare) -> HubComparison
         for problem in _problems(path, shown[path], histories.get(path, _Told()), began, there)
     ]
     problems += _unknown_incidents(there, revocations, began)
+    problems += _unknown_tokens(there, askers, began)
     unseen = tuple(f"{path}: {shown[path].error}" for path in paths if shown[path].error)
     return HubComparison(len(paths), tuple(problems), unseen)
 
@@ -123,10 +131,20 @@ def _unknown_incidents(there: HubToCompare, recorded: Collection[str], began: da
     ]
 
 
-def _told(source: LedgerSource) -> tuple[dict[str, _Told], datetime | None, set[str]]:
-    """What the entries tell, by secret, when the first of them was written, and which revocations they tell of."""
+def _unknown_tokens(there: HubToCompare, recorded: Collection[str], began: datetime | None) -> Iterator[Problem]:
+    """The tokens since the ledger began that no entry names: whoever made one took no credential through Keyturn."""
+    for token in there.tokens:
+        if began and began < token.issued_at <= there.now - SETTLED and token.accessor not in recorded:
+            made = f"the token with the lease {token.lease_id}, made {token.issued_at:%Y-%m-%d %H:%M:%S} UTC"
+            hint = "See docs/stolen-access.md, Tokens that nothing records"
+            yield Problem(f"{made}, is in the hub, and no entry names it", hint=hint)
+
+
+def _told(source: LedgerSource) -> tuple[dict[str, _Told], datetime | None, set[str], set[str]]:
+    """What the entries tell, by secret, when the first was written, and the revocations and tokens that they name."""
     histories: dict[str, _Told] = defaultdict(_Told)
     revocations: set[str] = set()
+    askers: set[str] = set()
     began: datetime | None = None
     for sequence, leaf in source.leaves():
         try:
@@ -136,6 +154,8 @@ def _told(source: LedgerSource) -> tuple[dict[str, _Told], datetime | None, set[
         began = began or entry.time
         if entry.action == INCIDENT and entry.outcome is not Outcome.DENIED:
             revocations.add(entry.note.partition(":")[0])
+        if entry.action in ASKING and (named := TOKEN.search(entry.note)):
+            askers.add(named[1])
         if entry.outcome is Outcome.BEGUN and (entry.secret or entry.action == INCIDENT):
             histories[entry.secret].begun.add(sequence)
         if not entry.secret:
@@ -146,7 +166,7 @@ def _told(source: LedgerSource) -> tuple[dict[str, _Told], datetime | None, set[
             histories[entry.secret].carried = max(histories[entry.secret].carried, entry.version)
         if entry.action.startswith(ENDS):
             histories[entry.secret].ended = sequence
-    return histories, began, revocations
+    return histories, began, revocations, askers
 
 
 def _problems(

@@ -13,6 +13,7 @@ from keyturn.core.failover import EPOCH
 from keyturn.core.fingerprint_keys import FIRST_KEY, KEYS
 from keyturn.core.grants import WRAP
 from keyturn.core.hub_setup import HUB_CHECKS, LISTED, SETUP, Kind
+from keyturn.core.issued_tokens import GRANT_TOKENS, rules_to_end, rules_to_issue, rules_to_see, rules_to_use
 from keyturn.core.rights import ANYTHING, HubRule, Section, allow, merged
 from keyturn.core.viewers import DASHBOARD
 from keyturn.grants.requests import ARCHIVE, GRANTS
@@ -165,6 +166,12 @@ def worker(scope: HubScope) -> Sections:
     yield from ledger(scope)
     for rotation in scope.rotations:
         yield from rotation.rights(scope.places)
+    if scope.credentials:
+        yield Section(
+            "Seeing whether each token that the granter makes is recorded, so that another login than the granter's"
+            " finds one that is not.",
+            tuple(rules_to_see(scope.places.state_mount, scope.places.grant_token_role, GRANT_TOKENS)),
+        )
     for key in scope.managed_keys:
         yield from key.hub_rights(scope.places)
     yield from _daily_look(scope)
@@ -218,12 +225,9 @@ def _given_access(scope: HubScope) -> Sections:
         (
             allow(f"{mount}/metadata/{GRANTED}", "list"),
             allow(f"{mount}/data/{GRANTED}/*", "read", "update"),
-            allow("auth/token/accessors", "list", "sudo"),
-            allow("auth/token/accessors/", "list", "sudo"),
-            allow("auth/token/lookup-accessor", "update", accessor=()),
-            allow("auth/token/revoke-accessor", "update", accessor=()),
             *(allow(f"sys/leases/lookup/{below(credential)}", "list", "sudo") for credential in scope.credentials),
-            allow("sys/leases/lookup", "update", lease_id=()),
+            *(allow("sys/leases/lookup", "update", lease_id=(below(each),)) for each in scope.credentials),
+            *(rules_to_end(mount, scope.places.grant_token_role, GRANT_TOKENS) if scope.credentials else ()),
         ),
     )
 
@@ -288,6 +292,8 @@ def approver(scope: HubScope) -> Sections:
     yield Section("Whose login this is. The hub's policy `default` allows the same.", tuple(identity()))
 
 
+GRANT_LIMITS: Final = ("ttl", "explicit_max_ttl", "renewable")
+"""What a granter may say of such a token, within the limits of its role."""
 ACCESS: Final = "See the requests for access, and sign or deny them."
 
 
@@ -366,24 +372,15 @@ def granter(scope: HubScope) -> Sections:
             )
         ),
     )
+    if scope.credentials:
+        yield Section(
+            "Tokens that ask for credentials (keyturn-grant.hcl), and end with their time. Each is recorded before it"
+            " is used, and ended by its own lease, so no other token is within reach.",
+            tuple(rules_to_issue(mount, scope.places.grant_token_role, GRANT_TOKENS, *GRANT_LIMITS)),
+        )
     yield Section(
-        "Tokens that ask for credentials (keyturn-grant.hcl), and end with their time. Ending a token can't be"
-        " narrowed: whoever knows its accessor may do it, and the list has those of a granter that was killed.",
-        (
-            allow(
-                f"auth/token/create/{scope.places.grant_token_role}",
-                "create",
-                "update",
-                meta=(),
-                ttl=(),
-                explicit_max_ttl=(),
-                renewable=(),
-            ),
-            allow("auth/token/accessors", "list", "sudo"),
-            allow("auth/token/accessors/", "list", "sudo"),
-            allow("auth/token/lookup-accessor", "update", accessor=()),
-            allow("auth/token/revoke-accessor", "update", accessor=()),
-        ),
+        "How a requester has logged in, and whether a wrapping is unopened: what the hub tells by an accessor.",
+        (allow("auth/token/lookup-accessor", "update", accessor=()),),
     )
     yield Section(
         "At which server the hub makes a credential, so that a policy opens the target of its own secrets alone. The"
@@ -415,9 +412,11 @@ def _grant_admins(scope: HubScope) -> Sections:
 
 def grant(scope: HubScope) -> Sections:
     """What the tokens may do that ask for credentials of grants; nothing where there are none."""
+    if not scope.credentials:
+        return
     yield Section(
         "Credentials that access policies name. Each is wrapped before anybody sees it, and ends with this token.",
-        tuple(allow(credential, "read") for credential in scope.credentials),
+        (*(allow(credential, "read") for credential in scope.credentials), *rules_to_use()),
     )
 
 

@@ -82,7 +82,9 @@ def places_of(catalogue: Catalogue, hub: HubSettings, house: str = HOUSE) -> Hub
     """
     role = hub.lease_token_role or HubPlaces(house=house).named(HubPlaces.lease_token_role)
     mounts, grants = catalogue.mount_paths, hub.grant_token_role
-    return HubPlaces(hub.mount, hub.state_mount, hub.transit_mount, role, mounts, grants, house=house)
+    return HubPlaces(
+        hub.mount, hub.state_mount, hub.transit_mount, role, mounts, grants, hub.token_addresses, house=house
+    )
 
 
 def scope_of(

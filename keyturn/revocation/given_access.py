@@ -125,8 +125,7 @@ def fault_of(workspace: Workspace, grant: AccessGrant) -> str:
         left = grant.account in open_maker(workspace, grant.credential).own()
         return f"its account {grant.account} is there still" if left else ""
     hub = workspace.hub.grants()
-    accessors = [grant.accessor] if grant.accessor else hub.own_tokens(grant.place)
-    return "its token lives still" if any(hub.login_of(accessor) for accessor in accessors) else ""
+    return "its token lives still" if hub.tokens(grant.place) else ""
 
 
 def wait_for_end(workspace: Workspace, credential: str) -> list[str]:

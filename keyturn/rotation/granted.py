@@ -254,15 +254,11 @@ def cut_off(workspace: Workspace, grant: AccessGrant, ending: Ending) -> None:
 
 
 def end_credential(workspace: Workspace, grant: AccessGrant) -> None:
-    """End whatever was ever made for it: its account, or every token named by the grant, or told by themselves."""
-    hub = workspace.hub.grants()
+    """End whatever was ever made for it: its account, or every token that is recorded for it."""
     if grant.account:
-        named = [grant.wrapping]
         open_maker(workspace, grant.credential).end(grant.account, grant.mark)
     else:
-        named = [grant.wrapping, grant.accessor] if grant.wrapping else hub.own_tokens(grant.place)
-    for accessor in filter(None, named):
-        hub.end_token(accessor)
+        workspace.hub.grants().end_tokens(grant.place)
 
 
 def open_maker(workspace: Workspace, credential: str) -> AccountMaker:

@@ -41,7 +41,7 @@ def end_left_tokens(workspace: Workspace) -> dict[str, list[str] | KeyturnError]
         if not secret.rotation.leaves_tokens:
             continue
         # They are listed before anything else is read: what is made from then on is not among them.
-        tokens = workspace.hub.database(getattr(secret.rotation, "mount")).own_tokens(path)  # noqa: B009  of some alone
+        tokens = workspace.hub.database(getattr(secret.rotation, "mount")).tokens(path)  # noqa: B009  of some alone
         try:
             left = list(nobodys(workspace, path, tokens)) if tokens else []
             for accessor in left:
@@ -83,4 +83,4 @@ def end_token(workspace: Workspace, path: str, accessor: str) -> None:
     """End one, and every lease that it has."""
     engine = workspace.hub.database(getattr(workspace.secret(path).rotation, "mount"))  # noqa: B009
     with record_action(workspace, ACTION, path, note=f"token {accessor}, which no version names"):
-        engine.end_token(accessor)
+        engine.end_token(path, accessor)

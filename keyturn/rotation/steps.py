@@ -13,7 +13,7 @@ from keyturn.core.policy import Reason
 from keyturn.core.record import Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import EXPIRES_AT as EXPIRY_FIELD
-from keyturn.core.strategies import Change, RemovesOrphans
+from keyturn.core.strategies import TOKEN_ACCESSOR, Change, RemovesOrphans
 from keyturn.rotation.abandon import abandon
 from keyturn.rotation.ahead import ahead, lost_or_doubted
 from keyturn.rotation.attempt import Attempt, ends, newest_version, still_named
@@ -222,7 +222,9 @@ def minted(workspace: Workspace, attempt: Attempt, rotation: Rotation) -> Secret
 def install(workspace: Workspace, attempt: Attempt) -> None:
     """Make the target accept the candidate. Already accepted or promoted is success. Raises CandidateRejected."""
     if attempt.record.open and not attempt.in_force:
-        with record_action(workspace, "install", attempt.path, place=workspace.target(attempt.path)):
+        token = attempt.candidate.get(TOKEN_ACCESSOR)
+        note = f"token {token.reveal()}" if token else ""
+        with record_action(workspace, "install", attempt.path, place=workspace.target(attempt.path), note=note):
             trying(workspace, attempt, lambda _: guard_candidate(workspace, attempt))
             trying(workspace, attempt, workspace.open_strategy(attempt.path).install)
 

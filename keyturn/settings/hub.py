@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 INSECURE_HTTP: Final = "KEYTURN_HUB_INSECURE_HTTP"
 """The variable that lets the hub be spoken to in clear over a network."""
+TOKEN_ADDRESSES: Final = "KEYTURN_HUB_TOKEN_ADDRESSES"
+"""The variable that says from which networks the tokens work that ask for leases and for credentials of grants."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class HubSettings:
     tls_server_name: str | None = None
     insecure_http: bool = False
     grant_token_role: str = GRANT_TOKEN_ROLE
+    token_addresses: tuple[str, ...] = ()
+    """The networks that tokens of both roles work from; none for those of the logins that make them."""
     failover: "FailoverSettings | None" = None
     """The other one of two hubs, where there are two."""
 
@@ -91,5 +96,18 @@ class HubSettings:
             tls_server_name=tls.server_name,
             insecure_http=is_set(env, INSECURE_HTTP),
             grant_token_role=env.get("KEYTURN_HUB_GRANT_TOKEN_ROLE", GRANT_TOKEN_ROLE),
+            token_addresses=networks_in(env.get(TOKEN_ADDRESSES, "")),
         )
         return replace(settings, failover=FailoverSettings.from_environment(settings, env))
+
+
+def networks_in(text: str) -> tuple[str, ...]:
+    """The networks of a list with commas. Raises Invalid."""
+    names = tuple(filter(None, (part.strip() for part in text.split(","))))
+    for name in names:
+        try:
+            ip_network(name, strict=False)
+        except ValueError:
+            hint = f"Set {TOKEN_ADDRESSES} to networks with commas between, such as 10.1.2.0/24,192.0.2.7/32"
+            raise Invalid("read", TOKEN_ADDRESSES, f"{name!r} is no network", hint) from None
+    return names

@@ -8,6 +8,7 @@ from pydantic import model_validator
 
 from keyturn.core.engines import DatabaseEngine, Lease, LeaseStanding
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound
+from keyturn.core.issued_tokens import LEASE_TOKENS, rules_to_issue, rules_to_use
 from keyturn.core.rights import ANYTHING, HubPlaces, Section, allow
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import EXPIRES_AT, TOKEN_ACCESSOR, AccountTarget, Change, RevokeResult
@@ -145,8 +146,8 @@ class VaultDynamic(LoginStrategy):
             if lease_id:
                 self._must_be_ours(lease_id)
             return RevokeResult()
-        ended = self._ended(account, sequence, lambda: self.engine.end_token(token))
-        self.engine.end_token(token)
+        ended = self._ended(account, sequence, lambda: self.engine.end_token(self.path, token))
+        self.engine.end_token(self.path, token)
         what = lease_id or f"the account {account}"
         return RevokeResult(ended, outlives=(f"{what}, for the moments until the hub has revoked it too",))
 
@@ -169,7 +170,7 @@ class VaultDynamic(LoginStrategy):
         The hub revokes the leases of a token one after the other, once it has said that the token is ended.
         """
         if name.startswith(TOKEN):
-            self.engine.end_token(name.removeprefix(TOKEN))
+            self.engine.end_token(self.path, name.removeprefix(TOKEN))
             return RevokeResult(outlives=(f"leases of {name}, for the moments until the hub has revoked them too",))
         self.engine.revoke(name)
         return RevokeResult(outlives=(f"sessions of the account of {name}, which no version that could be read tells",))
@@ -198,7 +199,7 @@ class VaultDynamic(LoginStrategy):
         """Revoke a lease, and the token that was made to ask for it: nobody needs that any more."""
         self.engine.revoke(lease_id)
         if token:
-            self.engine.end_token(token)
+            self.engine.end_token(self.path, token)
 
     def _ended(self, account: str, sequence: int, revoke: Callable[[], None]) -> int:
         """How many sessions were ended once logins were refused, by us or else by the engine."""
@@ -229,7 +230,7 @@ class VaultDynamic(LoginStrategy):
 
     def _too_short(self, lease: Lease) -> Invalid:
         problem = f"the lease ends with the token that asked for it, after {lease.terms.longest}"
-        hint = "Ask with a token role that lives longer: KEYTURN_HUB_LEASE_TOKEN_ROLE, see docs/own-vault-and-clouds.md"
+        hint = "Run `keyturn hub apply`: it sets how long tokens of KEYTURN_HUB_LEASE_TOKEN_ROLE live"
         return Invalid("issue", self.place, f"{problem}, and one rotation and its grace need {self.life}", hint)
 
 
@@ -285,13 +286,12 @@ class VaultDynamicSettings(StrategySettings):
         these = {"lease_id": tuple(place if anything else f"{place}/*" for place in self.lease_places)}
         yield Section(
             "For the strategy vault-dynamic: how long a role's leases last, tokens that ask for leases"
-            " (keyturn-lease.hcl) and end with theirs, seeing leases, renewing them, ending them. Ending a token"
-            " can't be narrowed: whoever knows its accessor may do it.",
+            " (keyturn-lease.hcl) and end with theirs, seeing leases, renewing them, ending them. A token is ended by"
+            " its own lease, so no other token is within reach.",
             (
                 allow(f"{self.mount}/roles/{self.role}", "read"),
                 allow(f"sys/mounts/{self.mount}/tune", "read"),
-                allow(f"auth/token/create/{places.lease_token_role}", "create", "update", meta=()),
-                allow("auth/token/revoke-accessor", "update", accessor=()),
+                *rules_to_issue(places.state_mount, places.lease_token_role, LEASE_TOKENS),
                 *(
                     allow(f"sys/leases/lookup/{place if anything else f'{place}/'}", "list", "sudo")
                     for place in self.lease_places
@@ -302,27 +302,14 @@ class VaultDynamicSettings(StrategySettings):
             ),
         )
 
-    def rights_to_revoke(self, places: HubPlaces) -> Iterator[Section]:
-        """Finding and ending the tokens that were made for leases."""
-        yield Section(
-            "Find and end the tokens that were made to ask for leases (strategy vault-dynamic), and with them leases"
-            " that nobody knows of any more. Such a token tells the secret that it was made for.",
-            (
-                allow("auth/token/accessors", "list", "sudo"),
-                allow("auth/token/accessors/", "list", "sudo"),
-                allow("auth/token/lookup-accessor", "update", accessor=()),
-                allow("auth/token/revoke-accessor", "update", accessor=()),
-            ),
-        )
-
     def rights_to_ask(self, places: HubPlaces) -> Iterator[Section]:
-        """Asking for a lease, and ending itself where there is none."""
+        """Asking for a lease, being found by its own beginning, and ending itself where there is no lease."""
         yield Section(
             "A lease of the database engine ends with the token that asked for it (strategy vault-dynamic), so the"
             " worker's own short-lived token must not be the one.",
             (
                 allow(f"{self.mount}/creds/{self.role}", "read"),
-                allow("auth/token/revoke-self", "update"),
+                *rules_to_use(),
             ),
         )
 

@@ -94,13 +94,13 @@ class DatabaseEngineContract:
         assert set(revoker.tokens(owner)) == {ended.accessor, orphan.accessor}
         engine.revoke(ended.lease_id)
         for _ in range(2):
-            engine.end_token(ended.accessor)
+            engine.end_token(owner, ended.accessor)
         assert revoker.tokens(owner) == [orphan.accessor]
-        engine.end_token(orphan.accessor)
+        engine.end_token(owner, orphan.accessor)
         assert revoker.tokens(owner) == []
         # The hub ends a token's leases after it has said that the token is ended.
         assert eventually(lambda: not self.works(orphan.fields), 30)
-        engine.end_token("never-was")
+        engine.end_token(owner, "never-was")
 
     @pytest.mark.parametrize("verb", ["issue", "terms", "static_credential", "rotate_static"])
     def test_a_role_that_is_not_there_is_not_found(self, engine: DatabaseEngine, verb: str) -> None:

@@ -71,7 +71,7 @@ def in_a_process(site: GivenSite, work: Work, done: Callable[[Boundaries], objec
 def tokens(site: GivenSite, request: AccessRequest) -> list[str]:
     """Those that were made for it, and live."""
     grant = site.grant_of(request)
-    return site.lab.hub.grants().own_tokens(grant.place) if grant else []
+    return site.lab.hub.grants().tokens(grant.place) if grant else []
 
 
 def end_by_themselves(site: GivenSite, accessors: list[str]) -> Iterator[bool]:

@@ -150,7 +150,7 @@ def test_what_is_being_given_at_that_moment_ends_whoever_is_faster(site: GivenSi
     grant = site.grant_of(request)
     assert grant is not None
     assert grant.stage == GrantStage.ENDING
-    assert site.lab.hub.grants().own_tokens(grant.place) == []
+    assert site.lab.hub.grants().tokens(grant.place) == []
     # Nobody hears of that granter any more.
     stored = site.lab.hub.read_state(grant.place)
     assert stored is not None

@@ -1,25 +1,23 @@
 """A hub that was killed while it ended tokens lists accessors without a token: that is told from a missing right."""
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from deployments.local.openbao import OpenBao
-from deployments.local.prepare import LEASE, REVOKER
 from keyturn.core.errors import Denied
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
-from tests.support.engines import worker_hub
 from tests.support.hooks import eventually
 from tests.support.killed_hub import durable_server, kill_until_stale, stale_accessors
 from tests.support.lab import Lab, fresh
 from tests.support.own_lab import own_lab
 
-ACCESSORS = 'path "auth/token/accessors" { capabilities = ["list", "sudo"] }\n'
+LOOK_UP = 'path "auth/token/lookup-accessor" { capabilities = ["update"] }\n'
 SELF = 'path "auth/token/lookup-self" { capabilities = ["read"] }\n'
 RIGHTS = 'path "sys/capabilities-self" { capabilities = ["update"] }\n'
 
@@ -41,27 +39,33 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killed]:
         yield Killed(lab, server, kill_until_stale(server))
 
 
+@contextmanager
+def hub_with(killed: Killed, directory: Path, rules: str) -> Iterator[VaultHub]:
+    """The hub with a login that has these rules alone."""
+    name = f"looks-up-{fresh()}"
+    killed.lab.root.sys.create_or_update_policy(name, SELF + rules)
+    made = killed.lab.root.auth.token.create(policies=[name], no_default_policy=True)["auth"]["client_token"]
+    (directory / "token").write_text(made)
+    settings = HubSettings(killed.lab.world.hub_address, login=TokenLogin(file=str(directory / "token")))
+    with closing(VaultHub(settings)) as hub:
+        yield hub
+
+
 @pytest.mark.parametrize("may_ask", [True, False])
 def test_a_right_that_is_missing_is_not_taken_for_a_stale_accessor(
     killed: Killed, tmp_path: Path, *, may_ask: bool
 ) -> None:
-    name = f"no-lookup-{fresh()}"
-    killed.lab.root.sys.create_or_update_policy(name, ACCESSORS + SELF + (RIGHTS if may_ask else ""))
-    made = killed.lab.root.auth.token.create(policies=[name], no_default_policy=True)["auth"]["client_token"]
-    (tmp_path / "token").write_text(made)
-    settings = HubSettings(killed.lab.world.hub_address, login=TokenLogin(file=str(tmp_path / "token")))
-    with closing(VaultHub(settings)) as hub, pytest.raises(Denied, match=r"lookup-accessor|capabilities-self"):
-        hub.database("database").tokens("apps/any")
+    with (
+        hub_with(killed, tmp_path, RIGHTS if may_ask else "") as hub,
+        pytest.raises(Denied, match=r"lookup-accessor|capabilities-self"),
+    ):
+        hub.grants().login_of(killed.stale[0])
 
 
-def test_tidying_tokens_clears_the_accessors_and_a_living_token_is_still_found(killed: Killed, tmp_path: Path) -> None:
-    with worker_hub(killed.lab, tmp_path, LEASE, REVOKER) as hub:
-        engine, secret = hub.database("database"), killed.lab.dynamic()
-        lease = engine.issue(secret.role, secret.path)
-        assert engine.tokens(secret.path) == [lease.accessor]
-        for accessor in killed.stale:
-            assert engine.find_token(accessor) is None
-            engine.end_token(accessor)
+def test_a_stale_accessor_has_no_token_and_a_living_one_is_still_found(killed: Killed, tmp_path: Path) -> None:
+    with hub_with(killed, tmp_path, LOOK_UP + RIGHTS) as hub:
+        living = killed.lab.root.auth.token.create(policies=["default"])["auth"]["accessor"]
+        assert [hub.grants().login_of(accessor) for accessor in killed.stale] == [None] * len(killed.stale)
         killed.lab.root.adapter.post("/v1/auth/token/tidy")
         assert eventually(lambda: not set(killed.stale) & set(stale_accessors(killed.server)), 30)
-        assert engine.tokens(secret.path) == [lease.accessor]
+        assert hub.grants().login_of(living)

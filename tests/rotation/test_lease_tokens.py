@@ -23,8 +23,8 @@ from keyturn.rotation.run import rotate
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
 from tests.rotation.helpers import Worker
-from tests.support.hooks import Hooked, raising
-from tests.support.lab import Declared, Lab
+from tests.support.hooks import Hooked, eventually, raising
+from tests.support.lab import Declared, Lab, fresh
 from tests.support.world import TOKEN_VARIABLE
 
 
@@ -129,8 +129,24 @@ def test_what_can_not_be_seen_is_no_reason_to_end_anything(site: Site, unseen: s
 
 def test_another_workspace_s_tokens_for_a_secret_of_the_same_name_are_its_own(site: Site) -> None:
     site.rotate()
-    settings = replace(site.hub.settings, state_mount="keyturn-elsewhere")
+    settings = replace(site.hub.settings, state_mount=f"keyturn-{fresh()}")
+    site.lab.root.sys.enable_secrets_engine("kv", path=settings.state_mount, options={"version": "2"})
     with closing(VaultHub(settings)) as elsewhere:
-        theirs = elsewhere.database("database").issue(site.secret.role, site.secret.path)
+        engine = elsewhere.database("database")
+        assert eventually(lambda: not list(elsewhere.list_state("anything")))
+        theirs = engine.issue(site.secret.role, site.secret.path)
+        assert end_left_tokens(site.workspace) == {}
+        assert engine.tokens(site.secret.path) == [theirs.accessor]
+        assert theirs.accessor not in site.alive()
+        engine.end_token(site.secret.path, theirs.accessor)
+    site.lab.root.sys.disable_secrets_engine(settings.state_mount)
+
+
+def test_a_token_that_nothing_records_is_found_by_its_role_and_nobody_ends_it_unasked(site: Site) -> None:
+    recorded = site.rotate()
+    thiefs = site.lab.root.auth.token.create(role_name=LEASE, meta={"keyturn-secret": site.secret.path})["auth"]
+    found = {token.accessor for token in site.hub.issued_tokens(LEASE)}
+    assert {recorded, ""} <= found
     assert end_left_tokens(site.workspace) == {}
-    assert theirs.accessor in site.alive()
+    assert site.lab.root.auth.token.lookup_accessor(thiefs["accessor"])
+    site.lab.root.auth.token.revoke_accessor(thiefs["accessor"])

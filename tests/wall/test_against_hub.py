@@ -11,6 +11,7 @@ import pytest
 from keyturn.core.errors import Denied
 from keyturn.core.facts import Trigger
 from keyturn.core.hub import ENTRIES, HubSecret, entries_by_version, with_entry
+from keyturn.core.issued_tokens import IssuedToken
 from keyturn.core.ledger import Outcome
 from keyturn.ledger.against_hub import HubComparison, HubToCompare, compare_with_hub
 from keyturn.ledger.naming import read_name
@@ -181,3 +182,24 @@ def test_the_metadata_keeps_as_many_entries_as_fit() -> None:
     assert len(named) > 5
     assert named[199] == ("keyturn/db.example.com/keyturn_ledger", 199_000)
     assert entries_by_version({ENTRIES: ";;x; 1; 2 a; 3 a b; 4 keyturn/x 5"}) == {4: ("keyturn/x", 5)}
+
+
+def test_a_token_that_no_entry_names_is_reported_and_one_of_this_moment_is_not(rotated: Rotated) -> None:
+    now, named = datetime.now(UTC), "AbC123"
+    note = f"AR-1: database/creds/reports until later; policy reports, token {named}"
+    given = dataclasses.replace(entry(9), time=now, action="give access", outcome=Outcome.DONE, note=note)
+    claimed = dataclasses.replace(entry(10), time=now, action="ask for access", note="AR-2: reports, token forged")
+    rotated.opened.workspace.ledger.append([given, claimed])
+    tokens = [
+        IssuedToken("auth/token/create/keyturn-grant/recorded", now, named),
+        IssuedToken("auth/token/create/keyturn-grant/forged", now, "forged"),
+        IssuedToken("auth/token/create/keyturn-lease/minted", now),
+        IssuedToken("auth/token/create/keyturn-lease/new", now + timedelta(minutes=5)),
+        IssuedToken("auth/token/create/keyturn-lease/before", now - timedelta(days=9000)),
+    ]
+    there = HubToCompare(
+        rotated.lab.hub, [], rotated.opened.workspace.fingerprint, [], now + timedelta(minutes=5), tokens=tokens
+    )
+    with closing(configured_ledger(rotated.env)) as ledger:
+        problems = [problem.what for problem in compare_with_hub(ledger, there).problems if "token" in problem.what]
+    assert [problem.split(",")[0].rpartition("/")[2] for problem in problems] == ["forged", "minted"]

@@ -369,7 +369,7 @@ ELSEWHERE: Final = re.compile(
             "on keyturn/(meta)?data/granted/",  # what is given, for `keyturn status`: tests/grants
             "on keyturn/(meta)?data/access-archive/",  # requests that are long over: tests/grants
             r"on keyturn/data/keys/\*$",  # of managed keys, of which this job has none
-            "on auth/token/accessors/$",  # as other versions of the hub spell it
+            "read on auth/token/roles/",  # `keyturn doctor` and `keyturn policy check`
         )
     )
 )

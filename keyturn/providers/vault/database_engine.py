@@ -1,53 +1,33 @@
 """The hub's database engine: leases of accounts that it makes, and static roles whose passwords it changes."""
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 import requests
 
 from keyturn.core.engines import Lease, LeaseStanding, StaticRole, Terms
-from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound
-from keyturn.core.rights import holds
+from keyturn.core.errors import KeyturnError, NotFound
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.answers import reads_answers
-from keyturn.providers.vault.capabilities import capabilities_at
 from keyturn.providers.vault.client import Calls
+from keyturn.providers.vault.issued_tokens import IssuedTokens, lasting
 from keyturn.providers.vault.leases import revoke_lease
-
-OWNER: Final = "keyturn-secret"
-"""The metadata of a token that was made to ask for a lease: the path of the secret that it is for."""
-WORKSPACE: Final = "keyturn-state"
-"""The same: the mount of Keyturn's own state, which no two workspaces share."""
-LOOK_UP: Final = "auth/token/lookup-accessor"
-THREADS: Final = 16
-"""Tokens that are looked up at once."""
 
 
 @reads_answers("the hub")
 class VaultDatabase:
-    """A :class:`keyturn.core.engines.DatabaseEngine` at ``mount``; ``owners`` keeps whose a token is, which stays so.
+    """A :class:`keyturn.core.engines.DatabaseEngine` at ``mount``.
 
-    Whose: the secret's path, and the mount of the Keyturn's state that has made it, both empty for any other token.
-
-    A lease ends with the token that asked for it, so leases are asked for with an orphan token of ``token_role``
-    (auth/token/roles); without one, with the worker's own.
+    A lease ends with the token that asked for it, so leases are asked for with orphan ``tokens`` of a token role,
+    unless ``own_token`` says that the worker's own login asks.
     """
 
-    def __init__(
-        self,
-        calls: Calls,
-        mount: str,
-        token_role: str | None,
-        owners: dict[str, tuple[str, str]] | None = None,
-        workspace: str = "",
-    ) -> None:
+    def __init__(self, calls: Calls, mount: str, tokens: IssuedTokens, *, own_token: bool) -> None:
         self.mount = mount
-        self._owners = {} if owners is None else owners
-        self._workspace = workspace
         self._calls = calls
-        self._token_role = token_role
+        self._tokens = tokens
+        self._own_token = own_token
 
     def terms(self, role: str) -> Terms:
         """The role's TTLs; where it says none, and at most, those of the mount."""
@@ -61,14 +41,20 @@ class VaultDatabase:
 
     def issue(self, role: str, owner: str = "") -> Lease:
         """A new account. Where none is given, the token that asked for it is given back."""
-        terms, (token, life, accessor) = self.terms(role), self._asker(owner)
-        name = f"{self.mount}/creds/{role}"
+        terms = self.terms(role)
+        if self._own_token:
+            own = answer_data(self._calls.get("look up", "the hub's login", "auth/token/lookup-self"))
+            return self._issue(role, terms, None, lasting(own["ttl"]), "")
+        token = self._tokens.make(owner)
         try:
-            issued = self._calls.get("issue", name, name, token=token).json()
+            return self._issue(role, terms, token.token, token.life, token.accessor)
         except KeyturnError:
-            if token:
-                self._calls.post("give back", f"the token for {name}", "auth/token/revoke-self", {}, token=token)
+            self._tokens.give_back(owner, token)
             raise
+
+    def _issue(self, role: str, terms: Terms, token: str | None, life: timedelta | None, accessor: str) -> Lease:
+        name = f"{self.mount}/creds/{role}"
+        issued = self._calls.get("issue", name, name, token=token).json()
         limit = life or terms.longest
         granted = Terms(min(timedelta(seconds=issued["lease_duration"]), limit), min(terms.longest, limit))
         return Lease(issued["lease_id"], SecretFields(issued["data"]), granted, accessor)
@@ -119,84 +105,12 @@ class VaultDatabase:
         self._calls.post("rotate", name, name, {})
 
     def tokens(self, owner: str) -> list[str]:
-        """The accessors of the tokens that tell this ``owner``: each that the hub has is looked up, once."""
-        return [accessor for accessor, (secret, _) in self._owned() if secret == owner]
+        """The accessors of the tokens that this workspace has recorded for ``owner``, and that live."""
+        return self._tokens.of(owner)
 
-    def own_tokens(self, owner: str) -> list[str]:
-        """Those of them that tell this workspace, too: an older Keyturn's tell none."""
-        return [accessor for accessor, whose in self._owned() if whose == (owner, self._workspace)]
-
-    def end_token(self, accessor: str) -> None:
-        """End a token by its accessor. Absent is success."""
-        try:
-            self._calls.post("end", f"the token {accessor}", "auth/token/revoke-accessor", {"accessor": accessor})
-        except (NotFound, Invalid):
-            return  # the hub's word for an accessor that it does not know
-
-    def _owned(self) -> list[tuple[str, tuple[str, str]]]:
-        """Every token that the hub has, by its accessor, and whose it is."""
-        accessors = self._calls.list("the hub's tokens", "auth/token/accessors")
-        unknown = [accessor for accessor in accessors if accessor not in self._owners]
-        with ThreadPoolExecutor(THREADS) as pool:
-            owners = zip(unknown, pool.map(self._owner, unknown), strict=True)
-            # An accessor without a token is not remembered: a snapshot that is restored brings the token back.
-            self._owners.update({accessor: owner for accessor, owner in owners if owner is not None})
-        return [(accessor, self._owners[accessor]) for accessor in accessors if accessor in self._owners]
-
-    def _owner(self, accessor: str) -> tuple[str, str] | None:
-        token = self.find_token(accessor)
-        if token is None:
-            return None
-        meta = token.get("meta") or {}
-        return str(meta.get(OWNER, "")), str(meta.get(WORKSPACE, ""))
-
-    def find_token(self, accessor: str) -> Mapping[str, Any] | None:
-        """What the hub says of a token; None where there is no token. Raises Denied without the right to look it up."""
-        try:
-            return self._look_up(accessor)
-        except Denied:
-            if accessor in self._calls.list("the hub's tokens", "auth/token/accessors"):
-                return self._find_listed(accessor)
-            return None
-
-    def _find_listed(self, accessor: str) -> Mapping[str, Any] | None:
-        """The same for one that the hub lists and has refused to look up.
-
-        A hub that is killed while it makes or ends a token may keep the accessor without a usable token. It answers
-        403 until `auth/token/tidy` runs, as it does without the right to ask, so that is checked before and after.
-        """
-        held_before = self._may_look_up()
-        try:
-            return self._look_up(accessor)
-        except Denied:
-            if held_before and self._may_look_up():
-                return None
-            raise
-
-    def _may_look_up(self) -> bool:
-        return holds(capabilities_at(self._calls, [LOOK_UP])[LOOK_UP], "update")
-
-    def _look_up(self, accessor: str) -> Mapping[str, Any] | None:
-        try:
-            body = {"accessor": accessor}
-            return answer_data(self._calls.post("look up", f"the token {accessor}", LOOK_UP, body))
-        except (NotFound, Invalid):
-            return None
-
-    def _asker(self, owner: str) -> tuple[str | None, timedelta | None, str]:
-        """The token to ask for a lease with, None for our own, how long it lives, None for always, and its accessor."""
-        if self._token_role is None:
-            own = answer_data(self._calls.get("look up", "the hub's login", "auth/token/lookup-self"))
-            return None, lasting(own["ttl"]), ""
-        name = f"auth/token/create/{self._token_role}"
-        about = {"meta": {OWNER: owner, WORKSPACE: self._workspace}} if owner else {}
-        made = self._calls.post("create", name, name, about).json()["auth"]
-        return made["client_token"], lasting(made["lease_duration"]), made["accessor"]
-
-
-def lasting(seconds: float) -> timedelta | None:
-    """A token's life; 0 stands for one that never ends."""
-    return timedelta(seconds=seconds) if seconds else None
+    def end_token(self, owner: str, accessor: str) -> None:
+        """End a token by its record. Absent is success."""
+        self._tokens.end(owner, accessor)
 
 
 def answer_data(answer: requests.Response) -> Mapping[str, Any]:

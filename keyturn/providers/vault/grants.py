@@ -8,28 +8,30 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from keyturn.core.errors import Invalid, KeyturnError, NotFound
+from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound
 from keyturn.core.grants import WRAP, LoginFacts, OpenedCredential, WrappedCredential
+from keyturn.core.rights import holds
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.answers import reads_answers
+from keyturn.providers.vault.capabilities import capabilities_at
 from keyturn.providers.vault.client import Calls
-from keyturn.providers.vault.database_engine import OWNER, THREADS, WORKSPACE, VaultDatabase, answer_data
+from keyturn.providers.vault.database_engine import answer_data
 from keyturn.providers.vault.identity import MADE, identity_of
+from keyturn.providers.vault.issued_tokens import THREADS, IssuedTokens
 from keyturn.providers.vault.leases import leases_below
 
 WRAP_TTL: Final = "X-Vault-Wrap-TTL"
 """The header that has an answer wrapped before it leaves the hub."""
+LOOK_UP: Final = "auth/token/lookup-accessor"
 
 
 @reads_answers("the hub")
 class VaultGrants:
     """A :class:`keyturn.core.grants.GrantsPort`."""
 
-    def __init__(self, calls: Calls, tokens: VaultDatabase, token_role: str, workspace: str) -> None:
+    def __init__(self, calls: Calls, tokens: IssuedTokens) -> None:
         self._calls = calls
         self._tokens = tokens
-        self._token_role = token_role
-        self._workspace = workspace
 
     def own_login(self) -> LoginFacts:
         """Of the login in use. Raises Denied where its policies lack auth/token/lookup-self."""
@@ -37,7 +39,7 @@ class VaultGrants:
 
     def login_of(self, accessor: str) -> LoginFacts | None:
         """Of another login, by its accessor; None where it has ended."""
-        token = self._tokens.find_token(accessor)
+        token = self._find_token(accessor)
         return login_facts(token) if token else None
 
     def groups_of(self, entity: str) -> frozenset[str] | None:
@@ -50,14 +52,14 @@ class VaultGrants:
 
     def issue_wrapped(self, credential: str, owner: str, life: timedelta) -> WrappedCredential:
         """A new credential that the hub has wrapped before anybody saw it, asked for with a token of its own."""
-        token, accessor = self._asker(owner, life)
         seconds = f"{int(life.total_seconds())}s"
+        asking = self._tokens.make(owner, ttl=seconds, explicit_max_ttl=seconds, renewable=False)
         try:
-            answer = self._calls.get("issue", credential, credential, token=token, headers={WRAP_TTL: seconds})
+            answer = self._calls.get("issue", credential, credential, token=asking.token, headers={WRAP_TTL: seconds})
             wrapped = answer.json()["wrap_info"]
-            return WrappedCredential(Sensitive(wrapped["token"]), accessor, str(wrapped["accessor"]))
+            return WrappedCredential(Sensitive(wrapped["token"]), asking.accessor, str(wrapped["accessor"]))
         except KeyturnError:
-            self.end_token(accessor)
+            self._tokens.give_back(owner, asking)
             raise
 
     def server_of(self, credential: str) -> str:
@@ -76,13 +78,13 @@ class VaultGrants:
         token, accessor = Sensitive(wrapped["token"]), str(wrapped["accessor"])
         return WrappedCredential(token, "", accessor, moment(wrapped["creation_time"]))
 
-    def own_tokens(self, owner: str) -> list[str]:
-        """The tokens that tell this owner and this workspace."""
-        return self._tokens.own_tokens(owner)
+    def tokens(self, owner: str) -> list[str]:
+        """The accessors of the tokens that are recorded for this owner, and live."""
+        return self._tokens.of(owner)
 
-    def tokens(self) -> frozenset[str]:
-        """All that the hub lists, whoever made them."""
-        return frozenset(self._calls.list("the hub's tokens", "auth/token/accessors"))
+    def lives(self, owner: str, accessor: str) -> bool:
+        """Whether such a token lives."""
+        return self._tokens.lives(owner, accessor)
 
     def unfinished(self, credential: str) -> list[str]:
         """The leases below ``credential`` that the hub lists though their time is up.
@@ -94,13 +96,17 @@ class VaultGrants:
             over = pool.map(self._is_over, leases)
         return [lease for lease, is_over in zip(leases, over, strict=True) if is_over]
 
-    def end_token(self, accessor: str) -> None:
-        """End a token by its accessor. Absent is success."""
-        self._tokens.end_token(accessor)
+    def end_tokens(self, owner: str) -> None:
+        """End every token that is recorded for this owner. Absent is success."""
+        self._tokens.end_all(owner)
+
+    def end_token(self, owner: str, accessor: str) -> None:
+        """End such a token. Absent is success."""
+        self._tokens.end(owner, accessor)
 
     def is_wrapped(self, wrapping: str) -> bool:
         """Whether the one use of a wrapping token is left: for a moment behind it the hub still tells of the token."""
-        token = self._tokens.find_token(wrapping)
+        token = self._find_token(wrapping)
         return token is not None and int(token["num_uses"]) > 0
 
     def made_at_path(self, token: Sensitive) -> str | None:
@@ -130,13 +136,32 @@ class VaultGrants:
             return None
         return answer_data(answer)
 
-    def _asker(self, owner: str, life: timedelta) -> tuple[str, str]:
-        """A token that nobody prolongs, and its accessor."""
-        name, seconds = f"auth/token/create/{self._token_role}", f"{int(life.total_seconds())}s"
-        about = {"meta": {OWNER: owner, WORKSPACE: self._workspace}}
-        body = {**about, "ttl": seconds, "explicit_max_ttl": seconds, "renewable": False}
-        made = self._calls.post("create", name, name, body).json()["auth"]
-        return made["client_token"], str(made["accessor"])
+    def _find_token(self, accessor: str) -> Mapping[str, Any] | None:
+        """What the hub says of a token; None where there is none. Raises Denied without the right to look it up.
+
+        A hub that is killed while it makes or ends a token may keep the accessor without a usable token. It answers
+        403 until `auth/token/tidy` runs, as it does without the right to ask, so that is checked before and after.
+        """
+        try:
+            return self._look_up(accessor)
+        except Denied:
+            held_before = self._may_look_up()
+        try:
+            return self._look_up(accessor)
+        except Denied:
+            if held_before and self._may_look_up():
+                return None
+            raise
+
+    def _may_look_up(self) -> bool:
+        return holds(capabilities_at(self._calls, [LOOK_UP])[LOOK_UP], "update")
+
+    def _look_up(self, accessor: str) -> Mapping[str, Any] | None:
+        try:
+            body = {"accessor": accessor}
+            return answer_data(self._calls.post("look up", f"the token {accessor}", LOOK_UP, body))
+        except (NotFound, Invalid):
+            return None
 
     def _is_over(self, lease: str) -> bool:
         """Whether its time is up; not of one that has ended meanwhile."""

@@ -17,8 +17,9 @@ from keyturn.core.exact import changed
 from keyturn.core.failover import EPOCH, Peer
 from keyturn.core.fingerprint_keys import FingerprintKeys
 from keyturn.core.hub import HubSecret, Identity, Right, SecretInfo, State, VersionInfo
+from keyturn.core.issued_tokens import GRANT_TOKENS, LEASE_TOKENS, IssuedToken
 from keyturn.core.own_login import OwnLogin
-from keyturn.core.rights import holds
+from keyturn.core.rights import LEASE_TOKEN_ROLE, holds
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.vault.capabilities import acl_policies, capabilities_at
@@ -29,6 +30,7 @@ from keyturn.providers.vault.fence import Fence
 from keyturn.providers.vault.fingerprint_keys import HubKeys
 from keyturn.providers.vault.grants import VaultGrants
 from keyturn.providers.vault.identity import identify
+from keyturn.providers.vault.issued_tokens import IssuedTokens
 from keyturn.providers.vault.leases import issue_lease, leases_below, renew_lease, revoke_lease
 from keyturn.providers.vault.listing import VaultListing
 from keyturn.providers.vault.mounts import KvMounts, insist_on_apart
@@ -60,7 +62,6 @@ class VaultHub:
         self._kv = KvMounts(self._calls, settings.mount, {})
         self._fingerprint_keys = HubKeys(self, settings.state_mount, self._last_deleted, self._calls.now)
         self._identified: tuple[object, Identity] | None = None
-        self._owners: dict[str, tuple[str, str]] = {}
 
     @property
     def mounts(self) -> Mapping[str, str]:
@@ -267,13 +268,20 @@ class VaultHub:
 
     def database(self, mount: str) -> VaultDatabase:
         """The database engine at ``mount``."""
-        return VaultDatabase(
-            self._calls, mount, self.settings.lease_token_role, self._owners, self.settings.state_mount
-        )
+        role, own_token = self.settings.lease_token_role or LEASE_TOKEN_ROLE, self.settings.lease_token_role is None
+        return VaultDatabase(self._calls, mount, self._tokens(role, LEASE_TOKENS), own_token=own_token)
 
     def grants(self) -> VaultGrants:
         """What access for a while needs of it."""
-        return VaultGrants(self._calls, self.database(""), self.settings.grant_token_role, self.settings.state_mount)
+        return VaultGrants(self._calls, self._tokens(self.settings.grant_token_role, GRANT_TOKENS))
+
+    def issued_tokens(self, role: str) -> list[IssuedToken]:
+        """Every living token of the lease or the grant token role. Raises Denied."""
+        folder = GRANT_TOKENS if role == self.settings.grant_token_role else LEASE_TOKENS
+        return self._tokens(role, folder).all()
+
+    def _tokens(self, role: str, folder: str) -> IssuedTokens:
+        return IssuedTokens(self._calls, self, role, folder, self.settings.state_mount)
 
     def authority(self, mount: str, role: str, issuer: str | None = None) -> Authority:
         """A role of a PKI engine. Raises Invalid, naming the extra, where the package cryptography is missing."""

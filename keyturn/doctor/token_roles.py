@@ -1,0 +1,71 @@
+"""Whether the tokens that ask for leases and grants are limited as declared, and whether each of them is recorded."""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import Final
+
+from keyturn.catalogue.models import Catalogue
+from keyturn.core.errors import KeyturnError
+from keyturn.core.hub import Hub
+from keyturn.core.hub_setup import HubResource, differing
+from keyturn.core.issued_tokens import IssuedToken
+from keyturn.doctor.patient import Patient
+from keyturn.doctor.results import CheckResult, Grade, unseen
+from keyturn.hub_setup.wanted import HubDeclaration, token_roles
+from keyturn.pages.words import list_names
+from keyturn.policies.scope import HubScope
+
+AREA: Final = "token role"
+LOGINS: Final = {"worker": ("lease", "grant"), "revoker": ("lease", "grant"), "granter": ("grant",)}
+"""The token roles that a login may look at."""
+SETTLED: Final = timedelta(minutes=1)
+"""A younger token may be about to be recorded."""
+
+
+def check_token_roles(patient: Patient) -> Iterator[CheckResult]:
+    """Each role that the login may look at, and the tokens of it."""
+    workspace = patient.workspace
+    yield from check_roles(workspace.hub, roles_of(workspace.catalogue, patient.scope, patient.role))
+
+
+def check_roles(hub: Hub, roles: Iterable[HubResource]) -> Iterator[CheckResult]:
+    """The same; a role that cannot be looked at is unknown."""
+    for role in roles:
+        try:
+            yield check_role(hub, role)
+            yield check_records(role.name, hub.issued_tokens(role.name), hub.now())
+        except KeyturnError as error:
+            yield unseen(AREA, role.name, error)
+
+
+def roles_of(catalogue: Catalogue, scope: HubScope, login: str) -> list[HubResource]:
+    """The token roles that a login may look at, as they shall be."""
+    places = scope.places
+    names = {"lease": places.lease_token_role, "grant": places.grant_token_role}
+    visible = {names[kind] for kind in LOGINS.get(login, ())}
+    return [role for role in token_roles(HubDeclaration.of(catalogue, scope, "")) if role.name in visible]
+
+
+def check_role(hub: Hub, role: HubResource) -> CheckResult:
+    """How far a token of the role goes."""
+    present = hub.setup().look(role.address)
+    if present is None:
+        return CheckResult(AREA, role.name, Grade.FAILED, "the hub has no such role", "Run `keyturn hub apply`")
+    if flaws := differing(present, role.fields):
+        words = list_names([f"{each.field} is {each.present!r}, not {each.wanted!r}" for each in flaws])
+        return CheckResult(AREA, role.name, Grade.FAILED, f"is not as declared: {words}", "Run `keyturn hub apply`")
+    if not present.get("token_bound_cidrs"):
+        remedy = "Set KEYTURN_HUB_TOKEN_ADDRESSES, or `addresses` of the logins, and run `keyturn hub apply`"
+        return CheckResult(AREA, role.name, Grade.ADVICE, "its tokens work from any address", remedy)
+    return CheckResult(AREA, role.name, Grade.WELL, "its tokens are limited in time and addresses")
+
+
+def check_records(role: str, tokens: list[IssuedToken], now: datetime) -> CheckResult:
+    """Whether each token of the role is one that Keyturn has recorded."""
+    unknown = [token.lease_id for token in tokens if not token.accessor and token.issued_at < now - SETTLED]
+    name = f"tokens of {role}"
+    if unknown:
+        words = f"{len(unknown)} that Keyturn has not recorded: {list_names(unknown)}"
+        remedy = "See who made each, and end it: docs/stolen-access.md, Tokens that nothing records"
+        return CheckResult(AREA, name, Grade.FAILED, words, remedy)
+    return CheckResult(AREA, name, Grade.WELL, f"all {len(tokens)} are recorded")
