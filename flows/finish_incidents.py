@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from flows.common import begins, runbook, well
 from flows.incidents import REOPENED, STAYS_OPEN, emit, see_through, still_open_error
-from flows.own_login import end_left_tokens, keep_login
+from flows.own_login import clean_up, keep_login
 from flows.starting import FINISHER, start_at_next_mark
 from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.revocation.incident import Incident, IncidentStatus
@@ -33,7 +33,7 @@ async def finish_incidents() -> int:
     still = [status for status in statuses if status.open]
     unheard = [status for status in still if not await remind_people(status)]
     waiting = [incident for incident in readable if await tasks.tell_people.fn(incident.id)]
-    await end_left_tokens(often=bool(still))
+    await clean_up(often=bool(still))
     await keep_login(FINISHER)
     if waiting or still:
         await start_at_next_mark(FINISHER)

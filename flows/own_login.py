@@ -16,14 +16,15 @@ LONGEST: Final = timedelta(days=1)
 """A step that is due later than this is found by the run that looks once a day."""
 
 
-async def end_left_tokens(*, often: bool) -> None:
-    """End what a run has left that died while it asked for a lease; the ledger tells of each.
+async def clean_up(*, often: bool) -> None:
+    """End and remove what a run has left that died: a token that asked for a lease, a candidate.
 
     Runs that come ``often`` do it once an hour.
     """
-    with suppress(KeyturnError):
-        if not often or (await workspace()).hub_now().minute < ONCE_AN_HOUR:
-            await tasks.end_left_tokens.fn()
+    for task in (tasks.end_left_tokens, tasks.remove_leftover_candidates):
+        with suppress(KeyturnError):
+            if not often or (await workspace()).hub_now().minute < ONCE_AN_HOUR:
+                await task.fn()
 
 
 async def keep_login(flow: str) -> None:

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from keyturn.core.errors import KeyturnError
 from keyturn.core.own_keys import KeyTurn
-from keyturn.rotation import lease_tokens
+from keyturn.rotation import lease_tokens, record_upkeep
 from keyturn.rotation.own_login import turn_own_login
 from keyturn.sync import own_keys
 from tasks.step import step, tell
@@ -41,3 +41,9 @@ def end_left_tokens() -> dict[str, list[str] | KeyturnError]:
 def turn_login() -> KeyTurn | None:
     """The next step of the secret id that this process logs in with; None where it logs in otherwise."""
     return turn_own_login(current_workspace())
+
+
+@step("remove leftover candidates", retries=0)
+def remove_leftover_candidates() -> list[str]:
+    """Remove candidates of runs that are no more: the secrets that had one. Raises Denied."""
+    return record_upkeep.remove_leftovers(current_workspace())

@@ -205,6 +205,14 @@ path "keyturn/metadata/granted/*" {
   capabilities = ["list"]
 }
 
+# The values of open rotations: each is written once, read until its rotation is over, and removed then.
+path "keyturn/data/candidates/*" {
+  capabilities = ["create", "read"]
+}
+path "keyturn/metadata/candidates/*" {
+  capabilities = ["delete", "list"]
+}
+
 # From which backup the hub was restored, where it was; and that `keyturn recover` has gone through since.
 path "keyturn/data/restored" {
   capabilities = ["read", "update"]

@@ -25,10 +25,10 @@ from keyturn.settings.fields import (
     split_url,
 )
 
-LOGIN: Final = r"(worker|revoker|notary|monitor|numbers|planner|consumer:[A-Za-z0-9][A-Za-z0-9_-]{0,62})"
+LOGIN: Final = r"(worker|revoker|notary|monitor|numbers|planner|auditor|consumer:[A-Za-z0-9][A-Za-z0-9_-]{0,62})"
 APPROLE: Final = "approle"
 """The mount of the one method of that kind."""
-PERSON: Final = r"(worker|revoker|monitor|planner|requester|approver|viewer)"
+PERSON: Final = r"(worker|revoker|monitor|planner|auditor|requester|approver|viewer)"
 VARIABLE: Final = r"KEYTURN_SETUP_[A-Z0-9_]+"
 """The variables whose content is written to the hub: so no line of a catalogue has another one sent anywhere."""
 OWN: Final = ("worker", "revoker", "notary")
@@ -36,7 +36,9 @@ OWN: Final = ("worker", "revoker", "notary")
 
 Login = Annotated[
     str,
-    matching(LOGIN, "is no login", "Write worker, revoker, notary, monitor, numbers, planner or consumer:NAME."),
+    matching(
+        LOGIN, "is no login", "Write worker, revoker, notary, monitor, numbers, planner, auditor or consumer:NAME."
+    ),
     WithJsonSchema({"type": "string", "pattern": f"^{LOGIN}$"}),
 ]
 """Whose work it is for: it gets the policies that are rendered for that, and no others."""
@@ -44,7 +46,9 @@ Login = Annotated[
 PersonLogin = Annotated[
     str,
     matching(
-        PERSON, "is no login of people", "Write worker, revoker, monitor, planner, requester, approver or viewer."
+        PERSON,
+        "is no login of people",
+        "Write worker, revoker, monitor, planner, auditor, requester, approver or viewer.",
     ),
     WithJsonSchema({"type": "string", "pattern": f"^{PERSON}$"}),
 ]
@@ -97,7 +101,7 @@ class LoginEntry(Model):
     """A role of an auth method: who may log in so, and whose rights that gives."""
 
     login: Login
-    """Whose work it is for: worker, revoker, notary, monitor, numbers, planner or consumer:NAME."""
+    """Whose work it is for: worker, revoker, notary, monitor, numbers, planner, auditor or consumer:NAME."""
     token_ttl: PositiveDuration = timedelta(hours=1)
     """How long a token lives before it is renewed."""
     token_max_ttl: Duration = timedelta(0)
@@ -308,7 +312,7 @@ class GroupEntry(Model):
     group: Line | None = None
     """What it is called there, where that is not its name."""
     logins: Annotated[tuple[PersonLogin, ...], Field(min_length=1)]
-    """What its people may do: worker, revoker, monitor, planner, requester, approver."""
+    """What its people may do: worker, revoker, monitor, planner, auditor, requester, approver."""
 
 
 class AwsLoginEntry(Model):

@@ -22,7 +22,11 @@ from keyturn.sync.wanted import Wanted, unknown_item
 
 AT_ONCE: Final = 8
 
-STATES: Final = {Action.IN_SYNC: CopyState.IN_STEP, Action.DRIFTED: CopyState.DRIFTED}
+STATES: Final = {
+    Action.IN_SYNC: CopyState.IN_STEP,
+    Action.DRIFTED: CopyState.DRIFTED,
+    Action.NOT_COMPARED: Action.NOT_COMPARED,
+}
 """What is said of a copy that does not fail; every other one is stale."""
 
 

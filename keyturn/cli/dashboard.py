@@ -33,7 +33,7 @@ def dashboard(output: OutputOption = Path("keyturn.html"), catalogue: CatalogueO
     from keyturn.pages.dashboard_page import write_dashboard
     from keyturn.pages.files import write_private
 
-    with opened_workspace(catalogue) as workspace:
+    with opened_workspace(catalogue, looking=True) as workspace:
         board = board_of(workspace)
     write_text(str(write_private(output, write_dashboard(board))))
 

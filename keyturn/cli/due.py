@@ -53,7 +53,7 @@ def show_due(
     from keyturn.core.restored import look_at_restoration
 
     layout = layout_of(output, as_json)
-    with opened_workspace(catalogue) as workspace:
+    with opened_workspace(catalogue, looking=True) as workspace:
         from keyturn.rotation.undeclared import left_open
 
         restoration = look_at_restoration(workspace.hub)

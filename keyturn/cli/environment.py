@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from keyturn.cli.failures import say_last
 from keyturn.cli.output import note, note_error
 from keyturn.core.clocks import clock_warning
-from keyturn.core.errors import Invalid, KeyturnError, Unavailable
+from keyturn.core.errors import Denied, Invalid, KeyturnError, Unavailable
 from keyturn.core.workspaces import CATALOGUE_VARIABLE
 
 if TYPE_CHECKING:
@@ -147,11 +147,12 @@ def opened_workspace(
     signing: bool = False,
     despite_policy: bool = False,
     lenient: bool = False,
+    looking: bool = False,
 ) -> Iterator["Workspace"]:
     """Everything that a rotation needs, in this process. Raises what can't be found or reached.
 
     A revocation has its own login, and does not wait for a ledger that can't be written; the notary has another login.
-    ``lenient``: what is broken in the catalogue is left out.
+    ``lenient``: what is broken in the catalogue is left out. ``looking``: an auditor's login is enough.
     """
     lines: list[str] = []
     insist_on_hub(revoking=revoking, signing=signing, tell=lines.append if revoking else note)
@@ -166,9 +167,28 @@ def opened_workspace(
         settings = replace(settings, failover=settings.failover.without_lease())
     with connected_hub(settings) as hub:
         ledger = spooled(hub) if revoking else None
-        with unrecorded_said(ledger, hub, lines), told_in_spans(os.environ, note):
+        auditor = naming_auditor(hub) if looking else nullcontext()
+        with auditor, unrecorded_said(ledger, hub, lines), told_in_spans(os.environ, note):
             declared = declared or load_catalogue(catalogue, despite_policy=despite_policy, lenient=lenient)
             yield open_workspace(declared, hub, ledger)
+
+
+@contextmanager
+def naming_auditor(hub: "VaultHub") -> Iterator[None]:
+    """Name the login that may look, where the hub denies the one in use to read rotation records."""
+    from keyturn.core.hub import Right
+    from keyturn.core.rights import PROBE
+    from keyturn.rotation.candidates import ROTATIONS
+
+    try:
+        yield
+    except Denied as error:
+        record = Right("read", f"{hub.state_mount}/data/{ROTATIONS}/{PROBE}")
+        with suppress(Denied):  # some logins may not ask what they may do
+            if not hub.missing_capabilities([record]):
+                raise
+        hint = "This login may not look at rotations. Use one with the policy keyturn-auditor, or a worker's"
+        raise Denied(error.doing, error.name, error.problem, hint) from None
 
 
 @contextmanager

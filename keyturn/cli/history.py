@@ -26,7 +26,7 @@ def history(
     And the versions in the hub that none of them made. The names of --output name are the versions' numbers.
     """
     layout = layout_of(output, as_json)
-    with opened_workspace(catalogue) as workspace:
+    with opened_workspace(catalogue, looking=True) as workspace:
         rotations, info = remembered(workspace, path)
     versions = info.versions if info else ()
     if layout is Layout.JSON:

@@ -121,7 +121,7 @@ def earlier_claim(hub: "VaultHub", own: str, record: "SetupRecord") -> "Claim | 
     None where nothing was set up, or the login may not look.
     """
     from keyturn.hub_setup.claims import Claim, some_of
-    from keyturn.rotation.records import ROTATIONS
+    from keyturn.rotation.candidates import ROTATIONS
 
     if not record.made:
         return None
@@ -203,7 +203,7 @@ def apply_plan(
         insist_on_own_hub(setting, doing, take_over=take_over)
         if doing and not yes:
             typer.confirm(f"Do {len(doing)} of this?", abort=True, err=True)
-        done = carry_out_plan(setting, planned, remove or []) if doing else []
+        done = carry_out_plan(setting, closed_to_auditors(setting, planned), remove or []) if doing else []
         left = setting.plan() if doing else planned
         if not left.unknown and not setting.other:
             keep_look(setting, left)
@@ -223,6 +223,24 @@ def insist_on_own_hub(setting: Setting, doing: list[str], *, take_over: bool = F
             "KEYTURN_WORKSPACE for this one. Where it replaces the other one, give --take-over"
         )
         raise Conflict("set up", "the hub", setting.other, hint)
+
+
+def closed_to_auditors(setting: Setting, planned: "HubPlan") -> "HubPlan":
+    """The plan, once no record that an auditor may read holds a value; without the auditor's policy where one may."""
+    from keyturn.core.hub_setup import Kind
+    from keyturn.core.rights import HubPlaces
+    from keyturn.hub_setup.apply import DOING
+    from keyturn.policies.hub import AUDITOR
+    from keyturn.rotation.record_upkeep import move_all_values
+
+    house = WorkspaceNames.from_environment(os.environ).own
+    policy = f"{Kind.POLICY}:{HubPlaces(house=house).named(AUDITOR)}"
+    if all(item.resource.key != policy for item in planned.of(*DOING)) or not (failed := move_all_values(setting)):
+        return planned
+    for path, error in failed.items():
+        note(f"the rotation record of {path} may hold a value: {error}")
+    note(f"{policy} is left as it is until these records are moved: run hub apply again")
+    return replace(planned, items=tuple(item for item in planned.items if item.resource.key != policy))
 
 
 def carried_out(planned: "HubPlan", remove: list[str] | None) -> list[str]:

@@ -57,7 +57,7 @@ def incidents(
         raise typer.BadParameter("--give-up is for one incident: give its ID")
     with (
         going_past_rules(break_glass=break_glass),
-        opened_workspace(catalogue, revoking=bool(give_up), lenient=True) as workspace,
+        opened_workspace(catalogue, revoking=bool(give_up), lenient=True, looking=not give_up) as workspace,
     ):
         if give_up and incident is not None:
             give_up_incident(workspace, incident, give_up)

@@ -192,7 +192,7 @@ def copy_state(copy: "CopyStatus") -> str:
 
 def is_unseen(item: "Item") -> bool:
     """Whether nobody could look at a copy."""
-    return item.action is Action.BLOCKED and item.kind not in LOOKED_AT
+    return item.action is Action.NOT_COMPARED or (item.action is Action.BLOCKED and item.kind not in LOOKED_AT)
 
 
 def signature_numbers(workspace: "Workspace") -> Numbers:

@@ -49,7 +49,7 @@ def plan(
     from keyturn.cli.planned import COLUMNS, plan_data, plan_rows, summarize_plan
 
     layout = layout_of(output, as_json)
-    with opened_workspace(catalogue) as workspace:
+    with opened_workspace(catalogue, looking=True) as workspace:
         planned = make_plan(workspace, paths or [], deep)
         if out:
             save_plan(workspace, planned, out)

@@ -111,7 +111,7 @@ def check(
         typer.Option(
             "--as",
             metavar="LOGIN",
-            help="Whose work it does: worker, revoker, notary, monitor, numbers, pki, planner or consumer:NAME.",
+            help="Whose work it does: worker, revoker, notary, monitor, numbers, pki, planner, auditor, consumer:NAME.",
         ),
     ] = "worker",
     also: AlsoOption = None,

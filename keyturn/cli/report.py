@@ -112,7 +112,7 @@ def made_report(
     from keyturn.revocation.report.facts import sign_ledger
 
     find_framework(framework)
-    with opened_workspace(catalogue) as workspace:
+    with opened_workspace(catalogue, looking=True) as workspace:
         sign_ledger(workspace)
         question = Question(period, owner)
         made = make_report(workspace, framework, question, formats, os.environ, directory)

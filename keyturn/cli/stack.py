@@ -186,7 +186,7 @@ def show_secrets(
     from keyturn.cli.dashboard import Drawing
 
     try:
-        with opened_workspace(catalogue) as workspace:
+        with opened_workspace(catalogue, looking=True) as workspace:
             overview = overview_of(workspace)
             overview = replace(overview, assessment=assess(Drawing(workspace, overview).board()))
     except KeyturnError:

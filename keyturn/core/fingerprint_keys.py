@@ -12,6 +12,7 @@ from functools import cached_property
 from itertools import takewhile
 from typing import Any, Final
 
+from keyturn.core.errors import Denied
 from keyturn.core.fingerprint import Fingerprint, fingerprint
 from keyturn.core.sensitive import Sensitive
 
@@ -60,24 +61,48 @@ class FingerprintKey:
 
 
 @dataclass(frozen=True)
+class UnreadKey:
+    """A key that the login in use may not read: it knows which keys there are, and makes no fingerprint."""
+
+    generation: int
+    made_at: datetime
+    denied: Denied
+    bound: bool = True
+
+    @property
+    def key(self) -> Sensitive:
+        """Raises Denied."""
+        raise self.denied
+
+    def digest(self, path: str, text: Sensitive) -> str:
+        """Raises Denied."""
+        raise self.denied
+
+
+@dataclass(frozen=True)
 class FingerprintKeys:
     """All keys of a hub, the oldest first, of which one is in use; ``used_since`` tells when that began.
 
     ``retired`` are those that marks of copies may bear no more.
     """
 
-    keys: tuple[FingerprintKey, ...]
+    keys: tuple[FingerprintKey | UnreadKey, ...]
     in_use: int
     used_since: datetime
     retired: frozenset[int] = frozenset()
 
     @property
-    def current(self) -> FingerprintKey:
+    def readable(self) -> bool:
+        """Whether the login in use may make fingerprints."""
+        return isinstance(self.current, FingerprintKey)
+
+    @property
+    def current(self) -> FingerprintKey | UnreadKey:
         """The key in use."""
         return self.keys[self.in_use - 1]
 
     @property
-    def newest(self) -> FingerprintKey:
+    def newest(self) -> FingerprintKey | UnreadKey:
         """The key in use, or the one that is to follow it."""
         return self.keys[-1]
 
@@ -115,7 +140,7 @@ def generations(names: Collection[str]) -> Iterator[int]:
 
 
 def keys_of(
-    keys: tuple[FingerprintKey, ...], names: Collection[str], used_since: Mapping[int, datetime]
+    keys: tuple[FingerprintKey | UnreadKey, ...], names: Collection[str], used_since: Mapping[int, datetime]
 ) -> FingerprintKeys:
     """These keys as they are used, told by the entries' ``names``. A key can be retired once a later one is in use."""
     in_use = max((key.generation for key in keys if f"{key.generation}.{USED}" in names), default=1)

@@ -38,6 +38,8 @@ class Action(StrEnum):
     may have been revoked since: nothing of it is written anywhere."""
     BLOCKED = "blocked"
     """It can't be done now, and the reason says why."""
+    NOT_COMPARED = "not compared"
+    """Only its value tells, which the login in use may not read."""
 
 
 WRITES: Final = frozenset({Action.CREATE, Action.UPDATE, Action.ADOPT, Action.DRIFTED})

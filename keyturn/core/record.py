@@ -1,7 +1,8 @@
 """The record of one secret's rotation: what is open, what waits for retirement, and what has been.
 
 It is one entry of the hub's state, written by compare-and-set, and therefore also the lock: of two
-workers that read version n only one can write n+1. A rotation's number is a Lamport clock, so that order
+workers that read version n only one can write n+1. It holds no value: what opens something is in entries of its own,
+which the record names (`keyturn.rotation.candidates`). A rotation's number is a Lamport clock, so that order
 never depends on a clock of the wall: see :meth:`Record.next_sequence`.
 """
 
@@ -13,10 +14,11 @@ from enum import StrEnum
 from functools import partial
 from itertools import takewhile
 from typing import Any, Final
+from uuid import UUID
 
 from keyturn.core.clocks import insist_on_usable
 from keyturn.core.errors import Invalid
-from keyturn.core.sensitive import SecretFields
+from keyturn.core.sensitive import SecretFields, StoredFields
 
 
 class Stage(StrEnum):
@@ -64,9 +66,11 @@ TRANSITIONS: Final[dict[Stage, frozenset[Stage]]] = {
 HISTORY_KEPT: Final = 20
 """Closed rotations kept in the record, which is written several times in each rotation."""
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """What a record's ``format`` may be at most. It grows only where an older Keyturn would do harm with a newer record; a
 field that it merely does not know it keeps."""
+INLINE: Final = 1
+"""The format that kept values in the record itself, and that of a record which names none."""
 
 INCIDENT_NOTE: Final = "incident "
 """What a record says of a rotation that an incident has ended, before the incident's id."""
@@ -184,7 +188,8 @@ class Record:
     ``candidate`` is kept only while the rotation is PENDING, ABANDONING or CUTTING. ``frozen`` names the incident that
     keeps schedules from replacing the secret, until a new credential is in force. ``rest`` are the fields beside the
     credential of a secret whose every version that incident has destroyed: the next candidate is laid over them.
-    ``unknown`` are the fields of a newer Keyturn's record.
+    ``unknown`` are the fields of a newer Keyturn's record. ``stored`` are the places of the values that it named when
+    it was read, ``format`` the format that it had then.
     """
 
     rotation: Rotation | None = None
@@ -197,6 +202,8 @@ class Record:
     unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)
     read: tuple[tuple[Rotation, ...], str] | None = field(default=None, repr=False, compare=False)
     """A history, and the text that the hub keeps of it, which is written again as long as that history stands."""
+    stored: frozenset[str] = field(default=frozenset(), compare=False)
+    format: int = field(default=FORMAT, compare=False)
 
     @property
     def open(self) -> Rotation | None:
@@ -266,18 +273,33 @@ class Record:
         history = kept(*self.history, over) if over else self.history
         return replace(self, rotation=cutting, history=history, frozen=incident)
 
+    @property
+    def outdated(self) -> bool:
+        """Whether the hub keeps it in the format that may hold values."""
+        return bool(self.version) and self.format == INLINE
+
+    @property
+    def exposed(self) -> bool:
+        """Whether that entry holds values, which an auditor can read."""
+        return self.outdated and (self.candidate is not None or self.rest is not None)
+
+    @property
+    def emptied(self) -> "Record":
+        """What is written over this record where it is given up."""
+        return Record(version=self.version, stored=self.stored)
+
     def to_data(self) -> dict[str, Any]:
-        """As the hub keeps it, values in clear: it goes nowhere else.
+        """As the hub keeps it: it names the entries that hold values. Raises TypeError for values that have none.
 
         The history is one text, since OpenBao takes at most 1,000 strings in a request.
         """
         return dict(self.unknown) | {
             "format": FORMAT,
             "rotation": self.rotation.to_data() if self.rotation else None,
-            "candidate": self.candidate.reveal() if self.candidate else None,
+            "candidate": _key(self.candidate),
             "history": self._history(),
             "frozen": self.frozen,
-            "rest": self.rest.reveal() if self.rest else None,
+            "rest": _key(self.rest),
         }
 
     def _history(self) -> str:
@@ -286,30 +308,49 @@ class Record:
         return json.dumps([past.to_data() for past in self.history])
 
     @staticmethod
-    def from_data(data: Mapping[str, Any], version: int, age: float) -> "Record":
-        """The reverse of :meth:`to_data`; one without a format is older.
+    def from_data(data: Mapping[str, Any], version: int, age: float, stored: Callable[[str], StoredFields]) -> "Record":
+        """The reverse of :meth:`to_data`; one without a format is older. ``stored`` finds values by their key.
 
         Raises Newer for a newer format, ValueError, TypeError, KeyError for what is no record.
         """
-        if (form := _insist(int, data.get("format", FORMAT))) > FORMAT:
+        if (form := _insist(int, data.get("format", INLINE))) > FORMAT:
             raise Newer(form)
         text = _insist(str, data.get("history", "[]"))
         history = tuple(Rotation.from_data(_insist(dict, past)) for past in _insist(list, json.loads(text)))
+        candidate, rest = (_values(data.get(name), form, stored) for name in ("candidate", "rest"))
         return Record(
             Rotation.from_data(_insist(dict, data["rotation"])) if data.get("rotation") else None,
-            SecretFields(_insist(dict, data["candidate"])) if data.get("candidate") else None,
+            candidate,
             history,
             version,
             age,
             _insist(str, data.get("frozen", "")),
-            SecretFields(_insist(dict, data["rest"])) if data.get("rest") else None,
+            rest,
             {name: value for name, value in data.items() if name not in RECORD_FIELDS},
             (history, text),
+            frozenset(values.place for values in (candidate, rest) if isinstance(values, StoredFields)),
+            form,
         )
 
 
 RECORD_FIELDS: Final = frozenset({"format", "rotation", "candidate", "history", "frozen", "rest"})
 """The fields of a record as the hub keeps it."""
+
+
+def _values(data: Any, form: int, stored: Callable[[str], StoredFields]) -> SecretFields | None:
+    """Values by their key, or as format 1 kept them. Raises ValueError, TypeError."""
+    if not data:
+        return None
+    return SecretFields(_insist(dict, data)) if form == INLINE else stored(str(UUID(_insist(str, data))))
+
+
+def _key(values: SecretFields | None) -> str | None:
+    """How a record names values: by the last part of their place."""
+    if values is None:
+        return None
+    if not isinstance(values, StoredFields):
+        raise TypeError("values of a record have to be stored before it")
+    return values.place.rpartition("/")[2]
 
 
 class Newer(Exception):

@@ -1,7 +1,7 @@
 """A value that refuses to be printed, pickled, copied into JSON or formatted into a message."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NoReturn
 
 MASK: Final = "**********"
@@ -92,3 +92,29 @@ class SecretFields(Mapping[str, Sensitive]):
     def reveal(self) -> dict[str, Any]:
         """Every value in clear, for the one call that writes them."""
         return dict(self.__fields)
+
+
+class StoredFields(SecretFields):
+    """Fields in an entry of the hub of their own, at ``place``; ``read`` gets them when a field is first asked for.
+
+    Whatever ``read`` raises comes out of that first use.
+    """
+
+    __slots__ = ("__known", "__read", "place")
+
+    def __init__(self, place: str, read: Callable[[], SecretFields]) -> None:
+        self.place = place
+        self.__read = read
+        self.__known: dict[str, Any] | None = None
+
+    @property
+    def _SecretFields__fields(self) -> dict[str, Any]:  # noqa: N802  takes the place of the base class's slot
+        if self.__known is None:
+            self.__known = self.__read().reveal()
+        return self.__known
+
+    def __repr__(self) -> str:
+        return f"StoredFields({self.place})"
+
+    def __bool__(self) -> bool:
+        return True

@@ -56,6 +56,7 @@ HOLDER: Final = "holder"
 PERSON: Final = "person"
 
 GOOD: Final = frozenset({Action.IN_SYNC})
+UNSEEN: Final = frozenset({Action.BLOCKED, Action.NOT_COMPARED})
 
 
 @dataclass(frozen=True)
@@ -258,8 +259,8 @@ def copy_facts(workspace: Workspace, planned: Plan, paths: frozenset[str]) -> tu
             kinds.get(item.store, ""),
             item.name,
             str(item.action),
-            "" if item.action in GOOD or item.action is Action.BLOCKED else item.why or str(item.action),
-            item.why or str(item.action) if item.action is Action.BLOCKED else "",
+            "" if item.action in GOOD | UNSEEN else item.why or str(item.action),
+            item.why or str(item.action) if item.action in UNSEEN else "",
         )
         for item in planned.items
         if item.path in paths

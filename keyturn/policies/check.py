@@ -12,6 +12,8 @@ from keyturn.core.fingerprint_keys import FIRST_KEY, key_entry
 from keyturn.core.rights import ANYTHING, PROBE, RuleIndex, Section, holds, rules_of, sample
 from keyturn.ledger.naming import SIGNING_KEY
 from keyturn.policies.scope import HubScope, SecretPath
+from keyturn.rotation.candidates import CANDIDATES, ROTATIONS
+from keyturn.rotation.granted import DELIVERIES
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ def dangerous(scope: HubScope) -> Iterator[str]:
     yield from (
         f"{state}/data/{path}" for path in (PROBE, FIRST_KEY, key_entry(2), *scope.admins, *scope.keys, *scope.posters)
     )
-    yield from (f"{state}/{kind}/rotations/{PROBE}" for kind in ("metadata", "destroy", "delete"))
+    yield from (f"{state}/{kind}/{ROTATIONS}/{PROBE}" for kind in ("metadata", "destroy", "delete"))
+    yield from (f"{state}/data/{values}/{PROBE}" for values in (CANDIDATES, DELIVERIES))
     yield from (f"{transit}/{kind}/{PROBE}" for kind in ("sign", "keys", "decrypt", "export/signing-key"))
     yield from (f"{transit}/{kind}/{SIGNING_KEY}" for kind in ("sign", "keys", "export/signing-key"))
     for engine in sorted({str(rotation.mount) for rotation in scope.rotations if hasattr(rotation, "mount")}):

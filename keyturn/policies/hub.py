@@ -26,13 +26,13 @@ from keyturn.revocation.incident_store import INCIDENTS, OFFBOARDINGS
 from keyturn.rotation.agreements import AGREEMENTS
 from keyturn.rotation.approvals import APPROVALS
 from keyturn.rotation.broken_glass import BROKEN, REVIEWS
+from keyturn.rotation.candidates import CANDIDATES, ROTATIONS
 from keyturn.rotation.granted import DELIVERIES, GRANTED, RECEIPTS
 from keyturn.rotation.heard import NOTICES
 from keyturn.rotation.key_turns import MANAGED_KEYS
 from keyturn.rotation.limits import LIMITS
 from keyturn.rotation.logins import LOGINS
 from keyturn.rotation.quiet import QUIET
-from keyturn.rotation.records import ROTATIONS
 from keyturn.rotation.store_status import SYNC
 from keyturn.serving.leases import SERVE
 from keyturn.serving.parts import BACKUP, GRANTING, PUBLISHED, RELAY
@@ -47,6 +47,7 @@ MONITOR: Final = "keyturn-monitor"
 NUMBERS: Final = "keyturn-numbers"
 PKI: Final = "keyturn-pki"
 PLANNER: Final = "keyturn-planner"
+AUDITOR: Final = "keyturn-auditor"
 GRANTER: Final = "keyturn-granter"
 GRANT: Final = "keyturn-grant"
 VIEWER: Final = "keyturn-viewer"
@@ -71,6 +72,7 @@ class StatePart:
 
     A worker lists entries where ``listed`` says so: ``names``, or ``versions`` too, which takes OpenBao's own listing.
     Entries that are ``fixed`` are made once and never changed.
+    An auditor reads what is ``shown``: entries that open nothing.
     """
 
     prefix: str
@@ -78,6 +80,7 @@ class StatePart:
     read_by: tuple[str, ...] = (WORKER,)
     listed: tuple[str, ...] = ()
     fixed: bool = False
+    shown: bool = True
 
 
 LEDGERS: Final = "ledgers"
@@ -105,7 +108,7 @@ STATE: Final = (
     StatePart(PUBLISHED, read_by=(WORKER, NUMBERS)),
     StatePart(SERVE, written_by=(WORKER, MONITOR), listed=("names",)),
     StatePart(GRANTED, written_by=(GRANTER,), listed=("names",)),
-    StatePart(DELIVERIES, written_by=(GRANTER,), read_by=(GRANTER,)),
+    StatePart(DELIVERIES, written_by=(GRANTER,), read_by=(GRANTER,), shown=False),
 )
 """What Keyturn keeps in its own mount, besides what people put there, and the key of fingerprints."""
 
@@ -144,6 +147,13 @@ def worker(scope: HubScope) -> Sections:
     yield Section(
         "Keyturn's own state. Nobody else may read this mount. Of each entry the newest version alone is kept.",
         tuple(rule for part in STATE for rule in state(scope, part, WORKER)),
+    )
+    yield Section(
+        "The values of open rotations: each is written once, read until its rotation is over, and removed then.",
+        (
+            allow(f"{scope.places.state_mount}/data/{CANDIDATES}/*", "create", "read"),
+            allow(f"{scope.places.state_mount}/metadata/{CANDIDATES}/*", "list", "delete"),
+        ),
     )
     yield Section(
         "From which backup the hub was restored, where it was; and that `keyturn recover` has gone through since.",
@@ -469,6 +479,8 @@ ABOUT: Final = {
     GRANT: "What the tokens may do in the hub that the granter makes to ask for credentials.",
     PLANNER: "What `keyturn hub plan` may do in the hub: look at how it is set up. It changes nothing, and reads no"
     " secret.",
+    AUDITOR: "What an auditor may do in the hub: read states, versions, times, fingerprints and policies, and list"
+    " names. It reads no secret, no candidate and no key, and changes nothing.",
     VIEWER: "What somebody may do in the hub who may see the page that `keyturn serve` shows: nothing but that. Give it"
     " to people. The page holds names, and no value.",
     CONSUMER: "What an application may do in the hub.",
@@ -503,11 +515,11 @@ def state(scope: HubScope, part: StatePart, role: str) -> Iterator[HubRule]:
     elif role in part.written_by:
         yield allow(f"{mount}/data/{part.prefix}/*", "create", "read", "update")
         yield allow(f"{mount}/metadata/{part.prefix}/*", "create", "read", "update", max_versions=("1",))
-    elif role in part.read_by:
+    elif role in part.read_by or (role == AUDITOR and part.shown):
         yield allow(f"{mount}/data/{part.prefix}/*", "read")
-    if role == WORKER and part.listed:
+    if role in (WORKER, AUDITOR) and part.listed:
         yield allow(f"{mount}/metadata/{part.prefix}/*", "list")
-    if role == WORKER and "versions" in part.listed:
+    if role in (WORKER, AUDITOR) and "versions" in part.listed:
         yield allow(f"{mount}/detailed-metadata/{part.prefix}/*", "list")
 
 
@@ -685,6 +697,50 @@ def planner(scope: HubScope) -> Sections:
     )
 
 
+def auditor(scope: HubScope) -> Sections:
+    """What sees everything that is shown, and no value."""
+    mount = scope.places.state_mount
+    yield Section("Its own token: whose it is, and that it lasts on.", tuple(own_token()))
+    yield Section(
+        "What there is, by names and metadata, without values.",
+        (
+            *(allow(at("metadata", secret), "read") for secret in (*scope.secrets, *scope.copied)),
+            *(
+                allow(f"{place}/{kind}/*", "list")
+                for place in scope.mounts
+                for kind in ("metadata", "detailed-metadata")
+            ),
+        ),
+    )
+    yield Section(
+        "Keyturn's own state: states, versions, times and fingerprints. Values of open rotations, what opens access,"
+        " and the keys of fingerprints are in other entries.",
+        tuple(rule for part in STATE for rule in state(scope, part, AUDITOR)),
+    )
+    yield Section(
+        "From which backup the hub was restored, what was set up in it, and what waits for the ledger.",
+        (
+            *(allow(f"{mount}/data/{entry}", "read") for entry in (RESTORED, SETUP)),
+            allow(f"{mount}/data/{UNRECORDED}/*", "read"),
+            allow(f"{mount}/metadata/{UNRECORDED}/*", "list"),
+        ),
+    )
+    yield Section(
+        "Which keys of fingerprints there are, and since when; not the keys.",
+        (allow(f"{mount}/metadata/{FIRST_KEY}", "read"), allow(f"{mount}/metadata/{KEYS}/*", "list", "read")),
+    )
+    yield Section(
+        "Which login may do what, for `keyturn report`.",
+        (
+            allow("sys/policies/acl", "list"),
+            allow("sys/policies/acl/", "list"),
+            allow("sys/policies/acl/*", "read"),
+        ),
+    )
+    yield from viewer(scope)
+    yield from ledger_read(scope)
+
+
 def viewer(scope: HubScope) -> Sections:
     """What somebody needs who may see the page that `keyturn serve` shows."""
     yield Section(
@@ -819,6 +875,7 @@ ROLES: Final[dict[str, Callable[[HubScope], Sections]]] = {
     NUMBERS: numbers,
     PKI: pki,
     PLANNER: planner,
+    AUDITOR: auditor,
     GRANTER: granter,
     GRANT: grant,
     VIEWER: viewer,

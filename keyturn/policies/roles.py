@@ -16,6 +16,7 @@ LOGINS: Final = {
     "numbers": (hub.NUMBERS,),
     "pki": (hub.PKI,),
     "planner": (hub.PLANNER,),
+    "auditor": (hub.AUDITOR,),
     "granter": (hub.GRANTER,),
     "backup": (hub.BACKUP_LOGIN,),
     "requester": (hub.REQUESTER,),

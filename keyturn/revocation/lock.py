@@ -14,7 +14,7 @@ from keyturn.revocation.incident import Incident, SecretProgress
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.entries import current_entry
 from keyturn.rotation.guard import describe_move
-from keyturn.rotation.records import load_record, load_whatever, rewrite, update_record
+from keyturn.rotation.records import load_record, load_to_end, rewrite, update_record
 
 T = TypeVar("T")
 
@@ -58,7 +58,7 @@ def seize_record(workspace: Workspace, incident: Incident, progress: SecretProgr
         # Read anew after each write of another run: its last word is part of what is ended.
         return record.seized(cut_rotation(workspace, incident, path, record), incident.id)
 
-    return update_record(workspace, path, seized, load_whatever)
+    return update_record(workspace, path, seized, load_to_end)
 
 
 def cut_rotation(workspace: Workspace, incident: Incident, path: str, record: Record) -> Rotation:

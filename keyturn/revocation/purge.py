@@ -28,6 +28,7 @@ from keyturn.revocation.sight import Sight, read_versions
 from keyturn.revocation.step_result import StepResult
 from keyturn.rotation.beside import with_previous
 from keyturn.rotation.context import Workspace, side_by_side
+from keyturn.rotation.record_upkeep import remove_leftovers_of
 from keyturn.rotation.records import load_record, rewrite
 
 
@@ -60,6 +61,7 @@ def clear_hub(workspace: Workspace, incident: Incident, progress: SecretProgress
     doomed += [version for version in keeping if not waits_in_grace(workspace, progress.path, version)]
     doomed += destroyable_unseen(workspace, progress, sight, bound, result)
     workspace.hub.destroy(progress.path, doomed)
+    remove_leftovers_of(workspace, progress.path)
     if doomed:
         result.add_done("", f"destroyed version{'s' if len(doomed) > 1 else ''} {', '.join(map(str, sorted(doomed)))}")
     result.changes = seen_since_cut(workspace, progress, sight)

@@ -18,6 +18,7 @@ from keyturn.rotation.journal import record_action
 from keyturn.rotation.living import alive
 from keyturn.rotation.missing import describe_missing, insist_on_current
 from keyturn.rotation.quiet import Listing
+from keyturn.rotation.record_upkeep import move_values
 from keyturn.rotation.records import load_record, promoted_last
 
 UNFINISHED: Final = Reason("Unfinished", "an earlier run was interrupted")
@@ -170,6 +171,9 @@ def sight(workspace: Workspace, path: str, listed: Listing | None = None) -> Sig
     ``listed`` is what the hub's listings told of all secrets, which spares a look at this one.
     """
     stands = look_up(workspace, path, listed)
+    if stands.record.exposed:
+        move_values(workspace, path)
+        stands = look_up(workspace, path)
     late = alarm(facts(workspace, path, Trigger.SCHEDULE, stands))
     gone = describe_missing(stands.info, stands.record)
     try:

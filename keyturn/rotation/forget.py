@@ -44,7 +44,7 @@ def forget(workspace: Workspace, path: str, *, end_previous: bool = False) -> Fo
         if end_previous and rotation:
             why = end_forgotten(workspace, path, rotation)
             ended = "" if why else f"the credential {credential_names(workspace, path, rotation.ends)}"
-        rewrite(workspace, path, Record(version=record.version))
+        rewrite(workspace, path, record.emptied)
         doing.note = f"{left}; ended: {ended or why or 'nothing'}"
     return Forgotten(path, "" if ended else left, ended, why)
 

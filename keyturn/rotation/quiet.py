@@ -18,8 +18,9 @@ from typing import Any, Final
 from keyturn.core.errors import KeyturnError
 from keyturn.core.hub import SecretInfo, Survey, VersionInfo, survey
 from keyturn.core.record import Record, Stage
+from keyturn.rotation.candidates import ROTATIONS
 from keyturn.rotation.context import Workspace, side_by_side
-from keyturn.rotation.records import ROTATIONS, load_record
+from keyturn.rotation.records import load_record
 
 QUIET: Final = "quiet"
 """Where it is remembered in the hub's state: a few entries, each with a part of all secrets."""

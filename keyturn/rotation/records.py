@@ -1,7 +1,9 @@
 """Reading and writing rotation records: who holds a rotation, and how one is taken over."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from keyturn.core.clocks import OutOfReach
@@ -10,20 +12,19 @@ from keyturn.core.errors import Conflict, Invalid, KeyturnError, Locked, Superse
 from keyturn.core.hub import State
 from keyturn.core.record import FORMAT, Newer, Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
+from keyturn.rotation.candidates import ROTATIONS, HasHub, places, remove_values, store_values, stored_fields
 from keyturn.rotation.context import Workspace, alive
-
-ROTATIONS: Final = "rotations"
 
 ELSE: Final = "somebody else has written there"
 
 
-def load_record(workspace: Workspace, path: str) -> Record:
+def load_record(workspace: HasHub, path: str) -> Record:
     """The secret's record; an empty one when it has never been rotated. Raises Invalid for one that can't be read."""
     state = workspace.hub.read_state(f"{ROTATIONS}/{path}")
     return read_record(workspace, path, state) if state else Record()
 
 
-def load_whatever(workspace: Workspace, path: str) -> Record:
+def load_whatever(workspace: HasHub, path: str) -> Record:
     """The record; where it can't be read an empty one of its version, which a revocation may write over."""
     state = workspace.hub.read_state(f"{ROTATIONS}/{path}")
     try:
@@ -32,11 +33,25 @@ def load_whatever(workspace: Workspace, path: str) -> Record:
         return Record(version=state.version if state else 0)
 
 
-def read_record(workspace: Workspace, path: str, state: State) -> Record:
+def load_to_end(workspace: HasHub, path: str) -> Record:
+    """The same, without values that are lost: a revocation ends what the record tells of, and all else by its place."""
+    record = load_whatever(workspace, path)
+    return replace(record, candidate=_found(record.candidate), rest=_found(record.rest))
+
+
+def _found(values: SecretFields | None) -> SecretFields | None:
+    try:
+        return values if values is not None and len(values) else None
+    except (Invalid, Superseded):
+        return None
+
+
+def read_record(workspace: HasHub, path: str, state: State) -> Record:
     """The record that this entry of the hub's is. Raises Invalid, naming no more of it than its place."""
     place = f"{workspace.hub.state_mount}/{ROTATIONS}/{path}"
     try:
-        return Record.from_data(state.data, state.version, state.age)
+        stored = partial(stored_fields, workspace, path)
+        return Record.from_data(state.data, state.version, state.age, stored)
     except Newer as newer:
         problem = f"its record is of format {newer.format}, and this Keyturn knows {FORMAT} at most"
         raise Invalid("read", path, problem, "Let the newest Keyturn that works here do it") from None
@@ -62,10 +77,28 @@ def save(
     return rewrite(workspace, path, record.having(rotation, candidate))
 
 
-def rewrite(workspace: Workspace, path: str, record: Record) -> Record:
-    """Write the record over the version that it was read at. Raises Conflict when another worker wrote first."""
-    version = workspace.hub.write_state(f"{ROTATIONS}/{path}", record.to_data(), cas=record.version)
-    return replace(record, version=version, age=0.0)
+def rewrite(workspace: HasHub, path: str, record: Record) -> Record:
+    """Write the record over the version that it was read at. Raises Conflict when another worker wrote first.
+
+    Its values are stored before it, and those that it no longer names are removed after it.
+    """
+    stored = store_values(workspace, path, record)
+    named = places(stored)
+    try:
+        version = workspace.hub.write_state(f"{ROTATIONS}/{path}", stored.to_data(), cas=record.version)
+    except Conflict:
+        take_back(workspace, path, named - record.stored)
+        raise
+    remove_values(workspace, path, record.stored - named)
+    return replace(stored, version=version, age=0.0, stored=named, format=FORMAT)
+
+
+def take_back(workspace: HasHub, path: str, made: Set[str]) -> None:
+    """Remove what was stored for a record that another worker's write came before."""
+    if made:
+        # Behind a proxy that repeats requests, the other write may have been this one.
+        with suppress(KeyturnError):
+            remove_values(workspace, path, made - load_record(workspace, path).stored)
 
 
 def update_record(

@@ -48,7 +48,7 @@ def rename(workspace: Workspace, old: str, new: str) -> Renamed:
         pushed = side_by_side(lambda place: take_over_copy(workspace, old, new, place), places)
         copies = [*restart_after_push(workspace, new, pushed, places), *unknown]
         if tokens(before):
-            rewrite(workspace, old, Record(version=before.version))
+            rewrite(workspace, old, before.emptied)
         info = workspace.hub.describe(new)
         doing.version = info.version if info else 0
     return Renamed(old, new, doing.version, tuple(copies))

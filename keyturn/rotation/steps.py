@@ -309,7 +309,10 @@ def tell_again(workspace: Workspace, path: str) -> None:
 
     def told(there: tuple[Record, HubSecret | None]) -> dict[str, str | None] | None:
         record, current = there
-        in_force = current and record.candidate and current.fields.holds(record.candidate)
+        try:
+            in_force = current and record.candidate and current.fields.holds(record.candidate)
+        except Superseded:
+            return {}  # the record has moved on, which the write below finds
         newest = record.open if in_force else promoted_last(record)
         return metadata_of(workspace, path, current.fields, newest) if newest and current else None
 

@@ -7,9 +7,10 @@ from typing import Final
 from keyturn.core.discreet import ShownNames
 from keyturn.core.errors import KeyturnError
 from keyturn.core.record import Record, Rotation, Stage
+from keyturn.rotation.candidates import ROTATIONS
 from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.owners import claimed
-from keyturn.rotation.records import ROTATIONS, load_record
+from keyturn.rotation.records import load_record
 
 AT_ONCE: Final = 8
 

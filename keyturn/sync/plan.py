@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Final
 
 from keyturn.catalogue.destinations import Destination, FieldPattern, Update
-from keyturn.core.errors import KeyturnError, NotFound, unexpected
+from keyturn.core.errors import Denied, KeyturnError, NotFound, unexpected
 from keyturn.core.fingerprint import vouches
 from keyturn.core.hub import TOKEN, HubSecret, SecretInfo, Survey
 from keyturn.core.lineage import KnownVersion
@@ -48,7 +48,7 @@ from keyturn.sync.fields_of_text import parse_fields
 from keyturn.sync.left_over import deletion, kept, left_over, made_here
 from keyturn.sync.observe import Holdings
 from keyturn.sync.spread import SpreadPlaces, noted_place, spread_by_fields, unspread_item
-from keyturn.sync.wanted import Wanted, item_of, unknown_item, wants
+from keyturn.sync.wanted import Wanted, item_of, uncompared_item, unknown_item, wants
 
 AT_ONCE: Final = 16
 SHOWN: Final = 5
@@ -113,7 +113,7 @@ def plan(workspace: Workspace, patterns: Sequence[str] = (), *, deep: bool = Fal
         *kept_remarks(remains),
         *remarked(workspace, ledger.error, whole=paths is None),
     )
-    fields = () if unseen else field_remarks(workspace, secrets, chosen)
+    fields = field_remarks(workspace, secrets, chosen) if not unseen and workspace.fingerprint_keys.readable else ()
     listing = HubListing(asked_at, secrets)
     lost_secrets = None if ledger.error and not lost else tuple(sorted(lost))
     return Plan(workspace.clock(), tuple(patterns), ordered, deep, (*remarks, *fields), listing, lost_secrets)
@@ -218,7 +218,11 @@ def select_paths(workspace: Workspace, patterns: Sequence[str]) -> list[str] | N
 def unspread(workspace: Workspace, spread: SpreadPlaces, holdings: Mapping[str, Holdings]) -> Iterator[Item]:
     """Copies of patterns whose fields can't be told: what hinders a look, or what becomes of those that are there."""
     for path, error in spread.unknown.items():
-        yield from (unspread_item(path, pattern, error) for pattern in spread.patterns[path])
+        for pattern in spread.patterns[path]:
+            if isinstance(error, Denied) and not workspace.fingerprint_keys.readable:
+                yield uncompared_item(Wanted(path, pattern.place), 0, None)
+            else:
+                yield unspread_item(path, pattern, error)
     for path in spread.absent:
         for pattern in spread.patterns[path]:
             held = holdings[pattern.store].copies.values() if pattern.store in holdings else ()
@@ -240,12 +244,15 @@ def decided(
     """An item for each; values are read only where marks don't tell that a copy is in step, or for a ``deep`` plan."""
     items: list[Item] = []
     unsure: dict[str, list[Wanted]] = defaultdict(list)
-    beside = versions_beside(workspace, wanted, secrets)
+    beside, readable = versions_beside(workspace, wanted, secrets), workspace.fingerprint_keys.readable
     for want in wanted:
         info, before = secrets.get(want.path), beside.get(want.path, 0)
         item = by_marks(workspace, want, info, holdings[want.place.store], before, deep=deep)
-        if item is None and unseen and holdings[want.place.store].of(want.path, want.place) is None:
+        copy = holdings[want.place.store].of(want.path, want.place)
+        if item is None and (unseen or not readable) and copy is None:
             item = item_of(want, Action.CREATE, secrets[want.path].version, None)
+        elif item is None and not readable:
+            item = uncompared_item(want, secrets[want.path].version, copy)
         if item is None:
             unsure[want.path].append(want)
         else:

@@ -55,6 +55,11 @@ def barred(spot: Hashable, path: str, place: Destination) -> list[Hashable]:
     return [(spot, ""), *keys]
 
 
+def uncompared_item(want: Wanted, version: int, copy: RemoteSecret | None) -> Item:
+    """A copy that only its value tells of, for a login that may not read values."""
+    return item_of(want, Action.NOT_COMPARED, version, copy, "not compared with this login, which may not read values")
+
+
 def unknown_item(want: Wanted, version: int, error: KeyturnError) -> Item:
     """A copy that nothing can be told of now."""
     place, kind = want.place, type(error).__name__

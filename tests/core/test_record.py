@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from keyturn.core.errors import Invalid
 from keyturn.core.record import CLOSED, FORMAT, HISTORY_KEPT, OPEN, TRANSITIONS, Newer, Record, Rotation, Stage
-from keyturn.core.sensitive import SecretFields
+from keyturn.core.sensitive import SecretFields, StoredFields
 
 ALLOWED = {
     ("minting", "pending"),
@@ -144,6 +144,14 @@ values = st.recursive(
 candidates = st.dictionaries(st.text(min_size=1), values, min_size=1, max_size=3).map(SecretFields)
 
 
+NONE = SecretFields({})
+KEY = "5f0c7d2e-8f0e-4a52-9a57-0a2a1f6f3a11"
+
+
+def no_values(key: str) -> StoredFields:
+    raise AssertionError(f"nothing is stored as {key}")
+
+
 @given(rotation=rotations)
 def test_a_rotation_survives_json(rotation: Rotation) -> None:
     assert Rotation.from_data(json.loads(json.dumps(rotation.to_data()))) == rotation
@@ -159,27 +167,47 @@ def test_a_rotation_survives_json(rotation: Rotation) -> None:
 def test_a_record_survives_json(
     rotation: Rotation | None, candidate: SecretFields | None, history: tuple[Rotation, ...], version: int, age: float
 ) -> None:
-    record = Record(rotation, candidate, history, version, age)
-    assert Record.from_data(json.loads(json.dumps(record.to_data())), version, age) == record
+    record = Record(
+        rotation, candidate and StoredFields(f"candidates/a/{KEY}", lambda: candidate), history, version, age
+    )
+    data = json.loads(json.dumps(record.to_data()))
+    assert Record.from_data(data, version, age, lambda key: StoredFields(key, lambda: candidate or NONE)) == record
+
+
+@given(candidate=candidates)
+def test_values_that_format_1_kept_in_the_record_are_read(candidate: SecretFields) -> None:
+    data = {**Record(rotation()).to_data(), "format": 1, "candidate": candidate.reveal(), "rest": candidate.reveal()}
+    record = Record.from_data(data, 3, 0.0, no_values)
+    assert (record.candidate, record.rest, record.format) == (candidate, candidate, 1)
+
+
+def test_a_record_holds_no_value() -> None:
+    with pytest.raises(TypeError, match="stored before"):
+        Record(rotation(), SecretFields({"password": "hunter2"})).to_data()
+    named = Record(rotation(), StoredFields(f"candidates/a/{KEY}", lambda: SecretFields({"password": "hunter2"})))
+    assert named.to_data()["candidate"] == KEY
 
 
 def test_a_record_without_a_format_is_read_and_gets_one() -> None:
     old = {name: value for name, value in Record(rotation()).to_data().items() if name != "format"}
-    assert Record.from_data(old, 3, 0.0) == Record(rotation(), version=3)
-    assert Record.from_data(old, 3, 0.0).to_data()["format"] == FORMAT
+    assert Record.from_data(old, 3, 0.0, no_values) == Record(rotation(), version=3)
+    assert Record.from_data(old, 3, 0.0, no_values).to_data()["format"] == FORMAT
 
 
 @given(rotation=rotations, unknown=st.dictionaries(st.text(min_size=1).map("new-{}".format), values, min_size=1))
 def test_what_a_newer_keyturn_has_added_is_kept(rotation: Rotation, unknown: dict[str, object]) -> None:
     newer = Record(replace(rotation, unknown=unknown), history=(replace(rotation, unknown=unknown),), unknown=unknown)
-    read = Record.from_data(json.loads(json.dumps(newer.to_data())), 0, 0.0)
+    read = Record.from_data(json.loads(json.dumps(newer.to_data())), 0, 0.0, no_values)
     assert read == newer
-    assert Record.from_data(json.loads(json.dumps(read.having(read.history[0]).to_data())), 0, 0.0).unknown == unknown
+    assert (
+        Record.from_data(json.loads(json.dumps(read.having(read.history[0]).to_data())), 0, 0.0, no_values).unknown
+        == unknown
+    )
 
 
 def test_a_format_that_is_newer_is_not_read() -> None:
     with pytest.raises(Newer):
-        Record.from_data(Record().to_data() | {"format": FORMAT + 1}, 1, 0.0)
+        Record.from_data(Record().to_data() | {"format": FORMAT + 1}, 1, 0.0, no_values)
 
 
 def test_the_next_number_is_greater_than_all_that_the_record_and_the_target_know() -> None:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from keyturn.core.errors import KeyturnError
 from keyturn.core.record import Record, Stage
 from keyturn.core.sensitive import SecretFields
+from keyturn.rotation.candidates import CANDIDATES
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.outcome import RunState, unsettled
+from keyturn.rotation.record_upkeep import remove_leftovers_of
 from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
@@ -19,7 +21,7 @@ from tests.crash.site import AT_ONCE, Lane, Site
 from tests.support.application import Application
 from tests.support.crash_child import Ended
 from tests.support.hooks import eventually
-from tests.support.lab import Declared
+from tests.support.lab import Declared, load_whole
 from tests.support.places import single
 
 KILLED = "killed"
@@ -78,7 +80,8 @@ class Row:
         ended = lane.zygote.run(lane.job(secret, watched=watched))
         exchanges = lane.faults.end()
         assert (ended.signal, ended.state, ended.error) == (0, RunState.ROTATED, ""), ended
-        problems = list(self._problems(lane.workspace(secret), secret))
+        left = list(lane.workspace(secret).hub.list_state(f"{CANDIDATES}/{secret.path}"))
+        problems = [*left, *self._problems(lane.workspace(secret), secret)]
         assert not problems, problems
         return ended.boundaries, exchanges
 
@@ -129,7 +132,7 @@ class Row:
 
     def _finished(self, workspace: Workspace, secret: Declared) -> Iterator[str]:
         """Run again, in another process on the same host, and retire."""
-        between = load_record(workspace, secret.path)
+        between = load_whole(workspace, secret.path)
         try:
             outcome = rotate(workspace, secret.path)
             if outcome.state is RunState.HELD or unsettled(outcome):
@@ -145,6 +148,8 @@ class Row:
     def _problems(self, workspace: Workspace, secret: Declared) -> Iterator[str]:
         """Everything that is not as a rotation leaves it."""
         yield from left_in_record(load_record(workspace, secret.path))
+        remove_leftovers_of(workspace, secret.path)
+        yield from workspace.hub.list_state(f"{CANDIDATES}/{secret.path}")
         current = workspace.hub.read(secret.path)
         assert current is not None
         if current.version != self.kind.version:

@@ -8,6 +8,7 @@ from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.stores import Store
 from keyturn.revocation.incident import Mode
+from keyturn.rotation.candidates import CANDIDATES
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.records import load_record
 from tests.crash.kinds import Kind
@@ -94,6 +95,8 @@ def left_in_record(workspace: Workspace, secret: Declared, mode: Mode) -> Iterat
     record = load_record(workspace, secret.path)
     if record.rotation or record.candidate:
         yield f"the record is not closed: {record.rotation}"
+    stored = workspace.hub.list_state(f"{CANDIDATES}/{secret.path}")
+    yield from (f"{place} is left" for place in stored if place not in record.stored)
     if bool(record.frozen) is not (mode is Mode.REVOKE_ONLY):
         yield f"it is {'frozen' if record.frozen else 'not frozen'}"
     stages = [past.stage for past in record.history if past.stage is not Stage.ABANDONED]

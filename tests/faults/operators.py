@@ -26,7 +26,6 @@ from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.living import values
 from keyturn.rotation.outcome import unsettled
-from keyturn.rotation.records import load_record
 from keyturn.rotation.recover import choose, recover
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
@@ -37,7 +36,7 @@ from tests.crash.kinds.clouds import IamKey
 from tests.crash.kinds.databases import OnMariaDB
 from tests.crash.site import Site
 from tests.support.clock import Clock
-from tests.support.lab import Declared, catalogue_data, fresh
+from tests.support.lab import Declared, catalogue_data, fresh, load_whole
 
 STRATEGIES: Final = (
     "alternating-users, PostgreSQL",
@@ -132,7 +131,7 @@ class Case:
 
     def record(self) -> Record:
         """What the hub keeps of its rotation."""
-        return load_record(self.workspace, self.path)
+        return load_whole(self.workspace, self.path)
 
     # --- what Keyturn does; its last word is what it said or raised
 

@@ -9,12 +9,12 @@ from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from tests.support.application import Application
 from tests.support.hooks import eventually
-from tests.support.lab import Declared, Lab
+from tests.support.lab import Declared, Lab, load_whole
 
 
 def candidate(workspace: Workspace, path: str) -> SecretFields:
     """What waits in the record: nothing is lost."""
-    found = load_record(workspace, path).candidate
+    found = load_whole(workspace, path).candidate
     assert found is not None
     return found
 

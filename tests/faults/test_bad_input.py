@@ -136,8 +136,10 @@ def test_a_token_that_may_only_read_is_told_which_path_its_policy_lacks(
     with monkeypatch.context() as reading:
         reading.setenv("VAULT_TOKEN", token)
         code, error, remedy = show(secret)
-    path = f"rotations/{secret.path}"
-    assert (code, error) == ("1", f"error: {secret.path}, stage: prepare keyturn/{path}: the hub denies it (KT204)")
-    assert remedy.startswith(f"remedy: Give this identity's policy the path keyturn/metadata/{path} (`keyturn policy")
+    path = f"candidates/{secret.path}/"
+    assert code == "1"
+    assert error.startswith(f"error: {secret.path}, stage: write keyturn/{path}")
+    assert error.endswith(": the hub denies it (KT204)")
+    assert remedy.startswith(f"remedy: Give this identity's policy the path keyturn/data/{path}")
     assert lab.current(secret) == secret.first
     assert show(secret)[0] == "0"

@@ -5,14 +5,13 @@ import pytest
 from keyturn.core.errors import Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Record
-from keyturn.rotation.records import load_record
 from keyturn.rotation.run import rotate
 from tests.faults.outcome import assert_healed, assert_never_refused
 from tests.faults.servers import DurableHub
 from tests.rotation.helpers import worker
 from tests.support.application import Patient
 from tests.support.hooks import Once, eventually
-from tests.support.lab import Lab, fresh
+from tests.support.lab import Lab, fresh, load_whole
 
 pytestmark = pytest.mark.sampled(4, of="file")
 
@@ -45,7 +44,7 @@ def test_a_full_disk_leads_to_the_hubs_own_log_and_room_heals(durable_hub: Durab
             rotate(run.workspace, secret.path, Trigger.FORCE)
         durable_hub.free()
         assert eventually(lambda: takes_writes(lab))
-        waiting = load_record(run.workspace, secret.path)
+        waiting = load_whole(run.workspace, secret.path)
         if waiting == Record():
             assert lab.current(secret) == secret.first
             rotate(run.workspace, secret.path, Trigger.FORCE)

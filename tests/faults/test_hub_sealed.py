@@ -7,7 +7,6 @@ from keyturn.core.errors import Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Record
 from keyturn.providers.vault.client import from_vault
-from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from tests.faults.outcome import assert_healed, assert_never_refused
@@ -15,6 +14,7 @@ from tests.faults.servers import DurableHub
 from tests.rotation.helpers import with_copy, worker
 from tests.support.application import Patient
 from tests.support.hooks import Once
+from tests.support.lab import load_whole
 
 pytestmark = pytest.mark.sampled(4, of="file")
 
@@ -43,7 +43,7 @@ def test_a_hub_that_is_sealed_stops_the_run_there_and_the_next_one_goes_on(durab
         with pytest.raises(Unavailable, match=SEALED):
             rotate(run.workspace, secret.path, Trigger.FORCE)
         durable_hub.unseal()
-        waiting = load_record(run.workspace, secret.path)
+        waiting = load_whole(run.workspace, secret.path)
         assert (waiting == Record()) == (call == "write_state")
         if waiting == Record():
             rotate(run.workspace, secret.path, Trigger.FORCE)

@@ -19,7 +19,7 @@ from keyturn.core.stores import RemoteSecret
 from keyturn.providers.registry import open_workspace
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.records import load_record as load_record
-from tests.support.lab import Declared, Lab, fresh
+from tests.support.lab import Declared, Lab, fresh, load_whole
 from tests.support.places import single
 from tests.support.prefect_server import PrefectServer
 
@@ -54,7 +54,7 @@ class Site:
 
     def record(self, secret: Declared) -> Record:
         """The secret's rotation record."""
-        return load_record(self.workspace, secret.path)
+        return load_whole(self.workspace, secret.path)
 
 
 @dataclass(frozen=True)

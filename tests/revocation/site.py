@@ -19,12 +19,11 @@ from keyturn.revocation.consent import Consent
 from keyturn.revocation.incident import Incident, IncidentStatus, Mode, SecretProgress
 from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Workspace
-from keyturn.rotation.records import load_record
 from keyturn.rotation.run import rotate
 from keyturn.rotation.sync import sync_destinations
 from keyturn.settings.hub import HubSettings
 from tests.rotation.helpers import Worker
-from tests.support.lab import Declared, Lab, Opened, fresh
+from tests.support.lab import Declared, Lab, Opened, fresh, load_whole
 from tests.support.memory_store import MemoryStore
 
 CONSUMERS = {"app": {"url": "http://127.0.0.1:9/", "signing_key": "webhooks/app"}}
@@ -129,7 +128,7 @@ class Site:
 
     def record(self) -> Record:
         """The secret's record."""
-        return load_record(self.workspace, self.secret.path)
+        return load_whole(self.workspace, self.secret.path)
 
     def entries(self) -> list[Entry]:
         """What the ledger tells of the incident and its secret."""

@@ -9,9 +9,8 @@ from keyturn.rotation import steps
 from keyturn.rotation.attempt import Attempt
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.decide import decide
-from keyturn.rotation.records import load_record
 from tests.support.hooks import Hooked
-from tests.support.lab import Declared, Lab
+from tests.support.lab import Declared, Lab, load_whole
 
 
 @dataclass
@@ -43,7 +42,7 @@ class Worker:
 
     def record(self) -> Record:
         """What the hub keeps of the rotation."""
-        return load_record(self.workspace, self.path)
+        return load_whole(self.workspace, self.path)
 
     def hooking(self, what: str, **hooks: Any) -> "Worker":
         """The same worker with hooks on its ``hub`` or its ``strategy``."""

@@ -12,10 +12,10 @@ from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.waive import Waive
 from keyturn.rotation import quiet
+from keyturn.rotation.candidates import ROTATIONS
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.decide import Sighting, sight
 from keyturn.rotation.quiet import QUIET, list_secrets, listed_records
-from keyturn.rotation.records import ROTATIONS
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from tests.rotation.helpers import worker

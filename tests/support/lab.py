@@ -14,11 +14,13 @@ from psycopg2.extensions import connection as Connection
 from deployments.local.prepare import ADMIN, DATABASE, database
 from keyturn.catalogue import Catalogue
 from keyturn.catalogue.limits import LimitSettings
+from keyturn.core.record import Record
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.stores import Store
 from keyturn.providers.postgresql.target import PostgreSQL
 from keyturn.providers.registry import open_workspace
 from keyturn.rotation.context import Sender, Workspace
+from keyturn.rotation.records import load_record
 from tests.support.clock import Clock
 from tests.support.memory_store import MemoryStore
 from tests.support.sender import RecordingSender
@@ -313,3 +315,13 @@ def logs_in(world: World, user: str, password: str) -> bool:
             return False
         raise
     return True
+
+
+def load_whole(workspace: Workspace, path: str) -> Record:
+    """A secret's record with its values, read now: the next run removes them."""
+    record = load_record(workspace, path)
+    return dataclasses.replace(
+        record,
+        candidate=record.candidate and record.candidate.merged({}),
+        rest=record.rest and record.rest.merged({}),
+    )

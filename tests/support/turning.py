@@ -87,7 +87,7 @@ class KeyState:
     def keys(self) -> HubKeys:
         """What a new process knows of them."""
         state: Any = self
-        return HubKeys(state, "keyturn", lambda entry: 0, lambda: None)
+        return HubKeys(state, "keyturn", lambda entry: None, lambda: None)
 
     def laid_over(self, hub: Any) -> Any:
         """That hub, with these keys, as a new process sees it."""

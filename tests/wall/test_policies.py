@@ -87,7 +87,15 @@ class Site:
 
     def install(self, directory: Path) -> None:
         """Write the policies to the hub under names of their own, and make a token with each, without any other."""
-        roles = (rules.WORKER, rules.REVOKER, rules.NOTARY, rules.MONITOR, rules.LEASE, f"{rules.CONSUMER}:{CONSUMER}")
+        roles = (
+            rules.WORKER,
+            rules.REVOKER,
+            rules.NOTARY,
+            rules.MONITOR,
+            rules.AUDITOR,
+            rules.LEASE,
+            f"{rules.CONSUMER}:{CONSUMER}",
+        )
         for role in roles:
             named = f"{self.prefix}-{role.replace(':', '-')}"
             self.lab.root.sys.create_or_update_policy(named, policy(rules.sections(self.scope, role)))
@@ -370,6 +378,7 @@ ELSEWHERE: Final = re.compile(
             "on keyturn/(meta)?data/access-archive/",  # requests that are long over: tests/grants
             r"on keyturn/data/keys/\*$",  # of managed keys, of which this job has none
             "read on auth/token/roles/",  # `keyturn doctor` and `keyturn policy check`
+            "read on keyturn/data/candidates/",  # where a run continues another one's rotation
         )
     )
 )
@@ -419,6 +428,8 @@ OF_A_WORKER: Final[list[Attack]] = [
     ("POST", "keyturn/metadata/rotations/{own}", {"max_versions": "50"}),
     ("DELETE", "keyturn/data/rotations/{own}", {}),
     ("DELETE", "keyturn/metadata/rotations/{own}", {}),
+    ("DELETE", "keyturn/data/candidates/{own}/any", {}),
+    ("POST", "keyturn/metadata/candidates/{own}/any", {"max_versions": "50"}),
     ("POST", "keyturn/config", {"max_versions": 50}),
     ("GET", "sys/policies/acl/{policy}", {}),
     ("POST", "sys/policies/acl/{policy}", {"policy": 'path "*" { capabilities = ["sudo"] }'}),
@@ -489,6 +500,25 @@ OF_A_MONITOR: Final[list[Attack]] = [
     ("POST", "transit/sign/keyturn-ledger", {"input": ""}),
     ("GET", "sys/audit", {}),
 ]
+OF_AN_AUDITOR: Final[list[Attack]] = [
+    ("GET", "secret/data/{own}", {}),
+    ("GET", "secret/metadata/{other}", {}),
+    ("GET", "keyturn/data/candidates/{own}/any", {}),
+    ("GET", "keyturn/data/deliveries/any/any", {}),
+    ("GET", "keyturn/data/targets/ml-postgres", {}),
+    ("GET", "keyturn/data/webhooks/app", {}),
+    ("GET", "keyturn/data/fingerprint-key", {}),
+    ("GET", "keyturn/data/fingerprint-keys/2", {}),
+    ("LIST", "keyturn/metadata/candidates", {}),
+    ("POST", "keyturn/data/rotations/{own}", {"data": {"a": "b"}}),
+    ("POST", "keyturn/data/incidents/INC-1/head", {"data": {"incident": "closed"}}),
+    ("DELETE", "keyturn/metadata/rotations/{own}", {}),
+    ("POST", "transit/sign/keyturn-ledger", {"input": ""}),
+    ("GET", "transit/export/signing-key/keyturn-ledger", {}),
+    ("POST", "sys/policies/acl/{policy}", {"policy": ""}),
+    ("GET", "database/creds/{role}", {}),
+    ("POST", "auth/token/create", {}),
+]
 OF_A_REVOKER: Final[list[Attack]] = [
     ("GET", "secret/data/{other}", {}),
     ("POST", "secret/destroy/{other}", {"versions": [1]}),
@@ -529,6 +559,7 @@ BESIDE: Final = {
     rules.REVOKER: OF_A_REVOKER,
     rules.NOTARY: OF_A_NOTARY,
     rules.MONITOR: OF_A_MONITOR,
+    rules.AUDITOR: OF_AN_AUDITOR,
     f"{rules.CONSUMER}:{CONSUMER}": OF_A_CONSUMER,
     rules.LEASE: OF_A_LEASE,
 }
@@ -571,6 +602,7 @@ def test_the_same_way_of_asking_is_answered_where_it_is_its_work(site: Site, rol
         ("worker", rules.WORKER),
         ("revoker", rules.REVOKER),
         ("monitor", rules.MONITOR),
+        ("auditor", rules.AUDITOR),
         ("consumer:app", "consumer:app"),
     ],
 )

@@ -14,13 +14,14 @@ from keyturn.core.fingerprint_keys import (
     USED,
     FingerprintKey,
     FingerprintKeys,
+    UnreadKey,
     generations,
     key_entry,
     keys_of,
     read_key,
     word_entry,
 )
-from keyturn.core.hub import State, StatePort
+from keyturn.core.hub import State, StatePort, VersionInfo
 
 LOOK_AFTER: Final = 60.0
 """Seconds after which a process asks whether there are other keys: far less than a new key waits for its use."""
@@ -31,15 +32,19 @@ LASTING: Final = 300.0
 class HubKeys:
     """The keys that the hub has, kept in memory.
 
-    ``deleted`` tells whether an entry was there and is deleted, ``clock`` the hub's time once it has answered.
+    ``newest`` describes the newest version of an entry, ``clock`` tells the hub's time once it has answered.
     """
 
     def __init__(
-        self, hub: StatePort, state_mount: str, deleted: Callable[[str], int], clock: Callable[[], datetime | None]
+        self,
+        hub: StatePort,
+        state_mount: str,
+        newest: Callable[[str], VersionInfo | None],
+        clock: Callable[[], datetime | None],
     ) -> None:
         self._hub = hub
         self._mount = state_mount
-        self._deleted = deleted
+        self._newest = newest
         self._clock = clock
         self._keys: FingerprintKeys | None = None
         self._names: frozenset[str] = frozenset()
@@ -52,6 +57,8 @@ class HubKeys:
             return self._keys
         try:
             self._keys = self._look()
+        except Denied as denied:
+            self._keys = self._unread(denied)
         except TransientError:
             if self._keys is None or fresh or age > LASTING:
                 raise
@@ -78,6 +85,19 @@ class HubKeys:
         self._names = names
         return keys_of(tuple(key for key in keys if key), names, used_since)
 
+    def _unread(self, denied: Denied) -> FingerprintKeys:
+        """Which keys there are, for a login that may list them and read none. Raises Denied for any other."""
+        try:
+            names = frozenset(entry.removeprefix(f"{KEYS}/") for entry in self._hub.list_state(KEYS))
+            made = {number: self._newest(key_entry(number)) for number in generations(names)}
+            used = {number: self._newest(word_entry(number, USED)) for number in made if f"{number}.{USED}" in names}
+        except Denied:
+            raise denied from None
+        keys = tuple(UnreadKey(number, entry.created_at, denied) for number, entry in made.items() if entry)
+        if not keys:
+            raise denied
+        return keys_of(keys, names, {number: entry.created_at for number, entry in used.items() if entry})
+
     def _key(self, number: int, state: State) -> FingerprintKey | None:
         key = read_key(number, state.data, self._made_at(state))
         if key is None and number == 1:
@@ -98,7 +118,8 @@ class HubKeys:
         except (Conflict, Denied) as error:
             if made := self._hub.read_state(FIRST_KEY):  # another worker made it
                 return made
-            if isinstance(error, Denied) and not self._deleted(FIRST_KEY):
+            newest = self._newest(FIRST_KEY)
+            if isinstance(error, Denied) and (newest is None or newest.readable):
                 raise
             raise self._gone(FIRST_KEY) from None
         return self._read(FIRST_KEY)

@@ -60,7 +60,7 @@ class VaultHub:
         if settings.failover:
             self._fence, self._peer = self._fenced(settings.failover)
         self._kv = KvMounts(self._calls, settings.mount, {})
-        self._fingerprint_keys = HubKeys(self, settings.state_mount, self._last_deleted, self._calls.now)
+        self._fingerprint_keys = HubKeys(self, settings.state_mount, self._newest_state, self._calls.now)
         self._identified: tuple[object, Identity] | None = None
 
     @property
@@ -144,9 +144,10 @@ class VaultHub:
         try:
             return self._create_state(path, data) if cas == 0 else self._put_state(path, data, cas)
         except Conflict:
-            if cas or not (gone := self._last_deleted(path)):
+            newest = None if cas else self._newest_state(path)
+            if newest is None or newest.readable:
                 raise
-            return self._put_state(path, data, gone)
+            return self._put_state(path, data, newest.version)
 
     def claim_state(self, path: str, data: Mapping[str, Any]) -> None:
         """Write an entry where there never was one, in one request: what was prepared would count as there."""
@@ -375,11 +376,10 @@ class VaultHub:
         hint = f"Run `keyturn setup hub --apply`, which makes it, or correct {setting}"
         return NotFound(doing, name, f"the hub has no mount {mount}", hint)
 
-    def _last_deleted(self, path: str) -> int:
-        """The number of an entry's newest version, where that was deleted or destroyed; else 0."""
+    def _newest_state(self, path: str) -> VersionInfo | None:
+        """An entry's newest version, whatever has become of it; None where there never was one."""
         body = self._get(self._state_url("metadata", path), self._state_name(path))
-        info = _info(path, body) if body else None
-        return info.version if info and not info.served else 0
+        return _info(path, body).newest if body else None
 
     def _address(self, kind: str, path: str) -> str:
         """The same for what changes it. Raises Invalid for a path in a mount that nothing declares."""

@@ -1,0 +1,92 @@
+"""The values of an open rotation: each in an entry of its own, which a record names and an auditor cannot read.
+
+An entry is made once, under a new key, and never changed. It is written before the record that names it, and removed
+after a record that no longer does. A process that dies in between leaves an entry that no record names, which
+:func:`remove_leftovers` removes.
+"""
+
+import uuid
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import Final, Protocol
+
+from keyturn.core.errors import Invalid, KeyturnError, Superseded
+from keyturn.core.hub import StatePort
+from keyturn.core.record import Record
+from keyturn.core.sensitive import SecretFields, StoredFields
+
+
+class RecordsHub(StatePort, Protocol):
+    """The part of a hub that keeps records."""
+
+    state_mount: str
+
+
+class HasHub(Protocol):
+    """A workspace, or anything with its hub alone."""
+
+    @property
+    def hub(self) -> RecordsHub:
+        """The hub."""
+
+
+CANDIDATES: Final = "candidates"
+ROTATIONS: Final = "rotations"
+
+
+def stored_fields(workspace: HasHub, path: str, key: str) -> StoredFields:
+    """The values that the record names by this key; nothing is read before they are used."""
+    return StoredFields(f"{CANDIDATES}/{path}/{key}", partial(_read, workspace, path, key))
+
+
+def _read(workspace: HasHub, path: str, key: str) -> SecretFields:
+    """The values. Raises Superseded where another run has gone on meanwhile, Invalid where they are lost."""
+    place = f"{CANDIDATES}/{path}/{key}"
+    if state := workspace.hub.read_state(place):
+        return SecretFields(state.data)
+    record = workspace.hub.read_state(f"{ROTATIONS}/{path}")
+    if record is None or key not in (record.data.get("candidate"), record.data.get("rest")):
+        hint = "Nothing is lost: see `keyturn history` for what the newer run did"
+        raise Superseded("go on with", path, "another run has gone on from its record", hint)
+    mount = workspace.hub.state_mount
+    problem = f"the hub has no {mount}/{place}, which its record names"
+    hint = f"Restore that entry from a backup, or run `keyturn forget {path}` and rotate it: the next rotation begins"
+    raise Invalid("read", path, problem, f"{hint} a new one")
+
+
+def store_values(workspace: HasHub, path: str, record: Record) -> Record:
+    """The record with its values stored, each under a new key unless an entry of this secret has it already."""
+    return replace(
+        record,
+        candidate=_stored(workspace, path, record.candidate),
+        rest=_stored(workspace, path, record.rest),
+    )
+
+
+def _stored(workspace: HasHub, path: str, fields: SecretFields | None) -> StoredFields | None:
+    if fields is None or (isinstance(fields, StoredFields) and is_of(path, fields.place)):
+        return fields
+    values = SecretFields(fields.reveal())
+    place = f"{CANDIDATES}/{path}/{uuid.uuid4()}"
+    workspace.hub.claim_state(place, values.reveal())
+    return StoredFields(place, lambda: values)
+
+
+def places(record: Record) -> frozenset[str]:
+    """The entries that the record names."""
+    return frozenset(values.place for values in (record.candidate, record.rest) if isinstance(values, StoredFields))
+
+
+def remove_values(workspace: HasHub, path: str, unnamed: Iterable[str]) -> None:
+    """Remove entries of this secret that its record does not name. One that stays is a leftover, and fails nothing."""
+    for place in unnamed:
+        if is_of(path, place):
+            with suppress(KeyturnError):
+                workspace.hub.delete_state(place)
+
+
+def is_of(path: str, place: str) -> bool:
+    """Whether an entry holds values of this secret, and of none below it."""
+    return place.rpartition("/")[0] == f"{CANDIDATES}/{path}"
