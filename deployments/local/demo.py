@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ from deployments.local.support.ports import free_port
 from keyturn.cli.environment import home_directory
 from keyturn.core.errors import KeyturnError, Unavailable
 from keyturn.core.fingerprint import shown
+from keyturn.policies.roles import LOGINS
 from keyturn.providers.postgresql.target import refused_login
 
 SECRETS: Final = (DATABASE_SECRET, "ml-training/api-keys")
@@ -42,6 +44,7 @@ PREFIX: Final = "keyturn-"
 PATIENCE: Final = 240
 """Seconds that one flow run may take, its start by the worker included."""
 TURNS: Final = 5
+CHECKED_AT_ONCE: Final = 4
 PAUSE: Final = 3
 """How often, and how many seconds apart, a run is asked for while another one of its deployment is at work."""
 
@@ -87,28 +90,37 @@ class Demo:
         return await self.in_sync() and hidden and sound and ended and watched and narrowed
 
     async def narrow(self) -> bool:
-        """Give Keyturn's logins what this catalogue needs, and nothing else; whether the worker lacks nothing of it."""
+        """Give Keyturn's logins what this catalogue needs, and nothing else; whether each has just that."""
         self.say("Keyturn's logins to the hub get what this catalogue needs, and nothing else")
-        for step in ("policy render", "policy check"):
+        for step in ("policy render", "policy check", "policy check --as auditor"):
             self.console.print(f"  $ keyturn {step}", style="dim")
-        fitting = await asyncio.to_thread(self.policies)
-        found = "lacks nothing and has nothing beyond" if fitting else "HAS OTHER RIGHTS"
-        self.console.print(f"  the worker's login to the hub: {found}", style="bold")
-        return fitting
+        found = await asyncio.to_thread(self.policies)
+        other = [login for login, fitting in found.items() if not fitting]
+        told = f"{', '.join(other)} HAS OTHER RIGHTS" if other else "each lacks nothing and has nothing beyond"
+        self.console.print(f"  {len(found)} logins to the hub: {told}", style="bold")
+        return bool(found) and not other
 
-    def policies(self) -> bool:
-        """Render them, lay them into the hub, and ask whether the worker's login has just that."""
+    def policies(self) -> dict[str, bool]:
+        """Render them, write them to the hub, and ask whether each login has just that; none where rendering failed."""
         made, text = command(self, "policy", "render", "--json")
         if not made:
             show(self, text)
-            return False
+            return {}
         policies = hub_of(self.stack).client.sys
         for document in json.loads(text)["documents"]:
             name = document["name"].removesuffix(".hcl")
             if name.startswith(PREFIX) and name != document["name"]:
                 policies.create_or_update_policy(name, document["text"])
-        # What the clouds' local logins have beyond is told, too: they are for trying.
-        _, report = command(self, "policy", "check", "--json")
+        with ThreadPoolExecutor(CHECKED_AT_ONCE) as pool:
+            return dict(zip(LOGINS, pool.map(self.fits, LOGINS), strict=True))
+
+    def fits(self, login: str) -> bool:
+        """Whether a token with that login's policies has what it needs, and nothing beyond."""
+        tokens = hub_of(self.stack).client.auth.token
+        token = tokens.create(policies=list(LOGINS[login]), ttl="10m")["auth"]["client_token"]
+        variables = environment.environment(self.stack) | {"VAULT_TOKEN": token}
+        # What the clouds' local logins have beyond is reported too: they are for trying.
+        _, report = command(self, "policy", "check", "--as", login, "--json", variables=variables)
         found = json.loads(report[: report.rindex("}") + 1])
         return not found["lacking"] and not found["beyond"]
 

@@ -4,7 +4,7 @@ import asyncio
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from textwrap import indent
 from typing import Any, Final, Protocol
 
@@ -83,12 +83,14 @@ def shut_out(refused: Callable[[], bool]) -> float | None:
     return None
 
 
-def command(stage: Stage, *arguments: str) -> tuple[bool, str]:
-    """Run one of Keyturn's own commands as a person does; whether it ended well, and what it said."""
+def command(stage: Stage, *arguments: str, variables: Mapping[str, str] | None = None) -> tuple[bool, str]:
+    """Run one of Keyturn's own commands as a person does, with more ``variables``; whether it ended well, and what it
+    said.
+    """
     home = str(stage.stack.home)
     done = subprocess.run(
         [sys.executable, "-m", "keyturn.cli", *arguments],
-        env=environment.inherited() | {"KEYTURN_HOME": home, "XDG_STATE_HOME": home},
+        env=environment.inherited() | {"KEYTURN_HOME": home, "XDG_STATE_HOME": home} | dict(variables or {}),
         cwd=environment.ROOT,
         capture_output=True,
         text=True,

@@ -233,12 +233,13 @@ def closed_to_auditors(setting: Setting, planned: "HubPlan") -> "HubPlan":
     from keyturn.policies.hub import AUDITOR
     from keyturn.rotation.record_upkeep import move_all_values
 
-    house = WorkspaceNames.from_environment(os.environ).own
-    policy = f"{Kind.POLICY}:{HubPlaces(house=house).named(AUDITOR)}"
-    if all(item.resource.key != policy for item in planned.of(*DOING)) or not (failed := move_all_values(setting)):
-        return planned
+    policy = f"{Kind.POLICY}:{HubPlaces(house=WorkspaceNames.from_environment(os.environ).own).named(AUDITOR)}"
+    given = any(item.resource.key == policy for item in planned.of(*DOING))
+    failed = move_all_values(setting, every=True) if given else {}
     for path, error in failed.items():
         note(f"the rotation record of {path} may hold a value: {error}")
+    if not failed:
+        return planned
     note(f"{policy} is left as it is until these records are moved: run hub apply again")
     return replace(planned, items=tuple(item for item in planned.items if item.resource.key != policy))
 

@@ -9,7 +9,13 @@ from typing import Final
 from keyturn.core.compare_and_set import VersionedEntry, change_entry, jittered
 from keyturn.core.errors import KeyturnError
 from keyturn.core.record import Record, Stage
-from keyturn.rotation.candidates import CANDIDATES, ROTATIONS, HasHub, is_of, remove_values
+from keyturn.rotation.candidates import (
+    CANDIDATES,
+    ROTATIONS,
+    HasHub,
+    is_of,
+    remove_values,
+)
 from keyturn.rotation.context import side_by_side
 from keyturn.rotation.records import load_record, rewrite
 
@@ -17,26 +23,31 @@ AT_ONCE: Final = 8
 """Records that are read at a time."""
 
 
-def move_values(workspace: HasHub, path: str) -> None:
-    """Write the secret's record in the present format, and its values to their own entries. Done before is success.
+def move_values(workspace: HasHub, path: str, *, every: bool = False) -> None:
+    """Move the values of the secret's record to their own entries. Done before is success.
 
-    A process of an older release that holds the rotation is refused from then on, and this release continues it.
-    Raises Contended, and Invalid for a record that cannot be read.
+    A process of an older release that holds the rotation is refused from then on, and this release continues it. With
+    ``every`` a record without values is rewritten too, so that an older process writes none into it. Raises Contended,
+    and Invalid for a record that cannot be read.
     """
     entry: VersionedEntry[Record, Record, Record] = VersionedEntry(
         f"the record of {path}",
         lambda: load_record(workspace, path),
         lambda _, record: rewrite(workspace, path, record),
     )
-    change_entry(entry, lambda record: record if record.outdated else None, jittered(time.sleep, random.random))
+
+    def moved(record: Record) -> Record | None:
+        return record if record.exposed or (every and record.outdated) else None
+
+    change_entry(entry, moved, jittered(time.sleep, random.random))
 
 
-def move_all_values(workspace: HasHub) -> dict[str, KeyturnError]:
-    """The same for every record of the hub: why it failed, by secret."""
+def move_all_values(workspace: HasHub, *, every: bool = False) -> dict[str, KeyturnError]:
+    """The same for all records of the hub: why it failed, by secret."""
 
     def moved(path: str) -> tuple[str, KeyturnError | None]:
         try:
-            move_values(workspace, path)
+            move_values(workspace, path, every=every)
             return path, None
         except KeyturnError as error:
             return path, error

@@ -15,6 +15,7 @@ from keyturn.catalogue import load_catalogue
 from keyturn.cli.app import app
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
+from keyturn.policies.roles import LOGINS
 from keyturn.providers.registry import open_workspace
 from keyturn.rotation import steps
 from keyturn.rotation.candidates import CANDIDATES, ROTATIONS
@@ -42,6 +43,7 @@ COMMANDS: Final = {
     "ledger verify": ["ledger", "verify"],
     "report": ["report", "--framework", "soc2", "--from", "2026-01-01", "--to", "2099-01-01", "--out", "{directory}"],
 }
+ALLOW: Final = 'path "{}" {{ capabilities = ["{}"] }}'
 HELD_BACK: Final = {"targets/pg": "an-admin-password", f"{DELIVERIES}/ana/1": "a-wrapping-token"}
 """What people and the granter put in Keyturn's own mount, and what is in it."""
 
@@ -136,10 +138,16 @@ def test_a_command_that_looks_works_with_an_auditors_login(audited: Audited, nam
     assert not [value for value in audited.values() if value in done.output]
 
 
-def test_an_auditor_lacks_nothing_and_has_nothing_beyond(audited: Audited) -> None:
-    done = audited.run("policy", "check", "--as", "auditor", "--json")
-    assert done.exit_code == 0, done.output
-    told = json.loads(done.stdout)
+@pytest.mark.parametrize("login", LOGINS)
+def test_each_login_lacks_nothing_and_has_nothing_beyond(audited: Audited, login: str) -> None:
+    # As the hub's policy `default` does, where there is one.
+    asking = f'{ALLOW.format("sys/capabilities-self", "update")} {ALLOW.format("auth/token/lookup-self", "read")}'
+    audited.empty.root.sys.create_or_update_policy("asking", asking)
+    audited.become(*LOGINS[login], "asking")
+    try:
+        told = json.loads(audited.must("policy", "check", "--as", login, "--json").stdout)
+    finally:
+        audited.become("keyturn-auditor")
     assert (told["lacking"], told["beyond"]) == ([], [])
 
 
