@@ -14,7 +14,7 @@ from keyturn.revocation.incident import Incident, SecretProgress
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.entries import current_entry
 from keyturn.rotation.guard import describe_move
-from keyturn.rotation.records import load_record, load_to_end, rewrite, update_record
+from keyturn.rotation.records import load_record, load_whatever, rewrite, update_record, without_lost
 
 T = TypeVar("T")
 
@@ -46,7 +46,8 @@ def closed_cut(record: Record, token: str) -> Rotation | None:
 def seize_record(workspace: Workspace, incident: Incident, progress: SecretProgress) -> Record:
     """Take the secret's record, whoever holds it: from here on every other run is refused. Taken before is success.
 
-    One that can't be read is written over: a revocation is refused by no bookkeeping.
+    One that can't be read is written over, and values that are lost are left out: a revocation is refused by no
+    bookkeeping.
     """
     path, token = progress.path, cut_token(incident.id, progress.path)
 
@@ -58,7 +59,7 @@ def seize_record(workspace: Workspace, incident: Incident, progress: SecretProgr
         # Read anew after each write of another run: its last word is part of what is ended.
         return record.seized(cut_rotation(workspace, incident, path, record), incident.id)
 
-    return update_record(workspace, path, seized, load_to_end)
+    return update_record(workspace, path, seized, lambda *where: without_lost(load_whatever(*where)))
 
 
 def cut_rotation(workspace: Workspace, incident: Incident, path: str, record: Record) -> Rotation:

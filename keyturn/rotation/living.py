@@ -18,7 +18,7 @@ from keyturn.core.stores import OwnershipTags, Unsupported
 from keyturn.rotation.ahead import ledger_versions, lost_end
 from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.doubts import doubt
-from keyturn.rotation.records import load_record
+from keyturn.rotation.records import load_record, without_lost
 from keyturn.rotation.sync import ours
 
 HUB: Final = "the hub"
@@ -131,7 +131,7 @@ def of_record(workspace: Workspace, path: str, info: SecretInfo | None, in_copie
 
     Where CURRENT is gone and the account has one password, it is the only value that logs in.
     """
-    record = load_record(workspace, path)
+    record = without_lost(load_record(workspace, path))
     if record.rotation is None or record.rotation.stage not in STAGED or record.candidate is None:
         return
     newest = max(in_copies, key=lambda value: value.order, default=None)

@@ -33,9 +33,8 @@ def load_whatever(workspace: HasHub, path: str) -> Record:
         return Record(version=state.version if state else 0)
 
 
-def load_to_end(workspace: HasHub, path: str) -> Record:
-    """The same, without values that are lost: a revocation ends what the record tells of, and all else by its place."""
-    record = load_whatever(workspace, path)
+def without_lost(record: Record) -> Record:
+    """The record without values whose entries are gone, for work that goes on all the same. Reads its values."""
     return replace(record, candidate=_found(record.candidate), rest=_found(record.rest))
 
 

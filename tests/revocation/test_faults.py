@@ -16,6 +16,7 @@ from keyturn.revocation.incident_store import load_incident as load_incident
 from keyturn.revocation.resume import claim_reminder
 from keyturn.revocation.selector import Selection
 from keyturn.revocation.steps import take_step
+from keyturn.rotation.candidates import CANDIDATES
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.sync import sync_destinations
 from tests.revocation.scene import KINDS, Scene
@@ -318,6 +319,18 @@ def test_a_candidate_that_can_not_be_ended_keeps_the_secret_in_the_revocations_h
     scene.assert_over()
     scene.assert_works()
     assert not lab.logs_in(candidate)
+
+
+@pytest.mark.parametrize("kind", ["dynamic", "alternating"])
+def test_a_candidate_that_was_lost_is_ended_by_its_place(lab: Lab, kind: str) -> None:
+    scene = Scene.of(lab, kind)
+    attempt = scene.site.worker().installed()
+    (place,) = lab.hub.list_state(f"{CANDIDATES}/{scene.path}")
+    lab.hub.delete_state(place)
+    scene.revoke()
+    scene.assert_over()
+    scene.assert_works()
+    assert not lab.logs_in(attempt.ground.merged(attempt.candidate))  # type: ignore[union-attr]
 
 
 def test_a_copy_that_the_catalogue_wants_left_as_it_is_keeps_the_incident_open_and_says_why(lab: Lab) -> None:

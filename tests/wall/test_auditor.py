@@ -141,7 +141,7 @@ def test_a_command_that_looks_works_with_an_auditors_login(audited: Audited, nam
 @pytest.mark.parametrize("login", LOGINS)
 def test_each_login_lacks_nothing_and_has_nothing_beyond(audited: Audited, login: str) -> None:
     # As the hub's policy `default` does, where there is one.
-    asking = f'{ALLOW.format("sys/capabilities-self", "update")} {ALLOW.format("auth/token/lookup-self", "read")}'
+    asking = f"{ALLOW.format('sys/capabilities-self', 'update')} {ALLOW.format('auth/token/lookup-self', 'read')}"
     audited.empty.root.sys.create_or_update_policy("asking", asking)
     audited.become(*LOGINS[login], "asking")
     try:
