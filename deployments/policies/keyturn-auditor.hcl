@@ -99,6 +99,12 @@ path "keyturn/data/break-glass/*" {
 path "keyturn/metadata/break-glass/*" {
   capabilities = ["list"]
 }
+path "keyturn/data/break-glass-reviews/*" {
+  capabilities = ["read"]
+}
+path "keyturn/metadata/break-glass-reviews/*" {
+  capabilities = ["list"]
+}
 path "keyturn/data/grants/*" {
   capabilities = ["read"]
 }
