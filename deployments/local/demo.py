@@ -106,13 +106,16 @@ class Demo:
         if not made:
             show(self, text)
             return {}
-        policies = hub_of(self.stack).client.sys
-        for document in json.loads(text)["documents"]:
-            name = document["name"].removesuffix(".hcl")
-            if name.startswith(PREFIX) and name != document["name"]:
-                policies.create_or_update_policy(name, document["text"])
+        named = {made["name"].removesuffix(".hcl"): made for made in json.loads(text)["documents"]}
+        rendered = {
+            name: made["text"] for name, made in named.items() if name.startswith(PREFIX) and name != made["name"]
+        }
+        for name, policy in rendered.items():
+            hub_of(self.stack).client.sys.create_or_update_policy(name, policy)
+        # A catalogue without authorities or access policies has no login for them.
+        logins = [login for login, policies in LOGINS.items() if rendered.keys() >= set(policies)]
         with ThreadPoolExecutor(CHECKED_AT_ONCE) as pool:
-            return dict(zip(LOGINS, pool.map(self.fits, LOGINS), strict=True))
+            return dict(zip(logins, pool.map(self.fits, logins), strict=True))
 
     def fits(self, login: str) -> bool:
         """Whether a token with that login's policies has what it needs, and nothing beyond."""

@@ -234,8 +234,9 @@ def closed_to_auditors(setting: Setting, planned: "HubPlan") -> "HubPlan":
     from keyturn.rotation.record_upkeep import move_all_values
 
     policy = f"{Kind.POLICY}:{HubPlaces(house=WorkspaceNames.from_environment(os.environ).own).named(AUDITOR)}"
-    given = any(item.resource.key == policy for item in planned.of(*DOING))
-    failed = move_all_values(setting, every=True) if given else {}
+    changes = {item.resource.key for item in planned.of(*DOING)}
+    new = f"{Kind.MOUNT}:{setting.hub.state_mount}" in changes
+    failed = move_all_values(setting, every=True) if policy in changes and not new else {}
     for path, error in failed.items():
         note(f"the rotation record of {path} may hold a value: {error}")
     if not failed:

@@ -70,7 +70,7 @@ FORMAT: Final = 2
 """What a record's ``format`` may be at most. It grows only where an older Keyturn would do harm with a newer record; a
 field that it merely does not know it keeps."""
 INLINE: Final = 1
-"""The format that kept values in the record itself, and that of a record which names none."""
+"""The format that kept values in the record itself; also of a record that states no format."""
 
 INCIDENT_NOTE: Final = "incident "
 """What a record says of a rotation that an incident has ended, before the incident's id."""
@@ -189,7 +189,7 @@ class Record:
     keeps schedules from replacing the secret, until a new credential is in force. ``rest`` are the fields beside the
     credential of a secret whose every version that incident has destroyed: the next candidate is laid over them.
     ``unknown`` are the fields of a newer Keyturn's record. ``stored`` are the places of the values that it named when
-    it was read, ``format`` the format that it had then.
+    it was read, and ``format`` is the format that it had then.
     """
 
     rotation: Rotation | None = None

@@ -52,8 +52,8 @@ def _read(workspace: HasHub, path: str, key: str) -> SecretFields:
         raise Superseded("go on with", path, "another run has gone on from its record", hint)
     mount = workspace.hub.state_mount
     problem = f"the hub has no {mount}/{place}, which its record names"
-    hint = f"Restore that entry from a backup, or run `keyturn forget {path}` and rotate it: the next rotation begins"
-    raise Invalid("read", path, problem, f"{hint} a new one")
+    hint = f"Restore that entry from a backup, or give the rotation up (`keyturn forget {path}`) and rotate again"
+    raise Invalid("read", path, problem, hint)
 
 
 def store_values(workspace: HasHub, path: str, record: Record) -> Record:
@@ -68,7 +68,7 @@ def store_values(workspace: HasHub, path: str, record: Record) -> Record:
 def _stored(workspace: HasHub, path: str, fields: SecretFields | None) -> StoredFields | None:
     if fields is None or (isinstance(fields, StoredFields) and is_of(path, fields.place)):
         return fields
-    values = SecretFields(fields.reveal())
+    values = fields.merged({})
     place = f"{CANDIDATES}/{path}/{uuid.uuid4()}"
     workspace.hub.claim_state(place, values.reveal())
     return StoredFields(place, lambda: values)
