@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -28,10 +29,14 @@ from keyturn.access_log.detection.alerts import Stage
 from keyturn.cli.app import app
 from keyturn.cli.prefect_events import PrefectReaction
 from keyturn.core.errors import Denied, Invalid, TransientError
+from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.workspaces import HOUSE, WorkspaceNames
 from keyturn.revocation import incident_store
 from keyturn.revocation.incident import STEPS, Mode
+from keyturn.rotation.candidates import CANDIDATES
+from keyturn.rotation.outcome import RunState
+from keyturn.rotation.run import rotate
 from tasks import revocation as tasks
 from tasks.workspace import opened
 from tests.access_log.reactions.samples import BEGUN
@@ -302,6 +307,18 @@ def test_many_secrets_are_a_task_each(build: Build, revoker: None, lab: Lab, pre
     run = str(closed.state_details.flow_run_id)
     wanted = {f"revoke {secret.path}" for secret in secrets}
     wait_for(lambda: wanted <= names_of_tasks(prefect, run))
+
+
+def test_the_run_that_finishes_incidents_removes_the_candidate_of_a_killed_run(
+    build: Build, revoker: None, nothing_open: None, lab: Lab
+) -> None:
+    secret = lab.generated()
+    site = build(secret)
+    assert rotate(site.workspace, secret.path, Trigger.FORCE).state is RunState.ROTATED
+    left = f"{CANDIDATES}/{secret.path}/{uuid.uuid4()}"
+    lab.hub.claim_state(left, {"value": "of nobody"})
+    assert ended(finish_incidents).message == "no incident is open"
+    assert lab.hub.read_state(left) is None
 
 
 def test_a_store_that_is_away_fails_the_run_and_the_next_finish_closes_the_incident(
