@@ -123,7 +123,7 @@ def read_broken(workspace: Workspace, name: str) -> BrokenGlass:
 def with_reviews(workspace: Workspace, broken: BrokenGlass, reviews: Iterable[Review]) -> BrokenGlass:
     """The same with the reviews that count: of approvers, who have not done it themselves, over this record."""
     valid: dict[str, Review] = {}
-    for review in sorted(reviews, key=lambda review: str(review.at)):
+    for review in reviews:
         message = broken.message(review.reviewer, review.at, review.finding)
         if not signature_flaw(workspace, review.reviewer, broken.entity, message, review.signature):
             valid.setdefault(review.reviewer, review)

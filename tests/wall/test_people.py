@@ -329,7 +329,8 @@ def test_what_a_program_broke_needs_two_approvers_since_either_may_have_done_it(
     with pytest.raises(Invalid, match=f"{bank.bea.name} reviewed it"):
         broken_glass.review_broken(bank.approver(bank.bea, workspace), broken.id, "once more")
     twice = broken_glass.review_broken(bank.approver(bank.cleo, workspace), broken.id, "nor did I")
-    assert twice.reviewed_by == f"{bank.bea.name} and {bank.cleo.name}"
+    assert set(twice.signed_by) == {bank.bea.name, bank.cleo.name}
+    assert twice.reviewed_by == " and ".join(twice.signed_by)
     outcome, note = notes(workspace, "review")[-1]
     assert outcome is Outcome.DONE
     assert broken.digest in note
