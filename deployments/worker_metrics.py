@@ -171,8 +171,10 @@ def serve_numbers(
         ) from None
     from keyturn.agent.sockets import open_at
     from keyturn.core.outbound import is_loopback
+    from keyturn.providers.vault.logins.files import read_login
     from keyturn.serving.certificates import CertificateFiles
     from keyturn.serving.endpoint import Endpoint, answering
+    from keyturn.serving.metrics_login import metrics_login
     from keyturn.serving.numbers import Serving, build_metric
 
     cert, key = variables.get(CERT_VARIABLE, ""), variables.get(KEY_VARIABLE, "")
@@ -185,6 +187,8 @@ def serve_numbers(
     collectors = NumbersCollector(PREFIX, worker_metrics(), {(): numbers})
     build = NumbersCollector("keyturn_", [build_metric()], {(): numbers})
     address, port = listener.getsockname()[:2]
-    endpoint = Endpoint(Serving(), exposition(collectors, build), local=is_loopback(address))
+    local = is_loopback(address)
+    admit = metrics_login(variables, read_login, say, local=local)
+    endpoint = Endpoint(Serving(), exposition(collectors, build), local=local, admit=admit)
     stack.enter_context(answering(listener, endpoint.answer, tls.context if tls else None))
     return f"{'https' if tls else 'http'}://{variables[VARIABLE].rpartition(':')[0]}:{port}"

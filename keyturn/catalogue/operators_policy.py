@@ -28,7 +28,7 @@ VARIABLE: Final = "KEYTURN_POLICY"
 PREFIX: Final = "KEYTURN_"
 """What the variables begin with that any catalogue may name."""
 
-OWN: Final = re.compile(r"KEYTURN_(HUB|FAILURE|FORWARD|LEDGER|POLICY)(_|\Z)")
+OWN: Final = re.compile(r"KEYTURN_(HUB|FAILURE|FORWARD|LEDGER|METRICS|POLICY)(_|\Z)")
 """Those of them that are Keyturn's own, and lead to its login, its record or whom it tells."""
 
 CREDENTIAL: Final = re.compile(

@@ -106,7 +106,7 @@ WITHOUT_TLS: Final[Mapping[str, tuple[object, ...]]] = {
 }
 """The settings, and their values with which a connection may have no TLS."""
 
-OWN_FILES: Final = ("KEYTURN_HUB_", "KEYTURN_REVOKER_", "KEYTURN_FAILURE_", "KEYTURN_FORWARD_")
+OWN_FILES: Final = ("KEYTURN_HUB_", "KEYTURN_REVOKER_", "KEYTURN_FAILURE_", "KEYTURN_FORWARD_", "KEYTURN_METRICS_")
 """What variables begin with that name Keyturn's own files, where they end in _FILE."""
 
 

@@ -4,6 +4,7 @@ import os
 import threading
 from contextlib import ExitStack
 from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -55,6 +56,15 @@ ListenOption = Annotated[
 ]
 CertOption = Annotated[Path | None, typer.Option("--cert", metavar="FILE", help="The certificate for --listen, PEM.")]
 KeyOption = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Its private key, PEM.")]
+ProxyOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trusted-proxy",
+        metavar="NETWORK",
+        envvar="KEYTURN_SERVE_TRUSTED_PROXY",
+        help="A proxy that browsers come through: its X-Forwarded-For counts. May be repeated.",
+    ),
+]
 DashboardOption = Annotated[
     bool,
     typer.Option(
@@ -90,6 +100,7 @@ def serve(
     position: PositionOption = None,
     poll: PollOption = POLL,
     dashboard: DashboardOption = True,
+    trusted_proxy: ProxyOption = None,
     per_secret: PerSecretOption = False,
     publish: PublishOption = False,
     catalogue: CatalogueOption = None,
@@ -102,6 +113,7 @@ def serve(
     every = seconds(poll)
     if bool(cert) != bool(key):
         raise wrong("--cert", "--cert and --key belong together")
+    proxies = tuple(map(network, trusted_proxy or ()))
     with opened_workspace(catalogue) as workspace, ended_by_signals() as stop, ExitStack() as stack:
         from keyturn.serving.board import Board
         from keyturn.serving.numbers import Serving
@@ -114,7 +126,7 @@ def serve(
         # What is published is told by the relay alone, or it would be counted twice.
         serving = Serving(supervisor.states, site.counts, Board() if publish else site.board)
         shown = latest if dashboard and FOLLOW in supervisor.states() else None
-        open_endpoint(stack, workspace, serving, listen, cert, key, shown)
+        open_endpoint(stack, workspace, serving, listen, cert, key, shown, proxies)
         run(supervisor, stop)
     note("ended")
 
@@ -203,6 +215,7 @@ def open_endpoint(
     cert: Path | None,
     key: Path | None,
     shown: Latest | None = None,
+    proxies: tuple[str, ...] = (),
 ) -> None:
     """Answer at ``listen`` until the stack is closed; with a page of what is ``shown``. Raises Invalid, OSError."""
     insist_on_server()
@@ -214,14 +227,30 @@ def open_endpoint(
     tls = CertificateFiles(cert, key, note) if cert and key else None
     listener = stack.enter_context(open_at(listen, tls=tls is not None, sent="who has read what"))
     local, port = is_loopback(listener.getsockname()[0]), listener.getsockname()[1]
-    page = page_of(stack, shown, serving, port, tls=tls is not None) if shown else None
-    endpoint = Endpoint(serving, numbers_of(serving), posts_of(workspace), page, local=local)
+    page = page_of(stack, shown, serving, port, proxies, tls=tls is not None) if shown else None
+    numbers, admit = numbers_of(serving), None
+    if numbers:
+        from keyturn.providers.vault.logins.files import read_login
+        from keyturn.serving.metrics_login import metrics_login
+
+        admit = metrics_login(os.environ, read_login, note, local=local)
+    endpoint = Endpoint(serving, numbers, posts_of(workspace), page, local=local, admit=admit)
     stack.enter_context(answering(listener, endpoint.answer, tls.context if tls else None))
     place = f"{listen.rpartition(':')[0]}:{port}"
     note(f"listening: {'https' if tls else 'http'}://{place}{' (with the page of everything)' if page else ''}")
 
 
-def page_of(stack: ExitStack, shown: Latest, serving: "Serving", port: int, *, tls: bool) -> "Handler":
+def network(text: str) -> str:
+    """A network, or one address. Wrong usage for anything else."""
+    try:
+        return str(ip_network(text, strict=False))
+    except ValueError:
+        raise wrong("--trusted-proxy", f"{text!r} is no network, such as 10.0.0.0/8, or address") from None
+
+
+def page_of(
+    stack: ExitStack, shown: Latest, serving: "Serving", port: int, proxies: tuple[str, ...], *, tls: bool
+) -> "Handler":
     """What shows the page of everything, read with this process's own login, to whom the hub lets see it."""
     from keyturn.cli.dashboard import board_of
     from keyturn.providers.vault.viewers import VaultViewers
@@ -230,7 +259,7 @@ def page_of(stack: ExitStack, shown: Latest, serving: "Serving", port: int, *, t
 
     viewers = VaultViewers(HubSettings.from_environment())
     stack.callback(viewers.close)
-    door = DashboardDoor(viewers, lambda: board_of(shown()), note, serving.counts, port=port, tls=tls)
+    door = DashboardDoor(viewers, lambda: board_of(shown()), note, serving.counts, port=port, tls=tls, proxies=proxies)
     stack.callback(door.close)
     return door.answer
 

@@ -27,7 +27,7 @@ from keyturn.pages.dashboard import Dashboard
 from keyturn.pages.dashboard_page import ServedPage, remark_page, serve_dashboard, sign_in_page
 from keyturn.serving.looks import Looks
 from keyturn.serving.numbers import SIGN_INS, Counts
-from keyturn.serving.sessions import IDLE, LONGEST, Attempts, Sessions
+from keyturn.serving.sessions import IDLE, LONGEST, Attempts, Sessions, client_address
 
 T = TypeVar("T")
 
@@ -62,7 +62,8 @@ NO_TOKEN: Final = "That is no token of the hub."
 class DashboardDoor:
     """Answers for :data:`PATHS`, in one event loop. ``look`` reads all that the page shows, and may take long.
 
-    ``port`` is where this process listens, and ``tls`` whether by TLS; ``say`` is told who came.
+    ``port`` is where this process listens, and ``tls`` whether by TLS; ``say`` is told who came. ``proxies`` are the
+    networks of those whose word on a client's address counts.
     """
 
     def __init__(
@@ -74,8 +75,10 @@ class DashboardDoor:
         *,
         port: int,
         tls: bool,
+        proxies: tuple[str, ...] = (),
         clock: Callable[[], float] = elapsed,
     ) -> None:
+        self._proxies = proxies
         self._viewers = viewers
         self._say = say
         self._counts = counts
@@ -88,7 +91,8 @@ class DashboardDoor:
 
     async def answer(self, request: HttpRequest) -> HttpAnswer:
         """One request's answer."""
-        answer = await self._route(request)
+        peer = client_address(request.peer, request.values("x-forwarded-for"), self._proxies)
+        answer = await self._route(replace(request, peer=peer))
         return replace(answer, headers=(*answer.headers, *SAFE_HEADERS))
 
     def close(self) -> None:

@@ -30,14 +30,15 @@ GRACE: Final = 2.0
 
 WELL: Final = HttpAnswer(HTTPStatus.OK, "ok\n")
 ABSENT: Final = HttpAnswer(HTTPStatus.NOT_FOUND, "not found\n")
+LOGIN_NEEDED: Final = HttpAnswer(HTTPStatus.UNAUTHORIZED, "log in\n", headers=(("www-authenticate", "Bearer"),))
 NOT_ALLOWED: Final = HttpAnswer(HTTPStatus.METHOD_NOT_ALLOWED, "not allowed\n")
 OTHER_HOST: Final = HttpAnswer(HTTPStatus.MISDIRECTED_REQUEST, "another host\n")
 FAILED: Final = HttpAnswer(HTTPStatus.INTERNAL_SERVER_ERROR, "failed\n")
 
 
 class Endpoint:
-    """Answers requests. ``metrics`` gives the numbers as Prometheus reads them, ``post`` takes posted events,
-    ``dashboard`` answers for the page.
+    """Answers requests. ``metrics`` gives the numbers as Prometheus reads them, to whom ``admit`` lets; ``post`` takes
+    posted events, ``dashboard`` answers for the page.
 
     Without one of them there is nothing at its address. Where it is ``local`` a request has to be for this machine by
     name, since a page in a browser can send requests here under a name of its own (DNS rebinding).
@@ -51,8 +52,10 @@ class Endpoint:
         dashboard: Handler | None = None,
         *,
         local: bool = True,
+        admit: Callable[[HttpRequest], bool] | None = None,
     ) -> None:
         self._serving = serving
+        self._admit = admit or (lambda _: local)
         self._post = post
         self._dashboard = dashboard
         self._local = local
@@ -78,6 +81,8 @@ class Endpoint:
         page = self._pages.get(request.path)
         if page is None:
             return ABSENT
+        if request.path == METRICS and not self._admit(request):
+            return LOGIN_NEEDED
         return page() if request.method in ("GET", "HEAD") else NOT_ALLOWED
 
     def _ready(self) -> HttpAnswer:

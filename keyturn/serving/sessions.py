@@ -4,10 +4,11 @@ import hashlib
 import ipaddress
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from keyturn.agent.decisions import in_networks
 from keyturn.client.clock import elapsed
 from keyturn.core.sensitive import Sensitive
 
@@ -21,6 +22,7 @@ MOST: Final = 256
 TRIES: Final = 5
 """Sign-ins in a row that one address may have refused within :data:`SPAN`."""
 SPAN: Final = 60.0
+EVERYWHERE: Final = ("0.0.0.0/0", "::/0")
 ADDRESSES: Final = 10_000
 """Addresses whose refusals are known; the one that tried longest ago is forgotten first."""
 
@@ -101,6 +103,20 @@ class Attempts:
     def forgive(self, peer: str) -> None:
         """It was let in."""
         self._tries.pop(_neighbourhood(peer), None)
+
+
+def client_address(peer: str, forwarded: Sequence[str], proxies: tuple[str, ...]) -> str:
+    """The address of the client: the last one that the ``proxies`` did not forward to each other.
+
+    ``forwarded`` is what ``X-Forwarded-For`` holds. Each proxy adds whom it was asked by at its end, so what stands
+    before that address is the client's own claim. Without a proxy, or an address, it is the ``peer``.
+    """
+    address = peer
+    for hop in reversed([hop.strip() for text in forwarded for hop in text.split(",")]):
+        if not in_networks(address, proxies) or not in_networks(hop, EVERYWHERE):
+            break
+        address = hop
+    return address
 
 
 def _digest(shown: str) -> bytes:

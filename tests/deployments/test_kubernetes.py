@@ -86,7 +86,7 @@ REFUSED: Final[Mapping[str, tuple[dict[str, Any], str]]] = {
     "a word that nobody reads": ({"worker": {"replica": 3}}, "/worker"),
 }
 ENDPOINTS: Final = {"ServiceMonitor": "endpoints", "PodMonitor": "podMetricsEndpoints"}
-ENDPOINT: Final = {"port", "scheme", "path", "interval", "tlsConfig"}
+ENDPOINT: Final = {"authorization", "port", "scheme", "path", "interval", "tlsConfig"}
 RULE: Final = {"alert", "expr", "for", "labels", "annotations"}
 """Source: the API reference of prometheus-operator, monitoring.coreos.com/v1. Not in Kubernetes' own schemas."""
 WORKLOADS: Final = ("Deployment", "StatefulSet", "Job", "CronJob")
@@ -391,6 +391,10 @@ def test_whoever_has_numbers_is_asked_for_them_over_tls(everything: list[Documen
             assert at == f"0.0.0.0:{ports[port]}"
             cert = told["KEYTURN_WORKER_METRICS_CERT"] if port == "metrics" else options["--cert"]
             assert {"name": "tls", "mountPath": cert.rpartition("/")[0], "readOnly": True} in container["volumeMounts"]
+            (login,) = [volume["projected"] for volume in pod["volumes"] if volume["name"] == "login"]
+            (token,) = [each["secret"] for each in login["sources"] if "metrics" in each["secret"]["name"]]
+            path = f"/run/keyturn/login/{token['items'][0]['path']}"
+            assert (told["KEYTURN_METRICS_TOKEN_FILE"], token["optional"]) == (path, True)
     asked = {
         each["metadata"]["name"]: each["spec"][ENDPOINTS[each["kind"]]][0]
         for each in everything
@@ -399,6 +403,7 @@ def test_whoever_has_numbers_is_asked_for_them_over_tls(everything: list[Documen
     assert {name: endpoint["port"] for name, endpoint in asked.items()} == served
     assert {endpoint["scheme"] for endpoint in asked.values()} == {"https"}
     for name, endpoint in asked.items():
+        assert endpoint["authorization"] == {"credentials": {"name": "keyturn-metrics-token", "key": "token"}}
         assert endpoint["tlsConfig"]["serverName"] == f"{name}.keyturn.svc"
     (rule,) = [e["spec"] for e in everything if e["metadata"]["name"] == "keyturn-from-scrapers"]
     assert {port["port"] for port in rule["ingress"][0]["ports"]} == set(served.values())

@@ -19,6 +19,7 @@ from deployments.worker_metrics import (
 )
 from keyturn.core.errors import Invalid
 from keyturn.providers.prometheus.metrics import NumbersCollector, exposition
+from keyturn.serving.metrics_login import TOKEN_FILE
 
 
 def lines_of(numbers: WorkerNumbers) -> list[str]:
@@ -75,6 +76,11 @@ def test_the_numbers_are_served_on_loopback_and_elsewhere_with_tls_alone() -> No
         assert 'keyturn_worker_runs_begun_total{flow="sync"} 1.0' in text
         assert "keyturn_build_info{" in text
         assert requests.get(f"{place}/healthz", timeout=30).status_code == 200
+    said = list[str]()
+    with ExitStack() as stack:
+        place = serve_numbers(stack, numbers, {VARIABLE: "127.0.0.1:0", TOKEN_FILE: "/nowhere/token"}, said.append)
+        assert requests.get(f"{place}/metrics", timeout=30).status_code == 401
+    assert said[0].startswith("/metrics answers 401: read /nowhere/token")
     with ExitStack() as stack, pytest.raises(Invalid, match="would be sent in clear"):
         serve_numbers(stack, numbers, {VARIABLE: "192.168.0.1:0"}, print)
     with ExitStack() as stack, pytest.raises(Invalid, match="belong together"):

@@ -88,7 +88,9 @@ class Shown:
 
 
 @contextmanager
-def showing(lab: Lab, certificate: Certificate, look: Callable[[], Dashboard]) -> Iterator[Shown]:
+def showing(
+    lab: Lab, certificate: Certificate, look: Callable[[], Dashboard], proxies: tuple[str, ...] = ()
+) -> Iterator[Shown]:
     counts, lines = Counts(), list[str]()
     with ExitStack() as stack:
         listener = stack.enter_context(open_loopback(0))
@@ -101,7 +103,9 @@ def showing(lab: Lab, certificate: Certificate, look: Callable[[], Dashboard]) -
 
         viewers = VaultViewers(lab.hub.settings)
         stack.callback(viewers.close)
-        door = DashboardDoor(viewers, looked, lines.append, counts, port=port, tls=True, clock=lambda: shown.now)
+        door = DashboardDoor(
+            viewers, looked, lines.append, counts, port=port, tls=True, proxies=proxies, clock=lambda: shown.now
+        )
         stack.callback(door.close)
         files = CertificateFiles(certificate.certificate, certificate.key, lines.append)
         stack.enter_context(answering(listener, Endpoint(Serving(), dashboard=door.answer).answer, files.context))
@@ -276,6 +280,28 @@ def test_an_address_that_was_refused_often_waits_and_the_hub_is_not_asked(lab: L
     assert (late.status_code, late.headers["retry-after"]) == (429, str(int(SPAN)))
     shown.now += SPAN
     assert shown.page(shown.signed_in(viewers_token(lab))).status_code == 200
+
+
+@pytest.mark.attack
+def test_who_writes_another_address_into_a_header_has_no_more_tries(shown: Shown) -> None:
+    wrong = f"s.{secrets.token_urlsafe(24)}"
+    tries = [shown.sign_in(wrong, headers={"X-Forwarded-For": f"192.0.2.{n}"}).status_code for n in range(TRIES + 1)]
+    assert tries == [403] * TRIES + [429]
+
+
+@pytest.mark.attack
+def test_behind_a_proxy_that_is_named_each_client_has_its_own_tries(lab: Lab, certificate: Certificate) -> None:
+    wrong, token = f"s.{secrets.token_urlsafe(24)}", viewers_token(lab)
+    with showing(lab, certificate, lambda: pytest.fail("looked at"), proxies=("127.0.0.0/8",)) as shown:
+
+        def status(given: str, forwarded: str) -> int:
+            return shown.sign_in(given, headers={"X-Forwarded-For": forwarded}).status_code
+
+        tries = [status(wrong, f"192.0.2.{n}, 198.51.100.1") for n in range(TRIES + 1)]
+        assert tries == [403] * TRIES + [429], "what a client claims itself stands before its own address"
+        assert status(token, "198.51.100.1") == 429
+        assert status(token, "198.51.100.2") == 303
+        assert shown.lines[-1].endswith("signed in from 198.51.100.2")
 
 
 @pytest.mark.attack

@@ -1,7 +1,7 @@
 """What a process that serves answers: whether it is well, and its numbers, whoever else is at its door."""
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,7 +25,9 @@ UNSEEN = PartState("seal")
 
 
 @contextmanager
-def endpoint(*states: PartState, counts: Counts | None = None) -> Iterator[str]:
+def endpoint(
+    *states: PartState, counts: Counts | None = None, admit: Callable[[HttpRequest], bool] | None = None
+) -> Iterator[str]:
     """The address of one that answers for these parts."""
     serving = Serving(lambda: {state.part: state for state in states}, counts or Counts())
     metrics = exposition(NumbersCollector(PREFIX, serving_metrics(), {(): serving}))
@@ -33,7 +35,7 @@ def endpoint(*states: PartState, counts: Counts | None = None) -> Iterator[str]:
     async def post(request: HttpRequest) -> HttpAnswer:
         return HttpAnswer(202, request.body.decode())
 
-    with open_loopback(0) as listener, answering(listener, Endpoint(serving, metrics, post).answer):
+    with open_loopback(0) as listener, answering(listener, Endpoint(serving, metrics, post, admit=admit).answer):
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 

@@ -1,5 +1,6 @@
 """What nobody gets out of a process that runs on: by its address, by the hub's entries, or by freezing it."""
 
+import secrets
 import socket
 from collections import Counter
 from collections.abc import Mapping
@@ -11,8 +12,11 @@ import pytest
 import requests
 
 from keyturn.core.errors import Conflict, Superseded
+from keyturn.providers.vault.logins.files import read_login
 from keyturn.serving.marks import JUDGED
+from keyturn.serving.metrics_login import metrics_login
 from keyturn.serving.parts import PartHealth
+from keyturn.serving.sessions import client_address
 from keyturn.serving.supervisor import PartState
 from keyturn.serving.told import TOLD
 from tests.serving.test_access_reader import READS, begun, kept
@@ -57,6 +61,86 @@ def test_a_body_that_is_too_long_is_refused() -> None:
     with endpoint() as url:
         answer = requests.post(f"{url}/v1/accesses", data=b"x" * 70_000, timeout=30)
     assert answer.status_code == 413
+
+
+@pytest.fixture
+def token_file(tmp_path: Path) -> Path:
+    file = tmp_path / "metrics.token"
+    file.write_text(f"{secrets.token_hex(32)}\n")
+    file.chmod(0o600)
+    return file
+
+
+def test_the_numbers_are_nobodys_beyond_loopback_without_a_login(token_file: Path) -> None:
+    said = list[str]()
+    admit = metrics_login({}, read_login, said.append, local=False)
+    token = {"Authorization": f"Bearer {token_file.read_text().strip()}"}
+    with endpoint(WORKING, admit=admit) as url:
+        assert get(f"{url}/metrics", **token).status_code == 401
+        assert get(f"{url}/healthz").status_code == 200
+    assert "set KEYTURN_METRICS_TOKEN_FILE" in said[0]
+
+
+def test_the_numbers_are_for_whoever_shows_the_token_that_the_file_holds_now(token_file: Path) -> None:
+    said, first = list[str](), token_file.read_text().strip()
+    admit = metrics_login({"KEYTURN_METRICS_TOKEN_FILE": str(token_file)}, read_login, said.append, local=True)
+    with endpoint(WORKING, admit=admit) as url:
+
+        def status(*headers: tuple[str, str]) -> int:
+            return get(f"{url}/metrics", **dict(headers)).status_code
+
+        assert status(("Authorization", f"Bearer {first}")) == 200
+        for wrong in ("", first, f"Basic {first}", f"Bearer {first[:-1]}", f"Bearer {first}x", "Bearer "):
+            assert status(("Authorization", wrong)) == 401
+        answer = get(f"{url}/metrics")
+        assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
+        token_file.write_text(secrets.token_hex(32))
+        assert status(("Authorization", f"Bearer {first}")) == 401
+        for content in ("short", ""):
+            token_file.write_text(content)
+            assert status(("Authorization", f"Bearer {content}")) == 401
+        token_file.unlink()
+        assert status(("Authorization", f"Bearer {first}")) == 401
+    assert said == []
+
+
+@pytest.mark.parametrize("content", ["short", None])
+def test_a_token_that_is_short_or_absent_is_reported_and_opens_nothing(token_file: Path, content: str | None) -> None:
+    said = list[str]()
+    token_file.unlink()
+    if content:
+        token_file.write_text(content)
+    admit = metrics_login({"KEYTURN_METRICS_TOKEN_FILE": str(token_file)}, read_login, said.append, local=True)
+    with endpoint(WORKING, admit=admit) as url:
+        assert get(f"{url}/metrics").status_code == 401
+        assert get(f"{url}/readyz").status_code == 200
+    assert str(token_file) in said[0]
+
+
+PROXIES = ("10.0.0.0/24", "fd00::7")
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "client"),
+    [
+        ("203.0.113.5", ["198.51.100.1"], "203.0.113.5"),
+        ("10.0.0.7", ["198.51.100.1"], "198.51.100.1"),
+        ("10.0.0.7", ["6.6.6.6, 198.51.100.1"], "198.51.100.1"),
+        ("10.0.0.7", ["6.6.6.6", "198.51.100.1, 10.0.0.9"], "198.51.100.1"),
+        ("fd00::7", ["2001:db8::1"], "2001:db8::1"),
+        ("::ffff:10.0.0.7", ["198.51.100.1"], "198.51.100.1"),
+        ("10.0.0.7", [], "10.0.0.7"),
+        ("10.0.0.7", [""], "10.0.0.7"),
+        ("10.0.0.7", ["198.51.100.1, nobody"], "10.0.0.7"),
+        ("10.0.0.7", ["198.51.100.1:4711"], "10.0.0.7"),
+        ("10.0.0.7", ["10.0.0.8, 10.0.0.9"], "10.0.0.8"),
+    ],
+)
+def test_an_address_is_taken_from_a_proxy_that_the_operator_names_and_from_nobody_else(
+    peer: str, forwarded: list[str], client: str
+) -> None:
+    assert client_address(peer, forwarded, PROXIES) == client
+    assert client_address(peer, forwarded, ()) == peer
 
 
 # --- the hub's entries, which somebody may have edited

@@ -174,6 +174,9 @@ spec:
         - {name: KEYTURN_WORKER_METRICS_CERT, value: /run/keyturn/tls/tls.crt}
         - {name: KEYTURN_WORKER_METRICS_KEY, value: /run/keyturn/tls/tls.key}
         {{- end }}
+        {{- if or .tls .metrics }}
+        - {name: KEYTURN_METRICS_TOKEN_FILE, value: /run/keyturn/login/metrics.token}
+        {{- end }}
         {{- range $name, $value := .env }}
         - {name: {{ $name }}, value: {{ $value | quote }}}
         {{- end }}
@@ -243,6 +246,10 @@ spec:
           {{- end }}
           {{- with $root.Values.failureUrlSecret }}
           - secret: {name: {{ . }}, items: [{key: url, path: failure.url}]}
+          {{- end }}
+          {{- if or .tls .metrics }}
+          # Without it there are no numbers, and all else runs.
+          - secret: {name: {{ $root.Values.metricsTokenSecret }}, optional: true, items: [{key: token, path: metrics.token}]}
           {{- end }}
     {{- if .hub }}
     - name: hub-login
