@@ -159,7 +159,7 @@ def tell_target_plan(planned: TargetPlan, as_json: bool) -> None:
     for what in (*planned.notes, *planned.asks):
         note(f"look at this: {what}")
     for statement in planned.refused:
-        note(f"not permitted to {planned.login}: {statement.text}: it takes {statement.lacks}")
+        note(f"not permitted to {planned.login}: {statement.shown}: it takes {statement.lacks}")
     return None
 
 
@@ -167,7 +167,7 @@ def transaction_script(transaction: Any) -> Iterator[str]:
     """One transaction as a person would run it."""
     yield f"-- {transaction.about}, in the database {transaction.database}"
     yield from (f"{text};" for text in transaction.begins)
-    yield from (f"{each.text};{f'  -- takes {each.lacks}' if each.lacks else ''}" for each in transaction.statements)
+    yield from (f"{each.shown};{f'  -- takes {each.lacks}' if each.lacks else ''}" for each in transaction.statements)
     yield from (f"{text};" for text in transaction.ends)
     yield ""
 
@@ -181,7 +181,7 @@ def target_plan_data(planned: TargetPlan) -> dict[str, Any]:
             {
                 "database": each.database,
                 "about": each.about,
-                "statements": [{"text": statement.text, "lacks": statement.lacks} for statement in each.statements],
+                "statements": [{"text": statement.shown, "lacks": statement.lacks} for statement in each.statements],
             }
             for each in planned.transactions
         ],

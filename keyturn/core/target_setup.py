@@ -8,6 +8,10 @@ from keyturn.core.errors import Denied
 
 ADMIN_ROLE = "keyturn_admin"
 """What Keyturn's own account at a database is called, where the hub names none."""
+OWN_PASSWORD = "its password, as the server stores it"
+"""Which password Keyturn's own account gets."""
+NO_PASSWORD = "of a password that nobody has"
+"""Which password an account gets that is locked."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +27,24 @@ class Handover:
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement; ``lacks`` says what the login in use would need for it, and is empty where it may run it."""
+    """One statement; ``lacks`` says what the login in use would need for it, and is empty where it may run it.
+
+    ``password`` says which password the target gets between ``text`` and ``rest``, and is empty where there is none:
+    no text of a statement stands for a value. One that is ``last`` waits for a check of all others.
+    """
 
     text: str
     lacks: str = ""
+    password: str = ""
+    rest: str = ""
+    last: bool = False
+    plugin: str = ""
+    """How the server stores the password, where that is not its usual way."""
+
+    @property
+    def shown(self) -> str:
+        """The same for people, with words in the place of the password."""
+        return f"{self.text}({self.password}){self.rest}" if self.password else self.text
 
 
 @dataclass(frozen=True)
@@ -72,7 +90,7 @@ class TargetPlan:
         """Raises Denied where the login may not run all of it."""
         if self.refused:
             first = self.refused[0]
-            problem = f"{self.login} may not run {len(self.refused)} of the statements, such as {first.text}"
+            problem = f"{self.login} may not run {len(self.refused)} of the statements, such as {first.shown}"
             hint = f"Let somebody run them who may: it takes {first.lacks}"
             raise Denied("set up", self.target, problem, hint)
 

@@ -10,19 +10,13 @@ from typing import Final
 
 from keyturn.core.errors import Conflict, Denied, Unprivileged
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.target_setup import Handover, Statement, TargetPlan, Transaction
+from keyturn.core.target_setup import NO_PASSWORD, OWN_PASSWORD, Handover, Statement, TargetPlan, Transaction
 from keyturn.providers.mysql import accounts
 from keyturn.providers.mysql.accounts import ANYWHERE
 from keyturn.providers.mysql.grants import Grants, User
 from keyturn.providers.mysql.password_hashes import NATIVE, PLUGINS, SHA2, hashed
 from keyturn.providers.mysql.privileges import GRANT_OPTION, AccountGrants, Right, rights
 from keyturn.providers.mysql.server import REFUSED_LOGIN, MySQLServer, MySQLSession, ServerError
-
-HIDDEN: Final = "'(its password, hashed)'"
-"""Stands for the admin's password in what is shown."""
-
-NOBODYS: Final = "'(of a password that nobody has)'"
-"""Stands for the password of an account that is locked."""
 
 PROXY: Final = "PROXY"
 ADMIN_RIGHTS: Final = (
@@ -54,9 +48,7 @@ class MySQLSetup:
             groups.append(("Keyturn's own user", tuple(self._own(session, handovers))))
             makes_admin = not accounts.account_entries(session, self._admin_name)
         transactions = tuple(
-            Transaction(self._server.database, about, tuple(map(Statement, statements)))
-            for about, statements in groups
-            if statements
+            Transaction(self._server.database, about, statements) for about, statements in groups if statements
         )
         return TargetPlan(self._server.name, self._login["username"].reveal(), transactions, makes_admin)
 
@@ -65,31 +57,29 @@ class MySQLSetup:
         with self._session() as session:
             for transaction in plan.transactions:
                 for statement in transaction.statements:
-                    if statement.text.startswith("SET DEFAULT ROLE"):
+                    if statement.last:
                         self._insist_on_rights(session, handovers)
-                    session.run(self._filled(session, statement.text))
+                    session.run(self._filled(session, statement))
                 progress(transaction.about)
         if more := self.plan(handovers).transactions:
-            problem = f"more is lacking by now: {more[0].statements[0].text}"
+            problem = f"more is lacking by now: {more[0].statements[0].shown}"
             raise Conflict("set up", self._server.name, problem, "Look at the plan again")
 
-    def _roles(self, session: MySQLSession, handovers: Sequence[Handover]) -> Iterator[str]:
+    def _roles(self, session: MySQLSession, handovers: Sequence[Handover]) -> Iterator[Statement]:
         for owner in dict.fromkeys(each.owner for each in handovers if each.owner):
             if not role_exists(session, owner):
-                yield f"CREATE ROLE {accounts.role_name(session, owner)}"
+                yield Statement(f"CREATE ROLE {accounts.role_name(session, owner)}")
 
-    def _handed(self, session: MySQLSession, account: str, owner: str) -> Iterator[str]:
+    def _handed(self, session: MySQLSession, account: str, owner: str) -> Iterator[Statement]:
         """What gives the role all that the account has, and then the account the role, from login on."""
         role = accounts.role_name(session, owner)
         for entry in accounts.account_entries(session, account):
             held = accounts.grants(session, entry.user)
-            yield from lacking_of_role(session, held, role, role_exists(session, owner))
+            yield from map(Statement, lacking_of_role(session, held, role, role_exists(session, owner)))
             if not held.acts_as(role):
-                yield f"GRANT {role} TO {entry.user.quoted}"
-                if session.mariadb:
-                    yield f"SET DEFAULT ROLE {role} FOR {entry.user.quoted}"
-                else:
-                    yield f"SET DEFAULT ROLE {', '.join(sorted(held.default_roles | {role}))} TO {entry.user.quoted}"
+                yield Statement(f"GRANT {role} TO {entry.user.quoted}")
+                roles = role if session.mariadb else ", ".join(sorted(held.default_roles | {role}))
+                yield starts_with(session, roles, entry.user)
 
     def _absent(self, session: MySQLSession, handovers: Sequence[Handover]) -> Iterator[tuple[str, str, str]]:
         """The accounts that are to take turns with one that is there, which one, and the role that both have."""
@@ -98,34 +88,35 @@ class MySQLSetup:
             if each.owner and present:
                 yield from ((name, present[0], each.owner) for name in each.accounts if name not in present)
 
-    def _second(self, session: MySQLSession, absent: str, account: str, owner: str) -> Iterator[str]:
+    def _second(self, session: MySQLSession, absent: str, account: str, owner: str) -> Iterator[Statement]:
         """The account that takes turns, locked: made by Keyturn's user it would need all that the first was granted."""
         role = accounts.role_name(session, owner)
         for entry in accounts.account_entries(session, account):
             user, plugin = User(absent, entry.user.host), entry.plugin if entry.plugin in PLUGINS else usual(session)
             how = f"VIA {plugin} USING" if session.mariadb else f"WITH {plugin} AS"
-            yield f"CREATE USER {user.quoted} IDENTIFIED {how} {NOBODYS} REQUIRE {entry.require} ACCOUNT LOCK"
-            yield f"GRANT {role} TO {user.quoted}"
-            yield f"SET DEFAULT ROLE {role} {'FOR' if session.mariadb else 'TO'} {user.quoted}"
+            made, locked = f"CREATE USER {user.quoted} IDENTIFIED {how} ", f" REQUIRE {entry.require} ACCOUNT LOCK"
+            yield Statement(made, "", NO_PASSWORD, locked, plugin=plugin)
+            yield Statement(f"GRANT {role} TO {user.quoted}")
+            yield starts_with(session, role, user)
 
-    def _own(self, session: MySQLSession, handovers: Sequence[Handover]) -> Iterator[str]:
+    def _own(self, session: MySQLSession, handovers: Sequence[Handover]) -> Iterator[Statement]:
         """Keyturn's own user, with what it lacks."""
         entries = accounts.account_entries(session, self._admin_name)
         user = entries[0].user if entries else User(self._admin_name, ANYWHERE)
         if not entries:
             plugin = f"VIA {NATIVE} USING" if session.mariadb else f"WITH {SHA2} AS"
             over = "" if self._server.tls == "disable" else " REQUIRE SSL"
-            yield f"CREATE USER {user.quoted} IDENTIFIED {plugin} {HIDDEN}{over}"
+            yield Statement(f"CREATE USER {user.quoted} IDENTIFIED {plugin} ", "", OWN_PASSWORD, over)
         held = accounts.grants(session, user) if entries else Grants((), frozenset())
         own = AccountGrants(held, lambda role: accounts.role_grants(session, role))
         ends_sessions = Right("CONNECTION ADMIN" if session.mariadb else "CONNECTION_ADMIN", "*.*")
         changes_roles = [Right("UPDATE", "`mysql`.*")] if session.mariadb else []
         for right in own.lacks((*ADMIN_RIGHTS, ends_sessions, *changes_roles)):
-            yield f"GRANT {right.stated} ON {right.scope} TO {user.quoted}"
+            yield Statement(f"GRANT {right.stated} ON {right.scope} TO {user.quoted}")
         for owner in dict.fromkeys(each.owner for each in handovers if each.owner):
             role = accounts.role_name(session, owner)
             if f"the role {role} with admin option" not in held.rights():
-                yield f"GRANT {role} TO {user.quoted} WITH ADMIN OPTION"
+                yield Statement(f"GRANT {role} TO {user.quoted} WITH ADMIN OPTION")
 
     def _insist_on_rights(self, session: MySQLSession, handovers: Sequence[Handover]) -> None:
         """Raises Unprivileged where a role would lack what an account has."""
@@ -137,11 +128,13 @@ class MySQLSetup:
                     hint = f"Run as the database's administrator: {missing[0]}"
                     raise Unprivileged("hand over", f"{self._server.name}:{account}", f"{role} lacks a right", hint)
 
-    def _filled(self, session: MySQLSession, statement: str) -> str:
-        own = hashed(usual(session), self._admin["password"].reveal())
-        plugin = next((name for name in PLUGINS if f" {name} " in statement), usual(session))
-        nobodys = hashed(plugin, secrets.token_urlsafe(32))
-        return statement.replace(HIDDEN, f"'{own}'").replace(NOBODYS, f"'{nobodys}'")
+    def _filled(self, session: MySQLSession, statement: Statement) -> str:
+        """The statement as the server gets it: a password as the hash that the server stores."""
+        if not statement.password:
+            return statement.text
+        own = statement.password == OWN_PASSWORD
+        password = self._admin["password"].reveal() if own else secrets.token_urlsafe(32)
+        return f"{statement.text}'{hashed(statement.plugin or usual(session), password)}'{statement.rest}"
 
     @contextmanager
     def _session(self) -> Iterator[MySQLSession]:
@@ -168,6 +161,11 @@ def lacking_of_role(session: MySQLSession, held: Grants, role: str, exists: bool
             yield f"GRANT USAGE ON {right.scope} TO {role} WITH GRANT OPTION"
         else:
             yield f"GRANT {right.stated} ON {right.scope} TO {role}"
+
+
+def starts_with(session: MySQLSession, roles: str, user: User) -> Statement:
+    """What lets an account's next sessions act as these roles, which comes after the check of their rights."""
+    return Statement(f"SET DEFAULT ROLE {roles} {'FOR' if session.mariadb else 'TO'} {user.quoted}", last=True)
 
 
 def usual(session: MySQLSession) -> str:

@@ -30,11 +30,16 @@ SUPERUSER: Final = "SUPERUSER"
 
 @dataclass(frozen=True)
 class Lacking:
-    """A statement, and what it takes to run it: a right, and the role that it is about."""
+    """A statement, and what it takes to run it: a right, and the role that it is about.
+
+    ``password`` and ``last`` are those of :class:`keyturn.core.target_setup.Statement`.
+    """
 
     text: str
     right: str
     role: str = ""
+    password: str = ""
+    last: bool = False
 
 
 @dataclass(frozen=True)
@@ -261,7 +266,7 @@ class AccountReading:
     def acting(self) -> Iterator[Lacking]:
         """What lets the account act as the role from its next login on. Comes last."""
         if self.acts_as() != self.owner:
-            yield Lacking(f"ALTER ROLE {self._account} SET role = {self._owner}", CREATEROLE, self.account)
+            yield Lacking(f"ALTER ROLE {self._account} SET role = {self._owner}", CREATEROLE, self.account, last=True)
 
     def acts_as(self) -> str:
         """The role that its sessions begin with, by its settings; its own name where none says so."""

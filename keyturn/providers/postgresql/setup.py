@@ -14,7 +14,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.target_setup import Handover, Statement, TargetPlan, Transaction
+from keyturn.core.target_setup import OWN_PASSWORD, Handover, Statement, TargetPlan, Transaction
 from keyturn.providers.accounts import Missing, lacking
 from keyturn.providers.postgresql.handover import (
     ADMIN,
@@ -45,9 +45,6 @@ ENDS: Final = ("COMMIT",)
 
 TRIES: Final = 5
 """How often what is lacking is read again, where open sessions go on making things of the account's own."""
-
-HIDDEN: Final = "'(its SCRAM verifier)'"
-"""Stands for the admin's password in what is shown."""
 
 DATABASES: Final = """
 SELECT b.datname, b.datallowconn FROM pg_database b WHERE EXISTS (
@@ -124,7 +121,7 @@ class PostgreSQLSetup:
     def apply(self, handovers: Sequence[Handover], plan: TargetPlan, progress: Callable[[str], None]) -> None:
         """Do what the plan says, a transaction at a time."""
         plan.insist_on_rights()
-        shown = {each.text for transaction in plan.transactions for each in transaction.statements}
+        shown = {each.shown for transaction in plan.transactions for each in transaction.statements}
         with self._session(self._database) as cursor:
             steps, _ = self._steps(cursor, handovers)
         for step in steps:
@@ -169,7 +166,7 @@ class PostgreSQLSetup:
         name = quote_role(cursor, self._admin_name)
         superuser, creates, logs_in = present.get(self._admin_name, (False, False, False))
         if self._admin_name not in present:
-            yield Lacking(f"CREATE ROLE {name} LOGIN CREATEROLE PASSWORD {HIDDEN}", CREATEROLE)
+            yield Lacking(f"CREATE ROLE {name} LOGIN CREATEROLE PASSWORD ", CREATEROLE, password=OWN_PASSWORD)
         elif not superuser and not (creates and logs_in):
             yield Lacking(f"ALTER ROLE {name} LOGIN CREATEROLE", CREATEROLE, self._admin_name)
         if not superuser:
@@ -214,7 +211,7 @@ SELECT r.rolname FROM pg_roles r, pg_roles a WHERE a.rolname = %s
         """What is lacking, with what the login would need; it becomes a member where that helps, and leaves again."""
         needed = list(step.read(cursor))
         if not needed or self._is_superuser(cursor):
-            return tuple(Statement(each.text) for each in needed)
+            return tuple(Statement(each.text, "", each.password, last=each.last) for each in needed)
         joined = [role for pair in step.moved for role in pair]
         joined = [
             role
@@ -225,8 +222,11 @@ SELECT r.rolname FROM pg_roles r, pg_roles a WHERE a.rolname = %s
         names = [quote_role(cursor, role) for role in joined]
         return (
             *(Statement(f"GRANT {name} TO CURRENT_USER{options}") for name in names),
-            *(Statement(each.text, self._lacks(cursor, each, joined)) for each in needed),
-            *(Statement(f"REVOKE {name} FROM CURRENT_USER") for name in names),
+            *(
+                Statement(each.text, self._lacks(cursor, each, joined), each.password, last=each.last)
+                for each in needed
+            ),
+            *(Statement(f"REVOKE {name} FROM CURRENT_USER", last=True) for name in names),
         )
 
     def _lacks(self, cursor: Cursor, needed: Lacking, joined: Sequence[str]) -> str:
@@ -272,8 +272,8 @@ SELECT r.rolname FROM pg_roles r, pg_roles a WHERE a.rolname = %s
             statements = self._shown(cursor, step, shown)
             for _ in range(TRIES):
                 for each in statements:
-                    if not is_last(each.text):
-                        self._run(cursor, each.text)
+                    if not each.last:
+                        self._run(cursor, each)
                 if not (missing := list(self._missing(cursor, step))):
                     break
                 # Open sessions have made something since it was read.
@@ -281,13 +281,13 @@ SELECT r.rolname FROM pg_roles r, pg_roles a WHERE a.rolname = %s
             if missing:
                 raise lacking(f"{self._name}:{step.about}", missing)
             for each in statements:
-                if is_last(each.text):
-                    self._run(cursor, each.text)
+                if each.last:
+                    self._run(cursor, each)
 
     def _shown(self, cursor: Cursor, step: SetupStep, shown: set[str]) -> tuple[Statement, ...]:
         """What is lacking now. Raises Conflict for what was not shown to anybody."""
         statements = self._statements(cursor, step)
-        if more := next((each.text for each in statements if each.text not in shown), None):
+        if more := next((each.shown for each in statements if each.shown not in shown), None):
             problem = f"more is lacking by now: {more}"
             raise Conflict("set up", self._name, problem, "Nothing of this was changed: look at the plan again")
         return statements
@@ -301,15 +301,15 @@ SELECT r.rolname FROM pg_roles r, pg_roles a WHERE a.rolname = %s
                 cursor.execute(f"SET LOCAL ROLE {quote_role(cursor, owner)}")
                 cursor.execute("RESET ROLE; RESET SESSION AUTHORIZATION")
 
-    def _run(self, cursor: Cursor, statement: str) -> None:
+    def _run(self, cursor: Cursor, statement: Statement) -> None:
         try:
-            if HIDDEN in statement:
+            if statement.password:
                 made = verifier(cursor.connection, self._admin_name, self._admin["password"])
-                cursor.execute(statement.replace("%", "%%").replace(HIDDEN, "%s"), (made,))
+                cursor.execute(f"{statement.text.replace('%', '%%')}%s", (made,))
             else:
-                cursor.execute(statement)
+                cursor.execute(statement.text)
         except psycopg2.errors.InsufficientPrivilege as error:
-            problem = f"the login may not run {statement} ({error.diag.message_primary})"
+            problem = f"the login may not run {statement.shown} ({error.diag.message_primary})"
             hint = "Nothing of this was changed: " + (error.diag.message_hint or "let a superuser run it")
             raise Denied("set up", self._name, problem, hint) from None
 
@@ -339,11 +339,6 @@ def reader(moved: Sequence[tuple[str, str]], *, first: bool, last: bool) -> Call
             yield from reading.acting() if last else ()
 
     return read
-
-
-def is_last(statement: str) -> bool:
-    """Whether it changes what the account's next sessions are, which comes after the check."""
-    return " SET role = " in statement or (statement.startswith("REVOKE ") and statement.endswith(" FROM CURRENT_USER"))
 
 
 def by_membership(cursor: Cursor) -> bool:

@@ -9,8 +9,8 @@ import pytest
 from deployments.local.mariadb import MariaDB
 from keyturn.core.errors import Denied
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.target_setup import Handover
-from keyturn.providers.mysql.setup import HIDDEN, MySQLSetup, open_setup
+from keyturn.core.target_setup import NO_PASSWORD, OWN_PASSWORD, Handover
+from keyturn.providers.mysql.setup import MySQLSetup, open_setup
 from keyturn.providers.mysql.target import MySQL
 from tests.support.at_work import AtWork
 from tests.support.lab import fresh
@@ -55,7 +55,8 @@ def test_an_account_is_given_its_role_and_an_application_notices_nothing(mariadb
 
     with lab.session(fields, name) as kept, AtWork(work) as application:
         planned = setup.plan(handovers)
-        assert HIDDEN in repr(planned)
+        statements = [each for transaction in planned.transactions for each in transaction.statements]
+        assert [each.password for each in statements if each.password] == [NO_PASSWORD, OWN_PASSWORD]
         assert "of-the-admin-of-keyturn" not in repr(planned)
         setup.apply(handovers, planned, lambda done: None)
         application.goes_on()
@@ -79,3 +80,24 @@ def test_a_login_that_may_make_no_users_is_told_so(mariadb: MariaDB) -> None:
     with pytest.raises(Denied) as refused:
         setup_of(lab, name, username=f"{name}_dba", password="another").plan(handovers)
     assert "--password-file" in refused.value.hint
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    "words", ["'(its password, hashed)'", "'(of a password that nobody has)'", f"({OWN_PASSWORD})"]
+)
+def test_a_name_that_reads_like_what_keyturn_puts_into_statements_is_a_name(mariadb: MariaDB, words: str) -> None:
+    lab, name = MariaDBLab(mariadb), fresh()
+    table = f"`{name}`.`{words}`"
+    for statement in (
+        f"CREATE DATABASE {name}",
+        f"CREATE TABLE {table} AS SELECT 1 AS n",
+        f"CREATE USER {name}_a IDENTIFIED BY 'of-an-application'",
+        f"GRANT SELECT ON {table} TO {name}_a",
+    ):
+        lab.sql(statement)
+    setup, handovers = setup_of(lab, name), [Handover((f"{name}_a",), name)]
+    setup.apply(handovers, setup.plan(handovers), lambda done: None)
+    assert setup.plan(handovers).is_empty
+    with lab.session(SecretFields({"username": f"{name}_a", "password": "of-an-application"}), name) as session:
+        run(session, f"SELECT n FROM {table}")

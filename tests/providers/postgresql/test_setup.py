@@ -15,8 +15,8 @@ from deployments.local.prepare import DATABASE
 from keyturn.core.errors import Conflict, Denied, Invalid, Unavailable, Unprivileged
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.target_setup import Handover, TargetPlan
-from keyturn.providers.postgresql.setup import HIDDEN, PostgreSQLSetup
+from keyturn.core.target_setup import OWN_PASSWORD, Handover, TargetPlan
+from keyturn.providers.postgresql.setup import PostgreSQLSetup
 from keyturn.providers.postgresql.target import PostgreSQL
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.run import rotate
@@ -92,7 +92,7 @@ def test_an_account_is_handed_over_under_an_application_that_does_not_notice(lab
         assert [each.database for each in planned.transactions] == [DATABASE, f"{name}_other", DATABASE]
         assert texts(planned)[-1] == f"ALTER ROLE {name}_a SET role = {name}"
         assert "of-the-admin-of-keyturn" not in repr(planned)
-        assert HIDDEN in repr(planned)
+        assert [each.password for each in planned.transactions[0].statements if each.password] == [OWN_PASSWORD]
         assert setup.plan(handovers).is_empty
         lab.sql(f"CREATE TABLE {name}_s.later (n int)")
         day.makes = f"{name}_late"  # in the session that was open before, and acts as itself still
@@ -133,6 +133,19 @@ def test_nothing_that_the_account_has_set_for_itself_is_run_by_the_administrator
     apply(setup, handovers)
     assert setup.plan(handovers).is_empty
     assert lab.sql(f"SELECT rolsuper FROM pg_roles WHERE rolname = '{name}_a'") == [(False,)]
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("words", ["'(its SCRAM verifier)'", f"({OWN_PASSWORD})", "%s", "a SET role = b"])
+def test_a_name_that_reads_like_what_keyturn_puts_into_statements_is_a_name(lab: Lab, words: str) -> None:
+    name = fresh()
+    table = f'"{name} {words}"'
+    lab.sql(f"CREATE ROLE {name}_a LOGIN; CREATE TABLE {table} (n int)")
+    lab.sql(f"GRANT SELECT ON {table} TO {name}_a")
+    setup, handovers = setup_of(lab, name), [Handover((f"{name}_a",), name)]
+    assert f"GRANT SELECT ON TABLE public.{table} TO {name}" in texts(apply(setup, handovers))
+    assert setup.plan(handovers).is_empty
+    assert lab.logs_in({"username": f"{name}_admin", "password": "of-the-admin-of-keyturn"})
 
 
 @pytest.mark.attack
