@@ -90,7 +90,7 @@ class Demo:
         return await self.in_sync() and hidden and sound and ended and watched and narrowed
 
     async def narrow(self) -> bool:
-        """Give Keyturn's logins what this catalogue needs, and nothing else; whether each has just that."""
+        """Give Keyturn's logins exactly what this catalogue needs; whether each has just that."""
         self.say("Keyturn's logins to the hub get what this catalogue needs, and nothing else")
         for step in ("policy render", "policy check", "policy check --as auditor"):
             self.console.print(f"  $ keyturn {step}", style="dim")

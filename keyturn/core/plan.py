@@ -39,7 +39,7 @@ class Action(StrEnum):
     BLOCKED = "blocked"
     """It can't be done now, and the reason says why."""
     NOT_COMPARED = "not compared"
-    """Only its value tells, which the login in use may not read."""
+    """Its marks do not show whether it is in sync, and the login in use may not read values."""
 
 
 WRITES: Final = frozenset({Action.CREATE, Action.UPDATE, Action.ADOPT, Action.DRIFTED})

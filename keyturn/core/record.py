@@ -1,8 +1,8 @@
 """The record of one secret's rotation: what is open, what waits for retirement, and what has been.
 
 It is one entry of the hub's state, written by compare-and-set, and therefore also the lock: of two
-workers that read version n only one can write n+1. It holds no value: what opens something is in entries of its own,
-which the record names (`keyturn.rotation.candidates`). A rotation's number is a Lamport clock, so that order
+workers that read version n only one can write n+1. It holds no value: candidates are in separate entries, which
+the record names (`keyturn.rotation.candidates`). A rotation's number is a Lamport clock, so that order
 never depends on a clock of the wall: see :meth:`Record.next_sequence`.
 """
 

@@ -95,7 +95,7 @@ class SecretFields(Mapping[str, Sensitive]):
 
 
 class StoredFields(SecretFields):
-    """Fields in an entry of the hub of their own, at ``place``; ``read`` gets them when a field is first asked for.
+    """Fields in a separate entry of the hub, at ``place``; ``read`` gets them when a field is first used.
 
     Whatever ``read`` raises comes out of that first use.
     """

@@ -1,4 +1,4 @@
-"""The values of an open rotation: each in an entry of its own, which a record names and an auditor cannot read.
+"""The values of an open rotation: each in a separate entry, which a record names and an auditor cannot read.
 
 An entry is made once, under a new key, and never changed. It is written before the record that names it, and removed
 after a record that no longer does. A process that dies in between leaves an entry that no record names, which

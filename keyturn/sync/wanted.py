@@ -56,7 +56,7 @@ def barred(spot: Hashable, path: str, place: Destination) -> list[Hashable]:
 
 
 def uncompared_item(want: Wanted, version: int, copy: RemoteSecret | None) -> Item:
-    """A copy that only its value tells of, for a login that may not read values."""
+    """A copy whose marks do not decide, for a login that may not read values."""
     return item_of(want, Action.NOT_COMPARED, version, copy, "not compared with this login, which may not read values")
 
 

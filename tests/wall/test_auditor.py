@@ -70,7 +70,7 @@ class Audited:
         return done
 
     def ask(self, token: str, method: str, path: str, body: dict[str, Any] | None = None) -> requests.Response:
-        """What the hub answers whoever has that token and asks by hand."""
+        """The hub's answer to a request with that token."""
         return requests.request(
             method,
             f"{self.empty.server.address}/v1/{path}",
@@ -153,7 +153,7 @@ def test_each_login_lacks_nothing_and_has_nothing_beyond(audited: Audited, login
 
 @pytest.mark.parametrize("login", ["planner", "viewer", "monitor"])
 @pytest.mark.parametrize("name", ["status", "due", "plan", "history", "incidents"])
-def test_another_login_that_looks_is_told_which_one_to_use(audited: Audited, login: str, name: str) -> None:
+def test_an_error_names_the_auditors_login_to_other_logins_that_look(audited: Audited, login: str, name: str) -> None:
     audited.become(f"keyturn-{login}")
     try:
         done = audited.run(*COMMANDS[name])

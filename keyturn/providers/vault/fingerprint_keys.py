@@ -32,7 +32,7 @@ LASTING: Final = 300.0
 class HubKeys:
     """The keys that the hub has, kept in memory.
 
-    ``newest`` describes the newest version of an entry, ``clock`` tells the hub's time once it has answered.
+    ``newest`` describes the newest version of an entry, ``clock`` gives the hub's time once it has answered.
     """
 
     def __init__(
