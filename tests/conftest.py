@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from os.path import relpath
@@ -225,9 +226,17 @@ def group_of(file: PurePath) -> str:
 
 @pytest.fixture(scope="session", autouse=True)
 def limits_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A run of the tests is an hour of one login: the operator lets it ask for more than people do."""
+    """A run of the tests is an hour of one login: the operator lets it ask for more than people do.
+
+    Catalogues of the tests may name files, and write, below the directories for temporary files and those of the docs.
+    """
     file = tmp_path_factory.mktemp("policy") / "policy.yaml"
-    file.write_text(f"limits: {json.dumps(LOOSE.model_dump())}\n")
+    temporary = [os.path.realpath(place) for place in (tempfile.gettempdir(), tmp_path_factory.getbasetemp())]
+    places = {
+        "files": [*temporary, "/etc/keyturn", "/run", "/var/log/openbao"],
+        "directories": [*temporary, "/run", "/srv"],
+    }
+    file.write_text(json.dumps({"limits": LOOSE.model_dump(), **places}))
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("KEYTURN_POLICY", str(file))
         yield

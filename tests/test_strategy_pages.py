@@ -1,5 +1,6 @@
 """The pages of the strategies: their examples load, and nothing is missing."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any, get_args
@@ -22,8 +23,8 @@ def write_examples(page: Path, directory: Path) -> None:
 @pytest.mark.parametrize("name", ["http-api-key", "ssh-key"])
 def test_the_examples_load_and_use_their_strategy(name: str, tmp_path: Path) -> None:
     write_examples(PAGES / f"{name}.md", tmp_path)
-    assert find_problems(tmp_path, {}) == []
-    used = {secret.rotation.strategy for secret in load_catalogue(tmp_path, {}).secrets.values()}
+    assert find_problems(tmp_path, os.environ) == []
+    used = {secret.rotation.strategy for secret in load_catalogue(tmp_path, os.environ).secrets.values()}
     assert used == {name}
 
 

@@ -67,6 +67,7 @@ def make_files(stack: Stack) -> None:
     kept_bytes(
         own(stack, "prefect-server") / "encryption.key", lambda: base64.urlsafe_b64encode(secrets.token_bytes(32))
     )
+    environment.write_policy(stack)
     for service in stack.ports:
         stack.issue_certificate(service, own(stack, service))
 

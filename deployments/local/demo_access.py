@@ -108,7 +108,8 @@ class Session:
             for name, key in self.keys.items()
         }
         people = {"people": [f"auth/{MOUNT}"], "approvers": approvers}
-        write_private(self.directory / "policy.yaml", yaml.safe_dump({"approvals": people}))
+        allowed = {"files": environment.files_of(self.stack), "approvals": people}
+        write_private(self.directory / "policy.yaml", yaml.safe_dump(allowed))
 
     # --- commands
 

@@ -1,6 +1,7 @@
 """The environment variables that lead a process to the local stack, and no further."""
 
 import importlib.util
+import json
 import os
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Final
 
 from deployments.local.foreign_pages import origins
 from deployments.local.home import Stack
-from deployments.local.support.files import kept_secret
+from deployments.local.support.files import kept_secret, write_private
 from keyturn.catalogue.operators_policy import VARIABLE
 from keyturn.settings.directories import cache_directory
 
@@ -74,7 +75,7 @@ def environment(stack: Stack) -> dict[str, str]:
         "KEYTURN_INFERENCE_URL": stack.url("inference"),
         "KEYTURN_CONSUMER_CA_FILE": ca_file(stack),
         **channel(stack),
-        **operators_policy(),
+        **operators_policy(stack),
         **ledger(stack),
         **hub(stack),
         **prefect(stack),
@@ -123,9 +124,23 @@ def channel(stack: Stack) -> dict[str, str]:
     return {"KEYTURN_FAILURE_URL_FILE": str(file)} if file.exists() else {}
 
 
-def operators_policy() -> dict[str, str]:
-    """What this machine's operator lets catalogues do, where a file says it."""
-    return {VARIABLE: file} if (file := os.environ.get(VARIABLE)) else {}
+def operators_policy(stack: Stack) -> dict[str, str]:
+    """What catalogues may do on this machine: as its operator's file says, else the stack's own."""
+    return {VARIABLE: os.environ.get(VARIABLE) or str(write_policy(stack))}
+
+
+def write_policy(stack: Stack) -> Path:
+    """An operator's file that lets catalogues name the stack's authority and the cluster's token."""
+    file = stack.authority.certificate.with_name("policy.yaml")
+    text = json.dumps({"files": files_of(stack)}, indent=2)
+    if not file.exists() or file.read_text() != text:
+        write_private(file, text)
+    return file
+
+
+def files_of(stack: Stack) -> list[str]:
+    """The directories of the files that the example's catalogue names."""
+    return [str(stack.authority.certificate.parent), str(stack.directory("kubernetes"))]
 
 
 def hub(stack: Stack) -> dict[str, str]:

@@ -28,8 +28,12 @@ VARIABLE: Final = "KEYTURN_POLICY"
 PREFIX: Final = "KEYTURN_"
 """What the variables begin with that any catalogue may name."""
 
-OWN: Final = re.compile(r"KEYTURN_(HUB|FAILURE|FORWARD|LEDGER|METRICS|POLICY)(_|\Z)")
-"""Those of them that are Keyturn's own, and lead to its login, its record or whom it tells."""
+OWN: Final = re.compile(
+    r"KEYTURN_(ACCESS|AUDIT|CATALOGUE|CONFIG|CONTEXT|FAILOVER|FAILURE|FILES|FOLLOW|FORWARD|HOME|HUB|LEDGER|LOG|LOOK|MARKS|"
+    r"METRICS|NURSERY|PEER|POLICY|PREFECT|RELEASE|RENEWAL|REVOKER|SERVE|SET|SETTINGS|SETUP|SOURCES|TRAIL|WORKER|"
+    r"WORKSPACE)(_|\Z)"
+)
+"""Those of them that Keyturn's own settings read: its logins, its record, whom it reports to, what it sets up."""
 
 CREDENTIAL: Final = re.compile(
     r"PASSW(OR)?D|PASSPHRASE|SECRET|CREDENTIAL|(\A|_)(TOKEN|PWD|(API|ACCESS|PRIVATE|SIGNING)_?KEY|AUTH_STRING|DSN|"
@@ -104,8 +108,11 @@ class OperatorsPolicy(Model):
     accounts: tuple[Account, ...] | None = None
     """Accounts of AWS, projects of Google Cloud, tenants and subscriptions of Azure, repositories of GitHub that the
     catalogue may name; * is any text."""
-    directories: tuple[Directory, ...] | None = None
-    """Directories that files which the catalogue names lie below, and that stores of the kind file may write below."""
+    files: tuple[Directory, ...] = ()
+    """Directories of the files that the catalogue may name, such as tokens and CA certificates. Without any, it may
+    name CA certificates in its own folder, and no other file."""
+    directories: tuple[Directory, ...] = ()
+    """Directories that stores of the kind file and consumers of the kind process may write below; without any, none."""
     processes: tuple[Directory, ...] = ()
     """Directories below which pid files lie whose processes consumers may signal; without any, none may be."""
     variables: tuple[Variable, ...] = ()

@@ -5,7 +5,8 @@ holds whatever the operator's file says: see :mod:`keyturn.catalogue.operators_p
 """
 
 import os
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from keyturn.core.errors import Invalid
 from keyturn.core.hosts import refuses_host
 from keyturn.core.outbound import is_loopback
 from keyturn.settings.directories import cache_directory, sources_directory, state_directory
+from keyturn.settings.hub_login import SERVICE_ACCOUNT_TOKEN
 from keyturn.settings.trail import trail_directory
 
 Flaw = tuple[KeyPath, str, str]
@@ -39,6 +41,9 @@ LEADING: Final = ("stores", "targets", "consumers", "access_logs", "hub", "keys"
 FILES: Final = ("directory", "kubeconfig")
 """Keys that name files or directories, besides those that end in _file."""
 
+CA_FILE: Final = "ca_file"
+"""The key that names a file which holds nothing but certificates."""
+
 PID_FILE: Final = "pid_file"
 """The key that names whose process is signalled, which takes the operator's word."""
 
@@ -50,22 +55,39 @@ PORTS: Final = {"https": 443, "http": 80, "ldaps": 636, "ldap": 389}
 DEVICES: Final = ("/proc", "/sys", "/dev")
 """What is no file: nothing that a catalogue names lies below."""
 
-SYSTEM: Final = (
+CODE: Final = (
     "/bin",
     "/boot",
     "/etc",
     "/lib",
     "/lib32",
     "/lib64",
+    "/run/systemd",
     "/sbin",
+    "/snap",
     "/usr",
-    "/var/spool",
-    "/var/lib",
     "/var/run/secrets",
     "/run/secrets",
-    "/run/systemd",
+    "/var/spool",
 )
-"""Where nothing is written unless the operator's file allows it under `directories`."""
+"""Where the system loads programs and settings from: nothing is written there, whatever the operator's file says."""
+
+HOME_CODE: Final = (
+    ".bashrc.d",
+    ".config",
+    ".ipython",
+    ".jupyter",
+    ".local/bin",
+    ".local/lib",
+    ".local/share/systemd",
+    "bin",
+)
+"""The same below the user's home."""
+
+CODE_PARTS: Final = frozenset(
+    {".git", "bin", "dist-packages", "libexec", "profile.d", "sbin", "site-packages", "systemd", "__pycache__"}
+)
+"""What a directory is called, or one above it, that some program loads code from."""
 
 HOME: Final = (
     ".ssh",
@@ -80,34 +102,19 @@ HOME: Final = (
     ".vault-token",
     ".bao-token",
     ".netrc",
+    ".npmrc",
     ".pgpass",
+    ".pypirc",
     ".git-credentials",
     ".postgresql",
 )
 """Below the user's home, what logs this machine or its user in somewhere."""
-
-LOGINS: Final = (
-    "AWS_SHARED_CREDENTIALS_FILE",
-    "AWS_CONFIG_FILE",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AZURE_FEDERATED_TOKEN_FILE",
-    "AZURE_CLIENT_CERTIFICATE_PATH",
-    "GOOGLE_APPLICATION_CREDENTIALS",
-    "PGPASSFILE",
-    "VAULT_CLIENT_KEY",
-    "KEYTURN_LEDGER_SPOOL",
-    VARIABLE,
-)
-"""Variables that name a file which is this process's own."""
 
 WITHOUT_TLS: Final[Mapping[str, tuple[object, ...]]] = {
     "sslmode": ("disable", "allow", "prefer"),
     "tls": (False, "disable"),
 }
 """The settings, and their values with which a connection may have no TLS."""
-
-OWN_FILES: Final = ("KEYTURN_HUB_", "KEYTURN_REVOKER_", "KEYTURN_FAILURE_", "KEYTURN_FORWARD_", "KEYTURN_METRICS_")
-"""What variables begin with that name Keyturn's own files, where they end in _FILE."""
 
 
 @dataclass(frozen=True)
@@ -203,29 +210,35 @@ def _accounts(model: Any, around: Surroundings) -> Iterator[Flaw]:
 
 @dataclass(frozen=True)
 class FileRules:
-    """Which files and directories this machine lets the catalogue name. All paths are whole, with links followed."""
+    """Which files and directories this machine lets the catalogue name. All paths are whole, with links followed.
 
-    allowed: tuple[str, ...] | None
+    ``files`` and ``directories`` are the operator's; ``own`` are Keyturn's files, and ``logins`` its directories and
+    what logs its user in; ``code`` is where programs are loaded from; ``written`` is where the catalogue writes.
+    """
+
+    files: tuple[str, ...]
+    directories: tuple[str, ...]
+    processes: tuple[str, ...]
     own: frozenset[str]
     logins: tuple[str, ...]
+    code: tuple[str, ...]
     catalogue: str
     written: frozenset[str]
-    processes: tuple[str, ...] = ()
 
     @staticmethod
     def of(made: Models, around: Surroundings) -> "FileRules":
         """The rules for the entries of a catalogue: ``written`` are the directories that copies and notices lie in."""
-        home = os.path.expanduser("~")
+        policy = around.policy
         writing = (*made["stores"].values(), *made["consumers"].values(), *made["access_logs"].values())
-        directories = (getattr(entry, "directory", None) for entry in writing)
-        allowed = around.policy.directories
         return FileRules(
-            None if allowed is None else tuple(map(_real, allowed)),
-            frozenset(map(_real, _own_files(around.env))),
-            (*(_real(os.path.join(home, part)) for part in HOME), *_own_directories(around.env)),
+            tuple(map(_real, policy.files)),
+            tuple(map(_real, policy.directories)),
+            tuple(map(_real, policy.processes)),
+            frozenset(map(_real, _own_files(around))),
+            (*map(_of_home, HOME), *_own_directories(around.env)),
+            tuple(_code(around.env)),
             _real(str(around.directory)),
-            frozenset(_real(directory) for directory in directories if directory),
-            tuple(map(_real, around.policy.processes)),
+            frozenset(_real(entry.directory) for entry in writing if _writes(entry)),
         )
 
     def find_flaws(self, model: Any) -> Iterator[Flaw]:
@@ -233,53 +246,79 @@ class FileRules:
         for key, value in model:
             if not isinstance(value, str) or not (key.endswith("_file") or key in FILES):
                 continue
+            refuses = self._refuses_writing if key == "directory" and _writes(model) else partial(self._refuses, key)
             parts = value.split(os.pathsep) if key == "kubeconfig" else [value]
-            if why := next((why for part in parts if (why := self._refuses(key, part))), None):
+            if why := next((why for part in parts if (why := refuses(_real(part)))), None):
                 yield (key,), *why
 
-    def _refuses(self, key: str, path: str) -> tuple[str, str] | None:
-        real, writes = _real(path), key == "directory"
-        if real in self.own or (writes and any(os.path.dirname(own) == real for own in self.own)):
-            return "it is a file of Keyturn's own, or beside one", "Name another place."
-        if _below(real, DEVICES) or (_below(real, self.logins) and not self._is_kubeconfig(key, real)):
-            return "no catalogue may name what lies there", "Keep the file in a directory of its own."
-        if key != "ca_file" and _below(real, (self.catalogue,)):
-            return "it lies in the catalogue's directory", "Keep it where the catalogue's authors can't write."
-        if not writes and _below(real, self.written):
+    def _refuses(self, key: str, real: str) -> tuple[str, str] | None:
+        if why := self._refuses_own(real, key):
+            return why
+        if _below(real, self.written):
             return "this catalogue has files written there", "Keep it where no copy and no notice is written."
         if key == PID_FILE and not _below(real, self.processes):
             remedy = "Let the operator add its directory to `processes`, or say directory and no pid_file."
             return "the operator's file does not allow to signal processes of this directory", remedy
-        return self._refuses_place(real, writes)
-
-    def _refuses_place(self, real: str, writes: bool) -> tuple[str, str] | None:
-        if self.allowed is not None and not _below(real, self.allowed):
-            return "the operator's file does not allow this place", "Let the operator add it to `directories`."
-        if self.allowed is None and writes and (real == "/" or _below(real, SYSTEM)):
-            remedy = "Choose a directory of its own, or let the operator's file allow it under `directories`."
-            return "no copies are written to a directory of the system", remedy
+        if _below(real, (self.catalogue,)):
+            remedy = "Keep it where the catalogue's authors can't write."
+            return None if key == CA_FILE else ("it lies in the catalogue's directory", remedy)
+        if key != PID_FILE and not _below(real, self.files):
+            where = "Keep it in the catalogue's folder, or let" if key == CA_FILE else "Let"
+            remedy = f"{where} the operator's file ({VARIABLE}) list its directory under `files`."
+            return "the operator's file lists no directory under `files` that it lies in", remedy
         return None
 
-    @staticmethod
-    def _is_kubeconfig(key: str, real: str) -> bool:
-        return key == "kubeconfig" and _below(real, (_real("~/.kube"),))
+    def _refuses_writing(self, real: str) -> tuple[str, str] | None:
+        if any(os.path.dirname(own) == real for own in self.own):
+            return "it is a file of Keyturn's own, or beside one", "Name another place."
+        if why := self._refuses_own(real, "directory"):
+            return why
+        if _below(real, self.code) or CODE_PARTS & set(real.split("/")):
+            return "programs are loaded from there, so nothing is written to it", "Choose a directory for data alone."
+        if _below(real, (self.catalogue,)):
+            return "it lies in the catalogue's directory", "Keep it where the catalogue's authors can't write."
+        if not _below(real, self.directories):
+            remedy = f"Let the operator's file ({VARIABLE}) list it under `directories`."
+            return "the operator's file lists no directory under `directories` that it lies in", remedy
+        return None
+
+    def _refuses_own(self, real: str, key: str) -> tuple[str, str] | None:
+        """What is Keyturn's or its user's own, whatever the operator's file says."""
+        if real in self.own and key != CA_FILE:
+            return "it is a file of Keyturn's own, or beside one", "Name another place."
+        is_kubeconfig = key == "kubeconfig" and _below(real, (_of_home(".kube"),))
+        if _below(real, DEVICES) or (_below(real, self.logins) and not is_kubeconfig):
+            return "no catalogue may name what lies there", "Keep the file in a directory of its own."
+        return None
+
+
+def _writes(entry: Any) -> bool:
+    """Whether Keyturn writes to the directory that an entry names: logs of clouds are only read."""
+    return bool(getattr(entry, "directory", None)) and not entry.kind.endswith("-files")
 
 
 def _real(path: str) -> str:
     return os.path.realpath(os.path.expanduser(path))
 
 
-def _below(path: str, directories: tuple[str, ...] | frozenset[str]) -> bool:
+def _of_home(part: str) -> str:
+    return _real(os.path.join("~", part))
+
+
+def _below(path: str, directories: Iterable[str]) -> bool:
     return any(path == directory or path.startswith(directory.rstrip("/") + "/") for directory in directories)
 
 
-def _own_files(env: Mapping[str, str]) -> Iterator[str]:
-    """The files that log this process in, and those that it writes what it did to."""
-    for name, value in env.items():
-        own = name.startswith(OWN_FILES) and name.endswith("_FILE") and not name.endswith("CA_FILE")
-        if value and (own or name in LOGINS):
-            yield value
-    if (ledger := env.get("KEYTURN_LEDGER")) and "://" not in ledger:
+def _own_files(around: Surroundings) -> Iterator[str]:
+    """Every file that a variable of this process names and that was not meant for the catalogue, whatever it is called.
+
+    So it holds for each setting that names a file: of Keyturn, of Prefect, and of the clouds' SDKs.
+    """
+    yield SERVICE_ACCOUNT_TOKEN
+    for name, value in around.env.items():
+        if not around.policy.allows_variable(name):
+            yield from (part for part in value.split(os.pathsep) if part.startswith(("/", "~")))
+    if (ledger := around.env.get("KEYTURN_LEDGER")) and "://" not in ledger:
         yield from (ledger, f"{ledger}.spool")
 
 
@@ -292,3 +331,11 @@ def _own_directories(env: Mapping[str, str]) -> Iterator[str]:
             yield _real(str(place()))
         except Invalid:
             continue
+
+
+def _code(env: Mapping[str, str]) -> Iterator[str]:
+    """Where the system, this Python and a shell of its user load programs from."""
+    yield from CODE
+    yield from map(_of_home, HOME_CODE)
+    yield from map(_real, (sys.prefix, sys.base_prefix, *(path for path in sys.path if path)))
+    yield from (_real(part) for part in env.get("PATH", "").split(os.pathsep) if part)

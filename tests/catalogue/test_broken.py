@@ -1,5 +1,6 @@
 """Every mistake is found, at its place, all of them at once, and no value is ever quoted."""
 
+import os
 import pickle
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,12 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyturn.catalogue import CatalogueInvalid, Problem, find_problems, load_catalogue
+from keyturn.catalogue.operators_policy import VARIABLE
 from tests.support import sampling
 
 BROKEN = Path(__file__).parent / "broken"
 CATALOGUES = sorted(path.name for path in BROKEN.iterdir())
 ENV = {"KEYTURN_EMPTY": "", "KEYTURN_WORD": "many"}
 JARGON = ("input should", "pydantic", "field required", "extra inputs")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def operated() -> None:
+    """The operator of the tests lets catalogues name files."""
+    ENV[VARIABLE] = os.environ[VARIABLE]
 
 
 def said(problem: Problem, directory: Path) -> str:

@@ -1,5 +1,6 @@
 """Which secrets a sync chooses: by path, owner, classification and labels, all of which have to hold."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def test_syncs_push_what_they_choose_and_what_is_not_declared_by_its_path_alone(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "all.yaml").write_text(CATALOGUE)
     for read in ("anew", "from the index"):
-        catalogue = load_catalogue(tmp_path, {})
+        catalogue = load_catalogue(tmp_path, os.environ)
         assert labels(catalogue, "pay/db") == ["aws:pay/db", "plant:db"], read
         assert labels(catalogue, "pay/test") == ["aws:pay/test"], read
         assert labels(catalogue, "pay/undeclared") == ["aws:pay/undeclared"], read

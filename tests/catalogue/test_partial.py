@@ -1,5 +1,6 @@
 """A revocation loads what it can of a broken catalogue, lists the rest, and uses nothing that is in doubt."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -148,7 +149,8 @@ def test_a_directory_from_which_nothing_loads_is_refused(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", sorted(path.name for path in (Path(__file__).parent / "broken").iterdir()))
 def test_every_broken_catalogue_loads_in_part_or_is_refused_and_lists_every_problem(name: str) -> None:
-    directory, env = Path(__file__).parent / "broken" / name, {"KEYTURN_EMPTY": "", "KEYTURN_WORD": "many"}
+    operated = {"KEYTURN_POLICY": os.environ["KEYTURN_POLICY"]}
+    directory, env = Path(__file__).parent / "broken" / name, {"KEYTURN_EMPTY": "", "KEYTURN_WORD": "many", **operated}
     try:
         catalogue = load_catalogue(directory, env, despite_policy=True, lenient=True)
     except CatalogueInvalid:

@@ -1,5 +1,6 @@
 """Rules of a catalogue: where the copies of which secrets may lie, must lie, and must not."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ stores:
   two: {kind: gcp-secret-manager, project: my-project, replication: [europe-west3, us-east1]}
   vault: {kind: azure-key-vault, vault_url: "https://v.vault.azure.net", place: westeurope}
   cluster: {kind: kubernetes, namespace: apps}
-  actions: {kind: github-actions, repository: a/b, token_file: /etc/token}
+  actions: {kind: github-actions, repository: a/b, token_file: /run/token}
 """
 
 SECRET = """
@@ -36,7 +37,7 @@ def problems(directory: Path, rule: str, *stores: str) -> list[str]:
     """What is wrong with copies in these stores under a rule, without the remedies."""
     places = ", ".join(f"{{store: {store}, name: k{number}}}" for number, store in enumerate(stores))
     (directory / "all.yaml").write_text(f"{STORES}{SECRET % places}\nrules:\n  a: {{{rule}}}\n")
-    return [problem.message for problem in find_problems(directory, {})]
+    return [problem.message for problem in find_problems(directory, os.environ)]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,7 @@ def test_a_copy_that_a_sync_makes_is_told_with_the_sync_and_the_rules_reason(tmp
     syncs = "syncs:\n  all: {paths: ['pay/*'], stores: [aws], name: '{name}'}\n"
     rules = f"rules:\n  eu:\n    classifications: [restricted]\n    {EU}\n    reason: the contract says so\n"
     (tmp_path / "all.yaml").write_text(f"{STORES}{SECRET % ''}\n{syncs}{rules}")
-    (problem,) = find_problems(tmp_path, {})
+    (problem,) = find_problems(tmp_path, os.environ)
     assert problem.where == "secrets.pay/db"
     assert problem.message.endswith("keeps them in us-east-1; the sync all pushes it to aws/us-east-1")
     assert problem.remedy.startswith("Push it elsewhere. The rule is at ")
@@ -105,7 +106,7 @@ def test_of_secrets_that_are_not_declared_a_rule_by_paths_is_asked(tmp_path: Pat
         f"rules:\n  eu: {{paths: ['pay/**'], {EU}}}\n  owned: {{owners: [a@example.com], never: {{stores: [vault]}}}}\n"
     )
     (tmp_path / "all.yaml").write_text(f"{STORES}{SECRET % ''}\n{rules}")
-    catalogue = load_catalogue(tmp_path, {})
+    catalogue = load_catalogue(tmp_path, os.environ)
     forbidden = (
         "the rule eu allows copies in eu-* or europe-* or westeurope alone, and aws/us-east-1 keeps them in us-east-1"
     )
@@ -147,7 +148,7 @@ rules:
 )
 def test_a_value_becomes_no_older_than_the_rule_lets_it(tmp_path: Path, rotation: str, rule: str, said: str) -> None:
     (tmp_path / "all.yaml").write_text(TIMED % (rotation, rule))
-    found = [str(problem) for problem in find_problems(tmp_path, {})]
+    found = [str(problem) for problem in find_problems(tmp_path, os.environ)]
     assert len(found) == bool(said), found
     if said:
         assert said in found[0]

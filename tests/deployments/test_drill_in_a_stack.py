@@ -49,7 +49,7 @@ PATH = "more/secret"
 
 MORE = """
 stores:
-  second: {{ kind: vault, address: "https://vault.example.com", token_file: /none }}
+  second: {{ kind: vault, address: "https://vault.example.com", token_file: /run/none }}
   files: {{ kind: file, directory: {files} }}
 targets:
   mine: {{ kind: mysql, host: db.example.com, database: app, admin: targets/mine }}

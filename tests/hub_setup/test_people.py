@@ -284,7 +284,7 @@ def test_a_hub_without_the_method_says_so(empty: Empty) -> None:
 @pytest.mark.attack
 def test_a_login_comes_back_to_no_host_that_the_operators_file_leaves_out(tmp_path: Path) -> None:
     (tmp_path / "catalogue").mkdir()
-    (tmp_path / "policy.yaml").write_text("hosts: [login.example.com, vault.example.com]\n")
+    (tmp_path / "policy.yaml").write_text("hosts: [login.example.com, vault.example.com]\nfiles: [/run]\n")
 
     def load(page: str) -> None:
         method = "{kind: oidc, discovery_url: 'https://login.example.com', client_id: hub, client_secret_file: /run/s}"

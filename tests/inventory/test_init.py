@@ -123,8 +123,8 @@ def test_every_copy_is_found_and_none_wrongly_and_a_plan_adopts_them_and_overwri
         assert (asked[place]["path"], "holds version 1 of this secret" in asked[place]["question"]) == (path, True)
     assert {*found, *asked} - estate.copies.keys() - estate.stale.keys() <= estate.decoys
 
-    assert find_problems(output, {}) == []
-    declared = load_catalogue(output, {}).secrets
+    assert find_problems(output, os.environ) == []
+    declared = load_catalogue(output, os.environ).secrets
     assert {str(secret.rotation.strategy) for secret in declared.values()} == {"manual"}
     planned = keyturn("plan", "--all", "--json", "--catalogue", str(output))
     assert planned.exit_code == 0, planned.output
@@ -243,7 +243,7 @@ def test_what_a_catalogue_can_not_declare_is_left_out_and_told(small: Small) -> 
     assert left["gone"] == "its newest version, 1, is deleted"
     assert left[f"{small.mount}-more/"].endswith(f"give --mount NAME={small.mount}-more")
     assert left[f"{small.mount}-old/"].startswith("it is KV version 1")
-    assert find_problems(small.output, {}) == []
+    assert find_problems(small.output, os.environ) == []
 
 
 def test_a_mount_of_version_1_is_not_taken_for_an_empty_one(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,7 +317,7 @@ def test_what_a_person_declares_in_another_file_stays_theirs(small: Small) -> No
     told = init(small.output)
     assert told["secrets"] == ["ml/more"]
     assert {"name": "ml/db", "why": "it is declared already"} in told["not_declared"]
-    assert load_catalogue(small.output, {}).secret("ml/db").owner == "ml@example.com"
+    assert load_catalogue(small.output, os.environ).secret("ml/db").owner == "ml@example.com"
 
 
 def test_a_store_that_does_not_answer_stops_no_other(small: Small) -> None:
@@ -342,7 +342,7 @@ def test_owners_and_classes_are_those_that_the_hub_names(small: Small) -> None:
     custom = {"owner": "ml@example.com", "classification": "Restricted"}
     small.root.secrets.kv.v2.update_metadata("ml/db", mount_point=small.mount, custom_metadata=custom)
     init(small.output)
-    secret = load_catalogue(small.output, {}).secret("ml/db")
+    secret = load_catalogue(small.output, os.environ).secret("ml/db")
     assert (secret.owner, str(secret.classification)) == ("ml@example.com", "restricted")
 
 
@@ -427,8 +427,8 @@ def test_two_accounts_of_one_group_may_take_turns_and_the_proposal_is_one_that_l
         r"rotation: \{ strategy: manual \}\n +# proposal: .*\n +# rotation:", "rotation:", file.read_text(), count=1
     )
     file.write_text(taken)
-    assert find_problems(small.output, {}) == []
-    rotation: Any = load_catalogue(small.output, {}).secret("ml/db").rotation
+    assert find_problems(small.output, os.environ) == []
+    rotation: Any = load_catalogue(small.output, os.environ).secret("ml/db").rotation
     assert (rotation.strategy, rotation.users) == ("alternating-users", tuple(sorted((first, second))))
 
 

@@ -55,7 +55,9 @@ def guided(empty: Empty, key: Sensitive, consumer: Consumer, tmp_path: Path, mon
     (declared,) = (block for block in re.findall(r"(?ms)^```yaml\n(.*?)^```", PAGE) if "secrets:" in block)
     declared = declared.replace("http://127.0.0.1:8000/", consumer.url).replace("/run/keyturn/copies", str(copies))
     (tmp_path / "catalogue" / "all.yaml").write_text(declared)
-    (tmp_path / "policy.yaml").write_text(f"limits: {LOOSE.model_dump_json()}\n")
+    (tmp_path / "policy.yaml").write_text(
+        f"limits: {LOOSE.model_dump_json()}\ndirectories: [{os.path.realpath(copies)}]\n"
+    )
     for name in [name for name in os.environ if name.startswith(FOREIGN)]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("KEYTURN_POLICY", str(tmp_path / "policy.yaml"))

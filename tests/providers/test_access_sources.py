@@ -1,6 +1,7 @@
 """The access logs of a catalogue, opened by their names on the machine that reads them."""
 
 import json
+import os
 from contextlib import closing
 from http import HTTPStatus
 from pathlib import Path
@@ -36,7 +37,7 @@ def catalogue(tmp_path: Path) -> Catalogue:
     directory = tmp_path / "catalogue"
     directory.mkdir()
     (directory / "logs.yaml").write_text(CATALOGUE)
-    return load_catalogue(directory, {"KEYTURN_LOGS": str(tmp_path)})
+    return load_catalogue(directory, {**os.environ, "KEYTURN_LOGS": str(tmp_path)})
 
 
 def opened(catalogue: Catalogue, name: str, directory: Path) -> AccessSource:
@@ -140,6 +141,8 @@ def test_a_clouds_log_tells_copies_by_their_secrets_paths(tmp_path: Path) -> Non
     delivered.mkdir()
     events = [cloudtrail(1, {"secretId": "ml-key"}), cloudtrail(2, {"secretId": "others"})]
     (delivered / "a.json.gz").write_bytes(trail_file(*events))
-    source = opened(load_catalogue(catalogue, {"KEYTURN_LOGS": str(delivered)}), "trail", tmp_path / "kept")
+    source = opened(
+        load_catalogue(catalogue, {**os.environ, "KEYTURN_LOGS": str(delivered)}), "trail", tmp_path / "kept"
+    )
     accesses = [record.access for record in source.read(None, 10).records]
     assert [(access.system, access.path) for access in accesses] == [("aws", "ml/key"), ("aws", "aws:others")]

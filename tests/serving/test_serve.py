@@ -154,7 +154,7 @@ def test_with_the_least_rights_reads_are_in_the_trail_and_an_odd_one_is_told_onc
     site: Site, lab: Lab
 ) -> None:
     mount, key = site.env["KEYTURN_HUB_STATE_MOUNT"], generate_webhook_key()
-    site.env["VAULT_TOKEN"] = monitors_token(lab, load_catalogue(site.directory / "catalogue", {}), mount)
+    site.env["VAULT_TOKEN"] = monitors_token(lab, load_catalogue(site.directory / "catalogue", os.environ), mount)
     lab.root.secrets.kv.v2.create_or_update_secret("posters/apps/trainer", {"key": key.reveal()}, mount_point=mount)
     path = f"{site.folder}/odd"
     lab.hub.write(path, SecretFields({"value": "1"}), cas=0)

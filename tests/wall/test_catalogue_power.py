@@ -5,6 +5,7 @@ import json
 import os
 import re
 import socket
+import sysconfig
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import requests
 import keyturn
 from keyturn.catalogue import CatalogueInvalid, find_problems, load_catalogue
 from keyturn.catalogue.index import WORTH
-from keyturn.catalogue.operators_policy import VARIABLE, OperatorsPolicy
+from keyturn.catalogue.operators_policy import VARIABLE, OperatorsPolicy, never_named
 from keyturn.catalogue.policy_file import load_policy
 from keyturn.core import hosts
 from keyturn.core.errors import Invalid
@@ -26,6 +27,8 @@ from keyturn.providers.http.api_target import RequestValues
 from keyturn.providers.outbound import keep_to
 from keyturn.providers.vault.mounts import insist_on_apart
 from keyturn.settings.directories import cache_directory, state_directory
+from keyturn.settings.hub_login import SERVICE_ACCOUNT_TOKEN
+from tests.test_architecture import sources
 
 ELSEWHERE = "evil.example.com"
 TARGETS = {
@@ -214,7 +217,7 @@ ENTRIES = {
 def test_a_host_that_the_operators_file_leaves_out_is_spoken_to_by_no_entry(
     section: str, name: str, tmp_path: Path
 ) -> None:
-    env = {VARIABLE: str(operators_file(tmp_path, hosts=["*.example.com", "10.1.0.0/16"]))}
+    env = {VARIABLE: str(operators_file(tmp_path, hosts=["*.example.com", "10.1.0.0/16"], files=["/etc/app"]))}
     catalogue = make(tmp_path / "catalogue")
     for host in ("evil.example.org", "example.com.evil.org", "10.2.0.1", "evilexample.com", "10.1.0.1.evil.org"):
         text = f"{section}:\n  {name}: {{ {ENTRIES[section][name].replace('HOST', host)} }}\n"
@@ -278,7 +281,7 @@ def test_a_pattern_with_a_port_allows_that_port_alone(tmp_path: Path) -> None:
     ],
 )
 def test_a_cloud_account_of_somebody_else_gets_no_copy(entry: str, tmp_path: Path) -> None:
-    env = {VARIABLE: str(operators_file(tmp_path, accounts=["111122223333", "ml-*", "octo/*"]))}
+    env = {VARIABLE: str(operators_file(tmp_path, accounts=["111122223333", "ml-*", "octo/*"], files=["/etc/app"]))}
     (flaw,) = problems(make(tmp_path / "catalogue"), f"stores:\n  mine: {{ {entry} }}\n", env)
     assert "the operator's file does not allow the account" in flaw
     ours = entry.replace("666666666666", "111122223333").replace("project: evil", "project: ml-a")
@@ -288,8 +291,11 @@ def test_a_cloud_account_of_somebody_else_gets_no_copy(entry: str, tmp_path: Pat
 
 # --- files
 
+EVERYWHERE = [str(place) for place in Path("/").iterdir() if place.is_dir()]
+"""An operator's list that leaves nothing out."""
 SENT = 'stores:\n  mine: {{ kind: vault, address: "https://evil.example.com", token_file: "{file}" }}\n'
 WRITTEN = 'stores:\n  mine: {{ kind: file, directory: "{directory}" }}\n'
+NOTICES = 'consumers:\n  mine: {{ kind: process, directory: "{directory}", signing_key: webhooks/mine }}\n'
 
 
 @pytest.mark.parametrize(
@@ -307,42 +313,175 @@ WRITTEN = 'stores:\n  mine: {{ kind: file, directory: "{directory}" }}\n'
     ],
 )
 def test_no_file_that_logs_this_machine_in_is_sent_as_a_token(file: str, tmp_path: Path) -> None:
-    (flaw,) = problems(tmp_path, SENT.format(file=file))
-    assert "stores.mine.token_file: no catalogue may name what lies there" in flaw
+    catalogue = make(tmp_path / "catalogue")
+    for policy in ({}, {"files": EVERYWHERE}):
+        (flaw,) = problems(catalogue, SENT.format(file=file), {VARIABLE: str(operators_file(tmp_path, **policy))})
+        assert "stores.mine.token_file: no catalogue may name what lies there" in flaw
 
 
-def test_keyturns_own_login_is_neither_sent_nor_written_over(tmp_path: Path) -> None:
-    login = make(tmp_path / "login") / "secret-id"
+@pytest.mark.parametrize("file", ["/etc/shadow", "~/.config/app/token", "/srv/anything", "token", "../token"])
+@pytest.mark.parametrize(
+    ("section", "entry"),
+    [
+        ("stores", 'kind: vault, address: "https://evil.example.com", token_file: FILE'),
+        ("stores", 'kind: vault, address: "https://evil.example.com", role_id_file: FILE, secret_id_file: FILE'),
+        ("stores", 'kind: vault, address: "https://evil.example.com", token_file: /srv/ours/token, ca_file: FILE'),
+        ("stores", "kind: github-actions, repository: a/b, token_file: FILE"),
+        ("stores", 'kind: kubernetes, namespace: a, server: "https://evil.example.com", token_file: FILE'),
+        ("stores", "kind: kubernetes, namespace: a, kubeconfig: FILE"),
+        ("stores", "kind: kubernetes, namespace: a, kubeconfig: '/srv/ours/config:FILE'"),
+        ("targets", "kind: postgresql, host: evil.example.com, database: a, admin: targets/mine, ca_file: FILE"),
+        ("consumers", 'url: "https://evil.example.com", signing_key: webhooks/mine, ca_file: FILE'),
+        ("access_logs", "kind: hub-file, log_file: FILE"),
+        ("access_logs", "kind: cloudtrail-files, directory: FILE"),
+        ("hub", 'kind: oidc, discovery_url: "https://evil.example.com", client_id: a, client_secret_file: FILE'),
+    ],
+)
+def test_a_file_is_opened_from_a_directory_of_the_operators_alone(
+    file: str, section: str, entry: str, tmp_path: Path
+) -> None:
+    text, catalogue = f"{section}:\n  mine: {{ {entry} }}\n", make(tmp_path / "catalogue")
+    env = {VARIABLE: str(operators_file(tmp_path, files=["/srv/ours"]))}
+    assert any("lists no directory under `files`" in flaw for flaw in problems(catalogue, text.replace("FILE", file)))
+    assert any(
+        "lists no directory under `files`" in flaw for flaw in problems(catalogue, text.replace("FILE", file), env)
+    )
+    assert problems(catalogue, text.replace("FILE", "/srv/ours/file"), env) == []
+
+
+def test_a_certificate_of_an_authority_may_lie_in_the_catalogues_own_folder_and_nothing_else(tmp_path: Path) -> None:
+    certificate = "targets:\n  mine: {{ kind: redis, host: a.example.com, admin: targets/mine, ca_file: '{file}' }}\n"
+    outside = tmp_path / "outside.pem"
+    (make(tmp_path / "catalogue") / "link.pem").symlink_to(outside)
+    assert problems(tmp_path / "catalogue", certificate.format(file=tmp_path / "catalogue" / "ca.pem")) == []
+    for file in (outside, tmp_path / "catalogue" / "link.pem", tmp_path / "catalogue" / ".." / "outside.pem"):
+        (flaw,) = problems(tmp_path / "catalogue", certificate.format(file=file))
+        assert "Keep it in the catalogue's folder, or let the operator's file" in flaw
+    (flaw,) = problems(tmp_path / "catalogue", SENT.format(file=tmp_path / "catalogue" / "token"))
+    assert "it lies in the catalogue's directory" in flaw
+
+
+OWN_FILES = [
+    "KEYTURN_HUB_SECRET_ID_FILE",
+    "KEYTURN_HUB_AUTH_TOKEN_PATH",
+    "KEYTURN_PEER_SECRET_ID_FILE",
+    "KEYTURN_REVOKER_SECRET_ID_FILE",
+    "KEYTURN_FORWARD_HTTP_TOKEN_FILE",
+    "KEYTURN_LEDGER",
+    "KEYTURN_SETTINGS_FILE",
+    "PREFECT_API_AUTH_STRING_FILE",
+    "VAULT_CLIENT_KEY",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "PGPASSFILE",
+    "A_VARIABLE_OF_SOMETHING_THAT_IS_NOT_KNOWN_YET",
+]
+
+
+@pytest.mark.parametrize("name", OWN_FILES)
+def test_a_file_of_this_process_is_neither_sent_nor_written_over(name: str, tmp_path: Path) -> None:
+    """The operator's file may even list its directory."""
+    login = make(tmp_path / "login") / "file"
     login.write_text("CANARY")
     (tmp_path / "link").symlink_to(login)
-    env = {"KEYTURN_HUB_SECRET_ID_FILE": str(login), "KEYTURN_LEDGER": str(tmp_path / "ledger" / "ledger.db")}
+    policy = operators_file(tmp_path, files=[str(tmp_path)], directories=[str(tmp_path)])
+    env, catalogue = {name: str(login), VARIABLE: str(policy)}, make(tmp_path / "catalogue")
+    for file in (login, tmp_path / "link", tmp_path / "login" / ".." / "link", f"${{{name}}}"):
+        found = problems(catalogue, SENT.format(file=file), env)
+        assert any("a file of Keyturn's own" in flaw or "may not be named here" in flaw for flaw in found)
+    (flaw,) = problems(catalogue, WRITTEN.format(directory=login.parent), env)
+    assert "it is a file of Keyturn's own, or beside one" in flaw
+
+
+def test_the_token_of_a_pods_service_account_is_sent_nowhere(tmp_path: Path) -> None:
+    env = {VARIABLE: str(operators_file(tmp_path, files=["/var/run/secrets"]))}
+    (flaw,) = problems(make(tmp_path / "catalogue"), SENT.format(file=SERVICE_ACCOUNT_TOKEN), env)
+    assert "it is a file of Keyturn's own, or beside one" in flaw
+
+
+def test_no_variable_that_keyturn_reads_is_one_that_a_catalogue_may_name() -> None:
+    """Of what stands in the code, an example of a message is the one that is not read."""
+    code = (file.read_text() for folder in ("keyturn", "blocks", "flows", "tasks") for file in sources(folder))
+    names = {name for text in code for name in re.findall(r"KEYTURN_[A-Z0-9_]+[A-Z0-9]", text)}
+    assert {name for name in names if not never_named(name)} == {"KEYTURN_DB_HOST"}
+
+
+CODE = [
+    "/etc/cron.d",
+    "/etc/keyturn",
+    "/etc/systemd/system",
+    "/usr/local/bin",
+    "/usr/lib/python3/dist-packages",
+    "/lib/systemd/system",
+    "/run/systemd/system",
+    "/var/spool/cron",
+    "~/.ssh",
+    "~/.config/systemd/user",
+    "~/.local/lib/python3.13/site-packages",
+    "~/.local/bin",
+    "/srv/venv/lib/python3.13/site-packages",
+    "/srv/venv/lib/python3.13/site-packages/app",
+    "/srv/app/.git/hooks",
+    "/srv/app/bin",
+    "/proc/self",
+    "/dev/shm/../fd",
+    sysconfig.get_path("purelib"),
+    sysconfig.get_path("stdlib"),
+    sysconfig.get_path("scripts"),
+    str(Path(keyturn.__file__).parent),
+]
+"""Where Python, a shell, cron, systemd or ssh load what they run or believe."""
+
+
+@pytest.mark.parametrize("place", CODE)
+def test_no_copy_is_written_where_programs_are_loaded_from(place: str, tmp_path: Path) -> None:
+    """Not even where the operator's file lists everything, nor by a link."""
+    env = {VARIABLE: str(operators_file(tmp_path, directories=EVERYWHERE))}
+    (make(tmp_path / "copies") / "link").symlink_to(Path(place).expanduser())
+    for directory in (place, tmp_path / "copies" / "link", f"{tmp_path}/copies/../copies/link/."):
+        for text in (WRITTEN, NOTICES):
+            (flaw,) = problems(make(tmp_path / "catalogue"), text.format(directory=directory), env)
+            assert "programs are loaded from there" in flaw or "no catalogue may name what lies there" in flaw
+
+
+@pytest.mark.parametrize("variable", ["PATH", "PYTHONPATH"])
+def test_no_copy_is_written_to_a_directory_of_this_process_s_own_path(
+    variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = make(tmp_path / "programs")
+    monkeypatch.syspath_prepend(str(place) if variable == "PYTHONPATH" else "/nowhere")
+    policy = operators_file(tmp_path, directories=[str(tmp_path)])
+    env = {VARIABLE: str(policy), "PATH": f"/usr/bin:{place}" if variable == "PATH" else ""}
+    (flaw,) = problems(make(tmp_path / "catalogue"), WRITTEN.format(directory=place), env)
+    assert "programs are loaded from there" in flaw or "a file of Keyturn's own" in flaw
+
+
+def test_a_copy_is_written_below_a_directory_of_the_operators_alone(tmp_path: Path) -> None:
+    ours, theirs = make(tmp_path / "ours"), make(tmp_path / "theirs")
+    (ours / "link").symlink_to(theirs)
+    env = {VARIABLE: str(operators_file(make(tmp_path / "etc"), directories=[str(ours)]))}
     catalogue = make(tmp_path / "catalogue")
-    for file in (login, tmp_path / "link", tmp_path / "ledger" / "ledger.db"):
-        (flaw,) = problems(catalogue, SENT.format(file=file), env)
-        assert "it is a file of Keyturn's own, or beside one" in flaw
-    for directory in (login.parent, tmp_path / "ledger"):
-        (flaw,) = problems(catalogue, WRITTEN.format(directory=directory), env)
-        assert "it is a file of Keyturn's own, or beside one" in flaw
-
-
-@pytest.mark.parametrize("place", ["/etc/cron.d", "/usr/local/bin", "/", "/var/spool/cron", "~/.ssh", "/proc/self"])
-def test_no_copy_is_written_where_the_system_would_run_or_believe_it(place: str, tmp_path: Path) -> None:
-    assert len(problems(tmp_path, WRITTEN.format(directory=place))) == 1
+    for text in (WRITTEN, NOTICES):
+        assert problems(catalogue, text.format(directory=ours / "copies"), env) == []
+        for directory in (theirs, ours / "link", ours / "..", f"{ours}-not", "/srv/copies"):
+            (flaw,) = problems(catalogue, text.format(directory=directory), env)
+            assert "lists no directory under `directories`" in flaw
 
 
 def test_no_copy_is_written_where_it_is_kept_who_has_read_what(tmp_path: Path) -> None:
-    catalogue = make(tmp_path / "catalogue")
-    env = {"KEYTURN_TRAIL": str(tmp_path / "reads"), "KEYTURN_ACCESS_LOGS": str(tmp_path / "received")}
-    for place in ("reads/spool", "received/apps"):
+    catalogue, policy = make(tmp_path / "catalogue"), operators_file(tmp_path, directories=[str(tmp_path)])
+    env = {VARIABLE: str(policy), "KEYTURN_TRAIL": str(tmp_path / "reads"), "KEYTURN_ACCESS_LOGS": f"{tmp_path}/got"}
+    for place in ("reads/spool", "got/apps"):
         (flaw,) = problems(catalogue, WRITTEN.format(directory=tmp_path / place), env)
         assert "no catalogue may name what lies there" in flaw
-    ledger = {"KEYTURN_LEDGER": str(tmp_path / "ledger.db")}
+    ledger = {VARIABLE: str(policy), "KEYTURN_LEDGER": str(tmp_path / "ledger.db")}
     assert len(problems(catalogue, WRITTEN.format(directory=tmp_path / "trail"), ledger)) == 1
 
 
 def test_no_copy_is_written_to_keyturns_state_its_cache_or_the_catalogue(tmp_path: Path) -> None:
-    for place in (cache_directory(), state_directory() / "incidents", tmp_path, Path(keyturn.__file__).parent / "cli"):
-        assert len(problems(tmp_path, WRITTEN.format(directory=place))) == 1
+    env, catalogue = {VARIABLE: str(operators_file(tmp_path, directories=EVERYWHERE))}, make(tmp_path / "catalogue")
+    for place in (cache_directory(), state_directory() / "incidents", catalogue, catalogue / "copies"):
+        assert len(problems(catalogue, WRITTEN.format(directory=place), env)) == 1
 
 
 @pytest.mark.parametrize("key", ["kubeconfig", "token_file"])
@@ -354,21 +493,23 @@ stores:
   files: {{ kind: file, directory: {tmp_path}/out }}
   cluster: {{ kind: kubernetes, namespace: a, {key}: {tmp_path}/out/copy{server} }}
 """
-    (flaw,) = problems(make(tmp_path / "catalogue"), text)
+    both = {"files": [str(tmp_path)], "directories": [str(tmp_path)]}
+    env = {VARIABLE: str(operators_file(tmp_path, **both))}
+    (flaw,) = problems(make(tmp_path / "catalogue"), text, env)
     assert f"stores.cluster.{key}: this catalogue has files written there" in flaw
     beside = f"stores:\n  cluster: {{ kind: kubernetes, namespace: a, {key}: {tmp_path}/catalogue/x{server} }}\n"
-    assert "it lies in the catalogue's directory" in problems(tmp_path / "catalogue", beside)[0]
+    assert "it lies in the catalogue's directory" in problems(tmp_path / "catalogue", beside, env)[0]
 
 
 def test_files_lie_where_the_operator_says_and_a_link_leads_nowhere_else(tmp_path: Path) -> None:
     ours, theirs = make(tmp_path / "ours"), make(tmp_path / "theirs")
     (ours / "link").symlink_to(theirs / "token")
-    env = {VARIABLE: str(operators_file(tmp_path, directories=[str(ours)]))}
+    env = {VARIABLE: str(operators_file(tmp_path, files=[str(ours)]))}
     catalogue = make(tmp_path / "catalogue")
     assert problems(catalogue, SENT.format(file=ours / "token"), env) == []
     for file in (theirs / "token", ours / "link", ours / ".." / "theirs" / "token", f"{ours}-not/token"):
         (flaw,) = problems(catalogue, SENT.format(file=file), env)
-        assert "the operator's file does not allow this place" in flaw
+        assert "lists no directory under `files`" in flaw
 
 
 # --- the operator's file itself

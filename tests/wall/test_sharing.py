@@ -368,6 +368,8 @@ def test_the_commands_do_the_same(pair: Pair, monkeypatch: pytest.MonkeyPatch) -
         (pair.directory / side.name / "catalogue" / "all.yaml").write_text(json.dumps(declared))
         policy = workspace.catalogue.policy.model_dump(mode="json", include={"organisation", "partners", "approvals"})
         policy["approvals"] = {name: policy["approvals"][name] for name in ("people", "approvers")}
+        authority = Path(pair.red.empty.server.ca_file or "/run/none").parent
+        policy["files"] = [os.path.realpath(place) for place in (pair.directory, authority)]
         (pair.directory / side.name / "policy.yaml").write_text(json.dumps(policy))
 
     def run(side: Side, line: str) -> Result:

@@ -26,7 +26,7 @@ from keyturn.ledger.signed_notes import PublicKey, sign_note
 from keyturn.providers.keys.note_signer import FileSigner
 from tests.support.lab import Lab, fresh
 
-STORES = "stores:\n  files: { kind: file, directory: /srv/copies }\n"
+STORES = "stores:\n  files: { kind: aws-secrets-manager, region: eu-central-1 }\n"
 CONSUMERS = 'consumers:\n  app: { url: "https://app.example.com", signing_key: webhooks/app }\n'
 NAME = "reviewers"
 
