@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from textwrap import indent
@@ -18,6 +19,7 @@ TURNS: Final = 5
 LONGEST: Final = 120.0
 """Seconds for which the leaked login is tried."""
 VERIFY: Final = ("ledger", "verify", "--witnesses", "2", "--against-hub", "--fresh", "15m")
+NO_HOME: Final = dict.fromkeys(("XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"), "")
 PROVEN: Final = "whole, as signed and as two witnesses have seen it, and the hub holds nothing beside it"
 
 
@@ -84,18 +86,20 @@ def shut_out(refused: Callable[[], bool]) -> float | None:
 
 
 def command(stage: Stage, *arguments: str, variables: Mapping[str, str] | None = None) -> tuple[bool, str]:
-    """Run one of Keyturn's own commands as a person does, with more ``variables``; whether it ended well, and what it
-    said.
+    """Run one of Keyturn's commands, with more ``variables``, as a person whose HOME holds nothing of Keyturn.
+
+    Whether it succeeded, and its output.
     """
-    home = str(stage.stack.home)
-    done = subprocess.run(
-        [sys.executable, "-m", "keyturn.cli", *arguments],
-        env=environment.inherited() | {"KEYTURN_HOME": home, "XDG_STATE_HOME": home} | dict(variables or {}),
-        cwd=environment.ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with tempfile.TemporaryDirectory() as empty:
+        own = {"KEYTURN_HOME": str(stage.stack.home), "HOME": empty, **NO_HOME}
+        done = subprocess.run(
+            [sys.executable, "-m", "keyturn.cli", *arguments],
+            env=environment.inherited() | own | dict(variables or {}),
+            cwd=environment.ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     return done.returncode == 0, done.stdout if done.returncode == 0 else done.stdout + done.stderr
 
 
