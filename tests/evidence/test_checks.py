@@ -95,6 +95,10 @@ WRONG: Mapping[str, tuple[str, Any]] = {
         "second-person",
         lambda f: replace(f, glass=(replace(f.glass[0], reviewed_by="", review_by="2026-02-02T00:00:00+00:00"),)),
     ),
+    "no record of a broken glass": (
+        "second-person",
+        lambda f: with_mark(f, action="break glass", note="BG-2: revoke path b; night"),
+    ),
     "unreviewed": ("second-person", lambda f: replace(f, glass=(replace(f.glass[0], reviewed_by=""),))),
     "nobody watches": ("reads-watched", lambda f: with_ledger(f, marks=(f.ledger.having("access-segment")[0],))),
     "exception over": (

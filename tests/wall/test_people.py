@@ -17,14 +17,18 @@ from keyturn.catalogue.approvals import ApprovalSettings, ApproverSettings
 from keyturn.core.acting import Acting, acting, going_past_rules
 from keyturn.core.errors import Denied, Invalid
 from keyturn.core.ledger import Outcome
+from keyturn.grants import requests
+from keyturn.grants.delivery import deliver_access
 from keyturn.providers.keys.note_signer import KeySigner
 from keyturn.revocation.incident import Incident
 from keyturn.rotation import approvals, broken_glass
 from keyturn.rotation.broken_glass import BrokenGlass
 from keyturn.rotation.context import Workspace
+from keyturn.rotation.granted import GrantStage
 from keyturn.rotation.people import Review, sign_text
 from tests.support.bank import Bank, approver_of, begin, forge, notes, untouched
-from tests.support.lab import Declared
+from tests.support.given import GivenSite, given_site, people_with_least_rights, reader_role
+from tests.support.lab import Declared, Lab
 from tests.support.people import Person, hub_with, person, program
 
 pytestmark = pytest.mark.sampled(3, of="file")
@@ -362,3 +366,64 @@ def test_a_record_that_can_not_be_kept_holds_no_revocation_up_and_the_ledger_say
     with going_past_rules(break_glass="no one answers"):
         assert begin(workspace, *pair).actor
     assert "NOT KEPT FOR A REVIEW" in notes(workspace, "break glass")[-1][1]
+
+
+# --- access for a while
+
+
+@pytest.fixture(scope="module")
+def given(lab: Lab) -> GivenSite:
+    """Bea's approval is enough for a person, and the glass may be broken."""
+    people = people_with_least_rights(lab)
+    site = given_site(lab, people, reader_role(lab), break_glass=True)
+    approvers = {name: approver_of(lab, people[name]) for name in ("bea", "cleo")}
+    settings = site.access.settings.model_copy(update={"approvers": approvers})
+    robot = program(lab, "robot", policies=["keyturn-requester"], rules="")
+    subjects = {"entities": [people["ana"].entity, robot.entity]}
+    policy = {**site.access.policy, "subjects": subjects, "approvers": ["bea", "cleo"]}
+    return replace(
+        site, access=replace(site.access, people={**people, "robot": robot}, settings=settings, policy=policy)
+    )
+
+
+def ask_as_robot(given: GivenSite, *, break_glass: bool = False) -> requests.AccessRequest:
+    path, half = given.access.secret.path, timedelta(minutes=30)
+    return requests.ask_for_access(given.at_work("robot"), path, half, "a job", break_glass=break_glass)
+
+
+def test_access_that_a_program_asks_for_needs_one_approval_more(given: GivenSite) -> None:
+    request = ask_as_robot(given)
+    requests.approve_access(given.at_work("bea"), request.id)
+    assert request.needed == 2
+    with pytest.raises(Invalid, match="it waits for approvals"):
+        deliver_access(given.at_work("granter"), request.id)
+    requests.approve_access(given.at_work("cleo"), request.id)
+    assert deliver_access(given.at_work("granter"), request.id).stage == GrantStage.ACTIVE
+
+
+def test_a_program_that_writes_its_request_itself_is_given_nothing_by_one_approval(given: GivenSite) -> None:
+    asked = ask_as_robot(given)
+    past = replace(asked, id=f"{asked.id[:-8]}{secrets.token_hex(4)}", needed=1, nonce=secrets.token_hex(16))
+    given.at_work("robot").hub.claim_state(past.place, {"request": json.dumps(asdict(past))})
+    requests.approve_access(given.at_work("bea"), past.id)
+    with pytest.raises(Denied, match="auth/approle/login and does not say which person asks: 2 have to approve it"):
+        deliver_access(given.at_work("granter"), past.id)
+
+
+def test_a_request_of_a_login_that_has_ended_says_no_person(given: GivenSite) -> None:
+    request = given.ask()
+    requests.approve_access(given.at_work("bea"), request.id)
+    given.lab.root.auth.token.revoke_accessor(request.login)
+    with pytest.raises(Denied, match="has ended, so it does not say which person asks"):
+        deliver_access(given.at_work("granter"), request.id)
+
+
+def test_a_program_breaks_no_glass_by_the_command_or_past_it(given: GivenSite) -> None:
+    with pytest.raises(Denied, match="does not say which person breaks the glass"):
+        ask_as_robot(given, break_glass=True)
+    asked = ask_as_robot(given)
+    changes = {"needed": 0, "break_glass": True, "nonce": secrets.token_hex(16)}
+    past = replace(asked, id=f"{asked.id[:-8]}{secrets.token_hex(4)}", **changes)  # type: ignore[arg-type]
+    given.at_work("robot").hub.claim_state(past.place, {"request": json.dumps(asdict(past))})
+    with pytest.raises(Denied, match="does not say which person breaks the glass"):
+        deliver_access(given.at_work("granter"), past.id)
