@@ -9,7 +9,9 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -25,11 +27,16 @@ from keyturn.catalogue.hub_entries import OWN
 from keyturn.cli.app import app
 from keyturn.core.hcl import policy
 from keyturn.core.rights import rules_of, sample
+from keyturn.doctor.results import Grade
+from keyturn.doctor.token_roles import check_records
 from keyturn.hub_setup.wanted import HubDeclaration, token_roles
 from keyturn.policies import hub as rules
 from keyturn.policies.documents import Origin
 from keyturn.policies.roles import LOGINS, needed
 from keyturn.policies.scope import EVERYTHING, HubScope
+from keyturn.providers.vault.hub import VaultHub
+from keyturn.settings.hub import HubSettings
+from keyturn.settings.hub_login import TokenLogin
 from tests.cli.command import surroundings
 from tests.manual.lines import lines_of
 from tests.support.hooks import eventually
@@ -250,6 +257,24 @@ def test_a_thief_of_the_emergency_login_lists_no_tokens_and_ends_none_but_keytur
         assert theft.ask(token, method, path, body).status_code == 403, (method, path, body)
     assert lab.root.auth.token.lookup_accessor(victim["accessor"])
     assert theft.ask(token, "POST", f"sys/leases/revoke/{mine}", {"sync": True}).status_code == 204
+
+
+def test_a_credential_that_a_thief_of_the_granters_login_takes_is_found_by_the_worker(lab: Lab, tmp_path: Path) -> None:
+    theft = Theft(lab, "granter").set_up()
+    worker = Theft(lab, "worker", prefix=theft.prefix).set_up()
+    minted = theft.mint(str(theft.log_in(*theft.halves).token), "grant", ttl="1h")
+    path = f"database/creds/{lab.dynamic().role}"
+    assert lab.logs_in(theft.ask(minted, "GET", path).json()["data"])
+    (tmp_path / "token").write_text(str(worker.log_in(*worker.halves).token))
+    role = f"{theft.prefix}-grant"
+    login = TokenLogin(file=str(tmp_path / "token"))
+    with closing(VaultHub(HubSettings(lab.world.hub_address, login=login, grant_token_role=role))) as hub:
+        (token,) = hub.issued_tokens(role)
+        assert token.accessor == ""
+        result = check_records(role, [token], hub.now() + timedelta(minutes=2))
+    assert (result.grade, token.lease_id in result.words) == (Grade.FAILED, True)
+    lab.root.sys.revoke_lease(token.lease_id)
+    assert theft.ask(minted, "GET", path).status_code == 403
 
 
 def test_without_prefect_everything_is_done_and_seen(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

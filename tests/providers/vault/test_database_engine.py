@@ -10,7 +10,7 @@ from typing import Any
 import hvac
 import pytest
 
-from deployments.local.prepare import REVOKER, WORKER
+from deployments.local.prepare import LEASE, REVOKER, WORKER
 from keyturn.core.engines import DatabaseEngine, Terms
 from keyturn.core.errors import Denied, Unavailable
 from keyturn.core.sensitive import SecretFields
@@ -161,6 +161,22 @@ def test_a_token_that_got_no_lease_is_given_back(lab: Lab, over_postgresql: Over
         hub.database("database").issue(over_postgresql.dynamic())
     assert_silent(caught.value)
     assert [one for one in tokens(lab) if one["path"] == f"auth/token/create/{token_role}"] == []
+
+
+def test_a_token_that_can_not_be_recorded_is_given_back_and_asks_for_nothing(
+    lab: Lab, tmp_path: Path, over_postgresql: OverPostgreSQL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    role, before = over_postgresql.dynamic(), {one["accessor"] for one in tokens(lab) if LEASE in one["policies"]}
+
+    def away(*_: object) -> None:
+        raise Unavailable("write", "the record", "the hub does not answer")
+
+    with worker_hub(lab, tmp_path) as hub:
+        monkeypatch.setattr(VaultHub, "claim_state", away)
+        with pytest.raises(Unavailable, match="the record"):
+            hub.database("database").issue(role, "apps/any")
+    assert lab.database.leases(role) == []
+    assert {one["accessor"] for one in tokens(lab) if LEASE in one["policies"]} <= before
 
 
 def test_a_lease_whose_account_can_not_be_ended_is_worth_another_try(lab: Lab, over_mariadb: OverMariaDB) -> None:
