@@ -7,8 +7,8 @@ from typing import Final
 from keyturn.catalogue.models import Catalogue
 from keyturn.core.errors import KeyturnError
 from keyturn.core.hub import Hub
-from keyturn.core.hub_setup import HubResource, differing
-from keyturn.core.issued_tokens import IssuedToken
+from keyturn.core.hub_setup import Difference, HubResource, differing
+from keyturn.core.issued_tokens import LONGEST_TOKEN, IssuedToken
 from keyturn.doctor.patient import Patient
 from keyturn.doctor.results import CheckResult, Grade, unseen
 from keyturn.hub_setup.wanted import HubDeclaration, token_roles
@@ -53,11 +53,19 @@ def check_role(hub: Hub, role: HubResource) -> CheckResult:
         return CheckResult(AREA, role.name, Grade.FAILED, "the hub has no such role", "Run `keyturn hub apply`")
     if flaws := differing(present, role.fields):
         words = list_names([f"{each.field} is {each.present!r}, not {each.wanted!r}" for each in flaws])
-        return CheckResult(AREA, role.name, Grade.FAILED, f"is not as declared: {words}", "Run `keyturn hub apply`")
+        grade = Grade.ADVICE if all(map(is_limited, flaws)) else Grade.FAILED
+        return CheckResult(AREA, role.name, grade, f"is not as declared: {words}", "Run `keyturn hub apply`")
     if not present.get("token_bound_cidrs"):
         remedy = "Set KEYTURN_HUB_TOKEN_ADDRESSES, or `addresses` of the logins, and run `keyturn hub apply`"
         return CheckResult(AREA, role.name, Grade.ADVICE, "its tokens work from any address", remedy)
     return CheckResult(AREA, role.name, Grade.WELL, "its tokens are limited in time and addresses")
+
+
+def is_limited(flaw: Difference) -> bool:
+    """Whether a role that differs in this limits its tokens all the same, as one that was made by hand."""
+    if flaw.field == "token_explicit_max_ttl":
+        return int(flaw.wanted) <= int(flaw.present or 0) <= LONGEST_TOKEN.total_seconds()
+    return flaw.field == "token_bound_cidrs" and bool(flaw.present)
 
 
 def check_records(role: str, tokens: list[IssuedToken], now: datetime) -> CheckResult:

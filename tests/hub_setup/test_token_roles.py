@@ -10,7 +10,7 @@ from keyturn.core.errors import Invalid
 from keyturn.core.hub_setup import HubResource, Kind, SetupVerdict
 from keyturn.core.issued_tokens import LONGEST_TOKEN
 from keyturn.doctor.results import Grade
-from keyturn.doctor.token_roles import check_roles
+from keyturn.doctor.token_roles import check_role, check_roles
 from keyturn.hub_setup.wanted import SPARE, HubDeclaration, lease_life, token_roles
 from keyturn.policies.documents import Origin
 from keyturn.policies.scope import EVERYTHING
@@ -98,6 +98,25 @@ def test_without_known_addresses_what_was_set_by_hand_stays_and_none_is_remarked
     empty.root.write_data(f"auth/token/roles/{LEASE}", data={**wanted[0].fields, "token_bound_cidrs": ["10.0.0.0/8"]})
     assert applied(empty.port, wanted).of(SetupVerdict.DRIFT, SetupVerdict.CHANGE) == ()
     assert empty.read(f"auth/token/roles/{LEASE}")["token_bound_cidrs"] == ["10.0.0.0/8"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "grade"),
+    [
+        ({"token_explicit_max_ttl": 3600}, Grade.FAILED),
+        ({"token_explicit_max_ttl": 800_000}, Grade.ADVICE),
+        ({"token_explicit_max_ttl": 33 * 86_400}, Grade.FAILED),
+        ({"token_bound_cidrs": ["10.0.0.0/8"]}, Grade.ADVICE),
+        ({"token_bound_cidrs": []}, Grade.FAILED),
+        ({"allowed_policies": ["root"]}, Grade.FAILED),
+    ],
+)
+def test_a_role_that_was_made_by_hand_with_other_limits_is_advice_and_one_without_fails(
+    made: tuple[Empty, list[HubResource]], changes: dict[str, Any], grade: Grade
+) -> None:
+    empty, (_, wanted) = made
+    empty.root.write_data(f"auth/token/roles/{GRANT}", data={**wanted.fields, **changes})
+    assert check_role(empty.hub, wanted).grade is grade
 
 
 def test_a_role_that_is_gone_and_one_that_nobody_may_look_at_are_told_apart(
