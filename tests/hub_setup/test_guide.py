@@ -51,7 +51,7 @@ def test_every_command_of_the_page_does_what_it_says(
 ) -> None:
     ends = {name: list(codes) for name, codes in ENDS.items()}
     for command in commands():
-        line = command.replace("/etc/keyturn", str(tmp_path / "etc"))
+        line = command.replace("/etc/keyturn", str(tmp_path / "etc")).replace("/var/lib/keyturn", str(tmp_path / "lib"))
         if line.startswith("export "):
             name, _, value = line.removeprefix("export ").partition("=")
             monkeypatch.setenv(name, value)
