@@ -23,6 +23,7 @@ from keyturn.rotation.run import rotate
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
 from tests.rotation.helpers import Worker
+from tests.support.access import recorded
 from tests.support.hooks import Hooked, eventually, raising
 from tests.support.lab import Declared, Lab, fresh
 from tests.support.world import TOKEN_VARIABLE
@@ -88,6 +89,15 @@ def test_what_a_dead_run_has_asked_for_is_ended_and_what_serves_or_waits_for_its
     assert site.alive() == serving | waiting
     assert site.lab.logs_in(site.lab.current(site.secret))
     assert end_left_tokens(opened) == {}
+
+
+def test_the_ledger_names_the_token_that_a_credential_was_asked_for_by(site: Site) -> None:
+    retire(site.workspace, site.secret.path, Waive.EVERYTHING)
+    workspace = site.workspace
+    assert rotate(workspace, site.secret.path, Trigger.FORCE).state is RunState.ROTATED
+    current = site.hub.read(site.secret.path)
+    assert current
+    assert recorded(workspace, "install")[-1][1] == f"token {current.fields[TOKEN_ACCESSOR].reveal()}"
 
 
 def test_a_run_that_is_at_work_keeps_its_own(site: Site) -> None:
