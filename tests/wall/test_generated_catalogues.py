@@ -1,0 +1,198 @@
+"""Whatever a catalogue says: no rendered right, file or host of one that loads is outside what it may have."""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from keyturn.catalogue import Catalogue, load_catalogue
+from keyturn.catalogue.hub_entries import database_roles
+from keyturn.catalogue.operators_policy import VARIABLE
+from keyturn.core.errors import Invalid
+from keyturn.policies import hub
+from keyturn.policies.scope import places_of, scope_of
+from keyturn.settings.hub import HubSettings
+
+CREATION = ["CREATE ROLE x"]
+TIMES = {"interval": "30d", "grace": "1h"}
+SECRET = {"owner": "a@example.com", "classification": "internal"}
+SOUND: dict[str, Any] = {
+    "stores": {
+        "vault": {"kind": "vault", "address": "https://a.example.com", "mount": "kv", "token_file": "FILES/token"},
+        "files": {"kind": "file", "directory": "COPIES/a"},
+        "cluster": {"kind": "kubernetes", "namespace": "a", "kubeconfig": "FILES/config"},
+    },
+    "targets": {
+        "ml": {
+            "kind": "postgresql",
+            "host": "ml.example.com",
+            "database": "ml",
+            "admin": "targets/ml",
+            "ca_file": "FILES/ca",
+        },
+        "other": {"kind": "postgresql", "host": "other.example.com", "database": "o", "admin": "targets/other"},
+    },
+    "consumers": {"app": {"url": "https://app.example.com", "signing_key": "webhooks/app"}},
+    "mounts": {"more": {"mount": "kv-more"}},
+    "hub": {
+        "ml": {"kind": "database", "target": "ml", "mount": "database"},
+        "other": {"kind": "database", "target": "other", "mount": "other-db"},
+        "reader": {"kind": "database-role", "connection": "ml", "creation": CREATION},
+        "swift": {"kind": "database-role", "connection": "other", "creation": CREATION},
+    },
+    "secrets": {
+        "ml/database": {
+            **SECRET,
+            "consumers": ["app"],
+            "rotation": {"strategy": "vault-dynamic", "target": "ml", "role": "app", "mount": "database", **TIMES},
+        },
+        "ml/cert": {
+            **SECRET,
+            "rotation": {
+                "strategy": "certificate",
+                "mount": "pki",
+                "role": "app",
+                "issuer": "ca",
+                "common_name": "a.internal",
+                "ttl": "60d",
+                "grace": "1h",
+            },
+        },
+        "more:ml/key": {**SECRET, "rotation": {"strategy": "generated", **TIMES}},
+        "other/login": {
+            **SECRET,
+            "classification": "restricted",
+            "rotation": {
+                "strategy": "single-user",
+                "user": "a",
+                "accepts_gap": True,
+                "target": "other",
+                "interval": "30d",
+                "grace": "0s",
+            },
+        },
+    },
+    "access_policies": {
+        "oncall": {
+            "paths": ["ml/database"],
+            "subjects": {"entities": ["e"]},
+            "credential": "database/creds/reader",
+            "approvers": ["bea"],
+        }
+    },
+}
+"""A catalogue that loads, of which some texts are changed."""
+
+TEXTS = st.sampled_from(
+    [
+        *("*", "+", "..", "zz*", "*zz", "+zz", "zz+", "zz/../zz", "zz/+/zz", "zz/*zz", "zz", "{{zz}}", "${HOME}"),
+        *("secret/data/zz", "secret/data", "secret", "keyturn/data/targets", "transit", "auth/token", "sys", "pki"),
+        *("database/creds/swift", "other-db/creds/swift", "database/creds/*", "auth/token/create", "secret/data/x"),
+        *("/etc/shadow", "~/.ssh/id", "/proc/self/environ", "FILES/../x", "FILES/zz", "COPIES/a/x", "COPIES/bin", "x"),
+        *("evil.example.org", "https://evil.example.org", "https://169.254.169.254", "b.example.com"),
+        *("targets/other", "targets/ml/zz", "other", "ml", "reader", "swift", "**", "other/login", "more:zz"),
+    ]
+) | st.text("ab*+./-_:{}$~ \n", max_size=10)
+
+WILD = re.compile(r"zz.*[*+].*zz|[*+]zz|zz[*+]|\.\.")
+"""A pattern of the hub's policies that stands within a text of the catalogue, all of which have this sign."""
+
+
+def leaves(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where the texts are, names of secrets and entries not among them."""
+    for key, inner in data.items() if isinstance(data, dict) else enumerate(data):
+        if isinstance(inner, str):
+            yield (*path, key)
+        elif isinstance(inner, dict | list):
+            yield from leaves(inner, (*path, key))
+
+
+def changed(changes: dict[tuple[Any, ...], str]) -> dict[str, Any]:
+    """The catalogue with these texts instead."""
+    data = deepcopy(SOUND)
+    for path, text in changes.items():
+        place = data
+        for key in path[:-1]:
+            place = place[key]
+        place[path[-1]] = text
+    return data
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The operator's file, and the directories that it lists."""
+    place = Path(os.path.realpath(tmp_path_factory.mktemp("generated")))
+    (place / "catalogue").mkdir()
+    (place / "etc").mkdir()
+    lists = {
+        "hosts": ["*.example.com"],
+        "files": [str(place / "files")],
+        "directories": [str(place / "copies")],
+    }
+    (place / "etc" / "policy.yaml").write_text(json.dumps(lists))
+    return place
+
+
+def loaded(place: Path, data: dict[str, Any]) -> Catalogue:
+    text = json.dumps(data).replace("FILES", str(place / "files")).replace("COPIES", str(place / "copies"))
+    (place / "catalogue" / "all.yaml").write_text(text)
+    return load_catalogue(place / "catalogue", {VARIABLE: str(place / "etc" / "policy.yaml")})
+
+
+def insist_on_rights(catalogue: Catalogue) -> None:
+    """No rendered rule has a pattern of the catalogue's, and no credential is of an undeclared role."""
+    scope = scope_of(catalogue, places_of(catalogue, HubSettings("https://hub.example.com")))
+    roles = [*hub.ROLES, *(f"{hub.CONSUMER}:{name}" for name in scope.consumers)]
+    paths = [rule.path for role in roles for section in hub.sections(scope, role) for rule in section.rules]
+    assert not [path for path in paths if WILD.search(path)]
+    declared = database_roles(catalogue.hub)
+    granted = [rule.path for section in hub.sections(scope, hub.GRANT) for rule in section.rules]
+    assert set(granted) - {"auth/token/lookup-self", "auth/token/revoke-self"} <= set(declared)
+    for policy in catalogue.access_policies.values():
+        chosen = [secret for path, secret in catalogue.secrets.items() if policy.covers(path, secret.about)]
+        targets = {getattr(secret.rotation, "target", None) for secret in chosen}
+        assert targets <= {declared[policy.gives].target}
+
+
+def insist_on_places(catalogue: Catalogue, place: Path) -> None:
+    """No file and no host that the operator's file leaves out."""
+    for entry in (*catalogue.stores.values(), *catalogue.targets.values(), *catalogue.consumers.values()):
+        for key, value in entry:
+            if isinstance(value, str) and (key.endswith("_file") or key in ("kubeconfig", "directory")):
+                allowed = [place / "copies"] if key == "directory" else [place / "files"]
+                allowed += [place / "catalogue"] if key == "ca_file" else []
+                real = Path(os.path.realpath(os.path.expanduser(value)))
+                assert any(real.is_relative_to(directory) for directory in allowed), (key, value)
+                assert "bin" not in real.parts or key != "directory"
+            host = value if key == "host" else urlsplit(str(value)).hostname if "://" in str(value) else None
+            assert host is None or host.lower().endswith(".example.com"), (key, value)
+
+
+def test_the_catalogue_that_is_changed_loads_as_it_is(place: Path) -> None:
+    catalogue = loaded(place, SOUND)
+    insist_on_rights(catalogue)
+    insist_on_places(catalogue, place)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(changes=st.dictionaries(st.sampled_from(list(leaves(SOUND))), TEXTS, min_size=1, max_size=3))
+def test_no_catalogue_that_loads_has_a_right_a_file_or_a_host_outside_the_lists(
+    place: Path, changes: dict[tuple[Any, ...], str]
+) -> None:
+    try:
+        catalogue = loaded(place, changed(changes))
+    except Invalid:
+        return
+    insist_on_places(catalogue, place)
+    try:
+        insist_on_rights(catalogue)
+    except Invalid:
+        return  # nothing is rendered from it
