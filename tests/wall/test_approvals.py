@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from typer.testing import CliRunner, Result
 
 from deployments.local.prepare import POLICIES
@@ -285,6 +287,11 @@ def test_the_commands_do_the_same(
     entries = (f"  {one.path}: {{owner: a@b.c, classification: internal, rotation: {rotation}}}" for one in pair)
     (tmp_path / "catalogue" / "all.yaml").write_text("\n".join(["secrets:", *entries]))
     policy = {"approvals": bank.settings.model_dump(mode="json", exclude={"valid_for"})}
+    own, file = Ed25519PrivateKey.generate(), tmp_path / "cleo.pem"
+    file.write_bytes(own.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    file.chmod(0o600)
+    public = base64.b64encode(own.public_key().public_bytes_raw()).decode()
+    policy["approvals"]["approvers"][bank.cleo.name] = {"entity": bank.cleo.entity, "public_key": public}
     (tmp_path / "policy.yaml").write_text(json.dumps(policy))
     for name in [name for name in os.environ if name.startswith(("VAULT_", "PREFECT_", "KEYTURN_HUB_"))]:
         monkeypatch.delenv(name)
@@ -314,7 +321,9 @@ def test_the_commands_do_the_same(
     (broken,) = [one["id"] for one in listed if one["entity"] == bank.ana.entity]
     assert f"NOT REVIEWED {broken}" in run(bank.ana, "due").stderr
     assert run(bank.ana, "review", broken, "--verdict", "fine").exit_code == 1
-    assert run(bank.cleo, "review", broken, "--verdict", "fine").exit_code == 0
+    assert run(bank.cleo, "review", broken, "--verdict", "fine").exit_code == 1, "her key is not in the hub"
+    reviewed = run(bank.cleo, "review", broken, "--verdict", "fine", "--key-file", str(file), "--json")
+    assert json.loads(reviewed.stdout)["reviewed_by"] == bank.cleo.name
     assert broken not in run(bank.ana, "due").stderr
     assert run(bank.bea, "approve", "REQ-../../x", "--yes").exit_code == 1
 
