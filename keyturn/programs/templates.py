@@ -8,18 +8,23 @@ A template's errors name its file and line, and nothing of a value.
 
 import base64
 import json
+import math
 import os
 import re
 import shlex
 import stat
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Final
 from urllib.parse import quote
 
-from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError
+from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError, nodes
 from jinja2 import Template as Compiled
+from jinja2.compiler import CodeGenerator
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -30,6 +35,12 @@ from keyturn.programs.references import Reading
 
 LARGEST: Final = 2**20
 """Characters of a template, and bytes of what it may become."""
+
+MOST_STEPS: Final = 1_000_000
+"""Lines of Python that one rendering may take: so a template ends within seconds."""
+
+MOST_WORK: Final = 2**28
+"""Bytes that one operation of a template may make, judged by its operands before it runs."""
 
 RENDER: Final = "render"
 
@@ -61,6 +72,25 @@ class SecretView(Mapping[str, Any]):
 class Environment(ImmutableSandboxedEnvironment):
     """What templates may do: read secrets, and write texts. They reach no file and nothing of this process."""
 
+    intercepted_binops = frozenset({"+", "*", "**", "%"})
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        """An operation whose result can be larger than what it is of."""
+        insist_on_size((left, right), product=operator != "+")
+        if operator == "**" and size(right) > 64:
+            raise Unfit(TOO_LARGE)
+        return super().call_binop(context, operator, left, right)
+
+    def call(self, context: Any, obj: Any, *args: Any, **kwargs: Any) -> Any:
+        """A method or function, by what it is given."""
+        insist_on_size((getattr(obj, "__self__", None), *args, *kwargs.values()))
+        return super().call(context, obj, *args, **kwargs)
+
+    def joined(self, parts: tuple[Any, ...]) -> str:
+        """What ``~`` puts together."""
+        insist_on_size(parts, product=False)
+        return "".join(map(str, parts))
+
     def getattr(self, obj: Any, attribute: str) -> Any:
         """A secret's fields alone, whatever they are called: ``items`` may be one."""
         return self.getitem(obj, attribute) if isinstance(obj, SecretView) else super().getattr(obj, attribute)
@@ -70,6 +100,21 @@ class Environment(ImmutableSandboxedEnvironment):
         if not isinstance(obj, SecretView):
             return super().getitem(obj, argument)
         return obj[argument] if argument in obj else self.undefined(obj=None, name=str(argument))
+
+
+class Generator(CodeGenerator):
+    """Jinja2's own, with ``~`` bounded as the other operators are."""
+
+    def visit_Concat(self, node: nodes.Concat, frame: Any) -> None:  # noqa: N802 - Jinja2's name
+        """Put the parts together by the environment."""
+        self.write("environment.joined((")
+        for part in node.nodes:
+            self.visit(part, frame)
+            self.write(", ")
+        self.write("))")
+
+
+Environment.code_generator_class = Generator
 
 
 class Template:
@@ -111,17 +156,27 @@ class Template:
     def render(self, reading: Reading) -> Sensitive:
         """The text with the secrets in it. Raises Invalid with file and line, and what the client raises."""
         try:
-            text = self._compiled.render(secret=lambda path: self._view(reading, str(path)))
-            size = len(text.encode(errors="replace"))
+            text = self._text_of(lambda path: unbounded(lambda: self._view(reading, str(path))))
         except KeyturnError:
             raise
         except Exception as error:  # noqa: BLE001 - the text of whatever it raises may hold a value
             fields = {path: names for path, names in reading.fields.items() if path in self._text}
             problem, hint = explained(error, fields)
             raise Invalid(RENDER, self._place(error.__traceback__), problem, hint) from None
-        if size > LARGEST:
+        if text is None:
             raise Invalid(RENDER, str(self.file), f"it becomes more than {LARGEST:,} bytes", "Split it")
         return Sensitive(text)
+
+    def _text_of(self, secret: Callable[[Any], SecretView]) -> str | None:
+        """The text; None where it becomes too large."""
+        pieces, length = list[str](), 0
+        with bounded_steps():
+            for piece in self._compiled.generate(secret=secret):
+                length += len(piece.encode(errors="replace"))
+                if length > LARGEST:
+                    return None
+                pieces.append(piece)
+        return "".join(pieces)
 
     def _view(self, reading: Reading, path: str) -> SecretView:
         try:
@@ -147,6 +202,81 @@ class Unfit(ValueError):
     """A value that can't be written so; the text tells why, and nothing of it."""
 
 
+WIDTH: Final = re.compile(r"[0-9]{4,}")
+"""A width in a format, such as %9999999d."""
+TOO_LARGE: Final = "it makes more than a template may"
+TOO_LONG: Final = "it takes more steps than a template may"
+
+
+def size(value: Any) -> int:
+    """About how many bytes a value has, and for a number its value: counted until it is too many."""
+    count, rest = 0, [value]
+    while rest and count <= MOST_WORK:
+        inner = rest.pop()
+        if isinstance(inner, int):
+            count += abs(inner)
+        elif isinstance(inner, str | bytes):
+            count += len(inner) + widths(inner)
+        elif isinstance(inner, list | tuple | set | dict | range):
+            count += len(inner)
+            rest += inner if not isinstance(inner, dict) else [*inner, *inner.values()]
+    return count
+
+
+def widths(text: str | bytes) -> int:
+    """How wide a format may make what it writes, such as %9999d; 0 for what is none."""
+    if not isinstance(text, str) or not ("%" in text or "{" in text):
+        return 0
+    return sum(int(digits[:18]) for digits in WIDTH.findall(text[:LARGEST]))
+
+
+def insist_on_size(values: Iterable[Any], *, product: bool = True) -> None:
+    """Refuse operands whose result could be too large: their product, or their sum. Raises Unfit."""
+    sizes = [max(1, size(value)) for value in values]
+    if (math.prod(sizes) if product else sum(sizes)) > MOST_WORK:
+        raise Unfit(TOO_LARGE)
+
+
+def bounded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A filter that is given no more than it can make."""
+
+    @wraps(function)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        insist_on_size((*args, *kwargs.values()))
+        return function(*args, **kwargs)
+
+    return checked
+
+
+@contextmanager
+def bounded_steps() -> Iterator[None]:
+    """Count the lines that run meanwhile in this thread. Raises Unfit in the one that is too many."""
+    left, before = MOST_STEPS, sys.gettrace()
+
+    def step(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Unfit(TOO_LONG)
+        return step
+
+    sys.settrace(step)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+
+
+def unbounded(work: Callable[[], SecretView]) -> SecretView:
+    """Reading a secret takes as many steps as it takes."""
+    before = sys.gettrace()
+    sys.settrace(None)
+    try:
+        return work()
+    finally:
+        sys.settrace(before)
+
+
 def explained(error: Exception, fields: Mapping[str, list[str]]) -> tuple[str, str]:
     """What went wrong, and what to do; by the error's class, for its text may hold a value."""
     if isinstance(error, UndefinedError):
@@ -162,7 +292,7 @@ def explained(error: Exception, fields: Mapping[str, list[str]]) -> tuple[str, s
 def made_environment() -> Environment:
     """Strict: what is not there is an error, unless the template asks for it with ``default`` or ``is defined``."""
     made = Environment(undefined=StrictUndefined, keep_trailing_newline=True, finalize=plain)
-    made.filters |= FILTERS
+    made.filters = {name: bounded(function) for name, function in {**made.filters, **FILTERS}.items()}
     made.globals = {name: made.globals[name] for name in ("range", "dict", "namespace")}
     return made
 

@@ -83,6 +83,31 @@ def test_what_can_not_be_rendered_is_said_with_its_line_and_without_a_value(
     assert "a'b" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% set c = a * b %}{% endfor %}{% endfor %}",
+        "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+        "{{ 'x' * 999999999999 }}",
+        "{{ [0] * 999999999999 }}",
+        "{{ 2 ** 9999999999 }}",
+        "{{ 'x' | center(999999999999) }}",
+        "{{ 'x'.ljust(999999999999) }}",
+        "{{ '%999999999999d' % 1 }}",
+        "{{ '{:999999999999}'.format(1) }}",
+        "{{ '%999999999999d' | format(1) }}",
+        "{{ ('x' * 99999) | replace('x', 'y' * 99999) }}",
+        "{% set n = namespace(x='xxxx') %}{% for a in range(99) %}{% set n.x = n.x ~ n.x %}{% endfor %}{{ n.x }}",
+        "{% set n = namespace(x='xxxx') %}{% for a in range(99) %}{% set n.x = n.x + n.x %}{% endfor %}{{ n.x }}",
+        "{% set n = namespace(x=[1]) %}{% for a in range(99) %}{% set n.x = [n.x, n.x] %}{% endfor %}{{ n.x | json }}",
+    ],
+)
+def test_a_template_that_takes_too_much_time_or_memory_ends(template: str, reading: Reading) -> None:
+    with pytest.raises(Invalid, match=r"template may|more than|can't be carried out"):
+        rendered(template, reading)
+
+
 def test_a_secret_that_is_not_there_is_named(reading: Reading) -> None:
     with pytest.raises(NotFound, match="hub:b: there is none"):
         rendered('{{ secret("b").password }}', reading)
