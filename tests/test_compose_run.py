@@ -272,8 +272,8 @@ def production(containers: Containers, tmp_path_factory: pytest.TempPathFactory)
             named = re.compile("KEYTURN_(AWS|AZURE|GCP|KUBE|TRA|INF|POS|CON)|AWS_|AZURE_")
             lines = [f"{variable}={value}" for variable, value in places if named.match(variable)]
             write_private(login / "settings", "\n".join(lines), 0o400)
-        places = [str(containers.home / "tls"), str(containers.home / "kubernetes")]
-        write_private(home / "policy.yaml", json.dumps({"files": places}), 0o400)
+        allowed = [str(containers.home / "tls"), str(containers.home / "kubernetes")]
+        write_private(home / "policy.yaml", json.dumps({"files": allowed}), 0o400)
         write_private(home / "audit" / "audit.log", "", 0o400)
         local = containers.environment("serve")
         made = Production(

@@ -206,7 +206,7 @@ def test_a_password_that_changes_while_it_is_tried_is_looked_at_again(
         """Answers once with what was there before."""
 
         def __init__(self) -> None:
-            super().__init__(hub._calls, "database", None)
+            super().__init__(hub._calls, "database", hub._tokens("lease", "lease-tokens"), own_token=True)
             self.answers = [newest.merged({"password": "the-one-before"})]
 
         def static_credential(self, role: str) -> SecretFields:

@@ -24,6 +24,7 @@ from keyturn.grants import requests
 from keyturn.grants.requests import AccessRequest, RequestState
 from keyturn.ledger.entries import parse_leaf
 from keyturn.rotation.context import Workspace
+from keyturn.rotation.people import Approval
 from tests.support.lab import Declared, Lab, catalogue_data
 from tests.support.people import Person, person
 
@@ -76,8 +77,8 @@ class AccessSite:
         key = str(self.settings.approvers[name].key)
         return base64.b64encode(self.people[name].hub().signer(key).sign(message)).decode()
 
-    def approval(self, name: str, message: bytes, under: str = "") -> requests.Approval:
-        return requests.Approval(under or name, "2026-11-27T12:00:00+00:00", self.signature(name, message))
+    def approval(self, name: str, message: bytes, under: str = "") -> Approval:
+        return Approval(under or name, "2026-11-27T12:00:00+00:00", self.signature(name, message))
 
 
 class Chat:

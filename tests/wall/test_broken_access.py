@@ -13,10 +13,11 @@ from keyturn.core.errors import Denied, Invalid
 from keyturn.core.ledger import Outcome
 from keyturn.grants import requests
 from keyturn.grants.delivery import deliver_access
-from keyturn.grants.requests import AccessRequest, RequestState, Review
+from keyturn.grants.requests import AccessRequest, RequestState
 from keyturn.grants.reviews import REVIEW_WITHIN, list_broken_access, review_access, review_message, review_status
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.granted import GrantStage
+from keyturn.rotation.people import Review
 from tests.support.access import HOUR, AccessSite, Chat, approver_of, entries_of, people_of, recorded, shell, site_of
 from tests.support.given import given_site, people_with_least_rights, reader_role
 from tests.support.lab import Lab
