@@ -16,7 +16,7 @@ from keyturn.revocation import run as incidents
 from keyturn.revocation.consent import Consent
 from keyturn.revocation.incident import IncidentStatus, Mode
 from keyturn.revocation.selector import Selection
-from keyturn.rotation import steps
+from keyturn.rotation import candidates, steps
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.records import load_record
@@ -57,14 +57,21 @@ class Site:
         """What the hub keeps of its rotations."""
         return load_record(self.workspace(), self.secret.path)
 
-    def saved(self) -> tuple[SecretFields, dict[str, Any], int]:
-        """What a snapshot of the hub holds of it."""
+    def saved(self) -> tuple[SecretFields, dict[str, Any], int, dict[str, dict[str, Any]]]:
+        """What a snapshot of the hub holds of it: its fields, its record, and the candidates that this names."""
         state = self.lab.hub.read_state(f"rotations/{self.secret.path}")
         assert state is not None
-        return self.current(), state.data, state.version
+        named = candidates.places(self.record())
+        values = {place: entry.data for place in named if (entry := self.lab.hub.read_state(place))}
+        return self.current(), state.data, state.version, values
 
-    def restore(self, fields: SecretFields, data: dict[str, Any], version: int) -> None:
+    def restore(
+        self, fields: SecretFields, data: dict[str, Any], version: int, values: dict[str, dict[str, Any]]
+    ) -> None:
         """Bring that back, with the numbers that it had."""
+        for place, value in values.items():
+            if self.lab.hub.read_state(place) is None:
+                self.lab.hub.write_state(place, value, cas=0)
         kv, name = self.lab.root.secrets.kv.v2, f"rotations/{self.secret.path}"
         kv.delete_metadata_and_all_versions(self.secret.path, mount_point="secret")
         kv.delete_metadata_and_all_versions(name, mount_point="keyturn")
