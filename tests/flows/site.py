@@ -1,6 +1,7 @@
 """A catalogue of fresh secrets and the variables that lead to it, as an operator would have them."""
 
 import json
+import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +103,7 @@ class Architect:
         # Through JSON, since safe YAML has no tuples.
         (place / "catalogue.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(catalogue))))
         variables = self.variables(place, hub or world.hub_address)
-        return Site(name, variables, open_workspace(load_catalogue(place, {}), self.lab.hub))
+        return Site(name, variables, open_workspace(load_catalogue(place, os.environ), self.lab.hub))
 
     def admin_of(self, target: str) -> str:
         """Where the lab's admin credential lies for a target of this name."""

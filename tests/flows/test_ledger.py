@@ -88,7 +88,7 @@ TASKS = {
     "turn own key", "turn own login", "end left tokens", "compliance report", "look at managed keys",
     "rotate managed key", "look at the hub's set-up", "look at authorities", "renew authority", "give access",
     "ask for renewals", "look at ledger", "show life", "find grace ends", "look for lease tokens",
-    "end access",
+    "end access", "remove leftover candidates",
     "look at secrets", "look at all secrets", "look whether all is ready", "look for drills",
     "look for a recent diagnosis", "back up", "try restoring", "look for a restore drill",
 }  # fmt: skip

@@ -1,5 +1,6 @@
 """A client's sources by their names: the hub, other addresses of it, and copies in the catalogue's stores."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import yaml
 
 from deployments.local.support.ports import free_port
+from keyturn.catalogue.operators_policy import VARIABLE
 from keyturn.client.offline_cache import OfflineCache
 from keyturn.client.policy import RESTRICTED, CachePolicy
 from keyturn.client.sources import StoreSource
@@ -53,7 +55,7 @@ def declared(tmp_path: Path, env: dict[str, str], *destinations: dict[str, Any],
     entry = {**about, "destinations": places, **secret}
     stores = {"copies": {"kind": "file", "directory": str(directory)}}
     (folder / "all.yaml").write_text(yaml.safe_dump({"stores": stores, "secrets": {"shop/database": entry}}))
-    env["KEYTURN_CATALOGUE"] = str(folder)
+    env |= {"KEYTURN_CATALOGUE": str(folder), VARIABLE: os.environ[VARIABLE]}
     return Files("copies", directory=str(directory))
 
 
