@@ -15,6 +15,7 @@ from deployments.local.prepare import DATABASE, NOTARY, WORKER
 from deployments.local.prepare import Hub as PreparedHub
 from keyturn.catalogue import load_catalogue
 from keyturn.catalogue.destinations import Destination
+from keyturn.catalogue.operators_policy import VARIABLE
 from keyturn.core.record import Record
 from keyturn.core.stores import RemoteSecret
 from keyturn.providers.registry import open_workspace
@@ -103,6 +104,8 @@ class Architect:
         # Through JSON, since safe YAML has no tuples.
         (place / "catalogue.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(catalogue))))
         variables = self.variables(place, hub or world.hub_address)
+        if any(store.get("kind") == "file" for store in (stores or {}).values()):
+            variables[VARIABLE] = os.environ[VARIABLE]  # which lets catalogues write to temporary directories
         return Site(name, variables, open_workspace(load_catalogue(place, os.environ), self.lab.hub))
 
     def admin_of(self, target: str) -> str:
