@@ -627,8 +627,8 @@ def test_what_the_operators_file_refuses_ends_nothing_until_somebody_overrides_i
     shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     policy, path, incident = tmp_path / "policy.yaml", shop.database.path, fresh()
-    limits = Path(os.environ["KEYTURN_POLICY"]).read_text()
-    policy.write_text(f"hosts: [nowhere.example.com]\n{limits}")
+    allowed = json.loads(Path(os.environ["KEYTURN_POLICY"]).read_text())
+    policy.write_text(json.dumps({**allowed, "hosts": ["nowhere.example.com"]}))
     monkeypatch.setenv("KEYTURN_POLICY", str(policy))
     command = ("revoke", path, "--reason", "leaked", "--incident", incident)
     refused = keyturn(*command)
