@@ -1,10 +1,8 @@
-"""The hub as a drill uses it: what Keyturn keeps of the secret and of the incident lies apart."""
+"""The hub as a drill uses it: Keyturn's state for the secret and the incident is in a separate folder."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Final
 
 from deployments.local.drill.names import FOLDER
-from keyturn.core.hub import State
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
 
@@ -23,18 +21,11 @@ class HubOfADrill(VaultHub):
         super().__init__(settings)
         self._folder = folder
 
-    def read_state(self, path: str) -> State | None:
-        """The entry, from its place apart."""
-        return super().read_state(self._apart(path))
+    def _state_url(self, kind: str, path: str) -> str:
+        return super()._state_url(kind, self._apart(path))
 
-    def write_state(self, path: str, data: Mapping[str, Any], *, cas: int) -> int:
-        """Write the entry to its place apart."""
-        return super().write_state(self._apart(path), data, cas=cas)
-
-    def list_state(self, prefix: str) -> Iterator[str]:
-        """Every entry's path below ``prefix``, as if it lay where it always does."""
-        for entry in super().list_state(self._apart(prefix)):
-            yield entry if prefix.startswith(SHARED) else entry.removeprefix(f"{self._folder}/")
+    def _state_name(self, path: str) -> str:
+        return super()._state_name(self._apart(path))
 
     def _apart(self, path: str) -> str:
         return path if path.startswith(SHARED) else f"{self._folder}/{path}"
