@@ -63,7 +63,7 @@ NOTARY: Final = environment.NOTARY_ROLE
 CONSUMER: Final = "consumer"
 DRILL: Final = "keyturn-drill"
 DRILLS: Final = "\n".join(
-    f'path "keyturn/{kind}/drills/*" {{ capabilities = ["create", "read", "update", "list"] }}'
+    f'path "keyturn/{kind}/drills/*" {{ capabilities = ["create", "read", "update", "delete", "list"] }}'
     for kind in ("data", "metadata")
 )
 """What a drill keeps apart, in a local stack alone."""
