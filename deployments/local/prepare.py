@@ -66,7 +66,7 @@ DRILLS: Final = "\n".join(
     f'path "keyturn/{kind}/drills/*" {{ capabilities = ["create", "read", "update", "delete", "list"] }}'
     for kind in ("data", "metadata")
 )
-"""What a drill keeps apart, in a local stack alone."""
+"""The rights to a drill's own folder, in a local stack only."""
 
 LEASE: Final = environment.LEASE_TOKEN_ROLE
 LEDGER_KEY: Final = SIGNING_KEY

@@ -43,9 +43,9 @@ LOGINS: Final = (
     *("KEYTURN_", "VAULT_", "BAO_", "PREFECT_", "KUBECONFIG"),
     *("AWS_", "AZURE_", "GOOGLE_", "CLOUDSDK_", "IDENTITY_", "MSI_", "ARM_"),
 )
-"""What the names of variables begin with that log Keyturn in: to the hub, to Prefect, and to clouds."""
+"""Beginnings of the names of variables that log in to the hub, to Prefect and to clouds."""
 HARMLESS: Final = frozenset({"AWS_REGION", "AWS_DEFAULT_REGION", "GOOGLE_CLOUD_PROJECT"})
-"""Those that log nobody in, and that programs often need."""
+"""Variables with such names that hold no login, and that programs often need."""
 
 VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 

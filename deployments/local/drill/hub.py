@@ -7,14 +7,14 @@ from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
 
 SHARED: Final = ("targets/", "fingerprint-key", "ledger", f"{FOLDER}/")
-"""What is the same for a drill: Keyturn's own accounts at targets, the key of fingerprints, and the ledger's name."""
+"""State that a drill shares: admin credentials of targets, the key of the fingerprints, and the ledger's name."""
 
 
 class HubOfADrill(VaultHub):
-    """The real hub, where all else that Keyturn keeps, such as incidents and rotations, lies below ``folder``.
+    """The real hub, with all other state, such as incidents, rotations and candidates, in ``folder``.
 
-    Workers look for open incidents where they always are. They would go on with this one, of a secret that their
-    catalogue does not know, and it would stay open for good.
+    In the usual place, workers would find the drill's incident and try to continue it. Their catalogue lacks its
+    secret, so it would stay open.
     """
 
     def __init__(self, settings: HubSettings, folder: str) -> None:
