@@ -104,8 +104,8 @@ class Architect:
         # Through JSON, since safe YAML has no tuples.
         (place / "catalogue.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(catalogue))))
         variables = self.variables(place, hub or world.hub_address)
-        if any(store.get("kind") == "file" for store in (stores or {}).values()):
-            variables[VARIABLE] = os.environ[VARIABLE]  # which lets catalogues write to temporary directories
+        if any(key == "directory" or key.endswith("_file") for entry in (stores or {}).values() for key in entry):
+            variables[VARIABLE] = os.environ[VARIABLE]  # which lets catalogues use temporary directories
         return Site(name, variables, open_workspace(load_catalogue(place, os.environ), self.lab.hub))
 
     def admin_of(self, target: str) -> str:

@@ -17,8 +17,10 @@ from deployments.local.emulators.aws import LocalAws
 from deployments.local.environment import LEASE_TOKEN_ROLE, ROOT, inherited
 from deployments.local.prepare import REVOKER
 from deployments.local.prepare import Hub as PreparedHub
+from keyturn.catalogue.operators_policy import VARIABLE
 from keyturn.core.hub import ROTATED_AT
 from keyturn.core.sensitive import SecretFields
+from keyturn.rotation.candidates import CANDIDATES
 from tests.flows.gate import Door, Gate
 from tests.flows.runs import AWS_VARIABLES, Installed
 from tests.flows.site import Architect, Site, destination
@@ -27,8 +29,8 @@ from tests.support.lab import Declared, Lab, fresh
 from tests.support.prefect_server import PrefectServer
 from tests.support.world import REGION
 
-PLAIN = {"username", "host", "port", "database", "endpoint", "retries", "rotated_at", "lease_id"}
-"""Fields that are no secrets: they stand in the catalogue, or name something."""
+PLAIN = {"username", "host", "port", "database", "endpoint", "retries", "rotated_at", "lease_id", "token_accessor"}
+"""Fields that are no secrets: they are in the catalogue, or name something. The ledger has accessors of tokens."""
 
 
 def canary(what: str) -> str:
@@ -69,8 +71,9 @@ class Planted:
             for number in range(1, told.version + 1 if told else 1):
                 found = site.workspace.hub.read(path, number)
                 self.keep(f"{path}@{number}", found.fields.reveal() if found else {})
-            state = site.workspace.hub.read_state(f"rotations/{path}")
-            self.keep(f"{path} pending", (state.data.get("candidate") if state else None) or {})
+            for place in site.workspace.hub.list_state(f"{CANDIDATES}/{path}"):
+                state = site.workspace.hub.read_state(place)
+                self.keep(f"{path} pending", dict(state.data) if state else {})
 
     def keep(self, name: str, fields: dict[str, Any]) -> None:
         """Search for these, unless they are plain; a long one repeats a canary."""
@@ -199,7 +202,7 @@ class Stage:
         return {
             **inherited(),
             **server.environment,
-            **{name: os.environ[name] for name in AWS_VARIABLES},
+            **{name: os.environ[name] for name in (*AWS_VARIABLES, VARIABLE)},
             "AWS_SHARED_CREDENTIALS_FILE": str(with_refused_profile(aws, planted, kept)),
             "AZURE_TENANT_ID": "tenant",
             "AZURE_CLIENT_ID": "client",
