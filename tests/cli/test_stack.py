@@ -75,7 +75,7 @@ def test_a_decoy_that_has_no_version_yet_is_told_and_stops_no_stack(
     stack: Stack, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "catalogue").mkdir()
-    (tmp_path / "catalogue" / "all.yaml").write_text(DECOY.replace("DIRECTORY", str(tmp_path)))
+    (tmp_path / "catalogue" / "all.yaml").write_text(DECOY.replace("DIRECTORY", str(tmp_path / "copies")))
     variables = environment.worker(stack) | {"KEYTURN_CATALOGUE": str(tmp_path / "catalogue")}
     run_cli(stack, ("sync", "--local"), variables, bearable=(BEHIND,))
     assert "files:billing-admin of legacy/billing-admin: the hub has no version of it" in capfd.readouterr().err
