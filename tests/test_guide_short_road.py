@@ -55,7 +55,9 @@ class Site:
 
     def here(self, text: str) -> str:
         """The guide's places in this directory."""
-        return text.replace("/etc/keyturn", f"{self.directory}/etc").replace("/run/", f"{self.directory}/")
+        for place, moved in (("/etc/keyturn", "etc"), ("/var/lib/keyturn", "lib"), ("/run", "")):
+            text = text.replace(f"{place}/", f"{self.directory / moved}/")
+        return text
 
     def follow(self, line: str) -> str:
         """One line of the guide; what it says. It is run again where the guide says so."""

@@ -187,7 +187,7 @@ class History:
 
 @seed(sampling.seed())
 @settings(
-    max_examples=sampling.examples(20, 300),
+    max_examples=sampling.examples(20, 100),
     deadline=None,
     phases=(Phase.explicit, Phase.generate, Phase.shrink),
     suppress_health_check=list(HealthCheck),
