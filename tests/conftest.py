@@ -236,7 +236,7 @@ def limits_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         "files": [*temporary, "/etc/keyturn", "/run", "/var/log/openbao"],
         "directories": [*temporary, "/run", "/srv"],
     }
-    file.write_text(json.dumps({"limits": LOOSE.model_dump(), **places}))
+    file.write_text(json.dumps({"limits": LOOSE.model_dump(), "undeclared": ["*:**"], **places}))
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("KEYTURN_POLICY", str(file))
         yield

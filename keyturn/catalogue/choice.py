@@ -62,8 +62,8 @@ class Choice(Model):
 
     paths: Annotated[tuple[PathPattern, ...], _SOME] = ()
     """Secrets by their path: * is any text within one part of it, ** any number of parts; what is in another mount than
-    the default one begins with its name and a colon, and *: is any mount. Secrets of the hub that this catalogue does
-    not declare are among them, where nothing else is asked for."""
+    the default one begins with its name and a colon, and *: is any mount. Of secrets that this catalogue does not
+    declare, a sync means those that a path without * names, and those that the operator's file lists."""
     without: tuple[PathPattern, ...] = ()
     """Those of them that are not meant."""
     owners: Annotated[tuple[Line, ...], _SOME] = ()

@@ -26,6 +26,7 @@ from keyturn.catalogue.rules import RuleSettings
 from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.targets import TargetSettings
 from keyturn.core.errors import NotFound
+from keyturn.core.path_patterns import covers
 from keyturn.core.suggest import advice
 from keyturn.core.windows import Freeze
 from keyturn.settings.durations import show
@@ -159,9 +160,16 @@ class Catalogue(Model):
         """The places that the secret at ``path`` is pushed to; one that is not declared may fit a sync's paths too."""
         if path in self.secrets:
             return self.secrets[path].destinations
-        return tuple(
-            destination for sync in self.syncs.values() for destination in sync.destinations(path, None, self.mounts)
-        )
+        syncs = [sync for sync in self.syncs.values() if path in sync.paths or self.listed_by_operator(path)]
+        return tuple(destination for sync in syncs for destination in sync.destinations(path, None, self.mounts))
+
+    def matches_a_sync(self, path: str) -> bool:
+        """Whether the path of a secret that is not declared fits a sync, whatever the operator's file lists."""
+        return any(sync.covers(path, None, self.mounts) for sync in self.syncs.values())
+
+    def listed_by_operator(self, path: str) -> bool:
+        """Whether the operator's file lets syncs copy the secret at ``path`` though it is not declared."""
+        return any(covers(pattern, path, self.mounts) for pattern in self.policy.undeclared)
 
     def forbids(self, path: str, store: str) -> str:
         """Why a rule keeps the copies of a secret out of a store; empty where none does.

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from keyturn.catalogue.approvals import ApprovalSettings
 from keyturn.catalogue.backups import BackupSettings
+from keyturn.catalogue.freezes import PathPattern
 from keyturn.catalogue.limits import LimitSettings
 from keyturn.catalogue.own_keys import OwnKeySettings
 from keyturn.catalogue.partners import OrganisationName, PartnerSettings
@@ -108,6 +109,9 @@ class OperatorsPolicy(Model):
     accounts: tuple[Account, ...] | None = None
     """Accounts of AWS, projects of Google Cloud, tenants and subscriptions of Azure, repositories of GitHub that the
     catalogue may name; * is any text."""
+    undeclared: tuple[PathPattern, ...] = ()
+    """Secrets that no catalogue declares and the `paths` of its syncs may copy, as patterns of their paths. Without
+    any, a sync whose `paths` have a wildcard copies declared secrets alone."""
     files: tuple[Directory, ...] = ()
     """Directories of the files that the catalogue may name, such as tokens and CA certificates. Without any, it may
     name CA certificates in its own folder, and no other file."""

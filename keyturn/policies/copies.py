@@ -1,6 +1,6 @@
 """What is done with the copies in each store of a catalogue, as far as rights depend on it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from keyturn.catalogue.destinations import EACH, Destination, FieldPattern, SyncSettings
@@ -14,6 +14,7 @@ from keyturn.catalogue.stores.vault import VaultSettings
 from keyturn.core.mounts import DEFAULT, EVERY
 from keyturn.core.path_patterns import apart
 from keyturn.core.rights import ANYTHING, CopyRights, Document
+from keyturn.policies.scope import undeclared_patterns
 from keyturn.settings.stores import Deletion, StoreBase
 
 
@@ -52,14 +53,14 @@ def _places(catalogue: Catalogue, store: str) -> Iterator[Destination]:
         if place.store == store:
             yield place.place if isinstance(place, FieldPattern) else place
     for sync in catalogue.syncs.values():
-        if store in sync.stores and not sync.of_declared:
-            yield from _of_sync(sync, store)
+        if store in sync.stores:
+            yield from _of_sync(sync, store, undeclared_patterns(catalogue, sync))
 
 
-def _of_sync(sync: SyncSettings, store: str) -> Iterator[Destination]:
+def _of_sync(sync: SyncSettings, store: str, patterns: Iterable[str]) -> Iterator[Destination]:
     """Places of what nothing declares: by the beginning of the pattern, with ``*`` for what only the hub tells."""
     about = {key: getattr(sync, key) for key in ("adopt", "deletion", "tags", "description", "merge")}
-    for pattern in sync.paths:
+    for pattern in patterns:
         mount, within = apart(pattern)
         beginning, wildcard, _ = within.partition("*")
         folder, _, last = within.rpartition("/")

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar, cast
 
+from keyturn.catalogue.destinations import SyncSettings
 from keyturn.catalogue.hub_entries import OWN, AppRoleEntry, EngineEntry, bare_resources, database_roles
 from keyturn.catalogue.keys import KeySettings
 from keyturn.catalogue.models import Catalogue
@@ -167,12 +168,27 @@ def _read_by(catalogue: Catalogue, places: HubPlaces, consumer: str) -> tuple[Se
 
 def _copied(catalogue: Catalogue, places: HubPlaces) -> set[SecretPath]:
     """What syncs copy though nothing declares it: a rule can say a beginning, and so says no less than a pattern."""
-    patterns = (
-        pattern for sync in catalogue.syncs.values() if not sync.of_declared for pattern in sync.paths or ("**",)
-    )
+    patterns = {pattern for sync in catalogue.syncs.values() for pattern in undeclared_patterns(catalogue, sync)}
     return {
         SecretPath(mount, _beginning(within)) for pattern in patterns for mount, within in _in_mounts(places, pattern)
     }
+
+
+def undeclared_patterns(catalogue: Catalogue, sync: SyncSettings) -> Iterator[str]:
+    """The undeclared secrets that a sync may copy: paths that it spells out, and patterns of the operator's file."""
+    if sync.of_declared:
+        return
+    yield from (path for path in sync.paths if "*" not in path and path not in catalogue.secrets)
+    wild = [pattern for pattern in sync.paths if "*" in pattern]
+    yield from (listed for listed in catalogue.policy.undeclared if any(_may_meet(listed, each) for each in wild))
+
+
+def _may_meet(one: str, other: str) -> bool:
+    """Whether a path may fit both patterns, as far as their mounts and what stands before the first wildcard tell."""
+    (mount, within), (other_mount, other_within) = apart(one), apart(other)
+    first, second = within.partition("*")[0], other_within.partition("*")[0]
+    alike = first.startswith(second) or second.startswith(first)
+    return alike and (mount == other_mount or EVERY in (mount, other_mount))
 
 
 def _in_mounts(places: HubPlaces, pattern: str) -> Iterator[tuple[str, str]]:

@@ -105,8 +105,13 @@ def made_here(workspace: Workspace, marks: OwnershipTags) -> bool:
 
 
 def deletable(workspace: Workspace, marks: OwnershipTags) -> bool:
-    """Whether a copy may be deleted here: what was adopted is somebody else's, and is let go."""
-    return made_here(workspace, marks) and not marks.adopted
+    """Whether a copy may be deleted here: what was adopted is somebody else's, and is let go.
+
+    A copy stays, too, while a sync's pattern names its secret and only the operator's file does not list it.
+    """
+    path, catalogue = marks.source, workspace.catalogue
+    unlisted = path not in catalogue.secrets and not catalogue.destinations(path) and catalogue.matches_a_sync(path)
+    return made_here(workspace, marks) and not marks.adopted and not unlisted
 
 
 def deletion(workspace: Workspace, want: Wanted, copy: RemoteSecret, since: Mapping[str, datetime], why: str) -> Item:

@@ -7,6 +7,7 @@ from itertools import chain
 from typing import Final
 
 from keyturn.catalogue.destinations import Destination, FieldPattern, Update
+from keyturn.catalogue.operators_policy import VARIABLE as POLICY_VARIABLE
 from keyturn.core.errors import Denied, KeyturnError, NotFound, unexpected
 from keyturn.core.fingerprint import vouches
 from keyturn.core.hub import TOKEN, HubSecret, SecretInfo, Survey
@@ -111,6 +112,7 @@ def plan(workspace: Workspace, patterns: Sequence[str] = (), *, deep: bool = Fal
         *behind_remarks,
         *unread_remarks(secrets),
         *kept_remarks(remains),
+        *(unlisted_remarks(workspace, secrets) if paths is None else ()),
         *remarked(workspace, ledger.error, whole=paths is None),
     )
     fields = field_remarks(workspace, secrets, chosen) if not unseen and workspace.fingerprint_keys.readable else ()
@@ -170,6 +172,18 @@ def kept_remarks(copies: Sequence[str]) -> Iterator[str]:
         )
 
 
+def unlisted_remarks(workspace: Workspace, secrets: Mapping[str, SecretInfo]) -> Iterator[str]:
+    """Secrets of the hub that fit a sync's patterns, and that nothing but such a pattern names."""
+    catalogue = workspace.catalogue
+    others = (path for path in secrets if path not in catalogue.secrets and catalogue.matches_a_sync(path))
+    if unlisted := sorted(path for path in others if not catalogue.destinations(path)):
+        more = f" and {len(unlisted) - SHOWN} more" if len(unlisted) > SHOWN else ""
+        yield (
+            f"NOT COPIED, since only a pattern of a sync names them: {', '.join(unlisted[:SHOWN])}{more}. Declare them,"
+            f" or let the operator's file ({POLICY_VARIABLE}) list them under `undeclared`"
+        )
+
+
 def remarked(workspace: Workspace, error: KeyturnError | None, *, whole: bool) -> Iterator[str]:
     """What a person should know besides the plan."""
     if error:
@@ -187,10 +201,9 @@ def behind(want: Wanted, info: SecretInfo, holdings: Holdings, newer: KnownVersi
 
 
 def known(workspace: Workspace, secrets: Mapping[str, SecretInfo]) -> list[str]:
-    """Every secret of the catalogue, and those of the hub that fit the paths of a sync."""
-    mounts, syncs = workspace.catalogue.mounts, workspace.catalogue.syncs.values()
-    fitting = (path for path in secrets if any(sync.covers(path, None, mounts) for sync in syncs))
-    return sorted({*workspace.catalogue.secrets, *fitting})
+    """Every secret of the catalogue, and those of the hub that its syncs copy without that."""
+    catalogue = workspace.catalogue
+    return sorted({*catalogue.secrets, *(path for path in secrets if catalogue.destinations(path))})
 
 
 def select_paths(workspace: Workspace, patterns: Sequence[str]) -> list[str] | None:

@@ -79,6 +79,7 @@ def test_what_a_sync_copies_without_its_being_declared_is_read_and_not_written(
         {
             "stores": {"files": store},
             "syncs": {"all": {"paths": [pattern], "stores": ["files"]}},
+            "policy": {"undeclared": [pattern]},
             "mounts": {"pay": {"mount": "kv-pay"}},
         }
     )
@@ -154,6 +155,7 @@ def test_copies_that_no_secret_of_the_catalogue_names_are_told_by_the_beginning_
         {
             "stores": {"aws": {"kind": "aws-secrets-manager", "region": "eu-central-1"}},
             "syncs": {"all": {"paths": ["team/**"], "stores": ["aws"], "name": "copy-{path}", "separator": "-"}},
+            "policy": {"undeclared": ["team/**"]},
         }
     )
     (daily, _) = store_documents(catalogue, "made by a test")

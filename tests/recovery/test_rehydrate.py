@@ -29,7 +29,7 @@ from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, local_executor
 from tests.recovery.lost_hub import Site, of, site_over
 from tests.support.hooks import Replaced
-from tests.support.lab import Lab
+from tests.support.lab import ANY_UNDECLARED, Lab
 from tests.support.memory_store import MemoryStore
 from tests.support.own_lab import own_lab
 
@@ -217,7 +217,7 @@ def test_fields_apart_are_put_together_and_shapes_that_lead_nowhere_are_told(lab
 @pytest.mark.attack
 def test_what_a_pattern_pushes_comes_back_and_what_is_not_ours_does_not(lab: Lab) -> None:
     site = site_over(lab, stores=("one",), id="shop")
-    site.catalogue["syncs"] = {"all": {"paths": ["shop/*"], "stores": ["one"]}}
+    site.catalogue |= {"syncs": {"all": {"paths": ["shop/*"], "stores": ["one"]}}, "policy": ANY_UNDECLARED}
     path = "shop/pushed"
     lab.hub.write(path, SecretFields({"value": "of a pattern"}), cas=0)
     carry_out(site.workspace, plan(site.workspace), local_executor(Applier(site.workspace)))

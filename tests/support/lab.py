@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
@@ -279,6 +279,10 @@ def answers(connection: Connection) -> bool:
     except (psycopg2.OperationalError, psycopg2.InterfaceError):
         return False
     return True
+
+
+ANY_UNDECLARED: Final = {"undeclared": ["*:**"]}
+"""An operator's file that lets syncs copy every secret that their paths fit."""
 
 
 def fresh() -> str:

@@ -14,7 +14,7 @@ from keyturn.sync.apply import Applier, Result
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, local_executor
 from tests.support.clock import Clock
-from tests.support.lab import Lab, fresh
+from tests.support.lab import ANY_UNDECLARED, Lab, fresh
 from tests.support.memory_store import MemoryStore
 
 SETTINGS = {"kind": "aws-secrets-manager", "region": "eu-central-1", "writes_per_second": 100_000}
@@ -45,7 +45,7 @@ class Site:
         """One opened anew, as a new process would."""
         regions = {name: {**SETTINGS, "profile": name, **self.settings.get(name, {})} for name in self.stores}
         declared = {"stores": regions, "syncs": self.syncs, "rules": self.rules, "secrets": self.secrets}
-        catalogue = Catalogue.model_validate(declared)
+        catalogue = Catalogue.model_validate(declared | {"policy": ANY_UNDECLARED})
         made = open_workspace(catalogue, self.lab.hub)
         return dataclasses.replace(made, open_store=self.open_store, clock=self.clock)
 

@@ -33,7 +33,7 @@ from keyturn.sync_processes.worker import Order
 from tests.deployments.emulators.test_gcp_secret_manager import connected, running
 from tests.support import local_aws
 from tests.support.hooks import Once
-from tests.support.lab import Lab, fresh
+from tests.support.lab import ANY_UNDECLARED, Lab, fresh
 from tests.support.mounts import make_kv
 from tests.support.sampling import examples, seed
 
@@ -55,7 +55,8 @@ class Pushed:
     def catalogue(self) -> dict[str, Any]:
         """The folder, and the store."""
         sync = {"paths": [f"{self.folder}/*"], "stores": ["copies"], "separator": "-"}
-        return {"stores": {"copies": {**self.settings, "writes_per_second": 100_000}}, "syncs": {"all": sync}}
+        stores = {"copies": {**self.settings, "writes_per_second": 100_000}}
+        return {"stores": stores, "syncs": {"all": sync}, "policy": ANY_UNDECLARED}
 
 
 def to_vault(lab: Lab, directory: Path) -> Iterator[Pushed]:

@@ -33,7 +33,7 @@ from keyturn.sync.run import carry_out, local_executor
 from keyturn.sync.scan import scan_stores
 from tests.support.clock import Clock
 from tests.support.hooks import eventually
-from tests.support.lab import Lab, fresh
+from tests.support.lab import ANY_UNDECLARED, Lab, fresh
 from tests.support.memory_store import MemoryStore
 from tests.support.mounts import make_kv
 from tests.sync.site import SETTINGS
@@ -103,6 +103,7 @@ class Two:
             "stores": {"one": self.settings},
             "mounts": {"payments": {"mount": self.mount}},
             "syncs": self.syncs,
+            "policy": ANY_UNDECLARED,
             "secrets": {path: {**told, "destinations": self.places(path)} for path, told in self.secrets.items()},
         }
         made = open_workspace(Catalogue.model_validate(said), self.lab.hub)

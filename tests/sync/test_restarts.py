@@ -22,7 +22,7 @@ from keyturn.sync.plan import plan
 from keyturn.sync.restarts import remarks, restart_all
 from keyturn.sync.run import carry_out, failing_copies, local_executor
 from tests.support.cluster import Cluster, running
-from tests.support.lab import Lab, fresh
+from tests.support.lab import ANY_UNDECLARED, Lab, fresh
 
 pytestmark = pytest.mark.sampled(4, of="file")
 
@@ -50,7 +50,7 @@ class Folder:
         """The folder, and the store."""
         sync = {"paths": [f"{self.name}/*"], "stores": ["cluster"], "separator": "-"}
         settings = self.cluster.settings(self.user, writes_per_second=100_000)
-        return {"id": self.name, "stores": {"cluster": settings}, "syncs": {"all": sync}}
+        return {"id": self.name, "stores": {"cluster": settings}, "syncs": {"all": sync}, "policy": ANY_UNDECLARED}
 
     def workspace(self) -> Workspace:
         """One opened anew, as a new process would."""

@@ -16,7 +16,7 @@ from keyturn.rotation.store_status import left_stores, load_store_status
 from keyturn.sync.apply import Applier, Result
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, local_executor
-from tests.support.lab import Lab, fresh
+from tests.support.lab import ANY_UNDECLARED, Lab, fresh
 from tests.sync.site import SETTINGS, Site
 
 pytestmark = pytest.mark.sampled(4, of="file")
@@ -28,7 +28,7 @@ def team(site: Site, name: str, *folders: str, **settings: Any) -> Workspace:
     """The catalogue of one team, over the hub and the store ``one`` that all teams share."""
     paths = [f"{folder}/*" for folder in folders]
     syncs = {"all": {"paths": paths, "stores": ["one"], **settings}} if folders else {}
-    declared = {"id": name, "stores": {"one": DELETING}, "syncs": syncs}
+    declared = {"id": name, "stores": {"one": DELETING}, "syncs": syncs, "policy": ANY_UNDECLARED}
     opened = open_workspace(Catalogue.model_validate(declared), site.lab.hub)
     return dataclasses.replace(opened, open_store=site.open_store, clock=site.clock)
 
@@ -134,7 +134,7 @@ def test_a_store_that_deletes_leaves_alone_what_its_twin_that_keeps_has_made(sit
     twins = {"keeping": {**SETTINGS, "profile": "same"}, "deleting": {**DELETING, "profile": "same"}}
 
     def opened(**syncs: Any) -> Workspace:
-        declared = {"stores": twins, "syncs": syncs}
+        declared = {"stores": twins, "syncs": syncs, "policy": ANY_UNDECLARED}
         made = open_workspace(Catalogue.model_validate(declared), site.lab.hub)
         return dataclasses.replace(made, open_store=lambda name: site.stores["one"], clock=site.clock)
 
@@ -152,7 +152,8 @@ def test_a_store_that_leaves_the_catalogue_with_copies_in_it_is_told(site: Site,
 
     def opened(stores: dict[str, Any]) -> Workspace:
         syncs = {"all": {"paths": [f"{folder}/*"], "stores": list(stores)}} if stores else {}
-        made = open_workspace(Catalogue.model_validate({"id": name, "stores": stores, "syncs": syncs}), site.lab.hub)
+        declared = {"id": name, "stores": stores, "syncs": syncs, "policy": ANY_UNDECLARED}
+        made = open_workspace(Catalogue.model_validate(declared), site.lab.hub)
         return dataclasses.replace(made, open_store=lambda _: site.stores["one"], clock=site.clock)
 
     there = opened({store: {**SETTINGS, "profile": store}})

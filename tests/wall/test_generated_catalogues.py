@@ -80,6 +80,7 @@ SOUND: dict[str, Any] = {
             },
         },
     },
+    "syncs": {"all": {"paths": ["ml/*", "shared/**"], "without": ["ml/x"], "stores": ["files"], "separator": "-"}},
     "access_policies": {
         "oncall": {
             "paths": ["ml/database"],
@@ -136,6 +137,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "hosts": ["*.example.com"],
         "files": [str(place / "files")],
         "directories": [str(place / "copies")],
+        "undeclared": ["shared/*"],
     }
     (place / "etc" / "policy.yaml").write_text(json.dumps(lists))
     return place
@@ -153,6 +155,8 @@ def insist_on_rights(catalogue: Catalogue) -> None:
     roles = [*hub.ROLES, *(f"{hub.CONSUMER}:{name}" for name in scope.consumers)]
     paths = [rule.path for role in roles for section in hub.sections(scope, role) for rule in section.rules]
     assert not [path for path in paths if WILD.search(path)]
+    copied = {copy.path for copy in scope.copied if "*" in copy.path}
+    assert copied <= {"shared/*"}, "only the operator's file has patterns of undeclared secrets"
     declared = database_roles(catalogue.hub)
     granted = [rule.path for section in hub.sections(scope, hub.GRANT) for rule in section.rules]
     assert set(granted) - {"auth/token/lookup-self", "auth/token/revoke-self"} <= set(declared)

@@ -20,7 +20,7 @@ from keyturn.sync.apply import Applier, Result
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, local_executor
 from tests.support.hooks import Replaced, eventually
-from tests.support.lab import Lab, fresh
+from tests.support.lab import ANY_UNDECLARED, Lab, fresh
 from tests.support.mounts import make_kv
 from tests.support.places import single
 from tests.support.world import TOKEN_VARIABLE
@@ -100,7 +100,7 @@ class RealSite:
         """Everything in the folder goes to the store, as fast as it takes it."""
         stores = {STORE: {**self.settings, "writes_per_second": 100_000}}
         syncs = {"all": {"paths": [f"{self.folder}/**"], "stores": [STORE], **self.sync}}
-        return Catalogue.model_validate({"stores": stores, "syncs": syncs})
+        return Catalogue.model_validate({"stores": stores, "syncs": syncs, "policy": ANY_UNDECLARED})
 
     @property
     def workspace(self) -> Workspace:
